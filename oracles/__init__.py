@@ -1,0 +1,1 @@
+"""How truth is decided: pure functions of what was written and what is read."""

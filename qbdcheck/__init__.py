@@ -1,0 +1,1 @@
+"""The runner: select, run, compare, report; the QEMU programs; the targets."""

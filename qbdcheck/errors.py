@@ -1,0 +1,57 @@
+"""Errors of the runner.
+
+    QbdcheckError
+    ├── UsageError          a flag, number, group, file or profile is wrong: one line, exit code 2
+    │   └── SetupError      something that the run needs is missing or does not start: exit code 2
+    ├── NotRun              this case cannot run here; carries all the reasons
+    ├── CaseBroken          the case is not to be trusted (verdict BROKEN)
+    └── ProgramError        a program of the case failed, timed out or died; carries its output
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class QbdcheckError(Exception):
+    """Root of the errors of the runner."""
+
+
+class UsageError(QbdcheckError):
+    """Bad input of the user: the message names what, where and the mend, on one line."""
+
+
+class SetupError(UsageError):
+    """The run cannot start: a program is missing, a target does not come up, a disk is full."""
+
+
+class NotRun(QbdcheckError):  # noqa: N818  # a verdict, not a mishap
+    """Raised by a case or a fixture that cannot run here.
+
+    :param reasons: one sentence for each thing that is missing; never empty.
+    """
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons: Sequence[str] = reasons
+
+
+class CaseBroken(QbdcheckError):  # noqa: N818  # a verdict
+    """The case cannot be trusted: its fault did not fire, its oracle saw no operation."""
+
+
+class ProgramError(QbdcheckError):
+    """A program of a case failed, timed out or died.
+
+    ``argv``, ``returncode`` (None: timed out; negative: died by that signal), ``stdout`` and ``stderr``
+    are kept as attributes.
+    """
+
+    def __init__(
+        self, message: str, argv: Sequence[str], returncode: int | None, stdout: str = "", stderr: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.argv = list(argv)
+        self.returncode = returncode
+        self.stdout = stdout
+        self.stderr = stderr

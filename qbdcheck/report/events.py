@@ -1,0 +1,72 @@
+"""What happens in a run, as frozen events. The runner emits them; reports subscribe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from qbdcheck.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """The header of a run. Times are seconds since the epoch."""
+
+    run_id: str
+    seed: int
+    target: str
+    formats: tuple[str, ...]
+    selected: int
+    lanes: int
+    started_s: float
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CaseStarted:
+    """A case begins on a lane. ``case_id`` is the stem, e.g. ``017_discard_reads_zero``."""
+
+    case_id: str
+    number: int
+    image_format: str
+    lane: int
+    started_s: float
+    last_s: float | None = None
+
+
+@dataclass(frozen=True)
+class CaseEnded:
+    """A case ended.
+
+    ``elapsed_s`` in seconds; ``reasons`` say why it was not run; ``partly_not_run`` which parts were not;
+    ``message`` is the first line of a failure, ``details`` all of it (diff, diagnosis, stacks).
+    """
+
+    case_id: str
+    number: int
+    sentence: str
+    groups: tuple[str, ...]
+    image_format: str
+    verdict: Verdict
+    elapsed_s: float
+    last_s: float | None = None
+    reasons: tuple[str, ...] = ()
+    partly_not_run: tuple[str, ...] = ()
+    message: str = ""
+    details: str = ""
+    rerun: str = ""
+    artefacts: tuple[str, ...] = ()
+    seed: int = 0
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """The end of a run; ``interrupted`` after Ctrl-C, SIGTERM or the suite's time limit."""
+
+    elapsed_s: float
+    counts: dict[str, int]
+    exit_code: int
+    interrupted: bool = False
+
+
+Event = RunStarted | CaseStarted | CaseEnded | RunEnded

@@ -1,0 +1,1 @@
+"""Target profiles: how a backend is made, reached and hurt."""

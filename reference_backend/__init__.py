@@ -1,0 +1,1 @@
+"""A correct, readable, fast qbd backend that speaks NBD; see docs/architecture.md."""

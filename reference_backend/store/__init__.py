@@ -1,0 +1,1 @@
+"""Where the bytes live: volumes, their volatile write cache, memory and file stores."""
