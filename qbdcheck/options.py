@@ -1,0 +1,55 @@
+"""The options of a run, as `./check` or pytest gave them: frozen, complete, printable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; the defaults are those of a bare ``./check``."""
+
+    selection: tuple[str, ...] = ()
+    """Numbers and ranges as typed: ``001-100``, ``17``, ``12-``."""
+    groups: tuple[str, ...] = ()
+    exclude_groups: tuple[str, ...] = ()
+    exclude_cases: tuple[str, ...] = ()
+    exclude_file: Path | None = None
+    start_from: str | None = None
+    resume: bool = False
+    target: str = "reference"
+    """Name of a file in targets/ without .yaml, or a path to a YAML file."""
+    formats: tuple[str, ...] = ("raw",)
+    cache: str = "writeback"
+    """Cache mode of qemu-io and qemu-img, as their -t option takes it."""
+    aio: str | None = None
+    image_options: str = ""
+    """What `qemu-img create -o` gets for the image format."""
+    lanes: int = 1
+    random_order: bool = False
+    seed: int = 0
+    repeat: int = 1
+    until_fail: bool = False
+    timeout_s: float | None = None
+    """Overrides the limit of every case, in seconds."""
+    suite_timeout_s: float | None = None
+    debug: bool = False
+    print_server: bool = False
+    gdb: bool = False
+    valgrind: bool = False
+    keep: bool = False
+    strict: bool = False
+    update_golden: bool = False
+    dry_run: bool = False
+    list_only: bool = False
+    tap: bool = False
+    color: str = "auto"
+    junit_file: Path | None = None
+    json_file: Path | None = None
+    events_file: Path | None = None
+    shard: tuple[int, int] | None = None
+    """(I, N): run part I of N, 1 <= I <= N."""
+    suites_dir: Path = Path("suites")
+    golden_dir: Path = Path("golden")
+    targets_dir: Path = Path("targets")
