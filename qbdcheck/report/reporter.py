@@ -1,0 +1,56 @@
+"""What a report is, and which reports a run writes.
+
+A report gets every event of a run in order, from one thread, and is closed once at the end, also
+after Ctrl-C. It never stops a run: the runner may rely on `handle` not raising for an event that
+is well formed. A report file that cannot be written is a SetupError when the run starts, not at
+its end.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Protocol, TextIO
+
+from qbdcheck.options import Options
+from qbdcheck.report.events import Event
+
+
+class Reporter(Protocol):
+    """Subscriber to the events of a run."""
+
+    def handle(self, event: Event) -> None:
+        """Take one event. Called in order: RunStarted, then cases, then RunEnded."""
+        ...
+
+    def tick(self) -> None:
+        """Time has passed: redraw. Called by the runner's loop a few times a second while it waits.
+
+        Reports have no thread of their own, because the runner forks a child for each case.
+        """
+        ...
+
+    def close(self) -> None:
+        """Write what is left and let go of files and of the terminal. May be called twice."""
+        ...
+
+
+def reporters_for(options: Options, output: TextIO | None = None) -> list[Reporter]:
+    """The reports that `options` ask for: one on `output` (stdout) and one for each file.
+
+    :raise SetupError: a report file cannot be written.
+    """
+    from qbdcheck.report.json_lines import JsonLines  # noqa: PLC0415  # only what a run uses
+    from qbdcheck.report.json_report import JsonReport  # noqa: PLC0415
+    from qbdcheck.report.junit import JUnit  # noqa: PLC0415
+    from qbdcheck.report.tap import Tap  # noqa: PLC0415
+    from qbdcheck.report.terminal import Terminal  # noqa: PLC0415
+
+    stream = output or sys.stdout
+    reports: list[Reporter] = [Tap(stream) if options.tap else Terminal(stream, options.color)]
+    if options.junit_file is not None:
+        reports.append(JUnit(options.junit_file))
+    if options.json_file is not None:
+        reports.append(JsonReport(options.json_file))
+    if options.events_file is not None:
+        reports.append(JsonLines(options.events_file))
+    return reports
