@@ -190,7 +190,8 @@ def show(results: list[Result]) -> Table:
         peer_us = statistics.median(s.cpu_us for s in result.peer)
         table.add_row(
             result.label, f"{ours:,.0f}", f"{peer:,.0f}",
-            f"{result.ratio:.2f}", f"{result.goal:.2f}", f"{ours_us:.1f}", f"{peer_us:.1f}", f"{result.cpu_ratio:.2f}",
+            f"{result.ratio:.2f}", f"{result.goal:.2f}",
+            f"{ours_us:.1f}", f"{peer_us:.1f}", f"{result.cpu_ratio:.2f}",
             "" if result.cpu_goal is None else f"{result.cpu_goal:.2f}",
             "[green]yes[/]" if result.reached else "[red]no[/]",
         )

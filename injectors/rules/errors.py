@@ -1,0 +1,31 @@
+"""Errors of the rule language.
+
+    RuleError
+    ├── RuleSyntaxError     a file is wrong: names file, line, key and the mend
+    └── NotExpressible      a rule is right, but the chosen place cannot carry it out
+"""
+
+from __future__ import annotations
+
+
+class RuleError(Exception):
+    """Root of the errors of this package."""
+
+
+class RuleSyntaxError(RuleError):
+    """A rules file is wrong.
+
+    :param source: file name, or a name for text that has no file.
+    :param line: line number from 1, or 0 where no line can be told.
+    :param message: what is wrong and what is allowed.
+    """
+
+    def __init__(self, source: str, line: int, message: str) -> None:
+        where = f"{source}:{line}" if line else source
+        super().__init__(f"{where}: {message}")
+        self.source = source
+        self.line = line
+
+
+class NotExpressible(RuleError):  # noqa: N818  # reads as a sentence where it is raised
+    """The chosen place cannot carry out a rule; the message says which rule and why."""

@@ -1,0 +1,135 @@
+"""Read and write blkdebug.conf, QEMU's own form (docs/devel/blkdebug.txt, util/qemu-config.c)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from injectors.rules.errors import NotExpressible, RuleSyntaxError
+from injectors.rules.events import DEFAULT_IOTYPES, EVENTS, IoType, event_name
+from injectors.rules.model import InjectError, RuleSet, SetState
+
+_SECTION = re.compile(r"\[\s*([\w-]+)(?:\s+\"[^\"]*\")?\s*\]$")
+_PAIR = re.compile(r"([\w.-]+)\s*=\s*\"([^\"]*)\"$")
+_ON = {"on": True, "yes": True, "true": True, "y": True}
+_OFF = {"off": False, "no": False, "false": False, "n": False}
+
+
+def _switch(text: str) -> bool:
+    if text in _ON or text in _OFF:
+        return text in _ON
+    raise ValueError(f"{text!r} is neither on nor off")
+
+
+def _iotype(text: str) -> frozenset[IoType]:
+    try:
+        return frozenset({IoType(text)})
+    except ValueError:
+        allowed = ", ".join(kind.value for kind in IoType)
+        raise ValueError(f"iotype {text!r} is not one of {allowed}") from None
+
+
+def _event(text: str) -> str:
+    try:
+        return event_name(text)
+    except ValueError:
+        raise ValueError(f"event {text!r} is not one of {', '.join(sorted(EVENTS))}") from None
+
+
+_KEYS: dict[str, dict[str, tuple[str, Callable[[str], Any]]]] = {
+    "inject-error": {
+        "event": ("event", _event), "state": ("state", int), "iotype": ("iotypes", _iotype),
+        "errno": ("errno", int), "once": ("once", _switch), "immediately": ("immediately", _switch),
+        "sector": ("sectors", lambda text: None if int(text) < 0 else ((int(text), int(text)),)),
+    },
+    "set-state": {
+        "event": ("event", _event), "state": ("state", int), "new_state": ("new_state", int),
+    },
+}
+
+
+def read(text: str, source: str = "blkdebug.conf") -> RuleSet:
+    """Return the rules of a blkdebug.conf.
+
+    :raise RuleSyntaxError: names the line, and what is allowed there.
+    """
+    sections: list[tuple[str, int, dict[str, Any]]] = []
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        if header := _SECTION.match(line):
+            if header[1] not in _KEYS:
+                raise RuleSyntaxError(source, number, f"[{header[1]}]: use {', '.join(_KEYS)}")
+            sections.append((header[1], number, {}))
+        elif not (pair := _PAIR.match(line)):
+            raise RuleSyntaxError(source, number, f'{line}: expected [section] or key = "value"')
+        elif not sections:
+            raise RuleSyntaxError(source, number, f"{pair[1]} stands before any [section]")
+        else:
+            _take(sections[-1], pair[1], pair[2], source, number)
+    return _rules(sections, source)
+
+
+def _take(
+    section: tuple[str, int, dict[str, Any]], key: str, text: str, source: str, line: int
+) -> None:
+    name, _, values = section
+    if key not in _KEYS[name]:
+        allowed = ", ".join(_KEYS[name])
+        raise RuleSyntaxError(source, line, f"unknown key {key} in [{name}]: allowed are {allowed}")
+    field, convert = _KEYS[name][key]
+    try:
+        values[field] = convert(text)
+    except ValueError as error:
+        hint = f"{key} = {text!r} is not a number" if convert is int else str(error)
+        raise RuleSyntaxError(source, line, hint) from None
+
+
+def _rules(sections: list[tuple[str, int, dict[str, Any]]], source: str) -> RuleSet:
+    inject, states = [], []
+    for name, line, values in sections:
+        if "event" not in values:
+            raise RuleSyntaxError(source, line, f"[{name}] has no event, which is required")
+        if name == "inject-error":
+            inject.append(InjectError(**values))
+        else:
+            states.append(SetState(**{"new_state": 0} | values))
+    return RuleSet(tuple(inject), tuple(states))
+
+
+def write(rules: RuleSet) -> str:
+    """Return the rules as blkdebug.conf.
+
+    :raise NotExpressible: a rule says more than blkdebug of QEMU knows.
+    """
+    blocks = []
+    for number, rule in enumerate(rules.inject, 1):
+        if not rule.is_plain:
+            why = "blkdebug has no sector ranges, probability, after, every or count"
+            raise NotExpressible(f"rule {number} ({rule.event}): {why}")
+        lines = ["[inject-error]", f'event = "{rule.event}"', f'errno = "{rule.errno}"']
+        if rule.state:
+            lines.append(f'state = "{rule.state}"')
+        if rule.iotypes != DEFAULT_IOTYPES:
+            lines.append(f'iotype = "{only_iotype(rule, number).value}"')
+        if rule.sectors is not None:
+            lines.append(f'sector = "{rule.sectors[0][0]}"')
+        lines += [f'{key} = "on"' for key in ("once", "immediately") if getattr(rule, key)]
+        blocks.append("\n".join(lines) + "\n")
+    for change in rules.states:
+        state = f'state = "{change.state}"\n' if change.state else ""
+        target = f'new_state = "{change.new_state}"\n'
+        blocks.append(f'[set-state]\nevent = "{change.event}"\n{state}{target}')
+    return "\n".join(blocks)
+
+
+def only_iotype(rule: InjectError, number: int) -> IoType:
+    """Return the one iotype of a rule.
+
+    :raise NotExpressible: it has several, but not blkdebug's default; blkdebug takes one.
+    """
+    if len(rule.iotypes) != 1:
+        raise NotExpressible(f"rule {number} ({rule.event}): blkdebug takes one iotype, or none")
+    return next(iter(rule.iotypes))

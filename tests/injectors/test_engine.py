@@ -1,0 +1,135 @@
+"""The engine and the readers, alone."""
+
+import errno
+
+import pytest
+
+from injectors.rules import parse_ini
+from injectors.rules.compile import to_blockdev
+from injectors.rules.engine import Engine
+from injectors.rules.errors import NotExpressible, RuleSyntaxError
+from injectors.rules.events import EVENTS, IoType
+from injectors.rules.model import InjectError, RuleSet, SetState, errno_number
+
+
+def engine_of(*inject, states=(), chance=None):
+    return Engine(RuleSet(inject, tuple(states)), chance)
+
+
+def test_blkdebug_has_48_events():
+    assert len(EVENTS) == 48
+
+
+def test_a_rule_is_asleep_until_its_event():
+    engine = engine_of(InjectError("read_aio", errno=errno.ENOSPC))
+    assert engine.errno_for(IoType.READ, 0, 512) == 0
+    engine.on_event("read_aio")
+    assert engine.errno_for(IoType.READ, 0, 512) == errno.ENOSPC
+
+
+def test_an_active_rule_stays_until_another_event_matches():
+    engine = engine_of(InjectError("read_aio"), InjectError("write_aio", errno=28))
+    engine.on_event("read_aio")
+    assert engine.errno_for(IoType.WRITE, 0, 512) == errno.EIO
+    engine.on_event("write_aio")
+    assert engine.errno_for(IoType.WRITE, 0, 512) == 28
+
+
+def test_rules_of_an_event_see_the_state_from_before_it():
+    engine = engine_of(InjectError("read_aio", state=2), states=[SetState("read_aio", 2, state=1)])
+    engine.on_event("read_aio")
+    assert engine.errno_for(IoType.READ, 0, 512) == 0
+    engine.on_event("read_aio")
+    assert engine.errno_for(IoType.READ, 0, 512) == errno.EIO
+
+
+def test_the_first_of_two_state_changes_wins():
+    engine = engine_of(states=[SetState("read_aio", 5), SetState("read_aio", 6)])
+    engine.on_event("read_aio")
+    assert engine.state == 5
+
+
+def test_once_goes_when_it_injects_and_errno_zero_never_does():
+    engine = engine_of(InjectError("none", errno=0, once=True), InjectError("none"))
+    assert [engine.errno_for(IoType.READ, 0, 1) for _ in range(3)] == [0, 0, 0]
+    engine = engine_of(InjectError("none", once=True))
+    assert [engine.errno_for(IoType.READ, 0, 1) for _ in range(3)] == [5, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("offset", "length", "hit"),
+    [
+        (0, 512, False), (0, 513, True), (512, 1, True),
+        (1024, 512, False), (700, 10, False), (512, 0, False),
+    ],
+)
+def test_a_sector_is_a_point_at_its_first_byte(offset, length, hit):
+    engine = engine_of(InjectError("none", sectors=((1, 1),)))
+    assert bool(engine.errno_for(IoType.READ, offset, length)) is hit
+
+
+def test_a_flush_never_matches_a_sector():
+    assert engine_of(InjectError("none", sectors=((0, 0),))).errno_for(IoType.FLUSH, 0, 0) == 0
+
+
+def test_after_every_and_count_pick_the_faults():
+    engine = engine_of(InjectError("none", after=2, every=3, count=2))
+    hits = [bool(engine.errno_for(IoType.READ, 0, 1)) for _ in range(12)]
+    assert [n for n, hit in enumerate(hits) if hit] == [2, 5]
+
+
+def test_the_same_chance_gives_the_same_faults():
+    draws = iter([0.1, 0.9, 0.2, 0.8])
+    engine = engine_of(InjectError("none", probability=0.5), chance=lambda: next(draws))
+    assert [engine.errno_for(IoType.READ, 0, 1) for _ in range(4)] == [5, 0, 5, 0]
+    with pytest.raises(ValueError, match="source of chance"):
+        engine_of(InjectError("none", probability=0.5))
+
+
+def test_a_rule_that_never_fired_is_named():
+    silent = InjectError("l2_load")
+    engine = engine_of(silent, InjectError("none"), InjectError("cor_write", may_not_fire=True))
+    engine.errno_for(IoType.READ, 0, 1)
+    assert list(engine.never_fired) == [silent]
+
+
+def test_a_conf_is_read_and_written_back():
+    text = '[inject-error]\nevent = "read_aio"\nerrno = "28"\nstate = "2"\n'
+    text += 'sector = "7"\nonce = "on"\n'
+    text += '\n[set-state]\nevent = "write_aio"\nstate = "1"\nnew_state = "2"\n'
+    rules = parse_ini.read(text)
+    assert rules.inject == (InjectError("read_aio", 2, 28, sectors=((7, 7),), once=True),)
+    assert rules.states == (SetState("write_aio", 2, state=1),)
+    assert parse_ini.read(parse_ini.write(rules)) == rules
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[inject-eror]\n", "conf:1: .*inject-error"),
+        ('[inject-error]\nerrno = "5"\n', "conf:1: .*no event"),
+        ('[inject-error]\nevent = "reed"\n', "conf:2: .*read_aio"),
+        ('[inject-error]\nevent = "none"\nerrno = "ENOSPC"\n', "conf:3: .*not a number"),
+        ('[inject-error]\nevent = "none"\nonse = "on"\n', "conf:3: .*once"),
+        ("event = none\n", "conf:1: .*expected"),
+        ('event = "none"\n', "conf:1: .*before any"),
+        ('[inject-error]\nevent = "none"\niotype = "all"\n', "conf:3: .*write-zeroes"),
+    ],
+)
+def test_a_wrong_conf_names_line_and_mend(text, words):
+    with pytest.raises(RuleSyntaxError, match=words):
+        parse_ini.read(text, "conf")
+
+
+def test_what_blkdebug_lacks_is_refused():
+    for rule in (InjectError("none", probability=0.5), InjectError("none", sectors=((1, 9),))):
+        with pytest.raises(NotExpressible, match="rule 1"):
+            to_blockdev(RuleSet((rule,)), "node")
+        with pytest.raises(NotExpressible, match="rule 1"):
+            parse_ini.write(RuleSet((rule,)))
+
+
+def test_errno_by_name_and_number():
+    assert errno_number("ENOSPC") == errno_number("28") == errno_number(28) == 28
+    with pytest.raises(ValueError, match="ENOPE"):
+        errno_number("ENOPE")
