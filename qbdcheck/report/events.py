@@ -37,8 +37,9 @@ class CaseStarted:
 class CaseEnded:
     """A case ended.
 
-    ``elapsed_s`` in seconds; ``reasons`` say why it was not run; ``partly_not_run`` which parts were not;
-    ``message`` is the first line of a failure, ``details`` all of it (diff, diagnosis, stacks).
+    ``elapsed_s`` in seconds; ``reasons`` say why it was not run; ``partly_not_run`` which parts
+    were not; ``message`` is the first line of a failure, ``details`` all of it (diff, diagnosis,
+    stacks).
     """
 
     case_id: str

@@ -39,11 +39,11 @@ def reporters_for(options: Options, output: TextIO | None = None) -> list[Report
 
     :raise SetupError: a report file cannot be written.
     """
-    from qbdcheck.report.json_lines import JsonLines  # noqa: PLC0415  # only what a run uses
-    from qbdcheck.report.json_report import JsonReport  # noqa: PLC0415
-    from qbdcheck.report.junit import JUnit  # noqa: PLC0415
-    from qbdcheck.report.tap import Tap  # noqa: PLC0415
-    from qbdcheck.report.terminal import Terminal  # noqa: PLC0415
+    from qbdcheck.report.json_lines import JsonLines  # only what a run uses
+    from qbdcheck.report.json_report import JsonReport
+    from qbdcheck.report.junit import JUnit
+    from qbdcheck.report.tap import Tap
+    from qbdcheck.report.terminal import Terminal
 
     stream = output or sys.stdout
     reports: list[Reporter] = [Tap(stream) if options.tap else Terminal(stream, options.color)]

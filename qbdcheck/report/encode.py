@@ -1,0 +1,44 @@
+"""Events as JSON objects. The keys are the fields of `events.py`; they are a public interface.
+
+Every object has ``event`` (``run_started``, ``case_started``, ``case_ended``, ``run_ended``).
+``verdict`` is one of ``pass``, ``fail``, ``broken``, ``not_run``. Times end in ``_s`` (seconds).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from qbdcheck.report.events import Event
+from qbdcheck.report.redact import Redaction
+from qbdcheck.verdict import Verdict
+
+SCHEMA_VERSION = 1
+"""Raised when a key changes its meaning or goes away; a new key does not raise it."""
+
+
+def event_object(event: Event, redaction: Redaction) -> dict[str, object]:
+    """`event` as what `json.dumps` takes, its texts redacted."""
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
+    fields = {
+        field.name: _plain(getattr(event, field.name), redaction)
+        for field in dataclasses.fields(event)
+    }
+    return {"event": name, **fields}
+
+
+def _plain(value: object, redaction: Redaction) -> object:
+    """`value` in JSON's types. Times are rounded to microseconds: more digits say nothing."""
+    match value:
+        case Verdict():
+            return value.name.lower()
+        case str():
+            return redaction.text(value)
+        case float():
+            return round(value, 6)
+        case tuple() | list():
+            return [_plain(item, redaction) for item in value]
+        case dict():
+            return {str(key): _plain(item, redaction) for key, item in value.items()}
+        case _:
+            return value

@@ -1,0 +1,43 @@
+"""JSON-lines report: one event a line, live, for ``tail -f`` and dashboards.
+
+Each line is flushed as it is written, so that a run that is killed leaves every event up to that
+moment, and nothing but whole lines.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from qbdcheck.report.encode import SCHEMA_VERSION, event_object
+from qbdcheck.report.events import Event, RunStarted
+from qbdcheck.report.output import open_report
+from qbdcheck.report.redact import Redaction, redaction_for
+
+
+class JsonLines:
+    """Writes each event to `path` the moment it happens.
+
+    :raise SetupError: `path` cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = open_report(path)
+        self._redaction = Redaction()
+
+    def handle(self, event: Event) -> None:
+        """Append `event` as one line, in one write."""
+        extra: dict[str, object] = {}
+        if isinstance(event, RunStarted):
+            self._redaction = redaction_for(event.environment)
+            extra = {"schema": SCHEMA_VERSION}
+        line = json.dumps({**event_object(event, self._redaction), **extra}, ensure_ascii=False)
+        self._file.write(line + "\n")
+        self._file.flush()
+
+    def tick(self) -> None:
+        """Nothing: events are written as they come."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

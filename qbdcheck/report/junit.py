@@ -1,0 +1,119 @@
+"""JUnit XML, as Jenkins, GitLab and others read it: one ``testsuite`` for each image format.
+
+There is no standard; this follows the elements that all readers share (testsuites, testsuite,
+properties, testcase, failure, error, skipped, system-out). FAIL is ``failure``, BROKEN is
+``error``, NOT_RUN is ``skipped`` with all reasons as its message.
+"""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from qbdcheck.report.cause import cause_of
+from qbdcheck.report.events import CaseEnded, Event
+from qbdcheck.report.output import open_report
+from qbdcheck.report.redact import Redaction, redaction_for
+from qbdcheck.report.tally import Tally
+from qbdcheck.verdict import Verdict
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 section 2.2 does not allow, not even escaped."""
+
+
+class JUnit:
+    """Writes the run to `path` when it ends.
+
+    :raise SetupError: `path` cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = open_report(path)
+        self._tally = Tally()
+
+    def handle(self, event: Event) -> None:
+        """Remember `event`."""
+        self._tally.handle(event)
+
+    def tick(self) -> None:
+        """Nothing: the report is written at the end."""
+
+    def close(self) -> None:
+        """Write the document and close the file."""
+        if self._file.closed:
+            return
+        document = ET.ElementTree(junit_element(self._tally))
+        ET.indent(document)
+        self._file.write('<?xml version="1.0" encoding="utf-8"?>\n')
+        document.write(self._file, encoding="unicode")
+        self._file.write("\n")
+        self._file.close()
+
+
+def junit_element(tally: Tally) -> ET.Element:
+    """The document of a run."""
+    run = tally.run
+    redaction = redaction_for(run.environment if run else {})
+    root = ET.Element("testsuites", {"name": "qbdcheck", **_sums(tally.cases)})
+    for image_format in dict.fromkeys(case.image_format for case in tally.cases):
+        cases = [case for case in tally.cases if case.image_format == image_format]
+        suite = ET.SubElement(root, "testsuite", {**_sums(cases), "hostname": platform.node()})
+        suite.set("name", f"{run.target if run else 'unknown'}.{image_format}")
+        if run is not None:
+            started = datetime.datetime.fromtimestamp(run.started_s, datetime.UTC)
+            suite.set("timestamp", started.replace(tzinfo=None).isoformat(timespec="seconds"))
+            properties = {"run_id": run.run_id, "seed": str(run.seed), **run.environment}
+            block = ET.SubElement(suite, "properties")
+            for name, value in properties.items():
+                ET.SubElement(block, "property", name=name, value=_xml(value, redaction))
+        for case in cases:
+            suite.append(_case_element(case, redaction))
+    return root
+
+
+def _sums(cases: list[CaseEnded]) -> dict[str, str]:
+    def count(verdict: Verdict) -> str:
+        return str(sum(case.verdict is verdict for case in cases))
+
+    return {
+        "tests": str(len(cases)),
+        "failures": count(Verdict.FAIL),
+        "errors": count(Verdict.BROKEN),
+        "skipped": count(Verdict.NOT_RUN),
+        "time": f"{sum(case.elapsed_s for case in cases):.3f}",
+    }
+
+
+def _case_element(case: CaseEnded, redaction: Redaction) -> ET.Element:
+    suite = Path(case.path).parent.name or "suites"
+    element = ET.Element(
+        "testcase",
+        classname=f"{suite}.{case.image_format}",
+        name=case.case_id,
+        time=f"{case.elapsed_s:.3f}",
+    )
+    if case.verdict is Verdict.NOT_RUN:
+        ET.SubElement(element, "skipped", message=_xml("; ".join(case.reasons), redaction))
+    elif case.verdict.is_bad:
+        tag = "failure" if case.verdict is Verdict.FAIL else "error"
+        cause = _xml(cause_of(case.message, case.details), redaction)
+        bad = ET.SubElement(element, tag, message=cause, type=case.verdict.value)
+        bad.text = _xml(case.details or case.message, redaction)
+    if notes := _notes(case):
+        ET.SubElement(element, "system-out").text = _xml("\n".join(notes), redaction)
+    return element
+
+
+def _notes(case: CaseEnded) -> list[str]:
+    notes = [f"part not run: {part}" for part in case.partly_not_run]
+    if case.verdict.is_bad:
+        notes += [f"again: {case.rerun}"] if case.rerun else []
+        notes += [f"file: {path}" for path in case.artefacts]
+    return notes
+
+
+def _xml(text: str, redaction: Redaction) -> str:
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", redaction.text(text))

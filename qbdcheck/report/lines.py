@@ -1,0 +1,87 @@
+"""The lines of a run as users of qemu-iotests know them: styled texts, no terminal in it."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from qbdcheck.report.cause import cause_of
+from qbdcheck.report.events import CaseEnded, RunStarted
+from qbdcheck.verdict import Verdict
+
+VERDICT_STYLES = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "bold red",
+    Verdict.BROKEN: "bold magenta",
+    Verdict.NOT_RUN: "yellow",
+}
+_DIFF_STYLES = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", "green"), ("-", "red"))
+_PREFIX = "this case checks that "
+
+
+def sentence_of(sentence: str) -> str:
+    """What the case proves, without the words that every docstring begins with."""
+    text = " ".join(sentence.split())
+    return text[len(_PREFIX) :] if text.lower().startswith(_PREFIX) else text
+
+
+def header_lines(run: RunStarted) -> list[str]:
+    """``NAME -- value`` lines: what was run, with which seed, on what machine."""
+    facts = {
+        "target": run.target,
+        "formats": " ".join(run.formats),
+        "cases": f"{run.selected} on {run.lanes} lane{'s' * (run.lanes != 1)}",
+        "seed": str(run.seed),
+        **run.environment,
+    }
+    width = max(len(name) for name in facts)
+    return [f"{name.upper():{width}} -- {value}" for name, value in facts.items()]
+
+
+def case_line(case: CaseEnded, target: str) -> Text:
+    """``017  reference raw  pass      0.2s (last: 0.2s)  what it proves``; why it is not a pass."""
+    last = f" (last: {case.last_s:.1f}s)" if case.last_s is not None else ""
+    line = Text(f"{case.number:03d}  {target} {case.image_format:5}  ")
+    line.append(f"{case.verdict.value:7}", VERDICT_STYLES[case.verdict])
+    line.append(f" {case.elapsed_s:5.1f}s{last:14}  ", "dim")
+    match case.verdict:
+        case Verdict.NOT_RUN:
+            line.append("; ".join(case.reasons))
+        case Verdict.PASS:
+            line.append(sentence_of(case.sentence))
+            if case.partly_not_run:
+                line.append(f" [in part: not {'; not '.join(case.partly_not_run)}]", "yellow")
+        case _:
+            line.append(cause_of(case.message, case.details) or sentence_of(case.sentence))
+    return line
+
+
+def failure_block(case: CaseEnded) -> list[Text]:
+    """All that a failed case left: its story, the diff, how to run it again, its files."""
+    style = VERDICT_STYLES[case.verdict]
+    title = f"---- {case.case_id} {case.image_format}: {case.verdict.value} "
+    lines = [Text(f"{title:-<80}", style)]
+    if case.sentence:
+        lines.append(Text(f"checks that {sentence_of(case.sentence)}", "italic"))
+    body = case.details or case.message
+    in_diff = False
+    for line in body.splitlines():
+        in_diff = in_diff or line.startswith(("--- ", "@@ "))
+        in_diff = in_diff and bool(line) and line[0] in "+-@ "
+        lines.append(Text(_printable(line), _line_style(line, in_diff)))
+    if case.rerun:
+        lines.append(Text.assemble(("again  ", "bold"), case.rerun))
+    lines += [Text.assemble(("file   ", "bold"), path) for path in case.artefacts]
+    return [*lines, Text("-" * 80, style)]
+
+
+def _line_style(line: str, in_diff: bool) -> str:
+    if in_diff:
+        return next((style for start, style in _DIFF_STYLES if line.startswith(start)), "")
+    return "bold" if line.startswith("E ") else ""
+
+
+def _printable(line: str) -> str:
+    """`line` without control characters: a broken guest must not steer the user's terminal."""
+    return "".join(
+        char if char.isprintable() or char == "\t" else f"\\x{ord(char):02x}" for char in line
+    )

@@ -1,0 +1,25 @@
+"""Opens the files that reports go to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TextIO
+
+from qbdcheck.errors import SetupError
+
+
+def open_report(path: Path) -> TextIO:
+    """`path`, emptied and open for writing.
+
+    Opened when the run starts and not when it ends: a wrong path costs a second and not a run, and
+    a report of an earlier run is never taken for one of this run.
+
+    :raise SetupError: it cannot be written; the message names the path and the reason.
+    """
+    try:
+        return path.open("w", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise SetupError(
+            f"cannot write report {path}: {error.strerror}; give a path in a directory that exists"
+            " and that you may write to"
+        ) from error

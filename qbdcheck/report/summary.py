@@ -1,0 +1,114 @@
+"""The end of a run, in the words of qemu-iotests: not run, failures, how many of how many."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from rich.text import Text
+
+from qbdcheck.report.cause import cause_of
+from qbdcheck.report.events import CaseEnded
+from qbdcheck.report.lines import VERDICT_STYLES
+from qbdcheck.report.tally import Tally
+from qbdcheck.verdict import Verdict
+
+SLOWEST = 5
+"""How many of the slowest cases are named."""
+
+
+def summary_lines(tally: Tally) -> list[Text]:
+    """The closing lines of a run that ended or was interrupted."""
+    formats = {case.image_format for case in tally.cases}
+    namer = _Namer(with_format=len(formats) > 1)
+    lines = [
+        *_slowest(tally, namer),
+        *_not_run(tally, namer),
+        *_partly(tally, namer),
+        *_bad(tally, namer, Verdict.FAIL, "Failures"),
+        *_bad(tally, namer, Verdict.BROKEN, "Broken"),
+    ]
+    return [*lines, *_verdict(tally)]
+
+
+class _Namer:
+    """Names a case by its number, and by its image format where a run has several."""
+
+    def __init__(self, with_format: bool) -> None:
+        self._with_format = with_format
+
+    def name(self, case: CaseEnded) -> str:
+        return f"{case.number:03d}" + (f"-{case.image_format}" if self._with_format else "")
+
+    def names(self, cases: Iterable[CaseEnded]) -> str:
+        return " ".join(dict.fromkeys(self.name(case) for case in cases))
+
+
+def _not_run(tally: Tally, namer: _Namer) -> list[Text]:
+    """``Not run: 012 034`` and under it every reason with the cases that have it."""
+    cases = tally.with_verdict(Verdict.NOT_RUN)
+    if not cases:
+        return []
+    lines = [Text.assemble(("Not run: ", "yellow"), namer.names(cases))]
+    by_reasons: dict[str, list[CaseEnded]] = defaultdict(list)
+    for case in cases:
+        for reason in case.reasons or ("no reason was given",):
+            by_reasons[reason].append(case)
+    for reason, having in sorted(by_reasons.items(), key=lambda item: -len(item[1])):
+        lines.append(Text(f"  {reason}: {namer.names(having)}", "dim"))
+    return lines
+
+
+def _partly(tally: Tally, namer: _Namer) -> list[Text]:
+    cases = [case for case in tally.with_verdict(*Verdict) if case.partly_not_run]
+    if not cases:
+        return []
+    lines = [Text.assemble(("Some parts not run in: ", "yellow"), namer.names(cases))]
+    return lines + [
+        Text(f"  {namer.name(case)}: {part}", "dim")
+        for case in cases
+        for part in case.partly_not_run
+    ]
+
+
+def _bad(tally: Tally, namer: _Namer, verdict: Verdict, title: str) -> list[Text]:
+    cases = tally.with_verdict(verdict)
+    if not cases:
+        return []
+    lines = [Text.assemble((f"{title}: ", VERDICT_STYLES[verdict]), namer.names(cases))]
+    return lines + [
+        Text(f"  {namer.name(case)}: {cause_of(case.message, case.details)}") for case in cases
+    ]
+
+
+def _slowest(tally: Tally, namer: _Namer) -> list[Text]:
+    ran = [case for case in tally.cases if case.verdict is not Verdict.NOT_RUN]
+    if len(ran) <= SLOWEST:
+        return []
+    slowest = sorted(ran, key=lambda case: -case.elapsed_s)[:SLOWEST]
+    named = ", ".join(f"{namer.name(case)} {case.elapsed_s:.1f}s" for case in slowest)
+    return [Text(f"Slowest: {named}", "dim")]
+
+
+def _verdict(tally: Tally) -> list[Text]:
+    """``Passed all 98 cases`` or ``Failed 1 of 98 cases``, the time, and an interruption."""
+    failed = len(tally.with_verdict(Verdict.FAIL))
+    broken = len(tally.with_verdict(Verdict.BROKEN))
+    executed = tally.executed
+    cases = f"{executed} case{'s' * (executed != 1)}"
+    lines = []
+    if tally.end is not None and tally.end.interrupted:
+        of = f" of {tally.run.selected}" if tally.run else ""
+        lines.append(Text(f"Interrupted after {len(tally.cases)}{of} cases", "bold yellow"))
+    if not executed:
+        lines.append(Text("No case was run", "bold red"))
+    elif failed or broken:
+        also = f", {broken} of them broken" if broken else ""
+        lines.append(Text(f"Failed {failed + broken} of {cases}{also}", "bold red"))
+    else:
+        lines.append(Text(f"Passed all {cases}", "bold green"))
+    if tally.end is not None and executed:
+        lines[-1].append(f" in {tally.end.elapsed_s:.1f}s", "not bold default")
+        mean_s = sum(case.elapsed_s for case in tally.cases) / executed
+        lines[-1].append(f" (mean {mean_s:.2f}s a case)", "not bold dim default")
+    return lines

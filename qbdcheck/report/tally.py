@@ -1,0 +1,55 @@
+"""What has happened so far in a run: the state that several reports are drawn from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
+from qbdcheck.verdict import Verdict
+
+
+@dataclass
+class Tally:
+    """Events of a run, sorted into what was started, what runs and what ended."""
+
+    run: RunStarted | None = None
+    end: RunEnded | None = None
+    cases: list[CaseEnded] = field(default_factory=list)
+    running: dict[int, CaseStarted] = field(default_factory=dict)
+    """By lane."""
+
+    def handle(self, event: Event) -> None:
+        """Take one event."""
+        match event:
+            case RunStarted():
+                self.run = event
+            case CaseStarted():
+                self.running[event.lane] = event
+            case CaseEnded():
+                self.cases.append(event)
+                self._leave_lane(event)
+            case RunEnded():
+                self.end = event
+
+    def _leave_lane(self, ended: CaseEnded) -> None:
+        for lane, started in self.running.items():
+            if (started.case_id, started.image_format) == (ended.case_id, ended.image_format):
+                del self.running[lane]
+                return
+
+    def with_verdict(self, *verdicts: Verdict) -> list[CaseEnded]:
+        """The ended cases with one of `verdicts`, by number, then format."""
+        chosen = [case for case in self.cases if case.verdict in verdicts]
+        return sorted(chosen, key=lambda case: (case.number, case.image_format))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many cases ended with each verdict; every verdict is a key: ``not_run`` etc."""
+        counted = Counter(case.verdict for case in self.cases)
+        return {verdict.name.lower(): counted[verdict] for verdict in Verdict}
+
+    @property
+    def executed(self) -> int:
+        """How many cases really ran."""
+        return sum(case.verdict is not Verdict.NOT_RUN for case in self.cases)

@@ -1,0 +1,136 @@
+"""What a person sees: a line a case, and on a terminal below it the lanes at work.
+
+Nothing here runs in a thread: the runner forks, and a child that was forked while another thread
+holds rich's lock would hang. The live part is redrawn on events and on `tick`.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
+from qbdcheck.report.lines import case_line, failure_block, header_lines
+from qbdcheck.report.summary import summary_lines
+from qbdcheck.report.tally import Tally
+
+PLAIN_WIDTH = 120
+"""Columns of a case's line where there is no terminal to ask; CI logs wrap beyond about this."""
+
+
+class Terminal:
+    """Writes a run to `stream`, which it does not close.
+
+    ``color`` is ``auto`` (colours and live progress where `stream` is a terminal), ``on`` (colours
+    everywhere) or ``off`` (neither).
+    """
+
+    def __init__(self, stream: TextIO, color: str = "auto") -> None:
+        is_terminal = stream.isatty()
+        colored = color in ("on", "always") or (color == "auto" and is_terminal)
+        self._console = Console(
+            file=stream,
+            force_terminal=colored or is_terminal,
+            no_color=not colored,
+            color_system="auto" if colored and is_terminal else "standard" if colored else None,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            soft_wrap=True,
+            width=None if is_terminal else PLAIN_WIDTH,
+        )
+        self._tally = Tally()
+        self._live: Live | None = None
+        if is_terminal and color not in ("off", "never") and not self._console.is_dumb_terminal:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+
+    def handle(self, event: Event) -> None:
+        """Print what `event` adds, and redraw the lanes."""
+        self._tally.handle(event)
+        match event:
+            case RunStarted():
+                self._print(*[Text(line, "dim") for line in header_lines(event)], Text())
+                if self._live is not None:
+                    self._live.start()
+            case CaseStarted():
+                pass
+            case CaseEnded():
+                self._case(event)
+            case RunEnded():
+                self.close()
+                self._print(Text(), *summary_lines(self._tally))
+        self.tick()
+
+    def tick(self) -> None:
+        """Redraw the lanes, where there is a terminal."""
+        if self._live is not None and self._live.is_started:
+            self._live.update(self._progress(), refresh=True)
+
+    def close(self) -> None:
+        """Take the lanes off the screen and give the cursor back."""
+        if self._live is not None and self._live.is_started:
+            self._live.stop()
+
+    def _case(self, case: CaseEnded) -> None:
+        target = self._tally.run.target if self._tally.run else ""
+        line = case_line(case, target)
+        line.truncate(max(self._console.width, 60), overflow="ellipsis")
+        self._print(line)
+        if case.verdict.is_bad:
+            self._print(*failure_block(case))
+
+    def _print(self, *lines: Text) -> None:
+        for line in lines:
+            self._console.print(line)
+        self._console.file.flush()
+
+    def _progress(self) -> RenderableType:
+        """The bar with counts and the time left, then a line a lane."""
+        run, now_s = self._tally.run, time.time()
+        if run is None:
+            return Text()
+        done, total = len(self._tally.cases), max(run.selected, len(self._tally.cases), 1)
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            ProgressBar(total=total, completed=done, width=30),
+            Text(f"{done}/{total}"),
+            _counts(self._tally),
+            Text(_time_left(now_s - run.started_s, done, total), "dim"),
+        )
+        lanes = [
+            Text(
+                f"  {lane + 1}: {case.case_id} {case.image_format}  "
+                f"{max(now_s - case.started_s, 0):.1f}s",
+                "dim",
+                no_wrap=True,
+                overflow="ellipsis",
+            )
+            for lane, case in sorted(self._tally.running.items())
+        ]
+        return Group(bar, *lanes)
+
+
+def _counts(tally: Tally) -> Text:
+    counts = tally.counts
+    text = Text(f"{counts['pass']} passed", "green")
+    for key, word, style in (
+        ("fail", "failed", "bold red"),
+        ("broken", "broken", "bold magenta"),
+        ("not_run", "not run", "yellow"),
+    ):
+        if counts[key]:
+            text.append(f"  {counts[key]} {word}", style)
+    return text
+
+
+def _time_left(elapsed_s: float, done: int, total: int) -> str:
+    """``12s, about 30s left``: what is left takes as long a case as what is done."""
+    if not done:
+        return f"{elapsed_s:.0f}s"
+    return f"{elapsed_s:.0f}s, about {elapsed_s / done * (total - done):.0f}s left"

@@ -1,0 +1,79 @@
+"""Runs as the runner would tell them, for the tests of all reports."""
+
+from __future__ import annotations
+
+from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
+from qbdcheck.verdict import Verdict
+
+STARTED = RunStarted(
+    run_id="20261123-021500-abcd",
+    seed=7,
+    target="reference",
+    formats=("raw",),
+    selected=5,
+    lanes=2,
+    started_s=1_700_000_000.0,
+    environment={"qemu": "7.2.22", "scratch": "/tmp/qscratch (ext4)", "kernel": "6.1"},
+)
+
+DIFF = """\
+golden output differs
+--- golden/003_map_shows_holes.out
++++ 003_map_shows_holes.out.bad
+@@ -1,3 +1,3 @@
+ Offset Length
+-0 0x10000 data
++0 0x20000 data
+ end
+"""
+
+
+def ended(number: int, verdict: Verdict, **fields: object) -> CaseEnded:
+    """A case that ended on raw after a second and a bit, with whatever else is given."""
+    base: dict[str, object] = {
+        "case_id": f"{number:03d}_what_it_proves",
+        "number": number,
+        "sentence": f"This case checks that property {number} holds.",
+        "groups": ("rw", "quick"),
+        "image_format": "raw",
+        "verdict": verdict,
+        "elapsed_s": 1.25,
+        "seed": 7,
+        "path": f"suites/iotests/{number:03d}_what_it_proves.py",
+    }
+    return CaseEnded(**{**base, **fields})  # type: ignore[arg-type]
+
+
+def started(number: int, lane: int = 0) -> CaseStarted:
+    """The start of the same case."""
+    return CaseStarted(f"{number:03d}_what_it_proves", number, "raw", lane, 1_700_000_000.0)
+
+
+def mixed_run(home: str = "/home/nobody-here") -> list[Event]:
+    """One case of each verdict, one passed in part, with texts that tempt every format."""
+    return [
+        STARTED,
+        started(1),
+        ended(1, Verdict.PASS, last_s=1.1),
+        started(2, lane=1),
+        ended(
+            2,
+            Verdict.NOT_RUN,
+            elapsed_s=0.0,
+            reasons=("target lacks resize", "program fio is missing # 1"),
+        ),
+        started(3),
+        ended(
+            3,
+            Verdict.FAIL,
+            message="golden output differs",
+            details=DIFF + "odd <bytes> & ]]> \x00\x1b[31m\n...\n---\nat " + home + "/x\n",
+            rerun=f"./check --seed 7 3 -t {home}/mine.yaml",
+            artefacts=("/tmp/qscratch/003/full.log",),
+        ),
+        started(4, lane=1),
+        ended(4, Verdict.BROKEN, message="CaseBroken: the fault never fired", details="none"),
+        started(5),
+        ended(5, Verdict.PASS, partly_not_run=("multi_conn part: target lacks multi_conn",)),
+        RunEnded(6.5, {"pass": 2}, exit_code=1),
+    ]

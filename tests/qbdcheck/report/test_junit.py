@@ -1,0 +1,68 @@
+"""JUnit report, read by junitparser."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from types import ModuleType
+
+import junitparser
+import pytest
+
+from qbdcheck.report.events import Event
+from qbdcheck.report.junit import JUnit
+from qbdcheck.verdict import Verdict
+
+
+def written(path: Path, events: list[Event]) -> junitparser.JUnitXml:
+    report = JUnit(path)
+    for event in events:
+        report.handle(event)
+    report.close()
+    return junitparser.JUnitXml.fromfile(str(path))
+
+
+def test_every_verdict_is_what_junit_calls_it(tmp_path: Path, runs: ModuleType) -> None:
+    document = written(tmp_path / "j.xml", runs.mixed_run())
+    (suite,) = document
+    assert suite.name == "reference.raw"
+    assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (5, 1, 1, 1)
+    cases = {case.name[:3]: case for case in suite}
+    assert cases["001"].is_passed
+    assert cases["002"].result[0].message == "target lacks resize; program fio is missing # 1"
+    assert isinstance(cases["002"].result[0], junitparser.Skipped)
+    assert isinstance(cases["003"].result[0], junitparser.Failure)
+    assert isinstance(cases["004"].result[0], junitparser.Error)
+    assert cases["001"].classname == "iotests.raw"
+    assert cases["001"].time == pytest.approx(1.25)
+    assert "multi_conn" in cases["005"].system_out
+
+
+def test_a_failure_carries_its_cause_its_diff_and_its_rerun_command(
+    tmp_path: Path, runs: ModuleType
+) -> None:
+    (suite,) = written(tmp_path / "j.xml", runs.mixed_run())
+    case = next(case for case in suite if case.name.startswith("003"))
+    expected = "output line 2: expected '0 0x10000 data', got '0 0x20000 data'"
+    assert case.result[0].message == expected
+    assert "+0 0x20000 data" in case.result[0].text
+    assert "./check --seed 7 3" in case.system_out
+
+
+def test_bytes_that_xml_forbids_do_not_break_the_document(tmp_path: Path, runs: ModuleType) -> None:
+    written(tmp_path / "j.xml", runs.mixed_run())
+    text = "".join(ET.parse(tmp_path / "j.xml").getroot().itertext())
+    assert "odd <bytes> & ]]> \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}[31m" in text
+
+
+def test_each_image_format_is_a_suite_of_its_own(tmp_path: Path, runs: ModuleType) -> None:
+    events = [
+        runs.STARTED,
+        runs.ended(1, Verdict.PASS),
+        runs.ended(1, Verdict.FAIL, image_format="qcow2", message="m"),
+    ]
+    raw, qcow2 = written(tmp_path / "j.xml", events)
+    assert (raw.name, raw.failures) == ("reference.raw", 0)
+    assert (qcow2.name, qcow2.failures) == ("reference.qcow2", 1)
+    properties = {each.name: each.value for each in raw.properties()}
+    assert properties["seed"] == "7"

@@ -1,0 +1,146 @@
+"""What a person sees, without a terminal and on a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import threading
+from types import ModuleType
+
+import pytest
+
+from qbdcheck.report.events import Event, RunEnded
+from qbdcheck.report.terminal import Terminal
+from qbdcheck.verdict import Verdict
+
+
+def plain(events: list[Event], color: str = "auto") -> str:
+    stream = io.StringIO()
+    report = Terminal(stream, color)
+    for event in events:
+        report.handle(event)
+        report.tick()
+    report.close()
+    return stream.getvalue()
+
+
+def on_a_terminal(events: list[Event], color: str = "auto") -> str:
+    """All bytes that the report writes to a pseudo-terminal, as text."""
+    leader, follower = pty.openpty()
+    received = bytearray()
+
+    def drain() -> None:
+        try:
+            while data := os.read(leader, 65536):
+                received.extend(data)
+        except OSError:  # EIO: the other side is closed
+            return
+
+    reader = threading.Thread(target=drain)
+    reader.start()
+    with open(follower, "w", encoding="utf-8") as stream:  # noqa: PTH123  # a descriptor
+        report = Terminal(stream, color)
+        for event in events:
+            report.handle(event)
+        report.close()
+    reader.join(10)
+    os.close(leader)
+    return received.decode()
+
+
+def test_a_plain_run_has_a_line_a_case_as_qemu_iotests_has(runs: ModuleType) -> None:
+    lines = plain(runs.mixed_run()).splitlines()
+    assert "TARGET  -- reference" in lines
+    (first,) = [line for line in lines if line.startswith("001")]
+    assert re.fullmatch(
+        r"001  reference raw    pass      1\.2s \(last: 1\.1s\)\s+property 1 holds\.", first
+    )
+    (not_run,) = [line for line in lines if line.startswith("002")]
+    assert "not run" in not_run
+    assert "target lacks resize; program fio is missing # 1" in not_run
+
+
+def test_the_header_names_seed_lanes_and_environment(runs: ModuleType) -> None:
+    text = plain(runs.mixed_run())
+    for name, value in {"SEED": "7", "QEMU": "7.2.22", "CASES": "5 on 2 lanes"}.items():
+        assert re.search(rf"^{name} +-- {value}$", text, re.MULTILINE)
+
+
+def test_the_summary_counts_and_groups_the_reasons(runs: ModuleType) -> None:
+    lines = plain(runs.mixed_run()).splitlines()
+    summary = lines[lines.index("Not run: 002") :]
+    assert summary == [
+        "Not run: 002",
+        "  target lacks resize: 002",
+        "  program fio is missing # 1: 002",
+        "Some parts not run in: 005",
+        "  005: multi_conn part: target lacks multi_conn",
+        "Failures: 003",
+        "  003: output line 2: expected '0 0x10000 data', got '0 0x20000 data'",
+        "Broken: 004",
+        "  004: CaseBroken: the fault never fired",
+        "Failed 2 of 4 cases, 1 of them broken in 6.5s (mean 1.25s a case)",
+    ]
+
+
+def test_a_green_run_ends_with_passed_all(runs: ModuleType) -> None:
+    cases = [runs.ended(number, Verdict.PASS, elapsed_s=number) for number in range(1, 8)]
+    text = plain([runs.STARTED, *cases, RunEnded(9.0, {}, 0)])
+    assert "Slowest: 007 7.0s, 006 6.0s, 005 5.0s, 004 4.0s, 003 3.0s\n" in text
+    assert text.endswith("Passed all 7 cases in 9.0s (mean 4.00s a case)\n")
+
+
+def test_an_interrupted_run_says_how_far_it_came(runs: ModuleType) -> None:
+    events = [runs.STARTED, runs.ended(1, Verdict.PASS), RunEnded(1.0, {}, 130, interrupted=True)]
+    assert "Interrupted after 1 of 5 cases\nPassed all 1 case in" in plain(events)
+
+
+def test_a_run_of_nothing_is_not_called_passed(runs: ModuleType) -> None:
+    text = plain([runs.STARTED, runs.ended(1, Verdict.NOT_RUN), RunEnded(1.0, {}, 2)])
+    assert text.endswith("No case was run\n")
+    assert "no reason was given: 001" in text
+
+
+def test_a_matrix_names_cases_with_their_format(runs: ModuleType) -> None:
+    events = [
+        runs.STARTED,
+        runs.ended(1, Verdict.PASS),
+        runs.ended(1, Verdict.FAIL, image_format="qcow2", message="m"),
+        RunEnded(1.0, {}, 1),
+    ]
+    assert "Failures: 001-qcow2\n" in plain(events)
+
+
+def test_a_failure_shows_story_diff_rerun_and_files(runs: ModuleType) -> None:
+    text = plain(runs.mixed_run())
+    block = text[text.index("---- 003_what_it_proves raw: fail") :]
+    assert "checks that property 3 holds." in block
+    assert "-0 0x10000 data\n+0 0x20000 data\n" in block
+    assert "again  ./check --seed 7 3" in block
+    assert "file   /tmp/qscratch/003/full.log" in block, "the person at the terminal opens it"
+
+
+def test_no_escape_sequence_of_a_case_reaches_the_terminal(runs: ModuleType) -> None:
+    text = plain(runs.mixed_run())
+    assert "\x1b" not in text
+    assert r"\x00\x1b[31m" in text
+
+
+def test_colours_are_for_terminals_unless_asked_for(runs: ModuleType) -> None:
+    assert "\x1b[31m-0 0x10000 data" in plain(runs.mixed_run(), "on")
+    assert "\x1b[31m-0 0x10000 data" in on_a_terminal(runs.mixed_run())
+    assert "\x1b" not in on_a_terminal(runs.mixed_run(), "off")
+
+
+def test_a_terminal_shows_lanes_while_cases_run_and_gives_the_cursor_back(
+    runs: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "120")
+    text = on_a_terminal(runs.mixed_run())
+    assert "1: 001_what_it_proves raw" in text
+    assert "1 passed  1 failed  1 not run" in re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+    assert threading.active_count() == 1, "a refresh thread would make fork unsafe"
