@@ -1,0 +1,348 @@
+"""The shadow disk: what every byte of a volume must be, or may be.
+
+After a write that was acknowledged there is one right answer. After an error, a time-out, a lost
+connection or a power cut there are two per sector, old and new, and never a third; after a discard,
+the old data or zeroes. The shadow holds these sets exactly, and says of any read whether it is one
+of the permitted ones; if not, what is wrong with it.
+
+Durability: what was acknowledged since the last completed flush, and not with FUA, is pending. A
+power cut may keep any subset of it, sector by sector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from oracles.contents import CHUNK, Change, Chunk, Contents
+from oracles.diagnosis import Finding, diagnose
+from oracles.stamps import SECTOR, Bytes, Data, Header, Identity, as_array, operation_of, stamp
+
+LARGEST = (1 << 63) - 1
+"""The largest volume in bytes: offsets are signed 64-bit numbers in QEMU (BDRV_MAX_LENGTH)."""
+_PREFILL_STEP = 4 << 20
+
+
+class Ambiguous(ValueError):  # noqa: N818  # what the expectation is, where one was asked for
+    """The bytes asked for have more than one right value; ``sector`` is the first of them."""
+
+    def __init__(self, sector: int) -> None:
+        super().__init__(f"sector {sector} may hold more than one content")
+        self.sector = sector
+
+
+class NotPermitted(ValueError):  # noqa: N818
+    """Data that was to be settled is none of the permitted contents; ``findings`` say where."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__("\n".join(str(finding) for finding in findings))
+        self.findings = findings
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One entry of the history; ``generation`` is that of its stamps, None without stamps."""
+
+    number: int
+    offset: int
+    length: int
+    text: str
+    generation: int | None = None
+    writer: int = 0
+
+    def __str__(self) -> str:
+        return f"#{self.number} {self.text} {self.offset}+{self.length}"
+
+
+class Shadow:
+    """The expectation of one volume. Offsets, lengths and sizes are in bytes, at any alignment.
+
+    A new shadow expects zeroes everywhere. A range beyond the end raises ValueError: what a target
+    does with such a request is the case's business, not a matter of contents.
+
+    :param size: 0 to 2^63-1; memory goes by what is written, not by the size.
+    :param identity: run and volume, for the stamps.
+    """
+
+    def __init__(self, size: int, identity: Identity | None = None) -> None:
+        if not 0 <= size <= LARGEST:
+            raise ValueError(f"size {size} is not within 0 to 2^63-1")
+        self.size = size
+        self.identity = identity or Identity(0, 0)
+        self.history: list[Operation] = []
+        self._now = Contents()
+        self._durable: dict[int, Chunk | None] = {}
+        self._pending: list[tuple[Change, ...]] = []
+        self._last_number = 0
+        self._generation = 0
+        self._stamped: dict[int, tuple[int, int]] = {}
+
+    # Data to write
+
+    def next_operation(self) -> int:
+        """Return a number for a request that is to come: 1, 2, 3, ..."""
+        self._last_number += 1
+        return self._last_number
+
+    def stamped(
+        self, offset: int, length: int, operation: int | None = None, writer: int | None = None
+    ) -> bytes:
+        """Return fresh stamped data for a write of this range; when it is done, tell ``write``.
+
+        The data names the operation, so that ``write`` finds it there if it holds a whole sector;
+        otherwise pass the same number (of ``next_operation``) to both.
+        """
+        number = self.next_operation() if operation is None else operation
+        self._generation += 1
+        who = self.identity if writer is None else replace(self.identity, writer=writer)
+        self._stamped[number] = (self._generation, who.writer)
+        return stamp(offset, length, who, self._generation, number).tobytes()
+
+    def prefill(self, offset: int = 0, length: int | None = None) -> Bytes:
+        """Expect stamps of generation 0 in a range, durably; return them, for putting them there.
+
+        For volumes small enough to be held in memory twice; larger ones are prefilled in parts.
+        """
+        length = self.size - offset if length is None else length
+        self._within(offset, length)
+        data = np.empty(length, dtype=np.uint8)
+        for start in range(0, length, _PREFILL_STEP):
+            part = min(_PREFILL_STEP, length - start)
+            data[start : start + part] = stamp(offset + start, part, self.identity)
+        self.flush()
+        self._now.apply(Change(offset, length, data))
+        self.history.append(Operation(0, offset, length, "prefill", 0, self.identity.writer))
+        return data
+
+    # What happened
+
+    def write(
+        self, offset: int, data: Data, *, fua: bool = False, operation: int | None = None
+    ) -> None:
+        """A write was acknowledged. The data is kept, not copied: do not change it afterwards."""
+        self._change("write", self._written(offset, data, fua=fua), operation)
+
+    def maybe_write(self, offset: int, data: Data, *, operation: int | None = None) -> None:
+        """A write failed, timed out or was cut off: each sector is old or new."""
+        self._change("write (outcome unknown)", self._written(offset, data, maybe=True), operation)
+
+    def pattern(
+        self, offset: int, length: int, byte: int, *, fua: bool = False, maybe: bool = False
+    ) -> None:
+        """A range was filled with one byte, as ``qemu-io write -P`` does."""
+        change = Change(offset, length, None, byte, maybe, fua)
+        self._change(f"write of pattern 0x{byte:02x}", change)
+
+    def zero(
+        self, offset: int, length: int, *, fua: bool = False, maybe: bool = False
+    ) -> None:
+        """A range was made zeroes by an acknowledged request (``maybe``: outcome unknown)."""
+        self._change("write zeroes", Change(offset, length, None, 0, maybe, fua))
+
+    def discard(self, offset: int, length: int, *, reads_zero: bool = False) -> None:
+        """A range was discarded: each sector is old or zero; zero if the target promises that."""
+        self._change("discard", Change(offset, length, None, 0, not reads_zero))
+
+    def concurrent(self, writes: Sequence[tuple[int, Data]]) -> None:
+        """Writes in flight together were acknowledged: where they overlap, any may win."""
+        changes = tuple(self._written(offset, data) for offset, data in writes)
+        for change in changes:
+            self._record("write (in flight with others)", change, None)
+        self._save_durable(changes)
+        self._now.apply_in_any_order(changes)
+        self._pending.append(changes)
+
+    def flush(self) -> None:
+        """A flush was acknowledged: what was acknowledged before it was sent is durable."""
+        self._durable.clear()
+        self._pending.clear()
+
+    def power_cut(self) -> None:
+        """Power failed: of what was pending any subset is there, sector by sector."""
+        for number, chunk in self._durable.items():
+            if chunk is None:
+                self._now.chunks.pop(number, None)
+            else:
+                self._now.chunks[number] = chunk
+        for changes in self._pending:
+            if len(changes) == 1:
+                self._now.apply(changes[0], maybe=not changes[0].fua)
+            else:
+                self._now.apply_in_any_order(changes, maybe=True)
+        self.flush()
+
+    def resize(self, size: int) -> None:
+        """The volume has a new size, durably: what was cut off is gone, what is new is zeroes."""
+        if not 0 <= size <= LARGEST:
+            raise ValueError(f"size {size} is not within 0 to 2^63-1")
+        if size < self.size:
+            self._now.truncate(size)
+            before = Contents()
+            before.chunks = {n: chunk for n, chunk in self._durable.items() if chunk}
+            before.truncate(size)
+            self._durable = {n: before.chunks.get(n) for n in self._durable}
+            kept = [[c.clipped(size) for c in changes] for changes in self._pending]
+            self._pending = [tuple(c for c in changes if c) for changes in kept]
+            self._pending = [changes for changes in self._pending if changes]
+        self.size = size
+
+    # What must be there
+
+    def expected(self, offset: int, length: int) -> bytes:
+        """Return what a read must return.
+
+        :raise Ambiguous: some sector of the range has more than one right content.
+        """
+        self._within(offset, length)
+        ambiguous = next(iter(self.ambiguous(offset, length)), None)
+        if ambiguous is not None:
+            raise Ambiguous(ambiguous)
+        return self._likeliest(offset, length).tobytes()
+
+    def ambiguous(self, offset: int = 0, length: int | None = None) -> list[int]:
+        """Return the numbers of the sectors in a range that have more than one right content."""
+        end = self.size if length is None else offset + length
+        found: list[int] = []
+        for number, low, high in self._now.pieces(offset, end, existing=True):
+            choices = self._now.chunks[number].choices
+            found += [s for s in sorted(choices) if low < (s + 1) * SECTOR and s * SECTOR < high]
+        return found
+
+    def unjudged(self) -> int:
+        """Return how many sectors may hold anything, because too many contents are possible."""
+        chunks = self._now.chunks.values()
+        return sum(states is None for chunk in chunks for states in chunk.choices.values())
+
+    def used(self) -> Iterator[tuple[int, int]]:
+        """Give (offset, length) of each range that may hold other than zeroes, 64 KiB aligned.
+
+        To look at the interesting parts of a volume that is too large to be read as a whole.
+        """
+        start = end = -1
+        for number in sorted(self._now.chunks):
+            if number * CHUNK != end:
+                if end > start:
+                    yield start, min(end, self.size) - start
+                start = number * CHUNK
+            end = (number + 1) * CHUNK
+        if end > start:
+            yield start, min(end, self.size) - start
+
+    def check(self, offset: int, data: Data, length: int | None = None) -> list[Finding]:
+        """Judge what a read at ``offset`` returned; an empty list means that it is right.
+
+        :param length: what was asked for, where less may have come back; by default, that of
+            the data.
+        """
+        seen = as_array(data)
+        length = len(seen) if length is None else length
+        self._within(offset, length)
+        if len(seen) == length and self._is_likeliest(offset, seen):
+            return []
+        wanted = self._likeliest(offset, length)
+        for sector in self.ambiguous(offset, length):
+            low, high = max(sector * SECTOR, offset), min((sector + 1) * SECTOR, offset + len(seen))
+            states = self._now.states(sector)
+            part = slice(low - sector * SECTOR, high - sector * SECTOR)
+            there = seen[low - offset : high - offset]
+            if states is None or there.tobytes() in {state[part] for state in states}:
+                wanted[low - offset : high - offset] = there
+        findings = diagnose(
+            seen, offset, wanted, identity=self.identity, candidates=self._candidates
+        )
+        return [replace(f, last_write=self.last_write(f.offset, f.length)) for f in findings]
+
+    def settle(self, offset: int, data: Data) -> None:
+        """From now on expect what a read returned: a disk may not change its mind without a write.
+
+        :raise NotPermitted: the data is not one of the permitted contents.
+        """
+        findings = self.check(offset, data)
+        if findings:
+            raise NotPermitted(findings)
+        seen = as_array(data)
+        for sector in self.ambiguous(offset, len(seen)):
+            low = max(sector * SECTOR, offset)
+            high = min((sector + 1) * SECTOR, offset + len(seen))
+            part = slice(low - sector * SECTOR, high - sector * SECTOR)
+            there = seen[low - offset : high - offset].tobytes()
+            states = self._now.states(sector)
+            if states is not None:
+                fitting = frozenset(state for state in states if state[part] == there)
+                self._now.set_states(sector, fitting)
+            elif high - low == SECTOR:
+                self._now.set_states(sector, frozenset((there,)))
+
+    def last_write(self, offset: int, length: int) -> str:
+        """Name the request that touched a range last; empty where none did."""
+        for operation in reversed(self.history):
+            if operation.offset < offset + length and offset < operation.offset + operation.length:
+                return str(operation)
+        return ""
+
+    # Inside
+
+    def _within(self, offset: int, length: int) -> None:
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise ValueError(f"{offset}+{length} is not within a volume of {self.size} bytes")
+
+    def _written(
+        self, offset: int, data: Data, *, fua: bool = False, maybe: bool = False
+    ) -> Change:
+        array = as_array(data)
+        return Change(offset, len(array), array, 0, maybe, fua)
+
+    def _record(self, text: str, change: Change, operation: int | None) -> None:
+        self._within(change.offset, change.length)
+        number = operation
+        if number is None and change.data is not None:
+            number = operation_of(change.data)
+            number = number if number in self._stamped else None
+        if number is None:
+            number = self.next_operation()
+        self._last_number = max(self._last_number, number)
+        generation, writer = self._stamped.get(number, (None, 0))
+        text += " (FUA)" if change.fua else ""
+        entry = Operation(number, change.offset, change.length, text, generation, writer)
+        self.history.append(entry)
+
+    def _change(self, text: str, change: Change, operation: int | None = None) -> None:
+        self._record(text, change, operation)
+        self._save_durable((change,))
+        self._now.apply(change)
+        self._pending.append((change,))
+
+    def _save_durable(self, changes: Sequence[Change]) -> None:
+        """Keep the durable contents of each chunk that is changed first since the last flush."""
+        for change in changes:
+            zeroing = change.data is None and change.fill == 0
+            end = change.offset + change.length
+            for number, _, _ in self._now.pieces(change.offset, end, existing=zeroing):
+                if number not in self._durable:
+                    chunk = self._now.chunks.get(number)
+                    self._durable[number] = chunk.copy() if chunk else None
+
+    def _candidates(self, sector: int) -> list[Header]:
+        run, volume = self.identity.run, self.identity.volume
+        return [
+            Header(run, volume, sector, o.generation, o.writer, o.number)
+            for o in reversed(self.history)
+            if o.generation is not None
+            and o.offset < (sector + 1) * SECTOR
+            and sector * SECTOR < o.offset + o.length
+        ]
+
+    def _likeliest(self, offset: int, length: int) -> Bytes:
+        data = np.zeros(length, dtype=np.uint8)
+        for number, low, high in self._now.pieces(offset, offset + length, existing=True):
+            data[low - offset : high - offset] = self._now.data_at(number, low, high)
+        return data
+
+    def _is_likeliest(self, offset: int, seen: Bytes) -> bool:
+        for number, low, high in self._now.pieces(offset, offset + len(seen)):
+            there = self._now.data_at(number, low, high)
+            if not np.array_equal(there, seen[low - offset : high - offset]):
+                return False
+        return True

@@ -1,0 +1,204 @@
+"""Stamps: every 512-byte sector says who wrote it, where, and when.
+
+A comparison says only *that* a sector is wrong. A stamp says *what* is there instead: an older
+write, a write meant for another place, another volume's data, half of each. Layout of a stamped
+sector, 64 little-endian words of 8 bytes:
+
+    word  0      magic "qbdstamp"
+    word  1      run (high 32 bits), volume (low 32)
+    word  2      LBA: the sector's number on its volume, in units of 512 bytes
+    word  3      generation (high 32 bits), writer (low 32)
+    word  4      operation: number of the request, as in the history of the run
+    words 5-63   key XOR constant[j], where key is a 64-bit mix of words 1 to 4
+
+The fill is the checksum 59 times over: one bit changed anywhere shows, and because each place has a
+constant of its own, data that moved by some bytes within a sector shows too. Making a stamp is one
+XOR per word, which numpy does at memory speed (docs: bench/stamps.py).
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+SECTOR = 512
+"""Bytes that one stamp covers; the smallest logical block of any disk."""
+WORDS = SECTOR // 8
+HEADER_WORDS = 5
+HEADER_BYTES = HEADER_WORDS * 8
+MAGIC = b"qbdstamp"
+_MAGIC_WORD = np.uint64(int.from_bytes(MAGIC, "little"))
+_LOW32 = 0xFFFFFFFF
+_MASK64 = (1 << 64) - 1
+
+Bytes = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint64]
+Data = bytes | bytearray | memoryview | Bytes
+
+
+def _mix(word: int) -> int:
+    """Mix 64 bits so that each input bit changes half of the output (finalizer of SplitMix64)."""
+    word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9 & _MASK64
+    word = (word ^ (word >> 27)) * 0x94D049BB133111EB & _MASK64
+    return word ^ (word >> 31)
+
+
+_CONSTANTS = np.array(
+    [_mix(0x9E3779B97F4A7C15 * j & _MASK64) for j in range(HEADER_WORDS, WORDS)], dtype="<u8"
+)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose data it is: run, volume and writer, each 0 to 2^32-1."""
+
+    run: int
+    volume: int
+    writer: int = 0
+
+    @classmethod
+    def of(cls, run: str, volume: str, writer: int = 0) -> Identity:
+        """Return the identity of a named volume in a named run."""
+        return cls(zlib.crc32(run.encode()), zlib.crc32(volume.encode()), writer)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a stamped sector says of itself. ``lba`` counts sectors of 512 bytes."""
+
+    run: int
+    volume: int
+    lba: int
+    generation: int
+    writer: int
+    operation: int
+
+    @property
+    def identity(self) -> Identity:
+        """Whose data it is."""
+        return Identity(self.run, self.volume, self.writer)
+
+
+def as_array(data: Data) -> Bytes:
+    """Return a view (never a copy) of any bytes as a numpy array."""
+    return data if isinstance(data, np.ndarray) else np.frombuffer(data, dtype=np.uint8)
+
+
+def _keys(owner: Words | int, lba: Words, version: Words | int, operation: Words | int) -> Words:
+    """Return the key of each sector; the arguments are words 1 to 4 of the header."""
+    key = lba * np.uint64(0x9E3779B97F4A7C15)
+    for word, rotation in ((owner, 0x2545F4914F6CDD1D), (version, 0xD6E8FEB86659FD93)):
+        key ^= np.multiply(word, np.uint64(rotation), dtype=np.uint64)
+        key ^= key >> np.uint64(29)
+        key *= np.uint64(0xBF58476D1CE4E5B9)
+    key ^= np.multiply(operation, np.uint64(0xA0761D6478BD642F), dtype=np.uint64)
+    key ^= key >> np.uint64(32)
+    key *= np.uint64(0x94D049BB133111EB)
+    key ^= key >> np.uint64(29)
+    return key
+
+
+def stamp(
+    offset: int, length: int, identity: Identity, generation: int = 0, operation: int = 0
+) -> Bytes:
+    """Return the bytes ``[offset, offset + length)`` of a volume stamped by one write.
+
+    Any range will do: it is the byte-exact slice of the stamped sectors around it.
+
+    :param offset: bytes from the start of the volume, 0 to 2^63-1.
+    :param generation: 0 to 2^32-1; 0 is the prefill, before the case did anything.
+    :param operation: 0 to 2^64-1, the number of the request in the history.
+    """
+    if offset < 0 or length < 0:
+        raise ValueError(f"offset {offset} and length {length} must not be negative")
+    first = offset // SECTOR
+    count = (offset + length + SECTOR - 1) // SECTOR - first
+    if length == 0:
+        return np.empty(0, dtype=np.uint8)
+    sectors = np.empty((count, WORDS), dtype="<u8")
+    lba = np.arange(first, first + count, dtype=np.uint64)
+    owner = np.uint64((identity.run & _LOW32) << 32 | identity.volume & _LOW32)
+    version = np.uint64((generation & _LOW32) << 32 | identity.writer & _LOW32)
+    sectors[:, 0] = _MAGIC_WORD
+    sectors[:, 1] = owner
+    sectors[:, 2] = lba
+    sectors[:, 3] = version
+    sectors[:, 4] = np.uint64(operation & _MASK64)
+    with np.errstate(over="ignore"):
+        key = _keys(int(owner), lba, int(version), operation & _MASK64)
+    np.bitwise_xor(key[:, None], _CONSTANTS, out=sectors[:, HEADER_WORDS:])
+    skip = offset - first * SECTOR
+    return sectors.view(np.uint8).reshape(-1)[skip : skip + length]
+
+
+def sector_words(data: Data) -> Words:
+    """Return whole sectors as rows of 64 words; the length must be a multiple of 512 bytes."""
+    flat = np.ascontiguousarray(as_array(data))
+    return flat.view("<u8").reshape(-1, WORDS)
+
+
+def fill_keys(words: Words) -> Words:
+    """Return the key that each word of the fill stands for: 59 equal ones in a sound sector."""
+    keys: Words = words[:, HEADER_WORDS:] ^ _CONSTANTS
+    return keys
+
+
+def header_keys(words: Words) -> Words:
+    """Return the key that each header calls for."""
+    with np.errstate(over="ignore"):
+        return _keys(words[:, 1], words[:, 2], words[:, 3], words[:, 4])
+
+
+def sound(words: Words) -> npt.NDArray[np.bool_]:
+    """Say of each sector whether it is a whole stamp, header and fill agreeing."""
+    result: npt.NDArray[np.bool_] = words[:, 0] == _MAGIC_WORD
+    if not result.any():
+        return result
+    rows = np.flatnonzero(result)
+    chosen = words if len(rows) == len(words) else words[rows]
+    result[rows] = (fill_keys(chosen) == header_keys(chosen)[:, None]).all(axis=1)
+    return result
+
+
+def header_of(row: Words) -> Header:
+    """Read the header of one sector (a row of 64 words), sound or not."""
+    owner, lba, version, operation = (int(word) for word in row[1:HEADER_WORDS])
+    return Header(
+        owner >> 32, owner & _LOW32, lba, version >> 32, version & _LOW32, operation
+    )
+
+
+def operation_of(data: Data) -> int | None:
+    """Return the operation that the first sector names, None where there is no stamp."""
+    flat = as_array(data)
+    if len(flat) < SECTOR or flat[:8].tobytes() != MAGIC:
+        return None
+    words = sector_words(flat[:SECTOR])
+    return int(words[0, 4]) if sound(words)[0] else None
+
+
+def verify(data: Data, offset: int, identity: Identity) -> bool:
+    """Say whether every sector is a sound stamp of this volume at its own place.
+
+    Any generation and operation will do: this needs no record of what was written.
+
+    :param offset: of the data on its volume, in bytes; a multiple of 512, as must be the length.
+    """
+    words = sector_words(data)
+    first = offset // SECTOR
+    owner = (identity.run & _LOW32) << 32 | identity.volume & _LOW32
+    return bool(
+        sound(words).all()
+        and (words[:, 1] == np.uint64(owner)).all()
+        and (words[:, 2] == np.arange(first, first + len(words), dtype=np.uint64)).all()
+    )
+
+
+if __name__ == "__main__":
+    from oracles.inspection import main
+
+    sys.exit(main(sys.argv[1:]))
