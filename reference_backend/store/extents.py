@@ -26,7 +26,8 @@ class Extent(NamedTuple):
 def merged(extents: Iterable[Extent]) -> Iterator[Extent]:
     """Join neighbours with equal flags; drop empty ones.
 
-    The NBD document asks servers to do so where it is cheap ("Block size", NBD_REPLY_TYPE_BLOCK_STATUS).
+    The NBD document asks servers to do so where it is cheap ("Block size",
+    NBD_REPLY_TYPE_BLOCK_STATUS).
     """
     length = flags = 0
     for extent in extents:
