@@ -1,1 +1,9 @@
-"""The runner: select, run, compare, report; the QEMU programs; the targets."""
+"""The runner: select, run, compare, report; the QEMU programs; the targets.
+
+Cases import from here: ``from qbdcheck import case``.
+"""
+
+from qbdcheck.case import case
+from qbdcheck.errors import CaseBroken, NotRun, ProgramError
+
+__all__ = ["CaseBroken", "NotRun", "ProgramError", "case"]

@@ -53,3 +53,17 @@ class Options:
     suites_dir: Path = Path("suites")
     golden_dir: Path = Path("golden")
     targets_dir: Path = Path("targets")
+    run_id: str = ""
+    """Name of the run: the start's local time and a part of the seed."""
+    scratch_root: Path = Path("/tmp")  # noqa: S108
+    """The run's private directory; each case's scratch directory is in it."""
+    results_dir: Path = Path("results")
+    """What is kept of the run: .bad files, logs and stacks of cases that were not green."""
+    cache_dir: Path = Path("cache")
+    """Durations, last results and history: $XDG_CACHE_HOME/qbdcheck."""
+    command: tuple[str, ...] = ()
+    """What follows ``--``: a command to run with the environment of a case."""
+    subcommand: str = ""
+    """``doctor``, ``install``, ``probe``, ``new`` or nothing."""
+    arguments: tuple[str, ...] = ()
+    """Of the subcommand: the profile of ``probe``, suite and sentence of ``new``."""

@@ -1,4 +1,7 @@
-"""Where the plugin leaves what fixtures need: keys of pytest's stash."""
+"""Where the plugin leaves what fixtures need: keys of pytest's stash.
+
+All keys of an item are set before its fixtures are made.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from qbdcheck.golden import Output
 from qbdcheck.options import Options
+from qbdcheck.seed import Seed
 
 OPTIONS = pytest.StashKey[Options]()
 """``config.stash[OPTIONS]``: the options of the run, set in pytest_configure."""
@@ -14,3 +19,11 @@ SCRATCH = pytest.StashKey[Path]()
 """``item.stash[SCRATCH]``: the private 0700 directory of the running case; short enough for sockets."""
 IMAGE_FORMAT = pytest.StashKey[str]()
 """``item.stash[IMAGE_FORMAT]``: the image format of this run of the case: raw, qcow2, ..."""
+SEED = pytest.StashKey[Seed]()
+"""``item.stash[SEED]``: the seed of this run of the case, derived from the seed of the run."""
+OUTPUT = pytest.StashKey[Output]()
+"""``item.stash[OUTPUT]``: what the fixture ``golden`` returns; compared when the case has returned."""
+PARTLY_NOT_RUN = pytest.StashKey[list[str]]()
+"""``item.stash[PARTLY_NOT_RUN]``: the fixture ``not_run`` appends its reasons here."""
+FULL_LOG = pytest.StashKey[Path]()
+"""``item.stash[FULL_LOG]``: the case's full.log, in its scratch directory; the fixture ``log`` appends."""

@@ -1,0 +1,111 @@
+"""The decorator ``@case`` and what it says of a case.
+
+Arguments of the decorator are literals: `qbdcheck.catalogue` reads them from the source without
+importing it, so that a case that cannot be imported is still listed. Here the same words are
+checked when the case is imported under plain pytest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from qbdcheck.requirements import CAPABILITIES, IMAGE_FORMATS
+
+SPEC_ATTRIBUTE = "__qbdcheck_case__"
+"""Attribute of a case's function that holds its `CaseSpec`."""
+DEFAULT_LIMIT_S = 60.0
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class CaseSpec:
+    """What a case declares. ``formats`` is empty where any image format will do."""
+
+    groups: tuple[str, ...]
+    requires: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ("raw",)
+    limit_s: float = DEFAULT_LIMIT_S
+
+    def supports(self, image_format: str) -> bool:
+        """True where the case makes sense under `image_format`."""
+        return not self.formats or image_format in self.formats
+
+
+@dataclass(frozen=True)
+class CaseInfo:
+    """One case of the catalogue: its file, number, sentence and declaration."""
+
+    path: Path
+    number: int
+    sentence: str
+    spec: CaseSpec
+    broken: str = ""
+    """Why the file cannot be read as a case; such a case is BROKEN when it is run."""
+
+    @property
+    def case_id(self) -> str:
+        """The stem of the file, such as ``017_discard_reads_zero``."""
+        return self.path.stem
+
+
+def make_spec(
+    groups: str,
+    requires: str = "",
+    programs: str = "",
+    formats: str = "raw",
+    limit_s: float = DEFAULT_LIMIT_S,
+) -> CaseSpec:
+    """The declaration of a case from the arguments of ``@case``.
+
+    :raise ValueError: a word is unknown or the limit is not positive; the message names it.
+    """
+    if not groups.split():
+        raise ValueError("a case needs at least one group: groups=\"rw quick\"")
+    if unknown := [word for word in requires.split() if word not in CAPABILITIES]:
+        raise ValueError(f"unknown capability {unknown[0]!r}; known: {' '.join(CAPABILITIES)}")
+    wanted = formats.split()
+    if wanted != ["any"] and (unknown := [word for word in wanted if word not in IMAGE_FORMATS]):
+        raise ValueError(f"unknown format {unknown[0]!r}; known: any {' '.join(IMAGE_FORMATS)}")
+    if not wanted:
+        raise ValueError('formats is empty; say formats="any" for all')
+    if not limit_s > 0:
+        raise ValueError(f"limit_s is {limit_s}; it must be above 0 seconds")
+    return CaseSpec(
+        tuple(groups.split()),
+        tuple(requires.split()),
+        tuple(programs.split()),
+        () if wanted == ["any"] else tuple(wanted),
+        float(limit_s),
+    )
+
+
+def case(
+    *,
+    groups: str,
+    requires: str = "",
+    programs: str = "",
+    formats: str = "raw",
+    limit_s: float = DEFAULT_LIMIT_S,
+) -> Callable[[Function], Function]:
+    """Declare the function below a case. All arguments are literals; docs/case-writer.md has them.
+
+    :raise ValueError: a word is unknown or the limit is not positive.
+    """
+    spec = make_spec(groups, requires, programs, formats, limit_s)
+
+    def declare(function: Function) -> Function:
+        setattr(function, SPEC_ATTRIBUTE, spec)
+        return function
+
+    return declare
+
+
+def spec_of(function: object) -> CaseSpec | None:
+    """What ``@case`` declared of `function`; None for anything else."""
+    spec = getattr(function, SPEC_ATTRIBUTE, None)
+    return spec if isinstance(spec, CaseSpec) else None
