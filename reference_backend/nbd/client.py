@@ -1,0 +1,323 @@
+"""The client's side of the protocol, without a socket: option replies and reply chunks.
+
+NBD document, "Handshake" and "Transmission". ``OptionReplies`` and ``Replies`` take bytes and give
+parsed messages. Requests are built by ``request``; nothing stops a caller from building a wrong one,
+which is what conformance tests are for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from reference_backend.layers import Command, CommandFlag
+from reference_backend.nbd import constants as c
+from reference_backend.nbd import messages as m
+from reference_backend.nbd.constants import Chunk, ChunkFlag
+from reference_backend.nbd.errors import RemoteProtocolError
+from reference_backend.nbd.negotiation import ReplyMode
+from reference_backend.nbd.settings import Bytes
+from reference_backend.store.extents import Extent
+
+REPLY_MAX = 64 * 1024 * 1024 + 64
+"""Bytes of the longest reply payload accepted: the largest READ of this server and a chunk's head."""
+
+
+@dataclass(slots=True)
+class Request:
+    """A request that waits for its reply."""
+
+    cookie: int
+    command: int
+    flags: int
+    offset: int
+    length: int
+    data: bytearray | None = None
+    covered: int = 0
+
+
+@dataclass(slots=True)
+class Reply:
+    """The whole answer to one request.
+
+    ``error`` is 0 or the value that travelled, ``message`` and ``error_offset`` what came with it.
+    ``data`` is a READ's content, ``chunks`` the (offset, length, is hole) it came in. ``extents``
+    are BLOCK_STATUS's, by context id.
+    """
+
+    cookie: int
+    command: int
+    error: int = 0
+    message: str = ""
+    error_offset: int | None = None
+    data: bytearray = field(default_factory=bytearray)
+    chunks: list[tuple[int, int, bool]] = field(default_factory=list)
+    extents: dict[int, list[Extent]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OptionReplyMessage:
+    """One reply to an option."""
+
+    option: int
+    reply: int
+    data: bytes
+
+
+def parse_greeting(data: bytes) -> int | None:
+    """Return the handshake flags, or None when bytes are missing ("Newstyle negotiation").
+
+    :raise RemoteProtocolError: the magics are not NBD's.
+    """
+    if len(data) < m.GREETING.size:
+        return None
+    init, magic, flags = m.GREETING.unpack_from(data)
+    if init != c.INIT_MAGIC or magic != c.OPTION_MAGIC:
+        msg = f"greeting is {data[:16].hex()}"
+        raise RemoteProtocolError(msg)
+    return int(flags)
+
+
+def parse_option_reply(data: bytes, limit: int = 1 << 20) -> tuple[OptionReplyMessage, int] | None:
+    """Return the first option reply and its length, or None when bytes are missing.
+
+    :raise RemoteProtocolError: wrong magic, or a reply of more than ``limit`` bytes.
+    """
+    if len(data) < m.OPTION_REPLY.size:
+        return None
+    magic, option, reply, length = m.OPTION_REPLY.unpack_from(data)
+    if magic != c.OPTION_REPLY_MAGIC:
+        msg = f"option reply magic is {magic:#x}"
+        raise RemoteProtocolError(msg)
+    if length > limit:
+        msg = f"option reply declares {length} bytes"
+        raise RemoteProtocolError(msg)
+    end = m.OPTION_REPLY.size + length
+    if len(data) < end:
+        return None
+    return OptionReplyMessage(option, reply, bytes(data[m.OPTION_REPLY.size : end])), end
+
+
+def request(mode: ReplyMode, flags: int, command: int, cookie: int, offset: int, length: int) -> bytes:
+    """Build a request header. In extended mode WRITE gets PAYLOAD_LEN, as the document demands."""
+    if mode is not ReplyMode.EXTENDED:
+        return m.REQUEST.pack(c.REQUEST_MAGIC, flags, command, cookie, offset, length)
+    if command == Command.WRITE:
+        flags |= CommandFlag.PAYLOAD_LEN
+    return m.EXTENDED_REQUEST.pack(
+        c.EXTENDED_REQUEST_MAGIC, flags, command, cookie, offset, length
+    )
+
+
+class Replies:
+    """Puts replies together from bytes.
+
+    Tell it of each request by ``expect``; feed bytes by ``receive``, which yields whole replies.
+    """
+
+    def __init__(self, mode: ReplyMode) -> None:
+        self.mode = mode
+        self.waiting: dict[int, Request] = {}
+        self._partial: dict[int, Reply] = {}
+        self._buffer = bytearray()
+
+    def expect(self, pending: Request) -> None:
+        """Tell of a request that was sent."""
+        if pending.command == Command.READ and pending.data is None:
+            pending.data = bytearray()
+        self.waiting[pending.cookie] = pending
+
+    def needed(self) -> int:
+        """Return how many bytes the next message lacks, as far as is known; at least 1."""
+        size = self._message_size()
+        return max(1, (size or self._header_size()) - len(self._buffer))
+
+    def receive(self, data: Bytes) -> Iterator[Reply]:
+        """Take bytes; yield replies that became whole.
+
+        :raise RemoteProtocolError: the server broke the protocol.
+        """
+        self._buffer += data
+        while True:
+            size = self._message_size()
+            if size is None or len(self._buffer) < size:
+                return
+            message = bytes(self._buffer[:size])
+            del self._buffer[:size]
+            reply = self._take(message)
+            if reply is not None:
+                yield reply
+
+    # -- headers
+
+    def _header_size(self) -> int:
+        if self.mode is ReplyMode.EXTENDED:
+            return m.EXTENDED_REPLY.size
+        if len(self._buffer) >= 4 and self._magic() == c.STRUCTURED_REPLY_MAGIC:
+            return m.STRUCTURED_REPLY.size
+        return m.SIMPLE_REPLY.size
+
+    def _magic(self) -> int:
+        return int(m.U32.unpack_from(self._buffer)[0])
+
+    def _message_size(self) -> int | None:
+        """Return the size of the message at the front, or None if its header is not whole."""
+        if len(self._buffer) < m.U32.size:
+            return None
+        magic = self._magic()
+        if magic not in _MAGICS[self.mode]:
+            msg = f"reply magic is {magic:#x} in mode {self.mode.name}"
+            raise RemoteProtocolError(msg)
+        if len(self._buffer) < self._header_size():
+            return None
+        if magic == c.SIMPLE_REPLY_MAGIC:
+            return self._simple_size()
+        layout = m.EXTENDED_REPLY if self.mode is ReplyMode.EXTENDED else m.STRUCTURED_REPLY
+        length = int(layout.unpack_from(self._buffer)[-1])
+        if length > REPLY_MAX:
+            msg = f"a reply chunk declares {length} bytes"
+            raise RemoteProtocolError(msg)
+        return layout.size + length
+
+    def _simple_size(self) -> int:
+        _magic, error, cookie = m.SIMPLE_REPLY.unpack_from(self._buffer)
+        pending = self._find(cookie)
+        if pending.command == Command.READ:
+            if self.mode is not ReplyMode.SIMPLE:
+                msg = "a simple reply to READ after structured replies were agreed on"
+                raise RemoteProtocolError(msg)
+            if not error:
+                return m.SIMPLE_REPLY.size + pending.length
+        return m.SIMPLE_REPLY.size
+
+    def _find(self, cookie: int) -> Request:
+        try:
+            return self.waiting[cookie]
+        except KeyError:
+            msg = f"a reply to cookie {cookie:#x}, which is not in flight"
+            raise RemoteProtocolError(msg) from None
+
+    # -- messages
+
+    def _take(self, message: bytes) -> Reply | None:
+        if m.U32.unpack_from(message)[0] == c.SIMPLE_REPLY_MAGIC:
+            _magic, error, cookie = m.SIMPLE_REPLY.unpack_from(message)
+            pending = self.waiting.pop(cookie)
+            reply = Reply(cookie, pending.command, error)
+            reply.data += message[m.SIMPLE_REPLY.size :]
+            return reply
+        if self.mode is ReplyMode.EXTENDED:
+            _magic, flags, kind, cookie, base, _length = m.EXTENDED_REPLY.unpack_from(message)
+            pending = self._find(cookie)
+            if base != pending.offset:
+                msg = f"a chunk repeats offset {base}, the request had {pending.offset}"
+                raise RemoteProtocolError(msg)
+            payload = message[m.EXTENDED_REPLY.size :]
+        else:
+            _magic, flags, kind, cookie, _length = m.STRUCTURED_REPLY.unpack_from(message)
+            pending = self._find(cookie)
+            payload = message[m.STRUCTURED_REPLY.size :]
+        reply = self._partial.setdefault(cookie, Reply(cookie, pending.command))
+        self._take_chunk(pending, reply, kind, payload)
+        if not flags & ChunkFlag.DONE:
+            if kind == Chunk.NONE:
+                msg = "a NONE chunk without DONE"
+                raise RemoteProtocolError(msg)
+            return None
+        return self._finish(pending, reply)
+
+    def _finish(self, pending: Request, reply: Reply) -> Reply:
+        del self.waiting[pending.cookie]
+        del self._partial[pending.cookie]
+        if pending.command == Command.READ and not reply.error:
+            if pending.covered != pending.length:
+                msg = f"READ of {pending.length} bytes ended after {pending.covered}"
+                raise RemoteProtocolError(msg)
+            reply.data = pending.data or bytearray()
+        return reply
+
+    def _take_chunk(self, pending: Request, reply: Reply, kind: int, payload: bytes) -> None:
+        if c.is_chunk_error(kind):
+            _take_error(reply, kind, payload)
+        elif kind == Chunk.NONE:
+            if payload:
+                msg = "a NONE chunk with a payload"
+                raise RemoteProtocolError(msg)
+        elif kind == Chunk.OFFSET_DATA and pending.command == Command.READ:
+            _need(len(payload) > m.U64.size, "an OFFSET_DATA chunk without data")
+            (offset,) = m.U64.unpack_from(payload)
+            _place(pending, reply, offset, payload[m.U64.size :], len(payload) - m.U64.size)
+        elif kind == Chunk.OFFSET_HOLE and pending.command == Command.READ:
+            _need(len(payload) == m.OFFSET_HOLE.size, "an OFFSET_HOLE chunk of a wrong length")
+            offset, length = m.OFFSET_HOLE.unpack(payload)
+            _place(pending, reply, offset, None, length)
+        elif kind == _STATUS_KIND[self.mode] and pending.command == Command.BLOCK_STATUS:
+            context, extents = parse_status(payload, extended=self.mode is ReplyMode.EXTENDED)
+            _need(context not in reply.extents, f"context {context} was answered twice")
+            reply.extents[context] = extents
+        else:
+            msg = f"a chunk of type {kind} in reply to command {pending.command}"
+            raise RemoteProtocolError(msg)
+
+
+_MAGICS = {
+    ReplyMode.SIMPLE: (c.SIMPLE_REPLY_MAGIC,),
+    ReplyMode.STRUCTURED: (c.SIMPLE_REPLY_MAGIC, c.STRUCTURED_REPLY_MAGIC),
+    ReplyMode.EXTENDED: (c.EXTENDED_REPLY_MAGIC,),
+}
+_STATUS_KIND = {
+    ReplyMode.SIMPLE: -1,
+    ReplyMode.STRUCTURED: Chunk.BLOCK_STATUS,
+    ReplyMode.EXTENDED: Chunk.BLOCK_STATUS_EXT,
+}
+
+
+def _need(condition: bool, message: str) -> None:
+    if not condition:
+        raise RemoteProtocolError(message)
+
+
+def _take_error(reply: Reply, kind: int, payload: bytes) -> None:
+    _need(len(payload) >= m.ERROR.size, "an error chunk that is too short")
+    error, length = m.ERROR.unpack_from(payload)
+    tail = m.ERROR.size + length
+    _need(error != 0, "an error chunk with error 0")
+    _need(tail <= len(payload), "an error chunk whose message does not fit")
+    if not reply.error:
+        reply.error = error
+        reply.message = payload[m.ERROR.size : tail].decode(errors="replace")
+        if kind == Chunk.ERROR_OFFSET:
+            _need(len(payload) == tail + m.U64.size, "an ERROR_OFFSET chunk of a wrong length")
+            (reply.error_offset,) = m.U64.unpack_from(payload, tail)
+
+
+def _place(pending: Request, reply: Reply, offset: int, data: bytes | None, length: int) -> None:
+    """Put a content chunk where it belongs ("NBD_REPLY_TYPE_OFFSET_DATA": inside, no overlap)."""
+    at = offset - pending.offset
+    _need(length > 0, "an empty content chunk")
+    _need(0 <= at and at + length <= pending.length, "a content chunk outside the request")
+    for other, size, _hole in reply.chunks:
+        _need(offset + length <= other or other + size <= offset, "content chunks overlap")
+    assert pending.data is not None
+    if len(pending.data) < at + length:
+        pending.data.extend(bytes(at + length - len(pending.data)))
+    if data is not None:
+        pending.data[at : at + length] = data
+    pending.covered += length
+    reply.chunks.append((offset, length, data is None))
+
+
+def parse_status(payload: bytes, *, extended: bool) -> tuple[int, list[Extent]]:
+    """Return context id and extents of a BLOCK_STATUS or BLOCK_STATUS_EXT payload.
+
+    :raise RemoteProtocolError: lengths are wrong, an extent is empty, or there is none.
+    """
+    head, layout = (m.STATUS_EXT_HEAD, m.STATUS_EXT) if extended else (m.U32, m.STATUS)
+    body = len(payload) - head.size
+    _need(body > 0 and body % layout.size == 0, f"a status payload of {len(payload)} bytes")
+    fields: Sequence[int] = head.unpack_from(payload)
+    if extended and fields[1]:
+        _need(fields[1] * layout.size == body, "a wrong count of status descriptors")
+    found = [Extent(*pair) for pair in layout.iter_unpack(payload[head.size :])]
+    _need(all(extent.length for extent in found), "an empty extent")
+    return fields[0], found

@@ -1,0 +1,69 @@
+"""Errors of the protocol code, and the map from errno to what may travel.
+
+    NbdProtocolError            somebody broke the protocol; the connection cannot go on
+    ├── RemoteProtocolError     the peer did
+    └── LocalProtocolError      our own caller did (a call in a wrong state, a value out of range)
+    OptionRefused               the server answered an option with an error (client side)
+    NbdError                    a request failed with an errno (client side)
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from reference_backend.nbd.constants import OptionReply, WireError
+
+
+class NbdProtocolError(Exception):
+    """Somebody broke the protocol; nothing more can be sent or received on this connection."""
+
+
+class RemoteProtocolError(NbdProtocolError):
+    """The peer broke the protocol."""
+
+
+class LocalProtocolError(NbdProtocolError):
+    """The caller of this package broke the protocol."""
+
+
+class OptionRefused(Exception):  # noqa: N818  # reads as a sentence where it is raised
+    """The server refused an option.
+
+    :param option: the option's number. :param reply: the reply type, an ERR_* of OptionReply or a
+        number that this package does not know. :param message: the server's text, may be empty.
+    """
+
+    def __init__(self, option: int, reply: int, message: str = "") -> None:
+        name = OptionReply(reply).name if reply in OptionReply else hex(reply)
+        super().__init__(f"option {option} refused: {name}" + (f": {message}" if message else ""))
+        self.option = option
+        self.reply = reply
+        self.message = message
+
+
+class NbdError(OSError):
+    """A request failed; ``errno`` is the value that travelled, ``offset`` where, if it was told."""
+
+    def __init__(self, number: int, message: str = "", offset: int | None = None) -> None:
+        super().__init__(number, message or os.strerror(number))
+        self.offset = offset
+
+
+_TRAVELS_AS = {
+    errno.EROFS: WireError.EPERM,
+    errno.EDQUOT: WireError.ENOSPC,
+    errno.EFBIG: WireError.ENOSPC,
+    errno.EOPNOTSUPP: WireError.ENOTSUP,
+}
+
+
+def wire_errno(number: int) -> int:
+    """Return the errno that may travel for a Linux errno.
+
+    NBD document, "Error values": only eight values exist. Others become EINVAL, as QEMU does
+    (nbd/server.c, system_errno_to_nbd_errno).
+    """
+    if number in WireError.__members__.values():
+        return number
+    return _TRAVELS_AS.get(number, WireError.EINVAL)
