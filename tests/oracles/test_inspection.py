@@ -1,0 +1,63 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oracles.inspection import main, stretches
+from oracles.stamps import SECTOR, Identity, stamp
+
+ME = Identity(1, 2)
+
+
+def image(tmp_path: Path) -> Path:
+    data = stamp(0, 16 * SECTOR, ME)
+    data[2 * SECTOR : 4 * SECTOR] = stamp(2 * SECTOR, 2 * SECTOR, ME, 3, 57)
+    data[5 * SECTOR : 6 * SECTOR] = stamp(9 * SECTOR, SECTOR, ME, 4, 58)
+    data[7 * SECTOR : 8 * SECTOR] = 0
+    data[8 * SECTOR + 200 : 9 * SECTOR] = 0
+    data[10 * SECTOR + 20] ^= 1
+    data[12 * SECTOR : 13 * SECTOR] = 0xA5
+    data[14 * SECTOR : 15 * SECTOR] = np.random.default_rng(1).integers(0, 256, SECTOR)
+    path = tmp_path / "disk.img"
+    path.write_bytes(data.tobytes() + b"tail")
+    return path
+
+
+def test_a_map_names_each_run_of_sectors(tmp_path: Path) -> None:
+    rows = [(row.first, row.count, row.text.split(",")[0]) for row in stretches(image(tmp_path))]
+    prefill = "prefill"
+    assert rows == [
+        (0, 2, prefill), (2, 2, "write #57"), (4, 1, prefill), (5, 1, "write #58"),
+        (6, 1, prefill), (7, 1, "zeroes"), (8, 1, "part of a stamp: torn"), (9, 1, prefill),
+        (10, 1, "stamp with a damaged header"), (11, 1, prefill), (12, 1, "pattern 0xa5"),
+        (13, 1, prefill), (14, 1, "other data"), (15, 1, prefill), (16, 1, "other data"),
+    ]  # fmt: skip
+
+
+def test_a_misdirected_sector_is_marked(tmp_path: Path) -> None:
+    rows = {row.first: row.text for row in stretches(image(tmp_path))}
+    assert rows[5].endswith("MISDIRECTED by -4 sectors")
+
+
+def test_offset_and_length_choose_a_part(tmp_path: Path) -> None:
+    rows = list(stretches(image(tmp_path), 2 * SECTOR, 2 * SECTOR))
+    assert [(row.first, row.count) for row in rows] == [(2, 2)]
+
+
+def test_the_command_prints_a_table(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "oracles.stamps", "inspect", str(image(tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    row = " ".join(done.stdout.splitlines()[2].split())
+    assert row == "2 2 1024 write #57, generation 3, writer 0, run 0x1, volume 0x2"
+
+
+@pytest.mark.parametrize("arguments", [["inspect", "/nowhere"], ["inspect", "x", "--offset", "5"]])
+def test_bad_arguments_exit_with_2_and_one_clear_line(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "error:" in capsys.readouterr().err
