@@ -21,7 +21,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Protocol
+from typing import Never, Protocol
 
 from reference_backend.store.errors import BlockError
 from reference_backend.store.extents import STATE_DIRTY, Extent, merged
@@ -83,6 +83,10 @@ class Store(Protocol):
         """Keep the contents under a name, atomically."""
         ...
 
+    def allocated(self) -> int:
+        """Return how many bytes are held, in whole blocks."""
+        ...
+
     def close(self) -> None:
         """Release files and locks."""
         ...
@@ -111,7 +115,8 @@ class Volume:
         undo_limit: int = 0,
         write_through: bool = False,
     ) -> None:
-        self.store = store
+        self.store: Store = store
+        self._powered = store
         self.name = name
         self.size = store.size
         self.read_only = read_only
@@ -305,12 +310,31 @@ class Volume:
         """
         with self._lock:
             if self._cache is not None:
-                self._cache.power_cut(self.store, random.Random(seed))
-                self.store.sync()
-            changed = self.size != self.store.size
-            self.size = self.store.size
+                self._cache.power_cut(self._powered, random.Random(seed))
+                self._powered.sync()
+            changed = self.size != self._powered.size
+            self.size = self._powered.size
         if changed:
             self._tell_size()
+
+    def power_off(self) -> None:
+        """Stop serving: until :meth:`power_on` every request raises ConnectionAbortedError.
+
+        So that no request of a client that is about to be cut off slips in after the cut and is
+        acknowledged: the server drops a connection on this error without a reply.
+        """
+        with self._lock:
+            self.store = _Off(self._powered.size)
+
+    def power_on(self) -> None:
+        """Serve again."""
+        with self._lock:
+            self.store = self._powered
+
+    def allocated(self) -> int:
+        """Return how many bytes the store holds, in whole blocks."""
+        with self._lock:
+            return self._powered.allocated()
 
     def pending(self) -> int:
         """Return how many acknowledged operations a power cut may still lose."""
@@ -329,8 +353,8 @@ class Volume:
         """Make everything durable and release the store. Closing twice is harmless."""
         with self._lock:
             if not self.read_only:
-                self.store.sync()
-            self.store.close()
+                self._powered.sync()
+            self._powered.close()
 
     def _tell_size(self) -> None:
         for callback in list(self.on_resize):
@@ -376,6 +400,17 @@ class Volume:
         self.store.sync()
         if self._cache is not None:
             self._cache.record_barrier(start, end)
+
+
+class _Off:
+    """The store of a volume without power."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __getattr__(self, name: str) -> Never:
+        msg = "the volume has no power"
+        raise ConnectionAbortedError(msg)
 
 
 def _outside(error: int, what: str, offset: int, length: int, size: int) -> BlockError:

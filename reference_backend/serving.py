@@ -1,0 +1,201 @@
+"""``serve``: join a pool, layers, the NBD server and the control socket; run until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import ipaddress
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from reference_backend.layers import Layer
+from reference_backend.listener import Address
+from reference_backend.nbd.settings import Features, Limits, TlsMode
+from reference_backend.pool import MemoryPool, Pool, VolumeOptions
+from reference_backend.server import Server
+from reference_backend.sizes import parse_size
+from reference_backend.store.write_cache import DEFAULT_LIMIT_BYTES
+
+_STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serve until SIGTERM, SIGINT, SIGHUP or ``quit``; flush and return 0.
+
+    :raise StoreError: a volume cannot be opened. :raise OSError: an address cannot be listened on.
+    :raise ValueError: arguments that do not fit together.
+    """
+    address = _address(arguments)
+    pool = _pool(arguments)
+    try:
+        server = _server(arguments, pool, address)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
+        try:
+            with _running(arguments, server, pool):
+                signal.sigwait(_STOP)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    finally:
+        pool.close()
+    return 0
+
+
+@contextlib.contextmanager
+def _running(arguments: argparse.Namespace, server: Server, pool: Pool) -> Iterator[None]:
+    with contextlib.ExitStack() as cleanup:
+        server.start()
+        cleanup.callback(server.stop)
+        if arguments.control:
+            from reference_backend.control import start_control
+
+            cleanup.callback(start_control(arguments.control, server, pool).stop)
+        if arguments.pid_file:
+            pid_file = Path(arguments.pid_file)
+            pid_file.write_text(f"{os.getpid()}\n")
+            cleanup.callback(pid_file.unlink, missing_ok=True)
+        _tell_ready(arguments.ready_fd, server.address)
+        yield
+
+
+def _tell_ready(descriptor: int | None, address: Address) -> None:
+    where = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
+    line = f"ready {where}\n"
+    if descriptor is None:
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.write(line)
+            sys.stdout.flush()
+        return
+    os.write(descriptor, os.fsencode(line))
+    os.close(descriptor)
+
+
+def _address(arguments: argparse.Namespace) -> Address:
+    if arguments.socket:
+        return str(arguments.socket)
+    host, colon, port = arguments.listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        msg = f"--listen {arguments.listen}: write HOST:PORT, like 127.0.0.1:10809"
+        raise ValueError(msg)
+    if not arguments.allow_remote and not _is_loopback(host):
+        msg = f"--listen {arguments.listen} lets other machines in: add --allow-remote to mean it"
+        raise ValueError(msg)
+    return host, int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _options(arguments: argparse.Namespace) -> VolumeOptions:
+    sizes = (arguments.min_block, arguments.preferred_block, arguments.max_block)
+    minimum, preferred, maximum = sizes
+    if minimum & (minimum - 1) or not 1 <= minimum <= 65536:
+        msg = f"--min-block {minimum}: a power of two of 1 to 65536"
+        raise ValueError(msg)
+    if preferred & (preferred - 1) or not max(512, minimum) <= preferred <= 32 << 20:
+        msg = f"--preferred-block {preferred}: a power of two of max(512, --min-block) to 32M"
+        raise ValueError(msg)
+    if maximum % minimum or not preferred <= maximum <= 0xFFFFFFFF:
+        msg = f"--max-block {maximum}: a multiple of --min-block, --preferred-block to 4G-1"
+        raise ValueError(msg)
+    undo_limit = 0
+    if arguments.control:
+        undo_limit = DEFAULT_LIMIT_BYTES if arguments.undo_limit is None else arguments.undo_limit
+    return VolumeOptions(
+        undo_limit=undo_limit,
+        write_through=arguments.write_cache == "through",
+        block_sizes=sizes,
+        read_only=arguments.read_only,
+    )
+
+
+def _pool(arguments: argparse.Namespace) -> Pool:
+    options = _options(arguments)
+    if arguments.memory is not None:
+        volumes = [_named(text, arguments.memory) for text in arguments.export_name]
+        return MemoryPool(options, volumes or [("", arguments.memory)])
+    if arguments.image is not None:
+        from reference_backend.file_pools import ImagePool
+
+        if len(arguments.export_name) > 1:
+            msg = "--image is one export: give --export-name once"
+            raise ValueError(msg)
+        return ImagePool(arguments.image, (*arguments.export_name, "")[0], options)
+    from reference_backend.file_pools import DirectoryPool
+
+    if arguments.export_name:
+        msg = "--export-name: the volumes of --pool have their names already"
+        raise ValueError(msg)
+    return DirectoryPool(arguments.pool, options)
+
+
+def _named(text: str, default_size: int) -> tuple[str, int]:
+    """Split ``NAME=SIZE``; an "=" that no size follows is part of the name."""
+    name, equals, size = text.rpartition("=")
+    if equals:
+        with contextlib.suppress(ValueError):
+            return name, parse_size(size)
+    return text, default_size
+
+
+def _server(arguments: argparse.Namespace, pool: Pool, address: Address) -> Server:
+    if arguments.tls_required and not arguments.tls_certs:
+        msg = "--tls-required needs --tls-certs DIR"
+        raise ValueError(msg)
+    context = None
+    if arguments.tls_certs:
+        from reference_backend.tls import server_context
+
+        directory = Path(arguments.tls_certs)
+        context = server_context(directory, verify_peer=arguments.tls_verify_peer)
+    mode = TlsMode.REQUIRED if arguments.tls_required else None
+    if arguments.max_connections is not None and arguments.max_connections < 1:
+        msg = f"--max-connections {arguments.max_connections}: at least 1"
+        raise ValueError(msg)
+    limits = Limits()
+    if arguments.max_connections is not None:
+        limits = Limits(connections=arguments.max_connections)
+    return Server(
+        pool,
+        address,
+        layers=load_layers(arguments.layer),
+        features=Features(**{name.replace("-", "_"): False for name in arguments.without}),
+        limits=limits,
+        tls=context,
+        tls_mode=mode,
+        read_only=arguments.read_only,
+    )
+
+
+def load_layers(texts: Sequence[str]) -> list[Layer]:
+    """Return the layers of ``MODULE:CLASS[:KEY=VALUE...]``; values are strings, the class converts.
+
+    :raise ValueError: no such module or class, or the class refuses its options.
+    """
+    return [_load_layer(text) for text in texts]
+
+
+def _load_layer(text: str) -> Layer:
+    module_name, _, rest = text.partition(":")
+    class_name, *options = rest.split(":")
+    pairs = [option.partition("=") for option in options]
+    if not module_name or not class_name or not all(equals for _, equals, _ in pairs):
+        msg = f"--layer {text}: write MODULE:CLASS[:KEY=VALUE...]"
+        raise ValueError(msg)
+    try:
+        make = getattr(importlib.import_module(module_name), class_name)
+        layer: Layer = make(**{key: value for key, _, value in pairs})
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        msg = f"--layer {text}: {error}"
+        raise ValueError(msg) from error
+    return layer

@@ -1,0 +1,28 @@
+"""Sizes as people and qemu-img write them: ``512``, ``4k``, ``64M``, ``1.5G``, ``100T``."""
+
+from __future__ import annotations
+
+_EXPONENTS = {"": 0, "B": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
+
+
+def parse_size(text: str) -> int:
+    """Return bytes. Suffixes are powers of 1024, in either case, with or without "iB" or "B".
+
+    :raise ValueError: it is no size, or not a whole number of bytes.
+    """
+    upper = text.strip().upper()
+    number = upper.rstrip("BIKMGTPE")
+    suffix = upper[len(number) :]
+    if len(suffix) > 1:
+        suffix = suffix.removesuffix("IB").removesuffix("B")
+    whole, _, fraction = number.partition(".")
+    digits = whole + fraction
+    if suffix not in _EXPONENTS or not whole or not (digits.isascii() and digits.isdigit()):
+        msg = f"{text!r} is no size (like 512, 4k, 64M, 1.5G, 100T)"
+        raise ValueError(msg)
+    scaled = int(digits) << 10 * _EXPONENTS[suffix]
+    size, rest = divmod(scaled, 10 ** len(fraction))
+    if rest:
+        msg = f"{text!r} is not a whole number of bytes"
+        raise ValueError(msg)
+    return size
