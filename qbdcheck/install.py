@@ -1,0 +1,181 @@
+"""Finds or makes the environment of a run. Standard library only: it runs before anything is there.
+
+There are two parts: system packages (`system_packages.py`) and Python packages (`.venv`, from
+requirements.lock). Both are installed only by `--install`. What every start does must be quick,
+since it delays every run: one file is hashed.
+
+Imports of third-party packages in here, or in qbdcheck/__init__.py, would break a bare machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from qbdcheck.system_packages import (
+    InstallError,
+    ensurepip_mend,
+    install_programs,
+    note,
+    run_or_raise,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = (
+    "pytest",
+    "hypothesis",
+    "pexpect",
+    "qemu.qmp",
+    "yaml",
+    "pydantic",
+    "rich",
+    "numpy",
+    "xxhash",
+    "psutil",
+)
+"""What `import` must find: the modules of the dependencies in pyproject.toml."""
+_STAMP = "qbdcheck-lock.sha256"
+_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run qbdcheck with `arguments` in an environment that has its packages; 2 where none is.
+
+    In place where this interpreter has them, else by exec, and then it does not return.
+    """
+    own = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
+    rest = list(arguments[len(own) :])
+    wants_install = "--install" in own
+    own = [word for word in own if word != "--install"]
+    os.environ["PATH"] = path_with_sbin(os.environ.get("PATH", os.defpath))
+    try:
+        if wants_install:
+            _install()
+        return run_qbdcheck([*own, *rest])
+    except InstallError as error:
+        note(str(error))
+        return 2
+
+
+def _install() -> None:
+    try:
+        install_programs()
+        make_venv()
+    except KeyboardInterrupt:
+        note("interrupted; ./check --install goes on from here")
+        raise SystemExit(130) from None
+
+
+def path_with_sbin(path: str) -> str:
+    """`path` with the directories of mkfs and nbd-server, which Debian's users do not have."""
+    have = path.split(os.pathsep)
+    return os.pathsep.join([*have, *[each for each in _SBIN if each not in have]])
+
+
+# Section: the Python that runs qbdcheck
+
+
+def run_qbdcheck(arguments: list[str]) -> int:
+    """Run ``python -m qbdcheck``: in .venv if it is up to date, else where the packages are.
+
+    :raise InstallError: no interpreter has the packages.
+    """
+    venv = ROOT / ".venv"
+    venv_python = venv / "bin" / "python"
+    in_venv = Path(sys.prefix) == venv
+    if not in_venv and is_current(venv):
+        _exec(venv_python, arguments)
+    missing = missing_modules()
+    if not missing:
+        sys.argv = [str(ROOT / "check"), *arguments]
+        runpy.run_module("qbdcheck", run_name="__main__", alter_sys=True)
+        return 0
+    if not in_venv and venv_python.exists():
+        note(".venv was made from another requirements.lock; ./check --install renews it")
+        _exec(venv_python, arguments)
+    raise InstallError(
+        f"Python packages are missing ({', '.join(missing)}); run: {ROOT / 'check'} --install"
+    )
+
+
+def _exec(python: Path, arguments: Sequence[str]) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(python, [str(python), str(ROOT / "check"), *arguments])
+
+
+def missing_modules() -> list[str]:
+    """Those of MODULES that this interpreter does not find."""
+
+    def is_there(module: str) -> bool:
+        try:
+            return importlib.util.find_spec(module) is not None
+        except ModuleNotFoundError:  # its parent package is not there
+            return False
+
+    return [module for module in MODULES if not is_there(module)]
+
+
+def lock_stamp(python_version: tuple[int, int]) -> str:
+    """What .venv must be stamped with: the hash of the lock file, and what it was made for."""
+    digest = hashlib.sha256((ROOT / "requirements.lock").read_bytes()).hexdigest()
+    return f"{digest} python{python_version[0]}.{python_version[1]} {ROOT}\n"
+
+
+def is_current(venv: Path) -> bool:
+    """Whether `venv` was made from this lock file, in this place, and its Python still starts."""
+    try:
+        stamp = (venv / _STAMP).read_text(encoding="utf-8")
+    except OSError:
+        return False
+    made_for = stamp.split()[1].removeprefix("python") if len(stamp.split()) > 1 else ""
+    if not made_for.replace(".", "").isdigit() or made_for.count(".") != 1:
+        return False
+    major, minor = made_for.split(".")
+    return stamp == lock_stamp((int(major), int(minor))) and (venv / "bin" / "python").exists()
+
+
+def make_venv() -> None:
+    """Bring .venv to what requirements.lock says; nothing where it is so already.
+
+    :raise InstallError: it cannot be made, or pip failed.
+    """
+    venv = ROOT / ".venv"
+    if is_current(venv):
+        return
+    if importlib.util.find_spec("ensurepip") is None:
+        raise InstallError(
+            f"{sys.executable} cannot make environments: its module ensurepip is missing;"
+            f" ask an administrator to run: {ensurepip_mend()}"
+        )
+    note("installing Python packages into .venv")
+    python = venv / "bin" / "python"
+    if not _is_usable(python):
+        run_or_raise([sys.executable, "-m", "venv", "--clear", str(venv)], "making .venv")
+    run_or_raise(
+        [
+            *[str(python), "-m", "pip", "install", "--quiet", "--no-input"],
+            *["--disable-pip-version-check", "--retries", "2"],
+            *["--requirement", str(ROOT / "requirements.lock")],
+        ],
+        "installing the packages of requirements.lock with pip",
+    )
+    (venv / _STAMP).write_text(lock_stamp(sys.version_info[:2]), encoding="utf-8")
+
+
+def _is_usable(python: Path) -> bool:
+    """Whether `python` starts, has pip, and is of the same version as this one."""
+    program = "import sys, pip; print(*sys.version_info[:2])"
+    try:
+        done = subprocess.run(
+            [python, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.stdout.split() == [str(part) for part in sys.version_info[:2]]

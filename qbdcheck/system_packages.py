@@ -1,0 +1,186 @@
+"""The programs that cases use, the system packages that have them, and how to get these.
+
+Standard library only: this is read before anything is installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def note(text: str) -> None:
+    """Tell the user on stderr, beside whatever the run writes on stdout."""
+    sys.stderr.write(f"check: {text}\n")
+    sys.stderr.flush()
+
+
+class InstallError(Exception):
+    """The environment cannot be made; the message is one line with the mend."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """The system package of a program, by its name in Debian and Ubuntu, and in Fedora.
+
+    ``why`` ends the sentence "it is needed for ...". ``minimum`` is the oldest version that does.
+    """
+
+    apt: str
+    dnf: str
+    why: str
+    minimum: str = ""
+
+
+PROGRAMS: Mapping[str, Package] = {
+    "qemu-img": Package("qemu-utils", "qemu-img", "every case", "6.0"),
+    "qemu-io": Package("qemu-utils", "qemu-img", "reads and writes", "6.0"),
+    "qemu-nbd": Package("qemu-utils", "qemu-img", "the target qemu-nbd", "6.0"),
+    "qemu-storage-daemon": Package("qemu-system-common", "qemu-img", "block jobs", "6.0"),
+    "qemu-system-x86_64": Package(
+        "qemu-system-x86", "qemu-system-x86-core", "machines and guests", "6.0"
+    ),
+    "nbdkit": Package("nbdkit", "nbdkit", "the targets nbdkit and nbdkit-file", "1.24"),
+    "nbdinfo": Package("libnbd-bin", "libnbd", "what another client sees", "1.6"),
+    "nbdcopy": Package("libnbd-bin", "libnbd", "copies by another client", "1.6"),
+    "nbdsh": Package("python3-libnbd", "python3-libnbd", "requests by another client", "1.6"),
+    "nbd-server": Package("nbd-server", "nbd", "the target nbd-server", "3.20"),
+    "fio": Package("fio", "fio", "load with verification", "3.19"),
+    "mkfs.ext4": Package("e2fsprogs", "e2fsprogs", "file systems on a volume"),
+    "certtool": Package("gnutls-bin", "gnutls-utils", "certificates for TLS"),
+}
+"""Every program that a case may need, in the order in which the doctor lists them."""
+
+
+def missing_programs(names: Iterable[str] = PROGRAMS) -> list[str]:
+    """Those of `names` that are not on PATH."""
+    return [name for name in names if shutil.which(name) is None]
+
+
+def package_manager() -> str:
+    """``apt`` or ``dnf``, by what is there; "" on other systems."""
+    for manager, program in (("apt", "apt-get"), ("dnf", "dnf")):
+        if shutil.which(program):
+            return manager
+    return ""
+
+
+def packages_of(programs: Iterable[str], manager: str) -> list[str]:
+    """The packages of `manager` that have `programs`, each once."""
+    return list(dict.fromkeys(getattr(PROGRAMS[name], manager or "apt") for name in programs))
+
+
+def mend_command(programs: Iterable[str]) -> str:
+    """The one command that an administrator runs to install `programs`."""
+    manager = package_manager() or "apt"
+    tool = "apt-get" if manager == "apt" else "dnf"
+    return f"{tool} install {' '.join(packages_of(programs, manager))}"
+
+
+def install_programs() -> None:
+    """Install what is missing on PATH as root or by sudo; else say what to ask for, and go on.
+
+    :raise InstallError: the package manager failed.
+    """
+    packages = packages_of(missing_programs(), package_manager())
+    if package_manager() == "apt" and importlib.util.find_spec("ensurepip") is None:
+        packages.append(ensurepip_mend().split()[-1])
+    if not packages:
+        return
+    as_root = root_prefix()
+    if not package_manager() or as_root is None:
+        wanted = mend_command(missing_programs()) if missing_programs() else ensurepip_mend()
+        note(
+            f"programs are missing and this user may not install them;"
+            f" ask an administrator to run: {wanted}\n"
+            "check: going on with what can run; the rest is listed as not run"
+        )
+        return
+    note(f"installing {' '.join(packages)}")
+    if package_manager() == "dnf":
+        run_or_raise([*as_root, "dnf", "install", "-y", *packages], "dnf install")
+    else:
+        _apt_install(as_root, packages)
+
+
+def root_prefix() -> list[str] | None:
+    """What goes before a command to run it as root: nothing, sudo, or None where neither works."""
+    if os.geteuid() == 0:
+        return []
+    if shutil.which("sudo") is None:
+        return None
+    may_ask = sys.stdin.isatty()
+    quiet = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False)
+    return ["sudo"] if may_ask or quiet.returncode == 0 else None
+
+
+_APT_INSTALL = """\
+set -e
+export DEBIAN_FRONTEND=noninteractive
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
+    chmod 755 /usr/sbin/policy-rc.d
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+fi
+apt-get install -y -q --no-install-recommends "$@"
+"""
+"""Installs without starting a service: policy-rc.d is what invoke-rc.d(8) asks, 101 is "no"."""
+
+
+def _apt_install(as_root: list[str], packages: list[str]) -> None:
+    """Install `packages` of those that this release has; names the others and goes on.
+
+    :raise InstallError: apt-get failed.
+    """
+    run_or_raise([*as_root, "apt-get", "update", "-q"], "apt-get update")
+    known = [name for name in packages if _apt_knows(name)]
+    for name in packages:
+        if name not in known:
+            note(f"this release has no package {name}")
+    if known:
+        command = [*as_root, "sh", "-c", _APT_INSTALL, "sh", *known]
+        run_or_raise(command, f"apt-get install {' '.join(known)}")
+    if "nbd-server" in known and shutil.which("systemctl"):
+        # cases start their own; at the next boot nothing shall listen that nobody asked for
+        disable = [*as_root, "systemctl", "disable", "--quiet", "nbd-server.service"]
+        subprocess.run(disable, capture_output=True, check=False)
+
+
+def _apt_knows(package: str) -> bool:
+    show = ["apt-cache", "show", "--no-all-versions", package]
+    return subprocess.run(show, capture_output=True, check=False).returncode == 0
+
+
+def ensurepip_mend() -> str:
+    """The command that gives this interpreter the module ensurepip, which Debian splits off."""
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    system = Path(sys.executable).resolve() == Path("/usr/bin", version)
+    return f"apt-get install {'python3-venv' if system else f'{version}-venv'}"
+
+
+def run_or_raise(command: Sequence[str], what: str) -> None:
+    """Run `command` quietly.
+
+    :raise InstallError: it failed; has the last line that it wrote, which is where both apt and
+        pip say why.
+    """
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+    except OSError as error:
+        raise InstallError(f"{what} failed: {command[0]}: {error.strerror}") from error
+    if done.returncode:
+        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+        telling = [line for line in lines if line.startswith(("E:", "ERROR:", "Error:"))]
+        said = (telling or lines or ["no output"])[-1]
+        raise InstallError(
+            f"{what} failed ({said}); is there a network? again: {shlex.join(command[:12])}"
+        )

@@ -1,0 +1,188 @@
+"""`check` on machines that lack something, each run in a process of its own on a copied tree."""
+
+from __future__ import annotations
+
+import ast
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from qbdcheck.install import MODULES, is_current, missing_modules, path_with_sbin
+from qbdcheck.system_packages import PROGRAMS, ensurepip_mend, mend_command, packages_of
+
+ROOT = Path(__file__).parents[2]
+PYTHON = Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")
+"""The interpreter under any virtual environment: what a user's `python3` is."""
+SYSTEM_PYTHON = Path("/usr/bin/python3")
+_NO_NETWORK = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}
+
+
+def copy_tree(root: Path) -> Path:
+    """A checkout with what `check` needs to start, whose lock file asks for nothing."""
+    shutil.copytree(ROOT / "qbdcheck", root / "qbdcheck")
+    shutil.copy(ROOT / "check", root)
+    (root / "requirements.lock").write_text("# nothing\n")
+    return root
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return copy_tree(tmp_path / "tree")
+
+
+@pytest.fixture(scope="module")
+def first_install(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A tree after its first ``./check --install``, and what that wrote."""
+    root = copy_tree(tmp_path_factory.mktemp("installed") / "tree")
+    return root, start(root, "--install", "1", env=_NO_NETWORK).stderr
+
+
+@pytest.fixture
+def installed(first_install: tuple[Path, str]) -> Path:
+    """The same tree with .venv, its lock file as it was."""
+    root, _ = first_install
+    (root / "requirements.lock").write_text("# nothing\n")
+    return root
+
+
+def start(
+    tree: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    user: str | None = None,
+    python: Path = PYTHON,
+) -> subprocess.CompletedProcess[str]:
+    """Run the tree's `check` from another directory, isolated from this interpreter's packages."""
+    return subprocess.run(
+        # -S: no site packages, as on a machine where pip never ran
+        [python, "-S", tree / "check", *arguments],
+        env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", **(env or {})},
+        cwd="/",
+        user=user,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_without_packages_one_line_names_them_and_the_command(tree: Path) -> None:
+    done = start(tree, "1")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    expected = f"check: Python packages are missing ({', '.join(MODULES)}); run: {tree}/check"
+    assert done.stderr == f"{expected} --install\n"
+    assert not (tree / ".venv").exists()
+
+
+def test_install_makes_and_stamps_the_environment_once(first_install: tuple[Path, str]) -> None:
+    tree, stderr = first_install
+    assert "installing Python packages into .venv" in stderr
+    assert is_stamped(tree)
+    began = time.monotonic()
+    second = start(tree, "--install", "1", env=_NO_NETWORK)
+    assert time.monotonic() - began < 1
+    # the lock file of this test asks for nothing, so the run ends where the packages are looked for
+    assert second.stderr.startswith("check: Python packages are missing")
+    assert second.returncode == 2
+
+
+def test_a_changed_lock_file_makes_the_environment_stale(installed: Path) -> None:
+    (installed / "requirements.lock").write_text("# something else\n")
+    assert "check: .venv was made from another requirements.lock" in start(installed).stderr
+    start(installed, "--install", env=_NO_NETWORK)
+    assert ".venv was made from another" not in start(installed).stderr
+
+
+def is_stamped(tree: Path) -> bool:
+    return (tree / ".venv" / "qbdcheck-lock.sha256").exists()
+
+
+def test_a_failed_download_is_one_line_and_the_next_start_tries_again(installed: Path) -> None:
+    (installed / "requirements.lock").write_text("qbdcheck-has-no-such-package==1\n")
+    for _ in range(2):
+        done = start(installed, "--install", env=_NO_NETWORK)
+        assert done.returncode == 2
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith("check: installing the packages of requirements.lock with pip fail")
+        assert "qbdcheck-has-no-such-package" in last
+        assert "Traceback" not in done.stderr
+
+
+def test_a_python_that_cannot_make_environments_names_the_debian_package(tree: Path) -> None:
+    install = tree / "qbdcheck" / "install.py"
+    blocked = install.read_text().replace('find_spec("ensurepip")', 'find_spec("ensurepip_gone")')
+    install.write_text(blocked)
+    done = start(tree, "--install", env=_NO_NETWORK)
+    assert done.returncode == 2
+    assert f"ask an administrator to run: {ensurepip_mend()}" in done.stderr
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or subprocess.run([SYSTEM_PYTHON, "-c", "import tomllib"]).returncode != 0,
+    reason="needs root to become a user without rights, and a Python 3.11 which that user may run",
+)
+def test_a_user_without_rights_is_told_the_command_and_the_run_goes_on(tree: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    for path in [tree, *tree.rglob("*")]:
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    for parent in tree.parents[:3]:
+        parent.chmod(0o755)
+    programs = tree / "bin"
+    programs.mkdir()
+    (programs / "apt-get").symlink_to("/bin/true")  # a Debian with none of our programs
+    done = start(
+        tree,
+        "--install",
+        env={**_NO_NETWORK, "PATH": str(programs)},
+        user="nobody",
+        python=SYSTEM_PYTHON,
+    )
+    wanted = [line for line in done.stderr.splitlines() if "ask an administrator to run" in line]
+    missing = [name for name in PROGRAMS if not any(is_in_sbin(name))]
+    packages = " ".join(packages_of(missing, "apt"))
+    said = "check: programs are missing and this user may not install them; ask an administrator"
+    assert wanted == [f"{said} to run: apt-get install {packages}"]
+    assert "going on with what can run" in done.stderr
+    assert "installing Python packages into .venv" in done.stderr
+
+
+def is_in_sbin(name: str) -> list[bool]:
+    return [Path(each, name).exists() for each in path_with_sbin("").split(os.pathsep) if each]
+
+
+def test_an_old_python_is_told_in_one_line_what_is_needed(tree: Path) -> None:
+    script = tree / "check"
+    script.write_text(script.read_text().replace("OLDEST = (3, 11)", "OLDEST = (3, 90)"))
+    done = start(tree)
+    assert done.returncode == 2
+    have = ".".join(str(part) for part in sys.version_info[:3])
+    assert done.stderr == (
+        f"check: Python 3.90 or newer is needed and this is {have} ({PYTHON});"
+        " install a newer one as python3 or python3.N on PATH\n"
+    )
+
+
+def test_check_itself_can_be_read_by_python_3_6() -> None:
+    ast.parse((ROOT / "check").read_text(), feature_version=(3, 6))
+
+
+def test_modules_are_those_of_the_dependencies(tmp_path: Path) -> None:
+    assert missing_modules() == []
+    assert not is_current(tmp_path)
+
+
+def test_every_program_has_a_package_for_each_package_manager() -> None:
+    for name, package in PROGRAMS.items():
+        assert package.apt, name
+        assert package.dnf, name
+    assert packages_of(["qemu-img", "qemu-io", "fio"], "apt") == ["qemu-utils", "fio"]
+    assert packages_of(["qemu-img", "qemu-io", "nbdcopy"], "dnf") == ["qemu-img", "libnbd"]
+    assert mend_command(["fio"]) in ("apt-get install fio", "dnf install fio")
