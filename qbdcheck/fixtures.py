@@ -1,0 +1,87 @@
+"""The fixtures of docs/case-writer.md that reach the target and the QEMU programs.
+
+They hold no logic: `TargetSession` makes everything and ends everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from qbdcheck.programs.process import Completed, run as run_program
+from qbdcheck.programs.qemu_img import QemuImg
+from qbdcheck.stash import IMAGE_FORMAT, OPTIONS, SCRATCH
+from qbdcheck.targets import description as descriptions
+from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.disk_io import DiskIo
+from qbdcheck.targets.session import TargetSession
+
+DESCRIPTION = pytest.StashKey[descriptions.Description]()
+"""``config.stash[DESCRIPTION]``: the profile of the run's target, once it has been read."""
+
+
+def description_of(config: pytest.Config) -> descriptions.Description:
+    """Return the profile of the run's target; it is read once.
+
+    :raise UsageError: there is no such target, or its profile is wrong.
+    """
+    if DESCRIPTION not in config.stash:
+        options = config.stash[OPTIONS]
+        file = descriptions.find(options.target, options.targets_dir)
+        config.stash[DESCRIPTION] = descriptions.load(file)
+    return config.stash[DESCRIPTION]
+
+
+@pytest.fixture
+def scratch(request: pytest.FixtureRequest) -> Path:
+    """The private directory of the case."""
+    path: Path = request.node.stash[SCRATCH]
+    return path
+
+
+@pytest.fixture
+def target(request: pytest.FixtureRequest, scratch: Path) -> Iterator[TargetSession]:
+    """The target of this case; all its programs end with the case."""
+    session = TargetSession(
+        description_of(request.config),
+        request.config.stash[OPTIONS],
+        scratch,
+        image_format=request.node.stash.get(IMAGE_FORMAT, "raw"),
+        case_id=Path(str(request.node.path)).stem,
+    )
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+@pytest.fixture
+def new_disk(target: TargetSession) -> Callable[..., Disk]:
+    """Makes further disks."""
+    return target.new_disk
+
+
+@pytest.fixture
+def disk(target: TargetSession) -> Disk:
+    """A fresh volume of 8 MiB, prefilled with stamps."""
+    return target.new_disk()
+
+
+@pytest.fixture
+def qemu_io(target: TargetSession) -> Callable[..., DiskIo]:
+    """Opens a long-lived qemu-io."""
+    return target.qemu_io
+
+
+@pytest.fixture
+def qemu_img(target: TargetSession) -> QemuImg:
+    """Runs qemu-img."""
+    return target.qemu_img
+
+
+@pytest.fixture
+def run(target: TargetSession) -> Callable[..., Completed]:
+    """Runs any program to its end; it dies with the case."""
+    return run_program

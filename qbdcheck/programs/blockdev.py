@@ -1,0 +1,68 @@
+"""Blockdev options as dictionaries, and the ways in which QEMU programs take them.
+
+Reference: qapi/block-core.json, BlockdevOptions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Blockdev = dict[str, Any]
+
+
+def node(driver: str, node_name: str | None = None, /, **options: object) -> Blockdev:
+    """Return a node. Underscores in names of options stand for dashes: ``read_only=True``."""
+    result: Blockdev = {"driver": driver}
+    if node_name is not None:
+        result["node-name"] = node_name
+    return {**result, **dashed(options)}
+
+
+def dashed(options: Mapping[str, object]) -> Blockdev:
+    """Return options with dashes in their names where Python needs underscores."""
+    return {key.replace("_", "-"): value for key, value in options.items() if value is not None}
+
+
+def file_node(path: object, node_name: str | None = None, /, **options: object) -> Blockdev:
+    """Return a protocol node on a local file."""
+    return node("file", node_name, filename=str(path), **options)
+
+
+def nbd_node(
+    socket: object, export: str = "", node_name: str | None = None, /, **options: object
+) -> Blockdev:
+    """Return a protocol node on an export behind a Unix socket."""
+    server = {"type": "unix", "path": str(socket)}
+    return node("nbd", node_name, server=server, export=export, **options)
+
+
+def over(
+    driver: str, file: Blockdev | str, node_name: str | None = None, /, **options: object
+) -> Blockdev:
+    """Return a format or filter node over another node, or over one that is named."""
+    return node(driver, node_name, file=file, **options)
+
+
+def json_filename(blockdev: Blockdev) -> str:
+    """Return one argument that any QEMU program takes for a file name."""
+    return "json:" + json.dumps(blockdev, separators=(",", ":"), ensure_ascii=False)
+
+
+def image_options(blockdev: Blockdev) -> str:
+    """Return the argument of ``--image-opts``: dotted keys, commas doubled."""
+    return ",".join(f"{key}={value.replace(',', ',,')}" for key, value in _flat(blockdev, ""))
+
+
+def _flat(value: object, prefix: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flat(item, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _flat(item, f"{prefix}.{number}")
+    elif isinstance(value, bool):
+        yield prefix, "on" if value else "off"
+    else:
+        yield prefix, str(value)

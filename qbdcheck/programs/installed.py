@@ -1,0 +1,110 @@
+"""Which programs are used, from where, and under which debugger.
+
+A path comes, first one wins, from the target's profile, from the environment variable that
+qemu-iotests uses (``QEMU_IO_PROG``, ...), from PATH.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qbdcheck.errors import NotRun, SetupError
+
+VALGRIND_ERROR = 99
+"""The exit status that says: valgrind found an error (as in qemu-iotests' common.rc)."""
+VARIABLES = {
+    "qemu-img": "QEMU_IMG_PROG",
+    "qemu-io": "QEMU_IO_PROG",
+    "qemu-nbd": "QEMU_NBD_PROG",
+    "qemu-storage-daemon": "QSD_PROG",
+    "qemu-system-x86_64": "QEMU_PROG",
+}
+_PACKAGES = {
+    "qemu-img": "qemu-utils",
+    "qemu-io": "qemu-utils",
+    "qemu-nbd": "qemu-utils",
+    "qemu-storage-daemon": "qemu-system-common",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "nbdinfo": "libnbd-bin",
+    "nbdcopy": "libnbd-bin",
+    "nbdkit": "nbdkit",
+    "nbd-server": "nbd-server",
+    "fio": "fio",
+}
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Finds programs, and wraps those of QEMU in gdbserver or valgrind.
+
+    :param paths: name to path, from the target's profile.
+    :param log_dir: where valgrind leaves its logs.
+    """
+
+    paths: Mapping[str, str] = field(default_factory=dict)
+    gdb: bool = False
+    valgrind: bool = False
+    log_dir: Path = Path()
+
+    def path(self, name: str) -> str | None:
+        """Return where a program is, None where it is not installed."""
+        wanted = self.paths.get(name) or os.environ.get(VARIABLES.get(name, ""), "") or name
+        return shutil.which(wanted)
+
+    def require(self, *names: str) -> None:
+        """Check that programs are there.
+
+        :raise NotRun: one reason for each that is missing.
+        """
+        missing = [self.missing(name) for name in names if self.path(name) is None]
+        if missing:
+            raise NotRun(*missing)
+
+    def missing(self, name: str) -> str:
+        """Return the sentence that says that a program is missing, and the mend."""
+        wanted = self.paths.get(name) or os.environ.get(VARIABLES.get(name, ""), "") or name
+        package = _PACKAGES.get(name)
+        mend = f"; install the Debian package {package}" if package and wanted == name else ""
+        return f"program {wanted} is not installed{mend}"
+
+    def argv(self, name: str, *arguments: str) -> list[str]:
+        """Return the command line of a program.
+
+        :raise SetupError: it is not installed.
+        """
+        path = self.path(name)
+        if path is None:
+            raise SetupError(self.missing(name))
+        return [*self._wrapper(name), path, *arguments]
+
+    @property
+    def slowdown(self) -> float:
+        """How much longer than usual a program may take: a human, or valgrind, sits on it."""
+        if self.gdb:
+            return 1000.0
+        return 30.0 if self.valgrind else 1.0
+
+    def _wrapper(self, name: str) -> Sequence[str]:
+        if not name.startswith("qemu-"):
+            return ()
+        if self.gdb:
+            return ("gdbserver", os.environ.get("GDB_OPTIONS") or "localhost:12345")
+        if self.valgrind:
+            log = self.log_dir / f"{name}.%p.valgrind"
+            return (
+                "valgrind",
+                f"--log-file={log}",
+                f"--error-exitcode={VALGRIND_ERROR}",
+                "--trace-children=no",
+                "--ignore-range-below-sp=1024-1",
+            )
+        return ()
+
+    def valgrind_report(self) -> str:
+        """Return the logs of valgrind so far, for the message of a failure."""
+        logs = sorted(self.log_dir.glob("*.valgrind"))
+        return "\n".join(log.read_text(errors="replace") for log in logs)

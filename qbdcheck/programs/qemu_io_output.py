@@ -1,0 +1,82 @@
+"""What qemu-io prints, parsed (qemu-io-cmds.c: print_report, dump_buffer, the done callbacks).
+
+A data command prints, in this order, a hex dump if asked for one, and either a report of two lines
+or one line of error. Completions of aio commands are printed when they happen, that is before the
+result of the command that was waited for: the last report of an output is the command's own.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_REPORT = re.compile(r"(wrote|read|discard) (\d+)/(\d+) bytes at offset (\d+)$")
+_STATISTICS = re.compile(r"[\d.]+ \w+, \d+ ops; ")
+_DUMP = re.compile(r"[0-9a-f]{8,}:  ")
+_EXTENT = re.compile(
+    r"\(0x([0-9a-f]+)\) bytes\s+(not )?allocated at offset .*\(0x([0-9a-f]+)\)$"
+)
+_DUMP_COLUMNS = 47
+
+
+@dataclass(frozen=True)
+class Report:
+    """The end of one request. ``offset`` and ``length`` in bytes; ``error`` is empty on success."""
+
+    verb: str
+    offset: int
+    length: int
+    data: bytes = b""
+    error: str = ""
+
+
+def parse_reports(text: str) -> list[Report]:
+    """Return the reports of an output, in order of completion.
+
+    A line that is none of what a successful command prints is a report with an error.
+    """
+    reports: list[Report] = []
+    dump: list[str] = []
+    for line in text.splitlines():
+        if _DUMP.match(line):
+            dump.append(line.partition(":  ")[2][:_DUMP_COLUMNS])
+            continue
+        if not line.strip() or _STATISTICS.match(line):
+            continue
+        reports.append(_parse_end(line, dump))
+        dump = []
+    return reports
+
+
+def _parse_end(line: str, dump: list[str]) -> Report:
+    match = _REPORT.match(line)
+    if match is None:
+        return Report("", 0, 0, error=reason_of(line))
+    done, total = int(match[2]), int(match[3])
+    error = "" if done == total else f"only {done} of {total} bytes done"
+    return Report(match[1], int(match[4]), total, bytes.fromhex("".join(dump)), error)
+
+
+def reason_of(line: str) -> str:
+    """Return the text of the errno in an error line: ``write failed: REASON``; else the line."""
+    _, separator, reason = line.rpartition(" failed: ")
+    return reason.strip() if separator else line.strip()
+
+
+def parse_map(text: str) -> list[tuple[int, int, bool]] | None:
+    """Return (offset, length, allocated) of each line of ``map``; None where it is no map."""
+    extents = []
+    for line in text.splitlines():
+        match = _EXTENT.search(line)
+        if match is None:
+            return None
+        extents.append((int(match[3], 16), int(match[1], 16), match[2] is None))
+    return extents
+
+
+def looks_failed(command: str, text: str) -> bool:
+    """Say whether an output shows that its command failed."""
+    verb = command.split(maxsplit=1)[0] if command.split() else ""
+    if verb in {"read", "readv", "write", "writev", "discard", "aio_read", "aio_write"}:
+        return any(report.error for report in parse_reports(text))
+    return re.search(r"failed|not found|cannot|[Cc]an't|[Cc]ould not|nvalid|rror|xpect", text) is not None

@@ -1,0 +1,257 @@
+"""A disk of a case: a volume on the target, an image format on top of it if asked for, its shadow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oracles.shadow import Shadow
+from qbdcheck.errors import NotRun, ProgramError, SetupError
+from qbdcheck.programs.blockdev import Blockdev, dashed, json_filename, node, over
+from qbdcheck.programs.process import run, tail
+from qbdcheck.programs.qemu_img import QemuImg
+from qbdcheck.targets.disk_io import judge
+from qbdcheck.targets.lifecycle import Backend
+
+SECRET = "qbdcheck-secret"
+"""Id and contents of the secret object that opens encrypted images."""
+SECRET_OBJECT = f"secret,id={SECRET},data={SECRET}"
+PREFILL_WHOLE_MAX = 64 << 20
+"""Larger disks are prefilled only in their first and last `PREFILL_EDGE` bytes."""
+PREFILL_EDGE = 4 << 20
+_PREFILL_STEP = 16 << 20
+_VERIFY_WHOLE_MAX = 256 << 20
+"""Disks up to here are read as a whole; of larger ones what was written and what holds data."""
+_VERIFY_STRAY_MAX = 256 << 20
+_FORMAT_SLACK = 16 << 20
+FORMAT_OPTIONS = {
+    "vpc": "force_size=on",
+    "luks": f"key-secret={SECRET},iter-time=100",
+}
+"""Options of `qemu-img create` that a format needs here: an exact size, a key, a quick one."""
+
+
+def volume_size(image_format: str, size: int) -> int:
+    """Return how large a volume an image of ``size`` bytes needs, full and with a snapshot."""
+    return size if image_format == "raw" else 2 * size + _FORMAT_SLACK
+
+
+class Disk:
+    """A volume with known contents.
+
+    Attributes: ``size`` in bytes, ``name``, ``format``, ``shadow`` (what it must contain), ``backend``
+    (the running target).
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        image_format: str,
+        shadow: Shadow,
+        qemu_img: QemuImg,
+        scratch: Path,
+    ) -> None:
+        self.backend = backend
+        self.format = image_format
+        self.shadow = shadow
+        self._qemu_img = qemu_img
+        self._scratch = scratch
+
+    @property
+    def name(self) -> str:
+        """Name of the volume."""
+        return self.backend.name
+
+    @property
+    def size(self) -> int:
+        """Size in bytes, as the guest sees it."""
+        return self.shadow.size
+
+    # Names ---------------------------------------------------------------------------------------
+
+    def protocol_blockdev(self, node_name: str | None = None, **options: object) -> Blockdev:
+        """blockdev options of the protocol node alone."""
+        named: Blockdev = {"node-name": node_name} if node_name else {}
+        return {**self.backend.blockdev, **named, **dashed(options)}
+
+    def blockdev(self, node_name: str | None = None, **options: object) -> Blockdev:
+        """blockdev options of the whole disk, format node on protocol node."""
+        if self.format == "luks":
+            options = {"key_secret": SECRET, **options}
+        return over(self.format, self.protocol_blockdev(), node_name, **options)
+
+    @property
+    def filename(self) -> str:
+        """One argument for QEMU programs: ``json:{...}``."""
+        return json_filename(self.blockdev())
+
+    @property
+    def uri(self) -> str:
+        """NBD URI of the volume.
+
+        :raise NotRun: the target has none.
+        """
+        uri = self.backend.uri
+        if uri is None:
+            raise NotRun(f"target {self.backend.description.name} has no NBD URI")
+        return uri
+
+    @property
+    def volume_path(self) -> Path:
+        """The socket or file behind the volume."""
+        return self.backend.path
+
+    # Contents ------------------------------------------------------------------------------------
+
+    def create_image(self, size: int, options: str) -> None:
+        """Put an empty image of the format on the volume.
+
+        :raise NotRun: QEMU cannot make this format on this target; with its own words.
+        """
+        filename = self.backend.filename
+        if filename is None:
+            raise NotRun(f"target {self.backend.description.name} has no file name for qemu-img create")
+        parts = [part for part in (FORMAT_OPTIONS.get(self.format, ""), options) if part]
+        words = ["-o", ",".join(parts)] if parts else []
+        done = self._qemu_img.run(
+            "create", "-q", "-f", self.format, *words, filename, str(size), check=False
+        )
+        if done.returncode != 0:
+            raise NotRun(f"QEMU cannot make {self.format} on this target: {tail(done.stderr)}")
+
+    def prefill(self) -> None:
+        """Fill the disk with stamps of generation 0, durably.
+
+        :raise SetupError: the target or the local disk refuses them.
+        """
+        part_file = self._scratch / f"{self.name}.prefill"
+        for offset, length in self._prefill_ranges():
+            data = self.shadow.prefill(offset, length)
+            try:
+                data.tofile(part_file)
+            except OSError as error:
+                raise SetupError(f"cannot write {part_file}: {error.strerror}") from None
+            self._write_part(part_file, offset, length)
+        part_file.unlink(missing_ok=True)
+        self.shadow.flush()
+
+    def _prefill_ranges(self) -> Iterator[tuple[int, int]]:
+        size = self.size
+        whole = size <= PREFILL_WHOLE_MAX
+        ranges = [(0, size)] if whole else [(0, PREFILL_EDGE), (size - PREFILL_EDGE, PREFILL_EDGE)]
+        for start, length in ranges:
+            for offset in range(start, start + length, _PREFILL_STEP):
+                yield offset, min(_PREFILL_STEP, start + length - offset)
+
+    def _write_part(self, file: Path, offset: int, length: int) -> None:
+        programs = self.backend.programs
+        write = f"write -q -s {file.name} {offset} {length}"
+        argv = programs.argv(
+            "qemu-io", "-t", "writeback", *self.object_words, self.filename,
+            "-c", write, "-c", "flush",
+        )  # fmt: skip
+        try:
+            done = run(argv, cwd=file.parent, timeout_s=60 * programs.slowdown)
+        except ProgramError as error:
+            said = tail(error.stdout + error.stderr) or str(error)
+            if self.format != "raw" and "Invalid argument" in said:
+                # The image wants to grow, and volumes of this target cannot.
+                raise NotRun(f"QEMU cannot write {self.format} on this target: {said}") from None
+            raise SetupError(f"prefill of volume {self.name} failed: {said}") from None
+        if done.stdout.strip():
+            raise SetupError(f"prefill of volume {self.name} failed: {tail(done.stdout)}")
+
+    @property
+    def object_words(self) -> list[str]:
+        """Words that define the objects that the disk's nodes refer to (secrets)."""
+        return ["--object", SECRET_OBJECT] if self.format == "luks" else []
+
+    def verify(self, offset: int = 0, length: int | None = None) -> None:
+        """Read everything through qemu-img and compare it with the shadow, sector by sector.
+
+        Of disks above 256 MiB: what was ever written, and whatever else claims to hold data.
+
+        :raise WrongData: with a diagnosis per run of sectors.
+        """
+        if offset or length is not None or self.size <= _VERIFY_WHOLE_MAX:
+            self._verify_range(offset, self.size - offset if length is None else length)
+            return
+        used = list(self.shadow.used())
+        for start, count in used:
+            self._verify_range(start, count)
+        left = _VERIFY_STRAY_MAX
+        for start, count in self._stray_data(used):
+            self._verify_range(start, min(count, left))
+            left -= min(count, left)
+            if not left:
+                break
+
+    def _verify_range(self, offset: int, length: int) -> None:
+        for start in range(offset, offset + length, _VERIFY_WHOLE_MAX):
+            count = min(_VERIFY_WHOLE_MAX, offset + length - start)
+            data = self.read_all(start, count)
+            judge(self.shadow, start, data, f"volume {self.name} is not what it must be")
+
+    def read_all(self, offset: int = 0, length: int | None = None) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Return a range as it is, read through qemu-img, not compared with anything.
+
+        ``qemu-img dd`` reads every byte; convert would believe the target's block status.
+        """
+        length = self.size - offset if length is None else length
+        if length == 0:
+            return np.empty(0, dtype=np.uint8)
+        copy = self._scratch / f"{self.name}.copy"
+        whole = offset == 0 and length == self.size
+        source = self.blockdev() if whole else self._window(offset, length)
+        shared = ["-U"] if self.format == "raw" else []
+        try:
+            self._qemu_img("dd", *shared, "-O", "raw", "bs=2M", f"if={json_filename(source)}", f"of={copy}")
+            data = np.fromfile(copy, dtype=np.uint8)
+        finally:
+            copy.unlink(missing_ok=True)
+        # A window is widened to sectors, and QEMU rounds sizes up to them.
+        skip = 0 if whole else offset % 512
+        return data[skip:] if whole else data[skip : skip + length]
+
+    def _window(self, offset: int, length: int) -> Blockdev:
+        start = offset - offset % 512
+        end = min(-(-(offset + length) // 512) * 512, -(-self.size // 512) * 512)
+        return node("raw", None, offset=start, size=end - start, file=self.blockdev())
+
+    def _stray_data(self, used: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """Give the ranges that claim to hold data although nobody wrote there."""
+        shared = ["-U"] if self.format == "raw" else []
+        for extent in self._qemu_img.json("map", *shared, self.filename):
+            if extent["data"] and not extent["zero"]:
+                yield from _without(extent["start"], extent["length"], used)
+
+    # Changes -------------------------------------------------------------------------------------
+
+    def resize(self, size: int) -> None:
+        """Give the disk another size, in bytes; the shadow follows."""
+        if self.format == "raw":
+            self.backend.resize(size)
+        else:
+            shrink = ["--shrink"] if size < self.size else []
+            done = self._qemu_img.run(
+                "resize", "-q", *shrink, self.filename, str(size), check=False
+            )
+            if done.returncode != 0:
+                raise NotRun(f"QEMU cannot resize this {self.format} image: {tail(done.stderr)}")
+        self.shadow.resize(size)
+
+
+def _without(start: int, length: int, used: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Give what is left of a range when the used ranges (in order) are taken out."""
+    end = start + length
+    for low, count in used:
+        if low + count <= start or low >= end:
+            continue
+        if low > start:
+            yield start, low - start
+        start = max(start, low + count)
+    if start < end:
+        yield start, end - start

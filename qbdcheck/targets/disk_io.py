@@ -1,0 +1,245 @@
+"""qemu-io on a disk whose contents are known: what is written is stamped, what is read is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from oracles.diagnosis import Finding, render
+from oracles.shadow import Shadow
+from oracles.stamps import Data, Identity, as_array, stamp
+from qbdcheck.errors import CaseBroken, ProgramError
+from qbdcheck.programs.qemu_io import QemuIo
+
+FLUSHING_MODES = frozenset({"writethrough", "directsync"})
+"""Cache modes (-t) in which QEMU flushes after every write."""
+_PATTERNS = 255
+
+
+class WrongData(AssertionError):  # noqa: N818  # the verdict on a target
+    """A read returned what it must not; ``findings`` say for each sector what is wrong."""
+
+    def __init__(self, what: str, findings: Sequence[Finding]) -> None:
+        super().__init__(f"{what}:\n{render(list(findings))}")
+        self.findings = tuple(findings)
+
+
+def judge(shadow: Shadow, offset: int, data: Data, what: str) -> None:
+    """Compare what a read returned with the shadow; from now on that is what must be there.
+
+    QEMU rounds sizes up to 512 bytes: what it returns beyond the end must be zeroes.
+
+    :raise WrongData: it is not one of the permitted contents.
+    """
+    seen = as_array(data)
+    inside = max(0, min(len(seen), shadow.size - offset))
+    if seen[inside:].any():
+        raise WrongData(f"{what}: data beyond the end of {shadow.size} bytes", [])
+    data = seen[:inside]
+    offset = min(offset, shadow.size)
+    findings = shadow.check(offset, data)
+    if findings:
+        raise WrongData(what, findings)
+    shadow.settle(offset, data)
+
+
+class DiskIo(QemuIo):
+    """A long-lived qemu-io whose writes the shadow follows.
+
+    All offsets and lengths are in bytes.
+
+    :param shadow: of the disk; None for a file that nobody keeps account of.
+    :param cache: the mode it was opened with; decides what is durable when.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        directory: Path,
+        name: str,
+        *,
+        shadow: Shadow | None,
+        cache: str,
+        timeout_s: float,
+    ) -> None:
+        self._shadow = shadow
+        self._cache = cache
+        self._data_file = directory / f"{name}.data"
+        self._pending: list[tuple[int, bytes]] = []
+        self._reads_pending = 0
+        self._next_pattern = 0
+        self._generation = 0
+        super().__init__(argv, directory, name, timeout_s)
+
+    # Writes --------------------------------------------------------------------------------------
+
+    def write(
+        self, offset: int, length: int, fua: bool = False, pattern: int | None = None
+    ) -> None:
+        """Write stamped data, or a pattern byte (0 to 255).
+
+        :raise IoFailed: it failed; its sectors may be old or new from now on.
+        """
+        flags = " -f" if fua else ""
+        if pattern is None and length > 0:
+            data = self._stamped(offset, length)
+            self._data_file.write_bytes(data)
+            command = f"write{flags} -s {self._data_file.name} {offset} {length}"
+        else:
+            byte = 0xCD if pattern is None else pattern
+            data = bytes([byte]) * length
+            command = f"write{flags} -P {byte} {offset} {length}"
+        self._change(command, offset, length, data, fua)
+
+    def _stamped(self, offset: int, length: int) -> bytes:
+        if self._shadow is not None:
+            return self._shadow.stamped(offset, length)
+        self._generation += 1
+        return stamp(offset, length, Identity(0, 0), self._generation).tobytes()
+
+    def _change(self, command: str, offset: int, length: int, data: bytes, fua: bool) -> None:
+        """Run a write and tell the shadow how it went."""
+        shadow = self._shadow
+        inside = shadow is not None and offset + length <= shadow.size
+        try:
+            self.request(command)
+        except ProgramError:
+            # QEMU refuses a write beyond the end before any of it is done: nothing may change.
+            if shadow is not None and inside:
+                shadow.maybe_write(offset, data)
+            raise
+        if shadow is None:
+            return
+        if not inside:
+            raise AssertionError(f"a write beyond the end of {shadow.size} bytes succeeded: {command}")
+        if self._pending:
+            self._pending.append((offset, data))
+        else:
+            shadow.write(offset, data, fua=fua)
+            self._flush_with_the_write()
+
+    def _flush_with_the_write(self) -> None:
+        if self._shadow is not None and self._cache in FLUSHING_MODES:
+            self._shadow.flush()
+
+    def write_zeroes(
+        self,
+        offset: int,
+        length: int,
+        unmap: bool = False,
+        no_fallback: bool = False,
+        fua: bool = False,
+    ) -> None:
+        """Write zeroes; ``no_fallback`` refuses to do it by writing data.
+
+        :raise IoFailed: it failed; its sectors may be old or zero from now on.
+        """
+        flags = "z" + "u" * unmap + "n" * no_fallback + "f" * fua
+        try:
+            self.request(f"write -{flags} {offset} {length}")
+        except ProgramError:
+            if self._shadow is not None and offset + length <= self._shadow.size:
+                self._shadow.zero(offset, length, maybe=True)
+            raise
+        if self._shadow is not None:
+            self._shadow.zero(offset, length, fua=fua)
+            self._flush_with_the_write()
+
+    def discard(self, offset: int, length: int) -> None:
+        """Discard; from now on the range may be as it was, or zeroes.
+
+        :raise IoFailed: it failed.
+        """
+        try:
+            self.request(f"discard {offset} {length}")
+        finally:
+            if self._shadow is not None and offset + length <= self._shadow.size:
+                self._shadow.discard(offset, length)
+
+    def flush(self) -> None:
+        """Make durable what was written; only `close` can tell that it failed (see there)."""
+        super().flush()
+        if self._shadow is not None and self._cache != "unsafe":
+            self._shadow.flush()
+
+    # Reads ---------------------------------------------------------------------------------------
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read, compare with the shadow, and return the bytes.
+
+        :raise IoFailed: it failed.
+        :raise WrongData: it returned what it must not.
+        """
+        report = self.request(f"read -v {offset} {length}")
+        if len(report.data) != length:
+            raise CaseBroken(f"qemu-io printed {len(report.data)} of {length} bytes read")
+        if self._shadow is not None and not self._overlaps_pending(offset, length):
+            judge(self._shadow, offset, report.data, f"read {length} bytes at {offset}")
+        return report.data
+
+    def _overlaps_pending(self, offset: int, length: int) -> bool:
+        return any(
+            start < offset + length and offset < start + len(data) for start, data in self._pending
+        )
+
+    # In flight together --------------------------------------------------------------------------
+
+    def aio_write(self, offset: int, length: int, pattern: int | None = None) -> None:
+        """Start a write of a pattern byte, by default another one each time; `drain` waits.
+
+        qemu-io cannot take data from a file here, hence no stamps.
+        """
+        if pattern is None:
+            pattern = self._next_pattern % _PATTERNS + 1
+            self._next_pattern += 1
+        self._pending.append((offset, bytes([pattern]) * length))
+        try:
+            self.submit(f"aio_write -P {pattern} {offset} {length}")
+        except ProgramError:
+            self._pending.pop()
+            raise
+
+    def aio_read(self, offset: int, length: int) -> None:
+        """Start a read; `drain` waits for it and judges it."""
+        self.submit(f"aio_read -v {offset} {length}")
+        self._reads_pending += 1
+
+    def drain(self) -> list[tuple[int, bytes]]:
+        """Wait for all that is in flight; return (offset, data) of each read.
+
+        :raise IoFailed: one of them failed; all sectors written may be old or new from now on.
+        :raise WrongData: a read returned what it must not.
+        """
+        try:
+            reports = self.drain_reports()
+        except ProgramError:
+            self._settle_pending(failed=True)
+            raise
+        errors = [report.error for report in reports if report.error]
+        reads = [(report.offset, report.data) for report in reports if report.verb == "read"]
+        self._judge_reads(reads)
+        self._settle_pending(failed=bool(errors))
+        expected, self._reads_pending = self._reads_pending, 0
+        if errors:
+            self._fail("aio_flush", errors[0], "\n".join(errors))
+        if len(reads) != expected:
+            raise CaseBroken(f"{expected} reads were started, {len(reads)} ended")
+        return reads
+
+    def _judge_reads(self, reads: Sequence[tuple[int, bytes]]) -> None:
+        """Judge the reads that no write in flight with them could have touched."""
+        for offset, data in reads:
+            if self._shadow is not None and not self._overlaps_pending(offset, len(data)):
+                judge(self._shadow, offset, data, f"aio_read {len(data)} bytes at {offset}")
+
+    def _settle_pending(self, *, failed: bool) -> None:
+        pending, self._pending = self._pending, []
+        if self._shadow is None or not pending:
+            return
+        if failed:
+            for offset, data in pending:
+                if offset + len(data) <= self._shadow.size:
+                    self._shadow.maybe_write(offset, data)
+        else:
+            self._shadow.concurrent(pending)
+            self._flush_with_the_write()

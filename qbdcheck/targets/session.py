@@ -1,0 +1,186 @@
+"""What one case has of its target: it makes disks and programs, and ends them all."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from oracles.shadow import Shadow
+from oracles.stamps import Identity
+from qbdcheck.options import Options
+from qbdcheck.programs.blockdev import dashed, json_filename, over
+from qbdcheck.programs.installed import Programs
+from qbdcheck.programs.qemu_img import QemuImg
+from qbdcheck.targets.description import Description
+from qbdcheck.targets.disk import SECRET_OBJECT, Disk, volume_size
+from qbdcheck.targets.disk_io import DiskIo
+from qbdcheck.targets.lifecycle import Backend, State
+
+DEFAULT_SIZE = 8 << 20
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50, "E": 1 << 60}
+COMMAND_TIMEOUT_S = 30.0
+
+
+def size_in_bytes(size: int | str) -> int:
+    """Return bytes; takes ``64M`` as qemu-img does (powers of 1024).
+
+    :raise ValueError: it is no size.
+    """
+    if isinstance(size, int):
+        return size
+    match = re.fullmatch(r"(\d+)([KMGTPE]?)", size.strip().upper())
+    if match is None:
+        raise ValueError(f"'{size}' is not a size; write bytes or 64K, 8M, 1G, 100T")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+class TargetSession:
+    """The target as one case sees it.
+
+    :param scratch: the private directory of the case.
+    :param case_id: goes into the stamps, so that data of another case is told apart.
+    :param capabilities: what the target can do (probed).
+    """
+
+    def __init__(
+        self,
+        description: Description,
+        options: Options,
+        scratch: Path,
+        *,
+        image_format: str = "raw",
+        case_id: str = "",
+        capabilities: Collection[str] = (),
+    ) -> None:
+        self.description = description
+        self.name = description.name
+        self.capabilities = frozenset(capabilities)
+        self.options = options
+        self.scratch = scratch
+        self.image_format = image_format
+        self.case_id = case_id
+        self.programs = Programs(
+            description.program_paths,
+            gdb=options.gdb,
+            valgrind=options.valgrind,
+            log_dir=scratch,
+        )
+        self.qemu_img = QemuImg(self.programs, scratch)
+        self.backends: list[Backend] = []
+        self._ios: list[DiskIo] = []
+
+    # Disks ---------------------------------------------------------------------------------------
+
+    def new_disk(
+        self,
+        size: int | str = DEFAULT_SIZE,
+        prefill: bool = True,
+        format: str | None = None,  # noqa: A002  # the word that cases use
+        name: str | None = None,
+        **options: Any,
+    ) -> Disk:
+        """Make a fresh volume, start its server, put an image and stamps on it.
+
+        :param size: bytes, or ``"64M"``.
+        :param format: image format; by default the one of this run.
+        :param options: of the target: min_block, preferred_block, max_block (bytes), read_only.
+        :raise NotRun: the target lacks an option, or QEMU cannot make the format there.
+        :raise SetupError: the target does not come up.
+        """
+        image_format = format or self.image_format
+        length = size_in_bytes(size)
+        name = name or ("disk" if not self.backends else f"disk{len(self.backends)}")
+        backend = self._backend(name, options)
+        read_only = bool(options.get("read_only"))
+        backend.create(volume_size(image_format, length))
+        # A read-only volume is filled first, and made read-only afterwards.
+        fill_first = read_only and (prefill or image_format != "raw")
+        backend.start(read_only=False if fill_first else None)
+        identity = Identity.of(f"{self.case_id}/{self.options.seed}", name)
+        disk = Disk(backend, image_format, Shadow(length, identity), self.qemu_img, self.scratch)
+        if image_format == "luks" and SECRET_OBJECT not in self.qemu_img.objects:
+            self.qemu_img.objects.append(SECRET_OBJECT)
+        if image_format != "raw":
+            disk.create_image(length, self.options.image_options)
+        if prefill and length:
+            disk.prefill()
+        if fill_first:
+            backend.stop()
+            backend.start(read_only=True)
+        return disk
+
+    def _backend(self, name: str, options: Mapping[str, Any]) -> Backend:
+        backend = Backend(
+            self.description,
+            self.programs,
+            self.scratch,
+            name,
+            options,
+            self.options.print_server,
+        )
+        self.backends.append(backend)
+        return backend
+
+    # Programs ------------------------------------------------------------------------------------
+
+    def qemu_io(
+        self,
+        disk: Disk | str | Path,
+        cache: str | None = None,
+        aio: str | None = None,
+        read_only: bool = False,
+        discard: str = "unmap",
+        options: Mapping[str, Any] | None = None,
+    ) -> DiskIo:
+        """Open a long-lived qemu-io on a disk or on anything that qemu-io takes for a file name.
+
+        :param cache: writeback, none, writethrough, directsync, unsafe; by default that of the run.
+        :param aio: threads, native, io_uring; by default that of the run.
+        :param options: further blockdev options of the top node.
+        :raise ProgramError: it does not open; the message has QEMU's words.
+        """
+        cache = cache or self.options.cache
+        aio = aio or self.options.aio
+        words = ["-t", cache, "-d", discard]
+        words += ["-i", aio] if aio else []
+        words += ["-r"] if read_only else []
+        filename, shadow = str(disk), None
+        if isinstance(disk, Disk):
+            words += disk.object_words
+            filename = json_filename({**disk.blockdev(), **dashed(options or {})})
+            shadow = disk.shadow
+        elif options:
+            driver = options.get("driver", "raw")
+            rest = {key: value for key, value in options.items() if key != "driver"}
+            file = {"driver": "file", "filename": filename}
+            filename = json_filename(over(driver, file, None, **rest))
+        io = DiskIo(
+            self.programs.argv("qemu-io", *words, filename),
+            self.scratch,
+            f"qemu-io.{len(self._ios)}",
+            shadow=shadow,
+            cache=cache,
+            timeout_s=COMMAND_TIMEOUT_S * self.programs.slowdown,
+        )
+        self._ios.append(io)
+        return io
+
+    # The end -------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End all programs and remove all volumes.
+
+        :raise ProgramError: a server died, or crashed while it was being stopped.
+        """
+        for io in self._ios:
+            io.abandon()
+        with contextlib.ExitStack() as ends:
+            for backend in self.backends:
+                ends.callback(backend.remove)
+            for backend in self.backends:
+                if backend.state is State.RUNNING:
+                    backend.stop()
+
