@@ -112,7 +112,7 @@ def _next_free(suites_dir: Path, suite: str) -> int:
     cases = list_cases(suites_dir) if suites_dir.is_dir() else []
     taken = {one.number for one in cases}
     above = max((number for number in taken if first <= number <= last), default=first - 1) + 1
-    free = [number for number in (above, *range(first, last + 1)) if number not in taken]
+    free: list[int] = [number for number in [above, *range(first, last + 1)] if number not in taken]
     for number in free:
         if first <= number <= last:
             return number

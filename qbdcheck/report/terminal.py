@@ -6,7 +6,7 @@ holds rich's lock would hang. The live part is redrawn on events and on `tick`.
 
 from __future__ import annotations
 
-import time
+from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from qbdcheck import clock
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
 from qbdcheck.report.lines import case_line, failure_block, header_lines
 from qbdcheck.report.summary import summary_lines
@@ -78,7 +79,7 @@ class Terminal:
             self._live.stop()
 
     def _case(self, case: CaseEnded) -> None:
-        target = self._tally.run.target if self._tally.run else ""
+        target = Path(self._tally.run.target).stem if self._tally.run else ""
         line = case_line(case, target)
         line.truncate(max(self._console.width, 60), overflow="ellipsis")
         self._print(line)
@@ -92,7 +93,7 @@ class Terminal:
 
     def _progress(self) -> RenderableType:
         """The bar with counts and the time left, then a line a lane."""
-        run, now_s = self._tally.run, time.time()
+        run, now_s = self._tally.run, clock.wall_s()
         if run is None:
             return Text()
         done, total = len(self._tally.cases), max(run.selected, len(self._tally.cases), 1)

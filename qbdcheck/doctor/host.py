@@ -1,0 +1,122 @@
+"""Facts about the machine that decide what can run: kernel, file system, direct I/O, io_uring."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from qbdcheck.doctor.versions import version_text
+from qbdcheck.errors import QbdcheckError
+from qbdcheck.programs.process import run, tail
+
+LOW_SPACE_BYTES = 2 << 30
+"""Cases 001-199 at -j2 have used at most half of this at one time."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of the doctor: what is looked at, what was found, and whether that is good enough.
+
+    ``cost`` says what does not run because of it.
+    """
+
+    name: str
+    value: str
+    is_good: bool = True
+    cost: str = ""
+
+
+def run_environment(scratch: Path) -> dict[str, str]:
+    """What the header of a run and its reports say of the machine. About 10 ms."""
+    return {
+        "qemu": version_text("qemu-img") or "not found",
+        "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "scratch": f"{scratch} ({file_system(scratch)})",
+    }
+
+
+def host_facts(scratch: Path) -> list[Fact]:
+    """All facts, with `scratch` the directory in which cases make their files."""
+    return [
+        Fact("kernel", f"{platform.system()} {platform.release()} {platform.machine()}"),
+        Fact("Python", f"{platform.python_version()} ({sys.executable})"),
+        Fact("cores", str(len(os.sched_getaffinity(0)))),
+        _space(scratch),
+        _scratch(scratch),
+        _direct_io(scratch),
+        *[_aio(scratch, mode) for mode in ("native", "io_uring")],
+    ]
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system that `path` is on: ``ext4``, ``tmpfs``; ``unknown``."""
+    mounts = []
+    try:
+        for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
+            _, where, kind, *_ = line.split(" ")
+            mounts.append((where.replace("\\040", " "), kind))
+    except (OSError, ValueError):
+        return "unknown"
+    real = path.resolve()
+    # the longest wins, and of two on one place the later one, which hides the earlier
+    around = [
+        (len(where), index, kind)
+        for index, (where, kind) in enumerate(mounts)
+        if real.is_relative_to(where)
+    ]
+    return max(around)[2] if around else "unknown"
+
+
+def _space(scratch: Path) -> Fact:
+    free_bytes = shutil.disk_usage(scratch).free
+    value = f"{free_bytes / (1 << 30):.1f} GiB free in {scratch}"
+    if free_bytes >= LOW_SPACE_BYTES:
+        return Fact("disk space", value)
+    cost = f"less than {LOW_SPACE_BYTES >> 30} GiB: set TMPDIR to a directory with more"
+    return Fact("disk space", value, is_good=False, cost=cost)
+
+
+def _scratch(scratch: Path) -> Fact:
+    return Fact("scratch", f"{scratch} on {file_system(scratch)}")
+
+
+def _direct_io(scratch: Path) -> Fact:
+    """O_DIRECT is asked of the file system by a write: some take the flag and fail later."""
+    cost = "cache modes none and directsync on file targets; set TMPDIR to ext4, xfs or btrfs"
+    with tempfile.NamedTemporaryFile(dir=scratch, prefix="qbdcheck-probe-") as file:
+        try:
+            descriptor = os.open(file.name, os.O_RDWR | os.O_DIRECT)
+        except OSError as error:
+            return Fact("O_DIRECT", f"no: {error.strerror}", is_good=False, cost=cost)
+        try:
+            with mmap.mmap(-1, 4096) as page:  # anonymous memory is aligned to pages
+                os.pwrite(descriptor, page, 0)
+        except OSError as error:
+            return Fact("O_DIRECT", f"no: {error.strerror}", is_good=False, cost=cost)
+        finally:
+            os.close(descriptor)
+    return Fact("O_DIRECT", "yes")
+
+
+def _aio(scratch: Path, mode: str) -> Fact:
+    """Whether qemu-io can read a file with `-i mode`; native AIO needs O_DIRECT (-t none)."""
+    with tempfile.NamedTemporaryFile(dir=scratch, prefix="qbdcheck-probe-") as file:
+        file.truncate(1 << 16)
+        command = ["qemu-io", "-f", "raw", "-t", "none", "-i", mode, "-c", "read 0 4k", file.name]
+        try:
+            done = run(command, timeout_s=5, check=False)
+        except QbdcheckError as error:
+            return Fact(f"aio={mode}", f"no: {error}", is_good=False, cost=f"runs with -i {mode}")
+    said = tail(done.stderr, 1) or tail(done.stdout, 3)
+    if done.returncode == 0 and "4 KiB" in said:
+        return Fact(f"aio={mode}", "yes")
+    reason = said.rpartition(": ")[2] or "qemu-io failed"
+    return Fact(f"aio={mode}", f"no: {reason}", is_good=False, cost=f"runs with -i {mode}")
