@@ -1,0 +1,86 @@
+"""What is kept of a case that was not green, and what is removed of every case."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from qbdcheck import offspring
+from qbdcheck.child import STACKS
+from qbdcheck.reaper import unmount_below
+
+_KEPT = ("*.log", "*.bad", "*.err", "*.out", "*.stderr", "*.stdout", "*.txt", "repro")
+_KEPT_BYTES = 1 << 20
+"""Of each file its end, up to this."""
+_TAIL_BYTES = 2000
+
+
+def keep_artefacts(scratch: Path, directory: Path) -> list[Path]:
+    """Copy logs, stacks and .bad files of a case to `directory`; return the copies.
+
+    A full disk loses artefacts, not the verdict.
+    """
+    kept: list[Path] = []
+    for pattern in _KEPT:
+        for path in sorted(scratch.rglob(pattern)):
+            with contextlib.suppress(OSError):
+                if path.is_dir():
+                    shutil.copytree(path, directory / path.name, dirs_exist_ok=True)
+                elif path.is_file() and not path.is_symlink() and path.stat().st_size:
+                    directory.mkdir(parents=True, exist_ok=True)
+                    copy = directory / str(path.relative_to(scratch)).replace("/", "_")
+                    copy.write_bytes(tail(path, _KEPT_BYTES))
+                    kept.append(copy)
+    return kept
+
+
+def tail(path: Path, limit: int) -> bytes:
+    """The last `limit` bytes of a file."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - limit))
+        return file.read()
+
+
+def remove_scratch(scratch: Path) -> None:
+    """Remove a case's directory, also where a file system is mounted in it or a mode forbids it."""
+    try:
+        shutil.rmtree(scratch)
+    except OSError:
+        unmount_below(scratch)
+        with contextlib.suppress(OSError):
+            for directory in (scratch, *scratch.rglob("*/")):
+                directory.chmod(0o700)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def without_our_frames(stacks: str) -> str:
+    """Stacks of faulthandler without the frames of the runner and of pytest."""
+    kept: list[str] = []
+    in_runner = False
+    for line in stacks.splitlines():
+        if not line.startswith("  File "):
+            in_runner = False
+        in_runner = in_runner or "/_pytest/" in line or "/qbdcheck/child.py" in line
+        if not in_runner:
+            kept.append(line)
+    return "\n".join(kept)
+
+
+def describe_stuck(pid: int, scratch: Path) -> str:
+    """Where a case hangs: its Python stacks, its programs, and the ends of their logs."""
+    parts: list[str] = []
+    with contextlib.suppress(OSError):
+        if stacks := (scratch / STACKS).read_text(errors="replace").strip():
+            parts.append(f"Python stacks of the case:\n{without_our_frames(stacks)}")
+    programs = offspring.living(offspring.descendants(pid))
+    if programs:
+        lines = [f"  {stray.pid} ({offspring.state(stray.pid)}) {stray.argv}" for stray in programs]
+        parts.append("Its processes:\n" + "\n".join(lines))
+    for path in sorted({*scratch.rglob("*.err"), *scratch.rglob("*.stderr"), *scratch.rglob("*.log")}):
+        with contextlib.suppress(OSError):
+            if text := tail(path, _TAIL_BYTES).decode(errors="backslashreplace").strip():
+                parts.append(f"End of {path.name}:\n{text}")
+    return "\n\n".join(parts)

@@ -1,0 +1,185 @@
+"""What happens in the forked child of a case: from fork to ``os._exit``.
+
+The child is a process group and a sub-reaper of its own, dies with the runner, works in its scratch
+directory, and writes standard output and error to ``full.log`` there. It sends one `Result`.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import io
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from qbdcheck import clock, offspring
+from qbdcheck.filters import Filters
+from qbdcheck.golden import Comparison, Output, compare, find_golden, update
+from qbdcheck.judge import describe, judge, worse
+from qbdcheck.options import Options
+from qbdcheck.reaper import MARK
+from qbdcheck.stash import FULL_LOG, IMAGE_FORMAT, OPTIONS, OUTPUT, PARTLY_NOT_RUN, SCRATCH, SEED
+from qbdcheck.unit import Result, Unit
+from qbdcheck.verdict import Verdict
+
+STACKS = "stacks.txt"
+"""File in the scratch directory that gets the Python stacks when a case runs out of time."""
+STACKS_SIGNAL = signal.SIGUSR1
+LOG = "full.log"
+_GRACE_S = 0.3
+"""How long a process that was told to end may still be there after the case."""
+
+
+def run_child(unit: Unit, scratch: Path, sending: int, runner_pid: int) -> NoReturn:
+    """Run `unit` in this freshly forked process, send the result to the pipe `sending`, end."""
+    try:
+        _leave_the_runner(scratch, runner_pid)
+        result = run_unit(unit, scratch)
+        result = _look_for_strays(result)
+    except BaseException as error:  # noqa: BLE001  # whatever it is, it must reach the runner
+        result = Result(Verdict.BROKEN, f"the runner's child failed: {describe(error)}")
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        data = result.to_bytes()
+        while data:
+            data = data[os.write(sending, data) :]
+    finally:
+        os._exit(0)
+
+
+def _leave_the_runner(scratch: Path, runner_pid: int) -> None:
+    os.setpgid(0, 0)
+    offspring.die_with(runner_pid)
+    offspring.become_subreaper()
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    os.chdir(scratch)
+    os.environ[MARK] = str(scratch.parent)
+    os.environ["TMPDIR"] = str(scratch)
+    log = os.open(scratch / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    # New objects: the old ones may hold what the runner has not written yet.
+    sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), write_through=True)
+    sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), write_through=True)
+    stacks = os.open(scratch / STACKS, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    faulthandler.register(STACKS_SIGNAL, stacks, all_threads=True)
+    faulthandler.enable(2)
+    gc.enable()
+
+
+def run_unit(unit: Unit, scratch: Path) -> Result:
+    """Collect and run the case in this process; `scratch` exists and is empty."""
+    try:
+        item = unit.collect()
+    except BaseException as error:  # noqa: BLE001  # an import may raise anything, SystemExit too
+        return judge(error, "collect", _traceback(error))
+    # It would point standard output of all children at one shared file; ours is full.log.
+    item.config.pluginmanager.unregister(name="capturemanager")
+    _fill_stash(item, unit, scratch)
+    phases = ("setup", "call")
+    result = Result(Verdict.PASS)
+    for when in phases:
+        result = _phase(item, when)
+        if result.verdict is not Verdict.PASS:
+            break
+    result = worse(result, _phase(item, "teardown"))
+    if result.verdict is Verdict.PASS:
+        return replace(result, partly_not_run=tuple(item.stash[PARTLY_NOT_RUN]))
+    return result
+
+
+def _fill_stash(item: pytest.Item, unit: Unit, scratch: Path) -> None:
+    log = scratch / LOG
+    item.stash[SCRATCH] = scratch
+    item.stash[IMAGE_FORMAT] = unit.image_format
+    item.stash[SEED] = unit.seed
+    item.stash[FULL_LOG] = log
+    item.stash[OUTPUT] = Output(Filters(scratch), log)
+    item.stash[PARTLY_NOT_RUN] = []
+
+
+def _phase(item: pytest.Item, when: str) -> Result:
+    """Run one phase of pytest's protocol, with all its hooks."""
+    if when == "teardown":
+        call = pytest.CallInfo.from_call(
+            lambda: item.ihook.pytest_runtest_teardown(item=item, nextitem=None), "teardown"
+        )
+    elif when == "setup":
+        call = pytest.CallInfo.from_call(
+            lambda: item.ihook.pytest_runtest_setup(item=item), "setup"
+        )
+    else:
+        call = pytest.CallInfo.from_call(lambda: item.ihook.pytest_runtest_call(item=item), "call")
+    if call.excinfo is None:
+        return Result(Verdict.PASS)
+    error = call.excinfo.value
+    if isinstance(error, GoldenDiffers):
+        return Result(Verdict.FAIL, error.comparison.message, error.comparison.diff)
+    return judge(error, when, str(item.repr_failure(call.excinfo)))
+
+
+def _traceback(error: BaseException) -> str:
+    if isinstance(error, pytest.Collector.CollectError):
+        return str(error)
+    info = pytest.ExceptionInfo.from_exception(error)
+    return str(info.getrepr(style="short"))
+
+
+class GoldenDiffers(AssertionError):  # noqa: N818  # a verdict on the output
+    """The output of a case is not what its golden file says."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        super().__init__(f"{comparison.message}\n{comparison.diff}".rstrip())
+        self.comparison = comparison
+
+
+def check_golden(item: pytest.Item) -> None:
+    """Compare what the case has printed; called when its function has returned.
+
+    A case that printed nothing needs no golden file; but where it has one it must print.
+
+    :raise GoldenDiffers: different, missing, in conflict, or rewritten just now.
+    """
+    options: Options = item.config.stash[OPTIONS]
+    output = item.stash[OUTPUT]
+    case_id, image_format = item.path.stem, item.stash[IMAGE_FORMAT]
+    golden = find_golden(options.golden_dir, case_id, image_format, options.cache)
+    if golden is None and not output.used:
+        return
+    default = options.golden_dir / f"{case_id}.out"
+    if options.update_golden and output.used:
+        comparison = update(output.text, golden, default)
+    else:
+        bad = item.stash[SCRATCH] / f"{(golden or default).name}.bad"
+        comparison = compare(output.text, golden, default, bad)
+    if comparison.message:
+        raise GoldenDiffers(comparison)
+
+
+def _look_for_strays(result: Result) -> Result:
+    """A case that passed must have ended all that it started."""
+    deadline_s = clock.now_s() + _GRACE_S
+    while strays := offspring.living(offspring.descendants()):
+        if clock.now_s() > deadline_s:
+            break
+        clock.pause(0.005)
+    if not strays:
+        return result
+    return worse(result, strays_result(strays))
+
+
+def strays_result(strays: list[offspring.Stray]) -> Result:
+    """The failure of a case that left `strays`, which are killed."""
+    lines = [f"left a process behind: {stray.argv}" for stray in strays]
+    return Result(Verdict.FAIL, lines[0], "\n".join(lines))

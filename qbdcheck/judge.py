@@ -1,0 +1,74 @@
+"""Turns what a case raised into a verdict.
+
+FAIL is said of the target: an assertion, an error of a program, a lost connection. BROKEN is said
+of the case: an error that only a programming mistake raises. Whoever is in doubt gets FAIL: a red
+case is looked at, and both are red.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from qbdcheck.errors import CaseBroken, NotRun, UsageError
+from qbdcheck.unit import Result
+from qbdcheck.verdict import Verdict
+
+_MISTAKES = (
+    ArithmeticError,
+    AttributeError,
+    CaseBroken,
+    ImportError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    pytest.FixtureLookupError,
+    pytest.Collector.CollectError,
+)
+"""What a case that is right does not raise, whatever the target does."""
+
+
+def judge(error: BaseException, when: str, details: str) -> Result:
+    """The result of a case that raised `error`.
+
+    :param when: ``collect``, ``setup``, ``call`` or ``teardown``.
+    :param details: the traceback, for the report.
+    """
+    if isinstance(error, NotRun):
+        return Result(Verdict.NOT_RUN, reasons=tuple(error.reasons))
+    if isinstance(error, pytest.skip.Exception):
+        return Result(Verdict.NOT_RUN, reasons=(error.msg or "skipped without a reason",))
+    message = describe(error)
+    if when == "collect":
+        return Result(Verdict.BROKEN, f"cannot be imported: {message}", details)
+    if isinstance(error, _MISTAKES):
+        return Result(Verdict.BROKEN, message, details)
+    setup_failed = when == "setup" and isinstance(error, UsageError)
+    where = "" if when == "call" else f"in {when}: "
+    return Result(Verdict.FAIL, where + message, details, setup_failed=setup_failed)
+
+
+def describe(error: BaseException) -> str:
+    """One line, or the lines, of an error, with its type where the text alone would say little."""
+    text = str(error).strip()
+    name = type(error).__name__
+    if isinstance(error, AssertionError | pytest.fail.Exception):
+        return text or "an assertion without a message failed"
+    if type(error).__module__.startswith(("qbdcheck.", "oracles.", "reference_backend.")) and text:
+        return text
+    return f"{name}: {text}" if text else name
+
+
+def worse(one: Result, other: Result) -> Result:
+    """Of the results of call and teardown the one that counts: a failure before anything else.
+
+    What went wrong in the call comes first; a teardown only adds its message to the details.
+    """
+    if not other.verdict.is_bad:
+        return one
+    if one.verdict.is_bad:
+        details = f"{one.details}\n\nAfterwards: {other.message}\n{other.details}"
+        return Result(one.verdict, one.message, details, setup_failed=one.setup_failed)
+    return other

@@ -1,0 +1,271 @@
+"""Runs units side by side, each in a forked child with a time limit, and survives what they do.
+
+One thread, one selector: on pidfds (a child has ended), pipes (its result) and a wake-up pipe of
+the signal handlers. A crash, a hang, a leftover process or a lost result is the failure of its case;
+the run goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from qbdcheck import clock, offspring
+from qbdcheck.aftermath import (
+    describe_stuck,
+    keep_artefacts,
+    remove_scratch,
+    without_our_frames,
+)
+from qbdcheck.child import LOG, STACKS, STACKS_SIGNAL, run_child, strays_result
+from qbdcheck.errors import SetupError
+from qbdcheck.judge import worse
+from qbdcheck.reaper import Reaper
+from qbdcheck.unit import Result, Unit
+from qbdcheck.verdict import Verdict
+
+_TICK_S = 0.2
+_STACKS_WAIT_S = 0.5
+_CHUNK = 1 << 16
+
+
+class Watcher(Protocol):
+    """Who is told what the lanes do."""
+
+    def started(self, unit: Unit, lane: int) -> None:
+        """`unit` begins on `lane` (from 0)."""
+
+    def finished(
+        self, unit: Unit, result: Result, elapsed_s: float, artefacts: list[Path]
+    ) -> None:
+        """`unit` has ended, and nothing of it is left."""
+
+    def tick(self) -> None:
+        """Time has passed."""
+
+
+@dataclass
+class _Running:
+    unit: Unit
+    lane: int
+    pid: int
+    pidfd: int
+    reading: int
+    scratch: Path
+    started_s: float
+    data: bytearray = field(default_factory=bytearray)
+    stuck: str = ""
+    """What was found when the time was over; empty before."""
+
+    @property
+    def deadline_s(self) -> float:
+        limit_s = self.unit.limit_s
+        return float("inf") if limit_s is None else self.started_s + limit_s
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where cases work and where their remains are kept."""
+
+    scratch_root: Path
+    results_dir: Path
+    keep: bool = False
+    """Scratch directories of cases stay."""
+
+
+class Lanes:
+    """`count` lanes that take units one after the other until there are none, or `stop` is called."""
+
+    def __init__(self, count: int, place: Place, reaper: Reaper, watcher: Watcher) -> None:
+        self._idle = list(range(count))[::-1]
+        self._place = place
+        self._reaper = reaper
+        self._watcher = watcher
+        self._running: dict[int, _Running] = {}
+        self._selector = selectors.DefaultSelector()
+        self._spared = set(offspring.children())
+        self._numbers = iter(range(1, 1 << 31))
+        self.stopped = ""
+        """Why the run was stopped; empty while it goes on."""
+
+    def run(self, units: Iterator[Unit], deadline_s: float = float("inf")) -> None:
+        """Run all `units`; return when the last has ended.
+
+        :param deadline_s: on the monotonic clock: then running cases end as timed out, and the
+            rest does not start.
+        """
+        offspring.become_subreaper()
+        with _wake_up_pipe(self._selector, self.stop):
+            while True:
+                while self._idle and not self.stopped and (unit := next(units, None)):
+                    self._start(unit)
+                if not self._running:
+                    break
+                self._wait(deadline_s)
+                if self.stopped:
+                    self._end_all()
+                if clock.now_s() >= deadline_s and not self.stopped:
+                    self.stopped = "suite time limit"
+                    for running in list(self._running.values()):
+                        self._time_out(running, "the time limit of the whole run is over")
+        self._selector.close()
+
+    def stop(self, why: str) -> None:
+        """End the run: running cases are killed without a verdict. Safe in a signal handler."""
+        self.stopped = self.stopped or why
+
+    def _start(self, unit: Unit) -> None:
+        scratch = self._place.scratch_root / format(next(self._numbers), "x")
+        try:
+            scratch.mkdir(mode=0o700)
+            reading, sending = os.pipe()
+        except OSError as error:
+            raise SetupError(f"cannot make {scratch}: {error.strerror}") from error
+        lane = self._idle.pop()
+        self._watcher.started(unit, lane)
+        runner_pid = os.getpid()
+        started_s = clock.now_s()
+        pid = os.fork()
+        if pid == 0:
+            self._reaper.leave_to_runner()
+            os.close(reading)
+            run_child(unit, scratch, sending, runner_pid)
+        os.close(sending)
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)
+        running = _Running(unit, lane, pid, os.pidfd_open(pid), reading, scratch, started_s)
+        os.set_blocking(reading, False)
+        self._running[pid] = running
+        self._selector.register(reading, selectors.EVENT_READ, (running, "pipe"))
+        self._selector.register(running.pidfd, selectors.EVENT_READ, (running, "pid"))
+
+    def _wait(self, deadline_s: float) -> None:
+        deadlines = [running.deadline_s for running in self._running.values() if not running.stuck]
+        next_s = min([deadline_s, clock.now_s() + _TICK_S, *deadlines])
+        for key, _ in self._selector.select(max(0.0, next_s - clock.now_s())):
+            if key.data is None:
+                _drain(key.fd)
+                continue
+            running, what = key.data
+            if what == "pipe":
+                self._receive(running)
+            else:
+                self._finish(running)
+        now = clock.now_s()
+        for running in list(self._running.values()):
+            if running.deadline_s <= now and not running.stuck:
+                limit_s = running.unit.limit_s
+                self._time_out(running, f"timed out after {limit_s:g} s")
+        self._watcher.tick()
+
+    def _receive(self, running: _Running) -> None:
+        while True:
+            try:
+                chunk = os.read(running.reading, _CHUNK)
+            except BlockingIOError:
+                return
+            if not chunk:
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(running.reading)
+                return
+            running.data += chunk
+
+    def _time_out(self, running: _Running, why: str) -> None:
+        """Keep what shows where it hangs, then kill it; `_finish` follows when it is dead."""
+        stacks = running.scratch / STACKS
+        with contextlib.suppress(OSError):
+            os.kill(running.pid, STACKS_SIGNAL)
+            give_up_s = clock.now_s() + _STACKS_WAIT_S
+            while stacks.stat().st_size == 0 and clock.now_s() < give_up_s:
+                clock.pause(0.005)
+            clock.pause(0.01)
+        running.stuck = f"{why}\n{describe_stuck(running.pid, running.scratch)}"
+        offspring.kill_group(running.pid)
+
+    def _finish(self, running: _Running) -> None:
+        """The child has ended: hear its last words, end what it left, tell the watcher."""
+        elapsed_s = clock.now_s() - running.started_s
+        self._receive(running)
+        status = offspring.reap(running.pid) or 0
+        self._forget(running)
+        strays = offspring.end_strays(self._spared | set(self._running))
+        result = self._result(running, status)
+        if strays and not result.verdict.is_bad:
+            result = worse(result, strays_result(strays))
+        keep = self._place.results_dir / running.unit.name if result.verdict.is_bad else None
+        artefacts = keep_artefacts(running.scratch, keep) if keep else []
+        if self._place.keep:
+            artefacts.append(running.scratch)
+        else:
+            remove_scratch(running.scratch)
+        self._watcher.finished(running.unit, result, elapsed_s, artefacts)
+
+    def _result(self, running: _Running, status: int) -> Result:
+        if running.stuck:
+            message, _, details = running.stuck.partition("\n")
+            return Result(Verdict.FAIL, message, details)
+        result = Result.from_bytes(bytes(running.data))
+        if result is not None and status == 0:
+            return result
+        log = running.scratch / LOG
+        text = log.read_text(errors="backslashreplace") if log.is_file() else ""
+        code = os.waitstatus_to_exitcode(status)
+        how = f"exited with {code} before it had a verdict"
+        if code < 0:
+            how = f"died by {signal.Signals(-code).name}"
+        return Result(Verdict.FAIL, f"the case's process {how}", without_our_frames(text[-_CHUNK:]))
+
+    def _forget(self, running: _Running) -> None:
+        del self._running[running.pid]
+        self._idle.append(running.lane)
+        for descriptor in (running.reading, running.pidfd):
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(descriptor)
+            os.close(descriptor)
+
+    def _end_all(self) -> None:
+        """Interrupted: nothing of the running cases may stay; they get no verdict."""
+        for running in list(self._running.values()):
+            offspring.kill_group(running.pid)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(running.pid, 0)
+            self._forget(running)
+        offspring.end_strays(self._spared)
+
+
+@contextlib.contextmanager
+def _wake_up_pipe(
+    selector: selectors.BaseSelector, stop: Callable[[str], None]
+) -> Iterator[None]:
+    """While this is open, SIGINT, SIGTERM and SIGHUP stop the run and wake the selector up."""
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    selector.register(reading, selectors.EVENT_READ, None)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {
+        number: signal.signal(number, lambda caught, _: stop(signal.Signals(caught).name))
+        for number in numbers
+    }
+    old = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(old)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        selector.unregister(reading)
+        os.close(reading)
+        os.close(writing)
+
+
+def _drain(descriptor: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while os.read(descriptor, _CHUNK):
+            pass
+
+

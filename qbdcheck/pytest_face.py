@@ -1,0 +1,233 @@
+"""Both faces of a run under pytest: the session that ./check starts, and that of plain pytest."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qbdcheck.case import CaseInfo, CaseSpec, spec_of
+from qbdcheck.catalogue import read_case
+from qbdcheck.errors import SetupError, UsageError
+from qbdcheck.groups import load_groups
+from qbdcheck.options import Options
+from qbdcheck.plan import Planned, allowed_reasons
+from qbdcheck.reaper import MARK
+from qbdcheck.report.events import CaseEnded, CaseStarted, Event
+from qbdcheck.report.reporter import Reporter
+from qbdcheck.requisites import decide_before
+from qbdcheck.run import EXIT_INTERRUPTED, EXIT_USAGE, Run
+from qbdcheck.stash import IMAGE_FORMAT, OPTIONS
+from qbdcheck.unit import Result, Unit
+from qbdcheck.verdict import Verdict
+
+
+def make_scratch_root(parent: Path) -> Path:
+    """A new private directory with a short name, below `parent`.
+
+    :raise SetupError: it cannot be made: no permission, a full disk.
+    """
+    try:
+        return Path(tempfile.mkdtemp(prefix="qc-", dir=parent))
+    except OSError as error:
+        raise SetupError(
+            f"cannot make a scratch directory in {parent}: {error.strerror}; set TMPDIR to another"
+        ) from error
+
+
+def limit_of(case: CaseInfo, options: Options) -> float | None:
+    """The time limit of a case in seconds; none under gdb, ten times as much under valgrind."""
+    if options.gdb:
+        return None
+    limit_s = options.timeout_s or case.spec.limit_s
+    return limit_s * 10 if options.valgrind and not options.timeout_s else limit_s
+
+
+def collect_one(session: pytest.Session, unit_path: Path, image_format: str) -> pytest.Item:
+    """The item of the case in the file at `unit_path`, imported now, for one image format.
+
+    :raise BaseException: whatever the import raises.
+    """
+    stash = session.config.stash
+    stash[OPTIONS] = replace(stash[OPTIONS], formats=(image_format,))
+    module: pytest.Module = pytest.Module.from_parent(session, path=unit_path)
+    try:
+        module.obj  # noqa: B018  # imports it: genitems below would swallow what that raises
+    except pytest.Collector.CollectError as error:
+        raise error.__cause__ or error from None
+    cases = [item for item in session.genitems(module) if is_case(item)]
+    if len(cases) != 1:
+        raise TypeError(f"{unit_path.name} has {len(cases)} cases; exactly one is needed")
+    return cases[0]
+
+
+def is_case(item: pytest.Item) -> bool:
+    """True for an item whose function has ``@case``."""
+    return isinstance(item, pytest.Function) and spec_of(item.function) is not None
+
+
+class CheckSession:
+    """The plugin that ./check hands to pytest.main: the plan is made, nothing is collected."""
+
+    def __init__(
+        self, options: Options, plan: Sequence[Planned], reports: Callable[[], list[Reporter]]
+    ) -> None:
+        self._options = options
+        self._plan = plan
+        self._reports = reports
+        self.exit_code = EXIT_USAGE
+        self.setup_error = ""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Hand the options to everybody, before anybody asks."""
+        config.stash[OPTIONS] = self._options
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> bool:
+        """Collect nothing: each case is imported in its own child."""
+        session.items = []
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Run the plan."""
+        options = self._options
+        excluded = {
+            (one.case.case_id, one.image_format): one.excluded for one in self._plan if one.excluded
+        }
+
+        def unit_of(planned: Planned) -> Unit:
+            path = planned.case.path
+            limit_s = limit_of(planned.case, options)
+            return Unit(
+                planned.case,
+                planned.image_format,
+                options.seed,
+                limit_s,
+                lambda: collect_one(session, path, planned.image_format),
+            )
+
+        def before(unit: Unit) -> Result | None:
+            if reason := excluded.get(unit.key):
+                return Result(Verdict.NOT_RUN, reasons=(reason,))
+            return decide_before(unit, lambda: None)
+
+        run = Run(
+            options,
+            [unit_of(planned) for planned in self._plan],
+            self._reports(),
+            before,
+            {"scratch": str(options.scratch_root), "results": str(options.results_dir)},
+            allowed_reasons(options.suites_dir) if options.strict else (),
+        )
+        self.exit_code = run.execute()
+        self.setup_error = run.setup_error
+        return True
+
+
+class NoTerminal:
+    """A plugin that takes pytest's own terminal output away, once it is there to be taken."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Comes after the plugin ``terminal`` has made its reporter."""
+        config.pluginmanager.unregister(name="terminalreporter")
+
+
+class PytestReports:
+    """Turns events into pytest's reports, so that its terminal, JUnit and exit code are right."""
+
+    def __init__(self, items: dict[tuple[str, str], pytest.Item]) -> None:
+        self._items = items
+
+    def handle(self, event: Event) -> None:
+        """Log the start and the end of cases."""
+        if isinstance(event, CaseStarted | CaseEnded):
+            item = self._items[event.case_id, event.image_format]
+            if isinstance(event, CaseStarted):
+                item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+            else:
+                for report in _reports_of(item, event):
+                    item.ihook.pytest_runtest_logreport(report=report)
+                item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    def tick(self) -> None:
+        """Nothing to redraw."""
+
+    def close(self) -> None:
+        """Nothing to write."""
+
+
+def _reports_of(item: pytest.Item, ended: CaseEnded) -> list[pytest.TestReport]:
+    longrepr: str | tuple[str, int, str] | None = None
+    outcome = "passed"
+    if ended.verdict is Verdict.NOT_RUN:
+        outcome = "skipped"
+        longrepr = (str(item.path), item.location[1] or 0, "; ".join(ended.reasons))
+    elif ended.verdict.is_bad:
+        outcome = "failed"
+        verdict = "BROKEN: " if ended.verdict is Verdict.BROKEN else ""
+        longrepr = f"{verdict}{ended.message}\n{ended.details}\nagain: {ended.rerun}"
+
+    def report(when: str, how: str, why: object, seconds: float) -> pytest.TestReport:
+        return pytest.TestReport(
+            item.nodeid, item.location, {}, how, why, when, duration=seconds  # type: ignore[arg-type]
+        )
+
+    return [
+        report("setup", "passed", None, 0.0),
+        report("call", outcome, longrepr, ended.elapsed_s),
+        report("teardown", "passed", None, 0.0),
+    ]
+
+
+def run_items(session: pytest.Session, items: Sequence[pytest.Item]) -> None:
+    """Run the cases that plain pytest has collected, with its own reports.
+
+    :raise KeyboardInterrupt: the run was interrupted; nothing of it is left.
+    :raise pytest.UsageError: the target cannot be made ready.
+    """
+    options = session.config.stash[OPTIONS]
+    try:
+        options = replace(options, scratch_root=make_scratch_root(options.scratch_root))
+        session.config.stash[OPTIONS] = options
+        os.environ[MARK] = str(options.scratch_root)
+        groups = load_groups(options.suites_dir)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    by_key: dict[tuple[str, str], pytest.Item] = {}
+    units: list[Unit] = []
+    for item in items:
+        image_format = image_format_of(item, options)
+        unit = _unit_of(item, image_format, options, groups)
+        by_key[unit.key] = item
+        units.append(unit)
+    run = Run(options, units, [PytestReports(by_key)], lambda unit: decide_before(unit, lambda: None))
+    code = run.execute()
+    if run.setup_error:
+        raise pytest.UsageError(run.setup_error)
+    if code == EXIT_INTERRUPTED:
+        raise KeyboardInterrupt
+
+
+def _unit_of(
+    item: pytest.Item, image_format: str, options: Options, groups: dict[str, str]
+) -> Unit:
+    case = read_case(item.path, groups)
+    if not case.sentence and not case.broken:
+        case = CaseInfo(item.path, case.number, "", CaseSpec(()))
+    return Unit(case, image_format, options.seed, limit_of(case, options), lambda: item)
+
+
+def image_format_of(item: pytest.Item, options: Options) -> str:
+    """The image format of a collected item: its parameter, or the only one of the run."""
+    if IMAGE_FORMAT in item.stash:
+        return item.stash[IMAGE_FORMAT]
+    callspec = getattr(item, "callspec", None)
+    parameters = callspec.params if callspec is not None else {}
+    return str(parameters.get("qbdcheck_image_format", options.formats[0]))

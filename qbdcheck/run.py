@@ -1,0 +1,237 @@
+"""A run: takes units through the lanes, tells the reports, remembers the results, sums them up."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from qbdcheck import clock
+from qbdcheck.elapsed import Elapsed, RunRecord, append_history
+from qbdcheck.lanes import Lanes, Place
+from qbdcheck.options import Options
+from qbdcheck.reaper import Reaper
+from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
+from qbdcheck.report.reporter import Reporter
+from qbdcheck.seed import repeat_seed
+from qbdcheck.unit import Result, Unit
+from qbdcheck.verdict import Verdict
+
+EXIT_GREEN, EXIT_RED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass
+class Run:
+    """One run of `planned` units.
+
+    ``verdict_before`` says of a unit that need not be started what becomes of it: not run, or
+    broken because its file cannot be read. ``allowed_reasons`` are patterns (fnmatch) of reasons that
+    --strict lets pass.
+    """
+
+    options: Options
+    planned: Sequence[Unit]
+    reports: Sequence[Reporter]
+    verdict_before: Callable[[Unit], Result | None]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    allowed_reasons: Sequence[str] = ()
+    setup_error: str = ""
+    """The one line that says why the target or the machine cannot be made ready; then exit 2."""
+    interrupted: str = ""
+    ended: list[CaseEnded] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        formats = {unit.image_format for unit in self.planned}
+        self._elapsed = {
+            one: Elapsed.load(self.options.cache_dir, self.options.target, one) for one in formats
+        }
+        self._lanes: Lanes | None = None
+        self._record: RunRecord | None = None
+
+    def execute(self) -> int:
+        """Run everything; return the exit code of DESIGN.md section 2."""
+        started_s, clock_s = clock.wall_s(), clock.now_s()
+        options = self.options
+        self._record = RunRecord(options.cache_dir, self._header())
+        seed, formats = options.seed, options.formats
+        count = len(self.planned)
+        self._emit(
+            RunStarted(
+                options.run_id, seed, options.target, formats, count, options.lanes, started_s,
+                dict(self.environment),
+            )
+        )
+        limit_s = options.suite_timeout_s
+        self._run_lanes(float("inf") if limit_s is None else clock_s + limit_s)
+        code = self._exit_code()
+        counts = self.counts
+        elapsed_s = clock.now_s() - clock_s
+        self._emit(RunEnded(elapsed_s, counts, code, interrupted=bool(self.interrupted)))
+        for report in self.reports:
+            report.close()
+        self._remember(started_s, elapsed_s, counts, code)
+        return code
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many units ended with each verdict, by its name in lower case."""
+        verdicts = [case.verdict for case in self.ended]
+        return {verdict.name.lower(): verdicts.count(verdict) for verdict in Verdict}
+
+    def _run_lanes(self, deadline_s: float) -> None:
+        options = self.options
+        reaper = Reaper(options.scratch_root)
+        place = Place(options.scratch_root, options.results_dir, options.keep)
+        try:
+            self._lanes = Lanes(options.lanes, place, reaper, self)
+            self._lanes.run(self._units(), deadline_s)
+            if not self.setup_error and self._lanes.stopped:
+                self.interrupted = self._lanes.stopped
+        finally:
+            reaper.end(keep=options.keep)
+
+    def _units(self) -> Iterator[Unit]:
+        """What lanes start, repeated as asked for; what is decided before ends here."""
+        options = self.options
+        repetition = 0
+        while not self._lanes_stopped():
+            run_seed = repeat_seed(options.seed, repetition)
+            for planned in self.planned:
+                unit = replace(planned, run_seed=run_seed, repetition=repetition)
+                if (result := self.verdict_before(unit)) is not None:
+                    self.finished(unit, result, 0.0, [])
+                else:
+                    yield unit
+                if options.until_fail and any(case.verdict.is_bad for case in self.ended):
+                    return
+            repetition += 1
+            endless = options.until_fail and options.repeat == 1
+            if repetition >= options.repeat and not (endless and self._has_executed()):
+                return
+
+    def _lanes_stopped(self) -> bool:
+        return self._lanes is not None and bool(self._lanes.stopped)
+
+    def _has_executed(self) -> bool:
+        return any(case.verdict is not Verdict.NOT_RUN for case in self.ended)
+
+    def started(self, unit: Unit, lane: int) -> None:
+        """`unit` begins on `lane`."""
+        case = unit.case
+        self._emit(
+            CaseStarted(
+                case.case_id, case.number, unit.image_format, lane, clock.wall_s(), self._last_s(unit)
+            )
+        )
+
+    def finished(
+        self, unit: Unit, result: Result, elapsed_s: float, artefacts: Iterable[Path]
+    ) -> None:
+        """`unit` has ended: tell the reports and the records."""
+        result = self._strict(result)
+        case = unit.case
+        event = CaseEnded(
+            case_id=case.case_id,
+            number=case.number,
+            sentence=case.sentence,
+            groups=case.spec.groups,
+            image_format=unit.image_format,
+            verdict=result.verdict,
+            elapsed_s=elapsed_s,
+            last_s=self._last_s(unit),
+            reasons=result.reasons,
+            partly_not_run=result.partly_not_run,
+            message=result.message,
+            details=result.details,
+            rerun=rerun_command(self.options, unit) if result.verdict.is_bad else "",
+            artefacts=tuple(map(str, artefacts)),
+            seed=unit.run_seed,
+            path=str(case.path),
+        )
+        if result.setup_failed and not any(one.verdict is Verdict.PASS for one in self.ended):
+            self.setup_error = result.message.removeprefix("in setup: ")
+            if self._lanes is not None:
+                self._lanes.stop("set-up failed")
+        self.ended.append(event)
+        if self._record is not None:
+            self._record.done(*unit.key)
+        if result.verdict is not Verdict.NOT_RUN:
+            self._elapsed[unit.image_format].record(case.case_id, result.verdict, elapsed_s)
+        self._emit(event)
+
+    def tick(self) -> None:
+        """Time has passed."""
+        for report in self.reports:
+            report.tick()
+
+    def _strict(self, result: Result) -> Result:
+        if not self.options.strict or result.verdict is not Verdict.NOT_RUN:
+            return result
+        for reason in result.reasons:
+            if not any(fnmatch.fnmatchcase(reason, one) for one in self.allowed_reasons):
+                return Result(Verdict.FAIL, f"not run, which --strict does not allow: {reason}")
+        return result
+
+    def _last_s(self, unit: Unit) -> float | None:
+        return self._elapsed[unit.image_format].seconds.get(unit.case.case_id)
+
+    def _emit(self, event: Event) -> None:
+        for report in self.reports:
+            report.handle(event)
+
+    def _exit_code(self) -> int:
+        if self.setup_error:
+            return EXIT_USAGE
+        if self.interrupted.startswith("SIG"):
+            return EXIT_INTERRUPTED
+        if self.interrupted or any(case.verdict.is_bad for case in self.ended):
+            return EXIT_RED
+        return EXIT_GREEN if self._has_executed() else EXIT_USAGE
+
+    def _header(self) -> dict[str, object]:
+        return {
+            "target": self.options.target,
+            "formats": list(self.options.formats),
+            "seed": self.options.seed,
+            "planned": [list(unit.key) for unit in self.planned],
+        }
+
+    def _remember(
+        self, started_s: float, elapsed_s: float, counts: dict[str, int], code: int
+    ) -> None:
+        for elapsed in self._elapsed.values():
+            elapsed.save()
+        if self._record is not None:
+            self._record.close()
+        options = self.options
+        bad = [case.case_id for case in self.ended if case.verdict.is_bad]
+        append_history(
+            options.cache_dir,
+            {
+                "run": options.run_id, "started_s": started_s, "elapsed_s": round(elapsed_s, 3),
+                "target": options.target, "formats": list(options.formats), "seed": options.seed,
+                "exit_code": code, "bad": bad, **counts,
+            },
+        )
+
+
+def rerun_command(options: Options, unit: Unit) -> str:
+    """The command that runs just `unit` again, with its seed."""
+    words = ["./check", "-t", options.target, f"-{unit.image_format}"]
+    if options.cache != "writeback":
+        words += ["-c", options.cache]
+    if options.aio is not None:
+        words += ["-i", options.aio]
+    if options.image_options:
+        words += ["-o", options.image_options]
+    for flag, path, usual in (
+        ("--suites-dir", options.suites_dir, "suites"),
+        ("--golden-dir", options.golden_dir, "golden"),
+        ("--targets-dir", options.targets_dir, "targets"),
+    ):
+        if path != Path(__file__).parent.parent / usual:
+            words += [flag, os.fspath(path)]
+    return shlex.join([*words, "--seed", str(unit.run_seed), str(unit.case.number)])

@@ -1,0 +1,88 @@
+"""One case under one image format: what a lane runs, and what comes out of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import pytest
+
+from qbdcheck.case import CaseInfo
+from qbdcheck.seed import Seed, case_seed
+from qbdcheck.verdict import Verdict
+
+_TEXT_LIMIT = 200_000
+"""Characters of details that a child sends: what is longer is a log, and is kept as a file."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A case to be run under one image format.
+
+    ``run_seed`` is the seed that ``--seed`` needs to run just this again; ``limit_s`` None sets no
+    limit. ``collect`` makes pytest's item in the forked child; it may raise what the import raises.
+    """
+
+    case: CaseInfo
+    image_format: str
+    run_seed: int
+    limit_s: float | None
+    collect: Callable[[], pytest.Item]
+    repetition: int = 0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(case_id, image_format): what durations and ``--resume`` go by."""
+        return self.case.case_id, self.image_format
+
+    @property
+    def seed(self) -> Seed:
+        """The seed of the case itself."""
+        return case_seed(self.run_seed, *self.key)
+
+    @property
+    def name(self) -> str:
+        """A name for files: ``017_discard.qcow2``, ``017_discard.qcow2.3`` when repeated."""
+        repeated = f".{self.repetition + 1}" if self.repetition else ""
+        return f"{self.case.case_id}.{self.image_format}{repeated}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a unit. Fields as in `qbdcheck.report.events.CaseEnded`.
+
+    ``setup_failed``: the target or the machine could not be made ready, no matter which case.
+    """
+
+    verdict: Verdict
+    message: str = ""
+    details: str = ""
+    reasons: tuple[str, ...] = ()
+    partly_not_run: tuple[str, ...] = ()
+    setup_failed: bool = False
+
+    def to_bytes(self) -> bytes:
+        """For the pipe from the forked child to the runner."""
+        fields = asdict(self) | {
+            "verdict": self.verdict.name,
+            "message": self.message[:_TEXT_LIMIT],
+            "details": self.details[-_TEXT_LIMIT:],
+        }
+        return json.dumps(fields).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Result | None:
+        """What `to_bytes` made; None for anything else, as from a child that died in mid-sentence."""
+        try:
+            fields = json.loads(data)
+            return cls(
+                Verdict[fields["verdict"]],
+                str(fields["message"]),
+                str(fields["details"]),
+                tuple(map(str, fields["reasons"])),
+                tuple(map(str, fields["partly_not_run"])),
+                bool(fields["setup_failed"]),
+            )
+        except (ValueError, LookupError, TypeError):
+            return None
