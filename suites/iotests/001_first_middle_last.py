@@ -1,0 +1,19 @@
+"""This case checks that the first, middle and last bytes of a disk can be written and read back.
+
+How: one sector and one byte at each of the three places; then every sector of the disk is judged.
+Guards: size-rounded-down, misdirected-write, phantom-write.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="rw quick", formats="any")
+def test(disk, qemu_io):
+    with qemu_io(disk) as io:
+        for offset in (0, disk.size // 2, disk.size - 512):
+            io.write(offset, 512)
+            io.read(offset, 512)
+        for offset in (0, disk.size // 2, disk.size - 1):
+            io.write(offset, 1, pattern=0xA5)
+            assert io.read(offset, 1) == b"\xa5"
+    disk.verify()

@@ -1,0 +1,20 @@
+"""This case checks that writes of less than a sector change exactly their bytes.
+
+How: each place and length within one sector that an off-by-one would get wrong, each in a sector of
+its own; a target that rounds offsets or lengths damages the neighbours in that sector.
+Guards: unaligned-offset-rounded, alloc-map-rounding-reads-zero.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="rw quick", formats="any")
+def test(disk, qemu_io):
+    sector = 8
+    with qemu_io(disk) as io:
+        for start in (0, 1, 7, 255, 256, 510, 511):
+            for length in (1, 2, 3, 255, 256, 511):
+                if start + length <= 512:
+                    io.write(sector * 512 + start, length)
+                    sector += 3
+    disk.verify()

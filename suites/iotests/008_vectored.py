@@ -1,0 +1,31 @@
+"""This case checks that requests with many buffers move each buffer from or to its own place.
+
+How: readv and writev with few and uneven, many small, and very many buffers, over stamped sectors;
+each stamp tells where it comes from.
+Guards: iov-offset-ignored, limits-zero-or-excessive, short-read-resume-offset.
+"""
+
+from qbdcheck import case
+
+SHAPES = (
+    (512, [512, 512]),
+    (1 << 20, [1, 511, 512, 4096, 3, 509]),
+    ((2 << 20) + 77, [100] * 50),
+    (3 << 20, [512] * 200),
+    ((4 << 20) + 5, [65536, 1, 65535]),
+)
+
+
+@case(groups="rw quick", formats="any")
+def test(disk, qemu_io):
+    with qemu_io(disk) as io:
+        for byte, (offset, lengths) in enumerate(SHAPES, start=1):
+            total = sum(lengths)
+            shape = " ".join(map(str, lengths))
+            report = io.request(f"readv -v {offset} {shape}")
+            findings = disk.shadow.check(offset, report.data, total)
+            assert not findings, "\n".join(map(str, findings))
+            io.request(f"writev -P {byte} {offset} {shape}")
+            disk.shadow.pattern(offset, total, byte)
+            io.read(offset, total)
+    disk.verify()

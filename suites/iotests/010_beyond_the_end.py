@@ -1,0 +1,23 @@
+"""This case checks that requests beyond the end of a disk fail and leave the disk as it is.
+
+How: reads, writes, zeroes and discards that begin at, end after, and lie far behind the last byte;
+their error text is the golden. Requests that end exactly at the last byte succeed.
+Guards: oob-past-end, last-block-overrun, size-rounded-up.
+"""
+
+from qbdcheck import case
+
+BEYOND = ("{size} 512", "{last} 2", "{half} 6m", "1t 512", "9223372036854775296 512")
+
+
+@case(groups="rw quick errors")
+def test(disk, qemu_io, golden):
+    places = {"size": disk.size, "last": disk.size - 1, "half": disk.size // 2}
+    with qemu_io(disk) as io:
+        for request in ("read", "write -P 1", "write -z", "discard"):
+            for where in BEYOND:
+                answer = io(f"{request} {where.format(**places)}").strip()
+                golden(f"{request} {where}: {answer}")
+        io.write(disk.size - 3, 3)
+        io.read(disk.size - 512, 512)
+    disk.verify()

@@ -1,0 +1,19 @@
+"""This case checks that requests of no bytes succeed or are refused, and change nothing.
+
+How: reads, writes and zeroes of length 0 at the start, within a sector, and at the end.
+Guards: zero-length-op.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="rw quick", formats="any")
+def test(disk, qemu_io):
+    with qemu_io(disk) as io:
+        for offset in (0, 1, 511, disk.size // 2, disk.size - 1, disk.size):
+            for request in ("read", "write -P 255", "write -z"):
+                answer = io(f"{request} {offset} 0")
+                assert f" 0/0 bytes at offset {offset}" in answer, answer
+        io.write(4096, 512)
+        io.read(4096, 512)
+    disk.verify()

@@ -1,0 +1,24 @@
+"""This case checks that data written in each cache mode is there for the next opener.
+
+How: each mode writes to places of its own and is closed; the next mode first reads what was written
+before.
+Guards: close-drops-dirty, flush-noop, phantom-write.
+"""
+
+from qbdcheck import case
+
+MODES = ("writeback", "writethrough", "none", "directsync", "unsafe")
+
+
+@case(groups="rw quick flush", formats="any")
+def test(disk, qemu_io):
+    for number, mode in enumerate(MODES):
+        with qemu_io(disk, cache=mode) as io:
+            for earlier in range(number):
+                io.read(earlier << 20, 8192)
+            io.write(number << 20, 8192)
+            io.write((number << 20) + 3000, 3000)
+            io.write((7 << 20) + 512 * number, 1024)
+            io.flush()
+            io.read(number << 20, 8192)
+        disk.verify()

@@ -1,0 +1,24 @@
+"""This case checks that data written through each kind of asynchronous I/O is right.
+
+How: threads, native and io_uring, alone and with requests in flight together. Only targets that are
+opened as a file have these modes.
+Guards: async-error-ignored, shared-cursor-race, short-read-resume-offset.
+"""
+
+from qbdcheck import case
+
+MODES = (("threads", "writeback"), ("native", "none"), ("io_uring", "writeback"),
+         ("io_uring", "none"))  # fmt: skip
+
+
+@case(groups="rw quick concurrent", formats="any", requires="aio_native")
+def test(disk, qemu_io):
+    for number, (aio, cache) in enumerate(MODES):
+        with qemu_io(disk, cache=cache, aio=aio) as io:
+            io.write(number << 20, 100_000)
+            io.write((number << 20) + 4097, 511)
+            for part in range(16):
+                io.aio_write((4 << 20) + (16 * number + part) * 32768, 32768)
+            io.drain()
+            io.read(number << 20, 100_000)
+        disk.verify()

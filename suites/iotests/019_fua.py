@@ -1,0 +1,28 @@
+"""This case checks that writes with FUA, alone and among others, leave the right data.
+
+How: FUA and plain writes to the same and to neighbouring sectors; where the target can lose power,
+it then does, and what was written with FUA must still be there.
+Guards: fua-write-ack-early, phantom-write.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="rw quick flush", requires="fua")
+def test(disk, qemu_io, target):
+    with qemu_io(disk) as io:
+        for sector in range(0, 64, 4):
+            io.write(sector * 512, 1024)
+            io.write(sector * 512 + 512, 1024, fua=True)
+        io.write(2 << 20, 512 << 10, fua=True)
+        io.write((3 << 20) + 13, 5000, fua=True)
+        io.read(0, 40 << 10)
+    disk.verify()
+    if "crash" in target.capabilities:
+        io = qemu_io(disk)
+        io.write(4 << 20, 64 << 10, fua=True)
+        io.write(5 << 20, 64 << 10)
+        disk.backend.crash()
+        io.abandon()
+        disk.shadow.power_cut()
+        disk.verify()

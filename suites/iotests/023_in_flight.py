@@ -1,0 +1,26 @@
+"""This case checks that many writes in flight together each reach their own place.
+
+How: 64 writes of different sizes in a random order, with reads of other places among them, then 64
+small ones next to each other.
+Guards: shared-cursor-race, misdirected-write, merge-after-issue.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="rw quick concurrent", formats="any")
+def test(disk, qemu_io, seed):
+    lot = seed.stream("order")
+    places = [(number * 65536 + lot.randrange(8192), 1 + lot.randrange(49152))
+              for number in range(96)]  # fmt: skip
+    lot.shuffle(places)
+    with qemu_io(disk) as io:
+        for offset, length in places[:64]:
+            io.aio_write(offset, length)
+        for offset, length in places[64:]:
+            io.aio_read(offset, min(length, 4096))
+        io.drain()
+        for number in range(64):
+            io.aio_write((7 << 20) + number * 1024, 1024)
+        io.drain()
+    disk.verify()

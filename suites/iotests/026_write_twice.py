@@ -1,0 +1,22 @@
+"""This case checks that the last of many writes to one place is what a read returns.
+
+How: the same ranges over and over, each time with a new generation of stamps, and with reads
+between; an older generation in any sector means a lost write.
+Guards: phantom-write, per-client-cache-stale, silent-bit-flip.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="rw quick", formats="any")
+def test(disk, qemu_io):
+    with qemu_io(disk) as io:
+        for number in range(30):
+            io.write(0, 4096)
+            io.write((1 << 20) + 100, 1000)
+            io.write(4 << 20, 128 << 10)
+            if number % 3 == 0:
+                io.read(0, 4096)
+                io.read((1 << 20) + 100, 1000)
+                io.read((4 << 20) + 4096, 4096)
+    disk.verify()

@@ -1,0 +1,25 @@
+"""This case checks that overwriting a part of written data leaves the rest, however the parts lie.
+
+How: every start and end of a write within one 8 KiB block that was written before, and within one
+that never was; a map of blocks that rounds the wrong way loses the head or the tail.
+Guards: alloc-map-rounding-reads-zero, unaligned-offset-rounded.
+"""
+
+from qbdcheck import case
+
+BLOCK = 8192
+CUTS = (0, 1, 512, 513, 4095, 4096, 4608, 8191)
+
+
+@case(groups="rw quick", formats="any")
+def test(new_disk, qemu_io):
+    written, fresh = new_disk(), new_disk(prefill=False)
+    for disk in (written, fresh):
+        with qemu_io(disk) as io:
+            number = 0
+            for start in CUTS:
+                for end in (*CUTS[1:], BLOCK):
+                    if start < end:
+                        io.write(number * 2 * BLOCK + start, end - start)
+                        number += 1
+        disk.verify()
