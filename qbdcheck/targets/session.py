@@ -134,12 +134,14 @@ class TargetSession:
         read_only: bool = False,
         discard: str = "unmap",
         options: Mapping[str, Any] | None = None,
+        shadow: Shadow | None = None,
     ) -> DiskIo:
         """Open a long-lived qemu-io on a disk or on anything that qemu-io takes for a file name.
 
         :param cache: writeback, none, writethrough, directsync, unsafe; by default that of the run.
         :param aio: threads, native, io_uring; by default that of the run.
         :param options: further blockdev options of the top node.
+        :param shadow: of what a file name or URI leads to; a disk brings its own.
         :raise ProgramError: it does not open; the message has QEMU's words.
         """
         cache = cache or self.options.cache
@@ -147,11 +149,13 @@ class TargetSession:
         words = ["-t", cache, "-d", discard]
         words += ["-i", aio] if aio else []
         words += ["-r"] if read_only else []
-        filename, shadow = str(disk), None
+        filename = str(disk)
         if isinstance(disk, Disk):
             words += disk.object_words
             filename = json_filename({**disk.blockdev(), **dashed(options or {})})
-            shadow = disk.shadow
+            shadow = shadow or disk.shadow
+        elif filename.startswith("nbd"):
+            words += ["-f", "raw"]  # where raw is only guessed, QEMU restricts writes to sector 0
         elif options:
             driver = options.get("driver", "raw")
             rest = {key: value for key, value in options.items() if key != "driver"}
