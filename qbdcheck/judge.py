@@ -52,6 +52,8 @@ def judge(error: BaseException, when: str, details: str) -> Result:
 
 def describe(error: BaseException) -> str:
     """One line, or the lines, of an error, with its type where the text alone would say little."""
+    if isinstance(error, pytest.FixtureLookupError):
+        return f"there is no fixture {error.argname!r}"
     text = str(error).strip()
     name = type(error).__name__
     if isinstance(error, AssertionError | pytest.fail.Exception):

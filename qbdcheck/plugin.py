@@ -7,7 +7,6 @@ without ``@case`` are none of our business.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Generator
 
 import pytest
@@ -19,7 +18,7 @@ from qbdcheck.options import Options
 from qbdcheck.pytest_face import is_case, run_items
 from qbdcheck.stash import OPTIONS
 
-pytest_plugins = ["qbdcheck.fixtures"] if importlib.util.find_spec("qbdcheck.fixtures") else []
+pytest_plugins = ["qbdcheck.fixtures", "qbdcheck.case_fixtures"]
 FORMAT_PARAMETER = "qbdcheck_image_format"
 """Parameter of a case's items under plain pytest with several formats."""
 
