@@ -7,6 +7,7 @@ who asks.
 
 from __future__ import annotations
 
+import errno
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -116,10 +117,12 @@ class Pool(ABC):
     def create(self, name: str, size: int) -> None:
         """Make a volume that reads as zeroes; O(1), whatever its size in bytes.
 
+        :raise BlockError: EPERM, the pool is read-only; so it is for all that change something.
         :raise VolumeExists: there is a volume or snapshot of that name.
         :raise ValueError: the name or the size is not allowed.
         """
         with self._lock:
+            self._refuse_read_only()
             self._refuse_taken(checked_name(name))
             self._create(name, checked_size(size))
 
@@ -129,6 +132,7 @@ class Pool(ABC):
         :raise VolumeNotFound: no such snapshot. :raise VolumeExists: the new name is taken.
         """
         with self._lock:
+            self._refuse_read_only()
             self._refuse_taken(checked_name(name))
             volume, at, which = snapshot.rpartition("@")
             if not at or not self._has(volume) or which not in self.snapshots(volume):
@@ -142,6 +146,7 @@ class Pool(ABC):
         :raise VolumeNotFound: there is none of that name.
         """
         with self._lock:
+            self._refuse_read_only()
             if self._has(name):
                 for each in [one for one in self._open if self._belongs(one, name)]:
                     self._open.pop(each).close()
@@ -174,6 +179,7 @@ class Pool(ABC):
         :raise ValueError: the snapshot's name is not allowed.
         """
         with self._lock:
+            self._refuse_read_only()
             checked_name(snapshot)
             if "@" in snapshot:
                 msg = f"a snapshot's name has no '@': {snapshot!r}"
@@ -221,6 +227,10 @@ class Pool(ABC):
                 failures.append(error)
         if failures:
             raise failures[0]
+
+    def _refuse_read_only(self) -> None:
+        if self.options.read_only:
+            raise BlockError(errno.EPERM, "the pool is read-only")
 
     def _refuse_taken(self, name: str) -> None:
         volume, at, snapshot = name.rpartition("@")

@@ -20,7 +20,7 @@ def parse_size(text: str) -> int:
     if suffix not in _EXPONENTS or not whole or not (digits.isascii() and digits.isdigit()):
         msg = f"{text!r} is no size (like 512, 4k, 64M, 1.5G, 100T)"
         raise ValueError(msg)
-    scaled = int(digits) << 10 * _EXPONENTS[suffix]
+    scaled: int = int(digits) << 10 * _EXPONENTS[suffix]
     size, rest = divmod(scaled, 10 ** len(fraction))
     if rest:
         msg = f"{text!r} is not a whole number of bytes"

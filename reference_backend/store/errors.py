@@ -4,6 +4,7 @@
     ├── BlockError              a request failed; carries the errno that the client sees
     ├── VolumeNotFound          no volume of that name
     ├── VolumeExists            a volume of that name is there already
+    ├── VolumeInUse             another process has it open
     └── DamagedStore            files of a pool cannot be trusted; names file, place and mend
 """
 
@@ -35,6 +36,10 @@ class VolumeNotFound(StoreError):  # noqa: N818  # reads as a sentence where it 
 
 class VolumeExists(StoreError):  # noqa: N818
     """A volume of that name is in the pool already."""
+
+
+class VolumeInUse(StoreError):  # noqa: N818
+    """Another process has the volume open, or clients are connected to it."""
 
 
 class DamagedStore(StoreError):  # noqa: N818

@@ -1,0 +1,96 @@
+"""``create list info resize snapshot rm``: commands on a directory of volumes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+
+from reference_backend.file_pools import DirectoryPool
+from reference_backend.pool import VolumeInfo
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one command on the pool of ``--pool``; return 0.
+
+    :raise StoreError: no such volume, in use, damaged. :raise ValueError: a wrong name or size.
+    """
+    pool = DirectoryPool(arguments.pool, create=arguments.command == "create")
+    try:
+        _COMMANDS[arguments.command](pool, arguments)
+    finally:
+        pool.close()
+    return 0
+
+
+def _create(pool: DirectoryPool, arguments: argparse.Namespace) -> None:
+    pool.create(arguments.name, arguments.size)
+
+
+def _list(pool: DirectoryPool, arguments: argparse.Namespace) -> None:
+    infos = [pool.info(name) for name in pool.list()]
+    if arguments.json:
+        _say(json.dumps([_document(info) for info in infos], indent=1))
+        return
+    for info in infos:
+        _say(f"{info.size:>20} {info.allocated:>14} {len(info.snapshots):>4}  {info.name}")
+
+
+def _info(pool: DirectoryPool, arguments: argparse.Namespace) -> None:
+    info = pool.info(arguments.name)
+    if arguments.json:
+        _say(json.dumps(_document(info), indent=1))
+        return
+    _say(f"name: {info.name}")
+    _say(f"size: {info.size} bytes")
+    _say(f"allocated: {info.allocated} bytes")
+    for snapshot in info.snapshots:
+        _say(f"snapshot: {snapshot}")
+
+
+def _document(info: VolumeInfo) -> dict[str, object]:
+    return {
+        "name": info.name,
+        "size": info.size,
+        "allocated": info.allocated,
+        "snapshots": list(info.snapshots),
+    }
+
+
+def _resize(pool: DirectoryPool, arguments: argparse.Namespace) -> None:
+    pool.resize(arguments.name, arguments.size)
+
+
+def _snapshot(pool: DirectoryPool, arguments: argparse.Namespace) -> None:
+    name, snapshot = arguments.name, arguments.snapshot
+    if snapshot is None:
+        if arguments.delete or arguments.clone:
+            msg = "--delete and --clone need the snapshot's name"
+            raise ValueError(msg)
+        for each in pool.info(name).snapshots:
+            _say(each)
+    elif arguments.delete:
+        pool.remove(f"{name}@{snapshot}")
+    elif arguments.clone:
+        pool.clone(f"{name}@{snapshot}", arguments.clone)
+    else:
+        pool.snapshot(name, snapshot)
+
+
+def _rm(pool: DirectoryPool, arguments: argparse.Namespace) -> None:
+    pool.remove(arguments.name)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+_COMMANDS: dict[str, Callable[[DirectoryPool, argparse.Namespace], None]] = {
+    "create": _create,
+    "list": _list,
+    "info": _info,
+    "resize": _resize,
+    "snapshot": _snapshot,
+    "rm": _rm,
+}

@@ -1,0 +1,95 @@
+"""One raw file, or block device, as the bytes of a volume: what ``qemu-nbd -f raw`` serves.
+
+The same system calls as QEMU's file driver, so the file ends up equal. Sizes are those of the
+file, to the byte. There are no snapshots, as there is no place for them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from reference_backend.store.errors import BlockError, VolumeInUse
+from reference_backend.store.extents import Extent
+from reference_backend.store.sparse_file import BLOCK_BYTES, SparseFile, block_error, refuse
+
+
+class ImageStore:
+    """A raw file. Not thread-safe, but for :meth:`sync`.
+
+    :raise VolumeInUse: another server has it. :raise OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        flags = os.O_CLOEXEC | (os.O_RDONLY if read_only else os.O_RDWR)
+        try:
+            descriptor = os.open(path, flags)
+        except OSError as error:
+            refuse(error, path)
+        self._file = SparseFile(path, descriptor)
+        try:
+            self.size = self._file.length()
+            locked = self._file.lock(exclusive=not read_only)
+        except OSError as error:
+            self._file.close()
+            refuse(error, path)
+        if not locked:
+            self._file.close()
+            msg = f"{path} is in use by another server"
+            raise VolumeInUse(msg)
+        self._sync_failed = False
+        self.read = self._file.read
+        self.write = self._file.write
+
+    def zero(self, offset: int, length: int, allocate: bool) -> None:
+        """Zero a range; a hole that reaches the end takes the last block whole."""
+        end = offset + length
+        if end == self.size and not allocate:
+            end = (end + BLOCK_BYTES - 1) & -BLOCK_BYTES
+        self._file.zero(offset, end - offset, allocate)
+
+    def is_zero_fast(self, offset: int, length: int, allocate: bool) -> bool:  # noqa: ARG002
+        """Say whether zeroing is done by fallocate(2)."""
+        return self._file.is_zero_fast(allocate)
+
+    def status(self, offset: int, length: int) -> Iterator[Extent]:
+        """Yield the extents of the range."""
+        return self._file.status(offset, offset + length)
+
+    def data(self, offset: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield the parts that may hold other bytes than zeroes."""
+        return self._file.data(offset, end)
+
+    def resize(self, size: int) -> None:
+        """Truncate or extend the file, in bytes."""
+        self._file.truncate(size)
+        self.size = size
+
+    def sync(self) -> None:
+        """Make everything durable. After one failure it fails for ever.
+
+        The kernel drops dirty pages that it could not write, so a second fdatasync(2) would succeed
+        and mean nothing.
+        """
+        if self._sync_failed:
+            raise BlockError(errno.EIO, f"{self._file.path}: an earlier flush failed")
+        try:
+            self._file.sync()
+        except OSError as error:
+            self._sync_failed = True
+            raise block_error(error, f"{self._file.path}: flush") from error
+
+    def snapshot(self, name: str) -> NoReturn:
+        """Refuse: there is no place for snapshots beside a raw file."""
+        raise BlockError(errno.ENOTSUP, f"{self._file.path}: an image has no snapshots ({name!r})")
+
+    def allocated(self) -> int:
+        """Return how many bytes of disk the file takes."""
+        return self._file.allocated()
+
+    def close(self) -> None:
+        """Close the file, which gives the lock back."""
+        self._file.close()
