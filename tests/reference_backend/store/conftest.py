@@ -35,7 +35,7 @@ def directory(size: int) -> Iterator[Store]:
 
 @contextmanager
 def small_segments(size: int) -> Iterator[Store]:
-    """A directory store whose requests cross from segment to segment, and that runs out of files."""
+    """A directory store whose requests cross segments, and that runs out of open files."""
     with TemporaryDirectory() as home:
         make(Path(home), "v", size)
         with pytest.MonkeyPatch.context() as patch:
