@@ -27,18 +27,28 @@ _FRAME = re.compile(r"^\s*(?:File \"|>|E\s{3,}|Traceback|---|\+\+\+|@@)")
 
 
 def cause_of(message: str, details: str) -> str:
-    """The cause in one line, from a failure's first line and all of its text; "" without any."""
-    whole = f"{message}\n{details}"
+    """The cause in one line, from a failure's message and all of its text; "" without any.
+
+    In `details` there is source code, in which every word may mean something else: what the message
+    says comes first.
+    """
+    first = message.strip().partition("\n")[0]
+    return _one_line(
+        _telling_line(message)
+        or _first_difference(details)
+        or first
+        or _telling_line(details)
+        or "".join(_PYTHON_ERROR.findall(details)[-1:])
+        or next(filter(_says_something, details.splitlines()), "")
+    )
+
+
+def _telling_line(text: str) -> str:
+    """The first line of `text` that names a sector, a death or a time-out, or ""."""
     for pattern in (_SECTOR, _DIED, _TIME_OUT):
-        if found := pattern.search(whole):
-            return _one_line(found.group(0))
-    if from_diff := _first_difference(details):
-        return from_diff
-    if message.strip():
-        return _one_line(message.strip().splitlines()[0])
-    if errors := _PYTHON_ERROR.findall(details):
-        return _one_line(errors[-1])
-    return next((_one_line(line) for line in details.splitlines() if _says_something(line)), "")
+        if found := pattern.search(text):
+            return found.group(0)
+    return ""
 
 
 def _first_difference(details: str) -> str:
@@ -60,10 +70,10 @@ def _first_difference(details: str) -> str:
     if expected is None and got is None:
         return ""
     if got is None:
-        return _one_line(f"output line {number} is missing: {expected!r}")
+        return f"output line {number} is missing: {expected!r}"
     if expected is None:
-        return _one_line(f"output line {number} is not expected: {got!r}")
-    return _one_line(f"output line {number}: expected {expected!r}, got {got!r}")
+        return f"output line {number} is not expected: {got!r}"
+    return f"output line {number}: expected {expected!r}, got {got!r}"
 
 
 def _says_something(line: str) -> bool:

@@ -17,13 +17,13 @@ AssertionError: map is not empty
     ("message", "details", "cause"),
     [
         pytest.param(
-            "DataMismatch: 3 sectors differ",
-            "E   sector 17: stale (generation 4, expected 7)\nE   sector 18: lost",
+            "3 sectors differ\nsector 17: stale (generation 4, expected 7)\nsector 18: lost",
+            "    assert sector == expected",
             "sector 17: stale (generation 4, expected 7)",
             id="what the disk holds comes first",
         ),
         pytest.param(
-            "case ended with -11",
+            "",
             "some log\nqemu-io died by SIGSEGV\nmore",
             "qemu-io died by SIGSEGV",
             id="then what died",
@@ -43,6 +43,9 @@ AssertionError: map is not empty
             "--- a\n+++ b\n@@ -1 +1,2 @@\n one\n+two\n",
             "output line 2 is not expected: 'two'",
             id="a line of output too many",
+        ),
+        pytest.param(
+            "map differs", "    assert offset == expected", "map differs", id="source is no cause"
         ),
         pytest.param("", TRACEBACK, "AssertionError: map is not empty", id="then the exception"),
         pytest.param("E   assert 1 == 2\nmore", TRACEBACK, "assert 1 == 2", id="message wins"),

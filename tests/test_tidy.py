@@ -1,0 +1,336 @@
+"""Style as a test: what docs/case-writer.md and CONTRIBUTING.md ask for is checked here.
+
+Each test collects all violations and shows them at once; each message says what to do instead.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from qbdcheck.catalogue import CASE_FILE, list_cases
+from qbdcheck.groups import load_groups
+from qbdcheck.install import MODULES
+from qbdcheck.scaffold import SUITES
+
+ROOT = Path(__file__).parents[1]
+CODE = ("reference_backend", "oracles", "injectors", "qbdcheck", "suites", "mutants", "bench")
+FUNCTION_LINES, FILE_LINES, CASE_LINES, GOLDEN_LINES = 70, 500, 100, 20
+
+BANNED_IMPORTS = {
+    "subprocess": "qbdcheck.programs.process; in a case the fixture run",
+    "random": "qbdcheck.seed; in a case seed.stream()",
+    "time": "qbdcheck.clock; a case waits for a condition",
+    "socket": "reference_backend.client or .server; in a case the fixture nbd",
+}
+"""A module, and what to use instead of it."""
+MAY_IMPORT = {
+    "subprocess": (
+        "qbdcheck/programs/process.py",
+        "qbdcheck/install.py",
+        "qbdcheck/system_packages.py",
+        "bench/",
+    ),
+    "random": ("qbdcheck/seed.py", "qbdcheck/ordering.py", "reference_backend/store/", "bench/"),
+    "time": ("qbdcheck/clock.py", "reference_backend/", "bench/"),
+    "socket": (
+        "reference_backend/",
+        "qbdcheck/programs/qmp.py",
+        "qbdcheck/programs/monitored.py",
+        "qbdcheck/targets/",
+        "bench/",
+    ),
+}
+"""Where it may be used all the same: a file, or a folder with its slash."""
+BANNED_CALLS = {
+    "os.system": "qbdcheck.programs.process.run",
+    "os.popen": "qbdcheck.programs.process.run",
+    "eval": "ast.literal_eval",
+    "exec": "a function",
+    "tempfile.mktemp": "tempfile.mkdtemp",
+    "time.sleep": "qbdcheck.clock, in a loop that waits for a condition",
+}
+BANNED_NAMES = {"utils", "util", "helpers", "helper", "manager", "common", "misc", "stuff"}
+
+
+def python_files(*folders: str) -> Iterator[Path]:
+    for folder in folders:
+        yield from sorted((ROOT / folder).rglob("*.py"))
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes(), filename=str(path))
+
+
+def none_of(violations: list[str], mend: str = "") -> None:
+    """Fail with all of `violations`, a line each."""
+    __tracebackhide__ = True
+    if violations:
+        pytest.fail("\n".join([*violations, *([mend] if mend else [])]), pytrace=False)
+
+
+def cases() -> list[Path]:
+    return [path for path in python_files("suites") if CASE_FILE.match(path.name)]
+
+
+def arguments_of_test(path: Path) -> list[str]:
+    return [
+        argument.arg
+        for node in tree_of(path).body
+        if isinstance(node, ast.FunctionDef) and node.name == "test"
+        for argument in node.args.args
+    ]
+
+
+def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring."""
+    end = function.end_lineno or function.lineno
+    lines = end - function.lineno + 1
+    first = function.body[0]
+    if ast.get_docstring(function, clean=False) is not None:
+        lines -= (first.end_lineno or first.lineno) - first.lineno + 1
+    return lines
+
+
+def test_functions_have_at_most_70_lines_and_files_500() -> None:
+    long = []
+    for path in python_files(*CODE, "tests"):
+        lines = len(path.read_text().splitlines())
+        if lines > FILE_LINES:
+            long.append(f"{relative(path)}: {lines} lines, at most {FILE_LINES}: split it")
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = body_lines(node)
+                if lines > FUNCTION_LINES:
+                    where = f"{relative(path)}:{node.lineno} {node.name}"
+                    long.append(f"{where}: {lines} lines, at most {FUNCTION_LINES}")
+    none_of(long)
+
+
+def imported_modules(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0], node.lineno
+
+
+def test_processes_randomness_time_and_sockets_have_one_home_each() -> None:
+    found = [
+        f"{relative(path)}:{line}: import {module}; use {BANNED_IMPORTS[module]}"
+        for path in python_files(*CODE)
+        for module, line in imported_modules(tree_of(path))
+        if module in BANNED_IMPORTS and not relative(path).startswith(MAY_IMPORT[module])
+    ]
+    none_of(found)
+
+
+def test_banned_calls_are_not_used() -> None:
+    found = []
+    for path in python_files(*CODE):
+        for node in ast.walk(tree_of(path)):
+            if not isinstance(node, ast.Call):
+                continue
+            name = ast.unparse(node.func)
+            if name in BANNED_CALLS and not (
+                name == "time.sleep" and relative(path).startswith(MAY_IMPORT["time"])
+            ):
+                where = f"{relative(path)}:{node.lineno}"
+                found.append(f"{where}: {name}(); use {BANNED_CALLS[name]}")
+            for keyword in node.keywords:
+                if keyword.arg == "shell" and ast.unparse(keyword.value) == "True":
+                    found.append(
+                        f"{relative(path)}:{node.lineno}: shell=True; give a list of words"
+                    )
+    none_of(found)
+
+
+def text_files() -> Iterator[Path]:
+    for folder in (*CODE, "tests", "docs", "targets", "golden", ".ci"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and path.suffix in {".py", ".md", ".yaml", ".out", ".toml", ""}:
+                yield path
+    yield from (
+        path for path in sorted(ROOT.glob("*.*")) if path.suffix in {".md", ".toml", ".ini"}
+    )
+    yield ROOT / "check"
+
+
+def test_nothing_is_left_to_do_later() -> None:
+    # put together so that this file does not hold the words; the last is a word of filters too
+    later = re.compile(rf"\b(?:{'TO' + 'DO'}|{'FIX' + 'ME'})\b|#.*\b{'XX' + 'X'}\b")
+    found = [
+        f"{relative(path)}:{number}: {line.strip()}"
+        for path in text_files()
+        if "__pycache__" not in path.parts
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        if later.search(line)
+    ]
+    none_of(found)
+
+
+def test_file_names_are_nouns_of_the_field() -> None:
+    named = [
+        relative(path)
+        for path in python_files(*CODE, "tests")
+        if BANNED_NAMES & set(path.stem.split("_")) or BANNED_NAMES & set(path.parent.parts[-1:])
+    ]
+    none_of(named, "name a file after what is in it")
+
+
+# Section: cases and goldens
+
+
+def test_every_case_can_be_read_and_says_what_it_checks() -> None:
+    broken = [
+        f"{one.case_id}: {one.broken}"
+        for one in list_cases(ROOT / "suites", load_groups(ROOT / "suites"))
+        if one.broken
+    ]
+    none_of(broken)
+    silent = [
+        relative(path)
+        for path in cases()
+        if not (ast.get_docstring(tree_of(path)) or "").startswith("This case checks that ")
+    ]
+    none_of(silent)
+
+
+def test_every_number_is_unique_and_in_the_range_of_its_suite() -> None:
+    numbers: dict[int, str] = {}
+    wrong = []
+    for path in cases():
+        number, suite = int(path.name[:3]), path.parent.name
+        first, last = SUITES.get(suite, (0, -1))
+        if not first <= number <= last:
+            wrong.append(f"{relative(path)}: {suite} has {first:03d}-{last:03d}")
+        if number in numbers:
+            wrong.append(f"{relative(path)}: {numbers[number]} has this number")
+        numbers[number] = relative(path)
+    none_of(wrong)
+
+
+def test_cases_are_short() -> None:
+    long = [
+        f"{relative(path)}: {lines} lines, at most {CASE_LINES}"
+        for path in cases()
+        if (lines := len(path.read_text().splitlines())) > CASE_LINES
+    ]
+    long += [
+        f"{relative(path)}: {lines} lines, at most {GOLDEN_LINES}: the story, not the log"
+        for path in sorted((ROOT / "golden").glob("*.out"))
+        if (lines := len(path.read_text().splitlines())) > GOLDEN_LINES
+    ]
+    none_of(long)
+
+
+def test_a_case_has_a_golden_exactly_when_it_prints() -> None:
+    goldens = {path.name.partition(".")[0] for path in (ROOT / "golden").glob("*.out")}
+    printing = {path.stem for path in cases() if "golden" in arguments_of_test(path)}
+    none_of(sorted(goldens - printing), "a golden whose case does not print or is not there")
+    none_of(sorted(printing - goldens), "./check --update-golden NUMBER writes the golden")
+
+
+def test_cases_use_fixtures_and_not_the_system() -> None:
+    allowed = {"__future__", "qbdcheck", "oracles", "reference_backend", "injectors", "pytest",
+               "json", "re", "struct", "errno", "itertools", "contextlib", "concurrent", "pathlib",
+               "threading", "functools", "math", "shutil", "os", "hashlib", "dataclasses",
+               "collections", "urllib", "zlib", "signal", "enum", "typing"}  # fmt: skip
+    found = [
+        f"{relative(path)}:{line}: import {module}"
+        for path in cases()
+        for module, line in imported_modules(tree_of(path))
+        if module not in allowed
+    ]
+    none_of(found)
+
+
+def test_guards_name_bugs_of_the_list() -> None:
+    known = set(
+        re.findall(r"^\| `([a-z0-9-]+)`", (ROOT / "docs/bugs.md").read_text(), re.MULTILINE)
+    )
+    assert known
+    wrong = []
+    for path in cases():
+        docstring = ast.get_docstring(tree_of(path)) or ""
+        guards = re.search(r"^Guards:((?:.|\n(?!\n))*)", docstring, re.MULTILINE)
+        ids = re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)+", guards[1]) if guards else []
+        if not ids:
+            wrong.append(f"{relative(path)}: no Guards: line with ids of docs/bugs.md")
+        wrong += [
+            f"{relative(path)}: {one} is not in docs/bugs.md" for one in ids if one not in known
+        ]
+    none_of(wrong)
+
+
+def test_every_injector_and_mutant_has_a_test_of_its_name() -> None:
+    tests = {path.stem for path in python_files("tests")}
+    missing = [
+        f"{relative(path)}: no test_{path.stem}.py"
+        for folder in ("injectors", "mutants")
+        for path in sorted((ROOT / folder).glob("*.py"))
+        if path.stem != "__init__" and f"test_{path.stem}" not in tests
+    ]
+    none_of(missing)
+
+
+# Section: documents and dependencies
+
+
+def documents() -> list[Path]:
+    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")),
+            *sorted((ROOT / "suites").rglob("*.md"))]  # fmt: skip
+
+
+def anchors_of(text: str) -> set[str]:
+    """The anchors of a document's headings, as GitHub and GitLab make them."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", documents(), ids=relative)
+def test_links_of_documents_lead_somewhere(document: Path) -> None:
+    text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+    dead = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = document.parent / name if name else document
+        if not target.exists():
+            dead.append(link)
+        elif anchor and target.suffix == ".md" and anchor not in anchors_of(target.read_text()):
+            dead.append(f"{link} (no such heading)")
+    none_of(dead)
+
+
+def test_the_changelog_has_a_place_for_the_next_change() -> None:
+    assert "\n## Unreleased\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def names_in(requirements: list[str]) -> set[str]:
+    found = (re.match(r"[\w.-]+", line) for line in requirements)
+    return {re.sub(r"[-_.]+", "-", match[0]).lower() for match in found if match}
+
+
+def test_the_lock_files_hold_what_the_project_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    locked = (ROOT / "requirements.lock").read_text().splitlines()
+    locked_dev = (ROOT / "requirements-dev.lock").read_text().splitlines()
+    again = "run .ci/lock"
+    assert names_in(project["dependencies"]) <= names_in(locked), again
+    assert names_in(project["optional-dependencies"]["dev"]) <= names_in(locked_dev), again
+    pins = [line for line in locked + locked_dev if line and not line.startswith("#")]
+    assert [line for line in pins if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+    assert len(MODULES) == len(project["dependencies"]), "qbdcheck.install.MODULES"
