@@ -17,6 +17,7 @@ from oracles.stamps import (
     header_keys,
     header_of,
     sector_words,
+    sound,
     stamp,
 )
 
@@ -62,8 +63,9 @@ def describe_bytes(data: bytes) -> str:
     if data == data[:1] * len(data):
         return f"pattern 0x{data[0]:02x}"
     if len(data) == SECTOR and data.startswith(MAGIC):
-        header = header_of(sector_words(data)[0])
-        return _by(header)
+        words = sector_words(data)
+        if sound(words)[0]:
+            return _by(header_of(words[0]))
     return "other data"
 
 
@@ -88,16 +90,20 @@ def judge_unsound(
         _judge_shift(seen, wanted, sector)
         or _judge_flip(seen, wanted, low)
         or _judge_tear(seen, wanted, low, sector, headers)
-        or (Damage.UNKNOWN, _unknown(seen, wanted))
+        or (Damage.UNKNOWN, _unknown(seen, wanted, low))
     )
 
 
-def _unknown(seen: bytes, wanted: bytes) -> str:
+def _unknown(seen: bytes, wanted: bytes, low: int) -> str:
     what = describe_bytes(seen)
-    wanted_text = describe_bytes(wanted)
-    if what == "other data":
-        return f"uninitialised or unknown data, expected {wanted_text}"
-    return f"{what} where {wanted_text} is expected"
+    expected = describe_bytes(wanted)
+    if what != "other data":
+        return f"{what} where {expected} is expected"
+    places = _different(seen, wanted)
+    if len(places) == 1 or places[-1] - places[0] + 1 == len(seen):
+        return f"uninitialised or unknown data, expected {expected}"
+    part = f"bytes {low + places[0]} to {low + places[-1]} of the sector"
+    return f"{part} are uninitialised or unknown data, expected {expected}"
 
 
 def _match_candidate(seen: bytes, low: int, sector: int, headers: Iterable[Header]) -> str:
@@ -130,6 +136,22 @@ def _judge_shift(seen: bytes, wanted: bytes, sector: int) -> tuple[Damage, str] 
     moved = wanted.find(probe) if len(set(probe)) > 1 else -1
     if moved > 0 and seen[: len(seen) - moved] == wanted[moved:]:
         return Damage.SHIFTED, f"shifted by {-moved:+d} bytes"
+    return _judge_moved_stamp(seen, sector) or _judge_moved_part(seen, wanted)
+
+
+def _judge_moved_part(seen: bytes, wanted: bytes) -> tuple[Damage, str] | None:
+    """Find a part of the right data elsewhere in the sector: an unaligned write was rounded."""
+    first = _different(seen, wanted)[0]
+    for moved_to, where, sign in ((seen, wanted, -1), (wanted, seen, 1)):
+        probe = moved_to[first : first + _PROBE]
+        place = where.find(probe) if len(probe) == _PROBE and len(set(probe)) > 1 else -1
+        if place >= 0:
+            by = sign * (place - first)
+            return Damage.SHIFTED, f"a part of the sector is shifted by {by:+d} bytes"
+    return None
+
+
+def _judge_moved_stamp(seen: bytes, sector: int) -> tuple[Damage, str] | None:
     start = seen.find(MAGIC, 1)
     if start > 0 and len(seen) == SECTOR and start + HEADER_BYTES <= SECTOR:
         row = np.zeros(SECTOR, dtype=np.uint8)

@@ -252,3 +252,20 @@ def test_many_findings_are_counted_beyond_the_limit() -> None:
         seen[sectors(first)] = 0
     text = render(diagnose(seen, 0, disk()), limit=3)
     assert "... and 29 more; 16384 wrong bytes in all" in text
+
+
+def test_an_unaligned_write_that_was_rounded_down_is_a_shifted_part_of_the_sector() -> None:
+    before, new = disk(4, 40), stamp(100, 300, ME, 7, 70)
+    expected, seen = before.copy(), before.copy()
+    expected[100:400] = new
+    seen[:300] = new
+    finding = only(seen, expected)
+    assert (finding.damage, finding.offset) == (Damage.SHIFTED, 0)
+    assert finding.text == "a part of the sector is shifted by -100 bytes"
+
+
+def test_unknown_data_in_a_part_of_a_sector_names_the_bytes() -> None:
+    seen = disk()
+    seen[700:800] = np.random.default_rng(1).integers(0, 256, 100, dtype=np.uint8)
+    text = only(seen, disk()).text
+    assert text.startswith("bytes 188 to 287 of the sector are uninitialised or unknown data")
