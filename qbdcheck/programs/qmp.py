@@ -92,7 +92,7 @@ class Qmp:
         try:
             return self._call(work, self.timeout_s)
         except ExecuteError as error:
-            raise QmpFailed(command, error.error.class_, error.error.desc) from None
+            raise QmpFailed(command, error.error_class, str(error)) from None
         except TimeoutError:
             message = f"{self.name}: no answer to {command} within {self.timeout_s:g} s"
             raise ProgramError(message, [self.name], None) from None
