@@ -246,4 +246,4 @@ def _scratch_parent() -> Path:
     chosen = Path(os.environ.get("TMPDIR", tempfile.gettempdir()))
     if chosen.is_absolute() and len(os.fsencode(chosen)) <= _SHORT_PATH and chosen.is_dir():
         return chosen
-    return Path("/tmp")  # noqa: S108
+    return Path("/tmp")

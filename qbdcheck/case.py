@@ -65,7 +65,7 @@ def make_spec(
     :raise ValueError: a word is unknown or the limit is not positive; the message names it.
     """
     if not groups.split():
-        raise ValueError("a case needs at least one group: groups=\"rw quick\"")
+        raise ValueError('a case needs at least one group: groups="rw quick"')
     if unknown := [word for word in requires.split() if word not in CAPABILITIES]:
         raise ValueError(f"unknown capability {unknown[0]!r}; known: {' '.join(CAPABILITIES)}")
     wanted = formats.split()

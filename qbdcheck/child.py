@@ -42,7 +42,7 @@ def run_child(unit: Unit, scratch: Path, sending: int, runner_pid: int) -> NoRet
         _leave_the_runner(scratch, runner_pid)
         result = run_unit(unit, scratch)
         result = _look_for_strays(result)
-    except BaseException as error:  # noqa: BLE001  # whatever it is, it must reach the runner
+    except BaseException as error:  # whatever it is, it must reach the runner
         result = Result(Verdict.BROKEN, f"the runner's child failed: {describe(error)}")
     try:
         sys.stdout.flush()
@@ -82,7 +82,7 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
     """Collect and run the case in this process; `scratch` exists and is empty."""
     try:
         item = unit.collect()
-    except BaseException as error:  # noqa: BLE001  # an import may raise anything, SystemExit too
+    except BaseException as error:  # an import may raise anything, SystemExit too
         return judge(error, "collect", _traceback(error))
     # It would point standard output of all children at one shared file; ours is full.log.
     item.config.pluginmanager.unregister(name="capturemanager")

@@ -3,93 +3,123 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
-import shutil
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from types import FrameType
 
 from qbdcheck.arguments import ROOT, parse
 from qbdcheck.errors import UsageError
+from qbdcheck.install import path_with_sbin
 from qbdcheck.options import Options
 from qbdcheck.plan import Planned, make_plan
+from qbdcheck.reaper import Reaper
 
-EXIT_USAGE = 2
+EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
+_PLUGINS_OFF = (
+    "cacheprovider", "debugging", "doctest", "faulthandler", "junitxml", "legacypath", "logging",
+    "pastebin", "pytester", "recwarn", "stepwise", "threadexception", "unraisableexception",
+)  # fmt: skip
+"""pytest's own plugins that a case never uses: a child starts sooner and writes nothing anywhere."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run what `words` (sys.argv by default) ask for; return the exit code."""
+    os.environ["PATH"] = path_with_sbin(os.environ.get("PATH", os.defpath))
     try:
-        return _main(parse(sys.argv[1:] if words is None else words))
+        with _ended_by_signals():
+            return _main(parse(sys.argv[1:] if words is None else words))
     except UsageError as error:
+        sys.stdout.flush()
         print(f"check: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone: say nothing more
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return EXIT_USAGE
-
-
-def _main(options: Options) -> int:
-    plan = make_plan(options)
-    if options.list_only or options.dry_run:
-        return _show(options, plan)
-    return run_plan(options, plan)
-
-
-def _show(options: Options, plan: Sequence[Planned]) -> int:
-    for planned in sorted(plan, key=lambda one: one.case.number):
-        case = planned.case
-        text = case.sentence or case.broken
-        if options.list_only:
-            print(f"{case.case_id}  [{' '.join(case.spec.groups)}]  {text}")
-        else:
-            why = f"  not run: {planned.excluded}" if planned.excluded else ""
-            print(f"{planned.image_format:9} {case.case_id}{why}")
-    return 0
-
-
-def run_plan(options: Options, plan: Sequence[Planned]) -> int:
-    """Run `plan` under pytest; return the exit code.
-
-    :raise UsageError: the run cannot start, or its target does not.
-    """
-    import pytest  # noqa: PLC0415  # 0.2 s that --help does not need
-
-    from qbdcheck.pytest_face import CheckSession, NoTerminal, make_scratch_root  # noqa: PLC0415
-    from qbdcheck.report.reporter import reporters_for  # noqa: PLC0415
-
-    options = replace(options, scratch_root=make_scratch_root(options.scratch_root))
-    session = CheckSession(options, plan, lambda: reporters_for(options))
-    try:
-        with _warm():
-            pytest.main(_pytest_words(options), plugins=[session, NoTerminal()])
-    finally:
-        if not options.keep:
-            shutil.rmtree(options.scratch_root, ignore_errors=True)
-    if session.setup_error:
-        raise UsageError(session.setup_error)
-    return session.exit_code
-
-
-def _pytest_words(options: Options) -> list[str]:
-    """pytest without what a case never uses: a child starts sooner, and writes nothing anywhere."""
-    off = ("cacheprovider", "junitxml", "doctest", "pastebin", "stepwise", "debugging", "faulthandler",
-           "logging", "unraisableexception", "threadexception", "legacypath", "recwarn", "nose", "pytester")
-    return [
-        "-q", "--disable-plugin-autoload", "--capture=no", "--tb=short", "--no-header",
-        "-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}", "--noconftest",
-        "-p", "qbdcheck.plugin", *(word for name in off for word in ("-p", f"no:{name}")),
-        str(options.suites_dir),
-    ]
+        return EXIT_INTERRUPTED
 
 
 @contextlib.contextmanager
-def _warm() -> Iterator[None]:
-    """No garbage collection in the runner: a collected page is a page that each child copies."""
-    gc.disable()
-    gc.freeze()
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end everything in good order, as Ctrl-C does, also outside of the lanes."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        gc.enable()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _main(options: Options) -> int:
+    match options.subcommand:
+        case "new":
+            from qbdcheck import scaffold
+
+            return scaffold.main(options.arguments, options.suites_dir)
+        case "doctor":
+            from qbdcheck.doctor import visit
+
+            return visit.main(options.suites_dir)
+        case "install":
+            from qbdcheck import install
+
+            return install.main(sys.argv[1:])
+    if options.list_only:
+        return _list(make_plan(options))
+    return _run(options)
+
+
+def _list(plan: Sequence[Planned]) -> int:
+    seen: set[str] = set()
+    for planned in sorted(plan, key=lambda one: one.case.number):
+        case = planned.case
+        if case.case_id not in seen:
+            text = case.sentence if not case.broken else f"BROKEN: {case.broken}"
+            print(f"{case.case_id}  [{' '.join(case.spec.groups)}]  {text}")
+        seen.add(case.case_id)
+    return 0
+
+
+def _run(options: Options) -> int:
+    """Everything that needs the target.
+
+    :raise UsageError: the run cannot start, or its target does not.
+    """
+    plan = make_plan(options) if not options.command else []
+    # From here on 0.3 s of imports, which neither --help nor a mistyped number needs.
+    from qbdcheck.targets import description as descriptions
+
+    description = descriptions.load(descriptions.find(options.target, options.targets_dir))
+    with Reaper(options.scratch_root, options.keep) as reaper:
+        options = replace(options, scratch_root=reaper.scratch_root)
+        if options.command:
+            from qbdcheck.shell import run_command
+
+            return run_command(options, description)
+        if options.dry_run:
+            from qbdcheck.dry_run import show
+
+            return show(options, description, plan)
+        return _run_under_pytest(options, plan, reaper)
+
+
+def _run_under_pytest(options: Options, plan: Sequence[Planned], reaper: Reaper) -> int:
+    import pytest
+
+    from qbdcheck.pytest_face import CheckSession, NoTerminal
+
+    session = CheckSession(options, plan, reaper)
+    words = ["--disable-plugin-autoload", "--capture=no", "--tb=short", "--noconftest"]
+    words += ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}", "-p", "qbdcheck.plugin"]
+    words += [word for name in _PLUGINS_OFF for word in ("-p", f"no:{name}")]
+    pytest.main([*words, str(options.suites_dir)], plugins=[session, NoTerminal()])
+    if session.error is not None:
+        raise session.error
+    return session.exit_code

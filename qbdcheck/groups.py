@@ -19,7 +19,7 @@ def load_groups(suites_dir: Path) -> dict[str, str]:
 
     :raise UsageError: groups.yaml is missing, or not a mapping of words to sentences.
     """
-    import yaml  # noqa: PLC0415  # 30 ms that a case's own import of @case does not pay
+    import yaml  # 30 ms that a case's own import of @case does not pay
 
     path = suites_dir / "groups.yaml"
     try:

@@ -8,6 +8,7 @@ the run goes on.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import selectors
 import signal
@@ -33,6 +34,7 @@ from qbdcheck.verdict import Verdict
 _TICK_S = 0.2
 _STACKS_WAIT_S = 0.5
 _CHUNK = 1 << 16
+SUITE_TIME_LIMIT = "the time limit of the whole run is over"
 
 
 class Watcher(Protocol):
@@ -45,6 +47,9 @@ class Watcher(Protocol):
         self, unit: Unit, result: Result, elapsed_s: float, artefacts: list[Path]
     ) -> None:
         """`unit` has ended, and nothing of it is left."""
+
+    def show_log(self, unit: Unit, log: str) -> None:
+        """The full.log of a unit that has ended; called only where `Place.show_logs`."""
 
     def tick(self) -> None:
         """Time has passed."""
@@ -77,6 +82,7 @@ class Place:
     results_dir: Path
     keep: bool = False
     """Scratch directories of cases stay."""
+    show_logs: bool = False
 
 
 class Lanes:
@@ -101,23 +107,32 @@ class Lanes:
             rest does not start.
         """
         offspring.become_subreaper()
-        with _wake_up_pipe(self._selector, self.stop):
-            while True:
-                while self._idle and not self.stopped and (unit := next(units, None)):
-                    self._start(unit)
-                if not self._running:
-                    break
-                self._wait(deadline_s)
-                if self.stopped:
-                    self._end_all()
-                if clock.now_s() >= deadline_s and not self.stopped:
-                    self.stopped = "suite time limit"
-                    for running in list(self._running.values()):
-                        self._time_out(running, "the time limit of the whole run is over")
+        with _frozen_heap(), _wake_up_pipe(self._selector, self.stop):
+            try:
+                self._loop(units, deadline_s)
+            finally:
+                self._end_all()
         self._selector.close()
 
+    def _loop(self, units: Iterator[Unit], deadline_s: float) -> None:
+        while True:
+            while self._idle and not self.stopped and (unit := next(units, None)):
+                self._start(unit)
+            if not self._running:
+                return
+            self._wait(deadline_s)
+            if self.stopped and self.stopped != SUITE_TIME_LIMIT:
+                return
+            if clock.now_s() >= deadline_s and not self.stopped:
+                self.stopped = SUITE_TIME_LIMIT
+                for running in list(self._running.values()):
+                    self._time_out(running, f"killed: {SUITE_TIME_LIMIT}")
+
     def stop(self, why: str) -> None:
-        """End the run: running cases are killed without a verdict. Safe in a signal handler."""
+        """End the run: running cases are killed without a verdict. Safe in a signal handler.
+
+        After the suite's time limit, which gives verdicts, the running cases still end by themselves.
+        """
         self.stopped = self.stopped or why
 
     def _start(self, unit: Unit) -> None:
@@ -147,6 +162,8 @@ class Lanes:
 
     def _wait(self, deadline_s: float) -> None:
         deadlines = [running.deadline_s for running in self._running.values() if not running.stuck]
+        if self.stopped:
+            deadline_s = float("inf")
         next_s = min([deadline_s, clock.now_s() + _TICK_S, *deadlines])
         for key, _ in self._selector.select(max(0.0, next_s - clock.now_s())):
             if key.data is None:
@@ -200,6 +217,8 @@ class Lanes:
             result = worse(result, strays_result(strays))
         keep = self._place.results_dir / running.unit.name if result.verdict.is_bad else None
         artefacts = keep_artefacts(running.scratch, keep) if keep else []
+        if self._place.show_logs:
+            self._watcher.show_log(running.unit, _text(running.scratch / LOG))
         if self._place.keep:
             artefacts.append(running.scratch)
         else:
@@ -213,8 +232,7 @@ class Lanes:
         result = Result.from_bytes(bytes(running.data))
         if result is not None and status == 0:
             return result
-        log = running.scratch / LOG
-        text = log.read_text(errors="backslashreplace") if log.is_file() else ""
+        text = _text(running.scratch / LOG)
         code = os.waitstatus_to_exitcode(status)
         how = f"exited with {code} before it had a verdict"
         if code < 0:
@@ -240,6 +258,18 @@ class Lanes:
 
 
 @contextlib.contextmanager
+def _frozen_heap() -> Iterator[None]:
+    """While this is open no garbage is collected: a page it touches is one that each child copies."""
+    gc.disable()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.enable()
+
+
+@contextlib.contextmanager
 def _wake_up_pipe(
     selector: selectors.BaseSelector, stop: Callable[[str], None]
 ) -> Iterator[None]:
@@ -261,6 +291,13 @@ def _wake_up_pipe(
         selector.unregister(reading)
         os.close(reading)
         os.close(writing)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="backslashreplace")
+    except OSError:
+        return ""
 
 
 def _drain(descriptor: int) -> None:

@@ -55,7 +55,7 @@ class Options:
     targets_dir: Path = Path("targets")
     run_id: str = ""
     """Name of the run: the start's local time and a part of the seed."""
-    scratch_root: Path = Path("/tmp")  # noqa: S108
+    scratch_root: Path = Path("/tmp")
     """The run's private directory; each case's scratch directory is in it."""
     results_dir: Path = Path("results")
     """What is kept of the run: .bad files, logs and stacks of cases that were not green."""

@@ -157,7 +157,7 @@ def allowed_reasons(suites_dir: Path) -> list[str]:
 
     :raise UsageError: the file is not a list of strings.
     """
-    import yaml  # noqa: PLC0415  # only for --strict
+    import yaml  # only for --strict
 
     path = suites_dir / ALLOWED_NOT_RUN
     try:

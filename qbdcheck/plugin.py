@@ -11,6 +11,8 @@ from collections.abc import Generator
 
 import pytest
 
+# Registered below, not named in pytest_plugins: ./check has imported them before pytest looks.
+from qbdcheck import case_fixtures, fixtures
 from qbdcheck.arguments import parse
 from qbdcheck.case import spec_of
 from qbdcheck.child import check_golden
@@ -18,7 +20,6 @@ from qbdcheck.options import Options
 from qbdcheck.pytest_face import is_case, run_items
 from qbdcheck.stash import OPTIONS
 
-pytest_plugins = ["qbdcheck.fixtures", "qbdcheck.case_fixtures"]
 FORMAT_PARAMETER = "qbdcheck_image_format"
 """Parameter of a case's items under plain pytest with several formats."""
 
@@ -32,7 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the options of the run known to fixtures."""
+    """Bring the fixtures of cases, and make the options of the run known to them."""
+    config.pluginmanager.register(case_fixtures)
+    config.pluginmanager.register(fixtures)
     if OPTIONS not in config.stash:
         config.stash[OPTIONS] = _options_of(config)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,39 +10,31 @@ import pytest
 
 from qbdcheck.case import CaseInfo, CaseSpec, spec_of
 from qbdcheck.catalogue import read_case
+from qbdcheck.doctor.host import run_environment
 from qbdcheck.errors import SetupError, UsageError
+from qbdcheck.fixtures import capabilities_of, description_of
 from qbdcheck.groups import load_groups
 from qbdcheck.options import Options
 from qbdcheck.plan import Planned, allowed_reasons
-from qbdcheck.reaper import MARK
+from qbdcheck.programs.installed import Programs
+from qbdcheck.reaper import Reaper
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event
-from qbdcheck.report.reporter import Reporter
+from qbdcheck.report.reporter import reporters_for
 from qbdcheck.requisites import decide_before
 from qbdcheck.run import EXIT_INTERRUPTED, EXIT_USAGE, Run
 from qbdcheck.stash import IMAGE_FORMAT, OPTIONS
 from qbdcheck.unit import Result, Unit
 from qbdcheck.verdict import Verdict
 
-
-def make_scratch_root(parent: Path) -> Path:
-    """A new private directory with a short name, below `parent`.
-
-    :raise SetupError: it cannot be made: no permission, a full disk.
-    """
-    try:
-        return Path(tempfile.mkdtemp(prefix="qc-", dir=parent))
-    except OSError as error:
-        raise SetupError(
-            f"cannot make a scratch directory in {parent}: {error.strerror}; set TMPDIR to another"
-        ) from error
+_VALGRIND_SLOWDOWN = 30.0
 
 
 def limit_of(case: CaseInfo, options: Options) -> float | None:
-    """The time limit of a case in seconds; none under gdb, ten times as much under valgrind."""
+    """The time limit of a case in seconds; none under gdb, more under valgrind."""
     if options.gdb:
         return None
     limit_s = options.timeout_s or case.spec.limit_s
-    return limit_s * 10 if options.valgrind and not options.timeout_s else limit_s
+    return limit_s * _VALGRIND_SLOWDOWN if options.valgrind and not options.timeout_s else limit_s
 
 
 def collect_one(session: pytest.Session, unit_path: Path, image_format: str) -> pytest.Item:
@@ -71,16 +61,22 @@ def is_case(item: pytest.Item) -> bool:
 
 
 class CheckSession:
-    """The plugin that ./check hands to pytest.main: the plan is made, nothing is collected."""
+    """The plugin that ./check hands to pytest.main: the plan is made, nothing is collected.
+
+    ``error`` is what ended the run before its end; ``exit_code`` counts where it is None.
+    """
 
     def __init__(
-        self, options: Options, plan: Sequence[Planned], reports: Callable[[], list[Reporter]]
+        self,
+        options: Options,
+        plan: Sequence[Planned],
+        reaper: Reaper,
     ) -> None:
         self._options = options
         self._plan = plan
-        self._reports = reports
+        self._reaper = reaper
         self.exit_code = EXIT_USAGE
-        self.setup_error = ""
+        self.error: BaseException | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -95,39 +91,56 @@ class CheckSession:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Run the plan."""
+        """Run the plan. pytest would hide what goes wrong here: it is kept for ./check."""
+        try:
+            self._run(session)
+        except BaseException as error:
+            self.error = error
+        return True
+
+    def _run(self, session: pytest.Session) -> None:
         options = self._options
-        excluded = {
-            (one.case.case_id, one.image_format): one.excluded for one in self._plan if one.excluded
-        }
-
-        def unit_of(planned: Planned) -> Unit:
-            path = planned.case.path
-            limit_s = limit_of(planned.case, options)
-            return Unit(
-                planned.case,
-                planned.image_format,
-                options.seed,
-                limit_s,
-                lambda: collect_one(session, path, planned.image_format),
-            )
-
-        def before(unit: Unit) -> Result | None:
-            if reason := excluded.get(unit.key):
-                return Result(Verdict.NOT_RUN, reasons=(reason,))
-            return decide_before(unit, lambda: None)
-
+        reports = reporters_for(options)
         run = Run(
             options,
-            [unit_of(planned) for planned in self._plan],
-            self._reports(),
-            before,
-            {"scratch": str(options.scratch_root), "results": str(options.results_dir)},
+            [self._unit_of(session, planned) for planned in self._plan],
+            reports,
+            decision(session.config, self._plan),
+            self._reaper,
+            run_environment(options.scratch_root),
             allowed_reasons(options.suites_dir) if options.strict else (),
         )
         self.exit_code = run.execute()
-        self.setup_error = run.setup_error
-        return True
+        if run.setup_error:
+            raise SetupError(run.setup_error)
+
+    def _unit_of(self, session: pytest.Session, planned: Planned) -> Unit:
+        case, image_format = planned.case, planned.image_format
+
+        def collect() -> pytest.Item:
+            return collect_one(session, case.path, image_format)
+
+        limit_s = limit_of(case, self._options)
+        return Unit(case, image_format, self._options.seed, limit_s, collect)
+
+
+def decision(
+    config: pytest.Config, plan: Sequence[Planned] = ()
+) -> Callable[[Unit], Result | None]:
+    """What decides, before a unit starts, whether it can run; asks the target what it can do.
+
+    :raise SetupError: the target does not come up, or its profile is wrong.
+    """
+    description, capabilities = description_of(config), capabilities_of(config)
+    programs = Programs(description.program_paths)
+    excluded = {(one.case.case_id, one.image_format): one.excluded for one in plan if one.excluded}
+
+    def decide(unit: Unit) -> Result | None:
+        if reason := excluded.get(unit.key):
+            return Result(Verdict.NOT_RUN, reasons=(reason,))
+        return decide_before(unit.case, unit.image_format, capabilities, programs)
+
+    return decide
 
 
 class NoTerminal:
@@ -192,25 +205,31 @@ def run_items(session: pytest.Session, items: Sequence[pytest.Item]) -> None:
     :raise KeyboardInterrupt: the run was interrupted; nothing of it is left.
     :raise pytest.UsageError: the target cannot be made ready.
     """
-    options = session.config.stash[OPTIONS]
+    config = session.config
+    options = config.stash[OPTIONS]
     try:
-        options = replace(options, scratch_root=make_scratch_root(options.scratch_root))
-        session.config.stash[OPTIONS] = options
-        os.environ[MARK] = str(options.scratch_root)
-        groups = load_groups(options.suites_dir)
+        with Reaper(options.scratch_root, options.keep) as reaper:
+            config.stash[OPTIONS] = replace(options, scratch_root=reaper.scratch_root)
+            _run_items(config, items, reaper)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
+    finally:
+        config.stash[OPTIONS] = options
+
+
+def _run_items(config: pytest.Config, items: Sequence[pytest.Item], reaper: Reaper) -> None:
+    options = config.stash[OPTIONS]
+    groups = load_groups(options.suites_dir)
     by_key: dict[tuple[str, str], pytest.Item] = {}
     units: list[Unit] = []
     for item in items:
-        image_format = image_format_of(item, options)
-        unit = _unit_of(item, image_format, options, groups)
+        unit = _unit_of(item, image_format_of(item, options), options, groups)
         by_key[unit.key] = item
         units.append(unit)
-    run = Run(options, units, [PytestReports(by_key)], lambda unit: decide_before(unit, lambda: None))
+    run = Run(options, units, [PytestReports(by_key)], decision(config), reaper)
     code = run.execute()
     if run.setup_error:
-        raise pytest.UsageError(run.setup_error)
+        raise SetupError(run.setup_error)
     if code == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
 

@@ -13,10 +13,13 @@ import ctypes
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 from qbdcheck import clock
+from qbdcheck.errors import SetupError
 
 MARK = "QBDCHECK_RUN"
 """Environment variable with the run's scratch directory: in every process of a run."""
@@ -26,9 +29,20 @@ _KEEP = b"keep"
 
 
 class Reaper:
-    """The handle of the runner on its reaper. Start it before the first thread and the first case."""
+    """The handle of the runner on its reaper, and on the scratch directory that it watches over.
 
-    def __init__(self, scratch_root: Path) -> None:
+    Start it before the first thread and the first case, and early: what is imported later is not in
+    its memory. As a context it ends when the run does.
+
+    :param parent: gets the run's private directory, with a short name: sockets are in it.
+    :param keep: the directory stays when the run has ended well.
+    :raise SetupError: the directory cannot be made: no permission, a full disk.
+    """
+
+    def __init__(self, parent: Path, keep: bool = False) -> None:
+        self._keep = keep
+        self.scratch_root = scratch_root = _make_scratch_root(parent)
+        os.environ[MARK] = str(scratch_root)
         reading, self._writing = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -42,13 +56,29 @@ class Reaper:
         """In a forked child: let go of the pipe, so that its end tells of the runner alone."""
         os.close(self._writing)
 
-    def end(self, keep: bool = False) -> None:
-        """The run is over: let the reaper clean up, and wait for it. `keep` spares the directory."""
-        if keep:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """The run is over: let the reaper clean up, and wait for it."""
+        if self._keep:
             os.write(self._writing, _KEEP)
+        os.environ.pop(MARK, None)
         os.close(self._writing)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
+
+
+def _make_scratch_root(parent: Path) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="qc-", dir=parent))
+    except OSError as error:
+        raise SetupError(
+            f"cannot make a scratch directory in {parent}: {error.strerror}; set TMPDIR to another"
+        ) from error
 
 
 def _wait_and_clean(reading: int, scratch_root: Path) -> None:
@@ -93,9 +123,7 @@ def processes_of(scratch_root: Path) -> Iterator[int]:
         with contextlib.suppress(OSError):
             if (entry / "stat").read_bytes().rpartition(b")")[2].split()[0] in (b"Z", b"X"):
                 continue
-            if mark in (entry / "environ").read_bytes().split(b"\0"):
-                yield int(entry.name)
-            elif _is_below(os.fsencode(os.readlink(entry / "cwd")), root):  # noqa: PTH115
+            if mark in (entry / "environ").read_bytes().split(b"\0") or _is_below(os.fsencode(os.readlink(entry / "cwd")), root):
                 yield int(entry.name)
 
 
@@ -117,7 +145,7 @@ def unmount_below(root: Path) -> None:
         if libc.umount2(os.fsencode(point), _MNT_DETACH) != 0:
             for program in ("fusermount3", "fusermount"):
                 if path := shutil.which(program):
-                    os.spawnv(os.P_WAIT, path, [program, "-uz", point])  # noqa: S606
+                    os.spawnv(os.P_WAIT, path, [program, "-uz", point])
                     break
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Iterable, Mapping
 
 CAPABILITIES: Mapping[str, str] = {
@@ -35,20 +34,7 @@ IMAGE_FORMATS = ("raw", "qcow2", "vmdk", "vpc", "vdi", "vhdx", "luks", "qed", "p
 
 def missing_capabilities(required: Iterable[str], available: Collection[str]) -> list[str]:
     """A sentence for each word of `required` that is not in `available`."""
-    return [
-        f"the target lacks {word} (it must be one that {CAPABILITIES[word]})"
-        for word in required
-        if word not in available
-    ]
-
-
-def missing_programs(programs: Iterable[str]) -> list[str]:
-    """A sentence for each of `programs` that is not on PATH."""
-    return [
-        f"{program} is not installed (./check --doctor says how to get it)"
-        for program in programs
-        if shutil.which(program) is None
-    ]
+    return [f"target lacks {word}" for word in required if word not in available]
 
 
 def format_mismatch(formats: Collection[str], image_format: str) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import fnmatch
 import os
 import shlex
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qbdcheck import clock
 from qbdcheck.elapsed import Elapsed, RunRecord, append_history
-from qbdcheck.lanes import Lanes, Place
+from qbdcheck.lanes import SUITE_TIME_LIMIT, Lanes, Place
 from qbdcheck.options import Options
 from qbdcheck.reaper import Reaper
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
@@ -36,6 +37,7 @@ class Run:
     planned: Sequence[Unit]
     reports: Sequence[Reporter]
     verdict_before: Callable[[Unit], Result | None]
+    reaper: Reaper
     environment: Mapping[str, str] = field(default_factory=dict)
     allowed_reasons: Sequence[str] = ()
     setup_error: str = ""
@@ -52,28 +54,34 @@ class Run:
         self._record: RunRecord | None = None
 
     def execute(self) -> int:
-        """Run everything; return the exit code of DESIGN.md section 2."""
+        """Run everything; return the exit code of DESIGN.md section 2. All reports are closed."""
         started_s, clock_s = clock.wall_s(), clock.now_s()
         options = self.options
         self._record = RunRecord(options.cache_dir, self._header())
-        seed, formats = options.seed, options.formats
-        count = len(self.planned)
-        self._emit(
-            RunStarted(
-                options.run_id, seed, options.target, formats, count, options.lanes, started_s,
-                dict(self.environment),
-            )
-        )
-        limit_s = options.suite_timeout_s
-        self._run_lanes(float("inf") if limit_s is None else clock_s + limit_s)
-        code = self._exit_code()
-        counts = self.counts
-        elapsed_s = clock.now_s() - clock_s
-        self._emit(RunEnded(elapsed_s, counts, code, interrupted=bool(self.interrupted)))
-        for report in self.reports:
-            report.close()
-        self._remember(started_s, elapsed_s, counts, code)
+        try:
+            self._emit(self._start_event(started_s))
+            limit_s = options.suite_timeout_s
+            self._run_lanes(float("inf") if limit_s is None else clock_s + limit_s)
+            code, elapsed_s = self._exit_code(), clock.now_s() - clock_s
+            self._emit(RunEnded(elapsed_s, self.counts, code, interrupted=bool(self.interrupted)))
+        finally:
+            for report in self.reports:
+                report.close()
+        self._remember(started_s, elapsed_s, code)
         return code
+
+    def _start_event(self, started_s: float) -> RunStarted:
+        options = self.options
+        return RunStarted(
+            run_id=options.run_id,
+            seed=options.seed,
+            target=options.target,
+            formats=options.formats,
+            selected=len(self.planned),
+            lanes=options.lanes,
+            started_s=started_s,
+            environment=dict(self.environment),
+        )
 
     @property
     def counts(self) -> dict[str, int]:
@@ -83,15 +91,20 @@ class Run:
 
     def _run_lanes(self, deadline_s: float) -> None:
         options = self.options
-        reaper = Reaper(options.scratch_root)
-        place = Place(options.scratch_root, options.results_dir, options.keep)
-        try:
-            self._lanes = Lanes(options.lanes, place, reaper, self)
-            self._lanes.run(self._units(), deadline_s)
-            if not self.setup_error and self._lanes.stopped:
-                self.interrupted = self._lanes.stopped
-        finally:
-            reaper.end(keep=options.keep)
+        place = Place(
+            self.reaper.scratch_root,
+            options.results_dir,
+            keep=options.keep,
+            show_logs=options.debug or options.print_server,
+        )
+        self._lanes = Lanes(options.lanes, place, self.reaper, self)
+        units = self._units()
+        self._lanes.run(units, deadline_s)
+        if self._lanes.stopped == SUITE_TIME_LIMIT:
+            for unit in units:
+                self.finished(unit, Result(Verdict.NOT_RUN, reasons=(SUITE_TIME_LIMIT,)), 0.0, [])
+        if not self.setup_error:
+            self.interrupted = self._lanes.stopped
 
     def _units(self) -> Iterator[Unit]:
         """What lanes start, repeated as asked for; what is decided before ends here."""
@@ -162,6 +175,11 @@ class Run:
             self._elapsed[unit.image_format].record(case.case_id, result.verdict, elapsed_s)
         self._emit(event)
 
+    def show_log(self, unit: Unit, log: str) -> None:
+        """Show all that a case has written (-d, -p), apart from the reports on standard output."""
+        sys.stdout.flush()
+        sys.stderr.write(f"==== {unit.name}: full.log\n{log}====\n")
+
     def tick(self) -> None:
         """Time has passed."""
         for report in self.reports:
@@ -199,9 +217,7 @@ class Run:
             "planned": [list(unit.key) for unit in self.planned],
         }
 
-    def _remember(
-        self, started_s: float, elapsed_s: float, counts: dict[str, int], code: int
-    ) -> None:
+    def _remember(self, started_s: float, elapsed_s: float, code: int) -> None:
         for elapsed in self._elapsed.values():
             elapsed.save()
         if self._record is not None:
@@ -213,7 +229,7 @@ class Run:
             {
                 "run": options.run_id, "started_s": started_s, "elapsed_s": round(elapsed_s, 3),
                 "target": options.target, "formats": list(options.formats), "seed": options.seed,
-                "exit_code": code, "bad": bad, **counts,
+                "exit_code": code, "bad": bad, **self.counts,
             },
         )
 
