@@ -35,7 +35,7 @@ class OptionRefused(Exception):  # noqa: N818  # reads as a sentence where it is
     """
 
     def __init__(self, option: int, reply: int, message: str = "") -> None:
-        name = OptionReply(reply).name if reply in OptionReply else hex(reply)
+        name = OptionReply(reply).name if reply in list(OptionReply) else hex(reply)
         super().__init__(f"option {option} refused: {name}" + (f": {message}" if message else ""))
         self.option = option
         self.reply = reply
