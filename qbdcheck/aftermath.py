@@ -79,7 +79,9 @@ def describe_stuck(pid: int, scratch: Path) -> str:
     if programs:
         lines = [f"  {stray.pid} ({offspring.state(stray.pid)}) {stray.argv}" for stray in programs]
         parts.append("Its processes:\n" + "\n".join(lines))
-    for path in sorted({*scratch.rglob("*.err"), *scratch.rglob("*.stderr"), *scratch.rglob("*.log")}):
+    for path in sorted(
+        {*scratch.rglob("*.err"), *scratch.rglob("*.stderr"), *scratch.rglob("*.log")}
+    ):
         with contextlib.suppress(OSError):
             if text := tail(path, _TAIL_BYTES).decode(errors="backslashreplace").strip():
                 parts.append(f"End of {path.name}:\n{text}")

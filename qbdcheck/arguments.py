@@ -1,4 +1,4 @@
-"""The command line of ./check: from words to frozen `Options`. No side effects but reading paths."""
+"""The command line of ./check: from words to frozen `Options`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SHORT_PATH = 40
 EPILOG = """\
 selection: 17, 001-100, 12-, names; nothing means the group quick; ./check -l lists all cases
 subcommands: new SUITE "SENTENCE"; --doctor; --install; --probe FILE; -- COMMAND
-exit code: 0 all green; 1 a case failed; 2 usage or set-up error, or nothing was run; 130 interrupted
+exit code: 0 green; 1 a case failed; 2 usage or set-up error, or nothing was run; 130 interrupted
 """
 
 
@@ -51,7 +51,8 @@ def parse(words: Sequence[str]) -> Options:
     arguments, rest = parser.parse_known_args(words)
     if rest:
         raise UsageError(_unknown_flag(parser, rest[0]))
-    subcommand, extra = "", ()
+    subcommand = ""
+    extra: tuple[str, ...] = ()
     if arguments.doctor or arguments.install or arguments.probe is not None:
         subcommand = "doctor" if arguments.doctor else "install" if arguments.install else "probe"
         extra = (arguments.probe,) if arguments.probe is not None else ()
@@ -71,7 +72,9 @@ def _split_command(words: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 def _unknown_flag(parser: argparse.ArgumentParser, word: str) -> str:
     flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001
     near = difflib.get_close_matches(word.partition("=")[0], flags, n=1, cutoff=0.5)
-    return f"unknown flag {word}; " + (f"did you mean {near[0]}?" if near else "./check --help lists all")
+    return f"unknown flag {word}; " + (
+        f"did you mean {near[0]}?" if near else "./check --help lists all"
+    )
 
 
 def _number(text: str, name: str, least: int) -> int:
@@ -112,7 +115,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_reports(parser.add_argument_group("reports"))
     _add_others(parser.add_argument_group("instead of running cases"))
     for name, usual in (("suites", "suites"), ("golden", "golden"), ("targets", "targets")):
-        parser.add_argument(f"--{name}-dir", type=Path, default=ROOT / usual, help=argparse.SUPPRESS)
+        parser.add_argument(
+            f"--{name}-dir", type=Path, default=ROOT / usual, help=argparse.SUPPRESS
+        )
     return parser
 
 
@@ -121,11 +126,33 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
     add("selection", nargs="*", metavar="CASE", help="17, 001-100, 12-, or a name")
     add("-n", "--dry-run", action="store_true", help="show what would run, and what not, and why")
     add("-l", "--list", action="store_true", help="list ids, groups and sentences")
-    add("-g", dest="groups", action="append", default=[], metavar="A,B", help="cases of these groups")
-    add("-x", dest="exclude_groups", action="append", default=[], metavar="A,B", help="but not of these")
-    add("-X", dest="exclude_file", type=Path, metavar="FILE", help="exclude file: CASE REASON lines")
-    add("-e", dest="exclude_cases", action="append", default=[], metavar="A,B",
-        help="exclude these; 017=why gives a reason")
+    add(
+        "-g",
+        dest="groups",
+        action="append",
+        default=[],
+        metavar="A,B",
+        help="cases of these groups",
+    )
+    add(
+        "-x",
+        dest="exclude_groups",
+        action="append",
+        default=[],
+        metavar="A,B",
+        help="but not of these",
+    )
+    add(
+        "-X", dest="exclude_file", type=Path, metavar="FILE", help="exclude file: CASE REASON lines"
+    )
+    add(
+        "-e",
+        dest="exclude_cases",
+        action="append",
+        default=[],
+        metavar="A,B",
+        help="exclude these; 017=why gives a reason",
+    )
     add("--start-from", metavar="CASE", help="skip what comes before this case")
     add("--resume", action="store_true", help="go on where the last run stopped")
     add("--shard", type=_shard, metavar="I/N", help="run part I of N, split by recorded time")
@@ -135,19 +162,44 @@ def _add_setup(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("-t", "--target", default=None, metavar="NAME", help="a file in targets/, or a path")
     for name in IMAGE_FORMATS:
-        add(f"-{name}", dest="formats", action="append_const", const=name, help=f"image format {name}")
-    add("-c", dest="cache", choices=CACHE_MODES, default="writeback", metavar="MODE", help="cache mode")
+        add(
+            f"-{name}",
+            dest="formats",
+            action="append_const",
+            const=name,
+            help=f"image format {name}",
+        )
+    add(
+        "-c",
+        dest="cache",
+        choices=CACHE_MODES,
+        default="writeback",
+        metavar="MODE",
+        help="cache mode",
+    )
     add("-nocache", dest="cache", action="store_const", const="none", help="the same as -c none")
     add("-i", dest="aio", choices=AIO_MODES, metavar="AIO", help="threads, native or io_uring")
-    add("-o", dest="image_options", default="", metavar="OPTS", help="options of qemu-img create -o")
-    add("-gdb", action="store_true", help="QEMU programs under gdbserver ($GDB_OPTIONS); no time limits")
+    add(
+        "-o", dest="image_options", default="", metavar="OPTS", help="options of qemu-img create -o"
+    )
+    add(
+        "-gdb",
+        action="store_true",
+        help="QEMU programs under gdbserver ($GDB_OPTIONS); no time limits",
+    )
     add("-valgrind", action="store_true", help="QEMU programs under valgrind")
 
 
 def _add_running(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("-j", dest="lanes", type=lambda text: _number(text, "-j", 1), default=1, metavar="N",
-        help="cases side by side, longest first")
+    add(
+        "-j",
+        dest="lanes",
+        type=lambda text: _number(text, "-j", 1),
+        default=1,
+        metavar="N",
+        help="cases side by side, longest first",
+    )
     add("-r", "--random", action="store_true", help="random order, from the seed")
     add("--seed", type=lambda text: _number(text, "--seed", 0), metavar="N", help="seed of the run")
     add("--repeat", type=lambda text: _number(text, "--repeat", 1), default=1, metavar="N")
@@ -157,9 +209,16 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     add("-d", "--debug", action="store_true", help="show each case's full.log")
     add("-p", "--print", dest="print_server", action="store_true", help="show the servers' output")
     add("--keep", action="store_true", help="keep the scratch directories")
-    add("--strict", action="store_true",
-        help="reasons for 'not run' that suites/allowed-not-run.yaml does not list are failures")
-    add("--update-golden", action="store_true", help="write golden files anew; still fails if one changed")
+    add(
+        "--strict",
+        action="store_true",
+        help="reasons for 'not run' that suites/allowed-not-run.yaml does not list are failures",
+    )
+    add(
+        "--update-golden",
+        action="store_true",
+        help="write golden files anew; still fails if one changed",
+    )
 
 
 def _add_reports(group: argparse._ArgumentGroup) -> None:
@@ -242,7 +301,7 @@ def _options(
 
 
 def _scratch_parent() -> Path:
-    """$TMPDIR where that is short enough for sockets, else /tmp; the run's directory is made later."""
+    """Where the run's directory will be: $TMPDIR if that is short enough for sockets, else /tmp."""
     chosen = Path(os.environ.get("TMPDIR", tempfile.gettempdir()))
     if chosen.is_absolute() and len(os.fsencode(chosen)) <= _SHORT_PATH and chosen.is_dir():
         return chosen

@@ -1,4 +1,4 @@
-"""The fixtures of docs/case-writer.md that belong to the runner: output, log, seed, parts not run."""
+"""The fixtures of docs/case-writer.md that belong to the runner: golden, log, seed, not_run."""
 
 from __future__ import annotations
 

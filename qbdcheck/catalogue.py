@@ -7,6 +7,7 @@ taken from the syntax tree; a file that has a fault there stays in the list, mar
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -29,10 +30,14 @@ def list_cases(suites_dir: Path, known_groups: Collection[str] | None = None) ->
         raise UsageError(f"no such suites directory: {suites_dir}")
     files = [path for path in suites_dir.rglob("[0-9]*.py") if CASE_FILE.match(path.name)]
     cases = sorted((read_case(path, known_groups) for path in files), key=lambda one: one.number)
-    for one, other in zip(cases, cases[1:], strict=False):
+    for one, other in itertools.pairwise(cases):
         if one.number == other.number:
-            paths = " and ".join(sorted(str(it.path.relative_to(suites_dir)) for it in (one, other)))
-            raise UsageError(f"two cases have the number {one.number:03}: {paths}; rename one of them")
+            paths = " and ".join(
+                sorted(str(it.path.relative_to(suites_dir)) for it in (one, other))
+            )
+            raise UsageError(
+                f"two cases have the number {one.number:03}: {paths}; rename one of them"
+            )
     return cases
 
 
@@ -53,7 +58,7 @@ def read_case(path: Path, known_groups: Collection[str] | None = None) -> CaseIn
 
 
 def first_sentence(docstring: str) -> str:
-    """The first sentence of a docstring on one line, without "This case checks that" and the dot."""
+    """The first sentence of a docstring, on one line, without "This case checks that"."""
     paragraph = " ".join(docstring.strip().split("\n\n", 1)[0].split())
     sentence = re.split(r"\.(?=\s+[A-Z]|\Z)", paragraph, maxsplit=1)[0]
     return sentence.removeprefix(PREFIX).strip()

@@ -94,8 +94,9 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
         if result.verdict is not Verdict.PASS:
             break
     result = worse(result, _phase(item, "teardown"))
+    parts: list[str] = item.stash[PARTLY_NOT_RUN]
     if result.verdict is Verdict.PASS:
-        return replace(result, partly_not_run=tuple(item.stash[PARTLY_NOT_RUN]))
+        return replace(result, partly_not_run=tuple(parts))
     return result
 
 

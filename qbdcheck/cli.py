@@ -22,7 +22,7 @@ _PLUGINS_OFF = (
     "cacheprovider", "debugging", "doctest", "faulthandler", "junitxml", "legacypath", "logging",
     "pastebin", "pytester", "recwarn", "stepwise", "threadexception", "unraisableexception",
 )  # fmt: skip
-"""pytest's own plugins that a case never uses: a child starts sooner and writes nothing anywhere."""
+"""pytest's own plugins that a case never uses: a child starts sooner without."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end everything in good order, as Ctrl-C does, also outside of the lanes."""
+    """SIGTERM and SIGHUP end everything in good order, as Ctrl-C does."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,11 +1,11 @@
 """Errors of the runner.
 
-    QbdcheckError
-    ├── UsageError          a flag, number, group, file or profile is wrong: one line, exit code 2
-    │   └── SetupError      something that the run needs is missing or does not start: exit code 2
-    ├── NotRun              this case cannot run here; carries all the reasons
-    ├── CaseBroken          the case is not to be trusted (verdict BROKEN)
-    └── ProgramError        a program of the case failed, timed out or died; carries its output
+QbdcheckError
+├── UsageError          a flag, number, group, file or profile is wrong: one line, exit code 2
+│   └── SetupError      something that the run needs is missing or does not start: exit code 2
+├── NotRun              this case cannot run here; carries all the reasons
+├── CaseBroken          the case is not to be trusted (verdict BROKEN)
+└── ProgramError        a program of the case failed, timed out or died; carries its output
 """
 
 from __future__ import annotations
@@ -43,12 +43,17 @@ class CaseBroken(QbdcheckError):  # noqa: N818  # a verdict
 class ProgramError(QbdcheckError):
     """A program of a case failed, timed out or died.
 
-    ``argv``, ``returncode`` (None: timed out; negative: died by that signal), ``stdout`` and ``stderr``
-    are kept as attributes.
+    ``argv``, ``returncode`` (None: timed out; negative: died by that signal), ``stdout`` and
+    ``stderr`` are kept as attributes.
     """
 
     def __init__(
-        self, message: str, argv: Sequence[str], returncode: int | None, stdout: str = "", stderr: str = ""
+        self,
+        message: str,
+        argv: Sequence[str],
+        returncode: int | None,
+        stdout: str = "",
+        stderr: str = "",
     ) -> None:
         super().__init__(message)
         self.argv = list(argv)

@@ -17,7 +17,8 @@ Filter = Callable[[str], str]
 _UUID = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
 _NODE_NAME = re.compile(r"#block\d+\b")
 _THROUGHPUT = re.compile(
-    r"(?P<ops>\d+) ops; [0-9:.]+(?:e-?\d+)?(?: sec)? \([0-9./a-zA-Z]+ [A-Za-z]*/sec and [0-9.e+-]+ ops/sec\)"
+    r"\b\d+ ops; [0-9:.]+(?: sec)? "
+    r"\((?:[0-9.]+|inf) (?:[KMGTPE]iB|bytes)/sec and (?:[0-9.]+|inf) ops/sec\)"
 )
 _BENCH_TIME = re.compile(r"Run completed in [0-9.]+ seconds\.")
 _DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:?\d{2})?")

@@ -1,8 +1,8 @@
 """What a case prints, and its comparison with the golden file.
 
 Comparison is exact: no white space is ignored, and a missing golden file is a failure. Variants of
-a golden file combine: of ``017_x.qcow2.nocache.out``, ``017_x.qcow2.out``, ``017_x.nocache.out`` and
-``017_x.out`` the first that exists counts.
+a golden file combine: of ``017_x.qcow2.nocache.out``, ``017_x.qcow2.out``, ``017_x.nocache.out``
+and ``017_x.out`` the first that exists counts.
 """
 
 from __future__ import annotations
@@ -158,5 +158,7 @@ def _diff(expected: str, seen: str, expected_name: str, seen_name: str) -> str:
     lines = difflib.unified_diff(
         expected.splitlines(keepends=True), seen.splitlines(keepends=True), expected_name, seen_name
     )
-    marked = (line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+    marked = (
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+    )
     return "".join(marked)

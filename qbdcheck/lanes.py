@@ -1,8 +1,8 @@
 """Runs units side by side, each in a forked child with a time limit, and survives what they do.
 
 One thread, one selector: on pidfds (a child has ended), pipes (its result) and a wake-up pipe of
-the signal handlers. A crash, a hang, a leftover process or a lost result is the failure of its case;
-the run goes on.
+the signal handlers. A crash, a hang, a leftover process or a lost result is the failure of its
+case; the run goes on.
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ class Watcher(Protocol):
     def started(self, unit: Unit, lane: int) -> None:
         """`unit` begins on `lane` (from 0)."""
 
-    def finished(
-        self, unit: Unit, result: Result, elapsed_s: float, artefacts: list[Path]
-    ) -> None:
+    def finished(self, unit: Unit, result: Result, elapsed_s: float, artefacts: list[Path]) -> None:
         """`unit` has ended, and nothing of it is left."""
 
     def show_log(self, unit: Unit, log: str) -> None:
@@ -86,7 +84,7 @@ class Place:
 
 
 class Lanes:
-    """`count` lanes that take units one after the other until there are none, or `stop` is called."""
+    """`count` lanes that take units until there are none, or `stop` is called."""
 
     def __init__(self, count: int, place: Place, reaper: Reaper, watcher: Watcher) -> None:
         self._idle = list(range(count))[::-1]
@@ -131,7 +129,7 @@ class Lanes:
     def stop(self, why: str) -> None:
         """End the run: running cases are killed without a verdict. Safe in a signal handler.
 
-        After the suite's time limit, which gives verdicts, the running cases still end by themselves.
+        After the suite's time limit, which gives verdicts, running cases still end by themselves.
         """
         self.stopped = self.stopped or why
 
@@ -259,7 +257,7 @@ class Lanes:
 
 @contextlib.contextmanager
 def _frozen_heap() -> Iterator[None]:
-    """While this is open no garbage is collected: a page it touches is one that each child copies."""
+    """While this is open no garbage is collected: it touches pages that each child then copies."""
     gc.disable()
     gc.freeze()
     try:
@@ -270,9 +268,7 @@ def _frozen_heap() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _wake_up_pipe(
-    selector: selectors.BaseSelector, stop: Callable[[str], None]
-) -> Iterator[None]:
+def _wake_up_pipe(selector: selectors.BaseSelector, stop: Callable[[str], None]) -> Iterator[None]:
     """While this is open, SIGINT, SIGTERM and SIGHUP stop the run and wake the selector up."""
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     selector.register(reading, selectors.EVENT_READ, None)
@@ -304,5 +300,3 @@ def _drain(descriptor: int) -> None:
     with contextlib.suppress(BlockingIOError):
         while os.read(descriptor, _CHUNK):
             pass
-
-

@@ -38,8 +38,8 @@ def shard(
 ) -> list[Unit]:
     """Part `part` (from 1) of `parts`, of about equal duration, in the given order.
 
-    The longest unit left goes to the emptiest part. Every unit is in exactly one part as long as all
-    parts are computed from the same units and durations.
+    The longest unit left goes to the emptiest part. Every unit is in exactly one part as long as
+    all parts are computed from the same units and durations.
     """
     loads = [0.0] * parts
     chosen: set[int] = set()

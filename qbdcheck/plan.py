@@ -108,9 +108,7 @@ def _skips(text: str, meant: set[str]) -> dict[str, str]:
     return parse_exclusion_list(words, SKIP_VARIABLE)
 
 
-def _resumed(
-    options: Options, plan: list[Planned], catalogue: Sequence[CaseInfo]
-) -> list[Planned]:
+def _resumed(options: Options, plan: list[Planned], catalogue: Sequence[CaseInfo]) -> list[Planned]:
     last = last_run(options.cache_dir)
     if last is None:
         raise UsageError("there is no last run to resume")

@@ -1,8 +1,8 @@
 """The pytest plugin: makes cases of numbered files, and runs each in a forked child.
 
 ``./check`` comes here through `qbdcheck.cli`, which leaves a `Session` in the plugin manager; plain
-``pytest suites -k 017`` comes here with pytest's own selection, and the defaults of ``./check``. Tests
-without ``@case`` are none of our business.
+``pytest suites -k 017`` comes here with pytest's own selection, and the defaults of ``./check``.
+Tests without ``@case`` are none of our business.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ FORMAT_PARAMETER = "qbdcheck_image_format"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let plain pytest have the flags of ./check, in one string."""
     parser.addoption(
-        "--check", default="", metavar="FLAGS", help='flags of ./check: --check="-t qemu-nbd -qcow2"'
+        "--check",
+        default="",
+        metavar="FLAGS",
+        help='flags of ./check: --check="-t qemu-nbd -qcow2"',
     )
 
 
@@ -79,4 +82,3 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         run_items(session, cases)
         session.items[:] = [item for item in session.items if not is_case(item)]
     return None if session.items or not cases else True
-

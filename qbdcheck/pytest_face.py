@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -177,8 +178,8 @@ class PytestReports:
 
 
 def _reports_of(item: pytest.Item, ended: CaseEnded) -> list[pytest.TestReport]:
+    outcome: Literal["passed", "failed", "skipped"] = "passed"
     longrepr: str | tuple[str, int, str] | None = None
-    outcome = "passed"
     if ended.verdict is Verdict.NOT_RUN:
         outcome = "skipped"
         longrepr = (str(item.path), item.location[1] or 0, "; ".join(ended.reasons))
@@ -186,16 +187,12 @@ def _reports_of(item: pytest.Item, ended: CaseEnded) -> list[pytest.TestReport]:
         outcome = "failed"
         verdict = "BROKEN: " if ended.verdict is Verdict.BROKEN else ""
         longrepr = f"{verdict}{ended.message}\n{ended.details}\nagain: {ended.rerun}"
-
-    def report(when: str, how: str, why: object, seconds: float) -> pytest.TestReport:
-        return pytest.TestReport(
-            item.nodeid, item.location, {}, how, why, when, duration=seconds  # type: ignore[arg-type]
-        )
-
+    nodeid, location = item.nodeid, item.location
+    seconds = ended.elapsed_s
     return [
-        report("setup", "passed", None, 0.0),
-        report("call", outcome, longrepr, ended.elapsed_s),
-        report("teardown", "passed", None, 0.0),
+        pytest.TestReport(nodeid, location, {}, "passed", None, "setup"),
+        pytest.TestReport(nodeid, location, {}, outcome, longrepr, "call", duration=seconds),
+        pytest.TestReport(nodeid, location, {}, "passed", None, "teardown"),
     ]
 
 

@@ -123,7 +123,9 @@ def processes_of(scratch_root: Path) -> Iterator[int]:
         with contextlib.suppress(OSError):
             if (entry / "stat").read_bytes().rpartition(b")")[2].split()[0] in (b"Z", b"X"):
                 continue
-            if mark in (entry / "environ").read_bytes().split(b"\0") or _is_below(os.fsencode(os.readlink(entry / "cwd")), root):
+            if mark in (entry / "environ").read_bytes().split(b"\0") or _is_below(
+                os.fsencode((entry / "cwd").readlink()), root
+            ):
                 yield int(entry.name)
 
 
@@ -149,7 +151,7 @@ def unmount_below(root: Path) -> None:
                     break
 
 
-def _make_writable(function: object, path: str, _error: object) -> None:
+def _make_writable(_function: object, path: str, _error: object) -> None:
     """A case may have made a directory read-only: open it and try once more."""
     with contextlib.suppress(OSError):
         os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101,PTH120

@@ -1,4 +1,4 @@
-"""The words of ``requires``, ``programs`` and ``formats``, and what is missing of them, as sentences."""
+"""The words of ``requires`` and ``formats``, and what is missing of them, as sentences."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ class Run:
     """One run of `planned` units.
 
     ``verdict_before`` says of a unit that need not be started what becomes of it: not run, or
-    broken because its file cannot be read. ``allowed_reasons`` are patterns (fnmatch) of reasons that
-    --strict lets pass.
+    broken because its file cannot be read. ``allowed_reasons`` are patterns (fnmatch) of reasons
+    that --strict lets pass.
     """
 
     options: Options
@@ -136,7 +136,12 @@ class Run:
         case = unit.case
         self._emit(
             CaseStarted(
-                case.case_id, case.number, unit.image_format, lane, clock.wall_s(), self._last_s(unit)
+                case.case_id,
+                case.number,
+                unit.image_format,
+                lane,
+                clock.wall_s(),
+                self._last_s(unit),
             )
         )
 
@@ -227,9 +232,15 @@ class Run:
         append_history(
             options.cache_dir,
             {
-                "run": options.run_id, "started_s": started_s, "elapsed_s": round(elapsed_s, 3),
-                "target": options.target, "formats": list(options.formats), "seed": options.seed,
-                "exit_code": code, "bad": bad, **self.counts,
+                "run": options.run_id,
+                "started_s": started_s,
+                "elapsed_s": round(elapsed_s, 3),
+                "target": options.target,
+                "formats": list(options.formats),
+                "seed": options.seed,
+                "exit_code": code,
+                "bad": bad,
+                **self.counts,
             },
         )
 

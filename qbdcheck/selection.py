@@ -2,8 +2,8 @@
 
 The algorithm is that of qemu-iotests: cases of the wanted groups, minus those of the unwanted ones,
 plus those that were named. A case that is named one by one is never excluded; a range is a bulk
-choice, to which exclusions apply. Cases of the group ``disabled`` run only when they, or that group,
-are named.
+choice, to which exclusions apply. Cases of the group ``disabled`` run only when they, or that
+group, are named.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class Selected:
     excluded: list[tuple[CaseInfo, str]]
 
 
-def select(catalogue: Sequence[CaseInfo], request: Request, known_groups: Iterable[str]) -> Selected:
+def select(
+    catalogue: Sequence[CaseInfo], request: Request, known_groups: Iterable[str]
+) -> Selected:
     """The cases of `catalogue` that `request` asks for.
 
     :raise UsageError: an unknown number, name or group; the message lists the nearest known.
@@ -58,7 +60,11 @@ def select(catalogue: Sequence[CaseInfo], request: Request, known_groups: Iterab
     unwanted = set(request.exclude_groups)
     if DISABLED not in request.groups:
         unwanted.add(DISABLED)
-    bulk = {case.case_id for case in catalogue if case.case_id in bulk and not unwanted & set(case.spec.groups)}
+    bulk = {
+        case.case_id
+        for case in catalogue
+        if case.case_id in bulk and not unwanted & set(case.spec.groups)
+    }
     reasons: dict[str, str] = {}
     for word, reason in request.exclusions.items():
         for case in find(catalogue, word):
@@ -67,13 +73,17 @@ def select(catalogue: Sequence[CaseInfo], request: Request, known_groups: Iterab
     if request.start_from is not None:
         first = find(catalogue, request.start_from)[0].number
         chosen = [case for case in chosen if case.number >= first]
-    out = [(case, reasons[case.case_id]) for case in chosen if case.case_id in reasons and case.case_id not in named]
+    out = [
+        (case, reasons[case.case_id])
+        for case in chosen
+        if case.case_id in reasons and case.case_id not in named
+    ]
     gone = {case.case_id for case, _ in out}
     return Selected([case for case in chosen if case.case_id not in gone], out)
 
 
 def find(catalogue: Sequence[CaseInfo], word: str) -> list[CaseInfo]:
-    """The cases that one word of the command line means: ``17``, ``001-100``, ``12-``, ``-5``, a name.
+    """The cases that one word means: ``17``, ``001-100``, ``12-``, ``-5``, a name.
 
     A name is the stem of the file, its path, or the stem without the number.
 
@@ -90,8 +100,13 @@ def find(catalogue: Sequence[CaseInfo], word: str) -> list[CaseInfo]:
     found = [case for case in catalogue if stem in (case.case_id, case.case_id[4:])]
     if not found:
         names = [case.case_id for case in catalogue]
-        near = difflib.get_close_matches(stem, [*names, *(name[4:] for name in names)], n=3, cutoff=0.5)
-        raise UsageError(f"no case named {word!r}; " + (f"nearest: {', '.join(near)}" if near else "-l lists all"))
+        near = difflib.get_close_matches(
+            stem, [*names, *(name[4:] for name in names)], n=3, cutoff=0.5
+        )
+        raise UsageError(
+            f"no case named {word!r}; "
+            + (f"nearest: {', '.join(near)}" if near else "-l lists all")
+        )
     return found
 
 
@@ -114,7 +129,10 @@ def _find_range(catalogue: Sequence[CaseInfo], word: str) -> list[CaseInfo]:
 
 def _nearest(catalogue: Sequence[CaseInfo], number: int) -> str:
     near = sorted(catalogue, key=lambda case: (abs(case.number - number), case.number))[:3]
-    return ", ".join(f"{case.number:03}" for case in sorted(near, key=lambda case: case.number)) or "there are no cases"
+    return (
+        ", ".join(f"{case.number:03}" for case in sorted(near, key=lambda case: case.number))
+        or "there are no cases"
+    )
 
 
 def parse_exclusions(text: str, source: str) -> dict[str, str]:

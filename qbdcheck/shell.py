@@ -1,6 +1,6 @@
 """``./check -- COMMAND``: any command with the environment of a case, the target started.
 
-The command has the terminal and our standard streams; it finds a fresh volume of 8 MiB with stamps by
+The command has the terminal and our standard streams; it finds a fresh volume of 8 MiB by
 
 =====================  ======================================================================
 ``QBDCHECK_TARGET``    name of the target
@@ -18,6 +18,7 @@ The command has the terminal and our standard streams; it finds a fresh volume o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -81,10 +82,8 @@ def environment_of(disk: Disk, options: Options) -> dict[str, str]:
         "CACHEMODE": options.cache,
         "AIOMODE": options.aio or "threads",
     }
-    try:
+    with contextlib.suppress(NotRun):
         variables["QBDCHECK_URI"] = disk.uri
-    except NotRun:
-        pass
     return variables
 
 
@@ -94,7 +93,7 @@ def _run(command: Sequence[str], variables: dict[str, str]) -> int:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         pid = os.posix_spawnp(  # not programs.process: this one shares the terminal with its user
-            command[0], command, {**os.environ, **variables}, setsigdef=[signal.SIGINT]
+            command[0], list(command), {**os.environ, **variables}, setsigdef=[signal.SIGINT]
         )
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except OSError as error:

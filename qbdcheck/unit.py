@@ -73,7 +73,7 @@ class Result:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Result | None:
-        """What `to_bytes` made; None for anything else, as from a child that died in mid-sentence."""
+        """What `to_bytes` made; None for anything else, as from a child that died on the way."""
         try:
             fields = json.loads(data)
             return cls(

@@ -11,7 +11,7 @@ class Verdict(enum.Enum):
     FAIL = "fail"
     """The target, or QEMU above it, broke a property."""
     BROKEN = "broken"
-    """The case itself cannot be trusted: it crashed, its fault did not fire, its oracle saw nothing."""
+    """The case itself cannot be trusted: it crashed, its fault did not fire, it saw nothing."""
     PASS = "pass"
     NOT_RUN = "not run"
     """Not run, for a stated reason."""
