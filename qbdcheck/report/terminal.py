@@ -21,9 +21,6 @@ from qbdcheck.report.lines import case_line, failure_block, header_lines
 from qbdcheck.report.summary import summary_lines
 from qbdcheck.report.tally import Tally
 
-PLAIN_WIDTH = 120
-"""Columns of a case's line where there is no terminal to ask; CI logs wrap beyond about this."""
-
 
 class Terminal:
     """Writes a run to `stream`, which it does not close.
@@ -33,7 +30,7 @@ class Terminal:
     """
 
     def __init__(self, stream: TextIO, color: str = "auto") -> None:
-        is_terminal = stream.isatty()
+        self._is_terminal = is_terminal = stream.isatty()
         colored = color in ("on", "always") or (color == "auto" and is_terminal)
         self._console = Console(
             file=stream,
@@ -44,7 +41,6 @@ class Terminal:
             markup=False,
             emoji=False,
             soft_wrap=True,
-            width=None if is_terminal else PLAIN_WIDTH,
         )
         self._tally = Tally()
         self._live: Live | None = None
@@ -81,7 +77,8 @@ class Terminal:
     def _case(self, case: CaseEnded) -> None:
         target = Path(self._tally.run.target).stem if self._tally.run else ""
         line = case_line(case, target)
-        line.truncate(max(self._console.width, 60), overflow="ellipsis")
+        if self._is_terminal:
+            line.truncate(max(self._console.width, 60), overflow="ellipsis")
         self._print(line)
         if case.verdict.is_bad:
             self._print(*failure_block(case))
