@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from reference_backend.store.errors import BlockError, VolumeExists, VolumeNotFound
@@ -78,6 +78,8 @@ class Pool(ABC):
         self.options = options
         self._lock = threading.RLock()
         self._open: dict[str, Volume] = {}
+        self.on_open: list[Callable[[Volume], None]] = []
+        """Called with each volume when it is opened."""
 
     # -- what the server asks (nbd.settings.Exports)
 
@@ -96,8 +98,14 @@ class Pool(ABC):
                 name = names[0]
             volume = self._open.get(name)
             if volume is None:
-                volume = self._open[name] = self._open_new(name)
+                volume = self._opened_now(name, self._open_new(name))
             return volume
+
+    def _opened_now(self, name: str, volume: Volume) -> Volume:
+        self._open[name] = volume
+        for callback in self.on_open:
+            callback(volume)
+        return volume
 
     def _open_new(self, name: str) -> Volume:
         if self._has(name):
@@ -278,17 +286,15 @@ class MemoryPool(Pool):
         self._stores: dict[str, MemoryStore] = {}
         for name, size in volumes:
             if name:
-                self.create(name, size)
-            else:
-                self._create(name, checked_size(size))
+                self._refuse_taken(checked_name(name))
+            self._create(name, checked_size(size))
 
     def open(self, name: str) -> Volume:
         """Return the volume of that name; see :meth:`Pool.open`."""
-        volume = self._open.get(name)
-        if volume is None and not name and name in self._stores:
-            with self._lock:
-                volume = self._open.setdefault(name, self._open_volume(name))
-        return volume if volume is not None else super().open(name)
+        with self._lock:
+            if not name and name in self._stores and name not in self._open:
+                return self._opened_now(name, self._open_volume(name))
+            return self._open.get(name) or super().open(name)
 
     def list(self) -> Sequence[str]:
         """Return the names of all volumes, sorted."""

@@ -11,14 +11,19 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from reference_backend.events import Events
 from reference_backend.layers import Layer
 from reference_backend.listener import Address
 from reference_backend.nbd.settings import Features, Limits, TlsMode
 from reference_backend.pool import MemoryPool, Pool, VolumeOptions
-from reference_backend.server import Server
+from reference_backend.server import ConnectionInfo, Server
 from reference_backend.sizes import parse_size
 from reference_backend.store.write_cache import DEFAULT_LIMIT_BYTES
+
+if TYPE_CHECKING:
+    from reference_backend.control import Control
 
 _STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
@@ -32,10 +37,11 @@ def serve(arguments: argparse.Namespace) -> int:
     address = _address(arguments)
     pool = _pool(arguments)
     try:
-        server = _server(arguments, pool, address)
+        events = Events()
+        server = _server(arguments, pool, address, events)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
         try:
-            with _running(arguments, server, pool):
+            with _running(arguments, server, pool, events):
                 signal.sigwait(_STOP)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -45,20 +51,39 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _running(arguments: argparse.Namespace, server: Server, pool: Pool) -> Iterator[None]:
+def _running(
+    arguments: argparse.Namespace, server: Server, pool: Pool, events: Events
+) -> Iterator[None]:
     with contextlib.ExitStack() as cleanup:
         server.start()
         cleanup.callback(server.stop)
         if arguments.control:
-            from reference_backend.control import start_control
-
-            cleanup.callback(start_control(arguments.control, server, pool).stop)
+            control = _control(arguments.control, server, pool, events)
+            control.start()
+            cleanup.callback(control.stop)
         if arguments.pid_file:
             pid_file = Path(arguments.pid_file)
             pid_file.write_text(f"{os.getpid()}\n")
             cleanup.callback(pid_file.unlink, missing_ok=True)
         _tell_ready(arguments.ready_fd, server.address)
         yield
+
+
+def _control(path: str, server: Server, pool: Pool, events: Events) -> Control:
+    """Return the control socket with all commands.
+
+    A layer with a method ``control_commands(events)`` adds its own: it returns functions by name.
+    """
+    from reference_backend.control import Control
+    from reference_backend.control_commands import VolumeCommands
+
+    control = Control(path, events)
+    control.commands.update(VolumeCommands(server, pool, events).table())
+    for layer in server.layers:
+        of_layer = getattr(layer, "control_commands", None)
+        if of_layer is not None:
+            control.commands.update(of_layer(events))
+    return control
 
 
 def _tell_ready(descriptor: int | None, address: Address) -> None:
@@ -148,7 +173,9 @@ def _named(text: str, default_size: int) -> tuple[str, int]:
     return text, default_size
 
 
-def _server(arguments: argparse.Namespace, pool: Pool, address: Address) -> Server:
+def _server(
+    arguments: argparse.Namespace, pool: Pool, address: Address, events: Events
+) -> Server:
     if arguments.tls_required and not arguments.tls_certs:
         msg = "--tls-required needs --tls-certs DIR"
         raise ValueError(msg)
@@ -174,7 +201,18 @@ def _server(arguments: argparse.Namespace, pool: Pool, address: Address) -> Serv
         tls=context,
         tls_mode=mode,
         read_only=arguments.read_only,
+        on_connect=lambda info: events.emit("CLIENT_CONNECTED", **_told(info)),
+        on_disconnect=lambda info: events.emit("CLIENT_DISCONNECTED", **_told(info)),
     )
+
+
+def _told(info: ConnectionInfo) -> dict[str, object]:
+    return {
+        "connection": info.number,
+        "peer": info.peer,
+        "export": info.export,
+        "tls": info.tls,
+    }
 
 
 def load_layers(texts: Sequence[str]) -> list[Layer]:

@@ -21,7 +21,8 @@ def parse_size(text: str) -> int:
         msg = f"{text!r} is no size (like 512, 4k, 64M, 1.5G, 100T)"
         raise ValueError(msg)
     scaled: int = int(digits) << 10 * _EXPONENTS[suffix]
-    size, rest = divmod(scaled, 10 ** len(fraction))
+    unit: int = 10 ** len(fraction)
+    size, rest = divmod(scaled, unit)
     if rest:
         msg = f"{text!r} is not a whole number of bytes"
         raise ValueError(msg)

@@ -125,7 +125,7 @@ class Volume:
         """Called with the new size, in bytes, after each change of it."""
         self._lock = threading.Lock()
         self._write_through = write_through
-        self._cache = WriteCache(undo_limit) if undo_limit and not write_through else None
+        self._cache = WriteCache(undo_limit) if undo_limit else None
         self._dirty: RangeSet | None = None
 
     def read(self, offset: int, length: int) -> bytes:
@@ -147,7 +147,7 @@ class Volume:
         if self.read_only or offset < 0 or offset + length > self.size:
             raise self._refusal("write", offset, length, errno.ENOSPC)
         with self._lock:
-            if self._cache is not None and not fua:
+            if self._cache is not None and not (fua or self._write_through):
                 start = offset & -SECTOR_BYTES
                 end = min((offset + length + SECTOR_BYTES - 1) & -SECTOR_BYTES, self.size)
                 self._remember(start, end)
@@ -187,7 +187,7 @@ class Volume:
         if not length:
             return
         with self._lock:
-            if self._cache is not None and not fua:
+            if self._cache is not None and not (fua or self._write_through):
                 start = offset & -SECTOR_BYTES
                 end = min((offset + length + SECTOR_BYTES - 1) & -SECTOR_BYTES, self.size)
                 pieces = self._old_pieces(start, end)
@@ -335,6 +335,16 @@ class Volume:
         """Return how many bytes the store holds, in whole blocks."""
         with self._lock:
             return self._powered.allocated()
+
+    def set_write_through(self, on: bool) -> None:
+        """Make each change durable before it is acknowledged, or stop doing so.
+
+        :raise BlockError: EIO, when switched on and what is pending cannot be made durable.
+        """
+        with self._lock:
+            if on:
+                self._settle_all()
+            self._write_through = on
 
     def pending(self) -> int:
         """Return how many acknowledged operations a power cut may still lose."""
