@@ -118,10 +118,11 @@ class Filters:
 
     def apply(self, text: str) -> str:
         """`text` with everything filtered."""
-        for path, word in sorted(self.replacements, key=lambda pair: -len(pair[0])):
-            text = filter_path(text, path, word)
+        paths = list(self.replacements)
         if self.scratch is not None:
-            text = filter_path(text, str(self.scratch), "TEST_DIR")
+            paths.append((str(self.scratch), "TEST_DIR"))
+        for path, word in sorted(paths, key=lambda pair: -len(pair[0])):
+            text = filter_path(text, path, word)
         for one in FILTERS:
             text = one(text)
         return text

@@ -8,16 +8,14 @@ Tests without ``@case`` are none of our business.
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
-# Registered below, not named in pytest_plugins: ./check has imported them before pytest looks.
-from qbdcheck import case_fixtures, fixtures
 from qbdcheck.arguments import parse
 from qbdcheck.case import spec_of
-from qbdcheck.child import check_golden
+from qbdcheck.catalogue import CASE_FILE
 from qbdcheck.options import Options
-from qbdcheck.pytest_face import is_case, run_items
 from qbdcheck.stash import OPTIONS
 
 FORMAT_PARAMETER = "qbdcheck_image_format"
@@ -36,15 +34,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Bring the fixtures of cases, and make the options of the run known to them."""
-    config.pluginmanager.register(case_fixtures)
-    config.pluginmanager.register(fixtures)
+    """Make the options of the run known to fixtures."""
     if OPTIONS not in config.stash:
         config.stash[OPTIONS] = _options_of(config)
 
 
 def _options_of(config: pytest.Config) -> Options:
     return parse(str(config.getoption("--check")).split())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
+    """Bring the fixtures of cases with the first case: other tests do not pay for their imports."""
+    if CASE_FILE.match(module_path.name):
+        register_fixtures(parent.config)
 
 
 @pytest.fixture
@@ -66,6 +69,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     """Compare the output with the golden file as a part of the call, not of a teardown."""
     result = yield
     if spec_of(pyfuncitem.function) is not None:
+        from qbdcheck.child import check_golden  # there only where cases are
+
         check_golden(pyfuncitem)
     return result
 
@@ -73,12 +78,29 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Run cases in lanes, and then the other tests as pytest does."""
-    if session.config.option.collectonly:
+    if session.config.option.collectonly or not any(is_case(one) for one in session.items):
         return None
-    cases = [item for item in session.items if is_case(item)]
-    if cases:
-        if hasattr(session.config, "workerinput"):
-            raise pytest.UsageError("cases do not run under xdist: use ./check -j N")
-        run_items(session, cases)
-        session.items[:] = [item for item in session.items if not is_case(item)]
-    return None if session.items or not cases else True
+    from qbdcheck.pytest_face import run_items  # needs the target's code
+
+    if hasattr(session.config, "workerinput"):
+        raise pytest.UsageError("cases do not run under xdist: use ./check -j N")
+    run_items(session, [item for item in session.items if is_case(item)])
+    session.items[:] = [item for item in session.items if not is_case(item)]
+    return None if session.items else True
+
+
+def register_fixtures(config: pytest.Config) -> None:
+    """Bring the fixtures of docs/case-writer.md, once.
+
+    Not by ``pytest_plugins``: ./check has imported them long before pytest would look.
+    """
+    from qbdcheck import case_fixtures, fixtures
+
+    for module in (case_fixtures, fixtures):
+        if not config.pluginmanager.is_registered(module):
+            config.pluginmanager.register(module)
+
+
+def is_case(item: pytest.Item) -> bool:
+    """True for an item whose function has ``@case``."""
+    return isinstance(item, pytest.Function) and spec_of(item.function) is not None

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from qbdcheck.case import CaseInfo, CaseSpec, spec_of
+from qbdcheck.case import CaseInfo, CaseSpec
 from qbdcheck.catalogue import read_case
 from qbdcheck.doctor.host import run_environment
 from qbdcheck.errors import SetupError, UsageError
@@ -17,6 +17,7 @@ from qbdcheck.fixtures import capabilities_of, description_of
 from qbdcheck.groups import load_groups
 from qbdcheck.options import Options
 from qbdcheck.plan import Planned, allowed_reasons
+from qbdcheck.plugin import is_case, register_fixtures
 from qbdcheck.programs.installed import Programs
 from qbdcheck.reaper import Reaper
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event
@@ -56,11 +57,6 @@ def collect_one(session: pytest.Session, unit_path: Path, image_format: str) -> 
     return cases[0]
 
 
-def is_case(item: pytest.Item) -> bool:
-    """True for an item whose function has ``@case``."""
-    return isinstance(item, pytest.Function) and spec_of(item.function) is not None
-
-
 class CheckSession:
     """The plugin that ./check hands to pytest.main: the plan is made, nothing is collected.
 
@@ -83,6 +79,7 @@ class CheckSession:
     def pytest_configure(self, config: pytest.Config) -> None:
         """Hand the options to everybody, before anybody asks."""
         config.stash[OPTIONS] = self._options
+        register_fixtures(config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
