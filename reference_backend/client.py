@@ -1,9 +1,9 @@
 """A blocking NBD client: for tests, tools, and talking to any server, rules kept or broken.
 
-``Client.connect`` does a whole handshake. ``Client.open_socket`` stops after the greeting, for option
-haggling one step at a time (``opt_*``, ``send_option``). In transmission, ``read``, ``write`` and so
-on wait for their reply; ``send_request`` and ``receive_reply`` pipeline. Nothing is checked that the
-server should check.
+``Client.connect`` does a whole handshake. ``Client.open_socket`` stops after the greeting, for
+option haggling one step at a time (``opt_*``, ``send_option``). In transmission, ``read``,
+``write`` and so on wait for their reply; ``send_request`` and ``receive_reply`` pipeline. Nothing
+is checked that the server should check.
 """
 
 from __future__ import annotations
@@ -13,21 +13,19 @@ import socket
 import ssl
 import struct
 import urllib.parse
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from types import TracebackType
+from typing import Self
 
+from reference_backend.haggling import Haggler
 from reference_backend.layers import Command, CommandFlag
-from reference_backend.nbd import client as wire
+from reference_backend.listener import Address
+from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import constants as c
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import Info, Option, OptionReply, TransmissionFlag
-from reference_backend.nbd.errors import NbdError, OptionRefused, RemoteProtocolError
-from reference_backend.nbd.negotiation import ReplyMode
+from reference_backend.nbd.agreement import ReplyMode
+from reference_backend.nbd.errors import NbdError, OptionRefused
 from reference_backend.nbd.settings import Bytes
 from reference_backend.store.extents import Extent
-
-Address = str | Path | tuple[str, int]
 
 
 def parse_uri(uri: str) -> tuple[Address, str, bool]:
@@ -51,62 +49,14 @@ def parse_uri(uri: str) -> tuple[Address, str, bool]:
     raise ValueError(msg)
 
 
-class Client:
-    """One connection to an NBD server.
-
-    After the handshake: ``size`` in bytes, ``flags`` (TransmissionFlag), ``block_sizes`` (minimum,
-    preferred, maximum, or None if the server did not tell), ``contexts`` (names by id), ``mode``.
-    """
+class Client(Haggler):
+    """A connection to an NBD server, handshake and transmission."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.handshake_flags = 0
-        self.size = 0
-        self.flags = TransmissionFlag(0)
-        self.block_sizes: tuple[int, int, int] | None = None
-        self.contexts: dict[int, str] = {}
-        self.mode = ReplyMode.SIMPLE
-        self.export = ""
-        self.canonical_name: str | None = None
-        self.description: str | None = None
-        self._replies = wire.Replies(ReplyMode.SIMPLE)
+        super().__init__(sock)
+        self._replies: wire.Replies | None = None
         self._ready: list[wire.Reply] = []
         self._cookie = 0
-
-    # -- connecting
-
-    @classmethod
-    def open_socket(
-        cls,
-        address: Address,
-        *,
-        timeout_s: float | None = 30.0,
-        client_flags: int | None = c.ClientFlag.FIXED_NEWSTYLE | c.ClientFlag.NO_ZEROES,
-    ) -> Client:
-        """Connect, take the greeting, send the client flags (None: do not), and stop there.
-
-        :raise OSError: nobody listens. :raise RemoteProtocolError: the greeting is not NBD's.
-        """
-        if isinstance(address, tuple):
-            sock = socket.create_connection(address, timeout_s)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        else:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            sock.settimeout(timeout_s)
-            try:
-                sock.connect(str(address))
-            except OSError:
-                sock.close()
-                raise
-        client = cls(sock)
-        try:
-            client.handshake_flags = wire.parse_greeting(client.receive(m.GREETING.size)) or 0
-            if client_flags is not None:
-                client.send(m.CLIENT_FLAGS.pack(client_flags & client.handshake_flags))
-        except BaseException:
-            sock.close()
-            raise
-        return client
 
     @classmethod
     def connect(
@@ -119,7 +69,7 @@ class Client:
         contexts: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
         timeout_s: float | None = 30.0,
-    ) -> Client:
+    ) -> Self:
         """Connect and enter the transmission phase.
 
         :param target: an NBD URI, a Unix socket's path, or (host, port). :param extended: ask for
@@ -134,7 +84,7 @@ class Client:
         try:
             if tls is not None:
                 client.opt_starttls(tls, str(address[0]) if isinstance(address, tuple) else None)
-            client._agree_on_headers(structured=structured, extended=extended)
+            client.agree_on_headers(structured=structured, extended=extended)
             if contexts and client.mode is not ReplyMode.SIMPLE:
                 client.opt_set_meta_context(export, contexts)
             client.opt_go(export)
@@ -143,7 +93,8 @@ class Client:
             raise
         return client
 
-    def _agree_on_headers(self, *, structured: bool, extended: bool) -> None:
+    def agree_on_headers(self, *, structured: bool, extended: bool) -> None:
+        """Ask for the best headers wanted; go without where the server refuses."""
         if extended:
             with contextlib.suppress(OptionRefused):
                 self.opt_extended_headers()
@@ -152,7 +103,7 @@ class Client:
             with contextlib.suppress(OptionRefused):
                 self.opt_structured_reply()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -165,157 +116,18 @@ class Client:
 
     def close(self) -> None:
         """Say DISC if the transmission phase is on, and close."""
-        if self.flags:
+        if self.in_transmission:
             with contextlib.suppress(OSError):
                 self.send(wire.request(self.mode, 0, Command.DISC, 0, 0, 0))
         self.sock.close()
 
-    # -- bytes
-
-    def send(self, data: Bytes) -> None:
-        """Send raw bytes."""
-        self.sock.sendall(data)
-
-    def receive(self, length: int) -> bytes:
-        """Receive exactly so many bytes.
-
-        :raise ConnectionResetError: the server closed. :raise TimeoutError: nothing came.
-        """
-        parts = bytearray()
-        while len(parts) < length:
-            data = self.sock.recv(length - len(parts))
-            if not data:
-                msg = f"the server closed the connection, {length - len(parts)} bytes early"
-                raise ConnectionResetError(msg)
-            parts += data
-        return bytes(parts)
-
-    # -- options
-
-    def send_option(self, number: int, data: bytes = b"") -> None:
-        """Send an option, known or not."""
-        self.send(m.option(number, data))
-
-    def receive_option_reply(self) -> wire.OptionReplyMessage:
-        """Receive one reply to an option, error replies too."""
-        head = self.receive(m.OPTION_REPLY.size)
-        length = m.OPTION_REPLY.unpack(head)[3]
-        parsed = wire.parse_option_reply(head + self.receive(min(length, 1 << 20)))
-        assert parsed is not None
-        return parsed[0]
-
-    def option(self, number: int, data: bytes = b"") -> list[wire.OptionReplyMessage]:
-        """Send an option; return the replies that came before its ACK.
-
-        :raise OptionRefused: the final reply is an error.
-        """
-        self.send_option(number, data)
-        replies = []
-        while True:
-            reply = self.receive_option_reply()
-            if reply.option != number:
-                msg = f"a reply to option {reply.option}, expected {number}"
-                raise RemoteProtocolError(msg)
-            if c.is_option_error(reply.reply):
-                raise OptionRefused(number, reply.reply, reply.data.decode(errors="replace"))
-            if reply.reply == OptionReply.ACK:
-                return replies
-            replies.append(reply)
-
-    def opt_starttls(self, context: ssl.SSLContext, server_name: str | None = None) -> None:
-        """STARTTLS, and the TLS handshake.
-
-        :raise OptionRefused: the server does without. :raise ssl.SSLError: the handshake failed.
-        """
-        self.option(Option.STARTTLS)
-        if server_name is None:
-            server_name = "localhost"
-        self.sock = context.wrap_socket(self.sock, server_hostname=server_name)
-
-    def opt_structured_reply(self) -> None:
-        """STRUCTURED_REPLY."""
-        self.option(Option.STRUCTURED_REPLY)
-        self.mode = ReplyMode.STRUCTURED
-
-    def opt_extended_headers(self) -> None:
-        """EXTENDED_HEADERS."""
-        self.option(Option.EXTENDED_HEADERS)
-        self.mode = ReplyMode.EXTENDED
-
-    def opt_list(self) -> list[str]:
-        """LIST: return the names of all exports."""
-        return [m.take_string(reply.data, 0)[0] for reply in self.option(Option.LIST)]
-
-    def opt_abort(self) -> None:
-        """ABORT, and close."""
-        self.option(Option.ABORT)
-        self.sock.close()
-
-    def opt_list_meta_context(self, export: str, queries: Sequence[str] = ()) -> list[str]:
-        """LIST_META_CONTEXT: return the names that match."""
-        data = m.meta_context_request(export, queries)
-        replies = self.option(Option.LIST_META_CONTEXT, data)
-        return [m.decode_name(reply.data[4:]) for reply in replies]
-
-    def opt_set_meta_context(self, export: str, queries: Sequence[str]) -> dict[int, str]:
-        """SET_META_CONTEXT: return the names chosen, by id; also kept in ``contexts``."""
-        data = m.meta_context_request(export, queries)
-        replies = self.option(Option.SET_META_CONTEXT, data)
-        self.contexts = {
-            m.U32.unpack_from(reply.data)[0]: m.decode_name(reply.data[4:]) for reply in replies
-        }
-        return self.contexts
-
-    def opt_info(self, export: str = "", infos: Iterable[int] = tuple(Info)) -> None:
-        """INFO: learn ``size``, ``flags``, ``block_sizes`` and so on, without entering."""
-        self._info(Option.INFO, export, infos)
-        self.flags, self._told_flags = TransmissionFlag(0), self.flags
-
-    def opt_go(self, export: str = "", infos: Iterable[int] = tuple(Info)) -> None:
-        """GO: learn the same, and enter the transmission phase."""
-        self._info(Option.GO, export, infos)
-        self._replies = wire.Replies(self.mode)
-
-    _told_flags = TransmissionFlag(0)
-
-    @property
-    def offered(self) -> TransmissionFlag:
-        """The transmission flags that INFO or GO told last."""
-        return self.flags or self._told_flags
-
-    def _info(self, number: int, export: str, infos: Iterable[int]) -> None:
-        for reply in self.option(number, m.info_request(export, infos)):
-            if reply.reply == OptionReply.INFO:
-                self._take_info(reply.data)
-        self.export = export
-
-    def _take_info(self, data: bytes) -> None:
-        (kind,) = m.U16.unpack_from(data)
-        if kind == Info.EXPORT:
-            _kind, self.size, flags = m.INFO_EXPORT.unpack(data)
-            self.flags = TransmissionFlag(flags)
-        elif kind == Info.NAME:
-            self.canonical_name = m.decode_name(data[2:])
-        elif kind == Info.DESCRIPTION:
-            self.description = m.decode_name(data[2:])
-        elif kind == Info.BLOCK_SIZE:
-            _kind, minimum, preferred, maximum = m.INFO_BLOCK_SIZE.unpack(data)
-            self.block_sizes = (minimum, preferred, maximum)
-
-    def opt_export_name(self, export: str = "", *, no_zeroes: bool = True) -> None:
-        """EXPORT_NAME: enter; a refusal closes the connection (ConnectionResetError).
-
-        :param no_zeroes: whether NO_ZEROES was agreed on by both sides.
-        """
-        self.send_option(Option.EXPORT_NAME, export.encode())
-        self.size, flags = m.EXPORT.unpack(self.receive(m.EXPORT.size))
-        self.flags = TransmissionFlag(flags)
-        if not no_zeroes:
-            self.receive(c.EXPORT_ZEROES)
-        self.export = export
-        self._replies = wire.Replies(self.mode)
-
     # -- transmission, pipelined
+
+    def _wire(self) -> wire.Replies:
+        """Return what puts replies together; made when the handshake is over."""
+        if self._replies is None or self._replies.mode is not self.mode:
+            self._replies = wire.Replies(self.mode)
+        return self._replies
 
     def send_request(
         self,
@@ -327,11 +139,11 @@ class Client:
         payload: Bytes = b"",
         cookie: int | None = None,
     ) -> int:
-        """Send a request, known or not, and return its cookie. ``payload`` follows the header as is."""
+        """Send a request, known or not; return its cookie. ``payload`` follows the header as is."""
         if cookie is None:
             self._cookie += 1
             cookie = self._cookie
-        self._replies.expect(wire.Request(cookie, command, flags, offset, length))
+        self._wire().expect(wire.Request(cookie, command, flags, offset, length))
         head = wire.request(self.mode, flags, command, cookie, offset, length)
         if len(payload) > 64 * 1024:
             self.send(head)
@@ -349,14 +161,20 @@ class Client:
             for index, reply in enumerate(self._ready):
                 if cookie is None or reply.cookie == cookie:
                     return self._ready.pop(index)
-            data = self.sock.recv(max(256 * 1024, self._replies.needed()))
+            data = self.sock.recv(max(256 * 1024, self._wire().needed()))
             if not data:
                 msg = "the server closed the connection"
                 raise ConnectionResetError(msg)
-            self._ready.extend(self._replies.receive(data))
+            self._ready.extend(self._wire().receive(data))
 
     def call(
-        self, command: int, offset: int = 0, length: int = 0, *, flags: int = 0, payload: Bytes = b""
+        self,
+        command: int,
+        offset: int = 0,
+        length: int = 0,
+        *,
+        flags: int = 0,
+        payload: Bytes = b"",
     ) -> wire.Reply:
         """Send a request and wait for its reply.
 

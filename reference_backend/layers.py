@@ -2,8 +2,12 @@
 
 A layer sees each request on its way down and each reply on its way up: ``handle(request, below)``,
 where ``below(request)`` is the next layer, and at the bottom the volume itself. The interface above
-equals the one below, so layers stack in any order. All faults and all seeded bugs are layers, loaded
-by module name; a server without layers is provably the correct backend, and pays nothing for them.
+equals the one below, so layers stack in any order. All faults and all seeded bugs are layers,
+loaded by module name; a server without layers is provably the correct backend, and pays nothing
+for them.
+
+A layer that never waits may say so by a class attribute ``waits = False``; then the replies to many
+requests are sent together, as without layers.
 """
 
 from __future__ import annotations
@@ -44,8 +48,8 @@ class CommandFlag(enum.IntFlag):
 class Request:
     """One transmission request.
 
-    ``offset`` and ``length`` are in bytes. ``payload`` is the data of a WRITE (``length`` bytes), else
-    empty. ``cookie`` is the client's 64-bit tag; ``connection`` numbers the connection, from 1.
+    ``offset`` and ``length`` are in bytes. ``payload`` is the data of a WRITE (``length`` bytes),
+    else empty. ``cookie`` is the client's 64-bit tag; ``connection`` numbers connections, from 1.
     """
 
     command: Command
@@ -61,13 +65,16 @@ class Request:
 class Reply:
     """The answer to one request.
 
-    ``error`` is 0 or a Linux errno. ``data`` is what a READ returned. ``extents`` maps the id of each
-    negotiated metadata context to its extents (BLOCK_STATUS).
+    ``error`` is 0 or a Linux errno. ``data`` is what a READ returned. ``extents`` maps the name of
+    each negotiated metadata context to its extents (BLOCK_STATUS). ``on_wire`` is for wire faults:
+    it gets the encoded reply, and returns what to send in its place, and whether the connection
+    lives.
     """
 
     error: int = 0
     data: bytes | bytearray | memoryview = b""
     extents: dict[str, Sequence[Extent]] = field(default_factory=dict)
+    on_wire: Callable[[bytes], tuple[bytes, bool]] | None = None
 
 
 Below = Callable[[Request], Reply]
@@ -97,3 +104,36 @@ def _bind(layer: Layer, below: Below) -> Below:
         return layer.handle(request, below)
 
     return handle
+
+
+class Checked:
+    """A layer that asserts the contract of its hop: below it, and of whoever is above.
+
+    Put between two layers in tests; an assertion that fails is our bug, never a client's.
+    """
+
+    waits = False
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Check the request, pass it down, check the reply."""
+        assert request.offset >= 0
+        assert request.length >= 0
+        expected = request.length if request.command is Command.WRITE else 0
+        assert len(request.payload) == expected, f"{request.command.name} with a wrong payload"
+        before = (request.command, request.flags, request.offset, request.length, request.cookie)
+        reply = below(request)
+        after = (request.command, request.flags, request.offset, request.length, request.cookie)
+        assert before == after, "a layer changed the request of the layer above"
+        if not reply.error:
+            self._check_success(request, reply)
+        return reply
+
+    def _check_success(self, request: Request, reply: Reply) -> None:
+        expected = request.length if request.command is Command.READ else 0
+        assert len(reply.data) == expected, f"{request.command.name} returned wrong data"
+        for name, extents in reply.extents.items():
+            assert request.command is Command.BLOCK_STATUS, f"{request.command.name} with extents"
+            assert extents, f"no extent of {name}"
+            assert all(extent.length > 0 for extent in extents), f"an empty extent of {name}"
+            covered = sum(extent.length for extent in extents[:-1])
+            assert covered < request.length, f"extents of {name} go on after the range"

@@ -1,36 +1,42 @@
-"""One client's connection on the server: its socket, its buffers, its requests in flight.
+"""One client's connection on the server: its socket, its buffer, its requests in flight.
 
 A connection lives in one of two places. While it shakes hands or is idle it costs a few kilobytes
-and lies in the server's epoll set; while it is active it has a thread and a receive buffer. So ten
+and lies in the lobby's epoll set; while it is active it has a thread and a receive buffer. So ten
 thousand idle clients cost no thread, and a busy one no system call beside its recv and sendmsg.
 """
 
 from __future__ import annotations
 
-import mmap
 import socket
-import ssl
-import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reference_backend.layers import Below, Command
+from reference_backend.layers import Below, Command, Request
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.execution import Executor
-from reference_backend.nbd.negotiation import ReplyMode, ServerNegotiation
-from reference_backend.nbd.settings import Bytes, Features, Limits
+from reference_backend.nbd.negotiation import ServerNegotiation
+from reference_backend.nbd.settings import Features, Limits
 from reference_backend.nbd.transmission import ServerTransmission
+from reference_backend.transport import (
+    QUIET,
+    MemoryBudget,
+    Receive,
+    Send,
+    anonymous_memory,
+    receiver,
+    sender,
+    set_timeout,
+)
 
 RECEIVE_SIZE = 2 * 1024 * 1024
-"""Bytes of an active connection's buffer: the largest common request (1 MiB) and some that follow."""
+"""Bytes of an active connection's buffer: the largest common request (1 MiB) and what follows."""
 IDLE_S = 1.0
 """An active connection that hears nothing for so long gives up its thread and its buffer."""
 PARK_MAX = 64 * 1024
-"""A connection with a part of a request this long stays active."""
-IOV_MAX = 1000
-"""Buffers of one sendmsg (POSIX IOV_MAX is 1024 on Linux)."""
-TLS_RECORDS = 1024 * 1024
-"""Bytes that are joined for one write on a TLS socket."""
+"""A connection with a part of a request longer than this stays active, for ``stall_s`` at most."""
+SHOWN_MAX = 64
+"""Requests in flight that ``in_flight`` tells of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,136 +49,188 @@ class ConnectionInfo:
     tls: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What all connections of a server share.
+
+    ``layered`` wraps a connection's bottom into the layers, None if there are none. ``send_each``:
+    a layer may wait, so each reply is sent before the next request is carried out.
+    """
+
+    features: Features
+    limits: Limits
+    budget: MemoryBudget
+    layered: Callable[[Below], Below] | None
+    send_each: bool
+
+
 class Connection:
-    """One client."""
+    """One client. ``transmission`` is None until the handshake is over."""
 
     def __init__(self, number: int, sock: socket.socket, negotiation: ServerNegotiation) -> None:
         self.number = number
         self.sock = sock
         self.negotiation = negotiation
         self.deadline = 0.0
-        self.pending_out = b""
+        self.unsent = b""
         self.transmission: ServerTransmission | None = None
-        self.rest = b""
-        self.span = (0, 0)
+        self._rest = b""
+        self._span = (0, 0)
+        self._held = 0
+        self._service: Service | None = None
 
     def info(self) -> ConnectionInfo:
         """Describe the connection."""
         agreement = self.negotiation.agreement
         return ConnectionInfo(self.number, _peer(self.sock), agreement.export, agreement.tls)
 
-    def begin(
-        self, features: Features, limits: Limits, layered: Callable[[Below], Below] | None
-    ) -> None:
+    def begin(self, service: Service) -> None:
         """Enter the transmission phase."""
+        self._service = service
         executor = Executor(
             self.negotiation.agreement,
-            features,
-            limits,
-            layered=layered,
+            service.features,
+            service.limits,
+            layered=service.layered,
+            reserve=self._reserve,
             connection=self.number,
         )
-        self.rest = self.negotiation.trailing()
-        self.transmission = ServerTransmission(executor, bytearray())
+        self._rest = self.negotiation.trailing()
+        transmission = ServerTransmission(executor, bytearray(), send_each=service.send_each)
         self.sock.settimeout(None)
         set_timeout(self.sock, socket.SO_RCVTIMEO, IDLE_S)
-        set_timeout(self.sock, socket.SO_SNDTIMEO, limits.stall_s)
+        set_timeout(self.sock, socket.SO_SNDTIMEO, service.limits.stall_s)
+        self.transmission = transmission
 
     def serve(self) -> bool:
         """Serve until the client goes quiet (True) or away (False).
 
-        :raise OSError: the connection broke. :raise NbdProtocolError: the client broke the protocol.
+        :raise OSError: the connection broke, or the client stalled.
+        :raise NbdProtocolError: the client broke the protocol.
         """
         transmission = self.transmission
         assert transmission is not None
-        buffer = mmap.mmap(-1, RECEIVE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        end = len(self.rest)
-        buffer[:end] = self.rest
-        self.rest = b""
+        buffer = anonymous_memory(RECEIVE_SIZE)
+        end = len(self._rest)
+        buffer[:end] = self._rest
+        self._rest = b""
         transmission.exchange(buffer)
         try:
-            return self._serve(transmission, end)
+            return self._serve(transmission, receiver(self.sock), sender(self.sock), end)
         finally:
-            self.span = (0, 0)
+            self._span = (0, 0)
+            self._release()
             transmission.exchange(bytearray())
 
-    def _serve(self, transmission: ServerTransmission, end: int) -> bool:
-        sock, run, out = self.sock, transmission.run, transmission.out
-        receive, send = sock.recv_into, sender(sock)
-        view = transmission.view
+    def _serve(  # noqa: PLR0912  # the loop of an active connection
+        self, transmission: ServerTransmission, receive: Receive, send: Send, end: int
+    ) -> bool:
+        run, out, view = transmission.run, transmission.out, transmission.view
         start = 0
+        stalled_since: float | None = None
         while True:
-            self.span = (start, end)
+            self._span = (start, end)
             start = run(start, end)
             if out:
                 send(out)
                 out.clear()
+                if self._held:
+                    self._release()
             if transmission.closed:
                 return False
+            if transmission.more:
+                continue
             if start == end:
                 start = end = 0
                 if transmission.drain:
-                    self._drain(transmission, view)
+                    self._drain(transmission, receive, view)
                 target = view
             else:
-                needed = transmission.needed
-                if needed > RECEIVE_SIZE:
-                    self._run_oversize(transmission, view[start:end], needed)
+                if transmission.needed > RECEIVE_SIZE:
+                    self._run_oversize(transmission, receive, send, view[start:end])
                     start = end = 0
                     continue
-                if max(needed, transmission.header_size) > RECEIVE_SIZE - start:
+                if max(transmission.needed, transmission.header_size) > RECEIVE_SIZE - start:
                     view[: end - start] = bytes(view[start:end])
                     start, end = 0, end - start
                 target = view[end:]
-            self.span = (start, end)
+            self._span = (start, end)
             try:
                 received = receive(target)
-            except (BlockingIOError, ssl.SSLWantReadError):
+            except QUIET:
                 if end - start <= PARK_MAX:
-                    self.rest = bytes(view[start:end])
+                    self._rest = bytes(view[start:end])
                     return True
+                stalled_since = self._still_patient(stalled_since)
                 continue
             if not received:
                 return False
+            stalled_since = None
             end += received
 
-    def _drain(self, transmission: ServerTransmission, view: memoryview) -> None:
+    def _still_patient(self, since: float | None) -> float:
+        """Return since when the client stalls; drop it when that was too long."""
+        assert self._service is not None
+        now = time.monotonic()
+        if since is not None and now - since > self._service.limits.stall_s:
+            msg = "the client stalled within a payload"
+            raise TimeoutError(msg)
+        return now if since is None else since
+
+    def _drain(
+        self, transmission: ServerTransmission, receive: Receive, view: memoryview
+    ) -> None:
         """Receive the payload of a refused request and throw it away."""
         while transmission.drain:
-            transmission.drain -= self._receive(view[: min(len(view), transmission.drain)])
+            part = view[: min(len(view), transmission.drain)]
+            transmission.drain -= self._receive_some(receive, part)
 
     def _run_oversize(
-        self, transmission: ServerTransmission, there: memoryview, needed: int
+        self, transmission: ServerTransmission, receive: Receive, send: Send, there: memoryview
     ) -> None:
-        """Receive and carry out one request that is longer than the buffer, in a buffer of its own."""
-        own = transmission.buffer
-        with mmap.mmap(-1, needed, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as large:
+        """Receive and carry out one request longer than the buffer, in a buffer of its own."""
+        own, needed = transmission.buffer, transmission.needed
+        self._reserve(needed)
+        with anonymous_memory(needed) as large:
             end = len(there)
             large[:end] = bytes(there)
             with memoryview(large) as view:
                 while end < needed:
-                    end += self._receive(view[end:])
+                    end += self._receive_some(receive, view[end:])
             transmission.exchange(large)
             try:
                 transmission.run(0, needed)
-                sender(self.sock)(transmission.out)
-                transmission.out.clear()
             finally:
                 transmission.exchange(own)
+        self._release()
+        send(transmission.out)
+        transmission.out.clear()
 
-    def _receive(self, view: memoryview) -> int:
+    def _receive_some(self, receive: Receive, view: memoryview) -> int:
+        since: float | None = None
         while True:
             try:
-                received = self.sock.recv_into(view)
-            except (BlockingIOError, ssl.SSLWantReadError):
+                received = receive(view)
+            except QUIET:
+                since = self._still_patient(since)
                 continue
             if not received:
                 msg = "the client went away within a payload"
                 raise ConnectionResetError(msg)
             return received
 
+    def _reserve(self, length: int) -> None:
+        assert self._service is not None
+        service = self._service
+        self._held += service.budget.take(length, service.limits.stall_s)
+
+    def _release(self) -> None:
+        assert self._service is not None
+        self._service.budget.give_back(self._held)
+        self._held = 0
+
     def in_flight(self) -> list[dict[str, object]]:
-        """Return the requests that were received and are not answered yet, for diagnosis.
+        """Return requests that were received and are not answered yet, for diagnosis.
 
         Read from another thread without a lock, so that serving pays nothing: a request may just
         have been answered.
@@ -181,78 +239,37 @@ class Connection:
         if transmission is None:
             return []
         current = transmission.executor.current
-        found: list[dict[str, object]] = []
-        if current is not None:
-            found.append(
-                _described(
-                    self.number, current.command, current.offset, current.length, current.cookie
-                )
-            )
-        return found
+        found = [] if current is None else [_described(current)]
+        waiting = _waiting(transmission, *self._span)
+        known = current.cookie if current is not None else None
+        return found + [_described(each) for each in waiting if each.cookie != known]
 
 
-def _described(
-    connection: int, command: int, offset: int, length: int, cookie: int
-) -> dict[str, object]:
-    name = Command(command).name.lower() if command in Command else str(command)
+def _waiting(transmission: ServerTransmission, start: int, end: int) -> list[Request]:
+    """Parse the headers that lie in the receive buffer."""
+    buffer, header = transmission.buffer, transmission.header_size
+    layout = m.REQUEST if header == m.REQUEST.size else m.EXTENDED_REQUEST
+    rules = transmission.executor.rules
+    found: list[Request] = []
+    while end - start >= header and len(found) < SHOWN_MAX and end <= len(buffer):
+        _magic, flags, number, cookie, offset, length = layout.unpack_from(buffer, start)
+        try:
+            command = Command(number)
+        except ValueError:
+            break
+        found.append(Request(command, flags, offset, length, cookie))
+        start += header + rules.payload_length(number, flags, length)
+    return found
+
+
+def _described(request: Request) -> dict[str, object]:
     return {
-        "connection": connection,
-        "command": name,
-        "offset": offset,
-        "length": length,
-        "cookie": cookie,
+        "connection": request.connection,
+        "command": request.command.name.lower(),
+        "offset": request.offset,
+        "length": request.length,
+        "cookie": request.cookie,
     }
-
-
-def set_timeout(sock: socket.socket, option: int, seconds: float) -> None:
-    """Set SO_RCVTIMEO or SO_SNDTIMEO: a time limit that costs no poll() before each call."""
-    whole = int(seconds)
-    value = struct.pack("ll", whole, int((seconds - whole) * 1_000_000))
-    sock.setsockopt(socket.SOL_SOCKET, option, value)
-
-
-def sender(sock: socket.socket) -> Callable[[list[Bytes]], None]:
-    """Return what sends a list of buffers on this socket, whole."""
-    if isinstance(sock, ssl.SSLSocket):
-        return lambda out: _send_tls(sock, out)
-    return lambda out: send_all(sock, out)
-
-
-def send_all(sock: socket.socket, out: list[Bytes]) -> None:
-    """Send buffers gathered, all of them.
-
-    :raise OSError: the client is away, or took nothing for SO_SNDTIMEO.
-    """
-    if len(out) == 1:
-        sock.sendall(out[0])
-        return
-    for first in range(0, len(out), IOV_MAX):
-        buffers = out[first : first + IOV_MAX]
-        total = sum(map(len, buffers))
-        sent = sock.sendmsg(buffers)
-        while sent < total:
-            buffers = _unsent(buffers, sent)
-            total -= sent
-            sent = sock.sendmsg(buffers)
-
-
-def _unsent(buffers: list[Bytes], sent: int) -> list[Bytes]:
-    for index, buffer in enumerate(buffers):
-        if sent < len(buffer):
-            return [memoryview(buffer)[sent:], *buffers[index + 1 :]]
-        sent -= len(buffer)
-    return []
-
-
-def _send_tls(sock: ssl.SSLSocket, out: list[Bytes]) -> None:
-    joined = bytearray()
-    for buffer in out:
-        joined += buffer
-        if len(joined) >= TLS_RECORDS:
-            sock.sendall(joined)
-            joined = bytearray()
-    if joined:
-        sock.sendall(joined)
 
 
 def _peer(sock: socket.socket) -> str:

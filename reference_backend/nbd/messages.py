@@ -73,7 +73,8 @@ def string(text: str) -> bytes:
 def take_string(data: bytes, at: int) -> tuple[str, int]:
     """Parse what ``string`` builds; return the text and the place after it.
 
-    :raise RemoteProtocolError: the length lies, is over 4096, or the bytes are not UTF-8 or hold NUL.
+    :raise RemoteProtocolError: the length lies or is over 4096, or the text is not UTF-8, or has a
+        NUL.
     """
     if len(data) - at < U32.size:
         msg = "a string's length is missing"

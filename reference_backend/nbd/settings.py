@@ -1,4 +1,4 @@
-"""What a server offers (Features), how far it lets clients go (Limits), and what it serves (Device)."""
+"""What a server offers (Features), how far clients may go (Limits), what is served (Device)."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Exports(Protocol):
 
 
 class TlsMode(enum.Enum):
-    """The three modes of "TLS support", as NOTLS, SELECTIVETLS with no TLS-only export, FORCEDTLS."""
+    """Modes of "TLS support": NOTLS, SELECTIVETLS with no TLS-only export, FORCEDTLS."""
 
     OFF = "off"
     OFFERED = "offered"
@@ -96,7 +96,7 @@ class TlsMode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What a server offers. All on by default; each ``--no-FEATURE`` of the command line is a field."""
+    """What a server offers. All on by default; each ``--no-FEATURE`` switches one field off."""
 
     structured: bool = True
     extended: bool = True
@@ -167,10 +167,12 @@ class Limits:
     payload: int = 64 * 1024 * 1024
     """Longest READ, and longest payload of any request; a longer READ fails with EINVAL."""
     drain: int = 256 * 1024 * 1024
-    """Longest payload that is read and thrown away after a refused request; longer ends the connection."""
+    """Longest payload that is read and thrown away after a refusal; longer ends the connection."""
     handshake_s: float = 10.0
     """From accept to the transmission phase, TLS included."""
     stall_s: float = 30.0
     """A client that does not take its replies for so long is dropped."""
+    memory: int = 96 * 1024 * 1024
+    """Memory of all requests and replies over 2 and 4 MiB together; who finds none left waits."""
     connections: int = 16384
     """Most connections at once; what is more is closed at once."""

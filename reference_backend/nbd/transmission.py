@@ -1,50 +1,73 @@
 """The transmission phase, as a server runs it: request bytes in, reply buffers out.
 
-NBD document, "Transmission". No socket here: ``run(start, end)`` works through the requests that lie
-whole in the receive buffer, and leaves their replies in ``out``, a list of buffers for one gathered
-send.
+NBD document, "Transmission". No socket here: ``run(start, end)`` works through the requests that
+lie whole in the receive buffer, and leaves their replies in ``out``, a list of buffers for one
+gathered send.
 
 This is the hot loop of the server. Design: one precompiled struct for the header; READ and WRITE
 that break no rule go straight to the device; everything else (other commands, errors, bad requests)
-takes the table-driven path in ``execution.py``. Counters are added to once a batch.
+takes the table-driven path in ``execution.py``. The loop is a generator, so that a batch of one
+request does not pay for setting up thirty local names; counters are added to once a batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 from reference_backend.layers import Command
 from reference_backend.nbd import messages as m
+from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import (
     EXTENDED_REQUEST_MAGIC,
     REQUEST_MAGIC,
     SIMPLE_REPLY_MAGIC,
+    STRUCTURED_REPLY_MAGIC,
+    Chunk,
+    ChunkFlag,
 )
 from reference_backend.nbd.errors import RemoteProtocolError
-from reference_backend.nbd.execution import Executor, Pending
-from reference_backend.nbd.negotiation import ReplyMode
+from reference_backend.nbd.execution import LARGE_READ, Executor
+from reference_backend.nbd.replies import HOLE_UNIT
 from reference_backend.nbd.settings import Buffer, Bytes
 from reference_backend.store.errors import BlockError
 
-READ, WRITE, DISC = int(Command.READ), int(Command.WRITE), int(Command.DISC)
+FLUSH_BYTES = 256 * 1024
+"""Replies of about so many bytes are sent before more requests are carried out: they are still in
+the processor's cache then, and a deep queue of large reads takes little memory."""
+
+_READ, _WRITE, _DISC = int(Command.READ), int(Command.WRITE), int(Command.DISC)
+_DONE, _DATA = int(ChunkFlag.DONE), int(Chunk.OFFSET_DATA)
+_HEADER = m.REQUEST.size
 
 
 class ServerTransmission:
     """One connection's transmission phase.
 
     ``buffer`` is the receive buffer that the caller fills; it may be exchanged between calls. After
-    ``run``, ``out`` holds replies to be sent (and then cleared), ``needed`` says how many bytes the
-    request at the place returned has in all, or 0 when its header is not whole, ``drain`` counts
-    bytes the caller must receive and throw away, ``closed`` is True once the client said DISC.
+    ``run``, ``out`` holds replies to be sent (and then cleared). ``more`` is True if requests are
+    left that could be carried out at once, after sending. ``needed`` says how many bytes the
+    request at the place returned has in all, or 0 when its header is not whole. ``drain`` counts
+    bytes that the caller must receive and throw away. ``closed`` is True once the client said DISC,
+    or a layer hung up.
+
+    :param send_each: stop after each request, for layers that may wait: no reply waits with them.
     """
 
-    def __init__(self, executor: Executor, buffer: Buffer) -> None:
+    def __init__(self, executor: Executor, buffer: Buffer, *, send_each: bool = False) -> None:
         self.executor = executor
+        self._each = send_each
         self.out: list[Bytes] = []
         self.closed = False
+        self.more = False
         self.needed = 0
         self.drain = 0
-        self._extended = executor.mode is ReplyMode.EXTENDED
-        self.header_size = (m.EXTENDED_REQUEST if self._extended else m.REQUEST).size
+        self._consumed = 0
+        extended = executor.replies.mode is ReplyMode.EXTENDED
+        self.header_size = (m.EXTENDED_REQUEST if extended else m.REQUEST).size
         self.exchange(buffer)
+        plain = executor.layered is None and not extended
+        self._batches = self._fast() if plain else self._general()
+        next(self._batches)
 
     def exchange(self, buffer: Buffer) -> None:
         """Work on another buffer from now on; the caller has copied what was left."""
@@ -56,121 +79,141 @@ class ServerTransmission:
 
         :raise RemoteProtocolError: a magic is wrong, or a payload longer than ``Limits.drain``.
         """
-        if self.executor.layered is not None:
-            return self._run_each(start, end)
-        if self._extended:
-            return self._run_each(start, end)
-        return self._run_compact(start, end)
+        return self._batches.send((start, end))
 
-    def _run_compact(self, start: int, end: int) -> int:
-        """Compact headers, no layers: the fast path."""
+    def _fast(self) -> Generator[int, tuple[int, int], None]:  # noqa: C901, PLR0912, PLR0915
+        """Compact headers, no layers. One function, for a call costs as much as a request."""
         executor = self.executor
-        device = executor.device
-        size, mask, longest = device.size, executor.align_mask, executor.longest
-        writable_size = -1 if executor.read_only else size
-        bad_write = ~executor.allowed[WRITE]
-        structured = executor.mode is ReplyMode.STRUCTURED
-        read_reply = executor.read_structured if structured else None
-        unpack, view, append = m.REQUEST.unpack_from, self.view, self.out.append
-        simple = m.SIMPLE_REPLY.pack
+        device, counts = executor.device, executor.counts
+        rules, out = executor.rules, self.out
+        mask, longest, read_only = rules.align_mask, rules.longest, rules.read_only
+        longest_read = min(longest, LARGE_READ)
+        bad_write = ~rules.allowed[_WRITE]
+        structured = executor.replies.mode is ReplyMode.STRUCTURED
+        unpack, append = m.REQUEST.unpack_from, out.append
+        simple, data_head = m.SIMPLE_REPLY.pack, m.OFFSET_DATA.pack
         read, write = device.read, device.write
-        reads = writes = read_bytes = written_bytes = 0
-        self.needed = 0
-        try:
-            while end - start >= 28:
+        read_in_chunks = executor.replies.read_in_chunks
+        start, end = yield 0
+        while True:
+            size, view = device.size, self.view
+            writable = -1 if read_only else size
+            reads = writes = read_bytes = written_bytes = 0
+            self.needed = 0
+            self.more = False
+            while end - start >= _HEADER:
                 magic, flags, command, cookie, offset, length = unpack(view, start)
                 if magic != REQUEST_MAGIC:
                     raise _bad_magic(magic)
-                if command == WRITE:
-                    stop = start + 28 + length
-                    if (
-                        flags & bad_write
-                        or offset + length > writable_size
-                        or (offset | length) & mask
-                        or not 0 < length <= longest
-                    ):
-                        if not self._other(flags, command, cookie, offset, length, start, end):
-                            return start
-                        start += 28 + self._consumed
-                        continue
+                if (
+                    command == _WRITE
+                    and not flags & bad_write
+                    and offset + length <= writable
+                    and not (offset | length) & mask
+                    and 0 < length <= longest
+                ):
+                    begin = start + _HEADER
+                    stop = begin + length
                     if stop > end:
-                        self.needed = 28 + length
-                        return start
+                        self.needed = _HEADER + length
+                        break
                     try:
                         if flags:
-                            write(offset, view[start + 28 : stop], True)
+                            write(offset, view[begin:stop], True)
                         else:
-                            write(offset, view[start + 28 : stop])
+                            write(offset, view[begin:stop])
                     except (BlockError, MemoryError) as error:
-                        executor.fail(self.out, cookie, offset, error)
+                        executor.fail(out, cookie, offset, error)
                     else:
                         append(simple(SIMPLE_REPLY_MAGIC, 0, cookie))
                         writes += 1
                         written_bytes += length
                     start = stop
                 elif (
-                    command == READ
+                    command == _READ
                     and not flags
                     and offset + length <= size
-                    and 0 < length <= longest
                     and not (offset | length) & mask
+                    and 0 < length <= longest_read
                 ):
+                    start += _HEADER
                     try:
                         data = read(offset, length)
                     except (BlockError, MemoryError) as error:
-                        executor.fail(self.out, cookie, offset, error)
+                        executor.fail(out, cookie, offset, error)
+                        continue
+                    if not structured:
+                        append(simple(SIMPLE_REPLY_MAGIC, 0, cookie))
+                        append(data)
+                    elif length < HOLE_UNIT:
+                        append(
+                            data_head(
+                                STRUCTURED_REPLY_MAGIC, _DONE, _DATA, cookie, length + 8, offset
+                            )
+                        )
+                        append(data)
                     else:
-                        if read_reply is not None:
-                            read_reply(self.out, cookie, offset, data)
-                        else:
-                            append(simple(SIMPLE_REPLY_MAGIC, 0, cookie))
-                            append(data)
-                        reads += 1
-                        read_bytes += length
-                    start += 28
-                else:
-                    if not self._other(flags, command, cookie, offset, length, start, end):
-                        return start
-                    start += 28 + self._consumed
+                        read_in_chunks(out, cookie, offset, data)
+                    reads += 1
+                    read_bytes += length
+                    if read_bytes >= FLUSH_BYTES:
+                        self.more = True
+                        break
+                elif self._other(flags, command, cookie, offset, length, start, end):
+                    start += _HEADER + self._consumed
                     if self.closed:
-                        return start
-        finally:
-            executor.count(reads, read_bytes, writes, written_bytes)
-        return start
+                        break
+                else:
+                    break
+            if reads:
+                counts["read"] += reads
+                counts["read_bytes"] += read_bytes
+            if writes:
+                counts["write"] += writes
+                counts["write_bytes"] += written_bytes
+            view = data = None  # type: ignore[assignment]  # keep no buffer while waiting
+            start, end = yield start
 
-    def _run_each(self, start: int, end: int) -> int:
+    def _general(self) -> Generator[int, tuple[int, int], None]:
         """Extended headers or layers: every request takes the general path."""
-        unpack = (m.EXTENDED_REQUEST if self._extended else m.REQUEST).unpack_from
-        expected = EXTENDED_REQUEST_MAGIC if self._extended else REQUEST_MAGIC
+        extended = self.executor.replies.mode is ReplyMode.EXTENDED
+        unpack = (m.EXTENDED_REQUEST if extended else m.REQUEST).unpack_from
+        expected = EXTENDED_REQUEST_MAGIC if extended else REQUEST_MAGIC
         header = self.header_size
-        self.needed = 0
-        while end - start >= header and not self.closed:
-            magic, flags, command, cookie, offset, length = unpack(self.view, start)
-            if magic != expected:
-                raise _bad_magic(magic)
-            if not self._other(flags, command, cookie, offset, length, start, end):
-                return start
-            start += header + self._consumed
-        return start
+        start, end = yield 0
+        while True:
+            self.needed = 0
+            self.more = False
+            queued = 0
+            while end - start >= header and not self.closed:
+                magic, flags, command, cookie, offset, length = unpack(self.view, start)
+                if magic != expected:
+                    raise _bad_magic(magic)
+                if not self._other(flags, command, cookie, offset, length, start, end):
+                    break
+                start += header + self._consumed
+                queued += length if command == _READ else 0
+                if self._each or queued >= FLUSH_BYTES:
+                    self.more = True
+                    break
+            start, end = yield start
 
-    _consumed = 0
-
-    def _other(
+    def _other(  # noqa: PLR0917  # the fields of the header, in their order
         self, flags: int, command: int, cookie: int, offset: int, length: int, start: int, end: int
     ) -> bool:
         """Execute one request by table; return False when its payload is not there yet."""
         self._consumed = 0
-        if command == DISC:
+        if command == _DISC:
             self.closed = True
             return True
         executor = self.executor
-        pending = Pending(flags, command, cookie, offset, length)
-        payload_length = executor.payload_length(pending)
+        rules = executor.rules
         payload: Bytes = b""
+        payload_length = rules.payload_length(command, flags, length)
         if payload_length:
-            refusal = executor.refusal(pending, payload_length)
-            if refusal is not None:
-                executor.refuse(self.out, pending, *refusal)
+            verdict = rules.judge_payload(command, flags, offset, length)
+            if verdict is not None:
+                executor.refuse(self.out, cookie, offset, *verdict)
                 self._skip(payload_length, end - start - self.header_size)
                 return True
             begin = start + self.header_size
@@ -179,7 +222,8 @@ class ServerTransmission:
                 return False
             payload = self.view[begin : begin + payload_length]
             self._consumed = payload_length
-        executor.execute(self.out, pending, payload)
+        executor.execute(self.out, flags, command, cookie, offset, length, payload)
+        self.closed = executor.hang_up
         return True
 
     def _skip(self, length: int, there: int) -> None:

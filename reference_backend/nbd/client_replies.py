@@ -1,8 +1,7 @@
-"""The client's side of the protocol, without a socket: option replies and reply chunks.
+"""The transmission phase, as a client sees it, without a socket.
 
-NBD document, "Handshake" and "Transmission". ``OptionReplies`` and ``Replies`` take bytes and give
-parsed messages. Requests are built by ``request``; nothing stops a caller from building a wrong one,
-which is what conformance tests are for.
+NBD document, "Transmission". ``Replies`` takes bytes and gives whole replies. Requests are built by
+``request``; nothing stops a caller from building a wrong one: conformance tests do.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from dataclasses import dataclass, field
 from reference_backend.layers import Command, CommandFlag
 from reference_backend.nbd import constants as c
 from reference_backend.nbd import messages as m
+from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import Chunk, ChunkFlag
 from reference_backend.nbd.errors import RemoteProtocolError
-from reference_backend.nbd.negotiation import ReplyMode
 from reference_backend.nbd.settings import Bytes
 from reference_backend.store.extents import Extent
 
 REPLY_MAX = 64 * 1024 * 1024 + 64
-"""Bytes of the longest reply payload accepted: the largest READ of this server and a chunk's head."""
+"""Bytes of the longest reply payload accepted: the largest READ and a chunk's head."""
 
 
 @dataclass(slots=True)
@@ -55,50 +54,9 @@ class Reply:
     extents: dict[int, list[Extent]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class OptionReplyMessage:
-    """One reply to an option."""
-
-    option: int
-    reply: int
-    data: bytes
-
-
-def parse_greeting(data: bytes) -> int | None:
-    """Return the handshake flags, or None when bytes are missing ("Newstyle negotiation").
-
-    :raise RemoteProtocolError: the magics are not NBD's.
-    """
-    if len(data) < m.GREETING.size:
-        return None
-    init, magic, flags = m.GREETING.unpack_from(data)
-    if init != c.INIT_MAGIC or magic != c.OPTION_MAGIC:
-        msg = f"greeting is {data[:16].hex()}"
-        raise RemoteProtocolError(msg)
-    return int(flags)
-
-
-def parse_option_reply(data: bytes, limit: int = 1 << 20) -> tuple[OptionReplyMessage, int] | None:
-    """Return the first option reply and its length, or None when bytes are missing.
-
-    :raise RemoteProtocolError: wrong magic, or a reply of more than ``limit`` bytes.
-    """
-    if len(data) < m.OPTION_REPLY.size:
-        return None
-    magic, option, reply, length = m.OPTION_REPLY.unpack_from(data)
-    if magic != c.OPTION_REPLY_MAGIC:
-        msg = f"option reply magic is {magic:#x}"
-        raise RemoteProtocolError(msg)
-    if length > limit:
-        msg = f"option reply declares {length} bytes"
-        raise RemoteProtocolError(msg)
-    end = m.OPTION_REPLY.size + length
-    if len(data) < end:
-        return None
-    return OptionReplyMessage(option, reply, bytes(data[m.OPTION_REPLY.size : end])), end
-
-
-def request(mode: ReplyMode, flags: int, command: int, cookie: int, offset: int, length: int) -> bytes:
+def request(  # noqa: PLR0917  # the fields of the header, in their order
+    mode: ReplyMode, flags: int, command: int, cookie: int, offset: int, length: int
+) -> bytes:
     """Build a request header. In extended mode WRITE gets PAYLOAD_LEN, as the document demands."""
     if mode is not ReplyMode.EXTENDED:
         return m.REQUEST.pack(c.REQUEST_MAGIC, flags, command, cookie, offset, length)
@@ -251,8 +209,8 @@ class Replies:
             _need(len(payload) == m.OFFSET_HOLE.size, "an OFFSET_HOLE chunk of a wrong length")
             offset, length = m.OFFSET_HOLE.unpack(payload)
             _place(pending, reply, offset, None, length)
-        elif kind == _STATUS_KIND[self.mode] and pending.command == Command.BLOCK_STATUS:
-            context, extents = parse_status(payload, extended=self.mode is ReplyMode.EXTENDED)
+        elif kind in _STATUS_KINDS[self.mode] and pending.command == Command.BLOCK_STATUS:
+            context, extents = parse_status(payload, extended=kind == Chunk.BLOCK_STATUS_EXT)
             _need(context not in reply.extents, f"context {context} was answered twice")
             reply.extents[context] = extents
         else:
@@ -265,11 +223,12 @@ _MAGICS = {
     ReplyMode.STRUCTURED: (c.SIMPLE_REPLY_MAGIC, c.STRUCTURED_REPLY_MAGIC),
     ReplyMode.EXTENDED: (c.EXTENDED_REPLY_MAGIC,),
 }
-_STATUS_KIND = {
-    ReplyMode.SIMPLE: -1,
-    ReplyMode.STRUCTURED: Chunk.BLOCK_STATUS,
-    ReplyMode.EXTENDED: Chunk.BLOCK_STATUS_EXT,
+_STATUS_KINDS: dict[ReplyMode, tuple[Chunk, ...]] = {
+    ReplyMode.SIMPLE: (),
+    ReplyMode.STRUCTURED: (Chunk.BLOCK_STATUS,),
+    ReplyMode.EXTENDED: (Chunk.BLOCK_STATUS, Chunk.BLOCK_STATUS_EXT),
 }
+"""With extended headers a server may use either kind."""
 
 
 def _need(condition: bool, message: str) -> None:
@@ -295,7 +254,7 @@ def _place(pending: Request, reply: Reply, offset: int, data: bytes | None, leng
     """Put a content chunk where it belongs ("NBD_REPLY_TYPE_OFFSET_DATA": inside, no overlap)."""
     at = offset - pending.offset
     _need(length > 0, "an empty content chunk")
-    _need(0 <= at and at + length <= pending.length, "a content chunk outside the request")
+    _need(at >= 0 and at + length <= pending.length, "a content chunk outside the request")
     for other, size, _hole in reply.chunks:
         _need(offset + length <= other or other + size <= offset, "content chunks overlap")
     assert pending.data is not None

@@ -1,0 +1,218 @@
+"""Where clients are that need no thread: those that shake hands, and those that are idle.
+
+One epoll loop in one thread. Each socket is armed for one event at a time (EPOLLONESHOT), so a
+connection that was handed to its own thread cannot wake the lobby, and comes back by arming again,
+from any thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+
+from reference_backend.nbd.negotiation import Phase
+from reference_backend.session import Connection
+
+READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
+WRITABLE = select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLONESHOT
+_ACCEPTS = 64
+"""Connections accepted in a row before others are looked at."""
+_RECEIVE_SIZE = 4096
+
+
+class Lobby:
+    """The epoll loop.
+
+    :param listening: what is accepted from. :param admit: makes a connection of a socket, or closes
+        it and returns None. :param enter: is called, within the loop, for a connection whose
+        handshake is over. :param activate: for an idle one that is readable. :param end: for one
+        that is over. :param tls: for those that say STARTTLS.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        tls: ssl.SSLContext | None,
+        *,
+        handshake_s: float,
+        admit: Callable[[socket.socket], Connection | None],
+        enter: Callable[[Connection], None],
+        activate: Callable[[Connection], None],
+        end: Callable[[Connection], None],
+    ) -> None:
+        self._listening = listening
+        self._tls = tls
+        self._handshake_s = handshake_s
+        self._admit = admit
+        self._enter = enter
+        self._activate = activate
+        self._end = end
+        self._by_fd: dict[int, Connection] = {}
+        self._handshakes: deque[Connection] = deque()
+        self._stopping = False
+        listening.setblocking(False)
+        self._epoll = select.epoll()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._epoll.register(listening, select.EPOLLIN)
+        self._epoll.register(self._wake_reader, select.EPOLLIN)
+
+    def run(self) -> None:
+        """Loop until ``stop``."""
+        accepting = self._listening.fileno()
+        while not self._stopping:
+            for fd, _event in self._epoll.poll(self._patience_s()):
+                if fd == accepting:
+                    self._accept()
+                    continue
+                connection = self._by_fd.get(fd)
+                if connection is not None:
+                    self._guarded(connection, self._ready)
+            self._expire()
+
+    def stop(self) -> None:
+        """Make ``run`` return; from any thread, or a signal handler."""
+        self._stopping = True
+        with contextlib.suppress(OSError):
+            self._wake_writer.send(b"x")
+
+    def close(self) -> None:
+        """Free what the loop used, after ``run`` returned."""
+        self._epoll.close()
+        self._wake_reader.close()
+        self._wake_writer.close()
+
+    def arm(self, connection: Connection, events: int = READABLE) -> None:
+        """Watch a connection again.
+
+        :raise OSError: it was closed meanwhile. :raise ValueError: likewise.
+        """
+        self._epoll.modify(connection.sock, events)
+
+    def forget(self, connection: Connection) -> None:
+        """Let go of a connection that is about to be closed."""
+        fd = connection.sock.fileno()
+        if self._by_fd.get(fd) is connection:
+            del self._by_fd[fd]
+
+    # -- time
+
+    def _patience_s(self) -> float:
+        if not self._handshakes:
+            return 60.0
+        return max(0.01, self._handshakes[0].deadline - time.monotonic())
+
+    def _expire(self) -> None:
+        """End handshakes that took too long. All may take the same time: the oldest is first."""
+        now = time.monotonic()
+        while self._handshakes:
+            connection = self._handshakes[0]
+            over = connection.transmission is not None or connection.sock.fileno() < 0
+            if not over and connection.deadline > now:
+                return
+            self._handshakes.popleft()
+            if not over:
+                self._end(connection)
+
+    # -- arrivals
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTS):
+            try:
+                sock, _peer = self._listening.accept()
+            except BlockingIOError:
+                return
+            except OSError:
+                time.sleep(0.01)  # out of descriptors: do not spin
+                return
+            connection = self._admit(sock)
+            if connection is not None:
+                self._guarded(connection, self._greet)
+
+    def _greet(self, connection: Connection) -> None:
+        connection.deadline = time.monotonic() + self._handshake_s
+        self._handshakes.append(connection)
+        self._by_fd[connection.sock.fileno()] = connection
+        self._epoll.register(connection.sock, READABLE)
+        connection.unsent = connection.negotiation.greeting()
+        self._flush(connection)
+
+    def _guarded(self, connection: Connection, action: Callable[[Connection], None]) -> None:
+        """Do something for one client; whatever goes wrong ends that client only."""
+        try:
+            action(connection)
+        except Exception:  # also our own mistakes: other clients must not notice
+            self._end(connection)
+
+    # -- handshakes
+
+    def _ready(self, connection: Connection) -> None:
+        if connection.transmission is not None:
+            self._activate(connection)
+        elif connection.unsent:
+            self._flush(connection)
+        elif connection.negotiation.phase is Phase.TLS:
+            self._shake_tls(connection)
+        else:
+            self._negotiate(connection)
+
+    def _negotiate(self, connection: Connection) -> None:
+        """Take what the client sent, and answer it."""
+        try:
+            data = connection.sock.recv(_RECEIVE_SIZE)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            self.arm(connection)
+            return
+        if not data:
+            self._end(connection)
+            return
+        connection.unsent += connection.negotiation.receive(data)
+        self._flush(connection)
+
+    def _flush(self, connection: Connection) -> None:
+        """Send what the handshake has to say; when it is said, go on."""
+        while connection.unsent:
+            try:
+                sent = connection.sock.send(connection.unsent)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                self.arm(connection, WRITABLE)
+                return
+            connection.unsent = connection.unsent[sent:]
+        phase = connection.negotiation.phase
+        encrypted = isinstance(connection.sock, ssl.SSLSocket)
+        if phase is Phase.CLOSED:
+            self._end(connection)
+        elif phase is Phase.TRANSMISSION:
+            self._enter(connection)
+        elif phase is Phase.TLS and not encrypted:
+            self._wrap(connection)
+        elif isinstance(connection.sock, ssl.SSLSocket) and connection.sock.pending():
+            self._negotiate(connection)
+        else:
+            self.arm(connection)
+
+    def _wrap(self, connection: Connection) -> None:
+        """Begin the TLS handshake. What was sent in plaintext after STARTTLS ended the session."""
+        assert self._tls is not None
+        self._epoll.unregister(connection.sock)
+        connection.sock = self._tls.wrap_socket(
+            connection.sock, server_side=True, do_handshake_on_connect=False
+        )
+        self._epoll.register(connection.sock, READABLE)
+
+    def _shake_tls(self, connection: Connection) -> None:
+        sock = connection.sock
+        assert isinstance(sock, ssl.SSLSocket)
+        try:
+            sock.do_handshake()
+        except ssl.SSLWantReadError:
+            self.arm(connection)
+        except ssl.SSLWantWriteError:
+            self.arm(connection, WRITABLE)
+        else:
+            connection.negotiation.tls_established()
+            self._negotiate(connection)

@@ -1,0 +1,58 @@
+"""What a handshake can agree on."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from reference_backend.nbd.constants import TransmissionFlag
+from reference_backend.nbd.settings import Device
+
+
+class ReplyMode(enum.IntEnum):
+    """Which headers and replies the transmission uses; each is more than the one before."""
+
+    SIMPLE = 0
+    STRUCTURED = 1
+    EXTENDED = 2
+
+
+@dataclass(slots=True)
+class Agreement:
+    """What the handshake agreed on. ``contexts`` are metadata contexts by the id that travels."""
+
+    export: str = ""
+    device: Device | None = None
+    mode: ReplyMode = ReplyMode.SIMPLE
+    flags: TransmissionFlag = TransmissionFlag.HAS_FLAGS
+    contexts: dict[int, str] = field(default_factory=dict)
+    context_export: str = ""
+    tls: bool = False
+
+    def enter(self, export: str, device: Device, flags: TransmissionFlag) -> None:
+        """Choose an export. Contexts that were set for another one do not count ("Metadata
+        querying": the same name must be used).
+        """
+        self.export, self.device, self.flags = export, device, flags
+        if self.context_export != export:
+            self.contexts = {}
+
+
+def match_contexts(
+    queries: Sequence[str], offered: Sequence[str], *, listing: bool
+) -> dict[int, str]:
+    """Return the contexts that the queries choose, by id.
+
+    "Metadata querying": an empty leaf (``base:``, ``qbd:``) is a wildcard when listing, and so is
+    no query at all; SET knows exact names only. Names that are not known are ignored.
+    """
+    numbered = dict(enumerate(offered, start=1))
+    if listing and not queries:
+        return numbered
+    wanted = set(queries)
+    return {
+        key: name
+        for key, name in numbered.items()
+        if name in wanted or (listing and name.partition(":")[0] + ":" in wanted)
+    }

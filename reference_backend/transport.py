@@ -1,0 +1,146 @@
+"""Bytes in and out of a connected socket, plain or TLS, and the memory that clients share."""
+
+from __future__ import annotations
+
+import mmap
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable
+
+from reference_backend.nbd.settings import Bytes
+
+SPINS = 6
+"""Looks for the next request before sleeping; each takes about a microsecond."""
+IOV_MAX = 1000
+"""Buffers of one sendmsg (POSIX IOV_MAX is 1024 on Linux)."""
+TLS_WRITE_BYTES = 1024 * 1024
+"""Bytes that are joined for one write on a TLS socket."""
+
+Receive = Callable[[memoryview], int]
+Send = Callable[[list[Bytes]], None]
+QUIET = (BlockingIOError, ssl.SSLWantReadError)
+"""What a receive raises when SO_RCVTIMEO is over."""
+
+
+def anonymous_memory(size: int) -> mmap.mmap:
+    """Return zeroed memory that costs nothing until it is written."""
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+def set_timeout(sock: socket.socket, option: int, seconds: float) -> None:
+    """Set SO_RCVTIMEO or SO_SNDTIMEO: a time limit that costs no poll() before each call."""
+    whole = int(seconds)
+    value = struct.pack("ll", whole, int((seconds - whole) * 1_000_000))
+    sock.setsockopt(socket.SOL_SOCKET, option, value)
+
+
+def receiver(sock: socket.socket) -> Receive:
+    """Return what receives into a buffer: at first without sleeping, a few times.
+
+    A client with one request in flight sends the next within microseconds of a reply. To sleep and
+    be woken costs both processors more than to look a few times (measured: 4 KiB at queue depth 1,
+    CPU time per request nearly halved).
+    """
+    receive = sock.recv_into
+    if isinstance(sock, ssl.SSLSocket):
+        return receive
+    tries = range(SPINS)
+    dont_wait = socket.MSG_DONTWAIT
+
+    def look_then_wait(view: memoryview) -> int:
+        for _ in tries:
+            try:
+                return receive(view, 0, dont_wait)
+            except BlockingIOError:
+                pass
+        return receive(view)
+
+    return look_then_wait
+
+
+def sender(sock: socket.socket) -> Send:
+    """Return what sends a list of buffers, whole."""
+    if isinstance(sock, ssl.SSLSocket):
+        return lambda out: _send_tls(sock, out)
+    return lambda out: _send_gathered(sock, out)
+
+
+def _send_gathered(sock: socket.socket, out: list[Bytes]) -> None:
+    if len(out) == 1:
+        sock.sendall(out[0])
+        return
+    for first in range(0, len(out), IOV_MAX):
+        buffers = out[first : first + IOV_MAX]
+        total = sum(map(len, buffers))
+        sent = sock.sendmsg(buffers)
+        while sent < total:
+            buffers = _unsent(buffers, sent)
+            total -= sent
+            sent = sock.sendmsg(buffers)
+
+
+def _unsent(buffers: list[Bytes], sent: int) -> list[Bytes]:
+    for index, buffer in enumerate(buffers):
+        if sent < len(buffer):
+            return [memoryview(buffer)[sent:], *buffers[index + 1 :]]
+        sent -= len(buffer)
+    return []
+
+
+def _send_tls(sock: ssl.SSLSocket, out: list[Bytes]) -> None:
+    joined = bytearray()
+    for buffer in out:
+        joined += buffer
+        if len(joined) >= TLS_WRITE_BYTES:
+            sock.sendall(joined)
+            joined = bytearray()
+    if joined:
+        sock.sendall(joined)
+
+
+def close(sock: socket.socket) -> None:
+    """Close; on TLS say so first, without waiting for the peer's answer ("NBD_CMD_DISC")."""
+    try:
+        if isinstance(sock, ssl.SSLSocket):
+            sock.setblocking(False)
+            sock.unwrap()
+    except (OSError, ValueError):
+        pass  # the peer is away, or its answer is not here yet
+    finally:
+        sock.close()
+
+
+class MemoryBudget:
+    """Memory for large requests, shared by all clients, so that many cannot exhaust the machine.
+
+    :param limit: bytes. A request larger than that gets all of it, alone.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
+        self._changed = threading.Condition()
+
+    def take(self, length: int, patience_s: float) -> int:
+        """Wait for memory and return how many bytes to give back later.
+
+        :raise TimeoutError: there was none for ``patience_s``.
+        """
+        length = min(length, self._limit)
+        with self._changed:
+            fits = self._changed.wait_for(
+                lambda: self._used + length <= self._limit, timeout=patience_s
+            )
+            if not fits:
+                msg = f"no memory for {length} bytes in {patience_s} s"
+                raise TimeoutError(msg)
+            self._used += length
+        return length
+
+    def give_back(self, length: int) -> None:
+        """Return what ``take`` returned."""
+        with self._changed:
+            self._used -= length
+            self._changed.notify_all()
