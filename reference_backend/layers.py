@@ -6,8 +6,9 @@ equals the one below, so layers stack in any order. All faults and all seeded bu
 loaded by module name; a server without layers is provably the correct backend, and pays nothing
 for them.
 
-A layer that never waits may say so by a class attribute ``waits = False``; then the replies to many
-requests are sent together, as without layers.
+Two attributes are optional. ``waits``: a layer that never waits says False, and then the replies to
+many requests are sent together, as without layers. ``active``: while all layers say False, requests
+may pass them by, so that a rule engine without rules costs nothing; read once for each batch.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from reference_backend import transport
 from reference_backend.allocator import keep_freed_memory
-from reference_backend.layers import Layer, stack
+from reference_backend.layers import Layer
 from reference_backend.listener import Address, listen
 from reference_backend.lobby import Lobby
 from reference_backend.nbd.errors import NbdProtocolError
@@ -84,13 +84,9 @@ class Server:
         self._read_only = read_only
         self._on_connect = on_connect
         self._on_disconnect = on_disconnect
-        self._service = Service(
-            self._features,
-            self._limits,
-            transport.MemoryBudget(self._limits.memory),
-            (lambda bottom: stack(layers, bottom)) if layers else None,
-            send_each=any(getattr(layer, "waits", True) for layer in layers),
-        )
+        self.layers = tuple(layers)
+        budget = transport.MemoryBudget(self._limits.memory)
+        self._service = Service(self._features, self._limits, budget, self.layers)
         self._lock = threading.Lock()
         self._connections: dict[int, Connection] = {}
         self._threads: dict[threading.Thread, Connection] = {}

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reference_backend.layers import Below, Command, Request
+from reference_backend.layers import Command, Layer, Request
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.execution import Executor
 from reference_backend.nbd.negotiation import ServerNegotiation
@@ -51,17 +51,12 @@ class ConnectionInfo:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What all connections of a server share.
-
-    ``layered`` wraps a connection's bottom into the layers, None if there are none. ``send_each``:
-    a layer may wait, so each reply is sent before the next request is carried out.
-    """
+    """What all connections of a server share."""
 
     features: Features
     limits: Limits
     budget: MemoryBudget
-    layered: Callable[[Below], Below] | None
-    send_each: bool
+    layers: Sequence[Layer]
 
 
 class Connection:
@@ -91,12 +86,12 @@ class Connection:
             self.negotiation.agreement,
             service.features,
             service.limits,
-            layered=service.layered,
+            layers=service.layers,
             reserve=self._reserve,
             connection=self.number,
         )
         self._rest = self.negotiation.trailing()
-        transmission = ServerTransmission(executor, bytearray(), send_each=service.send_each)
+        transmission = ServerTransmission(executor, bytearray())
         self.sock.settimeout(None)
         set_timeout(self.sock, socket.SO_RCVTIMEO, IDLE_S)
         set_timeout(self.sock, socket.SO_SNDTIMEO, service.limits.stall_s)

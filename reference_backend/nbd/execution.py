@@ -6,7 +6,7 @@ import errno
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
+from reference_backend.layers import Command, CommandFlag, Layer, Reply, Request, stack
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import Agreement
 from reference_backend.nbd.constants import BASE_ALLOCATION, QBD_DIRTY
@@ -20,8 +20,8 @@ from reference_backend.store.extents import Extent
 class Executor:
     """What one connection may ask of one device, and how it is answered.
 
-    :param layered: wraps the bottom into layers; None: there are none. :param reserve: called with
-        the length of a READ that takes much memory, before it is read; may wait.
+    :param layers: what stands above the device, first one on top. :param reserve: called with the
+        length of a READ that takes much memory, before it is read; may wait.
 
     ``counts`` has requests and bytes per command, and errors. ``current`` is the request that is
     being carried out on the general path. ``hang_up`` is True once a layer ended the connection.
@@ -33,7 +33,7 @@ class Executor:
         features: Features,
         limits: Limits,
         *,
-        layered: Callable[[Below], Below] | None = None,
+        layers: Sequence[Layer] = (),
         reserve: Callable[[int], None] | None = None,
         connection: int = 0,
     ) -> None:
@@ -43,7 +43,8 @@ class Executor:
         self.replies = ReplyBuilder(agreement.mode)
         self.contexts = agreement.contexts
         self.limits = limits
-        self.layered = layered(self._bottom) if layered is not None else None
+        self.layers = layers
+        self._top = stack(layers, self._bottom)
         self.counts: Counter[str] = Counter()
         self.current: Request | None = None
         self.hang_up = False
@@ -79,14 +80,14 @@ class Executor:
         if verdict is not None:
             self.refuse(out, cookie, offset, *verdict)
             return
-        if self.layered is not None:
+        if self.layers:
             payload = bytes(payload)  # a layer may keep it; the receive buffer is used again
         request = Request(
             Command(command), flags, offset, length, cookie, payload, self._connection
         )
         self.current = request
         try:
-            reply = (self.layered or self._bottom)(request)
+            reply = self._top(request)
         except (BlockError, MemoryError) as error:
             self.fail(out, cookie, offset, error)
         else:

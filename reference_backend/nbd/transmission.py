@@ -49,13 +49,12 @@ class ServerTransmission:
     request at the place returned has in all, or 0 when its header is not whole. ``drain`` counts
     bytes that the caller must receive and throw away. ``closed`` is True once the client said DISC,
     or a layer hung up.
-
-    :param send_each: stop after each request, for layers that may wait: no reply waits with them.
     """
 
-    def __init__(self, executor: Executor, buffer: Buffer, *, send_each: bool = False) -> None:
+    def __init__(self, executor: Executor, buffer: Buffer) -> None:
         self.executor = executor
-        self._each = send_each
+        self._layers = executor.layers
+        self._each = any(getattr(layer, "waits", True) for layer in executor.layers)
         self.out: list[Bytes] = []
         self.closed = False
         self.more = False
@@ -65,9 +64,10 @@ class ServerTransmission:
         extended = executor.replies.mode is ReplyMode.EXTENDED
         self.header_size = (m.EXTENDED_REQUEST if extended else m.REQUEST).size
         self.exchange(buffer)
-        plain = executor.layered is None and not extended
-        self._batches = self._fast() if plain else self._general()
-        next(self._batches)
+        self._in_general = self._general()
+        next(self._in_general)
+        self._in_fast = self._general() if extended else self._fast()
+        next(self._in_fast)
 
     def exchange(self, buffer: Buffer) -> None:
         """Work on another buffer from now on; the caller has copied what was left."""
@@ -79,7 +79,10 @@ class ServerTransmission:
 
         :raise RemoteProtocolError: a magic is wrong, or a payload longer than ``Limits.drain``.
         """
-        return self._batches.send((start, end))
+        for layer in self._layers:
+            if getattr(layer, "active", True):
+                return self._in_general.send((start, end))
+        return self._in_fast.send((start, end))
 
     def _fast(self) -> Generator[int, tuple[int, int], None]:  # noqa: C901, PLR0912, PLR0915
         """Compact headers, no layers. One function, for a call costs as much as a request."""
