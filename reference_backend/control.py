@@ -16,6 +16,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -26,10 +27,9 @@ from reference_backend.control_commands import Arguments, Command, CommandError,
 from reference_backend.events import Events
 from reference_backend.listener import listen
 from reference_backend.qmp_framing import MessageTooLong, Splitter
-from reference_backend.session import set_timeout
 from reference_backend.store.errors import StoreError, VolumeNotFound
 
-SEND_TIMEOUT_S = 5.0
+SEND_TIMEOUT_S = 5
 """A client that takes nothing for so long is dropped."""
 CLIENTS_MAX = 64
 
@@ -136,7 +136,8 @@ class _Client:
         self._commands = commands
         self._on_quit = on_quit
         self._send_lock = threading.Lock()
-        set_timeout(sock, socket.SO_SNDTIMEO, SEND_TIMEOUT_S)
+        limit = struct.pack("ll", SEND_TIMEOUT_S, 0)  # struct timeval
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
     def serve(self) -> None:
         """Greet, then answer messages until the client goes away.

@@ -23,6 +23,8 @@ from reference_backend.nbd.settings import Device, Exports, Features, Limits, Tl
 from reference_backend.session import Connection, ConnectionInfo, Service
 from reference_backend.store.errors import VolumeNotFound
 
+__all__ = ["ConnectionInfo", "FixedExports", "Server"]
+
 STACK_SIZE = 512 * 1024
 """Bytes of a connection thread's stack: address space, of which a few pages are used."""
 
