@@ -113,13 +113,14 @@ def _run(options: Options) -> int:
 def _run_under_pytest(options: Options, plan: Sequence[Planned], reaper: Reaper) -> int:
     import pytest
 
+    from qbdcheck import plugin
     from qbdcheck.pytest_face import CheckSession, NoTerminal
 
     session = CheckSession(options, plan, reaper)
     words = ["--disable-plugin-autoload", "--capture=no", "--tb=short", "--noconftest"]
-    words += ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}", "-p", "qbdcheck.plugin"]
+    words += ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}"]
     words += [word for name in _PLUGINS_OFF for word in ("-p", f"no:{name}")]
-    pytest.main([*words, str(options.suites_dir)], plugins=[session, NoTerminal()])
+    pytest.main([*words, str(options.suites_dir)], plugins=[session, NoTerminal(), plugin])
     if session.error is not None:
         raise session.error
     return session.exit_code
