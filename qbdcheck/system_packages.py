@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -137,16 +136,20 @@ apt-get install -y -q --no-install-recommends "$@"
 def _apt_install(as_root: list[str], packages: list[str]) -> None:
     """Install `packages` of those that this release has; names the others and goes on.
 
-    :raise InstallError: apt-get failed.
+    :raise InstallError: apt-get failed, or knows none of them.
     """
     run_or_raise([*as_root, "apt-get", "update", "-q"], "apt-get update")
     known = [name for name in packages if _apt_knows(name)]
+    if not known:  # apt-get update exits with 0 without a network
+        raise InstallError(
+            f"apt knows none of {' '.join(packages)}; is there a network, and does"
+            " /etc/apt/sources.list name a mirror? again: apt-get update"
+        )
     for name in packages:
         if name not in known:
             note(f"this release has no package {name}")
-    if known:
-        command = [*as_root, "sh", "-c", _APT_INSTALL, "sh", *known]
-        run_or_raise(command, f"apt-get install {' '.join(known)}")
+    command = [*as_root, "sh", "-c", _APT_INSTALL, "sh", *known]
+    run_or_raise(command, f"apt-get install {' '.join(known)}")
     if "nbd-server" in known and shutil.which("systemctl"):
         # cases start their own; at the next boot nothing shall listen that nobody asked for
         disable = [*as_root, "systemctl", "disable", "--quiet", "nbd-server.service"]
@@ -181,6 +184,4 @@ def run_or_raise(command: Sequence[str], what: str) -> None:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
         telling = [line for line in lines if line.startswith(("E:", "ERROR:", "Error:"))]
         said = (telling or lines or ["no output"])[-1]
-        raise InstallError(
-            f"{what} failed ({said}); is there a network? again: {shlex.join(command[:12])}"
-        )
+        raise InstallError(f"{what} failed ({said}); is there a network? again: ./check --install")
