@@ -1,0 +1,53 @@
+"""This case checks that mirrors of the top layer and of new writes copy that and nothing else.
+
+How: an overlay over the disk; sync=top gives a copy that with the same backing reads like the
+source and holds nothing of the backing; sync=none holds only what was written while it ran.
+Guards: clone-copyup-lost, false-zero-init, wrong-volume-or-lun.
+"""
+
+from qbdcheck import case
+
+CHUNK = 64 << 10
+
+
+def overlay(qemu_img, path, size):
+    qemu_img("create", "-q", "-f", "qcow2", path, str(size))
+    return {"driver": "qcow2", "file": {"driver": "file", "filename": str(path)}}
+
+
+@case(groups="job mirror backing quick")
+def test(disk, new_disk, qemu_io, qemu_img, storage_daemon, scratch):
+    copy = new_disk(prefill=False)
+    before = disk.shadow.expected(0, disk.size)
+    top = overlay(qemu_img, scratch / "top.qcow2", disk.size)
+    with storage_daemon() as qsd:
+        qsd.add(disk.blockdev("base", read_only=True))
+        qsd.add(copy.blockdev("copy"))
+        qsd.add({**top, "node-name": "top", "backing": "base"})
+        with qemu_io(qsd.export("top"), shadow=disk.shadow) as io:
+            io.write(CHUNK + 100, 5000)
+            io.write(5 << 20, 2 * CHUNK)
+            io.write_zeroes(6 << 20, CHUNK)
+            for sync in ("top", "none"):
+                qsd.qmp("blockdev-mirror", job_id=sync, device="top", target="copy", sync=sync,
+                        auto_dismiss=False, granularity=CHUNK)  # fmt: skip
+                io.write(3 << 20, CHUNK)
+                qsd.wait_job(sync, to="ready")
+                io.write((3 << 20) + CHUNK, CHUNK)
+                qsd.qmp("block-job-cancel", device=sync)
+                qsd.wait_job(sync)
+                expect(copy, disk, sync)
+                qsd.qmp("blockdev-del", node_name="copy")
+                copy.verify()
+                copy = new_disk(prefill=False)
+                qsd.add(copy.blockdev("copy"))
+    assert disk.read_all().tobytes() == before, "the backing was written to"
+
+
+def expect(copy, disk, sync):
+    """Put into the shadow of the copy what a job of that kind must have copied: whole clusters."""
+    ranges = [(3 << 20, 2 * CHUNK)]
+    if sync == "top":
+        ranges += [(CHUNK, CHUNK), (5 << 20, 2 * CHUNK), (6 << 20, CHUNK)]
+    for offset, length in ranges:
+        copy.shadow.write(offset, disk.shadow.expected(offset, length))

@@ -1,0 +1,35 @@
+"""This case checks that a mirror copies the last partial chunk of a disk that fits no granularity.
+
+How: sizes one sector around a chunk of 64 KiB, granularities from 512 bytes to 1 MiB; data in the
+last sector is written while the job waits, and again when it is ready.
+Guards: sparse-tail-dropped, last-block-overrun, rebuild-granularity-mismatch, size-rounded-down.
+"""
+
+from qbdcheck import case
+
+CHUNK = 64 << 10
+
+
+@case(groups="job mirror size quick")
+def test(new_disk, qemu_io, storage_daemon):
+    for size, granularity in (
+        (4 * CHUNK - 512, CHUNK),
+        (16 * CHUNK + 512, 1 << 20),
+        (512, 512),
+    ):
+        disk, copy = new_disk(size), new_disk(size)
+        with storage_daemon() as qsd:
+            qsd.add(disk.blockdev("source"))
+            qsd.add(copy.blockdev("copy"))
+            with qemu_io(qsd.export("source"), shadow=disk.shadow) as io:
+                qsd.qmp("blockdev-mirror", job_id="mirror", device="source", target="copy",
+                        sync="full", auto_dismiss=False, granularity=granularity)  # fmt: skip
+                io.write(size - 512, 512)
+                qsd.wait_job("mirror", to="ready")
+                io.write(size - 100, 100)
+                io.write(0, 13)
+                qsd.qmp("block-job-complete", device="mirror")
+                qsd.wait_job("mirror")
+                io.flush()
+        copy.shadow = disk.shadow
+        copy.verify()

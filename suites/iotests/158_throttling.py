@@ -1,0 +1,47 @@
+"""This case checks that a throttle group holds two disks to one limit, and changes no data.
+
+How: 512 KiB through a group of 2 MiB/s with a burst of a tenth of a second must take about a
+quarter of a second and not seconds; reads pass freely; with the limit lifted, the rest goes at
+once. All data is compared.
+Guards: phantom-write, overlap-deadlock, wrong-volume-or-lun.
+"""
+
+from qbdcheck import case
+from qbdcheck.clock import now_s
+
+LIMIT = 2 << 20
+PIECES = 16
+PIECE = 16 << 10
+
+
+@case(groups="throttle export quick")
+def test(new_disk, qemu_io, storage_daemon):
+    disks = [new_disk("2M"), new_disk("2M")]
+    with storage_daemon() as qsd:
+        qsd.qmp("object-add", qom_type="throttle-group", id="group",
+                limits={"bps-write": LIMIT})  # fmt: skip
+        ios = []
+        for number, disk in enumerate(disks):
+            qsd.add(disk.blockdev(f"disk{number}"))
+            qsd.add({"driver": "throttle", "node-name": f"slow{number}", "throttle-group": "group",
+                     "file": f"disk{number}"})  # fmt: skip
+            ios.append(qemu_io(qsd.export(f"slow{number}"), shadow=disk.shadow))
+        began = now_s()
+        for number in range(PIECES):
+            for io in ios:
+                io.aio_write(number * 2 * PIECE, PIECE)
+        for io in ios:
+            io.drain()
+        took = now_s() - began
+        ideal = 2 * PIECES * PIECE / LIMIT
+        assert ideal / 2 < took < ideal * 20, f"{took:.2f} s, ideal {ideal:.2f} s"
+
+        qsd.qmp("qom-set", path="group", property="limits", value={"bps-write": 0})
+        began = now_s()
+        for io in ios:
+            io.write(1 << 20, 1 << 20)
+            io.flush()
+            io.close()
+        assert now_s() - began < took * 20, "the lifted limit still holds"
+    for disk in disks:
+        disk.verify()

@@ -1,0 +1,47 @@
+"""This case checks that a quorum of three outvotes the volume that differs, and says which it is.
+
+How: three equal volumes of the target behind quorum; what is written is on all of them; then one is
+changed behind its back: the export still reads right and QUORUM_REPORT_BAD names the liar.
+Guards: silent-bit-flip, stale-replica-after-failover, flush-one-child-only.
+"""
+
+from copy import deepcopy
+
+from qbdcheck import case
+
+
+@case(groups="export rw quick")
+def test(new_disk, qemu_io, storage_daemon):
+    disk = new_disk("1M")
+    others = [new_disk("1M"), new_disk("1M")]
+    for other in others:
+        other.shadow = disk.shadow
+        other.prefill()
+    volumes = [disk, *others]
+    with storage_daemon() as qsd:
+        for number, volume in enumerate(volumes):
+            qsd.add(volume.blockdev(f"v{number}"))
+        qsd.add({"driver": "quorum", "node-name": "all", "vote-threshold": 2,
+                 "children": ["v0", "v1", "v2"]})  # fmt: skip
+        with qemu_io(qsd.export("all"), shadow=disk.shadow) as io:
+            io.write(4096 - 100, 8192)
+            io.write_zeroes(65536, 65536)
+            for number in range(8):
+                io.aio_write((512 << 10) + number * 5000, 5000)
+            io.drain()
+            io.flush()
+            io.read(0, disk.size)
+        assert not [event for event in qsd.events if event["event"].startswith("QUORUM")]
+        for volume in volumes:
+            volume.verify()
+
+        others[0].shadow = deepcopy(disk.shadow)
+        with qemu_io(others[0]) as liar:
+            liar.write(8192, 512)
+            liar.flush()
+        with qemu_io(qsd.export("all", "again"), shadow=disk.shadow, read_only=True) as io:
+            io.read(0, 65536)
+        bad = qsd.wait_event("QUORUM_REPORT_BAD")["data"]
+        assert bad["node-name"] == "v1" and bad["type"] == "read", bad
+        assert bad["sector-num"] <= 16 < bad["sector-num"] + bad["sectors-count"], bad
+    disk.verify()

@@ -1,0 +1,35 @@
+"""This case checks that a name that is not exported is refused, however near it is to one that is.
+
+How: names one character longer, shorter, in other case, with blanks, slashes and dots around the
+right one, none at all; each must fail with QEMU's exact words, and the volume must still be served.
+Guards: wrong-volume-or-lun, acl-prefix-match, error-kills-connection, probe-or-abort-kills-server.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blockdev import json_filename
+
+
+@case(groups="names errors quick", requires="nbd")
+def test(disk, qemu_io, qemu_img, golden):
+    name = disk.protocol_blockdev()["export"]
+    near = {
+        "one character more": name + "x",
+        "one character less": name[:-1] or "x",
+        "upper case": name.swapcase(),
+        "blank before": " " + name,
+        "newline behind": name + "\n",
+        "slash before": "/" + name,
+        "slash behind": name + "/",
+        "parent directory": f"../{name}",
+        "twice": name + name,
+        "letters beyond ASCII": name + "\u00e4\u4e2d",
+    }
+    for what, export in near.items():
+        assert export != name
+        node = disk.blockdev() | {"file": disk.protocol_blockdev(export=export)}
+        error = qemu_img.fails("info", json_filename(node))
+        words = error.rpartition("}}': ")[2].splitlines()[0]
+        golden(f"{what}: {words}")
+    with qemu_io(disk) as io:
+        io.write(0, 4096)
+    disk.verify()
