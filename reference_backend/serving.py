@@ -18,7 +18,8 @@ from reference_backend.layers import Layer
 from reference_backend.listener import Address
 from reference_backend.nbd.settings import Features, Limits, TlsMode
 from reference_backend.pool import MemoryPool, Pool, VolumeOptions
-from reference_backend.server import ConnectionInfo, Server
+from reference_backend.server import Server
+from reference_backend.session import ConnectionInfo
 from reference_backend.sizes import parse_size
 from reference_backend.store.write_cache import DEFAULT_LIMIT_BYTES
 
@@ -38,10 +39,11 @@ def serve(arguments: argparse.Namespace) -> int:
     pool = _pool(arguments)
     try:
         events = Events()
-        server = _server(arguments, pool, address, events)
+        layers = load_layers(arguments.layer)
+        server = _server(arguments, pool, address, layers, events)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
         try:
-            with _running(arguments, server, pool, events):
+            with _running(arguments, server, pool, layers, events):
                 signal.sigwait(_STOP)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -52,13 +54,17 @@ def serve(arguments: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _running(
-    arguments: argparse.Namespace, server: Server, pool: Pool, events: Events
+    arguments: argparse.Namespace,
+    server: Server,
+    pool: Pool,
+    layers: Sequence[Layer],
+    events: Events,
 ) -> Iterator[None]:
     with contextlib.ExitStack() as cleanup:
         server.start()
         cleanup.callback(server.stop)
         if arguments.control:
-            control = _control(arguments.control, server, pool, events)
+            control = _control(arguments.control, server, pool, layers, events)
             control.start()
             cleanup.callback(control.stop)
         if arguments.pid_file:
@@ -69,7 +75,9 @@ def _running(
         yield
 
 
-def _control(path: str, server: Server, pool: Pool, events: Events) -> Control:
+def _control(
+    path: str, server: Server, pool: Pool, layers: Sequence[Layer], events: Events
+) -> Control:
     """Return the control socket with all commands.
 
     A layer with a method ``control_commands(events)`` adds its own: it returns functions by name.
@@ -79,7 +87,7 @@ def _control(path: str, server: Server, pool: Pool, events: Events) -> Control:
 
     control = Control(path, events)
     control.commands.update(VolumeCommands(server, pool, events).table())
-    for layer in server.layers:
+    for layer in layers:
         of_layer = getattr(layer, "control_commands", None)
         if of_layer is not None:
             control.commands.update(of_layer(events))
@@ -174,7 +182,11 @@ def _named(text: str, default_size: int) -> tuple[str, int]:
 
 
 def _server(
-    arguments: argparse.Namespace, pool: Pool, address: Address, events: Events
+    arguments: argparse.Namespace,
+    pool: Pool,
+    address: Address,
+    layers: Sequence[Layer],
+    events: Events,
 ) -> Server:
     if arguments.tls_required and not arguments.tls_certs:
         msg = "--tls-required needs --tls-certs DIR"
@@ -195,7 +207,7 @@ def _server(
     return Server(
         pool,
         address,
-        layers=load_layers(arguments.layer),
+        layers=layers,
         features=Features(**{name.replace("-", "_"): False for name in arguments.without}),
         limits=limits,
         tls=context,

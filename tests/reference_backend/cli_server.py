@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Self
 
 from reference_backend.client import Client
 
@@ -43,7 +44,7 @@ class ServerProcess:
         line = self.process.stdout.readline()
         assert line == f"ready {self.socket}\n", line
 
-    def __enter__(self) -> ServerProcess:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

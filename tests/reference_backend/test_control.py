@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from qemu.qmp import ExecuteError, QMPClient
@@ -229,7 +229,7 @@ class Raw:
         self.lines = self.sock.makefile("rb")
         self.greeting = self.next()
 
-    def __enter__(self) -> Raw:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -309,7 +309,7 @@ def test_a_reset_byte_drops_what_came_before_it(shared):
 @pytest.mark.parametrize("flood", [b"[" * 5000, b'{"a": "' + b"x" * (2 << 20), b"x" * (2 << 20)])
 def test_a_flood_ends_its_own_session_only(shared, flood):
     with Raw(shared) as other, Raw(shared) as raw:
-        with pytest.raises(OSError):  # noqa: PT011  # EPIPE or ECONNRESET, as the timing has it
+        with pytest.raises(OSError):  # EPIPE or ECONNRESET, as the timing has it
             for _ in range(64):
                 raw.sock.sendall(flood)
             raise OSError
