@@ -56,7 +56,7 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
     add("--tls-required", action="store_true", help="refuse clients without TLS")
     add("--tls-verify-peer", action="store_true", help="ask clients for a certificate of the CA")
     add("--min-block", metavar="N", type=_size, default=1, help="smallest request (1)")
-    add("--preferred-block", metavar="N", type=_size, default=4096, help="best request (4k)")
+    add("--preferred-block", metavar="N", type=_size, help="best request (4k, or --min-block)")
     add("--max-block", metavar="N", type=_size, default=32 << 20, help="largest request (32M)")
     add("--write-cache", choices=("volatile", "through"), default="volatile")
     add("--undo-limit", metavar="SIZE", type=_size, help="pending bytes that power cuts see (64M)")

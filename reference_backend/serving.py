@@ -130,8 +130,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _options(arguments: argparse.Namespace) -> VolumeOptions:
-    sizes = (arguments.min_block, arguments.preferred_block, arguments.max_block)
-    minimum, preferred, maximum = sizes
+    minimum, maximum = arguments.min_block, arguments.max_block
+    preferred = arguments.preferred_block or max(4096, minimum)
     if minimum & (minimum - 1) or not 1 <= minimum <= 65536:
         msg = f"--min-block {minimum}: a power of two of 1 to 65536"
         raise ValueError(msg)
@@ -147,7 +147,7 @@ def _options(arguments: argparse.Namespace) -> VolumeOptions:
     return VolumeOptions(
         undo_limit=undo_limit,
         write_through=arguments.write_cache == "through",
-        block_sizes=sizes,
+        block_sizes=(minimum, preferred, maximum),
         read_only=arguments.read_only,
     )
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from reference_backend.store.errors import BlockError, VolumeInUse
 from reference_backend.store.extents import Extent
-from reference_backend.store.sparse_file import BLOCK_BYTES, SparseFile, block_error, refuse
+from reference_backend.store.sparse_file import SparseFile, block_error, refuse
 
 
 class ImageStore:
@@ -43,13 +43,7 @@ class ImageStore:
         self._sync_failed = False
         self.read = self._file.read
         self.write = self._file.write
-
-    def zero(self, offset: int, length: int, allocate: bool) -> None:
-        """Zero a range; a hole that reaches the end takes the last block whole."""
-        end = offset + length
-        if end == self.size and not allocate:
-            end = (end + BLOCK_BYTES - 1) & -BLOCK_BYTES
-        self._file.zero(offset, end - offset, allocate)
+        self.zero = self._file.zero
 
     def is_zero_fast(self, offset: int, length: int, allocate: bool) -> bool:  # noqa: ARG002
         """Say whether zeroing is done by fallocate(2)."""
