@@ -21,24 +21,31 @@ def event_object(event: Event, redaction: Redaction) -> dict[str, object]:
     """`event` as what `json.dumps` takes, its texts redacted."""
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
     fields = {
-        field.name: _plain(getattr(event, field.name), redaction)
+        field.name: plain(getattr(event, field.name), redaction)
         for field in dataclasses.fields(event)
     }
     return {"event": name, **fields}
 
 
-def _plain(value: object, redaction: Redaction) -> object:
-    """`value` in JSON's types. Times are rounded to microseconds: more digits say nothing."""
+def plain(value: object, redaction: Redaction) -> object:
+    """`value` in JSON's own types, texts redacted; a subclass (a seed that is an int) becomes one.
+
+    Times are rounded to microseconds: more digits say nothing.
+    """
+    made: object
     match value:
         case Verdict():
-            return value.name.lower()
-        case str():
-            return redaction.text(value)
+            made = value.name.lower()
+        case None | bool():
+            made = value
+        case int():
+            made = int(value)
         case float():
-            return round(value, 6)
+            made = round(value, 6)
         case tuple() | list():
-            return [_plain(item, redaction) for item in value]
+            made = [plain(item, redaction) for item in value]
         case dict():
-            return {str(key): _plain(item, redaction) for key, item in value.items()}
+            made = {str(key): plain(item, redaction) for key, item in value.items()}
         case _:
-            return value
+            made = redaction.text(str(value))
+    return made

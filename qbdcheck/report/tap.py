@@ -12,6 +12,7 @@ from typing import TextIO
 import yaml
 
 from qbdcheck.report.cause import cause_of
+from qbdcheck.report.encode import plain
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
 from qbdcheck.report.redact import Redaction, redaction_for
 from qbdcheck.verdict import Verdict
@@ -70,18 +71,20 @@ class Tap:
     def _diagnostics(self, case: CaseEnded) -> list[str]:
         facts: dict[str, object] = {"duration_ms": round(case.elapsed_s * 1000, 1)}
         if case.partly_not_run:
-            facts["partly_not_run"] = list(case.partly_not_run)
+            facts["partly_not_run"] = case.partly_not_run
         if case.verdict.is_bad:
             facts |= {
                 "severity": case.verdict.value,
-                "message": self._redaction.text(cause_of(case.message, case.details)),
+                "message": cause_of(case.message, case.details),
                 "sentence": case.sentence,
                 "seed": case.seed,
-                "again": self._redaction.text(case.rerun),
-                "files": [self._redaction.text(path) for path in case.artefacts],
-                "details": self._redaction.text(case.details),
+                "again": case.rerun,
+                "files": case.artefacts,
+                "details": case.details,
             }
-        text = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=10_000)
+        text = yaml.safe_dump(
+            plain(facts, self._redaction), sort_keys=False, allow_unicode=True, width=10_000
+        )
         return ["  ---", *[f"  {line}".rstrip() for line in text.splitlines()], "  ..."]
 
 
