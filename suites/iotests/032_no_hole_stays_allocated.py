@@ -1,0 +1,27 @@
+"""This case checks that zeroes written with NO_HOLE stay allocated, and still read as zeroes.
+
+How: zero with NO_HOLE on the wire over data and over a hole, ask for the status, then zero the same
+ranges without the flag: they must read zero either way.
+Guards: zero-flags-lost, status-hole-over-dirty.
+"""
+
+from qbdcheck import case
+from reference_backend.layers import CommandFlag
+from reference_backend.store.extents import STATE_HOLE
+
+
+@case(groups="zero status quick protocol", requires="nbd write_zeroes block_status")
+def test(disk, new_disk, nbd):
+    for volume in (disk, new_disk(prefill=False)):
+        with nbd(volume) as client:
+            client.write_zeroes(1 << 20, 1 << 20, CommandFlag.NO_HOLE)
+            volume.shadow.zero(1 << 20, 1 << 20)
+            position = 1 << 20
+            while position < 2 << 20:
+                left = (2 << 20) - position
+                extents = client.block_status(position, left)["base:allocation"]
+                for extent in extents:
+                    assert not extent.flags & STATE_HOLE, f"hole at {position} after NO_HOLE"
+                    position += extent.length
+            client.write_zeroes(1 << 20, 512 << 10)
+        volume.verify()

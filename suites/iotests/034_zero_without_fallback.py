@@ -1,0 +1,25 @@
+"""This case checks that write-zeroes without fallback either zeroes or fails and changes nothing.
+
+How: `write -zn` over aligned and unaligned prefilled ranges; after an error the old data is there.
+Guards: zero-flags-lost, advertised-not-implemented.
+"""
+
+from qbdcheck import case
+from qbdcheck.errors import ProgramError
+
+RANGES = ((1 << 20, 1 << 20), (4 << 20, 4096), ((5 << 20) + 512, 512), ((6 << 20) + 100, 9000))
+
+
+@case(groups="rw quick zero", requires="write_zeroes", formats="any")
+def test(disk, qemu_io, log):
+    for start, length in RANGES:
+        io = qemu_io(disk)
+        try:
+            io.request(f"write -zn {start} {length}")
+            disk.shadow.zero(start, length)
+        except ProgramError as error:
+            log(f"{length} bytes at {start}: {error}")
+            assert "not supported" in str(error).lower(), str(error)
+        finally:
+            io.abandon()
+        disk.verify()

@@ -1,0 +1,26 @@
+"""This case checks that FAST_ZERO either zeroes at once or fails with ENOTSUP and changes nothing.
+
+How: FAST_ZERO on the wire over data, a hole, and unaligned ranges, with NO_HOLE and without.
+Guards: zero-flags-lost, write-zeroes-noop.
+"""
+
+import errno
+
+from qbdcheck import case
+from reference_backend.layers import CommandFlag
+
+RANGES = ((0, 1 << 20), (2 << 20, 64 << 10), ((3 << 20) + 17, 5000), ((4 << 20) - 1, 2))
+
+
+@case(groups="zero quick protocol", requires="nbd write_zeroes fast_zero")
+def test(disk, nbd, log):
+    with nbd(disk) as client:
+        for start, length in RANGES:
+            for extra in (CommandFlag.NO_HOLE, CommandFlag(0)):
+                cookie = client.send_request(6, start, length, flags=CommandFlag.FAST_ZERO | extra)
+                error = client.receive_reply(cookie).error
+                log(f"{length} bytes at {start}, {extra!r}: {error}")
+                assert error in (0, errno.ENOTSUP), f"FAST_ZERO at {start}: errno {error}"
+                if error == 0:
+                    disk.shadow.zero(start, length)
+    disk.verify()

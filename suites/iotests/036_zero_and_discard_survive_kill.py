@@ -1,0 +1,25 @@
+"""This case checks that flushed zeroes, discards and writes are there after the backend is killed.
+
+How: zero, discard and write next to one another and over one another, flush, SIGKILL, start, look.
+Guards: zero-unmap-not-durable, flush-noop, close-drops-dirty.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="zero discard flush crash quick", requires="write_zeroes discard flush kill")
+def test(disk, qemu_io):
+    for start in (0, 4 << 20):
+        with qemu_io(disk) as io:
+            io.write_zeroes(start, 1 << 20, unmap=True)
+            io.discard(start + (1 << 20), 1 << 20)
+            io.write(start + (512 << 10), 64 << 10)
+            io.write(start + (1 << 20) + 4096, 8192)
+            io.write_zeroes(start + (1 << 20) + 8192, 4096)
+            io.flush()
+            before = io.read(start + (1 << 20), 64 << 10)
+        disk.backend.kill()
+        disk.backend.start()
+        with qemu_io(disk) as io:
+            assert io.read(start + (1 << 20), 64 << 10) == before
+    disk.verify()

@@ -1,0 +1,18 @@
+"""This case checks that the whole disk can be discarded at once, and used again after it.
+
+How: discard 0 to the end, write stamps at both ends and in the middle, verify, discard again.
+Guards: discard-overreach, limits-zero-or-excessive, journal-slot-overlap.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="rw quick discard", requires="discard", formats="any")
+def test(disk, qemu_io):
+    with qemu_io(disk) as io:
+        for _ in range(2):
+            io.discard(0, disk.size)
+            for start in (0, disk.size // 2 - 2048, disk.size - 4096):
+                io.write(start, 4096)
+            io.read(disk.size // 2 - 8192, 16384)
+            disk.verify()

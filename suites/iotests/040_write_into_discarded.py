@@ -1,0 +1,23 @@
+"""This case checks that a small write into a discarded range leaves its neighbours old or zero.
+
+How: writes of 1 byte to 8 KiB at edges inside discarded 64 KiB blocks; the rest of a block must not
+show anything else, least of all older contents.
+Guards: alloc-map-rounding-reads-zero, previous-tenant-data, zero-unmap-not-durable.
+"""
+
+from qbdcheck import case
+
+WRITES = ((0, 1), (511, 2), (512, 512), (4095, 4097), (8192, 8192), (65535, 1), (61440, 4096))
+
+
+@case(groups="rw quick discard", requires="discard", formats="any")
+def test(disk, qemu_io):
+    with qemu_io(disk) as io:
+        for number, (start, length) in enumerate(WRITES):
+            block = number << 20
+            io.write(block, 65536)
+            io.discard(block, 65536)
+            io.write(block + start, length)
+            io.read(block, 65536)
+            io.write(block + start, length)
+    disk.verify()

@@ -1,0 +1,29 @@
+"""This case checks that a write is data for block status as soon as it is acknowledged.
+
+How: 400 writes into holes; after each reply, with no flush in between, its status is asked on this
+connection and, where several may share the volume, on another.
+Guards: status-hole-over-dirty.
+"""
+
+from qbdcheck import case
+from qbdcheck.errors import NotRun
+from reference_backend.store.extents import STATE_ZERO
+
+
+@case(groups="status quick protocol", requires="nbd block_status")
+def test(new_disk, nbd, target):
+    disk = new_disk("32M", prefill=False)
+    clients = [nbd(disk)]
+    if "multi_conn" in target.capabilities:
+        clients.append(nbd(disk))
+    for number in range(400):
+        offset = number * 81920 // 4096 * 4096
+        clients[0].write(offset, disk.shadow.stamped(offset, 4096))
+        disk.shadow.write(offset, disk.shadow.stamped(offset, 4096))
+        for client in clients:
+            extent = client.block_status(offset, 4096)["base:allocation"][0]
+            assert not extent.flags & STATE_ZERO, f"fresh data at {offset} is called zero"
+    for client in clients:
+        client.close()
+    if not disk.shadow.last_write(0, 4096):
+        raise NotRun("nothing was written")

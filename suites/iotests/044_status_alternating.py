@@ -1,0 +1,39 @@
+"""This case checks that many small extents are reported truly, in bounded replies that progress.
+
+How: 4 KiB of data every 8 KiB over 8 MiB; the volume is walked by block status to its end.
+Guards: extents-blowup, zero-progress-status, extents-unsorted.
+"""
+
+from qbdcheck import case
+from reference_backend.store.extents import STATE_ZERO
+
+STEP = 8192
+
+
+@case(groups="status quick protocol", requires="nbd block_status")
+def test(new_disk, nbd, log):
+    disk = new_disk(prefill=False)
+    with nbd(disk) as client:
+        cookies = []
+        for offset in range(0, disk.size, STEP):
+            data = disk.shadow.stamped(offset, 4096)
+            disk.shadow.write(offset, data)
+            cookies.append(client.send_request(1, offset, 4096, payload=data))
+            if len(cookies) == 64:
+                for cookie in cookies:
+                    assert client.receive_reply(cookie).error == 0
+                cookies.clear()
+        for cookie in cookies:
+            assert client.receive_reply(cookie).error == 0
+        position = queries = 0
+        while position < disk.size:
+            extents = client.block_status(position, disk.size - position)["base:allocation"]
+            queries += 1
+            for extent in extents:
+                assert extent.length > 0, f"no progress at {position}"
+                if extent.flags & STATE_ZERO:
+                    assert position % STEP >= 4096, f"data at {position} is called zero"
+                    assert extent.length <= STEP, f"zero extent at {position} covers data"
+                position += extent.length
+        log(f"{queries} queries for {disk.size // STEP} pieces of data")
+    disk.verify()

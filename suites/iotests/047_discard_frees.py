@@ -1,0 +1,29 @@
+"""This case checks that discarded and unmapped ranges become holes where the target reports holes.
+
+How: on a target that reports a fresh volume as a hole, 1 MiB discarded and 1 MiB zeroed with unmap
+must be holes again, with the data beside them untouched.
+Guards: zero-flags-lost, discard-not-tracked.
+"""
+
+from qbdcheck import case
+from reference_backend.store.extents import STATE_HOLE
+
+MIB = 1 << 20
+
+
+@case(groups="status discard quick protocol", requires="nbd block_status discard write_zeroes")
+def test(disk, new_disk, nbd, not_run):
+    with nbd(new_disk(prefill=False)) as client:
+        fresh = client.block_status(0, MIB)["base:allocation"][0]
+    if not fresh.flags & STATE_HOLE:
+        not_run("the target reports no holes, not even in a fresh volume")
+        return
+    with nbd(disk) as client:
+        client.trim(MIB, MIB)
+        disk.shadow.discard(MIB, MIB)
+        client.write_zeroes(4 * MIB, MIB)
+        disk.shadow.zero(4 * MIB, MIB)
+        for start in (MIB, 4 * MIB):
+            extent = client.block_status(start, MIB)["base:allocation"][0]
+            assert extent.flags & STATE_HOLE, f"no hole at {start} after it was given back"
+    disk.verify()

@@ -1,0 +1,20 @@
+"""This case checks that zeroing less than a sector keeps the other bytes of the sector.
+
+How: 1 to 511 bytes at the start, middle and end of a sector, and across two, on prefilled data.
+Guards: unaligned-offset-rounded, zero-via-nondeterministic-discard, discard-overreach.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="rw quick zero", requires="write_zeroes", formats="any")
+def test(disk, qemu_io):
+    with qemu_io(disk) as io:
+        spot = 0
+        for start in (0, 1, 255, 510, 511):
+            for length in (1, 2, 100, 511):
+                for unmap in (False, True):
+                    io.write_zeroes(spot + start, length, unmap=unmap)
+                    io.read(spot, 1536)
+                    spot += 4096
+    disk.verify()

@@ -1,0 +1,18 @@
+"""This case checks that resizing to the same size changes nothing, and to 0 and back leaves zeroes.
+
+How: a prefilled volume; the same size twice; then 0 bytes, then the old size.
+Guards: resize-false-success, grow-exposes-old-data.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="size quick", requires="resize raw_size")
+def test(new_disk):
+    disk = new_disk("3M")
+    for _ in range(2):
+        disk.resize(disk.size)
+        disk.verify()
+    disk.resize(0)
+    disk.resize(3 << 20)
+    disk.verify()

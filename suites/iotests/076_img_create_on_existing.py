@@ -1,0 +1,22 @@
+"""This case checks that `qemu-img create` on an existing volume keeps its data and its size.
+
+How: over NBD nothing is created: QEMU opens the volume and zeroes its first sector, and must
+leave all others as they are; a volume that is too small is refused with QEMU's words.
+Guards: discard-overreach, resize-false-success, previous-tenant-data.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="img quick errors", requires="nbd")
+def test(disk, qemu_img, golden):
+    qemu_img("create", "-q", "-f", "raw", disk.backend.filename, str(disk.size))
+    disk.shadow.zero(0, 512)
+    disk.verify()
+    qemu_img("create", "-q", "-f", "raw", disk.backend.filename, "64k")
+    assert qemu_img.json("info", disk.filename)["virtual-size"] == disk.size
+    disk.verify()
+    too_large = str(disk.size + 512)
+    error = qemu_img.fails("create", "-q", "-f", "raw", disk.backend.filename, too_large)
+    golden(error.rpartition(": ")[2])
+    disk.verify()

@@ -1,0 +1,28 @@
+"""This case checks that the block sizes that a server advertises by itself make sense and hold.
+
+How: powers of two, in order, within the limits of the protocol; the smallest request that they
+allow works at the start, in the middle and at the end of the volume.
+Guards: min-block-underadvertised, config-byteswapped, limits-zero-or-excessive.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="blocksize quick protocol", requires="nbd")
+def test(disk, nbd, log):
+    with nbd(disk) as client:
+        sizes = client.block_sizes
+        log(f"block sizes: {sizes}")
+        # Without the information the protocol says 1 or 512, and 4096 as preferred.
+        minimum, preferred, maximum = sizes or (512, 4096, 32 << 20)
+        assert minimum and not minimum & (minimum - 1), f"minimum {minimum} is no power of two"
+        assert preferred and not preferred & (preferred - 1), f"preferred {preferred}"
+        assert minimum <= 65536, f"minimum {minimum} is above 64 KiB"
+        assert max(512, minimum) <= preferred, f"preferred {preferred} is below {minimum}"
+        assert maximum >= preferred, f"maximum {maximum} is below preferred {preferred}"
+        for offset in (0, disk.size // 2, disk.size - minimum):
+            data = disk.shadow.stamped(offset, minimum)
+            client.write(offset, data)
+            disk.shadow.write(offset, data)
+            assert bytes(client.read(offset, minimum)) == bytes(data)
+    disk.verify()

@@ -1,0 +1,23 @@
+"""This case checks that the largest request that a server advertises by itself really works.
+
+How: a write and a read of the advertised maximum, at most 32 MiB, at an aligned and an odd place;
+one byte more than 32 MiB may fail, and then changes nothing.
+Guards: limits-zero-or-excessive, payload-not-drained, iov-offset-ignored.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="blocksize rw quick protocol", requires="nbd")
+def test(new_disk, nbd):
+    disk = new_disk("40M", prefill=False)
+    with nbd(disk) as client:
+        minimum, _, maximum = client.block_sizes or (512, 4096, 32 << 20)
+        length = min(maximum, 32 << 20) // minimum * minimum
+        for offset in (0, minimum * 3):
+            data = disk.shadow.stamped(offset, length)
+            client.write(offset, data)
+            disk.shadow.write(offset, data)
+            findings = disk.shadow.check(offset, bytes(client.read(offset, length)))
+            assert not findings, "\n".join(map(str, findings))
+    disk.verify()

@@ -1,0 +1,28 @@
+"""This case checks that block status never splits a minimum block.
+
+How: a minimum of 4096 and 65536 bytes, data and zeroes side by side; each extent must be a multiple
+of the minimum, unless it ends at the end of the volume.
+Guards: status-unaligned-eof, malformed-extents.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="blocksize status quick protocol", requires="nbd min_block block_status")
+def test(new_disk, nbd):
+    for minimum in (4096, 65536):
+        disk = new_disk("1M", prefill=False, min_block=minimum)
+        with nbd(disk) as client:
+            for number in range(0, 16, 3):
+                offset = number * 65536
+                data = disk.shadow.stamped(offset, minimum)
+                client.write(offset, data)
+                disk.shadow.write(offset, data)
+            position = 0
+            while position < disk.size:
+                left = disk.size - position
+                for extent in client.block_status(position, left)["base:allocation"]:
+                    position += extent.length
+                    whole = extent.length % minimum == 0 or position >= disk.size
+                    assert whole, f"an extent of {extent.length} bytes ends at {position}"
+        disk.verify()

@@ -1,0 +1,32 @@
+"""This case checks that QEMU puts devices with 512 and 4096 byte blocks on the volume.
+
+How: no guest: virtio-blk, scsi-hd and nvme with logical/physical 512/512, 512/4096, 4096/4096
+are plugged, tell these sizes, and are unplugged.
+Guards: config-byteswapped, sector-unit-mismatch.
+"""
+
+from qbdcheck import case
+
+DEVICES = ("virtio-blk-pci", "scsi-hd", "nvme")
+SIZES = ((512, 512), (512, 4096), (4096, 4096))
+
+
+@case(groups="blocksize quick", limit_s=30)
+def test(disk, machine):
+    with machine("-device", "virtio-scsi-pci,id=scsi0", kind="pc") as vm:
+        vm.add(disk.blockdev(node_name="disk"))
+        for driver in DEVICES:
+            for logical, physical in SIZES:
+                device = {"driver": driver, "id": "d0", "drive": "disk",
+                          "logical_block_size": logical, "physical_block_size": physical}
+                if driver == "scsi-hd":
+                    device["bus"] = "scsi0.0"
+                if driver == "nvme":
+                    device["serial"] = "s0"
+                vm.qmp("device_add", **device)
+                for key in ("logical_block_size", "physical_block_size"):
+                    seen = vm.qmp("qom-get", path="/machine/peripheral/d0", property=key)
+                    assert seen == device[key], f"{driver}: {key} is {seen}"
+                vm.qmp("device_del", id="d0")
+                vm.qmp("system_reset")
+                vm.wait_event("DEVICE_DELETED", device="d0")

@@ -1,0 +1,26 @@
+"""This case checks that the reference driver tells logical and physical block sizes as QEMU asks.
+
+How: volumes with several block sizes, opened in process through the callback table, by name and
+with sizes given in the name.
+Guards: config-byteswapped, min-block-underadvertised.
+"""
+
+from qbdcheck import case
+from reference_backend.driver import QbdDriver
+from reference_backend.pool import MemoryPool, VolumeOptions
+
+NAMES = ("qbd:pool/volume", "qbd:pool/volume:logical_block_size=4096:physical_block_size=16384")
+
+
+@case(groups="blocksize quick")
+def test(golden):
+    for minimum, preferred in ((1, 4096), (512, 4096), (4096, 65536)):
+        pool = MemoryPool(VolumeOptions(block_sizes=(minimum, preferred, 1 << 20)))
+        pool.create("pool/volume", 1 << 20)
+        for name in NAMES:
+            driver = QbdDriver(pool)
+            driver.file_open(driver.parse_filename(name))
+            told = driver.probe_blocksizes()
+            golden(f"minimum {minimum}, preferred {preferred}, {name}")
+            golden(f"  logical {told.logical}, physical {told.physical}")
+            driver.close()
