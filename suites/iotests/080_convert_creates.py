@@ -1,0 +1,31 @@
+"""This case checks that `convert` without -n, which creates its target, writes a right copy.
+
+How: a file of stamps with a hole goes onto a prefilled volume, once as raw, once as qcow2. Where a
+created target is taken for zeroes though it is not, old data stays in the hole.
+Guards: false-zero-init, zero-flags-lost, phantom-write.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blockdev import json_filename, over
+
+MIB = 1 << 20
+
+
+@case(groups="img convert quick")
+def test(new_disk, qemu_img, scratch):
+    volume = new_disk("3M")
+    data = bytearray(volume.shadow.stamped(0, 2 * MIB)) + bytearray(MIB)
+    data[MIB // 2 : MIB] = bytes(MIB // 2)
+    source = scratch / "source"
+    source.write_bytes(data)
+    filename = volume.backend.filename
+    qemu_img("convert", "-f", "raw", "-O", "raw", source, filename)
+    volume.shadow.write(0, bytes(data))
+    volume.verify()
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", source, filename)
+    image = json_filename(over("qcow2", volume.protocol_blockdev()))
+    assert "No errors were found" in qemu_img("check", image)
+    assert "identical" in qemu_img("compare", "-f", "raw", source, image)
+    copy = scratch / "copy"
+    qemu_img("dd", "-O", "raw", "bs=1M", f"if={image}", f"of={copy}")
+    assert volume.shadow.check(0, copy.read_bytes()) == []

@@ -1,0 +1,27 @@
+"""This case checks that a parallel, out-of-order copy to and from a volume is right.
+
+How: `convert -m 16 -W` keeps sixteen requests in flight and lets them end in any order, from the
+volume to a file, from there to another volume, and between the two.
+Guards: shared-cursor-race, thin-alloc-toctou, overlap-deadlock, async-error-ignored.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="img convert concurrent quick")
+def test(new_disk, qemu_io, qemu_img, scratch):
+    one, two = new_disk("12M"), new_disk("12M", prefill=False)
+    with qemu_io(one) as io:
+        for place in range(12):
+            io.write_zeroes((place << 20) + 4096 * place, 300_000, unmap=bool(place % 2))
+    copy = scratch / "copy"
+    parallel = ("-m", "16", "-W", "-O", "raw")
+    qemu_img("convert", *parallel, one.filename, copy)
+    assert one.shadow.check(0, copy.read_bytes()) == []
+    qemu_img("convert", "-n", *parallel, "-f", "raw", copy, two.filename)
+    assert "identical" in qemu_img("compare", one.filename, two.filename)
+    with qemu_io(one) as io:
+        io.write(5_000_000, 3_000_000)
+    qemu_img("convert", "-n", *parallel, one.filename, two.filename)
+    assert one.shadow.check(0, two.read_all()) == []
+    one.verify()

@@ -1,0 +1,25 @@
+"""This case checks that `convert --bitmaps` takes persistent bitmaps along with the data.
+
+How: an image on a volume with two bitmaps, one of them disabled, goes onto another volume; names,
+flags and granularity must be there, and the data.
+Guards: incremental-misses-hole, close-error-lost.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="img convert bitmap qcow2 quick")
+def test(new_disk, qemu_io, qemu_img, golden):
+    one, two = (new_disk("2M", format="qcow2", prefill=prefill) for prefill in (True, False))
+    qemu_img("bitmap", "--add", "-g", "32k", one.filename, "daily")
+    qemu_img("bitmap", "--add", "--disable", one.filename, "weekly")
+    with qemu_io(one) as io:
+        io.write(100_000, 200_000)
+    qemu_img("convert", "--bitmaps", "-O", "qcow2", one.filename, two.backend.filename)
+    info = qemu_img.json("info", two.filename)
+    for bitmap in info["format-specific"]["data"]["bitmaps"]:
+        golden(bitmap["name"], bitmap["granularity"], *sorted(bitmap["flags"]))
+    assert one.shadow.check(0, two.read_all()) == []
+    one.verify()
+    for disk in (one, two):
+        assert "No errors were found" in qemu_img("check", disk.filename)

@@ -1,0 +1,23 @@
+"""This case checks that `qemu-img dd` onto a volume writes its blocks in place, and all of them.
+
+How: a file of stamps is written onto prefilled volumes with several block sizes; what is behind the
+end of the file must stay.
+Guards: phantom-write, misdirected-write, torn-write, last-block-overrun.
+"""
+
+from qbdcheck import case
+
+KIB = 1 << 10
+
+
+@case(groups="img convert quick", requires="nbd")
+def test(new_disk, qemu_img, scratch):
+    disk = new_disk("2M")
+    for size in (512, 4 * KIB, 37 * 512, 256 * KIB):
+        data = disk.shadow.stamped(0, 300 * KIB)
+        source = scratch / "source"
+        source.write_bytes(data)
+        name = disk.backend.filename
+        qemu_img("dd", "-f", "raw", "-O", "raw", f"bs={size}", f"if={source}", f"of={name}")
+        disk.shadow.write(0, data)
+        disk.verify()

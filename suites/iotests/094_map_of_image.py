@@ -1,0 +1,31 @@
+"""This case checks that the map of an image on a volume is the image's own, in words and in JSON.
+
+How: clusters of a qcow2 image written in an odd order, one of them explicitly zero; the golden file
+has where each of them is. The place in the volume that the map names must hold the data.
+Guards: map-entry-shifted, extents-unsorted, misdirected-write.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blockdev import json_filename, over
+
+KIB = 1 << 10
+
+
+@case(groups="img status qcow2 quick")
+def test(new_disk, qemu_io, qemu_img, golden):
+    image = new_disk("2M", prefill=False, format="qcow2")
+    with qemu_io(image) as io:
+        for cluster in (9, 3, 4, 30):
+            io.write(64 * KIB * cluster, 64 * KIB)
+        io.write_zeroes(64 * KIB * 20, 64 * KIB)
+    golden(*[line.split("json:")[0].split("nbd")[0].split("/")[0].rstrip() + "\n"
+             for line in qemu_img("map", image.filename).splitlines()])  # fmt: skip
+    below = json_filename(over("raw", image.protocol_blockdev()))
+    with qemu_io(below, read_only=True) as volume:
+        for extent in qemu_img.json("map", image.filename):
+            kind = "data" if extent["data"] else "zero" if extent["zero"] else "nothing"
+            golden(extent["start"], extent["length"], kind, extent.get("offset", ""))
+            if extent["data"]:
+                data = volume.request(f"read -v {extent['offset']} {extent['length']}").data
+                assert image.shadow.check(extent["start"], data) == []
+    image.verify()

@@ -1,0 +1,29 @@
+"""This case checks that `qemu-img measure` promises enough room for an image of a volume.
+
+How: for a full volume the numbers are known. With holes they may differ between targets, but
+an image made on a volume of just the required size must fit and be right.
+Guards: status-hole-over-dirty, size-rounded-down, last-block-overrun.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blockdev import json_filename, over
+
+
+@case(groups="img size quick")
+def test(new_disk, qemu_io, qemu_img, golden, scratch):
+    disk = new_disk("2M")
+    with qemu_io(disk) as io:
+        io.write(0, disk.size)
+    for options in ("cluster_size=64k", "cluster_size=512", "preallocation=full", "compat=0.10"):
+        sizes = qemu_img.json("measure", "-O", "qcow2", "-o", options, disk.filename)
+        golden(options, sizes["required"], sizes["fully-allocated"])
+    golden("raw", qemu_img.json("measure", "-O", "raw", disk.filename)["required"])
+    with qemu_io(disk) as io:
+        io.write_zeroes(512 << 10, 1 << 20, unmap=True)
+    required = qemu_img.json("measure", "-O", "qcow2", disk.filename)["required"]
+    place = new_disk(required, prefill=True)
+    qemu_img("convert", "-O", "qcow2", disk.filename, place.backend.filename)
+    image = json_filename(over("qcow2", place.protocol_blockdev()))
+    assert "identical" in qemu_img("compare", disk.filename, image)
+    assert "No errors were found" in qemu_img("check", image)
+    disk.verify()

@@ -1,0 +1,44 @@
+"""This case checks that `qemu-img check` finds leaks and damage in an image, and mends them.
+
+How: a refcount in the image on the volume is changed by hand: one too high (a leak), then one too
+low (damage). Check must say so by its exit status, mend it, find nothing more; the data must stay.
+Guards: map-entry-shifted, close-error-lost, phantom-write.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blockdev import json_filename, over
+
+KIB = 1 << 10
+REFCOUNTS = 128 * KIB  # of the clusters from 0 on, 2 bytes each: the third cluster of a new image
+
+
+@case(groups="img qcow2 quick")
+def test(new_disk, qemu_io, qemu_img, golden):
+    disk = new_disk("1M", prefill=False, format="qcow2")
+    with qemu_io(disk) as io:
+        for cluster in (5, 6, 2, 11):
+            io.write(64 * KIB * cluster + 512 * cluster, 1000)
+
+    def set_refcount(cluster, low_byte):
+        with qemu_io(json_filename(over("raw", disk.protocol_blockdev()))) as volume:
+            volume.write(REFCOUNTS + 2 * cluster + 1, 1, pattern=low_byte)
+
+    def check(what, *words):
+        done = qemu_img.run("check", *words, disk.filename, check=False)
+        found = [line for line in (done.stdout + done.stderr).splitlines()
+                 if line.startswith(("No errors", "ERROR", "Leaked", "Rep"))]  # fmt: skip
+        golden(f"{what}: status {done.returncode};", "; ".join(found))
+
+    data = next(extent["offset"] for extent in qemu_img.json("map", disk.filename)
+                if extent["data"]) // (64 * KIB)  # fmt: skip
+    check("untouched")
+    set_refcount(40, 1)
+    check("a cluster that nobody uses")
+    check("leaks only", "-r", "leaks")
+    check("mended")
+    set_refcount(data, 0)
+    check("a used cluster that is free")
+    check("leaks only", "-r", "leaks")
+    check("all", "-r", "all")
+    check("mended")
+    disk.verify()

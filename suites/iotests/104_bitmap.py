@@ -1,0 +1,36 @@
+"""This case checks that bitmaps in an image are added, merged, cleared and removed as asked.
+
+How: each step of `qemu-img bitmap` on an image on a volume, and the list after it; one write
+between two of the steps, so that a merge has something to carry. The data must not care.
+Guards: incremental-misses-hole, close-error-lost, discard-not-tracked.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="img bitmap qcow2 quick")
+def test(new_disk, qemu_io, qemu_img, golden):
+    disk = new_disk("2M", format="qcow2")
+
+    def step(*words):
+        qemu_img("bitmap", *words[:-1], disk.filename, words[-1])
+        found = qemu_img.json("info", disk.filename)["format-specific"]["data"].get("bitmaps", [])
+        names = [f"{one['name']}({','.join([str(one['granularity']), *one['flags']])})"
+                 for one in sorted(found, key=lambda one: one["name"])]  # fmt: skip
+        golden(" ".join(words), "->", *names)
+
+    step("--add", "one")
+    step("--add", "-g", "4k", "two")
+    step("--disable", "two")
+    with qemu_io(disk) as io:
+        io.write(100_000, 300_000)
+    step("--add", "--disable", "-g", "64k", "three")
+    step("--merge", "one", "three")
+    step("--clear", "one")
+    step("--enable", "two")
+    step("--remove", "one")
+    for words in (("--remove", "one"), ("--add", "two"), ("--merge", "gone", "two")):
+        error = qemu_img.fails("bitmap", *words[:-1], disk.filename, words[-1])
+        golden(error.rpartition(": ")[2])
+    disk.verify()
+    assert "No errors were found" in qemu_img("check", disk.filename)
