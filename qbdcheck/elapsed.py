@@ -43,7 +43,12 @@ class Elapsed:
     def load(cls, cache_dir: Path, target: str, image_format: str) -> Elapsed:
         """What earlier runs left; empty where there is nothing, or nothing that can be read."""
         name = re.sub(r"[^A-Za-z0-9._+-]", "_", f"{target}-{image_format}")
-        loaded = cls(cache_dir / "elapsed" / f"{name}.json")
+        return cls.read(cache_dir / "elapsed" / f"{name}.json")
+
+    @classmethod
+    def read(cls, path: Path) -> Elapsed:
+        """What the file at `path` holds; a damaged entry counts as none."""
+        loaded = cls(path)
         content = _read_json(loaded.path)
         for case_id, entry in content.items():
             if isinstance(entry, dict):

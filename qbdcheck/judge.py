@@ -51,10 +51,10 @@ def judge(error: BaseException, when: str, details: str) -> Result:
 
 
 def describe(error: BaseException) -> str:
-    """One line, or the lines, of an error, with its type where the text alone would say little."""
+    """The first line of an error, with its type where the text alone would say little."""
     if isinstance(error, pytest.FixtureLookupError):
         return f"there is no fixture {error.argname!r}"
-    text = str(error).strip()
+    text = (str(error).strip().splitlines() or [""])[0]
     name = type(error).__name__
     if isinstance(error, AssertionError | pytest.fail.Exception):
         return text or "an assertion without a message failed"

@@ -13,7 +13,7 @@ from qbdcheck.elapsed import Elapsed, last_run
 from qbdcheck.errors import UsageError
 from qbdcheck.groups import load_groups
 from qbdcheck.options import Options
-from qbdcheck.ordering import estimate, longest_first, shard, shuffled
+from qbdcheck.ordering import UNKNOWN_S, estimate, longest_first, shard, shuffled
 from qbdcheck.seed import Seed
 from qbdcheck.selection import (
     Request,
@@ -25,6 +25,8 @@ from qbdcheck.selection import (
 
 SKIP_VARIABLE = "QBDCHECK_SKIP"
 """Environment variable with further exclusions: ``017 qcow2:185 nbdkit:030-032``."""
+DURATIONS_VARIABLE = "QBDCHECK_DURATIONS"
+"""Environment variable with the file of durations by which ``--shard`` splits."""
 ALLOWED_NOT_RUN = "allowed-not-run.yaml"
 
 
@@ -140,7 +142,8 @@ def _ordered(options: Options, plan: list[Planned]) -> list[Planned]:
         return seconds.get(planned.case.case_id, usual[planned.image_format])
 
     if options.shard is not None:
-        plan = shard(plan, *options.shard, duration_s)
+        shared = _shared_durations(options.suites_dir, os.environ.get(DURATIONS_VARIABLE, ""))
+        plan = shard(plan, *options.shard, lambda one: shared.get(one.case.case_id, UNKNOWN_S))
         if not any(not planned.excluded for planned in plan):
             raise UsageError(f"nothing to run: {_why_empty(options, [])}")
     if options.random_order:
@@ -148,6 +151,20 @@ def _ordered(options: Options, plan: list[Planned]) -> list[Planned]:
     if options.lanes > 1:
         return longest_first(plan, duration_s)
     return plan
+
+
+def _shared_durations(suites_dir: Path, chosen: str) -> Mapping[str, float]:
+    """Durations that are the same for all shards, unlike those of each machine's own last runs.
+
+    A file of the cache's elapsed/ directory, named by QBDCHECK_DURATIONS or kept as
+    suites/durations.json; without one all cases count the same.
+
+    :raise UsageError: the file that was chosen cannot be read.
+    """
+    path = Path(chosen) if chosen else suites_dir / "durations.json"
+    if chosen and not path.is_file():
+        raise UsageError(f"{DURATIONS_VARIABLE}: no file {path}")
+    return Elapsed.read(path).seconds
 
 
 def allowed_reasons(suites_dir: Path) -> list[str]:

@@ -102,9 +102,7 @@ class Toy:
                 environment = (entry / "environ").read_bytes()
             except OSError:
                 continue
-            if (mark in command or mark in environment) and command:
-                found.append(command.decode())
-            elif any(word.encode() in command for word in words):
+            if ((mark in command or mark in environment) and command) or any(word.encode() in command for word in words):
                 found.append(command.decode())
         return found
 

@@ -60,7 +60,7 @@ def test_a_word_means_these_cases(word: str, expected: list[int]) -> None:
         ("9-6", "range 9-6 ends before it begins; write 006-009"),
         ("cas2", "no case named 'cas2'; nearest: case2"),
         ("-", "no case named '-'"),
-        ("١٧", "no case named"),
+        ("\u0661\u0667", "no case named"),
         ("1-2-3", "no case named '1-2-3'"),
     ],
 )
@@ -104,7 +104,7 @@ def test_start_from_drops_what_comes_before() -> None:
 
 
 def test_an_unknown_group_is_an_error_that_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="unknown group 'quik'; did you mean quick.*crash"):
+    with pytest.raises(UsageError, match=r"unknown group 'quik'; did you mean quick.*crash"):
         numbers(groups=["quik"])
     with pytest.raises(UsageError, match="unknown group 'foo'"):
         numbers(exclude_groups=["foo"])

@@ -1,0 +1,143 @@
+"""Hangs, leftovers and deaths: each ends with its case, and nothing stays."""
+
+from __future__ import annotations
+
+from tests.meta.toys import Toy
+
+
+def test_a_case_that_hangs_is_ended_with_its_stack_and_processes_shown(toy: Toy) -> None:
+    body = """
+    import subprocess, sys, time
+    hung = [sys.executable, "-c", "import time; time.sleep(600)  # toy-hang"]
+    subprocess.Popen(hung, start_new_session=True)
+    print("before the hang", flush=True)
+    time.sleep(600)
+    """
+    toy.case("001_hangs", body, limit_s=1)
+    toy.case("002_passes", "pass")
+    done = toy.run(timeout_s=30)
+    case = done.cases["001_hangs"]
+    assert (done.code, done.verdict("001_hangs"), done.verdict("002_passes")) == (1, "fail", "pass")
+    assert case["message"] == "timed out after 1 s"
+    assert 1 <= case["elapsed_s"] < 10
+    for shown in ("001_hangs.py", "in test", "toy-hang", "before the hang"):
+        assert shown in case["details"]
+    assert toy.left_over(["toy-hang"]) == []
+
+
+def test_a_hang_that_ignores_all_signals_is_ended_too(toy: Toy) -> None:
+    body = """
+    import signal
+    signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))
+    while True:
+        signal.pause()
+    """
+    toy.case("001_hangs", body)
+    done = toy.run("--timeout", "1", timeout_s=30)
+    assert done.cases["001_hangs"]["message"] == "timed out after 1 s"
+
+
+def test_a_stopped_case_is_ended_too(toy: Toy) -> None:
+    toy.case("001_stops", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", limit_s=1)
+    assert toy.run(timeout_s=30).cases["001_stops"]["message"] == "timed out after 1 s"
+
+
+def test_a_leftover_process_fails_its_case_and_is_named_and_killed(toy: Toy) -> None:
+    child = 'subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600) #toy-left"])'
+    toy.case("001_child", f"import subprocess, sys\ncase.kept = {child}")
+    toy.case("002_setsid", "run(['sh', '-c', 'setsid sleep 611.5 >/dev/null 2>&1 &'])", "run")
+    double = """
+    import os, time
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(600)
+        os._exit(0)
+    os.wait()
+    """
+    toy.case("003_double_fork", double)
+    toy.case("004_passes", "pass")
+    done = toy.run("-j2", timeout_s=40)
+    assert [done.verdict(f"00{n}_{name}") for n, name in
+            ((1, "child"), (2, "setsid"), (3, "double_fork"), (4, "passes"))] == [
+        "fail", "fail", "fail", "pass",
+    ]  # fmt: skip
+    assert "left a process behind" in done.cases["001_child"]["message"]
+    assert "toy-left" in done.cases["001_child"]["message"]
+    assert done.cases["002_setsid"]["message"] == "left a process behind: sleep 611.5"
+    assert "left a process behind" in done.cases["003_double_fork"]["message"]
+    assert toy.left_over(["toy-left", "sleep 611.5"]) == []
+
+
+def test_what_a_dead_case_leaves_is_killed(toy: Toy) -> None:
+    body = """
+    import os, subprocess
+    subprocess.Popen(["setsid", "sleep", "612.5"])
+    os.kill(os.getpid(), 9)
+    """
+    toy.case("001_dies", body)
+    done = toy.run()
+    assert "SIGKILL" in done.cases["001_dies"]["message"]
+    assert toy.left_over(["sleep 612.5"]) == []
+
+
+def test_a_process_that_ends_within_the_grace_is_not_left_over(toy: Toy) -> None:
+    toy.case("001_soon", "import subprocess\ncase.kept = subprocess.Popen(['sleep', '0.05'])")
+    assert toy.run().verdict("001_soon") == "pass"
+
+
+def test_a_scratch_directory_that_was_made_read_only_is_removed(toy: Toy) -> None:
+    body = """
+    (scratch / "a" / "b").mkdir(parents=True)
+    (scratch / "a").chmod(0o500)
+    """
+    toy.case("001_read_only", body, "scratch")
+    assert toy.run().code == 0
+    assert toy.left_over() == []
+
+
+def test_the_suite_time_limit_ends_what_runs_and_starts_nothing_more(toy: Toy) -> None:
+    toy.case("001_hangs", "import time\ntime.sleep(600)")
+    toy.case("002_passes", "pass")
+    done = toy.run("--suite-timeout", "1.5", timeout_s=30)
+    assert done.code == 1
+    assert "time limit of the whole run" in done.cases["001_hangs"]["message"]
+    assert done.verdict("002_passes") == "not run"
+    assert toy.left_over() == []
+
+
+def test_each_case_works_in_a_private_directory_with_a_short_name(toy: Toy) -> None:
+    body = """
+    import os, stat
+    assert os.getcwd() == str(scratch)
+    assert stat.S_IMODE(scratch.stat().st_mode) == 0o700
+    assert len(str(scratch)) < 40
+    assert sorted(os.listdir()) == ["full.log", "stacks.txt"]
+    (scratch / "left").write_text("x")
+    """
+    toy.case("001_one", body, "scratch")
+    toy.case("002_two", body, "scratch")
+    assert toy.run("-j2").code == 0
+    assert toy.left_over() == []
+
+
+def test_cases_do_not_see_what_other_cases_did_to_their_process(toy: Toy) -> None:
+    toy.case("001_spoils", "import os, sys\nos.environ['SPOILT'] = '1'\nsys.spoilt = True")
+    toy.case(
+        "002_looks",
+        "import os, sys\nassert 'SPOILT' not in os.environ\nassert not hasattr(sys, 'spoilt')",
+    )
+    assert toy.run().code == 0
+
+
+def test_keep_leaves_the_scratch_directories(toy: Toy) -> None:
+    toy.case("001_writes", "(scratch / 'trace').write_text('kept')", "scratch")
+    assert toy.run("--keep").code == 0
+    assert [path.read_text() for path in toy.temporary.rglob("trace")] == ["kept"]
+
+
+def test_debug_shows_the_full_log(toy: Toy) -> None:
+    toy.case("001_logs", "print('printed')\nlog('logged')", "log")
+    done = toy.run("-d")
+    assert "printed\nlogged\n" in done.err
+    assert "printed" not in toy.run().err
