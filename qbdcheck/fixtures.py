@@ -10,13 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.programs.process import Completed, run as run_program
+from qbdcheck.programs.machine import Machine
+from qbdcheck.programs.process import Completed
+from qbdcheck.programs.process import run as run_program
 from qbdcheck.programs.qemu_img import QemuImg
+from qbdcheck.programs.storage_daemon import StorageDaemon
 from qbdcheck.stash import IMAGE_FORMAT, OPTIONS, SCRATCH
 from qbdcheck.targets import description as descriptions
+from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.session import TargetSession
+from reference_backend.client import Client
 
 DESCRIPTION = pytest.StashKey[descriptions.Description]()
 """``config.stash[DESCRIPTION]``: the profile of the run's target, once it has been read."""
@@ -41,15 +46,27 @@ def scratch(request: pytest.FixtureRequest) -> Path:
     return path
 
 
+def capabilities_of(config: pytest.Config) -> frozenset[str]:
+    """Return what the run's target can do; it is asked once.
+
+    :raise UsageError: there is no such target, or it does not come up.
+    """
+    options = config.stash[OPTIONS]
+    return capabilities(description_of(config), options, options.scratch_root)
+
+
 @pytest.fixture
 def target(request: pytest.FixtureRequest, scratch: Path) -> Iterator[TargetSession]:
     """The target of this case; all its programs end with the case."""
+    # Asked already, in the runner; here only where a case runs under plain pytest.
+    available = capabilities_of(request.config)
     session = TargetSession(
         description_of(request.config),
         request.config.stash[OPTIONS],
         scratch,
         image_format=request.node.stash.get(IMAGE_FORMAT, "raw"),
         case_id=Path(str(request.node.path)).stem,
+        capabilities=available,
     )
     try:
         yield session
@@ -82,6 +99,30 @@ def qemu_img(target: TargetSession) -> QemuImg:
 
 
 @pytest.fixture
-def run(target: TargetSession) -> Callable[..., Completed]:
+def storage_daemon(target: TargetSession) -> Callable[..., StorageDaemon]:
+    """Starts qemu-storage-daemons."""
+    return target.storage_daemon
+
+
+@pytest.fixture
+def machine(target: TargetSession) -> Callable[..., Machine]:
+    """Starts QEMUs without a running guest: ``with machine(kind="none") as vm``."""
+    return target.machine
+
+
+@pytest.fixture
+def vm(target: TargetSession) -> Machine:
+    """A QEMU (machine pc) without a running guest."""
+    return target.machine()
+
+
+@pytest.fixture
+def nbd(target: TargetSession) -> Callable[..., Client]:
+    """Connects the raw NBD client to a disk or a URI."""
+    return target.nbd
+
+
+@pytest.fixture
+def run() -> Callable[..., Completed]:
     """Runs any program to its end; it dies with the case."""
     return run_program

@@ -16,7 +16,6 @@ _DUMP = re.compile(r"[0-9a-f]{8,}:  ")
 _EXTENT = re.compile(
     r"\(0x([0-9a-f]+)\) bytes\s+(not )?allocated at offset .*\(0x([0-9a-f]+)\)$"
 )
-_DUMP_COLUMNS = 47
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def parse_reports(text: str) -> list[Report]:
     dump: list[str] = []
     for line in text.splitlines():
         if _DUMP.match(line):
-            dump.append(line.partition(":  ")[2][:_DUMP_COLUMNS])
+            dump.append(line.partition(":  ")[2].partition("  ")[0])
             continue
         if not line.strip() or _STATISTICS.match(line):
             continue

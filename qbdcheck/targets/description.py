@@ -9,9 +9,9 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-import signal
 from collections.abc import Iterator
 from pathlib import Path
+from signal import Signals
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -83,9 +83,9 @@ class _Action(_Strict):
         return self
 
     @property
-    def number(self) -> signal.Signals | None:
+    def number(self) -> Signals | None:
         """The signal, as a number."""
-        return signal.Signals[f"SIG{self.signal}"] if self.signal else None
+        return Signals[f"SIG{self.signal}"] if self.signal else None
 
 
 Action = Annotated[_Action, BeforeValidator(_as_action)]
@@ -105,6 +105,8 @@ class Ready(_Strict):
 
     socket: str | None = None
     port: str | None = None
+    pid_file: str | None = None
+    """Where a server that goes into the background writes its process id."""
     within: Seconds = 5.0
 
     @pydantic.model_validator(mode="after")
@@ -132,6 +134,8 @@ class Description(_Strict):
     about: str
     programs: list[str] | dict[str, str] = []
     environment: dict[str, str] = {}
+    files: dict[str, str] = {}
+    """Path to contents of files that the server needs; written before each start."""
     volume: Volume = Volume()
     options: dict[OptionName, str] = {}
     start: Command | None = None
@@ -144,6 +148,8 @@ class Description(_Strict):
     stop: Action = _Action(signal="TERM")
     kill: Action | None = None
     crash: Action | None = None
+    volatile: bool = False
+    """Whether volumes live only as long as their server."""
     lacks: list[str] = []
     deviations: list[Deviation] = []
 
@@ -151,6 +157,8 @@ class Description(_Strict):
     def _fits_together(self) -> Description:
         if self.start and not self.ready:
             raise ValueError('start: needs ready: {socket: "{socket}", within: 5 s}')
+        if self.volatile and (self.kill or not self.start):
+            raise ValueError("volatile: goes with start: and without kill:")
         if not isinstance(self.blockdev.get("driver"), str):
             raise ValueError("blockdev: needs a driver")
         for key in ("kill", "crash"):

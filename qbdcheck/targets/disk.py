@@ -57,6 +57,7 @@ class Disk:
         self.backend = backend
         self.format = image_format
         self.shadow = shadow
+        backend.on_power_lost.append(shadow.power_cut)
         self._qemu_img = qemu_img
         self._scratch = scratch
 

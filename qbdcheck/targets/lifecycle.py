@@ -18,7 +18,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +26,7 @@ from urllib.parse import quote
 from qbdcheck.clock import now_s, pause
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
 from qbdcheck.programs.installed import Programs
-from qbdcheck.programs.process import Completed, Process, run, tail
+from qbdcheck.programs.process import Completed, Daemon, Process, run, tail
 from qbdcheck.programs.qmp import Qmp, connect_within
 from qbdcheck.targets.description import Action, Description, Ready
 from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, names_in
@@ -37,6 +37,10 @@ SOCKET_PATH_MAX = 107
 READY_STEP_S = 0.001
 COMMAND_TIMEOUT_S = 60.0
 STOP_GRACE_S = 10.0
+_CRASHES = frozenset(
+    -number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+)
+"""Exit statuses of a server that did not end but crash."""
 
 
 class State(enum.Enum):
@@ -72,10 +76,12 @@ class Backend:
         self.name = name
         self.state = State.ABSENT
         self.size = 0
+        self.on_power_lost: list[Callable[[], None]] = []
+        """Called when what was not flushed may be gone: after `kill` and `crash`."""
         self.directory = directory / f"{name}.volume"
         self._options = dict(options or {})
         self._print_server = print_server
-        self._server: Process | None = None
+        self._server: Process | Daemon | None = None
         self._control: Qmp | None = None
         self._port: int | None = None
         missing = [f"target {description.name} has no option {key}"
@@ -190,7 +196,19 @@ class Backend:
         self.state = State.RUNNING
 
     def stop(self) -> None:
-        """End the server as its users do; what was acknowledged must survive."""
+        """End the server as its users do; what was acknowledged must survive.
+
+        :raise NotRun: volumes of this target live only as long as their server.
+        """
+        if self.description.volatile:
+            raise NotRun(f"target {self.description.name} keeps nothing when it is stopped")
+        self.end()
+
+    def end(self) -> None:
+        """End the server as its users do.
+
+        :raise ProgramError: it does not end in time, or ends by a crash.
+        """
         self._must_be(State.RUNNING)
         self._close_control()
         server = self._server
@@ -201,15 +219,16 @@ class Backend:
             else:
                 self._do(action, "stop")
             ended = server.has_ended_within(STOP_GRACE_S * self.programs.slowdown)
+            how = server.describe()
             if not ended:
                 server.kill()
+                how = f"did not end within {STOP_GRACE_S:g} s"
             self._forget_server()
-            if not ended:
+            if not ended or (server.returncode or 0) in _CRASHES:
                 raise ProgramError(
-                    f"target {self.description.name}: the server did not end within "
-                    f"{STOP_GRACE_S:g} s of stop:",
+                    f"target {self.description.name}: at its stop the server {how}",
                     server.argv,
-                    None,
+                    server.returncode,
                     server.output(),
                 )
         self.state = State.CREATED
@@ -230,6 +249,7 @@ class Backend:
             self._server.kill()
         self._forget_server()
         self.state = State.CRASHED
+        self._tell_power_lost()
 
     def crash(self, seed: int = 0) -> None:
         """Lose power: of what was not flushed any part may be gone. The server runs afterwards.
@@ -241,6 +261,7 @@ class Backend:
             raise NotRun(f"target {self.description.name} has no crash")
         self._must_be(State.RUNNING)
         self._do(action, "crash", seed=seed)
+        self._tell_power_lost()
         if self._server is not None and not self._server.is_running:
             self._close_control()
             self._forget_server()
@@ -298,6 +319,10 @@ class Backend:
                 self._commands(self.description.volume.remove, "volume.remove")
         shutil.rmtree(self.directory, ignore_errors=True)
         self.state = State.ABSENT
+
+    def _tell_power_lost(self) -> None:
+        for tell in self.on_power_lost:
+            tell()
 
     # Inside --------------------------------------------------------------------------------------
 
@@ -373,29 +398,62 @@ class Backend:
     def _start_server(self, command: str) -> None:
         ready = self.description.ready
         assert ready is not None
-        if "port" in set(names_in(command)):
+        templates = [command, *self.description.files.values()]
+        if "port" in set(names_in(list(templates))):
             self._port = _free_port()
         for stale in ("s", "c"):
             (self.directory / stale).unlink(missing_ok=True)
+        self._write_files()
         argv = self._resolve(fill_command(command, self._values()))
         self._server = Process(argv, self.directory.parent, f"{self.name}.server",
-                               env=self._environment(), cwd=self.directory)  # fmt: skip
+                               env=self._environment(), cwd=self.directory,
+                               leaves_daemon=ready.pid_file is not None)  # fmt: skip
         try:
+            if ready.pid_file is not None:
+                self._server = self._adopt_daemon(ready, self._server)
             self._wait_ready(ready, self._server)
         except BaseException:
             self._server.kill()
             self._forget_server()
             raise
 
-    def _wait_ready(self, ready: Ready, server: Process) -> None:
+    def _write_files(self) -> None:
+        for path, contents in self.description.files.items():
+            file = Path(fill(path, self._values()))
+            try:
+                file.write_text(fill(contents, self._values()))
+            except OSError as error:
+                raise SetupError(
+                    f"target {self.description.name}: files: cannot write {file}: {error.strerror}"
+                ) from None
+
+    def _adopt_daemon(self, ready: Ready, starter: Process) -> Daemon:
+        """Wait until the starter has gone, and return the daemon that it left."""
+        if starter.wait(ready.within) != 0:
+            raise SetupError(self._died_text(starter))
+        path = Path(fill(ready.pid_file or "", self._values()))
+        deadline = now_s() + ready.within
+        while not (path.is_file() and path.read_text().strip().isdigit()):
+            if now_s() >= deadline:
+                raise SetupError(
+                    f"target {self.description.name}: the server wrote no process id to {path} "
+                    f"within {ready.within:g} s"
+                )
+            pause(READY_STEP_S)
+        return Daemon(int(path.read_text()), starter)
+
+    def _died_text(self, server: Process | Daemon) -> str:
+        return (
+            f"target {self.description.name}: the server died at its start: "
+            f"{server.describe()} (command: {' '.join(server.argv)})"
+        )
+
+    def _wait_ready(self, ready: Ready, server: Process | Daemon) -> None:
         deadline = now_s() + ready.within * self.programs.slowdown
         where = fill(ready.socket or ready.port or "", self._values())
         while not _accepts(where, is_port=ready.port is not None):
             if not server.is_running:
-                raise SetupError(
-                    f"target {self.description.name}: the server died at its start: "
-                    f"{server.describe()} (command: {' '.join(server.argv)})"
-                )
+                raise SetupError(self._died_text(server))
             if now_s() >= deadline:
                 said = tail(server.output()) or "nothing"
                 raise SetupError(
@@ -405,10 +463,7 @@ class Backend:
             pause(READY_STEP_S)
         # Somebody else may sit on the port: then it is their connection that was accepted.
         if server.has_ended_within(0):
-            raise SetupError(
-                f"target {self.description.name}: the server died at its start: "
-                f"{server.describe()} (command: {' '.join(server.argv)})"
-            )
+            raise SetupError(self._died_text(server))
 
     def _forget_server(self) -> None:
         if self._server is not None and self._print_server:

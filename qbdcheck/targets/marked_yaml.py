@@ -71,7 +71,7 @@ class _Builder:
                 self._lines[*path, number] = item.start_mark.line + 1
                 items.append(self.build(item, (*path, number)))
             return items
-        value = self._scalars.construct_object(node)  # type: ignore[no-untyped-call]
+        value = self._scalars.construct_object(node)
         if value is None or isinstance(value, str | int | float | bool):
             return value
         return str(node.value)

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from oracles.shadow import Shadow
 from oracles.stamps import Identity
 from qbdcheck.options import Options
 from qbdcheck.programs.blockdev import dashed, json_filename, over
 from qbdcheck.programs.installed import Programs
+from qbdcheck.programs.machine import Machine
+from qbdcheck.programs.monitored import Monitored
 from qbdcheck.programs.qemu_img import QemuImg
+from qbdcheck.programs.storage_daemon import StorageDaemon
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import SECRET_OBJECT, Disk, volume_size
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.lifecycle import Backend, State
+from reference_backend.client import Client
 
 DEFAULT_SIZE = 8 << 20
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50, "E": 1 << 60}
 COMMAND_TIMEOUT_S = 30.0
+_Monitored = TypeVar("_Monitored", bound=Monitored)
 
 
 def size_in_bytes(size: int | str) -> int:
@@ -71,6 +76,8 @@ class TargetSession:
         self.qemu_img = QemuImg(self.programs, scratch)
         self.backends: list[Backend] = []
         self._ios: list[DiskIo] = []
+        self._clients: list[Client] = []
+        self._monitored: list[Monitored] = []
 
     # Disks ---------------------------------------------------------------------------------------
 
@@ -97,7 +104,11 @@ class TargetSession:
         read_only = bool(options.get("read_only"))
         backend.create(volume_size(image_format, length))
         # A read-only volume is filled first, and made read-only afterwards.
-        fill_first = read_only and (prefill or image_format != "raw")
+        # Where it would forget everything between the two, it stays empty.
+        volatile = self.description.volatile
+        if read_only and volatile:
+            prefill = False
+        fill_first = read_only and not volatile and (prefill or image_format != "raw")
         backend.start(read_only=False if fill_first else None)
         identity = Identity.of(f"{self.case_id}/{self.options.seed}", name)
         disk = Disk(backend, image_format, Shadow(length, identity), self.qemu_img, self.scratch)
@@ -172,6 +183,48 @@ class TargetSession:
         self._ios.append(io)
         return io
 
+    def storage_daemon(self, *arguments: str) -> StorageDaemon:
+        """Start a qemu-storage-daemon; ``arguments`` are further words of its command line.
+
+        :raise ProgramError: it does not start.
+        """
+        name = f"qsd{self._number('qsd')}"
+        objects = self.qemu_img.objects
+        return self._keep(StorageDaemon(self.programs, self.scratch, name, arguments, objects))
+
+    def machine(self, *arguments: str, kind: str = "pc") -> Machine:
+        """Start a qemu-system without a running guest, of machine type ``none`` or ``pc``.
+
+        :raise ProgramError: it does not start.
+        """
+        name = f"vm{self._number('vm')}"
+        objects = self.qemu_img.objects
+        return self._keep(Machine(self.programs, self.scratch, name, kind, arguments, objects))
+
+    def _keep(self, program: _Monitored) -> _Monitored:
+        self._monitored.append(program)
+        return program
+
+    def _number(self, kind: str) -> str:
+        count = sum(program.name.startswith(kind) for program in self._monitored)
+        return str(count) if count else ""
+
+    def nbd(
+        self,
+        disk: Disk | str,
+        structured: bool = True,
+        extended: bool = False,
+        contexts: Sequence[str] = ("base:allocation",),
+    ) -> Client:
+        """Connect our raw NBD client to a disk or to a URI. The shadow does not follow it.
+
+        :raise NotRun: the target has no NBD URI.
+        """
+        uri = disk.uri if isinstance(disk, Disk) else disk
+        client = Client.connect(uri, structured=structured, extended=extended, contexts=contexts)
+        self._clients.append(client)
+        return client
+
     # The end -------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -181,10 +234,15 @@ class TargetSession:
         """
         for io in self._ios:
             io.abandon()
+        for client in self._clients:
+            with contextlib.suppress(OSError):
+                client.sock.close()
+        for program in self._monitored:
+            program.abandon()
         with contextlib.ExitStack() as ends:
             for backend in self.backends:
                 ends.callback(backend.remove)
             for backend in self.backends:
                 if backend.state is State.RUNNING:
-                    backend.stop()
+                    backend.end()
 

@@ -1,0 +1,46 @@
+"""qemu-system without a guest that runs: block devices, QMP and HMP, no CPU (-accel qtest)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from qbdcheck.programs.installed import Programs
+from qbdcheck.programs.monitored import Monitored
+
+TIMEOUT_S = 30.0
+
+
+class Machine(Monitored):
+    """A running qemu-system-x86_64.
+
+    :param kind: machine type: ``none`` (no devices, 32 ms) or ``pc`` (PCI, 49 ms).
+    :param arguments: further words of its command line.
+    :param objects: ``-object`` definitions (secrets).
+    """
+
+    def __init__(
+        self,
+        programs: Programs,
+        directory: Path,
+        name: str = "vm",
+        kind: str = "pc",
+        arguments: Sequence[str] = (),
+        objects: Sequence[str] = (),
+    ) -> None:
+        words = [word for text in objects for word in ("-object", text)]
+        argv = programs.argv(
+            "qemu-system-x86_64", "-accel", "qtest", "-machine", kind, "-nodefaults", "-no-user-config",
+            "-display", "none", *words,
+            "-chardev", "socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control",
+            *arguments,
+        )  # fmt: skip
+        super().__init__(argv, directory, name, TIMEOUT_S * programs.slowdown)
+
+    def hmp(self, command: str) -> str:
+        """Run a command of the human monitor and return what it prints.
+
+        For what QMP lacks: ``qemu-io NODE "break pwritev tag"``.
+        """
+        text = self.execute("human-monitor-command", {"command-line": command})
+        return str(text).replace("\r\n", "\n")

@@ -1,0 +1,203 @@
+"""A program of QEMU that is driven over QMP: common to qemu-storage-daemon and qemu-system.
+
+The monitor is one end of a socket pair, handed over as a file descriptor: the program answers as
+soon as it can, and there is no socket to wait for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from qbdcheck.clock import now_s
+from qbdcheck.errors import ProgramError
+from qbdcheck.programs.blockdev import Blockdev, dashed
+from qbdcheck.programs.process import Process
+from qbdcheck.programs.qmp import Event, Qmp, QmpFailed
+
+QUIT_GRACE_S = 10.0
+
+
+class Monitored:
+    """A running program with a QMP monitor.
+
+    :param argv: the command line; ``{monitor}`` in a word becomes the number of the descriptor.
+    :param directory: gets its output, and the sockets of its exports.
+    :param timeout_s: seconds that one command may take.
+    :raise ProgramError: it died at its start; the message has its own words.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], directory: Path, name: str, timeout_s: float = 30.0
+    ) -> None:
+        self.name = name
+        self._directory = directory
+        self._closed = False
+        self._exports = 0
+        ours, theirs = socket.socketpair()
+        with theirs:
+            descriptor = theirs.fileno()
+            words = [word.replace("{monitor}", str(descriptor)) for word in argv]
+            self.process = Process(words, directory, name, pass_fds=(descriptor,))
+        ours.setblocking(False)
+        try:
+            self._qmp = Qmp(ours, name, timeout_s)
+        except ProgramError as error:
+            self.process.has_ended_within(1.0)
+            said = self.process.describe()
+            self.process.kill()
+            raise ProgramError(
+                f"{name} did not start: {said}", words, self.process.returncode, said
+            ) from error
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
+
+    # QMP
+
+    def qmp(self, command: str, /, **arguments: object) -> Any:  # JSON
+        """Run a QMP command and return its ``return`` value.
+
+        Underscores in names of arguments stand for dashes: ``node_name="n"``. `execute` takes names
+        as they are.
+
+        :raise QmpFailed: it was refused: ``error_class``, ``description``.
+        :raise ProgramError: the program died; the message has its last words.
+        """
+        return self.execute(command, dashed(arguments))
+
+    def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
+        """Run a QMP command with arguments exactly as given."""
+        try:
+            return self._qmp.execute(command, arguments)
+        except QmpFailed:
+            raise
+        except ProgramError as error:
+            if not self.process.has_ended_within(0.5):
+                raise
+            said = self.process.describe()
+            code = self.process.returncode
+            raise ProgramError(f"{error}; {said}", self.process.argv, code, said) from None
+
+    @property
+    def events(self) -> list[Event]:
+        """All events so far."""
+        return self._qmp.events
+
+    def wait_event(self, event: str, /, within_s: float = 10.0, **match: object) -> Event:
+        """Wait for the next event of this name with these values in its data.
+
+        :raise ProgramError: it did not come in time.
+        """
+        return self._qmp.wait_event(event, within_s, **match)
+
+    # Nodes, exports, jobs
+
+    def add(self, blockdev: Blockdev) -> str:
+        """Add a node and return its name.
+
+        :raise QmpFailed: it cannot be added.
+        """
+        self.execute("blockdev-add", blockdev)
+        return str(blockdev["node-name"])
+
+    def export(
+        self, node: str, name: str | None = None, writable: bool = True, **options: object
+    ) -> str:
+        """Export a node over NBD on a private Unix socket; return its URI.
+
+        :param name: of the export; by default the node's.
+        """
+        path = self._directory / f"{self.name}.nbd"
+        if not self._exports:
+            address = {"type": "unix", "data": {"path": str(path)}}
+            self.execute("nbd-server-start", {"addr": address})
+            path.chmod(0o600)
+        self._exports += 1
+        name = node if name is None else name
+        arguments = {"type": "nbd", "id": f"export{self._exports}", "node-name": node, "name": name,
+                     "writable": writable, **dashed(options)}  # fmt: skip
+        self.execute("block-export-add", arguments)
+        return f"nbd+unix:///{name}?socket={path}"
+
+    def wait_job(
+        self, job_id: str, within_s: float = 30.0, to: str = "concluded", dismiss: bool = True
+    ) -> dict[str, Any]:
+        """Wait until a job is concluded (or in the state ``to``, such as ``ready``); dismiss it.
+
+        :return: its last entry of ``query-jobs``.
+        :raise ProgramError: it failed: the message has its error text; or it took too long.
+        """
+        deadline = now_s() + within_s
+        while True:
+            job = self._job(job_id)
+            if job["status"] in {to, "concluded"}:
+                break
+            left = deadline - now_s()
+            if left <= 0:
+                message = f"job {job_id} is still {job['status']} after {within_s:g} s"
+                raise ProgramError(message, self.process.argv, None)
+            with contextlib.suppress(ProgramError):
+                self.wait_event("JOB_STATUS_CHANGE", min(left, 1.0), id=job_id)
+        if job["status"] == "concluded" and dismiss:
+            self.execute("job-dismiss", {"id": job_id})
+        if "error" in job:
+            raise QmpFailed(f"job {job_id}", "JobFailed", str(job["error"]))
+        return job
+
+    def _job(self, job_id: str) -> dict[str, Any]:
+        jobs: list[dict[str, Any]] = self.execute("query-jobs")
+        for job in jobs:
+            if job["id"] == job_id:
+                return job
+        known = ", ".join(str(job["id"]) for job in jobs) or "none"
+        message = f"there is no job {job_id} (jobs: {known}); was it dismissed by itself?"
+        raise ProgramError(message, self.process.argv, None)
+
+    # The end
+
+    def close(self) -> None:
+        """End it by ``quit``.
+
+        :raise ProgramError: it does not end in time, or not with status 0.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(ProgramError):
+            self._qmp.execute("quit")
+        self._qmp.close()
+        ended = self.process.has_ended_within(QUIT_GRACE_S)
+        code = self.process.returncode if ended else self.process.kill()
+        if not ended or code != 0:
+            how = self.process.describe() if ended else "did not end after quit"
+            raise ProgramError(f"{self.name}: {how}", self.process.argv, code, self.process.output())
+
+    def kill(self) -> None:
+        """SIGKILL it, as a power cut of the host would."""
+        self._closed = True
+        self._qmp.close()
+        self.process.kill()
+
+    abandon = kill
+
