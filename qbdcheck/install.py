@@ -88,7 +88,7 @@ def run_qbdcheck(arguments: list[str]) -> int:
     """
     venv = ROOT / ".venv"
     venv_python = venv / "bin" / "python"
-    in_venv = Path(sys.prefix) == venv
+    in_venv = venv.is_dir() and Path(sys.prefix).samefile(venv)
     if not in_venv and is_current(venv):
         _exec(venv_python, arguments)
     missing = missing_modules()
@@ -99,6 +99,8 @@ def run_qbdcheck(arguments: list[str]) -> int:
     if not in_venv and venv_python.exists():
         note(".venv was made from another requirements.lock; ./check --install renews it")
         _exec(venv_python, arguments)
+    if in_venv:  # somebody has removed packages: let --install look again
+        (venv / _STAMP).unlink(missing_ok=True)
     raise InstallError(
         f"Python packages are missing ({', '.join(missing)}); run: {ROOT / 'check'} --install"
     )

@@ -107,6 +107,8 @@ def install_programs() -> None:
         run_or_raise([*as_root, "dnf", "install", "-y", *packages], "dnf install")
     else:
         _apt_install(as_root, packages)
+    if still := missing_programs():
+        note(f"still not on PATH: {' '.join(still)}; ./check --doctor says what that costs")
 
 
 def root_prefix() -> list[str] | None:

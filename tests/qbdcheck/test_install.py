@@ -8,6 +8,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,15 +42,23 @@ def tree(tmp_path: Path) -> Path:
 def first_install(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A tree after its first ``./check --install``, and what that wrote."""
     root = copy_tree(tmp_path_factory.mktemp("installed") / "tree")
-    return root, start(root, "--install", "1", env=_NO_NETWORK).stderr
+    return root, start(root, "--install", "--help", env=_NO_NETWORK).stderr
 
 
 @pytest.fixture
 def installed(first_install: tuple[Path, str]) -> Path:
-    """The same tree with .venv, its lock file as it was."""
+    """The same tree with the packages in .venv, its lock file as it was, and the stamp renewed."""
     root, _ = first_install
     (root / "requirements.lock").write_text("# nothing\n")
+    packages_of_venv(root).write_text(f"{sysconfig.get_path('purelib')}\n")
+    assert start(root, "--install", "--help", env=_NO_NETWORK).returncode == 0
     return root
+
+
+def packages_of_venv(tree: Path) -> Path:
+    """The file by which the tree's .venv finds this interpreter's packages: no download."""
+    (site_packages,) = tree.glob(".venv/lib/python3.*/site-packages")
+    return site_packages / "packages.pth"
 
 
 def start(
@@ -82,23 +91,37 @@ def test_without_packages_one_line_names_them_and_the_command(tree: Path) -> Non
     assert not (tree / ".venv").exists()
 
 
-def test_install_makes_and_stamps_the_environment_once(first_install: tuple[Path, str]) -> None:
+def test_the_first_install_makes_the_environment(first_install: tuple[Path, str]) -> None:
     tree, stderr = first_install
     assert "installing Python packages into .venv" in stderr
-    assert is_stamped(tree)
+    assert (tree / ".venv/bin/python").exists()
+
+
+def test_a_second_start_installs_nothing_and_is_quick(installed: Path) -> None:
+    assert is_stamped(installed)
     began = time.monotonic()
-    second = start(tree, "--install", "1", env=_NO_NETWORK)
-    assert time.monotonic() - began < 1
-    # the lock file of this test asks for nothing, so the run ends where the packages are looked for
-    assert second.stderr.startswith("check: Python packages are missing")
-    assert second.returncode == 2
+    done = start(installed, "--install", "--help", env=_NO_NETWORK)
+    assert time.monotonic() - began < 2
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "usage: ./check" in done.stdout
+
+
+def test_an_environment_without_its_packages_is_not_believed(installed: Path) -> None:
+    packages_of_venv(installed).unlink()
+    done = start(installed, "--help")
+    assert done.returncode == 2
+    assert done.stderr.startswith("check: Python packages are missing (pytest, ")
+    assert not is_stamped(installed), "so that --install looks again"
 
 
 def test_a_changed_lock_file_makes_the_environment_stale(installed: Path) -> None:
     (installed / "requirements.lock").write_text("# something else\n")
-    assert "check: .venv was made from another requirements.lock" in start(installed).stderr
-    start(installed, "--install", env=_NO_NETWORK)
-    assert ".venv was made from another" not in start(installed).stderr
+    done = start(installed, "--help")
+    assert "check: .venv was made from another requirements.lock" in done.stderr
+    assert done.returncode == 0
+    assert start(installed, "--install", "--help", env=_NO_NETWORK).returncode == 0
+    assert start(installed, "--help").stderr == ""
 
 
 def is_stamped(tree: Path) -> bool:
