@@ -25,6 +25,11 @@ FEATURES = (
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, and exits with 2."""
 
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        # A width of our own: to ask for the terminal's, argparse imports shutil and all beneath it,
+        # at each start, as add_argument() makes a formatter too.
+        return argparse.HelpFormatter(self.prog, width=98)
+
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with status 2."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")

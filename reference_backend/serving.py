@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import importlib
-import ipaddress
 import os
 import signal
 import sys
@@ -71,6 +71,8 @@ def _running(
             pid_file = Path(arguments.pid_file)
             pid_file.write_text(f"{os.getpid()}\n")
             cleanup.callback(pid_file.unlink, missing_ok=True)
+        gc.freeze()  # what is there now stays: no collection need look at it again
+        gc.enable()
         _tell_ready(arguments.ready_fd, server.address)
         yield
 
@@ -123,6 +125,8 @@ def _address(arguments: argparse.Namespace) -> Address:
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
+    import ipaddress
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -16,7 +16,6 @@ which is the NBD document's "Error values" for writes and reads past the end.
 from __future__ import annotations
 
 import errno
-import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -308,6 +307,8 @@ class Volume:
 
         The same history and the same seed give the same bytes. The size may change back.
         """
+        import random
+
         with self._lock:
             if self._cache is not None:
                 self._cache.power_cut(self._powered, random.Random(seed))
