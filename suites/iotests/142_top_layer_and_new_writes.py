@@ -1,7 +1,8 @@
-"""This case checks that mirrors of the top layer and of new writes copy that and nothing else.
+"""This case checks that copies of the top layer, and of new writes, hold that and nothing else.
 
-How: an overlay over the disk; sync=top gives a copy that with the same backing reads like the
-source and holds nothing of the backing; sync=none holds only what was written while it ran.
+How: an overlay over the disk; sync=top (mirror and backup) gives a copy that with the same backing
+reads like the source and holds nothing of the backing; sync=none holds only what was written while
+it ran.
 Guards: clone-copyup-lost, false-zero-init, wrong-volume-or-lun.
 """
 
@@ -28,13 +29,16 @@ def test(disk, new_disk, qemu_io, qemu_img, storage_daemon, scratch):
             io.write(CHUNK + 100, 5000)
             io.write(5 << 20, 2 * CHUNK)
             io.write_zeroes(6 << 20, CHUNK)
-            for sync in ("top", "none"):
-                qsd.qmp("blockdev-mirror", job_id=sync, device="top", target="copy", sync=sync,
-                        auto_dismiss=False, granularity=CHUNK)  # fmt: skip
-                io.write(3 << 20, CHUNK)
-                qsd.wait_job(sync, to="ready")
-                io.write((3 << 20) + CHUNK, CHUNK)
-                qsd.qmp("block-job-cancel", device=sync)
+            for sync in ("top", "none", "backup"):
+                job = {"job-id": sync, "device": "top", "target": "copy", "auto-dismiss": False}
+                if sync == "backup":
+                    qsd.qmp("blockdev-backup", sync="top", **job)
+                else:
+                    qsd.qmp("blockdev-mirror", sync=sync, granularity=CHUNK, **job)
+                    io.write(3 << 20, CHUNK)
+                    qsd.wait_job(sync, to="ready")
+                    io.write((3 << 20) + CHUNK, CHUNK)
+                    qsd.qmp("block-job-cancel", device=sync)
                 qsd.wait_job(sync)
                 expect(copy, disk, sync)
                 qsd.qmp("blockdev-del", node_name="copy")
@@ -47,7 +51,7 @@ def test(disk, new_disk, qemu_io, qemu_img, storage_daemon, scratch):
 def expect(copy, disk, sync):
     """Put into the shadow of the copy what a job of that kind must have copied: whole clusters."""
     ranges = [(3 << 20, 2 * CHUNK)]
-    if sync == "top":
+    if sync != "none":
         ranges += [(CHUNK, CHUNK), (5 << 20, 2 * CHUNK), (6 << 20, CHUNK)]
     for offset, length in ranges:
         copy.shadow.write(offset, disk.shadow.expected(offset, length))

@@ -1,0 +1,73 @@
+"""This case checks that actions of a transaction happen at one point in time, or not at all.
+
+How: backups of two disks and a bitmap begin together while both are written to; both copies must be
+of that moment. Then transactions whose last action fails: bitmaps, jobs and disks are as before.
+Guards: snapshot-not-point-in-time, snapshot-map-under-io, wrong-volume-or-lun.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.qmp import QmpFailed
+
+CHUNK = 64 << 10
+
+
+def backup(name):
+    """Return the action that backs up a disk into its copy, held back."""
+    return {"type": "blockdev-backup", "data": {
+        "job-id": name, "device": name, "target": f"{name}.copy", "sync": "full", "speed": CHUNK,
+        "auto-dismiss": False, "x-perf": {"max-workers": 1, "max-chunk": CHUNK}}}  # fmt: skip
+
+
+def bitmap(action, name):
+    """Return an action on a bitmap of the first disk."""
+    return {"type": f"block-dirty-bitmap-{action}", "data": {"node": "a", "name": name}}
+
+
+def bitmaps(qsd):
+    """Return name and dirty bytes of the bitmaps of the first disk."""
+    nodes = qsd.qmp("query-named-block-nodes", flat=True)
+    node = next(node for node in nodes if node["node-name"] == "a")
+    return {entry["name"]: entry["count"] for entry in node.get("dirty-bitmaps", [])}
+
+
+@case(groups="job backup bitmap export errors quick")
+def test(new_disk, qemu_io, storage_daemon, golden):
+    disks, copies, ios = {}, {}, {}
+    with storage_daemon() as qsd:
+        for name in ("a", "b"):
+            disks[name], copies[name] = new_disk("2M"), new_disk("2M")
+            qsd.add(disks[name].blockdev(name))
+            qsd.add(copies[name].blockdev(f"{name}.copy"))
+            ios[name] = qemu_io(qsd.export(name), shadow=disks[name].shadow)
+            ios[name].write(1 << 20, CHUNK)
+        for failing in (
+            [bitmap("add", "new"), bitmap("clear", "nosuch")],
+            [bitmap("add", "new"), backup("a"), {**backup("b"), "type": "nosuch"}],
+            [
+                backup("a"),
+                {"type": "blockdev-backup", "data": {**backup("b")["data"], "target": "x"}},
+            ],
+        ):
+            try:
+                qsd.qmp("transaction", actions=failing)
+            except QmpFailed as error:
+                golden(error.description)
+            assert bitmaps(qsd) == {} and qsd.qmp("query-jobs") == []
+
+        frozen = {name: disk.shadow.expected(0, disk.size) for name, disk in disks.items()}
+        qsd.qmp("transaction", actions=[bitmap("add", "since"), backup("a"), backup("b")])
+        for number in range(4):
+            for io in ios.values():
+                io.write(number * 8 * CHUNK + 10, 5000)
+        assert {job["status"] for job in qsd.qmp("query-block-jobs")} == {"running"}
+        for name in disks:
+            qsd.qmp("block-job-set-speed", device=name, speed=0)
+        for name, io in ios.items():
+            qsd.wait_job(name)
+            io.flush()
+            io.close()
+        assert bitmaps(qsd) == {"since": 4 * CHUNK}, bitmaps(qsd)
+    for name, disk in disks.items():
+        copies[name].shadow.write(0, frozen[name])
+        copies[name].verify()
+        disk.verify()

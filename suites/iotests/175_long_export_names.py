@@ -1,0 +1,44 @@
+"""This case checks that export names up to 4096 bytes work, and longer ones are refused.
+
+How: the disk exported under names of 255, 256, 4095 and 4096 bytes, all of which are each other's
+prefixes, read and written through each; 4097 bytes are refused on both sides; the target itself is
+asked for long names that it has not, and must still serve.
+Guards: long-name-smash, acl-prefix-match, handshake-length-off, huge-option-read.
+"""
+
+from urllib.parse import parse_qs, urlsplit
+
+from qbdcheck import case
+from qbdcheck.programs.blockdev import json_filename, nbd_node
+from qbdcheck.programs.qmp import QmpFailed
+
+LENGTHS = (255, 256, 4095, 4096)
+
+
+@case(groups="names export errors quick", requires="nbd")
+def test(disk, qemu_io, qemu_img, storage_daemon, golden):
+    with storage_daemon() as qsd:
+        qsd.add(disk.blockdev("source"))
+        uris = {length: qsd.export("source", "n" * length) for length in LENGTHS}
+        socket = parse_qs(urlsplit(uris[255]).query)["socket"][0]
+        for length, uri in uris.items():
+            with qemu_io(uri, shadow=disk.shadow) as io:
+                io.write(length * 512, 512)
+                io.flush()
+        for length in (1, 254, 257, 4094):
+            error = qemu_img.fails("info", json_filename(nbd_node(socket, "n" * length)))
+            assert "Requested export not available" in error, error
+        for length in (4097, 5000):
+            error = qemu_img.fails("info", json_filename(nbd_node(socket, "n" * length)))
+            golden(f"client, {length} bytes:", error.rpartition("}': ")[2])
+            try:
+                qsd.export("source", "n" * length)
+            except QmpFailed as error:
+                golden(f"server, {length} bytes:", error.description.replace("n" * length, "NAME"))
+            else:
+                raise AssertionError(f"an export of {length} bytes must be refused")
+        assert len(qsd.qmp("query-block-exports")) == len(LENGTHS)
+    for length in (256, 4096):
+        name = json_filename(disk.protocol_blockdev(export="n" * length))
+        assert "Requested export not available" in qemu_img.fails("info", name)
+    disk.verify()

@@ -1,0 +1,43 @@
+"""This case checks that a disk opened read-only cannot be changed, however it was opened so.
+
+How: qemu-io -r, read-only nodes at either level, auto-read-only, a read-only export; every kind of
+write must be refused (words in the golden) and change nothing; reads go on.
+Guards: unadvertised-command-executed, wrong-volume-or-lun.
+"""
+
+from qbdcheck import case
+from qbdcheck.errors import ProgramError
+from qbdcheck.programs.qmp import QmpFailed
+
+WRITES = ("write 0 512", "write -z 0 64k", "write -z -u 0 64k", "discard 0 64k", "write -f 512 512")
+
+
+@case(groups="names rw errors quick")
+def test(disk, qemu_io, storage_daemon, golden):
+    with storage_daemon() as qsd:
+        qsd.add(disk.blockdev("source"))
+        exported = qsd.export("source", writable=False)
+        locked = disk.protocol_blockdev(read_only=True)
+        ways = {
+            "qemu-io -r": lambda: qemu_io(disk, read_only=True),
+            "read-only node": lambda: qemu_io(disk, options={"read_only": True}),
+            "read-only protocol node": lambda: qemu_io(disk, options={"file": locked}),
+            "read-only export": lambda: qemu_io(exported, shadow=disk.shadow),
+            "read-only export, -r": lambda: qemu_io(exported, shadow=disk.shadow, read_only=True),
+        }
+        for way, opened in ways.items():
+            try:
+                io = opened()
+            except ProgramError as error:
+                golden(f"{way}: {str(error).rpartition(': ')[2].partition(' (')[0]}")
+                continue
+            with io:
+                said = {io(command).strip().splitlines()[-1] for command in WRITES}
+                golden(f"{way}: {' | '.join(sorted(said))}")
+                io.read(0, 64 << 10)
+        try:
+            qsd.add(disk.blockdev("frozen", read_only=True))
+            qsd.export("frozen", writable=True)
+        except QmpFailed as error:
+            golden(error.description)
+    disk.verify()

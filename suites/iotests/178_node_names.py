@@ -1,0 +1,46 @@
+"""This case checks that node names are unique, well-formed and lead to their own node.
+
+How: names at the limit of 31 bytes, duplicates, bad characters, removal of nodes in use; refusals
+are in the golden; data goes through the node whose name was given.
+Guards: wrong-volume-or-lun.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.qmp import QmpFailed
+
+GOOD = ("a", "A", "n" * 31, "node-1.b_c", "disk0")
+BAD = ("", "1disk", "-disk", "disk/0", "disk 0", "di\u00e9k", "#block1", "n" * 32)
+
+
+@case(groups="names errors export quick")
+def test(new_disk, qemu_io, storage_daemon, golden):
+    disks = {name: new_disk("64K") for name in GOOD}
+    with storage_daemon() as qsd:
+        for name, disk in disks.items():
+            qsd.add(disk.blockdev(name))
+        for name in BAD:
+            refuse(golden, qsd.execute, "blockdev-add",
+                   {"driver": "null-co", "node-name": name, "size": 512})  # fmt: skip
+        refuse(golden, qsd.execute, "blockdev-add", {"driver": "null-co", "node-name": "a"})
+        refuse(golden, qsd.execute, "blockdev-add", {"driver": "null-co"})
+        for name, disk in disks.items():
+            with qemu_io(qsd.export(name, f"export{len(name)}"), shadow=disk.shadow) as io:
+                io.write(4096, 4096)
+                io.flush()
+            refuse(golden, qsd.qmp, "blockdev-del", node_name=name)
+            qsd.qmp("block-export-del", id=qsd.qmp("query-block-exports")[0]["id"], mode="hard")
+            qsd.wait_event("BLOCK_EXPORT_DELETED")
+            qsd.qmp("blockdev-del", node_name=name)
+        refuse(golden, qsd.qmp, "blockdev-del", node_name="a")
+    for disk in disks.values():
+        disk.verify()
+
+
+def refuse(golden, command, *words, **arguments):
+    """Print the refusal of a command that must be refused."""
+    try:
+        command(*words, **arguments)
+    except QmpFailed as error:
+        golden(error.description)
+    else:
+        raise AssertionError(f"this must be refused: {words} {arguments}")

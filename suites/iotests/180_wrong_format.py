@@ -1,0 +1,41 @@
+"""This case checks that a volume is taken for the format that was named, whatever is on it.
+
+How: each format on a volume of plain stamps is refused; then a guest writes the header of a qcow2
+image with a backing file: the volume stays raw, byte for byte, wherever its format was given.
+Guards: format-probe-escape, wrong-volume-or-lun.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blockdev import json_filename, over
+
+FORMATS = ("qcow2", "qed", "vmdk", "vpc", "luks", "parallels", "bochs", "dmg")
+
+
+@case(groups="names format errors quick")
+def test(disk, qemu_io, qemu_img, storage_daemon, scratch, golden):
+    protocol = disk.protocol_blockdev()
+    for driver in FORMATS:
+        words = over(driver, protocol) | ({"key-secret": "none"} if driver == "luks" else {})
+        error = qemu_img.fails("info", json_filename(words))
+        golden(f"{driver}: {error.rpartition('}')[2].removeprefix(chr(39) + ': ').strip()}")
+
+    secret = scratch / "secret"
+    secret.write_bytes(b"not for guests" * 5000)
+    qemu_img("create", "-q", "-f", "qcow2", "-b", secret, "-F", "raw", scratch / "bait", "1M")
+    header = (scratch / "bait").read_bytes()[:65536]
+    with qemu_io(disk) as io:
+        (scratch / "header").write_bytes(header)
+        io.request("write -s header 0 65536")
+        disk.shadow.write(0, header)
+        io.flush()
+    with storage_daemon() as qsd:
+        qsd.add(disk.blockdev("source"))
+        uri = qsd.export("source")
+        with qemu_io(uri, shadow=disk.shadow) as io:
+            io.read(0, 65536)
+            io.write(4096, 512)
+            io.flush()
+    info = qemu_img.json("info", disk.filename)
+    assert (info["format"], info["virtual-size"]) == ("raw", disk.size), info
+    assert "backing-filename" not in info, info
+    disk.verify()

@@ -1,0 +1,34 @@
+"""This case checks that a name given twice in two ways is refused, never half believed.
+
+How: a file name together with options that say it again or say something else, formats given twice,
+--image-opts with a format; words in the golden. The volume itself is untouched and still opens.
+Guards: wrong-volume-or-lun.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="names errors quick", requires="nbd")
+def test(disk, qemu_img, golden):
+    node = disk.protocol_blockdev()
+    path, export, uri = str(disk.volume_path), node["export"], disk.uri
+    calls = (
+        ("--image-opts", "-f", "raw", f"driver=nbd,path={path},export={export}"),
+        ("--image-opts", f"driver=nbd,path={path},export={export},server.type=unix"),
+        ("--image-opts", f"driver=nbd,server.type=unix,server.path={path},server.path=/nowhere"),
+        ("--image-opts", f"driver=raw,file.driver=nbd,file.path={path},file.host=localhost"),
+        ("--image-opts", f"driver=nbd,filename={uri}"),
+        ("--image-opts", f"file.filename={uri},file.export=other"),
+        ("--image-opts", uri),
+        ("-f", "qcow2", uri),
+        ("-f", "nosuch", uri),
+        ("-f", "raw", "-f", "qcow2", uri),
+        (uri, uri),
+    )
+    for words in calls:
+        error = qemu_img.fails("info", *words)
+        for text, word in ((uri, "URI"), (path, "SOCKET")):
+            error = error.replace(text, word)
+        golden(error.splitlines()[0].removeprefix("qemu-img: "))
+    assert qemu_img.json("info", "-f", "raw", uri)["virtual-size"] == disk.size
+    disk.verify(0, 65536)
