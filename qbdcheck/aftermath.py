@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from pathlib import Path
 
 from qbdcheck import offspring
 from qbdcheck.child import STACKS
+from qbdcheck.errors import ProgramError
+from qbdcheck.programs.qmp import Qmp
 from qbdcheck.reaper import unmount_below
 
 _KEPT = ("*.log", "*.bad", "*.err", "*.out", "*.stderr", "*.stdout", "*.txt", "repro")
 _KEPT_BYTES = 1 << 20
 """Of each file its end, up to this."""
 _TAIL_BYTES = 2000
+_CONTROL_SOCKETS = "*.volume/c"
+"""Where `qbdcheck.targets.lifecycle` lets servers put their control sockets."""
+_CONTROL_TIMEOUT_S = 1.0
 
 
 def keep_artefacts(scratch: Path, directory: Path) -> list[Path]:
@@ -69,6 +75,25 @@ def without_our_frames(stacks: str) -> str:
     return "\n".join(kept)
 
 
+def requests_in_flight(scratch: Path) -> list[str]:
+    """What the servers of a case say that they are working on, where they have a control socket."""
+    parts: list[str] = []
+    for path in sorted(scratch.glob(_CONTROL_SOCKETS)):
+        server = path.parent.name.removesuffix(".volume")
+        try:
+            qmp = Qmp(path, server, _CONTROL_TIMEOUT_S)
+            try:
+                requests = qmp.execute("query-requests")
+            finally:
+                qmp.close()
+        except ProgramError as error:
+            parts.append(f"Requests in flight at {server}: unknown, {error}")
+            continue
+        lines = [f"  {json.dumps(request)}" for request in requests] or ["  none"]
+        parts.append(f"Requests in flight at {server}:\n" + "\n".join(lines))
+    return parts
+
+
 def describe_stuck(pid: int, scratch: Path) -> str:
     """Where a case hangs: its Python stacks, its programs, and the ends of their logs."""
     parts: list[str] = []
@@ -79,6 +104,7 @@ def describe_stuck(pid: int, scratch: Path) -> str:
     if programs:
         lines = [f"  {stray.pid} ({offspring.state(stray.pid)}) {stray.argv}" for stray in programs]
         parts.append("Its processes:\n" + "\n".join(lines))
+    parts += requests_in_flight(scratch)
     for path in sorted(
         {*scratch.rglob("*.err"), *scratch.rglob("*.stderr"), *scratch.rglob("*.log")}
     ):

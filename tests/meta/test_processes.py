@@ -25,6 +25,14 @@ def test_a_case_that_hangs_is_ended_with_its_stack_and_processes_shown(toy: Toy)
     assert toy.left_over(["toy-hang"]) == []
 
 
+def test_a_time_out_tells_what_the_server_was_working_on(toy: Toy) -> None:
+    toy.case("001_hangs", "import time\ntime.sleep(600)", "disk", limit_s=3)
+    done = toy.run("-t", "reference", timeout_s=30)
+    details = done.cases["001_hangs"]["details"]
+    assert "Requests in flight at disk:\n  none" in details
+    assert "reference_backend" in details
+
+
 def test_a_hang_that_ignores_all_signals_is_ended_too(toy: Toy) -> None:
     body = """
     import signal

@@ -102,7 +102,8 @@ class Toy:
                 environment = (entry / "environ").read_bytes()
             except OSError:
                 continue
-            if ((mark in command or mark in environment) and command) or any(word.encode() in command for word in words):
+            is_ours = bool(command) and (mark in command or mark in environment)
+            if is_ours or any(word.encode() in command for word in words):
                 found.append(command.decode())
         return found
 

@@ -1,0 +1,126 @@
+"""Flags and values: what they become, and the one line that a wrong one gives."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from qbdcheck.arguments import ROOT, parse
+from qbdcheck.errors import UsageError
+
+
+def test_a_bare_check_has_the_documented_defaults() -> None:
+    options = parse([])
+    assert (options.target, options.formats, options.cache, options.aio) == (
+        "reference", ("raw",), "writeback", None,
+    )  # fmt: skip
+    assert (options.lanes, options.repeat, options.timeout_s, options.selection) == (1, 1, None, ())
+    assert options.suites_dir == ROOT / "suites"
+
+
+def test_flags_of_qemu_iotests_are_taken() -> None:
+    options = parse(
+        [
+            "-qcow2",
+            "-raw",
+            "-nocache",
+            "-i",
+            "native",
+            "-o",
+            "cluster_size=4k",
+            "-j4",
+            "-d",
+            "-p",
+            "-gdb",
+            "-valgrind",
+            "17",
+        ]
+    )
+    assert options.formats == ("qcow2", "raw")
+    assert (options.cache, options.aio, options.image_options) == (
+        "none",
+        "native",
+        "cluster_size=4k",
+    )
+    assert (options.lanes, options.debug, options.print_server, options.gdb, options.valgrind) == (
+        4, True, True, True, True,
+    )  # fmt: skip
+    assert options.selection == ("17",)
+
+
+def test_lists_are_split_at_commas_and_add_up() -> None:
+    options = parse(
+        ["-g", "rw,quick", "-g", "flush", "-x", "slow", "-e", "017,031=known", "-5", "12-"]
+    )
+    assert options.groups == ("rw", "quick", "flush")
+    assert options.exclude_cases == ("017", "031=known")
+    assert options.selection == ("-5", "12-")
+
+
+def test_what_follows_two_dashes_is_a_command_of_its_own() -> None:
+    options = parse(["-t", "file", "--", "qemu-io", "-c", "read 0 512", "--", "-x"])
+    assert options.command == ("qemu-io", "-c", "read 0 512", "--", "-x")
+
+
+def test_subcommands_are_told_apart() -> None:
+    assert (parse(["--doctor"]).subcommand, parse(["--install"]).subcommand) == (
+        "doctor",
+        "install",
+    )
+    probe = parse(["--probe", "my.yaml"])
+    assert (probe.subcommand, probe.arguments) == ("probe", ("my.yaml",))
+    new = parse(["new", "iotests", "discard then crash"])
+    assert (new.subcommand, new.arguments) == ("new", ("iotests", "discard then crash"))
+
+
+def test_a_seed_is_chosen_when_none_is_given() -> None:
+    assert parse(["--seed", "7"]).seed == 7
+    assert parse([]).seed != parse([]).seed
+
+
+def test_a_long_tmpdir_is_not_used_for_sockets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 60)
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    assert parse([]).scratch_root == Path("/tmp")
+    monkeypatch.setenv("TMPDIR", "/var/tmp")
+    assert parse([]).scratch_root == Path("/var/tmp")
+
+
+def test_the_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x/cache")
+    assert parse([]).cache_dir == Path("/x/cache/qbdcheck")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert parse([]).cache_dir == Path(os.environ["HOME"]) / ".cache" / "qbdcheck"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--dryrun", "unknown flag --dryrun; did you mean --dry-run?"),
+        ("--html x", "unknown flag --html"),
+        ("-qcow3", "unknown flag -qcow3; did you mean -qcow2?"),
+        ("-j 0", "'0' is not a whole number from 1 on"),
+        ("-j x", "'x' is not a whole number"),
+        ("--timeout 0", "not a number of seconds above 0"),
+        ("--timeout nan", "not a number of seconds above 0"),
+        ("--seed -1", "--seed"),
+        ("--seed 4294967296", "--seed 4294967296 is too large"),
+        ("--shard 3/2", "is not I/N"),
+        ("--shard 0/2", "is not I/N"),
+        ("-c sometimes", "invalid choice: 'sometimes'"),
+        ("-i threads2", "invalid choice"),
+        ("--repeat", "expected one argument"),
+        ("--doctor --install", "not allowed with argument"),
+        ("-t file --", "no command after --"),
+    ],
+)
+def test_a_wrong_flag_or_value_gives_one_line(words: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(words.split())
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)

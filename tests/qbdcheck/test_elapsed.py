@@ -1,0 +1,98 @@
+"""What is remembered between runs, and that damage to it never matters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qbdcheck.elapsed import Elapsed, RunRecord, append_history, last_run
+from qbdcheck.verdict import Verdict
+
+
+def test_durations_come_back_per_target_and_format(tmp_path: Path) -> None:
+    one = Elapsed.load(tmp_path, "file", "raw")
+    one.record("001_a", Verdict.PASS, 1.25)
+    one.save()
+    assert Elapsed.load(tmp_path, "file", "raw").seconds == {"001_a": 1.25}
+    assert Elapsed.load(tmp_path, "file", "raw").verdicts == {"001_a": "pass"}
+    assert Elapsed.load(tmp_path, "file", "qcow2").seconds == {}
+
+
+def test_a_target_that_is_a_path_has_a_record_of_its_own(tmp_path: Path) -> None:
+    one = Elapsed.load(tmp_path, "/srv/my targets/x.yaml", "raw")
+    one.record("001_a", Verdict.PASS, 1)
+    one.save()
+    assert one.path.parent == tmp_path / "elapsed"
+    assert one.path.exists()
+
+
+def test_a_failure_does_not_change_the_known_duration(tmp_path: Path) -> None:
+    one = Elapsed.load(tmp_path, "file", "raw")
+    one.record("001_a", Verdict.PASS, 2.0)
+    one.record("001_a", Verdict.FAIL, 60.0)
+    assert (one.seconds["001_a"], one.verdicts["001_a"]) == (2.0, "fail")
+
+
+def test_two_runs_at_once_keep_each_others_results(tmp_path: Path) -> None:
+    one, other = (Elapsed.load(tmp_path, "file", "raw") for _ in range(2))
+    one.record("001_a", Verdict.PASS, 1)
+    other.record("002_b", Verdict.PASS, 2)
+    one.save()
+    other.save()
+    assert Elapsed.load(tmp_path, "file", "raw").seconds == {"001_a": 1, "002_b": 2}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{", b"[]", b"\xff\xfe", b'{"001_a": 3}', b'{"001_a": {"elapsed_s": "x"}}',
+        b'{"001_a": {"elapsed_s": -1}}',
+    ],
+)  # fmt: skip
+def test_a_damaged_record_counts_as_empty(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "elapsed" / "file-raw.json"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    one = Elapsed.load(tmp_path, "file", "raw")
+    assert one.seconds == {}
+    one.record("001_a", Verdict.PASS, 1)
+    one.save()
+    assert json.loads(path.read_text())["001_a"]["elapsed_s"] == 1
+
+
+def test_an_unwritable_cache_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    cache = tmp_path / "file" / "cache"
+    one = Elapsed.load(cache, "file", "raw")
+    one.record("001_a", Verdict.PASS, 1)
+    one.save()
+    append_history(cache, {"a": 1})
+    record = RunRecord(cache, {})
+    record.done("001_a", "raw")
+    record.close()
+    assert last_run(cache) is None
+
+
+def test_what_is_left_of_a_run_is_known_after_its_death(tmp_path: Path) -> None:
+    planned = [["001_a", "raw"], ["002_b", "raw"], ["002_b", "qcow2"]]
+    header = {"target": "file", "formats": ["raw", "qcow2"], "seed": 5, "planned": planned}
+    record = RunRecord(tmp_path, header)
+    record.done("002_b", "raw")
+    last = last_run(tmp_path)
+    assert last is not None
+    assert last.left == [("001_a", "raw"), ("002_b", "qcow2")]
+    assert (last.target, last.formats, last.seed) == ("file", ("raw", "qcow2"), 5)
+    with (tmp_path / "last-run.jsonl").open("a") as file:
+        file.write('{"done": ["001')  # the runner died while it wrote
+    again = last_run(tmp_path)
+    assert again is not None
+    assert again.left == last.left
+
+
+def test_history_gets_one_line_a_run(tmp_path: Path) -> None:
+    append_history(tmp_path, {"run": 1})
+    append_history(tmp_path, {"run": 2})
+    lines = (tmp_path / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["run"] for line in lines] == [1, 2]

@@ -1,0 +1,68 @@
+"""Order and shards."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qbdcheck.ordering import estimate, longest_first, shard, shuffled
+from qbdcheck.seed import Seed, case_seed, repeat_seed
+
+DURATIONS = st.lists(st.floats(0, 100), max_size=30)
+
+
+@given(DURATIONS, st.integers(1, 5))
+def test_every_unit_is_in_exactly_one_shard_in_the_given_order(
+    durations: list[float], parts: int
+) -> None:
+    units = list(range(len(durations)))
+    found = [shard(units, part, parts, durations.__getitem__) for part in range(1, parts + 1)]
+    assert sorted(unit for part in found for unit in part) == units
+    assert all(part == sorted(part) for part in found)
+
+
+@given(DURATIONS, st.integers(1, 5))
+def test_no_shard_is_longer_than_the_mean_and_one_unit(durations: list[float], parts: int) -> None:
+    units = list(range(len(durations)))
+    for part in range(1, parts + 1):
+        load = sum(durations[unit] for unit in shard(units, part, parts, durations.__getitem__))
+        assert load <= sum(durations) / parts + max(durations, default=0) + 1e-6
+
+
+def test_longest_first_keeps_equal_ones_in_order() -> None:
+    assert longest_first(["a", "bb", "c", "dd"], len) == ["bb", "dd", "a", "c"]
+
+
+def test_an_unknown_case_is_expected_to_take_the_median() -> None:
+    assert estimate({"a": 1.0, "b": 5.0, "c": 100.0}) == 5.0
+    assert estimate({}) == 1.0
+
+
+def test_a_shuffle_depends_on_the_seed_alone() -> None:
+    units = list(range(50))
+    once, again = (shuffled(units, Seed(3).stream("order")) for _ in range(2))
+    assert once == again != units
+    assert sorted(once) == units
+
+
+def test_streams_of_a_seed_are_independent_and_repeatable() -> None:
+    seed = Seed(7)
+    assert seed.stream("a").random() == seed.stream("a").random()
+    assert seed.stream("a").random() != seed.stream("b").random()
+    assert seed.stream("a").random() != Seed(8).stream("a").random()
+
+
+def test_the_seed_of_a_case_depends_on_run_case_and_format() -> None:
+    seeds = {
+        case_seed(run, case, image)
+        for run in (1, 2)
+        for case in ("001_a", "002_b")
+        for image in ("raw", "qcow2")
+    }
+    assert len(seeds) == 8
+    assert case_seed(1, "001_a", "raw") == case_seed(1, "001_a", "raw")
+
+
+def test_the_first_repetition_has_the_seed_of_the_run() -> None:
+    assert repeat_seed(5, 0) == 5
+    assert len({repeat_seed(5, repetition) for repetition in range(20)}) == 20
