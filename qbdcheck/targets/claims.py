@@ -1,0 +1,276 @@
+"""What a profile claims, each claim tried on a fresh volume. A claim returns what was seen.
+
+It raises (ProgramError, WrongData, AssertionError, OSError) where it does not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from oracles.diagnosis import render
+from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.session import TargetSession
+from reference_backend.layers import CommandFlag
+from reference_backend.nbd.constants import TransmissionFlag
+
+Claim = Callable[[TargetSession], str]
+SIZE = 1 << 20
+BLOCK = 4096
+
+
+def _start(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, prefill=False, format="raw")
+    with session.qemu_io(disk) as io:
+        io.read(0, BLOCK)
+        io.read(SIZE - BLOCK, BLOCK)
+    size = session.qemu_img.json("info", "-U", disk.filename)["virtual-size"]
+    if size != SIZE:
+        raise AssertionError(f"a volume of {SIZE} bytes was asked for, QEMU sees {size}")
+    return f"volume of {size} bytes, reads as zeroes"
+
+
+def _data(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    with session.qemu_io(disk) as io:
+        io.write(0, BLOCK)
+        io.write(SIZE - BLOCK, BLOCK)
+        io.read(0, 2 * BLOCK)
+        io.flush()
+    disk.verify()
+    return "written, read back through qemu-io and qemu-img"
+
+
+def _stop(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    disk.backend.stop()
+    disk.backend.start()
+    disk.verify()
+    return "all there after a stop and a start"
+
+
+def _written(session: TargetSession) -> Disk:
+    """Return a disk with prefill, a flushed write, and one that is not flushed."""
+    disk = session.new_disk(SIZE, format="raw")
+    with session.qemu_io(disk) as io:
+        io.write(0, 8 * BLOCK)
+        io.flush()
+    if disk.backend.uri is None:
+        return disk
+    # A raw client, because qemu-io flushes when it closes.
+    data = disk.shadow.stamped(16 * BLOCK, 8 * BLOCK)
+    with session.nbd(disk, contexts=()) as client:
+        client.write(16 * BLOCK, data)
+    disk.shadow.write(16 * BLOCK, data)
+    return disk
+
+
+def _kill(session: TargetSession) -> str:
+    disk = _written(session)
+    disk.backend.kill()
+    disk.backend.start()
+    disk.verify()
+    return "what was flushed is there after kill and start"
+
+
+def _crash(session: TargetSession) -> str:
+    disk = _written(session)
+    disk.backend.crash(seed=1)
+    disk.verify()
+    return "what was flushed is there after a crash"
+
+
+def _resize(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    disk.resize(2 * SIZE)
+    disk.verify()
+    seen = session.qemu_img.json("info", "-U", disk.filename)["virtual-size"]
+    if seen != 2 * SIZE:
+        raise AssertionError(f"resized to {2 * SIZE} bytes, QEMU sees {seen}")
+    disk.resize(SIZE // 2)
+    disk.verify()
+    return "grown (new part reads zeroes) and shrunk"
+
+
+def _snapshot(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    disk.backend.snapshot("probe")
+    disk.verify()
+    return "taken; the volume is as before"
+
+
+def _control(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, prefill=False, format="raw")
+    commands = disk.backend.control("query-commands")
+    return f"QMP, {len(commands)} commands"
+
+
+def _fua(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    with session.qemu_io(disk) as io:
+        io.write(0, BLOCK, fua=True)
+    disk.verify()
+    return "a write with FUA succeeds"
+
+
+def _flush(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    with session.qemu_io(disk) as io:
+        io.write(0, BLOCK)
+        io.flush()
+    return "a flush succeeds"
+
+
+def _discard(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    with session.qemu_io(disk) as io:
+        io.discard(16 * BLOCK, 16 * BLOCK)
+        seen = io.read(16 * BLOCK, 16 * BLOCK)
+    disk.verify()
+    return "reads as zeroes afterwards" if not any(seen) else "reads as before afterwards"
+
+
+def _write_zeroes(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    with session.qemu_io(disk) as io:
+        io.write_zeroes(16 * BLOCK, 16 * BLOCK, unmap=True)
+        io.write_zeroes(64 * BLOCK, 16 * BLOCK)
+    disk.verify()
+    return "zeroes, and nothing beside them changed"
+
+
+def _fast_zero(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    with session.nbd(disk, contexts=()) as client:
+        try:
+            client.write_zeroes(0, 16 * BLOCK, CommandFlag.FAST_ZERO)
+        except OSError:
+            disk.verify()
+            return "refused at once, nothing changed"
+    disk.shadow.zero(0, 16 * BLOCK)
+    disk.verify()
+    return "done at once"
+
+
+def _cache(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    with session.nbd(disk, contexts=()) as client:
+        client.cache(0, 16 * BLOCK)
+    disk.verify()
+    return "accepted, nothing changed"
+
+
+def _df(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    with session.nbd(disk) as client:
+        data = client.read(0, 16 * BLOCK, CommandFlag.DF)
+    _judge(disk, 0, bytes(data))
+    return "a read that must not be fragmented is right"
+
+
+def _judge(disk: Disk, offset: int, data: bytes) -> None:
+    findings = disk.shadow.check(offset, data)
+    if findings:
+        raise AssertionError(render(findings))
+
+
+def _structured(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    with session.nbd(disk, structured=True) as client:
+        _judge(disk, 0, bytes(client.read(0, SIZE)))
+    return "a whole volume in structured replies"
+
+
+def _block_status(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, prefill=False, format="raw")
+    with session.qemu_io(disk) as io:
+        io.write(0, 16 * BLOCK)
+        io.flush()
+    extents = session.qemu_img.json("map", "-U", disk.filename)
+    end = max(extent["start"] + extent["length"] for extent in extents)
+    if end != SIZE:
+        raise AssertionError(f"the extents end at {end}, the volume at {SIZE}")
+    first = next(extent for extent in extents if extent["start"] == 0)
+    if not first["data"] or first["zero"]:
+        raise AssertionError(f"what was written is not reported as data: {first}")
+    return f"{len(extents)} extents on a volume with one write"
+
+
+def _multi_conn(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    with session.nbd(disk, contexts=()) as one, session.nbd(disk, contexts=()) as other:
+        data = disk.shadow.stamped(0, BLOCK)
+        one.write(0, data)
+        other.flush()
+        disk.shadow.write(0, data)
+        _judge(disk, 0, bytes(other.read(0, BLOCK)))
+    return "one connection's flush and read see the other's write"
+
+
+def _nbd(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, prefill=False, format="raw")
+    with session.nbd(disk) as client:
+        if client.size != SIZE:
+            raise AssertionError(f"the server tells {client.size} bytes, the volume has {SIZE}")
+        return f"{client.mode.name.lower()} replies, block sizes {client.block_sizes}"
+
+
+CLAIMS: dict[str, Claim] = {
+    "start": _start,
+    "data": _data,
+    "stop": _stop,
+    "kill": _kill,
+    "crash": _crash,
+    "resize": _resize,
+    "snapshot": _snapshot,
+    "control": _control,
+    "flush": _flush,
+    "fua": _fua,
+    "discard": _discard,
+    "write_zeroes": _write_zeroes,
+    "fast_zero": _fast_zero,
+    "cache": _cache,
+    "df": _df,
+    "structured": _structured,
+    "block_status": _block_status,
+    "multi_conn": _multi_conn,
+    "nbd": _nbd,
+}
+"""What is tried for each word; the others are proven by being found at all."""
+
+_SIZES = {"min_block": 0, "preferred_block": 1, "max_block": 2}
+_VALUES = {"min_block": 4096, "preferred_block": 65536, "max_block": 1 << 20, "read_only": True}
+
+
+def option_claim(option: str) -> Claim:
+    """Return the claim that an option of the target does what its name says."""
+
+    def claim(session: TargetSession) -> str:
+        disk = session.new_disk(SIZE, format="raw", **{option: _VALUES[option]})
+        if option == "read_only":
+            _is_read_only(session, disk)
+            return "writes are refused"
+        disk.verify()
+        if disk.backend.uri is None:
+            return "starts, and data is kept"
+        with session.nbd(disk, contexts=()) as client:
+            seen = client.block_sizes
+        if seen is None or seen[_SIZES[option]] != _VALUES[option]:
+            raise AssertionError(f"asked for {_VALUES[option]}, the server tells {seen}")
+        return f"block sizes {seen}"
+
+    return claim
+
+
+def _is_read_only(session: TargetSession, disk: Disk) -> None:
+    if disk.backend.uri is not None:
+        with session.nbd(disk, contexts=()) as client:
+            if not client.flags & TransmissionFlag.READ_ONLY:
+                raise AssertionError("the server does not say that it is read-only")
+            try:
+                client.write(0, bytes(BLOCK))
+            except OSError:
+                pass
+            else:
+                raise AssertionError("a write was accepted")
+    with session.qemu_io(disk, read_only=True) as io:
+        io.read(0, BLOCK)
