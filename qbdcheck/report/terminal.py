@@ -48,8 +48,9 @@ class Terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
 
     def handle(self, event: Event) -> None:
-        """Print what `event` adds, and redraw the lanes."""
+        """Print what `event` adds; printing redraws the lanes below it, once."""
         self._tally.handle(event)
+        self._update(refresh=False)
         match event:
             case RunStarted():
                 self._print(*[Text(line, "dim") for line in header_lines(event)], Text())
@@ -62,12 +63,14 @@ class Terminal:
             case RunEnded():
                 self.close()
                 self._print(Text(), *summary_lines(self._tally))
-        self.tick()
 
     def tick(self) -> None:
         """Redraw the lanes, where there is a terminal."""
+        self._update(refresh=True)
+
+    def _update(self, refresh: bool) -> None:
         if self._live is not None and self._live.is_started:
-            self._live.update(self._progress(), refresh=True)
+            self._live.update(self._progress(), refresh=refresh)
 
     def close(self) -> None:
         """Take the lanes off the screen and give the cursor back."""

@@ -44,6 +44,7 @@ def on_a_terminal(events: list[Event], color: str = "auto") -> str:
         report = Terminal(stream, color)
         for event in events:
             report.handle(event)
+            report.tick()
         report.close()
     reader.join(10)
     os.close(leader)
