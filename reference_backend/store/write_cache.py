@@ -161,8 +161,15 @@ class WriteCache:
             self._evict()
 
     def _evict(self) -> None:
-        while self._bytes > self.limit:
-            self._drop_oldest()
+        entries, limit = self._entries, self.limit
+        while self._bytes > limit:
+            old = entries[0][2]
+            if type(old) is bytes:  # an overwrite: each of them comes by here when the log is full
+                entries.popleft()
+                self._fallen += 1
+                self._bytes -= len(old) + _ENTRY_BYTES
+            else:
+                self._drop_oldest()
 
     def _drop_oldest(self) -> None:
         entry = self._entries.popleft()
