@@ -71,6 +71,10 @@ def _main(options: Options) -> int:
             from qbdcheck import install
 
             return install.main(sys.argv[1:])
+        case "probe":
+            from qbdcheck.targets import probe
+
+            return probe.main(options, options.arguments[0])
     if options.list_only:
         return _list(make_plan(options))
     return _run(options)

@@ -53,7 +53,7 @@ def wait_for(what: object, process: subprocess.Popen[str]) -> None:
 
 def nothing_left_within(toy: Toy, seconds: float) -> list[str]:
     deadline = time.monotonic() + seconds
-    while (left := toy.left_over(["sleep 613.25"])) and time.monotonic() < deadline:
+    while (left := toy.left_over()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return left
 
@@ -66,7 +66,7 @@ def test_an_interrupted_run_writes_its_reports_and_leaves_nothing(
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert toy.left_over(["sleep 613.25"]) == []
+    assert toy.left_over() == []
     assert "Traceback" not in out + err
     assert [case["case_id"] for case in toy.events() if "verdict" in case] == ["001_passes"]
     assert toy.events()[-1]["interrupted"] is True
@@ -78,7 +78,7 @@ def test_ctrl_c_reaches_the_foreground_group_but_no_case_by_itself(toy: Toy) -> 
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 130
-    assert toy.left_over(["sleep 613.25"]) == []
+    assert toy.left_over() == []
 
 
 def test_sigkill_of_the_runner_leaves_no_process_socket_or_file(toy: Toy) -> None:

@@ -1,0 +1,99 @@
+"""Bad input: one clear line, exit code 2, nothing left behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.meta.toys import Toy
+
+TARGET = """
+name: toy
+about: a target that is not right
+programs: [qemu-img]
+volume:
+  create: qemu-img create -f raw {dir}/{name} {size}
+start: %s
+ready: {socket: "{socket}", within: 1 s}
+blockdev: {driver: nbd, server: {type: unix, path: "{socket}"}, export: "{name}"}
+nbd: "nbd+unix:///{name}?socket={socket}"
+"""
+
+
+def refused(toy: Toy, *words: str) -> str:
+    """The one line with which ./check refuses `words`."""
+    done = toy.run(*words)
+    assert done.code == 2, done.out + done.err
+    assert "Traceback" not in done.err
+    lines = done.err.strip().splitlines()
+    assert len(lines) == 1, done.err
+    assert lines[0].startswith("check: ")
+    assert toy.left_over() == []
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--dryrun"], "unknown flag --dryrun; did you mean --dry-run?"),
+        (["-qcow3"], "unknown flag -qcow3; did you mean -qcow2?"),
+        (["998"], "no case 998; nearest: 001"),
+        (["5-9"], "no case in 5-9; nearest: 001"),
+        (["nonsense"], "no case named 'nonsense'"),
+        (["-g", "quik"], "unknown group 'quik'; did you mean quick"),
+        (["-g", "slow"], "nothing to run"),
+        (["-e", "1"], "nothing to run: all selected cases are excluded"),
+        (["-X", "/no/such/file"], "cannot read exclude file /no/such/file"),
+        (["--start-from", "7"], "no case 007"),
+        (["--resume"], "there is no last run to resume"),
+        (["-t", "nosuch"], "unknown target 'nosuch'"),
+        (["-t", "/no/such.yaml"], "/no/such.yaml"),
+        (["--junit", "/no/such/dir/x.xml"], "cannot write report /no/such/dir/x.xml"),
+    ],
+)
+def test_a_wrong_word_is_refused(toy: Toy, words: list[str], said: str) -> None:
+    toy.case("001_passes", "pass")
+    assert said in refused(toy, *words)
+
+
+def test_two_cases_with_one_number_are_refused(toy: Toy) -> None:
+    toy.case("001_one", "pass")
+    toy.case("001_two", "pass")
+    assert "two cases have the number 001: 001_one.py and 001_two.py" in refused(toy)
+
+
+@pytest.mark.parametrize("content", ["- a list\n", "rw: [1]\n", "a: {\n", "\xff"])
+def test_a_damaged_list_of_groups_is_refused(toy: Toy, content: str) -> None:
+    toy.case("001_passes", "pass")
+    (toy.suites / "groups.yaml").write_text(content, encoding="latin-1")
+    assert "groups.yaml" in refused(toy)
+
+
+def test_a_case_with_an_unknown_group_is_broken_and_names_the_known_ones(toy: Toy) -> None:
+    toy.case("001_typo", "pass", groups="quick rx")
+    done = toy.run()
+    assert (done.code, done.verdict("001_typo")) == (1, "broken")
+    assert "unknown group 'rx'; known: disabled quick rw slow" in done.cases["001_typo"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ("sh -c 'echo no such volume >&2; exit 3'", "no such volume"),
+        ("sleep 614.5", "1 s"),
+        ("no-such-server --socket {socket}", "no-such-server"),
+    ],
+)
+def test_a_target_that_does_not_come_up_ends_the_run_before_its_first_case(
+    toy: Toy, start: str, said: str
+) -> None:
+    toy.case("001_passes", "pass")
+    profile = toy.directory / "toy.yaml"
+    profile.write_text(TARGET % start)
+    assert said in refused(toy, "-t", str(profile))
+
+
+def test_a_profile_with_a_wrong_key_is_refused_with_its_place(toy: Toy) -> None:
+    toy.case("001_passes", "pass")
+    profile = toy.directory / "toy.yaml"
+    profile.write_text(TARGET.replace("ready:", "redy:") % "sleep 1")
+    assert "redy" in refused(toy, "-t", str(profile))

@@ -1,0 +1,75 @@
+"""Which errors are the target's fault, and which the case's."""
+
+from __future__ import annotations
+
+import pytest
+
+from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
+from qbdcheck.judge import judge, worse
+from qbdcheck.unit import Result
+from qbdcheck.verdict import Verdict
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AssertionError("1 != 2"), ProgramError("qemu-io died", ["qemu-io"], -6), TimeoutError(),
+        ConnectionResetError(104, "reset"), EOFError(), OSError(5, "EIO"), ValueError("odd"),
+        SystemExit(0), RuntimeError("x"), SetupError("does not restart"),
+    ],
+)  # fmt: skip
+def test_what_a_target_can_cause_is_a_failure(error: BaseException) -> None:
+    assert judge(error, "call", "trace").verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NameError("x"), TypeError("x"), AttributeError("x"), ImportError("x"), KeyError("x"),
+        IndexError("x"), ZeroDivisionError(), CaseBroken("no fault fired"), NotImplementedError(),
+    ],
+)  # fmt: skip
+def test_what_only_a_mistake_in_the_case_can_cause_is_broken(error: BaseException) -> None:
+    assert judge(error, "call", "trace").verdict is Verdict.BROKEN
+
+
+def test_anything_that_an_import_raises_is_broken() -> None:
+    result = judge(SystemExit(3), "collect", "trace")
+    assert (result.verdict, result.message) == (Verdict.BROKEN, "cannot be imported: SystemExit: 3")
+
+
+def test_all_reasons_for_not_running_are_kept() -> None:
+    result = judge(NotRun("no disk", "no time"), "setup", "")
+    assert (result.verdict, result.reasons) == (Verdict.NOT_RUN, ("no disk", "no time"))
+
+
+def test_only_a_set_up_error_in_the_set_up_ends_a_run() -> None:
+    assert judge(SetupError("target does not start"), "setup", "").setup_failed
+    assert not judge(SetupError("target does not restart"), "call", "").setup_failed
+    assert not judge(ProgramError("x", ["x"], 1), "setup", "").setup_failed
+
+
+def test_the_message_is_one_line_and_names_the_type_where_the_text_says_little() -> None:
+    assert judge(AssertionError("1 != 2\n + where"), "call", "").message == "1 != 2"
+    assert judge(ValueError("odd"), "call", "").message == "ValueError: odd"
+    assert judge(TimeoutError(), "teardown", "").message == "in teardown: TimeoutError"
+
+
+def test_the_failure_of_the_call_comes_before_that_of_the_teardown() -> None:
+    call = Result(Verdict.FAIL, "lost write", "sector 5")
+    teardown = Result(Verdict.FAIL, "in teardown: busy", "trace")
+    both = worse(call, teardown)
+    assert both.message == "lost write"
+    assert "in teardown: busy" in both.details
+    assert worse(Result(Verdict.PASS), teardown) is teardown
+    assert worse(Result(Verdict.NOT_RUN, reasons=("x",)), Result(Verdict.PASS)).reasons == ("x",)
+
+
+def test_a_result_comes_back_over_the_pipe_and_half_of_one_does_not() -> None:
+    result = Result(Verdict.FAIL, "m\n\udcff", "d" * 10, ("r",), ("p",), True)
+    data = result.to_bytes()
+    assert Result.from_bytes(data) == result
+    for cut in (0, 1, len(data) // 2, len(data) - 1):
+        assert Result.from_bytes(data[:cut]) is None
+    assert Result.from_bytes(b"[]") is None
+    assert Result.from_bytes(b'{"verdict": "SUPER"}') is None
