@@ -403,6 +403,8 @@ class Backend:
             self._port = _free_port()
         for stale in ("s", "c"):
             (self.directory / stale).unlink(missing_ok=True)
+        if ready.pid_file is not None:  # of a server that was killed: it would be adopted again
+            Path(fill(ready.pid_file, self._values())).unlink(missing_ok=True)
         self._write_files()
         argv = self._resolve(fill_command(command, self._values()))
         self._server = Process(argv, self.directory.parent, f"{self.name}.server",
