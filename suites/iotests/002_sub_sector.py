@@ -2,7 +2,7 @@
 
 How: each place and length within one sector that an off-by-one would get wrong, each in a sector of
 its own; a target that rounds offsets or lengths damages the neighbours in that sector.
-Guards: unaligned-offset-rounded, alloc-map-rounding-reads-zero.
+Guards: unaligned-offset-rounded, min-block-underadvertised, phantom-write.
 """
 
 from qbdcheck import case

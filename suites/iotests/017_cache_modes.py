@@ -2,7 +2,7 @@
 
 How: each mode writes to places of its own and is closed; the next mode first reads what was written
 before.
-Guards: close-drops-dirty, flush-noop, phantom-write.
+Guards: phantom-write, advertised-not-implemented.
 """
 
 from qbdcheck import case

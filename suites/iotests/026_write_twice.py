@@ -2,7 +2,7 @@
 
 How: the same ranges over and over, each time with a new generation of stamps, and with reads
 between; an older generation in any sector means a lost write.
-Guards: phantom-write, per-client-cache-stale, silent-bit-flip.
+Guards: phantom-write, per-client-cache-stale.
 """
 
 from qbdcheck import case
