@@ -149,7 +149,10 @@ class Volume:
             if self._cache is not None and not (fua or self._write_through):
                 start = offset & -SECTOR_BYTES
                 end = min((offset + length + SECTOR_BYTES - 1) & -SECTOR_BYTES, self.size)
-                self._remember(start, end)
+                if end - start <= self._cache.largest:
+                    self._cache.record(start, end, self.store.read(start, end - start))
+                else:
+                    self._settle_all()  # more than the log can hold: all is durable
             if self._dirty is not None:
                 self._dirty.add(offset >> _DIRTY_SHIFT, (offset + length + 4095) >> _DIRTY_SHIFT)
             self.store.write(offset, data)
@@ -379,15 +382,6 @@ class Volume:
         if self.read_only:
             return BlockError(errno.EPERM, f"{what}: volume {self.name!r} is read-only")
         return _outside(error, what, offset, length, self.size)
-
-    def _remember(self, start: int, end: int) -> None:
-        """Put the old contents of an overwrite into the log; too much for it: all is durable."""
-        cache = self._cache
-        assert cache is not None
-        if cache.room_for(end - start):
-            cache.record(start, end, self.store.read(start, end - start))
-        else:
-            self._settle_all()
 
     def _old_pieces(self, start: int, end: int) -> list[tuple[int, bytes]] | None:
         """Return the old contents without holes; None if too much (all is durable then)."""

@@ -92,6 +92,8 @@ class WriteCache:
 
     def __init__(self, limit: int = DEFAULT_LIMIT_BYTES) -> None:
         self.limit = limit
+        self.largest = limit - _ENTRY_BYTES
+        """Bytes of the longest overwrite that can be held at all."""
         self._entries: deque[_AnyEntry] = deque()
         self._bytes = 0
         self._fallen = 0
@@ -149,10 +151,6 @@ class WriteCache:
         self._entries.clear()
         self._bytes = 0
         self._resizes = 0
-
-    def room_for(self, length: int) -> bool:
-        """Say whether an operation with that many bytes of old contents can be held at all."""
-        return length + _ENTRY_BYTES <= self.limit
 
     def _append(self, entry: _Entry) -> None:
         self._entries.append(entry)
