@@ -19,6 +19,7 @@ from reference_backend.nbd.client_options import (
 from reference_backend.nbd.constants import Info, Option, OptionReply, TransmissionFlag
 from reference_backend.nbd.errors import OptionRefused, RemoteProtocolError
 from reference_backend.nbd.settings import Bytes
+from reference_backend.transport import set_timeout
 
 
 class Haggler:
@@ -57,13 +58,7 @@ class Haggler:
             sock = socket.create_connection(address, timeout_s)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         else:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            sock.settimeout(timeout_s)
-            try:
-                sock.connect(str(address))
-            except OSError:
-                sock.close()
-                raise
+            sock = _connect_unix(str(address), timeout_s)
         client = cls(sock)
         try:
             client.handshake_flags = parse_greeting(client.receive(m.GREETING.size)) or 0
@@ -104,7 +99,9 @@ class Haggler:
         """Receive one reply to an option, error replies too."""
         head = self.receive(m.OPTION_REPLY.size)
         length = m.OPTION_REPLY.unpack(head)[3]
-        parsed = parse_option_reply(head + self.receive(min(length, 1 << 20)))
+        parsed = parse_option_reply(head)  # judges the magic and the length
+        if parsed is None:
+            parsed = parse_option_reply(head + self.receive(length))
         assert parsed is not None
         return parsed[0]
 
@@ -210,3 +207,17 @@ class Haggler:
             self.receive(c.EXPORT_ZEROES)
         self.export = export
         self.in_transmission = True
+
+
+def _connect_unix(path: str, timeout_s: float | None) -> socket.socket:
+    """Connect; wait where the server's backlog is full, which a non-blocking connect does not."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        set_timeout(sock, socket.SO_SNDTIMEO, timeout_s or 0)
+        sock.connect(path)
+        set_timeout(sock, socket.SO_SNDTIMEO, 0)
+    except OSError:
+        sock.close()
+        raise
+    sock.settimeout(timeout_s)
+    return sock

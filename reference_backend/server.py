@@ -219,7 +219,10 @@ class Server:
         connection.begin(self._service)
         if self._on_connect is not None:
             self._on_connect(connection.info())
-        self._activate(connection)
+        if connection.has_bytes():
+            self._activate(connection)
+        elif self._lobby is not None:
+            self._lobby.arm(connection)
 
     def _activate(self, connection: Connection) -> None:
         """Give a client a thread."""

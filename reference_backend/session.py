@@ -8,6 +8,7 @@ thousand idle clients cost no thread, and a busy one no system call beside its r
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ IDLE_S = 1.0
 """An active connection that hears nothing for so long gives up its thread and its buffer."""
 PARK_MAX = 64 * 1024
 """A connection with a part of a request longer than this stays active, for ``stall_s`` at most."""
+SLOWEST_BYTES_S = 1024 * 1024
+"""Slowest rate, in bytes a second, of a payload that takes memory others may wait for."""
 SHOWN_MAX = 64
 """Requests in flight that ``in_flight`` tells of."""
 
@@ -97,6 +100,11 @@ class Connection:
         set_timeout(self.sock, socket.SO_SNDTIMEO, service.limits.stall_s)
         self.transmission = transmission
 
+    def has_bytes(self) -> bool:
+        """Tell whether requests came with the end of the handshake, where epoll cannot see them."""
+        pending = self.sock.pending() if isinstance(self.sock, ssl.SSLSocket) else 0
+        return bool(self._rest) or pending > 0
+
     def serve(self) -> bool:
         """Serve until the client goes quiet (True) or away (False).
 
@@ -121,6 +129,7 @@ class Connection:
         self, transmission: ServerTransmission, receive: Receive, send: Send, end: int
     ) -> bool:
         run, out, view = transmission.run, transmission.out, transmission.view
+        header = transmission.header_size
         start = 0
         stalled_since: float | None = None
         while True:
@@ -141,11 +150,11 @@ class Connection:
                     self._drain(transmission, receive, view)
                 target = view
             else:
-                if transmission.needed > RECEIVE_SIZE:
-                    self._run_oversize(transmission, receive, send, view[start:end])
+                if transmission.needed > RECEIVE_SIZE and end - start == RECEIVE_SIZE:
+                    self._run_oversize(transmission, receive, send, view)
                     start = end = 0
                     continue
-                if max(transmission.needed, transmission.header_size) > RECEIVE_SIZE - start:
+                if start and max(transmission.needed, header) > RECEIVE_SIZE - start:
                     view[: end - start] = bytes(view[start:end])
                     start, end = 0, end - start
                 target = view[end:]
@@ -165,12 +174,15 @@ class Connection:
 
     def _still_patient(self, since: float | None) -> float:
         """Return since when the client stalls; drop it when that was too long."""
-        assert self._service is not None
         now = time.monotonic()
-        if since is not None and now - since > self._service.limits.stall_s:
+        if since is not None and now - since > self._stall_s():
             msg = "the client stalled within a payload"
             raise TimeoutError(msg)
         return now if since is None else since
+
+    def _stall_s(self) -> float:
+        assert self._service is not None
+        return self._service.limits.stall_s
 
     def _drain(
         self, transmission: ServerTransmission, receive: Receive, view: memoryview
@@ -183,15 +195,23 @@ class Connection:
     def _run_oversize(
         self, transmission: ServerTransmission, receive: Receive, send: Send, there: memoryview
     ) -> None:
-        """Receive and carry out one request longer than the buffer, in a buffer of its own."""
+        """Receive and carry out one request longer than the buffer, in a buffer of its own.
+
+        Memory is taken only now that a whole buffer of it is ``there``: to declare a length is
+        not enough. Who then sends slowly is dropped, for others may wait for the memory.
+        """
         own, needed = transmission.buffer, transmission.needed
         self._reserve(needed)
+        deadline = time.monotonic() + self._stall_s() + needed / SLOWEST_BYTES_S
         with anonymous_memory(needed) as large:
             end = len(there)
             large[:end] = bytes(there)
             with memoryview(large) as view:
                 while end < needed:
                     end += self._receive_some(receive, view[end:])
+                    if time.monotonic() > deadline:
+                        msg = "the client sends its payload too slowly"
+                        raise TimeoutError(msg)
             transmission.exchange(large)
             try:
                 transmission.run(0, needed)

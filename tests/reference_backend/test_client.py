@@ -1,0 +1,146 @@
+"""The blocking client: addresses, haggling step by step, errors, pipelining."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import pytest
+
+from reference_backend.client import Client, parse_uri
+from reference_backend.layers import Command
+from reference_backend.nbd.agreement import ReplyMode
+from reference_backend.nbd.constants import Option, OptionReply, TransmissionFlag
+from reference_backend.nbd.errors import NbdError, OptionRefused, RemoteProtocolError
+from reference_backend.nbd.settings import Features
+
+from .running import SIZE, running
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("nbd://host", (("host", 10809), "", False)),
+        ("nbd://host:77/a%20b/c", (("host", 77), "a b/c", False)),
+        ("nbds://[::1]:7/", (("::1", 7), "", True)),
+        ("nbd+unix:///vol?socket=/tmp/s", ("/tmp/s", "vol", False)),
+        ("nbds+unix:///?socket=/a/b", ("/a/b", "", True)),
+    ],
+)
+def test_uris_are_parsed(uri: str, expected: tuple[object, str, bool]) -> None:
+    assert parse_uri(uri) == expected
+
+
+@pytest.mark.parametrize("uri", ["http://x", "nbd+unix:///vol", "vol", ""])
+def test_what_is_no_uri_is_refused(uri: str) -> None:
+    with pytest.raises(ValueError, match="not an NBD URI"):
+        parse_uri(uri)
+
+
+def test_a_uri_connects() -> None:
+    with running() as server:
+        uri = f"nbd+unix:///vol?socket={server.address}"
+        with Client.connect(uri, contexts=["base:allocation"]) as client:
+            assert client.size == SIZE
+            assert client.mode is ReplyMode.STRUCTURED
+            assert client.flags & TransmissionFlag.SEND_FUA
+            assert client.block_sizes == (1, 4096, 32 << 20)
+            assert client.contexts == {1: "base:allocation"}
+            assert client.canonical_name == "vol"
+
+
+def test_options_go_one_by_one() -> None:
+    with running() as server, Client.open_socket(server.address) as client:
+        assert client.opt_list() == ["vol"]
+        client.opt_info("vol")
+        assert client.size == SIZE
+        client.opt_structured_reply()
+        assert client.opt_list_meta_context("vol") == ["base:allocation", "qbd:dirty"]
+        assert client.opt_set_meta_context("vol", ["qbd:dirty"]) == {2: "qbd:dirty"}
+        with pytest.raises(OptionRefused, match="ERR_UNSUP") as refused:
+            client.option(99, b"anything")
+        assert refused.value.reply == OptionReply.ERR_UNSUP
+        client.opt_go("vol")
+        client.write(0, b"d")
+        assert list(client.block_status(0, 4096)) == ["qbd:dirty"]
+
+
+def test_abort_is_answered_and_then_the_server_closes() -> None:
+    with running() as server:
+        client = Client.open_socket(server.address)
+        client.send_option(Option.ABORT)
+        assert client.receive_option_reply().reply == OptionReply.ACK
+        assert client.sock.recv(1) == b""
+        client.sock.close()
+
+
+@pytest.mark.parametrize("flags", [0, 1, 2, 3])
+def test_export_name_works_with_and_without_zeroes(flags: int) -> None:
+    with running() as server, Client.open_socket(server.address, client_flags=flags) as client:
+        client.opt_export_name("vol", no_zeroes=bool(flags & 2))
+        assert client.size == SIZE
+        client.write(0, b"old")
+        assert client.read(0, 3) == b"old"
+
+
+def test_export_name_of_nothing_closes() -> None:
+    with (
+        running() as server,
+        Client.open_socket(server.address) as client,
+        pytest.raises(ConnectionResetError),
+    ):
+        client.opt_export_name("nothing")
+
+
+def test_an_unknown_export_is_refused_and_the_socket_closed() -> None:
+    with running() as server, pytest.raises(OptionRefused, match="nothing"):
+        Client.connect(server.address, "nothing")
+
+
+@pytest.mark.parametrize(
+    ("features", "mode"),
+    [
+        (Features(extended=False), ReplyMode.STRUCTURED),
+        (Features(extended=False, structured=False), ReplyMode.SIMPLE),
+    ],
+)
+def test_headers_fall_back_where_the_server_lacks_them(features: Features, mode: ReplyMode) -> None:
+    with (
+        running(features=features) as server,
+        Client.connect(server.address, "vol", extended=True) as client,
+    ):
+        assert client.mode is mode
+        assert client.read(0, 10) == bytes(10)
+
+
+def test_errors_carry_errno_and_message() -> None:
+    with running() as server, Client.connect(server.address, "vol") as client:
+        with pytest.raises(NbdError, match="beyond the end") as failed:
+            client.write(SIZE, b"x")
+        assert failed.value.errno == errno.ENOSPC
+        client.write_zeroes(0, 4096)
+        client.trim(0, 4096)
+        client.cache(0, 4096)
+        client.flush()
+
+
+def test_pipelined_replies_are_found_by_cookie_in_any_order() -> None:
+    with running() as server, Client.connect(server.address, "vol") as client:
+        client.write(0, bytes(range(100)))
+        cookies = [client.send_request(Command.READ, place, 1) for place in range(100)]
+        for place in (99, 0, 50):
+            assert client.receive_reply(cookies[place]).data == bytes([place])
+        rest = [client.receive_reply().data[0] for _ in range(97)]
+        assert sorted(rest) == [n for n in range(100) if n not in (99, 0, 50)]
+
+
+def test_a_server_that_is_none_is_a_protocol_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        client = socket.create_connection(listening.getsockname())
+        accepted, _ = listening.accept()
+        accepted.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        haggler = Client(client)
+        with pytest.raises(RemoteProtocolError, match="option reply magic"):
+            haggler.receive_option_reply()
+        accepted.close()
+        client.close()
