@@ -1,0 +1,29 @@
+"""This case checks that qcow2 images of every cluster size keep their data on a volume.
+
+How: clusters of 512 bytes, 4 KiB, 64 KiB and 2 MiB; writes within, across and at the ends of
+clusters; read back after reopening, and checked.
+Guards: unaligned-offset-rounded, map-entry-shifted, misdirected-write, last-block-overrun.
+"""
+
+from qbdcheck import case
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+@case(groups="format qcow2 quick")
+def test(new_disk, qemu_io, qemu_img):
+    disk = new_disk("3M", prefill=False, format="qcow2")
+    for cluster in (512, 4 * KIB, 64 * KIB, 2 * MIB):
+        disk.create_image(disk.size, f"cluster_size={cluster}")
+        disk.shadow.zero(0, disk.size)
+        with qemu_io(disk) as io:
+            io.write(2 * MIB + 512, 300)
+            io.write(MIB - 5, 10)
+            for edge in (cluster, 5 * cluster, 300 * KIB):
+                if edge < disk.size:
+                    io.write(edge - 512, 1024)
+            io.write(0, 200 * KIB)
+            io.write(disk.size - 1, 1, pattern=cluster % 251)
+        disk.verify()
+        assert qemu_img.json("info", disk.filename)["cluster-size"] == cluster
+        assert "No errors were found" in qemu_img("check", disk.filename)

@@ -1,0 +1,29 @@
+"""This case checks that an image with lazy refcounts survives the death of its writer.
+
+How: qemu-io is killed after a flush, and refcounts on the volume are stale. QEMU must see that,
+mend them when it opens the image again, and have all that was flushed.
+Guards: flush-noop, close-drops-dirty, destage-reorder, map-entry-shifted.
+"""
+
+from qbdcheck import case
+
+KIB = 1 << 10
+
+
+@case(groups="format qcow2 flush crash quick")
+def test(new_disk, qemu_io, qemu_img):
+    disk = new_disk("1M", prefill=False, format="qcow2")
+    disk.create_image(disk.size, "lazy_refcounts=on")
+    io = qemu_io(disk)
+    for cluster in (7, 1, 12):
+        io.write(64 * KIB * cluster + 512, 100 * KIB)
+    io.flush()
+    io.abandon()
+    stale = qemu_img.run("check", disk.filename, check=False)
+    assert "refcount=0 reference=1" in stale.stderr, stale
+    assert qemu_img.json("info", disk.filename)["dirty-flag"] is True
+    with qemu_io(disk) as io:
+        io.write(900 * KIB, 512)
+    assert qemu_img.json("info", disk.filename)["dirty-flag"] is False
+    assert "No errors were found" in qemu_img("check", disk.filename)
+    disk.verify()

@@ -1,0 +1,39 @@
+"""This case checks that an image with its data on a second volume writes both volumes right.
+
+How: metadata on one volume, data on another, raw. The second volume alone must at all times hold
+the guest's data at the guest's offsets, and so must the image, also after reopening.
+Guards: flush-one-child-only, wrong-volume-or-lun, misdirected-write.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blockdev import json_filename, over
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+@case(groups="format qcow2 quick")
+def test(new_disk, qemu_io, qemu_img):
+    meta, data = new_disk("2M"), new_disk("2M")
+    options = f"data_file={data.backend.filename},data_file_raw=on"
+    name = meta.backend.filename
+    qemu_img("create", "-q", "-f", "qcow2", "-o", options, name, str(data.size))
+    nodes = over("qcow2", meta.protocol_blockdev(), data_file=data.protocol_blockdev())
+    image = json_filename(nodes)
+    data.shadow.discard(0, data.size)  # how much of it create clears is QEMU's business
+    data.verify()
+    with qemu_io(image, shadow=data.shadow) as io:
+        io.write(0, 100 * KIB)
+        io.write(MIB - 3, 70 * KIB)
+        io.write_zeroes(1500 * KIB, 200 * KIB)
+        io.write(2 * MIB - 512, 512)
+        io.read(0, 256 * KIB)
+    data.verify()
+    with qemu_io(image, shadow=data.shadow) as io:
+        io.read(1400 * KIB, 200 * KIB)
+        io.discard(64 * KIB, 64 * KIB)
+        io.write(300 * KIB, 5)
+    data.verify()
+    assert "identical" in qemu_img("compare", image, data.filename)
+    assert "No errors were found" in qemu_img("check", image)
+    info = qemu_img.json("info", image)["format-specific"]["data"]
+    assert info["data-file-raw"] is True

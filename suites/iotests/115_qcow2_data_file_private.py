@@ -1,0 +1,46 @@
+"""This case checks that data that QEMU places freely on a second volume stays right.
+
+How: without data_file_raw QEMU chooses the place of each cluster; a snapshot and a rewrite make it
+move data. The image must read as written, before and after going back.
+Guards: snapshot-delete-shared-block, flush-one-child-only, extent-boundary-misroute.
+"""
+
+import copy
+
+from oracles.shadow import Shadow
+from qbdcheck import case
+from qbdcheck.programs.blockdev import json_filename, over
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+@case(groups="format qcow2 snapshot quick")
+def test(new_disk, qemu_io, qemu_img, scratch):
+    meta, data = new_disk("2M"), new_disk("3M")
+    options = f"data_file={data.backend.filename}"
+    qemu_img("create", "-q", "-f", "qcow2", "-o", options, meta.backend.filename, "1M")
+    nodes = over("qcow2", meta.protocol_blockdev(), data_file=data.protocol_blockdev())
+    image = json_filename(nodes)
+    shadow = Shadow(MIB, data.shadow.identity)
+
+    def verify():
+        read = scratch / "read"
+        qemu_img("dd", "-O", "raw", "bs=1M", f"if={image}", f"of={read}")
+        assert shadow.check(0, read.read_bytes()) == []
+        assert "No errors were found" in qemu_img("check", image)
+
+    with qemu_io(image, shadow=shadow) as io:
+        for cluster in (9, 2, 3, 15):
+            io.write(64 * KIB * cluster + 512, 64 * KIB - 512)
+    verify()
+    error = qemu_img.run("snapshot", "-c", "kept", image, check=False).stderr
+    if not error:
+        kept = copy.deepcopy(shadow)
+    with qemu_io(image, shadow=shadow) as io:
+        io.write(100 * KIB, 300 * KIB)
+        io.write_zeroes(15 * 64 * KIB, 64 * KIB)
+    verify()
+    if not error:
+        qemu_img("snapshot", "-a", "kept", image)
+        shadow = kept
+        verify()

@@ -1,0 +1,31 @@
+"""This case checks that an overlay larger than its backing volume reads as zeroes beyond its end.
+
+How: the backing volume ends within a cluster of the overlay; reads and writes go across that end,
+and the overlay grows further. No old data of the volumes may show.
+Guards: grow-exposes-old-data, last-block-overrun, oob-past-end, previous-tenant-data.
+"""
+
+from qbdcheck import case
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+@case(groups="format backing qcow2 size quick")
+def test(new_disk, qemu_io, qemu_img):
+    base = new_disk(MIB - 5 * 512)
+    top = new_disk("2M", prefill=False, format="qcow2")
+    backing = ("-F", "raw", "-b", base.filename)
+    qemu_img("create", "-q", "-f", "qcow2", *backing, top.backend.filename, str(top.size))
+    top.shadow.write(0, base.shadow.expected(0, base.size))
+    with qemu_io(top) as io:
+        io.read(base.size - 4096, 8192)
+        io.write(base.size - 100, 50)
+        io.write(base.size + 513, 7)
+        io.write(MIB + 100 * KIB, 512)
+    top.verify()
+    top.resize(3 * MIB)
+    with qemu_io(top) as io:
+        io.write(2 * MIB + 1, 512)
+    top.verify()
+    base.verify()
+    assert "No errors were found" in qemu_img("check", top.filename)

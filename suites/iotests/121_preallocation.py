@@ -1,0 +1,34 @@
+"""This case checks that a sparse copy into a preallocated image leaves no old data of the volume.
+
+How: with metadata, falloc and full preallocation every cluster has its place from the start, and
+that place on the volume held stamps. convert must zero what it does not copy, though the image is
+new. (An image that is only created so shows the old data: docs/findings.md.)
+Guards: false-zero-init, previous-tenant-data, write-zeroes-noop, status-hole-over-dirty.
+"""
+
+from oracles.shadow import Shadow
+from qbdcheck import case
+from qbdcheck.programs.blockdev import json_filename, over
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+@case(groups="format qcow2 zero convert quick")
+def test(new_disk, qemu_io, qemu_img, scratch):
+    volume, source = new_disk("4M"), scratch / "source"
+    shadow = Shadow(2 * MIB, volume.shadow.identity)
+    image = json_filename(over("qcow2", volume.protocol_blockdev()))
+    qemu_img("create", "-q", "-f", "qcow2", source, str(shadow.size))
+    with qemu_io(source, options={"driver": "qcow2"}, shadow=shadow) as io:
+        io.write(300 * KIB, 100 * KIB)
+        io.write(MIB - 1, 2)
+    for mode in ("off", "metadata", "falloc", "full"):
+        with qemu_io(volume) as io:
+            io.write(0, volume.size)
+        words = ("-O", "qcow2", "-o", f"preallocation={mode}")
+        qemu_img("convert", "-f", "qcow2", *words, source, volume.backend.filename)
+        read = scratch / "read"
+        qemu_img("dd", "-O", "raw", "bs=1M", f"if={image}", f"of={read}")
+        assert shadow.check(0, read.read_bytes()) == [], mode
+        report = qemu_img.json("check", image)
+        assert report["check-errors"] == 0 and not report.get("leaks"), report

@@ -1,0 +1,41 @@
+"""This case checks that a LUKS image on a volume keeps its data, and keeps it unreadable to others.
+
+How: stamped data is written and read back after reopening; no stamp of it may be on the volume
+itself; without the right key QEMU must refuse to open it, in its own words.
+Guards: unaligned-offset-rounded, iov-offset-ignored, phantom-write.
+"""
+
+from oracles.shadow import Shadow
+from oracles.stamps import MAGIC
+from qbdcheck import case
+from qbdcheck.programs.blockdev import json_filename, over
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+@case(groups="format slow")
+def test(new_disk, qemu_io, qemu_img, storage_daemon, golden):
+    volume = new_disk("4M", prefill=False)
+    qemu_img.objects += ["secret,id=right,data=right", "secret,id=wrong,data=wrong"]
+    options = ("-o", "key-secret=right,iter-time=10")
+    qemu_img("create", "-q", "-f", "luks", *options, volume.backend.filename, "1M")
+    image = over("luks", volume.protocol_blockdev(), "image", key_secret="right")
+    info = qemu_img.json("info", json_filename(image))
+    start, size = info["format-specific"]["data"]["payload-offset"], info["virtual-size"]
+    assert start + size == volume.size
+    shadow = Shadow(size)
+    for part in range(2):
+        with storage_daemon() as qsd:
+            uri = qsd.export(qsd.add(image), name="image")
+            with qemu_io(uri, shadow=shadow) as io:
+                if part == 0:
+                    io.write(0, size)
+                io.read(MIB - 4 * KIB, 8 * KIB)
+                for offset, length in ((1, 510), (MIB - 511, 70 * KIB), (size - 1, 1)):
+                    io.write(offset, length)
+                io.read(MIB - 64 * KIB, 200 * KIB)
+                io.read(size - 4 * KIB, 4 * KIB)
+    data = volume.read_all(start, size).tobytes()
+    assert any(data) and MAGIC not in data
+    wrong = over("luks", volume.protocol_blockdev(), key_secret="wrong")
+    golden(qemu_img.fails("map", json_filename(wrong)).rpartition(": ")[2])

@@ -1,0 +1,41 @@
+"""This case checks that an image whose header was damaged on the volume is refused, and named why.
+
+How: single fields of a qcow2 header are overwritten on the volume. QEMU must say what is wrong and
+not touch the volume; with the field put back the image is as it was.
+Guards: size-int-overflow, negative-size, config-byteswapped.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blockdev import json_filename, over
+
+FIELDS = {  # offset, length, value: docs/interop/qcow2.rst of QEMU
+    "magic": (0, 4, 0x00),
+    "version": (4, 4, 0xFF),
+    "cluster bits": (20, 4, 0x01),
+    "size": (24, 8, 0xFF),
+    "encryption": (32, 4, 0x03),
+    "L1 entries": (36, 4, 0x7F),
+    "L1 offset": (40, 8, 0x01),
+    "refcount order": (96, 4, 0x09),
+    "incompatible features": (72, 8, 0x80),
+}
+
+
+@case(groups="format errors qcow2 quick")
+def test(new_disk, qemu_io, qemu_img, golden):
+    disk = new_disk("1M", format="qcow2")
+    volume = json_filename(over("raw", disk.protocol_blockdev()))
+    with qemu_io(volume, read_only=True) as io:
+        header = io.read(0, 512)
+    for what, (offset, length, value) in FIELDS.items():
+        with qemu_io(volume) as io:
+            io.write(offset, length, pattern=value)
+            damaged = io.read(0, 512)
+        error = qemu_img.fails("map", disk.filename)
+        golden(f"{what}:", error.rpartition("': ")[2])
+        with qemu_io(volume) as io:
+            assert io.read(0, 512) == damaged, f"{what}: opening it changed the header"
+            for place in range(offset, offset + length):
+                io.write(place, 1, pattern=header[place])
+    disk.verify()
+    assert "No errors were found" in qemu_img("check", disk.filename)
