@@ -7,7 +7,8 @@ Guards: config-byteswapped, min-block-underadvertised.
 
 from qbdcheck import case
 from reference_backend.driver import QbdDriver
-from reference_backend.pool import MemoryPool, VolumeOptions
+from reference_backend.memory_pool import MemoryPool
+from reference_backend.pool import VolumeOptions
 
 NAMES = ("qbd:pool/volume", "qbd:pool/volume:logical_block_size=4096:physical_block_size=16384")
 
