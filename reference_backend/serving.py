@@ -17,7 +17,7 @@ from reference_backend.events import Events
 from reference_backend.layers import Layer
 from reference_backend.listener import Address
 from reference_backend.nbd.settings import Features, Limits, TlsMode
-from reference_backend.pool import MemoryPool, Pool, VolumeOptions
+from reference_backend.pool import Pool, VolumeOptions
 from reference_backend.server import Server
 from reference_backend.session import ConnectionInfo
 from reference_backend.sizes import parse_size
@@ -159,6 +159,8 @@ def _options(arguments: argparse.Namespace) -> VolumeOptions:
 def _pool(arguments: argparse.Namespace) -> Pool:
     options = _options(arguments)
     if arguments.memory is not None:
+        from reference_backend.memory_pool import MemoryPool
+
         volumes = [_named(text, arguments.memory) for text in arguments.export_name]
         return MemoryPool(options, volumes or [("", arguments.memory)])
     if arguments.image is not None:

@@ -2,7 +2,8 @@
 
 Order of changes, so that SIGKILL or a power cut at any moment leaves the old or the new state:
 
-    resize           metadata durable, then the files; the next open makes the files fit
+    shrink           metadata durable, then the files
+    grow             the files, then metadata durable; the next open makes the files fit
     snapshot         copy under a temporary name, durable; rename; metadata durable
     delete snapshot  metadata durable; then the files
 """
@@ -15,7 +16,7 @@ import shutil
 import uuid
 from pathlib import Path
 
-from reference_backend.store.errors import DamagedStore, VolumeInUse
+from reference_backend.store.errors import BlockError, DamagedStore, VolumeInUse
 from reference_backend.store.metadata import Metadata, SnapshotRecord, load, save, sync_directory
 from reference_backend.store.segments import Segments
 from reference_backend.store.sparse_file import SparseFile, block_error, refuse
@@ -87,15 +88,23 @@ class DirectoryStore(Segments):
     def resize(self, size: int) -> None:
         """Set the size in bytes; durable when it returns.
 
-        :raise BlockError: ENOSPC, EIO.
+        :raise BlockError: ENOSPC, EIO; a growth that fails leaves everything as it was.
         """
-        old = self.size
-        if size == old:
-            return
-        self._save(self.metadata._replace(size=size))
-        super().resize(size)
-        if size < old:
+        if size < self.size:
+            self._save(self.metadata._replace(size=size))
+            super().resize(size)
             self.sync()  # or a later growth could bring back what was cut off, after a power cut
+        elif size > self.size:
+            self._grow(size)
+
+    def _grow(self, size: int) -> None:
+        old = self.size
+        try:
+            super().resize(size)
+            self._save(self.metadata._replace(size=size))
+        except BlockError:
+            super().resize(old)
+            raise
 
     def snapshot(self, name: str) -> None:
         """Copy the present contents, which the caller has made durable, as snapshot ``name``.

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -29,13 +30,13 @@ def command(*words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
 class ServerProcess:
     """``serve`` with a socket and a control socket in a private directory."""
 
-    def __init__(self, *words: str, control: bool = True) -> None:
+    def __init__(self, *words: str, control: bool = True, prefix: Sequence[str] = ()) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="q"))
         self.socket = self.directory / "s"
         self.control = self.directory / "c"
         more = ("--control", str(self.control)) if control else ()
         self.process = subprocess.Popen(
-            [*PROGRAM, "serve", *words, "--socket", str(self.socket), *more],
+            [*prefix, *PROGRAM, "serve", *words, "--socket", str(self.socket), *more],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,

@@ -9,7 +9,8 @@ import threading
 import pytest
 
 from reference_backend.driver import BlockSizes, QbdDriver
-from reference_backend.pool import MemoryPool, VolumeOptions
+from reference_backend.memory_pool import MemoryPool
+from reference_backend.pool import VolumeOptions
 from reference_backend.store.errors import VolumeNotFound
 
 

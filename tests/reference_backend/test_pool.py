@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference_backend.file_pools import DirectoryPool, ImagePool, encoded_name
-from reference_backend.pool import MemoryPool, VolumeOptions, checked_name
+from reference_backend.memory_pool import MemoryPool
+from reference_backend.pool import VolumeOptions, checked_name
 from reference_backend.store.errors import (
     BlockError,
     DamagedStore,

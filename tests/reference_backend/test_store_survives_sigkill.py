@@ -48,6 +48,7 @@ class Zygote:
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("cli_zygote.py")), *words],
             cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -11,8 +11,8 @@ import pytest
 
 from reference_backend.store.directory import DirectoryStore, make
 from reference_backend.store.image import ImageStore
+from reference_backend.store.interface import Store
 from reference_backend.store.memory import MemoryStore
-from reference_backend.store.volume import Store
 
 MakeStore = Callable[[int], AbstractContextManager[Store]]
 

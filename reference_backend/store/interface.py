@@ -1,0 +1,63 @@
+"""What a volume needs of the place where its bytes are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from reference_backend.store.extents import Extent
+
+BytesLike = bytes | bytearray | memoryview
+
+
+class Store(Protocol):
+    """Where the bytes are: memory, segment files, an image file. Needs no lock of its own.
+
+    Ranges are inside of the size; a store raises BlockError(ENOSPC or EIO) or OSError.
+    """
+
+    size: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes of a range."""
+        ...
+
+    def write(self, offset: int, data: BytesLike) -> None:
+        """Store bytes."""
+        ...
+
+    def zero(self, offset: int, length: int, allocate: bool) -> None:
+        """Zero a range: free whole blocks, or allocate them."""
+        ...
+
+    def is_zero_fast(self, offset: int, length: int, allocate: bool) -> bool:
+        """Say whether :meth:`zero` would be faster than a write of zeroes."""
+        ...
+
+    def status(self, offset: int, length: int) -> Iterator[Extent]:
+        """Yield the extents of a range."""
+        ...
+
+    def data(self, offset: int, end: int) -> Iterable[tuple[int, int]]:
+        """Yield the parts of ``[offset, end)`` that may hold other bytes than zeroes."""
+        ...
+
+    def resize(self, size: int) -> None:
+        """Set the size; atomic, and new bytes are zeroes."""
+        ...
+
+    def sync(self) -> None:
+        """Make everything durable. Called without the volume's lock."""
+        ...
+
+    def snapshot(self, name: str) -> None:
+        """Keep the contents under a name, atomically."""
+        ...
+
+    def allocated(self) -> int:
+        """Return how many bytes are held, in whole blocks."""
+        ...
+
+    def close(self) -> None:
+        """Release files and locks."""
+        ...
