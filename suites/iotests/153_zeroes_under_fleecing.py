@@ -1,8 +1,7 @@
 """This case checks that zeroes and discards save the old contents too before they take effect.
 
 How: write-zeroes (kept and unmapped) and discards under a copy-before-write filter; the past is
-read cluster by cluster: QEMU before 8.0 gets larger reads wrong there (docs/findings.md, hbitmap-
-status).
+read cluster by cluster, as QEMU 7.2 gets more wrong: docs/findings.md#qemu-snapshot-access-zeroes.
 Guards: discard-not-tracked, snapshot-not-point-in-time, status-hole-over-dirty.
 """
 

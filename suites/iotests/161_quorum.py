@@ -19,11 +19,7 @@ def test(new_disk, qemu_io, storage_daemon):
         other.prefill()
     volumes = [disk, *others]
     with storage_daemon() as qsd:
-        for number, volume in enumerate(volumes):
-            qsd.add(volume.blockdev(f"v{number}"))
-        qsd.add({"driver": "quorum", "node-name": "all", "vote-threshold": 2,
-                 "children": ["v0", "v1", "v2"]})  # fmt: skip
-        with qemu_io(qsd.export("all"), shadow=disk.shadow) as io:
+        with qemu_io(quorum(qsd, volumes), shadow=disk.shadow) as io:
             io.write(4096 - 100, 8192)
             io.write_zeroes(65536, 65536)
             for number in range(8):
@@ -32,16 +28,24 @@ def test(new_disk, qemu_io, storage_daemon):
             io.flush()
             io.read(0, disk.size)
         assert not [event for event in qsd.events if event["event"].startswith("QUORUM")]
-        for volume in volumes:
-            volume.verify()
+    for volume in volumes:
+        volume.verify()
 
-        others[0].shadow = deepcopy(disk.shadow)
-        with qemu_io(others[0]) as liar:
-            liar.write(8192, 512)
-            liar.flush()
-        with qemu_io(qsd.export("all", "again"), shadow=disk.shadow, read_only=True) as io:
+    others[0].shadow = deepcopy(disk.shadow)
+    with qemu_io(others[0]) as liar:
+        liar.write(8192, 512)
+        liar.flush()
+    with storage_daemon() as qsd:
+        with qemu_io(quorum(qsd, volumes), shadow=disk.shadow, read_only=True) as io:
             io.read(0, 65536)
         bad = qsd.wait_event("QUORUM_REPORT_BAD")["data"]
         assert bad["node-name"] == "v1" and bad["type"] == "read", bad
         assert bad["sector-num"] <= 16 < bad["sector-num"] + bad["sectors-count"], bad
     disk.verify()
+
+
+def quorum(qsd, volumes):
+    """Export a quorum of the volumes; return its URI."""
+    names = [qsd.add(volume.blockdev(f"v{number}")) for number, volume in enumerate(volumes)]
+    qsd.add({"driver": "quorum", "node-name": "all", "vote-threshold": 2, "children": names})
+    return qsd.export("all")

@@ -2,7 +2,7 @@
 
 How: names one character longer, shorter, in other case, with blanks, slashes and dots around the
 right one, none at all; each must fail with QEMU's exact words, and the volume must still be served.
-Guards: wrong-volume-or-lun, acl-prefix-match, error-kills-connection, probe-or-abort-kills-server.
+Guards: wrong-volume-or-lun, acl-prefix-match, long-name-smash, probe-or-abort-kills-server.
 """
 
 from qbdcheck import case
@@ -23,6 +23,8 @@ def test(disk, qemu_io, qemu_img, golden):
         "parent directory": f"../{name}",
         "twice": name + name,
         "letters beyond ASCII": name + "\u00e4\u4e2d",
+        "256 bytes": name + "n" * (256 - len(name)),
+        "4096 bytes": name + "n" * (4096 - len(name)),
     }
     for what, export in near.items():
         assert export != name
