@@ -49,7 +49,10 @@ def _ended_by_signals() -> Iterator[None]:
     def end(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # Whoever ignores SIGHUP (nohup) wants the run to outlive the terminal.
+    numbers = [signal.SIGTERM, signal.SIGHUP]
+    numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
     finally:
@@ -127,4 +130,6 @@ def _run_under_pytest(options: Options, plan: Sequence[Planned], reaper: Reaper)
     pytest.main([*words, str(options.suites_dir)], plugins=[session, NoTerminal(), plugin])
     if session.error is not None:
         raise session.error
+    if session.exit_code is None:
+        raise KeyboardInterrupt
     return session.exit_code

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from qbdcheck.golden import write_atomically
 from qbdcheck.verdict import Verdict
 
 _HISTORY_LINES = 1000
+_RESULTS_KEPT = 20
+_RUN_ID = re.compile(r"\d{8}-\d{6}-")
 
 
 def default_cache_dir(environment: Mapping[str, str]) -> Path:
@@ -88,6 +91,17 @@ def append_history(cache_dir: Path, line: Mapping[str, object]) -> None:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         if len(lines) > 2 * _HISTORY_LINES:
             write_atomically(path, "\n".join(lines[-_HISTORY_LINES:]) + "\n")
+
+
+def drop_old_results(results_root: Path) -> None:
+    """Remove what the oldest of more than twenty runs have left: logs, stacks, .bad files.
+
+    Names of runs begin with their local time, so they sort by age.
+    """
+    with contextlib.suppress(OSError):
+        runs = sorted(path for path in results_root.iterdir() if _RUN_ID.match(path.name))
+        for path in runs[:-_RESULTS_KEPT]:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -272,7 +272,8 @@ def _wake_up_pipe(selector: selectors.BaseSelector, stop: Callable[[str], None])
     """While this is open, SIGINT, SIGTERM and SIGHUP stop the run and wake the selector up."""
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     selector.register(reading, selectors.EVENT_READ, None)
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
     before = {
         number: signal.signal(number, lambda caught, _: stop(signal.Signals(caught).name))
         for number in numbers

@@ -75,6 +75,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     return result
 
 
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """Print the seed of a run with cases: it is what a run is repeated with."""
+    if not any(is_case(item) for item in items):
+        return []
+    options = config.stash[OPTIONS]
+    return [f"qbdcheck: target {options.target}, formats {options.formats}, seed {options.seed}"]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Run cases in lanes, and then the other tests as pytest does."""

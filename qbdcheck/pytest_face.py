@@ -23,7 +23,7 @@ from qbdcheck.reaper import Reaper
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event
 from qbdcheck.report.reporter import reporters_for
 from qbdcheck.requisites import decide_before
-from qbdcheck.run import EXIT_INTERRUPTED, EXIT_USAGE, Run
+from qbdcheck.run import EXIT_INTERRUPTED, Run
 from qbdcheck.stash import IMAGE_FORMAT, OPTIONS
 from qbdcheck.unit import Result, Unit
 from qbdcheck.verdict import Verdict
@@ -60,7 +60,8 @@ def collect_one(session: pytest.Session, unit_path: Path, image_format: str) -> 
 class CheckSession:
     """The plugin that ./check hands to pytest.main: the plan is made, nothing is collected.
 
-    ``error`` is what ended the run before its end; ``exit_code`` counts where it is None.
+    ``error`` is what ended the run before its end, ``exit_code`` that of a run that had an end;
+    both are None where pytest was ended before it came to the run.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class CheckSession:
         self._options = options
         self._plan = plan
         self._reaper = reaper
-        self.exit_code = EXIT_USAGE
+        self.exit_code: int | None = None
         self.error: BaseException | None = None
 
     @pytest.hookimpl(tryfirst=True)

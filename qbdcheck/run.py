@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qbdcheck import clock
-from qbdcheck.elapsed import Elapsed, RunRecord, append_history
+from qbdcheck.elapsed import Elapsed, RunRecord, append_history, drop_old_results
 from qbdcheck.lanes import SUITE_TIME_LIMIT, Lanes, Place
 from qbdcheck.options import Options
 from qbdcheck.reaper import Reaper
@@ -228,6 +228,7 @@ class Run:
         if self._record is not None:
             self._record.close()
         options = self.options
+        drop_old_results(options.results_dir.parent)
         bad = [case.case_id for case in self.ended if case.verdict.is_bad]
         append_history(
             options.cache_dir,

@@ -168,5 +168,6 @@ def test_plain_pytest_gives_the_same_verdicts(toy: Toy, flags: list[str]) -> Non
     more = len(flags) // 2
     assert f"2 failed, {1 + more} passed, {1 + 3 * more} skipped" in done.stdout, done.stdout
     assert "the case's process died by SIGABRT" in done.stdout
+    assert "qbdcheck: target file" in done.stdout
     assert junit.read_text().count("<failure") == 2
     assert toy.left_over() == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.elapsed import Elapsed, RunRecord, append_history, last_run
+from qbdcheck.elapsed import Elapsed, RunRecord, append_history, drop_old_results, last_run
 from qbdcheck.verdict import Verdict
 
 
@@ -96,3 +96,16 @@ def test_history_gets_one_line_a_run(tmp_path: Path) -> None:
     append_history(tmp_path, {"run": 2})
     lines = (tmp_path / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["run"] for line in lines] == [1, 2]
+
+
+def test_only_the_results_of_the_last_runs_are_kept_and_nothing_else_is_touched(
+    tmp_path: Path,
+) -> None:
+    for day in range(10, 32):
+        (tmp_path / f"202611{day}-120000-abcd-1").mkdir()
+    (tmp_path / "mine").mkdir()
+    drop_old_results(tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert len(names) == 21
+    assert (names[0], names[-1]) == ("20261112-120000-abcd-1", "mine")
+    drop_old_results(tmp_path / "none")
