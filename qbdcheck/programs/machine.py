@@ -1,4 +1,7 @@
-"""qemu-system without a guest that runs: block devices, QMP and HMP, no CPU (-accel qtest)."""
+"""qemu-system without a guest that runs: block devices, QMP and HMP; the CPU stands still (-S).
+
+Debian's QEMU is built without the accelerator qtest, so it is TCG that does nothing.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,8 @@ class Machine(Monitored):
     ) -> None:
         words = [word for text in objects for word in ("-object", text)]
         argv = programs.argv(
-            "qemu-system-x86_64", "-accel", "qtest", "-machine", kind, "-nodefaults", "-no-user-config",
-            "-display", "none", *words,
+            "qemu-system-x86_64", "-accel", "tcg", "-S", "-machine", kind,
+            "-nodefaults", "-no-user-config", "-display", "none", *words,
             "-chardev", "socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control",
             *arguments,
         )  # fmt: skip
@@ -40,7 +43,8 @@ class Machine(Monitored):
     def hmp(self, command: str) -> str:
         """Run a command of the human monitor and return what it prints.
 
-        For what QMP lacks: ``qemu-io NODE "break pwritev tag"``.
+        For what QMP lacks: ``qemu-io NODE "break pwritev tag"``. What such a command of qemu-io
+        prints goes to QEMU's stdout, not here.
         """
         text = self.execute("human-monitor-command", {"command-line": command})
         return str(text).replace("\r\n", "\n")

@@ -232,7 +232,10 @@ def _key(path: KeyPath) -> str:
 
 def _first_error(file: Path, document: Marked, error: pydantic.ValidationError) -> str:
     """Turn the first error of pydantic into one line."""
-    first = error.errors()[0]
+    errors = error.errors()
+    # A key that is missing may be one that is misspelt: that comes first.
+    unknown = [one for one in errors if one["type"] == "extra_forbidden"]
+    first = (unknown or errors)[0]
     path = tuple(part for part in first["loc"] if part not in _UNION_BRANCHES)
     where = f"{file}:{document.line(path)}: "
     if first["type"] == "extra_forbidden":

@@ -37,6 +37,10 @@ SOCKET_PATH_MAX = 107
 READY_STEP_S = 0.001
 COMMAND_TIMEOUT_S = 60.0
 STOP_GRACE_S = 10.0
+STOP_AGAIN_S = 1.0
+"""qemu-nbd 7.2 forgets a SIGTERM that comes between its listen() and its main loop (it sets its state
+to RUNNING after that, qemu-nbd.c: main): so the signal is sent again."""
+PORT_GRACE_S = 0.1
 _CRASHES = frozenset(
     -number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 )
@@ -213,12 +217,7 @@ class Backend:
         self._close_control()
         server = self._server
         if server is not None:
-            action = self.description.stop
-            if action.number is not None:
-                server.signal(action.number)
-            else:
-                self._do(action, "stop")
-            ended = server.has_ended_within(STOP_GRACE_S * self.programs.slowdown)
+            ended = self._ask_to_end(server)
             how = server.describe()
             if not ended:
                 server.kill()
@@ -232,6 +231,19 @@ class Backend:
                     server.output(),
                 )
         self.state = State.CREATED
+
+    def _ask_to_end(self, server: Process | Daemon) -> bool:
+        """Do what stops the server; say whether it has ended."""
+        action = self.description.stop
+        deadline = now_s() + STOP_GRACE_S * self.programs.slowdown
+        if action.number is None:
+            self._do(action, "stop")
+            return server.has_ended_within(deadline - now_s())
+        while now_s() < deadline:
+            server.signal(action.number)
+            if server.has_ended_within(min(STOP_AGAIN_S, deadline - now_s())):
+                return True
+        return False
 
     def kill(self) -> None:
         """Kill the server in mid-air; what was flushed must survive."""
@@ -463,8 +475,8 @@ class Backend:
                     f"{ready.within:g} s: nothing accepts connections on {where}; it said: {said}"
                 )
             pause(READY_STEP_S)
-        # Somebody else may sit on the port: then it is their connection that was accepted.
-        if server.has_ended_within(0):
+        # Somebody else may sit on the port, and have accepted: then ours is about to give up.
+        if server.has_ended_within(PORT_GRACE_S if ready.port is not None else 0):
             raise SetupError(self._died_text(server))
 
     def _forget_server(self) -> None:

@@ -1,0 +1,46 @@
+"""Sessions on real targets."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qbdcheck.options import Options
+from qbdcheck.targets import description as descriptions
+from qbdcheck.targets.session import TargetSession
+
+ROOT = Path(__file__).parents[3]
+Opener = Callable[..., TargetSession]
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A directory whose path is short enough for sockets; it must be empty of volumes at the end."""
+    with tempfile.TemporaryDirectory(prefix="q") as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def open_target(scratch: Path) -> Iterator[Opener]:
+    """Opens a session on a shipped target, or on a profile given as text."""
+    sessions: list[TargetSession] = []
+
+    def open_one(target: str, image_format: str = "raw", **options: Any) -> TargetSession:
+        file = ROOT / "targets" / f"{target}.yaml"
+        if "\n" in target:
+            file = scratch / "profile.yaml"
+            file.write_text(target)
+        session = TargetSession(
+            descriptions.load(file), Options(**options), scratch, image_format=image_format
+        )
+        sessions.append(session)
+        return session
+
+    yield open_one
+    for session in sessions:
+        session.close()
+    assert not list(scratch.glob("*.volume"))

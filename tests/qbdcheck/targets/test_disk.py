@@ -1,0 +1,172 @@
+"""Disks: what is written is judged when it is read, whichever way it goes wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from qbdcheck.errors import NotRun
+from qbdcheck.programs.qemu_io import IoFailed
+from qbdcheck.targets.disk_io import WrongData
+from qbdcheck.targets.session import size_in_bytes
+from tests.qbdcheck.targets.conftest import Opener
+
+SECTOR = 512
+
+
+def test_fresh_disk_is_prefilled_and_verifies(open_target: Opener) -> None:
+    disk = open_target("file").new_disk()
+    assert disk.size == 8 << 20
+    assert disk.volume_path.read_bytes().count(b"qbdstamp") >= (8 << 20) // SECTOR
+    disk.verify()
+
+
+@pytest.mark.parametrize("place", [0, 12345, (1 << 20) - 1])
+def test_one_flipped_byte_is_found_and_named(open_target: Opener, place: int) -> None:
+    disk = open_target("file").new_disk("1M")
+    with disk.volume_path.open("r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 1]))
+    with pytest.raises(WrongData, match=f"sector {place // SECTOR}, .*bit flip"):
+        disk.verify()
+    with pytest.raises(WrongData):
+        disk.verify(place, 1)
+
+
+def test_lost_write_is_called_so(open_target: Opener) -> None:
+    session = open_target("file")
+    disk = session.new_disk("1M")
+    old = disk.volume_path.read_bytes()
+    with session.qemu_io(disk) as io:
+        io.write(65536, 4096)
+    disk.volume_path.write_bytes(old)
+    with pytest.raises(WrongData, match="never written: prefill still there"), session.qemu_io(disk) as io:
+        io.read(65536, 4096)
+
+
+def test_data_where_none_was_written_is_found_on_a_huge_disk(open_target: Opener) -> None:
+    session = open_target("file")
+    disk = session.new_disk("1T", prefill=False)
+    with session.qemu_io(disk) as io:
+        io.write(1 << 39, 4096)
+    disk.verify()
+    with disk.volume_path.open("r+b") as file:
+        file.seek(77 << 30)
+        file.write(b"stray")
+    with pytest.raises(WrongData):
+        disk.verify()
+
+
+def test_failed_write_leaves_old_or_new(open_target: Opener) -> None:
+    session = open_target("file")
+    disk = session.new_disk("1M")
+    rule = [{"event": "none", "iotype": "write", "errno": 5, "once": True}]
+    options = {"file": {"driver": "blkdebug", "image": disk.protocol_blockdev(), "inject-error": rule}}
+    with session.qemu_io(disk, options=options) as io:
+        with pytest.raises(IoFailed) as caught:
+            io.write(4096, 4096)
+        assert caught.value.reason == "Input/output error"
+        assert disk.shadow.ambiguous() == list(range(8, 16))
+        io.read(0, 16384)
+        assert disk.shadow.ambiguous() == []
+
+
+def test_request_beyond_the_end_fails_and_changes_nothing(open_target: Opener) -> None:
+    session = open_target("file")
+    disk = session.new_disk("1M")
+    with session.qemu_io(disk) as io, pytest.raises(IoFailed):
+        io.write((1 << 20) - 512, 1024)
+    disk.verify()
+
+
+def test_all_kinds_of_requests_keep_the_shadow_right(open_target: Opener) -> None:
+    session = open_target("reference")
+    disk = session.new_disk("2M")
+    with session.qemu_io(disk) as io:
+        io.write(1, 1)
+        io.write(511, 1026, fua=True)
+        io.write(4096, 4096, pattern=0)
+        io.write_zeroes(10000, 30000, unmap=True)
+        io.discard(65536, 65536)
+        io.aio_write(131072, 4096)
+        io.aio_write(132096, 4096)
+        io.aio_read(524288, 4096)
+        assert [offset for offset, _ in io.drain()] == [524288]
+        io.flush()
+        io.read(0, 262144)
+    disk.verify()
+    disk.verify(700, 70000)
+
+
+def test_crash_keeps_what_was_flushed_and_the_shadow_knows(open_target: Opener) -> None:
+    session = open_target("reference")
+    disk = session.new_disk("1M")
+    data = disk.shadow.stamped(0, 65536)
+    with session.nbd(disk) as client:
+        client.write(0, data)
+        disk.shadow.write(0, data)
+        disk.backend.crash(seed=3)
+    assert disk.shadow.ambiguous()
+    disk.verify()
+
+
+def test_resize_up_and_down(open_target: Opener) -> None:
+    for target in ("reference", "qemu-nbd", "file"):
+        disk = open_target(target).new_disk("1M", name=target)
+        disk.resize(3 << 20)
+        disk.verify()
+        disk.resize(1 << 19)
+        disk.verify()
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 513, 1048577])
+def test_odd_sizes(open_target: Opener, size: int) -> None:
+    disk = open_target("reference").new_disk(size)
+    disk.verify()
+
+
+def test_read_only_disk_is_filled_first(open_target: Opener) -> None:
+    session = open_target("qemu-nbd")
+    disk = session.new_disk("1M", read_only=True)
+    disk.verify()
+    with session.qemu_io(disk, read_only=True) as io, pytest.raises(Exception, match="read-only|permitted"):
+        io.write(0, 512)
+
+
+@pytest.mark.parametrize("image_format", ["qcow2", "vpc", "vdi", "parallels"])
+def test_image_formats_on_a_volume(open_target: Opener, image_format: str) -> None:
+    session = open_target("qemu-nbd", image_format)
+    disk = session.new_disk("4M")
+    assert disk.blockdev()["driver"] == image_format
+    with session.qemu_io(disk) as io:
+        io.write(0, 65536)
+    disk.verify()
+    assert session.qemu_img.json("info", disk.filename)["format"] == image_format
+
+
+@pytest.mark.parametrize("image_format", ["vmdk", "vhdx", "qed"])
+def test_format_that_must_grow_its_file_is_not_run_in_qemus_words(
+    open_target: Opener, image_format: str
+) -> None:
+    session = open_target("qemu-nbd", image_format)
+    with pytest.raises(NotRun, match="QEMU cannot (make|write) .*: .*(Invalid argument|resize)"):
+        session.new_disk("4M")
+
+
+def test_image_options_reach_qemu_img(open_target: Opener) -> None:
+    session = open_target("file", "qcow2", image_options="cluster_size=4k")
+    disk = session.new_disk("1M", prefill=False)
+    assert session.qemu_img.json("info", disk.filename)["cluster-size"] == 4096
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [(7, 7), ("7", 7), ("64k", 65536), ("8M", 8 << 20), ("100T", 100 << 40)]
+)
+def test_sizes(text: int | str, size: int) -> None:
+    assert size_in_bytes(text) == size
+
+
+def test_what_is_no_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="'8 MiB' is not a size"):
+        size_in_bytes("8 MiB")

@@ -1,0 +1,151 @@
+"""A target that does not do what its profile says is one clear line, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import psutil
+import pytest
+
+from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
+from qbdcheck.targets.lifecycle import State
+from tests.qbdcheck.targets.conftest import Opener
+
+HEAD = 'name: mine\nabout: a test\nblockdev: {driver: file, filename: "{dir}/{name}"}\n'
+READY = 'ready: {socket: "{socket}", within: 300 ms}\n'
+
+
+def _children() -> set[int]:
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+@pytest.mark.parametrize(
+    ("profile", "words"),
+    [
+        ("start: no-such-server {socket}\n" + READY, "program no-such-server is not installed"),
+        (
+            "start: sh -c 'echo first; echo cannot open pool >&2; exit 3'\n" + READY,
+            "target mine: the server died at its start: sh exited with 3: first | cannot open pool",
+        ),
+        (
+            "start: sh -c 'echo still loading; exec sleep 100'\n" + READY,
+            r"not ready within 0\.3 s: nothing accepts connections on .*/s; it said: still loading",
+        ),
+        (
+            "start: sh -c 'kill -SEGV $$'\n" + READY,
+            "sh was killed by SIGSEGV without a word",
+        ),
+        (
+            "volume: {create: sh -c 'echo pool is offline >&2; exit 1'}\n",
+            "target mine: volume.create: .*pool is offline",
+        ),
+        (
+            "volume: {create: dd if=/dev/zero of=/dev/full bs=1k count=1 status=none}\n",
+            "No space left on device",
+        ),
+        ("files: {/nonexistent/x: text}\nstart: sleep 100\n" + READY, "files: cannot write"),
+        (
+            'start: "true"\nready: {socket: "{socket}", pid_file: "{dir}/pid", within: 300 ms}\n',
+            r"wrote no process id to .*/pid within 0\.3 s",
+        ),
+    ],
+)
+def test_target_that_does_not_come_up(open_target: Opener, profile: str, words: str) -> None:
+    before = _children()
+    session = open_target(HEAD + profile)
+    with pytest.raises(SetupError, match=words) as caught:
+        session.new_disk("1M", prefill=False)
+    assert "\n" not in str(caught.value)
+    session.close()
+    assert _children() <= before
+    assert not list(session.scratch.glob("*.volume"))
+
+
+def test_server_whose_port_is_taken_says_so(open_target: Opener) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        session = open_target(
+            HEAD + f"start: nbdkit -f -i 127.0.0.1 -p {port} memory 1M\n"
+            f'ready: {{port: "{port}", within: 5 s}}\n'
+        )
+        with pytest.raises(SetupError, match="Address already in use"):
+            session.new_disk("1M", prefill=False)
+
+
+def test_directory_too_long_for_sockets_is_refused(open_target: Opener) -> None:
+    session = open_target("reference")
+    session.scratch = session.scratch / ("d" * 100)
+    session.scratch.mkdir()
+    with pytest.raises(SetupError, match="too long for a Unix socket; set TMPDIR"):
+        session.new_disk("1M", prefill=False)
+
+
+def test_missing_program_of_a_profile_is_a_reason_not_to_run(open_target: Opener) -> None:
+    session = open_target(HEAD + "programs: [no-such-tool]\n")
+    with pytest.raises(NotRun, match="program no-such-tool is not installed"):
+        session.new_disk("1M")
+
+
+def test_option_that_a_target_does_not_have_is_a_reason_not_to_run(open_target: Opener) -> None:
+    with pytest.raises(NotRun, match="target file has no option min_block"):
+        open_target("file").new_disk("1M", min_block=4096)
+
+
+def test_kill_and_start_keep_what_was_flushed(open_target: Opener) -> None:
+    session = open_target("qemu-nbd")
+    disk = session.new_disk("1M")
+    with session.qemu_io(disk) as io:
+        io.write(0, 65536)
+        io.flush()
+    pid = disk.backend.pid
+    disk.backend.kill()
+    assert not psutil.pid_exists(pid)
+    assert disk.backend.state is State.CRASHED
+    disk.backend.start()
+    disk.verify()
+
+
+def test_call_in_a_wrong_state_is_the_fault_of_the_case(open_target: Opener) -> None:
+    disk = open_target("qemu-nbd").new_disk("1M", prefill=False)
+    with pytest.raises(CaseBroken, match="volume disk is running, it must be created or crashed"):
+        disk.backend.start()
+    disk.backend.stop()
+    with pytest.raises(CaseBroken, match="volume disk is created, it must be running"):
+        disk.backend.kill()
+
+
+def test_volatile_target_refuses_to_be_stopped(open_target: Opener) -> None:
+    disk = open_target("nbdkit").new_disk("1M", prefill=False)
+    with pytest.raises(NotRun, match="keeps nothing when it is stopped"):
+        disk.backend.stop()
+
+
+def test_server_that_died_by_itself_is_noticed(open_target: Opener) -> None:
+    session = open_target("nbdkit")
+    disk = session.new_disk("1M", prefill=False)
+    os.kill(disk.backend.pid, 11)
+    with pytest.raises(ProgramError, match="server.* nbdkit was killed by SIGSEGV"):
+        session.close()
+
+
+def test_sockets_are_private(open_target: Opener) -> None:
+    disk = open_target("reference").new_disk("1M", prefill=False)
+    assert Path(disk.volume_path).parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_control_speaks_qmp(open_target: Opener) -> None:
+    disk = open_target("storage-daemon").new_disk("1M", prefill=False)
+    nodes = disk.backend.control("query-named-block-nodes", flat=True)
+    assert "volume" in {one["node-name"] for one in nodes}
+
+
+def test_name_in_a_uri_is_quoted(open_target: Opener) -> None:
+    session = open_target("qemu-nbd")
+    disk = session.new_disk("1M", name="fünf/6".replace("/", "%"))
+    assert "f%C3%BCnf%256" in disk.uri
+    with session.nbd(disk) as client:
+        assert client.size == 1 << 20
