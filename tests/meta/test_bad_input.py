@@ -97,3 +97,14 @@ def test_a_profile_with_a_wrong_key_is_refused_with_its_place(toy: Toy) -> None:
     profile = toy.directory / "toy.yaml"
     profile.write_text(TARGET.replace("ready:", "redy:") % "sleep 1")
     assert "redy" in refused(toy, "-t", str(profile))
+
+
+def test_a_place_where_no_directory_can_be_made_is_refused(toy: Toy) -> None:
+    toy.case("001_passes", "pass")
+    temporary = toy.environment["TMPDIR"]
+    toy.environment["TMPDIR"] = "/proc"
+    done = toy.run()
+    toy.environment["TMPDIR"] = temporary
+    assert done.code == 2
+    assert done.err.startswith("check: cannot make a scratch directory in /proc: ")
+    assert done.err.count("\n") == 1
