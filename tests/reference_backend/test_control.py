@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -325,3 +328,17 @@ def test_several_clients_at_once_see_the_same_events(server):
         silent.sock.settimeout(0.2)
         with pytest.raises(TimeoutError):
             silent.sock.recv(1)
+
+
+def test_qmp_shell_of_qemu_drives_the_backend(server):
+    program = str(Path(sys.executable).with_name("qmp-shell"))
+    done = subprocess.run(
+        [program, str(server.control)],
+        input="volume-create name=shell size=4096\nquery-volumes\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert '"return": {}' in done.stdout
+    assert '"name": "shell"' in done.stdout
