@@ -15,16 +15,14 @@ KIB, MIB = 1 << 10, 1 << 20
 
 @case(groups="format qcow2 zero convert quick")
 def test(new_disk, qemu_io, qemu_img, scratch):
-    volume, source = new_disk("4M"), scratch / "source"
-    shadow = Shadow(2 * MIB, volume.shadow.identity)
-    image = json_filename(over("qcow2", volume.protocol_blockdev()))
+    source, shadow = scratch / "source", Shadow(2 * MIB)
     qemu_img("create", "-q", "-f", "qcow2", source, str(shadow.size))
     with qemu_io(source, options={"driver": "qcow2"}, shadow=shadow) as io:
         io.write(300 * KIB, 100 * KIB)
         io.write(MIB - 1, 2)
     for mode in ("off", "metadata", "falloc", "full"):
-        with qemu_io(volume) as io:
-            io.write(0, volume.size)
+        volume = new_disk("3M")
+        image = json_filename(over("qcow2", volume.protocol_blockdev()))
         words = ("-O", "qcow2", "-o", f"preallocation={mode}")
         qemu_img("convert", "-f", "qcow2", *words, source, volume.backend.filename)
         read = scratch / "read"
