@@ -20,14 +20,13 @@ from reference_backend.nbd.negotiation import ServerNegotiation
 from reference_backend.nbd.settings import Features, Limits
 from reference_backend.nbd.transmission import ServerTransmission
 from reference_backend.transport import (
-    QUIET,
     MemoryBudget,
     Receive,
     Send,
     anonymous_memory,
+    prepare,
     receiver,
     sender,
-    set_timeout,
 )
 
 RECEIVE_SIZE = 2 * 1024 * 1024
@@ -95,9 +94,7 @@ class Connection:
         )
         self._rest = self.negotiation.trailing()
         transmission = ServerTransmission(executor, bytearray())
-        self.sock.settimeout(None)
-        set_timeout(self.sock, socket.SO_RCVTIMEO, IDLE_S)
-        set_timeout(self.sock, socket.SO_SNDTIMEO, service.limits.stall_s)
+        prepare(self.sock, IDLE_S, service.limits.stall_s)
         self.transmission = transmission
 
     def has_bytes(self) -> bool:
@@ -119,7 +116,7 @@ class Connection:
         self._rest = b""
         transmission.exchange(buffer)
         try:
-            return self._serve(transmission, receiver(self.sock), sender(self.sock), end)
+            return self._serve(transmission, receiver(self.sock, IDLE_S), sender(self.sock), end)
         finally:
             self._span = (0, 0)
             self._release()
@@ -161,7 +158,7 @@ class Connection:
             self._span = (start, end)
             try:
                 received = receive(target)
-            except QUIET:
+            except BlockingIOError:
                 if end - start <= PARK_MAX:
                     self._rest = bytes(view[start:end])
                     return True
@@ -226,7 +223,7 @@ class Connection:
         while True:
             try:
                 received = receive(view)
-            except QUIET:
+            except BlockingIOError:
                 since = self._still_patient(since)
                 continue
             if not received:

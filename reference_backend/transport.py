@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import select
 import socket
 import ssl
 import struct
@@ -20,8 +21,6 @@ TLS_WRITE_BYTES = 1024 * 1024
 
 Receive = Callable[[memoryview], int]
 Send = Callable[[list[Bytes]], None]
-QUIET = (BlockingIOError, ssl.SSLWantReadError)
-"""What a receive raises when SO_RCVTIMEO is over."""
 
 
 def anonymous_memory(size: int) -> mmap.mmap:
@@ -36,16 +35,28 @@ def set_timeout(sock: socket.socket, option: int, seconds: float) -> None:
     sock.setsockopt(socket.SOL_SOCKET, option, value)
 
 
-def receiver(sock: socket.socket) -> Receive:
-    """Return what receives into a buffer: at first without sleeping, a few times.
+def prepare(sock: socket.socket, idle_s: float, stall_s: float) -> None:
+    """Set the time limits of an active connection: to hear something, and to get rid of replies."""
+    if isinstance(sock, ssl.SSLSocket):
+        sock.settimeout(stall_s)  # the ssl module does not see SO_RCVTIMEO
+        return
+    sock.settimeout(None)
+    set_timeout(sock, socket.SO_RCVTIMEO, idle_s)
+    set_timeout(sock, socket.SO_SNDTIMEO, stall_s)
+
+
+def receiver(sock: socket.socket, idle_s: float) -> Receive:
+    """Return what receives into a buffer, or raises BlockingIOError after ``idle_s``.
+
+    It looks first without sleeping, a few times.
 
     A client with one request in flight sends the next within microseconds of a reply. To sleep and
     be woken costs both processors more than to look a few times (measured: 4 KiB at queue depth 1,
     CPU time per request nearly halved).
     """
-    receive = sock.recv_into
     if isinstance(sock, ssl.SSLSocket):
-        return receive
+        return _tls_receiver(sock, idle_s)
+    receive = sock.recv_into
     tries = range(SPINS)
     dont_wait = socket.MSG_DONTWAIT
 
@@ -58,6 +69,18 @@ def receiver(sock: socket.socket) -> Receive:
         return receive(view)
 
     return look_then_wait
+
+
+def _tls_receiver(sock: ssl.SSLSocket, idle_s: float) -> Receive:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+
+    def wait_then_receive(view: memoryview) -> int:
+        if not sock.pending() and not poll.poll(idle_s * 1000):
+            raise BlockingIOError
+        return sock.recv_into(view)
+
+    return wait_then_receive
 
 
 def sender(sock: socket.socket) -> Send:

@@ -1,0 +1,156 @@
+"""TLS between our client and server: off, offered, required; and who is let in."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+
+from reference_backend.client import Client
+from reference_backend.nbd import messages as m
+from reference_backend.nbd.constants import Option, OptionReply
+from reference_backend.nbd.errors import OptionRefused
+from reference_backend.nbd.settings import Limits, TlsMode
+from reference_backend.tls import client_context, server_context
+
+from .certificates import Authority
+from .running import running, wait_until
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directories: server, client, anonymous (only the CA), stranger, expired."""
+    root = tmp_path_factory.mktemp("tls")
+    ours, theirs = Authority("ours"), Authority("theirs")
+    ours.issue(root / "server", "server")
+    ours.issue(root / "client", "client")
+    ours.issue(root / "expired", "server", days=-3)
+    theirs.issue(root / "stranger", "client")
+    (root / "anonymous").mkdir()
+    (root / "anonymous" / "ca-cert.pem").write_bytes((root / "client/ca-cert.pem").read_bytes())
+    return root
+
+
+@pytest.mark.parametrize("mode", [TlsMode.OFFERED, TlsMode.REQUIRED])
+def test_all_commands_work_through_tls(certificates: Path, mode: TlsMode) -> None:
+    context = client_context(certificates / "client")
+    with (
+        running(tls=server_context(certificates / "server"), tls_mode=mode) as server,
+        Client.connect(
+            server.address, "vol", tls=context, extended=True, contexts=["base:allocation"]
+        ) as client,
+    ):
+        content = bytes(range(256)) * 20_000
+        client.write(7, content)
+        assert client.read(7, len(content)) == content
+        client.flush()
+        client.trim(0, 1 << 20)
+        assert client.block_status(0, 1 << 20)
+        cookies = [client.send_request(0, n, 100) for n in range(20)]
+        assert {client.receive_reply().cookie for _ in cookies} == set(cookies)
+        assert [info.tls for info in server.connections()] == [True]
+
+
+def test_an_idle_client_comes_back_through_tls(
+    certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reference_backend.session.IDLE_S", 0.1)
+    context = client_context(certificates / "client")
+    with (
+        running(tls=server_context(certificates / "server")) as server,
+        Client.connect(server.address, "vol", tls=context) as client,
+    ):
+        for place in range(3):
+            client.write(place, b"x")
+            wait_until(lambda: not server._threads)
+        assert client.read(0, 4) == b"xxx\0"
+
+
+def test_offered_tls_lets_plaintext_in_and_required_does_not(certificates: Path) -> None:
+    context = server_context(certificates / "server")
+    with running(tls=context) as server, Client.connect(server.address, "vol") as client:
+        assert client.read(0, 1) == b"\0"
+    with running(tls=context, tls_mode=TlsMode.REQUIRED) as server:
+        with pytest.raises(OptionRefused) as refused:
+            Client.connect(server.address, "vol", structured=False)
+        assert refused.value.reply == OptionReply.ERR_TLS_REQD
+
+
+def test_no_tls_is_refused_by_policy(certificates: Path) -> None:
+    context = client_context(certificates / "client")
+    with running() as server, pytest.raises(OptionRefused, match="ERR_POLICY"):
+        Client.connect(server.address, "vol", tls=context)
+
+
+@pytest.mark.parametrize(
+    ("who", "let_in"), [("client", True), ("anonymous", False), ("stranger", False)]
+)
+def test_with_verify_peer_only_certificates_of_our_ca_are_let_in(
+    certificates: Path, who: str, let_in: bool
+) -> None:
+    context = client_context(certificates / who)
+    context.load_verify_locations(certificates / "server/ca-cert.pem")
+    tls = server_context(certificates / "server", verify_peer=True)
+    with running(tls=tls) as server:
+        if let_in:
+            with Client.connect(server.address, "vol", tls=context) as client:
+                assert client.read(0, 1) == b"\0"
+        else:
+            with pytest.raises(OSError):  # TLS 1.3 tells late, by alert or reset
+                Client.connect(server.address, "vol", tls=context)
+        wait_until(lambda: server.statistics()["connections"] == 0)
+
+
+def test_our_client_refuses_an_expired_server_and_a_stranger(certificates: Path) -> None:
+    for theirs, ours, why in (("expired", "client", "expired"), ("server", "stranger", "verify")):
+        with (
+            running(tls=server_context(certificates / theirs)) as server,
+            pytest.raises(ssl.SSLCertVerificationError, match=why),
+        ):
+            Client.connect(server.address, "vol", tls=client_context(certificates / ours))
+
+
+def test_plaintext_behind_starttls_never_reaches_the_options(certificates: Path) -> None:
+    """The injected option arrives with STARTTLS in one segment; the session must end."""
+    with running(tls=server_context(certificates / "server")) as server:
+        client = Client.open_socket(server.address)
+        client.send(m.option(Option.STARTTLS) + m.option(Option.STRUCTURED_REPLY))
+        with pytest.raises((ConnectionResetError, ssl.SSLError)):
+            assert client.receive_option_reply().option == Option.STARTTLS
+            context = client_context(certificates / "client")
+            client.sock = context.wrap_socket(client.sock, server_hostname="localhost")
+        client.sock.close()
+        wait_until(lambda: server.statistics()["connections"] == 0)
+
+
+def test_a_tls_handshake_that_never_comes_is_ended(certificates: Path) -> None:
+    tls = server_context(certificates / "server")
+    with running(tls=tls, limits=Limits(handshake_s=0.3)) as server:
+        client = Client.open_socket(server.address)
+        client.option(Option.STARTTLS)
+        client.sock.settimeout(3)
+        assert client.sock.recv(1) == b""
+        client.sock.close()
+
+
+def test_garbage_instead_of_a_tls_handshake_ends_the_connection(certificates: Path) -> None:
+    with running(tls=server_context(certificates / "server")) as server:
+        client = Client.open_socket(server.address)
+        client.option(Option.STARTTLS)
+        client.send(b"GET / HTTP/1.0\r\n\r\n")
+        client.sock.settimeout(3)
+        client.sock.shutdown(socket.SHUT_WR)
+        wait_until(lambda: server.statistics()["connections"] == 0)
+        client.sock.close()
+
+
+def test_disc_ends_tls_properly(certificates: Path) -> None:
+    """The server shuts TLS down before it closes ("NBD_CMD_DISC"); no truncation is seen."""
+    with running(tls=server_context(certificates / "server")) as server:
+        context = client_context(certificates / "client")
+        client = Client.connect(server.address, "vol", tls=context)
+        client.send_request(2)
+        assert client.sock.recv(10) == b""
+        client.sock.close()
