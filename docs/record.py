@@ -24,11 +24,16 @@ WIDTH = 112
 
 
 def capture(command: list[str]) -> str:
-    """What `command` writes, with its colours."""
+    """What `command` writes, with its colours.
+
+    A red run (1) may be worth a picture; one that did not start (2) ends this program.
+    """
     argv = [*command, "--color", "on"] if command[0].endswith("check") else command
     done = subprocess.run(
         argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
+    if done.returncode not in (0, 1):
+        sys.exit(f"not recorded: {shlex.join(command)} exited with {done.returncode}")
     return done.stdout
 
 
