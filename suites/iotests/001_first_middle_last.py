@@ -1,7 +1,7 @@
 """This case checks that the first, middle and last bytes of a disk can be written and read back.
 
 How: one sector and one byte at each of the three places; then every sector of the disk is judged.
-Guards: size-rounded-down, misdirected-write, phantom-write.
+Guards: misdirected-write, phantom-write.
 """
 
 from qbdcheck import case
