@@ -8,7 +8,7 @@ from typing import Any
 from reference_backend.events import Events
 from reference_backend.pool import Pool, VolumeInfo
 from reference_backend.server import Server
-from reference_backend.store.errors import VolumeInUse
+from reference_backend.store.errors import DamagedStore, VolumeInUse
 from reference_backend.store.volume import Volume
 
 Arguments = dict[str, Any]
@@ -90,12 +90,19 @@ class VolumeCommands:
         }
 
     def query_volumes(self, arguments: Arguments) -> list[Arguments]:
-        """Return all volumes: name, size, allocated, snapshots, read-only, pending, block sizes."""
+        """Return all volumes: name, size, allocated, snapshots, read-only, pending, block sizes.
+
+        Of one that cannot be trusted: name and ``damaged``, a sentence.
+        """
         Taker(arguments).end()
         pending = {volume.name: volume.pending() for volume in self._pool.opened()}
-        return [
-            _document(self._pool.info(name), pending.get(name, 0)) for name in self._pool.list()
-        ]
+        return [self._described(name, pending.get(name, 0)) for name in self._pool.list()]
+
+    def _described(self, name: str, pending: int) -> Arguments:
+        try:
+            return _document(self._pool.info(name), pending)
+        except DamagedStore as error:
+            return {"name": name, "damaged": str(error)}
 
     def volume_create(self, arguments: Arguments) -> Arguments:
         """Make a volume: ``name``, ``size`` in bytes."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from reference_backend.file_pools import DirectoryPool
 from reference_backend.pool import VolumeInfo
+from reference_backend.store.errors import DamagedStore
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -29,12 +30,20 @@ def _create(pool: DirectoryPool, arguments: argparse.Namespace) -> None:
 
 
 def _list(pool: DirectoryPool, arguments: argparse.Namespace) -> None:
-    infos = [pool.info(name) for name in pool.list()]
+    infos: list[VolumeInfo] = []
+    damages: list[DamagedStore] = []
+    for name in pool.list():
+        try:
+            infos.append(pool.info(name))
+        except DamagedStore as error:
+            damages.append(error)
     if arguments.json:
         _say(json.dumps([_document(info) for info in infos], indent=1))
-        return
-    for info in infos:
-        _say(f"{info.size:>20} {info.allocated:>14} {len(info.snapshots):>4}  {info.name}")
+    else:
+        for info in infos:
+            _say(f"{info.size:>20} {info.allocated:>14} {len(info.snapshots):>4}  {info.name}")
+    if damages:
+        raise damages[0]  # after all that can be told
 
 
 def _info(pool: DirectoryPool, arguments: argparse.Namespace) -> None:

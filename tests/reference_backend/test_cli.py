@@ -17,10 +17,12 @@ from reference_backend.cli import FEATURES, main
 from reference_backend.client import Client
 from reference_backend.layers import Reply
 from reference_backend.nbd.constants import TransmissionFlag
+from reference_backend.nbd.errors import OptionRefused
 from reference_backend.nbd.settings import Features
 from reference_backend.sizes import parse_size
 
 from .cli_server import PROGRAM, ROOT, ServerProcess, command
+from .test_store_survives_sigkill import Qmp
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -118,6 +120,27 @@ def test_errors_of_pools_are_one_line_and_status_2(tmp_path, capsys):
     assert "name 'a/../b' holds" in refused(capsys, "create", "--pool", pool, "a/../b", "1M")
     (tmp_path / "v" / "volume.json").write_text("{")
     assert "restore this file" in refused(capsys, "info", "--pool", pool, "v")
+
+
+def test_a_damaged_volume_does_not_hide_the_others(tmp_path, capsys):
+    pool = str(tmp_path)
+    for name in ("bad", "good"):
+        assert main(["create", "--pool", pool, name, "1M"]) == 0
+    (tmp_path / "bad" / "volume.json").write_text("{")
+    assert main(["list", "--pool", pool]) == 2
+    out, err = capsys.readouterr()
+    assert out.split()[-1] == "good"
+    assert err.startswith(f"reference_backend list: {tmp_path}/bad/volume.json: no JSON")
+    with ServerProcess("--pool", pool) as server:
+        with server.connect("good") as nbd:
+            assert nbd.size == 1 << 20
+        with pytest.raises(OptionRefused, match="bad"):
+            server.connect("bad")
+        qmp = Qmp(server.control)
+        bad, good = qmp("query-volumes")
+        qmp.close()
+    assert set(bad) == {"name", "damaged"}
+    assert good["size"] == 1 << 20
 
 
 def test_two_servers_never_share_a_socket_an_image_or_a_volume(tmp_path):
