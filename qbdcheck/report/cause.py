@@ -30,11 +30,12 @@ def cause_of(message: str, details: str) -> str:
     """The cause in one line, from a failure's message and all of its text; "" without any.
 
     In `details` there is source code, in which every word may mean something else: what the message
-    says comes first.
+    says comes first, and of the details the lines of the error itself, which pytest marks with E.
     """
     first = message.strip().partition("\n")[0]
+    error = "\n".join(line for line in details.splitlines() if line.startswith("E "))
     return _one_line(
-        _telling_line(message)
+        _telling_line(f"{message}\n{error}")
         or _first_difference(details)
         or first
         or _telling_line(details)

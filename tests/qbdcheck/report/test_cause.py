@@ -45,6 +45,12 @@ AssertionError: map is not empty
             id="a line of output too many",
         ),
         pytest.param(
+            "read 512 bytes at 4096:",
+            "    io.read(4096, 512)\nE   read 512 bytes at 4096:\nE     sector 8: lost",
+            "sector 8: lost",
+            id="the lines of the error itself are read too",
+        ),
+        pytest.param(
             "map differs", "    assert offset == expected", "map differs", id="source is no cause"
         ),
         pytest.param("", TRACEBACK, "AssertionError: map is not empty", id="then the exception"),
