@@ -28,6 +28,7 @@ class Machine(Monitored):
         directory: Path,
         name: str = "vm",
         kind: str = "pc",
+        *,
         arguments: Sequence[str] = (),
         objects: Sequence[str] = (),
     ) -> None:

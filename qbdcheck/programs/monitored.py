@@ -191,7 +191,9 @@ class Monitored:
         code = self.process.returncode if ended else self.process.kill()
         if not ended or code != 0:
             how = self.process.describe() if ended else "did not end after quit"
-            raise ProgramError(f"{self.name}: {how}", self.process.argv, code, self.process.output())
+            raise ProgramError(
+                f"{self.name}: {how}", self.process.argv, code, self.process.output()
+            )
 
     def kill(self) -> None:
         """SIGKILL it, as a power cut of the host would."""
@@ -200,4 +202,3 @@ class Monitored:
         self.process.kill()
 
     abandon = kill
-

@@ -1,10 +1,10 @@
 """The only place that starts programs. Each dies with the case that started it.
 
-A program runs in a process group of its own, so that it goes down together with what it started, and
-asks the kernel to be killed when the thread that started it ends (PR_SET_PDEATHSIG, prctl(2)). That
-signal is tied to the *thread* that forked, not to the process: a program started from a short-lived
-thread would die in mid-case, so all starts outside the main thread go through one thread that lives
-as long as the process. Waiting is done on a pidfd (pidfd_open(2)): no polling, no signal handler.
+A program runs in a process group of its own, so that it goes down together with what it started,
+and asks the kernel to be killed when the thread that started it ends (PR_SET_PDEATHSIG, prctl(2)).
+That signal is tied to the *thread* that forked, not to the process: a program started from a
+short-lived thread would die in mid-case, so all starts outside the main thread go through one thread
+that lives as long as the process. Waiting is done on a pidfd (pidfd_open(2)): no polling, no signal handler.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _start(
             pass_fds=pass_fds,
             cwd=cwd,
             process_group=0,
-            preexec_fn=_die_with_parent(os.getpid()),
+            preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509  # it takes no lock
         )
 
     try:
@@ -161,12 +161,12 @@ def run(
     try:
         out, err = popen.communicate(data or None, timeout_s)
     except subprocess.TimeoutExpired:
-        _kill_group(popen.pid, SIGKILL)
+        kill_group(popen.pid, SIGKILL)
         out, err = popen.communicate()
         message = f"{words[0]} did not end within {timeout_s:g} s: {' '.join(words)}"
         raise ProgramError(message, words, None, _text(out), _text(err)) from None
     except BaseException:
-        _kill_group(popen.pid, SIGKILL)
+        kill_group(popen.pid, SIGKILL)
         popen.wait()
         raise
     done = Completed(words, popen.returncode, _text(out), _text(err))
@@ -181,7 +181,7 @@ def _text(data: bytes | None) -> str:
     return (data or b"").decode("utf-8", "backslashreplace")
 
 
-def _kill_group(pid: int, number: Signals) -> None:
+def kill_group(pid: int, number: Signals) -> None:
     """Signal a process group; that it is gone already is what we want."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
@@ -273,9 +273,7 @@ class Process:
     def output(self) -> str:
         """All that it has written to stdout and stderr so far (not of an interactive one)."""
         texts = [
-            _text(file.read_bytes())
-            for file in (self.out_file, self.err_file)
-            if file.exists()
+            _text(file.read_bytes()) for file in (self.out_file, self.err_file) if file.exists()
         ]
         return "".join(texts)
 
@@ -333,7 +331,7 @@ class Process:
         if self._leaves_daemon:
             os.kill(self.pid, SIGKILL)
         else:
-            _kill_group(self.pid, SIGKILL)
+            kill_group(self.pid, SIGKILL)
         self._popen.wait()
         if self._pidfd is not None:
             os.close(self._pidfd)
@@ -345,87 +343,3 @@ class Process:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-
-
-class Daemon:
-    """A program that went into the background; same calls as `Process` as far as servers need them.
-
-    It is in a session of its own, and neither its parent's death nor its group reaches it: what is
-    left of it at the end of a case is found by the runner, which is the reaper of its orphans.
-
-    :param pid: of the daemon.
-    :param starter: the program that started it and has ended; has its output.
-    """
-
-    def __init__(self, pid: int, starter: Process) -> None:
-        self.pid = pid
-        self.argv = starter.argv
-        self._starter = starter
-        try:
-            self._pidfd: int | None = os.pidfd_open(pid)
-        except ProcessLookupError:
-            self._pidfd = None
-
-    @property
-    def returncode(self) -> int | None:
-        """None while it runs, then 0: how a stranger ended nobody is told."""
-        return 0 if self.has_ended_within(0) else None
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it has not ended yet."""
-        return not self.has_ended_within(0)
-
-    def output(self) -> str:
-        """What it said before it went into the background."""
-        return self._starter.output()
-
-    def describe(self) -> str:
-        """Say what it said last, on one line."""
-        said = tail(self.output())
-        how = f"{Path(self.argv[0]).name} {'is running' if self.is_running else 'has ended'}"
-        return f"{how}: {said}" if said else f"{how} without a word"
-
-    def has_ended_within(self, timeout_s: float) -> bool:
-        """Wait up to ``timeout_s`` seconds for its end; say whether it came."""
-        if self._pidfd is None:
-            return True
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        if not poll.poll(max(0.0, timeout_s) * 1000):
-            return False
-        self._reap()
-        return True
-
-    def signal(self, number: Signals) -> None:
-        """Send a signal to the daemon itself, not to what it started."""
-        if self.is_running:
-            os.kill(self.pid, number)
-
-    def stop(self, number: Signals = SIGTERM, grace_s: float = TERM_GRACE_S) -> int:
-        """End it politely, and by SIGKILL after ``grace_s`` seconds."""
-        self.signal(number)
-        if not self.has_ended_within(grace_s):
-            self.kill()
-        return 0
-
-    def kill(self) -> int:
-        """SIGKILL it and its group."""
-        if self.is_running:
-            self._reap()
-        return 0
-
-    def _reap(self) -> None:
-        """End its group, which is its own where it made a session, and collect it if it is ours."""
-        if self._pidfd is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            if os.getpgid(self.pid) not in {os.getpgid(0), self._starter.pid}:
-                _kill_group(os.getpgid(self.pid), SIGKILL)
-            else:
-                os.kill(self.pid, SIGKILL)
-        select.select([self._pidfd], [], [], TERM_GRACE_S)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, os.WNOHANG)
-        os.close(self._pidfd)
-        self._pidfd = None

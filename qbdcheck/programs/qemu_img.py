@@ -12,7 +12,8 @@ from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.process import DEFAULT_TIMEOUT_S, Completed, run
 
 _TAKES_OBJECTS = frozenset(
-    ["amend", "bench", "bitmap", "check", "commit", "compare", "convert", "create", "dd", "info", "map", "measure", "rebase", "resize", "snapshot"]
+    ("amend", "bench", "bitmap", "check", "commit", "compare", "convert", "create", "dd", "info",
+     "map", "measure", "rebase", "resize", "snapshot")
 )  # fmt: skip
 
 
@@ -63,7 +64,8 @@ class QemuImg:
         """
         done = self.run(*arguments, check=False)
         if done.returncode != 1:
-            message = f"qemu-img {' '.join(done.argv[1:])}: must fail, but ended with {done.returncode}"
+            command = " ".join(done.argv[1:])
+            message = f"qemu-img {command}: must fail, but ended with {done.returncode}"
             raise ProgramError(message, done.argv, done.returncode, done.stdout, done.stderr)
         return done.stderr or done.stdout
 

@@ -1,8 +1,8 @@
 """A long-lived qemu-io on a pipe: 0.2 ms a command, where a new qemu-io costs 8 ms.
 
-qemu-io prints its prompt, flushed, whenever it waits for a command (qemu-io.c: command_loop), so the
-prompt at the start of a line ends the output of a command. A failed ``flush`` prints nothing at all:
-only the exit status tells, which is 1 as soon as any command has failed.
+qemu-io prints its prompt, flushed, whenever it waits for a command (qemu-io.c: command_loop), so
+the prompt at the start of a line ends the output of a command. A failed ``flush`` prints nothing at
+all: only the exit status tells, which is 1 as soon as any command has failed.
 """
 
 from __future__ import annotations

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 _REPORT = re.compile(r"(wrote|read|discard) (\d+)/(\d+) bytes at offset (\d+)$")
 _STATISTICS = re.compile(r"[\d.]+ \w+, \d+ ops; ")
 _DUMP = re.compile(r"[0-9a-f]{8,}:  ")
-_EXTENT = re.compile(
-    r"\(0x([0-9a-f]+)\) bytes\s+(not )?allocated at offset .*\(0x([0-9a-f]+)\)$"
-)
+_EXTENT = re.compile(r"\(0x([0-9a-f]+)\) bytes\s+(not )?allocated at offset .*\(0x([0-9a-f]+)\)$")
 
 
 @dataclass(frozen=True)
@@ -78,4 +76,7 @@ def looks_failed(command: str, text: str) -> bool:
     verb = command.split(maxsplit=1)[0] if command.split() else ""
     if verb in {"read", "readv", "write", "writev", "discard", "aio_read", "aio_write"}:
         return any(report.error for report in parse_reports(text))
-    return re.search(r"failed|not found|cannot|[Cc]an't|[Cc]ould not|nvalid|rror|xpect", text) is not None
+    return (
+        re.search(r"failed|not found|cannot|[Cc]an't|[Cc]ould not|nvalid|rror|xpect", text)
+        is not None
+    )

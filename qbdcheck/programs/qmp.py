@@ -25,7 +25,7 @@ CONNECT_STEP_S = 0.001
 
 
 class QmpFailed(ProgramError):  # noqa: N818  # an outcome that cases expect
-    """A QMP command was refused: ``error_class`` is ``GenericError`` or so, ``description`` its text."""
+    """A QMP command was refused: ``error_class`` such as ``GenericError``, ``description``."""
 
     def __init__(self, command: str, error_class: str, description: str) -> None:
         super().__init__(f"{command}: {description}", [command], None)
@@ -51,7 +51,9 @@ class Qmp:
         self._arrived = threading.Condition()
         self._is_open = True
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=f"qmp {name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name=f"qmp {name}", daemon=True
+        )
         self._thread.start()
         self._client = QMPClient(name)
         self._client.logger.setLevel("CRITICAL")

@@ -6,6 +6,7 @@ It raises (ProgramError, WrongData, AssertionError, OSError) where it does not h
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from oracles.diagnosis import render
 from qbdcheck.targets.disk import Disk
@@ -245,7 +246,8 @@ def option_claim(option: str) -> Claim:
     """Return the claim that an option of the target does what its name says."""
 
     def claim(session: TargetSession) -> str:
-        disk = session.new_disk(SIZE, format="raw", **{option: _VALUES[option]})
+        wanted: dict[str, Any] = {option: _VALUES[option]}
+        disk = session.new_disk(SIZE, format="raw", **wanted)
         if option == "read_only":
             _is_read_only(session, disk)
             return "writes are refused"

@@ -180,8 +180,9 @@ class Description(_Strict):
         """
         for deviation in self.deviations:
             wanted = deviation.case
-            same_number = wanted.isdigit() and case_id[:3].isdigit() and int(wanted) == int(case_id[:3])
-            if (same_number or wanted == case_id) and (
+            number = case_id[:3]
+            numbers = wanted.isdigit() and number.isdigit()
+            if (wanted == case_id or (numbers and int(wanted) == int(number))) and (
                 not deviation.formats or image_format in deviation.formats
             ):
                 return f"docs/findings.md#{deviation.finding}"

@@ -1,14 +1,14 @@
-"""A disk of a case: a volume on the target, an image format on top of it if asked for, its shadow."""
+"""A disk of a case: a volume on the target, an image format on top if asked for, its shadow."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from oracles.shadow import Shadow
+from oracles.stamps import Bytes
 from qbdcheck.errors import NotRun, ProgramError, SetupError
 from qbdcheck.programs.blockdev import Blockdev, dashed, json_filename, node, over
 from qbdcheck.programs.process import run, tail
@@ -42,8 +42,8 @@ def volume_size(image_format: str, size: int) -> int:
 class Disk:
     """A volume with known contents.
 
-    Attributes: ``size`` in bytes, ``name``, ``format``, ``shadow`` (what it must contain), ``backend``
-    (the running target).
+    Attributes: ``size`` in bytes, ``name``, ``format``, ``shadow`` (what it must contain),
+    ``backend`` (the running target).
     """
 
     def __init__(
@@ -114,7 +114,8 @@ class Disk:
         """
         filename = self.backend.filename
         if filename is None:
-            raise NotRun(f"target {self.backend.description.name} has no file name for qemu-img create")
+            name = self.backend.description.name
+            raise NotRun(f"target {name} has no file name for qemu-img create")
         parts = [part for part in (FORMAT_OPTIONS.get(self.format, ""), options) if part]
         words = ["-o", ",".join(parts)] if parts else []
         done = self._qemu_img.run(
@@ -196,7 +197,7 @@ class Disk:
             data = self.read_all(start, count)
             judge(self.shadow, start, data, f"volume {self.name} is not what it must be")
 
-    def read_all(self, offset: int = 0, length: int | None = None) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def read_all(self, offset: int = 0, length: int | None = None) -> Bytes:
         """Return a range as it is, read through qemu-img, not compared with anything.
 
         ``qemu-img dd`` reads every byte; convert would believe the target's block status.
@@ -209,7 +210,8 @@ class Disk:
         source = self.blockdev() if whole else self._window(offset, length)
         shared = ["-U"] if self.format == "raw" else []
         try:
-            self._qemu_img("dd", *shared, "-O", "raw", "bs=2M", f"if={json_filename(source)}", f"of={copy}")
+            names = f"if={json_filename(source)}", f"of={copy}"
+            self._qemu_img("dd", *shared, "-O", "raw", "bs=2M", *names)
             data = np.fromfile(copy, dtype=np.uint8)
         finally:
             copy.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""qemu-io on a disk whose contents are known: what is written is stamped, what is read is judged."""
+"""qemu-io on a disk whose contents are known: writes are stamped, reads are judged."""
 
 from __future__ import annotations
 
@@ -111,7 +111,8 @@ class DiskIo(QemuIo):
         if shadow is None:
             return
         if not inside:
-            raise AssertionError(f"a write beyond the end of {shadow.size} bytes succeeded: {command}")
+            text = f"a write beyond the end of {shadow.size} bytes succeeded: {command}"
+            raise AssertionError(text)
         if self._pending:
             self._pending.append((offset, data))
         else:

@@ -16,33 +16,33 @@ import contextlib
 import enum
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from qbdcheck.clock import now_s, pause
+from qbdcheck.clock import now_s
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
+from qbdcheck.programs.daemon import Daemon
 from qbdcheck.programs.installed import Programs
-from qbdcheck.programs.process import Completed, Daemon, Process, run, tail
+from qbdcheck.programs.process import Completed, Process, run, tail
 from qbdcheck.programs.qmp import Qmp, connect_within
 from qbdcheck.targets.description import Action, Description, Ready
 from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, names_in
+from qbdcheck.targets.readiness import adopt_daemon, free_port, wait_ready
 
 ROOT = Path(__file__).resolve().parents[2]
 SOCKET_PATH_MAX = 107
 """Bytes of the path of a Unix socket (sun_path, unix(7)), without the final zero."""
-READY_STEP_S = 0.001
 COMMAND_TIMEOUT_S = 60.0
 STOP_GRACE_S = 10.0
 STOP_AGAIN_S = 1.0
-"""qemu-nbd 7.2 forgets a SIGTERM that comes between its listen() and its main loop (it sets its state
-to RUNNING after that, qemu-nbd.c: main): so the signal is sent again."""
-PORT_GRACE_S = 0.1
+"""qemu-nbd 7.2 forgets a SIGTERM that comes between its listen() and its main loop (it sets its
+state to RUNNING after that, qemu-nbd.c: main): so the signal is sent again."""
 _CRASHES = frozenset(
-    -number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+    -number
+    for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 )
 """Exit statuses of a server that did not end but crash."""
 
@@ -73,6 +73,7 @@ class Backend:
         directory: Path,
         name: str,
         options: Mapping[str, Any] | None = None,
+        *,
         print_server: bool = False,
     ) -> None:
         self.description = description
@@ -377,9 +378,7 @@ class Backend:
     def _resolve(self, argv: list[str]) -> list[str]:
         path = self.programs.path(argv[0])
         if path is None:
-            raise SetupError(
-                f"target {self.description.name}: {self.programs.missing(argv[0])}"
-            )
+            raise SetupError(f"target {self.description.name}: {self.programs.missing(argv[0])}")
         return [path, *argv[1:]]
 
     def _environment(self) -> dict[str, str]:
@@ -412,7 +411,7 @@ class Backend:
         assert ready is not None
         templates = [command, *self.description.files.values()]
         if "port" in set(names_in(list(templates))):
-            self._port = _free_port()
+            self._port = free_port()
         for stale in ("s", "c"):
             (self.directory / stale).unlink(missing_ok=True)
         if ready.pid_file is not None:  # of a server that was killed: it would be adopted again
@@ -423,13 +422,19 @@ class Backend:
                                env=self._environment(), cwd=self.directory,
                                leaves_daemon=ready.pid_file is not None)  # fmt: skip
         try:
+            ready = ready.model_copy(update=self._filled(ready))
+            patience = self.programs.slowdown
             if ready.pid_file is not None:
-                self._server = self._adopt_daemon(ready, self._server)
-            self._wait_ready(ready, self._server)
+                self._server = adopt_daemon(self.description.name, ready, self._server)
+            wait_ready(self.description.name, ready, self._server, patience)
         except BaseException:
             self._server.kill()
             self._forget_server()
             raise
+
+    def _filled(self, ready: Ready) -> dict[str, str]:
+        places = {"socket": ready.socket, "port": ready.port, "pid_file": ready.pid_file}
+        return {key: fill(place, self._values()) for key, place in places.items() if place}
 
     def _write_files(self) -> None:
         for path, contents in self.description.files.items():
@@ -441,44 +446,6 @@ class Backend:
                     f"target {self.description.name}: files: cannot write {file}: {error.strerror}"
                 ) from None
 
-    def _adopt_daemon(self, ready: Ready, starter: Process) -> Daemon:
-        """Wait until the starter has gone, and return the daemon that it left."""
-        if starter.wait(ready.within) != 0:
-            raise SetupError(self._died_text(starter))
-        path = Path(fill(ready.pid_file or "", self._values()))
-        deadline = now_s() + ready.within
-        while not (path.is_file() and path.read_text().strip().isdigit()):
-            if now_s() >= deadline:
-                raise SetupError(
-                    f"target {self.description.name}: the server wrote no process id to {path} "
-                    f"within {ready.within:g} s"
-                )
-            pause(READY_STEP_S)
-        return Daemon(int(path.read_text()), starter)
-
-    def _died_text(self, server: Process | Daemon) -> str:
-        return (
-            f"target {self.description.name}: the server died at its start: "
-            f"{server.describe()} (command: {' '.join(server.argv)})"
-        )
-
-    def _wait_ready(self, ready: Ready, server: Process | Daemon) -> None:
-        deadline = now_s() + ready.within * self.programs.slowdown
-        where = fill(ready.socket or ready.port or "", self._values())
-        while not _accepts(where, is_port=ready.port is not None):
-            if not server.is_running:
-                raise SetupError(self._died_text(server))
-            if now_s() >= deadline:
-                said = tail(server.output()) or "nothing"
-                raise SetupError(
-                    f"target {self.description.name}: the server is not ready within "
-                    f"{ready.within:g} s: nothing accepts connections on {where}; it said: {said}"
-                )
-            pause(READY_STEP_S)
-        # Somebody else may sit on the port, and have accepted: then ours is about to give up.
-        if server.has_ended_within(PORT_GRACE_S if ready.port is not None else 0):
-            raise SetupError(self._died_text(server))
-
     def _forget_server(self) -> None:
         if self._server is not None and self._print_server:
             sys.stderr.write(self._server.output())
@@ -488,23 +455,3 @@ class Backend:
         if self._control is not None:
             self._control.close()
             self._control = None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _accepts(where: str, *, is_port: bool) -> bool:
-    """Say whether something accepts connections on a Unix socket or a loopback port."""
-    if not is_port and not Path(where).exists():
-        return False
-    family = socket.AF_INET if is_port else socket.AF_UNIX
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(("127.0.0.1", int(where)) if is_port else where)
-        except OSError:
-            return False
-    return True

@@ -53,7 +53,9 @@ def main(options: Options, file: str | Path) -> int:
     """
     plain = replace(options, cache="writeback", aio=None, image_options="", formats=("raw",))
     description = descriptions.load(descriptions.find(str(file), options.targets_dir))
-    console = Console(no_color=options.color == "never" or "NO_COLOR" in os.environ, highlight=False)
+    console = Console(
+        no_color=options.color == "never" or "NO_COLOR" in os.environ, highlight=False
+    )
     steps = list(probe(description, plain))
     console.print(_table(description, steps))
     wrong = [step for step in steps if step.state == "WRONG"]
@@ -99,12 +101,12 @@ def probe(description: Description, options: Options) -> Iterator[Step]:
     yield from _deviations(description)
 
 
-def _capability(
-    context: _Context, word: str, sentence: str, bare: frozenset[str]
-) -> Step:
+def _capability(context: _Context, word: str, sentence: str, bare: frozenset[str]) -> Step:
     if word in context.description.lacks:
         if word in bare:
-            return Step(f"lacks {word}", "WRONG", f"but the target {sentence}: remove it from lacks:")
+            return Step(
+                f"lacks {word}", "WRONG", f"but the target {sentence}: remove it from lacks:"
+            )
         return Step(f"lacks {word}", "ok", "it really does")
     if word not in context.found:
         return Step(word, "absent", f"not one that {sentence}")

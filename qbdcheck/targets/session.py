@@ -130,7 +130,7 @@ class TargetSession:
             self.scratch,
             name,
             options,
-            self.options.print_server,
+            print_server=self.options.print_server,
         )
         self.backends.append(backend)
         return backend
@@ -142,6 +142,7 @@ class TargetSession:
         disk: Disk | str | Path,
         cache: str | None = None,
         aio: str | None = None,
+        *,
         read_only: bool = False,
         discard: str = "unmap",
         options: Mapping[str, Any] | None = None,
@@ -199,7 +200,8 @@ class TargetSession:
         """
         name = f"vm{self._number('vm')}"
         objects = self.qemu_img.objects
-        return self._keep(Machine(self.programs, self.scratch, name, kind, arguments, objects))
+        words = {"arguments": arguments, "objects": objects}
+        return self._keep(Machine(self.programs, self.scratch, name, kind, **words))
 
     def _keep(self, program: _Monitored) -> _Monitored:
         self._monitored.append(program)
@@ -245,4 +247,3 @@ class TargetSession:
             for backend in self.backends:
                 if backend.state is State.RUNNING:
                     backend.end()
-

@@ -93,7 +93,7 @@ def test_daemon_that_does_not_start_says_why(short: Path) -> None:
 def test_daemon_that_is_killed_is_missed_by_the_next_command(short: Path) -> None:
     qsd = StorageDaemon(Programs(), short)
     qsd.process.kill()
-    with pytest.raises(ProgramError, match="SIGKILL|closed|lost|EOF"):
+    with pytest.raises(ProgramError, match=r"SIGKILL|closed|lost|EOF"):
         qsd.qmp("query-status")
     qsd.abandon()
 
@@ -111,7 +111,9 @@ def test_machine_pc_has_a_device(short: Path, image: Path) -> None:
     with Machine(Programs(), short) as vm:
         vm.add(over("raw", file_node(image), "disk"))
         vm.execute("device_add", {"driver": "virtio-blk-pci", "drive": "disk", "id": "d"})
-        assert [info["qdev"] for info in vm.qmp("query-block")] == ["/machine/peripheral/d/virtio-backend"]
+        assert [info["qdev"] for info in vm.qmp("query-block")] == [
+            "/machine/peripheral/d/virtio-backend"
+        ]
 
 
 # qemu-img
@@ -152,7 +154,10 @@ def test_names_of_options_get_dashes() -> None:
 
 
 def test_json_filename_keeps_other_alphabets() -> None:
-    assert json_filename({"driver": "file", "filename": "ü"}) == 'json:{"driver":"file","filename":"ü"}'
+    assert (
+        json_filename({"driver": "file", "filename": "ü"})
+        == 'json:{"driver":"file","filename":"ü"}'
+    )
 
 
 def test_image_options_are_flat_with_commas_doubled() -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from qbdcheck.clock import now_s, pause
 from qbdcheck.errors import ProgramError, SetupError
-from qbdcheck.programs.process import Daemon, Process, describe_exit, run, tail
+from qbdcheck.programs.daemon import Daemon
+from qbdcheck.programs.process import Process, describe_exit, run, tail
 
 
 def _is_gone(pid: int, within_s: float = 5.0) -> bool:
@@ -34,7 +35,7 @@ def test_run_returns_output_and_status() -> None:
 
 
 def test_run_raises_with_the_last_words_of_a_program_that_fails() -> None:
-    with pytest.raises(ProgramError, match="exited with 3: two | three") as caught:
+    with pytest.raises(ProgramError, match=r"exited with 3: two | three") as caught:
         run(["sh", "-c", "echo two >&2; echo three >&2; exit 3"])
     assert caught.value.returncode == 3
     assert caught.value.stderr == "two\nthree\n"
@@ -125,7 +126,9 @@ def test_program_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
 
 def test_program_started_by_a_short_lived_thread_lives_on(tmp_path: Path) -> None:
     started: list[Process] = []
-    thread = threading.Thread(target=lambda: started.append(Process(["sleep", "100"], tmp_path, "t")))
+    thread = threading.Thread(
+        target=lambda: started.append(Process(["sleep", "100"], tmp_path, "t"))
+    )
     thread.start()
     thread.join()
     try:
@@ -149,7 +152,9 @@ def test_output_that_cannot_be_written_is_a_setup_error(tmp_path: Path) -> None:
 
 def test_daemon_is_followed_and_ended_with_its_children(tmp_path: Path) -> None:
     inner = f"sleep 100 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/pid; wait"
-    starter = Process(["setsid", "--fork", "sh", "-c", inner], tmp_path, "starter", leaves_daemon=True)
+    starter = Process(
+        ["setsid", "--fork", "sh", "-c", inner], tmp_path, "starter", leaves_daemon=True
+    )
     assert starter.wait(10) == 0
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
         pause(0.005)

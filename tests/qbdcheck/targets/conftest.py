@@ -19,7 +19,7 @@ Opener = Callable[..., TargetSession]
 
 @pytest.fixture
 def scratch() -> Iterator[Path]:
-    """A directory whose path is short enough for sockets; it must be empty of volumes at the end."""
+    """A directory whose path is short enough for sockets; it must be empty at the end."""
     with tempfile.TemporaryDirectory(prefix="q") as path:
         yield Path(path)
 

@@ -76,7 +76,12 @@ def test_deviation_is_found_by_number_and_by_stem(file: Path) -> None:
         ("[qcow2]", "[qcow7]", 13, "unknown format 'qcow7'; known: raw, qcow2"),
         ("name: mine", "name: mine\nname: yours", 2, "key 'name' is there twice; remove one"),
         ("name: mine", "name: Mine!", 1, "name: String should match pattern"),
-        ("about: a test", "about: a test\nlacks: [flsh]", 3, "unknown capability 'flsh'; did you mean"),
+        (
+            "about: a test",
+            "about: a test\nlacks: [flsh]",
+            3,
+            "unknown capability 'flsh'; did you mean",
+        ),
         ("about: a test", "about: a test\nvolatile: true", 1, "volatile: goes with start:"),
     ],
 )

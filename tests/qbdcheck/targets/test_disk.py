@@ -41,7 +41,10 @@ def test_lost_write_is_called_so(open_target: Opener) -> None:
     with session.qemu_io(disk) as io:
         io.write(65536, 4096)
     disk.volume_path.write_bytes(old)
-    with pytest.raises(WrongData, match="never written: prefill still there"), session.qemu_io(disk) as io:
+    with (
+        pytest.raises(WrongData, match="never written: prefill still there"),
+        session.qemu_io(disk) as io,
+    ):
         io.read(65536, 4096)
 
 
@@ -62,7 +65,9 @@ def test_failed_write_leaves_old_or_new(open_target: Opener) -> None:
     session = open_target("file")
     disk = session.new_disk("1M")
     rule = [{"event": "none", "iotype": "write", "errno": 5, "once": True}]
-    options = {"file": {"driver": "blkdebug", "image": disk.protocol_blockdev(), "inject-error": rule}}
+    options = {
+        "file": {"driver": "blkdebug", "image": disk.protocol_blockdev(), "inject-error": rule}
+    }
     with session.qemu_io(disk, options=options) as io:
         with pytest.raises(IoFailed) as caught:
             io.write(4096, 4096)
@@ -130,7 +135,10 @@ def test_read_only_disk_is_filled_first(open_target: Opener) -> None:
     session = open_target("qemu-nbd")
     disk = session.new_disk("1M", read_only=True)
     disk.verify()
-    with session.qemu_io(disk, read_only=True) as io, pytest.raises(Exception, match="read-only|permitted"):
+    with (
+        session.qemu_io(disk, read_only=True) as io,
+        pytest.raises(Exception, match=r"read-only|permitted"),
+    ):
         io.write(0, 512)
 
 
@@ -150,7 +158,7 @@ def test_format_that_must_grow_its_file_is_not_run_in_qemus_words(
     open_target: Opener, image_format: str
 ) -> None:
     session = open_target("qemu-nbd", image_format)
-    with pytest.raises(NotRun, match="QEMU cannot (make|write) .*: .*(Invalid argument|resize)"):
+    with pytest.raises(NotRun, match=r"QEMU cannot (make|write) .*: .*(Invalid argument|resize)"):
         session.new_disk("4M")
 
 

@@ -128,7 +128,7 @@ def test_server_that_died_by_itself_is_noticed(open_target: Opener) -> None:
     session = open_target("nbdkit")
     disk = session.new_disk("1M", prefill=False)
     os.kill(disk.backend.pid, 11)
-    with pytest.raises(ProgramError, match="server.* nbdkit was killed by SIGSEGV"):
+    with pytest.raises(ProgramError, match=r"server.* nbdkit was killed by SIGSEGV"):
         session.close()
 
 

@@ -35,27 +35,25 @@ def test_every_claim_of_a_shipped_profile_holds(
 
 
 @pytest.mark.parametrize(
-    ("target", "old", "new", "words"),
+    ("change", "words"),
     [
-        ("qemu-nbd", "stop:", "lacks: [flush]\nstop:", "lacks flush"),
-        ("qemu-nbd", " {size}\n", " 2M\n", "QEMU sees 2097152"),
-        ("qemu-nbd", "--shrink {dir}/{name} {size}", "--shrink {dir}/{name} 2M", "resize"),
-        ("qemu-nbd", "read_only: --read-only", "read_only: --verbose", "options.read_only"),
-        ("nbdkit-file", "kill: {signal: KILL}", "kill: rm {dir}/{name}", "kill"),
-        ("nbdkit", "blocksize-minimum={value}", "blocksize-minimum=512", "options.min_block"),
-        ("nbdkit", "volatile: true", "", "keeps it over stop"),
-        ("file", "path:", "deviations: [{case: '1', finding: nowhere}]\npath:", "no heading #nowhere"),
+        (("qemu-nbd", "stop:", "lacks: [flush]\nstop:"), "lacks flush"),
+        (("qemu-nbd", " {size}\n", " 2M\n"), "QEMU sees 2097152"),
+        (("qemu-nbd", "--shrink {dir}/{name} {size}", "--shrink {dir}/{name} 2M"), "resize"),
+        (("qemu-nbd", "read_only: --read-only", "read_only: --verbose"), "options.read_only"),
+        (("nbdkit-file", "kill: {signal: KILL}", "kill: rm {dir}/{name}"), "kill"),
+        (("nbdkit", "blocksize-minimum={value}", "blocksize-minimum=512"), "options.min_block"),
+        (("nbdkit", "volatile: true", ""), "keeps it over stop"),
+        (
+            ("file", "path:", "deviations: [{case: '1', finding: nowhere}]\npath:"),
+            "no heading #nowhere",
+        ),
     ],
 )
 def test_false_claim_is_found(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    target: str,
-    old: str,
-    new: str,
-    words: str,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str, str], words: str
 ) -> None:
-    code = main(OPTIONS, _changed(tmp_path, target, old, new))
+    code = main(OPTIONS, _changed(tmp_path, *change))
     output = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert code == 1
     assert "WRONG" in output
