@@ -14,6 +14,7 @@ OF_EVERY_CASE = ("qemu-img", "qemu-io")
 OF_FIXTURES: Mapping[str, str] = {
     "storage_daemon": "qemu-storage-daemon",
     "vm": "qemu-system-x86_64",
+    "machine": "qemu-system-x86_64",
 }
 
 
