@@ -56,10 +56,20 @@ def serve(directory: Path, *words: str | Path, tcp: bool = False) -> Iterator[Se
         assert line.startswith("ready "), line
         yield Served(line.removeprefix("ready ").strip())
     finally:
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()
+        stop(process)
     assert process.returncode == 0
+
+
+def stop(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+    """End a program by SIGTERM, or by SIGKILL when it does not listen; then it fails its test."""
+    process.terminate()
+    try:
+        process.wait(20)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def qmp(program: list[str], *commands: dict[str, object]) -> list[dict[str, object]]:
