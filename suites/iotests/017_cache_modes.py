@@ -21,4 +21,4 @@ def test(disk, qemu_io):
             io.write((7 << 20) + 512 * number, 1024)
             io.flush()
             io.read(number << 20, 8192)
-        disk.verify()
+    disk.verify()

@@ -1,6 +1,6 @@
 """This case checks that a long random sequence of requests leaves exactly what it wrote.
 
-How: 400 reads, writes, zeroes and flushes from the seed, many on few hot places, most unaligned;
+How: 300 reads, writes, zeroes and flushes from the seed, many on few hot places, most unaligned;
 each read is judged at once, every sector at the end.
 Guards: phantom-write, misdirected-write, silent-bit-flip, write-zeroes-noop.
 """
@@ -13,7 +13,7 @@ def test(disk, qemu_io, seed):
     lot = seed.stream("workload")
     hot = [lot.randrange(disk.size) for _ in range(8)]
     with qemu_io(disk) as io:
-        for _ in range(400):
+        for _ in range(300):
             length = lot.choice((1, 511, 512, 4096, 10_000, 65_536))
             offset = lot.choice(hot) if lot.random() < 0.5 else lot.randrange(disk.size)
             offset = min(offset - lot.choice((0, offset % 512, offset % 4096)), disk.size - length)
