@@ -1,6 +1,6 @@
 """This case checks that a write-blocking mirror has every acknowledged write on both disks at once.
 
-How: writes through an export fall far beyond where the held-back copy is; then the daemon is killed:
+How: writes through an export fall far beyond where the held-back copy is; the daemon is killed:
 source and copy must both have them. A second mirror goes to its end with writes in flight.
 Guards: phantom-write, rebuild-granularity-mismatch, late-request-after-quiesce.
 """

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from oracles.shadow import Shadow
 from qbdcheck import case
 from reference_backend.driver import QbdDriver
-from reference_backend.pool import MemoryPool
+from reference_backend.memory_pool import MemoryPool
 from reference_backend.server import Server
 
 GOOD = (
