@@ -23,10 +23,11 @@ def test(disk, machine):
                     device["bus"] = "scsi0.0"
                 if driver == "nvme":
                     device["serial"] = "s0"
-                vm.qmp("device_add", **device)
+                vm.execute("device_add", device)
                 for key in ("logical_block_size", "physical_block_size"):
-                    seen = vm.qmp("qom-get", path="/machine/peripheral/d0", property=key)
+                    where = {"path": "/machine/peripheral/d0", "property": key}
+                    seen = vm.execute("qom-get", where)
                     assert seen == device[key], f"{driver}: {key} is {seen}"
-                vm.qmp("device_del", id="d0")
-                vm.qmp("system_reset")
+                vm.execute("device_del", {"id": "d0"})
+                vm.execute("system_reset")
                 vm.wait_event("DEVICE_DELETED", device="d0")
