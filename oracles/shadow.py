@@ -12,13 +12,14 @@ power cut may keep any subset of it, sector by sector.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from oracles.contents import CHUNK, Change, Chunk, Contents
 from oracles.diagnosis import Finding, diagnose
-from oracles.stamps import SECTOR, Bytes, Data, Header, Identity, as_array, operation_of, stamp
+from oracles.history import History
+from oracles.stamps import SECTOR, Bytes, Data, Identity, as_array, operation_of, stamp
 
 LARGEST = (1 << 63) - 1
 """The largest volume in bytes: offsets are signed 64-bit numbers in QEMU (BDRV_MAX_LENGTH)."""
@@ -41,21 +42,6 @@ class NotPermitted(ValueError):  # noqa: N818
         self.findings = findings
 
 
-@dataclass(frozen=True)
-class Operation:
-    """One entry of the history; ``generation`` is that of its stamps, None without stamps."""
-
-    number: int
-    offset: int
-    length: int
-    text: str
-    generation: int | None = None
-    writer: int = 0
-
-    def __str__(self) -> str:
-        return f"#{self.number} {self.text} {self.offset}+{self.length}"
-
-
 class Shadow:
     """The expectation of one volume. Offsets, lengths and sizes are in bytes, at any alignment.
 
@@ -71,20 +57,16 @@ class Shadow:
             raise ValueError(f"size {size} is not within 0 to 2^63-1")
         self.size = size
         self.identity = identity or Identity(0, 0)
-        self.history: list[Operation] = []
+        self.history = History(self.identity)
         self._now = Contents()
         self._durable: dict[int, Chunk | None] = {}
         self._pending: list[tuple[Change, ...]] = []
-        self._last_number = 0
-        self._generation = 0
-        self._stamped: dict[int, tuple[int, int]] = {}
 
     # Data to write
 
     def next_operation(self) -> int:
         """Return a number for a request that is to come: 1, 2, 3, ..."""
-        self._last_number += 1
-        return self._last_number
+        return self.history.next_number()
 
     def stamped(
         self, offset: int, length: int, operation: int | None = None, writer: int | None = None
@@ -95,10 +77,9 @@ class Shadow:
         otherwise pass the same number (of ``next_operation``) to both.
         """
         number = self.next_operation() if operation is None else operation
-        self._generation += 1
         who = self.identity if writer is None else replace(self.identity, writer=writer)
-        self._stamped[number] = (self._generation, who.writer)
-        return stamp(offset, length, who, self._generation, number).tobytes()
+        generation = self.history.next_generation(number, who.writer)
+        return stamp(offset, length, who, generation, number).tobytes()
 
     def prefill(self, offset: int = 0, length: int | None = None) -> Bytes:
         """Expect stamps of generation 0 in a range, durably; return them, for putting them there.
@@ -113,7 +94,7 @@ class Shadow:
             data[start : start + part] = stamp(offset + start, part, self.identity)
         self.flush()
         self._now.apply(Change(offset, length, data))
-        self.history.append(Operation(0, offset, length, "prefill", 0, self.identity.writer))
+        self.history.prefilled(offset, length)
         return data
 
     # What happened
@@ -249,9 +230,8 @@ class Shadow:
             there = seen[low - offset : high - offset]
             if states is None or there.tobytes() in {state[part] for state in states}:
                 wanted[low - offset : high - offset] = there
-        findings = diagnose(
-            seen, offset, wanted, identity=self.identity, candidates=self._candidates
-        )
+        headers = self.history.stamps_of
+        findings = diagnose(seen, offset, wanted, identity=self.identity, candidates=headers)
         return [replace(f, last_write=self.last_write(f.offset, f.length)) for f in findings]
 
     def settle(self, offset: int, data: Data) -> None:
@@ -277,10 +257,7 @@ class Shadow:
 
     def last_write(self, offset: int, length: int) -> str:
         """Name the request that touched a range last; empty where none did."""
-        for operation in reversed(self.history):
-            if operation.offset < offset + length and offset < operation.offset + operation.length:
-                return str(operation)
-        return ""
+        return self.history.last_write(offset, length)
 
     # Inside
 
@@ -296,17 +273,10 @@ class Shadow:
 
     def _record(self, text: str, change: Change, operation: int | None) -> None:
         self._within(change.offset, change.length)
-        number = operation
-        if number is None and change.data is not None:
-            number = operation_of(change.data)
-            number = number if number in self._stamped else None
-        if number is None:
-            number = self.next_operation()
-        self._last_number = max(self._last_number, number)
-        generation, writer = self._stamped.get(number, (None, 0))
+        if operation is None and change.data is not None:
+            operation = self.history.known(operation_of(change.data))
         text += " (FUA)" if change.fua else ""
-        entry = Operation(number, change.offset, change.length, text, generation, writer)
-        self.history.append(entry)
+        self.history.record(text, change.offset, change.length, operation)
 
     def _change(self, text: str, change: Change, operation: int | None = None) -> None:
         self._record(text, change, operation)
@@ -323,16 +293,6 @@ class Shadow:
                 if number not in self._durable:
                     chunk = self._now.chunks.get(number)
                     self._durable[number] = chunk.copy() if chunk else None
-
-    def _candidates(self, sector: int) -> list[Header]:
-        run, volume = self.identity.run, self.identity.volume
-        return [
-            Header(run, volume, sector, o.generation, o.writer, o.number)
-            for o in reversed(self.history)
-            if o.generation is not None
-            and o.offset < (sector + 1) * SECTOR
-            and sector * SECTOR < o.offset + o.length
-        ]
 
     def _likeliest(self, offset: int, length: int) -> Bytes:
         data = np.zeros(length, dtype=np.uint8)

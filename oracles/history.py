@@ -1,0 +1,86 @@
+"""The history of one volume: which request touched which bytes, in order, and what it stamped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from oracles.stamps import SECTOR, Header, Identity
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One entry; ``generation`` is that of its stamps, None where it wrote no stamps."""
+
+    number: int
+    offset: int
+    length: int
+    text: str
+    generation: int | None = None
+    writer: int = 0
+
+    def touches(self, offset: int, length: int) -> bool:
+        """Say whether any byte of a range was touched."""
+        return self.offset < offset + length and offset < self.offset + self.length
+
+    def __str__(self) -> str:
+        return f"#{self.number} {self.text} {self.offset}+{self.length}"
+
+
+class History:
+    """Operations in the order in which their ends became known. Iterate over it for the entries."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._entries: list[Operation] = []
+        self._last_number = 0
+        self._generation = 0
+        self._stamped: dict[int, tuple[int, int]] = {}
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def next_number(self) -> int:
+        """Return a number for an operation that is to come: 1, 2, 3, ..."""
+        self._last_number += 1
+        return self._last_number
+
+    def next_generation(self, number: int, writer: int) -> int:
+        """Return the generation, from 1, of the stamps that an operation is going to write."""
+        self._generation += 1
+        self._stamped[number] = (self._generation, writer)
+        return self._generation
+
+    def known(self, number: int | None) -> int | None:
+        """Return the number if an operation of this history was stamped with it, else None."""
+        return number if number in self._stamped else None
+
+    def prefilled(self, offset: int, length: int) -> None:
+        """Note stamps of generation 0."""
+        entry = Operation(0, offset, length, "prefill", 0, self._identity.writer)
+        self._entries.append(entry)
+
+    def record(self, text: str, offset: int, length: int, number: int | None = None) -> None:
+        """Note an operation; without a number it gets the next one."""
+        if number is None:
+            number = self.next_number()
+        self._last_number = max(self._last_number, number)
+        generation, writer = self._stamped.get(number, (None, 0))
+        self._entries.append(Operation(number, offset, length, text, generation, writer))
+
+    def last_write(self, offset: int, length: int) -> str:
+        """Name the operation that touched a range last; empty where none did."""
+        touching = (entry for entry in reversed(self._entries) if entry.touches(offset, length))
+        return str(next(touching, ""))
+
+    def stamps_of(self, sector: int) -> list[Header]:
+        """Return the headers of all stamps that a sector was given, newest first."""
+        run, volume = self._identity.run, self._identity.volume
+        return [
+            Header(run, volume, sector, entry.generation, entry.writer, entry.number)
+            for entry in reversed(self._entries)
+            if entry.generation is not None and entry.touches(sector * SECTOR, SECTOR)
+        ]
