@@ -65,7 +65,7 @@ def describe_bytes(data: bytes) -> str:
     if len(data) == SECTOR and data.startswith(MAGIC):
         words = sector_words(data)
         if sound(words)[0]:
-            return _by(header_of(words[0]))
+            return named(header_of(words[0]))
     return "other data"
 
 
@@ -111,7 +111,7 @@ def _match_candidate(seen: bytes, low: int, sector: int, headers: Iterable[Heade
     for header in headers:
         old = _bytes_of(header, sector)[low : low + len(seen)]
         if old == seen:
-            return _by(header)
+            return named(header)
     return ""
 
 
@@ -120,7 +120,8 @@ def _bytes_of(header: Header, sector: int) -> bytes:
     return made.tobytes()
 
 
-def _by(header: Header) -> str:
+def named(header: Header) -> str:
+    """Say which write made a stamp."""
     if header.generation == 0:
         return "prefill"
     return f"generation {header.generation} by write #{header.operation}"
@@ -192,7 +193,7 @@ def _judge_tear(
     sources = {"zeroes": bytes(len(seen)), f"pattern 0x{seen[-1]:02x}": seen[-1:] * len(seen)}
     sources[f"pattern 0x{seen[0]:02x}"] = seen[:1] * len(seen)
     for header in headers:
-        sources[_by(header)] = _bytes_of(header, sector)[low : low + len(seen)]
+        sources[named(header)] = _bytes_of(header, sector)[low : low + len(seen)]
     new = "the expected data" if not wanted.strip(b"\0") else describe_bytes(wanted)
     for name, source in sources.items():
         places = _different(seen, wanted)
@@ -223,7 +224,7 @@ def _tear_by_keys(seen: bytes, wanted: bytes, low: int, new: str) -> tuple[Damag
         return None
     whose = "another write"
     if header_keys(row)[0] == strange[0]:
-        whose = _by(header_of(row[0]))
+        whose = named(header_of(row[0]))
     if end < SECTOR:
         return Damage.TORN, f"torn at byte {end}: first {whose}, then {new}"
     return Damage.TORN, f"torn at byte {first}: first {new}, then {whose}"
