@@ -10,7 +10,7 @@ from oracles.shadow import Shadow
 from qbdcheck import case
 from qbdcheck.programs.qmp import QmpFailed
 
-SIZE = 1 << 20
+SIZE = 512 << 10
 
 
 @case(groups="job qcow2 format quick")

@@ -12,7 +12,7 @@ CHUNK = 64 << 10
 
 @case(groups="job mirror backup concurrent export quick")
 def test(new_disk, qemu_io, storage_daemon):
-    one, two, copy1, copy2 = (new_disk("4M") for _ in range(4))
+    one, two, copy1, copy2 = (new_disk("2M") for _ in range(4))
     frozen = two.shadow.expected(0, two.size)
     with storage_daemon() as qsd:
         for name, disk in (("one", one), ("two", two), ("copy1", copy1), ("copy2", copy2)):
@@ -27,8 +27,8 @@ def test(new_disk, qemu_io, storage_daemon):
                     x_perf={"max-workers": 1, "max-chunk": CHUNK}, **slow)  # fmt: skip
             for number in range(8):
                 for io in (io1, io2):
-                    io.write(number * (512 << 10) + 1000, 3000)
-                    io.aio_write(number * (512 << 10) + 2 * CHUNK, 3000)
+                    io.write(number * (256 << 10) + 1000, 3000)
+                    io.aio_write(number * (256 << 10) + 2 * CHUNK, 3000)
             running = {job["device"]: job for job in qsd.qmp("query-block-jobs")}
             assert set(running) == {"m", "b"}, running
             assert all(job["offset"] < job["len"] for job in running.values()), running

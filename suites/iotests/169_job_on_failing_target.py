@@ -14,13 +14,14 @@ CHUNK = 64 << 10
 @case(groups="job mirror backup errors export quick")
 def test(new_disk, qemu_io, storage_daemon):
     disk = new_disk("2M")
+    copies = {name: new_disk("2M") for name in ("blockdev-mirror", "blockdev-backup")}
     for command, policy in (
         ("blockdev-mirror", "report"),
         ("blockdev-backup", "report"),
         ("blockdev-mirror", "stop"),
         ("blockdev-backup", "stop"),
     ):
-        copy = new_disk("2M")
+        copy = copies[command]
         with storage_daemon() as qsd:
             qsd.add(disk.blockdev("source"))
             fault = {"event": "none", "iotype": "write", "errno": 28, "once": True, "sector": 2048}

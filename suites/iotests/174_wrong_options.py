@@ -36,5 +36,9 @@ def test(disk, qemu_img, golden):
         said = [text.splitlines()[0].rpartition("': ")[2] or text for text in words]
         golden(f"{options}: {said[0]}")
         assert said[0] == said[1], f"json: and --image-opts differ: {said}"
-        assert qemu_img.json("info", json_filename(disk.blockdev()))["virtual-size"] == disk.size
+    for words in (
+        (json_filename(disk.blockdev()),),
+        ("--image-opts", image_options(disk.blockdev())),
+    ):
+        assert qemu_img.json("info", *words)["virtual-size"] == disk.size
     disk.verify(0, 4096)

@@ -8,7 +8,7 @@ Guards: wrong-volume-or-lun.
 from qbdcheck import case
 from qbdcheck.programs.qmp import QmpFailed
 
-GOOD = ("a", "A", "n" * 31, "node-1.b_c", "disk0")
+GOOD = ("a", "A", "n-1.b_c" + "n" * 24)
 BAD = ("", "1disk", "-disk", "disk/0", "disk 0", "di\u00e9k", "#block1", "n" * 32)
 
 

@@ -13,7 +13,7 @@ from qbdcheck.programs.blockdev import json_filename
 
 @case(groups="names backing qcow2 img quick", requires="nbd")
 def test(new_disk, qemu_io, qemu_img, scratch):
-    disk, other = new_disk("1M"), new_disk("1M")
+    disk, other = new_disk("256K"), new_disk("256K")
     names = {"uri": disk.uri, "json": json_filename(disk.blockdev())}
     for way, name in names.items():
         overlay = scratch / f"{way}.qcow2"
@@ -36,6 +36,6 @@ def test(new_disk, qemu_io, qemu_img, scratch):
         "rebase", "-q", "-u", "-f", "qcow2", "-b", other.uri, "-F", "raw", scratch / "uri.qcow2"
     )
     with qemu_io(scratch / "uri.qcow2", shadow=deepcopy(other.shadow), read_only=True) as io:
-        io.read(512 << 10, 512 << 10)
+        io.read(0, other.size)
     disk.verify()
     other.verify()
