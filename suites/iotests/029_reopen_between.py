@@ -16,7 +16,7 @@ def test(new_disk, qemu_io, seed, target):
     seed.stream("order").shuffle(blocks)
     for part in range(4):
         with qemu_io(disk) as io:
-            for offset in blocks[part * 60 : part * 60 + 60]:
+            for offset in blocks[part * 40 : part * 40 + 40]:
                 io.write(offset + 512 * part, 4096)
             io.read(blocks[0], 4096)
         if "kill" in target.capabilities and part % 2:
