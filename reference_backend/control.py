@@ -20,7 +20,6 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from reference_backend.control_commands import Arguments, Command, CommandError, Taker
@@ -77,7 +76,8 @@ class Control:
         with contextlib.suppress(OSError):
             listening.shutdown(socket.SHUT_RDWR)
         listening.close()
-        Path(self._path).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)  # noqa: PTH108  # pathlib is slow to load
         with self._lock:
             clients = list(self._clients)
         for client in clients:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from reference_backend.store.extents import Extent
@@ -45,7 +44,9 @@ class CommandFlag(enum.IntFlag):
     PAYLOAD_LEN = 1 << 5
 
 
-@dataclass(slots=True)
+# Plain classes: the module dataclasses, with inspect beneath it, is half of a server's start.
+
+
 class Request:
     """One transmission request.
 
@@ -53,16 +54,33 @@ class Request:
     else empty. ``cookie`` is the client's 64-bit tag; ``connection`` numbers connections, from 1.
     """
 
-    command: Command
-    flags: int
-    offset: int
-    length: int
-    cookie: int
-    payload: bytes | bytearray | memoryview = b""
-    connection: int = 0
+    __slots__ = ("command", "connection", "cookie", "flags", "length", "offset", "payload")
+
+    def __init__(  # noqa: PLR0917  # what a request has
+        self,
+        command: Command,
+        flags: int,
+        offset: int,
+        length: int,
+        cookie: int,
+        payload: bytes | bytearray | memoryview = b"",
+        connection: int = 0,
+    ) -> None:
+        self.command = command
+        self.flags = flags
+        self.offset = offset
+        self.length = length
+        self.cookie = cookie
+        self.payload = payload
+        self.connection = connection
+
+    def __repr__(self) -> str:
+        return (
+            f"Request({self.command.name}, flags={self.flags:#x}, offset={self.offset}, "
+            f"length={self.length}, cookie={self.cookie}, connection={self.connection})"
+        )
 
 
-@dataclass(slots=True)
 class Reply:
     """The answer to one request.
 
@@ -72,10 +90,22 @@ class Reply:
     lives.
     """
 
-    error: int = 0
-    data: bytes | bytearray | memoryview = b""
-    extents: dict[str, Sequence[Extent]] = field(default_factory=dict)
-    on_wire: Callable[[bytes], tuple[bytes, bool]] | None = None
+    __slots__ = ("data", "error", "extents", "on_wire")
+
+    def __init__(
+        self,
+        error: int = 0,
+        data: bytes | bytearray | memoryview = b"",
+        extents: dict[str, Sequence[Extent]] | None = None,
+        on_wire: Callable[[bytes], tuple[bytes, bool]] | None = None,
+    ) -> None:
+        self.error = error
+        self.data = data
+        self.extents = {} if extents is None else extents
+        self.on_wire = on_wire
+
+    def __repr__(self) -> str:
+        return f"Reply(error={self.error}, {len(self.data)} bytes, extents={self.extents})"
 
 
 Below = Callable[[Request], Reply]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from pathlib import Path
 
-Address = str | Path | tuple[str, int]
+Address = str | os.PathLike[str] | tuple[str, int]
 """A Unix socket's path, or host and port (port 0: the kernel chooses)."""
 UNIX_PATH_MAX = 107
 """Bytes of the longest Unix socket path (unix(7), sun_path without its NUL)."""
@@ -28,7 +27,7 @@ def listen(address: Address) -> socket.socket:
     """
     if isinstance(address, tuple):
         return _listen_tcp(*address)
-    return _listen_unix(Path(address))
+    return _listen_unix(os.fspath(address))
 
 
 def _listen_tcp(host: str, port: int) -> socket.socket:
@@ -40,7 +39,7 @@ def _listen_tcp(host: str, port: int) -> socket.socket:
         raise AddressInUse(error.errno, msg) from error
 
 
-def _listen_unix(path: Path) -> socket.socket:
+def _listen_unix(path: str) -> socket.socket:
     if len(os.fsencode(path)) > UNIX_PATH_MAX:
         msg = f"socket path is over {UNIX_PATH_MAX} bytes: {path}"
         raise OSError(msg)
@@ -48,7 +47,7 @@ def _listen_unix(path: Path) -> socket.socket:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
-        listening.bind(str(path))
+        listening.bind(path)
         listening.listen(BACKLOG)
     except OSError:
         listening.close()
@@ -58,9 +57,9 @@ def _listen_unix(path: Path) -> socket.socket:
     return listening
 
 
-def _clear_stale(path: Path) -> None:
+def _clear_stale(path: str) -> None:
     try:
-        mode = path.lstat().st_mode
+        mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
@@ -69,9 +68,9 @@ def _clear_stale(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(5)
         try:
-            probe.connect(str(path))
+            probe.connect(path)
         except ConnectionRefusedError:
-            path.unlink()
+            os.unlink(path)  # noqa: PTH108  # pathlib is slow to load
             return
     msg = f"a server listens on {path} already"
     raise AddressInUse(msg)

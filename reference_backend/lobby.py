@@ -10,13 +10,17 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from reference_backend.nbd.negotiation import Phase
 from reference_backend.session import Connection
+from reference_backend.transport import is_tls
+
+if TYPE_CHECKING:
+    import ssl
 
 READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 WRITABLE = select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLONESHOT
@@ -47,6 +51,7 @@ class Lobby:
     ) -> None:
         self._listening = listening
         self._tls = tls
+        self._want_read, self._want_write = _not_now(with_tls=tls is not None)
         self._handshake_s = handshake_s
         self._admit = admit
         self._enter = enter
@@ -164,7 +169,7 @@ class Lobby:
         """Take what the client sent, and answer it."""
         try:
             data = connection.sock.recv(_RECEIVE_SIZE)
-        except (BlockingIOError, ssl.SSLWantReadError):
+        except self._want_read:
             self.arm(connection)
             return
         if not data:
@@ -178,19 +183,19 @@ class Lobby:
         while connection.unsent:
             try:
                 sent = connection.sock.send(connection.unsent)
-            except (BlockingIOError, ssl.SSLWantWriteError):
+            except self._want_write:
                 self.arm(connection, WRITABLE)
                 return
             connection.unsent = connection.unsent[sent:]
         phase = connection.negotiation.phase
-        encrypted = isinstance(connection.sock, ssl.SSLSocket)
+        encrypted = is_tls(connection.sock)
         if phase is Phase.CLOSED:
             self._end(connection)
         elif phase is Phase.TRANSMISSION:
             self._enter(connection)
         elif phase is Phase.TLS and not encrypted:
             self._wrap(connection)
-        elif isinstance(connection.sock, ssl.SSLSocket) and connection.sock.pending():
+        elif is_tls(connection.sock) and connection.sock.pending():
             self._negotiate(connection)
         else:
             self.arm(connection)
@@ -206,13 +211,22 @@ class Lobby:
 
     def _shake_tls(self, connection: Connection) -> None:
         sock = connection.sock
-        assert isinstance(sock, ssl.SSLSocket)
+        assert is_tls(sock)
         try:
             sock.do_handshake()
-        except ssl.SSLWantReadError:
+        except self._want_read:
             self.arm(connection)
-        except ssl.SSLWantWriteError:
+        except self._want_write:
             self.arm(connection, WRITABLE)
         else:
             connection.negotiation.tls_established()
             self._negotiate(connection)
+
+
+def _not_now(*, with_tls: bool) -> tuple[tuple[type[OSError], ...], tuple[type[OSError], ...]]:
+    """Return what a socket raises that cannot be read, and that cannot be written, right now."""
+    if not with_tls:
+        return (BlockingIOError,), (BlockingIOError,)
+    import ssl
+
+    return (BlockingIOError, ssl.SSLWantReadError), (BlockingIOError, ssl.SSLWantWriteError)

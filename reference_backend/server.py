@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import socket
-import ssl
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reference_backend import transport
 from reference_backend.allocator import keep_freed_memory
@@ -22,6 +22,9 @@ from reference_backend.nbd.negotiation import ServerNegotiation
 from reference_backend.nbd.settings import Device, Exports, Features, Limits, TlsMode
 from reference_backend.session import Connection, ConnectionInfo, Service
 from reference_backend.store.errors import VolumeNotFound
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["ConnectionInfo", "FixedExports", "Server"]
 
@@ -137,7 +140,7 @@ class Server:
         self._loop.join()
         if not isinstance(self._address, tuple):
             with contextlib.suppress(FileNotFoundError):
-                Path(self._address).unlink()
+                os.unlink(self._address)  # noqa: PTH108  # pathlib is slow to load
         self._listening.close()
         self.disconnect_all(timeout_s)
         self._lobby.close()
@@ -230,14 +233,10 @@ class Server:
         thread = threading.Thread(
             target=self._serve, args=(connection,), name=f"nbd-{connection.number}", daemon=True
         )
-        with self._lock:
-            self._threads[thread] = connection
         try:
-            thread.start()
-        except RuntimeError:  # no more threads: this client pays, not the others
-            with self._lock:
-                del self._threads[thread]
-            raise
+            with self._lock:  # whoever finds it in the table may join it
+                thread.start()  # RuntimeError, no more threads: this client pays, not the others
+                self._threads[thread] = connection
         finally:
             threading.stack_size(before)
 

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reference_backend.events import Events
@@ -68,6 +67,8 @@ def _running(
             control.start()
             cleanup.callback(control.stop)
         if arguments.pid_file:
+            from pathlib import Path  # slow to load
+
             pid_file = Path(arguments.pid_file)
             pid_file.write_text(f"{os.getpid()}\n")
             cleanup.callback(pid_file.unlink, missing_ok=True)
@@ -199,6 +200,8 @@ def _server(
         raise ValueError(msg)
     context = None
     if arguments.tls_certs:
+        from pathlib import Path
+
         from reference_backend.tls import server_context
 
         directory = Path(arguments.tls_certs)

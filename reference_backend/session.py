@@ -8,10 +8,9 @@ thousand idle clients cost no thread, and a busy one no system call beside its r
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from reference_backend.layers import Command, Layer, Request
 from reference_backend.nbd import messages as m
@@ -24,6 +23,7 @@ from reference_backend.transport import (
     Receive,
     Send,
     anonymous_memory,
+    is_tls,
     prepare,
     receiver,
     sender,
@@ -41,8 +41,7 @@ SHOWN_MAX = 64
 """Requests in flight that ``in_flight`` tells of."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionInfo:
+class ConnectionInfo(NamedTuple):
     """What control events tell of a connection."""
 
     number: int
@@ -51,8 +50,7 @@ class ConnectionInfo:
     tls: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """What all connections of a server share."""
 
     features: Features
@@ -99,7 +97,7 @@ class Connection:
 
     def has_bytes(self) -> bool:
         """Tell whether requests came with the end of the handshake, where epoll cannot see them."""
-        pending = self.sock.pending() if isinstance(self.sock, ssl.SSLSocket) else 0
+        pending = self.sock.pending() if is_tls(self.sock) else 0
         return bool(self._rest) or pending > 0
 
     def serve(self) -> bool:

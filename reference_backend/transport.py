@@ -5,12 +5,15 @@ from __future__ import annotations
 import mmap
 import select
 import socket
-import ssl
 import struct
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeGuard
 
 from reference_backend.nbd.settings import Bytes
+
+if TYPE_CHECKING:
+    import ssl
 
 SPINS = 6
 """Looks for the next request before sleeping; each takes about a microsecond."""
@@ -35,9 +38,14 @@ def set_timeout(sock: socket.socket, option: int, seconds: float) -> None:
     sock.setsockopt(socket.SOL_SOCKET, option, value)
 
 
+def is_tls(sock: socket.socket) -> TypeGuard[ssl.SSLSocket]:
+    """Say whether a socket is encrypted. Does not load the slow module ssl."""
+    return hasattr(sock, "pending")
+
+
 def prepare(sock: socket.socket, idle_s: float, stall_s: float) -> None:
     """Set the time limits of an active connection: to hear something, and to get rid of replies."""
-    if isinstance(sock, ssl.SSLSocket):
+    if is_tls(sock):
         sock.settimeout(stall_s)  # the ssl module does not see SO_RCVTIMEO
         return
     sock.settimeout(None)
@@ -54,7 +62,7 @@ def receiver(sock: socket.socket, idle_s: float) -> Receive:
     be woken costs both processors more than to look a few times (measured: 4 KiB at queue depth 1,
     CPU time per request nearly halved).
     """
-    if isinstance(sock, ssl.SSLSocket):
+    if is_tls(sock):
         return _tls_receiver(sock, idle_s)
     receive = sock.recv_into
     tries = range(SPINS)
@@ -85,7 +93,7 @@ def _tls_receiver(sock: ssl.SSLSocket, idle_s: float) -> Receive:
 
 def sender(sock: socket.socket) -> Send:
     """Return what sends a list of buffers, whole."""
-    if isinstance(sock, ssl.SSLSocket):
+    if is_tls(sock):
         return lambda out: _send_tls(sock, out)
     return lambda out: _send_gathered(sock, out)
 
@@ -126,7 +134,7 @@ def _send_tls(sock: ssl.SSLSocket, out: list[Bytes]) -> None:
 def close(sock: socket.socket) -> None:
     """Close; on TLS say so first, without waiting for the peer's answer ("NBD_CMD_DISC")."""
     try:
-        if isinstance(sock, ssl.SSLSocket):
+        if is_tls(sock):
             sock.setblocking(False)
             sock.unwrap()
     except (OSError, ValueError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.settings import Device
@@ -18,17 +17,19 @@ class ReplyMode(enum.IntEnum):
     EXTENDED = 2
 
 
-@dataclass(slots=True)
 class Agreement:
     """What the handshake agreed on. ``contexts`` are metadata contexts by the id that travels."""
 
-    export: str = ""
-    device: Device | None = None
-    mode: ReplyMode = ReplyMode.SIMPLE
-    flags: TransmissionFlag = TransmissionFlag.HAS_FLAGS
-    contexts: dict[int, str] = field(default_factory=dict)
-    context_export: str = ""
-    tls: bool = False
+    __slots__ = ("context_export", "contexts", "device", "export", "flags", "mode", "tls")
+
+    def __init__(self, *, tls: bool = False) -> None:
+        self.export = ""
+        self.device: Device | None = None
+        self.mode = ReplyMode.SIMPLE
+        self.flags = TransmissionFlag.HAS_FLAGS
+        self.contexts: dict[int, str] = {}
+        self.context_export = ""
+        self.tls = tls
 
     def enter(self, export: str, device: Device, flags: TransmissionFlag) -> None:
         """Choose an export. Contexts that were set for another one do not count ("Metadata

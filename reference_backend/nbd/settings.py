@@ -5,8 +5,7 @@ from __future__ import annotations
 import enum
 import mmap
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from reference_backend.nbd.constants import BASE_ALLOCATION, QBD_DIRTY, TransmissionFlag
 from reference_backend.store.extents import Extent
@@ -94,8 +93,7 @@ class TlsMode(enum.Enum):
     REQUIRED = "required"
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
+class Features(NamedTuple):
     """What a server offers. All on by default; each ``--no-FEATURE`` switches one field off."""
 
     structured: bool = True
@@ -117,7 +115,7 @@ class Features:
     @classmethod
     def names(cls) -> list[str]:
         """Return the names of all features, for a command line."""
-        return [field.name for field in fields(cls)]
+        return list(cls._fields)
 
     def contexts(self) -> list[str]:
         """Return the metadata contexts offered."""
@@ -152,8 +150,7 @@ class Features:
         return flags
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """How far clients may go; sizes in bytes, times in seconds."""
 
     option_length: int = 16 * 1024
