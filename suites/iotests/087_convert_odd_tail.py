@@ -23,7 +23,7 @@ def test(new_disk, qemu_io, qemu_img, scratch):
             ("convert", "-O", "raw", "-S", "0", disk.filename, copy),
             ("dd", "-O", "raw", f"if={disk.filename}", f"of={copy}", "bs=4k"),
         ):
-            qemu_img(*command)
+            qemu_img(*command, timeout_s=10)
             data = copy.read_bytes()
             assert disk.shadow.check(0, data[: disk.size], disk.size) == [], command[:4]
             assert not any(data[disk.size :]), command[:4]
