@@ -12,24 +12,27 @@ The socket has mode 0600; whoever may connect may do everything. What a client s
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
-from reference_backend.control_commands import Arguments, Command, CommandError, Taker
+from reference_backend.control_commands import (
+    Arguments,
+    Command,
+    CommandError,
+    Taker,
+    query_version,
+)
 from reference_backend.events import Events
 from reference_backend.listener import listen
-from reference_backend.qmp_framing import MessageTooLong, Splitter
-from reference_backend.store.errors import StoreError, VolumeNotFound
 
-SEND_TIMEOUT_S = 5
-"""A client that takes nothing for so long is dropped."""
+if TYPE_CHECKING:
+    from reference_backend.control_session import Session
+
 CLIENTS_MAX = 64
 
 
@@ -50,13 +53,13 @@ class Control:
         self.commands: dict[str, Command] = {
             "qmp_capabilities": _negotiated_already,
             "query-commands": self._query_commands,
-            "query-version": _query_version,
+            "query-version": query_version,
             "quit": _quit,
         }
         self._path = path
         self._on_quit = on_quit or _terminate
         self._lock = threading.Lock()
-        self._clients: set[_Client] = set()
+        self._clients: set[Session] = set()
         self._listening: socket.socket | None = None
         events.subscribe(self._tell)
 
@@ -103,7 +106,9 @@ class Control:
                 if self._listening is not None:
                     time.sleep(0.01)  # out of descriptors: do not spin
                 continue
-            client = _Client(sock, self.commands, self._on_quit)
+            from reference_backend.control_session import Session  # json is slow to load
+
+            client = Session(sock, self.commands, self._on_quit)
             with self._lock:
                 welcome = len(self._clients) < CLIENTS_MAX
                 if welcome:
@@ -114,7 +119,7 @@ class Control:
             name = "qmp-client"
             threading.Thread(target=self._serve, args=(client,), name=name, daemon=True).start()
 
-    def _serve(self, client: _Client) -> None:
+    def _serve(self, client: Session) -> None:
         try:
             client.serve()
         except OSError:
@@ -123,129 +128,6 @@ class Control:
             with self._lock:
                 self._clients.discard(client)
             client.close()
-
-
-class _Client:
-    """One QMP session."""
-
-    def __init__(
-        self, sock: socket.socket, commands: dict[str, Command], on_quit: Callable[[], None]
-    ) -> None:
-        self.negotiated = False
-        self._sock = sock
-        self._commands = commands
-        self._on_quit = on_quit
-        self._send_lock = threading.Lock()
-        limit = struct.pack("ll", SEND_TIMEOUT_S, 0)  # struct timeval
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-
-    def serve(self) -> None:
-        """Greet, then answer messages until the client goes away.
-
-        :raise OSError: it went away.
-        """
-        self.send({"QMP": {"version": _query_version({}), "capabilities": []}})
-        splitter = Splitter()
-        while data := self._sock.recv(65536):
-            try:
-                for text in splitter.feed(data):
-                    self._handle(text)
-            except MessageTooLong as error:
-                self.send(_error("GenericError", f"JSON parse error, {error}"))
-                return
-
-    def _handle(self, text: bytes) -> None:
-        try:
-            message = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            self.send(_error("GenericError", f"JSON parse error, {error}"))
-            return
-        reply = self._answer(message)
-        if isinstance(message, dict) and "id" in message:
-            reply["id"] = message["id"]
-        self.send(reply)
-        if "return" in reply and message.get("execute") == "quit":
-            self._on_quit()
-
-    def _answer(self, message: Any) -> Arguments:
-        try:
-            return {"return": self._run(message)}
-        except CommandError as error:
-            return _error(error.error_class, str(error))
-        except VolumeNotFound as error:
-            return _error("DeviceNotFound", str(error))
-        except (StoreError, ValueError, OSError) as error:
-            return _error("GenericError", str(error))
-
-    def _run(self, message: Any) -> Any:
-        name, arguments = _checked(message)
-        if not self.negotiated:
-            return self._negotiate(name, arguments)
-        command = self._commands.get(name)
-        if command is None:
-            msg = f"The command {name} has not been found"
-            raise CommandError(msg, "CommandNotFound")
-        return command(arguments)
-
-    def _negotiate(self, name: str, arguments: Arguments) -> Arguments:
-        if name != "qmp_capabilities":
-            msg = "Expecting capabilities negotiation with 'qmp_capabilities'"
-            raise CommandError(msg, "CommandNotFound")
-        if arguments.get("enable"):
-            msg = "There are no capabilities to enable"
-            raise CommandError(msg)
-        self.negotiated = True
-        return {}
-
-    def send(self, message: Arguments) -> None:
-        """Send a message whole; a client that does not take it is dropped."""
-        data = json.dumps(message).encode() + b"\r\n"
-        try:
-            with self._send_lock:
-                self._sock.sendall(data)
-        except OSError:
-            self.drop()
-
-    def drop(self) -> None:
-        """End the session; its thread closes the socket."""
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Close the socket."""
-        with self._send_lock:
-            self._sock.close()
-
-
-def _checked(message: Any) -> tuple[str, Arguments]:
-    """Return the command's name and arguments; wording of QEMU's qmp-dispatch.c."""
-    problem = None
-    if not isinstance(message, dict):
-        msg = "QMP input must be a JSON object"
-        raise CommandError(msg)
-    name, arguments = message.get("execute"), message.get("arguments", {})
-    for member in message:
-        if member not in {"execute", "arguments", "id"}:
-            problem = f"QMP input member '{member}' is unexpected"
-    if "execute" not in message:
-        problem = problem or "QMP input lacks member 'execute'"
-    elif not isinstance(name, str):
-        problem = "QMP input member 'execute' must be a string"
-    elif not isinstance(arguments, dict):
-        problem = "QMP input member 'arguments' must be an object"
-    if problem:
-        raise CommandError(problem)
-    return str(name), arguments
-
-
-def _error(error_class: str, description: str) -> Arguments:
-    return {"error": {"class": error_class, "desc": description}}
-
-
-def _query_version(arguments: Arguments) -> Arguments:
-    """Return QMP's VersionInfo; ``package`` tells what this is."""
-    Taker(arguments).end()
-    return {"qemu": {"major": 0, "minor": 1, "micro": 0}, "package": "qbdcheck-reference-backend"}
 
 
 def _negotiated_already(arguments: Arguments) -> Arguments:  # noqa: ARG001

@@ -55,6 +55,12 @@ class Taker:
             raise CommandError(msg)
 
 
+def query_version(arguments: Arguments) -> Arguments:
+    """Return QMP's VersionInfo; ``package`` tells what this is."""
+    Taker(arguments).end()
+    return {"qemu": {"major": 0, "minor": 1, "micro": 0}, "package": "qbdcheck-reference-backend"}
+
+
 class VolumeCommands:
     """Commands on volumes and on the server.
 

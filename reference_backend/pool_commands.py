@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from reference_backend.file_pools import DirectoryPool
 from reference_backend.pool import VolumeInfo
 from reference_backend.store.errors import DamagedStore
 
+if TYPE_CHECKING:
+    from reference_backend.plain_arguments import Arguments
 
-def run(arguments: argparse.Namespace) -> int:
+
+def run(arguments: Arguments) -> int:
     """Run one command on the pool of ``--pool``; return 0.
 
     :raise StoreError: no such volume, in use, damaged. :raise ValueError: a wrong name or size.
@@ -25,11 +28,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _create(pool: DirectoryPool, arguments: argparse.Namespace) -> None:
+def _create(pool: DirectoryPool, arguments: Arguments) -> None:
     pool.create(arguments.name, arguments.size)
 
 
-def _list(pool: DirectoryPool, arguments: argparse.Namespace) -> None:
+def _list(pool: DirectoryPool, arguments: Arguments) -> None:
     infos: list[VolumeInfo] = []
     damages: list[DamagedStore] = []
     for name in pool.list():
@@ -46,7 +49,7 @@ def _list(pool: DirectoryPool, arguments: argparse.Namespace) -> None:
         raise damages[0]  # after all that can be told
 
 
-def _info(pool: DirectoryPool, arguments: argparse.Namespace) -> None:
+def _info(pool: DirectoryPool, arguments: Arguments) -> None:
     info = pool.info(arguments.name)
     if arguments.json:
         _say(json.dumps(_document(info), indent=1))
@@ -67,11 +70,11 @@ def _document(info: VolumeInfo) -> dict[str, object]:
     }
 
 
-def _resize(pool: DirectoryPool, arguments: argparse.Namespace) -> None:
+def _resize(pool: DirectoryPool, arguments: Arguments) -> None:
     pool.resize(arguments.name, arguments.size)
 
 
-def _snapshot(pool: DirectoryPool, arguments: argparse.Namespace) -> None:
+def _snapshot(pool: DirectoryPool, arguments: Arguments) -> None:
     name, snapshot = arguments.name, arguments.snapshot
     if snapshot is None:
         if arguments.delete or arguments.clone:
@@ -87,7 +90,7 @@ def _snapshot(pool: DirectoryPool, arguments: argparse.Namespace) -> None:
         pool.snapshot(name, snapshot)
 
 
-def _rm(pool: DirectoryPool, arguments: argparse.Namespace) -> None:
+def _rm(pool: DirectoryPool, arguments: Arguments) -> None:
     pool.remove(arguments.name)
 
 
@@ -95,7 +98,7 @@ def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
-_COMMANDS: dict[str, Callable[[DirectoryPool, argparse.Namespace], None]] = {
+_COMMANDS: dict[str, Callable[[DirectoryPool, Arguments], None]] = {
     "create": _create,
     "list": _list,
     "info": _info,

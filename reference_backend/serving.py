@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gc
 import importlib
@@ -24,11 +23,12 @@ from reference_backend.store.write_cache import DEFAULT_LIMIT_BYTES
 
 if TYPE_CHECKING:
     from reference_backend.control import Control
+    from reference_backend.plain_arguments import Arguments
 
 _STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
-def serve(arguments: argparse.Namespace) -> int:
+def serve(arguments: Arguments) -> int:
     """Serve until SIGTERM, SIGINT, SIGHUP or ``quit``; flush and return 0.
 
     :raise StoreError: a volume cannot be opened. :raise OSError: an address cannot be listened on.
@@ -53,7 +53,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _running(
-    arguments: argparse.Namespace,
+    arguments: Arguments,
     server: Server,
     pool: Pool,
     layers: Sequence[Layer],
@@ -109,7 +109,7 @@ def _tell_ready(descriptor: int | None, address: Address) -> None:
     os.close(descriptor)
 
 
-def _address(arguments: argparse.Namespace) -> Address:
+def _address(arguments: Arguments) -> Address:
     if arguments.socket:
         return str(arguments.socket)
     host, colon, port = arguments.listen.rpartition(":")
@@ -134,7 +134,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _options(arguments: argparse.Namespace) -> VolumeOptions:
+def _options(arguments: Arguments) -> VolumeOptions:
     minimum, maximum = arguments.min_block, arguments.max_block
     preferred = arguments.preferred_block or max(4096, minimum)
     if minimum & (minimum - 1) or not 1 <= minimum <= 65536:
@@ -157,7 +157,7 @@ def _options(arguments: argparse.Namespace) -> VolumeOptions:
     )
 
 
-def _pool(arguments: argparse.Namespace) -> Pool:
+def _pool(arguments: Arguments) -> Pool:
     options = _options(arguments)
     if arguments.memory is not None:
         from reference_backend.memory_pool import MemoryPool
@@ -189,7 +189,7 @@ def _named(text: str, default_size: int) -> tuple[str, int]:
 
 
 def _server(
-    arguments: argparse.Namespace,
+    arguments: Arguments,
     pool: Pool,
     address: Address,
     layers: Sequence[Layer],

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_backend.cli import FEATURES, main
+from reference_backend.cli import main
 from reference_backend.client import Client
 from reference_backend.layers import Reply
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import OptionRefused
 from reference_backend.nbd.settings import Features
+from reference_backend.parser import FEATURES
 from reference_backend.sizes import parse_size
 
 from .cli_server import PROGRAM, ROOT, ServerProcess, command
