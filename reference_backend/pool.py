@@ -172,12 +172,14 @@ class Pool(ABC):
         return name == volume or (snapshot and name.rpartition("@")[0] == volume)
 
     def resize(self, name: str, size: int) -> None:
-        """Set the size of a volume, in bytes.
+        """Set the size of a volume, in bytes; durable on return, as management commands are.
 
         :raise VolumeNotFound: there is none of that name.
         :raise BlockError: EPERM read-only, EINVAL for a size outside of 0..2^63-1.
         """
-        self.open(name).resize(size)
+        volume = self.open(name)
+        volume.resize(size)
+        volume.flush()
 
     def snapshot(self, name: str, snapshot: str) -> None:
         """Keep the present contents of a volume as ``name@snapshot``.

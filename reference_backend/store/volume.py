@@ -78,9 +78,9 @@ class Volume:
 
         :raise BlockError: EINVAL outside of the volume, EIO.
         """
-        if offset < 0 or length < 0 or offset + length > self.size:
-            raise _outside(errno.EINVAL, "read", offset, length, self.size)
-        with self._lock:
+        with self._lock:  # judged inside of the lock: a resize may come between
+            if offset < 0 or length < 0 or offset + length > self.size:
+                raise _outside(errno.EINVAL, "read", offset, length, self.size)
             return self.store.read(offset, length)
 
     def write(self, offset: int, data: BytesLike, fua: bool = False) -> None:
@@ -89,9 +89,9 @@ class Volume:
         :raise BlockError: EPERM, ENOSPC, EIO.
         """
         length = len(data)
-        if self.read_only or offset < 0 or offset + length > self.size:
-            raise self._refusal("write", offset, length, errno.ENOSPC)
         with self._lock:
+            if self.read_only or offset < 0 or offset + length > self.size:
+                raise self._refusal("write", offset, length, errno.ENOSPC)
             if self._cache is not None and not (fua or self._write_through):
                 start = offset & -SECTOR_BYTES
                 end = min((offset + length + SECTOR_BYTES - 1) & -SECTOR_BYTES, self.size)
@@ -118,34 +118,36 @@ class Volume:
         :raise BlockError: EPERM, ENOSPC, EIO; ENOTSUP if ``fast_zero`` and it would not be fast, in
             which case nothing was changed.
         """
-        self._check_change("write-zeroes", offset, length, errno.ENOSPC)
-        if fast_zero and not self.store.is_zero_fast(offset, length, no_hole):
-            raise BlockError(errno.ENOTSUP, "zeroing here is no faster than writing")
-        self._zero(offset, length, no_hole, fua)
+        with self._lock:
+            self._check_change("write-zeroes", offset, length, errno.ENOSPC)
+            if fast_zero and not self.store.is_zero_fast(offset, length, no_hole):
+                raise BlockError(errno.ENOTSUP, "zeroing here is no faster than writing")
+            self._zero(offset, length, no_hole, fua)
 
     def discard(self, offset: int, length: int, fua: bool = False) -> None:
         """Give the range back: whole blocks are freed, and all of it reads as zeroes.
 
         :raise BlockError: EPERM, EINVAL outside of the volume, EIO.
         """
-        self._check_change("discard", offset, length, errno.EINVAL)
-        self._zero(offset, length, False, fua)
+        with self._lock:
+            self._check_change("discard", offset, length, errno.EINVAL)
+            self._zero(offset, length, False, fua)
 
     def _zero(self, offset: int, length: int, allocate: bool, fua: bool) -> None:
+        """Zero a range that was judged; the caller holds the lock."""
         if not length:
             return
-        with self._lock:
-            if self._cache is not None and not (fua or self._write_through):
-                start = offset & -SECTOR_BYTES
-                end = min((offset + length + SECTOR_BYTES - 1) & -SECTOR_BYTES, self.size)
-                pieces = self._old_pieces(start, end)
-                if pieces is not None:
-                    self._cache.record_pieces(start, end, pieces)
-            if self._dirty is not None:
-                self._dirty.add(offset >> _DIRTY_SHIFT, (offset + length + 4095) >> _DIRTY_SHIFT)
-            self.store.zero(offset, length, allocate)
-            if fua or self._write_through:
-                self._make_durable(offset, offset + length)
+        if self._cache is not None and not (fua or self._write_through):
+            start = offset & -SECTOR_BYTES
+            end = min((offset + length + SECTOR_BYTES - 1) & -SECTOR_BYTES, self.size)
+            pieces = self._old_pieces(start, end)
+            if pieces is not None:
+                self._cache.record_pieces(start, end, pieces)
+        if self._dirty is not None:
+            self._dirty.add(offset >> _DIRTY_SHIFT, (offset + length + 4095) >> _DIRTY_SHIFT)
+        self.store.zero(offset, length, allocate)
+        if fua or self._write_through:
+            self._make_durable(offset, offset + length)
 
     def flush(self) -> None:
         """Make durable what was acknowledged before this call.
@@ -177,8 +179,8 @@ class Volume:
 
         :raise BlockError: EINVAL outside of the volume or for no length.
         """
-        self._check_status(offset, length)
         with self._lock:
+            self._check_status(offset, length)
             return list(islice(self.store.status(offset, length), EXTENTS_MAX))
 
     def dirty_status(self, offset: int, length: int) -> list[Extent]:
@@ -189,8 +191,8 @@ class Volume:
 
         :raise BlockError: EINVAL outside of the volume or for no length.
         """
-        self._check_status(offset, length)
         with self._lock:
+            self._check_status(offset, length)
             return list(islice(merged(self._dirty_extents(offset, offset + length)), EXTENTS_MAX))
 
     def _check_status(self, offset: int, length: int) -> None:
@@ -234,6 +236,8 @@ class Volume:
                 self._dirty.add(low >> _DIRTY_SHIFT, (high + 4095) >> _DIRTY_SHIFT)
             self.store.resize(size)
             self.size = size
+            if self._write_through:
+                self._settle_all()
         self._tell_size()
 
     def snapshot(self, name: str) -> None:

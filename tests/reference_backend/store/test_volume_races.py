@@ -1,0 +1,75 @@
+"""Requests that race with a change of size are judged by the size that they meet."""
+
+import contextlib
+import sys
+import threading
+import time
+
+import pytest
+
+from reference_backend.store.errors import BlockError
+from reference_backend.store.memory import MemoryStore
+from reference_backend.store.volume import Volume
+
+SMALL, LARGE = 4096, 8192
+
+
+class StrictStore(MemoryStore):
+    """A store that notices when something behind its end is asked for."""
+
+    def __init__(self, size):
+        super().__init__(size)
+        self.beyond = []
+
+    def read(self, offset, length):
+        self._judge("read", offset, length)
+        return super().read(offset, length)
+
+    def write(self, offset, data):
+        self._judge("write", offset, len(data))
+        super().write(offset, data)
+
+    def zero(self, offset, length, allocate):
+        self._judge("zero", offset, length)
+        super().zero(offset, length, allocate)
+
+    def _judge(self, what, offset, length):
+        if offset + length > self.size:
+            self.beyond.append(what)
+
+
+@pytest.mark.parametrize("undo_limit", [0, 1 << 20])
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        lambda volume: volume.read(SMALL, SMALL),
+        lambda volume: volume.write(SMALL, bytes(SMALL)),
+        lambda volume: volume.write_zeroes(SMALL, SMALL),
+        lambda volume: volume.discard(SMALL, SMALL),
+    ],
+    ids=["read", "write", "write_zeroes", "discard"],
+)
+def test_no_request_reaches_the_store_behind_a_new_end(request_of, undo_limit):
+    store = StrictStore(LARGE)
+    volume = Volume(store, undo_limit=undo_limit)
+    over = threading.Event()
+
+    def resize():
+        while not over.is_set():
+            volume.resize(SMALL)
+            volume.resize(LARGE)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=resize)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 0.3
+        while time.monotonic() < deadline:
+            with contextlib.suppress(BlockError):
+                request_of(volume)
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+    assert not store.beyond
