@@ -2,6 +2,10 @@
 
 import sys
 
-from qbdcheck.cli import main
+from qbdcheck.bytecode import keep_bytecode
+
+keep_bytecode()  # before the imports that it is for
+
+from qbdcheck.cli import main  # noqa: E402
 
 sys.exit(main())

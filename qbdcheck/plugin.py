@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from qbdcheck.arguments import parse
+from qbdcheck.bytecode import keep_bytecode
 from qbdcheck.case import spec_of
 from qbdcheck.catalogue import CASE_FILE
 from qbdcheck.options import Options
@@ -35,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Make the options of the run known to fixtures."""
+    keep_bytecode()
     if OPTIONS not in config.stash:
         config.stash[OPTIONS] = _options_of(config)
 
