@@ -82,10 +82,9 @@ def program_name(argv: Sequence[str]) -> str:
     words = [os.fspath(word) for word in argv]
     if "reference_backend" in words:
         return "reference server" if "serve" in words else "reference command"
-    names = [Path(word).name for word in words[:4]]
-    if names[0] == "setpriv":  # qbdcheck starts programs through it
-        names = [name for name in names[3:] if not name.startswith("-")]
-    return names[0]
+    if Path(words[0]).name == "setpriv":  # qbdcheck starts programs through it
+        words = words[words.index("--") + 1 :]
+    return Path(words[0]).name
 
 
 def install(meter: Meter) -> None:

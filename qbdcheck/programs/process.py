@@ -9,6 +9,8 @@ signal handler.
 
 Who asks the kernel is setpriv(1), in front of the program: what Python runs between fork and exec
 (preexec_fn) forbids vfork, and a fork of this large process takes 3 ms where setpriv takes 0.8.
+A process that dies in that 0.8 ms leaves the program to whoever reaps orphans: the runner, or
+reaper.py when that is gone as well.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oracles.diagnosis import Finding, render
-from oracles.shadow import Shadow
+from oracles.shadow import NotPermitted, Shadow
 from oracles.stamps import Data, Identity, as_array, stamp
 from qbdcheck.errors import CaseBroken, ProgramError
 from qbdcheck.programs.qemu_io import QemuIo
@@ -37,10 +37,10 @@ def judge(shadow: Shadow, offset: int, data: Data, what: str) -> None:
         raise WrongData(f"{what}: data beyond the end of {shadow.size} bytes", [])
     data = seen[:inside]
     offset = min(offset, shadow.size)
-    findings = shadow.check(offset, data)
-    if findings:
-        raise WrongData(what, findings)
-    shadow.settle(offset, data)
+    try:
+        shadow.settle(offset, data)
+    except NotPermitted as error:
+        raise WrongData(what, error.findings) from None
 
 
 class DiskIo(QemuIo):

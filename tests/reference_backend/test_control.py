@@ -77,15 +77,26 @@ def test_volumes_are_made_resized_kept_cloned_and_removed(server):
     assert rest == ["copy", "vol"]
 
 
+async def alone(qmp: QMPClient) -> None:
+    """Wait until the only connection is the newest: the server has seen the others' ends."""
+    while (await qmp.execute("query-stats"))["connections"] != 1:
+        await asyncio.sleep(0.001)
+
+
 def test_a_power_cut_loses_unflushed_writes_keeps_flushed_ones_and_drops_clients(server):
     lost = 0
+
+    async def cut_power(qmp, seed):
+        await alone(qmp)
+        return await qmp.execute("power-cut", {"seed": seed})
+
     for seed in range(8):
         with server.connect("vol") as nbd:
             nbd.write(0, b"durable!" * 512)
             nbd.flush()
             nbd.write(0, b"volatile" * 512)
             nbd.write(8192, b"fua-data" * 512, CommandFlag.FUA)
-            cut = with_qmp(server, lambda qmp, s=seed: qmp.execute("power-cut", {"seed": s}))
+            cut = with_qmp(server, lambda qmp, s=seed: cut_power(qmp, s))
             assert cut == {"volumes": ["vol"], "connections": 1}
             with pytest.raises((OSError, EOFError)):
                 nbd.read(0, 512)

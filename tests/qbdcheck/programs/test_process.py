@@ -116,7 +116,9 @@ def test_wait_raises_and_kills_when_time_is_over(tmp_path: Path) -> None:
 def test_program_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from qbdcheck.programs.process import Process\n"
-        "print(Process(['sleep', '100'], Path(sys.argv[1]), 'orphan').pid, flush=True)\n"
+        "pid = Process(['sleep', '100'], Path(sys.argv[1]), 'orphan').pid\n"
+        "while b'setpriv' in Path(f'/proc/{pid}/cmdline').read_bytes(): os.sched_yield()\n"
+        "print(pid, flush=True)\n"
         "os._exit(0)\n"
     )
     root = str(Path(__file__).parents[3])
