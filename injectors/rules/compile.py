@@ -1,13 +1,58 @@
-"""Rules as options of a blkdebug node (qapi/block-core.json, BlockdevOptionsBlkdebug)."""
+"""Rules for QEMU's own blkdebug, as far as it can express them.
+
+qapi/block-core.json, BlockdevOptionsBlkdebug and BlkdebugInjectErrorOptions.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from injectors.error import Error
 from injectors.rules.errors import NotExpressible
-from injectors.rules.events import DEFAULT_IOTYPES
-from injectors.rules.model import InjectError, RuleSet
-from injectors.rules.parse_ini import only_iotype
+from injectors.rules.model import SECTOR, Rule, RuleSet
+
+
+def blkdebug_options(rule: Rule) -> dict[str, Any]:
+    """Return one rule as BlkdebugInjectErrorOptions, without what has its usual value.
+
+    :raise NotExpressible: the rule says more than blkdebug of QEMU knows; names what.
+    """
+    beyond = _beyond(rule)
+    if beyond:
+        name = f"rule {rule.name or rule.event}"
+        raise NotExpressible(f"{name}: QEMU's blkdebug has no {', no '.join(beyond)}")
+    assert isinstance(rule.fault, Error)
+    options: dict[str, Any] = {"event": rule.event, "errno": int(rule.fault.errno)}
+    if rule.state:
+        options["state"] = rule.state
+    if rule.iotypes is not None:
+        options["iotype"] = next(iter(rule.iotypes)).value
+    if rule.spans is not None:
+        options["sector"] = rule.spans[0][0] // SECTOR
+    return options | {
+        key: True
+        for key, on in (("once", rule.limit == 1), ("immediately", rule.fault.immediately))
+        if on
+    }
+
+
+def _beyond(rule: Rule) -> list[str]:
+    """Return what of a rule is beyond blkdebug."""
+    fault, spans = rule.fault, rule.spans or ()
+    points = all(first % SECTOR == 0 and end == first + 1 for first, end in spans)
+    found = [
+        (not isinstance(fault, Error), f"action {fault.action}"),
+        (isinstance(fault, Error) and fault.when != "before", "error after the request"),
+        (not points, "range of several sectors, nor of bytes"),
+        (len(spans) > 1, "list of sectors"),
+        (rule.iotypes is not None and len(rule.iotypes) != 1, "list of iotypes"),
+        (rule.probability != 1, "probability"),
+        (rule.after != 0, "after"),
+        (rule.every != 1, "every"),
+        (rule.count not in {None, 1}, "count"),
+        (rule.connections is not None, "connection"),
+    ]
+    return [what for is_beyond, what in found if is_beyond]
 
 
 def to_blockdev(rules: RuleSet, image: str | dict[str, Any]) -> dict[str, Any]:
@@ -16,26 +61,11 @@ def to_blockdev(rules: RuleSet, image: str | dict[str, Any]) -> dict[str, Any]:
     :raise NotExpressible: a rule says more than blkdebug of QEMU knows.
     """
     options: dict[str, Any] = {"driver": "blkdebug", "image": image}
-    if rules.inject:
-        options["inject-error"] = [_inject(rule, n) for n, rule in enumerate(rules.inject, 1)]
+    if rules.rules:
+        options["inject-error"] = [blkdebug_options(rule) for rule in rules.rules]
     if rules.states:
         options["set-state"] = [
             {"event": change.event, "state": change.state, "new_state": change.new_state}
             for change in rules.states
         ]
-    return options
-
-
-def _inject(rule: InjectError, number: int) -> dict[str, Any]:
-    if not rule.is_plain:
-        why = "blkdebug has no sector ranges, probability, after, every or count"
-        raise NotExpressible(f"rule {number} ({rule.event}): {why}")
-    options: dict[str, Any] = {
-        "event": rule.event, "errno": rule.errno, "state": rule.state,
-        "once": rule.once, "immediately": rule.immediately,
-    }
-    if rule.iotypes != DEFAULT_IOTYPES:
-        options["iotype"] = only_iotype(rule, number).value
-    if rule.sectors is not None:
-        options["sector"] = rule.sectors[0][0]
     return options

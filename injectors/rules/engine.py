@@ -1,98 +1,274 @@
-"""The engine: blkdebug's semantics, without input, output, clock or randomness of its own.
+"""The engine: blkdebug's semantics, without input, output, clock, threads or hidden randomness.
 
 Source: QEMU 7.2, block/blkdebug.c (process_rule, rule_check), held against the real one by
 tests/injectors/test_engine_against_qemu.py. Per node:
 
 1. The state starts at 1. All rules of an event see the state from before the event.
-2. If an inject rule matches an event, the matching rules replace the active list; if none does, the
-   old list stays. A later change of state does not deactivate a rule.
+2. If a rule matches an event, the matching rules replace the active list; if none does, the old
+   list stays. A later change of state does not deactivate a rule.
 3. The first active rule, in the order written, that covers a request decides.
 4. Of two set-state rules on one event the one written first wins.
 5. `once` removes a rule when it injects, not when its event fires; with errno 0 nothing injects.
+
+Beyond blkdebug: rules are added, changed and removed while it runs. A rule of the event `none` is
+active from the moment when it is added, until an event activates others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
+from injectors.rules import chance
 from injectors.rules.events import EVERY_OPEN, IoType
-from injectors.rules.model import InjectError, RuleSet
+from injectors.rules.index import Active
+from injectors.rules.model import Rule, RuleSet, SetState
+from reference_backend.layers import Request
 
 
-@dataclass
-class Counts:
+class Counts(NamedTuple):
     """What a rule saw: its event, requests that it covered, faults that it injected."""
 
-    events: int = 0
-    matches: int = 0
-    fired: int = 0
+    events: int
+    matches: int
+    fired: int
+
+
+class Armed:
+    """A rule in an engine. ``memory`` belongs to its fault; ``id`` is unique in the engine."""
+
+    __slots__ = ("events", "fired", "id", "live", "matches", "memory", "rule", "serial")
+
+    def __init__(self, identity: str, serial: int, rule: Rule, events_before: int) -> None:
+        self.id = identity
+        self.serial = serial
+        self.rule = rule
+        self.live = True
+        self.matches = 0
+        self.fired = 0
+        self.memory: Any = rule.fault.new_memory()
+        self.events = -events_before
+
+    def __repr__(self) -> str:
+        return f"Armed({self.id}, {self.rule}, matches={self.matches}, fired={self.fired})"
 
 
 class Engine:
-    """Decide which requests fail.
+    """Decide which requests meet a fault.
 
-    :param rules: the rules, in order.
-    :param chance: gives numbers in [0, 1) for rules with a probability; draw them from the run's
-        seed, so that the same seed and the same requests give the same faults.
+    :param rules: the rules, in order. :param seed: what probabilities and choices are drawn from,
+        unless the rules say one: the same seed and the same requests meet the same faults.
     """
 
-    def __init__(self, rules: RuleSet, chance: Callable[[], float] | None = None) -> None:
+    def __init__(self, rules: RuleSet | None = None, seed: int = 0) -> None:
         self.state = 1
-        self.counts = [Counts() for _ in rules.inject]
-        self._rules = rules
-        self._chance = chance
-        self._live = set(range(len(rules.inject)))
-        self._active: list[int] = []
-        if chance is None and any(rule.probability < 1 for rule in rules.inject):
-            raise ValueError("a rule with a probability needs a source of chance")
-        self.on_event(EVERY_OPEN)
+        self.seed = seed
+        self._rules: dict[str, Armed] = {}
+        self._states: list[SetState] = []
+        self._seen: Counter[str] = Counter()
+        self._serial = 0
+        self._by_event: dict[str, list[Armed]] = {}
+        self._cache: dict[tuple[str, int], Active[Armed] | None] = {}
+        self._active: Active[Armed] = Active(())
+        self.load(rules or RuleSet())
+
+    # -- what happens
 
     def on_event(self, event: str) -> None:
         """Take note that an event of blkdebug's list fired."""
-        matching = []
-        for number, rule in enumerate(self._rules.inject):
-            if rule.event == event and number in self._live:
-                self.counts[number].events += 1
-                if rule.state in (0, self.state):
-                    matching.append(number)
-        if matching:
+        self._seen[event] += 1
+        key = (event, self.state)
+        try:
+            matching = self._cache[key]
+        except KeyError:
+            matching = self._cache[key] = self._matching(*key)
+        if matching is not None:
             self._active = matching
-        for change in self._rules.states:
-            if change.event == event and change.state in (0, self.state):
-                self.state = change.new_state
-                break
+        if self._states:
+            for change in self._states:
+                if change.event == event and change.state in (0, self.state):
+                    self.state = change.new_state
+                    break
 
-    def errno_for(self, iotype: IoType, offset: int, length: int) -> int:
-        """Return the errno with which a request fails, 0 for none; offset and length in bytes."""
-        for number in self._active:
-            rule = self._rules.inject[number]
-            if rule.covers(iotype, offset, length) and self._takes(rule, self.counts[number]):
-                return self._inject(number, rule)
-        return 0
+    def decide(
+        self,
+        iotype: IoType,
+        offset: int,
+        length: int,
+        connection: int = 0,
+        request: Request | None = None,
+    ) -> Armed | None:
+        """Return the rule that a request meets, None for none; offset and length in bytes.
 
-    @property
-    def never_fired(self) -> Sequence[InjectError]:
-        """Rules that injected nothing and may not be silent: a case with one of these is BROKEN."""
-        pairs = zip(self._rules.inject, self.counts, strict=True)
-        return [rule for rule, seen in pairs if not seen.fired and not rule.may_not_fire]
+        Counts on: to be called once for each request. With the ``request`` itself, a rule whose
+        fault can do nothing to it is passed over, and the request is no match of it.
+        """
+        for armed in self._active.covering(iotype, offset, length):
+            wanted = armed.rule.connections
+            if wanted is not None and connection not in wanted:
+                continue
+            if request is not None and not armed.rule.fault.applies(request, armed.memory):
+                continue
+            if self._takes(armed):
+                return self._fire(armed)
+        return None
 
-    def _takes(self, rule: InjectError, seen: Counts) -> bool:
-        seen.matches += 1
-        turn = seen.matches - 1 - rule.after
-        if turn < 0 or turn % rule.every or (rule.count is not None and seen.fired >= rule.count):
+    def _matching(self, event: str, state: int) -> Active[Armed] | None:
+        found = [one for one in self._by_event.get(event, ()) if one.rule.state in (0, state)]
+        return Active(found) if found else None
+
+    def _takes(self, armed: Armed) -> bool:
+        rule = armed.rule
+        armed.matches += 1
+        turn = armed.matches - 1 - rule.after
+        if turn < 0 or turn % rule.every:
             return False
         if rule.probability < 1:
-            assert self._chance is not None
-            return self._chance() < rule.probability
+            drawn = chance.fraction(self.seed, armed.serial, "takes", armed.matches)
+            return drawn < rule.probability
         return True
 
-    def _inject(self, number: int, rule: InjectError) -> int:
-        if rule.errno == 0:
-            return 0
-        self.counts[number].fired += 1
-        if rule.once:
-            self._live.discard(number)
-            self._active.remove(number)
-        # QEMU returns -errno; a negative number in the file therefore reads as success.
-        return max(rule.errno, 0)
+    def _fire(self, armed: Armed) -> Armed | None:
+        if armed.rule.fault.idle:
+            return None
+        armed.fired += 1
+        limit = armed.rule.limit
+        if limit is not None and armed.fired >= limit:
+            self._retire(armed)
+        return armed
+
+    # -- rules come and go
+
+    def load(self, rules: RuleSet) -> list[Armed]:
+        """Add rules and changes of state behind those that are there; return the rules added.
+
+        :raise ValueError: a name is taken; nothing was added.
+        """
+        names = [rule.name for rule in rules.rules if rule.name]
+        for name in names:
+            if name in self._rules or names.count(name) > 1:
+                raise ValueError(f"there is a rule named {name} already")
+        if rules.seed is not None:
+            self.seed = rules.seed
+        added = [self._enter(rule) for rule in rules.rules]
+        self._states += rules.states
+        self._index()
+        opened = [armed for armed in added if armed.rule.event == EVERY_OPEN]
+        for armed in opened:
+            armed.events += 1
+        newly = [armed for armed in opened if armed.rule.state in (0, self.state)]
+        if newly:
+            self._active = Active(sorted((*self._active.order, *newly), key=_serial))
+        for change in rules.states:
+            if change.event == EVERY_OPEN and change.state in (0, self.state):
+                self.state = change.new_state
+                break
+        return added
+
+    def add(self, rule: Rule) -> Armed:
+        """Add one rule.
+
+        :raise ValueError: its name is taken.
+        """
+        return self.load(RuleSet((rule,)))[0]
+
+    def change(self, identity: str, rule: Rule) -> Armed:
+        """Put a rule in the place of another: same id, same turn, counts from 0.
+
+        An active rule stays so, unless its event becomes another one.
+
+        :raise ValueError: no such rule.
+        """
+        old = self.find(identity)
+        new = Armed(identity, old.serial, rule, self._seen[rule.event])
+        self._rules[identity] = new
+        self._index()
+        order = [one for one in self._active.order if one is not old]
+        opens = rule.event == EVERY_OPEN and rule.state in (0, self.state)
+        if opens or (old in self._active.order and rule.event == old.rule.event):
+            order.append(new)
+        new.events += rule.event == EVERY_OPEN
+        self._active = Active(sorted(order, key=_serial))
+        return new
+
+    def clear(self) -> list[Armed]:
+        """Remove all rules and changes of state, go back to state 1; return the rules."""
+        removed = [self.remove(identity) for identity in list(self._rules)]
+        self._states.clear()
+        self.state = 1
+        return removed
+
+    def remove(self, identity: str) -> Armed:
+        """Remove a rule and return it.
+
+        :raise ValueError: no such rule.
+        """
+        armed = self.find(identity)
+        self._retire(armed)
+        del self._rules[identity]
+        return armed
+
+    def find(self, identity: str) -> Armed:
+        """Return a rule by its id.
+
+        :raise ValueError: no such rule.
+        """
+        try:
+            return self._rules[identity]
+        except KeyError:
+            there = ", ".join(self._rules) or "none"
+            raise ValueError(f"there is no rule {identity}; there are: {there}") from None
+
+    @property
+    def rules(self) -> Iterable[Armed]:
+        """All rules that were not removed, in order; also those that `once` or `count` ended."""
+        return list(self._rules.values())
+
+    @property
+    def states(self) -> Iterable[SetState]:
+        """All changes of state, in order."""
+        return list(self._states)
+
+    @property
+    def active(self) -> bool:
+        """False when no request can meet a fault, nor an event change the state."""
+        return bool(self._by_event or self._active.order or self._states)
+
+    def counts(self, armed: Armed) -> Counts:
+        """Return what a rule saw so far."""
+        events = armed.events + (self._seen[armed.rule.event] if armed.live else 0)
+        return Counts(events, armed.matches, armed.fired)
+
+    @property
+    def never_fired(self) -> list[Armed]:
+        """Rules that injected nothing and may not be silent: a case with one of these is BROKEN."""
+        return [one for one in self.rules if not one.fired and not one.rule.may_not_fire]
+
+    def _enter(self, rule: Rule) -> Armed:
+        self._serial += 1
+        while not rule.name and f"rule{self._serial}" in self._rules:
+            self._serial += 1
+        identity = rule.name or f"rule{self._serial}"
+        armed = Armed(identity, self._serial, rule, self._seen[rule.event])
+        self._rules[identity] = armed
+        return armed
+
+    def _retire(self, armed: Armed) -> None:
+        if not armed.live:
+            return
+        armed.events += self._seen[armed.rule.event]
+        armed.live = False
+        self._index()
+        self._active = Active([one for one in self._active.order if one is not armed])
+
+    def _index(self) -> None:
+        self._cache.clear()
+        self._by_event = {}
+        for armed in self._rules.values():
+            if armed.live:
+                self._by_event.setdefault(armed.rule.event, []).append(armed)
+
+
+def _serial(armed: Armed) -> int:
+    return armed.serial

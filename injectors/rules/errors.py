@@ -2,6 +2,7 @@
 
     RuleError
     ├── RuleSyntaxError     a file is wrong: names file, line, key and the mend
+    ├── KeyProblem          a key or its value is wrong; a reader of files adds the line
     └── NotExpressible      a rule is right, but the chosen place cannot carry it out
 """
 
@@ -12,7 +13,7 @@ class RuleError(Exception):
     """Root of the errors of this package."""
 
 
-class RuleSyntaxError(RuleError):
+class RuleSyntaxError(RuleError, ValueError):
     """A rules file is wrong.
 
     :param source: file name, or a name for text that has no file.
@@ -29,3 +30,11 @@ class RuleSyntaxError(RuleError):
 
 class NotExpressible(RuleError):  # noqa: N818  # reads as a sentence where it is raised
     """The chosen place cannot carry out a rule; the message says which rule and why."""
+
+
+class KeyProblem(RuleError, ValueError):  # noqa: N818  # where, not what: a reader adds the line
+    """A key of a rule, or its value, is wrong; ``key`` is "" where it is the rule as a whole."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(f"{key}: {message}" if key else message)
+        self.key = key

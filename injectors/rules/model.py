@@ -1,47 +1,64 @@
 """What a rule says: frozen values, checked when they are made.
 
-The words are blkdebug's. What goes beyond it (several sector ranges, probability, after, every,
-count) is marked; `compile` refuses those for a place that lacks them.
+The conditions are blkdebug's. What goes beyond it (several ranges, probability, after, every,
+count, connection, other faults than an errno) is refused by `compile` for a place that lacks it.
 """
 
 from __future__ import annotations
 
 import errno as errno_numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+from injectors.error import Error
 from injectors.rules.events import DEFAULT_IOTYPES, IoType, event_name
+from injectors.rules.fault import Errno, Fault
 
 SECTOR = 512
-"""Bytes of a sector in blkdebug's and NBD's users' sense."""
+"""Bytes of a sector in blkdebug's sense, whatever the disk has."""
 
-SectorRange = tuple[int, int]
-"""First and last sector of 512 bytes, both included."""
+Span = tuple[int, int]
+"""First byte, and the byte after the last."""
+
+
+def point(sector: int) -> Span:
+    """Return what blkdebug means by a sector: a request must hold its first byte."""
+    return sector * SECTOR, sector * SECTOR + 1
+
+
+def sectors(first: int, last: int) -> Span:
+    """Return all bytes of the sectors from first to last, both included."""
+    return first * SECTOR, (last + 1) * SECTOR
 
 
 @dataclass(frozen=True)
-class InjectError:
-    """Fail a request with an errno.
+class Rule:
+    """When a fault is injected, and which.
 
-    ``state`` 0 means any. ``sectors`` None means any request, also a flush; otherwise a request
-    matches that touches one of the ranges, and a flush never does. ``errno`` 0 matches and does
-    nothing, which masks later rules.
+    ``event`` arms the rule, if the state is ``state`` (0: any) then. ``iotypes`` None means
+    blkdebug's default, all but block-status, as far as the fault can hurt them. ``spans`` None
+    means any request, also a flush; otherwise a request matches that touches one of them, and a
+    flush never does. ``once`` removes the rule when it injects.
 
-    Beyond blkdebug: several ranges; ``probability`` in (0, 1]; ``after`` skips that many matches;
-    ``every`` takes each n-th match after these; ``count`` ends the rule after so many faults.
+    Beyond blkdebug: several spans; ``probability`` in (0, 1]; ``after`` skips that many matches;
+    ``every`` takes each n-th match after these; ``count`` removes the rule after so many faults;
+    ``connections`` are the numbers of connections, from 1. ``may_not_fire`` is for the case that
+    owns the rule.
     """
 
     event: str
+    fault: Fault = field(default_factory=Error)
     state: int = 0
-    errno: int = errno_numbers.EIO
-    iotypes: frozenset[IoType] = DEFAULT_IOTYPES
-    sectors: tuple[SectorRange, ...] | None = None
+    iotypes: frozenset[IoType] | None = None
+    spans: tuple[Span, ...] | None = None
     once: bool = False
-    immediately: bool = False
     probability: float = 1.0
     after: int = 0
     every: int = 1
     count: int | None = None
+    connections: frozenset[int] | None = None
     may_not_fire: bool = False
+    name: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "event", event_name(self.event))
@@ -49,28 +66,46 @@ class InjectError:
             raise ValueError(f"probability {self.probability} is not above 0 and at most 1")
         if self.after < 0 or self.every < 1 or (self.count is not None and self.count < 1):
             raise ValueError("after is at least 0, every and count are at least 1")
-        for first, last in self.sectors or ():
-            if not 0 <= first <= last:
-                raise ValueError(f"sector range {first}-{last} is not ascending from 0")
+        if self.once and self.count is not None:
+            raise ValueError("once and count exclude each other; once is count: 1")
+        for first, end in self.spans or ():
+            if not 0 <= first < end:
+                raise ValueError(f"the range from byte {first} to {end - 1} is not ascending")
+        unhurt = (self.iotypes or frozenset()) - self.fault.hurts
+        if unhurt:
+            kinds = ", ".join(sorted(kind.value for kind in self.fault.hurts))
+            wrong = ", ".join(sorted(kind.value for kind in unhurt))
+            raise ValueError(f"{self.fault.action} cannot hurt {wrong}, only {kinds}")
 
     @property
-    def is_plain(self) -> bool:
-        """True where blkdebug of QEMU knows every condition of the rule."""
-        points = self.sectors is None or (len(self.sectors) == 1 and len(set(self.sectors[0])) == 1)
-        extra = (self.probability, self.after, self.every, self.count) != (1.0, 0, 1, None)
-        return points and not extra
+    def kinds(self) -> frozenset[IoType]:
+        """Kinds of request that the rule fails."""
+        if self.iotypes is not None:
+            return self.iotypes
+        return (DEFAULT_IOTYPES & self.fault.hurts) or self.fault.hurts
 
-    def covers(self, iotype: IoType, offset: int, length: int) -> bool:
+    @property
+    def limit(self) -> int | None:
+        """After how many faults the rule is removed; None for never."""
+        return 1 if self.once else self.count
+
+    def covers(self, iotype: IoType, offset: int, length: int, connection: int = 0) -> bool:
         """Return whether a request of this kind, offset and length in bytes, is meant."""
-        if iotype not in self.iotypes:
+        if iotype not in self.kinds:
             return False
-        if self.sectors is None:
+        if self.connections is not None and connection not in self.connections:
+            return False
+        if self.spans is None:
             return True
-        end = offset + length
-        return length > 0 and any(
-            max(first * SECTOR, offset) < end and last * SECTOR >= offset
-            for first, last in self.sectors
-        )
+        stop = offset + length
+        return length > 0 and any(first < stop and end > offset for first, end in self.spans)
+
+
+def error_rule(
+    event: str, errno: int = errno_numbers.EIO, immediately: bool = False, **conditions: Any
+) -> Rule:
+    """Return a rule of blkdebug's only kind: an errno."""
+    return Rule(event, Error(Errno(errno), immediately=immediately), **conditions)
 
 
 @dataclass(frozen=True)
@@ -87,10 +122,14 @@ class SetState:
 
 @dataclass(frozen=True)
 class RuleSet:
-    """Rules in the order in which they were written; that order decides which of two wins."""
+    """Rules in the order in which they were written; that order decides which of two wins.
 
-    inject: tuple[InjectError, ...] = ()
+    ``seed`` is what chance is drawn from, where the file says one; else the run's is taken.
+    """
+
+    rules: tuple[Rule, ...] = ()
     states: tuple[SetState, ...] = ()
+    seed: int | None = None
 
 
 def errno_number(text: str | int) -> int:
@@ -107,3 +146,8 @@ def errno_number(text: str | int) -> int:
     if not isinstance(number, int):
         raise ValueError(f"{text} is not an errno: a name like ENOSPC or a number is")
     return number
+
+
+def errno_name(number: int) -> str | int:
+    """Return the name of an errno, or the number where it has none."""
+    return errno_numbers.errorcode.get(number, number)

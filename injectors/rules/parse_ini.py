@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from injectors.rules.errors import NotExpressible, RuleSyntaxError
-from injectors.rules.events import DEFAULT_IOTYPES, EVENTS, IoType, event_name
-from injectors.rules.model import InjectError, RuleSet, SetState
+from injectors.error import Error
+from injectors.rules.compile import blkdebug_options
+from injectors.rules.errors import RuleSyntaxError
+from injectors.rules.events import EVENTS, IoType, event_name
+from injectors.rules.model import Rule, RuleSet, SetState, point
 
 _SECTION = re.compile(r"\[\s*([\w-]+)(?:\s+\"[^\"]*\")?\s*\]$")
 _PAIR = re.compile(r"([\w.-]+)\s*=\s*\"([^\"]*)\"$")
@@ -41,7 +43,7 @@ _KEYS: dict[str, dict[str, tuple[str, Callable[[str], Any]]]] = {
     "inject-error": {
         "event": ("event", _event), "state": ("state", int), "iotype": ("iotypes", _iotype),
         "errno": ("errno", int), "once": ("once", _switch), "immediately": ("immediately", _switch),
-        "sector": ("sectors", lambda text: None if int(text) < 0 else ((int(text), int(text)),)),
+        "sector": ("spans", lambda text: None if int(text) < 0 else (point(int(text)),)),
     },
     "set-state": {
         "event": ("event", _event), "state": ("state", int), "new_state": ("new_state", int),
@@ -93,7 +95,8 @@ def _rules(sections: list[tuple[str, int, dict[str, Any]]], source: str) -> Rule
         if "event" not in values:
             raise RuleSyntaxError(source, line, f"[{name}] has no event, which is required")
         if name == "inject-error":
-            inject.append(InjectError(**values))
+            own = {key: values.pop(key) for key in ("errno", "immediately") if key in values}
+            inject.append(Rule(fault=Error(**own), **values))
         else:
             states.append(SetState(**{"new_state": 0} | values))
     return RuleSet(tuple(inject), tuple(states))
@@ -105,31 +108,11 @@ def write(rules: RuleSet) -> str:
     :raise NotExpressible: a rule says more than blkdebug of QEMU knows.
     """
     blocks = []
-    for number, rule in enumerate(rules.inject, 1):
-        if not rule.is_plain:
-            why = "blkdebug has no sector ranges, probability, after, every or count"
-            raise NotExpressible(f"rule {number} ({rule.event}): {why}")
-        lines = ["[inject-error]", f'event = "{rule.event}"', f'errno = "{rule.errno}"']
-        if rule.state:
-            lines.append(f'state = "{rule.state}"')
-        if rule.iotypes != DEFAULT_IOTYPES:
-            lines.append(f'iotype = "{only_iotype(rule, number).value}"')
-        if rule.sectors is not None:
-            lines.append(f'sector = "{rule.sectors[0][0]}"')
-        lines += [f'{key} = "on"' for key in ("once", "immediately") if getattr(rule, key)]
-        blocks.append("\n".join(lines) + "\n")
+    for options in map(blkdebug_options, rules.rules):
+        lines = [f'{key} = "{"on" if value is True else value}"' for key, value in options.items()]
+        blocks.append("\n".join(["[inject-error]", *lines]) + "\n")
     for change in rules.states:
         state = f'state = "{change.state}"\n' if change.state else ""
         target = f'new_state = "{change.new_state}"\n'
         blocks.append(f'[set-state]\nevent = "{change.event}"\n{state}{target}')
     return "\n".join(blocks)
-
-
-def only_iotype(rule: InjectError, number: int) -> IoType:
-    """Return the one iotype of a rule.
-
-    :raise NotExpressible: it has several, but not blkdebug's default; blkdebug takes one.
-    """
-    if len(rule.iotypes) != 1:
-        raise NotExpressible(f"rule {number} ({rule.event}): blkdebug takes one iotype, or none")
-    return next(iter(rule.iotypes))

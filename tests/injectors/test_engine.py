@@ -9,11 +9,16 @@ from injectors.rules.compile import to_blockdev
 from injectors.rules.engine import Engine
 from injectors.rules.errors import NotExpressible, RuleSyntaxError
 from injectors.rules.events import EVENTS, IoType
-from injectors.rules.model import InjectError, RuleSet, SetState, errno_number
+from injectors.rules.model import RuleSet, SetState, errno_number, error_rule, point, sectors
 
 
-def engine_of(*inject, states=(), chance=None):
-    return Engine(RuleSet(inject, tuple(states)), chance)
+def engine_of(*rules, states=(), seed=0):
+    return Engine(RuleSet(rules, tuple(states)), seed)
+
+
+def errno_of(engine, *request):
+    met = engine.decide(*request)
+    return met.rule.fault.errno if met else 0
 
 
 def test_blkdebug_has_48_events():
@@ -21,26 +26,26 @@ def test_blkdebug_has_48_events():
 
 
 def test_a_rule_is_asleep_until_its_event():
-    engine = engine_of(InjectError("read_aio", errno=errno.ENOSPC))
-    assert engine.errno_for(IoType.READ, 0, 512) == 0
+    engine = engine_of(error_rule("read_aio", errno=errno.ENOSPC))
+    assert errno_of(engine, IoType.READ, 0, 512) == 0
     engine.on_event("read_aio")
-    assert engine.errno_for(IoType.READ, 0, 512) == errno.ENOSPC
+    assert errno_of(engine, IoType.READ, 0, 512) == errno.ENOSPC
 
 
 def test_an_active_rule_stays_until_another_event_matches():
-    engine = engine_of(InjectError("read_aio"), InjectError("write_aio", errno=28))
+    engine = engine_of(error_rule("read_aio"), error_rule("write_aio", errno=28))
     engine.on_event("read_aio")
-    assert engine.errno_for(IoType.WRITE, 0, 512) == errno.EIO
+    assert errno_of(engine, IoType.WRITE, 0, 512) == errno.EIO
     engine.on_event("write_aio")
-    assert engine.errno_for(IoType.WRITE, 0, 512) == 28
+    assert errno_of(engine, IoType.WRITE, 0, 512) == 28
 
 
 def test_rules_of_an_event_see_the_state_from_before_it():
-    engine = engine_of(InjectError("read_aio", state=2), states=[SetState("read_aio", 2, state=1)])
+    engine = engine_of(error_rule("read_aio", state=2), states=[SetState("read_aio", 2, state=1)])
     engine.on_event("read_aio")
-    assert engine.errno_for(IoType.READ, 0, 512) == 0
+    assert errno_of(engine, IoType.READ, 0, 512) == 0
     engine.on_event("read_aio")
-    assert engine.errno_for(IoType.READ, 0, 512) == errno.EIO
+    assert errno_of(engine, IoType.READ, 0, 512) == errno.EIO
 
 
 def test_the_first_of_two_state_changes_wins():
@@ -50,10 +55,10 @@ def test_the_first_of_two_state_changes_wins():
 
 
 def test_once_goes_when_it_injects_and_errno_zero_never_does():
-    engine = engine_of(InjectError("none", errno=0, once=True), InjectError("none"))
-    assert [engine.errno_for(IoType.READ, 0, 1) for _ in range(3)] == [0, 0, 0]
-    engine = engine_of(InjectError("none", once=True))
-    assert [engine.errno_for(IoType.READ, 0, 1) for _ in range(3)] == [5, 0, 0]
+    engine = engine_of(error_rule("none", errno=0, once=True), error_rule("none"))
+    assert [errno_of(engine, IoType.READ, 0, 1) for _ in range(3)] == [0, 0, 0]
+    engine = engine_of(error_rule("none", once=True))
+    assert [errno_of(engine, IoType.READ, 0, 1) for _ in range(3)] == [5, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -64,33 +69,42 @@ def test_once_goes_when_it_injects_and_errno_zero_never_does():
     ],
 )
 def test_a_sector_is_a_point_at_its_first_byte(offset, length, hit):
-    engine = engine_of(InjectError("none", sectors=((1, 1),)))
-    assert bool(engine.errno_for(IoType.READ, offset, length)) is hit
+    engine = engine_of(error_rule("none", spans=(point(1),)))
+    assert bool(errno_of(engine, IoType.READ, offset, length)) is hit
 
 
 def test_a_flush_never_matches_a_sector():
-    assert engine_of(InjectError("none", sectors=((0, 0),))).errno_for(IoType.FLUSH, 0, 0) == 0
+    assert errno_of(engine_of(error_rule("none", spans=(point(0),))), IoType.FLUSH, 0, 0) == 0
 
 
 def test_after_every_and_count_pick_the_faults():
-    engine = engine_of(InjectError("none", after=2, every=3, count=2))
-    hits = [bool(engine.errno_for(IoType.READ, 0, 1)) for _ in range(12)]
+    engine = engine_of(error_rule("none", after=2, every=3, count=2))
+    hits = [bool(errno_of(engine, IoType.READ, 0, 1)) for _ in range(12)]
     assert [n for n, hit in enumerate(hits) if hit] == [2, 5]
 
 
-def test_the_same_chance_gives_the_same_faults():
-    draws = iter([0.1, 0.9, 0.2, 0.8])
-    engine = engine_of(InjectError("none", probability=0.5), chance=lambda: next(draws))
-    assert [engine.errno_for(IoType.READ, 0, 1) for _ in range(4)] == [5, 0, 5, 0]
-    with pytest.raises(ValueError, match="source of chance"):
-        engine_of(InjectError("none", probability=0.5))
+def test_the_same_seed_gives_the_same_faults_and_another_seed_others():
+    def hits(seed):
+        engine = engine_of(error_rule("none", probability=0.5), seed=seed)
+        return [errno_of(engine, IoType.READ, 0, 1) for _ in range(64)]
+
+    assert hits(1) == hits(1) != hits(2)
+    assert 16 < sum(map(bool, hits(1))) < 48
+
+
+def test_a_rule_draws_the_same_whatever_other_rules_draw():
+    def hits(*others):
+        engine = engine_of(error_rule("none", probability=0.5, errno=28), *others, seed=3)
+        return [errno_of(engine, IoType.READ, 0, 1) == 28 for _ in range(64)]
+
+    assert hits() == hits(error_rule("none", probability=0.5))
 
 
 def test_a_rule_that_never_fired_is_named():
-    silent = InjectError("l2_load")
-    engine = engine_of(silent, InjectError("none"), InjectError("cor_write", may_not_fire=True))
-    engine.errno_for(IoType.READ, 0, 1)
-    assert list(engine.never_fired) == [silent]
+    silent = error_rule("l2_load")
+    engine = engine_of(silent, error_rule("none"), error_rule("cor_write", may_not_fire=True))
+    errno_of(engine, IoType.READ, 0, 1)
+    assert [armed.rule for armed in engine.never_fired] == [silent]
 
 
 def test_a_conf_is_read_and_written_back():
@@ -98,7 +112,7 @@ def test_a_conf_is_read_and_written_back():
     text += 'sector = "7"\nonce = "on"\n'
     text += '\n[set-state]\nevent = "write_aio"\nstate = "1"\nnew_state = "2"\n'
     rules = parse_ini.read(text)
-    assert rules.inject == (InjectError("read_aio", 2, 28, sectors=((7, 7),), once=True),)
+    assert rules.rules == (error_rule("read_aio", 28, state=2, spans=(point(7),), once=True),)
     assert rules.states == (SetState("write_aio", 2, state=1),)
     assert parse_ini.read(parse_ini.write(rules)) == rules
 
@@ -122,10 +136,10 @@ def test_a_wrong_conf_names_line_and_mend(text, words):
 
 
 def test_what_blkdebug_lacks_is_refused():
-    for rule in (InjectError("none", probability=0.5), InjectError("none", sectors=((1, 9),))):
-        with pytest.raises(NotExpressible, match="rule 1"):
+    for rule in (error_rule("none", probability=0.5), error_rule("none", spans=(sectors(1, 9),))):
+        with pytest.raises(NotExpressible, match=r"rule none: QEMU.s blkdebug has no"):
             to_blockdev(RuleSet((rule,)), "node")
-        with pytest.raises(NotExpressible, match="rule 1"):
+        with pytest.raises(NotExpressible, match=r"rule none: QEMU.s blkdebug has no"):
             parse_ini.write(RuleSet((rule,)))
 
 

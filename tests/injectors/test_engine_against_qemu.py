@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from injectors.rules.compile import to_blockdev
 from injectors.rules.engine import Engine
 from injectors.rules.events import IoType
-from injectors.rules.model import InjectError, RuleSet, SetState
+from injectors.rules.model import RuleSet, SetState, error_rule, point
 
 SIZE = 1 << 20
 # What a raw node over blkdebug raises for one request of qemu-io: measured on QEMU 7.2.
@@ -24,14 +24,14 @@ EVENTS = ("none", "read_aio", "write_aio", "pwritev", "pwritev_done")
 STATES = st.integers(0, 3)
 
 rules = st.builds(
-    InjectError,
+    error_rule,
     event=st.sampled_from(EVENTS),
     state=STATES,
     errno=st.sampled_from([0, 1, 5, 12, 22, 28, 110]),
     iotypes=st.sampled_from(
-        [frozenset({IoType.READ}), frozenset({IoType.WRITE}), InjectError("none").iotypes]
+        [frozenset({IoType.READ}), frozenset({IoType.WRITE}), None]
     ),
-    sectors=st.sampled_from([None, None, ((0, 0),), ((3, 3),), ((8, 8),)]),
+    spans=st.sampled_from([None, None, (point(0),), (point(3),), (point(8),)]),
     once=st.booleans(),
     immediately=st.booleans(),
 )
@@ -77,10 +77,10 @@ def seen_by_engine(rule_set, wanted):
     for kind, offset, length in wanted:
         for event in BEFORE[kind]:
             engine.on_event(event)
-        error = engine.errno_for(IoType(kind), offset, length)
+        met = engine.decide(IoType(kind), offset, length)
         for event in AFTER[kind]:
             engine.on_event(event)
-        seen.append(os.strerror(error) if error else "")
+        seen.append(os.strerror(met.rule.fault.errno) if met else "")
     return seen
 
 
@@ -90,9 +90,9 @@ def seen_by_engine(rule_set, wanted):
 )
 @given(rule_sets, requests)
 @example(
-    RuleSet((InjectError("none", errno=0, once=True), InjectError("none"))), [("read", 0, 512)] * 3
+    RuleSet((error_rule("none", errno=0, once=True), error_rule("none"))), [("read", 0, 512)] * 3
 )
-@example(RuleSet((InjectError("none", once=True),)), [("write", 0, 512)] * 3)
+@example(RuleSet((error_rule("none", once=True),)), [("write", 0, 512)] * 3)
 def test_engine_and_blkdebug_fail_the_same_requests(image, rule_set, wanted):
     ours = seen_by_engine(rule_set, wanted)
     note(f"engine: {ours}")

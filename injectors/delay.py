@@ -1,0 +1,52 @@
+"""``action: delay``: a request takes longer.
+
+    - {event: write_aio, action: delay, milliseconds: 200, after: 10}
+    - {event: read_aio, action: delay, milliseconds: 5, jitter: 20, errno: EIO}
+
+``milliseconds``: how long, at least; 100 if not given.
+``jitter``: up to so many milliseconds more, drawn from the seed.
+``when: before`` (the default): the request waits, then it is carried out.
+``when: after``: it is carried out at once, and the reply is late.
+``errno``: fail with it in the end; 0 (the default) answers as usual. Such a request is not carried
+out, unless ``when: after``.
+
+Removing the rule ends the wait.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from injectors.rules.fault import NO_ERROR, Call, Errno, Fault
+from reference_backend.layers import Reply
+
+DAY_MS = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True)
+class Delay(Fault):
+    """Wait ``milliseconds`` and up to ``jitter`` more."""
+
+    action: ClassVar[str] = "delay"
+    waits: ClassVar[bool] = True
+    milliseconds: float = 100
+    jitter: float = 0
+    when: Literal["before", "after"] = "before"
+    errno: Errno = NO_ERROR
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.milliseconds <= DAY_MS and 0 <= self.jitter <= DAY_MS):
+            raise ValueError("milliseconds and jitter are from 0 to a day (86400000)")
+
+    def inject(self, call: Call) -> Reply:
+        """Wait and answer."""
+        wait_s = self.milliseconds / 1000
+        if self.jitter:
+            wait_s += self.jitter / 1000 * call.draw(1 << 20) / (1 << 20)
+        if self.when == "before":
+            call.sleep(wait_s)
+            return Reply(error=self.errno) if self.errno else call.below(call.request)
+        reply = call.below(call.request)
+        call.sleep(wait_s)
+        return Reply(error=self.errno) if self.errno else reply

@@ -1,0 +1,37 @@
+"""``action: hang``: a request is held until ``rule-resume``, or until its rule is removed.
+
+    - {event: flush_to_disk, action: hang, once: true}
+
+``when: before`` (the default): it is carried out when it is resumed.
+``when: after``: it is carried out at once, and the reply is held.
+``errno``: fail with it when resumed; 0 (the default) answers as usual.
+
+The other requests of the same connection wait behind it where a place answers in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from injectors.rules.fault import NO_ERROR, Call, Errno, Fault
+from reference_backend.layers import Reply
+
+
+@dataclass(frozen=True)
+class Hang(Fault):
+    """Hold a request until it is resumed."""
+
+    action: ClassVar[str] = "hang"
+    waits: ClassVar[bool] = True
+    when: Literal["before", "after"] = "before"
+    errno: Errno = NO_ERROR
+
+    def inject(self, call: Call) -> Reply:
+        """Hold and answer."""
+        if self.when == "before":
+            call.hold()
+            return Reply(error=self.errno) if self.errno else call.below(call.request)
+        reply = call.below(call.request)
+        call.hold()
+        return Reply(error=self.errno) if self.errno else reply

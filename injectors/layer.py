@@ -1,0 +1,311 @@
+"""The rules as a layer of a server or proxy: requests in, faults out.
+
+    layer = create("rules: [{event: write_aio, errno: ENOSPC}]", seed=7)
+    reply = layer.handle(request, below)
+
+Which events a request fires here, in the place of QEMU's block layer (docs/blkdebug-events.md has
+QEMU's own; a raw node over blkdebug fires the same, in the same order):
+
+    READ, CACHE     read_aio
+    WRITE           write_aio, pwritev, then pwritev_done
+    WRITE_ZEROES    pwritev_zero, then pwritev_done
+    FLUSH           flush_to_os, flush_to_disk
+    TRIM            none of its own: use event none with iotype discard
+    BLOCK_STATUS    none of its own: use event none with iotype block-status
+
+The fault is decided between the events before and `pwritev_done`, which fires after the request
+whether it failed or not, as in QEMU. The events of a request and its decision are one step: other
+connections come before or after it, never between.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from injectors.rules import chance
+from injectors.rules.engine import Armed, Engine
+from injectors.rules.events import IoType
+from injectors.rules.fault import Call
+from injectors.rules.fields import (
+    CONDITIONS,
+    normal_keys,
+    rule_from,
+    state_to_mapping,
+    to_mapping,
+)
+from injectors.rules.model import Rule, RuleSet
+from reference_backend.layers import Below, Command, Reply, Request
+
+FIRED = "FAULT_INJECTED"
+"""Name of the event that tells of each fault."""
+
+_BEFORE: dict[Command, tuple[IoType, tuple[str, ...]]] = {
+    Command.READ: (IoType.READ, ("read_aio",)),
+    Command.CACHE: (IoType.READ, ("read_aio",)),
+    Command.WRITE: (IoType.WRITE, ("write_aio", "pwritev")),
+    Command.WRITE_ZEROES: (IoType.WRITE_ZEROES, ("pwritev_zero",)),
+    Command.FLUSH: (IoType.FLUSH, ("flush_to_os", "flush_to_disk")),
+    Command.TRIM: (IoType.DISCARD, ()),
+    Command.BLOCK_STATUS: (IoType.BLOCK_STATUS, ()),
+}
+_AFTER = {Command.WRITE: "pwritev_done", Command.WRITE_ZEROES: "pwritev_done"}
+
+
+def create(rules_text: str | None, *, seed: int, source: str = "rules.yaml") -> RuleLayer:
+    """Return a layer with the rules of a YAML text, or with none yet.
+
+    :param seed: what chance is drawn from, unless the text says one. :param source: the text's
+        name in errors.
+    :raise ValueError: the text is wrong; names line and key, and what is allowed.
+    """
+    layer = RuleLayer(seed)
+    if rules_text is not None:
+        layer.load(rules_text, source)
+    return layer
+
+
+class RuleLayer:
+    """Holds the engine and meets requests with faults. Safe to use from many threads.
+
+    ``active`` is False while no rule is armed: requests may pass the layer by then. ``waits`` is
+    True while a rule is there that can hold a request back. ``on_event``, if set, is called with
+    "FAULT_INJECTED" and its data for each fault, before the fault does its work. ``sleep(gate,
+    seconds)`` waits so long, or until the gate opens; ``wait(gate)`` until it opens: a server whose
+    threads must not block puts its own in their place.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.active = False
+        self.waits = False
+        self.on_event: Callable[[str, dict[str, Any]], None] | None = None
+        self.sleep: Callable[[threading.Event, float], None] = _sleep
+        self.wait: Callable[[threading.Event], None] = _wait
+        self._engine = Engine(seed=seed)
+        self._lock = threading.Lock()
+        self._gates: dict[Armed, set[threading.Event]] = {}
+        self._watchers: tuple[Armed, ...] = ()
+
+    # -- requests
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Answer a request, wrongly where a rule says so.
+
+        :raise BlockError: the layers beneath failed.
+        """
+        chosen = _BEFORE.get(request.command)
+        if chosen is None:
+            return below(request)
+        iotype, events = chosen
+        engine = self._engine
+        with self._lock:
+            for event in events:
+                engine.on_event(event)
+            armed = engine.decide(
+                iotype, request.offset, request.length, request.connection, request
+            )
+            number = armed.fired if armed is not None else 0
+        after = _AFTER.get(request.command)
+        try:
+            if armed is None and not self._watchers:
+                return below(request)
+            return self._meet(armed, number, request, below)
+        finally:
+            if after is not None:
+                with self._lock:
+                    engine.on_event(after)
+
+    def _meet(self, armed: Armed | None, number: int, request: Request, below: Below) -> Reply:
+        """Answer a request that meets a rule, or that a rule watches."""
+        watchers = self._watchers
+        for one in watchers:
+            one.rule.fault.before(request, below, one.memory)
+        try:
+            return below(request) if armed is None else self._inject(armed, number, request, below)
+        finally:
+            for one in watchers:
+                one.rule.fault.after(request, one.memory)
+
+    def _inject(self, armed: Armed, number: int, request: Request, below: Below) -> Reply:
+        if not armed.live:
+            with self._lock:
+                self._refresh()
+        if self.on_event is not None:
+            self.on_event(FIRED, _told(armed, number, request))
+        call = Call(
+            request,
+            below,
+            chance.drawer(self._engine.seed, armed.serial, "choice", number),
+            armed.memory,
+            lambda seconds: self._pause(armed, lambda gate: self.sleep(gate, seconds)),
+            lambda: self._pause(armed, self.wait),
+        )
+        return armed.rule.fault.inject(call)
+
+    def _pause(self, armed: Armed, wait: Callable[[threading.Event], None]) -> None:
+        gate = threading.Event()
+        with self._lock:
+            if armed not in self._engine.rules:
+                return
+            gates = self._gates.setdefault(armed, set())
+            gates.add(gate)
+        try:
+            wait(gate)
+        finally:
+            with self._lock:
+                gates.discard(gate)
+
+    # -- rules
+
+    def load(self, text: str, source: str = "rules.yaml") -> list[str]:
+        """Add the rules and changes of state of a YAML text; return the ids of the rules.
+
+        :raise ValueError: the text is wrong; names line and key, and what is allowed.
+        """
+        from injectors.rules import parse_yaml
+
+        return self.add(parse_yaml.read(text, source))
+
+    def add(self, rules: RuleSet) -> list[str]:
+        """Add rules and changes of state behind those that are there; return the rules' ids.
+
+        :raise ValueError: an id is taken; nothing was added.
+        """
+        with self._lock:
+            added = self._engine.load(rules)
+            self._refresh()
+            return [armed.id for armed in added]
+
+    def change(self, identity: str, values: Mapping[str, Any]) -> None:
+        """Change keys of a rule, counting from 0 again; None takes a key back to its usual value.
+
+        :raise ValueError: no such rule, or a key or value is wrong.
+        """
+        with self._lock:
+            old = self._engine.find(identity)
+            new = self._engine.change(identity, _changed(old.rule, values))
+            self._let_go(old)
+            if (gates := self._gates.pop(old, None)) is not None:
+                self._gates[new] = gates
+            self._refresh()
+        old.rule.fault.release(old.memory)
+
+    def remove(self, identity: str) -> dict[str, Any]:
+        """Remove a rule, let go what it holds, and return what it saw.
+
+        :raise ValueError: no such rule.
+        """
+        with self._lock:
+            armed = self._engine.find(identity)
+            told = self._describe(armed)
+            self._engine.remove(identity)
+            self._let_go(armed)
+            self._refresh()
+        armed.rule.fault.release(armed.memory)
+        return told
+
+    def clear(self) -> list[dict[str, Any]]:
+        """Remove all rules and changes of state, back to state 1; return what the rules saw."""
+        with self._lock:
+            told = [self._describe(armed) for armed in self._engine.rules]
+            removed = self._engine.clear()
+            for armed in removed:
+                self._let_go(armed)
+            self._refresh()
+        for armed in removed:
+            armed.rule.fault.release(armed.memory)
+        return told
+
+    def resume(self, identity: str | None = None) -> int:
+        """Let go the requests that a rule holds, or all; return how many.
+
+        :raise ValueError: no such rule.
+        """
+        with self._lock:
+            chosen = self._engine.rules if identity is None else [self._engine.find(identity)]
+            return sum(self._let_go(armed) for armed in chosen)
+
+    def describe(self) -> dict[str, Any]:
+        """Return state, seed, rules with their counts, and changes of state, as plain values."""
+        with self._lock:
+            return {
+                "state": self._engine.state,
+                "seed": self._engine.seed,
+                "rules": [self._describe(armed) for armed in self._engine.rules],
+                "states": [state_to_mapping(change) for change in self._engine.states],
+            }
+
+    def set_state(self, state: int) -> None:
+        """Go to a state, as if an event had changed it.
+
+        :raise ValueError: it is below 0.
+        """
+        if state < 0:
+            raise ValueError(f"state {state} is below 0")
+        with self._lock:
+            self._engine.state = state
+
+    def commands(self) -> dict[str, Callable[[dict[str, Any]], Any]]:
+        """Return the commands of the control socket, by name."""
+        from injectors.rules.commands import commands_of
+
+        return commands_of(self)
+
+    def _let_go(self, armed: Armed) -> int:
+        gates = self._gates.get(armed, set())
+        for gate in gates:
+            gate.set()
+        return len(gates)
+
+    def _refresh(self) -> None:
+        rules = self._engine.rules
+        self._watchers = tuple(one for one in rules if one.rule.fault.watches)
+        self.active = self._engine.active or bool(self._watchers)
+        self.waits = any(one.rule.fault.waits for one in rules)
+        self._gates = {one: gates for one, gates in self._gates.items() if gates}
+
+    def _describe(self, armed: Armed) -> dict[str, Any]:
+        counts = self._engine.counts(armed)
+        return {
+            "id": armed.id,
+            "rule": to_mapping(armed.rule),
+            "events": counts.events,
+            "matches": counts.matches,
+            "fired": counts.fired,
+            "live": armed.live,
+            "held": len(self._gates.get(armed, ())),
+        }
+
+
+def _changed(rule: Rule, values: Mapping[str, Any]) -> Rule:
+    given = normal_keys(values)
+    now = to_mapping(rule)
+    if "action" in given:
+        now = {key: value for key, value in now.items() if key in CONDITIONS}
+    for one, other in (("sector", "offset"), ("offset", "sector"), ("once", "count")):
+        if one in given:
+            now.pop(other, None)
+    now |= given
+    return rule_from({key: value for key, value in now.items() if value is not None})
+
+
+def _told(armed: Armed, number: int, request: Request) -> dict[str, Any]:
+    return {
+        "rule": armed.id,
+        "action": armed.rule.fault.action,
+        "event": armed.rule.event,
+        "fired": number,
+        "command": request.command.name,
+        "offset": request.offset,
+        "length": request.length,
+        "connection": request.connection,
+    }
+
+
+def _sleep(gate: threading.Event, seconds: float) -> None:
+    gate.wait(seconds)
+
+
+def _wait(gate: threading.Event) -> None:
+    gate.wait()

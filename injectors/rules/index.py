@@ -1,0 +1,73 @@
+"""Which of many rules cover a request, without asking each."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from injectors.rules.events import IoType
+from injectors.rules.model import Rule
+
+
+class Ruled(Protocol):
+    """Anything that has a rule."""
+
+    @property
+    def rule(self) -> Rule:
+        """The rule."""
+        ...
+
+
+T = TypeVar("T", bound=Ruled)
+
+
+class _Ranges(Generic[T]):
+    """Rules of one kind of request. The bytes of a disk are cut where a rule begins or ends."""
+
+    __slots__ = ("_any", "_cuts", "_parts")
+
+    def __init__(self, order: Sequence[T]) -> None:
+        numbered = list(enumerate(order))
+        self._any = [(n, one) for n, one in numbered if one.rule.spans is None]
+        spans = [(span, n, one) for n, one in numbered for span in one.rule.spans or ()]
+        self._cuts = sorted({at for span, _, _ in spans for at in span})
+        self._parts: list[list[tuple[int, T]]] = [[] for _ in range(len(self._cuts) + 1)]
+        for (first, end), n, one in spans:
+            last = bisect_right(self._cuts, end - 1)
+            for part in range(bisect_right(self._cuts, first), last + 1):
+                self._parts[part].append((n, one))
+
+    def covering(self, offset: int, length: int) -> Iterable[T]:
+        if not length or not self._cuts:
+            return [one for _, one in self._any]
+        first = bisect_right(self._cuts, offset)
+        last = bisect_left(self._cuts, offset + length)
+        if first == last:
+            there = self._parts[first]
+            if not there:
+                return [one for _, one in self._any] if self._any else ()
+            found = dict(there)
+        else:
+            found = {n: one for part in self._parts[first : last + 1] for n, one in part}
+        found.update(self._any)
+        return [found[n] for n in sorted(found)]
+
+
+class Active(Generic[T]):
+    """Rules that are active together, in the order that decides which of two wins."""
+
+    __slots__ = ("_kinds", "order")
+
+    def __init__(self, order: Sequence[T]) -> None:
+        self.order = tuple(order)
+        self._kinds: dict[IoType, _Ranges[T] | None] = {}
+
+    def covering(self, iotype: IoType, offset: int, length: int) -> Iterable[T]:
+        """Return those whose iotype and ranges cover a request, in order."""
+        try:
+            ranges = self._kinds[iotype]
+        except KeyError:
+            chosen = [one for one in self.order if iotype in one.rule.kinds]
+            ranges = self._kinds[iotype] = _Ranges(chosen) if chosen else None
+        return () if ranges is None else ranges.covering(offset, length)

@@ -1,0 +1,40 @@
+"""Delays, counted in a sleep that is handed in."""
+
+import errno
+
+import pytest
+
+from injectors.delay import Delay
+from injectors.rules.fault import Call
+from reference_backend.layers import Command, Reply, Request
+
+READ = Request(Command.READ, 0, 0, 512, 1)
+
+
+def story(fault, draw=0):
+    seen = []
+
+    def below(_):
+        seen.append("disk")
+        return Reply(data=bytes(512))
+
+    call = Call(READ, below, lambda _: draw, sleep=seen.append)
+    return fault.inject(call).error, seen
+
+
+def test_a_delay_comes_before_or_after_the_disk():
+    assert story(Delay(200))[1][:2] == [0.2, "disk"]
+    assert story(Delay(200, when="after"))[1][:2] == ["disk", 0.2]
+
+
+def test_a_delayed_failure_does_not_reach_the_disk():
+    assert story(Delay(1, errno=errno.EIO)) == (errno.EIO, [0.001])
+
+
+def test_jitter_is_drawn():
+    assert story(Delay(100, jitter=50, errno=5), draw=1 << 19)[1] == [pytest.approx(0.125)]
+
+
+def test_a_wait_is_not_negative():
+    with pytest.raises(ValueError, match="milliseconds"):
+        Delay(-1)

@@ -1,0 +1,50 @@
+"""Connections that end around a reply."""
+
+import errno
+
+import pytest
+
+from injectors.disconnect import Disconnect
+from injectors.rules.fault import Call
+from reference_backend.layers import Command, Reply, Request
+from reference_backend.store.errors import BlockError
+
+RAW = b"0123456789"
+
+
+def cut(fault, below=None, draw=4):
+    asked = []
+
+    def counted(request):
+        asked.append(request)
+        return below(request) if below else Reply()
+
+    call = Call(Request(Command.WRITE, 0, 0, 1, 1, b"x"), counted, lambda _: draw)
+    return fault.inject(call).on_wire(RAW), len(asked)
+
+
+@pytest.mark.parametrize(
+    ("fault", "sent", "asked"),
+    [
+        (Disconnect("before-request"), b"", 0),
+        (Disconnect("before-reply"), b"", 1),
+        (Disconnect("mid-reply"), b"0123", 1),
+        (Disconnect("mid-reply", sent=7), b"0123456", 1),
+        (Disconnect("mid-reply", sent=99), b"012345678", 1),
+        (Disconnect("after-reply"), RAW, 1),
+    ],
+)
+def test_the_connection_ends_where_it_says(fault, sent, asked):
+    assert cut(fault) == ((sent, False), asked)
+
+
+def test_a_failed_request_is_cut_too():
+    def fail(_):
+        raise BlockError(errno.ENOSPC)
+
+    assert cut(Disconnect("mid-reply"), fail)[0] == (b"0123", False)
+
+
+def test_sent_goes_with_mid_reply_only():
+    with pytest.raises(ValueError, match="mid-reply"):
+        Disconnect("after-reply", sent=3)

@@ -1,0 +1,29 @@
+"""Hanging requests, with a hold that is handed in."""
+
+import errno
+
+from injectors.hang import Hang
+from injectors.rules.fault import Call
+from reference_backend.layers import Command, Reply, Request
+
+
+def story(fault):
+    seen = []
+
+    def below(_):
+        seen.append("disk")
+        return Reply()
+
+    request = Request(Command.FLUSH, 0, 0, 0, 1)
+    reply = fault.inject(Call(request, below, lambda _: 0, hold=lambda: seen.append("held")))
+    return [*seen, reply.error]
+
+
+def test_a_request_is_held_before_or_after_the_disk():
+    assert story(Hang()) == ["held", "disk", 0]
+    assert story(Hang(when="after")) == ["disk", "held", 0]
+
+
+def test_a_held_request_may_fail_in_the_end():
+    assert story(Hang(errno=errno.EIO)) == ["held", errno.EIO]
+    assert story(Hang(when="after", errno=errno.EIO)) == ["disk", "held", errno.EIO]

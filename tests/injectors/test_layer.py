@@ -1,0 +1,184 @@
+"""The layer: events of requests, faults, commands."""
+
+import errno
+import threading
+
+import pytest
+
+from injectors.layer import create
+from reference_backend.layers import Command, Reply, Request
+
+
+class Disk:
+    """A bottom that remembers what was asked of it."""
+
+    def __init__(self, size=1 << 16):
+        self.data = bytearray(size)
+        self.asked = []
+
+    def __call__(self, request):
+        self.asked.append((request.command.name, request.offset, request.length, request.flags))
+        stop = request.offset + request.length
+        if request.command is Command.READ:
+            return Reply(data=bytes(self.data[request.offset : stop]))
+        if request.command is Command.WRITE:
+            self.data[request.offset : stop] = request.payload
+        return Reply()
+
+
+def read(offset=0, length=512, connection=1):
+    return Request(Command.READ, 0, offset, length, 1, connection=connection)
+
+
+def write(offset=0, length=512, flags=0):
+    return Request(Command.WRITE, flags, offset, length, 1, b"\xa5" * length, 1)
+
+
+def errors(layer, disk, requests):
+    return [layer.handle(request, disk).error for request in requests]
+
+
+def test_a_layer_without_rules_is_not_active():
+    layer = create(None, seed=0)
+    assert not layer.active
+    assert not layer.waits
+
+
+def test_an_error_is_injected_before_the_disk_is_asked():
+    disk = Disk()
+    layer = create("rules: [{event: write_aio, errno: ENOSPC, once: true}]", seed=0)
+    assert layer.active
+    assert errors(layer, disk, [read(), write(), write()]) == [0, errno.ENOSPC, 0]
+    assert [name for name, *_ in disk.asked] == ["READ", "WRITE"]
+    assert not layer.active, "once is over: requests may pass the layer by"
+
+
+@pytest.mark.parametrize(
+    ("event", "command"),
+    [
+        ("read_aio", Command.READ), ("write_aio", Command.WRITE), ("pwritev", Command.WRITE),
+        ("pwritev_zero", Command.WRITE_ZEROES), ("flush_to_os", Command.FLUSH),
+        ("flush_to_disk", Command.FLUSH), ("read_aio", Command.CACHE),
+    ],
+)  # fmt: skip
+def test_a_command_fires_its_events(event, command):
+    layer = create(f"rules: [{{event: {event}}}]", seed=0)
+    payload = bytes(512) if command is Command.WRITE else b""
+    length = 0 if command is Command.FLUSH else 512
+    assert errors(layer, Disk(), [Request(command, 0, 0, length, 1, payload)]) == [errno.EIO]
+    assert layer.describe()["rules"][0]["events"] == 1
+
+
+def test_pwritev_done_fires_after_a_write_even_if_it_failed():
+    layer = create("rules: [{event: pwritev_done, iotype: read}, {event: write_aio}]", seed=0)
+    assert errors(layer, Disk(), [read(), write(), read()]) == [0, errno.EIO, errno.EIO]
+
+
+def test_a_rule_of_none_hurts_discard_and_block_status_by_iotype():
+    layer = create("rules: [{event: none, iotype: [discard, block-status]}]", seed=0)
+    trim, status = (Request(one, 0, 0, 512, 1) for one in (Command.TRIM, Command.BLOCK_STATUS))
+    assert errors(layer, Disk(), [trim, status, read()]) == [errno.EIO, errno.EIO, 0]
+
+
+def test_a_hang_holds_a_request_until_it_is_resumed():
+    layer = create("rules: [{event: write_aio, action: hang, once: true, id: held}]", seed=0)
+    assert layer.waits
+    disk, held, replies = Disk(), threading.Event(), []
+
+    def wait(gate):
+        held.set()
+        gate.wait(20)
+
+    layer.wait = wait
+    thread = threading.Thread(target=lambda: replies.append(layer.handle(write(), disk)))
+    thread.start()
+    assert held.wait(20)
+    commands = layer.commands()
+    assert commands["query-rules"]({})["rules"][0]["held"] == 1
+    assert disk.asked == []
+    assert commands["rule-resume"]({"id": "held"}) == {"resumed": 1}
+    thread.join(20)
+    assert [reply.error for reply in replies] == [0]
+    assert [name for name, *_ in disk.asked] == ["WRITE"]
+
+
+def test_removing_a_rule_lets_go_what_it_holds():
+    layer = create("rules: [{event: write_aio, action: hang}]", seed=0)
+    held = threading.Event()
+
+    def wait(gate):
+        held.set()
+        assert gate.wait(20)
+
+    layer.wait = wait
+    thread = threading.Thread(target=layer.handle, args=(write(), Disk()))
+    thread.start()
+    assert held.wait(20)
+    layer.commands()["rule-del"]({"all": True})
+    thread.join(20)
+    assert not thread.is_alive()
+    assert not layer.active
+
+
+def test_commands_add_list_change_and_remove_rules():
+    layer = create(None, seed=0)
+    run = layer.commands()
+    added = run["rule-add"]({"event": "write_aio", "errno": "ENOSPC", "sector": "0-7"})
+    assert added == {"id": "rule1"}
+    disk = Disk()
+    assert errors(layer, disk, [write(), write(8 * 512)]) == [errno.ENOSPC, 0]
+    (seen,) = run["query-rules"]({})["rules"]
+    assert seen == {
+        "id": "rule1", "events": 2, "matches": 1, "fired": 1, "live": True, "held": 0,
+        "rule": {"event": "write_aio", "errno": "ENOSPC", "sector": "0-7"},
+    }  # fmt: skip
+    run["rule-change"]({"id": "rule1", "errno": 5, "sector": None})
+    assert errors(layer, disk, [write(8 * 512)]) == [errno.EIO]
+    assert run["rule-del"]({"id": "rule1"})[0]["fired"] == 1
+    assert errors(layer, disk, [write()]) == [0]
+    assert not layer.active
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "words"),
+    [
+        ("rule-add", {"event": "write_aoi"}, "write_aio"),
+        ("rule-add", {"event": "none", "errno": "ENOPE"}, "ENOSPC"),
+        ("rule-add", {"errno": 5}, "event"),
+        ("rule-add", {"event": "none", "onec": True}, "once"),
+        ("rule-add", {"event": "none", "action": "explode"}, "disconnect"),
+        ("rule-change", {"id": "rule7", "errno": 5}, "no rule rule7"),
+        ("rule-del", {}, "all: true"),
+        ("query-rules", {"id": "x"}, "no rule x"),
+        ("set-rule-state", {"state": "2"}, "int"),
+        ("rule-load", {"text": "rules: [{event: reed}]"}, "rules.yaml:1: .*read_aio"),
+    ],
+)
+def test_a_wrong_command_says_what_is_allowed(command, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        create(None, seed=0).commands()[command](arguments)
+
+
+def test_each_fault_is_told():
+    layer, told = create("rules: [{event: read_aio, id: r}]", seed=0), []
+    layer.on_event = lambda name, data: told.append((name, data["rule"], data["offset"]))
+    errors(layer, Disk(), [write(), read(1024)])
+    assert told == [("FAULT_INJECTED", "r", 1024)]
+
+
+def test_a_connection_can_be_chosen():
+    layer = create("rules: [{event: read_aio, connection: 2}]", seed=0)
+    assert errors(layer, Disk(), [read(), read(connection=2)]) == [0, errno.EIO]
+
+
+def test_a_disconnect_cuts_the_reply_where_it_says():
+    for when, expected in {
+        "before-request": (b"", False), "before-reply": (b"", False),
+        "after-reply": (b"0123456789", False), "mid-reply": (b"012", False),
+    }.items():  # fmt: skip
+        extra = ", sent: 3" if when == "mid-reply" else ""
+        text = f"rules: [{{event: write_aio, action: disconnect, when: {when}{extra}}}]"
+        disk = Disk()
+        reply = create(text, seed=0).handle(write(), disk)
+        assert reply.on_wire(b"0123456789") == expected
+        assert len(disk.asked) == (when != "before-request")
