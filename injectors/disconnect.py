@@ -16,7 +16,7 @@ import errno
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from injectors.rules.fault import Call, Fault
+from injectors.rules.fault import Call, Fault, rewire
 from reference_backend.layers import Reply
 
 
@@ -46,5 +46,4 @@ class Disconnect(Fault):
             wanted = call.draw(len(raw)) if self.sent is None else self.sent
             return raw[: min(wanted, len(raw) - 1)], False
 
-        reply.on_wire = cut
-        return reply
+        return rewire(reply, cut)

@@ -31,7 +31,7 @@ def drawer(seed: int, *names: int | str) -> Callable[[int], int]:
     def draw(limit: int) -> int:
         nonlocal turn
         turn += 1
-        # 64 bits modulo a limit below 2^40: the bias is under one in sixteen million.
+        # 64 bits modulo a place on a disk (below 2^40): the bias is under one in sixteen million.
         return number(seed, *names, turn) % limit
 
     return draw

@@ -9,7 +9,8 @@ from typing import Any
 
 from injectors.error import Error
 from injectors.rules.errors import NotExpressible
-from injectors.rules.model import SECTOR, Rule, RuleSet
+from injectors.rules.fault import SECTOR
+from injectors.rules.model import Rule, RuleSet
 
 
 def blkdebug_options(rule: Rule) -> dict[str, Any]:

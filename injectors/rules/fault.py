@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NewType
 
 from injectors.rules.events import IoType
-from reference_backend.layers import Below, Reply, Request
+from reference_backend.layers import Below, Command, Reply, Request
 from reference_backend.store.errors import BlockError
 
 Errno = NewType("Errno", int)
@@ -20,9 +20,12 @@ Errno = NewType("Errno", int)
 
 NO_ERROR = Errno(0)
 
+SECTOR = 512
+"""Bytes of a sector in blkdebug's sense, whatever the disk has."""
 ALL = frozenset(IoType)
 CHANGING = frozenset({IoType.WRITE, IoType.WRITE_ZEROES, IoType.DISCARD})
 """Requests that change what is stored."""
+CHANGING_COMMANDS = frozenset({Command.WRITE, Command.WRITE_ZEROES, Command.TRIM})
 
 
 class Call:
@@ -105,6 +108,26 @@ class Fault:
 
     def release(self, memory: Any) -> None:
         """Carry out what the fault still holds: its rule is going."""
+
+
+Wire = Callable[[bytes], tuple[bytes, bool]]
+"""From an encoded reply to what is sent instead, and whether the connection lives."""
+
+
+def rewire(reply: Reply, change: Wire) -> Reply:
+    """Change what a reply looks like on the wire, after what a layer beneath changed."""
+    beneath = reply.on_wire
+    if beneath is None:
+        reply.on_wire = change
+        return reply
+
+    def both(raw: bytes) -> tuple[bytes, bool]:
+        raw, lives = beneath(raw)
+        raw, still = change(raw)
+        return raw, lives and still
+
+    reply.on_wire = both
+    return reply
 
 
 def with_fields(request: Request, **fields: Any) -> Request:

@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origi
 from injectors.rules.actions import ACTIONS
 from injectors.rules.errors import KeyProblem
 from injectors.rules.events import EVENTS, IoType, event_name
-from injectors.rules.fault import Errno, Fault
-from injectors.rules.model import SECTOR, Rule, SetState, Span, errno_name, errno_number, point
+from injectors.rules.fault import SECTOR, Errno, Fault
+from injectors.rules.model import Rule, SetState, Span, errno_name, errno_number, point
 
 _SIZE = re.compile(r"(\d+)\s*([KMGTPE]?)(?:i?B)?", re.IGNORECASE)
 _UNITS = {unit: 1 << (10 * n) for n, unit in enumerate(["", "K", "M", "G", "T", "P", "E"])}

@@ -12,10 +12,7 @@ from typing import Any
 
 from injectors.error import Error
 from injectors.rules.events import DEFAULT_IOTYPES, IoType, event_name
-from injectors.rules.fault import Errno, Fault
-
-SECTOR = 512
-"""Bytes of a sector in blkdebug's sense, whatever the disk has."""
+from injectors.rules.fault import SECTOR, Errno, Fault
 
 Span = tuple[int, int]
 """First byte, and the byte after the last."""

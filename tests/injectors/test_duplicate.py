@@ -1,0 +1,32 @@
+"""Requests done twice, replies sent twice."""
+
+A, B = b"a" * 512, b"b" * 512
+
+
+def test_a_zombie_takes_newer_data_back(faulty):
+    stack = faulty("{event: write_aio, action: duplicate, once: true}")
+    stack.write(A)
+    assert stack.disk.data[:512] == A
+    stack.write(B)
+    assert stack.disk.data[:512] == A
+    assert stack.commands_seen == ["WRITE"] * 3
+
+
+def test_a_zombie_elsewhere_does_no_harm(faulty):
+    stack = faulty("{event: write_aio, action: duplicate, once: true}")
+    stack.write(A)
+    stack.write(B, offset=512)
+    assert stack.disk.data[:1024] == A + B
+
+
+def test_healing_buries_the_zombie(faulty):
+    stack = faulty("{event: write_aio, action: duplicate, once: true}")
+    stack.write(A)
+    stack.layer.clear()
+    stack.write(B)
+    assert stack.disk.data[:512] == B
+
+
+def test_a_reply_is_sent_twice(faulty):
+    stack = faulty("{event: read_aio, action: duplicate, of: reply}")
+    assert stack.read().on_wire(b"reply") == (b"replyreply", True)

@@ -1,0 +1,23 @@
+"""Durability that is promised and not given."""
+
+from reference_backend.layers import CommandFlag
+
+
+def test_a_flush_is_not_done(faulty):
+    stack = faulty("{event: flush_to_disk, action: lie}")
+    assert stack.flush().error == 0
+    assert stack.disk.asked == []
+    assert stack.fired == [1]
+
+
+def test_a_write_loses_its_fua_and_nothing_else(faulty):
+    stack = faulty("{event: write_aio, action: lie}")
+    stack.write(b"x" * 512, flags=CommandFlag.FUA)
+    assert stack.disk.asked == [("WRITE", 0, 512, 0)]
+    assert stack.disk.data[:512] == b"x" * 512
+
+
+def test_a_write_without_fua_is_no_lie(faulty):
+    stack = faulty("{event: write_aio, action: lie}")
+    stack.write(b"x" * 512)
+    assert stack.fired == [0]

@@ -1,0 +1,29 @@
+"""Data at a wrong place."""
+
+import pytest
+
+from injectors.misdirected_write import MisdirectedWrite
+
+
+def test_a_write_lands_beside_its_place(faulty):
+    stack = faulty("{event: write_aio, action: misdirect, by: 2}")
+    stack.write(b"x" * 512, offset=512)
+    assert [n for n in range(8) if stack.disk.data[n * 512]] == [3]
+
+
+@pytest.mark.parametrize(("by", "offset", "place"), [(-4, 0, 4), (8, 65536 - 512, 119)])
+def test_at_an_end_of_the_volume_the_other_direction_is_taken(faulty, by, offset, place):
+    stack = faulty(f"{{event: write_aio, action: misdirect, by: {by}}}")
+    assert stack.write(b"x" * 512, offset=offset).error == 0
+    assert [n for n in range(128) if stack.disk.data[n * 512]] == [place]
+
+
+def test_a_read_returns_another_place(faulty):
+    stack = faulty("{event: read_aio, action: misdirect}")
+    stack.disk.data[8 * 512 : 9 * 512] = b"y" * 512
+    assert stack.read().data == b"y" * 512
+
+
+def test_beside_means_not_in_place():
+    with pytest.raises(ValueError, match="not 0"):
+        MisdirectedWrite(by=0)

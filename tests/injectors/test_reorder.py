@@ -1,0 +1,60 @@
+"""Writes that are overtaken."""
+
+from reference_backend.layers import CommandFlag
+
+A, B = b"a" * 512, b"b" * 512
+RULE = "{event: write_aio, action: reorder, once: true}"
+
+
+def test_a_write_is_done_after_the_next_one(faulty):
+    stack = faulty(RULE)
+    stack.write(A, offset=0)
+    assert stack.disk.asked == []
+    stack.write(B, offset=512)
+    assert [offset for _, offset, *_ in stack.disk.asked] == [512, 0]
+
+
+def test_the_older_of_two_writes_to_one_place_wins(faulty):
+    stack = faulty(RULE)
+    stack.write(A)
+    stack.write(B)
+    assert stack.disk.data[:512] == A
+
+
+def test_a_read_or_a_flush_ends_the_hold(faulty):
+    stack = faulty(RULE)
+    stack.write(A)
+    assert stack.read().data == A
+    stack = faulty(RULE)
+    stack.write(A)
+    stack.flush()
+    assert stack.commands_seen == ["WRITE", "FLUSH"]
+
+
+def test_a_write_with_fua_is_not_held(faulty):
+    stack = faulty(RULE)
+    stack.write(A, flags=CommandFlag.FUA)
+    assert stack.commands_seen == ["WRITE"]
+    assert stack.fired == [0]
+
+
+def test_past_flush_breaks_the_promise(faulty):
+    stack = faulty("{event: write_aio, action: reorder, once: true, past_flush: true}")
+    stack.write(A, flags=CommandFlag.FUA)
+    stack.flush()
+    assert stack.commands_seen == ["FLUSH"]
+
+
+def test_healing_carries_out_what_is_held(faulty):
+    stack = faulty(RULE)
+    stack.write(A)
+    stack.layer.clear()
+    assert stack.disk.data[:512] == A
+    assert not stack.layer.active
+
+
+def test_of_many_writes_each_other_one_is_overtaken(faulty):
+    stack = faulty("{event: write_aio, action: reorder}")
+    for number in range(4):
+        stack.write(A, offset=number * 512)
+    assert [offset // 512 for _, offset, *_ in stack.disk.asked] == [1, 0, 3, 2]

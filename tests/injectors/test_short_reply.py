@@ -1,0 +1,26 @@
+"""Replies without their end."""
+
+import pytest
+
+from injectors.short_reply import ShortReply
+
+RAW = bytes(range(100))
+
+
+@pytest.mark.parametrize(("missing", "sent"), [(1, 99), (60, 40), (100, 0), (999, 0)])
+def test_the_end_is_missing_and_the_connection_lives(faulty, missing, sent):
+    stack = faulty(f"{{event: read_aio, action: short, missing: {missing}}}")
+    assert stack.read().on_wire(RAW) == (RAW[:sent], True)
+
+
+def test_how_much_is_drawn_and_never_nothing(faulty):
+    for seed in range(20):
+        raw, lives = faulty("{event: read_aio, action: short}", seed=seed).read().on_wire(RAW)
+        assert lives
+        assert raw == RAW[: len(raw)]
+        assert len(raw) < 100
+
+
+def test_a_reply_lacks_at_least_a_byte():
+    with pytest.raises(ValueError, match="at least 1"):
+        ShortReply(missing=0)
