@@ -33,6 +33,10 @@ class BitFlip(Fault):
         if not 1 <= self.bits <= BITS_MAX:
             raise ValueError(f"bits is from 1 to {BITS_MAX}")
 
+    def in_words(self) -> str:
+        """Say what happens."""
+        return f"has {self.bits} bit{'s' * (self.bits > 1)} of its data flipped"
+
     def applies(self, request: Request, memory: Any) -> bool:
         """There is data; CACHE, which counts as a read, moves none."""
         del memory

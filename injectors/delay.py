@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from injectors.rules.fault import NO_ERROR, Call, Errno, Fault
+from injectors.rules.fault import NO_ERROR, Call, Errno, Fault, failing
 from reference_backend.layers import Reply
 
 DAY_MS = 24 * 60 * 60 * 1000
@@ -38,6 +38,12 @@ class Delay(Fault):
     def __post_init__(self) -> None:
         if not (0 <= self.milliseconds <= DAY_MS and 0 <= self.jitter <= DAY_MS):
             raise ValueError("milliseconds and jitter are from 0 to a day (86400000)")
+
+    def in_words(self) -> str:
+        """Say what happens."""
+        more = f", and up to {self.jitter:g} ms more," if self.jitter else ""
+        what = "is" if self.when == "before" else "is carried out, and its reply is"
+        return f"{what} delayed by {self.milliseconds:g} ms{more}{failing(self.errno)}"
 
     def inject(self, call: Call) -> Reply:
         """Wait and answer."""

@@ -32,6 +32,16 @@ class Disconnect(Fault):
         if self.sent is not None and (self.when != "mid-reply" or self.sent < 0):
             raise ValueError("sent is at least 0, and goes with when: mid-reply only")
 
+    def in_words(self) -> str:
+        """Say what happens."""
+        return {
+            "before-request": "is not carried out, and the connection ends",
+            "before-reply": "is carried out, and the connection ends without a reply",
+            "mid-reply": "is carried out, and the connection ends in the midst of the reply"
+            + ("" if self.sent is None else f", after {self.sent} bytes"),
+            "after-reply": "is answered, and the connection ends",
+        }[self.when]
+
     def inject(self, call: Call) -> Reply:
         """Answer with a reply that cuts itself off."""
         if self.when == "before-request":

@@ -26,6 +26,12 @@ class Duplicate(Fault):
     watches: ClassVar[bool] = True
     of: Literal["request", "reply"] = "request"
 
+    def in_words(self) -> str:
+        """Say what happens."""
+        if self.of == "reply":
+            return "is answered twice"
+        return "is carried out, and once more after the next one"
+
     def new_memory(self) -> Held:
         """Nothing is held yet."""
         return Held()

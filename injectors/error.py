@@ -17,7 +17,7 @@ import errno as numbers
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from injectors.rules.fault import Call, Errno, Fault
+from injectors.rules.fault import Call, Errno, Fault, errno_words
 from reference_backend.layers import Reply
 
 EIO = Errno(numbers.EIO)
@@ -36,6 +36,13 @@ class Error(Fault):
     def idle(self) -> bool:
         """errno 0 does nothing."""
         return self.errno == 0
+
+    def in_words(self) -> str:
+        """Say what happens."""
+        if self.errno <= 0:
+            return "is let through, and rules after this one are not asked"
+        how = "" if self.when == "before" else "is carried out, and all the same "
+        return f"{how}fails with {errno_words(self.errno)}"
 
     def inject(self, call: Call) -> Reply:
         """Fail. A negative errno, which blkdebug takes, is no failure there either."""

@@ -46,6 +46,13 @@ class Garbage(Fault):
         "magic", "cookie", "error", "flags", "type", "length", "noise", "extra"
     ] = "magic"
 
+    def in_words(self) -> str:
+        """Say what happens."""
+        what = {
+            "noise": "is noise", "extra": f"is followed by {EXTRA} bytes of noise",
+        }.get(self.what, f"has a wrong {self.what}")  # fmt: skip
+        return f"is carried out, and its reply {what}"
+
     def inject(self, call: Call) -> Reply:
         """Answer with a reply that is spoilt on the wire."""
         return rewire(call.carry_out(), lambda raw: (self._spoilt(call, raw), True))

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from injectors.rules.fault import NO_ERROR, Call, Errno, Fault
+from injectors.rules.fault import NO_ERROR, Call, Errno, Fault, failing
 from reference_backend.layers import Reply
 
 
@@ -26,6 +26,11 @@ class Hang(Fault):
     waits: ClassVar[bool] = True
     when: Literal["before", "after"] = "before"
     errno: Errno = NO_ERROR
+
+    def in_words(self) -> str:
+        """Say what happens."""
+        what = "is" if self.when == "before" else "is carried out, and its reply is"
+        return f"{what} held until rule-resume{failing(self.errno)}"
 
     def inject(self, call: Call) -> Reply:
         """Hold and answer."""

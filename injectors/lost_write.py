@@ -22,6 +22,10 @@ class LostWrite(Fault):
     action: ClassVar[str] = "drop"
     hurts: ClassVar[frozenset[IoType]] = CHANGING
 
+    def in_words(self) -> str:
+        """Say what happens."""
+        return "is acknowledged, and not done"
+
     def inject(self, call: Call) -> Reply:
         """Say that all is well."""
         del call

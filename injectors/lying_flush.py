@@ -24,6 +24,10 @@ class LyingFlush(Fault):
     action: ClassVar[str] = "lie"
     hurts: ClassVar[frozenset[IoType]] = CHANGING | {IoType.FLUSH}
 
+    def in_words(self) -> str:
+        """Say what happens."""
+        return "is acknowledged, and nothing is made durable"
+
     def applies(self, request: Request, memory: Any) -> bool:
         """A flush, or a request with FUA."""
         del memory

@@ -32,6 +32,11 @@ class MisdirectedWrite(Fault):
         if not self.by:
             raise ValueError("by is a number of sectors, but not 0")
 
+    def in_words(self) -> str:
+        """Say what happens."""
+        side = "before" if self.by < 0 else "behind"
+        return f"is carried out {abs(self.by)} sectors {side} its place"
+
     def applies(self, request: Request, memory: Any) -> bool:
         """There is data; CACHE, which counts as a read, moves none."""
         del memory

@@ -30,6 +30,11 @@ class Reorder(Fault):
     watches: ClassVar[bool] = True
     past_flush: bool = False
 
+    def in_words(self) -> str:
+        """Say what happens."""
+        flush = ", flushes notwithstanding" if self.past_flush else ""
+        return f"is acknowledged, and carried out after the next one{flush}"
+
     def new_memory(self) -> Held:
         """Nothing is held yet."""
         return Held()

@@ -29,6 +29,11 @@ class ShortReply(Fault):
         if self.missing is not None and self.missing < 1:
             raise ValueError("missing is at least 1 byte")
 
+    def in_words(self) -> str:
+        """Say what happens."""
+        many = "some" if self.missing is None else str(self.missing)
+        return f"is carried out, and its reply lacks {many} bytes at the end"
+
     def inject(self, call: Call) -> Reply:
         """Answer with a reply that is cut on the wire."""
 

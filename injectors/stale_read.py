@@ -42,6 +42,10 @@ class StaleRead(Fault):
         if self.remember < 1:
             raise ValueError("remember is at least 1 sector")
 
+    def in_words(self) -> str:
+        """Say what happens."""
+        return "is answered with what its sectors had before their last write"
+
     def new_memory(self) -> Past:
         """Nothing was written yet."""
         return Past()

@@ -18,7 +18,7 @@ from itertools import groupby
 from typing import Any, ClassVar, Literal
 
 from injectors.rules.events import IoType
-from injectors.rules.fault import NO_ERROR, SECTOR, Call, Errno, Fault, with_fields
+from injectors.rules.fault import NO_ERROR, SECTOR, Call, Errno, Fault, failing, with_fields
 from reference_backend.layers import Reply, Request
 
 
@@ -36,6 +36,12 @@ class TornWrite(Fault):
         counted = self.keep in {"first-sectors", "last-sectors"}
         if self.sectors is not None and not (counted and self.sectors >= 1):
             raise ValueError("sectors is at least 1, and goes with first- and last-sectors only")
+
+    def in_words(self) -> str:
+        """Say what happens."""
+        count = "" if self.sectors is None else f" ({self.sectors})"
+        stored = f"is stored only in its {self.keep.replace('-', ' ')}{count}"
+        return stored + (failing(self.errno) or ", and is acknowledged")
 
     def applies(self, request: Request, memory: Any) -> bool:
         """The write has more sectors than are kept."""

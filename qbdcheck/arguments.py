@@ -24,9 +24,12 @@ AIO_MODES = ("threads", "native", "io_uring")
 _SHORT_PATH = 40
 """A longer $TMPDIR leaves too little of the 107 bytes that a Unix socket's path may have."""
 
+WORD_COMMANDS = ("new", "rules")
+"""Subcommands that are a word, and take all that follows."""
 EPILOG = """\
 selection: 17, 001-100, 12-, names; nothing means the group quick; ./check -l lists all cases
-subcommands: new SUITE "SENTENCE"; --doctor; --install; --probe FILE; -- COMMAND
+subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; --doctor; --install;
+  --probe FILE; -- COMMAND
 exit code: 0 green; 1 a case failed; 2 usage or set-up error, or nothing was run; 130 interrupted
 """
 
@@ -45,8 +48,8 @@ def parse(words: Sequence[str]) -> Options:
     :raise UsageError: a flag or value is wrong; one line.
     """
     words, command = _split_command(words)
-    if words[:1] == ["new"]:
-        return _options(build_parser().parse_args([]), (), "new", tuple(words[1:]))
+    if words and words[0] in WORD_COMMANDS:
+        return _options(build_parser().parse_args([]), (), words[0], tuple(words[1:]))
     parser = build_parser()
     arguments, rest = parser.parse_known_args(words)
     if rest:

@@ -60,12 +60,16 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _main(options: Options) -> int:
+def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
     match options.subcommand:
         case "new":
             from qbdcheck import scaffold
 
             return scaffold.main(options.arguments, options.suites_dir)
+        case "rules":
+            from qbdcheck import rules_command
+
+            return rules_command.main(options.arguments)
         case "doctor":
             from qbdcheck.doctor import visit
 

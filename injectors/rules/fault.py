@@ -7,6 +7,8 @@ one rule set can be armed in many places at once.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NewType
@@ -84,6 +86,10 @@ class Fault:
         """True for a rule that matches and does nothing, which masks later rules."""
         return False
 
+    def in_words(self) -> str:
+        """Say what happens to a request: the end of a sentence that begins "such a request"."""
+        raise NotImplementedError
+
     def new_memory(self) -> Any:
         """Return what the fault remembers between requests; None for most."""
         return None
@@ -128,6 +134,16 @@ def rewire(reply: Reply, change: Wire) -> Reply:
 
     reply.on_wire = both
     return reply
+
+
+def errno_words(number: int) -> str:
+    """Return ``ENOSPC (No space left on device)``."""
+    return f"{errno.errorcode.get(number, number)} ({os.strerror(number)})"
+
+
+def failing(number: int) -> str:
+    """Return how a sentence ends where a fault may fail in the end."""
+    return f", then fails with {errno_words(number)}" if number else ""
 
 
 def with_fields(request: Request, **fields: Any) -> Request:

@@ -226,7 +226,7 @@ def rule_from(values: Mapping[str, Any]) -> Rule:
     """
     given = normal_keys(values)
     action = given.pop("action", "error")
-    if action not in ACTIONS:
+    if not isinstance(action, str) or action not in ACTIONS:
         raise KeyProblem("action", f"{action!r} is not one of {', '.join(ACTIONS)}")
     kind = ACTIONS[action]
     own = fault_keys(kind)

@@ -8,6 +8,8 @@ import yaml
 
 Value = str | int | float | bool | None | list["Value"] | dict[str, "Value"]
 KeyPath = tuple[str | int, ...]
+VALUES_MAX = 100_000
+"""Values in a document, aliases written out: a few lines can say billions."""
 
 
 class NotYaml(Exception):  # noqa: N818  # reads as a sentence where it is raised
@@ -49,7 +51,10 @@ def load(text: str) -> Marked:
     lines: dict[KeyPath, int] = {(): 1}
     if root is None:
         return Marked(None, lines)
-    return Marked(_Builder(lines).build(root, ()), lines)
+    try:
+        return Marked(_Builder(lines).build(root, ()), lines)
+    except RecursionError:
+        raise NotYaml(0, "lists and mappings lie too deep in each other") from None
 
 
 class _Builder:
@@ -58,9 +63,13 @@ class _Builder:
     def __init__(self, lines: dict[KeyPath, int]) -> None:
         self._lines = lines
         self._scalars = yaml.SafeLoader("")
+        self._count = 0
 
     def build(self, node: yaml.Node, path: KeyPath) -> Value:
         """Return the plain value of a node."""
+        self._count += 1
+        if self._count > VALUES_MAX:
+            raise NotYaml(node.start_mark.line + 1, f"more than {VALUES_MAX} values")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
