@@ -5,6 +5,10 @@ pair, so that a busy machine hurts both; a ratio is the median of the ratios of 
 server's CPU time per request (utime + stime of /proc/PID/stat, all threads) is steadier than IOPS
 and is printed beside them.
 
+Where there is a C compiler, each pair of the memory store has a third run, against a server that
+does nothing (null_server.c): the limit of fio itself on this machine, by the peer's IOPS, is the
+column "limit". A ratio near it is all that any server can reach, whatever the goal says.
+
     python bench/nbd_server.py                     all workloads, 5 pairs of 3 s
     python bench/nbd_server.py --pairs 3 --runtime 1 --only memory:4k
 
@@ -17,6 +21,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -69,6 +74,14 @@ class Result:
     cpu_goal: float | None
     ours: list[Sample] = field(default_factory=list)
     peer: list[Sample] = field(default_factory=list)
+    null: list[Sample] = field(default_factory=list)
+
+    @property
+    def limit(self) -> float | None:
+        """Median over the pairs of fio's own limit by the peer's IOPS; None where not measured."""
+        if not self.null:
+            return None
+        return statistics.median(n.iops / p.iops for n, p in zip(self.null, self.peer, strict=True))
 
     @property
     def ratio(self) -> float:
@@ -107,6 +120,8 @@ def command(store: str, program: str, socket: Path, image: Path) -> list[str]:
     if program == "ours":
         what = ["--memory", f"{VOLUME_MIB}M"] if store == "memory" else ["--image", str(image)]
         return [sys.executable, "-m", "reference_backend", "serve", *what, "--socket", str(socket)]
+    if program == "null":
+        return [str(image.parent / "null_server"), str(socket), str(VOLUME_MIB << 20)]
     if program == "nbdkit":
         what = ["memory", f"{VOLUME_MIB}M"] if store == "memory" else ["file", str(image)]
         return ["nbdkit", "--foreground", "--unix", str(socket), *what]
@@ -151,7 +166,9 @@ def fio(socket: Path, rw: str, bs: str, iodepth: int, runtime_s: float) -> tuple
     argv = ["fio", "--name=bench", "--ioengine=nbd", f"--uri=nbd+unix:///?socket={socket}",
             f"--rw={rw}", f"--bs={bs}", f"--iodepth={iodepth}", f"--size={VOLUME_MIB}M",
             "--randrepeat=1", "--norandommap", "--output-format=json", *timing]
-    text = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    text = subprocess.run(
+        argv, check=True, capture_output=True, text=True, timeout=runtime_s + 120
+    ).stdout
     job = json.loads(text[text.index("{"):])["jobs"][0]
     side = job["write" if "write" in rw else "read"]
     return float(side["iops"]), int(side["total_ios"])
@@ -170,17 +187,28 @@ def measure(workload: Workload, pairs: int, runtime_s: float, directory: Path) -
     """Run all pairs of a workload, turning the order at each."""
     result = Result(workload.label, workload.goal, workload.cpu_goal)
     for pair in range(pairs):
-        order = ("ours", workload.peer) if pair % 2 == 0 else (workload.peer, "ours")
+        order = ["ours", workload.peer] if pair % 2 == 0 else [workload.peer, "ours"]
+        if workload.store == "memory" and (directory / "null_server").exists():
+            order.append("null")
         for program in order:
             one = sample(workload, program, directory, runtime_s)
-            (result.ours if program == "ours" else result.peer).append(one)
+            {"ours": result.ours, "null": result.null}.get(program, result.peer).append(one)
     return result
+
+
+def build_null_server(directory: Path) -> None:
+    """Compile the server that does nothing, where there is a compiler."""
+    compiler = shutil.which("cc")
+    if compiler is not None:
+        source = ROOT / "bench" / "null_server.c"
+        subprocess.run([compiler, "-O2", "-o", directory / "null_server", source], check=True)
 
 
 def show(results: list[Result]) -> Table:
     """Return the table of medians and ratios."""
     table = Table(title="reference backend beside its peers (medians; ratio = ours / peer)")
-    columns = ("workload", "IOPS", "peer", "ratio", "goal", "CPU us", "peer", "ratio", "goal", "")
+    columns = ("workload", "IOPS", "peer", "ratio", "goal", "limit")
+    columns += ("CPU us", "peer", "ratio", "goal", "")
     for name in columns:
         table.add_column(name, justify="left" if name == "workload" else "right")
     for result in results:
@@ -191,6 +219,7 @@ def show(results: list[Result]) -> Table:
         table.add_row(
             result.label, f"{ours:,.0f}", f"{peer:,.0f}",
             f"{result.ratio:.2f}", f"{result.goal:.2f}",
+            "" if result.limit is None else f"{result.limit:.2f}",
             f"{ours_us:.1f}", f"{peer_us:.1f}", f"{result.cpu_ratio:.2f}",
             "" if result.cpu_goal is None else f"{result.cpu_goal:.2f}",
             "[green]yes[/]" if result.reached else "[red]no[/]",
@@ -211,9 +240,11 @@ def chart(results: list[Result], path: Path) -> None:
     axes.barh(labels, [result.ratio for result in results], color=colours)
     for row, result in enumerate(results):
         axes.plot([result.goal, result.goal], [row - 0.4, row + 0.4], color="black")
+        if result.limit is not None:
+            axes.plot([result.limit], [row], marker="|", markersize=12, color="#1565c0")
     axes.axvline(1.0, color="grey", linewidth=0.5)
     axes.invert_yaxis()
-    axes.set_xlabel("IOPS, ours / peer (black mark: goal)")
+    axes.set_xlabel("IOPS, ours / peer (black: goal, blue: fio's own limit)")
     figure.tight_layout()
     figure.savefig(path)
 
@@ -234,13 +265,16 @@ def main() -> int:
     console = Console(width=120)
     results = []
     with tempfile.TemporaryDirectory(prefix="qb") as directory:
+        build_null_server(Path(directory))
         for workload in chosen:
             results.append(measure(workload, arguments.pairs, arguments.runtime, Path(directory)))
             last = results[-1]
             console.print(f"{last.label}: {last.ratio:.2f}x IOPS, {last.cpu_ratio:.2f}x CPU")
     console.print(show(results))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    rows = [asdict(r) | {"ratio": r.ratio, "cpu_ratio": r.cpu_ratio} for r in results]
+    rows = [
+        asdict(r) | {"ratio": r.ratio, "cpu_ratio": r.cpu_ratio, "limit": r.limit} for r in results
+    ]
     record = {"pairs": arguments.pairs, "runtime_s": arguments.runtime, "results": rows}
     arguments.output.write_text(json.dumps(record, indent=1) + "\n")
     chart(results, arguments.output.with_suffix(".svg"))

@@ -91,10 +91,10 @@ class Server:
         self._on_disconnect = on_disconnect
         self.layers = tuple(layers)
         budget = transport.MemoryBudget(self._limits.memory)
-        self._service = Service(self._features, self._limits, budget, self.layers)
         self._lock = threading.Lock()
         self._connections: dict[int, Connection] = {}
         self._threads: dict[threading.Thread, Connection] = {}
+        self._service = Service(self._features, self._limits, budget, self.layers, self._threads)
         self._totals: Counter[str] = Counter()
         self._number = 0
         self._listening: socket.socket | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import NamedTuple
 
 from reference_backend.layers import Command, Layer, Request
@@ -57,6 +57,7 @@ class Service(NamedTuple):
     limits: Limits
     budget: MemoryBudget
     layers: Sequence[Layer]
+    active: Sized
 
 
 class Connection:
@@ -114,7 +115,9 @@ class Connection:
         self._rest = b""
         transmission.exchange(buffer)
         try:
-            return self._serve(transmission, receiver(self.sock, IDLE_S), sender(self.sock), end)
+            assert self._service is not None
+            receive = receiver(self.sock, IDLE_S, self._service.active)
+            return self._serve(transmission, receive, sender(self.sock), end)
         finally:
             self._span = (0, 0)
             self._release()
