@@ -86,6 +86,8 @@ class RuleLayer:
         self._lock = threading.Lock()
         self._gates: dict[Armed, set[threading.Event]] = {}
         self._watchers: tuple[Armed, ...] = ()
+        self._heeded: dict[Command, tuple[IoType, tuple[str, ...], str | None]] = {}
+        self._refresh()
 
     # -- requests
 
@@ -94,22 +96,24 @@ class RuleLayer:
 
         :raise BlockError: the layers beneath failed.
         """
-        chosen = _BEFORE.get(request.command)
-        if chosen is None:
+        heeded = self._heeded.get(request.command)
+        if heeded is None:
             return below(request)
-        iotype, events = chosen
+        iotype, events, after = heeded
         engine = self._engine
-        with self._lock:
-            for event in events:
-                engine.on_event(event)
-            armed = engine.decide(
-                iotype, request.offset, request.length, request.connection, request
-            )
-            number = armed.fired if armed is not None else 0
-        after = _AFTER.get(request.command)
+        offset, length = request.offset, request.length
+        armed, number = None, 0
+        # Nothing to note and nothing to meet: no lock for most requests.
+        if events or engine.may_meet(iotype, offset, length):
+            with self._lock:
+                for event in events:
+                    engine.on_event(event)
+                armed = engine.decide(iotype, offset, length, request.connection, request)
+                if armed is not None:
+                    number = armed.fired
+        if armed is None and not self._watchers and after is None:
+            return below(request)
         try:
-            if armed is None and not self._watchers:
-                return below(request)
             return self._meet(armed, number, request, below)
         finally:
             if after is not None:
@@ -260,6 +264,15 @@ class RuleLayer:
 
     def _refresh(self) -> None:
         rules = self._engine.rules
+        heeds = self._engine.heeds
+        self._heeded = {
+            command: (
+                iotype,
+                tuple(event for event in events if heeds(event)),
+                next((event for event in [_AFTER.get(command)] if event and heeds(event)), None),
+            )
+            for command, (iotype, events) in _BEFORE.items()
+        }
         self._watchers = tuple(one for one in rules if one.rule.fault.watches)
         self.active = self._engine.active or bool(self._watchers)
         self.waits = any(one.rule.fault.waits for one in rules)

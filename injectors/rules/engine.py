@@ -16,7 +16,6 @@ active from the moment when it is added, until an event activates others.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -40,7 +39,7 @@ class Armed:
 
     __slots__ = ("events", "fired", "id", "live", "matches", "memory", "rule", "serial")
 
-    def __init__(self, identity: str, serial: int, rule: Rule, events_before: int) -> None:
+    def __init__(self, identity: str, serial: int, rule: Rule) -> None:
         self.id = identity
         self.serial = serial
         self.rule = rule
@@ -48,10 +47,28 @@ class Armed:
         self.matches = 0
         self.fired = 0
         self.memory: Any = rule.fault.new_memory()
-        self.events = -events_before
+        self.events = 0
 
     def __repr__(self) -> str:
         return f"Armed({self.id}, {self.rule}, matches={self.matches}, fired={self.fired})"
+
+
+class _Arming:
+    """What an event arms in each state. ``count``: how often it fired since the rules last came."""
+
+    __slots__ = ("changes", "count", "in_state", "rules")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.rules: list[Armed] = []
+        self.changes: list[SetState] = []
+        self.in_state: dict[int, Active[Armed] | None] = {}
+
+    def matching(self, state: int) -> Active[Armed] | None:
+        """Return the rules that the event arms in a state, None for none."""
+        found = [one for one in self.rules if one.rule.state in (0, state)]
+        self.in_state[state] = matching = Active(found) if found else None
+        return matching
 
 
 class Engine:
@@ -66,10 +83,8 @@ class Engine:
         self.seed = seed
         self._rules: dict[str, Armed] = {}
         self._states: list[SetState] = []
-        self._seen: Counter[str] = Counter()
         self._serial = 0
-        self._by_event: dict[str, list[Armed]] = {}
-        self._cache: dict[tuple[str, int], Active[Armed] | None] = {}
+        self._arming: dict[str, _Arming] = {}
         self._active: Active[Armed] = Active(())
         self.load(rules or RuleSet())
 
@@ -77,19 +92,29 @@ class Engine:
 
     def on_event(self, event: str) -> None:
         """Take note that an event of blkdebug's list fired."""
-        self._seen[event] += 1
-        key = (event, self.state)
+        arming = self._arming.get(event)
+        if arming is None:
+            return
+        arming.count += 1
+        state = self.state
         try:
-            matching = self._cache[key]
+            matching = arming.in_state[state]
         except KeyError:
-            matching = self._cache[key] = self._matching(*key)
+            matching = arming.matching(state)
         if matching is not None:
             self._active = matching
-        if self._states:
-            for change in self._states:
-                if change.event == event and change.state in (0, self.state):
-                    self.state = change.new_state
-                    break
+        for change in arming.changes:
+            if change.state in (0, state):
+                self.state = change.new_state
+                break
+
+    def heeds(self, event: str) -> bool:
+        """Return whether an event arms a rule or changes the state, in any state."""
+        return event in self._arming
+
+    def may_meet(self, iotype: IoType, offset: int, length: int) -> bool:
+        """Return False if ``decide`` would find no rule that covers the request. Counts nothing."""
+        return bool(self._active.covering(iotype, offset, length))
 
     def decide(
         self,
@@ -113,10 +138,6 @@ class Engine:
             if self._takes(armed):
                 return self._fire(armed)
         return None
-
-    def _matching(self, event: str, state: int) -> Active[Armed] | None:
-        found = [one for one in self._by_event.get(event, ()) if one.rule.state in (0, state)]
-        return Active(found) if found else None
 
     def _takes(self, armed: Armed) -> bool:
         rule = armed.rule
@@ -181,8 +202,7 @@ class Engine:
         :raise ValueError: no such rule.
         """
         old = self.find(identity)
-        new = Armed(identity, old.serial, rule, self._seen[rule.event])
-        self._rules[identity] = new
+        new = self._rules[identity] = Armed(identity, old.serial, rule)
         self._index()
         order = [one for one in self._active.order if one is not old]
         opens = rule.event == EVERY_OPEN and rule.state in (0, self.state)
@@ -196,6 +216,7 @@ class Engine:
         """Remove all rules and changes of state, go back to state 1; return the rules."""
         removed = [self.remove(identity) for identity in list(self._rules)]
         self._states.clear()
+        self._index()
         self.state = 1
         return removed
 
@@ -233,12 +254,13 @@ class Engine:
     @property
     def active(self) -> bool:
         """False when no request can meet a fault, nor an event change the state."""
-        return bool(self._by_event or self._active.order or self._states)
+        return bool(self._arming or self._active.order)
 
     def counts(self, armed: Armed) -> Counts:
         """Return what a rule saw so far."""
-        events = armed.events + (self._seen[armed.rule.event] if armed.live else 0)
-        return Counts(events, armed.matches, armed.fired)
+        arming = self._arming.get(armed.rule.event)
+        since = arming.count if arming is not None and armed.live else 0
+        return Counts(armed.events + since, armed.matches, armed.fired)
 
     @property
     def never_fired(self) -> list[Armed]:
@@ -250,24 +272,26 @@ class Engine:
         while not rule.name and f"rule{self._serial}" in self._rules:
             self._serial += 1
         identity = rule.name or f"rule{self._serial}"
-        armed = Armed(identity, self._serial, rule, self._seen[rule.event])
-        self._rules[identity] = armed
+        armed = self._rules[identity] = Armed(identity, self._serial, rule)
         return armed
 
     def _retire(self, armed: Armed) -> None:
         if not armed.live:
             return
-        armed.events += self._seen[armed.rule.event]
         armed.live = False
         self._index()
         self._active = Active([one for one in self._active.order if one is not armed])
 
     def _index(self) -> None:
-        self._cache.clear()
-        self._by_event = {}
+        for arming in self._arming.values():
+            for armed in arming.rules:
+                armed.events += arming.count
+        self._arming = {}
         for armed in self._rules.values():
             if armed.live:
-                self._by_event.setdefault(armed.rule.event, []).append(armed)
+                self._arming.setdefault(armed.rule.event, _Arming()).rules.append(armed)
+        for change in self._states:
+            self._arming.setdefault(change.event, _Arming()).changes.append(change)
 
 
 def _serial(armed: Armed) -> int:

@@ -63,8 +63,8 @@ EVERY_OPEN = "none"
 """Fires once, when the blkdebug node is made."""
 
 
-class IoType(enum.Enum):
-    """Kinds of request, in blkdebug's words."""
+class IoType(enum.StrEnum):
+    """Kinds of request, in blkdebug's words. Strings, for these have a hash that costs nothing."""
 
     READ = "read"
     WRITE = "write"

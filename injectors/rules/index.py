@@ -25,9 +25,10 @@ T = TypeVar("T", bound=Ruled)
 class _Ranges(Generic[T]):
     """Rules of one kind of request. The bytes of a disk are cut where a rule begins or ends."""
 
-    __slots__ = ("_any", "_cuts", "_parts")
+    __slots__ = ("_any", "_cuts", "_parts", "rules")
 
     def __init__(self, order: Sequence[T]) -> None:
+        self.rules = tuple(order)
         numbered = list(enumerate(order))
         self._any = [(n, one) for n, one in numbered if one.rule.spans is None]
         spans = [(span, n, one) for n, one in numbered for span in one.rule.spans or ()]
@@ -39,17 +40,16 @@ class _Ranges(Generic[T]):
                 self._parts[part].append((n, one))
 
     def covering(self, offset: int, length: int) -> Iterable[T]:
-        if not length or not self._cuts:
+        cuts = self._cuts
+        if not cuts:
+            return self.rules
+        if not length:
             return [one for _, one in self._any]
-        first = bisect_right(self._cuts, offset)
-        last = bisect_left(self._cuts, offset + length)
-        if first == last:
-            there = self._parts[first]
-            if not there:
-                return [one for _, one in self._any] if self._any else ()
-            found = dict(there)
-        else:
-            found = {n: one for part in self._parts[first : last + 1] for n, one in part}
+        first = bisect_right(cuts, offset)
+        last = bisect_left(cuts, offset + length, first)
+        if first == last and not self._parts[first] and not self._any:
+            return ()
+        found = {n: one for part in self._parts[first : last + 1] for n, one in part}
         found.update(self._any)
         return [found[n] for n in sorted(found)]
 
@@ -61,13 +61,12 @@ class Active(Generic[T]):
 
     def __init__(self, order: Sequence[T]) -> None:
         self.order = tuple(order)
-        self._kinds: dict[IoType, _Ranges[T] | None] = {}
+        self._kinds: dict[IoType, _Ranges[T]] = {}
 
     def covering(self, iotype: IoType, offset: int, length: int) -> Iterable[T]:
         """Return those whose iotype and ranges cover a request, in order."""
-        try:
-            ranges = self._kinds[iotype]
-        except KeyError:
+        ranges = self._kinds.get(iotype)
+        if ranges is None:
             chosen = [one for one in self.order if iotype in one.rule.kinds]
-            ranges = self._kinds[iotype] = _Ranges(chosen) if chosen else None
-        return () if ranges is None else ranges.covering(offset, length)
+            ranges = self._kinds[iotype] = _Ranges(chosen)
+        return ranges.covering(offset, length) if ranges.rules else ()

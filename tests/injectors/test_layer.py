@@ -182,3 +182,63 @@ def test_a_disconnect_cuts_the_reply_where_it_says():
         reply = create(text, seed=0).handle(write(), disk)
         assert reply.on_wire(b"0123456789") == expected
         assert len(disk.asked) == (when != "before-request")
+
+
+def test_many_threads_meet_each_fault_once():
+    layer = create("rules: [{event: write_aio, count: 100, id: r}]", seed=0)
+    failed, disk = [], Disk()
+
+    def work():
+        failed.append(sum(bool(layer.handle(write(), disk).error) for _ in range(500)))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sum(failed) == 100
+    (seen,) = layer.describe()["rules"]
+    assert (seen["fired"], seen["live"]) == (100, False)
+    assert not layer.active
+
+
+def test_the_same_requests_meet_the_same_faults_with_the_same_seed():
+    def faults(seed):
+        text = "rules: [{event: read_aio, probability: 0.3}, {event: write_aio, action: corrupt}]"
+        layer, disk = create(text, seed=seed), Disk()
+        return errors(layer, disk, [read(), write(), read()] * 30), bytes(disk.data)
+
+    assert faults(5) == faults(5) != faults(6)
+
+
+def test_a_changed_rule_keeps_its_place_and_starts_to_count_anew():
+    layer = create("rules: [{event: read_aio, id: a}, {event: read_aio, errno: 28, id: b}]", seed=0)
+    disk = Disk()
+    assert errors(layer, disk, [read()]) == [errno.EIO]
+    layer.commands()["rule-change"]({"id": "a", "errno": "EROFS", "once": True})
+    assert errors(layer, disk, [read(), read()]) == [errno.EROFS, errno.ENOSPC]
+    assert [rule["fired"] for rule in layer.describe()["rules"]] == [1, 1]
+
+
+def test_a_rule_added_later_sees_the_state():
+    layer = create("states: [{event: write_aio, new_state: 2}]", seed=0)
+    disk = Disk()
+    assert errors(layer, disk, [write()]) == [0]
+    layer.commands()["rule-add"]({"event": "read_aio", "state": 2})
+    assert errors(layer, disk, [read()]) == [errno.EIO]
+    layer.commands()["set-rule-state"]({"state": 1})
+    layer.commands()["rule-change"]({"id": "rule1", "errno": 28})
+    assert errors(layer, disk, [read()]) == [errno.ENOSPC], "a rule once armed stays armed"
+    assert layer.describe()["state"] == 1
+
+
+def test_removing_all_goes_back_to_the_beginning():
+    layer = create(
+        "rules: [{event: read_aio}]\nstates: [{event: none, new_state: 4}]", seed=0
+    )
+    assert layer.describe()["state"] == 4
+    seen = layer.commands()["rule-del"]({"all": True})
+    assert [rule["id"] for rule in seen] == ["rule1"]
+    after = layer.describe()
+    assert (after["state"], after["rules"], after["states"]) == (1, [], [])
+    assert not layer.active

@@ -1,0 +1,28 @@
+"""The index finds what asking every rule finds."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from injectors.rules.engine import Armed
+from injectors.rules.events import IoType
+from injectors.rules.index import Active
+from injectors.rules.model import error_rule
+
+KINDS = st.sampled_from([None, frozenset({IoType.READ}), frozenset({IoType.WRITE, IoType.FLUSH})])
+SPANS = st.tuples(st.integers(0, 30), st.integers(1, 12)).map(lambda p: (p[0], p[0] + p[1]))
+RULES = st.builds(
+    error_rule,
+    event=st.just("none"),
+    iotypes=KINDS,
+    spans=st.none() | st.lists(SPANS, min_size=1, max_size=3).map(tuple),
+)
+REQUESTS = st.tuples(st.sampled_from(IoType), st.integers(0, 45), st.integers(0, 20))
+
+
+@given(st.lists(RULES, max_size=8), st.lists(REQUESTS, min_size=1, max_size=8))
+def test_the_index_and_each_rule_agree_on_who_covers_a_request(rules, requests):
+    armed = [Armed(str(n), n, rule) for n, rule in enumerate(rules)]
+    active = Active(armed)
+    for request in requests:
+        expected = [one for one in armed if one.rule.covers(*request)]
+        assert list(active.covering(*request)) == expected
