@@ -10,7 +10,7 @@ from qbdcheck import case
 MIB = 1 << 20
 
 
-@case(groups="rw quick", formats="any")
+@case(groups="rw slow", formats="any")
 def test(new_disk, qemu_io):
     disk = new_disk(66 * MIB, prefill=False)
     with qemu_io(disk) as io:

@@ -10,7 +10,7 @@ from qbdcheck.errors import ProgramError
 RANGES = ((1 << 20, 1 << 20), (4 << 20, 4096), ((5 << 20) + 512, 512), ((6 << 20) + 100, 9000))
 
 
-@case(groups="rw quick zero", requires="write_zeroes", formats="any")
+@case(groups="rw zero", requires="write_zeroes", formats="any")
 def test(disk, qemu_io, log):
     for start, length in RANGES:
         io = qemu_io(disk)

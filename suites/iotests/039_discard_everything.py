@@ -7,7 +7,7 @@ Guards: discard-overreach, limits-zero-or-excessive, journal-slot-overlap.
 from qbdcheck import case
 
 
-@case(groups="rw quick discard", requires="discard", formats="any")
+@case(groups="rw discard", requires="discard", formats="any")
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         for _ in range(2):

@@ -7,7 +7,7 @@ Guards: discard-overreach, phantom-write, misdirected-write, journal-slot-overla
 from qbdcheck import case
 
 
-@case(groups="rw quick discard zero", requires="discard write_zeroes", formats="any")
+@case(groups="rw discard zero", requires="discard write_zeroes", formats="any")
 def test(disk, qemu_io, seed):
     chance = seed.stream("operations")
     for _ in range(3):

@@ -8,7 +8,7 @@ Guards: previous-tenant-data, alloc-map-rounding-reads-zero, clone-copyup-lost.
 from qbdcheck import case
 
 
-@case(groups="rw quick zero", requires="write_zeroes", formats="any")
+@case(groups="rw zero", requires="write_zeroes", formats="any")
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         for number in range(7):

@@ -9,7 +9,7 @@ from qbdcheck import case
 SIZES = (1, 511, 512, 513, 1023, 4095, 4097, 65537, (1 << 20) + 1)
 
 
-@case(groups="size quick protocol", requires="nbd raw_size")
+@case(groups="size protocol", requires="nbd raw_size")
 def test(new_disk, nbd):
     for size in SIZES:
         disk = new_disk(size, prefill=False)

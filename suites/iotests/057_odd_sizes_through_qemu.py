@@ -10,7 +10,7 @@ from qbdcheck import case
 TAILS = (1, 511, 512, 513, 4095)
 
 
-@case(groups="size convert quick", requires="raw_size")
+@case(groups="size convert", requires="raw_size")
 def test(new_disk, qemu_io, qemu_img, scratch):
     for tail in TAILS:
         size = (16 << 12) + tail

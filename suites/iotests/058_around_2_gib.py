@@ -9,7 +9,7 @@ from qbdcheck import case
 EDGE = 1 << 31
 
 
-@case(groups="size quick")
+@case(groups="size")
 def test(new_disk, qemu_io):
     for size in (EDGE - 512, EDGE, EDGE + 512, EDGE + (1 << 20)):
         disk = new_disk(size, prefill=False)

@@ -7,7 +7,7 @@ Guards: grow-exposes-old-data, resize-false-success, map-entry-shifted.
 from qbdcheck import case
 
 
-@case(groups="size quick", requires="resize")
+@case(groups="size", requires="resize")
 def test(new_disk, qemu_io, seed):
     chance = seed.stream("sizes")
     disk = new_disk("1M")

@@ -10,7 +10,7 @@ from qbdcheck import case
 ALIASES = tuple(1 << bits for bits in (31, 32, 40, 41, 43))
 
 
-@case(groups="size discard zero quick", requires="write_zeroes discard")
+@case(groups="size discard zero", requires="write_zeroes discard")
 def test(new_disk, qemu_io):
     disk = new_disk((1 << 43) + (1 << 20), prefill=False)
     with qemu_io(disk) as io:

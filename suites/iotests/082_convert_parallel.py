@@ -8,7 +8,7 @@ Guards: shared-cursor-race, thin-alloc-toctou, overlap-deadlock, async-error-ign
 from qbdcheck import case
 
 
-@case(groups="img convert concurrent quick")
+@case(groups="img convert concurrent")
 def test(new_disk, qemu_io, qemu_img, scratch):
     one, two = new_disk("12M"), new_disk("12M", prefill=False)
     with qemu_io(one) as io:

@@ -12,7 +12,7 @@ from qbdcheck.programs.blockdev import json_filename, over
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img convert qcow2 quick")
+@case(groups="img convert qcow2")
 def test(new_disk, qemu_io, qemu_img, scratch, seed):
     volume = new_disk("8M")
     data = bytearray(volume.shadow.stamped(0, MIB)) + bytearray(MIB)

@@ -10,7 +10,7 @@ from qbdcheck import case
 BASE = 1 << 20
 
 
-@case(groups="img convert size quick", requires="raw_size")
+@case(groups="img convert size", requires="raw_size")
 def test(new_disk, qemu_io, qemu_img, scratch):
     for extra in (1, 511, 513):
         disk = new_disk(BASE + extra)

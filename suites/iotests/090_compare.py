@@ -10,7 +10,7 @@ from qbdcheck import case
 MIB = 1 << 20
 
 
-@case(groups="img quick")
+@case(groups="img")
 def test(new_disk, qemu_io, qemu_img, golden):
     one, two = new_disk("4M"), new_disk("4M", prefill=False)
     longer = new_disk("5M", prefill=False)

@@ -10,7 +10,7 @@ from qbdcheck import case
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img backing qcow2 quick")
+@case(groups="img backing qcow2")
 def test(new_disk, qemu_io, qemu_img):
     base = new_disk("1M")
     middle, top = (new_disk("1M", prefill=False, format="qcow2") for _ in range(2))

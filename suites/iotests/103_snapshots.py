@@ -12,7 +12,7 @@ from qbdcheck import case
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img snapshot qcow2 quick")
+@case(groups="img snapshot qcow2")
 def test(new_disk, qemu_io, qemu_img, golden):
     disk = new_disk("2M", format="qcow2")
     moments = {}

@@ -8,7 +8,7 @@ Guards: incremental-misses-hole, close-error-lost, discard-not-tracked.
 from qbdcheck import case
 
 
-@case(groups="img bitmap qcow2 quick")
+@case(groups="img bitmap qcow2")
 def test(new_disk, qemu_io, qemu_img, golden):
     disk = new_disk("2M", format="qcow2")
 

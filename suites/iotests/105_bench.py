@@ -16,7 +16,7 @@ WRITES = (  # offset, size, step, count, depth, further words
 )
 
 
-@case(groups="img concurrent quick", formats="any")
+@case(groups="img concurrent", formats="any")
 def test(disk, qemu_img):
     for number, (offset, size, step, count, depth, more) in enumerate(WRITES):
         words = ("-o", str(offset), "-s", str(size), "-S", str(step), "-c", str(count))

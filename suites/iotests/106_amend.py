@@ -10,7 +10,7 @@ from qbdcheck import case
 KIB = 1 << 10
 
 
-@case(groups="img qcow2 quick")
+@case(groups="img qcow2")
 def test(new_disk, qemu_io, qemu_img, golden):
     disk = new_disk("1M", prefill=False, format="qcow2")
     disk.create_image(disk.size, "cluster_size=4k")  # a refcount block more for each width is slow

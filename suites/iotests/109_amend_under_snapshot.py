@@ -13,7 +13,7 @@ from qbdcheck import case
 KIB = 1 << 10
 
 
-@case(groups="img snapshot qcow2 quick")
+@case(groups="img snapshot qcow2")
 def test(new_disk, qemu_io, qemu_img, log):
     disk = new_disk("1M", format="qcow2")
     with qemu_io(disk) as io:

@@ -10,7 +10,7 @@ from qbdcheck import case
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format qcow2 quick")
+@case(groups="format qcow2")
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("3M", prefill=False, format="qcow2")
     for cluster in (512, 4 * KIB, 64 * KIB, 2 * MIB):

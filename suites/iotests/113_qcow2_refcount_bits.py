@@ -11,7 +11,7 @@ from qbdcheck import case
 KIB = 1 << 10
 
 
-@case(groups="format qcow2 snapshot quick")
+@case(groups="format qcow2 snapshot")
 def test(new_disk, qemu_io, qemu_img, golden):
     disk = new_disk("512k", prefill=False, format="qcow2")
     for bits in (1, 2, 8, 64):

@@ -11,7 +11,7 @@ from qbdcheck.programs.blockdev import json_filename, over
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format qcow2 quick")
+@case(groups="format qcow2")
 def test(new_disk, qemu_io, qemu_img):
     meta, data = new_disk("2M"), new_disk("2M")
     options = f"data_file={data.backend.filename},data_file_raw=on"

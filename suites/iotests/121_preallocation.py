@@ -13,7 +13,7 @@ from qbdcheck.programs.blockdev import json_filename, over
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format qcow2 zero convert quick")
+@case(groups="format qcow2 zero convert")
 def test(new_disk, qemu_io, qemu_img, scratch):
     source, shadow = scratch / "source", Shadow(2 * MIB)
     qemu_img("create", "-q", "-f", "qcow2", source, str(shadow.size))

@@ -12,7 +12,7 @@ from qbdcheck.programs.blockdev import json_filename, over
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format size quick")
+@case(groups="format size")
 def test(new_disk, qemu_io, qemu_img, scratch):
     disk = new_disk("5M", prefill=False, format="vpc")
     with qemu_io(disk) as io:

@@ -11,7 +11,7 @@ KIB, MIB = 1 << 10, 1 << 20
 CLUSTER = 64 * KIB
 
 
-@case(groups="format discard qcow2 quick")
+@case(groups="format discard qcow2")
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("2M", format="qcow2")
     for discard in ("unmap", "ignore", "unmap"):

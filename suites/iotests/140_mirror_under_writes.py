@@ -11,7 +11,7 @@ from qbdcheck import case
 CHUNK = 64 << 10
 
 
-@case(groups="job mirror export concurrent quick")
+@case(groups="job mirror export concurrent")
 def test(disk, new_disk, qemu_io, storage_daemon):
     copy = new_disk()
     with storage_daemon() as qsd:

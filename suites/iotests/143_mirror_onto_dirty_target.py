@@ -9,7 +9,7 @@ noop.
 from qbdcheck import case
 
 
-@case(groups="job mirror backup zero status quick")
+@case(groups="job mirror backup zero status")
 def test(new_disk, qemu_io, storage_daemon):
     source = new_disk("4M", prefill=False)
     with qemu_io(source) as io:

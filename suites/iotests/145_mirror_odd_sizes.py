@@ -10,7 +10,7 @@ from qbdcheck import case
 CHUNK = 64 << 10
 
 
-@case(groups="job mirror size quick")
+@case(groups="job mirror size")
 def test(new_disk, qemu_io, storage_daemon):
     for size, granularity in (
         (4 * CHUNK - 512, CHUNK),

@@ -10,7 +10,7 @@ from qbdcheck import case
 CHUNK = 64 << 10
 
 
-@case(groups="job backup export concurrent discard quick")
+@case(groups="job backup export concurrent discard")
 def test(disk, new_disk, qemu_io, storage_daemon):
     copy = new_disk()
     with storage_daemon() as qsd:

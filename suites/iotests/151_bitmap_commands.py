@@ -20,7 +20,7 @@ def counts(qsd):
     }
 
 
-@case(groups="bitmap backup job quick")
+@case(groups="bitmap backup job")
 def test(disk, new_disk, qemu_io, storage_daemon, golden):
     copy = new_disk()
     copy.shadow = disk.shadow

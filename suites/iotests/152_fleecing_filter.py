@@ -13,7 +13,7 @@ from qbdcheck import case
 KIB64 = 64 << 10
 
 
-@case(groups="snapshot export concurrent quick")
+@case(groups="snapshot export concurrent")
 def test(new_disk, qemu_io, storage_daemon):
     disk, saved = new_disk("1M"), new_disk("1M")
     frozen = deepcopy(disk.shadow)

@@ -12,7 +12,7 @@ from qbdcheck import case
 KIB64 = 64 << 10
 
 
-@case(groups="snapshot export zero discard quick")
+@case(groups="snapshot export zero discard")
 def test(new_disk, qemu_io, storage_daemon):
     disk, saved = new_disk("2M"), new_disk("2M")
     frozen = deepcopy(disk.shadow)

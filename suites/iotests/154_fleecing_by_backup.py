@@ -12,7 +12,7 @@ from qbdcheck import case
 KIB64 = 64 << 10
 
 
-@case(groups="job backup snapshot export concurrent quick")
+@case(groups="job backup snapshot export concurrent")
 def test(new_disk, qemu_io, qemu_img, storage_daemon, scratch):
     disk = new_disk("1M")
     frozen = deepcopy(disk.shadow)

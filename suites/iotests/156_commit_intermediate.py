@@ -13,7 +13,7 @@ from qbdcheck import case
 CHUNK = 64 << 10
 
 
-@case(groups="job commit backing export quick")
+@case(groups="job commit backing export")
 def test(disk, qemu_io, qemu_img, storage_daemon, scratch):
     def layer(name, backing):
         qemu_img("create", "-q", "-f", "qcow2", scratch / name, str(disk.size))

@@ -14,7 +14,7 @@ from qbdcheck.targets.disk_io import judge
 CHUNK = 64 << 10
 
 
-@case(groups="job stream backing export concurrent quick")
+@case(groups="job stream backing export concurrent")
 def test(new_disk, qemu_io, qemu_img, storage_daemon, scratch):
     disk = new_disk("4M")
     before = disk.shadow.expected(0, disk.size)

@@ -13,7 +13,7 @@ from qbdcheck.programs.qmp import QmpFailed
 SIZE = 512 << 10
 
 
-@case(groups="job qcow2 format quick")
+@case(groups="job qcow2 format")
 def test(disk, new_disk, qemu_io, storage_daemon, golden):
     data = new_disk()
     with storage_daemon() as qsd:

@@ -10,7 +10,7 @@ from copy import deepcopy
 from qbdcheck import case
 
 
-@case(groups="export rw quick")
+@case(groups="export rw")
 def test(new_disk, qemu_io, storage_daemon):
     disk = new_disk("1M")
     others = [new_disk("1M"), new_disk("1M")]

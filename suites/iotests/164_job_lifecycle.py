@@ -11,7 +11,7 @@ from qbdcheck.programs.qmp import QmpFailed
 CHUNK = 64 << 10
 
 
-@case(groups="job backup errors quick")
+@case(groups="job backup errors slow")
 def test(disk, new_disk, qemu_io, storage_daemon, golden):
     copy = new_disk()
     frozen = disk.shadow.expected(0, disk.size)

@@ -10,7 +10,7 @@ from qbdcheck import case
 CHUNK = 64 << 10
 
 
-@case(groups="job mirror backup concurrent export quick")
+@case(groups="job mirror backup concurrent export")
 def test(new_disk, qemu_io, storage_daemon):
     one, two, copy1, copy2 = (new_disk("2M") for _ in range(4))
     frozen = two.shadow.expected(0, two.size)

@@ -30,7 +30,7 @@ def bitmaps(qsd):
     return {entry["name"]: entry["count"] for entry in node.get("dirty-bitmaps", [])}
 
 
-@case(groups="job backup bitmap export errors quick")
+@case(groups="job backup bitmap export errors")
 def test(new_disk, qemu_io, storage_daemon, golden):
     disks, copies, ios = {}, {}, {}
     with storage_daemon() as qsd:

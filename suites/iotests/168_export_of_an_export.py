@@ -11,7 +11,7 @@ from qbdcheck import case
 from qbdcheck.programs.blockdev import nbd_node, over
 
 
-@case(groups="export rw status discard quick")
+@case(groups="export rw status discard")
 def test(disk, qemu_io, qemu_img, storage_daemon):
     with storage_daemon() as near, storage_daemon() as far:
         near.add(disk.blockdev("disk", discard="unmap"))

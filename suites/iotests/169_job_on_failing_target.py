@@ -11,7 +11,7 @@ from qbdcheck.programs.qmp import QmpFailed
 CHUNK = 64 << 10
 
 
-@case(groups="job mirror backup errors export quick")
+@case(groups="job mirror backup errors export")
 def test(new_disk, qemu_io, storage_daemon):
     disk = new_disk("2M")
     copies = {name: new_disk("2M") for name in ("blockdev-mirror", "blockdev-backup")}

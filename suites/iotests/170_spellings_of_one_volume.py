@@ -29,7 +29,7 @@ def spellings(disk):
                          **{f"file.{key}": value for key, value in dotted.items()}})  # fmt: skip
 
 
-@case(groups="names quick", requires="nbd")
+@case(groups="names", requires="nbd")
 def test(disk, qemu_io, qemu_img):
     names = list(spellings(disk))
     with qemu_io(disk) as io:

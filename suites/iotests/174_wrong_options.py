@@ -25,7 +25,7 @@ WRONG = (
 )
 
 
-@case(groups="names errors quick")
+@case(groups="names errors")
 def test(disk, qemu_img, golden):
     for options in WRONG:
         node = disk.blockdev() | options

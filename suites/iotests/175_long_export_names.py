@@ -14,7 +14,7 @@ from qbdcheck.programs.qmp import QmpFailed
 LENGTHS = (255, 256, 4095, 4096)
 
 
-@case(groups="names export errors quick")
+@case(groups="names export errors")
 def test(disk, qemu_io, qemu_img, storage_daemon, golden):
     with storage_daemon() as qsd:
         qsd.add(disk.blockdev("source"))

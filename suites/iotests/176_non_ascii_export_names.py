@@ -23,7 +23,7 @@ PAIRS = (
 )
 
 
-@case(groups="names export quick")
+@case(groups="names export")
 def test(new_disk, qemu_io, qemu_img, storage_daemon):
     disks = [new_disk("64K"), new_disk("64K")]
     with storage_daemon() as qsd:

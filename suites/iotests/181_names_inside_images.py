@@ -11,7 +11,7 @@ from qbdcheck import case
 from qbdcheck.programs.blockdev import json_filename
 
 
-@case(groups="names backing qcow2 img quick", requires="nbd")
+@case(groups="names backing qcow2 img", requires="nbd")
 def test(new_disk, qemu_io, qemu_img, scratch):
     disk, other = new_disk("256K"), new_disk("256K")
     names = {"uri": disk.uri, "json": json_filename(disk.blockdev())}

@@ -8,7 +8,7 @@ Guards: limits-zero-or-excessive, payload-not-drained, iov-offset-ignored.
 from qbdcheck import case
 
 
-@case(groups="blocksize rw quick protocol", requires="nbd")
+@case(groups="blocksize rw protocol", requires="nbd")
 def test(new_disk, nbd):
     disk = new_disk("40M", prefill=False)
     with nbd(disk) as client:

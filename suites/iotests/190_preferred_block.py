@@ -7,7 +7,7 @@ Guards: config-byteswapped.
 from qbdcheck import case
 
 
-@case(groups="blocksize quick protocol", requires="nbd")
+@case(groups="blocksize protocol", requires="nbd")
 def test(new_disk, nbd, qemu_io):
     for preferred in (4096, 1 << 17, 1 << 20):
         disk = new_disk("4M", preferred_block=preferred)
