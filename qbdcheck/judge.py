@@ -50,6 +50,19 @@ def judge(error: BaseException, when: str, details: str) -> Result:
     return Result(Verdict.FAIL, where + message, details, setup_failed=setup_failed)
 
 
+def weigh_deviation(result: Result, where: str) -> Result:
+    """The result of a case of which the target's profile says that it fails, and `where` why.
+
+    A failure is then a case that was not run. A pass is a failure, so that profiles stay true.
+    """
+    if result.verdict is Verdict.FAIL and not result.setup_failed:
+        return Result(Verdict.NOT_RUN, reasons=(f"known deviation: {where}",))
+    if result.verdict is Verdict.PASS:
+        gone = "the known deviation is gone: take it out of the target's profile"
+        return Result(Verdict.FAIL, f"{gone} ({where})", result.details)
+    return result
+
+
 def describe(error: BaseException) -> str:
     """The first line of an error, with its type where the text alone would say little."""
     if isinstance(error, pytest.FixtureLookupError):

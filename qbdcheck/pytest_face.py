@@ -105,6 +105,7 @@ class CheckSession:
             [self._unit_of(session, planned) for planned in self._plan],
             reports,
             decision(session.config, self._plan),
+            deviations(session.config),
             self._reaper,
             run_environment(options.scratch_root),
             allowed_reasons(options.suites_dir) if options.strict else (),
@@ -140,6 +141,12 @@ def decision(
         return decide_before(unit.case, unit.image_format, capabilities, programs)
 
     return decide
+
+
+def deviations(config: pytest.Config) -> Callable[[Unit], str | None]:
+    """What knows the units that the target's profile expects to fail."""
+    description = description_of(config)
+    return lambda unit: description.expected_deviation(unit.case.case_id, unit.image_format)
 
 
 class NoTerminal:
@@ -221,7 +228,8 @@ def _run_items(config: pytest.Config, items: Sequence[pytest.Item], reaper: Reap
         unit = _unit_of(item, image_format_of(item, options), options, groups)
         by_key[unit.key] = item
         units.append(unit)
-    run = Run(options, units, [PytestReports(by_key)], decision(config), reaper)
+    reports = [PytestReports(by_key)]
+    run = Run(options, units, reports, decision(config), deviations(config), reaper)
     code = run.execute()
     if run.setup_error:
         raise SetupError(run.setup_error)

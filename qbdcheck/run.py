@@ -13,6 +13,7 @@ from pathlib import Path
 from qbdcheck import clock
 from qbdcheck.elapsed import Elapsed, RunRecord, append_history, drop_old_results
 from qbdcheck.lanes import SUITE_TIME_LIMIT, Lanes, Place
+from qbdcheck.judge import weigh_deviation
 from qbdcheck.options import Options
 from qbdcheck.reaper import Reaper
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
@@ -29,7 +30,8 @@ class Run:
     """One run of `planned` units.
 
     ``verdict_before`` says of a unit that need not be started what becomes of it: not run, or
-    broken because its file cannot be read. ``allowed_reasons`` are patterns (fnmatch) of reasons
+    broken because its file cannot be read. ``deviation_of`` says where it is written down that the
+    target fails a unit, None of one that must pass. ``allowed_reasons`` are patterns (fnmatch) of reasons
     that --strict lets pass.
     """
 
@@ -37,6 +39,7 @@ class Run:
     planned: Sequence[Unit]
     reports: Sequence[Reporter]
     verdict_before: Callable[[Unit], Result | None]
+    deviation_of: Callable[[Unit], str | None]
     reaper: Reaper
     environment: Mapping[str, str] = field(default_factory=dict)
     allowed_reasons: Sequence[str] = ()
@@ -149,6 +152,8 @@ class Run:
         self, unit: Unit, result: Result, elapsed_s: float, artefacts: Iterable[Path]
     ) -> None:
         """`unit` has ended: tell the reports and the records."""
+        if (where := self.deviation_of(unit)) is not None:
+            result = weigh_deviation(result, where)
         result = self._strict(result)
         case = unit.case
         event = CaseEnded(

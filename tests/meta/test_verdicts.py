@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.meta.toys import Toy
+from tests.meta.toys import ROOT, Toy
 
 
 def test_a_case_that_passes_makes_a_green_run(toy: Toy) -> None:
@@ -126,6 +126,31 @@ def test_missing_requirements_are_all_listed_before_the_case_starts(toy: Toy) ->
     reasons = " / ".join(done.cases["001_needs"]["reasons"])
     assert done.code == 0
     assert all(word in reasons for word in ("kill", "control", "nosuchprogram"))
+
+
+def test_a_known_deviation_is_not_run_as_long_as_it_is_there(toy: Toy) -> None:
+    toy.case("001_fails", "assert False, 'as it always does'")
+    toy.case("002_passes", "pass")
+    toy.case("003_passes", "pass")
+    toy.case("004_broken", "undefined_name")
+    profile = toy.directory / "peer.yaml"
+    profile.write_text(
+        (ROOT / "targets" / "file.yaml").read_text()
+        + "deviations:\n"
+        + '  - {case: "1", finding: a-heading}\n'
+        + '  - {case: "002_passes", finding: another-heading}\n'
+        + '  - {case: "3", finding: another-heading, formats: [qcow2]}\n'
+        + '  - {case: "4", finding: a-heading}\n'
+    )
+    done = toy.run("-t", str(profile))
+    assert done.code == 1
+    assert done.verdict("001_fails") == "not run"
+    assert done.cases["001_fails"]["reasons"] == ["known deviation: docs/findings.md#a-heading"]
+    assert "known deviation: docs/findings.md#a-heading" in done.out
+    assert done.verdict("002_passes") == "fail"
+    assert "take it out of the target's profile" in done.cases["002_passes"]["message"]
+    assert done.verdict("003_passes") == "pass"
+    assert done.verdict("004_broken") == "broken"
 
 
 def test_strict_turns_reasons_that_are_not_allowed_into_failures(toy: Toy) -> None:

@@ -1,0 +1,26 @@
+"""The profiles that are shipped, as far as they can be judged without their programs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from qbdcheck.targets.description import load
+
+ROOT = Path(__file__).parents[3]
+PROFILES = sorted((ROOT / "targets").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
+def test_each_deviation_of_a_profile_is_written_down_and_names_a_case(profile: Path) -> None:
+    headings = re.findall(r"^## (\S+)$", (ROOT / "docs/findings.md").read_text(), re.MULTILINE)
+    numbers = {path.name[:3] for path in (ROOT / "suites").glob("*/[0-9]*.py")}
+    for deviation in load(profile).deviations:
+        assert deviation.finding in headings
+        assert deviation.case[:3] in numbers
+
+
+def test_there_are_profiles_to_judge() -> None:
+    assert {"reference", "qemu-nbd", "file"} <= {profile.stem for profile in PROFILES}
