@@ -53,6 +53,14 @@ _BEFORE: dict[Command, tuple[IoType, tuple[str, ...]]] = {
 _AFTER = {Command.WRITE: "pwritev_done", Command.WRITE_ZEROES: "pwritev_done"}
 
 
+def events_of_command() -> list[tuple[str, str, tuple[str, ...], str | None]]:
+    """Return each command with its iotype, the events before its decision, and the one after."""
+    return [
+        (command.name, iotype.value, events, _AFTER.get(command))
+        for command, (iotype, events) in _BEFORE.items()
+    ]
+
+
 def create(rules_text: str | None, *, seed: int, source: str = "rules.yaml") -> RuleLayer:
     """Return a layer with the rules of a YAML text, or with none yet.
 

@@ -28,7 +28,7 @@ EVENTS: dict[str, str] = {
     "cow_write": "old data is written to its copy",
     "reftable_load": "qcow2 loads its refcount table (at open)",
     "reftable_grow": "qcow2 writes a larger refcount table",
-    "reftable_update": "qcow2 writes an entry of the refcount table",
+    "reftable_update": "qcow2 writes a new refcount table (when it empties an image)",
     "refblock_load": "qcow2 reads a refcount block",
     "refblock_update": "in the list, but emitted nowhere in QEMU 7.2",
     "refblock_update_part": "qcow2 writes part of a refcount block",

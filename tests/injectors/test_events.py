@@ -1,0 +1,59 @@
+"""The table of events: complete, current, and what our own place fires is what QEMU fires."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from injectors.layer import events_of_command
+from injectors.rules.events import EVENTS, event_name
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/blkdebug-events.md"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location(
+        "blkdebug_events", ROOT / "docs/blkdebug_events.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def measured(script):
+    """What QEMU fires for the requests that NBD has, with raw over blkdebug."""
+    words = {"read written data": "READ", "overwrite": "WRITE", "write -z": "WRITE_ZEROES",
+             "discard": "TRIM", "block status": "BLOCK_STATUS",
+             "write then flush": "WRITE FLUSH"}  # fmt: skip
+    chosen = [one for one in script.OPERATIONS if one.graph == "raw" and one.words in words]
+    version, found = script.measure(chosen)
+    return version, {words[one.words]: events for one, events in found.items()}, found
+
+
+def test_our_place_fires_what_qemu_fires_in_the_same_order(measured):
+    _, found, _ = measured
+    ours = {name: [*before, after] if after else [*before]
+            for name, _, before, after in events_of_command()}  # fmt: skip
+    ours["WRITE FLUSH"] = ours["WRITE"] + ours["FLUSH"]
+    assert len(found) == 6
+    assert {name: ours[name] for name in found} == found
+
+
+def test_the_page_has_all_events_and_is_what_the_installed_qemu_does(script, measured):
+    version, _, found = measured
+    text = PAGE.read_text()
+    rows = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert rows == list(EVENTS)
+    if f"QEMU: {version}" in text:
+        for operation, events in found.items():
+            assert f"| {operation.words} | {script._listed(operation, events)} |" in text
+
+
+def test_old_names_of_events_are_understood():
+    assert event_name("l1_grow.alloc_table") == "l1_grow_alloc_table"
+    with pytest.raises(ValueError, match="l1_grow"):
+        event_name("l1_grow")
