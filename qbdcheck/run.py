@@ -12,8 +12,8 @@ from pathlib import Path
 
 from qbdcheck import clock
 from qbdcheck.elapsed import Elapsed, RunRecord, append_history, drop_old_results
-from qbdcheck.lanes import SUITE_TIME_LIMIT, Lanes, Place
 from qbdcheck.judge import weigh_deviation
+from qbdcheck.lanes import SUITE_TIME_LIMIT, Lanes, Place
 from qbdcheck.options import Options
 from qbdcheck.reaper import Reaper
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
@@ -31,8 +31,8 @@ class Run:
 
     ``verdict_before`` says of a unit that need not be started what becomes of it: not run, or
     broken because its file cannot be read. ``deviation_of`` says where it is written down that the
-    target fails a unit, None of one that must pass. ``allowed_reasons`` are patterns (fnmatch) of reasons
-    that --strict lets pass.
+    target fails a unit, None of one that must pass. ``allowed_reasons`` are patterns (fnmatch) of
+    reasons that --strict lets pass.
     """
 
     options: Options
