@@ -19,6 +19,7 @@ from typing import ClassVar
 from injectors.rules.events import IoType
 from injectors.rules.fault import CHANGING_COMMANDS, SECTOR, Call, Fault
 from reference_backend.layers import Below, Command, Reply, Request
+from reference_backend.store.errors import BlockError
 
 
 class Past:
@@ -68,7 +69,11 @@ class StaleRead(Fault):
         if not changed:
             return
         offset, length = changed.start * SECTOR, len(changed) * SECTOR
-        reply = below(Request(Command.READ, 0, offset, length, 0, connection=request.connection))
+        ask = Request(Command.READ, 0, offset, length, 0, connection=request.connection)
+        try:
+            reply = below(ask)
+        except BlockError:
+            return
         if reply.error:
             return
         data = bytes(reply.data)

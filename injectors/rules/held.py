@@ -24,13 +24,14 @@ class Held:
     def carry_out(self, but: Request | None = None) -> None:
         """Carry out all that is held, in order; ``but`` one request, which stays.
 
-        What fails is lost: its client was told long ago that it is done.
+        What fails is lost: its client was told long ago that it is done. So it is when there is
+        nothing beneath any more, after a power cut or behind a broken connection (OSError).
         """
         with self._lock:
             due = [(held, below) for held, below in self.requests if held is not but]
             self.requests = [(held, below) for held, below in self.requests if held is but]
         for held, below in due:
-            with contextlib.suppress(BlockError):
+            with contextlib.suppress(BlockError, OSError):
                 below(held)
 
     def forget(self) -> None:

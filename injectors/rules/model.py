@@ -38,7 +38,8 @@ class Rule:
     flush never does. ``once`` removes the rule when it injects.
 
     Beyond blkdebug: several spans; ``probability`` in (0, 1]; ``after`` skips that many matches;
-    ``every`` takes each n-th match after these; ``count`` removes the rule after so many faults;
+    ``every`` takes one in n after these, the
+    first of them first; ``count`` removes the rule after so many faults;
     ``connections`` are the numbers of connections, from 1. ``may_not_fire`` is for the case that
     owns the rule.
     """

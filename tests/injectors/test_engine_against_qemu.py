@@ -37,8 +37,9 @@ FROM_RAW = {"read_aio", "write_aio", "flush_to_os", "flush_to_disk"}
 EVENTS = ["none", *sorted({one for _, before, after in COMMANDS.values()
                            for one in (*before, *after)})]  # fmt: skip
 # Travel over NBD as they are; ENOTSUP would make the block layer try another way.
-ERRNOS = [0, 1, 5, 12, 22, 28, 75, 108]
-STATES = st.integers(0, 3)
+ERRNOS = [5, 28, 1, 12, 22, 75, 108, 0]
+# Hypothesis likes the first of a list best: most rules shall be able to fire.
+STATES = st.sampled_from([0, 0, 1, 1, 2, 3])
 COMMON = st.sampled_from(["none", "read_aio", "write_aio", "pwritev", "pwritev_done"])
 
 rules = st.builds(
@@ -47,7 +48,7 @@ rules = st.builds(
     state=STATES,
     errno=st.sampled_from(ERRNOS),
     iotypes=st.none() | st.sampled_from(IoType).map(lambda kind: frozenset({kind})),
-    spans=st.sampled_from([None, None, (point(0),), (point(3),), (point(8),)]),
+    spans=st.sampled_from([None, None, None, None, (point(0),), (point(3),), (point(8),)]),
     once=st.booleans(),
     immediately=st.booleans(),
 )
@@ -56,7 +57,7 @@ changes = st.builds(
 )
 rule_sets = st.builds(
     RuleSet,
-    st.lists(rules, min_size=1, max_size=6).map(tuple),
+    st.lists(rules, min_size=2, max_size=6).map(tuple),
     st.lists(changes, max_size=4).map(tuple),
 )
 requests = st.lists(
@@ -65,7 +66,7 @@ requests = st.lists(
         st.sampled_from([0, 1024, 1536, 4096, 700]),
         st.sampled_from([512, 1024, 4096, 10]),
     ),
-    min_size=2, max_size=16,
+    min_size=4, max_size=16,
 )  # fmt: skip
 
 
@@ -180,7 +181,7 @@ def test_engine_and_blkdebug_fail_the_same_requests(blkdebug, rule_set, has_raw,
 def test_the_generator_injects_often_enough_to_mean_something():
     injected, kinds = [], set()
 
-    @settings(max_examples=300, deadline=None, database=None)
+    @settings(max_examples=500, deadline=None, database=None, derandomize=True)
     @given(rule_sets, st.booleans(), requests)
     def count(rule_set, has_raw, wanted):
         seen = seen_by_engine(rule_set, has_raw, wanted)
@@ -188,7 +189,7 @@ def test_the_generator_injects_often_enough_to_mean_something():
         kinds.update(command for (command, *_), error in zip(wanted, seen, strict=True) if error)
 
     count()
-    assert sum(injected) > len(injected) // 5
+    assert sum(injected) > len(injected) // 3
     assert kinds == set(COMMANDS), "every kind of request fails in some example"
 
 
