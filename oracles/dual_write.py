@@ -1,0 +1,414 @@
+"""Dual write: each request goes to a reference and to the target, and all answers are compared.
+
+QEMU's blkverify (block/blkverify.c) does this for reads and writes, and ends the process at the
+first difference. Here all requests are compared, also zeroing, discards, block status, resizes and
+any alignment; all differences are found, each with its place, both contents, what is wrong with
+them, which side is to blame, and the request that wrote there last.
+
+Not every difference is a fault. After a discard a sector is old or zero; where writes in flight
+touch the same bytes, or a request failed, there is more than one right answer too. So a difference
+is put before the shadow: what it permits is no fault, and the reference takes over what the target
+decided. The shadow is brought up to date only then: equal answers cost one comparison.
+
+What both sides do wrong alike does not show here; ``Disk.verify`` compares with the shadow alone.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from oracles.diagnosis import Finding
+from oracles.shadow import NotPermitted, Shadow
+from oracles.sides import Outcome, Side
+from oracles.stamps import SECTOR, stamp
+from oracles.workload import Batch, Kind, Request, contended
+from reference_backend.store.errors import BlockError
+from reference_backend.store.extents import STATE_ZERO
+
+_SHOWN = 16
+_STEP = 1 << 20
+"""Bytes that are verified, or compared with zeroes, at a time."""
+_AHEAD = 4
+"""Reads of a verification in flight together."""
+
+
+Bytes = bytes | bytearray
+
+
+class Difference(enum.StrEnum):
+    """What differs. The value is the word that reports use."""
+
+    CONTENTS = "contents"
+    ERROR = "error"
+    LENGTH = "length"
+    SIZE = "size"
+    STATUS = "block status"
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """One difference between the sides that no rule permits.
+
+    ``side`` is to blame: ``target``, ``reference``, or ``both``. ``offset`` and ``length`` are in
+    bytes. ``reference`` and ``target`` are up to 16 bytes of both sides, from the first difference
+    on; for errors they are empty. ``finding`` has the diagnosis where contents differ.
+    """
+
+    difference: Difference
+    side: str
+    request: Request
+    offset: int
+    length: int
+    text: str
+    reference: bytes = b""
+    target: bytes = b""
+    finding: Finding | None = None
+
+    @property
+    def sector(self) -> int:
+        """The first sector of 512 bytes that differs."""
+        return self.offset // SECTOR
+
+    @property
+    def damage(self) -> str:
+        """One word for what is wrong: that of `oracles.diagnosis.Damage`, or the difference."""
+        return self.finding.damage.value if self.finding else self.difference.value
+
+    @property
+    def last_write(self) -> str:
+        """The request that wrote there last, where one did."""
+        return self.finding.last_write if self.finding else ""
+
+    def __str__(self) -> str:
+        head = f"{self.request}: {self.difference} of {self.side} at offset {self.offset}"
+        lines = [f"{head} (sector {self.sector}), {self.length} bytes: {self.text}"]
+        if self.reference or self.target:
+            lines.append(f"    reference {self.reference.hex(' ', 4) or 'nothing'}")
+            lines.append(f"    target    {self.target.hex(' ', 4) or 'nothing'}")
+        if self.last_write:
+            lines.append(f"    last write there: {self.last_write}")
+        return "\n".join(lines)
+
+
+class Stopped(Exception):  # noqa: N818  # what the caller asked for
+    """The first mismatch was found, and `stop_at_first` was asked for."""
+
+
+@dataclass(slots=True)
+class _Done:
+    """A batch in the log: what the shadow has still to be told."""
+
+    batch: Batch
+    generations: list[int]
+    failed: list[bool]
+
+
+class DualWrite:
+    """Compares a target with a reference, request by request.
+
+    Both sides hold, at the start, what the shadow expects.
+
+    :param shadow: of the target; it arbitrates, and follows (`catch_up`).
+    :param discard_reads_zero: the target promises that discarded ranges read as zeroes.
+    :param same_errno: both sides must fail with the same errno, not just fail.
+    :param stop_at_first: raise Stopped at the first mismatch; it is in ``mismatches`` by then.
+    """
+
+    def __init__(
+        self,
+        reference: Side,
+        target: Side,
+        shadow: Shadow,
+        *,
+        discard_reads_zero: bool = False,
+        same_errno: bool = False,
+        stop_at_first: bool = False,
+    ) -> None:
+        self.reference = reference
+        self.target = target
+        self.mismatches: list[Mismatch] = []
+        self.requests = 0
+        self._shadow = shadow
+        self._discard_reads_zero = discard_reads_zero
+        self._same_errno = same_errno
+        self._stop_at_first = stop_at_first
+        self._log: list[_Done] = []
+        self._known: dict[tuple[str, int], str] = {}
+        self._compare_sizes(Request(0, Kind.RESIZE, 0, shadow.size))
+
+    # What is asked -------------------------------------------------------------------------------
+
+    def run(self, batches: Iterable[Batch]) -> list[Mismatch]:
+        """Ask both sides for everything in a workload; return the mismatches that are new.
+
+        :raise Stopped: at the first, where that was asked for.
+        """
+        before = len(self.mismatches)
+        for batch in batches:
+            self.step(batch)
+        return self.mismatches[before:]
+
+    def step(self, batch: Batch) -> None:
+        """Ask both sides for the requests of one batch, and compare all answers."""
+        self.requests += len(batch)
+        if batch[0].kind is Kind.RESIZE:
+            self._resize(batch[0])
+            return
+        done = _Done(batch, [0] * len(batch), [])
+        payloads = [self._payload(n, request, done) for n, request in enumerate(batch)]
+        ours, theirs = self._ask(batch, payloads)
+        self._compare(batch, ours, theirs)
+        done.failed = [bool(o.error or t.error) for o, t in zip(ours, theirs, strict=True)]
+        self._log.append(done)
+
+    def verify(self, offset: int = 0, length: int | None = None) -> list[Mismatch]:
+        """Read a range from both sides and compare every byte; return the new mismatches."""
+        before = len(self.mismatches)
+        end = min(self.reference.size, self.target.size)
+        end = end if length is None else min(end, offset + length)
+        reads = [
+            Request(0, Kind.READ, start, min(_STEP, end - start))
+            for start in range(offset, end, _STEP)
+        ]
+        for start in range(0, len(reads), _AHEAD):
+            batch = tuple(reads[start : start + _AHEAD])
+            ours, theirs = self._ask(batch, [b""] * len(batch))
+            self._compare(batch, ours, theirs)
+        return self.mismatches[before:]
+
+    def catch_up(self) -> Shadow:
+        """Tell the shadow of all that was asked; return it."""
+        log, self._log = self._log, []
+        for done in log:
+            self._tell(done)
+        return self._shadow
+
+    def _ask(
+        self, batch: Batch, payloads: Sequence[bytes]
+    ) -> tuple[list[Outcome], list[Outcome]]:
+        # The target first: its answers travel while the reference works.
+        self.target.start(batch, payloads)
+        self.reference.start(batch, payloads)
+        ours = self.reference.finish()
+        return ours, self.target.finish()
+
+    def _payload(self, place: int, request: Request, done: _Done) -> bytes:
+        if request.kind is not Kind.WRITE:
+            return b""
+        identity = self._shadow.identity
+        generation = self._shadow.history.next_generation(request.number, identity.writer)
+        done.generations[place] = generation
+        return stamp(
+            request.offset, request.length, identity, generation, request.number
+        ).tobytes()
+
+    def _resize(self, request: Request) -> None:
+        errors = []
+        for side in (self.reference, self.target):
+            try:
+                side.resize(request.length)
+            except BlockError as error:
+                errors.append(error.errno)
+            else:
+                errors.append(0)
+        self._compare_errors(request, Outcome(errors[0]), Outcome(errors[1]))
+        if not any(errors):
+            self.catch_up().resize(request.length)
+            self._compare_sizes(request)
+
+    # What is answered ----------------------------------------------------------------------------
+
+    def _compare(self, batch: Batch, ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> None:
+        open_ones = contended(batch)
+        for place, (request, our, their) in enumerate(zip(batch, ours, theirs, strict=True)):
+            if our.error or their.error:
+                self._compare_errors(request, our, their)
+            elif request.kind is Kind.READ:
+                if place not in open_ones and (
+                    our.data != their.data or len(our.data) != request.length
+                ):
+                    self._compare_data(request, our.data, their.data)
+            elif request.kind is Kind.STATUS and place not in open_ones:
+                self._judge_status(request, "reference", our)
+                self._judge_status(request, "target", their)
+
+    def _compare_errors(self, request: Request, our: Outcome, their: Outcome) -> None:
+        if bool(our.error) == bool(their.error) and (
+            not self._same_errno or our.error == their.error
+        ):
+            return
+        text = f"reference: {_named(our.error)}; target: {_named(their.error)}"
+        side = "both" if our.error and their.error else "reference" if our.error else "target"
+        self._report(
+            Mismatch(Difference.ERROR, side, request, request.offset, request.length, text)
+        )
+
+    def _compare_sizes(self, request: Request) -> None:
+        wanted = self._shadow.size
+        for name, side in (("reference", self.reference), ("target", self.target)):
+            rounded = -(-wanted // side.rounding) * side.rounding
+            size = side.size
+            if size not in (wanted, rounded):
+                text = f"{size} bytes, not {wanted}"
+                low, high = sorted((size, wanted))
+                mismatch = Mismatch(Difference.SIZE, name, request, low, high - low, text)
+                self._report(mismatch)
+
+    def _compare_data(self, request: Request, our: Bytes, their: Bytes) -> None:
+        short = False
+        for name, data in (("reference", our), ("target", their)):
+            if len(data) != request.length:
+                short = True
+                end = request.offset + min(len(data), request.length)
+                text = f"{len(data)} bytes returned, {request.length} asked for"
+                missing = abs(request.length - len(data))
+                self._report(
+                    Mismatch(Difference.LENGTH, name, request, end, missing, text)
+                )
+        if short:
+            length = min(len(our), len(their), request.length)
+            our, their = our[:length], their[:length]
+            if our == their:
+                return
+        shadow = self.catch_up()
+        wrong = {
+            "reference": shadow.check(request.offset, our),
+            "target": shadow.check(request.offset, their),
+        }
+        if not any(wrong.values()):
+            self._agree(request.offset, our, their)
+        places = [{(f.offset, f.length, f.text) for f in found} for found in wrong.values()]
+        for name, findings in wrong.items():
+            for finding in findings:
+                alike = all((finding.offset, finding.length, finding.text) in p for p in places)
+                if not alike:
+                    self._report_finding(request, name, finding, our, their)
+
+    def _agree(self, offset: int, our: Bytes, their: Bytes) -> None:
+        """Both sides are right, and differ: from now on the target's answer is the answer."""
+        try:
+            self._shadow.settle(offset, their)
+        except NotPermitted:  # pragma: no cover  # it was just found to be permitted
+            raise AssertionError("permitted contents are not permitted") from None
+        if our != their:
+            self.reference.start((Request(0, Kind.WRITE, offset, len(their)),), [bytes(their)])
+            (outcome,) = self.reference.finish()
+            if outcome.error:
+                raise BlockError(outcome.error, "the reference refuses a write")
+
+    def _judge_status(self, request: Request, name: str, outcome: Outcome) -> None:
+        at, end = request.offset, request.offset + request.length
+        if not outcome.extents or any(extent.length < 1 for extent in outcome.extents):
+            text = "covers nothing" if not outcome.extents else "has an empty extent"
+            self._report(
+                Mismatch(Difference.STATUS, name, request, at, request.length, text)
+            )
+            return
+        for extent in outcome.extents:
+            stop = min(at + extent.length, end)
+            if extent.flags & STATE_ZERO:
+                for low in range(at, stop, _STEP):
+                    self._judge_zero_claim(request, name, low, min(low + _STEP, stop) - low)
+            at = max(at, stop)
+
+    def _judge_zero_claim(self, request: Request, name: str, offset: int, length: int) -> None:
+        inside = min(length, self._shadow.size - offset)
+        for finding in self.catch_up().check(offset, bytes(max(0, inside))):
+            text = f"said to read as zeroes, expected {finding.expected.hex(' ', 4)}"
+            claimed = Mismatch(
+                Difference.STATUS, name, request, finding.offset, finding.length, text,
+                finding=replace(finding, text=text),
+            )  # fmt: skip
+            self._report(claimed)
+
+    # What is reported ----------------------------------------------------------------------------
+
+    def _report_finding(
+        self, request: Request, name: str, finding: Finding, our: Bytes, their: Bytes
+    ) -> None:
+        """Report a finding, unless all of its sectors were reported with the same words before."""
+        first = finding.offset // SECTOR
+        sectors = range(first, first + finding.sectors)
+        if all(self._known.get((name, sector)) == finding.text for sector in sectors):
+            return
+        for sector in sectors:
+            self._known[name, sector] = finding.text
+        start = finding.first_difference - request.offset
+        part = slice(start, min(start + _SHOWN, finding.offset + finding.length - request.offset))
+        self._report(
+            Mismatch(
+                Difference.CONTENTS, name, request, finding.offset, finding.length, finding.text,
+                bytes(our[part]), bytes(their[part]), finding,
+            )
+        )  # fmt: skip
+
+    def _report(self, mismatch: Mismatch) -> None:
+        self.mismatches.append(mismatch)
+        if self._stop_at_first:
+            raise Stopped(str(mismatch))
+
+    # What the shadow is told ---------------------------------------------------------------------
+
+    def _tell(self, done: _Done) -> None:
+        open_ones = contended(done.batch)
+        writes: list[tuple[int, bytes]] = []
+        late: list[tuple[Request, int]] = []
+        for place, request in enumerate(done.batch):
+            if not request.kind.changes or not request.length:
+                continue
+            if request.offset + request.length > self._shadow.size:
+                continue  # refused by both sides, or reported: nothing is right beyond the end
+            generation = done.generations[place]
+            if not done.failed[place] and place not in open_ones:
+                self._tell_alone(request, generation)
+            elif done.failed[place] or request.kind is Kind.DISCARD:
+                late.append((request, generation))
+            else:
+                writes.append((request.offset, self._data(request, generation)))
+        if writes:
+            self._shadow.concurrent(writes)
+        for request, generation in late:
+            self._tell_late(request, generation)
+
+    def _data(self, request: Request, generation: int) -> bytes:
+        if request.kind is not Kind.WRITE:
+            return bytes(request.length)
+        identity, number = self._shadow.identity, request.number
+        return stamp(request.offset, request.length, identity, generation, number).tobytes()
+
+    def _tell_alone(self, request: Request, generation: int) -> None:
+        shadow, offset, length = self._shadow, request.offset, request.length
+        if request.kind is Kind.WRITE:
+            data = self._data(request, generation)
+            shadow.write(offset, data, fua=request.fua, operation=request.number)
+        elif request.kind is Kind.ZERO:
+            shadow.zero(offset, length, fua=request.fua)
+        else:
+            shadow.discard(offset, length, reads_zero=self._discard_reads_zero)
+
+    def _tell_late(self, request: Request, generation: int) -> None:
+        """A request that failed, or a discard among others in flight: done or not."""
+        shadow, offset, length = self._shadow, request.offset, request.length
+        if request.kind is Kind.WRITE:
+            data = self._data(request, generation)
+            shadow.maybe_write(offset, data, operation=request.number)
+        elif request.kind is Kind.ZERO:
+            shadow.zero(offset, length, maybe=True)
+        else:
+            shadow.discard(offset, length)
+
+
+def _named(error: int) -> str:
+    return f"{os.strerror(error)} ({error})" if error else "success"
+
+
+def render(mismatches: Sequence[Mismatch], limit: int = 12) -> str:
+    """Return the mismatches as text for people; beyond ``limit`` they are only counted."""
+    lines = [str(mismatch) for mismatch in mismatches[:limit]]
+    if len(mismatches) > limit:
+        wrong = sum(mismatch.length for mismatch in mismatches)
+        lines.append(f"... and {len(mismatches) - limit} more; {wrong} bytes in all")
+    return "\n".join(lines)

@@ -1,0 +1,96 @@
+"""Shrinking: a failing workload is made as short as it can be while it still fails.
+
+Delta debugging (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", 2002):
+whole batches first, then the requests of each, then requests one at a time instead of together,
+then shorter requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from oracles.workload import Batch, Kind
+
+_T = TypeVar("_T")
+Fails = Callable[[list[Batch]], bool]
+_SHORTEST = 512
+
+
+class _Budget:
+    """Counts the trials: each may cost a whole run."""
+
+    def __init__(self, fails: Fails, trials: int) -> None:
+        self._fails = fails
+        self.left = trials
+
+    def fails(self, batches: list[Batch]) -> bool:
+        if self.left <= 0 or not batches:
+            return False
+        self.left -= 1
+        return self._fails(batches)
+
+
+def shrink(batches: Sequence[Batch], fails: Fails, *, trials: int = 500) -> list[Batch]:
+    """Return a smallest part of a workload that still fails; requests keep their numbers.
+
+    :param fails: runs a workload from the same start, and says whether the failure is there.
+    :param trials: runs at most; what is smallest by then is returned.
+    :raise ValueError: the whole workload does not fail.
+    """
+    if not fails(list(batches)):
+        raise ValueError("the workload does not fail: there is nothing to shrink")
+    budget = _Budget(fails, trials)
+    found = _fewest(list(batches), budget.fails)
+    for number in range(len(found)):
+        found = _thin_out(found, number, budget)
+    found = _one_at_a_time(found, budget)
+    return _shorten(found, budget)
+
+
+def _fewest(items: list[_T], fails: Callable[[list[_T]], bool]) -> list[_T]:
+    """Return a subsequence that still fails, and does not without any one of its items."""
+    parts = 2
+    while len(items) > 1:
+        step = -(-len(items) // parts)
+        starts = range(0, len(items), step)
+        for start in starts:
+            rest = items[:start] + items[start + step :]
+            if fails(rest):
+                items, parts = rest, max(parts - 1, 2)
+                break
+        else:
+            if step == 1:
+                break
+            parts = min(parts * 2, len(items))
+    return items
+
+
+def _thin_out(batches: list[Batch], number: int, budget: _Budget) -> list[Batch]:
+    before, after = batches[:number], batches[number + 1 :]
+    kept = _fewest(
+        list(batches[number]), lambda some: budget.fails([*before, tuple(some), *after])
+    )
+    return [*before, tuple(kept), *after]
+
+
+def _one_at_a_time(batches: list[Batch], budget: _Budget) -> list[Batch]:
+    alone: list[Batch] = [(request,) for batch in batches for request in batch]
+    return alone if len(alone) > len(batches) and budget.fails(alone) else batches
+
+
+def _shorten(batches: list[Batch], budget: _Budget) -> list[Batch]:
+    """Halve the lengths of requests, from the end, as long as it still fails."""
+    for number, batch in enumerate(batches):
+        for place, request in enumerate(batch):
+            length = request.length
+            while length > _SHORTEST and request.kind is not Kind.RESIZE:
+                length = max(_SHORTEST, length // 2)
+                shorter = list(batches[number])
+                shorter[place] = replace(request, length=length)
+                trial = [*batches[:number], tuple(shorter), *batches[number + 1 :]]
+                if not budget.fails(trial):
+                    break
+                batches = trial
+    return batches

@@ -1,0 +1,237 @@
+"""The two sides of a dual write, as the comparison sees them.
+
+A side takes a batch of requests (``start``) and later says how each went (``finish``): what is in
+between may be a network, so both sides work at the same time. ``InOrder`` makes a side of anything
+that reads and writes; ``Layered`` puts a fault under a side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from oracles.stamps import Data
+from oracles.workload import Batch, Kind, Request
+from reference_backend import layers
+from reference_backend.layers import Command, CommandFlag
+from reference_backend.store.errors import BlockError
+from reference_backend.store.extents import Extent
+
+Payloads = Sequence[bytes]
+"""For each request of a batch the data to write; empty where it writes none."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a request went: ``error`` is 0 or a Linux errno; what a read or a status returned."""
+
+    error: int = 0
+    data: bytes | bytearray = b""
+    extents: Sequence[Extent] = ()
+
+
+class Side(Protocol):
+    """One of the two disks. ``rounding``: its size may be rounded up to a multiple, in bytes."""
+
+    rounding: int
+
+    @property
+    def size(self) -> int:
+        """Size in bytes, as it is seen now."""
+        ...
+
+    def start(self, batch: Batch, payloads: Payloads) -> None:
+        """Take requests; they may be in flight until `finish`."""
+        ...
+
+    def finish(self) -> list[Outcome]:
+        """Return the outcome of each request of the batch that was started, in its order."""
+        ...
+
+    def resize(self, size: int) -> None:
+        """Get another size, in bytes.
+
+        :raise BlockError: it cannot.
+        """
+        ...
+
+
+class Plain(Protocol):
+    """What reads and writes one request at a time; reference_backend.store.volume.Volume does.
+
+    Each method raises BlockError where the request fails.
+    """
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        ...
+
+    def read(self, offset: int, length: int, /) -> Data:
+        """Return bytes."""
+        ...
+
+    def write(self, offset: int, data: bytes, /, fua: bool = False) -> None:
+        """Write bytes."""
+        ...
+
+    def write_zeroes(
+        self,
+        offset: int,
+        length: int,
+        /,
+        no_hole: bool = False,
+        fast_zero: bool = False,
+        fua: bool = False,
+    ) -> None:
+        """Write zeroes."""
+        ...
+
+    def discard(self, offset: int, length: int, /) -> None:
+        """Discard."""
+        ...
+
+    def flush(self) -> None:
+        """Flush."""
+        ...
+
+    def block_status(self, offset: int, length: int, /) -> Sequence[Extent]:
+        """Return extents with the flags of base:allocation."""
+        ...
+
+    def resize(self, size: int, /) -> None:
+        """Get another size."""
+        ...
+
+
+class InOrder:
+    """A side that answers each request before it looks at the next."""
+
+    rounding = 1
+
+    def __init__(self, disk: Plain) -> None:
+        self.disk = disk
+        self._outcomes: list[Outcome] = []
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return self.disk.size
+
+    def start(self, batch: Batch, payloads: Payloads) -> None:
+        """Do all requests."""
+        self._outcomes = [
+            self._one(request, data) for request, data in zip(batch, payloads, strict=True)
+        ]
+
+    def finish(self) -> list[Outcome]:
+        """Return their outcomes."""
+        return self._outcomes
+
+    def resize(self, size: int) -> None:
+        """Get another size."""
+        self.disk.resize(size)
+
+    def _one(self, request: Request, data: bytes) -> Outcome:
+        try:
+            return self._do(request, data)
+        except BlockError as error:
+            return Outcome(error.errno)
+
+    def _do(self, request: Request, data: bytes) -> Outcome:
+        disk, offset, length = self.disk, request.offset, request.length
+        match request.kind:
+            case Kind.READ:
+                seen = disk.read(offset, length)
+                return Outcome(0, seen if isinstance(seen, bytes | bytearray) else bytes(seen))
+            case Kind.WRITE:
+                disk.write(offset, data, fua=request.fua)
+            case Kind.ZERO:
+                disk.write_zeroes(
+                    offset, length,
+                    no_hole=request.no_hole, fast_zero=request.fast, fua=request.fua,
+                )  # fmt: skip
+            case Kind.DISCARD:
+                disk.discard(offset, length)
+            case Kind.FLUSH:
+                disk.flush()
+            case Kind.STATUS:
+                return Outcome(0, b"", list(disk.block_status(offset, length)))
+            case Kind.RESIZE:
+                disk.resize(length)
+        return Outcome()
+
+
+COMMANDS = {
+    Kind.READ: Command.READ,
+    Kind.WRITE: Command.WRITE,
+    Kind.ZERO: Command.WRITE_ZEROES,
+    Kind.DISCARD: Command.TRIM,
+    Kind.FLUSH: Command.FLUSH,
+    Kind.STATUS: Command.BLOCK_STATUS,
+}
+_KINDS = {command: kind for kind, command in COMMANDS.items()}
+CONTEXT = "base:allocation"
+
+
+def command_flags(request: Request) -> int:
+    """Return the flags of a request on the wire of NBD."""
+    return (
+        (CommandFlag.FUA if request.fua else 0)
+        | (CommandFlag.NO_HOLE if request.no_hole else 0)
+        | (CommandFlag.FAST_ZERO if request.fast else 0)
+    )
+
+
+class Layered:
+    """A side with a layer (a fault, mostly) between the comparison and it; one at a time."""
+
+    def __init__(self, side: Side, layer: layers.Layer) -> None:
+        self.side = side
+        self.layer = layer
+        self.rounding = side.rounding
+        self._outcomes: list[Outcome] = []
+
+    @property
+    def size(self) -> int:
+        """Size of the side, in bytes."""
+        return self.side.size
+
+    def start(self, batch: Batch, payloads: Payloads) -> None:
+        """Send all requests through the layer."""
+        self._outcomes = [
+            self._one(request, data) for request, data in zip(batch, payloads, strict=True)
+        ]
+
+    def finish(self) -> list[Outcome]:
+        """Return their outcomes."""
+        return self._outcomes
+
+    def resize(self, size: int) -> None:
+        """Get another size; layers do not see that."""
+        self.side.resize(size)
+
+    def _one(self, request: Request, data: bytes) -> Outcome:
+        asked = layers.Request(
+            COMMANDS[request.kind], command_flags(request), request.offset, request.length,
+            request.number, data, connection=1,
+        )  # fmt: skip
+        try:
+            reply = self.layer.handle(asked, self._below)
+        except BlockError as error:
+            return Outcome(error.errno)
+        return Outcome(reply.error, bytes(reply.data), reply.extents.get(CONTEXT, ()))
+
+    def _below(self, asked: layers.Request) -> layers.Reply:
+        request = Request(
+            asked.cookie, _KINDS[asked.command], asked.offset, asked.length,
+            fua=bool(asked.flags & CommandFlag.FUA),
+            no_hole=bool(asked.flags & CommandFlag.NO_HOLE),
+            fast=bool(asked.flags & CommandFlag.FAST_ZERO),
+        )  # fmt: skip
+        self.side.start((request,), [bytes(asked.payload)])
+        (outcome,) = self.side.finish()
+        if outcome.error:
+            raise BlockError(outcome.error)
+        return layers.Reply(0, outcome.data, {CONTEXT: list(outcome.extents)})
