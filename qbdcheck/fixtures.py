@@ -20,6 +20,7 @@ from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import DiskIo
+from qbdcheck.targets.dual import DualWriter
 from qbdcheck.targets.session import TargetSession
 from reference_backend.client import Client
 
@@ -120,6 +121,16 @@ def vm(target: TargetSession) -> Machine:
 def nbd(target: TargetSession) -> Callable[..., Client]:
     """Connects the raw NBD client to a disk or a URI."""
     return target.nbd
+
+
+@pytest.fixture
+def dual_write(target: TargetSession, seed: int) -> Iterator[DualWriter]:
+    """Puts a raw reference beside a disk and compares all answers."""
+    writer = DualWriter(target, seed)
+    try:
+        yield writer
+    finally:
+        writer.close()
 
 
 @pytest.fixture

@@ -1,0 +1,270 @@
+"""The fixture ``dual_write``: a disk beside a raw reference, asked the same and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from injectors.layer import RuleLayer, create
+from oracles.dual_write import DualWrite, Mismatch, render
+from oracles.shadow import Shadow
+from oracles.sides import InOrder, Layered, Side
+from oracles.workload import Batch, Chance, Kind, Mix, Request, dump, generate
+from qbdcheck.errors import NotRun
+from qbdcheck.programs.qmp import QmpFailed
+from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.local_sides import RawFile, ThroughQemuIo
+from qbdcheck.targets.nbd_side import NbdSide
+from qbdcheck.targets.session import TargetSession
+from reference_backend.store.memory import MemoryStore
+from reference_backend.store.volume import Volume
+
+_STEP = 4 << 20
+_QEMU_ROUNDING = 512
+"""QEMU rounds sizes up to sectors."""
+
+
+class Differs(AssertionError):  # noqa: N818  # the verdict on a target
+    """The sides differ; ``mismatches`` say where and how."""
+
+    def __init__(self, mismatches: Sequence[Mismatch], record: Path | None) -> None:
+        where = f"\nthe workload is in {record.name}" if record else ""
+        super().__init__(f"{len(mismatches)} mismatches:\n{render(mismatches)}{where}")
+        self.mismatches = tuple(mismatches)
+
+
+class Pair:
+    """A disk and its reference. Offsets and lengths are in bytes.
+
+    ``mismatches`` has all that were found. ``layer`` has the rules under the faulty side, if any.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], DualWrite],
+        disk: Disk,
+        directory: Path,
+        layer: RuleLayer | None = None,
+    ) -> None:
+        self._make = make
+        self._dual = make()
+        self._disk = disk
+        self._directory = directory
+        self._number = 0
+        self._records = 0
+        self._record: Path | None = None
+        self.layer = layer
+
+    @property
+    def mismatches(self) -> list[Mismatch]:
+        """All mismatches up to now."""
+        return self._dual.mismatches
+
+    @property
+    def target(self) -> Side:
+        """The side of the disk."""
+        return self._dual.target
+
+    @property
+    def reference(self) -> Side:
+        """The other side."""
+        return self._dual.reference
+
+    def workload(self, chance: Chance, count: int, **mix: Any) -> list[Batch]:
+        """Return a random workload for the disk; for the words of ``mix`` see `Mix`."""
+        batches = generate(chance, self._disk.size, count, Mix(**mix), first=self._number + 1)
+        self._number += count
+        return batches
+
+    def run(self, batches: Sequence[Batch]) -> list[Mismatch]:
+        """Record a workload, ask both sides for it, and return the mismatches that are new."""
+        self._records += 1
+        self._record = self._directory / f"{self._disk.name}.workload.{self._records}.jsonl"
+        self._record.write_text(dump(batches, self._disk.size, f"on {self._disk.name}"))
+        self._number = max([self._number, *(r.number for batch in batches for r in batch)])
+        try:
+            return self._dual.run(batches)
+        finally:
+            self._dual.catch_up()
+
+    def together(self, *requests: tuple[Any, ...]) -> list[Mismatch]:
+        """Ask for requests in flight together: ``("write", 0, 4096), ("flush",)``."""
+        made = []
+        for kind, *place in requests:
+            self._number += 1
+            made.append(Request(self._number, Kind(kind), *place))
+        return self.run([tuple(made)])
+
+    def ask(self, kind: str, offset: int = 0, length: int = 0, **flags: bool) -> list[Mismatch]:
+        """Ask for one request: ``read``, ``write``, ``zero``, ``discard``, ``flush``, ...
+
+        For ``resize`` the length is the new size.
+        """
+        self._number += 1
+        return self.run([(Request(self._number, Kind(kind), offset, length, **flags),)])
+
+    def verify(self, offset: int = 0, length: int | None = None) -> list[Mismatch]:
+        """Compare every byte of a range; return the mismatches that are new."""
+        return self._dual.verify(offset, length)
+
+    def check(self) -> None:
+        """Compare every byte, and judge all that was found.
+
+        :raise Differs: there is a mismatch.
+        """
+        self.verify()
+        if self.mismatches:
+            raise Differs(self.mismatches, self._record)
+
+    def start_again(self) -> None:
+        """Put both sides back to the prefilled contents and forget all; for shrinking."""
+        self._dual.catch_up()
+        shadow = Shadow(self._disk.size, self._disk.shadow.identity)
+        data = shadow.prefill().tobytes()
+        for side in (self.target, self.reference):
+            plain = side.side if isinstance(side, Layered) else side
+            for start in range(0, len(data), _STEP):
+                part = data[start : start + _STEP]
+                plain.start((Request(0, Kind.WRITE, start, len(part)),), [part])
+                (outcome,) = plain.finish()
+                assert not outcome.error, outcome
+        # Whoever holds the disk's shadow goes on holding the right one.
+        self._disk.shadow.__dict__.update(shadow.__dict__)
+        self._dual = self._make()
+
+    def fails(self, batches: Sequence[Batch]) -> bool:
+        """Say whether a workload fails from a fresh start; for `oracles.shrinking.shrink`."""
+        self.start_again()
+        self._dual.run(batches)
+        self._dual.verify()
+        return bool(self.mismatches)
+
+
+class DualWriter:
+    """What the fixture ``dual_write`` is: makes pairs, and ends them."""
+
+    def __init__(self, session: TargetSession, seed: int) -> None:
+        self._session = session
+        self._seed = seed
+        self._closing: list[Callable[[], None]] = []
+        self._pairs = 0
+
+    def __call__(
+        self,
+        disk: Disk,
+        *,
+        through: str | None = None,
+        reference: str | Disk = "file",
+        status: bool = True,
+        rules: str | None = None,
+        faulty: str = "target",
+        **options: bool,
+    ) -> Pair:
+        """Put a reference beside a disk, with the same contents.
+
+        :param through: how the disk is reached: ``nbd`` (our client), ``qemu`` (an export of
+            qemu-storage-daemon over the disk's blockdev), ``qemu-io``. By default ``nbd`` where the
+            disk is raw and its target has a URI, else ``qemu``.
+        :param reference: ``file``, ``memory``, or another raw disk with the same contents.
+        :param status: block status is going to be asked for; slower.
+        :param rules: rules (YAML) of `injectors` under the side that ``faulty`` names.
+        :param options: of `oracles.dual_write.DualWrite`.
+        """
+        self._pairs += 1
+        ours, theirs = self._reference(reference, disk), self._side(disk, through, status)
+        layer = None if rules is None else create(rules, seed=self._seed)
+        if layer is not None and faulty == "target":
+            theirs = Layered(theirs, layer)
+        elif layer is not None:
+            ours = Layered(ours, layer)
+
+        def make() -> DualWrite:
+            return DualWrite(ours, theirs, disk.shadow, **options)
+
+        return Pair(make, disk, self._session.scratch, layer)
+
+    def close(self) -> None:
+        """Close all connections and files."""
+        for close in reversed(self._closing):
+            close()
+
+    def _reference(self, reference: str | Disk, disk: Disk) -> Side:
+        if isinstance(reference, Disk):
+            return self._side(reference, None, status=False)
+        plain: RawFile | Volume
+        if reference == "memory":
+            plain = Volume(MemoryStore(disk.size))
+        else:
+            path = self._session.scratch / f"{disk.name}.reference{self._pairs}"
+            plain = RawFile(path, disk.size)
+            self._closing.append(plain.close)
+        for start, length in disk.shadow.used():
+            for offset in range(start, start + length, _STEP):
+                part = min(_STEP, start + length - offset)
+                plain.write(offset, disk.shadow.expected(offset, part))
+        return InOrder(plain)
+
+    def _side(self, disk: Disk, through: str | None, status: bool) -> Side:
+        if through is None:
+            raw_nbd = disk.format == "raw" and disk.backend.uri is not None
+            through = "nbd" if raw_nbd else "qemu"
+        if through == "qemu-io":
+            words = disk.filename if not disk.object_words else None
+            if words is None:
+                raise NotRun(f"qemu-io without a shadow opens no {disk.format}")
+            io = self._session.qemu_io(words)
+            return InOrder(ThroughQemuIo(io, self._session.scratch, disk.size))
+        if through == "nbd":
+            uri = disk.uri
+            side = NbdSide(uri, status=status, resizer=disk.backend.resize)
+        else:
+            export = _Export(self._session, disk)
+            side = NbdSide(
+                export.uri, status=status, resizer=export.resize, rounding=_QEMU_ROUNDING
+            )
+        self._closing.append(side.close)
+        return side
+
+
+class _Export:
+    """A disk exported by a qemu-storage-daemon of its own."""
+
+    def __init__(self, session: TargetSession, disk: Disk) -> None:
+        self._daemon = session.storage_daemon()
+        self._disk = disk
+        self._exports = 0
+        self._uri = ""
+        self._open()
+
+    def uri(self) -> str:
+        """Return the URI of the export of now."""
+        return self._uri
+
+    def resize(self, size: int) -> None:
+        """Give the disk another size: exports keep QEMU from doing it, so there is none meanwhile.
+
+        :raise NotRun: QEMU cannot.
+        """
+        exported = self._daemon.qmp("query-block-exports")[0]["id"]
+        self._daemon.qmp("block-export-del", id=exported, mode="hard")
+        self._daemon.wait_event("BLOCK_EXPORT_DELETED", id=exported)
+        if self._disk.format == "raw":
+            self._daemon.qmp("blockdev-del", node_name="target")
+            self._disk.backend.resize(size)
+            self._open()
+            return
+        try:
+            self._daemon.qmp("block_resize", node_name="target", size=size)
+        except QmpFailed as error:
+            name = self._disk.format
+            raise NotRun(f"QEMU cannot resize {name}: {error.description}") from None
+        self._export()
+
+    def _open(self) -> None:
+        self._daemon.add(self._disk.blockdev("target", discard="unmap"))
+        self._export()
+
+    def _export(self) -> None:
+        self._exports += 1
+        self._uri = self._daemon.export("target", f"target{self._exports}")

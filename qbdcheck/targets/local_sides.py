@@ -1,0 +1,149 @@
+"""Sides of a dual write without a socket: a local file, and a long-lived qemu-io."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from qbdcheck.programs.qemu_io import IoFailed, QemuIo
+from reference_backend.store.errors import BlockError
+from reference_backend.store.extents import Extent
+
+_ZEROES = bytes(1 << 20)
+_ERRNOS = {os.strerror(number): number for number in errno.errorcode}
+
+
+class RawFile:
+    """A sparse local file, read and written by system calls: the plainest reference there is.
+
+    A request beyond the end fails with EINVAL or ENOSPC, as with an NBD server. Discards make
+    zeroes. Block status claims nothing.
+
+    :raise OSError: the file cannot be made.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        self.size = 0
+        self.resize(size)
+
+    def close(self) -> None:
+        """Close and remove the file."""
+        os.close(self._descriptor)
+        self.path.unlink(missing_ok=True)
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        """Return bytes."""
+        self._within(offset, length, errno.EINVAL)
+        return os.pread(self._descriptor, length, offset)
+
+    def write(self, offset: int, data: bytes, /, fua: bool = False) -> None:
+        """Write bytes; the file dies with the case, so nothing needs to be durable."""
+        del fua
+        self._within(offset, len(data), errno.ENOSPC)
+        self._put(offset, data)
+
+    def write_zeroes(
+        self,
+        offset: int,
+        length: int,
+        /,
+        no_hole: bool = False,
+        fast_zero: bool = False,
+        fua: bool = False,
+    ) -> None:
+        """Write zeroes."""
+        del no_hole, fast_zero, fua
+        self._within(offset, length, errno.ENOSPC)
+        for start in range(offset, offset + length, len(_ZEROES)):
+            self._put(start, _ZEROES[: offset + length - start])
+
+    def discard(self, offset: int, length: int, /) -> None:
+        """Make zeroes."""
+        self._within(offset, length, errno.EINVAL)
+        self.write_zeroes(offset, length)
+
+    def flush(self) -> None:
+        """Nothing to do: see `write`."""
+
+    def block_status(self, offset: int, length: int, /) -> Sequence[Extent]:
+        """Claim nothing: one extent of data."""
+        self._within(offset, length, errno.EINVAL)
+        return [Extent(length, 0)]
+
+    def resize(self, size: int, /) -> None:
+        """Get another size, in bytes."""
+        os.ftruncate(self._descriptor, size)
+        self.size = size
+
+    def _within(self, offset: int, length: int, error: int) -> None:
+        if offset + length > self.size:
+            raise BlockError(error)
+
+    def _put(self, offset: int, data: bytes) -> None:
+        if os.pwrite(self._descriptor, data, offset) != len(data):
+            raise BlockError(errno.ENOSPC, f"{self.path} is not written whole")
+
+
+class ThroughQemuIo:
+    """A disk as qemu-io reaches it: any driver and format of QEMU's, one request at a time.
+
+    :param io: open on the disk, without a shadow. :param directory: where it was started.
+    :param size: of the disk, in bytes.
+    """
+
+    def __init__(self, io: QemuIo, directory: Path, size: int) -> None:
+        self._io = io
+        self._data = directory / f"{io.pid}.payload"
+        self.size = size
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        """Return bytes."""
+        return self._request(f"read -v {offset} {length}")
+
+    def write(self, offset: int, data: bytes, /, fua: bool = False) -> None:
+        """Write bytes."""
+        self._data.write_bytes(data)
+        self._request(f"write{' -f' * fua} -s {self._data.name} {offset} {len(data)}")
+
+    def write_zeroes(
+        self,
+        offset: int,
+        length: int,
+        /,
+        no_hole: bool = False,
+        fast_zero: bool = False,
+        fua: bool = False,
+    ) -> None:
+        """Write zeroes; where holes are allowed, with -u (BDRV_REQ_MAY_UNMAP)."""
+        flags = "z" + "u" * (not no_hole) + "n" * fast_zero + "f" * fua
+        self._request(f"write -{flags} {offset} {length}")
+
+    def discard(self, offset: int, length: int, /) -> None:
+        """Discard."""
+        self._request(f"discard {offset} {length}")
+
+    def flush(self) -> None:
+        """Flush; qemu-io tells at its end only that it failed."""
+        self._io.flush()
+
+    def block_status(self, offset: int, length: int, /) -> Sequence[Extent]:
+        """Claim nothing: qemu-io's map knows allocation, not zeroes."""
+        del offset
+        return [Extent(length, 0)]
+
+    def resize(self, size: int, /) -> None:
+        """Get another size, in bytes, by ``truncate``."""
+        output = self._io(f"truncate {size}")
+        if output.strip():
+            raise BlockError(errno.EIO, output.strip())
+        self.size = size
+
+    def _request(self, command: str) -> bytes:
+        try:
+            return self._io.request(command).data
+        except IoFailed as error:
+            raise BlockError(_ERRNOS.get(error.reason, errno.EIO), error.reason) from None

@@ -1,0 +1,243 @@
+"""A side of a dual write behind an NBD socket: a whole batch is in flight at once.
+
+Sending never waits while there are replies to take, so requests and replies of any size cannot
+block each other. With simple replies (no block status wanted) the bytes that a batch is answered
+with are known beforehand, and are received into one buffer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import select
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+
+from oracles.sides import COMMANDS, CONTEXT, Outcome, Payloads, command_flags
+from oracles.workload import Batch, Kind, Request
+from reference_backend.client import Client
+from reference_backend.nbd import client_replies as wire
+from reference_backend.nbd import constants as c
+from reference_backend.nbd import messages as m
+from reference_backend.nbd.agreement import ReplyMode
+from reference_backend.nbd.constants import TransmissionFlag
+from reference_backend.nbd.errors import OptionRefused, RemoteProtocolError
+
+_LOST = errno.ECONNRESET
+"""What a request ends with whose connection was lost."""
+_TIMEOUT_S = 30.0
+_JOINED_MAX = 1 << 16
+"""Longer payloads are sent from where they are, instead of being copied behind their header."""
+
+
+class NbdSide:
+    """A disk behind an NBD server. A lost connection fails what is in flight; then it is made anew.
+
+    :param uri: an NBD URI, or what returns the one of now.
+    :param status: whether block status is going to be asked for (structured replies).
+    :param resizer: gives the volume another size, in bytes.
+    :param rounding: see `oracles.sides.Side`.
+    """
+
+    def __init__(
+        self,
+        uri: str | Callable[[], str],
+        *,
+        status: bool = True,
+        resizer: Callable[[int], None] | None = None,
+        rounding: int = 1,
+    ) -> None:
+        self._uri = uri if callable(uri) else lambda: uri
+        self._status = status
+        self._resizer = resizer
+        self.rounding = rounding
+        self._size = 0
+        self._cookie = 0
+        self._batch: Batch = ()
+        self._outcomes: dict[int, Outcome] = {}
+        self._waiting: dict[int, Request] = {}
+        self._client: Client | None = None
+        self._connect()
+
+    @property
+    def size(self) -> int:
+        """Size in bytes, as the export told at its start."""
+        return self._size
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def resize(self, size: int) -> None:
+        """Get another size, in bytes, and connect again to see it."""
+        if self._resizer is None:
+            raise ValueError("this side has no way to another size")
+        self.close()
+        self._resizer(size)
+        self._connect()
+
+    # Requests ------------------------------------------------------------------------------------
+
+    def start(self, batch: Batch, payloads: Payloads) -> None:
+        """Send all requests of a batch."""
+        self._batch = batch
+        self._outcomes = {}
+        self._waiting = {}
+        base = self._cookie + 1
+        self._cookie += len(batch)
+        try:
+            client = self._client or self._connect()
+            self._expect(client, batch)
+            self._send(client, self._encoded(client, batch, payloads, base))
+        except (OSError, EOFError, RemoteProtocolError, OptionRefused):
+            self._lose()
+
+    def finish(self) -> list[Outcome]:
+        """Return how each request of the batch went."""
+        client = self._client
+        try:
+            while self._waiting and client is not None:
+                self._receive(client)
+        except (OSError, EOFError, RemoteProtocolError):
+            self._lose()
+        first = self._cookie - len(self._batch) + 1
+        outcomes = self._outcomes
+        return [outcomes.get(first + n) or Outcome(_LOST) for n in range(len(self._batch))]
+
+    def _connect(self) -> Client:
+        contexts = (CONTEXT,) if self._status else ()
+        client = Client.connect(
+            self._uri(), structured=self._status, contexts=contexts, timeout_s=_TIMEOUT_S
+        )
+        self._client = client
+        self._size = client.size
+        self._replies = wire.Replies(client.mode)
+        self._poll = select.poll()
+        self._poll.register(client.sock, select.POLLIN | select.POLLOUT)
+        return client
+
+    def _lose(self) -> None:
+        if self._client is not None:
+            with contextlib.suppress(OSError):
+                self._client.sock.close()
+            self._client = None
+        self._waiting = {}
+
+    def _expect(self, client: Client, batch: Batch) -> None:
+        if client.mode is ReplyMode.SIMPLE:
+            reads = sum(request.length for request in batch if request.kind is Kind.READ)
+            self._buffer = bytearray(reads + m.SIMPLE_REPLY.size * len(batch))
+            self._view = memoryview(self._buffer)
+            self._filled = self._taken = 0
+
+    def _encoded(
+        self, client: Client, batch: Batch, payloads: Payloads, base: int
+    ) -> list[bytes]:
+        """Return what goes on the wire; what the server does not offer is left out, or written."""
+        parts: list[bytes] = []
+        joined: list[bytes] = []
+        structured = client.mode is not ReplyMode.SIMPLE
+        for cookie, (request, data) in enumerate(zip(batch, payloads, strict=True), base):
+            sent, payload = _offered(client.flags, request, data)
+            if sent is None:
+                self._outcomes[cookie] = Outcome()
+                continue
+            self._waiting[cookie] = request
+            command, flags = COMMANDS[sent.kind], command_flags(sent)
+            if structured:
+                expected = wire.Request(cookie, command, flags, sent.offset, sent.length)
+                self._replies.expect(expected)
+            joined.append(
+                m.REQUEST.pack(c.REQUEST_MAGIC, flags, command, cookie, sent.offset, sent.length)
+            )
+            if len(payload) > _JOINED_MAX:
+                parts += [b"".join(joined), payload]
+                joined = []
+            elif payload:
+                joined.append(payload)
+        return [*parts, b"".join(joined)]
+
+    def _send(self, client: Client, parts: list[bytes]) -> None:
+        sock = client.sock
+        for part in parts:
+            rest = memoryview(part)
+            while rest:
+                try:
+                    rest = rest[sock.send(rest, socket.MSG_DONTWAIT) :]
+                except BlockingIOError:
+                    ready = self._poll.poll(_TIMEOUT_S * 1000)
+                    if not ready:
+                        raise TimeoutError from None
+                    if ready[0][1] & ~select.POLLOUT:
+                        self._receive(client)
+
+    # Replies -------------------------------------------------------------------------------------
+
+    def _receive(self, client: Client) -> None:
+        """Take what has come, at least something.
+
+        :raise EOFError: the server closed. :raise RemoteProtocolError: it broke a rule.
+        """
+        if client.mode is ReplyMode.SIMPLE:
+            count = client.sock.recv_into(self._view[self._filled :])
+            if not count:
+                raise EOFError
+            self._filled += count
+            self._take_simple()
+            return
+        data = client.sock.recv(max(1 << 18, self._replies.needed()))
+        if not data:
+            raise EOFError
+        for reply in self._replies.receive(data):
+            extents = [e for key, e in reply.extents.items() if client.contexts[key] == CONTEXT]
+            self._outcomes[reply.cookie] = Outcome(
+                reply.error, reply.data, extents[0] if extents else ()
+            )
+            del self._waiting[reply.cookie]
+
+    def _take_simple(self) -> None:
+        head = m.SIMPLE_REPLY.size
+        at, filled, waiting = self._taken, self._filled, self._waiting
+        while filled - at >= head:
+            magic, error, cookie = m.SIMPLE_REPLY.unpack_from(self._buffer, at)
+            request = waiting.get(cookie)
+            if magic != c.SIMPLE_REPLY_MAGIC or request is None:
+                raise RemoteProtocolError(f"not a reply to what is in flight: cookie {cookie:#x}")
+            data = b""
+            if request.kind is Kind.READ and not error:
+                if filled - at - head < request.length:
+                    break
+                data = self._view[at + head : at + head + request.length].tobytes()
+            at += head + len(data)
+            del waiting[cookie]
+            self._outcomes[cookie] = Outcome(error, data)
+        self._taken = at
+
+
+def _offered(
+    flags: TransmissionFlag, request: Request, data: bytes
+) -> tuple[Request | None, bytes]:
+    """Return what to ask a server for that may lack commands and flags; None for nothing.
+
+    A discard is advice and may be left out; zeroes may be written; FUA needs its flag.
+    """
+    kind = request.kind
+    if kind is Kind.READ:
+        return request, data
+    if kind is Kind.DISCARD and not flags & TransmissionFlag.SEND_TRIM:
+        return None, b""
+    if kind is Kind.FLUSH and not flags & TransmissionFlag.SEND_FLUSH:
+        return None, b""
+    if kind is Kind.ZERO and not flags & TransmissionFlag.SEND_WRITE_ZEROES:
+        request = replace(request, kind=Kind.WRITE, no_hole=False, fast=False)
+        data = bytes(request.length)
+    if request.fua and not flags & TransmissionFlag.SEND_FUA:
+        request = replace(request, fua=False)
+    if request.fast and not flags & TransmissionFlag.SEND_FAST_ZERO:
+        request = replace(request, fast=False)
+    return request, data
+
+
