@@ -160,7 +160,12 @@ def of_driver(session: TargetSession, disk: Disk) -> Iterator[str]:
 
 
 def opens_with_native_aio(session: TargetSession, disk: Disk) -> bool:
-    """Say whether QEMU opens the volume with aio=native (which needs cache=none)."""
+    """Say whether QEMU opens the volume with aio=native (which needs cache=none).
+
+    Only its drivers of files and devices have aio modes (block/file-posix.c); others ignore them.
+    """
+    if disk.protocol_blockdev()["driver"] not in ("file", "host_device"):
+        return False
     try:
         with session.qemu_io(disk, cache="none", aio="native") as io:
             return "failed" not in io("read 0 4k")

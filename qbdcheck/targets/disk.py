@@ -27,6 +27,10 @@ _VERIFY_WHOLE_MAX = 256 << 20
 """Disks up to here are read as a whole; of larger ones what was written and what holds data."""
 _VERIFY_STRAY_MAX = 256 << 20
 _FORMAT_SLACK = 16 << 20
+_LUKS_HEADER = 2068480
+"""Bytes, as `qemu-img measure -O luks` says of the default cipher (aes-256, xts)."""
+_LUKS_TRIES = 8
+"""QEMU's measurement of the CPU time fails in a third of all tries (docs/findings.md)."""
 FORMAT_OPTIONS = {
     "vpc": "force_size=on",
     "luks": f"key-secret={SECRET},iter-time=100",
@@ -36,7 +40,15 @@ FORMAT_OPTIONS = {
 
 def volume_size(image_format: str, size: int) -> int:
     """Return how large a volume an image of ``size`` bytes needs, full and with a snapshot."""
-    return size if image_format == "raw" else 2 * size + _FORMAT_SLACK
+    if image_format == "raw":
+        return size
+    if image_format == "luks":  # its disk is all that the header leaves of the volume
+        return size + _LUKS_HEADER
+    return 2 * size + _FORMAT_SLACK
+
+
+_CANNOT_GROW = ("Invalid argument", "No space left on device")
+"""What an image says whose data wants to lie behind the end of a volume that cannot grow."""
 
 
 class Disk:
@@ -118,9 +130,12 @@ class Disk:
             raise NotRun(f"target {name} has no file name for qemu-img create")
         parts = [part for part in (FORMAT_OPTIONS.get(self.format, ""), options) if part]
         words = ["-o", ",".join(parts)] if parts else []
-        done = self._qemu_img.run(
-            "create", "-q", "-f", self.format, *words, filename, str(size), check=False
-        )
+        for _ in range(_LUKS_TRIES if self.format == "luks" else 1):
+            done = self._qemu_img.run(
+                "create", "-q", "-f", self.format, *words, filename, str(size), check=False
+            )
+            if "accurate CPU usage" not in done.stderr:
+                break
         if done.returncode != 0:
             raise NotRun(f"QEMU cannot make {self.format} on this target: {tail(done.stderr)}")
 
@@ -139,6 +154,18 @@ class Disk:
             self._write_part(part_file, offset, length)
         part_file.unlink(missing_ok=True)
         self.shadow.flush()
+
+    def zero_all(self) -> None:
+        """Write zeroes all over, durably: an encrypted image reads as noise until it is written.
+
+        :raise SetupError: the target or the local disk refuses them.
+        """
+        part_file = self._scratch / f"{self.name}.zeroes"
+        with part_file.open("wb") as file:
+            file.truncate(_PREFILL_STEP)
+        for offset in range(0, self.size, _PREFILL_STEP):
+            self._write_part(part_file, offset, min(_PREFILL_STEP, self.size - offset))
+        part_file.unlink()
 
     def _prefill_ranges(self) -> Iterator[tuple[int, int]]:
         size = self.size
@@ -159,8 +186,7 @@ class Disk:
             done = run(argv, cwd=file.parent, timeout_s=60 * programs.slowdown)
         except ProgramError as error:
             said = tail(error.stdout + error.stderr) or str(error)
-            if self.format != "raw" and "Invalid argument" in said:
-                # The image wants to grow, and volumes of this target cannot.
+            if self.format != "raw" and any(words in said for words in _CANNOT_GROW):
                 raise NotRun(f"QEMU cannot write {self.format} on this target: {said}") from None
             raise SetupError(f"prefill of volume {self.name} failed: {said}") from None
         if done.stdout.strip():

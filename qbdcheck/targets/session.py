@@ -116,6 +116,8 @@ class TargetSession:
             self.qemu_img.objects.append(SECRET_OBJECT)
         if image_format != "raw":
             disk.create_image(length, self.options.image_options)
+        if image_format == "luks" and length and not prefill:
+            disk.zero_all()
         if prefill and length:
             disk.prefill()
         if fill_first:

@@ -6,7 +6,6 @@ Guards: async-error-ignored, shared-cursor-race, short-read-resume-offset.
 """
 
 from qbdcheck import case
-from qbdcheck.errors import NotRun
 
 MODES = (("threads", "writeback"), ("native", "none"), ("io_uring", "writeback"),
          ("io_uring", "none"))  # fmt: skip
@@ -14,9 +13,6 @@ MODES = (("threads", "writeback"), ("native", "none"), ("io_uring", "writeback")
 
 @case(groups="rw quick concurrent", formats="any", requires="aio_native")
 def test(disk, qemu_io):
-    driver = disk.protocol_blockdev()["driver"]
-    if driver not in ("file", "host_device"):
-        raise NotRun(f"QEMU's {driver} driver has no aio modes")
     for number, (aio, cache) in enumerate(MODES):
         with qemu_io(disk, cache=cache, aio=aio) as io:
             io.write(number << 20, 100_000)

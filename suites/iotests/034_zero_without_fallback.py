@@ -13,13 +13,11 @@ RANGES = ((1 << 20, 1 << 20), (4 << 20, 4096), ((5 << 20) + 512, 512), ((6 << 20
 @case(groups="rw zero", requires="write_zeroes", formats="any")
 def test(disk, qemu_io, log):
     for start, length in RANGES:
-        io = qemu_io(disk)
-        try:
-            io.request(f"write -zn {start} {length}")
-            disk.shadow.zero(start, length)
-        except ProgramError as error:
-            log(f"{length} bytes at {start}: {error}")
-            assert "not supported" in str(error).lower(), str(error)
-        finally:
-            io.abandon()
+        with qemu_io(disk) as io:
+            try:
+                io.request(f"write -zn {start} {length}")
+                disk.shadow.zero(start, length)
+            except ProgramError as error:
+                log(f"{length} bytes at {start}: {error}")
+                assert "not supported" in str(error).lower(), str(error)
         disk.verify()
