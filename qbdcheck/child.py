@@ -21,7 +21,7 @@ import pytest
 from qbdcheck import clock, offspring
 from qbdcheck.filters import Filters
 from qbdcheck.golden import Comparison, Output, compare, find_golden, update
-from qbdcheck.judge import describe, judge, worse
+from qbdcheck.judge import describe, judge, weigh_full_disk, worse
 from qbdcheck.options import Options
 from qbdcheck.reaper import MARK
 from qbdcheck.stash import FULL_LOG, IMAGE_FORMAT, OPTIONS, OUTPUT, PARTLY_NOT_RUN, SCRATCH, SEED
@@ -90,7 +90,7 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
     phases = ("setup", "call")
     result = Result(Verdict.PASS)
     for when in phases:
-        result = _phase(item, when)
+        result = weigh_full_disk(_phase(item, when), scratch)
         if result.verdict is not Verdict.PASS:
             break
     result = worse(result, _phase(item, "teardown"))

@@ -7,12 +7,18 @@ case is looked at, and both are red.
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from qbdcheck.errors import CaseBroken, NotRun, UsageError
 from qbdcheck.unit import Result
 from qbdcheck.verdict import Verdict
 
+_FULL_BYTES = 1 << 20
+"""A file system with less free space than that is the likelier cause of any failure."""
 _MISTAKES = (
     ArithmeticError,
     AttributeError,
@@ -48,6 +54,15 @@ def judge(error: BaseException, when: str, details: str) -> Result:
     setup_failed = when == "setup" and isinstance(error, UsageError)
     where = "" if when == "call" else f"in {when}: "
     return Result(Verdict.FAIL, where + message, details, setup_failed=setup_failed)
+
+
+def weigh_full_disk(result: Result, scratch: Path) -> Result:
+    """The result of a case, or that it cannot be trusted, where the runner's own disk is full."""
+    if result.verdict is not Verdict.FAIL or shutil.disk_usage(scratch).free > _FULL_BYTES:
+        return result
+    where = scratch.parent.parent
+    message = f"{result.message}; {where} is full: name a larger directory with TMPDIR"
+    return replace(result, verdict=Verdict.BROKEN, message=message)
 
 
 def weigh_deviation(result: Result, where: str) -> Result:

@@ -11,8 +11,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from qbdcheck.doctor.versions import version_text
-from qbdcheck.errors import QbdcheckError
+from qbdcheck.doctor.versions import inspect_program
+from qbdcheck.errors import QbdcheckError, SetupError
+from qbdcheck.programs.installed import VARIABLES
 from qbdcheck.programs.process import run, tail
 
 LOW_SPACE_BYTES = 2 << 30
@@ -33,9 +34,16 @@ class Fact:
 
 
 def run_environment(scratch: Path) -> dict[str, str]:
-    """What the header of a run and its reports say of the machine. About 10 ms."""
+    """What the header of a run and its reports say of the machine. About 10 ms.
+
+    :raise SetupError: QEMU is too old; without any, the cases say so one by one.
+    """
+    qemu = inspect_program("qemu-img")
+    if qemu.version and not qemu.is_usable:
+        variable = VARIABLES["qemu-img"]
+        raise SetupError(f"{qemu.path} is {qemu.fault}; name another with ${variable} or on PATH")
     return {
-        "qemu": version_text("qemu-img") or "not found",
+        "qemu": qemu.version or "not found",
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "cores": str(len(os.sched_getaffinity(0))),

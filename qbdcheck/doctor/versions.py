@@ -50,11 +50,6 @@ def inspect_program(name: str) -> Installed:
     return Installed(name, path, version, "")
 
 
-def version_text(name: str) -> str:
-    """The version of one program, "" where it is missing or says none."""
-    return inspect_program(name).version
-
-
 def is_older(version: str, minimum: str) -> bool:
     """Whether dotted number `version` comes before `minimum`; an empty minimum is met by all."""
     return _numbers(version) < _numbers(minimum)

@@ -202,7 +202,8 @@ def find(target: str, targets_dir: Path) -> Path:
     file = targets_dir / f"{target}.yaml"
     if file.is_file():
         return file
-    names = sorted(known.stem for known in targets_dir.glob("*.yaml"))
+    profiles = targets_dir.glob("*.yaml")
+    names = sorted(known.stem for known in profiles if known.stem != "EXAMPLE")
     near = difflib.get_close_matches(target, names, 1)
     hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}"
     raise UsageError(f"unknown target '{target}'; {hint} (or give a path to a YAML file)")

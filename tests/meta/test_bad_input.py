@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 
 from tests.meta.toys import Toy
@@ -90,6 +93,39 @@ def test_a_target_that_does_not_come_up_ends_the_run_before_its_first_case(
     profile = toy.directory / "toy.yaml"
     profile.write_text(TARGET % start)
     assert said in refused(toy, "-t", str(profile))
+
+
+def test_a_qemu_that_is_too_old_is_refused(toy: Toy) -> None:
+    toy.case("001_passes", "pass")
+    old = toy.directory / "qemu-img"
+    old.write_text("#!/bin/sh\necho 'qemu-img version 5.2.0 (Debian 1:5.2+dfsg-11)'\n")
+    old.chmod(0o755)
+    toy.environment["QEMU_IMG_PROG"] = str(old)
+    said = refused(toy)
+    assert said.startswith(f"check: {old} is too old: 5.2.0, needed is 6.0 or newer; name another")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system of its own")
+def test_a_full_disk_is_named_and_no_failure_of_the_target(toy: Toy) -> None:
+    toy.case("001_fills_in_setup", "pass", "disk")
+    toy.case("002_fills", "open('x', 'wb').write(bytes(1 << 24))")
+    small = toy.temporary / "small"
+    small.mkdir()
+    usual = toy.environment["TMPDIR"]
+    toy.environment["TMPDIR"] = str(small)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12M", "none", small], check=True)
+    try:
+        first, second = toy.run("1"), toy.run("2")
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", small], check=True)
+        toy.environment["TMPDIR"] = usual
+    mend = f"{small} is full: name a larger directory with TMPDIR"
+    assert first.code == 2, first.out
+    assert first.err.splitlines()[-1].startswith("check: prefill of volume disk failed: ")
+    assert first.err.splitlines()[-1].endswith(mend)
+    assert (second.code, second.verdict("002_fills")) == (1, "broken")
+    assert second.cases["002_fills"]["message"].endswith(mend)
 
 
 def test_a_profile_with_a_wrong_key_is_refused_with_its_place(toy: Toy) -> None:
