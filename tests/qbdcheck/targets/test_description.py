@@ -111,7 +111,7 @@ def test_file_that_is_no_profile_at_all(file: Path, content: bytes, words: str) 
 def test_unknown_target_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="unknown target 'qemu-ndb'; did you mean 'qemu-nbd'"):
         find("qemu-ndb", TARGETS)
-    with pytest.raises(UsageError, match="there are: EXAMPLE, file, nbd-server"):
+    with pytest.raises(UsageError, match="there are: file, nbd-server"):
         find("zzz", TARGETS)
     with pytest.raises(UsageError, match=r"target file /none/x\.yaml does not exist"):
         find("/none/x.yaml", TARGETS)
