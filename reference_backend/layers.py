@@ -6,9 +6,11 @@ equals the one below, so layers stack in any order. All faults and all seeded bu
 loaded by module name; a server without layers is provably the correct backend, and pays nothing
 for them.
 
-Two attributes are optional. ``waits``: a layer that never waits says False, and then the replies to
-many requests are sent together, as without layers. ``active``: while all layers say False, requests
-may pass them by, so that a rule engine without rules costs nothing; read once for each batch.
+Three attributes are optional. ``waits``: a layer that never waits says False, and then the replies
+to many requests are sent together, as without layers. ``active``: while all layers say False,
+requests may pass them by, so that a rule engine without rules costs nothing; read for each batch.
+``passes(command, offset, length)``: True for a request that the layer would hand down unchanged; it
+has then taken note of it, and `handle` is not called. Asked where one active layer has it.
 """
 
 from __future__ import annotations

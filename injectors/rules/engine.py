@@ -16,7 +16,7 @@ active from the moment when it is added, until an event activates others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from injectors.rules import chance
@@ -112,9 +112,27 @@ class Engine:
         """Return whether an event arms a rule or changes the state, in any state."""
         return event in self._arming
 
+    def arms(self, events: Sequence[str]) -> tuple[Sequence[_Arming], Active[Armed] | None] | None:
+        """Return what a row of events counts on and arms, None where that depends on the state.
+
+        Holds until a rule comes or goes. Of several events the last one that arms rules counts.
+        """
+        armings = [self._arming[event] for event in events if event in self._arming]
+        if any(one.changes or any(armed.rule.state for armed in one.rules) for one in armings):
+            return None
+        armed = [one.matching(self.state) for one in armings]
+        return armings, next((one for one in reversed(armed) if one is not None), None)
+
+    def note(self, armings: Sequence[_Arming], active: Active[Armed] | None) -> None:
+        """Do at once what ``on_event`` would do for a row of events, as ``arms`` told it."""
+        for arming in armings:
+            arming.count += 1
+        if active is not None:
+            self._active = active
+
     def may_meet(self, iotype: IoType, offset: int, length: int) -> bool:
         """Return False if ``decide`` would find no rule that covers the request. Counts nothing."""
-        return bool(self._active.covering(iotype, offset, length))
+        return self._active.of_kind(iotype).touches(offset, length)
 
     def decide(
         self,

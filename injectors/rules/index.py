@@ -22,7 +22,7 @@ class Ruled(Protocol):
 T = TypeVar("T", bound=Ruled)
 
 
-class _Ranges(Generic[T]):
+class Ranges(Generic[T]):
     """Rules of one kind of request. The bytes of a disk are cut where a rule begins or ends."""
 
     __slots__ = ("_any", "_cuts", "_parts", "rules")
@@ -40,6 +40,7 @@ class _Ranges(Generic[T]):
                 self._parts[part].append((n, one))
 
     def covering(self, offset: int, length: int) -> Iterable[T]:
+        """Return those that cover a request, in order."""
         cuts = self._cuts
         if not cuts:
             return self.rules
@@ -54,6 +55,18 @@ class _Ranges(Generic[T]):
         return [found[n] for n in sorted(found)]
 
 
+    def touches(self, offset: int, length: int) -> bool:
+        """Tell whether ``covering`` would return any."""
+        if self._any:
+            return True
+        cuts = self._cuts
+        if not length or not cuts:
+            return False
+        part = bisect_right(cuts, offset)
+        # From where nothing is, the next cut is where something begins.
+        return bool(self._parts[part]) or (part < len(cuts) and cuts[part] < offset + length)
+
+
 class Active(Generic[T]):
     """Rules that are active together, in the order that decides which of two wins."""
 
@@ -61,12 +74,17 @@ class Active(Generic[T]):
 
     def __init__(self, order: Sequence[T]) -> None:
         self.order = tuple(order)
-        self._kinds: dict[IoType, _Ranges[T]] = {}
+        self._kinds: dict[IoType, Ranges[T]] = {}
 
-    def covering(self, iotype: IoType, offset: int, length: int) -> Iterable[T]:
-        """Return those whose iotype and ranges cover a request, in order."""
+    def of_kind(self, iotype: IoType) -> Ranges[T]:
+        """Return the ranges of the rules that hurt a kind of request."""
         ranges = self._kinds.get(iotype)
         if ranges is None:
             chosen = [one for one in self.order if iotype in one.rule.kinds]
-            ranges = self._kinds[iotype] = _Ranges(chosen)
+            ranges = self._kinds[iotype] = Ranges(chosen)
+        return ranges
+
+    def covering(self, iotype: IoType, offset: int, length: int) -> Iterable[T]:
+        """Return those whose iotype and ranges cover a request, in order."""
+        ranges = self._kinds.get(iotype) or self.of_kind(iotype)
         return ranges.covering(offset, length) if ranges.rules else ()

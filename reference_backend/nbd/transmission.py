@@ -12,7 +12,7 @@ request does not pay for setting up thirty local names; counters are added to on
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from reference_backend.layers import Command
 from reference_backend.nbd import messages as m
@@ -31,6 +31,9 @@ from reference_backend.nbd.replies import HOLE_UNIT
 from reference_backend.nbd.settings import Buffer, Bytes
 from reference_backend.store.errors import BlockError
 
+Passes = Callable[[int, int, int], bool]
+"""From command, offset and length to whether a layer need not see that request. It takes note of
+the request then, and so is asked only once: when the payload is whole."""
 FLUSH_BYTES = 256 * 1024
 """Replies of about so many bytes are sent before more requests are carried out: they are still in
 the processor's cache then, and a deep queue of large reads takes little memory."""
@@ -61,6 +64,7 @@ class ServerTransmission:
         self.needed = 0
         self.drain = 0
         self._consumed = 0
+        self._passes: Passes | None = None
         extended = executor.replies.mode is ReplyMode.EXTENDED
         self.header_size = (m.EXTENDED_REQUEST if extended else m.REQUEST).size
         self.exchange(buffer)
@@ -79,13 +83,19 @@ class ServerTransmission:
 
         :raise RemoteProtocolError: a magic is wrong, or a payload longer than ``Limits.drain``.
         """
+        self._passes = None
         for layer in self._layers:
             if getattr(layer, "active", True):
-                return self._in_general.send((start, end))
+                passes = getattr(layer, "passes", None)
+                if self._passes or not passes or getattr(layer, "waits", True):
+                    return self._in_general.send((start, end))
+                self._passes = passes
         return self._in_fast.send((start, end))
 
     def _fast(self) -> Generator[int, tuple[int, int], None]:  # noqa: C901, PLR0912, PLR0915
-        """Compact headers, no layers. One function, for a call costs as much as a request."""
+        """Compact headers; no layers, or one that lets requests pass. One function, for a call
+        costs as much as a request.
+        """
         executor = self.executor
         device, counts = executor.device, executor.counts
         rules, out = executor.rules, self.out
@@ -99,7 +109,7 @@ class ServerTransmission:
         read_in_chunks = executor.replies.read_in_chunks
         start, end = yield 0
         while True:
-            size, view = device.size, self.view
+            size, view, free = device.size, self.view, self._passes
             writable = -1 if read_only else size
             reads = writes = read_bytes = written_bytes = 0
             self.needed = 0
@@ -114,6 +124,7 @@ class ServerTransmission:
                     and offset + length <= writable
                     and not (offset | length) & mask
                     and 0 < length <= longest
+                    and (not free or start + _HEADER + length > end or free(_WRITE, offset, length))
                 ):
                     begin = start + _HEADER
                     stop = begin + length
@@ -121,10 +132,7 @@ class ServerTransmission:
                         self.needed = _HEADER + length
                         break
                     try:
-                        if flags:
-                            write(offset, view[begin:stop], True)
-                        else:
-                            write(offset, view[begin:stop])
+                        write(offset, view[begin:stop], flags > 0)
                     except (BlockError, MemoryError) as error:
                         executor.fail(out, cookie, offset, error)
                     else:
@@ -138,6 +146,7 @@ class ServerTransmission:
                     and offset + length <= size
                     and not (offset | length) & mask
                     and 0 < length <= longest_read
+                    and (not free or free(_READ, offset, length))
                 ):
                     start += _HEADER
                     try:
@@ -164,7 +173,8 @@ class ServerTransmission:
                         break
                 elif self._other(flags, command, cookie, offset, length, start, end):
                     start += _HEADER + self._consumed
-                    if self.closed:
+                    if self.closed or free:
+                        self.more = not self.closed
                         break
                 else:
                     break

@@ -26,3 +26,11 @@ def test_the_index_and_each_rule_agree_on_who_covers_a_request(rules, requests):
     for request in requests:
         expected = [one for one in armed if one.rule.covers(*request)]
         assert list(active.covering(*request)) == expected
+
+
+@given(st.lists(RULES, max_size=8), st.lists(REQUESTS, min_size=1, max_size=8))
+def test_whether_any_rule_covers_a_request_is_told_without_naming_it(rules, requests):
+    active = Active([Armed(str(n), n, rule) for n, rule in enumerate(rules)])
+    for kind, offset, length in requests:
+        touches = active.of_kind(kind).touches(offset, length)
+        assert touches == bool(list(active.covering(kind, offset, length)))

@@ -1,0 +1,91 @@
+"""A layer that lets requests pass: as if it had seen them, however the bytes arrive."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from injectors.layer import RuleLayer, create
+from reference_backend.layers import Below, Command, Reply, Request
+from reference_backend.nbd.agreement import ReplyMode
+
+from .pair import SIZE, Pair
+
+RULES = [
+    "{event: write_aio, errno: ENOSPC, iotype: write, sector: 4-7}",
+    "{event: read_aio, errno: EPERM, sector: 9, once: true}",
+    "{event: pwritev, errno: ENOMEM, sector: 2, after: 1}",
+    "{event: pwritev_done, errno: EINVAL, iotype: read, sector: 1}",
+    "{event: flush_to_disk, errno: EIO, state: 2}",
+    "{event: none, action: stale, iotype: read, sector: 0-7}",
+    "{event: write_aio, action: corrupt, iotype: write, sector: 12-13, probability: 0.5}",
+    "{event: none, action: disconnect, iotype: discard, count: 1, after: 2}",
+]
+STATES = ["", "{event: write_aio, new_state: 2}", "{event: flush_to_os, state: 2, new_state: 1}"]
+REQUESTS = st.tuples(
+    st.sampled_from([Command.READ, Command.WRITE, Command.WRITE, Command.FLUSH, Command.TRIM]),
+    st.integers(0, 15).map(lambda sector: sector * 512),
+    st.sampled_from([512, 1024, 4096, 100]),
+)
+
+
+class Seeing:
+    """A layer of rules that sees every request."""
+
+    waits = True
+
+    def __init__(self, layer: RuleLayer) -> None:
+        self._layer = layer
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        return self._layer.handle(request, below)
+
+
+@given(
+    st.sampled_from([ReplyMode.SIMPLE, ReplyMode.STRUCTURED]),
+    st.lists(st.sampled_from(RULES), min_size=1, max_size=4, unique=True),
+    st.sampled_from(STATES),
+    st.lists(REQUESTS, min_size=1, max_size=12),
+    st.lists(st.integers(1, 1500), min_size=1, max_size=8),
+)
+def test_requests_that_pass_are_as_if_they_were_seen(
+    mode: ReplyMode,
+    rules: list[str],
+    states: str,
+    requests: list[tuple[Command, int, int]],
+    pieces: list[int],
+) -> None:
+    text = f"rules: [{', '.join(rules)}]\nstates: [{states}]"
+    passing, seeing = create(text, seed=5), create(text, seed=5)
+    pairs = Pair(mode, layers=[passing]), Pair(mode, layers=[Seeing(seeing)])
+    sent = bytearray()
+    for number, (command, place, size) in enumerate(requests):
+        offset, length = (0, 0) if command is Command.FLUSH else (place, size)
+        payload = bytes([number + 1]) * length if command is Command.WRITE else b""
+        sent += pairs[0].header(command, offset, length) + payload
+    at, turn = 0, 0
+    while at < len(sent) and not pairs[0].server.closed:
+        piece = bytes(sent[at : at + pieces[turn % len(pieces)]])
+        answers = [pair.feed(piece) for pair in pairs]
+        assert answers[0] == answers[1]
+        at, turn = at + len(piece), turn + 1
+    assert passing.describe() == seeing.describe()
+    assert pairs[0].device.read(0, SIZE) == pairs[1].device.read(0, SIZE)
+
+
+def test_a_layer_is_not_asked_to_handle_what_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, seen = create("rules: [{event: write_aio, sector: 8}]", seed=0), []
+    handle = layer.handle
+
+    def counted(request: Request, below: Below) -> Reply:
+        seen.append((request.command, request.offset))
+        return handle(request, below)
+
+    monkeypatch.setattr(layer, "handle", counted)
+    pair = Pair(ReplyMode.SIMPLE, layers=[layer])
+    for offset in (0, 512, 4096, 8192):
+        pair.call(Command.WRITE, offset, 512, payload=bytes(512))
+    pair.call(Command.READ, 0, 512)
+    assert seen == [(Command.WRITE, 4096)]
+    assert [rule["events"] for rule in layer.describe()["rules"]] == [4]
