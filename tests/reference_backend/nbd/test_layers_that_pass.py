@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from injectors.layer import RuleLayer, create
@@ -48,6 +48,13 @@ class Seeing:
     st.sampled_from(STATES),
     st.lists(REQUESTS, min_size=1, max_size=12),
     st.lists(st.integers(1, 1500), min_size=1, max_size=8),
+)
+@example(
+    ReplyMode.SIMPLE,
+    ["{event: none, action: stale, iotype: read}"],
+    "",
+    [(Command.WRITE, 0, 512), (Command.READ, 0, 512)],
+    [600],
 )
 def test_requests_that_pass_are_as_if_they_were_seen(
     mode: ReplyMode,
