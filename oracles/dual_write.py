@@ -15,15 +15,16 @@ What both sides do wrong alike does not show here; ``Disk.verify`` compares with
 
 from __future__ import annotations
 
-import enum
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from oracles.contents import Change
 from oracles.diagnosis import Finding
-from oracles.shadow import NotPermitted, Shadow
+from oracles.mismatches import Difference, Mismatch
+from oracles.shadow import Shadow
 from oracles.sides import Outcome, Side
-from oracles.stamps import SECTOR, stamp
+from oracles.stamps import SECTOR, as_array, stamp
 from oracles.workload import Batch, Kind, Request, contended
 from reference_backend.store.errors import BlockError
 from reference_backend.store.extents import STATE_ZERO
@@ -36,61 +37,6 @@ _AHEAD = 4
 
 
 Bytes = bytes | bytearray
-
-
-class Difference(enum.StrEnum):
-    """What differs. The value is the word that reports use."""
-
-    CONTENTS = "contents"
-    ERROR = "error"
-    LENGTH = "length"
-    SIZE = "size"
-    STATUS = "block status"
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """One difference between the sides that no rule permits.
-
-    ``side`` is to blame: ``target``, ``reference``, or ``both``. ``offset`` and ``length`` are in
-    bytes. ``reference`` and ``target`` are up to 16 bytes of both sides, from the first difference
-    on; for errors they are empty. ``finding`` has the diagnosis where contents differ.
-    """
-
-    difference: Difference
-    side: str
-    request: Request
-    offset: int
-    length: int
-    text: str
-    reference: bytes = b""
-    target: bytes = b""
-    finding: Finding | None = None
-
-    @property
-    def sector(self) -> int:
-        """The first sector of 512 bytes that differs."""
-        return self.offset // SECTOR
-
-    @property
-    def damage(self) -> str:
-        """One word for what is wrong: that of `oracles.diagnosis.Damage`, or the difference."""
-        return self.finding.damage.value if self.finding else self.difference.value
-
-    @property
-    def last_write(self) -> str:
-        """The request that wrote there last, where one did."""
-        return self.finding.last_write if self.finding else ""
-
-    def __str__(self) -> str:
-        head = f"{self.request}: {self.difference} of {self.side} at offset {self.offset}"
-        lines = [f"{head} (sector {self.sector}), {self.length} bytes: {self.text}"]
-        if self.reference or self.target:
-            lines.append(f"    reference {self.reference.hex(' ', 4) or 'nothing'}")
-            lines.append(f"    target    {self.target.hex(' ', 4) or 'nothing'}")
-        if self.last_write:
-            lines.append(f"    last write there: {self.last_write}")
-        return "\n".join(lines)
 
 
 class Stopped(Exception):  # noqa: N818  # what the caller asked for
@@ -136,6 +82,7 @@ class DualWrite:
         self._same_errno = same_errno
         self._stop_at_first = stop_at_first
         self._log: list[_Done] = []
+        self._open: list[tuple[int, int]] = []
         self._known: dict[tuple[str, int], str] = {}
         self._compare_sizes(Request(0, Kind.RESIZE, 0, shadow.size))
 
@@ -163,6 +110,7 @@ class DualWrite:
         self._compare(batch, ours, theirs)
         done.failed = [bool(o.error or t.error) for o, t in zip(ours, theirs, strict=True)]
         self._log.append(done)
+        self._agree()
 
     def verify(self, offset: int = 0, length: int | None = None) -> list[Mismatch]:
         """Read a range from both sides and compare every byte; return the new mismatches."""
@@ -177,6 +125,7 @@ class DualWrite:
             batch = tuple(reads[start : start + _AHEAD])
             ours, theirs = self._ask(batch, [b""] * len(batch))
             self._compare(batch, ours, theirs)
+            self._agree()
         return self.mismatches[before:]
 
     def catch_up(self) -> Shadow:
@@ -279,7 +228,7 @@ class DualWrite:
             "target": shadow.check(request.offset, their),
         }
         if not any(wrong.values()):
-            self._agree(request.offset, our, their)
+            self._open.append((request.offset, request.offset + len(their)))
         places = [{(f.offset, f.length, f.text) for f in found} for found in wrong.values()]
         for name, findings in wrong.items():
             for finding in findings:
@@ -287,17 +236,31 @@ class DualWrite:
                 if not alike:
                     self._report_finding(request, name, finding, our, their)
 
-    def _agree(self, offset: int, our: Bytes, their: Bytes) -> None:
-        """Both sides are right, and differ: from now on the target's answer is the answer."""
-        try:
-            self._shadow.settle(offset, their)
-        except NotPermitted:  # pragma: no cover  # it was just found to be permitted
-            raise AssertionError("permitted contents are not permitted") from None
-        if our != their:
-            self.reference.start((Request(0, Kind.WRITE, offset, len(their)),), [bytes(their)])
-            (outcome,) = self.reference.finish()
-            if outcome.error:
-                raise BlockError(outcome.error, "the reference refuses a write")
+    def _agree(self) -> None:
+        """Where both sides are right and differ, the target's answer is the answer from now on.
+
+        Whole sectors are agreed on, after the batch: in between, a sector may be half settled.
+        """
+        places, self._open = self._open, []
+        for start, end in places:
+            low = start - start % SECTOR
+            high = min(end + -end % SECTOR, self._shadow.size)
+            request = Request(0, Kind.READ, low, high - low)
+            (our,), (their,) = self._ask((request,), [b""])
+            if our.error or their.error or our.data == their.data:
+                self._compare_errors(request, our, their)
+                continue
+            self._compare_data(request, our.data, their.data)
+            if self._open:
+                self._open.clear()
+                self._shadow.settle(low, their.data)
+                self._copy(low, their.data)
+
+    def _copy(self, offset: int, data: Bytes) -> None:
+        self.reference.start((Request(0, Kind.WRITE, offset, len(data)),), [bytes(data)])
+        (outcome,) = self.reference.finish()
+        if outcome.error:
+            raise BlockError(outcome.error, "the reference refuses a write")
 
     def _judge_status(self, request: Request, name: str, outcome: Outcome) -> None:
         at, end = request.offset, request.offset + request.length
@@ -354,61 +317,46 @@ class DualWrite:
 
     def _tell(self, done: _Done) -> None:
         open_ones = contended(done.batch)
-        writes: list[tuple[int, bytes]] = []
-        late: list[tuple[Request, int]] = []
+        together: list[tuple[str, Change, int | None]] = []
         for place, request in enumerate(done.batch):
             if not request.kind.changes or not request.length:
                 continue
             if request.offset + request.length > self._shadow.size:
                 continue  # refused by both sides, or reported: nothing is right beyond the end
-            generation = done.generations[place]
-            if not done.failed[place] and place not in open_ones:
-                self._tell_alone(request, generation)
-            elif done.failed[place] or request.kind is Kind.DISCARD:
-                late.append((request, generation))
+            generation, failed = done.generations[place], done.failed[place]
+            if place in open_ones:
+                change = self._change(request, generation, failed)
+                together.append((str(request.kind), change, request.number))
             else:
-                writes.append((request.offset, self._data(request, generation)))
-        if writes:
-            self._shadow.concurrent(writes)
-        for request, generation in late:
-            self._tell_late(request, generation)
+                self._tell_alone(request, generation, failed)
+        if together:
+            self._shadow.in_flight(together)
 
     def _data(self, request: Request, generation: int) -> bytes:
-        if request.kind is not Kind.WRITE:
-            return bytes(request.length)
         identity, number = self._shadow.identity, request.number
         return stamp(request.offset, request.length, identity, generation, number).tobytes()
 
-    def _tell_alone(self, request: Request, generation: int) -> None:
-        shadow, offset, length = self._shadow, request.offset, request.length
+    def _change(self, request: Request, generation: int, failed: bool) -> Change:
+        data = None
         if request.kind is Kind.WRITE:
-            data = self._data(request, generation)
-            shadow.write(offset, data, fua=request.fua, operation=request.number)
-        elif request.kind is Kind.ZERO:
-            shadow.zero(offset, length, fua=request.fua)
-        else:
-            shadow.discard(offset, length, reads_zero=self._discard_reads_zero)
+            data = as_array(self._data(request, generation))
+        maybe = failed or request.kind is Kind.DISCARD
+        return Change(request.offset, request.length, data, 0, maybe, request.fua)
 
-    def _tell_late(self, request: Request, generation: int) -> None:
-        """A request that failed, or a discard among others in flight: done or not."""
+    def _tell_alone(self, request: Request, generation: int, failed: bool) -> None:
         shadow, offset, length = self._shadow, request.offset, request.length
-        if request.kind is Kind.WRITE:
-            data = self._data(request, generation)
-            shadow.maybe_write(offset, data, operation=request.number)
+        number, fua = request.number, request.fua
+        if request.kind is Kind.DISCARD:
+            certain = self._discard_reads_zero and not failed
+            shadow.discard(offset, length, reads_zero=certain, operation=number)
         elif request.kind is Kind.ZERO:
-            shadow.zero(offset, length, maybe=True)
+            shadow.zero(offset, length, fua=fua, maybe=failed, operation=number)
+        elif failed:
+            data = self._data(request, generation)
+            shadow.maybe_write(offset, data, operation=number)
         else:
-            shadow.discard(offset, length)
+            shadow.write(offset, self._data(request, generation), fua=fua, operation=number)
 
 
 def _named(error: int) -> str:
     return f"{os.strerror(error)} ({error})" if error else "success"
-
-
-def render(mismatches: Sequence[Mismatch], limit: int = 12) -> str:
-    """Return the mismatches as text for people; beyond ``limit`` they are only counted."""
-    lines = [str(mismatch) for mismatch in mismatches[:limit]]
-    if len(mismatches) > limit:
-        wrong = sum(mismatch.length for mismatch in mismatches)
-        lines.append(f"... and {len(mismatches) - limit} more; {wrong} bytes in all")
-    return "\n".join(lines)

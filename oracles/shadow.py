@@ -117,20 +117,36 @@ class Shadow:
         self._change(f"write of pattern 0x{byte:02x}", change)
 
     def zero(
-        self, offset: int, length: int, *, fua: bool = False, maybe: bool = False
+        self,
+        offset: int,
+        length: int,
+        *,
+        fua: bool = False,
+        maybe: bool = False,
+        operation: int | None = None,
     ) -> None:
         """A range was made zeroes by an acknowledged request (``maybe``: outcome unknown)."""
-        self._change("write zeroes", Change(offset, length, None, 0, maybe, fua))
+        self._change("write zeroes", Change(offset, length, None, 0, maybe, fua), operation)
 
-    def discard(self, offset: int, length: int, *, reads_zero: bool = False) -> None:
+    def discard(
+        self, offset: int, length: int, *, reads_zero: bool = False, operation: int | None = None
+    ) -> None:
         """A range was discarded: each sector is old or zero; zero if the target promises that."""
-        self._change("discard", Change(offset, length, None, 0, not reads_zero))
+        self._change("discard", Change(offset, length, None, 0, not reads_zero), operation)
 
     def concurrent(self, writes: Sequence[tuple[int, Data]]) -> None:
         """Writes in flight together were acknowledged: where they overlap, any may win."""
-        changes = tuple(self._written(offset, data) for offset, data in writes)
-        for change in changes:
-            self._record("write (in flight with others)", change, None)
+        self.in_flight([("write", self._written(*write), None) for write in writes])
+
+    def in_flight(self, requests: Sequence[tuple[str, Change, int | None]]) -> None:
+        """Requests in flight together ended: where they overlap, any may be the last.
+
+        :param requests: a word for the history, the change, and the number of each; changes that
+            are ``maybe`` (discards, failed writes) may not have happened at all.
+        """
+        for text, change, operation in requests:
+            self._record(f"{text} (in flight with others)", change, operation)
+        changes = tuple(change for _, change, _ in requests)
         self._save_durable(changes)
         self._now.apply_in_any_order(changes)
         self._pending.append(changes)

@@ -102,22 +102,24 @@ FSX: Mapping[Kind, float] = {
 class Mix:
     """What a random workload is made of.
 
-    :param weights: how often each kind is asked for, as a share of the sum.
+    :param weights: how often each kind is asked for, as a share of the sum; kinds or their words.
     :param align: offsets and lengths are multiples of it, in bytes.
     :param longest: bytes of the longest request.
     :param depth: requests in flight together, from 1.
     :param overlap: whether those may touch the same bytes.
     :param hot: so many places get half of the requests; 0: all places are equal.
     :param smallest: bytes that resizing leaves at least.
+    :param size_align: new sizes are multiples of it, in bytes; 0: of ``align``.
     """
 
-    weights: Mapping[Kind, float] = field(default_factory=lambda: EVERYDAY)
+    weights: Mapping[Kind, float] | Mapping[str, float] = field(default_factory=lambda: EVERYDAY)
     align: int = 1
     longest: int = 65536
     depth: int = 1
     overlap: bool = False
     hot: int = 8
     smallest: int = 4096
+    size_align: int = 0
 
 
 class _Maker:
@@ -129,8 +131,8 @@ class _Maker:
         self.largest = size
         self.mix = mix
         self.number = first
-        self.kinds = [kind for kind, weight in mix.weights.items() if weight > 0]
-        self.weights = [mix.weights[kind] for kind in self.kinds]
+        self.kinds = [Kind(kind) for kind, weight in mix.weights.items() if weight > 0]
+        self.weights = [weight for weight in mix.weights.values() if weight > 0]
         self.hot = [chance.randrange(max(1, size)) for _ in range(mix.hot)]
 
     def batch(self, count: int) -> Batch:
@@ -151,7 +153,7 @@ class _Maker:
         return tuple(made)
 
     def _resize(self) -> Request:
-        align = self.mix.align
+        align = self.mix.size_align or self.mix.align
         low, high = self.mix.smallest // align, self.largest // align
         self.size = align * self.chance.randrange(low, max(low, high) + 1)
         request = Request(self.number, Kind.RESIZE, 0, self.size)

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from injectors.layer import RuleLayer, create
-from oracles.dual_write import DualWrite, Mismatch, render
+from oracles.dual_write import DualWrite
+from oracles.mismatches import Mismatch, render
 from oracles.shadow import Shadow
-from oracles.sides import InOrder, Layered, Side
+from oracles.sides import InOrder, Layered, Outcome, Side
 from oracles.workload import Batch, Chance, Kind, Mix, Request, dump, generate
-from qbdcheck.errors import NotRun
+from qbdcheck.errors import CaseBroken, NotRun
+from qbdcheck.programs.blockdev import Blockdev, file_node, json_filename
 from qbdcheck.programs.qmp import QmpFailed
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.local_sides import RawFile, ThroughQemuIo
 from qbdcheck.targets.nbd_side import NbdSide
+from qbdcheck.targets.qemu_verifiers import DRIVERS, Verdict, verdict_of
 from qbdcheck.targets.session import TargetSession
 from reference_backend.store.memory import MemoryStore
 from reference_backend.store.volume import Volume
@@ -104,6 +107,24 @@ class Pair:
         self._number += 1
         return self.run([(Request(self._number, Kind(kind), offset, length, **flags),)])
 
+    def peek(self, offset: int, length: int, side: str = "target") -> bytes:
+        """Read past the comparison and the rules."""
+        (outcome,) = self._past(side, Request(0, Kind.READ, offset, length), b"")
+        return bytes(outcome.data)
+
+    def damage(self, offset: int, data: bytes, side: str = "target") -> None:
+        """Write past the comparison and the rules: nobody is told."""
+        self._past(side, Request(0, Kind.WRITE, offset, len(data)), data)
+
+    def _past(self, side: str, request: Request, data: bytes) -> list[Outcome]:
+        below = self.target if side == "target" else self.reference
+        below = below.side if isinstance(below, Layered) else below
+        below.start((request,), [data])
+        outcomes = below.finish()
+        if outcomes[0].error:
+            raise CaseBroken(f"{request} past the comparison: error {outcomes[0].error}")
+        return outcomes
+
     def verify(self, offset: int = 0, length: int | None = None) -> list[Mismatch]:
         """Compare every byte of a range; return the mismatches that are new."""
         return self._dual.verify(offset, length)
@@ -122,13 +143,9 @@ class Pair:
         self._dual.catch_up()
         shadow = Shadow(self._disk.size, self._disk.shadow.identity)
         data = shadow.prefill().tobytes()
-        for side in (self.target, self.reference):
-            plain = side.side if isinstance(side, Layered) else side
-            for start in range(0, len(data), _STEP):
-                part = data[start : start + _STEP]
-                plain.start((Request(0, Kind.WRITE, start, len(part)),), [part])
-                (outcome,) = plain.finish()
-                assert not outcome.error, outcome
+        for start in range(0, len(data), _STEP):
+            for side in ("target", "reference"):
+                self.damage(start, data[start : start + _STEP], side)
         # Whoever holds the disk's shadow goes on holding the right one.
         self._disk.shadow.__dict__.update(shadow.__dict__)
         self._dual = self._make()
@@ -184,9 +201,35 @@ class DualWriter:
 
         return Pair(make, disk, self._session.scratch, layer)
 
+    def by_qemu(
+        self,
+        driver: str,
+        disk: Disk,
+        batches: Sequence[Batch],
+        *,
+        size: int | None = None,
+        wrap: Callable[[Blockdev], Blockdev] = dict,
+    ) -> Verdict:
+        """Let QEMU compare a raw disk with a copy of what it must hold, under a workload.
+
+        Close all pairs first. What the workload writes, the disk's shadow does not learn.
+
+        :param driver: ``blkverify`` or ``quorum``.
+        :param size: of the copy in bytes, if it is to differ.
+        :param wrap: puts a node (blkdebug) over each of the two.
+        """
+        self._pairs += 1
+        raw = RawFile(self._session.scratch / f"{disk.name}.raw{self._pairs}", disk.size)
+        self._closing.append(raw.close)
+        self._fill(raw, disk.shadow)
+        raw.resize(disk.size if size is None else size)
+        top = DRIVERS[driver](wrap(file_node(raw.path)), wrap(disk.blockdev()))
+        return verdict_of(lambda: self._session.qemu_io(json_filename(top), "writeback"), batches)
+
     def close(self) -> None:
-        """Close all connections and files."""
-        for close in reversed(self._closing):
+        """Close all pairs that were made up to now."""
+        closing, self._closing = self._closing, []
+        for close in reversed(closing):
             close()
 
     def _reference(self, reference: str | Disk, disk: Disk) -> Side:
@@ -199,27 +242,32 @@ class DualWriter:
             path = self._session.scratch / f"{disk.name}.reference{self._pairs}"
             plain = RawFile(path, disk.size)
             self._closing.append(plain.close)
-        for start, length in disk.shadow.used():
+        self._fill(plain, disk.shadow)
+        return InOrder(plain)
+
+    @staticmethod
+    def _fill(plain: RawFile | Volume, shadow: Shadow) -> None:
+        for start, length in shadow.used():
             for offset in range(start, start + length, _STEP):
                 part = min(_STEP, start + length - offset)
-                plain.write(offset, disk.shadow.expected(offset, part))
-        return InOrder(plain)
+                plain.write(offset, shadow.expected(offset, part))
 
     def _side(self, disk: Disk, through: str | None, status: bool) -> Side:
         if through is None:
             raw_nbd = disk.format == "raw" and disk.backend.uri is not None
             through = "nbd" if raw_nbd else "qemu"
         if through == "qemu-io":
-            words = disk.filename if not disk.object_words else None
-            if words is None:
-                raise NotRun(f"qemu-io without a shadow opens no {disk.format}")
-            io = self._session.qemu_io(words)
+            if disk.object_words:
+                raise NotRun(f"qemu-io by a file name opens no {disk.format}")
+            io = self._session.qemu_io(disk.filename)
+            self._closing.append(io.close)
             return InOrder(ThroughQemuIo(io, self._session.scratch, disk.size))
         if through == "nbd":
             uri = disk.uri
             side = NbdSide(uri, status=status, resizer=disk.backend.resize)
         else:
             export = _Export(self._session, disk)
+            self._closing.append(export.close)
             side = NbdSide(
                 export.uri, status=status, resizer=export.resize, rounding=_QEMU_ROUNDING
             )
@@ -260,6 +308,10 @@ class _Export:
             name = self._disk.format
             raise NotRun(f"QEMU cannot resize {name}: {error.description}") from None
         self._export()
+
+    def close(self) -> None:
+        """End the daemon."""
+        self._daemon.close()
 
     def _open(self) -> None:
         self._daemon.add(self._disk.blockdev("target", discard="unmap"))

@@ -115,8 +115,11 @@ class NbdSide:
         self._client = client
         self._size = client.size
         self._replies = wire.Replies(client.mode)
-        self._poll = select.poll()
-        self._poll.register(client.sock, select.POLLIN | select.POLLOUT)
+        # Python would wait in send() for a socket with a time-out, even with MSG_DONTWAIT.
+        client.sock.settimeout(None)
+        self._both, self._answered = select.poll(), select.poll()
+        self._both.register(client.sock, select.POLLIN | select.POLLOUT)
+        self._answered.register(client.sock, select.POLLIN)
         return client
 
     def _lose(self) -> None:
@@ -168,7 +171,7 @@ class NbdSide:
                 try:
                     rest = rest[sock.send(rest, socket.MSG_DONTWAIT) :]
                 except BlockingIOError:
-                    ready = self._poll.poll(_TIMEOUT_S * 1000)
+                    ready = self._both.poll(_TIMEOUT_S * 1000)
                     if not ready:
                         raise TimeoutError from None
                     if ready[0][1] & ~select.POLLOUT:
@@ -181,6 +184,8 @@ class NbdSide:
 
         :raise EOFError: the server closed. :raise RemoteProtocolError: it broke a rule.
         """
+        if not self._answered.poll(_TIMEOUT_S * 1000):
+            raise TimeoutError
         if client.mode is ReplyMode.SIMPLE:
             count = client.sock.recv_into(self._view[self._filled :])
             if not count:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 import pytest
 
 from injectors.layer import create
-from oracles.dual_write import Difference, DualWrite, Stopped, render
+from oracles.dual_write import DualWrite, Stopped
+from oracles.mismatches import Difference, render
 from oracles.shadow import Shadow
 from oracles.sides import InOrder, Layered, Outcome, Side
 from oracles.stamps import Identity

@@ -1,0 +1,101 @@
+"""QEMU's own ways of comparing two disks: block/blkverify.c, and block/quorum.c with blkverify=on.
+
+Both end the process at the first difference, with one line on stderr.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from oracles.workload import Batch, Kind, Request
+from qbdcheck.errors import ProgramError
+from qbdcheck.programs.blockdev import Blockdev, node, over
+from qbdcheck.programs.qemu_io import IoFailed, QemuIo
+
+_LINE = re.compile(
+    r"(?:blkverify: (?P<verb>\w+) |quorum: )offset=(?P<offset>\d+) bytes=(?P<length>\d+) "
+    r"(?P<what>contents mismatch at offset (?P<at>-?\d+)|return value mismatch \S+ != \S+)"
+)
+_PATTERNS = 255
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How QEMU's comparison ended.
+
+    ``what`` is ``""`` (no complaint), ``contents``, ``return value``, ``died`` or ``error`` (it
+    does not open, or a request failed). ``at`` is the first byte of a mismatch of contents, -1
+    otherwise; ``text`` what QEMU said. ``requests`` were answered before.
+    """
+
+    what: str
+    at: int = -1
+    text: str = ""
+    requests: int = 0
+
+
+def blkverify_node(raw: Blockdev, test: Blockdev) -> Blockdev:
+    """Return blkverify of two disks, below a raw node that takes requests of any alignment."""
+    return over("raw", node("blkverify", None, raw=raw, test=test))
+
+
+def quorum_node(raw: Blockdev, test: Blockdev) -> Blockdev:
+    """Return a quorum of two disks with blkverify=on (it allows two only, and both must agree)."""
+    children = [raw, test]
+    return over("raw", node("quorum", None, blkverify=True, vote_threshold=2, children=children))
+
+
+DRIVERS: dict[str, Callable[[Blockdev, Blockdev], Blockdev]] = {
+    "blkverify": blkverify_node,
+    "quorum": quorum_node,
+}
+
+
+def verdict_of(open_io: Callable[[], QemuIo], batches: Sequence[Batch]) -> Verdict:
+    """Ask a comparison of QEMU's for everything in a workload, one request at a time."""
+    done = 0
+    try:
+        io = open_io()
+    except ProgramError as error:
+        return Verdict("error", text=str(error))
+    try:
+        for request in (request for batch in batches for request in batch):
+            _ask(io, request)
+            done += 1
+        io.close()
+    except IoFailed as error:
+        return Verdict("error", text=error.reason, requests=done)
+    except ProgramError as error:
+        return _died(error, done)
+    finally:
+        io.abandon()
+    return Verdict("", requests=done)
+
+
+def _ask(io: QemuIo, request: Request) -> None:
+    place = f"{request.offset} {request.length}"
+    fua = "f" * request.fua
+    match request.kind:
+        case Kind.READ:
+            io.request(f"read {place}")
+        case Kind.WRITE:
+            io.request(f"write {'-f ' * request.fua}-P {request.number % _PATTERNS + 1} {place}")
+        case Kind.ZERO:
+            io.request(f"write -z{'u' * (not request.no_hole)}{fua} {place}")
+        case Kind.DISCARD:
+            io.request(f"discard {place}")
+        case Kind.FLUSH:
+            io.flush()
+        case _:
+            raise ValueError(f"qemu-io has no such request: {request}")
+
+
+def _died(error: ProgramError, done: int) -> Verdict:
+    found = _LINE.search(error.stdout)
+    if found is None:
+        return Verdict("died", text=str(error), requests=done)
+    if found["at"] is None:
+        return Verdict("return value", text=found[0], requests=done)
+    return Verdict("contents", int(found["at"]), found[0], done)

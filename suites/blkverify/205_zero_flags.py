@@ -1,0 +1,16 @@
+"""This case checks that zeroes are zeroes with every flag, and change nothing beside them.
+
+How: 300 requests, half of them write-zeroes with and without NO_HOLE and FUA, 8 in flight, with
+block status between them: no range is said to read as zeroes that does not.
+Guards: write-zeroes-noop, zero-flags-lost, fua-lost-on-trim, status-hole-over-dirty.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="zero status verify quick", requires="write_zeroes")
+def test(new_disk, dual_write, seed):
+    pair = dual_write(new_disk("4M"))
+    weights = {"zero": 5, "write": 3, "read": 2, "status": 2}
+    pair.run(pair.workload(seed.stream("workload"), 300, weights=weights, depth=8))
+    pair.check()

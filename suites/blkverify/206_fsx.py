@@ -1,0 +1,18 @@
+"""This case checks that a volume that shrinks and grows among requests reads as a file would.
+
+How: what fsx does to a file: 120 reads, writes, zeroes, discards and resizes, compared; what is
+new after growing reads as zeroes.
+Guards: grow-exposes-old-data, resize-false-success, sparse-tail-dropped.
+"""
+
+from oracles.workload import FSX
+from qbdcheck import case
+
+
+@case(groups="size verify", requires="resize")
+def test(new_disk, dual_write, seed):
+    disk = new_disk("1M")
+    pair = dual_write(disk)
+    pair.run(pair.workload(seed.stream("fsx"), 120, weights=FSX, align=512, hot=0))
+    pair.check()
+    disk.verify()

@@ -1,0 +1,18 @@
+"""This case checks that what is discarded is old or zeroes, and what is written after it is exact.
+
+How: 500 requests, half of them discards, on few places; a discard that does nothing is as right as
+one that makes zeroes, and neither may touch its neighbours.
+Guards: discard-overreach, discard-exposes-backing, phantom-write.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="discard verify", requires="discard", formats="any")
+def test(new_disk, dual_write, seed):
+    disk = new_disk("2M")
+    pair = dual_write(disk)
+    weights = {"discard": 5, "write": 3, "read": 2}
+    pair.run(pair.workload(seed.stream("workload"), 500, weights=weights, hot=16, depth=2))
+    pair.check()
+    disk.verify()

@@ -1,0 +1,17 @@
+"""This case checks that block status never calls zeroes what a raw reference has data in.
+
+How: 400 writes, zeroes and discards with a block status of some range after each few of them.
+Guards: status-hole-over-dirty, extents-unsorted, alloc-map-rounding-reads-zero, malformed-extents.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="status verify", requires="block_status", formats="any")
+def test(new_disk, dual_write, seed):
+    pair = dual_write(new_disk("4M", prefill=False))
+    weights = {"status": 3, "write": 3, "zero": 2, "discard": 1, "read": 1}
+    pair.run(pair.workload(seed.stream("workload"), 400, weights=weights, depth=4))
+    for start in range(0, 4 << 20, 1 << 20):
+        pair.ask("status", start, 1 << 20)
+    pair.check()

@@ -1,0 +1,14 @@
+"""This case checks that requests of megabytes are right in every sector.
+
+How: 24 writes, reads and zeroes of up to 4 MiB at any alignment, three in flight.
+Guards: limits-zero-or-excessive, short-read-resume-offset, structured-read-gap.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="rw verify", formats="any")
+def test(disk, dual_write, seed):
+    pair = dual_write(disk, status=False)
+    pair.run(pair.workload(seed.stream("workload"), 24, longest=4 << 20, depth=3))
+    pair.check()

@@ -1,0 +1,17 @@
+"""This case checks that the reference in memory and the reference in a file judge alike.
+
+How: one workload with block status, 8 in flight, once beside a file, once beside a volume of
+reference_backend in memory.
+Guards: phantom-write, status-hole-over-dirty.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="rw verify status")
+def test(new_disk, dual_write, seed):
+    for reference in ("file", "memory"):
+        pair = dual_write(new_disk("2M"), reference=reference)
+        weights = {"read": 3, "write": 5, "zero": 2, "status": 1, "discard": 1}
+        pair.run(pair.workload(seed.stream("workload"), 250, weights=weights, depth=8))
+        pair.check()

@@ -1,0 +1,14 @@
+"""This case checks that a volume with blocks of 4 KiB is right under requests of whole blocks.
+
+How: the target is told to take nothing smaller; 300 aligned requests, 16 in flight.
+Guards: min-block-underadvertised, torn-write.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="blocksize rw verify", requires="min_block")
+def test(new_disk, dual_write, seed):
+    pair = dual_write(new_disk("4M", min_block=4096))
+    pair.run(pair.workload(seed.stream("workload"), 300, align=4096, depth=16))
+    pair.check()

@@ -1,0 +1,18 @@
+"""This case checks that data that moved by some bytes is named shifted, with the distance.
+
+How: one sector on the target is written again, 24 bytes too high.
+Guards: iov-offset-ignored, structured-read-gap.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="verify rw")
+def test(new_disk, dual_write):
+    pair = dual_write(new_disk("1M"))
+    pair.ask("write", 4096, 4096)
+    data = pair.peek(6144, 512)
+    pair.damage(6144, bytes(24) + data[:-24])
+    (mismatch,) = pair.verify()
+    assert (mismatch.damage, mismatch.sector) == ("shifted", 12), mismatch
+    assert "24" in mismatch.text, mismatch

@@ -1,0 +1,19 @@
+"""This case checks that a target of another size than the reference is found at once.
+
+How: the volume shrinks behind the comparison's back; QEMU's blkverify does not look at sizes.
+Guards: size-rounded-down, resize-false-success, size-change-across-reconnect.
+"""
+
+from copy import deepcopy
+
+from qbdcheck import case
+
+
+@case(groups="verify size", requires="resize")
+def test(new_disk, dual_write, golden):
+    disk = new_disk("1M")
+    true_shadow = deepcopy(disk.shadow)
+    disk.resize((1 << 20) - 65536)
+    disk.shadow = true_shadow
+    for mismatch in dual_write(disk).mismatches:
+        golden(mismatch)
