@@ -1,29 +1,43 @@
 """What rules cost a request; prints and saves JSON.
 
-    .venv/bin/python bench/rules.py [--save FILE]
+    .venv/bin/python bench/rules.py [--save FILE] [--rounds N] [--no-server]
 
-The bound of the project: below 2 us a request with 100 armed rules that do not meet it. Each round
-asks every set of rules in turn, because the machine is shared; medians of the rounds. ``nothing``
-is the loop and the disk alone, and is taken off the others.
+The bounds of the project: below 2 us a request with 100 armed rules that do not meet it, and a
+server that keeps 0.9 of its operations a second.
+
+First the layer alone, in this process. Each round asks every set of rules in turn, because the
+machine is shared; medians of the rounds. ``nothing`` is the loop and the disk, and is taken off.
+
+Then servers by fio's nbd engine: without a layer, and with 0, 1 and 100 rules that are armed and
+never met. All servers live at once, rounds of one second ask each in turn, the order turned at
+each; a ratio is the median of the ratios to the server without a layer in the same round. Beside
+it the CPU time a request, which is steadier.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import platform
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.nbd_server import VOLUME_MIB, cpu_seconds, fio  # noqa: E402
 from injectors.layer import create  # noqa: E402  # the path is set above
 from reference_backend.layers import Command, Reply, Request  # noqa: E402
+from reference_backend.server import Server  # noqa: E402
+from reference_backend.store.memory import MemoryStore  # noqa: E402
+from reference_backend.store.volume import Volume  # noqa: E402
 
 BOUND_US = 2.0
 ROUNDS = 25
@@ -49,6 +63,10 @@ RULES: dict[str, list[str]] = {
     ],
 }  # fmt: skip
 DONE = Reply()
+SERVER_BOUND = 0.9
+SERVED_RULES = (None, 0, 1, 100)
+"""How many rules each server has; None for no layer at all."""
+WORKLOADS = [(rw, depth) for rw in ("randwrite", "randread") for depth in (1, 16)]
 
 
 def disk(request: Request) -> Reply:
@@ -94,22 +112,105 @@ def measure() -> dict[str, dict[str, float]]:
     }
 
 
+def serve(rules: str, address: str) -> None:
+    """Run a server with a volume in memory until the process is ended."""
+    layers = []
+    if rules != "None":
+        armed = [f"{{event: {('write_aio', 'read_aio')[n % 2]}, sector: {FAR + 8 * n}+8}}"
+                 for n in range(int(rules))]  # fmt: skip
+        layers = [create(f"rules: [{', '.join(armed)}]", seed=0)]
+    volume = Volume(MemoryStore(VOLUME_MIB << 20), "")
+    Server({"": volume}, Path(address), layers=layers).serve_forever()
+
+
+@contextlib.contextmanager
+def servers(directory: Path) -> Iterator[dict[int | None, tuple[int, Path]]]:
+    """Run all servers for the time of the block; gives process ids and sockets by rules."""
+    started: dict[int | None, tuple[subprocess.Popen[bytes], Path]] = {}
+    try:
+        for count in SERVED_RULES:
+            address = directory / f"{count}"
+            words = [sys.executable, __file__, "--serve", str(count), str(address)]
+            started[count] = subprocess.Popen(words), address
+        for process, address in started.values():
+            deadline_s = time.monotonic() + 20
+            while not address.exists():
+                if process.poll() is not None or time.monotonic() > deadline_s:
+                    sys.exit("bench: a server did not start")
+                time.sleep(0.01)
+            fio(address, "write", "1m", 4, 0)
+        yield {count: (process.pid, address) for count, (process, address) in started.items()}
+    finally:
+        for process, _ in started.values():
+            process.kill()
+            process.wait()
+
+
+def measure_servers(rounds: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Return ratio and CPU microseconds a request, by workload and number of rules."""
+    seen: dict[tuple[str, int | None], list[tuple[float, float]]] = {}
+    with tempfile.TemporaryDirectory(prefix="q") as directory, servers(Path(directory)) as all_:
+        for turn in range(rounds):
+            for rw, depth in WORKLOADS:
+                order = SERVED_RULES[turn % 4 :] + SERVED_RULES[: turn % 4]
+                for count in order:
+                    pid, address = all_[count]
+                    before_s = cpu_seconds(pid)
+                    iops, operations = fio(address, rw, "4k", depth, 1)
+                    cpu_us = (cpu_seconds(pid) - before_s) / max(operations, 1) * 1e6
+                    seen.setdefault((f"{rw} qd{depth}", count), []).append((iops, cpu_us))
+    results: dict[str, dict[str, dict[str, float]]] = {}
+    for (workload, count), samples in seen.items():
+        plain = seen[workload, None]
+        ratios = [mine[0] / other[0] for mine, other in zip(samples, plain, strict=True)]
+        results.setdefault(workload, {})[str(count)] = {
+            "ratio": round(statistics.median(ratios), 3),
+            "iops": round(statistics.median(sample[0] for sample in samples)),
+            "cpu_us": round(statistics.median(sample[1] for sample in samples), 2),
+        }
+    return results
+
+
+def show_servers(results: dict[str, dict[str, dict[str, float]]]) -> float:
+    """Print the servers' table; return the worst ratio."""
+    print(f"{'4k, rules':16s}{'IOPS':>9s}{'ratio':>8s}{'CPU us':>8s}")
+    for workload, by_rules in results.items():
+        print(workload)
+        for rules, one in by_rules.items():
+            name = "no layer" if rules == "None" else rules
+            print(f"  {name:14s}{one['iops']:9.0f}{one['ratio']:8.2f}{one['cpu_us']:8.2f}")
+    return min(one["ratio"] for by_rules in results.values() for one in by_rules.values())
+
+
 def main() -> int:
-    """Measure; exit 1 where the bound is missed."""
+    """Measure; exit 1 where a bound is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--save", type=Path, default=ROOT / "bench/results/rules.json")
+    parser.add_argument("--rounds", type=int, default=5, help="of the servers, 16 s each")
+    parser.add_argument("--no-server", action="store_true", help="the layer alone")
+    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.serve:
+        serve(*arguments.serve)
+        return 0
     results = measure()
     worst = max(cost for costs in results.values() for cost in costs.values())
     print(f"{'us a request':36s} WRITE   READ")
     for name, costs in results.items():
         print(f"{name:36s} {costs['WRITE']:5.2f}  {costs['READ']:5.2f}")
     print(f"worst {worst:.2f} us, bound {BOUND_US} us")
-    arguments.save.parent.mkdir(parents=True, exist_ok=True)
     about = {"machine": platform.platform(), "python": platform.python_version()}
     saved = about | {"bound_us": BOUND_US, "worst_us": worst, "us_a_request": results}
+    is_missed = worst >= BOUND_US
+    if not arguments.no_server:
+        served = measure_servers(arguments.rounds)
+        lowest = show_servers(served)
+        print(f"worst ratio {lowest:.2f}, bound {SERVER_BOUND}")
+        saved |= {"bound_ratio": SERVER_BOUND, "worst_ratio": lowest, "servers": served}
+        is_missed = is_missed or lowest < SERVER_BOUND
+    arguments.save.parent.mkdir(parents=True, exist_ok=True)
     arguments.save.write_text(json.dumps(saved, indent=2) + "\n")
-    return int(worst >= BOUND_US)
+    return int(is_missed)
 
 
 if __name__ == "__main__":

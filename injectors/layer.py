@@ -21,7 +21,7 @@ connections come before or after it, never between.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from injectors.rules import chance
@@ -36,6 +36,7 @@ from injectors.rules.fields import (
     to_mapping,
 )
 from injectors.rules.model import Rule, RuleSet
+from injectors.rules.passing import Passer, passer
 from reference_backend.layers import Below, Command, Reply, Request
 
 FIRED = "FAULT_INJECTED"
@@ -77,7 +78,8 @@ def create(rules_text: str | None, *, seed: int, source: str = "rules.yaml") -> 
 class RuleLayer:
     """Holds the engine and meets requests with faults. Safe to use from many threads.
 
-    ``active`` is False while no rule is armed: requests may pass the layer by then. ``waits`` is
+    ``active`` is False while no rule is armed: requests may pass the layer by then. ``passes`` has
+    functions that tell of a single request whether it may (reference_backend.layers). ``waits`` is
     True while a rule is there that can hold a request back. ``on_event``, if set, is called with
     "FAULT_INJECTED" and its data for each fault, before the fault does its work. ``sleep(gate,
     seconds)`` waits so long, or until the gate opens; ``wait(gate)`` until it opens: a server whose
@@ -94,7 +96,7 @@ class RuleLayer:
         self._lock = threading.Lock()
         self._gates: dict[Armed, set[threading.Event]] = {}
         self._watchers: tuple[Armed, ...] = ()
-        self._free: dict[Command, tuple[IoType, Sequence[Any], Any, Any]] = {}
+        self.passes: dict[Command, Passer] = {}
         self._heeded: dict[Command, tuple[IoType, tuple[str, ...], str | None]] = {}
         self._refresh()
 
@@ -128,31 +130,6 @@ class RuleLayer:
             if after is not None:
                 with self._lock:
                     engine.on_event(after)
-
-    def passes(self, command: Command, offset: int, length: int) -> bool:
-        """Tell whether a request meets no rule, so that it may be carried out without this layer.
-
-        With True the request is noted, as `handle` would have; with False nothing is, and `handle`
-        must follow. For servers in a hurry: half a microsecond, and often less.
-        """
-        if self._watchers:
-            return False
-        free = self._free.get(command)
-        if free is None:
-            return False
-        iotype, armings, armed, touches = free
-        engine = self._engine
-        if touches is None:
-            if engine.may_meet(iotype, offset, length):
-                return False
-        elif touches(offset, length):
-            return False
-        if armings:
-            with self._lock:
-                if self._free.get(command) is not free:
-                    return False
-                engine.note(armings, armed)
-        return True
 
     def _meet(self, armed: Armed | None, number: int, request: Request, below: Below) -> Reply:
         """Answer a request that meets a rule, or that a rule watches."""
@@ -299,12 +276,6 @@ class RuleLayer:
     def _refresh(self) -> None:
         rules = self._engine.rules
         heeds = self._engine.heeds
-        self._free = {}
-        for command, (iotype, events) in _BEFORE.items():
-            arms = None if heeds(_AFTER.get(command, "")) else self._engine.arms(events)
-            if arms is not None:
-                touches = arms[1].of_kind(iotype).touches if arms[1] is not None else None
-                self._free[command] = (iotype, *arms, touches)
         self._heeded = {
             command: (
                 iotype,
@@ -316,7 +287,17 @@ class RuleLayer:
         self._watchers = tuple(one for one in rules if one.rule.fault.watches)
         self.active = self._engine.active or bool(self._watchers)
         self.waits = any(one.rule.fault.waits for one in rules)
+        # A rule that watches must see every request.
+        self.passes = {} if self._watchers else self._passers()
         self._gates = {one: gates for one, gates in self._gates.items() if gates}
+
+    def _passers(self) -> dict[Command, Passer]:
+        found = {}
+        for command, (iotype, events, after) in self._heeded.items():
+            passes = passer(self._engine, self._lock, iotype, events) if after is None else None
+            if passes is not None:
+                found[command] = passes
+        return found
 
     def _describe(self, armed: Armed) -> dict[str, Any]:
         counts = self._engine.counts(armed)

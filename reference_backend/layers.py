@@ -9,8 +9,9 @@ for them.
 Three attributes are optional. ``waits``: a layer that never waits says False, and then the replies
 to many requests are sent together, as without layers. ``active``: while all layers say False,
 requests may pass them by, so that a rule engine without rules costs nothing; read for each batch.
-``passes(command, offset, length)``: True for a request that the layer would hand down unchanged; it
-has then taken note of it, and `handle` is not called. Asked where one active layer has it.
+``passes``: by command, functions of offset and length (above 0) that are True for a request that
+the layer would hand down unchanged; it has then taken note of it, and `handle` is not called. Used
+where the layer is the only active one, and does not wait.
 """
 
 from __future__ import annotations

@@ -76,6 +76,8 @@ class Engine:
 
     :param rules: the rules, in order. :param seed: what probabilities and choices are drawn from,
         unless the rules say one: the same seed and the same requests meet the same faults.
+
+    ``version`` grows whenever a rule or a change of state comes or goes.
     """
 
     def __init__(self, rules: RuleSet | None = None, seed: int = 0) -> None:
@@ -84,8 +86,9 @@ class Engine:
         self._rules: dict[str, Armed] = {}
         self._states: list[SetState] = []
         self._serial = 0
+        self.version = 0
         self._arming: dict[str, _Arming] = {}
-        self._active: Active[Armed] = Active(())
+        self.active_rules: Active[Armed] = Active(())
         self.load(rules or RuleSet())
 
     # -- what happens
@@ -102,7 +105,7 @@ class Engine:
         except KeyError:
             matching = arming.matching(state)
         if matching is not None:
-            self._active = matching
+            self.active_rules = matching
         for change in arming.changes:
             if change.state in (0, state):
                 self.state = change.new_state
@@ -123,16 +126,9 @@ class Engine:
         armed = [one.matching(self.state) for one in armings]
         return armings, next((one for one in reversed(armed) if one is not None), None)
 
-    def note(self, armings: Sequence[_Arming], active: Active[Armed] | None) -> None:
-        """Do at once what ``on_event`` would do for a row of events, as ``arms`` told it."""
-        for arming in armings:
-            arming.count += 1
-        if active is not None:
-            self._active = active
-
     def may_meet(self, iotype: IoType, offset: int, length: int) -> bool:
         """Return False if ``decide`` would find no rule that covers the request. Counts nothing."""
-        return self._active.of_kind(iotype).touches(offset, length)
+        return self.active_rules.of_kind(iotype).touches(offset, length)
 
     def decide(
         self,
@@ -147,7 +143,7 @@ class Engine:
         Counts on: to be called once for each request. With the ``request`` itself, a rule whose
         fault can do nothing to it is passed over, and the request is no match of it.
         """
-        for armed in self._active.covering(iotype, offset, length):
+        for armed in self.active_rules.covering(iotype, offset, length):
             wanted = armed.rule.connections
             if wanted is not None and connection not in wanted:
                 continue
@@ -198,7 +194,7 @@ class Engine:
             armed.events += 1
         newly = [armed for armed in opened if armed.rule.state in (0, self.state)]
         if newly:
-            self._active = Active(sorted((*self._active.order, *newly), key=_serial))
+            self.active_rules = Active(sorted((*self.active_rules.order, *newly), key=_serial))
         for change in rules.states:
             if change.event == EVERY_OPEN and change.state in (0, self.state):
                 self.state = change.new_state
@@ -222,12 +218,12 @@ class Engine:
         old = self.find(identity)
         new = self._rules[identity] = Armed(identity, old.serial, rule)
         self._index()
-        order = [one for one in self._active.order if one is not old]
+        order = [one for one in self.active_rules.order if one is not old]
         opens = rule.event == EVERY_OPEN and rule.state in (0, self.state)
-        if opens or (old in self._active.order and rule.event == old.rule.event):
+        if opens or (old in self.active_rules.order and rule.event == old.rule.event):
             order.append(new)
         new.events += rule.event == EVERY_OPEN
-        self._active = Active(sorted(order, key=_serial))
+        self.active_rules = Active(sorted(order, key=_serial))
         return new
 
     def clear(self) -> list[Armed]:
@@ -272,7 +268,7 @@ class Engine:
     @property
     def active(self) -> bool:
         """False when no request can meet a fault, nor an event change the state."""
-        return bool(self._arming or self._active.order)
+        return bool(self._arming or self.active_rules.order)
 
     def counts(self, armed: Armed) -> Counts:
         """Return what a rule saw so far."""
@@ -298,13 +294,14 @@ class Engine:
             return
         armed.live = False
         self._index()
-        self._active = Active([one for one in self._active.order if one is not armed])
+        self.active_rules = Active([one for one in self.active_rules.order if one is not armed])
 
     def _index(self) -> None:
         for arming in self._arming.values():
             for armed in arming.rules:
                 armed.events += arming.count
         self._arming = {}
+        self.version += 1
         for armed in self._rules.values():
             if armed.live:
                 self._arming.setdefault(armed.rule.event, _Arming()).rules.append(armed)

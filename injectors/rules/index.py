@@ -55,6 +55,13 @@ class Ranges(Generic[T]):
         return [found[n] for n in sorted(found)]
 
 
+    def map(self) -> tuple[list[int], list[bool]]:
+        """Return where something begins or ends, with an end beyond all, and what parts are taken.
+
+        Part n is what lies before cut n and from the cut before it.
+        """
+        return [*self._cuts, 1 << 65], [bool(self._any or part) for part in self._parts]
+
     def touches(self, offset: int, length: int) -> bool:
         """Tell whether ``covering`` would return any."""
         if self._any:

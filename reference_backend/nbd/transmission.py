@@ -31,9 +31,10 @@ from reference_backend.nbd.replies import HOLE_UNIT
 from reference_backend.nbd.settings import Buffer, Bytes
 from reference_backend.store.errors import BlockError
 
-Passes = Callable[[int, int, int], bool]
-"""From command, offset and length to whether a layer need not see that request. It takes note of
-the request then, and so is asked only once: when the payload is whole."""
+Passes = Callable[[int, int], bool]
+"""From offset and length to whether a layer need not see a request. It takes note of the request
+then, and so is asked only once: when the payload is whole."""
+_NO_LAYER = (None, None)
 FLUSH_BYTES = 256 * 1024
 """Replies of about so many bytes are sent before more requests are carried out: they are still in
 the processor's cache then, and a deep queue of large reads takes little memory."""
@@ -64,7 +65,7 @@ class ServerTransmission:
         self.needed = 0
         self.drain = 0
         self._consumed = 0
-        self._passes: Passes | None = None
+        self._may: tuple[Passes | None, Passes | None] = _NO_LAYER
         extended = executor.replies.mode is ReplyMode.EXTENDED
         self.header_size = (m.EXTENDED_REQUEST if extended else m.REQUEST).size
         self.exchange(buffer)
@@ -83,13 +84,13 @@ class ServerTransmission:
 
         :raise RemoteProtocolError: a magic is wrong, or a payload longer than ``Limits.drain``.
         """
-        self._passes = None
+        self._may = _NO_LAYER
         for layer in self._layers:
             if getattr(layer, "active", True):
                 passes = getattr(layer, "passes", None)
-                if self._passes or not passes or getattr(layer, "waits", True):
+                if self._may[0] or not passes or getattr(layer, "waits", True):
                     return self._in_general.send((start, end))
-                self._passes = passes
+                self._may = passes.get(_READ, _must_be_seen), passes.get(_WRITE, _must_be_seen)
         return self._in_fast.send((start, end))
 
     def _fast(self) -> Generator[int, tuple[int, int], None]:  # noqa: C901, PLR0912, PLR0915
@@ -109,7 +110,7 @@ class ServerTransmission:
         read_in_chunks = executor.replies.read_in_chunks
         start, end = yield 0
         while True:
-            size, view, free = device.size, self.view, self._passes
+            size, view, (free_r, free_w) = device.size, self.view, self._may
             writable = -1 if read_only else size
             reads = writes = read_bytes = written_bytes = 0
             self.needed = 0
@@ -124,7 +125,7 @@ class ServerTransmission:
                     and offset + length <= writable
                     and not (offset | length) & mask
                     and 0 < length <= longest
-                    and (not free or start + _HEADER + length > end or free(_WRITE, offset, length))
+                    and (not free_w or start + _HEADER + length > end or free_w(offset, length))
                 ):
                     begin = start + _HEADER
                     stop = begin + length
@@ -146,7 +147,7 @@ class ServerTransmission:
                     and offset + length <= size
                     and not (offset | length) & mask
                     and 0 < length <= longest_read
-                    and (not free or free(_READ, offset, length))
+                    and (not free_r or free_r(offset, length))
                 ):
                     start += _HEADER
                     try:
@@ -173,7 +174,7 @@ class ServerTransmission:
                         break
                 elif self._other(flags, command, cookie, offset, length, start, end):
                     start += _HEADER + self._consumed
-                    if self.closed or free:
+                    if self.closed or free_r:
                         self.more = not self.closed
                         break
                 else:
@@ -247,6 +248,12 @@ class ServerTransmission:
             raise RemoteProtocolError(msg)
         self._consumed = min(length, there)
         self.drain = length - self._consumed
+
+
+def _must_be_seen(offset: int, length: int) -> bool:
+    """Let no request pass."""
+    del offset, length
+    return False
 
 
 def _bad_magic(magic: int) -> RemoteProtocolError:
