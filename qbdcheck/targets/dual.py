@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from injectors.layer import RuleLayer, create
+from injectors.layer import create
 from oracles.dual_write import DualWrite
 from oracles.mismatches import Mismatch, render
 from oracles.shadow import Shadow
@@ -37,18 +37,41 @@ class Differs(AssertionError):  # noqa: N818  # the verdict on a target
         self.mismatches = tuple(mismatches)
 
 
-class Pair:
-    """A disk and its reference. Offsets and lengths are in bytes.
+class Faults:
+    """Rules under one side, which can begin from their start again."""
 
-    ``mismatches`` has all that were found. ``layer`` has the rules under the faulty side, if any.
-    """
+    def __init__(self, rules: str, seed: int) -> None:
+        self.layer = create(rules, seed=seed)
+        self._rules = rules
+        self._fired: dict[int, bool] = {}
+
+    def start_again(self) -> None:
+        """Arm the rules as they were at the start, all counts at 0."""
+        self._note()
+        self.layer.clear()
+        self.layer.load(self._rules)
+
+    def unfired(self) -> list[str]:
+        """Return the numbers, from 1, of the rules that never fired and were to."""
+        self._note()
+        return [str(number) for number, fired in self._fired.items() if not fired]
+
+    def _note(self) -> None:
+        # By their place: their ids go on counting when they are loaded again.
+        for number, told in enumerate(self.layer.describe()["rules"], 1):
+            fired = bool(told["fired"] or told["rule"].get("may_not_fire"))
+            self._fired[number] = fired or self._fired.get(number, False)
+
+
+class Pair:
+    """A disk and its reference, compared. Offsets and lengths are in bytes."""
 
     def __init__(
         self,
         make: Callable[[], DualWrite],
         disk: Disk,
         directory: Path,
-        layer: RuleLayer | None = None,
+        faults: Faults | None = None,
     ) -> None:
         self._make = make
         self._dual = make()
@@ -57,7 +80,7 @@ class Pair:
         self._number = 0
         self._records = 0
         self._record: Path | None = None
-        self.layer = layer
+        self._faults = faults
 
     @property
     def mismatches(self) -> list[Mismatch]:
@@ -139,8 +162,9 @@ class Pair:
             raise Differs(self.mismatches, self._record)
 
     def start_again(self) -> None:
-        """Put both sides back to the prefilled contents and forget all; for shrinking."""
-        self._dual.catch_up()
+        """Put both sides back to the prefilled contents, the rules to their start, forget all."""
+        if self._faults is not None:
+            self._faults.start_again()
         shadow = Shadow(self._disk.size, self._disk.shadow.identity)
         data = shadow.prefill().tobytes()
         for start in range(0, len(data), _STEP):
@@ -165,6 +189,7 @@ class DualWriter:
         self._session = session
         self._seed = seed
         self._closing: list[Callable[[], None]] = []
+        self._faults: list[Faults] = []
         self._pairs = 0
 
     def __call__(
@@ -190,16 +215,18 @@ class DualWriter:
         """
         self._pairs += 1
         ours, theirs = self._reference(reference, disk), self._side(disk, through, status)
-        layer = None if rules is None else create(rules, seed=self._seed)
-        if layer is not None and faulty == "target":
-            theirs = Layered(theirs, layer)
-        elif layer is not None:
-            ours = Layered(ours, layer)
+        faults = None if rules is None else Faults(rules, self._seed)
+        if faults is not None:
+            self._faults.append(faults)
+            if faulty == "target":
+                theirs = Layered(theirs, faults.layer)
+            else:
+                ours = Layered(ours, faults.layer)
 
         def make() -> DualWrite:
             return DualWrite(ours, theirs, disk.shadow, **options)
 
-        return Pair(make, disk, self._session.scratch, layer)
+        return Pair(make, disk, self._session.scratch, faults)
 
     def by_qemu(
         self,
@@ -227,10 +254,17 @@ class DualWriter:
         return verdict_of(lambda: self._session.qemu_io(json_filename(top), "writeback"), batches)
 
     def close(self) -> None:
-        """Close all pairs that were made up to now."""
+        """Close all pairs that were made up to now.
+
+        :raise CaseBroken: a rule under one of them never fired.
+        """
         closing, self._closing = self._closing, []
         for close in reversed(closing):
             close()
+        faults, self._faults = self._faults, []
+        for one in faults:
+            if unfired := one.unfired():
+                raise CaseBroken(f"rules that never fired: {', '.join(unfired)}")
 
     def _reference(self, reference: str | Disk, disk: Disk) -> Side:
         if isinstance(reference, Disk):

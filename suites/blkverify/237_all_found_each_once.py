@@ -1,0 +1,32 @@
+"""This case checks that all faults of a run are found, each once, or only the first where asked.
+
+How: 12 of 40 writes are lost; they are read several times; QEMU's blkverify ends at the first.
+Guards: phantom-write.
+"""
+
+import pytest
+
+from oracles.dual_write import Stopped
+from qbdcheck import case
+
+RULES = "rules: [{event: write_aio, iotype: write, action: drop, every: 3, count: 12}]"
+
+
+@case(groups="verify rw")
+def test(new_disk, dual_write):
+    pair = dual_write(new_disk("1M"), rules=RULES)
+    for number in range(40):
+        pair.ask("write", number * 16384, 4096)
+    for _ in range(3):
+        pair.ask("read", 0, 256 << 10)
+        pair.verify()
+    assert [mismatch.offset for mismatch in pair.mismatches] == [
+        number * 16384 for number in range(0, 36, 3)
+    ], pair.mismatches
+
+    first = dual_write(new_disk("1M"), rules=RULES, stop_at_first=True)
+    first.ask("write", 0, 4096)
+    first.ask("write", 8192, 4096)
+    with pytest.raises(Stopped, match="never written"):
+        first.ask("read", 0, 65536)
+    assert len(first.mismatches) == 1, first.mismatches

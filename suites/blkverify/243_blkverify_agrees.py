@@ -1,0 +1,26 @@
+"""This case checks that blkverify and quorum find nothing where the dual write finds nothing.
+
+How: a workload of reads, writes and flushes, first compared by the dual write, then asked of
+QEMU's blkverify and of quorum with blkverify=on over the target and a raw copy.
+Guards: phantom-write, misdirected-write.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="verify rw")
+def test(new_disk, dual_write, seed):
+    disk = new_disk("1M")
+    pair = dual_write(disk)
+    weights = {"read": 4, "write": 5, "flush": 1}
+    batches = pair.workload(seed.stream("workload"), 100, weights=weights, longest=8192)
+    pair.run(batches)
+    pair.check()
+    dual_write.close()
+    for driver in ("blkverify", "quorum"):
+        verdict = dual_write.by_qemu(driver, disk, batches)
+        assert (verdict.what, verdict.requests) == ("", 100), verdict
+        # What the workload wrote there are patterns: the disk goes on with what it had.
+        restored = dual_write(disk)
+        restored.start_again()
+        dual_write.close()

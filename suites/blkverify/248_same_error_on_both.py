@@ -1,0 +1,43 @@
+"""This case checks that one error of both sides is no mismatch, and one of one side is.
+
+How: by blkdebug over both sides and over one of them. QEMU's blkverify calls a read that fails with
+the same errno on both sides a mismatch of contents (a false report); the dual write does not.
+Guards: async-error-ignored, errno-collapsed.
+"""
+
+from oracles.workload import Kind, Request
+from qbdcheck import case
+from qbdcheck.programs.blockdev import node
+
+READ = [(Request(1, Kind.READ, 0, 4096),)]
+FAIL = "rules: [{event: read_aio, iotype: read, errno: ENOSPC}]"
+RULE = [{"event": "none", "iotype": "read", "errno": 28}]
+
+
+@case(groups="verify errors")
+def test(new_disk, dual_write):
+    disk = new_disk("1M")
+    both = dual_write.by_qemu("blkverify", disk, READ, wrap=failing)
+    one = dual_write.by_qemu("blkverify", disk, READ, wrap=failing_second())
+    assert both.what in {"contents", "error"}, both
+    assert one.what == "return value", one
+    (mismatch,) = dual_write(disk, rules=FAIL).run(READ)
+    assert (mismatch.damage, mismatch.side) == ("error", "target"), mismatch
+    beyond = [(Request(1, Kind.READ, disk.size - 512, 1024),)]
+    assert not dual_write(disk).run(beyond)
+
+
+def failing(below):
+    """Put blkdebug over a node: all reads fail."""
+    return node("blkdebug", None, image=below, inject_error=RULE)
+
+
+def failing_second():
+    """Put blkdebug over the second of two nodes only."""
+    seen = []
+
+    def wrap(below):
+        seen.append(below)
+        return failing(below) if len(seen) == 2 else below
+
+    return wrap
