@@ -1,0 +1,40 @@
+"""This case checks that an error of one kind of request fails that kind only, and changes nothing.
+
+How: for each iotype a blkdebug above the volume fails just it, each time with another errno; the
+failed requests are made past the shadow, so that a trace of them is a mismatch.
+Guards: async-error-ignored, errno-collapsed, error-kills-connection.
+"""
+
+from errno import EINVAL, EIO, ENOMEM, ENOSPC, EPERM
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error, outcome
+from qbdcheck.programs.blockdev import json_filename
+
+COMMANDS = {
+    "read": ("read 1M 64k", EIO),
+    "write": ("write -P 0x66 2M 64k", ENOSPC),
+    "write-zeroes": ("write -z 3M 64k", ENOMEM),
+    "discard": ("discard 4M 64k", EINVAL),
+}
+
+
+@case(groups="inject errors quick")
+def test(disk, qemu_io):
+    for kind, (_, number) in COMMANDS.items():
+        faulty = blkdebug(disk.protocol_blockdev(), error(number=number, iotype=kind))
+        with qemu_io(json_filename(faulty), shadow=disk.shadow) as io:
+            for other, (command, _) in COMMANDS.items():
+                if other == kind:
+                    assert outcome(io, command) == number, (kind, command)
+                    assert outcome(io, command) == number, "the second time"
+                elif other == "read":
+                    io.read(1 << 20, 64 << 10)
+                elif other == "write":
+                    io.write(5 << 20, 1000)
+        disk.verify()
+    everything = blkdebug(disk.protocol_blockdev(), error(number=EPERM))
+    with qemu_io(json_filename(everything), shadow=disk.shadow) as io:
+        for command, _ in COMMANDS.values():
+            assert outcome(io, command) == EPERM, command
+    disk.verify()

@@ -1,0 +1,39 @@
+"""This case checks that a request that failed once succeeds when it is repeated.
+
+How: for each kind one error with once=true; the same request, repeated at once, must do its whole
+work, and the one after it too.
+Guards: transient-becomes-fatal, flush-error-once, async-error-ignored.
+"""
+
+from errno import EAGAIN, EBUSY, EINTR, EIO, ENOSPC
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error, outcome
+from qbdcheck.programs.blockdev import json_filename
+
+AT = 3 << 20
+
+
+@case(groups="inject errors quick")
+def test(disk, qemu_io):
+    for number in (EIO, ENOSPC, EINTR, EAGAIN, EBUSY):
+        rules = [
+            error(number=number, iotype=kind, once=True)
+            for kind in ("read", "write", "write-zeroes", "discard")
+        ]
+        faulty = blkdebug(disk.protocol_blockdev(), *rules)
+        with qemu_io(json_filename(faulty), shadow=disk.shadow) as io:
+            assert outcome(io, f"read {AT} 64k") == number
+            io.read(AT, 64 << 10)
+            assert outcome(io, f"write -P 0x11 {AT} 64k") == number
+            io.read(AT, 64 << 10)
+            io.write(AT, 64 << 10)
+            assert outcome(io, f"write -z {AT} 32k") == number
+            io.read(AT, 64 << 10)
+            io.write_zeroes(AT, 32 << 10)
+            assert outcome(io, f"discard {AT + 32768} 32k") == number
+            io.read(AT, 64 << 10)
+            io.discard(AT + 32768, 32 << 10)
+            io.read(AT, 64 << 10)
+            io.write(AT + 1000, 3000)
+        disk.verify()

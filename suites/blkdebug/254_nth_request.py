@@ -1,0 +1,32 @@
+"""This case checks that the N-th request of a sequence fails alone, for each N, reads and writes.
+
+How: ten writes (or reads) of a sector each over a chain of states that fails the N-th; the error
+must come at the N-th, and all other requests must be done.
+Guards: async-error-ignored, phantom-write, misdirected-write.
+"""
+
+from errno import EIO, ENOSPC
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, nth, outcome
+from qbdcheck.programs.blockdev import json_filename, over
+
+STEP = 12345
+
+
+@case(groups="inject errors")
+def test(disk, qemu_io):
+    for kind, number in (("read", EIO), ("write", ENOSPC)):
+        for count in (1, 2, 5, 10):
+            rules = nth(f"{kind}_aio", count, number, once=True)
+            faulty = over("raw", {**blkdebug(disk.protocol_blockdev()), **rules})
+            with qemu_io(json_filename(faulty), shadow=disk.shadow) as io:
+                for request in range(1, 11):
+                    where = request * STEP
+                    if request == count:
+                        assert outcome(io, f"{kind} {where} 512") == number, (kind, count)
+                    elif kind == "read":
+                        io.read(where, 512)
+                    else:
+                        io.write(where, 512)
+        disk.verify()

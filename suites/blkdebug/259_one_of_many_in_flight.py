@@ -1,0 +1,41 @@
+"""This case checks that of many requests in flight exactly the one that is struck fails.
+
+How: 32 writes, then 32 reads, in flight together over blkdebug that fails one sector, once by way
+of the event loop and once at once; one error each, and all other data is right.
+Guards: async-error-ignored, errno-collapsed, shared-cursor-race.
+"""
+
+from errno import EIO
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.programs.blockdev import json_filename
+from qbdcheck.programs.qemu_io_output import parse_reports
+
+COUNT, LENGTH, STRUCK = 32, 20 << 10, 17
+
+
+@case(groups="inject errors concurrent quick")
+def test(disk, qemu_io):
+    sector = (STRUCK * LENGTH + 5000) // 512
+    for immediately in (False, True):
+        rules = [
+            error(number=EIO, iotype=kind, sector=sector, once=True, immediately=immediately)
+            for kind in ("write", "read")
+        ]
+        faulty = json_filename(blkdebug(disk.protocol_blockdev(), *rules))
+        with qemu_io(faulty, shadow=disk.shadow) as io:
+            for command in ("aio_write -P {byte}", "aio_read -P {byte}"):
+                text = ""
+                for number in range(COUNT):
+                    words = command.format(byte=number + 1)
+                    text += io(f"{words} {number * LENGTH} {LENGTH}")
+                ended = parse_reports(text + io("aio_flush"))
+                failed = [one.error for one in ended if one.error]
+                assert failed == ["Input/output error"], failed
+                assert len(ended) == COUNT
+            for number in set(range(COUNT)) - {STRUCK}:
+                disk.shadow.pattern(number * LENGTH, LENGTH, number + 1)
+            io.read(0, COUNT * LENGTH)
+            io.write(STRUCK * LENGTH, LENGTH)
+    disk.verify()

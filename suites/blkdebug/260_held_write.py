@@ -1,0 +1,32 @@
+"""This case checks that a write that is held before it begins changes nothing until it is let go.
+
+How: break at pwritev holds a write; reads of its range give the old data, other writes go on; then
+it is resumed, and its data is there. Reads held at read_aio give what is there when they go on.
+Guards: phantom-write, zombie-write-after-reconnect, overlap-deadlock.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, hold
+from qbdcheck.programs.blockdev import json_filename, over
+
+AT, LENGTH = 1 << 20, 64 << 10
+
+
+@case(groups="inject concurrent")
+def test(disk, qemu_io):
+    held = json_filename(over("raw", blkdebug(disk.protocol_blockdev())))
+    with qemu_io(held, shadow=disk.shadow) as io:
+        hold(io, "pwritev", "writer", f"aio_write -P 0x77 {AT} {LENGTH}")
+        io.read(AT - 4096, LENGTH + 8192)
+        io.write(AT + LENGTH, 4096)
+        io.write(AT - 4096, 4096)
+        hold(io, "read_aio", "reader", f"aio_read -P 0x77 {AT} {LENGTH}")
+        io("break pwritev_done written")
+        io("resume writer")
+        io("wait_break written")
+        io("resume written")
+        said = io("resume reader") + io("aio_flush")
+        assert "Pattern verification failed" not in said, said
+        disk.shadow.pattern(AT, LENGTH, 0x77)
+        io.read(AT - 4096, LENGTH + 8192)
+    disk.verify()
