@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from injectors.rules import chance
-from injectors.rules.engine import Armed, Engine
+from injectors.rules.engine import Armed, Arms, Engine
 from injectors.rules.events import IoType
 from injectors.rules.fault import Call
 from injectors.rules.fields import (
@@ -51,6 +51,9 @@ _BEFORE: dict[Command, tuple[IoType, tuple[str, ...]]] = {
     Command.TRIM: (IoType.DISCARD, ()),
     Command.BLOCK_STATUS: (IoType.BLOCK_STATUS, ()),
 }
+Heeded = tuple[IoType, tuple[str, ...], str | None, Arms | None, int]
+"""Of a command: its kind, the events before and after that matter to a rule, and what those before
+arm, which holds for one version of the engine."""
 _AFTER = {Command.WRITE: "pwritev_done", Command.WRITE_ZEROES: "pwritev_done"}
 
 
@@ -97,7 +100,7 @@ class RuleLayer:
         self._gates: dict[Armed, set[threading.Event]] = {}
         self._watchers: tuple[Armed, ...] = ()
         self.passes: dict[Command, Passer] = {}
-        self._heeded: dict[Command, tuple[IoType, tuple[str, ...], str | None]] = {}
+        self._heeded: dict[Command, Heeded] = {}
         self._refresh()
 
     # -- requests
@@ -110,21 +113,24 @@ class RuleLayer:
         heeded = self._heeded.get(request.command)
         if heeded is None:
             return below(request)
-        iotype, events, after = heeded
+        iotype, events, after, arms, version = heeded
         engine = self._engine
         offset, length = request.offset, request.length
         armed, number = None, 0
         # Nothing to note and nothing to meet: no lock for most requests.
         if events or engine.may_meet(iotype, offset, length):
             with self._lock:
-                for event in events:
-                    engine.on_event(event)
+                if arms is not None and engine.version == version:
+                    engine.note(arms)
+                else:
+                    for event in events:
+                        engine.on_event(event)
                 armed = engine.decide(iotype, offset, length, request.connection, request)
                 if armed is not None:
                     number = armed.fired
-        if armed is None and not self._watchers and after is None:
-            return below(request)
         try:
+            if armed is None and not self._watchers:
+                return below(request)
             return self._meet(armed, number, request, below)
         finally:
             if after is not None:
@@ -281,6 +287,8 @@ class RuleLayer:
                 iotype,
                 tuple(event for event in events if heeds(event)),
                 next((event for event in [_AFTER.get(command)] if event and heeds(event)), None),
+                self._engine.arms(events),
+                self._engine.version,
             )
             for command, (iotype, events) in _BEFORE.items()
         }
@@ -293,7 +301,7 @@ class RuleLayer:
 
     def _passers(self) -> dict[Command, Passer]:
         found = {}
-        for command, (iotype, events, after) in self._heeded.items():
+        for command, (iotype, events, after, *_) in self._heeded.items():
             passes = passer(self._engine, self._lock, iotype, events) if after is None else None
             if passes is not None:
                 found[command] = passes

@@ -71,6 +71,10 @@ class _Arming:
         return matching
 
 
+Arms = tuple[Sequence[_Arming], Active[Armed] | None]
+"""What a row of events counts on, and what it arms."""
+
+
 class Engine:
     """Decide which requests meet a fault.
 
@@ -115,7 +119,7 @@ class Engine:
         """Return whether an event arms a rule or changes the state, in any state."""
         return event in self._arming
 
-    def arms(self, events: Sequence[str]) -> tuple[Sequence[_Arming], Active[Armed] | None] | None:
+    def arms(self, events: Sequence[str]) -> Arms | None:
         """Return what a row of events counts on and arms, None where that depends on the state.
 
         Holds until a rule comes or goes. Of several events the last one that arms rules counts.
@@ -125,6 +129,14 @@ class Engine:
             return None
         armed = [one.matching(self.state) for one in armings]
         return armings, next((one for one in reversed(armed) if one is not None), None)
+
+    def note(self, arms: Arms) -> None:
+        """Do at once what ``on_event`` would do for a row of events, as ``arms`` told it."""
+        armings, armed = arms
+        for arming in armings:
+            arming.count += 1
+        if armed is not None:
+            self.active_rules = armed
 
     def may_meet(self, iotype: IoType, offset: int, length: int) -> bool:
         """Return False if ``decide`` would find no rule that covers the request. Counts nothing."""

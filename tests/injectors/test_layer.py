@@ -242,3 +242,12 @@ def test_removing_all_goes_back_to_the_beginning():
     after = layer.describe()
     assert (after["state"], after["rules"], after["states"]) == (1, [], [])
     assert not layer.active
+
+
+def test_a_rule_that_ended_stays_ended_before_the_layer_has_heard_of_it(monkeypatch):
+    layer, disk = create("rules: [{event: write_aio, once: true}]", seed=0), Disk()
+    # Another connection comes between the fault and the layer's own taking note of its end.
+    monkeypatch.setattr(layer, "_refresh", lambda: None)
+    assert errors(layer, disk, [write(), write(), write()]) == [errno.EIO, 0, 0]
+    passes = layer.passes.get(Command.WRITE)
+    assert passes is None or not passes(1 << 20, 512)
