@@ -16,15 +16,16 @@ What both sides do wrong alike does not show here; ``Disk.verify`` compares with
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from oracles.contents import Change
 from oracles.diagnosis import Finding
 from oracles.mismatches import Difference, Mismatch
 from oracles.shadow import Shadow
-from oracles.sides import Outcome, Side
-from oracles.stamps import SECTOR, as_array, stamp
+from oracles.sides import Outcome, Payload, Payloads, Side
+from oracles.stamps import SECTOR, as_array, stamp, stamp_each
 from oracles.workload import Batch, Kind, Request, contended
 from reference_backend.store.errors import BlockError
 from reference_backend.store.extents import STATE_ZERO
@@ -32,6 +33,9 @@ from reference_backend.store.extents import STATE_ZERO
 _SHOWN = 16
 _STEP = 1 << 20
 """Bytes that are verified, or compared with zeroes, at a time."""
+_AHEAD_REQUESTS = 64
+_AHEAD_BYTES = 1 << 20
+"""So much data is made at once, before it is needed."""
 _AHEAD = 4
 """Reads of a verification in flight together."""
 
@@ -94,23 +98,26 @@ class DualWrite:
         :raise Stopped: at the first, where that was asked for.
         """
         before = len(self.mismatches)
-        for batch in batches:
-            self.step(batch)
+        source = iter(batches)
+        ahead = self._prepare(source)
+        while ahead:
+            batch, done, payloads = ahead.popleft()
+            self.requests += len(batch)
+            if batch[0].kind is Kind.RESIZE:
+                self._resize(batch[0])
+            else:
+                # The target first: its answers travel while the reference works.
+                self.target.start(batch, payloads)
+                self.reference.start(batch, payloads)
+                ours = self.reference.finish()
+                ahead = ahead or self._prepare(source)
+                self._answered(done, ours, self.target.finish())
+            ahead = ahead or self._prepare(source)
         return self.mismatches[before:]
 
     def step(self, batch: Batch) -> None:
         """Ask both sides for the requests of one batch, and compare all answers."""
-        self.requests += len(batch)
-        if batch[0].kind is Kind.RESIZE:
-            self._resize(batch[0])
-            return
-        done = _Done(batch, [0] * len(batch), [])
-        payloads = [self._payload(n, request, done) for n, request in enumerate(batch)]
-        ours, theirs = self._ask(batch, payloads)
-        self._compare(batch, ours, theirs)
-        done.failed = [bool(o.error or t.error) for o, t in zip(ours, theirs, strict=True)]
-        self._log.append(done)
-        self._agree()
+        self.run([batch])
 
     def verify(self, offset: int = 0, length: int | None = None) -> list[Mismatch]:
         """Read a range from both sides and compare every byte; return the new mismatches."""
@@ -123,7 +130,7 @@ class DualWrite:
         ]
         for start in range(0, len(reads), _AHEAD):
             batch = tuple(reads[start : start + _AHEAD])
-            ours, theirs = self._ask(batch, [b""] * len(batch))
+            ours, theirs = self._ask(batch)
             self._compare(batch, ours, theirs)
             self._agree()
         return self.mismatches[before:]
@@ -135,24 +142,44 @@ class DualWrite:
             self._tell(done)
         return self._shadow
 
-    def _ask(
-        self, batch: Batch, payloads: Sequence[bytes]
-    ) -> tuple[list[Outcome], list[Outcome]]:
-        # The target first: its answers travel while the reference works.
+    def _ask(self, batch: Batch) -> tuple[list[Outcome], list[Outcome]]:
+        payloads = [b""] * len(batch)
         self.target.start(batch, payloads)
         self.reference.start(batch, payloads)
-        ours = self.reference.finish()
-        return ours, self.target.finish()
+        return self.reference.finish(), self.target.finish()
 
-    def _payload(self, place: int, request: Request, done: _Done) -> bytes:
-        if request.kind is not Kind.WRITE:
-            return b""
-        identity = self._shadow.identity
-        generation = self._shadow.history.next_generation(request.number, identity.writer)
-        done.generations[place] = generation
-        return stamp(
-            request.offset, request.length, identity, generation, request.number
-        ).tobytes()
+    def _answered(self, done: _Done, ours: list[Outcome], theirs: list[Outcome]) -> None:
+        self._compare(done.batch, ours, theirs)
+        done.failed = [bool(o.error or t.error) for o, t in zip(ours, theirs, strict=True)]
+        self._log.append(done)
+        self._agree()
+
+    def _prepare(self, source: Iterator[Batch]) -> deque[tuple[Batch, _Done, Payloads]]:
+        """Take some batches, and make the data for all of them at once: it costs far less."""
+        identity, history = self._shadow.identity, self._shadow.history
+        prepared: deque[tuple[Batch, _Done, Payloads]] = deque()
+        writes: list[tuple[int, int, int, int]] = []
+        places: list[tuple[list[Payload], int]] = []
+        requests = size = 0
+        while requests < _AHEAD_REQUESTS and size < _AHEAD_BYTES:
+            batch = next(source, None)
+            if batch is None:
+                break
+            generations = [0] * len(batch)
+            payloads: list[Payload] = [b""] * len(batch)
+            for place, request in enumerate(batch):
+                if request.kind is Kind.WRITE and request.length:
+                    generation = history.next_generation(request.number, identity.writer)
+                    generations[place] = generation
+                    writes.append((request.offset, request.length, generation, request.number))
+                    places.append((payloads, place))
+                    size += request.length
+            requests += len(batch)
+            prepared.append((batch, _Done(batch, generations, []), payloads))
+        if writes:
+            for (payloads, place), data in zip(places, stamp_each(writes, identity), strict=True):
+                payloads[place] = data.data
+        return prepared
 
     def _resize(self, request: Request) -> None:
         errors = []
@@ -246,7 +273,7 @@ class DualWrite:
             low = start - start % SECTOR
             high = min(end + -end % SECTOR, self._shadow.size)
             request = Request(0, Kind.READ, low, high - low)
-            (our,), (their,) = self._ask((request,), [b""])
+            (our,), (their,) = self._ask((request,))
             if our.error or their.error or our.data == their.data:
                 self._compare_errors(request, our, their)
                 continue

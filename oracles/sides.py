@@ -18,7 +18,8 @@ from reference_backend.layers import Command, CommandFlag
 from reference_backend.store.errors import BlockError
 from reference_backend.store.extents import Extent
 
-Payloads = Sequence[bytes]
+Payload = bytes | memoryview
+Payloads = Sequence[Payload]
 """For each request of a batch the data to write; empty where it writes none."""
 
 
@@ -72,7 +73,7 @@ class Plain(Protocol):
         """Return bytes."""
         ...
 
-    def write(self, offset: int, data: bytes, /, fua: bool = False) -> None:
+    def write(self, offset: int, data: Payload, /, fua: bool = False) -> None:
         """Write bytes."""
         ...
 
@@ -133,13 +134,13 @@ class InOrder:
         """Get another size."""
         self.disk.resize(size)
 
-    def _one(self, request: Request, data: bytes) -> Outcome:
+    def _one(self, request: Request, data: Payload) -> Outcome:
         try:
             return self._do(request, data)
         except BlockError as error:
             return Outcome(error.errno)
 
-    def _do(self, request: Request, data: bytes) -> Outcome:
+    def _do(self, request: Request, data: Payload) -> Outcome:
         disk, offset, length = self.disk, request.offset, request.length
         match request.kind:
             case Kind.READ:
@@ -212,7 +213,7 @@ class Layered:
         """Get another size; layers do not see that."""
         self.side.resize(size)
 
-    def _one(self, request: Request, data: bytes) -> Outcome:
+    def _one(self, request: Request, data: Payload) -> Outcome:
         asked = layers.Request(
             COMMANDS[request.kind], command_flags(request), request.offset, request.length,
             request.number, data, connection=1,

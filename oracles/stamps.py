@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import sys
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,6 +134,44 @@ def stamp(
     np.bitwise_xor(key[:, None], _CONSTANTS, out=sectors[:, HEADER_WORDS:])
     skip = offset - first * SECTOR
     return sectors.view(np.uint8).reshape(-1)[skip : skip + length]
+
+
+def stamp_each(
+    writes: Sequence[tuple[int, int, int, int]], identity: Identity
+) -> list[Bytes]:
+    """Return what `stamp` returns for each of many writes, at a fraction of its cost.
+
+    :param writes: offset, length (at least 1), generation and operation of each.
+    """
+    firsts = [offset // SECTOR for offset, *_ in writes]
+    counts = [
+        (offset + length + SECTOR - 1) // SECTOR - first
+        for first, (offset, length, *_) in zip(firsts, writes, strict=True)
+    ]
+    starts = np.cumsum([0, *counts])
+    sectors = np.empty((int(starts[-1]), WORDS), dtype="<u8")
+    # Each sector's number: its place in the array, moved to where its write begins.
+    moved = np.array(firsts, dtype=np.int64) - starts[:-1]
+    lba = (np.arange(len(sectors)) + np.repeat(moved, counts)).astype(np.uint64)
+    owner = np.uint64((identity.run & _LOW32) << 32 | identity.volume & _LOW32)
+    versions = [(write[2] & _LOW32) << 32 | identity.writer & _LOW32 for write in writes]
+    version = np.repeat(np.array(versions, dtype=np.uint64), counts)
+    operations = [write[3] & _MASK64 for write in writes]
+    operation = np.repeat(np.array(operations, dtype=np.uint64), counts)
+    sectors[:, 0] = _MAGIC_WORD
+    sectors[:, 1] = owner
+    sectors[:, 2] = lba
+    sectors[:, 3] = version
+    sectors[:, 4] = operation
+    with np.errstate(over="ignore"):
+        key = _keys(int(owner), lba, version, operation)
+    np.bitwise_xor(key[:, None], _CONSTANTS, out=sectors[:, HEADER_WORDS:])
+    flat = sectors.view(np.uint8).reshape(-1)
+    return [
+        flat[begin : begin + length]
+        for (offset, length, *_), start in zip(writes, starts, strict=False)
+        for begin in (int(start) * SECTOR + offset % SECTOR,)
+    ]
 
 
 def sector_words(data: Data) -> Words:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from oracles.sides import Payload
 from qbdcheck.programs.qemu_io import IoFailed, QemuIo
 from reference_backend.store.errors import BlockError
 from reference_backend.store.extents import Extent
@@ -40,7 +41,7 @@ class RawFile:
         self._within(offset, length, errno.EINVAL)
         return os.pread(self._descriptor, length, offset)
 
-    def write(self, offset: int, data: bytes, /, fua: bool = False) -> None:
+    def write(self, offset: int, data: Payload, /, fua: bool = False) -> None:
         """Write bytes; the file dies with the case, so nothing needs to be durable."""
         del fua
         self._within(offset, len(data), errno.ENOSPC)
@@ -83,7 +84,7 @@ class RawFile:
         if offset + length > self.size:
             raise BlockError(error)
 
-    def _put(self, offset: int, data: bytes) -> None:
+    def _put(self, offset: int, data: Payload) -> None:
         if os.pwrite(self._descriptor, data, offset) != len(data):
             raise BlockError(errno.ENOSPC, f"{self.path} is not written whole")
 
@@ -104,7 +105,7 @@ class ThroughQemuIo:
         """Return bytes."""
         return self._request(f"read -v {offset} {length}")
 
-    def write(self, offset: int, data: bytes, /, fua: bool = False) -> None:
+    def write(self, offset: int, data: Payload, /, fua: bool = False) -> None:
         """Write bytes."""
         self._data.write_bytes(data)
         self._request(f"write{' -f' * fua} -s {self._data.name} {offset} {len(data)}")

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 
-from oracles.sides import COMMANDS, CONTEXT, Outcome, Payloads, command_flags
+from oracles.sides import COMMANDS, CONTEXT, Outcome, Payload, Payloads, command_flags
 from oracles.workload import Batch, Kind, Request
 from reference_backend.client import Client
 from reference_backend.nbd import client_replies as wire
@@ -23,12 +23,13 @@ from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import OptionRefused, RemoteProtocolError
+from reference_backend.transport import set_timeout
 
 _LOST = errno.ECONNRESET
 """What a request ends with whose connection was lost."""
 _TIMEOUT_S = 30.0
-_JOINED_MAX = 1 << 16
-"""Longer payloads are sent from where they are, instead of being copied behind their header."""
+_PARTS_MAX = 512
+"""Buffers that one system call sends (IOV_MAX is 1024)."""
 
 
 class NbdSide:
@@ -58,6 +59,8 @@ class NbdSide:
         self._outcomes: dict[int, Outcome] = {}
         self._waiting: dict[int, Request] = {}
         self._client: Client | None = None
+        self._buffer = bytearray()
+        self._view = memoryview(self._buffer)
         self._connect()
 
     @property
@@ -115,11 +118,11 @@ class NbdSide:
         self._client = client
         self._size = client.size
         self._replies = wire.Replies(client.mode)
-        # Python would wait in send() for a socket with a time-out, even with MSG_DONTWAIT.
+        # With a time-out of Python's, send() would wait even with MSG_DONTWAIT.
         client.sock.settimeout(None)
-        self._both, self._answered = select.poll(), select.poll()
-        self._both.register(client.sock, select.POLLIN | select.POLLOUT)
-        self._answered.register(client.sock, select.POLLIN)
+        set_timeout(client.sock, socket.SO_RCVTIMEO, _TIMEOUT_S)
+        self._poll = select.poll()
+        self._poll.register(client.sock, select.POLLIN | select.POLLOUT)
         return client
 
     def _lose(self) -> None:
@@ -132,16 +135,17 @@ class NbdSide:
     def _expect(self, client: Client, batch: Batch) -> None:
         if client.mode is ReplyMode.SIMPLE:
             reads = sum(request.length for request in batch if request.kind is Kind.READ)
-            self._buffer = bytearray(reads + m.SIMPLE_REPLY.size * len(batch))
-            self._view = memoryview(self._buffer)
+            needed = reads + m.SIMPLE_REPLY.size * len(batch)
+            if len(self._buffer) < needed:
+                self._buffer = bytearray(needed)
+                self._view = memoryview(self._buffer)
             self._filled = self._taken = 0
 
     def _encoded(
         self, client: Client, batch: Batch, payloads: Payloads, base: int
-    ) -> list[bytes]:
+    ) -> list[Payload]:
         """Return what goes on the wire; what the server does not offer is left out, or written."""
-        parts: list[bytes] = []
-        joined: list[bytes] = []
+        parts: list[Payload] = []
         structured = client.mode is not ReplyMode.SIMPLE
         for cookie, (request, data) in enumerate(zip(batch, payloads, strict=True), base):
             sent, payload = _offered(client.flags, request, data)
@@ -153,29 +157,31 @@ class NbdSide:
             if structured:
                 expected = wire.Request(cookie, command, flags, sent.offset, sent.length)
                 self._replies.expect(expected)
-            joined.append(
+            parts.append(
                 m.REQUEST.pack(c.REQUEST_MAGIC, flags, command, cookie, sent.offset, sent.length)
             )
-            if len(payload) > _JOINED_MAX:
-                parts += [b"".join(joined), payload]
-                joined = []
-            elif payload:
-                joined.append(payload)
-        return [*parts, b"".join(joined)]
+            if len(payload):
+                parts.append(payload)
+        return parts
 
-    def _send(self, client: Client, parts: list[bytes]) -> None:
+    def _send(self, client: Client, parts: list[Payload]) -> None:
         sock = client.sock
-        for part in parts:
-            rest = memoryview(part)
-            while rest:
-                try:
-                    rest = rest[sock.send(rest, socket.MSG_DONTWAIT) :]
-                except BlockingIOError:
-                    ready = self._both.poll(_TIMEOUT_S * 1000)
-                    if not ready:
-                        raise TimeoutError from None
-                    if ready[0][1] & ~select.POLLOUT:
-                        self._receive(client)
+        at = 0
+        while at < len(parts):
+            try:
+                sent = sock.sendmsg(parts[at : at + _PARTS_MAX], (), socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                ready = self._poll.poll(_TIMEOUT_S * 1000)
+                if not ready:
+                    raise TimeoutError from None
+                if ready[0][1] & ~select.POLLOUT:
+                    self._receive(client)
+                continue
+            while at < len(parts) and sent >= len(parts[at]):
+                sent -= len(parts[at])
+                at += 1
+            if sent:
+                parts[at] = memoryview(parts[at])[sent:]
 
     # Replies -------------------------------------------------------------------------------------
 
@@ -184,8 +190,6 @@ class NbdSide:
 
         :raise EOFError: the server closed. :raise RemoteProtocolError: it broke a rule.
         """
-        if not self._answered.poll(_TIMEOUT_S * 1000):
-            raise TimeoutError
         if client.mode is ReplyMode.SIMPLE:
             count = client.sock.recv_into(self._view[self._filled :])
             if not count:
@@ -223,8 +227,8 @@ class NbdSide:
 
 
 def _offered(
-    flags: TransmissionFlag, request: Request, data: bytes
-) -> tuple[Request | None, bytes]:
+    flags: TransmissionFlag, request: Request, data: Payload
+) -> tuple[Request | None, Payload]:
     """Return what to ask a server for that may lack commands and flags; None for nothing.
 
     A discard is advice and may be left out; zeroes may be written; FUA needs its flag.

@@ -1,7 +1,7 @@
 """This case checks that blkverify and quorum find damage at the same byte as the dual write.
 
-How: five kinds of damage on the target, one at a time; QEMU's blkverify and quorum see that there is
-a difference, and end; the dual write also says what it is.
+How: five kinds of damage on the target, one at a time; QEMU's blkverify and quorum see that there
+is a difference, and end; the dual write also says what it is.
 Guards: silent-bit-flip, misdirected-write, torn-write, phantom-write.
 """
 
