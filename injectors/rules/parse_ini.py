@@ -10,7 +10,7 @@ from injectors.error import Error
 from injectors.rules.compile import blkdebug_options
 from injectors.rules.errors import RuleSyntaxError
 from injectors.rules.events import EVENTS, IoType, event_name
-from injectors.rules.model import Rule, RuleSet, SetState, point
+from injectors.rules.model import Rule, RuleSet, SetState, Span, point
 
 _SECTION = re.compile(r"\[\s*([\w-]+)(?:\s+\"[^\"]*\")?\s*\]$")
 _PAIR = re.compile(r"([\w.-]+)\s*=\s*\"([^\"]*)\"$")
@@ -22,6 +22,21 @@ def _switch(text: str) -> bool:
     if text in _ON or text in _OFF:
         return text in _ON
     raise ValueError(f"{text!r} is neither on nor off")
+
+
+def _number(text: str) -> int:
+    """Read a number as strtoull with base 0 does, which QEMU uses: 28, 0x1c, 034."""
+    match = re.fullmatch(r"([+-]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))", text)
+    if not match:
+        raise ValueError(f"{text!r} is not a number")
+    sign, hexadecimal, octal, decimal = match.groups()
+    value = int(hexadecimal or octal or decimal, 16 if hexadecimal else 8 if octal else 10)
+    return -value if sign == "-" else value
+
+
+def _point(text: str) -> tuple[Span, ...] | None:
+    sector = _number(text)
+    return None if sector < 0 else (point(sector),)
 
 
 def _iotype(text: str) -> frozenset[IoType]:
@@ -41,12 +56,13 @@ def _event(text: str) -> str:
 
 _KEYS: dict[str, dict[str, tuple[str, Callable[[str], Any]]]] = {
     "inject-error": {
-        "event": ("event", _event), "state": ("state", int), "iotype": ("iotypes", _iotype),
-        "errno": ("errno", int), "once": ("once", _switch), "immediately": ("immediately", _switch),
-        "sector": ("spans", lambda text: None if int(text) < 0 else (point(int(text)),)),
+        "event": ("event", _event), "state": ("state", _number), "iotype": ("iotypes", _iotype),
+        "errno": ("errno", _number), "sector": ("spans", _point),
+        "once": ("once", _switch), "immediately": ("immediately", _switch),
     },
     "set-state": {
-        "event": ("event", _event), "state": ("state", int), "new_state": ("new_state", int),
+        "event": ("event", _event), "state": ("state", _number),
+        "new_state": ("new_state", _number),
     },
 }
 
@@ -85,8 +101,7 @@ def _take(
     try:
         values[field] = convert(text)
     except ValueError as error:
-        hint = f"{key} = {text!r} is not a number" if convert is int else str(error)
-        raise RuleSyntaxError(source, line, hint) from None
+        raise RuleSyntaxError(source, line, f"{key}: {error}") from None
 
 
 def _rules(sections: list[tuple[str, int, dict[str, Any]]], source: str) -> RuleSet:
