@@ -1,0 +1,46 @@
+"""This case checks that a mirror whose target fails does as its policy says, and its copy is exact.
+
+How: three writes to the target fail (EIO, ENOSPC, EIO): report ends the job with the error, stop
+waits for each, ignore tries again, enospc stops for the full disk only. Where it ends well the copy
+is the source.
+Guards: async-error-ignored, errno-collapsed, transient-becomes-fatal.
+"""
+
+from errno import EIO, ENOSPC
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.programs.block_job import finish_job
+
+POLICIES = {
+    "report": ("Input/output error", [], ["report"]),
+    "stop": ("", ["failed", "nospace", "failed"], ["stop"] * 3),
+    "ignore": ("", [], ["ignore"] * 3),
+    "enospc": ("Input/output error", [], ["report"]),
+}
+
+
+@case(groups="inject errors job mirror")
+def test(new_disk, storage_daemon):
+    disk, copy = new_disk("2M"), new_disk("2M")
+    for policy, (message, stops, actions) in POLICIES.items():
+        rules = [
+            error(number=number, iotype="write", sector=sector, once=True)
+            for sector, number in ((100, EIO), (1500, ENOSPC), (3000, EIO))
+        ]
+        with storage_daemon() as qsd:
+            qsd.add(disk.blockdev("source"))
+            qsd.add(blkdebug(copy.protocol_blockdev(), *rules, node_name="copy"))
+            qsd.qmp("blockdev-mirror", job_id="job", device="source", target="copy", sync="full",
+                    granularity=65536, buf_size=65536, on_target_error=policy,
+                    auto_dismiss=False)  # fmt: skip
+            end = finish_job(qsd)
+        assert end.error == message, (policy, end)
+        assert end.stops == stops, (policy, end)
+        assert end.errors == [("write", action) for action in actions], (policy, end)
+        if not message:
+            copy.shadow.write(0, disk.shadow.expected(0, disk.size))
+            copy.verify()
+        else:
+            copy.shadow.maybe_write(0, disk.shadow.expected(0, disk.size))
+    disk.verify()

@@ -1,0 +1,51 @@
+"""This case checks that a backup whose source or target fails does as its policies say.
+
+How: a read of the source and a write to the copy fail once each, for each policy, with EIO and with
+ENOSPC; where the job ends well the copy is exact.
+Guards: missing-object-zero-fill, async-error-ignored, errno-collapsed, transient-becomes-fatal.
+"""
+
+from errno import EIO, ENOSPC
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.programs.block_job import finish_job
+
+FULL = "No space left on device"
+ACTIONS = {
+    ("report", EIO): "report",
+    ("stop", EIO): "stop",
+    ("ignore", EIO): "ignore",
+    ("enospc", EIO): "report",
+    ("enospc", ENOSPC): "stop",
+    ("report", ENOSPC): "report",
+}
+
+
+@case(groups="inject errors job backup")
+def test(new_disk, storage_daemon):
+    disk, copy = new_disk("1M"), new_disk("1M")
+    data = disk.shadow.expected(0, disk.size)
+    for (policy, number), action in ACTIONS.items():
+        read, write = (
+            error(number=number, iotype=kind, sector=sector, once=True)
+            for kind, sector in (("read", 300), ("write", 1100))
+        )
+        with storage_daemon() as qsd:
+            qsd.add(blkdebug(disk.protocol_blockdev(), read, node_name="source"))
+            qsd.add(blkdebug(copy.protocol_blockdev(), write, node_name="copy"))
+            qsd.qmp("blockdev-backup", job_id="job", device="source", target="copy", sync="full",
+                    on_source_error=policy, on_target_error=policy, auto_dismiss=False,
+                    x_perf={"max-workers": 1, "max-chunk": 65536})  # fmt: skip
+            end = finish_job(qsd)
+        text = {EIO: "Input/output error", ENOSPC: FULL}[number]
+        assert end.error == (text if action == "report" else ""), (policy, end)
+        operations = ["read"] if action == "report" else ["read", "write"]
+        assert end.errors == [(one, action) for one in operations], (policy, end)
+        assert len(end.stops) == (2 if action == "stop" else 0), (policy, end)
+        if end.error:
+            copy.shadow.maybe_write(0, data)
+        else:
+            copy.shadow.write(0, data)
+        copy.verify()
+    disk.verify()

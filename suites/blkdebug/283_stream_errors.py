@@ -1,0 +1,39 @@
+"""This case checks that a stream whose backing file cannot be read does as its policy says.
+
+How: a backing image on one volume, an overlay on another; a read of the backing data fails once.
+After report and ignore the backing file is still in use and all data is right; after stop and
+resume the overlay has it all, and the data is right without the backing file.
+Guards: missing-object-zero-fill, async-error-ignored, discard-exposes-backing.
+"""
+
+from errno import EIO
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.programs.block_job import finish_job
+from qbdcheck.programs.blockdev import over
+
+
+@case(groups="inject errors job stream backing")
+def test(new_disk, qemu_io, storage_daemon):
+    base = new_disk("1M")
+    for policy in ("report", "ignore", "stop"):
+        top = new_disk("1M", prefill=False, format="qcow2")
+        rule = error("none", EIO, iotype="read", sector=700, once=True)
+        with storage_daemon() as qsd:
+            qsd.add(blkdebug(base.protocol_blockdev(), rule, node_name="base"))
+            image = {**over("qcow2", top.protocol_blockdev(), "top"), "backing": "base"}
+            qsd.add(image)
+            uri = qsd.export("top")
+            qsd.qmp("block-stream", job_id="job", device="top", on_error=policy,
+                    auto_dismiss=False)  # fmt: skip
+            end = finish_job(qsd)
+            assert end.errors[0] == ("read", policy), (policy, end)
+            assert len(end.stops) == (policy == "stop"), (policy, end)
+            assert bool(end.error) == (policy != "stop"), (policy, end)
+            with qemu_io(uri, shadow=base.shadow, read_only=True) as io:
+                io.read(0, base.size)
+        if policy == "stop":
+            top.shadow.write(0, base.shadow.expected(0, base.size))
+            top.verify()
+    base.verify()

@@ -1,0 +1,40 @@
+"""This case checks that a commit that meets errors loses nothing: what the disk holds stays readable.
+
+How: an overlay in use is committed into its base; the base fails a write, or the overlay a read. After report the chain still has all data; after stop and resume the
+base has it.
+Guards: async-error-ignored, clone-copyup-lost, transient-becomes-fatal.
+"""
+
+from errno import ENOSPC
+from itertools import product
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.programs.block_job import finish_job
+from qbdcheck.programs.blockdev import over
+
+
+@case(groups="inject errors job commit backing")
+def test(new_disk, qemu_io, storage_daemon):
+    for policy, kind in product(("report", "stop"), ("write", "read")):
+        base, top = new_disk("1M"), new_disk("1M", prefill=False, format="qcow2")
+        writes = [error("none", ENOSPC, iotype="write", sector=900, once=True)]
+        reads = [error("read_aio", ENOSPC, iotype="read", once=True)]
+        below = blkdebug(top.protocol_blockdev(), *(reads if kind == "read" else []))
+        target = blkdebug(base.protocol_blockdev(), *(writes if kind == "write" else []))
+        with storage_daemon() as qsd:
+            qsd.add({**target, "node-name": "base"})
+            qsd.add({**over("qcow2", below, "top"), "backing": "base"})
+            with qemu_io(qsd.export("top"), shadow=base.shadow) as io:
+                io.write(100_000, 50_000)
+                io.write(400_000, 100_000)
+                io.write_zeroes(700_000, 70_000)
+                qsd.qmp("block-commit", job_id="job", device="top", base_node="base",
+                        on_error=policy, auto_dismiss=False)  # fmt: skip
+                end = finish_job(qsd)
+                assert end.errors == [(kind, policy)], (kind, end)
+                assert end.stops == ["nospace"] * (policy == "stop"), (kind, end)
+                assert end.error == ("No space left on device" if policy == "report" else ""), end
+                io.read(0, base.size)
+        if not end.error:
+            base.verify()

@@ -1,0 +1,45 @@
+"""This case checks that a copy that fails is not the guest's matter, whatever the copy mode.
+
+How: mirrors, one in the background and one write-blocking, to a target that refuses all writes to
+one place: the guest writes there and elsewhere without an error, and the job
+ends in one.
+Guards: error-kills-connection, async-error-ignored, late-request-after-quiesce.
+"""
+
+from errno import EIO
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.programs.qmp import QmpFailed
+
+SECTOR = 2000
+
+
+@case(groups="inject errors job mirror export")
+def test(new_disk, qemu_io, storage_daemon):
+    disk = new_disk("2M")
+    for mode in ("background", "write-blocking"):
+        copy = new_disk("2M")
+        rule = error("none", EIO, iotype="write", sector=SECTOR)
+        with storage_daemon() as qsd:
+            qsd.add(disk.blockdev("source"))
+            qsd.add(blkdebug(copy.protocol_blockdev(), rule, node_name="copy"))
+            with qemu_io(qsd.export("source"), shadow=disk.shadow) as io:
+                qsd.qmp("blockdev-mirror", job_id="job", device="source", target="copy",
+                        sync="none", copy_mode=mode, auto_dismiss=False)  # fmt: skip
+                qsd.wait_job("job", to="ready")
+                io.write(4096, 8192)
+                io.write(512 * SECTOR - 1000, 3000)
+                event = qsd.wait_event("BLOCK_JOB_ERROR", device="job")["data"]
+                assert event["operation"] == "write", event
+                io.write(512 * SECTOR - 3000, 5000)
+                io.write(1 << 20, 8192)
+                io.flush()
+                try:
+                    qsd.wait_job("job")
+                except QmpFailed as failed:
+                    assert failed.description == "Input/output error", failed
+                else:
+                    raise AssertionError("the copy lacks data, and the job ended well")
+                io.read(0, disk.size)
+        disk.verify()

@@ -1,0 +1,42 @@
+"""This case checks that a job that an error has stopped can be cancelled, and started again.
+
+How: mirror and backup meet an error in the target, stop, are cancelled: the source is in use as
+before, the target is free, and a second job, without the error, gives an exact copy.
+Guards: inflight-hang-on-disconnect, late-request-after-quiesce, resize-during-copy.
+"""
+
+from errno import ENOSPC
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.programs.block_job import finish_job
+
+
+@case(groups="inject errors job mirror backup")
+def test(new_disk, qemu_io, storage_daemon):
+    disk = new_disk("1M")
+    for command in ("blockdev-mirror", "blockdev-backup"):
+        copy = new_disk("1M")
+        rule = error("none", ENOSPC, iotype="write", sector=1024, once=True)
+        with storage_daemon() as qsd:
+            qsd.add(disk.blockdev("source"))
+            qsd.add(blkdebug(copy.protocol_blockdev(), rule, node_name="copy"))
+            start = {"device": "source", "target": "copy", "sync": "full", "auto_dismiss": False,
+                     "on_target_error": "stop"}  # fmt: skip
+            with qemu_io(qsd.export("source"), shadow=disk.shadow) as io:
+                qsd.qmp(command, job_id="first", **start)
+                qsd.wait_event("BLOCK_JOB_ERROR", device="first")
+                qsd.wait_job("first", to="paused")
+                io.write(300_000, 5000)
+                qsd.qmp("block-job-cancel", device="first", force=True)
+                qsd.wait_event("BLOCK_JOB_CANCELLED", device="first")
+                qsd.wait_event("JOB_STATUS_CHANGE", id="first", status="concluded")
+                qsd.qmp("job-dismiss", id="first")
+                io.write(600_000, 5000)
+                qsd.qmp(command, job_id="job", **start)
+                end = finish_job(qsd)
+                assert (end.error, end.errors) == ("", []), end
+                io.flush()
+        copy.shadow.write(0, disk.shadow.expected(0, disk.size))
+        copy.verify()
+        disk.verify()

@@ -1,0 +1,45 @@
+"""This case checks that a full store of old data fails the guest's write or the past, as asked.
+
+How: copy-before-write over the disk, its target refuses writes. With break-guest-write the guest's
+write fails and the past stays readable; with break-snapshot the write is done and the past says
+that it is broken, never new data.
+Guards: snapshot-not-point-in-time, async-error-ignored, clone-copyup-lost.
+"""
+
+from errno import ENOSPC
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error, outcome
+from qbdcheck.programs.blockdev import node
+
+AT = 256 << 10
+
+
+@case(groups="inject errors backup snapshot export")
+def test(new_disk, qemu_io, storage_daemon):
+    disk = new_disk("1M")
+    for policy in ("break-guest-write", "break-snapshot"):
+        store = new_disk("1M", prefill=False)
+        past = disk.shadow.expected(0, disk.size)
+        rule = error("none", ENOSPC, iotype="write", sector=AT // 512)
+        with storage_daemon() as qsd:
+            qsd.add(disk.blockdev("disk"))
+            qsd.add(blkdebug(store.protocol_blockdev(), rule, node_name="store"))
+            qsd.add(node("copy-before-write", "guest", file="disk", target="store",
+                         on_cbw_error=policy))  # fmt: skip
+            qsd.add(node("snapshot-access", "past", file="guest"))
+            with (
+                qemu_io(qsd.export("guest"), shadow=disk.shadow) as io,
+                qemu_io(qsd.export("past", writable=False), read_only=True) as frozen,
+            ):
+                io.write(0, 4096)
+                assert frozen.read(0, 64 << 10) == past[: 64 << 10]
+                if policy == "break-guest-write":
+                    assert outcome(io, f"write -P 0x55 {AT} 4096") == ENOSPC
+                    assert frozen.read(0, len(past)) == past
+                else:
+                    io.write(AT, 4096)
+                    assert outcome(frozen, f"read {AT} 4096") != 0
+                    assert outcome(frozen, "read 0 4096") != 0, "it has come back"
+                io.read(0, disk.size)
+        disk.verify()
