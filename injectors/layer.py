@@ -227,7 +227,10 @@ class RuleLayer:
         return told
 
     def clear(self) -> list[dict[str, Any]]:
-        """Remove all rules and changes of state, back to state 1; return what the rules saw."""
+        """Remove all rules and changes of state, back to state 1; return what the rules saw.
+
+        Nothing is held any more: to be called before a server stops, too.
+        """
         with self._lock:
             told = [self._describe(armed) for armed in self._engine.rules]
             removed = self._engine.clear()
@@ -294,7 +297,7 @@ class RuleLayer:
         }
         self._watchers = tuple(one for one in rules if one.rule.fault.watches)
         self.active = self._engine.active or bool(self._watchers)
-        self.waits = any(one.rule.fault.waits for one in rules)
+        self.waits = any(one.live and one.rule.fault.waits for one in rules)
         # A rule that watches must see every request.
         self.passes = {} if self._watchers else self._passers()
         self._gates = {one: gates for one, gates in self._gates.items() if gates}

@@ -58,7 +58,7 @@ class ServerTransmission:
     def __init__(self, executor: Executor, buffer: Buffer) -> None:
         self.executor = executor
         self._layers = executor.layers
-        self._each = any(getattr(layer, "waits", True) for layer in executor.layers)
+        self._each = False  # whether replies are sent one by one: a layer may wait
         self.out: list[Bytes] = []
         self.closed = False
         self.more = False
@@ -89,7 +89,9 @@ class ServerTransmission:
             if getattr(layer, "active", True):
                 passes = getattr(layer, "passes", None)
                 if self._may[0] or not passes or getattr(layer, "waits", True):
+                    self._each = any(getattr(one, "waits", True) for one in self._layers)
                     return self._in_general.send((start, end))
+                self._each = False
                 self._may = passes.get(_READ, _must_be_seen), passes.get(_WRITE, _must_be_seen)
         return self._in_fast.send((start, end))
 

@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from injectors.layer import create
@@ -35,6 +35,7 @@ FILES = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(FILES | VALUES)
 def test_any_yaml_gives_rules_or_an_error_with_a_line(document):
     text = yaml.safe_dump(document, allow_unicode=True)
@@ -48,6 +49,7 @@ def test_any_yaml_gives_rules_or_an_error_with_a_line(document):
         assert parse_yaml.read(parse_yaml.write(rules)) == rules
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_yaml_with_rules_or_an_error(text):
     for read in (parse_yaml.read, parse_ini.read):
@@ -57,6 +59,7 @@ def test_any_text_is_yaml_with_rules_or_an_error(text):
             assert str(error).startswith("f")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(create(None, seed=0).commands())), MAPPINGS)
 def test_any_arguments_are_taken_or_refused_with_a_sentence(command, arguments):
     layer = create("rules: [{event: none, id: a}]", seed=0)

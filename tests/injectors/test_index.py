@@ -1,6 +1,6 @@
 """The index finds what asking every rule finds."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from injectors.rules.engine import Armed
@@ -19,6 +19,7 @@ RULES = st.builds(
 REQUESTS = st.tuples(st.sampled_from(IoType), st.integers(0, 45), st.integers(0, 20))
 
 
+@settings(deadline=None)
 @given(st.lists(RULES, max_size=8), st.lists(REQUESTS, min_size=1, max_size=8))
 def test_the_index_and_each_rule_agree_on_who_covers_a_request(rules, requests):
     armed = [Armed(str(n), n, rule) for n, rule in enumerate(rules)]
@@ -28,6 +29,7 @@ def test_the_index_and_each_rule_agree_on_who_covers_a_request(rules, requests):
         assert list(active.covering(*request)) == expected
 
 
+@settings(deadline=None)
 @given(st.lists(RULES, max_size=8), st.lists(REQUESTS, min_size=1, max_size=8))
 def test_whether_any_rule_covers_a_request_is_told_without_naming_it(rules, requests):
     active = Active([Armed(str(n), n, rule) for n, rule in enumerate(rules)])

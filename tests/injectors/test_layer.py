@@ -100,6 +100,7 @@ def test_a_hang_holds_a_request_until_it_is_resumed():
     thread.join(20)
     assert [reply.error for reply in replies] == [0]
     assert [name for name, *_ in disk.asked] == ["WRITE"]
+    assert not layer.waits, "once is over: nobody waits any more"
 
 
 def test_removing_a_rule_lets_go_what_it_holds():

@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from injectors.delay import Delay
@@ -166,6 +166,7 @@ def rules(draw):
     )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(rules(), max_size=4), st.none() | st.integers(0, 99))
 def test_what_is_written_is_read_back(listed, seed):
     rule_set = RuleSet(tuple(listed), (SetState("none", 2), SetState("pwritev", 3, state=1)), seed)

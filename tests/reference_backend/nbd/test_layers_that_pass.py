@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from injectors.layer import RuleLayer, create
@@ -42,6 +42,7 @@ class Seeing:
         return self._layer.handle(request, below)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([ReplyMode.SIMPLE, ReplyMode.STRUCTURED]),
     st.lists(st.sampled_from(RULES), min_size=1, max_size=4, unique=True),
@@ -96,3 +97,18 @@ def test_a_layer_is_not_asked_to_handle_what_passes(monkeypatch: pytest.MonkeyPa
     pair.call(Command.READ, 0, 512)
     assert seen == [(Command.WRITE, 4096)]
     assert [rule["events"] for rule in layer.describe()["rules"]] == [4]
+
+
+def test_replies_are_sent_one_by_one_from_when_a_rule_may_wait() -> None:
+    layer = create("rules: [{event: none, iotype: discard, id: a}]", seed=0)
+    pair = Pair(ReplyMode.SIMPLE, layers=[layer])
+    two = b"".join(pair.header(Command.READ, 0, 512) for _ in range(2))
+    pair.buffer[: len(two)] = two
+    assert pair.server.run(0, len(two)) == len(two), "nobody waits: both at once"
+    pair.server.out.clear()
+    layer.commands()["rule-add"]({"event": "write_aio", "action": "hang"})
+    assert pair.server.run(0, len(two)) == len(two) // 2
+    assert pair.server.more
+    pair.server.out.clear()
+    layer.commands()["rule-del"]({"all": True})
+    assert pair.server.run(0, len(two)) == len(two)
