@@ -162,7 +162,8 @@ def main() -> int:
                     (bench.dual_write(batches), bench.blkverify(batches))
                     for _ in range(options.rounds)
                 ]
-                ours, theirs = (statistics.median(count / t for t in s) for s in zip(*pairs, strict=True))
+                ours = count / statistics.median(our for our, _ in pairs)
+                theirs = count / statistics.median(their for _, their in pairs)
                 ratio = statistics.median(their / our for our, their in pairs)
                 results[name] = {"dual_write": ours, "blkverify": theirs, "ratio": ratio}
                 print(f"{name:24} {ours:12.0f} {theirs:12.0f} {ratio:7.2f}")

@@ -18,6 +18,7 @@ from reference_backend.layers import Command, CommandFlag
 from reference_backend.store.errors import BlockError
 from reference_backend.store.extents import Extent
 
+_READ, _WRITE = Kind.READ, Kind.WRITE
 Payload = bytes | memoryview
 Payloads = Sequence[Payload]
 """For each request of a batch the data to write; empty where it writes none."""
@@ -142,12 +143,14 @@ class InOrder:
 
     def _do(self, request: Request, data: Payload) -> Outcome:
         disk, offset, length = self.disk, request.offset, request.length
-        match request.kind:
-            case Kind.READ:
-                seen = disk.read(offset, length)
-                return Outcome(0, seen if isinstance(seen, bytes | bytearray) else bytes(seen))
-            case Kind.WRITE:
-                disk.write(offset, data, fua=request.fua)
+        kind = request.kind
+        if kind is _READ:
+            seen = disk.read(offset, length)
+            return Outcome(0, seen if isinstance(seen, bytes | bytearray) else bytes(seen))
+        if kind is _WRITE:
+            disk.write(offset, data, fua=request.fua)
+            return Outcome()
+        match kind:
             case Kind.ZERO:
                 disk.write_zeroes(
                     offset, length,

@@ -28,6 +28,7 @@ from reference_backend.transport import set_timeout
 _LOST = errno.ECONNRESET
 """What a request ends with whose connection was lost."""
 _TIMEOUT_S = 30.0
+_READ, _WRITE, _MAGIC = Kind.READ, Kind.WRITE, c.REQUEST_MAGIC
 _PARTS_MAX = 512
 """Buffers that one system call sends (IOV_MAX is 1024)."""
 
@@ -93,7 +94,6 @@ class NbdSide:
         self._cookie += len(batch)
         try:
             client = self._client or self._connect()
-            self._expect(client, batch)
             self._send(client, self._encoded(client, batch, payloads, base))
         except (OSError, EOFError, RemoteProtocolError, OptionRefused):
             self._lose()
@@ -117,6 +117,7 @@ class NbdSide:
         )
         self._client = client
         self._size = client.size
+        self._fua = bool(client.flags & TransmissionFlag.SEND_FUA)
         self._replies = wire.Replies(client.mode)
         # With a time-out of Python's, send() would wait even with MSG_DONTWAIT.
         client.sock.settimeout(None)
@@ -132,37 +133,44 @@ class NbdSide:
             self._client = None
         self._waiting = {}
 
-    def _expect(self, client: Client, batch: Batch) -> None:
-        if client.mode is ReplyMode.SIMPLE:
-            reads = sum(request.length for request in batch if request.kind is Kind.READ)
-            needed = reads + m.SIMPLE_REPLY.size * len(batch)
-            if len(self._buffer) < needed:
-                self._buffer = bytearray(needed)
-                self._view = memoryview(self._buffer)
-            self._filled = self._taken = 0
-
     def _encoded(
         self, client: Client, batch: Batch, payloads: Payloads, base: int
     ) -> list[Payload]:
         """Return what goes on the wire; what the server does not offer is left out, or written."""
         parts: list[Payload] = []
-        structured = client.mode is not ReplyMode.SIMPLE
+        simple, fua = client.mode is ReplyMode.SIMPLE, self._fua
+        waiting, pack = self._waiting, m.REQUEST.pack
+        answered = 0
         for cookie, (request, data) in enumerate(zip(batch, payloads, strict=True), base):
-            sent, payload = _offered(client.flags, request, data)
-            if sent is None:
-                self._outcomes[cookie] = Outcome()
-                continue
-            self._waiting[cookie] = request
-            command, flags = COMMANDS[sent.kind], command_flags(sent)
-            if structured:
+            sent, payload, kind = request, data, request.kind
+            if kind is _READ:
+                command = flags = 0
+                answered += request.length
+            elif kind is _WRITE and (fua or not request.fua):
+                command, flags = 1, int(request.fua)
+            else:
+                offered, payload = _offered(client.flags, request, data)
+                if offered is None:
+                    self._outcomes[cookie] = Outcome()
+                    continue
+                sent = offered
+                command, flags = COMMANDS[sent.kind], command_flags(sent)
+            waiting[cookie] = request
+            if not simple:
                 expected = wire.Request(cookie, command, flags, sent.offset, sent.length)
                 self._replies.expect(expected)
-            parts.append(
-                m.REQUEST.pack(c.REQUEST_MAGIC, flags, command, cookie, sent.offset, sent.length)
-            )
-            if len(payload):
+            parts.append(pack(_MAGIC, flags, command, cookie, sent.offset, sent.length))
+            if payload:
                 parts.append(payload)
+        if simple:
+            self._make_room(answered + m.SIMPLE_REPLY.size * len(batch))
         return parts
+
+    def _make_room(self, needed: int) -> None:
+        if len(self._buffer) < needed:
+            self._buffer = bytearray(needed)
+            self._view = memoryview(self._buffer)
+        self._filled = self._taken = 0
 
     def _send(self, client: Client, parts: list[Payload]) -> None:
         sock = client.sock
@@ -216,7 +224,7 @@ class NbdSide:
             if magic != c.SIMPLE_REPLY_MAGIC or request is None:
                 raise RemoteProtocolError(f"not a reply to what is in flight: cookie {cookie:#x}")
             data = b""
-            if request.kind is Kind.READ and not error:
+            if request.kind is _READ and not error:
                 if filled - at - head < request.length:
                     break
                 data = self._view[at + head : at + head + request.length].tobytes()

@@ -16,4 +16,5 @@ def test(new_disk, dual_write, seed):
     pair.run(pair.workload(seed.stream("workload"), 600, weights=weights, depth=16, overlap=True,
                            hot=4))  # fmt: skip
     pair.check()
+    dual_write.close()
     disk.verify()

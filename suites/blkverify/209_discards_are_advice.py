@@ -15,4 +15,5 @@ def test(new_disk, dual_write, seed):
     weights = {"discard": 5, "write": 3, "read": 2}
     pair.run(pair.workload(seed.stream("workload"), 500, weights=weights, hot=16, depth=2))
     pair.check()
+    dual_write.close()
     disk.verify()

@@ -7,7 +7,7 @@ Guards: status-hole-over-dirty, extents-unsorted, alloc-map-rounding-reads-zero,
 from qbdcheck import case
 
 
-@case(groups="status verify", requires="block_status", formats="any")
+@case(groups="status verify", requires="block_status", formats="raw qcow2 vdi vpc luks parallels")
 def test(new_disk, dual_write, seed):
     pair = dual_write(new_disk("4M", prefill=False))
     weights = {"status": 3, "write": 3, "zero": 2, "discard": 1, "read": 1}

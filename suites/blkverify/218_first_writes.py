@@ -7,7 +7,7 @@ Guards: thin-alloc-toctou, grow-exposes-old-data, clone-copyup-lost.
 from qbdcheck import case
 
 
-@case(groups="rw verify concurrent", formats="any")
+@case(groups="rw verify concurrent", formats="raw qcow2 vdi vpc luks parallels")
 def test(new_disk, dual_write, seed):
     pair = dual_write(new_disk("4M", prefill=False))
     weights = {"write": 8, "read": 2, "zero": 1}

@@ -12,6 +12,7 @@ from oracles.stamps import (
     sector_words,
     sound,
     stamp,
+    stamp_each,
     verify,
 )
 
@@ -80,3 +81,11 @@ def test_the_operation_is_read_from_stamps_only() -> None:
 def test_names_make_stable_identities() -> None:
     assert Identity.of("run", "vol", 3) == Identity.of("run", "vol", 3)
     assert Identity.of("run", "vol") != Identity.of("run", "vol2")
+
+
+def test_stamping_many_writes_at_once_is_stamping_each() -> None:
+    me = Identity(7, 8, 9)
+    writes = [(0, 512, 1, 1), (513, 1, 2, 5), (1 << 45, 5000, 3, 1 << 63), (100, 412, 4, 4)]
+    each = [stamp(offset, n, me, generation, number) for offset, n, generation, number in writes]
+    at_once = stamp_each(writes, me)
+    assert [data.tobytes() for data in at_once] == [data.tobytes() for data in each]
