@@ -29,7 +29,7 @@ WORD_COMMANDS = ("new", "rules")
 EPILOG = """\
 selection: 17, 001-100, 12-, names; nothing means the group quick; ./check -l lists all cases
 subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; --doctor; --install;
-  --probe FILE; -- COMMAND
+  --probe FILE; --mutants [ID...]; -- COMMAND
 exit code: 0 green; 1 a case failed; 2 usage or set-up error, or nothing was run; 130 interrupted
 """
 
@@ -59,6 +59,8 @@ def parse(words: Sequence[str]) -> Options:
     if arguments.doctor or arguments.install or arguments.probe is not None:
         subcommand = "doctor" if arguments.doctor else "install" if arguments.install else "probe"
         extra = (arguments.probe,) if arguments.probe is not None else ()
+    if arguments.mutants:
+        subcommand = "mutants"
     return _options(arguments, command, subcommand, extra)
 
 
@@ -237,6 +239,11 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
     one("--doctor", action="store_true", help="what is installed, what is missing, what that costs")
     one("--install", action="store_true", help="install what --doctor found missing, then go on")
     one("--probe", metavar="FILE", help="verify every claim of a target profile")
+    one(
+        "--mutants",
+        action="store_true",
+        help="run the cases against seeded bugs: --mutants [ID...] [CASE...] [-g A,B] [-j N]",
+    )
 
 
 def _words(lists: Sequence[str]) -> tuple[str, ...]:

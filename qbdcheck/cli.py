@@ -78,6 +78,10 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
             from qbdcheck import install
 
             return install.main(sys.argv[1:])
+        case "mutants":
+            from qbdcheck import kill_matrix
+
+            return kill_matrix.main(options)
         case "probe":
             from qbdcheck.targets import probe
 
@@ -105,9 +109,9 @@ def _run(options: Options) -> int:
     """
     plan = make_plan(options) if not options.command else []
     # From here on 0.3 s of imports, which neither --help nor a mistyped number needs.
-    from qbdcheck.targets import description as descriptions
+    from qbdcheck.targets.mutant_target import profile
 
-    description = descriptions.load(descriptions.find(options.target, options.targets_dir))
+    description = profile(options.target, options.targets_dir)
     with Reaper(options.scratch_root, options.keep) as reaper:
         options = replace(options, scratch_root=reaper.scratch_root)
         if options.command:

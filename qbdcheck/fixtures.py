@@ -21,6 +21,7 @@ from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.dual import DualWriter
+from qbdcheck.targets.mutant_target import profile
 from qbdcheck.targets.session import TargetSession
 from reference_backend.client import Client
 
@@ -35,8 +36,7 @@ def description_of(config: pytest.Config) -> descriptions.Description:
     """
     if DESCRIPTION not in config.stash:
         options = config.stash[OPTIONS]
-        file = descriptions.find(options.target, options.targets_dir)
-        config.stash[DESCRIPTION] = descriptions.load(file)
+        config.stash[DESCRIPTION] = profile(options.target, options.targets_dir)
     return config.stash[DESCRIPTION]
 
 

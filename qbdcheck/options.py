@@ -64,6 +64,6 @@ class Options:
     command: tuple[str, ...] = ()
     """What follows ``--``: a command to run with the environment of a case."""
     subcommand: str = ""
-    """``doctor``, ``install``, ``probe``, ``new`` or nothing."""
+    """``doctor``, ``install``, ``probe``, ``mutants``, ``new``, ``rules`` or nothing."""
     arguments: tuple[str, ...] = ()
     """Of the subcommand: the profile of ``probe``, suite and sentence of ``new``."""

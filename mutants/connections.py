@@ -1,0 +1,171 @@
+"""Many clients, and clients that come and go (docs/bugs.md, groups H and I)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from mutants.mutant import Mutant, blocks, changed, read, write
+from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
+from reference_backend.server import Server
+
+SECTOR = 512
+
+
+def on_end(hook: Any) -> None:
+    """Call ``hook(number)`` when a connection ends, before the server forgets it."""
+    end = Server._end  # noqa: SLF001  # a mutant changes code
+
+    def ending(server: Server, connection: Any) -> None:
+        hook(connection.number)
+        end(server, connection)
+
+    setattr(Server, "_end", ending)  # noqa: B010  # mypy knows methods as constants
+
+
+class SharedCursorRace(Mutant):
+    """All connections seek one file."""
+
+    id = "shared-cursor-race"
+    source = "docs/bugs.md, H1"
+    breaks = "a write goes where the newest request of any connection goes"
+
+    def install(self) -> None:
+        """At the start."""
+        self._position = 0
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Seek, be interrupted, write."""
+        if request.command is not Command.WRITE:
+            return below(request)
+        self._position = request.offset
+        time.sleep(0.0002)
+        return below(changed(request, offset=self._position))
+
+
+class MultiConnIncoherent(Mutant):
+    """Each connection has a write cache of its own."""
+
+    id = "multi-conn-incoherent"
+    source = "docs/bugs.md, H7"
+    breaks = "others see a connection's writes only after its own flush"
+
+    def install(self) -> None:
+        """All caches are empty."""
+        self._caches: dict[int, dict[int, bytes]] = {}
+        self._below: Below | None = None
+        on_end(lambda number: self._push(number, self._below))
+
+    def _push(self, connection: int, below: Below | None) -> None:
+        with self._lock:
+            cache = self._caches.pop(connection, {})
+            for sector, data in sorted(cache.items()):
+                if below is not None:
+                    asked = Request(Command.WRITE, 0, sector * SECTOR, len(data), 0, data)
+                    below(asked)
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Write to the cache; read through it."""
+        with self._lock:
+            self._below = below
+            aligned = not (request.offset | request.length) % SECTOR
+            cache = self._caches.setdefault(request.connection, {})
+            if request.command is Command.WRITE and aligned and not request.flags:
+                data = bytes(request.payload)
+                for at in range(0, len(data), SECTOR):
+                    cache[(request.offset + at) // SECTOR] = data[at : at + SECTOR]
+                return Reply()
+            if request.command is Command.READ:
+                reply = below(request)
+                self._overlay(cache, request, reply)
+                return reply
+            self._push(request.connection, below)
+            return below(request)
+
+    @staticmethod
+    def _overlay(cache: dict[int, bytes], request: Request, reply: Reply) -> None:
+        data = bytearray(reply.data)
+        for sector in blocks(request.offset, request.length, SECTOR):
+            held = cache.get(sector)
+            if held is not None:
+                start = sector * SECTOR - request.offset
+                for index, byte in enumerate(held):
+                    if 0 <= start + index < len(data):
+                        data[start + index] = byte
+        reply.data = bytes(data)
+
+
+class ZombieWrite(Mutant):
+    """A write is done again after its client has gone."""
+
+    id = "zombie-write-after-reconnect"
+    source = "docs/bugs.md, I1"
+    breaks = "the first write of a connection is done once more, 50 ms after the connection's end"
+
+    def install(self) -> None:
+        """None is waiting."""
+        self._first: dict[int, tuple[Request, Below]] = {}
+        on_end(self._later)
+
+    def _later(self, connection: int) -> None:
+        held = self._first.pop(connection, None)
+        if held is not None:
+            request, below = held
+            timer = threading.Timer(0.05, below, [request])
+            timer.daemon = True
+            timer.start()
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Keep the first write."""
+        if request.command is Command.WRITE and request.length <= 1 << 20:
+            data = bytes(request.payload)
+            self._first.setdefault(request.connection, (changed(request, payload=data), below))
+        return below(request)
+
+
+class MergeAfterIssue(Mutant):
+    """Of two adjacent writes in flight the second is lost."""
+
+    id = "merge-after-issue"
+    source = "docs/bugs.md, H6"
+    breaks = "a write that begins where the last one ended is acknowledged and not done"
+    usual_rate = 4
+
+    def install(self) -> None:
+        """No write yet."""
+        self._end_of: dict[int, int] = {}
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Merge it into one that is already on its way."""
+        if request.command is Command.WRITE:
+            adjacent = self._end_of.get(request.connection) == request.offset
+            self._end_of[request.connection] = request.offset + request.length
+            if adjacent and request.offset and self.strikes():
+                return Reply()
+        return below(request)
+
+
+class TornReadModifyWrite(Mutant):
+    """Writes of less than a block read, change and write whole blocks, without a lock."""
+
+    id = "unlocked-read-modify-write"
+    source = "docs/bugs.md, H (thin-alloc-toctou)"
+    breaks = "two small writes into one block at the same time lose one of them"
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Read the block, let others run, write it."""
+        aligned = not (request.offset | request.length) % 4096
+        if request.command is not Command.WRITE or aligned or request.flags & CommandFlag.FUA:
+            return below(request)
+        start = request.offset & -4096
+        end = (request.offset + request.length + 4095) & -4096
+        try:
+            data = bytearray(read(request, below, start, end - start))
+        except Exception:
+            return below(request)  # at an odd end
+        time.sleep(0.0005)
+        at = request.offset - start
+        data[at : at + request.length] = request.payload
+        write(request, below, start, bytes(data))
+        return Reply()

@@ -1,0 +1,220 @@
+"""The wire: handshake, headers, chunks, rights (docs/bugs.md, groups G and L)."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from mutants.mutant import Mutant
+from mutants.patching import die, replace
+from reference_backend.layers import Below, Command, Reply, Request
+from reference_backend.nbd import messages as m
+from reference_backend.nbd.constants import Option
+from reference_backend.nbd.options import Options
+from reference_backend.nbd.replies import ReplyBuilder
+from reference_backend.nbd.rules import Rules
+from reference_backend.nbd.transmission import ServerTransmission
+from reference_backend.store.extents import Extent
+from reference_backend.store.volume import Volume
+
+
+class MalformedExtents(Mutant):
+    """An extent has no length."""
+
+    id = "malformed-extents"
+    source = "docs/bugs.md, G2"
+    breaks = "a long extent is split with one of length 0 in its middle"
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Split the first extent."""
+        reply = below(request)
+        for name, extents in reply.extents.items():
+            first, *rest = extents
+            if first.length > 1 << 20:
+                half = first.length // 2
+                reply.extents[name] = [
+                    Extent(half, first.flags),
+                    Extent(0, first.flags),
+                    Extent(first.length - half, first.flags),
+                    *rest,
+                ]
+        return reply
+
+
+class PayloadNotDrained(Mutant):
+    """The payload of a refused write is taken for requests."""
+
+    id = "payload-not-drained"
+    source = "QEMU 5f66d060db (docs/bugs.md)"
+    breaks = "after a refused write its payload is read as requests"
+
+    def install(self) -> None:
+        """Skip nothing."""
+
+        def skip(transmission: ServerTransmission, length: int, there: int) -> None:
+            del transmission, length, there
+
+        replace(ServerTransmission, "_skip", lambda _: skip)
+
+
+class HandshakeLengthOff(Mutant):
+    """The reply to EXPORT_NAME has two bytes too many."""
+
+    id = "handshake-length-off"
+    source = "docs/bugs.md, G4"
+    breaks = "EXPORT_NAME is answered with flags of 4 bytes"
+
+    def install(self) -> None:
+        """Pack them so."""
+        setattr(m, "EXPORT", struct.Struct(">QI"))  # noqa: B010
+
+
+class StructuredReadGap(Mutant):
+    """Holes are left out of structured replies."""
+
+    id = "structured-read-gap"
+    source = "docs/bugs.md, G6"
+    breaks = "a structured reply leaves out the holes between its data"
+
+    def install(self) -> None:
+        """Send the data chunks only, and a last chunk without contents."""
+
+        def make(real: Any) -> Any:
+            def read_in_chunks(
+                builder: ReplyBuilder, out: list[Any], cookie: int, offset: int, data: Any
+            ) -> None:
+                mine: list[Any] = []
+                real(builder, mine, cookie, offset, data)
+                holes = [
+                    piece
+                    for piece in mine[:-1]
+                    if len(piece) == m.STRUCTURED_REPLY.size + m.OFFSET_HOLE.size
+                ]
+                out.extend(piece for piece in mine if not any(piece is hole for hole in holes))
+
+            return read_in_chunks
+
+        replace(ReplyBuilder, "read_in_chunks", make)
+
+
+class ConfigByteswapped(Mutant):
+    """A block size is sent in the wrong byte order."""
+
+    id = "config-byteswapped"
+    source = "docs/bugs.md, G8"
+    breaks = "the block sizes are told in little-endian order"
+
+    def install(self) -> None:
+        """Pack them so."""
+        real = m.INFO_BLOCK_SIZE
+
+        class Swapped:
+            size = real.size
+
+            @staticmethod
+            def pack(kind: int, *sizes: int) -> bytes:
+                return struct.pack(">H", kind) + struct.pack(f"<{len(sizes)}I", *sizes)
+
+        setattr(m, "INFO_BLOCK_SIZE", Swapped)  # noqa: B010
+
+
+class AbortKillsServer(Mutant):
+    """A client that gives up takes the server with it."""
+
+    id = "probe-or-abort-kills-server"
+    source = "docs/bugs.md, I5"
+    breaks = "the option ABORT kills the server"
+
+    def install(self) -> None:
+        """Do not expect it."""
+        Options._table[Option.ABORT] = lambda *_: die()  # noqa: SLF001  # a mutant changes code
+
+
+class LongNameSmash(Mutant):
+    """A long name overruns a buffer."""
+
+    id = "long-name-smash"
+    source = "docs/bugs.md, L5"
+    breaks = "an export name of over 255 bytes kills the server"
+
+    def install(self) -> None:
+        """Copy it."""
+
+        def make(real: Any) -> Any:
+            def find(answers: Options, name: str) -> Any:
+                if len(name.encode()) > 255:
+                    die()
+                return real(answers, name)
+
+            return find
+
+        replace(Options, "_find", make)
+
+
+class WrongVolume(Mutant):
+    """Any name will do."""
+
+    id = "wrong-volume-or-lun"
+    source = "nbdkit 1.32 (docs/findings.md), docs/bugs.md L10"
+    breaks = "an unknown export name leads to the first volume"
+
+    def install(self) -> None:
+        """Find something."""
+
+        def make(real: Any) -> Any:
+            def find(answers: Options, name: str) -> Any:
+                try:
+                    return real(answers, name)
+                except ValueError:
+                    raise
+                except Exception:
+                    names = list(answers._exports.list())  # noqa: SLF001
+                    return real(answers, names[0])
+
+            return find
+
+        replace(Options, "_find", make)
+
+
+class ReadOnlyNotEnforced(Mutant):
+    """A read-only export takes writes."""
+
+    id = "unadvertised-command-executed"
+    source = "docs/bugs.md, L12"
+    breaks = "an export that is told to be read-only carries out changes"
+
+    def install(self) -> None:
+        """Judge as if it were not."""
+
+        def make(real: Any) -> Any:
+            def judge(rules: Rules, command: int, flags: int) -> Any:
+                rules.read_only = False
+                return real(rules, command, flags)
+
+            return judge
+
+        def make_write(real: Any) -> Any:
+            def write(volume: Volume, *arguments: Any) -> None:
+                volume.read_only = False
+                real(volume, *arguments)
+
+            return write
+
+        replace(Rules, "_judge_flags", make)
+        replace(Volume, "write", make_write)
+
+
+class CookieReused(Mutant):
+    """A reply carries the wrong cookie."""
+
+    id = "cookie-of-another-request"
+    source = "variant of malformed replies (docs/bugs.md, G)"
+    breaks = "one reply in two hundred carries a cookie that nobody sent"
+    usual_rate = 200
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Change the cookie on the wire (bytes 8 to 15 of a simple or structured header)."""
+        reply = below(request)
+        if request.command is Command.READ and self.strikes():
+            reply.on_wire = lambda raw: (raw[:8] + bytes(8) + raw[16:], True)
+        return reply

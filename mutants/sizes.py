@@ -1,0 +1,231 @@
+"""Sizes, limits and resizing (docs/bugs.md, groups E and J)."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+from typing import Any
+
+from mutants.mutant import Mutant, read
+from mutants.patching import die, replace, tell_size
+from reference_backend.layers import Below, Command, Reply, Request
+from reference_backend.nbd.rules import Rules
+from reference_backend.store.errors import BlockError
+from reference_backend.store.extents import STATE_HOLE, STATE_ZERO, Extent
+from reference_backend.store.memory import MemoryStore
+
+_DATA = (Command.READ, Command.WRITE)
+MIB = 1 << 20
+
+
+class SizeRoundedDown(Mutant):
+    """The size is told in KiB."""
+
+    id = "size-rounded-down"
+    source = "QEMU bdrv_getlength users (docs/bugs.md)"
+    breaks = "the size is rounded down to 1024 bytes"
+
+    def install(self) -> None:
+        """Tell it."""
+        tell_size(lambda size: size & ~1023)
+
+
+class SizeRoundedUp(Mutant):
+    """The size is told in whole blocks."""
+
+    id = "size-rounded-up"
+    source = "QEMU nbd client and server with odd sizes (docs/bugs.md)"
+    breaks = "the size is rounded up to 4096 bytes; what lies behind the real end fails"
+
+    def install(self) -> None:
+        """Tell it."""
+        tell_size(lambda size: (size + 4095) & ~4095)
+
+
+class SizeIntOverflow(Mutant):
+    """The size in sectors is an int."""
+
+    id = "size-int-overflow"
+    source = "nbd and QEMU with 32-bit sector counts (docs/bugs.md)"
+    breaks = "a size from 1 TiB on wraps"
+
+    def install(self) -> None:
+        """Tell what is left of it."""
+        tell_size(lambda size: ctypes.c_int32(size // 512).value * 512 & 0xFFFFFFFFFFFFFFFF)
+
+
+class LastBlockOverrun(Mutant):
+    """Read-ahead does not stop at the end."""
+
+    id = "last-block-overrun"
+    source = "docs/bugs.md, E6"
+    breaks = "a read within 64 KiB of the end kills the server"
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Read ahead."""
+        reply = below(request)
+        if request.command is Command.READ and request.length:
+            try:
+                read(request, below, request.offset + request.length, 65536)
+            except BlockError:
+                die()
+        return reply
+
+
+class MinBlockUnderadvertised(Mutant):
+    """The server needs alignment and does not say so."""
+
+    id = "min-block-underadvertised"
+    source = "docs/bugs.md, E7"
+    breaks = "reads and writes that are not aligned to 4096 fail"
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Refuse."""
+        if request.command in _DATA and (request.offset | request.length) % 4096:
+            raise BlockError(errno.EINVAL, "not aligned")
+        return below(request)
+
+
+class LimitsExcessive(Mutant):
+    """The advertised maximum does not work."""
+
+    id = "limits-zero-or-excessive"
+    source = "QEMU 6d7d5d5 and nbd maxima (docs/bugs.md)"
+    breaks = "requests over 1 MiB fail, though more is advertised"
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Refuse."""
+        if request.command in _DATA and request.length > MIB:
+            raise BlockError(errno.EIO, "too long")
+        return below(request)
+
+
+class ZeroLengthOp(Mutant):
+    """A request of nothing meets an assertion."""
+
+    id = "zero-length-op"
+    source = "QEMU ac9d00bf7b, ef8c887ee0; SPDK ef65d8467c"
+    breaks = "a read, write, zero or discard of length 0 kills the server"
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Compute the last block."""
+        if not request.length and request.command is not Command.FLUSH:
+            die()
+        return below(request)
+
+
+class GrowExposesOldData(Mutant):
+    """What was cut off is still there."""
+
+    id = "grow-exposes-old-data"
+    source = "docs/bugs.md, J2"
+    breaks = "a volume that is shrunk and grown shows what it held before"
+
+    def install(self) -> None:
+        """Change the number only."""
+
+        def resize(store: MemoryStore, size: int) -> None:
+            store.size = size
+
+        replace(MemoryStore, "resize", lambda _: resize)
+
+
+class ResizeNotNotified(Mutant):
+    """The size is looked up once."""
+
+    id = "resize-not-notified"
+    source = "docs/bugs.md, J1"
+    breaks = "new clients are told the size that the volume had at its first client"
+
+    def install(self) -> None:
+        """Keep the first size."""
+        seen: list[int] = []
+
+        def first(size: int) -> int:
+            seen.append(size)
+            return seen[0]
+
+        tell_size(first)
+
+
+class SizeChangeAcrossReconnect(Mutant):
+    """The size depends on who asks."""
+
+    id = "size-change-across-reconnect"
+    source = "docs/bugs.md, I6"
+    breaks = "each second client is told a size that is 1 MiB smaller"
+
+    def install(self) -> None:
+        """Count."""
+        asked = [0]
+
+        def other(size: int) -> int:
+            asked[0] += 1
+            return max(size - MIB, 0) if asked[0] % 2 == 0 else size
+
+        tell_size(other)
+
+
+class ZeroProgressStatus(Mutant):
+    """Block status at the end gets nowhere."""
+
+    id = "zero-progress-status"
+    source = "docs/bugs.md, K6"
+    breaks = "block status that begins in the last 64 KiB gives one extent of no length"
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Cut the last extent to nothing."""
+        reply = below(request)
+        if request.command is Command.BLOCK_STATUS:
+            try:
+                read(request, below, request.offset + 65536, 1)
+            except BlockError:
+                for name in reply.extents:
+                    reply.extents[name] = [Extent(0, 0)]
+        return reply
+
+
+class StatusAlwaysZero(Mutant):
+    """Everything but the first block is said to be a hole."""
+
+    id = "status-lies-behind-first-mib"
+    source = "variant of status-hole-over-dirty"
+    breaks = "block status behind the first MiB says hole and zero, whatever is there"
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Say so."""
+        reply = below(request)
+        if "base:allocation" in reply.extents and request.offset >= MIB:
+            hole = STATE_HOLE | STATE_ZERO
+            reply.extents["base:allocation"] = [Extent(request.length, hole)]
+        return reply
+
+
+class OutOfBoundsPastEnd(Mutant):
+    """Discards and zeroes have no range check."""
+
+    id = "oob-past-end"
+    source = "docs/bugs.md, L1"
+    breaks = "discards and zeroes behind the end of the volume succeed"
+
+    def install(self) -> None:
+        """Take the check away."""
+
+        def make(real: Any) -> Any:
+            def judge(rules: Rules, command: int, offset: int, length: int) -> Any:
+                if command in (Command.TRIM, Command.WRITE_ZEROES):
+                    return None
+                return real(rules, command, offset, length)
+
+            return judge
+
+        replace(Rules, "_judge_range", make)
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Succeed."""
+        try:
+            return below(request)
+        except BlockError:
+            if request.command in (Command.TRIM, Command.WRITE_ZEROES):
+                return Reply()
+            raise

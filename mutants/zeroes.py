@@ -1,0 +1,244 @@
+"""Zeroes, discards, holes and what is said of them (docs/bugs.md, group D)."""
+
+from __future__ import annotations
+
+import hashlib
+
+from mutants.mutant import BLOCK, Mutant, blocks, changed, whole_blocks, without
+from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
+from reference_backend.store.errors import BlockError
+from reference_backend.store.extents import STATE_HOLE, STATE_ZERO, Extent
+
+MIB = 1 << 20
+ALLOCATION = "base:allocation"
+
+
+class WriteZeroesNoop(Mutant):
+    """Zeroes are acknowledged and not written."""
+
+    id = "write-zeroes-noop"
+    source = "QEMU 7fa84cd8d4, nbd-server 3.24 beyond 64 MiB"
+    breaks = "write-zeroes does nothing"
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Say yes."""
+        return Reply() if request.command is Command.WRITE_ZEROES else below(request)
+
+
+class WriteZeroesTruncated(Mutant):
+    """Long zeroes are cut short."""
+
+    id = "write-zeroes-truncated"
+    source = "nbd-server 3.24 (docs/findings.md)"
+    breaks = "write-zeroes does its first 64 MiB only"
+    MOST = 64 * MIB
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Do what one call does."""
+        if request.command is Command.WRITE_ZEROES and request.length > self.MOST:
+            return below(changed(request, length=self.MOST))
+        return below(request)
+
+
+class DiscardOverreach(Mutant):
+    """Discards are rounded outward."""
+
+    id = "discard-overreach"
+    source = "QEMU and SPDK discard rounding (docs/bugs.md)"
+    breaks = "a discard takes all 64 KiB units that it touches"
+    UNIT = 65536
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Round to whole units."""
+        if request.command is Command.TRIM and request.length:
+            start = request.offset & -self.UNIT
+            end = (request.offset + request.length + self.UNIT - 1) & -self.UNIT
+            try:
+                return below(changed(request, offset=start, length=end - start))
+            except BlockError:
+                pass  # beyond the end of the volume: this one is right
+        return below(request)
+
+
+class ZeroViaNondeterministicDiscard(Mutant):
+    """Zeroing is done by discarding, which does only whole units."""
+
+    id = "zero-via-nondeterministic-discard"
+    source = "Linux and QEMU discard_zeroes_data (docs/bugs.md)"
+    breaks = "write-zeroes zeroes whole MiB only, and leaves the edges as they are"
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Hand the whole units down."""
+        if request.command is not Command.WRITE_ZEROES:
+            return below(request)
+        units = whole_blocks(request.offset, request.length, MIB)
+        if not units:
+            return Reply()
+        return below(changed(request, offset=units.start * MIB, length=len(units) * MIB))
+
+
+class FalseZeroInit(Mutant):
+    """A new volume holds what its disk held before."""
+
+    id = "false-zero-init"
+    source = "QEMU has_zero_init on reused storage (docs/bugs.md)"
+    breaks = "what was never written reads as noise, and is said to be zero"
+
+    def install(self) -> None:
+        """Nothing was written yet."""
+        self._written: set[int] = set()
+        self._all_from = 1 << 63
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Show noise in blocks that no write or zeroing has touched."""
+        reply = below(request)
+        touched = blocks(request.offset, request.length)
+        if request.command in (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM):
+            if len(touched) <= 1 << 18:
+                self._written.update(touched)
+        elif request.command is Command.READ and not self._written.issuperset(touched):
+            data = bytearray(reply.data)
+            for number in whole_blocks(request.offset, request.length):
+                if number not in self._written:
+                    at = number * BLOCK - request.offset
+                    data[at : at + BLOCK] = noise(number)
+            reply.data = bytes(data)
+        return reply
+
+
+def noise(number: int) -> bytes:
+    """Return the bytes that an old disk holds in a block."""
+    return hashlib.shake_128(number.to_bytes(8, "big")).digest(BLOCK)
+
+
+class ZeroFlagsLost(Mutant):
+    """NO_HOLE is ignored."""
+
+    id = "zero-flags-lost"
+    source = "QEMU and nbdkit flag translation (docs/bugs.md)"
+    breaks = "write-zeroes with NO_HOLE makes a hole"
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Take the flag away."""
+        if request.command is Command.WRITE_ZEROES:
+            return below(without(request, CommandFlag.NO_HOLE))
+        return below(request)
+
+
+class StatusHoleOverDirty(Mutant):
+    """Block status does not know what was not flushed."""
+
+    id = "status-hole-over-dirty"
+    source = "QEMU and ZFS SEEK_HOLE over dirty data (docs/bugs.md)"
+    breaks = "a range with an unflushed write is said to be a hole that reads zero"
+
+    def install(self) -> None:
+        """All is flushed."""
+        self._dirty: list[tuple[int, int]] = []
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Look only at what is on the medium."""
+        reply = below(request)
+        if request.command is Command.WRITE:
+            self._dirty.append((request.offset, request.offset + request.length))
+            del self._dirty[:-32]
+        elif request.command is Command.FLUSH:
+            self._dirty.clear()
+        elif request.command is Command.BLOCK_STATUS and ALLOCATION in reply.extents:
+            end = request.offset + request.length
+            hits = [a for a, b in self._dirty if a < end and b > request.offset]
+            if hits:
+                reply.extents[ALLOCATION] = [Extent(request.length, STATE_HOLE | STATE_ZERO)]
+        return reply
+
+
+class ExtentsUnsorted(Mutant):
+    """Extents come in the wrong order."""
+
+    id = "extents-unsorted"
+    source = "QEMU rbd diff iteration (docs/bugs.md)"
+    breaks = "the first two extents of a block status are swapped"
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Swap them."""
+        reply = below(request)
+        extents = list(reply.extents.get(ALLOCATION, ()))
+        if len(extents) > 1:
+            extents[:2] = extents[1::-1]
+            reply.extents[ALLOCATION] = extents
+        return reply
+
+
+class AllocMapRoundingReadsZero(Mutant):
+    """The map of allocated clusters counts wrongly."""
+
+    id = "alloc-map-rounding-reads-zero"
+    source = "docs/bugs.md, D12"
+    breaks = "the last 64 KiB cluster that a write only touches reads as zero"
+    CLUSTER = 65536
+
+    def install(self) -> None:
+        """No cluster is allocated."""
+        self._map: set[int] = set()
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Mark floor(offset / c) to floor((offset + length) / c), exclusive; read by the map."""
+        reply = below(request)
+        first = request.offset // self.CLUSTER
+        if request.command is Command.WRITE:
+            after = max((request.offset + request.length) // self.CLUSTER, first + 1)
+            self._map.update(range(first, after))
+        elif request.command is Command.READ:
+            data = bytearray(reply.data)
+            for number in blocks(request.offset, request.length, self.CLUSTER):
+                if number not in self._map:
+                    start = max(number * self.CLUSTER - request.offset, 0)
+                    stop = min((number + 1) * self.CLUSTER - request.offset, len(data))
+                    data[start:stop] = bytes(stop - start)
+            reply.data = bytes(data)
+        return reply
+
+
+class SparseTailDropped(Mutant):
+    """Zero detection looks at whole blocks only."""
+
+    id = "sparse-tail-dropped"
+    source = "QEMU qemu-img convert and detect-zeroes tails (docs/bugs.md)"
+    breaks = "a write that is zero but for its last odd bytes is stored as zeroes"
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Do not look at the tail."""
+        if request.command is Command.WRITE and request.length > BLOCK and request.length % BLOCK:
+            data = bytes(request.payload)
+            if not any(data[: len(data) & -BLOCK]):
+                return below(changed(request, payload=bytes(len(data))))
+        return below(request)
+
+
+class PreviousTenantData(Mutant):
+    """A block that is used again still holds what it held."""
+
+    id = "previous-tenant-data"
+    source = "thin pools that do not clear on reuse (docs/bugs.md)"
+    breaks = "the first small write into a discarded block brings its old bytes back"
+
+    def install(self) -> None:
+        """Nothing is free."""
+        self._free: dict[int, bytes] = {}
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Keep what is discarded, and give it back with the block."""
+        with self._lock:
+            if request.command is Command.TRIM and request.length <= 64 * MIB:
+                for number in whole_blocks(request.offset, request.length):
+                    asked = changed(
+                        request, Command.READ, number * BLOCK, BLOCK, flags=0
+                    )
+                    self._free[number] = bytes(below(asked).data)
+            elif request.command is Command.WRITE:
+                for number in blocks(request.offset, request.length):
+                    old = self._free.pop(number, None)
+                    if old is not None:
+                        again = changed(request, offset=number * BLOCK, payload=old, flags=0)
+                        below(again)
+            return below(request)

@@ -1,0 +1,29 @@
+"""This case checks that each kind of change with FUA is there after a power cut, with no flush.
+
+How: a write, a write-zeroes and a discard with FUA on the wire, beside the same without; then the
+power is cut. FUA on a discard must not end the connection either.
+Guards: fua-write-ack-early, fua-lost-on-trim, flush-not-advertised.
+"""
+
+from qbdcheck import case
+from reference_backend.layers import CommandFlag
+
+MIB = 1 << 20
+
+
+@case(groups="rw flush crash protocol quick", requires="nbd fua write_zeroes discard crash")
+def test(disk, nbd, seed):
+    shadow, fua = disk.shadow, CommandFlag.FUA
+    for round_ in range(4):
+        with nbd(disk) as client:
+            for flag in (fua, 0):
+                start = round_ * MIB + (0 if flag else 512 << 10)
+                data = shadow.stamped(start, 64 << 10)
+                client.write(start, data, flag)
+                shadow.write(start, data, fua=bool(flag))
+                client.write_zeroes(start + (128 << 10), 64 << 10, flag)
+                shadow.zero(start + (128 << 10), 64 << 10, fua=bool(flag))
+                client.trim(start + (256 << 10), 64 << 10, flag)
+                shadow.discard(start + (256 << 10), 64 << 10)
+            disk.backend.crash(seed=seed + round_)
+        disk.verify()

@@ -1,0 +1,29 @@
+"""This case checks that a flush by one connection makes durable what all others have written.
+
+How: several connections write and get their replies; only one flushes; then the power is cut. A
+server that says MULTI_CONN promises just this (NBD document, "NBD_FLAG_CAN_MULTI_CONN").
+Guards: multi-conn-incoherent, flush-one-child-only, per-client-cache-stale.
+"""
+
+from contextlib import ExitStack
+
+from qbdcheck import case
+
+MIB = 1 << 20
+
+
+@case(groups="flush crash concurrent protocol quick", requires="nbd flush multi_conn crash")
+def test(disk, nbd, seed):
+    shadow = disk.shadow
+    for round_ in range(4):
+        with ExitStack() as clients:
+            connections = [clients.enter_context(nbd(disk)) for _ in range(4)]
+            for number, client in enumerate(connections):
+                start = number * 2 * MIB + round_ * 98_304
+                data = shadow.stamped(start, 69_632)
+                client.write(start, data)
+                shadow.write(start, data)
+            connections[round_].flush()
+            shadow.flush()
+            disk.backend.crash(seed=seed + round_)
+        disk.verify()

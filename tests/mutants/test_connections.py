@@ -1,0 +1,77 @@
+"""Each mutant of the group mixes up connections as it says."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+
+def lost_rounds(server) -> int:
+    """In how many rounds two writes into one block, at the same time, are not both there."""
+    first, second = b"a" * 512, b"b" * 512
+    barrier = threading.Barrier(2)
+    lost = 0
+    with server.connect("v") as one, server.connect("v") as two:
+
+        def write(nbd, offset: int, data: bytes) -> None:
+            barrier.wait(10)
+            nbd.write(offset, data)
+
+        for _ in range(200):
+            one.write_zeroes(0, 4096)
+            threads = [
+                threading.Thread(target=write, args=(one, 512, first)),
+                threading.Thread(target=write, args=(two, 2048, second)),
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(10)
+            data = bytes(one.read(0, 4096))
+            lost += (data[512:1024], data[2048:2560]) != (first, second)
+    return lost
+
+
+@pytest.mark.parametrize("mutant", ["shared-cursor-race", "unlocked-read-modify-write"])
+def test_writes_at_the_same_time_spoil_each_other(serve, mutant) -> None:
+    with serve(mutant) as server:
+        assert lost_rounds(server)
+    with serve("control-plain") as server:
+        assert lost_rounds(server) == 0
+
+
+def test_a_write_is_hidden_until_its_own_flush(serve) -> None:
+    with (
+        serve("multi-conn-incoherent") as server,
+        server.connect("v") as one,
+        server.connect("v") as two,
+    ):
+        one.write(0, b"x" * 512)
+        assert bytes(one.read(0, 512)) == b"x" * 512
+        two.flush()
+        assert bytes(two.read(0, 512)) == bytes(512)
+        one.flush()
+        assert bytes(two.read(0, 512)) == b"x" * 512
+
+
+def test_a_write_comes_back_after_its_client_has_gone(serve) -> None:
+    with serve("zombie-write-after-reconnect") as server:
+        with server.connect("v") as one:
+            one.write(0, b"old" * 512)
+        with server.connect("v") as two:
+            two.write(4096, b"-")
+            two.write(0, b"new" * 512)
+            deadline = time.monotonic() + 10
+            while bytes(two.read(0, 3)) == b"new" and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert bytes(two.read(0, 3)) == b"old"
+
+
+def test_the_second_of_two_adjacent_writes_is_lost(serve) -> None:
+    with serve("merge-after-issue") as server, server.connect("v") as nbd:
+        nbd.write(0, b"a" * 512)
+        nbd.write(512, b"b" * 512)
+        nbd.write(2048, b"c" * 512)
+        assert bytes(nbd.read(0, 2560)) == b"a" * 512 + bytes(1536) + b"c" * 512

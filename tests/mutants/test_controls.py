@@ -1,0 +1,35 @@
+"""Each control does what is unusual about it, and keeps data right."""
+
+from __future__ import annotations
+
+import pytest
+
+from mutants.catalogue import catalogue, is_control
+
+CONTROLS = [one for one, mutant in catalogue().items() if is_control(mutant)]
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_data_is_right_on_a_control(serve, control) -> None:
+    with serve(control) as server, server.connect("v") as nbd:
+        nbd.write(0, b"x" * MIB)
+        nbd.write_zeroes(4096, 4096)
+        nbd.trim(8192, 4096)
+        nbd.flush()
+        data = bytes(nbd.read(0, MIB))
+        assert data[:4096] == b"x" * 4096
+        assert data[4096:8192] == bytes(4096)
+        assert data[8192:12288] in (bytes(4096), b"x" * 4096)
+        assert data[12288:] == b"x" * (MIB - 12288)
+
+
+def test_what_is_unusual(serve) -> None:
+    with serve("control-discard-noop") as server, server.connect("v") as nbd:
+        nbd.write(0, b"x" * 4096)
+        nbd.trim(0, 4096)
+        assert bytes(nbd.read(0, 4096)) == b"x" * 4096
+    with serve("control-short-extents") as server, server.connect("v") as nbd:
+        assert [one.length for one in nbd.block_status(0, MIB)["base:allocation"]] == [65536]
+    with serve("control-no-holes") as server, server.connect("v") as nbd:
+        assert nbd.block_status(0, MIB)["base:allocation"][0].flags == 0

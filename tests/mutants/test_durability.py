@@ -1,0 +1,97 @@
+"""Each mutant of the group loses in a power cut what a right backend keeps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from qemu.qmp import QMPClient
+
+from reference_backend.client import Client
+from reference_backend.layers import CommandFlag
+from tests.reference_backend.cli_server import ServerProcess
+
+FUA = CommandFlag.FUA
+MIB = 1 << 20
+
+
+def cut(server: ServerProcess, seed: int) -> None:
+    async def run() -> None:
+        client = QMPClient("test")
+        await client.connect(str(server.control))
+        await client.execute("power-cut", {"seed": seed})
+        await client.disconnect()
+
+    asyncio.run(run())
+
+
+def flushed_write(nbd: Client) -> None:
+    nbd.write(MIB, b"x" * 4096)
+    nbd.flush()
+
+
+def fua_write(nbd: Client) -> None:
+    nbd.write(MIB, b"x" * 4096, FUA)
+
+
+def is_lost(server: ServerProcess, change: Callable[[Client], None], expected: bytes) -> bool:
+    """Say whether some power cut takes back what ``change`` has made durable."""
+    for seed in range(12):
+        with server.connect("v") as nbd:
+            nbd.write(MIB, b"old!" * 1024, FUA)
+            nbd.write(0, b"y" * 512)
+            nbd.flush()
+            change(nbd)
+            cut(server, seed)
+        with server.connect("v") as nbd:
+            if bytes(nbd.read(MIB, 4096)) != expected:
+                return True
+    return False
+
+
+def fua_zero(nbd: Client) -> None:
+    nbd.write_zeroes(MIB, 4096, FUA)
+
+
+def flushed_zero(nbd: Client) -> None:
+    nbd.write_zeroes(MIB, 4096)
+    nbd.flush()
+
+
+@pytest.mark.parametrize(
+    ("mutant", "change", "expected"),
+    [
+        ("flush-noop", flushed_write, b"x" * 4096),
+        ("fua-write-ack-early", fua_write, b"x" * 4096),
+        ("fua-lost-on-trim", fua_zero, bytes(4096)),
+        ("flush-one-child-only", flushed_write, b"x" * 4096),
+        ("zero-unmap-not-durable", flushed_zero, bytes(4096)),
+    ],
+)
+def test_a_power_cut_takes_back_what_was_durable(serve, mutant, change, expected) -> None:
+    with serve(mutant) as server:
+        assert is_lost(server, change, expected)
+    with serve("control-plain") as server:
+        assert not is_lost(server, change, expected)
+
+
+def test_a_discard_with_fua_ends_the_connection(serve) -> None:
+    with serve("fua-on-trim-hangs-up") as server, server.connect("v") as nbd:
+        nbd.trim(0, 4096)
+        with pytest.raises((OSError, EOFError)):
+            nbd.trim(0, 4096, FUA)
+
+
+def test_what_a_client_did_not_flush_goes_with_it(serve) -> None:
+    with serve("close-drops-dirty") as server:
+        with server.connect("v") as nbd:
+            nbd.write(0, b"a" * 512)
+            nbd.flush()
+            nbd.write(0, b"b" * 512)
+            assert bytes(nbd.read(0, 512)) == b"b" * 512
+        for _ in range(200):
+            with server.connect("v") as nbd:
+                if bytes(nbd.read(0, 512)) == b"a" * 512:
+                    return
+        pytest.fail("nothing was taken back")
