@@ -36,6 +36,6 @@ def test(disk, qemu_io):
                 assert len(ended) == COUNT
             for number in set(range(COUNT)) - {STRUCK}:
                 disk.shadow.pattern(number * LENGTH, LENGTH, number + 1)
-            io.read(0, COUNT * LENGTH)
+            io.read((STRUCK - 1) * LENGTH, 3 * LENGTH)
             io.write(STRUCK * LENGTH, LENGTH)
     disk.verify()

@@ -41,5 +41,5 @@ def test(new_disk, qemu_io, storage_daemon):
                     assert failed.description == "Input/output error", failed
                 else:
                     raise AssertionError("the copy lacks data, and the job ended well")
-                io.read(0, disk.size)
+                io.read(512 * SECTOR - 8192, 16384)
         disk.verify()

@@ -36,10 +36,10 @@ def test(new_disk, qemu_io, storage_daemon):
                 assert frozen.read(0, 64 << 10) == past[: 64 << 10]
                 if policy == "break-guest-write":
                     assert outcome(io, f"write -P 0x55 {AT} 4096") == ENOSPC
-                    assert frozen.read(0, len(past)) == past
+                    assert frozen.read(AT, 8192) == past[AT : AT + 8192]
                 else:
                     io.write(AT, 4096)
                     assert outcome(frozen, f"read {AT} 4096") != 0
                     assert outcome(frozen, "read 0 4096") != 0, "it has come back"
-                io.read(0, disk.size)
+                io.read(AT - 4096, 16384)
         disk.verify()

@@ -1,4 +1,4 @@
-"""This case checks that a failed flush of the guest is reported, or stops the machine and is repeated.
+"""This case checks that a failed flush of the guest is reported, or waits for cont and is repeated.
 
 How: write and flush with werror=report: the guest sees the flush fail and flushes again; with
 werror=stop the flush waits through a stop, and ends well after cont.

@@ -1,4 +1,4 @@
-"""This case checks that a machine stopped by a write error can be reset or ended, and harms no data.
+"""This case checks that a machine stopped by a write error can be reset or ended without harm.
 
 How: a write waits in a stopped machine; then system_reset and cont, or quit. The sector is old or
 new, never a third, and no other sector is hit by the request that is repeated after the reset.

@@ -1,0 +1,31 @@
+"""This case checks that an error at any step of a qcow2's first write leaves it whole.
+
+How: an error at each event of an allocating write, in a part of the image where nothing is yet, so
+that L2 tables are made too; qemu-img check after each, all data at the end, and leaks are freed.
+Guards: map-entry-shifted, async-error-ignored, torn-write, thin-alloc-toctou.
+"""
+
+from qbdcheck import case
+from qbdcheck.targets.faulty_image import FaultyImage
+
+EVENTS = "l1_update l2_alloc_write l2_update cluster_alloc refblock_alloc write_aio pwritev"
+PART = 256 << 10
+
+
+@case(groups="inject errors qcow2 quick")
+def test(new_disk, qemu_io, qemu_img):
+    disk = new_disk("2M", prefill=False, format="qcow2")
+    disk.create_image(disk.size, "cluster_size=512")
+    image = FaultyImage(disk, qemu_io, qemu_img)
+
+    def act(io):
+        io.write(at + 5000, 60_000)
+        io.flush()
+
+    for number, event in enumerate(EVENTS.split()):
+        at = number * PART
+        image.strike_events(event, act, iotype="write")
+        assert image.strike({}, act) == 0, "the error is over"
+    disk.verify()
+    image.repair()
+    disk.verify()

@@ -1,0 +1,32 @@
+"""This case checks that an error while the refcount structure grows leaves a qcow2 whole.
+
+How: clusters of 512 bytes and 64-bit refcounts, so that 2 MiB of data outgrow the refcount table;
+an error at each event of that growth, then the same write again.
+Guards: map-entry-shifted, torn-write, thin-alloc-toctou.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import error
+from qbdcheck.targets.faulty_image import FaultyImage
+
+EVENTS = """refblock_alloc_hookup refblock_alloc_write refblock_alloc_write_blocks
+    refblock_alloc_write_table refblock_alloc_switch_table"""
+FULL = 1900 << 10
+
+
+@case(groups="inject errors qcow2 slow")
+def test(new_disk, qemu_io, qemu_img):
+    for event in EVENTS.split():
+        disk = new_disk("3M", prefill=False, format="qcow2")
+        disk.create_image(disk.size, "cluster_size=512,refcount_bits=64")
+        image = FaultyImage(disk, qemu_io, qemu_img)
+        with qemu_io(disk) as io:
+            io.write(0, FULL)
+
+        def act(io):
+            io.write(FULL, 400 << 10)
+            io.flush()
+
+        assert image.strike(error(event, iotype="write", once=True), act) != 0, event
+        assert image.strike({}, act) == 0
+        disk.verify()

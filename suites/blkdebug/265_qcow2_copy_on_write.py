@@ -1,0 +1,30 @@
+"""This case checks that an error of copy-on-write leaves the old data, of the backing file too.
+
+How: partial writes into clusters that only the backing file has, or that a snapshot shares, fail
+at each event of the copying; old or new everywhere, the backing file and the snapshot unchanged.
+Guards: clone-copyup-lost, snapshot-map-under-io, torn-write, async-error-ignored.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.targets.faulty_image import FaultyImage
+
+
+@case(groups="inject errors qcow2 backing snapshot")
+def test(new_disk, qemu_io, qemu_img):
+    base, disk = new_disk("1M"), new_disk("1M", prefill=False, format="qcow2")
+    disk.shadow.write(0, base.shadow.expected(0, base.size))
+    image = FaultyImage(disk, qemu_io, qemu_img, backing=base.protocol_blockdev())
+    at = iter(range(10_000, base.size, 128 << 10))
+
+    def act(io):
+        io.write(next(at), 20_000)
+        io.flush()
+
+    image.strike_events("cow_read cow_write read_backing_aio write_aio l2_update", act)
+    backing = blkdebug(base.protocol_blockdev(), error(iotype="read", once=True))
+    above = FaultyImage(disk, qemu_io, qemu_img, backing=backing)
+    assert above.strike({}, act) != 0, "the backing file's error was not seen"
+    with qemu_io(image.filename(), shadow=disk.shadow) as io:
+        io.read(0, 300_000)
+    base.verify()

@@ -1,0 +1,30 @@
+"""This case checks that a volume that stops taking writes leaves a sound qcow2.
+
+How: from its N-th write on everything fails, for N = 1, 2, 3, ... until a run is clean: an image as
+after a loss of the path. No corruption at any N; each sector is old or new, and new where a write
+through all caches was acknowledged.
+Guards: torn-write, destage-reorder, map-entry-shifted.
+"""
+
+from qbdcheck import case
+from qbdcheck.targets.faulty_image import FaultyImage
+
+
+@case(groups="inject errors qcow2")
+def test(new_disk, qemu_io, qemu_img):
+    disk = new_disk("8M", prefill=False, format="qcow2")
+    disk.create_image(disk.size, "cluster_size=4k")
+    image = FaultyImage(disk, qemu_io, qemu_img, cache="writethrough")
+    part = iter(range(1000, disk.size - 20_000, 100_000))
+
+    def act(io):
+        at = next(part)
+        io.write(at, 5000)
+        io.write(at + 2000, 6000)
+        io.discard(at + 4096, 4096)
+        io.write(at + 9000, 3000)
+
+    deaths = list(image.sweep("pwritev", act, iotype="write"))
+    assert len(deaths) >= 5, deaths
+    disk.verify()
+    image.repair()

@@ -1,0 +1,37 @@
+"""This case checks that zeroing and discarding that fail half-way leave a qcow2 sound.
+
+How: write-zeroes with and without unmap, and discard, of some clusters, with an error at the N-th
+write, and at freeing; old data or zeroes, nothing beside the range, no corruption.
+Guards: discard-overreach, write-zeroes-noop, zero-flags-lost, torn-write.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import error
+from qbdcheck.targets.faulty_image import FaultyImage
+
+CLUSTER = 64 << 10
+
+
+@case(groups="inject errors qcow2 zero discard")
+def test(new_disk, qemu_io, qemu_img):
+    disk = new_disk("2M", format="qcow2")
+    image = FaultyImage(disk, qemu_io, qemu_img)
+    acts = (
+        lambda io: io.write_zeroes(CLUSTER, 3 * CLUSTER + 1000),
+        lambda io: io.write_zeroes(8 * CLUSTER, 3 * CLUSTER, unmap=True),
+        lambda io: io.discard(16 * CLUSTER + 5000, 4 * CLUSTER),
+    )
+    for act in acts:
+
+        def act_and_flush(io, act=act):
+            act(io)
+            io.flush()
+
+        assert image.strike(error("l2_load", once=True), act_and_flush) != 0
+        for event in ("l2_update", "refblock_update_part"):
+            image.strike(error(event, once=True), act_and_flush)
+        assert image.strike({}, act_and_flush) == 0
+        with qemu_io(disk) as io:
+            io.write(0, 24 * CLUSTER)
+    disk.verify()
+    image.repair()
