@@ -23,6 +23,7 @@ from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import OptionRefused, RemoteProtocolError
+from reference_backend.store.extents import Extent
 from reference_backend.transport import set_timeout
 
 _LOST = errno.ECONNRESET
@@ -149,9 +150,10 @@ class NbdSide:
             elif kind is _WRITE and (fua or not request.fua):
                 command, flags = 1, int(request.fua)
             else:
-                offered, payload = _offered(client.flags, request, data)
+                offered, payload = _offered(client, request, data)
                 if offered is None:
-                    self._outcomes[cookie] = Outcome()
+                    # Where a server has no block status, nothing is claimed.
+                    self._outcomes[cookie] = Outcome(0, b"", [Extent(max(1, request.length), 0)])
                     continue
                 sent = offered
                 command, flags = COMMANDS[sent.kind], command_flags(sent)
@@ -235,15 +237,15 @@ class NbdSide:
 
 
 def _offered(
-    flags: TransmissionFlag, request: Request, data: Payload
+    client: Client, request: Request, data: Payload
 ) -> tuple[Request | None, Payload]:
     """Return what to ask a server for that may lack commands and flags; None for nothing.
 
     A discard is advice and may be left out; zeroes may be written; FUA needs its flag.
     """
-    kind = request.kind
-    if kind is Kind.READ:
-        return request, data
+    kind, flags = request.kind, client.flags
+    if kind is Kind.STATUS and CONTEXT not in client.contexts.values():
+        return None, b""
     if kind is Kind.DISCARD and not flags & TransmissionFlag.SEND_TRIM:
         return None, b""
     if kind is Kind.FLUSH and not flags & TransmissionFlag.SEND_FLUSH:

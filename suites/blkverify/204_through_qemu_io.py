@@ -1,6 +1,6 @@
 """This case checks that QEMU's own driver, through qemu-io, gives what a raw reference gives.
 
-How: 250 requests of all kinds and alignments, one at a time, on the target's own blockdev.
+How: 120 requests of all kinds and alignments, one at a time, on the target's own blockdev.
 Guards: phantom-write, write-zeroes-noop, iov-offset-ignored.
 """
 
@@ -10,5 +10,5 @@ from qbdcheck import case
 @case(groups="rw verify", requires="write_zeroes discard", formats="raw qcow2 vdi vmdk qed")
 def test(new_disk, dual_write, seed):
     pair = dual_write(new_disk("2M"), through="qemu-io")
-    pair.run(pair.workload(seed.stream("workload"), 250, longest=16384))
+    pair.run(pair.workload(seed.stream("workload"), 120, longest=16384))
     pair.check()
