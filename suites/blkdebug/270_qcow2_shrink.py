@@ -1,0 +1,36 @@
+"""This case checks that a qcow2 whose shrinking fails at any step loses nothing of what is kept.
+
+How: qemu-img resize --shrink with an error at each event of the shrinking and at the N-th write; no
+corruption, the kept part is unchanged, and shrinking again succeeds.
+Guards: resize-false-success, map-entry-shifted, discard-overreach.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import error, nth
+from qbdcheck.targets.faulty_image import FaultyImage
+
+KEPT = 100 << 10
+
+
+@case(groups="inject errors qcow2 size img")
+def test(new_disk, qemu_io, qemu_img):
+    disk = new_disk("1M", prefill=False, format="qcow2")
+    disk.create_image(disk.size, "cluster_size=512")
+    with qemu_io(disk) as io:
+        io.write(0, disk.size)
+    image = FaultyImage(disk, qemu_io, qemu_img)
+    events = ("l1_shrink_write_table", "l1_shrink_free_l2_clusters")
+    faults = [{"inject-error": [error(event, once=True)]} for event in events]
+    faults += [nth("pwritev", count, once=True) for count in range(1, 5)]
+    sizes, failures = iter(range(900 << 10, KEPT, -100 << 10)), 0
+    for fault in faults:
+        size = next(sizes)
+        words = ["resize", "-q", "--shrink", image.filename(fault), str(size)]
+        failures += bool(qemu_img.run(*words, check=False).returncode)
+        image.check()
+        qemu_img("resize", "-q", "--shrink", disk.filename, str(size))
+        disk.shadow.resize(size)
+        disk.verify()
+    assert failures >= 2, "no error was seen"
+    image.repair()
+    disk.verify()

@@ -1,0 +1,47 @@
+"""This case checks that errors at compressed clusters harm nothing beside them.
+
+How: an error at each event of compressed writes, of reading them, and of overwriting a part of one;
+other data is right, a normal write mends the place, and so does reading again after an error.
+Guards: misdirected-write, torn-write, missing-object-zero-fill.
+"""
+
+from qbdcheck import case
+from qbdcheck.targets.faulty_image import FaultyImage
+
+CLUSTER = 64 << 10
+LAST = 31 * CLUSTER
+EVENTS = ("cluster_alloc", "cluster_alloc_bytes", "write_compressed", "l2_update_compressed")
+
+
+@case(groups="inject errors qcow2")
+def test(new_disk, qemu_io, qemu_img):
+    disk = new_disk("2M", prefill=False, format="qcow2")
+    image = FaultyImage(disk, qemu_io, qemu_img)
+    shadow, at = disk.shadow, iter(range(0, disk.size, CLUSTER))
+
+    def write_compressed(io):
+        where = next(at)
+        shadow.pattern(where, CLUSTER, 0x5A, maybe=True)
+        io.request(f"write -c -P 0x5a {where} {CLUSTER}")
+        io.flush()
+
+    def read(io):
+        io.read(LAST - 3000, 5000)
+
+    for event in EVENTS:
+        image.strike_events(event, write_compressed, iotype="write")
+        with qemu_io(disk) as io:  # unreadable until then: docs/findings.md#qemu-compressed-error
+            io.write(next(at) - CLUSTER, CLUSTER)
+    with qemu_io(disk) as io:
+        io.request(f"write -c -P 0x77 {LAST - CLUSTER} {CLUSTER}")
+        io.request(f"write -c -P 0x78 {LAST} {CLUSTER}")
+    shadow.pattern(LAST - CLUSTER, CLUSTER, 0x77)
+    shadow.pattern(LAST, CLUSTER, 0x78)
+    image.strike_events("l2_load read_compressed", read)
+    image.strike_events(
+        "l2_load cow_read read_compressed cow_write write_aio",
+        lambda io: io.write(LAST + 3000, 700),
+    )
+    assert image.strike({}, read) == 0
+    disk.verify()
+    image.repair()

@@ -1,0 +1,38 @@
+"""This case checks that qemu-img commit that fails keeps the data in the overlay or in its base.
+
+How: an overlay is committed and emptied with the N-th write to it, the N-th write to its base, and
+each event of the emptying failing; the chain reads the same every time, and the image is sound.
+Guards: close-error-lost, async-error-ignored, clone-copyup-lost.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error, nth
+from qbdcheck.programs.blockdev import over
+from qbdcheck.targets.faulty_image import FaultyImage
+
+
+@case(groups="inject errors qcow2 commit backing img slow")
+def test(new_disk, qemu_io, qemu_img):
+    base, top = new_disk("512k"), new_disk("512k", prefill=False, format="qcow2")
+    raw = over("raw", base.protocol_blockdev())
+    top.shadow = base.shadow
+    image = FaultyImage(top, qemu_io, qemu_img, backing=raw)
+    events = ("empty_image_prepare", "reftable_update", "cluster_alloc", "read_aio")
+    faults = [({"inject-error": [error(event, once=True)]}, raw) for event in events]
+    faults += [(nth("pwritev", count, once=True), raw) for count in (1, 2, 3)]
+    bad_base = {**blkdebug(base.protocol_blockdev()), **nth("write_aio", 1, once=True)}
+    faults += [({}, over("raw", bad_base))]
+    failures = 0
+    for number, (fault, backing) in enumerate(faults):
+        with qemu_io(image.filename(), shadow=base.shadow) as io:
+            io.write(number * 50_000, 60_000)
+        chain = FaultyImage(top, qemu_io, qemu_img, backing=backing)
+        done = qemu_img.run("commit", "-q", chain.filename(fault), check=False)
+        failures += bool(done.returncode)
+        with qemu_io(image.filename(), shadow=base.shadow) as io:
+            io.read(number * 50_000, 60_000)
+        image.check()  # after an open: while it is emptied, the image is marked to be repaired
+    assert failures >= 3, failures
+    qemu_img("commit", "-q", image.filename())
+    base.verify()
+    image.repair()

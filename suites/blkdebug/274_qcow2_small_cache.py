@@ -1,0 +1,30 @@
+"""This case checks that errors at writing back evicted L2 tables lose nothing that was promised.
+
+How: a cache of one L2 table, so that each request throws another table out; the N-th such writing
+fails, the write that met it and those before it are in question until a flush, later ones are not.
+Guards: close-drops-dirty, map-entry-shifted, async-error-ignored.
+"""
+
+from qbdcheck import case
+from qbdcheck.targets.faulty_image import FaultyImage
+
+
+@case(groups="inject errors qcow2")
+def test(new_disk, qemu_io, qemu_img):
+    disk = new_disk("4M", prefill=False, format="qcow2")
+    disk.create_image(disk.size, "cluster_size=512")
+    image = FaultyImage(disk, qemu_io, qemu_img, l2_cache_size=512)
+    start = iter(range(0, 1 << 20, 700))
+
+    def act(io):
+        first = next(start)
+        for number in range(4):
+            io.write(first + number * (1 << 20), 600)
+        for number in range(4):
+            io.read(first + number * (1 << 20), 600)
+        io.flush()
+
+    seen = list(image.sweep("l2_update", act, iotype="write", once=True))
+    assert len(seen) >= 3, seen
+    disk.verify()
+    image.repair()

@@ -1,0 +1,31 @@
+"""This case checks that an image with lazy refcounts is repaired after a close that failed.
+
+How: writes, then the writing of refcounts and the clearing of the dirty flag fail at the N-th
+write, at the close too; the next open repairs it, with all data and no corruption left.
+Guards: close-error-lost, close-drops-dirty, torn-write.
+"""
+
+from qbdcheck import case
+from qbdcheck.errors import ProgramError
+from qbdcheck.programs.blkdebug import nth
+from qbdcheck.targets.faulty_image import FaultyImage
+
+
+@case(groups="inject errors qcow2 flush")
+def test(new_disk, qemu_io, qemu_img):
+    disk = new_disk("2M", prefill=False, format="qcow2")
+    disk.create_image(disk.size, "lazy_refcounts=on")
+    image = FaultyImage(disk, qemu_io, qemu_img)
+    for count in range(1, 7):
+        fault = nth("pwritev", count, iotype="write")
+        try:
+            with qemu_io(image.filename(fault), "writethrough", shadow=disk.shadow) as io:
+                for number in range(2):
+                    io.write(count * 200_000 + number * 100_000, 30_000)
+        except ProgramError as failure:
+            if failure.returncode not in {1, None}:
+                raise
+        with qemu_io(disk) as io:
+            io.read(count * 200_000, 30_000)
+        image.check()
+    disk.verify()

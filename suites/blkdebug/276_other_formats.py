@@ -1,0 +1,36 @@
+"""This case checks that errors under images of other formats lose nothing that was acknowledged.
+
+How: vdi and vpc, each with the N-th write failing during allocating writes; what was
+acknowledged is there, the rest is old or new. (qemu-img check: docs/findings.md#qemu-vdi-count.)
+Guards: async-error-ignored, torn-write, map-entry-shifted.
+"""
+
+from qbdcheck import case
+from qbdcheck.errors import ProgramError
+from qbdcheck.programs.blkdebug import blkdebug, nth
+from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.programs.qemu_io import IoFailed
+
+
+@case(groups="inject errors format slow")
+def test(new_disk, qemu_io):
+    for kind in ("vdi", "vpc"):
+        disk = new_disk("8M", prefill=False, format=kind)
+        felt = 0
+        for count in (1, 2, 3, 4):
+            faults = nth("pwritev", count, iotype="write", once=True)
+            image = over(kind, {**blkdebug(disk.protocol_blockdev()), **faults})
+            io = qemu_io(json_filename(image), shadow=disk.shadow)
+            try:
+                io.write(count * 900_000, 70_000)
+                io.write(count * 900_000 + 1_000, 1000)
+            except IoFailed:
+                felt += 1
+            try:
+                io.flush()
+                io.close()
+            except ProgramError as failure:
+                if failure.returncode != 1:
+                    raise
+            disk.verify()
+        assert felt >= 2, (kind, felt)

@@ -1,0 +1,34 @@
+"""This case checks that requests of any alignment arrive whole over nodes that want blocks.
+
+How: blkdebug with align 512 to 64 KiB, which aborts on a request that breaks it; reads, writes and
+zeroes inside, across and at blocks; only what was written changes.
+Guards: unaligned-offset-rounded, min-block-underadvertised, last-block-overrun.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug
+from qbdcheck.programs.blockdev import json_filename
+
+
+@case(groups="inject blocksize quick")
+def test(new_disk, qemu_io):
+    disk = new_disk("1M")
+    for align in (512, 1024, 4096, 65536):
+        node = json_filename(blkdebug(disk.protocol_blockdev(), align=align))
+        with qemu_io(node, shadow=disk.shadow) as io:
+            for offset, length in (
+                (1, 1),
+                (align - 1, 2),
+                (2 * align - 100, align + 200),
+                (5 * align, align),
+                (5 * align + 512, 512),
+                (disk.size - 700, 700),
+            ):
+                io.write(offset, length)
+                io.read(max(0, offset - 512), min(length + 1024, disk.size - max(0, offset - 512)))
+            io.write_zeroes(3 * align + 10, 2 * align)
+            io.discard(8 * align, align)
+            io.aio_write(10 * align + 1, align)
+            io.aio_write(11 * align + 1, align)
+            io.drain()
+        disk.verify()

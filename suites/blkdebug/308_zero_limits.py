@@ -1,0 +1,32 @@
+"""This case checks that zeroing keeps to the limits of the node, and zeroes exactly its range.
+
+How: blkdebug with several opt- and max-write-zero, which aborts on a request that breaks them;
+zeroing at all alignments, with and without unmap.
+Guards: write-zeroes-noop, unaligned-offset-rounded, discard-overreach.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug
+from qbdcheck.programs.blockdev import json_filename
+
+LIMITS = (
+    {"opt_write_zero": 4096, "max_write_zero": 4096},
+    {"opt_write_zero": 65536, "max_write_zero": 131072},
+    {"align": 4096, "opt_write_zero": 8192, "max_write_zero": 40960},
+)
+RANGES = ((0, 512), (1, 5000), (4096, 4096), (65536 - 512, 1024), (100_000, 300_000))
+
+
+@case(groups="inject zero blocksize")
+def test(new_disk, qemu_io):
+    disk = new_disk("1M")
+    for limits in LIMITS:
+        node = json_filename(blkdebug(disk.protocol_blockdev(), **limits))
+        with qemu_io(node, shadow=disk.shadow) as io:
+            for unmap in (False, True):
+                io.write(0, 512 << 10)
+                for offset, length in RANGES:
+                    io.write_zeroes(offset, length, unmap=unmap)
+                disk_part = io.read(60_000, 50_000)
+                assert len(disk_part) == 50_000
+        disk.verify()

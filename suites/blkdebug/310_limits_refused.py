@@ -1,0 +1,38 @@
+"""This case checks that limits that make no sense are refused with a clear error.
+
+How: alignments that are no power of two, limits that are no multiples of each other; each refusal
+is in the golden, and the disk is not touched.
+Guards: limits-zero-or-excessive.
+"""
+
+import pytest
+
+from qbdcheck import case
+from qbdcheck.errors import ProgramError
+from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.programs.blockdev import json_filename
+
+WRONG = (
+    {"align": 1000},
+    {"align": 1 << 32},
+    {"align": 4096, "max_transfer": 5000},
+    {"align": 4096, "opt_write_zero": 512},
+    {"opt_write_zero": 4096, "max_write_zero": 5000},
+    {"opt_discard": 4096, "max_discard": 512},
+)
+
+
+@case(groups="inject errors blocksize")
+def test(new_disk, qemu_io, golden):
+    disk = new_disk("64k")
+    for limits in WRONG:
+        node = blkdebug(disk.protocol_blockdev(), **limits)
+        with pytest.raises(ProgramError) as refused:
+            qemu_io(json_filename(node))
+        golden(limits, str(refused.value).rpartition("}: ")[2].partition(" (")[0])
+    for rule in (error(""), {"errno": 5}, error("no_such_event"), error(iotype="erase")):
+        node = blkdebug(disk.protocol_blockdev(), rule)
+        with pytest.raises(ProgramError) as refused:
+            qemu_io(json_filename(node))
+        golden(rule, str(refused.value).rpartition("}: ")[2].partition(" (")[0])
+    disk.verify()

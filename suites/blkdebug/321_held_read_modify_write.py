@@ -1,0 +1,34 @@
+"""This case checks that two writes into one block in flight together do not undo each other.
+
+How: blocks of 4 KiB; a write of 512 bytes is held after it has read its block, others into the same
+block start; then it goes on. All must be there: the later ones had to wait.
+Guards: shared-cursor-race, overlap-deadlock, phantom-write.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, hold
+from qbdcheck.programs.blockdev import json_filename
+
+BLOCK = 40 << 10
+
+
+@case(groups="inject concurrent blocksize")
+def test(new_disk, qemu_io):
+    disk = new_disk("256k")
+    faulty = json_filename(blkdebug(disk.protocol_blockdev(), align=4096))
+    with qemu_io(faulty, shadow=disk.shadow) as io:
+        for event in ("pwritev_rmw_head", "pwritev_rmw_after_head", "pwritev_rmw_after_tail"):
+            hold(io, event, "first", f"aio_write -P 1 {BLOCK + 512} 1000")
+            for number in range(2, 6):
+                io(f"aio_write -P {number} {BLOCK + number * 600} 512")
+            io(f"aio_write -P 9 {BLOCK + 4096 - 256} 512")
+            io("resume first")
+            io("aio_flush")
+            disk.shadow.concurrent(
+                [(BLOCK + 512, b"\1" * 1000)]
+                + [(BLOCK + number * 600, bytes([number]) * 512) for number in range(2, 6)]
+                + [(BLOCK + 4096 - 256, b"\t" * 512)]
+            )
+            io.read(BLOCK - 512, 9000)
+            io.write(BLOCK, 4096)
+    disk.verify()

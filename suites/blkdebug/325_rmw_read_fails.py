@@ -1,0 +1,24 @@
+"""This case checks that a write into a block that cannot be read fails, and leaves the block alone.
+
+How: blocks of 4 KiB and no reads: a write of 512 bytes needs the rest of its block and cannot get
+it. Disabled because QEMU 7.2.22 fails it on every target: it writes the block all the same, with
+other data around the 512 bytes, and reports success (docs/findings.md#qemu-rmw-read-error).
+Guards: async-error-ignored, unaligned-offset-rounded, missing-object-zero-fill.
+"""
+
+from errno import EIO
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error, outcome
+from qbdcheck.programs.blockdev import json_filename
+
+
+@case(groups="inject errors blocksize disabled")
+def test(new_disk, qemu_io):
+    disk = new_disk("64k")
+    faulty = blkdebug(disk.protocol_blockdev(), error(number=EIO, iotype="read"), align=4096)
+    with qemu_io(json_filename(faulty), shadow=disk.shadow) as io:
+        failed = outcome(io, "write -P 1 8704 512")
+    disk.shadow.pattern(8704, 512, 1, maybe=True)
+    disk.verify()
+    assert failed == EIO
