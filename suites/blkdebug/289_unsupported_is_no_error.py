@@ -1,0 +1,37 @@
+"""This case checks that a target that cannot discard or zero is no error, and that zeroes are zeroes.
+
+How: ENOTSUP for write-zeroes: the block layer must write them, with no-fallback it must fail; for
+discard: success with the data old or zero. EINVAL is an error for both, not a wish.
+Guards: transient-becomes-fatal, write-zeroes-noop, errno-collapsed.
+"""
+
+from errno import EINVAL, EOPNOTSUPP
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error, outcome
+from qbdcheck.programs.blockdev import json_filename
+
+AT, LENGTH = 100_000, 200_000
+
+
+@case(groups="inject errors zero discard quick")
+def test(new_disk, qemu_io):
+    disk = new_disk("512k")
+    for kind in ("write-zeroes", "discard"):
+        for number in (EOPNOTSUPP, EINVAL):
+            rule = error(number=number, iotype=kind)
+            name = json_filename(blkdebug(disk.protocol_blockdev(), rule))
+            with qemu_io(name, shadow=disk.shadow) as io:
+                io.write(AT, LENGTH)
+                if kind == "discard" and number == EOPNOTSUPP:
+                    io.discard(AT, LENGTH)
+                elif kind == "discard":
+                    assert outcome(io, f"discard {AT} {LENGTH}") == number
+                elif number == EOPNOTSUPP:
+                    assert outcome(io, f"write -zn {AT} {LENGTH}") == number
+                    io.read(AT, 5000)
+                    io.write_zeroes(AT, LENGTH, unmap=True)
+                else:
+                    assert outcome(io, f"write -z {AT} {LENGTH}") == number
+                io.read(AT - 5000, 10_000)
+            disk.verify()

@@ -1,0 +1,44 @@
+"""This case checks that after an error of each kind of request an export serves the next one.
+
+How: our client, simple replies, over a node that fails each kind of request at one sector with its
+own errno; each error arrives as it is, the connection lives, and other requests are done.
+Guards: error-kills-connection, errno-collapsed, payload-not-drained.
+"""
+
+from errno import EIO, ENOMEM, ENOSPC, EPERM
+
+import pytest
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error
+from reference_backend.nbd.errors import NbdError
+
+AT = 64 << 10
+NUMBERS = {"read": ENOMEM, "write": ENOSPC, "write-zeroes": EIO, "discard": EPERM}
+
+
+@case(groups="inject errors export protocol quick")
+def test(new_disk, nbd, storage_daemon):
+    disk = new_disk("512k")
+    rules = [error(number=number, iotype=kind, sector=128) for kind, number in NUMBERS.items()]
+    with storage_daemon() as qsd:
+        qsd.add(blkdebug(disk.protocol_blockdev(), *rules, node_name="disk", discard="unmap"))
+        client = nbd(qsd.export("disk"), structured=False)
+        requests = {
+            "read": lambda at: client.read(at, 4096),
+            "write": lambda at: client.write(at, disk.shadow.stamped(at, 4096)),
+            "write-zeroes": lambda at: client.write_zeroes(at, 4096),
+            "discard": lambda at: client.trim(at, 4096),
+        }
+        for _ in range(3):
+            for kind, request in requests.items():
+                with pytest.raises(NbdError) as failed:
+                    request(AT)
+                assert failed.value.errno == NUMBERS[kind], (kind, failed.value)
+                assert client.read(0, 4096) == disk.shadow.expected(0, 4096)
+        data = disk.shadow.stamped(2 * AT, 4096)
+        client.write(2 * AT, data)
+        disk.shadow.write(2 * AT, data)
+        client.flush()
+        client.close()
+    disk.verify()

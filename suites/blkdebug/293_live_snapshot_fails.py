@@ -1,0 +1,49 @@
+"""This case checks that saving the state of a machine that fails leaves the image without a trace.
+
+How: snapshot-save of a running machine's qcow2 with errors at writing the state and its tables; the
+job fails, no half snapshot stays, the disk goes on, and a save without errors works afterwards.
+Guards: snapshot-map-under-io, close-error-lost, async-error-ignored.
+"""
+
+from errno import EIO
+
+from qbdcheck import case
+from qbdcheck.programs.ata_disk import ata_machine
+from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.programs.blockdev import over
+from qbdcheck.programs.qmp import QmpFailed
+
+
+@case(groups="inject errors device snapshot qcow2 slow")
+def test(new_disk, machine, qemu_img, scratch):
+    disk = new_disk("8M", prefill=False, format="qcow2")
+    for event in ("vmstate_save", "l1_grow_write_table", "l2_alloc_write"):
+        rule = error(event, EIO, iotype="write", once=True)
+        image = over("qcow2", blkdebug(disk.protocol_blockdev(), rule), "disk")
+        with ata_machine(machine, scratch, image) as (vm, ata):
+            data = disk.shadow.stamped(512, 512)
+            ata.write(1, data)
+            disk.shadow.write(512, data)
+            save = {"job_id": "job", "tag": event, "vmstate": "disk", "devices": ["disk"]}
+            try:
+                vm.qmp("snapshot-save", **save)
+                vm.wait_job("job")
+            except QmpFailed:
+                failed = True
+            else:
+                failed = False
+            there = {one["name"] for one in snapshots(vm)}
+            assert (event in there) != failed, (event, failed, there)
+            assert ata.read(1) == data
+            ata.write(2, data)
+            disk.shadow.write(1024, data)
+        assert qemu_img.run("check", "-q", disk.filename, check=False).returncode in {0, 3}
+    disk.verify()
+
+
+def snapshots(vm):
+    """Return the snapshots of the image as QEMU sees them."""
+    for one in vm.qmp("query-named-block-nodes"):
+        if one["node-name"] == "disk":
+            return one["image"].get("snapshots", [])
+    raise AssertionError("the disk is gone")
