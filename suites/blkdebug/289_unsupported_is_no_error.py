@@ -1,4 +1,4 @@
-"""This case checks that a target that cannot discard or zero is no error, and that zeroes are zeroes.
+"""This case checks that a target that cannot discard or zero is no error, and zeroes are zeroes.
 
 How: ENOTSUP for write-zeroes: the block layer must write them, with no-fallback it must fail; for
 discard: success with the data old or zero. EINVAL is an error for both, not a wish.

@@ -17,6 +17,7 @@ from qbdcheck.programs.qmp import QmpFailed
 @case(groups="inject errors device snapshot qcow2 slow")
 def test(new_disk, machine, qemu_img, scratch):
     disk = new_disk("8M", prefill=False, format="qcow2")
+    failures = 0
     for event in ("vmstate_save", "l1_grow_write_table", "l2_alloc_write"):
         rule = error(event, EIO, iotype="write", once=True)
         image = over("qcow2", blkdebug(disk.protocol_blockdev(), rule), "disk")
@@ -34,10 +35,12 @@ def test(new_disk, machine, qemu_img, scratch):
                 failed = False
             there = {one["name"] for one in snapshots(vm)}
             assert (event in there) != failed, (event, failed, there)
+            failures += failed
             assert ata.read(1) == data
             ata.write(2, data)
             disk.shadow.write(1024, data)
         assert qemu_img.run("check", "-q", disk.filename, check=False).returncode in {0, 3}
+    assert failures >= 1, "no error was seen"
     disk.verify()
 
 

@@ -1,0 +1,37 @@
+"""This case checks that a job whose target cannot be flushed does not call its copy done.
+
+How: mirror and commit onto a target all of whose flushes fail; either the job ends in the error, or
+stops by it; the disk in use stays right.
+Guards: flush-error-swallowed, close-error-lost.
+"""
+
+from errno import EIO
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.programs.block_job import finish_job
+from qbdcheck.programs.blockdev import over
+
+
+@case(groups="inject errors job mirror commit flush")
+def test(new_disk, qemu_io, storage_daemon):
+    for command in ("blockdev-mirror", "block-commit"):
+        base, top = new_disk("512k"), new_disk("512k", prefill=False, format="qcow2")
+        copy = new_disk("512k")
+        flushes = error(number=EIO, iotype="flush")
+        committing = command == "block-commit"
+        with storage_daemon() as qsd:
+            rules = [flushes] if committing else []
+            qsd.add(blkdebug(base.protocol_blockdev(), *rules, node_name="base"))
+            rules = [] if committing else [flushes]
+            qsd.add(blkdebug(copy.protocol_blockdev(), *rules, node_name="copy"))
+            qsd.add({**over("qcow2", top.protocol_blockdev(), "top"), "backing": "base"})
+            with qemu_io(qsd.export("top"), shadow=base.shadow) as io:
+                io.write(100_000, 50_000)
+                where = {"base_node": "base"} if committing else {"target": "copy", "sync": "full"}
+                qsd.qmp(command, job_id="job", device="top", auto_dismiss=False, **where)
+                end = finish_job(qsd)
+                assert end.error == "Input/output error", (command, end)
+                io.read(90_000, 70_000)
+                io.write(300_000, 5000)
+                io.read(290_000, 20_000)

@@ -1,0 +1,31 @@
+"""This case checks that qemu-img convert that misses one write does not end well.
+
+How: the N-th write to the target fails, for several N, with one and with several requests at a
+time, in order and out of order. (Where the flush fails: docs/findings.md#qemu-img-convert-flush.)
+Guards: async-error-ignored, close-error-lost.
+"""
+
+from errno import ENOSPC
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, nth
+from qbdcheck.programs.blockdev import json_filename, over
+
+
+@case(groups="inject errors img convert quick")
+def test(new_disk, qemu_img):
+    source, volume = new_disk("8M"), new_disk("8M")
+
+    def convert(faults, *words):
+        target = over("raw", {**blkdebug(volume.protocol_blockdev()), **faults})
+        source_words = ("-n", "-O", "raw", source.filename, json_filename(target))
+        return qemu_img.run("convert", *words, *source_words, check=False)
+
+    for words in (("-m", "1"), ("-m", "8"), ("-W", "-m", "8")):
+        for count in (1, 2, 3, 4):
+            done = convert(nth("write_aio", count, ENOSPC, iotype="write", once=True), *words)
+            assert done.returncode == 1, (words, count)
+            assert "No space left on device" in done.stderr, done.stderr
+    assert convert({}).returncode == 0
+    volume.shadow.write(0, source.shadow.expected(0, source.size))
+    volume.verify()

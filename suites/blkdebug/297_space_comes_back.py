@@ -1,0 +1,42 @@
+"""This case checks that a volume that was full takes writes again once something has been freed.
+
+How: all writes to new places fail with ENOSPC until a write-zeroes has been done, by states of
+blkdebug; reads and the old data stay right meanwhile, also in a qcow2 image above.
+Guards: errno-collapsed, transient-becomes-fatal, thin-alloc-toctou.
+"""
+
+from errno import ENOSPC
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, change, error, outcome
+from qbdcheck.programs.blockdev import json_filename, over
+
+FULL = (
+    error("write_aio", ENOSPC, state=1, iotype="write"),
+    error("write_aio", 0, state=2),  # takes the place of the rule that has been active until now
+)
+FREED = (change("pwritev_zero", 1, 2),)
+
+
+@case(groups="inject errors zero quick")
+def test(new_disk, qemu_io, qemu_img):
+    disk = new_disk("1M")
+    faulty = over("raw", blkdebug(disk.protocol_blockdev(), *FULL, states=FREED))
+    with qemu_io(json_filename(faulty), shadow=disk.shadow) as io:
+        for at in (1000, 100_000, 300_000):
+            assert outcome(io, f"write -P 1 {at} 4096") == ENOSPC
+            io.read(at - 500, 8192)
+        io.write_zeroes(512 << 10, 64 << 10)
+        for at in (1000, 100_000, 300_000):
+            io.write(at, 4096)
+    disk.verify()
+    image = new_disk("1M", prefill=False, format="qcow2")
+    with qemu_io(image) as io:
+        io.write(0, 128 << 10)
+    faulty = over("qcow2", blkdebug(image.protocol_blockdev(), *FULL, states=FREED))
+    with qemu_io(json_filename(faulty), shadow=image.shadow) as io:
+        for at in (0, 320 << 10):  # whole clusters: a part would zero the rest, and so free
+            assert outcome(io, f"write -P 1 {at} 65536") == ENOSPC
+            io.read(at, 4096)
+    image.verify()
+    assert qemu_img.run("check", "-q", image.filename, check=False).returncode in {0, 3}
