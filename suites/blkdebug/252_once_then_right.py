@@ -14,7 +14,7 @@ from qbdcheck.programs.blockdev import json_filename
 AT = 3 << 20
 
 
-@case(groups="inject errors quick")
+@case(groups="inject errors")
 def test(disk, qemu_io):
     for number in (EIO, ENOSPC, EINTR, EAGAIN, EBUSY):
         rules = [

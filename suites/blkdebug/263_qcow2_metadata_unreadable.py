@@ -18,7 +18,7 @@ EVENTS = {
 }
 
 
-@case(groups="inject errors qcow2 quick")
+@case(groups="inject errors qcow2")
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("4M", prefill=False, format="qcow2")
     with qemu_io(disk) as io:

@@ -12,7 +12,7 @@ from qbdcheck.programs.blkdebug import blkdebug, nth
 from qbdcheck.programs.blockdev import json_filename, over
 
 
-@case(groups="inject errors img convert quick")
+@case(groups="inject errors img convert")
 def test(new_disk, qemu_img):
     source, volume = new_disk("8M"), new_disk("8M")
 
