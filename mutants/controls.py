@@ -35,14 +35,15 @@ class ShortExtents(Control):
     """Block status may end before the range does."""
 
     id = "control-short-extents"
-    breaks = "block status answers for at most 64 KiB at a time"
+    breaks = "block status answers with one extent, and a quarter of that"
 
     def handle(self, request: Request, below: Below) -> Reply:
-        """Cut to the first 64 KiB."""
+        """Cut the first extent, down to 64 KiB."""
         reply = below(request)
         for name, extents in reply.extents.items():
             first = extents[0]
-            reply.extents[name] = [Extent(min(first.length, 65536), first.flags)]
+            quarter = max(first.length // 4 & -65536, 65536)
+            reply.extents[name] = [Extent(min(first.length, quarter), first.flags)]
         return reply
 
 

@@ -30,7 +30,7 @@ class MalformedExtents(Mutant):
         reply = below(request)
         for name, extents in reply.extents.items():
             first, *rest = extents
-            if first.length > 1 << 20:
+            if first.length > 65536:
                 half = first.length // 2
                 reply.extents[name] = [
                     Extent(half, first.flags),

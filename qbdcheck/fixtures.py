@@ -17,6 +17,7 @@ from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.storage_daemon import StorageDaemon
 from qbdcheck.stash import IMAGE_FORMAT, OPTIONS, SCRATCH
 from qbdcheck.targets import description as descriptions
+from qbdcheck.targets.armed_rules import ArmedRules
 from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import DiskIo
@@ -131,6 +132,14 @@ def dual_write(target: TargetSession, seed: int) -> Iterator[DualWriter]:
         yield writer
     finally:
         writer.close()
+
+
+@pytest.fixture
+def rules(disk: Disk, log: Callable[..., None]) -> Iterator[ArmedRules]:
+    """Arms faults on the backend of `disk`; one that never fired makes the case BROKEN."""
+    armed = ArmedRules(disk, log)
+    yield armed
+    armed.settle()
 
 
 @pytest.fixture

@@ -62,6 +62,8 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
     add("--undo-limit", metavar="SIZE", type=_size, help="pending bytes that power cuts see (64M)")
     add("--max-connections", metavar="N", type=int, help="close what comes beyond")
     add("--layer", action="append", default=[], metavar="MODULE:CLASS[:KEY=VALUE...]")
+    add("--rules", metavar="FILE", help="faults, in the rule language (docs/rules.md)")
+    add("--seed", metavar="N", type=int, default=0, help="what the chances of rules come from")
     add("--pid-file", metavar="PATH", help="written when listening, removed at the end")
     add("--ready-fd", metavar="FD", type=int, help="write 'ready ADDRESS' there instead of stdout")
     features = serve.add_argument_group("what not to offer")

@@ -30,6 +30,7 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "--preferred-block": parse_size,
     "--max-block": parse_size,
     "--pid-file": str,
+    "--rules": str,
 }
 _LISTS = frozenset({"--export-name", "--layer"})
 _FLAGS = frozenset({"--read-only"})
@@ -55,6 +56,8 @@ DEFAULTS: dict[str, Any] = {
     "undo_limit": None,
     "max_connections": None,
     "layer": [],
+    "rules": None,
+    "seed": 0,
     "pid_file": None,
     "ready_fd": None,
     "without": [],

@@ -16,6 +16,7 @@ from reference_backend.layers import Layer
 from reference_backend.listener import Address
 from reference_backend.nbd.settings import Features, Limits, TlsMode
 from reference_backend.pool import Pool, VolumeOptions
+from reference_backend.rule_place import RulePlace
 from reference_backend.server import Server
 from reference_backend.session import ConnectionInfo
 from reference_backend.sizes import parse_size
@@ -38,7 +39,7 @@ def serve(arguments: Arguments) -> int:
     pool = _pool(arguments)
     try:
         events = Events()
-        layers = load_layers(arguments.layer)
+        layers = [*_rules(arguments), *load_layers(arguments.layer)]
         server = _server(arguments, pool, address, layers, events)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
         try:
@@ -62,6 +63,9 @@ def _running(
     with contextlib.ExitStack() as cleanup:
         server.start()
         cleanup.callback(server.stop)
+        for layer in layers:
+            if isinstance(layer, RulePlace):
+                cleanup.callback(layer.let_go)  # first, or the server would wait for what is held
         if arguments.control:
             control = _control(arguments.control, server, pool, layers, events)
             control.start()
@@ -234,6 +238,20 @@ def _told(info: ConnectionInfo) -> dict[str, object]:
         "export": info.export,
         "tls": info.tls,
     }
+
+
+def _rules(arguments: Arguments) -> list[RulePlace]:
+    """Return the place of rules: where a file has some, or a control socket may bring some.
+
+    :raise ValueError: the file is wrong. :raise OSError: it cannot be read.
+    """
+    if not arguments.rules and not arguments.control:
+        return []
+    place = RulePlace(arguments.seed)
+    if arguments.rules:
+        with open(arguments.rules, encoding="utf-8") as file:  # noqa: PTH123  # pathlib is slow
+            place.load(file.read(), arguments.rules)
+    return [place]
 
 
 def load_layers(texts: Sequence[str]) -> list[Layer]:

@@ -21,7 +21,7 @@ from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import SECRET_OBJECT, Disk, volume_size
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.lifecycle import Backend, State
-from reference_backend.client import Client
+from reference_backend.client import Client, parse_uri
 
 DEFAULT_SIZE = 8 << 20
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50, "E": 1 << 60}
@@ -219,13 +219,22 @@ class TargetSession:
         structured: bool = True,
         extended: bool = False,
         contexts: Sequence[str] = ("base:allocation",),
+        export_name: bool = False,
     ) -> Client:
         """Connect our raw NBD client to a disk or to a URI. The shadow does not follow it.
 
+        :param export_name: with the option EXPORT_NAME alone, as the oldest clients do.
         :raise NotRun: the target has no NBD URI.
         """
         uri = disk.uri if isinstance(disk, Disk) else disk
-        client = Client.connect(uri, structured=structured, extended=extended, contexts=contexts)
+        if export_name:
+            address, name, _secure = parse_uri(uri)
+            client = Client.open_socket(address)
+            client.opt_export_name(name)
+        else:
+            client = Client.connect(
+                uri, structured=structured, extended=extended, contexts=contexts
+            )
         self._clients.append(client)
         return client
 

@@ -23,7 +23,8 @@ def test(disk, new_disk, nbd, not_run):
         disk.shadow.discard(MIB, MIB)
         client.write_zeroes(4 * MIB, MIB)
         disk.shadow.zero(4 * MIB, MIB)
-        for start in (MIB, 4 * MIB):
+        for start, what in ((MIB, "discarded"), (4 * MIB, "zeroed")):
             extent = client.block_status(start, MIB)["base:allocation"][0]
-            assert extent.flags & STATE_HOLE, f"no hole at {start} after it was given back"
+            if not extent.flags & STATE_HOLE:  # a server may keep the space (NBD document)
+                not_run(f"the target keeps the space of what is {what}")
     disk.verify()

@@ -28,12 +28,12 @@ def test(new_disk, qemu_io, qemu_img):
         io.write(2 * MIB - 512, 512)
         io.read(0, 256 * KIB)
     data.verify()
+    assert "identical" in qemu_img("compare", image, data.filename)
     with qemu_io(image, shadow=data.shadow) as io:
         io.read(1400 * KIB, 200 * KIB)
         io.discard(64 * KIB, 64 * KIB)
         io.write(300 * KIB, 5)
-    data.verify()
-    assert "identical" in qemu_img("compare", image, data.filename)
+    data.verify()  # the two may differ now: what a discard leaves is up to each
     assert "No errors were found" in qemu_img("check", image)
     info = qemu_img.json("info", image)["format-specific"]["data"]
     assert info["data-file-raw"] is True

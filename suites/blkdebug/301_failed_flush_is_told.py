@@ -1,0 +1,34 @@
+"""This case checks that a flush that fails in the backend is told, and that a later one works.
+
+How: a flush fails with EIO for a raw client and for qemu-io (whose exit status says it); then it
+works, the power is cut, and all data must be there.
+Guards: flush-error-swallowed, flush-error-once, close-error-lost.
+"""
+
+import errno
+
+import pytest
+
+from qbdcheck import case
+from qbdcheck.errors import ProgramError
+
+
+@case(groups="errors flush crash quick", requires="control nbd flush crash")
+def test(disk, qemu_io, nbd, rules):
+    fault = rules.add({"event": "flush_to_disk", "errno": "EIO", "iotype": "flush"})
+    io = qemu_io(disk)
+    io.write(1 << 20, 65536)
+    with pytest.raises(ProgramError):
+        io.flush()
+        io.close()
+    with nbd(disk) as client:
+        for _ in range(2):
+            with pytest.raises(OSError) as caught:
+                client.flush()
+            assert caught.value.errno == errno.EIO
+        assert rules.seen(fault).fired >= 3
+        rules.heal()
+        client.flush()
+        disk.shadow.flush()
+        disk.backend.crash(seed=3)
+    disk.verify()
