@@ -1,0 +1,51 @@
+"""This case checks that a qcow2 with its data in a volume of its own bears errors of either of them.
+
+How: writes of new and old clusters with errors in the data volume, then in the image's own; every
+sector is old or new, qemu-img check is content, and the two still belong together.
+Guards: extent-boundary-misroute, async-error-ignored, torn-write.
+"""
+
+from errno import ENOSPC
+
+import pytest
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error, number_of
+from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.programs.qemu_io import IoFailed
+
+
+@case(groups="inject errors qcow2 format", requires="nbd")
+def test(new_disk, qemu_io, qemu_img):
+    image, data = new_disk("2M"), new_disk("1M", prefill=False)
+    options = f"data_file={data.backend.filename},data_file_raw=on"
+    qemu_img("create", "-q", "-f", "qcow2", "-o", options, image.backend.filename, str(data.size))
+
+    def chain(image_rules=(), data_rules=()):
+        below = blkdebug(image.protocol_blockdev(), *image_rules)
+        beside = blkdebug(data.protocol_blockdev(), *data_rules)
+        return json_filename({**over("qcow2", below), "data-file": beside})
+
+    rules = [error(number=ENOSPC, iotype="write", sector=sector, once=True) for sector in (10, 900)]
+    with qemu_io(chain(data_rules=rules), shadow=data.shadow) as io:
+        for at in (10 * 512, 900 * 512):
+            with pytest.raises(IoFailed) as failed:
+                io.write(at - 1000, 3000)
+            assert number_of(failed.value) == ENOSPC
+            io.read(at - 2000, 5000)
+            io.write(at - 1000, 3000)
+    for event in ("l2_update", "cluster_alloc", "l2_load", "flush_to_os"):
+        faulty = chain(image_rules=[error(event, ENOSPC, once=True)])
+        io = qemu_io(faulty, "writethrough", shadow=data.shadow)
+        try:
+            io.write(200_000, 5000)
+            io.write(600_000, 5000)
+        except IoFailed as failed:
+            assert number_of(failed) == ENOSPC, event
+        io.abandon()
+    done = qemu_img.run("check", "-q", chain(), check=False)
+    assert done.returncode in {0, 3}, done.stdout + done.stderr
+    with qemu_io(chain(), shadow=data.shadow) as io:
+        io.read(190_000, 20_000)
+        io.read(590_000, 20_000)
+    data.verify()

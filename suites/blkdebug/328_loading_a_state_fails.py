@@ -1,0 +1,41 @@
+"""This case checks that loading a saved state that cannot be read harms neither disk nor snapshot.
+
+How: snapshot-save of a machine with a qcow2 disk, then snapshot-load with an error at reading the
+state; the job fails, and afterwards the snapshot loads, with the disk of its time.
+Guards: snapshot-not-point-in-time, missing-object-zero-fill, async-error-ignored.
+"""
+
+from errno import EIO
+
+import pytest
+
+from qbdcheck import case
+from qbdcheck.programs.ata_disk import ata_machine
+from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.programs.blockdev import over
+from qbdcheck.programs.qmp import QmpFailed
+
+
+@case(groups="inject errors device snapshot qcow2")
+def test(new_disk, machine, qemu_img, scratch):
+    disk = new_disk("8M", prefill=False, format="qcow2")
+    rule = error("vmstate_load", EIO, iotype="read", once=True)
+    image = over("qcow2", blkdebug(disk.protocol_blockdev(), rule), "disk")
+    state = {"job_id": "job", "tag": "kept", "vmstate": "disk", "devices": ["disk"]}
+    with ata_machine(machine, scratch, image) as (vm, ata):
+        data = disk.shadow.stamped(512, 512)
+        ata.write(1, data)
+        disk.shadow.write(512, data)
+        vm.qmp("snapshot-save", **state)
+        vm.wait_job("job")
+        ata.write(1, bytes(512))
+        vm.qmp("snapshot-load", **state)
+        with pytest.raises(QmpFailed):
+            vm.wait_job("job")
+        vm.qmp("stop")
+        vm.qmp("snapshot-load", **state)
+        vm.wait_job("job")
+        vm.qmp("cont")
+        assert ata.read(1) == data
+    assert qemu_img.run("check", "-q", disk.filename, check=False).returncode in {0, 3}
+    disk.verify()
