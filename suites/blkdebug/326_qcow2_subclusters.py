@@ -1,4 +1,4 @@
-"""This case checks that writes into subclusters that fail at any step give old or new, never a third.
+"""This case checks that writes into subclusters that fail give old or new, never a third.
 
 How: extended L2 entries: parts of clusters are written, zeroed and discarded with an error at each
 event of it; a failed write into a cluster whose other parts hold data leaves those alone. (One that

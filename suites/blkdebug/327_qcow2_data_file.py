@@ -1,4 +1,4 @@
-"""This case checks that a qcow2 with its data in a volume of its own bears errors of either of them.
+"""This case checks that a qcow2 with its data in another volume bears errors of either.
 
 How: writes of new and old clusters with errors in the data volume, then in the image's own; every
 sector is old or new, qemu-img check is content, and the two still belong together.
