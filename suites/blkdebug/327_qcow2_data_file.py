@@ -15,7 +15,7 @@ from qbdcheck.programs.blockdev import json_filename, over
 from qbdcheck.programs.qemu_io import IoFailed
 
 
-@case(groups="inject errors qcow2 format", requires="nbd")
+@case(groups="inject errors qcow2 format")
 def test(new_disk, qemu_io, qemu_img):
     image, data = new_disk("2M"), new_disk("1M", prefill=False)
     options = f"data_file={data.backend.filename},data_file_raw=on"
