@@ -18,7 +18,7 @@ FULL = (
 FREED = (change("pwritev_zero", 1, 2),)
 
 
-@case(groups="inject errors zero quick")
+@case(groups="inject errors zero")
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("1M")
     faulty = over("raw", blkdebug(disk.protocol_blockdev(), *FULL, states=FREED))

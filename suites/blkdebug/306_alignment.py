@@ -10,7 +10,7 @@ from qbdcheck.programs.blkdebug import blkdebug
 from qbdcheck.programs.blockdev import json_filename
 
 
-@case(groups="inject blocksize quick")
+@case(groups="inject blocksize")
 def test(new_disk, qemu_io):
     disk = new_disk("1M")
     for align in (512, 1024, 4096, 65536):
