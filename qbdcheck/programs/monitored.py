@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 from qbdcheck.clock import now_s
 from qbdcheck.errors import ProgramError
@@ -138,7 +139,7 @@ class Monitored:
         arguments = {"type": "nbd", "id": f"export{self._exports}", "node-name": node, "name": name,
                      "writable": writable, **dashed(options)}  # fmt: skip
         self.execute("block-export-add", arguments)
-        return f"nbd+unix:///{name}?socket={path}"
+        return f"nbd+unix:///{quote(name)}?socket={quote(str(path))}"
 
     def wait_job(
         self, job_id: str, within_s: float = 30.0, to: str = "concluded", dismiss: bool = True
