@@ -1,0 +1,41 @@
+"""This case checks that each errno of the backend is told to clients as the protocol says.
+
+How: one rule in the backend, whose errno changes 13 times. A raw client does all commands with
+simple and structured replies and DF; a backup of QEMU reads. The golden is part of
+docs/errno-matrix.md.
+Guards: errno-collapsed, async-error-ignored, error-kills-connection.
+"""
+
+from functools import partial
+
+from qbdcheck import case
+from qbdcheck.programs.errno_matrix import (
+    ERRNOS,
+    WIRE_COLUMNS,
+    answer,
+    of_a_backup,
+    on_the_wire,
+    row,
+)
+
+AT = 64 << 10
+KINDS = ["read", "write", "write-zeroes", "discard", "flush", "block-status"]
+
+
+@case(groups="inject errors job protocol", requires="control nbd flush discard write_zeroes")
+def test(disk, nbd, qemu_io, storage_daemon, rules, golden):
+    golden(row("injected", *WIRE_COLUMNS, "qemu-io", "job"))
+    with storage_daemon() as qsd, qemu_io(disk) as io:
+        qsd.add(disk.protocol_blockdev("volume", read_only=True))
+        fault = rules.add({"event": "none", "iotype": KINDS, "errno": "EIO"})
+        for name in ERRNOS:
+            rules.change(fault, errno=name)
+
+            def connect(structured):
+                return nbd(disk, structured=structured)
+
+            seen = on_the_wire(connect, AT, status_at=AT)
+            by_qemu_io = answer(partial(io.request, f"read {AT} 4096"))
+            golden(row(name, *seen, by_qemu_io, of_a_backup(qsd, "volume", disk.size)))
+        rules.heal()
+    disk.verify()

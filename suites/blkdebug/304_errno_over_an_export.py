@@ -1,0 +1,32 @@
+"""This case checks that QEMU's NBD server tells a raw client the errno that is below it.
+
+How: a blkdebug node for each of 13 errnos, exported; all commands, with simple and structured
+replies and DF. The golden is part of docs/errno-matrix.md.
+Guards: errno-collapsed, async-error-ignored, error-kills-connection.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.programs.errno_matrix import ERRNOS, WIRE_COLUMNS, on_the_wire, row
+
+AT, STATUS_AT = 64 << 10, 512 << 10
+
+
+@case(groups="inject errors export protocol")
+def test(new_disk, nbd, storage_daemon, golden):
+    disk = new_disk("1M")
+    golden(row("injected", *WIRE_COLUMNS))
+    with storage_daemon() as qsd:
+        qsd.add(disk.protocol_blockdev("volume"))
+        for name, number in ERRNOS.items():
+            # A structured read asks for the block status of its place too: that one is elsewhere.
+            status = error(number=number, iotype="block-status", sector=STATUS_AT // 512)
+            rules = (error(number=number), status)
+            qsd.add(blkdebug("volume", *rules, node_name=name, discard="unmap"))
+            uri = qsd.export(name)
+
+            def connect(structured, uri=uri):
+                return nbd(uri, structured=structured)
+
+            golden(row(name, *on_the_wire(connect, AT, status_at=STATUS_AT)))
+    disk.verify()
