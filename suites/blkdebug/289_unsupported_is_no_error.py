@@ -14,7 +14,7 @@ from qbdcheck.programs.blockdev import json_filename
 AT, LENGTH = 100_000, 200_000
 
 
-@case(groups="inject errors zero discard quick")
+@case(groups="inject errors zero discard")
 def test(new_disk, qemu_io):
     disk = new_disk("512k")
     for kind in ("write-zeroes", "discard"):

@@ -8,7 +8,7 @@ Guards: fua-write-ack-early, phantom-write.
 from qbdcheck import case
 
 
-@case(groups="rw quick flush", requires="fua")
+@case(groups="rw flush", requires="fua")
 def test(disk, qemu_io, target):
     with qemu_io(disk) as io:
         for sector in range(0, 64, 4):

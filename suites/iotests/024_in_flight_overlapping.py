@@ -8,7 +8,7 @@ Guards: overlap-deadlock, merge-after-issue, torn-write.
 from qbdcheck import case
 
 
-@case(groups="rw quick concurrent", formats="any")
+@case(groups="rw concurrent", formats="any")
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         for round_number in range(4):

@@ -8,7 +8,7 @@ Guards: phantom-write, misdirected-write, silent-bit-flip, write-zeroes-noop.
 from qbdcheck import case
 
 
-@case(groups="rw quick", formats="any", requires="write_zeroes")
+@case(groups="rw", formats="any", requires="write_zeroes")
 def test(disk, qemu_io, seed):
     lot = seed.stream("workload")
     hot = [lot.randrange(disk.size) for _ in range(8)]

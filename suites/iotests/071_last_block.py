@@ -11,7 +11,7 @@ from qbdcheck import case
 from qbdcheck.errors import ProgramError
 
 
-@case(groups="size rw quick", requires="write_zeroes discard")
+@case(groups="size rw", requires="write_zeroes discard")
 def test(new_disk, qemu_io, qemu_img):
     for size in ((1 << 20) + 512, (1 << 20) + 3584, (64 << 10) - 512):
         disk = new_disk(size)

@@ -11,7 +11,7 @@ SIZES = (512, 4096, 65536 + 512, 3 << 20)
 HOST_LINES = ("image:", "disk size:", "Child node", "    filename:")
 
 
-@case(groups="img quick size")
+@case(groups="img size")
 def test(new_disk, qemu_img, golden):
     for size in SIZES:
         disk = new_disk(size, prefill=False)

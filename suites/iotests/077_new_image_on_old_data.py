@@ -12,7 +12,7 @@ from qbdcheck.programs.blockdev import json_filename, over
 SIZE = 4 << 20
 
 
-@case(groups="img format qcow2 quick")
+@case(groups="img format qcow2")
 def test(disk, qemu_io, qemu_img):
     qemu_img("create", "-q", "-f", "qcow2", disk.backend.filename, str(SIZE))
     image = json_filename(over("qcow2", disk.protocol_blockdev()))

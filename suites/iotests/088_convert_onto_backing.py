@@ -10,7 +10,7 @@ from qbdcheck import case
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img convert backing qcow2 quick")
+@case(groups="img convert backing qcow2")
 def test(new_disk, qemu_io, qemu_img, scratch):
     base, top = new_disk("2M"), new_disk("2M", prefill=False, format="qcow2")
     changed = scratch / "changed.qcow2"

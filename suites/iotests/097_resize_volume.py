@@ -10,7 +10,7 @@ from qbdcheck import case
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img size quick", requires="nbd resize")
+@case(groups="img size", requires="nbd resize")
 def test(new_disk, qemu_io, qemu_img, golden):
     disk = new_disk("2M")
     for size in ("3M", "+1k"):

@@ -10,7 +10,7 @@ from itertools import pairwise
 from qbdcheck import case
 
 
-@case(groups="img backing qcow2 quick")
+@case(groups="img backing qcow2")
 def test(new_disk, qemu_img, qemu_io, golden):
     chain = [new_disk("512k"), *(new_disk(size, prefill=False, format="qcow2")
                                  for size in ("1M", "1536k"))]  # fmt: skip

@@ -11,7 +11,7 @@ KIB = 1 << 10
 CLUSTER = 64 * KIB
 
 
-@case(groups="format qcow2 quick")
+@case(groups="format qcow2")
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("1M", prefill=False, format="qcow2")
     for kind in ("zlib", "zstd"):

@@ -12,7 +12,7 @@ from qbdcheck import case
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format qcow2 snapshot convert quick")
+@case(groups="format qcow2 snapshot convert")
 def test(new_disk, qemu_io, qemu_img, scratch):
     disk = new_disk("1M", format="qcow2")
     moments = []

@@ -10,7 +10,7 @@ from qbdcheck import case
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format backing qcow2 size quick")
+@case(groups="format backing qcow2 size")
 def test(new_disk, qemu_io, qemu_img):
     base = new_disk(MIB - 5 * 512)
     top = new_disk("2M", prefill=False, format="qcow2")

@@ -10,7 +10,7 @@ from qbdcheck import case
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format quick")
+@case(groups="format")
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("4M", format="vdi")
     disk.verify()

@@ -13,7 +13,7 @@ KIB, MIB = 1 << 10, 1 << 20
 SIZE = 3 * MIB
 
 
-@case(groups="format quick")
+@case(groups="format")
 def test(new_disk, qemu_io, qemu_img, scratch):
     local, source, read = scratch / "local", scratch / "source", scratch / "read"
     shadow = Shadow(SIZE)

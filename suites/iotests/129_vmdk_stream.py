@@ -11,7 +11,7 @@ from qbdcheck.programs.blockdev import json_filename, over
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format convert quick")
+@case(groups="format convert")
 def test(new_disk, qemu_io, qemu_img, scratch, seed):
     local, read = scratch / "local", scratch / "read"
     source = new_disk("3M")

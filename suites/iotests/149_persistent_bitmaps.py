@@ -16,7 +16,7 @@ def bitmaps(qemu_img, disk):
     return sorted((entry["name"], entry["granularity"], tuple(entry["flags"])) for entry in found)
 
 
-@case(groups="job backup bitmap qcow2 format quick")
+@case(groups="job backup bitmap qcow2 format")
 def test(new_disk, qemu_io, qemu_img, storage_daemon):
     disk, copy = new_disk("4M", format="qcow2"), new_disk("4M")
     copy.shadow = disk.shadow

@@ -13,7 +13,7 @@ from qbdcheck.programs.qmp import QmpFailed
 SIZES = (3 << 20, (3 << 20) + 512, 1 << 20, 4 << 20)
 
 
-@case(groups="size export qcow2 format quick")
+@case(groups="size export qcow2 format")
 def test(new_disk, qemu_io, qemu_img, storage_daemon):
     disk = new_disk("2M", format="qcow2")
     with storage_daemon() as qsd:

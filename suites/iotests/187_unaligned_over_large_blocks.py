@@ -11,7 +11,7 @@ from qbdcheck import case
 RANGES = ((1, 1), (511, 2), (4095, 2), (5000, 9000), (65535, 2), (70000, 130000), (300001, 7))
 
 
-@case(groups="blocksize rw quick", requires="min_block write_zeroes")
+@case(groups="blocksize rw", requires="min_block write_zeroes")
 def test(new_disk, qemu_io):
     for minimum in (4096, 65536):
         disk = new_disk("2M", min_block=minimum)

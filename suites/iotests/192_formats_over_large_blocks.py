@@ -8,7 +8,7 @@ Guards: sector-unit-mismatch, min-block-underadvertised.
 from qbdcheck import case
 
 
-@case(groups="blocksize qcow2 quick", requires="min_block")
+@case(groups="blocksize qcow2", requires="min_block")
 def test(new_disk, qemu_io, qemu_img):
     for cluster in (4096, 65536):
         volume = new_disk("6M", min_block=4096)
