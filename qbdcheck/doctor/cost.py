@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 
 from qbdcheck.case import CaseInfo
-
-OF_EVERY_CASE = ("qemu-img", "qemu-io")
-"""A disk is prefilled and compared with these."""
-OF_FIXTURES: Mapping[str, str] = {
-    "storage_daemon": "qemu-storage-daemon",
-    "vm": "qemu-system-x86_64",
-    "machine": "qemu-system-x86_64",
-}
+from qbdcheck.requisites import programs_of
 
 
 def cases_by_program(cases: Iterable[CaseInfo]) -> dict[str, list[CaseInfo]]:
     """For each program the cases that do not run without it."""
     needing: dict[str, list[CaseInfo]] = defaultdict(list)
     for one in cases:
-        programs = {*OF_EVERY_CASE, *one.spec.programs}
-        programs |= {OF_FIXTURES[name] for name in fixtures_of(one.path) if name in OF_FIXTURES}
-        for program in programs:
+        for program in programs_of(one):
             needing[program].append(one)
     return dict(needing)
-
-
-def fixtures_of(path: Path) -> list[str]:
-    """The arguments of the function ``test`` of the case at `path`; none where it is unreadable."""
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return []
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "test":
-            return [argument.arg for argument in node.args.args + node.args.kwonlyargs]
-    return []
 
 
 def number_ranges(numbers: Iterable[int]) -> str:

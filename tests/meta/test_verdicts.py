@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.meta.toys import ROOT, Toy
 
 
@@ -126,6 +128,22 @@ def test_missing_requirements_are_all_listed_before_the_case_starts(toy: Toy) ->
     reasons = " / ".join(done.cases["001_needs"]["reasons"])
     assert done.code == 0
     assert all(word in reasons for word in ("kill", "control", "nosuchprogram"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "fixture"),
+    [("QEMU_IO_PROG", "disk"), ("QSD_PROG", "storage_daemon"), ("QEMU_PROG", "machine")],
+)
+def test_a_missing_program_of_qemu_costs_only_the_cases_that_need_it(
+    toy: Toy, variable: str, fixture: str
+) -> None:
+    toy.case("001_needs", "pass", fixture)
+    toy.case("002_passes", "pass")
+    toy.environment[variable] = "/no/such/program"
+    done = toy.run("-t", "reference")
+    assert (done.code, done.verdict("002_passes")) == (0, "pass")
+    assert done.verdict("001_needs") == "not run"
+    assert done.cases["001_needs"]["reasons"] == ["program /no/such/program is not installed"]
 
 
 def test_a_known_deviation_is_not_run_as_long_as_it_is_there(toy: Toy) -> None:
