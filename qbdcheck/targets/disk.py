@@ -47,6 +47,8 @@ def volume_size(image_format: str, size: int) -> int:
     return 2 * size + _FORMAT_SLACK
 
 
+GROWING_FORMATS = ("vmdk", "vhdx")
+"""Formats of which an empty image can be made on any volume, and written only where it grows."""
 _CANNOT_GROW = ("Invalid argument", "No space left on device")
 """What an image says whose data wants to lie behind the end of a volume that cannot grow."""
 
@@ -165,6 +167,19 @@ class Disk:
             file.truncate(_PREFILL_STEP)
         for offset in range(0, self.size, _PREFILL_STEP):
             self._write_part(part_file, offset, min(_PREFILL_STEP, self.size - offset))
+        part_file.unlink()
+
+    def try_growing(self) -> None:
+        """Write one sector to an empty image of a format that allocates at the end of its file.
+
+        QEMU's drivers take the end of the volume for that (block/vmdk.c, block/vhdx.c), so that on
+        a volume of fixed size not even the first write succeeds. The image is to be made again.
+
+        :raise NotRun: so it is here; with QEMU's words.
+        """
+        part_file = self._scratch / f"{self.name}.first"
+        part_file.write_bytes(bytes([1]) * 512)
+        self._write_part(part_file, 0, 512)
         part_file.unlink()
 
     def _prefill_ranges(self) -> Iterator[tuple[int, int]]:

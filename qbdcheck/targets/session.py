@@ -18,7 +18,7 @@ from qbdcheck.programs.monitored import Monitored
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.storage_daemon import StorageDaemon
 from qbdcheck.targets.description import Description
-from qbdcheck.targets.disk import SECRET_OBJECT, Disk, volume_size
+from qbdcheck.targets.disk import GROWING_FORMATS, SECRET_OBJECT, Disk, volume_size
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.lifecycle import Backend, State
 from reference_backend.client import Client, parse_uri
@@ -115,6 +115,9 @@ class TargetSession:
         if image_format == "luks" and SECRET_OBJECT not in self.qemu_img.objects:
             self.qemu_img.objects.append(SECRET_OBJECT)
         if image_format != "raw":
+            disk.create_image(length, self.options.image_options)
+        if image_format in GROWING_FORMATS and length and not prefill:
+            disk.try_growing()
             disk.create_image(length, self.options.image_options)
         if image_format == "luks" and length and not prefill:
             disk.zero_all()

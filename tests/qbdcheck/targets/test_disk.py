@@ -153,13 +153,25 @@ def test_image_formats_on_a_volume(open_target: Opener, image_format: str) -> No
     assert session.qemu_img.json("info", disk.filename)["format"] == image_format
 
 
+@pytest.mark.parametrize("prefill", [True, False])
 @pytest.mark.parametrize("image_format", ["vmdk", "vhdx", "qed"])
 def test_format_that_must_grow_its_file_is_not_run_in_qemus_words(
-    open_target: Opener, image_format: str
+    open_target: Opener, image_format: str, prefill: bool
 ) -> None:
     session = open_target("qemu-nbd", image_format)
-    with pytest.raises(NotRun, match=r"QEMU cannot (make|write) .*: .*(Invalid argument|resize)"):
-        session.new_disk("4M")
+    with pytest.raises(
+        NotRun, match=r"QEMU cannot (make|write) .*: .*(Invalid argument|No space|resize)"
+    ):
+        session.new_disk("4M", prefill=prefill)
+
+
+@pytest.mark.parametrize("image_format", ["vmdk", "vhdx"])
+def test_growing_format_starts_empty_where_it_can_grow(
+    open_target: Opener, image_format: str
+) -> None:
+    session = open_target("file", image_format)
+    disk = session.new_disk("4M", prefill=False)
+    disk.verify()
 
 
 def test_image_options_reach_qemu_img(open_target: Opener) -> None:
