@@ -211,7 +211,7 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     add("--until-fail", action="store_true", help="repeat until a case fails")
     add("--timeout", type=_seconds, metavar="S", help="time limit of each case, in seconds")
     add("--suite-timeout", type=_seconds, metavar="S", help="time limit of the run, in seconds")
-    add("-d", "--debug", action="store_true", help="show each case's full.log")
+    add("-d", "--debug", action="store_true", help="show each case's logs")
     add("-p", "--print", dest="print_server", action="store_true", help="show the servers' output")
     add("--keep", action="store_true", help="keep the scratch directories")
     add(

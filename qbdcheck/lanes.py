@@ -47,7 +47,7 @@ class Watcher(Protocol):
         """`unit` has ended, and nothing of it is left."""
 
     def show_log(self, unit: Unit, log: str) -> None:
-        """The full.log of a unit that has ended; called only where `Place.show_logs`."""
+        """The logs of a unit that has ended; called only where `Place.show_logs`."""
 
     def tick(self) -> None:
         """Time has passed."""
@@ -80,7 +80,8 @@ class Place:
     results_dir: Path
     keep: bool = False
     """Scratch directories of cases stay."""
-    show_logs: bool = False
+    show_logs: str = ""
+    """Pattern of the names of those log files that are shown; empty for none."""
 
 
 class Lanes:
@@ -216,7 +217,7 @@ class Lanes:
         keep = self._place.results_dir / running.unit.name if result.verdict.is_bad else None
         artefacts = keep_artefacts(running.scratch, keep) if keep else []
         if self._place.show_logs:
-            self._watcher.show_log(running.unit, _text(running.scratch / LOG))
+            self._watcher.show_log(running.unit, _logs(running.scratch, self._place.show_logs))
         if self._place.keep:
             artefacts.append(running.scratch)
         else:
@@ -295,6 +296,13 @@ def _text(path: Path) -> str:
         return path.read_text(errors="backslashreplace")
     except OSError:
         return ""
+
+
+def _logs(scratch: Path, names: str) -> str:
+    """The logs whose names match, those of single programs below their names."""
+    first, *others = scratch / LOG, *sorted(scratch.glob(names))
+    named = (f"-- {path.name}\n{_text(path)}" for path in others if path != first)
+    return _text(first) + "".join(named)
 
 
 def _drain(descriptor: int) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qbdcheck import clock
+from qbdcheck.child import LOG
 from qbdcheck.elapsed import Elapsed, RunRecord, append_history, drop_old_results
 from qbdcheck.judge import weigh_deviation
 from qbdcheck.lanes import SUITE_TIME_LIMIT, Lanes, Place
@@ -98,7 +99,7 @@ class Run:
             self.reaper.scratch_root,
             options.results_dir,
             keep=options.keep,
-            show_logs=options.debug or options.print_server,
+            show_logs="*.log" if options.debug else LOG if options.print_server else "",
         )
         self._lanes = Lanes(options.lanes, place, self.reaper, self)
         units = self._units()
@@ -188,7 +189,7 @@ class Run:
     def show_log(self, unit: Unit, log: str) -> None:
         """Show all that a case has written (-d, -p), apart from the reports on standard output."""
         sys.stdout.flush()
-        sys.stderr.write(f"==== {unit.name}: full.log\n{log}====\n")
+        sys.stderr.write(f"==== {unit.name}: logs\n{log}====\n")
 
     def tick(self) -> None:
         """Time has passed."""

@@ -171,3 +171,15 @@ def test_plain_pytest_gives_the_same_verdicts(toy: Toy, flags: list[str]) -> Non
     assert "qbdcheck: target file" in done.stdout
     assert junit.read_text().count("<failure") == 2
     assert toy.left_over() == []
+
+
+def test_debug_shows_what_a_case_logged_and_what_it_asked_of_qemu_io(toy: Toy) -> None:
+    toy.case(
+        "001_logs",
+        "log('a remark')\nwith qemu_io(disk) as io:\n    io('read 512 1k')",
+        "disk, qemu_io, log",
+    )
+    shown = toy.run("-d").err
+    assert "==== 001_logs.raw: logs\na remark\n-- qemu-io.0.log\n" in shown
+    assert "qemu-io> read 512 1k\nread 1024/1024 bytes at offset 512\n" in shown
+    assert "qemu-io>" not in toy.run("-p").err
