@@ -49,6 +49,8 @@ def volume_size(image_format: str, size: int) -> int:
 
 GROWING_FORMATS = ("vmdk", "vhdx")
 """Formats of which an empty image can be made on any volume, and written only where it grows."""
+_FIRST_WRITE = 64 << 10
+"""Bytes: a whole grain of vmdk, which QEMU does not have to read before it writes it."""
 _CANNOT_GROW = ("Invalid argument", "No space left on device")
 """What an image says whose data wants to lie behind the end of a volume that cannot grow."""
 
@@ -139,7 +141,9 @@ class Disk:
             if "accurate CPU usage" not in done.stderr:
                 break
         if done.returncode != 0:
-            raise NotRun(f"QEMU cannot make {self.format} on this target: {tail(done.stderr)}")
+            # Without the path, which differs from case to case: summaries group by reason.
+            said = tail(done.stderr).replace(filename, self.name)
+            raise NotRun(f"QEMU cannot make {self.format} on this target: {said}")
 
     def prefill(self) -> None:
         """Fill the disk with stamps of generation 0, durably.
@@ -170,7 +174,7 @@ class Disk:
         part_file.unlink()
 
     def try_growing(self) -> None:
-        """Write one sector to an empty image of a format that allocates at the end of its file.
+        """Write the first block of an empty image whose format allocates at the end of the file.
 
         QEMU's drivers take the end of the volume for that (block/vmdk.c, block/vhdx.c), so that on
         a volume of fixed size not even the first write succeeds. The image is to be made again.
@@ -178,8 +182,9 @@ class Disk:
         :raise NotRun: so it is here; with QEMU's words.
         """
         part_file = self._scratch / f"{self.name}.first"
-        part_file.write_bytes(bytes([1]) * 512)
-        self._write_part(part_file, 0, 512)
+        length = min(self.size, _FIRST_WRITE)
+        part_file.write_bytes(bytes([1]) * length)
+        self._write_part(part_file, 0, length)
         part_file.unlink()
 
     def _prefill_ranges(self) -> Iterator[tuple[int, int]]:
