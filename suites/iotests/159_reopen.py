@@ -22,6 +22,7 @@ def test(new_disk, qemu_io, storage_daemon, golden):
             io.write(4096, 4096)
             for number in range(4):
                 io.aio_write((1 << 20) + number * 9000, 9000)
+            io.read(4096, 4096)  # answered: the server has taken the writes before it
             qsd.qmp("blockdev-reopen", options=[{**raw, "file": "two"}])
             io.drain()
             io.flush()
