@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 """The directory of the project: suites, goldens and targets are found in it."""
 CACHE_MODES = ("none", "writeback", "writethrough", "directsync", "unsafe")
 AIO_MODES = ("threads", "native", "io_uring")
+DIRECT_CACHE_MODES = ("none", "directsync")
 _SHORT_PATH = 40
 """A longer $TMPDIR leaves too little of the 107 bytes that a Unix socket's path may have."""
 
@@ -54,6 +55,9 @@ def parse(words: Sequence[str]) -> Options:
     arguments, rest = parser.parse_known_args(words)
     if rest:
         raise UsageError(_unknown_flag(parser, rest[0]))
+    if arguments.aio == "native" and arguments.cache not in DIRECT_CACHE_MODES:
+        modes = " or ".join(f"-c {mode}" for mode in DIRECT_CACHE_MODES)
+        raise UsageError(f"-i native needs {modes}: QEMU refuses aio=native without O_DIRECT")
     subcommand = ""
     extra: tuple[str, ...] = ()
     if arguments.doctor or arguments.install or arguments.probe is not None:

@@ -39,6 +39,7 @@ def refused(toy: Toy, *words: str) -> str:
     [
         (["--dryrun"], "unknown flag --dryrun; did you mean --dry-run?"),
         (["-qcow3"], "unknown flag -qcow3; did you mean -qcow2?"),
+        (["-i", "native"], "-i native needs -c none or -c directsync"),
         (["998"], "no case 998; nearest: 001"),
         (["5-9"], "no case in 5-9; nearest: 001"),
         (["nonsense"], "no case named 'nonsense'"),
