@@ -1,0 +1,43 @@
+"""This case checks that metadata contexts are chosen by exact name, for one export, by the last SET.
+
+How: LIST with and without queries, SET with unknown names and wildcards, SET twice, malformed and
+countless queries; status afterwards only where base:allocation was chosen last.
+Guards: unadvertised-command-executed, huge-option-read.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.raw_nbd import answers, enter, export_of, haggling, last_word, outcome
+from reference_backend.layers import Command
+from reference_backend.nbd import messages as m
+from reference_backend.nbd.constants import Option
+
+BASE = "base:allocation"
+UNKNOWN = ("base:", "base:allocatio", "base:allocation2", "BASE:ALLOCATION", "x-none:such", "")
+LAST_SETS = (((BASE,), True), ((BASE, "x-none:such"), True), (("x-none:such",), False), ((), False))
+
+
+@case(groups="protocol status", requires="nbd structured block_status")
+def test(disk):
+    name = export_of(disk)
+    with haggling(disk) as client:
+        client.opt_structured_reply()
+        for queries in ((), ("base:",), (BASE,)):
+            assert BASE in client.opt_list_meta_context(name, queries), f"LIST {queries}"
+        for query in UNKNOWN:
+            chosen = client.opt_set_meta_context(name, [query])
+            assert BASE not in chosen.values(), f"SET {query!r} chose {chosen}"
+        right = m.meta_context_request(name, [BASE])
+        for wrong in (right[:-1], right[:4], b"", m.string(name) + m.U32.pack(0xFFFFFFFF)):
+            for option in (Option.LIST_META_CONTEXT, Option.SET_META_CONTEXT):
+                word = last_word(client, option, wrong)
+                assert word != "ACK", f"option {option} took {wrong.hex()}"
+    for queries, has_status in LAST_SETS:
+        with haggling(disk) as client:
+            client.opt_structured_reply()
+            client.opt_set_meta_context(name, [BASE])
+            client.opt_set_meta_context(name, queries)
+            enter(client, disk)
+            error = outcome(client, Command.BLOCK_STATUS, 0, 4096)
+            assert (error == 0) is has_status, f"after SET {queries}: status gives {error}"
+    with haggling(disk) as client:
+        assert answers(client, Option.SET_META_CONTEXT, right)[-1].reply != 1, "without structured"

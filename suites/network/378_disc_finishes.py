@@ -1,0 +1,50 @@
+"""This case checks that DISC closes the connection, and no write answered before that is lost.
+
+How: writes and DISC in one stream of bytes; the connection ends in time; what was answered with
+success is on the disk, what was not may be.
+Guards: close-drops-dirty, inflight-hang-on-disconnect.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.raw_nbd import enter, haggling
+from reference_backend.layers import Command
+from reference_backend.nbd import client_replies as wire
+from reference_backend.nbd import messages as m
+from reference_backend.nbd.agreement import ReplyMode
+
+WRITES = 16
+
+
+def request(command, cookie, offset=0, data=b""):
+    """Build a whole simple request."""
+    return wire.request(ReplyMode.SIMPLE, 0, command, cookie, offset, len(data)) + data
+
+
+def until_closed(client):
+    """Return all errors by cookie that come before the server closes."""
+    seen = b""
+    while piece := client.sock.recv(65536):
+        seen += piece
+    replies = [m.SIMPLE_REPLY.unpack(seen[at : at + 16]) for at in range(0, len(seen), 16)]
+    return {cookie: error for _magic, error, cookie in replies}
+
+
+@case(groups="protocol concurrent quick", requires="nbd")
+def test(disk):
+    for number in range(4):
+        with haggling(disk) as client:
+            enter(client, disk)
+            stream, written = b"", {}
+            for index in range(WRITES):
+                at = (number * WRITES + index) * 65536
+                written[index] = at, bytes(disk.shadow.stamped(at, 4096))
+                stream += request(Command.WRITE, index, *written[index])
+            client.send(stream + request(Command.DISC, 99))
+            errors = until_closed(client)
+            assert errors.keys() <= written.keys(), f"answered: {sorted(errors)}"
+            for index, (at, data) in written.items():
+                if errors.get(index) == 0:
+                    disk.shadow.write(at, data)
+                else:
+                    disk.shadow.maybe_write(at, data)
+    disk.verify()
