@@ -1,4 +1,4 @@
-"""The command line: ``python -m reference_backend serve|create|list|info|resize|snapshot|rm``.
+"""The command line: ``reference_backend serve|proxy|create|list|info|resize|snapshot|rm``.
 
 Exit status: 0 done; 2 wrong use, or something that the message says how to mend. Start-up time
 counts (a test case starts a server each): what only some commands need is imported where they need
@@ -27,6 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from reference_backend.serving import serve
 
             return serve(arguments)
+        if arguments.command == "proxy":
+            from reference_backend.proxy import proxy
+
+            return proxy(arguments)
         from reference_backend.pool_commands import run
 
         return run(arguments)

@@ -54,11 +54,7 @@ class Haggler:
 
         :raise OSError: nobody listens. :raise RemoteProtocolError: the greeting is not NBD's.
         """
-        if isinstance(address, tuple):
-            sock = socket.create_connection(address, timeout_s)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        else:
-            sock = _connect_unix(str(address), timeout_s)
+        sock = connect(address, timeout_s)
         client = cls(sock)
         try:
             client.handshake_flags = parse_greeting(client.receive(m.GREETING.size)) or 0
@@ -207,6 +203,18 @@ class Haggler:
             self.receive(c.EXPORT_ZEROES)
         self.export = export
         self.in_transmission = True
+
+
+def connect(address: Address, timeout_s: float | None) -> socket.socket:
+    """Return a connected socket whose calls wait so many seconds at most.
+
+    :raise OSError: nobody listens.
+    """
+    if isinstance(address, tuple):
+        sock = socket.create_connection(address, timeout_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+    return _connect_unix(str(address), timeout_s)
 
 
 def _connect_unix(path: str, timeout_s: float | None) -> socket.socket:

@@ -8,7 +8,7 @@ from typing import NoReturn
 from reference_backend.sizes import parse_size
 
 DESCRIPTION = (
-    "The command line: ``python -m reference_backend serve|create|list|info|resize|snapshot|rm``."
+    "The command line: ``reference_backend serve|proxy|create|list|info|resize|snapshot|rm``."
 )
 FEATURES = (
     "structured", "extended", "df", "fua", "flush", "trim", "write-zeroes", "fast-zero", "cache",
@@ -73,6 +73,18 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         )
 
 
+def _add_proxy(commands: argparse._SubParsersAction[_Parser]) -> None:
+    proxy = commands.add_parser("proxy", help="faults in front of any NBD server")
+    add = proxy.add_argument
+    add("--to", metavar="URI", required=True, help="the NBD server behind")
+    add("--socket", metavar="PATH", required=True, help="a Unix socket, mode 0600")
+    add("--control", metavar="PATH", help="QMP on this Unix socket: rules while it runs")
+    add("--layer", action="append", default=[], metavar="MODULE:CLASS[:KEY=VALUE...]")
+    add("--rules", metavar="FILE", help="faults, in the rule language (docs/rules.md)")
+    add("--seed", metavar="N", type=int, default=0, help="what the chances of rules come from")
+    add("--ready-fd", metavar="FD", type=int, help="write 'ready ADDRESS' there instead of stdout")
+
+
 def _add_pool_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     def add(name: str, about: str, *positional: str) -> _Parser:
         command = commands.add_parser(name, help=about)
@@ -102,5 +114,6 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
     if command != "pool":
         _add_serve(commands)
     if command != "serve":
+        _add_proxy(commands)
         _add_pool_commands(commands)
     return top

@@ -8,6 +8,7 @@ pass the place by. What is armed later meets connections that are open already.
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,10 +25,12 @@ NO_PASSES: Mapping[Command, Callable[[int, int], bool]] = {}
 class RulePlace:
     """A layer in front of the rules. Its attributes are those of reference_backend.layers.
 
-    :param seed: what chance is drawn from.
+    :param seed: what chance is drawn from. :param on_pause: called in the thread of a request that
+        is about to wait.
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, on_pause: Callable[[], None] | None = None) -> None:
+        self._on_pause = on_pause
         self._events: Events | None = None
         self._seed = seed
         self._rules: Any = None
@@ -85,9 +88,21 @@ class RulePlace:
         if self._events is not None:
             self._events.emit(name, **data)
 
+    def _sleep(self, gate: threading.Event, seconds: float) -> None:
+        assert self._on_pause is not None
+        self._on_pause()
+        gate.wait(seconds)
+
+    def _wait(self, gate: threading.Event) -> None:
+        assert self._on_pause is not None
+        self._on_pause()
+        gate.wait()
+
     def _loaded(self) -> Any:
         if self._rules is None:
             rules = importlib.import_module(MODULE).create(None, seed=self._seed)
             rules.on_event = self._tell
+            if self._on_pause is not None:
+                rules.sleep, rules.wait = self._sleep, self._wait
             self._rules = rules
         return self._rules

@@ -78,7 +78,7 @@ def _running(
             cleanup.callback(pid_file.unlink, missing_ok=True)
         gc.freeze()  # what is there now stays: no collection need look at it again
         gc.enable()
-        _tell_ready(arguments.ready_fd, server.address)
+        tell_ready(arguments.ready_fd, server.address)
         yield
 
 
@@ -101,7 +101,8 @@ def _control(
     return control
 
 
-def _tell_ready(descriptor: int | None, address: Address) -> None:
+def tell_ready(descriptor: int | None, address: Address) -> None:
+    """Say that clients may come, to a descriptor or to stdout."""
     where = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
     line = f"ready {where}\n"
     if descriptor is None:

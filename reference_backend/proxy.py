@@ -1,0 +1,146 @@
+"""``proxy``: layers, faults above all, in front of anybody's NBD server.
+
+Each client gets a connection of its own to the target, and finds there what the target offers. When
+either goes away, so does the other: a client sees its target die.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from reference_backend.client import parse_uri
+from reference_backend.control import Control
+from reference_backend.events import Events
+from reference_backend.haggling import connect
+from reference_backend.layers import Layer
+from reference_backend.listener import Address, listen
+from reference_backend.nbd.errors import NbdProtocolError
+from reference_backend.proxy_handshake import Handshake, Stream
+from reference_backend.proxy_session import ProxySession, now_under_way
+from reference_backend.rule_place import RulePlace
+from reference_backend.serving import load_layers, tell_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reference_backend.plain_arguments import Arguments
+
+HANDSHAKE_S = 30.0
+"""From connecting to the transmission phase, on both sides."""
+
+
+class Proxy:
+    """An NBD server on a Unix socket that asks another one.
+
+    :param target: of the NBD server behind. :param export: what the empty name stands for.
+    :param layers: first one on top; each sees all requests of all clients.
+    """
+
+    def __init__(
+        self, path: str, target: Address, export: str, layers: Sequence[Layer], events: Events
+    ) -> None:
+        self._path = path
+        self._target = target
+        self._export = export
+        self._layers = layers
+        self._events = events
+        self._listening: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._open: dict[int, tuple[Stream, Stream]] = {}
+        self._number = 0
+
+    def start(self) -> None:
+        """Listen, and serve in the background.
+
+        :raise OSError: the path cannot be listened on.
+        """
+        self._listening = listen(self._path)
+        accept = threading.Thread(target=self._accept, args=(self._listening,), daemon=True)
+        accept.start()
+
+    def stop(self) -> None:
+        """Stop listening, drop all clients, remove the socket."""
+        if self._listening is not None:
+            self._listening.shutdown(socket.SHUT_RDWR)
+            self._listening.close()
+        with contextlib.suppress(FileNotFoundError):
+            import os
+
+            os.unlink(self._path)  # noqa: PTH108  # as in the server
+        with self._lock:
+            streams = [stream for pair in self._open.values() for stream in pair]
+        for stream in streams:
+            stream.shut()
+
+    def _accept(self, listening: socket.socket) -> None:
+        while True:
+            try:
+                sock, _peer = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        """Run in the client's thread."""
+        sock.settimeout(HANDSHAKE_S)
+        client = Stream(sock)
+        with contextlib.suppress(OSError, NbdProtocolError), contextlib.ExitStack() as ends:
+            ends.callback(client.close)
+            target = Stream(connect(self._target, HANDSHAKE_S))
+            ends.callback(target.close)
+            with self._lock:
+                self._number += 1
+                number = self._number
+                self._open[number] = client, target
+            ends.callback(self._forget, number)
+            handshake = Handshake(client, target, self._export)
+            if handshake.run():
+                sock.settimeout(None)
+                target.sock.settimeout(None)
+                told = {"connection": number, "export": handshake.export}
+                self._events.emit("CLIENT_CONNECTED", **told)
+                ends.callback(self._events.emit, "CLIENT_DISCONNECTED", **told)
+                ProxySession(number, client, target, handshake, self._layers).run()
+
+    def _forget(self, number: int) -> None:
+        with self._lock:
+            del self._open[number]
+
+
+def proxy(arguments: Arguments) -> int:
+    """Serve until SIGTERM, SIGINT, SIGHUP or ``quit``; return 0.
+
+    :raise ValueError: the URI or the rules are wrong. :raise OSError: a path cannot be used.
+    """
+    target, export, secure = parse_uri(arguments.to)
+    if secure:
+        msg = f"--to {arguments.to}: the proxy does without TLS"
+        raise ValueError(msg)
+    place = RulePlace(arguments.seed, on_pause=now_under_way)
+    if arguments.rules:
+        with open(arguments.rules, encoding="utf-8") as file:  # noqa: PTH123  # as in serving
+            place.load(file.read(), arguments.rules)
+    layers = [place, *load_layers(arguments.layer)]
+    events = Events()
+    stop_signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
+    try:
+        with contextlib.ExitStack() as cleanup:
+            server = Proxy(arguments.socket, target, export, layers, events)
+            server.start()
+            cleanup.callback(server.stop)
+            cleanup.callback(place.let_go)
+            if arguments.control:
+                control = Control(arguments.control, events)
+                control.commands.update(place.control_commands(events))
+                control.start()
+                cleanup.callback(control.stop)
+            tell_ready(arguments.ready_fd, arguments.socket)
+            signal.sigwait(stop_signals)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return 0
