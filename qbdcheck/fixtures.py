@@ -135,9 +135,9 @@ def dual_write(target: TargetSession, seed: int) -> Iterator[DualWriter]:
 
 
 @pytest.fixture
-def rules(disk: Disk, log: Callable[..., None]) -> Iterator[ArmedRules]:
+def rules(disk: Disk, log: Callable[..., None], seed: int) -> Iterator[ArmedRules]:
     """Arms faults on the backend of `disk`; one that never fired makes the case BROKEN."""
-    armed = ArmedRules(disk, log)
+    armed = ArmedRules(disk, log, int(seed))
     yield armed
     armed.settle()
 

@@ -1,7 +1,8 @@
 """Rules of faults on a running target, and what became of them.
 
 The place is the target's own control socket, where it has the commands for rules: the reference
-backend does. A rule that never fired has proved nothing: its case is BROKEN.
+backend does. Else it is a proxy in front of the target's NBD server. A rule that never fired has
+proved nothing: its case is BROKEN.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qbdcheck.errors import CaseBroken, NotRun, QbdcheckError
+from qbdcheck.errors import CaseBroken, QbdcheckError
 from qbdcheck.programs.qmp import QmpFailed
 from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.fault_proxy import FaultProxy
 from qbdcheck.targets.lifecycle import State
 
 
@@ -29,21 +31,26 @@ class Seen:
 class ArmedRules:
     """The fixture `rules`: arms, watches and heals faults on one disk's backend.
 
-    :param log: writes to full.log.
+    :param log: writes to full.log. :param seed: what chance is drawn from, in a proxy.
+    :raise NotRun: the target offers no place for faults.
     """
 
-    def __init__(self, disk: Disk, log: Callable[..., None]) -> None:
+    def __init__(self, disk: Disk, log: Callable[..., None], seed: int = 0) -> None:
         self._backend = disk.backend
         self._log = log
         self._silent: dict[str, str] = {}
-        if disk.backend.description.control is None:
-            name = disk.backend.description.name
-            raise NotRun(f"target {name} has no control socket that takes rules of faults")
+        self._proxy = None if self._has_rules() else FaultProxy(disk.backend, seed)
+
+    def _has_rules(self) -> bool:
+        if self._backend.description.control is None:
+            return False
+        known = self._backend.control_client().execute("query-commands")
+        return any(command["name"] == "rule-add" for command in known)
 
     def add(self, rule: Mapping[str, Any]) -> str:
         """Arm a rule, written as in docs/rules.md; return its id.
 
-        :raise CaseBroken: the rule is wrong. :raise NotRun: the target takes no rules.
+        :raise CaseBroken: the rule is wrong.
         """
         identity: str = self._execute("rule-add", **rule)["id"]
         self._watch([identity])
@@ -87,11 +94,13 @@ class ArmedRules:
 
         :raise CaseBroken: a rule never fired, and does not say that it may be silent.
         """
-        if self._backend.state is State.RUNNING:
+        if self._proxy is not None or self._backend.state is State.RUNNING:
             try:
                 self.heal()
             except QbdcheckError as error:
                 self._log(f"rules: not healed: {error}")
+        if self._proxy is not None:
+            self._proxy.close()
         if self._silent:
             rules = "; ".join(self._silent.values())
             raise CaseBroken(f"a fault never fired: {rules}")
@@ -108,10 +117,8 @@ class ArmedRules:
                 self._silent.pop(told["id"], None)
 
     def _execute(self, command: str, **arguments: Any) -> Any:
+        control = self._proxy.qmp if self._proxy else self._backend.control_client()
         try:
-            return self._backend.control_client().execute(command, arguments)
+            return control.execute(command, arguments)
         except QmpFailed as error:
-            if error.error_class == "CommandNotFound":
-                name = self._backend.description.name
-                raise NotRun(f"target {name} takes no rules of faults") from None
             raise CaseBroken(f"{command}: {error.description}") from None

@@ -83,6 +83,8 @@ class Backend:
         self.size = 0
         self.on_power_lost: list[Callable[[], None]] = []
         """Called when what was not flushed may be gone: after `kill` and `crash`."""
+        self.front: tuple[dict[str, Any], str] | None = None
+        """blockdev options and URI of what stands before the server, if something does."""
         self.directory = directory / f"{name}.volume"
         self._options = dict(options or {})
         self._print_server = print_server
@@ -126,6 +128,8 @@ class Backend:
     @property
     def blockdev(self) -> dict[str, Any]:
         """blockdev options of the protocol node, without a node name."""
+        if self.front is not None:
+            return dict(self.front[0])
         filled = fill_tree(self.description.blockdev, self._values())
         assert isinstance(filled, dict)
         return filled
@@ -133,6 +137,8 @@ class Backend:
     @property
     def uri(self) -> str | None:
         """NBD URI, None where the target has none."""
+        if self.front is not None:
+            return self.front[1]
         if self.description.nbd is None:
             return None
         values = {

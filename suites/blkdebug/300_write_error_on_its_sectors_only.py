@@ -13,7 +13,7 @@ from qbdcheck.programs.qemu_io import IoFailed
 START, LENGTH = 1 << 20, 4096
 
 
-@case(groups="errors rw quick", requires="control")
+@case(groups="errors rw quick")
 def test(disk, qemu_io, rules):
     sectors = {"sector": "2048-2055", "iotype": "write"}
     fault = rules.add({"event": "write_aio", "errno": "ENOSPC", **sectors})

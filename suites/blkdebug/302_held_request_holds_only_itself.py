@@ -11,7 +11,7 @@ from qbdcheck.clock import pause
 START, LENGTH = 2 << 20, 4096
 
 
-@case(groups="errors concurrent protocol quick", requires="control nbd flush multi_conn")
+@case(groups="errors concurrent protocol quick", requires="nbd flush multi_conn")
 def test(disk, nbd, rules):
     place = {"sector": START // 512, "iotype": "write"}
     held = rules.add({"event": "write_aio", "action": "hang", **place})

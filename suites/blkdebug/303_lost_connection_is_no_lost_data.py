@@ -10,7 +10,7 @@ from qbdcheck import case
 PLACES = ("before-request", "before-reply", "mid-reply", "after-reply")
 
 
-@case(groups="errors rw protocol", requires="control nbd")
+@case(groups="errors rw protocol", requires="nbd")
 def test(disk, storage_daemon, qemu_io, rules):
     with storage_daemon() as qsd:
         node = disk.blockdev(node_name="disk")

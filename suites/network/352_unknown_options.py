@@ -6,7 +6,7 @@ Guards: payload-not-drained, probe-or-abort-kills-server.
 """
 
 from qbdcheck import case
-from qbdcheck.programs.raw_nbd import enter, haggling, last_word
+from qbdcheck.targets.raw_nbd import enter, haggling, last_word
 
 
 @case(groups="protocol", requires="nbd")

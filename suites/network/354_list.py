@@ -6,7 +6,7 @@ Guards: handshake-length-off, payload-not-drained.
 """
 
 from qbdcheck import case
-from qbdcheck.programs.raw_nbd import answers, enter, export_of, haggling, last_word
+from qbdcheck.targets.raw_nbd import answers, enter, export_of, haggling, last_word
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option, OptionReply
 

@@ -6,7 +6,7 @@ Guards: payload-not-drained, unadvertised-command-executed.
 """
 
 from qbdcheck import case
-from qbdcheck.programs.raw_nbd import enter, haggling, last_word, outcome
+from qbdcheck.targets.raw_nbd import enter, haggling, last_word, outcome
 from reference_backend.layers import Command
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd.agreement import ReplyMode

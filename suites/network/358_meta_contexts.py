@@ -1,4 +1,4 @@
-"""This case checks that metadata contexts are chosen by exact name, for one export, by the last SET.
+"""This case checks that metadata contexts are chosen by exact name, and the last SET counts.
 
 How: LIST with and without queries, SET with unknown names and wildcards, SET twice, malformed and
 countless queries; status afterwards only where base:allocation was chosen last.
@@ -6,7 +6,7 @@ Guards: unadvertised-command-executed, huge-option-read.
 """
 
 from qbdcheck import case
-from qbdcheck.programs.raw_nbd import answers, enter, export_of, haggling, last_word, outcome
+from qbdcheck.targets.raw_nbd import answers, enter, export_of, haggling, last_word, outcome
 from reference_backend.layers import Command
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option

@@ -6,7 +6,7 @@ Guards: unadvertised-command-executed.
 """
 
 from qbdcheck import case
-from qbdcheck.programs.raw_nbd import CLOSED, enter, haggling, outcome, serves
+from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
 
 
 @case(groups="protocol", requires="nbd")

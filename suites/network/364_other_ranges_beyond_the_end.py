@@ -5,7 +5,7 @@ Guards: size-rounded-up, discard-overreach.
 """
 
 from qbdcheck import case
-from qbdcheck.programs.raw_nbd import CLOSED, enter, haggling, outcome, serves
+from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
 from reference_backend.layers import Command
 
 

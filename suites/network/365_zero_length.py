@@ -6,7 +6,7 @@ Guards: zero-length-op, payload-not-drained.
 """
 
 from qbdcheck import case
-from qbdcheck.programs.raw_nbd import CLOSED, enter, haggling, outcome, serves
+from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
 from reference_backend.layers import Command
 
 

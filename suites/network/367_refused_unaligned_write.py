@@ -6,7 +6,7 @@ Guards: min-block-underadvertised, payload-not-drained.
 """
 
 from qbdcheck import case
-from qbdcheck.programs.raw_nbd import CLOSED, enter, haggling, outcome
+from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome
 from reference_backend.layers import Command
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import REQUEST_MAGIC

@@ -8,7 +8,7 @@ Guards: shared-cursor-race, payload-not-drained.
 import pytest
 
 from qbdcheck import case
-from qbdcheck.programs.raw_nbd import enter, haggling
+from qbdcheck.targets.raw_nbd import enter, haggling
 from reference_backend.layers import Command
 
 DEPTH = 32

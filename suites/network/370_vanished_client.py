@@ -8,7 +8,7 @@ Guards: inflight-hang-on-disconnect, connection-slot-leak.
 import contextlib
 
 from qbdcheck import case
-from qbdcheck.programs.raw_nbd import enter, haggling, serves
+from qbdcheck.targets.raw_nbd import enter, haggling, serves
 from reference_backend.layers import Command
 
 

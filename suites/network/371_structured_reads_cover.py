@@ -6,7 +6,7 @@ Guards: structured-read-gap, status-hole-over-dirty.
 """
 
 from qbdcheck import case
-from qbdcheck.programs.raw_nbd import outcome
+from qbdcheck.targets.raw_nbd import outcome
 from reference_backend.layers import Command, CommandFlag
 
 EOVERFLOW = 75

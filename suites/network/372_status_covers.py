@@ -1,4 +1,4 @@
-"""This case checks that block status comes in order, from the start asked for, without empty extents.
+"""This case checks that block status comes in order, from the start asked for, and never empty.
 
 How: ranges over data, zeroes and the end; following the extents reaches the end of the disk; the
 union of what REQ_ONE tells, one extent at a time, says the same as whole replies.

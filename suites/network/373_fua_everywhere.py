@@ -5,7 +5,7 @@ Guards: advertised-not-implemented, fua-lost-on-trim, zero-flags-lost.
 """
 
 from qbdcheck import case
-from qbdcheck.programs.raw_nbd import outcome
+from qbdcheck.targets.raw_nbd import outcome
 from reference_backend.layers import Command, CommandFlag
 
 NEEDS = {

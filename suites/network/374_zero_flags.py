@@ -6,7 +6,7 @@ Guards: write-zeroes-noop, zero-flags-lost, discard-overreach.
 """
 
 from qbdcheck import case
-from qbdcheck.programs.raw_nbd import outcome
+from qbdcheck.targets.raw_nbd import outcome
 from reference_backend.layers import Command, CommandFlag
 
 ENOTSUP = 95

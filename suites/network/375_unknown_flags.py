@@ -6,7 +6,7 @@ Guards: capability-bit-collision, payload-not-drained, zero-flags-lost.
 """
 
 from qbdcheck import case
-from qbdcheck.programs.raw_nbd import CLOSED, enter, haggling, outcome, serves
+from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
 from reference_backend.layers import Command
 
 

@@ -6,7 +6,7 @@ Guards: close-drops-dirty, inflight-hang-on-disconnect.
 """
 
 from qbdcheck import case
-from qbdcheck.programs.raw_nbd import enter, haggling
+from qbdcheck.targets.raw_nbd import enter, haggling
 from reference_backend.layers import Command
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import messages as m

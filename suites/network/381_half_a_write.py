@@ -6,7 +6,7 @@ Guards: phantom-write, zombie-write-after-reconnect, inflight-hang-on-disconnect
 """
 
 from qbdcheck import case
-from qbdcheck.programs.raw_nbd import enter, haggling, serves
+from qbdcheck.targets.raw_nbd import enter, haggling, serves
 from reference_backend.layers import Command
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import REQUEST_MAGIC

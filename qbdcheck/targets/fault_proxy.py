@@ -1,0 +1,70 @@
+"""The place of faults in front of a target that takes no rules itself: a proxy for its NBD server.
+
+Once it is there, everything of the case reaches the volume through it: blockdev options and URI of
+the backend lead to its socket.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+from urllib.parse import quote
+
+from qbdcheck.errors import NotRun
+from qbdcheck.programs.process import Process
+from qbdcheck.programs.qmp import Qmp, connect_within
+from qbdcheck.targets.description import Ready
+from qbdcheck.targets.lifecycle import ROOT, Backend
+from qbdcheck.targets.readiness import wait_ready
+from reference_backend.client import parse_uri
+
+READY_S = 10.0
+
+
+class FaultProxy:
+    """A running proxy in front of one backend; it outlives restarts of the backend.
+
+    :param seed: what chance in the rules is drawn from.
+    :raise NotRun: the backend has no NBD server. :raise SetupError: the proxy does not start.
+    """
+
+    def __init__(self, backend: Backend, seed: int) -> None:
+        uri = backend.uri
+        name = f"{backend.name}.proxy"
+        if uri is None:
+            raise NotRun(
+                f"target {backend.description.name} takes no rules of faults, and has no NBD "
+                "server that a proxy could stand in front of"
+            )
+        _address, export, _secure = parse_uri(uri)
+        socket, control = backend.directory / "p", backend.directory / "pc"
+        self._backend = backend
+        self._process = Process(
+            [sys.executable, "-m", "reference_backend", "proxy", "--to", uri, "--socket",
+             str(socket), "--control", str(control), "--seed", str(seed)],
+            backend.directory.parent,
+            name,
+            env={"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        try:
+            ready = Ready(socket=str(socket), within=READY_S)
+            wait_ready(name, ready, self._process, backend.programs.slowdown)
+            self.qmp: Qmp = connect_within(control, f"control of {name}", READY_S)
+        except BaseException:
+            self._process.kill()
+            raise
+        blockdev: dict[str, Any] = {
+            "driver": "nbd",
+            "server": {"type": "unix", "path": str(socket)},
+            "export": export,
+        }
+        backend.front = (
+            blockdev,
+            f"nbd+unix:///{quote(export, safe='')}?socket={quote(str(socket))}",
+        )
+
+    def close(self) -> None:
+        """End the proxy; the backend is reached directly again."""
+        self._backend.front = None
+        self.qmp.close()
+        self._process.stop()
