@@ -12,6 +12,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+from reference_backend.asides import now_under_way
 from reference_backend.client import parse_uri
 from reference_backend.control import Control
 from reference_backend.events import Events
@@ -20,7 +21,7 @@ from reference_backend.layers import Layer
 from reference_backend.listener import Address, listen
 from reference_backend.nbd.errors import NbdProtocolError
 from reference_backend.proxy_handshake import Handshake, Stream
-from reference_backend.proxy_session import ProxySession, now_under_way
+from reference_backend.proxy_session import ProxySession
 from reference_backend.rule_place import RulePlace
 from reference_backend.serving import load_layers, tell_ready
 

@@ -13,8 +13,10 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
+from reference_backend.asides import Asides, now_under_way
 from reference_backend.layers import Command, CommandFlag, Layer, Reply, Request, stack
 from reference_backend.nbd import constants as c
 from reference_backend.nbd import messages as m
@@ -32,8 +34,6 @@ from reference_backend.store.extents import Extent
 
 PAYLOAD_MAX = 64 * 1024 * 1024
 """Bytes of the longest WRITE; who declares more is dropped."""
-SEEN_MAX = 128
-"""Requests of one client that layers may have in their hands at once; the next one waits."""
 _COOKIE = slice(8, 16)
 """Where a cookie lies in every reply header."""
 _COMMANDS = frozenset(int(command) for command in Command)
@@ -102,7 +102,7 @@ class ProxySession:
         self._pending: dict[int, _Pending] = {}
         self._cookie = 0
         self._lost = False
-        self._free = threading.Semaphore(SEEN_MAX)
+        self._asides = Asides()
 
     def run(self) -> None:
         """Serve until the client or the target goes; both are disconnected then."""
@@ -154,7 +154,7 @@ class ProxySession:
                 seen = Request(
                     Command(command), flags, offset, length, cookie, payload, self._number
                 )
-                self._show(seen)
+                self._asides.start(partial(self._answer, seen))
             else:
                 number = self._expect(_Pending(cookie, command, length, None))
                 self._target.send(_renumbered(header, number), payload)
@@ -173,13 +173,6 @@ class ProxySession:
         ask = passes.get(command)
         return not (callable(ask) and ask(offset, length))
 
-    def _show(self, seen: Request) -> None:
-        """Let the layers have a request; return when the next one may be looked at."""
-        self._free.acquire()
-        under_way = threading.Event()
-        threading.Thread(target=self._answer, args=(seen, under_way), daemon=True).start()
-        under_way.wait()
-
     def _expect(self, pending: _Pending) -> int:
         with self._lock:
             if self._lost:
@@ -191,8 +184,7 @@ class ProxySession:
 
     # -- requests that layers see, each in its thread
 
-    def _answer(self, seen: Request, under_way: threading.Event) -> None:
-        _thread.under_way = under_way
+    def _answer(self, seen: Request) -> None:
         try:
             raw, keep = self._reply_to(seen)
             self._client.send(raw)
@@ -200,9 +192,6 @@ class ProxySession:
                 self.end()
         except (OSError, NbdProtocolError, MemoryError):
             self.end()
-        finally:
-            under_way.set()
-            self._free.release()
 
     def _reply_to(self, seen: Request) -> tuple[bytes, bool]:
         """Return the reply's bytes, and whether the connection lives."""
@@ -311,22 +300,11 @@ class ProxySession:
             pending.inbox.done.set()
 
 
-class _Thread(threading.local):
-    under_way: threading.Event | None = None
-
-
-_thread = _Thread()
 _CHUNK_MAGIC = {
     ReplyMode.SIMPLE: None,
     ReplyMode.STRUCTURED: c.STRUCTURED_REPLY_MAGIC,
     ReplyMode.EXTENDED: c.EXTENDED_REPLY_MAGIC,
 }
-
-
-def now_under_way() -> None:
-    """Let the requests after that of this thread go on: it has reached the target, or waits."""
-    if _thread.under_way is not None:
-        _thread.under_way.set()
 
 
 def _renumbered(message: bytes, cookie: int) -> bytes:

@@ -46,6 +46,11 @@ class RulePlace:
         return self._rules is not None and bool(self._rules.waits)
 
     @property
+    def pauses(self) -> bool:
+        """Whether a request may wait here, and tells of it by ``on_pause``."""
+        return self._on_pause is not None and self.waits
+
+    @property
     def passes(self) -> Mapping[Command, Callable[[int, int], bool]]:
         """What says of a request that no rule meets it."""
         return NO_PASSES if self._rules is None else self._rules.passes

@@ -161,6 +161,8 @@ class Server:
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
+        for connection in connections:
+            connection.join_asides(max(0.0, deadline - time.monotonic()))
         served = {connection.number for connection in threads.values()}
         for connection in connections:
             if connection.number not in served:
@@ -188,8 +190,7 @@ class Server:
         with self._lock:
             totals = Counter(self._totals)
             for connection in self._connections.values():
-                if connection.transmission is not None:
-                    totals.update(connection.transmission.executor.counts)
+                totals.update(connection.counts())
             totals["connections"] = len(self._connections)
             totals["connections_total"] = self._number
         return dict(totals)
@@ -260,8 +261,7 @@ class Server:
                 return
             if self._lobby is not None:
                 self._lobby.forget(connection)
-            if connection.transmission is not None:
-                self._totals.update(connection.transmission.executor.counts)
+            self._totals.update(connection.counts())
         info = connection.info()
         transport.close(connection.sock)
         if connection.transmission is not None and self._on_disconnect is not None:

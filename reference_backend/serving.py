@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from reference_backend.asides import now_under_way
 from reference_backend.events import Events
 from reference_backend.layers import Layer
 from reference_backend.listener import Address
@@ -248,7 +249,7 @@ def _rules(arguments: Arguments) -> list[RulePlace]:
     """
     if not arguments.rules and not arguments.control:
         return []
-    place = RulePlace(arguments.seed)
+    place = RulePlace(arguments.seed, on_pause=now_under_way)
     if arguments.rules:
         with open(arguments.rules, encoding="utf-8") as file:  # noqa: PTH123  # pathlib is slow
             place.load(file.read(), arguments.rules)

@@ -7,16 +7,21 @@ thousand idle clients cost no thread, and a busy one no system call beside its r
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 import time
+from collections import Counter
 from collections.abc import Sequence, Sized
+from functools import partial
 from typing import NamedTuple
 
+from reference_backend.asides import Asides
 from reference_backend.layers import Command, Layer, Request
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.execution import Executor
 from reference_backend.nbd.negotiation import ServerNegotiation
-from reference_backend.nbd.settings import Features, Limits
+from reference_backend.nbd.settings import Bytes, Features, Limits
 from reference_backend.nbd.transmission import ServerTransmission
 from reference_backend.transport import (
     MemoryBudget,
@@ -74,6 +79,11 @@ class Connection:
         self._span = (0, 0)
         self._held = 0
         self._service: Service | None = None
+        self._asides: Asides | None = None
+        self._beside: dict[int, Executor] = {}
+        self._counted_beside: Counter[str] = Counter()
+        self._sending = threading.Lock()  # needed once a request is beside
+        self._lock = threading.Lock()  # of what is beside
 
     def info(self) -> ConnectionInfo:
         """Describe the connection."""
@@ -90,6 +100,8 @@ class Connection:
             layers=service.layers,
             reserve=self._reserve,
             connection=self.number,
+            # one thread at a time may use a TLS connection of OpenSSL
+            aside=None if is_tls(self.sock) else self._set_aside,
         )
         self._rest = self.negotiation.trailing()
         transmission = ServerTransmission(executor, bytearray())
@@ -134,11 +146,17 @@ class Connection:
             self._span = (start, end)
             start = run(start, end)
             if out:
-                send(out)
+                if self._asides is None:
+                    send(out)
+                else:
+                    with self._sending:
+                        send(out)
                 out.clear()
                 if self._held:
                     self._release()
             if transmission.closed:
+                if not transmission.executor.hang_up:
+                    self.join_asides()  # "NBD_CMD_DISC": first what is in flight
                 return False
             if transmission.more:
                 continue
@@ -216,7 +234,8 @@ class Connection:
             finally:
                 transmission.exchange(own)
         self._release()
-        send(transmission.out)
+        with self._sending:
+            send(transmission.out)
         transmission.out.clear()
 
     def _receive_some(self, receive: Receive, view: memoryview) -> int:
@@ -242,6 +261,54 @@ class Connection:
         self._service.budget.give_back(self._held)
         self._held = 0
 
+    # -- requests in threads of their own
+
+    def _set_aside(self, request: Request, contexts: dict[int, str]) -> None:
+        if self._asides is None:
+            self._asides = Asides()
+        self._asides.start(partial(self._answer_aside, request, contexts))
+
+    def _answer_aside(self, request: Request, contexts: dict[int, str]) -> None:
+        assert self.transmission is not None
+        assert self._service is not None
+        budget, patience_s, held = self._service.budget, self._service.limits.stall_s, 0
+
+        def reserve(length: int) -> None:
+            nonlocal held
+            held += budget.take(length, patience_s)
+
+        executor = self.transmission.executor.beside(reserve)
+        with self._lock:
+            self._beside[id(executor)] = executor
+        out: list[Bytes] = []
+        try:
+            try:
+                executor.carry_out(out, request, contexts)
+            finally:
+                with self._lock:
+                    del self._beside[id(executor)]
+                    self._counted_beside.update(executor.counts)
+            with contextlib.suppress(OSError):  # the client is gone
+                with self._sending:
+                    sender(self.sock)(out)
+                if executor.hang_up:
+                    self.sock.shutdown(socket.SHUT_RDWR)
+        finally:
+            budget.give_back(held)
+
+    def join_asides(self, timeout_s: float | None = None) -> None:
+        """Wait for the requests in threads of their own, each so many seconds at most."""
+        if self._asides is not None:
+            self._asides.join(timeout_s)
+
+    def counts(self) -> Counter[str]:
+        """Return requests and bytes per command, and errors."""
+        if self.transmission is None:
+            return Counter()
+        with self._lock:
+            executors = [self.transmission.executor, *self._beside.values()]
+            return sum((one.counts for one in executors), self._counted_beside.copy())
+
     def in_flight(self) -> list[dict[str, object]]:
         """Return requests that were received and are not answered yet, for diagnosis.
 
@@ -253,6 +320,9 @@ class Connection:
             return []
         current = transmission.executor.current
         found = [] if current is None else [_described(current)]
+        with self._lock:
+            beside = [one.current for one in self._beside.values()]
+        found += [_described(request) for request in beside if request is not None]
         waiting = _waiting(transmission, *self._span)
         known = current.cookie if current is not None else None
         return found + [_described(each) for each in waiting if each.cookie != known]

@@ -21,7 +21,8 @@ class Executor:
     """What one connection may ask of one device, and how it is answered.
 
     :param layers: what stands above the device, first one on top. :param reserve: called with the
-        length of a READ that takes much memory, before it is read; may wait.
+        length of a READ that takes much memory, before it is read; may wait. :param aside: is given
+        a request that a layer may pause, and its metadata contexts; it sees to the answer.
 
     ``counts`` has requests and bytes per command, and errors. ``current`` is the request that is
     being carried out on the general path. ``hang_up`` is True once a layer ended the connection.
@@ -36,8 +37,10 @@ class Executor:
         layers: Sequence[Layer] = (),
         reserve: Callable[[int], None] | None = None,
         connection: int = 0,
+        aside: Callable[[Request, dict[int, str]], None] | None = None,
     ) -> None:
-        self.rules = Rules(agreement, features, limits)
+        self._for = agreement, features, limits
+        self.rules = Rules(*self._for)
         assert agreement.device is not None
         self.device: Device = agreement.device
         self.replies = ReplyBuilder(agreement.mode)
@@ -50,6 +53,13 @@ class Executor:
         self.hang_up = False
         self._reserve = reserve
         self._connection = connection
+        self._aside = aside
+
+    def beside(self, reserve: Callable[[int], None]) -> Executor:
+        """Return another one for the same client, for one request in another thread."""
+        return Executor(
+            *self._for, layers=self.layers, reserve=reserve, connection=self._connection
+        )
 
     def refuse(self, out: list[Bytes], cookie: int, offset: int, number: int, why: str) -> None:
         """Append a failure and count it."""
@@ -85,11 +95,18 @@ class Executor:
         request = Request(
             Command(command), flags, offset, length, cookie, payload, self._connection
         )
+        if self._aside is not None and any(getattr(one, "pauses", False) for one in self.layers):
+            self._aside(request, contexts)
+        else:
+            self.carry_out(out, request, contexts)
+
+    def carry_out(self, out: list[Bytes], request: Request, contexts: dict[int, str]) -> None:
+        """Ask the layers and the device; append the reply."""
         self.current = request
         try:
             reply = self._top(request)
         except (BlockError, MemoryError) as error:
-            self.fail(out, cookie, offset, error)
+            self.fail(out, request.cookie, request.offset, error)
         else:
             self._answer(out, request, reply, contexts)
         finally:
