@@ -15,6 +15,7 @@ from qbdcheck.programs.process import Completed
 from qbdcheck.programs.process import run as run_program
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.storage_daemon import StorageDaemon
+from qbdcheck.schedule import Schedule
 from qbdcheck.stash import IMAGE_FORMAT, OPTIONS, SCRATCH
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.armed_rules import ArmedRules
@@ -140,6 +141,14 @@ def rules(disk: Disk, log: Callable[..., None], seed: int) -> Iterator[ArmedRule
     armed = ArmedRules(disk, log, int(seed))
     yield armed
     armed.settle()
+
+
+@pytest.fixture
+def schedule(rules: ArmedRules, log: Callable[..., None]) -> Iterator[Schedule]:
+    """Says when faults start and when they heal; a phase that never came makes the case BROKEN."""
+    plan = Schedule(rules, log)
+    yield plan
+    plan.settle()
 
 
 @pytest.fixture

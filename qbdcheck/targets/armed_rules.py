@@ -38,7 +38,9 @@ class ArmedRules:
     def __init__(self, disk: Disk, log: Callable[..., None], seed: int = 0) -> None:
         self._backend = disk.backend
         self._log = log
+        self._seed = seed
         self._silent: dict[str, str] = {}
+        self._others: list[ArmedRules] = []
         self._proxy = None if self._has_rules() else FaultProxy(disk.backend, seed)
 
     def _has_rules(self) -> bool:
@@ -46,6 +48,12 @@ class ArmedRules:
             return False
         known = self._backend.control_client().execute("query-commands")
         return any(command["name"] == "rule-add" for command in known)
+
+    def on(self, disk: Disk) -> ArmedRules:
+        """Return the rules on another disk's backend; they end with these."""
+        other = ArmedRules(disk, self._log, self._seed)
+        self._others.append(other)
+        return other
 
     def add(self, rule: Mapping[str, Any]) -> str:
         """Arm a rule, written as in docs/rules.md; return its id.
@@ -94,6 +102,8 @@ class ArmedRules:
 
         :raise CaseBroken: a rule never fired, and does not say that it may be silent.
         """
+        for other in self._others:
+            other.settle()
         if self._proxy is not None or self._backend.state is State.RUNNING:
             try:
                 self.heal()

@@ -1,0 +1,35 @@
+"""This case checks that a backup of a volume with bad sectors does as its policy says.
+
+How: the backend fails reads of a range during a phase. Report: the job ends with the error; stop:
+it waits, the range heals, and the copy is exact; ignore: it tries until the range has healed.
+Guards: async-error-ignored, transient-becomes-fatal, errno-collapsed.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.block_job import finish_job
+
+BAD = {"event": "read_aio", "errno": "EIO", "iotype": "read", "sector": "5000-5100"}
+
+
+@case(groups="inject errors job", requires="nbd")
+def test(disk, new_disk, storage_daemon, schedule):
+    for policy in ("report", "stop", "ignore"):
+        copy = new_disk(disk.size)
+        with storage_daemon() as qsd:
+            qsd.add(disk.blockdev("source"))
+            qsd.add(copy.blockdev("copy"))
+            with schedule.phase(policy, BAD):
+                qsd.qmp("blockdev-backup", job_id="job", device="source", target="copy",
+                        sync="full", on_source_error=policy, auto_dismiss=False)  # fmt: skip
+                seen = qsd.wait_event("BLOCK_JOB_ERROR", device="job")["data"]
+                assert (seen["operation"], seen["action"]) == ("read", policy), seen
+            end = finish_job(qsd)
+        data = disk.shadow.expected(0, disk.size)
+        if policy == "report":
+            assert end.error == "Input/output error", end
+            copy.shadow.maybe_write(0, data)
+        else:
+            assert not end.error, (policy, end)
+            copy.shadow.write(0, data)
+        copy.verify()
+    disk.verify()
