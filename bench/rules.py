@@ -187,7 +187,7 @@ def main() -> int:
     """Measure; exit 1 where a bound is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--save", type=Path, default=ROOT / "bench/results/rules.json")
-    parser.add_argument("--rounds", type=int, default=5, help="of the servers, 16 s each")
+    parser.add_argument("--rounds", type=int, default=9, help="of the servers, 16 s each")
     parser.add_argument("--no-server", action="store_true", help="the layer alone")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -84,7 +84,8 @@ class RuleLayer:
     ``active`` is False while no rule is armed: requests may pass the layer by then. ``passes`` has
     functions that tell of a single request whether it may (reference_backend.layers). ``waits`` is
     True while a rule is there that can hold a request back. ``on_event``, if set, is called with
-    "FAULT_INJECTED" and its data for each fault, before the fault does its work. ``sleep(gate,
+    "FAULT_INJECTED" and its data for each fault, before the fault does its work; ``on_change`` when
+    these attributes may have changed. ``sleep(gate,
     seconds)`` waits so long, or until the gate opens; ``wait(gate)`` until it opens: a server whose
     threads must not block puts its own in their place.
     """
@@ -93,6 +94,7 @@ class RuleLayer:
         self.active = False
         self.waits = False
         self.on_event: Callable[[str, dict[str, Any]], None] | None = None
+        self.on_change: Callable[[], None] | None = None
         self.sleep: Callable[[threading.Event, float], None] = _sleep
         self.wait: Callable[[threading.Event], None] = _wait
         self._engine = Engine(seed=seed)
@@ -301,6 +303,8 @@ class RuleLayer:
         # A rule that watches must see every request.
         self.passes = {} if self._watchers else self._passers()
         self._gates = {one: gates for one, gates in self._gates.items() if gates}
+        if self.on_change is not None:
+            self.on_change()
 
     def _passers(self) -> dict[Command, Passer]:
         found = {}

@@ -23,7 +23,8 @@ NO_PASSES: Mapping[Command, Callable[[int, int], bool]] = {}
 
 
 class RulePlace:
-    """A layer in front of the rules. Its attributes are those of reference_backend.layers.
+    """A layer in front of the rules. Its attributes are those of reference_backend.layers; they are
+    plain ones, written when rules change, for they are read with each batch of requests.
 
     :param seed: what chance is drawn from. :param on_pause: called in the thread of a request that
         is about to wait.
@@ -34,26 +35,10 @@ class RulePlace:
         self._events: Events | None = None
         self._seed = seed
         self._rules: Any = None
-
-    @property
-    def active(self) -> bool:
-        """Whether a rule is armed."""
-        return self._rules is not None and bool(self._rules.active)
-
-    @property
-    def waits(self) -> bool:
-        """Whether a rule may hold requests back."""
-        return self._rules is not None and bool(self._rules.waits)
-
-    @property
-    def pauses(self) -> bool:
-        """Whether a request may wait here, and tells of it by ``on_pause``."""
-        return self._on_pause is not None and self.waits
-
-    @property
-    def passes(self) -> Mapping[Command, Callable[[int, int], bool]]:
-        """What says of a request that no rule meets it."""
-        return NO_PASSES if self._rules is None else self._rules.passes
+        self.active = False
+        self.waits = False
+        self.pauses = False
+        self.passes: Mapping[Command, Callable[[int, int], bool]] = NO_PASSES
 
     def handle(self, request: Request, below: Below) -> Reply:
         """Let the rules answer, or what is below.
@@ -89,6 +74,14 @@ class RulePlace:
         if self._rules is not None:
             self._rules.clear()
 
+    def _follow(self) -> None:
+        """Take over what the rules say of themselves; called whenever they have changed."""
+        rules = self._rules
+        self.waits = rules.waits
+        self.pauses = rules.waits and self._on_pause is not None
+        self.passes = rules.passes
+        self.active = rules.active
+
     def _tell(self, name: str, data: dict[str, Any]) -> None:
         if self._events is not None:
             self._events.emit(name, **data)
@@ -107,6 +100,7 @@ class RulePlace:
         if self._rules is None:
             rules = importlib.import_module(MODULE).create(None, seed=self._seed)
             rules.on_event = self._tell
+            rules.on_change = self._follow
             if self._on_pause is not None:
                 rules.sleep, rules.wait = self._sleep, self._wait
             self._rules = rules

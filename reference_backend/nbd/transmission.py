@@ -66,6 +66,8 @@ class ServerTransmission:
         self.drain = 0
         self._consumed = 0
         self._may: tuple[Passes | None, Passes | None] = _NO_LAYER
+        self._can = self._may
+        self._asked: object = None  # whose functions these are: a new mapping when rules change
         extended = executor.replies.mode is ReplyMode.EXTENDED
         self.header_size = (m.EXTENDED_REQUEST if extended else m.REQUEST).size
         self.exchange(buffer)
@@ -92,7 +94,10 @@ class ServerTransmission:
                     self._each = any(getattr(one, "waits", True) for one in self._layers)
                     return self._in_general.send((start, end))
                 self._each = False
-                self._may = passes.get(_READ, _must_be_seen), passes.get(_WRITE, _must_be_seen)
+                if passes is not self._asked:
+                    self._asked = passes
+                    self._can = passes.get(_READ, _must_be_seen), passes.get(_WRITE, _must_be_seen)
+                self._may = self._can
         return self._in_fast.send((start, end))
 
     def _fast(self) -> Generator[int, tuple[int, int], None]:  # noqa: C901, PLR0912, PLR0915
