@@ -30,6 +30,9 @@ _LOST = errno.ECONNRESET
 """What a request ends with whose connection was lost."""
 _TIMEOUT_S = 30.0
 _READ, _WRITE, _MAGIC = Kind.READ, Kind.WRITE, c.REQUEST_MAGIC
+_LOOKS = 150
+"""Looks for a reply before sleeping, a microsecond each: to be woken costs more than most
+servers take for a request."""
 _PARTS_MAX = 512
 """Buffers that one system call sends (IOV_MAX is 1024)."""
 
@@ -201,7 +204,7 @@ class NbdSide:
         :raise EOFError: the server closed. :raise RemoteProtocolError: it broke a rule.
         """
         if client.mode is ReplyMode.SIMPLE:
-            count = client.sock.recv_into(self._view[self._filled :])
+            count = self._receive_into(client.sock, self._view[self._filled :])
             if not count:
                 raise EOFError
             self._filled += count
@@ -216,6 +219,15 @@ class NbdSide:
                 reply.error, reply.data, extents[0] if extents else ()
             )
             del self._waiting[reply.cookie]
+
+    def _receive_into(self, sock: socket.socket, view: memoryview) -> int:
+        receive, dont_wait = sock.recv_into, socket.MSG_DONTWAIT
+        for _ in range(_LOOKS):
+            try:
+                return receive(view, 0, dont_wait)
+            except BlockingIOError:
+                continue
+        return sock.recv_into(view)
 
     def _take_simple(self) -> None:
         head = m.SIMPLE_REPLY.size
