@@ -24,7 +24,7 @@ from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import OptionRefused, RemoteProtocolError
 from reference_backend.store.extents import Extent
-from reference_backend.transport import set_timeout
+from reference_backend.transport import SEND_BUFFER, set_timeout
 
 _LOST = errno.ECONNRESET
 """What a request ends with whose connection was lost."""
@@ -126,6 +126,8 @@ class NbdSide:
         # With a time-out of Python's, send() would wait even with MSG_DONTWAIT.
         client.sock.settimeout(None)
         set_timeout(client.sock, socket.SO_RCVTIMEO, _TIMEOUT_S)
+        if client.sock.family == socket.AF_UNIX:  # room for a batch of large writes
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self._poll = select.poll()
         self._poll.register(client.sock, select.POLLIN | select.POLLOUT)
         return client
