@@ -46,6 +46,8 @@ class CaseInfo:
     spec: CaseSpec
     broken: str = ""
     """Why the file cannot be read as a case; such a case is BROKEN when it is run."""
+    prints: bool = False
+    """Whether its function takes the fixture ``golden``."""
 
     @property
     def case_id(self) -> str:

@@ -54,7 +54,7 @@ def read_case(path: Path, known_groups: Collection[str] | None = None) -> CaseIn
     spec, broken = _declaration(tree, known_groups)
     if not broken and not sentence:
         broken = 'has no docstring; its first sentence says "This case checks that ..."'
-    return CaseInfo(path, number, sentence, spec, broken)
+    return CaseInfo(path, number, sentence, spec, broken, prints=_prints(tree))
 
 
 def first_sentence(docstring: str) -> str:
@@ -93,6 +93,15 @@ def _case_call(node: ast.stmt) -> ast.Call | None:
             ):
                 return decorator
     return None
+
+
+def _prints(tree: ast.Module) -> bool:
+    return any(
+        argument.arg == "golden"
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and _case_call(node) is not None
+        for argument in node.args.args
+    )
 
 
 def _literals(call: ast.Call) -> dict[str, object]:

@@ -12,6 +12,7 @@ from types import FrameType
 
 from qbdcheck.arguments import ROOT, parse
 from qbdcheck.errors import UsageError
+from qbdcheck.golden import check_golden_files
 from qbdcheck.install import path_with_sbin
 from qbdcheck.options import Options
 from qbdcheck.plan import Planned, make_plan
@@ -108,6 +109,10 @@ def _run(options: Options) -> int:
     :raise UsageError: the run cannot start, or its target does not.
     """
     plan = make_plan(options) if not options.command else []
+    if not options.update_golden:
+        for planned in plan:
+            if planned.case.prints and not planned.excluded:
+                check_golden_files(options.golden_dir, planned.case.case_id)
     # From here on 0.3 s of imports, which neither --help nor a mistyped number needs.
     from qbdcheck.targets.mutant_target import profile
 

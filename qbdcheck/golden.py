@@ -1,6 +1,7 @@
 """What a case prints, and its comparison with the golden file.
 
-Comparison is exact: no white space is ignored, and a missing golden file is a failure. Variants of
+Comparison is exact: no white space is ignored. A golden file that is missing or in a merge conflict
+ends a run of ./check before it begins, and is a failure under plain pytest. Variants of
 a golden file combine: of ``017_x.qcow2.nocache.out``, ``017_x.qcow2.out``, ``017_x.nocache.out``
 and ``017_x.out`` the first that exists counts.
 """
@@ -15,6 +16,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from qbdcheck.errors import UsageError
 from qbdcheck.filters import Filters
 
 _CONFLICT = re.compile(r"^(?:<{7} |={7}$|>{7} |\|{7} )")
@@ -81,6 +83,27 @@ def find_golden(golden_dir: Path, case_id: str, image_format: str, cache: str) -
         if (golden_dir / name).is_file():
             return golden_dir / name
     return None
+
+
+def check_golden_files(golden_dir: Path, case_id: str) -> None:
+    """Look before a run whether a case that prints has golden files that can be compared with.
+
+    :raise UsageError: it has none, or one is in a merge conflict.
+    """
+    names = re.compile(rf"{re.escape(case_id)}(?:\.\w+)*\.out\Z")
+    files = sorted(path for path in golden_dir.glob(f"{case_id}*") if names.match(path.name))
+    if not files:
+        raise UsageError(
+            f"{golden_dir / case_id}.out: no such golden file, and the case prints; "
+            f"./check --update-golden {case_id[:3]} writes it"
+        )
+    for path in files:
+        try:
+            line = conflict_line(path.read_bytes().decode())
+        except (OSError, UnicodeError) as error:
+            raise UsageError(f"{path}: cannot be read as a golden file: {error}") from None
+        if line:
+            raise UsageError(f"{path}:{line}: golden file has a merge conflict; resolve it")
 
 
 def conflict_line(text: str) -> int | None:

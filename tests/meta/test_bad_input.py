@@ -145,3 +145,26 @@ def test_a_place_where_no_directory_can_be_made_is_refused(toy: Toy) -> None:
     assert done.code == 2
     assert done.err.startswith("check: cannot make a scratch directory in /proc: ")
     assert done.err.count("\n") == 1
+
+
+def test_a_missing_golden_file_is_told_before_the_run(toy: Toy) -> None:
+    toy.case("001_prints", "golden('one')", "golden")
+    toy.case("002_passes", "pass")
+    said = refused(toy)
+    assert str(toy.golden / "001_prints.out") in said
+    assert "./check --update-golden 001 writes it" in said
+    assert toy.run("2").code == 0, "what is not asked for does not matter"
+
+
+def test_a_golden_file_with_a_merge_conflict_is_told_before_the_run(toy: Toy) -> None:
+    toy.case("001_prints", "golden('one')", "golden")
+    conflict = toy.golden / "001_prints.qcow2.out"
+    conflict.write_text("zero\n<<<<<<< a\none\n=======\n>>>>>>> b\n")
+    (toy.golden / "001_prints.out").write_text("one\n")
+    assert f"{conflict}:2: golden file has a merge conflict; resolve it" in refused(toy)
+
+
+def test_a_golden_file_of_a_longer_name_is_another_case_s(toy: Toy) -> None:
+    toy.case("001_prints", "golden('one')", "golden")
+    (toy.golden / "001_prints_more.out").write_text("one\n")
+    assert "no such golden file" in refused(toy)
