@@ -2,7 +2,7 @@
 
     ./check rules check FILE...               say what is wrong, with line and key
     ./check rules explain FILE                say in words what the rules do
-    ./check rules convert FILE --to FORM      blkdebug-conf, blockdev-json or yaml
+    ./check rules convert FILE --to FORM      blkdebug-conf, blockdev-json, nbdkit or yaml
     ./check rules schema                      the JSON Schema for editors (docs/rules.schema.json)
 
 A FILE that ends in .conf or .ini is read as QEMU's blkdebug.conf, any other as YAML; - is standard
@@ -12,6 +12,7 @@ input, in YAML.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from injectors.rules.explain import explain
 from injectors.rules.model import RuleSet
 from qbdcheck.errors import UsageError
 
-FORMS = ("blkdebug-conf", "blockdev-json", "yaml")
+FORMS = ("blkdebug-conf", "blockdev-json", "nbdkit", "yaml")
 USAGE = (
     "usage: ./check rules check FILE... | explain FILE | "
     f"convert FILE --to {'|'.join(FORMS)} [--image NODE] | schema"
@@ -93,6 +94,10 @@ def _written(rules: RuleSet, form: str, image: str) -> str:
         from injectors.rules import parse_ini
 
         return parse_ini.write(rules)
+    if form == "nbdkit":
+        from injectors.rules.nbdkit import to_nbdkit
+
+        return shlex.join(to_nbdkit(rules)) + "\n"
     from injectors.rules import parse_yaml
 
     return parse_yaml.write(rules)

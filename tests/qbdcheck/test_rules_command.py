@@ -83,3 +83,13 @@ def test_the_schema_is_printed(rules):
     code, output = rules("schema")
     assert code == 0
     assert json.loads(output)["title"] == "qbdcheck rules"
+
+
+def test_rules_become_words_for_nbdkit_or_are_refused(rules):
+    text = "rules:\n- {event: read_aio, errno: EIO, iotype: read}\n"
+    code, output = rules("convert", "some.yaml", "--to", "nbdkit", text=text)
+    assert code == 0
+    assert output.startswith("--filter=error error-pread=EIO ")
+    code, output = rules("convert", "some.yaml", "--to", "nbdkit")
+    assert code == 2
+    assert "nbdkit's filters have no" in output
