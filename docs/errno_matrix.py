@@ -23,8 +23,8 @@ In all of these the volume is as it was before: cases end with a comparison of e
 WIRE = """`simple-read`: READ with simple replies; `read`: with structured replies; `read-DF`: these with the flag DF. The other commands answer the same with both kinds of replies."""  # noqa: E501
 SECTIONS = {
     "299_errno_of_the_backend": (
-        "In the backend (reference backend, a rule), over NBD",
-        f"{WIRE} `qemu-io`: its read, by QEMU's NBD client. `job`: the error of a backup whose source is the volume.",  # noqa: E501
+        "In the backend, or in a proxy in front of it (a rule), over NBD",
+        f"{WIRE} `qemu-io`: its read, by QEMU's NBD client. `job`: the error of a backup whose source is the volume. The reference backend itself, and the fault proxy in front of qemu-nbd, nbdkit and qemu-storage-daemon, answer alike.",  # noqa: E501
     ),
     "304_errno_over_an_export": (
         "In blkdebug, over an export of qemu-storage-daemon",
