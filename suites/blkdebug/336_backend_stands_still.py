@@ -1,0 +1,39 @@
+"""This case checks that a backend that stands still for a while costs time, and no data.
+
+How: requests are in flight when the server is stopped by SIGSTOP; none ends meanwhile, a new client
+waits as well; when it goes on all end well, in both, and every byte is right.
+Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
+"""
+
+from qbdcheck import case
+from qbdcheck.clock import pause
+from qbdcheck.targets.standstill import standing_still
+
+LENGTH = 16384
+
+
+@case(groups="inject rw protocol concurrent", requires="nbd")
+def test(disk, nbd, storage_daemon, qemu_io):
+    shadow = disk.shadow
+    with storage_daemon() as qsd, nbd(disk) as client:
+        qsd.add(disk.blockdev("disk"))
+        with qemu_io(qsd.export("disk"), shadow=shadow) as io:
+            io.write(0, LENGTH)
+            with standing_still(disk.backend):
+                for number in range(1, 9):
+                    io.aio_write(number << 16, LENGTH)
+                data = shadow.stamped(1 << 20, LENGTH)
+                cookie = client.send_request(1, 1 << 20, LENGTH, payload=data)
+                pause(0.1)
+                client.sock.setblocking(False)
+                try:
+                    early = client.sock.recv(1)
+                except BlockingIOError:
+                    early = None
+                client.sock.setblocking(True)
+                assert early is None, "an answer of a server that stands still"
+            io.drain()
+            assert not client.receive_reply(cookie).error
+            shadow.write(1 << 20, data)
+            io.flush()
+    disk.verify()
