@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from qbdcheck.programs.machine import Machine
+from qbdcheck.programs.nbd_opener import NbdOpener
 from qbdcheck.programs.process import Completed
 from qbdcheck.programs.process import run as run_program
 from qbdcheck.programs.qemu_img import QemuImg
@@ -23,6 +24,7 @@ from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.dual import DualWriter
+from qbdcheck.targets.hostile_server import HostileServer
 from qbdcheck.targets.mutant_target import profile
 from qbdcheck.targets.session import TargetSession
 from reference_backend.client import Client
@@ -123,6 +125,16 @@ def vm(target: TargetSession) -> Machine:
 def nbd(target: TargetSession) -> Callable[..., Client]:
     """Connects the raw NBD client to a disk or a URI."""
     return target.nbd
+
+
+@pytest.fixture
+def hostile(target: TargetSession, scratch: Path) -> Iterator[HostileServer]:
+    """An NBD server that lies, and QEMU's client to lie to."""
+    server = HostileServer(scratch, NbdOpener(target.programs, scratch))
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture

@@ -125,9 +125,7 @@ class Schedule:
             raise CaseBroken(f"schedule: when a fault starts {what}; the schedule says when")
         return self._faults.add({**rule, "after": number - 1, "count": heals_after})
 
-    def sweep(
-        self, rule: Rule, *, heals_after: int = 1, most: int = SWEEP_MAX
-    ) -> Iterator[Turn]:
+    def sweep(self, rule: Rule, *, heals_after: int = 1, most: int = SWEEP_MAX) -> Iterator[Turn]:
         """Give one turn for each request that a workload makes, until one is clean.
 
         The body of the loop is the workload; it must make the same requests in each turn. The last

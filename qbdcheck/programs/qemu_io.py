@@ -24,6 +24,8 @@ PROMPT = b"qemu-io> "
 COMMAND_MAX = 1000
 """Bytes that one command line may have; qemu-io reads lines of 1024."""
 _READ_SIZE = 1 << 20
+_COMPLETIONS = ("aio_write failed: ", "readv failed: ")
+"""How the line of an aio request that failed in flight begins (aio_write_done, aio_read_done)."""
 
 
 class IoFailed(ProgramError):  # noqa: N818  # an outcome that cases expect
@@ -197,7 +199,8 @@ class QemuIo:
     @staticmethod
     def _is_completion(report: Report, output: str) -> bool:
         return any(
-            line.startswith("aio_") and line.endswith(report.error) for line in output.splitlines()
+            line.startswith(_COMPLETIONS) and line.endswith(report.error)
+            for line in output.splitlines()
         )
 
     def drain_reports(self) -> list[Report]:

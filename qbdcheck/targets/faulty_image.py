@@ -84,9 +84,7 @@ class FaultyImage:
         self.check()
         return seen
 
-    def strike_events(
-        self, events: str, act: Callable[[DiskIo], None], **conditions: Any
-    ) -> None:
+    def strike_events(self, events: str, act: Callable[[DiskIo], None], **conditions: Any) -> None:
         """Strike once at each of some events; each must be felt.
 
         :param events: their names, space-separated.
@@ -96,9 +94,7 @@ class FaultyImage:
             seen = self.strike(error(event, once=True, **conditions), act)
             assert seen != 0, f"an error at {event} was not seen: did it come?"
 
-    def sweep(
-        self, event: str, act: Callable[[DiskIo], None], **conditions: Any
-    ) -> Iterator[int]:
+    def sweep(self, event: str, act: Callable[[DiskIo], None], **conditions: Any) -> Iterator[int]:
         """Strike at an event's 1st, 2nd, 3rd, ... time until a run is clean; give what was seen.
 
         :raise AssertionError: the image is corrupt, or there is no end of it.

@@ -250,9 +250,7 @@ class NbdSide:
         self._taken = at
 
 
-def _offered(
-    client: Client, request: Request, data: Payload
-) -> tuple[Request | None, Payload]:
+def _offered(client: Client, request: Request, data: Payload) -> tuple[Request | None, Payload]:
     """Return what to ask a server for that may lack commands and flags; None for nothing.
 
     A discard is advice and may be left out; zeroes may be written; FUA needs its flag.
@@ -272,5 +270,3 @@ def _offered(
     if request.fast and not flags & TransmissionFlag.SEND_FAST_ZERO:
         request = replace(request, fast=False)
     return request, data
-
-

@@ -1,0 +1,48 @@
+"""This case checks that QEMU refuses a server that answers options wrongly.
+
+How: each field of each answer in the haggling is changed; most lies are refused, some are legal
+ways to say no, after which the export must work. Nothing may crash or hang.
+Guards: handshake-length-off.
+"""
+
+from qbdcheck import case
+from qbdcheck.targets.hostile_messages import CONTEXT
+from qbdcheck.targets.hostile_server import Lie
+from reference_backend.nbd.constants import OptionReply
+from reference_backend.nbd.messages import U32, U64
+
+ANSWERS = ("structured", "context", "context-ack", "export", "blocks", "go")
+LIES = {
+    "magic": [U64.pack(0), U64.pack(0x3E889045565AA)],
+    "option": [U32.pack(0), U32.pack(3), U32.pack(0xFFFFFFFF)],
+    "type": [U32.pack(OptionReply.SERVER), U32.pack(0x77)],
+    "length": [U32.pack(0xFFFFFFFF), U32.pack(0x80000000)],
+}
+NAMES_OF_CONTEXTS = [b"", b"base", b"base:bogus", b"x" * 4097]
+NO = (OptionReply.ERR_UNSUP, OptionReply.ERR_POLICY, OptionReply.ERR_INVALID, 0x80000077)
+
+
+@case(groups="hostile protocol quick")
+def test(hostile):
+    for answer in ANSWERS:
+        for field, values in LIES.items():
+            for value in values:
+                # closed where the lie would leave both sides waiting for bytes
+                lie = Lie({f"{answer}.{field}": value}, close_after=f"{answer}.data")
+                seen = hostile.sees(lie, hostile.READ)
+                assert seen == "refused", f"{answer}.{field} = {value.hex()}: {seen}"
+    for name in NAMES_OF_CONTEXTS:
+        length = U32.pack(4 + len(name))
+        fields = {"context.data": U32.pack(CONTEXT) + name, "context.length": length}
+        seen = hostile.sees(Lie(fields), hostile.READ)
+        assert seen == "refused", f"a context called {name[:20]!r}: {seen}"
+    for error in NO:
+        fields = {"context-ack.type": U32.pack(error)}
+        seen = hostile.sees(Lie(fields), hostile.READ, hostile.READ)
+        assert seen == "ok; ok", f"a context, then {error:#x}: {seen}"
+        for answer in ("export", "go"):
+            fields = {f"{answer}.type": U32.pack(error)}
+            seen = hostile.sees(Lie(fields, close_after=f"{answer}.data"), hostile.READ)
+            assert seen == "refused", f"{answer}, {error:#x}: {seen}"
+    seen = hostile.sees(Lie(structured=False), hostile.READ, hostile.READ)
+    assert seen == "ok; ok", f"simple replies only: {seen}"

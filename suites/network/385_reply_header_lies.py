@@ -1,0 +1,55 @@
+"""This case checks that no lie in the header of a reply crashes or hangs QEMU, or passes as data.
+
+How: each field of a simple and of a structured reply is changed, alone and with 16 requests in
+flight; the guest sees an error for each request, and each has ended.
+Guards: inflight-hang-on-disconnect, structured-read-gap.
+"""
+
+from qbdcheck import case
+from qbdcheck.targets.hostile_server import Lie
+from reference_backend.nbd.messages import U16, U32, U64
+
+OK, EIO, EINVAL = "ok", "Input/output error", "Invalid argument"
+SIMPLE = [
+    ("magic", U32.pack(0), EIO),
+    ("magic", U32.pack(0x668E33EF), EIO),
+    ("errno", U32.pack(5), EIO),
+    ("errno", U32.pack(28), "No space left on device"),
+    ("errno", U32.pack(107), EINVAL),
+    ("errno", U32.pack(0xFFFFFFFF), EINVAL),
+    ("cookie", U64.pack(0), EIO),
+    ("cookie", U64.pack(99), EIO),
+    ("cookie", U64.pack((1 << 64) - 1), EIO),
+]
+STRUCTURED = [
+    ("magic", U32.pack(0), EIO),
+    ("magic", U32.pack(0x6E8A278C), EIO),
+    ("flags", U16.pack(0xFFFF), OK),
+    ("type", U16.pack(0), EINVAL),
+    ("type", U16.pack(5), EINVAL),
+    ("type", U16.pack(77), EINVAL),
+    ("type", U16.pack(0x8077), EINVAL),
+    ("cookie", U64.pack(0), EIO),
+    ("cookie", U64.pack(99), EIO),
+    ("cookie", U64.pack((1 << 64) - 1), EIO),
+    ("length", U32.pack(0), EINVAL),
+    ("length", U32.pack(8), EINVAL),
+    ("length", U32.pack(0xFFFFFFFF), EINVAL),
+    ("offset", U64.pack(512), EINVAL),
+    ("offset", U64.pack((1 << 64) - 512), EINVAL),
+]
+IN_FLIGHT = [f"aio_read -P 0x5a {number << 12} 4096" for number in range(16)]
+
+
+@case(groups="hostile protocol quick concurrent")
+def test(hostile):
+    for message, lies in (("simple", SIMPLE), ("chunk", STRUCTURED)):
+        for field, value, expected in lies:
+            lie = Lie({f"{message}.{field}": value}, structured=message == "chunk")
+            what = f"{message}.{field} = {value.hex()}"
+            seen = hostile.sees(lie, hostile.READ)
+            assert seen == expected, f"{what}: {seen}"
+            reports = hostile.in_flight(lie, IN_FLIGHT)
+            assert len(reports) == len(IN_FLIGHT), f"{what}: {len(reports)} of 16 ended"
+            failed = [bool(report.error) for report in reports]
+            assert failed == [expected != OK] * len(IN_FLIGHT), f"{what}: {reports}"

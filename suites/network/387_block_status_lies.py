@@ -1,0 +1,78 @@
+"""This case checks that no lie in the answer to BLOCK_STATUS crashes QEMU or makes it loop.
+
+How: qemu-img map and qemu-io over a server whose extents are empty, too long, unaligned, of another
+context, twice or cut; stated is what is mapped, or the error. A map covers the volume exactly.
+Guards: malformed-extents, zero-progress-status, extents-blowup.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.qemu_img import ProgramError
+from qbdcheck.targets.hostile_messages import chunk, data_chunk, done_chunk, simple, status_chunk
+from qbdcheck.targets.hostile_server import SIZE, Lie
+from reference_backend.nbd.constants import Chunk
+from reference_backend.nbd.messages import ERROR
+
+EIO, EINVAL = "Input/output error", "Invalid argument"
+DATA, HOLE = 0, 3
+
+
+def table(*extents, **words):
+    return lambda request: [status_chunk(request, extents, **words)]
+
+
+def half(request):
+    return [chunk(request.cookie, Chunk.BLOCK_STATUS, ("x", bytes(8)), flags=1)]
+
+
+def error_first(request):
+    error = chunk(request.cookie, Chunk.ERROR, ("x", ERROR.pack(5, 0)))
+    return [error, status_chunk(request, [(SIZE, DATA)])]
+
+
+REPLIES = [
+    ("all data", table((SIZE, DATA)), "data"),
+    ("all hole", table((SIZE, HOLE)), "hole"),
+    ("short extents", table((4096, HOLE)), "hole"),
+    ("zeroes that are no hole", table((SIZE, 2)), "zero"),
+    ("all flags", table((SIZE, 0xFFFFFFFF)), "hole"),
+    ("unknown flags", table((SIZE, 0xFFFFFFFC)), "data"),
+    ("beyond the volume", table((2 * SIZE, HOLE)), "hole"),
+    ("of 4 GiB", table((0xFFFFFFFF, HOLE)), "hole"),
+    ("of 4 GiB, aligned", table((0xFFFFF000, HOLE)), "hole"),
+    ("not of sectors", table((100, HOLE)), "hole"),
+    ("a second extent that was not asked for", table((4096, HOLE), (4096, HOLE)), "hole"),
+    ("none", table(), EINVAL),
+    ("an empty one", table((0, HOLE)), EINVAL),
+    ("a thousand", table(*[(512, HOLE)] * 1000), EINVAL),
+    ("another context", table((SIZE, HOLE), context=9), EINVAL),
+    ("no answer but its end", lambda r: [done_chunk(r)], EIO),
+    ("a simple reply", lambda r: [simple(r.cookie)], EIO),
+    ("a simple error", lambda r: [simple(r.cookie, 22)], EINVAL),
+    ("data", lambda r: [data_chunk(r, 0, b"x", done=True)], EINVAL),
+    ("half an extent", half, EINVAL),
+    ("twice", lambda r: [*table((SIZE, DATA), done=False)(r), *table((SIZE, HOLE))(r)], EINVAL),
+    ("an error, then an answer", error_first, EIO),
+]  # fmt: skip
+
+
+def mapped(qemu_img, filename):
+    """Return what all extents are, or the error."""
+    try:
+        extents = qemu_img.json("map", "--image-opts", filename)
+    except ProgramError as error:
+        return EIO if EIO in str(error) else EINVAL if EINVAL in str(error) else str(error)
+    ends = [extent["start"] + extent["length"] for extent in extents]
+    starts = [extent["start"] for extent in extents]
+    assert starts == [0, *ends[:-1]] and ends[-1] == SIZE, f"the map does not cover: {extents}"
+    kinds = {
+        "data" if e["data"] and not e["zero"] else "zero" if e["data"] else "hole" for e in extents
+    }
+    return " and ".join(sorted(kinds))
+
+
+@case(groups="hostile protocol status")
+def test(hostile, qemu_img):
+    for what, answer, expected in REPLIES:
+        hostile.tell(Lie(answer=answer))
+        seen = mapped(qemu_img, hostile.filename)
+        assert seen == expected, f"{what}: {seen}, expected {expected}"
