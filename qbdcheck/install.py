@@ -38,6 +38,7 @@ MODULES = (
     "numpy",
     "xxhash",
     "psutil",
+    "cryptography",
 )
 """What `import` must find: the modules of the dependencies in pyproject.toml."""
 _STAMP = "qbdcheck-lock.sha256"

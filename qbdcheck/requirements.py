@@ -24,6 +24,7 @@ CAPABILITIES: Mapping[str, str] = {
     "raw_size": "makes volumes of any size in bytes",
     "min_block": "can be started with a minimum block size",
     "read_only": "can be started read-only",
+    "tls": "can be started with TLS required",
     "aio_native": "can be opened with aio=native",
 }
 """Each capability that a case may require, as the end of the sentence "the target ...".."""

@@ -43,8 +43,13 @@ MAY_IMPORT = {
         "qbdcheck/system_packages.py",
         "bench/",
     ),
-    "random": ("qbdcheck/seed.py", "qbdcheck/ordering.py", "reference_backend/store/", "mutants/",
-               "bench/"),
+    "random": (
+        "qbdcheck/seed.py",
+        "qbdcheck/ordering.py",
+        "reference_backend/store/",
+        "mutants/",
+        "bench/",
+    ),
     "time": ("qbdcheck/clock.py", "reference_backend/", "mutants/", "bench/"),
     "socket": (
         "reference_backend/",

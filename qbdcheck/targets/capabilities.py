@@ -99,6 +99,8 @@ def declared(description: Description) -> Iterator[str]:
         "nbd": description.nbd,
     }
     yield from (name for name, way in ways.items() if way is not None)
+    if description.nbd is not None and "tls" in description.options:
+        yield "tls"
 
 
 def _of_volume(session: TargetSession) -> Iterator[str]:

@@ -9,10 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from oracles.diagnosis import render
+from qbdcheck.targets.certificates import Authority
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
+from reference_backend.client import Client
 from reference_backend.layers import CommandFlag
 from reference_backend.nbd.constants import TransmissionFlag
+from reference_backend.nbd.errors import NbdProtocolError, OptionRefused
+from reference_backend.tls import client_context
 
 Claim = Callable[[TargetSession], str]
 SIZE = 1 << 20
@@ -246,6 +250,8 @@ def option_claim(option: str) -> Claim:
     """Return the claim that an option of the target does what its name says."""
 
     def claim(session: TargetSession) -> str:
+        if option in {"tls", "mutual_tls"}:
+            return _tls(session, option)
         wanted: dict[str, Any] = {option: _VALUES[option]}
         disk = session.new_disk(SIZE, format="raw", **wanted)
         if option == "read_only":
@@ -261,6 +267,20 @@ def option_claim(option: str) -> Claim:
         return f"block sizes {seen}"
 
     return claim
+
+
+def _tls(session: TargetSession, option: str) -> str:
+    authority = Authority("claims")
+    server = authority.issue(session.scratch / f"{option}.server", "server")
+    known = authority.issue(session.scratch / f"{option}.client", "client")
+    disk = session.new_disk(SIZE, prefill=False, format="raw", **{option: str(server)})
+    with Client.connect(disk.uri, tls=client_context(known)) as client:
+        client.write(0, bytes(BLOCK))
+    try:
+        session.nbd(disk)
+    except (NbdProtocolError, OptionRefused, OSError):
+        return "plaintext is refused, TLS works"
+    raise AssertionError("a client without TLS was let in")
 
 
 def _is_read_only(session: TargetSession, disk: Disk) -> None:

@@ -116,7 +116,9 @@ class _Connection:
 
     def _haggle(self) -> bool:
         """Answer one option; True when transmission begins."""
-        _magic, option, length = m.OPTION.unpack(self._take(m.OPTION.size))
+        magic, option, length = m.OPTION.unpack(self._take(m.OPTION.size))
+        if magic != c.OPTION_MAGIC:
+            raise _HangUp
         self._take(length)
         if option == Option.STRUCTURED_REPLY and self._lie.structured:
             self._structured = True

@@ -120,7 +120,8 @@ class Backend:
         for key, value in self._options.items():
             if value is not False and value is not None:
                 template = self.description.options[key]  # type: ignore[index]
-                words += fill_command(template, {"value": int(value)})
+                filled = value if isinstance(value, str) else int(value)
+                words += fill_command(template, {"value": filled})
         return words
 
     # What others need to reach it ----------------------------------------------------------------

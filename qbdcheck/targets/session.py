@@ -93,7 +93,9 @@ class TargetSession:
 
         :param size: bytes, or ``"64M"``.
         :param format: image format; by default the one of this run.
-        :param options: of the target: min_block, preferred_block, max_block (bytes), read_only.
+        :param options: of the target: min_block, preferred_block, max_block (bytes), read_only,
+            tls and mutual_tls (a directory of certificates; makes a disk without prefill, which
+            only who brings a TLS context can reach).
         :raise NotRun: the target lacks an option, or QEMU cannot make the format there.
         :raise SetupError: the target does not come up.
         """
@@ -107,6 +109,8 @@ class TargetSession:
         # Where it would forget everything between the two, it stays empty.
         volatile = self.description.volatile
         if read_only and volatile:
+            prefill = False
+        if options.get("tls") or options.get("mutual_tls"):
             prefill = False
         fill_first = read_only and not volatile and (prefill or image_format != "raw")
         backend.start(read_only=False if fill_first else None)

@@ -22,7 +22,7 @@ def test(disk, qemu_img):
         words = ("-o", str(offset), "-s", str(size), "-S", str(step), "-c", str(count))
         words += ("-d", str(depth), "-t", "writeback", *more)
         # bench drains nothing but its own requests; what it ends with is flushed by its close
-        qemu_img("bench", "-q", *words[:-len(more) or None], disk.filename)
+        qemu_img("bench", "-q", *words[: -len(more) or None], disk.filename)
         pattern = 0x41 + number
         qemu_img("bench", "-q", "-w", f"--pattern={pattern}", *words, disk.filename)
         for request in range(count):

@@ -17,8 +17,13 @@ def test(disk, machine):
         vm.add(disk.blockdev(node_name="disk"))
         for driver in DEVICES:
             for logical, physical in SIZES:
-                device = {"driver": driver, "id": "d0", "drive": "disk",
-                          "logical_block_size": logical, "physical_block_size": physical}
+                device = {
+                    "driver": driver,
+                    "id": "d0",
+                    "drive": "disk",
+                    "logical_block_size": logical,
+                    "physical_block_size": physical,
+                }
                 if driver == "scsi-hd":
                     device["bus"] = "scsi0.0"
                 if driver == "nvme":

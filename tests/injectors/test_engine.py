@@ -64,8 +64,12 @@ def test_once_goes_when_it_injects_and_errno_zero_never_does():
 @pytest.mark.parametrize(
     ("offset", "length", "hit"),
     [
-        (0, 512, False), (0, 513, True), (512, 1, True),
-        (1024, 512, False), (700, 10, False), (512, 0, False),
+        (0, 512, False),
+        (0, 513, True),
+        (512, 1, True),
+        (1024, 512, False),
+        (700, 10, False),
+        (512, 0, False),
     ],
 )
 def test_a_sector_is_a_point_at_its_first_byte(offset, length, hit):

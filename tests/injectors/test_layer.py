@@ -234,9 +234,7 @@ def test_a_rule_added_later_sees_the_state():
 
 
 def test_removing_all_goes_back_to_the_beginning():
-    layer = create(
-        "rules: [{event: read_aio}]\nstates: [{event: none, new_state: 4}]", seed=0
-    )
+    layer = create("rules: [{event: read_aio}]\nstates: [{event: none, new_state: 4}]", seed=0)
     assert layer.describe()["state"] == 4
     seen = layer.commands()["rule-del"]({"all": True})
     assert [rule["id"] for rule in seen] == ["rule1"]

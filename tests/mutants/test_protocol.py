@@ -46,7 +46,8 @@ def test_a_structured_reply_leaves_out_its_hole(serve) -> None:
 
 def test_block_sizes_are_in_the_wrong_order(serve) -> None:
     with (
-        serve("config-byteswapped") as server, contextlib.suppress(*BROKEN),
+        serve("config-byteswapped") as server,
+        contextlib.suppress(*BROKEN),
         server.connect("v") as nbd,
     ):
         assert nbd.block_sizes != (1, 4096, 32 * MIB)

@@ -18,8 +18,14 @@ def rules(tmp_path):
         (tmp_path / name).write_text(text)
         command = [sys.executable, "-m", "qbdcheck", "rules", *words]
         done = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, check=False, input=stdin,
-            timeout=60, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            command,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            input=stdin,
+            timeout=60,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         return done.returncode, done.stdout + done.stderr
 

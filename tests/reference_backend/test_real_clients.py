@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from .certificates import Authority
+from qbdcheck.targets.certificates import Authority
+
 from .real_clients import Served, qmp, run, serve, stop
 
 MIB = 1 << 20

@@ -215,9 +215,10 @@ def test_ten_thousand_idle_clients_take_less_than_200_mib() -> None:
 def test_garbage_ends_only_its_own_connection() -> None:
     with process() as server, server.connect() as bystander:
         for garbage in (b"\0" * 4, b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 5000):
-            with contextlib.suppress(OSError), Client.open_socket(
-                str(server.socket), client_flags=None
-            ) as client:
+            with (
+                contextlib.suppress(OSError),
+                Client.open_socket(str(server.socket), client_flags=None) as client,
+            ):
                 client.send(garbage)
                 client.send(b"\0" * 28)
                 is_closed(client.sock, 0.2)

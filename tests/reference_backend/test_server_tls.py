@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from qbdcheck.targets.certificates import Authority
 from reference_backend.client import Client
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option, OptionReply
@@ -15,7 +16,6 @@ from reference_backend.nbd.errors import OptionRefused
 from reference_backend.nbd.settings import Limits, TlsMode
 from reference_backend.tls import client_context, server_context
 
-from .certificates import Authority
 from .running import running, wait_until
 
 

@@ -286,9 +286,7 @@ def test_df_is_offered_only_with_structured_replies() -> None:
 
 @pytest.mark.parametrize("where", ["server", "volume"])
 def test_read_only_offers_nothing_that_writes(where: str) -> None:
-    server = negotiation(
-        ("vol", volume(read_only=where == "volume")), read_only=where == "server"
-    )
+    server = negotiation(("vol", volume(read_only=where == "volume")), read_only=where == "server")
     server.receive(GO_VOL)
     flags = server.agreement.flags
     assert flags & T.READ_ONLY

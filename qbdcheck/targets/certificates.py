@@ -1,4 +1,8 @@
-"""x509 certificates for tests, in directories with QEMU's file names."""
+"""x509 certificates, good and bad ones, in directories with QEMU's file names.
+
+File names as in QEMU's docs/system/tls.rst ("tls-creds-x509"); gnutls, nbdkit and our own server
+take the same ones.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ DAY = datetime.timedelta(days=1)
 
 
 class Authority:
-    """A certificate authority that signs what is asked."""
+    """A certificate authority that signs what is asked, also what no client should take."""
 
     def __init__(self, name: str) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
@@ -50,11 +54,17 @@ class Authority:
             .not_valid_after(now + days * DAY)
         )
 
-    def issue(self, directory: Path, role: str, *, days: int = 30) -> None:
-        """Write CA, certificate and key of a role ("server", "client"); days < 0: expired."""
+    def issue(self, directory: Path, role: str, *, days: int = 30, host: str = "localhost") -> Path:
+        """Write the certificates of CA and role, and the role's key; return the directory.
+
+        :param role: ``server`` or ``client``. :param days: validity from now; below 0: expired.
+        :param host: name that a server's certificate is for; 127.0.0.1 comes with localhost.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, role)])
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names: list[x509.GeneralName] = [x509.DNSName(host)]
+        if host == "localhost":
+            names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
         purpose = {
             "server": ExtendedKeyUsageOID.SERVER_AUTH,
             "client": ExtendedKeyUsageOID.CLIENT_AUTH,
@@ -64,12 +74,18 @@ class Authority:
         builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), False)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
         certificate = builder.sign(self.key, hashes.SHA256())
-        directory.mkdir(exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)
         pem = serialization.Encoding.PEM
         (directory / "ca-cert.pem").write_bytes(self.certificate.public_bytes(pem))
         (directory / f"{role}-cert.pem").write_bytes(certificate.public_bytes(pem))
         (directory / f"{role}-key.pem").write_bytes(
-            key.private_bytes(
-                pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
+            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         )
+        return directory
+
+    def trust(self, directory: Path) -> Path:
+        """Write the CA's certificate alone: a client that shows none; return the directory."""
+        directory.mkdir(mode=0o700, exist_ok=True)
+        pem = self.certificate.public_bytes(serialization.Encoding.PEM)
+        (directory / "ca-cert.pem").write_bytes(pem)
+        return directory

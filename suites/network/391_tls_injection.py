@@ -1,0 +1,55 @@
+"""This case checks that nothing said in plaintext before TLS has any effect after it.
+
+How: options sent together with STARTTLS are dropped, not answered within TLS; contexts and replies
+agreed on before are void. A man in the middle who says no to STARTTLS, or goes on in plaintext,
+is refused by QEMU: no downgrade.
+Guards: starttls-state-carried.
+"""
+
+from qbdcheck import case
+from qbdcheck.targets.certificates import Authority
+from qbdcheck.targets.hostile_server import Lie
+from qbdcheck.targets.raw_nbd import export_of, haggling, knows, last_word
+from reference_backend.client import Client
+from reference_backend.nbd import messages as m
+from reference_backend.nbd.constants import Option, OptionReply
+from reference_backend.nbd.errors import NbdProtocolError
+from reference_backend.tls import client_context
+
+REFUSALS = (OptionReply.ERR_UNSUP, OptionReply.ERR_POLICY, OptionReply.ACK)
+
+
+@case(groups="protocol tls hostile", requires="nbd tls")
+def test(new_disk, scratch, hostile, qemu_img):
+    authority = Authority("ours")
+    server = authority.issue(scratch / "server", "server")
+    known = authority.trust(scratch / "client")
+    disk = new_disk(tls=str(server))
+    context = client_context(known)
+    with haggling(disk) as client:
+        injected = m.option(Option.LIST) + m.option(Option.ABORT)
+        client.send(m.option(Option.STARTTLS) + injected)
+        try:
+            client.receive_option_reply()
+            client.sock = context.wrap_socket(client.sock, server_hostname="localhost")
+        except (OSError, EOFError, NbdProtocolError):
+            pass  # refused as a whole: nothing was acted upon
+        else:
+            answer = last_word(client, 99)
+            assert answer == "ERR_UNSUP", f"after TLS an answer to something else: {answer}"
+    with haggling(disk) as client:
+        knows(client, Option.STRUCTURED_REPLY)
+        client.opt_starttls(context)
+        request = m.meta_context_request(export_of(disk), ["base:allocation"])
+        answer = last_word(client, Option.SET_META_CONTEXT, request)
+        assert answer == "ERR_INVALID", f"structured replies are still on: {answer}"
+    with Client.connect(disk.uri, tls=context) as client:
+        assert bytes(client.read(0, 512)) == bytes(512)
+    qemu_img.objects.append(f"tls-creds-x509,id=tls,endpoint=client,dir={known}")
+    filename = f"{hostile.filename},tls-creds=tls,tls-hostname=localhost"
+    for reply in REFUSALS:
+        hostile.tell(Lie({"refusal.type": m.U32.pack(reply)}))
+        error = qemu_img.fails("info", "--image-opts", filename)
+        log = [name for name, _length in hostile.sent]
+        assert "refusal.type" in log, f"QEMU did not ask for TLS: {log}"
+        assert "export.data" not in log, f"went on in plaintext after {reply:#x}: {error}"
