@@ -15,6 +15,7 @@ MOST = 128
 
 class _Thread(threading.local):
     under_way: threading.Event | None = None
+    asides: Asides | None = None
 
 
 _thread = _Thread()
@@ -26,8 +27,15 @@ def now_under_way() -> None:
         _thread.under_way.set()
 
 
+def is_abandoned() -> bool:
+    """Say whether the client of this thread's request has gone without waiting for it."""
+    return _thread.asides is not None and _thread.asides.abandoned
+
+
 class Asides:
     """The requests of one connection that are carried out beside the others."""
+
+    abandoned = False
 
     def __init__(self) -> None:
         self._free = threading.Semaphore(MOST)
@@ -42,7 +50,7 @@ class Asides:
         under_way = threading.Event()
 
         def run() -> None:
-            _thread.under_way = under_way
+            _thread.under_way, _thread.asides = under_way, self
             try:
                 work()
             finally:
@@ -59,6 +67,10 @@ class Asides:
             self._free.release()
             raise
         under_way.wait()
+
+    def abandon(self) -> None:
+        """Let none of those that wait be carried out: their client is gone."""
+        self.abandoned = True
 
     def join(self, timeout_s: float | None = None) -> None:
         """Wait until all have ended, each at most so many seconds; None waits for ever."""

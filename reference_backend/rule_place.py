@@ -7,18 +7,24 @@ pass the place by. What is armed later meets connections that are open already.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from reference_backend.asides import is_abandoned
 from reference_backend.events import Events
 from reference_backend.layers import Below, Command, Layer, Reply, Request
+from reference_backend.store.errors import BlockError
 
 MODULE = "injectors.layer"
 COMMANDS = ("rule-add", "rule-load", "rule-change", "rule-del", "query-rules", "set-rule-state",
             "rule-resume")  # fmt: skip
 """What the control socket has for rules; injectors/rules/commands.py describes each."""
+LOOK_S = 0.05
+"""Seconds between two looks whether the client of a request that waits is still there."""
 NO_PASSES: Mapping[Command, Callable[[int, int], bool]] = {}
 
 
@@ -89,12 +95,19 @@ class RulePlace:
     def _sleep(self, gate: threading.Event, seconds: float) -> None:
         assert self._on_pause is not None
         self._on_pause()
-        gate.wait(seconds)
+        deadline = time.monotonic() + seconds
+        while not gate.wait(max(0.0, min(LOOK_S, deadline - time.monotonic()))):
+            _drop_if_abandoned()
+            if time.monotonic() >= deadline:
+                return
+        _drop_if_abandoned()
 
     def _wait(self, gate: threading.Event) -> None:
         assert self._on_pause is not None
         self._on_pause()
-        gate.wait()
+        while not gate.wait(LOOK_S):
+            _drop_if_abandoned()
+        _drop_if_abandoned()
 
     def _loaded(self) -> Any:
         if self._rules is None:
@@ -105,3 +118,12 @@ class RulePlace:
                 rules.sleep, rules.wait = self._sleep, self._wait
             self._rules = rules
         return self._rules
+
+
+def _drop_if_abandoned() -> None:
+    """Refuse to go on with a request whose client has gone: it may have asked somebody else since.
+
+    :raise BlockError: ESHUTDOWN, which nobody is there to see.
+    """
+    if is_abandoned():
+        raise BlockError(errno.ESHUTDOWN, "the client is gone")

@@ -162,6 +162,7 @@ class Server:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
         for connection in connections:
+            connection.abandon_asides()
             connection.join_asides(max(0.0, deadline - time.monotonic()))
         served = {connection.number for connection in threads.values()}
         for connection in connections:
@@ -262,6 +263,7 @@ class Server:
             if self._lobby is not None:
                 self._lobby.forget(connection)
             self._totals.update(connection.counts())
+        connection.abandon_asides()
         info = connection.info()
         transport.close(connection.sock)
         if connection.transmission is not None and self._on_disconnect is not None:

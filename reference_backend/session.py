@@ -296,6 +296,11 @@ class Connection:
         finally:
             budget.give_back(held)
 
+    def abandon_asides(self) -> None:
+        """Carry out none of the requests that still wait: the client is gone."""
+        if self._asides is not None:
+            self._asides.abandon()
+
     def join_asides(self, timeout_s: float | None = None) -> None:
         """Wait for the requests in threads of their own, each so many seconds at most."""
         if self._asides is not None:

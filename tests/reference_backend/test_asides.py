@@ -114,4 +114,21 @@ def test_a_held_write_of_a_client_that_went_away_ends_nothing_but_itself(place: 
     wait_until(lambda: place.server.statistics()["connections"] == 0)
     place.resume()
     with place.connect() as client:
-        wait_until(lambda: client.read(0, 1) == b"x")
+        assert client.read(8192, 1) == b"\0"
+
+
+@pytest.mark.parametrize("fault", [{"action": "hang"}, {"action": "delay", "milliseconds": 60_000}])
+def test_what_waits_for_a_client_that_went_away_is_never_done(
+    place: Place, fault: dict[str, object]
+) -> None:
+    """Else a write comes back from the dead, over newer data of the client's next connection."""
+    place.add(iotype="write", once=True, **fault)
+    with place.connect() as client:
+        client.send_request(Command.WRITE, 0, 3, payload=b"old")
+        wait_until(lambda: bool(place.server.query_requests()))
+        client.sock.close()
+    with place.connect() as client:
+        client.write(0, b"new")
+        wait_until(lambda: not place.server.query_requests(), 5.0)
+        place.resume()
+        assert client.read(0, 3) == b"new"
