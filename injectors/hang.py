@@ -6,7 +6,8 @@
 ``when: after``: it is carried out at once, and the reply is held.
 ``errno``: fail with it when resumed; 0 (the default) answers as usual.
 
-The other requests of the same connection wait behind it where a place answers in order.
+The other requests of the same connection go on. A request whose client goes away meanwhile is
+dropped: it must not come back over what that client has asked for since, on another connection.
 """
 
 from __future__ import annotations

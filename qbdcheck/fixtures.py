@@ -25,6 +25,7 @@ from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.dual import DualWriter
 from qbdcheck.targets.hostile_server import HostileServer
+from qbdcheck.targets.link import Link
 from qbdcheck.targets.mutant_target import profile
 from qbdcheck.targets.session import TargetSession
 from reference_backend.client import Client
@@ -135,6 +136,14 @@ def hostile(target: TargetSession, scratch: Path) -> Iterator[HostileServer]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture
+def link(disk: Disk) -> Iterator[Link]:
+    """A wire between `disk` and its clients that can be cut, frozen and slowed down."""
+    wire = Link(disk.backend)
+    yield wire
+    wire.close()
 
 
 @pytest.fixture

@@ -54,7 +54,8 @@ class Lie:
     :param close_after: a field's name: the connection closes when it has been sent.
     :param answer: the replies to a READ or BLOCK_STATUS, in place of the honest ones.
     :param structured: whether structured replies are known.
-    :param connections: how many connections are lied to; later ones get the truth.
+    :param connections: how many connections are lied to; others get the truth. One that never got
+        to the lie does not count (QEMU may connect once more when a node is closed already).
     """
 
     fields: Mapping[str, bytes] = field(default_factory=dict)
@@ -76,10 +77,16 @@ class _Connection:
     """One connection, answered honestly but for its lie."""
 
     def __init__(
-        self, sock: socket.socket, lie: Lie, volume: bytearray, sent: list[tuple[str, int]]
+        self,
+        sock: socket.socket,
+        lie: Lie,
+        volume: bytearray,
+        sent: list[tuple[str, int]],
+        liars: list[_Connection],
     ) -> None:
         self._sock = sock
         self._lie = lie
+        self._liars = liars
         self._volume = volume
         self._sent = sent
         self._structured = False
@@ -95,6 +102,13 @@ class _Connection:
             while True:
                 self._serve()
 
+    def _may_lie(self) -> bool:
+        if self not in self._liars:
+            if len(self._liars) >= self._lie.connections:
+                return False
+            self._liars.append(self)
+        return True
+
     def _take(self, length: int) -> bytes:
         data = self._sock.recv(length, socket.MSG_WAITALL) if length else b""
         if len(data) < length:
@@ -104,12 +118,12 @@ class _Connection:
     def _send(self, *messages: Message) -> None:
         lie, out = self._lie, bytearray()
         for name, honest in (part for message in messages for part in message):
-            if lie.cut is not None and lie.cut[0] == name:
+            if lie.cut is not None and lie.cut[0] == name and self._may_lie():
                 self._sock.sendall(out + honest[: lie.cut[1]])
                 raise _HangUp
-            out += lie.fields.get(name, honest)
+            out += lie.fields[name] if name in lie.fields and self._may_lie() else honest
             self._sent.append((name, len(honest)))
-            if name == lie.close_after:
+            if name == lie.close_after and self._may_lie():
                 self._sock.sendall(out)
                 raise _HangUp
         self._sock.sendall(out)
@@ -160,8 +174,9 @@ class _Connection:
         request = Request(flags, command, cookie, offset, length, payload)
         if command == Command.DISC:
             raise _HangUp
-        if self._lie.answer and command in {Command.READ, Command.BLOCK_STATUS}:
-            self._send(*self._lie.answer(request))
+        answer = self._lie.answer
+        if answer and command in {Command.READ, Command.BLOCK_STATUS} and self._may_lie():
+            self._send(*answer(request))
             return
         self._send(self._honest(request))
 
@@ -197,7 +212,7 @@ class HostileServer:
         self.path = directory / "hostile.nbd"
         self._opener = opener
         self.volume = bytearray([FILL]) * SIZE
-        self.accepted = 0
+        self._liars: list[_Connection] = []
         self.sent: list[tuple[str, int]] = []
         self._lie = HONEST
         self._connections: list[socket.socket] = []
@@ -245,8 +260,8 @@ class HostileServer:
     def tell(self, lie: Lie) -> None:
         """Lie to the next connections, with a fresh volume."""
         self.volume[:] = bytes([FILL]) * SIZE
-        self.accepted = 0
         self.sent = []
+        self._liars = []
         self._lie = lie
 
     def _accept(self) -> None:
@@ -255,12 +270,8 @@ class HostileServer:
                 sock, _address = self._listener.accept()
             except OSError:
                 return
-            self.accepted += 1
-            lie = self._lie
-            if self.accepted > lie.connections:
-                lie = Lie(structured=lie.structured)
             self._connections.append(sock)
-            connection = _Connection(sock, lie, self.volume, self.sent)
+            connection = _Connection(sock, self._lie, self.volume, self.sent, self._liars)
             threading.Thread(target=connection.run, daemon=True).start()
 
     def close(self) -> None:

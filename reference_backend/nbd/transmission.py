@@ -40,6 +40,8 @@ FLUSH_BYTES = 256 * 1024
 the processor's cache then, and a deep queue of large reads takes little memory."""
 
 _READ, _WRITE, _DISC = int(Command.READ), int(Command.WRITE), int(Command.DISC)
+_STATUS = int(Command.BLOCK_STATUS)
+"""Its replies are sent one by one: each may have thousands of extents (extents-blowup)."""
 _DONE, _DATA = int(ChunkFlag.DONE), int(Chunk.OFFSET_DATA)
 _HEADER = m.REQUEST.size
 
@@ -181,7 +183,7 @@ class ServerTransmission:
                         break
                 elif self._other(flags, command, cookie, offset, length, start, end):
                     start += _HEADER + self._consumed
-                    if self.closed or free_r:
+                    if self.closed or free_r or command == _STATUS:
                         self.more = not self.closed
                         break
                 else:
@@ -214,7 +216,7 @@ class ServerTransmission:
                     break
                 start += header + self._consumed
                 queued += length if command == _READ else 0
-                if self._each or queued >= FLUSH_BYTES:
+                if self._each or queued >= FLUSH_BYTES or command == _STATUS:
                     self.more = True
                     break
             start, end = yield start

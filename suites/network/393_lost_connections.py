@@ -1,0 +1,67 @@
+"""This case checks that lost connections cost time, or errors where no time is to be spent.
+
+How: with a reconnect-delay the link is cut ten times under load, and no request fails; without one
+requests in flight fail at once and later ones work again; an open-timeout waits for the server, or
+ends. Every byte is looked at.
+Guards: inflight-hang-on-disconnect, connection-slot-leak, zombie-write-after-reconnect.
+"""
+
+from qbdcheck import case
+from qbdcheck.clock import pause
+from qbdcheck.programs.qemu_io import IoFailed
+from qbdcheck.programs.qmp import QmpFailed
+
+LENGTH = 8192
+
+
+def start_writes(io, count):
+    for number in range(count):
+        io.aio_write((number * 37 % 128) << 16, LENGTH)
+
+
+def works_again(io):
+    """Read until it works; each failed one may only have begun to connect."""
+    for _attempt in range(200):
+        try:
+            io.read(0, LENGTH)
+        except IoFailed:
+            pause(0.02)
+        else:
+            return True
+    return False
+
+
+@case(groups="protocol network concurrent slow", requires="nbd")
+def test(disk, link, storage_daemon, qemu_io):
+    with storage_daemon() as qsd:
+        qsd.add(disk.protocol_blockdev("patient", reconnect_delay=30))
+        with qemu_io(qsd.export("patient"), shadow=disk.shadow) as io:
+            for _turn in range(10):
+                start_writes(io, 32)
+                link.cut()
+                io.drain()
+            io.flush()
+        assert link.accepted >= 8, f"only {link.accepted} connections: the cuts met nothing"
+        qsd.add(disk.protocol_blockdev("hasty"))
+        with qemu_io(qsd.export("hasty"), shadow=disk.shadow) as io:
+            link.freeze()
+            start_writes(io, 8)
+            link.cut()
+            link.thaw()
+            try:
+                io.drain()
+            except IoFailed as error:
+                assert error.reason == "Input/output error", error.reason
+            else:
+                raise AssertionError("writes whose connection was lost succeeded")
+            assert works_again(io), "it does not connect again"
+        link.refuse()
+        try:
+            qsd.add(disk.protocol_blockdev("late", open_timeout=1))
+        except QmpFailed as error:
+            assert "initial magic" in error.description, error.description
+        else:
+            raise AssertionError("opened where nobody is let in")
+        link.allow()
+        qsd.add(disk.protocol_blockdev("late", open_timeout=30))
+    disk.verify()

@@ -1,0 +1,55 @@
+"""This case checks that a silent server holds up only what asks it, and not for ever.
+
+How: the link passes nothing on, with writes in flight. The monitor answers, another disk works;
+yank fails the writes at once, and the node can be removed and added anew. On a slow link data is
+right. QEMU quits in bounded time while requests wait for a connection that does not come.
+Guards: inflight-hang-on-disconnect, handshake-slowloris.
+"""
+
+from qbdcheck import case
+from qbdcheck.programs.qemu_io import IoFailed
+
+LENGTH = 4096
+"""Bytes of a write: 16 of them fit into the buffers of a Unix socket (docs/findings.md)."""
+
+
+def start_writes(io):
+    for number in range(16):
+        io.aio_write(number << 18, LENGTH)
+
+
+@case(groups="protocol network concurrent slow", requires="nbd")
+def test(disk, new_disk, link, machine, qemu_io):
+    other = new_disk("1M", name="other")
+    with machine(kind="none") as vm:
+        vm.add(other.protocol_blockdev("other"))
+        vm.add(disk.protocol_blockdev("disk", reconnect_delay=30))
+        with qemu_io(vm.export("disk"), shadow=disk.shadow) as io:
+            link.freeze()
+            start_writes(io)
+            assert vm.qmp("query-block-exports")
+            with qemu_io(vm.export("other"), shadow=other.shadow) as elsewhere:
+                elsewhere.write(0, 65536)
+            vm.qmp("yank", instances=[{"type": "block-node", "node-name": "disk"}])
+            try:
+                io.drain()
+            except IoFailed as error:
+                assert error.reason == "Input/output error", error.reason
+            else:
+                raise AssertionError("writes that reached nobody succeeded")
+            link.cut()
+            link.thaw()
+        vm.qmp("block-export-del", id="export1")
+        vm.qmp("blockdev-del", node_name="disk")
+        link.bytes_per_s = 8 << 20
+        vm.add(disk.protocol_blockdev("slow", reconnect_delay=1))
+        with qemu_io(vm.export("slow"), shadow=disk.shadow) as io:
+            io.write(4096, 1 << 20)
+            io.read(0, 1 << 20)
+            link.bytes_per_s = None
+            link.freeze()
+            start_writes(io)
+            link.refuse()
+            link.cut()
+            io.abandon()
+        vm.close()  # ends at the latest with the reconnect-delay, and by itself

@@ -1,0 +1,55 @@
+"""This case checks that what a network does to a remote volume costs time and no data.
+
+How: the server is on a host of its own (a network namespace), over TCP. The cable is pulled with
+writes in flight and put back; the host loses its connections meanwhile, as by a restart; the cable
+is narrow; packets are lost, late and out of order. No request fails, every byte is right.
+Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
+"""
+
+from qbdcheck import case
+from qbdcheck.clock import pause
+from qbdcheck.errors import NotRun
+from qbdcheck.targets.far_host import FarHost
+from qbdcheck.targets.link import Link
+
+LENGTH = 65536
+
+
+def start_writes(io, turn):
+    for number in range(16):
+        io.aio_write((number << 18) + (turn << 16), LENGTH)
+
+
+@case(groups="protocol network concurrent slow", requires="nbd")
+def test(disk, storage_daemon, qemu_io, not_run):
+    with FarHost() as host:
+        link = Link(disk.backend, host.listen())
+        try:
+            with storage_daemon() as qsd:
+                qsd.add(disk.protocol_blockdev("disk", reconnect_delay=30))
+                with qemu_io(qsd.export("disk"), shadow=disk.shadow) as io:
+                    io.write(4096, 1 << 20)
+                    io.read(0, 2 << 20)
+                    for loses_connections in (False, True):
+                        host.pull()
+                        start_writes(io, loses_connections)
+                        pause(0.3)  # it is the time without a cable that is tested
+                        if loses_connections:
+                            link.cut()
+                        host.plug()
+                        io.drain()
+                    assert link.accepted == 2, f"{link.accepted} connections"
+                    host.narrow(80)
+                    start_writes(io, 2)
+                    io.drain()
+                    host.mend()
+                    try:
+                        host.spoil("loss", "2%", "delay", "2ms", "2ms", "reorder", "10%")
+                    except NotRun as reason:
+                        not_run(str(reason))
+                    start_writes(io, 3)
+                    io.drain()
+                    io.flush()
+                disk.verify()
+        finally:
+            link.close()

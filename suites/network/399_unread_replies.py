@@ -1,0 +1,54 @@
+"""This case checks that a client that asks and does not listen fills no memory but its own.
+
+How: 2 GiB of reads, and block status of a volume in two thousand pieces, asked for by clients that
+read no reply; writes of 32 MiB that are announced and not sent. The server's memory stays within
+256 MiB, and a fresh client is served meanwhile.
+Guards: extents-blowup, inflight-hang-on-disconnect.
+"""
+
+import contextlib
+
+from qbdcheck import case
+from qbdcheck.targets.footprint import footprint, settles
+from qbdcheck.targets.raw_nbd import serves
+from reference_backend.layers import Command
+from reference_backend.nbd.constants import REQUEST_MAGIC
+from reference_backend.nbd.messages import REQUEST
+
+MEMORY, SPARE = 256 << 20, 16
+DEAF, EACH = 16, 128
+
+
+def ask(client, command, length):
+    """Send as many requests as the server takes without a reply being read."""
+    requests = b"".join(
+        REQUEST.pack(REQUEST_MAGIC, 0, command, cookie, 0, length) for cookie in range(EACH)
+    )
+    client.sock.settimeout(0.1)
+    with contextlib.suppress(OSError):
+        client.sock.sendall(requests)
+
+
+@case(groups="protocol hostile concurrent slow", requires="nbd block_status discard")
+def test(disk, nbd, qemu_io):
+    with qemu_io(disk) as io:
+        for number in range(1000):
+            io.write_zeroes(number * 8192, 4096, unmap=True)
+    before = footprint(disk.backend)
+    clients = [nbd(disk) for _number in range(3 * DEAF)]
+    for client in clients[:DEAF]:
+        ask(client, Command.READ, 1 << 20)
+    for client in clients[DEAF : 2 * DEAF]:
+        ask(client, Command.BLOCK_STATUS, disk.size)
+    for client in clients[2 * DEAF :]:
+        header = REQUEST.pack(REQUEST_MAGIC, 0, Command.WRITE, 1, 0, 32 << 20)
+        client.send(header + bytes(disk.shadow.expected(0, 4096)))
+    assert serves(disk), "a fresh client is not served beside those who do not listen"
+    during = footprint(disk.backend)
+    assert during.memory - before.memory < MEMORY, f"before {before}, now {during}"
+    for client in clients:
+        client.sock.close()
+    after = settles(disk.backend, before, SPARE)
+    assert after.threads <= before.threads + SPARE, f"before {before}, afterwards {after}"
+    assert after.descriptors <= before.descriptors + SPARE, f"before {before}, afterwards {after}"
+    disk.verify()
