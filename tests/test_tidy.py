@@ -20,7 +20,16 @@ from qbdcheck.install import MODULES
 from qbdcheck.scaffold import SUITES
 
 ROOT = Path(__file__).parents[1]
-CODE = ("reference_backend", "oracles", "injectors", "qbdcheck", "suites", "mutants", "bench")
+CODE = (
+    "reference_backend",
+    "oracles",
+    "injectors",
+    "qbdcheck",
+    "suites",
+    "mutants",
+    "bench",
+    "fuzz",
+)
 FUNCTION_LINES, FILE_LINES, CASE_LINES, GOLDEN_LINES = 70, 500, 100, 20
 
 LONGER_FUNCTIONS = {
@@ -49,8 +58,9 @@ MAY_IMPORT = {
         "reference_backend/store/",
         "mutants/",
         "bench/",
+        "fuzz/",
     ),
-    "time": ("qbdcheck/clock.py", "reference_backend/", "mutants/", "bench/"),
+    "time": ("qbdcheck/clock.py", "reference_backend/", "mutants/", "bench/", "fuzz/"),
     "socket": (
         "reference_backend/",
         "qbdcheck/programs/qmp.py",

@@ -163,6 +163,7 @@ class Replies:
             pending = self.waiting.pop(cookie)
             reply = Reply(cookie, pending.command, error)
             reply.data += message[m.SIMPLE_REPLY.size :]
+            _need_extents(reply)
             return reply
         if self.mode is ReplyMode.EXTENDED:
             _magic, flags, kind, cookie, base, _length = m.EXTENDED_REPLY.unpack_from(message)
@@ -192,6 +193,7 @@ class Replies:
                 msg = f"READ of {pending.length} bytes ended after {pending.covered}"
                 raise RemoteProtocolError(msg)
             reply.data = pending.data or bytearray()
+        _need_extents(reply)
         return reply
 
     def _take_chunk(self, pending: Request, reply: Reply, kind: int, payload: bytes) -> None:
@@ -234,6 +236,12 @@ _STATUS_KINDS: dict[ReplyMode, tuple[Chunk, ...]] = {
 def _need(condition: bool, message: str) -> None:
     if not condition:
         raise RemoteProtocolError(message)
+
+
+def _need_extents(reply: Reply) -> None:
+    """A success of BLOCK_STATUS has extents ("NBD_REPLY_TYPE_BLOCK_STATUS": each context)."""
+    answered = reply.error or reply.extents or reply.command != Command.BLOCK_STATUS
+    _need(bool(answered), "BLOCK_STATUS succeeded without an extent")
 
 
 def _take_error(reply: Reply, kind: int, payload: bytes) -> None:
