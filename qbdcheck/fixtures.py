@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from qbdcheck.crash.logged_image import LoggedImage
+from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
 from qbdcheck.programs.nbd_opener import NbdOpener
 from qbdcheck.programs.process import Completed
@@ -144,6 +147,22 @@ def link(disk: Disk) -> Iterator[Link]:
     wire = Link(disk.backend)
     yield wire
     wire.close()
+
+
+@pytest.fixture
+def logged_image(target: TargetSession, scratch: Path) -> Callable[..., LoggedImage]:
+    """Logs what is written to a disk's volume, and explores the crash states."""
+
+    def make(disk: Disk, **options: Any) -> LoggedImage:
+        return LoggedImage(disk, target.qemu_io, target.qemu_img, scratch, **options)
+
+    return make
+
+
+@pytest.fixture
+def programs(target: TargetSession) -> Programs:
+    """The QEMU programs of the target."""
+    return target.programs
 
 
 @pytest.fixture

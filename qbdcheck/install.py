@@ -39,6 +39,7 @@ MODULES = (
     "xxhash",
     "psutil",
     "cryptography",
+    "apsw",
 )
 """What `import` must find: the modules of the dependencies in pyproject.toml."""
 _STAMP = "qbdcheck-lock.sha256"

@@ -25,6 +25,7 @@ CAPABILITIES: Mapping[str, str] = {
     "min_block": "can be started with a minimum block size",
     "read_only": "can be started read-only",
     "tls": "can be started with TLS required",
+    "write_log": "can log the writes of a volume (dm-log-writes format)",
     "aio_native": "can be opened with aio=native",
 }
 """Each capability that a case may require, as the end of the sentence "the target ...".."""

@@ -59,6 +59,8 @@ MAY_IMPORT = {
         "mutants/",
         "bench/",
         "fuzz/",
+        "oracles/crash_states/",
+        "qbdcheck/crash/kill_cycles.py",
     ),
     "time": ("qbdcheck/clock.py", "reference_backend/", "mutants/", "bench/", "fuzz/"),
     "socket": (

@@ -101,6 +101,8 @@ def declared(description: Description) -> Iterator[str]:
     yield from (name for name, way in ways.items() if way is not None)
     if description.nbd is not None and "tls" in description.options:
         yield "tls"
+    if "write_log" in description.options:
+        yield "write_log"
 
 
 def _of_volume(session: TargetSession) -> Iterator[str]:

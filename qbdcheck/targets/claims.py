@@ -17,6 +17,7 @@ from reference_backend.layers import CommandFlag
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import NbdProtocolError, OptionRefused
 from reference_backend.tls import client_context
+from reference_backend.write_log import LogFlag, read_log
 
 Claim = Callable[[TargetSession], str]
 SIZE = 1 << 20
@@ -252,6 +253,8 @@ def option_claim(option: str) -> Claim:
     def claim(session: TargetSession) -> str:
         if option in {"tls", "mutual_tls"}:
             return _tls(session, option)
+        if option == "write_log":
+            return _write_log(session)
         wanted: dict[str, Any] = {option: _VALUES[option]}
         disk = session.new_disk(SIZE, format="raw", **wanted)
         if option == "read_only":
@@ -281,6 +284,15 @@ def _tls(session: TargetSession, option: str) -> str:
     except (NbdProtocolError, OptionRefused, OSError):
         return "plaintext is refused, TLS works"
     raise AssertionError("a client without TLS was let in")
+
+
+def _write_log(session: TargetSession) -> str:
+    path = session.scratch / "claim.writelog"
+    session.new_disk(SIZE, format="raw", write_log=str(path))
+    logged = sum(entry.length for entry in read_log(path) if not entry.flags & LogFlag.DISCARD)
+    if logged < SIZE:
+        raise AssertionError(f"{SIZE} bytes were written, {logged} are in the log")
+    return f"{logged} bytes are in the log"
 
 
 def _is_read_only(session: TargetSession, disk: Disk) -> None:

@@ -23,7 +23,8 @@ from qbdcheck.targets import marked_yaml
 from qbdcheck.targets.marked_yaml import KeyPath, Marked
 from qbdcheck.targets.placeholders import KNOWN, names_in
 
-OptionName = Literal["min_block", "preferred_block", "max_block", "read_only", "tls", "mutual_tls"]
+OptionName = Literal["min_block", "preferred_block", "max_block", "read_only", "tls", "mutual_tls",
+                     "write_log"]  # fmt: skip
 SignalName = Literal["TERM", "KILL", "INT", "QUIT", "HUP", "USR1", "USR2"]
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s)?")
 

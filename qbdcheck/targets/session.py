@@ -95,7 +95,7 @@ class TargetSession:
         :param format: image format; by default the one of this run.
         :param options: of the target: min_block, preferred_block, max_block (bytes), read_only,
             tls and mutual_tls (a directory of certificates; makes a disk without prefill, which
-            only who brings a TLS context can reach).
+            only who brings a TLS context can reach), write_log (a file).
         :raise NotRun: the target lacks an option, or QEMU cannot make the format there.
         :raise SetupError: the target does not come up.
         """

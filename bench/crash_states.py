@@ -1,0 +1,186 @@
+"""How many crash states a second are made and judged; prints and saves JSON.
+
+    .venv/bin/python bench/crash_states.py [--save FILE] [--rounds N]
+
+The goals: 20,000 a second on one core where no program is needed to judge (the stores' contents are
+read and recovered in process), 140 a second with ``qemu-img check`` on two cores. CrashMonkey
+(OSDI '18, section 6) reports 100,000 states in about 10 minutes on one machine, 167 a second, with
+fsck and file system mounts.
+
+Each figure is of all different states of one log, judged; a median of the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from oracles.crash_states.families import Bounds  # noqa: E402  # the path is set above
+from oracles.crash_states.promises import Promises  # noqa: E402
+from oracles.crash_states.states import CrashStates  # noqa: E402
+from oracles.stamps import Identity  # noqa: E402
+from qbdcheck.crash import sqlite_disk, wal_store  # noqa: E402
+from qbdcheck.crash.explorer import Explorer, Judge  # noqa: E402
+from qbdcheck.crash.qcow2_judge import qcow2_judge  # noqa: E402
+from qbdcheck.crash.recorder import Recorder  # noqa: E402
+from qbdcheck.programs.installed import Programs  # noqa: E402
+from reference_backend.write_log import Entry, entries_in, read_log  # noqa: E402
+
+ROUNDS = 5
+CRASHMONKEY_PER_S = 100_000 / 600
+MIB = 1 << 20
+
+
+class Numbered:
+    """Judges a volume of 16 places of 4 KiB, written in turn, flushed after each sixteenth write.
+
+    Each sector holds the number of its write: it must be that of the last flushed write of its
+    place, or of a later one.
+    """
+
+    changes_the_file = False
+
+    def check(self, image: memoryview, path: object, limit: int) -> str:  # noqa: ARG002
+        """Compare every sector that was ever written."""
+        flushed = limit // 17 * 16
+        for turn in range(16):
+            place = turn * 7 % 16 * 4 * MIB
+            data = bytes(image[place : place + 4096])
+            owed = flushed - 16 + turn if flushed else -1
+            for sector in range(0, 1 if data == data[:4] * 1024 else 4096, 512):
+                number = int.from_bytes(data[sector : sector + 4], "little") - 1
+                if data[sector : sector + 512] != data[sector : sector + 4] * 128:
+                    return f"no number at {place + sector}"
+                if number < owed or (number >= 0 and number % 16 != turn):
+                    return f"write {number} at {place + sector}, {owed} was flushed"
+        return ""
+
+
+def volume() -> tuple[list[Entry], memoryview, list[int], Callable[[Path], Judge]]:
+    """A volume of 64 MiB, 5,008 writes of 4 KiB to 16 places, a flush after each sixteenth."""
+    disk = Recorder(64 * MIB)
+    for number in range(5008):
+        disk.write(number * 7 % 16 * 4 * MIB, (number + 1).to_bytes(4, "little") * 1024)
+        if number % 16 == 15:
+            disk.flush()
+    return disk.log, disk.image, [], lambda _: Numbered()
+
+
+def store() -> tuple[list[Entry], memoryview, list[int], Callable[[Path], Judge]]:
+    """The write-ahead-logging store, 400 commits, recovered from in each state."""
+    disk = Recorder(wal_store.SIZE)
+    history = wal_store.WalHistory()
+    wal_store.run_workload(wal_store.WalStore(disk), history, lambda: disk.position, 400)
+    return disk.log, disk.image, history.acknowledged, lambda _: history
+
+
+def sqlite() -> tuple[list[Entry], memoryview, list[int], Callable[[Path], Judge]]:
+    """SQLite with a write-ahead log, its own recovery and integrity check in each state."""
+    disk = Recorder(sqlite_disk.SIZE)
+    history = sqlite_disk.SqliteHistory()
+    vfs = sqlite_disk.DiskVfs(f"bench{time.monotonic_ns()}", disk)
+    database = sqlite_disk.connect(vfs, "wal", "full")
+    sqlite_disk.run_transactions(database, history, lambda: disk.position, 12)
+    database.close()
+    vfs.unregister()
+    return disk.log, disk.image, history.acknowledged, lambda _: history
+
+
+def in_process(make: Callable[[], object], rounds: int, jobs: int) -> dict[str, float]:
+    """Return states a second and how many there were."""
+    rates, explored = [], 0
+    for _ in range(rounds):
+        log, end, acknowledged, judge = make()  # type: ignore[misc]
+        states = CrashStates(log, memoryview(bytearray(len(end))), acknowledged)
+        with tempfile.TemporaryDirectory() as directory:
+            bounds = Bounds(subsets=8, chance=64)
+            result = Explorer(
+                states, end, len(log), judge, Path(directory), bounds, jobs=jobs
+            ).run()
+        result.must_be_clean()
+        rates.append(result.explored / result.seconds)
+        explored = result.explored
+    return {"states_per_s": round(statistics.median(rates)), "states": explored}
+
+
+def with_qemu_img(rounds: int) -> dict[str, float]:
+    """Return states a second with qemu-img on all cores, and how many needed it."""
+    rates, explored = [], 0
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        promises, log, initial, end = qcow2_log(directory)
+        for number in range(rounds):
+            states = CrashStates(log, memoryview(bytearray(initial)), promises.acknowledged)
+            work = directory / f"round{number}"
+            work.mkdir()
+            judge = qcow2_judge(Programs(), promises)
+            result = Explorer(states, memoryview(end), len(log), judge, work).run()
+            result.must_be_clean()
+            rates.append(result.explored / result.seconds)
+            explored = result.explored
+    return {"states_per_s": round(statistics.median(rates)), "states": explored}
+
+
+def qcow2_log(directory: Path) -> tuple[Promises, list[Entry], bytes, bytearray]:
+    """Log the writes of a workload on a qcow2 image of 4 KiB clusters in a file of 2 MiB."""
+    image, log = directory / "image", directory / "log"
+    create = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=4096"]
+    subprocess.run([*create, str(image), "1M"], check=True)
+    with image.open("r+b") as file:
+        file.truncate(2 * MIB)
+    initial = image.read_bytes()
+    log.touch()
+    volume_node = {"driver": "file", "filename": str(image)}
+    logging = {"driver": "blklogwrites", "file": volume_node, "log-super-update-interval": 1,
+               "log": {"driver": "file", "filename": str(log)}, "log-sector-size": 512}  # fmt: skip
+    disk = "json:" + json.dumps({"driver": "qcow2", "file": logging})
+    promises = Promises(MIB, Identity(1, 1))
+    words = []
+    for number in range(40):
+        offset, length = number * 25_000, 5000 + number * 100
+        data = promises.stamped(offset, length)
+        (directory / f"{number}").write_bytes(data)
+        promises.write(offset, data, 0, 1 << 40)
+        words += ["-c", f"write -q -s {directory}/{number} {offset} {length}"]
+        words += ["-c", "flush"] if number % 5 == 4 else []
+    subprocess.run(["qemu-io", "-t", "writeback", *words, disk], check=True)
+    assert entries_in(log)
+    end = bytearray(image.read_bytes())
+    return promises, read_log(log), initial, end[: len(initial)]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--save", type=Path)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    options = parser.parse_args()
+    rounds = options.rounds
+    results = {
+        "5,008 writes on 64 MiB, all sectors judged, 1 core": in_process(volume, rounds, 1),
+        "write-ahead-logging store recovered, 1 core": in_process(store, rounds, 1),
+        "SQLite recovered and checked, 1 core": in_process(sqlite, rounds, 1),
+        "qcow2 with qemu-img check, all cores": with_qemu_img(rounds),
+    }
+    for name, result in results.items():
+        times = result["states_per_s"] / CRASHMONKEY_PER_S
+        print(f"{name:52} {result['states_per_s']:8,}/s of {result['states']:7,} ({times:.0f}x)")
+    if options.save:
+        report = {"machine": platform.platform(), "python": platform.python_version(),
+                  "results": results}  # fmt: skip
+        options.save.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Not a fault: logs each change of a volume as dm-log-writes does, for the exploration of crashes.
+
+    python -m reference_backend serve ... --layer injectors.write_log:WriteLog:file=LOG
+
+Writes, zeroes, discards and flushes are logged in the order in which they were done, when they have
+succeeded and before they are answered, so that the log is never behind what a client knows. FUA is
+kept as it came. A change that is not in whole sectors of 512 bytes is logged as the sectors around
+it. With a log the volume does one request at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
+from reference_backend.write_log import SECTOR, Entry, LogFlag, LogWriter
+
+_KINDS = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
+
+
+class WriteLog:
+    """The layer.
+
+    :param file: path of the log; gets overwritten.
+    :raise OSError: it cannot be written.
+    """
+
+    waits = False
+
+    def __init__(self, file: str) -> None:
+        self._writer = LogWriter(Path(file))
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the log."""
+        self._writer.close()
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Do the request, and log it if it changed something."""
+        if request.command is not Command.FLUSH and request.command not in _KINDS:
+            return below(request)
+        with self._lock:
+            reply = below(request)
+            if not reply.error:
+                self._log(request, below)
+        return reply
+
+    def _log(self, request: Request, below: Below) -> None:
+        if request.command is Command.FLUSH:
+            self._writer.append(Entry(LogFlag.FLUSH))
+            return
+        flags = LogFlag.FUA if request.flags & CommandFlag.FUA else LogFlag(0)
+        start = request.offset & -SECTOR
+        end = (request.offset + request.length + SECTOR - 1) & -SECTOR
+        if start == end:
+            return
+        whole = (start, end - start) == (request.offset, request.length)
+        if request.command is Command.TRIM and whole:
+            self._writer.append(Entry(flags | LogFlag.DISCARD, start, end - start))
+        elif request.command is Command.WRITE and whole:
+            self._writer.append(Entry(flags, start, end - start, bytes(request.payload)))
+        else:
+            asked = Request(
+                Command.READ, 0, start, end - start, request.cookie, b"", request.connection
+            )
+            self._writer.append(Entry(flags, start, end - start, bytes(below(asked).data)))

@@ -1,0 +1,1 @@
+"""Crash states, explored: what writes the log, and what judges each state."""

@@ -1,0 +1,161 @@
+"""The log of a volume's writes, in the format of Linux's dm-log-writes and QEMU's blklogwrites.
+
+All numbers are little-endian. Sector 0 of the log: u64 magic 0x6a736677736872, u64 version 1, u64
+number of entries, u32 sector size. Then each entry: one sector that begins with u64 sector, u64
+number of sectors, u64 flags, u64 length of the mark; and after it the data, unless the entry is a
+discard (Linux, Documentation/admin-guide/device-mapper/log-writes.rst; QEMU, block/blklogwrites.c).
+A mark has its text in the entry's own sector, behind the four numbers.
+"""
+
+from __future__ import annotations
+
+import enum
+import mmap
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+MAGIC = 0x6A736677736872
+VERSION = 1
+SECTOR = 512
+_SUPER = struct.Struct("<QQQL")
+_ENTRY = struct.Struct("<QQQQ")
+_COUNT = struct.Struct("<Q")
+_COUNT_AT = 16
+_SECTOR_SIZES = tuple(1 << bits for bits in range(9, 17))
+
+
+class LogFlag(enum.IntFlag):
+    """What an entry is, beside a write."""
+
+    FLUSH = 1
+    FUA = 2
+    DISCARD = 4
+    MARK = 8
+
+
+class WriteLogError(ValueError):
+    """The file is no sound log; says where, and what to do."""
+
+
+class Entry(NamedTuple):
+    """One request. ``offset`` and ``length`` are in bytes, multiples of the log's sector size.
+
+    ``data`` has ``length`` bytes, or none for a discard; of a mark it is the text.
+    """
+
+    flags: LogFlag
+    offset: int = 0
+    length: int = 0
+    data: bytes | memoryview = b""
+
+
+def read_log(path: Path) -> list[Entry]:
+    """Return the entries of a log; their data are views of the file, mapped, not copied.
+
+    :raise WriteLogError: it is no log, or damaged; names file and entry.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        if size < SECTOR:
+            raise WriteLogError(f"{path}: {size} bytes are no write log; its first sector is 512")
+        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    magic, version, count, sector_size = _SUPER.unpack_from(view)
+    if magic != MAGIC:
+        raise WriteLogError(f"{path}: no write log: it begins with {magic:#x}, not {MAGIC:#x}")
+    if version != VERSION or sector_size not in _SECTOR_SIZES:
+        raise WriteLogError(
+            f"{path}: version {version} with sectors of {sector_size} bytes;"
+            f" known are version {VERSION} and 512 to 65536"
+        )
+    return list(_entries(view, path, count, sector_size))
+
+
+def _entries(view: memoryview, path: Path, count: int, sector_size: int) -> Iterator[Entry]:
+    at = sector_size
+    for number in range(count):
+        if at + _ENTRY.size > len(view):
+            raise WriteLogError(
+                f"{path}: it ends before entry {number} of {count}; was its writer killed? Log"
+                " with log-super-update-interval=1, so that the count is never ahead"
+            )
+        sector, sectors, bits, mark_length = _ENTRY.unpack_from(view, at)
+        if bits & ~0xF:
+            raise WriteLogError(f"{path}: entry {number} has unknown flags {bits:#x}; damaged?")
+        flags = LogFlag(bits)
+        body = at + sector_size
+        if flags & LogFlag.MARK:
+            text = view[at + _ENTRY.size : min(at + _ENTRY.size + mark_length, body)]
+            yield Entry(flags, data=bytes(text))
+            at = body
+            continue
+        length = sectors * sector_size
+        stored = 0 if flags & LogFlag.DISCARD else length
+        if body + stored > len(view):
+            raise WriteLogError(f"{path}: entry {number} of {count} goes beyond the end")
+        yield Entry(flags, sector * sector_size, length, view[body : body + stored])
+        at = body + stored
+
+
+def entries_in(path: Path) -> int:
+    """Return how many entries a log has that is being written, by its first sector alone.
+
+    With ``log-super-update-interval=1`` that is every request which has been answered.
+    """
+    with path.open("rb") as file:
+        file.seek(_COUNT_AT)
+        head = file.read(_COUNT.size)
+    return int(_COUNT.unpack(head)[0]) if len(head) == _COUNT.size else 0
+
+
+class LogWriter:
+    """Writes a log; after each entry the file is a sound log.
+
+    :param path: gets overwritten.
+    :raise OSError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb", buffering=0)
+        self._file.write(_SUPER.pack(MAGIC, VERSION, 0, SECTOR).ljust(SECTOR, b"\0"))
+        self.count = 0
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry.
+
+        :raise ValueError: its place is not in whole sectors, or its data is not of its length.
+        """
+        flags, offset, length, data = entry
+        is_mark, is_discard = flags & LogFlag.MARK, flags & LogFlag.DISCARD
+        if offset % SECTOR or length % SECTOR:
+            raise ValueError(f"{offset}+{length} is not in whole sectors of {SECTOR} bytes")
+        if is_mark and len(data) > SECTOR - _ENTRY.size:
+            raise ValueError(f"a mark of {len(data)} bytes; at most {SECTOR - _ENTRY.size}")
+        if not is_mark and len(data) != (0 if is_discard else length):
+            raise ValueError(f"{len(data)} bytes of data for an entry of {length}")
+        mark_length = len(data) if is_mark else 0
+        head = _ENTRY.pack(offset // SECTOR, length // SECTOR, int(flags), mark_length)
+        if is_mark:
+            self._file.write((head + bytes(data)).ljust(SECTOR, b"\0"))
+        else:
+            self._file.write(b"".join((head.ljust(SECTOR, b"\0"), data)))
+        self.count += 1
+        end = self._file.tell()
+        self._file.seek(_COUNT_AT)
+        self._file.write(_COUNT.pack(self.count))
+        self._file.seek(end)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def write_log(path: Path, entries: Iterable[Entry]) -> None:
+    """Write a whole log."""
+    writer = LogWriter(path)
+    try:
+        for entry in entries:
+            writer.append(entry)
+    finally:
+        writer.close()

@@ -1,0 +1,33 @@
+"""This case checks that after a power cut anywhere in a random workload nothing durable is lost.
+
+How: writes (also with FUA), zeroes, discards and flushes of any size and place, with a cut every
+few requests; after each cut every sector is looked at, and from then on what was seen must stay.
+Guards: flush-noop, fua-write-ack-early, zero-unmap-not-durable, torn-write, close-drops-dirty.
+"""
+
+from qbdcheck import case
+
+KINDS = ("write", "write", "write", "fua", "zero", "discard", "flush")
+
+
+@case(groups="rw flush crash quick", requires="flush write_zeroes discard crash")
+def test(new_disk, qemu_io, seed):
+    disk = new_disk("1M")
+    random = seed.stream("workload")
+    for round_ in range(8):
+        io = qemu_io(disk)
+        for _ in range(random.randrange(1, 16)):
+            kind = random.choice(KINDS)
+            length = random.choice((512, 700, 4096, 10_000, 65_536))
+            offset = random.randrange(0, disk.size - length)
+            if kind == "flush":
+                io.flush()
+            elif kind == "zero":
+                io.write_zeroes(offset, length, unmap=random.random() < 0.5)
+            elif kind == "discard":
+                io.discard(offset, length)
+            else:
+                io.write(offset, length, fua=kind == "fua")
+        disk.backend.crash(seed=seed + round_)
+        io.abandon()
+        disk.verify()

@@ -1,0 +1,37 @@
+"""This case checks that flushed zeroes and discards are durable, alone and as the last change.
+
+How: over old data that is durable, only zeroes or only discards before the flush, and a write as
+the last change before it, or as the first; then a cut. Unflushed ones leave each sector old or
+zero.
+Guards: zero-unmap-not-durable, fua-lost-on-trim, flush-one-child-only.
+"""
+
+from qbdcheck import case
+
+KIB = 1 << 10
+
+
+@case(groups="zero discard flush crash quick", requires="flush write_zeroes discard crash")
+def test(new_disk, qemu_io, seed):
+    disk = new_disk("2M")
+    orders = ("zero", "unmap", "discard", "zero write", "write unmap", "discard zero write")
+    for round_, order in enumerate(orders):
+        io = qemu_io(disk)
+        start = round_ * 300 * KIB
+        for number, kind in enumerate(order.split()):
+            at = start + number * 90 * KIB
+            if kind == "discard":
+                io.discard(at, 64 * KIB)
+                before = io.read(at, 64 * KIB)  # may be old or zero: but not this and then that
+            elif kind == "write":
+                io.write(at, 30 * KIB)
+            else:
+                io.write_zeroes(at + 512, 64 * KIB, unmap=kind == "unmap")
+        io.flush()
+        io.write_zeroes((start + 1024 * KIB) % disk.size, 100 * KIB, unmap=True)
+        disk.backend.crash(seed=seed + round_)
+        io.abandon()
+        disk.verify()
+        if order == "discard":
+            with qemu_io(disk) as io:
+                assert io.read(start, 64 * KIB) == before

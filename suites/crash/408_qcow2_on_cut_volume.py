@@ -1,0 +1,36 @@
+"""This case checks that a qcow2 image on the target survives power cuts at the target.
+
+How: a guest's random workload on the image, a cut in the middle of it, the image opened again and
+checked by qemu-img, every byte compared; the next round goes on with what is there.
+Guards: flush-noop, destage-reorder, flush-one-child-only, torn-write, fua-write-ack-early.
+"""
+
+from qbdcheck import case
+from qbdcheck.targets.faulty_image import FaultyImage
+
+
+@case(groups="qcow2 flush crash", requires="flush crash")
+def test(new_disk, qemu_io, qemu_img, seed):
+    disk = new_disk("4M", prefill=False, format="qcow2")
+    disk.create_image(disk.size, "cluster_size=4096")
+    image = FaultyImage(disk, qemu_io, qemu_img)
+    random = seed.stream("workload")
+    for round_ in range(8):
+        io = qemu_io(disk)
+        for _ in range(random.randrange(5, 25)):
+            offset = random.randrange(0, disk.size - 40_000)
+            match random.randrange(6):
+                case 0:
+                    io.flush()
+                case 1:
+                    io.write_zeroes(offset & -4096, 16_384, unmap=True)
+                case 2:
+                    io.discard(offset & -4096, 8192)
+                case _:
+                    io.write(offset, random.randrange(1, 40_000))
+        disk.backend.crash(seed=seed + round_)
+        io.abandon()
+        image.check()
+        disk.verify()
+    image.repair()
+    disk.verify()

@@ -1,0 +1,27 @@
+"""This case checks that in cache mode writethrough each answered write is there after a power cut.
+
+How: QEMU flushes after each write then (or sends FUA), so that nothing of what a guest was told is
+ever lost; only the write that was not answered may be missing.
+Guards: flush-noop, fua-write-ack-early, flush-not-advertised.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="rw flush crash quick", requires="flush write_zeroes crash")
+def test(new_disk, qemu_io, seed):
+    disk = new_disk("1M")
+    random = seed.stream("places")
+    for round_, cache in enumerate(("writethrough", "directsync", "writethrough", "writethrough")):
+        io = qemu_io(disk, cache=cache)
+        for _ in range(12):
+            length = random.choice((512, 4096, 30_720))
+            offset = random.randrange(0, disk.size - length) & -512
+            if random.random() < 0.2:
+                io.write_zeroes(offset, length)
+            else:
+                io.write(offset, length)
+        disk.backend.crash(seed=seed + round_)
+        io.abandon()
+        assert disk.shadow.ambiguous() == []
+        disk.verify()

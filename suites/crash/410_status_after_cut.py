@@ -1,0 +1,37 @@
+"""This case checks that block status tells the truth after a power cut.
+
+How: data, zeroes and discards, half of them flushed, a cut; then each range that is said to read as
+zeroes must, and all that holds data must be said to. Nothing is written in between.
+Guards: status-hole-over-dirty, zero-unmap-not-durable, map-entry-shifted.
+"""
+
+from qbdcheck import case
+
+KIB = 1 << 10
+
+
+@case(
+    groups="status zero flush crash quick",
+    requires="flush write_zeroes discard block_status crash",
+)
+def test(new_disk, qemu_io, qemu_img, seed):
+    disk = new_disk("2M", prefill=False)
+    for round_ in range(4):
+        io = qemu_io(disk)
+        for number in range(6):
+            at = number * 320 * KIB + round_ * 32 * KIB
+            io.write(at, 40 * KIB)
+            io.write_zeroes(at + 64 * KIB, 64 * KIB, unmap=True)
+            io.discard(at + 128 * KIB, 64 * KIB)
+            if number == 2:
+                io.flush()
+        disk.backend.crash(seed=seed + round_)
+        io.abandon()
+        extents = qemu_img.json("map", "-U", disk.filename)
+        assert sum(extent["length"] for extent in extents) == disk.size
+        data = disk.read_all()
+        for extent in extents:
+            part = data[extent["start"] : extent["start"] + extent["length"]]
+            if extent["zero"]:
+                assert not part.any(), f"not zero as said: {extent}"
+        disk.verify()

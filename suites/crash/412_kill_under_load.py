@@ -1,0 +1,19 @@
+"""This case checks that a backend killed under load comes back with all that was flushed.
+
+How: 20 times: writes and flushes of several connections, SIGKILL with requests in flight, a new
+start, every byte compared: flushed is there, the rest old or new.
+Guards: flush-noop, close-drops-dirty, map-entry-shifted, torn-write.
+"""
+
+from qbdcheck import case
+from qbdcheck.crash.kill_cycles import kill_cycle
+
+CYCLES = 20
+
+
+@case(groups="flush crash concurrent slow", requires="nbd flush kill", limit_s=60)
+def test(new_disk, nbd, seed):
+    disk = new_disk("2M")
+    random = seed.stream("workload")
+    for _ in range(CYCLES):
+        kill_cycle(disk, nbd, random)

@@ -1,0 +1,27 @@
+"""This case checks that a qcow2 image survives SIGKILL of the backend that its volume is on.
+
+How: writes and flushes in the image, then the backend is killed with QEMU still on it; after a new
+start the image is checked by qemu-img and every byte compared. Six times.
+Guards: flush-noop, close-drops-dirty, map-entry-shifted, inflight-hang-on-disconnect.
+"""
+
+from qbdcheck import case
+from qbdcheck.targets.faulty_image import FaultyImage
+
+
+@case(groups="qcow2 flush crash", requires="flush kill")
+def test(new_disk, qemu_io, qemu_img):
+    disk = new_disk("2M", prefill=False, format="qcow2")
+    disk.create_image(disk.size, "cluster_size=4096")
+    image = FaultyImage(disk, qemu_io, qemu_img)
+    for round_ in range(6):
+        io = qemu_io(disk)
+        for number in range(10):
+            io.write(number * 200_000 + round_ * 7000, 15_000)
+            if number == 5:
+                io.flush()
+        disk.backend.kill()
+        io.abandon()
+        disk.backend.start()
+        image.check()
+        disk.verify()

@@ -1,0 +1,26 @@
+"""This case checks that after a cut a sector never holds what was there before its durable content.
+
+How: each sector is written, flushed, written again and again without a flush; then a cut: the
+flushed version or a later one, never an earlier one and never a mixture within 512 bytes.
+Guards: destage-reorder, journal-slot-overlap, torn-write, merge-after-issue.
+"""
+
+from qbdcheck import case
+
+SECTORS, BLOCK = 64, 4096
+
+
+@case(groups="rw flush crash quick", requires="flush crash")
+def test(new_disk, qemu_io, seed):
+    disk = new_disk("512k")
+    for round_ in range(5):
+        io = qemu_io(disk)
+        for number in range(SECTORS):
+            io.write(number * 1024, 512)
+        io.flush()
+        for again in range(3):
+            for number in range(0, SECTORS, 8):
+                io.write(number * 1024 + again * 512, BLOCK)
+        disk.backend.crash(seed=seed + round_)
+        io.abandon()
+        disk.verify()

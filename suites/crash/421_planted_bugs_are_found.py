@@ -1,0 +1,35 @@
+"""This case checks that the explorer finds a missing flush, a wrong order and a lying disk.
+
+How: three stores with one bug each, run on the target behind blklogwrites; each must be found, and
+the report must say which writes were lost and what became of the commits.
+Guards: flush-noop, destage-reorder.
+"""
+
+from qbdcheck import case
+from qbdcheck.crash.recorder import without_flushes
+from qbdcheck.crash.wal_store import SIZE, WalHistory, WalStore, run_workload
+
+BUGS = {
+    "a commit without a flush": ({"flushes": False}, "were acknowledged and are lost"),
+    "a checkpoint out of order": ({"ordered": False}, "another value"),
+    "a disk that ignores flushes": ({}, "were acknowledged and are lost"),
+}
+
+
+@case(groups="crash states flush self quick", requires="flush")
+def test(new_disk, logged_image, storage_daemon, nbd, seed, golden, log):
+    for bug, (options, words) in BUGS.items():
+        disk = new_disk(SIZE, prefill=False)
+        logged, history = logged_image(disk), WalHistory()
+        with logged.served(storage_daemon, nbd) as client:
+            run_workload(
+                WalStore(client, **options), history, lambda log=logged: log.position, 30
+            )
+        entries = logged.log() if options else without_flushes(logged.log())
+        result = logged.explore(
+            lambda _, judge=history: judge, seed, log=entries, acknowledged=history.acknowledged
+        )
+        log(result, *result.wrong)
+        assert any(words in wrong.text for wrong in result.wrong), result
+        assert all("lost: " in wrong.description for wrong in result.wrong)
+        golden(f"{bug}: found")

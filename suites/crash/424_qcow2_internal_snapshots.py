@@ -1,0 +1,29 @@
+"""This case checks that no power cut around an internal snapshot damages a qcow2 image.
+
+How: writes, a snapshot taken, writes that copy, the snapshot deleted, each write to the volume
+logged. Some states need a repair (docs/findings.md#qcow2-snapshot-cut): after it each must pass
+qemu-img check, and show the guest old or new sectors.
+Guards: snapshot-map-under-io, snapshot-delete-shared-block, destage-reorder, torn-write.
+"""
+
+from qbdcheck import case
+from qbdcheck.crash.qcow2_judge import qcow2_judge
+
+
+@case(groups="crash states qcow2 snapshot slow", limit_s=60)
+def test(new_disk, logged_image, programs, seed, log):
+    disk = new_disk("512k", prefill=False, format="qcow2")
+    disk.create_image(disk.size, "cluster_size=4096")
+    logged = logged_image(disk)
+    with logged.opened():
+        logged.write(0, 20_000)
+        logged.flush()
+    logged.qemu_img("snapshot", "-c", "first")
+    with logged.opened():
+        logged.write(2000, 5000)
+        logged.write(12_288, 4096)
+        logged.flush()
+    logged.qemu_img("snapshot", "-d", "first")
+    result = logged.explore(qcow2_judge(programs, logged.promises, repairs=True), seed)
+    log(result)
+    result.must_be_clean()

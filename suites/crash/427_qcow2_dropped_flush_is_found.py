@@ -1,0 +1,29 @@
+"""This case checks that the explorer finds, and names, a qcow2 image whose flushes do not arrive.
+
+How: the log of 425 with its flushes taken out: data that the guest has flushed must be found lost,
+and metadata be found corrupt, each with the writes that are missing.
+Guards: flush-noop.
+"""
+
+from qbdcheck import case
+from qbdcheck.crash.qcow2_judge import qcow2_judge
+from qbdcheck.crash.recorder import without_flushes
+
+
+@case(groups="crash states qcow2 self", limit_s=60)
+def test(new_disk, logged_image, programs, seed, golden, log):
+    disk = new_disk("512k", prefill=False, format="qcow2")
+    disk.create_image(disk.size, "cluster_size=4096")
+    logged = logged_image(disk)
+    with logged.opened():
+        for number in range(4):
+            logged.write(number * 100_000, 9000)
+            logged.flush()
+    judge = qcow2_judge(programs, logged.promises)
+    lying = without_flushes(logged.log())
+    result = logged.explore(judge, seed, log=lying, most=40)
+    log(result, *result.wrong)
+    for words in ("the guest's data is wrong", "qemu-img check: "):
+        assert any(words in wrong.text for wrong in result.wrong), words
+        golden(f"found: {words.rstrip(': ')}")
+    logged.explore(judge, seed).must_be_clean()

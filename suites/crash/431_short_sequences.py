@@ -1,0 +1,19 @@
+"""This case checks that no power cut damages a qcow2 image in any sequence of two requests.
+
+How: all sequences of one and two writes, zeroes, discards and flushes at two places, each followed
+by a flush, each on an image of its own; all crash states of each are checked. The count is printed.
+Guards: flush-noop, destage-reorder, torn-write, map-entry-shifted, zero-unmap-not-durable.
+"""
+
+from qbdcheck import case
+from qbdcheck.crash.bounded_workloads import run_sequences
+from qbdcheck.crash.image_row import ImageRow
+
+
+@case(groups="crash states qcow2 slow", limit_s=120)
+def test(new_disk, qemu_img, qemu_io, logged_image, programs, scratch, seed, log, golden):
+    row = ImageRow(new_disk, qemu_img, qemu_io, logged_image, programs, scratch, 64)
+    result = run_sequences(2, row.image, row.judge, seed)
+    log(result)
+    assert result.wrong is None, f"{' / '.join(result.wrong[0])}\n{result.wrong[1]}"
+    golden(f"{result.sequences} sequences")

@@ -1,0 +1,18 @@
+"""This case checks that no power cut damages a qcow2 image in any sequence of three requests.
+
+How: as 431, one longer, which is where the studies of file systems found the last of their bugs.
+Guards: flush-noop, destage-reorder, torn-write, map-entry-shifted, zero-unmap-not-durable.
+"""
+
+from qbdcheck import case
+from qbdcheck.crash.bounded_workloads import run_sequences
+from qbdcheck.crash.image_row import ImageRow
+
+
+@case(groups="crash states qcow2 slow disabled", limit_s=600)
+def test(new_disk, qemu_img, qemu_io, logged_image, programs, scratch, seed, log, golden):
+    row = ImageRow(new_disk, qemu_img, qemu_io, logged_image, programs, scratch, 512)
+    result = run_sequences(3, row.image, row.judge, seed)
+    log(result)
+    assert result.wrong is None, f"{' / '.join(result.wrong[0])}\n{result.wrong[1]}"
+    golden(f"{result.sequences} sequences")
