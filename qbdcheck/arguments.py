@@ -29,8 +29,8 @@ WORD_COMMANDS = ("new", "rules")
 """Subcommands that are a word, and take all that follows."""
 EPILOG = """\
 selection: 17, 001-100, 12-, names; nothing means the group quick; ./check -l lists all cases
-subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; --doctor; --install;
-  --probe FILE; --mutants [ID...]; -- COMMAND
+subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; replay FILE;
+  --doctor; --install; --probe FILE; --mutants [ID...]; -- COMMAND
 exit code: 0 green; 1 a case failed; 2 usage or set-up error, or nothing was run; 130 interrupted
 """
 
@@ -65,6 +65,8 @@ def parse(words: Sequence[str]) -> Options:
         extra = (arguments.probe,) if arguments.probe is not None else ()
     if arguments.mutants:
         subcommand = "mutants"
+    if arguments.selection[:1] == ["replay"]:
+        subcommand, extra = "replay", tuple(arguments.selection[1:])
     return _options(arguments, command, subcommand, extra)
 
 
@@ -210,6 +212,12 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         help="cases side by side, longest first",
     )
     add("-r", "--random", action="store_true", help="random order, from the seed")
+    add(
+        "--depth",
+        type=lambda text: _number(text, "--depth", 1),
+        metavar="N",
+        help="longest sequence of cases that try all sequences of operations; default: the case's",
+    )
     add("--seed", type=lambda text: _number(text, "--seed", 0), metavar="N", help="seed of the run")
     add("--repeat", type=lambda text: _number(text, "--repeat", 1), default=1, metavar="N")
     add("--until-fail", action="store_true", help="repeat until a case fails")
@@ -282,6 +290,7 @@ def _options(
         lanes=given.lanes,
         random_order=given.random,
         seed=seed,
+        depth=given.depth or 0,
         repeat=given.repeat,
         until_fail=given.until_fail,
         timeout_s=given.timeout,

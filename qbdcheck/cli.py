@@ -79,6 +79,11 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
             from qbdcheck import install
 
             return install.main(sys.argv[1:])
+        case "replay":
+            from qbdcheck.model import replay
+            from qbdcheck.targets.mutant_target import profile
+
+            return replay.main(options, profile(options.target, options.targets_dir))
         case "mutants":
             from qbdcheck import kill_matrix
 

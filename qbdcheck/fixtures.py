@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from qbdcheck.crash.logged_image import LoggedImage
+from qbdcheck.model.checks import ModelChecks
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
 from qbdcheck.programs.nbd_opener import NbdOpener
@@ -20,6 +21,7 @@ from qbdcheck.programs.process import run as run_program
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.storage_daemon import StorageDaemon
 from qbdcheck.schedule import Schedule
+from qbdcheck.seed import Seed
 from qbdcheck.stash import IMAGE_FORMAT, OPTIONS, SCRATCH
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.armed_rules import ArmedRules
@@ -163,6 +165,14 @@ def logged_image(target: TargetSession, scratch: Path) -> Callable[..., LoggedIm
 def programs(target: TargetSession) -> Programs:
     """The QEMU programs of the target."""
     return target.programs
+
+
+@pytest.fixture
+def model(target: TargetSession, seed: Seed, log: Callable[..., None]) -> Iterator[ModelChecks]:
+    """Plays scripts against a model, and records what concurrent clients see."""
+    checks = ModelChecks(target, seed, log)
+    yield checks
+    checks.close()
 
 
 @pytest.fixture

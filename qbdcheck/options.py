@@ -29,6 +29,8 @@ class Options:
     lanes: int = 1
     random_order: bool = False
     seed: int = 0
+    depth: int = 0
+    """Longest sequence of cases that try all; 0: as each case has it."""
     repeat: int = 1
     until_fail: bool = False
     timeout_s: float | None = None
@@ -64,6 +66,6 @@ class Options:
     command: tuple[str, ...] = ()
     """What follows ``--``: a command to run with the environment of a case."""
     subcommand: str = ""
-    """``doctor``, ``install``, ``probe``, ``mutants``, ``new``, ``rules`` or nothing."""
+    """``doctor install probe mutants new replay rules``, one of these or nothing."""
     arguments: tuple[str, ...] = ()
     """Of the subcommand: the profile of ``probe``, suite and sentence of ``new``."""

@@ -61,6 +61,7 @@ MAY_IMPORT = {
         "fuzz/",
         "oracles/crash_states/",
         "qbdcheck/crash/kill_cycles.py",
+        "qbdcheck/model/concurrent.py",
     ),
     "time": ("qbdcheck/clock.py", "reference_backend/", "mutants/", "bench/", "fuzz/"),
     "socket": (

@@ -1,0 +1,160 @@
+"""Linearizability of reads and writes of sectors, in near-linear time.
+
+A history is right if each request can be given one moment between its call and its return at which
+it took effect on its sectors. As each write of a sector writes a value of its own (its stamp), this
+is decided without search (Gibbons and Korach, "Testing Shared Memories", SIAM J. Comput. 26, 1997,
+section 5): all requests that have one value in a sector, its write and its reads, form a cluster;
+let f be the first return in it, and s the last call. Two clusters A and B contradict each other if
+fA < sB and fB < sA: A must be before B and B before A. Nothing else can be wrong, save a read that
+returns before its write is called, or of a value that nobody wrote.
+
+Times may be of any unit; calls and returns that are equal count as concurrent.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+INITIAL = 0
+"""The value that every sector has before the first write."""
+NEVER = float("inf")
+"""Return of a request whose outcome is not known: it may take effect at any time, or not at all."""
+_BEFORE = float("-inf")
+
+
+class Access(NamedTuple):
+    """One request, as far as it concerns one sector.
+
+    ``value`` is the number of the write that the sector's contents are of. A read that failed is
+    left out; a write that failed or was not answered returns at `NEVER`.
+    """
+
+    sector: int
+    is_write: bool
+    value: int
+    call: float
+    returned: float
+    client: int
+    request: int
+
+    def __str__(self) -> str:
+        verb = "writes" if self.is_write else "reads"
+        return f"client {self.client} {verb} #{self.value} (request {self.request})"
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """What cannot be: the requests contradict one another. ``cycle`` has as few as will do."""
+
+    sector: int
+    text: str
+    cycle: tuple[Access, ...]
+
+    def __str__(self) -> str:
+        lines = [f"sector {self.sector}: {self.text}"]
+        start = min(access.call for access in self.cycle)
+        lines += [
+            f"  {_time(access.call - start)} to {_time(access.returned - start)}: {access}"
+            for access in self.cycle
+        ]
+        return "\n".join(lines)
+
+
+def _time(value: float) -> str:
+    return "never" if value == NEVER else "before all" if value == _BEFORE else f"{value:g}"
+
+
+class _Cluster(NamedTuple):
+    first_return: float
+    last_call: float
+    finisher: Access
+    starter: Access
+
+
+def check(history: Iterable[Access]) -> list[Anomaly]:
+    """Return what is wrong with a history: at most one anomaly of each sector, in their order.
+
+    :raise ValueError: two writes of a sector write the same value.
+    """
+    sectors: dict[int, list[Access]] = defaultdict(list)
+    for access in history:
+        sectors[access.sector].append(access)
+    found = (_check_sector(sector, sectors[sector]) for sector in sorted(sectors))
+    return [anomaly for anomaly in found if anomaly is not None]
+
+
+def _check_sector(sector: int, accesses: Sequence[Access]) -> Anomaly | None:
+    writes: dict[int, Access] = {}
+    reads: dict[int, list[Access]] = defaultdict(list)
+    for access in accesses:
+        if not access.is_write:
+            reads[access.value].append(access)
+        elif writes.setdefault(access.value, access) is not access:
+            raise ValueError(f"sector {sector}: two writes of #{access.value}")
+    clusters: list[_Cluster] = []
+    for value, seen in reads.items():
+        write = writes.get(value)
+        if value == INITIAL and write is None:
+            write = Access(sector, True, INITIAL, _BEFORE, _BEFORE, 0, 0)
+        if write is None:
+            text = f"#{value} was read, and nobody wrote it"
+            return Anomaly(sector, text, (seen[0],))
+        early = min(seen, key=_returned)
+        if early.returned < write.call:
+            return Anomaly(sector, "a value was read before it was written", (early, write))
+        clusters.append(_cluster([write, *seen]))
+    for value, write in writes.items():
+        # What was never read and may never have happened contradicts nothing.
+        if value not in reads and write.returned != NEVER:
+            clusters.append(_cluster([write]))
+    if INITIAL not in reads and INITIAL not in writes:
+        clusters.append(_cluster([Access(sector, True, INITIAL, _BEFORE, _BEFORE, 0, 0)]))
+    return _contradiction(sector, clusters)
+
+
+def _returned(access: Access) -> float:
+    return access.returned
+
+
+def _cluster(accesses: Sequence[Access]) -> _Cluster:
+    first = last = accesses[0]
+    for access in accesses:
+        if access.returned < first.returned:
+            first = access
+        if access.call > last.call:
+            last = access
+    return _Cluster(first.returned, last.call, first, last)
+
+
+def _contradiction(sector: int, clusters: Sequence[_Cluster]) -> Anomaly | None:
+    """Find two clusters each of which must be before the other.
+
+    A cluster with f < s occupies [f, s]: such ones may not overlap. One with s <= f only has to
+    fit somewhere, which it does unless [s, f] lies inside of another's [f, s].
+    """
+    forward = sorted(one for one in clusters if one.first_return < one.last_call)
+    for one, other in pairwise(forward):
+        if other.first_return < one.last_call:
+            return _anomaly(sector, one, other)
+    starts = [one.first_return for one in forward]
+    for one in clusters:
+        if one.first_return >= one.last_call:
+            at = bisect_left(starts, one.last_call) - 1
+            if at >= 0 and one.first_return < forward[at].last_call:
+                return _anomaly(sector, forward[at], one)
+    return None
+
+
+def _anomaly(sector: int, one: _Cluster, other: _Cluster) -> Anomaly:
+    a, b = one.finisher.value, other.finisher.value
+    cycle = dict.fromkeys((one.finisher, other.starter, other.finisher, one.starter))
+    text = (
+        f"#{a} must be before #{b}, for it was there before the latter's last request began,"
+        f" and #{b} before #{a} for the same reason"
+    )
+    return Anomaly(sector, text, tuple(sorted(cycle, key=lambda access: access.call)))

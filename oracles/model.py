@@ -1,0 +1,154 @@
+"""The model of a volume: what each step of a script must give, after all steps before it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol, cast
+
+from oracles.diagnosis import render
+from oracles.scripts import Step
+from oracles.shadow import NotPermitted, Shadow
+from oracles.stamps import Data, Identity
+from reference_backend.store.extents import STATE_ZERO, Extent
+
+_SHOWN = 3
+
+
+class StepFailed(Exception):  # noqa: N818  # an outcome
+    """The request of a step failed. ``number`` is its Linux errno."""
+
+    def __init__(self, number: int, text: str = "") -> None:
+        super().__init__(f"{errno.errorcode.get(number, number)} {text}".strip())
+        self.number = number
+
+
+class Wrong(AssertionError):  # noqa: N818  # the verdict on a target
+    """What a step gave is not what the model permits."""
+
+
+class Player(Protocol):
+    """Carries out steps on a volume. ``abilities`` are the steps that it can, and ``fua``."""
+
+    abilities: frozenset[str]
+
+    def reset(self, size: int, data: bytes) -> None:
+        """Give the volume this size and these bytes, durably; forget everything before."""
+        ...
+
+    def do(self, step: Step, data: bytes) -> Data | Sequence[Extent] | None:
+        """Carry out a step; ``data`` is what a write writes. Return what a read or status gave.
+
+        :raise StepFailed: the request failed.
+        """
+        ...
+
+
+class Model:
+    """One volume from its first step to its last.
+
+    :param seed: tells the stamps of one run from those of another.
+    """
+
+    def __init__(self, player: Player, size: int, seed: int = 0) -> None:
+        self.shadow = Shadow(size, Identity(seed & 0xFFFFFFFF, 1))
+        self._player = player
+        self._armed: dict[str, list[int]] = {}
+        player.reset(size, self.shadow.prefill().tobytes())
+        self.shadow.flush()
+
+    def step(self, step: Step) -> None:
+        """Carry out a step and judge what it gave.
+
+        :raise Wrong: the volume is wrong; says in which way.
+        """
+        while step.do == "resize" and self._armed.get("flush"):
+            self.step(Step("flush"))  # a resize flushes, and may not meet that fault
+        if step.fua and "fua" not in self._player.abilities:
+            step = replace(step, fua=False)
+        data = self.shadow.stamped(step.offset, step.length) if step.do == "write" else b""
+        due = self._due(step)
+        try:
+            answer = self._player.do(step, data)
+        except StepFailed as failure:
+            if due != failure.number:
+                owed = f", {errno.errorcode[due]} was due" if due else ", and no fault was armed"
+                raise Wrong(f"{step}: failed with {failure}{owed}") from None
+            self._failed(step, data)
+            return
+        if due:
+            raise Wrong(f"{step}: succeeded, {errno.errorcode[due]} was injected")
+        self._done(step, data, answer)
+
+    def finish(self) -> None:
+        """Look at everything.
+
+        :raise Wrong: something is not as it must be.
+        """
+        read = Step("read", 0, self.shadow.size)
+        while self._armed.get("read") and read.length:
+            self.step(read)
+        self.step(read)
+
+    def _due(self, step: Step) -> int | None:
+        """Return the errno that is armed for a step; what is empty does not meet a fault."""
+        armed = self._armed.get(step.do)
+        return armed.pop(0) if armed and (step.length or step.do == "flush") else None
+
+    def _failed(self, step: Step, data: bytes) -> None:
+        if step.do == "write":
+            self.shadow.maybe_write(step.offset, data)
+        elif step.do == "zero":
+            self.shadow.zero(step.offset, step.length, maybe=True)
+
+    def _done(self, step: Step, data: bytes, answer: Data | Sequence[Extent] | None) -> None:
+        shadow = self.shadow
+        match step.do:
+            case "write":
+                shadow.write(step.offset, data, fua=step.fua)
+            case "zero":
+                shadow.zero(step.offset, step.length, fua=step.fua)
+            case "discard":
+                shadow.discard(step.offset, step.length)
+            case "flush" | "snapshot":
+                shadow.flush()
+            case "resize":
+                shadow.resize(step.size)
+                shadow.flush()
+            case "power-cut":
+                shadow.power_cut()
+            case "kill":
+                shadow.power_cut()
+                self._armed.clear()  # they were in the server's memory
+            case "fault":
+                self._armed.setdefault(step.kind, []).append(getattr(errno, step.errno))
+            case "read":
+                self._read(step, cast("Data", answer))
+            case "status":
+                self._status(step, cast("Sequence[Extent]", answer))
+
+    def _read(self, step: Step, data: Data) -> None:
+        if len(data) != step.length:
+            raise Wrong(f"{step}: gave {len(data)} bytes")
+        try:
+            self.shadow.settle(step.offset, data)
+        except NotPermitted as error:
+            raise Wrong(f"{step}:\n{render(error.findings, _SHOWN)}") from None
+
+    def _status(self, step: Step, extents: Sequence[Extent]) -> None:
+        if not extents and step.length:
+            raise Wrong(f"{step}: no extent")
+        at = step.offset
+        for extent in extents:
+            end = step.offset + step.length
+            if extent.length <= 0 or at >= end:
+                raise Wrong(f"{step}: extent {extent} at {at}, the range ends at {end}")
+            length = min(extent.length, end - at)
+            if extent.flags & STATE_ZERO:
+                findings = self.shadow.check(at, bytes(length))
+                if findings:
+                    text = render(findings, _SHOWN)
+                    raise Wrong(f"{step}: said to read as zeroes at {at}+{length}:\n{text}")
+            at += length
+

@@ -1,0 +1,255 @@
+"""Histories of many clients on one volume, recorded for oracles.linearizability.
+
+Each client is a thread with a connection of its own, several requests in flight. Every write writes
+its number into each of its sectors, so that a read says of each sector which write it saw.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+
+import numpy as np
+
+from oracles.linearizability import INITIAL, NEVER, Access, Anomaly, check
+from oracles.stamps import SECTOR
+from qbdcheck import clock
+from reference_backend.client import Client
+from reference_backend.layers import Command, CommandFlag
+from reference_backend.nbd.errors import NbdError, NbdProtocolError
+
+_WORDS = SECTOR // 8
+_MAGIC = 0x71626468 << 32
+"""High half of each word of a sector that a recorded write wrote ("qbdh")."""
+
+
+class Torn(AssertionError):  # noqa: N818  # the verdict on a target
+    """A sector held parts of two writes, or what nobody wrote."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What clients do.
+
+    :ivar size: bytes of the volume that are used; small, so that they meet.
+    :ivar lengths: of requests, in sectors.
+    :ivar depth: requests that a client has in flight.
+    :ivar share: part of the requests that write; ``fua`` of those.
+    """
+
+    size: int = 32 << 10
+    requests: int = 400
+    depth: int = 4
+    lengths: tuple[int, ...] = (1, 1, 2, 8)
+    share: float = 0.4
+    fua: float = 0.0
+    flushes: float = 0.0
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A read that saw parts of several writes in one sector.
+
+    It may, while one of them is in flight: NBD promises nothing for what overlaps, and Linux's
+    buffered reads are not atomic towards writes.
+    """
+
+    sector: int
+    values: tuple[int, ...]
+    call: float
+    returned: float
+
+
+@dataclass
+class History:
+    """Requests and what they concern, of all clients."""
+
+    accesses: list[Access] = field(default_factory=list)
+    mixed: list[Mixed] = field(default_factory=list)
+    requests: int = 0
+
+    def anomalies(self) -> list[Anomaly]:
+        """Judge all sectors.
+
+        :raise Torn: a read saw parts of two writes of which none was in flight with it.
+        """
+        writes = {
+            (access.sector, access.value): access for access in self.accesses if access.is_write
+        }
+        for one in self.mixed:
+            parts = [writes.get((one.sector, value)) for value in one.values]
+            if not any(
+                part and part.call <= one.returned and part.returned >= one.call for part in parts
+            ):
+                numbers = ", ".join(f"#{value}" for value in one.values)
+                raise Torn(f"sector {one.sector} holds parts of several writes: {numbers}")
+        return check(self.accesses)
+
+
+@dataclass(frozen=True)
+class _Sent:
+    command: Command
+    first: int
+    sectors: int
+    number: int
+    call: float
+
+
+def initial(size: int) -> bytes:
+    """Return what the volume must hold before the first write."""
+    return np.full(size // 8, _MAGIC | INITIAL, dtype="<u8").tobytes()
+
+
+def record(
+    connect: Callable[[], Client], clients: int, plan: Plan, seed: int, first: int = 1
+) -> History:
+    """Let clients work at the same time, and return what they saw, times in microseconds.
+
+    :param first: number of the first write.
+    :raise Torn: a sector was not what a single write had written.
+    """
+    numbers = count(first)
+    connections = [connect() for _ in range(clients)]
+    start = threading.Barrier(clients)
+    workers = [
+        _Client(number, client, plan, Random(f"{seed}/{number}"), numbers, start)
+        for number, client in enumerate(connections, 1)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for client in connections:
+        client.sock.close()
+    history = History()
+    for worker in workers:
+        if worker.failure is not None:
+            raise worker.failure
+        history.accesses += worker.accesses
+        history.mixed += worker.mixed
+        history.requests += worker.requests
+    return history
+
+
+class _Client(threading.Thread):
+    def __init__(  # noqa: PLR0917  # what a client is told
+        self,
+        number: int,
+        client: Client,
+        plan: Plan,
+        random: Random,
+        numbers: count[int],
+        start: threading.Barrier,
+    ) -> None:
+        super().__init__(daemon=True)
+        self.accesses: list[Access] = []
+        self.mixed: list[Mixed] = []
+        self.requests = 0
+        self.failure: BaseException | None = None
+        self._number = number
+        self._client = client
+        self._plan = plan
+        self._random = random
+        self._numbers = numbers
+        self._begin = start
+        self._flight: dict[int, _Sent] = {}
+
+    def run(self) -> None:
+        try:
+            self._begin.wait()
+            while self.requests < self._plan.requests or self._flight:
+                while len(self._flight) < self._plan.depth and self.requests < self._plan.requests:
+                    self._send()
+                self._receive()
+        except (OSError, EOFError, NbdProtocolError):  # the connection was cut
+            self._lose()
+        except BaseException as error:  # the case raises it
+            self.failure = error
+
+    def _send(self) -> None:
+        plan, random = self._plan, self._random
+        self.requests += 1
+        if random.random() < plan.flushes:
+            cookie = self._client.send_request(Command.FLUSH)
+            self._flight[cookie] = _Sent(Command.FLUSH, 0, 0, 0, 0.0)
+            return
+        sectors = random.choice(plan.lengths)
+        first = random.randrange(0, plan.size // SECTOR - sectors + 1)
+        place = first * SECTOR, sectors * SECTOR
+        writes = random.random() < plan.share
+        number = next(self._numbers)
+        command = Command.WRITE if writes else Command.READ
+        flags = CommandFlag.FUA if writes and random.random() < plan.fua else 0
+        data = (_MAGIC | number).to_bytes(8, "little") * (sectors * _WORDS) if writes else b""
+        call = clock.now_s() * 1e6
+        cookie = self._client.send_request(command, *place, flags=flags, payload=data)
+        self._flight[cookie] = _Sent(command, first, sectors, number, call)
+
+    def _receive(self) -> None:
+        reply = self._client.receive_reply()
+        returned = clock.now_s() * 1e6
+        sent = self._flight.pop(reply.cookie)
+        if reply.error:
+            raise NbdError(reply.error, reply.message)
+        if sent.command is Command.WRITE:
+            self._wrote(sent, returned)
+        elif sent.command is Command.READ:
+            values = seen(reply.data, sent.first, self.mixed, sent.call, returned)
+            times = sent.call, returned
+            self.accesses += [
+                Access(sent.first + at, False, value, *times, self._number, sent.number)
+                for at, value in enumerate(values)
+                if value is not None
+            ]
+
+    def _wrote(self, sent: _Sent, returned: float) -> None:
+        self.accesses += [
+            Access(sector, True, sent.number, sent.call, returned, self._number, sent.number)
+            for sector in range(sent.first, sent.first + sent.sectors)
+        ]
+
+    def _lose(self) -> None:
+        for sent in self._flight.values():
+            if sent.command is Command.WRITE:
+                self._wrote(sent, NEVER)
+        self._flight.clear()
+
+
+def seen(
+    data: bytes | bytearray | memoryview,
+    first: int,
+    mixed: list[Mixed],
+    call: float,
+    returned: float,
+) -> Sequence[int | None]:
+    """Return which write each sector of what a read gave is of, None where it is of several.
+
+    :param mixed: gets the latter.
+    :raise Torn: a sector holds what nobody wrote.
+    """
+    words = np.frombuffer(data, dtype="<u8").reshape(-1, _WORDS)
+    if not ((words >> np.uint64(32)) == _MAGIC >> 32).all():
+        row = int(np.argmin(((words >> np.uint64(32)) == _MAGIC >> 32).all(axis=1)))
+        raise Torn(f"sector {first + row} holds what nobody wrote: {words[row, 0]:#018x} ...")
+    numbers = words & np.uint64(0xFFFFFFFF)
+    found: list[int | None] = numbers[:, 0].tolist()
+    for row in np.flatnonzero((numbers != numbers[:, :1]).any(axis=1)).tolist():
+        parts = tuple(sorted(set(numbers[row].tolist())))
+        mixed.append(Mixed(first + row, parts, call, returned))
+        found[row] = None
+    return found
+
+
+def final_reads(client: Client, size: int, history: History) -> None:
+    """Read everything at the end, as accesses after all others."""
+    call = clock.now_s() * 1e6
+    values = seen(client.read(0, size), 0, history.mixed, call, float("inf"))
+    returned = clock.now_s() * 1e6
+    history.accesses += [
+        Access(at, False, value, call, returned, 0, 0)
+        for at, value in enumerate(values)
+        if value is not None
+    ]

@@ -1,0 +1,16 @@
+"""This case checks that scripts of chance over raw NBD give at each step what a model says.
+
+How: hypothesis plays reads, writes, zeroes, discards, flushes, status, resizes, snapshots, lost
+connections, power cuts and faults; what fails is shrunk and saved as a script for ./check replay.
+Guards: flush-noop, write-zeroes-noop, discard-overreach, fua-write-ack-early, async-error-ignored.
+"""
+
+from qbdcheck import case
+
+SCRIPTS, SCRIPTS_WITH_KILLS = 100, 40
+
+
+@case(groups="model rw flush crash slow", requires="nbd flush", limit_s=300)
+def test(new_disk, model, seed):
+    player = model.over_nbd(new_disk(model.SIZE, prefill=False))
+    model.search(player, SCRIPTS_WITH_KILLS if "kill" in player.abilities else SCRIPTS)

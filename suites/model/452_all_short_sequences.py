@@ -1,0 +1,13 @@
+"""This case checks that every sequence of two operations survives a crash and a new connection.
+
+How: writes, FUA, zeroes, discards at two blocks, aligned and not, and flushes: all sequences of one
+and two (--depth N: of N), each ended in every way; the number of them is printed, none is left out.
+Guards: flush-noop, fua-write-ack-early, zero-unmap-not-durable, alloc-map-rounding-reads-zero.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="model rw flush crash slow", requires="nbd flush", limit_s=600)
+def test(new_disk, model, log):
+    log(model.try_all(model.over_nbd(new_disk(model.BLOCKS_SIZE, prefill=False)), depth=2))

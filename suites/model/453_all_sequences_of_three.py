@@ -1,0 +1,12 @@
+"""This case checks that every sequence of three operations survives a crash and a new connection.
+
+How: as 452, one longer; what depends on no chance is found here at the latest.
+Guards: flush-noop, fua-write-ack-early, zero-unmap-not-durable, alloc-map-rounding-reads-zero.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="model rw flush crash slow disabled", requires="nbd flush", limit_s=900)
+def test(new_disk, model, log):
+    log(model.try_all(model.over_nbd(new_disk(model.BLOCKS_SIZE, prefill=False)), depth=3))

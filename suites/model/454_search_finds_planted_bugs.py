@@ -1,0 +1,23 @@
+"""This case checks that the search by scripts finds seeded bugs, and shrinks them to a few steps.
+
+How: the reference's volume in this process with one bug each; the shortest script must fail again,
+must be short, and must be right without the bug.
+Guards: flush-noop, fua-write-ack-early, discard-overreach, write-zeroes-noop.
+"""
+
+from qbdcheck import case
+from qbdcheck.model.machine import search
+from qbdcheck.model.replay import play
+
+BUGS = ("flush-noop", "fua-write-ack-early", "discard-overreach", "write-zeroes-noop")
+
+
+@case(groups="model self slow", limit_s=120)
+def test(model, seed, log):
+    for bug in BUGS:
+        found = search(model.in_process(bug), int(seed), 500)
+        assert found.best is not None, f"{bug} was not found"
+        script, text = found.best
+        log(f"{bug}: after {found.scripts} scripts:", *script.steps, text)
+        assert len(script.steps) <= 8, f"{bug}: {script.steps}"
+        play(script, model.in_process())

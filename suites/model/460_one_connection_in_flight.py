@@ -1,0 +1,16 @@
+"""This case checks that requests in flight on one connection take effect at one moment each.
+
+How: reads and writes of the same few sectors, 16 in flight, recorded with call and return; each
+sector's history must be linearizable, and no sector hold parts of two writes.
+Guards: merge-after-issue, thin-alloc-toctou, shared-cursor-race, overlap-deadlock.
+"""
+
+from qbdcheck import case
+from qbdcheck.model.concurrent import Plan
+
+
+@case(groups="model concurrent", requires="nbd")
+def test(new_disk, model):
+    disk = new_disk("32k", prefill=False)
+    for round_ in range(3):
+        model.record(disk, 1, Plan(requests=600, depth=16, lengths=(1, 3, 8)), round_)

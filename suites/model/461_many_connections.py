@@ -1,0 +1,16 @@
+"""This case checks that clients on connections of their own see one another's writes at once.
+
+How: four clients, each with requests in flight, on the same sectors; the history of each sector
+must be linearizable: no client may read what another has overwritten before the read began.
+Guards: per-client-cache-stale, multi-conn-incoherent, shared-cursor-race, phantom-write.
+"""
+
+from qbdcheck import case
+from qbdcheck.model.concurrent import Plan
+
+
+@case(groups="model concurrent quick", requires="nbd multi_conn")
+def test(new_disk, model):
+    disk = new_disk("32k", prefill=False)
+    for round_ in range(2):
+        model.record(disk, 4, Plan(requests=300, flushes=0.02), round_)

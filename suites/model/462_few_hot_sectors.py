@@ -1,0 +1,17 @@
+"""This case checks that writes to one block from many connections are each there or overwritten.
+
+How: six clients write and read single sectors and the whole of one block of 4096 bytes; a read that
+mixes an old with a new half, or loses a neighbour's sector, contradicts its history.
+Guards: capability-bit-collision, merge-after-issue, torn-write, thin-alloc-toctou.
+"""
+
+from qbdcheck import case
+from qbdcheck.model.concurrent import Plan
+
+
+@case(groups="model concurrent", requires="nbd multi_conn")
+def test(new_disk, model):
+    disk = new_disk("4k", prefill=False)
+    plan = Plan(size=4096, requests=250, depth=4, lengths=(1, 1, 8), share=0.5, fua=0.1)
+    for round_ in range(2):
+        model.record(disk, 6, plan, round_)

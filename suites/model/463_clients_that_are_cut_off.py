@@ -1,0 +1,15 @@
+"""This case checks that writes of a client that was cut off happen once, or not, and never later.
+
+How: clients work while one after another loses its connection with writes in flight; those may have
+happened or not, but what was overwritten since must not come back.
+Guards: zombie-write-after-reconnect, stale-replica-after-failover, close-drops-dirty.
+"""
+
+from qbdcheck import case
+from qbdcheck.model.concurrent import Plan
+
+
+@case(groups="model concurrent", requires="nbd multi_conn")
+def test(new_disk, model):
+    disk = new_disk("32k", prefill=False)
+    model.record_with_losses(disk, 4, Plan(requests=400, depth=8, share=0.6), rounds=4)

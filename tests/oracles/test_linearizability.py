@@ -1,0 +1,102 @@
+"""The checker, against the definition tried out by brute force."""
+
+import itertools
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oracles.linearizability import INITIAL, NEVER, Access, Anomaly, check
+from oracles.timeline import timeline
+
+
+def access(verb: str, value: int, call: float, returned: float, client: int = 1) -> Access:
+    return Access(0, verb == "w", value, call, returned, client, 0)
+
+
+def is_right(history: list[Access]) -> bool:
+    """Try all orders: each request at one moment, not before one that returned before its call."""
+    must = [one for one in history if one.returned != NEVER]
+    may = [one for one in history if one.returned == NEVER]
+    for count in range(len(may) + 1):
+        for there in itertools.combinations(may, count):
+            for order in itertools.permutations([*must, *there]):
+                value = INITIAL
+                for place, one in enumerate(order):
+                    if any(later.returned < one.call for later in order[place + 1 :]):
+                        break
+                    if one.is_write:
+                        value = one.value
+                    elif one.value != value:
+                        break
+                else:
+                    return True
+    return False
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Access]:
+    history = []
+    values = [INITIAL]
+    for number in range(1, draw(st.integers(1, 6))):
+        call = draw(st.integers(0, 12))
+        returned: float = call + draw(st.integers(1, 6))
+        if draw(st.booleans()):
+            values.append(number)
+            returned = NEVER if draw(st.integers(0, 5)) == 0 else returned
+            history.append(Access(0, True, number, call, returned, 1, number))
+        else:
+            value = draw(st.sampled_from(values))
+            history.append(Access(0, False, value, call, returned, 2, number))
+    return history
+
+
+@settings(max_examples=600, deadline=None)
+@given(histories())
+def test_judges_as_the_definition_does(history: list[Access]) -> None:
+    # The definition with equal times: a return at the moment of a call is concurrent with it.
+    assert (not check(history)) == is_right(history)
+
+
+@pytest.mark.parametrize(
+    ("history", "words"),
+    [
+        ([access("w", 1, 0, 1), access("r", 0, 2, 3)], "#0 must be before #1"),
+        ([access("w", 1, 0, 1), access("w", 2, 2, 3), access("r", 1, 4, 5)], "must be before"),
+        ([access("r", 1, 0, 1), access("w", 1, 2, 3)], "before it was written"),
+        ([access("r", 7, 0, 1)], "nobody wrote it"),
+        (
+            [access("w", 1, 0, 10), access("w", 2, 0, 10, 2), access("r", 1, 1, 2, 3),
+             access("r", 2, 3, 4, 3), access("r", 1, 5, 6, 3)],
+            "must be before",
+        ),
+    ],
+)  # fmt: skip
+def test_anomalies_are_named(history: list[Access], words: str) -> None:
+    [anomaly] = check(history)
+    assert words in anomaly.text
+    assert len(anomaly.cycle) <= 4
+    picture = timeline(anomaly, history)
+    assert picture.count("<rect") > len({one.client for one in anomaly.cycle})
+    assert re.search(r"<svg .*</svg>", picture, re.DOTALL)
+
+
+def test_what_was_not_answered_may_happen_late_or_never() -> None:
+    lost = access("w", 1, 0, NEVER)
+    assert check([lost, access("r", 0, 5, 6)]) == []
+    assert check([lost, access("r", 0, 5, 6), access("r", 1, 7, 8)]) == []
+    assert check([lost, access("r", 1, 5, 6), access("r", 0, 7, 8)])
+
+
+def test_each_sector_is_judged_alone() -> None:
+    right = [Access(n, True, n + 1, n, n + 0.5, 1, n) for n in range(50)]
+    wrong = Access(7, False, INITIAL, 100, 101, 2, 99)
+    [anomaly] = check([*right, wrong])
+    assert isinstance(anomaly, Anomaly)
+    assert anomaly.sector == 7
+
+
+def test_two_writes_of_a_value_are_the_histories_fault() -> None:
+    with pytest.raises(ValueError, match="two writes of #1"):
+        check([access("w", 1, 0, 1), access("w", 1, 2, 3)])
