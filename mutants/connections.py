@@ -9,6 +9,7 @@ from typing import Any
 from mutants.mutant import Mutant, blocks, changed, read, write
 from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
 from reference_backend.server import Server
+from reference_backend.store.errors import BlockError
 
 SECTOR = 512
 
@@ -169,3 +170,84 @@ class TornReadModifyWrite(Mutant):
         data[at : at + request.length] = request.payload
         write(request, below, start, bytes(data))
         return Reply()
+
+
+class ThinAllocationRace(Mutant):
+    """Two first writes allocate one unit twice."""
+
+    id = "thin-alloc-toctou"
+    source = "SPDK db3d1201a4"
+    breaks = "of two first writes into one 64 KiB unit at the same time one is lost"
+    waits = True
+    UNIT = 65536
+
+    def install(self) -> None:
+        """All is unallocated."""
+        self._there: set[int] = set()
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Look, be interrupted, allocate with what was there when looking."""
+        unit = request.offset // self.UNIT
+        inside = request.offset % self.UNIT + request.length <= self.UNIT
+        if request.command is not Command.WRITE or unit in self._there or not inside:
+            return below(request)
+        start = unit * self.UNIT
+        try:
+            old = bytearray(read(request, below, start, self.UNIT))
+        except BlockError:  # the last, short one
+            return below(request)
+        time.sleep(0.002)
+        self._there.add(unit)
+        old[request.offset - start : request.offset - start + request.length] = request.payload
+        write(request, below, start, bytes(old))
+        return Reply()
+
+
+class OverlapDeadlock(Mutant):
+    """Requests that overlap wait for each other."""
+
+    id = "overlap-deadlock"
+    source = "QEMU d44dae1a7c, SPDK cc4335f442"
+    breaks = "two requests over the same two 4 KiB blocks lock them in different orders"
+    waits = True
+
+    def install(self) -> None:
+        """Nothing is locked."""
+        self._locks: dict[int, threading.Lock] = {}
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Lock the first and the last block, in the order of the connection."""
+        touched = blocks(request.offset, request.length)
+        if request.command not in (Command.READ, Command.WRITE) or len(touched) < 2:
+            return below(request)
+        both = [touched[0], touched[-1]]
+        if request.connection % 2:
+            both.reverse()
+        with self._lock:
+            first, second = (self._locks.setdefault(one, threading.Lock()) for one in both)
+        with first:
+            time.sleep(0.0005)
+            with second:
+                return below(request)
+
+
+class SplitPoolDeadlock(Mutant):
+    """Parents hold what their children need."""
+
+    id = "split-pool-deadlock"
+    source = "SPDK 2f2c3aeda7, QEMU cf4fbc3030"
+    breaks = "two large requests at the same time each hold half of a pool and wait for the rest"
+    waits = True
+
+    def install(self) -> None:
+        """All is free."""
+        self._pool = threading.Semaphore(2)
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Take one, then one for the first fragment."""
+        if request.command is not Command.WRITE or request.length <= 65536:
+            return below(request)
+        with self._pool:
+            time.sleep(0.001)
+            with self._pool:
+                return below(request)

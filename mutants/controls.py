@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import time
+from typing import Any
 
 from mutants.mutant import Mutant, changed
+from mutants.patching import replace
 from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
+from reference_backend.nbd.constants import OptionReply
+from reference_backend.nbd.options import Options, Refusal
 from reference_backend.store.extents import Extent
 
 
@@ -84,7 +89,8 @@ class FuaFlushesAll(Control):
         """Flush after it."""
         reply = below(request)
         if request.flags & CommandFlag.FUA:
-            below(Request(Command.FLUSH, 0, 0, 0, request.cookie, b"", request.connection))
+            flush = Request(Command.FLUSH, 0, 0, 0, request.cookie, b"", request.connection)
+            return reply if reply.error else Reply(below(flush).error)
         return reply
 
 
@@ -114,3 +120,56 @@ class DiscardZeroesPartly(Control):
         start = (request.offset + 65535) & -65536
         end = (request.offset + request.length) & -65536
         return below(changed(request, offset=start, length=end - start)) if start < end else Reply()
+
+
+class SimpleRepliesOnly(Control):
+    """Structured replies are an option."""
+
+    id = "control-simple-replies"
+    breaks = "structured replies are refused, and block status with them"
+
+    def install(self) -> None:
+        """Refuse."""
+        replace(
+            Options,
+            "_structured_reply",
+            lambda _: _refuse("structured replies are off"),
+        )
+        replace(Options, "_meta_context", lambda _: _refuse("no metadata contexts"))
+
+
+def _refuse(why: str) -> Any:
+    def answer(options: Options, number: int, data: bytes) -> None:  # noqa: ARG001
+        raise Refusal(OptionReply.ERR_UNSUP, why)
+
+    return answer
+
+
+class ZeroesAreData(Control):
+    """A server need not find zeroes."""
+
+    id = "control-slow-zeroes"
+    breaks = "FAST_ZERO is always refused"
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Say that it would be slow."""
+        if request.flags & CommandFlag.FAST_ZERO:
+            return Reply(errno.ENOTSUP)
+        return below(request)
+
+
+class Reorders(Control):
+    """Requests in flight have no order."""
+
+    id = "control-reorders"
+    breaks = "each third request takes 1 ms longer, so that replies of connections change places"
+    waits = True
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Wait."""
+        with self._lock:
+            self._seen += 1
+            late = self._seen % 3 == 0
+        if late:
+            time.sleep(0.001)
+        return below(request)

@@ -9,6 +9,7 @@ from mutants.mutant import Mutant
 from mutants.patching import replace
 from reference_backend.layers import Below, Command, Reply, Request
 from reference_backend.nbd.execution import Executor
+from reference_backend.rule_place import RulePlace
 from reference_backend.store.errors import BlockError
 
 
@@ -117,3 +118,78 @@ class FlushFails(Mutant):
         if request.command is Command.FLUSH and self.strikes():
             raise BlockError(errno.EIO, "no flush today")
         return below(request)
+
+
+def _around_rules(change: Any) -> None:
+    """Let ``change(request, reply)`` see what comes from beneath, with its injected errors."""
+
+    def make(real: Any) -> Any:
+        def handle(place: RulePlace, request: Request, below: Below) -> Reply:
+            try:
+                reply = real(place, request, below)
+            except BlockError as error:
+                reply = Reply(error.errno)
+            changed_: Reply = change(request, reply)
+            return changed_
+
+        return handle
+
+    replace(RulePlace, "handle", make)
+
+
+class FlushErrorSwallowed(Mutant):
+    """A flush that fails is a flush."""
+
+    id = "flush-error-swallowed"
+    source = "gonbdserver issue 9, openzfs PR 17065"
+    breaks = "a flush that fails is acknowledged"
+
+    def install(self) -> None:
+        """Say yes."""
+        _around_rules(
+            lambda request, reply: Reply() if request.command is Command.FLUSH else reply
+        )
+
+
+class FlushErrorOnce(Mutant):
+    """An error of a flush is told once, and the data is forgotten."""
+
+    id = "flush-error-once"
+    source = "fsyncgate (PostgreSQL, 2018), QEMU d85fa9eb87"
+    breaks = "after a flush that failed, the next one succeeds and does nothing"
+
+    def install(self) -> None:
+        """Nothing has failed."""
+        self._failed = False
+
+        def note(request: Request, reply: Reply) -> Reply:
+            if request.command is Command.FLUSH and reply.error:
+                self._failed = True
+            return reply
+
+        _around_rules(note)
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Skip one flush."""
+        if request.command is Command.FLUSH and self._failed:
+            self._failed = False
+            return Reply()
+        return below(request)
+
+
+class MissingObjectZeroFill(Mutant):
+    """What cannot be read reads as zeroes."""
+
+    id = "missing-object-zero-fill"
+    source = "cortx-motr PR 1721, AWS EBS 2011"
+    breaks = "a read that fails returns zeroes"
+
+    def install(self) -> None:
+        """Make some."""
+
+        def fill(request: Request, reply: Reply) -> Reply:
+            if request.command is Command.READ and reply.error:
+                return Reply(data=bytes(request.length))
+            return reply
+
+        _around_rules(fill)

@@ -9,11 +9,13 @@ from mutants.mutant import Mutant
 from mutants.patching import die, replace
 from reference_backend.layers import Below, Command, Reply, Request
 from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import Option
+from reference_backend.nbd.constants import Option, TransmissionFlag
+from reference_backend.nbd.negotiation import ServerNegotiation
 from reference_backend.nbd.options import Options
 from reference_backend.nbd.replies import ReplyBuilder
 from reference_backend.nbd.rules import Rules
 from reference_backend.nbd.transmission import ServerTransmission
+from reference_backend.store.errors import BlockError
 from reference_backend.store.extents import Extent
 from reference_backend.store.volume import Volume
 
@@ -217,4 +219,109 @@ class CookieReused(Mutant):
         reply = below(request)
         if request.command is Command.READ and self.strikes():
             reply.on_wire = lambda raw: (raw[:8] + bytes(8) + raw[16:], True)
+        return reply
+
+
+class CapabilityBitCollision(Mutant):
+    """A feature is offered by another one's bit."""
+
+    id = "capability-bit-collision"
+    source = "QEMU df91328ada"
+    breaks = "CACHE is offered by bit 9, which means SEND_RESIZE"
+
+    def install(self) -> None:
+        """Move the bit."""
+
+        def make(real: Any) -> Any:
+            def flags(options: Options, device: Any) -> Any:
+                told = real(options, device)
+                if told & TransmissionFlag.SEND_CACHE:
+                    told = (told & ~TransmissionFlag.SEND_CACHE) | TransmissionFlag.SEND_RESIZE
+                return told
+
+            return flags
+
+        replace(Options, "_flags", make)
+
+
+class HugeOptionRead(Mutant):
+    """The declared length of an option is believed."""
+
+    id = "huge-option-read"
+    source = "CVE-2017-15119, CVE-2020-10761"
+    breaks = "an option that declares too many bytes kills the server"
+
+    def install(self) -> None:
+        """Allocate them."""
+        replace(ServerNegotiation, "_skip_option", lambda _: lambda *_: die())
+
+
+class StarttlsStateCarried(Mutant):
+    """What was negotiated in plaintext holds after STARTTLS."""
+
+    id = "starttls-state-carried"
+    source = "CVE-2021-3716, nbdkit 6c5faac6"
+    breaks = "structured replies and contexts agreed on before STARTTLS hold after it"
+
+    def install(self) -> None:
+        """Keep the agreement."""
+
+        def make(real: Any) -> Any:
+            def established(negotiation: ServerNegotiation) -> None:
+                before = negotiation._options.agreement  # noqa: SLF001  # a mutant changes code
+                real(negotiation)
+                before.tls = True
+                negotiation._options.agreement = before  # noqa: SLF001
+
+            return established
+
+        replace(ServerNegotiation, "tls_established", make)
+
+
+class AclPrefixMatch(Mutant):
+    """Names are compared by their beginnings."""
+
+    id = "acl-prefix-match"
+    source = "CVE-2013-6410"
+    breaks = "a name that begins like an export's leads to it"
+
+    def install(self) -> None:
+        """Compare less."""
+
+        def make(real: Any) -> Any:
+            def find(answers: Options, name: str) -> Any:
+                for known in answers._exports.list():  # noqa: SLF001
+                    if name and (known.startswith(name) or name.startswith(known)):
+                        return real(answers, known)
+                return real(answers, name)
+
+            return find
+
+        replace(Options, "_find", make)
+
+
+class FormatProbeEscape(Mutant):
+    """A raw volume is probed."""
+
+    id = "format-probe-escape"
+    source = "QEMU 38f3ef574b, CVE-2024-4467"
+    breaks = "a volume that begins like a qcow2 image reads as an empty disk to new connections"
+
+    def install(self) -> None:
+        """Nobody has looked."""
+        self._probed: dict[int, bool] = {}
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Probe at the first request."""
+        known = self._probed.get(request.connection)
+        if known is None:
+            asked = Request(Command.READ, 0, 0, 4, 0, b"", request.connection)
+            try:
+                known = bytes(below(asked).data) == b"QFI\xfb"
+            except BlockError:
+                known = False
+            self._probed[request.connection] = known
+        reply = below(request)
+        if known and request.command is Command.READ:
+            reply.data = bytes(request.length)
         return reply

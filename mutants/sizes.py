@@ -6,7 +6,7 @@ import ctypes
 import errno
 from typing import Any
 
-from mutants.mutant import Mutant, read
+from mutants.mutant import Mutant, changed, read
 from mutants.patching import die, replace, tell_size
 from reference_backend.layers import Below, Command, Reply, Request
 from reference_backend.nbd.rules import Rules
@@ -229,3 +229,44 @@ class OutOfBoundsPastEnd(Mutant):
             if request.command in (Command.TRIM, Command.WRITE_ZEROES):
                 return Reply()
             raise
+
+
+class NegativeSize(Mutant):
+    """The size is a negative number."""
+
+    id = "negative-size"
+    source = "CVE-2023-5215, QEMU 3add3ab782"
+    breaks = "clients are told a size of 2^63 bytes more"
+
+    def install(self) -> None:
+        """Set the sign."""
+        tell_size(lambda size: size | 1 << 63)
+
+
+class OffsetLengthOverflow(Mutant):
+    """The end of a range wraps around."""
+
+    id = "offset-len-overflow"
+    source = "QEMU 29b6c3b319, cloud-hypervisor PR 8388"
+    breaks = "a request whose end is beyond 2^64 is carried out at the start of the volume"
+
+    def install(self) -> None:
+        """Compute in 64 bits."""
+
+        def make(real: Any) -> Any:
+            def judge(rules: Rules, command: int, offset: int, length: int) -> Any:
+                if offset + length >= 1 << 64:
+                    return None
+                return real(rules, command, offset, length)
+
+            return judge
+
+        replace(Rules, "_judge_range", make)
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Wrap."""
+        if request.offset + request.length >= 1 << 64:
+            if request.command is Command.READ:
+                return below(changed(request, offset=0))
+            return Reply()
+        return below(request)

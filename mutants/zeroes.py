@@ -242,3 +242,40 @@ class PreviousTenantData(Mutant):
                         again = changed(request, offset=number * BLOCK, payload=old, flags=0)
                         below(again)
             return below(request)
+
+
+class StatusUnalignedEof(Mutant):
+    """Extents end within a block."""
+
+    id = "status-unaligned-eof"
+    source = "QEMU 737d3f5244, 9c3db310ff"
+    breaks = "block status ends its first extent 100 bytes into the range, whatever the block size"
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Split."""
+        reply = below(request)
+        for name, extents in reply.extents.items():
+            first = extents[0]
+            if first.length > 512:
+                parts = [Extent(100, first.flags), Extent(first.length - 100, first.flags)]
+                reply.extents[name] = [*parts, *extents[1:]]
+        return reply
+
+
+class ExtentsBlowup(Mutant):
+    """Extents are not merged."""
+
+    id = "extents-blowup"
+    source = "nbdkit 6e0dc839"
+    breaks = "block status gives an extent for each 512 bytes, without limit"
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Split all."""
+        reply = below(request)
+        for name, extents in reply.extents.items():
+            reply.extents[name] = [
+                Extent(min(512, extent.length - at), extent.flags)
+                for extent in extents
+                for at in range(0, min(extent.length, 1 << 30), 512)
+            ]
+        return reply

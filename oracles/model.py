@@ -72,7 +72,10 @@ class Model:
         try:
             answer = self._player.do(step, data)
         except StepFailed as failure:
-            if due != failure.number:
+            flush = self._armed.get("flush")
+            if due is None and step.fua and flush and flush[0] == failure.number:
+                flush.pop(0)  # FUA may be done by a flush, which met its fault
+            elif due != failure.number:
                 owed = f", {errno.errorcode[due]} was due" if due else ", and no fault was armed"
                 raise Wrong(f"{step}: failed with {failure}{owed}") from None
             self._failed(step, data)
@@ -101,6 +104,8 @@ class Model:
             self.shadow.maybe_write(step.offset, data)
         elif step.do == "zero":
             self.shadow.zero(step.offset, step.length, maybe=True)
+        elif step.do == "discard":
+            self.shadow.discard(step.offset, step.length)
 
     def _done(self, step: Step, data: bytes, answer: Data | Sequence[Extent] | None) -> None:
         shadow = self.shadow

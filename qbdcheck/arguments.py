@@ -242,6 +242,7 @@ def _add_reports(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--tap", action="store_true", help="TAP 14 on standard output")
     add("--color", choices=("auto", "on", "off"), default="auto", help="auto, on or off")
+    add("--html", dest="html_file", type=Path, metavar="FILE", help="of --mutants: the matrix")
     for name in ("junit", "json", "events"):
         add(f"--{name}", dest=f"{name}_file", type=Path, metavar="FILE")
 
@@ -308,6 +309,7 @@ def _options(
         color=given.color,
         junit_file=given.junit_file,
         json_file=given.json_file,
+        html_file=given.html_file,
         events_file=given.events_file,
         shard=given.shard,
         suites_dir=given.suites_dir.absolute(),

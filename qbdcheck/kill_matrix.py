@@ -68,11 +68,14 @@ def main(options: Options) -> int:
     for flag, words in (("-g", options.groups), ("-x", options.exclude_groups)):
         if words:
             run_words += [flag, ",".join(words)]
-    console = Console()
-    fates = []
+    console = Console(record=options.html_file is not None)
+    fates: list[Fate] = []
+    progress = Progress(options.cache_dir / "mutants.json", [*cases, *options.groups])
+    earlier = progress.load() if options.resume else {}
     for one in wanted or known:
-        fate = _fate(one, is_control(known[one]), run_words)
+        fate = earlier.get(one) or _fate(one, is_control(known[one]), run_words)
         fates.append(fate)
+        progress.save(fates)
         state = "killed" if fate.killed else "alive"
         mark = "" if fate.is_right else "  <--"
         console.print(
@@ -84,7 +87,36 @@ def main(options: Options) -> int:
     if options.json_file is not None:
         report = [asdict(fate) for fate in fates]
         options.json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if options.html_file is not None:
+        console.save_html(str(options.html_file))
     return 0 if all(fate.is_right for fate in fates) else 1
+
+
+class Progress:
+    """What is known already, so that ``--resume`` goes on where the last run stopped.
+
+    :param words: what was run; another selection begins anew.
+    """
+
+    def __init__(self, file: Path, words: Sequence[str]) -> None:
+        self._file = file
+        self._words = list(words)
+
+    def load(self) -> dict[str, Fate]:
+        """Return the fates of the last run of the same selection, by id."""
+        try:
+            told = json.loads(self._file.read_text(encoding="utf-8"))
+            if told["words"] != self._words:
+                return {}
+            return {fate["id"]: Fate(**fate) for fate in told["fates"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def save(self, fates: Sequence[Fate]) -> None:
+        """Keep what is known."""
+        told = {"words": self._words, "fates": [asdict(fate) for fate in fates]}
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(json.dumps(told), encoding="utf-8")
 
 
 def _fate(mutant: str, control: bool, run_words: Sequence[str]) -> Fate:

@@ -49,6 +49,8 @@ class Options:
     color: str = "auto"
     junit_file: Path | None = None
     json_file: Path | None = None
+    html_file: Path | None = None
+    """The kill matrix as a page."""
     events_file: Path | None = None
     shard: tuple[int, int] | None = None
     """(I, N): run part I of N, 1 <= I <= N."""

@@ -1,0 +1,203 @@
+"""Resizes, snapshots and what goes on meanwhile (docs/bugs.md, groups B, D, H and J)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from mutants.mutant import BLOCK, Mutant, whole_blocks, write
+from mutants.patching import replace
+from reference_backend.layers import Below, Command, Reply, Request
+from reference_backend.store.errors import BlockError
+from reference_backend.store.extents import STATE_DIRTY, Extent
+from reference_backend.store.ranges import RangeSet
+from reference_backend.store.volume import Volume
+
+_LATE_S = 0.01
+_LARGEST_PARENT = 64 << 20
+
+
+def on_change(hook: Any, *names: str) -> None:
+    """Call ``hook(volume)`` before a method of the volume (resize, snapshot)."""
+    for name in names:
+
+        def make(real: Any) -> Any:
+            def changing(volume: Volume, *arguments: Any) -> Any:
+                hook(volume)
+                return real(volume, *arguments)
+
+            return changing
+
+        replace(Volume, name, make)
+
+
+class ResizeFalseSuccess(Mutant):
+    """A resize does nothing."""
+
+    id = "resize-false-success"
+    source = "QEMU 5279b30392, 8e958260c5"
+    breaks = "a resize reports success and changes nothing"
+
+    def install(self) -> None:
+        """Return."""
+        replace(Volume, "resize", lambda _: lambda volume, size: None)  # noqa: ARG005
+
+
+class LateRequestAfterQuiesce(Mutant):
+    """What comes just after a switch-over goes to the old side."""
+
+    id = "late-request-after-quiesce"
+    source = "QEMU 9c707525cb, 176c36997f"
+    breaks = "writes within 10 ms of a resize or a snapshot are acknowledged and lost"
+
+    def install(self) -> None:
+        """Note when."""
+        self._until_s = 0.0
+
+        def note(_: Volume) -> None:
+            self._until_s = time.monotonic() + _LATE_S
+
+        on_change(note, "resize", "snapshot")
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Send it nowhere."""
+        if request.command is Command.WRITE and time.monotonic() < self._until_s:
+            return Reply()
+        return below(request)
+
+
+class ReopenDifferentPlacement(Mutant):
+    """Old clients write by the old layout."""
+
+    id = "reopen-different-placement"
+    source = "glusterfs issues 1918, 2417"
+    breaks = "after a resize, writes of connections that were there before are seen only by them"
+
+    def install(self) -> None:
+        """No layout is old."""
+        self._known: set[int] = set()
+        self._old: dict[int, dict[int, bytes]] = {}
+
+        def rebalance(_: Volume) -> None:
+            self._old.update({number: {} for number in self._known})
+
+        on_change(rebalance, "resize")
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Use the layout that the connection was opened with."""
+        self._known.add(request.connection)
+        held = self._old.get(request.connection)
+        if held is None:
+            return below(request)
+        whole = not (request.offset | request.length) % BLOCK
+        if request.command is Command.WRITE and whole:
+            data = bytes(request.payload)
+            for at in range(0, len(data), BLOCK):
+                held[(request.offset + at) // BLOCK] = data[at : at + BLOCK]
+            return Reply()
+        reply = below(request)
+        if request.command is Command.READ and held:
+            data_ = bytearray(reply.data)
+            for number in whole_blocks(request.offset, request.length):
+                at = number * BLOCK - request.offset
+                data_[at : at + BLOCK] = held.get(number, data_[at : at + BLOCK])
+            reply.data = bytes(data_)
+        return reply
+
+
+class DiscardExposesBacking(Mutant):
+    """A discard in a clone lets the parent through."""
+
+    id = "discard-exposes-backing"
+    source = "QEMU 80f5c01183, SPDK d3594f8437"
+    breaks = "a discard after a snapshot brings back what the snapshot has"
+
+    def install(self) -> None:
+        """Keep the parent."""
+        self._parent = b""
+
+        def keep(volume: Volume) -> None:
+            if volume.size <= _LARGEST_PARENT:
+                self._parent = volume.read(0, volume.size)
+
+        on_change(keep, "snapshot")
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Show the parent."""
+        end = request.offset + request.length
+        if request.command is Command.TRIM and end <= len(self._parent):
+            write(request, below, request.offset, self._parent[request.offset : end])
+            return Reply()
+        return below(request)
+
+
+class DiscardNotTracked(Mutant):
+    """Discards and zeroes are not seen by dirty tracking."""
+
+    id = "discard-not-tracked"
+    source = "QEMU ec050f77a5"
+    breaks = "the dirty bitmap leaves out what was discarded or zeroed"
+
+    def install(self) -> None:
+        """Look away."""
+
+        def make(real: Any) -> Any:
+            def zero(volume: Volume, *arguments: Any) -> Any:
+                tracked = volume._dirty  # noqa: SLF001  # a mutant changes code
+                volume._dirty = RangeSet() if tracked is not None else None  # noqa: SLF001
+                try:
+                    return real(volume, *arguments)
+                finally:
+                    volume._dirty = tracked  # noqa: SLF001
+
+            return zero
+
+        replace(Volume, "_zero", make)
+
+
+class IncrementalMissesHole(Mutant):
+    """What is a hole now counts as clean."""
+
+    id = "incremental-misses-hole"
+    source = "openzfs issue 4996 (hole_birth), ceph PR 32403"
+    breaks = "the dirty bitmap leaves out what has become a hole"
+
+    def install(self) -> None:
+        """Ask the map."""
+
+        def make(real: Any) -> Any:
+            def status(volume: Volume, offset: int, length: int) -> list[Extent]:
+                found = []
+                for extent in real(volume, offset, length):
+                    for part in volume.block_status(offset, extent.length):
+                        size = min(part.length, extent.length)
+                        dirty = extent.flags & STATE_DIRTY if not part.flags & 1 else 0
+                        found.append(Extent(size, dirty))
+                    offset += extent.length
+                return found
+
+            return status
+
+        replace(Volume, "dirty_status", make)
+
+
+class SectorUnitMismatch(Mutant):
+    """Sector numbers count blocks where they should count 512 bytes."""
+
+    id = "sector-unit-mismatch"
+    source = "QEMU e44362ce31, b802d14dc6"
+    breaks = "with blocks of over 512 bytes, discards and zeroes behind size/8 fail"
+
+    def install(self) -> None:
+        """Multiply."""
+
+        def make(real: Any) -> Any:
+            def zero(volume: Volume, offset: int, *arguments: Any) -> Any:
+                block = volume.block_sizes[0]
+                if block > 512 and offset // 512 * block > volume.size:
+                    raise BlockError(5, "out of range")
+                return real(volume, offset, *arguments)
+
+            return zero
+
+        replace(Volume, "_zero", make)

@@ -1,0 +1,39 @@
+"""This case checks that the target's dirty bitmap tells of everything that changed since a snapshot.
+
+How: a snapshot, then writes, zeroes, discards and writes again in places of their own; the context
+qbd:dirty must call each of them dirty, also where a hole is now, and the untouched rest clean.
+Guards: discard-not-tracked, incremental-misses-hole, resize-during-copy.
+"""
+
+from qbdcheck import case
+from qbdcheck.errors import NotRun
+
+CONTEXT = "qbd:dirty"
+KIB = 1 << 10
+
+
+@case(groups="bitmap discard zero protocol quick", requires="nbd snapshot discard write_zeroes")
+def test(new_disk, nbd):
+    disk = new_disk("2M")
+    disk.backend.snapshot("base")
+    with nbd(disk, contexts=(CONTEXT,)) as client:
+        if CONTEXT not in client.contexts.values():
+            raise NotRun(f"the target has no context {CONTEXT}")
+        client.write(64 * KIB, disk.shadow.stamped(64 * KIB, 8 * KIB))
+        client.write_zeroes(256 * KIB, 64 * KIB)
+        client.trim(512 * KIB, 64 * KIB)
+        client.trim(768 * KIB, 64 * KIB)
+        client.write(784 * KIB, disk.shadow.stamped(784 * KIB, 4 * KIB))
+        changed = [(64, 8), (256, 64), (512, 64), (768, 64)]
+        at = 0
+        dirty = bytearray(disk.size // (4 * KIB))
+        while at < disk.size:
+            for extent in client.block_status(at, disk.size - at)[CONTEXT]:
+                first, last = at // (4 * KIB), -(-(at + extent.length) // (4 * KIB))
+                if extent.flags & 1:
+                    dirty[first:last] = b"\1" * (last - first)
+                at += extent.length
+    expected = bytearray(len(dirty))
+    for start, length in changed:
+        expected[start // 4 : (start + length) // 4] = b"\1" * (length // 4)
+    assert dirty == expected, [n * 4 for n, (a, b) in enumerate(zip(dirty, expected)) if a != b]
