@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from oracles.damage_map import svg
 from oracles.sector_damage import describe_bytes
 from oracles.stamps import SECTOR, Words, fill_keys, header_of, sector_words, sound
 
@@ -84,6 +85,7 @@ def main(arguments: list[str]) -> int:
     inspect.add_argument("image", type=Path)
     inspect.add_argument("--offset", type=int, default=0, help="bytes, a multiple of 512")
     inspect.add_argument("--length", type=int, default=None, help="bytes")
+    inspect.add_argument("--svg", type=Path, default=None, help="write a map of it to this file")
     options = parser.parse_args(arguments)
     if options.offset % SECTOR:
         parser.error(f"--offset {options.offset} is not a multiple of {SECTOR}")
@@ -91,6 +93,11 @@ def main(arguments: list[str]) -> int:
         rows = list(stretches(options.image, options.offset, options.length))
     except OSError as error:
         parser.error(f"cannot read {options.image}: {error.strerror}")
+    if options.svg is not None:
+        try:
+            options.svg.write_text(svg(rows, str(options.image)), encoding="utf-8")
+        except OSError as error:
+            parser.error(f"cannot write {options.svg}: {error.strerror}")
     print(f"{'sector':>12} {'sectors':>10} {'offset':>14}  content")  # noqa: T201  # its purpose
     for row in rows:
         line = f"{row.first:>12} {row.count:>10} {row.first * SECTOR:>14}  {row.text}"

@@ -1,4 +1,4 @@
-"""This case checks that a flush covers a write that was answered while another flush was in progress.
+"""This case checks that a flush covers a write that was answered while another flush was running.
 
 How: one connection flushes; while that is on its way another writes and gets its answer; then it
 flushes itself, with the first flush still running or just over; power fails. The write is there.

@@ -1,4 +1,4 @@
-"""This case checks that the target's dirty bitmap tells of everything that changed since a snapshot.
+"""This case checks that the target's dirty bitmap tells of all that changed since a snapshot.
 
 How: a snapshot, then writes, zeroes, discards and writes again in places of their own; the context
 qbd:dirty must call each of them dirty, also where a hole is now, and the untouched rest clean.
@@ -36,4 +36,4 @@ def test(new_disk, nbd):
     expected = bytearray(len(dirty))
     for start, length in changed:
         expected[start // 4 : (start + length) // 4] = b"\1" * (length // 4)
-    assert dirty == expected, [n * 4 for n, (a, b) in enumerate(zip(dirty, expected)) if a != b]
+    assert dirty == expected, [n * 4 for n, seen in enumerate(dirty) if seen != expected[n]]

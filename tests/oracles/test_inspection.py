@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -5,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from oracles.damage_map import KINDS
 from oracles.inspection import main, stretches
 from oracles.stamps import SECTOR, Identity, stamp
 
@@ -44,6 +46,26 @@ def test_a_misdirected_sector_is_marked(tmp_path: Path) -> None:
 def test_offset_and_length_choose_a_part(tmp_path: Path) -> None:
     rows = list(stretches(image(tmp_path), 2 * SECTOR, 2 * SECTOR))
     assert [(row.first, row.count) for row in rows] == [(2, 2)]
+
+
+def test_the_picture_shows_each_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine, other = Identity(1, 2), Identity(1, 3)
+    sectors = [
+        stamp(0, 512, mine), stamp(512, 512, mine, 3, 9), stamp(0, 512, mine, 4, 10),
+        stamp(1536, 512, other), np.zeros(512, np.uint8), np.full(512, 0xAA, np.uint8),
+        stamp(3072, 512, mine), stamp(3584, 512, mine),
+    ]  # fmt: skip
+    sectors[6] = np.concatenate((sectors[6][:256], np.zeros(256, np.uint8)))
+    image, picture = tmp_path / "image", tmp_path / "map.svg"
+    image.write_bytes(b"".join(part.tobytes() for part in sectors))
+    assert main(["inspect", str(image), "--svg", str(picture)]) == 0
+    text = picture.read_text()
+    cells = re.findall(r'fill="(#\w+)"><title>sector (\d+)', text)
+    kinds = {colour: kind for kind, colour, _ in KINDS}
+    assert [kinds[colour] for colour, _ in cells] == [
+        "prefill", "written", "misdirected", "mixed", "zeroes", "other", "damaged", "prefill"
+    ]  # fmt: skip
+    assert all(words in text for _, _, words in KINDS)
 
 
 def test_the_command_prints_a_table(tmp_path: Path) -> None:
