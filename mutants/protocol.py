@@ -261,10 +261,11 @@ class StarttlsStateCarried(Mutant):
 
     id = "starttls-state-carried"
     source = "CVE-2021-3716, nbdkit 6c5faac6"
-    breaks = "structured replies and contexts agreed on before STARTTLS hold after it"
+    breaks = "options are answered before STARTTLS where TLS is required, and hold after it"
 
     def install(self) -> None:
-        """Keep the agreement."""
+        """Answer, and keep the agreement."""
+        replace(Options, "tls_missing", lambda _: lambda _: False)
 
         def make(real: Any) -> Any:
             def established(negotiation: ServerNegotiation) -> None:

@@ -28,9 +28,20 @@ _RANK = {kind: rank for rank, (kind, _, _) in enumerate(KINDS)}
 class Stretch(Protocol):
     """A run of sectors of which the same can be said (`oracles.inspection.Stretch`)."""
 
-    first: int
-    count: int
-    text: str
+    @property
+    def first(self) -> int:
+        """Number of the first sector."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """Sectors."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """What is said of them."""
+        ...
 
 
 def kind_of(text: str, owner: str) -> str:

@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 
 from qbdcheck.crash.logged_image import LoggedImage
+from qbdcheck.guest.guest import Guest
+from qbdcheck.guest.image import guest_image
 from qbdcheck.model.checks import ModelChecks
+from qbdcheck.programs.blockdev import Blockdev
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
 from qbdcheck.programs.nbd_opener import NbdOpener
@@ -159,6 +162,22 @@ def logged_image(target: TargetSession, scratch: Path) -> Callable[..., LoggedIm
         return LoggedImage(disk, target.qemu_io, target.qemu_img, scratch, **options)
 
     return make
+
+
+@pytest.fixture
+def guest(target: TargetSession, scratch: Path) -> Iterator[Callable[..., Guest]]:
+    """Boots a small Linux guest on a disk: ``guest(blockdev)``."""
+    running: list[Guest] = []
+
+    def boot(blockdev: Blockdev) -> Guest:
+        image = guest_image(target.options.cache_dir)
+        name = f"guest{len(running)}"
+        running.append(Guest(target.programs, scratch, image, blockdev, name))
+        return running[-1]
+
+    yield boot
+    for one in running:
+        one.kill()
 
 
 @pytest.fixture

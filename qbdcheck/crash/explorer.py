@@ -19,13 +19,15 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from oracles.crash_states.families import Bounds
 from oracles.crash_states.states import Candidate, CrashStates, Position
 from qbdcheck import clock
 
 _BLOCK = 16
 """States in a row that one worker looks at: neighbours differ by little."""
-_CHUNK = 64 << 10
+_CHUNK = 256 << 10
 _SHOWN = 3
 
 
@@ -128,10 +130,11 @@ class Workspace:
         if self.path.stat().st_size != size:  # a repair may append
             os.truncate(self.path, size)
         copy = self._copy.image
+        right, seen = (np.frombuffer(one, dtype=np.uint8) for one in (copy, self.image))
         for at in range(0, size, _CHUNK):
-            right = copy[at : at + _CHUNK].tobytes()
-            if self.image[at : at + _CHUNK].tobytes() != right:
-                self.image[at : at + _CHUNK] = right
+            chunk = slice(at, at + _CHUNK)
+            if not np.array_equal(right[chunk], seen[chunk]):
+                self.image[chunk] = copy[chunk]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ def test(new_disk, qemu_io, seed):
         io.flush()
         disk.backend.snapshot(f"snapshot{round_}")
         io.write(round_ * 100 * KIB, 50 * KIB)
+        io.write(512 * KIB, 128 * KIB)
         io.discard(512 * KIB, 64 * KIB)
+        io.read(512 * KIB, 128 * KIB)  # new or zero, and not what the snapshot has
         io.flush()
         io.write(round_ * 200 * KIB, 90 * KIB)
         disk.backend.crash(seed=seed + round_)

@@ -38,7 +38,8 @@ def test_a_seeded_bug_is_found_and_shrunk(mutant: str) -> None:
 
 def test_controls_are_not_accused() -> None:
     for mutant in catalogue().values():
-        if issubclass(mutant, Control) and not mutant.waits:
+        patches = "install" in vars(mutant)  # of the server, which is not here
+        if issubclass(mutant, Control) and not (mutant.waits or patches):
             assert search(InProcess(mutant), seed=2, scripts=40).best is None, mutant.id
 
 

@@ -1,0 +1,1 @@
+"""A small Linux guest, built without root, and what runs in it."""

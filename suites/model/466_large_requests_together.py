@@ -1,0 +1,16 @@
+"""This case checks that large requests of many connections at the same time all come to an end.
+
+How: five clients read and write up to 512 KiB of the same 1 MiB, several in flight each, so that
+whatever splits requests runs out of what it splits them into; the history must be linearizable.
+Guards: split-pool-deadlock, overlap-deadlock, iov-offset-ignored, short-read-resume-offset.
+"""
+
+from qbdcheck import case
+from qbdcheck.model.concurrent import Plan
+
+
+@case(groups="model concurrent quick", requires="nbd multi_conn", limit_s=30)
+def test(new_disk, model):
+    disk = new_disk("1M", prefill=False)
+    plan = Plan(size=1 << 20, requests=24, depth=3, lengths=(160, 256, 1024), share=0.6)
+    model.record(disk, 5, plan, 0)
