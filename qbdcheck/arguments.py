@@ -211,6 +211,7 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="cases side by side, longest first",
     )
+    add("--turns", action="store_true", help="the suites take turns: each kind of bug is early")
     add("-r", "--random", action="store_true", help="random order, from the seed")
     add(
         "--depth",
@@ -290,6 +291,7 @@ def _options(
         image_options=given.image_options,
         lanes=given.lanes,
         random_order=given.random,
+        turns=given.turns,
         seed=seed,
         depth=given.depth or 0,
         repeat=given.repeat,

@@ -64,7 +64,7 @@ def main(options: Options) -> int:
             near = difflib.get_close_matches(word, known, 1)
             hint = f"did you mean '{near[0]}'?" if near else f"known: {' '.join(known)}"
             raise UsageError(f"unknown mutant '{word}'; {hint}")
-    run_words = [*cases, "-j", str(options.lanes), "--seed", str(options.seed)]
+    run_words = [*cases, "--turns", "-j", str(options.lanes), "--seed", str(options.seed)]
     for flag, words in (("-g", options.groups), ("-x", options.exclude_groups)):
         if words:
             run_words += [flag, ",".join(words)]

@@ -28,6 +28,8 @@ class Options:
     """What `qemu-img create -o` gets for the image format."""
     lanes: int = 1
     random_order: bool = False
+    turns: bool = False
+    """The suites take turns."""
     seed: int = 0
     depth: int = 0
     """Longest sequence of cases that try all; 0: as each case has it."""

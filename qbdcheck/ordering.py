@@ -26,6 +26,21 @@ def longest_first(units: Sequence[Unit], duration_s: Callable[[Unit], float]) ->
     return sorted(units, key=lambda unit: -duration_s(unit))
 
 
+def by_turns(units: Sequence[Unit], suite: Callable[[Unit], object]) -> list[Unit]:
+    """`units` so that the suites take turns, each in its own order.
+
+    A short suite is spread over the whole run: its N-th of M cases comes where N/M of the run is,
+    and its first one at the start. What only one suite can see is so looked for early.
+    """
+    members: dict[object, int] = {}
+    place: list[int] = []
+    for unit in units:
+        place.append(members.get(suite(unit), 0))
+        members[suite(unit)] = place[-1] + 1
+    share = [place[index] / members[suite(unit)] for index, unit in enumerate(units)]
+    return [units[index] for index in sorted(range(len(units)), key=share.__getitem__)]
+
+
 def shuffled(units: Sequence[Unit], generator: Random) -> list[Unit]:
     """`units` in an order that only `generator` decides."""
     mixed = list(units)

@@ -13,7 +13,7 @@ from qbdcheck.elapsed import Elapsed, last_run
 from qbdcheck.errors import UsageError
 from qbdcheck.groups import load_groups
 from qbdcheck.options import Options
-from qbdcheck.ordering import UNKNOWN_S, estimate, longest_first, shard, shuffled
+from qbdcheck.ordering import UNKNOWN_S, by_turns, estimate, longest_first, shard, shuffled
 from qbdcheck.seed import Seed
 from qbdcheck.selection import (
     Request,
@@ -148,6 +148,8 @@ def _ordered(options: Options, plan: list[Planned]) -> list[Planned]:
             raise UsageError(f"nothing to run: {_why_empty(options, [])}")
     if options.random_order:
         return shuffled(plan, Seed(options.seed).stream("order"))
+    if options.turns:
+        return by_turns(plan, lambda one: one.case.path.parent)
     if options.lanes > 1:
         return longest_first(plan, duration_s)
     return plan

@@ -11,7 +11,7 @@ from reference_backend.layers import Command
 COUNT, LENGTH = 64, 12 << 10
 
 
-@case(groups="concurrent flush crash protocol quick", requires="nbd flush crash")
+@case(groups="concurrent flush crash protocol", requires="nbd flush crash")
 def test(new_disk, nbd, seed):
     disk = new_disk("2M")
     shadow = disk.shadow

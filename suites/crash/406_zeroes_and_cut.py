@@ -11,7 +11,7 @@ from qbdcheck import case
 KIB = 1 << 10
 
 
-@case(groups="zero discard flush crash quick", requires="flush write_zeroes discard crash")
+@case(groups="zero discard flush crash", requires="flush write_zeroes discard crash")
 def test(new_disk, qemu_io, seed):
     disk = new_disk("2M")
     orders = ("zero", "unmap", "discard", "zero write", "write unmap", "discard zero write")

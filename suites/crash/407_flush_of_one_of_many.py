@@ -13,7 +13,7 @@ from reference_backend.layers import Command
 LENGTH = 8192
 
 
-@case(groups="concurrent flush crash protocol quick", requires="nbd flush multi_conn crash")
+@case(groups="concurrent flush crash protocol", requires="nbd flush multi_conn crash")
 def test(new_disk, nbd, seed):
     disk = new_disk("4M")
     shadow = disk.shadow

@@ -8,7 +8,7 @@ Guards: flush-noop, fua-write-ack-early, flush-not-advertised.
 from qbdcheck import case
 
 
-@case(groups="rw flush crash quick", requires="flush write_zeroes crash")
+@case(groups="rw flush crash", requires="flush write_zeroes crash")
 def test(new_disk, qemu_io, seed):
     disk = new_disk("1M")
     random = seed.stream("places")

@@ -11,7 +11,7 @@ KIB = 1 << 10
 
 
 @case(
-    groups="status zero flush crash quick",
+    groups="status zero flush crash",
     requires="flush write_zeroes discard block_status crash",
 )
 def test(new_disk, qemu_io, qemu_img, seed):

@@ -9,7 +9,7 @@ from qbdcheck import case
 from qbdcheck.crash.wal_store import SIZE, WalHistory, WalStore, run_workload
 
 
-@case(groups="flush crash protocol quick", requires="nbd flush crash")
+@case(groups="flush crash protocol", requires="nbd flush crash")
 def test(new_disk, nbd, seed):
     for round_ in range(5):
         disk = new_disk(SIZE, prefill=False)

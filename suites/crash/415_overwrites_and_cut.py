@@ -10,7 +10,7 @@ from qbdcheck import case
 SECTORS, BLOCK = 64, 4096
 
 
-@case(groups="rw flush crash quick", requires="flush crash")
+@case(groups="rw flush crash", requires="flush crash")
 def test(new_disk, qemu_io, seed):
     disk = new_disk("512k")
     for round_ in range(5):

@@ -9,7 +9,7 @@ from qbdcheck import case
 from qbdcheck.crash.wal_store import SIZE, WalHistory, WalStore, run_workload
 
 
-@case(groups="crash states flush quick", requires="flush")
+@case(groups="crash states flush", requires="flush")
 def test(new_disk, logged_image, storage_daemon, nbd, seed, log):
     disk = new_disk(SIZE, prefill=False)
     logged, history = logged_image(disk), WalHistory()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbdcheck.ordering import estimate, longest_first, shard, shuffled
+from qbdcheck.ordering import by_turns, estimate, longest_first, shard, shuffled
 from qbdcheck.seed import Seed, case_seed, repeat_seed
 
 DURATIONS = st.lists(st.floats(0, 100), max_size=30)
@@ -31,6 +31,14 @@ def test_no_shard_is_longer_than_the_mean_and_one_unit(durations: list[float], p
 
 def test_longest_first_keeps_equal_ones_in_order() -> None:
     assert longest_first(["a", "bb", "c", "dd"], len) == ["bb", "dd", "a", "c"]
+
+
+def test_suites_take_turns_and_keep_their_orders() -> None:
+    units = [f"{suite}{number}" for suite, count in (("a", 6), ("b", 3), ("c", 1))
+             for number in range(count)]  # fmt: skip
+    ordered = by_turns(units, lambda unit: unit[0])
+    assert ordered == ["a0", "b0", "c0", "a1", "a2", "b1", "a3", "a4", "b2", "a5"]
+    assert by_turns([], lambda unit: unit) == []
 
 
 def test_an_unknown_case_is_expected_to_take_the_median() -> None:
