@@ -103,9 +103,9 @@ class Script:
         """
         try:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise ScriptError(f"{path}: {error}") from None
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, LookupError) as error:
             raise ScriptError(f"{path}: no YAML: {' '.join(str(error).split())}") from None
         if not isinstance(document, dict) or document.get(_HEADER) != _VERSION:
             raise ScriptError(f"{path}: no script; its first line must be '{_HEADER}: {_VERSION}'")

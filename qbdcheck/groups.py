@@ -26,7 +26,7 @@ def load_groups(suites_dir: Path) -> dict[str, str]:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"no {path}: it lists the groups that cases may name") from None
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, LookupError, yaml.YAMLError) as error:
         raise UsageError(f"cannot read {path}: {' '.join(str(error).split())}") from None
     if not isinstance(loaded, dict) or not all(
         isinstance(word, str) and isinstance(meaning, str) for word, meaning in loaded.items()

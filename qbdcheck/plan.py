@@ -181,7 +181,7 @@ def allowed_reasons(suites_dir: Path) -> list[str]:
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, LookupError, yaml.YAMLError) as error:
         raise UsageError(f"cannot read {path}: {' '.join(str(error).split())}") from None
     if loaded is None:
         return []

@@ -79,7 +79,7 @@ class Schedule:
         """
         try:
             told = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, LookupError) as error:
             raise CaseBroken(f"schedule: {error}") from None
         phases = told.get("phases") if isinstance(told, dict) else None
         if not isinstance(phases, dict) or set(told) != {"phases"}:

@@ -78,7 +78,12 @@ class _Builder:
                 self._lines[*path, number] = item.start_mark.line + 1
                 items.append(self.build(item, (*path, number)))
             return items
-        value = self._scalars.construct_object(node)
+        try:
+            value = self._scalars.construct_object(node)
+        except (yaml.YAMLError, ValueError, LookupError):  # such as 2026-02-31, !!bool maybe
+            line = node.start_mark.line + 1
+            why = f"not YAML: {node.value!r} is no value of type {node.tag}"
+            raise NotYaml(line, why) from None
         if value is None or isinstance(value, str | int | float | bool):
             return value
         return str(node.value)
@@ -86,7 +91,10 @@ class _Builder:
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> Value:
         result: dict[str, Value] = {}
         for key_node, value_node in node.value:
-            key, line = str(key_node.value), key_node.start_mark.line + 1
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise NotYaml(line, "a key is a list or a mapping; write a word")
+            key = str(key_node.value)
             if key in result:
                 raise NotYaml(line, f"key '{key}' is there twice; remove one")
             self._lines[*path, key] = line

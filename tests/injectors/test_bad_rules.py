@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from injectors.layer import create
@@ -51,6 +51,10 @@ def test_any_yaml_gives_rules_or_an_error_with_a_line(document):
 
 @settings(deadline=None)
 @given(st.text())
+@example("!0")
+@example("rules: 2026-02-31")
+@example("seed: !!bool maybe")
+@example("? [a]\n: b")
 def test_any_text_is_yaml_with_rules_or_an_error(text):
     for read in (parse_yaml.read, parse_ini.read):
         try:

@@ -102,7 +102,7 @@ def test_the_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "said"),
     [
         ("--dryrun", "unknown flag --dryrun; did you mean --dry-run?"),
-        ("--html x", "unknown flag --html"),
+        ("--hmtl x", "unknown flag --hmtl; did you mean --html?"),
         ("-qcow3", "unknown flag -qcow3; did you mean -qcow2?"),
         ("-j 0", "'0' is not a whole number from 1 on"),
         ("-j x", "'x' is not a whole number"),
