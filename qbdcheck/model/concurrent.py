@@ -6,8 +6,10 @@ its number into each of its sectors, so that a read says of each sector which wr
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
@@ -156,25 +158,48 @@ class _Client(threading.Thread):
         self._numbers = numbers
         self._begin = start
         self._flight: dict[int, _Sent] = {}
+        self._slots = threading.Semaphore(plan.depth)
+        self._over = False
 
     def run(self) -> None:
+        receiver = threading.Thread(target=self._receive_all, daemon=True)
+        self._begin.wait()
+        receiver.start()
         try:
-            self._begin.wait()
-            while self.requests < self._plan.requests or self._flight:
-                while len(self._flight) < self._plan.depth and self.requests < self._plan.requests:
-                    self._send()
+            while self.requests < self._plan.requests:
+                self._slots.acquire()
+                if self._over:
+                    break
+                self._send()
+        except BaseException as error:
+            self._end(error)
+        receiver.join()
+        self._lose()
+
+    def _receive_all(self) -> None:
+        # Beside the sending: a server may stop reading until its replies are taken.
+        try:
+            for _ in range(self._plan.requests):
                 self._receive()
-        except (OSError, EOFError, NbdProtocolError):  # the connection was cut
-            self._lose()
-        except BaseException as error:  # the case raises it
-            self.failure = error
+                self._slots.release()
+        except BaseException as error:
+            self._end(error)
+
+    def _end(self, error: BaseException) -> None:
+        if not isinstance(error, OSError | EOFError | NbdProtocolError):  # the connection was cut
+            self.failure = self.failure or error  # the case raises it
+        self._over = True
+        with suppress(OSError):
+            self._client.sock.shutdown(socket.SHUT_RDWR)
+        self._slots.release()
 
     def _send(self) -> None:
         plan, random = self._plan, self._random
         self.requests += 1
+        cookie = self.requests
         if random.random() < plan.flushes:
-            cookie = self._client.send_request(Command.FLUSH)
             self._flight[cookie] = _Sent(Command.FLUSH, 0, 0, 0, 0.0)
+            self._client.send_request(Command.FLUSH, cookie=cookie)
             return
         sectors = random.choice(plan.lengths)
         first = random.randrange(0, plan.size // SECTOR - sectors + 1)
@@ -184,9 +209,8 @@ class _Client(threading.Thread):
         command = Command.WRITE if writes else Command.READ
         flags = CommandFlag.FUA if writes and random.random() < plan.fua else 0
         data = (_MAGIC | number).to_bytes(8, "little") * (sectors * _WORDS) if writes else b""
-        call = clock.now_s() * 1e6
-        cookie = self._client.send_request(command, *place, flags=flags, payload=data)
-        self._flight[cookie] = _Sent(command, first, sectors, number, call)
+        self._flight[cookie] = _Sent(command, first, sectors, number, clock.now_s() * 1e6)
+        self._client.send_request(command, *place, flags=flags, payload=data, cookie=cookie)
 
     def _receive(self) -> None:
         reply = self._client.receive_reply()
