@@ -114,6 +114,11 @@ class Client(Haggler):
     ) -> None:
         self.close()
 
+    def cut(self) -> None:
+        """End the connection without a word, also under a thread that sends or receives."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Say DISC if the transmission phase is on, and close."""
         if self.in_transmission:

@@ -6,10 +6,8 @@ its number into each of its sectors, so that a read says of each sector which wr
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
@@ -189,8 +187,7 @@ class _Client(threading.Thread):
         if not isinstance(error, OSError | EOFError | NbdProtocolError):  # the connection was cut
             self.failure = self.failure or error  # the case raises it
         self._over = True
-        with suppress(OSError):
-            self._client.sock.shutdown(socket.SHUT_RDWR)
+        self._client.cut()
         self._slots.release()
 
     def _send(self) -> None:
