@@ -90,7 +90,8 @@ class FuaFlushesAll(Control):
         reply = below(request)
         if request.flags & CommandFlag.FUA:
             flush = Request(Command.FLUSH, 0, 0, 0, request.cookie, b"", request.connection)
-            return reply if reply.error else Reply(below(flush).error)
+            error = reply.error or below(flush).error
+            return Reply(error) if error else reply  # a READ's has the data
         return reply
 
 

@@ -12,10 +12,7 @@ from typing import Any
 import pytest
 
 from qbdcheck.crash.logged_image import LoggedImage
-from qbdcheck.guest.guest import Guest
-from qbdcheck.guest.image import guest_image
 from qbdcheck.model.checks import ModelChecks
-from qbdcheck.programs.blockdev import Blockdev
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
 from qbdcheck.programs.nbd_opener import NbdOpener
@@ -32,6 +29,7 @@ from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.dual import DualWriter
+from qbdcheck.targets.guests import Guests
 from qbdcheck.targets.hostile_server import HostileServer
 from qbdcheck.targets.link import Link
 from qbdcheck.targets.mutant_target import profile
@@ -165,19 +163,14 @@ def logged_image(target: TargetSession, scratch: Path) -> Callable[..., LoggedIm
 
 
 @pytest.fixture
-def guest(target: TargetSession, scratch: Path) -> Iterator[Callable[..., Guest]]:
-    """Boots a small Linux guest on a disk: ``guest(blockdev)``."""
-    running: list[Guest] = []
-
-    def boot(blockdev: Blockdev) -> Guest:
-        image = guest_image(target.options.cache_dir)
-        name = f"guest{len(running)}"
-        running.append(Guest(target.programs, scratch, image, blockdev, name))
-        return running[-1]
-
-    yield boot
-    for one in running:
-        one.kill()
+def guest(target: TargetSession, scratch: Path) -> Iterator[Guests]:
+    """Starts small Linux guests: ``guest()``, and puts disks before them."""
+    guests = Guests(target, scratch)
+    try:
+        yield guests
+        guests.settle()
+    finally:
+        guests.close()
 
 
 @pytest.fixture

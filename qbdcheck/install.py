@@ -39,6 +39,7 @@ MODULES = (
     "xxhash",
     "psutil",
     "cryptography",
+    "elftools",
     "apsw",
 )
 """What `import` must find: the modules of the dependencies in pyproject.toml."""

@@ -14,12 +14,12 @@ def _content(number: int, lines: int) -> bytes:
 
 
 def run_file_workload(guest: Guest, logged: LoggedImage, rounds: int) -> FileHistory:
-    """Mount /dev/vda and work on it: new files by fsync, replacements by rename, removals by sync.
+    """Mount the first disk; new files by fsync, replacements by rename, removals by sync.
 
     :param rounds: of three to four operations each.
     """
     history = FileHistory()
-    guest.run("mount -t ext4 /dev/vda /mnt && mkdir /mnt/d && sync")
+    guest.run(f"mount -t ext4 {guest.disks[0].path} /mnt && mkdir /mnt/d && sync")
     for number in range(rounds):
         lines = 1 + number * 37 % 200
         content = _content(number, lines)

@@ -1,39 +1,95 @@
-"""The guest's kernel and initramfs: from Debian's packages, without root, kept by their versions.
+"""The guest: a kernel, an initramfs and a disk of tools, of Debian's packages, without root.
 
-What is needed is little: the cloud kernel (ext4, NVMe and the serial port are built in), a few of
-its modules, and busybox. It takes some seconds the first time, and nothing after.
+The initramfs has what every guest needs (busybox, dash, the guest agent, ext4's programs: 20 MB);
+the tools (fio and its 60 MB of libraries, xfs, stress-ng, blktrace, ...) are on a read-only ext4
+that is mounted at /usr. Both are kept by the hash of all that they are made of.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qbdcheck.clock import now_s
 from qbdcheck.errors import NotRun, ProgramError
 from qbdcheck.guest.cpio import Member, archive, directory
+from qbdcheck.guest.libraries import closure
+from qbdcheck.guest.packages import download, resolve, unpack
 from qbdcheck.programs.process import run
 
-META_PACKAGE = "linux-image-cloud-amd64"
-MODULES = ("virtio_pci", "virtio_blk")
-_TIMEOUT_S = 300.0
-_VERSION = 1
-"""Of the initramfs: what is made by another one is not used."""
-_DIRECTORIES = ("bin", "dev", "proc", "sys", "mnt", "tmp", "lib", "lib/modules")
+PACKAGES = (
+    "linux-image-cloud-amd64", "busybox-static", "dash", "libc6", "libgcc-s1", "coreutils",
+    "util-linux", "qemu-guest-agent", "e2fsprogs", "xfsprogs", "fio", "stress-ng", "blktrace",
+    "sysstat", "dmsetup", "fsmark", "dbench", "ioping",
+)  # fmt: skip
+CORE = (
+    "bin/dash", "bin/dd", "bin/sync", "usr/sbin/qemu-ga", "sbin/mke2fs", "sbin/e2fsck",
+    "sbin/resize2fs", "sbin/tune2fs", "sbin/blkdiscard", "sbin/fstrim", "sbin/fsfreeze",
+    "sbin/blockdev", "sbin/mkfs.xfs", "sbin/xfs_repair", "sbin/dmsetup",
+    "lib64/ld-linux-x86-64.so.2", "libgcc_s.so.1",
+)  # fmt: skip
+"""In the initramfs; it must have all that is not below /usr, over which the tools are mounted."""
+TOOLS = (
+    "usr/bin/fio", "usr/bin/stress-ng", "usr/sbin/xfs_io",
+    "usr/sbin/xfs_growfs", "usr/sbin/xfs_db", "usr/sbin/blktrace", "usr/bin/blkparse",
+    "usr/bin/btt", "usr/bin/iostat", "usr/bin/fs_mark", "usr/bin/dbench", "usr/bin/ioping",
+    "usr/sbin/e4defrag", "usr/sbin/filefrag", "usr/bin/truncate", "usr/bin/stat",
+    "usr/bin/timeout",
+)  # fmt: skip
+TOOLS_DATA = ("usr/share/dbench/client.txt",)
+MODULES_AT_START = ("virtio_pci", "virtio_blk", "virtio_console")
+MODULES = (
+    *MODULES_AT_START, "virtio_scsi", "sd_mod", "ata_piix", "nvme", "xfs", "ext4", "dm_mod",
+    "dm_flakey", "dm_log_writes", "loop",
+)  # fmt: skip
+"""Those that the kernel has built in are left out."""
+TOOLS_SERIAL = "tools"
+_UUID = "c5f5e7ab-0000-4000-8000-000000000001"
+_MAKE_S = 120.0
+_VERSION = 5
+"""Of this recipe: what another one made is not used."""
+_DIRECTORIES = (
+    "bin", "sbin", "dev", "etc", "proc", "sys", "mnt", "tmp", "run", "var", "lib", "lib/modules",
+    "lib/x86_64-linux-gnu", "lib64", "usr", "usr/bin", "usr/sbin", "usr/lib",
+    "usr/lib/x86_64-linux-gnu",
+)  # fmt: skip
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
+_LISTS = Path("/var/lib/apt/lists")
 
+# Real programs come before the applets of busybox, which lie last on the PATH in a directory of
+# their own: Debian's busybox runs its own applets before any program where it is the shell.
 INIT = """#!/bin/busybox sh
-/bin/busybox --install -s /bin
+/bin/busybox mkdir -p /applets
+/bin/busybox --install -s /applets
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin:/applets HOME=/tmp TERM=dumb
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
-for module in {modules}; do insmod /lib/modules/$module.ko; done
+mkdir -p /dev/shm /dev/pts
+mount -t tmpfs shm /dev/shm
+mount -t tmpfs run /run
+modprobe -a {modules}
 stty -F /dev/ttyS0 -echo raw
 exec </dev/ttyS0 >/dev/ttyS0 2>&1
+echo 60 > /proc/sys/kernel/hung_task_timeout_secs
+mount -t debugfs debug /sys/kernel/debug
+for disk in /sys/block/vd*; do
+    if [ "$(cat $disk/serial)" = {serial} ]; then
+        mount -t ext4 -o ro,noload /dev/${{disk##*/}} /usr
+    fi
+done
+for port in /sys/class/virtio-ports/*; do
+    if [ "$(cat $port/name 2>/dev/null)" = org.qemu.guest_agent.0 ]; then
+        /usr/sbin/qemu-ga -d -m virtio-serial -p /dev/${{port##*/}} -f /run/qga.pid -t /run
+    fi
+done
 echo guest-is-ready
 while read -r line; do
     eval "$line" 2>&1
@@ -44,78 +100,170 @@ done
 
 @dataclass(frozen=True)
 class GuestImage:
-    """What QEMU boots."""
+    """What QEMU boots.
+
+    :ivar tools: an ext4 with programs, mounted at /usr; None where the guest is the user's own.
+    :ivar key: a hash of all that it was made of.
+    :ivar made_s: seconds that the making took, 0 where it was there.
+    """
 
     kernel: Path
     initramfs: Path
+    tools: Path | None
+    key: str
+    made_s: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        files = [self.kernel, self.initramfs, *([self.tools] if self.tools else [])]
+        return sum(file.stat().st_size for file in files)
 
 
 def guest_image(cache_dir: Path) -> GuestImage:
     """Return the guest, made if it is not there; several processes may ask at the same time.
 
-    :param cache_dir: gets ``guest/``, about 50 MB.
+    It is made anew when this recipe, or after ``apt-get update`` a package, has changed; no network
+    is used while it is there.
+
+    :param cache_dir: gets ``guest/``, about 300 MB.
     :raise NotRun: it cannot be made here: no apt, no network; with the reason.
     """
-    for program in ("apt-get", "dpkg-deb"):
-        if shutil.which(program) is None:
-            raise NotRun(f"{program} is not on PATH: the guest is made of Debian's packages")
     place = cache_dir / "guest"
     place.mkdir(parents=True, exist_ok=True)
     with (place / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        stamp = place / f"made.{_VERSION}"
-        image = GuestImage(place / "vmlinuz", place / "initramfs")
-        if not (stamp.exists() and image.kernel.exists() and image.initramfs.exists()):
-            _make(place, image)
-            stamp.touch()
-    return image
+        made = _made(place)
+        if made is not None:
+            return made
+        start = now_s()
+        packages = resolve(place, PACKAGES)
+        key = _hash([_recipe(), *packages.files])
+        image = _files(place / key, key)
+        if not image.kernel.exists():
+            shutil.rmtree(place / "work", ignore_errors=True)
+            download(place, packages)
+            try:
+                unpack(place, packages, place / "work" / "tree")
+                _make(place / "work", image)
+            except ProgramError as error:
+                raise NotRun(f"the guest cannot be made: {error}") from None
+            finally:
+                shutil.rmtree(place / "work", ignore_errors=True)
+            shutil.rmtree(place / "archives", ignore_errors=True)
+        for other in place.iterdir():  # of older packages
+            if other.is_dir() and other != image.kernel.parent:
+                shutil.rmtree(other, ignore_errors=True)
+        current = {"recipe": _recipe(), "lists": _lists_changed(), "key": key}
+        (place / "current").write_text(json.dumps(current), encoding="utf-8")
+        return GuestImage(image.kernel, image.initramfs, image.tools, key, now_s() - start)
 
 
-def _make(place: Path, image: GuestImage) -> None:
-    work = place / "work"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
+def _made(place: Path) -> GuestImage | None:
     try:
-        kernel_tree = _unpacked(work, _kernel_package())
-        busybox = _unpacked(work, "busybox-static") / "bin" / "busybox"
-        kernel = next((kernel_tree / "boot").glob("vmlinuz-*"))
-        image.initramfs.write_bytes(archive(_members(kernel_tree, busybox)))
-        shutil.copyfile(kernel, image.kernel)
-    except ProgramError as error:
-        said = (error.stderr or str(error)).strip().splitlines()
-        raise NotRun(f"the guest cannot be made: {said[-1] if said else error}") from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        current = json.loads((place / "current").read_text(encoding="utf-8"))
+        image = _files(place / current["key"], current["key"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    same = current.get("recipe") == _recipe() and current.get("lists") in {_lists_changed(), 0}
+    return image if same and image.kernel.exists() else None
 
 
-def _kernel_package() -> str:
-    told = run(["apt-cache", "depends", META_PACKAGE], timeout_s=_TIMEOUT_S).stdout
-    found = re.search(r"Depends: (linux-image-\S+)", told)
-    if found is None:
-        raise NotRun(f"apt knows no package {META_PACKAGE}; try: apt-get update")
-    return found[1]
+def _files(place: Path, key: str) -> GuestImage:
+    return GuestImage(place / "vmlinuz", place / "initramfs", place / "tools", key)
 
 
-def _unpacked(work: Path, package: str) -> Path:
-    target = work / package
-    target.mkdir()
-    # Packages go into our own directory; apt's sandbox user could not write there.
-    sandbox = "APT::Sandbox::User=" + ("root" if os.geteuid() == 0 else "")
-    run(["apt-get", "-q", "-o", sandbox, "download", package], cwd=target, timeout_s=_TIMEOUT_S)
-    [file] = target.glob("*.deb")
-    tree_ = work / f"{package}.tree"
-    run(["dpkg-deb", "-x", file, tree_], timeout_s=_TIMEOUT_S)
-    return tree_
+def _recipe() -> str:
+    words = (*PACKAGES, *CORE, *TOOLS, *TOOLS_DATA, *MODULES, *MODULES_AT_START)
+    return _hash([str(_VERSION), INIT, *words])
 
 
-def _members(kernel_tree: Path, busybox: Path) -> Iterator[Member]:
-    modules = {path.stem.replace("-", "_"): path for path in kernel_tree.rglob("*.ko")}
+def _hash(words: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
+
+
+def _lists_changed() -> int:
+    """Time of the last ``apt-get update`` in ns, 0 where that was never."""
+    try:
+        return _LISTS.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _make(work: Path, image: GuestImage) -> None:
+    tree = work / "tree"
+    made = work / "made"
+    made.mkdir()
+    names = _files(made, image.key)
+    core = dict(closure(tree, CORE))
+    names.initramfs.write_bytes(archive(_members(tree, core)))
+    assert names.tools is not None
+    _make_tools(tree, work / "tools", names.tools)
+    shutil.copyfile(next((tree / "boot").glob("vmlinuz-*")), names.kernel)
+    shutil.rmtree(image.kernel.parent, ignore_errors=True)
+    made.rename(image.kernel.parent)
+
+
+def _make_tools(tree: Path, root: Path, file: Path) -> None:
+    """Make the ext4 that is mounted at /usr, and so must have what the core has there, too."""
+    size = 0
+    for path, source in closure(tree, (*CORE, *TOOLS)):
+        inside = Path(path)
+        # What lies in /lib or /bin (of packages from before the merge of /usr) goes to /usr, too.
+        target = root / (inside.relative_to("usr") if inside.parts[0] == "usr" else inside)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+        size += source.stat().st_size
+    for path in TOOLS_DATA:
+        target = root / Path(path).relative_to("usr")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tree / path, target)
+        size += (tree / path).stat().st_size
+    mib = (size * 11 // 10 >> 20) + 16
+    with file.open("wb") as image:
+        image.truncate(mib << 20)
+    for place in (root, *root.rglob("*")):
+        os.utime(place, (1, 1), follow_symlinks=False)
+    words = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-U", _UUID]
+    words += ["-E", f"root_owner=0:0,hash_seed={_UUID}", "-d"]
+    # The same packages make the same file: its times are fixed, too.
+    environment = {**os.environ, "E2FSPROGS_FAKE_TIME": "1"}
+    run([*words, root, file], timeout_s=_MAKE_S, env=environment)
+
+
+def _members(tree: Path, core: dict[str, Path]) -> Iterator[Member]:
+    modules = {path.stem.replace("-", "_"): path for path in tree.rglob("*.ko")}
     order = list(_in_order(MODULES, modules))
+    release = next((tree / "lib" / "modules").iterdir()).name
     yield from map(directory, _DIRECTORIES)
-    yield Member("bin/busybox", busybox.read_bytes(), 0o755)
+    yield directory(f"lib/modules/{release}")
+    yield Member("bin/busybox", (tree / "bin/busybox").read_bytes(), 0o755)
+    yield Member("bin/sh", link="dash")
+    for path, source in sorted(core.items()):
+        yield Member(path, source.read_bytes(), 0o755)
+    for name in ("fsck.ext4", "mkfs.ext4"):
+        yield Member(f"sbin/{name}", link="e2fsck" if name.startswith("fsck") else "mke2fs")
     for name in order:
-        yield Member(f"lib/modules/{name}.ko", modules[name].read_bytes())
-    yield Member("init", INIT.format(modules=" ".join(order)).encode(), 0o755)
+        yield Member(f"lib/modules/{release}/{name}.ko", modules[name].read_bytes())
+    # As depmod(8) writes it: all that a module needs, also indirectly, what comes first last.
+    depends = "".join(
+        " ".join([f"{name}.ko:", *(f"{other}.ko" for other in all_before[::-1])]) + "\n"
+        for name in order
+        for all_before in [[one for one in _in_order([name], modules) if one != name]]
+    )
+    yield Member(f"lib/modules/{release}/modules.dep", depends.encode())
+    yield Member("etc/mtab", link="/proc/mounts")
+    yield Member("etc/passwd", b"root:x:0:0:root:/tmp:/bin/sh\n")
+    yield Member("etc/group", b"root:x:0:\n")
+    yield Member("etc/mke2fs.conf", (tree / "etc/mke2fs.conf").read_bytes())
+    text = INIT.format(modules=" ".join(MODULES_AT_START), serial=TOOLS_SERIAL)
+    yield Member("init", text.encode(), 0o755)
+
+
+def _needs(module: Path) -> list[str]:
+    match = _DEPENDS.search(module.read_bytes())
+    words = match[1].decode().split(",") if match else []
+    return [word.replace("-", "_") for word in words if word]
 
 
 def _in_order(wanted: Sequence[str], modules: dict[str, Path]) -> Iterator[str]:
@@ -126,12 +274,9 @@ def _in_order(wanted: Sequence[str], modules: dict[str, Path]) -> Iterator[str]:
         if name in seen or name not in modules:  # what is not there is built in
             return
         seen.add(name)
-        match = _DEPENDS.search(modules[name].read_bytes())
-        for other in filter(None, match[1].decode().split(",") if match else []):
-            yield from visit(other.replace("-", "_"))
+        for other in _needs(modules[name]):
+            yield from visit(other)
         yield name
 
     for name in wanted:
         yield from visit(name)
-
-

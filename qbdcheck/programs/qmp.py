@@ -39,10 +39,18 @@ class Qmp:
     :param address: a connected socket, or the path of a Unix socket.
     :param name: of the peer, for messages.
     :param timeout_s: seconds that a command may take.
+    :param greets: whether the peer greets and negotiates; QEMU's guest agent does not.
     :raise ProgramError: no QMP peer answers there.
     """
 
-    def __init__(self, address: socket.socket | Path, name: str, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        address: socket.socket | Path,
+        name: str,
+        timeout_s: float = 30.0,
+        *,
+        greets: bool = True,
+    ) -> None:
         self.name = name
         self.timeout_s = timeout_s
         self.events: list[Event] = []
@@ -57,6 +65,7 @@ class Qmp:
         self._thread.start()
         self._client = QMPClient(name)
         self._client.logger.setLevel("CRITICAL")
+        self._client.await_greeting = self._client.negotiate = greets
         target = address if isinstance(address, socket.socket) else str(address)
         try:
             self._call(self._open(target), timeout_s)
@@ -152,8 +161,10 @@ def _words(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def connect_within(path: Path, name: str, within_s: float) -> Qmp:
+def connect_within(path: Path, name: str, within_s: float, *, greets: bool = True) -> Qmp:
     """Connect to a QMP socket that may not be there yet.
+
+    :param greets: as of `Qmp`.
 
     :raise ProgramError: nothing accepts connections there within ``within_s`` seconds.
     """
@@ -170,4 +181,4 @@ def connect_within(path: Path, name: str, within_s: float) -> Qmp:
             pause(CONNECT_STEP_S)
             continue
         probe.setblocking(False)
-        return Qmp(probe, name)
+        return Qmp(probe, name, greets=greets)

@@ -24,7 +24,10 @@ def test(new_disk, nbd):
         client.trim(512 * KIB, 64 * KIB)
         client.trim(768 * KIB, 64 * KIB)
         client.write(784 * KIB, disk.shadow.stamped(784 * KIB, 4 * KIB))
-        changed = [(64, 8), (256, 64), (512, 64), (768, 64)]
+        changed = [(64, 8), (256, 64)]
+        # A discard may do nothing; one that took the data away has changed the volume.
+        changed += [(at, 64) for at in (512, 768) if not any(client.read(at * KIB, 8 * KIB))]
+        changed.append((784, 4))
         at = 0
         dirty = bytearray(disk.size // (4 * KIB))
         while at < disk.size:

@@ -1,0 +1,154 @@
+"""Commands and files of a guest through QEMU's guest agent (qga/qapi-schema.json).
+
+Each command is the leader of a session of its own, so that it can be killed with all its children.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qbdcheck.clock import now_s, pause
+from qbdcheck.errors import ProgramError
+from qbdcheck.programs.qmp import connect_within
+
+_SHELL = "/bin/dash"
+_SETSID = ("/bin/busybox", "setsid")
+ENVIRONMENT = (
+    "PATH=/usr/sbin:/usr/bin:/sbin:/bin:/applets", "HOME=/tmp", "LC_ALL=C", "TERM=dumb",
+)  # fmt: skip
+_FIRST_STEP_S = 0.005
+_LONGEST_STEP_S = 0.1
+_CHUNK = 1 << 20
+"""Bytes of a file in one request; the agent gives up to 48 MiB."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that has ended.
+
+    :ivar status: its exit status; 128 + n where signal n ended it.
+    """
+
+    command: str
+    status: int
+    output: str
+    errors: str
+
+
+class Agent:
+    """A connection to the agent.
+
+    :raise ProgramError: it does not answer.
+    """
+
+    def __init__(self, path: Path, timeout_s: float = 30.0) -> None:
+        self._qmp = connect_within(path, "guest agent", timeout_s, greets=False)
+        self.execute("guest-sync", {"id": 20261123})
+
+    def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
+        """Run a command of the agent itself.
+
+        :raise QmpFailed: it refused. :raise ProgramError: the guest is gone, or stands still.
+        """
+        return self._qmp.execute(command, arguments)
+
+    def start(self, command: str) -> Running:
+        """Start a line of shell."""
+        told = self.execute(
+            "guest-exec",
+            {
+                "path": _SETSID[0],
+                "arg": [*_SETSID[1:], _SHELL, "-c", command],
+                "env": list(ENVIRONMENT),
+                "capture-output": True,
+            },
+        )
+        return Running(self, command, int(told["pid"]))
+
+    def run(self, command: str, within_s: float = 60.0) -> Ran:
+        """Run a line of shell to its end.
+
+        :raise TimeoutError: it did not end; it is killed, with all its children.
+        """
+        return self.start(command).wait(within_s)
+
+    def write_file(self, path: str, data: bytes) -> None:
+        """Make a file of the guest."""
+        handle = self.execute("guest-file-open", {"path": path, "mode": "w"})
+        try:
+            for at in range(0, len(data), _CHUNK):
+                text = base64.b64encode(data[at : at + _CHUNK]).decode()
+                self.execute("guest-file-write", {"handle": handle, "buf-b64": text})
+        finally:
+            self.execute("guest-file-close", {"handle": handle})
+
+    def read_file(self, path: str) -> bytes:
+        """Return a file of the guest."""
+        handle = self.execute("guest-file-open", {"path": path, "mode": "r"})
+        data = b""
+        try:
+            while True:
+                told = self.execute("guest-file-read", {"handle": handle, "count": _CHUNK})
+                data += base64.b64decode(told["buf-b64"])
+                if told["eof"] or not told["count"]:
+                    return data
+        finally:
+            self.execute("guest-file-close", {"handle": handle})
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._qmp.close()
+
+
+class Running:
+    """A command that may still run."""
+
+    def __init__(self, agent: Agent, command: str, pid: int) -> None:
+        self.command = command
+        self.pid = pid
+        self._agent = agent
+        self._ran: Ran | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._poll() is None
+
+    def _poll(self) -> Ran | None:
+        if self._ran is None:
+            told = self._agent.execute("guest-exec-status", {"pid": self.pid})
+            if told["exited"]:
+                status = told["exitcode"] if "exitcode" in told else 128 + told.get("signal", 0)
+                self._ran = Ran(
+                    self.command, status, _text(told, "out-data"), _text(told, "err-data")
+                )
+        return self._ran
+
+    def wait(self, within_s: float = 60.0) -> Ran:
+        """Wait for its end.
+
+        :raise TimeoutError: it did not end; it is killed, with all its children.
+        """
+        end_s = now_s() + within_s
+        step_s = _FIRST_STEP_S
+        while (ran := self._poll()) is None:
+            if now_s() >= end_s:
+                self.kill()
+                raise TimeoutError(f"'{self.command}' did not end within {within_s:g} s")
+            pause(step_s)
+            step_s = min(2 * step_s, _LONGEST_STEP_S)
+        return ran
+
+    def kill(self) -> None:
+        """SIGKILL it and its children."""
+        with contextlib.suppress(ProgramError):
+            arguments = {"path": "/bin/busybox", "arg": ["kill", "-9", f"-{self.pid}"]}
+            self._agent.execute("guest-exec", arguments)
+
+
+def _text(told: dict[str, Any], key: str) -> str:
+    return base64.b64decode(told.get(key, "")).decode("utf-8", "replace")

@@ -1,0 +1,87 @@
+"""Devices that put a node before a guest: their options for -device and device_add.
+
+Reference: `qemu-system-x86_64 -device virtio-blk-pci,help`, and of the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+SCSI_BUS = "scsi0"
+"""The id of the virtio-scsi controller that each guest has."""
+KINDS = ("virtio-blk", "virtio-scsi", "nvme", "ide")
+
+
+@dataclass(frozen=True)
+class Device:
+    """How a guest sees a disk.
+
+    :ivar kind: one of KINDS; an ide disk must be there from the start.
+    :ivar logical: bytes of a logical block: 512 or 4096.
+    :ivar physical: bytes of a physical block, from ``logical`` on.
+    :ivar iothread: id of an iothread object; "" for the main loop.
+    :ivar queues: request queues of virtio-blk and virtio-scsi; 0 for QEMU's default.
+    :ivar write_cache: whether the guest sees a volatile cache; None for the node's own.
+    :ivar werror: policy for failed writes and flushes: report, ignore, stop, enospc, auto; "" for
+        QEMU's default. ``rerror``: for failed reads.
+    """
+
+    kind: str = "virtio-blk"
+    logical: int = 512
+    physical: int = 4096
+    iothread: str = ""
+    queues: int = 0
+    write_cache: bool | None = None
+    werror: str = ""
+    rerror: str = ""
+
+    def options(self, node: str, identity: str) -> dict[str, Any]:
+        """Return the arguments of device_add.
+
+        :raise ValueError: the kind is not known, or has no such option.
+        """
+        if self.kind not in KINDS:
+            raise ValueError(f"no device {self.kind}; there are {', '.join(KINDS)}")
+        if self.kind == "nvme" and (self.werror or self.rerror):
+            raise ValueError("nvme has no werror and no rerror")
+        result: dict[str, Any] = {"id": identity, "drive": node, "serial": identity}
+        if self.kind == "virtio-blk":
+            result |= {"driver": "virtio-blk-pci", "share-rw": True}
+            result |= {"iothread": self.iothread} if self.iothread else {}
+            result |= {"num-queues": self.queues} if self.queues else {}
+        elif self.kind == "virtio-scsi":
+            result |= {"driver": "scsi-hd", "bus": f"{SCSI_BUS}.0", "share-rw": True}
+        elif self.kind == "nvme":
+            result |= {"driver": "nvme"}
+        else:
+            result |= {"driver": "ide-hd", "bus": "ide.0"}
+        if self.kind == "nvme":
+            result |= {"logical_block_size": self.logical}
+        elif self.kind != "ide" or self.logical == 512:
+            result |= {"logical_block_size": self.logical, "physical_block_size": self.physical}
+        if self.write_cache is not None:
+            result["write-cache"] = "on" if self.write_cache else "off"
+        for key, value in (("werror", self.werror), ("rerror", self.rerror)):
+            if value:
+                result[key] = value
+        return result
+
+    @property
+    def modules(self) -> str:
+        """The kernel's modules that the guest needs for it, beside those it starts with."""
+        known = {"virtio-scsi": "virtio_scsi sd_mod", "ide": "ata_piix sd_mod"}
+        return known.get(self.kind, "")
+
+    def find(self, identity: str) -> str:
+        """Return shell that prints the name of the device below /dev, or nothing."""
+        if self.kind == "virtio-blk":
+            where, test = "/sys/block/vd*", f'grep -qs "^{identity}$" $d/serial'
+        elif self.kind == "nvme":
+            where, test = "/sys/block/nvme*", f'grep -qs "{identity} *$" $d/device/serial'
+        elif self.kind == "virtio-scsi":
+            where, test = "/sys/block/sd*", f"grep -q {identity} $d/device/vpd_pg80"
+        else:
+            where, test = "/sys/block/sd*", "grep -q ATA $d/device/vendor"
+        found = f"[ -e $d ] && {test} && echo ${{d##*/}} && break"
+        return f"for d in {where}; do {found}; done 2>/dev/null"

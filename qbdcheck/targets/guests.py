@@ -1,0 +1,104 @@
+"""The guests of a case, which start before its target's disks and end with it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qbdcheck.errors import ProgramError
+from qbdcheck.guest.devices import Device
+from qbdcheck.guest.guest import Guest, GuestDisk
+from qbdcheck.guest.image import GuestImage, guest_image
+from qbdcheck.guest.template import template
+from qbdcheck.programs.blockdev import Blockdev
+from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.session import TargetSession
+
+
+class Guests:
+    """Makes guests, and judges their consoles at the end.
+
+    :param target: whose QEMU they run in.
+    """
+
+    def __init__(self, target: TargetSession, scratch: Path) -> None:
+        self._target = target
+        self._scratch = scratch
+        self.running: list[Guest] = []
+
+    @property
+    def image(self) -> GuestImage:
+        """What they boot.
+
+        :raise NotRun: it cannot be made here.
+        """
+        return guest_image(self._target.options.cache_dir)
+
+    def __call__(
+        self,
+        *disks: Disk | Blockdev,
+        device: Device | None = None,
+        boot: bool = False,
+        start: bool = True,
+        cpus: int = 1,
+        plugged: Sequence[tuple[Blockdev, Device]] = (),
+        **options: Any,
+    ) -> Guest:
+        """Start a guest, from the template unless it is to boot, and plug disks in.
+
+        :param device: how it sees them; by default virtio-blk.
+        :param boot: let its kernel start from nothing; needed for more cpus, ide disks and reboots.
+        :param start: whether it runs already when this returns.
+        :raise GuestFailed: it does not come up.
+        """
+        image = self.image
+        programs = self._target.programs
+        boot = boot or cpus > 1 or bool(plugged) or bool(options)
+        saved = None if boot else template(programs, image, image.kernel.parent)
+        guest = Guest(
+            programs,
+            self._scratch,
+            image,
+            name=f"guest{len(self.running)}",
+            template=saved,
+            cpus=cpus,
+            plugged=plugged,
+            **options,
+        )
+        self.running.append(guest)
+        if boot:
+            self._plug(guest, disks, device)
+        if start:
+            guest.start()
+        if not boot:
+            self._plug(guest, disks, device)
+        return guest
+
+    @staticmethod
+    def _plug(
+        guest: Guest, disks: Sequence[Disk | Blockdev], device: Device | None
+    ) -> list[GuestDisk]:
+        nodes = [disk if isinstance(disk, dict) else disk.blockdev() for disk in disks]
+        return [guest.attach(node, device) for node in nodes]
+
+    def settle(self) -> None:
+        """Judge all consoles.
+
+        :raise GuestFailed: a kernel told of trouble that the case does not expect.
+        """
+        for guest in self.running:
+            guest.settle()
+
+    def close(self) -> None:
+        """End all, and write their timelines."""
+        for guest in self.running:
+            with contextlib.suppress(ProgramError, OSError):
+                lines = [
+                    f"{moment.at_s:9.3f} {moment.channel:8} {moment.text}\n"
+                    for moment in guest.timeline()
+                ]
+                path = self._scratch / f"{guest.name}.timeline.txt"
+                path.write_text("".join(lines), encoding="utf-8")
+            guest.kill()

@@ -1,0 +1,123 @@
+"""Guests that run: booted, from a template, with disks of each kind."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from qbdcheck.arguments import default_cache_dir
+from qbdcheck.errors import NotRun
+from qbdcheck.guest.devices import KINDS, Device
+from qbdcheck.guest.guest import Guest, GuestFailed
+from qbdcheck.guest.image import GuestImage, guest_image
+from qbdcheck.guest.template import template
+from qbdcheck.programs.installed import Programs
+
+SIZE = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def image() -> GuestImage:
+    try:
+        return guest_image(default_cache_dir({}))
+    except NotRun as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def restored(image: GuestImage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    saved = template(Programs(), image, image.kernel.parent)
+    guest = Guest(Programs(), tmp_path_factory.mktemp("guest"), image, template=saved)
+    try:
+        guest.start()
+        yield guest
+    finally:
+        guest.kill()
+
+
+def new_disk(directory: Path) -> dict[str, object]:
+    file = directory / "disk"
+    file.write_bytes(bytes(SIZE))
+    return {"driver": "raw", "file": {"driver": "file", "filename": str(file)}}
+
+
+def test_the_image_is_made_once(image: GuestImage) -> None:
+    again = guest_image(default_cache_dir({}))
+    assert again.key == image.key
+    assert again.made_s == 0.0
+    assert again.size > 50 << 20
+
+
+def test_commands_have_output_errors_and_a_status(restored: Guest) -> None:
+    assert restored.run("echo $((6 * 7))") == "42\n"
+    ran = restored.execute("echo out; echo err >&2; exit 3")
+    assert (ran.status, ran.output, ran.errors) == (3, "out\n", "err\n")
+    assert restored.execute("kill -9 $$").status == 128 + 9
+    with pytest.raises(GuestFailed, match=r"'false' ended with 1"):
+        restored.run("false")
+
+
+def test_a_command_that_does_not_end_is_killed_with_its_children(restored: Guest) -> None:
+    with pytest.raises(GuestFailed, match=r"'sleep 77 & sleep 78' did not end within 0\.5 s"):
+        restored.run("sleep 77 & sleep 78", within_s=0.5)
+    assert restored.execute("ps | grep '[s]leep 7[78]'").status == 1
+
+
+def test_files_go_in_and_out(restored: Guest) -> None:
+    data = bytes(range(256)) * 8192
+    restored.write_file("/tmp/file", data)
+    assert restored.read_file("/tmp/file") == data
+    restored.write_file("/tmp/file", "")
+    assert restored.read_file("/tmp/file") == b""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "ide"])
+def test_a_disk_is_plugged_in_found_written_and_unplugged(
+    restored: Guest, tmp_path: Path, kind: str
+) -> None:
+    node = restored.machine.add({"node-name": f"n-{kind}", **new_disk(tmp_path)})
+    disk = restored.attach(node, Device(kind), f"d-{kind}")
+    block = disk.path.removeprefix("/dev/")
+    assert restored.run(f"cat /sys/block/{block}/size") == f"{SIZE // 512}\n"
+    restored.run(f"echo written | dd of={disk.path} conv=fsync 2>/dev/null")
+    restored.detach(disk)
+    restored.machine.qmp("blockdev-del", node_name=node)
+    assert (tmp_path / "disk").read_bytes().startswith(b"written\n")
+
+
+def test_bad_news_of_the_kernel_fail_a_guest_unless_they_are_expected(restored: Guest) -> None:
+    restored.run("echo '<3>I/O error, dev vdz, sector 8' > /dev/kmsg; sleep 0.1")
+    with pytest.raises(GuestFailed, match=r"the guest's kernel says: .*I/O error, dev vdz"):
+        restored.settle()
+    restored.expected.append("vdz")
+    restored.settle()
+    channels = [moment.channel for moment in restored.timeline()]
+    assert {"agent", "event", "console", "guest", "qmp"} <= set(channels)
+
+
+def test_a_guest_boots_with_an_ide_disk_and_its_panic_is_told(
+    image: GuestImage, tmp_path: Path
+) -> None:
+    plugged = [(new_disk(tmp_path), Device("ide", physical=512))]
+    guest = Guest(Programs(), tmp_path, image, plugged=plugged)
+    try:
+        guest.start()
+        assert guest.disks[0].path == "/dev/sda"
+        guest.run("echo written | dd of=/dev/sda conv=fsync 2>/dev/null")
+        assert (tmp_path / "disk").read_bytes().startswith(b"written\n")
+        with pytest.raises(GuestFailed, match="Kernel panic"):
+            guest.run("echo c > /proc/sysrq-trigger", within_s=20)
+    finally:
+        guest.kill()
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        (Device("floppy"), "no device floppy; there are virtio-blk, virtio-scsi, nvme, ide"),
+        (Device("nvme", werror="stop"), "nvme has no werror"),
+    ],
+)
+def test_devices_that_cannot_be_are_refused(device: Device, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        device.options("node", "identity")
