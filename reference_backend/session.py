@@ -145,6 +145,7 @@ class Connection:
         while True:
             self._span = (start, end)
             start = run(start, end)
+            self._span = (start, end)  # before the replies go: who has one asks what is in flight
             if out:
                 if self._asides is None:
                     send(out)
@@ -173,8 +174,8 @@ class Connection:
                 if start and max(transmission.needed, header) > RECEIVE_SIZE - start:
                     view[: end - start] = bytes(view[start:end])
                     start, end = 0, end - start
+                    self._span = (start, end)
                 target = view[end:]
-            self._span = (start, end)
             try:
                 received = receive(target)
             except BlockingIOError:
@@ -317,8 +318,8 @@ class Connection:
     def in_flight(self) -> list[dict[str, object]]:
         """Return requests that were received and are not answered yet, for diagnosis.
 
-        Read from another thread without a lock, so that serving pays nothing: a request may just
-        have been answered.
+        Read from another thread without a lock, so that serving pays nothing. A request whose
+        reply is on its way is not among them, so that no client finds one that it has an answer to.
         """
         transmission = self.transmission
         if transmission is None:

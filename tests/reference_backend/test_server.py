@@ -17,6 +17,7 @@ from reference_backend.listener import AddressInUse, listen
 from reference_backend.nbd.errors import NbdError
 from reference_backend.server import ConnectionInfo, Server
 from reference_backend.session import RECEIVE_SIZE
+from reference_backend.transport import Bytes, Send, sender
 
 from .running import SIZE, running, volume, wait_until
 
@@ -187,6 +188,25 @@ def test_requests_in_flight_can_be_queried_and_earlier_replies_do_not_wait() -> 
         client.receive_reply(second)
         client.receive_reply(third)
         assert client.read(512, 4) == b"held"
+
+
+def test_a_request_whose_reply_goes_out_is_not_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+
+    def observed(sock: socket.socket) -> Send:
+        send = sender(sock)
+
+        def look_and_send(parts: list[Bytes]) -> None:
+            seen.append(server.query_requests())
+            send(parts)
+
+        return look_and_send
+
+    monkeypatch.setattr("reference_backend.session.sender", observed)
+    with running() as server, connect(server) as client:
+        client.write(0, bytes(4096))
+        client.read(0, 4096)
+    assert seen == [[], []]
 
 
 def test_disconnect_all_drops_every_client_and_the_server_lives_on() -> None:
