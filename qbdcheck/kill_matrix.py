@@ -25,6 +25,7 @@ from qbdcheck import clock
 from qbdcheck.errors import UsageError
 from qbdcheck.options import Options
 from qbdcheck.programs.process import Process, tail
+from qbdcheck.report.cause import cause_of
 from qbdcheck.targets.mutant_target import PREFIX
 
 EXIT_USAGE = 2
@@ -145,7 +146,7 @@ def _watch(events: Iterator[dict[str, Any]], fate: Fate) -> None:
         fate.cases += verdict not in ("", "not run")
         if verdict in ("fail", "broken"):
             fate.killed, fate.case = True, event["case_id"]
-            fate.diagnosis = event["message"]
+            fate.diagnosis = cause_of(event["message"], event.get("details", ""))
             return
 
 
