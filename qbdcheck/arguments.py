@@ -30,7 +30,7 @@ WORD_COMMANDS = ("new", "rules")
 EPILOG = """\
 selection: 17, 001-100, 12-, names; nothing means the group quick; ./check -l lists all cases
 subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; replay FILE;
-  --doctor; --install; --probe FILE; --mutants [ID...]; -- COMMAND
+  fio FILE [SIZE]; --doctor; --install; --probe FILE; --mutants [ID...]; -- COMMAND
 exit code: 0 green; 1 a case failed; 2 usage or set-up error, or nothing was run; 130 interrupted
 """
 
@@ -52,7 +52,7 @@ def parse(words: Sequence[str]) -> Options:
     if words and words[0] in WORD_COMMANDS:
         return _options(build_parser().parse_args([]), (), words[0], tuple(words[1:]))
     parser = build_parser()
-    arguments, rest = parser.parse_known_args(words)
+    arguments, rest = parser.parse_known_intermixed_args(words)
     if rest:
         raise UsageError(_unknown_flag(parser, rest[0]))
     if arguments.aio == "native" and arguments.cache not in DIRECT_CACHE_MODES:
@@ -65,8 +65,9 @@ def parse(words: Sequence[str]) -> Options:
         extra = (arguments.probe,) if arguments.probe is not None else ()
     if arguments.mutants:
         subcommand = "mutants"
-    if arguments.selection[:1] == ["replay"]:
-        subcommand, extra = "replay", tuple(arguments.selection[1:])
+    if arguments.selection[:1] in (["replay"], ["fio"]):
+        subcommand, *rest = arguments.selection
+        extra = tuple(rest)
     return _options(arguments, command, subcommand, extra)
 
 
@@ -198,6 +199,7 @@ def _add_setup(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="QEMU programs under gdbserver ($GDB_OPTIONS); no time limits",
     )
+    add("--ltp", type=Path, metavar="PATH", help="an installed LTP, a directory or a tar file")
     add("-valgrind", action="store_true", help="QEMU programs under valgrind")
 
 
@@ -312,6 +314,7 @@ def _options(
         junit_file=given.junit_file,
         json_file=given.json_file,
         html_file=given.html_file,
+        ltp=_ltp(given.ltp),
         events_file=given.events_file,
         shard=given.shard,
         suites_dir=given.suites_dir.absolute(),
@@ -325,6 +328,15 @@ def _options(
         subcommand=subcommand,
         arguments=extra,
     )
+
+
+def _ltp(given: Path | None) -> Path | None:
+    path = given or Path(os.environ.get("QBDCHECK_LTP", "")).expanduser()
+    if path == Path():
+        return None
+    if not path.exists():
+        raise UsageError(f"--ltp {path}: no such file or directory")
+    return path.absolute()
 
 
 def _scratch_parent() -> Path:

@@ -113,7 +113,7 @@ def _run(options: Options) -> int:
 
     :raise UsageError: the run cannot start, or its target does not.
     """
-    plan = make_plan(options) if not options.command else []
+    plan = [] if options.command or options.subcommand else make_plan(options)
     if not options.update_golden:
         for planned in plan:
             if planned.case.prints and not planned.excluded:
@@ -124,6 +124,10 @@ def _run(options: Options) -> int:
     description = profile(options.target, options.targets_dir)
     with Reaper(options.scratch_root, options.keep) as reaper:
         options = replace(options, scratch_root=reaper.scratch_root)
+        if options.subcommand == "fio":
+            from qbdcheck import fio_command
+
+            return fio_command.main(options, description)
         if options.command:
             from qbdcheck.shell import run_command
 

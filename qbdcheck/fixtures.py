@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 
 from qbdcheck.crash.logged_image import LoggedImage
+from qbdcheck.errors import NotRun
+from qbdcheck.guest.fio_run import Fio
+from qbdcheck.guest.guest import Guest
+from qbdcheck.guest.runtest import LtpTree
 from qbdcheck.model.checks import ModelChecks
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
@@ -171,6 +175,21 @@ def guest(target: TargetSession, scratch: Path) -> Iterator[Guests]:
         guests.settle()
     finally:
         guests.close()
+
+
+@pytest.fixture
+def fio(scratch: Path) -> Callable[[Guest], Fio]:
+    """Runs fio in a guest: ``fio(guest)("--name=...", ...)``; its output stays in the scratch."""
+    return lambda guest: Fio(guest, scratch)
+
+
+@pytest.fixture
+def ltp(request: pytest.FixtureRequest, scratch: Path) -> LtpTree:
+    """The installed LTP that --ltp or QBDCHECK_LTP names."""
+    path = request.config.stash[OPTIONS].ltp
+    if path is None:
+        raise NotRun("no LTP: --ltp DIR or a tar file names an installed tree (docs/user.md)")
+    return LtpTree(path, scratch)
 
 
 @pytest.fixture

@@ -51,6 +51,8 @@ class Options:
     color: str = "auto"
     junit_file: Path | None = None
     json_file: Path | None = None
+    ltp: Path | None = None
+    """An installed LTP, or a tar file of one, for the cases 540-549."""
     html_file: Path | None = None
     """The kill matrix as a page."""
     events_file: Path | None = None
@@ -70,6 +72,6 @@ class Options:
     command: tuple[str, ...] = ()
     """What follows ``--``: a command to run with the environment of a case."""
     subcommand: str = ""
-    """``doctor install probe mutants new replay rules``, one of these or nothing."""
+    """``doctor install probe mutants new replay rules fio``, one of these or nothing."""
     arguments: tuple[str, ...] = ()
-    """Of the subcommand: the profile of ``probe``, suite and sentence of ``new``."""
+    """Of the subcommand: the profile of ``probe``, suite and sentence of ``new``, ``fio`` file."""

@@ -58,6 +58,7 @@ class Device:
             result |= {"driver": "ide-hd", "bus": "ide.0"}
         if self.kind == "nvme":
             result |= {"logical_block_size": self.logical}
+            result |= {"physical_block_size": max(self.logical, self.physical)}
         elif self.kind != "ide" or self.logical == 512:
             result |= {"logical_block_size": self.logical, "physical_block_size": self.physical}
         if self.write_cache is not None:

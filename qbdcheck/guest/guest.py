@@ -117,6 +117,7 @@ class Guest:
         self.expected: list[str] = []
         """Words of console lines that are no failure in this case."""
         self.disks: list[GuestDisk] = []
+        self._attached = len(plugged)
         self._start_s = clock.now_s()
         self._uptime_s = 0.0
         self._timeline: list[Moment] = []
@@ -219,7 +220,8 @@ class Guest:
         :raise GuestFailed: the guest does not see it.
         """
         device = device or Device()
-        identity = identity or f"disk{len(self.disks)}"
+        identity = identity or f"disk{self._attached}"
+        self._attached += 1
         node = blockdev if isinstance(blockdev, str) else self._add(blockdev, identity)
         self._note("qmp", f"device_add {device.kind} {identity} on {node}")
         self.machine.execute("device_add", device.options(node, identity))
@@ -240,6 +242,24 @@ class Guest:
         if ran.status:
             self.fail(f"the guest does not see the disk {identity}")
         return ran.output.strip()
+
+    def stats(self, disk: GuestDisk) -> dict[str, Any]:
+        """Return what query-blockstats counted for a disk."""
+        known = self.machine.qmp("query-blockstats")
+        (found,) = [one for one in known if disk.identity in Path(one.get("qdev", "")).parts]
+        return dict(found["stats"])
+
+    def wait_writes(self, disk: GuestDisk, count: int = 100, within_s: float = COMMAND_S) -> None:
+        """Wait until so many more writes of a disk have ended.
+
+        :raise GuestFailed: they do not.
+        """
+        end_s = clock.now_s() + within_s
+        wanted = self.stats(disk)["wr_operations"] + count
+        while self.stats(disk)["wr_operations"] < wanted:
+            if clock.now_s() > end_s:
+                self.fail(f"no {count} writes of {disk.identity} ended within {within_s:g} s")
+            clock.pause(0.01)
 
     def detach(self, disk: GuestDisk, within_s: float = 30.0) -> None:
         """Unplug a disk; its node stays.

@@ -124,3 +124,9 @@ def test_a_wrong_flag_or_value_gives_one_line(words: str, said: str) -> None:
         parse(words.split())
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_flags_may_stand_between_cases() -> None:
+    options = parse(["--mutants", "torn-write", "-j2", "400", "-x", "slow", "420"])
+    assert options.selection == ("torn-write", "400", "420")
+    assert (options.lanes, options.exclude_groups) == (2, ("slow",))

@@ -1,0 +1,127 @@
+"""fio in a guest: job files go in, typed results and dumps of wrong blocks come out."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from qbdcheck.errors import ProgramError
+from qbdcheck.guest.agent import Running
+from qbdcheck.guest.fio import FioOutputError, FioResult, parse
+from qbdcheck.guest.guest import Guest
+
+RUN_S = 180.0
+_PLACE = "/tmp/fio"
+_DUMPS = 8
+"""A disk that is wrong everywhere has a dump for each block; the first ones tell enough."""
+
+
+@dataclass
+class FioRun:
+    """A run that ended: what fio said, and where its dumps are on the host."""
+
+    status: int
+    result: FioResult
+    output: str
+    errors: str
+    dumps: list[Path] = field(default_factory=list)
+
+    def must_be_clean(self) -> FioResult:
+        """Return the result.
+
+        :raise AssertionError: fio found wrong data or an error; names the first.
+        """
+        wrong = self.result.failures
+        if wrong:
+            first = wrong[0]
+            raise AssertionError(
+                f"fio in the guest: {first.file} offset {first.offset}, {first.length} bytes:"
+                f" {first.what}; {len(wrong)} blocks in all"
+            )
+        if self.status or self.result.error:
+            said = self.errors.strip() or f"error {self.result.error}"
+            raise AssertionError(f"fio in the guest ended with {self.status}: {said[:500]}")
+        return self.result
+
+
+class FioRunning:
+    """A run that may not have ended; the case goes on beside it."""
+
+    def __init__(self, fio: Fio, running: Running) -> None:
+        self._fio = fio
+        self._running = running
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._running.is_running
+
+    def wait(self, within_s: float = RUN_S) -> FioRun:
+        """Return what it said when it ended.
+
+        :raise TimeoutError: it did not end in time; it is killed.
+        :raise FioOutputError: it has no result.
+        """
+        ran = self._running.wait(within_s)
+        return self._fio.finished(ran.status, ran.output, ran.errors)
+
+
+class Fio:
+    """Runs fio in one guest.
+
+    :param keep: a directory of the host for its output and for dumps of wrong blocks.
+    """
+
+    def __init__(self, guest: Guest, keep: Path) -> None:
+        self._guest = guest
+        self._keep = keep
+        self._runs = 0
+
+    def __call__(self, *words: str, file: str = "", within_s: float = RUN_S) -> FioRun:
+        """Run fio to its end.
+
+        :param words: of its command line; --output-format is set already.
+        :param file: the text of a job file, which comes after the words.
+        :param within_s: seconds until it is killed.
+        :raise GuestFailed: it did not end in time, or the guest died.
+        :raise FioOutputError: fio refused its options; has what it said.
+        """
+        ran = self._guest.execute(self._line(words, file), within_s)
+        return self.finished(ran.status, ran.output, ran.errors)
+
+    def begin(self, *words: str, file: str = "") -> FioRunning:
+        """Start fio; the case goes on beside it."""
+        return FioRunning(self, self._guest.begin(self._line(words, file)))
+
+    def _line(self, words: tuple[str, ...], file: str) -> str:
+        line = ["fio", "--output-format=json+", *words]
+        if file:
+            self._guest.run(f"mkdir -p {_PLACE}")
+            self._guest.write_file(f"{_PLACE}/job.fio", file)
+            line.append(f"{_PLACE}/job.fio")
+        return f"mkdir -p {_PLACE}; cd {_PLACE}; {shlex.join(line)}"
+
+    def finished(self, status: int, output: str, errors: str) -> FioRun:
+        """Return what a run said, and fetch its dumps.
+
+        :raise FioOutputError: it has no result.
+        """
+        self._runs += 1
+        name = f"{self._guest.name}.fio{self._runs}"
+        (self._keep / f"{name}.json").write_text(output, encoding="utf-8")
+        (self._keep / f"{name}.err").write_text(errors, encoding="utf-8")
+        try:
+            run = FioRun(status, parse(output, errors), output, errors)
+        except FioOutputError as error:
+            said = errors.strip() or output.strip() or str(error)
+            raise FioOutputError(f"fio ended with {status}: {said[-800:]}") from None
+        names = [dump for failure in run.result.failures for dump in failure.dumps]
+        for dump in dict.fromkeys(names[:_DUMPS]):
+            with contextlib.suppress(ProgramError):
+                data = self._guest.read_file(f"{_PLACE}/{PurePosixPath(dump).name}")
+                path = self._keep / f"{name}.{PurePosixPath(dump).name}"
+                path.write_bytes(data)
+                run.dumps.append(path)
+        return run

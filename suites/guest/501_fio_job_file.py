@@ -1,0 +1,21 @@
+"""This case checks that a job file with a [global] section runs in a guest as on a command line.
+
+How: examples/talk.fio, as the talk has it, with the disk named in [global].
+Guards: phantom-write, misdirected-write.
+"""
+
+from pathlib import Path
+
+from qbdcheck import case
+
+FILE = Path(__file__).resolve().parents[2] / "examples/talk.fio"
+
+
+@case(groups="guest", programs="qemu-system-x86_64", limit_s=120)
+def test(new_disk, guest, fio, log):
+    disk = new_disk("4M", prefill=False)
+    result = fio(guest(disk))(file=FILE.read_text()).must_be_clean()
+    log(*result.summary())
+    (job,) = result.jobs
+    assert job.name == "fio-4k"
+    assert job.write.bytes_done == job.read.bytes_done == disk.size

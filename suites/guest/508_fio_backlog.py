@@ -1,0 +1,22 @@
+"""This case checks that data are right while the writing goes on, not only at the end.
+
+How: verify_backlog: each 32 writes the last ones are read back, under further writes; two jobs
+share the disk in halves.
+Guards: per-client-cache-stale.
+"""
+
+from qbdcheck import case
+
+
+@case(groups="guest concurrent", programs="qemu-system-x86_64", limit_s=120)
+def test(new_disk, guest, fio, log):
+    disk = new_disk("4M", prefill=False)
+    words = "--filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=16 --size=2m"
+    words += " --rw=randwrite --verify=crc32c --verify_backlog=32 --verify_backlog_batch=16"
+    jobs = []
+    for index in range(2):
+        jobs += [f"--name=half{index}", *words.split(), f"--offset={2 * index}m"]
+    result = fio(guest(disk))(*jobs).must_be_clean()
+    log(*result.summary())
+    for job in result.jobs:
+        assert job.read.requests >= job.write.requests == 512

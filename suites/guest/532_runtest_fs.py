@@ -1,0 +1,21 @@
+"""This case checks that files that grow, shrink, move and have holes are right.
+
+How: the tests of suites/guest/runtest/fs, a file in LTP's format, made of what Debian has, on ext4
+and on xfs; then each file system's own checker.
+Guards: phantom-write, misdirected-write, torn-write, flush-noop.
+"""
+
+from pathlib import Path
+
+from qbdcheck import case
+from qbdcheck.guest.runtest import FILE_SYSTEMS, on_file_system, parse
+
+FILE = Path(__file__).parent / "runtest/fs"
+
+
+@case(groups="guest slow", programs="qemu-system-x86_64", limit_s=300)
+def test(new_disk, guest, log):
+    for kind in FILE_SYSTEMS:
+        system = guest(new_disk("320M", prefill=False))
+        on_file_system(system, kind, parse(FILE.read_text(), FILE.name), log)
+        system.quit()

@@ -1,0 +1,26 @@
+"""This case checks that a guest's ext4 keeps its files, and e2fsck finds nothing to mend.
+
+How: mkfs, files in several sizes, renamed and removed; checksums after a remount and after fstrim.
+Guards: phantom-write, misdirected-write, discard-overreach, flush-noop.
+"""
+
+from qbdcheck import case
+from qbdcheck.guest.file_set import FileSet
+
+
+@case(groups="guest guest-quick", programs="qemu-system-x86_64", limit_s=120)
+def test(new_disk, guest):
+    disk = new_disk("32M", prefill=False)
+    system = guest(disk.blockdev(discard="unmap"))
+    system.run("/sbin/mke2fs -q -t ext4 /dev/vdb && mkdir -p /mnt")
+    system.run("mount -o discard /dev/vdb /mnt")
+    files = FileSet(system, "/mnt")
+    system.run("umount /mnt && mount /dev/vdb /mnt")
+    files.must_be_intact()
+    system.run("/sbin/fstrim /mnt")
+    files.remove("file7")
+    system.run("umount /mnt")
+    system.run("/sbin/e2fsck -fn /dev/vdb 2>&1")
+    system.run("mount /dev/vdb /mnt")
+    files.must_be_intact()
+    system.run("umount /mnt")

@@ -1,0 +1,26 @@
+"""This case checks that a guest's xfs keeps its files, and xfs_repair finds nothing to mend.
+
+How: as with ext4, on a thin volume of 320 MiB, which is about the least that mkfs.xfs takes.
+Guards: phantom-write, misdirected-write, discard-overreach, flush-noop.
+"""
+
+from qbdcheck import case
+from qbdcheck.guest.file_set import FileSet
+
+
+@case(groups="guest", programs="qemu-system-x86_64", limit_s=120)
+def test(new_disk, guest):
+    disk = new_disk("320M", prefill=False)
+    system = guest(disk.blockdev(discard="unmap"))
+    system.run("modprobe xfs; /sbin/mkfs.xfs -q -f /dev/vdb && mkdir -p /mnt", within_s=90)
+    system.run("mount -o discard /dev/vdb /mnt")
+    files = FileSet(system, "/mnt")
+    system.run("umount /mnt && mount /dev/vdb /mnt")
+    files.must_be_intact()
+    system.run("/sbin/fstrim /mnt")
+    files.remove("file7")
+    system.run("umount /mnt")
+    system.run("/sbin/xfs_repair -n /dev/vdb 2>&1", within_s=90)
+    system.run("mount /dev/vdb /mnt")
+    files.must_be_intact()
+    system.run("umount /mnt")

@@ -1,0 +1,30 @@
+"""This case checks that a guest stops when the backend is full, and goes on without loss later.
+
+How: one write under load fails with ENOSPC under the default policy: the machine stops, QMP says
+nospace; after cont fio ends without any error, and all data is verified.
+Guards: transient-becomes-fatal, async-error-ignored, phantom-write.
+"""
+
+from qbdcheck import case
+
+WORDS = (
+    "--name=load --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"
+    " --rw=randwrite --verify=md5 --size=4m"
+)
+
+
+@case(groups="guest guest-quick inject errors", programs="qemu-system-x86_64", limit_s=120)
+def test(disk, guest, fio, rules):
+    system = guest(disk)
+    vm = system.machine
+    rule = {"event": "write_aio", "iotype": "write", "action": "error", "errno": "ENOSPC"}
+    rules.add({**rule, "offset": "2M+4K", "once": True})
+    load = fio(system).begin(*WORDS.split())
+    event = vm.wait_event("BLOCK_IO_ERROR", 60)["data"]
+    told = event["operation"], event["action"], event["nospace"]
+    assert told == ("write", "stop", True), event
+    vm.wait_event("STOP")
+    assert vm.qmp("query-status")["status"] == "io-error"
+    vm.qmp("cont")
+    load.wait().must_be_clean()
+    assert not [line for line in system.console_lines() if "error, dev" in line]

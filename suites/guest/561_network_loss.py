@@ -1,0 +1,41 @@
+"""This case checks that a guest rides out a lost network within reconnect-delay.
+
+How: fio under load while the connection is cut, and cut off for a while: no error, and all data is
+verified. Longer than the delay: clean errors in the guest, and it works again afterwards.
+Guards: zombie-write-after-reconnect, inflight-hang-on-disconnect, connection-slot-leak.
+"""
+
+from qbdcheck import case
+
+WORDS = (
+    "--name=load --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"
+    " --rw=randwrite --verify=md5 --size=4m"
+)
+
+
+@case(groups="guest network", requires="nbd", programs="qemu-system-x86_64", limit_s=180)
+def test(disk, link, guest, fio):
+    node = disk.blockdev()
+    node["file"]["reconnect-delay"] = 2
+    system = guest(node)
+    system.expected += ["error, dev vdb", "error on dev vdb"]
+    run = fio(system)
+    load = run.begin(*WORDS.split(), "--loops=3")
+    for _turn in range(4):
+        system.wait_writes(system.disks[0])
+        link.cut()
+    assert load.is_running, "the load ended too early"
+    load.wait().must_be_clean()
+    assert link.accepted >= 5, f"only {link.accepted} connections: the cuts met nothing"
+    assert not [line for line in system.console_lines() if "error, dev" in line]
+    run(*WORDS.split(), "--verify_only=1").must_be_clean()
+
+    load = run.begin(*WORDS.split(), "--loops=20")
+    system.wait_writes(system.disks[0])
+    link.refuse()
+    link.cut()
+    assert load.wait().result.error == 5
+    link.allow()
+    look = "n=0; until dd if=/dev/vdb of=/dev/null bs=4k count=1 iflag=direct; do"
+    system.run(f"{look} n=$((n+1)); [ $n -lt 50 ] || exit 1; sleep 0.2; done 2>&1")
+    run(*WORDS.split()).must_be_clean()

@@ -1,0 +1,40 @@
+"""This case checks that a guest that is migrated under load finds its data on the other side.
+
+How: fio writes and verifies; the guest is stopped in the middle of it and moves to a second QEMU
+that has the same disk open; the first one ends. fio goes on there and ends without an error, and
+all is verified once more.
+Guards: per-client-cache-stale, late-request-after-quiesce, phantom-write.
+"""
+
+from qbdcheck import case
+from qbdcheck.guest.agent import Running
+from qbdcheck.guest.devices import Device
+
+WORDS = (
+    "fio --name=load --filename={0} --ioengine=libaio --direct=1 --bs=4k --iodepth=8"
+    " --rw=randwrite --verify=md5"
+)
+
+
+@case(groups="guest slow", requires="nbd", programs="qemu-system-x86_64", limit_s=180)
+def test(new_disk, guest, scratch):
+    disk = new_disk("4M", prefill=False)
+    plugged = [(disk.blockdev(), Device())]
+    here = guest(plugged=plugged)
+    uri = f"unix:{scratch / 'migration'}"
+    there = guest(plugged=plugged, incoming=uri, start=False)
+    path = here.disks[0].path
+    load = here.begin(WORDS.format(path) + " --loops=12")
+    here.wait_writes(here.disks[0])
+    here.machine.qmp("stop")  # memory that changes meanwhile may arrive damaged (docs/findings.md)
+    here.machine.qmp("migrate", uri=uri)
+    there.start()
+    assert here.machine.qmp("query-migrate")["status"] == "completed"
+    assert there.disks[0].path == path
+    moved = Running(there.agent, load.command, load.pid)
+    assert moved.is_running, "the load ended before the guest had moved"
+    here.quit()
+    ran = moved.wait(120)
+    assert ran.status == 0, f"fio in the guest: {(ran.errors or ran.output)[:500]}"
+    there.run(WORDS.format(path) + " --verify_only=1")
+    there.run(WORDS.format(path))

@@ -1,0 +1,35 @@
+"""This case checks that what a guest's kernel counts is what fio did and what QEMU and fio tell.
+
+How: iostat in the guest while fio writes; its records, /sys/block's counters, query-blockstats and
+fio's own numbers are held beside each other.
+Guards: phantom-write, async-error-ignored.
+"""
+
+from qbdcheck import case
+from qbdcheck.guest.iostat import parse_iostat
+
+WORDS = (
+    "--name=seen --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=16"
+    " --rw=randwrite --size=4m --loops=4 --verify=md5"
+)
+
+
+@case(groups="guest slow", programs="qemu-system-x86_64", limit_s=120)
+def test(new_disk, guest, fio, log):
+    system = guest(new_disk("4M", prefill=False))
+    before = system.run("cat /sys/block/vdb/stat").split()
+    counted = system.stats(system.disks[0])["wr_operations"]
+    iostat = system.begin("iostat -o JSON -dxy 1 4 vdb")
+    result = fio(system)(*WORDS.split()).must_be_clean()
+    records = parse_iostat(iostat.wait().output)
+    after = system.run("cat /sys/block/vdb/stat").split()
+    log(*result.summary(), *records)
+    requests = result.jobs[0].write.requests
+    assert requests == 4096
+    written = (int(after[6]) - int(before[6])) * 512
+    assert written == result.jobs[0].write.bytes_done, "the guest's kernel counted other writes"
+    done = system.stats(system.disks[0])["wr_operations"] - counted
+    assert done == int(after[4]) - int(before[4]), "QEMU and the guest's kernel disagree"
+    assert {record.disk for record in records} == {"vdb"}
+    seen = sum(record.write_bytes_per_s * record.interval_s for record in records)
+    assert 0 < seen <= written * 1.1, (seen, written)
