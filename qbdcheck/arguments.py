@@ -13,6 +13,7 @@ from typing import NoReturn
 from qbdcheck import clock
 from qbdcheck.elapsed import default_cache_dir, last_run
 from qbdcheck.errors import UsageError
+from qbdcheck.guest.own import OwnGuest
 from qbdcheck.options import Options
 from qbdcheck.requirements import IMAGE_FORMATS
 from qbdcheck.seed import SEED_LIMIT, new_seed
@@ -200,6 +201,16 @@ def _add_setup(group: argparse._ArgumentGroup) -> None:
         help="QEMU programs under gdbserver ($GDB_OPTIONS); no time limits",
     )
     add("--ltp", type=Path, metavar="PATH", help="an installed LTP, a directory or a tar file")
+    add("--guest-image", type=Path, metavar="FILE", help="guests boot this disk image")
+    add("--guest-kernel", type=Path, metavar="FILE", help="and this kernel")
+    add("--guest-initrd", type=Path, metavar="FILE", help="and this initial RAM disk")
+    add("--guest-append", default="", metavar="WORDS", help="words for the kernel: root=/dev/vda1")
+    add(
+        "--guest-login",
+        default="",
+        metavar="USER[:PASSWORD]",
+        help="log in on the serial console; without it the guest agent is asked",
+    )
     add("-valgrind", action="store_true", help="QEMU programs under valgrind")
 
 
@@ -315,6 +326,7 @@ def _options(
         json_file=given.json_file,
         html_file=given.html_file,
         ltp=_ltp(given.ltp),
+        own_guest=_own_guest(given),
         events_file=given.events_file,
         shard=given.shard,
         suites_dir=given.suites_dir.absolute(),
@@ -337,6 +349,23 @@ def _ltp(given: Path | None) -> Path | None:
     if not path.exists():
         raise UsageError(f"--ltp {path}: no such file or directory")
     return path.absolute()
+
+
+def _own_guest(given: argparse.Namespace) -> OwnGuest | None:
+    files = {
+        f"--guest-{name}": getattr(given, f"guest_{name}") for name in ("image", "kernel", "initrd")
+    }
+    for flag, path in files.items():
+        if path is not None and not path.is_file():
+            raise UsageError(f"{flag} {path}: no such file")
+    image, kernel, initrd = (path.absolute() if path else None for path in files.values())
+    if kernel is None and (initrd or given.guest_append):
+        raise UsageError("--guest-initrd and --guest-append are of --guest-kernel: name one")
+    if image is None and kernel is None:
+        if given.guest_login:
+            raise UsageError("--guest-login is of a --guest-image or a --guest-kernel: name one")
+        return None
+    return OwnGuest(image, kernel, initrd, given.guest_append, given.guest_login)
 
 
 def _scratch_parent() -> Path:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from qbdcheck.guest.own import OwnGuest
+
 
 @dataclass(frozen=True)
 class Options:
@@ -53,6 +55,8 @@ class Options:
     json_file: Path | None = None
     ltp: Path | None = None
     """An installed LTP, or a tar file of one, for the cases 540-549."""
+    own_guest: OwnGuest | None = None
+    """What guests boot instead of the small Linux of ours."""
     html_file: Path | None = None
     """The kill matrix as a page."""
     events_file: Path | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from qbdcheck.case import CaseInfo, CaseSpec
 from qbdcheck.catalogue import read_case
 from qbdcheck.doctor.host import run_environment
-from qbdcheck.errors import SetupError, UsageError
+from qbdcheck.errors import NotRun, ProgramError, SetupError, UsageError
 from qbdcheck.fixtures import capabilities_of, description_of
 from qbdcheck.groups import load_groups
+from qbdcheck.guest.setup import guest_setup
 from qbdcheck.options import Options
 from qbdcheck.plan import Planned, allowed_reasons
 from qbdcheck.plugin import is_case, register_fixtures
@@ -22,7 +24,7 @@ from qbdcheck.programs.installed import Programs
 from qbdcheck.reaper import Reaper
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event
 from qbdcheck.report.reporter import reporters_for
-from qbdcheck.requisites import decide_before
+from qbdcheck.requisites import decide_before, fixtures_of
 from qbdcheck.run import EXIT_INTERRUPTED, Run
 from qbdcheck.stash import IMAGE_FORMAT, OPTIONS
 from qbdcheck.unit import Result, Unit
@@ -107,12 +109,26 @@ class CheckSession:
             decision(session.config, self._plan),
             deviations(session.config),
             self._reaper,
-            run_environment(options.scratch_root),
+            run_environment(options.scratch_root) | self._guest_words(session.config),
             allowed_reasons(options.suites_dir) if options.strict else (),
         )
         self.exit_code = run.execute()
         if run.setup_error:
             raise SetupError(run.setup_error)
+
+    def _guest_words(self, config: pytest.Config) -> dict[str, str]:
+        """What guests of the run are; made now, where a case needs one, and not in each lane."""
+        wanted = (one.case.path for one in self._plan if not one.excluded)
+        if not any(b"guest" in one.read_bytes() and "guest" in fixtures_of(one) for one in wanted):
+            return {}
+        options = self._options
+        if not (options.cache_dir / "guest" / "current").exists() and options.own_guest is None:
+            sys.stderr.write("check: making the guest, once; this takes a minute\n")
+        try:
+            programs = Programs(description_of(config).program_paths)
+            return {"guest": str(guest_setup(programs, options.cache_dir, options.own_guest))}
+        except (NotRun, ProgramError) as error:
+            return {"guest": f"none: {str(error).partition(chr(10))[0]}"}
 
     def _unit_of(self, session: pytest.Session, planned: Planned) -> Unit:
         case, image_format = planned.case, planned.image_format

@@ -69,7 +69,7 @@ MAY_IMPORT = {
         "qbdcheck/programs/qmp.py",
         "qbdcheck/programs/monitored.py",
         "qbdcheck/programs/ata_disk.py",
-        "qbdcheck/guest/guest.py",
+        "qbdcheck/guest/serial_shell.py",
         "qbdcheck/targets/",
         "bench/",
     ),

@@ -15,11 +15,11 @@ from rich.text import Text
 
 from qbdcheck.case import CaseInfo
 from qbdcheck.catalogue import list_cases
-from qbdcheck.doctor.accelerator import LIMIT_S, Accelerator, probe_accelerator
 from qbdcheck.doctor.cost import cases_by_program, number_ranges
 from qbdcheck.doctor.host import Fact, host_facts
 from qbdcheck.doctor.versions import Installed, inspect_program
 from qbdcheck.groups import QUICK
+from qbdcheck.programs.accelerator import LIMIT_S, Accelerator, probe_accelerator
 from qbdcheck.system_packages import PROGRAMS, mend_command
 
 _PLAIN_WIDTH = 120

@@ -15,8 +15,9 @@ from qbdcheck.clock import now_s, pause
 from qbdcheck.errors import ProgramError
 from qbdcheck.programs.qmp import connect_within
 
-_SHELL = "/bin/dash"
-_SETSID = ("/bin/busybox", "setsid")
+_OURS = ("/bin/busybox", "setsid", "/bin/dash", "-c")
+_ANY = ("/bin/sh", "-c", 'exec setsid /bin/sh -c "$0"')
+"""For a guest of which only sh and setsid are known."""
 ENVIRONMENT = (
     "PATH=/usr/sbin:/usr/bin:/sbin:/bin:/applets", "HOME=/tmp", "LC_ALL=C", "TERM=dumb",
 )  # fmt: skip
@@ -42,10 +43,12 @@ class Ran:
 class Agent:
     """A connection to the agent.
 
+    :param ours: whether the guest is the small Linux of image.py.
     :raise ProgramError: it does not answer.
     """
 
-    def __init__(self, path: Path, timeout_s: float = 30.0) -> None:
+    def __init__(self, path: Path, timeout_s: float = 30.0, *, ours: bool = True) -> None:
+        self._shell = _OURS if ours else _ANY
         self._qmp = connect_within(path, "guest agent", timeout_s, greets=False)
         self.execute("guest-sync", {"id": 20261123})
 
@@ -61,8 +64,8 @@ class Agent:
         told = self.execute(
             "guest-exec",
             {
-                "path": _SETSID[0],
-                "arg": [*_SETSID[1:], _SHELL, "-c", command],
+                "path": self._shell[0],
+                "arg": [*self._shell[1:], command],
                 "env": list(ENVIRONMENT),
                 "capture-output": True,
             },
@@ -146,7 +149,7 @@ class Running:
     def kill(self) -> None:
         """SIGKILL it and its children."""
         with contextlib.suppress(ProgramError):
-            arguments = {"path": "/bin/busybox", "arg": ["kill", "-9", f"-{self.pid}"]}
+            arguments = {"path": "/bin/sh", "arg": ["-c", f"kill -9 -{self.pid}"]}
             self._agent.execute("guest-exec", arguments)
 
 

@@ -11,6 +11,7 @@ from qbdcheck.errors import ProgramError
 from qbdcheck.guest.agent import Running
 from qbdcheck.guest.fio import FioOutputError, FioResult, parse
 from qbdcheck.guest.guest import Guest
+from qbdcheck.guest.serial_shell import SerialRunning
 
 RUN_S = 180.0
 _PLACE = "/tmp/fio"
@@ -49,7 +50,7 @@ class FioRun:
 class FioRunning:
     """A run that may not have ended; the case goes on beside it."""
 
-    def __init__(self, fio: Fio, running: Running) -> None:
+    def __init__(self, fio: Fio, running: Running | SerialRunning) -> None:
         self._fio = fio
         self._running = running
 

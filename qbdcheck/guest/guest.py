@@ -14,17 +14,21 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from qbdcheck import clock
-from qbdcheck.errors import ProgramError
+from qbdcheck.errors import NotRun, ProgramError
 from qbdcheck.guest import console
 from qbdcheck.guest.agent import Agent, Ran, Running
 from qbdcheck.guest.devices import SCSI_BUS, Device
-from qbdcheck.guest.image import TOOLS_SERIAL, GuestImage
+from qbdcheck.guest.image import GuestImage
+from qbdcheck.guest.own import OwnGuest
+from qbdcheck.guest.serial_shell import SerialRunning, SerialShell
 from qbdcheck.programs.blockdev import Blockdev
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
 
 BOOT_S = 120.0
 """Under TCG a boot takes 4 to 6 seconds, on a busy machine several times as long."""
+OWN_BOOT_S = 600.0
+"""A whole distribution under TCG."""
 COMMAND_S = 60.0
 MEMORY_MIB = 512
 _APPEAR_S = 30.0
@@ -35,6 +39,8 @@ _KERNEL_WORDS = (
     " raid=noautodetect printk.time=1"
 )
 _TAIL = 2000
+_NOT_FOUND = 127
+"""The status with which a shell says so (POSIX, 2.8.2)."""
 
 
 class GuestFailed(ProgramError):  # noqa: N818  # an outcome
@@ -61,28 +67,22 @@ class Moment:
 
 
 def machine_words(
-    image: GuestImage, directory: Path, name: str, memory: str, cpus: int = 1
+    image: GuestImage | OwnGuest, directory: Path, name: str, memory: str, cpus: int = 1
 ) -> list[str]:
     """Return the command line that a template and what starts from it must have in common.
 
     :param memory: the -object that is the guest's RAM.
+    :raise SetupError: an image of the user's cannot be opened.
     """
-    tools: list[str] = []
-    if image.tools is not None:
-        node = f"driver=file,node-name=tools,filename={image.tools},read-only=on,locking=off"
-        tools = [
-            "-blockdev", node,
-            "-device", f"virtio-blk-pci,drive=tools,id=tools,serial={TOOLS_SERIAL},addr=8",
-        ]  # fmt: skip
     return [
         "-m", str(MEMORY_MIB), "-smp", str(cpus), "-object", memory,
-        "-kernel", str(image.kernel), "-initrd", str(image.initramfs), "-append", _KERNEL_WORDS,
-        "-chardev", f"file,id=console,path={directory / name}.console.log,append=on",
+        *image.boot_words(directory, name, _KERNEL_WORDS),
+        *image.console_words(directory, name),
         "-serial", "chardev:console",
         "-chardev", f"socket,id=qga,path={directory / name}.qga,server=on,wait=off",
         "-device", "virtio-serial-pci,id=vser,addr=9",
         "-device", f"virtserialport,chardev=qga,name=org.qemu.guest_agent.0,id={_AGENT_PORT}",
-        "-device", f"virtio-scsi-pci,id={SCSI_BUS},addr=10", *tools,
+        "-device", f"virtio-scsi-pci,id={SCSI_BUS},addr=10",
         "-no-reboot",
     ]  # fmt: skip
 
@@ -96,6 +96,7 @@ class Guest:
     :param extra: further words of QEMU's command line.
     :param plugged: disks that are there from the start, which ide disks must be.
     :param incoming: where its state comes from, as of migrate-incoming.
+    :param accelerator: ``tcg`` or ``kvm``.
     :raise GuestFailed: it did not come up.
     """
 
@@ -103,7 +104,7 @@ class Guest:
         self,
         programs: Programs,
         directory: Path,
-        image: GuestImage,
+        image: GuestImage | OwnGuest,
         *,
         name: str = "guest",
         template: Path | None = None,
@@ -112,8 +113,10 @@ class Guest:
         extra: Sequence[str] = (),
         plugged: Sequence[tuple[Blockdev, Device]] = (),
         incoming: str = "",
+        accelerator: str = "tcg",
     ) -> None:
         self.name = name
+        self.own = image if isinstance(image, OwnGuest) else None
         self.expected: list[str] = []
         """Words of console lines that are no failure in this case."""
         self.disks: list[GuestDisk] = []
@@ -122,8 +125,8 @@ class Guest:
         self._uptime_s = 0.0
         self._timeline: list[Moment] = []
         self._console = directory / f"{name}.console.log"
-        self._agent_path = directory / f"{name}.qga"
-        self._agent: Agent | None = None
+        self._base = directory / name
+        self._agent: Agent | SerialShell | None = None
         self._restored = template is not None or bool(incoming)
         if template is not None:
             ram = f"memory-backend-file,id=ram,size={MEMORY_MIB}M,mem-path={template / 'ram'}"
@@ -137,7 +140,10 @@ class Guest:
             options = device.options(node["node-name"], identity)
             words += ["-blockdev", json.dumps(node), "-device", json.dumps(options)]
             self.disks.append(GuestDisk(identity, node["node-name"], device, ""))
-        self.machine = Machine(programs, directory, name, "pc,memory-backend=ram", arguments=words)
+        kind = "pc,memory-backend=ram"
+        self.machine = Machine(
+            programs, directory, name, kind, arguments=words, accelerator=accelerator
+        )
         if template is not None:
             capability = {"capability": "x-ignore-shared", "state": True}
             self.machine.execute("migrate-set-capabilities", {"capabilities": [capability]})
@@ -158,8 +164,9 @@ class Guest:
                 self.machine.execute("cont")
             else:
                 self.machine.execute("cont")
-                self._wait_agent_port()
-            self._agent = Agent(self._agent_path, BOOT_S)
+                if self.own is None or not self.own.login:
+                    self._wait_agent_port()
+            self._agent = self._connect()
             uptime = float(self._agent.run("cat /proc/uptime").output.split()[0])
         except (ProgramError, TimeoutError) as error:
             self.fail(f"the guest did not come up: {error}")
@@ -170,6 +177,11 @@ class Guest:
             path = self._path_of(disk.device, disk.identity)
             self.disks[index] = GuestDisk(disk.identity, disk.node, disk.device, path)
 
+    def _connect(self) -> Agent | SerialShell:
+        if self.own is not None and self.own.login:
+            return SerialShell(Path(f"{self._base}.serial"), self.own.login, OWN_BOOT_S)
+        return Agent(Path(f"{self._base}.qga"), BOOT_S, ours=self.own is None)
+
     def _wait_incoming(self) -> None:
         end_s = clock.now_s() + BOOT_S
         while self.machine.qmp("query-status")["status"] == "inmigrate":
@@ -178,7 +190,7 @@ class Guest:
             clock.pause(0.005)
 
     def _wait_agent_port(self) -> None:
-        end_s = clock.now_s() + BOOT_S
+        end_s = clock.now_s() + (OWN_BOOT_S if self.own else BOOT_S)
         while True:
             try:
                 self.machine.wait_event("VSERPORT_CHANGE", 0.5, id=_AGENT_PORT, open=True)
@@ -188,7 +200,7 @@ class Guest:
                     raise
 
     @property
-    def agent(self) -> Agent:
+    def agent(self) -> Agent | SerialShell:
         """The agent of a guest that runs."""
         if self._agent is None:
             self.fail("the guest was not started")
@@ -277,6 +289,7 @@ class Guest:
         """Run a line of shell; return its output.
 
         :raise GuestFailed: its status is not 0, or it did not end in time, or the guest died.
+        :raise NotRun: a guest of the user's has no such program.
         """
         ran = self.execute(command, within_s)
         if ran.status:
@@ -288,10 +301,14 @@ class Guest:
         """Run a line of shell; return its output, its errors and its status.
 
         :raise GuestFailed: it did not end in time, or the guest died.
+        :raise NotRun: a guest of the user's has no such program.
         """
         self._note("agent", f"$ {command}")
         ran = self._ran(command, within_s)
         self._note("agent", f"status {ran.status}")
+        if ran.status == _NOT_FOUND and self.own is not None:
+            said = ran.errors.strip().rpartition("\n")[2]
+            raise NotRun(f"your guest lacks a program: {said or command}")
         return ran
 
     def _ran(self, command: str, within_s: float) -> Ran:
@@ -304,7 +321,7 @@ class Guest:
         except ProgramError as error:
             self.fail(f"the guest died in '{command}': {error}")
 
-    def begin(self, command: str) -> Running:
+    def begin(self, command: str) -> Running | SerialRunning:
         """Start a line of shell that runs beside the case."""
         self._note("agent", f"$ {command} &")
         return self.agent.start(command)

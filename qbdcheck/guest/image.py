@@ -102,22 +102,38 @@ done
 class GuestImage:
     """What QEMU boots.
 
-    :ivar tools: an ext4 with programs, mounted at /usr; None where the guest is the user's own.
+    :ivar tools: an ext4 with programs, mounted at /usr.
     :ivar key: a hash of all that it was made of.
     :ivar made_s: seconds that the making took, 0 where it was there.
     """
 
     kernel: Path
     initramfs: Path
-    tools: Path | None
+    tools: Path
     key: str
     made_s: float = 0.0
 
     @property
     def size(self) -> int:
         """Bytes of all its files."""
-        files = [self.kernel, self.initramfs, *([self.tools] if self.tools else [])]
-        return sum(file.stat().st_size for file in files)
+        return sum(file.stat().st_size for file in (self.kernel, self.initramfs, self.tools))
+
+    def boot_words(self, _directory: Path, _name: str, console: str) -> list[str]:
+        """Return the words of QEMU's command line that boot it.
+
+        :param console: words of the kernel's line that name the console.
+        """
+        node = f"driver=file,node-name=tools,filename={self.tools},read-only=on,locking=off"
+        return [
+            "-kernel", str(self.kernel), "-initrd", str(self.initramfs), "-append", console,
+            "-blockdev", node,
+            "-device", f"virtio-blk-pci,drive=tools,id=tools,serial={TOOLS_SERIAL},addr=8",
+        ]  # fmt: skip
+
+    @staticmethod
+    def console_words(directory: Path, name: str) -> list[str]:
+        """Return the -chardev of the serial console: a log."""
+        return ["-chardev", f"file,id=console,path={directory / name}.console.log,append=on"]
 
 
 def guest_image(cache_dir: Path) -> GuestImage:
@@ -197,7 +213,6 @@ def _make(work: Path, image: GuestImage) -> None:
     names = _files(made, image.key)
     core = dict(closure(tree, CORE))
     names.initramfs.write_bytes(archive(_members(tree, core)))
-    assert names.tools is not None
     _make_tools(tree, work / "tools", names.tools)
     shutil.copyfile(next((tree / "boot").glob("vmlinuz-*")), names.kernel)
     shutil.rmtree(image.kernel.parent, ignore_errors=True)

@@ -20,6 +20,7 @@ class Machine(Monitored):
     :param kind: machine type: ``none`` (no devices, 32 ms) or ``pc`` (PCI, 49 ms).
     :param arguments: further words of its command line.
     :param objects: ``-object`` definitions (secrets).
+    :param accelerator: ``tcg``, or ``kvm`` for guests that run.
     """
 
     def __init__(
@@ -31,10 +32,11 @@ class Machine(Monitored):
         *,
         arguments: Sequence[str] = (),
         objects: Sequence[str] = (),
+        accelerator: str = "tcg",
     ) -> None:
         words = [word for text in objects for word in ("-object", text)]
         argv = programs.argv(
-            "qemu-system-x86_64", "-accel", "tcg", "-S", "-machine", kind,
+            "qemu-system-x86_64", "-accel", accelerator, "-S", "-machine", kind,
             "-nodefaults", "-no-user-config", "-display", "none", *words,
             "-chardev", "socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control",
             *arguments,

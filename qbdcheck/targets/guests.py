@@ -10,8 +10,7 @@ from typing import Any
 from qbdcheck.errors import ProgramError
 from qbdcheck.guest.devices import Device
 from qbdcheck.guest.guest import Guest, GuestDisk
-from qbdcheck.guest.image import GuestImage, guest_image
-from qbdcheck.guest.template import template
+from qbdcheck.guest.setup import GuestSetup, guest_setup
 from qbdcheck.programs.blockdev import Blockdev
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
@@ -29,12 +28,13 @@ class Guests:
         self.running: list[Guest] = []
 
     @property
-    def image(self) -> GuestImage:
-        """What they boot.
+    def setup(self) -> GuestSetup:
+        """What they start from.
 
         :raise NotRun: it cannot be made here.
         """
-        return guest_image(self._target.options.cache_dir)
+        options = self._target.options
+        return guest_setup(self._target.programs, options.cache_dir, options.own_guest)
 
     def __call__(
         self,
@@ -48,31 +48,33 @@ class Guests:
     ) -> Guest:
         """Start a guest, from the template unless it is to boot, and plug disks in.
 
+        One of the user's own (--guest-image) always boots.
+
         :param device: how it sees them; by default virtio-blk.
         :param boot: let its kernel start from nothing; needed for more cpus, ide disks and reboots.
         :param start: whether it runs already when this returns.
         :raise GuestFailed: it does not come up.
         """
-        image = self.image
-        programs = self._target.programs
+        setup = self.setup
         boot = boot or cpus > 1 or bool(plugged) or bool(options)
-        saved = None if boot else template(programs, image, image.kernel.parent)
+        late = start and not boot  # disks come when it runs, and so after those it has itself
         guest = Guest(
-            programs,
+            self._target.programs,
             self._scratch,
-            image,
+            setup.image,
             name=f"guest{len(self.running)}",
-            template=saved,
+            template=None if boot or setup.template is None else setup.template.directory,
+            accelerator=setup.accelerator,
             cpus=cpus,
             plugged=plugged,
             **options,
         )
         self.running.append(guest)
-        if boot:
+        if not late:
             self._plug(guest, disks, device)
         if start:
             guest.start()
-        if not boot:
+        if late:
             self._plug(guest, disks, device)
         return guest
 

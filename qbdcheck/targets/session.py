@@ -209,8 +209,11 @@ class TargetSession:
         """
         name = f"vm{self._number('vm')}"
         objects = self.qemu_img.objects
-        words = {"arguments": arguments, "objects": objects}
-        return self._keep(Machine(self.programs, self.scratch, name, kind, **words))
+        return self._keep(
+            Machine(
+                self.programs, self.scratch, name, kind, arguments=arguments, objects=objects
+            )
+        )
 
     def _keep(self, program: _Monitored) -> _Monitored:
         self._monitored.append(program)

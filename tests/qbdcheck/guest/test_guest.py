@@ -27,7 +27,7 @@ def image() -> GuestImage:
 @pytest.fixture(scope="module")
 def restored(image: GuestImage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     saved = template(Programs(), image, image.kernel.parent)
-    guest = Guest(Programs(), tmp_path_factory.mktemp("guest"), image, template=saved)
+    guest = Guest(Programs(), tmp_path_factory.mktemp("guest"), image, template=saved.directory)
     try:
         guest.start()
         yield guest

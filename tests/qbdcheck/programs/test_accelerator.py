@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.doctor.accelerator import BOOT_SECTOR, probe_accelerator
+from qbdcheck.programs.accelerator import BOOT_SECTOR, probe_accelerator
 
 
 def test_a_probe_guest_runs_under_tcg() -> None:

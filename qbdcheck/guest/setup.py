@@ -1,0 +1,95 @@
+"""What guests of a run start from: the image, the accelerator, the template; known to all cases.
+
+The accelerator is KVM where a probe guest really runs under it and the guest itself boots; /dev/kvm
+alone says little (nested and sandboxed hosts). What was found is kept until the host boots again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from qbdcheck.errors import ProgramError
+from qbdcheck.guest.image import GuestImage, guest_image
+from qbdcheck.guest.own import OwnGuest
+from qbdcheck.guest.template import Template, template
+from qbdcheck.programs.accelerator import probe_accelerator
+from qbdcheck.programs.installed import Programs
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class GuestSetup:
+    """What guests start from.
+
+    :ivar template: None for a guest of the user's own, which boots each time.
+    :ivar reason: why the accelerator is TCG; "" for KVM.
+    """
+
+    image: GuestImage | OwnGuest
+    template: Template | None
+    accelerator: str
+    reason: str = ""
+
+    def __str__(self) -> str:
+        """For the header of a run: size, accelerator, seconds to boot and to start."""
+        words = [f"{self.image.size / _MIB:.0f} MiB"]
+        if self.template is not None:
+            words.append(f"boots in {self.template.boot_s:.1f} s")
+            words.append(f"starts from its template in {self.template.start_s:.1f} s")
+        else:
+            words.append("yours, booted by each case")
+        return f"{self.accelerator.upper()}{f' ({self.reason})' * bool(self.reason)}, " + ", ".join(
+            words
+        )
+
+
+def guest_setup(programs: Programs, cache_dir: Path, own: OwnGuest | None = None) -> GuestSetup:
+    """Return what guests start from; it is made where it is not there yet, in about a minute.
+
+    :raise NotRun: the guest cannot be made here.
+    :raise GuestFailed: it does not boot.
+    """
+    place = cache_dir / "guest"
+    place.mkdir(parents=True, exist_ok=True)
+    accelerator, reason = _accelerator(programs, place)
+    if own is not None:
+        return GuestSetup(own, None, accelerator, reason)
+    image = guest_image(cache_dir)
+    if accelerator == "kvm":
+        try:
+            made = template(programs, image, image.kernel.parent, "kvm")
+            return GuestSetup(image, made, "kvm")
+        except ProgramError as error:
+            reason = str(error).partition("\n")[0]
+            _keep(programs, place, "tcg", reason)
+    return GuestSetup(image, template(programs, image, image.kernel.parent), "tcg", reason)
+
+
+def _accelerator(programs: Programs, place: Path) -> tuple[str, str]:
+    try:
+        told = json.loads((place / "accelerator").read_text(encoding="utf-8"))
+        if told["of"] == _found_with(programs):
+            return told["name"], told["reason"]
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    probe = probe_accelerator("kvm")
+    name, reason = ("kvm", "") if probe.works else ("tcg", f"no KVM: {probe.reason}")
+    _keep(programs, place, name, reason)
+    return name, reason
+
+
+def _keep(programs: Programs, place: Path, name: str, reason: str) -> None:
+    told = {"name": name, "reason": reason, "of": _found_with(programs)}
+    new = place / "accelerator.new"
+    new.write_text(json.dumps(told), encoding="utf-8")
+    new.rename(place / "accelerator")
+
+
+def _found_with(programs: Programs) -> list[str]:
+    path = programs.path("qemu-system-x86_64") or ""
+    changed = Path(path).stat().st_mtime_ns if path else 0
+    return [_BOOT_ID.read_text(encoding="ascii").strip(), str(path), str(changed)]
