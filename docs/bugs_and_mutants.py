@@ -33,12 +33,19 @@ NOT_SEEABLE = {
     "rebuild-granularity-mismatch": "it has no replicas that are rebuilt",
     "resize-during-copy": "it has no background copies",
     "cross-connection-state": "a target of a case serves one volume",
-    "handshake-slowloris": "no mutant yet; cases 397 and 399 guard against it",
-    "connection-slot-leak": "no mutant yet; cases 393 and 397 guard against it",
     "inflight-hang-on-disconnect": "a fault of clients; cases 380-396 guard against it in QEMU's",
-    "nomem-never-retried": "no mutant yet",
-    "geometry-change-stale-buffer": "no mutant yet",
+    "geometry-change-stale-buffer": "a block size of NBD does not change while it is connected",
 }
+
+
+DIAGNOSIS_MAX = 110
+
+
+def _cell(diagnosis: str) -> str:
+    """The first line of a diagnosis as a cell of a table, without names of private directories."""
+    text = re.sub(r"json:\{.*?\}\}+", "json:{...}", diagnosis.partition("\n")[0])
+    text = text.replace("|", "/").replace("<", "&lt;")
+    return text if len(text) <= DIAGNOSIS_MAX else text[: DIAGNOSIS_MAX - 3] + "..."
 
 
 def main() -> None:
@@ -56,18 +63,22 @@ def main() -> None:
     accused = [one for one in known if is_control(known[one]) and fates.get(one, {}).get("killed")]
     print(
         f"**{len(killed)} of {len(bugs)} seeded bugs are killed**, half of them within"
-        f" {seconds[len(seconds) // 2]:.1f} s; {len(accused)} of"
+        f" {seconds[len(seconds) // 2]:.1f} s; {sum(fate['named'] for fate in killed)} diagnoses name"
+        f" the damage; {len(accused)} of"
         f" {sum(map(is_control, known.values()))} controls are accused.\n"
     )
     for group in GROUPS:
-        print(f"## {group}\n\n| id | what it does | after | killed by | s |\n|---|---|---|---|---|")
+        print(f"## {group}\n\n| id | what it does | after | killed by | s | diagnosis |")
+        print("|---|---|---|---|---|---|")
         for one, mutant in known.items():
             if mutant.__module__ == f"mutants.{group}":
                 fate = fates.get(one, {})
                 case = fate.get("case", "") if fate.get("killed") else "**alive**"
                 case = "none, as it must be" if is_control(mutant) and not fate.get("killed") else case
                 time = f"{fate['seconds']:.1f}" if fate.get("killed") else ""
-                print(f"| `{one}` | {mutant.breaks} | {mutant.source} | {case} | {time} |")
+                told = _cell(fate.get("diagnosis", "")) if fate.get("killed") else ""
+                row = f"| `{one}` | {mutant.breaks} | {mutant.source} | {case} | {time} | {told} |"
+                print(row)
         print()
     listed = re.findall(r"^\| `([a-z0-9-]+)`", (ROOT / "docs/bugs.md").read_text(), re.MULTILINE)
     print("## Bugs of bugs.md without a mutant\n\n| id | why |\n|---|---|")

@@ -35,6 +35,7 @@ class ResizeFalseSuccess(Mutant):
     """A resize does nothing."""
 
     id = "resize-false-success"
+    shows = r"Input/output error|size|No space"
     source = "QEMU 5279b30392, 8e958260c5"
     breaks = "a resize reports success and changes nothing"
 
@@ -47,6 +48,7 @@ class LateRequestAfterQuiesce(Mutant):
     """What comes just after a switch-over goes to the old side."""
 
     id = "late-request-after-quiesce"
+    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "QEMU 9c707525cb, 176c36997f"
     breaks = "writes within 10 ms of a resize or a snapshot are acknowledged and lost"
 
@@ -70,6 +72,10 @@ class ReopenDifferentPlacement(Mutant):
     """Old clients write by the old layout."""
 
     id = "reopen-different-placement"
+    shows = (
+        r"never written|stale|zeroed|lost|not linearizable|what nobody wrote|misdirected"
+        r"|shifted|swapped|torn|zeroed|stale|never written|other data|other write"
+    )
     source = "glusterfs issues 1918, 2417"
     breaks = "after a resize, writes of connections that were there before are seen only by them"
 
@@ -109,6 +115,7 @@ class DiscardExposesBacking(Mutant):
     """A discard in a clone lets the parent through."""
 
     id = "discard-exposes-backing"
+    shows = r"never written|stale|expected zeroes|expected generation"
     source = "QEMU 80f5c01183, SPDK d3594f8437"
     breaks = "a discard after a snapshot brings back what the snapshot has"
 
@@ -135,6 +142,7 @@ class DiscardNotTracked(Mutant):
     """Discards and zeroes are not seen by dirty tracking."""
 
     id = "discard-not-tracked"
+    shows = r"dirty"
     source = "QEMU ec050f77a5"
     breaks = "the dirty bitmap leaves out what was discarded or zeroed"
 
@@ -159,6 +167,7 @@ class IncrementalMissesHole(Mutant):
     """What is a hole now counts as clean."""
 
     id = "incremental-misses-hole"
+    shows = r"dirty|stale|expected zeroes"
     source = "openzfs issue 4996 (hole_birth), ceph PR 32403"
     breaks = "the dirty bitmap leaves out what has become a hole"
 
@@ -185,6 +194,7 @@ class SectorUnitMismatch(Mutant):
     """Sector numbers count blocks where they should count 512 bytes."""
 
     id = "sector-unit-mismatch"
+    shows = r"sector|size|block size|MDTS|capacity|limit|errno"
     source = "QEMU e44362ce31, b802d14dc6"
     breaks = "with blocks of over 512 bytes, discards and zeroes behind size/8 fail"
 

@@ -9,6 +9,7 @@ from typing import Any
 from mutants.mutant import Mutant, blocks, changed, read, write
 from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
 from reference_backend.server import Server
+from reference_backend.session import Connection
 from reference_backend.store.errors import BlockError
 
 SECTOR = 512
@@ -29,6 +30,10 @@ class SharedCursorRace(Mutant):
     """All connections seek one file."""
 
     id = "shared-cursor-race"
+    shows = (
+        r"linearizable|misdirected|shifted|swapped|torn|zeroed|stale|never written|other data"
+        r"|other write"
+    )
     source = "docs/bugs.md, H1"
     breaks = "a write goes where the newest request of any connection goes"
 
@@ -49,6 +54,7 @@ class MultiConnIncoherent(Mutant):
     """Each connection has a write cache of its own."""
 
     id = "multi-conn-incoherent"
+    shows = r"linearizable|stale|never written"
     source = "docs/bugs.md, H7"
     breaks = "others see a connection's writes only after its own flush"
 
@@ -101,6 +107,7 @@ class ZombieWrite(Mutant):
     """A write is done again after its client has gone."""
 
     id = "zombie-write-after-reconnect"
+    shows = r"stale|linearizable|never written"
     source = "docs/bugs.md, I1"
     breaks = "the first write of a connection is done once more, 50 ms after the connection's end"
 
@@ -129,6 +136,10 @@ class MergeAfterIssue(Mutant):
     """Of two adjacent writes in flight the second is lost."""
 
     id = "merge-after-issue"
+    shows = (
+        r"linearizable|misdirected|shifted|swapped|torn|zeroed|stale|never written|other data"
+        r"|other write"
+    )
     source = "docs/bugs.md, H6"
     breaks = "a write that begins where the last one ended is acknowledged and not done"
     usual_rate = 4
@@ -151,6 +162,10 @@ class TornReadModifyWrite(Mutant):
     """Writes of less than a block read, change and write whole blocks, without a lock."""
 
     id = "unlocked-read-modify-write"
+    shows = (
+        r"linearizable|misdirected|shifted|swapped|torn|zeroed|stale|never written|other data"
+        r"|other write"
+    )
     source = "docs/bugs.md, H (thin-alloc-toctou)"
     breaks = "two small writes into one block at the same time lose one of them"
 
@@ -176,6 +191,10 @@ class ThinAllocationRace(Mutant):
     """Two first writes allocate one unit twice."""
 
     id = "thin-alloc-toctou"
+    shows = (
+        r"linearizable|misdirected|shifted|swapped|torn|zeroed|stale|never written|other data"
+        r"|other write"
+    )
     source = "SPDK db3d1201a4"
     breaks = "of two first writes into one 64 KiB unit at the same time one is lost"
     waits = True
@@ -207,6 +226,7 @@ class OverlapDeadlock(Mutant):
     """Requests that overlap wait for each other."""
 
     id = "overlap-deadlock"
+    shows = r"timed out|no answer|did not answer"
     source = "QEMU d44dae1a7c, SPDK cc4335f442"
     breaks = "two requests over the same two 4 KiB blocks lock them in different orders"
     waits = True
@@ -235,6 +255,7 @@ class SplitPoolDeadlock(Mutant):
     """Parents hold what their children need."""
 
     id = "split-pool-deadlock"
+    shows = r"timed out|no answer|did not answer"
     source = "SPDK 2f2c3aeda7, QEMU cf4fbc3030"
     breaks = "two large requests at the same time each hold half of a pool and wait for the rest"
     waits = True
@@ -251,3 +272,86 @@ class SplitPoolDeadlock(Mutant):
             time.sleep(0.001)
             with self._pool:
                 return below(request)
+
+
+class NomemNeverRetried(Mutant):
+    """What was put aside for want of memory is forgotten."""
+
+    id = "nomem-never-retried"
+    shows = r"timed out|no answer|did not answer|did not end within"
+    source = "SPDK 9468fe64fc, QEMU 00e3cccdf4"
+    breaks = "a request over 64 KiB that comes while three others are in flight is never answered"
+    waits = True
+    MOST = 3
+
+    def install(self) -> None:
+        """Nothing is in flight."""
+        self._large = 0
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        """Put aside what is too much, for ever."""
+        if request.length <= 65536 or request.command not in (Command.READ, Command.WRITE):
+            return below(request)
+        with self._lock:
+            self._large += 1
+            aside = self._large > self.MOST
+        try:
+            if aside:
+                threading.Event().wait()
+            time.sleep(0.001)
+            return below(request)
+        finally:
+            with self._lock:
+                self._large -= 1
+
+
+class HandshakeSlowloris(Mutant):
+    """Slots are taken before a client has proven itself."""
+
+    id = "handshake-slowloris"
+    shows = r"not served|refused|reset|closed the connection|Broken pipe"
+    source = "CVE-2024-7409"
+    breaks = "64 clients that do not end their handshakes keep everyone else out"
+    MOST = 64
+
+    def install(self) -> None:
+        """Look at all who have not got on."""
+        admit = Server._admit  # noqa: SLF001  # a mutant changes code
+
+        def admitting(server: Server, sock: Any) -> Connection | None:
+            known = list(server._connections.values())  # noqa: SLF001
+            if sum(one.transmission is None for one in known) >= self.MOST:
+                sock.close()
+                return None
+            return admit(server, sock)
+
+        setattr(Server, "_admit", admitting)  # noqa: B010  # mypy knows methods as constants
+
+
+class ConnectionSlotLeak(Mutant):
+    """A client that goes leaves its slot taken."""
+
+    id = "connection-slot-leak"
+    shows = r"not served|refused|reset|closed the connection|Broken pipe"
+    source = "nbd issue 126, blktap PR 408"
+    breaks = "after 256 clients that went without a word nobody is let in"
+    MOST = 256
+
+    def install(self) -> None:
+        """Count those who go in the middle of their handshake."""
+        self._taken = 0
+        admit, end = Server._admit, Server._end  # noqa: SLF001  # a mutant changes code
+
+        def admitting(server: Server, sock: Any) -> Connection | None:
+            if self._taken >= self.MOST:
+                sock.close()
+                return None
+            return admit(server, sock)
+
+        def ending(server: Server, connection: Connection) -> None:
+            known = connection.number in server._connections  # noqa: SLF001
+            self._taken += known and connection.transmission is None
+            end(server, connection)
+
+        setattr(Server, "_admit", admitting)  # noqa: B010
+        setattr(Server, "_end", ending)  # noqa: B010

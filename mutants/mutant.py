@@ -18,12 +18,14 @@ class Mutant:
 
     Knobs, as options of ``--layer``: ``rate`` N strikes at one in N occasions, by chance from
     ``seed``; ``after`` lets that many occasions pass first. Class attributes: ``id``, ``source``
-    (the bug it is modelled on), ``breaks`` (one sentence), ``rate`` (its default).
+    (the bug it is modelled on), ``breaks`` (one sentence), ``shows`` (a pattern: what a diagnosis
+    says that names this damage), ``rate`` (its default).
     """
 
     id: ClassVar[str] = ""
     source: ClassVar[str] = ""
     breaks: ClassVar[str] = ""
+    shows: ClassVar[str] = ""
     usual_rate: ClassVar[int] = 1
     waits = False
 

@@ -24,6 +24,7 @@ class MalformedExtents(Mutant):
     """An extent has no length."""
 
     id = "malformed-extents"
+    shows = r"extent|status"
     source = "docs/bugs.md, G2"
     breaks = "a long extent is split with one of length 0 in its middle"
 
@@ -47,6 +48,7 @@ class PayloadNotDrained(Mutant):
     """The payload of a refused write is taken for requests."""
 
     id = "payload-not-drained"
+    shows = r"closed the connection|magic|reset"
     source = "QEMU 5f66d060db (docs/bugs.md)"
     breaks = "after a refused write its payload is read as requests"
 
@@ -63,6 +65,7 @@ class HandshakeLengthOff(Mutant):
     """The reply to EXPORT_NAME has two bytes too many."""
 
     id = "handshake-length-off"
+    shows = r"shifted|size|flags|handshake|magic|closed"
     source = "docs/bugs.md, G4"
     breaks = "EXPORT_NAME is answered with flags of 4 bytes"
 
@@ -75,6 +78,7 @@ class StructuredReadGap(Mutant):
     """Holes are left out of structured replies."""
 
     id = "structured-read-gap"
+    shows = r"ended after|gap|cover|chunk"
     source = "docs/bugs.md, G6"
     breaks = "a structured reply leaves out the holes between its data"
 
@@ -103,6 +107,7 @@ class ConfigByteswapped(Mutant):
     """A block size is sent in the wrong byte order."""
 
     id = "config-byteswapped"
+    shows = r"can't open|size|flags|handshake|Could not|byte"
     source = "docs/bugs.md, G8"
     breaks = "the block sizes are told in little-endian order"
 
@@ -124,6 +129,10 @@ class AbortKillsServer(Mutant):
     """A client that gives up takes the server with it."""
 
     id = "probe-or-abort-kills-server"
+    shows = (
+        r"Input/output error|No space left|Invalid argument|errno|timed? ?out|can't open"
+        r"|Could not open|did not start|closed the connection"
+    )
     source = "docs/bugs.md, I5"
     breaks = "the option ABORT kills the server"
 
@@ -136,6 +145,10 @@ class LongNameSmash(Mutant):
     """A long name overruns a buffer."""
 
     id = "long-name-smash"
+    shows = (
+        r"Input/output error|No space left|Invalid argument|errno|timed? ?out|can't open"
+        r"|Could not open|did not start|closed the connection|name"
+    )
     source = "docs/bugs.md, L5"
     breaks = "an export name of over 255 bytes kills the server"
 
@@ -157,6 +170,7 @@ class WrongVolume(Mutant):
     """Any name will do."""
 
     id = "wrong-volume-or-lun"
+    shows = r"must fail|opened|export"
     source = "nbdkit 1.32 (docs/findings.md), docs/bugs.md L10"
     breaks = "an unknown export name leads to the first volume"
 
@@ -182,6 +196,7 @@ class ReadOnlyNotEnforced(Mutant):
     """A read-only export takes writes."""
 
     id = "unadvertised-command-executed"
+    shows = r"succeeded|not offered|errno 0|unknown"
     source = "docs/bugs.md, L12"
     breaks = "an export that is told to be read-only carries out changes"
 
@@ -210,6 +225,7 @@ class CookieReused(Mutant):
     """A reply carries the wrong cookie."""
 
     id = "cookie-of-another-request"
+    shows = r"cookie|Connection reset|closed the connection|reply|Input/output"
     source = "variant of malformed replies (docs/bugs.md, G)"
     breaks = "one reply in two hundred carries a cookie that nobody sent"
     usual_rate = 200
@@ -226,6 +242,7 @@ class CapabilityBitCollision(Mutant):
     """A feature is offered by another one's bit."""
 
     id = "capability-bit-collision"
+    shows = r"flags"
     source = "QEMU df91328ada"
     breaks = "CACHE is offered by bit 9, which means SEND_RESIZE"
 
@@ -248,6 +265,7 @@ class HugeOptionRead(Mutant):
     """The declared length of an option is believed."""
 
     id = "huge-option-read"
+    shows = r"option|closed|timed out|memory"
     source = "CVE-2017-15119, CVE-2020-10761"
     breaks = "an option that declares too many bytes kills the server"
 
@@ -260,6 +278,7 @@ class StarttlsStateCarried(Mutant):
     """What was negotiated in plaintext holds after STARTTLS."""
 
     id = "starttls-state-carried"
+    shows = r"TLS|state|plain"
     source = "CVE-2021-3716, nbdkit 6c5faac6"
     breaks = "options are answered before STARTTLS where TLS is required, and hold after it"
 
@@ -283,6 +302,7 @@ class AclPrefixMatch(Mutant):
     """Names are compared by their beginnings."""
 
     id = "acl-prefix-match"
+    shows = r"must fail|opened|export"
     source = "CVE-2013-6410"
     breaks = "a name that begins like an export's leads to it"
 
@@ -305,6 +325,7 @@ class FormatProbeEscape(Mutant):
     """A raw volume is probed."""
 
     id = "format-probe-escape"
+    shows = r"format|qcow2"
     source = "QEMU 38f3ef574b, CVE-2024-4467"
     breaks = "a volume that begins like a qcow2 image reads as an empty disk to new connections"
 

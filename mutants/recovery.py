@@ -22,6 +22,7 @@ class FlushNotAdvertised(Mutant):
     """There is a volatile cache, and clients are not told."""
 
     id = "flush-not-advertised"
+    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote|flush"
     source = "BUSE PR 28, SPDK 4f2f8e8d44"
     breaks = "flush and FUA are not offered, and acknowledged writes are volatile"
 
@@ -39,6 +40,7 @@ class FlushSkipGenerationRace(Mutant):
     """A flush is skipped where nothing seems to be dirty."""
 
     id = "flush-skip-generation-race"
+    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "QEMU 3ff2f67a7c and its follow-ups"
     breaks = "what is written while a flush is in progress counts as flushed by it"
     waits = True
@@ -66,6 +68,7 @@ class DestageReorder(Mutant):
     """A cache is written back in its own order."""
 
     id = "destage-reorder"
+    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "FAST 2013, unserializable writes; ceph PR 43127"
     breaks = "a flush leaves the newest write in the cache, and those before it are durable"
 
@@ -85,6 +88,7 @@ class TornWrite(Mutant):
     """A cut tears inside of sectors."""
 
     id = "torn-write"
+    shows = r"torn"
     source = "FAST 2013, shorn writes; OSDI 2014, ALICE"
     breaks = "a power cut leaves sectors that are partly old and partly new"
 
@@ -104,6 +108,10 @@ class JournalSlotOverlap(Mutant):
     """Two operations have one slot of the journal."""
 
     id = "journal-slot-overlap"
+    shows = (
+        r"zeroed|never written|stale|zeroed|lost|not linearizable|what nobody wrote"
+        r"|misdirected|shifted|swapped|torn|zeroed|stale|never written|other data|other write"
+    )
     source = "QEMU a9c8ea9547, ceph PR 41490"
     breaks = "recovery puts the old data of a zeroed range 4096 bytes too far"
 
@@ -124,6 +132,10 @@ class MapEntryShifted(Mutant):
     """The map that is stored is not the map in memory."""
 
     id = "map-entry-shifted"
+    shows = (
+        r"linearizable|misdirected|shifted|swapped|torn|zeroed|stale|never written|other data"
+        r"|other write"
+    )
     source = "QEMU 8af037fe4c (VHDX), wnbd issue 63"
     breaks = "when a client goes, the block written last reads as the one before it"
 

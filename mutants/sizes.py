@@ -22,6 +22,7 @@ class SizeRoundedDown(Mutant):
     """The size is told in KiB."""
 
     id = "size-rounded-down"
+    shows = r"size|Input/output error|Invalid argument|beyond"
     source = "QEMU bdrv_getlength users (docs/bugs.md)"
     breaks = "the size is rounded down to 1024 bytes"
 
@@ -34,6 +35,7 @@ class SizeRoundedUp(Mutant):
     """The size is told in whole blocks."""
 
     id = "size-rounded-up"
+    shows = r"size|Invalid argument|Input/output error|beyond"
     source = "QEMU nbd client and server with odd sizes (docs/bugs.md)"
     breaks = "the size is rounded up to 4096 bytes; what lies behind the real end fails"
 
@@ -46,6 +48,7 @@ class SizeIntOverflow(Mutant):
     """The size in sectors is an int."""
 
     id = "size-int-overflow"
+    shows = r"size|Input/output error|Invalid argument"
     source = "nbd and QEMU with 32-bit sector counts (docs/bugs.md)"
     breaks = "a size from 1 TiB on wraps"
 
@@ -58,6 +61,7 @@ class LastBlockOverrun(Mutant):
     """Read-ahead does not stop at the end."""
 
     id = "last-block-overrun"
+    shows = r"Input/output error|beyond|errno"
     source = "docs/bugs.md, E6"
     breaks = "a read within 64 KiB of the end kills the server"
 
@@ -76,6 +80,7 @@ class MinBlockUnderadvertised(Mutant):
     """The server needs alignment and does not say so."""
 
     id = "min-block-underadvertised"
+    shows = r"Invalid argument|block size|errno"
     source = "docs/bugs.md, E7"
     breaks = "reads and writes that are not aligned to 4096 fail"
 
@@ -90,6 +95,7 @@ class LimitsExcessive(Mutant):
     """The advertised maximum does not work."""
 
     id = "limits-zero-or-excessive"
+    shows = r"Input/output error|Invalid|maximum|block size|did not|limit"
     source = "QEMU 6d7d5d5 and nbd maxima (docs/bugs.md)"
     breaks = "requests over 1 MiB fail, though more is advertised"
 
@@ -104,6 +110,7 @@ class ZeroLengthOp(Mutant):
     """A request of nothing meets an assertion."""
 
     id = "zero-length-op"
+    shows = r"closed the connection|length|errno"
     source = "QEMU ac9d00bf7b, ef8c887ee0; SPDK ef65d8467c"
     breaks = "a read, write, zero or discard of length 0 kills the server"
 
@@ -118,6 +125,7 @@ class GrowExposesOldData(Mutant):
     """What was cut off is still there."""
 
     id = "grow-exposes-old-data"
+    shows = r"expected zeroes|stale|not zero"
     source = "docs/bugs.md, J2"
     breaks = "a volume that is shrunk and grown shows what it held before"
 
@@ -134,6 +142,7 @@ class ResizeNotNotified(Mutant):
     """The size is looked up once."""
 
     id = "resize-not-notified"
+    shows = r"Input/output error|No space|size"
     source = "docs/bugs.md, J1"
     breaks = "new clients are told the size that the volume had at its first client"
 
@@ -152,6 +161,7 @@ class SizeChangeAcrossReconnect(Mutant):
     """The size depends on who asks."""
 
     id = "size-change-across-reconnect"
+    shows = r"Input/output error|size|No space|Invalid"
     source = "docs/bugs.md, I6"
     breaks = "each second client is told a size that is 1 MiB smaller"
 
@@ -170,6 +180,7 @@ class ZeroProgressStatus(Mutant):
     """Block status at the end gets nowhere."""
 
     id = "zero-progress-status"
+    shows = r"allocation status|extent|status"
     source = "docs/bugs.md, K6"
     breaks = "block status that begins in the last 64 KiB gives one extent of no length"
 
@@ -189,6 +200,7 @@ class StatusAlwaysZero(Mutant):
     """Everything but the first block is said to be a hole."""
 
     id = "status-lies-behind-first-mib"
+    shows = r"status"
     source = "variant of status-hole-over-dirty"
     breaks = "block status behind the first MiB says hole and zero, whatever is there"
 
@@ -205,6 +217,7 @@ class OutOfBoundsPastEnd(Mutant):
     """Discards and zeroes have no range check."""
 
     id = "oob-past-end"
+    shows = r"errno 0|beyond"
     source = "docs/bugs.md, L1"
     breaks = "discards and zeroes behind the end of the volume succeed"
 
@@ -235,6 +248,7 @@ class NegativeSize(Mutant):
     """The size is a negative number."""
 
     id = "negative-size"
+    shows = r"Input/output error|size|Invalid"
     source = "CVE-2023-5215, QEMU 3add3ab782"
     breaks = "clients are told a size of 2^63 bytes more"
 
@@ -247,6 +261,7 @@ class OffsetLengthOverflow(Mutant):
     """The end of a range wraps around."""
 
     id = "offset-len-overflow"
+    shows = r"errno 0|beyond"
     source = "QEMU 29b6c3b319, cloud-hypervisor PR 8388"
     breaks = "a request whose end is beyond 2^64 is carried out at the start of the volume"
 

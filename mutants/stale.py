@@ -12,6 +12,10 @@ class PhantomWrite(Mutant):
     """A write is acknowledged and not done."""
 
     id = "phantom-write"
+    shows = (
+        r"never written|stale|zeroed|lost|not linearizable|what nobody wrote|bad magic"
+        r"|bad header"
+    )
     source = "disk firmware; QEMU and Ceph cases (docs/bugs.md)"
     breaks = "one write in twenty is not done"
     usual_rate = 20
@@ -27,6 +31,7 @@ class PerClientCacheStale(Mutant):
     """Each connection caches what it has read."""
 
     id = "per-client-cache-stale"
+    shows = r"stale|never written|not linearizable"
     source = "NFS and clustered file clients without cache coherence (docs/bugs.md)"
     breaks = "a connection does not see what others have written since it read a block"
 
@@ -60,6 +65,7 @@ class SilentBitFlip(Mutant):
     """A stored bit changes."""
 
     id = "silent-bit-flip"
+    shows = r"bit flip"
     source = "disks and memory; Bairavasundaram et al. (docs/bugs.md)"
     breaks = "one write in thirty is stored with one bit flipped"
     usual_rate = 30
@@ -77,6 +83,7 @@ class TransientBitFlip(Mutant):
     """A bit changes on its way to the client."""
 
     id = "transient-bit-flip"
+    shows = r"bit flip"
     source = "variant of silent-bit-flip"
     breaks = "one read in thirty has one bit flipped"
     usual_rate = 30
@@ -95,6 +102,7 @@ class StaleRead(Mutant):
     """A read gives what was there before the last write."""
 
     id = "stale-replica-after-failover"
+    shows = r"stale|never written|not linearizable"
     source = "replicated stores that read from a lagging copy (docs/bugs.md)"
     breaks = "one read in ten gives the block as it was before its last write"
     usual_rate = 10

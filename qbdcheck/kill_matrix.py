@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -36,7 +37,11 @@ _END_S = 30.0
 
 @dataclass
 class Fate:
-    """What became of one mutant. ``seconds`` from the start of the run to the first failure."""
+    """What became of one mutant.
+
+    :ivar seconds: from the start of the run to the first failure.
+    :ivar named: whether the diagnosis of that failure names the damage that this mutant does.
+    """
 
     id: str
     control: bool
@@ -45,6 +50,7 @@ class Fate:
     case: str = ""
     diagnosis: str = ""
     cases: int = 0
+    named: bool = False
 
     @property
     def is_right(self) -> bool:
@@ -75,6 +81,7 @@ def main(options: Options) -> int:
     earlier = progress.load() if options.resume else {}
     for one in wanted or known:
         fate = earlier.get(one) or _fate(one, is_control(known[one]), run_words)
+        fate.named = fate.killed and re.search(known[one].shows, fate.diagnosis) is not None
         fates.append(fate)
         progress.save(fates)
         state = "killed" if fate.killed else "alive"
@@ -178,12 +185,18 @@ def _summary(console: Console, fates: Sequence[Fate]) -> None:
     for fate in fates:
         if fate.killed:
             diagnosis = fate.diagnosis.splitlines()[0] if fate.diagnosis else ""
-            table.add_row(fate.id, fate.case, f"{fate.seconds:.1f}", diagnosis[:90])
+            mark = "" if fate.named or fate.control else "? "
+            table.add_row(fate.id, fate.case, f"{fate.seconds:.1f}", mark + diagnosis[:90])
     console.print(table)
     alive = [fate.id for fate in mutants if not fate.killed]
     seconds = sorted(fate.seconds for fate in killed)
     middle = f", median {seconds[len(seconds) // 2]:.1f} s" if seconds else ""
     console.print(f"Killed {len(killed)} of {len(mutants)} mutants{middle}", highlight=False)
+    unnamed = [fate.id for fate in killed if not fate.named]
+    named = len(killed) - len(unnamed)
+    console.print(f"The diagnosis names the damage of {named} of them", highlight=False)
+    if unnamed:
+        console.print(f"Not named: {' '.join(unnamed)}", highlight=False)
     if alive:
         console.print(f"Alive: {' '.join(alive)}", highlight=False)
     if accused:

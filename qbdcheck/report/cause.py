@@ -32,8 +32,11 @@ def cause_of(message: str, details: str) -> str:
     In `details` there is source code, in which every word may mean something else: what the message
     says comes first, and of the details the lines of the error itself, which pytest marks with E.
     """
-    first = message.strip().partition("\n")[0]
     error = "\n".join(line for line in details.splitlines() if line.startswith("E "))
+    first, _, rest = message.strip().partition("\n")
+    if first.endswith(":"):  # "3 mismatches:": the first of them tells more
+        rest = rest or error.partition(first)[2]
+        first = f"{first} {next(filter(None, map(_unquoted, rest.splitlines())), '')}"
     return _one_line(
         _telling_line(f"{message}\n{error}")
         or _first_difference(details)
@@ -79,6 +82,11 @@ def _first_difference(details: str) -> str:
 
 def _says_something(line: str) -> bool:
     return bool(line.strip()) and not _FRAME.match(line)
+
+
+def _unquoted(line: str) -> str:
+    """A line without pytest's margin."""
+    return line.removeprefix("E ").strip()
 
 
 def _one_line(text: str) -> str:

@@ -26,7 +26,8 @@ def test(disk, nbd, storage_daemon):
             with pytest.raises(NbdError) as failed:
                 client.flush()
             assert failed.value.errno == number, failed.value
-            assert client.read(1 << 20, 4096) == data
+            told = "offset 1048576: a write that was acknowledged is lost after a failed flush"
+            assert client.read(1 << 20, 4096) == data, told
         with pytest.raises(NbdError):
             client.flush()
         client.flush()

@@ -15,7 +15,8 @@ def test(new_disk, nbd, target, qemu_io):
     disk = new_disk(0, prefill=False)
     with nbd(disk) as client:
         assert client.size == 0
-        assert client.receive_reply(client.send_request(0, 0, 1)).error == errno.EINVAL
+        reply = client.receive_reply(client.send_request(0, 0, 1))
+        assert reply.error == errno.EINVAL, f"read: errno {reply.error}"
         reply = client.receive_reply(client.send_request(1, 0, 1, payload=b"x"))
         assert reply.error in (errno.ENOSPC, errno.EINVAL), f"write: errno {reply.error}"
         if "flush" in target.capabilities:

@@ -16,7 +16,8 @@ def test(disk, nbd):
     for number in range(2):
         with nbd(disk, export_name=True) as client:
             assert client.size == size
-            assert client.flags & 0b111 == flags & 0b111
+            told = f"transmission flags {int(client.flags):#x}, size {client.size}: shifted or lost"
+            assert client.flags & 0b111 == flags & 0b111, told
             data = shadow.stamped(number << 20, 4096)
             client.write(number << 20, data)
             shadow.write(number << 20, data)

@@ -2,7 +2,8 @@
 
 How: five clients read and write up to 512 KiB of the same 1 MiB, several in flight each, so that
 whatever splits requests runs out of what it splits them into; the history must be linearizable.
-Guards: split-pool-deadlock, overlap-deadlock, iov-offset-ignored, short-read-resume-offset.
+Guards: split-pool-deadlock, overlap-deadlock, nomem-never-retried, iov-offset-ignored,
+short-read-resume-offset.
 """
 
 from qbdcheck import case

@@ -32,6 +32,16 @@ def walk(client, size, flags, step):
     return bytes(told)
 
 
+def must_be_the_same(told, whole, how):
+    """What is told of each 512 bytes does not depend on how it is asked for."""
+    assert len(told) == len(whole), f"block status of {len(told)} sectors {how}, not {len(whole)}"
+    differ = [number for number, state in enumerate(told) if state != whole[number]]
+    assert not differ, (
+        f"block status of sector {differ[0]} and {len(differ) - 1} more: {told[differ[0]]} {how},"
+        f" expected {whole[differ[0]]} as of the whole disk"
+    )
+
+
 @case(groups="protocol status quick", requires="nbd structured block_status")
 def test(disk, nbd, target):
     with nbd(disk) as client:
@@ -40,11 +50,14 @@ def test(disk, nbd, target):
                 client.write_zeroes(at, 1 << 18)
                 disk.shadow.zero(at, 1 << 18)
         whole = walk(client, disk.size, 0, disk.size)
-        assert walk(client, disk.size, CommandFlag.REQ_ONE, disk.size) == whole
-        assert walk(client, disk.size, 0, (1 << 18) + 65536) == whole
-        assert walk(client, disk.size, CommandFlag.REQ_ONE, 3 << 17) == whole
+        one = CommandFlag.REQ_ONE
+        must_be_the_same(walk(client, disk.size, one, disk.size), whole, "by REQ_ONE")
+        must_be_the_same(walk(client, disk.size, 0, (1 << 18) + 65536), whole, "in steps")
+        must_be_the_same(walk(client, disk.size, one, 3 << 17), whole, "by REQ_ONE in steps")
         seen = disk.shadow.expected(0, disk.size)
         for number, state in enumerate(whole):
             if state & ZERO:
-                assert not any(seen[number * 512 : number * 512 + 512]), f"sector {number}: {state}"
+                assert not any(seen[number * 512 : number * 512 + 512]), (
+                    f"block status {state} calls sector {number} zeroes, expected data"
+                )
     disk.verify()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 
 import pytest
+
+from reference_backend.layers import Command
 
 
 def lost_rounds(server) -> int:
@@ -75,3 +79,48 @@ def test_the_second_of_two_adjacent_writes_is_lost(serve) -> None:
         nbd.write(512, b"b" * 512)
         nbd.write(2048, b"c" * 512)
         assert bytes(nbd.read(0, 2560)) == b"a" * 512 + bytes(1536) + b"c" * 512
+
+
+def opened(server) -> socket.socket:
+    """A client that says nothing, after the server has greeted it or hung up."""
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(str(server.socket))
+    client.settimeout(10)
+    return client
+
+
+def test_silent_handshakes_keep_everyone_out_until_they_are_gone(serve) -> None:
+    with serve("handshake-slowloris") as server, contextlib.ExitStack() as clients:
+        for _ in range(63):
+            assert clients.enter_context(opened(server)).recv(8) == b"NBDMAGIC"
+        with server.connect("v") as nbd:
+            nbd.write(0, b"x")
+        assert clients.enter_context(opened(server)).recv(8) == b"NBDMAGIC"
+        assert clients.enter_context(opened(server)).recv(8) == b""
+
+
+def test_clients_that_go_without_a_word_leave_their_slots_taken(serve) -> None:
+    with serve("connection-slot-leak") as server:
+        for _ in range(256):
+            with opened(server) as client:
+                assert client.recv(8) == b"NBDMAGIC"
+        deadline = time.monotonic() + 10
+        greeting = b"NBDMAGIC"
+        while greeting and time.monotonic() < deadline:
+            with opened(server) as client:
+                greeting = client.recv(8)
+        assert greeting == b""
+
+
+def test_the_fourth_large_request_is_never_answered(serve) -> None:
+    with serve("nomem-never-retried") as server, contextlib.ExitStack() as clients:
+        large = bytes(100_000)
+        many = [clients.enter_context(server.connect("v")) for _ in range(8)]
+        with pytest.raises(TimeoutError):
+            for _ in range(200):
+                asked = [nbd.send_request(Command.WRITE, 0, 100_000, payload=large) for nbd in many]
+                for nbd, cookie in zip(many, asked, strict=True):
+                    nbd.sock.settimeout(1)
+                    nbd.receive_reply(cookie)
+        for nbd in many:
+            nbd.cut()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from mutants.catalogue import catalogue, is_control
@@ -17,6 +19,8 @@ def test_each_mutant_says_what_it_is_and_where_it_comes_from() -> None:
     for mutant in known.values():
         assert mutant.breaks
         assert mutant.source or is_control(mutant)
+        assert bool(mutant.shows) is not is_control(mutant)
+        re.compile(mutant.shows)
 
 
 def fates(mutant: Mutant, count: int) -> list[bool]:

@@ -7,6 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from mutants.catalogue import catalogue
+from qbdcheck import kill_matrix
+from qbdcheck.arguments import parse
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -30,6 +36,7 @@ def test_a_mutant_is_killed_and_a_control_lives(tmp_path: Path) -> None:
     assert (dead["id"], dead["killed"]) == ("phantom-write", True)
     assert dead["case"].startswith("00")
     assert dead["diagnosis"]
+    assert dead["named"]
     assert (alive["control"], alive["killed"], alive["cases"]) == (True, False, 2)
 
 
@@ -37,6 +44,16 @@ def test_a_mutant_that_no_case_sees_is_told_and_is_no_success() -> None:
     done = check("--mutants", "long-name-smash", "1")
     assert done.returncode == 1
     assert "Alive: long-name-smash" in done.stdout
+
+
+def test_a_diagnosis_that_names_another_damage_is_marked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(catalogue()["phantom-write"], "shows", "bit flip")
+    kill_matrix.main(parse(["--mutants", "phantom-write", "1-5"]))
+    said = capsys.readouterr().out
+    assert "Killed 1 of 1 mutants" in said
+    assert "Not named: phantom-write" in said
 
 
 def test_an_unknown_mutant_is_refused() -> None:
