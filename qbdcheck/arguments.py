@@ -26,6 +26,8 @@ DIRECT_CACHE_MODES = ("none", "directsync")
 _SHORT_PATH = 40
 """A longer $TMPDIR leaves too little of the 107 bytes that a Unix socket's path may have."""
 
+OBSERVED = ("iostat", "blktrace", "blockstats", "backend", "perf")
+"""Kinds of --observe; qbdcheck.guest.observers has one method for each."""
 WORD_COMMANDS = ("new", "rules")
 """Subcommands that are a word, and take all that follows."""
 EPILOG = """\
@@ -111,6 +113,15 @@ def _shard(text: str) -> tuple[int, int]:
     if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
         raise argparse.ArgumentTypeError(f"{text!r} is not I/N with 1 <= I <= N, such as 2/3")
     return int(part), int(parts)
+
+
+def _observed(text: str) -> tuple[str, ...]:
+    kinds = OBSERVED if text == "all" else tuple(dict.fromkeys(text.split(",")))
+    for kind in kinds:
+        if kind not in OBSERVED:
+            known = ", ".join(OBSERVED)
+            raise argparse.ArgumentTypeError(f"{kind!r} is none of {known}, all")
+    return kinds
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -254,6 +265,13 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
 
 def _add_reports(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
+    add(
+        "--observe",
+        type=_observed,
+        default=(),
+        metavar="A,B",
+        help=f"watch guests: {', '.join(OBSERVED)}, or all; kept in the results, summed up",
+    )
     add("--tap", action="store_true", help="TAP 14 on standard output")
     add("--color", choices=("auto", "on", "off"), default="auto", help="auto, on or off")
     add("--html", dest="html_file", type=Path, metavar="FILE", help="of --mutants: the matrix")
@@ -326,6 +344,7 @@ def _options(
         json_file=given.json_file,
         html_file=given.html_file,
         ltp=_ltp(given.ltp),
+        observe=given.observe,
         own_guest=_own_guest(given),
         events_file=given.events_file,
         shard=given.shard,

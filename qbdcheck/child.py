@@ -24,7 +24,16 @@ from qbdcheck.golden import Comparison, Output, compare, find_golden, update
 from qbdcheck.judge import describe, judge, weigh_full_disk, worse
 from qbdcheck.options import Options
 from qbdcheck.reaper import MARK
-from qbdcheck.stash import FULL_LOG, IMAGE_FORMAT, OPTIONS, OUTPUT, PARTLY_NOT_RUN, SCRATCH, SEED
+from qbdcheck.stash import (
+    FULL_LOG,
+    IMAGE_FORMAT,
+    OBSERVED,
+    OPTIONS,
+    OUTPUT,
+    PARTLY_NOT_RUN,
+    SCRATCH,
+    SEED,
+)
 from qbdcheck.unit import Result, Unit
 from qbdcheck.verdict import Verdict
 
@@ -95,6 +104,8 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
             break
     result = worse(result, _phase(item, "teardown"))
     parts: list[str] = item.stash[PARTLY_NOT_RUN]
+    observed: list[str] = item.stash[OBSERVED]
+    result = replace(result, observed=tuple(observed))
     if result.verdict is Verdict.PASS:
         return replace(result, partly_not_run=tuple(parts))
     return result
@@ -108,6 +119,7 @@ def _fill_stash(item: pytest.Item, unit: Unit, scratch: Path) -> None:
     item.stash[FULL_LOG] = log
     item.stash[OUTPUT] = Output(Filters(scratch), log)
     item.stash[PARTLY_NOT_RUN] = []
+    item.stash[OBSERVED] = []
 
 
 def _phase(item: pytest.Item, when: str) -> Result:

@@ -26,7 +26,7 @@ from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.storage_daemon import StorageDaemon
 from qbdcheck.schedule import Schedule
 from qbdcheck.seed import Seed
-from qbdcheck.stash import IMAGE_FORMAT, OPTIONS, SCRATCH
+from qbdcheck.stash import IMAGE_FORMAT, OBSERVED, OPTIONS, SCRATCH
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.armed_rules import ArmedRules
 from qbdcheck.targets.capabilities import capabilities
@@ -167,7 +167,9 @@ def logged_image(target: TargetSession, scratch: Path) -> Callable[..., LoggedIm
 
 
 @pytest.fixture
-def guest(target: TargetSession, scratch: Path) -> Iterator[Guests]:
+def guest(
+    request: pytest.FixtureRequest, target: TargetSession, scratch: Path
+) -> Iterator[Guests]:
     """Starts small Linux guests: ``guest()``, and puts disks before them."""
     guests = Guests(target, scratch)
     try:
@@ -175,6 +177,7 @@ def guest(target: TargetSession, scratch: Path) -> Iterator[Guests]:
         guests.settle()
     finally:
         guests.close()
+        request.node.stash.get(OBSERVED, []).extend(guests.observed)
 
 
 @pytest.fixture

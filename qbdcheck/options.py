@@ -57,6 +57,8 @@ class Options:
     """An installed LTP, or a tar file of one, for the cases 540-549."""
     own_guest: OwnGuest | None = None
     """What guests boot instead of the small Linux of ours."""
+    observe: tuple[str, ...] = ()
+    """What is watched while guests run: iostat blktrace blockstats backend perf."""
     html_file: Path | None = None
     """The kill matrix as a page."""
     events_file: Path | None = None

@@ -174,6 +174,7 @@ class Run:
             artefacts=tuple(map(str, artefacts)),
             seed=unit.run_seed,
             path=str(case.path),
+            observed=result.observed,
         )
         if result.setup_failed and not any(one.verdict is Verdict.PASS for one in self.ended):
             self.setup_error = result.message.removeprefix("in setup: ")

@@ -23,6 +23,8 @@ SEED = pytest.StashKey[Seed]()
 """``item.stash[SEED]``: the seed of this run of the case, derived from the seed of the run."""
 OUTPUT = pytest.StashKey[Output]()
 """``item.stash[OUTPUT]``: what the fixture ``golden`` returns; compared after the call."""
+OBSERVED = pytest.StashKey[list[str]]()
+"""``item.stash[OBSERVED]``: lines of what --observe saw."""
 PARTLY_NOT_RUN = pytest.StashKey[list[str]]()
 """``item.stash[PARTLY_NOT_RUN]``: the fixture ``not_run`` appends its reasons here."""
 FULL_LOG = pytest.StashKey[Path]()

@@ -61,6 +61,7 @@ class Result:
     reasons: tuple[str, ...] = ()
     partly_not_run: tuple[str, ...] = ()
     setup_failed: bool = False
+    observed: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
         """For the pipe from the forked child to the runner."""
@@ -83,6 +84,7 @@ class Result:
                 tuple(map(str, fields["reasons"])),
                 tuple(map(str, fields["partly_not_run"])),
                 bool(fields["setup_failed"]),
+                tuple(map(str, fields["observed"])),
             )
         except (ValueError, LookupError, TypeError):
             return None

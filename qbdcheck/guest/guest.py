@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -120,6 +120,8 @@ class Guest:
         self.expected: list[str] = []
         """Words of console lines that are no failure in this case."""
         self.disks: list[GuestDisk] = []
+        self.on_attach: Callable[[GuestDisk], None] | None = None
+        """Called for each disk that is plugged in from now on."""
         self._attached = len(plugged)
         self._start_s = clock.now_s()
         self._uptime_s = 0.0
@@ -200,6 +202,11 @@ class Guest:
                     raise
 
     @property
+    def is_running(self) -> bool:
+        """Whether QEMU lives and the guest has been started."""
+        return self._agent is not None and self.machine.process.is_running
+
+    @property
     def agent(self) -> Agent | SerialShell:
         """The agent of a guest that runs."""
         if self._agent is None:
@@ -239,6 +246,8 @@ class Guest:
         self.machine.execute("device_add", device.options(node, identity))
         path = self._path_of(device, identity) if self._agent is not None else ""
         self.disks.append(GuestDisk(identity, node, device, path))
+        if self.on_attach is not None:
+            self.on_attach(self.disks[-1])
         return self.disks[-1]
 
     def _add(self, blockdev: Blockdev, identity: str) -> str:

@@ -38,8 +38,8 @@ class CaseEnded:
     """A case ended.
 
     ``elapsed_s`` in seconds; ``reasons`` say why it was not run; ``partly_not_run`` which parts
-    were not; ``message`` is the first line of a failure, ``details`` all of it (diff, diagnosis,
-    stacks).
+    were not; ``observed`` what --observe saw; ``message`` is the first line of a failure,
+    ``details`` all of it (diff, diagnosis, stacks).
     """
 
     case_id: str
@@ -58,6 +58,7 @@ class CaseEnded:
     artefacts: tuple[str, ...] = ()
     seed: int = 0
     path: str = ""
+    observed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

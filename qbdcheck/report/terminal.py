@@ -82,7 +82,7 @@ class Terminal:
         line = case_line(case, target)
         if self._is_terminal:
             line.truncate(max(self._console.width, 60), overflow="ellipsis")
-        self._print(line)
+        self._print(line, *[Text(f"     {seen}", "dim") for seen in case.observed])
         if case.verdict.is_bad:
             self._print(*failure_block(case))
 

@@ -10,6 +10,7 @@ from typing import Any
 from qbdcheck.errors import ProgramError
 from qbdcheck.guest.devices import Device
 from qbdcheck.guest.guest import Guest, GuestDisk
+from qbdcheck.guest.observers import Observers
 from qbdcheck.guest.setup import GuestSetup, guest_setup
 from qbdcheck.programs.blockdev import Blockdev
 from qbdcheck.targets.disk import Disk
@@ -26,6 +27,9 @@ class Guests:
         self._target = target
         self._scratch = scratch
         self.running: list[Guest] = []
+        self.observed: list[str] = []
+        """What --observe saw, when the case has ended."""
+        self._observers: list[Observers] = []
 
     @property
     def setup(self) -> GuestSetup:
@@ -76,6 +80,14 @@ class Guests:
             guest.start()
         if late:
             self._plug(guest, disks, device)
+        kinds = self._target.options.observe
+        if start and kinds:
+            name = f"{self._target.case_id}.{self._target.image_format}"
+            results = self._target.options.results_dir / name
+            observers = Observers(guest, kinds, self._scratch, results)
+            guest.on_attach = observers.disk_is_there
+            observers.start()
+            self._observers.append(observers)
         return guest
 
     @staticmethod
@@ -95,6 +107,8 @@ class Guests:
 
     def close(self) -> None:
         """End all, and write their timelines."""
+        for observers in self._observers:
+            self.observed += observers.stop()
         for guest in self.running:
             with contextlib.suppress(ProgramError, OSError):
                 lines = [

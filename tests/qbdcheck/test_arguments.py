@@ -7,8 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.arguments import ROOT, parse
+from qbdcheck.arguments import OBSERVED, ROOT, parse
 from qbdcheck.errors import UsageError
+from qbdcheck.guest.observers import Observers
+
+
+def test_what_is_observed_is_known_to_the_observers() -> None:
+    assert parse(["--observe", "perf,iostat,perf"]).observe == ("perf", "iostat")
+    assert parse(["--observe", "all"]).observe == OBSERVED
+    for kind in OBSERVED:
+        assert hasattr(Observers, f"_of_{kind}")
+    with pytest.raises(UsageError, match="'dstat' is none of iostat, blktrace"):
+        parse(["--observe", "iostat,dstat"])
 
 
 def test_a_bare_check_has_the_documented_defaults() -> None:

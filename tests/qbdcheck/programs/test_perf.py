@@ -1,0 +1,78 @@
+"""Flame graphs from what `perf script` printed."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from qbdcheck.errors import ProgramError
+from qbdcheck.programs.perf import PerfRecording, busiest, flame_graph, fold
+from qbdcheck.programs.process import Process
+
+SCRIPT = (Path(__file__).parent / "perf-script.txt").read_text()
+
+
+def test_stacks_go_from_the_outermost_function_in() -> None:
+    stacks = fold(SCRIPT)
+    first = next(iter(stacks))
+    assert first.startswith("python;[unknown];read;entry_SYSCALL_64_after_hwframe;do_syscall_64;")
+    assert first.endswith(";folio_zero_user;__cond_resched")
+    assert sum(stacks.values()) == len(SCRIPT.strip().split("\n\n"))
+
+
+def test_code_that_tcg_made_has_a_name() -> None:
+    text = "qemu-system-x86 12/14 [001] 3.5: 1 cpu-clock:\n\t 7f0 [unknown] (/tmp/perf-12.map)\n"
+    text += "\t 7f1 [unknown] (/usr/bin/qemu-system-x86_64)\n"
+    assert fold(text) == {"qemu-system-x86;[qemu-system-x86_64];[translated]": 1}
+
+
+def test_no_samples_are_no_stacks() -> None:
+    assert not fold("")
+    assert not fold("nonsense\n\tmore")
+
+
+def test_boxes_are_as_wide_as_their_share() -> None:
+    root = ET.fromstring(flame_graph(Counter({"a;b<c>": 3, "a;d": 1}), "title & more"))
+    ns = "{http://www.w3.org/2000/svg}"
+    boxes = {
+        group.find(f"{ns}title").text: float(group.find(f"{ns}rect").get("width"))
+        for group in root.iter(f"{ns}g")
+    }
+    assert boxes == {
+        "a: 4 samples, 100.0%": 1199.5,
+        "b<c>: 3 samples, 75.0%": 899.5,
+        "d: 1 samples, 25.0%": 299.5,
+    }
+
+
+def test_the_busiest_functions_are_those_that_ran_themselves() -> None:
+    stacks = Counter({"p;a;b": 6, "p;a": 3, "p;c;b": 1})
+    assert busiest(stacks, 2) == [("b", 0.7), ("a", 0.3)]
+
+
+def test_a_program_that_works_is_seen(tmp_path: Path) -> None:
+    if shutil.which("perf") is None:
+        pytest.skip("no perf here")
+    busy = Process(["sh", "-c", "while :; do :; done"], tmp_path, "busy")
+    recording = PerfRecording([busy.pid], tmp_path, "p")
+    try:
+        busy.has_ended_within(0.5)
+        try:
+            stacks = recording.stop()
+        except ProgramError as error:
+            pytest.skip(f"perf is not permitted here: {error}")
+    finally:
+        busy.kill()
+    assert any(stack.startswith("sh;") for stack in stacks)
+
+
+def test_a_process_that_is_gone_is_said(tmp_path: Path) -> None:
+    if shutil.which("perf") is None:
+        pytest.skip("no perf here")
+    gone = Process(["true"], tmp_path, "gone")
+    assert gone.has_ended_within(10)
+    recording = PerfRecording([gone.pid], tmp_path, "p")
+    with pytest.raises(ProgramError, match="perf"):
+        recording.stop()
