@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qbdcheck import clock
 from qbdcheck.errors import CaseBroken, QbdcheckError
 from qbdcheck.programs.qmp import QmpFailed
 from qbdcheck.targets.disk import Disk
@@ -74,6 +75,17 @@ class ArmedRules:
         """Return what a rule saw until now."""
         [told] = self._execute("query-rules", id=identity)["rules"]
         return Seen(told["events"], told["matches"], told["fired"], told["held"])
+
+    def wait_fired(self, identity: str, within_s: float = 30.0) -> None:
+        """Wait until a rule has struck.
+
+        :raise CaseBroken: it did not.
+        """
+        end_s = clock.now_s() + within_s
+        while not self.seen(identity).fired:
+            if clock.now_s() > end_s:
+                raise CaseBroken(f"the rule {identity} did not strike within {within_s:g} s")
+            clock.pause(0.01)
 
     def change(self, identity: str, **values: Any) -> None:
         """Change keys of a rule; what it saw before counts as fired."""

@@ -1,0 +1,87 @@
+"""This case checks that fio in a guest sees each fault of the rule language as what it is.
+
+How: one fault after the other strikes one write or read of a run of its own. What damages data must
+be found by fio in that block and in no other; what only disturbs must cost nothing: no error in
+fio, in the kernel, in QMP's counters. Each rule tells that it struck once.
+Guards: phantom-write, misdirected-write, silent-bit-flip, torn-write, stale-replica-after-failover.
+"""
+
+from qbdcheck import case
+
+PART = 256 << 10
+"""Bytes of a run; its fault strikes in the middle."""
+WRITE = {"event": "write_aio", "iotype": "write", "once": True}
+READ = {"event": "read_aio", "iotype": "read", "once": True}
+DAMAGES = (
+    {**WRITE, "action": "corrupt", "bits": 3},
+    {**WRITE, "action": "torn", "keep": "first-sectors", "sectors": 3},
+    {**WRITE, "action": "misdirect", "by": 8},
+    {**WRITE, "action": "drop"},
+    {**READ, "action": "corrupt"},
+    {**READ, "action": "stale"},
+)
+DISTURBS = (
+    {**WRITE, "action": "delay", "milliseconds": 300},
+    {**READ, "action": "delay", "milliseconds": 300, "when": "after"},
+    {**WRITE, "action": "hang"},
+    {**WRITE, "action": "reorder"},
+    {**WRITE, "action": "duplicate"},
+    {**WRITE, "action": "disconnect", "when": "before-request"},
+    {**WRITE, "action": "disconnect", "when": "before-reply"},
+    {**READ, "action": "disconnect", "when": "mid-reply"},
+    {**READ, "action": "short"},
+    {"event": "flush_to_disk", "action": "lie", "once": True},
+)
+BREAKS = ({**READ, "action": "garbage"},)
+"""QEMU gives up a server that does not speak NBD: the last one, for there is no way back."""
+WORDS = (
+    "--filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=1 --rw=write --size=256k"
+    " --verify=md5 --fsync=16"
+)
+"""One request at a time: the guest and QEMU's virtio-blk merge neighbours, and a fault would strike
+them all."""
+
+
+@case(groups="guest inject slow", requires="nbd", programs="qemu-system-x86_64", limit_s=180)
+def test(disk, guest, fio, rules, link, log):
+    node = disk.blockdev()
+    node["file"]["reconnect-delay"] = 20
+    system = guest(node)
+    system.expected += ["I/O error, dev vdb", "Buffer I/O error on dev vdb"]
+    for number, rule in enumerate((*DAMAGES, *DISTURBS, *BREAKS)):
+        start = number * PART
+        struck = start + PART // 2
+        place = {"offset": f"{struck}+4K"} if "iotype" in rule else {}
+        fault = rules.add({**rule, **place})
+        before = system.stats(system.disks[0])
+        words = (f"--name={rule['action']}", f"--offset={start}", *WORDS.split())
+        load = fio(system).begin(*words)
+        if rule["action"] in {"hang", "short"}:
+            rules.wait_fired(fault)
+            assert load.is_running, "fio ended while its request had no whole reply"
+            rules.resume(fault)
+            if rule["action"] == "short":
+                link.cut()  # a client waits for the rest, until the connection is lost
+        run = load.wait()
+        found = [failure.offset for failure in run.result.failures]
+        log(rule, found, *run.result.summary())
+        assert rules.seen(fault).fired == 1, rule
+        rules.remove(fault)
+        if rule in DAMAGES:
+            assert found[:1] == [struck], (rule, found, run.errors)
+            # A misdirected write may have come down on its neighbour after it.
+            assert set(found) <= {struck, struck + 4096}, (rule, found)
+            continue
+        after = system.stats(system.disks[0])
+        said = [line for line in system.console_lines() if "error, dev vdb" in line]
+        if rule in BREAKS:
+            assert run.result.error == 5, (rule, run.result.error)
+            event = system.machine.wait_event("BLOCK_IO_ERROR")["data"]
+            assert event["operation"] == "read", event
+            assert after["failed_rd_operations"] > before["failed_rd_operations"], after
+            assert f"sector {struck // 512} " in said[0], said
+        else:
+            run.must_be_clean()
+            assert not said, (rule, said)
+            for counter in ("failed_rd_operations", "failed_wr_operations"):
+                assert after[counter] == before[counter], (rule, counter)
