@@ -24,6 +24,7 @@ from qbdcheck.guest.serial_shell import SerialRunning, SerialShell
 from qbdcheck.programs.blockdev import Blockdev
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
+from qbdcheck.programs.qmp import Event
 
 BOOT_S = 120.0
 """Under TCG a boot takes 4 to 6 seconds, on a busy machine several times as long."""
@@ -358,14 +359,19 @@ class Guest:
         """Return what the kernel said so far."""
         return console.lines(self._console)
 
-    def timeline(self) -> list[Moment]:
-        """Return all channels in order: agent, QMP's events, console."""
+    def timeline(self, others: Mapping[str, Sequence[Event]] | None = None) -> list[Moment]:
+        """Return all channels in order: agent, QMP's events, console.
+
+        :param others: events of backends, by their names: faults, connections.
+        """
         moments = list(self._timeline)
         wall = clock.wall_s() - clock.now_s() + self._start_s
-        for event in self.machine.events:
-            stamp = event["timestamp"]
-            at_s = stamp["seconds"] + stamp["microseconds"] / 1e6 - wall
-            moments.append(Moment(at_s, "event", _event_words(event)))
+        for name, events in {"": self.machine.events, **(others or {})}.items():
+            for event in events:
+                stamp = event["timestamp"]
+                at_s = stamp["seconds"] + stamp["microseconds"] / 1e6 - wall
+                words = f"{name}: {_event_words(event)}" if name else _event_words(event)
+                moments.append(Moment(at_s, "backend" if name else "event", words))
         for line in self.console_lines():
             stamped = line.startswith("[") and "]" in line
             number = line[1:].partition("]")[0].strip() if stamped else ""

@@ -53,6 +53,7 @@ class FaultProxy:
         except BaseException:
             self._process.kill()
             raise
+        backend.told.append(self.qmp.events)
         blockdev: dict[str, Any] = {
             "driver": "nbd",
             "server": {"type": "unix", "path": str(socket)},

@@ -109,11 +109,15 @@ class Guests:
         """End all, and write their timelines."""
         for observers in self._observers:
             self.observed += observers.stop()
+        told = {
+            backend.name: [event for events in backend.told for event in events]
+            for backend in self._target.backends
+        }
         for guest in self.running:
             with contextlib.suppress(ProgramError, OSError):
                 lines = [
                     f"{moment.at_s:9.3f} {moment.channel:8} {moment.text}\n"
-                    for moment in guest.timeline()
+                    for moment in guest.timeline(told)
                 ]
                 path = self._scratch / f"{guest.name}.timeline.txt"
                 path.write_text("".join(lines), encoding="utf-8")

@@ -27,7 +27,7 @@ from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
 from qbdcheck.programs.daemon import Daemon
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.process import Completed, Process, run, tail
-from qbdcheck.programs.qmp import Qmp, connect_within
+from qbdcheck.programs.qmp import Event, Qmp, connect_within
 from qbdcheck.targets.description import Action, Description, Ready
 from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, names_in
 from qbdcheck.targets.readiness import adopt_daemon, free_port, wait_ready
@@ -85,6 +85,8 @@ class Backend:
         """Called when what was not flushed may be gone: after `kill` and `crash`."""
         self.front: tuple[dict[str, Any], str] | None = None
         """blockdev options and URI of what stands before the server, if something does."""
+        self.told: list[list[Event]] = []
+        """The events of each control connection, and of a fault proxy's; they grow."""
         self.directory = directory / f"{name}.volume"
         self._options = dict(options or {})
         self._print_server = print_server
@@ -326,6 +328,7 @@ class Backend:
         if self._control is None:
             path = Path(fill(self.description.control, self._values()))
             self._control = connect_within(path, f"control of {self.name}", 5.0)
+            self.told.append(self._control.events)
         return self._control
 
     def remove(self) -> None:
