@@ -17,7 +17,7 @@ class WriteZeroesNoop(Mutant):
     """Zeroes are acknowledged and not written."""
 
     id = "write-zeroes-noop"
-    shows = r"expected zeroes|not zero|stale|never written"
+    shows = r"torn|expected zeroes|not zero|stale|never written"
     source = "QEMU 7fa84cd8d4, nbd-server 3.24 beyond 64 MiB"
     breaks = "write-zeroes does nothing"
 
@@ -67,7 +67,7 @@ class ZeroViaNondeterministicDiscard(Mutant):
     """Zeroing is done by discarding, which does only whole units."""
 
     id = "zero-via-nondeterministic-discard"
-    shows = r"expected zeroes|not zero|stale"
+    shows = r"torn|expected zeroes|not zero|stale"
     source = "Linux and QEMU discard_zeroes_data (docs/bugs.md)"
     breaks = "write-zeroes zeroes whole MiB only, and leaves the edges as they are"
 
