@@ -3,7 +3,7 @@
 How: qemu-storage-daemon opens the target and exports it as vhost-user-blk; the guest's memory is
 shared with it. fio writes and verifies blocks of several sizes; what the guest wrote with stamps is
 judged from outside.
-Guards: phantom-write, misdirected-write, split-seam-lost.
+Guards: phantom-write, misdirected-write, extent-boundary-misroute.
 """
 
 from qbdcheck import case
