@@ -51,6 +51,8 @@ def _mix(word: int) -> int:
 _CONSTANTS = np.array(
     [_mix(0x9E3779B97F4A7C15 * j & _MASK64) for j in range(HEADER_WORDS, WORDS)], dtype="<u8"
 )
+_TILE = np.tile(np.concatenate([np.zeros(HEADER_WORDS, dtype="<u8"), _CONSTANTS]), (512, 1))
+"""The constants of 512 sectors in a row: numpy works on long runs twice as fast as row by row."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,15 @@ def _keys(owner: Words | int, lba: Words, version: Words | int, operation: Words
     return key
 
 
+def _filled(keys: Words) -> Words:
+    """Return a row of 64 words for each key, filled by it; the headers are for the caller."""
+    sectors = np.repeat(keys, WORDS).reshape(-1, WORDS)
+    for begin in range(0, len(sectors), len(_TILE)):
+        part = sectors[begin : begin + len(_TILE)]
+        np.bitwise_xor(part, _TILE[: len(part)], out=part)
+    return sectors
+
+
 def stamp(
     offset: int, length: int, identity: Identity, generation: int = 0, operation: int = 0
 ) -> Bytes:
@@ -120,18 +131,16 @@ def stamp(
     count = (offset + length + SECTOR - 1) // SECTOR - first
     if length == 0:
         return np.empty(0, dtype=np.uint8)
-    sectors = np.empty((count, WORDS), dtype="<u8")
     lba = np.arange(first, first + count, dtype=np.uint64)
     owner = np.uint64((identity.run & _LOW32) << 32 | identity.volume & _LOW32)
     version = np.uint64((generation & _LOW32) << 32 | identity.writer & _LOW32)
+    with np.errstate(over="ignore"):
+        sectors = _filled(_keys(int(owner), lba, int(version), operation & _MASK64))
     sectors[:, 0] = _MAGIC_WORD
     sectors[:, 1] = owner
     sectors[:, 2] = lba
     sectors[:, 3] = version
     sectors[:, 4] = np.uint64(operation & _MASK64)
-    with np.errstate(over="ignore"):
-        key = _keys(int(owner), lba, int(version), operation & _MASK64)
-    np.bitwise_xor(key[:, None], _CONSTANTS, out=sectors[:, HEADER_WORDS:])
     skip = offset - first * SECTOR
     return sectors.view(np.uint8).reshape(-1)[skip : skip + length]
 
@@ -149,23 +158,21 @@ def stamp_each(
         for first, (offset, length, *_) in zip(firsts, writes, strict=True)
     ]
     starts = np.cumsum([0, *counts])
-    sectors = np.empty((int(starts[-1]), WORDS), dtype="<u8")
     # Each sector's number: its place in the array, moved to where its write begins.
     moved = np.array(firsts, dtype=np.int64) - starts[:-1]
-    lba = (np.arange(len(sectors)) + np.repeat(moved, counts)).astype(np.uint64)
+    lba = (np.arange(int(starts[-1])) + np.repeat(moved, counts)).astype(np.uint64)
     owner = np.uint64((identity.run & _LOW32) << 32 | identity.volume & _LOW32)
     versions = [(write[2] & _LOW32) << 32 | identity.writer & _LOW32 for write in writes]
     version = np.repeat(np.array(versions, dtype=np.uint64), counts)
     operations = [write[3] & _MASK64 for write in writes]
     operation = np.repeat(np.array(operations, dtype=np.uint64), counts)
+    with np.errstate(over="ignore"):
+        sectors = _filled(_keys(int(owner), lba, version, operation))
     sectors[:, 0] = _MAGIC_WORD
     sectors[:, 1] = owner
     sectors[:, 2] = lba
     sectors[:, 3] = version
     sectors[:, 4] = operation
-    with np.errstate(over="ignore"):
-        key = _keys(int(owner), lba, version, operation)
-    np.bitwise_xor(key[:, None], _CONSTANTS, out=sectors[:, HEADER_WORDS:])
     flat = sectors.view(np.uint8).reshape(-1)
     return [
         flat[begin : begin + length]
@@ -229,12 +236,15 @@ def verify(data: Data, offset: int, identity: Identity) -> bool:
     """
     words = sector_words(data)
     first = offset // SECTOR
-    owner = (identity.run & _LOW32) << 32 | identity.volume & _LOW32
-    return bool(
-        sound(words).all()
-        and (words[:, 1] == np.uint64(owner)).all()
-        and (words[:, 2] == np.arange(first, first + len(words), dtype=np.uint64)).all()
-    )
+    # What the headers call for is made anew and compared in one go: no array of truths a word.
+    owner = np.uint64((identity.run & _LOW32) << 32 | identity.volume & _LOW32)
+    lba = np.arange(first, first + len(words), dtype=np.uint64)
+    version, operation = words[:, 3], words[:, 4]
+    with np.errstate(over="ignore"):
+        wanted = _filled(_keys(int(owner), lba, version, operation))
+    for place, word in enumerate((_MAGIC_WORD, owner, lba, version, operation)):
+        wanted[:, place] = word
+    return np.array_equal(wanted, words)
 
 
 if __name__ == "__main__":
