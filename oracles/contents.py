@@ -96,6 +96,12 @@ class Contents:
     def __init__(self) -> None:
         self.chunks: dict[int, Chunk] = {}
 
+    def copy(self) -> Contents:
+        """Return an independent copy."""
+        other = Contents()
+        other.chunks = {number: chunk.copy() for number, chunk in self.chunks.items()}
+        return other
+
     def pieces(
         self, start: int, end: int, existing: bool = False
     ) -> Iterator[tuple[int, int, int]]:

@@ -43,6 +43,15 @@ class History:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def copy(self, identity: Identity) -> History:
+        """Return an independent copy, which goes on for that identity."""
+        other = History(identity)
+        other._entries = list(self._entries)
+        other._last_number = self._last_number
+        other._generation = self._generation
+        other._stamped = dict(self._stamped)
+        return other
+
     def next_number(self) -> int:
         """Return a number for an operation that is to come: 1, 2, 3, ..."""
         self._last_number += 1

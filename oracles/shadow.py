@@ -62,6 +62,25 @@ class Shadow:
         self._durable: dict[int, Chunk | None] = {}
         self._pending: list[tuple[Change, ...]] = []
 
+    def copy(self, writer: int | None = None) -> Shadow:
+        """Return an independent shadow that expects the same: of a snapshot, or of a clone.
+
+        What is pending is pending in the copy too: a snapshot promises durability of nothing that
+        was not flushed before.
+
+        :param writer: who writes to the copy, 0 to 2^32-1, so that its stamps are told apart from
+            those that the original gets from now on; by default who writes to the original.
+        """
+        who = self.identity if writer is None else replace(self.identity, writer=writer)
+        other = Shadow(self.size, who)
+        other.history = self.history.copy(who)
+        other._now = self._now.copy()
+        other._durable = {
+            number: chunk.copy() if chunk else None for number, chunk in self._durable.items()
+        }
+        other._pending = list(self._pending)
+        return other
+
     # Data to write
 
     def next_operation(self) -> int:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from qbdcheck.errors import NotRun, ProgramError, SetupError
 from qbdcheck.options import Options
@@ -118,6 +119,7 @@ def _of_volume(session: TargetSession) -> Iterator[str]:
     else:
         yield from of_handshake(session, disk)
         seen = size_seen(session, disk)
+    yield from of_server(session, disk)
     if size == seen == PROBE_SIZE:
         yield "raw_size"
     if opens_with_native_aio(session, disk):
@@ -163,6 +165,41 @@ def of_driver(session: TargetSession, disk: Disk) -> Iterator[str]:
         yield "block_status"
 
 
+def of_server(session: TargetSession, disk: Disk) -> Iterator[str]:
+    """Give what the profile says of snapshots, clones and further volumes, where it works."""
+    ways = disk.backend.description.volume
+    size = disk.size
+    try:
+        if ways.snapshot_name is not None:
+            snapshot = disk.snapshot("probe")
+            if is_served(session, snapshot, size):
+                yield "snapshot_read"
+            if ways.clone is not None and is_served(session, snapshot.clone("clone"), size):
+                yield "clone"
+            if ways.snapshot_remove is not None:
+                snapshot.remove()
+                yield "snapshot_remove"
+    except (ProgramError, SetupError):
+        pass  # --probe says what went wrong
+    try:
+        if ways.add is not None:
+            other = session.new_disk(2 * EVEN_PROBE_SIZE, prefill=False, format="raw", beside=disk)
+            if is_served(session, other, 2 * EVEN_PROBE_SIZE) and is_served(session, disk, size):
+                yield "add_volume"
+    except (ProgramError, SetupError):
+        pass
+
+
+def is_served(session: TargetSession, disk: Disk, size: int) -> bool:
+    """Say whether a client finds a volume of that size in bytes there."""
+    if disk.backend.uri is None:
+        return bool(session.qemu_img.json("info", disk.filename)["virtual-size"] == size)
+    try:
+        return size_seen(session, disk) == size
+    except (OSError, EOFError, NbdProtocolError, OptionRefused):
+        return False
+
+
 def opens_with_native_aio(session: TargetSession, disk: Disk) -> bool:
     """Say whether QEMU opens the volume with aio=native (which needs cache=none).
 
@@ -180,7 +217,7 @@ def opens_with_native_aio(session: TargetSession, disk: Disk) -> bool:
 def _of_options(session: TargetSession) -> Iterator[str]:
     """Give the options of the target that do something."""
     known = session.description.options
-    wanted: dict[str, int] = {}
+    wanted: dict[str, Any] = {}
     if "min_block" in known and "min_block" not in session.description.lacks:
         wanted["min_block"] = PROBE_BLOCK
     if "read_only" in known:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from oracles.diagnosis import render
+from qbdcheck.errors import ProgramError
 from qbdcheck.targets.certificates import Authority
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
@@ -102,6 +103,58 @@ def _snapshot(session: TargetSession) -> str:
     disk.backend.snapshot("probe")
     disk.verify()
     return "taken; the volume is as before"
+
+
+def _rewrite(session: TargetSession, disk: Disk) -> None:
+    with session.qemu_io(disk) as io:
+        io.write(0, 16 * BLOCK)
+        io.flush()
+    disk.verify()
+
+
+def _snapshot_read(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    _rewrite(session, disk)
+    snapshot = disk.snapshot("probe")
+    _rewrite(session, disk)
+    snapshot.verify()
+    disk.verify()
+    return "has what was there before, and nothing that was written after it"
+
+
+def _snapshot_remove(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    older, newer = disk.snapshot("older"), disk.snapshot("newer")
+    _rewrite(session, disk)
+    older.remove()
+    newer.verify()
+    disk.verify()
+    try:
+        older.read_all()
+    except ProgramError:
+        return "cannot be read afterwards; the volume and another snapshot are as before"
+    raise AssertionError("the snapshot can be read after it was removed")
+
+
+def _clone(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    snapshot = disk.snapshot("probe")
+    clone = snapshot.clone("clone")
+    clone.verify()
+    _rewrite(session, clone)
+    _rewrite(session, disk)
+    snapshot.verify()
+    clone.verify()
+    return "has the snapshot's contents; a write to it is seen nowhere else"
+
+
+def _add_volume(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    other = session.new_disk(2 * SIZE, format="raw", beside=disk)
+    _rewrite(session, other)
+    _rewrite(session, disk)
+    other.verify()
+    return "two volumes on one server keep apart"
 
 
 def _control(session: TargetSession) -> str:
@@ -228,6 +281,10 @@ CLAIMS: dict[str, Claim] = {
     "crash": _crash,
     "resize": _resize,
     "snapshot": _snapshot,
+    "snapshot_read": _snapshot_read,
+    "snapshot_remove": _snapshot_remove,
+    "clone": _clone,
+    "add_volume": _add_volume,
     "control": _control,
     "flush": _flush,
     "fua": _fua,
@@ -276,7 +333,8 @@ def _tls(session: TargetSession, option: str) -> str:
     authority = Authority("claims")
     server = authority.issue(session.scratch / f"{option}.server", "server")
     known = authority.issue(session.scratch / f"{option}.client", "client")
-    disk = session.new_disk(SIZE, prefill=False, format="raw", **{option: str(server)})
+    wanted: dict[str, Any] = {option: str(server)}
+    disk = session.new_disk(SIZE, prefill=False, format="raw", **wanted)
     with Client.connect(disk.uri, tls=client_context(known)) as client:
         client.write(0, bytes(BLOCK))
     try:

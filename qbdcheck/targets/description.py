@@ -99,6 +99,20 @@ class Volume(_Strict):
     remove: Commands = []
     resize: Action | None = None
     snapshot: Action | None = None
+    snapshot_name: str | None = None
+    """Under which name the server serves a snapshot: it takes the place of ``{name}``."""
+    snapshot_remove: Action | None = None
+    clone: Action | None = None
+    add: Action | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _snapshots_fit_together(self) -> Volume:
+        for key in ("snapshot_name", "snapshot_remove", "clone"):
+            if getattr(self, key) and not self.snapshot:
+                raise ValueError(f"{key}: needs snapshot:")
+        if self.snapshot_name and "snapshot" not in names_in(self.snapshot_name):
+            raise ValueError('snapshot_name: needs {snapshot}, as in "{name}@{snapshot}"')
+        return self
 
 
 class Ready(_Strict):
@@ -258,7 +272,9 @@ _PARTS: dict[str, type[BaseModel]] = {
     "volume": Volume,
     "ready": Ready,
     "deviations": Deviation,
-    **dict.fromkeys(("stop", "kill", "crash", "resize", "snapshot"), _Action),
+    **dict.fromkeys(
+        ("stop", "kill", "crash", "resize", "snapshot", "snapshot_remove", "clone", "add"), _Action
+    ),
 }
 
 

@@ -9,12 +9,14 @@ import numpy as np
 
 from oracles.shadow import Shadow
 from oracles.stamps import Bytes
+from qbdcheck.clock import now_s, pause
 from qbdcheck.errors import NotRun, ProgramError, SetupError
 from qbdcheck.programs.blockdev import Blockdev, dashed, json_filename, node, over
 from qbdcheck.programs.process import run, tail
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.lifecycle import Backend
+from qbdcheck.targets.tenant import Tenant, clone_of, remove_snapshot, snapshot_of
 
 SECRET = "qbdcheck-secret"
 """Id and contents of the secret object that opens encrypted images."""
@@ -53,6 +55,9 @@ _FIRST_WRITE = 64 << 10
 """Bytes: a whole grain of vmdk, which QEMU does not have to read before it writes it."""
 _CANNOT_GROW = ("Invalid argument", "No space left on device")
 """What an image says whose data wants to lie behind the end of a volume that cannot grow."""
+
+
+_IN_USE_S, _IN_USE_STEP_S = 5.0, 0.005
 
 
 class Disk:
@@ -121,6 +126,10 @@ class Disk:
         """The socket or file behind the volume."""
         return self.backend.path
 
+    def _file(self, kind: str) -> Path:
+        """Return the path of a scratch file; a snapshot's name may have slashes."""
+        return self._scratch / f"{self.name.replace('/', '_')}.{kind}"
+
     # Contents ------------------------------------------------------------------------------------
 
     def create_image(self, size: int, options: str) -> None:
@@ -150,7 +159,7 @@ class Disk:
 
         :raise SetupError: the target or the local disk refuses them.
         """
-        part_file = self._scratch / f"{self.name}.prefill"
+        part_file = self._file("prefill")
         for offset, length in self._prefill_ranges():
             data = self.shadow.prefill(offset, length)
             try:
@@ -166,7 +175,7 @@ class Disk:
 
         :raise SetupError: the target or the local disk refuses them.
         """
-        part_file = self._scratch / f"{self.name}.zeroes"
+        part_file = self._file("zeroes")
         with part_file.open("wb") as file:
             file.truncate(_PREFILL_STEP)
         for offset in range(0, self.size, _PREFILL_STEP):
@@ -181,7 +190,7 @@ class Disk:
 
         :raise NotRun: so it is here; with QEMU's words.
         """
-        part_file = self._scratch / f"{self.name}.first"
+        part_file = self._file("first")
         length = min(self.size, _FIRST_WRITE)
         part_file.write_bytes(bytes([1]) * length)
         self._write_part(part_file, 0, length)
@@ -251,7 +260,7 @@ class Disk:
         length = self.size - offset if length is None else length
         if length == 0:
             return np.empty(0, dtype=np.uint8)
-        copy = self._scratch / f"{self.name}.copy"
+        copy = self._file("copy")
         whole = offset == 0 and length == self.size
         source = self.blockdev() if whole else self._window(offset, length)
         shared = ["-U"] if self.format == "raw" else []
@@ -291,6 +300,62 @@ class Disk:
             if done.returncode != 0:
                 raise NotRun(f"QEMU cannot resize this {self.format} image: {tail(done.stderr)}")
         self.shadow.resize(size)
+
+    # Snapshots -----------------------------------------------------------------------------------
+
+    def snapshot(self, name: str) -> Snapshot:
+        """Take a snapshot by the target's own way; return it, to be read.
+
+        :raise NotRun: the target does not serve its snapshots.
+        """
+        served = snapshot_of(self.backend, name)
+        return Snapshot(self, name, served, self._qemu_img, self._scratch)
+
+
+class Snapshot(Disk):
+    """A snapshot of a disk: what the disk was when it was taken, read-only.
+
+    Its shadow is a copy of the disk's, so make no request while it is taken, or judge by yourself
+    what may be in it.
+    """
+
+    def __init__(
+        self, disk: Disk, name: str, served: Tenant, qemu_img: QemuImg, scratch: Path
+    ) -> None:
+        super().__init__(served, disk.format, disk.shadow.copy(), qemu_img, scratch)
+        self._of = disk.backend
+        self._snapshot = name
+
+    def remove(self) -> None:
+        """Remove the snapshot.
+
+        A server that refuses this while a client is connected may be busy still with the end of the
+        last one: it is asked again for 5 s.
+
+        :raise NotRun: the target has no way to. :raise ProgramError: it refuses.
+        """
+        deadline = now_s() + _IN_USE_S
+        while True:
+            try:
+                remove_snapshot(self._of, self._snapshot)
+            except ProgramError:
+                if now_s() >= deadline:
+                    raise
+                pause(_IN_USE_STEP_S)
+            else:
+                break
+        self.backend.on_power_lost.remove(self.shadow.power_cut)
+
+    def clone(self, name: str) -> Disk:
+        """Make a writable volume of the snapshot; return it as a disk of its own.
+
+        Its stamps have a writer of their own.
+
+        :raise NotRun: the target makes no clones.
+        """
+        backend = clone_of(self._of, self._snapshot, name, self.backend.size)
+        shadow = self.shadow.copy(writer=len(backend.host.tenants))
+        return Disk(backend, self.format, shadow, self._qemu_img, self._scratch)
 
 
 def _without(start: int, length: int, used: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

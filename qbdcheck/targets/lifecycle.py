@@ -87,6 +87,8 @@ class Backend:
         """blockdev options and URI of what stands before the server, if something does."""
         self.told: list[list[Event]] = []
         """The events of each control connection, and of a fault proxy's; they grow."""
+        self.tenants: list[Backend] = []
+        """What else its server serves (tenant.py), oldest first."""
         self.directory = directory / f"{name}.volume"
         self._options = dict(options or {})
         self._print_server = print_server
@@ -101,7 +103,8 @@ class Backend:
 
     # Placeholders --------------------------------------------------------------------------------
 
-    def _values(self, **more: str | int) -> dict[str, str | int | list[str]]:
+    def values(self, **more: str | int) -> dict[str, str | int | list[str]]:
+        """Return what the placeholders stand for."""
         values: dict[str, str | int | list[str]] = {
             "dir": str(self.directory),
             "name": self.name,
@@ -133,7 +136,7 @@ class Backend:
         """blockdev options of the protocol node, without a node name."""
         if self.front is not None:
             return dict(self.front[0])
-        filled = fill_tree(self.description.blockdev, self._values())
+        filled = fill_tree(self.description.blockdev, self.values())
         assert isinstance(filled, dict)
         return filled
 
@@ -146,26 +149,26 @@ class Backend:
             return None
         values = {
             key: quote(value, safe="/" if key in {"socket", "dir"} else "")
-            for key, value in self._values().items()
+            for key, value in self.values().items()
             if isinstance(value, str)
         }
-        return fill(self.description.nbd, {**self._values(), **values})
+        return fill(self.description.nbd, {**self.values(), **values})
 
     @property
     def filename(self) -> str | None:
         """A plain file name for `qemu-img create`, None where the target has none."""
         if self.description.filename is not None:
-            return fill(self.description.filename, self._values())
+            return fill(self.description.filename, self.values())
         return self.uri
 
     @property
     def path(self) -> Path:
         """The file or socket behind the volume."""
         if self.description.path is not None:
-            return Path(fill(self.description.path, self._values()))
+            return Path(fill(self.description.path, self.values()))
         ready = self.description.ready
         if ready is not None and ready.socket is not None:
-            return Path(fill(ready.socket, self._values()))
+            return Path(fill(ready.socket, self.values()))
         return Path(str(self.blockdev.get("filename", self.directory / self.name)))
 
     @property
@@ -298,7 +301,7 @@ class Backend:
         self._must_be(State.CREATED, State.RUNNING)
         old, self.size = self.size, size
         try:
-            self._do_between(action, "volume.resize")
+            self.perform(action, "volume.resize")
         except BaseException:
             self.size = old
             raise
@@ -308,8 +311,7 @@ class Backend:
         action = self.description.volume.snapshot
         if action is None:
             raise NotRun(f"target {self.description.name} takes no snapshots")
-        self._must_be(State.CREATED, State.RUNNING)
-        self._do_between(action, "volume.snapshot", snapshot=name)
+        self.perform(action, "volume.snapshot", snapshot=name)
 
     def control(self, command: str, /, **arguments: object) -> Any:
         """Run a command on the control socket (QMP) and return its value.
@@ -326,7 +328,7 @@ class Backend:
             raise NotRun(f"target {self.description.name} has no control socket")
         self._must_be(State.RUNNING)
         if self._control is None:
-            path = Path(fill(self.description.control, self._values()))
+            path = Path(fill(self.description.control, self.values()))
             self._control = connect_within(path, f"control of {self.name}", 5.0)
             self.told.append(self._control.events)
         return self._control
@@ -337,6 +339,8 @@ class Backend:
         if self._server is not None:
             self._server.stop(signal.SIGTERM, 1.0)
             self._forget_server()
+        for tenant in reversed(self.tenants):
+            tenant.remove()
         if self.state is not State.ABSENT:
             with contextlib.suppress(SetupError, ProgramError):
                 self._commands(self.description.volume.remove, "volume.remove")
@@ -368,7 +372,7 @@ class Backend:
 
     def _commands(self, commands: list[str], what: str, **more: str | int) -> None:
         for command in commands:
-            self._command(fill_command(command, self._values(**more)), what)
+            self._command(fill_command(command, self.values(**more)), what)
 
     def _command(self, argv: list[str], what: str) -> Completed:
         argv = self._resolve(argv)
@@ -393,22 +397,26 @@ class Backend:
 
     def _environment(self) -> dict[str, str]:
         return {
-            key: fill(value, self._values()) for key, value in self.description.environment.items()
+            key: fill(value, self.values()) for key, value in self.description.environment.items()
         }
 
     def _do(self, action: Action, what: str, **more: str | int) -> None:
         if action.control is not None:
-            arguments = fill_tree(action.arguments, self._values(**more))
+            arguments = fill_tree(action.arguments, self.values(**more))
             assert isinstance(arguments, dict)
-            self.control_client().execute(fill(action.control, self._values(**more)), arguments)
+            self.control_client().execute(fill(action.control, self.values(**more)), arguments)
         elif action.number is not None:
             assert self._server is not None
             self._server.signal(action.number)
         else:
             self._commands(action.command, what, **more)
 
-    def _do_between(self, action: Action, what: str, **more: str | int) -> None:
-        """Do it with the server stopped, where the profile says that it must be."""
+    def perform(self, action: Action, what: str, **more: str | int) -> None:
+        """Carry out an action of the profile on a volume.
+
+        :param what: its key, for messages. :param more: further placeholders.
+        """
+        self._must_be(State.CREATED, State.RUNNING)
         was_running = self.state is State.RUNNING and action.restart
         if was_running:
             self.stop()
@@ -425,9 +433,9 @@ class Backend:
         for stale in ("s", "c"):
             (self.directory / stale).unlink(missing_ok=True)
         if ready.pid_file is not None:  # of a server that was killed: it would be adopted again
-            Path(fill(ready.pid_file, self._values())).unlink(missing_ok=True)
+            Path(fill(ready.pid_file, self.values())).unlink(missing_ok=True)
         self._write_files()
-        argv = self._resolve(fill_command(command, self._values()))
+        argv = self._resolve(fill_command(command, self.values()))
         self._server = Process(argv, self.directory.parent, f"{self.name}.server",
                                env=self._environment(), cwd=self.directory,
                                leaves_daemon=ready.pid_file is not None)  # fmt: skip
@@ -444,13 +452,13 @@ class Backend:
 
     def _filled(self, ready: Ready) -> dict[str, str]:
         places = {"socket": ready.socket, "port": ready.port, "pid_file": ready.pid_file}
-        return {key: fill(place, self._values()) for key, place in places.items() if place}
+        return {key: fill(place, self.values()) for key, place in places.items() if place}
 
     def _write_files(self) -> None:
         for path, contents in self.description.files.items():
-            file = Path(fill(path, self._values()))
+            file = Path(fill(path, self.values()))
             try:
-                file.write_text(fill(contents, self._values()))
+                file.write_text(fill(contents, self.values()))
             except OSError as error:
                 raise SetupError(
                     f"target {self.description.name}: files: cannot write {file}: {error.strerror}"

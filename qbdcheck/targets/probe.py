@@ -108,10 +108,18 @@ def _capability(context: _Context, word: str, sentence: str, bare: frozenset[str
                 f"lacks {word}", "WRONG", f"but the target {sentence}: remove it from lacks:"
             )
         return Step(f"lacks {word}", "ok", "it really does")
+    if word not in context.found and given(context.description, word):
+        return context.run(word, CLAIMS[word])
     if word not in context.found:
         return Step(word, "absent", f"not one that {sentence}")
     claim = CLAIMS.get(word)
     return Step(word, "ok", sentence) if claim is None else context.run(word, claim)
+
+
+def given(description: Description, word: str) -> bool:
+    """Say whether the profile has a key for what a capability is about."""
+    key = {"snapshot_read": "snapshot_name", "add_volume": "add"}.get(word, word)
+    return bool(getattr(description.volume, key, None))
 
 
 @dataclass

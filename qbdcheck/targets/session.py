@@ -21,6 +21,7 @@ from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import GROWING_FORMATS, SECRET_OBJECT, Disk, volume_size
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.lifecycle import Backend, State
+from qbdcheck.targets.tenant import volume_beside
 from reference_backend.client import Client, parse_uri
 
 DEFAULT_SIZE = 8 << 20
@@ -87,12 +88,14 @@ class TargetSession:
         prefill: bool = True,
         format: str | None = None,  # noqa: A002  # the word that cases use
         name: str | None = None,
+        beside: Disk | None = None,
         **options: Any,
     ) -> Disk:
         """Make a fresh volume, start its server, put an image and stamps on it.
 
         :param size: bytes, or ``"64M"``.
         :param format: image format; by default the one of this run.
+        :param beside: a disk whose server is to serve this one too; no options then.
         :param options: of the target: min_block, preferred_block, max_block (bytes), read_only,
             tls and mutual_tls (a directory of certificates; makes a disk without prefill, which
             only who brings a TLS context can reach), write_log (a file).
@@ -101,7 +104,11 @@ class TargetSession:
         """
         image_format = format or self.image_format
         length = size_in_bytes(size)
-        name = name or ("disk" if not self.backends else f"disk{len(self.backends)}")
+        count = sum(1 + len(backend.tenants) for backend in self.backends)
+        name = name or (f"disk{count}" if count else "disk")
+        if beside is not None:
+            served = volume_beside(beside.backend, name, volume_size(image_format, length))
+            return self._filled(served, image_format, length, name, prefill=prefill)
         backend = self._backend(name, options)
         read_only = bool(options.get("read_only"))
         backend.create(volume_size(image_format, length))
@@ -114,6 +121,16 @@ class TargetSession:
             prefill = False
         fill_first = read_only and not volatile and (prefill or image_format != "raw")
         backend.start(read_only=False if fill_first else None)
+        disk = self._filled(backend, image_format, length, name, prefill=prefill)
+        if fill_first:
+            backend.stop()
+            backend.start(read_only=True)
+        return disk
+
+    def _filled(
+        self, backend: Backend, image_format: str, length: int, name: str, *, prefill: bool
+    ) -> Disk:
+        """Put an image and stamps on a volume that is served."""
         identity = Identity.of(f"{self.case_id}/{self.options.seed}", name)
         disk = Disk(backend, image_format, Shadow(length, identity), self.qemu_img, self.scratch)
         if image_format == "luks" and SECRET_OBJECT not in self.qemu_img.objects:
@@ -127,9 +144,6 @@ class TargetSession:
             disk.zero_all()
         if prefill and length:
             disk.prefill()
-        if fill_first:
-            backend.stop()
-            backend.start(read_only=True)
         return disk
 
     def _backend(self, name: str, options: Mapping[str, Any]) -> Backend:

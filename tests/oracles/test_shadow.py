@@ -4,7 +4,7 @@ import pytest
 
 from oracles.diagnosis import Damage
 from oracles.shadow import LARGEST, Ambiguous, NotPermitted, Shadow
-from oracles.stamps import SECTOR, Identity
+from oracles.stamps import SECTOR, Identity, as_array, header_of, sector_words
 
 ME = Identity.of("run", "vol")
 A, B = b"\xaa" * SECTOR, b"\xbb" * SECTOR
@@ -258,3 +258,24 @@ def test_eight_mebibytes_are_judged_within_a_few_milliseconds() -> None:
         times.append(time.perf_counter() - start)
     # 2 ms on an idle machine; the limit only catches a comparison that is done byte by byte
     assert min(times) < 0.05
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    shadow = Shadow(8 * SECTOR, Identity(1, 2))
+    shadow.prefill()
+    first = shadow.stamped(0, SECTOR)
+    shadow.write(0, first)
+    copy = shadow.copy(writer=3)
+    shadow.write(0, shadow.stamped(0, SECTOR))
+    assert copy.expected(0, SECTOR) == first
+    other = copy.stamped(SECTOR, SECTOR)
+    copy.write(SECTOR, other)
+    assert header_of(sector_words(as_array(other))[0]).writer == 3
+    assert shadow.expected(SECTOR, SECTOR) != other
+    shadow.resize(SECTOR)
+    assert copy.size == 8 * SECTOR
+    findings = copy.check(0, shadow.expected(0, SECTOR))
+    assert [finding.damage for finding in findings] == [Damage.NEWER]
+    copy.power_cut()
+    assert copy.ambiguous() == [0, 1]
+    assert shadow.ambiguous() == []

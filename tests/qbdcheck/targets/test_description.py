@@ -82,6 +82,13 @@ def test_deviation_is_found_by_number_and_by_stem(file: Path) -> None:
             3,
             "unknown capability 'flsh'; did you mean",
         ),
+        (
+            "  create:",
+            '  snapshot_name: "{name}"\n  snapshot: x\n  create:',
+            3,
+            "snapshot_name: needs {snapshot}",
+        ),
+        ("  create:", "  clone: copy {new}\n  create:", 3, "clone: needs snapshot:"),
         ("about: a test", "about: a test\nvolatile: true", 1, "volatile: goes with start:"),
     ],
 )

@@ -44,6 +44,10 @@ def test_every_claim_of_a_shipped_profile_holds(
         (("nbdkit-file", "kill: {signal: KILL}", "kill: rm {dir}/{name}"), "kill"),
         (("nbdkit", "blocksize-minimum={value}", "blocksize-minimum=512"), "options.min_block"),
         (("nbdkit", "volatile: true", ""), "keeps it over stop"),
+        (("EXAMPLE", '.{snapshot}"\n', '.{snapshot}x"\n'), "snapshot_read"),
+        (("EXAMPLE", "rm {dir}/{name}.{snapshot}", "ls {dir}"), "it was removed"),
+        (("EXAMPLE", "cp --sparse=always {dir}/{name}.{", "ln {dir}/{name}.{"), "clone"),
+        (("reference", "add: {control: volume-create", "add: {control: volumes"), "add_volume"),
         (
             ("file", "path:", "deviations: [{case: '1', finding: nowhere}]\npath:"),
             "no heading #nowhere",

@@ -1,0 +1,107 @@
+"""Snapshots, clones and further volumes of one server, on real targets."""
+
+from __future__ import annotations
+
+import pytest
+
+from qbdcheck.errors import CaseBroken, NotRun, ProgramError
+from qbdcheck.targets.disk_io import WrongData
+from tests.qbdcheck.targets.conftest import Opener
+
+KIB, MIB = 1 << 10, 1 << 20
+TARGETS = ("reference", "reference-file", "EXAMPLE")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_snapshots_and_clones_have_their_own_contents(open_target: Opener, target: str) -> None:
+    session = open_target(target)
+    disk = session.new_disk("1M")
+    snapshot = disk.snapshot("a")
+    clone = snapshot.clone("copy")
+    other = session.new_disk("2M", beside=disk)
+    for one in (disk, clone, other):
+        with session.qemu_io(one) as io:
+            io.write(64 * KIB, 4 * KIB)
+    clone.resize(3 * MIB)
+    later = clone.snapshot("b")
+    for one in (disk, snapshot, clone, later, other):
+        one.verify()
+    assert {one.name for one in (disk, clone, other)} == {"disk", "copy", other.name}
+    snapshot.remove()
+    with pytest.raises(ProgramError):
+        snapshot.read_all()
+    for one in (disk, clone, later, other):
+        one.verify()
+
+
+def test_a_wrong_snapshot_is_found(open_target: Opener) -> None:
+    session = open_target("EXAMPLE")
+    disk = session.new_disk("1M")
+    snapshot = disk.snapshot("a")
+    with session.qemu_io(disk) as io:
+        io.write(64 * KIB, 4 * KIB)
+    snapshot.volume_path.write_bytes(disk.volume_path.read_bytes())
+    with pytest.raises(WrongData, match=r"newer \(generation 1"):
+        snapshot.verify()
+
+
+def test_a_snapshot_is_as_durable_as_what_it_was_taken_of(open_target: Opener) -> None:
+    disk = open_target("reference").new_disk("1M")
+    data = disk.shadow.stamped(0, 4096)
+    disk.shadow.write(0, data)
+    snapshot = disk.snapshot("a")
+    disk.shadow.flush()
+    assert snapshot.shadow.ambiguous() == []
+    disk.backend.crash()
+    assert snapshot.shadow.ambiguous() == list(range(8))
+    assert disk.shadow.ambiguous() == []
+
+
+def test_all_share_the_life_of_their_server(open_target: Opener) -> None:
+    session = open_target("reference-file")
+    disk = session.new_disk("1M")
+    clone = disk.snapshot("a").clone("copy")
+    assert clone.backend.pid == disk.backend.pid
+    clone.backend.kill()
+    assert clone.backend.state is disk.backend.state
+    with pytest.raises(CaseBroken, match="must be running"):
+        disk.backend.kill()
+    clone.backend.start()
+    clone.verify()
+    disk.verify()
+    with pytest.raises(CaseBroken, match="cannot be made again"):
+        clone.backend.create(1)
+
+
+def test_what_a_target_has_no_way_for_is_not_run(open_target: Opener) -> None:
+    session = open_target("qemu-nbd")
+    disk = session.new_disk("1M", prefill=False)
+    with pytest.raises(NotRun, match="target qemu-nbd does not serve its snapshots"):
+        disk.snapshot("a")
+    with pytest.raises(NotRun, match="target qemu-nbd serves one volume a server"):
+        session.new_disk("1M", beside=disk)
+
+
+def test_what_lies_elsewhere_is_removed_at_the_end(open_target: Opener) -> None:
+    session = open_target("file")
+    elsewhere = session.scratch / "elsewhere"
+    elsewhere.mkdir()
+    volume = f"""name: mine
+about: a test
+blockdev: {{driver: file, filename: "{elsewhere}/{{name}}"}}
+volume:
+  create: truncate -s {{size}} {elsewhere}/{{name}}
+  remove: rm {elsewhere}/{{name}}
+  snapshot: cp {elsewhere}/{{name}} {elsewhere}/{{name}}@{{snapshot}}
+  snapshot_name: "{{name}}@{{snapshot}}"
+  snapshot_remove: rm {elsewhere}/{{name}}@{{snapshot}}
+  clone: cp {elsewhere}/{{name}}@{{snapshot}} {elsewhere}/{{new}}
+  add: truncate -s {{size}} {elsewhere}/{{new}}
+"""
+    mine = open_target(volume)
+    disk = mine.new_disk("64K")
+    disk.snapshot("a").clone("copy").verify()
+    mine.new_disk("64K", beside=disk).verify()
+    assert len(list(elsewhere.iterdir())) == 4
+    mine.close()
+    assert list(elsewhere.iterdir()) == []
