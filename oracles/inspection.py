@@ -9,9 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-from oracles.damage_map import svg
-from oracles.sector_damage import describe_bytes
-from oracles.stamps import SECTOR, Words, fill_keys, header_of, sector_words, sound
+from oracles.damage_map import KINDS, kind_of, owner_of, svg
+from oracles.sector_damage import describe_bytes, judge_unsound, moved_stamp
+from oracles.stamps import (
+    HEADER_BYTES,
+    MAGIC,
+    SECTOR,
+    Header,
+    Words,
+    fill_keys,
+    header_keys,
+    header_of,
+    sector_words,
+    sound,
+    stamp,
+)
 
 _STEP = 4 << 20
 """Bytes looked at together."""
@@ -55,8 +67,6 @@ def stretches(image: Path, offset: int = 0, length: int | None = None) -> Iterat
 def _describe(words: Words, first: int) -> Iterator[str]:
     whole = sound(words)
     empty = (words == 0).all(axis=1)
-    keys = fill_keys(words)
-    agreeing = (keys == keys[:, :1]).sum(axis=1)
     for row in range(len(words)):
         if empty[row]:
             yield "zeroes"
@@ -67,12 +77,58 @@ def _describe(words: Words, first: int) -> Iterator[str]:
             text = f"{what}, generation {header.generation}, writer {header.writer}"
             text += f", run {header.run:#x}, volume {header.volume:#x}"
             yield text + (f", MISDIRECTED by {moved:+d} sectors" if moved else "")
-        elif agreeing[row] == keys.shape[1]:
-            yield "stamp with a damaged header"
-        elif int(np.max(np.unique(keys[row], return_counts=True)[1])) > 2:
-            yield "part of a stamp: torn, or damaged"
         else:
-            yield describe_bytes(words[row].tobytes())
+            yield _damaged(words[row], first + row)
+
+
+def _damaged(row: Words, sector: int) -> str:
+    """Say what a sector is that is no whole stamp; one that was a stamp explains itself."""
+    seen = row.tobytes()
+    keys = fill_keys(row[None])[0]
+    values, counts = np.unique(keys, return_counts=True)
+    if counts.max() <= 2:
+        moved = moved_stamp(seen, sector)
+        return f"damaged: a stamp, {moved}" if moved else describe_bytes(seen)
+    header = _fitting_header(row, values[counts > 2])
+    if header is None:
+        if not seen[:HEADER_BYTES].strip(b"\0"):
+            return "damaged: the end of a stamp after zeroes"
+        return "damaged: a stamp whose header does not fit its data"
+    place = header.lba * SECTOR
+    wanted = stamp(place, SECTOR, header.identity, header.generation, header.operation)
+    text = judge_unsound(seen, wanted.tobytes(), 0, header.lba, [header])[1]
+    moved = f", MISDIRECTED by {sector - header.lba:+d} sectors" if sector != header.lba else ""
+    return f"damaged: {text}{moved}"
+
+
+def _fitting_header(row: Words, keys: Words) -> Header | None:
+    """Return the header that some of the data call for: the one that is there, or but for a bit."""
+    flips = np.tile(row, (1 + HEADER_BYTES * 8, 1))
+    for bit in range(HEADER_BYTES * 8):
+        flips[1 + bit, bit // 64] ^= np.uint64(1 << bit % 64)
+    flips[:, 0] = np.frombuffer(MAGIC, dtype="<u8")
+    fitting = np.flatnonzero(np.isin(header_keys(flips), keys))
+    return header_of(flips[fitting[0]]) if len(fitting) else None
+
+
+def marked_foreign(rows: list[Stretch]) -> list[Stretch]:
+    """Return the same rows, those marked whose run or volume is not that of most sectors."""
+    owner = owner_of(rows)
+    return [
+        Stretch(row.first, row.count, f"{row.text}, FOREIGN")
+        if kind_of(row.text, owner) == "mixed"
+        else row
+        for row in rows
+    ]
+
+
+def summary(rows: list[Stretch]) -> list[str]:
+    """Say how many sectors there are of each kind, the worst first."""
+    owner = owner_of(rows)
+    counts = {kind: 0 for kind, _, _ in KINDS}
+    for row in rows:
+        counts[kind_of(row.text, owner)] += row.count
+    return [f"{counts[kind]:>12} {words}" for kind, _, words in reversed(KINDS) if counts[kind]]
 
 
 def main(arguments: list[str]) -> int:
@@ -90,9 +146,10 @@ def main(arguments: list[str]) -> int:
     if options.offset % SECTOR:
         parser.error(f"--offset {options.offset} is not a multiple of {SECTOR}")
     try:
-        rows = list(stretches(options.image, options.offset, options.length))
+        found = list(stretches(options.image, options.offset, options.length))
     except OSError as error:
         parser.error(f"cannot read {options.image}: {error.strerror}")
+    rows = marked_foreign(found)
     if options.svg is not None:
         try:
             options.svg.write_text(svg(rows, str(options.image)), encoding="utf-8")
@@ -102,4 +159,5 @@ def main(arguments: list[str]) -> int:
     for row in rows:
         line = f"{row.first:>12} {row.count:>10} {row.first * SECTOR:>14}  {row.text}"
         print(line)  # noqa: T201
+    print("\nsectors", *summary(rows), sep="\n")  # noqa: T201
     return 0

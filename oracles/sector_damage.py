@@ -137,7 +137,8 @@ def _judge_shift(seen: bytes, wanted: bytes, sector: int) -> tuple[Damage, str] 
     moved = wanted.find(probe) if len(set(probe)) > 1 else -1
     if moved > 0 and seen[: len(seen) - moved] == wanted[moved:]:
         return Damage.SHIFTED, f"shifted by {-moved:+d} bytes"
-    return _judge_moved_stamp(seen, sector) or _judge_moved_part(seen, wanted)
+    moved_by = moved_stamp(seen, sector)
+    return (Damage.SHIFTED, moved_by) if moved_by else _judge_moved_part(seen, wanted)
 
 
 def _judge_moved_part(seen: bytes, wanted: bytes) -> tuple[Damage, str] | None:
@@ -152,7 +153,8 @@ def _judge_moved_part(seen: bytes, wanted: bytes) -> tuple[Damage, str] | None:
     return None
 
 
-def _judge_moved_stamp(seen: bytes, sector: int) -> tuple[Damage, str] | None:
+def moved_stamp(seen: bytes, sector: int) -> str:
+    """Say by how many bytes a stamp is shifted that begins within a sector; empty: none does."""
     start = seen.find(MAGIC, 1)
     if start > 0 and len(seen) == SECTOR and start + HEADER_BYTES <= SECTOR:
         row = np.zeros(SECTOR, dtype=np.uint8)
@@ -162,8 +164,8 @@ def _judge_moved_stamp(seen: bytes, sector: int) -> tuple[Damage, str] | None:
         usable = (SECTOR - start) // 8 - HEADER_WORDS
         if usable > 0 and agree[:usable].all():
             by = (sector - int(words[0, 2])) * SECTOR + start
-            return Damage.SHIFTED, f"shifted by {by:+d} bytes"
-    return None
+            return f"shifted by {by:+d} bytes"
+    return ""
 
 
 def _judge_flip(seen: bytes, wanted: bytes, low: int) -> tuple[Damage, str] | None:

@@ -32,8 +32,9 @@ def test_a_map_names_each_run_of_sectors(tmp_path: Path) -> None:
     prefill = "prefill"
     assert rows == [
         (0, 2, prefill), (2, 2, "write #57"), (4, 1, prefill), (5, 1, "write #58"),
-        (6, 1, prefill), (7, 1, "zeroes"), (8, 1, "part of a stamp: torn"), (9, 1, prefill),
-        (10, 1, "stamp with a damaged header"), (11, 1, prefill), (12, 1, "pattern 0xa5"),
+        (6, 1, prefill), (7, 1, "zeroes"), (8, 1, "damaged: torn at byte 200: first prefill"),
+        (9, 1, prefill), (10, 1, "damaged: bit flip at byte 20 of the sector (bit 0)"),
+        (11, 1, prefill), (12, 1, "pattern 0xa5"),
         (13, 1, prefill), (14, 1, "other data"), (15, 1, prefill), (16, 1, "other data"),
     ]  # fmt: skip
 
@@ -41,6 +42,52 @@ def test_a_map_names_each_run_of_sectors(tmp_path: Path) -> None:
 def test_a_misdirected_sector_is_marked(tmp_path: Path) -> None:
     rows = {row.first: row.text for row in stretches(image(tmp_path))}
     assert rows[5].endswith("MISDIRECTED by -4 sectors")
+
+
+def damaged(tmp_path: Path, sector: np.ndarray) -> str:
+    path = tmp_path / "disk.img"
+    path.write_bytes(stamp(0, 4 * SECTOR, ME).tobytes() + sector.tobytes())
+    return list(stretches(path))[-1].text
+
+
+def test_a_damaged_sector_explains_itself(tmp_path: Path) -> None:
+    right = stamp(4 * SECTOR, SECTOR, ME, 3, 57)
+    for places, text in (
+        (slice(400, 401), "bit flip at byte 400 of the sector (bit 0)"),
+        (slice(8, 9), "bit flip at byte 8 of the sector (bit 0)"),
+        (slice(0, 1), "bit flip at byte 0 of the sector (bit 0)"),
+        (slice(100, 104), "bytes 100 to 103 of the sector altered"),
+    ):
+        wrong = right.copy()
+        wrong[places] ^= 1
+        assert damaged(tmp_path, wrong) == f"damaged: {text}"
+    shifted = np.concatenate((np.zeros(24, np.uint8), right[:-24]))
+    assert damaged(tmp_path, shifted) == "damaged: a stamp, shifted by +24 bytes"
+    torn = np.concatenate((right[:256], stamp(4 * SECTOR + 256, 256, ME, 2, 31)))
+    assert damaged(tmp_path, torn).startswith("damaged: torn at byte 256: first generation 3")
+    torn = np.concatenate((np.zeros(256, np.uint8), right[256:]))
+    assert damaged(tmp_path, torn) == "damaged: the end of a stamp after zeroes"
+    torn = np.concatenate((right[:40], stamp(4 * SECTOR + 40, 472, ME, 2, 31)))
+    assert damaged(tmp_path, torn) == "damaged: a stamp whose header does not fit its data"
+    moved = stamp(9 * SECTOR, SECTOR, ME, 3, 57)
+    moved[300] ^= 8
+    told = damaged(tmp_path, moved)
+    assert told == "damaged: bit flip at byte 300 of the sector (bit 3), MISDIRECTED by -5 sectors"
+
+
+def test_another_volumes_data_are_foreign_and_all_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "disk.img"
+    other = stamp(4 * SECTOR, SECTOR, Identity(1, 3), 2, 5)
+    path.write_bytes(stamp(0, 4 * SECTOR, ME).tobytes() + other.tobytes() + bytes(SECTOR))
+    assert main(["inspect", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert "run 0x1, volume 0x3, FOREIGN\n" in told
+    counts = [line.split(maxsplit=1) for line in told.partition("\nsectors\n")[2].splitlines()]
+    assert [(count, words.split()[0]) for count, words in counts] == [
+        ("1", "another"), ("4", "prefill,"), ("1", "zeroes")
+    ]  # fmt: skip
 
 
 def test_offset_and_length_choose_a_part(tmp_path: Path) -> None:
