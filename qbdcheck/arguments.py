@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE_MODES = ("none", "writeback", "writethrough", "directsync", "unsafe")
 AIO_MODES = ("threads", "native", "io_uring")
 DIRECT_CACHE_MODES = ("none", "directsync")
+_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SHORT_PATH = 40
 """A longer $TMPDIR leaves too little of the 107 bytes that a Unix socket's path may have."""
 
@@ -33,7 +35,8 @@ WORD_COMMANDS = ("new", "rules")
 EPILOG = """\
 selection: 17, 001-100, 12-, names; nothing means the group quick; ./check -l lists all cases
 subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; replay FILE;
-  fio FILE [SIZE]; --doctor; --install; --probe FILE; --mutants [ID...]; -- COMMAND
+  fio FILE [SIZE]; runtest FILE|GROUP... [SIZE]; --doctor; --install; --probe FILE;
+  --mutants [ID...]; -- COMMAND
 exit code: 0 green; 1 a case failed; 2 usage or set-up error, or nothing was run; 130 interrupted
 """
 
@@ -68,7 +71,7 @@ def parse(words: Sequence[str]) -> Options:
         extra = (arguments.probe,) if arguments.probe is not None else ()
     if arguments.mutants:
         subcommand = "mutants"
-    if arguments.selection[:1] in (["replay"], ["fio"]):
+    if arguments.selection[:1] in (["replay"], ["fio"], ["runtest"]):
         subcommand, *rest = arguments.selection
         extra = tuple(rest)
     return _options(arguments, command, subcommand, extra)
@@ -106,6 +109,13 @@ def _seconds(text: str) -> float:
     if not 0 < value < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return value
+
+
+def _duration(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    if found is None or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time, such as 90s, 30m, 24h, 2d")
+    return float(found[1]) * _UNITS_S[found[2]]
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -247,6 +257,13 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     add("--repeat", type=lambda text: _number(text, "--repeat", 1), default=1, metavar="N")
     add("--until-fail", action="store_true", help="repeat until a case fails")
     add("--timeout", type=_seconds, metavar="S", help="time limit of each case, in seconds")
+    add(
+        "--soak",
+        type=_duration,
+        default=0.0,
+        metavar="TIME",
+        help="cases of the group runtest repeat their tests for so long: 90s, 30m, 24h",
+    )
     add("--suite-timeout", type=_seconds, metavar="S", help="time limit of the run, in seconds")
     add("-d", "--debug", action="store_true", help="show each case's logs")
     add("-p", "--print", dest="print_server", action="store_true", help="show the servers' output")
@@ -344,6 +361,7 @@ def _options(
         json_file=given.json_file,
         html_file=given.html_file,
         ltp=_ltp(given.ltp),
+        soak_s=given.soak,
         observe=given.observe,
         own_guest=_own_guest(given),
         events_file=given.events_file,

@@ -24,6 +24,7 @@ from qbdcheck.golden import Comparison, Output, compare, find_golden, update
 from qbdcheck.judge import describe, judge, weigh_full_disk, worse
 from qbdcheck.options import Options
 from qbdcheck.reaper import MARK
+from qbdcheck.report.events import TestEnded
 from qbdcheck.stash import (
     FULL_LOG,
     IMAGE_FORMAT,
@@ -33,6 +34,7 @@ from qbdcheck.stash import (
     PARTLY_NOT_RUN,
     SCRATCH,
     SEED,
+    TESTS,
 )
 from qbdcheck.unit import Result, Unit
 from qbdcheck.verdict import Verdict
@@ -105,7 +107,8 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
     result = worse(result, _phase(item, "teardown"))
     parts: list[str] = item.stash[PARTLY_NOT_RUN]
     observed: list[str] = item.stash[OBSERVED]
-    result = replace(result, observed=tuple(observed))
+    tests: list[TestEnded] = item.stash[TESTS]
+    result = replace(result, observed=tuple(observed), tests=tuple(tests))
     if result.verdict is Verdict.PASS:
         return replace(result, partly_not_run=tuple(parts))
     return result
@@ -120,6 +123,7 @@ def _fill_stash(item: pytest.Item, unit: Unit, scratch: Path) -> None:
     item.stash[OUTPUT] = Output(Filters(scratch), log)
     item.stash[PARTLY_NOT_RUN] = []
     item.stash[OBSERVED] = []
+    item.stash[TESTS] = []
 
 
 def _phase(item: pytest.Item, when: str) -> Result:

@@ -128,6 +128,10 @@ def _run(options: Options) -> int:
             from qbdcheck import fio_command
 
             return fio_command.main(options, description)
+        if options.subcommand == "runtest":
+            from qbdcheck import runtest_command
+
+            return runtest_command.main(options, description)
         if options.command:
             from qbdcheck.shell import run_command
 

@@ -15,7 +15,8 @@ from qbdcheck.crash.logged_image import LoggedImage
 from qbdcheck.errors import NotRun
 from qbdcheck.guest.fio_run import Fio
 from qbdcheck.guest.guest import Guest
-from qbdcheck.guest.runtest import LtpTree
+from qbdcheck.guest.ltp_tree import LtpTree
+from qbdcheck.guest.runtest import FILE_SYSTEMS, Runtest
 from qbdcheck.model.checks import ModelChecks
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
@@ -26,7 +27,7 @@ from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.storage_daemon import StorageDaemon
 from qbdcheck.schedule import Schedule
 from qbdcheck.seed import Seed
-from qbdcheck.stash import IMAGE_FORMAT, OBSERVED, OPTIONS, SCRATCH
+from qbdcheck.stash import IMAGE_FORMAT, OBSERVED, OPTIONS, SCRATCH, TESTS
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.armed_rules import ArmedRules
 from qbdcheck.targets.capabilities import capabilities
@@ -193,6 +194,14 @@ def ltp(request: pytest.FixtureRequest, scratch: Path) -> LtpTree:
     if path is None:
         raise NotRun("no LTP: --ltp DIR or a tar file names an installed tree (docs/user.md)")
     return LtpTree(path, scratch)
+
+
+@pytest.fixture
+def runtest(request: pytest.FixtureRequest, log: Callable[..., None]) -> Runtest:
+    """Runs tests in LTP's format on a file system of a guest; --soak repeats them."""
+    # The time is the case's, and each file system has its part.
+    soak_s = request.config.stash[OPTIONS].soak_s / len(FILE_SYSTEMS)
+    return Runtest(log, soak_s, request.node.stash.get(TESTS, []).append)
 
 
 @pytest.fixture

@@ -38,6 +38,8 @@ def limit_of(case: CaseInfo, options: Options) -> float | None:
     if options.gdb:
         return None
     limit_s = options.timeout_s or case.spec.limit_s
+    if "runtest" in case.spec.groups and not options.timeout_s:
+        limit_s += options.soak_s
     return limit_s * _VALGRIND_SLOWDOWN if options.valgrind and not options.timeout_s else limit_s
 
 

@@ -175,6 +175,7 @@ class Run:
             seed=unit.run_seed,
             path=str(case.path),
             observed=result.observed,
+            tests=result.tests,
         )
         if result.setup_failed and not any(one.verdict is Verdict.PASS for one in self.ended):
             self.setup_error = result.message.removeprefix("in setup: ")

@@ -11,6 +11,7 @@ import pytest
 
 from qbdcheck.golden import Output
 from qbdcheck.options import Options
+from qbdcheck.report.events import TestEnded
 from qbdcheck.seed import Seed
 
 OPTIONS = pytest.StashKey[Options]()
@@ -25,6 +26,8 @@ OUTPUT = pytest.StashKey[Output]()
 """``item.stash[OUTPUT]``: what the fixture ``golden`` returns; compared after the call."""
 OBSERVED = pytest.StashKey[list[str]]()
 """``item.stash[OBSERVED]``: lines of what --observe saw."""
+TESTS = pytest.StashKey[list[TestEnded]]()
+"""``item.stash[TESTS]``: those that the case ran in a guest; the fixture `runtest` adds them."""
 PARTLY_NOT_RUN = pytest.StashKey[list[str]]()
 """``item.stash[PARTLY_NOT_RUN]``: the fixture ``not_run`` appends its reasons here."""
 FULL_LOG = pytest.StashKey[Path]()

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import pytest
 
 from qbdcheck.case import CaseInfo
+from qbdcheck.report.events import TestEnded
 from qbdcheck.seed import Seed, case_seed
 from qbdcheck.verdict import Verdict
 
@@ -62,6 +63,7 @@ class Result:
     partly_not_run: tuple[str, ...] = ()
     setup_failed: bool = False
     observed: tuple[str, ...] = ()
+    tests: tuple[TestEnded, ...] = ()
 
     def to_bytes(self) -> bytes:
         """For the pipe from the forked child to the runner."""
@@ -85,6 +87,7 @@ class Result:
                 tuple(map(str, fields["partly_not_run"])),
                 bool(fields["setup_failed"]),
                 tuple(map(str, fields["observed"])),
+                tuple(TestEnded(**one) for one in fields["tests"]),
             )
         except (ValueError, LookupError, TypeError):
             return None

@@ -61,7 +61,27 @@ def host_facts(scratch: Path) -> list[Fact]:
         _scratch(scratch),
         _direct_io(scratch),
         *[_aio(scratch, mode) for mode in ("native", "io_uring")],
+        _guest_maker(),
+        _ltp(),
     ]
+
+
+def _guest_maker() -> Fact:
+    """Whether the small Linux of the cases 500-599 can be made: of Debian's packages."""
+    names = ("apt-get", "apt-cache", "dpkg-deb", "mke2fs", "debugfs")
+    missing = [name for name in names if shutil.which(name) is None]
+    if not missing:
+        return Fact("guest", "can be made: apt-get, dpkg-deb, mke2fs")
+    value = f"{', '.join(missing)} missing"
+    return Fact("guest", value, False, "cases in a guest, but with --guest-image yours")
+
+
+def _ltp() -> Fact:
+    name = os.environ.get("QBDCHECK_LTP", "")
+    if (Path(name) / "runtest").is_dir() or (name and Path(name).is_file()):
+        return Fact("LTP", name)
+    value = f"QBDCHECK_LTP={name} is no tree of it" if name else "none; a recipe is in docs/user.md"
+    return Fact("LTP", value, not name, "540-549; --ltp or QBDCHECK_LTP names an installed tree")
 
 
 def file_system(path: Path) -> str:

@@ -13,11 +13,11 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qbdcheck.clock import now_s
+from qbdcheck.clock import now_s, wall_s
 from qbdcheck.errors import NotRun, ProgramError
 from qbdcheck.guest.cpio import Member, archive, directory
 from qbdcheck.guest.libraries import closure
@@ -53,7 +53,8 @@ MODULES = (
 TOOLS_SERIAL = "tools"
 _UUID = "c5f5e7ab-0000-4000-8000-000000000001"
 _MAKE_S = 120.0
-_VERSION = 5
+_UNUSED_S = 30 * 86400.0
+_VERSION = 6
 """Of this recipe: what another one made is not used."""
 _DIRECTORIES = (
     "bin", "sbin", "dev", "etc", "proc", "sys", "mnt", "tmp", "run", "var", "lib", "lib/modules",
@@ -167,22 +168,35 @@ def guest_image(cache_dir: Path) -> GuestImage:
             finally:
                 shutil.rmtree(place / "work", ignore_errors=True)
             shutil.rmtree(place / "archives", ignore_errors=True)
-        for other in place.iterdir():  # of older packages
-            if other.is_dir() and other != image.kernel.parent:
-                shutil.rmtree(other, ignore_errors=True)
+        _forget_unused(place)
         current = {"recipe": _recipe(), "lists": _lists_changed(), "key": key}
-        (place / "current").write_text(json.dumps(current), encoding="utf-8")
+        _current(place).write_text(json.dumps(current), encoding="utf-8")
         return GuestImage(image.kernel, image.initramfs, image.tools, key, now_s() - start)
+
+
+def _current(place: Path) -> Path:
+    """Two checkouts of this project, of different recipes, have an image each."""
+    return place / f"current.{_recipe()}"
 
 
 def _made(place: Path) -> GuestImage | None:
     try:
-        current = json.loads((place / "current").read_text(encoding="utf-8"))
+        current = json.loads(_current(place).read_text(encoding="utf-8"))
         image = _files(place / current["key"], current["key"])
     except (OSError, ValueError, LookupError, TypeError):
         return None
     same = current.get("recipe") == _recipe() and current.get("lists") in {_lists_changed(), 0}
-    return image if same and image.kernel.exists() else None
+    if not same or not image.kernel.exists():
+        return None
+    os.utime(image.kernel.parent)
+    return image
+
+
+def _forget_unused(place: Path) -> None:
+    """Remove images that no run has asked for in a month: of older packages and recipes."""
+    for other in place.iterdir():
+        if other.is_dir() and wall_s() - other.stat().st_mtime > _UNUSED_S:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _files(place: Path, key: str) -> GuestImage:
@@ -213,37 +227,55 @@ def _make(work: Path, image: GuestImage) -> None:
     names = _files(made, image.key)
     core = dict(closure(tree, CORE))
     names.initramfs.write_bytes(archive(_members(tree, core)))
-    _make_tools(tree, work / "tools", names.tools)
+    _make_tools(tree, work, names.tools)
     shutil.copyfile(next((tree / "boot").glob("vmlinuz-*")), names.kernel)
     shutil.rmtree(image.kernel.parent, ignore_errors=True)
     made.rename(image.kernel.parent)
 
 
-def _make_tools(tree: Path, root: Path, file: Path) -> None:
-    """Make the ext4 that is mounted at /usr, and so must have what the core has there, too."""
-    size = 0
-    for path, source in closure(tree, (*CORE, *TOOLS)):
-        inside = Path(path)
+def _make_tools(tree: Path, work: Path, image: Path) -> None:
+    # What is mounted at /usr must have what the core has there, too.
+    sources = {
         # What lies in /lib or /bin (of packages from before the merge of /usr) goes to /usr, too.
-        target = root / (inside.relative_to("usr") if inside.parts[0] == "usr" else inside)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, target)
-        size += source.stat().st_size
-    for path in TOOLS_DATA:
-        target = root / Path(path).relative_to("usr")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(tree / path, target)
-        size += (tree / path).stat().st_size
+        Path(path).relative_to("usr") if path.startswith("usr/") else Path(path): source
+        for path, source in closure(tree, (*CORE, *TOOLS))
+    }
+    sources |= {Path(path).relative_to("usr"): tree / path for path in TOOLS_DATA}
+    make_ext4(sources, work, image)
+
+
+def make_ext4(sources: Mapping[Path, Path], work: Path, image: Path) -> None:
+    """Make an ext4 of files of the host, to the byte the same from the same contents.
+
+    :param sources: files by their place in it.
+    :param work: a directory for a script.
+    :raise ProgramError: not all could be copied.
+    """
+    size = sum(source.stat().st_size for source in sources.values())
     mib = (size * 11 // 10 >> 20) + 16
-    with file.open("wb") as image:
-        image.truncate(mib << 20)
-    for place in (root, *root.rglob("*")):
-        os.utime(place, (1, 1), follow_symlinks=False)
+    with image.open("wb") as file:
+        file.truncate(mib << 20)
     words = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-U", _UUID]
-    words += ["-E", f"root_owner=0:0,hash_seed={_UUID}", "-d"]
-    # The same packages make the same file: its times are fixed, too.
+    words += ["-E", f"root_owner=0:0,hash_seed={_UUID}"]
+    # The same packages make the same file: in this order, and at this time. (mke2fs -d copies in
+    # the order of the host's directories, and the times at which the files there were made.)
     environment = {**os.environ, "E2FSPROGS_FAKE_TIME": "1"}
-    run([*words, root, file], timeout_s=_MAKE_S, env=environment)
+    run([*words, image], timeout_s=_MAKE_S, env=environment)
+    script = work / "tools.debugfs"
+    script.write_text("".join(f"{line}\n" for line in _copying(sources)), encoding="utf-8")
+    done = run(["debugfs", "-w", "-f", script, image], timeout_s=_MAKE_S, env=environment)
+    said = [line for line in done.stderr.splitlines() if not line.startswith("debugfs ")]
+    if said or done.stdout.count("Allocated inode:") != len(sources):
+        raise ProgramError(f"debugfs: {' '.join(said) or 'not all was copied'}", [], None)
+
+
+def _copying(sources: Mapping[Path, Path]) -> Iterator[str]:
+    """Give commands of debugfs(8) that put files, by their place in the image, into one."""
+    places = {parent for path in sources for parent in path.parents if parent.name}
+    yield from (f"mkdir /{place}" for place in sorted(places))
+    for path, source in sorted(sources.items()):
+        yield f"cd /{path.parent}"
+        yield f'write "{source}" {path.name}'
 
 
 def _members(tree: Path, core: dict[str, Path]) -> Iterator[Member]:
@@ -267,6 +299,11 @@ def _members(tree: Path, core: dict[str, Path]) -> Iterator[Member]:
         for all_before in [[one for one in _in_order([name], modules) if one != name]]
     )
     yield Member(f"lib/modules/{release}/modules.dep", depends.encode())
+    # LTP's tests ask these two what the kernel has (tst_kconfig.c, tst_kernel.c).
+    config = (tree / f"boot/config-{release}").read_bytes()
+    yield Member(f"lib/modules/{release}/config", config)
+    builtin = (tree / f"lib/modules/{release}/modules.builtin").read_bytes()
+    yield Member(f"lib/modules/{release}/modules.builtin", builtin)
     yield Member("etc/mtab", link="/proc/mounts")
     yield Member("etc/passwd", b"root:x:0:0:root:/tmp:/bin/sh\n")
     yield Member("etc/group", b"root:x:0:\n")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from qbdcheck.report.events import Event
+from qbdcheck.report.events import Event, TestEnded
 from qbdcheck.report.redact import Redaction
 from qbdcheck.verdict import Verdict
 
@@ -20,11 +20,14 @@ SCHEMA_VERSION = 1
 def event_object(event: Event, redaction: Redaction) -> dict[str, object]:
     """`event` as what `json.dumps` takes, its texts redacted."""
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
-    fields = {
-        field.name: plain(getattr(event, field.name), redaction)
-        for field in dataclasses.fields(event)
+    return {"event": name, **_fields(event, redaction)}
+
+
+def _fields(value: Event | TestEnded, redaction: Redaction) -> dict[str, object]:
+    return {
+        field.name: plain(getattr(value, field.name), redaction)
+        for field in dataclasses.fields(value)
     }
-    return {"event": name, **fields}
 
 
 def plain(value: object, redaction: Redaction) -> object:
@@ -44,6 +47,8 @@ def plain(value: object, redaction: Redaction) -> object:
             made = round(value, 6)
         case tuple() | list():
             made = [plain(item, redaction) for item in value]
+        case TestEnded():
+            made = _fields(value, redaction)
         case dict():
             made = {str(key): plain(item, redaction) for key, item in value.items()}
         case _:

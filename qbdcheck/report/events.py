@@ -34,12 +34,28 @@ class CaseStarted:
 
 
 @dataclass(frozen=True)
+class TestEnded:
+    """A test that a case ran in a guest, such as one of LTP.
+
+    ``outcome`` is pass, fail, broken, warn or conf; ``elapsed_s`` in seconds; ``said`` the end of
+    its output, in the events of a run only where it did not pass.
+    """
+
+    __test__ = False  # for pytest
+
+    name: str
+    outcome: str
+    elapsed_s: float
+    said: str = ""
+
+
+@dataclass(frozen=True)
 class CaseEnded:
     """A case ended.
 
     ``elapsed_s`` in seconds; ``reasons`` say why it was not run; ``partly_not_run`` which parts
-    were not; ``observed`` what --observe saw; ``message`` is the first line of a failure,
-    ``details`` all of it (diff, diagnosis, stacks).
+    were not; ``observed`` what --observe saw; ``tests`` those that it ran in a guest; ``message``
+    is the first line of a failure, ``details`` all of it (diff, diagnosis, stacks).
     """
 
     case_id: str
@@ -59,6 +75,7 @@ class CaseEnded:
     seed: int = 0
     path: str = ""
     observed: tuple[str, ...] = ()
+    tests: tuple[TestEnded, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,7 @@ def _case_element(case: CaseEnded, redaction: Redaction) -> ET.Element:
 
 def _notes(case: CaseEnded) -> list[str]:
     notes = [f"part not run: {part}" for part in case.partly_not_run]
+    notes += [f"test {one.name}: {one.outcome}, {one.elapsed_s:.1f} s" for one in case.tests]
     if case.verdict.is_bad:
         notes += [f"again: {case.rerun}"] if case.rerun else []
         notes += [f"file: {path}" for path in case.artefacts]

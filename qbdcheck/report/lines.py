@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich.text import Text
 
 from qbdcheck.report.cause import cause_of
@@ -15,6 +17,8 @@ VERDICT_STYLES = {
     Verdict.NOT_RUN: "yellow",
 }
 _DIFF_STYLES = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", "green"), ("-", "red"))
+_SHOWN = 20
+"""Tests of a guest that are named in a line; the reports in files have all."""
 _PREFIX = "this case checks that "
 
 
@@ -53,6 +57,17 @@ def case_line(case: CaseEnded, target: str) -> Text:
         case _:
             line.append(cause_of(case.message, case.details) or sentence_of(case.sentence))
     return line
+
+
+def test_lines(case: CaseEnded) -> list[str]:
+    """How many tests of a guest ended how, and those that did not pass."""
+    if not case.tests:
+        return []
+    counts = Counter(one.outcome for one in case.tests)
+    others = [f"{one.name} ({one.outcome})" for one in case.tests if one.outcome != "pass"]
+    line = "tests in the guest: " + ", ".join(f"{n} {how}" for how, n in counts.most_common())
+    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+    return [f"{line}{': ' if others else ''}{', '.join(others[:_SHOWN])}{more}"]
 
 
 def failure_block(case: CaseEnded) -> list[Text]:

@@ -72,6 +72,8 @@ class Tap:
         facts: dict[str, object] = {"duration_ms": round(case.elapsed_s * 1000, 1)}
         if case.partly_not_run:
             facts["partly_not_run"] = case.partly_not_run
+        if case.tests:
+            facts["tests"] = {one.name: one.outcome for one in case.tests}
         if case.verdict.is_bad:
             facts |= {
                 "severity": case.verdict.value,

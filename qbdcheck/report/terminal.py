@@ -17,7 +17,7 @@ from rich.text import Text
 
 from qbdcheck import clock
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
-from qbdcheck.report.lines import case_line, failure_block, header_lines
+from qbdcheck.report.lines import case_line, failure_block, header_lines, test_lines
 from qbdcheck.report.summary import summary_lines
 from qbdcheck.report.tally import Tally
 
@@ -82,7 +82,8 @@ class Terminal:
         line = case_line(case, target)
         if self._is_terminal:
             line.truncate(max(self._console.width, 60), overflow="ellipsis")
-        self._print(line, *[Text(f"     {seen}", "dim") for seen in case.observed])
+        seen = (*test_lines(case), *case.observed)
+        self._print(line, *[Text(f"     {one}", "dim") for one in seen])
         if case.verdict.is_bad:
             self._print(*failure_block(case))
 

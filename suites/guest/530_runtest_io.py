@@ -8,14 +8,14 @@ Guards: phantom-write, misdirected-write, torn-write, flush-noop.
 from pathlib import Path
 
 from qbdcheck import case
-from qbdcheck.guest.runtest import FILE_SYSTEMS, on_file_system, parse
+from qbdcheck.guest.runtest import FILE_SYSTEMS, parse
 
 FILE = Path(__file__).parent / "runtest/io"
 
 
-@case(groups="guest slow", programs="qemu-system-x86_64", limit_s=300)
-def test(new_disk, guest, log):
+@case(groups="guest runtest slow", programs="qemu-system-x86_64", limit_s=300)
+def test(new_disk, guest, runtest):
     for kind in FILE_SYSTEMS:
         system = guest(new_disk("320M", prefill=False))
-        on_file_system(system, kind, parse(FILE.read_text(), FILE.name), log)
+        runtest(system, kind, parse(FILE.read_text(), FILE.name))
         system.quit()

@@ -5,15 +5,15 @@ Guards: phantom-write, misdirected-write, torn-write, flush-noop.
 """
 
 from qbdcheck import case
-from qbdcheck.guest.runtest import FILE_SYSTEMS, on_file_system
+from qbdcheck.guest.runtest import FILE_SYSTEMS
 
 GROUPS = ("ltp-aiodio.part1", "ltp-aiodio.part3", "ltp-aiodio.part4", "ltp-aio-stress")
 
 
-@case(groups="guest slow", programs="qemu-system-x86_64 mke2fs", limit_s=7200)
-def test(new_disk, guest, ltp, log):
+@case(groups="guest runtest slow", programs="qemu-system-x86_64 mke2fs", limit_s=7200)
+def test(new_disk, guest, ltp, runtest):
     entries = [entry for group in GROUPS for entry in ltp.entries(group)]
     for kind in FILE_SYSTEMS:
         system = guest(new_disk("1200M", prefill=False))
-        on_file_system(system, kind, entries, log, environment=ltp.put_into(system), test_s=600)
+        runtest(system, kind, entries, environment=ltp.put_into(system), test_s=600)
         system.quit()

@@ -140,3 +140,12 @@ def test_flags_may_stand_between_cases() -> None:
     options = parse(["--mutants", "torn-write", "-j2", "400", "-x", "slow", "420"])
     assert options.selection == ("torn-write", "400", "420")
     assert (options.lanes, options.exclude_groups) == (2, ("slow",))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("24h", 86400), ("2d", 172800)]
+)
+def test_a_soak_is_a_time(text: str, seconds: float) -> None:
+    assert parse(["--soak", text]).soak_s == seconds
+    with pytest.raises(UsageError, match="'0h' is no time, such as 90s, 30m, 24h"):
+        parse(["--soak", "0h"])

@@ -1,38 +1,16 @@
 """Guests that run: booted, from a template, with disks of each kind."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from qbdcheck.arguments import default_cache_dir
-from qbdcheck.errors import NotRun
 from qbdcheck.guest.devices import KINDS, Device
 from qbdcheck.guest.guest import Guest, GuestFailed
 from qbdcheck.guest.image import GuestImage, guest_image
-from qbdcheck.guest.template import template
 from qbdcheck.programs.installed import Programs
 
 SIZE = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def image() -> GuestImage:
-    try:
-        return guest_image(default_cache_dir({}))
-    except NotRun as reason:
-        pytest.skip(str(reason))
-
-
-@pytest.fixture(scope="module")
-def restored(image: GuestImage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
-    saved = template(Programs(), image, image.kernel.parent)
-    guest = Guest(Programs(), tmp_path_factory.mktemp("guest"), image, template=saved.directory)
-    try:
-        guest.start()
-        yield guest
-    finally:
-        guest.kill()
 
 
 def new_disk(directory: Path) -> dict[str, object]:

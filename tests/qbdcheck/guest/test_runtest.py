@@ -1,12 +1,12 @@
-"""LTP's runtest files, exit codes and trees."""
+"""LTP's runtest files and exit codes."""
 
-import tarfile
 from pathlib import Path
 
 import pytest
 
 from qbdcheck.errors import UsageError
-from qbdcheck.guest.runtest import Entry, LtpTree, TestResult, must_pass, outcome, parse, summary
+from qbdcheck.guest.runtest import Entry, as_kirk, must_pass, outcome, parse, summary
+from qbdcheck.report.events import TestEnded
 
 OWN = Path(__file__).parents[3] / "suites/guest/runtest"
 
@@ -40,39 +40,24 @@ def test_exit_codes_are_flags(status: int, how: str) -> None:
 
 
 def test_a_suite_in_which_nothing_passed_is_not_green() -> None:
-    results = [TestResult("a", "conf", "", 0.1), TestResult("b", "conf", "", 0.1)]
+    results = [TestEnded("a", "conf", 0.1), TestEnded("b", "conf", 0.1)]
     assert summary(results) == "2 conf"
     with pytest.raises(AssertionError, match="nothing passed: 2 conf"):
         must_pass(results)
-    must_pass([*results, TestResult("c", "pass", "", 0.1)])
+    must_pass([*results, TestEnded("c", "pass", 0.1)])
     with pytest.raises(AssertionError, match="d: fail: it said this; in all 2 conf, 1 fail"):
-        must_pass([*results, TestResult("d", "fail", "it said this\n", 0.1)])
+        must_pass([*results, TestEnded("d", "fail", 0.1, "it said this\n")])
 
 
-def make_tree(place: Path) -> Path:
-    (place / "runtest").mkdir(parents=True)
-    (place / "testcases/bin").mkdir(parents=True)
-    (place / "runtest/dio").write_text("dio01 dio01 -x\n", encoding="utf-8")
-    text = "aio01 aio01\naio02 aio02\nother other\n"
-    (place / "runtest/ltp-aiodio.part4").write_text(text, encoding="utf-8")
-    return place
-
-
-def test_a_tree_has_groups_and_aliases(tmp_path: Path) -> None:
-    tree = LtpTree(make_tree(tmp_path / "tree"), tmp_path)
-    assert tree.entries("dio") == [Entry("dio01", "dio01 -x")]
-    assert [entry.name for entry in tree.entries("io")] == ["aio01", "aio02"]
-    with pytest.raises(UsageError, match=r"no runtest/fs; there are dio, ltp-aiodio\.part4"):
-        tree.entries("fs")
-
-
-def test_a_tree_may_be_a_tar_file(tmp_path: Path) -> None:
-    file = tmp_path / "ltp.tar.gz"
-    with tarfile.open(file, "w:gz") as archive:
-        archive.add(make_tree(tmp_path / "tree"), "opt/ltp")
-    assert LtpTree(file, tmp_path / "scratch").entries("dio")
-    (tmp_path / "no.tar").write_bytes(b"no")
-    with pytest.raises(UsageError, match="give a tar file"):
-        LtpTree(tmp_path / "no.tar", tmp_path / "other")
-    with pytest.raises(UsageError, match="give what LTP's `make install` made"):
-        LtpTree(tmp_path, tmp_path)
+def test_kirk_reads_the_report() -> None:
+    results = [TestEnded("ext4 a", "pass", 1.5), TestEnded("xfs a#2", "broken", 0.5, "it said")]
+    told = as_kirk(results, [Entry("a", "aio -x 1")])
+    assert told["stats"] == {
+        "runtime": 2.0, "passed": 1, "failed": 0, "broken": 1, "skipped": 0, "warnings": 0,
+    }  # fmt: skip
+    assert told["results"][1] == {
+        "test_fqn": "xfs a#2", "status": "brok",
+        "test": {"command": "aio", "arguments": ["-x", "1"], "log": "it said", "duration": 0.5,
+                 "result": "brok", "passed": 0, "failed": 0, "broken": 1, "skipped": 0,
+                 "warnings": 0},
+    }  # fmt: skip

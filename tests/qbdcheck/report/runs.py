@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
+from qbdcheck.report.events import (
+    CaseEnded,
+    CaseStarted,
+    Event,
+    RunEnded,
+    RunStarted,
+    TestEnded,
+)
 from qbdcheck.verdict import Verdict
 
 STARTED = RunStarted(
@@ -77,3 +84,14 @@ def mixed_run(home: str = "/home/nobody-here") -> list[Event]:
         ended(5, Verdict.PASS, partly_not_run=("multi_conn part: target lacks multi_conn",)),
         RunEnded(6.5, {"pass": 2}, exit_code=1),
     ]
+
+
+TESTS = (
+    TestEnded("ext4 dio01", "pass", 1.25),
+    TestEnded("ext4 dio02", "conf", 0.5, "no O_DIRECT in /home/nobody-here"),
+)
+
+
+def run_with_tests() -> list[Event]:
+    """A case that passed, with tests that it ran in a guest."""
+    return [STARTED, started(1), ended(1, Verdict.PASS, tests=TESTS)]

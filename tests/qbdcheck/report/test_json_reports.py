@@ -116,3 +116,15 @@ def test_a_report_path_that_cannot_be_written_stops_the_run_at_its_start(
 ) -> None:
     with pytest.raises(SetupError, match=r"cannot write report .*missing/x: No such file"):
         report(tmp_path / "missing" / "x")
+
+
+def test_tests_of_a_guest_are_objects_of_their_case(tmp_path: Path, runs: ModuleType) -> None:
+    report = JsonReport(tmp_path / "run.json")
+    for event in runs.run_with_tests():
+        report.handle(event)
+    report.close()
+    (case,) = json.loads((tmp_path / "run.json").read_text())["cases"]
+    assert case["tests"][0] == {
+        "name": "ext4 dio01", "outcome": "pass", "elapsed_s": 1.25, "said": "",
+    }  # fmt: skip
+    assert case["tests"][1]["said"].startswith("no O_DIRECT")

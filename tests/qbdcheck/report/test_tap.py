@@ -65,3 +65,8 @@ def test_a_name_with_a_hash_is_not_taken_for_a_directive(runs: ModuleType) -> No
     case = runs.ended(1, Verdict.FAIL, case_id="001_a # SKIP not really", message="m")
     # tap.py 3.2 does not know escapes; the specification of version 14 has this very example
     assert "not ok 1 - 001_a \\# SKIP not really raw\n" in written([runs.STARTED, case])
+
+
+def test_tests_of_a_guest_are_in_the_block_of_their_case(runs: ModuleType) -> None:
+    (result,) = [one for one in parsed(written(runs.run_with_tests())) if isinstance(one, Result)]
+    assert result.yaml_block["tests"] == {"ext4 dio01": "pass", "ext4 dio02": "conf"}

@@ -146,3 +146,9 @@ def test_a_terminal_shows_lanes_while_cases_run_and_gives_the_cursor_back(
     assert "1 passed  1 failed  1 not run" in re.sub(r"\x1b\[[0-9;]*m", "", text)
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
     assert threading.enumerate() == before, "a refresh thread would make fork unsafe"
+
+
+def test_tests_of_a_guest_are_counted_and_those_that_did_not_pass_named(runs: ModuleType) -> None:
+    assert "     tests in the guest: 1 pass, 1 conf: ext4 dio02 (conf)\n" in plain(
+        runs.run_with_tests()
+    )

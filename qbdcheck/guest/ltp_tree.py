@@ -1,0 +1,82 @@
+"""An installed LTP: its groups of tests, and how it gets into a guest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qbdcheck.errors import ProgramError, UsageError
+from qbdcheck.guest.guest import Guest, GuestFailed
+from qbdcheck.guest.runtest import Entry, parse
+from qbdcheck.programs.process import run
+
+ALIASES = {"io": ("aio01", "aio02")}
+"""Groups that newer trees no longer have, and the tests that were in them (LTP 20240524)."""
+_LTP = "/opt/ltp"
+
+
+class LtpTree:
+    """An installed LTP, a directory or a tar file of one, and how it gets into a guest.
+
+    :raise UsageError: it has no runtest files or no tests.
+    """
+
+    def __init__(self, path: Path, scratch: Path) -> None:
+        if path.is_file():
+            place = scratch / "ltp"
+            place.mkdir(parents=True)
+            try:
+                run(["tar", "-xf", path, "-C", place])  # which knows all compressions
+            except ProgramError as error:
+                raise UsageError(
+                    f"--ltp {path}: {error}; give a tar file of `make install`"
+                ) from None
+            path = next((found.parent for found in place.rglob("runtest") if found.is_dir()), place)
+        if not (path / "runtest").is_dir() or not (path / "testcases/bin").is_dir():
+            raise UsageError(
+                f"--ltp {path}: no runtest/ and testcases/bin/ in it; give what LTP's"
+                " `make install` made, such as /opt/ltp"
+            )
+        self.path = path
+        self._scratch = scratch
+
+    def entries(self, group: str) -> list[Entry]:
+        """Return the tests of a group, such as dio.
+
+        :raise UsageError: the tree has no such file; names those that it has.
+        """
+        file = self.path / "runtest" / group
+        if file.is_file():
+            return parse(file.read_text(encoding="utf-8"), f"runtest/{group}")
+        if group in ALIASES:
+            every = [
+                entry
+                for one in sorted((self.path / "runtest").iterdir())
+                for entry in parse(one.read_text(encoding="utf-8"), f"runtest/{one.name}")
+            ]
+            return [entry for entry in every if entry.name in ALIASES[group]]
+        known = ", ".join(sorted(one.name for one in (self.path / "runtest").iterdir()))
+        raise UsageError(f"--ltp {self.path}: no runtest/{group}; there are {known}")
+
+    def put_into(self, guest: Guest) -> dict[str, str]:
+        """Mount the tree in a guest at /opt/ltp; return the variables that its tests need.
+
+        :raise GuestFailed: it cannot be mounted.
+        """
+        image = self._scratch / "ltp.img"
+        used = sum(one.stat().st_size for one in self.path.rglob("*") if one.is_file())
+        size = used * 5 // 4 + (16 << 20)
+        with image.open("wb") as file:
+            file.truncate(size)
+        words = ["-q", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0", "-d"]
+        run(["mke2fs", *words, self.path, image])
+        node = {"driver": "file", "filename": str(image), "read-only": True}
+        disk = guest.attach(node, identity="ltp")
+        try:
+            guest.run(f"mkdir -p {_LTP} && mount -t ext4 -o ro,noload {disk.path} {_LTP}")
+        except GuestFailed as error:
+            guest.fail(f"the LTP tree cannot be mounted: {error}")
+        return {
+            "LTPROOT": _LTP, "PATH": f"{_LTP}/testcases/bin:{guest.run('echo $PATH').strip()}",
+            "LD_LIBRARY_PATH": f"{_LTP}/lib:{_LTP}/lib64", "LTP_COLORIZE_OUTPUT": "0",
+            "LTP_RUNTIME_MUL": "0.01", "LTP_TIMEOUT_MUL": "5",
+        }  # fmt: skip

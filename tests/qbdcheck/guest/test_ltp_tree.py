@@ -1,0 +1,128 @@
+"""A tree in the layout of an installed LTP, of programs that are real and small."""
+
+import json
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from qbdcheck.errors import UsageError
+from qbdcheck.guest.guest import Guest, GuestFailed
+from qbdcheck.guest.ltp_tree import LtpTree
+from qbdcheck.guest.runtest import Entry, Runtest, run_tests
+from qbdcheck.programs.process import run
+from qbdcheck.report.events import TestEnded
+
+ROOT = Path(__file__).parents[3]
+PROGRAMS = {
+    "grows": 'd=$2; for i in 1 2 3 4; do head -c 70000 /dev/urandom >> "$d/f" || exit 1; done;'
+    ' dd if="$d/f" of=copy bs=4k iflag=fullblock && cmp "$d/f" copy',
+    "knows": '[ "$TMP" = "$TMPDIR" ] && [ "$PWD" = "$TMP" ] && [ -d "$LTPROOT/runtest" ] || exit 1;'
+    " grep -q CONFIG_EXT4_FS=y /lib/modules/$(uname -r)/config || exit 2;"
+    " grep -q ext4 /lib/modules/$(uname -r)/modules.builtin || exit 2; [ $LTP_DEV_FS_TYPE = $1 ]",
+    "fails": "echo it is wrong; exit 1",
+    "breaks": "echo no such thing; exit 2",
+    "warns": "exit 4",
+    "lacks": "exit 32",
+    "hangs": "sleep 9999 & sleep 9998",
+}
+GROUPS = {
+    "dio": "#DESCRIPTION:a comment\ngf01 grows -d $TMPDIR\nconf01 lacks\n",
+    "all": "gf01 grows -d $TMPDIR\nf01 fails\nb01 breaks\nw01 warns\nc01 lacks\nh01 hangs\n",
+    "ltp-aiodio.part4": "aio01 knows ext4\naio02\tknows xfs\nother other\n",
+}
+
+
+def make_tree(place: Path) -> Path:
+    (place / "runtest").mkdir(parents=True)
+    (place / "testcases/bin").mkdir(parents=True)
+    for name, text in GROUPS.items():
+        (place / "runtest" / name).write_text(text, encoding="utf-8")
+    for name, text in PROGRAMS.items():
+        program = place / "testcases/bin" / name
+        program.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        program.chmod(0o755)
+    return place
+
+
+def test_a_tree_has_groups_and_aliases(tmp_path: Path) -> None:
+    tree = LtpTree(make_tree(tmp_path / "tree"), tmp_path)
+    assert tree.entries("dio") == [Entry("gf01", "grows -d $TMPDIR"), Entry("conf01", "lacks")]
+    assert [entry.name for entry in tree.entries("io")] == ["aio01", "aio02"]
+    with pytest.raises(UsageError, match=r"no runtest/fs; there are all, dio, ltp-aiodio\.part4"):
+        tree.entries("fs")
+
+
+def test_a_tree_may_be_a_tar_file(tmp_path: Path) -> None:
+    file = tmp_path / "ltp.tar.gz"
+    with tarfile.open(file, "w:gz") as archive:
+        archive.add(make_tree(tmp_path / "tree"), "opt/ltp")
+    assert LtpTree(file, tmp_path / "scratch").entries("dio")
+    (tmp_path / "no.tar").write_bytes(b"no")
+    with pytest.raises(UsageError, match="give a tar file"):
+        LtpTree(tmp_path / "no.tar", tmp_path / "other")
+    with pytest.raises(UsageError, match="give what LTP's `make install` made"):
+        LtpTree(tmp_path, tmp_path)
+
+
+def test_tests_run_and_end_in_a_guest(restored: Guest, tmp_path: Path) -> None:
+    with (tmp_path / "disk").open("wb") as file:
+        file.truncate(64 << 20)
+    node = {"driver": "raw", "file": {"driver": "file", "filename": str(tmp_path / "disk")}}
+    restored.attach(node)
+    tree = LtpTree(make_tree(tmp_path / "tree"), tmp_path)
+    environment = tree.put_into(restored)
+    told: list[TestEnded] = []
+    logged: list[object] = []
+    with pytest.raises(AssertionError, match=r"f01: fail: it is wrong; in all .*2 fail"):
+        Runtest(lambda *words: logged.extend(words), 0.0, told.append)(
+            restored, "ext4", tree.entries("all"), environment=environment, test_s=2.0
+        )
+    assert [(one.name, one.outcome) for one in told] == [
+        ("ext4 gf01", "pass"), ("ext4 f01", "fail"), ("ext4 b01", "broken"), ("ext4 w01", "warn"),
+        ("ext4 c01", "conf"), ("ext4 h01", "fail"),
+    ]  # fmt: skip
+    assert (told[1].said, told[5].said) == ("it is wrong", "killed after 2 s")
+    assert "ext4 f01: fail, " in str(logged)
+    assert restored.execute("ps | grep '[s]leep 999'").status == 1, "a test outlived its end"
+    assert restored.run("ls /mnt").split() == ["lost+found"], "a test left files behind"
+
+    environment["LTP_DEV_FS_TYPE"] = "ext4"
+    (known, other) = run_tests(restored, tree.entries("io"), "/mnt", environment=environment)
+    assert (known.outcome, other.outcome) == ("pass", "fail")
+    again = run_tests(
+        restored, tree.entries("dio"), "/mnt", environment=environment, soak_s=3.0
+    )
+    assert [one.name for one in again[:4]] == ["gf01", "conf01", "gf01#2", "conf01#2"]
+    assert {one.outcome for one in again} == {"pass", "conf"}
+    short = run_tests(restored, [Entry("h01", "sleep 9"), Entry("a", "true")], "/mnt", suite_s=1.0)
+    assert [one.outcome for one in short] == ["fail", "broken"]
+    assert (short[0].said, short[1].said) == ("killed after 1 s", "no time left of 1 s")
+    with pytest.raises(GuestFailed, match="grep"):
+        run_tests(restored, [Entry("a", "true")], "/tmp")
+
+
+def test_a_tree_is_run_by_its_cases_and_told_in_the_report(tmp_path: Path, image: object) -> None:
+    tree = make_tree(tmp_path / "tree")
+    report = tmp_path / "report.json"
+    words = [sys.executable, "-m", "qbdcheck", "--ltp", tree, "--json", report, "541"]
+    run(words, cwd=ROOT, timeout_s=120)
+    (case,) = json.loads(report.read_text(encoding="utf-8"))["cases"]
+    assert case["verdict"] == "pass"
+    assert [(one["name"], one["outcome"]) for one in case["tests"]] == [
+        ("ext4 gf01", "pass"), ("ext4 conf01", "conf"),
+        ("xfs gf01", "pass"), ("xfs conf01", "conf"),
+    ]  # fmt: skip
+    (tree / "runtest/dio").write_text("gf01 grows -d $TMPDIR\nf01 fails\n", encoding="utf-8")
+    done = run(words, cwd=ROOT, timeout_s=120, check=False)
+    assert done.returncode == 1
+    assert "f01: fail: it is wrong" in done.stdout
+    (case,) = json.loads(report.read_text(encoding="utf-8"))["cases"]
+    assert case["tests"][-1]["said"] == "it is wrong"
+    words[-1:] = ["runtest", "dio", "320M"]
+    done = run(words, cwd=ROOT, timeout_s=120, check=False)
+    assert done.returncode == 1
+    assert "FAIL  ext4: f01: fail: it is wrong" in done.stdout
+    assert "FAIL  xfs: f01: fail: it is wrong" in done.stdout
+    assert json.loads(report.read_text(encoding="utf-8"))["stats"]["failed"] == 2
