@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import mmap
 import os
+import pickle
+import traceback
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from itertools import count, islice
 from multiprocessing import get_context
@@ -32,7 +35,10 @@ _SHOWN = 3
 
 
 class Judge(Protocol):
-    """What must be true of an image after a crash."""
+    """What must be true of an image after a crash.
+
+    One that is a context manager is entered by its worker, and left at the end.
+    """
 
     changes_the_file: bool
     """Whether `check` may write to the file, as a repair does."""
@@ -97,25 +103,34 @@ def _short(number: int) -> str:
 
 
 class Workspace:
-    """The image file of a worker, standing at one state after another."""
+    """The image file of a worker, standing at one state after another.
+
+    :param path: gets a link to the file, which ends with this process.
+    """
 
     def __init__(self, states: CrashStates, end: memoryview, path: Path, keep_copy: bool) -> None:
         self.path = path
-        with path.open("wb") as file:
-            for at in range(0, len(end), _CHUNK):
-                part = end[at : at + _CHUNK].tobytes()
-                if part.count(0) != len(part):
-                    file.seek(at)
-                    file.write(part)
-            file.truncate(len(end))
-        with path.open("r+b") as file:
-            self.image = memoryview(mmap.mmap(file.fileno(), len(end)))
+        # In memory (memfd_create(2)): what fsck and QEMU sync would cost more than all they do.
+        file = self._file = os.memfd_create(path.name)
+        path.unlink(missing_ok=True)
+        path.symlink_to(f"/proc/{os.getpid()}/fd/{file}")
+        os.truncate(file, len(end))
+        for at in range(0, len(end), _CHUNK):
+            part = end[at : at + _CHUNK].tobytes()
+            if part.count(0) != len(part):
+                os.pwrite(file, part, at)
+        self.image = memoryview(mmap.mmap(file, len(end)))
         self._position = Position(states, self.image)
         self._copy: Position | None = None
         if keep_copy:
             copy = memoryview(mmap.mmap(-1, len(end)))
             copy[:] = end
             self._copy = Position(states, copy)
+
+    def close(self) -> None:
+        """Give the file up."""
+        self.path.unlink()
+        os.close(self._file)
 
     def go(self, candidate: Candidate) -> None:
         """Bring the image to a state."""
@@ -212,13 +227,23 @@ class Explorer:
         try:
             sending.send(self._look(number, jobs, found))
         except Exception as error:  # whatever it is, the parent raises it
-            sending.send(error)
+            sending.send(_sendable(error))
 
     def _look(self, number: int, jobs: int, found: Synchronized[int]) -> _Part:
         directory = self.directory / f"explorer{number}"
         directory.mkdir(exist_ok=True)
-        judge = self.make_judge(directory)
-        space = Workspace(self.states, self.end, directory / "image", judge.changes_the_file)
+        with ExitStack() as stack:
+            judge = self.make_judge(directory)
+            if isinstance(judge, AbstractContextManager):  # one that has started a program
+                stack.enter_context(judge)
+            image = directory / "image"
+            space = Workspace(self.states, self.end, image, judge.changes_the_file)
+            stack.callback(space.close)
+            return self._judge_share(judge, space, number, jobs, found)
+
+    def _judge_share(
+        self, judge: Judge, space: Workspace, number: int, jobs: int, found: Synchronized[int]
+    ) -> _Part:
         end_s = clock.now_s() + self.within_s if self.within_s else float("inf")
         explored, wrong = 0, []
         for index, candidate in self._share(number, jobs):
@@ -247,6 +272,15 @@ class Explorer:
     def _wrong(self, candidate: Candidate, text: str) -> Wrong:
         described = self.states.describe(candidate.state)
         return Wrong(str(candidate.state), candidate.family, described, text)
+
+
+def _sendable(error: Exception) -> Exception:
+    """Return the error, or one that has its words, where it cannot go to another process."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # an __init__ may raise anything
+        return RuntimeError("".join(traceback.format_exception(error)))
+    return error
 
 
 _Part = tuple[int, int, int, list[tuple[int, Wrong]]]

@@ -11,7 +11,7 @@ from oracles.diagnosis import render
 from oracles.qcow2 import Qcow2, Qcow2Error
 from qbdcheck.programs.blockdev import file_node, json_filename, node, over
 from qbdcheck.programs.installed import Programs
-from qbdcheck.programs.process import Completed, run
+from qbdcheck.programs.process import Completed, run_brief
 
 _CLEAN = (0, 3)
 """Exit statuses of ``qemu-img check``: right, and leaks only (docs/tools/qemu-img.rst)."""
@@ -106,7 +106,7 @@ class Qcow2Judge:
         argv = self._programs.argv(
             "qemu-img", "check", "--output=json", *words, json_filename(image)
         )
-        return run(argv, cwd=path.parent, timeout_s=_TIMEOUT_S, check=False)
+        return run_brief(argv, timeout_s=_TIMEOUT_S)
 
 
 def qcow2_judge(

@@ -218,6 +218,53 @@ def run(
     return done
 
 
+def run_brief(
+    argv: Sequence[str | os.PathLike[str]], *, timeout_s: float = DEFAULT_TIMEOUT_S
+) -> Completed:
+    """Run a program that lasts milliseconds, as thousands do: half of the cost of `run`.
+
+    It is in our process group and goes down with that, and nothing else guards it; it writes to
+    files in memory, so that nobody need read beside it. Any exit status is returned.
+
+    :raise ProgramError: it did not end within ``timeout_s`` seconds (and was killed).
+    :raise SetupError: it cannot be started.
+    """
+    words = tuple(os.fspath(word) for word in argv)
+    path = shutil.which(words[0])
+    if path is None:
+        raise SetupError(f"{words[0]}: no such program; install it or put it on PATH")
+    files = [os.memfd_create(name) for name in ("out", "err")]
+    try:
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            *((os.POSIX_SPAWN_DUP2, file, number) for number, file in enumerate(files, 1)),
+        ]
+        pid = os.posix_spawn(path, words, os.environ, file_actions=actions)
+        ended = _wait_brief(pid, timeout_s)
+        out, err = (_text(os.pread(file, os.fstat(file).st_size, 0)) for file in files)
+    finally:
+        for file in files:
+            os.close(file)
+    if ended is None:
+        message = f"{words[0]} did not end within {timeout_s:g} s: {' '.join(words)}"
+        raise ProgramError(message, words, None, out, err)
+    return Completed(words, ended, out, err)
+
+
+def _wait_brief(pid: int, timeout_s: float) -> int | None:
+    pidfd = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        in_time = bool(poll.poll(timeout_s * 1000))
+        if not in_time:
+            os.kill(pid, SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        return os.waitstatus_to_exitcode(status) if in_time else None
+    finally:
+        os.close(pidfd)
+
+
 def _text(data: bytes | None) -> str:
     return (data or b"").decode("utf-8", "backslashreplace")
 

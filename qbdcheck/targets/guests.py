@@ -90,6 +90,24 @@ class Guests:
             self._observers.append(observers)
         return guest
 
+    def of_worker(self, directory: Path, name: str = "guest") -> Guest:
+        """Start a guest for a worker process, with which it ends; nobody judges its console.
+
+        :param directory: the worker's own.
+        :raise GuestFailed: it does not come up.
+        """
+        setup = self.setup
+        guest = Guest(
+            self._target.programs,
+            directory,
+            setup.image,
+            name=name,
+            template=None if setup.template is None else setup.template.directory,
+            accelerator=setup.accelerator,
+        )
+        guest.start()
+        return guest
+
     @staticmethod
     def _plug(
         guest: Guest, disks: Sequence[Disk | Blockdev], device: Device | None

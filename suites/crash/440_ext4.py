@@ -10,7 +10,7 @@ import pytest
 
 from qbdcheck import case
 from qbdcheck.crash.ext4_judge import Ext4Judge
-from qbdcheck.crash.ext4_workload import run_file_workload
+from qbdcheck.crash.file_workload import run_file_workload
 from qbdcheck.crash.recorder import without_flushes
 from qbdcheck.programs.process import run
 
@@ -37,7 +37,7 @@ def test(new_disk, logged_image, guest, qemu_io, scratch, seed, log, golden):
                 io(f"write -s {part} {at} 1M")
     logged = logged_image(disk)
     system = guest(logged.blockdev())
-    history = run_file_workload(system, logged, 6)
+    history = run_file_workload(system, lambda: logged.position, 6, "-t ext4")
     system.kill()
     moments = history.acknowledged
     whole = {"acknowledged": moments, "tear": 4096}  # ext4 relies on blocks that are not torn

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.crash.ext4_judge import Ext4Judge, FileHistory
+from qbdcheck.crash.ext4_judge import Ext4Judge
+from qbdcheck.crash.file_history import FileHistory
 
 NEEDS = pytest.mark.skipif(
     not (Path("/sbin/mke2fs").exists() or shutil.which("mke2fs")), reason="no e2fsprogs"

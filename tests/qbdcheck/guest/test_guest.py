@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from qbdcheck.arguments import default_cache_dir
+from qbdcheck.clock import now_s
 from qbdcheck.guest.devices import KINDS, Device
 from qbdcheck.guest.guest import Guest, GuestFailed
 from qbdcheck.guest.image import GuestImage, guest_image
+from qbdcheck.guest.quick_shell import QuickShell
 from qbdcheck.programs.installed import Programs
 
 SIZE = 1 << 20
@@ -33,6 +35,19 @@ def test_commands_have_output_errors_and_a_status(restored: Guest) -> None:
     assert restored.execute("kill -9 $$").status == 128 + 9
     with pytest.raises(GuestFailed, match=r"'false' ended with 1"):
         restored.run("false")
+
+
+def test_a_quick_shell_keeps_its_variables_and_costs_little(restored: Guest) -> None:
+    shell = QuickShell(restored)
+    assert shell.run("n=41; cd /proc; echo one; echo two >&2") == (0, b"one\n", "two\n")
+    assert shell.run('echo "$((n + 1)) $PWD"; false') == (1, b"42 /proc\n", "")
+    assert shell.run("head -c 100000 /dev/zero")[1] == bytes(100000)
+    start_s = now_s()
+    for _ in range(20):
+        shell.run(":")
+    assert now_s() - start_s < 10
+    with pytest.raises(GuestFailed, match="did not end within"):
+        shell.run("sleep 20", within_s=0.3)
 
 
 def test_a_command_that_does_not_end_is_killed_with_its_children(restored: Guest) -> None:

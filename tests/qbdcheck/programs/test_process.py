@@ -14,7 +14,7 @@ import pytest
 from qbdcheck.clock import now_s, pause
 from qbdcheck.errors import ProgramError, SetupError
 from qbdcheck.programs.daemon import Daemon
-from qbdcheck.programs.process import Process, describe_exit, run, tail
+from qbdcheck.programs.process import Process, describe_exit, run, run_brief, tail
 
 
 def _is_gone(pid: int, within_s: float = 5.0) -> bool:
@@ -183,3 +183,14 @@ def test_exits_in_words(code: int | None, words: str) -> None:
 
 def test_tail_keeps_the_last_lines_on_one() -> None:
     assert tail("a\n\n b \nc\n", 2) == "b | c"
+
+
+def test_a_brief_run_returns_output_and_status_and_is_killed_in_time() -> None:
+    done = run_brief(["sh", "-c", "echo out; echo err >&2; exit 3"])
+    assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
+    assert run_brief(["sh", "-c", "kill -ABRT $$"]).returncode == -signal.SIGABRT
+    with pytest.raises(ProgramError, match=r"sleep did not end within 0\.2 s") as caught:
+        run_brief(["sleep", "100"], timeout_s=0.2)
+    assert caught.value.returncode is None
+    with pytest.raises(SetupError, match="no-such-program: no such program"):
+        run_brief(["no-such-program"])
