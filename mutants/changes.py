@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from mutants.knobs import ALWAYS
 from mutants.mutant import BLOCK, Mutant, whole_blocks, write
 from mutants.patching import replace
 from reference_backend.layers import Below, Command, Reply, Request
@@ -38,10 +39,19 @@ class ResizeFalseSuccess(Mutant):
     shows = r"Input/output error|size|No space"
     source = "QEMU 5279b30392, 8e958260c5"
     breaks = "a resize reports success and changes nothing"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Return."""
-        replace(Volume, "resize", lambda _: lambda volume, size: None)  # noqa: ARG005
+
+        def make(real: Any) -> Any:
+            def resize(volume: Volume, size: int) -> None:
+                if not self.strikes():
+                    real(volume, size)
+
+            return resize
+
+        replace(Volume, "resize", make)
 
 
 class LateRequestAfterQuiesce(Mutant):
@@ -51,6 +61,7 @@ class LateRequestAfterQuiesce(Mutant):
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "QEMU 9c707525cb, 176c36997f"
     breaks = "writes within 10 ms of a resize or a snapshot are acknowledged and lost"
+    commands = (Command.WRITE,)
 
     def install(self) -> None:
         """Note when."""
@@ -61,9 +72,10 @@ class LateRequestAfterQuiesce(Mutant):
 
         on_change(note, "resize", "snapshot")
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Send it nowhere."""
-        if request.command is Command.WRITE and time.monotonic() < self._until_s:
+        is_late = request.command is Command.WRITE and time.monotonic() < self._until_s
+        if is_late and self.strikes(request):
             return Reply()
         return below(request)
 
@@ -78,6 +90,7 @@ class ReopenDifferentPlacement(Mutant):
     )
     source = "glusterfs issues 1918, 2417"
     breaks = "after a resize, writes of connections that were there before are seen only by them"
+    commands = (Command.WRITE,)
 
     def install(self) -> None:
         """No layout is old."""
@@ -89,14 +102,14 @@ class ReopenDifferentPlacement(Mutant):
 
         on_change(rebalance, "resize")
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Use the layout that the connection was opened with."""
         self._known.add(request.connection)
         held = self._old.get(request.connection)
         if held is None:
             return below(request)
         whole = not (request.offset | request.length) % BLOCK
-        if request.command is Command.WRITE and whole:
+        if request.command is Command.WRITE and whole and self.strikes(request):
             data = bytes(request.payload)
             for at in range(0, len(data), BLOCK):
                 held[(request.offset + at) // BLOCK] = data[at : at + BLOCK]
@@ -118,6 +131,7 @@ class DiscardExposesBacking(Mutant):
     shows = r"never written|stale|expected zeroes|expected generation"
     source = "QEMU 80f5c01183, SPDK d3594f8437"
     breaks = "a discard after a snapshot brings back what the snapshot has"
+    commands = (Command.TRIM,)
 
     def install(self) -> None:
         """Keep the parent."""
@@ -129,10 +143,11 @@ class DiscardExposesBacking(Mutant):
 
         on_change(keep, "snapshot")
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Show the parent."""
         end = request.offset + request.length
-        if request.command is Command.TRIM and end <= len(self._parent):
+        is_kept = request.command is Command.TRIM and end <= len(self._parent)
+        if is_kept and self.strikes(request):
             write(request, below, request.offset, self._parent[request.offset : end])
             return Reply()
         return below(request)
@@ -145,12 +160,15 @@ class DiscardNotTracked(Mutant):
     shows = r"dirty"
     source = "QEMU ec050f77a5"
     breaks = "the dirty bitmap leaves out what was discarded or zeroed"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Look away."""
 
         def make(real: Any) -> Any:
             def zero(volume: Volume, *arguments: Any) -> Any:
+                if not self.strikes():
+                    return real(volume, *arguments)
                 tracked = volume._dirty  # noqa: SLF001  # a mutant changes code
                 volume._dirty = RangeSet() if tracked is not None else None  # noqa: SLF001
                 try:
@@ -170,13 +188,16 @@ class IncrementalMissesHole(Mutant):
     shows = r"dirty|stale|expected zeroes"
     source = "openzfs issue 4996 (hole_birth), ceph PR 32403"
     breaks = "the dirty bitmap leaves out what has become a hole"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Ask the map."""
 
         def make(real: Any) -> Any:
             def status(volume: Volume, offset: int, length: int) -> list[Extent]:
-                found = []
+                found: list[Extent] = []
+                if not self.strikes():
+                    return list(real(volume, offset, length))
                 for extent in real(volume, offset, length):
                     for part in volume.block_status(offset, extent.length):
                         size = min(part.length, extent.length)
@@ -197,6 +218,7 @@ class SectorUnitMismatch(Mutant):
     shows = r"sector|size|block size|MDTS|capacity|limit|errno"
     source = "QEMU e44362ce31, b802d14dc6"
     breaks = "with blocks of over 512 bytes, discards and zeroes behind size/8 fail"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Multiply."""
@@ -204,7 +226,8 @@ class SectorUnitMismatch(Mutant):
         def make(real: Any) -> Any:
             def zero(volume: Volume, offset: int, *arguments: Any) -> Any:
                 block = volume.block_sizes[0]
-                if block > 512 and offset // 512 * block > volume.size:
+                is_far = block > 512 and offset // 512 * block > volume.size
+                if is_far and self.strikes():
                     raise BlockError(5, "out of range")
                 return real(volume, offset, *arguments)
 

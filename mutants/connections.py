@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Any
 
+from mutants.knobs import ALWAYS, FIXED
 from mutants.mutant import Mutant, blocks, changed, read, write
 from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
 from reference_backend.server import Server
@@ -13,6 +15,7 @@ from reference_backend.session import Connection
 from reference_backend.store.errors import BlockError
 
 SECTOR = 512
+_DATA = (Command.READ, Command.WRITE)
 
 
 def on_end(hook: Any) -> None:
@@ -36,16 +39,19 @@ class SharedCursorRace(Mutant):
     )
     source = "docs/bugs.md, H1"
     breaks = "a write goes where the newest request of any connection goes"
+    commands = (Command.WRITE,)
 
     def install(self) -> None:
         """At the start."""
         self._position = 0
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Seek, be interrupted, write."""
         if request.command is not Command.WRITE:
             return below(request)
         self._position = request.offset
+        if not self.strikes(request):
+            return below(request)
         time.sleep(0.0002)
         return below(changed(request, offset=self._position))
 
@@ -57,6 +63,7 @@ class MultiConnIncoherent(Mutant):
     shows = r"linearizable|stale|never written"
     source = "docs/bugs.md, H7"
     breaks = "others see a connection's writes only after its own flush"
+    commands = (Command.WRITE,)
 
     def install(self) -> None:
         """All caches are empty."""
@@ -72,13 +79,17 @@ class MultiConnIncoherent(Mutant):
                     asked = Request(Command.WRITE, 0, sector * SECTOR, len(data), 0, data)
                     below(asked)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Write to the cache; read through it."""
         with self._lock:
             self._below = below
             aligned = not (request.offset | request.length) % SECTOR
             cache = self._caches.setdefault(request.connection, {})
             if request.command is Command.WRITE and aligned and not request.flags:
+                if not self.strikes(request):
+                    for sector in blocks(request.offset, request.length, SECTOR):
+                        cache.pop(sector, None)
+                    return below(request)
                 data = bytes(request.payload)
                 for at in range(0, len(data), SECTOR):
                     cache[(request.offset + at) // SECTOR] = data[at : at + SECTOR]
@@ -110,6 +121,7 @@ class ZombieWrite(Mutant):
     shows = r"stale|linearizable|never written"
     source = "docs/bugs.md, I1"
     breaks = "the first write of a connection is done once more, 50 ms after the connection's end"
+    commands = (Command.WRITE,)
 
     def install(self) -> None:
         """None is waiting."""
@@ -124,11 +136,12 @@ class ZombieWrite(Mutant):
             timer.daemon = True
             timer.start()
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Keep the first write."""
-        if request.command is Command.WRITE and request.length <= 1 << 20:
+        is_first = request.command is Command.WRITE and request.connection not in self._first
+        if is_first and request.length <= 1 << 20 and self.strikes(request):
             data = bytes(request.payload)
-            self._first.setdefault(request.connection, (changed(request, payload=data), below))
+            self._first[request.connection] = changed(request, payload=data), below
         return below(request)
 
 
@@ -142,18 +155,19 @@ class MergeAfterIssue(Mutant):
     )
     source = "docs/bugs.md, H6"
     breaks = "a write that begins where the last one ended is acknowledged and not done"
+    commands = (Command.WRITE,)
     usual_rate = 4
 
     def install(self) -> None:
         """No write yet."""
         self._end_of: dict[int, int] = {}
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Merge it into one that is already on its way."""
         if request.command is Command.WRITE:
             adjacent = self._end_of.get(request.connection) == request.offset
             self._end_of[request.connection] = request.offset + request.length
-            if adjacent and request.offset and self.strikes():
+            if adjacent and request.offset and self.strikes(request):
                 return Reply()
         return below(request)
 
@@ -168,11 +182,14 @@ class TornReadModifyWrite(Mutant):
     )
     source = "docs/bugs.md, H (thin-alloc-toctou)"
     breaks = "two small writes into one block at the same time lose one of them"
+    commands = (Command.WRITE,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Read the block, let others run, write it."""
         aligned = not (request.offset | request.length) % 4096
         if request.command is not Command.WRITE or aligned or request.flags & CommandFlag.FUA:
+            return below(request)
+        if not self.strikes(request):
             return below(request)
         start = request.offset & -4096
         end = (request.offset + request.length + 4095) & -4096
@@ -197,6 +214,7 @@ class ThinAllocationRace(Mutant):
     )
     source = "SPDK db3d1201a4"
     breaks = "of two first writes into one 64 KiB unit at the same time one is lost"
+    commands = (Command.WRITE,)
     waits = True
     UNIT = 65536
 
@@ -204,11 +222,14 @@ class ThinAllocationRace(Mutant):
         """All is unallocated."""
         self._there: set[int] = set()
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Look, be interrupted, allocate with what was there when looking."""
         unit = request.offset // self.UNIT
         inside = request.offset % self.UNIT + request.length <= self.UNIT
         if request.command is not Command.WRITE or unit in self._there or not inside:
+            return below(request)
+        if not self.strikes(request):
+            self._there.add(unit)
             return below(request)
         start = unit * self.UNIT
         try:
@@ -229,19 +250,20 @@ class OverlapDeadlock(Mutant):
     shows = r"timed out|no answer|did not answer"
     source = "QEMU d44dae1a7c, SPDK cc4335f442"
     breaks = "two requests over the same two 4 KiB blocks lock them in different orders"
+    commands = _DATA
     waits = True
 
     def install(self) -> None:
         """Nothing is locked."""
         self._locks: dict[int, threading.Lock] = {}
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Lock the first and the last block, in the order of the connection."""
         touched = blocks(request.offset, request.length)
-        if request.command not in (Command.READ, Command.WRITE) or len(touched) < 2:
+        if request.command not in _DATA or len(touched) < 2:
             return below(request)
         both = [touched[0], touched[-1]]
-        if request.connection % 2:
+        if request.connection % 2 and self.strikes(request):
             both.reverse()
         with self._lock:
             first, second = (self._locks.setdefault(one, threading.Lock()) for one in both)
@@ -258,19 +280,21 @@ class SplitPoolDeadlock(Mutant):
     shows = r"timed out|no answer|did not answer"
     source = "SPDK 2f2c3aeda7, QEMU cf4fbc3030"
     breaks = "two large requests at the same time each hold half of a pool and wait for the rest"
+    commands = (Command.WRITE,)
     waits = True
 
     def install(self) -> None:
         """All is free."""
         self._pool = threading.Semaphore(2)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Take one, then one for the first fragment."""
         if request.command is not Command.WRITE or request.length <= 65536:
             return below(request)
+        strikes = self.strikes(request)
         with self._pool:
             time.sleep(0.001)
-            with self._pool:
+            with self._pool if strikes else contextlib.nullcontext():
                 return below(request)
 
 
@@ -281,6 +305,7 @@ class NomemNeverRetried(Mutant):
     shows = r"timed out|no answer|did not answer|did not end within"
     source = "SPDK 9468fe64fc, QEMU 00e3cccdf4"
     breaks = "a request over 64 KiB that comes while three others are in flight is never answered"
+    commands = _DATA
     waits = True
     MOST = 3
 
@@ -288,15 +313,15 @@ class NomemNeverRetried(Mutant):
         """Nothing is in flight."""
         self._large = 0
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Put aside what is too much, for ever."""
-        if request.length <= 65536 or request.command not in (Command.READ, Command.WRITE):
+        if request.length <= 65536 or request.command not in _DATA:
             return below(request)
         with self._lock:
             self._large += 1
             aside = self._large > self.MOST
         try:
-            if aside:
+            if aside and self.strikes(request):
                 threading.Event().wait()
             time.sleep(0.001)
             return below(request)
@@ -312,6 +337,7 @@ class HandshakeSlowloris(Mutant):
     shows = r"not served|refused|reset|closed the connection|Broken pipe"
     source = "CVE-2024-7409"
     breaks = "64 clients that do not end their handshakes keep everyone else out"
+    takes = FIXED
     MOST = 64
 
     def install(self) -> None:
@@ -335,6 +361,7 @@ class ConnectionSlotLeak(Mutant):
     shows = r"not served|refused|reset|closed the connection|Broken pipe"
     source = "nbd issue 126, blktap PR 408"
     breaks = "after 256 clients that went without a word nobody is let in"
+    takes = ALWAYS
     MOST = 256
 
     def install(self) -> None:
@@ -350,7 +377,8 @@ class ConnectionSlotLeak(Mutant):
 
         def ending(server: Server, connection: Connection) -> None:
             known = connection.number in server._connections  # noqa: SLF001
-            self._taken += known and connection.transmission is None
+            is_early = known and connection.transmission is None
+            self._taken += is_early and self.strikes()
             end(server, connection)
 
         setattr(Server, "_admit", admitting)  # noqa: B010

@@ -11,11 +11,16 @@ from mutants.patching import replace
 from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
 from reference_backend.nbd.constants import OptionReply
 from reference_backend.nbd.options import Options, Refusal
+from reference_backend.store import write_cache
 from reference_backend.store.extents import Extent
+from reference_backend.store.write_cache import SECTOR_BYTES
+
+_MOST_TORN = 1 << 20
+"""Bytes of an operation that are torn; what is behind them shares one fate."""
 
 
 class Control(Mutant):
-    """A legal backend; ``breaks`` says in which way it is unusual."""
+    """A legal backend; ``breaks`` says in which way it is unusual. Its knobs change nothing."""
 
 
 class Plain(Control):
@@ -31,7 +36,7 @@ class DiscardNoop(Control):
     id = "control-discard-noop"
     breaks = "discards do nothing"
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Take no hint."""
         return Reply() if request.command is Command.TRIM else below(request)
 
@@ -42,7 +47,7 @@ class ShortExtents(Control):
     id = "control-short-extents"
     breaks = "block status answers with one extent, and a quarter of that"
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Cut the first extent, down to 64 KiB."""
         reply = below(request)
         for name, extents in reply.extents.items():
@@ -58,7 +63,7 @@ class NoHoles(Control):
     id = "control-no-holes"
     breaks = "block status says data everywhere"
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Clear the flags."""
         reply = below(request)
         if "base:allocation" in reply.extents:
@@ -72,7 +77,7 @@ class ZeroesAlwaysAllocate(Control):
     id = "control-zeroes-allocate"
     breaks = "write-zeroes never makes a hole"
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Keep the space."""
         if request.command is Command.WRITE_ZEROES:
             return below(changed(request, flags=request.flags | CommandFlag.NO_HOLE))
@@ -85,7 +90,7 @@ class FuaFlushesAll(Control):
     id = "control-fua-flushes"
     breaks = "FUA makes everything durable"
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Flush after it."""
         reply = below(request)
         if request.flags & CommandFlag.FUA:
@@ -102,7 +107,7 @@ class Slow(Control):
     breaks = "each request takes 2 ms longer"
     waits = True
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Take a while."""
         time.sleep(0.002)
         return below(request)
@@ -114,7 +119,7 @@ class DiscardZeroesPartly(Control):
     id = "control-discard-partly"
     breaks = "discards do whole 64 KiB units only"
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Discard what is whole."""
         if request.command is not Command.TRIM:
             return below(request)
@@ -152,7 +157,7 @@ class ZeroesAreData(Control):
     id = "control-slow-zeroes"
     breaks = "FAST_ZERO is always refused"
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Say that it would be slow."""
         if request.flags & CommandFlag.FAST_ZERO:
             return Reply(errno.ENOTSUP)
@@ -166,7 +171,7 @@ class Reorders(Control):
     breaks = "each third request takes 1 ms longer, so that replies of connections change places"
     waits = True
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Wait."""
         with self._lock:
             self._seen += 1
@@ -174,3 +179,33 @@ class Reorders(Control):
         if late:
             time.sleep(0.001)
         return below(request)
+
+
+class TearsWrites(Control):
+    """A write that was not flushed may be torn at any sector."""
+
+    id = "control-torn-writes"
+    breaks = "a power cut keeps every second sector of each operation that was not flushed"
+
+    def install(self) -> None:
+        """Choose so."""
+
+        def make(real: Any) -> Any:
+            def runs(entry: Any, chooser: Any) -> dict[bool, list[tuple[int, int]]]:
+                start, end, old, old_size = entry
+                if old is None or old_size is not None or end - start <= SECTOR_BYTES:
+                    whole: dict[bool, list[tuple[int, int]]] = real(entry, chooser)
+                    return whole
+                first = bool(chooser.randrange(0, 2))
+                torn: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+                stop = min(end, start + _MOST_TORN)
+                for at in range(start, stop, SECTOR_BYTES):
+                    torn[first].append((at, min(at + SECTOR_BYTES, stop)))
+                    first = not first
+                if stop < end:
+                    torn[first].append((stop, end))
+                return torn
+
+            return runs
+
+        replace(write_cache, "_runs", make)

@@ -18,10 +18,12 @@ class FlushNoop(Mutant):
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "QEMU vmdk, vdi and many caches (docs/bugs.md)"
     breaks = "flush answers at once and does nothing"
+    commands = (Command.FLUSH,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Say yes."""
-        return Reply() if request.command is Command.FLUSH else below(request)
+        is_flush = request.command is Command.FLUSH
+        return Reply() if is_flush and self.strikes(request) else below(request)
 
 
 class FuaWriteAckEarly(Mutant):
@@ -31,10 +33,12 @@ class FuaWriteAckEarly(Mutant):
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "docs/bugs.md, C3"
     breaks = "a write with FUA is acknowledged before it is durable"
+    commands = (Command.WRITE,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Take the flag away."""
-        if request.command is Command.WRITE:
+        is_fua = request.command is Command.WRITE and request.flags & CommandFlag.FUA
+        if is_fua and self.strikes(request):
             return below(without(request, CommandFlag.FUA))
         return below(request)
 
@@ -46,10 +50,12 @@ class FuaLostOnTrim(Mutant):
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "docs/bugs.md, C5"
     breaks = "discards and zeroes with FUA are acknowledged before they are durable"
+    commands = _ZERO
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Take the flag away."""
-        if request.command in _ZERO:
+        is_fua = request.command in _ZERO and request.flags & CommandFlag.FUA
+        if is_fua and self.strikes(request):
             return below(without(request, CommandFlag.FUA))
         return below(request)
 
@@ -61,10 +67,12 @@ class FuaOnTrimHangsUp(Mutant):
     shows = r"FUA"
     source = "variant A of fua-lost-on-trim"
     breaks = "a discard with FUA ends the connection"
+    commands = (Command.TRIM,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Send nothing and close."""
-        if request.command is Command.TRIM and request.flags & CommandFlag.FUA:
+        is_fua = request.command is Command.TRIM and request.flags & CommandFlag.FUA
+        if is_fua and self.strikes(request):
             return Reply(on_wire=lambda _: (b"", False))
         return below(request)
 
@@ -76,16 +84,17 @@ class FlushOneChildOnly(Mutant):
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "QEMU quorum and blkverify flushes (docs/bugs.md)"
     breaks = "a flush does nothing if the newest write lies in an odd MiB"
+    commands = (Command.FLUSH,)
 
     def install(self) -> None:
         """No write yet."""
         self._odd = False
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Flush the first child."""
         if request.command is Command.WRITE:
             self._odd = bool((request.offset >> 20) & 1)
-        if request.command is Command.FLUSH and self._odd:
+        if request.command is Command.FLUSH and self._odd and self.strikes(request):
             return Reply()
         return below(request)
 
@@ -97,16 +106,17 @@ class ZeroUnmapNotDurable(Mutant):
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "thin pools with a lazy map (docs/bugs.md)"
     breaks = "a flush does nothing if the newest change is a write-zeroes or a discard"
+    commands = (Command.FLUSH,)
 
     def install(self) -> None:
         """No change yet."""
         self._zeroed = False
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Leave the map for later."""
         if request.command in _ZERO or request.command is Command.WRITE:
             self._zeroed = request.command in _ZERO
-        if request.command is Command.FLUSH and self._zeroed:
+        if request.command is Command.FLUSH and self._zeroed and self.strikes(request):
             return Reply()
         return below(request)
 
@@ -118,6 +128,7 @@ class CloseDropsDirty(Mutant):
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "caches for each client (docs/bugs.md)"
     breaks = "writes that were not flushed are gone once their connection is closed"
+    commands = (Command.WRITE,)
 
     def install(self) -> None:
         """Watch connections end."""
@@ -135,11 +146,11 @@ class CloseDropsDirty(Mutant):
         for request, old, below in reversed(self._undo.pop(connection, [])):
             below(changed(request, command=Command.WRITE, payload=old, flags=0))
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Remember what a write replaces."""
         if request.command is Command.FLUSH or request.flags & CommandFlag.FUA:
             self._undo.pop(request.connection, None)
-        elif request.command is Command.WRITE:
+        elif request.command is Command.WRITE and self.strikes(request):
             old = read(request, below, request.offset, request.length)
             self._undo.setdefault(request.connection, []).append((request, old, below))
         return below(request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
+from mutants.knobs import ALWAYS
 from mutants.mutant import Mutant
 from mutants.patching import replace
 from reference_backend.layers import Below, Command, Reply, Request
@@ -20,16 +21,19 @@ class AsyncErrorIgnored(Mutant):
     shows = r"simple reply|DID NOT RAISE|success|errno|error"
     source = "docs/bugs.md, F1"
     breaks = "writes that fail are acknowledged"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Answer success in place of a refusal."""
 
-        def make(_: Any) -> Any:
+        def make(real: Any) -> Any:
             def refuse(  # noqa: PLR0917
                 executor: Executor, out: Any, cookie: int, offset: int, number: int, why: str
             ) -> None:
-                del offset, number, why
-                executor.replies.succeed(out, cookie, 0)
+                if self.strikes():
+                    executor.replies.succeed(out, cookie, 0)
+                else:
+                    real(executor, out, cookie, offset, number, why)
 
             return refuse
 
@@ -43,6 +47,7 @@ class ErrnoCollapsed(Mutant):
     shows = r"errno|Input/output error|Invalid"
     source = "docs/bugs.md, F4"
     breaks = "every error is reported as EIO"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Forget the number."""
@@ -51,8 +56,8 @@ class ErrnoCollapsed(Mutant):
             def refuse(  # noqa: PLR0917
                 executor: Executor, out: Any, cookie: int, offset: int, number: int, why: str
             ) -> None:
-                del number
-                real(executor, out, cookie, offset, errno.EIO, why)
+                told = errno.EIO if self.strikes() else number
+                real(executor, out, cookie, offset, told, why)
 
             return refuse
 
@@ -66,13 +71,16 @@ class ErrorKillsConnection(Mutant):
     shows = r"closed the connection|reset|Broken pipe|shutdown"
     source = "docs/bugs.md, F7"
     breaks = "a request that must fail ends the connection"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Raise what ends a connection."""
 
-        def make(_: Any) -> Any:
-            def refuse(*_: Any) -> None:
-                raise ConnectionResetError
+        def make(real: Any) -> Any:
+            def refuse(*arguments: Any) -> None:
+                if self.strikes():
+                    raise ConnectionResetError
+                real(*arguments)
 
             return refuse
 
@@ -88,9 +96,9 @@ class TransientBecomesFatal(Mutant):
     breaks = "one request in a hundred fails with EIO"
     usual_rate = 100
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Be interrupted."""
-        if self.strikes():
+        if self.strikes(request):
             raise BlockError(errno.EIO, "interrupted")
         return below(request)
 
@@ -102,10 +110,11 @@ class AdvertisedNotImplemented(Mutant):
     shows = r"not supported|Invalid argument|errno|Operation|Input/output error"
     source = "docs/bugs.md, G7"
     breaks = "write-zeroes is offered and always fails with ENOTSUP"
+    commands = (Command.WRITE_ZEROES,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Refuse."""
-        if request.command is Command.WRITE_ZEROES:
+        if request.command is Command.WRITE_ZEROES and self.strikes(request):
             raise BlockError(errno.EOPNOTSUPP, "not implemented")
         return below(request)
 
@@ -117,11 +126,12 @@ class FlushFails(Mutant):
     shows = r"flush|Input/output error|success"
     source = "variant of advertised-not-implemented"
     breaks = "one flush in five fails with EIO"
+    commands = (Command.FLUSH,)
     usual_rate = 5
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Refuse."""
-        if request.command is Command.FLUSH and self.strikes():
+        if request.command is Command.FLUSH and self.strikes(request):
             raise BlockError(errno.EIO, "no flush today")
         return below(request)
 
@@ -150,12 +160,16 @@ class FlushErrorSwallowed(Mutant):
     shows = r"DID NOT RAISE|flush"
     source = "gonbdserver issue 9, openzfs PR 17065"
     breaks = "a flush that fails is acknowledged"
+    commands = (Command.FLUSH,)
 
     def install(self) -> None:
         """Say yes."""
-        _around_rules(
-            lambda request, reply: Reply() if request.command is Command.FLUSH else reply
-        )
+
+        def swallow(request: Request, reply: Reply) -> Reply:
+            has_failed = request.command is Command.FLUSH and reply.error
+            return Reply() if has_failed and self.strikes(request) else reply
+
+        _around_rules(swallow)
 
 
 class FlushErrorOnce(Mutant):
@@ -165,6 +179,7 @@ class FlushErrorOnce(Mutant):
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote|DID NOT RAISE"
     source = "fsyncgate (PostgreSQL, 2018), QEMU d85fa9eb87"
     breaks = "after a flush that failed, the next one succeeds and does nothing"
+    commands = (Command.FLUSH,)
 
     def install(self) -> None:
         """Nothing has failed."""
@@ -177,11 +192,12 @@ class FlushErrorOnce(Mutant):
 
         _around_rules(note)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Skip one flush."""
         if request.command is Command.FLUSH and self._failed:
             self._failed = False
-            return Reply()
+            if self.strikes(request):
+                return Reply()
         return below(request)
 
 
@@ -192,12 +208,13 @@ class MissingObjectZeroFill(Mutant):
     shows = r"zeroed|DID NOT RAISE|success|error"
     source = "cortx-motr PR 1721, AWS EBS 2011"
     breaks = "a read that fails returns zeroes"
+    commands = (Command.READ,)
 
     def install(self) -> None:
         """Make some."""
 
         def fill(request: Request, reply: Reply) -> Reply:
-            if request.command is Command.READ and reply.error:
+            if request.command is Command.READ and reply.error and self.strikes(request):
                 return Reply(data=bytes(request.length))
             return reply
 

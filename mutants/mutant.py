@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
+from mutants.knobs import ALL, COMMANDS, KnobError, Knobs
 from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
 
 BLOCK = 4096
@@ -16,10 +18,12 @@ BLOCK = 4096
 class Mutant:
     """One seeded bug: a layer that passes everything on unless a subclass says otherwise.
 
-    Knobs, as options of ``--layer``: ``rate`` N strikes at one in N occasions, by chance from
-    ``seed``; ``after`` lets that many occasions pass first. Class attributes: ``id``, ``source``
-    (the bug it is modelled on), ``breaks`` (one sentence), ``shows`` (a pattern: what a diagnosis
-    says that names this damage), ``rate`` (its default).
+    Class attributes: ``id``, ``source`` (the bug it is modelled on), ``breaks`` (one sentence),
+    ``shows`` (a pattern: what a diagnosis says that names this damage), ``usual_rate`` (the knob's
+    default), ``commands`` (of which this is a bug) and ``takes`` (which knobs it has).
+
+    :param words: knobs, as options of ``--layer`` (mutants.knobs).
+    :raise KnobError: one of them is wrong.
     """
 
     id: ClassVar[str] = ""
@@ -27,30 +31,71 @@ class Mutant:
     breaks: ClassVar[str] = ""
     shows: ClassVar[str] = ""
     usual_rate: ClassVar[int] = 1
+    commands: ClassVar[tuple[Command, ...]] = tuple(COMMANDS.values())
+    takes: ClassVar[tuple[str, ...]] = ALL
     waits = False
 
-    def __init__(self, rate: str = "", after: str = "0", seed: str = "1") -> None:
-        self.rate = int(rate) if rate else self.usual_rate
-        self._after = int(after)
-        if self.rate < 1 or self._after < 0:
-            msg = f"{self.id}: rate is at least 1, after at least 0"
-            raise ValueError(msg)
-        self._random = random.Random(int(seed))
+    def __init__(self, **words: str) -> None:
+        self.knobs = self.knobs_of(words)
+        self._random = random.Random(self.knobs.seed)
         self._lock = threading.RLock()
         self._seen = 0
+        self._is_armed = not self.knobs.idle_s
+        self._last_s = time.monotonic()
         self.install()
+
+    @classmethod
+    def knobs_of(cls, words: Mapping[str, str]) -> Knobs:
+        """Return the knobs that the words set.
+
+        :raise KnobError: one is wrong.
+        """
+        try:
+            return Knobs(words, cls.usual_rate, cls.takes, cls.commands)
+        except KnobError as error:
+            raise KnobError(f"{cls.id}: {error}") from None
 
     def install(self) -> None:
         """Change the code of the backend, where a layer cannot be the bug."""
 
-    def strikes(self) -> bool:
-        """Say whether the bug shows on this occasion."""
+    def strikes(self, request: Request | None = None) -> bool:
+        """Say whether the bug shows on this occasion: asked only where it would do damage.
+
+        :param request: the request that it would damage; None where the occasion is none.
+        """
+        if request is not None and not self._is_in_scope(request):
+            return False
         with self._lock:
+            if not self._is_armed:
+                return False
             self._seen += 1
-            return self._seen > self._after and self._random.randrange(self.rate) == 0
+            rate = self.knobs.rate
+            by_chance = rate == 1 or self._random.randrange(rate) == 0
+            return by_chance and self._seen > self.knobs.after
+
+    def _is_in_scope(self, request: Request) -> bool:
+        knobs = self.knobs
+        if request.command not in knobs.commands:
+            return False
+        if knobs.connection and request.connection != knobs.connection:
+            return False
+        if not knobs.has_range:
+            return True
+        end = request.offset + max(request.length, 1)
+        is_placed = request.command is not Command.FLUSH
+        return is_placed and request.offset <= knobs.last and end > knobs.first
 
     def handle(self, request: Request, below: Below) -> Reply:
-        """Pass the request on."""
+        """Take note of the request for the knob ``idle``, and let the bug have it."""
+        if not self._is_armed:
+            now_s = time.monotonic()
+            with self._lock:
+                self._is_armed |= now_s - self._last_s >= self.knobs.idle_s
+                self._last_s = now_s
+        return self.meddle(request, below)
+
+    def meddle(self, request: Request, below: Below) -> Reply:
+        """Do the damage; here, pass the request on."""
         return below(request)
 
 
@@ -90,9 +135,7 @@ def write(request: Request, below: Below, offset: int, data: bytes) -> None:
 
     :raise BlockError: as the volume does.
     """
-    asked = Request(
-        Command.WRITE, 0, offset, len(data), request.cookie, data, request.connection
-    )
+    asked = Request(Command.WRITE, 0, offset, len(data), request.cookie, data, request.connection)
     below(asked)
 
 

@@ -16,10 +16,11 @@ class UnalignedOffsetRounded(Mutant):
     shows = r"misdirected|shifted|swapped|torn|zeroed|stale|never written|other data|other write"
     source = "QEMU df7b97ff89"
     breaks = "reads and writes that do not begin at a sector begin at the one before"
+    commands = _DATA
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Round the offset of reads and writes."""
-        if request.command in _DATA and request.offset % 512:
+        if request.command in _DATA and request.offset % 512 and self.strikes(request):
             return below(changed(request, offset=request.offset & ~511))
         return below(request)
 
@@ -34,12 +35,13 @@ class ShortReadResumeOffset(Mutant):
     )
     source = "QEMU c06fc7ce14"
     breaks = "the second half of a read over 64 KiB comes from offset length/2 of the volume"
+    commands = (Command.READ,)
     usual_rate = 4
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Go on with a short read at what was read, not at where it was."""
         reply = below(request)
-        if request.command is Command.READ and request.length > 65536 and self.strikes():
+        if request.command is Command.READ and request.length > 65536 and self.strikes(request):
             half = request.length // 2
             rest = read(request, below, half, request.length - half)
             reply.data = bytes(reply.data[:half]) + rest
@@ -56,20 +58,21 @@ class ExtentBoundaryMisroute(Mutant):
     )
     source = "SPDK raid split, QEMU vmdk extents (docs/bugs.md)"
     breaks = "what a request does behind 1 MiB + 512 goes that much too far, if it begins before"
+    commands = _DATA
     EDGE = (1 << 20) + 512
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Forget to subtract the start of the second extent."""
         end = request.offset + request.length
-        if request.command not in _DATA or not request.offset < self.EDGE < end:
+        crosses = request.command in _DATA and request.offset < self.EDGE < end
+        if not (crosses and self.strikes(request)):
             return below(request)
         first = self.EDGE - request.offset
         rest = request.length - first
         wrong = 2 * self.EDGE
         if request.command is Command.READ:
             return Reply(
-                data=read(request, below, request.offset, first)
-                + read(request, below, wrong, rest)
+                data=read(request, below, request.offset, first) + read(request, below, wrong, rest)
             )
         data = bytes(request.payload)
         write(request, below, request.offset, data[:first])
@@ -86,12 +89,14 @@ class IovOffsetIgnored(Mutant):
     )
     source = "QEMU nvme and SPDK iov splits (docs/bugs.md)"
     breaks = "an unaligned write across a 64 KiB boundary writes its first bytes twice"
+    commands = (Command.WRITE,)
     CHUNK = 65536
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Start again with the vector's first byte behind the boundary."""
         first = -request.offset % self.CHUNK
-        if request.command is Command.WRITE and first % 4096 and first < request.length:
+        is_cut = first % 4096 and first < request.length
+        if request.command is Command.WRITE and is_cut and self.strikes(request):
             data = bytes(request.payload)
             again = (data * 2)[: request.length - first]
             return below(changed(request, payload=data[:first] + again))
@@ -105,10 +110,11 @@ class Offset32BitWrap(Mutant):
     shows = r"misdirected|zeroed|never written|stale"
     source = "SPDK and NBD clients with 32-bit byte offsets (docs/bugs.md)"
     breaks = "a write beyond 4 GiB lands 4 GiB lower"
+    commands = (Command.WRITE,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Cut the offset."""
-        if request.command is Command.WRITE and request.offset >> 32:
+        if request.command is Command.WRITE and request.offset >> 32 and self.strikes(request):
             return below(changed(request, offset=request.offset & 0xFFFFFFFF))
         return below(request)
 
@@ -120,10 +126,11 @@ class Trim32BitWrap(Mutant):
     shows = r"zeroed|stale|never written"
     source = "variant of offset-32bit-wrap"
     breaks = "a discard beyond 4 GiB discards 4 GiB lower"
+    commands = (Command.TRIM,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Cut the offset."""
-        if request.command is Command.TRIM and request.offset >> 32:
+        if request.command is Command.TRIM and request.offset >> 32 and self.strikes(request):
             return below(changed(request, offset=request.offset & 0xFFFFFFFF))
         return below(request)
 
@@ -135,11 +142,12 @@ class MisdirectedWrite(Mutant):
     shows = r"misdirected|never written|stale|lost|bad header"
     source = "disk firmware; Bairavasundaram et al. (docs/bugs.md)"
     breaks = "one write in twenty is done 4096 bytes too far"
+    commands = (Command.WRITE,)
     usual_rate = 20
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Write behind the place that was asked for."""
-        if request.command is Command.WRITE and self.strikes():
+        if request.command is Command.WRITE and self.strikes(request):
             try:
                 return below(changed(request, offset=request.offset + 4096))
             except BlockError:
@@ -154,13 +162,15 @@ class SplitOffByOne(Mutant):
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "variant of extent-boundary-misroute"
     breaks = "the last sector before each 1 MiB inside a long write is not written"
+    commands = (Command.WRITE,)
     CHUNK = 1 << 20
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Write the pieces, each one sector short, but the last."""
         seam = request.offset + (-request.offset % self.CHUNK or self.CHUNK)
         end = request.offset + request.length
-        if request.command is not Command.WRITE or seam >= end:
+        is_long = request.command is Command.WRITE and seam < end
+        if not (is_long and self.strikes(request)):
             return below(request)
         data = bytes(request.payload)
         kept = max(seam - request.offset - 512, 0)

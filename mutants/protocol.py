@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+from mutants.knobs import ALWAYS, FIXED
 from mutants.mutant import Mutant
 from mutants.patching import die, replace
 from reference_backend.layers import Below, Command, Reply, Request
@@ -27,10 +28,13 @@ class MalformedExtents(Mutant):
     shows = r"extent|status"
     source = "docs/bugs.md, G2"
     breaks = "a long extent is split with one of length 0 in its middle"
+    commands = (Command.BLOCK_STATUS,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Split the first extent."""
         reply = below(request)
+        if not (reply.extents and self.strikes(request)):
+            return reply
         for name, extents in reply.extents.items():
             first, *rest = extents
             if first.length > 65536:
@@ -51,14 +55,19 @@ class PayloadNotDrained(Mutant):
     shows = r"closed the connection|magic|reset"
     source = "QEMU 5f66d060db (docs/bugs.md)"
     breaks = "after a refused write its payload is read as requests"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Skip nothing."""
 
-        def skip(transmission: ServerTransmission, length: int, there: int) -> None:
-            del transmission, length, there
+        def make(real: Any) -> Any:
+            def skip(transmission: ServerTransmission, length: int, there: int) -> None:
+                if not self.strikes():
+                    real(transmission, length, there)
 
-        replace(ServerTransmission, "_skip", lambda _: skip)
+            return skip
+
+        replace(ServerTransmission, "_skip", make)
 
 
 class HandshakeLengthOff(Mutant):
@@ -68,6 +77,7 @@ class HandshakeLengthOff(Mutant):
     shows = r"shifted|size|flags|handshake|magic|closed"
     source = "docs/bugs.md, G4"
     breaks = "EXPORT_NAME is answered with flags of 4 bytes"
+    takes = FIXED
 
     def install(self) -> None:
         """Pack them so."""
@@ -81,6 +91,7 @@ class StructuredReadGap(Mutant):
     shows = r"ended after|gap|cover|chunk"
     source = "docs/bugs.md, G6"
     breaks = "a structured reply leaves out the holes between its data"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Send the data chunks only, and a last chunk without contents."""
@@ -96,6 +107,8 @@ class StructuredReadGap(Mutant):
                     for piece in mine[:-1]
                     if len(piece) == m.STRUCTURED_REPLY.size + m.OFFSET_HOLE.size
                 ]
+                if holes and not self.strikes():
+                    holes = []
                 out.extend(piece for piece in mine if not any(piece is hole for hole in holes))
 
             return read_in_chunks
@@ -110,6 +123,7 @@ class ConfigByteswapped(Mutant):
     shows = r"can't open|size|flags|handshake|Could not|byte"
     source = "docs/bugs.md, G8"
     breaks = "the block sizes are told in little-endian order"
+    takes = FIXED
 
     def install(self) -> None:
         """Pack them so."""
@@ -135,10 +149,17 @@ class AbortKillsServer(Mutant):
     )
     source = "docs/bugs.md, I5"
     breaks = "the option ABORT kills the server"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Do not expect it."""
-        Options._table[Option.ABORT] = lambda *_: die()  # noqa: SLF001  # a mutant changes code
+        table = Options._table  # noqa: SLF001  # a mutant changes code
+        real = table[Option.ABORT]
+
+        def abort(*arguments: Any) -> Any:
+            return die() if self.strikes() else real(*arguments)
+
+        table[Option.ABORT] = abort
 
 
 class LongNameSmash(Mutant):
@@ -151,13 +172,14 @@ class LongNameSmash(Mutant):
     )
     source = "docs/bugs.md, L5"
     breaks = "an export name of over 255 bytes kills the server"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Copy it."""
 
         def make(real: Any) -> Any:
             def find(answers: Options, name: str) -> Any:
-                if len(name.encode()) > 255:
+                if len(name.encode()) > 255 and self.strikes():
                     die()
                 return real(answers, name)
 
@@ -173,6 +195,7 @@ class WrongVolume(Mutant):
     shows = r"must fail|opened|export"
     source = "nbdkit 1.32 (docs/findings.md), docs/bugs.md L10"
     breaks = "an unknown export name leads to the first volume"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Find something."""
@@ -184,6 +207,8 @@ class WrongVolume(Mutant):
                 except ValueError:
                     raise
                 except Exception:
+                    if not self.strikes():
+                        raise
                     names = list(answers._exports.list())  # noqa: SLF001
                     return real(answers, names[0])
 
@@ -199,6 +224,7 @@ class ReadOnlyNotEnforced(Mutant):
     shows = r"succeeded|not offered|errno 0|unknown"
     source = "docs/bugs.md, L12"
     breaks = "an export that is told to be read-only carries out changes"
+    takes = FIXED
 
     def install(self) -> None:
         """Judge as if it were not."""
@@ -228,12 +254,13 @@ class CookieReused(Mutant):
     shows = r"cookie|Connection reset|closed the connection|reply|Input/output"
     source = "variant of malformed replies (docs/bugs.md, G)"
     breaks = "one reply in two hundred carries a cookie that nobody sent"
+    commands = (Command.READ,)
     usual_rate = 200
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Change the cookie on the wire (bytes 8 to 15 of a simple or structured header)."""
         reply = below(request)
-        if request.command is Command.READ and self.strikes():
+        if request.command is Command.READ and self.strikes(request):
             reply.on_wire = lambda raw: (raw[:8] + bytes(8) + raw[16:], True)
         return reply
 
@@ -245,6 +272,7 @@ class CapabilityBitCollision(Mutant):
     shows = r"flags"
     source = "QEMU df91328ada"
     breaks = "CACHE is offered by bit 9, which means SEND_RESIZE"
+    takes = FIXED
 
     def install(self) -> None:
         """Move the bit."""
@@ -268,10 +296,18 @@ class HugeOptionRead(Mutant):
     shows = r"option|closed|timed out|memory"
     source = "CVE-2017-15119, CVE-2020-10761"
     breaks = "an option that declares too many bytes kills the server"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Allocate them."""
-        replace(ServerNegotiation, "_skip_option", lambda _: lambda *_: die())
+
+        def make(real: Any) -> Any:
+            def skip(*arguments: Any) -> Any:
+                return die() if self.strikes() else real(*arguments)
+
+            return skip
+
+        replace(ServerNegotiation, "_skip_option", make)
 
 
 class StarttlsStateCarried(Mutant):
@@ -281,6 +317,7 @@ class StarttlsStateCarried(Mutant):
     shows = r"TLS|state|plain"
     source = "CVE-2021-3716, nbdkit 6c5faac6"
     breaks = "options are answered before STARTTLS where TLS is required, and hold after it"
+    takes = FIXED
 
     def install(self) -> None:
         """Answer, and keep the agreement."""
@@ -305,6 +342,7 @@ class AclPrefixMatch(Mutant):
     shows = r"must fail|opened|export"
     source = "CVE-2013-6410"
     breaks = "a name that begins like an export's leads to it"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Compare less."""
@@ -312,7 +350,8 @@ class AclPrefixMatch(Mutant):
         def make(real: Any) -> Any:
             def find(answers: Options, name: str) -> Any:
                 for known in answers._exports.list():  # noqa: SLF001
-                    if name and (known.startswith(name) or name.startswith(known)):
+                    is_like = known.startswith(name) or name.startswith(known)
+                    if name and name != known and is_like and self.strikes():
                         return real(answers, known)
                 return real(answers, name)
 
@@ -328,12 +367,13 @@ class FormatProbeEscape(Mutant):
     shows = r"format|qcow2"
     source = "QEMU 38f3ef574b, CVE-2024-4467"
     breaks = "a volume that begins like a qcow2 image reads as an empty disk to new connections"
+    commands = (Command.READ,)
 
     def install(self) -> None:
         """Nobody has looked."""
         self._probed: dict[int, bool] = {}
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Probe at the first request."""
         known = self._probed.get(request.connection)
         if known is None:
@@ -344,6 +384,6 @@ class FormatProbeEscape(Mutant):
                 known = False
             self._probed[request.connection] = known
         reply = below(request)
-        if known and request.command is Command.READ:
+        if known and request.command is Command.READ and self.strikes(request):
             reply.data = bytes(request.length)
         return reply

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from mutants.connections import on_end
+from mutants.knobs import ALWAYS, FIXED
 from mutants.mutant import BLOCK, Mutant, blocks, read, write
 from mutants.patching import replace
 from reference_backend.layers import Below, Command, Reply, Request
@@ -25,6 +26,7 @@ class FlushNotAdvertised(Mutant):
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote|flush"
     source = "BUSE PR 28, SPDK 4f2f8e8d44"
     breaks = "flush and FUA are not offered, and acknowledged writes are volatile"
+    takes = FIXED
 
     def install(self) -> None:
         """Clear the flags."""
@@ -43,20 +45,21 @@ class FlushSkipGenerationRace(Mutant):
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "QEMU 3ff2f67a7c and its follow-ups"
     breaks = "what is written while a flush is in progress counts as flushed by it"
+    commands = (Command.FLUSH,)
     waits = True
 
     def install(self) -> None:
         """Nothing is written, nothing flushed."""
         self._written = self._flushed = 0
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Look at the generation before and after."""
         if request.command is not Command.FLUSH:
             reply = below(request)
             with self._lock:
                 self._written += request.command in _CHANGES
             return reply
-        if self._flushed == self._written:
+        if self._flushed == self._written and self.strikes(request):
             return Reply()
         reply = below(request)
         time.sleep(0.02)  # the device takes a while
@@ -71,13 +74,14 @@ class DestageReorder(Mutant):
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "FAST 2013, unserializable writes; ceph PR 43127"
     breaks = "a flush leaves the newest write in the cache, and those before it are durable"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Settle all but the last."""
 
         def make(real: Any) -> Any:
             def settle(cache: WriteCache, mark: int) -> None:
-                real(cache, mark - 1)
+                real(cache, mark - 1 if self.strikes() else mark)
 
             return settle
 
@@ -91,13 +95,14 @@ class TornWrite(Mutant):
     shows = r"torn"
     source = "FAST 2013, shorn writes; OSDI 2014, ALICE"
     breaks = "a power cut leaves sectors that are partly old and partly new"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Put back only a part of the first sector of what is lost."""
 
         def make(real: Any) -> Any:
             def undo(store: Any, entry: Any, start: int, end: int) -> None:
-                real(store, entry, min(start + 192, end), end)
+                real(store, entry, min(start + 192, end) if self.strikes() else start, end)
 
             return undo
 
@@ -114,14 +119,16 @@ class JournalSlotOverlap(Mutant):
     )
     source = "QEMU a9c8ea9547, ceph PR 41490"
     breaks = "recovery puts the old data of a zeroed range 4096 bytes too far"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Log the pieces at the wrong place."""
 
         def make(real: Any) -> Any:
             def record(cache: WriteCache, start: int, end: int, pieces: Any) -> None:
-                moved = [(at + BLOCK, data) for at, data in pieces if at + BLOCK < end]
-                real(cache, start, end, moved)
+                if self.strikes():
+                    pieces = [(at + BLOCK, data) for at, data in pieces if at + BLOCK < end]
+                real(cache, start, end, pieces)
 
             return record
 
@@ -138,6 +145,7 @@ class MapEntryShifted(Mutant):
     )
     source = "QEMU 8af037fe4c (VHDX), wnbd issue 63"
     breaks = "when a client goes, the block written last reads as the one before it"
+    commands = (Command.WRITE,)
 
     def install(self) -> None:
         """Store the map when a connection ends."""
@@ -156,10 +164,11 @@ class MapEntryShifted(Mutant):
             except BlockError:
                 pass  # the volume has shrunk
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Note the last block that was written, out of order with the one before."""
         if request.command is Command.WRITE and request.length:
             first = blocks(request.offset, request.length)[0]
-            if first and request.offset % BLOCK == 0 and request.length >= BLOCK:
+            is_whole = first and request.offset % BLOCK == 0 and request.length >= BLOCK
+            if is_whole and self.strikes(request):
                 self._last = (first, below)
         return below(request)

@@ -6,6 +6,7 @@ import ctypes
 import errno
 from typing import Any
 
+from mutants.knobs import ALWAYS, FIXED
 from mutants.mutant import Mutant, changed, read
 from mutants.patching import die, replace, tell_size
 from reference_backend.layers import Below, Command, Reply, Request
@@ -15,6 +16,8 @@ from reference_backend.store.extents import STATE_HOLE, STATE_ZERO, Extent
 from reference_backend.store.memory import MemoryStore
 
 _DATA = (Command.READ, Command.WRITE)
+_ZERO = (Command.TRIM, Command.WRITE_ZEROES)
+_RANGED = (*_DATA, *_ZERO, Command.CACHE, Command.BLOCK_STATUS)
 MIB = 1 << 20
 
 
@@ -25,6 +28,7 @@ class SizeRoundedDown(Mutant):
     shows = r"size|Input/output error|Invalid argument|beyond"
     source = "QEMU bdrv_getlength users (docs/bugs.md)"
     breaks = "the size is rounded down to 1024 bytes"
+    takes = FIXED
 
     def install(self) -> None:
         """Tell it."""
@@ -38,6 +42,7 @@ class SizeRoundedUp(Mutant):
     shows = r"size|Invalid argument|Input/output error|beyond"
     source = "QEMU nbd client and server with odd sizes (docs/bugs.md)"
     breaks = "the size is rounded up to 4096 bytes; what lies behind the real end fails"
+    takes = FIXED
 
     def install(self) -> None:
         """Tell it."""
@@ -51,6 +56,7 @@ class SizeIntOverflow(Mutant):
     shows = r"size|Input/output error|Invalid argument"
     source = "nbd and QEMU with 32-bit sector counts (docs/bugs.md)"
     breaks = "a size from 1 TiB on wraps"
+    takes = FIXED
 
     def install(self) -> None:
         """Tell what is left of it."""
@@ -64,15 +70,17 @@ class LastBlockOverrun(Mutant):
     shows = r"Input/output error|beyond|errno"
     source = "docs/bugs.md, E6"
     breaks = "a read within 64 KiB of the end kills the server"
+    commands = (Command.READ,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Read ahead."""
         reply = below(request)
         if request.command is Command.READ and request.length:
             try:
                 read(request, below, request.offset + request.length, 65536)
             except BlockError:
-                die()
+                if self.strikes(request):
+                    die()
         return reply
 
 
@@ -83,10 +91,12 @@ class MinBlockUnderadvertised(Mutant):
     shows = r"Invalid argument|block size|errno"
     source = "docs/bugs.md, E7"
     breaks = "reads and writes that are not aligned to 4096 fail"
+    commands = _DATA
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Refuse."""
-        if request.command in _DATA and (request.offset | request.length) % 4096:
+        is_odd = request.command in _DATA and (request.offset | request.length) % 4096
+        if is_odd and self.strikes(request):
             raise BlockError(errno.EINVAL, "not aligned")
         return below(request)
 
@@ -98,10 +108,12 @@ class LimitsExcessive(Mutant):
     shows = r"Input/output error|Invalid|maximum|block size|did not|limit"
     source = "QEMU 6d7d5d5 and nbd maxima (docs/bugs.md)"
     breaks = "requests over 1 MiB fail, though more is advertised"
+    commands = _DATA
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Refuse."""
-        if request.command in _DATA and request.length > MIB:
+        is_long = request.command in _DATA and request.length > MIB
+        if is_long and self.strikes(request):
             raise BlockError(errno.EIO, "too long")
         return below(request)
 
@@ -113,10 +125,11 @@ class ZeroLengthOp(Mutant):
     shows = r"closed the connection|length|errno"
     source = "QEMU ac9d00bf7b, ef8c887ee0; SPDK ef65d8467c"
     breaks = "a read, write, zero or discard of length 0 kills the server"
+    commands = _RANGED
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Compute the last block."""
-        if not request.length and request.command is not Command.FLUSH:
+        if not request.length and request.command in _RANGED and self.strikes(request):
             die()
         return below(request)
 
@@ -128,14 +141,21 @@ class GrowExposesOldData(Mutant):
     shows = r"expected zeroes|stale|not zero"
     source = "docs/bugs.md, J2"
     breaks = "a volume that is shrunk and grown shows what it held before"
+    takes = ALWAYS
 
     def install(self) -> None:
         """Change the number only."""
 
-        def resize(store: MemoryStore, size: int) -> None:
-            store.size = size
+        def make(real: Any) -> Any:
+            def resize(store: MemoryStore, size: int) -> None:
+                if self.strikes():
+                    store.size = size
+                else:
+                    real(store, size)
 
-        replace(MemoryStore, "resize", lambda _: resize)
+            return resize
+
+        replace(MemoryStore, "resize", make)
 
 
 class ResizeNotNotified(Mutant):
@@ -145,6 +165,7 @@ class ResizeNotNotified(Mutant):
     shows = r"Input/output error|No space|size"
     source = "docs/bugs.md, J1"
     breaks = "new clients are told the size that the volume had at its first client"
+    takes = FIXED
 
     def install(self) -> None:
         """Keep the first size."""
@@ -164,6 +185,7 @@ class SizeChangeAcrossReconnect(Mutant):
     shows = r"Input/output error|size|No space|Invalid"
     source = "docs/bugs.md, I6"
     breaks = "each second client is told a size that is 1 MiB smaller"
+    takes = FIXED
 
     def install(self) -> None:
         """Count."""
@@ -183,15 +205,16 @@ class ZeroProgressStatus(Mutant):
     shows = r"allocation status|extent|status"
     source = "docs/bugs.md, K6"
     breaks = "block status that begins in the last 64 KiB gives one extent of no length"
+    commands = (Command.BLOCK_STATUS,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Cut the last extent to nothing."""
         reply = below(request)
         if request.command is Command.BLOCK_STATUS:
             try:
                 read(request, below, request.offset + 65536, 1)
             except BlockError:
-                for name in reply.extents:
+                for name in reply.extents if self.strikes(request) else ():
                     reply.extents[name] = [Extent(0, 0)]
         return reply
 
@@ -203,11 +226,13 @@ class StatusAlwaysZero(Mutant):
     shows = r"status"
     source = "variant of status-hole-over-dirty"
     breaks = "block status behind the first MiB says hole and zero, whatever is there"
+    commands = (Command.BLOCK_STATUS,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Say so."""
         reply = below(request)
-        if "base:allocation" in reply.extents and request.offset >= MIB:
+        is_behind = "base:allocation" in reply.extents and request.offset >= MIB
+        if is_behind and self.strikes(request):
             hole = STATE_HOLE | STATE_ZERO
             reply.extents["base:allocation"] = [Extent(request.length, hole)]
         return reply
@@ -220,13 +245,14 @@ class OutOfBoundsPastEnd(Mutant):
     shows = r"errno 0|beyond"
     source = "docs/bugs.md, L1"
     breaks = "discards and zeroes behind the end of the volume succeed"
+    commands = _ZERO
 
     def install(self) -> None:
         """Take the check away."""
 
         def make(real: Any) -> Any:
             def judge(rules: Rules, command: int, offset: int, length: int) -> Any:
-                if command in (Command.TRIM, Command.WRITE_ZEROES):
+                if command in _ZERO:
                     return None
                 return real(rules, command, offset, length)
 
@@ -234,12 +260,12 @@ class OutOfBoundsPastEnd(Mutant):
 
         replace(Rules, "_judge_range", make)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Succeed."""
         try:
             return below(request)
         except BlockError:
-            if request.command in (Command.TRIM, Command.WRITE_ZEROES):
+            if request.command in _ZERO and self.strikes(request):
                 return Reply()
             raise
 
@@ -251,6 +277,7 @@ class NegativeSize(Mutant):
     shows = r"Input/output error|size|Invalid"
     source = "CVE-2023-5215, QEMU 3add3ab782"
     breaks = "clients are told a size of 2^63 bytes more"
+    takes = FIXED
 
     def install(self) -> None:
         """Set the sign."""
@@ -264,6 +291,7 @@ class OffsetLengthOverflow(Mutant):
     shows = r"errno 0|beyond"
     source = "QEMU 29b6c3b319, cloud-hypervisor PR 8388"
     breaks = "a request whose end is beyond 2^64 is carried out at the start of the volume"
+    commands = _RANGED
 
     def install(self) -> None:
         """Compute in 64 bits."""
@@ -278,9 +306,11 @@ class OffsetLengthOverflow(Mutant):
 
         replace(Rules, "_judge_range", make)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Wrap."""
         if request.offset + request.length >= 1 << 64:
+            if not self.strikes(request):
+                raise BlockError(errno.EINVAL, "beyond the end")
             if request.command is Command.READ:
                 return below(changed(request, offset=0))
             return Reply()

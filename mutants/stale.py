@@ -18,11 +18,12 @@ class PhantomWrite(Mutant):
     )
     source = "disk firmware; QEMU and Ceph cases (docs/bugs.md)"
     breaks = "one write in twenty is not done"
+    commands = (Command.WRITE,)
     usual_rate = 20
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Say yes."""
-        if request.command is Command.WRITE and self.strikes():
+        if request.command is Command.WRITE and self.strikes(request):
             return Reply()
         return below(request)
 
@@ -34,12 +35,13 @@ class PerClientCacheStale(Mutant):
     shows = r"stale|never written|not linearizable"
     source = "NFS and clustered file clients without cache coherence (docs/bugs.md)"
     breaks = "a connection does not see what others have written since it read a block"
+    commands = (Command.READ,)
 
     def install(self) -> None:
         """Start with empty caches."""
         self._caches: dict[int, dict[int, bytes]] = {}
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Answer from the cache of the connection; its own changes go through."""
         with self._lock:
             cache = self._caches.setdefault(request.connection, {})
@@ -52,13 +54,13 @@ class PerClientCacheStale(Mutant):
                 self._fill(cache, request, reply)
             return reply
 
-    @staticmethod
-    def _fill(cache: dict[int, bytes], request: Request, reply: Reply) -> None:
+    def _fill(self, cache: dict[int, bytes], request: Request, reply: Reply) -> None:
         data = bytearray(reply.data)
         for number in whole_blocks(request.offset, request.length):
             at = number * BLOCK - request.offset
             data[at : at + BLOCK] = cache.setdefault(number, bytes(data[at : at + BLOCK]))
-        reply.data = bytes(data)
+        if data != reply.data and self.strikes(request):
+            reply.data = bytes(data)
 
 
 class SilentBitFlip(Mutant):
@@ -68,11 +70,12 @@ class SilentBitFlip(Mutant):
     shows = r"bit flip"
     source = "disks and memory; Bairavasundaram et al. (docs/bugs.md)"
     breaks = "one write in thirty is stored with one bit flipped"
+    commands = (Command.WRITE,)
     usual_rate = 30
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Flip a bit in the middle."""
-        if request.command is Command.WRITE and request.length and self.strikes():
+        if request.command is Command.WRITE and request.length and self.strikes(request):
             data = bytearray(request.payload)
             data[len(data) // 2] ^= 0x10
             return below(changed(request, payload=bytes(data)))
@@ -86,12 +89,13 @@ class TransientBitFlip(Mutant):
     shows = r"bit flip"
     source = "variant of silent-bit-flip"
     breaks = "one read in thirty has one bit flipped"
+    commands = (Command.READ,)
     usual_rate = 30
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Flip a bit in the middle."""
         reply = below(request)
-        if request.command is Command.READ and request.length and self.strikes():
+        if request.command is Command.READ and request.length and self.strikes(request):
             data = bytearray(reply.data)
             data[len(data) // 2] ^= 0x10
             reply.data = bytes(data)
@@ -105,20 +109,21 @@ class StaleRead(Mutant):
     shows = r"stale|never written|not linearizable"
     source = "replicated stores that read from a lagging copy (docs/bugs.md)"
     breaks = "one read in ten gives the block as it was before its last write"
+    commands = (Command.READ,)
     usual_rate = 10
 
     def install(self) -> None:
         """Start with a copy that lacks nothing."""
         self._before: dict[int, bytes] = {}
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Keep what a write replaces; now and then read from there."""
         with self._lock:
             if request.command is Command.WRITE:
                 for number in list(whole_blocks(request.offset, request.length))[:64]:
                     self._before[number] = read(request, below, number * BLOCK, BLOCK)
             reply = below(request)
-            if request.command is Command.READ and self._before and self.strikes():
+            if request.command is Command.READ and self._before and self.strikes(request):
                 data = bytearray(reply.data)
                 for number in whole_blocks(request.offset, request.length):
                     at = number * BLOCK - request.offset

@@ -20,10 +20,12 @@ class WriteZeroesNoop(Mutant):
     shows = r"torn|expected zeroes|not zero|stale|never written"
     source = "QEMU 7fa84cd8d4, nbd-server 3.24 beyond 64 MiB"
     breaks = "write-zeroes does nothing"
+    commands = (Command.WRITE_ZEROES,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Say yes."""
-        return Reply() if request.command is Command.WRITE_ZEROES else below(request)
+        is_zero = request.command is Command.WRITE_ZEROES
+        return Reply() if is_zero and self.strikes(request) else below(request)
 
 
 class WriteZeroesTruncated(Mutant):
@@ -33,11 +35,13 @@ class WriteZeroesTruncated(Mutant):
     shows = r"expected zeroes|stale|not zero"
     source = "nbd-server 3.24 (docs/findings.md)"
     breaks = "write-zeroes does its first 64 MiB only"
+    commands = (Command.WRITE_ZEROES,)
     MOST = 64 * MIB
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Do what one call does."""
-        if request.command is Command.WRITE_ZEROES and request.length > self.MOST:
+        is_long = request.command is Command.WRITE_ZEROES and request.length > self.MOST
+        if is_long and self.strikes(request):
             return below(changed(request, length=self.MOST))
         return below(request)
 
@@ -49,11 +53,12 @@ class DiscardOverreach(Mutant):
     shows = r"zeroes|zeroed"
     source = "QEMU and SPDK discard rounding (docs/bugs.md)"
     breaks = "a discard takes all 64 KiB units that it touches"
+    commands = (Command.TRIM,)
     UNIT = 65536
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Round to whole units."""
-        if request.command is Command.TRIM and request.length:
+        if request.command is Command.TRIM and request.length and self.strikes(request):
             start = request.offset & -self.UNIT
             end = (request.offset + request.length + self.UNIT - 1) & -self.UNIT
             try:
@@ -70,10 +75,11 @@ class ZeroViaNondeterministicDiscard(Mutant):
     shows = r"torn|expected zeroes|not zero|stale"
     source = "Linux and QEMU discard_zeroes_data (docs/bugs.md)"
     breaks = "write-zeroes zeroes whole MiB only, and leaves the edges as they are"
+    commands = (Command.WRITE_ZEROES,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Hand the whole units down."""
-        if request.command is not Command.WRITE_ZEROES:
+        if not (request.command is Command.WRITE_ZEROES and self.strikes(request)):
             return below(request)
         units = whole_blocks(request.offset, request.length, MIB)
         if not units:
@@ -88,20 +94,21 @@ class FalseZeroInit(Mutant):
     shows = r"not all zeroes|expected zeroes|not zero"
     source = "QEMU has_zero_init on reused storage (docs/bugs.md)"
     breaks = "what was never written reads as noise, and is said to be zero"
+    commands = (Command.READ,)
 
     def install(self) -> None:
         """Nothing was written yet."""
         self._written: set[int] = set()
         self._all_from = 1 << 63
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Show noise in blocks that no write or zeroing has touched."""
         reply = below(request)
         touched = blocks(request.offset, request.length)
         if request.command in (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM):
             if len(touched) <= 1 << 18:
                 self._written.update(touched)
-        elif request.command is Command.READ and not self._written.issuperset(touched):
+        elif self._is_new(request, touched) and self.strikes(request):
             data = bytearray(reply.data)
             for number in whole_blocks(request.offset, request.length):
                 if number not in self._written:
@@ -109,6 +116,9 @@ class FalseZeroInit(Mutant):
                     data[at : at + BLOCK] = noise(number)
             reply.data = bytes(data)
         return reply
+
+    def _is_new(self, request: Request, touched: range) -> bool:
+        return request.command is Command.READ and not self._written.issuperset(touched)
 
 
 def noise(number: int) -> bytes:
@@ -123,10 +133,12 @@ class ZeroFlagsLost(Mutant):
     shows = r"NO_HOLE|hole|FAST_ZERO"
     source = "QEMU and nbdkit flag translation (docs/bugs.md)"
     breaks = "write-zeroes with NO_HOLE makes a hole"
+    commands = (Command.WRITE_ZEROES,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Take the flag away."""
-        if request.command is Command.WRITE_ZEROES:
+        is_zero = request.command is Command.WRITE_ZEROES
+        if is_zero and request.flags & CommandFlag.NO_HOLE and self.strikes(request):
             return below(without(request, CommandFlag.NO_HOLE))
         return below(request)
 
@@ -138,12 +150,13 @@ class StatusHoleOverDirty(Mutant):
     shows = r"zeroed|lost|status|hole"
     source = "QEMU and ZFS SEEK_HOLE over dirty data (docs/bugs.md)"
     breaks = "a range with an unflushed write is said to be a hole that reads zero"
+    commands = (Command.BLOCK_STATUS,)
 
     def install(self) -> None:
         """All is flushed."""
         self._dirty: list[tuple[int, int]] = []
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Look only at what is on the medium."""
         reply = below(request)
         if request.command is Command.WRITE:
@@ -154,7 +167,7 @@ class StatusHoleOverDirty(Mutant):
         elif request.command is Command.BLOCK_STATUS and ALLOCATION in reply.extents:
             end = request.offset + request.length
             hits = [a for a, b in self._dirty if a < end and b > request.offset]
-            if hits:
+            if hits and self.strikes(request):
                 reply.extents[ALLOCATION] = [Extent(request.length, STATE_HOLE | STATE_ZERO)]
         return reply
 
@@ -166,12 +179,13 @@ class ExtentsUnsorted(Mutant):
     shows = r"extent|status"
     source = "QEMU rbd diff iteration (docs/bugs.md)"
     breaks = "the first two extents of a block status are swapped"
+    commands = (Command.BLOCK_STATUS,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Swap them."""
         reply = below(request)
         extents = list(reply.extents.get(ALLOCATION, ()))
-        if len(extents) > 1:
+        if len(extents) > 1 and self.strikes(request):
             extents[:2] = extents[1::-1]
             reply.extents[ALLOCATION] = extents
         return reply
@@ -184,20 +198,21 @@ class AllocMapRoundingReadsZero(Mutant):
     shows = r"zeroed"
     source = "docs/bugs.md, D12"
     breaks = "the last 64 KiB cluster that a write only touches reads as zero"
+    commands = (Command.READ,)
     CLUSTER = 65536
 
     def install(self) -> None:
         """No cluster is allocated."""
         self._map: set[int] = set()
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Mark floor(offset / c) to floor((offset + length) / c), exclusive; read by the map."""
         reply = below(request)
         first = request.offset // self.CLUSTER
         if request.command is Command.WRITE:
             after = max((request.offset + request.length) // self.CLUSTER, first + 1)
             self._map.update(range(first, after))
-        elif request.command is Command.READ:
+        elif self._is_unmapped(request) and self.strikes(request):
             data = bytearray(reply.data)
             for number in blocks(request.offset, request.length, self.CLUSTER):
                 if number not in self._map:
@@ -207,6 +222,10 @@ class AllocMapRoundingReadsZero(Mutant):
             reply.data = bytes(data)
         return reply
 
+    def _is_unmapped(self, request: Request) -> bool:
+        clusters = blocks(request.offset, request.length, self.CLUSTER)
+        return request.command is Command.READ and not self._map.issuperset(clusters)
+
 
 class SparseTailDropped(Mutant):
     """Zero detection looks at whole blocks only."""
@@ -215,12 +234,13 @@ class SparseTailDropped(Mutant):
     shows = r"sector 6152|zeroed|tail|bit flip at byte 0|lost"
     source = "QEMU qemu-img convert and detect-zeroes tails (docs/bugs.md)"
     breaks = "a write that is zero but for its last odd bytes is stored as zeroes"
+    commands = (Command.WRITE,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Do not look at the tail."""
         if request.command is Command.WRITE and request.length > BLOCK and request.length % BLOCK:
             data = bytes(request.payload)
-            if not any(data[: len(data) & -BLOCK]):
+            if not any(data[: len(data) & -BLOCK]) and self.strikes(request):
                 return below(changed(request, payload=bytes(len(data))))
         return below(request)
 
@@ -232,24 +252,23 @@ class PreviousTenantData(Mutant):
     shows = r"stale|foreign|expected zeroes|not zero|other data"
     source = "thin pools that do not clear on reuse (docs/bugs.md)"
     breaks = "the first small write into a discarded block brings its old bytes back"
+    commands = (Command.WRITE,)
 
     def install(self) -> None:
         """Nothing is free."""
         self._free: dict[int, bytes] = {}
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Keep what is discarded, and give it back with the block."""
         with self._lock:
             if request.command is Command.TRIM and request.length <= 64 * MIB:
                 for number in whole_blocks(request.offset, request.length):
-                    asked = changed(
-                        request, Command.READ, number * BLOCK, BLOCK, flags=0
-                    )
+                    asked = changed(request, Command.READ, number * BLOCK, BLOCK, flags=0)
                     self._free[number] = bytes(below(asked).data)
             elif request.command is Command.WRITE:
                 for number in blocks(request.offset, request.length):
                     old = self._free.pop(number, None)
-                    if old is not None:
+                    if old is not None and self.strikes(request):
                         again = changed(request, offset=number * BLOCK, payload=old, flags=0)
                         below(again)
             return below(request)
@@ -262,10 +281,13 @@ class StatusUnalignedEof(Mutant):
     shows = r"status"
     source = "QEMU 737d3f5244, 9c3db310ff"
     breaks = "block status ends its first extent 100 bytes into the range, whatever the block size"
+    commands = (Command.BLOCK_STATUS,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Split."""
         reply = below(request)
+        if not (reply.extents and self.strikes(request)):
+            return reply
         for name, extents in reply.extents.items():
             first = extents[0]
             if first.length > 512:
@@ -281,10 +303,13 @@ class ExtentsBlowup(Mutant):
     shows = r"did not answer|timed out|extents"
     source = "nbdkit 6e0dc839"
     breaks = "block status gives an extent for each 512 bytes, without limit"
+    commands = (Command.BLOCK_STATUS,)
 
-    def handle(self, request: Request, below: Below) -> Reply:
+    def meddle(self, request: Request, below: Below) -> Reply:
         """Split all."""
         reply = below(request)
+        if not (reply.extents and self.strikes(request)):
+            return reply
         for name, extents in reply.extents.items():
             reply.extents[name] = [
                 Extent(min(512, extent.length - at), extent.flags)

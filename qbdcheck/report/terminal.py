@@ -78,7 +78,8 @@ class Terminal:
             self._live.stop()
 
     def _case(self, case: CaseEnded) -> None:
-        target = Path(self._tally.run.target).stem if self._tally.run else ""
+        target = self._tally.run.target if self._tally.run else ""
+        target = Path(target).stem if target.endswith(".yaml") else target
         line = case_line(case, target)
         if self._is_terminal:
             line.truncate(max(self._console.width, 60), overflow="ellipsis")

@@ -30,7 +30,8 @@ def serve() -> Serve:
 
     @contextlib.contextmanager
     def server(mutant: str, *words: str, size: int = 4 * MIB) -> Iterator[ServerProcess]:
-        layer = layer_words(catalogue()[mutant]) + ":rate=1"
+        known = catalogue()[mutant]
+        layer = layer_words(known) + (":rate=1" if "rate" in known.takes else "")
         usual = ["--memory", str(size), "--export-name", "v", "--layer", layer]
         with Server(*usual, *words) as process:
             yield process

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mutants.catalogue import catalogue, is_control
+from tests.mutants.test_changes import control as ask
 
 CONTROLS = [one for one, mutant in catalogue().items() if is_control(mutant)]
 MIB = 1 << 20
@@ -33,3 +34,20 @@ def test_what_is_unusual(serve) -> None:
         assert [one.length for one in nbd.block_status(0, MIB)["base:allocation"]] == [MIB // 4]
     with serve("control-no-holes") as server, server.connect("v") as nbd:
         assert nbd.block_status(0, MIB)["base:allocation"][0].flags == 0
+
+
+def test_a_power_cut_tears_what_was_not_flushed(serve) -> None:
+    with serve("control-torn-writes") as server:
+        with server.connect("v") as nbd:
+            nbd.write(0, b"x" * 4096)
+            nbd.flush()
+            nbd.write(0, b"y" * 4096)
+            ask(server, "power-cut", seed=1)
+        with server.connect("v") as nbd:
+            kept = [bytes(nbd.read(at, 512)) for at in range(0, 4096, 512)]
+        assert kept in ([b"x" * 512, b"y" * 512] * 4, [b"y" * 512, b"x" * 512] * 4)
+
+
+def test_knobs_change_nothing_on_a_control() -> None:
+    for control_ in CONTROLS:
+        catalogue()[control_].knobs_of({"rate": "1000", "scope": "write"})

@@ -1,0 +1,37 @@
+"""The count of the requests of all servers of a run."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from mutants.requests import RequestCount, counted
+from reference_backend.client import Client
+from reference_backend.layers import Command, Reply, Request
+from tests.reference_backend.cli_server import ServerProcess
+
+COUNTER = "mutants.requests:RequestCount:directory="
+
+
+def test_the_counts_of_all_servers_are_summed_up(tmp_path: Path) -> None:
+    for count in (3, 4):
+        layer = RequestCount(str(tmp_path))
+        for _ in range(count):
+            layer.handle(Request(Command.READ, 0, 0, 1, 1), lambda _: Reply(data=b"x"))
+    assert counted(tmp_path) == 7
+
+
+def test_nothing_is_counted_where_nobody_counts(tmp_path: Path) -> None:
+    assert counted(tmp_path) == 0
+    (tmp_path / "requests-new").touch()  # made, and not yet as long as a count
+    assert counted(tmp_path) == 0
+
+
+def test_a_server_that_is_killed_has_counted(tmp_path: Path) -> None:
+    words = ["--memory", "1M", "--export-name", "v", "--layer", COUNTER + str(tmp_path)]
+    with ServerProcess(*words) as server:
+        with Client.connect(str(server.socket), "v") as client:
+            for at in range(5):
+                client.write(at * 512, bytes(512))
+        server.stop(signal.SIGKILL)
+    assert counted(tmp_path) == 5
