@@ -71,6 +71,9 @@ def parse(words: Sequence[str]) -> Options:
         extra = (arguments.probe,) if arguments.probe is not None else ()
     if arguments.mutants:
         subcommand = "mutants"
+    elif arguments.knobs or arguments.each_suite:
+        flag = "--knobs" if arguments.knobs else "--each-suite"
+        raise UsageError(f"{flag} is of --mutants; one mutant is -t mutant:ID:rate=1000")
     if arguments.selection[:1] in (["replay"], ["fio"], ["runtest"]):
         subcommand, *rest = arguments.selection
         extra = tuple(rest)
@@ -306,6 +309,9 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="run the cases against seeded bugs: --mutants [ID...] [CASE...] [-g A,B] [-j N]",
     )
+    add = group.add_argument
+    add("--knobs", default="", metavar="K=V:K=V", help="of --mutants: for all that have them")
+    add("--each-suite", action="store_true", help="of --mutants: the first kill of each suite")
 
 
 def _words(lists: Sequence[str]) -> tuple[str, ...]:
@@ -359,6 +365,8 @@ def _options(
         color=given.color,
         junit_file=given.junit_file,
         json_file=given.json_file,
+        knobs=given.knobs,
+        each_suite=given.each_suite,
         html_file=given.html_file,
         ltp=_ltp(given.ltp),
         soak_s=given.soak,

@@ -61,6 +61,10 @@ class Options:
     """What guests boot instead of the small Linux of ours."""
     observe: tuple[str, ...] = ()
     """What is watched while guests run: iostat blktrace blockstats backend perf."""
+    knobs: str = ""
+    """Of --mutants: KEY=VALUE:..., for all mutants that have them."""
+    each_suite: bool = False
+    """Of --mutants: each suite goes on to its own first kill."""
     html_file: Path | None = None
     """The kill matrix as a page."""
     events_file: Path | None = None
