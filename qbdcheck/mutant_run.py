@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from signal import SIGINT
+from signal import SIGTERM
 from typing import Any
 
 from mutants.catalogue import is_control
@@ -119,7 +119,8 @@ class Runner:
         self, mutant: type[Mutant], knobs: str, selection: Sequence[str], cell: Cell
     ) -> str:
         """Run the selection; return why the run could not start, or ""."""
-        with tempfile.TemporaryDirectory(prefix="qm") as directory:
+        # A server that was just being started may still make its file of requests.
+        with tempfile.TemporaryDirectory(prefix="qm", ignore_cleanup_errors=True) as directory:
             here = Path(directory)
             watch = _Watch(here, self._guarding(mutant), cell)
             target = ":".join(filter(None, [PREFIX + mutant.id, knobs, f"{COUNT}={here}"]))
@@ -130,7 +131,8 @@ class Runner:
             finally:
                 cell.seconds = round(clock.now_s() - started_s, 2)
                 cell.requests = counted(here)
-                code = run.stop(SIGINT, _END_S)
+                # Not SIGINT: who is started in the background of a shell ignores that.
+                code = run.stop(SIGTERM, _END_S)
             last = tail(run.output(), 1)
             is_refused = cell.state != KILLED and code == EXIT_USAGE and last.startswith("check: ")
             return last.removeprefix("check: ") if is_refused else ""
@@ -150,7 +152,7 @@ class Runner:
             run = _start(f"{PREFIX}control-plain", words, Path(directory))
             while not run.has_ended_within(_POLL_S):
                 pass
-            if run.stop(SIGINT, _END_S) == EXIT_USAGE:
+            if run.stop(SIGTERM, _END_S) == EXIT_USAGE:
                 raise UsageError(tail(run.output(), 1).removeprefix("check: "))
 
 

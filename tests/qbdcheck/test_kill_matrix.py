@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,18 @@ def test_a_diagnosis_that_names_another_damage_is_marked(
     said = capsys.readouterr().out
     assert "Killed 1 of 1 mutants" in said
     assert "Not named: phantom-write" in said
+
+
+def test_a_run_in_the_background_ends_at_its_first_kill() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as `./check --mutants &` inherits it
+    try:
+        started_s = time.monotonic()
+        done = check("--mutants", "phantom-write", "1", "100-199")
+        taken_s = time.monotonic() - started_s
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "Killed 1 of 1 mutants" in done.stdout
+    assert taken_s < 25, "the cases after the first kill have run"
 
 
 def test_an_unknown_mutant_is_refused() -> None:
