@@ -9,6 +9,7 @@ from typing import Any
 from mutants.mutant import Mutant, changed
 from mutants.patching import replace
 from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
+from reference_backend.nbd import options, rules
 from reference_backend.nbd.constants import OptionReply
 from reference_backend.nbd.options import Options, Refusal
 from reference_backend.store import write_cache
@@ -209,3 +210,24 @@ class TearsWrites(Control):
             return runs
 
         replace(write_cache, "_runs", make)
+
+
+class TinyRequests(Control):
+    """A server may take small requests only, if it says so."""
+
+    id = "control-tiny-requests"
+    breaks = "no read or write of over 64 KiB is taken, as the block sizes say"
+    LONGEST = 65536
+
+    def install(self) -> None:
+        """Tell it, and hold to it."""
+
+        def make(real: Any) -> Any:
+            def sizes(*arguments: Any) -> tuple[int, int, int]:
+                minimum, preferred, maximum = real(*arguments)
+                return minimum, preferred, max(min(maximum, self.LONGEST), preferred)
+
+            return sizes
+
+        replace(options, "told_sizes", make)
+        replace(rules, "told_sizes", make)

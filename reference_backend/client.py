@@ -49,6 +49,10 @@ def parse_uri(uri: str) -> tuple[Address, str, bool]:
     raise ValueError(msg)
 
 
+_UNLIMITED = 0xFFFFFFFF
+"""A maximum that is none, and what a server means that tells none (NBD document)."""
+
+
 class Client(Haggler):
     """A connection to an NBD server, handshake and transmission."""
 
@@ -193,13 +197,32 @@ class Client(Haggler):
 
     # -- transmission, one at a time; offsets and lengths in bytes, ``flags`` are CommandFlag bits
 
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest READ or WRITE that the server has said it takes."""
+        return self.block_sizes[2] if self.block_sizes is not None else _UNLIMITED
+
     def read(self, offset: int, length: int, flags: int = 0) -> bytearray:
-        """READ."""
-        return self.call(Command.READ, offset, length, flags=flags).data
+        """READ; several, one after the other, where it is longer than the server takes."""
+        longest = self.longest
+        if length <= longest:
+            return self.call(Command.READ, offset, length, flags=flags).data
+        data = bytearray()
+        for at in range(0, length, longest):
+            part = min(longest, length - at)
+            data += self.call(Command.READ, offset + at, part, flags=flags).data
+        return data
 
     def write(self, offset: int, data: Bytes, flags: int = 0) -> None:
-        """WRITE."""
-        self.call(Command.WRITE, offset, len(data), flags=flags, payload=data)
+        """WRITE; several, one after the other, where it is longer than the server takes."""
+        longest = self.longest
+        if len(data) <= longest:
+            self.call(Command.WRITE, offset, len(data), flags=flags, payload=data)
+            return
+        view = memoryview(data)
+        for at in range(0, len(data), longest):
+            part = view[at : at + longest]
+            self.call(Command.WRITE, offset + at, len(part), flags=flags, payload=part)
 
     def write_zeroes(self, offset: int, length: int, flags: int = 0) -> None:
         """WRITE_ZEROES."""

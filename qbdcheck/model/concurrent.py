@@ -198,7 +198,7 @@ class _Client(threading.Thread):
             self._flight[cookie] = _Sent(Command.FLUSH, 0, 0, 0, 0.0)
             self._client.send_request(Command.FLUSH, cookie=cookie)
             return
-        sectors = random.choice(plan.lengths)
+        sectors = min(random.choice(plan.lengths), max(self._client.longest // SECTOR, 1))
         first = random.randrange(0, plan.size // SECTOR - sectors + 1)
         place = first * SECTOR, sectors * SECTOR
         writes = random.random() < plan.share

@@ -17,12 +17,13 @@ from dataclasses import replace
 from oracles.sides import COMMANDS, CONTEXT, Outcome, Payload, Payloads, command_flags
 from oracles.workload import Batch, Kind, Request
 from reference_backend.client import Client
+from reference_backend.layers import CommandFlag
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import constants as c
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import TransmissionFlag
-from reference_backend.nbd.errors import OptionRefused, RemoteProtocolError
+from reference_backend.nbd.errors import NbdError, OptionRefused, RemoteProtocolError
 from reference_backend.store.extents import Extent
 from reference_backend.transport import SEND_BUFFER, set_timeout
 
@@ -98,6 +99,8 @@ class NbdSide:
         self._cookie += len(batch)
         try:
             client = self._client or self._connect()
+            if any(request.length > client.longest for request in batch):
+                self._do_long(client, batch, payloads, base)
             self._send(client, self._encoded(client, batch, payloads, base))
         except (OSError, EOFError, RemoteProtocolError, OptionRefused):
             self._lose()
@@ -139,6 +142,26 @@ class NbdSide:
             self._client = None
         self._waiting = {}
 
+    def _do_long(self, client: Client, batch: Batch, payloads: Payloads, base: int) -> None:
+        """Do what is longer than the server takes, in pieces, before the rest is in flight."""
+        client.sock.settimeout(_TIMEOUT_S)
+        for cookie, (request, data) in enumerate(zip(batch, payloads, strict=True), base):
+            if request.length <= client.longest or request.kind not in (_READ, _WRITE):
+                continue
+            outcome = Outcome()
+            flags = int(CommandFlag.FUA) if request.fua and self._fua else 0
+            try:
+                if request.kind is _READ:
+                    outcome.data = client.read(request.offset, request.length)
+                else:
+                    client.write(request.offset, data, flags)
+                    if request.fua and not self._fua:
+                        client.flush()
+            except NbdError as error:
+                outcome.error = error.errno or errno.EIO
+            self._outcomes[cookie] = outcome
+        client.sock.settimeout(None)
+
     def _encoded(
         self, client: Client, batch: Batch, payloads: Payloads, base: int
     ) -> list[Payload]:
@@ -148,6 +171,8 @@ class NbdSide:
         waiting, pack = self._waiting, m.REQUEST.pack
         answered = 0
         for cookie, (request, data) in enumerate(zip(batch, payloads, strict=True), base):
+            if cookie in self._outcomes:
+                continue  # it was too long for one
             sent, payload, kind = request, data, request.kind
             if kind is _READ:
                 command = flags = 0

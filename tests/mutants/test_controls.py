@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mutants.catalogue import catalogue, is_control
+from reference_backend.layers import Command
+from reference_backend.nbd.errors import NbdError
 from tests.mutants.test_changes import control as ask
 
 CONTROLS = [one for one, mutant in catalogue().items() if is_control(mutant)]
@@ -46,6 +48,15 @@ def test_a_power_cut_tears_what_was_not_flushed(serve) -> None:
         with server.connect("v") as nbd:
             kept = [bytes(nbd.read(at, 512)) for at in range(0, 4096, 512)]
         assert kept in ([b"x" * 512, b"y" * 512] * 4, [b"y" * 512, b"x" * 512] * 4)
+
+
+def test_tiny_requests_are_told_and_held_to(serve) -> None:
+    with serve("control-tiny-requests") as server, server.connect("v") as nbd:
+        assert nbd.longest == 65536
+        with pytest.raises(NbdError, match="over the maximum"):
+            nbd.call(Command.READ, 0, 65536 + 1)
+        nbd.write(4096, b"x" * 200_000)
+        assert nbd.read(0, 300_000) == bytes(4096) + b"x" * 200_000 + bytes(95_904)
 
 
 def test_knobs_change_nothing_on_a_control() -> None:
