@@ -26,13 +26,6 @@ Written by `docs/bugs_and_mutants.py` from the mutants themselves and from `./ch
 """
 NOT_SEEABLE = {
     "close-error-lost": "NBD's disconnect has no answer",
-    "clone-copyup-lost": "the reference backend has no clones",
-    "snapshot-map-under-io": "its snapshots cannot be read over NBD",
-    "snapshot-not-point-in-time": "its snapshots cannot be read over NBD",
-    "snapshot-delete-shared-block": "its snapshots cannot be read over NBD",
-    "rebuild-granularity-mismatch": "it has no replicas that are rebuilt",
-    "resize-during-copy": "it has no background copies",
-    "cross-connection-state": "a target of a case serves one volume",
     "inflight-hang-on-disconnect": "a fault of clients; cases 380-396 guard against it in QEMU's",
     "geometry-change-stale-buffer": "a block size of NBD does not change while it is connected",
 }

@@ -8,7 +8,7 @@ from mutants.controls import Control
 from mutants.mutant import Mutant, subclasses
 
 GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "protocol",
-          "connections", "recovery", "changes", "controls")  # fmt: skip
+          "connections", "recovery", "changes", "snapshots", "controls")  # fmt: skip
 
 
 def catalogue() -> dict[str, type[Mutant]]:

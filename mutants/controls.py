@@ -8,12 +8,14 @@ from typing import Any
 
 from mutants.mutant import Mutant, changed
 from mutants.patching import replace
+from mutants.snapshots import CopiedLater, clone_behind
 from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
 from reference_backend.nbd import options, rules
 from reference_backend.nbd.constants import OptionReply
 from reference_backend.nbd.options import Options, Refusal
 from reference_backend.store import write_cache
 from reference_backend.store.extents import Extent
+from reference_backend.store.volume import Volume
 from reference_backend.store.write_cache import SECTOR_BYTES
 
 _MOST_TORN = 1 << 20
@@ -231,3 +233,34 @@ class TinyRequests(Control):
 
         replace(options, "told_sizes", make)
         replace(rules, "told_sizes", make)
+
+
+class ClonesCopiedLater(Control):
+    """A clone need not be copied before it is used."""
+
+    id = "control-clones-copied-later"
+    breaks = "clones are copied in the background, and read their parent's data until then"
+
+    def install(self) -> None:
+        """Copy later."""
+        clone_behind(CopiedLater, self.strikes)
+
+
+class SlowSnapshots(Control):
+    """A snapshot's moment is anywhere between request and answer."""
+
+    id = "control-slow-snapshots"
+    breaks = "snapshots take 20 ms, half of it before their moment, and half after it"
+
+    def install(self) -> None:
+        """Wait before and after, without the volume's lock."""
+
+        def make(real: Any) -> Any:
+            def snapshot(volume: Volume, name: str) -> None:
+                time.sleep(0.01)
+                real(volume, name)
+                time.sleep(0.01)
+
+            return snapshot
+
+        replace(Volume, "snapshot", make)

@@ -15,6 +15,7 @@ from oracles.timeline import timeline
 from qbdcheck import clock
 from qbdcheck.errors import CaseBroken, NotRun
 from qbdcheck.model import concurrent, exhaustive, machine
+from qbdcheck.model.cuts import Camera
 from qbdcheck.model.players import InProcess, OverNbd, through_qemu
 from qbdcheck.model.replay import keep, played_first, saved_scripts
 from qbdcheck.seed import Seed
@@ -158,6 +159,26 @@ class ModelChecks:
             total.mixed += part.mixed
             total.requests += part.requests
         self._judge(total, disk, plan)
+
+    def record_with_snapshots(
+        self, disk: Disk, clients: int, plan: concurrent.Plan, round_: int, count: int = 3
+    ) -> Camera:
+        """Take snapshots while clients write a fresh disk, and judge each, and what is there last.
+
+        :raise AssertionError: a snapshot is not the contents at one moment between its request and
+            its answer.
+        """
+        camera = Camera(disk, plan, count, self._session.nbd)
+        camera.prepare()
+        seed = self._seed.derive("round", round_)
+        history = concurrent.record(
+            lambda: self._session.nbd(disk), clients, plan, seed, meanwhile=camera.meanwhile
+        )
+        camera.judge(history)
+        if history.mixed:
+            history.anomalies()  # a sector of a snapshot may be of two writes that were in flight
+        self._log(f"{history.requests} requests, {len(camera.taken)} snapshots")
+        return camera
 
     def history_of(
         self, bug: str, clients: int, plan: concurrent.Plan, **options: str

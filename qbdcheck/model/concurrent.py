@@ -22,6 +22,7 @@ from reference_backend.layers import Command, CommandFlag
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
 _WORDS = SECTOR // 8
+_STEP_S = 0.0005
 _MAGIC = 0x71626468 << 32
 """High half of each word of a sector that a recorded write wrote ("qbdh")."""
 
@@ -103,12 +104,19 @@ def initial(size: int) -> bytes:
     return np.full(size // 8, _MAGIC | INITIAL, dtype="<u8").tobytes()
 
 
-def record(
-    connect: Callable[[], Client], clients: int, plan: Plan, seed: int, first: int = 1
+def record(  # noqa: PLR0917  # what clients are told
+    connect: Callable[[], Client],
+    clients: int,
+    plan: Plan,
+    seed: int,
+    first: int = 1,
+    meanwhile: Callable[[Callable[[int], None]], None] | None = None,
 ) -> History:
     """Let clients work at the same time, and return what they saw, times in microseconds.
 
     :param first: number of the first write.
+    :param meanwhile: called while they work; they go on until it returns, also beyond what is
+        planned. It is given a function that waits until so many further requests were sent.
     :raise Torn: a sector was not what a single write had written.
     """
     numbers = count(first)
@@ -120,6 +128,12 @@ def record(
     ]
     for worker in workers:
         worker.start()
+    try:
+        if meanwhile is not None:
+            meanwhile(lambda requests: _wait_for(workers, requests))
+    finally:
+        for worker in workers:
+            worker.may_end = True
     for worker in workers:
         worker.join()
     for client in connections:
@@ -132,6 +146,15 @@ def record(
         history.mixed += worker.mixed
         history.requests += worker.requests
     return history
+
+
+def _wait_for(workers: Sequence[_Client], requests: int) -> None:
+    """Wait until so many further requests were sent, or a client is at its end."""
+    wanted = sum(worker.requests for worker in workers) + requests
+    while sum(worker.requests for worker in workers) < wanted:
+        if not all(worker.is_alive() for worker in workers):
+            return  # whoever failed says why
+        clock.pause(_STEP_S)
 
 
 class _Client(threading.Thread):
@@ -158,27 +181,38 @@ class _Client(threading.Thread):
         self._flight: dict[int, _Sent] = {}
         self._slots = threading.Semaphore(plan.depth)
         self._over = False
+        self._sent = threading.Semaphore(0)
+        self._all_sent = False
+        self.may_end = False
 
     def run(self) -> None:
         receiver = threading.Thread(target=self._receive_all, daemon=True)
         self._begin.wait()
         receiver.start()
         try:
-            while self.requests < self._plan.requests:
+            while self.requests < self._plan.requests or not self.may_end:
                 self._slots.acquire()
                 if self._over:
                     break
                 self._send()
+                self._sent.release()
         except BaseException as error:
             self._end(error)
+        self._all_sent = True
+        self._sent.release()
         receiver.join()
         self._lose()
 
     def _receive_all(self) -> None:
         # Beside the sending: a server may stop reading until its replies are taken.
         try:
-            for _ in range(self._plan.requests):
+            received = 0
+            while True:
+                self._sent.acquire()
+                if self._all_sent and received == self.requests:
+                    break
                 self._receive()
+                received += 1
                 self._slots.release()
         except BaseException as error:
             self._end(error)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from oracles.shadow import Shadow
-from oracles.stamps import Bytes
+from oracles.stamps import Bytes, Data
 from qbdcheck.clock import now_s, pause
 from qbdcheck.errors import NotRun, ProgramError, SetupError
 from qbdcheck.programs.blockdev import Blockdev, dashed, json_filename, node, over
@@ -251,6 +251,13 @@ class Disk:
             count = min(_VERIFY_WHOLE_MAX, offset + length - start)
             data = self.read_all(start, count)
             judge(self.shadow, start, data, f"volume {self.name} is not what it must be")
+
+    def judge(self, offset: int, data: Data) -> None:
+        """Compare what was read by any other way with the shadow.
+
+        :raise WrongData: it is not what must be there.
+        """
+        judge(self.shadow, offset, data, f"volume {self.name}, read {len(data)} bytes at {offset}")
 
     def read_all(self, offset: int = 0, length: int | None = None) -> Bytes:
         """Return a range as it is, read through qemu-img, not compared with anything.

@@ -13,9 +13,9 @@ CONTROLS = [one for one, mutant in catalogue().items() if is_control(mutant)]
 MIB = 1 << 20
 
 
-@pytest.mark.parametrize("control", CONTROLS)
-def test_data_is_right_on_a_control(serve, control) -> None:
-    with serve(control) as server, server.connect("v") as nbd:
+@pytest.mark.parametrize("mutant", CONTROLS)
+def test_data_is_right_on_a_control(serve, mutant) -> None:
+    with serve(mutant) as server, server.connect("v") as nbd:
         nbd.write(0, b"x" * MIB)
         nbd.write_zeroes(4096, 4096)
         nbd.trim(8192, 4096)
@@ -25,6 +25,24 @@ def test_data_is_right_on_a_control(serve, control) -> None:
         assert data[4096:8192] == bytes(4096)
         assert data[8192:12288] in (bytes(4096), b"x" * 4096)
         assert data[12288:] == b"x" * (MIB - 12288)
+
+
+@pytest.mark.parametrize("mutant", ["control-clones-copied-later", "control-slow-snapshots"])
+def test_clones_and_snapshots_of_a_control_are_right(serve, mutant) -> None:
+    with serve(mutant) as server, server.connect("v") as nbd:
+        nbd.write(0, b"x" * MIB)
+        ask(server, "volume-snapshot", name="v", snapshot="s")
+        nbd.write(0, b"y" * MIB)
+        ask(server, "volume-clone", snapshot="v@s", name="c")
+        with server.connect("c") as clone:
+            clone.write(70000, b"c" * 5000)
+            clone.trim(MIB - 4096, 4096)
+            expected = b"x" * 70000 + b"c" * 5000 + b"x" * (MIB - 79096) + bytes(4096)
+            assert bytes(clone.read(0, MIB)) == expected
+            ask(server, "volume-snapshot", name="c", snapshot="s")
+            assert bytes(clone.read(0, MIB)) == expected
+        with server.connect("c@s") as copied:
+            assert bytes(copied.read(0, MIB)) == expected
 
 
 def test_what_is_unusual(serve) -> None:

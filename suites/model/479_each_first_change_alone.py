@@ -1,0 +1,44 @@
+"""This case checks that whatever changes a clone first, alone, loses none of its parent's data.
+
+How: for each kind of change a clone of its own, which had no other before, so that not even a unit
+as large as the volume was copied by an earlier one; then a snapshot of the clone, and a clone of
+that one, which is changed in its turn. All of them are read at the end.
+Guards: clone-copyup-lost, snapshot-delete-shared-block, discard-exposes-backing.
+"""
+
+from qbdcheck import case
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+def change(clone, qemu_io, kind):
+    if kind == "shrink":
+        clone.resize(MIB + 300 * KIB + 512)
+        clone.resize(2 * MIB)
+        return
+    with qemu_io(clone) as io:
+        if kind == "write":
+            io.write(MIB + 30 * KIB, 512)
+        elif kind == "zero":
+            io.write_zeroes(MIB + 30 * KIB, 8 * KIB, unmap=True)
+        else:
+            io.discard(MIB + 30 * KIB, 64 * KIB)
+        io.flush()
+
+
+@case(groups="snapshot discard zero", requires="clone discard write_zeroes resize")
+def test(new_disk, qemu_io):
+    disk = new_disk("2M")
+    snapshot = disk.snapshot("base")
+    kinds = ("write", "zero", "discard", "shrink")
+    for kind, next_kind in zip(kinds, kinds[1:] + kinds[:1], strict=True):
+        clone = snapshot.clone(kind)
+        change(clone, qemu_io, kind)
+        inner = clone.snapshot("inner")
+        second = inner.clone(f"{kind}2")
+        change(second, qemu_io, next_kind)
+        clone.verify()
+        inner.verify()
+        second.verify()
+    snapshot.verify()
+    disk.verify()
