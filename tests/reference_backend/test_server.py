@@ -102,9 +102,10 @@ def test_pipelined_writes_of_mixed_sizes_all_arrive(sizes: list[int]) -> None:
 
 def test_a_refused_payload_larger_than_the_buffer_is_drained() -> None:
     with running() as server, connect(server) as client:
+        length = (32 << 20) + 1
         for offset in (SIZE, 0):
             with pytest.raises(NbdError):
-                client.write(offset, bytes((32 << 20) + 1))
+                client.call(Command.WRITE, offset, length, payload=bytes(length))
         assert client.read(0, 4) == bytes(4)
 
 
