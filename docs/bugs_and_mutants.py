@@ -27,7 +27,6 @@ Written by `docs/bugs_and_mutants.py` from the mutants themselves and from `./ch
 NOT_SEEABLE = {
     "close-error-lost": "NBD's disconnect has no answer",
     "inflight-hang-on-disconnect": "a fault of clients; cases 380-396 guard against it in QEMU's",
-    "geometry-change-stale-buffer": "a block size of NBD does not change while it is connected",
 }
 
 

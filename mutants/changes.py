@@ -15,6 +15,7 @@ from reference_backend.store.ranges import RangeSet
 from reference_backend.store.volume import Volume
 
 _LATE_S = 0.01
+_QUEUED_S = 0.002
 _LARGEST_PARENT = 64 << 20
 
 
@@ -52,6 +53,48 @@ class ResizeFalseSuccess(Mutant):
             return resize
 
         replace(Volume, "resize", make)
+
+
+class GeometryChangeStaleBuffer(Mutant):
+    """A request is judged by one size and carried out by another."""
+
+    id = "geometry-change-stale-buffer"
+    shows = r"expected zeroes|not zero|stale"
+    source = "QEMU issue 4365, QEMU 55794c904d"
+    breaks = "a write that waits 2 ms while the volume shrinks is done behind its new end"
+    takes = ALWAYS
+    waits = True
+
+    def install(self) -> None:
+        """Judge, wait, write; what is behind the end comes back when the volume grows."""
+        self._behind: list[tuple[int, bytes]] = []
+
+        def make_write(real: Any) -> Any:
+            def write(volume: Volume, offset: int, data: Any, fua: bool = False) -> None:
+                end = offset + len(data)
+                was_inside = end <= volume.size
+                time.sleep(_QUEUED_S)
+                if was_inside and end > volume.size and self.strikes():
+                    self._behind.append((offset, bytes(data)))
+                else:
+                    real(volume, offset, data, fua)
+
+            return write
+
+        def make_resize(real: Any) -> Any:
+            def resize(volume: Volume, size: int) -> None:
+                real(volume, size)
+                kept, self._behind = self._behind, []
+                for offset, data in kept:
+                    if offset + len(data) <= size:
+                        volume.store.write(offset, data)
+                    else:
+                        self._behind.append((offset, data))
+
+            return resize
+
+        replace(Volume, "write", make_write)
+        replace(Volume, "resize", make_resize)
 
 
 class LateRequestAfterQuiesce(Mutant):

@@ -10,7 +10,7 @@ import pytest
 from qemu.qmp import QMPClient
 
 from reference_backend.client import Client
-from reference_backend.layers import CommandFlag
+from reference_backend.layers import Command, CommandFlag
 from reference_backend.nbd.constants import Option, TransmissionFlag
 from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused
 from tests.mutants.conftest import Serve
@@ -58,6 +58,20 @@ def test_resizes_and_snapshots(serve: Serve) -> None:
         nbd.write(0, b"n" * BLOCK)
         nbd.trim(0, BLOCK)
         assert bytes(nbd.read(0, BLOCK)) == b"o" * BLOCK
+
+
+def test_a_write_that_waits_while_the_volume_shrinks(serve: Serve) -> None:
+    with serve("geometry-change-stale-buffer") as server, server.connect("v") as nbd:
+        found = False
+        for _ in range(20):
+            for number in range(100):
+                nbd.send_request(Command.WRITE, 2 * MIB, BLOCK, payload=bytes([number + 1]) * BLOCK)
+            control(server, "volume-resize", name="v", size=MIB)
+            for _ in range(100):
+                nbd.receive_reply()
+            control(server, "volume-resize", name="v", size=4 * MIB)
+            found = found or any(nbd.read(2 * MIB, BLOCK))
+        assert found
 
 
 @pytest.mark.parametrize("mutant", ["discard-not-tracked", "incremental-misses-hole"])

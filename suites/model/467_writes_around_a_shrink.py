@@ -1,0 +1,39 @@
+"""This case checks that no write that meets a shrink is found behind the new end later.
+
+How: clients with many writes in flight to the last MiB, while the volume is shrunk; whichever way
+each of them ends, the space that a grow then brings must be zeroes, and the rest intact.
+Guards: geometry-change-stale-buffer, grow-exposes-old-data, oob-past-end, async-error-ignored.
+"""
+
+from contextlib import ExitStack
+
+from qbdcheck import case
+from qbdcheck.errors import NotRun, SetupError
+from reference_backend.layers import Command
+
+MIB, BLOCK, CLIENTS, DEPTH = 1 << 20, 4096, 6, 40
+
+
+@case(groups="model size concurrent quick", requires="nbd resize multi_conn", limit_s=30)
+def test(new_disk, nbd):
+    disk = new_disk("2M")
+    for _ in range(3):
+        with ExitStack() as stack:
+            clients = [stack.enter_context(nbd(disk)) for _ in range(CLIENTS)]
+            for number in range(CLIENTS * DEPTH):
+                place = MIB + number * BLOCK
+                data = disk.shadow.stamped(place, BLOCK)
+                clients[number % CLIENTS].send_request(Command.WRITE, place, BLOCK, payload=data)
+            clients[0].receive_reply()
+            try:
+                disk.resize(MIB)
+            except SetupError as error:
+                raise NotRun(f"the target resizes only without clients: {error}") from error
+            for number, client in enumerate(clients):
+                for _ in range(DEPTH - (number == 0)):
+                    try:
+                        client.receive_reply()
+                    except (OSError, EOFError) as error:
+                        raise NotRun(f"the target ends connections at a resize: {error}") from error
+        disk.resize(2 * MIB)
+        disk.verify()
