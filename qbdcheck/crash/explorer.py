@@ -145,10 +145,11 @@ class Workspace:
         if self.path.stat().st_size != size:  # a repair may append
             os.truncate(self.path, size)
         copy = self._copy.image
-        right, seen = (np.frombuffer(one, dtype=np.uint8) for one in (copy, self.image))
+        right, seen = (np.frombuffer(one, dtype=np.uint64) for one in (copy, self.image))
         for at in range(0, size, _CHUNK):
             chunk = slice(at, at + _CHUNK)
-            if not np.array_equal(right[chunk], seen[chunk]):
+            words = slice(at // 8, (at + _CHUNK) // 8)
+            if not np.array_equal(right[words], seen[words]):
                 self.image[chunk] = copy[chunk]
 
 

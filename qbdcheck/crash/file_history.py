@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class FilePromises(Protocol):
+    """What a user of a file system was promised."""
+
+    @property
+    def acknowledged(self) -> list[int]:
+        """For each promise, how many entries the log had when it was kept."""
+        ...
+
+    def directory(self, limit: int) -> str:
+        """Return the directory whose files are judged, from the root, "" for all."""
+        ...
+
+    def judge(self, limit: int, files: Mapping[str, bytes | None]) -> str:
+        """Return what is wrong with the files of that directory, "" if nothing is.
+
+        :param limit: so many entries of the log may have been answered.
+        :param files: by their paths below the directory; None for directories.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,7 +54,11 @@ class FileHistory:
         """For each promise, how many entries the log had when it was kept."""
         return sorted(promise.answered for promise in self.promises)
 
-    def judge(self, limit: int, files: dict[str, bytes]) -> str:
+    def directory(self, limit: int) -> str:  # noqa: ARG002
+        """All files are looked at."""
+        return ""
+
+    def judge(self, limit: int, files: Mapping[str, bytes | None]) -> str:
         """Return what is wrong with the files that are there."""
         for name in dict.fromkeys(promise.name for promise in self.promises):
             history = [one for one in self.promises if one.name == name]

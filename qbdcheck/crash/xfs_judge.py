@@ -14,7 +14,7 @@ from pathlib import Path
 
 from xxhash import xxh3_64
 
-from qbdcheck.crash.file_history import FileHistory
+from qbdcheck.crash.file_history import FilePromises
 from qbdcheck.guest.guest import Guest
 from qbdcheck.guest.quick_shell import QuickShell
 
@@ -35,7 +35,7 @@ class XfsJudge(AbstractContextManager["XfsJudge"]):
     changes_the_file = True
 
     def __init__(
-        self, directory: Path, start_guest: Callable[[Path], Guest], history: FileHistory
+        self, directory: Path, start_guest: Callable[[Path], Guest], history: FilePromises
     ) -> None:
         self._history = history
         self._guest = start_guest(directory)
@@ -54,7 +54,8 @@ class XfsJudge(AbstractContextManager["XfsJudge"]):
         if not self._disk:
             node = {"driver": "file", "filename": str(path), "locking": "off"}
             self._disk = self._guest.attach({"driver": "raw", "file": node}, None, _DISK).path
-        look = "{ cd /mnt; tar cf - .; s=$?; cd /; umount /mnt && [ $s = 0 ]; }"
+        where = f"/mnt/{self._history.directory(limit)}"
+        look = f"{{ cd {where}; tar cf - .; s=$?; cd /; umount /mnt && [ $s = 0 ]; }}"
         mount = f"mount -t xfs -o noatime {self._disk} /mnt"
         status, archive, errors = self._shell.run(f"{mount} && {look}", _WITHIN_S)
         if status:
@@ -95,11 +96,11 @@ def _key_without_log(image: memoryview) -> int:
     return found.intdigest()
 
 
-def _files(archive: bytes) -> dict[str, bytes]:
+def _files(archive: bytes) -> dict[str, bytes | None]:
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        found = {}
+        found: dict[str, bytes | None] = {}
         for member in tar:
             file = tar.extractfile(member)
-            if file is not None:
-                found[member.name.removeprefix("./")] = file.read()
+            found[member.name.removeprefix("./")] = None if file is None else file.read()
+        found.pop(".", None)
         return found

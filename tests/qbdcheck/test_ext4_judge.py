@@ -45,7 +45,7 @@ def test_a_file_system_is_judged_by_fsck_and_by_its_files(tmp_path: Path) -> Non
         file.truncate(4 << 20)
     make = ["/sbin/mke2fs", "-q", "-t", "ext4", "-b", "1024", "-d", str(source), str(image)]
     subprocess.run(make, check=True)
-    judge = Ext4Judge(tmp_path, history())
+    judge = Ext4Judge(history())
     data = memoryview(image.read_bytes())
     assert judge.check(data, image, 4) == ""
     assert judge.check(data, image, 6) == "a: 3 bytes b'new', no such file was durable"

@@ -1,0 +1,57 @@
+"""Runs all short sequences of file operations on a disk, and explores the crash states of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from oracles.crash_states.families import Bounds
+from qbdcheck.crash.explorer import Exploration
+from qbdcheck.crash.ext4_image import make_ext4
+from qbdcheck.crash.ext4_judge import Ext4Judge
+from qbdcheck.crash.file_sequences import FILES, SequenceHistory, sequences
+from qbdcheck.crash.logged_image import LoggedImage
+from qbdcheck.guest.guest import Guest
+from qbdcheck.programs.qemu_img import QemuImg
+from qbdcheck.targets.disk import Disk
+
+_MARKS = 64 << 10
+"""Bytes at the end of the disk that are not the file system's."""
+
+
+class SequenceRun:
+    """What was logged while the sequences ran."""
+
+    def __init__(self, logged: LoggedImage, history: SequenceHistory) -> None:
+        self._logged = logged
+        self.history = history
+        self.log = history.locate(logged.log())
+
+    def explore(self, seed: int, **options: Any) -> Exploration:
+        """Look at the crash states of an ext4, or at those of the log that is given."""
+        usual: dict[str, Any] = {"log": self.log, "acknowledged": self.history.acknowledged}
+        usual |= {"tear": 4096, "bounds": Bounds(subsets=8, chance=64)}
+        return self._logged.explore(lambda _: Ext4Judge(self.history), seed, **usual | options)
+
+
+def run_on_ext4(  # noqa: PLR0917  # the fixtures, in one order in all cases
+    disk: Disk,
+    logged_image: Callable[..., LoggedImage],
+    guest: Callable[..., Guest],
+    qemu_img: QemuImg,
+    scratch: Path,
+    length: int,
+) -> SequenceRun:
+    """Run all sequences of a length in a guest on ext4; the other arguments are the fixtures."""
+    some = list(sequences(length))
+    begin = {**FILES, "B": None}
+    files = {f"s{number}/{name}": begin[name] for number in range(len(some)) for name in begin}
+    marks_at = disk.size - _MARKS
+    make_ext4(disk, qemu_img, scratch, size=marks_at, files=files)
+    logged = logged_image(disk)
+    history = SequenceHistory(some, marks_at)
+    system = guest(logged.blockdev())
+    history.run(system, "-t ext4")
+    system.kill()
+    return SequenceRun(logged, history)

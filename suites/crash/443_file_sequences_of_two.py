@@ -1,0 +1,23 @@
+"""This case checks that any two file operations with an fsync or sync after them survive a cut.
+
+How: as 442, with two operations: what a crash finds half done is then of both. It takes minutes.
+Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write-ack-early.
+"""
+
+from qbdcheck import case
+from qbdcheck.crash.file_sequence_runs import run_on_ext4
+
+
+@case(
+    groups="crash states guest flush slow disabled",
+    requires="flush",
+    programs="qemu-system-x86_64 e2fsck mke2fs",
+    limit_s=1800,
+)
+def test(new_disk, logged_image, guest, qemu_img, scratch, seed, log, golden):
+    disk = new_disk("14M", prefill=False)
+    run = run_on_ext4(disk, logged_image, guest, qemu_img, scratch, 2)
+    result = run.explore(seed)
+    log(result)
+    result.must_be_clean()
+    golden(f"{len(run.history.sequences)} sequences")
