@@ -52,8 +52,8 @@ def contradictions(cut: Cut, accesses: Iterable[Access]) -> list[str]:
     for access in accesses:
         if access.is_write:
             writes[access.sector].append(access)
-    lower = Bound(cut.asked, "the snapshot was asked for")
-    upper = Bound(cut.answered, "the snapshot was answered")
+    lower = Bound(cut.asked, "it was asked for")
+    upper = Bound(cut.answered, "it was answered")
     wrong = []
     for sector, value in enumerate(cut.values):
         if value is None:

@@ -161,10 +161,19 @@ class ModelChecks:
         self._judge(total, disk, plan)
 
     def record_with_snapshots(
-        self, disk: Disk, clients: int, plan: concurrent.Plan, round_: int, count: int = 3
+        self,
+        disk: Disk,
+        clients: int,
+        plan: concurrent.Plan,
+        round_: int,
+        *,
+        count: int = 3,
+        then: Callable[[], object] | None = None,
     ) -> Camera:
         """Take snapshots while clients write a fresh disk, and judge each, and what is there last.
 
+        :param then: called before anything is read: a power cut, if all that was acknowledged is
+            durable.
         :raise AssertionError: a snapshot is not the contents at one moment between its request and
             its answer.
         """
@@ -174,6 +183,8 @@ class ModelChecks:
         history = concurrent.record(
             lambda: self._session.nbd(disk), clients, plan, seed, meanwhile=camera.meanwhile
         )
+        if then is not None:
+            then()
         camera.judge(history)
         if history.mixed:
             history.anomalies()  # a sector of a snapshot may be of two writes that were in flight

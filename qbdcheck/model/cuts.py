@@ -6,7 +6,7 @@ in the snapshot as they were at one moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,9 @@ from qbdcheck.errors import CaseBroken
 from qbdcheck.model.concurrent import History, Mixed, Plan, initial, seen
 from qbdcheck.targets.disk import Disk, Snapshot
 from reference_backend.client import Client
+from reference_backend.nbd.constants import TransmissionFlag
+
+_SHOWN = 8
 
 
 @dataclass
@@ -47,9 +50,11 @@ class Camera:
         return self.plan.size // 2 // SECTOR * SECTOR
 
     def prepare(self) -> None:
-        """Write what clients find in the first half."""
+        """Write what clients find in the first half, durably where the target can."""
         with self.open_client(self.disk) as client:
             client.write(0, initial(self.fresh))
+            if client.flags & TransmissionFlag.SEND_FLUSH:
+                client.flush()
 
     def meanwhile(self, wait_for: Callable[[int], None]) -> None:
         """Take the snapshots."""
@@ -73,25 +78,23 @@ class Camera:
             under_load += any(one.call < taken.asked for one in writes) and any(
                 one.returned > taken.answered for one in writes
             )
-            wrong = contradictions(self._cut(taken, history.mixed), history.accesses)
-            if wrong:
-                name = taken.snapshot.name
-                more = f"\n... and {len(wrong) - 8} more" if len(wrong) > 8 else ""
-                lines = "\n".join(wrong[:8])
-                text = f"snapshot {name} is of no moment (times in us):"
-                raise AssertionError(f"{text}\n{lines}{more}")
+            cut = self._cut(taken.snapshot, history.mixed, taken.asked, taken.answered)
+            name = f"snapshot {taken.snapshot.name} is of no moment (times in us)"
+            _raise(name, contradictions(cut, history.accesses))
+        now = clock.now_s() * 1e6
+        last = self._cut(self.disk, history.mixed, now, now)
+        name = f"volume {self.disk.name} is not as its clients left it (times in us)"
+        _raise(name, contradictions(last, history.accesses))
         if not under_load:
             raise CaseBroken("no snapshot was taken while clients wrote")
 
-    def _cut(self, taken: _Taken, mixed: list[Mixed]) -> Cut:
-        with self.open_client(taken.snapshot) as client:
+    def _cut(self, disk: Disk, mixed: list[Mixed], asked: float, answered: float) -> Cut:
+        with self.open_client(disk) as client:
             data = bytes(client.read(0, self.plan.size))
             again = bytes(client.read(0, self.plan.size))
         if data != again:
-            raise AssertionError(f"snapshot {taken.snapshot.name} is not the same twice")
-        times = taken.asked, taken.answered
-        values = self.values(data, mixed, *times)
-        return Cut(*times, values)
+            raise AssertionError(f"{disk.name} is not the same twice")
+        return Cut(asked, answered, self.values(data, mixed, asked, answered))
 
     def values(
         self, data: bytes, mixed: list[Mixed], asked: float, answered: float
@@ -105,3 +108,10 @@ class Camera:
         for sector in np.flatnonzero(empty).tolist():
             found[sector] = INITIAL if sector * SECTOR >= self.fresh else ZEROES
         return found
+
+
+def _raise(text: str, wrong: Sequence[str]) -> None:
+    if wrong:
+        more = f"\n... and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        lines = "\n".join(wrong[:_SHOWN])
+        raise AssertionError(f"{text}:\n{lines}{more}")

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from oracles.stamps import SECTOR
 from qbdcheck.errors import NotRun, ProgramError, SetupError
 from qbdcheck.options import Options
 from qbdcheck.targets.description import Description
@@ -191,9 +192,10 @@ def of_server(session: TargetSession, disk: Disk) -> Iterator[str]:
 
 
 def is_served(session: TargetSession, disk: Disk, size: int) -> bool:
-    """Say whether a client finds a volume of that size in bytes there."""
+    """Say whether a client finds a volume of that size in bytes; QEMU rounds up to sectors."""
     if disk.backend.uri is None:
-        return bool(session.qemu_img.json("info", disk.filename)["virtual-size"] == size)
+        seen: int = session.qemu_img.json("info", disk.filename)["virtual-size"]
+        return seen == -(-size // SECTOR) * SECTOR
     try:
         return size_seen(session, disk) == size
     except (OSError, EOFError, NbdProtocolError, OptionRefused):

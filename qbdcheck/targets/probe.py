@@ -109,7 +109,10 @@ def _capability(context: _Context, word: str, sentence: str, bare: frozenset[str
             )
         return Step(f"lacks {word}", "ok", "it really does")
     if word not in context.found and given(context.description, word):
-        return context.run(word, CLAIMS[word])
+        step = context.run(word, CLAIMS[word])
+        if step.state != "ok":
+            return step
+        return replace(step, state="WRONG", detail="works here, but not when a run asked for it")
     if word not in context.found:
         return Step(word, "absent", f"not one that {sentence}")
     claim = CLAIMS.get(word)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError
+from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.disk_io import WrongData
 from tests.qbdcheck.targets.conftest import Opener
 
@@ -32,6 +33,13 @@ def test_snapshots_and_clones_have_their_own_contents(open_target: Opener, targe
         snapshot.read_all()
     for one in (disk, clone, later, other):
         one.verify()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_the_profile_gives_is_found(open_target: Opener, target: str) -> None:
+    session = open_target(target)
+    found = capabilities(session.description, session.options, session.scratch)
+    assert {"snapshot", "snapshot_read", "snapshot_remove", "clone", "add_volume"} <= found
 
 
 def test_a_wrong_snapshot_is_found(open_target: Opener) -> None:

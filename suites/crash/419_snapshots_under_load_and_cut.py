@@ -1,0 +1,21 @@
+"""This case checks that snapshots taken under load outlive a power cut, as what was at one moment.
+
+How: five clients write with FUA while two snapshots are taken; then the power fails. Each snapshot
+must still be what was there at one moment between its request and its answer, and the volume have
+all that was acknowledged.
+Guards: snapshot-map-under-io, snapshot-not-point-in-time, fua-write-ack-early,
+late-request-after-quiesce, flush-one-child-only.
+"""
+
+from qbdcheck import case
+from qbdcheck.model.concurrent import Plan
+
+PLAN = Plan(size=2 << 20, requests=60, depth=2, lengths=(1, 8, 24), share=1.0, fua=1.0)
+
+
+@case(groups="snapshot concurrent crash", requires="nbd multi_conn snapshot_read crash fua flush")
+def test(new_disk, model, seed):
+    disk = new_disk("2M", prefill=False)
+    model.record_with_snapshots(
+        disk, 5, PLAN, 0, count=2, then=lambda: disk.backend.crash(seed=int(seed))
+    )
