@@ -52,6 +52,15 @@ class Agent:
         self._qmp = connect_within(path, "guest agent", timeout_s, greets=False)
         self.execute("guest-sync", {"id": 20261123})
 
+    @property
+    def answer_s(self) -> float:
+        """Seconds within which the agent answers a request; else the guest is taken for dead."""
+        return self._qmp.timeout_s
+
+    @answer_s.setter
+    def answer_s(self, seconds: float) -> None:
+        self._qmp.timeout_s = seconds
+
     def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
         """Run a command of the agent itself.
 

@@ -20,8 +20,9 @@ class Device:
     :ivar kind: one of KINDS; an ide disk must be there from the start.
     :ivar logical: bytes of a logical block: 512 or 4096.
     :ivar physical: bytes of a physical block, from ``logical`` on.
-    :ivar iothread: id of an iothread object; "" for the main loop.
-    :ivar queues: request queues of virtio-blk and virtio-scsi; 0 for QEMU's default.
+    :ivar iothread: id of an iothread object, for virtio-blk and virtio-scsi; "" for the main loop.
+    :ivar queues: request queues of virtio-blk, virtio-scsi and nvme; 0 for QEMU's default. The
+        guest uses at most one for each of its processors.
     :ivar write_cache: whether the guest sees a volatile cache; None for the node's own.
     :ivar werror: policy for failed writes and flushes: report, ignore, stop, enospc, auto; "" for
         QEMU's default. ``rerror``: for failed reads.
@@ -41,19 +42,18 @@ class Device:
 
         :raise ValueError: the kind is not known, or has no such option.
         """
-        if self.kind not in KINDS:
-            raise ValueError(f"no device {self.kind}; there are {', '.join(KINDS)}")
-        if self.kind == "nvme" and (self.werror or self.rerror):
-            raise ValueError("nvme has no werror and no rerror")
+        self._must_be_known()
         result: dict[str, Any] = {"id": identity, "drive": node, "serial": identity}
         if self.kind == "virtio-blk":
             result |= {"driver": "virtio-blk-pci", "share-rw": True}
             result |= {"iothread": self.iothread} if self.iothread else {}
             result |= {"num-queues": self.queues} if self.queues else {}
         elif self.kind == "virtio-scsi":
-            result |= {"driver": "scsi-hd", "bus": f"{SCSI_BUS}.0", "share-rw": True}
+            bus = f"bus-{identity}" if self.controller(identity) else SCSI_BUS
+            result |= {"driver": "scsi-hd", "bus": f"{bus}.0", "share-rw": True}
         elif self.kind == "nvme":
             result |= {"driver": "nvme"}
+            result |= {"max_ioqpairs": self.queues} if self.queues else {}
         else:
             result |= {"driver": "ide-hd", "bus": "ide.0"}
         if self.kind == "nvme":
@@ -67,6 +67,24 @@ class Device:
             if value:
                 result[key] = value
         return result
+
+    def _must_be_known(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"no device {self.kind}; there are {', '.join(KINDS)}")
+        if self.kind == "nvme" and (self.werror or self.rerror):
+            raise ValueError("nvme has no werror and no rerror")
+        if self.kind in {"nvme", "ide"} and self.iothread:
+            raise ValueError(f"{self.kind} has no iothread")
+        if self.kind == "ide" and self.queues:
+            raise ValueError("ide has no queues")
+
+    def controller(self, identity: str) -> dict[str, Any]:
+        """Return the arguments of device_add for a controller of its own, {} if it needs none."""
+        if self.kind != "virtio-scsi" or not (self.queues or self.iothread):
+            return {}
+        result: dict[str, Any] = {"driver": "virtio-scsi-pci", "id": f"bus-{identity}"}
+        result |= {"iothread": self.iothread} if self.iothread else {}
+        return result | ({"num_queues": self.queues} if self.queues else {})
 
     @property
     def modules(self) -> str:
@@ -83,6 +101,7 @@ class Device:
         elif self.kind == "virtio-scsi":
             where, test = "/sys/block/sd*", f"grep -q {identity} $d/device/vpd_pg80"
         else:
-            where, test = "/sys/block/sd*", "grep -q ATA $d/device/vendor"
+            where = "/sys/block/sd*"
+            test = f"grep -q ATA $d/device/vendor && grep -q {identity} $d/device/vpd_pg80"
         found = f"[ -e $d ] && {test} && echo ${{d##*/}} && break"
         return f"for d in {where}; do {found}; done 2>/dev/null"

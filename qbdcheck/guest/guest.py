@@ -125,7 +125,8 @@ class Guest:
         """Called for each disk that is plugged in from now on."""
         self._attached = len(plugged)
         self._start_s = clock.now_s()
-        self._uptime_s = 0.0
+        self._boots: list[tuple[int, float]] = []
+        """For each start of its kernel: lines that the console had, and seconds to our zero."""
         self._timeline: list[Moment] = []
         self._console = directory / f"{name}.console.log"
         self._base = directory / name
@@ -140,8 +141,11 @@ class Guest:
         for index, (blockdev, device) in enumerate(plugged):
             identity = f"disk{index}"
             node = {"node-name": f"node-{identity}", **blockdev}
-            options = device.options(node["node-name"], identity)
-            words += ["-blockdev", json.dumps(node), "-device", json.dumps(options)]
+            words += ["-blockdev", json.dumps(node)]
+            for options in filter(
+                None, (device.controller(identity), device.options(node["node-name"], identity))
+            ):
+                words += ["-device", json.dumps(options)]
             self.disks.append(GuestDisk(identity, node["node-name"], device, ""))
         kind = "pc,memory-backend=ram"
         self.machine = Machine(
@@ -173,12 +177,45 @@ class Guest:
             uptime = float(self._agent.run("cat /proc/uptime").output.split()[0])
         except (ProgramError, TimeoutError) as error:
             self.fail(f"the guest did not come up: {error}")
-        self._uptime_s = uptime - (clock.now_s() - self._start_s)
+        self._boots.append((0, uptime - (clock.now_s() - self._start_s)))
         self.ready_s = clock.now_s() - self._start_s
         self._note("guest", f"ready after {self.ready_s:.2f} s")
-        for index, disk in enumerate(self.disks):  # those that were there before it ran
+        self._find_disks()
+
+    def _find_disks(self) -> None:
+        """Look for those that were there before it ran."""
+        for index, disk in enumerate(self.disks):
             path = self._path_of(disk.device, disk.identity)
             self.disks[index] = GuestDisk(disk.identity, disk.node, disk.device, path)
+
+    def reboot(self, *, hard: bool = False) -> None:
+        """Let it start anew in the same QEMU: its memory is gone, its disks stay.
+
+        :param hard: by the reset button, from one moment to the next (system_reset); else by its
+            own ``reboot -f``, which syncs nothing either.
+        :raise GuestFailed: it does not come up again.
+        """
+        agent = self.agent
+        self._note("guest", "system_reset" if hard else "reboot -f")
+        self.machine.execute("set-action", {"reboot": "reset"})
+        started = [event for event in self.machine.events if event["event"] == "RESET"]
+        if hard:
+            self.machine.execute("system_reset")
+        else:
+            agent.start("/applets/reboot -f" if self.own is None else "reboot -f")
+        try:
+            while self.machine.wait_event("RESET", BOOT_S) in started:
+                pass
+            lines = len(self.console_lines())
+            self._forget_agent()
+            self._wait_agent_port()
+            self._agent = self._connect()
+            uptime = float(self._agent.run("cat /proc/uptime").output.split()[0])
+        except (ProgramError, TimeoutError) as error:
+            self.fail(f"the guest did not come up again: {error}")
+        self.machine.execute("set-action", {"reboot": "shutdown"})
+        self._boots.append((lines, uptime - (clock.now_s() - self._start_s)))
+        self._find_disks()
 
     def _connect(self) -> Agent | SerialShell:
         if self.own is not None and self.own.login:
@@ -244,6 +281,8 @@ class Guest:
         self._attached += 1
         node = blockdev if isinstance(blockdev, str) else self._add(blockdev, identity)
         self._note("qmp", f"device_add {device.kind} {identity} on {node}")
+        if controller := device.controller(identity):
+            self.machine.execute("device_add", controller)
         self.machine.execute("device_add", device.options(node, identity))
         path = self._path_of(device, identity) if self._agent is not None else ""
         self.disks.append(GuestDisk(identity, node, device, path))
@@ -372,11 +411,12 @@ class Guest:
                 at_s = stamp["seconds"] + stamp["microseconds"] / 1e6 - wall
                 words = f"{name}: {_event_words(event)}" if name else _event_words(event)
                 moments.append(Moment(at_s, "backend" if name else "event", words))
-        for line in self.console_lines():
+        for index, line in enumerate(self.console_lines()):
             stamped = line.startswith("[") and "]" in line
             number = line[1:].partition("]")[0].strip() if stamped else ""
             with contextlib.suppress(ValueError):
-                moments.append(Moment(float(number) - self._uptime_s, "console", line))
+                zero_s = next((is_ for at, is_ in reversed(self._boots) if at <= index), 0.0)
+                moments.append(Moment(float(number) - zero_s, "console", line))
         return sorted(moments, key=lambda one: one.at_s)
 
     def _note(self, channel: str, text: str) -> None:

@@ -10,6 +10,7 @@ from qbdcheck.guest.devices import KINDS, Device
 from qbdcheck.guest.guest import Guest, GuestFailed
 from qbdcheck.guest.image import GuestImage, guest_image
 from qbdcheck.guest.quick_shell import QuickShell
+from qbdcheck.guest.template import template
 from qbdcheck.programs.installed import Programs
 
 SIZE = 1 << 20
@@ -109,8 +110,87 @@ def test_a_guest_boots_with_an_ide_disk_and_its_panic_is_told(
     [
         (Device("floppy"), "no device floppy; there are virtio-blk, virtio-scsi, nvme, ide"),
         (Device("nvme", werror="stop"), "nvme has no werror"),
+        (Device("ide", iothread="io0"), "ide has no iothread"),
+        (Device("ide", queues=2), "ide has no queues"),
     ],
 )
 def test_devices_that_cannot_be_are_refused(device: Device, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         device.options("node", "identity")
+
+
+def test_a_virtio_scsi_disk_with_queues_has_a_controller_of_its_own() -> None:
+    device = Device("virtio-scsi", queues=2, iothread="io0")
+    assert device.controller("d") == {
+        "driver": "virtio-scsi-pci", "id": "bus-d", "iothread": "io0", "num_queues": 2,
+    }  # fmt: skip
+    assert device.options("n", "d")["bus"] == "bus-d.0"
+    assert Device("virtio-scsi").controller("d") == {}
+    assert Device("nvme", queues=2).options("n", "d")["max_ioqpairs"] == 2
+
+
+def test_a_guest_reboots_and_its_disks_stay(image: GuestImage, tmp_path: Path) -> None:
+    saved = template(Programs(), image, image.kernel.parent)
+    guest = Guest(Programs(), tmp_path, image, template=saved.directory)
+    try:
+        guest.start()
+        disk = guest.attach(new_disk(tmp_path), Device())
+        guest.run(f"touch /tmp/here; echo written | dd of={disk.path} conv=fsync 2>/dev/null")
+        guest.reboot()
+        (disk,) = guest.disks
+        assert guest.run(f"ls /tmp; head -n 1 {disk.path}") == "written\n"
+        first = [one.at_s for one in guest.timeline() if "reboot: Restarting" in one.text]
+        assert first, "the console has no end of the first kernel"
+        with pytest.raises(GuestFailed):  # a panic still ends QEMU
+            guest.run("echo c > /proc/sysrq-trigger", within_s=20)
+        assert guest.machine.process.has_ended_within(10)
+    finally:
+        guest.kill()
+
+
+def test_a_kernel_out_of_memory_is_told(image: GuestImage, tmp_path: Path) -> None:
+    saved = template(Programs(), image, image.kernel.parent)
+    guest = Guest(Programs(), tmp_path, image, template=saved.directory)
+    try:
+        guest.start()
+        guest.execute("tail /dev/zero", within_s=60)
+        with pytest.raises(GuestFailed, match=r"kernel says: .*Out of memory: Killed process"):
+            guest.settle()
+    finally:
+        guest.kill()
+
+
+def test_a_disk_that_hangs_is_told_by_the_kernel_and_ends_in_bounded_time(
+    image: GuestImage, tmp_path: Path
+) -> None:
+    saved = template(Programs(), image, image.kernel.parent)
+    guest = Guest(Programs(), tmp_path, image, template=saved.directory)
+    try:
+        guest.start()
+        guest.machine.execute("object-add", {
+            "qom-type": "throttle-group", "id": "still", "limits": {"iops-total": 1},
+        })  # fmt: skip
+        node = {"driver": "throttle", "throttle-group": "still", "file": new_disk(tmp_path)}
+        disk = guest.attach(node, Device())
+        guest.run("echo 2 > /proc/sys/kernel/hung_task_timeout_secs")
+        # buffered: the kernel lets direct I/O wait without a word (blk_io_schedule)
+        read = f"for i in $(seq 30); do dd if={disk.path} of=/dev/null bs=4k count=1 skip=$((i*8)) "
+        with pytest.raises(GuestFailed, match=r"kernel says: .*blocked for more than 2 seconds"):
+            guest.run(read + "& done; wait", within_s=20)
+    finally:
+        guest.kill()
+
+
+def test_a_guest_that_stands_still_fails_in_bounded_time(
+    image: GuestImage, tmp_path: Path
+) -> None:
+    saved = template(Programs(), image, image.kernel.parent)
+    guest = Guest(Programs(), tmp_path, image, template=saved.directory)
+    try:
+        guest.start()
+        guest.machine.execute("stop")
+        guest.agent.answer_s = 1.0
+        with pytest.raises(GuestFailed, match=r"the guest died in 'true': .*no answer"):
+            guest.run("true", within_s=1.0)
+    finally:
+        guest.kill()

@@ -1,0 +1,86 @@
+"""Files that a guest syncs one after the other until its power is cut, and a look at them after.
+
+What fsync promised must be there after each cut: a file's contents, and by an fsync of its
+directory the name that it was given last (fsync(2)). Neither may have anything else in it.
+"""
+
+from __future__ import annotations
+
+from qbdcheck.guest.guest import Guest
+from qbdcheck.guest.runtest import FILE_SYSTEMS
+
+_LOAD = (
+    "cd /mnt; n={first}; while [ $n -le {last} ]; do"
+    " head -c $((n % 7 * 9000 + 100)) /dev/urandom > tmp$n; sha256sum < tmp$n > sum$n;"
+    " sync tmp$n sum$n && mv tmp$n file$n && sync . && echo $n > /tmp/synced.new &&"
+    " mv /tmp/synced.new /tmp/synced || exit 1; n=$((n+1)); o=$((n-40)); rm -f file$o sum$o; done"
+)
+_LOOK = (
+    'cd /mnt; for f in file*; do n=${{f#file}}; [ "$(sha256sum < file$n)" = "$(cat sum$n)" ]'
+    " || echo WRONG $f; done; for n in {promised}; do [ -e file$n ] || echo LOST file$n; done;"
+    " echo END"
+)
+_KEPT = 30
+"""Files behind the last that are still there: older ones are removed, some under load."""
+_FIRST = 3
+"""Files that are synced before a cut may come."""
+_MAKE_S = 180.0
+
+
+class SyncedFiles:
+    """The files of one disk, over several lives of its guest.
+
+    :param kind: ext4 or xfs.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.synced: list[int] = []
+        """Numbers of the files of which the guest was told that they are on the disk."""
+        self._next = 1
+
+    def make(self, guest: Guest) -> None:
+        """Make the file system on the guest's first disk, and mount it.
+
+        :raise GuestFailed: it cannot be made.
+        """
+        guest.run(f"{FILE_SYSTEMS[self.kind][0]} {guest.disks[0].path}", _MAKE_S)
+        self._mount(guest)
+        guest.run("rm -rf /mnt/*")
+
+    def _mount(self, guest: Guest) -> None:
+        if self.kind == "xfs":
+            guest.run("modprobe xfs")
+        guest.run(f"mkdir -p /mnt && mount {guest.disks[0].path} /mnt")
+
+    def begin(self, guest: Guest, more_writes: int) -> None:
+        """Let the guest write and sync some files, and go on with it.
+
+        :param more_writes: writes that end after these files were synced, and before this returns;
+            0 lets the guest rest, so that nothing comes after its last flush.
+        :raise GuestFailed: it does not get that far.
+        """
+        wanted = self._next + _FIRST - 1
+        guest.begin(_LOAD.format(first=self._next, last=wanted if not more_writes else 10**9))
+        guest.run(
+            f"until [ $(cat /tmp/synced 2>/dev/null || echo 0) -ge {wanted} ]; do sleep 0.05; done"
+        )
+        self.synced += range(self._next, int(guest.run("cat /tmp/synced")) + 1)
+        if more_writes:
+            guest.wait_writes(guest.disks[0], more_writes)
+
+    def must_be_there(self, guest: Guest) -> None:
+        """Mount in a new guest, which recovers the journal; look at all files; check; mount again.
+
+        :raise AssertionError: a file that was synced is lost, or one has other contents.
+        :raise GuestFailed: the file system cannot be mounted, or is damaged.
+        """
+        self._mount(guest)
+        promised = [one for one in self.synced if one > self.synced[-1] - _KEPT]
+        said = guest.run(_LOOK.format(promised=" ".join(map(str, promised)))).split("\n")
+        assert said[:-1] == ["END"], f"{self.kind} after the cut: {', '.join(said[:-2])}"
+        last = guest.run("cd /mnt; ls | grep -o '[0-9]*$' | sort -n | tail -n 1")
+        self._next = int(last) + 1
+        path = guest.disks[0].path
+        guest.run(f"rm -f /mnt/tmp*; umount /mnt && {FILE_SYSTEMS[self.kind][1]} {path} 2>&1")
+        self._mount(guest)

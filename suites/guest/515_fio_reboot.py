@@ -1,0 +1,44 @@
+"""This case checks that all writes that fio saw end are there after a reboot of its guest.
+
+How: fio is interrupted in the middle of random writes and tells its state; the guest reboots by its
+own, and the second time by the reset button (system_reset), without a sync; QEMU, its nodes and the
+connection to the target stay. fio verifies up to that state.
+Guards: phantom-write, misdirected-write, silent-bit-flip.
+"""
+
+from qbdcheck import case
+
+WORDS = (
+    "--name=cut --ioengine=libaio --direct=1 --bs=4k --iodepth=16 --rw=randwrite --verify=crc32c"
+    " --aux-path=/tmp/state"
+)
+
+
+@case(groups="guest slow", programs="qemu-system-x86_64", limit_s=240)
+def test(new_disk, guest, fio, log):
+    disk = new_disk("32M", prefill=False)
+    system = guest(disk)
+    for hard in (False, True):
+        system.run("mkdir /tmp/state")
+        system.write_file("/tmp/trigger", "#!/bin/sh\ntouch /tmp/triggered\nsleep 60\n")
+        system.run("chmod +x /tmp/trigger")
+        where = f"--filename={system.disks[0].path}"
+        seed = f"--randseed={7 + hard}"
+        words = "--do_verify=0 --rate_iops=1500 --trigger-timeout=1 --trigger=/tmp/trigger"
+        load = fio(system).begin(*WORDS.split(), where, seed, *words.split())
+        system.run("until [ -e /tmp/triggered ]; do sleep 0.05; done")
+        assert load.is_running, "fio ended before the reboot"
+        (name,) = system.run("ls /tmp/state").split()
+        state = system.read_file(f"/tmp/state/{name}")
+        system.reboot(hard=hard)
+
+        assert not system.run("ls /tmp"), "the memory outlived the reboot"
+        system.run("mkdir /tmp/state")
+        system.write_file(f"/tmp/state/{name}", state)
+        where = f"--filename={system.disks[0].path}"
+        words = "--verify_only=1 --verify_state_load=1"
+        result = fio(system)(*WORDS.split(), where, seed, *words.split()).must_be_clean()
+        log(hard, *result.summary())
+        verified = result.jobs[0].read.requests
+        assert 100 < verified < disk.size // 4096, f"{verified} blocks were verified"
+        system.run("rm -r /tmp/state")

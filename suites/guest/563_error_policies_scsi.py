@@ -1,0 +1,52 @@
+"""This case checks that errors of a virtio-scsi and an nvme disk are told, stopped or mended.
+
+How: as 557, on virtio-scsi: its driver repeats what failed with EIO, so all repetitions fail. Then
+nvme, which has no policy: the guest is told of a lasting error, and repeats one that passes. Every
+sector is looked at.
+Guards: async-error-ignored, transient-becomes-fatal, phantom-write.
+"""
+
+from qbdcheck import case
+from qbdcheck.guest.devices import Device
+from qbdcheck.targets.error_policies import PolicyTrial
+
+AT = 1 << 20
+TURNS = (
+    ("report", "write", "EIO"),
+    ("report", "write", "ENOSPC"),
+    ("report", "read", "EIO"),
+    ("stop", "write", "EIO"),
+    ("stop", "read", "EPERM"),
+    ("enospc", "write", "ENOSPC"),
+    ("enospc", "write", "EIO"),
+    ("ignore", "write", "ENOMEM"),
+)
+WRITE = {"event": "write_aio", "iotype": "write", "action": "error", "errno": "EIO"}
+
+
+@case(groups="guest inject errors slow", programs="qemu-system-x86_64", limit_s=240)
+def test(disk, guest, rules, log):
+    system = guest()
+    system.expected += ["error, dev sd", "error on dev sd", "error, dev nvme", "error on dev nvme"]
+    node = system.machine.add(disk.blockdev(node_name="shared"))
+    trial = PolicyTrial(system, disk, rules, log)
+    for number, (policy, operation, error) in enumerate(TURNS):
+        seen = system.attach(node, Device("virtio-scsi", werror=policy, rerror=policy))
+        trial.strike(seen, policy, operation, error, AT + number * 8192)
+        system.detach(seen)
+
+    seen = system.attach(node, Device("nvme"))
+    for number, (lasts, wanted) in enumerate(((False, 0), (True, 1)), len(TURNS)):
+        at = AT + number * 8192
+        data = disk.shadow.stamped(at, 4096)
+        system.write_file("/tmp/data", bytes(data))
+        fault = rules.add({**WRITE, "offset": f"{at}+4K", "once": not lasts})
+        ran = system.execute(f"dd if=/tmp/data of={seen.path} bs=4k seek={at // 4096} oflag=direct")
+        log(lasts, ran)
+        assert (ran.status != 0) == wanted, ran
+        assert rules.seen(fault).fired >= 1
+        rules.remove(fault)
+        if not wanted:
+            disk.shadow.write(at, data)
+    system.quit()
+    disk.verify()

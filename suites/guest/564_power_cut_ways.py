@@ -1,0 +1,31 @@
+"""This case checks that what a guest synced is there however its power goes, and its disk's.
+
+How: as 558, the guest's end being QMP's quit, a power cut of the backend that takes what was not
+flushed, under load and right after a sync, or SIGKILL of the backend; ext4 and xfs.
+Guards: flush-noop, destage-reorder.
+"""
+
+from qbdcheck import case
+from qbdcheck.guest.synced_files import SyncedFiles
+from qbdcheck.targets.power_cuts import cut, ways_of
+
+
+@case(groups="guest crash flush slow", programs="qemu-system-x86_64", limit_s=300)
+def test(new_disk, guest, target, seed, log, not_run):
+    random = seed.stream("cuts")
+    ways = ways_of(target)
+    if not {"crash", "backend"} & set(ways):
+        not_run("the target's own power: it has neither crash nor kill")
+    for kind, size in (("ext4", "24M"), ("xfs", "320M")):
+        disk = new_disk(size, prefill=False)
+        files = SyncedFiles(kind)
+        system = guest(disk)
+        files.make(system)
+        for way, more in (*((way, random.randrange(1, 40)) for way in ways[1:]), (ways[-1], 0)):
+            files.begin(system, more)
+            system.expected += ["vdb", "EXT4-fs error", "Aborting journal"]
+            cut(way, system, disk, random.randrange(1 << 30))
+            log(f"{kind}, {way}: {len(files.synced)} files were synced")
+            system = guest(disk)
+            files.must_be_there(system)
+        system.quit()

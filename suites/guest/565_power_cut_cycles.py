@@ -1,0 +1,32 @@
+"""This case checks that a guest's file systems outlive hundreds of power cuts, one after the other.
+
+How: as 564, 120 cuts each of ext4 and xfs, of all ways in turn, on a disk that is never made anew.
+It is disabled for its time, half an hour; tox's nightly names it.
+Guards: flush-noop, destage-reorder.
+"""
+
+from qbdcheck import case
+from qbdcheck.guest.synced_files import SyncedFiles
+from qbdcheck.targets.power_cuts import cut, ways_of
+
+CYCLES = 120
+
+
+@case(groups="guest crash flush slow disabled", programs="qemu-system-x86_64", limit_s=7200)
+def test(new_disk, guest, target, seed, log):
+    random = seed.stream("cuts")
+    ways = ways_of(target)
+    for kind, size in (("ext4", "24M"), ("xfs", "320M")):
+        disk = new_disk(size, prefill=False)
+        files = SyncedFiles(kind)
+        system = guest(disk)
+        files.make(system)
+        for cycle in range(CYCLES):
+            files.begin(system, random.choice((0, random.randrange(1, 60))))
+            system.expected += ["vdb", "EXT4-fs error", "Aborting journal"]
+            way = ways[cycle % len(ways)]
+            cut(way, system, disk, random.randrange(1 << 30))
+            log(f"{kind}, cut {cycle} by {way}: {len(files.synced)} files were synced")
+            system = guest(disk)
+            files.must_be_there(system)
+        system.quit()
