@@ -44,6 +44,14 @@ class Player(Protocol):
         """
         ...
 
+    def read_snapshot(self, number: int) -> Data | None:
+        """Return all of the snapshot of that number (from 0, since the last reset).
+
+        :return: None where snapshots cannot be read.
+        :raise StepFailed: it failed.
+        """
+        ...
+
 
 class Model:
     """One volume from its first step to its last.
@@ -55,6 +63,7 @@ class Model:
         self.shadow = Shadow(size, Identity(seed & 0xFFFFFFFF, 1))
         self._player = player
         self._armed: dict[str, list[int]] = {}
+        self._frozen: list[Shadow] = []
         player.reset(size, self.shadow.prefill().tobytes())
         self.shadow.flush()
 
@@ -85,7 +94,7 @@ class Model:
         self._done(step, data, answer)
 
     def finish(self) -> None:
-        """Look at everything.
+        """Look at everything, and at the snapshots.
 
         :raise Wrong: something is not as it must be.
         """
@@ -93,6 +102,22 @@ class Model:
         while self._armed.get("read") and read.length:
             self.step(read)
         self.step(read)
+        if not self._armed.get("read"):
+            for number, frozen in enumerate(self._frozen):
+                self._look_back(number, frozen)
+
+    def _look_back(self, number: int, frozen: Shadow) -> None:
+        try:
+            data = self._player.read_snapshot(number)
+        except StepFailed as failure:
+            raise Wrong(f"snapshot {number + 1}: reading it failed with {failure}") from None
+        if data is None:
+            return
+        if len(data) != frozen.size:
+            raise Wrong(f"snapshot {number + 1}: has {len(data)} bytes, not {frozen.size}")
+        findings = frozen.check(0, data)
+        if findings:
+            raise Wrong(f"snapshot {number + 1}:\n{render(findings, _SHOWN)}")
 
     def _due(self, step: Step) -> int | None:
         """Return the errno that is armed for a step; what is empty does not meet a fault."""
@@ -116,8 +141,11 @@ class Model:
                 shadow.zero(step.offset, step.length, fua=step.fua)
             case "discard":
                 shadow.discard(step.offset, step.length)
-            case "flush" | "snapshot":
+            case "flush":
                 shadow.flush()
+            case "snapshot":
+                shadow.flush()
+                self._frozen.append(shadow.copy())
             case "resize":
                 shadow.resize(step.size)
                 shadow.flush()

@@ -14,10 +14,11 @@ from oracles.stamps import Data
 from qbdcheck.programs.monitored import Monitored
 from qbdcheck.targets.armed_rules import ArmedRules
 from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.tenant import Tenant, snapshot_of
 from reference_backend.client import Client
 from reference_backend.layers import Below, Command, CommandFlag, Layer, Reply, Request, stack
 from reference_backend.nbd.constants import TransmissionFlag
-from reference_backend.nbd.errors import NbdError, NbdProtocolError
+from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused
 from reference_backend.store.errors import BlockError
 from reference_backend.store.extents import Extent
 from reference_backend.store.memory import MemoryStore
@@ -95,6 +96,13 @@ class InProcess:
                 return self._request(step, data)
         return None
 
+    def read_snapshot(self, number: int) -> Data | None:
+        """Return all of a snapshot."""
+        store = self._volume.store
+        assert isinstance(store, MemoryStore)
+        frozen = store.open_snapshot(f"snapshot{number + 1}")
+        return frozen.read(0, frozen.size)
+
     def _request(self, step: Step, data: bytes) -> Data | Sequence[Extent] | None:
         asked = Request(
             _COMMANDS[step.do], _flags(step), step.offset, step.length, 1, data, 1
@@ -154,6 +162,7 @@ class OverNbd:
         self._rules = rules
         self._client: Client | None = None
         self._snapshots = 0
+        self._readable: list[Tenant] = []
         able = {"write", "read", "reopen", "reconnect"}
         client = self._opened()
         offered = disk.backend.description
@@ -181,6 +190,7 @@ class OverNbd:
         """Write all of it anew."""
         if self._rules is not None:
             self._rules.heal()
+        self._readable.clear()
         if self._disk.backend.size != size:
             self._dropped()
             self._disk.backend.resize(size)
@@ -212,7 +222,11 @@ class OverNbd:
                 self._opened().flush()
             case "snapshot":
                 self._snapshots += 1
-                backend.snapshot(f"model{self._snapshots}")
+                name = f"model{self._snapshots}"
+                if backend.description.volume.snapshot_name and backend.uri:
+                    self._readable.append(snapshot_of(backend, name))
+                else:
+                    backend.snapshot(name)
             case "fault":
                 assert self._rules is not None
                 self._rules.add(fault_rule(step))
@@ -235,6 +249,17 @@ class OverNbd:
         if step.do == "status":
             return [extent for extents in reply.extents.values() for extent in extents]
         return reply.data if step.do == "read" else None
+
+    def read_snapshot(self, number: int) -> Data | None:
+        """Return all of a snapshot, by a connection of its own, straight to the target."""
+        if not self._readable:
+            return None
+        try:
+            with Client.connect(self._readable[number].uri or "") as client:
+                return client.read(0, client.size) if client.size else b""
+        except (OSError, EOFError, NbdProtocolError, OptionRefused) as error:
+            number_of = getattr(error, "errno", None) or errno.EIO
+            raise StepFailed(number_of, str(error)) from None
 
     def close(self) -> None:
         """Close the connection."""

@@ -36,6 +36,21 @@ def test_a_seeded_bug_is_found_and_shrunk(mutant: str) -> None:
     assert text
 
 
+def test_a_snapshot_that_goes_along_is_found_and_shrunk() -> None:
+    class GoesAlong(InProcess):
+        def read_snapshot(self, number: int):  # type: ignore[no-untyped-def]
+            saved = super().read_snapshot(number)
+            return self._volume.read(0, min(len(saved), self._volume.size))
+
+    found = search(GoesAlong(), seed=1, scripts=150)
+    assert found.best is not None
+    script, text = found.best
+    assert len(script.steps) == 2, script
+    assert script.steps[0] == Step("snapshot")
+    assert "snapshot 1" in text
+    play(script, InProcess())
+
+
 def test_controls_are_not_accused() -> None:
     for mutant in catalogue().values():
         patches = "install" in vars(mutant)  # of the server, which is not here
