@@ -33,6 +33,11 @@ class LogFlag(enum.IntFlag):
     FUA = 2
     DISCARD = 4
     MARK = 8
+    METADATA = 16
+    """A file system's own, which Linux tells since 4.20; QEMU does not."""
+
+
+_KNOWN_FLAGS = sum(LogFlag)
 
 
 class WriteLogError(ValueError):
@@ -81,7 +86,7 @@ def _entries(view: memoryview, path: Path, count: int, sector_size: int) -> Iter
                 " with log-super-update-interval=1, so that the count is never ahead"
             )
         sector, sectors, bits, mark_length = _ENTRY.unpack_from(view, at)
-        if bits & ~0xF:
+        if bits & ~_KNOWN_FLAGS:
             raise WriteLogError(f"{path}: entry {number} has unknown flags {bits:#x}; damaged?")
         flags = LogFlag(bits)
         body = at + sector_size

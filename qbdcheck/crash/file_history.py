@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 
@@ -53,6 +53,14 @@ class FileHistory:
     def acknowledged(self) -> list[int]:
         """For each promise, how many entries the log had when it was kept."""
         return sorted(promise.answered for promise in self.promises)
+
+    def at(self, positions: Sequence[int]) -> FileHistory:
+        """Return it with other moments: number N becomes the N-th position."""
+        moved = [
+            replace(one, begun=positions[one.begun], answered=positions[one.answered])
+            for one in self.promises
+        ]
+        return FileHistory(moved)
 
     def directory(self, limit: int) -> str:  # noqa: ARG002
         """All files are looked at."""

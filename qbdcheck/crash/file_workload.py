@@ -17,15 +17,15 @@ def _content(number: int, lines: int) -> bytes:
 def run_file_workload(
     guest: Guest, position: Callable[[], int], rounds: int, mount: str
 ) -> FileHistory:
-    """Mount the first disk; new files by fsync, replacements by rename, removals by sync,
+    """Mount a disk; new files by fsync, replacements by rename, removals by sync,
     several files together by sync.
 
     :param position: tells how many entries the log has.
     :param rounds: of three to four operations each.
-    :param mount: words of mount(8): ``-t ext4``.
+    :param mount: words of mount(8): ``-t ext4 /dev/vdb``.
     """
     history = FileHistory()
-    guest.run(f"mount {mount} {guest.disks[0].path} /mnt && mkdir -p /mnt/d && sync")
+    guest.run(f"mount {mount} /mnt && mkdir -p /mnt/d && sync")
     for number in range(rounds):
         lines = 1 + number * 37 % 200
         content = _content(number, lines)

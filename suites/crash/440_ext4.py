@@ -28,7 +28,7 @@ def test(new_disk, logged_image, guest, qemu_img, scratch, seed, log, golden):
     make_ext4(disk, qemu_img, scratch)
     logged = logged_image(disk)
     system = guest(logged.blockdev())
-    history = run_file_workload(system, lambda: logged.position, 6, "-t ext4")
+    history = run_file_workload(system, lambda: logged.position, 6, "-t ext4 /dev/vdb")
     system.kill()
     moments = history.acknowledged
     whole = {"acknowledged": moments, "tear": 4096}  # ext4 relies on blocks that are not torn

@@ -31,7 +31,7 @@ def test(new_disk, logged_image, guest, seed, log, golden):
     system.quit()
     logged = logged_image(disk)
     system = guest(logged.blockdev())
-    history = run_file_workload(system, lambda: logged.position, 8, "-t xfs")
+    history = run_file_workload(system, lambda: logged.position, 8, "-t xfs /dev/vdb")
     system.kill()
 
     def explore(within_s, **options):

@@ -35,7 +35,7 @@ def test(new_disk, logged_image, guest, rules, qemu_img, scratch, seed, log, gol
             rules.on(disk).add(LIE)
         system = guest(disk)
         position = lambda own=own, first=first: entries_in(own) - first  # noqa: E731
-        history = run_file_workload(system, position, 3, "-t ext4")
+        history = run_file_workload(system, position, 3, "-t ext4 /dev/vdb")
         system.kill()
         disk.backend.crash(seed=seed)
         after = scratch / "after.img"
