@@ -1,0 +1,88 @@
+"""This case checks that a server refuses the same thing in the same way each of thousands of times.
+
+How: requests beyond the end, with an end that overflows, or with unknown flags, many in flight
+beside reads; then options with names that are not exported, unknown ones, and ones that are too
+long. Each must end as the first of its kind did, harm nobody, and change nothing.
+Guards: async-error-ignored, errno-collapsed, error-kills-connection, oob-past-end,
+offset-len-overflow, payload-not-drained, wrong-volume-or-lun, acl-prefix-match, long-name-smash,
+probe-or-abort-kills-server, huge-option-read, unadvertised-command-executed.
+"""
+
+from qbdcheck import case
+from qbdcheck.targets.raw_nbd import export_of, haggling, last_word
+from reference_backend.layers import Command
+from reference_backend.nbd import messages as m
+from reference_backend.nbd.constants import Option, TransmissionFlag
+from reference_backend.nbd.errors import NbdProtocolError
+
+REQUESTS, GREETINGS, IN_FLIGHT = 50_000, 6000, 50
+UNKNOWN_FLAG, UNKNOWN_OPTION = 1 << 14, 0x7101
+
+
+@case(groups="model protocol errors slow", requires="nbd", limit_s=180)
+def test(new_disk, nbd, seed):
+    disk = new_disk("1M")
+    chance = seed.stream("refusals")
+    ends: dict[object, object] = {}
+    with nbd(disk) as client:
+        kinds = refused(disk.size, client.flags)
+        for _ in range(REQUESTS // IN_FLIGHT):
+            sent = {}
+            for _ in range(IN_FLIGHT):
+                kind = chance.choice(kinds)
+                name, command, offset, length, flags = kind
+                payload = b"\xee" * length if command == Command.WRITE else b""
+                cookie = client.send_request(command, offset, length, flags=flags, payload=payload)
+                sent[cookie] = name
+            for _ in sent:
+                reply = client.receive_reply()
+                name = sent[reply.cookie]
+                first = ends.setdefault(name, reply.error)
+                assert reply.error == first, (
+                    f"{name}: errno {reply.error}, and errno {first} before"
+                )
+                assert bool(reply.error) is (name != "read"), f"{name}: errno {reply.error}"
+    name = export_of(disk)
+    options = {
+        "one letter more": (Option.INFO, m.info_request(name + "x")),
+        "one letter less": (Option.INFO, m.info_request(name[:-1] or "x")),
+        "300 letters": (Option.INFO, m.info_request("n" * 300)),
+        "unknown": (UNKNOWN_OPTION, b"what"),
+        "40 KiB": (UNKNOWN_OPTION, bytes(40 << 10)),
+        "abort": (Option.ABORT, b""),
+    }
+    for number in range(GREETINGS):
+        with haggling(disk) as client:
+            for what, option in options.items():
+                end = word(client, *option)
+                first = ends.setdefault(what, end)
+                told = f"greeting {number}, {what}: the option ended {end}, {first} before"
+                assert end == first, told
+    disk.verify()
+
+
+def word(client, option, data):
+    """The last word on an option, or that the server hung up."""
+    try:
+        return last_word(client, option, data)
+    except (OSError, EOFError, NbdProtocolError) as error:
+        return type(error).__name__
+
+
+def refused(size, flags):
+    """Requests that a server must refuse, and one that it must not."""
+    offered = (
+        ("discard behind the end", Command.TRIM, size, 4096, TransmissionFlag.SEND_TRIM),
+        ("zeroes across the end", Command.WRITE_ZEROES, size - 512, 1024,
+         TransmissionFlag.SEND_WRITE_ZEROES),
+    )  # fmt: skip
+    return (
+        *((*request, 0) for *request, flag in offered if flags & flag),
+        ("read", Command.READ, 4096, 512, 0),
+        ("read at the end", Command.READ, size, 512, 0),
+        ("write across the end", Command.WRITE, size - 512, 1024, 0),
+        ("write far behind", Command.WRITE, 1 << 40, 4096, 0),
+        ("read with an end beyond 2^64", Command.READ, (1 << 64) - 512, 1024, 0),
+        ("write with an unknown flag", Command.WRITE, 0, 512, UNKNOWN_FLAG),
+        ("unknown command", 99, 0, 512, 0),
+    )
