@@ -239,16 +239,19 @@ class OverNbd:
             return b"" if step.do == "read" else []
         try:
             client = self._opened()
-            reply = client.call(
-                _COMMANDS[step.do], step.offset, step.length, flags=_flags(step), payload=data
-            )
+            if step.do == "read":  # both keep to the longest request that the server takes
+                return client.read(step.offset, step.length)
+            if step.do == "write":
+                client.write(step.offset, data, _flags(step))
+                return None
+            reply = client.call(_COMMANDS[step.do], step.offset, step.length, flags=_flags(step))
         except NbdError as error:
             raise StepFailed(error.errno or errno.EIO, error.strerror or "") from None
         except (OSError, EOFError, NbdProtocolError) as error:
             raise StepFailed(errno.ECONNRESET, f"connection lost: {error}") from None
         if step.do == "status":
             return [extent for extents in reply.extents.values() for extent in extents]
-        return reply.data if step.do == "read" else None
+        return None
 
     def read_snapshot(self, number: int) -> Data | None:
         """Return all of a snapshot, by a connection of its own, straight to the target."""

@@ -20,10 +20,12 @@ def test(new_disk, nbd, seed):
         blocks = list(range(0, disk.size, BLOCK))
         seed.stream(name).shuffle(blocks)
         with nbd(disk) as writer, nbd(snapshot) as reader:
+            unit = min(UNIT, reader.longest)
             for number, offset in enumerate(blocks):
                 length = 512 if number % 3 == 0 else BLOCK
                 data = disk.shadow.stamped(offset, length)
-                start, size = (offset, BLOCK) if number % 4 else (offset // UNIT * UNIT, UNIT)
+                start, size = (offset, BLOCK) if number % 4 else (offset // unit * unit, unit)
+                size = min(size, disk.size - start)
                 if number % 2:
                     asked = reader.send_request(Command.READ, start, size)
                     writer.write(offset, data)
