@@ -16,7 +16,7 @@ import psutil
 
 from qbdcheck import clock
 from qbdcheck.errors import ProgramError
-from qbdcheck.guest import blktrace
+from qbdcheck.guest import blktrace, dstat
 from qbdcheck.guest.agent import Running
 from qbdcheck.guest.guest import Guest, GuestDisk
 from qbdcheck.guest.iostat import IostatError, parse_iostat
@@ -136,6 +136,7 @@ class Observers:
             records = [one for one in parse_iostat(text.decode(), _INTERVAL_S) if one.disk in paths]
         except IostatError as error:
             raise ProgramError(str(error), [], None) from None
+        self._keep("rates.txt", "".join(f"{line}\n" for line in dstat.table(records)).encode())
         for name in sorted({one.disk for one in records}):
             busy = [one for one in records if one.disk == name and one.utilisation > 0]
             count = len(busy) or 1

@@ -85,3 +85,40 @@ def test_no_output_of_btt_is_said(text: str) -> None:
 def test_no_totals_are_said() -> None:
     with pytest.raises(TraceError, match="cut off"):
         parse_totals(EVENTS[:500])
+
+
+TALK = """253,16 1 1 0.000000000 3180 Q R 2147483520 + 8 [systemd-udevd]\tD
+253,16 1 2 0.000001260 3180 G R 2147483520 + 8 [systemd-udevd]\tc
+253,16 1 3 0.000002336 3180 P N [systemd-udevd]\ts
+253,16 1 4 0.000003088 3180 U N [systemd-udevd] 1\tT
+253,16 1 5 0.000003260 3180 I RS 2147483520 + 8 [systemd-udevd]\tt
+253,16 1 6 0.000003636 3180 D RS 2147483520 + 8 [systemd-udevd]\tp
+253,16 1 7 0.000504532 0 C RS 2147483520 + 8 [0]\ta
+253,16 1 8 0.000516748 3180 Q R 2147483632 + 8 [systemd-udevd]\tAction
+"""
+TALK_BTT = """===== All Devices =====
+            ALL           MIN           AVG           MAX           N
+Q2Qdm\t0.000002931\t0.000010542\t0.103742442\t782231
+Q2Cdm\t0.000064612\t0.000133993\t0.008394993\t782216
+Q2G\t0.000000102\t0.000000244\t0.000038303\t782232
+G2I\t0.000000043\t0.000000784\t0.000072435\t782232
+I2D\t0.000000098\t0.000000200\t0.000038383\t782232
+D2C\t0.000063607\t0.000132765\t0.008394041\t782216
+"""
+
+
+def test_the_text_of_the_talk() -> None:
+    """As the QEMU talk (CLK 2017) prints it, with the letters that a slide has beside it."""
+    events = list(parse_events(TALK))
+    assert [one.action for one in events] == list("QGPUIDCQ")
+    assert {one.sector for one in events} == {2147483520, None, 2147483632}
+    assert events[6].error == 0
+    assert events[6].at_s - events[5].at_s == pytest.approx(0.000500896)
+    found = parse_btt(TALK_BTT)
+    assert found["Q2C"].mean_s == 0.000133993
+    assert found["D2C"].count == 782216
+    assert found["Q2Q"].most_s == 0.103742442
+    line = summary(found, TraceTotals(writes_completed=782216))
+    assert line == (
+        "0 reads, 782216 writes, Q2C 0.13 ms (max 8.4), Q2G 0%, G2I 1%, I2D 0%, D2C 99%"
+    )

@@ -1,4 +1,4 @@
-"""The JSON of iostat, as sysstat 12.6 printed it in a guest."""
+"""iostat: JSON as sysstat 12.6 prints it in a guest, and the text of the QEMU talk (CLK 2017)."""
 
 import pytest
 
@@ -26,6 +26,45 @@ def test_rates_are_bytes_and_milliseconds() -> None:
     assert (record.queue, record.utilisation) == (0.89, 16.4)
     (same,) = parse_iostat(PRINTED.replace('"wkB/s": 5708.00', '"wMB/s": 2'))
     assert same.write_bytes_per_s == 2 << 20
+
+
+TALK = """Linux 4.4.0-72-generic (os10)    x86_64 (8 CPU)
+
+avg-cpu: %user %nice %system %iowait %steal %idle
+          0.30    0.00   0.90    0.34    0.00   98.47
+
+Device:    rrqm/s wrqm/s     r/s     w/s     rMB/s    wMB/s avgrrq-sz avgqu-sz    await r_await w_await svctm %util
+vda        0.00   0.63   4.27   0.47   0.12    0.03    67.47    0.00    0.29    0.14    1.56    0.12   0.06
+vdb        0.00   0.00   0.65 17682.92   0.00   69.07    8.00    2.39    0.14    0.20    0.14   0.01  17.40
+
+avg-cpu: %user %nice %system %iowait %steal %idle
+          1.53    0.00   4.84   0.00   0.00   93.63
+
+Device:    rrqm/s wrqm/s     r/s     w/s     rMB/s    wMB/s avgrrq-sz avgqu-sz    await r_await w_await svctm %util
+vda        0.00   0.00   0.00   0.00   0.00    0.00    0.00    0.00    0.00    0.00    0.00   0.00   0.00
+vdb        0.00   0.00   0.00 101640.00   0.00   397.03    8.00   13.03    0.13    0.00    0.13   0.01  99.60
+"""  # noqa: E501
+
+
+def test_the_text_of_the_talk() -> None:
+    records = parse_iostat(TALK)
+    assert [record.disk for record in records] == ["vda", "vdb"] * 2
+    last = records[-1]
+    assert (last.reads_per_s, last.writes_per_s) == (0.0, 101640.0)
+    assert last.write_bytes_per_s == pytest.approx(397.03 * 2**20)
+    assert (last.queue, last.write_wait_ms, last.utilisation) == (13.03, 0.13, 99.6)
+    assert records[1].read_wait_ms == 0.20
+
+
+def test_older_and_newer_names_of_columns() -> None:
+    old = "Device: rrqm/s wrqm/s r/s w/s rsec/s wsec/s avgrq-sz avgqu-sz await svctm %util\n"
+    (record,) = parse_iostat(old + "sda 0 0 1 2 8 16 8 0.5 3.5 1 9\n")
+    assert (record.read_bytes_per_s, record.read_wait_ms, record.queue) == (4096, 3.5, 0.5)
+    new = "Device r/s rkB/s rrqm/s %rrqm r_await rareq-sz w/s wkB/s w_await aqu-sz %util\n"
+    (record,) = parse_iostat(new + "vdb 1 4 0 0 0.25 4 2 8 0.75 0.1 1.5\n")
+    assert (record.write_bytes_per_s, record.write_wait_ms, record.queue) == (8192, 0.75, 0.1)
+    with pytest.raises(IostatError, match=r"'vdb 1 4 0 0 x .*' is no line of iostat"):
+        parse_iostat(new + "vdb 1 4 0 0 x 4 2 8 0.75 0.1 1.5\n")
 
 
 @pytest.mark.parametrize("text", ["", "Linux", '{"sysstat": {}}', PRINTED[:300],

@@ -1,0 +1,35 @@
+"""Wrong backends, caught in a guest and named: by fio, by stamps, by a file system's files."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from qbdcheck.guest.image import GuestImage
+from qbdcheck.programs.process import run
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    ("mutant", "case", "named"),
+    [
+        ("phantom-write", "500", r"/dev/vdb offset \d+, 4096 bytes: verify: bad magic header"),
+        ("silent-bit-flip", "500", r"/dev/vdb offset \d+, 4096 bytes: (md5: )?verify"),
+        ("flush-noop", "516", r"offset \d+ .* bytes: .* expected generation \d+ by write #"),
+        ("async-error-ignored", "557", "report, EIO, write"),
+    ],
+)
+def test_a_mutant_is_caught_in_the_guest_and_named(
+    image: GuestImage, tmp_path: Path, mutant: str, case: str, named: str
+) -> None:
+    report = tmp_path / "report.json"
+    words = [sys.executable, "-m", "qbdcheck", "-t", f"mutant:{mutant}", "--json", report, case]
+    done = run(words, cwd=ROOT, timeout_s=160, check=False)
+    assert done.returncode == 1, done.stdout
+    (told,) = json.loads(report.read_text(encoding="utf-8"))["cases"]
+    assert told["verdict"] == "fail"
+    said = told["message"] + told["details"]
+    assert re.search(named, said), said
