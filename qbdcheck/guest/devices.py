@@ -8,16 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+_ATA = ("ide", "ahci")
 SCSI_BUS = "scsi0"
 """The id of the virtio-scsi controller that each guest has."""
-KINDS = ("virtio-blk", "virtio-scsi", "nvme", "ide")
+KINDS = ("virtio-blk", "virtio-scsi", "nvme", "ide", "ahci")
 
 
 @dataclass(frozen=True)
 class Device:
     """How a guest sees a disk.
 
-    :ivar kind: one of KINDS; an ide disk must be there from the start.
+    :ivar kind: one of KINDS; an ide or ahci disk must be there from the start, and ahci needs a
+        guest with the full kernel.
     :ivar logical: bytes of a logical block: 512 or 4096.
     :ivar physical: bytes of a physical block, from ``logical`` on.
     :ivar iothread: id of an iothread object, for virtio-blk and virtio-scsi; "" for the main loop.
@@ -55,11 +57,12 @@ class Device:
             result |= {"driver": "nvme"}
             result |= {"max_ioqpairs": self.queues} if self.queues else {}
         else:
-            result |= {"driver": "ide-hd", "bus": "ide.0"}
+            bus = f"bus-{identity}" if self.kind == "ahci" else "ide"
+            result |= {"driver": "ide-hd", "bus": f"{bus}.0"}
         if self.kind == "nvme":
             result |= {"logical_block_size": self.logical}
             result |= {"physical_block_size": max(self.logical, self.physical)}
-        elif self.kind != "ide" or self.logical == 512:
+        elif self.kind not in _ATA or self.logical == 512:
             result |= {"logical_block_size": self.logical, "physical_block_size": self.physical}
         if self.write_cache is not None:
             result["write-cache"] = "on" if self.write_cache else "off"
@@ -73,13 +76,15 @@ class Device:
             raise ValueError(f"no device {self.kind}; there are {', '.join(KINDS)}")
         if self.kind == "nvme" and (self.werror or self.rerror):
             raise ValueError("nvme has no werror and no rerror")
-        if self.kind in {"nvme", "ide"} and self.iothread:
+        if self.kind in {"nvme", *_ATA} and self.iothread:
             raise ValueError(f"{self.kind} has no iothread")
-        if self.kind == "ide" and self.queues:
-            raise ValueError("ide has no queues")
+        if self.kind in _ATA and self.queues:
+            raise ValueError(f"{self.kind} has no queues")
 
     def controller(self, identity: str) -> dict[str, Any]:
         """Return the arguments of device_add for a controller of its own, {} if it needs none."""
+        if self.kind == "ahci":
+            return {"driver": "ahci", "id": f"bus-{identity}"}
         if self.kind != "virtio-scsi" or not (self.queues or self.iothread):
             return {}
         result: dict[str, Any] = {"driver": "virtio-scsi-pci", "id": f"bus-{identity}"}
@@ -89,8 +94,8 @@ class Device:
     @property
     def modules(self) -> str:
         """The kernel's modules that the guest needs for it, beside those it starts with."""
-        known = {"virtio-scsi": "virtio_scsi sd_mod", "ide": "ata_piix sd_mod"}
-        return known.get(self.kind, "")
+        known = {"virtio-scsi": "virtio_scsi", "ide": "ata_piix", "ahci": "ahci"}
+        return f"{known[self.kind]} sd_mod" if self.kind in known else ""
 
     def find(self, identity: str) -> str:
         """Return shell that prints the name of the device below /dev, or nothing."""

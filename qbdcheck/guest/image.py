@@ -24,8 +24,10 @@ from qbdcheck.guest.libraries import closure
 from qbdcheck.guest.packages import download, resolve, unpack
 from qbdcheck.programs.process import run
 
+CLOUD_KERNEL, FULL_KERNEL = "linux-image-cloud-amd64", "linux-image-amd64"
+"""The full one has the drivers of real machines as well, ahci among them: 70 MB more to fetch."""
 PACKAGES = (
-    "linux-image-cloud-amd64", "busybox-static", "dash", "libc6", "libgcc-s1", "coreutils",
+    "busybox-static", "dash", "libc6", "libgcc-s1", "coreutils",
     "util-linux", "qemu-guest-agent", "e2fsprogs", "xfsprogs", "fio", "stress-ng", "blktrace",
     "sysstat", "dmsetup", "fsmark", "dbench", "ioping",
 )  # fmt: skip
@@ -44,9 +46,9 @@ TOOLS = (
     "usr/bin/timeout",
 )  # fmt: skip
 TOOLS_DATA = ("usr/share/dbench/client.txt",)
-MODULES_AT_START = ("virtio_pci", "virtio_blk", "virtio_console")
+MODULES_AT_START = ("virtio_pci", "virtio_blk", "virtio_console", "crc32c_generic", "ext4")
 MODULES = (
-    *MODULES_AT_START, "virtio_scsi", "sd_mod", "ata_piix", "nvme", "xfs", "ext4", "dm_mod",
+    *MODULES_AT_START, "virtio_scsi", "sd_mod", "ata_piix", "ahci", "nvme", "xfs", "dm_mod",
     "dm_flakey", "dm_log_writes", "loop",
 )  # fmt: skip
 """Those that the kernel has built in are left out."""
@@ -137,25 +139,26 @@ class GuestImage:
         return ["-chardev", f"file,id=console,path={directory / name}.console.log,append=on"]
 
 
-def guest_image(cache_dir: Path) -> GuestImage:
+def guest_image(cache_dir: Path, kernel: str = CLOUD_KERNEL) -> GuestImage:
     """Return the guest, made if it is not there; several processes may ask at the same time.
 
     It is made anew when this recipe, or after ``apt-get update`` a package, has changed; no network
     is used while it is there.
 
-    :param cache_dir: gets ``guest/``, about 300 MB.
+    :param cache_dir: gets ``guest/``, about 300 MB for each kernel.
+    :param kernel: a package of Debian's.
     :raise NotRun: it cannot be made here: no apt, no network; with the reason.
     """
     place = cache_dir / "guest"
     place.mkdir(parents=True, exist_ok=True)
     with (place / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made = _made(place)
+        made = _made(place, kernel)
         if made is not None:
             return made
         start = now_s()
-        packages = resolve(place, PACKAGES)
-        key = _hash([_recipe(), *packages.files])
+        packages = resolve(place, (kernel, *PACKAGES))
+        key = _hash([_recipe(kernel), *packages.files])
         image = _files(place / key, key)
         if not image.kernel.exists():
             shutil.rmtree(place / "work", ignore_errors=True)
@@ -169,24 +172,24 @@ def guest_image(cache_dir: Path) -> GuestImage:
                 shutil.rmtree(place / "work", ignore_errors=True)
             shutil.rmtree(place / "archives", ignore_errors=True)
         _forget_unused(place)
-        current = {"recipe": _recipe(), "lists": _lists_changed(), "key": key}
-        _current(place).write_text(json.dumps(current), encoding="utf-8")
+        current = {"recipe": _recipe(kernel), "lists": _lists_changed(), "key": key}
+        _current(place, kernel).write_text(json.dumps(current), encoding="utf-8")
         return GuestImage(image.kernel, image.initramfs, image.tools, key, now_s() - start)
 
 
-def _current(place: Path) -> Path:
+def _current(place: Path, kernel: str) -> Path:
     """Two checkouts of this project, of different recipes, have an image each."""
-    return place / f"current.{_recipe()}"
+    return place / f"current.{_recipe(kernel)}"
 
 
-def _made(place: Path) -> GuestImage | None:
+def _made(place: Path, kernel: str) -> GuestImage | None:
     try:
-        current = json.loads(_current(place).read_text(encoding="utf-8"))
+        current = json.loads(_current(place, kernel).read_text(encoding="utf-8"))
         image = _files(place / current["key"], current["key"])
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    same = current.get("recipe") == _recipe() and current.get("lists") in {_lists_changed(), 0}
-    if not same or not image.kernel.exists():
+    same = current.get("recipe") == _recipe(kernel)
+    if not same or current.get("lists") not in {_lists_changed(), 0} or not image.kernel.exists():
         return None
     os.utime(image.kernel.parent)
     return image
@@ -203,8 +206,8 @@ def _files(place: Path, key: str) -> GuestImage:
     return GuestImage(place / "vmlinuz", place / "initramfs", place / "tools", key)
 
 
-def _recipe() -> str:
-    words = (*PACKAGES, *CORE, *TOOLS, *TOOLS_DATA, *MODULES, *MODULES_AT_START)
+def _recipe(kernel: str) -> str:
+    words = (kernel, *PACKAGES, *CORE, *TOOLS, *TOOLS_DATA, *MODULES, *MODULES_AT_START)
     return _hash([str(_VERSION), INIT, *words])
 
 
@@ -308,7 +311,8 @@ def _members(tree: Path, core: dict[str, Path]) -> Iterator[Member]:
     yield Member("etc/passwd", b"root:x:0:0:root:/tmp:/bin/sh\n")
     yield Member("etc/group", b"root:x:0:\n")
     yield Member("etc/mke2fs.conf", (tree / "etc/mke2fs.conf").read_bytes())
-    text = INIT.format(modules=" ".join(MODULES_AT_START), serial=TOOLS_SERIAL)
+    at_start = [name for name in MODULES_AT_START if name in modules]
+    text = INIT.format(modules=" ".join(at_start), serial=TOOLS_SERIAL)
     yield Member("init", text.encode(), 0o755)
 
 

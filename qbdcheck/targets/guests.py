@@ -10,7 +10,9 @@ from typing import Any
 from qbdcheck.errors import ProgramError
 from qbdcheck.guest.devices import Device
 from qbdcheck.guest.guest import Guest, GuestDisk
+from qbdcheck.guest.image import FULL_KERNEL, GuestImage, guest_image
 from qbdcheck.guest.observers import Observers
+from qbdcheck.guest.own import OwnGuest
 from qbdcheck.guest.setup import GuestSetup, guest_setup
 from qbdcheck.programs.blockdev import Blockdev
 from qbdcheck.targets.disk import Disk
@@ -47,6 +49,7 @@ class Guests:
         boot: bool = False,
         start: bool = True,
         cpus: int = 1,
+        full_kernel: bool = False,
         plugged: Sequence[tuple[Blockdev, Device]] = (),
         **options: Any,
     ) -> Guest:
@@ -57,15 +60,17 @@ class Guests:
         :param device: how it sees them; by default virtio-blk.
         :param boot: let its kernel start from nothing; needed for more cpus, ide disks and reboots.
         :param start: whether it runs already when this returns.
+        :param full_kernel: Debian's kernel for all machines, with ahci; it boots.
+        :raise NotRun: it cannot be made here.
         :raise GuestFailed: it does not come up.
         """
         setup = self.setup
-        boot = boot or cpus > 1 or bool(plugged) or bool(options)
+        boot = boot or cpus > 1 or bool(plugged) or bool(options) or full_kernel
         late = start and not boot  # disks come when it runs, and so after those it has itself
         guest = Guest(
             self._target.programs,
             self._scratch,
-            setup.image,
+            self._image(setup, full_kernel),
             name=f"guest{len(self.running)}",
             template=None if boot or setup.template is None else setup.template.directory,
             accelerator=setup.accelerator,
@@ -89,6 +94,11 @@ class Guests:
             observers.start()
             self._observers.append(observers)
         return guest
+
+    def _image(self, setup: GuestSetup, full_kernel: bool) -> GuestImage | OwnGuest:
+        if full_kernel and isinstance(setup.image, GuestImage):
+            return guest_image(self._target.options.cache_dir, FULL_KERNEL)
+        return setup.image
 
     def of_worker(self, directory: Path, name: str = "guest") -> Guest:
         """Start a guest for a worker process, with which it ends; nobody judges its console.

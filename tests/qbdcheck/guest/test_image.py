@@ -7,7 +7,7 @@ import pytest
 
 from qbdcheck.errors import ProgramError
 from qbdcheck.guest import image as images
-from qbdcheck.guest.image import GuestImage, guest_image, make_ext4
+from qbdcheck.guest.image import CLOUD_KERNEL, FULL_KERNEL, GuestImage, guest_image, make_ext4
 from qbdcheck.programs.process import run
 
 
@@ -41,12 +41,14 @@ def test_two_recipes_have_an_image_each(
     place = tmp_path / "guest"
     place.mkdir()
     (place / image.key).symlink_to(image.kernel.parent)
-    mine = place / f"current.{images._recipe()}"
-    told = {"recipe": images._recipe(), "lists": images._lists_changed(), "key": image.key}
+    mine = place / f"current.{images._recipe(CLOUD_KERNEL)}"
+    recipe, lists = images._recipe(CLOUD_KERNEL), images._lists_changed()
+    told = {"recipe": recipe, "lists": lists, "key": image.key}
     mine.write_text(json.dumps(told), encoding="utf-8")
     assert guest_image(tmp_path).key == image.key
+    assert images._made(place, FULL_KERNEL) is None
     monkeypatch.setattr(images, "_VERSION", -1)
-    assert images._made(place) is None, "another recipe took the image for its own"
+    assert images._made(place, CLOUD_KERNEL) is None, "another recipe took the image for its own"
     monkeypatch.undo()
     monkeypatch.setattr(images, "_lists_changed", lambda: 1)
-    assert images._made(place) is None, "after apt-get update nothing was looked at"
+    assert images._made(place, CLOUD_KERNEL) is None, "after apt-get update nothing was looked at"
