@@ -198,17 +198,17 @@ class Guest:
         agent = self.agent
         self._note("guest", "system_reset" if hard else "reboot -f")
         self.machine.execute("set-action", {"reboot": "reset"})
-        started = [event for event in self.machine.events if event["event"] == "RESET"]
+        known = len(self.machine.events)
         if hard:
             self.machine.execute("system_reset")
         else:
-            agent.start("/applets/reboot -f" if self.own is None else "reboot -f")
+            path = "/applets/reboot" if self.own is None else "reboot"
+            agent.start(f"sleep 0.2; {path} -f")  # after the agent's answer
         try:
-            while self.machine.wait_event("RESET", BOOT_S) in started:
-                pass
+            known = self._wait_new("RESET", known)
             lines = len(self.console_lines())
             self._forget_agent()
-            self._wait_agent_port()
+            self._wait_new("VSERPORT_CHANGE", known, id=_AGENT_PORT, open=True)
             self._agent = self._connect()
             uptime = float(self._agent.run("cat /proc/uptime").output.split()[0])
         except (ProgramError, TimeoutError) as error:
@@ -238,6 +238,18 @@ class Guest:
             except ProgramError:
                 if not self.machine.process.is_running or clock.now_s() > end_s:
                     raise
+
+    def _wait_new(self, name: str, known: int, **match: object) -> int:
+        """Wait for an event behind the first so many; return how many there are up to it."""
+        end_s = clock.now_s() + (OWN_BOOT_S if self.own else BOOT_S)
+        while True:
+            for number, event in enumerate(self.machine.events[known:], known + 1):
+                data = event.get("data", {})
+                if event["event"] == name and all(data.get(key) == match[key] for key in match):
+                    return number
+            if clock.now_s() > end_s or not self.machine.process.is_running:
+                raise ProgramError(f"no event {name}", [], None)
+            clock.pause(0.01)
 
     @property
     def is_running(self) -> bool:

@@ -14,7 +14,7 @@ WORDS = (
 )
 
 
-@case(groups="guest slow", programs="qemu-system-x86_64", limit_s=240)
+@case(groups="guest slow", programs="qemu-system-x86_64", limit_s=400)
 def test(new_disk, guest, fio, log):
     disk = new_disk("32M", prefill=False)
     system = guest(disk)
