@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from oracles.crash_states.families import Bounds
-from qbdcheck.crash.explorer import Exploration
+from qbdcheck.crash.explorer import Exploration, Judge
 from qbdcheck.crash.ext4_image import make_ext4
 from qbdcheck.crash.ext4_judge import Ext4Judge
 from qbdcheck.crash.file_sequences import FILES, SequenceHistory, sequences
 from qbdcheck.crash.logged_image import LoggedImage
-from qbdcheck.guest.guest import Guest
+from qbdcheck.crash.xfs_judge import XfsJudge
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.guests import Guests
 
 _MARKS = 64 << 10
 """Bytes at the end of the disk that are not the file system's."""
@@ -23,22 +24,28 @@ _MARKS = 64 << 10
 class SequenceRun:
     """What was logged while the sequences ran."""
 
-    def __init__(self, logged: LoggedImage, history: SequenceHistory) -> None:
+    def __init__(
+        self,
+        logged: LoggedImage,
+        history: SequenceHistory,
+        make_judge: Callable[[Path], Judge],
+    ) -> None:
         self._logged = logged
+        self._make_judge = make_judge
         self.history = history
         self.log = history.locate(logged.log())
 
     def explore(self, seed: int, **options: Any) -> Exploration:
-        """Look at the crash states of an ext4, or at those of the log that is given."""
+        """Look at the crash states of the log, or of one that is given in its place."""
         usual: dict[str, Any] = {"log": self.log, "acknowledged": self.history.acknowledged}
         usual |= {"tear": 4096, "bounds": Bounds(subsets=8, chance=64)}
-        return self._logged.explore(lambda _: Ext4Judge(self.history), seed, **usual | options)
+        return self._logged.explore(self._make_judge, seed, **usual | options)
 
 
 def run_on_ext4(  # noqa: PLR0917  # the fixtures, in one order in all cases
     disk: Disk,
     logged_image: Callable[..., LoggedImage],
-    guest: Callable[..., Guest],
+    guest: Guests,
     qemu_img: QemuImg,
     scratch: Path,
     length: int,
@@ -54,4 +61,28 @@ def run_on_ext4(  # noqa: PLR0917  # the fixtures, in one order in all cases
     system = guest(logged.blockdev())
     history.run(system, "-t ext4")
     system.kill()
-    return SequenceRun(logged, history)
+    return SequenceRun(logged, history, lambda _: Ext4Judge(history))
+
+
+def run_on_xfs(
+    disk: Disk, logged_image: Callable[..., LoggedImage], guest: Guests, length: int
+) -> SequenceRun:
+    """Run all sequences of a length in a guest on xfs; the other arguments are the fixtures."""
+    some = list(sequences(length))
+    marks_at = disk.size - _MARKS
+    system = guest(disk)
+    path = system.disks[0].path
+    # The options let it be smaller than 300 MiB.
+    system.run(f"mkfs.xfs -q -f --unsupported -s size=4096 -d agcount=2,size={marks_at} {path}"
+               f" && mount -t xfs {path} /mnt && mkdir -p /tmp/s/A /tmp/s/B")  # fmt: skip
+    for name, data in FILES.items():
+        system.write_file(f"/tmp/s/{name}", data)
+    system.run(f"n=0; while [ $n -lt {len(some)} ]; do cp -r /tmp/s /mnt/s$n || exit 1;"
+               " n=$((n+1)); done; umount /mnt", 600)  # fmt: skip
+    system.quit()
+    logged = logged_image(disk)
+    history = SequenceHistory(some, marks_at)
+    system = guest(logged.blockdev())
+    history.run(system, "-t xfs")
+    system.kill()
+    return SequenceRun(logged, history, lambda where: XfsJudge(where, guest.of_worker, history))
