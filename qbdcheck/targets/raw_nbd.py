@@ -115,10 +115,10 @@ def is_closed(client: Client) -> bool:
 
 def serves(disk: Disk) -> bool:
     """Say whether a fresh client gets what it asks for."""
-    with haggling(disk) as client:
-        try:
+    try:
+        with haggling(disk) as client:
             enter(client, disk)
             expected = bytes(disk.shadow.expected(0, 512))
             return bytes(client.read(0, 512)) == expected
-        except (OSError, NbdProtocolError):
-            return False
+    except (OSError, NbdProtocolError):
+        return False

@@ -36,6 +36,8 @@ def test(disk, nbd, qemu_io, storage_daemon, rules, golden):
 
             seen = on_the_wire(connect, AT, status_at=AT)
             by_qemu_io = answer(partial(io.request, f"read {AT} 4096"))
+            for what, end in zip((*WIRE_COLUMNS, "qemu-io"), (*seen, by_qemu_io), strict=True):
+                assert "ok" not in end.split("/"), f"{what}: success in place of the error {name}"
             golden(row(name, *seen, by_qemu_io, of_a_backup(qsd, "volume", disk.size)))
         rules.heal()
     disk.verify()

@@ -28,7 +28,7 @@ MIXES = (
 )
 
 
-@case(groups="rw verify status zero discard slow", requires="nbd raw_size", limit_s=180)
+@case(groups="rw verify status zero discard slow", requires="nbd raw_size", limit_s=400)
 def test(new_disk, dual_write, seed):
     pair = dual_write(new_disk(SIZE, prefill=False))
     chance = seed.stream("workload")

@@ -15,7 +15,7 @@ KINDS = ("write", "write", "zero", "discard")
 
 
 @case(
-    groups="rw flush crash slow", requires="nbd flush fua write_zeroes discard crash", limit_s=180
+    groups="rw flush crash slow", requires="nbd flush fua write_zeroes discard crash", limit_s=400
 )
 def test(new_disk, nbd, seed):
     disk = new_disk("2M")

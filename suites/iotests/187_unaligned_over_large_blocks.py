@@ -7,6 +7,7 @@ Guards: sector-unit-mismatch, unaligned-offset-rounded, iov-offset-ignored.
 """
 
 from qbdcheck import case
+from qbdcheck.programs.qemu_io import IoFailed
 
 RANGES = ((1, 1), (511, 2), (4095, 2), (5000, 9000), (65535, 2), (70000, 130000), (300001, 7))
 
@@ -17,8 +18,11 @@ def test(new_disk, qemu_io):
         disk = new_disk("2M", min_block=minimum)
         with qemu_io(disk) as io:
             for start, length in RANGES:
-                io.write(start, length)
-                io.write_zeroes((1 << 20) + start, length)
+                try:
+                    io.write(start, length)
+                    io.write_zeroes((1 << 20) + start, length)
+                except IoFailed as error:
+                    raise AssertionError(f"with a block size of {minimum}: {error}") from error
             io.discard((1 << 20) + (512 << 10), minimum)
             for number in range(16):
                 io.aio_write(800_001 + number * 1000, 1000)

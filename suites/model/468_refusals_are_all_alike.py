@@ -19,7 +19,7 @@ REQUESTS, GREETINGS, IN_FLIGHT = 50_000, 6000, 50
 UNKNOWN_FLAG, UNKNOWN_OPTION = 1 << 14, 0x7101
 
 
-@case(groups="model protocol errors slow", requires="nbd", limit_s=180)
+@case(groups="model protocol errors slow", requires="nbd", limit_s=400)
 def test(new_disk, nbd, seed):
     disk = new_disk("1M")
     chance = seed.stream("refusals")

@@ -17,7 +17,7 @@ PLANS = (
 )
 
 
-@case(groups="model concurrent slow", requires="nbd multi_conn", limit_s=180)
+@case(groups="model concurrent slow", requires="nbd multi_conn", limit_s=400)
 def test(new_disk, model):
     disk = new_disk("64k", prefill=False)
     for round_ in range(ROUNDS):

@@ -33,7 +33,8 @@ def test(new_disk, scratch, storage_daemon, qemu_img, qemu_io):
             (99, b""),
         ):
             answer = last_word(client, option, data)
-            assert answer in {"ERR_TLS_REQD", "ERR_UNSUP"}, f"option {option}: {answer}"
+            told = f"option {option} in plaintext, where TLS is required: {answer}"
+            assert answer in {"ERR_TLS_REQD", "ERR_UNSUP"}, told
             assert answer == "ERR_TLS_REQD" or option not in {Option.LIST, Option.INFO, Option.GO}
         client.opt_starttls(client_context(known))
         assert last_word(client, Option.STARTTLS) == "ERR_INVALID", "TLS within TLS"

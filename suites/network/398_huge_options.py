@@ -41,6 +41,7 @@ def test(disk):
     with contextlib.ExitStack() as clients:
         for length in CLAIMS:
             for number in NUMBERS:
+                assert serves(disk), f"after an option that claims {length} bytes nobody is served"
                 client = clients.enter_context(haggling(disk))
                 with contextlib.suppress(OSError):
                     client.send(m.OPTION.pack(OPTION_MAGIC, number, length) + bytes(65536))
