@@ -225,6 +225,7 @@ def _add_setup(group: argparse._ArgumentGroup) -> None:
         help="QEMU programs under gdbserver ($GDB_OPTIONS); no time limits",
     )
     add("--ltp", type=Path, metavar="PATH", help="an installed LTP, a directory or a tar file")
+    add("--kirk", action="store_true", help="of runtest: LTP's own runner kirk runs the groups")
     add("--guest-image", type=Path, metavar="FILE", help="guests boot this disk image")
     add("--guest-kernel", type=Path, metavar="FILE", help="and this kernel")
     add("--guest-initrd", type=Path, metavar="FILE", help="and this initial RAM disk")
@@ -369,6 +370,7 @@ def _options(
         each_suite=given.each_suite,
         html_file=given.html_file,
         ltp=_ltp(given.ltp),
+        kirk=given.kirk,
         soak_s=given.soak,
         observe=given.observe,
         own_guest=_own_guest(given),

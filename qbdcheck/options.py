@@ -55,6 +55,8 @@ class Options:
     json_file: Path | None = None
     soak_s: float = 0.0
     """Seconds for which a case of the group runtest repeats its tests; 0 runs them once."""
+    kirk: bool = False
+    """Let LTP's own runner run the groups of ./check runtest."""
     ltp: Path | None = None
     """An installed LTP, or a tar file of one, for the cases 540-549."""
     own_guest: OwnGuest | None = None

@@ -2,7 +2,7 @@
 
 It is what `runltp -f GROUPS -d DIR -t TIME -o LOG` is on a machine: GROUP is a file of the tree
 that --ltp names, or of suites/guest/runtest where there is none; the volume, of SIZE bytes (1200M
-unless told), is made anew for each file system.
+unless told), is made anew for each file system. --kirk lets LTP's own runner run them.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
-from qbdcheck.errors import NotRun, SetupError, UsageError
-from qbdcheck.guest.guest import GuestFailed
+from qbdcheck.errors import NotRun, ProgramError, SetupError, UsageError
+from qbdcheck.guest.kirk import run_kirk
 from qbdcheck.guest.ltp_tree import LtpTree
 from qbdcheck.guest.runtest import FILE_SYSTEMS, Entry, Runtest, as_kirk, parse, summary
 from qbdcheck.options import Options
@@ -60,6 +61,8 @@ def main(options: Options, description: Description) -> int:
     scratch.mkdir(mode=0o700)
     options.results_dir.mkdir(parents=True, exist_ok=True)
     tree = LtpTree(options.ltp, scratch) if options.ltp else None
+    if options.kirk and tree is None:
+        raise UsageError("--kirk runs the groups of an LTP tree: name one by --ltp")
     entries = [entry for word in words for entry in _entries(word, tree, options.suites_dir)]
     log = options.results_dir / "runtest.log"
     told = _Told(log)
@@ -79,16 +82,29 @@ def main(options: Options, description: Description) -> int:
             guest = guests(session.new_disk(size, prefill=False))
             sys.stdout.write(f"{description.name}: {size} bytes, {kind}\n")
             try:
-                run(
-                    guest,
-                    kind,
-                    entries,
-                    environment=tree.put_into(guest) if tree else {},
-                    test_s=options.timeout_s or _TEST_S,
-                    suite_s=options.suite_timeout_s or _SUITE_S,
-                )
+                environment = tree.put_into(guest) if tree else {}
+                test_s = options.timeout_s or _TEST_S
+                suite_s = options.suite_timeout_s or _SUITE_S
+                if options.kirk:
+                    run.judged(
+                        guest,
+                        kind,
+                        partial(
+                            run_kirk, guest, words, environment, options.results_dir,
+                            test_s=test_s, suite_s=suite_s, soak_s=run.soak_s,
+                        ),
+                    )  # fmt: skip
+                else:
+                    run(
+                        guest,
+                        kind,
+                        entries,
+                        environment=environment,
+                        test_s=test_s,
+                        suite_s=suite_s,
+                    )
                 guest.settle()
-            except (AssertionError, GuestFailed) as error:
+            except (AssertionError, ProgramError) as error:
                 failures.append(f"{kind}: {error}")
             guest.quit()
     except NotRun as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -221,6 +221,16 @@ class Guest:
         if self.own is not None and self.own.login:
             return SerialShell(Path(f"{self._base}.serial"), self.own.login, OWN_BOOT_S)
         return Agent(Path(f"{self._base}.qga"), BOOT_S, ours=self.own is None)
+
+    @contextlib.contextmanager
+    def lent_agent(self) -> Iterator[Path]:
+        """Leave the agent's socket to another program; it may be asked again afterwards."""
+        assert isinstance(self.agent, Agent)
+        self._forget_agent()
+        try:
+            yield Path(f"{self._base}.qga")
+        finally:
+            self._agent = self._connect()
 
     def _wait_incoming(self) -> None:
         end_s = clock.now_s() + BOOT_S

@@ -25,7 +25,8 @@ FILE_SYSTEMS = {
     "xfs": ("modprobe xfs; /sbin/mkfs.xfs -q -f", "/sbin/xfs_repair -n"),
 }
 """How each is made, and how it is checked without being mended."""
-_PLACE = "/mnt"
+PLACE = "/mnt"
+"""Where the file system is mounted that tests run on."""
 _MAKE_S = 180.0
 _SAID = 4000
 """Characters that are kept of what a test says; the end tells most."""
@@ -142,7 +143,7 @@ class Runtest:
         self, log: Callable[..., None], soak_s: float, ended: Callable[[TestEnded], None]
     ) -> None:
         self._log = log
-        self._soak_s = soak_s
+        self.soak_s = soak_s
         self._ended = ended
 
     def __call__(
@@ -161,31 +162,50 @@ class Runtest:
         :raise AssertionError: a test failed, or broke, or none passed.
         :raise GuestFailed: the file system is damaged, or was not made.
         """
+        more = {**(environment or {}), "LTP_DEV_FS_TYPE": kind}
+
+        def run(ended: Callable[[TestEnded], None]) -> list[TestEnded]:
+            return run_tests(
+                guest,
+                entries,
+                PLACE,
+                environment=more,
+                test_s=test_s,
+                suite_s=suite_s,
+                soak_s=self.soak_s,
+                ended=ended,
+            )
+
+        return self.judged(guest, kind, run)
+
+    def judged(
+        self,
+        guest: Guest,
+        kind: str,
+        run: Callable[[Callable[[TestEnded], None]], list[TestEnded]],
+    ) -> list[TestEnded]:
+        """Make a file system, let something run tests on it, and judge them and it.
+
+        :param run: runs them below PLACE; calls what it is given after each.
+        :raise AssertionError: a test failed, or broke, or none passed.
+        :raise GuestFailed: the file system is damaged, or was not made.
+        """
         make, check = FILE_SYSTEMS[kind]
         disk = guest.disks[0].path
-        guest.run(f"{make} {disk} && mkdir -p {_PLACE} && mount {disk} {_PLACE}", _MAKE_S)
+        guest.run(f"{make} {disk} && mkdir -p {PLACE} && mount {disk} {PLACE}", _MAKE_S)
 
         def ended(one: TestEnded) -> None:
             said = one.said.strip() if one.outcome != "pass" else ""
             self._ended(replace(one, name=f"{kind} {one.name}", said=said))
 
-        results = run_tests(
-            guest,
-            entries,
-            _PLACE,
-            environment={**(environment or {}), "LTP_DEV_FS_TYPE": kind},
-            test_s=test_s,
-            suite_s=suite_s,
-            soak_s=self._soak_s,
-            ended=ended,
-        )
+        results = run(ended)
         self._log(f"{kind}: {summary(results)}")
         for one in results:
             self._log(f"{kind} {one.name}: {one.outcome}, {one.elapsed_s:.1f} s")
             if one.outcome != "pass":
                 self._log(one.said)
         must_pass(results)
-        guest.run(f"umount {_PLACE} && {check} {disk} 2>&1", _MAKE_S)
+        guest.run(f"umount {PLACE} && {check} {disk} 2>&1", _MAKE_S)
         return results
 
 
