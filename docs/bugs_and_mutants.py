@@ -2,7 +2,7 @@ r"""Writes docs/bugs-and-mutants.md from the mutants and from kill matrices.
 
     ./check --mutants -j2 --json quick.json
     ./check --mutants -j2 ID... 1-499 --json rest.json        those that the quick group has missed
-    ./check --mutants -j2 --knobs rate=1000 219 435 468 469 --json rare.json
+    ./check --mutants -j2 --knobs rate=1000 219 435 468-470 --json rare.json
     .venv/bin/python docs/bugs_and_mutants.py quick.json [rest.json] [--rare rare.json] \\
         > docs/bugs-and-mutants.md
 

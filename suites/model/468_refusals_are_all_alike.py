@@ -1,9 +1,10 @@
 """This case checks that a server refuses the same thing in the same way each of thousands of times.
 
-How: requests beyond the end, with an end that overflows, or with unknown flags, many in flight
-beside reads; then options with names that are not exported, unknown ones, and ones that are too
-long. Each must end as the first of its kind did, harm nobody, and change nothing.
-Guards: async-error-ignored, errno-collapsed, error-kills-connection, oob-past-end,
+How: requests beyond the end, with overflowing ends or unknown flags, many in flight beside reads;
+reads and flushes that a rule lets fail; options with wrong names, unknown ones, long ones. Each
+must end as the first of its kind did, harm nobody, and change nothing.
+Guards: flush-error-swallowed, flush-error-once, missing-object-zero-fill, zero-length-op,
+async-error-ignored, errno-collapsed, error-kills-connection, oob-past-end,
 offset-len-overflow, payload-not-drained, wrong-volume-or-lun, acl-prefix-match, long-name-smash,
 probe-or-abort-kills-server, huge-option-read, unadvertised-command-executed.
 """
@@ -15,15 +16,15 @@ from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option, TransmissionFlag
 from reference_backend.nbd.errors import NbdProtocolError
 
-REQUESTS, GREETINGS, IN_FLIGHT = 50_000, 6000, 50
+REQUESTS, GREETINGS, FAILURES, IN_FLIGHT = 50_000, 6000, 8000, 50
 UNKNOWN_FLAG, UNKNOWN_OPTION = 1 << 14, 0x7101
 
 
-@case(groups="model protocol errors slow", requires="nbd", limit_s=400)
-def test(new_disk, nbd, seed):
+@case(groups="model protocol errors slow", requires="nbd flush", limit_s=400)
+def test(new_disk, nbd, rules, seed):
     disk = new_disk("1M")
     chance = seed.stream("refusals")
-    ends: dict[object, object] = {}
+    ends = {}
     with nbd(disk) as client:
         kinds = refused(disk.size, client.flags)
         for _ in range(REQUESTS // IN_FLIGHT):
@@ -41,7 +42,7 @@ def test(new_disk, nbd, seed):
                 assert reply.error == first, (
                     f"{name}: errno {reply.error}, and errno {first} before"
                 )
-                assert bool(reply.error) is (name != "read"), f"{name}: errno {reply.error}"
+                assert bool(reply.error) is (name != "read") or name == "read of nothing", name
     name = export_of(disk)
     options = {
         "one letter more": (Option.INFO, m.info_request(name + "x")),
@@ -51,13 +52,23 @@ def test(new_disk, nbd, seed):
         "40 KiB": (UNKNOWN_OPTION, bytes(40 << 10)),
         "abort": (Option.ABORT, b""),
     }
+    broken = (armed := rules.on(disk)).add(
+        {"event": "none", "iotype": ["read", "flush"], "errno": "ENOSPC"}
+    )
+    with nbd(disk) as client:
+        for number in range(FAILURES):
+            command = (Command.READ, Command.FLUSH)[number % 2]
+            length = 4096 if command is Command.READ else 0
+            reply = client.receive_reply(client.send_request(command, 0, length))
+            first = ends.setdefault(command, reply.error)
+            assert reply.error == first != 0, f"failing {command.name}: success or another error"
+    armed.remove(broken)
     for number in range(GREETINGS):
         with haggling(disk) as client:
             for what, option in options.items():
                 end = word(client, *option)
                 first = ends.setdefault(what, end)
-                told = f"greeting {number}, {what}: the option ended {end}, {first} before"
-                assert end == first, told
+                assert end == first, f"greeting {number}, {what}: ended {end}, {first} before"
     disk.verify()
 
 
@@ -79,6 +90,7 @@ def refused(size, flags):
     return (
         *((*request, 0) for *request, flag in offered if flags & flag),
         ("read", Command.READ, 4096, 512, 0),
+        ("read of nothing", Command.READ, 4096, 0, 0),
         ("read at the end", Command.READ, size, 512, 0),
         ("write across the end", Command.WRITE, size - 512, 1024, 0),
         ("write far behind", Command.WRITE, 1 << 40, 4096, 0),
