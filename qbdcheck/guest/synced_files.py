@@ -13,15 +13,19 @@ _LOAD = (
     "cd /mnt; n={first}; while [ $n -le {last} ]; do"
     " head -c $((n % 7 * 9000 + 100)) /dev/urandom > tmp$n; sha256sum < tmp$n > sum$n;"
     " sync tmp$n sum$n && mv tmp$n file$n && sync . && echo $n > /tmp/synced.new &&"
-    " mv /tmp/synced.new /tmp/synced || exit 1; n=$((n+1)); o=$((n-40)); rm -f file$o sum$o; done"
+    " mv /tmp/synced.new /tmp/synced || exit 1; n=$((n+1)); done"
 )
 _LOOK = (
     'cd /mnt; for f in file*; do n=${{f#file}}; [ "$(sha256sum < file$n)" = "$(cat sum$n)" ]'
     " || echo WRONG $f; done; for n in {promised}; do [ -e file$n ] || echo LOST file$n; done;"
     " echo END"
 )
+_PRUNE = (
+    "cd /mnt; for f in file* sum*; do n=${{f#file}}; n=${{n#sum}};"
+    " [ $n -gt {last} ] || rm $f; done"
+)
 _KEPT = 30
-"""Files behind the last that are still there: older ones are removed, some under load."""
+"""Files behind the last that are kept; older ones are removed, and no sync tells of that."""
 _FIRST = 3
 """Files that are synced before a cut may come."""
 _MAKE_S = 180.0
@@ -76,11 +80,13 @@ class SyncedFiles:
         :raise GuestFailed: the file system cannot be mounted, or is damaged.
         """
         self._mount(guest)
-        promised = [one for one in self.synced if one > self.synced[-1] - _KEPT]
-        said = guest.run(_LOOK.format(promised=" ".join(map(str, promised)))).split("\n")
+        said = guest.run(_LOOK.format(promised=" ".join(map(str, self.synced)))).split("\n")
         assert said[:-1] == ["END"], f"{self.kind} after the cut: {', '.join(said[:-2])}"
         last = guest.run("cd /mnt; ls | grep -o '[0-9]*$' | sort -n | tail -n 1")
         self._next = int(last) + 1
         path = guest.disks[0].path
         guest.run(f"rm -f /mnt/tmp*; umount /mnt && {FILE_SYSTEMS[self.kind][1]} {path} 2>&1")
         self._mount(guest)
+        oldest = self.synced[-1] - _KEPT
+        self.synced = [one for one in self.synced if one > oldest]
+        guest.run(_PRUNE.format(last=oldest))
