@@ -82,10 +82,15 @@ def _told_of_rare(rare: Fates) -> str:
     alive = [f"`{fate['id']}`" for fate in chance if not fate["killed"]]
     lines = [
         f"**{len(killed)} of {len(chance)} bugs ({100 * len(killed) // max(len(chance), 1)} %)"
-        " are killed at one in a thousand occasions** (`rate=1000`) by the cases 219, 435, 468 and"
-        f" 469 of the group slow; {sum(fate['named'] for fate in killed)} diagnoses name the"
+        " are killed at one in a thousand occasions** (`rate=1000`) by the cases 219, 435 and"
+        f" 468 to 470 of the group slow; {sum(fate['named'] for fate in killed)} diagnoses name the"
         f" damage. Alive: {', '.join(alive) or 'none'}."
     ]
+    has_chance = [one for one, mutant in catalogue().items() if mutant.takes]
+    unmeasured = [f"`{one}`" for one in has_chance
+                  if one not in rare and not is_control(catalogue()[one])]  # fmt: skip
+    if unmeasured:
+        lines.append(f"Not measured at this rate: {', '.join(unmeasured)}.")
     if fixed:
         lines.append(f"A rate has no meaning for {', '.join(f'`{one}`' for one in fixed)}.")
     return " ".join(lines) + "\n"
