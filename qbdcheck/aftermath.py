@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from qbdcheck import offspring
@@ -14,7 +15,10 @@ from qbdcheck.errors import ProgramError
 from qbdcheck.programs.qmp import Qmp
 from qbdcheck.reaper import unmount_below
 
-_KEPT = ("*.log", "*.bad", "*.err", "*.out", "*.stderr", "*.stdout", "*.txt", "repro")
+EVIDENCE = ("*.log", "*.bad", "*.err", "*.out", "*.stderr", "*.stdout", "*.txt", "repro")
+"""Names of what a case leaves that was not green."""
+TIMELINES = ("*.timeline.txt",)
+"""Names of what guests leave always."""
 _KEPT_BYTES = 1 << 20
 """Of each file its end, up to this."""
 _TAIL_BYTES = 2000
@@ -23,17 +27,20 @@ _CONTROL_SOCKETS = "*.volume/c"
 _CONTROL_TIMEOUT_S = 1.0
 
 
-def keep_artefacts(scratch: Path, directory: Path) -> list[Path]:
-    """Copy logs, stacks and .bad files of a case to `directory`; return the copies.
+def keep_artefacts(
+    scratch: Path, directory: Path, patterns: Sequence[str] = EVIDENCE
+) -> list[Path]:
+    """Copy what a case left (logs, stacks, .bad files, repro/) to `directory`; return the copies.
 
     A full disk loses artefacts, not the verdict.
     """
     kept: list[Path] = []
-    for pattern in _KEPT:
+    for pattern in patterns:
         for path in sorted(scratch.rglob(pattern)):
             with contextlib.suppress(OSError):
                 if path.is_dir():
                     shutil.copytree(path, directory / path.name, dirs_exist_ok=True)
+                    kept.append(directory / path.name)
                 elif path.is_file() and not path.is_symlink() and path.stat().st_size:
                     directory.mkdir(parents=True, exist_ok=True)
                     copy = directory / str(path.relative_to(scratch)).replace("/", "_")

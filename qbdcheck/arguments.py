@@ -295,7 +295,7 @@ def _add_reports(group: argparse._ArgumentGroup) -> None:
     )
     add("--tap", action="store_true", help="TAP 14 on standard output")
     add("--color", choices=("auto", "on", "off"), default="auto", help="auto, on or off")
-    add("--html", dest="html_file", type=Path, metavar="FILE", help="of --mutants: the matrix")
+    add("--html", dest="html_file", type=Path, metavar="FILE", help="a page of the run")
     for name in ("junit", "json", "events"):
         add(f"--{name}", dest=f"{name}_file", type=Path, metavar="FILE")
 

@@ -40,6 +40,7 @@ MODULES = (
     "psutil",
     "cryptography",
     "elftools",
+    "jinja2",
     "apsw",
 )
 """What `import` must find: the modules of the dependencies in pyproject.toml."""

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from qbdcheck import clock, offspring
 from qbdcheck.aftermath import (
+    TIMELINES,
     describe_stuck,
     keep_artefacts,
     remove_scratch,
@@ -82,6 +83,8 @@ class Place:
     """Scratch directories of cases stay."""
     show_logs: str = ""
     """Pattern of the names of those log files that are shown; empty for none."""
+    keep_timelines: bool = False
+    """Those of guests are kept, whatever the verdict."""
 
 
 class Lanes:
@@ -214,8 +217,11 @@ class Lanes:
         result = self._result(running, status)
         if strays and not result.verdict.is_bad:
             result = worse(result, strays_result(strays))
-        keep = self._place.results_dir / running.unit.name if result.verdict.is_bad else None
-        artefacts = keep_artefacts(running.scratch, keep) if keep else []
+        directory, artefacts = self._place.results_dir / running.unit.name, []
+        if result.verdict.is_bad:
+            artefacts = keep_artefacts(running.scratch, directory)
+        elif self._place.keep_timelines:
+            artefacts = keep_artefacts(running.scratch, directory, TIMELINES)
         if self._place.show_logs:
             self._watcher.show_log(running.unit, _logs(running.scratch, self._place.show_logs))
         if self._place.keep:

@@ -100,6 +100,7 @@ class Run:
             options.results_dir,
             keep=options.keep,
             show_logs="*.log" if options.debug else LOG if options.print_server else "",
+            keep_timelines=options.html_file is not None,
         )
         self._lanes = Lanes(options.lanes, place, self.reaper, self)
         units = self._units()

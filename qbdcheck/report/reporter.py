@@ -39,6 +39,7 @@ def reporters_for(options: Options, output: TextIO | None = None) -> list[Report
 
     :raise SetupError: a report file cannot be written.
     """
+    from qbdcheck.report.html import Html
     from qbdcheck.report.json_lines import JsonLines  # only what a run uses
     from qbdcheck.report.json_report import JsonReport
     from qbdcheck.report.junit import JUnit
@@ -51,6 +52,8 @@ def reporters_for(options: Options, output: TextIO | None = None) -> list[Report
         reports.append(JUnit(options.junit_file))
     if options.json_file is not None:
         reports.append(JsonReport(options.json_file))
+    if options.html_file is not None:
+        reports.append(Html(options.html_file))
     if options.events_file is not None:
         reports.append(JsonLines(options.events_file))
     return reports
