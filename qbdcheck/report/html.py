@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from qbdcheck.report.cause import cause_of
 from qbdcheck.report.events import CaseEnded, Event
-from qbdcheck.report.lines import sentence_of
+from qbdcheck.report.lines import sentence_of, test_lines
 from qbdcheck.report.output import open_report
 from qbdcheck.report.redact import Redaction, redaction_for
 from qbdcheck.report.tally import Tally
@@ -23,6 +23,8 @@ _TEXT_BYTES = 256 << 10
 """Of each timeline its end, up to this."""
 _PICTURE_BYTES = 2 << 20
 """Larger pictures are named, not shown."""
+_TONES = {"pass": "pass", "fail": "fail", "broken": "broken", "warn": "broken", "conf": "not_run"}
+"""Of how a test in a guest ended: the class that gives its colour."""
 TIMELINE = ".timeline.txt"
 """Ends the names of files with the timeline of a guest."""
 
@@ -78,6 +80,7 @@ def page(tally: Tally) -> str:
         counts=tally.counts,
         verdicts=[(verdict.name.lower(), verdict.value) for verdict in Verdict],
         cases=[_case(case, redaction) for case in tally.cases],
+        tones=_TONES,
         running=list(tally.running.values()),
         slowest=max((case.elapsed_s for case in tally.cases), default=0.0) or 1.0,
     )
@@ -97,6 +100,7 @@ def _case(case: CaseEnded, redaction: Redaction) -> dict[str, Any]:
         "text": words.get(case.verdict) or cause_of(case.message, case.details),
         "sentence": sentence_of(case.sentence),
         "details": (case.details or case.message) if bad else "",
+        "tests": " ".join(test_lines(case)),
         "attached": list(_attached(case, redaction)),
         "suite": Path(case.path).parent.name,
     }

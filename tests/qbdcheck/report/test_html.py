@@ -98,6 +98,12 @@ def test_timelines_and_pictures_are_in_the_page(tmp_path: Path, runs: ModuleType
     assert gone in page.text
 
 
+def test_tests_in_a_guest_are_told_one_by_one(tmp_path: Path, runs: ModuleType) -> None:
+    page = written(tmp_path / "run.html", runs.run_with_tests())
+    assert "tests in the guest: 1 pass, 1 conf: ext4 dio02 (conf)" in page.text
+    assert re.search(r"conf\s*ext4 dio02\s*0.5\s*no O_DIRECT in", page.text)
+
+
 @pytest.mark.parametrize(
     ("counts", "interrupted", "words"),
     [
