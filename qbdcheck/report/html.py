@@ -11,10 +11,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
+from qbdcheck.report.at_end import AtEnd
 from qbdcheck.report.cause import cause_of
-from qbdcheck.report.events import CaseEnded, Event
+from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.lines import sentence_of, test_lines
-from qbdcheck.report.output import open_report
 from qbdcheck.report.redact import Redaction, redaction_for
 from qbdcheck.report.tally import Tally
 from qbdcheck.verdict import Verdict
@@ -38,31 +38,15 @@ class _Attached:
     picture: str = ""
 
 
-class Html:
-    """Writes a run to `path`: facts, counts, all cases, and all of those that were not green.
+class Html(AtEnd):
+    """Facts, counts, all cases, and all of those that were not green.
 
     Timelines of guests and SVG pictures that cases left are in the page.
-
-    :raise SetupError: `path` cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = open_report(path)
-        self._tally = Tally()
-
-    def handle(self, event: Event) -> None:
-        """Remember `event`."""
-        self._tally.handle(event)
-
-    def tick(self) -> None:
-        """Nothing: the report is written at the end."""
-
-    def close(self) -> None:
-        """Write the page and close the file."""
-        if self._file.closed:
-            return
-        self._file.write(page(self._tally))
-        self._file.close()
+    def text(self, tally: Tally) -> str:
+        """Return the page."""
+        return page(tally)
 
 
 def page(tally: Tally) -> str:

@@ -13,9 +13,9 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+from qbdcheck.report.at_end import AtEnd
 from qbdcheck.report.cause import cause_of
-from qbdcheck.report.events import CaseEnded, Event
-from qbdcheck.report.output import open_report
+from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.redact import Redaction, redaction_for
 from qbdcheck.report.tally import Tally
 from qbdcheck.verdict import Verdict
@@ -24,33 +24,15 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 section 2.2 does not allow, not even escaped."""
 
 
-class JUnit:
-    """Writes the run to `path` when it ends.
+class JUnit(AtEnd):
+    """One document for a run."""
 
-    :raise SetupError: `path` cannot be written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = open_report(path)
-        self._tally = Tally()
-
-    def handle(self, event: Event) -> None:
-        """Remember `event`."""
-        self._tally.handle(event)
-
-    def tick(self) -> None:
-        """Nothing: the report is written at the end."""
-
-    def close(self) -> None:
-        """Write the document and close the file."""
-        if self._file.closed:
-            return
-        document = ET.ElementTree(junit_element(self._tally))
-        ET.indent(document)
-        self._file.write('<?xml version="1.0" encoding="utf-8"?>\n')
-        document.write(self._file, encoding="unicode")
-        self._file.write("\n")
-        self._file.close()
+    def text(self, tally: Tally) -> str:
+        """Return the document."""
+        root = junit_element(tally)
+        ET.indent(root)
+        text = ET.tostring(root, encoding="unicode")
+        return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
 
 
 def junit_element(tally: Tally) -> ET.Element:
