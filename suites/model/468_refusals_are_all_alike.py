@@ -3,7 +3,7 @@
 How: requests beyond the end, with overflowing ends or unknown flags, many in flight beside reads;
 reads and flushes that a rule lets fail; options with wrong names, unknown ones, long ones. Each
 must end as the first of its kind did, harm nobody, and change nothing.
-Guards: flush-error-swallowed, flush-error-once, missing-object-zero-fill, zero-length-op,
+Guards: flush-error-swallowed, missing-object-zero-fill, zero-length-op,
 async-error-ignored, errno-collapsed, error-kills-connection, oob-past-end,
 offset-len-overflow, payload-not-drained, wrong-volume-or-lun, acl-prefix-match, long-name-smash,
 probe-or-abort-kills-server, huge-option-read, unadvertised-command-executed.
