@@ -42,15 +42,18 @@ def shrink(batches: Sequence[Batch], fails: Fails, *, trials: int = 500) -> list
     if not fails(list(batches)):
         raise ValueError("the workload does not fail: there is nothing to shrink")
     budget = _Budget(fails, trials)
-    found = _fewest(list(batches), budget.fails)
+    found = fewest(list(batches), budget.fails)
     for number in range(len(found)):
         found = _thin_out(found, number, budget)
     found = _one_at_a_time(found, budget)
     return _shorten(found, budget)
 
 
-def _fewest(items: list[_T], fails: Callable[[list[_T]], bool]) -> list[_T]:
-    """Return a subsequence that still fails, and does not without any one of its items."""
+def fewest(items: list[_T], fails: Callable[[list[_T]], bool]) -> list[_T]:
+    """Return a subsequence that still fails, and does not without any one of its items.
+
+    :param fails: says so of a shorter one.
+    """
     parts = 2
     while len(items) > 1:
         step = -(-len(items) // parts)
@@ -69,7 +72,7 @@ def _fewest(items: list[_T], fails: Callable[[list[_T]], bool]) -> list[_T]:
 
 def _thin_out(batches: list[Batch], number: int, budget: _Budget) -> list[Batch]:
     before, after = batches[:number], batches[number + 1 :]
-    kept = _fewest(
+    kept = fewest(
         list(batches[number]), lambda some: budget.fails([*before, tuple(some), *after])
     )
     return [*before, tuple(kept), *after]

@@ -19,11 +19,16 @@ from hypothesis.stateful import (
 )
 
 from oracles.model import Model, Player, Wrong
-from oracles.scripts import ERRNOS, FAULTS, Script, Step
+from oracles.scripts import ERRNOS, FAULTS, Script, ScriptError, Step
+from oracles.shrinking import fewest
+from qbdcheck.errors import NotRun
+from qbdcheck.model.replay import play
 
 SIZE = 128 << 10
 _Rule = TypeVar("_Rule", bound=Callable[..., None])
 _EDGES = (0, 512, 4096, 8192, 8192 + 512, 65_536, SIZE - 4096, SIZE - 512)
+_TRIALS = 200
+"""Scripts that are played to shorten one, at most."""
 _SIZES = (SIZE, SIZE // 2, SIZE + 4096, SIZE - 512)
 
 
@@ -202,4 +207,29 @@ def search(player: Player, seed: int, scripts: int, steps: int = 30) -> Found:
     except (Wrong, Flaky):  # what does not fail again was wrong all the same
         if not found.failures:
             raise
+    if found.best is not None:
+        _leave_out_what_is_needless(found, found.best[0], player)
     return found
+
+
+def _leave_out_what_is_needless(found: Found, script: Script, player: Player) -> None:
+    """Shorten a script until each of its steps is needed: hypothesis may stop before."""
+    left = _TRIALS
+
+    def fails(steps: list[Step]) -> bool:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            return False
+        document = {"size": script.size, "steps": [step.mapping() for step in steps]}
+        try:
+            shorter = Script.of(document, "shorter")  # offsets may be beyond the end now
+            play(shorter, player)
+        except Wrong as wrong:
+            found.failures.append((shorter, str(wrong)))
+            return True
+        except (ScriptError, NotRun):
+            pass
+        return False
+
+    fewest(list(script.steps), fails)
