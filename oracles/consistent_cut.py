@@ -69,7 +69,7 @@ def contradictions(cut: Cut, accesses: Iterable[Access]) -> list[str]:
         for write in here:
             if write.call > sent and write.returned < upper.at:
                 has = f"is as before #{write.value}" if held is None else f"has #{value}"
-                text = f"write #{write.value} was answered, but sector {sector} of it {has}"
+                text = f"write #{write.value} was answered, and is lost: sector {sector} {has}"
                 upper = Bound(write.returned, text)
     if lower.at > upper.at:
         later = f"{lower.at - upper.at:g} later {lower.why}"

@@ -90,6 +90,7 @@ def judge_unsound(
         _judge_shift(seen, wanted, sector)
         or _judge_flip(seen, wanted, low)
         or _judge_tear(seen, wanted, low, sector, headers)
+        or _judge_zeroed_parts(seen, wanted, low)
         or (Damage.UNKNOWN, _unknown(seen, wanted, low))
     )
 
@@ -211,6 +212,15 @@ def _judge_tear(
             return Damage.TORN, f"torn at byte {low + end}: first {name}, then {new}"
         return Damage.TORN, f"torn: bytes {low + first} to {low + end - 1} are {name}, rest {new}"
     return _tear_by_keys(seen, wanted, low, new)
+
+
+def _judge_zeroed_parts(seen: bytes, wanted: bytes, low: int) -> tuple[Damage, str] | None:
+    """Recognise zeroes in several parts, between which later writes have left the right data."""
+    places = _different(seen, wanted)
+    if len(places) < _PROBE or any(seen[i] for i in places):
+        return None
+    where = f"{len(places)} bytes from byte {low + places[0]} to {low + places[-1]} of the sector"
+    return Damage.ZEROED, f"zeroed in part: {where}, expected {describe_bytes(wanted)}"
 
 
 def _tear_by_keys(seen: bytes, wanted: bytes, low: int, new: str) -> tuple[Damage, str] | None:

@@ -68,8 +68,14 @@ class Haggler:
     # -- bytes
 
     def send(self, data: Bytes) -> None:
-        """Send raw bytes."""
-        self.sock.sendall(data)
+        """Send raw bytes.
+
+        :raise BrokenPipeError: the server closed.
+        """
+        try:
+            self.sock.sendall(data)
+        except BrokenPipeError as error:
+            raise BrokenPipeError(error.errno, "the server closed the connection") from None
 
     def receive(self, length: int) -> bytes:
         """Receive exactly so many bytes.

@@ -32,7 +32,8 @@ def test(new_disk, nbd, qemu_io):
         for last in (large, small, frozen, large):
             clients.append((last, opened.enter_context(nbd(last))))
             for disk, client in clients:
-                assert client.size == disk.size
+                told = f"the size is {client.size}, not {disk.size}"
+                assert client.size == disk.size, told
                 end = disk.size - SECTOR
                 assert bool(client.flags & TransmissionFlag.READ_ONLY) == (disk is frozen)
                 if disk is not frozen:
@@ -41,7 +42,7 @@ def test(new_disk, nbd, qemu_io):
                 else:
                     with contextlib.suppress(OSError):
                         client.write(end, bytes(SECTOR))
-                        raise AssertionError("a snapshot took a write")
+                        raise AssertionError("a write to a snapshot succeeded: no error")
                 disk.judge(end, client.read(end, SECTOR))
                 disk.judge(0, client.read(0, disk.size))
     with qemu_io(small) as one, qemu_io(large) as other, qemu_io(frozen, read_only=True) as third:

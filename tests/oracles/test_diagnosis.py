@@ -277,3 +277,14 @@ def test_of_very_many_damaged_sectors_only_the_first_are_looked_at_closely() -> 
     findings = diagnose(seen, 0, expected)
     assert sum(finding.length for finding in findings) == 4 << 20
     assert findings[-1].text == "wrong; not looked at closely, after 512 others"
+
+
+def test_zeroes_around_a_later_write_are_zeroed_in_part() -> None:
+    seen, expected = disk(), disk()
+    expected[600:700] = seen[600:700] = np.random.default_rng(1).integers(1, 256, 100)
+    seen[520:600] = 0
+    seen[700:780] = 0
+    finding = only(seen, expected)
+    assert finding.damage is Damage.ZEROED
+    places = sum(int(byte) != 0 for byte in [*expected[520:600], *expected[700:780]])
+    assert f"zeroed in part: {places} bytes from byte 8 to 267 of the sector" in finding.text
