@@ -73,7 +73,8 @@ def contradictions(cut: Cut, accesses: Iterable[Access]) -> list[str]:
                 upper = Bound(write.returned, text)
     if lower.at > upper.at:
         later = f"{lower.at - upper.at:g} later {lower.why}"
-        wrong.append(f"{upper.why}; {later}")
+        own = ": is it the volume's own export?" if upper.at == cut.answered else ""
+        wrong.append(f"{upper.why}; {later}{own}")
     return wrong
 
 
