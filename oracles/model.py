@@ -90,7 +90,7 @@ class Model:
             self._failed(step, data)
             return
         if due:
-            raise Wrong(f"{step}: succeeded, {errno.errorcode[due]} was injected")
+            raise Wrong(f"{step}: success, and the error {errno.errorcode[due]} was injected")
         self._done(step, data, answer)
 
     def finish(self) -> None:

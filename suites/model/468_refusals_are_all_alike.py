@@ -39,9 +39,7 @@ def test(new_disk, nbd, rules, seed):
                 reply = client.receive_reply()
                 name = sent[reply.cookie]
                 first = ends.setdefault(name, reply.error)
-                assert reply.error == first, (
-                    f"{name}: errno {reply.error}, and errno {first} before"
-                )
+                assert reply.error == first, f"{name}: errno {reply.error}, and {first} before"
                 assert bool(reply.error) is (name != "read") or name == "read of nothing", name
     name = export_of(disk)
     options = {
@@ -52,9 +50,8 @@ def test(new_disk, nbd, rules, seed):
         "40 KiB": (UNKNOWN_OPTION, bytes(40 << 10)),
         "abort": (Option.ABORT, b""),
     }
-    broken = (armed := rules.on(disk)).add(
-        {"event": "none", "iotype": ["read", "flush"], "errno": "ENOSPC"}
-    )
+    rule = {"event": "none", "iotype": ["read", "flush"], "errno": "ENOSPC"}
+    broken = (armed := rules.on(disk)).add(rule)
     with nbd(disk) as client:
         for number in range(FAILURES):
             command = (Command.READ, Command.FLUSH)[number % 2]
@@ -64,11 +61,14 @@ def test(new_disk, nbd, rules, seed):
             assert reply.error == first != 0, f"failing {command.name}: success or another error"
     armed.remove(broken)
     for number in range(GREETINGS):
-        with haggling(disk) as client:
-            for what, option in options.items():
-                end = word(client, *option)
-                first = ends.setdefault(what, end)
-                assert end == first, f"greeting {number}, {what}: ended {end}, {first} before"
+        try:
+            with haggling(disk) as client:
+                for what, option in options.items():
+                    end = word(client, *option)
+                    first = ends.setdefault(what, end)
+                    assert end == first, f"greeting {number}, {what}: ended {end}, {first} before"
+        except OSError as error:
+            raise AssertionError(f"after the options of {number} greetings: {error}") from None
     disk.verify()
 
 
