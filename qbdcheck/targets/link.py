@@ -34,6 +34,9 @@ class _Wire:
             threading.Thread(target=self._pump, args=pair, daemon=True)
             for pair in ((client, target), (target, client))
         ]
+
+    def start(self) -> None:
+        """Let bytes pass."""
         for thread in self._threads:
             thread.start()
 
@@ -65,7 +68,8 @@ class _Wire:
         self.cut()
         self.passes.set()
         for thread in self._threads:
-            thread.join(5.0)
+            with contextlib.suppress(RuntimeError):  # it was not started yet
+                thread.join(5.0)
         self.client.close()
         self.target.close()
 
@@ -178,7 +182,8 @@ class Link:
             wire = _Wire(self, client, target)
             if self._frozen:
                 wire.passes.clear()
-            self._wires.append(wire)
+            self._wires.append(wire)  # before a byte passes: a cut must find it
+            wire.start()
 
     def _connect(self) -> socket.socket:
         if isinstance(self._target, tuple):
