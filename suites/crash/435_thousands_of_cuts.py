@@ -10,7 +10,7 @@ zero-unmap-not-durable, destage-reorder, torn-write, journal-slot-overlap.
 from qbdcheck import case
 from reference_backend.layers import CommandFlag
 
-MIB, PLACE, CUTS = 1 << 20, 16 << 10, 3000
+MIB, PLACE, CUTS = 1 << 20, 16 << 10, 6000
 KINDS = ("write", "write", "zero", "discard")
 
 
