@@ -139,7 +139,8 @@ def test_events_tell_of_clients_resizes_and_power_cuts(server):
     async def script(qmp):
         names = ["CLIENT_CONNECTED", "VOLUME_RESIZED", "POWER_CUT", "CLIENT_DISCONNECTED"]
         seen = {}
-        with qmp.listener(names) as listener, server.connect("vol"):
+        with qmp.listener(names) as listener, server.connect("vol") as client:
+            client.read(0, 512)  # served, and not only greeted, when the power goes
             await qmp.execute("volume-resize", {"name": "vol", "size": 4096})
             await qmp.execute("power-cut", {"seed": 3})
             while len(seen) < len(names):
