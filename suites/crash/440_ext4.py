@@ -21,7 +21,7 @@ SIZE = 8 << 20
     groups="crash states guest flush slow",
     requires="flush",
     programs="qemu-system-x86_64 e2fsck mke2fs",
-    limit_s=480,
+    limit_s=240,
 )
 def test(new_disk, logged_image, guest, qemu_img, scratch, seed, log, golden):
     disk = new_disk(SIZE, prefill=False)
