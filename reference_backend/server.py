@@ -222,6 +222,10 @@ class Server:
 
     def _enter(self, connection: Connection) -> None:
         connection.begin(self._service)
+        with self._lock:
+            connection.is_announced = connection.number in self._connections
+        if not connection.is_announced:
+            return  # it was cut off between its greeting's last byte and now
         if self._on_connect is not None:
             self._on_connect(connection.info())
         if connection.has_bytes():
@@ -266,7 +270,7 @@ class Server:
         connection.abandon_asides()
         info = connection.info()
         transport.close(connection.sock)
-        if connection.transmission is not None and self._on_disconnect is not None:
+        if connection.is_announced and self._on_disconnect is not None:
             self._on_disconnect(info)
 
 

@@ -74,6 +74,8 @@ class Connection:
         self.negotiation = negotiation
         self.deadline = 0.0
         self.unsent = b""
+        self.is_announced = False
+        """Whether the server has told of it, and must tell of its end."""
         self.transmission: ServerTransmission | None = None
         self._rest = b""
         self._span = (0, 0)
