@@ -30,6 +30,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from blockio.write_log import Entry, entries_in, read_log  # noqa: E402
 from oracles.crash_states.families import Bounds  # noqa: E402  # the path is set above
 from oracles.crash_states.promises import Promises  # noqa: E402
 from oracles.crash_states.states import CrashStates  # noqa: E402
@@ -47,7 +48,6 @@ from qbdcheck.guest.guest import Guest  # noqa: E402
 from qbdcheck.guest.image import GuestImage  # noqa: E402
 from qbdcheck.guest.setup import GuestSetup, guest_setup  # noqa: E402
 from qbdcheck.programs.installed import Programs  # noqa: E402
-from reference_backend.write_log import Entry, entries_in, read_log  # noqa: E402
 
 ROUNDS = 5
 CRASHMONKEY_PER_S = 100_000 / 600

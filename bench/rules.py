@@ -34,8 +34,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.nbd_server import VOLUME_MIB, cpu_seconds, fio  # noqa: E402
+from blockio.layers import Command, Reply, Request  # noqa: E402
 from injectors.layer import create  # noqa: E402  # the path is set above
-from reference_backend.layers import Command, Reply, Request  # noqa: E402
 from reference_backend.server import Server  # noqa: E402
 from reference_backend.store.memory import MemoryStore  # noqa: E402
 from reference_backend.store.volume import Volume  # noqa: E402

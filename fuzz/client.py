@@ -6,8 +6,9 @@ that was asked for; no exception but `NbdProtocolError` is raised.
 
 from __future__ import annotations
 
+from blockio.extents import Extent
+from blockio.layers import Command
 from fuzz.choices import Choices
-from reference_backend.layers import Command
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
@@ -20,7 +21,6 @@ from reference_backend.nbd.constants import (
     Chunk,
 )
 from reference_backend.nbd.errors import NbdProtocolError
-from reference_backend.store.extents import Extent
 
 MODES = (ReplyMode.STRUCTURED, ReplyMode.SIMPLE, ReplyMode.EXTENDED)
 COMMANDS = (Command.READ, Command.BLOCK_STATUS, Command.WRITE, Command.FLUSH)

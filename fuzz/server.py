@@ -7,8 +7,8 @@ but a violation of the protocol ends a session, and no exception but that one is
 
 from __future__ import annotations
 
+from blockio.layers import Command, CommandFlag
 from fuzz.choices import Choices
-from reference_backend.layers import Command, CommandFlag
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode

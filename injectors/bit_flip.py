@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from blockio.layers import Command, Reply, Request
 from injectors.rules.events import IoType
 from injectors.rules.fault import Call, Fault, with_fields
-from reference_backend.layers import Command, Reply, Request
 
 BITS_MAX = 4096
 

@@ -16,8 +16,8 @@ import errno
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from blockio.layers import Reply
 from injectors.rules.fault import Call, Fault, rewire
-from reference_backend.layers import Reply
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from blockio.layers import Reply, Request
 from injectors.rules.fault import CHANGING_COMMANDS, Call, Fault, rewire
 from injectors.rules.held import Held
-from reference_backend.layers import Reply, Request
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import errno as numbers
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from blockio.layers import Reply
 from injectors.rules.fault import Call, Errno, Fault, errno_words
-from reference_backend.layers import Reply
 
 EIO = Errno(numbers.EIO)
 

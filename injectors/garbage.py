@@ -17,8 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from blockio.layers import Reply
 from injectors.rules.fault import Call, Fault, rewire
-from reference_backend.layers import Reply
 from reference_backend.nbd.constants import (
     EXTENDED_REPLY_MAGIC,
     SIMPLE_REPLY_MAGIC,

@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from blockio.layers import Reply
 from injectors.rules.fault import NO_ERROR, Call, Errno, Fault, failing
-from reference_backend.layers import Reply
 
 
 @dataclass(frozen=True)

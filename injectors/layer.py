@@ -24,6 +24,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from blockio.layers import Below, Command, Reply, Request
 from injectors.rules import chance
 from injectors.rules.engine import Armed, Arms, Engine
 from injectors.rules.events import IoType
@@ -37,7 +38,6 @@ from injectors.rules.fields import (
 )
 from injectors.rules.model import Rule, RuleSet
 from injectors.rules.passing import Passer, passer
-from reference_backend.layers import Below, Command, Reply, Request
 
 FIRED = "FAULT_INJECTED"
 """Name of the event that tells of each fault."""
@@ -82,7 +82,7 @@ class RuleLayer:
     """Holds the engine and meets requests with faults. Safe to use from many threads.
 
     ``active`` is False while no rule is armed: requests may pass the layer by then. ``passes`` has
-    functions that tell of a single request whether it may (reference_backend.layers). ``waits`` is
+    functions that tell of a single request whether it may (blockio.layers). ``waits`` is
     True while a rule is there that can hold a request back. ``on_event``, if set, is called with
     "FAULT_INJECTED" and its data for each fault, before the fault does its work; ``on_change`` when
     these attributes may have changed. ``sleep(gate,

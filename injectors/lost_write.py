@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from blockio.layers import Reply
 from injectors.rules.events import IoType
 from injectors.rules.fault import CHANGING, Call, Fault
-from reference_backend.layers import Reply
 
 
 @dataclass(frozen=True)

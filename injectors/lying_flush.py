@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from blockio.layers import Command, CommandFlag, Reply, Request
 from injectors.rules.events import IoType
 from injectors.rules.fault import CHANGING, Call, Fault, with_fields
-from reference_backend.layers import Command, CommandFlag, Reply, Request
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from blockio.errors import BlockError
+from blockio.layers import Command, Reply, Request
 from injectors.rules.events import IoType
 from injectors.rules.fault import SECTOR, Call, Fault, with_fields
-from reference_backend.layers import Command, Reply, Request
-from reference_backend.store.errors import BlockError
 
 
 @dataclass(frozen=True)

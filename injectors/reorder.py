@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from blockio.layers import Below, Command, CommandFlag, Reply, Request
 from injectors.rules.events import IoType
 from injectors.rules.fault import CHANGING, CHANGING_COMMANDS, Call, Fault
 from injectors.rules.held import Held
-from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from blockio.layers import Reply
 from injectors.rules.fault import Call, Fault, rewire
-from reference_backend.layers import Reply
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import ClassVar
 
+from blockio.errors import BlockError
+from blockio.layers import Below, Command, Reply, Request
 from injectors.rules.events import IoType
 from injectors.rules.fault import CHANGING_COMMANDS, SECTOR, Call, Fault
-from reference_backend.layers import Below, Command, Reply, Request
-from reference_backend.store.errors import BlockError
 
 
 class Past:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, ClassVar, Literal
 
+from blockio.layers import Reply, Request
 from injectors.rules.events import IoType
 from injectors.rules.fault import NO_ERROR, SECTOR, Call, Errno, Fault, failing, with_fields
-from reference_backend.layers import Reply, Request
 
 
 @dataclass(frozen=True)

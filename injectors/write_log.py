@@ -13,8 +13,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
-from reference_backend.write_log import SECTOR, Entry, LogFlag, LogWriter
+from blockio.layers import Below, Command, CommandFlag, Reply, Request
+from blockio.write_log import SECTOR, Entry, LogFlag, LogWriter
 
 _KINDS = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 

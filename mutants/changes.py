@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from blockio.errors import BlockError
+from blockio.extents import STATE_DIRTY, Extent
+from blockio.layers import Below, Command, Reply, Request
 from mutants.knobs import ALWAYS
 from mutants.mutant import BLOCK, Mutant, whole_blocks, write
 from mutants.patching import replace
-from reference_backend.layers import Below, Command, Reply, Request
-from reference_backend.store.errors import BlockError
-from reference_backend.store.extents import STATE_DIRTY, Extent
 from reference_backend.store.ranges import RangeSet
 from reference_backend.store.volume import Volume
 

@@ -7,12 +7,12 @@ import threading
 import time
 from typing import Any
 
+from blockio.errors import BlockError
+from blockio.layers import Below, Command, CommandFlag, Reply, Request
 from mutants.knobs import ALWAYS, FIXED
 from mutants.mutant import Mutant, blocks, changed, read, write
-from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
 from reference_backend.server import Server
 from reference_backend.session import Connection
-from reference_backend.store.errors import BlockError
 
 SECTOR = 512
 _DATA = (Command.READ, Command.WRITE)

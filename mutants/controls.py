@@ -6,15 +6,15 @@ import errno
 import time
 from typing import Any
 
+from blockio.extents import Extent
+from blockio.layers import Below, Command, CommandFlag, Reply, Request
 from mutants.mutant import Mutant, changed
 from mutants.patching import replace
 from mutants.snapshots import CopiedLater, clone_behind
-from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
 from reference_backend.nbd import options, rules
 from reference_backend.nbd.constants import OptionReply
 from reference_backend.nbd.options import Options, Refusal
 from reference_backend.store import write_cache
-from reference_backend.store.extents import Extent
 from reference_backend.store.volume import Volume
 from reference_backend.store.write_cache import SECTOR_BYTES
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from blockio.layers import Below, Command, CommandFlag, Reply, Request
 from mutants.mutant import Mutant, changed, read, without
-from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
 from reference_backend.server import Server
 
 _ZERO = (Command.WRITE_ZEROES, Command.TRIM)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 from typing import Any
 
+from blockio.errors import BlockError
+from blockio.layers import Below, Command, Reply, Request
 from mutants.knobs import ALWAYS
 from mutants.mutant import Mutant
 from mutants.patching import replace
-from reference_backend.layers import Below, Command, Reply, Request
 from reference_backend.nbd.execution import Executor
 from reference_backend.rule_place import RulePlace
-from reference_backend.store.errors import BlockError
 
 
 class AsyncErrorIgnored(Mutant):

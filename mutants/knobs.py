@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from reference_backend.layers import Command
+from blockio.layers import Command
 
 ALWAYS = ("rate", "after", "idle", "seed")
 """Knobs of a bug that has occasions."""

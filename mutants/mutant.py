@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
+from blockio.layers import Below, Command, CommandFlag, Reply, Request
 from mutants.knobs import ALL, COMMANDS, KnobError, Knobs
-from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
 
 BLOCK = 4096
 """Bytes of a block in mutants that keep a map of blocks."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from blockio.errors import BlockError
+from blockio.layers import Below, Command, Reply, Request
 from mutants.mutant import Mutant, changed, read, write
-from reference_backend.layers import Below, Command, Reply, Request
-from reference_backend.store.errors import BlockError
 
 _DATA = (Command.READ, Command.WRITE)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+from blockio.errors import BlockError
+from blockio.extents import Extent
+from blockio.layers import Below, Command, Reply, Request
 from mutants.knobs import ALWAYS, FIXED
 from mutants.mutant import Mutant
 from mutants.patching import die, replace
-from reference_backend.layers import Below, Command, Reply, Request
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option, TransmissionFlag
 from reference_backend.nbd.negotiation import ServerNegotiation
@@ -16,8 +18,6 @@ from reference_backend.nbd.options import Options
 from reference_backend.nbd.replies import ReplyBuilder
 from reference_backend.nbd.rules import Rules
 from reference_backend.nbd.transmission import ServerTransmission
-from reference_backend.store.errors import BlockError
-from reference_backend.store.extents import Extent
 from reference_backend.store.volume import Volume
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from blockio.errors import BlockError
+from blockio.layers import Below, Command, Reply, Request
 from mutants.connections import on_end
 from mutants.knobs import ALWAYS, FIXED
 from mutants.mutant import BLOCK, Mutant, blocks, read, write
 from mutants.patching import replace
-from reference_backend.layers import Below, Command, Reply, Request
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.options import Options
 from reference_backend.store import write_cache
-from reference_backend.store.errors import BlockError
 from reference_backend.store.write_cache import WriteCache
 
 _CHANGES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)

@@ -13,7 +13,7 @@ import struct
 import tempfile
 from pathlib import Path
 
-from reference_backend.layers import Below, Reply, Request
+from blockio.layers import Below, Reply, Request
 
 _COUNT = struct.Struct("<Q")
 

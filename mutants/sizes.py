@@ -6,13 +6,13 @@ import ctypes
 import errno
 from typing import Any
 
+from blockio.errors import BlockError
+from blockio.extents import STATE_HOLE, STATE_ZERO, Extent
+from blockio.layers import Below, Command, Reply, Request
 from mutants.knobs import ALWAYS, FIXED
 from mutants.mutant import Mutant, changed, read
 from mutants.patching import die, replace, tell_size
-from reference_backend.layers import Below, Command, Reply, Request
 from reference_backend.nbd.rules import Rules
-from reference_backend.store.errors import BlockError
-from reference_backend.store.extents import STATE_HOLE, STATE_ZERO, Extent
 from reference_backend.store.memory import MemoryStore
 
 _DATA = (Command.READ, Command.WRITE)

@@ -9,13 +9,13 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from blockio.errors import BlockError
+from blockio.layers import Below, Command, Reply, Request
 from mutants.knobs import ALWAYS
 from mutants.mutant import BLOCK, Mutant, blocks
 from mutants.patching import replace
-from reference_backend.layers import Below, Command, Reply, Request
 from reference_backend.memory_pool import MemoryPool
 from reference_backend.nbd.agreement import Agreement
-from reference_backend.store.errors import BlockError
 from reference_backend.store.memory import CHUNK_BYTES, MemoryStore
 from reference_backend.store.volume import Volume
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from blockio.layers import Below, Command, Reply, Request
 from mutants.mutant import BLOCK, Mutant, blocks, changed, read, whole_blocks
-from reference_backend.layers import Below, Command, Reply, Request
 
 _CHANGES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 

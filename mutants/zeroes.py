@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
+from blockio.errors import BlockError
+from blockio.extents import STATE_HOLE, STATE_ZERO, Extent
+from blockio.layers import Below, Command, CommandFlag, Reply, Request
 from mutants.mutant import BLOCK, Mutant, blocks, changed, whole_blocks, without
-from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
-from reference_backend.store.errors import BlockError
-from reference_backend.store.extents import STATE_HOLE, STATE_ZERO, Extent
 
 MIB = 1 << 20
 ALLOCATION = "base:allocation"

@@ -20,6 +20,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from blockio.errors import BlockError
+from blockio.extents import STATE_ZERO
 from oracles.contents import Change
 from oracles.diagnosis import Finding
 from oracles.mismatches import Difference, Mismatch
@@ -27,8 +29,6 @@ from oracles.shadow import Shadow
 from oracles.sides import Outcome, Payload, Payloads, Side
 from oracles.stamps import SECTOR, as_array, stamp, stamp_each
 from oracles.workload import Batch, Kind, Request, contended
-from reference_backend.store.errors import BlockError
-from reference_backend.store.extents import STATE_ZERO
 
 _SHOWN = 16
 _STEP = 1 << 20

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol, cast
 
+from blockio.extents import STATE_ZERO, Extent
 from oracles.diagnosis import render
 from oracles.scripts import Step
 from oracles.shadow import NotPermitted, Shadow
 from oracles.stamps import Data, Identity
-from reference_backend.store.extents import STATE_ZERO, Extent
 
 _SHOWN = 3
 

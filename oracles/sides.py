@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from blockio import layers
+from blockio.errors import BlockError
+from blockio.extents import Extent
+from blockio.layers import Command, CommandFlag
 from oracles.stamps import Data
 from oracles.workload import Batch, Kind, Request
-from reference_backend import layers
-from reference_backend.layers import Command, CommandFlag
-from reference_backend.store.errors import BlockError
-from reference_backend.store.extents import Extent
 
 _READ, _WRITE = Kind.READ, Kind.WRITE
 Payload = bytes | memoryview

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from blockio.errors import StoreError
 from reference_backend.plain_arguments import parse_plain
-from reference_backend.store.errors import StoreError
 
 if TYPE_CHECKING:
     from reference_backend.plain_arguments import Arguments

@@ -17,15 +17,15 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from blockio.extents import Extent
+from blockio.layers import Command, CommandFlag
 from reference_backend.haggling import Haggler
-from reference_backend.layers import Command, CommandFlag
 from reference_backend.listener import Address
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import constants as c
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.errors import NbdError, OptionRefused
 from reference_backend.nbd.settings import Bytes
-from reference_backend.store.extents import Extent
 
 
 def parse_uri(uri: str) -> tuple[Address, str, bool]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from blockio.errors import DamagedStore, VolumeInUse
 from reference_backend.events import Events
 from reference_backend.pool import Pool, VolumeInfo
 from reference_backend.server import Server
-from reference_backend.store.errors import DamagedStore, VolumeInUse
 from reference_backend.store.volume import Volume
 
 Arguments = dict[str, Any]

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from blockio.errors import StoreError, VolumeNotFound
 from reference_backend.control_commands import Arguments, Command, CommandError, query_version
 from reference_backend.qmp_framing import MessageTooLong, Splitter
-from reference_backend.store.errors import StoreError, VolumeNotFound
 
 SEND_TIMEOUT_S = 5
 """A client that takes nothing for so long is dropped."""

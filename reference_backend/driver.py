@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, NoReturn
 
+from blockio.errors import BlockError
 from reference_backend.pool import Pool
-from reference_backend.store.errors import BlockError
 from reference_backend.store.volume import Volume
 
 SECTOR_BYTES = 512

@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from blockio.errors import BlockError, StoreError
 from reference_backend.pool import Pool, VolumeInfo, VolumeOptions
 from reference_backend.store import metadata
 from reference_backend.store.directory import DirectoryStore, locked, make
-from reference_backend.store.errors import BlockError, StoreError
 from reference_backend.store.image import ImageStore
 from reference_backend.store.segments import segment_paths
 from reference_backend.store.sparse_file import SparseFile, block_error, refuse

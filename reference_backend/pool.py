@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from reference_backend.store.errors import BlockError, VolumeExists, VolumeNotFound
+from blockio.errors import BlockError, VolumeExists, VolumeNotFound
 from reference_backend.store.volume import DEFAULT_BLOCK_SIZES, SIZE_MAX, Volume
 
 NAME_BYTES_MAX = 4096

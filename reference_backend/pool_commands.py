@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from blockio.errors import DamagedStore
 from reference_backend.file_pools import DirectoryPool
 from reference_backend.pool import VolumeInfo
-from reference_backend.store.errors import DamagedStore
 
 if TYPE_CHECKING:
     from reference_backend.plain_arguments import Arguments

@@ -12,12 +12,12 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+from blockio.layers import Layer
 from reference_backend.asides import now_under_way
 from reference_backend.client import parse_uri
 from reference_backend.control import Control
 from reference_backend.events import Events
 from reference_backend.haggling import connect
-from reference_backend.layers import Layer
 from reference_backend.listener import Address, listen
 from reference_backend.nbd.errors import NbdProtocolError
 from reference_backend.proxy_handshake import Handshake, Stream

@@ -16,8 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from blockio.errors import BlockError
+from blockio.extents import Extent
+from blockio.layers import Command, CommandFlag, Layer, Reply, Request, stack
 from reference_backend.asides import Asides, now_under_way
-from reference_backend.layers import Command, CommandFlag, Layer, Reply, Request, stack
 from reference_backend.nbd import constants as c
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
@@ -29,8 +31,6 @@ from reference_backend.nbd.errors import NbdProtocolError, RemoteProtocolError
 from reference_backend.nbd.replies import ReplyBuilder
 from reference_backend.nbd.settings import Bytes
 from reference_backend.proxy_handshake import Handshake, Stream
-from reference_backend.store.errors import BlockError
-from reference_backend.store.extents import Extent
 
 PAYLOAD_MAX = 64 * 1024 * 1024
 """Bytes of the longest WRITE; who declares more is dropped."""

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from blockio.errors import BlockError
+from blockio.layers import Below, Command, Layer, Reply, Request
 from reference_backend.asides import is_abandoned
 from reference_backend.events import Events
-from reference_backend.layers import Below, Command, Layer, Reply, Request
-from reference_backend.store.errors import BlockError
 
 MODULE = "injectors.layer"
 COMMANDS = ("rule-add", "rule-load", "rule-change", "rule-del", "query-rules", "set-rule-state",
@@ -29,7 +29,7 @@ NO_PASSES: Mapping[Command, Callable[[int, int], bool]] = {}
 
 
 class RulePlace:
-    """A layer in front of the rules. Its attributes are those of reference_backend.layers; they are
+    """A layer in front of the rules. Its attributes are those of blockio.layers; they are
     plain ones, written when rules change, for they are read with each batch of requests.
 
     :param seed: what chance is drawn from. :param on_pause: called in the thread of a request that

@@ -12,16 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from blockio.errors import VolumeNotFound
+from blockio.layers import Layer
 from reference_backend import transport
 from reference_backend.allocator import keep_freed_memory
-from reference_backend.layers import Layer
 from reference_backend.listener import Address, listen
 from reference_backend.lobby import Lobby
 from reference_backend.nbd.errors import NbdProtocolError
 from reference_backend.nbd.negotiation import ServerNegotiation
 from reference_backend.nbd.settings import Device, Exports, Features, Limits, TlsMode
 from reference_backend.session import Connection, ConnectionInfo, Service
-from reference_backend.store.errors import VolumeNotFound
 
 if TYPE_CHECKING:
     import ssl

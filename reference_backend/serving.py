@@ -11,9 +11,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from blockio.layers import Layer
 from reference_backend.asides import now_under_way
 from reference_backend.events import Events
-from reference_backend.layers import Layer
 from reference_backend.listener import Address
 from reference_backend.nbd.settings import Features, Limits, TlsMode
 from reference_backend.pool import Pool, VolumeOptions

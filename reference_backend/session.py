@@ -16,8 +16,8 @@ from collections.abc import Sequence, Sized
 from functools import partial
 from typing import NamedTuple
 
+from blockio.layers import Command, Layer, Request
 from reference_backend.asides import Asides
-from reference_backend.layers import Command, Layer, Request
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.execution import Executor
 from reference_backend.nbd.negotiation import ServerNegotiation

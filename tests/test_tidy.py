@@ -21,6 +21,7 @@ from qbdcheck.scaffold import SUITES
 
 ROOT = Path(__file__).parents[1]
 CODE = (
+    "blockio",
     "reference_backend",
     "oracles",
     "injectors",
@@ -271,7 +272,8 @@ def test_a_case_has_a_golden_exactly_when_it_prints() -> None:
 
 
 _PURE_MODULES = """
-    __future__ qbdcheck oracles reference_backend injectors pytest collections concurrent contextlib
+    __future__ blockio qbdcheck oracles reference_backend injectors pytest collections concurrent
+    contextlib
     copy dataclasses enum errno functools hashlib itertools json math os pathlib re shutil signal
     struct threading typing urllib zlib
 """

@@ -19,11 +19,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from blockio.layers import Request
 from injectors.rules import chance
 from injectors.rules.events import EVERY_OPEN, IoType
 from injectors.rules.index import Active
 from injectors.rules.model import Rule, RuleSet, SetState
-from reference_backend.layers import Request
 
 
 class Counts(NamedTuple):

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NewType
 
+from blockio.errors import BlockError
+from blockio.layers import Below, Command, Reply, Request
 from injectors.rules.events import IoType
-from reference_backend.layers import Below, Command, Reply, Request
-from reference_backend.store.errors import BlockError
 
 Errno = NewType("Errno", int)
 """A Linux errno number; in a rules file a name will do."""

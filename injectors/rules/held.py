@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 
-from reference_backend.layers import Below, Request
-from reference_backend.store.errors import BlockError
+from blockio.errors import BlockError
+from blockio.layers import Below, Request
 
 
 class Held:

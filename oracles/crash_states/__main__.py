@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from mmap import mmap
 from pathlib import Path
 
+from blockio.write_log import Entry, LogFlag, read_log
 from oracles.crash_states.states import CrashStates, Position, StateId
-from reference_backend.write_log import Entry, LogFlag, read_log
 
 _EXIT_USAGE = 2
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from reference_backend.write_log import Entry, LogFlag
+from blockio.write_log import Entry, LogFlag
 
 
 class Variant(NamedTuple):

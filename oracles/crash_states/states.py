@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
+from blockio.write_log import Entry
 from oracles.crash_states.cursor import Base, Cells, ImageCursor, KeyCursor
 from oracles.crash_states.epochs import epochs
 from oracles.crash_states.families import FAMILIES, Bounds, masks
-from reference_backend.write_log import Entry
 
 _STATE = re.compile(r"(\d+):([0-9a-f]+)")
 _NAMED = 12

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
+from blockio.write_log import Entry, LogFlag, read_log
 from qbdcheck.guest.guest import Guest
 from qbdcheck.targets.disk import Disk
-from reference_backend.write_log import Entry, LogFlag, read_log
 
 _NAME = "logged"
 _SECTOR = 512

@@ -18,9 +18,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from blockio.write_log import Entry, LogFlag
 from qbdcheck.guest.guest import Guest
 from qbdcheck.guest.quick_shell import QuickShell
-from reference_backend.write_log import Entry, LogFlag
 
 FOO, BAR, NEW, AWAY, HARD, SUB = "A/foo", "A/bar", "A/new", "B/foo", "A/hard", "A/sub"
 FILES = {FOO: b"f" * 3000, BAR: b"b" * 1000}

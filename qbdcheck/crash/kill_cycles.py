@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Callable
 from random import Random
 
+from blockio.layers import Command
 from qbdcheck.targets.disk import Disk
 from reference_backend.client import Client
-from reference_backend.layers import Command
 
 _CONNECTIONS = 2
 _BATCH = 24

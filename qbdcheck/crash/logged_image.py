@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from blockio.write_log import Entry, entries_in, read_log, write_log
 from oracles.crash_states.families import Bounds
 from oracles.crash_states.promises import Promises
 from oracles.crash_states.states import CrashStates
@@ -28,7 +29,6 @@ from qbdcheck.programs.storage_daemon import StorageDaemon
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import DiskIo
 from reference_backend.client import Client
-from reference_backend.write_log import Entry, entries_in, read_log, write_log
 
 
 class LoggedImage:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reference_backend.write_log import SECTOR, Entry, LogFlag
+from blockio.write_log import SECTOR, Entry, LogFlag
 
 
 class Recorder:

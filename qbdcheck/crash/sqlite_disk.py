@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import apsw
 
-from reference_backend.write_log import SECTOR
+from blockio.write_log import SECTOR
 
 REGION = 256 << 10
 REGIONS = 24

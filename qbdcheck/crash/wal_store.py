@@ -19,7 +19,7 @@ from typing import Protocol
 
 from xxhash import xxh3_64_intdigest
 
-from reference_backend.write_log import SECTOR
+from blockio.write_log import SECTOR
 
 LOG_AT = SECTOR
 LOG_BYTES = 64 << 10

@@ -14,11 +14,11 @@ from random import Random
 
 import numpy as np
 
+from blockio.layers import Command, CommandFlag
 from oracles.linearizability import INITIAL, NEVER, Access, Anomaly, check
 from oracles.stamps import SECTOR
 from qbdcheck import clock
 from reference_backend.client import Client
-from reference_backend.layers import Command, CommandFlag
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
 _WORDS = SECTOR // 8

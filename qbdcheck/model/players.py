@@ -7,6 +7,9 @@ import errno
 import json
 from collections.abc import Callable, Sequence
 
+from blockio.errors import BlockError
+from blockio.extents import Extent
+from blockio.layers import Below, Command, CommandFlag, Layer, Reply, Request, stack
 from injectors.layer import create
 from oracles.model import StepFailed
 from oracles.scripts import Step
@@ -16,11 +19,8 @@ from qbdcheck.targets.armed_rules import ArmedRules
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.tenant import Tenant, snapshot_of
 from reference_backend.client import Client
-from reference_backend.layers import Below, Command, CommandFlag, Layer, Reply, Request, stack
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused
-from reference_backend.store.errors import BlockError
-from reference_backend.store.extents import Extent
 from reference_backend.store.memory import MemoryStore
 from reference_backend.store.volume import Volume
 

@@ -12,12 +12,12 @@ import os
 from collections.abc import Callable
 from functools import partial
 
+from blockio.layers import Command, CommandFlag
 from qbdcheck.programs.blkdebug import number_of
 from qbdcheck.programs.block_job import finish_job
 from qbdcheck.programs.monitored import Monitored
 from qbdcheck.programs.qemu_io import IoFailed
 from reference_backend.client import Client
-from reference_backend.layers import Command, CommandFlag
 
 CARRIED = ("EPERM", "EIO", "ENOMEM", "EINVAL", "ENOSPC", "EOVERFLOW", "ENOTSUP", "ESHUTDOWN")
 """What NBD carries as it is."""

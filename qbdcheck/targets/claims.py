@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from blockio.layers import CommandFlag
+from blockio.write_log import LogFlag, read_log
 from oracles.diagnosis import render
 from qbdcheck.errors import ProgramError
 from qbdcheck.targets.certificates import Authority
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
 from reference_backend.client import Client
-from reference_backend.layers import CommandFlag
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import NbdProtocolError, OptionRefused
 from reference_backend.tls import client_context
-from reference_backend.write_log import LogFlag, read_log
 
 Claim = Callable[[TargetSession], str]
 SIZE = 1 << 20

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from blockio.layers import Command
 from qbdcheck.programs.blockdev import image_options, nbd_node
 from qbdcheck.programs.nbd_opener import EXPORT, NbdOpener
 from qbdcheck.programs.qemu_io_output import Report
@@ -28,7 +29,6 @@ from qbdcheck.targets.hostile_messages import (
     simple,
     status_chunk,
 )
-from reference_backend.layers import Command
 from reference_backend.nbd import constants as c
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option, OptionReply

@@ -7,10 +7,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from blockio.errors import BlockError
+from blockio.extents import Extent
 from oracles.sides import Payload
 from qbdcheck.programs.qemu_io import IoFailed, QemuIo
-from reference_backend.store.errors import BlockError
-from reference_backend.store.extents import Extent
 
 _ZEROES = bytes(1 << 20)
 _ERRNOS = {os.strerror(number): number for number in errno.errorcode}

@@ -14,17 +14,17 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 
+from blockio.extents import Extent
+from blockio.layers import CommandFlag
 from oracles.sides import COMMANDS, CONTEXT, Outcome, Payload, Payloads, command_flags
 from oracles.workload import Batch, Kind, Request
 from reference_backend.client import Client
-from reference_backend.layers import CommandFlag
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import constants as c
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import NbdError, OptionRefused, RemoteProtocolError
-from reference_backend.store.extents import Extent
 from reference_backend.transport import SEND_BUFFER, set_timeout
 
 _LOST = errno.ECONNRESET

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from reference_backend.layers import Command, CommandFlag
+from blockio.extents import Extent
+from blockio.layers import Command, CommandFlag
 from reference_backend.nbd import constants as c
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import Chunk, ChunkFlag
 from reference_backend.nbd.errors import RemoteProtocolError
 from reference_backend.nbd.settings import Bytes
-from reference_backend.store.extents import Extent
 
 REPLY_MAX = 64 * 1024 * 1024 + 64
 """Bytes of the longest reply payload accepted: the largest READ and a chunk's head."""

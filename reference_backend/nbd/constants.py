@@ -1,7 +1,7 @@
 """Numbers of the NBD protocol.
 
 Source of all values: the NBD document (doc/proto.md of the NBD project), section "Values" unless a
-line names another. ``Command`` and ``CommandFlag`` live in ``reference_backend.layers``, because
+line names another. ``Command`` and ``CommandFlag`` live in ``blockio.layers``, because
 layers speak of them too.
 """
 

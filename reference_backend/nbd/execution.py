@@ -6,15 +6,15 @@ import errno
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from reference_backend.layers import Command, CommandFlag, Layer, Reply, Request, stack
+from blockio.errors import BlockError
+from blockio.extents import Extent
+from blockio.layers import Command, CommandFlag, Layer, Reply, Request, stack
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import Agreement
 from reference_backend.nbd.constants import BASE_ALLOCATION, QBD_DIRTY
 from reference_backend.nbd.replies import ReplyBuilder
 from reference_backend.nbd.rules import STATUS_PAYLOAD_HEAD, Rules
 from reference_backend.nbd.settings import Bytes, Device, Features, Limits
-from reference_backend.store.errors import BlockError
-from reference_backend.store.extents import Extent
 
 
 class Executor:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 
+from blockio.extents import Extent
 from reference_backend.nbd import constants as c
 from reference_backend.nbd.errors import RemoteProtocolError
-from reference_backend.store.extents import Extent
 
 GREETING = struct.Struct(">QQH")
 """init magic, option magic, handshake flags ("Newstyle negotiation")."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from blockio.errors import BlockError, StoreError
 from reference_backend.nbd import constants as c
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import Agreement, ReplyMode, match_contexts
 from reference_backend.nbd.constants import Info, Option, OptionReply
 from reference_backend.nbd.errors import RemoteProtocolError
 from reference_backend.nbd.settings import Device, Exports, Features, Limits, TlsMode
-from reference_backend.store.errors import BlockError, StoreError
 
 
 class Refusal(Exception):  # noqa: N818  # an answer, not a fault of ours

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from blockio.extents import Extent
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import (
@@ -19,7 +20,6 @@ from reference_backend.nbd.constants import (
 )
 from reference_backend.nbd.errors import wire_errno
 from reference_backend.nbd.settings import Bytes
-from reference_backend.store.extents import Extent
 
 HOLE_UNIT = 64 * 1024
 """Reads of at least so many bytes are searched for zeroes, in these units, to be sent as holes."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from reference_backend.layers import Command, CommandFlag
+from blockio.layers import Command, CommandFlag
 from reference_backend.nbd.agreement import Agreement, ReplyMode
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.options import told_sizes

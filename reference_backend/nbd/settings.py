@@ -7,8 +7,8 @@ import mmap
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from blockio.extents import Extent
 from reference_backend.nbd.constants import BASE_ALLOCATION, QBD_DIRTY, TransmissionFlag
-from reference_backend.store.extents import Extent
 
 Bytes = bytes | bytearray | memoryview
 Buffer = bytearray | mmap.mmap

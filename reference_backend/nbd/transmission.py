@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
-from reference_backend.layers import Command
+from blockio.errors import BlockError
+from blockio.layers import Command
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import (
@@ -29,7 +30,6 @@ from reference_backend.nbd.errors import RemoteProtocolError
 from reference_backend.nbd.execution import LARGE_READ, Executor
 from reference_backend.nbd.replies import HOLE_UNIT
 from reference_backend.nbd.settings import Buffer, Bytes
-from reference_backend.store.errors import BlockError
 
 Passes = Callable[[int, int], bool]
 """From offset and length to whether a layer need not see a request. It takes note of the request

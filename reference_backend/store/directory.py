@@ -16,7 +16,7 @@ import shutil
 import uuid
 from pathlib import Path
 
-from reference_backend.store.errors import BlockError, DamagedStore, VolumeInUse
+from blockio.errors import BlockError, DamagedStore, VolumeInUse
 from reference_backend.store.metadata import Metadata, SnapshotRecord, load, save, sync_directory
 from reference_backend.store.segments import Segments
 from reference_backend.store.sparse_file import SparseFile, block_error, refuse

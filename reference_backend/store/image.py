@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from reference_backend.store.errors import BlockError, VolumeInUse
-from reference_backend.store.extents import Extent
+from blockio.errors import BlockError, VolumeInUse
+from blockio.extents import Extent
 from reference_backend.store.sparse_file import SparseFile, block_error, refuse
 
 

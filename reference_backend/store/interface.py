@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from reference_backend.store.extents import Extent
+from blockio.extents import Extent
 
 BytesLike = bytes | bytearray | memoryview
 

@@ -20,8 +20,8 @@ import mmap
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from reference_backend.store.errors import BlockError
-from reference_backend.store.extents import STATE_HOLE, STATE_ZERO, Extent, merged
+from blockio.errors import BlockError
+from blockio.extents import STATE_HOLE, STATE_ZERO, Extent, merged
 from reference_backend.store.ranges import RangeSet
 
 BLOCK_BYTES = 4096

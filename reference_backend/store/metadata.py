@@ -14,7 +14,7 @@ import zlib
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from reference_backend.store.errors import DamagedStore
+from blockio.errors import DamagedStore
 from reference_backend.store.sparse_file import block_error
 from reference_backend.store.volume import SIZE_MAX
 

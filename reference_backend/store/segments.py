@@ -19,8 +19,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from reference_backend.store.errors import BlockError
-from reference_backend.store.extents import STATE_HOLE, STATE_ZERO, Extent, merged
+from blockio.errors import BlockError
+from blockio.extents import STATE_HOLE, STATE_ZERO, Extent, merged
 from reference_backend.store.metadata import sync_directory
 from reference_backend.store.sparse_file import (
     BLOCK_BYTES,

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from reference_backend.store.errors import BlockError
-from reference_backend.store.extents import STATE_HOLE, STATE_ZERO, Extent, merged
+from blockio.errors import BlockError
+from blockio.extents import STATE_HOLE, STATE_ZERO, Extent, merged
 
 BLOCK_BYTES = 4096
 PIECE_BYTES = 16384

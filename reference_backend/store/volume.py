@@ -2,7 +2,7 @@
 
 A volume joins a store (where the newest bytes are), a write cache (what a power cut may take back)
 and a map of dirty blocks. All positions and lengths are in bytes. Errors are
-:class:`~reference_backend.store.errors.BlockError` with these errnos:
+:class:`~blockio.errors.BlockError` with these errnos:
 
     EPERM    a change of a read-only volume
     EINVAL   a read, discard, cache or status request outside of the volume; a negative number
@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Never
 
-from reference_backend.store.errors import BlockError
-from reference_backend.store.extents import STATE_DIRTY, Extent, merged
+from blockio.errors import BlockError
+from blockio.extents import STATE_DIRTY, Extent, merged
 from reference_backend.store.interface import BytesLike, Store
 from reference_backend.store.ranges import RangeSet
 from reference_backend.store.write_cache import SECTOR_BYTES, WriteCache

@@ -5,9 +5,9 @@ ranges without the flag: they must read zero either way.
 Guards: zero-flags-lost, status-hole-over-dirty.
 """
 
+from blockio.extents import STATE_HOLE
+from blockio.layers import CommandFlag
 from qbdcheck import case
-from reference_backend.layers import CommandFlag
-from reference_backend.store.extents import STATE_HOLE
 
 
 @case(groups="zero status quick protocol", requires="nbd write_zeroes block_status")

@@ -9,9 +9,9 @@ offset-len-overflow, payload-not-drained, wrong-volume-or-lun, acl-prefix-match,
 probe-or-abort-kills-server, huge-option-read, unadvertised-command-executed.
 """
 
+from blockio.layers import Command
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import export_of, haggling, last_word
-from reference_backend.layers import Command
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option, TransmissionFlag
 from reference_backend.nbd.errors import NbdProtocolError

@@ -5,9 +5,9 @@ structured one; block status without a context must fail.
 Guards: payload-not-drained, unadvertised-command-executed.
 """
 
+from blockio.layers import Command
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import enter, haggling, last_word, outcome
-from reference_backend.layers import Command
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC, Option

@@ -4,9 +4,9 @@ How: offsets at the end, at 2^31, 2^32, 2^63 and 2^64; an error or the end of th
 Guards: size-rounded-up, offset-len-overflow.
 """
 
+from blockio.layers import Command
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
-from reference_backend.layers import Command
 
 
 @case(groups="protocol size", requires="nbd")

@@ -5,9 +5,9 @@ then a read on the same connection, where that still lives.
 Guards: payload-not-drained, size-rounded-up.
 """
 
+from blockio.layers import Command
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
-from reference_backend.layers import Command
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import REQUEST_MAGIC
 

@@ -4,9 +4,9 @@ How: each command that the server offers, at the end and where the sum overflows
 Guards: size-rounded-up, discard-overreach.
 """
 
+from blockio.layers import Command
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
-from reference_backend.layers import Command
 
 
 @case(groups="protocol size", requires="nbd")

@@ -5,9 +5,9 @@ connection right; the document leaves open whether they succeed.
 Guards: zero-length-op, payload-not-drained.
 """
 
+from blockio.layers import Command
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
-from reference_backend.layers import Command
 
 
 @case(groups="protocol", requires="nbd")

@@ -5,9 +5,9 @@ them on the same connection are answered as such.
 Guards: min-block-underadvertised, payload-not-drained.
 """
 
+from blockio.layers import Command
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome
-from reference_backend.layers import Command
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import REQUEST_MAGIC
 

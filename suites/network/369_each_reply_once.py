@@ -7,9 +7,9 @@ Guards: shared-cursor-race, payload-not-drained.
 
 import pytest
 
+from blockio.layers import Command
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import enter, haggling
-from reference_backend.layers import Command
 
 DEPTH = 32
 """Requests in flight: more than any server's window, and less than a socket holds."""

@@ -7,9 +7,9 @@ Guards: inflight-hang-on-disconnect, connection-slot-leak.
 
 import contextlib
 
+from blockio.layers import Command
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import enter, haggling, serves
-from reference_backend.layers import Command
 
 
 @case(groups="protocol concurrent", requires="nbd")

@@ -5,9 +5,9 @@ and chunks outside; with DF there is one chunk at most, or EOVERFLOW.
 Guards: structured-read-gap, status-hole-over-dirty.
 """
 
+from blockio.layers import Command, CommandFlag
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import outcome
-from reference_backend.layers import Command, CommandFlag
 
 EOVERFLOW = 75
 RANGES = ((0, 4 << 20), (1 << 20, 1 << 20), ((1 << 20) - 512, 1 << 20), ((1 << 20) + 1536, 512),

@@ -4,9 +4,9 @@ How: "the server MUST accept FUA on all commands": read, write, zeroes, trim, fl
 Guards: advertised-not-implemented, fua-lost-on-trim, zero-flags-lost.
 """
 
+from blockio.layers import Command, CommandFlag
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import outcome
-from reference_backend.layers import Command, CommandFlag
 
 NEEDS = {
     Command.READ: "fua",

@@ -5,9 +5,9 @@ ENOTSUP and has then changed nothing.
 Guards: write-zeroes-noop, zero-flags-lost, discard-overreach.
 """
 
+from blockio.layers import Command, CommandFlag
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import outcome
-from reference_backend.layers import Command, CommandFlag
 
 ENOTSUP = 95
 

@@ -6,9 +6,9 @@ nothing of it, and the stream stays in step.
 Guards: capability-bit-collision, payload-not-drained, zero-flags-lost.
 """
 
+from blockio.layers import Command
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
-from reference_backend.layers import Command
 
 OFFERED = 0x1DFF
 """NBD document, "Transmission flags": bits 0 to 8, 10, 11 and 12."""

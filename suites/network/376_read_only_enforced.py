@@ -4,9 +4,9 @@ How: writes, zeroes and trims, with and without FUA, whose payload is itself a r
 Guards: unadvertised-command-executed, payload-not-drained.
 """
 
+from blockio.layers import Command
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
-from reference_backend.layers import Command
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import REQUEST_MAGIC, TransmissionFlag
 

@@ -5,9 +5,9 @@ advertised may fail or work, but must not report success without its effect.
 Guards: advertised-not-implemented, flush-not-advertised, unadvertised-command-executed.
 """
 
+from blockio.layers import Command
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import enter, haggling, outcome, serves
-from reference_backend.layers import Command
 from reference_backend.nbd.constants import TransmissionFlag as Flag
 
 COMMANDS = {

@@ -5,9 +5,9 @@ success is on the disk, what was not may be.
 Guards: close-drops-dirty, inflight-hang-on-disconnect.
 """
 
+from blockio.layers import Command
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import enter, haggling
-from reference_backend.layers import Command
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode

@@ -5,9 +5,9 @@ before a valid write; a bystander is served on.
 Guards: payload-not-drained, phantom-write.
 """
 
+from blockio.layers import Command
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import enter, haggling, is_closed, serves
-from reference_backend.layers import Command
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import REQUEST_MAGIC, SIMPLE_REPLY_MAGIC
 

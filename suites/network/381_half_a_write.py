@@ -5,9 +5,9 @@ closed; what was not sent must not be on the disk, and the disk must not be stuc
 Guards: phantom-write, zombie-write-after-reconnect, inflight-hang-on-disconnect.
 """
 
+from blockio.layers import Command
 from qbdcheck import case
 from qbdcheck.targets.raw_nbd import enter, haggling, serves
-from reference_backend.layers import Command
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import REQUEST_MAGIC
 

@@ -8,10 +8,10 @@ Guards: extents-blowup, inflight-hang-on-disconnect.
 
 import contextlib
 
+from blockio.layers import Command
 from qbdcheck import case
 from qbdcheck.targets.footprint import footprint, settles
 from qbdcheck.targets.raw_nbd import serves
-from reference_backend.layers import Command
 from reference_backend.nbd.constants import REQUEST_MAGIC
 from reference_backend.nbd.messages import REQUEST
 

@@ -4,9 +4,9 @@ import errno
 
 import pytest
 
+from blockio.errors import BlockError
+from blockio.layers import Command, Reply, Request
 from injectors.layer import create
-from reference_backend.layers import Command, Reply, Request
-from reference_backend.store.errors import BlockError
 
 SIZE = 1 << 16
 

@@ -4,9 +4,9 @@ import errno
 
 import pytest
 
+from blockio.layers import Command, Reply, Request
 from injectors.delay import Delay
 from injectors.rules.fault import Call
-from reference_backend.layers import Command, Reply, Request
 
 READ = Request(Command.READ, 0, 0, 512, 1)
 

@@ -4,10 +4,10 @@ import errno
 
 import pytest
 
+from blockio.errors import BlockError
+from blockio.layers import Command, Reply, Request
 from injectors.disconnect import Disconnect
 from injectors.rules.fault import Call
-from reference_backend.layers import Command, Reply, Request
-from reference_backend.store.errors import BlockError
 
 RAW = b"0123456789"
 

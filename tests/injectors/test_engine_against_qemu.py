@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, event, example, given, note, settings
 from hypothesis import strategies as st
 
+from blockio.layers import Command, CommandFlag
 from injectors.layer import events_of_command
 from injectors.rules import parse_ini
 from injectors.rules.compile import to_blockdev
@@ -22,7 +23,6 @@ from injectors.rules.engine import Engine
 from injectors.rules.events import IoType
 from injectors.rules.model import RuleSet, SetState, error_rule, point
 from reference_backend.client import Client
-from reference_backend.layers import Command, CommandFlag
 from reference_backend.nbd.errors import NbdError
 
 EXAMPLES = int(os.environ.get("QBDCHECK_EXAMPLES", "400"))

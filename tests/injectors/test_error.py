@@ -2,9 +2,9 @@
 
 import errno
 
+from blockio.layers import Command, Reply, Request
 from injectors.error import Error
 from injectors.rules.fault import Call
-from reference_backend.layers import Command, Reply, Request
 
 WRITE = Request(Command.WRITE, 0, 0, 512, 1, bytes(512))
 

@@ -2,9 +2,9 @@
 
 import errno
 
+from blockio.layers import Command, Reply, Request
 from injectors.hang import Hang
 from injectors.rules.fault import Call
-from reference_backend.layers import Command, Reply, Request
 
 
 def story(fault):

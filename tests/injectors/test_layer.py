@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
+from blockio.layers import Command, Reply, Request
 from injectors.layer import create
-from reference_backend.layers import Command, Reply, Request
 
 
 class Disk:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reference_backend.layers import Command
+from blockio.layers import Command
 
 
 @pytest.mark.parametrize("command", [Command.WRITE, Command.WRITE_ZEROES, Command.TRIM])

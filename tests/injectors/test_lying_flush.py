@@ -1,6 +1,6 @@
 """Durability that is promised and not given."""
 
-from reference_backend.layers import CommandFlag
+from blockio.layers import CommandFlag
 
 
 def test_a_flush_is_not_done(faulty):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from blockio.errors import BlockError
 from injectors.rules import parse_yaml
 from injectors.rules.errors import NotExpressible
 from injectors.rules.nbdkit import to_nbdkit
 from reference_backend.client import Client
-from reference_backend.store.errors import BlockError
 
 
 def words(*rules: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Writes that are overtaken."""
 
-from reference_backend.layers import CommandFlag
+from blockio.layers import CommandFlag
 
 A, B = b"a" * 512, b"b" * 512
 RULE = "{event: write_aio, action: reorder, once: true}"

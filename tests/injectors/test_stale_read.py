@@ -2,8 +2,8 @@
 
 import pytest
 
+from blockio.layers import Command
 from injectors.stale_read import StaleRead
-from reference_backend.layers import Command
 
 RULE = "{event: read_aio, action: stale, iotype: read}"
 

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
+from blockio.layers import CommandFlag
 from injectors.torn_write import TornWrite
-from reference_backend.layers import CommandFlag
 
 DATA = b"".join(bytes([n]) * 512 for n in range(1, 5))
 

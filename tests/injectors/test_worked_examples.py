@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from blockio.layers import Command, CommandFlag
 from injectors.layer import create
 from injectors.rules import parse_ini, parse_yaml
 from injectors.rules.actions import ACTIONS
 from injectors.rules.fields import CONDITIONS, fault_keys
 from reference_backend.client import Client
-from reference_backend.layers import Command, CommandFlag
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 from reference_backend.server import Server
 from reference_backend.sizes import parse_size

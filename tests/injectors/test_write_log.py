@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
+from blockio.layers import CommandFlag
+from blockio.write_log import LogFlag, read_log
 from injectors.write_log import WriteLog
 from reference_backend.client import Client
-from reference_backend.layers import CommandFlag
 from reference_backend.server import Server
 from reference_backend.store.memory import MemoryStore
 from reference_backend.store.volume import Volume
-from reference_backend.write_log import LogFlag, read_log
 
 SIZE = 1 << 16
 

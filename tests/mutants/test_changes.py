@@ -9,8 +9,8 @@ import threading
 import pytest
 from qemu.qmp import QMPClient
 
+from blockio.layers import Command, CommandFlag
 from reference_backend.client import Client
-from reference_backend.layers import Command, CommandFlag
 from reference_backend.nbd.constants import Option, TransmissionFlag
 from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused
 from tests.mutants.conftest import Serve

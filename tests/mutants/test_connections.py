@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from reference_backend.layers import Command
+from blockio.layers import Command
 
 
 def lost_rounds(server) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from blockio.layers import Command
 from mutants.catalogue import catalogue, is_control
-from reference_backend.layers import Command
 from reference_backend.nbd.errors import NbdError
 from tests.mutants.test_changes import control as ask
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from qemu.qmp import QMPClient
 
+from blockio.layers import CommandFlag
 from reference_backend.client import Client
-from reference_backend.layers import CommandFlag
 from tests.reference_backend.cli_server import ServerProcess
 
 FUA = CommandFlag.FUA

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from blockio.layers import Command, Reply, Request
 from mutants.catalogue import catalogue, is_control
 from mutants.durability import FlushNoop
 from mutants.knobs import ALL, FIXED, KnobError, Knobs, split
@@ -13,7 +14,6 @@ from mutants.mutant import Mutant
 from mutants.sizes import SizeRoundedUp
 from mutants.stale import PhantomWrite
 from mutants.zeroes import WriteZeroesNoop
-from reference_backend.layers import Command, Reply, Request
 
 
 def comes_through(mutant: Mutant, *requests: Request) -> list[bool]:

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
+from blockio.layers import Command, Reply, Request
 from mutants.catalogue import catalogue, is_control
 from mutants.mutant import Mutant, blocks, whole_blocks
 from mutants.stale import PhantomWrite
-from reference_backend.layers import Command, Reply, Request
 
 
 def test_each_mutant_says_what_it_is_and_where_it_comes_from() -> None:

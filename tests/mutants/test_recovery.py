@@ -8,7 +8,7 @@ import time
 import pytest
 from qemu.qmp import QMPClient
 
-from reference_backend.layers import Command, CommandFlag
+from blockio.layers import Command, CommandFlag
 from reference_backend.nbd.constants import TransmissionFlag
 from tests.mutants.conftest import Serve
 from tests.reference_backend.cli_server import ServerProcess

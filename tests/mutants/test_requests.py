@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from blockio.layers import Command, Reply, Request
 from mutants.requests import RequestCount, counted
 from reference_backend.client import Client
-from reference_backend.layers import Command, Reply, Request
 from tests.reference_backend.cli_server import ServerProcess
 
 COUNTER = "mutants.requests:RequestCount:directory="

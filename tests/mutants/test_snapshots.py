@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from reference_backend.layers import Command
+from blockio.layers import Command
 from reference_backend.nbd.errors import NbdError
 from tests.mutants.conftest import Serve
 from tests.mutants.test_changes import control

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reference_backend.layers import CommandFlag
+from blockio.layers import CommandFlag
 
 MIB = 1 << 20
 X = b"x" * MIB

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from blockio.write_log import Entry, LogFlag, read_log, write_log
 from qbdcheck.crash.dm_log import disagreements, marks
 from qbdcheck.crash.recorder import without_flushes
-from reference_backend.write_log import Entry, LogFlag, read_log, write_log
 
 SIZE = 4096
 

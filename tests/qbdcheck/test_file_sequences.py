@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from blockio.write_log import Entry, LogFlag
 from qbdcheck.crash.file_sequences import (
     AWAY,
     BAR,
@@ -16,7 +17,6 @@ from qbdcheck.crash.file_sequences import (
     SequenceHistory,
     sequences,
 )
-from reference_backend.write_log import Entry, LogFlag
 
 Files = dict[str, bytes | None]
 BEFORE: Files = {"A": None, "B": None, **FILES}

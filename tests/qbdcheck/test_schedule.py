@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from blockio.errors import BlockError
+from blockio.layers import Command, Reply, Request
 from qbdcheck.errors import CaseBroken
 from qbdcheck.schedule import Rule, Schedule
 from reference_backend.events import Events
-from reference_backend.layers import Command, Reply, Request
 from reference_backend.rule_place import RulePlace
-from reference_backend.store.errors import BlockError
 
 WRITE_ERROR = {"event": "write_aio", "errno": "EIO", "iotype": "write"}
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from blockio.layers import Command
 from reference_backend.asides import now_under_way
 from reference_backend.client import Client
 from reference_backend.events import Events
-from reference_backend.layers import Command
 from reference_backend.rule_place import RulePlace
 from reference_backend.server import Server
 

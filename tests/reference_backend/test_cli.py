@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blockio.layers import Reply
 from reference_backend.cli import main
 from reference_backend.client import Client
-from reference_backend.layers import Reply
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import OptionRefused
 from reference_backend.nbd.settings import Features
@@ -234,7 +234,7 @@ def test_layers_are_loaded_by_name_and_may_add_control_commands(tmp_path, monkey
     source = Path(__file__).read_text()
     start = source.index("class Upside"), source.index("def test_layers_are_loaded")
     (tmp_path / "upside.py").write_text(
-        "from reference_backend.layers import Reply\n" + source[slice(*start)]
+        "from blockio.layers import Reply\n" + source[slice(*start)]
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with ServerProcess("--memory", "1M", "--layer", "upside:Upside:by=3") as server:

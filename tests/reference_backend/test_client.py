@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
+from blockio.layers import Command
 from reference_backend.client import Client, parse_uri
-from reference_backend.layers import Command
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import Option, OptionReply, TransmissionFlag
 from reference_backend.nbd.errors import NbdError, OptionRefused, RemoteProtocolError

@@ -15,7 +15,7 @@ from typing import Any, Self
 import pytest
 from qemu.qmp import ExecuteError, QMPClient
 
-from reference_backend.layers import CommandFlag
+from blockio.layers import CommandFlag
 
 from .cli_server import ServerProcess
 

@@ -8,10 +8,10 @@ import threading
 
 import pytest
 
+from blockio.errors import VolumeNotFound
 from reference_backend.driver import BlockSizes, QbdDriver
 from reference_backend.memory_pool import MemoryPool
 from reference_backend.pool import VolumeOptions
-from reference_backend.store.errors import VolumeNotFound
 
 
 @pytest.fixture

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_backend.file_pools import DirectoryPool, ImagePool, encoded_name
-from reference_backend.memory_pool import MemoryPool
-from reference_backend.pool import VolumeOptions, checked_name
-from reference_backend.store.errors import (
+from blockio.errors import (
     BlockError,
     DamagedStore,
     VolumeExists,
     VolumeInUse,
     VolumeNotFound,
 )
+from reference_backend.file_pools import DirectoryPool, ImagePool, encoded_name
+from reference_backend.memory_pool import MemoryPool
+from reference_backend.pool import VolumeOptions, checked_name
 from reference_backend.store.volume import SIZE_MAX
 
 

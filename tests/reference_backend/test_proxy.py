@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from qemu.qmp import QMPClient
 
+from blockio.layers import Command
 from reference_backend.client import Client
-from reference_backend.layers import Command
 from reference_backend.nbd.errors import NbdError, RemoteProtocolError
 
 from .cli_server import PROGRAM, ROOT, command

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blockio.layers import Below, Command, Reply, Request
 from reference_backend.client import Client
-from reference_backend.layers import Below, Command, Reply, Request
 from reference_backend.listener import AddressInUse, listen
 from reference_backend.nbd.errors import NbdError
 from reference_backend.server import ConnectionInfo, Server

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from blockio.layers import Command
 from reference_backend.client import Client
-from reference_backend.layers import Command
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import OPTION_MAGIC, Option
 from reference_backend.nbd.settings import Limits

@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
+from blockio.layers import CommandFlag
 from reference_backend.client import Client
 from reference_backend.file_pools import DirectoryPool
-from reference_backend.layers import CommandFlag
 from reference_backend.store.metadata import load
 
 from .cli_server import ROOT

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blockio.write_log import Entry, LogFlag
 from oracles.crash_states.epochs import epochs
 from oracles.crash_states.families import FAMILIES, Bounds, masks
 from oracles.crash_states.states import CrashStates, Position, StateId
-from reference_backend.write_log import Entry, LogFlag
 
 SECTORS = 6
 SIZE = SECTORS * 512

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from blockio.layers import Command
 from qbdcheck.errors import NotRun
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.far_host import FarHost
 from qbdcheck.targets.link import Link
 from reference_backend.client import Client
-from reference_backend.layers import Command
 from tests.qbdcheck.targets.conftest import Opener
 
 NETWORK_DEVICES = Path("/sys/class/net")

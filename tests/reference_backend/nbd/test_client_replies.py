@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_backend.layers import Command
+from blockio.extents import Extent
+from blockio.layers import Command
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.client_options import parse_greeting, parse_option_reply
 from reference_backend.nbd.constants import OptionReply
 from reference_backend.nbd.errors import NbdProtocolError, OptionRefused, RemoteProtocolError
-from reference_backend.store.extents import Extent
 
 COOKIE = 0xABCDEF
 DONE = 1

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from blockio.layers import Below, Command, Reply, Request
 from injectors.layer import RuleLayer, create
-from reference_backend.layers import Below, Command, Reply, Request
 from reference_backend.nbd.agreement import ReplyMode
 
 from .pair import SIZE, Pair

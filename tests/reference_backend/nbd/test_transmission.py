@@ -8,13 +8,13 @@ import struct
 
 import pytest
 
-from reference_backend.layers import Below, Command, CommandFlag, Reply, Request
+from blockio.errors import BlockError
+from blockio.extents import Extent
+from blockio.layers import Below, Command, CommandFlag, Reply, Request
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.errors import RemoteProtocolError, wire_errno
 from reference_backend.nbd.settings import Features, Limits
-from reference_backend.store.errors import BlockError
-from reference_backend.store.extents import Extent
 
 from .pair import SIZE, Pair, volume
 

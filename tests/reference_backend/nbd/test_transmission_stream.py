@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference_backend.layers import Below, Checked, Command, CommandFlag, Reply, Request
+from blockio.layers import Below, Checked, Command, CommandFlag, Reply, Request
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.errors import NbdProtocolError, RemoteProtocolError

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reference_backend.store.errors import BlockError
-from reference_backend.store.extents import STATE_HOLE, STATE_ZERO
+from blockio.errors import BlockError
+from blockio.extents import STATE_HOLE, STATE_ZERO
 from reference_backend.store.volume import SIZE_MAX, Volume
 
 MAX = 3 << 20  # three chunks of the memory store

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from reference_backend.store.errors import BlockError
+from blockio.errors import BlockError
 from reference_backend.store.memory import MemoryStore
 from reference_backend.store.volume import Volume
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from reference_backend.write_log import (
+from blockio.write_log import (
     Entry,
     LogFlag,
     LogWriter,

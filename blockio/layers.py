@@ -21,7 +21,7 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from reference_backend.store.extents import Extent
+from blockio.extents import Extent
 
 
 class Command(enum.IntEnum):
@@ -121,7 +121,7 @@ class Layer(Protocol):
     def handle(self, request: Request, below: Below) -> Reply:
         """Answer the request; call ``below(request)`` for what the layers beneath would answer.
 
-        :raise reference_backend.store.errors.BlockError: the request fails with that errno.
+        :raise blockio.errors.BlockError: the request fails with that errno.
         """
         ...
 
