@@ -29,7 +29,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from qbdcheck import bytecode, child, cli  # noqa: E402
+from qbdcheck import child, cli
+from qbdcheck.bootstrap import bytecode
 from qbdcheck.targets.disk import Disk  # noqa: E402
 from qbdcheck.targets.lifecycle import Backend  # noqa: E402
 from qbdcheck.targets.session import TargetSession  # noqa: E402

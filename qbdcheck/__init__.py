@@ -3,7 +3,7 @@
 Cases import from here: ``from qbdcheck import case``.
 """
 
-from qbdcheck.case import case
+from qbdcheck.catalogue.case import case
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError
 
 __all__ = ["CaseBroken", "NotRun", "ProgramError", "case"]

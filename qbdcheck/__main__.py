@@ -2,7 +2,7 @@
 
 import sys
 
-from qbdcheck.bytecode import keep_bytecode
+from qbdcheck.bootstrap.bytecode import keep_bytecode
 
 keep_bytecode()  # before the imports that it is for
 

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from qbdcheck import clock
-from qbdcheck.elapsed import default_cache_dir, last_run
+from qbdcheck.catalogue.capability_words import IMAGE_FORMATS
+from qbdcheck.catalogue.history import default_cache_dir, last_run
 from qbdcheck.errors import UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.guest.own import OwnGuest
 from qbdcheck.options import Options
-from qbdcheck.requirements import IMAGE_FORMATS
 from qbdcheck.seed import SEED_LIMIT, new_seed
 
-ROOT = Path(__file__).resolve().parent.parent
-"""The directory of the project: suites, goldens and targets are found in it."""
 CACHE_MODES = ("none", "writeback", "writethrough", "directsync", "unsafe")
 AIO_MODES = ("threads", "native", "io_uring")
 DIRECT_CACHE_MODES = ("none", "directsync")

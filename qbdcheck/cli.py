@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import FrameType
 
-from qbdcheck.arguments import ROOT, parse
+from qbdcheck.arguments import parse
+from qbdcheck.bootstrap.install import path_with_sbin
+from qbdcheck.catalogue.plan import Planned, make_plan
 from qbdcheck.errors import UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.golden import check_golden_files
-from qbdcheck.install import path_with_sbin
 from qbdcheck.options import Options
-from qbdcheck.plan import Planned, make_plan
 from qbdcheck.reaper import Reaper
 
 EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
@@ -76,7 +77,7 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
 
             return visit.main(options.suites_dir)
         case "install":
-            from qbdcheck import install
+            from qbdcheck.bootstrap import install
 
             return install.main(sys.argv[1:])
         case "replay":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from qbdcheck.catalogue.plan import Planned
 from qbdcheck.options import Options
-from qbdcheck.plan import Planned
 from qbdcheck.programs.installed import Programs
 from qbdcheck.requisites import decide_before
 from qbdcheck.targets.capabilities import capabilities

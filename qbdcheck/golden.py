@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import re
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from qbdcheck.errors import UsageError
+from qbdcheck.files import write_atomically
 from qbdcheck.filters import Filters
 
 _CONFLICT = re.compile(r"^(?:<{7} |={7}$|>{7} |\|{7} )")
@@ -156,19 +155,6 @@ def update(output: str, golden: Path | None, default: Path) -> Comparison:
     verb = "wrote new" if old is None else "changed"
     diff = _diff(old or "", output, f"{path.name} (old)", path.name)
     return Comparison(path, f"{verb} golden file {path.name}; look at it and run again", diff, True)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` to `path` so that a reader, or a power cut, sees the old or the new text."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode(errors="surrogateescape"))
-        os.chmod(temporary, 0o644)  # noqa: PTH101  # mkstemp made it 0600
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _keep(bad: Path, output: str) -> None:

@@ -20,11 +20,11 @@ from rich.console import Console
 
 from mutants.catalogue import catalogue, is_control
 from mutants.mutant import Mutant
+from qbdcheck.catalogue.plan import Planned, make_plan
 from qbdcheck.errors import UsageError
 from qbdcheck.kill_tables import page, print_grid, print_summary
 from qbdcheck.mutant_run import ALIVE, EXIT_USAGE, KILLED, NOT_TESTABLE, Cell, Fate, Runner
 from qbdcheck.options import Options
-from qbdcheck.plan import Planned, make_plan
 from qbdcheck.targets.mutant_target import knobs_for, read_words
 
 _FILE_WIDTH = 160

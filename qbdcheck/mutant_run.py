@@ -17,13 +17,13 @@ from mutants.mutant import Mutant
 from mutants.requests import counted
 from qbdcheck import clock
 from qbdcheck.errors import UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.programs.process import Process, tail
 from qbdcheck.report.cause import cause_of
 from qbdcheck.targets.mutant_target import COUNT, PREFIX
 
 KILLED, ALIVE, NOT_TESTABLE = "killed", "alive", "not testable here"
 EXIT_USAGE = 2
-ROOT = Path(__file__).parent.parent
 _SET_UP = "set-up of the target"
 _POLL_S = 0.05
 _END_S = 30.0

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from qbdcheck.arguments import parse
-from qbdcheck.bytecode import keep_bytecode
-from qbdcheck.case import spec_of
-from qbdcheck.catalogue import CASE_FILE
+from qbdcheck.bootstrap.bytecode import keep_bytecode
+from qbdcheck.catalogue.case import spec_of
+from qbdcheck.catalogue.catalogue import CASE_FILE
 from qbdcheck.options import Options
 from qbdcheck.stash import OPTIONS
 

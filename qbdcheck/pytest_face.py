@@ -10,15 +10,15 @@ from typing import Literal
 
 import pytest
 
-from qbdcheck.case import CaseInfo, CaseSpec
-from qbdcheck.catalogue import read_case
+from qbdcheck.catalogue.case import CaseInfo, CaseSpec
+from qbdcheck.catalogue.catalogue import read_case
+from qbdcheck.catalogue.groups import load_groups
+from qbdcheck.catalogue.plan import Planned, allowed_reasons
 from qbdcheck.doctor.host import run_environment
 from qbdcheck.errors import NotRun, ProgramError, SetupError, UsageError
 from qbdcheck.fixtures import capabilities_of, description_of
-from qbdcheck.groups import load_groups
 from qbdcheck.guest.setup import guest_setup
 from qbdcheck.options import Options
-from qbdcheck.plan import Planned, allowed_reasons
 from qbdcheck.plugin import is_case, register_fixtures
 from qbdcheck.programs.installed import Programs
 from qbdcheck.reaper import Reaper

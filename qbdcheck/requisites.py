@@ -6,9 +6,9 @@ import ast
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from qbdcheck.case import CaseInfo
+from qbdcheck.catalogue.capability_words import format_mismatch, missing_capabilities
+from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.programs.installed import Programs
-from qbdcheck.requirements import format_mismatch, missing_capabilities
 from qbdcheck.unit import Result
 from qbdcheck.verdict import Verdict
 

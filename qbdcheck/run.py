@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qbdcheck import clock
+from qbdcheck.catalogue.history import Elapsed, RunRecord, append_history, drop_old_results
 from qbdcheck.child import LOG
-from qbdcheck.elapsed import Elapsed, RunRecord, append_history, drop_old_results
+from qbdcheck.files import ROOT
 from qbdcheck.judge import weigh_deviation
 from qbdcheck.lanes import SUITE_TIME_LIMIT, Lanes, Place
 from qbdcheck.options import Options
@@ -269,6 +270,6 @@ def rerun_command(options: Options, unit: Unit) -> str:
         ("--golden-dir", options.golden_dir, "golden"),
         ("--targets-dir", options.targets_dir, "targets"),
     ):
-        if path != Path(__file__).parent.parent / usual:
+        if path != ROOT / usual:
             words += [flag, os.fspath(path)]
     return shlex.join([*words, "--seed", str(unit.run_seed), str(unit.case.number)])

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from qbdcheck.catalogue import list_cases
+from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.errors import UsageError
 
 SUITES: Mapping[str, tuple[int, int]] = {

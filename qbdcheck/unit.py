@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import pytest
 
-from qbdcheck.case import CaseInfo
+from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.report.events import TestEnded
 from qbdcheck.seed import Seed, case_seed
 from qbdcheck.verdict import Verdict

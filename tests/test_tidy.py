@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.catalogue import CASE_FILE, list_cases
-from qbdcheck.groups import load_groups
-from qbdcheck.install import MODULES
+from qbdcheck.bootstrap.install import MODULES
+from qbdcheck.catalogue.catalogue import CASE_FILE, list_cases
+from qbdcheck.catalogue.groups import load_groups
 from qbdcheck.scaffold import SUITES
 
 ROOT = Path(__file__).parents[1]
@@ -49,13 +49,13 @@ BANNED_IMPORTS = {
 MAY_IMPORT = {
     "subprocess": (
         "qbdcheck/programs/process.py",
-        "qbdcheck/install.py",
-        "qbdcheck/system_packages.py",
+        "qbdcheck/bootstrap/install.py",
+        "qbdcheck/bootstrap/system_packages.py",
         "bench/",
     ),
     "random": (
         "qbdcheck/seed.py",
-        "qbdcheck/ordering.py",
+        "qbdcheck/catalogue/ordering.py",
         "reference_backend/store/",
         "mutants/",
         "bench/",
@@ -367,4 +367,4 @@ def test_the_lock_files_hold_what_the_project_asks_for() -> None:
     assert names_in(project["optional-dependencies"]["dev"]) <= names_in(locked_dev), again
     pins = [line for line in locked + locked_dev if line and not line.startswith("#")]
     assert [line for line in pins if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
-    assert len(MODULES) == len(project["dependencies"]), "qbdcheck.install.MODULES"
+    assert len(MODULES) == len(project["dependencies"]), "qbdcheck.bootstrap.install.MODULES"

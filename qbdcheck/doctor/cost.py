@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from qbdcheck.case import CaseInfo
+from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.requisites import programs_of
 
 

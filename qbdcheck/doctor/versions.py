@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from qbdcheck.bootstrap.system_packages import PROGRAMS
 from qbdcheck.errors import QbdcheckError
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.process import run, tail
-from qbdcheck.system_packages import PROGRAMS
 
 _NUMBER = re.compile(r"(?<![\w.])v?(\d+(?:\.\d+)+)")
 _FLAG: Mapping[str, str] = {"mkfs.ext4": "-V"}

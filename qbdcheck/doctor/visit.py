@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from qbdcheck.case import CaseInfo
-from qbdcheck.catalogue import list_cases
+from qbdcheck.bootstrap.system_packages import PROGRAMS, mend_command
+from qbdcheck.catalogue.case import CaseInfo
+from qbdcheck.catalogue.catalogue import list_cases
+from qbdcheck.catalogue.groups import QUICK
 from qbdcheck.doctor.cost import cases_by_program, number_ranges
 from qbdcheck.doctor.host import Fact, host_facts
 from qbdcheck.doctor.versions import Installed, inspect_program
-from qbdcheck.groups import QUICK
 from qbdcheck.programs.accelerator import LIMIT_S, Accelerator, probe_accelerator
-from qbdcheck.system_packages import PROGRAMS, mend_command
 
 _PLAIN_WIDTH = 120
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from qbdcheck.errors import ProgramError, UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.guest.guest import Guest
 from qbdcheck.guest.runtest import PLACE
 from qbdcheck.programs.process import run
 from qbdcheck.report.events import TestEnded
 
 PLUGINS = Path(__file__).parent / "kirk_plugins"
-_ROOT = Path(__file__).parents[2]
 # kirk 4.2.0 checks --com before it looks for plugins, so that --plugins comes too late.
 _MAIN = "import sys, libkirk.com, libkirk.main; libkirk.com.discover(sys.argv.pop(1)); "
 _MAIN += "libkirk.main.run()"
@@ -63,7 +63,7 @@ def run_kirk(
             words,
             timeout_s=suite_s * len(groups) + soak_s + _MARGIN_S,
             check=False,
-            env={**os.environ, **environment, "TMPDIR": PLACE, "PYTHONPATH": str(_ROOT)},
+            env={**os.environ, **environment, "TMPDIR": PLACE, "PYTHONPATH": str(ROOT)},
         )
     (work / f"{guest.name}.kirk.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     try:

@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from qbdcheck.catalogue.capability_words import CAPABILITIES, IMAGE_FORMATS
 from qbdcheck.errors import UsageError
-from qbdcheck.requirements import CAPABILITIES, IMAGE_FORMATS
 from qbdcheck.targets import marked_yaml
 from qbdcheck.targets.marked_yaml import KeyPath, Marked
 from qbdcheck.targets.placeholders import KNOWN, names_in

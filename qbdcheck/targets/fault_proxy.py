@@ -11,10 +11,11 @@ from typing import Any
 from urllib.parse import quote
 
 from qbdcheck.errors import NotRun
+from qbdcheck.files import ROOT
 from qbdcheck.programs.process import Process
 from qbdcheck.programs.qmp import Qmp, connect_within
 from qbdcheck.targets.description import Ready
-from qbdcheck.targets.lifecycle import ROOT, Backend
+from qbdcheck.targets.lifecycle import Backend
 from qbdcheck.targets.readiness import wait_ready
 from reference_backend.client import parse_uri
 

@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 from qbdcheck.clock import now_s
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
+from qbdcheck.files import ROOT
 from qbdcheck.programs.daemon import Daemon
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.process import Completed, Process, run, tail
@@ -32,7 +33,6 @@ from qbdcheck.targets.description import Action, Description, Ready
 from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, names_in
 from qbdcheck.targets.readiness import adopt_daemon, free_port, wait_ready
 
-ROOT = Path(__file__).resolve().parents[2]
 SOCKET_PATH_MAX = 107
 """Bytes of the path of a Unix socket (sun_path, unix(7)), without the final zero."""
 COMMAND_TIMEOUT_S = 60.0

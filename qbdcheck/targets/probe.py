@@ -15,15 +15,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from qbdcheck.catalogue.capability_words import CAPABILITIES
 from qbdcheck.clock import now_s
 from qbdcheck.errors import NotRun, QbdcheckError, UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.options import Options
-from qbdcheck.requirements import CAPABILITIES
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.capabilities import Scratch, capabilities
 from qbdcheck.targets.claims import CLAIMS, option_claim
 from qbdcheck.targets.description import Description
-from qbdcheck.targets.lifecycle import ROOT
 from qbdcheck.targets.session import TargetSession
 
 EXIT_GREEN, EXIT_RED = 0, 1

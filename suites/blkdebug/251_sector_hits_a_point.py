@@ -7,7 +7,7 @@ Guards: short-read-resume-offset, missing-object-zero-fill, async-error-ignored.
 
 from errno import EIO
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error, outcome
 from qbdcheck.programs.blockdev import json_filename
 

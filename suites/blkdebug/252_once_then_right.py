@@ -7,7 +7,7 @@ Guards: transient-becomes-fatal, flush-error-once, async-error-ignored.
 
 from errno import EAGAIN, EBUSY, EINTR, EIO, ENOSPC
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error, outcome
 from qbdcheck.programs.blockdev import json_filename
 

@@ -5,7 +5,7 @@ still give all data, and so must convert once the error is over.
 Guards: status-hole-over-dirty, async-error-ignored, errno-collapsed.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.programs.blockdev import json_filename, over
 

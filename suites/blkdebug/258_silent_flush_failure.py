@@ -7,7 +7,7 @@ Guards: flush-error-swallowed, close-error-lost.
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import ProgramError
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.programs.blockdev import json_filename

@@ -5,7 +5,7 @@ data must be that of the last. remove_break releases as resume does.
 Guards: destage-reorder, phantom-write.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, hold
 from qbdcheck.programs.blockdev import json_filename
 

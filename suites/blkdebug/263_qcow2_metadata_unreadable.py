@@ -7,7 +7,7 @@ Guards: missing-object-zero-fill, alloc-map-rounding-reads-zero, async-error-ign
 
 from errno import EIO
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import error
 from qbdcheck.targets.faulty_image import NOT_OPENED, FaultyImage
 

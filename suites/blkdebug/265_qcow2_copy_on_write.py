@@ -5,7 +5,7 @@ at each event of the copying; old or new everywhere, the backing file and the sn
 Guards: clone-copyup-lost, snapshot-map-under-io, torn-write, async-error-ignored.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.targets.faulty_image import FaultyImage
 

@@ -6,7 +6,7 @@ through all caches was acknowledged.
 Guards: torn-write, destage-reorder, map-entry-shifted.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.faulty_image import FaultyImage
 
 

@@ -5,7 +5,7 @@ write, and at freeing; old data or zeroes, nothing beside the range, no corrupti
 Guards: discard-overreach, write-zeroes-noop, zero-flags-lost, torn-write.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import error
 from qbdcheck.targets.faulty_image import FaultyImage
 

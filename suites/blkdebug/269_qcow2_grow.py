@@ -5,7 +5,7 @@ and at each event of the growing; no corruption, all data, one of the two sizes.
 Guards: resize-false-success, map-entry-shifted, size-change-across-reconnect.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import error, nth
 from qbdcheck.targets.faulty_image import FaultyImage
 

@@ -5,7 +5,7 @@ corruption, the kept part is unchanged, and shrinking again succeeds.
 Guards: resize-false-success, map-entry-shifted, discard-overreach.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import error, nth
 from qbdcheck.targets.faulty_image import FaultyImage
 

@@ -6,7 +6,7 @@ right: applied, it gives the disk of its time.
 Guards: snapshot-delete-shared-block, snapshot-map-under-io, close-error-lost.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import nth
 from qbdcheck.targets.faulty_image import FaultyImage
 

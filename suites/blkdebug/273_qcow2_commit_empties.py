@@ -5,7 +5,7 @@ each event of the emptying failing; the chain reads the same every time, and the
 Guards: close-error-lost, async-error-ignored, clone-copyup-lost.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error, nth
 from qbdcheck.programs.blockdev import over
 from qbdcheck.targets.faulty_image import FaultyImage

@@ -5,7 +5,7 @@ write, at the close too; the next open repairs it, with all data and no corrupti
 Guards: close-error-lost, close-drops-dirty, torn-write.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import ProgramError
 from qbdcheck.programs.blkdebug import nth
 from qbdcheck.targets.faulty_image import FaultyImage

@@ -5,7 +5,7 @@ acknowledged is there, the rest is old or new. (qemu-img check: docs/findings.md
 Guards: async-error-ignored, torn-write, map-entry-shifted.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import ProgramError
 from qbdcheck.programs.blkdebug import blkdebug, nth
 from qbdcheck.programs.blockdev import json_filename, over

@@ -7,7 +7,7 @@ Guards: close-error-lost, async-error-ignored, errno-collapsed.
 
 from errno import ENOSPC
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.programs.blockdev import json_filename, over
 from qbdcheck.targets.faulty_image import FaultyImage

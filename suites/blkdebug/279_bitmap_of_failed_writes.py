@@ -7,7 +7,7 @@ Guards: incremental-misses-hole, async-error-ignored, discard-not-tracked.
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.programs.block_job import finish_job
 from qbdcheck.programs.qemu_io import IoFailed

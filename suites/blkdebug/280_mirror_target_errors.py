@@ -8,7 +8,7 @@ Guards: async-error-ignored, errno-collapsed, transient-becomes-fatal.
 
 from errno import EIO, ENOSPC
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.programs.block_job import finish_job
 

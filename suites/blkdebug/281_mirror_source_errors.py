@@ -7,7 +7,7 @@ Guards: missing-object-zero-fill, async-error-ignored, transient-becomes-fatal.
 
 from errno import EIO
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.programs.block_job import finish_job
 

@@ -8,7 +8,7 @@ Guards: async-error-ignored, clone-copyup-lost, transient-becomes-fatal.
 from errno import ENOSPC
 from itertools import product
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.programs.block_job import finish_job
 from qbdcheck.programs.blockdev import over

@@ -7,7 +7,7 @@ Guards: inflight-hang-on-disconnect, late-request-after-quiesce, resize-during-c
 
 from errno import ENOSPC
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.programs.block_job import finish_job
 

@@ -8,7 +8,7 @@ Guards: snapshot-not-point-in-time, async-error-ignored, clone-copyup-lost.
 
 from errno import ENOSPC
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error, outcome
 from qbdcheck.programs.blockdev import node
 

@@ -9,7 +9,7 @@ from errno import EIO, ENOMEM, ENOSPC, EPERM
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error
 from reference_backend.nbd.errors import NbdError
 

@@ -8,7 +8,7 @@ Guards: late-request-after-quiesce, async-error-ignored, transient-becomes-fatal
 
 from errno import EIO, ENOSPC
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.ata_disk import ata_machine
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.programs.block_job import finish_job

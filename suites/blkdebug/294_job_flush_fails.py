@@ -7,7 +7,7 @@ Guards: flush-error-swallowed, close-error-lost.
 
 from errno import EIO
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.programs.block_job import finish_job
 from qbdcheck.programs.blockdev import over

@@ -7,7 +7,7 @@ Guards: cross-connection-state, async-error-ignored, error-kills-connection.
 
 from errno import ENOSPC
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.programs.qemu_io_output import parse_reports
 

@@ -7,7 +7,7 @@ Guards: async-error-ignored, close-error-lost.
 
 from errno import ENOSPC
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, nth
 from qbdcheck.programs.blockdev import json_filename, over
 

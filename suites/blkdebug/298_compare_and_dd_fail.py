@@ -5,7 +5,7 @@ How: one sector of the disk cannot be read: compare ends with a status above 1 (
 Guards: async-error-ignored, missing-object-zero-fill.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.programs.blockdev import json_filename, over
 

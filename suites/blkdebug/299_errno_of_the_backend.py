@@ -8,7 +8,7 @@ Guards: errno-collapsed, async-error-ignored, error-kills-connection.
 
 from functools import partial
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.errno_matrix import (
     ERRNOS,
     WIRE_COLUMNS,

@@ -7,7 +7,7 @@ Guards: async-error-ignored, errno-collapsed, error-kills-connection, transient-
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.qemu_io import IoFailed
 
 START, LENGTH = 1 << 20, 4096

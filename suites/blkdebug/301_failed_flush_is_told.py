@@ -9,7 +9,7 @@ import errno
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import ProgramError
 
 

@@ -5,7 +5,7 @@ request is let go and its data must be there.
 Guards: overlap-deadlock, split-pool-deadlock, inflight-hang-on-disconnect.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.clock import pause
 
 START, LENGTH = 2 << 20, 4096

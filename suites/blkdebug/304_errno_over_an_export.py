@@ -5,7 +5,7 @@ replies and DF. The golden is part of docs/errno-matrix.md.
 Guards: errno-collapsed, async-error-ignored, error-kills-connection.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.programs.errno_matrix import ERRNOS, WIRE_COLUMNS, on_the_wire, row
 

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.ata_disk import DeviceError, ata_machine
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.programs.blockdev import json_filename

@@ -5,7 +5,7 @@ zeroes inside, across and at blocks; only what was written changes.
 Guards: unaligned-offset-rounded, min-block-underadvertised, last-block-overrun.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug
 from qbdcheck.programs.blockdev import json_filename
 

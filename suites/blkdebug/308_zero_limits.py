@@ -5,7 +5,7 @@ zeroing at all alignments, with and without unmap.
 Guards: write-zeroes-noop, unaligned-offset-rounded, discard-overreach.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug
 from qbdcheck.programs.blockdev import json_filename
 

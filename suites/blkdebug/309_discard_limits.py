@@ -9,7 +9,7 @@ from errno import EIO
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error, number_of
 from qbdcheck.programs.blockdev import json_filename
 from qbdcheck.programs.qemu_io import IoFailed

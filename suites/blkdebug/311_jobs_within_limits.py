@@ -5,7 +5,7 @@ aborts on a request that breaks them; all copies are exact.
 Guards: unaligned-offset-rounded, rebuild-granularity-mismatch, iov-offset-ignored.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug
 from qbdcheck.programs.block_job import finish_job
 from qbdcheck.programs.blockdev import over

@@ -8,7 +8,7 @@ Guards: transient-becomes-fatal, async-error-ignored, phantom-write.
 
 from errno import EIO, ENOSPC
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.ata_disk import ata_machine
 from qbdcheck.programs.blkdebug import blkdebug, error
 

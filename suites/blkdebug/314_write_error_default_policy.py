@@ -9,7 +9,7 @@ from errno import EIO, ENOSPC
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.ata_disk import DeviceError, ata_machine
 from qbdcheck.programs.blkdebug import blkdebug, error
 

@@ -7,7 +7,7 @@ Guards: torn-write, async-error-ignored.
 
 from errno import EIO
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.ata_disk import ata_machine
 from qbdcheck.programs.blkdebug import blkdebug, error
 

@@ -7,7 +7,7 @@ Guards: inflight-hang-on-disconnect, torn-write, zombie-write-after-reconnect.
 
 from errno import ENOSPC
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.ata_disk import ata_machine
 from qbdcheck.programs.blkdebug import blkdebug, error
 

@@ -7,7 +7,7 @@ Guards: errno-collapsed, transient-becomes-fatal, thin-alloc-toctou.
 
 from errno import ENOSPC
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.ata_disk import ata_machine
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.programs.blockdev import over

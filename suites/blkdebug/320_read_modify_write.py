@@ -8,7 +8,7 @@ Guards: unaligned-offset-rounded, torn-write, async-error-ignored.
 
 from errno import EIO
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error, outcome
 from qbdcheck.programs.blockdev import json_filename
 

@@ -7,7 +7,7 @@ Guards: flush-one-child-only, async-error-ignored, stale-replica-after-failover.
 
 from errno import EIO
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error, outcome
 from qbdcheck.programs.blockdev import node
 

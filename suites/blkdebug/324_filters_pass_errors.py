@@ -7,7 +7,7 @@ Guards: errno-collapsed, async-error-ignored, transient-becomes-fatal.
 
 from errno import EIO, ENOMEM, ENOSPC
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error, outcome
 from qbdcheck.programs.blockdev import over
 

@@ -8,7 +8,7 @@ Guards: async-error-ignored, unaligned-offset-rounded, missing-object-zero-fill.
 
 from errno import EIO
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blkdebug import blkdebug, error, outcome
 from qbdcheck.programs.blockdev import json_filename
 

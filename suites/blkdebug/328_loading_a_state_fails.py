@@ -9,7 +9,7 @@ from errno import EIO
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.ata_disk import ata_machine
 from qbdcheck.programs.blkdebug import blkdebug, error
 from qbdcheck.programs.blockdev import over

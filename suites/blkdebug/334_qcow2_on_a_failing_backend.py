@@ -5,7 +5,7 @@ flush; the image is checked after each and every byte is compared.
 Guards: async-error-ignored, flush-error-swallowed, map-entry-shifted, torn-write.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.schedule import Schedule
 from qbdcheck.targets.faulty_image import FaultyImage
 

@@ -5,7 +5,7 @@ waits as well; when it goes on all end well, in both, and every byte is right.
 Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.clock import pause
 from qbdcheck.targets.standstill import standing_still
 

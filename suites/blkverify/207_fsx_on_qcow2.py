@@ -7,7 +7,7 @@ Guards: grow-exposes-old-data, resize-false-success, extent-boundary-misroute.
 """
 
 from oracles.workload import FSX
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 
 @case(groups="size verify qcow2 format")

@@ -4,7 +4,7 @@ How: of one write of 16 sectors only the first three are done.
 Guards: torn-write, short-read-resume-offset.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 RULES = """
 rules:

@@ -5,7 +5,7 @@ reference, and the target's data is judged right.
 Guards: stale-replica-after-failover.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 RULES = """
 rules:

@@ -6,7 +6,7 @@ Guards: torn-write, merge-after-issue, destage-reorder, journal-slot-overlap.
 """
 
 from blockio.layers import Command
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 COUNT, LENGTH = 64, 12 << 10
 

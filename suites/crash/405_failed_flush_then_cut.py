@@ -7,7 +7,7 @@ Guards: flush-error-once, flush-error-swallowed, flush-skip-generation-race.
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from reference_backend.nbd.errors import NbdError
 
 FAILS = {"event": "flush_to_disk", "errno": "EIO", "iotype": "flush", "once": True}

@@ -8,7 +8,7 @@ Guards: flush-skip-generation-race, multi-conn-incoherent, flush-one-child-only.
 from contextlib import ExitStack
 
 from blockio.layers import Command
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 LENGTH = 8192
 

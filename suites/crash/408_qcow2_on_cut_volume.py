@@ -5,7 +5,7 @@ checked by qemu-img, every byte compared; the next round goes on with what is th
 Guards: flush-noop, destage-reorder, flush-one-child-only, torn-write, fua-write-ack-early.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.faulty_image import FaultyImage
 
 

@@ -6,7 +6,7 @@ Guards: flush-skip-generation-race, multi-conn-incoherent, flush-noop.
 """
 
 from blockio.layers import Command
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 
 @case(groups="concurrent flush crash protocol quick", requires="nbd flush multi_conn crash")

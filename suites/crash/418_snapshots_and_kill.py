@@ -6,7 +6,7 @@ removed stays removed.
 Guards: snapshot-map-under-io, snapshot-delete-shared-block, clone-copyup-lost, flush-noop.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import ProgramError
 
 KIB = 1 << 10

@@ -5,7 +5,7 @@ the report must say which writes were lost and what became of the commits.
 Guards: flush-noop, destage-reorder.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.crash.recorder import without_flushes
 from qbdcheck.crash.wal_store import SIZE, WalHistory, WalStore, run_workload
 

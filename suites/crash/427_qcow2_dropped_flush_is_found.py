@@ -5,7 +5,7 @@ and metadata be found corrupt, each with the writes that are missing.
 Guards: flush-noop.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.crash.qcow2_judge import qcow2_judge
 from qbdcheck.crash.recorder import without_flushes
 

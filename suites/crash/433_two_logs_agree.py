@@ -8,7 +8,7 @@ Guards: phantom-write, misdirected-write.
 
 from blockio.write_log import LogFlag, read_log
 from oracles.crash_states.states import CrashStates
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 
 def changes(log):

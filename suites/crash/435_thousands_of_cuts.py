@@ -8,7 +8,7 @@ zero-unmap-not-durable, destage-reorder, torn-write, journal-slot-overlap.
 """
 
 from blockio.layers import CommandFlag
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 MIB, PLACE, CUTS = 1 << 20, 16 << 10, 6000
 KINDS = ("write", "write", "zero", "discard")

@@ -8,7 +8,7 @@ Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.crash.ext4_image import make_ext4
 from qbdcheck.crash.ext4_judge import Ext4Judge
 from qbdcheck.crash.file_workload import run_file_workload

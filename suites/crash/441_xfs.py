@@ -8,7 +8,7 @@ Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.crash.file_workload import run_file_workload
 from qbdcheck.crash.recorder import without_flushes
 from qbdcheck.crash.xfs_judge import XfsJudge

@@ -5,7 +5,7 @@ the report tells the share.
 Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write-ack-early.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.crash.file_sequence_runs import run_on_xfs
 from qbdcheck.crash.recorder import without_flushes
 

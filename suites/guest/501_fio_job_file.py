@@ -6,7 +6,7 @@ Guards: phantom-write, misdirected-write.
 
 from pathlib import Path
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 FILE = Path(__file__).resolve().parents[2] / "examples/talk.fio"
 

@@ -5,7 +5,7 @@ sees the block sizes that the device was given.
 Guards: sector-unit-mismatch, unaligned-offset-rounded, min-block-underadvertised.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.guest.devices import Device
 
 BLOCKS = ((512, 512), (512, 4096), (4096, 4096))

@@ -5,7 +5,7 @@ the same time.
 Guards: phantom-write, misdirected-write.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.guest.devices import Device
 
 WORDS = "--ioengine=libaio --direct=1 --bs=4k --iodepth=16 --rw=randwrite --verify=md5"

@@ -7,7 +7,7 @@ Guards: silent-bit-flip, misdirected-write.
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 AT = 1 << 20
 STAMPED = 4 << 20

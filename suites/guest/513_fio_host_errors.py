@@ -6,7 +6,7 @@ verified.
 Guards: async-error-ignored, transient-becomes-fatal, phantom-write.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.guest.devices import Device
 
 AT = 1 << 20

@@ -7,7 +7,7 @@ power cut of the target; and with one, what was flushed.
 Guards: fua-write-ack-early, flush-noop, phantom-write, discard-overreach.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.guest.devices import Device
 
 DEVICES = (

@@ -6,7 +6,7 @@ verifies what was not trimmed.
 Guards: phantom-write, misdirected-write, discard-overreach.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.guest.devices import Device
 
 WORDS = (

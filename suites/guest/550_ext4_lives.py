@@ -4,7 +4,7 @@ How: mkfs, files in several sizes, renamed and removed; checksums after a remoun
 Guards: phantom-write, misdirected-write, discard-overreach, flush-noop.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.guest.file_set import FileSet
 
 

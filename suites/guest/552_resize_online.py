@@ -5,7 +5,7 @@ file system, and old and new files are right.
 Guards: resize-not-notified, grow-exposes-old-data.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.guest.file_set import FileSet
 
 

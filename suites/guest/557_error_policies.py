@@ -7,7 +7,7 @@ reported or ignored never came to the disk, what stopped the guest did.
 Guards: async-error-ignored, transient-becomes-fatal, phantom-write.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.guest.devices import Device
 from qbdcheck.targets.error_policies import ERRORS, POLICIES, PolicyTrial
 

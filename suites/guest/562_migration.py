@@ -6,7 +6,7 @@ all is verified once more.
 Guards: per-client-cache-stale, late-request-after-quiesce, phantom-write.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.guest.agent import Running
 from qbdcheck.guest.devices import Device
 

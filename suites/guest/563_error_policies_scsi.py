@@ -6,7 +6,7 @@ sector is looked at.
 Guards: async-error-ignored, transient-becomes-fatal, phantom-write.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.guest.devices import Device
 from qbdcheck.targets.error_policies import PolicyTrial
 

@@ -5,7 +5,7 @@ flushed, under load and right after a sync, or SIGKILL of the backend; ext4 and 
 Guards: flush-noop, destage-reorder.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.guest.synced_files import SyncedFiles
 from qbdcheck.targets.power_cuts import cut, ways_of
 

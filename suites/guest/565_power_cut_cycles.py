@@ -5,7 +5,7 @@ It is disabled for its time, half an hour; tox's nightly names it.
 Guards: flush-noop, destage-reorder.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.guest.synced_files import SyncedFiles
 from qbdcheck.targets.power_cuts import cut, ways_of
 

@@ -6,7 +6,7 @@ nothing to mend.
 Guards: phantom-write, misdirected-write.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.guest.file_set import FileSet
 
 BEFORE, AFTER = 320 << 20, 400 << 20

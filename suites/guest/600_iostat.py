@@ -5,7 +5,7 @@ fio's own numbers are held beside each other.
 Guards: phantom-write, async-error-ignored.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.guest.iostat import parse_iostat
 
 WORDS = (

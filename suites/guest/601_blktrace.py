@@ -7,7 +7,7 @@ Guards: async-error-ignored, phantom-write.
 
 from collections import Counter
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.guest.blktrace import dropped, parse_btt, parse_events, parse_totals
 
 WORDS = (

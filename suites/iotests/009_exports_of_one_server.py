@@ -8,7 +8,7 @@ Guards: cross-connection-state, wrong-volume-or-lun, capability-bit-collision.
 
 import contextlib
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from reference_backend.nbd.constants import TransmissionFlag
 
 MIB, SECTOR = 1 << 20, 512

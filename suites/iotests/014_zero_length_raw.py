@@ -7,7 +7,7 @@ Guards: zero-length-op, payload-not-drained.
 
 import errno
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 ANSWERS = (0, errno.EINVAL, errno.ENOSPC)
 

@@ -5,7 +5,7 @@ data stays and the connection goes on.
 Guards: capability-bit-collision, unadvertised-command-executed.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 
 @case(groups="rw quick protocol", requires="nbd read_only")

@@ -7,7 +7,7 @@ Guards: zero-flags-lost, status-hole-over-dirty.
 
 from blockio.extents import STATE_HOLE
 from blockio.layers import CommandFlag
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 
 @case(groups="zero status quick protocol", requires="nbd write_zeroes block_status")

@@ -4,7 +4,7 @@ How: `write -zn` over aligned and unaligned prefilled ranges; after an error the
 Guards: zero-flags-lost, advertised-not-implemented.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import ProgramError
 
 RANGES = ((1 << 20, 1 << 20), (4 << 20, 4096), ((5 << 20) + 512, 512), ((6 << 20) + 100, 9000))

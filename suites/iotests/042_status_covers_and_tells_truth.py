@@ -7,7 +7,7 @@ Guards: malformed-extents, extents-unsorted, zero-progress-status, status-hole-o
 
 from blockio.extents import STATE_ZERO
 from blockio.layers import CommandFlag
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 STARTS = (0, 4096, 65536, (1 << 20) + 512, (3 << 20) - 4096)
 LENGTHS = (512, 4096, 1 << 20, 5 << 20)

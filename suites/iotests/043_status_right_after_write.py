@@ -6,7 +6,7 @@ Guards: status-hole-over-dirty.
 """
 
 from blockio.extents import STATE_ZERO
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import NotRun
 
 

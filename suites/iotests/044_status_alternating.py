@@ -5,7 +5,7 @@ Guards: extents-blowup, zero-progress-status, extents-unsorted.
 """
 
 from blockio.extents import STATE_ZERO
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 STEP = 8192
 

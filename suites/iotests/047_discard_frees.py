@@ -6,7 +6,7 @@ Guards: zero-flags-lost, discard-not-tracked.
 """
 
 from blockio.extents import STATE_HOLE
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 MIB = 1 << 20
 

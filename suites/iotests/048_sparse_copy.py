@@ -5,7 +5,7 @@ written, and no larger on disk than the data and some slack.
 Guards: status-hole-over-dirty, sparse-tail-dropped, missing-object-zero-fill.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import NotRun
 
 

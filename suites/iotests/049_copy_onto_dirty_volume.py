@@ -5,7 +5,7 @@ contents that shows is named.
 Guards: false-zero-init, zero-via-nondeterministic-discard, write-zeroes-noop.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 
 @case(groups="convert zero quick")

@@ -5,7 +5,7 @@ Guards: journal-slot-overlap, shared-cursor-race, thin-alloc-toctou, discard-ove
 """
 
 from blockio.layers import Command
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 BLOCK = 12 << 10
 

@@ -5,7 +5,7 @@ stay apart, and the last block of the volume must work.
 Guards: offset-32bit-wrap, size-int-overflow.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import NotRun, SetupError
 
 SIZE = 100 << 40

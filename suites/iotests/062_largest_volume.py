@@ -4,7 +4,7 @@ How: on the wire: negotiated size, first and last bytes, and offsets whose sum w
 Guards: negative-size, offset-len-overflow, size-int-overflow.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import NotRun, SetupError
 
 SIZE = (1 << 63) - 1

@@ -7,7 +7,7 @@ Guards: resize-not-notified, resize-false-success, size-change-across-reconnect.
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import ProgramError
 
 

@@ -5,7 +5,7 @@ the new end must fail, and what is left must be intact.
 Guards: resize-not-notified, geometry-change-stale-buffer, oob-past-end, resize-during-copy.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import NotRun, SetupError
 
 

@@ -7,7 +7,7 @@ Guards: last-block-overrun, oob-past-end, size-rounded-up, status-unaligned-eof.
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import ProgramError
 
 

@@ -5,7 +5,7 @@ must then read as zeroes or as before, never as what the backing volume holds.
 Guards: discard-exposes-backing, discard-overreach, zero-unmap-not-durable.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -7,7 +7,7 @@ Guards: unaligned-offset-rounded, iov-offset-ignored, misdirected-write.
 
 from oracles.shadow import Shadow
 from oracles.stamps import MAGIC
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20

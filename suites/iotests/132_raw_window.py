@@ -8,7 +8,7 @@ Guards: oob-past-end, misdirected-write, last-block-overrun, discard-overreach.
 import pytest
 
 from oracles.shadow import Shadow
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blockdev import json_filename, node
 from qbdcheck.programs.qemu_io import IoFailed
 

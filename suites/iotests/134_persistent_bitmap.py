@@ -5,7 +5,7 @@ other; then the bitmap's extents, asked for over NBD, must cover every change an
 Guards: incremental-misses-hole, discard-not-tracked, close-error-lost.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blockdev import json_filename, nbd_node, over
 
 KIB, MIB = 1 << 10, 1 << 20

@@ -7,7 +7,7 @@ Guards: format-probe-escape, previous-tenant-data.
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blockdev import json_filename
 from qbdcheck.programs.qemu_io import IoFailed
 

@@ -5,7 +5,7 @@ not touch the volume; with the field put back the image is as it was.
 Guards: size-int-overflow, negative-size, config-byteswapped.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blockdev import json_filename, over
 
 FIELDS = {  # offset, length, value: docs/interop/qcow2.rst of QEMU

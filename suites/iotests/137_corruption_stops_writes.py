@@ -7,7 +7,7 @@ Guards: map-entry-shifted, misdirected-write, async-error-ignored.
 
 import pytest
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import ProgramError
 from qbdcheck.programs.blockdev import json_filename, over
 from qbdcheck.programs.qemu_io import IoFailed

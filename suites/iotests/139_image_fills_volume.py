@@ -8,7 +8,7 @@ Guards: errno-collapsed, torn-write, async-error-ignored, oob-past-end.
 import pytest
 
 from oracles.shadow import Shadow
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blockdev import json_filename, over
 from qbdcheck.programs.qemu_io import IoFailed
 

@@ -6,7 +6,7 @@ it ran.
 Guards: clone-copyup-lost, false-zero-init, wrong-volume-or-lun.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 CHUNK = 64 << 10
 

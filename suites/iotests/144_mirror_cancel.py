@@ -6,7 +6,7 @@ copy.
 Guards: late-request-after-quiesce, wrong-volume-or-lun.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 CHUNK = 64 << 10
 

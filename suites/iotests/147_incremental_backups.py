@@ -5,7 +5,7 @@ increment copies only what the bitmap names (its size is asserted) onto the same
 Guards: incremental-misses-hole, discard-not-tracked, rebuild-granularity-mismatch.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 CHUNK = 64 << 10
 

@@ -7,7 +7,7 @@ Guards: snapshot-not-point-in-time, discard-not-tracked, snapshot-map-under-io.
 
 from copy import deepcopy
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 KIB64 = 64 << 10
 

@@ -8,7 +8,7 @@ Guards: clone-copyup-lost, wrong-volume-or-lun, discard-exposes-backing.
 
 from copy import deepcopy
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 CHUNK = 64 << 10
 

@@ -7,7 +7,7 @@ Guards: clone-copyup-lost, late-request-after-quiesce, status-hole-over-dirty.
 
 from copy import deepcopy
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blockdev import json_filename
 from qbdcheck.targets.disk_io import judge
 

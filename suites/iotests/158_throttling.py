@@ -6,7 +6,7 @@ once. All data is compared.
 Guards: phantom-write, overlap-deadlock, wrong-volume-or-lun.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.clock import now_s
 
 LIMIT = 2 << 20

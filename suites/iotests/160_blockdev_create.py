@@ -7,7 +7,7 @@ Guards: false-zero-init, previous-tenant-data, size-rounded-down.
 """
 
 from oracles.shadow import Shadow
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.qmp import QmpFailed
 
 SIZE = 512 << 10

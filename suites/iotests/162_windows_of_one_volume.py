@@ -5,7 +5,7 @@ zeroes and writes beyond the end through each; the whole volume is then judged, 
 Guards: oob-past-end, unaligned-offset-rounded, extent-boundary-misroute, last-block-overrun.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.qemu_io import IoFailed
 
 WINDOWS = ((512, 65536), (65536 + 512, 1 << 20), ((8 << 20) - 1024, 1024))

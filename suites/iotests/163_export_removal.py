@@ -6,7 +6,7 @@ again.
 Guards: inflight-hang-on-disconnect, late-request-after-quiesce, connection-slot-leak.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import ProgramError
 from qbdcheck.programs.qmp import QmpFailed
 

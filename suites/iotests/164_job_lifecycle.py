@@ -5,7 +5,7 @@ finalized and dismissed by hand; refused commands are in the golden; the copy is
 Guards: late-request-after-quiesce, snapshot-not-point-in-time.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.qmp import QmpFailed
 
 CHUNK = 64 << 10

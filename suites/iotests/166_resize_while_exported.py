@@ -6,7 +6,7 @@ the end.
 Guards: resize-not-notified, grow-exposes-old-data, resize-false-success, oob-past-end.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.qemu_io import IoFailed
 from qbdcheck.programs.qmp import QmpFailed
 

@@ -5,7 +5,7 @@ of that moment. Then transactions whose last action fails: bitmaps, jobs and dis
 Guards: snapshot-not-point-in-time, snapshot-map-under-io, wrong-volume-or-lun.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.qmp import QmpFailed
 
 CHUNK = 64 << 10

@@ -5,7 +5,7 @@ error, with stop it waits, and after block-job-resume the copy is exact. Writes 
 Guards: async-error-ignored, transient-becomes-fatal, errno-collapsed.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.qmp import QmpFailed
 
 CHUNK = 64 << 10

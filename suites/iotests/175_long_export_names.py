@@ -7,7 +7,7 @@ Guards: long-name-smash, acl-prefix-match, handshake-length-off, huge-option-rea
 
 from urllib.parse import parse_qs, urlsplit
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blockdev import json_filename, nbd_node
 from qbdcheck.programs.qmp import QmpFailed
 

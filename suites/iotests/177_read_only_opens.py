@@ -5,7 +5,7 @@ write must be refused (words in the golden) and change nothing; reads go on.
 Guards: unadvertised-command-executed, wrong-volume-or-lun.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import ProgramError
 from qbdcheck.programs.qmp import QmpFailed
 

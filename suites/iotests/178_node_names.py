@@ -5,7 +5,7 @@ are in the golden; data goes through the node whose name was given.
 Guards: wrong-volume-or-lun.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.qmp import QmpFailed
 
 GOOD = ("a", "A", "n-1.b_c" + "n" * 24)

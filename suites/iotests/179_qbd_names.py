@@ -9,7 +9,7 @@ from threading import Event
 from urllib.parse import quote
 
 from oracles.shadow import Shadow
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from reference_backend.driver import QbdDriver
 from reference_backend.memory_pool import MemoryPool
 from reference_backend.server import Server

@@ -7,7 +7,7 @@ Guards: wrong-volume-or-lun, clone-copyup-lost.
 
 from copy import deepcopy
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.blockdev import json_filename
 
 

@@ -5,7 +5,7 @@ qbd:dirty must call each of them dirty, also where a hole is now, and the untouc
 Guards: discard-not-tracked, incremental-misses-hole, resize-during-copy.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import NotRun
 
 CONTEXT = "qbd:dirty"

@@ -6,7 +6,7 @@ one after another and in flight together. Discards are aligned: QEMU's client do
 Guards: sector-unit-mismatch, unaligned-offset-rounded, iov-offset-ignored.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.qemu_io import IoFailed
 
 RANGES = ((1, 1), (511, 2), (4095, 2), (5000, 9000), (65535, 2), (70000, 130000), (300001, 7))

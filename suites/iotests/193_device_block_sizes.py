@@ -5,7 +5,7 @@ are plugged, tell these sizes, and are unplugged.
 Guards: config-byteswapped, sector-unit-mismatch.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 DEVICES = ("virtio-blk-pci", "scsi-hd", "nvme")
 SIZES = ((512, 512), (512, 4096), (4096, 4096))

@@ -5,7 +5,7 @@ with sizes given in the name.
 Guards: config-byteswapped, min-block-underadvertised.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from reference_backend.driver import QbdDriver
 from reference_backend.memory_pool import MemoryPool
 from reference_backend.pool import VolumeOptions

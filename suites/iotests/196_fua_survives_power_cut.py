@@ -6,7 +6,7 @@ Guards: fua-write-ack-early, fua-lost-on-trim, flush-not-advertised.
 """
 
 from blockio.layers import CommandFlag
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 MIB = 1 << 20
 

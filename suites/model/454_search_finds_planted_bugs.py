@@ -5,7 +5,7 @@ must be short, and must be right without the bug.
 Guards: flush-noop, fua-write-ack-early, discard-overreach, write-zeroes-noop.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.model.machine import search
 from qbdcheck.model.replay import play
 

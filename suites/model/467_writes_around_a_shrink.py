@@ -8,7 +8,7 @@ Guards: geometry-change-stale-buffer, grow-exposes-old-data, oob-past-end, async
 from contextlib import ExitStack
 
 from blockio.layers import Command
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import NotRun, SetupError
 
 MIB, BLOCK, CLIENTS, DEPTH = 1 << 20, 4096, 6, 40

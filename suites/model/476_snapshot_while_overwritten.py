@@ -7,7 +7,7 @@ Guards: snapshot-not-point-in-time, snapshot-map-under-io, discard-exposes-backi
 """
 
 from blockio.layers import Command
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 BLOCK, UNIT = 4096, 65536
 

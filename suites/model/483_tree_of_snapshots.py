@@ -8,7 +8,7 @@ wrong-volume-or-lun, resize-during-copy, rebuild-granularity-mismatch.
 
 import contextlib
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 KIB = 1 << 10
 LARGEST = 3 << 20

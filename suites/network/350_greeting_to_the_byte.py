@@ -5,7 +5,7 @@ bytes, and 124 zeroes unless both sides said NO_ZEROES; the next byte is the rep
 Guards: handshake-length-off, size-rounded-down.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import export_of, haggling
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import INIT_MAGIC, OPTION_MAGIC

@@ -5,7 +5,7 @@ is asked for twice or is not known does no harm.
 Guards: handshake-length-off, size-rounded-down, size-rounded-up.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import answers, export_of, haggling, last_word
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Info, Option, OptionReply

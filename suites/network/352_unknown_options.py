@@ -5,7 +5,7 @@ How: numbers beyond those of the document, with 0 to 4096 bytes of data; each mu
 Guards: payload-not-drained, probe-or-abort-kills-server.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import enter, haggling, last_word
 
 

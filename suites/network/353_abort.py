@@ -5,7 +5,7 @@ in transmission reads on meanwhile, and a fresh one is served at the end.
 Guards: probe-or-abort-kills-server.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import enter, export_of, haggling, is_closed, serves
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option

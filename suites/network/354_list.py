@@ -5,7 +5,7 @@ ERR_INVALID ("MUST"); a server may refuse to list at all.
 Guards: handshake-length-off, payload-not-drained.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import answers, enter, export_of, haggling, last_word
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option, OptionReply

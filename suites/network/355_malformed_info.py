@@ -5,7 +5,7 @@ the connection, never success, and the server goes on serving.
 Guards: handshake-length-off, long-name-smash, huge-option-read.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import answers, export_of, haggling, serves
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option, OptionReply

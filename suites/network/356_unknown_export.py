@@ -5,7 +5,7 @@ EXPORT_NAME (the connection ends: it has no error reply).
 Guards: wrong-volume-or-lun, acl-prefix-match.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import export_of, haggling, is_closed, last_word
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option

@@ -6,7 +6,7 @@ Guards: payload-not-drained, unadvertised-command-executed.
 """
 
 from blockio.layers import Command
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import enter, haggling, last_word, outcome
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd.agreement import ReplyMode

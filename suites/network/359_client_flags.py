@@ -4,7 +4,7 @@ How: each unknown bit alone and all together ("the server MUST close the TCP con
 Guards: handshake-length-off.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import haggling, is_closed, serves
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option

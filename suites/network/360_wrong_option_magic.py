@@ -4,7 +4,7 @@ How: each byte of IHAVEOPT wrong once, and options cut or shifted by a byte.
 Guards: handshake-length-off, probe-or-abort-kills-server.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import enter, haggling, is_closed, serves
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option

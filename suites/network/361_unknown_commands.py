@@ -5,7 +5,7 @@ the connection, never success.
 Guards: unadvertised-command-executed.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
 
 

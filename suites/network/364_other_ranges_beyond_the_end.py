@@ -5,7 +5,7 @@ Guards: size-rounded-up, discard-overreach.
 """
 
 from blockio.layers import Command
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
 
 

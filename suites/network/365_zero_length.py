@@ -6,7 +6,7 @@ Guards: zero-length-op, payload-not-drained.
 """
 
 from blockio.layers import Command
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
 
 

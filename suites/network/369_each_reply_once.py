@@ -8,7 +8,7 @@ Guards: shared-cursor-race, payload-not-drained.
 import pytest
 
 from blockio.layers import Command
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import enter, haggling
 
 DEPTH = 32

@@ -8,7 +8,7 @@ Guards: inflight-hang-on-disconnect, connection-slot-leak.
 import contextlib
 
 from blockio.layers import Command
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import enter, haggling, serves
 
 

@@ -6,7 +6,7 @@ Guards: structured-read-gap, status-hole-over-dirty.
 """
 
 from blockio.layers import Command, CommandFlag
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import outcome
 
 EOVERFLOW = 75

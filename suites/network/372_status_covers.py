@@ -6,7 +6,7 @@ Guards: malformed-extents, zero-progress-status, status-unaligned-eof, status-ho
 """
 
 from blockio.layers import CommandFlag
-from qbdcheck import case
+from qbdcheck.catalogue import case
 
 BASE = "base:allocation"
 ZERO = 2

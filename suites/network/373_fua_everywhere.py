@@ -5,7 +5,7 @@ Guards: advertised-not-implemented, fua-lost-on-trim, zero-flags-lost.
 """
 
 from blockio.layers import Command, CommandFlag
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import outcome
 
 NEEDS = {

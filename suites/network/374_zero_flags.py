@@ -6,7 +6,7 @@ Guards: write-zeroes-noop, zero-flags-lost, discard-overreach.
 """
 
 from blockio.layers import Command, CommandFlag
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import outcome
 
 ENOTSUP = 95

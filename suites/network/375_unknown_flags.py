@@ -7,7 +7,7 @@ Guards: capability-bit-collision, payload-not-drained, zero-flags-lost.
 """
 
 from blockio.layers import Command
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
 
 OFFERED = 0x1DFF

@@ -6,7 +6,7 @@ Guards: advertised-not-implemented, flush-not-advertised, unadvertised-command-e
 """
 
 from blockio.layers import Command
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import enter, haggling, outcome, serves
 from reference_backend.nbd.constants import TransmissionFlag as Flag
 

@@ -6,7 +6,7 @@ Guards: handshake-length-off, payload-not-drained.
 """
 
 from blockio.layers import Command
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.raw_nbd import export_of, haggling
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import REQUEST_MAGIC, Option

@@ -5,7 +5,7 @@ and reads. Nothing may crash or hang, and what opens must give the right data.
 Guards: handshake-length-off.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.hostile_server import Lie
 from reference_backend.nbd.messages import U16, U64
 

@@ -5,7 +5,7 @@ ways to say no, after which the export must work. Nothing may crash or hang.
 Guards: handshake-length-off.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.hostile_messages import CONTEXT
 from qbdcheck.targets.hostile_server import Lie
 from reference_backend.nbd.constants import OptionReply

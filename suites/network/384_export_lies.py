@@ -5,7 +5,7 @@ QEMU cannot hold must not open as another size with data in it.
 Guards: negative-size, size-int-overflow, limits-zero-or-excessive.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.hostile_server import FLAGS, SIZE, Lie
 from reference_backend.nbd.constants import Info, TransmissionFlag
 from reference_backend.nbd.messages import INFO_BLOCK_SIZE, INFO_EXPORT

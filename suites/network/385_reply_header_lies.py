@@ -5,7 +5,7 @@ flight; the guest sees an error for each request, and each has ended.
 Guards: inflight-hang-on-disconnect, structured-read-gap.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.hostile_server import Lie
 from reference_backend.nbd.messages import U16, U32, U64
 

@@ -5,7 +5,7 @@ server in four ways (docs/findings.md): there wrong data may pass, an error is r
 Guards: structured-read-gap.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.hostile_messages import chunk, data_chunk, done_chunk, hole_chunk, simple
 from qbdcheck.targets.hostile_server import FILL, Lie
 from reference_backend.nbd.constants import Chunk

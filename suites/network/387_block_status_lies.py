@@ -5,7 +5,7 @@ context, twice or cut; stated is what is mapped, or the error. A map covers the 
 Guards: malformed-extents, zero-progress-status, extents-blowup.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.qemu_img import ProgramError
 from qbdcheck.targets.hostile_messages import chunk, data_chunk, done_chunk, simple, status_chunk
 from qbdcheck.targets.hostile_server import SIZE, Lie

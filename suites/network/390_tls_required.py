@@ -5,7 +5,7 @@ data; then a raw client and QEMU do all commands through TLS, and every byte is 
 Guards: starttls-state-carried, probe-or-abort-kills-server.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.certificates import Authority
 from qbdcheck.targets.raw_nbd import export_of, haggling, is_closed, last_word
 from reference_backend.client import Client

@@ -6,7 +6,7 @@ is refused by QEMU: no downgrade.
 Guards: starttls-state-carried.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.certificates import Authority
 from qbdcheck.targets.hostile_server import Lie
 from qbdcheck.targets.raw_nbd import export_of, haggling, knows, last_word

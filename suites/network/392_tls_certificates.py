@@ -6,7 +6,7 @@ the server goes on to serve.
 Guards: starttls-state-carried, acl-prefix-match.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.errors import SetupError
 from qbdcheck.programs.blockdev import json_filename
 from qbdcheck.targets.certificates import Authority

@@ -6,7 +6,7 @@ ends. Every byte is looked at.
 Guards: inflight-hang-on-disconnect, connection-slot-leak, zombie-write-after-reconnect.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.clock import pause
 from qbdcheck.programs.qemu_io import IoFailed
 from qbdcheck.programs.qmp import QmpFailed

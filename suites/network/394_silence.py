@@ -6,7 +6,7 @@ right. QEMU quits in bounded time while requests wait for a connection that does
 Guards: inflight-hang-on-disconnect, handshake-slowloris.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.programs.qemu_io import IoFailed
 
 LENGTH = 4096

@@ -7,7 +7,7 @@ Guards: zombie-write-after-reconnect, late-request-after-quiesce.
 """
 
 from blockio.layers import Command
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.clock import pause
 
 LENGTH = 8192

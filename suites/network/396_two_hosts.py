@@ -6,7 +6,7 @@ is narrow; packets are lost, late and out of order. No request fails, every byte
 Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
 """
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.clock import pause
 from qbdcheck.errors import NotRun
 from qbdcheck.targets.far_host import FarHost

@@ -8,7 +8,7 @@ Guards: handshake-slowloris, connection-slot-leak.
 
 import contextlib
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.footprint import footprint, settles
 from qbdcheck.targets.raw_nbd import enter, haggling, serves
 from reference_backend.nbd import messages as m

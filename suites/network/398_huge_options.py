@@ -9,7 +9,7 @@ Guards: huge-option-read, handshake-length-off, long-name-smash.
 import contextlib
 import struct
 
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.footprint import footprint
 from qbdcheck.targets.raw_nbd import haggling, serves
 from reference_backend.nbd import messages as m

@@ -9,7 +9,7 @@ Guards: extents-blowup, inflight-hang-on-disconnect.
 import contextlib
 
 from blockio.layers import Command
-from qbdcheck import case
+from qbdcheck.catalogue import case
 from qbdcheck.targets.footprint import footprint, settles
 from qbdcheck.targets.raw_nbd import serves
 from reference_backend.nbd.constants import REQUEST_MAGIC

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.catalogue import list_cases
+from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.errors import UsageError
 from qbdcheck.scaffold import SUITES, main, new_case, stem_of
 

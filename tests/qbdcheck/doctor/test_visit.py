@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.catalogue import list_cases
+from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.doctor.cost import cases_by_program, number_ranges
 from qbdcheck.doctor.host import file_system, host_facts, run_environment
 from qbdcheck.doctor.versions import inspect_program, is_older

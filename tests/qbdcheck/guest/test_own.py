@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from qbdcheck.arguments import parse
-from qbdcheck.elapsed import default_cache_dir
+from qbdcheck.catalogue.history import default_cache_dir
 from qbdcheck.errors import NotRun, SetupError, UsageError
 from qbdcheck.guest.cpio import Member, archive
 from qbdcheck.guest.guest import Guest, GuestFailed

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qbdcheck.golden import write_atomically
+from qbdcheck.files import write_atomically
 from qbdcheck.verdict import Verdict
 
 _HISTORY_LINES = 1000

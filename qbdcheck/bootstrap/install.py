@@ -18,15 +18,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from qbdcheck.system_packages import (
+from qbdcheck.bootstrap.system_packages import (
     InstallError,
     ensurepip_mend,
     install_programs,
     note,
     run_or_raise,
 )
+from qbdcheck.files import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 MODULES = (
     "pytest",
     "hypothesis",

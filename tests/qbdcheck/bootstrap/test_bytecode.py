@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import os, sys
-from qbdcheck.bytecode import keep_bytecode
+from qbdcheck.bootstrap.bytecode import keep_bytecode
 keep_bytecode()
 print(sys.dont_write_bytecode, "PYTHONDONTWRITEBYTECODE" in os.environ)
 """

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.install import MODULES, is_current, missing_modules, path_with_sbin
-from qbdcheck.system_packages import PROGRAMS, ensurepip_mend, mend_command, packages_of
+from qbdcheck.bootstrap.install import MODULES, is_current, missing_modules, path_with_sbin
+from qbdcheck.bootstrap.system_packages import PROGRAMS, ensurepip_mend, mend_command, packages_of
 
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")

@@ -7,21 +7,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qbdcheck.case import CaseInfo
-from qbdcheck.catalogue import list_cases
-from qbdcheck.elapsed import Elapsed, last_run
-from qbdcheck.errors import UsageError
-from qbdcheck.groups import load_groups
-from qbdcheck.options import Options
-from qbdcheck.ordering import UNKNOWN_S, by_turns, estimate, longest_first, shard, shuffled
-from qbdcheck.seed import Seed
-from qbdcheck.selection import (
+from qbdcheck.catalogue.case import CaseInfo
+from qbdcheck.catalogue.catalogue import list_cases
+from qbdcheck.catalogue.groups import load_groups
+from qbdcheck.catalogue.history import Elapsed, last_run
+from qbdcheck.catalogue.ordering import (
+    UNKNOWN_S,
+    by_turns,
+    estimate,
+    longest_first,
+    shard,
+    shuffled,
+)
+from qbdcheck.catalogue.selection import (
     Request,
     Selected,
     parse_exclusion_list,
     parse_exclusions,
     select,
 )
+from qbdcheck.errors import UsageError
+from qbdcheck.options import Options
+from qbdcheck.seed import Seed
 
 SKIP_VARIABLE = "QBDCHECK_SKIP"
 """Environment variable with further exclusions: ``017 qcow2:185 nbdkit:030-032``."""

@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from qbdcheck.case import CaseInfo
+from qbdcheck.catalogue.case import CaseInfo
+from qbdcheck.catalogue.groups import DISABLED, QUICK, check_groups
 from qbdcheck.errors import UsageError
-from qbdcheck.groups import DISABLED, QUICK, check_groups
 
 _RANGE = re.compile(r"(?P<first>\d*)-(?P<last>\d*)\Z")
 _NUMBER_LIMIT = 999

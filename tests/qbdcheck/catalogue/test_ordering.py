@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbdcheck.ordering import by_turns, estimate, longest_first, shard, shuffled
+from qbdcheck.catalogue.ordering import by_turns, estimate, longest_first, shard, shuffled
 from qbdcheck.seed import Seed, case_seed, repeat_seed
 
 DURATIONS = st.lists(st.floats(0, 100), max_size=30)

@@ -1,6 +1,6 @@
 """The decorator ``@case`` and what it says of a case.
 
-Arguments of the decorator are literals: `qbdcheck.catalogue` reads them from the source without
+Arguments of the decorator are literals: `qbdcheck.catalogue.catalogue` reads them from the source without
 importing it, so that a case that cannot be imported is still listed. Here the same words are
 checked when the case is imported under plain pytest.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qbdcheck.requirements import CAPABILITIES, IMAGE_FORMATS
+from qbdcheck.catalogue.capability_words import CAPABILITIES, IMAGE_FORMATS
 
 SPEC_ATTRIBUTE = "__qbdcheck_case__"
 """Attribute of a case's function that holds its `CaseSpec`."""

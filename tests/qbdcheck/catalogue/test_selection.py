@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.case import CaseInfo, CaseSpec
-from qbdcheck.errors import UsageError
-from qbdcheck.selection import (
+from qbdcheck.catalogue.case import CaseInfo, CaseSpec
+from qbdcheck.catalogue.selection import (
     Request,
     find,
     parse_exclusion_list,
     parse_exclusions,
     select,
 )
+from qbdcheck.errors import UsageError
 
 GROUPS = ("quick", "slow", "rw", "crash", "disabled")
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from qbdcheck.case import CaseInfo, CaseSpec, make_spec
+from qbdcheck.catalogue.case import CaseInfo, CaseSpec, make_spec
 from qbdcheck.errors import UsageError
 
 CASE_FILE = re.compile(r"(?P<number>\d{3})_\w+\.py\Z")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.case import case, make_spec, spec_of
-from qbdcheck.catalogue import first_sentence, list_cases, read_case
+from qbdcheck.catalogue.case import case, make_spec, spec_of
+from qbdcheck.catalogue.catalogue import first_sentence, list_cases, read_case
 from qbdcheck.errors import UsageError
 
 GOOD = '''"""This case checks that zeroes are zeroes, e.g. after a discard. More text.

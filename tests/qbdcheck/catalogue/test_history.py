@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.elapsed import Elapsed, RunRecord, append_history, drop_old_results, last_run
+from qbdcheck.catalogue.history import (
+    Elapsed,
+    RunRecord,
+    append_history,
+    drop_old_results,
+    last_run,
+)
 from qbdcheck.verdict import Verdict
 
 

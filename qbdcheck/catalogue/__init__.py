@@ -1,0 +1,1 @@
+"""Which cases exist, which of them run, and in which order."""

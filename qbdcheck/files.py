@@ -1,0 +1,23 @@
+"""Where the project lies, and how a file is replaced safely. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The directory of the project: suites, golden and targets are in it."""
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` to `path` so that a reader, or a power cut, sees the old or the new text."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode(errors="surrogateescape"))
+        os.chmod(temporary, 0o644)  # noqa: PTH101  # mkstemp made it 0600
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
