@@ -29,12 +29,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from qbdcheck import child, cli
+from qbdcheck import cli
 from qbdcheck.bootstrap import bytecode
+from qbdcheck.runner import child
+from qbdcheck.runner.case_run import Result, Unit  # noqa: E402
 from qbdcheck.targets.disk import Disk  # noqa: E402
 from qbdcheck.targets.lifecycle import Backend  # noqa: E402
 from qbdcheck.targets.session import TargetSession  # noqa: E402
-from qbdcheck.unit import Result, Unit  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "suite.json"
 PEER_S_PER_CASE = 2.0

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from qbdcheck.golden import Output
+from qbdcheck.runner.case_state import FULL_LOG, OUTPUT, PARTLY_NOT_RUN, SEED
+from qbdcheck.runner.golden import Output
 from qbdcheck.seed import Seed
-from qbdcheck.stash import FULL_LOG, OUTPUT, PARTLY_NOT_RUN, SEED
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from qbdcheck.bootstrap.install import path_with_sbin
 from qbdcheck.catalogue.plan import Planned, make_plan
 from qbdcheck.errors import UsageError
 from qbdcheck.files import ROOT
-from qbdcheck.golden import check_golden_files
 from qbdcheck.options import Options
-from qbdcheck.reaper import Reaper
+from qbdcheck.runner.golden import check_golden_files
+from qbdcheck.runner.reaper import Reaper
 
 EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
 _PLUGINS_OFF = (

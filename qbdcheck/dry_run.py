@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from qbdcheck.catalogue.plan import Planned
 from qbdcheck.options import Options
 from qbdcheck.programs.installed import Programs
-from qbdcheck.requisites import decide_before
+from qbdcheck.runner.preflight import decide_before
 from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.description import Description
 

@@ -25,9 +25,9 @@ from qbdcheck.programs.process import Completed
 from qbdcheck.programs.process import run as run_program
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.storage_daemon import StorageDaemon
+from qbdcheck.runner.case_state import IMAGE_FORMAT, OBSERVED, OPTIONS, SCRATCH, TESTS
 from qbdcheck.schedule import Schedule
 from qbdcheck.seed import Seed
-from qbdcheck.stash import IMAGE_FORMAT, OBSERVED, OPTIONS, SCRATCH, TESTS
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.armed_rules import ArmedRules
 from qbdcheck.targets.capabilities import capabilities

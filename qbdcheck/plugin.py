@@ -17,7 +17,7 @@ from qbdcheck.bootstrap.bytecode import keep_bytecode
 from qbdcheck.catalogue.case import spec_of
 from qbdcheck.catalogue.catalogue import CASE_FILE
 from qbdcheck.options import Options
-from qbdcheck.stash import OPTIONS
+from qbdcheck.runner.case_state import OPTIONS
 
 FORMAT_PARAMETER = "qbdcheck_image_format"
 """Parameter of a case's items under plain pytest with several formats."""
@@ -71,7 +71,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     """Compare the output with the golden file as a part of the call, not of a teardown."""
     result = yield
     if spec_of(pyfuncitem.function) is not None:
-        from qbdcheck.child import check_golden  # there only where cases are
+        from qbdcheck.runner.child import check_golden  # there only where cases are
 
         check_golden(pyfuncitem)
     return result

@@ -14,20 +14,20 @@ from qbdcheck.catalogue.case import CaseInfo, CaseSpec
 from qbdcheck.catalogue.catalogue import read_case
 from qbdcheck.catalogue.groups import load_groups
 from qbdcheck.catalogue.plan import Planned, allowed_reasons
-from qbdcheck.doctor.host import run_environment
 from qbdcheck.errors import NotRun, ProgramError, SetupError, UsageError
 from qbdcheck.fixtures import capabilities_of, description_of
 from qbdcheck.guest.setup import guest_setup
 from qbdcheck.options import Options
 from qbdcheck.plugin import is_case, register_fixtures
 from qbdcheck.programs.installed import Programs
-from qbdcheck.reaper import Reaper
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event
+from qbdcheck.report.host import run_environment
 from qbdcheck.report.reporter import reporters_for
-from qbdcheck.requisites import decide_before, fixtures_of
-from qbdcheck.run import EXIT_INTERRUPTED, Run
-from qbdcheck.stash import IMAGE_FORMAT, OPTIONS
-from qbdcheck.unit import Result, Unit
+from qbdcheck.runner.case_run import Result, Unit
+from qbdcheck.runner.case_state import IMAGE_FORMAT, OPTIONS
+from qbdcheck.runner.preflight import decide_before, fixtures_of
+from qbdcheck.runner.reaper import Reaper
+from qbdcheck.runner.run import EXIT_INTERRUPTED, Run
 from qbdcheck.verdict import Verdict
 
 _VALGRIND_SLOWDOWN = 30.0

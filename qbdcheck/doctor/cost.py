@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from qbdcheck.catalogue.case import CaseInfo
-from qbdcheck.requisites import programs_of
+from qbdcheck.runner.preflight import programs_of
 
 
 def cases_by_program(cases: Iterable[CaseInfo]) -> dict[str, list[CaseInfo]]:

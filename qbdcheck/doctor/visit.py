@@ -18,9 +18,9 @@ from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.catalogue.groups import QUICK
 from qbdcheck.doctor.cost import cases_by_program, number_ranges
-from qbdcheck.doctor.host import Fact, host_facts
-from qbdcheck.doctor.versions import Installed, inspect_program
 from qbdcheck.programs.accelerator import LIMIT_S, Accelerator, probe_accelerator
+from qbdcheck.report.host import Fact, host_facts
+from qbdcheck.report.versions import Installed, inspect_program
 
 _PLAIN_WIDTH = 120
 

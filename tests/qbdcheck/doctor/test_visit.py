@@ -9,10 +9,10 @@ import pytest
 
 from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.doctor.cost import cases_by_program, number_ranges
-from qbdcheck.doctor.host import file_system, host_facts, run_environment
-from qbdcheck.doctor.versions import inspect_program, is_older
 from qbdcheck.doctor.visit import main
 from qbdcheck.errors import UsageError
+from qbdcheck.report.host import file_system, host_facts, run_environment
+from qbdcheck.report.versions import inspect_program, is_older
 
 CASE = '''"""This case checks that {what}."""
 from qbdcheck import case

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
-from qbdcheck.judge import judge, worse
-from qbdcheck.unit import Result
+from qbdcheck.runner.case_run import Result
+from qbdcheck.runner.verdict_rules import judge, worse
 from qbdcheck.verdict import Verdict
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from qbdcheck.errors import CaseBroken, NotRun, UsageError
-from qbdcheck.unit import Result
+from qbdcheck.runner.case_run import Result
 from qbdcheck.verdict import Verdict
 
 _FULL_BYTES = 1 << 20

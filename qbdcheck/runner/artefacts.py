@@ -9,11 +9,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from qbdcheck import offspring
-from qbdcheck.child import STACKS
 from qbdcheck.errors import ProgramError
 from qbdcheck.programs.qmp import Qmp
-from qbdcheck.reaper import unmount_below
+from qbdcheck.runner import subreaper
+from qbdcheck.runner.child import STACKS
+from qbdcheck.runner.reaper import unmount_below
 
 EVIDENCE = ("*.log", "*.bad", "*.err", "*.out", "*.stderr", "*.stdout", "*.txt", "repro")
 """Names of what a case leaves that was not green."""
@@ -107,9 +107,9 @@ def describe_stuck(pid: int, scratch: Path) -> str:
     with contextlib.suppress(OSError):
         if stacks := (scratch / STACKS).read_text(errors="replace").strip():
             parts.append(f"Python stacks of the case:\n{without_our_frames(stacks)}")
-    programs = offspring.living(offspring.descendants(pid))
+    programs = subreaper.living(subreaper.descendants(pid))
     if programs:
-        lines = [f"  {stray.pid} ({offspring.state(stray.pid)}) {stray.argv}" for stray in programs]
+        lines = [f"  {stray.pid} ({subreaper.state(stray.pid)}) {stray.argv}" for stray in programs]
         parts.append("Its processes:\n" + "\n".join(lines))
     parts += requests_in_flight(scratch)
     for path in sorted(

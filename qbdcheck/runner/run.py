@@ -12,16 +12,16 @@ from pathlib import Path
 
 from qbdcheck import clock
 from qbdcheck.catalogue.history import Elapsed, RunRecord, append_history, drop_old_results
-from qbdcheck.child import LOG
 from qbdcheck.files import ROOT
-from qbdcheck.judge import weigh_deviation
-from qbdcheck.lanes import SUITE_TIME_LIMIT, Lanes, Place
 from qbdcheck.options import Options
-from qbdcheck.reaper import Reaper
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
 from qbdcheck.report.reporter import Reporter
+from qbdcheck.runner.case_run import Result, Unit
+from qbdcheck.runner.child import LOG
+from qbdcheck.runner.lanes import SUITE_TIME_LIMIT, Lanes, Place
+from qbdcheck.runner.reaper import Reaper
+from qbdcheck.runner.verdict_rules import weigh_deviation
 from qbdcheck.seed import repeat_seed
-from qbdcheck.unit import Result, Unit
 from qbdcheck.verdict import Verdict
 
 EXIT_GREEN, EXIT_RED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.golden import Output, compare, conflict_line, find_golden, update, variants
+from qbdcheck.runner.golden import Output, compare, conflict_line, find_golden, update, variants
 
 
 def test_variants_combine_and_the_most_exact_comes_first() -> None:

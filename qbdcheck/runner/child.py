@@ -18,14 +18,12 @@ from typing import NoReturn
 
 import pytest
 
-from qbdcheck import clock, offspring
-from qbdcheck.filters import Filters
-from qbdcheck.golden import Comparison, Output, compare, find_golden, update
-from qbdcheck.judge import describe, judge, weigh_full_disk, worse
+from qbdcheck import clock
 from qbdcheck.options import Options
-from qbdcheck.reaper import MARK
 from qbdcheck.report.events import TestEnded
-from qbdcheck.stash import (
+from qbdcheck.runner import subreaper
+from qbdcheck.runner.case_run import Result, Unit
+from qbdcheck.runner.case_state import (
     FULL_LOG,
     IMAGE_FORMAT,
     OBSERVED,
@@ -36,7 +34,10 @@ from qbdcheck.stash import (
     SEED,
     TESTS,
 )
-from qbdcheck.unit import Result, Unit
+from qbdcheck.runner.filters import Filters
+from qbdcheck.runner.golden import Comparison, Output, compare, find_golden, update
+from qbdcheck.runner.reaper import MARK
+from qbdcheck.runner.verdict_rules import describe, judge, weigh_full_disk, worse
 from qbdcheck.verdict import Verdict
 
 STACKS = "stacks.txt"
@@ -67,8 +68,8 @@ def run_child(unit: Unit, scratch: Path, sending: int, runner_pid: int) -> NoRet
 
 def _leave_the_runner(scratch: Path, runner_pid: int) -> None:
     os.setpgid(0, 0)
-    offspring.die_with(runner_pid)
-    offspring.become_subreaper()
+    subreaper.die_with(runner_pid)
+    subreaper.become_subreaper()
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -187,7 +188,7 @@ def check_golden(item: pytest.Item) -> None:
 def _look_for_strays(result: Result) -> Result:
     """A case that passed must have ended all that it started."""
     deadline_s = clock.now_s() + _GRACE_S
-    while strays := offspring.living(offspring.descendants()):
+    while strays := subreaper.living(subreaper.descendants()):
         if clock.now_s() > deadline_s:
             break
         clock.pause(0.005)
@@ -196,7 +197,7 @@ def _look_for_strays(result: Result) -> Result:
     return worse(result, strays_result(strays))
 
 
-def strays_result(strays: list[offspring.Stray]) -> Result:
+def strays_result(strays: list[subreaper.Stray]) -> Result:
     """The failure of a case that left `strays`, which are killed."""
     lines = [f"left a process behind: {stray.argv}" for stray in strays]
     return Result(Verdict.FAIL, lines[0], "\n".join(lines))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.filters import (
+from qbdcheck.runner.filters import (
     Filters,
     filter_dates,
     filter_disk_usage,

@@ -2,7 +2,7 @@
 
 All are pure. The fixed words are those of qemu-iotests (TEST_DIR, SOCK_DIR, IMGFMT, NODE_NAME,
 ``X ops; XX:XX:XX.X``), so that its users can read our golden files. A filter that hides more than
-it says hides a bug: tests/qbdcheck/test_filters.py shows for each what it must leave alone.
+it says hides a bug: tests/qbdcheck/runner/test_filters.py shows for each what it must leave alone.
 """
 
 from __future__ import annotations

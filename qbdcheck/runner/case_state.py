@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.golden import Output
 from qbdcheck.options import Options
 from qbdcheck.report.events import TestEnded
+from qbdcheck.runner.golden import Output
 from qbdcheck.seed import Seed
 
 OPTIONS = pytest.StashKey[Options]()

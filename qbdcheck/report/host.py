@@ -11,10 +11,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from qbdcheck.doctor.versions import inspect_program
 from qbdcheck.errors import QbdcheckError, SetupError
 from qbdcheck.programs.installed import VARIABLES
 from qbdcheck.programs.process import run, tail
+from qbdcheck.report.versions import inspect_program
 
 LOW_SPACE_BYTES = 2 << 30
 """Cases 001-199 at -j2 have used at most half of this at one time."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from qbdcheck.errors import UsageError
 from qbdcheck.files import write_atomically
-from qbdcheck.filters import Filters
+from qbdcheck.runner.filters import Filters
 
 _CONFLICT = re.compile(r"^(?:<{7} |={7}$|>{7} |\|{7} )")
 _NO_CACHE = ("none", "directsync")

@@ -9,7 +9,7 @@ from pathlib import Path
 from qbdcheck.catalogue.capability_words import format_mismatch, missing_capabilities
 from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.programs.installed import Programs
-from qbdcheck.unit import Result
+from qbdcheck.runner.case_run import Result
 from qbdcheck.verdict import Verdict
 
 _OF_DISKS = ("qemu-img", "qemu-io")

@@ -17,19 +17,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from qbdcheck import clock, offspring
-from qbdcheck.aftermath import (
+from qbdcheck import clock
+from qbdcheck.errors import SetupError
+from qbdcheck.runner import subreaper
+from qbdcheck.runner.artefacts import (
     TIMELINES,
     describe_stuck,
     keep_artefacts,
     remove_scratch,
     without_our_frames,
 )
-from qbdcheck.child import LOG, STACKS, STACKS_SIGNAL, run_child, strays_result
-from qbdcheck.errors import SetupError
-from qbdcheck.judge import worse
-from qbdcheck.reaper import Reaper
-from qbdcheck.unit import Result, Unit
+from qbdcheck.runner.case_run import Result, Unit
+from qbdcheck.runner.child import LOG, STACKS, STACKS_SIGNAL, run_child, strays_result
+from qbdcheck.runner.reaper import Reaper
+from qbdcheck.runner.verdict_rules import worse
 from qbdcheck.verdict import Verdict
 
 _TICK_S = 0.2
@@ -97,7 +98,7 @@ class Lanes:
         self._watcher = watcher
         self._running: dict[int, _Running] = {}
         self._selector = selectors.DefaultSelector()
-        self._spared = set(offspring.children())
+        self._spared = set(subreaper.children())
         self._numbers = iter(range(1, 1 << 31))
         self.stopped = ""
         """Why the run was stopped; empty while it goes on."""
@@ -108,7 +109,7 @@ class Lanes:
         :param deadline_s: on the monotonic clock: then running cases end as timed out, and the
             rest does not start.
         """
-        offspring.become_subreaper()
+        subreaper.become_subreaper()
         with _frozen_heap(), _wake_up_pipe(self._selector, self.stop):
             try:
                 self._loop(units, deadline_s)
@@ -205,15 +206,15 @@ class Lanes:
                 clock.pause(0.005)
             clock.pause(0.01)
         running.stuck = f"{why}\n{describe_stuck(running.pid, running.scratch)}"
-        offspring.kill_group(running.pid)
+        subreaper.kill_group(running.pid)
 
     def _finish(self, running: _Running) -> None:
         """The child has ended: hear its last words, end what it left, tell the watcher."""
         elapsed_s = clock.now_s() - running.started_s
         self._receive(running)
-        status = offspring.reap(running.pid) or 0
+        status = subreaper.reap(running.pid) or 0
         self._forget(running)
-        strays = offspring.end_strays(self._spared | set(self._running))
+        strays = subreaper.end_strays(self._spared | set(self._running))
         result = self._result(running, status)
         if strays and not result.verdict.is_bad:
             result = worse(result, strays_result(strays))
@@ -255,11 +256,11 @@ class Lanes:
     def _end_all(self) -> None:
         """Interrupted: nothing of the running cases may stay; they get no verdict."""
         for running in list(self._running.values()):
-            offspring.kill_group(running.pid)
+            subreaper.kill_group(running.pid)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(running.pid, 0)
             self._forget(running)
-        offspring.end_strays(self._spared)
+        subreaper.end_strays(self._spared)
 
 
 @contextlib.contextmanager

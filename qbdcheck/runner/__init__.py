@@ -1,0 +1,1 @@
+"""Runs cases: one forked child each, in lanes, with a verdict."""
