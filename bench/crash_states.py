@@ -36,17 +36,17 @@ from oracles.crash_states.promises import Promises  # noqa: E402
 from oracles.crash_states.states import CrashStates  # noqa: E402
 from oracles.stamps import Identity  # noqa: E402
 from qbdcheck.catalogue.history import default_cache_dir  # noqa: E402
-from qbdcheck.crash import sqlite_disk, wal_store  # noqa: E402
-from qbdcheck.crash.explorer import Exploration, Explorer, Judge  # noqa: E402
-from qbdcheck.crash.ext4_judge import Ext4Judge  # noqa: E402
-from qbdcheck.crash.file_history import FileHistory  # noqa: E402
-from qbdcheck.crash.file_workload import run_file_workload  # noqa: E402
-from qbdcheck.crash.qcow2_judge import qcow2_judge  # noqa: E402
-from qbdcheck.crash.recorder import Recorder  # noqa: E402
-from qbdcheck.crash.xfs_judge import XfsJudge  # noqa: E402
 from qbdcheck.guest.guest import Guest  # noqa: E402
 from qbdcheck.guest.image import GuestImage  # noqa: E402
 from qbdcheck.guest.setup import GuestSetup, guest_setup  # noqa: E402
+from qbdcheck.kit.crash import sqlite_disk, wal_store  # noqa: E402
+from qbdcheck.kit.crash.explorer import Exploration, Explorer, Judge  # noqa: E402
+from qbdcheck.kit.crash.ext4_judge import Ext4Judge  # noqa: E402
+from qbdcheck.kit.crash.file_history import FileHistory  # noqa: E402
+from qbdcheck.kit.crash.file_workload import run_file_workload  # noqa: E402
+from qbdcheck.kit.crash.qcow2_judge import qcow2_judge  # noqa: E402
+from qbdcheck.kit.crash.recorder import Recorder  # noqa: E402
+from qbdcheck.kit.crash.xfs_judge import XfsJudge  # noqa: E402
 from qbdcheck.programs.installed import Programs  # noqa: E402
 
 ROUNDS = 5

@@ -31,10 +31,10 @@ from oracles.shadow import Shadow  # noqa: E402
 from oracles.sides import InOrder  # noqa: E402
 from oracles.stamps import Identity  # noqa: E402
 from oracles.workload import Batch, Kind, Mix, Request, generate  # noqa: E402
+from qbdcheck.kit.local_sides import RawFile  # noqa: E402
+from qbdcheck.kit.nbd_side import NbdSide  # noqa: E402
+from qbdcheck.kit.qemu_verifiers import blkverify_node  # noqa: E402
 from qbdcheck.programs.blockdev import file_node, json_filename, nbd_node  # noqa: E402
-from qbdcheck.targets.local_sides import RawFile  # noqa: E402
-from qbdcheck.targets.nbd_side import NbdSide  # noqa: E402
-from qbdcheck.targets.qemu_verifiers import blkverify_node  # noqa: E402
 
 SIZE = 64 << 20
 READS_AND_WRITES = {Kind.READ: 1, Kind.WRITE: 1}

@@ -29,9 +29,9 @@ from qbdcheck.arguments import parse  # noqa: E402
 from qbdcheck.guest.devices import Device  # noqa: E402
 from qbdcheck.guest.fio_run import Fio  # noqa: E402
 from qbdcheck.guest.guest import Guest  # noqa: E402
+from qbdcheck.kit.guests import Guests  # noqa: E402
 from qbdcheck.runner.reaper import Reaper  # noqa: E402
 from qbdcheck.targets.capabilities import capabilities  # noqa: E402
-from qbdcheck.targets.guests import Guests  # noqa: E402
 from qbdcheck.targets.mutant_target import profile  # noqa: E402
 from qbdcheck.targets.session import TargetSession  # noqa: E402
 

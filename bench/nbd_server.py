@@ -125,8 +125,15 @@ def command(store: str, program: str, socket: Path, image: Path) -> list[str]:
     if program == "nbdkit":
         what = ["memory", f"{VOLUME_MIB}M"] if store == "memory" else ["file", str(image)]
         return ["nbdkit", "--foreground", "--unix", str(socket), *what]
-    return ["qemu-nbd", "--persistent", "--shared=8", "--format=raw", "--cache=writeback",
-            f"--socket={socket}", str(image)]
+    return [
+        "qemu-nbd",
+        "--persistent",
+        "--shared=8",
+        "--format=raw",
+        "--cache=writeback",
+        f"--socket={socket}",
+        str(image),
+    ]
 
 
 @contextlib.contextmanager
@@ -163,13 +170,24 @@ def fio(socket: Path, rw: str, bs: str, iodepth: int, runtime_s: float) -> tuple
     ``runtime_s`` of 0 writes the whole volume once, in order.
     """
     timing = [f"--runtime={runtime_s}", "--time_based"] if runtime_s else []
-    argv = ["fio", "--name=bench", "--ioengine=nbd", f"--uri=nbd+unix:///?socket={socket}",
-            f"--rw={rw}", f"--bs={bs}", f"--iodepth={iodepth}", f"--size={VOLUME_MIB}M",
-            "--randrepeat=1", "--norandommap", "--output-format=json", *timing]
+    argv = [
+        "fio",
+        "--name=bench",
+        "--ioengine=nbd",
+        f"--uri=nbd+unix:///?socket={socket}",
+        f"--rw={rw}",
+        f"--bs={bs}",
+        f"--iodepth={iodepth}",
+        f"--size={VOLUME_MIB}M",
+        "--randrepeat=1",
+        "--norandommap",
+        "--output-format=json",
+        *timing,
+    ]
     text = subprocess.run(
         argv, check=True, capture_output=True, text=True, timeout=runtime_s + 120
     ).stdout
-    job = json.loads(text[text.index("{"):])["jobs"][0]
+    job = json.loads(text[text.index("{") :])["jobs"][0]
     side = job["write" if "write" in rw else "read"]
     return float(side["iops"]), int(side["total_ios"])
 
@@ -217,10 +235,15 @@ def show(results: list[Result]) -> Table:
         ours_us = statistics.median(s.cpu_us for s in result.ours)
         peer_us = statistics.median(s.cpu_us for s in result.peer)
         table.add_row(
-            result.label, f"{ours:,.0f}", f"{peer:,.0f}",
-            f"{result.ratio:.2f}", f"{result.goal:.2f}",
+            result.label,
+            f"{ours:,.0f}",
+            f"{peer:,.0f}",
+            f"{result.ratio:.2f}",
+            f"{result.goal:.2f}",
             "" if result.limit is None else f"{result.limit:.2f}",
-            f"{ours_us:.1f}", f"{peer_us:.1f}", f"{result.cpu_ratio:.2f}",
+            f"{ours_us:.1f}",
+            f"{peer_us:.1f}",
+            f"{result.cpu_ratio:.2f}",
             "" if result.cpu_goal is None else f"{result.cpu_goal:.2f}",
             "[green]yes[/]" if result.reached else "[red]no[/]",
         )

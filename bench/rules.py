@@ -92,9 +92,7 @@ def cost_us(work: Callable[[Request], Reply], asked: list[Request]) -> float:
 
 def measure() -> dict[str, dict[str, float]]:
     """Return microseconds a request, by rules and command."""
-    layers = {
-        name: create(f"rules: [{', '.join(rules)}]", seed=0) for name, rules in RULES.items()
-    }
+    layers = {name: create(f"rules: [{', '.join(rules)}]", seed=0) for name, rules in RULES.items()}
     works: dict[str, Callable[[Request], Reply]] = {"nothing": disk}
     works |= {name: partial(layer.handle, below=disk) for name, layer in layers.items()}
     asked = {command.name: requests(command) for command in (Command.WRITE, Command.READ)}
@@ -108,8 +106,7 @@ def measure() -> dict[str, dict[str, float]]:
             raise AssertionError(f"{name}: a rule met a request, so this measures something else")
     least = {key: min(values) for key, values in rounds.items()}
     return {
-        name: {c: round(least[name, c] - least["nothing", c], 3) for c in asked}
-        for name in layers
+        name: {c: round(least[name, c] - least["nothing", c], 3) for c in asked} for name in layers
     }
 
 

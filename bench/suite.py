@@ -29,9 +29,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from qbdcheck import cli
-from qbdcheck.bootstrap import bytecode
-from qbdcheck.runner import child
+from qbdcheck import cli  # noqa: E402
+from qbdcheck.bootstrap import bytecode  # noqa: E402
+from qbdcheck.runner import child  # noqa: E402
 from qbdcheck.runner.case_run import Result, Unit  # noqa: E402
 from qbdcheck.targets.disk import Disk  # noqa: E402
 from qbdcheck.targets.lifecycle import Backend  # noqa: E402

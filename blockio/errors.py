@@ -1,11 +1,11 @@
 """Errors that a volume or a pool raises.
 
-    StoreError                  everything below
-    ├── BlockError              a request failed; carries the errno that the client sees
-    ├── VolumeNotFound          no volume of that name
-    ├── VolumeExists            a volume of that name is there already
-    ├── VolumeInUse             another process has it open
-    └── DamagedStore            files of a pool cannot be trusted; names file, place and mend
+StoreError                  everything below
+├── BlockError              a request failed; carries the errno that the client sees
+├── VolumeNotFound          no volume of that name
+├── VolumeExists            a volume of that name is there already
+├── VolumeInUse             another process has it open
+└── DamagedStore            files of a pool cannot be trusted; names file, place and mend
 """
 
 from __future__ import annotations

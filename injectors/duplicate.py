@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from blockio.layers import Reply, Request
+from injectors.rules.deferred import Held
 from injectors.rules.fault import CHANGING_COMMANDS, Call, Fault, rewire
-from injectors.rules.held import Held
 
 
 @dataclass(frozen=True)

@@ -42,9 +42,7 @@ class Garbage(Fault):
     """Spoil one field of a reply, or all of it."""
 
     action: ClassVar[str] = "garbage"
-    what: Literal[
-        "magic", "cookie", "error", "flags", "type", "length", "noise", "extra"
-    ] = "magic"
+    what: Literal["magic", "cookie", "error", "flags", "type", "length", "noise", "extra"] = "magic"
 
     def in_words(self) -> str:
         """Say what happens."""

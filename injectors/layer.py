@@ -26,8 +26,10 @@ from typing import Any
 
 from blockio.layers import Below, Command, Reply, Request
 from injectors.rules import chance
+from injectors.rules.commands import commands_of
 from injectors.rules.engine import Armed, Arms, Engine
 from injectors.rules.events import IoType
+from injectors.rules.fast_path import Passer, passer
 from injectors.rules.fault import Call
 from injectors.rules.fields import (
     CONDITIONS,
@@ -37,7 +39,6 @@ from injectors.rules.fields import (
     to_mapping,
 )
 from injectors.rules.model import Rule, RuleSet
-from injectors.rules.passing import Passer, passer
 
 FIRED = "FAULT_INJECTED"
 """Name of the event that tells of each fault."""
@@ -274,8 +275,6 @@ class RuleLayer:
 
     def commands(self) -> dict[str, Callable[[dict[str, Any]], Any]]:
         """Return the commands of the control socket, by name."""
-        from injectors.rules.commands import commands_of
-
         return commands_of(self)
 
     def _let_go(self, armed: Armed) -> int:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
+from injectors.rules.deferred import Held
 from injectors.rules.events import IoType
 from injectors.rules.fault import CHANGING, CHANGING_COMMANDS, Call, Fault
-from injectors.rules.held import Held
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from mutants.knobs import ALWAYS
 from mutants.mutant import Mutant
 from mutants.patching import replace
 from reference_backend.nbd.execution import Executor
-from reference_backend.rule_place import RulePlace
+from reference_backend.rule_layer import RulePlace
 
 
 class AsyncErrorIgnored(Mutant):

@@ -241,9 +241,7 @@ class DualWrite:
                 end = request.offset + min(len(data), request.length)
                 text = f"{len(data)} bytes returned, {request.length} asked for"
                 missing = abs(request.length - len(data))
-                self._report(
-                    Mismatch(Difference.LENGTH, name, request, end, missing, text)
-                )
+                self._report(Mismatch(Difference.LENGTH, name, request, end, missing, text))
         if short:
             length = min(len(our), len(their), request.length)
             our, their = our[:length], their[:length]
@@ -293,9 +291,7 @@ class DualWrite:
         at, end = request.offset, request.offset + request.length
         if not outcome.extents or any(extent.length < 1 for extent in outcome.extents):
             text = "covers nothing" if not outcome.extents else "has an empty extent"
-            self._report(
-                Mismatch(Difference.STATUS, name, request, at, request.length, text)
-            )
+            self._report(Mismatch(Difference.STATUS, name, request, at, request.length, text))
             return
         for extent in outcome.extents:
             stop = min(at + extent.length, end)

@@ -1,8 +1,9 @@
-"""``python -m oracles.stamps inspect IMAGE``: a map of an image by what its sectors say."""
+"""``python -m oracles.inspection IMAGE``: lists what the sectors of a disk image contain."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,14 +135,13 @@ def summary(rows: list[Stretch]) -> list[str]:
 def main(arguments: list[str]) -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m oracles.stamps", description="What stands in the sectors of a disk image."
+        prog="python -m oracles.inspection",
+        description="List what the sectors of a disk image contain.",
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    inspect = commands.add_parser("inspect", help="print a table of an image")
-    inspect.add_argument("image", type=Path)
-    inspect.add_argument("--offset", type=int, default=0, help="bytes, a multiple of 512")
-    inspect.add_argument("--length", type=int, default=None, help="bytes")
-    inspect.add_argument("--svg", type=Path, default=None, help="write a map of it to this file")
+    parser.add_argument("image", type=Path)
+    parser.add_argument("--offset", type=int, default=0, help="bytes, a multiple of 512")
+    parser.add_argument("--length", type=int, default=None, help="bytes")
+    parser.add_argument("--svg", type=Path, default=None, help="write a map of it to this file")
     options = parser.parse_args(arguments)
     if options.offset % SECTOR:
         parser.error(f"--offset {options.offset} is not a multiple of {SECTOR}")
@@ -161,3 +161,7 @@ def main(arguments: list[str]) -> int:
         print(line)  # noqa: T201
     print("\nsectors", *summary(rows), sep="\n")  # noqa: T201
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

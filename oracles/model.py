@@ -184,4 +184,3 @@ class Model:
                     text = render(findings, _SHOWN)
                     raise Wrong(f"{step}: said to read as zeroes at {at}+{length}:\n{text}")
             at += length
-

@@ -134,9 +134,7 @@ class Script:
 
 
 def _one_line(mapping: Mapping[str, Any]) -> str:
-    text: str = yaml.safe_dump(
-        dict(mapping), default_flow_style=True, sort_keys=False, width=1000
-    )
+    text: str = yaml.safe_dump(dict(mapping), default_flow_style=True, sort_keys=False, width=1000)
     return text.strip()
 
 

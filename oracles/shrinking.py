@@ -72,9 +72,7 @@ def fewest(items: list[_T], fails: Callable[[list[_T]], bool]) -> list[_T]:
 
 def _thin_out(batches: list[Batch], number: int, budget: _Budget) -> list[Batch]:
     before, after = batches[:number], batches[number + 1 :]
-    kept = fewest(
-        list(batches[number]), lambda some: budget.fails([*before, tuple(some), *after])
-    )
+    kept = fewest(list(batches[number]), lambda some: budget.fails([*before, tuple(some), *after]))
     return [*before, tuple(kept), *after]
 
 

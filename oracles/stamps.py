@@ -18,7 +18,6 @@ XOR per word, which numpy does at memory speed (docs: bench/stamps.py).
 
 from __future__ import annotations
 
-import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -145,9 +144,7 @@ def stamp(
     return sectors.view(np.uint8).reshape(-1)[skip : skip + length]
 
 
-def stamp_each(
-    writes: Sequence[tuple[int, int, int, int]], identity: Identity
-) -> list[Bytes]:
+def stamp_each(writes: Sequence[tuple[int, int, int, int]], identity: Identity) -> list[Bytes]:
     """Return what `stamp` returns for each of many writes, at a fraction of its cost.
 
     :param writes: offset, length (at least 1), generation and operation of each.
@@ -213,9 +210,7 @@ def sound(words: Words) -> npt.NDArray[np.bool_]:
 def header_of(row: Words) -> Header:
     """Read the header of one sector (a row of 64 words), sound or not."""
     owner, lba, version, operation = (int(word) for word in row[1:HEADER_WORDS])
-    return Header(
-        owner >> 32, owner & _LOW32, lba, version >> 32, version & _LOW32, operation
-    )
+    return Header(owner >> 32, owner & _LOW32, lba, version >> 32, version & _LOW32, operation)
 
 
 def operation_of(data: Data) -> int | None:
@@ -245,9 +240,3 @@ def verify(data: Data, offset: int, identity: Identity) -> bool:
     for place, word in enumerate((_MAGIC_WORD, owner, lba, version, operation)):
         wanted[:, place] = word
     return np.array_equal(wanted, words)
-
-
-if __name__ == "__main__":
-    from oracles.inspection import main
-
-    sys.exit(main(sys.argv[1:]))

@@ -16,8 +16,7 @@ from qbdcheck.catalogue.capability_words import IMAGE_FORMATS
 from qbdcheck.catalogue.history import default_cache_dir, last_run
 from qbdcheck.errors import UsageError
 from qbdcheck.files import ROOT
-from qbdcheck.guest.own import OwnGuest
-from qbdcheck.options import Options
+from qbdcheck.options import CustomGuest, Options
 from qbdcheck.seed import SEED_LIMIT, new_seed
 
 CACHE_MODES = ("none", "writeback", "writethrough", "directsync", "unsafe")
@@ -372,7 +371,7 @@ def _options(
         kirk=given.kirk,
         soak_s=given.soak,
         observe=given.observe,
-        own_guest=_own_guest(given),
+        custom_guest=_custom_guest(given),
         events_file=given.events_file,
         shard=given.shard,
         suites_dir=given.suites_dir.absolute(),
@@ -397,7 +396,7 @@ def _ltp(given: Path | None) -> Path | None:
     return path.absolute()
 
 
-def _own_guest(given: argparse.Namespace) -> OwnGuest | None:
+def _custom_guest(given: argparse.Namespace) -> CustomGuest | None:
     files = {
         f"--guest-{name}": getattr(given, f"guest_{name}") for name in ("image", "kernel", "initrd")
     }
@@ -411,7 +410,7 @@ def _own_guest(given: argparse.Namespace) -> OwnGuest | None:
         if given.guest_login:
             raise UsageError("--guest-login is of a --guest-image or a --guest-kernel: name one")
         return None
-    return OwnGuest(image, kernel, initrd, given.guest_append, given.guest_login)
+    return CustomGuest(image, kernel, initrd, given.guest_append, given.guest_login)
 
 
 def _scratch_parent() -> Path:

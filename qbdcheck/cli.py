@@ -65,15 +65,15 @@ def _ended_by_signals() -> Iterator[None]:
 def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
     match options.subcommand:
         case "new":
-            from qbdcheck import scaffold
+            from qbdcheck.commands import new
 
-            return scaffold.main(options.arguments, options.suites_dir)
+            return new.main(options.arguments, options.suites_dir)
         case "rules":
-            from qbdcheck import rules_command
+            from qbdcheck.commands import rules
 
-            return rules_command.main(options.arguments)
+            return rules.main(options.arguments)
         case "doctor":
-            from qbdcheck.doctor import visit
+            from qbdcheck.commands.doctor import visit
 
             return visit.main(options.suites_dir)
         case "install":
@@ -81,16 +81,16 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
 
             return install.main(sys.argv[1:])
         case "replay":
-            from qbdcheck.model import replay
+            from qbdcheck.commands import replay
             from qbdcheck.targets.mutant_target import profile
 
             return replay.main(options, profile(options.target, options.targets_dir))
         case "mutants":
-            from qbdcheck import kill_matrix
+            from qbdcheck.mutation import kill_matrix
 
             return kill_matrix.main(options)
         case "probe":
-            from qbdcheck.targets import probe
+            from qbdcheck.commands import probe
 
             return probe.main(options, options.arguments[0])
     if options.list_only:
@@ -126,19 +126,19 @@ def _run(options: Options) -> int:
     with Reaper(options.scratch_root, options.keep) as reaper:
         options = replace(options, scratch_root=reaper.scratch_root)
         if options.subcommand == "fio":
-            from qbdcheck import fio_command
+            from qbdcheck.commands import fio
 
-            return fio_command.main(options, description)
+            return fio.main(options, description)
         if options.subcommand == "runtest":
-            from qbdcheck import runtest_command
+            from qbdcheck.commands import runtest
 
-            return runtest_command.main(options, description)
+            return runtest.main(options, description)
         if options.command:
-            from qbdcheck.shell import run_command
+            from qbdcheck.commands.exec import run_command
 
             return run_command(options, description)
         if options.dry_run:
-            from qbdcheck.dry_run import show
+            from qbdcheck.commands.dry_run import show
 
             return show(options, description, plan)
         return _run_under_pytest(options, plan, reaper)
@@ -148,7 +148,7 @@ def _run_under_pytest(options: Options, plan: Sequence[Planned], reaper: Reaper)
     import pytest
 
     from qbdcheck import plugin
-    from qbdcheck.pytest_face import CheckSession, NoTerminal
+    from qbdcheck.pytest_integration.session import CheckSession, NoTerminal
 
     session = CheckSession(options, plan, reaper)
     words = ["--disable-plugin-autoload", "--capture=no", "--tb=short", "--noconftest"]

@@ -5,7 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from qbdcheck.guest.own import OwnGuest
+
+@dataclass(frozen=True)
+class CustomGuest:
+    """What QEMU boots.
+
+    :ivar image: a disk image of any format that qemu-img knows; it is not written to. The guest
+        sees it as its first virtio-blk disk.
+    :ivar kernel: a bzImage, ``initrd`` what belongs to it; without a kernel the image boots itself.
+    :ivar append: words for the kernel, such as ``root=/dev/vda1``; only with a kernel.
+    :ivar login: ``USER`` or ``USER:PASSWORD`` for the serial console; "" for a guest with an agent.
+    """
+
+    image: Path | None = None
+    kernel: Path | None = None
+    initrd: Path | None = None
+    append: str = ""
+    login: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        files = filter(None, (self.image, self.kernel, self.initrd))
+        return sum(file.stat().st_size for file in files)
 
 
 @dataclass(frozen=True)
@@ -59,7 +81,7 @@ class Options:
     """Let LTP's own runner run the groups of ./check runtest."""
     ltp: Path | None = None
     """An installed LTP, or a tar file of one, for the cases 540-549."""
-    own_guest: OwnGuest | None = None
+    custom_guest: CustomGuest | None = None
     """What guests boot instead of the small Linux of ours."""
     observe: tuple[str, ...] = ()
     """What is watched while guests run: iostat blktrace blockstats backend perf."""

@@ -17,10 +17,8 @@ from qbdcheck.bootstrap.bytecode import keep_bytecode
 from qbdcheck.catalogue.case import spec_of
 from qbdcheck.catalogue.catalogue import CASE_FILE
 from qbdcheck.options import Options
+from qbdcheck.pytest_integration.items import FORMAT_PARAMETER, is_case, register_fixtures
 from qbdcheck.runner.case_state import OPTIONS
-
-FORMAT_PARAMETER = "qbdcheck_image_format"
-"""Parameter of a case's items under plain pytest with several formats."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -90,27 +88,10 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Run cases in lanes, and then the other tests as pytest does."""
     if session.config.option.collectonly or not any(is_case(one) for one in session.items):
         return None
-    from qbdcheck.pytest_face import run_items  # needs the target's code
+    from qbdcheck.pytest_integration.session import run_items  # needs the target's code
 
     if hasattr(session.config, "workerinput"):
         raise pytest.UsageError("cases do not run under xdist: use ./check -j N")
     run_items(session, [item for item in session.items if is_case(item)])
     session.items[:] = [item for item in session.items if not is_case(item)]
     return None if session.items else True
-
-
-def register_fixtures(config: pytest.Config) -> None:
-    """Bring the fixtures of docs/case-writer.md, once.
-
-    Not by ``pytest_plugins``: ./check has imported them long before pytest would look.
-    """
-    from qbdcheck import case_fixtures, fixtures
-
-    for module in (case_fixtures, fixtures):
-        if not config.pluginmanager.is_registered(module):
-            config.pluginmanager.register(module)
-
-
-def is_case(item: pytest.Item) -> bool:
-    """True for an item whose function has ``@case``."""
-    return isinstance(item, pytest.Function) and spec_of(item.function) is not None

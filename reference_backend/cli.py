@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from blockio.errors import StoreError
-from reference_backend.plain_arguments import parse_plain
+from reference_backend.fast_arguments import parse_plain
 
 if TYPE_CHECKING:
-    from reference_backend.plain_arguments import Arguments
+    from reference_backend.fast_arguments import Arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from typing import Self
 
 from blockio.extents import Extent
 from blockio.layers import Command, CommandFlag
-from reference_backend.haggling import Haggler
+from reference_backend.client_handshake import Haggler
 from reference_backend.listener import Address
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import constants as c

@@ -92,9 +92,7 @@ class DirectoryPool(Pool):
                 return super().info(name)
             directory = self._at(name)
             found = metadata.load(directory)
-        allocated = sum(
-            path.stat().st_blocks * 512 for path in segment_paths(directory / "data")
-        )
+        allocated = sum(path.stat().st_blocks * 512 for path in segment_paths(directory / "data"))
         snapshots = tuple(record.name for record in found.snapshots)
         sizes, read_only = self.options.block_sizes, self.options.read_only
         return VolumeInfo(name, found.size, allocated, snapshots, read_only, sizes)

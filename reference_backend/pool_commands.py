@@ -12,7 +12,7 @@ from reference_backend.file_pools import DirectoryPool
 from reference_backend.pool import VolumeInfo
 
 if TYPE_CHECKING:
-    from reference_backend.plain_arguments import Arguments
+    from reference_backend.fast_arguments import Arguments
 
 
 def run(arguments: Arguments) -> int:

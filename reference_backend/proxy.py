@@ -13,22 +13,22 @@ import threading
 from typing import TYPE_CHECKING
 
 from blockio.layers import Layer
-from reference_backend.asides import now_under_way
+from reference_backend.blocking_requests import now_under_way
 from reference_backend.client import parse_uri
+from reference_backend.client_handshake import connect
 from reference_backend.control import Control
 from reference_backend.events import Events
-from reference_backend.haggling import connect
 from reference_backend.listener import Address, listen
 from reference_backend.nbd.errors import NbdProtocolError
 from reference_backend.proxy_handshake import Handshake, Stream
 from reference_backend.proxy_session import ProxySession
-from reference_backend.rule_place import RulePlace
+from reference_backend.rule_layer import RulePlace
 from reference_backend.serving import load_layers, tell_ready
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reference_backend.plain_arguments import Arguments
+    from reference_backend.fast_arguments import Arguments
 
 HANDSHAKE_S = 30.0
 """From connecting to the transmission phase, on both sides."""

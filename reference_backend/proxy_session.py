@@ -19,7 +19,7 @@ from typing import NamedTuple
 from blockio.errors import BlockError
 from blockio.extents import Extent
 from blockio.layers import Command, CommandFlag, Layer, Reply, Request, stack
-from reference_backend.asides import Asides, now_under_way
+from reference_backend.blocking_requests import Asides, now_under_way
 from reference_backend.nbd import constants as c
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode

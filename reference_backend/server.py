@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from blockio.errors import VolumeNotFound
 from blockio.layers import Layer
 from reference_backend import transport
+from reference_backend.acceptor import Lobby
 from reference_backend.allocator import keep_freed_memory
 from reference_backend.listener import Address, listen
-from reference_backend.lobby import Lobby
 from reference_backend.nbd.errors import NbdProtocolError
 from reference_backend.nbd.negotiation import ServerNegotiation
 from reference_backend.nbd.settings import Device, Exports, Features, Limits, TlsMode

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from blockio.layers import Layer
-from reference_backend.asides import now_under_way
+from reference_backend.blocking_requests import now_under_way
 from reference_backend.events import Events
 from reference_backend.listener import Address
 from reference_backend.nbd.settings import Features, Limits, TlsMode
 from reference_backend.pool import Pool, VolumeOptions
-from reference_backend.rule_place import RulePlace
+from reference_backend.rule_layer import RulePlace
 from reference_backend.server import Server
 from reference_backend.session import ConnectionInfo
 from reference_backend.sizes import parse_size
@@ -25,7 +25,7 @@ from reference_backend.store.write_cache import DEFAULT_LIMIT_BYTES
 
 if TYPE_CHECKING:
     from reference_backend.control import Control
-    from reference_backend.plain_arguments import Arguments
+    from reference_backend.fast_arguments import Arguments
 
 _STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 

@@ -17,7 +17,7 @@ from functools import partial
 from typing import NamedTuple
 
 from blockio.layers import Command, Layer, Request
-from reference_backend.asides import Asides
+from reference_backend.blocking_requests import Asides
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.execution import Executor
 from reference_backend.nbd.negotiation import ServerNegotiation
@@ -203,9 +203,7 @@ class Connection:
         assert self._service is not None
         return self._service.limits.stall_s
 
-    def _drain(
-        self, transmission: ServerTransmission, receive: Receive, view: memoryview
-    ) -> None:
+    def _drain(self, transmission: ServerTransmission, receive: Receive, view: memoryview) -> None:
         """Receive the payload of a refused request and throw it away."""
         while transmission.drain:
             part = view[: min(len(view), transmission.drain)]

@@ -17,7 +17,7 @@ import pytest
 from qbdcheck.bootstrap.install import MODULES
 from qbdcheck.catalogue.catalogue import CASE_FILE, list_cases
 from qbdcheck.catalogue.groups import load_groups
-from qbdcheck.scaffold import SUITES
+from qbdcheck.commands.new import SUITES
 
 ROOT = Path(__file__).parents[1]
 CODE = (
@@ -30,6 +30,7 @@ CODE = (
     "mutants",
     "bench",
     "fuzz",
+    "tools",
 )
 FUNCTION_LINES, FILE_LINES, CASE_LINES, GOLDEN_LINES = 70, 500, 100, 20
 
@@ -52,6 +53,7 @@ MAY_IMPORT = {
         "qbdcheck/bootstrap/install.py",
         "qbdcheck/bootstrap/system_packages.py",
         "bench/",
+        "tools/",
     ),
     "random": (
         "qbdcheck/seed.py",
@@ -61,18 +63,21 @@ MAY_IMPORT = {
         "bench/",
         "fuzz/",
         "oracles/crash_states/",
-        "qbdcheck/crash/kill_cycles.py",
-        "qbdcheck/model/concurrent.py",
+        "qbdcheck/kit/crash/kill_cycles.py",
+        "qbdcheck/kit/model/concurrent.py",
     ),
     "time": ("qbdcheck/clock.py", "reference_backend/", "mutants/", "bench/", "fuzz/"),
     "socket": (
         "reference_backend/",
         "qbdcheck/programs/qmp.py",
         "qbdcheck/programs/monitored.py",
-        "qbdcheck/programs/ata_disk.py",
+        "qbdcheck/kit/ata_disk.py",
         "qbdcheck/guest/serial_shell.py",
         "qbdcheck/targets/",
+        "qbdcheck/kit/",
+        "tools/",
         "bench/",
+        "tools/",
     ),
 }
 """Where it may be used all the same: a file, or a folder with its slash."""

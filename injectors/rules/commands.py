@@ -15,21 +15,31 @@ how many requests it holds now.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from injectors.rules.errors import KeyProblem
 from injectors.rules.fields import rule_from
 from injectors.rules.model import RuleSet
 
-if TYPE_CHECKING:
-    from injectors.layer import RuleLayer
-
 Arguments = dict[str, Any]
 Command = Callable[[Arguments], Any]
 
 
-def commands_of(layer: RuleLayer) -> dict[str, Command]:
+class RuleStore(Protocol):
+    """What the commands change: the rules of one layer (`injectors.layer.RuleLayer`)."""
+
+    def add(self, rules: RuleSet) -> list[str]: ...  # noqa: D102
+    def load(self, text: str, source: str = "rules.yaml") -> list[str]: ...  # noqa: D102
+    def change(self, identity: str, values: Mapping[str, Any]) -> None: ...  # noqa: D102
+    def clear(self) -> list[dict[str, Any]]: ...  # noqa: D102
+    def remove(self, identity: str) -> dict[str, Any]: ...  # noqa: D102
+    def describe(self) -> dict[str, Any]: ...  # noqa: D102
+    def set_state(self, state: int) -> None: ...  # noqa: D102
+    def resume(self, identity: str | None = None) -> int: ...  # noqa: D102
+
+
+def commands_of(layer: RuleStore) -> dict[str, Command]:
     """Return the commands on one layer; a command that fails raises ValueError."""
 
     def rule_add(arguments: Arguments) -> Any:

@@ -1,9 +1,9 @@
 """Errors of the rule language.
 
-    RuleError
-    ├── RuleSyntaxError     a file is wrong: names file, line, key and the mend
-    ├── KeyProblem          a key or its value is wrong; a reader of files adds the line
-    └── NotExpressible      a rule is right, but the chosen place cannot carry it out
+RuleError
+├── RuleSyntaxError     a file is wrong: names file, line, key and the mend
+├── KeyProblem          a key or its value is wrong; a reader of files adds the line
+└── NotExpressible      a rule is right, but the chosen place cannot carry it out
 """
 
 from __future__ import annotations

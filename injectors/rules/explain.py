@@ -57,9 +57,7 @@ def _which(rule: Rule) -> str:
     where = ""
     if rule.spans is not None:
         key, value = next(
-            (key, value)
-            for key, value in to_mapping(rule).items()
-            if key in {"sector", "offset"}
+            (key, value) for key, value in to_mapping(rule).items() if key in {"sector", "offset"}
         )
         unit = "sector" if key == "sector" else "byte"
         many = isinstance(value, list) or "-" in str(value)

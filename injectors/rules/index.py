@@ -54,7 +54,6 @@ class Ranges(Generic[T]):
         found.update(self._any)
         return [found[n] for n in sorted(found)]
 
-
     def map(self) -> tuple[list[int], list[bool]]:
         """Return where something begins or ends, with an end beyond all, and what parts are taken.
 

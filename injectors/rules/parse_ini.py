@@ -56,12 +56,17 @@ def _event(text: str) -> str:
 
 _KEYS: dict[str, dict[str, tuple[str, Callable[[str], Any]]]] = {
     "inject-error": {
-        "event": ("event", _event), "state": ("state", _number), "iotype": ("iotypes", _iotype),
-        "errno": ("errno", _number), "sector": ("spans", _point),
-        "once": ("once", _switch), "immediately": ("immediately", _switch),
+        "event": ("event", _event),
+        "state": ("state", _number),
+        "iotype": ("iotypes", _iotype),
+        "errno": ("errno", _number),
+        "sector": ("spans", _point),
+        "once": ("once", _switch),
+        "immediately": ("immediately", _switch),
     },
     "set-state": {
-        "event": ("event", _event), "state": ("state", _number),
+        "event": ("event", _event),
+        "state": ("state", _number),
         "new_state": ("new_state", _number),
     },
 }

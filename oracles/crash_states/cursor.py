@@ -36,9 +36,7 @@ class Base:
 
 def _put(image: memoryview, variant: Variant) -> None:
     end = variant.offset + variant.length
-    image[variant.offset : end] = (
-        bytes(variant.length) if variant.data is None else variant.data
-    )
+    image[variant.offset : end] = bytes(variant.length) if variant.data is None else variant.data
 
 
 class Cells:

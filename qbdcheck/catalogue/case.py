@@ -1,8 +1,8 @@
 """The decorator ``@case`` and what it says of a case.
 
-Arguments of the decorator are literals: `qbdcheck.catalogue.catalogue` reads them from the source without
-importing it, so that a case that cannot be imported is still listed. Here the same words are
-checked when the case is imported under plain pytest.
+Arguments of the decorator are literals: `catalogue.py` reads them from the source without importing
+it, so that a case that cannot be imported is still listed. This module checks the same arguments
+when the case is imported under plain pytest.
 """
 
 from __future__ import annotations

@@ -175,9 +175,7 @@ def summary(latencies: dict[str, Latency], totals: TraceTotals) -> str:
     return ", ".join(words)
 
 
-def _shares(
-    latencies: dict[str, Latency], whole: Latency, stages: Sequence[str]
-) -> Iterator[str]:
+def _shares(latencies: dict[str, Latency], whole: Latency, stages: Sequence[str]) -> Iterator[str]:
     total_s = whole.mean_s * whole.count
     for stage in stages:
         if (one := latencies.get(stage)) is not None and total_s:

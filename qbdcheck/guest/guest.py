@@ -15,12 +15,12 @@ from typing import Any, NoReturn
 
 from qbdcheck import clock
 from qbdcheck.errors import NotRun, ProgramError
-from qbdcheck.guest import console
+from qbdcheck.guest import console, custom_guest
 from qbdcheck.guest.agent import Agent, Ran, Running
 from qbdcheck.guest.devices import SCSI_BUS, Device
 from qbdcheck.guest.image import GuestImage
-from qbdcheck.guest.own import OwnGuest
 from qbdcheck.guest.serial_shell import SerialRunning, SerialShell
+from qbdcheck.options import CustomGuest
 from qbdcheck.programs.blockdev import Blockdev
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
@@ -68,17 +68,23 @@ class Moment:
 
 
 def machine_words(
-    image: GuestImage | OwnGuest, directory: Path, name: str, memory: str, cpus: int = 1
+    image: GuestImage | CustomGuest, directory: Path, name: str, memory: str, cpus: int = 1
 ) -> list[str]:
     """Return the command line that a template and what starts from it must have in common.
 
     :param memory: the -object that is the guest's RAM.
     :raise SetupError: an image of the user's cannot be opened.
     """
+    if isinstance(image, CustomGuest):
+        boot = custom_guest.boot_argv(image, directory, name, _KERNEL_WORDS)
+        console = custom_guest.console_argv(image, directory, name)
+    else:
+        boot = image.boot_argv(_KERNEL_WORDS)
+        console = image.console_argv(directory, name)
     return [
         "-m", str(MEMORY_MIB), "-smp", str(cpus), "-object", memory,
-        *image.boot_words(directory, name, _KERNEL_WORDS),
-        *image.console_words(directory, name),
+        *boot,
+        *console,
         "-serial", "chardev:console",
         "-chardev", f"socket,id=qga,path={directory / name}.qga,server=on,wait=off",
         "-device", "virtio-serial-pci,id=vser,addr=9",
@@ -105,7 +111,7 @@ class Guest:
         self,
         programs: Programs,
         directory: Path,
-        image: GuestImage | OwnGuest,
+        image: GuestImage | CustomGuest,
         *,
         name: str = "guest",
         template: Path | None = None,
@@ -117,7 +123,7 @@ class Guest:
         accelerator: str = "tcg",
     ) -> None:
         self.name = name
-        self.own = image if isinstance(image, OwnGuest) else None
+        self.own = image if isinstance(image, CustomGuest) else None
         self.expected: list[str] = []
         """Words of console lines that are no failure in this case."""
         self.disks: list[GuestDisk] = []

@@ -121,7 +121,7 @@ class GuestImage:
         """Bytes of all its files."""
         return sum(file.stat().st_size for file in (self.kernel, self.initramfs, self.tools))
 
-    def boot_words(self, _directory: Path, _name: str, console: str) -> list[str]:
+    def boot_argv(self, console: str) -> list[str]:
         """Return the words of QEMU's command line that boot it.
 
         :param console: words of the kernel's line that name the console.
@@ -134,7 +134,7 @@ class GuestImage:
         ]  # fmt: skip
 
     @staticmethod
-    def console_words(directory: Path, name: str) -> list[str]:
+    def console_argv(directory: Path, name: str) -> list[str]:
         """Return the -chardev of the serial console: a log."""
         return ["-chardev", f"file,id=console,path={directory / name}.console.log,append=on"]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from qbdcheck.errors import ProgramError
 from qbdcheck.guest.image import GuestImage, guest_image
-from qbdcheck.guest.own import OwnGuest
 from qbdcheck.guest.template import Template, template
+from qbdcheck.options import CustomGuest
 from qbdcheck.programs.accelerator import probe_accelerator
 from qbdcheck.programs.installed import Programs
 
@@ -29,7 +29,7 @@ class GuestSetup:
     :ivar reason: why the accelerator is TCG; "" for KVM.
     """
 
-    image: GuestImage | OwnGuest
+    image: GuestImage | CustomGuest
     template: Template | None
     accelerator: str
     reason: str = ""
@@ -47,7 +47,7 @@ class GuestSetup:
         )
 
 
-def guest_setup(programs: Programs, cache_dir: Path, own: OwnGuest | None = None) -> GuestSetup:
+def guest_setup(programs: Programs, cache_dir: Path, own: CustomGuest | None = None) -> GuestSetup:
     """Return what guests start from; it is made where it is not there yet, in about a minute.
 
     :raise NotRun: the guest cannot be made here.

@@ -21,8 +21,7 @@ _LOOK = (
     " echo END"
 )
 _PRUNE = (
-    "cd /mnt; for f in file* sum*; do n=${{f#file}}; n=${{n#sum}};"
-    " [ $n -gt {last} ] || rm $f; done"
+    "cd /mnt; for f in file* sum*; do n=${{f#file}}; n=${{n#sum}}; [ $n -gt {last} ] || rm $f; done"
 )
 _KEPT = 30
 """Files behind the last that are kept; older ones are removed, and no sync tells of that."""

@@ -39,9 +39,7 @@ class PerfRecording:
     def __init__(self, pids: Sequence[int], directory: Path, name: str) -> None:
         self._data = directory / f"{name}.perf.data"
         words = ["perf", "record", "-q", "-g", "-F", str(HERTZ), "-o", str(self._data)]
-        self._process = Process(
-            [*words, "-p", ",".join(map(str, pids))], directory, f"{name}.perf"
-        )
+        self._process = Process([*words, "-p", ",".join(map(str, pids))], directory, f"{name}.perf")
 
     def stop(self) -> Counter[str]:
         """End it; return how often each stack was seen, `program;caller;callee`.

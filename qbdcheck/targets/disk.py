@@ -16,7 +16,7 @@ from qbdcheck.programs.process import run, tail
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.lifecycle import Backend
-from qbdcheck.targets.tenant import Tenant, clone_of, remove_snapshot, snapshot_of
+from qbdcheck.targets.sibling_export import Tenant, clone_of, remove_snapshot, snapshot_of
 
 SECRET = "qbdcheck-secret"
 """Id and contents of the secret object that opens encrypted images."""

@@ -21,7 +21,7 @@ from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import GROWING_FORMATS, SECRET_OBJECT, Disk, volume_size
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.lifecycle import Backend, State
-from qbdcheck.targets.tenant import volume_beside
+from qbdcheck.targets.sibling_export import volume_beside
 from reference_backend.client import Client, parse_uri
 
 DEFAULT_SIZE = 8 << 20
@@ -224,9 +224,7 @@ class TargetSession:
         name = f"vm{self._number('vm')}"
         objects = self.qemu_img.objects
         return self._keep(
-            Machine(
-                self.programs, self.scratch, name, kind, arguments=arguments, objects=objects
-            )
+            Machine(self.programs, self.scratch, name, kind, arguments=arguments, objects=objects)
         )
 
     def _keep(self, program: _Monitored) -> _Monitored:

@@ -62,9 +62,7 @@ def request(  # noqa: PLR0917  # the fields of the header, in their order
         return m.REQUEST.pack(c.REQUEST_MAGIC, flags, command, cookie, offset, length)
     if command == Command.WRITE:
         flags |= CommandFlag.PAYLOAD_LEN
-    return m.EXTENDED_REQUEST.pack(
-        c.EXTENDED_REQUEST_MAGIC, flags, command, cookie, offset, length
-    )
+    return m.EXTENDED_REQUEST.pack(c.EXTENDED_REQUEST_MAGIC, flags, command, cookie, offset, length)
 
 
 class Replies:

@@ -1,10 +1,10 @@
 """Errors of the protocol code, and the map from errno to what may travel.
 
-    NbdProtocolError            somebody broke the protocol; the connection cannot go on
-    ├── RemoteProtocolError     the peer did
-    └── LocalProtocolError      our own caller did (a call in a wrong state, a value out of range)
-    OptionRefused               the server answered an option with an error (client side)
-    NbdError                    a request failed with an errno (client side)
+NbdProtocolError            somebody broke the protocol; the connection cannot go on
+├── RemoteProtocolError     the peer did
+└── LocalProtocolError      our own caller did (a call in a wrong state, a value out of range)
+OptionRefused               the server answered an option with an error (client side)
+NbdError                    a request failed with an errno (client side)
 """
 
 from __future__ import annotations

@@ -147,9 +147,7 @@ class DirectoryStore(Segments):
         """Return the read-only store of a snapshot, which must exist."""
         record = self._record(name)
         directory = self._home / _SNAPSHOTS / record.directory
-        return SnapshotSegments(
-            directory, record.size, self.metadata.segment_bytes, read_only=True
-        )
+        return SnapshotSegments(directory, record.size, self.metadata.segment_bytes, read_only=True)
 
     def delete_snapshot(self, name: str) -> None:
         """Delete a snapshot, which must exist.

@@ -8,7 +8,7 @@ Guards: async-error-ignored, errno-collapsed, error-kills-connection.
 from errno import EINVAL, EIO, ENOMEM, ENOSPC, EPERM
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.programs.blockdev import json_filename
 
 COMMANDS = {

@@ -8,7 +8,7 @@ Guards: short-read-resume-offset, missing-object-zero-fill, async-error-ignored.
 from errno import EIO
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.programs.blockdev import json_filename
 
 BAD = 1000

@@ -8,7 +8,7 @@ Guards: transient-becomes-fatal, flush-error-once, async-error-ignored.
 from errno import EAGAIN, EBUSY, EINTR, EIO, ENOSPC
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.programs.blockdev import json_filename
 
 AT = 3 << 20

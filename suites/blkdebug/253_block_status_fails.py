@@ -6,7 +6,7 @@ Guards: status-hole-over-dirty, async-error-ignored, errno-collapsed.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.programs.blockdev import json_filename, over
 
 

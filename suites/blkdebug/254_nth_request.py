@@ -8,7 +8,7 @@ Guards: async-error-ignored, phantom-write, misdirected-write.
 from errno import EIO, ENOSPC
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, nth, outcome
+from qbdcheck.kit.blkdebug import blkdebug, nth, outcome
 from qbdcheck.programs.blockdev import json_filename, over
 
 STEP = 12345

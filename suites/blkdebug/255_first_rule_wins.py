@@ -8,7 +8,7 @@ Guards: errno-collapsed, missing-object-zero-fill.
 from errno import EIO, ENOMEM, ENOSPC
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.programs.blockdev import json_filename
 
 POINT = error(number=ENOMEM, iotype="read", sector=100)

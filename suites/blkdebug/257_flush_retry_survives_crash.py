@@ -10,7 +10,7 @@ from errno import EIO
 import pytest
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.kit.blkdebug import blkdebug, error
 from reference_backend.nbd.errors import NbdError
 
 

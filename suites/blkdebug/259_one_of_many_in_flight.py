@@ -8,7 +8,7 @@ Guards: async-error-ignored, errno-collapsed, shared-cursor-race.
 from errno import EIO
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.programs.blockdev import json_filename
 from qbdcheck.programs.qemu_io_output import parse_reports
 

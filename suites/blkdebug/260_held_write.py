@@ -6,7 +6,7 @@ Guards: phantom-write, zombie-write-after-reconnect, overlap-deadlock.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, hold
+from qbdcheck.kit.blkdebug import blkdebug, hold
 from qbdcheck.programs.blockdev import json_filename, over
 
 AT, LENGTH = 1 << 20, 64 << 10

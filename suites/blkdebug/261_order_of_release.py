@@ -6,7 +6,7 @@ Guards: destage-reorder, phantom-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, hold
+from qbdcheck.kit.blkdebug import blkdebug, hold
 from qbdcheck.programs.blockdev import json_filename
 
 AT, LENGTH = 3 << 20, 100_000

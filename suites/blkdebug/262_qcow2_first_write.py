@@ -6,7 +6,7 @@ Guards: map-entry-shifted, async-error-ignored, torn-write, thin-alloc-toctou.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.faulty_image import FaultyImage
+from qbdcheck.kit.faulty_image import FaultyImage
 
 EVENTS = "l1_update l2_alloc_write l2_update cluster_alloc refblock_alloc write_aio pwritev"
 PART = 256 << 10

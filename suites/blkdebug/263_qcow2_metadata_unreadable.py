@@ -8,8 +8,8 @@ Guards: missing-object-zero-fill, alloc-map-rounding-reads-zero, async-error-ign
 from errno import EIO
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import error
-from qbdcheck.targets.faulty_image import NOT_OPENED, FaultyImage
+from qbdcheck.kit.blkdebug import error
+from qbdcheck.kit.faulty_image import NOT_OPENED, FaultyImage
 
 EVENTS = {
     "l2_load": ("read 1000 3000", "write -P 1 1000 3000", "discard 0 64k", "write -z 0 64k"),

@@ -6,8 +6,8 @@ Guards: map-entry-shifted, torn-write, thin-alloc-toctou.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import error
-from qbdcheck.targets.faulty_image import FaultyImage
+from qbdcheck.kit.blkdebug import error
+from qbdcheck.kit.faulty_image import FaultyImage
 
 EVENTS = """refblock_alloc_hookup refblock_alloc_write refblock_alloc_write_blocks
     refblock_alloc_write_table refblock_alloc_switch_table"""

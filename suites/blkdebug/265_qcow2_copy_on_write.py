@@ -6,8 +6,8 @@ Guards: clone-copyup-lost, snapshot-map-under-io, torn-write, async-error-ignore
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
-from qbdcheck.targets.faulty_image import FaultyImage
+from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.faulty_image import FaultyImage
 
 
 @case(groups="inject errors qcow2 backing snapshot")

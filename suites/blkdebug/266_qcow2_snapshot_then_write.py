@@ -6,7 +6,7 @@ Guards: snapshot-map-under-io, snapshot-delete-shared-block, clone-copyup-lost.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.faulty_image import FaultyImage
+from qbdcheck.kit.faulty_image import FaultyImage
 
 EVENTS = """l2_alloc_cow_read l2_alloc_write l1_update cluster_alloc cow_read cow_write write_aio
     l2_update refblock_update_part"""

@@ -7,7 +7,7 @@ Guards: torn-write, destage-reorder, map-entry-shifted.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.faulty_image import FaultyImage
+from qbdcheck.kit.faulty_image import FaultyImage
 
 
 @case(groups="inject errors qcow2")

@@ -6,8 +6,8 @@ Guards: discard-overreach, write-zeroes-noop, zero-flags-lost, torn-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import error
-from qbdcheck.targets.faulty_image import FaultyImage
+from qbdcheck.kit.blkdebug import error
+from qbdcheck.kit.faulty_image import FaultyImage
 
 CLUSTER = 64 << 10
 

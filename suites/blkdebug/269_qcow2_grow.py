@@ -6,8 +6,8 @@ Guards: resize-false-success, map-entry-shifted, size-change-across-reconnect.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import error, nth
-from qbdcheck.targets.faulty_image import FaultyImage
+from qbdcheck.kit.blkdebug import error, nth
+from qbdcheck.kit.faulty_image import FaultyImage
 
 EVENTS = "l1_grow_alloc_table l1_grow_write_table l1_grow_activate_table"
 

@@ -6,8 +6,8 @@ Guards: resize-false-success, map-entry-shifted, discard-overreach.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import error, nth
-from qbdcheck.targets.faulty_image import FaultyImage
+from qbdcheck.kit.blkdebug import error, nth
+from qbdcheck.kit.faulty_image import FaultyImage
 
 KEPT = 100 << 10
 

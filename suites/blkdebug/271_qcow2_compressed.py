@@ -6,7 +6,7 @@ Guards: misdirected-write, torn-write, missing-object-zero-fill.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.faulty_image import FaultyImage
+from qbdcheck.kit.faulty_image import FaultyImage
 
 CLUSTER = 64 << 10
 LAST = 31 * CLUSTER

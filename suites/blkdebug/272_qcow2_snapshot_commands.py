@@ -7,8 +7,8 @@ Guards: snapshot-delete-shared-block, snapshot-map-under-io, close-error-lost.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import nth
-from qbdcheck.targets.faulty_image import FaultyImage
+from qbdcheck.kit.blkdebug import nth
+from qbdcheck.kit.faulty_image import FaultyImage
 
 
 @case(groups="inject errors qcow2 snapshot img")

@@ -6,9 +6,9 @@ Guards: close-error-lost, async-error-ignored, clone-copyup-lost.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error, nth
+from qbdcheck.kit.blkdebug import blkdebug, error, nth
+from qbdcheck.kit.faulty_image import FaultyImage
 from qbdcheck.programs.blockdev import over
-from qbdcheck.targets.faulty_image import FaultyImage
 
 
 @case(groups="inject errors qcow2 commit backing img slow")

@@ -6,8 +6,8 @@ Guards: close-drops-dirty, map-entry-shifted, async-error-ignored.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import nth
-from qbdcheck.targets.faulty_image import FaultyImage
+from qbdcheck.kit.blkdebug import nth
+from qbdcheck.kit.faulty_image import FaultyImage
 
 
 @case(groups="inject errors qcow2")

@@ -7,8 +7,8 @@ Guards: close-error-lost, close-drops-dirty, torn-write.
 
 from qbdcheck.catalogue import case
 from qbdcheck.errors import ProgramError
-from qbdcheck.programs.blkdebug import nth
-from qbdcheck.targets.faulty_image import FaultyImage
+from qbdcheck.kit.blkdebug import nth
+from qbdcheck.kit.faulty_image import FaultyImage
 
 
 @case(groups="inject errors qcow2 flush")

@@ -7,7 +7,7 @@ Guards: async-error-ignored, torn-write, map-entry-shifted.
 
 from qbdcheck.catalogue import case
 from qbdcheck.errors import ProgramError
-from qbdcheck.programs.blkdebug import blkdebug, nth
+from qbdcheck.kit.blkdebug import blkdebug, nth
 from qbdcheck.programs.blockdev import json_filename, over
 from qbdcheck.programs.qemu_io import IoFailed
 

@@ -8,9 +8,9 @@ Guards: close-error-lost, async-error-ignored, errno-collapsed.
 from errno import ENOSPC
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.faulty_image import FaultyImage
 from qbdcheck.programs.blockdev import json_filename, over
-from qbdcheck.targets.faulty_image import FaultyImage
 
 
 @case(groups="inject errors img convert")

@@ -9,8 +9,8 @@ Guards: incremental-misses-hole, async-error-ignored, transient-becomes-fatal.
 from errno import EIO
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
-from qbdcheck.programs.block_job import finish_job
+from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.block_job import finish_job
 
 CHUNK = 64 << 10
 

@@ -8,8 +8,8 @@ Guards: incremental-misses-hole, async-error-ignored, discard-not-tracked.
 import pytest
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
-from qbdcheck.programs.block_job import finish_job
+from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.block_job import finish_job
 from qbdcheck.programs.qemu_io import IoFailed
 
 

@@ -8,8 +8,8 @@ Guards: missing-object-zero-fill, async-error-ignored, transient-becomes-fatal.
 from errno import EIO
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
-from qbdcheck.programs.block_job import finish_job
+from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.block_job import finish_job
 
 POLICIES = {
     "report": ("Input/output error", [], ["report"]),

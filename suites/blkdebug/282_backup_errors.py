@@ -8,8 +8,8 @@ Guards: missing-object-zero-fill, async-error-ignored, errno-collapsed, transien
 from errno import EIO, ENOSPC
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
-from qbdcheck.programs.block_job import finish_job
+from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.block_job import finish_job
 
 FULL = "No space left on device"
 ACTIONS = {

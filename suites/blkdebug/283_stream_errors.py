@@ -9,8 +9,8 @@ Guards: missing-object-zero-fill, async-error-ignored, discard-exposes-backing.
 from errno import EIO
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
-from qbdcheck.programs.block_job import finish_job
+from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.block_job import finish_job
 from qbdcheck.programs.blockdev import over
 
 

@@ -9,7 +9,7 @@ Guards: error-kills-connection, async-error-ignored, late-request-after-quiesce.
 from errno import EIO
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.programs.qmp import QmpFailed
 
 SECTOR = 2000

@@ -8,8 +8,8 @@ Guards: inflight-hang-on-disconnect, late-request-after-quiesce, resize-during-c
 from errno import ENOSPC
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
-from qbdcheck.programs.block_job import finish_job
+from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.block_job import finish_job
 
 
 @case(groups="inject errors job mirror backup")

@@ -8,7 +8,7 @@ Guards: async-error-ignored, snapshot-not-point-in-time.
 from errno import EIO
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.programs.qmp import QmpFailed
 
 

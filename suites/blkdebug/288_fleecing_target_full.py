@@ -9,7 +9,7 @@ Guards: snapshot-not-point-in-time, async-error-ignored, clone-copyup-lost.
 from errno import ENOSPC
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.programs.blockdev import node
 
 AT = 256 << 10

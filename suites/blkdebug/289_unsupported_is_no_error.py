@@ -8,7 +8,7 @@ Guards: transient-becomes-fatal, write-zeroes-noop, errno-collapsed.
 from errno import EINVAL, EOPNOTSUPP
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.programs.blockdev import json_filename
 
 AT, LENGTH = 100_000, 200_000

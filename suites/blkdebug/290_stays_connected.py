@@ -10,7 +10,7 @@ from errno import EIO, ENOMEM, ENOSPC, EPERM
 import pytest
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.kit.blkdebug import blkdebug, error
 from reference_backend.nbd.errors import NbdError
 
 AT = 64 << 10

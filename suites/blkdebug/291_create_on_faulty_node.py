@@ -8,7 +8,7 @@ Guards: close-error-lost, async-error-ignored, false-zero-init.
 from errno import ENOSPC
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, nth
+from qbdcheck.kit.blkdebug import blkdebug, nth
 from qbdcheck.programs.blockdev import json_filename, over
 from qbdcheck.programs.qmp import QmpFailed
 

@@ -9,9 +9,9 @@ Guards: late-request-after-quiesce, async-error-ignored, transient-becomes-fatal
 from errno import EIO, ENOSPC
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.ata_disk import ata_machine
-from qbdcheck.programs.blkdebug import blkdebug, error
-from qbdcheck.programs.block_job import finish_job
+from qbdcheck.kit.ata_disk import ata_machine
+from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.block_job import finish_job
 
 
 @case(groups="inject errors device job mirror")

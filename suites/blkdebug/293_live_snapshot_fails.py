@@ -8,8 +8,8 @@ Guards: snapshot-map-under-io, close-error-lost, async-error-ignored.
 from errno import EIO
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.ata_disk import ata_machine
-from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.kit.ata_disk import ata_machine
+from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.programs.blockdev import over
 from qbdcheck.programs.qmp import QmpFailed
 

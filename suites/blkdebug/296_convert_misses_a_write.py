@@ -8,7 +8,7 @@ Guards: async-error-ignored, close-error-lost.
 from errno import ENOSPC
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, nth
+from qbdcheck.kit.blkdebug import blkdebug, nth
 from qbdcheck.programs.blockdev import json_filename, over
 
 

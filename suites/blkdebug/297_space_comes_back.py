@@ -8,7 +8,7 @@ Guards: errno-collapsed, transient-becomes-fatal, thin-alloc-toctou.
 from errno import ENOSPC
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, change, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, change, error, outcome
 from qbdcheck.programs.blockdev import json_filename, over
 
 FULL = (

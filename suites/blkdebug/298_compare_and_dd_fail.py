@@ -6,7 +6,7 @@ Guards: async-error-ignored, missing-object-zero-fill.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.programs.blockdev import json_filename, over
 
 BAD = 700

@@ -9,7 +9,7 @@ Guards: errno-collapsed, async-error-ignored, error-kills-connection.
 from functools import partial
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.errno_matrix import (
+from qbdcheck.kit.errno_matrix import (
     ERRNOS,
     WIRE_COLUMNS,
     answer,

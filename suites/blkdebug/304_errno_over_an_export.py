@@ -6,8 +6,8 @@ Guards: errno-collapsed, async-error-ignored, error-kills-connection.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
-from qbdcheck.programs.errno_matrix import ERRNOS, WIRE_COLUMNS, on_the_wire, row
+from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.errno_matrix import ERRNOS, WIRE_COLUMNS, on_the_wire, row
 
 AT, STATUS_AT = 64 << 10, 512 << 10
 

@@ -6,7 +6,7 @@ Guards: unaligned-offset-rounded, min-block-underadvertised, last-block-overrun.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug
+from qbdcheck.kit.blkdebug import blkdebug
 from qbdcheck.programs.blockdev import json_filename
 
 

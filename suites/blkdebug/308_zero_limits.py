@@ -6,7 +6,7 @@ Guards: write-zeroes-noop, unaligned-offset-rounded, discard-overreach.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug
+from qbdcheck.kit.blkdebug import blkdebug
 from qbdcheck.programs.blockdev import json_filename
 
 LIMITS = (

@@ -9,7 +9,7 @@ import pytest
 
 from qbdcheck.catalogue import case
 from qbdcheck.errors import ProgramError
-from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.programs.blockdev import json_filename
 
 WRONG = (

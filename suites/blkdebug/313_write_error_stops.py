@@ -9,8 +9,8 @@ Guards: transient-becomes-fatal, async-error-ignored, phantom-write.
 from errno import EIO, ENOSPC
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.ata_disk import ata_machine
-from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.kit.ata_disk import ata_machine
+from qbdcheck.kit.blkdebug import blkdebug, error
 
 FAILS = (EIO, ENOSPC, EIO)
 

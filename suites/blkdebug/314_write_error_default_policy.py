@@ -10,8 +10,8 @@ from errno import EIO, ENOSPC
 import pytest
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.ata_disk import DeviceError, ata_machine
-from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.kit.ata_disk import DeviceError, ata_machine
+from qbdcheck.kit.blkdebug import blkdebug, error
 
 
 @case(groups="inject errors device")

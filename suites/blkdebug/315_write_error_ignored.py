@@ -8,8 +8,8 @@ Guards: torn-write, async-error-ignored.
 from errno import EIO
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.ata_disk import ata_machine
-from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.kit.ata_disk import ata_machine
+from qbdcheck.kit.blkdebug import blkdebug, error
 
 
 @case(groups="inject errors device")

@@ -8,8 +8,8 @@ Guards: inflight-hang-on-disconnect, torn-write, zombie-write-after-reconnect.
 from errno import ENOSPC
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.ata_disk import ata_machine
-from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.kit.ata_disk import ata_machine
+from qbdcheck.kit.blkdebug import blkdebug, error
 
 
 @case(groups="inject errors device")

@@ -8,8 +8,8 @@ Guards: errno-collapsed, transient-becomes-fatal, thin-alloc-toctou.
 from errno import ENOSPC
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.ata_disk import ata_machine
-from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.kit.ata_disk import ata_machine
+from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.programs.blockdev import over
 
 EVENTS = {"cluster_alloc": "write", "write_aio": "write", "l2_update": "flush"}

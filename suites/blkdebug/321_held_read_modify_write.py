@@ -6,7 +6,7 @@ Guards: shared-cursor-race, overlap-deadlock, phantom-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, hold
+from qbdcheck.kit.blkdebug import blkdebug, hold
 from qbdcheck.programs.blockdev import json_filename
 
 BLOCK = 40 << 10

@@ -6,9 +6,9 @@ Guards: missing-object-zero-fill, async-error-ignored, discard-exposes-backing.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error
+from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.faulty_image import FaultyImage
 from qbdcheck.programs.blockdev import json_filename, over
-from qbdcheck.targets.faulty_image import FaultyImage
 
 
 @case(groups="inject errors backing qcow2")

@@ -8,7 +8,7 @@ Guards: flush-one-child-only, async-error-ignored, stale-replica-after-failover.
 from errno import EIO
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.programs.blockdev import node
 
 BAD = 200

@@ -8,7 +8,7 @@ Guards: errno-collapsed, async-error-ignored, transient-becomes-fatal.
 from errno import EIO, ENOMEM, ENOSPC
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.programs.blockdev import over
 
 WINDOW = {"raw": {"offset": 0, "size": 256 << 10}, "throttle": {"throttle_group": "group"}}

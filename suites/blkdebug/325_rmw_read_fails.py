@@ -9,7 +9,7 @@ Guards: async-error-ignored, unaligned-offset-rounded, missing-object-zero-fill.
 from errno import EIO
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.programs.blockdev import json_filename
 
 

@@ -7,7 +7,7 @@ Guards: map-entry-shifted, zero-flags-lost, torn-write, alloc-map-rounding-reads
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.faulty_image import FaultyImage
+from qbdcheck.kit.faulty_image import FaultyImage
 
 CLUSTER, PART = 64 << 10, 2 << 10
 

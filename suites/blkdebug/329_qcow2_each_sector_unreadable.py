@@ -9,8 +9,8 @@ Guards: missing-object-zero-fill, alloc-map-rounding-reads-zero, async-error-ign
 from errno import EIO
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blkdebug import error
-from qbdcheck.targets.faulty_image import NOT_OPENED, FaultyImage
+from qbdcheck.kit.blkdebug import error
+from qbdcheck.kit.faulty_image import NOT_OPENED, FaultyImage
 
 
 @case(groups="inject errors qcow2")

@@ -6,7 +6,7 @@ Guards: async-error-ignored, errno-collapsed, transient-becomes-fatal.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.block_job import finish_job
+from qbdcheck.kit.block_job import finish_job
 
 
 @case(groups="inject errors job mirror", requires="nbd")

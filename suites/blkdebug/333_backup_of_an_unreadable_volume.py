@@ -6,7 +6,7 @@ Guards: async-error-ignored, transient-becomes-fatal, errno-collapsed.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.block_job import finish_job
+from qbdcheck.kit.block_job import finish_job
 
 BAD = {"event": "read_aio", "errno": "EIO", "iotype": "read", "sector": "5000-5100"}
 

@@ -6,8 +6,8 @@ Guards: async-error-ignored, flush-error-swallowed, map-entry-shifted, torn-writ
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.schedule import Schedule
-from qbdcheck.targets.faulty_image import FaultyImage
+from qbdcheck.kit.fault_schedule import Schedule
+from qbdcheck.kit.faulty_image import FaultyImage
 
 
 @case(groups="inject errors qcow2 flush slow", requires="nbd flush")

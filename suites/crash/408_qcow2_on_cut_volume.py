@@ -6,7 +6,7 @@ Guards: flush-noop, destage-reorder, flush-one-child-only, torn-write, fua-write
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.faulty_image import FaultyImage
+from qbdcheck.kit.faulty_image import FaultyImage
 
 
 @case(groups="qcow2 flush crash", requires="flush crash")

@@ -6,7 +6,7 @@ Guards: flush-noop, close-drops-dirty, map-entry-shifted, torn-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.kill_cycles import kill_cycle
+from qbdcheck.kit.crash.kill_cycles import kill_cycle
 
 CYCLES = 20
 

@@ -6,7 +6,7 @@ Guards: flush-noop, close-drops-dirty, map-entry-shifted, inflight-hang-on-disco
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.faulty_image import FaultyImage
+from qbdcheck.kit.faulty_image import FaultyImage
 
 
 @case(groups="qcow2 flush crash", requires="flush kill")

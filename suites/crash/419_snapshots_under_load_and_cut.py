@@ -8,7 +8,7 @@ late-request-after-quiesce, flush-one-child-only.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.model.concurrent import Plan
+from qbdcheck.kit.model.concurrent import Plan
 
 PLAN = Plan(size=2 << 20, requests=60, depth=2, lengths=(1, 8, 24), share=1.0, fua=1.0)
 

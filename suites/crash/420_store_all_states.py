@@ -6,7 +6,7 @@ Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.wal_store import SIZE, WalHistory, WalStore, run_workload
+from qbdcheck.kit.crash.wal_store import SIZE, WalHistory, WalStore, run_workload
 
 
 @case(groups="crash states flush", requires="flush")

@@ -6,8 +6,8 @@ Guards: flush-noop, destage-reorder.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.recorder import without_flushes
-from qbdcheck.crash.wal_store import SIZE, WalHistory, WalStore, run_workload
+from qbdcheck.kit.crash.recorder import without_flushes
+from qbdcheck.kit.crash.wal_store import SIZE, WalHistory, WalStore, run_workload
 
 BUGS = {
     "a commit without a flush": ({"flushes": False}, "were acknowledged and are lost"),
@@ -22,9 +22,7 @@ def test(new_disk, logged_image, storage_daemon, nbd, seed, golden, log):
         disk = new_disk(SIZE, prefill=False)
         logged, history = logged_image(disk), WalHistory()
         with logged.served(storage_daemon, nbd) as client:
-            run_workload(
-                WalStore(client, **options), history, lambda log=logged: log.position, 30
-            )
+            run_workload(WalStore(client, **options), history, lambda log=logged: log.position, 30)
         entries = logged.log() if options else without_flushes(logged.log())
         result = logged.explore(
             lambda _, judge=history: judge, seed, log=entries, acknowledged=history.acknowledged

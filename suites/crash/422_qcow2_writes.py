@@ -6,7 +6,7 @@ Guards: flush-noop, destage-reorder, torn-write, map-entry-shifted.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.qcow2_judge import qcow2_judge
+from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 
 CLUSTER = 4096
 

@@ -7,7 +7,7 @@ Guards: snapshot-map-under-io, snapshot-delete-shared-block, destage-reorder, to
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.qcow2_judge import qcow2_judge
+from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 
 
 @case(groups="crash states qcow2 snapshot slow", limit_s=60)

@@ -6,7 +6,7 @@ Guards: discard-overreach, write-zeroes-noop, zero-unmap-not-durable, destage-re
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.qcow2_judge import qcow2_judge
+from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 
 
 @case(groups="crash states qcow2 zero discard slow", limit_s=60)

@@ -6,7 +6,7 @@ Guards: destage-reorder, flush-one-child-only, torn-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.qcow2_judge import qcow2_judge
+from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 from qbdcheck.programs.blockdev import json_filename, nbd_node, node, over
 
 KIB = 1 << 10

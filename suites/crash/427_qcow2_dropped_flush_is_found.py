@@ -6,8 +6,8 @@ Guards: flush-noop.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.qcow2_judge import qcow2_judge
-from qbdcheck.crash.recorder import without_flushes
+from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
+from qbdcheck.kit.crash.recorder import without_flushes
 
 
 @case(groups="crash states qcow2 self", limit_s=60)

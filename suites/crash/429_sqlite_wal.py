@@ -6,7 +6,7 @@ Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.sqlite_disk import SIZE, DiskVfs, SqliteHistory, connect, run_transactions
+from qbdcheck.kit.crash.sqlite_disk import SIZE, DiskVfs, SqliteHistory, connect, run_transactions
 
 
 @case(groups="crash states flush", requires="flush", limit_s=60)

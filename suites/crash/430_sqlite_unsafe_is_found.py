@@ -6,7 +6,7 @@ Guards: flush-noop, destage-reorder.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.sqlite_disk import SIZE, DiskVfs, SqliteHistory, connect, run_transactions
+from qbdcheck.kit.crash.sqlite_disk import SIZE, DiskVfs, SqliteHistory, connect, run_transactions
 
 LOST, CORRUPT = "committed and are lost", "CorruptError"
 

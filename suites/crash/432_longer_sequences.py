@@ -5,8 +5,8 @@ Guards: flush-noop, destage-reorder, torn-write, map-entry-shifted, zero-unmap-n
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.bounded_workloads import run_sequences
-from qbdcheck.crash.image_row import ImageRow
+from qbdcheck.kit.crash.bounded_workloads import run_sequences
+from qbdcheck.kit.crash.image_row import ImageRow
 
 
 @case(groups="crash states qcow2 slow disabled", limit_s=600)

@@ -6,7 +6,7 @@ Guards: grow-exposes-old-data, map-entry-shifted, destage-reorder, torn-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.qcow2_judge import qcow2_judge
+from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 
 
 @case(groups="crash states qcow2 size slow", limit_s=60)

@@ -6,7 +6,7 @@ Guards: map-entry-shifted, torn-write, destage-reorder.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.qcow2_judge import qcow2_judge
+from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 
 
 @case(groups="crash states qcow2 slow", limit_s=60)

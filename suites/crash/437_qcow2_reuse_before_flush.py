@@ -7,7 +7,7 @@ Guards: destage-reorder, zero-unmap-not-durable, previous-tenant-data.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.qcow2_judge import qcow2_judge
+from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 
 
 @case(groups="crash states qcow2 zero discard disabled", limit_s=60)

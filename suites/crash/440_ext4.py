@@ -9,10 +9,10 @@ Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write
 import pytest
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.ext4_image import make_ext4
-from qbdcheck.crash.ext4_judge import Ext4Judge
-from qbdcheck.crash.file_workload import run_file_workload
-from qbdcheck.crash.recorder import without_flushes
+from qbdcheck.kit.crash.ext4_image import make_ext4
+from qbdcheck.kit.crash.ext4_judge import Ext4Judge
+from qbdcheck.kit.crash.file_workload import run_file_workload
+from qbdcheck.kit.crash.recorder import without_flushes
 
 SIZE = 8 << 20
 
@@ -36,9 +36,7 @@ def test(new_disk, logged_image, guest, qemu_img, scratch, seed, log, golden):
     log(result)
     result.must_be_clean()
     lying = without_flushes(logged.log())
-    result = logged.explore(
-        lambda _: Ext4Judge(history), seed, log=lying, most=8, **whole
-    )
+    result = logged.explore(lambda _: Ext4Judge(history), seed, log=lying, most=8, **whole)
     log(result, *result.wrong)
     with pytest.raises(AssertionError, match=r"was durable|e2fsck ended with"):
         result.must_be_clean()

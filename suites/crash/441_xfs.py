@@ -9,9 +9,9 @@ Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write
 import pytest
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.file_workload import run_file_workload
-from qbdcheck.crash.recorder import without_flushes
-from qbdcheck.crash.xfs_judge import XfsJudge
+from qbdcheck.kit.crash.file_workload import run_file_workload
+from qbdcheck.kit.crash.recorder import without_flushes
+from qbdcheck.kit.crash.xfs_judge import XfsJudge
 
 SIZE = 32 << 20
 MKFS = "mkfs.xfs -q -f --unsupported -s size=4096 -d agcount=2 /dev/vdb"  # below 300 MiB

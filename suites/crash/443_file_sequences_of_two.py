@@ -5,7 +5,7 @@ Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.file_sequence_runs import run_on_ext4
+from qbdcheck.kit.crash.file_sequence_runs import run_on_ext4
 
 
 @case(

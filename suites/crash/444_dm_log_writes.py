@@ -11,11 +11,11 @@ import pytest
 from oracles.crash_states.families import Bounds
 from oracles.crash_states.states import CrashStates
 from qbdcheck.catalogue import case
-from qbdcheck.crash.dm_log import DmLog, disagreements, marks, read_log_of_disk
-from qbdcheck.crash.ext4_image import make_ext4
-from qbdcheck.crash.ext4_judge import Ext4Judge
-from qbdcheck.crash.file_workload import run_file_workload
-from qbdcheck.crash.recorder import without_flushes
+from qbdcheck.kit.crash.dm_log import DmLog, disagreements, marks, read_log_of_disk
+from qbdcheck.kit.crash.ext4_image import make_ext4
+from qbdcheck.kit.crash.ext4_judge import Ext4Judge
+from qbdcheck.kit.crash.file_workload import run_file_workload
+from qbdcheck.kit.crash.recorder import without_flushes
 
 SIZE = 8 << 20
 QUIET = "for i in writeback expire; do echo 0 > /proc/sys/vm/dirty_${i}_centisecs; done"

@@ -6,8 +6,8 @@ Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.crash.file_sequence_runs import run_on_xfs
-from qbdcheck.crash.recorder import without_flushes
+from qbdcheck.kit.crash.file_sequence_runs import run_on_xfs
+from qbdcheck.kit.crash.recorder import without_flushes
 
 LOOK_S = 60
 

@@ -9,7 +9,7 @@ Guards: async-error-ignored, transient-becomes-fatal, phantom-write.
 
 from qbdcheck.catalogue import case
 from qbdcheck.guest.devices import Device
-from qbdcheck.targets.error_policies import ERRORS, POLICIES, PolicyTrial
+from qbdcheck.kit.error_policies import ERRORS, POLICIES, PolicyTrial
 
 AT = 1 << 20
 

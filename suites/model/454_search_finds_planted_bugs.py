@@ -6,8 +6,8 @@ Guards: flush-noop, fua-write-ack-early, discard-overreach, write-zeroes-noop.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.model.machine import search
-from qbdcheck.model.replay import play
+from qbdcheck.kit.model.machine import search
+from qbdcheck.kit.model.replay import play
 
 BUGS = ("flush-noop", "fua-write-ack-early", "discard-overreach", "write-zeroes-noop")
 

@@ -6,7 +6,7 @@ Guards: merge-after-issue, thin-alloc-toctou, shared-cursor-race, overlap-deadlo
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.model.concurrent import Plan
+from qbdcheck.kit.model.concurrent import Plan
 
 
 @case(groups="model concurrent", requires="nbd")

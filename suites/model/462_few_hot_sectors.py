@@ -6,7 +6,7 @@ Guards: capability-bit-collision, merge-after-issue, torn-write, thin-alloc-toct
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.model.concurrent import Plan
+from qbdcheck.kit.model.concurrent import Plan
 
 
 @case(groups="model concurrent", requires="nbd multi_conn")

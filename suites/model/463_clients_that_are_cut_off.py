@@ -6,7 +6,7 @@ Guards: zombie-write-after-reconnect, stale-replica-after-failover, close-drops-
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.model.concurrent import Plan
+from qbdcheck.kit.model.concurrent import Plan
 
 
 @case(groups="model concurrent", requires="nbd multi_conn")

@@ -6,7 +6,7 @@ Guards: per-client-cache-stale, multi-conn-incoherent, merge-after-issue.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.model.concurrent import Plan
+from qbdcheck.kit.model.concurrent import Plan
 
 
 @case(groups="model concurrent export")

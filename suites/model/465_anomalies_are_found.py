@@ -6,7 +6,7 @@ Guards: per-client-cache-stale, phantom-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.model.concurrent import Plan
+from qbdcheck.kit.model.concurrent import Plan
 
 PLAN = Plan(size=4096, lengths=(1, 8))
 

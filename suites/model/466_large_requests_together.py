@@ -7,7 +7,7 @@ short-read-resume-offset.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.model.concurrent import Plan
+from qbdcheck.kit.model.concurrent import Plan
 
 
 @case(groups="model concurrent quick", requires="nbd multi_conn", limit_s=30)

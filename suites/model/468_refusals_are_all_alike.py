@@ -11,7 +11,7 @@ probe-or-abort-kills-server, huge-option-read, unadvertised-command-executed.
 
 from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import export_of, haggling, last_word
+from qbdcheck.kit.nbd_probe import export_of, haggling, last_word
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option, TransmissionFlag
 from reference_backend.nbd.errors import NbdProtocolError

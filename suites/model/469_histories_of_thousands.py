@@ -8,7 +8,7 @@ overlap-deadlock, zombie-write-after-reconnect, close-drops-dirty, thin-alloc-to
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.model.concurrent import Plan
+from qbdcheck.kit.model.concurrent import Plan
 
 ROUNDS, CLIENTS = 14, 5
 PLANS = (

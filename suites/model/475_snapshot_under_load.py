@@ -8,7 +8,7 @@ Guards: snapshot-map-under-io, snapshot-not-point-in-time, late-request-after-qu
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.model.concurrent import Plan
+from qbdcheck.kit.model.concurrent import Plan
 
 PLAN = Plan(size=4 << 20, requests=100, depth=2, lengths=(1, 8, 8, 24), share=1.0)
 

@@ -6,7 +6,7 @@ Guards: handshake-length-off, size-rounded-down.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import export_of, haggling
+from qbdcheck.kit.nbd_probe import export_of, haggling
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import INIT_MAGIC, OPTION_MAGIC
 

@@ -6,7 +6,7 @@ Guards: handshake-length-off, size-rounded-down, size-rounded-up.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import answers, export_of, haggling, last_word
+from qbdcheck.kit.nbd_probe import answers, export_of, haggling, last_word
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Info, Option, OptionReply
 

@@ -6,7 +6,7 @@ Guards: payload-not-drained, probe-or-abort-kills-server.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import enter, haggling, last_word
+from qbdcheck.kit.nbd_probe import enter, haggling, last_word
 
 
 @case(groups="protocol", requires="nbd")

@@ -6,7 +6,7 @@ Guards: probe-or-abort-kills-server.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import enter, export_of, haggling, is_closed, serves
+from qbdcheck.kit.nbd_probe import enter, export_of, haggling, is_closed, serves
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option
 

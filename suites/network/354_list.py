@@ -6,7 +6,7 @@ Guards: handshake-length-off, payload-not-drained.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import answers, enter, export_of, haggling, last_word
+from qbdcheck.kit.nbd_probe import answers, enter, export_of, haggling, last_word
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option, OptionReply
 

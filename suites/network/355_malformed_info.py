@@ -6,7 +6,7 @@ Guards: handshake-length-off, long-name-smash, huge-option-read.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import answers, export_of, haggling, serves
+from qbdcheck.kit.nbd_probe import answers, export_of, haggling, serves
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option, OptionReply
 

@@ -6,7 +6,7 @@ Guards: wrong-volume-or-lun, acl-prefix-match.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import export_of, haggling, is_closed, last_word
+from qbdcheck.kit.nbd_probe import export_of, haggling, is_closed, last_word
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option
 

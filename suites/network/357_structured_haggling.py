@@ -7,7 +7,7 @@ Guards: payload-not-drained, unadvertised-command-executed.
 
 from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import enter, haggling, last_word, outcome
+from qbdcheck.kit.nbd_probe import enter, haggling, last_word, outcome
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC, Option

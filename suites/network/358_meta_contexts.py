@@ -7,7 +7,7 @@ Guards: unadvertised-command-executed, huge-option-read.
 
 from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import answers, enter, export_of, haggling, last_word, outcome
+from qbdcheck.kit.nbd_probe import answers, enter, export_of, haggling, last_word, outcome
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option
 

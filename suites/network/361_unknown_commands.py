@@ -6,7 +6,7 @@ Guards: unadvertised-command-executed.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
+from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves
 
 
 @case(groups="protocol", requires="nbd")

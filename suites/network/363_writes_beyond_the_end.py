@@ -7,7 +7,7 @@ Guards: payload-not-drained, size-rounded-up.
 
 from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
+from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import REQUEST_MAGIC
 

@@ -7,7 +7,7 @@ Guards: zero-length-op, payload-not-drained.
 
 from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
+from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves
 
 
 @case(groups="protocol", requires="nbd")

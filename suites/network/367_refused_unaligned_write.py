@@ -7,7 +7,7 @@ Guards: min-block-underadvertised, payload-not-drained.
 
 from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome
+from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import REQUEST_MAGIC
 

@@ -7,7 +7,7 @@ Guards: shared-cursor-race, wrong-volume-or-lun.
 
 from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import enter, haggling
+from qbdcheck.kit.nbd_probe import enter, haggling
 
 COOKIES = (0, (1 << 64) - 1, 1 << 63, 1 << 32, 0x0102030405060708, 0x2560951367446698)
 

@@ -9,7 +9,7 @@ import pytest
 
 from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import enter, haggling
+from qbdcheck.kit.nbd_probe import enter, haggling
 
 DEPTH = 32
 """Requests in flight: more than any server's window, and less than a socket holds."""

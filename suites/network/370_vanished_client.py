@@ -9,7 +9,7 @@ import contextlib
 
 from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import enter, haggling, serves
+from qbdcheck.kit.nbd_probe import enter, haggling, serves
 
 
 @case(groups="protocol concurrent", requires="nbd")

@@ -7,7 +7,7 @@ Guards: structured-read-gap, status-hole-over-dirty.
 
 from blockio.layers import Command, CommandFlag
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import outcome
+from qbdcheck.kit.nbd_probe import outcome
 
 EOVERFLOW = 75
 RANGES = ((0, 4 << 20), (1 << 20, 1 << 20), ((1 << 20) - 512, 1 << 20), ((1 << 20) + 1536, 512),

@@ -6,7 +6,7 @@ Guards: advertised-not-implemented, fua-lost-on-trim, zero-flags-lost.
 
 from blockio.layers import Command, CommandFlag
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import outcome
+from qbdcheck.kit.nbd_probe import outcome
 
 NEEDS = {
     Command.READ: "fua",

@@ -7,7 +7,7 @@ Guards: write-zeroes-noop, zero-flags-lost, discard-overreach.
 
 from blockio.layers import Command, CommandFlag
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import outcome
+from qbdcheck.kit.nbd_probe import outcome
 
 ENOTSUP = 95
 

@@ -8,7 +8,7 @@ Guards: capability-bit-collision, payload-not-drained, zero-flags-lost.
 
 from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
+from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves
 
 OFFERED = 0x1DFF
 """NBD document, "Transmission flags": bits 0 to 8, 10, 11 and 12."""

@@ -6,7 +6,7 @@ Guards: unadvertised-command-executed, payload-not-drained.
 
 from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import CLOSED, enter, haggling, outcome, serves
+from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import REQUEST_MAGIC, TransmissionFlag
 

@@ -7,7 +7,7 @@ Guards: advertised-not-implemented, flush-not-advertised, unadvertised-command-e
 
 from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import enter, haggling, outcome, serves
+from qbdcheck.kit.nbd_probe import enter, haggling, outcome, serves
 from reference_backend.nbd.constants import TransmissionFlag as Flag
 
 COMMANDS = {

@@ -7,7 +7,7 @@ Guards: close-drops-dirty, inflight-hang-on-disconnect.
 
 from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import enter, haggling
+from qbdcheck.kit.nbd_probe import enter, haggling
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode

@@ -7,7 +7,7 @@ Guards: payload-not-drained, phantom-write.
 
 from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import enter, haggling, is_closed, serves
+from qbdcheck.kit.nbd_probe import enter, haggling, is_closed, serves
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import REQUEST_MAGIC, SIMPLE_REPLY_MAGIC
 

@@ -7,7 +7,7 @@ Guards: phantom-write, zombie-write-after-reconnect, inflight-hang-on-disconnect
 
 from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.targets.raw_nbd import enter, haggling, serves
+from qbdcheck.kit.nbd_probe import enter, haggling, serves
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import REQUEST_MAGIC
 

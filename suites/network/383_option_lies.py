@@ -6,8 +6,8 @@ Guards: handshake-length-off.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.hostile_messages import CONTEXT
-from qbdcheck.targets.hostile_server import Lie
+from qbdcheck.kit.hostile_messages import CONTEXT
+from qbdcheck.kit.hostile_server import Lie
 from reference_backend.nbd.constants import OptionReply
 from reference_backend.nbd.messages import U32, U64
 

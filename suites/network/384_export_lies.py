@@ -6,7 +6,7 @@ Guards: negative-size, size-int-overflow, limits-zero-or-excessive.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.hostile_server import FLAGS, SIZE, Lie
+from qbdcheck.kit.hostile_server import FLAGS, SIZE, Lie
 from reference_backend.nbd.constants import Info, TransmissionFlag
 from reference_backend.nbd.messages import INFO_BLOCK_SIZE, INFO_EXPORT
 

@@ -6,8 +6,8 @@ Guards: structured-read-gap.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.hostile_messages import chunk, data_chunk, done_chunk, hole_chunk, simple
-from qbdcheck.targets.hostile_server import FILL, Lie
+from qbdcheck.kit.hostile_messages import chunk, data_chunk, done_chunk, hole_chunk, simple
+from qbdcheck.kit.hostile_server import FILL, Lie
 from reference_backend.nbd.constants import Chunk
 from reference_backend.nbd.messages import ERROR, OFFSET_HOLE, U64
 

@@ -6,9 +6,9 @@ Guards: malformed-extents, zero-progress-status, extents-blowup.
 """
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit.hostile_messages import chunk, data_chunk, done_chunk, simple, status_chunk
+from qbdcheck.kit.hostile_server import SIZE, Lie
 from qbdcheck.programs.qemu_img import ProgramError
-from qbdcheck.targets.hostile_messages import chunk, data_chunk, done_chunk, simple, status_chunk
-from qbdcheck.targets.hostile_server import SIZE, Lie
 from reference_backend.nbd.constants import Chunk
 from reference_backend.nbd.messages import ERROR
 

@@ -6,7 +6,7 @@ Guards: handshake-length-off, inflight-hang-on-disconnect.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.hostile_server import Lie
+from qbdcheck.kit.hostile_server import Lie
 
 
 @case(groups="hostile protocol quick")

@@ -7,7 +7,7 @@ Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.hostile_server import FILL, SIZE, Lie
+from qbdcheck.kit.hostile_server import FILL, SIZE, Lie
 
 COMMANDS = (
     "write -P 0x5b 8192 4096",

@@ -6,8 +6,8 @@ Guards: starttls-state-carried, probe-or-abort-kills-server.
 """
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd_probe import export_of, haggling, is_closed, last_word
 from qbdcheck.targets.certificates import Authority
-from qbdcheck.targets.raw_nbd import export_of, haggling, is_closed, last_word
 from reference_backend.client import Client
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option

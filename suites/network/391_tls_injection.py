@@ -7,9 +7,9 @@ Guards: starttls-state-carried.
 """
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit.hostile_server import Lie
+from qbdcheck.kit.nbd_probe import export_of, haggling, knows, last_word
 from qbdcheck.targets.certificates import Authority
-from qbdcheck.targets.hostile_server import Lie
-from qbdcheck.targets.raw_nbd import export_of, haggling, knows, last_word
 from reference_backend.client import Client
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option, OptionReply

@@ -9,8 +9,8 @@ Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
 from qbdcheck.catalogue import case
 from qbdcheck.clock import pause
 from qbdcheck.errors import NotRun
-from qbdcheck.targets.far_host import FarHost
-from qbdcheck.targets.link import Link
+from qbdcheck.kit.nbd_link import Link
+from qbdcheck.kit.netns_host import FarHost
 
 LENGTH = 65536
 

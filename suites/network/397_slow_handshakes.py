@@ -9,8 +9,8 @@ Guards: handshake-slowloris, connection-slot-leak.
 import contextlib
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.footprint import footprint, settles
-from qbdcheck.targets.raw_nbd import enter, haggling, serves
+from qbdcheck.kit.footprint import footprint, settles
+from qbdcheck.kit.nbd_probe import enter, haggling, serves
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option
 

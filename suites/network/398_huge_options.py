@@ -10,8 +10,8 @@ import contextlib
 import struct
 
 from qbdcheck.catalogue import case
-from qbdcheck.targets.footprint import footprint
-from qbdcheck.targets.raw_nbd import haggling, serves
+from qbdcheck.kit.footprint import footprint
+from qbdcheck.kit.nbd_probe import haggling, serves
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import OPTION_MAGIC, Option
 

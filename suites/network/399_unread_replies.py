@@ -10,8 +10,8 @@ import contextlib
 
 from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.targets.footprint import footprint, settles
-from qbdcheck.targets.raw_nbd import serves
+from qbdcheck.kit.footprint import footprint, settles
+from qbdcheck.kit.nbd_probe import serves
 from reference_backend.nbd.constants import REQUEST_MAGIC
 from reference_backend.nbd.messages import REQUEST
 

@@ -127,7 +127,7 @@ class Blkdebug:
 
 @pytest.fixture(scope="module")
 def blkdebug():
-    path = Path(__file__).parents[2] / "docs/blkdebug_events.py"
+    path = Path(__file__).parents[2] / "tools/docs/blkdebug_events.py"
     spec = importlib.util.spec_from_file_location("blkdebug_events", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -16,7 +16,7 @@ PAGE = ROOT / "docs/blkdebug-events.md"
 @pytest.fixture(scope="module")
 def script():
     spec = importlib.util.spec_from_file_location(
-        "blkdebug_events", ROOT / "docs/blkdebug_events.py"
+        "blkdebug_events", ROOT / "tools/docs/blkdebug_events.py"
     )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -96,5 +96,3 @@ def test_map_entry_shifted(serve: Serve) -> None:
                     break
             else:
                 pytest.fail("the map is right")
-
-

@@ -116,7 +116,7 @@ def test_the_picture_shows_each_kind(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_the_command_prints_a_table(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "oracles.stamps", "inspect", str(image(tmp_path))]
+    command = [sys.executable, "-m", "oracles.inspection", str(image(tmp_path))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     row = " ".join(done.stdout.splitlines()[2].split())
     assert row == "2 2 1024 write #57, generation 3, writer 0, run 0x1, volume 0x2"

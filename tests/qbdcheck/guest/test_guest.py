@@ -182,9 +182,7 @@ def test_a_disk_that_hangs_is_told_by_the_kernel_and_ends_in_bounded_time(
         guest.kill()
 
 
-def test_a_guest_that_stands_still_fails_in_bounded_time(
-    image: GuestImage, tmp_path: Path
-) -> None:
+def test_a_guest_that_stands_still_fails_in_bounded_time(image: GuestImage, tmp_path: Path) -> None:
     saved = template(Programs(), image, image.kernel.parent)
     guest = Guest(Programs(), tmp_path, image, template=saved.directory)
     try:

@@ -138,9 +138,7 @@ def test_kirk_runs_a_tree_in_a_guest(tmp_path: Path, image: object) -> None:
     places.chmod(0o755)
     report = tmp_path / "report.json"
     words = [sys.executable, "-m", "qbdcheck", "runtest", "all", "320M", "--ltp", tree, "--kirk"]
-    done = run(
-        [*words, "--timeout", "5", "--json", report], cwd=ROOT, timeout_s=170, check=False
-    )
+    done = run([*words, "--timeout", "5", "--json", report], cwd=ROOT, timeout_s=170, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "FAIL  ext4: f01: fail: it is wrong" in done.stdout, done.stdout
     told = json.loads(report.read_text(encoding="utf-8"))["results"]

@@ -1,0 +1,96 @@
+"""`./check fio FILE [SIZE]`: run a job file in a guest on the target, and say what came of it.
+
+The target's volume, of SIZE bytes (64M unless told), is /dev/vdb of the guest.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from qbdcheck.errors import NotRun, SetupError, UsageError
+from qbdcheck.guest.fio import FioOutputError, FioResult
+from qbdcheck.guest.fio_run import Fio, FioRun
+from qbdcheck.guest.guest import GuestFailed
+from qbdcheck.kit.guests import Guests
+from qbdcheck.options import Options
+from qbdcheck.targets.capabilities import capabilities
+from qbdcheck.targets.description import Description
+from qbdcheck.targets.session import TargetSession
+
+USAGE = "usage: ./check fio FILE [SIZE]; SIZE is the volume's, such as 64M"
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_DAY_S = 86400.0
+
+
+def main(options: Options, description: Description) -> int:
+    """Run the job file that ``options.arguments`` name; 0 if fio found nothing wrong, else 1.
+
+    :raise UsageError: there is no such file, or fio does not take it.
+    :raise SetupError: no guest, or no target.
+    """
+    file, size = _arguments(options.arguments)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: not a job file of fio: {error}") from None
+    scratch = options.scratch_root / "0"
+    scratch.mkdir(mode=0o700)
+    options.results_dir.mkdir(parents=True, exist_ok=True)
+    session = TargetSession(
+        description,
+        options,
+        scratch,
+        image_format=options.formats[0],
+        case_id="fio",
+        capabilities=capabilities(description, options, options.scratch_root),
+    )
+    guests = Guests(session, scratch)
+    try:
+        guest = guests(session.new_disk(size, prefill=False))
+        sys.stdout.write(f"{description.name}: {size} bytes as {guest.disks[0].path}\n")
+        limit_s = options.timeout_s or _DAY_S
+        run = Fio(guest, options.results_dir)(file=text, within_s=limit_s)
+        guests.settle()
+    except GuestFailed as error:
+        sys.stdout.write(f"FAIL  {error}\n")
+        return 1
+    except NotRun as error:
+        raise SetupError(f"./check fio: {error}") from None
+    except FioOutputError as error:
+        raise UsageError(f"{file}: {error}") from None
+    finally:
+        guests.close()
+        session.close()
+    return _tell(run, options)
+
+
+def _arguments(words: tuple[str, ...]) -> tuple[Path, int]:
+    if len(words) not in {1, 2}:
+        raise UsageError(USAGE)
+    file = Path(words[0])
+    if not file.is_file():
+        raise UsageError(f"{file}: no such file; {USAGE}")
+    found = re.fullmatch(r"(\d+)([KMG]?)", words[1] if len(words) > 1 else "64M")
+    if found is None or not int(found[1]):
+        raise UsageError(f"{words[1]!r} is no size; {USAGE}")
+    return file, int(found[1]) * _UNITS[found[2]]
+
+
+def _tell(run: FioRun, options: Options) -> int:
+    result: FioResult = run.result
+    for line in result.summary():
+        sys.stdout.write(f"{line}\n")
+    if options.json_file is not None:
+        text = json.dumps(result.model_dump(), indent=1)
+        options.json_file.write_text(f"{text}\n", encoding="utf-8")
+    sys.stdout.write(f"output  {options.results_dir}\n")
+    try:
+        run.must_be_clean()
+    except AssertionError as error:
+        sys.stdout.write(f"FAIL  {error}\n")
+        return 1
+    sys.stdout.write("fio found nothing wrong\n")
+    return 0

@@ -1,0 +1,184 @@
+"""``./check --probe FILE``: proves every claim of a target's profile, one step a line.
+
+Whoever writes a profile runs this first: a case that fails because of a wrong profile says nothing
+about the target.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from qbdcheck.catalogue.capability_words import CAPABILITIES
+from qbdcheck.clock import now_s
+from qbdcheck.commands.profile_claims import CLAIMS, option_claim
+from qbdcheck.errors import NotRun, QbdcheckError, UsageError
+from qbdcheck.files import ROOT
+from qbdcheck.options import Options
+from qbdcheck.targets import description as descriptions
+from qbdcheck.targets.capabilities import Scratch, capabilities
+from qbdcheck.targets.description import Description
+from qbdcheck.targets.session import TargetSession
+
+EXIT_GREEN, EXIT_RED = 0, 1
+_STYLES = {"ok": "green", "WRONG": "bold red", "absent": "dim"}
+_TITLES = {
+    "start": "starts, and QEMU opens a volume",
+    "data": "keeps what is written",
+    "stop": "keeps it over stop and start",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One claim and what became of it: ``ok``, ``WRONG``, or ``absent`` (not claimed)."""
+
+    claim: str
+    state: str
+    detail: str
+    elapsed_s: float = 0.0
+
+
+def main(options: Options, file: str | Path) -> int:
+    """Probe the profile in ``file`` (or a name in targets/) and print a table.
+
+    :return: 0 where all claims hold, 1 where one does not.
+    :raise UsageError: the profile is wrong, or its target does not start at all (exit code 2).
+    """
+    plain = replace(options, cache="writeback", aio=None, image_options="", formats=("raw",))
+    description = descriptions.load(descriptions.find(str(file), options.targets_dir))
+    console = Console(
+        no_color=options.color == "never" or "NO_COLOR" in os.environ, highlight=False
+    )
+    steps = list(probe(description, plain))
+    console.print(_table(description, steps))
+    wrong = [step for step in steps if step.state == "WRONG"]
+    if wrong:
+        console.print(f"{len(wrong)} of {len(steps)} claims do not hold", style="red")
+        return EXIT_RED
+    console.print(f"all {sum(step.state == 'ok' for step in steps)} claims hold", style="green")
+    return EXIT_GREEN
+
+
+def _table(description: Description, steps: list[Step]) -> Table:
+    table = Table(title=f"{description.name}: {description.about}", title_justify="left")
+    table.add_column("claim", no_wrap=True)
+    table.add_column("")
+    table.add_column("ms", justify="right")
+    table.add_column("what was seen", overflow="fold")
+    for step in steps:
+        elapsed = f"{step.elapsed_s * 1000:.0f}" if step.elapsed_s else ""
+        state = Text(step.state, style=_STYLES[step.state])
+        table.add_row(step.claim, state, elapsed, Text(step.detail))
+    return table
+
+
+def probe(description: Description, options: Options) -> Iterator[Step]:
+    """Give the steps, in order.
+
+    :raise SetupError: the target does not start at all: nothing else can be said of it.
+    """
+    with Scratch() as scratch:
+        found = capabilities(description, options, scratch)
+        # What it could do if the profile did not deny it.
+        bare = capabilities(description.model_copy(update={"lacks": []}), options, scratch)
+        context = _Context(description, options, scratch, found)
+        for name in ("start", "data", *(() if description.volatile else ("stop",))):
+            yield context.run(f"{_TITLES[name]}", CLAIMS[name])
+        for word, sentence in CAPABILITIES.items():
+            yield _capability(context, word, sentence, bare)
+        for option in description.options:
+            if option in {"min_block", "read_only"} and option not in found:
+                yield Step(f"options.{option}", "WRONG", "starts, but a client sees nothing of it")
+                continue
+            yield context.run(f"options.{option}", option_claim(option))
+    yield from _deviations(description)
+
+
+def _capability(context: _Context, word: str, sentence: str, bare: frozenset[str]) -> Step:
+    if word in context.description.lacks:
+        if word in bare:
+            return Step(
+                f"lacks {word}", "WRONG", f"but the target {sentence}: remove it from lacks:"
+            )
+        return Step(f"lacks {word}", "ok", "it really does")
+    if word not in context.found and given(context.description, word):
+        step = context.run(word, CLAIMS[word])
+        if step.state != "ok":
+            return step
+        return replace(step, state="WRONG", detail="works here, but not when a run asked for it")
+    if word not in context.found:
+        return Step(word, "absent", f"not one that {sentence}")
+    claim = CLAIMS.get(word)
+    return Step(word, "ok", sentence) if claim is None else context.run(word, claim)
+
+
+def given(description: Description, word: str) -> bool:
+    """Say whether the profile has a key for what a capability is about."""
+    key = {"snapshot_read": "snapshot_name", "add_volume": "add"}.get(word, word)
+    return bool(getattr(description.volume, key, None))
+
+
+@dataclass
+class _Context:
+    """Runs each claim on a fresh session, in a directory of its own."""
+
+    description: Description
+    options: Options
+    scratch: Path
+    found: frozenset[str]
+    count: int = 0
+
+    def run(self, name: str, claim: Callable[[TargetSession], str]) -> Step:
+        """Run one claim."""
+        self.count += 1
+        directory = self.scratch / f"{self.count:x}"
+        directory.mkdir(mode=0o700)
+        started_s = now_s()
+        try:
+            session = TargetSession(
+                self.description, self.options, directory, case_id=name, capabilities=self.found
+            )
+            try:
+                detail = claim(session)
+            finally:
+                session.close()
+        except (QbdcheckError, AssertionError, OSError, ValueError) as error:
+            if isinstance(error, UsageError) and self.count == 1:
+                raise
+            kind = "cannot be tried: " if isinstance(error, NotRun) else ""
+            return Step(name, "WRONG", kind + _short(error), now_s() - started_s)
+        return Step(name, "ok", detail, now_s() - started_s)
+
+
+def _short(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return "\n".join(lines[:4])
+
+
+def _deviations(description: Description) -> Iterator[Step]:
+    """Check that each deviation is written down where the profile says."""
+    if not description.deviations:
+        return
+    findings = ROOT / "docs" / "findings.md"
+    text = findings.read_text(encoding="utf-8") if findings.is_file() else ""
+    anchors = {_anchor(line) for line in text.splitlines() if line.startswith("#")}
+    for deviation in description.deviations:
+        claim = f"deviation {deviation.case}"
+        if deviation.finding in anchors or f'id="{deviation.finding}"' in text:
+            yield Step(claim, "ok", f"docs/findings.md#{deviation.finding}")
+        else:
+            yield Step(claim, "WRONG", f"docs/findings.md has no heading #{deviation.finding}")
+
+
+def _anchor(heading: str) -> str:
+    """Return the anchor of a Markdown heading, as hosts of repositories make it."""
+    words = heading.lstrip("#").strip().lower()
+    kept = "".join(letter for letter in words if letter.isalnum() or letter in " -_")
+    return kept.replace(" ", "-")

@@ -1,0 +1,67 @@
+"""`./check replay FILE`: play a script on a target and name the step that went wrong.
+
+    ./check replay FILE [-t TARGET] [--seed N]
+
+Exit code 0: each step gave the right result; 1: one did not; 2: the file or the target is wrong.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from oracles.model import Wrong
+from oracles.scripts import Script, ScriptError
+from qbdcheck.errors import NotRun, ProgramError, SetupError, UsageError
+from qbdcheck.kit.armed_rules import ArmedRules
+from qbdcheck.kit.model.players import OverNbd, through_qemu
+from qbdcheck.kit.model.replay import play
+from qbdcheck.options import Options
+from qbdcheck.targets.capabilities import Scratch, capabilities
+from qbdcheck.targets.description import Description
+from qbdcheck.targets.session import TargetSession
+
+EXIT_GREEN, EXIT_RED = 0, 1
+
+
+def main(options: Options, description: Description) -> int:
+    """Play the file of the command line.
+
+    :raise UsageError: the file or the target is wrong, or cannot do a step.
+    """
+    if len(options.arguments) != 1:
+        raise UsageError("usage: ./check replay FILE [-t TARGET]")
+    try:
+        script = Script.read(Path(options.arguments[0]))
+    except ScriptError as error:
+        raise UsageError(str(error)) from None
+    with Scratch() as scratch:
+        found = capabilities(description, options, scratch)
+        session = TargetSession(description, options, scratch, case_id="replay", capabilities=found)
+        try:
+            return _play_on(session, script)
+        except (NotRun, ProgramError) as error:
+            raise SetupError(f"{options.arguments[0]} on {description.name}: {error}") from None
+        finally:
+            session.close()
+
+
+def _play_on(session: TargetSession, script: Script) -> int:
+    disk = session.new_disk(script.size, prefill=False, format="raw")
+    needs_rules = any(step.do == "fault" for step in script.steps)
+    rules = ArmedRules(disk, lambda *_: None) if needs_rules else None
+    if disk.backend.uri is None:
+        opened = through_qemu(disk, session.storage_daemon, session.nbd)
+    else:
+        opened = OverNbd(disk, lambda: session.nbd(disk), rules=rules)
+    with closing(opened) as player:
+        try:
+            play(script, player, session.options.seed, print)
+        except Wrong as wrong:
+            print(f"wrong: {wrong}")
+            return EXIT_RED
+        finally:
+            if rules is not None:
+                rules.settle()
+    print(f"right: {len(script.steps)} steps on {session.description.name}")
+    return EXIT_GREEN

@@ -1,0 +1,149 @@
+"""`./check runtest FILE|GROUP... [SIZE]`: run tests in LTP's format in a guest on the target.
+
+It is what `runltp -f GROUPS -d DIR -t TIME -o LOG` is on a machine: GROUP is a file of the tree
+that --ltp names, or of suites/guest/runtest where there is none; the volume, of SIZE bytes (1200M
+unless told), is made anew for each file system. --kirk lets LTP's own runner run them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from functools import partial
+from pathlib import Path
+
+from qbdcheck.errors import NotRun, ProgramError, SetupError, UsageError
+from qbdcheck.guest.kirk import run_kirk
+from qbdcheck.guest.ltp_tree import LtpTree
+from qbdcheck.guest.runtest import FILE_SYSTEMS, Entry, Runtest, as_kirk, parse, summary
+from qbdcheck.kit.guests import Guests
+from qbdcheck.options import Options
+from qbdcheck.report.events import TestEnded
+from qbdcheck.targets.capabilities import capabilities
+from qbdcheck.targets.description import Description
+from qbdcheck.targets.session import TargetSession, size_in_bytes
+
+USAGE = "usage: ./check runtest FILE|GROUP... [SIZE]; SIZE is the volume's, such as 1200M"
+OWN = "guest/runtest"
+"""Below the suites: our own files in LTP's format."""
+_TEST_S = 600.0
+_SUITE_S = 86400.0
+
+
+class _Told:
+    """Says how each test ended, on standard output and in a log as of ``runltp -o``."""
+
+    def __init__(self, log: Path) -> None:
+        self.results: list[TestEnded] = []
+        self._log = log
+
+    def log(self, *_words: object) -> None:
+        """What a case would log is in our own log already."""
+
+    def ended(self, one: TestEnded) -> None:
+        self.results.append(one)
+        sys.stdout.write(f"{one.outcome:6} {one.elapsed_s:7.1f} s  {one.name}\n")
+        sys.stdout.flush()
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(f"{one.name} {one.outcome.upper()} {one.elapsed_s:.1f}\n")
+            file.writelines(f"    {line}\n" for line in one.said.splitlines())
+
+
+def main(options: Options, description: Description) -> int:
+    """Run what ``options.arguments`` name; 0 if no test failed or broke, else 1.
+
+    :raise UsageError: there is no such file or group.
+    :raise SetupError: no guest, or no target.
+    """
+    words, size = _arguments(options.arguments)
+    scratch = options.scratch_root / "0"
+    scratch.mkdir(mode=0o700)
+    options.results_dir.mkdir(parents=True, exist_ok=True)
+    tree = LtpTree(options.ltp, scratch) if options.ltp else None
+    if options.kirk and tree is None:
+        raise UsageError("--kirk runs the groups of an LTP tree: name one by --ltp")
+    entries = [entry for word in words for entry in _entries(word, tree, options.suites_dir)]
+    log = options.results_dir / "runtest.log"
+    told = _Told(log)
+    session = TargetSession(
+        description,
+        options,
+        scratch,
+        image_format=options.formats[0],
+        case_id="runtest",
+        capabilities=capabilities(description, options, options.scratch_root),
+    )
+    guests = Guests(session, scratch)
+    run = Runtest(told.log, options.soak_s / len(FILE_SYSTEMS), told.ended)
+    failures = []
+    try:
+        for kind in FILE_SYSTEMS:
+            guest = guests(session.new_disk(size, prefill=False))
+            sys.stdout.write(f"{description.name}: {size} bytes, {kind}\n")
+            try:
+                environment = tree.put_into(guest) if tree else {}
+                test_s = options.timeout_s or _TEST_S
+                suite_s = options.suite_timeout_s or _SUITE_S
+                if options.kirk:
+                    run.judged(
+                        guest,
+                        kind,
+                        partial(
+                            run_kirk, guest, words, environment, options.results_dir,
+                            test_s=test_s, suite_s=suite_s, soak_s=run.soak_s,
+                        ),
+                    )  # fmt: skip
+                else:
+                    run(
+                        guest,
+                        kind,
+                        entries,
+                        environment=environment,
+                        test_s=test_s,
+                        suite_s=suite_s,
+                    )
+                guest.settle()
+            except (AssertionError, ProgramError) as error:
+                failures.append(f"{kind}: {error}")
+            guest.quit()
+    except NotRun as error:
+        raise SetupError(f"./check runtest: {error}") from None
+    finally:
+        guests.close()
+        session.close()
+    if options.json_file is not None:
+        text = json.dumps(as_kirk(told.results, entries), indent=1)
+        options.json_file.write_text(f"{text}\n", encoding="utf-8")
+    sys.stdout.write(f"{summary(told.results)}\noutput  {log}\n")
+    sys.stdout.writelines(f"FAIL  {failure}\n" for failure in failures)
+    return 1 if failures else 0
+
+
+def _arguments(words: tuple[str, ...]) -> tuple[list[str], int]:
+    *names, last = words or ("",)
+    if names and re.fullmatch(r"\d+[KMGT]", last) and not Path(last).exists():
+        return names, size_in_bytes(last)
+    if not last:
+        raise UsageError(USAGE)
+    return [*names, last], size_in_bytes("1200M")
+
+
+def _entries(word: str, tree: LtpTree | None, suites: Path) -> list[Entry]:
+    path = Path(word)
+    if path.is_file():
+        return _read(path)
+    if tree is not None:
+        return tree.entries(word)
+    own = suites / OWN / word
+    if "/" not in word and own.is_file():
+        return _read(own)
+    known = ", ".join(sorted(file.name for file in (suites / OWN).iterdir()))
+    raise UsageError(f"{word}: no such file, and without --ltp the groups are {known}; {USAGE}")
+
+
+def _read(path: Path) -> list[Entry]:
+    try:
+        return parse(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a runtest file: {error}") from None

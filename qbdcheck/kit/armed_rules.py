@@ -1,0 +1,146 @@
+"""Rules of faults on a running target, and what became of them.
+
+The place is the target's own control socket, where it has the commands for rules: the reference
+backend does. Else it is a proxy in front of the target's NBD server. A rule that never fired has
+proved nothing: its case is BROKEN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qbdcheck import clock
+from qbdcheck.errors import CaseBroken, QbdcheckError
+from qbdcheck.kit.fault_proxy import FaultProxy
+from qbdcheck.programs.qmp import QmpFailed
+from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.lifecycle import State
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How often a rule's event fired, how many requests it covered, how many it hurt."""
+
+    events: int
+    matches: int
+    fired: int
+    held: int
+
+
+class ArmedRules:
+    """The fixture `rules`: arms, watches and heals faults on one disk's backend.
+
+    :param log: writes to full.log. :param seed: what chance is drawn from, in a proxy.
+    :raise NotRun: the target offers no place for faults.
+    """
+
+    def __init__(self, disk: Disk, log: Callable[..., None], seed: int = 0) -> None:
+        self._backend = disk.backend
+        self._log = log
+        self._seed = seed
+        self._silent: dict[str, str] = {}
+        self._others: list[ArmedRules] = []
+        self._proxy = None if self._has_rules() else FaultProxy(disk.backend, seed)
+
+    def _has_rules(self) -> bool:
+        if self._backend.description.control is None:
+            return False
+        known = self._backend.control_client().execute("query-commands")
+        return any(command["name"] == "rule-add" for command in known)
+
+    def on(self, disk: Disk) -> ArmedRules:
+        """Return the rules on another disk's backend; they end with these."""
+        other = ArmedRules(disk, self._log, self._seed)
+        self._others.append(other)
+        return other
+
+    def add(self, rule: Mapping[str, Any]) -> str:
+        """Arm a rule, written as in docs/rules.md; return its id.
+
+        :raise CaseBroken: the rule is wrong.
+        """
+        identity: str = self._execute("rule-add", **rule)["id"]
+        self._watch([identity])
+        return identity
+
+    def load(self, text: str) -> list[str]:
+        """Arm the rules of a YAML text; return their ids. Raises as `add` does."""
+        identities: list[str] = self._execute("rule-load", text=text)["ids"]
+        self._watch(identities)
+        return identities
+
+    def seen(self, identity: str) -> Seen:
+        """Return what a rule saw until now."""
+        [told] = self._execute("query-rules", id=identity)["rules"]
+        return Seen(told["events"], told["matches"], told["fired"], told["held"])
+
+    def wait_fired(self, identity: str, within_s: float = 30.0) -> None:
+        """Wait until a rule has struck.
+
+        :raise CaseBroken: it did not.
+        """
+        end_s = clock.now_s() + within_s
+        while not self.seen(identity).fired:
+            if clock.now_s() > end_s:
+                raise CaseBroken(f"the rule {identity} did not strike within {within_s:g} s")
+            clock.pause(0.01)
+
+    def change(self, identity: str, **values: Any) -> None:
+        """Change keys of a rule; what it saw before counts as fired."""
+        self._note(self._execute("query-rules", id=identity)["rules"])
+        self._execute("rule-change", id=identity, **values)
+
+    def remove(self, identity: str) -> None:
+        """Disarm a rule, and let go what it holds."""
+        self._note(self._execute("rule-del", id=identity))
+
+    def heal(self) -> None:
+        """Disarm all rules, and let go what they hold."""
+        self._note(self._execute("rule-del", all=True))
+
+    def resume(self, identity: str | None = None) -> int:
+        """Let go the requests that a rule holds, or all; return how many."""
+        chosen = {} if identity is None else {"id": identity}
+        return int(self._execute("rule-resume", **chosen)["resumed"])
+
+    def set_state(self, state: int) -> None:
+        """Go to a state of the rules."""
+        self._execute("set-rule-state", state=state)
+
+    def settle(self) -> None:
+        """Heal, at the end of the case.
+
+        :raise CaseBroken: a rule never fired, and does not say that it may be silent.
+        """
+        for other in self._others:
+            other.settle()
+        if self._proxy is not None or self._backend.state is State.RUNNING:
+            try:
+                self.heal()
+            except QbdcheckError as error:
+                self._log(f"rules: not healed: {error}")
+        if self._proxy is not None:
+            self._proxy.close()
+        if self._silent:
+            rules = "; ".join(self._silent.values())
+            raise CaseBroken(f"a fault never fired: {rules}")
+
+    def _watch(self, identities: list[str]) -> None:
+        for told in self._execute("query-rules")["rules"]:
+            if told["id"] in identities and not told["rule"].get("may_not_fire"):
+                self._silent[told["id"]] = f"{told['id']}: {told['rule']}"
+
+    def _note(self, rules: list[dict[str, Any]]) -> None:
+        for told in rules:
+            self._log(f"rules: {told}")
+            if told["fired"]:
+                self._silent.pop(told["id"], None)
+
+    def _execute(self, command: str, **arguments: Any) -> Any:
+        control = self._proxy.qmp if self._proxy else self._backend.control_client()
+        try:
+            return control.execute(command, arguments)
+        except QmpFailed as error:
+            raise CaseBroken(f"{command}: {error.description}") from None

@@ -1,0 +1,108 @@
+"""The errnos that are injected, and what becomes of each where it is seen.
+
+Reference: NBD document, "Error values" (eight errnos travel); nbd/server.c of QEMU,
+system_errno_to_nbd_errno; block/nbd.c. The cases that measure it print one row for each errno;
+tools/docs/errno_matrix.py makes docs/errno-matrix.md of what they print.
+"""
+
+from __future__ import annotations
+
+import errno as numbers
+import os
+from collections.abc import Callable
+from functools import partial
+
+from blockio.layers import Command, CommandFlag
+from qbdcheck.kit.blkdebug import number_of
+from qbdcheck.kit.block_job import finish_job
+from qbdcheck.programs.monitored import Monitored
+from qbdcheck.programs.qemu_io import IoFailed
+from reference_backend.client import Client
+
+CARRIED = ("EPERM", "EIO", "ENOMEM", "EINVAL", "ENOSPC", "EOVERFLOW", "ENOTSUP", "ESHUTDOWN")
+"""What NBD carries as it is."""
+OTHERS = ("EROFS", "EDQUOT", "EFBIG", "ETIMEDOUT", "EACCES")
+ERRNOS = {name: int(getattr(numbers, name)) for name in CARRIED + OTHERS}
+"""Number by name."""
+WIRE_COLUMNS = ("simple-read", "read", "read-DF", "write", "zeroes", "trim", "flush", "status")
+"""What `on_the_wire` asks. The commands after the reads are asked in both kinds of replies."""
+_NAMES = {number: name for name, number in ERRNOS.items()}
+_WIDTH = 13
+_LENGTH = 4096
+
+
+def named(number: int) -> str:
+    """Return the name of an errno, ``ok`` for 0."""
+    return _NAMES.get(number) or numbers.errorcode.get(number, str(number)) if number else "ok"
+
+
+def named_text(text: str) -> str:
+    """Return the name of the errno whose text of strerror this is; another text as it is."""
+    return next((name for name, number in ERRNOS.items() if os.strerror(number) == text), text)
+
+
+def answer(request: Callable[[], object]) -> str:
+    """Make a request; return ``ok``, the name of its errno, or ``dropped`` for the connection."""
+    try:
+        request()
+    except ConnectionError:
+        return "dropped"
+    except IoFailed as failed:
+        return named(number_of(failed))
+    except OSError as failed:
+        return named(failed.errno or 0)
+    return "ok"
+
+
+def row(*cells: str) -> str:
+    """Return the cells as a line of a table."""
+    return "".join(cell.ljust(_WIDTH) for cell in cells).rstrip()
+
+
+def on_the_wire(connect: Callable[[bool], Client], at: int, *, status_at: int) -> list[str]:
+    """Ask for all commands in all forms; return an answer for each of `WIRE_COLUMNS`.
+
+    What differs between simple and structured replies is given as ``A/B``.
+
+    :param connect: makes a connection; with structured replies, if its argument says so.
+    :param at: offset in bytes of a range whose requests are to fail. :param status_at: the same for
+        block status.
+    """
+    seen: dict[str, list[str]] = {column: [] for column in WIRE_COLUMNS}
+    for structured in (False, True):
+        client = connect(structured)
+        requests = _requests(client, at, structured=structured)
+        if structured:
+            requests["status"] = partial(client.block_status, status_at, _LENGTH)
+        # It comes last, for a server may drop the connection.
+        requests["read" if structured else "simple-read"] = partial(client.read, at, _LENGTH)
+        for column, request in requests.items():
+            seen[column].append(answer(request))
+        client.close()
+    return ["/".join(dict.fromkeys(seen[column])) for column in WIRE_COLUMNS]
+
+
+def _requests(client: Client, at: int, *, structured: bool) -> dict[str, Callable[[], object]]:
+    """Return the requests that both kinds of replies have, and the read that must not be cut."""
+    requests: dict[str, Callable[[], object]] = {
+        "write": lambda: client.write(at, bytes([0x5A]) * _LENGTH),
+        "zeroes": lambda: client.write_zeroes(at, _LENGTH),
+        "trim": lambda: client.trim(at, _LENGTH),
+        "flush": client.flush,
+    }
+    if structured:
+        requests["read-DF"] = lambda: client.call(Command.READ, at, _LENGTH, flags=CommandFlag.DF)
+    return requests
+
+
+def of_a_backup(program: Monitored, source: str, size: int) -> str:
+    """Return the errno with which a backup of a node ends that cannot be read.
+
+    :param size: of the node, in bytes. A backup ends at its first error; its copy goes nowhere.
+    """
+    program.qmp("blockdev-add", driver="null-co", node_name="copy", size=size)
+    program.qmp("blockdev-backup", job_id="job", device=source, target="copy", sync="full",
+                auto_dismiss=False)  # fmt: skip
+    end = finish_job(program)
+    program.qmp("blockdev-del", node_name="copy")
+    return named_text(end.error)

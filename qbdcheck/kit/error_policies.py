@@ -1,0 +1,106 @@
+"""What werror and rerror promise, and a disk of a guest that is held to it, error by error.
+
+Reference: qapi/block-core.json, BlockdevOnError and BLOCK_IO_ERROR; blk_get_error_action().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qbdcheck.guest.guest import Guest, GuestDisk
+from qbdcheck.kit.armed_rules import ArmedRules
+from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.disk_io import judge
+
+POLICIES = ("report", "ignore", "stop", "enospc")
+ERRORS = ("EIO", "ENOSPC", "EPERM", "ENOMEM")
+_BLOCK = 4096
+_COMMANDS = {
+    "write": "dd if=/tmp/data of={0} bs=4k seek={1} count=1 oflag=direct conv=notrunc",
+    "read": "rm -f /tmp/data; dd if={0} of=/tmp/data bs=4k skip={1} count=1 iflag=direct",
+}
+
+
+def action_of(policy: str, error: str) -> str:
+    """Return what QEMU is to do under a policy of werror and rerror: report, ignore or stop."""
+    if policy == "enospc":
+        return "stop" if error == "ENOSPC" else "report"
+    return policy
+
+
+class PolicyTrial:
+    """Lets requests of a guest's disk fail, one by one, and looks at all who are told.
+
+    :param disk: the target's, whose shadow follows what the guest was promised.
+    """
+
+    def __init__(
+        self, guest: Guest, disk: Disk, rules: ArmedRules, log: Callable[..., None]
+    ) -> None:
+        self._guest = guest
+        self._disk = disk
+        self._rules = rules
+        self._log = log
+        self._has_stopped: set[str] = set()
+
+    def strike(self, seen: GuestDisk, policy: str, operation: str, error: str, at: int) -> None:
+        """Let all requests of a block fail until someone was told; then heal it.
+
+        :param seen: the disk as the guest has it, with werror and rerror of ``policy``.
+        :param at: bytes, a multiple of 4096.
+        :raise AssertionError: the guest, the event, io-status or a counter tell another story, or
+            the block has other data than it must have.
+        """
+        vm, what = self._guest.machine, f"{seen.device.kind} {policy}, {error}, {operation}"
+        action = action_of(policy, error)
+        rule = {"event": f"{operation}_aio", "iotype": operation, "action": "error"}
+        data = self._disk.shadow.stamped(at, _BLOCK)
+        if operation == "write":
+            self._guest.write_file("/tmp/data", bytes(data))
+        known, before = len(vm.events), self._guest.stats(seen)
+        fault = self._rules.add({**rule, "errno": error, "offset": f"{at}+{_BLOCK}"})
+        command = _COMMANDS[operation].format(seen.path, at // _BLOCK)
+        running = self._guest.begin(command)
+        if action == "stop":
+            vm.wait_event("STOP", 30)
+            assert vm.qmp("query-status")["status"] == "io-error", what
+            self._must_have_io_status(seen, error, what)
+            self._rules.remove(fault)
+            vm.qmp("cont")
+        ran = running.wait()
+        if action != "stop":
+            self._rules.remove(fault)
+        self._log(what, ran)
+        assert (ran.status != 0) == (action == "report"), (what, ran)
+        events = [one["data"] for one in vm.events[known:] if one["event"] == "BLOCK_IO_ERROR"]
+        assert events, f"{what}: no BLOCK_IO_ERROR"
+        for event in events:
+            told = event["operation"], event["action"], event["node-name"]
+            assert told == (operation, action, seen.node), (what, event)
+            # only a device that can stop says why it would
+            nospace = error == "ENOSPC" if policy in {"stop", "enospc"} else None
+            assert event.get("nospace") == nospace, (what, event)
+        key = "failed_wr_operations" if operation == "write" else "failed_rd_operations"
+        failed = self._guest.stats(seen)[key] - before[key]
+        # virtio-blk counts what the guest was told, scsi-hd each attempt (scsi_handle_rw_error)
+        counts = action == "report" or seen.device.kind == "virtio-scsi"
+        assert (failed > 0) == counts, (what, failed)
+        if operation == "write" and action == "stop":
+            self._disk.shadow.write(at, data)  # ignored or reported, it never came to the target
+        if operation == "read" and action == "stop":
+            judge(self._disk.shadow, at, self._guest.read_file("/tmp/data"), what)
+
+    def _must_have_io_status(self, seen: GuestDisk, error: str, what: str) -> None:
+        known: list[dict[str, Any]] = self._guest.machine.qmp("query-block")
+        (status,) = [
+            one.get("io-status")
+            for one in known
+            if one.get("inserted", {}).get("node-name") == seen.node
+        ]
+        # it goes on telling of the first stop (docs/findings.md)
+        if seen.identity not in self._has_stopped:
+            self._has_stopped.add(seen.identity)
+            wanted = "nospace" if error == "ENOSPC" else "failed"
+            assert status == wanted, (what, status)
+        assert status != "ok", (what, status)

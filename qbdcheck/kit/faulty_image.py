@@ -1,0 +1,124 @@
+"""A qcow2 image whose metadata requests fail: leaks are allowed, corruption and lost data never."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from qbdcheck.errors import ProgramError
+from qbdcheck.kit.blkdebug import Rule, blkdebug, error, nth, number_of
+from qbdcheck.programs.blockdev import Blockdev, dashed, json_filename, over
+from qbdcheck.programs.qemu_img import QemuImg
+from qbdcheck.programs.qemu_io import IoFailed
+from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.disk_io import DiskIo
+
+SILENT = -1
+"""What `FaultyImage.strike` returns where only the end of qemu-io told of a failure: a flush."""
+NOT_OPENED = -2
+"""What it returns where the image could not be opened."""
+CHECKED = (0, 3)
+"""Exit statuses of ``qemu-img check``: right, and leaks only (docs/tools/qemu-img.rst)."""
+_LONGEST_SWEEP = 400
+
+
+class FaultyImage:
+    """An image on a disk, opened again and again with blkdebug between format and volume.
+
+    :param open_io: the fixture ``qemu_io``.
+    :param cache: the mode of its opening; where all writes fail from some time on it must be
+        ``writethrough``: qemu-io does not tell of a failed flush, but does of such a write.
+    :param options: of the format node, such as ``l2_cache_size``; ``backing`` for a chain.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        open_io: Callable[..., DiskIo],
+        qemu_img: QemuImg,
+        cache: str | None = None,
+        **options: object,
+    ) -> None:
+        self.disk = disk
+        self._open_io = open_io
+        self._qemu_img = qemu_img
+        self._cache = cache
+        self._options = dashed(options)
+
+    def blockdev(self, faults: Blockdev | None = None) -> Blockdev:
+        """Return the image over blkdebug with these options (of `nth`, or none)."""
+        volume = {**blkdebug(self.disk.protocol_blockdev()), **(faults or {})}
+        return over(self.disk.format, volume, None) | self._options
+
+    def filename(self, faults: Blockdev | None = None) -> str:
+        """Return the same as one argument for QEMU programs."""
+        return json_filename(self.blockdev(faults))
+
+    def strike(self, faults: Blockdev | Rule, act: Callable[[DiskIo], None]) -> int:
+        """Open the image with faults, act until a request fails, close it, check it.
+
+        :param faults: options of blkdebug, or a single rule.
+        :param act: makes requests; the shadow takes what fails for old-or-new.
+        :return: the errno that was seen; `SILENT`, `NOT_OPENED`; 0 where all went well.
+        :raise AssertionError: the image is corrupt afterwards.
+        """
+        if "event" in faults:
+            faults = {"inject-error": [faults]}
+        seen = 0
+        try:
+            io = self._open_io(self.filename(faults), self._cache, shadow=self.disk.shadow)
+        except ProgramError:
+            seen = NOT_OPENED
+        else:
+            try:
+                act(io)
+            except IoFailed as failed:
+                seen = number_of(failed)
+            try:
+                io.close()
+            except ProgramError as failure:
+                if failure.returncode != 1:  # it crashed
+                    raise
+                seen = seen or SILENT
+        self.check()
+        return seen
+
+    def strike_events(self, events: str, act: Callable[[DiskIo], None], **conditions: Any) -> None:
+        """Strike once at each of some events; each must be felt.
+
+        :param events: their names, space-separated.
+        :raise AssertionError: an error went unseen, or the image is corrupt.
+        """
+        for event in events.split():
+            seen = self.strike(error(event, once=True, **conditions), act)
+            assert seen != 0, f"an error at {event} was not seen: did it come?"
+
+    def sweep(self, event: str, act: Callable[[DiskIo], None], **conditions: Any) -> Iterator[int]:
+        """Strike at an event's 1st, 2nd, 3rd, ... time until a run is clean; give what was seen.
+
+        :raise AssertionError: the image is corrupt, or there is no end of it.
+        """
+        for count in range(1, _LONGEST_SWEEP):
+            seen = self.strike(nth(event, count, **conditions), act)
+            if seen == 0:
+                return
+            yield seen
+        raise AssertionError(f"{event} came more than {_LONGEST_SWEEP} times")
+
+    def check(self) -> int:
+        """Run ``qemu-img check`` and return how many clusters leak.
+
+        :raise AssertionError: it finds corruption, or cannot check.
+        """
+        done = self._qemu_img.run("check", "--output=json", self.filename(), check=False)
+        assert done.returncode in CHECKED, f"qemu-img check: {done.stdout}{done.stderr}"
+        return int(json.loads(done.stdout).get("leaks", 0))
+
+    def repair(self) -> None:
+        """Free what leaks; nothing else may be left to repair.
+
+        :raise AssertionError: something is.
+        """
+        self._qemu_img.run("check", "-q", "-r", "leaks", self.filename(), check=False)
+        assert self.check() == 0

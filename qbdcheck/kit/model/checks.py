@@ -1,0 +1,245 @@
+"""The fixture ``model``: searches, exhaustive tries, recorded histories; what failed is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from mutants.catalogue import catalogue
+from oracles.linearizability import Anomaly
+from oracles.model import Player, Wrong
+from oracles.scripts import Script
+from oracles.timeline import timeline
+from qbdcheck import clock
+from qbdcheck.errors import CaseBroken, NotRun
+from qbdcheck.kit.armed_rules import ArmedRules
+from qbdcheck.kit.model import concurrent, exhaustive, machine
+from qbdcheck.kit.model.cuts import Camera
+from qbdcheck.kit.model.players import InProcess, OverNbd, through_qemu
+from qbdcheck.kit.model.replay import keep, played_first, saved_scripts
+from qbdcheck.seed import Seed
+from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.session import TargetSession
+from reference_backend.client import Client
+from reference_backend.server import Server
+from reference_backend.store.memory import MemoryStore
+from reference_backend.store.volume import Volume
+
+_LOSS_S = 0.01
+
+
+class ModelChecks:
+    """What cases of suites/model do.
+
+    :param log: writes to full.log.
+    """
+
+    SIZE = machine.SIZE
+    BLOCKS_SIZE = exhaustive.SIZE
+
+    def __init__(self, session: TargetSession, seed: Seed, log: Callable[..., None]) -> None:
+        self._session = session
+        self._seed = seed
+        self._log = log
+        self._rules: list[ArmedRules] = []
+        self._players: list[OverNbd] = []
+        self._saved = saved_scripts(session.options, session.case_id, session.name)
+
+    def close(self) -> None:
+        """End what the players have open."""
+        for player in self._players:
+            player.close()
+        for rules in self._rules:
+            rules.settle()
+
+    # Players -------------------------------------------------------------------------------------
+
+    def over_nbd(self, disk: Disk) -> OverNbd:
+        """Return a player by the raw client; with faults where the target has a place for them."""
+        rules: ArmedRules | None = None
+        with contextlib.suppress(NotRun):
+            if disk.backend.description.control is not None:
+                rules = ArmedRules(disk, self._log, int(self._seed))
+                self._rules.append(rules)
+        player = OverNbd(disk, lambda: self._session.nbd(disk), rules=rules)
+        self._players.append(player)
+        return player
+
+    def through_qemu(self, disk: Disk) -> OverNbd:
+        """Return a player through a qemu-storage-daemon."""
+        player = through_qemu(disk, self._session.storage_daemon, self._session.nbd)
+        self._players.append(player)
+        return player
+
+    def in_process(self, bug: str = "") -> InProcess:
+        """Return a player of the reference's volume without a server, with a seeded bug or none."""
+        return InProcess(catalogue()[bug] if bug else None)
+
+    # Scripts -------------------------------------------------------------------------------------
+
+    def search(self, player: Player, scripts: int, steps: int = 25) -> None:
+        """Play what failed before, then scripts of chance.
+
+        :raise Wrong: one failed; the shortest is kept in ``repro/`` and played first next time.
+        """
+        self._failed_before(player)
+        found = machine.search(player, int(self._seed), scripts, steps)
+        self._log(f"{found.scripts} scripts, {found.steps} steps")
+        if found.best is not None:
+            self._fail(*found.best)
+        if found.steps < scripts:
+            raise CaseBroken(f"only {found.steps} steps were played")
+
+    def try_all(self, player: Player, depth: int) -> exhaustive.Tried:
+        """Play all short sequences.
+
+        :param depth: longest, unless the command line has another one.
+        :raise Wrong: one failed; it is kept.
+        """
+        self._failed_before(player)
+        depth = self._session.options.depth or depth
+        tried = exhaustive.try_all(player, depth, int(self._seed))
+        if tried.wrong is not None:
+            self._fail(*tried.wrong)
+        return tried
+
+    def _failed_before(self, player: Player) -> None:
+        for script, text in played_first(self._saved, player, int(self._seed)):
+            self._fail(script, f"(as in an earlier run) {text}")
+
+    def _fail(self, script: Script, text: str) -> None:
+        keep(script, text, self._session.scratch, self._saved)
+        steps = "\n".join(f"  {step}" for step in script.steps)
+        raise Wrong(f"{text}\n{len(script.steps)} steps on {script.size} bytes:\n{steps}")
+
+    # Histories -----------------------------------------------------------------------------------
+
+    def record(
+        self,
+        disk: Disk,
+        clients: int,
+        plan: concurrent.Plan,
+        round_: int,
+        connect: Callable[[], Client] | None = None,
+    ) -> None:
+        """Record clients at work, and judge.
+
+        :param connect: how each gets its connection; by default straight to the target.
+        :raise AssertionError: a history is not linearizable.
+        """
+        opened = connect or (lambda: self._session.nbd(disk))
+        self._prepare(disk, plan)
+        seed = self._seed.derive("round", round_)
+        history = concurrent.record(opened, clients, plan, seed)
+        self._judge(history, disk, plan)
+
+    def record_with_losses(
+        self, disk: Disk, clients: int, plan: concurrent.Plan, rounds: int
+    ) -> None:
+        """Record rounds in which each client but the last loses its connection, one by one."""
+        self._prepare(disk, plan)
+        total = concurrent.History()
+        numbers = 0
+        for round_ in range(rounds):
+            opened: list[Client] = []
+
+            def connect(opened: list[Client] = opened) -> Client:
+                opened.append(self._session.nbd(disk))
+                return opened[-1]
+
+            cutter = threading.Thread(target=_cut, args=(opened, clients), daemon=True)
+            cutter.start()
+            seed = self._seed.derive("round", round_)
+            part = concurrent.record(connect, clients, plan, seed, first=numbers + 1)
+            cutter.join()
+            numbers += clients * plan.requests
+            total.accesses += part.accesses
+            total.mixed += part.mixed
+            total.requests += part.requests
+        self._judge(total, disk, plan)
+
+    def record_with_snapshots(
+        self,
+        disk: Disk,
+        clients: int,
+        plan: concurrent.Plan,
+        round_: int,
+        *,
+        count: int = 3,
+        then: Callable[[], object] | None = None,
+    ) -> Camera:
+        """Take snapshots while clients write a fresh disk, and judge each, and what is there last.
+
+        :param then: called before anything is read: a power cut, if all that was acknowledged is
+            durable.
+        :raise AssertionError: a snapshot is not the contents at one moment between its request and
+            its answer.
+        """
+        camera = Camera(disk, plan, count, self._session.nbd)
+        camera.prepare()
+        seed = self._seed.derive("round", round_)
+        history = concurrent.record(
+            lambda: self._session.nbd(disk), clients, plan, seed, meanwhile=camera.meanwhile
+        )
+        if then is not None:
+            then()
+        camera.judge(history)
+        if history.mixed:
+            history.anomalies()  # a sector of a snapshot may be of two writes that were in flight
+        self._log(f"{history.requests} requests, {len(camera.taken)} snapshots")
+        return camera
+
+    def history_of(
+        self, bug: str, clients: int, plan: concurrent.Plan, **options: str
+    ) -> concurrent.History:
+        """Record clients of the reference backend, in this process, with a seeded bug."""
+        volume = Volume(MemoryStore(plan.size), "v")
+        volume.write(0, concurrent.initial(plan.size))
+        layers = [catalogue()[bug](**options)]
+        server = Server({"v": volume}, self._session.scratch / f"{bug[:8]}.s", layers=layers)
+        server.start()
+        try:
+            return concurrent.record(
+                lambda: Client.connect(server.address, "v"), clients, plan, int(self._seed)
+            )
+        finally:
+            server.stop()
+
+    def _prepare(self, disk: Disk, plan: concurrent.Plan) -> None:
+        with self._session.nbd(disk) as client:
+            client.write(0, concurrent.initial(plan.size))
+
+    def _judge(self, history: concurrent.History, disk: Disk, plan: concurrent.Plan) -> None:
+        with self._session.nbd(disk) as client:
+            concurrent.final_reads(client, plan.size, history)
+        begun = clock.now_s()
+        anomalies = history.anomalies()
+        self._log(f"{history.requests} requests, {len(history.accesses)} accesses of sectors,"
+                  f" judged in {clock.now_s() - begun:.3f} s")  # fmt: skip
+        met = sum(access.is_write for access in history.accesses)
+        if met < plan.requests // 10:
+            raise CaseBroken(f"only {met} writes of sectors were recorded")
+        if anomalies:
+            self._draw(anomalies[0], history)
+            raise AssertionError(f"not linearizable, in {len(anomalies)} sectors\n{anomalies[0]}")
+
+    def _draw(self, anomaly: Anomaly, history: concurrent.History) -> None:
+        repro: Path = self._session.scratch / "repro"
+        repro.mkdir(exist_ok=True)
+        picture = timeline(anomaly, history.accesses)
+        (repro / "timeline.svg").write_text(picture, encoding="utf-8")
+
+
+def _cut(opened: list[Client], clients: int) -> None:
+    """Shut the connections of all clients but the last for sending, one after another.
+
+    Replies may still come; but what a client gets is over, whether all was answered or not.
+    """
+    while len(opened) < clients:
+        clock.pause(_LOSS_S / 10)
+    for client in opened[: clients - 1]:
+        clock.pause(_LOSS_S)
+        with contextlib.suppress(OSError):
+            client.sock.shutdown(1)

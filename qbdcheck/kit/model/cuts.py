@@ -1,0 +1,117 @@
+"""Snapshots that are taken while many clients write, read back and judged.
+
+Half of the volume holds data when the clients begin, the other half was never written: both must be
+in the snapshot as they were at one moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from oracles.consistent_cut import ZEROES, Cut, contradictions
+from oracles.linearizability import INITIAL
+from oracles.stamps import SECTOR
+from qbdcheck import clock
+from qbdcheck.errors import CaseBroken
+from qbdcheck.kit.model.concurrent import History, Mixed, Plan, initial, seen
+from qbdcheck.targets.disk import Disk, Snapshot
+from reference_backend.client import Client
+from reference_backend.nbd.constants import TransmissionFlag
+
+_SHOWN = 8
+
+
+@dataclass
+class _Taken:
+    snapshot: Snapshot
+    asked: float
+    answered: float
+
+
+@dataclass
+class Camera:
+    """Takes ``count`` snapshots of a disk, spread over the work of its clients.
+
+    :ivar open_client: connects the raw client.
+    """
+
+    disk: Disk
+    plan: Plan
+    count: int
+    open_client: Callable[[Disk], Client]
+    taken: list[_Taken] = field(default_factory=list)
+
+    @property
+    def fresh(self) -> int:
+        """The first byte that is not written at the start."""
+        return self.plan.size // 2 // SECTOR * SECTOR
+
+    def prepare(self) -> None:
+        """Write what clients find in the first half, durably where the target can."""
+        with self.open_client(self.disk) as client:
+            client.write(0, initial(self.fresh))
+            if client.flags & TransmissionFlag.SEND_FLUSH:
+                client.flush()
+
+    def meanwhile(self, wait_for: Callable[[int], None]) -> None:
+        """Take the snapshots."""
+        for number in range(self.count):
+            wait_for(self.plan.requests)
+            asked = clock.now_s() * 1e6
+            snapshot = self.disk.snapshot(f"cut{number}")
+            self.taken.append(_Taken(snapshot, asked, clock.now_s() * 1e6))
+        wait_for(self.plan.requests)
+
+    def judge(self, history: History) -> None:
+        """Read all snapshots, and judge each.
+
+        :raise AssertionError: one was never so.
+        :raise Torn: a sector holds what nobody wrote.
+        :raise CaseBroken: no snapshot was taken while clients wrote.
+        """
+        under_load = 0
+        for taken in self.taken:
+            writes = [access for access in history.accesses if access.is_write]
+            under_load += any(one.call < taken.asked for one in writes) and any(
+                one.returned > taken.answered for one in writes
+            )
+            cut = self._cut(taken.snapshot, history.mixed, taken.asked, taken.answered)
+            name = f"snapshot {taken.snapshot.name} is of no moment (times in us)"
+            _raise(name, contradictions(cut, history.accesses))
+        now = clock.now_s() * 1e6
+        last = self._cut(self.disk, history.mixed, now, now)
+        name = f"volume {self.disk.name} is not as its clients left it (times in us)"
+        _raise(name, contradictions(last, history.accesses))
+        if not under_load:
+            raise CaseBroken("no snapshot was taken while clients wrote")
+
+    def _cut(self, disk: Disk, mixed: list[Mixed], asked: float, answered: float) -> Cut:
+        with self.open_client(disk) as client:
+            data = bytes(client.read(0, self.plan.size))
+            again = bytes(client.read(0, self.plan.size))
+        if data != again:
+            raise AssertionError(f"{disk.name} is not the same twice")
+        return Cut(asked, answered, self.values(data, mixed, asked, answered))
+
+    def values(
+        self, data: bytes, mixed: list[Mixed], asked: float, answered: float
+    ) -> list[int | None]:
+        """Return the write that each sector is of; zeroes are the start of the second half."""
+        rows = np.frombuffer(data, dtype=np.uint8).reshape(-1, SECTOR)
+        empty = ~rows.any(axis=1)
+        filled = rows.copy()
+        filled[empty] = np.frombuffer(initial(SECTOR), dtype=np.uint8)
+        found = list(seen(filled.tobytes(), 0, mixed, asked, answered))
+        for sector in np.flatnonzero(empty).tolist():
+            found[sector] = INITIAL if sector * SECTOR >= self.fresh else ZEROES
+        return found
+
+
+def _raise(text: str, wrong: Sequence[str]) -> None:
+    if wrong:
+        more = f"\n... and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        lines = "\n".join(wrong[:_SHOWN])
+        raise AssertionError(f"{text}:\n{lines}{more}")

@@ -1,0 +1,235 @@
+"""A state machine of hypothesis that plays scripts of chance, and shrinks one that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, Verbosity, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Flaky
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from oracles.model import Model, Player, Wrong
+from oracles.scripts import ERRNOS, FAULTS, Script, ScriptError, Step
+from oracles.shrinking import fewest
+from qbdcheck.errors import NotRun
+from qbdcheck.kit.model.replay import play
+
+SIZE = 128 << 10
+_Rule = TypeVar("_Rule", bound=Callable[..., None])
+_EDGES = (0, 512, 4096, 8192, 8192 + 512, 65_536, SIZE - 4096, SIZE - 512)
+_TRIALS = 200
+"""Scripts that are played to shorten one, at most."""
+_SIZES = (SIZE, SIZE // 2, SIZE + 4096, SIZE - 512)
+
+
+@dataclass
+class Found:
+    """The failures of one search, the shortest script first in `best`."""
+
+    scripts: int = 0
+    steps: int = 0
+    failures: list[tuple[Script, str]] = field(default_factory=list)
+
+    @property
+    def best(self) -> tuple[Script, str] | None:
+        """The shortest failing script and what was wrong; None where all went well."""
+        return min(self.failures, key=lambda pair: len(pair[0].steps), default=None)
+
+
+_PLACE = st.tuples(
+    st.one_of(st.sampled_from(_EDGES), st.integers(0, SIZE - 1)),
+    st.one_of(st.sampled_from((512, 4096, 8192)), st.integers(1, 6000)),
+)
+
+
+def _can(word: str) -> Callable[[_Rule], _Rule]:
+    able: Callable[[_Rule], _Rule] = precondition(lambda self: word in self.player.abilities)
+    return able
+
+
+class DiskMachine(RuleBasedStateMachine):
+    """One script; subclasses have the player and gather what is found."""
+
+    player: Player
+    found: Found
+    identity = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._steps: list[Step] = []
+        self._size = SIZE
+        self._failed = False
+        self._kills = 0
+        self._model: Model | None = None
+
+    @initialize()
+    def begin(self) -> None:
+        """A new volume."""
+        self._guard(self._begin)
+        self.found.scripts += 1
+
+    def _begin(self) -> None:
+        self._model = Model(self.player, SIZE, self.identity)
+
+    def _guard(self, act: Any) -> None:
+        try:
+            act()
+        except Wrong as wrong:
+            self._failed = True
+            script = Script(SIZE, tuple(self._steps) or (Step("flush"),))
+            self.found.failures.append((script, str(wrong)))
+            raise
+
+    def _at(self, do: str, place: tuple[int, int], *, fua: bool = False) -> None:
+        offset = min(place[0], self._size)
+        self._do(Step(do, offset, min(place[1], self._size - offset), fua))
+
+    def _do(self, step: Step) -> None:
+        self._steps.append(step)
+        self.found.steps += 1
+        model = self._model
+        assert model is not None
+        self._guard(lambda: model.step(step))
+
+    @rule(place=_PLACE, fua=st.booleans())
+    def write(self, place: tuple[int, int], fua: bool) -> None:
+        """Write."""
+        self._at("write", place, fua=fua)
+
+    @_can("zero")
+    @rule(place=_PLACE, fua=st.booleans(), no_hole=st.booleans())
+    def zero(self, place: tuple[int, int], fua: bool, no_hole: bool) -> None:
+        """Write zeroes."""
+        offset = min(place[0], self._size)
+        length = min(place[1], self._size - offset)
+        self._do(Step("zero", offset, length, fua=fua, no_hole=no_hole))
+
+    @_can("discard")
+    @rule(place=_PLACE, fua=st.booleans())
+    def discard(self, place: tuple[int, int], fua: bool) -> None:
+        """Discard."""
+        self._at("discard", place, fua=fua)
+
+    @rule(place=_PLACE)
+    def read(self, place: tuple[int, int]) -> None:
+        """Read."""
+        self._at("read", place)
+
+    @_can("status")
+    @rule(place=_PLACE)
+    def status(self, place: tuple[int, int]) -> None:
+        """Ask for block status."""
+        self._at("status", place)
+
+    @_can("flush")
+    @rule()
+    def flush(self) -> None:
+        """Flush."""
+        self._do(Step("flush"))
+
+    @_can("resize")
+    @rule(size=st.sampled_from(_SIZES))
+    def resize(self, size: int) -> None:
+        """Resize."""
+        self._do(Step("resize", size=size))
+        self._size = size
+
+    @_can("snapshot")
+    @rule()
+    def snapshot(self) -> None:
+        """Take a snapshot."""
+        self._do(Step("snapshot"))
+
+    @_can("reopen")
+    @rule(politely=st.booleans())
+    def connect_again(self, politely: bool) -> None:
+        """Close or drop the connection, and open another."""
+        self._do(Step("reopen" if politely else "reconnect"))
+
+    @_can("power-cut")
+    @rule(seed=st.integers(0, 255))
+    def cut_power(self, seed: int) -> None:
+        """Cut the power."""
+        self._do(Step("power-cut", seed=seed))
+
+    @precondition(lambda self: "kill" in self.player.abilities and self._kills == 0)
+    @rule()
+    def kill(self) -> None:
+        """Kill the server; once a script, as a new start may take long."""
+        self._kills += 1
+        self._do(Step("kill"))
+
+    @_can("fault")
+    @rule(kind=st.sampled_from(FAULTS), errno=st.sampled_from(ERRNOS))
+    def fault(self, kind: str, errno: str) -> None:
+        """Let the next request of a kind fail."""
+        self._do(Step("fault", kind=kind, errno=errno))
+
+    def teardown(self) -> None:
+        """Look at everything."""
+        if self._model is not None and not self._failed:
+            self._guard(self._model.finish)
+
+
+def search(player: Player, seed: int, scripts: int, steps: int = 30) -> Found:
+    """Play ``scripts`` scripts of up to ``steps`` steps; shrink one that fails.
+
+    The same seed gives the same scripts.
+    """
+    found = Found()
+    machine = type("Machine", (DiskMachine,), {"player": player, "found": found})
+    hypothesis.seed(seed)(machine)
+    try:
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=scripts,
+                stateful_step_count=steps,
+                deadline=None,
+                database=None,
+                print_blob=False,
+                verbosity=Verbosity.quiet,
+                phases=(Phase.generate, Phase.shrink),
+                report_multiple_bugs=False,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    except (Wrong, Flaky):  # what does not fail again was wrong all the same
+        if not found.failures:
+            raise
+    if found.best is not None:
+        _leave_out_what_is_needless(found, found.best[0], player)
+    return found
+
+
+def _leave_out_what_is_needless(found: Found, script: Script, player: Player) -> None:
+    """Shorten a script until each of its steps is needed: hypothesis may stop before."""
+    left = _TRIALS
+
+    def fails(steps: list[Step]) -> bool:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            return False
+        document = {"size": script.size, "steps": [step.mapping() for step in steps]}
+        try:
+            shorter = Script.of(document, "shorter")  # offsets may be beyond the end now
+            play(shorter, player)
+        except Wrong as wrong:
+            found.failures.append((shorter, str(wrong)))
+            return True
+        except (ScriptError, NotRun):
+            pass
+        return False
+
+    fewest(list(script.steps), fails)

@@ -1,0 +1,76 @@
+"""Plays a script against a model; keeps failing scripts, and plays them first the next time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from oracles.model import Model, Player, Wrong
+from oracles.scripts import Script, ScriptError, to_nbdsh, to_qemu_io
+from qbdcheck.errors import NotRun
+from qbdcheck.options import Options
+
+
+def play(
+    script: Script, player: Player, seed: int = 0, tell: Callable[[str], object] = str
+) -> None:
+    """Play a script and look at everything at its end.
+
+    :param tell: gets a line for each step.
+    :raise Wrong: names the step.
+    :raise NotRun: the target cannot do a step of it.
+    """
+    unable = sorted({step.do for step in script.steps} - player.abilities)
+    if unable:
+        raise NotRun(*(f"the target cannot {word}" for word in unable))
+    model = Model(player, script.size, seed)
+    for number, step in enumerate(script.steps, 1):
+        tell(f"{number:4}  {step}")
+        try:
+            model.step(step)
+        except Wrong as wrong:
+            raise Wrong(f"step {number}: {wrong}") from None
+    tell("      read everything")
+    try:
+        model.finish()
+    except Wrong as wrong:
+        raise Wrong(f"at the end: {wrong}") from None
+
+
+def keep(script: Script, text: str, scratch: Path, saved: Path) -> None:
+    """Save a failing script: in ``repro`` with its forms for qemu-io and nbdsh, and for next time.
+
+    :param saved: the directory of `played_first`.
+    """
+    repro = scratch / "repro"
+    repro.mkdir(exist_ok=True)
+    first = text.partition("\n")[0]
+    script = Script(script.size, script.steps, first)
+    (repro / "script.yaml").write_text(script.to_yaml(), encoding="utf-8")
+    (repro / "script.sh").write_text(to_qemu_io(script), encoding="utf-8")
+    (repro / "script.nbdsh.py").write_text(to_nbdsh(script), encoding="utf-8")
+    saved.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(repr(script.steps).encode()).hexdigest()[:12]
+    (saved / f"{name}.yaml").write_text(script.to_yaml(), encoding="utf-8")
+
+
+def played_first(saved: Path, player: Player, seed: int) -> Sequence[tuple[Script, str]]:
+    """Play what failed before; forget what is right now; return what still fails."""
+    failing = []
+    for path in sorted(saved.glob("*.yaml")) if saved.is_dir() else ():
+        try:
+            play(Script.read(path), player, seed)
+        except Wrong as wrong:
+            failing.append((Script.read(path), str(wrong)))
+            continue
+        except (NotRun, ScriptError):
+            pass
+        path.unlink()
+    return failing
+
+
+def saved_scripts(options: Options, case_id: str, target: str) -> Path:
+    """Return where failing scripts of a case on a target are kept."""
+    return options.cache_dir / "scripts" / target.replace(os.sep, "_") / case_id

@@ -1,0 +1,1 @@
+"""Runs the suite against seeded bugs: the kill matrix."""

@@ -1,0 +1,182 @@
+"""`./check --mutants`: which seeded bugs do the cases see, how fast, by which diagnosis.
+
+Each mutant is a target of its own (`-t mutant:ID`), on which a run of the selected cases goes on
+until its first failure; with ``--each-suite`` each other suite then has a run of its own. A control
+is a legal backend: it must pass them all. Exit code 1 where a mutant lives or a control is accused,
+2 where nothing could be tested.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from mutants.catalogue import catalogue, is_control
+from mutants.mutant import Mutant
+from qbdcheck.catalogue.plan import Planned, make_plan
+from qbdcheck.errors import UsageError
+from qbdcheck.mutation.mutant_run import ALIVE, EXIT_USAGE, KILLED, NOT_TESTABLE, Cell, Fate, Runner
+from qbdcheck.mutation.tables import page, print_grid, print_summary
+from qbdcheck.options import Options
+from qbdcheck.targets.mutant_target import knobs_for, read_words
+
+_FILE_WIDTH = 160
+_GUARDS = re.compile(r"^Guards:((?:.|\n(?!\n))*)", re.MULTILINE)
+_BUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A mutant, and the knobs that it gets: as ``KEY=VALUE:KEY=VALUE``."""
+
+    mutant: type[Mutant]
+    knobs: str = ""
+    left_out: str = ""
+
+
+def main(options: Options) -> int:
+    """Run the selection against the mutants that it names, or all; 1 where one is not right.
+
+    :raise UsageError: an unknown id or knob, or a case; nothing has been run then.
+    """
+    cases = tuple(word for word in options.selection if word[0].isdigit())
+    wanted = read_wanted([word for word in options.selection if word not in cases], options.knobs)
+    of_cases = replace(options, selection=cases, subcommand="", resume=False)
+    plan = [planned for planned in make_plan(of_cases) if not planned.excluded]
+    guards = {one.case.case_id: guarded_bugs(one.case.path) for one in plan}
+    runner = Runner(["--turns", "-j", str(options.lanes), *_flags(options)], guards)
+    console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
+    progress = Progress(options.cache_dir / "mutants.json", [*cases, *_selecting(options)])
+    earlier = progress.load() if options.resume else {}
+    fates: list[Fate] = []
+    for one in wanted:
+        fate = earlier.get((one.mutant.id, one.knobs))
+        if fate is None:
+            control = is_control(one.mutant)
+            fate = Fate(
+                id=one.mutant.id, control=control, knobs=one.knobs, knobs_left_out=one.left_out
+            )
+            runner.run(one.mutant, one.knobs, [*cases, *_selecting(options)], fate)
+        if options.each_suite and not fate.suites:
+            fate.suites = _each_suite(runner, one, plan, fate)
+        fates.append(fate)
+        progress.save(fates)
+        _tell(console, fate)
+    if options.each_suite:
+        print_grid(console, fates)
+    print_summary(console, fates)
+    if options.json_file is not None:
+        report = [fate.as_json() for fate in fates]
+        options.json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if options.html_file is not None:
+        options.html_file.write_text(page(fates), encoding="utf-8")
+    if all(fate.state == NOT_TESTABLE for fate in fates):
+        return EXIT_USAGE
+    return 0 if all(fate.is_right for fate in fates) else 1
+
+
+def read_wanted(words: Sequence[str], knobs: str) -> list[Wanted]:
+    """Return the mutants of words ``ID[:KEY=VALUE...]``, or all; with the knobs meant for all.
+
+    :raise UsageError: a word or knob is wrong; one line.
+    """
+    shared = knobs.split(":") if knobs else []
+    found = []
+    for word in words or catalogue():
+        mutant, own = read_words(word)
+        names = {pair.partition("=")[0] for pair in own}
+        if "requests" in names:
+            raise UsageError(f"{word}: --mutants counts the requests itself")
+        fitting = knobs_for(mutant, shared)
+        left_out = [pair for pair in shared if pair not in fitting]
+        both = [*own, *(pair for pair in fitting if pair.partition("=")[0] not in names)]
+        found.append(Wanted(mutant, ":".join(both), ":".join(left_out)))
+    return found
+
+
+def guarded_bugs(case: Path) -> frozenset[str]:
+    """Return the bugs of a case's ``Guards:`` line."""
+    text = ast.get_docstring(ast.parse(case.read_bytes())) or ""
+    guards = _GUARDS.search(text.replace("-\n", "-"))
+    return frozenset(_BUG.findall(guards[1])) if guards else frozenset()
+
+
+def _selecting(options: Options) -> list[str]:
+    """The flags that select cases."""
+    words = []
+    for flag, values in (("-g", options.groups), ("-x", options.exclude_groups),
+                         ("-e", options.exclude_cases)):  # fmt: skip
+        words += [flag, ",".join(values)] if values else []
+    return words
+
+
+def _flags(options: Options) -> list[str]:
+    words = ["--seed", str(options.seed)]
+    for name in ("suites", "golden", "targets"):
+        words += [f"--{name}-dir", str(getattr(options, f"{name}_dir"))]
+    if options.timeout_s is not None:
+        words += ["--timeout", str(options.timeout_s)]
+    return words
+
+
+def _each_suite(
+    runner: Runner, one: Wanted, plan: Sequence[Planned], fate: Fate
+) -> dict[str, Cell]:
+    """Run the cases of each suite alone, to the first kill of each."""
+    cells: dict[str, Cell] = {}
+    by_suite: dict[str, list[str]] = {}
+    for planned in plan:
+        by_suite.setdefault(planned.case.path.parent.name, []).append(f"{planned.case.number:03d}")
+    for suite, numbers in sorted(by_suite.items(), key=lambda pair: pair[1][0]):
+        cells[suite] = Cell()
+        if fate.case and not fate.case[0].isdigit():  # it cannot even start
+            cells[suite] = Cell(
+                fate.state, fate.seconds, fate.requests, fate.case, fate.diagnosis, fate.named
+            )
+        else:
+            runner.run(one.mutant, one.knobs, numbers, cells[suite])
+    return cells
+
+
+class Progress:
+    """What is known already, so that ``--resume`` goes on where the last run stopped.
+
+    :param words: what was run; another selection begins anew.
+    """
+
+    def __init__(self, file: Path, words: Sequence[str]) -> None:
+        self._file = file
+        self._words = list(words)
+
+    def load(self) -> dict[tuple[str, str], Fate]:
+        """Return the fates of the last run of the same selection, by id and knobs."""
+        try:
+            told = json.loads(self._file.read_text(encoding="utf-8"))
+            if told["words"] != self._words:
+                return {}
+            fates = [Fate.from_json(one) for one in told["fates"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return {(fate.id, fate.knobs): fate for fate in fates}
+
+    def save(self, fates: Sequence[Fate]) -> None:
+        """Keep what is known."""
+        told = {"words": self._words, "fates": [fate.as_json() for fate in fates]}
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(json.dumps(told), encoding="utf-8")
+
+
+def _tell(console: Console, fate: Fate) -> None:
+    name = ":".join(filter(None, [fate.id, fate.knobs]))
+    state = {KILLED: "killed", ALIVE: "alive"}.get(fate.state, "not testable here")
+    mark = "" if fate.is_right else "  <--"
+    counts = f"{fate.seconds:5.1f}s {fate.requests:7} requests"
+    line = f"{name:36} {state:6} {counts}  {fate.case}{mark}"
+    console.print(line, soft_wrap=True, highlight=False)

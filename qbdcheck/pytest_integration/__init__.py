@@ -1,0 +1,1 @@
+"""Joins the runner to pytest: the session of ./check, the items and the fixtures."""

@@ -1,0 +1,295 @@
+"""The fixtures of docs/case-writer.md that reach the target and the QEMU programs.
+
+They hold no logic: `TargetSession` makes everything and ends everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qbdcheck.errors import NotRun
+from qbdcheck.guest.fio_run import Fio
+from qbdcheck.guest.guest import Guest
+from qbdcheck.guest.ltp_tree import LtpTree
+from qbdcheck.guest.runtest import FILE_SYSTEMS, Runtest
+from qbdcheck.kit.armed_rules import ArmedRules
+from qbdcheck.kit.crash.logged_image import LoggedImage
+from qbdcheck.kit.dual_write import DualWriter
+from qbdcheck.kit.fault_schedule import Schedule
+from qbdcheck.kit.guests import Guests
+from qbdcheck.kit.hostile_server import HostileServer
+from qbdcheck.kit.model.checks import ModelChecks
+from qbdcheck.kit.nbd_link import Link
+from qbdcheck.programs.installed import Programs
+from qbdcheck.programs.machine import Machine
+from qbdcheck.programs.nbd_opener import NbdOpener
+from qbdcheck.programs.process import Completed
+from qbdcheck.programs.process import run as run_program
+from qbdcheck.programs.qemu_img import QemuImg
+from qbdcheck.programs.storage_daemon import StorageDaemon
+from qbdcheck.runner.case_state import (
+    FULL_LOG,
+    IMAGE_FORMAT,
+    OBSERVED,
+    OPTIONS,
+    OUTPUT,
+    PARTLY_NOT_RUN,
+    SCRATCH,
+    SEED,
+    TESTS,
+)
+from qbdcheck.runner.golden import Output
+from qbdcheck.seed import Seed
+from qbdcheck.targets import description as descriptions
+from qbdcheck.targets.capabilities import capabilities
+from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.disk_io import DiskIo
+from qbdcheck.targets.mutant_target import profile
+from qbdcheck.targets.session import TargetSession
+from reference_backend.client import Client
+
+DESCRIPTION = pytest.StashKey[descriptions.Description]()
+"""``config.stash[DESCRIPTION]``: the profile of the run's target, once it has been read."""
+
+
+def description_of(config: pytest.Config) -> descriptions.Description:
+    """Return the profile of the run's target; it is read once.
+
+    :raise UsageError: there is no such target, or its profile is wrong.
+    """
+    if DESCRIPTION not in config.stash:
+        options = config.stash[OPTIONS]
+        config.stash[DESCRIPTION] = profile(options.target, options.targets_dir)
+    return config.stash[DESCRIPTION]
+
+
+@pytest.fixture
+def scratch(request: pytest.FixtureRequest) -> Path:
+    """The private directory of the case."""
+    path: Path = request.node.stash[SCRATCH]
+    return path
+
+
+def capabilities_of(config: pytest.Config) -> frozenset[str]:
+    """Return what the run's target can do; it is asked once.
+
+    :raise UsageError: there is no such target, or it does not come up.
+    """
+    options = config.stash[OPTIONS]
+    return capabilities(description_of(config), options, options.scratch_root)
+
+
+@pytest.fixture
+def target(request: pytest.FixtureRequest, scratch: Path) -> Iterator[TargetSession]:
+    """The target of this case; all its programs end with the case."""
+    # Asked already, in the runner; here only where a case runs under plain pytest.
+    available = capabilities_of(request.config)
+    session = TargetSession(
+        description_of(request.config),
+        request.config.stash[OPTIONS],
+        scratch,
+        image_format=request.node.stash.get(IMAGE_FORMAT, "raw"),
+        case_id=Path(str(request.node.path)).stem,
+        capabilities=available,
+    )
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+@pytest.fixture
+def new_disk(target: TargetSession) -> Callable[..., Disk]:
+    """Makes further disks."""
+    return target.new_disk
+
+
+@pytest.fixture
+def disk(target: TargetSession) -> Disk:
+    """A fresh volume of 8 MiB, prefilled with stamps."""
+    return target.new_disk()
+
+
+@pytest.fixture
+def qemu_io(target: TargetSession) -> Callable[..., DiskIo]:
+    """Opens a long-lived qemu-io."""
+    return target.qemu_io
+
+
+@pytest.fixture
+def qemu_img(target: TargetSession) -> QemuImg:
+    """Runs qemu-img."""
+    return target.qemu_img
+
+
+@pytest.fixture
+def storage_daemon(target: TargetSession) -> Callable[..., StorageDaemon]:
+    """Starts qemu-storage-daemons."""
+    return target.storage_daemon
+
+
+@pytest.fixture
+def machine(target: TargetSession) -> Callable[..., Machine]:
+    """Starts QEMUs without a running guest: ``with machine(kind="none") as vm``."""
+    return target.machine
+
+
+@pytest.fixture
+def vm(target: TargetSession) -> Machine:
+    """A QEMU (machine pc) without a running guest."""
+    return target.machine()
+
+
+@pytest.fixture
+def nbd(target: TargetSession) -> Callable[..., Client]:
+    """Connects the raw NBD client to a disk or a URI."""
+    return target.nbd
+
+
+@pytest.fixture
+def hostile(target: TargetSession, scratch: Path) -> Iterator[HostileServer]:
+    """An NBD server that lies, and QEMU's client to lie to."""
+    server = HostileServer(scratch, NbdOpener(target.programs, scratch))
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def link(disk: Disk) -> Iterator[Link]:
+    """A wire between `disk` and its clients that can be cut, frozen and slowed down."""
+    wire = Link(disk.backend)
+    yield wire
+    wire.close()
+
+
+@pytest.fixture
+def logged_image(target: TargetSession, scratch: Path) -> Callable[..., LoggedImage]:
+    """Logs what is written to a disk's volume, and explores the crash states."""
+
+    def make(disk: Disk, **options: Any) -> LoggedImage:
+        return LoggedImage(disk, target.qemu_io, target.qemu_img, scratch, **options)
+
+    return make
+
+
+@pytest.fixture
+def guest(request: pytest.FixtureRequest, target: TargetSession, scratch: Path) -> Iterator[Guests]:
+    """Starts small Linux guests: ``guest()``, and puts disks before them."""
+    guests = Guests(target, scratch)
+    try:
+        yield guests
+        guests.settle()
+    finally:
+        guests.close()
+        request.node.stash.get(OBSERVED, []).extend(guests.observed)
+
+
+@pytest.fixture
+def fio(scratch: Path) -> Callable[[Guest], Fio]:
+    """Runs fio in a guest: ``fio(guest)("--name=...", ...)``; its output stays in the scratch."""
+    return lambda guest: Fio(guest, scratch)
+
+
+@pytest.fixture
+def ltp(request: pytest.FixtureRequest, scratch: Path) -> LtpTree:
+    """The installed LTP that --ltp or QBDCHECK_LTP names."""
+    path = request.config.stash[OPTIONS].ltp
+    if path is None:
+        raise NotRun("no LTP: --ltp DIR or a tar file names an installed tree (docs/user.md)")
+    return LtpTree(path, scratch)
+
+
+@pytest.fixture
+def runtest(request: pytest.FixtureRequest, log: Callable[..., None]) -> Runtest:
+    """Runs tests in LTP's format on a file system of a guest; --soak repeats them."""
+    # The time is the case's, and each file system has its part.
+    soak_s = request.config.stash[OPTIONS].soak_s / len(FILE_SYSTEMS)
+    return Runtest(log, soak_s, request.node.stash.get(TESTS, []).append)
+
+
+@pytest.fixture
+def programs(target: TargetSession) -> Programs:
+    """The QEMU programs of the target."""
+    return target.programs
+
+
+@pytest.fixture
+def model(target: TargetSession, seed: Seed, log: Callable[..., None]) -> Iterator[ModelChecks]:
+    """Plays scripts against a model, and records what concurrent clients see."""
+    checks = ModelChecks(target, seed, log)
+    yield checks
+    checks.close()
+
+
+@pytest.fixture
+def dual_write(target: TargetSession, seed: int) -> Iterator[DualWriter]:
+    """Puts a raw reference beside a disk and compares all answers."""
+    writer = DualWriter(target, seed)
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+@pytest.fixture
+def rules(disk: Disk, log: Callable[..., None], seed: int) -> Iterator[ArmedRules]:
+    """Arms faults on the backend of `disk`; one that never fired makes the case BROKEN."""
+    armed = ArmedRules(disk, log, int(seed))
+    yield armed
+    armed.settle()
+
+
+@pytest.fixture
+def schedule(rules: ArmedRules, log: Callable[..., None]) -> Iterator[Schedule]:
+    """Says when faults start and when they heal; a phase that never came makes the case BROKEN."""
+    plan = Schedule(rules, log)
+    yield plan
+    plan.settle()
+
+
+@pytest.fixture
+def run() -> Callable[..., Completed]:
+    """Runs any program to its end; it dies with the case."""
+    return run_program
+
+
+# Section: fixtures of the runner: golden, seed, log, not_run
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Output:
+    """Prints to the case's output, through the filters; compared when the case has returned."""
+    output: Output = request.node.stash[OUTPUT]
+    return output
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> Seed:
+    """The seed of this run of the case; ``seed.stream("workload")`` is a ``random.Random``."""
+    value: Seed = request.node.stash[SEED]
+    return value
+
+
+@pytest.fixture
+def log(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Writes a line to full.log."""
+    path = request.node.stash[FULL_LOG]
+
+    def write(*words: object) -> None:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(" ".join(map(str, words)) + "\n")
+
+    return write
+
+
+@pytest.fixture
+def not_run(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Says that a part of the case cannot run here, and why; the rest still counts."""
+    reasons: list[str] = request.node.stash[PARTLY_NOT_RUN]
+    return reasons.append

@@ -1,0 +1,139 @@
+"""What else the server of a volume serves: its snapshots, their clones, further volumes.
+
+Each is reached as the volume is, with a name of its own in place of ``{name}``. It has no server of
+its own: whoever stops, kills or crashes one, does so to all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+
+from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
+from qbdcheck.programs.qmp import Qmp
+from qbdcheck.targets.lifecycle import Backend, State
+from qbdcheck.targets.placeholders import fill
+
+
+class Tenant(Backend):
+    """Another name on the server of ``host``.
+
+    :param size: in bytes.
+    :param ending: commands that remove it at the end of the case, where the profile has such, since
+        it may lie outside of ``{dir}``; ``more`` are further placeholders of theirs.
+    """
+
+    def __init__(
+        self,
+        host: Backend,
+        name: str,
+        size: int,
+        ending: Sequence[str],
+        more: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(host.description, host.programs, host.directory.parent, name)
+        self.host: Backend = host.host if isinstance(host, Tenant) else host
+        self.size = size
+        self.directory = self.host.directory
+        self.on_power_lost = self.host.on_power_lost
+        self.told = self.host.told
+        self._ending = list(ending)
+        self._more = dict(more or {})
+        self.host.tenants.append(self)
+
+    @property
+    def state(self) -> State:
+        """That of the server."""
+        return self.host.state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        """Only the host changes its state."""
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        return self.host.pid
+
+    def values(self, **more: str | int) -> dict[str, str | int | list[str]]:
+        """Return what the placeholders stand for."""
+        return {**self.host.values(), "name": self.name, "size": self.size, **more}
+
+    def create(self, size: int) -> None:  # noqa: ARG002  # as a volume's
+        """Refuse: it is there already."""
+        raise CaseBroken(f"{self.name} was made when its object was, it cannot be made again")
+
+    def start(self, read_only: bool | None = None) -> None:
+        """Start the server."""
+        self.host.start(read_only)
+
+    def end(self) -> None:
+        """End the server."""
+        self.host.end()
+
+    def kill(self) -> None:
+        """Kill the server."""
+        self.host.kill()
+
+    def crash(self, seed: int = 0) -> None:
+        """Cut the power of all that the server serves."""
+        self.host.crash(seed)
+
+    def control_client(self) -> Qmp:
+        """Return the connection to the server's control socket."""
+        return self.host.control_client()
+
+    def remove(self) -> None:
+        """Remove what its host's directory does not hold. Never raises: the case is over."""
+        with contextlib.suppress(SetupError, ProgramError):
+            self._commands(self._ending, "volume.remove", **self._more)
+
+
+def snapshot_of(backend: Backend, name: str) -> Tenant:
+    """Take a snapshot that can be read.
+
+    :raise NotRun: the profile does not say how its snapshots are reached.
+    """
+    volume = backend.description.volume
+    if volume.snapshot_name is None:
+        raise NotRun(f"target {backend.description.name} does not serve its snapshots")
+    backend.snapshot(name)
+    served = fill(volume.snapshot_name, backend.values(snapshot=name))
+    ending = volume.snapshot_remove.command if volume.remove and volume.snapshot_remove else ()
+    return Tenant(backend, served, backend.size, ending, {"snapshot": name, "name": backend.name})
+
+
+def remove_snapshot(backend: Backend, name: str) -> None:
+    """Remove a snapshot of a volume.
+
+    :raise NotRun: the profile has no way to.
+    """
+    action = backend.description.volume.snapshot_remove
+    if action is None:
+        raise NotRun(f"target {backend.description.name} does not remove snapshots")
+    backend.perform(action, "volume.snapshot_remove", snapshot=name)
+
+
+def clone_of(backend: Backend, snapshot: str, new: str, size: int) -> Tenant:
+    """Make a writable volume of a snapshot.
+
+    :param size: that of the snapshot, in bytes.
+    :raise NotRun: the profile has no way to.
+    """
+    action = backend.description.volume.clone
+    if action is None:
+        raise NotRun(f"target {backend.description.name} makes no clones")
+    backend.perform(action, "volume.clone", snapshot=snapshot, new=new)
+    return Tenant(backend, new, size, backend.description.volume.remove)
+
+
+def volume_beside(backend: Backend, new: str, size: int) -> Tenant:
+    """Make a further volume of ``size`` bytes on the server of a volume.
+
+    :raise NotRun: the profile has no way to.
+    """
+    action = backend.description.volume.add
+    if action is None:
+        raise NotRun(f"target {backend.description.name} serves one volume a server")
+    backend.perform(action, "volume.add", new=new, size=size)
+    return Tenant(backend, new, size, backend.description.volume.remove)

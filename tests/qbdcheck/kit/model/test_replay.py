@@ -1,0 +1,79 @@
+"""./check replay, as a user types it; and the exhaustive tries in process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mutants.catalogue import catalogue
+from qbdcheck.kit.model.exhaustive import operations, try_all
+from qbdcheck.kit.model.players import InProcess
+
+ROOT = Path(__file__).parents[3]
+SCRIPT = """qbdcheck script: 1
+size: 8192
+steps:
+  - {do: write, offset: 0, length: 4096}
+  - {do: flush}
+  - {do: power-cut, seed: 1}
+"""
+
+
+def replay(*words: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "qbdcheck", "replay", *words]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_a_script_is_played_step_by_step(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(SCRIPT)
+    done = replay(str(path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1:] == [
+        "   2  flush", "   3  power-cut 1", "      read everything",
+        "right: 3 steps on reference",
+    ]  # fmt: skip
+
+
+def test_a_wrong_target_is_exit_1(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(SCRIPT)
+    done = replay(str(path), "-t", "mutant:flush-noop")
+    assert done.returncode == 1
+    assert "wrong at at the end" not in done.stdout
+    assert "never written: prefill still there" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ((), "usage: ./check replay FILE"),
+        (("/nonexistent",), "No such file"),
+        (("{path}", "-t", "file"), "cannot flush"),
+    ],
+)
+def test_what_cannot_be_played_is_exit_2(tmp_path: Path, words: tuple[str, ...], text: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(SCRIPT)
+    done = replay(*(word.format(path=path) for word in words))
+    assert done.returncode == 2
+    assert text in done.stderr or "power-cut" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_all_sequences_are_counted_and_right() -> None:
+    player = InProcess()
+    tried = try_all(player, 2, 1)
+    count = len(operations(player.abilities))
+    assert tried.sequences == count + count * count - 1  # without two flushes in a row
+    assert tried.scripts == 2 * tried.sequences
+    assert tried.wrong is None
+    assert tried.left_out == ("kill", "reconnect", "reopen")
+
+
+@pytest.mark.parametrize("bug", ["flush-noop", "fua-write-ack-early", "zero-unmap-not-durable"])
+def test_bugs_that_need_no_chance_are_found_by_two_operations(bug: str) -> None:
+    tried = try_all(InProcess(catalogue()[bug]), 2, 1)
+    assert tried.wrong is not None
+    assert len(tried.wrong[0].steps) <= 3

@@ -1,0 +1,181 @@
+"""`./check --mutants` as a user starts it: real runs against real mutants."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mutants.catalogue import catalogue
+from qbdcheck.arguments import parse
+from qbdcheck.mutation import kill_matrix
+
+ROOT = Path(__file__).parents[2]
+
+
+def check(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "qbdcheck", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_mutant_is_killed_and_a_control_lives(tmp_path: Path) -> None:
+    report = tmp_path / "kill.json"
+    done = check("--mutants", "phantom-write", "control-plain", "1-2", "--json", str(report))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Killed 1 of 1 mutants" in done.stdout
+    dead, alive = json.loads(report.read_text())
+    assert (dead["id"], dead["killed"]) == ("phantom-write", True)
+    assert dead["case"].startswith("00")
+    assert dead["diagnosis"]
+    assert dead["named"]
+    assert dead["requests"] > 10
+    assert "requests" in done.stdout
+    assert (alive["control"], alive["killed"], alive["cases"]) == (True, False, 2)
+
+
+def test_a_mutant_that_no_case_sees_is_told_and_is_no_success() -> None:
+    done = check("--mutants", "long-name-smash", "1")
+    assert done.returncode == 1
+    assert "Alive: long-name-smash" in done.stdout
+
+
+def test_a_mutant_that_no_case_could_look_at_is_neither_alive_nor_killed(tmp_path: Path) -> None:
+    report = tmp_path / "kill.json"
+    # it offers no flush, and both cases need one
+    done = check("--mutants", "flush-not-advertised", "409", "400", "--json", str(report))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Not testable here: flush-not-advertised" in done.stdout
+    assert "Killed 0 of 0 mutants" in done.stdout
+    (fate,) = json.loads(report.read_text())
+    assert (fate["state"], fate["killed"], fate["cases"]) == ("not testable here", False, 0)
+    assert fate["not_run"] == 2
+
+
+def test_cases_that_do_not_guard_do_not_make_it_alive() -> None:
+    # 1 runs; 409 is the one that guards against it, and needs the flush that is not offered
+    done = check("--mutants", "flush-not-advertised", "1", "409")
+    assert "Not testable here: flush-not-advertised" in done.stdout, done.stdout
+
+
+def test_knobs_of_one_and_of_all(tmp_path: Path) -> None:
+    report = tmp_path / "kill.json"
+    words = ["phantom-write:scope=write", "size-rounded-up", "control-plain", "1-2"]
+    done = check("--mutants", *words, "--knobs", "rate=1000000:seed=7", "--json", str(report))
+    assert done.returncode == 1, done.stdout + done.stderr
+    phantom, size, control = json.loads(report.read_text())
+    assert phantom["knobs"] == "scope=write:rate=1000000:seed=7"
+    assert (phantom["state"], control["state"]) == ("alive", "alive")
+    assert (size["knobs"], size["knobs_left_out"]) == ("", "rate=1000000:seed=7")
+    assert control["knobs"] == ""
+    assert "Without these knobs: size-rounded-up" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["phantom-write:rate=0"], "phantom-write: rate=0: must be a whole number from 1 on"),
+        (["size-rounded-up:rate=3"], "size-rounded-up: rate=3: this bug is a fixed fact"),
+        (["control-plain", "--knobs", "rat=3"], "rat=3: no such knob; there are rate"),
+        (["phantom-write:requests=/tmp"], "--mutants counts the requests itself"),
+    ],
+)
+def test_wrong_knobs_are_refused_before_anything_runs(words: list[str], told: str) -> None:
+    done = check("--mutants", *words, "1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_flags_of_the_matrix_are_of_the_matrix() -> None:
+    for words in (["--knobs", "rate=3"], ["--each-suite"]):
+        done = check(*words, "1")
+        assert done.returncode == 2
+        assert f"{words[0]} is of --mutants" in done.stderr
+
+
+def test_each_suite_has_its_own_kill(tmp_path: Path) -> None:
+    report, page = tmp_path / "kill.json", tmp_path / "kill.html"
+    words = ["phantom-write", "control-plain", "1-2", "199", "200", "254", "--each-suite"]
+    done = check("--mutants", *words, "--json", str(report), "--html", str(page))
+    assert done.returncode == 0, done.stdout + done.stderr
+    dead, alive = json.loads(report.read_text())
+    assert list(dead["suites"]) == ["iotests", "blkverify", "blkdebug"]
+    assert dead["suites"]["iotests"]["case"] in ("001_first_middle_last", "002_sub_sector")
+    assert dead["suites"]["blkverify"]["case"] == "200_random_workload"
+    assert dead["suites"]["blkverify"]["state"] == "killed"
+    assert [cell["state"] for cell in alive["suites"].values()] == ["alive"] * 3
+    text = page.read_text()
+    assert "<th>blkverify</th>" in text
+    assert "200<small>" in text
+    assert "alive, as it must be" in text
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    check("--mutants", "phantom-write", "1-2")
+    (saved,) = tmp_path.rglob("mutants.json")
+    told = json.loads(saved.read_text())
+    told["fates"][0]["diagnosis"] = "stale, as it was before"
+    saved.write_text(json.dumps(told))
+    again = check("--mutants", "phantom-write", "control-plain", "1-2", "--resume")
+    assert "stale, as it was before" in again.stdout
+    assert "Killed 1 of 1 mutants" in again.stdout
+    other = check("--mutants", "phantom-write:rate=2", "1-2", "--resume")
+    assert "stale, as it was before" not in other.stdout
+
+
+def test_a_target_that_never_starts_is_the_machines_fault(tmp_path: Path) -> None:
+    # nobody can be blamed where the reference backend does not start either
+    (tmp_path / "reference.yaml").write_text("name: reference\nabout: nothing\n")
+    targets = ["--targets-dir", str(tmp_path)]
+    done = check("--mutants", "phantom-write", "1", *targets)
+    assert done.returncode == 2
+    assert "Killed 1" not in done.stdout
+
+
+def test_a_diagnosis_that_names_another_damage_is_marked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(catalogue()["phantom-write"], "shows", "bit flip")
+    kill_matrix.main(parse(["--mutants", "phantom-write", "1-5"]))
+    said = capsys.readouterr().out
+    assert "Killed 1 of 1 mutants" in said
+    assert "Not named: phantom-write" in said
+
+
+def test_a_run_in_the_background_ends_at_its_first_kill() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as `./check --mutants &` inherits it
+    try:
+        started_s = time.monotonic()
+        done = check("--mutants", "phantom-write", "1", "100-199")
+        taken_s = time.monotonic() - started_s
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "Killed 1 of 1 mutants" in done.stdout
+    assert taken_s < 25, "the cases after the first kill have run"
+
+
+def test_an_unknown_mutant_is_refused() -> None:
+    done = check("--mutants", "phantom-wirte")
+    assert done.returncode == 2
+    assert done.stderr == "check: unknown mutant 'phantom-wirte'; did you mean 'phantom-write'?\n"
+
+
+def test_a_mutant_is_a_target_like_any_other() -> None:
+    done = check("-t", "mutant:write-zeroes-noop", "30", "--color", "off")
+    assert done.returncode == 1
+    assert "TARGET  -- mutant:write-zeroes-noop" in done.stdout
+    refused = check("-t", "mutant:nothing", "1")
+    assert refused.returncode == 2
+    assert "unknown mutant 'nothing'" in refused.stderr

@@ -1,0 +1,147 @@
+r"""Writes docs/bugs-and-mutants.md from the mutants and from kill matrices.
+
+    ./check --mutants -j2 --json quick.json
+    ./check --mutants -j2 ID... 1-499 --json rest.json        those that the quick group has missed
+    ./check --mutants -j2 --knobs rate=1000 219 435 468-470 --json rare.json
+    .venv/bin/python tools/docs/bugs_and_mutants.py quick.json [rest.json] [--rare rare.json] \\
+        > docs/bugs-and-mutants.md
+
+The first matrix is that of the quick group. Of a bug that is in several the first one in which it
+was killed counts; what is in none is said to be not measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from mutants.catalogue import GROUPS, catalogue, is_control  # noqa: E402  # the path is set above
+
+HEAD = """# Bugs and mutants
+
+Written by `tools/docs/bugs_and_mutants.py` from the mutants themselves and from `./check --mutants`; do not edit. What each kind of bug is, and where it was real: [bugs.md](bugs.md). How to use mutants: [mutants.md](mutants.md). Seconds are from the start of a run of all cases in their order, on two cores, to the first failure; an id is also a target, `./check -t mutant:ID`.
+"""
+NOT_SEEABLE = {
+    "close-error-lost": "NBD's disconnect has no answer that could tell of it; data that is lost at a close is `close-drops-dirty`",
+    "inflight-hang-on-disconnect": "who has gone sees no hang; what it leaves at the server is `connection-slot-leak` and `zombie-write-after-reconnect`, and cases 380-396 guard against it in QEMU's client",
+}
+
+
+DIAGNOSIS_MAX = 110
+
+
+def _cell(diagnosis: str) -> str:
+    """The first line of a diagnosis as a cell of a table, without names of private directories."""
+    text = re.sub(r"json:\{.*?\}\}+", "json:{...}", diagnosis.partition("\n")[0])
+    text = text.replace("|", "/").replace("<", "&lt;")
+    return text if len(text) <= DIAGNOSIS_MAX else text[: DIAGNOSIS_MAX - 3] + "..."
+
+
+Fates = dict[str, dict[str, Any]]
+
+
+def _load(name: str) -> Fates:
+    return {fate["id"]: fate for fate in json.loads(Path(name).read_text(encoding="utf-8"))}
+
+
+def _median(fates: list[dict[str, Any]], what: str) -> float:
+    values = sorted(fate[what] for fate in fates)
+    return float(values[len(values) // 2]) if values else 0.0
+
+
+def _told_of(fates: Fates, quick: Fates) -> str:
+    known = catalogue()
+    bugs = [fate for fate in fates.values() if not fate["control"]]
+    killed = [fate for fate in bugs if fate["killed"]]
+    by_quick = [one for one in quick.values() if one["killed"] and not one["control"]]
+    controls = [fate for fate in fates.values() if fate["control"]]
+    accused = [fate for fate in controls if fate["killed"]]
+    return (
+        f"**{len(killed)} of {len(bugs)} seeded bugs are killed**, {len(by_quick)} of them"
+        f" ({100 * len(by_quick) // max(len(bugs), 1)} %) by the quick group; half of them within"
+        f" {_median(killed, 'seconds'):.1f} s and {_median(killed, 'requests'):.0f} requests;"
+        f" {sum(fate['named'] for fate in killed)} diagnoses name the damage. {len(accused)} of"
+        f" {len(controls)} controls are accused. Not measured:"
+        f" {sum(one not in fates for one in known)}.\n"
+    )
+
+
+def _told_of_rare(rare: Fates) -> str:
+    """How many die that strike once in a thousand occasions."""
+    bugs = [fate for fate in rare.values() if not fate["control"]]
+    chance = [fate for fate in bugs if not fate["knobs_left_out"]]
+    fixed = [fate["id"] for fate in bugs if fate["knobs_left_out"]]
+    killed = [fate for fate in chance if fate["killed"]]
+    alive = [f"`{fate['id']}`" for fate in chance if not fate["killed"]]
+    lines = [
+        (
+            f"**{len(killed)} of {len(chance)} bugs ({100 * len(killed) // max(len(chance), 1)} %)"
+            " are killed at one in a thousand occasions** (`rate=1000`) by the cases 219, 435 and"
+            f" 468 to 470 of the group slow; {sum(fate['named'] for fate in killed)} diagnoses name the"
+            f" damage. Alive: {', '.join(alive) or 'none'}."
+        )
+    ]
+    has_chance = [one for one, mutant in catalogue().items() if mutant.takes]
+    unmeasured = [f"`{one}`" for one in has_chance
+                  if one not in rare and not is_control(catalogue()[one])]  # fmt: skip
+    if unmeasured:
+        lines.append(f"Not measured at this rate: {', '.join(unmeasured)}.")
+    if fixed:
+        lines.append(f"A rate has no meaning for {', '.join(f'`{one}`' for one in fixed)}.")
+    return " ".join(lines) + "\n"
+
+
+def _row(one: str, fates: Fates) -> str:
+    mutant = catalogue()[one]
+    fate = fates.get(one)
+    case = time = requests = told = ""
+    if fate is None:
+        case = "not measured"
+    elif fate["killed"]:
+        case, told = fate["case"], _cell(fate["diagnosis"])
+        time, requests = f"{fate['seconds']:.1f}", str(fate["requests"])
+    else:
+        alive = "none, as it must be" if is_control(mutant) else "**alive**"
+        case = alive if fate["state"] == "alive" else fate["state"]
+    cells = (f"`{one}`", mutant.breaks, mutant.source, case, time, requests, told)
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Print the page."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("matrices", nargs="+")
+    parser.add_argument("--rare")
+    arguments = parser.parse_args()
+    quick, *others = map(_load, arguments.matrices)
+    fates = dict(quick)
+    for other in others:
+        fates |= {one: fate for one, fate in other.items() if not fates.get(one, {}).get("killed")}
+    known = catalogue()
+    print(HEAD)
+    print(_told_of(fates, quick))
+    if arguments.rare:
+        print(_told_of_rare(_load(arguments.rare)))
+    for group in GROUPS:
+        print(f"## {group}\n\n| id | what it does | after | killed by | s | requests | diagnosis |")
+        print("|---|---|---|---|---|---|---|")
+        for one, mutant in known.items():
+            if mutant.__module__ == f"mutants.{group}":
+                print(_row(one, fates))
+        print()
+    listed = re.findall(r"^\| `([a-z0-9-]+)`", (ROOT / "docs/bugs.md").read_text(), re.MULTILINE)
+    print("## Bugs of bugs.md without a mutant\n\n| id | why |\n|---|---|")
+    for one in listed:
+        if one not in known:
+            print(f"| `{one}` | {NOT_SEEABLE.get(one, 'no mutant yet')} |")
+
+
+if __name__ == "__main__":
+    main()
