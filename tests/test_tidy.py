@@ -18,6 +18,7 @@ from qbdcheck.bootstrap.install import MODULES
 from qbdcheck.catalogue.catalogue import CASE_FILE, list_cases
 from qbdcheck.catalogue.groups import load_groups
 from qbdcheck.commands.new import SUITES
+from qbdcheck.kit import MODULES as KIT_MODULES
 
 ROOT = Path(__file__).parents[1]
 CODE = (
@@ -277,22 +278,35 @@ def test_a_case_has_a_golden_exactly_when_it_prints() -> None:
 
 
 _PURE_MODULES = """
-    __future__ blockio qbdcheck oracles reference_backend injectors pytest collections concurrent
-    contextlib
-    copy dataclasses enum errno functools hashlib itertools json math os pathlib re shutil signal
-    struct threading typing urllib zlib
+    __future__ oracles pytest collections concurrent contextlib copy dataclasses enum errno
+    functools hashlib itertools json math os pathlib re shutil signal struct threading typing
+    urllib zlib
 """
+_FOR_CASES = {"qbdcheck.kit", *(f"qbdcheck.kit.{name}" for name in KIT_MODULES)}
 
 
-def test_cases_use_fixtures_and_not_the_system() -> None:
+def full_imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, node.lineno
+
+
+def test_cases_import_from_the_kit_and_the_standard_library_only() -> None:
     allowed = set(_PURE_MODULES.split())
     found = [
         f"{relative(path)}:{line}: import {module}"
         for path in cases()
-        for module, line in imported_modules(tree_of(path))
-        if module not in allowed
+        for module, line in full_imports(tree_of(path))
+        if module not in _FOR_CASES and module.partition(".")[0] not in allowed
     ]
-    none_of(found)
+    none_of(found, "import it from qbdcheck.kit (docs/kit.md), or use a fixture")
+
+
+def test_every_module_of_the_kit_that_is_listed_is_used_by_a_case() -> None:
+    used = {module for path in cases() for module, _ in full_imports(tree_of(path))}
+    none_of(sorted(_FOR_CASES - used), "remove it from MODULES in qbdcheck/kit/__init__.py")
 
 
 def test_guards_name_bugs_of_the_list() -> None:

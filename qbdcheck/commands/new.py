@@ -36,7 +36,7 @@ _SKELETON = string.Template('''\
 How: ... one or two sentences on the steps, for a reader who will not read the code.
 Guards: ... ids of bugs in docs/bugs.md that make this case fail.
 """
-from qbdcheck import case
+from qbdcheck.kit import case
 
 # groups    words of suites/groups.yaml; "quick" is what a bare ./check runs: under 0.3 s only
 # requires  what the target must be able to do: flush fua discard write_zeroes block_status resize

@@ -1,1 +1,96 @@
-"""What cases import."""
+"""The interface for writers of cases.
+
+A case imports from here, from `oracles` and from the standard library, and gets the rest from
+fixtures (docs/case-writer.md). General names are in this module; the others are in the modules that
+`MODULES` lists. docs/kit.md shows all of them and is generated from the docstrings.
+`tests/test_tidy.py` refuses a case that imports from anywhere else.
+
+General names are loaded on first use, so that a case pays only for what it imports.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from qbdcheck.catalogue.case import case
+from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
+
+if TYPE_CHECKING:
+    from qbdcheck.clock import now_s, pause
+    from qbdcheck.programs.qemu_io import IoFailed
+    from qbdcheck.programs.qemu_io_output import parse_reports
+    from qbdcheck.programs.qmp import QmpFailed
+    from qbdcheck.targets.certificates import Authority
+    from qbdcheck.targets.disk_io import judge
+
+__all__ = [
+    "Authority",
+    "CaseBroken",
+    "IoFailed",
+    "NotRun",
+    "ProgramError",
+    "QmpFailed",
+    "SetupError",
+    "case",
+    "judge",
+    "now_s",
+    "parse_reports",
+    "pause",
+]
+
+MODULES = (
+    "armed_rules",
+    "ata_disk",
+    "blkdebug",
+    "block_job",
+    "blockdev",
+    "crash.bounded_workloads",
+    "crash.dm_log",
+    "crash.ext4_image",
+    "crash.ext4_judge",
+    "crash.file_sequence_runs",
+    "crash.file_workload",
+    "crash.image_row",
+    "crash.kill_cycles",
+    "crash.qcow2_judge",
+    "crash.recorder",
+    "crash.sqlite_disk",
+    "crash.wal_store",
+    "crash.xfs_judge",
+    "errno_matrix",
+    "error_policies",
+    "fault_schedule",
+    "faulty_image",
+    "footprint",
+    "guest_tools",
+    "hostile_messages",
+    "hostile_server",
+    "model.concurrent",
+    "model.machine",
+    "model.replay",
+    "nbd",
+    "nbd_link",
+    "nbd_probe",
+    "netns_host",
+    "paused_backend",
+    "power_cuts",
+    "reference",
+)
+"""The modules of this package that cases may import."""
+
+_LOADED_ON_USE = {
+    "Authority": "qbdcheck.targets.certificates",
+    "IoFailed": "qbdcheck.programs.qemu_io",
+    "QmpFailed": "qbdcheck.programs.qmp",
+    "judge": "qbdcheck.targets.disk_io",
+    "now_s": "qbdcheck.clock",
+    "parse_reports": "qbdcheck.programs.qemu_io_output",
+    "pause": "qbdcheck.clock",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LOADED_ON_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LOADED_ON_USE[name]), name)

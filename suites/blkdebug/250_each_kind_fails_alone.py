@@ -9,7 +9,7 @@ from errno import EINVAL, EIO, ENOMEM, ENOSPC, EPERM
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
-from qbdcheck.programs.blockdev import json_filename
+from qbdcheck.kit.blockdev import json_filename
 
 COMMANDS = {
     "read": ("read 1M 64k", EIO),

@@ -9,7 +9,7 @@ from errno import EIO
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
-from qbdcheck.programs.blockdev import json_filename
+from qbdcheck.kit.blockdev import json_filename
 
 BAD = 1000
 AT = 512 * BAD

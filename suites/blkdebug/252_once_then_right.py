@@ -9,7 +9,7 @@ from errno import EAGAIN, EBUSY, EINTR, EIO, ENOSPC
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
-from qbdcheck.programs.blockdev import json_filename
+from qbdcheck.kit.blockdev import json_filename
 
 AT = 3 << 20
 

@@ -7,7 +7,7 @@ Guards: status-hole-over-dirty, async-error-ignored, errno-collapsed.
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, error
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 
 @case(groups="inject errors status img")

@@ -9,7 +9,7 @@ from errno import EIO, ENOSPC
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, nth, outcome
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 STEP = 12345
 

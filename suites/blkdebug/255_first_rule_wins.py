@@ -9,7 +9,7 @@ from errno import EIO, ENOMEM, ENOSPC
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
-from qbdcheck.programs.blockdev import json_filename
+from qbdcheck.kit.blockdev import json_filename
 
 POINT = error(number=ENOMEM, iotype="read", sector=100)
 ALL = error(number=EIO, iotype="read")

@@ -11,7 +11,7 @@ import pytest
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, error
-from reference_backend.nbd.errors import NbdError
+from qbdcheck.kit.nbd import NbdError
 
 
 @case(groups="inject errors flush export crash", requires="flush crash")

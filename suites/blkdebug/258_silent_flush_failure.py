@@ -8,9 +8,9 @@ Guards: flush-error-swallowed, close-error-lost.
 import pytest
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import ProgramError
+from qbdcheck.kit import ProgramError
 from qbdcheck.kit.blkdebug import blkdebug, error
-from qbdcheck.programs.blockdev import json_filename
+from qbdcheck.kit.blockdev import json_filename
 
 
 @case(groups="inject errors flush")

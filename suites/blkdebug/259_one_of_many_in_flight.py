@@ -8,9 +8,9 @@ Guards: async-error-ignored, errno-collapsed, shared-cursor-race.
 from errno import EIO
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit import parse_reports
 from qbdcheck.kit.blkdebug import blkdebug, error
-from qbdcheck.programs.blockdev import json_filename
-from qbdcheck.programs.qemu_io_output import parse_reports
+from qbdcheck.kit.blockdev import json_filename
 
 COUNT, LENGTH, STRUCK = 32, 20 << 10, 17
 

@@ -7,7 +7,7 @@ Guards: phantom-write, zombie-write-after-reconnect, overlap-deadlock.
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, hold
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 AT, LENGTH = 1 << 20, 64 << 10
 

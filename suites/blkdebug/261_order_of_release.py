@@ -7,7 +7,7 @@ Guards: destage-reorder, phantom-write.
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, hold
-from qbdcheck.programs.blockdev import json_filename
+from qbdcheck.kit.blockdev import json_filename
 
 AT, LENGTH = 3 << 20, 100_000
 

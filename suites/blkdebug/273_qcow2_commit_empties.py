@@ -7,8 +7,8 @@ Guards: close-error-lost, async-error-ignored, clone-copyup-lost.
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, error, nth
+from qbdcheck.kit.blockdev import over
 from qbdcheck.kit.faulty_image import FaultyImage
-from qbdcheck.programs.blockdev import over
 
 
 @case(groups="inject errors qcow2 commit backing img slow")

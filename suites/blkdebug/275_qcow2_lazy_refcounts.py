@@ -6,7 +6,7 @@ Guards: close-error-lost, close-drops-dirty, torn-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import ProgramError
+from qbdcheck.kit import ProgramError
 from qbdcheck.kit.blkdebug import nth
 from qbdcheck.kit.faulty_image import FaultyImage
 

@@ -6,10 +6,9 @@ Guards: async-error-ignored, torn-write, map-entry-shifted.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import ProgramError
+from qbdcheck.kit import IoFailed, ProgramError
 from qbdcheck.kit.blkdebug import blkdebug, nth
-from qbdcheck.programs.blockdev import json_filename, over
-from qbdcheck.programs.qemu_io import IoFailed
+from qbdcheck.kit.blockdev import json_filename, over
 
 
 @case(groups="inject errors format slow")

@@ -9,8 +9,8 @@ from errno import ENOSPC
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.faulty_image import FaultyImage
-from qbdcheck.programs.blockdev import json_filename, over
 
 
 @case(groups="inject errors img convert")

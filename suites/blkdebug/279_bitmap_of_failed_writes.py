@@ -8,9 +8,9 @@ Guards: incremental-misses-hole, async-error-ignored, discard-not-tracked.
 import pytest
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit import IoFailed
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
-from qbdcheck.programs.qemu_io import IoFailed
 
 
 @case(groups="inject errors backup bitmap")

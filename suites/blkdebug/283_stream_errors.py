@@ -11,7 +11,7 @@ from errno import EIO
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
-from qbdcheck.programs.blockdev import over
+from qbdcheck.kit.blockdev import over
 
 
 @case(groups="inject errors job stream backing")

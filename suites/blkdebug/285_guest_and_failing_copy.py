@@ -9,8 +9,8 @@ Guards: error-kills-connection, async-error-ignored, late-request-after-quiesce.
 from errno import EIO
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit import QmpFailed
 from qbdcheck.kit.blkdebug import blkdebug, error
-from qbdcheck.programs.qmp import QmpFailed
 
 SECTOR = 2000
 

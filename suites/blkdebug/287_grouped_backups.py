@@ -8,8 +8,8 @@ Guards: async-error-ignored, snapshot-not-point-in-time.
 from errno import EIO
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit import QmpFailed
 from qbdcheck.kit.blkdebug import blkdebug, error
-from qbdcheck.programs.qmp import QmpFailed
 
 
 @case(groups="inject errors job backup")

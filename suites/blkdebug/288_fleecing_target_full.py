@@ -10,7 +10,7 @@ from errno import ENOSPC
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
-from qbdcheck.programs.blockdev import node
+from qbdcheck.kit.blockdev import node
 
 AT = 256 << 10
 

@@ -9,7 +9,7 @@ from errno import EINVAL, EOPNOTSUPP
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
-from qbdcheck.programs.blockdev import json_filename
+from qbdcheck.kit.blockdev import json_filename
 
 AT, LENGTH = 100_000, 200_000
 

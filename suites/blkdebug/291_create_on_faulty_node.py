@@ -8,9 +8,9 @@ Guards: close-error-lost, async-error-ignored, false-zero-init.
 from errno import ENOSPC
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit import QmpFailed
 from qbdcheck.kit.blkdebug import blkdebug, nth
-from qbdcheck.programs.blockdev import json_filename, over
-from qbdcheck.programs.qmp import QmpFailed
+from qbdcheck.kit.blockdev import json_filename, over
 
 
 @case(groups="inject errors job qcow2")

@@ -8,10 +8,10 @@ Guards: snapshot-map-under-io, close-error-lost, async-error-ignored.
 from errno import EIO
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit import QmpFailed
 from qbdcheck.kit.ata_disk import ata_machine
 from qbdcheck.kit.blkdebug import blkdebug, error
-from qbdcheck.programs.blockdev import over
-from qbdcheck.programs.qmp import QmpFailed
+from qbdcheck.kit.blockdev import over
 
 
 @case(groups="inject errors device snapshot qcow2 slow")

@@ -8,8 +8,8 @@ Guards: cross-connection-state, async-error-ignored, error-kills-connection.
 from errno import ENOSPC
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit import parse_reports
 from qbdcheck.kit.blkdebug import blkdebug, error
-from qbdcheck.programs.qemu_io_output import parse_reports
 
 PART, PIECE = 1 << 20, 20_000
 

@@ -9,7 +9,7 @@ from errno import ENOSPC
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, change, error, outcome
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 FULL = (
     error("write_aio", ENOSPC, state=1, iotype="write"),

@@ -7,7 +7,7 @@ Guards: async-error-ignored, missing-object-zero-fill.
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, error
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 BAD = 700
 

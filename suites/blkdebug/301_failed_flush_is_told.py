@@ -10,7 +10,7 @@ import errno
 import pytest
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import ProgramError
+from qbdcheck.kit import ProgramError
 
 
 @case(groups="errors flush crash quick", requires="control nbd flush crash")

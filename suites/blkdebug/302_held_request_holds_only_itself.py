@@ -6,7 +6,7 @@ Guards: overlap-deadlock, split-pool-deadlock, inflight-hang-on-disconnect.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.clock import pause
+from qbdcheck.kit import pause
 
 START, LENGTH = 2 << 20, 4096
 

@@ -13,8 +13,8 @@ import pytest
 from qbdcheck.catalogue import case
 from qbdcheck.kit.ata_disk import DeviceError, ata_machine
 from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.blockdev import json_filename
 from qbdcheck.kit.errno_matrix import ERRNOS, answer, named_text, of_a_backup, row
-from qbdcheck.programs.blockdev import json_filename
 
 SECTORS = {name: 256 + 8 * place for place, name in enumerate(ERRNOS)}
 COLUMNS = ("write", "zeroes", "discard", "read", "nbd-write", "nbd-read", "job", "device")

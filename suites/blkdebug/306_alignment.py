@@ -7,7 +7,7 @@ Guards: unaligned-offset-rounded, min-block-underadvertised, last-block-overrun.
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug
-from qbdcheck.programs.blockdev import json_filename
+from qbdcheck.kit.blockdev import json_filename
 
 
 @case(groups="inject blocksize")

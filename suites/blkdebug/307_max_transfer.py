@@ -10,9 +10,9 @@ from errno import EIO
 import pytest
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit import IoFailed
 from qbdcheck.kit.blkdebug import blkdebug, error, number_of
-from qbdcheck.programs.blockdev import json_filename
-from qbdcheck.programs.qemu_io import IoFailed
+from qbdcheck.kit.blockdev import json_filename
 
 AT, LENGTH, BAD = 96 << 10, 512 << 10, 300 << 10
 

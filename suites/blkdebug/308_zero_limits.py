@@ -7,7 +7,7 @@ Guards: write-zeroes-noop, unaligned-offset-rounded, discard-overreach.
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug
-from qbdcheck.programs.blockdev import json_filename
+from qbdcheck.kit.blockdev import json_filename
 
 LIMITS = (
     {"opt_write_zero": 4096, "max_write_zero": 4096},

@@ -8,7 +8,7 @@ Guards: unaligned-offset-rounded, rebuild-granularity-mismatch, iov-offset-ignor
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug
 from qbdcheck.kit.block_job import finish_job
-from qbdcheck.programs.blockdev import over
+from qbdcheck.kit.blockdev import over
 
 LIMITS = {"align": 4096, "max_transfer": 20480, "opt_write_zero": 8192, "max_write_zero": 40960,
           "opt_discard": 8192, "max_discard": 40960}  # fmt: skip

@@ -10,7 +10,7 @@ from errno import ENOSPC
 from qbdcheck.catalogue import case
 from qbdcheck.kit.ata_disk import ata_machine
 from qbdcheck.kit.blkdebug import blkdebug, error
-from qbdcheck.programs.blockdev import over
+from qbdcheck.kit.blockdev import over
 
 EVENTS = {"cluster_alloc": "write", "write_aio": "write", "l2_update": "flush"}
 """An event, and the command of the guest that meets it."""

@@ -7,7 +7,7 @@ Guards: shared-cursor-race, overlap-deadlock, phantom-write.
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, hold
-from qbdcheck.programs.blockdev import json_filename
+from qbdcheck.kit.blockdev import json_filename
 
 BLOCK = 40 << 10
 

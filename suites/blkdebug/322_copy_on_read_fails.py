@@ -7,8 +7,8 @@ Guards: missing-object-zero-fill, async-error-ignored, discard-exposes-backing.
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.faulty_image import FaultyImage
-from qbdcheck.programs.blockdev import json_filename, over
 
 
 @case(groups="inject errors backing qcow2")

@@ -9,7 +9,7 @@ from errno import EIO
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
-from qbdcheck.programs.blockdev import node
+from qbdcheck.kit.blockdev import node
 
 BAD = 200
 

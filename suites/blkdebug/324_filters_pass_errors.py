@@ -9,7 +9,7 @@ from errno import EIO, ENOMEM, ENOSPC
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
-from qbdcheck.programs.blockdev import over
+from qbdcheck.kit.blockdev import over
 
 WINDOW = {"raw": {"offset": 0, "size": 256 << 10}, "throttle": {"throttle_group": "group"}}
 

@@ -10,7 +10,7 @@ from errno import EIO
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
-from qbdcheck.programs.blockdev import json_filename
+from qbdcheck.kit.blockdev import json_filename
 
 
 @case(groups="inject errors blocksize disabled")

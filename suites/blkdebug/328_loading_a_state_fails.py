@@ -10,10 +10,10 @@ from errno import EIO
 import pytest
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit import QmpFailed
 from qbdcheck.kit.ata_disk import ata_machine
 from qbdcheck.kit.blkdebug import blkdebug, error
-from qbdcheck.programs.blockdev import over
-from qbdcheck.programs.qmp import QmpFailed
+from qbdcheck.kit.blockdev import over
 
 
 @case(groups="inject errors device snapshot qcow2")

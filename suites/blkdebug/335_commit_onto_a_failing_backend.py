@@ -6,7 +6,7 @@ Guards: async-error-ignored, clone-copyup-lost, close-error-lost.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 
 @case(groups="inject errors commit backing", requires="nbd")

@@ -6,7 +6,7 @@ Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.clock import pause
+from qbdcheck.kit import pause
 from qbdcheck.kit.paused_backend import standing_still
 
 LENGTH = 16384

@@ -7,7 +7,7 @@ Guards: async-error-ignored, errno-collapsed.
 
 from oracles.workload import Kind, Request
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import node
+from qbdcheck.kit.blockdev import node
 
 READ = [(Request(1, Kind.READ, 0, 4096),)]
 FAIL = "rules: [{event: read_aio, iotype: read, errno: ENOSPC}]"

@@ -7,8 +7,8 @@ Guards: flush-skip-generation-race, multi-conn-incoherent, flush-one-child-only.
 
 from contextlib import ExitStack
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Command
 
 LENGTH = 8192
 

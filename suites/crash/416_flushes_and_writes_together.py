@@ -5,8 +5,8 @@ flushes itself, with the first flush still running or just over; power fails. Th
 Guards: flush-skip-generation-race, multi-conn-incoherent, flush-noop.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Command
 
 
 @case(groups="concurrent flush crash protocol quick", requires="nbd flush multi_conn crash")

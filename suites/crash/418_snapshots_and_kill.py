@@ -7,7 +7,7 @@ Guards: snapshot-map-under-io, snapshot-delete-shared-block, clone-copyup-lost, 
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import ProgramError
+from qbdcheck.kit import ProgramError
 
 KIB = 1 << 10
 

@@ -6,8 +6,8 @@ Guards: destage-reorder, flush-one-child-only, torn-write.
 """
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit.blockdev import json_filename, nbd_node, node, over
 from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
-from qbdcheck.programs.blockdev import json_filename, nbd_node, node, over
 
 KIB = 1 << 10
 IMAGE, DATA = 256 * KIB, 256 * KIB

@@ -6,9 +6,9 @@ discard may do less than was asked: what it covered is written again at once.
 Guards: phantom-write, misdirected-write.
 """
 
-from blockio.write_log import LogFlag, read_log
 from oracles.crash_states.states import CrashStates
 from qbdcheck.catalogue import case
+from qbdcheck.kit.reference import LogFlag, read_log
 
 
 def changes(log):

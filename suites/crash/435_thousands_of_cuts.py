@@ -7,8 +7,8 @@ Guards: flush-noop, fua-write-ack-early, fua-lost-on-trim, flush-one-child-only,
 zero-unmap-not-durable, destage-reorder, torn-write, journal-slot-overlap.
 """
 
-from blockio.layers import CommandFlag
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import CommandFlag
 
 MIB, PLACE, CUTS = 1 << 20, 16 << 10, 6000
 KINDS = ("write", "write", "zero", "discard")

@@ -6,12 +6,12 @@ of the target, in which the flushes are missing, must give the explorer a state 
 Guards: flush-noop, flush-not-advertised.
 """
 
-from blockio.write_log import entries_in, read_log
 from oracles.crash_states.families import Bounds
 from qbdcheck.catalogue import case
 from qbdcheck.kit.crash.ext4_image import make_ext4
 from qbdcheck.kit.crash.ext4_judge import Ext4Judge, judge_file
 from qbdcheck.kit.crash.file_workload import run_file_workload
+from qbdcheck.kit.reference import entries_in, read_log
 
 SIZE = 8 << 20
 EVER = 1 << 40

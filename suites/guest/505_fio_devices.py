@@ -6,7 +6,7 @@ Guards: sector-unit-mismatch, unaligned-offset-rounded, min-block-underadvertise
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.devices import Device
+from qbdcheck.kit.guest_tools import Device
 
 BLOCKS = ((512, 512), (512, 4096), (4096, 4096))
 

@@ -6,7 +6,7 @@ Guards: phantom-write, misdirected-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.devices import Device
+from qbdcheck.kit.guest_tools import Device
 
 WORDS = "--ioengine=libaio --direct=1 --bs=4k --iodepth=16 --rw=randwrite --verify=md5"
 

@@ -7,7 +7,7 @@ Guards: async-error-ignored, transient-becomes-fatal, phantom-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.devices import Device
+from qbdcheck.kit.guest_tools import Device
 
 AT = 1 << 20
 WORDS = "--filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8 --rw=randwrite"

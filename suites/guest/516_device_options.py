@@ -8,7 +8,7 @@ Guards: fua-write-ack-early, flush-noop, phantom-write, discard-overreach.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.devices import Device
+from qbdcheck.kit.guest_tools import Device
 
 DEVICES = (
     Device(iothread="io0", queues=2, write_cache=True),

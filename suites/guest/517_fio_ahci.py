@@ -7,7 +7,7 @@ Guards: phantom-write, misdirected-write, discard-overreach.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.devices import Device
+from qbdcheck.kit.guest_tools import Device
 
 WORDS = (
     "--ioengine=libaio --direct=1 --bs=4k --iodepth=31 --rw=randwrite --verify=md5 --size=1m"

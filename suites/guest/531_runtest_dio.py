@@ -8,7 +8,7 @@ Guards: phantom-write, misdirected-write, torn-write, flush-noop.
 from pathlib import Path
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.runtest import FILE_SYSTEMS, parse
+from qbdcheck.kit.guest_tools import FILE_SYSTEMS, parse
 
 FILE = Path(__file__).parent / "runtest/dio"
 

@@ -5,7 +5,7 @@ Guards: phantom-write, misdirected-write, torn-write, flush-noop.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.runtest import FILE_SYSTEMS
+from qbdcheck.kit.guest_tools import FILE_SYSTEMS
 
 GROUPS = ("fs",)
 

@@ -5,7 +5,7 @@ Guards: phantom-write, misdirected-write, discard-overreach, flush-noop.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.file_set import FileSet
+from qbdcheck.kit.guest_tools import FileSet
 
 
 @case(groups="guest", programs="qemu-system-x86_64", limit_s=120)

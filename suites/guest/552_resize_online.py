@@ -6,7 +6,7 @@ Guards: resize-not-notified, grow-exposes-old-data.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.file_set import FileSet
+from qbdcheck.kit.guest_tools import FileSet
 
 
 @case(groups="guest size", programs="qemu-system-x86_64", limit_s=120)

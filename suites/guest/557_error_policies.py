@@ -8,8 +8,8 @@ Guards: async-error-ignored, transient-becomes-fatal, phantom-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.devices import Device
 from qbdcheck.kit.error_policies import ERRORS, POLICIES, PolicyTrial
+from qbdcheck.kit.guest_tools import Device
 
 AT = 1 << 20
 

@@ -6,7 +6,7 @@ Guards: phantom-write, map-entry-shifted.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.synced_files import SyncedFiles
+from qbdcheck.kit.guest_tools import SyncedFiles
 
 
 @case(groups="guest crash flush", programs="qemu-system-x86_64", limit_s=240)

@@ -7,7 +7,7 @@ Guards: zombie-write-after-reconnect, inflight-hang-on-disconnect, connection-sl
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.devices import Device
+from qbdcheck.kit.guest_tools import Device
 
 DELAY_S = 2
 WORDS = (

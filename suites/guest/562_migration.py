@@ -7,8 +7,7 @@ Guards: per-client-cache-stale, late-request-after-quiesce, phantom-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.agent import Running
-from qbdcheck.guest.devices import Device
+from qbdcheck.kit.guest_tools import Device, Running
 
 WORDS = (
     "fio --name=load --filename={0} --ioengine=libaio --direct=1 --bs=4k --iodepth=8"

@@ -6,7 +6,7 @@ Guards: flush-noop, destage-reorder.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.synced_files import SyncedFiles
+from qbdcheck.kit.guest_tools import SyncedFiles
 from qbdcheck.kit.power_cuts import cut, ways_of
 
 

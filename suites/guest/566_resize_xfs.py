@@ -7,7 +7,7 @@ Guards: phantom-write, misdirected-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.file_set import FileSet
+from qbdcheck.kit.guest_tools import FileSet
 
 BEFORE, AFTER = 320 << 20, 400 << 20
 LOAD = "i=0; while [ ! -e /tmp/stop ]; do head -c 100000 /dev/urandom > /mnt/load$((i%8)); sync; "

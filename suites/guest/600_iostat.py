@@ -6,7 +6,7 @@ Guards: phantom-write, async-error-ignored.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.iostat import parse_iostat
+from qbdcheck.kit.guest_tools import parse_iostat
 
 WORDS = (
     "--name=seen --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=16"

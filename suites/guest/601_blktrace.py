@@ -8,7 +8,7 @@ Guards: async-error-ignored, phantom-write.
 from collections import Counter
 
 from qbdcheck.catalogue import case
-from qbdcheck.guest.blktrace import dropped, parse_btt, parse_events, parse_totals
+from qbdcheck.kit.guest_tools import dropped, parse_btt, parse_events, parse_totals
 
 WORDS = (
     "--name=seen --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"

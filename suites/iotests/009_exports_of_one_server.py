@@ -9,7 +9,7 @@ Guards: cross-connection-state, wrong-volume-or-lun, capability-bit-collision.
 import contextlib
 
 from qbdcheck.catalogue import case
-from reference_backend.nbd.constants import TransmissionFlag
+from qbdcheck.kit.nbd import TransmissionFlag
 
 MIB, SECTOR = 1 << 20, 512
 

@@ -5,9 +5,8 @@ ranges without the flag: they must read zero either way.
 Guards: zero-flags-lost, status-hole-over-dirty.
 """
 
-from blockio.extents import STATE_HOLE
-from blockio.layers import CommandFlag
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import STATE_HOLE, CommandFlag
 
 
 @case(groups="zero status quick protocol", requires="nbd write_zeroes block_status")

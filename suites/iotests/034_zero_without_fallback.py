@@ -5,7 +5,7 @@ Guards: zero-flags-lost, advertised-not-implemented.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import ProgramError
+from qbdcheck.kit import ProgramError
 
 RANGES = ((1 << 20, 1 << 20), (4 << 20, 4096), ((5 << 20) + 512, 512), ((6 << 20) + 100, 9000))
 

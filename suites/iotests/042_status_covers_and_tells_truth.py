@@ -5,9 +5,8 @@ held against what the volume contains.
 Guards: malformed-extents, extents-unsorted, zero-progress-status, status-hole-over-dirty.
 """
 
-from blockio.extents import STATE_ZERO
-from blockio.layers import CommandFlag
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import STATE_ZERO, CommandFlag
 
 STARTS = (0, 4096, 65536, (1 << 20) + 512, (3 << 20) - 4096)
 LENGTHS = (512, 4096, 1 << 20, 5 << 20)

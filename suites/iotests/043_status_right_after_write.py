@@ -5,9 +5,9 @@ connection and, where several may share the volume, on another.
 Guards: status-hole-over-dirty.
 """
 
-from blockio.extents import STATE_ZERO
 from qbdcheck.catalogue import case
-from qbdcheck.errors import NotRun
+from qbdcheck.kit import NotRun
+from qbdcheck.kit.nbd import STATE_ZERO
 
 
 @case(groups="status quick protocol", requires="nbd block_status")

@@ -4,8 +4,8 @@ How: 4 KiB of data every 8 KiB over 8 MiB; the volume is walked by block status 
 Guards: extents-blowup, zero-progress-status, extents-unsorted.
 """
 
-from blockio.extents import STATE_ZERO
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import STATE_ZERO
 
 STEP = 8192
 

@@ -5,8 +5,8 @@ must be holes again, with the data beside them untouched.
 Guards: zero-flags-lost, discard-not-tracked.
 """
 
-from blockio.extents import STATE_HOLE
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import STATE_HOLE
 
 MIB = 1 << 20
 

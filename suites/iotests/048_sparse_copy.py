@@ -6,7 +6,7 @@ Guards: status-hole-over-dirty, sparse-tail-dropped, missing-object-zero-fill.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import NotRun
+from qbdcheck.kit import NotRun
 
 
 @case(groups="status convert quick", requires="block_status")

@@ -6,7 +6,7 @@ Guards: offset-32bit-wrap, size-int-overflow.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import NotRun, SetupError
+from qbdcheck.kit import NotRun, SetupError
 
 SIZE = 100 << 40
 

@@ -5,7 +5,7 @@ Guards: negative-size, offset-len-overflow, size-int-overflow.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import NotRun, SetupError
+from qbdcheck.kit import NotRun, SetupError
 
 SIZE = (1 << 63) - 1
 

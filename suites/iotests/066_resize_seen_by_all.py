@@ -8,7 +8,7 @@ Guards: resize-not-notified, resize-false-success, size-change-across-reconnect.
 import pytest
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import ProgramError
+from qbdcheck.kit import ProgramError
 
 
 @case(groups="size img quick", requires="resize")

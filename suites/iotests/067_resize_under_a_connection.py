@@ -6,7 +6,7 @@ Guards: resize-not-notified, geometry-change-stale-buffer, oob-past-end, resize-
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import NotRun, SetupError
+from qbdcheck.kit import NotRun, SetupError
 
 
 @case(groups="size quick protocol", requires="nbd resize")

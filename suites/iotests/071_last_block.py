@@ -8,7 +8,7 @@ Guards: last-block-overrun, oob-past-end, size-rounded-up, status-unaligned-eof.
 import pytest
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import ProgramError
+from qbdcheck.kit import ProgramError
 
 
 @case(groups="size rw", requires="write_zeroes discard")

@@ -6,7 +6,7 @@ Guards: false-zero-init, zero-flags-lost, phantom-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 MIB = 1 << 20
 

@@ -6,7 +6,7 @@ Guards: async-error-ignored, missing-object-zero-fill, error-kills-connection.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, node, over
+from qbdcheck.kit.blockdev import json_filename, node, over
 
 SECTOR = 515
 BAD = 512 * SECTOR

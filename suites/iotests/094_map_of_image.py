@@ -6,7 +6,7 @@ Guards: map-entry-shifted, extents-unsorted, misdirected-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 KIB = 1 << 10
 

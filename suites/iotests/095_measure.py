@@ -6,7 +6,7 @@ Guards: status-hole-over-dirty, size-rounded-down, last-block-overrun.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 
 @case(groups="img size quick")

@@ -6,7 +6,7 @@ Guards: map-entry-shifted, close-error-lost, phantom-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 KIB = 1 << 10
 REFCOUNTS = 128 * KIB  # of the clusters from 0 on, 2 bytes each: the third cluster of a new image

@@ -6,7 +6,7 @@ Guards: iov-offset-ignored, last-block-overrun, clone-copyup-lost.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20
 CLUSTER = 64 * KIB

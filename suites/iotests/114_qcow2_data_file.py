@@ -6,7 +6,7 @@ Guards: flush-one-child-only, wrong-volume-or-lun, misdirected-write.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20
 

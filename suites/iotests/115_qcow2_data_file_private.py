@@ -9,7 +9,7 @@ import copy
 
 from oracles.shadow import Shadow
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -8,7 +8,7 @@ Guards: false-zero-init, map-entry-shifted, size-rounded-up, previous-tenant-dat
 
 from oracles.shadow import Shadow
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20
 FORMATS = {"vdi": "", "vpc": "force_size=on", "parallels": "", "vhdx": "", "vmdk": "", "qed": ""}

@@ -7,7 +7,7 @@ Guards: map-entry-shifted, unaligned-offset-rounded, last-block-overrun, phantom
 
 from oracles.shadow import Shadow
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20
 SIZE = 3 * MIB

@@ -8,7 +8,7 @@ Guards: unaligned-offset-rounded, iov-offset-ignored, misdirected-write.
 from oracles.shadow import Shadow
 from oracles.stamps import MAGIC
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20
 TRIES = 30  # QEMU times its key derivation, and gives up where the CPU clock is coarse

@@ -9,8 +9,8 @@ import pytest
 
 from oracles.shadow import Shadow
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, node
-from qbdcheck.programs.qemu_io import IoFailed
+from qbdcheck.kit import IoFailed
+from qbdcheck.kit.blockdev import json_filename, node
 
 KIB, MIB = 1 << 10, 1 << 20
 WINDOWS = ((0, 64 * KIB), (64 * KIB, MIB), (MIB + 64 * KIB, 512), (MIB + 64 * KIB + 512, 300 * KIB))

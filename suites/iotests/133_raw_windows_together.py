@@ -7,7 +7,7 @@ Guards: cross-connection-state, shared-cursor-race, extent-boundary-misroute.
 
 from oracles.shadow import Shadow
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import node
+from qbdcheck.kit.blockdev import node
 
 MIB = 1 << 20
 MIDDLE, SIZE = MIB + 512, 2 * MIB

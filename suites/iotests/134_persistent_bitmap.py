@@ -6,7 +6,7 @@ Guards: incremental-misses-hole, discard-not-tracked, close-error-lost.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, nbd_node, over
+from qbdcheck.kit.blockdev import json_filename, nbd_node, over
 
 KIB, MIB = 1 << 10, 1 << 20
 GRANULE = 64 * KIB

@@ -8,8 +8,8 @@ Guards: format-probe-escape, previous-tenant-data.
 import pytest
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename
-from qbdcheck.programs.qemu_io import IoFailed
+from qbdcheck.kit import IoFailed
+from qbdcheck.kit.blockdev import json_filename
 
 KIB = 1 << 10
 

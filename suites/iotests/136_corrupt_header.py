@@ -6,7 +6,7 @@ Guards: size-int-overflow, negative-size, config-byteswapped.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 FIELDS = {  # offset, length, value: docs/interop/qcow2.rst of QEMU
     "magic": (0, 4, 0x00),

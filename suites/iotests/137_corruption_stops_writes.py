@@ -8,9 +8,8 @@ Guards: map-entry-shifted, misdirected-write, async-error-ignored.
 import pytest
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import ProgramError
-from qbdcheck.programs.blockdev import json_filename, over
-from qbdcheck.programs.qemu_io import IoFailed
+from qbdcheck.kit import IoFailed, ProgramError
+from qbdcheck.kit.blockdev import json_filename, over
 
 KIB = 1 << 10
 CLUSTER = 64 * KIB

@@ -9,8 +9,8 @@ import pytest
 
 from oracles.shadow import Shadow
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, over
-from qbdcheck.programs.qemu_io import IoFailed
+from qbdcheck.kit import IoFailed
+from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20
 CLUSTER = 64 * KIB

@@ -8,8 +8,8 @@ Guards: clone-copyup-lost, late-request-after-quiesce, status-hole-over-dirty.
 from copy import deepcopy
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename
-from qbdcheck.targets.disk_io import judge
+from qbdcheck.kit import judge
+from qbdcheck.kit.blockdev import json_filename
 
 CHUNK = 64 << 10
 

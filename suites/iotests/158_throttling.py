@@ -7,7 +7,7 @@ Guards: phantom-write, overlap-deadlock, wrong-volume-or-lun.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.clock import now_s
+from qbdcheck.kit import now_s
 
 LIMIT = 2 << 20
 PIECES = 16

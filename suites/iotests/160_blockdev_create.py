@@ -8,7 +8,7 @@ Guards: false-zero-init, previous-tenant-data, size-rounded-down.
 
 from oracles.shadow import Shadow
 from qbdcheck.catalogue import case
-from qbdcheck.programs.qmp import QmpFailed
+from qbdcheck.kit import QmpFailed
 
 SIZE = 512 << 10
 

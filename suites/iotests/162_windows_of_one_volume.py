@@ -6,7 +6,7 @@ Guards: oob-past-end, unaligned-offset-rounded, extent-boundary-misroute, last-b
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.qemu_io import IoFailed
+from qbdcheck.kit import IoFailed
 
 WINDOWS = ((512, 65536), (65536 + 512, 1 << 20), ((8 << 20) - 1024, 1024))
 

@@ -7,8 +7,7 @@ Guards: inflight-hang-on-disconnect, late-request-after-quiesce, connection-slot
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import ProgramError
-from qbdcheck.programs.qmp import QmpFailed
+from qbdcheck.kit import ProgramError, QmpFailed
 
 
 @case(groups="export errors quick")

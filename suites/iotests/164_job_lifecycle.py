@@ -6,7 +6,7 @@ Guards: late-request-after-quiesce, snapshot-not-point-in-time.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.qmp import QmpFailed
+from qbdcheck.kit import QmpFailed
 
 CHUNK = 64 << 10
 

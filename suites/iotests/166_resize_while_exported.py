@@ -7,8 +7,7 @@ Guards: resize-not-notified, grow-exposes-old-data, resize-false-success, oob-pa
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.qemu_io import IoFailed
-from qbdcheck.programs.qmp import QmpFailed
+from qbdcheck.kit import IoFailed, QmpFailed
 
 SIZES = (3 << 20, (3 << 20) + 512, 1 << 20, 4 << 20)
 

@@ -6,7 +6,7 @@ Guards: snapshot-not-point-in-time, snapshot-map-under-io, wrong-volume-or-lun.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.qmp import QmpFailed
+from qbdcheck.kit import QmpFailed
 
 CHUNK = 64 << 10
 

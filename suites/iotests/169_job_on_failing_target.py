@@ -6,7 +6,7 @@ Guards: async-error-ignored, transient-becomes-fatal, errno-collapsed.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.qmp import QmpFailed
+from qbdcheck.kit import QmpFailed
 
 CHUNK = 64 << 10
 

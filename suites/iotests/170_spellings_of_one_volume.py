@@ -8,7 +8,7 @@ Guards: wrong-volume-or-lun, handshake-length-off.
 from urllib.parse import parse_qs, urlsplit
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import image_options, json_filename
+from qbdcheck.kit.blockdev import image_options, json_filename
 
 
 def spellings(disk):

@@ -6,7 +6,7 @@ Guards: wrong-volume-or-lun, acl-prefix-match, long-name-smash, probe-or-abort-k
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename
+from qbdcheck.kit.blockdev import json_filename
 
 
 @case(groups="names errors quick", requires="nbd")

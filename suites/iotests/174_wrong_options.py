@@ -6,7 +6,7 @@ Guards: wrong-volume-or-lun, size-rounded-up.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import image_options, json_filename
+from qbdcheck.kit.blockdev import image_options, json_filename
 
 WRONG = (
     {"bogus": 1},

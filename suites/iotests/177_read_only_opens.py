@@ -6,8 +6,7 @@ Guards: unadvertised-command-executed, wrong-volume-or-lun.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import ProgramError
-from qbdcheck.programs.qmp import QmpFailed
+from qbdcheck.kit import ProgramError, QmpFailed
 
 WRITES = ("write 0 512", "write -z 0 64k", "write -z -u 0 64k", "discard 0 64k", "write -f 512 512")
 

@@ -6,7 +6,7 @@ Guards: wrong-volume-or-lun.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.qmp import QmpFailed
+from qbdcheck.kit import QmpFailed
 
 GOOD = ("a", "A", "n-1.b_c" + "n" * 24)
 BAD = ("", "1disk", "-disk", "disk/0", "disk 0", "di\u00e9k", "#block1", "n" * 32)

@@ -10,9 +10,7 @@ from urllib.parse import quote
 
 from oracles.shadow import Shadow
 from qbdcheck.catalogue import case
-from reference_backend.driver import QbdDriver
-from reference_backend.memory_pool import MemoryPool
-from reference_backend.server import Server
+from qbdcheck.kit.reference import MemoryPool, QbdDriver, Server
 
 GOOD = (
     "qbd:pool/vol",

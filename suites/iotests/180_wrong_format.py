@@ -6,7 +6,7 @@ Guards: format-probe-escape, wrong-volume-or-lun.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.kit.blockdev import json_filename, over
 
 FORMATS = ("qcow2", "qed", "vmdk", "vpc", "luks", "parallels", "bochs", "dmg")
 

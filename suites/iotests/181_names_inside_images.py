@@ -8,7 +8,7 @@ Guards: wrong-volume-or-lun, clone-copyup-lost.
 from copy import deepcopy
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.blockdev import json_filename
+from qbdcheck.kit.blockdev import json_filename
 
 
 @case(groups="names backing qcow2 img", requires="nbd")

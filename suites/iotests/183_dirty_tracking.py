@@ -6,7 +6,7 @@ Guards: discard-not-tracked, incremental-misses-hole, resize-during-copy.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import NotRun
+from qbdcheck.kit import NotRun
 
 CONTEXT = "qbd:dirty"
 KIB = 1 << 10

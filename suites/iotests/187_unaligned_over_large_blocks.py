@@ -7,7 +7,7 @@ Guards: sector-unit-mismatch, unaligned-offset-rounded, iov-offset-ignored.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.qemu_io import IoFailed
+from qbdcheck.kit import IoFailed
 
 RANGES = ((1, 1), (511, 2), (4095, 2), (5000, 9000), (65535, 2), (70000, 130000), (300001, 7))
 

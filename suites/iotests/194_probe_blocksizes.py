@@ -6,9 +6,7 @@ Guards: config-byteswapped, min-block-underadvertised.
 """
 
 from qbdcheck.catalogue import case
-from reference_backend.driver import QbdDriver
-from reference_backend.memory_pool import MemoryPool
-from reference_backend.pool import VolumeOptions
+from qbdcheck.kit.reference import MemoryPool, QbdDriver, VolumeOptions
 
 NAMES = ("qbd:pool/volume", "qbd:pool/volume:logical_block_size=4096:physical_block_size=16384")
 

@@ -5,8 +5,8 @@ power is cut. FUA on a discard must not end the connection either.
 Guards: fua-write-ack-early, fua-lost-on-trim, flush-not-advertised.
 """
 
-from blockio.layers import CommandFlag
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import CommandFlag
 
 MIB = 1 << 20
 

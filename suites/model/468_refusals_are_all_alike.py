@@ -9,12 +9,10 @@ offset-len-overflow, payload-not-drained, wrong-volume-or-lun, acl-prefix-match,
 probe-or-abort-kills-server, huge-option-read, unadvertised-command-executed.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Command, NbdProtocolError, Option, TransmissionFlag
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import export_of, haggling, last_word
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import Option, TransmissionFlag
-from reference_backend.nbd.errors import NbdProtocolError
 
 REQUESTS, GREETINGS, FAILURES, IN_FLIGHT = 50_000, 6000, 8000, 50
 UNKNOWN_FLAG, UNKNOWN_OPTION = 1 << 14, 0x7101

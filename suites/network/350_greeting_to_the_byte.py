@@ -6,9 +6,9 @@ Guards: handshake-length-off, size-rounded-down.
 """
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import INIT_MAGIC, OPTION_MAGIC
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import export_of, haggling
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import INIT_MAGIC, OPTION_MAGIC
 
 
 @case(groups="protocol", requires="nbd")

@@ -6,9 +6,9 @@ Guards: handshake-length-off, size-rounded-down, size-rounded-up.
 """
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Info, Option, OptionReply
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import answers, export_of, haggling, last_word
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import Info, Option, OptionReply
 
 ASKED = ((), (0,), (3,), (0, 1, 2, 3), (3, 3, 3), (0x7FFF, 0xFFFF))
 

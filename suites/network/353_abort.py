@@ -6,9 +6,9 @@ Guards: probe-or-abort-kills-server.
 """
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Option
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import enter, export_of, haggling, is_closed, serves
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import Option
 
 LEAVE = (
     m.option(Option.ABORT),

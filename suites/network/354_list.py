@@ -6,9 +6,9 @@ Guards: handshake-length-off, payload-not-drained.
 """
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Option, OptionReply
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import answers, enter, export_of, haggling, last_word
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import Option, OptionReply
 
 
 @case(groups="protocol", requires="nbd")

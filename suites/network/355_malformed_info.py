@@ -6,9 +6,9 @@ Guards: handshake-length-off, long-name-smash, huge-option-read.
 """
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Option, OptionReply
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import answers, export_of, haggling, serves
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import Option, OptionReply
 
 
 def malformed(name):

@@ -6,9 +6,9 @@ Guards: wrong-volume-or-lun, acl-prefix-match.
 """
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Option
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import export_of, haggling, is_closed, last_word
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import Option
 
 
 @case(groups="protocol", requires="nbd")

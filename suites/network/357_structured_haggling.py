@@ -5,12 +5,10 @@ structured one; block status without a context must fail.
 Guards: payload-not-drained, unadvertised-command-executed.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC, Command, Option, ReplyMode
+from qbdcheck.kit.nbd import client_replies as wire
 from qbdcheck.kit.nbd_probe import enter, haggling, last_word, outcome
-from reference_backend.nbd import client_replies as wire
-from reference_backend.nbd.agreement import ReplyMode
-from reference_backend.nbd.constants import SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC, Option
 
 
 @case(groups="protocol", requires="nbd structured")

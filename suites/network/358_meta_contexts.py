@@ -5,11 +5,10 @@ countless queries; status afterwards only where base:allocation was chosen last.
 Guards: unadvertised-command-executed, huge-option-read.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Command, Option
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import answers, enter, export_of, haggling, last_word, outcome
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import Option
 
 BASE = "base:allocation"
 UNKNOWN = ("base:", "base:allocatio", "base:allocation2", "BASE:ALLOCATION", "x-none:such", "")

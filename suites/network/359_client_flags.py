@@ -5,9 +5,9 @@ Guards: handshake-length-off.
 """
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Option
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import haggling, is_closed, serves
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import Option
 
 UNKNOWN = (1 << 2, 1 << 3, 1 << 15, 1 << 16, 1 << 31, 0xFFFFFFFC)
 

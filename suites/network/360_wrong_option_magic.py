@@ -5,9 +5,9 @@ Guards: handshake-length-off, probe-or-abort-kills-server.
 """
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Option
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import enter, haggling, is_closed, serves
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import Option
 
 FILLER = bytes(64)
 

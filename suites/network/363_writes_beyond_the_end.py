@@ -5,11 +5,10 @@ then a read on the same connection, where that still lives.
 Guards: payload-not-drained, size-rounded-up.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import REQUEST_MAGIC, Command
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import REQUEST_MAGIC
 
 
 @case(groups="protocol size", requires="nbd")

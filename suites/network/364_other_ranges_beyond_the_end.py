@@ -4,8 +4,8 @@ How: each command that the server offers, at the end and where the sum overflows
 Guards: size-rounded-up, discard-overreach.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves
 
 

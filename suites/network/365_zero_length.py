@@ -5,8 +5,8 @@ connection right; the document leaves open whether they succeed.
 Guards: zero-length-op, payload-not-drained.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves
 
 

@@ -5,11 +5,10 @@ them on the same connection are answered as such.
 Guards: min-block-underadvertised, payload-not-drained.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import REQUEST_MAGIC, Command
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import REQUEST_MAGIC
 
 
 @case(groups="protocol blocksize", requires="nbd min_block")

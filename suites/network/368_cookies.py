@@ -5,8 +5,8 @@ read of its own sector; one cookie used again after its reply.
 Guards: shared-cursor-race, wrong-volume-or-lun.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_probe import enter, haggling
 
 COOKIES = (0, (1 << 64) - 1, 1 << 63, 1 << 32, 0x0102030405060708, 0x2560951367446698)

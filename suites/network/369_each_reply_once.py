@@ -7,8 +7,8 @@ Guards: shared-cursor-race, payload-not-drained.
 
 import pytest
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_probe import enter, haggling
 
 DEPTH = 32

@@ -7,8 +7,8 @@ Guards: inflight-hang-on-disconnect, connection-slot-leak.
 
 import contextlib
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_probe import enter, haggling, serves
 
 

@@ -5,8 +5,8 @@ and chunks outside; with DF there is one chunk at most, or EOVERFLOW.
 Guards: structured-read-gap, status-hole-over-dirty.
 """
 
-from blockio.layers import Command, CommandFlag
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Command, CommandFlag
 from qbdcheck.kit.nbd_probe import outcome
 
 EOVERFLOW = 75

@@ -4,8 +4,8 @@ How: "the server MUST accept FUA on all commands": read, write, zeroes, trim, fl
 Guards: advertised-not-implemented, fua-lost-on-trim, zero-flags-lost.
 """
 
-from blockio.layers import Command, CommandFlag
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Command, CommandFlag
 from qbdcheck.kit.nbd_probe import outcome
 
 NEEDS = {

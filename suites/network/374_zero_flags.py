@@ -5,8 +5,8 @@ ENOTSUP and has then changed nothing.
 Guards: write-zeroes-noop, zero-flags-lost, discard-overreach.
 """
 
-from blockio.layers import Command, CommandFlag
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Command, CommandFlag
 from qbdcheck.kit.nbd_probe import outcome
 
 ENOTSUP = 95

@@ -6,8 +6,8 @@ nothing of it, and the stream stays in step.
 Guards: capability-bit-collision, payload-not-drained, zero-flags-lost.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves
 
 OFFERED = 0x1DFF

@@ -4,11 +4,10 @@ How: writes, zeroes and trims, with and without FUA, whose payload is itself a r
 Guards: unadvertised-command-executed, payload-not-drained.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import REQUEST_MAGIC, Command, TransmissionFlag
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import REQUEST_MAGIC, TransmissionFlag
 
 WRITES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 

@@ -5,10 +5,10 @@ advertised may fail or work, but must not report success without its effect.
 Guards: advertised-not-implemented, flush-not-advertised, unadvertised-command-executed.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.nbd import TransmissionFlag as Flag
 from qbdcheck.kit.nbd_probe import enter, haggling, outcome, serves
-from reference_backend.nbd.constants import TransmissionFlag as Flag
 
 COMMANDS = {
     Flag.SEND_FLUSH: (Command.FLUSH, 0, 0),

@@ -5,12 +5,11 @@ success is on the disk, what was not may be.
 Guards: close-drops-dirty, inflight-hang-on-disconnect.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import Command, ReplyMode
+from qbdcheck.kit.nbd import client_replies as wire
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import enter, haggling
-from reference_backend.nbd import client_replies as wire
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.agreement import ReplyMode
 
 WRITES = 16
 

@@ -5,11 +5,10 @@ before a valid write; a bystander is served on.
 Guards: payload-not-drained, phantom-write.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import REQUEST_MAGIC, SIMPLE_REPLY_MAGIC, Command
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import enter, haggling, is_closed, serves
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import REQUEST_MAGIC, SIMPLE_REPLY_MAGIC
 
 WRONG = (
     0,

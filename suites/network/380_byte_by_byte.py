@@ -5,11 +5,10 @@ answers must be the same to the byte.
 Guards: handshake-length-off, payload-not-drained.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import REQUEST_MAGIC, Command, Option
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import export_of, haggling
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import REQUEST_MAGIC, Option
 
 
 @case(groups="protocol quick", requires="nbd")

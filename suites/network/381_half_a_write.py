@@ -5,11 +5,10 @@ closed; what was not sent must not be on the disk, and the disk must not be stuc
 Guards: phantom-write, zombie-write-after-reconnect, inflight-hang-on-disconnect.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
+from qbdcheck.kit.nbd import REQUEST_MAGIC, Command
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import enter, haggling, serves
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import REQUEST_MAGIC
 
 LENGTH = 65536
 

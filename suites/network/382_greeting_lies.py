@@ -7,7 +7,7 @@ Guards: handshake-length-off.
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.hostile_server import Lie
-from reference_backend.nbd.messages import U16, U64
+from qbdcheck.kit.nbd import U16, U64
 
 OLDSTYLE_MAGIC = 0x420281861253
 GREETINGS = [

@@ -8,8 +8,7 @@ Guards: handshake-length-off.
 from qbdcheck.catalogue import case
 from qbdcheck.kit.hostile_messages import CONTEXT
 from qbdcheck.kit.hostile_server import Lie
-from reference_backend.nbd.constants import OptionReply
-from reference_backend.nbd.messages import U32, U64
+from qbdcheck.kit.nbd import U32, U64, OptionReply
 
 ANSWERS = ("structured", "context", "context-ack", "export", "blocks", "go")
 LIES = {

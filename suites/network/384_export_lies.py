@@ -7,8 +7,7 @@ Guards: negative-size, size-int-overflow, limits-zero-or-excessive.
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.hostile_server import FLAGS, SIZE, Lie
-from reference_backend.nbd.constants import Info, TransmissionFlag
-from reference_backend.nbd.messages import INFO_BLOCK_SIZE, INFO_EXPORT
+from qbdcheck.kit.nbd import INFO_BLOCK_SIZE, INFO_EXPORT, Info, TransmissionFlag
 
 EIO = "Input/output error"
 SIZES = [

@@ -7,7 +7,7 @@ Guards: inflight-hang-on-disconnect, structured-read-gap.
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.hostile_server import Lie
-from reference_backend.nbd.messages import U16, U32, U64
+from qbdcheck.kit.nbd import U16, U32, U64
 
 OK, EIO, EINVAL = "ok", "Input/output error", "Invalid argument"
 SIMPLE = [

@@ -8,8 +8,7 @@ Guards: structured-read-gap.
 from qbdcheck.catalogue import case
 from qbdcheck.kit.hostile_messages import chunk, data_chunk, done_chunk, hole_chunk, simple
 from qbdcheck.kit.hostile_server import FILL, Lie
-from reference_backend.nbd.constants import Chunk
-from reference_backend.nbd.messages import ERROR, OFFSET_HOLE, U64
+from qbdcheck.kit.nbd import ERROR, OFFSET_HOLE, U64, Chunk
 
 OK, EIO, EINVAL, TRUSTED = "ok", "Input/output error", "Invalid argument", "wrong data"
 DATA, HALF = bytes([FILL]) * 4096, bytes([FILL]) * 2048

@@ -6,11 +6,10 @@ Guards: malformed-extents, zero-progress-status, extents-blowup.
 """
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit import ProgramError
 from qbdcheck.kit.hostile_messages import chunk, data_chunk, done_chunk, simple, status_chunk
 from qbdcheck.kit.hostile_server import SIZE, Lie
-from qbdcheck.programs.qemu_img import ProgramError
-from reference_backend.nbd.constants import Chunk
-from reference_backend.nbd.messages import ERROR
+from qbdcheck.kit.nbd import ERROR, Chunk
 
 EIO, EINVAL = "Input/output error", "Invalid argument"
 DATA, HOLE = 0, 3

@@ -6,12 +6,10 @@ Guards: starttls-state-carried, probe-or-abort-kills-server.
 """
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit import Authority
+from qbdcheck.kit.nbd import Client, Option, client_context
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import export_of, haggling, is_closed, last_word
-from qbdcheck.targets.certificates import Authority
-from reference_backend.client import Client
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import Option
-from reference_backend.tls import client_context
 
 
 @case(groups="protocol tls", requires="nbd tls")

@@ -7,14 +7,11 @@ Guards: starttls-state-carried.
 """
 
 from qbdcheck.catalogue import case
+from qbdcheck.kit import Authority
 from qbdcheck.kit.hostile_server import Lie
+from qbdcheck.kit.nbd import Client, NbdProtocolError, Option, OptionReply, client_context
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import export_of, haggling, knows, last_word
-from qbdcheck.targets.certificates import Authority
-from reference_backend.client import Client
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import Option, OptionReply
-from reference_backend.nbd.errors import NbdProtocolError
-from reference_backend.tls import client_context
 
 REFUSALS = (OptionReply.ERR_UNSUP, OptionReply.ERR_POLICY, OptionReply.ACK)
 

@@ -7,12 +7,9 @@ Guards: starttls-state-carried, acl-prefix-match.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.errors import SetupError
-from qbdcheck.programs.blockdev import json_filename
-from qbdcheck.targets.certificates import Authority
-from reference_backend.client import Client
-from reference_backend.nbd.errors import NbdProtocolError
-from reference_backend.tls import client_context
+from qbdcheck.kit import Authority, SetupError
+from qbdcheck.kit.blockdev import json_filename
+from qbdcheck.kit.nbd import Client, NbdProtocolError, client_context
 
 
 def opens(qemu_img, disk, certificates, name="localhost"):

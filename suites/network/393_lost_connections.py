@@ -7,9 +7,7 @@ Guards: inflight-hang-on-disconnect, connection-slot-leak, zombie-write-after-re
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.clock import pause
-from qbdcheck.programs.qemu_io import IoFailed
-from qbdcheck.programs.qmp import QmpFailed
+from qbdcheck.kit import IoFailed, QmpFailed, pause
 
 LENGTH = 8192
 

@@ -7,7 +7,7 @@ Guards: inflight-hang-on-disconnect, handshake-slowloris.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.programs.qemu_io import IoFailed
+from qbdcheck.kit import IoFailed
 
 LENGTH = 4096
 """Bytes of a write: 16 of them fit into the buffers of a Unix socket (docs/findings.md)."""

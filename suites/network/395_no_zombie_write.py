@@ -6,9 +6,9 @@ What is still in the network is another matter: NBD has no fence (docs/findings.
 Guards: zombie-write-after-reconnect, late-request-after-quiesce.
 """
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
-from qbdcheck.clock import pause
+from qbdcheck.kit import pause
+from qbdcheck.kit.nbd import Command
 
 LENGTH = 8192
 KINDS = [

@@ -7,8 +7,7 @@ Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
 """
 
 from qbdcheck.catalogue import case
-from qbdcheck.clock import pause
-from qbdcheck.errors import NotRun
+from qbdcheck.kit import NotRun, pause
 from qbdcheck.kit.nbd_link import Link
 from qbdcheck.kit.netns_host import FarHost
 

@@ -10,9 +10,9 @@ import contextlib
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.footprint import footprint, settles
+from qbdcheck.kit.nbd import Option
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import enter, haggling, serves
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import Option
 
 SLOW, FINISHED, SPARE = 1900, 100, 16
 MEMORY_EACH = 64 << 10

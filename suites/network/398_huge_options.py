@@ -11,9 +11,9 @@ import struct
 
 from qbdcheck.catalogue import case
 from qbdcheck.kit.footprint import footprint
+from qbdcheck.kit.nbd import OPTION_MAGIC, Option
+from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import haggling, serves
-from reference_backend.nbd import messages as m
-from reference_backend.nbd.constants import OPTION_MAGIC, Option
 
 CLAIMS = (1 << 20, 32 << 20, 1 << 30, (1 << 32) - 1)
 MEMORY = 64 << 20

@@ -8,12 +8,10 @@ Guards: extents-blowup, inflight-hang-on-disconnect.
 
 import contextlib
 
-from blockio.layers import Command
 from qbdcheck.catalogue import case
 from qbdcheck.kit.footprint import footprint, settles
+from qbdcheck.kit.nbd import REQUEST, REQUEST_MAGIC, Command
 from qbdcheck.kit.nbd_probe import serves
-from reference_backend.nbd.constants import REQUEST_MAGIC
-from reference_backend.nbd.messages import REQUEST
 
 MEMORY, SPARE = 256 << 20, 16
 DEAF, EACH = 16, 128

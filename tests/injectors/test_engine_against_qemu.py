@@ -22,6 +22,7 @@ from injectors.rules.compile import to_blockdev
 from injectors.rules.engine import Engine
 from injectors.rules.events import IoType
 from injectors.rules.model import RuleSet, SetState, error_rule, point
+from qbdcheck.files import ROOT
 from reference_backend.client import Client
 from reference_backend.nbd.errors import NbdError
 
@@ -127,7 +128,7 @@ class Blkdebug:
 
 @pytest.fixture(scope="module")
 def blkdebug():
-    path = Path(__file__).parents[2] / "tools/docs/blkdebug_events.py"
+    path = ROOT / "tools/docs/blkdebug_events.py"
     spec = importlib.util.spec_from_file_location("blkdebug_events", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -2,14 +2,13 @@
 
 import importlib.util
 import re
-from pathlib import Path
 
 import pytest
 
 from injectors.layer import events_of_command
 from injectors.rules.events import EVENTS, event_name
+from qbdcheck.files import ROOT
 
-ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/blkdebug-events.md"
 
 

@@ -2,15 +2,15 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 
 from injectors.rules import parse_yaml, schema
 from injectors.rules.errors import RuleSyntaxError
+from qbdcheck.files import ROOT
 
-PUBLISHED = Path(__file__).parents[2] / "docs/rules.schema.json"
+PUBLISHED = ROOT / "docs/rules.schema.json"
 SCHEMA = schema.schema()
 TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": int | float,
          "boolean": bool}  # fmt: skip

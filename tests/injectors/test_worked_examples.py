@@ -4,7 +4,6 @@ import errno
 import re
 import select
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -14,6 +13,7 @@ from injectors.layer import create
 from injectors.rules import parse_ini, parse_yaml
 from injectors.rules.actions import ACTIONS
 from injectors.rules.fields import CONDITIONS, fault_keys
+from qbdcheck.files import ROOT
 from reference_backend.client import Client
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 from reference_backend.server import Server
@@ -21,7 +21,6 @@ from reference_backend.sizes import parse_size
 from reference_backend.store.memory import MemoryStore
 from reference_backend.store.volume import Volume
 
-ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/rules.md").read_text()
 EXAMPLES = re.findall(r"^### (\d+)\. (.+?)\n(.*?)(?=^###|\Z)", PAGE, re.MULTILINE | re.DOTALL)
 SIZE = 4 << 20

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from qbdcheck.files import ROOT
+
 GROUPS = "quick: fast\nslow: slow\nrw: reads and writes\ndisabled: only when named\n"
 
 
@@ -64,9 +65,8 @@ class Toy:
         """Write a case; `declared` goes into @case beside the group quick."""
         words = "".join(f", {name}={value!r}" for name, value in declared.items())
         groups = "" if "groups" in declared else 'groups="quick"'
-        head = (
-            f'"""This case checks that {stem} does as it should."""\nfrom qbdcheck import case\n\n'
-        )
+        head = f'"""This case checks that {stem} does as it should."""\n'
+        head += "from qbdcheck.kit import case\n\n"
         declaration = f"@case({groups}{words if groups else words[2:]})\ndef test({arguments}):\n"
         path = self.suites / f"{stem}.py"
         path.write_text(head + declaration + textwrap.indent(textwrap.dedent(body).strip(), "    "))

@@ -81,7 +81,7 @@ def test_another_volumes_data_are_foreign_and_all_is_counted(
     path = tmp_path / "disk.img"
     other = stamp(4 * SECTOR, SECTOR, Identity(1, 3), 2, 5)
     path.write_bytes(stamp(0, 4 * SECTOR, ME).tobytes() + other.tobytes() + bytes(SECTOR))
-    assert main(["inspect", str(path)]) == 0
+    assert main([str(path)]) == 0
     told = capsys.readouterr().out
     assert "run 0x1, volume 0x3, FOREIGN\n" in told
     counts = [line.split(maxsplit=1) for line in told.partition("\nsectors\n")[2].splitlines()]
@@ -105,7 +105,7 @@ def test_the_picture_shows_each_kind(tmp_path: Path, capsys: pytest.CaptureFixtu
     sectors[6] = np.concatenate((sectors[6][:256], np.zeros(256, np.uint8)))
     image, picture = tmp_path / "image", tmp_path / "map.svg"
     image.write_bytes(b"".join(part.tobytes() for part in sectors))
-    assert main(["inspect", str(image), "--svg", str(picture)]) == 0
+    assert main([str(image), "--svg", str(picture)]) == 0
     text = picture.read_text()
     cells = re.findall(r'fill="(#\w+)"><title>sector (\d+)', text)
     kinds = {colour: kind for kind, colour, _ in KINDS}
@@ -122,7 +122,7 @@ def test_the_command_prints_a_table(tmp_path: Path) -> None:
     assert row == "2 2 1024 write #57, generation 3, writer 0, run 0x1, volume 0x2"
 
 
-@pytest.mark.parametrize("arguments", [["inspect", "/nowhere"], ["inspect", "x", "--offset", "5"]])
+@pytest.mark.parametrize("arguments", [["/nowhere"], ["x", "--offset", "5"]])
 def test_bad_arguments_exit_with_2_and_one_clear_line(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from qbdcheck.files import ROOT
 from reference_backend.client import Client
 
-ROOT = Path(__file__).parents[2]
 PROGRAM = (sys.executable, "-m", "reference_backend")
 
 

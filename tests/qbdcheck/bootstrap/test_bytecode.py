@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from qbdcheck.files import ROOT
+
 PROGRAM = """
 import os, sys
 from qbdcheck.bootstrap.bytecode import keep_bytecode

@@ -17,8 +17,8 @@ import pytest
 
 from qbdcheck.bootstrap.install import MODULES, is_current, missing_modules, path_with_sbin
 from qbdcheck.bootstrap.system_packages import PROGRAMS, ensurepip_mend, mend_command, packages_of
+from qbdcheck.files import ROOT
 
-ROOT = Path(__file__).parents[2]
 PYTHON = Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")
 """The interpreter under any virtual environment: what a user's `python3` is."""
 SYSTEM_PYTHON = Path("/usr/bin/python3")

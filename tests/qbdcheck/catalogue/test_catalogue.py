@@ -15,7 +15,7 @@ GOOD = '''"""This case checks that zeroes are zeroes, e.g. after a discard. More
 Guards: nothing.
 """
 import no_such_module
-from qbdcheck import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick", requires="flush", programs="fio", formats="raw qcow2", limit_s=20)

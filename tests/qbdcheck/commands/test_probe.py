@@ -8,9 +8,10 @@ import pytest
 
 from qbdcheck.commands.probe import main
 from qbdcheck.errors import SetupError, UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.options import Options
 
-TARGETS = Path(__file__).parents[3] / "targets"
+TARGETS = ROOT / "targets"
 OPTIONS = Options(targets_dir=TARGETS, color="never")
 
 

@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from qbdcheck.files import ROOT
+
 GOOD = "rules:\n  - {event: write_aio, errno: ENOSPC, sector: 3, once: true}\n"
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from qbdcheck.errors import UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.guest.guest import Guest, GuestFailed
 from qbdcheck.guest.ltp_tree import LtpTree
 from qbdcheck.guest.runtest import Entry, Runtest, run_tests
 from qbdcheck.programs.process import run
 from qbdcheck.report.events import TestEnded
 
-ROOT = Path(__file__).parents[3]
 PROGRAMS = {
     "grows": 'd=$2; for i in 1 2 3 4; do head -c 70000 /dev/urandom >> "$d/f" || exit 1; done;'
     ' dd if="$d/f" of=copy bs=4k iflag=fullblock && cmp "$d/f" copy',

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from qbdcheck.files import ROOT
 from qbdcheck.guest.image import GuestImage
 from qbdcheck.programs.process import run
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(

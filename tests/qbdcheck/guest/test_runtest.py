@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from qbdcheck.errors import UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.guest.runtest import Entry, as_kirk, must_pass, outcome, parse, summary
 from qbdcheck.report.events import TestEnded
 
-OWN = Path(__file__).parents[3] / "suites/guest/runtest"
+OWN = ROOT / "suites/guest/runtest"
 
 
 def test_a_file_is_names_and_commands() -> None:

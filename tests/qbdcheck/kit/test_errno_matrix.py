@@ -5,16 +5,14 @@ from __future__ import annotations
 import errno
 import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
+from qbdcheck.files import ROOT
 from qbdcheck.kit.errno_matrix import CARRIED, ERRNOS, answer, named, named_text
 from qbdcheck.programs.qemu_io import IoFailed
 from reference_backend.nbd.constants import WireError
 from reference_backend.nbd.errors import NbdError
-
-ROOT = Path(__file__).parents[3]
 
 
 def fails(error: Exception) -> Callable[[], object]:

@@ -13,9 +13,8 @@ import pytest
 
 from mutants.catalogue import catalogue
 from qbdcheck.arguments import parse
+from qbdcheck.files import ROOT
 from qbdcheck.mutation import kill_matrix
-
-ROOT = Path(__file__).parents[2]
 
 
 def check(*words: str) -> subprocess.CompletedProcess[str]:

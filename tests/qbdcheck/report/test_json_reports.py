@@ -13,10 +13,9 @@ from types import ModuleType
 import pytest
 
 from qbdcheck.errors import SetupError
+from qbdcheck.files import ROOT
 from qbdcheck.report.json_lines import JsonLines
 from qbdcheck.report.json_report import JsonReport
-
-ROOT = Path(__file__).parents[3]
 
 
 def test_json_report_holds_the_whole_run_with_its_environment(

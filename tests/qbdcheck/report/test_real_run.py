@@ -13,7 +13,7 @@ import pytest
 from tap.line import Result
 from tap.parser import Parser
 
-ROOT = Path(__file__).parents[3]
+from qbdcheck.files import ROOT
 
 CASES = {
     "001_holds": "    assert seed is not None\n",

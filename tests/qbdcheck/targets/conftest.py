@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from qbdcheck.files import ROOT
 from qbdcheck.options import Options
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.session import TargetSession
 
-ROOT = Path(__file__).parents[3]
 Opener = Callable[..., TargetSession]
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from qbdcheck.errors import UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.targets.description import find, load
 from qbdcheck.targets.placeholders import fill_command, fill_tree
 
-TARGETS = Path(__file__).parents[3] / "targets"
+TARGETS = ROOT / "targets"
 GOOD = """\
 name: mine
 about: a test

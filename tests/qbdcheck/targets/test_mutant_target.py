@@ -8,9 +8,10 @@ import pytest
 
 from mutants.catalogue import catalogue
 from qbdcheck.errors import UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.targets.mutant_target import knobs_for, profile
 
-TARGETS = Path(__file__).parents[3] / "targets"
+TARGETS = ROOT / "targets"
 
 
 def test_knobs_go_to_the_layer() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from qbdcheck.files import ROOT
 from qbdcheck.targets.description import load
 
-ROOT = Path(__file__).parents[3]
 PROFILES = sorted((ROOT / "targets").glob("*.yaml"))
 
 

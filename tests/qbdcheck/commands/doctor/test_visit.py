@@ -15,7 +15,7 @@ from qbdcheck.report.host import file_system, host_facts, run_environment
 from qbdcheck.report.versions import inspect_program, is_older
 
 CASE = '''"""This case checks that {what}."""
-from qbdcheck import case
+from qbdcheck.kit import case
 
 
 @case(groups="{groups}", programs="{programs}")

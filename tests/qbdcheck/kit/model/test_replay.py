@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from mutants.catalogue import catalogue
+from qbdcheck.files import ROOT
 from qbdcheck.kit.model.exhaustive import operations, try_all
 from qbdcheck.kit.model.players import InProcess
 
-ROOT = Path(__file__).parents[3]
 SCRIPT = """qbdcheck script: 1
 size: 8192
 steps:
