@@ -163,7 +163,8 @@ def with_qemu_img(rounds: int) -> dict[str, float]:
 
 def started(setup: GuestSetup, directory: Path) -> Guest:
     """Start a guest from its template."""
-    assert isinstance(setup.image, GuestImage) and setup.template
+    assert isinstance(setup.image, GuestImage)
+    assert setup.template
     guest = Guest(
         Programs(),
         directory,

@@ -185,7 +185,7 @@ def test_banned_calls_are_not_used() -> None:
                 found.append(f"{where}: {name}(); use {BANNED_CALLS[name]}")
             for keyword in node.keywords:
                 if keyword.arg == "shell" and ast.unparse(keyword.value) == "True":
-                    found.append(
+                    found.append(  # noqa: PERF401
                         f"{relative(path)}:{node.lineno}: shell=True; give a list of words"
                     )
     none_of(found)

@@ -113,7 +113,7 @@ def run_qbdcheck(arguments: list[str]) -> int:
 def _exec(python: Path, arguments: Sequence[str]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(python, [str(python), str(ROOT / "check"), *arguments])
+    os.execv(python, [str(python), str(ROOT / "check"), *arguments])  # noqa: S606
 
 
 def missing_modules() -> list[str]:

@@ -40,7 +40,6 @@ __all__ = [
 ]
 
 MODULES = (
-    "armed_rules",
     "ata_disk",
     "blkdebug",
     "block_job",

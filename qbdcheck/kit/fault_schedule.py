@@ -105,7 +105,7 @@ class Schedule:
         armed: list[str] = []
         try:
             for rule in every:
-                armed.append(self._faults.add(rule))
+                armed.append(self._faults.add(rule))  # noqa: PERF401
             yield armed
         finally:
             for identity in armed:

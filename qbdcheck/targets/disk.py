@@ -18,7 +18,7 @@ from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.lifecycle import Backend
 from qbdcheck.targets.sibling_export import Tenant, clone_of, remove_snapshot, snapshot_of
 
-SECRET = "qbdcheck-secret"
+SECRET = "qbdcheck-secret"  # noqa: S105
 """Id and contents of the secret object that opens encrypted images."""
 SECRET_OBJECT = f"secret,id={SECRET},data={SECRET}"
 PREFILL_WHOLE_MAX = 64 << 20

@@ -7,7 +7,7 @@ Guards: async-error-ignored, errno-collapsed, error-kills-connection.
 
 from errno import EINVAL, EIO, ENOMEM, ENOSPC, EPERM
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.kit.blockdev import json_filename
 

@@ -7,7 +7,7 @@ Guards: short-read-resume-offset, missing-object-zero-fill, async-error-ignored.
 
 from errno import EIO
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.kit.blockdev import json_filename
 

@@ -7,7 +7,7 @@ Guards: transient-becomes-fatal, flush-error-once, async-error-ignored.
 
 from errno import EAGAIN, EBUSY, EINTR, EIO, ENOSPC
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.kit.blockdev import json_filename
 

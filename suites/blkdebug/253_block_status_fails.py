@@ -5,7 +5,7 @@ still give all data, and so must convert once the error is over.
 Guards: status-hole-over-dirty, async-error-ignored, errno-collapsed.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import json_filename, over
 

@@ -7,7 +7,7 @@ Guards: async-error-ignored, phantom-write, misdirected-write.
 
 from errno import EIO, ENOSPC
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, nth, outcome
 from qbdcheck.kit.blockdev import json_filename, over
 

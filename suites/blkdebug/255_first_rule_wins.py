@@ -7,7 +7,7 @@ Guards: errno-collapsed, missing-object-zero-fill.
 
 from errno import EIO, ENOMEM, ENOSPC
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.kit.blockdev import json_filename
 

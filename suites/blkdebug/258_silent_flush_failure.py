@@ -7,8 +7,7 @@ Guards: flush-error-swallowed, close-error-lost.
 
 import pytest
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import ProgramError
+from qbdcheck.kit import ProgramError, case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import json_filename
 

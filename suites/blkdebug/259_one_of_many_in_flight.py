@@ -7,8 +7,7 @@ Guards: async-error-ignored, errno-collapsed, shared-cursor-race.
 
 from errno import EIO
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import parse_reports
+from qbdcheck.kit import case, parse_reports
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import json_filename
 

@@ -5,7 +5,7 @@ it is resumed, and its data is there. Reads held at read_aio give what is there 
 Guards: phantom-write, zombie-write-after-reconnect, overlap-deadlock.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, hold
 from qbdcheck.kit.blockdev import json_filename, over
 

@@ -5,7 +5,7 @@ data must be that of the last. remove_break releases as resume does.
 Guards: destage-reorder, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, hold
 from qbdcheck.kit.blockdev import json_filename
 

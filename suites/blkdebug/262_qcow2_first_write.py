@@ -5,7 +5,7 @@ that L2 tables are made too; qemu-img check after each, all data at the end, and
 Guards: map-entry-shifted, async-error-ignored, torn-write, thin-alloc-toctou.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.faulty_image import FaultyImage
 
 EVENTS = "l1_update l2_alloc_write l2_update cluster_alloc refblock_alloc write_aio pwritev"

@@ -5,7 +5,7 @@ an error at each event of that growth, then the same write again.
 Guards: map-entry-shifted, torn-write, thin-alloc-toctou.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import error
 from qbdcheck.kit.faulty_image import FaultyImage
 

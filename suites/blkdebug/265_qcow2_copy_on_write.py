@@ -5,7 +5,7 @@ at each event of the copying; old or new everywhere, the backing file and the sn
 Guards: clone-copyup-lost, snapshot-map-under-io, torn-write, async-error-ignored.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.faulty_image import FaultyImage
 

@@ -5,7 +5,7 @@ clusters; the image is old or new, and the snapshot, applied at the end, is exac
 Guards: snapshot-map-under-io, snapshot-delete-shared-block, clone-copyup-lost.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.faulty_image import FaultyImage
 
 EVENTS = """l2_alloc_cow_read l2_alloc_write l1_update cluster_alloc cow_read cow_write write_aio

@@ -6,7 +6,7 @@ through all caches was acknowledged.
 Guards: torn-write, destage-reorder, map-entry-shifted.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.faulty_image import FaultyImage
 
 

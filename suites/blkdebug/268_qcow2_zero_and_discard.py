@@ -5,7 +5,7 @@ write, and at freeing; old data or zeroes, nothing beside the range, no corrupti
 Guards: discard-overreach, write-zeroes-noop, zero-flags-lost, torn-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import error
 from qbdcheck.kit.faulty_image import FaultyImage
 

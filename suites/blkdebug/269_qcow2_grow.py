@@ -5,7 +5,7 @@ and at each event of the growing; no corruption, all data, one of the two sizes.
 Guards: resize-false-success, map-entry-shifted, size-change-across-reconnect.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import error, nth
 from qbdcheck.kit.faulty_image import FaultyImage
 

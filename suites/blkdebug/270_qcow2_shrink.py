@@ -5,7 +5,7 @@ corruption, the kept part is unchanged, and shrinking again succeeds.
 Guards: resize-false-success, map-entry-shifted, discard-overreach.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import error, nth
 from qbdcheck.kit.faulty_image import FaultyImage
 

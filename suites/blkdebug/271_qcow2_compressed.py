@@ -5,7 +5,7 @@ other data is right, a normal write mends the place, and so does reading again a
 Guards: misdirected-write, torn-write, missing-object-zero-fill.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.faulty_image import FaultyImage
 
 CLUSTER = 64 << 10

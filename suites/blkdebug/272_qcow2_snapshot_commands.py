@@ -6,7 +6,7 @@ right: applied, it gives the disk of its time.
 Guards: snapshot-delete-shared-block, snapshot-map-under-io, close-error-lost.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import nth
 from qbdcheck.kit.faulty_image import FaultyImage
 

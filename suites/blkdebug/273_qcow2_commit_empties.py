@@ -5,7 +5,7 @@ each event of the emptying failing; the chain reads the same every time, and the
 Guards: close-error-lost, async-error-ignored, clone-copyup-lost.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error, nth
 from qbdcheck.kit.blockdev import over
 from qbdcheck.kit.faulty_image import FaultyImage

@@ -5,7 +5,7 @@ fails, the write that met it and those before it are in question until a flush, 
 Guards: close-drops-dirty, map-entry-shifted, async-error-ignored.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import nth
 from qbdcheck.kit.faulty_image import FaultyImage
 

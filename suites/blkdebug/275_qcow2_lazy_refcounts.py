@@ -5,8 +5,7 @@ write, at the close too; the next open repairs it, with all data and no corrupti
 Guards: close-error-lost, close-drops-dirty, torn-write.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import ProgramError
+from qbdcheck.kit import ProgramError, case
 from qbdcheck.kit.blkdebug import nth
 from qbdcheck.kit.faulty_image import FaultyImage
 

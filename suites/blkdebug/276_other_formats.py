@@ -5,8 +5,7 @@ acknowledged is there, the rest is old or new. (qemu-img check: docs/findings.md
 Guards: async-error-ignored, torn-write, map-entry-shifted.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import IoFailed, ProgramError
+from qbdcheck.kit import IoFailed, ProgramError, case
 from qbdcheck.kit.blkdebug import blkdebug, nth
 from qbdcheck.kit.blockdev import json_filename, over
 

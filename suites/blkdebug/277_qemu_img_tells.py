@@ -7,7 +7,7 @@ Guards: close-error-lost, async-error-ignored, errno-collapsed.
 
 from errno import ENOSPC
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.faulty_image import FaultyImage

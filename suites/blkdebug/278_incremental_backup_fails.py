@@ -8,7 +8,7 @@ Guards: incremental-misses-hole, async-error-ignored, transient-becomes-fatal.
 
 from errno import EIO
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
 

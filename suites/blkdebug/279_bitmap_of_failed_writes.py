@@ -7,8 +7,7 @@ Guards: incremental-misses-hole, async-error-ignored, discard-not-tracked.
 
 import pytest
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import IoFailed
+from qbdcheck.kit import IoFailed, case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
 

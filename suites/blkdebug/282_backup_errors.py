@@ -7,7 +7,7 @@ Guards: missing-object-zero-fill, async-error-ignored, errno-collapsed, transien
 
 from errno import EIO, ENOSPC
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
 

@@ -8,7 +8,7 @@ Guards: missing-object-zero-fill, async-error-ignored, discard-exposes-backing.
 
 from errno import EIO
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
 from qbdcheck.kit.blockdev import over

@@ -8,7 +8,7 @@ Guards: async-error-ignored, clone-copyup-lost, transient-becomes-fatal.
 from errno import ENOSPC
 from itertools import product
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
 from qbdcheck.kit.blockdev import over

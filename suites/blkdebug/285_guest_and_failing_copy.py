@@ -8,8 +8,7 @@ Guards: error-kills-connection, async-error-ignored, late-request-after-quiesce.
 
 from errno import EIO
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import QmpFailed
+from qbdcheck.kit import QmpFailed, case
 from qbdcheck.kit.blkdebug import blkdebug, error
 
 SECTOR = 2000

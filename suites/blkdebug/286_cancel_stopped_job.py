@@ -7,7 +7,7 @@ Guards: inflight-hang-on-disconnect, late-request-after-quiesce, resize-during-c
 
 from errno import ENOSPC
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
 

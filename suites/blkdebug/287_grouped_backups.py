@@ -7,8 +7,7 @@ Guards: async-error-ignored, snapshot-not-point-in-time.
 
 from errno import EIO
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import QmpFailed
+from qbdcheck.kit import QmpFailed, case
 from qbdcheck.kit.blkdebug import blkdebug, error
 
 

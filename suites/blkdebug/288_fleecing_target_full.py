@@ -8,7 +8,7 @@ Guards: snapshot-not-point-in-time, async-error-ignored, clone-copyup-lost.
 
 from errno import ENOSPC
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.kit.blockdev import node
 

@@ -7,7 +7,7 @@ Guards: transient-becomes-fatal, write-zeroes-noop, errno-collapsed.
 
 from errno import EINVAL, EOPNOTSUPP
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.kit.blockdev import json_filename
 

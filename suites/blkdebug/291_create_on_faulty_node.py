@@ -7,8 +7,7 @@ Guards: close-error-lost, async-error-ignored, false-zero-init.
 
 from errno import ENOSPC
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import QmpFailed
+from qbdcheck.kit import QmpFailed, case
 from qbdcheck.kit.blkdebug import blkdebug, nth
 from qbdcheck.kit.blockdev import json_filename, over
 

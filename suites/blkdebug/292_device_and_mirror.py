@@ -8,7 +8,7 @@ Guards: late-request-after-quiesce, async-error-ignored, transient-becomes-fatal
 
 from errno import EIO, ENOSPC
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.ata_disk import ata_machine
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job

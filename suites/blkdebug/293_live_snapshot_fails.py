@@ -7,8 +7,7 @@ Guards: snapshot-map-under-io, close-error-lost, async-error-ignored.
 
 from errno import EIO
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import QmpFailed
+from qbdcheck.kit import QmpFailed, case
 from qbdcheck.kit.ata_disk import ata_machine
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import over

@@ -7,7 +7,7 @@ Guards: flush-error-swallowed, close-error-lost.
 
 from errno import EIO
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
 from qbdcheck.kit.blockdev import over

@@ -7,8 +7,7 @@ Guards: cross-connection-state, async-error-ignored, error-kills-connection.
 
 from errno import ENOSPC
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import parse_reports
+from qbdcheck.kit import case, parse_reports
 from qbdcheck.kit.blkdebug import blkdebug, error
 
 PART, PIECE = 1 << 20, 20_000

@@ -7,7 +7,7 @@ Guards: async-error-ignored, close-error-lost.
 
 from errno import ENOSPC
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, nth
 from qbdcheck.kit.blockdev import json_filename, over
 

@@ -7,7 +7,7 @@ Guards: errno-collapsed, transient-becomes-fatal, thin-alloc-toctou.
 
 from errno import ENOSPC
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, change, error, outcome
 from qbdcheck.kit.blockdev import json_filename, over
 

@@ -5,7 +5,7 @@ How: one sector of the disk cannot be read: compare ends with a status above 1 (
 Guards: async-error-ignored, missing-object-zero-fill.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import json_filename, over
 

@@ -8,7 +8,7 @@ Guards: errno-collapsed, async-error-ignored, error-kills-connection.
 
 from functools import partial
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.errno_matrix import (
     ERRNOS,
     WIRE_COLUMNS,

@@ -7,8 +7,7 @@ Guards: async-error-ignored, errno-collapsed, error-kills-connection, transient-
 
 import pytest
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import IoFailed
+from qbdcheck.kit import IoFailed, case
 
 START, LENGTH = 1 << 20, 4096
 

@@ -9,8 +9,7 @@ import errno
 
 import pytest
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import ProgramError
+from qbdcheck.kit import ProgramError, case
 
 
 @case(groups="errors flush crash quick", requires="control nbd flush crash")

@@ -5,8 +5,7 @@ request is let go and its data must be there.
 Guards: overlap-deadlock, split-pool-deadlock, inflight-hang-on-disconnect.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import pause
+from qbdcheck.kit import case, pause
 
 START, LENGTH = 2 << 20, 4096
 

@@ -5,7 +5,7 @@ reconnect-delay QEMU must hide that, and every byte must be right.
 Guards: zombie-write-after-reconnect, inflight-hang-on-disconnect, connection-slot-leak.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 PLACES = ("before-request", "before-reply", "mid-reply", "after-reply")
 

@@ -5,7 +5,7 @@ replies and DF. The golden is part of docs/errno-matrix.md.
 Guards: errno-collapsed, async-error-ignored, error-kills-connection.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.errno_matrix import ERRNOS, WIRE_COLUMNS, on_the_wire, row
 

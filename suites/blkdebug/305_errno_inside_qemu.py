@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.ata_disk import DeviceError, ata_machine
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import json_filename

@@ -5,7 +5,7 @@ zeroes inside, across and at blocks; only what was written changes.
 Guards: unaligned-offset-rounded, min-block-underadvertised, last-block-overrun.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug
 from qbdcheck.kit.blockdev import json_filename
 

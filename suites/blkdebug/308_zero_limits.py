@@ -5,7 +5,7 @@ zeroing at all alignments, with and without unmap.
 Guards: write-zeroes-noop, unaligned-offset-rounded, discard-overreach.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug
 from qbdcheck.kit.blockdev import json_filename
 

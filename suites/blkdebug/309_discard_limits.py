@@ -9,8 +9,7 @@ from errno import EIO
 
 import pytest
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import IoFailed
+from qbdcheck.kit import IoFailed, case
 from qbdcheck.kit.blkdebug import blkdebug, error, number_of
 from qbdcheck.kit.blockdev import json_filename
 

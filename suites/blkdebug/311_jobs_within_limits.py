@@ -5,7 +5,7 @@ aborts on a request that breaks them; all copies are exact.
 Guards: unaligned-offset-rounded, rebuild-granularity-mismatch, iov-offset-ignored.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug
 from qbdcheck.kit.block_job import finish_job
 from qbdcheck.kit.blockdev import over

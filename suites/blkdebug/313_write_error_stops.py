@@ -8,7 +8,7 @@ Guards: transient-becomes-fatal, async-error-ignored, phantom-write.
 
 from errno import EIO, ENOSPC
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.ata_disk import ata_machine
 from qbdcheck.kit.blkdebug import blkdebug, error
 

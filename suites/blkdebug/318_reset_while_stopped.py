@@ -7,7 +7,7 @@ Guards: inflight-hang-on-disconnect, torn-write, zombie-write-after-reconnect.
 
 from errno import ENOSPC
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.ata_disk import ata_machine
 from qbdcheck.kit.blkdebug import blkdebug, error
 

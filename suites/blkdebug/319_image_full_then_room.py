@@ -7,7 +7,7 @@ Guards: errno-collapsed, transient-becomes-fatal, thin-alloc-toctou.
 
 from errno import ENOSPC
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.ata_disk import ata_machine
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import over

@@ -5,7 +5,7 @@ block start; then it goes on. All must be there: the later ones had to wait.
 Guards: shared-cursor-race, overlap-deadlock, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, hold
 from qbdcheck.kit.blockdev import json_filename
 

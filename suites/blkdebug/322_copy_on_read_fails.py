@@ -5,7 +5,7 @@ qcow2; then the same read again; the overlay is sound, and over its backing file
 Guards: missing-object-zero-fill, async-error-ignored, discard-exposes-backing.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.faulty_image import FaultyImage

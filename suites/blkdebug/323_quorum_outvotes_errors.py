@@ -7,7 +7,7 @@ Guards: flush-one-child-only, async-error-ignored, stale-replica-after-failover.
 
 from errno import EIO
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.kit.blockdev import node
 

@@ -7,7 +7,7 @@ Guards: errno-collapsed, async-error-ignored, transient-becomes-fatal.
 
 from errno import EIO, ENOMEM, ENOSPC
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.kit.blockdev import over
 

@@ -8,7 +8,7 @@ Guards: async-error-ignored, unaligned-offset-rounded, missing-object-zero-fill.
 
 from errno import EIO
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.kit.blockdev import json_filename
 

@@ -6,7 +6,7 @@ covers old and new parts: docs/findings.md#qemu-subclusters-zeroed.)
 Guards: map-entry-shifted, zero-flags-lost, torn-write, alloc-map-rounding-reads-zero.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.faulty_image import FaultyImage
 
 CLUSTER, PART = 64 << 10, 2 << 10

@@ -9,8 +9,7 @@ from errno import EIO
 
 import pytest
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import QmpFailed
+from qbdcheck.kit import QmpFailed, case
 from qbdcheck.kit.ata_disk import ata_machine
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import over

@@ -8,7 +8,7 @@ Guards: missing-object-zero-fill, alloc-map-rounding-reads-zero, async-error-ign
 
 from errno import EIO
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import error
 from qbdcheck.kit.faulty_image import NOT_OPENED, FaultyImage
 

@@ -5,7 +5,7 @@ clean; each failed run must say so, and leave nothing but old or new data.
 Guards: async-error-ignored, close-error-lost, error-kills-connection.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="inject errors convert", requires="nbd")

@@ -5,7 +5,7 @@ in turn loses its connection, before it is carried out and after.
 Guards: zombie-write-after-reconnect, inflight-hang-on-disconnect.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KINDS = ["read", "write", "write-zeroes", "flush"]
 

@@ -5,7 +5,7 @@ phase heals, the job is resumed, and the copy must be the source.
 Guards: async-error-ignored, errno-collapsed, transient-becomes-fatal.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.block_job import finish_job
 
 

@@ -5,7 +5,7 @@ it waits, the range heals, and the copy is exact; ignore: it tries until the ran
 Guards: async-error-ignored, transient-becomes-fatal, errno-collapsed.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.block_job import finish_job
 
 BAD = {"event": "read_aio", "errno": "EIO", "iotype": "read", "sector": "5000-5100"}

@@ -5,7 +5,7 @@ flush; the image is checked after each and every byte is compared.
 Guards: async-error-ignored, flush-error-swallowed, map-entry-shifted, torn-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.fault_schedule import Schedule
 from qbdcheck.kit.faulty_image import FaultyImage
 

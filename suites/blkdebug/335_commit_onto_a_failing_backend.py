@@ -5,7 +5,7 @@ all data, and a commit in the end brings it into the base.
 Guards: async-error-ignored, clone-copyup-lost, close-error-lost.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 

@@ -5,8 +5,7 @@ waits as well; when it goes on all end well, in both, and every byte is right.
 Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import pause
+from qbdcheck.kit import case, pause
 from qbdcheck.kit.paused_backend import standing_still
 
 LENGTH = 16384

@@ -5,7 +5,7 @@ answer compared with that of a plain file; every byte at the end.
 Guards: phantom-write, misdirected-write, write-zeroes-noop, unaligned-offset-rounded.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw verify quick", formats="any")

@@ -4,7 +4,7 @@ How: 800 requests of all kinds from the seed, 64 at a time, none of which touche
 Guards: shared-cursor-race, merge-after-issue, misdirected-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw verify concurrent quick", formats="any")

@@ -5,7 +5,7 @@ comparison permits both; nothing else.
 Guards: overlap-deadlock, merge-after-issue, torn-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw verify concurrent", formats="any")

@@ -5,7 +5,7 @@ it sees them; here they reach the target as they are.
 Guards: unaligned-offset-rounded, sector-unit-mismatch.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw verify", requires="nbd")

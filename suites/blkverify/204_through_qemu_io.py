@@ -4,7 +4,7 @@ How: 120 requests of all kinds and alignments, one at a time, on the target's ow
 Guards: phantom-write, write-zeroes-noop, iov-offset-ignored.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw verify", requires="write_zeroes discard", formats="raw qcow2 vdi vmdk qed")

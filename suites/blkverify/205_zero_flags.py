@@ -5,7 +5,7 @@ block status between them: no range is said to read as zeroes that does not.
 Guards: write-zeroes-noop, zero-flags-lost, fua-lost-on-trim, status-hole-over-dirty.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="zero status verify quick", requires="write_zeroes")

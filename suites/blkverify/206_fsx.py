@@ -6,7 +6,7 @@ Guards: grow-exposes-old-data, resize-false-success, sparse-tail-dropped.
 """
 
 from oracles.workload import FSX
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="size verify", requires="resize")

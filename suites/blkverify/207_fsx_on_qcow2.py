@@ -7,7 +7,7 @@ Guards: grow-exposes-old-data, resize-false-success, extent-boundary-misroute.
 """
 
 from oracles.workload import FSX
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="size verify qcow2 format")

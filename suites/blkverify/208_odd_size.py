@@ -4,7 +4,7 @@ How: 1,000,003 bytes; 300 requests of any alignment, then each of the last bytes
 Guards: size-rounded-down, size-rounded-up, last-block-overrun, sparse-tail-dropped.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 SIZE = 1_000_003
 

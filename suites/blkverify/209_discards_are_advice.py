@@ -5,7 +5,7 @@ one that makes zeroes, and neither may touch its neighbours.
 Guards: discard-overreach, discard-exposes-backing, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="discard verify", requires="discard", formats="any")

@@ -4,7 +4,7 @@ How: 400 writes, zeroes and discards with a block status of some range after eac
 Guards: status-hole-over-dirty, extents-unsorted, alloc-map-rounding-reads-zero, malformed-extents.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="status verify", requires="block_status", formats="raw qcow2 vdi vpc luks parallels")

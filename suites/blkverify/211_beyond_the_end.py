@@ -5,7 +5,7 @@ errno), and all bytes stay as they were.
 Guards: oob-past-end, last-block-overrun, size-int-overflow.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="size errors verify protocol", requires="nbd write_zeroes")

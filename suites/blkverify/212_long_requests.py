@@ -4,7 +4,7 @@ How: 24 writes, reads and zeroes of up to 4 MiB at any alignment, three in fligh
 Guards: limits-zero-or-excessive, short-read-resume-offset, structured-read-gap.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw verify", formats="any")

@@ -4,7 +4,7 @@ How: the second volume is the reference; 400 requests, 16 in flight on each of t
 Guards: wrong-volume-or-lun, cross-connection-state, shared-cursor-race.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw verify concurrent")

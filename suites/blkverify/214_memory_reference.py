@@ -5,7 +5,7 @@ reference_backend in memory.
 Guards: phantom-write, status-hole-over-dirty.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw verify status")

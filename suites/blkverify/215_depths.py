@@ -4,7 +4,7 @@ How: the same kind of workload with 1, 2, 4, ... 64 in flight, one after the oth
 Guards: shared-cursor-race, connection-slot-leak, merge-after-issue.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw verify concurrent")

@@ -5,7 +5,7 @@ and the places 4 GiB below and above them.
 Guards: offset-32bit-wrap, size-int-overflow, sector-unit-mismatch.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 GIB = 1 << 30
 

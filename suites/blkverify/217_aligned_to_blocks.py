@@ -4,7 +4,7 @@ How: the target is told to take nothing smaller; 300 aligned requests, 16 in fli
 Guards: min-block-underadvertised, torn-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="blocksize rw verify", requires="min_block")

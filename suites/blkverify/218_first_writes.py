@@ -4,7 +4,7 @@ How: an empty disk; 400 requests, 32 in flight, mostly writes that begin and end
 Guards: thin-alloc-toctou, grow-exposes-old-data, clone-copyup-lost.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw verify concurrent", formats="raw qcow2 vdi vpc luks parallels")

@@ -11,7 +11,7 @@ status-hole-over-dirty, offset-32bit-wrap, extents-unsorted, zero-flags-lost.
 from dataclasses import replace
 
 from oracles.workload import Kind
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB, ROUNDS, REQUESTS = 1 << 10, 1 << 20, 20, 2600
 WINDOW = MIB + 192 * KIB

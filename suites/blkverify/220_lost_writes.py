@@ -5,7 +5,7 @@ is named: the prefill, or an older write.
 Guards: phantom-write, stale-replica-after-failover.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RULES = "rules: [{event: write_aio, iotype: write, action: drop, after: 4, count: 3}]"
 

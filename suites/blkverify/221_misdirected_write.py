@@ -5,7 +5,7 @@ which write is there and by how far it missed.
 Guards: misdirected-write, map-entry-shifted.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RULES = """
 rules: [{event: write_aio, iotype: write, action: misdirect, by: 128, after: 9, count: 1}]

@@ -4,7 +4,7 @@ How: of one write of 16 sectors only the first three are done.
 Guards: torn-write, short-read-resume-offset.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RULES = """
 rules:

@@ -4,7 +4,7 @@ How: a write of 64 KiB has one bit flipped on its way to the target.
 Guards: silent-bit-flip.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RULES = "rules: [{event: write_aio, iotype: write, action: corrupt, once: true}]"
 

@@ -4,7 +4,7 @@ How: one read of many is answered with a wrong bit; nothing that is stored is wr
 Guards: silent-bit-flip.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RULES = "rules: [{event: read_aio, iotype: read, action: corrupt, after: 10, count: 1}]"
 

@@ -5,7 +5,7 @@ second's.
 Guards: per-client-cache-stale, stale-replica-after-failover.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RULES = "rules: [{event: read_aio, iotype: read, action: stale, once: true}]"
 

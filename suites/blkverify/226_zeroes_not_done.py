@@ -4,7 +4,7 @@ How: one of ten write-zeroes does nothing; QEMU's blkverify cannot be asked for 
 Guards: write-zeroes-noop, zero-unmap-not-durable.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RULES = "rules: [{event: pwritev_zero, iotype: write-zeroes, action: drop, after: 6, count: 1}]"
 

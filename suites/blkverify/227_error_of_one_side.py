@@ -5,7 +5,7 @@ place is old or new, so no contents are accused; the next writes are compared as
 Guards: async-error-ignored, errno-collapsed, transient-becomes-fatal.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RULES = "rules: [{event: write_aio, iotype: write, errno: ENOSPC, after: 5, count: 1}]"
 

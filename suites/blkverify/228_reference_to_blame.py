@@ -5,7 +5,7 @@ reference, and the target's data is judged right.
 Guards: stale-replica-after-failover.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RULES = """
 rules:

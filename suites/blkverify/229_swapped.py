@@ -4,7 +4,7 @@ How: two sectors of one write are exchanged on the target behind the comparison'
 Guards: map-entry-shifted, iov-offset-ignored.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="verify rw")

@@ -4,7 +4,7 @@ How: one sector on the target is written again, 24 bytes too high.
 Guards: iov-offset-ignored, structured-read-gap.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="verify rw")

@@ -4,7 +4,7 @@ How: 3 sectors in the middle of a write are zeroed on the target behind the comp
 Guards: discard-overreach, missing-object-zero-fill, false-zero-init.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="verify rw zero")

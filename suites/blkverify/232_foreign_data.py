@@ -4,7 +4,7 @@ How: what a second volume holds at the same place is put on the target behind it
 Guards: wrong-volume-or-lun, previous-tenant-data.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="verify rw")

@@ -4,7 +4,7 @@ How: the target acknowledges a write and does it after the next one, to the same
 Guards: destage-reorder, overlap-deadlock.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RULES = "rules: [{event: write_aio, iotype: write, action: reorder, after: 3, count: 1}]"
 

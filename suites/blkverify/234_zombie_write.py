@@ -4,7 +4,7 @@ How: the target does one write again after the next one, which went to the same 
 Guards: zombie-write-after-reconnect, late-request-after-quiesce.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RULES = "rules: [{event: write_aio, iotype: write, action: duplicate, after: 1, count: 1}]"
 

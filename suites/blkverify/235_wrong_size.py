@@ -6,7 +6,7 @@ Guards: size-rounded-down, resize-false-success, size-change-across-reconnect.
 
 from copy import deepcopy
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="verify size", requires="resize")

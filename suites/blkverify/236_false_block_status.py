@@ -6,7 +6,7 @@ Guards: status-hole-over-dirty, alloc-map-rounding-reads-zero, phantom-write.
 
 import json
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RULES = "rules: [{event: write_aio, iotype: write, action: drop}]"
 

@@ -7,7 +7,7 @@ Guards: phantom-write.
 import pytest
 
 from oracles.dual_write import Stopped
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RULES = "rules: [{event: write_aio, iotype: write, action: drop, every: 3, count: 12}]"
 

@@ -4,7 +4,7 @@ How: the target's discards do nothing; without the promise nobody may complain, 
 Guards: zero-via-nondeterministic-discard, discard-exposes-backing.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RULES = "rules: [{event: none, iotype: discard, action: drop}]"
 

@@ -5,7 +5,7 @@ is reported for the requests that met it, then everything is compared as before.
 Guards: inflight-hang-on-disconnect, error-kills-connection.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="verify crash concurrent", requires="nbd kill flush")

@@ -7,7 +7,7 @@ Guards: phantom-write.
 """
 
 from oracles.workload import load
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RULES = "rules: [{event: write_aio, iotype: write, action: drop, offset: 256K+128K}]"
 

@@ -6,7 +6,7 @@ Guards: write-zeroes-noop.
 """
 
 from oracles.shrinking import shrink
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RULES = """
 states: [{event: flush_to_disk, state: 1, new_state: 2}]

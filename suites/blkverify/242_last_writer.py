@@ -5,7 +5,7 @@ is told with the request that was there last.
 Guards: phantom-write, silent-bit-flip.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="verify rw", requires="write_zeroes")

@@ -5,7 +5,7 @@ QEMU's blkverify and of quorum with blkverify=on over the target and a raw copy.
 Guards: phantom-write, misdirected-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="verify rw")

@@ -6,7 +6,7 @@ Guards: silent-bit-flip, misdirected-write, torn-write, phantom-write.
 """
 
 from oracles.workload import Kind, Request
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 READ = [(Request(1, Kind.READ, 0, 65536),)]
 

@@ -5,7 +5,7 @@ SIGABRT (QEMU 7.2: an assertion on supported_zero_flags); quorum can take them.
 Guards: write-zeroes-noop.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="verify zero", requires="write_zeroes")

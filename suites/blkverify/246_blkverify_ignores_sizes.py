@@ -8,7 +8,7 @@ Guards: size-rounded-down, size-rounded-up, sparse-tail-dropped.
 from copy import deepcopy
 
 from oracles.workload import Kind, Request
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 REQUESTS = [(Request(1, Kind.WRITE, 0, 4096),), (Request(2, Kind.READ, 0, 65536),)]
 

@@ -6,7 +6,7 @@ Guards: discard-not-tracked, discard-exposes-backing.
 """
 
 from oracles.workload import Kind, Request
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="verify discard", requires="discard")

@@ -6,7 +6,7 @@ Guards: async-error-ignored, errno-collapsed.
 """
 
 from oracles.workload import Kind, Request
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import node
 
 READ = [(Request(1, Kind.READ, 0, 4096),)]

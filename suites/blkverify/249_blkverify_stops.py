@@ -6,7 +6,7 @@ Guards: silent-bit-flip, phantom-write.
 """
 
 from oracles.workload import Kind, Request
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 PLACES = (4096, 70_000, 200_000, 400_000, 900_000)
 READS = [(Request(n, Kind.READ, n * 65536, 65536),) for n in range(16)]

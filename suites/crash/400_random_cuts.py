@@ -5,7 +5,7 @@ few requests; after each cut every sector is looked at, and from then on what wa
 Guards: flush-noop, fua-write-ack-early, zero-unmap-not-durable, torn-write, close-drops-dirty.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KINDS = ("write", "write", "write", "fua", "zero", "discard", "flush")
 

@@ -5,7 +5,7 @@ and nothing flushed between. A volume may not change its mind about what is on i
 Guards: journal-slot-overlap, destage-reorder, reopen-different-placement, map-entry-shifted.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB = 1 << 10
 

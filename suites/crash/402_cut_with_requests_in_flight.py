@@ -5,7 +5,7 @@ before is there, whatever was on its way over it.
 Guards: torn-write, merge-after-issue, destage-reorder, journal-slot-overlap.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 
 COUNT, LENGTH = 64, 12 << 10

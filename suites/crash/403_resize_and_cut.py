@@ -5,7 +5,7 @@ then shrink, flush, cut, grow: what was cut off must not come back.
 Guards: grow-exposes-old-data, resize-false-success, size-change-across-reconnect.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 MIB = 1 << 20
 

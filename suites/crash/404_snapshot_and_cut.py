@@ -6,7 +6,7 @@ durable.
 Guards: snapshot-not-point-in-time, discard-not-tracked, flush-noop.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB = 1 << 10
 

@@ -7,7 +7,7 @@ Guards: flush-error-once, flush-error-swallowed, flush-skip-generation-race.
 
 import pytest
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import NbdError
 
 FAILS = {"event": "flush_to_disk", "errno": "EIO", "iotype": "flush", "once": True}

@@ -6,7 +6,7 @@ zero.
 Guards: zero-unmap-not-durable, fua-lost-on-trim, flush-one-child-only.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB = 1 << 10
 

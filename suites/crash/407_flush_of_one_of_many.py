@@ -7,7 +7,7 @@ Guards: flush-skip-generation-race, multi-conn-incoherent, flush-one-child-only.
 
 from contextlib import ExitStack
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 
 LENGTH = 8192

@@ -5,7 +5,7 @@ checked by qemu-img, every byte compared; the next round goes on with what is th
 Guards: flush-noop, destage-reorder, flush-one-child-only, torn-write, fua-write-ack-early.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.faulty_image import FaultyImage
 
 

@@ -5,7 +5,7 @@ ever lost; only the write that was not answered may be missing.
 Guards: flush-noop, fua-write-ack-early, flush-not-advertised.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw flush crash", requires="flush write_zeroes crash")

@@ -5,7 +5,7 @@ zeroes must, and all that holds data must be said to. Nothing is written in betw
 Guards: status-hole-over-dirty, zero-unmap-not-durable, map-entry-shifted.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB = 1 << 10
 

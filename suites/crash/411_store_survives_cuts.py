@@ -5,7 +5,7 @@ finds must be all that was acknowledged, in order; then it begins again on an em
 Guards: flush-noop, destage-reorder, torn-write, flush-skip-generation-race, fua-write-ack-early.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.wal_store import SIZE, WalHistory, WalStore, run_workload
 
 

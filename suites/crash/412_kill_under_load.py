@@ -5,7 +5,7 @@ start, every byte compared: flushed is there, the rest old or new.
 Guards: flush-noop, close-drops-dirty, map-entry-shifted, torn-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.kill_cycles import kill_cycle
 
 CYCLES = 20

@@ -4,7 +4,7 @@ How: as 412, for 300 cycles on one volume: what is rare in one cycle is not in a
 Guards: flush-noop, close-drops-dirty, map-entry-shifted, torn-write, journal-slot-overlap.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.kill_cycles import kill_cycle
 
 CYCLES = 300

@@ -5,7 +5,7 @@ start the image is checked by qemu-img and every byte compared. Six times.
 Guards: flush-noop, close-drops-dirty, map-entry-shifted, inflight-hang-on-disconnect.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.faulty_image import FaultyImage
 
 

@@ -5,7 +5,7 @@ flushed version or a later one, never an earlier one and never a mixture within 
 Guards: destage-reorder, journal-slot-overlap, torn-write, merge-after-issue.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 SECTORS, BLOCK = 64, 4096
 

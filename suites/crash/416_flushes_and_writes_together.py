@@ -5,7 +5,7 @@ flushes itself, with the first flush still running or just over; power fails. Th
 Guards: flush-skip-generation-race, multi-conn-incoherent, flush-noop.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 
 

@@ -6,7 +6,7 @@ there, and the rest old or new.
 Guards: snapshot-not-point-in-time, clone-copyup-lost, flush-one-child-only, flush-noop.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB = 1 << 10
 

@@ -6,8 +6,7 @@ removed stays removed.
 Guards: snapshot-map-under-io, snapshot-delete-shared-block, clone-copyup-lost, flush-noop.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import ProgramError
+from qbdcheck.kit import ProgramError, case
 
 KIB = 1 << 10
 

@@ -7,7 +7,7 @@ Guards: snapshot-map-under-io, snapshot-not-point-in-time, fua-write-ack-early,
 late-request-after-quiesce, flush-one-child-only.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.model.concurrent import Plan
 
 PLAN = Plan(size=2 << 20, requests=60, depth=2, lengths=(1, 8, 24), share=1.0, fua=1.0)

@@ -5,7 +5,7 @@ recovered from: whole epochs, lost, reordered and torn writes, each content once
 Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.wal_store import SIZE, WalHistory, WalStore, run_workload
 
 

@@ -5,7 +5,7 @@ the report must say which writes were lost and what became of the commits.
 Guards: flush-noop, destage-reorder.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.recorder import without_flushes
 from qbdcheck.kit.crash.wal_store import SIZE, WalHistory, WalStore, run_workload
 

@@ -5,7 +5,7 @@ all states that a cut may leave are made, checked by qemu-img, and each sector m
 Guards: flush-noop, destage-reorder, torn-write, map-entry-shifted.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 
 CLUSTER = 4096

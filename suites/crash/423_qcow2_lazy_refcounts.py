@@ -5,7 +5,7 @@ QEMU does when it opens the image, checked again, and each sector must be old or
 Guards: flush-noop, destage-reorder, torn-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 
 

@@ -6,7 +6,7 @@ qemu-img check, and show the guest old or new sectors.
 Guards: snapshot-map-under-io, snapshot-delete-shared-block, destage-reorder, torn-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 
 

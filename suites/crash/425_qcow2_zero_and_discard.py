@@ -5,7 +5,7 @@ between what frees a cluster and the next allocation (437 has none). Each state 
 Guards: discard-overreach, write-zeroes-noop, zero-unmap-not-durable, destage-reorder.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 
 

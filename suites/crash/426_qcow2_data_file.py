@@ -5,7 +5,7 @@ lost in any combination; each state must pass qemu-img check and show old or new
 Guards: destage-reorder, flush-one-child-only, torn-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, nbd_node, node, over
 from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 

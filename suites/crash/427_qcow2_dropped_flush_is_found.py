@@ -5,7 +5,7 @@ and metadata be found corrupt, each with the writes that are missing.
 Guards: flush-noop.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 from qbdcheck.kit.crash.recorder import without_flushes
 

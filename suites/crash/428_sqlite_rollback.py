@@ -5,7 +5,7 @@ must give rows that were committed together, all that were acknowledged, and a s
 Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.sqlite_disk import SIZE, DiskVfs, SqliteHistory, connect, run_transactions
 
 

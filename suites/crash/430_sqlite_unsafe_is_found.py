@@ -5,7 +5,7 @@ commits and never corrupts (https://sqlite.org/pragma.html#pragma_synchronous): 
 Guards: flush-noop, destage-reorder.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.sqlite_disk import SIZE, DiskVfs, SqliteHistory, connect, run_transactions
 
 LOST, CORRUPT = "committed and are lost", "CorruptError"

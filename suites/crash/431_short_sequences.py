@@ -5,7 +5,7 @@ by a flush, each on an image of its own; all crash states of each are checked. T
 Guards: flush-noop, destage-reorder, torn-write, map-entry-shifted, zero-unmap-not-durable.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.bounded_workloads import run_sequences
 from qbdcheck.kit.crash.image_row import ImageRow
 

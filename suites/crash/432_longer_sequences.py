@@ -4,7 +4,7 @@ How: as 431, one longer, which is where the studies of file systems found the la
 Guards: flush-noop, destage-reorder, torn-write, map-entry-shifted, zero-unmap-not-durable.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.bounded_workloads import run_sequences
 from qbdcheck.kit.crash.image_row import ImageRow
 

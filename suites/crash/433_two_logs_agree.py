@@ -7,7 +7,7 @@ Guards: phantom-write, misdirected-write.
 """
 
 from oracles.crash_states.states import CrashStates
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.reference import LogFlag, read_log
 
 

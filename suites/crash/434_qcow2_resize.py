@@ -5,7 +5,7 @@ state the image has the old or the new size, passes qemu-img check and shows old
 Guards: grow-exposes-old-data, map-entry-shifted, destage-reorder, torn-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 
 

@@ -7,7 +7,7 @@ Guards: flush-noop, fua-write-ack-early, fua-lost-on-trim, flush-one-child-only,
 zero-unmap-not-durable, destage-reorder, torn-write, journal-slot-overlap.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import CommandFlag
 
 MIB, PLACE, CUTS = 1 << 20, 16 << 10, 6000

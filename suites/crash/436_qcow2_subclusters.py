@@ -5,7 +5,7 @@ write to the volume logged; each state must pass qemu-img check and show old or 
 Guards: map-entry-shifted, torn-write, destage-reorder.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 
 

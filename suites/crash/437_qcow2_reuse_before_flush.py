@@ -6,7 +6,7 @@ what was zeroed must be old or zero, and never the new data of another place. Di
 Guards: destage-reorder, zero-unmap-not-durable, previous-tenant-data.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 
 

@@ -8,7 +8,7 @@ Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write
 
 import pytest
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.ext4_image import make_ext4
 from qbdcheck.kit.crash.ext4_judge import Ext4Judge
 from qbdcheck.kit.crash.file_workload import run_file_workload

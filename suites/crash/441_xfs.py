@@ -8,7 +8,7 @@ Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write
 
 import pytest
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.file_workload import run_file_workload
 from qbdcheck.kit.crash.recorder import without_flushes
 from qbdcheck.kit.crash.xfs_judge import XfsJudge

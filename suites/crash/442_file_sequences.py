@@ -6,7 +6,7 @@ crash state the journal recovers, what was persisted is there, and all else as i
 Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write-ack-early.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.file_sequence_runs import run_on_ext4
 from qbdcheck.kit.crash.recorder import without_flushes
 

@@ -4,7 +4,7 @@ How: as 442, with two operations: what a crash finds half done is then of both. 
 Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write-ack-early.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.file_sequence_runs import run_on_ext4
 
 

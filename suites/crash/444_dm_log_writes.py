@@ -10,7 +10,7 @@ import pytest
 
 from oracles.crash_states.families import Bounds
 from oracles.crash_states.states import CrashStates
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.dm_log import DmLog, disagreements, marks, read_log_of_disk
 from qbdcheck.kit.crash.ext4_image import make_ext4
 from qbdcheck.kit.crash.ext4_judge import Ext4Judge

@@ -7,7 +7,7 @@ Guards: flush-noop, flush-not-advertised.
 """
 
 from oracles.crash_states.families import Bounds
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.ext4_image import make_ext4
 from qbdcheck.kit.crash.ext4_judge import Ext4Judge, judge_file
 from qbdcheck.kit.crash.file_workload import run_file_workload

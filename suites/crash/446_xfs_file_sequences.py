@@ -5,7 +5,7 @@ the report tells the share.
 Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write-ack-early.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.crash.file_sequence_runs import run_on_xfs
 from qbdcheck.kit.crash.recorder import without_flushes
 

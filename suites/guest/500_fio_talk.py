@@ -5,7 +5,7 @@ is written once and read back.
 Guards: phantom-write, misdirected-write, torn-write, silent-bit-flip.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 WORDS = (
     "--name=fio-4k --filename=/dev/vdb --ioengine=libaio --runtime=1h --direct=1 --bs=4k"

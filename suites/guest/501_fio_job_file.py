@@ -6,7 +6,7 @@ Guards: phantom-write, misdirected-write.
 
 from pathlib import Path
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 FILE = Path(__file__).resolve().parents[2] / "examples/talk.fio"
 

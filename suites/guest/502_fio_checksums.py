@@ -4,7 +4,7 @@ How: sequential and random writes and mixes, with md5, crc32c, sha256, xxhash an
 Guards: phantom-write, misdirected-write, silent-bit-flip.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 JOBS = (
     ("write", "--verify=crc32c"),

@@ -4,7 +4,7 @@ How: random writes, each verified: one size after the other, then a split of siz
 Guards: unaligned-offset-rounded, iov-offset-ignored, sector-unit-mismatch.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 SIZES = ("512", "1536", "4k", "20k", "64k", "1m")
 SPLIT = "--bssplit=512/20:4k/40:64k/30:256k/10"

@@ -5,7 +5,7 @@ out: docs/findings.md#fio-mmap-verify.)
 Guards: phantom-write, misdirected-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 WAYS = (
     "--ioengine=libaio --direct=1 --iodepth=1",

@@ -5,7 +5,7 @@ sees the block sizes that the device was given.
 Guards: sector-unit-mismatch, unaligned-offset-rounded, min-block-underadvertised.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import Device
 
 BLOCKS = ((512, 512), (512, 4096), (4096, 4096))

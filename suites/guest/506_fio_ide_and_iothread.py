@@ -5,7 +5,7 @@ the same time.
 Guards: phantom-write, misdirected-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import Device
 
 WORDS = "--ioengine=libaio --direct=1 --bs=4k --iodepth=16 --rw=randwrite --verify=md5"

@@ -4,7 +4,7 @@ How: a mix of trims and writes with checksums, in random order; then whole-disk 
 Guards: discard-overreach, discard-exposes-backing.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="guest discard", requires="discard", programs="qemu-system-x86_64", limit_s=120)

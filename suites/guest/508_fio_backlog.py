@@ -5,7 +5,7 @@ share the disk in halves.
 Guards: per-client-cache-stale.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="guest concurrent", programs="qemu-system-x86_64", limit_s=120)

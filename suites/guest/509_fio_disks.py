@@ -4,7 +4,7 @@ How: three disks of three volumes, a job for each, all at once; then all are rea
 Guards: cross-connection-state, misdirected-write, extent-boundary-misroute.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 WORDS = "--ioengine=libaio --direct=1 --bs=4k --iodepth=8 --rw=randwrite --verify=md5"
 

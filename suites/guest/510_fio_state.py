@@ -6,7 +6,7 @@ it would miss blocks that were never written, and must say so.
 Guards: phantom-write, flush-noop, misdirected-write, fua-write-ack-early.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 WORDS = (
     "--name=cut --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=16"

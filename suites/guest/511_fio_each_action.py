@@ -6,7 +6,7 @@ fio, in the kernel, in QMP's counters. Each rule tells that it struck once.
 Guards: phantom-write, misdirected-write, silent-bit-flip, torn-write, stale-replica-after-failover.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 PART = 256 << 10
 """Bytes of a run; its fault strikes in the middle."""

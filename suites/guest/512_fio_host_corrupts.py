@@ -7,7 +7,7 @@ Guards: silent-bit-flip, misdirected-write.
 
 import pytest
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 AT = 1 << 20
 STAMPED = 4 << 20

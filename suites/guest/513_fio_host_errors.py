@@ -6,7 +6,7 @@ verified.
 Guards: async-error-ignored, transient-becomes-fatal, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import Device
 
 AT = 1 << 20

@@ -6,7 +6,7 @@ judged from outside.
 Guards: phantom-write, misdirected-write, extent-boundary-misroute.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 RAM = "memory-backend-memfd,id=ram,size=512M,share=on"
 STAMPED = 4 << 20

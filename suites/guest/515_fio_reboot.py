@@ -6,7 +6,7 @@ connection to the target stay. fio verifies up to that state.
 Guards: phantom-write, misdirected-write, silent-bit-flip.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 WORDS = (
     "--name=cut --ioengine=libaio --direct=1 --bs=4k --iodepth=16 --rw=randwrite --verify=crc32c"

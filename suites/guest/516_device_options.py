@@ -7,7 +7,7 @@ power cut of the target; and with one, what was flushed.
 Guards: fua-write-ack-early, flush-noop, phantom-write, discard-overreach.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import Device
 
 DEVICES = (

@@ -6,7 +6,7 @@ verifies what was not trimmed.
 Guards: phantom-write, misdirected-write, discard-overreach.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import Device
 
 WORDS = (

@@ -7,7 +7,7 @@ Guards: phantom-write, misdirected-write, torn-write, flush-noop.
 
 from pathlib import Path
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import FILE_SYSTEMS, parse
 
 FILE = Path(__file__).parent / "runtest/fs"

@@ -4,7 +4,7 @@ How: the tests of the tree that --ltp names, in a guest, on a volume of 1200 MiB
 Guards: phantom-write, misdirected-write, torn-write, flush-noop.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import FILE_SYSTEMS
 
 GROUPS = ("dio",)

@@ -4,7 +4,7 @@ How: mkfs, files in several sizes, renamed and removed; checksums after a remoun
 Guards: phantom-write, misdirected-write, discard-overreach, flush-noop.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import FileSet
 
 

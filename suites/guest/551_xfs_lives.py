@@ -4,7 +4,7 @@ How: as with ext4, on a thin volume of 320 MiB, which is about the least that mk
 Guards: phantom-write, misdirected-write, discard-overreach, flush-noop.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import FileSet
 
 

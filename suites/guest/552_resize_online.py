@@ -5,7 +5,7 @@ file system, and old and new files are right.
 Guards: resize-not-notified, grow-exposes-old-data.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import FileSet
 
 

@@ -5,7 +5,7 @@ verifies, and once more on the target alone.
 Guards: phantom-write, snapshot-not-point-in-time, misdirected-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 WORDS = (
     "--name=load --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"

@@ -5,7 +5,7 @@ fio verifies there.
 Guards: phantom-write, resize-during-copy, misdirected-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 WORDS = (
     "--name=load --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"

@@ -5,7 +5,7 @@ more; the disk comes back and what was verified before is there, and the other d
 Guards: zombie-write-after-reconnect, cross-connection-state.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 WORDS = (
     "--name=load --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"

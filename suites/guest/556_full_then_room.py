@@ -5,7 +5,7 @@ nospace; after cont fio ends without any error, and all data is verified.
 Guards: transient-becomes-fatal, async-error-ignored, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 WORDS = (
     "--name=load --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"

@@ -7,7 +7,7 @@ reported or ignored never came to the disk, what stopped the guest did.
 Guards: async-error-ignored, transient-becomes-fatal, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.error_policies import ERRORS, POLICIES, PolicyTrial
 from qbdcheck.kit.guest_tools import Device
 

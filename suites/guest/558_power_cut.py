@@ -5,7 +5,7 @@ QEMU is killed; a new guest mounts the disk, finds every file, and e2fsck finds 
 Guards: phantom-write, map-entry-shifted.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import SyncedFiles
 
 

@@ -6,7 +6,7 @@ before is still there.
 Guards: zombie-write-after-reconnect, inflight-hang-on-disconnect, flush-noop.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 WORDS = (
     "--name=load --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"

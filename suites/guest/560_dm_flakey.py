@@ -5,7 +5,7 @@ data is verified, none of it from the time of the errors.
 Guards: async-error-ignored, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 WORDS = (
     "--name=load --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"

@@ -6,7 +6,7 @@ and in fio. When the network is back, what was verified before is still there an
 Guards: zombie-write-after-reconnect, inflight-hang-on-disconnect, connection-slot-leak.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import Device
 
 DELAY_S = 2

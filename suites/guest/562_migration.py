@@ -6,7 +6,7 @@ all is verified once more.
 Guards: per-client-cache-stale, late-request-after-quiesce, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import Device, Running
 
 WORDS = (

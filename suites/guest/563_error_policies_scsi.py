@@ -6,7 +6,7 @@ sector is looked at.
 Guards: async-error-ignored, transient-becomes-fatal, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.error_policies import PolicyTrial
 from qbdcheck.kit.guest_tools import Device
 

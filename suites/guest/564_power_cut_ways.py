@@ -5,7 +5,7 @@ flushed, under load and right after a sync, or SIGKILL of the backend; ext4 and 
 Guards: flush-noop, destage-reorder.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import SyncedFiles
 from qbdcheck.kit.power_cuts import cut, ways_of
 

@@ -5,7 +5,7 @@ It is disabled for its time, half an hour; tox's nightly names it.
 Guards: flush-noop, destage-reorder.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import SyncedFiles
 from qbdcheck.kit.power_cuts import cut, ways_of
 

@@ -6,7 +6,7 @@ nothing to mend.
 Guards: phantom-write, misdirected-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import FileSet
 
 BEFORE, AFTER = 320 << 20, 400 << 20

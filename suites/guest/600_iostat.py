@@ -5,7 +5,7 @@ fio's own numbers are held beside each other.
 Guards: phantom-write, async-error-ignored.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import parse_iostat
 
 WORDS = (

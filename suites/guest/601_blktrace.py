@@ -7,7 +7,7 @@ Guards: async-error-ignored, phantom-write.
 
 from collections import Counter
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import dropped, parse_btt, parse_events, parse_totals
 
 WORDS = (

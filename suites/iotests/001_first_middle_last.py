@@ -4,7 +4,7 @@ How: one sector and one byte at each of the three places; then every sector of t
 Guards: misdirected-write, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick", formats="any")

@@ -5,7 +5,7 @@ its own; a target that rounds offsets or lengths damages the neighbours in that 
 Guards: unaligned-offset-rounded, min-block-underadvertised, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick", formats="any")

@@ -5,7 +5,7 @@ both sides, as a backend that is made of extents or stripes would have to split 
 Guards: extent-boundary-misroute, unaligned-offset-rounded, misdirected-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 EDGES = (512, 1024, 4096, 8192, 64 << 10, 128 << 10, 1 << 20, (1 << 20) + 512, 2 << 20, 3 << 20,
          4 << 20, 5 << 20)  # fmt: skip

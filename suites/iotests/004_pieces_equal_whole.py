@@ -5,7 +5,7 @@ first, at another.
 Guards: unaligned-offset-rounded, iov-offset-ignored.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 SIZES = (1, 511, 512, 513, 7, 100, 3, 1021, 255, 257, 64, 399, 453)
 WHOLE, PIECES = 1 << 20, (3 << 20) + 77

@@ -4,7 +4,7 @@ How: each power of two, one less and one more, written and read at an odd offset
 Guards: unaligned-offset-rounded, short-read-resume-offset, min-block-underadvertised.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 SIZES = sorted({size + more for size in (1 << n for n in range(1, 17)) for more in (-1, 0, 1)})
 

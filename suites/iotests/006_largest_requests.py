@@ -5,7 +5,7 @@ has to split; where they overlap, the later one is what must be there.
 Guards: limits-zero-or-excessive, short-read-resume-offset, misdirected-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 MIB = 1 << 20
 

@@ -5,7 +5,7 @@ the right position in the buffer for every part.
 Guards: iov-offset-ignored, unaligned-offset-rounded, short-read-resume-offset.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

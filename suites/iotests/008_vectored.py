@@ -5,7 +5,7 @@ each stamp tells where it comes from.
 Guards: iov-offset-ignored, limits-zero-or-excessive, short-read-resume-offset.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 SHAPES = (
     (512, [512, 512]),

@@ -8,7 +8,7 @@ Guards: cross-connection-state, wrong-volume-or-lun, capability-bit-collision.
 
 import contextlib
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import TransmissionFlag
 
 MIB, SECTOR = 1 << 20, 512

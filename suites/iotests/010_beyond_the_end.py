@@ -5,7 +5,7 @@ their error text is the golden. Requests that end exactly at the last byte succe
 Guards: oob-past-end, last-block-overrun, size-rounded-up.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 BEYOND = ("{size} 512", "{last} 2", "{half} 6m", "1t 512", "9223372036854775296 512")
 

@@ -8,7 +8,7 @@ Guards: oob-past-end, offset-len-overflow, error-kills-connection.
 
 import errno
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 EXPECTED = {errno.EINVAL, errno.ENOSPC, errno.EIO}
 

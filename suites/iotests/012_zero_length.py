@@ -4,7 +4,7 @@ How: reads, writes and zeroes of length 0 at the start, within a sector, and at 
 Guards: zero-length-op.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick", formats="any")

@@ -5,7 +5,7 @@ in turn, to the same offsets, and to the end of the larger one.
 Guards: wrong-volume-or-lun, cross-connection-state, oob-past-end.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick", formats="any")

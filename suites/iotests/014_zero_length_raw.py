@@ -7,7 +7,7 @@ Guards: zero-length-op, payload-not-drained.
 
 import errno
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 ANSWERS = (0, errno.EINVAL, errno.ENOSPC)
 

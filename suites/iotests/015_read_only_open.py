@@ -4,7 +4,7 @@ How: qemu-io opens the disk with -r; the texts of the refusals are the golden.
 Guards: capability-bit-collision, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick errors")

@@ -5,7 +5,7 @@ data stays and the connection goes on.
 Guards: capability-bit-collision, unadvertised-command-executed.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick protocol", requires="nbd read_only")

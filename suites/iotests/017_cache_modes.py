@@ -5,7 +5,7 @@ before.
 Guards: phantom-write, advertised-not-implemented.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 MODES = ("writeback", "writethrough", "none", "directsync", "unsafe")
 

@@ -5,7 +5,7 @@ of files and devices have these modes; others ignore them.
 Guards: async-error-ignored, shared-cursor-race, short-read-resume-offset.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 MODES = (("threads", "writeback"), ("native", "none"), ("io_uring", "writeback"),
          ("io_uring", "none"))  # fmt: skip

@@ -5,7 +5,7 @@ it then does, and what was written with FUA must still be there.
 Guards: fua-write-ack-early, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw flush", requires="fua")

@@ -5,7 +5,7 @@ after each flush, whichever of the two sent it; then they change roles.
 Guards: per-client-cache-stale, multi-conn-incoherent, capability-bit-collision.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick concurrent protocol", requires="nbd multi_conn flush")

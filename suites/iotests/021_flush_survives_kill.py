@@ -5,7 +5,7 @@ flushed data is there, the rest is old or new.
 Guards: flush-noop, torn-write, close-drops-dirty.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick flush", requires="flush kill")

@@ -5,7 +5,7 @@ goodbye; no power was cut, so every next one must find what was acknowledged.
 Guards: close-drops-dirty.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick flush protocol", requires="nbd")

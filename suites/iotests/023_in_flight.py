@@ -5,7 +5,7 @@ small ones next to each other.
 Guards: shared-cursor-race, misdirected-write, merge-after-issue.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick concurrent", formats="any")

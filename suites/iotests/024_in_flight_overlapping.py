@@ -5,7 +5,7 @@ open, a mixture within a sector is not. What was seen once must stay.
 Guards: overlap-deadlock, merge-after-issue, torn-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw concurrent", formats="any")

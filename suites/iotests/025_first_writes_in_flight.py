@@ -5,7 +5,7 @@ waiting for replies, block after block, on two connections where the target allo
 Guards: thin-alloc-toctou, shared-cursor-race, cross-connection-state.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick protocol", requires="nbd")

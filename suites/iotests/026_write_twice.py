@@ -5,7 +5,7 @@ between; an older generation in any sector means a lost write.
 Guards: phantom-write, per-client-cache-stale.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick", formats="any")

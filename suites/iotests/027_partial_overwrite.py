@@ -5,7 +5,7 @@ that never was; a map of blocks that rounds the wrong way loses the head or the 
 Guards: alloc-map-rounding-reads-zero, unaligned-offset-rounded.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 BLOCK = 8192
 CUTS = (0, 1, 512, 513, 4095, 4096, 4608, 8191)

@@ -5,7 +5,7 @@ each read is judged at once, every sector at the end.
 Guards: phantom-write, misdirected-write, silent-bit-flip, write-zeroes-noop.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw", formats="any", requires="write_zeroes")

@@ -6,7 +6,7 @@ volumes outlive it.
 Guards: map-entry-shifted, close-drops-dirty, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw", formats="any")

@@ -5,7 +5,7 @@ volume, and a range that is zero already; each followed by a write into its midd
 Guards: write-zeroes-noop, zero-via-nondeterministic-discard, false-zero-init.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick zero", requires="write_zeroes", formats="any")

@@ -4,7 +4,7 @@ How: a sweep of starts and lengths around 512 and 4096 bytes, each in its own pr
 Guards: zero-via-nondeterministic-discard, discard-overreach, unaligned-offset-rounded.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 EDGES = (1, 511, 512, 513, 4095, 4096, 4097)
 

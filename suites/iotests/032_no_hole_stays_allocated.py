@@ -5,7 +5,7 @@ ranges without the flag: they must read zero either way.
 Guards: zero-flags-lost, status-hole-over-dirty.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import STATE_HOLE, CommandFlag
 
 

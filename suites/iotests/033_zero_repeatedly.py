@@ -4,7 +4,7 @@ How: 60 rounds over overlapping ranges drawn from the seed, with unmap or withou
 Guards: write-zeroes-noop, sparse-tail-dropped, alloc-map-rounding-reads-zero.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick zero", requires="write_zeroes", formats="any")

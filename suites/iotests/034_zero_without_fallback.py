@@ -4,8 +4,7 @@ How: `write -zn` over aligned and unaligned prefilled ranges; after an error the
 Guards: zero-flags-lost, advertised-not-implemented.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import ProgramError
+from qbdcheck.kit import ProgramError, case
 
 RANGES = ((1 << 20, 1 << 20), (4 << 20, 4096), ((5 << 20) + 512, 512), ((6 << 20) + 100, 9000))
 

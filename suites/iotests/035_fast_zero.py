@@ -6,7 +6,7 @@ Guards: zero-flags-lost, write-zeroes-noop.
 
 import errno
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import CommandFlag
 
 RANGES = ((0, 1 << 20), (2 << 20, 64 << 10), ((3 << 20) + 17, 5000), ((4 << 20) - 1, 2))

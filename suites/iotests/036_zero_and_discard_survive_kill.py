@@ -4,7 +4,7 @@ How: zero, discard and write next to one another and over one another, flush, SI
 Guards: zero-unmap-not-durable, flush-noop, close-drops-dirty.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="zero discard flush crash quick", requires="write_zeroes discard flush kill")

@@ -4,7 +4,7 @@ How: discard aligned ranges of a prefilled disk, read them, write next to them, 
 Guards: discard-overreach, discard-exposes-backing, zero-via-nondeterministic-discard.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick discard", requires="discard", formats="any")

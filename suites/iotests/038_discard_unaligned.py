@@ -5,7 +5,7 @@ each in its own prefilled 64 KiB, then all sectors are looked at.
 Guards: discard-overreach, unaligned-offset-rounded.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 EDGES = (1, 511, 512, 513, 4095, 4097)
 

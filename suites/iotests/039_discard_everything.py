@@ -4,7 +4,7 @@ How: discard 0 to the end, write stamps at both ends and in the middle, verify, 
 Guards: discard-overreach, limits-zero-or-excessive, journal-slot-overlap.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw discard", requires="discard", formats="any")

@@ -5,7 +5,7 @@ show anything else, least of all older contents.
 Guards: alloc-map-rounding-reads-zero, previous-tenant-data, zero-unmap-not-durable.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 WRITES = ((0, 1), (511, 2), (512, 512), (4095, 4097), (8192, 8192), (65535, 1), (61440, 4096))
 

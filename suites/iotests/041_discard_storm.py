@@ -4,7 +4,7 @@ How: 150 operations from the seed, few blocks, many overlaps, verified at three 
 Guards: discard-overreach, phantom-write, misdirected-write, journal-slot-overlap.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw discard zero", requires="discard write_zeroes", formats="any")

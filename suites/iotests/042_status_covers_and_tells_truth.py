@@ -5,7 +5,7 @@ held against what the volume contains.
 Guards: malformed-extents, extents-unsorted, zero-progress-status, status-hole-over-dirty.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import STATE_ZERO, CommandFlag
 
 STARTS = (0, 4096, 65536, (1 << 20) + 512, (3 << 20) - 4096)

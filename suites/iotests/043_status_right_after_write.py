@@ -5,8 +5,7 @@ connection and, where several may share the volume, on another.
 Guards: status-hole-over-dirty.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import NotRun
+from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.nbd import STATE_ZERO
 
 

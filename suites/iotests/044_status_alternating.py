@@ -4,7 +4,7 @@ How: 4 KiB of data every 8 KiB over 8 MiB; the volume is walked by block status 
 Guards: extents-blowup, zero-progress-status, extents-unsorted.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import STATE_ZERO
 
 STEP = 8192

@@ -5,7 +5,7 @@ must reach from 0 to the end without a gap.
 Guards: status-hole-over-dirty, malformed-extents, size-rounded-down.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 WRITTEN = ((0, 65536), (1 << 20, 512 << 10), (5 << 20, 4096), ((8 << 20) - 65536, 65536))
 

@@ -5,7 +5,7 @@ must read zero, and the ranges follow one another.
 Guards: status-hole-over-dirty, extents-unsorted, discard-overreach.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 MIB = 1 << 20
 

@@ -5,7 +5,7 @@ must be holes again, with the data beside them untouched.
 Guards: zero-flags-lost, discard-not-tracked.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import STATE_HOLE
 
 MIB = 1 << 20

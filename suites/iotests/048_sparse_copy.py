@@ -5,8 +5,7 @@ written, and no larger on disk than the data and some slack.
 Guards: status-hole-over-dirty, sparse-tail-dropped, missing-object-zero-fill.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import NotRun
+from qbdcheck.kit import NotRun, case
 
 
 @case(groups="status convert quick", requires="block_status")

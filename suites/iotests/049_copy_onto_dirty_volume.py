@@ -5,7 +5,7 @@ contents that shows is named.
 Guards: false-zero-init, zero-via-nondeterministic-discard, write-zeroes-noop.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="convert zero quick")

@@ -4,7 +4,7 @@ How: `write -z` from 0 to the end with unmap and without, each after a fill; all
 Guards: write-zeroes-noop, limits-zero-or-excessive, last-block-overrun.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick zero", requires="write_zeroes", formats="any")

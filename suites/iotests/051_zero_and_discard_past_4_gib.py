@@ -5,7 +5,7 @@ request where there is a raw client, must leave what lies outside of them.
 Guards: offset-32bit-wrap, discard-overreach, malformed-extents, limits-zero-or-excessive.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 GIB = 1 << 30
 QEMU_IO_MAX = (1 << 31) - 512

@@ -4,7 +4,7 @@ How: 64 requests at a time over neighbouring blocks, on the wire, kinds mixed fr
 Guards: journal-slot-overlap, shared-cursor-race, thin-alloc-toctou, discard-overreach.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 
 BLOCK = 12 << 10

@@ -5,7 +5,7 @@ unmap; the rest of the block must read zero, not what was there before.
 Guards: previous-tenant-data, alloc-map-rounding-reads-zero, clone-copyup-lost.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw zero", requires="write_zeroes", formats="any")

@@ -4,7 +4,7 @@ How: 1 to 511 bytes at the start, middle and end of a sector, and across two, on
 Guards: unaligned-offset-rounded, zero-via-nondeterministic-discard, discard-overreach.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="rw quick zero", requires="write_zeroes", formats="any")

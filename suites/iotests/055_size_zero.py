@@ -7,7 +7,7 @@ Guards: zero-length-op, oob-past-end, size-rounded-up.
 
 import errno
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="size quick protocol", requires="nbd raw_size")

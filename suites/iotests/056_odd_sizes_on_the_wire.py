@@ -4,7 +4,7 @@ How: odd sizes from 1 byte up; the negotiated size, the last byte, the first byt
 Guards: size-rounded-down, size-rounded-up, oob-past-end, last-block-overrun.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 SIZES = (1, 511, 512, 513, 1023, 4095, 4097, 65537, (1 << 20) + 1)
 

@@ -5,7 +5,7 @@ copied out sparsely and back into another volume.
 Guards: sparse-tail-dropped, size-rounded-down, status-unaligned-eof, last-block-overrun.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 TAILS = (1, 511, 512, 513, 4095)
 

@@ -4,7 +4,7 @@ How: write at 0, at both sides of 2^31, and at the end; verify all of it, twice 
 Guards: offset-32bit-wrap, size-int-overflow.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 EDGE = 1 << 31
 

@@ -4,7 +4,7 @@ How: different stamps at X and X + 4 GiB, written in both orders, single request
 Guards: offset-32bit-wrap, size-int-overflow.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 EDGE = 1 << 32
 

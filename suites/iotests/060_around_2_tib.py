@@ -4,7 +4,7 @@ How: stamps at both sides of 2^41 bytes and at the aliases of each at 0, written
 Guards: offset-32bit-wrap, sector-unit-mismatch, size-int-overflow.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 EDGE = 1 << 41
 

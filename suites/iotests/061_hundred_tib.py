@@ -5,8 +5,7 @@ stay apart, and the last block of the volume must work.
 Guards: offset-32bit-wrap, size-int-overflow.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import NotRun, SetupError
+from qbdcheck.kit import NotRun, SetupError, case
 
 SIZE = 100 << 40
 

@@ -4,8 +4,7 @@ How: on the wire: negotiated size, first and last bytes, and offsets whose sum w
 Guards: negative-size, offset-len-overflow, size-int-overflow.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import NotRun, SetupError
+from qbdcheck.kit import NotRun, SetupError, case
 
 SIZE = (1 << 63) - 1
 

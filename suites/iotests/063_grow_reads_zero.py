@@ -5,7 +5,7 @@ then written at its first and last bytes.
 Guards: grow-exposes-old-data, resize-not-notified, resize-false-success, previous-tenant-data.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 STEPS = (512, 4096, 65536 - 512, 1 << 20, (3 << 20) + 1536)
 

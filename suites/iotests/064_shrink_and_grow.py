@@ -4,7 +4,7 @@ How: shrink a prefilled volume to odd places, grow it back, everything behind th
 Guards: grow-exposes-old-data, previous-tenant-data, resize-false-success.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 CUTS = ((4 << 20) + 512, (3 << 20) + 4096, 1 << 20, (512 << 10) - 1024, 1024)
 

@@ -4,7 +4,7 @@ How: on the wire, right behind the new end and at the old one; what is left must
 Guards: oob-past-end, resize-not-notified, size-change-across-reconnect.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="size quick protocol", requires="nbd resize")

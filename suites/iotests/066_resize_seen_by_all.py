@@ -7,8 +7,7 @@ Guards: resize-not-notified, resize-false-success, size-change-across-reconnect.
 
 import pytest
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import ProgramError
+from qbdcheck.kit import ProgramError, case
 
 
 @case(groups="size img quick", requires="resize")

@@ -5,8 +5,7 @@ the new end must fail, and what is left must be intact.
 Guards: resize-not-notified, geometry-change-stale-buffer, oob-past-end, resize-during-copy.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import NotRun, SetupError
+from qbdcheck.kit import NotRun, SetupError, case
 
 
 @case(groups="size quick protocol", requires="nbd resize")

@@ -4,7 +4,7 @@ How: 24 sizes from the seed, up and down, unaligned to blocks; writes at the old
 Guards: grow-exposes-old-data, resize-false-success, map-entry-shifted.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="size", requires="resize")

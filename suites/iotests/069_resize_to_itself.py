@@ -4,7 +4,7 @@ How: a prefilled volume; the same size twice; then 0 bytes, then the old size.
 Guards: resize-false-success, grow-exposes-old-data.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="size quick", requires="resize raw_size")

@@ -5,7 +5,7 @@ export, and the wire.
 Guards: size-rounded-down, config-byteswapped, size-int-overflow.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 SIZES = (0x0001_0203_0400, 0x0004_0506_0000, 8 << 20)
 

@@ -7,8 +7,7 @@ Guards: last-block-overrun, oob-past-end, size-rounded-up, status-unaligned-eof.
 
 import pytest
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import ProgramError
+from qbdcheck.kit import ProgramError, case
 
 
 @case(groups="size rw", requires="write_zeroes discard")

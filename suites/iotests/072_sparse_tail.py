@@ -5,7 +5,7 @@ How: zeroes with one non-zero byte at the end of a write, of many lengths, with 
 Guards: sparse-tail-dropped, alloc-map-rounding-reads-zero.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 LENGTHS = (1, 513, 4095, 4097, 65535, 65537, (1 << 20) - 1)
 

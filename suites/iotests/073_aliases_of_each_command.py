@@ -5,7 +5,7 @@ block 0 must not move (and the other way round).
 Guards: offset-32bit-wrap, wrong-volume-or-lun.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 ALIASES = tuple(1 << bits for bits in (31, 32, 40, 41, 43))
 

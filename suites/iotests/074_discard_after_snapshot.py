@@ -5,7 +5,7 @@ and more than was ever allocated at once. Each sector is as it was last written,
 Guards: discard-exposes-backing, previous-tenant-data, stale-replica-after-failover.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB = 1 << 10
 PARTS = ((64, 64), (200, 4), (301, 1), (512, 512), (1500, 100))

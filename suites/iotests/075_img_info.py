@@ -5,7 +5,7 @@ claims is that of the image and not that of the volume.
 Guards: size-rounded-down, size-rounded-up, config-byteswapped.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 SIZES = (512, 4096, 65536 + 512, 3 << 20)
 HOST_LINES = ("image:", "disk size:", "Child node", "    filename:")

@@ -5,7 +5,7 @@ leave all others as they are; a volume that is too small is refused with QEMU's 
 Guards: discard-overreach, resize-false-success, previous-tenant-data.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="img quick errors", requires="nbd")

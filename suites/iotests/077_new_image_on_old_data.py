@@ -6,7 +6,7 @@ Guards: false-zero-init, previous-tenant-data, grow-exposes-old-data.
 """
 
 from oracles.shadow import Shadow
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 SIZE = 4 << 20

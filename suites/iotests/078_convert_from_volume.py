@@ -5,7 +5,7 @@ copy is compared with what was written, not with the volume.
 Guards: status-hole-over-dirty, extents-unsorted, malformed-extents, discard-overreach.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

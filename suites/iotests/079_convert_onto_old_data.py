@@ -5,7 +5,7 @@ not truly zero, or its zeroes go beside the place, an old stamp stays and names 
 Guards: write-zeroes-noop, zero-via-nondeterministic-discard, false-zero-init, discard-overreach.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -5,7 +5,7 @@ created target is taken for zeroes though it is not, old data stays in the hole.
 Guards: false-zero-init, zero-flags-lost, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 MIB = 1 << 20

@@ -5,7 +5,7 @@ source must leave that data alone: whoever says that the target is zero is belie
 Guards: false-zero-init, discard-overreach, misdirected-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

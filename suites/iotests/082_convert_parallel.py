@@ -5,7 +5,7 @@ volume to a file, from there to another volume, and between the two.
 Guards: shared-cursor-race, thin-alloc-toctou, overlap-deadlock, async-error-ignored.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="img convert concurrent")

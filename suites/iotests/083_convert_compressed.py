@@ -6,7 +6,7 @@ Guards: unaligned-offset-rounded, short-read-resume-offset, torn-write.
 """
 
 from oracles.shadow import Shadow
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20

@@ -5,7 +5,7 @@ zeroes shorter than that are copied, longer ones left out; the bytes are the sam
 Guards: sparse-tail-dropped, status-hole-over-dirty, alloc-map-rounding-reads-zero.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -5,7 +5,7 @@ fail and say so; with it everything else arrives, and what cannot be read is zer
 Guards: async-error-ignored, missing-object-zero-fill, error-kills-connection.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, node, over
 
 SECTOR = 515

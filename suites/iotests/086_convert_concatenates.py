@@ -5,7 +5,7 @@ volume and which sector it came from.
 Guards: extent-boundary-misroute, wrong-volume-or-lun, cross-connection-state.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="img convert quick")

@@ -5,7 +5,7 @@ zeroes before it, copied with convert and dd.
 Guards: sparse-tail-dropped, size-rounded-down, status-unaligned-eof, last-block-overrun.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 BASE = 1 << 20
 

@@ -5,7 +5,7 @@ volume as its backing file. The overlay must be smaller than the whole, and read
 Guards: status-hole-over-dirty, clone-copyup-lost, discard-exposes-backing.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -5,7 +5,7 @@ flags and granularity must be there, and the data.
 Guards: incremental-misses-hole, close-error-lost.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="img convert bitmap qcow2 quick")

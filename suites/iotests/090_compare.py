@@ -5,7 +5,7 @@ with zeroes against a hole, with a longer copy that ends in zeroes, and the same
 Guards: size-rounded-down, malformed-extents, short-read-resume-offset.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 MIB = 1 << 20
 

@@ -5,7 +5,7 @@ an error in QEMU's words. QEMU 7.2 counts the blocks that it skips, unlike dd (d
 Guards: unaligned-offset-rounded, short-read-resume-offset, last-block-overrun.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 PARTS = ((1, 2000, 1003), (512, 12, 7), (511, 20, 11), (64 * KIB, 7, 4), (MIB, 2, 1), (5000, 7, 0))

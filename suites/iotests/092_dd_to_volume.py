@@ -5,7 +5,7 @@ end of the file must stay.
 Guards: phantom-write, misdirected-write, torn-write, last-block-overrun.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB = 1 << 10
 

@@ -5,7 +5,7 @@ and each extent that is zero according to the map must be zero according to what
 Guards: status-hole-over-dirty, extents-unsorted, malformed-extents, status-unaligned-eof.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -5,7 +5,7 @@ has where each of them is. The place in the volume that the map names must hold 
 Guards: map-entry-shifted, extents-unsorted, misdirected-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 KIB = 1 << 10

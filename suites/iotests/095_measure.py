@@ -5,7 +5,7 @@ an image made on a volume of just the required size must fit and be right.
 Guards: status-hole-over-dirty, size-rounded-down, last-block-overrun.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 

@@ -5,7 +5,7 @@ again: what was cut off must not come back. (Within a cluster it does: docs/find
 Guards: grow-exposes-old-data, resize-false-success, size-int-overflow.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -5,7 +5,7 @@ own resize then grows with zeroes and shrinks without touching what stays.
 Guards: resize-false-success, grow-exposes-old-data, resize-not-notified.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

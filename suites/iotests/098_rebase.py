@@ -5,7 +5,7 @@ nothing; each time it must read as before, and not need the volume that it left.
 Guards: clone-copyup-lost, status-hole-over-dirty, discard-exposes-backing.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

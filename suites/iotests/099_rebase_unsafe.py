@@ -5,7 +5,7 @@ then at none: the rest reads as zeroes. A name that does not exist is taken, too
 Guards: clone-copyup-lost, wrong-volume-or-lun, missing-object-zero-fill.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 OWN = (256 * KIB, 128 * KIB)

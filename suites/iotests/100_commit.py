@@ -5,7 +5,7 @@ must read as the overlay did, and the emptied overlay, too. With -d the overlay 
 Guards: phantom-write, status-hole-over-dirty, write-zeroes-noop, close-error-lost.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

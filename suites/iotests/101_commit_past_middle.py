@@ -7,7 +7,7 @@ Guards: clone-copyup-lost, phantom-write, wrong-volume-or-lun.
 
 from itertools import pairwise
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -5,7 +5,7 @@ low (damage). Check must say so by its exit status, mend it, find nothing more; 
 Guards: map-entry-shifted, close-error-lost, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 KIB = 1 << 10

@@ -5,7 +5,7 @@ between two of the steps, so that a merge has something to carry. The data must 
 Guards: incremental-misses-hole, close-error-lost, discard-not-tracked.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="img bitmap qcow2")

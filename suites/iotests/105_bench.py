@@ -5,7 +5,7 @@ is either the pattern, where a request went, or as before.
 Guards: misdirected-write, shared-cursor-race, thin-alloc-toctou, overlap-deadlock.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 WRITES = (  # offset, size, step, count, depth, further words

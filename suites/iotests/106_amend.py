@@ -5,7 +5,7 @@ with data and zero clusters in place; what cannot be changed is refused in QEMU'
 Guards: map-entry-shifted, zero-flags-lost, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB = 1 << 10
 

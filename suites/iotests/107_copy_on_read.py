@@ -5,7 +5,7 @@ own; then its base is taken away: what was read must still be there, what was no
 Guards: iov-offset-ignored, last-block-overrun, clone-copyup-lost.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20

@@ -7,7 +7,7 @@ Guards: wrong-volume-or-lun, size-rounded-down.
 
 from itertools import pairwise
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="img backing qcow2")

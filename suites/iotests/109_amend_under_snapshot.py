@@ -8,7 +8,7 @@ Guards: snapshot-delete-shared-block, snapshot-not-point-in-time, zero-flags-los
 
 import copy
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB = 1 << 10
 

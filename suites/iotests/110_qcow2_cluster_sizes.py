@@ -5,7 +5,7 @@ clusters; read back after reopening, and checked.
 Guards: unaligned-offset-rounded, map-entry-shifted, misdirected-write, last-block-overrun.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -5,7 +5,7 @@ written, made zero and discarded above a backing volume; neighbours must stay as
 Guards: alloc-map-rounding-reads-zero, discard-exposes-backing, zero-flags-lost, map-entry-shifted.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB = 1 << 10
 SUB, CLUSTER = 4 * KIB, 128 * KIB

@@ -5,7 +5,7 @@ mend them when it opens the image again, and have all that was flushed.
 Guards: flush-noop, close-drops-dirty, destage-reorder, map-entry-shifted.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB = 1 << 10
 

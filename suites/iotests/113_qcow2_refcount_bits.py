@@ -6,7 +6,7 @@ leaked cluster, which check mends.
 Guards: snapshot-delete-shared-block, map-entry-shifted, config-byteswapped.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB = 1 << 10
 

@@ -5,7 +5,7 @@ the guest's data at the guest's offsets, and so must the image, also after reope
 Guards: flush-one-child-only, wrong-volume-or-lun, misdirected-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20

@@ -8,7 +8,7 @@ Guards: snapshot-delete-shared-block, flush-one-child-only, extent-boundary-misr
 import copy
 
 from oracles.shadow import Shadow
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20

@@ -5,7 +5,7 @@ one is overwritten in part, one made zero, one discarded; the others must read a
 Guards: unaligned-offset-rounded, torn-write, discard-overreach.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB = 1 << 10
 CLUSTER = 64 * KIB

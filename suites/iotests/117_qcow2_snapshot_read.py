@@ -7,7 +7,7 @@ Guards: snapshot-not-point-in-time, snapshot-delete-shared-block, grow-exposes-o
 
 import copy
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

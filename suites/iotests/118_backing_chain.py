@@ -7,7 +7,7 @@ Guards: clone-copyup-lost, iov-offset-ignored, wrong-volume-or-lun, status-hole-
 
 from itertools import pairwise
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

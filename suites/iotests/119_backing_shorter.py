@@ -5,7 +5,7 @@ and the overlay grows further. No old data of the volumes may show.
 Guards: grow-exposes-old-data, last-block-overrun, oob-past-end, previous-tenant-data.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -5,7 +5,7 @@ must then read as zeroes or as before, never as what the backing volume holds.
 Guards: discard-exposes-backing, discard-overreach, zero-unmap-not-durable.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

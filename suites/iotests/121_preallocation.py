@@ -7,7 +7,7 @@ Guards: false-zero-init, previous-tenant-data, write-zeroes-noop, status-hole-ov
 """
 
 from oracles.shadow import Shadow
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20

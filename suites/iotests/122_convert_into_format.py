@@ -7,7 +7,7 @@ Guards: false-zero-init, map-entry-shifted, size-rounded-up, previous-tenant-dat
 """
 
 from oracles.shadow import Shadow
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20

@@ -5,7 +5,7 @@ as zeroes though the volume was full; read back after reopening, and checked.
 Guards: map-entry-shifted, false-zero-init, misdirected-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -6,7 +6,7 @@ Guards: map-entry-shifted, unaligned-offset-rounded, last-block-overrun, phantom
 """
 
 from oracles.shadow import Shadow
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20

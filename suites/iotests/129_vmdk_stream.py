@@ -5,7 +5,7 @@ does and does not compress, holes, and zeroes at its end.
 Guards: short-read-resume-offset, unaligned-offset-rounded, size-rounded-down.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20

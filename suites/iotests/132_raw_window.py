@@ -8,8 +8,7 @@ Guards: oob-past-end, misdirected-write, last-block-overrun, discard-overreach.
 import pytest
 
 from oracles.shadow import Shadow
-from qbdcheck.catalogue import case
-from qbdcheck.kit import IoFailed
+from qbdcheck.kit import IoFailed, case
 from qbdcheck.kit.blockdev import json_filename, node
 
 KIB, MIB = 1 << 10, 1 << 20

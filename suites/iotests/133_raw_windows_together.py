@@ -6,7 +6,7 @@ Guards: cross-connection-state, shared-cursor-race, extent-boundary-misroute.
 """
 
 from oracles.shadow import Shadow
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import node
 
 MIB = 1 << 20

@@ -5,7 +5,7 @@ other; then the bitmap's extents, asked for over NBD, must cover every change an
 Guards: incremental-misses-hole, discard-not-tracked, close-error-lost.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, nbd_node, over
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -27,7 +27,9 @@ def test(new_disk, qemu_io, qemu_img, storage_daemon):
         image = qsd.add(disk.blockdev("image"))
         named = [one for one in qsd.qmp("query-named-block-nodes") if one["node-name"] == image]
         bitmap = next(one for one in named[0]["dirty-bitmaps"] if one["name"] == "changes")
-        assert bitmap["persistent"] and bitmap["recording"] and not bitmap.get("inconsistent")
+        assert bitmap["persistent"]
+        assert bitmap["recording"]
+        assert not bitmap.get("inconsistent")
         uri = qsd.export(image, name="image", bitmaps=["changes"])
         socket = uri.partition("socket=")[2]
         dirty = nbd_node(socket, "image", x_dirty_bitmap="qemu:dirty-bitmap:changes")

@@ -7,8 +7,7 @@ Guards: format-probe-escape, previous-tenant-data.
 
 import pytest
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import IoFailed
+from qbdcheck.kit import IoFailed, case
 from qbdcheck.kit.blockdev import json_filename
 
 KIB = 1 << 10

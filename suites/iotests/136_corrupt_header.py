@@ -5,7 +5,7 @@ not touch the volume; with the field put back the image is as it was.
 Guards: size-int-overflow, negative-size, config-byteswapped.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 FIELDS = {  # offset, length, value: docs/interop/qcow2.rst of QEMU

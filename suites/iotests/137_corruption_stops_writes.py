@@ -7,8 +7,7 @@ Guards: map-entry-shifted, misdirected-write, async-error-ignored.
 
 import pytest
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import IoFailed, ProgramError
+from qbdcheck.kit import IoFailed, ProgramError, case
 from qbdcheck.kit.blockdev import json_filename, over
 
 KIB = 1 << 10

@@ -5,7 +5,7 @@ other clusters and the image's metadata must stay, also when the clusters are us
 Guards: discard-overreach, discard-not-tracked, thin-alloc-toctou.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 CLUSTER = 64 * KIB

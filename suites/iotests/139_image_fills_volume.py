@@ -8,8 +8,7 @@ Guards: errno-collapsed, torn-write, async-error-ignored, oob-past-end.
 import pytest
 
 from oracles.shadow import Shadow
-from qbdcheck.catalogue import case
-from qbdcheck.kit import IoFailed
+from qbdcheck.kit import IoFailed, case
 from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20

@@ -6,7 +6,7 @@ progress must show that they came in time. The old target's data must be gone.
 Guards: late-request-after-quiesce, false-zero-init, rebuild-granularity-mismatch, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 CHUNK = 64 << 10
 

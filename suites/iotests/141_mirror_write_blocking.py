@@ -5,7 +5,7 @@ source and copy must both have them. A second mirror goes to its end with writes
 Guards: phantom-write, rebuild-granularity-mismatch, late-request-after-quiesce.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 CHUNK = 64 << 10
 OFFSETS = (5 << 20, 6 << 20, (7 << 20) - CHUNK)

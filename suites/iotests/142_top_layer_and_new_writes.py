@@ -6,7 +6,7 @@ it ran.
 Guards: clone-copyup-lost, false-zero-init, wrong-volume-or-lun.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 CHUNK = 64 << 10
 

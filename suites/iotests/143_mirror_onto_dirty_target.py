@@ -6,7 +6,7 @@ Guards: false-zero-init, status-hole-over-dirty, zero-via-nondeterministic-disca
 noop.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="job mirror backup zero status")

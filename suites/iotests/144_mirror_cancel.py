@@ -6,7 +6,7 @@ copy.
 Guards: late-request-after-quiesce, wrong-volume-or-lun.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 CHUNK = 64 << 10
 

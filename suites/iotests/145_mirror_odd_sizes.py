@@ -5,7 +5,7 @@ sector is written while the job waits, and again when it is ready.
 Guards: sparse-tail-dropped, last-block-overrun, rebuild-granularity-mismatch, size-rounded-down.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 CHUNK = 64 << 10
 

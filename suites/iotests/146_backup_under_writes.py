@@ -5,7 +5,7 @@ parts that it has not reached. The copy must be the frozen contents, the disk th
 Guards: snapshot-not-point-in-time, discard-not-tracked, snapshot-map-under-io, clone-copyup-lost.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 CHUNK = 64 << 10
 

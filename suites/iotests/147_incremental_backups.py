@@ -5,7 +5,7 @@ increment copies only what the bitmap names (its size is asserted) onto the same
 Guards: incremental-misses-hole, discard-not-tracked, rebuild-granularity-mismatch.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 CHUNK = 64 << 10
 

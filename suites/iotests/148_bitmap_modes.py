@@ -6,7 +6,7 @@ job.
 Guards: incremental-misses-hole, snapshot-map-under-io.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 CHUNK = 64 << 10
 DIRTY = 32

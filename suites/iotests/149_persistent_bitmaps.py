@@ -5,7 +5,7 @@ opened by another daemon, written to again; an incremental backup from it then c
 Guards: incremental-misses-hole, close-drops-dirty, map-entry-shifted.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 CHUNK = 64 << 10
 

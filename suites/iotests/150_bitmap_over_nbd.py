@@ -8,7 +8,7 @@ Guards: incremental-misses-hole, discard-not-tracked, extents-unsorted.
 
 import json
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 WRITES = ((100, 1), (65535, 2), (1 << 20, 4096), ((2 << 20) + 4095, 2), ((8 << 20) - 1, 1))
 

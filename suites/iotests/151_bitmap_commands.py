@@ -5,7 +5,7 @@ one then drives a backup that must make the copy the disk.
 Guards: incremental-misses-hole, alloc-map-rounding-reads-zero.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB64 = 64 << 10
 

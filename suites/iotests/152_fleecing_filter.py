@@ -8,7 +8,7 @@ Guards: snapshot-not-point-in-time, clone-copyup-lost, snapshot-map-under-io, mi
 
 from copy import deepcopy
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB64 = 64 << 10
 

@@ -7,7 +7,7 @@ Guards: discard-not-tracked, snapshot-not-point-in-time, status-hole-over-dirty.
 
 from copy import deepcopy
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB64 = 64 << 10
 

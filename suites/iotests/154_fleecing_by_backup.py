@@ -7,7 +7,7 @@ Guards: snapshot-not-point-in-time, discard-not-tracked, snapshot-map-under-io.
 
 from copy import deepcopy
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB64 = 64 << 10
 

@@ -6,7 +6,7 @@ disk itself.
 Guards: late-request-after-quiesce, clone-copyup-lost, discard-exposes-backing.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 CHUNK = 64 << 10
 

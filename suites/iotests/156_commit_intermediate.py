@@ -8,7 +8,7 @@ Guards: clone-copyup-lost, wrong-volume-or-lun, discard-exposes-backing.
 
 from copy import deepcopy
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 CHUNK = 64 << 10
 

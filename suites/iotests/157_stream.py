@@ -7,8 +7,7 @@ Guards: clone-copyup-lost, late-request-after-quiesce, status-hole-over-dirty.
 
 from copy import deepcopy
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import judge
+from qbdcheck.kit import case, judge
 from qbdcheck.kit.blockdev import json_filename
 
 CHUNK = 64 << 10

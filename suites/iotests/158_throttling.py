@@ -6,8 +6,7 @@ once. All data is compared.
 Guards: phantom-write, overlap-deadlock, wrong-volume-or-lun.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import now_s
+from qbdcheck.kit import case, now_s
 
 LIMIT = 2 << 20
 PIECES = 16

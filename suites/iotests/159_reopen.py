@@ -5,7 +5,7 @@ each write must land on the volume that was below at that moment, refused ones n
 Guards: reopen-different-placement, wrong-volume-or-lun, late-request-after-quiesce.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="reopen export quick")

@@ -7,8 +7,7 @@ Guards: false-zero-init, previous-tenant-data, size-rounded-down.
 """
 
 from oracles.shadow import Shadow
-from qbdcheck.catalogue import case
-from qbdcheck.kit import QmpFailed
+from qbdcheck.kit import QmpFailed, case
 
 SIZE = 512 << 10
 

@@ -7,7 +7,7 @@ Guards: silent-bit-flip, stale-replica-after-failover, flush-one-child-only.
 
 from copy import deepcopy
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="export rw")

@@ -5,8 +5,7 @@ zeroes and writes beyond the end through each; the whole volume is then judged, 
 Guards: oob-past-end, unaligned-offset-rounded, extent-boundary-misroute, last-block-overrun.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import IoFailed
+from qbdcheck.kit import IoFailed, case
 
 WINDOWS = ((512, 65536), (65536 + 512, 1 << 20), ((8 << 20) - 1024, 1024))
 

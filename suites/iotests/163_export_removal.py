@@ -6,8 +6,7 @@ again.
 Guards: inflight-hang-on-disconnect, late-request-after-quiesce, connection-slot-leak.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import ProgramError, QmpFailed
+from qbdcheck.kit import ProgramError, QmpFailed, case
 
 
 @case(groups="export errors quick")

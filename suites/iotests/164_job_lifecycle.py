@@ -5,8 +5,7 @@ finalized and dismissed by hand; refused commands are in the golden; the copy is
 Guards: late-request-after-quiesce, snapshot-not-point-in-time.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import QmpFailed
+from qbdcheck.kit import QmpFailed, case
 
 CHUNK = 64 << 10
 

@@ -5,7 +5,7 @@ one is completed while the other goes on; each copy is compared with its own sou
 Guards: wrong-volume-or-lun, cross-connection-state, split-pool-deadlock.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 CHUNK = 64 << 10
 

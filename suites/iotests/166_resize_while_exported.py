@@ -6,8 +6,7 @@ the end.
 Guards: resize-not-notified, grow-exposes-old-data, resize-false-success, oob-past-end.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import IoFailed, QmpFailed
+from qbdcheck.kit import IoFailed, QmpFailed, case
 
 SIZES = (3 << 20, (3 << 20) + 512, 1 << 20, 4 << 20)
 

@@ -5,8 +5,7 @@ of that moment. Then transactions whose last action fails: bitmaps, jobs and dis
 Guards: snapshot-not-point-in-time, snapshot-map-under-io, wrong-volume-or-lun.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import QmpFailed
+from qbdcheck.kit import QmpFailed, case
 
 CHUNK = 64 << 10
 
@@ -52,7 +51,8 @@ def test(new_disk, qemu_io, storage_daemon, golden):
                 qsd.qmp("transaction", actions=failing)
             except QmpFailed as error:
                 golden(error.description)
-            assert bitmaps(qsd) == {} and qsd.qmp("query-jobs") == []
+            assert bitmaps(qsd) == {}
+            assert qsd.qmp("query-jobs") == []
 
         frozen = {name: disk.shadow.expected(0, disk.size) for name, disk in disks.items()}
         qsd.qmp("transaction", actions=[bitmap("add", "since"), backup("a"), backup("b")])

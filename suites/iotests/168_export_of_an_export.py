@@ -7,7 +7,7 @@ Guards: zero-flags-lost, status-hole-over-dirty, fua-write-ack-early, errno-coll
 
 from urllib.parse import parse_qs, urlsplit
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import nbd_node, over
 
 

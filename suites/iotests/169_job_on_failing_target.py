@@ -5,8 +5,7 @@ error, with stop it waits, and after block-job-resume the copy is exact. Writes 
 Guards: async-error-ignored, transient-becomes-fatal, errno-collapsed.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import QmpFailed
+from qbdcheck.kit import QmpFailed, case
 
 CHUNK = 64 << 10
 

@@ -7,7 +7,7 @@ Guards: wrong-volume-or-lun, handshake-length-off.
 
 from urllib.parse import parse_qs, urlsplit
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import image_options, json_filename
 
 

@@ -5,7 +5,7 @@ right one, none at all; each must fail with QEMU's exact words, and the volume m
 Guards: wrong-volume-or-lun, acl-prefix-match, long-name-smash, probe-or-abort-kills-server.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename
 
 

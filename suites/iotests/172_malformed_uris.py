@@ -5,7 +5,7 @@ the words of the golden, and the right URI must still work afterwards.
 Guards: wrong-volume-or-lun, probe-or-abort-kills-server.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 SHAPES = (
     "nbd:",

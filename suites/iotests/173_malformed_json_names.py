@@ -4,7 +4,7 @@ How: broken JSON, wrong types, unknown drivers, nodes that are not there; all wi
 Guards: wrong-volume-or-lun.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 NAMES = (
     "json:",

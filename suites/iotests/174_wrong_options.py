@@ -5,7 +5,7 @@ the words are in the golden, and the same set without the mistake must open.
 Guards: wrong-volume-or-lun, size-rounded-up.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import image_options, json_filename
 
 WRONG = (

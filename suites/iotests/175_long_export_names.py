@@ -7,8 +7,7 @@ Guards: long-name-smash, acl-prefix-match, handshake-length-off, huge-option-rea
 
 from urllib.parse import parse_qs, urlsplit
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import QmpFailed
+from qbdcheck.kit import QmpFailed, case
 from qbdcheck.kit.blockdev import json_filename, nbd_node
 
 LENGTHS = (255, 256, 4095, 4096)

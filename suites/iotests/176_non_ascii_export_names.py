@@ -7,7 +7,7 @@ Guards: wrong-volume-or-lun, handshake-length-off, long-name-smash.
 
 from urllib.parse import parse_qs, quote, urlsplit
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import image_options, json_filename, nbd_node, over
 
 PAIRS = (

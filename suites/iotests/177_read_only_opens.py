@@ -5,8 +5,7 @@ write must be refused (words in the golden) and change nothing; reads go on.
 Guards: unadvertised-command-executed, wrong-volume-or-lun.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import ProgramError, QmpFailed
+from qbdcheck.kit import ProgramError, QmpFailed, case
 
 WRITES = ("write 0 512", "write -z 0 64k", "write -z -u 0 64k", "discard 0 64k", "write -f 512 512")
 

@@ -5,8 +5,7 @@ are in the golden; data goes through the node whose name was given.
 Guards: wrong-volume-or-lun.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import QmpFailed
+from qbdcheck.kit import QmpFailed, case
 
 GOOD = ("a", "A", "n-1.b_c" + "n" * 24)
 BAD = ("", "1disk", "-disk", "disk/0", "disk 0", "di\u00e9k", "#block1", "n" * 32)

@@ -9,7 +9,7 @@ from threading import Event
 from urllib.parse import quote
 
 from oracles.shadow import Shadow
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.reference import MemoryPool, QbdDriver, Server
 
 GOOD = (

@@ -5,7 +5,7 @@ image with a backing file: the volume stays raw, byte for byte, wherever its for
 Guards: format-probe-escape, wrong-volume-or-lun.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 FORMATS = ("qcow2", "qed", "vmdk", "vpc", "luks", "parallels", "bochs", "dmg")

@@ -7,7 +7,7 @@ Guards: wrong-volume-or-lun, clone-copyup-lost.
 
 from copy import deepcopy
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename
 
 

@@ -5,7 +5,7 @@ How: a file name together with options that say it again or say something else, 
 Guards: wrong-volume-or-lun.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="names errors quick", requires="nbd")

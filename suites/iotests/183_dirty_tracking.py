@@ -5,8 +5,7 @@ qbd:dirty must call each of them dirty, also where a hole is now, and the untouc
 Guards: discard-not-tracked, incremental-misses-hole, resize-during-copy.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import NotRun
+from qbdcheck.kit import NotRun, case
 
 CONTEXT = "qbd:dirty"
 KIB = 1 << 10

@@ -5,7 +5,7 @@ the handshake offers none, writes are answered, power fails, and every one must 
 Guards: flush-not-advertised, flush-noop.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="flush crash protocol quick", requires="nbd crash")

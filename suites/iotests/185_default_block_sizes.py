@@ -5,7 +5,7 @@ allow works at the start, in the middle and at the end of the volume.
 Guards: min-block-underadvertised, config-byteswapped, limits-zero-or-excessive.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="blocksize quick protocol", requires="nbd")

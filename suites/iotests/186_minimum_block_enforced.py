@@ -5,7 +5,7 @@ fail cleanly or do exactly what was asked, and the connection lives.
 Guards: min-block-underadvertised, unaligned-offset-rounded, sector-unit-mismatch.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="blocksize quick protocol", requires="nbd min_block")

@@ -6,8 +6,7 @@ one after another and in flight together. Discards are aligned: QEMU's client do
 Guards: sector-unit-mismatch, unaligned-offset-rounded, iov-offset-ignored.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import IoFailed
+from qbdcheck.kit import IoFailed, case
 
 RANGES = ((1, 1), (511, 2), (4095, 2), (5000, 9000), (65535, 2), (70000, 130000), (300001, 7))
 

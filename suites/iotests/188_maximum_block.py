@@ -5,7 +5,7 @@ must be split.
 Guards: limits-zero-or-excessive, split-pool-deadlock, short-read-resume-offset.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="blocksize quick protocol", requires="nbd")

@@ -5,7 +5,7 @@ one byte more than 32 MiB may fail, and then changes nothing.
 Guards: limits-zero-or-excessive, payload-not-drained, iov-offset-ignored.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="blocksize rw protocol", requires="nbd")

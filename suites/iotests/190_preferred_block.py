@@ -4,7 +4,7 @@ How: preferred sizes whose bytes differ, with minimum and maximum, on the wire a
 Guards: config-byteswapped.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="blocksize protocol", requires="nbd")

@@ -5,7 +5,7 @@ of the minimum, unless it ends at the end of the volume.
 Guards: status-unaligned-eof, malformed-extents.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="blocksize status quick protocol", requires="nbd min_block block_status")

@@ -5,7 +5,7 @@ unaligned writes, zeroes, discards, check, compare.
 Guards: sector-unit-mismatch, min-block-underadvertised.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="blocksize qcow2", requires="min_block")

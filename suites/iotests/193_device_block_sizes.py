@@ -5,7 +5,7 @@ are plugged, tell these sizes, and are unplugged.
 Guards: config-byteswapped, sector-unit-mismatch.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 DEVICES = ("virtio-blk-pci", "scsi-hd", "nvme")
 SIZES = ((512, 512), (512, 4096), (4096, 4096))

@@ -5,7 +5,7 @@ with sizes given in the name.
 Guards: config-byteswapped, min-block-underadvertised.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.reference import MemoryPool, QbdDriver, VolumeOptions
 
 NAMES = ("qbd:pool/volume", "qbd:pool/volume:logical_block_size=4096:physical_block_size=16384")

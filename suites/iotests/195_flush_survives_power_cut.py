@@ -5,7 +5,7 @@ flushed; then the power is cut, and every sector is looked at.
 Guards: flush-noop, flush-one-child-only, zero-unmap-not-durable, close-drops-dirty, torn-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB = 1 << 10
 

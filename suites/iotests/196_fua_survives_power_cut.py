@@ -5,7 +5,7 @@ power is cut. FUA on a discard must not end the connection either.
 Guards: fua-write-ack-early, fua-lost-on-trim, flush-not-advertised.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import CommandFlag
 
 MIB = 1 << 20

@@ -7,7 +7,7 @@ Guards: multi-conn-incoherent, flush-one-child-only, per-client-cache-stale.
 
 from contextlib import ExitStack
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 MIB = 1 << 20
 

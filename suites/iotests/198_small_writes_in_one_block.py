@@ -7,7 +7,7 @@ Guards: thin-alloc-toctou, shared-cursor-race, merge-after-issue, multi-conn-inc
 
 from contextlib import ExitStack
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 BLOCKS, CLIENTS, SECTOR = 24, 4, 512
 

@@ -5,7 +5,7 @@ and data goes both ways.
 Guards: handshake-length-off, size-rounded-down, size-change-across-reconnect.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="names protocol quick", requires="nbd")

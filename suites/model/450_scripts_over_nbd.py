@@ -5,7 +5,7 @@ connections, power cuts and faults; what fails is shrunk and saved as a script f
 Guards: flush-noop, write-zeroes-noop, discard-overreach, fua-write-ack-early, async-error-ignored.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 SCRIPTS, SCRIPTS_WITH_KILLS = 100, 40
 

@@ -5,7 +5,7 @@ is started anew at each reopening and lost at each power cut.
 Guards: flush-noop, write-zeroes-noop, discard-overreach, zero-unmap-not-durable.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 SCRIPTS = 40
 

@@ -5,7 +5,7 @@ and two (--depth N: of N), each ended in every way; the number of them is printe
 Guards: flush-noop, fua-write-ack-early, zero-unmap-not-durable, alloc-map-rounding-reads-zero.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="model rw flush crash slow", requires="nbd flush", limit_s=600)

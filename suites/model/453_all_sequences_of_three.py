@@ -4,7 +4,7 @@ How: as 452, one longer; what depends on no chance is found here at the latest.
 Guards: flush-noop, fua-write-ack-early, zero-unmap-not-durable, alloc-map-rounding-reads-zero.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 
 @case(groups="model rw flush crash slow disabled", requires="nbd flush", limit_s=900)

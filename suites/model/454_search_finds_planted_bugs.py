@@ -5,7 +5,7 @@ must be short, and must be right without the bug.
 Guards: flush-noop, fua-write-ack-early, discard-overreach, write-zeroes-noop.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.model.machine import search
 from qbdcheck.kit.model.replay import play
 

@@ -5,7 +5,7 @@ sector's history must be linearizable, and no sector hold parts of two writes.
 Guards: merge-after-issue, thin-alloc-toctou, shared-cursor-race, overlap-deadlock.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.model.concurrent import Plan
 
 

@@ -5,7 +5,7 @@ must be linearizable: no client may read what another has overwritten before the
 Guards: per-client-cache-stale, multi-conn-incoherent, shared-cursor-race, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.model.concurrent import Plan
 
 

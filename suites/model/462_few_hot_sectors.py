@@ -5,7 +5,7 @@ mixes an old with a new half, or loses a neighbour's sector, contradicts its his
 Guards: capability-bit-collision, merge-after-issue, torn-write, thin-alloc-toctou.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.model.concurrent import Plan
 
 

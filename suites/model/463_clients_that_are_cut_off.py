@@ -5,7 +5,7 @@ happened or not, but what was overwritten since must not come back.
 Guards: zombie-write-after-reconnect, stale-replica-after-failover, close-drops-dirty.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.model.concurrent import Plan
 
 

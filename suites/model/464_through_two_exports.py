@@ -5,7 +5,7 @@ the history of each sector must be linearizable.
 Guards: per-client-cache-stale, multi-conn-incoherent, merge-after-issue.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.model.concurrent import Plan
 
 

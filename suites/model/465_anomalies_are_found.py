@@ -5,7 +5,7 @@ the reference backend, in this process; the anomaly must name the requests, and 
 Guards: per-client-cache-stale, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.model.concurrent import Plan
 
 PLAN = Plan(size=4096, lengths=(1, 8))

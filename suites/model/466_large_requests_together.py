@@ -6,7 +6,7 @@ Guards: split-pool-deadlock, overlap-deadlock, nomem-never-retried, iov-offset-i
 short-read-resume-offset.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.model.concurrent import Plan
 
 

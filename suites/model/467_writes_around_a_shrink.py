@@ -7,8 +7,7 @@ Guards: geometry-change-stale-buffer, grow-exposes-old-data, oob-past-end, async
 
 from contextlib import ExitStack
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import NotRun, SetupError
+from qbdcheck.kit import NotRun, SetupError, case
 from qbdcheck.kit.nbd import Command
 
 MIB, BLOCK, CLIENTS, DEPTH = 1 << 20, 4096, 6, 40

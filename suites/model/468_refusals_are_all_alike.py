@@ -9,7 +9,7 @@ offset-len-overflow, payload-not-drained, wrong-volume-or-lun, acl-prefix-match,
 probe-or-abort-kills-server, huge-option-read, unadvertised-command-executed.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, NbdProtocolError, Option, TransmissionFlag
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import export_of, haggling, last_word

@@ -7,7 +7,7 @@ Guards: shared-cursor-race, multi-conn-incoherent, per-client-cache-stale, merge
 overlap-deadlock, zombie-write-after-reconnect, close-drops-dirty, thin-alloc-toctou.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.model.concurrent import Plan
 
 ROUNDS, CLIENTS = 14, 5

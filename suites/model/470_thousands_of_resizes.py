@@ -6,7 +6,7 @@ Guards: resize-false-success, grow-exposes-old-data, late-request-after-quiesce,
 resize-not-notified.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 MIB, MORE, ROUNDS, BLOCK = 1 << 20, 32 << 10, 1000, 4096
 

@@ -7,7 +7,7 @@ before that one was sent.
 Guards: snapshot-map-under-io, snapshot-not-point-in-time, late-request-after-quiesce.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.model.concurrent import Plan
 
 PLAN = Plan(size=4 << 20, requests=100, depth=2, lengths=(1, 8, 8, 24), share=1.0)

@@ -6,7 +6,7 @@ the block. Each read must return what the volume held when the snapshot was take
 Guards: snapshot-not-point-in-time, snapshot-map-under-io, discard-exposes-backing.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 
 BLOCK, UNIT = 4096, 65536

@@ -7,7 +7,7 @@ volume are read.
 Guards: snapshot-delete-shared-block, clone-copyup-lost.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB = 1 << 10
 STAGES = (

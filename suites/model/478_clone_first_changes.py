@@ -6,7 +6,7 @@ be the parent's data, and snapshot and parent must be as they were, also when th
 Guards: clone-copyup-lost, discard-exposes-backing, discard-overreach.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

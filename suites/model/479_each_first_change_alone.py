@@ -6,7 +6,7 @@ that one, which is changed in its turn. All of them are read at the end.
 Guards: clone-copyup-lost, snapshot-delete-shared-block, discard-exposes-backing.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
 

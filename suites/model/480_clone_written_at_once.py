@@ -7,7 +7,7 @@ again when a copy has had time to be over: when a snapshot of the clone was take
 Guards: rebuild-granularity-mismatch, clone-copyup-lost, iov-offset-ignored.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 SECTOR, STEP = 512, 48 << 10
 

@@ -7,7 +7,7 @@ the clone was taken.
 Guards: resize-during-copy, false-zero-init, clone-copyup-lost.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 MIB, SECTOR = 1 << 20, 512
 

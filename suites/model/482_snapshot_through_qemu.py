@@ -7,7 +7,7 @@ Guards: snapshot-not-point-in-time, snapshot-map-under-io, status-hole-over-dirt
 """
 
 from oracles.shadow import Shadow
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB, SIZE = 1 << 10, 4 << 20
 

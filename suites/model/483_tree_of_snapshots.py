@@ -8,7 +8,7 @@ wrong-volume-or-lun, resize-during-copy, rebuild-granularity-mismatch.
 
 import contextlib
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 
 KIB = 1 << 10
 LARGEST = 3 << 20

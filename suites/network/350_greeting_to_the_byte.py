@@ -5,7 +5,7 @@ bytes, and 124 zeroes unless both sides said NO_ZEROES; the next byte is the rep
 Guards: handshake-length-off, size-rounded-down.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import INIT_MAGIC, OPTION_MAGIC
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import export_of, haggling

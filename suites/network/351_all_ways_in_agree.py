@@ -5,7 +5,7 @@ is asked for twice or is not known does no harm.
 Guards: handshake-length-off, size-rounded-down, size-rounded-up.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Info, Option, OptionReply
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import answers, export_of, haggling, last_word

@@ -5,7 +5,7 @@ How: numbers beyond those of the document, with 0 to 4096 bytes of data; each mu
 Guards: payload-not-drained, probe-or-abort-kills-server.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd_probe import enter, haggling, last_word
 
 

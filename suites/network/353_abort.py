@@ -5,7 +5,7 @@ in transmission reads on meanwhile, and a fresh one is served at the end.
 Guards: probe-or-abort-kills-server.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Option
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import enter, export_of, haggling, is_closed, serves

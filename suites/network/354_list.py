@@ -5,7 +5,7 @@ ERR_INVALID ("MUST"); a server may refuse to list at all.
 Guards: handshake-length-off, payload-not-drained.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Option, OptionReply
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import answers, enter, export_of, haggling, last_word

@@ -5,7 +5,7 @@ the connection, never success, and the server goes on serving.
 Guards: handshake-length-off, long-name-smash, huge-option-read.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Option, OptionReply
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import answers, export_of, haggling, serves

@@ -5,7 +5,7 @@ EXPORT_NAME (the connection ends: it has no error reply).
 Guards: wrong-volume-or-lun, acl-prefix-match.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Option
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import export_of, haggling, is_closed, last_word

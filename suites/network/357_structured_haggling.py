@@ -5,7 +5,7 @@ structured one; block status without a context must fail.
 Guards: payload-not-drained, unadvertised-command-executed.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC, Command, Option, ReplyMode
 from qbdcheck.kit.nbd import client_replies as wire
 from qbdcheck.kit.nbd_probe import enter, haggling, last_word, outcome

@@ -5,7 +5,7 @@ countless queries; status afterwards only where base:allocation was chosen last.
 Guards: unadvertised-command-executed, huge-option-read.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, Option
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import answers, enter, export_of, haggling, last_word, outcome

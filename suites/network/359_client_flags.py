@@ -4,7 +4,7 @@ How: each unknown bit alone and all together ("the server MUST close the TCP con
 Guards: handshake-length-off.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Option
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import haggling, is_closed, serves

@@ -4,7 +4,7 @@ How: each byte of IHAVEOPT wrong once, and options cut or shifted by a byte.
 Guards: handshake-length-off, probe-or-abort-kills-server.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Option
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import enter, haggling, is_closed, serves

@@ -5,7 +5,7 @@ the connection, never success.
 Guards: unadvertised-command-executed.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves
 
 

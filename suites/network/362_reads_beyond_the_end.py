@@ -4,7 +4,7 @@ How: offsets at the end, at 2^31, 2^32, 2^63 and 2^64; an error or the end of th
 Guards: size-rounded-up, offset-len-overflow.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves
 

@@ -5,7 +5,7 @@ then a read on the same connection, where that still lives.
 Guards: payload-not-drained, size-rounded-up.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import REQUEST_MAGIC, Command
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves

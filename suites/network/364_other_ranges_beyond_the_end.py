@@ -4,7 +4,7 @@ How: each command that the server offers, at the end and where the sum overflows
 Guards: size-rounded-up, discard-overreach.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves
 

@@ -5,7 +5,7 @@ connection right; the document leaves open whether they succeed.
 Guards: zero-length-op, payload-not-drained.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves
 

@@ -5,7 +5,7 @@ each other; nothing but these bytes changes.
 Guards: unaligned-offset-rounded, sector-unit-mismatch.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd_probe import enter, haggling
 
 SHAPES = ((0, 1), (1, 1), (511, 2), (513, 510), (4095, 1), (4095, 4098), (65535, 3), (70001, 12345))

@@ -5,7 +5,7 @@ them on the same connection are answered as such.
 Guards: min-block-underadvertised, payload-not-drained.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import REQUEST_MAGIC, Command
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome

@@ -5,7 +5,7 @@ read of its own sector; one cookie used again after its reply.
 Guards: shared-cursor-race, wrong-volume-or-lun.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_probe import enter, haggling
 

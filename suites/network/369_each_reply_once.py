@@ -7,7 +7,7 @@ Guards: shared-cursor-race, payload-not-drained.
 
 import pytest
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_probe import enter, haggling
 

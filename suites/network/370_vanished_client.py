@@ -7,7 +7,7 @@ Guards: inflight-hang-on-disconnect, connection-slot-leak.
 
 import contextlib
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_probe import enter, haggling, serves
 

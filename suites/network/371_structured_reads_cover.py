@@ -5,7 +5,7 @@ and chunks outside; with DF there is one chunk at most, or EOVERFLOW.
 Guards: structured-read-gap, status-hole-over-dirty.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, CommandFlag
 from qbdcheck.kit.nbd_probe import outcome
 

@@ -5,7 +5,7 @@ union of what REQ_ONE tells, one extent at a time, says the same as whole replie
 Guards: malformed-extents, zero-progress-status, status-unaligned-eof, status-hole-over-dirty.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import CommandFlag
 
 BASE = "base:allocation"

@@ -4,7 +4,7 @@ How: "the server MUST accept FUA on all commands": read, write, zeroes, trim, fl
 Guards: advertised-not-implemented, fua-lost-on-trim, zero-flags-lost.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, CommandFlag
 from qbdcheck.kit.nbd_probe import outcome
 

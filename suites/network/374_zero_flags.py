@@ -5,7 +5,7 @@ ENOTSUP and has then changed nothing.
 Guards: write-zeroes-noop, zero-flags-lost, discard-overreach.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, CommandFlag
 from qbdcheck.kit.nbd_probe import outcome
 

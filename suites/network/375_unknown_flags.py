@@ -6,7 +6,7 @@ nothing of it, and the stream stays in step.
 Guards: capability-bit-collision, payload-not-drained, zero-flags-lost.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves
 

@@ -4,7 +4,7 @@ How: writes, zeroes and trims, with and without FUA, whose payload is itself a r
 Guards: unadvertised-command-executed, payload-not-drained.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import REQUEST_MAGIC, Command, TransmissionFlag
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves

@@ -5,7 +5,7 @@ advertised may fail or work, but must not report success without its effect.
 Guards: advertised-not-implemented, flush-not-advertised, unadvertised-command-executed.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd import TransmissionFlag as Flag
 from qbdcheck.kit.nbd_probe import enter, haggling, outcome, serves

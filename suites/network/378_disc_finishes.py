@@ -5,7 +5,7 @@ success is on the disk, what was not may be.
 Guards: close-drops-dirty, inflight-hang-on-disconnect.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, ReplyMode
 from qbdcheck.kit.nbd import client_replies as wire
 from qbdcheck.kit.nbd import messages as m

@@ -5,7 +5,7 @@ before a valid write; a bystander is served on.
 Guards: payload-not-drained, phantom-write.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import REQUEST_MAGIC, SIMPLE_REPLY_MAGIC, Command
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import enter, haggling, is_closed, serves

@@ -5,7 +5,7 @@ answers must be the same to the byte.
 Guards: handshake-length-off, payload-not-drained.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import REQUEST_MAGIC, Command, Option
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import export_of, haggling

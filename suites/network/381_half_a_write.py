@@ -5,7 +5,7 @@ closed; what was not sent must not be on the disk, and the disk must not be stuc
 Guards: phantom-write, zombie-write-after-reconnect, inflight-hang-on-disconnect.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.nbd import REQUEST_MAGIC, Command
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import enter, haggling, serves

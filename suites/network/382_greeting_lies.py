@@ -5,7 +5,7 @@ and reads. Nothing may crash or hang, and what opens must give the right data.
 Guards: handshake-length-off.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.hostile_server import Lie
 from qbdcheck.kit.nbd import U16, U64
 

@@ -5,7 +5,7 @@ ways to say no, after which the export must work. Nothing may crash or hang.
 Guards: handshake-length-off.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.hostile_messages import CONTEXT
 from qbdcheck.kit.hostile_server import Lie
 from qbdcheck.kit.nbd import U32, U64, OptionReply

@@ -5,7 +5,7 @@ QEMU cannot hold must not open as another size with data in it.
 Guards: negative-size, size-int-overflow, limits-zero-or-excessive.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.hostile_server import FLAGS, SIZE, Lie
 from qbdcheck.kit.nbd import INFO_BLOCK_SIZE, INFO_EXPORT, Info, TransmissionFlag
 

@@ -5,7 +5,7 @@ flight; the guest sees an error for each request, and each has ended.
 Guards: inflight-hang-on-disconnect, structured-read-gap.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.hostile_server import Lie
 from qbdcheck.kit.nbd import U16, U32, U64
 

@@ -5,7 +5,7 @@ server in four ways (docs/findings.md): there wrong data may pass, an error is r
 Guards: structured-read-gap.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.hostile_messages import chunk, data_chunk, done_chunk, hole_chunk, simple
 from qbdcheck.kit.hostile_server import FILL, Lie
 from qbdcheck.kit.nbd import ERROR, OFFSET_HOLE, U64, Chunk

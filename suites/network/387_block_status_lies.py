@@ -5,8 +5,7 @@ context, twice or cut; stated is what is mapped, or the error. A map covers the 
 Guards: malformed-extents, zero-progress-status, extents-blowup.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import ProgramError
+from qbdcheck.kit import ProgramError, case
 from qbdcheck.kit.hostile_messages import chunk, data_chunk, done_chunk, simple, status_chunk
 from qbdcheck.kit.hostile_server import SIZE, Lie
 from qbdcheck.kit.nbd import ERROR, Chunk

@@ -5,7 +5,7 @@ with simple replies; QEMU refuses to open, at once. Only after the last field is
 Guards: handshake-length-off, inflight-hang-on-disconnect.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.hostile_server import Lie
 
 

@@ -6,7 +6,7 @@ flight do too; with it QEMU asks a new connection, and the right data comes.
 Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
 """
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.hostile_server import FILL, SIZE, Lie
 
 COMMANDS = (

@@ -5,8 +5,7 @@ data; then a raw client and QEMU do all commands through TLS, and every byte is 
 Guards: starttls-state-carried, probe-or-abort-kills-server.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import Authority
+from qbdcheck.kit import Authority, case
 from qbdcheck.kit.nbd import Client, Option, client_context
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import export_of, haggling, is_closed, last_word

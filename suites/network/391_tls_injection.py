@@ -6,8 +6,7 @@ is refused by QEMU: no downgrade.
 Guards: starttls-state-carried.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import Authority
+from qbdcheck.kit import Authority, case
 from qbdcheck.kit.hostile_server import Lie
 from qbdcheck.kit.nbd import Client, NbdProtocolError, Option, OptionReply, client_context
 from qbdcheck.kit.nbd import messages as m

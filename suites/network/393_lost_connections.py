@@ -6,8 +6,7 @@ ends. Every byte is looked at.
 Guards: inflight-hang-on-disconnect, connection-slot-leak, zombie-write-after-reconnect.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import IoFailed, QmpFailed, pause
+from qbdcheck.kit import IoFailed, QmpFailed, case, pause
 
 LENGTH = 8192
 

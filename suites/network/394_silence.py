@@ -6,8 +6,7 @@ right. QEMU quits in bounded time while requests wait for a connection that does
 Guards: inflight-hang-on-disconnect, handshake-slowloris.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import IoFailed
+from qbdcheck.kit import IoFailed, case
 
 LENGTH = 4096
 """Bytes of a write: 16 of them fit into the buffers of a Unix socket (docs/findings.md)."""

@@ -6,8 +6,7 @@ What is still in the network is another matter: NBD has no fence (docs/findings.
 Guards: zombie-write-after-reconnect, late-request-after-quiesce.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import pause
+from qbdcheck.kit import case, pause
 from qbdcheck.kit.nbd import Command
 
 LENGTH = 8192

@@ -6,8 +6,7 @@ is narrow; packets are lost, late and out of order. No request fails, every byte
 Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
 """
 
-from qbdcheck.catalogue import case
-from qbdcheck.kit import NotRun, pause
+from qbdcheck.kit import NotRun, case, pause
 from qbdcheck.kit.nbd_link import Link
 from qbdcheck.kit.netns_host import FarHost
 

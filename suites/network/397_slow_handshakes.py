@@ -8,7 +8,7 @@ Guards: handshake-slowloris, connection-slot-leak.
 
 import contextlib
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.footprint import footprint, settles
 from qbdcheck.kit.nbd import Option
 from qbdcheck.kit.nbd import messages as m

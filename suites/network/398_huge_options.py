@@ -9,7 +9,7 @@ Guards: huge-option-read, handshake-length-off, long-name-smash.
 import contextlib
 import struct
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.footprint import footprint
 from qbdcheck.kit.nbd import OPTION_MAGIC, Option
 from qbdcheck.kit.nbd import messages as m

@@ -8,7 +8,7 @@ Guards: extents-blowup, inflight-hang-on-disconnect.
 
 import contextlib
 
-from qbdcheck.catalogue import case
+from qbdcheck.kit import case
 from qbdcheck.kit.footprint import footprint, settles
 from qbdcheck.kit.nbd import REQUEST, REQUEST_MAGIC, Command
 from qbdcheck.kit.nbd_probe import serves

@@ -143,7 +143,7 @@ def test_plain_pytest_gives_the_same_verdicts(toy: Toy, flags: list[str]) -> Non
     (toy.golden / "001_passes.out").write_text("one\n")
     toy.case("002_fails", "assert 1 == 2")
     toy.case("003_dies", "import os\nos.abort()")
-    toy.case("004_not", "from qbdcheck import NotRun\nraise NotRun('no disk')")
+    toy.case("004_not", "from qbdcheck.kit import NotRun\nraise NotRun('no disk')")
     check = ["-t", "file", "--suites-dir", str(toy.suites), "--golden-dir", str(toy.golden), *flags]
     junit = toy.directory / "pytest.xml"
     done = subprocess.run(

@@ -38,7 +38,9 @@ def test_a_programming_mistake_in_a_case_is_broken_not_failed(toy: Toy) -> None:
     toy.case("001_name", "undefined_name")
     toy.case("002_type", "len(3)")
     toy.case("003_fixture", "pass", "no_such_fixture")
-    toy.case("004_says_so", "from qbdcheck import CaseBroken\nraise CaseBroken('no fault fired')")
+    toy.case(
+        "004_says_so", "from qbdcheck.kit import CaseBroken\nraise CaseBroken('no fault fired')"
+    )
     done = toy.run()
     assert {case["verdict"].lower() for case in done.ends} == {"broken"}
     assert done.code == 1
@@ -106,7 +108,7 @@ def test_a_case_may_close_all_descriptors_and_still_costs_only_itself(toy: Toy) 
 
 
 def test_a_case_that_is_not_run_says_why_and_a_run_of_nothing_else_is_not_green(toy: Toy) -> None:
-    toy.case("001_not", "from qbdcheck import NotRun\nraise NotRun('no disk', 'no time')")
+    toy.case("001_not", "from qbdcheck.kit import NotRun\nraise NotRun('no disk', 'no time')")
     done = toy.run()
     assert done.code == 2
     assert done.cases["001_not"]["reasons"] == ["no disk", "no time"]
@@ -172,7 +174,7 @@ def test_a_known_deviation_is_not_run_as_long_as_it_is_there(toy: Toy) -> None:
 
 
 def test_strict_turns_reasons_that_are_not_allowed_into_failures(toy: Toy) -> None:
-    toy.case("001_not", "from qbdcheck import NotRun\nraise NotRun('no O_DIRECT on tmpfs')")
+    toy.case("001_not", "from qbdcheck.kit import NotRun\nraise NotRun('no O_DIRECT on tmpfs')")
     toy.case("002_passes", "pass")
     assert toy.run("--strict").code == 1
     (toy.suites / "allowed-not-run.yaml").write_text("- no O_DIRECT on *\n")

@@ -41,7 +41,8 @@ WRITES = (write(0, 1, 0, 10), write(1, 2, 20, 30), write(0, 3, 40, 50), write(2,
 )
 def test_a_cut(asked: float, answered: float, values: tuple[int | None, ...], words: str) -> None:
     found = contradictions(Cut(asked, answered, values), WRITES)
-    assert (len(found) == bool(words)) and words in "".join(found)
+    assert len(found) == bool(words)
+    assert words in "".join(found)
 
 
 def _moments() -> Iterator[tuple[int, ...]]:

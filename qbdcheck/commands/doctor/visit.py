@@ -94,7 +94,7 @@ def closing_lines(findings: Findings) -> list[Text]:
         lines.append(Text("   or, as root or with sudo: ./check --install"))
     for program in findings.faulty:
         if program.path is not None:
-            lines.append(Text(f"{program.name} ({program.path}): {program.fault}", "red"))
+            lines.append(Text(f"{program.name} ({program.path}): {program.fault}", "red"))  # noqa: PERF401
     if findings.can_run_quick:
         lines.append(Text("The quick group can run: ./check", "bold green"))
     elif not findings.case_count:

@@ -276,7 +276,7 @@ class Explorer:
 def _sendable(error: Exception) -> Exception:
     """Return the error, or one that has its words, where it cannot go to another process."""
     try:
-        pickle.loads(pickle.dumps(error))
+        pickle.loads(pickle.dumps(error))  # noqa: S301
     except Exception:  # an __init__ may raise anything
         return RuntimeError("".join(traceback.format_exception(error)))
     return error

@@ -134,7 +134,7 @@ def test_a_sweep_meets_each_request_once_and_ends_with_a_clean_run(
 ) -> None:
     seen = []
     for turn in schedule.sweep(WRITE_ERROR):
-        seen.append((turn.number, engine.writes(3), turn.fired))
+        seen.append((turn.number, engine.writes(3), turn.fired))  # noqa: PERF401
     assert seen == [
         (1, [5, 0, 0], True),
         (2, [0, 5, 0], True),

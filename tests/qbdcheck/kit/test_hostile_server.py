@@ -85,8 +85,10 @@ def test_failed_requests_in_flight_all_end(hostile: HostileServer) -> None:
 
 def test_cuts_are_within_and_around_all_fields(hostile: HostileServer) -> None:
     cuts = hostile.cuts(hostile.READ)
-    assert ("greeting.flags", 0) in cuts and ("greeting.flags", 2) in cuts
-    assert ("chunk.data", 4095) in cuts and ("chunk.data", 4096) in cuts
+    assert ("greeting.flags", 0) in cuts
+    assert ("greeting.flags", 2) in cuts
+    assert ("chunk.data", 4095) in cuts
+    assert ("chunk.data", 4096) in cuts
     assert len(cuts) == len(set(cuts))
 
 

@@ -14,7 +14,8 @@ import pytest
 def runs() -> ModuleType:
     path = Path(__file__).with_name("runs.py")
     spec = importlib.util.spec_from_file_location("qbdcheck_report_runs", path)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

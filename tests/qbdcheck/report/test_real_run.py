@@ -31,7 +31,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedP
     suites.mkdir(parents=True)
     (suites.parent / "groups.yaml").write_text("quick: all of them\n")
     for stem, body in CASES.items():
-        head = f'"""This case checks that {stem[4:]}."""\nfrom qbdcheck import NotRun, case\n\n\n'
+        head = (
+            f'"""This case checks that {stem[4:]}."""\nfrom qbdcheck.kit import NotRun, case\n\n\n'
+        )
         text = f'{head}@case(groups="quick")\ndef test(seed):\n{body}'
         (suites / f"{stem}.py").write_text(text)
     done = subprocess.run(
