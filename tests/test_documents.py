@@ -1,0 +1,231 @@
+"""The documents are true: every command, path, module, case number and example in them is checked.
+
+A command of ./check is run for real where it only lists or explains. A command that would run cases
+is run with --dry-run, so that its flags, its selection and its target are what the program accepts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from qbdcheck.catalogue.catalogue import list_cases, read_case
+from qbdcheck.catalogue.groups import load_groups
+from qbdcheck.files import ROOT
+
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")),
+             ROOT / "suites/README.md"]  # fmt: skip
+WRITTEN_BY_HAND = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]
+LAST_PLANNED_NUMBER = 799
+"""Ranges of suites that have no case yet may be named in tables of ranges."""
+
+FOLDERS = (
+    "blockio", "reference_backend", "oracles", "injectors", "mutants", "qbdcheck", "suites",
+    "golden", "targets", "tools", "tests", "bench", "fuzz", "docs", "examples",
+)  # fmt: skip
+MADE_BY_A_RUN = ("suites/allowed-not-run.yaml",)
+"""Files that a user may add."""
+
+
+def code_blocks(text: str, language: str = "") -> list[str]:
+    """Return the contents of the fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def quoted(text: str) -> list[str]:
+    """Return what stands in back quotes outside of fenced blocks."""
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"`([^`\n]+)`", outside)
+
+
+def check_commands(text: str) -> list[str]:
+    """Return the ./check commands of a document without their explanations."""
+    lines = [line for block in code_blocks(text) for line in block.splitlines()]
+    found = [line for line in [*lines, *quoted(text)] if line.startswith("./check")]
+    # An explanation follows after two spaces or more, or after a comment sign.
+    return [re.split(r"\s{2,}|\s#\s| & | \| ", line)[0].strip() for line in found]
+
+
+@cache
+def numbers() -> frozenset[int]:
+    return frozenset(case.number for case in list_cases(ROOT / "suites"))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with the files that documents name as examples."""
+    directory = tmp_path_factory.mktemp("documents")
+    example = (ROOT / "targets/qemu-nbd.yaml").read_text()
+    (directory / "mine.yaml").write_text(re.sub(r"(?m)^name: .*$", "name: mine", example))
+    (directory / "FILE.fio").write_text((ROOT / "examples/talk.fio").read_text())
+    (directory / "FILE").write_text("rules:\n  - {event: write_aio, errno: ENOSPC}\n")
+    for name in ("debian.qcow2", "root.img", "bzImage", "initrd.img"):
+        (directory / name).write_bytes(b"")
+    (directory / "opt/ltp").mkdir(parents=True)
+    return directory
+
+
+def alternatives(command: str) -> list[str]:
+    """Return the commands for which one with `[optional]` parts or `a|b` stands."""
+    if (optional := re.search(r"\s*\[([^\]]+)\]", command)) is not None:
+        without = command.replace(optional[0], "", 1)
+        with_it = command.replace(optional[0], " " + optional[1], 1)
+        return [*alternatives(without), *alternatives(with_it)]
+    if (choice := re.search(r"\S+\|\S+", command)) is not None:
+        return [
+            one
+            for word in choice[0].split("|")
+            for one in alternatives(command.replace(choice[0], word, 1))
+        ]
+    return [command]
+
+
+def replaced(command: str) -> list[str] | None:
+    """Return the arguments of a command with examples for its placeholders; None: not to be run."""
+    words = shlex.split(command)[1:]
+    if {"--install", "--tests", "--mutants", "--doctor", "replay"} & set(words):
+        return None  # tests of their own run these
+    examples = {
+        "SIZE": "64M", "N": "2", "NUMBER": "17", "SUITE": "iotests", "SENTENCE": "a sentence",
+        "/opt/ltp": "opt/ltp", "ID": "flush-noop", "GROUP...": "io", "TIME": "1m",
+    }  # fmt: skip
+    words = [examples.get(word, word) for word in words]
+    words = [word.replace("mutant:ID", "mutant:flush-noop") for word in words]
+    return words
+
+
+COMMANDS = sorted(
+    {
+        (path.name, one)
+        for path in WRITTEN_BY_HAND
+        for command in check_commands(path.read_text())
+        for one in alternatives(command)
+    }
+)
+
+
+def test_documents_have_commands() -> None:
+    assert len(COMMANDS) > 40
+
+
+@pytest.mark.parametrize(("document", "command"), COMMANDS)
+def test_each_command_of_check_is_accepted(document: str, command: str, place: Path) -> None:
+    words = replaced(command)
+    if words is None:
+        return
+    runs_nothing = bool({"rules", "-l", "-h", "--help", "--version"} & set(words[:1] + words[-1:]))
+    if words[:1] == ["new"]:
+        from qbdcheck.arguments import parse
+
+        assert parse(words).subcommand == "new"
+        return
+    if "--" in words or words[:1] in (["fio"], ["runtest"]) or "--probe" in words:
+        from qbdcheck.arguments import parse
+
+        os.chdir(place)
+        parse(words)
+        return
+    if words[:1] == ["rules"] and len(words) < 3 and words[-1] != "schema":
+        words.append("FILE")
+    if words[:2] == ["rules", "convert"]:
+        words += ["--to", "yaml"]
+    dry = [] if runs_nothing else ["--dry-run"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(place / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-m", "qbdcheck", *words, *dry],
+        cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{document}: {command}\n{done.stdout[-2000:]}{done.stderr}"
+
+
+MODULE_COMMAND = re.compile(
+    r"python(?:3)? -m ((?:reference_backend|oracles|fuzz|qbdcheck)[\w.]*)(.*)"
+)
+MODULES = sorted(
+    {
+        (path.name, found[1], found[2])
+        for path in WRITTEN_BY_HAND
+        for line in [*quoted(path.read_text()), *sum(map(str.splitlines, code_blocks(path.read_text())), [])]
+        if (found := MODULE_COMMAND.search(line)) is not None
+    }
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("document", "module", "rest"), MODULES)
+def test_each_module_command_has_its_flags(document: str, module: str, rest: str) -> None:
+    rest = re.split(r"\s{2,}|\s#\s| & | \| | &$", rest)[0]
+    words = rest.replace("[", "").replace("]", "").split()
+    subcommand = [words[0]] if words and re.fullmatch(r"[a-z-]+", words[0]) else []
+    command = [sys.executable, "-m", module, *subcommand, "--help"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, f"{document}: {shlex.join(command)}\n{done.stderr}"
+    for word in words:
+        flag = word.partition("=")[0]
+        if flag.startswith("--") and not re.search(rf"{flag}\b", done.stdout):
+            pytest.fail(f"{document}: python -m {module}{rest}: no flag {flag}")
+
+
+@pytest.mark.parametrize("document", WRITTEN_BY_HAND, ids=lambda path: str(path.name))
+def test_paths_and_modules_exist(document: Path) -> None:
+    missing = []
+    for word in quoted(document.read_text()):
+        path = word.split(" ")[0].rstrip("/").partition(":")[0]
+        folder = path.split("/")[0]
+        if folder in FOLDERS and "/" in path:
+            is_pattern = re.search(r"[A-Z*{<]{2,}|\*|<|\.\.\.", path) is not None
+            if not is_pattern and path not in MADE_BY_A_RUN and not (ROOT / path).exists():
+                missing.append(word)
+        elif folder.split(".")[0] in FOLDERS and re.fullmatch(r"\w+(?:\.\w+)+", path):
+            parts = path.split(".")
+            # the last one or two parts may be names inside the module
+            candidates = [ROOT.joinpath(*parts[:count]) for count in range(len(parts), 0, -1)]
+            found = next((one for one in candidates[:3] if one.with_suffix(".py").is_file()
+                          or one.is_dir() or one.exists()), None)  # fmt: skip
+            if found is None or (found == ROOT / parts[0] and len(parts) > 2):
+                missing.append(word)
+    assert missing == [], "these do not exist"
+
+
+@pytest.mark.parametrize("document", WRITTEN_BY_HAND, ids=lambda path: str(path.name))
+def test_case_numbers_exist(document: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    # "case 17", "Cases 114 and 115", "cases 437, 425 and 431"
+    named = re.findall(r"\b[Cc]ases? ((?:\d{3,4}(?:,? and |, | to )?)+)", text)
+    unknown = [
+        number
+        for group in named
+        for number in map(int, re.findall(r"\d+", group))
+        if number not in numbers() and number <= LAST_PLANNED_NUMBER
+        and not re.search(rf"{number:03d}[-\u2013]\d|\d-{number}\b|\d to {number}\b", text)
+    ]  # fmt: skip
+    assert unknown == [], "there are no such cases"
+
+
+def test_the_example_of_a_case_is_a_case(tmp_path: Path) -> None:
+    blocks = code_blocks((ROOT / "docs/case-writer.md").read_text(), "python")
+    example = next(block for block in blocks if "@case(" in block)
+    path = tmp_path / "017_example.py"
+    path.write_text(example[example.index('"""') :])
+    case = read_case(path, load_groups(ROOT / "suites"))
+    assert case.broken == ""
+    assert case.sentence
+
+
+@pytest.mark.parametrize("document", ["README.md"])
+def test_the_example_of_a_profile_is_a_profile(document: str, tmp_path: Path) -> None:
+    from qbdcheck.targets.description import load
+
+    blocks = code_blocks((ROOT / document).read_text(), "yaml")
+    example = next(block for block in blocks if block.startswith("name:"))
+    path = tmp_path / "mine.yaml"
+    path.write_text(example)
+    assert load(path).name
