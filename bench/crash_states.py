@@ -1,16 +1,16 @@
-"""How many crash states a second are made and judged; prints and saves JSON.
+"""Measure how many crash states per second are made and judged; print and save JSON.
 
     .venv/bin/python bench/crash_states.py [--save FILE] [--rounds N] [--only WORDS]
 
-The goals: 20,000 a second on one core where no program is needed to judge (the stores' contents are
-read and recovered in process), 140 a second with ``qemu-img check`` and 250 with ``e2fsck`` on two
-cores. CrashMonkey (OSDI '18, section 6) reports 100,000 states in about 10 minutes on one machine,
-167 a second, with fsck and file system mounts.
+The goals: 20,000 per second on one core if no external program judges (the contents of the stores
+are read and recovered in process), 140 per second with ``qemu-img check`` and 250 with ``e2fsck``
+on two cores. CrashMonkey (OSDI '18, section 6) reports 100,000 states in about 10 minutes on one
+machine, 167 per second, with fsck and file system mounts.
 
-Each figure is of all different states of one log, judged; a median of the rounds. Other programs
-on the machine take from the rate, and little from the CPU time that a state costs: beside the rate
-that was seen stands the one that this time gives for idle cores, and the machine's load. The logs
-of file systems are written by a guest, which is not measured.
+Each figure is for all different states of one log, judged; it is a median of the rounds. Other
+programs on the machine lower the rate, but hardly change the CPU time per state. Therefore the
+measured rate is printed together with the rate that this CPU time gives on idle cores, and with the
+load of the machine. A guest writes the logs of file systems; that is not measured.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.prerequisites import need, save  # noqa: E402
 from blockio.write_log import Entry, entries_in, read_log  # noqa: E402
 from oracles.crash_states.families import Bounds  # noqa: E402  # the path is set above
 from oracles.crash_states.promises import Promises  # noqa: E402
@@ -79,7 +79,11 @@ class Numbered:
         return ""
 
 
-def volume() -> tuple[list[Entry], memoryview, list[int], Callable[[Path], Judge]]:
+Subject = tuple[list[Entry], memoryview, list[int], Callable[[Path], Judge]]
+"""A log, the contents at its end, the acknowledged entries, and what makes the judge."""
+
+
+def volume() -> Subject:
     """A volume of 64 MiB, 5,008 writes of 4 KiB to 16 places, a flush after each sixteenth."""
     disk = Recorder(64 * MIB)
     for number in range(5008):
@@ -89,7 +93,7 @@ def volume() -> tuple[list[Entry], memoryview, list[int], Callable[[Path], Judge
     return disk.log, disk.image, [], lambda _: Numbered()
 
 
-def store() -> tuple[list[Entry], memoryview, list[int], Callable[[Path], Judge]]:
+def store() -> Subject:
     """The write-ahead-logging store, 400 commits, recovered from in each state."""
     disk = Recorder(wal_store.SIZE)
     history = wal_store.WalHistory()
@@ -97,7 +101,7 @@ def store() -> tuple[list[Entry], memoryview, list[int], Callable[[Path], Judge]
     return disk.log, disk.image, history.acknowledged, lambda _: history
 
 
-def sqlite() -> tuple[list[Entry], memoryview, list[int], Callable[[Path], Judge]]:
+def sqlite() -> Subject:
     """SQLite with a write-ahead log, its own recovery and integrity check in each state."""
     disk = Recorder(sqlite_disk.SIZE)
     history = sqlite_disk.SqliteHistory()
@@ -112,9 +116,9 @@ def sqlite() -> tuple[list[Entry], memoryview, list[int], Callable[[Path], Judge
 def measured(
     explore: Callable[[Path], Exploration], rounds: int, cores: int | None = None
 ) -> dict[str, float]:
-    """Return states a second, and what they would be if the cores did nothing else.
+    """Return states per second, as measured and as they would be on idle cores.
 
-    :param cores: that it works on, by default all.
+    :param cores: how many cores the exploration uses; by default all.
     """
     rates, costs, explored = [], [], 0
     for _ in range(rounds):
@@ -135,16 +139,16 @@ def measured(
     }
 
 
-def in_process(make: Callable[[], object], rounds: int) -> dict[str, float]:
+def in_process(make: Callable[[], Subject], rounds: int) -> dict[str, float]:
     """Measure on one core."""
 
+    log, end, acknowledged, judge = make()
+
     def explore(directory: Path) -> Exploration:
-        log, end, acknowledged, judge = made  # type: ignore[misc]
         states = CrashStates(log, memoryview(bytearray(len(end))), acknowledged)
         bounds = Bounds(subsets=8, chance=64)
         return Explorer(states, end, len(log), judge, directory, bounds, jobs=1).run()
 
-    made = make()
     return measured(explore, rounds, 1)
 
 
@@ -258,8 +262,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--save", type=Path)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--only", default="", help="those whose name has these words")
+    parser.add_argument("--only", default="", help="measure only names with these words")
     options = parser.parse_args()
+    need(["qemu-img", "qemu-storage-daemon", "qemu-system-x86_64", "e2fsck"])
     rounds = options.rounds
     benches: dict[str, Callable[[], dict[str, float]]] = {
         "5,008 writes on 64 MiB, all sectors judged, 1 core": lambda: in_process(volume, rounds),
@@ -281,12 +286,8 @@ def main() -> None:
             f" {result['cpu_ms_per_state']:.3g} ms each; load {result['load']}",
             flush=True,
         )
+        save(options.save, {"crashmonkey_per_s": round(CRASHMONKEY_PER_S), "results": results})
     print(f"{'CrashMonkey, published':50} {CRASHMONKEY_PER_S:7.0f}/s of 100,000")
-    if options.save:
-        report = {"machine": platform.platform(), "python": platform.python_version(),
-                  "cores": os.cpu_count(), "crashmonkey_per_s": round(CRASHMONKEY_PER_S),
-                  "results": results}  # fmt: skip
-        options.save.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

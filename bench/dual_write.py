@@ -1,19 +1,18 @@
-"""The dual write beside QEMU's blkverify on the same workload; prints and saves JSON.
+"""Compare the dual write with QEMU's blkverify on the same workload; print and save JSON.
 
     .venv/bin/python bench/dual_write.py [--save FILE] [--rounds 9] [--requests 4000]
 
 Both compare one qemu-nbd export with a raw file of the same contents, under the same reads and
-writes, in pairs of runs one after the other, because the machine is shared; medians of the pairs'
-ratios. QEMU is given its best way: one qemu-io that takes all commands from a pipe that is full,
-``aio_`` commands where requests are in flight together. Its start is not counted. The dual write
-makes its stamps and says what is wrong; blkverify writes a pattern byte and ends at a mismatch.
+writes, in pairs of runs one after the other, because the machine may be shared. The ratio is the
+median of the ratios of the pairs. QEMU runs in its fastest way: one qemu-io that takes all commands
+from a full pipe, with ``aio_`` commands where requests are in flight together. Its start is not
+counted. The dual write makes stamps and names the damage; blkverify writes a pattern byte and ends
+at the first mismatch.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import random
 import statistics
 import subprocess
@@ -26,6 +25,7 @@ from typing import Self
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.prerequisites import need, save  # noqa: E402
 from oracles.dual_write import DualWrite  # noqa: E402  # the path is set above
 from oracles.shadow import Shadow  # noqa: E402
 from oracles.sides import InOrder  # noqa: E402
@@ -149,8 +149,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--requests", type=int, default=4000)
     options = parser.parse_args()
-    results = {}
-    print(f"{'shape':24} {'dual write':>12} {'blkverify':>12} {'ratio':>7}   requests a second")
+    need(["qemu-io", "qemu-nbd"])
+    results: dict[str, object] = {}
+    print(f"{'shape':24} {'dual write':>12} {'blkverify':>12} {'ratio':>7}   requests per second")
     with tempfile.TemporaryDirectory(prefix="q") as directory:
         bench = Bench(Path(directory))
         try:
@@ -166,12 +167,10 @@ def main() -> int:
                 theirs = count / statistics.median(their for _, their in pairs)
                 ratio = statistics.median(their / our for our, their in pairs)
                 results[name] = {"dual_write": ours, "blkverify": theirs, "ratio": ratio}
-                print(f"{name:24} {ours:12.0f} {theirs:12.0f} {ratio:7.2f}")
+                print(f"{name:24} {ours:12.0f} {theirs:12.0f} {ratio:7.2f}", flush=True)
+                save(options.save, {"rounds": options.rounds, **results})
         finally:
             bench.close()
-    if options.save:
-        record = {"python": platform.python_version(), "rounds": options.rounds, **results}
-        options.save.write_text(json.dumps(record, indent=1) + "\n")
     return 0
 
 

@@ -1,19 +1,18 @@
-"""How long guests take to start, and what their disks do: ``python bench/guest.py [--rounds N]``.
+"""Measure how fast guests start and how fast their disks are.
 
-A start is timed from the case's call to the end of the guest's first read of the test disk, from
-the saved template and from a cold boot. Then fio (4 KiB, random writes, depth 16, verified by md5)
-runs on each kind of disk, over the reference backend. Medians; bounds: 1.5 s from the template, 6 s
-for a cold boot under TCG on two cores. The peer is the same guest before QEMU's null-co, which
-answers at once: what QEMU and the guest can do without any backend.
+    .venv/bin/python bench/guest.py [--rounds N]
+
+A start lasts from the case's call to the end of the guest's first read of the test disk. It is
+measured from the saved template and from a cold boot. Then fio (4 KiB, random writes, depth 16,
+verified by md5) runs on each kind of disk, over the reference backend. All figures are medians.
+Bounds: 1.5 s from the template, 6 s for a cold boot under TCG on two cores. The comparison is the
+same guest on QEMU's null-co, which answers at once: the limit of QEMU and guest without a backend.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -25,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench.prerequisites import need, save  # noqa: E402
 from qbdcheck.arguments import parse  # noqa: E402
 from qbdcheck.guest.devices import Device  # noqa: E402
 from qbdcheck.guest.fio_run import Fio  # noqa: E402
@@ -118,11 +118,12 @@ def iops(session: TargetSession, scratch: Path, name: str, null: bool) -> tuple[
 
 
 def main() -> int:
-    """Measure; exit 1 where a bound is missed."""
+    """Measure; exit status 1 if a bound is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--save", type=Path, default=RESULTS)
     options = parser.parse_args()
+    need(["qemu-system-x86_64"])
     starts: dict[str, list[float]] = defaultdict(list)
     speeds: dict[str, list[float]] = defaultdict(list)
     with place() as (session, scratch):
@@ -143,13 +144,11 @@ def main() -> int:
     for name, value in found.items():
         print(f"{name:44} {value:8} IOPS")
     result = {
-        "machine": platform.platform(),
-        "load": os.getloadavg()[2],
         "rounds": options.rounds,
         "start_s": took,
         "iops": found,
     }
-    options.save.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    save(options.save, result)
     return int(any(took[name] > bound for name, bound in BOUNDS_S.items()))
 
 

@@ -1,16 +1,14 @@
-"""How many operations a second the checker of histories judges; prints and saves JSON.
+"""Measure how many operations per second the checker of histories judges; print and save JSON.
 
     .venv/bin/python bench/linearizability.py [--save FILE] [--rounds N]
 
-Goal: 100,000 operations a second. An operation is one read or write of one sector. The histories
-are right ones, which is the checker's longest way; medians of the rounds.
+Goal: 100,000 operations per second. An operation is one read or write of one sector. The histories
+are correct, which is the slowest case for the checker. All figures are medians of the rounds.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import random
 import statistics
 import sys
@@ -20,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.prerequisites import save  # noqa: E402
 from oracles.linearizability import Access, check  # noqa: E402  # the path is set above
 
 SHAPES = {"64 sectors, 8 clients": (64, 8), "4096 sectors, 8 clients": (4096, 8),
@@ -63,10 +62,7 @@ def main() -> None:
             rates.append(OPERATIONS / (time.perf_counter() - start))
         results[name] = round(statistics.median(rates))
         print(f"{name:28} {results[name]:10,} operations/s")
-    if options.save:
-        report = {"machine": platform.platform(), "python": platform.python_version(),
-                  "operations_per_s": results}  # fmt: skip
-        options.save.write_text(json.dumps(report, indent=1) + "\n")
+        save(options.save, {"operations_per_s": results})
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
-"""Speed of the reference backend beside its peers, by fio's nbd engine.
+"""Compare the speed of the reference backend with that of other servers, by fio's nbd engine.
 
-Each workload is run in pairs, ours and the peer's back to back, with the order turned at every
-pair, so that a busy machine hurts both; a ratio is the median of the ratios of the pairs. The
-server's CPU time per request (utime + stime of /proc/PID/stat, all threads) is steadier than IOPS
-and is printed beside them.
+Each workload runs in pairs, one run of the reference backend and one of the other server, one after
+the other. The order changes with every pair, so that a busy machine affects both. A ratio is the
+median of the ratios of the pairs. The CPU time of the server per request (utime + stime of
+/proc/PID/stat, all threads) varies less than IOPS and is printed next to them.
 
-Where there is a C compiler, each pair of the memory store has a third run, against a server that
-does nothing (null_server.c): the limit of fio itself on this machine, by the peer's IOPS, is the
-column "limit". A ratio near it is all that any server can reach, whatever the goal says.
+If there is a C compiler, each pair of the memory store gets a third run, against a server that does
+nothing (null_server.c). The column "limit" is the result of that server divided by the other
+server's: the limit of fio itself on this machine. No server can have a better ratio.
 
     python bench/nbd_server.py                     all workloads, 5 pairs of 3 s
     python bench/nbd_server.py --pairs 3 --runtime 1 --only memory:4k
 
-Results: bench/results/nbd_server.json and nbd_server.svg.
+Results, written after each workload: bench/results/nbd_server.json and nbd_server.svg.
 """
 
 from __future__ import annotations
@@ -35,13 +35,17 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench.prerequisites import need, save  # noqa: E402
+
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 VOLUME_MIB = 512
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One fio job: ``rw``, block size, iodepth; with the goals that it is held against."""
+    """One fio job: ``rw``, block size, iodepth, and the goals for its ratios."""
 
     store: str
     peer: str
@@ -53,7 +57,7 @@ class Workload:
 
     @property
     def label(self) -> str:
-        """What the table and ``--only`` call it: store:bs:rw:qdN:peer."""
+        """Return its name in the table and for ``--only``: store:bs:rw:qdN:peer."""
         return f"{self.store}:{self.bs}:{self.rw}:qd{self.iodepth}:{self.peer}"
 
 
@@ -78,25 +82,25 @@ class Result:
 
     @property
     def limit(self) -> float | None:
-        """Median over the pairs of fio's own limit by the peer's IOPS; None where not measured."""
+        """Return the median of null server IOPS / peer IOPS; None if not measured."""
         if not self.null:
             return None
         return statistics.median(n.iops / p.iops for n, p in zip(self.null, self.peer, strict=True))
 
     @property
     def ratio(self) -> float:
-        """Median over the pairs of our IOPS by the peer's."""
+        """Return the median over the pairs of our IOPS / peer IOPS."""
         return statistics.median(o.iops / p.iops for o, p in zip(self.ours, self.peer, strict=True))
 
     @property
     def cpu_ratio(self) -> float:
-        """Median over the pairs of our CPU time per request by the peer's."""
+        """Return the median over the pairs of our CPU time per request / the peer's."""
         pairs = zip(self.ours, self.peer, strict=True)
         return statistics.median(o.cpu_us / max(p.cpu_us, 1e-3) for o, p in pairs)
 
     @property
     def reached(self) -> bool:
-        """True where every goal of the workload is met."""
+        """Return True if every goal of the workload is met."""
         cpu_fine = self.cpu_goal is None or self.cpu_ratio <= self.cpu_goal
         return self.ratio >= self.goal and cpu_fine
 
@@ -138,7 +142,7 @@ def command(store: str, program: str, socket: Path, image: Path) -> list[str]:
 
 @contextlib.contextmanager
 def serving(store: str, program: str, directory: Path) -> Iterator[tuple[int, Path]]:
-    """Run a server for the time of the block; gives its process id and its socket."""
+    """Run a server during the block; yield its process id and its socket."""
     socket = directory / f"{program}-{store}.sock"
     image = directory / f"{program}.img"
     if not image.exists():
@@ -202,7 +206,7 @@ def sample(workload: Workload, program: str, directory: Path, runtime_s: float) 
 
 
 def measure(workload: Workload, pairs: int, runtime_s: float, directory: Path) -> Result:
-    """Run all pairs of a workload, turning the order at each."""
+    """Run all pairs of a workload; the order changes with each pair."""
     result = Result(workload.label, workload.goal, workload.cpu_goal)
     for pair in range(pairs):
         order = ["ours", workload.peer] if pair % 2 == 0 else [workload.peer, "ours"]
@@ -215,7 +219,7 @@ def measure(workload: Workload, pairs: int, runtime_s: float, directory: Path) -
 
 
 def build_null_server(directory: Path) -> None:
-    """Compile the server that does nothing, where there is a compiler."""
+    """Compile the server that does nothing, if there is a compiler."""
     compiler = shutil.which("cc")
     if compiler is not None:
         source = ROOT / "bench" / "null_server.c"
@@ -224,9 +228,9 @@ def build_null_server(directory: Path) -> None:
 
 def show(results: list[Result]) -> Table:
     """Return the table of medians and ratios."""
-    table = Table(title="reference backend beside its peers (medians; ratio = ours / peer)")
-    columns = ("workload", "IOPS", "peer", "ratio", "goal", "limit")
-    columns += ("CPU us", "peer", "ratio", "goal", "")
+    table = Table(title="reference backend and other servers (medians; ratio = ours / peer)")
+    columns = ["workload", "IOPS", "peer", "ratio", "goal", "limit"]
+    columns += ["CPU us", "peer", "ratio", "goal", ""]
     for name in columns:
         table.add_column(name, justify="left" if name == "workload" else "right")
     for result in results:
@@ -272,12 +276,20 @@ def chart(results: list[Result], path: Path) -> None:
     figure.savefig(path)
 
 
+def record(results: list[Result], pairs: int, runtime_s: float) -> dict[str, object]:
+    """Return the results as plain values."""
+    rows = [
+        asdict(r) | {"ratio": r.ratio, "cpu_ratio": r.cpu_ratio, "limit": r.limit} for r in results
+    ]
+    return {"pairs": pairs, "runtime_s": runtime_s, "results": rows}
+
+
 def main() -> int:
-    """Parse arguments, measure, print and save; exit status 1 where a goal is missed."""
+    """Parse arguments, measure, print and save; exit status 1 if a goal is missed."""
     layout = argparse.RawTextHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
-    parser.add_argument("--pairs", type=int, default=5, help="pairs a workload (default 5)")
-    parser.add_argument("--runtime", type=float, default=3, help="seconds a run (default 3)")
+    parser.add_argument("--pairs", type=int, default=5, help="pairs per workload (default 5)")
+    parser.add_argument("--runtime", type=float, default=3, help="seconds per run (default 3)")
     parser.add_argument("--only", default="", help="run workloads whose label contains this")
     parser.add_argument("--output", type=Path, default=ROOT / "bench/results/nbd_server.json")
     arguments = parser.parse_args()
@@ -285,6 +297,7 @@ def main() -> int:
     if not chosen:
         example = workloads()[0].label
         parser.error(f"--only {arguments.only}: no such workload; labels are like {example}")
+    need(["fio", "nbdkit", "qemu-nbd"], {"matplotlib": "matplotlib"})
     console = Console(width=120)
     results = []
     with tempfile.TemporaryDirectory(prefix="qb") as directory:
@@ -293,13 +306,8 @@ def main() -> int:
             results.append(measure(workload, arguments.pairs, arguments.runtime, Path(directory)))
             last = results[-1]
             console.print(f"{last.label}: {last.ratio:.2f}x IOPS, {last.cpu_ratio:.2f}x CPU")
+            save(arguments.output, record(results, arguments.pairs, arguments.runtime))
     console.print(show(results))
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    rows = [
-        asdict(r) | {"ratio": r.ratio, "cpu_ratio": r.cpu_ratio, "limit": r.limit} for r in results
-    ]
-    record = {"pairs": arguments.pairs, "runtime_s": arguments.runtime, "results": rows}
-    arguments.output.write_text(json.dumps(record, indent=1) + "\n")
     chart(results, arguments.output.with_suffix(".svg"))
     return 0 if all(result.reached for result in results) else 1
 

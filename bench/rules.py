@@ -1,26 +1,24 @@
-"""What rules cost a request; prints and saves JSON.
+"""Measure what armed rules cost per request; print and save JSON.
 
     .venv/bin/python bench/rules.py [--save FILE] [--rounds N] [--no-server]
 
-The bounds of the project: below 2 us a request with 100 armed rules that do not meet it, and a
-server that keeps 0.9 of its operations a second.
+The bounds of the project: less than 2 us per request with 100 armed rules that do not match, and a
+server that keeps 0.9 of its operations per second.
 
-First the layer alone, in this process. Each round asks every set of rules in turn, and the least of
-the rounds counts: what is above it are other processes. ``nothing`` is the loop and the disk, and
-is taken off.
+The first part measures the layer alone, in this process. Each round runs every set of rules in
+turn, and the minimum of the rounds counts, because anything above it comes from other processes.
+``nothing`` is the loop and the disk, and is subtracted.
 
-Then servers by fio's nbd engine: without a layer, and with 0, 1 and 100 rules that are armed and
-never met. All servers live at once, rounds of one second ask each in turn, the order turned at
-each; a ratio is the median of the ratios to the server without a layer in the same round. Beside
-it the CPU time a request, which is steadier.
+The second part measures servers with fio's nbd engine: without a layer, and with 0, 1 and 100 armed
+rules that never match. All servers run at the same time. Rounds of one second measure each server
+in turn, and the order changes with each round. A ratio is the median of the ratios to the server
+without a layer in the same round. The CPU time per request varies less and is printed too.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -34,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.nbd_server import VOLUME_MIB, cpu_seconds, fio  # noqa: E402
+from bench.prerequisites import need, save  # noqa: E402
 from blockio.layers import Command, Reply, Request  # noqa: E402
 from injectors.layer import create  # noqa: E402  # the path is set above
 from reference_backend.server import Server  # noqa: E402
@@ -181,24 +180,25 @@ def show_servers(results: dict[str, dict[str, dict[str, float]]]) -> float:
 
 
 def main() -> int:
-    """Measure; exit 1 where a bound is missed."""
+    """Measure; exit status 1 if a bound is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--save", type=Path, default=ROOT / "bench/results/rules.json")
-    parser.add_argument("--rounds", type=int, default=9, help="of the servers, 16 s each")
-    parser.add_argument("--no-server", action="store_true", help="the layer alone")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds of the servers, 16 s each")
+    parser.add_argument("--no-server", action="store_true", help="measure the layer alone")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve(*arguments.serve)
         return 0
+    need([] if arguments.no_server else ["fio"])
     results = measure()
     worst = max(cost for costs in results.values() for cost in costs.values())
-    print(f"{'us a request':36s} WRITE   READ")
+    print(f"{'us per request':36s} WRITE   READ")
     for name, costs in results.items():
         print(f"{name:36s} {costs['WRITE']:5.2f}  {costs['READ']:5.2f}")
     print(f"worst {worst:.2f} us, bound {BOUND_US} us")
-    about = {"machine": platform.platform(), "python": platform.python_version()}
-    saved = about | {"bound_us": BOUND_US, "worst_us": worst, "us_a_request": results}
+    saved: dict[str, object] = {"bound_us": BOUND_US, "worst_us": worst, "us_a_request": results}
+    save(arguments.save, saved)
     is_missed = worst >= BOUND_US
     if not arguments.no_server:
         served = measure_servers(arguments.rounds)
@@ -206,8 +206,7 @@ def main() -> int:
         print(f"worst ratio {lowest:.2f}, bound {SERVER_BOUND}")
         saved |= {"bound_ratio": SERVER_BOUND, "worst_ratio": lowest, "servers": served}
         is_missed = is_missed or lowest < SERVER_BOUND
-    arguments.save.parent.mkdir(parents=True, exist_ok=True)
-    arguments.save.write_text(json.dumps(saved, indent=2) + "\n")
+    save(arguments.save, saved)
     return int(is_missed)
 
 

@@ -1,17 +1,16 @@
-"""How fast stamps are made and checked, and how fast the shadow judges; prints and saves JSON.
+"""Measure how fast stamps are made and checked, and how fast the shadow judges.
 
     .venv/bin/python bench/stamps.py [--save FILE]
 
-The bounds of the project: making and verifying at least 1 GB/s each at 1 MiB, and a file verified
-with less CPU than fio's verify=crc32c of 4 KiB blocks needs for a file of the same length (both in
-memory). Medians of interleaved rounds, because the machine is shared.
+The bounds of the project: at least 1 GB/s each for making and verifying at 1 MiB, and less CPU time
+to verify a file than fio's verify=crc32c of 4 KiB blocks needs for a file of the same length (both
+in memory). All figures are medians of interleaved rounds, because the machine may be shared.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.prerequisites import need, save  # noqa: E402
 from oracles.shadow import Shadow  # noqa: E402  # the path is set above
 from oracles.stamps import Identity, stamp, verify  # noqa: E402
 
@@ -35,9 +35,9 @@ BYTES_A_ROUND = 16 << 20
 PEER_ROUNDS = 5
 PEER_BYTES = 512 << 20
 MIB = 1 << 20
-USUAL = "fio crc32c, 4 KiB blocks"
+DEFAULT_FIO = "fio crc32c, 4 KiB blocks"
 PEERS = {
-    USUAL: (4096, 4096),
+    DEFAULT_FIO: (4096, 4096),
     "fio crc32c, 1 MiB blocks, each 512 bytes": (MIB, 512),
     "fio crc32c, 1 MiB blocks": (MIB, MIB),
 }
@@ -68,18 +68,18 @@ def tasks() -> dict[tuple[str, str], tuple[Callable[[], object], int]]:
 
 
 def fio_verify(file: Path, block: int, interval: int, only: bool) -> float:
-    """Return GB a second of CPU at which fio verifies a file that it wrote before, or write it."""
+    """Let fio write a file, or verify it; return GB per second of CPU time."""
     argv = [
         "fio", "--name=peer", f"--filename={file}", f"--size={PEER_BYTES}", f"--bs={block}",
         "--rw=write", "--ioengine=psync", "--verify=crc32c", f"--verify_interval={interval}",
         "--output-format=json", "--verify_only=1" if only else "--do_verify=0",
     ]  # fmt: skip
-    told = subprocess.run(argv, cwd=file.parent, check=True, capture_output=True, text=True).stdout
-    job = json.loads(told)["jobs"][0]
+    done = subprocess.run(argv, cwd=file.parent, check=True, capture_output=True, text=True)
+    job = json.loads(done.stdout)["jobs"][0]
     if only and job["read"]["io_bytes"] < PEER_BYTES:
         sys.exit(f"fio verified {job['read']['io_bytes']} bytes of {PEER_BYTES}")
     busy_s = (job["usr_cpu"] + job["sys_cpu"]) / 100 * job["job_runtime"] / 1000
-    return PEER_BYTES / busy_s / 1e9
+    return float(PEER_BYTES / busy_s / 1e9)
 
 
 def our_verify(file: Path) -> float:
@@ -117,10 +117,11 @@ def beside_fio() -> dict[str, float]:
 
 
 def main() -> int:
-    """Measure; exit 1 where a bound is missed."""
+    """Measure; exit status 1 if a bound is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--save", type=Path, default=ROOT / "bench/results/stamps.json")
     options = parser.parse_args()
+    need(["fio"])
     chosen = tasks()
     rounds: dict[tuple[str, str], list[float]] = {key: [] for key in chosen}
     for _ in range(ROUNDS):
@@ -134,19 +135,16 @@ def main() -> int:
     files = beside_fio()
     for name, gbs in files.items():
         print(f"a file read and verified, {name}: {gbs:.2f} GB per s of CPU")
-    if files["stamps"] <= files[USUAL]:
-        missed.append(f"faster than {USUAL}")
+    if files["stamps"] <= files[DEFAULT_FIO]:
+        missed.append(f"faster than {DEFAULT_FIO}")
     result = {
-        "machine": platform.platform(),
-        "python": platform.python_version(),
         "rounds": ROUNDS,
         "gb_per_s": {f"{task}, {size}": round(gbs, 2) for (task, size), gbs in medians.items()},
         "file_gb_per_cpu_s": {name: round(gbs, 2) for name, gbs in files.items()},
         "bound_gb_per_s_at_1_mib": BOUND_GB_S,
         "missed": missed,
     }
-    options.save.parent.mkdir(parents=True, exist_ok=True)
-    options.save.write_text(json.dumps(result, indent=2) + "\n")
+    save(options.save, result)
     verdict = f"missed by {missed}" if missed else "met"
     print(f"bounds, {BOUND_GB_S} GB/s at 1 MiB and faster than fio: {verdict}")
     print(f"saved {options.save}")

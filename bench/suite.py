@@ -1,11 +1,12 @@
-"""Time per case, and where it goes: ``python bench/suite.py [-t TARGET] [WHAT...]``.
+"""Measure the time per case, and where it goes: ``python bench/suite.py [-t TARGET] [WHAT...]``.
 
-Runs the cases as ./check does, one at a time, and notes in each case's process how long the
-server's start, the prefill, the comparison of contents and the end take, and how much CPU time went
-into which program. CPU time is what to look at on a machine that others use too. Prints a table,
-and writes bench/results/suite.json (not when only some cases run, unless --json says where).
+Runs the cases as ./check does, one at a time. In the process of each case it records how long the
+start of the server, the prefill, the comparison of contents and the end take, and how much CPU time
+each program used. On a shared machine, look at the CPU time. Prints a table and writes
+bench/results/suite.json (if only some cases run, only with --json).
 
-The peer: qemu-iotests over NBD (QEMU 7.2, ``check -nbd -raw``) needs about 2 s a case on two cores.
+For comparison: qemu-iotests over NBD (QEMU 7.2, ``check -nbd -raw``) needs about 2 s per case on
+two cores.
 """
 
 from __future__ import annotations

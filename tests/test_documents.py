@@ -39,6 +39,11 @@ def code_blocks(text: str, language: str = "") -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
+def lines_of_code(text: str) -> list[str]:
+    """Return the lines of all fenced blocks without a language."""
+    return [line for block in code_blocks(text) for line in block.splitlines()]
+
+
 def quoted(text: str) -> list[str]:
     """Return what stands in back quotes outside of fenced blocks."""
     outside = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
@@ -47,8 +52,7 @@ def quoted(text: str) -> list[str]:
 
 def check_commands(text: str) -> list[str]:
     """Return the ./check commands of a document without their explanations."""
-    lines = [line for block in code_blocks(text) for line in block.splitlines()]
-    found = [line for line in [*lines, *quoted(text)] if line.startswith("./check")]
+    found = [line for line in [*lines_of_code(text), *quoted(text)] if line.startswith("./check")]
     # An explanation follows after two spaces or more, or after a comment sign.
     return [re.split(r"\s{2,}|\s#\s| & | \| ", line)[0].strip() for line in found]
 
@@ -97,8 +101,7 @@ def replaced(command: str) -> list[str] | None:
         "/opt/ltp": "opt/ltp", "ID": "flush-noop", "GROUP...": "io", "TIME": "1m",
     }  # fmt: skip
     words = [examples.get(word, word) for word in words]
-    words = [word.replace("mutant:ID", "mutant:flush-noop") for word in words]
-    return words
+    return [word.replace("mutant:ID", "mutant:flush-noop") for word in words]
 
 
 COMMANDS = sorted(
@@ -152,7 +155,7 @@ MODULES = sorted(
     {
         (path.name, found[1], found[2])
         for path in WRITTEN_BY_HAND
-        for line in [*quoted(path.read_text()), *sum(map(str.splitlines, code_blocks(path.read_text())), [])]
+        for line in [*quoted(path.read_text()), *lines_of_code(path.read_text())]
         if (found := MODULE_COMMAND.search(line)) is not None
     }
 )  # fmt: skip
