@@ -1,4 +1,7 @@
-"""What each benchmark does first and last: check what it needs, save results as they come."""
+"""What each benchmark does first and last: check what it needs, save results as they come.
+
+A benchmark imports this module before the modules that need packages.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,22 @@ def need(programs: Sequence[str] = (), modules: Mapping[str, str] | None = None)
     if missing:
         print(f"{Path(sys.argv[0]).name}: missing: {', '.join(missing)}", file=sys.stderr)
         raise SystemExit(2)
+
+
+def _need_environment() -> None:
+    """Exit if this Python lacks the packages of the project."""
+    from qbdcheck.bootstrap.install import MODULES
+
+    if any(importlib.util.find_spec(name.partition(".")[0]) is None for name in MODULES):
+        print(
+            f"{Path(sys.argv[0]).name}: this Python lacks packages of the project;"
+            " run ./check --install, then use .venv/bin/python",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
+
+
+_need_environment()
 
 
 def save(file: Path | None, results: Mapping[str, Any]) -> None:

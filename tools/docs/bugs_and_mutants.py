@@ -1,13 +1,13 @@
-r"""Writes docs/bugs-and-mutants.md from the mutants and from kill matrices.
+r"""Write docs/bugs-and-mutants.md from the mutants and from kill matrices.
 
     ./check --mutants -j2 --json quick.json
-    ./check --mutants -j2 ID... 1-499 --json rest.json        those that the quick group has missed
+    ./check --mutants -j2 ID... 1-499 --json rest.json        those that the quick group missed
     ./check --mutants -j2 --knobs rate=1000 219 435 468-470 --json rare.json
     .venv/bin/python tools/docs/bugs_and_mutants.py quick.json [rest.json] [--rare rare.json] \\
         > docs/bugs-and-mutants.md
 
-The first matrix is that of the quick group. Of a bug that is in several the first one in which it
-was killed counts; what is in none is said to be not measured.
+The first matrix is that of the quick group. If a bug is in several matrices, the first one in which
+it was killed counts. A bug that is in none is listed as not measured.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from mutants.catalogue import GROUPS, catalogue, is_control  # noqa: E402  # the
 
 HEAD = """# Bugs and mutants
 
-Written by `tools/docs/bugs_and_mutants.py` from the mutants themselves and from `./check --mutants`; do not edit. What each kind of bug is, and where it was real: [bugs.md](bugs.md). How to use mutants: [mutants.md](mutants.md). Seconds are from the start of a run of all cases in their order, on two cores, to the first failure; an id is also a target, `./check -t mutant:ID`.
+Written by `tools/docs/bugs_and_mutants.py` from the mutants and from `./check --mutants`; do not edit. [bugs.md](bugs.md) explains each kind of bug and where it was real. [mutants.md](mutants.md) explains how to use mutants. Seconds count from the start of a run of all cases in order, on two cores, to the first failure. Each id is also a target: `./check -t mutant:ID`.
 """
 NOT_SEEABLE = {
-    "close-error-lost": "NBD's disconnect has no answer that could tell of it; data that is lost at a close is `close-drops-dirty`",
-    "inflight-hang-on-disconnect": "who has gone sees no hang; what it leaves at the server is `connection-slot-leak` and `zombie-write-after-reconnect`, and cases 380-396 guard against it in QEMU's client",
+    "close-error-lost": "NBD's disconnect has no reply that could report the error; lost data at a close is `close-drops-dirty`",
+    "inflight-hang-on-disconnect": "a client that has gone sees no hang; what it leaves at the server is `connection-slot-leak` and `zombie-write-after-reconnect`, and cases 380-396 guard against it in QEMU's client",
 }
 
 
@@ -38,7 +38,7 @@ DIAGNOSIS_MAX = 110
 
 
 def _cell(diagnosis: str) -> str:
-    """The first line of a diagnosis as a cell of a table, without names of private directories."""
+    """Return the first line of a diagnosis as a table cell, without private paths."""
     text = re.sub(r"json:\{.*?\}\}+", "json:{...}", diagnosis.partition("\n")[0])
     text = text.replace("|", "/").replace("<", "&lt;")
     return text if len(text) <= DIAGNOSIS_MAX else text[: DIAGNOSIS_MAX - 3] + "..."
@@ -56,7 +56,7 @@ def _median(fates: list[dict[str, Any]], what: str) -> float:
     return float(values[len(values) // 2]) if values else 0.0
 
 
-def _told_of(fates: Fates, quick: Fates) -> str:
+def _summary(fates: Fates, quick: Fates) -> str:
     known = catalogue()
     bugs = [fate for fate in fates.values() if not fate["control"]]
     killed = [fate for fate in bugs if fate["killed"]]
@@ -73,8 +73,8 @@ def _told_of(fates: Fates, quick: Fates) -> str:
     )
 
 
-def _told_of_rare(rare: Fates) -> str:
-    """How many die that strike once in a thousand occasions."""
+def _summary_rare(rare: Fates) -> str:
+    """Say how many bugs are killed that strike once in a thousand occasions."""
     bugs = [fate for fate in rare.values() if not fate["control"]]
     chance = [fate for fate in bugs if not fate["knobs_left_out"]]
     fixed = [fate["id"] for fate in bugs if fate["knobs_left_out"]]
@@ -126,9 +126,9 @@ def main() -> None:
         fates |= {one: fate for one, fate in other.items() if not fates.get(one, {}).get("killed")}
     known = catalogue()
     print(HEAD)
-    print(_told_of(fates, quick))
+    print(_summary(fates, quick))
     if arguments.rare:
-        print(_told_of_rare(_load(arguments.rare)))
+        print(_summary_rare(_load(arguments.rare)))
     for group in GROUPS:
         print(f"## {group}\n\n| id | what it does | after | killed by | s | requests | diagnosis |")
         print("|---|---|---|---|---|---|---|")

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Records a real run of ./check as docs/session.svg, for the README.
+"""Record a real run of ./check as docs/session.svg, for the README.
 
     .venv/bin/python tools/docs/record.py [--output FILE] [--lines N] -- ./check -j2 1-20
 
-The command runs once, with its colours on and its output in a pipe, so that what is recorded are
-its lines and not the redrawing of a live display. It takes the place of the prompt in the picture.
+The command runs once, with colours and with its output in a pipe, so that the picture shows its lines
+and not the redrawing of a live display. The picture shows the command as the prompt.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ WIDTH = 112
 
 
 def capture(command: list[str]) -> str:
-    """What `command` writes, with its colours.
+    """Return the output of `command` with its colours.
 
-    A red run (1) may be worth a picture; one that did not start (2) ends this program.
+    Exit if the command did not start (exit code 2). A red run (1) is recorded too.
     """
     argv = [*command, "--color", "on"] if command[0].endswith("check") else command
     done = subprocess.run(
@@ -38,7 +38,7 @@ def capture(command: list[str]) -> str:
 
 
 def shortened(lines: list[str], limit: int) -> list[str]:
-    """At most `limit` of `lines`: the first, how many are left out, and the last."""
+    """Return at most `limit` lines: the first, a count of those left out, and the last."""
     if len(lines) <= limit:
         return lines
     head = limit * 2 // 3
@@ -47,10 +47,10 @@ def shortened(lines: list[str], limit: int) -> list[str]:
 
 
 def main() -> int:
-    """Record the command that the arguments give; 0."""
+    """Record the command of the arguments; return 0."""
     parser = argparse.ArgumentParser(description="Record a run as SVG.")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "session.svg")
-    parser.add_argument("--lines", type=int, default=40, help="at most so many lines of output")
+    parser.add_argument("--lines", type=int, default=40, help="keep at most this many lines")
     parser.add_argument("command", nargs="*", default=["./check", "-j2"])
     options = parser.parse_args()
     lines = capture(options.command).splitlines()
@@ -62,7 +62,7 @@ def main() -> int:
         console.print(text, soft_wrap=True)
     title = shlex.join(options.command)
     drawing = console.export_svg(title=title, clear=True)
-    # whoever looks at the README need not be known to a server of fonts
+    # no request to a font server when somebody reads the README
     drawing = re.sub(r"@font-face \{.*?\}\n", "", drawing, flags=re.DOTALL)
     options.output.write_text(drawing, encoding="utf-8")
     return 0
