@@ -1,12 +1,11 @@
 """The documents are true: every command, path, module, case number and example in them is checked.
 
-A command of ./check is run for real where it only lists or explains. A command that would run cases
-is run with --dry-run, so that its flags, its selection and its target are what the program accepts.
+A command of ./check runs for real if it only lists or explains. A command that would run cases runs
+with -l, so its flags, its selection and its target are accepted by the program.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -16,9 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from qbdcheck.arguments import parse
 from qbdcheck.catalogue.catalogue import list_cases, read_case
 from qbdcheck.catalogue.groups import load_groups
+from qbdcheck.cli import main
 from qbdcheck.files import ROOT
+from qbdcheck.targets.mutant_target import profile
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")),
              ROOT / "suites/README.md"]  # fmt: skip
@@ -119,33 +121,31 @@ def test_documents_have_commands() -> None:
 
 
 @pytest.mark.parametrize(("document", "command"), COMMANDS)
-def test_each_command_of_check_is_accepted(document: str, command: str, place: Path) -> None:
+def test_each_command_of_check_is_accepted(
+    document: str,
+    command: str,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     words = replaced(command)
     if words is None:
         return
-    runs_nothing = bool({"rules", "-l", "-h", "--help", "--version"} & set(words[:1] + words[-1:]))
-    if words[:1] == ["new"]:
-        from qbdcheck.arguments import parse
-
-        assert parse(words).subcommand == "new"
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+    if words[:1] == ["rules"]:
+        words += ["FILE"] if len(words) < 3 and words[-1] != "schema" else []
+        words += ["--to", "yaml"] if words[1] == "convert" else []
+    elif words[:1] in (["fio"], ["runtest"], ["new"]) or {"--", "--probe"} & set(words):
+        parse(words)  # these start a target or write a file: their flags are checked
         return
-    if "--" in words or words[:1] in (["fio"], ["runtest"]) or "--probe" in words:
-        from qbdcheck.arguments import parse
-
-        os.chdir(place)
-        parse(words)
-        return
-    if words[:1] == ["rules"] and len(words) < 3 and words[-1] != "schema":
-        words.append("FILE")
-    if words[:2] == ["rules", "convert"]:
-        words += ["--to", "yaml"]
-    dry = [] if runs_nothing else ["--dry-run"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(place / "cache")}
-    done = subprocess.run(
-        [sys.executable, "-m", "qbdcheck", *words, *dry],
-        cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{document}: {command}\n{done.stdout[-2000:]}{done.stderr}"
+    elif not {"-h", "--help", "--version"} & set(words):
+        words.append("-l")
+    code = main(words)
+    shown = capsys.readouterr()
+    assert code == 0, f"{document}: {command}\n{shown.out[-2000:]}{shown.err}"
+    if "-t" in words:
+        profile(words[words.index("-t") + 1], ROOT / "targets")
 
 
 MODULE_COMMAND = re.compile(

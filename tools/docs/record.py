@@ -3,8 +3,8 @@
 
     .venv/bin/python tools/docs/record.py [--output FILE] [--lines N] -- ./check -j2 1-20
 
-The command runs once, with colours and with its output in a pipe, so that the picture shows its lines
-and not the redrawing of a live display. The picture shows the command as the prompt.
+The command runs once, with colours and with its output in a pipe, so that the picture shows its
+lines and not the redrawing of a live display. The picture shows the command as the prompt.
 """
 
 from __future__ import annotations
