@@ -302,6 +302,11 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
     one = group.add_mutually_exclusive_group().add_argument
     one("--doctor", action="store_true", help="what is installed, what is missing, what that costs")
     one("--install", action="store_true", help="install what --doctor found missing, then go on")
+    one(
+        "--tests",
+        action="store_true",
+        help="run this project's own tests by tox",
+    )
     one("--probe", metavar="FILE", help="verify every claim of a target profile")
     one(
         "--mutants",

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from qbdcheck.bootstrap.project_tests import run_tests
 from qbdcheck.bootstrap.system_packages import (
     InstallError,
     ensurepip_mend,
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if wants_install:
             _install()
+        if "--tests" in own:
+            return run_tests([word for word in own if word != "--tests"])
         return run_qbdcheck([*own, *rest])
     except InstallError as error:
         note(str(error))

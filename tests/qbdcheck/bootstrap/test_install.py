@@ -210,3 +210,13 @@ def test_every_program_has_a_package_for_each_package_manager() -> None:
     assert packages_of(["qemu-img", "qemu-io", "fio"], "apt") == ["qemu-utils", "fio"]
     assert packages_of(["qemu-img", "qemu-io", "nbdcopy"], "dnf") == ["qemu-img", "libnbd"]
     assert mend_command(["fio"]) in ("apt-get install fio", "dnf install fio")
+
+
+def test_tests_run_by_tox_in_an_environment_of_its_own(tree: Path) -> None:
+    tox = tree / ".tox/bootstrap/bin/tox"
+    tox.parent.mkdir(parents=True)
+    tox.write_text('#!/bin/sh\necho "$PWD: $@"\n')
+    tox.chmod(0o755)
+    done = start(tree, "--tests", "-e", "lint")
+    assert done.stdout == f"{tree}: run -e lint\n"
+    assert done.returncode == 0
