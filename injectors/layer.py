@@ -183,13 +183,15 @@ class RuleLayer:
     # -- rules
 
     def load(self, text: str, source: str = "rules.yaml") -> list[str]:
-        """Add the rules and changes of state of a YAML text; return the ids of the rules.
+        """Add the rules and changes of state of a text; return the ids of the rules.
+
+        The text may have any form that `injectors.rules.files` knows.
 
         :raise ValueError: the text is wrong; names line and key, and what is allowed.
         """
-        from injectors.rules import parse_yaml
+        from injectors.rules import files
 
-        return self.add(parse_yaml.read(text, source))
+        return self.add(files.read(text, source))
 
     def add(self, rules: RuleSet) -> list[str]:
         """Add rules and changes of state behind those that are there; return the rules' ids.

@@ -14,7 +14,7 @@ from injectors.rules.events import IoType
 from injectors.rules.model import Rule, RuleSet, errno_name
 
 ERRNOS = ("EPERM", "EIO", "ENOMEM", "EINVAL", "ENOSPC", "ESHUTDOWN")
-_METHODS: dict[IoType, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+METHODS: dict[IoType, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     IoType.READ: ("read_aio", ("pread", "cache"), ("read", "cache")),
     IoType.WRITE: ("write_aio pwritev", ("pwrite",), ("write",)),
     IoType.WRITE_ZEROES: ("pwritev_zero", ("zero",), ("zero",)),
@@ -53,7 +53,7 @@ def _words(rule: Rule) -> list[str]:
     fault = rule.fault
     words: list[str] = []
     for kind in sorted(rule.kinds, key=lambda kind: kind.value):
-        _events, failing, slow = _METHODS[kind]
+        _events, failing, slow = METHODS[kind]
         if isinstance(fault, Error):
             number = errno_name(int(fault.errno))
             for method in failing:
@@ -68,9 +68,9 @@ def _beyond(rule: Rule) -> list[str]:
     fault, kinds = rule.fault, rule.kinds
     error = fault if isinstance(fault, Error) else None
     delay = fault if isinstance(fault, Delay) else None
-    unknown = sorted(kind.value for kind in kinds - _METHODS.keys())
+    unknown = sorted(kind.value for kind in kinds - METHODS.keys())
     late = rule.event != "none" and any(
-        rule.event not in _METHODS[kind][0].split() for kind in kinds & _METHODS.keys()
+        rule.event not in METHODS[kind][0].split() for kind in kinds & METHODS.keys()
     )
     found = [
         (error is None and delay is None, f"action {fault.action}"),

@@ -1,4 +1,8 @@
-"""Read and write blkdebug.conf, QEMU's own form (docs/devel/blkdebug.txt, util/qemu-config.c)."""
+"""Read and write blkdebug.conf, QEMU's own form (docs/devel/blkdebug.txt, util/qemu-config.c).
+
+As in QEMU, what follows a header or a quoted value on its line is ignored, and of a key that is
+given twice the last value counts.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,10 @@ from injectors.rules.errors import RuleSyntaxError
 from injectors.rules.events import EVENTS, IoType, event_name
 from injectors.rules.model import Rule, RuleSet, SetState, Span, point
 
-_SECTION = re.compile(r"\[\s*([\w-]+)(?:\s+\"[^\"]*\")?\s*\]$")
-_PAIR = re.compile(r"([\w.-]+)\s*=\s*\"([^\"]*)\"$")
+_SECTION = re.compile(r"\[\s*([\w-]+)(?:\s+\"[^\"]*\")?\s*\]")
+_PAIR = re.compile(r"([\w.-]+)\s*=\s*\"([^\"]*)\"")
+_FAULT_INJECTOR = re.compile(r"event\s*=\s*(neg1|neg2|neg-classic|export|request|reply|data)$")
+"""A line of a file for nbd-fault-injector.py of QEMU's iotests, whose sections are the same."""
 _ON = {"on": True, "yes": True, "true": True, "y": True}
 _OFF = {"off": False, "no": False, "false": False, "n": False}
 
@@ -86,6 +92,11 @@ def read(text: str, source: str = "blkdebug.conf") -> RuleSet:
             if header[1] not in _KEYS:
                 raise RuleSyntaxError(source, number, f"[{header[1]}]: use {', '.join(_KEYS)}")
             sections.append((header[1], number, {}))
+        elif _FAULT_INJECTOR.match(line):
+            why = (
+                "this is a file for QEMU's nbd-fault-injector.py, not for blkdebug; see the action"
+            )
+            raise RuleSyntaxError(source, number, f"{line}: {why} disconnect in docs/rules.md")
         elif not (pair := _PAIR.match(line)):
             raise RuleSyntaxError(source, number, f'{line}: expected [section] or key = "value"')
         elif not sections:
