@@ -1,7 +1,7 @@
 """Read rules in any form; the contents decide which form it is, not the name of the file.
 
-- QEMU's blkdebug.conf: the first line that says something is a [section] or key = value
-- the command line of nbdkit: it begins with nbdkit, --filter=, or a parameter error- or delay-
+- QEMU's blkdebug.conf: its first line, except comments, is a [section] or key = value
+- a command line of nbdkit: it begins with nbdkit, --filter=, or a parameter error- or delay-
 - blockdev JSON: a mapping that has a driver, or a QMP command with one
 - YAML, the project's own form: everything else
 """

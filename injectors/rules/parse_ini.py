@@ -31,7 +31,7 @@ def _switch(text: str) -> bool:
 
 
 def _number(text: str) -> int:
-    """Read a number as strtoull with base 0 does, which QEMU uses: 28, 0x1c, 034."""
+    """Return a number as strtoull with base 0 reads it, like QEMU: 28, 0x1c, 034."""
     match = re.fullmatch(r"([+-]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))", text)
     if not match:
         raise ValueError(f"{text!r} is not a number")
@@ -81,7 +81,7 @@ _KEYS: dict[str, dict[str, tuple[str, Callable[[str], Any]]]] = {
 def read(text: str, source: str = "blkdebug.conf") -> RuleSet:
     """Return the rules of a blkdebug.conf.
 
-    :raise RuleSyntaxError: names the line, and what is allowed there.
+    :raise RuleSyntaxError: the text is wrong; names the line and what is allowed.
     """
     sections: list[tuple[str, int, dict[str, Any]]] = []
     for number, raw in enumerate(text.splitlines(), 1):
@@ -100,7 +100,7 @@ def read(text: str, source: str = "blkdebug.conf") -> RuleSet:
         elif not (pair := _PAIR.match(line)):
             raise RuleSyntaxError(source, number, f'{line}: expected [section] or key = "value"')
         elif not sections:
-            raise RuleSyntaxError(source, number, f"{pair[1]} stands before any [section]")
+            raise RuleSyntaxError(source, number, f"{pair[1]} comes before any [section]")
         else:
             _take(sections[-1], pair[1], pair[2], source, number)
     return _rules(sections, source)
@@ -124,7 +124,7 @@ def _rules(sections: list[tuple[str, int, dict[str, Any]]], source: str) -> Rule
     inject, states = [], []
     for name, line, values in sections:
         if "event" not in values:
-            raise RuleSyntaxError(source, line, f"[{name}] has no event, which is required")
+            raise RuleSyntaxError(source, line, f"[{name}]: event is required")
         if name == "inject-error":
             own = {key: values.pop(key) for key in ("errno", "immediately") if key in values}
             inject.append(Rule(fault=Error(**own), **values))
@@ -136,7 +136,7 @@ def _rules(sections: list[tuple[str, int, dict[str, Any]]], source: str) -> Rule
 def write(rules: RuleSet) -> str:
     """Return the rules as blkdebug.conf.
 
-    :raise NotExpressible: a rule says more than blkdebug of QEMU knows.
+    :raise NotExpressible: blkdebug cannot express a rule.
     """
     blocks = []
     for options in map(blkdebug_options, rules.rules):

@@ -40,7 +40,7 @@ def read(text: str, source: str = "nbdkit") -> RuleSet:
         except ValueError as error:
             raise RuleSyntaxError(source, 1, f"{argument}: {error}") from None
     try:
-        rules = [rule for kind in METHODS for rule in filters.rules(kind)]
+        rules = [rule for kind in filters.kinds() for rule in filters.rules(kind)]
     except ValueError as error:
         raise RuleSyntaxError(source, 1, str(error)) from None
     return RuleSet(tuple(rules))
@@ -55,6 +55,7 @@ class _Filters:
         self._errnos = dict.fromkeys(failing, errno_number("EIO"))
         self._rates = dict.fromkeys(failing, 0.0)
         self._delays_ms = dict.fromkeys(slow, 0.0)
+        self._named: list[str] = []
 
     def take(self, name: str, value: str) -> None:
         """Take over one parameter; skip those that are not of these filters.
@@ -64,13 +65,23 @@ class _Filters:
         filter_, _, method = name.partition("-")
         if filter_ == "delay":
             self._delays_ms[_known(method, self._delays_ms)] = _milliseconds(value)
+            self._named.append(method)
         elif name in {"rdelay", "wdelay"}:
             raise ValueError(f"use delay-METHOD; methods are {', '.join(self._delays_ms)}")
         elif filter_ == "error" and method.endswith("rate"):
             method = method.removesuffix("rate").removesuffix("-")
             self._rates |= dict.fromkeys(_chosen(method, self._rates), _rate(value))
+            self._named.append(method)
         elif filter_ == "error":
             self._errnos |= dict.fromkeys(_chosen(method, self._errnos), _errno(value))
+
+    def kinds(self) -> list[IoType]:
+        """Return all kinds of request, first those of named methods in the order of the text."""
+        of_method = {
+            name: kind for kind, (_, *both) in METHODS.items() for names in both for name in names
+        }
+        named = [of_method[method] for method in self._named if method]
+        return list(dict.fromkeys([*named, *METHODS]))
 
     def rules(self, kind: IoType) -> list[Rule]:
         """Return the rule for one kind of request, or none.

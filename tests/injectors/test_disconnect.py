@@ -1,5 +1,7 @@
 """Connections that end around a reply."""
 
+from __future__ import annotations
+
 import errno
 
 import pytest
@@ -34,17 +36,17 @@ def cut(fault, below=None, draw=4):
         (Disconnect("after-reply"), RAW, 1),
     ],
 )
-def test_the_connection_ends_where_it_says(fault, sent, asked):
+def test_the_connection_ends_where_it_says(fault: str, sent, asked) -> None:
     assert cut(fault) == ((sent, False), asked)
 
 
-def test_a_failed_request_is_cut_too():
+def test_a_failed_request_is_cut_too() -> None:
     def fail(_):
         raise BlockError(errno.ENOSPC)
 
     assert cut(Disconnect("mid-reply"), fail)[0] == (b"0123", False)
 
 
-def test_sent_goes_with_mid_reply_only():
+def test_sent_goes_with_mid_reply_only() -> None:
     with pytest.raises(ValueError, match="mid-reply"):
         Disconnect("after-reply", sent=3)

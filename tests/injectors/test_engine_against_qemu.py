@@ -6,6 +6,8 @@ itself, and asked with a raw client, so that every errno arrives, a failed flush
 QBDCHECK_EXAMPLES sets how many examples; 400 unless set, thousands for a night.
 """
 
+from __future__ import annotations
+
 import importlib.util
 import os
 import tempfile
@@ -172,14 +174,14 @@ ONCE_AND_ZERO = RuleSet((error_rule("none", errno=0, once=True), error_rule("non
 @given(rule_sets, st.booleans(), requests)
 @example(ONCE_AND_ZERO, True, [(Command.READ, 0, 512)] * 3)
 @example(RuleSet((error_rule("none", once=True),)), True, [(Command.WRITE, 0, 512)] * 3)
-def test_engine_and_blkdebug_fail_the_same_requests(blkdebug, rule_set, has_raw, wanted):
+def test_engine_and_blkdebug_fail_the_same_requests(blkdebug, rule_set, has_raw, wanted) -> None:
     ours = seen_by_engine(rule_set, has_raw, wanted)
     event("faults" if any(ours) else "no fault")
     note(f"engine: {ours}")
     assert ours == blkdebug.errnos(rule_set, has_raw, wanted)
 
 
-def test_the_generator_injects_often_enough_to_mean_something():
+def test_the_generator_injects_often_enough_to_mean_something() -> None:
     injected, kinds = [], set()
 
     @settings(max_examples=500, deadline=None, database=None, derandomize=True)
@@ -194,7 +196,7 @@ def test_the_generator_injects_often_enough_to_mean_something():
     assert kinds == set(COMMANDS), "every kind of request fails in some example"
 
 
-def test_blkdebug_reads_the_conf_that_we_write(blkdebug, tmp_path):
+def test_blkdebug_reads_the_conf_that_we_write(blkdebug, tmp_path: Path) -> None:
     rule_set = RuleSet(
         (error_rule("write_aio", 28, state=2, spans=(point(8),), once=True),
          error_rule("read_aio", 12, iotypes=frozenset({IoType.READ}))),

@@ -1,5 +1,7 @@
 """The table of events: complete, current, and what our own place fires is what QEMU fires."""
 
+from __future__ import annotations
+
 import importlib.util
 import re
 
@@ -33,7 +35,7 @@ def measured(script):
     return version, {words[one.words]: events for one, events in found.items()}, found
 
 
-def test_our_place_fires_what_qemu_fires_in_the_same_order(measured):
+def test_our_place_fires_what_qemu_fires_in_the_same_order(measured) -> None:
     _, found, _ = measured
     ours = {name: [*before, after] if after else [*before]
             for name, _, before, after in events_of_command()}  # fmt: skip
@@ -42,7 +44,7 @@ def test_our_place_fires_what_qemu_fires_in_the_same_order(measured):
     assert {name: ours[name] for name in found} == found
 
 
-def test_the_page_has_all_events_and_is_what_the_installed_qemu_does(script, measured):
+def test_the_page_has_all_events_and_is_what_the_installed_qemu_does(script, measured) -> None:
     version, _, found = measured
     text = PAGE.read_text()
     rows = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
@@ -52,7 +54,7 @@ def test_the_page_has_all_events_and_is_what_the_installed_qemu_does(script, mea
             assert f"| {operation.words} | {script._listed(operation, events)} |" in text
 
 
-def test_old_names_of_events_are_understood():
+def test_old_names_of_events_are_understood() -> None:
     assert event_name("l1_grow.alloc_table") == "l1_grow_alloc_table"
     with pytest.raises(ValueError, match="l1_grow"):
         event_name("l1_grow")

@@ -1,5 +1,7 @@
 """Malformed replies."""
 
+from __future__ import annotations
+
 import struct
 
 import pytest
@@ -10,6 +12,7 @@ from reference_backend.nbd.constants import (
     SIMPLE_REPLY_MAGIC,
     STRUCTURED_REPLY_MAGIC,
 )
+from tests.injectors.conftest import Stack
 
 SIMPLE = struct.pack(">IIQ", SIMPLE_REPLY_MAGIC, 0, 7) + b"data"
 CHUNK = struct.pack(">IHHQI", STRUCTURED_REPLY_MAGIC, 1, 1, 7, 12) + bytes(8) + b"data"
@@ -25,7 +28,7 @@ WHERE = {
 @pytest.mark.parametrize(
     ("raw", "what"), [(raw, what) for raw, fields in WHERE.items() for what in fields]
 )
-def test_only_the_field_meant_is_wrong(faulty, raw, what):
+def test_only_the_field_meant_is_wrong(faulty: type[Stack], raw, what: str) -> None:
     start, end = WHERE[raw][what]
     for seed in range(5):
         stack = faulty(f"{{event: read_aio, action: garbage, what: {what}}}", seed=seed)
@@ -35,7 +38,7 @@ def test_only_the_field_meant_is_wrong(faulty, raw, what):
         assert wrong[:start] + wrong[end:] == raw[:start] + raw[end:]
 
 
-def test_noise_has_the_length_and_extra_follows(faulty):
+def test_noise_has_the_length_and_extra_follows(faulty: type[Stack]) -> None:
     noise, _ = faulty("{event: read_aio, action: garbage, what: noise}").read().on_wire(SIMPLE)
     assert len(noise) == len(SIMPLE)
     assert noise != SIMPLE

@@ -1,5 +1,7 @@
 """Hanging requests, with a hold that is handed in."""
 
+from __future__ import annotations
+
 import errno
 
 from blockio.layers import Command, Reply, Request
@@ -19,11 +21,11 @@ def story(fault):
     return [*seen, reply.error]
 
 
-def test_a_request_is_held_before_or_after_the_disk():
+def test_a_request_is_held_before_or_after_the_disk() -> None:
     assert story(Hang()) == ["held", "disk", 0]
     assert story(Hang(when="after")) == ["disk", "held", 0]
 
 
-def test_a_held_request_may_fail_in_the_end():
+def test_a_held_request_may_fail_in_the_end() -> None:
     assert story(Hang(errno=errno.EIO)) == ["held", errno.EIO]
     assert story(Hang(when="after", errno=errno.EIO)) == ["disk", "held", errno.EIO]

@@ -1,5 +1,7 @@
 """The index finds what asking every rule finds."""
 
+from __future__ import annotations
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +23,7 @@ REQUESTS = st.tuples(st.sampled_from(IoType), st.integers(0, 45), st.integers(0,
 
 @settings(deadline=None)
 @given(st.lists(RULES, max_size=8), st.lists(REQUESTS, min_size=1, max_size=8))
-def test_the_index_and_each_rule_agree_on_who_covers_a_request(rules, requests):
+def test_the_index_and_each_rule_agree_on_who_covers_a_request(rules: str, requests) -> None:
     armed = [Armed(str(n), n, rule) for n, rule in enumerate(rules)]
     active = Active(armed)
     for request in requests:
@@ -31,7 +33,7 @@ def test_the_index_and_each_rule_agree_on_who_covers_a_request(rules, requests):
 
 @settings(deadline=None)
 @given(st.lists(RULES, max_size=8), st.lists(REQUESTS, min_size=1, max_size=8))
-def test_whether_any_rule_covers_a_request_is_told_without_naming_it(rules, requests):
+def test_whether_any_rule_covers_a_request_is_told_without_naming_it(rules: str, requests) -> None:
     active = Active([Armed(str(n), n, rule) for n, rule in enumerate(rules)])
     for kind, offset, length in requests:
         touches = active.of_kind(kind).touches(offset, length)

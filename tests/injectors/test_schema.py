@@ -1,5 +1,7 @@
 """The JSON Schema: current, and in agreement with the reader."""
 
+from __future__ import annotations
+
 import json
 import re
 
@@ -45,7 +47,7 @@ def is_valid(value, wanted):
     return all(check(wanted[name]) for name, check in checks.items() if name in wanted)
 
 
-def test_the_published_schema_is_current():
+def test_the_published_schema_is_current() -> None:
     assert PUBLISHED.read_text() == schema.text(), "./check rules schema > docs/rules.schema.json"
     assert json.loads(schema.text()) == SCHEMA
 
@@ -63,7 +65,7 @@ def test_the_published_schema_is_current():
         "{event: write_aio, action: reorder, past-flush: true}",
     ],
 )
-def test_schema_and_reader_take_it(rule):
+def test_schema_and_reader_take_it(rule: str) -> None:
     text = f"rules: [{rule}]"
     assert is_valid(yaml.safe_load(text), SCHEMA)
     parse_yaml.read(text)
@@ -86,7 +88,7 @@ def test_schema_and_reader_take_it(rule):
         "{event: none, probability: 0}",
     ],
 )
-def test_schema_and_reader_refuse_it(rule):
+def test_schema_and_reader_refuse_it(rule: str) -> None:
     text = f"rules: [{rule}]"
     assert not is_valid(yaml.safe_load(text), SCHEMA)
     with pytest.raises(RuleSyntaxError):

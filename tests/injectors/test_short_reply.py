@@ -1,19 +1,24 @@
 """Replies without their end."""
 
+from __future__ import annotations
+
 import pytest
 
 from injectors.short_reply import ShortReply
+from tests.injectors.conftest import Stack
 
 RAW = bytes(range(100))
 
 
 @pytest.mark.parametrize(("missing", "sent"), [(1, 99), (60, 40), (100, 0), (999, 0)])
-def test_the_end_is_missing_and_the_connection_lives(faulty, missing, sent):
+def test_the_end_is_missing_and_the_connection_lives(
+    faulty: type[Stack], missing: str, sent
+) -> None:
     stack = faulty(f"{{event: read_aio, action: short, missing: {missing}}}")
     assert stack.read().on_wire(RAW) == (RAW[:sent], True)
 
 
-def test_how_much_is_drawn_and_never_nothing(faulty):
+def test_how_much_is_drawn_and_never_nothing(faulty: type[Stack]) -> None:
     for seed in range(20):
         raw, lives = faulty("{event: read_aio, action: short}", seed=seed).read().on_wire(RAW)
         assert lives
@@ -21,6 +26,6 @@ def test_how_much_is_drawn_and_never_nothing(faulty):
         assert len(raw) < 100
 
 
-def test_a_reply_lacks_at_least_a_byte():
+def test_a_reply_lacks_at_least_a_byte() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         ShortReply(missing=0)

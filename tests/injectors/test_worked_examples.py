@@ -1,9 +1,12 @@
 """docs/rules.md: each of its examples is run, against a real server, and does what it says."""
 
+from __future__ import annotations
+
 import errno
 import re
 import select
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -131,7 +134,7 @@ class Story:
 
 
 @pytest.mark.parametrize("text", [text for *_, text in EXAMPLES], ids=[n for n, *_ in EXAMPLES])
-def test_the_example_does_what_it_says(text, tmp_path):
+def test_the_example_does_what_it_says(text: str, tmp_path: Path) -> None:
     story = Story(block(text, "yaml"), tmp_path)
     told = []
     try:
@@ -145,12 +148,12 @@ def test_the_example_does_what_it_says(text, tmp_path):
         story.close()
 
 
-def test_there_are_at_least_ten_examples():
+def test_there_are_at_least_ten_examples() -> None:
     assert [int(number) for number, *_ in EXAMPLES] == list(range(1, len(EXAMPLES) + 1))
     assert len(EXAMPLES) >= 10
 
 
-def test_the_conf_and_the_yaml_of_the_last_example_are_one():
+def test_the_conf_and_the_yaml_of_the_last_example_are_one() -> None:
     text = EXAMPLES[-1][2]
     rules = parse_yaml.read(block(text, "yaml"))
     assert parse_ini.read(block(text, "ini")) == rules
@@ -158,7 +161,7 @@ def test_the_conf_and_the_yaml_of_the_last_example_are_one():
     assert parse_yaml.write(rules) == block(text, "yaml")
 
 
-def test_the_page_has_every_key_and_action():
+def test_the_page_has_every_key_and_action() -> None:
     listed = dict(re.findall(r"^\| `(\w+)` \| ([^|]*)\|.*\|$", PAGE, re.MULTILINE))
     assert set(CONDITIONS) - set(listed) == set()
     for action, kind in ACTIONS.items():
