@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import Any
 
 from blockio.errors import BlockError
@@ -12,78 +13,72 @@ from mutants.mutant import Mutant, ReplyMutant, RequestMutant
 from mutants.patching import replace
 from reference_backend.nbd.execution import Executor
 
+Refuse = Callable[..., None]
 
-class AsyncErrorIgnored(Mutant):
+
+class _RefusalMutant(Mutant):
+    """A bug in the function that answers a request with an error."""
+
+    takes = ALWAYS
+
+    def install(self) -> None:
+        """Patch the function."""
+
+        def make(real: Refuse) -> Refuse:
+            def refuse(executor: Executor, *arguments: Any) -> None:
+                if self.strikes():
+                    self.refuse(real, executor, *arguments)
+                else:
+                    real(executor, *arguments)
+
+            return refuse
+
+        replace(Executor, "refuse", make)
+
+    def refuse(self, real: Refuse, executor: Executor, *arguments: Any) -> None:
+        """Answer wrongly; the arguments are output, cookie, offset, errno and message."""
+        raise NotImplementedError
+
+
+class AsyncErrorIgnored(_RefusalMutant):
     """Errors of writes are not checked."""
 
     id = "async-error-ignored"
     shows = r"simple reply|DID NOT RAISE|success|errno|error"
     source = "docs/bugs.md, F1"
     breaks = "requests that fail are acknowledged"
-    takes = ALWAYS
 
-    def install(self) -> None:
+    def refuse(self, real: Refuse, executor: Executor, *arguments: Any) -> None:
         """Report success instead of an error."""
-
-        def make(real: Any) -> Any:
-            def refuse(  # noqa: PLR0917
-                executor: Executor, out: Any, cookie: int, offset: int, number: int, why: str
-            ) -> None:
-                if self.strikes():
-                    executor.replies.succeed(out, cookie, 0)
-                else:
-                    real(executor, out, cookie, offset, number, why)
-
-            return refuse
-
-        replace(Executor, "refuse", make)
+        out, cookie, *_ = arguments
+        executor.replies.succeed(out, cookie, 0)
 
 
-class ErrnoCollapsed(Mutant):
+class ErrnoCollapsed(_RefusalMutant):
     """Every error is EIO."""
 
     id = "errno-collapsed"
     shows = r"errno|Input/output error|Invalid"
     source = "docs/bugs.md, F4"
     breaks = "every error is reported as EIO"
-    takes = ALWAYS
 
-    def install(self) -> None:
+    def refuse(self, real: Refuse, executor: Executor, *arguments: Any) -> None:
         """Replace the errno."""
-
-        def make(real: Any) -> Any:
-            def refuse(  # noqa: PLR0917
-                executor: Executor, out: Any, cookie: int, offset: int, number: int, why: str
-            ) -> None:
-                reported = errno.EIO if self.strikes() else number
-                real(executor, out, cookie, offset, reported, why)
-
-            return refuse
-
-        replace(Executor, "refuse", make)
+        out, cookie, offset, _, why = arguments
+        real(executor, out, cookie, offset, errno.EIO, why)
 
 
-class ErrorKillsConnection(Mutant):
+class ErrorKillsConnection(_RefusalMutant):
     """A failed request ends the connection."""
 
     id = "error-kills-connection"
     shows = r"closed the connection|reset|Broken pipe|shutdown"
     source = "docs/bugs.md, F7"
     breaks = "a request that fails ends the connection"
-    takes = ALWAYS
 
-    def install(self) -> None:
+    def refuse(self, real: Refuse, executor: Executor, *arguments: Any) -> None:
         """Raise an exception that ends the connection."""
-
-        def make(real: Any) -> Any:
-            def refuse(*arguments: Any) -> None:
-                if self.strikes():
-                    raise ConnectionResetError
-                real(*arguments)
-
-            return refuse
-
-        replace(Executor, "refuse", make)
+        raise ConnectionResetError
 
 
 class TransientBecomesFatal(RequestMutant):

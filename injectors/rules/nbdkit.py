@@ -57,7 +57,8 @@ def _arguments(rule: Rule) -> list[str]:
             number = errno_name(int(fault.errno))
             for method in failing:
                 arguments += [f"error-{method}={number}", f"error-{method}-rate=100%"]
-        elif isinstance(fault, Delay):
+        else:
+            assert isinstance(fault, Delay)
             arguments += [f"delay-{method}={fault.milliseconds:g}ms" for method in slow]
     return arguments
 

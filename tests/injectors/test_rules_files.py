@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from injectors.delay import Delay
 from injectors.error import Error
-from injectors.rules import files, parse_ini, parse_yaml
+from injectors.rules import files, parse_blockdev, parse_ini, parse_yaml
 from injectors.rules.compile import to_blockdev
 from injectors.rules.errors import NotExpressible, RuleSyntaxError
 from injectors.rules.events import EVENTS, IoType
@@ -245,6 +245,11 @@ def test_a_wrong_node_is_refused_with_line_and_key(
 def test_json_that_cannot_be_read_is_refused_with_its_line() -> None:
     with pytest.raises(RuleSyntaxError, match=r"x.json:3: not YAML"):
         files.read('{"driver": "blkdebug",\n "image": "x"\n ]', "x.json")
+
+
+def test_the_reader_of_nodes_refuses_what_is_no_json() -> None:
+    with pytest.raises(RuleSyntaxError, match=r"x.json:1: not YAML"):
+        parse_blockdev.read("{", "x.json")
 
 
 # -- nbdkit
