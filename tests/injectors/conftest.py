@@ -8,7 +8,9 @@ import pytest
 
 from blockio.errors import BlockError
 from blockio.layers import Command, Reply, Request
+from injectors.error import Error
 from injectors.layer import create
+from injectors.rules.model import Rule
 
 SIZE = 1 << 16
 
@@ -70,6 +72,18 @@ class Stack:
     @property
     def fired(self) -> list[int]:
         return [rule["fired"] for rule in self.layer.describe()["rules"]]
+
+
+def on_wire(reply: Reply, raw: bytes) -> tuple[bytes, bool]:
+    """Return what is sent for an encoded reply, and whether the connection stays open."""
+    assert reply.on_wire is not None
+    return reply.on_wire(raw)
+
+
+def errno_of(rule: Rule) -> int:
+    """Return the errno of a rule of action error."""
+    assert isinstance(rule.fault, Error)
+    return rule.fault.errno
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from injectors.bit_flip import BitFlip
 from tests.injectors.conftest import Stack
 
 
-def bits(data):
+def bits(data: bytes | bytearray | memoryview) -> int:
     return sum(byte.bit_count() for byte in data)
 
 
@@ -26,9 +26,9 @@ def test_a_write_stores_wrong_bits(faulty: type[Stack]) -> None:
 
 
 def test_the_seed_says_which_bits(faulty: type[Stack]) -> None:
-    def seen(seed):
+    def seen(seed: int) -> list[bytes]:
         stack = faulty("{event: read_aio, action: corrupt}", seed=seed)
-        return [stack.read().data for _ in range(3)]
+        return [bytes(stack.read().data) for _ in range(3)]
 
     assert seen(1) == seen(1) != seen(2)
     assert len(set(seen(1))) == 3, "each fault draws anew"

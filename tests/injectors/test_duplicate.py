@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.injectors.conftest import Stack
+from tests.injectors.conftest import Stack, on_wire
 
 A, B = b"a" * 512, b"b" * 512
 
@@ -33,4 +33,4 @@ def test_healing_buries_the_zombie(faulty: type[Stack]) -> None:
 
 def test_a_reply_is_sent_twice(faulty: type[Stack]) -> None:
     stack = faulty("{event: read_aio, action: duplicate, of: reply}")
-    assert stack.read().on_wire(b"reply") == (b"replyreply", True)
+    assert on_wire(stack.read(), b"reply") == (b"replyreply", True)

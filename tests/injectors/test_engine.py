@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 
 import pytest
 
@@ -11,16 +12,17 @@ from injectors.rules.compile import to_blockdev
 from injectors.rules.engine import Engine
 from injectors.rules.errors import NotExpressible, RuleSyntaxError
 from injectors.rules.events import EVENTS, IoType
-from injectors.rules.model import RuleSet, SetState, errno_number, error_rule, point, sectors
+from injectors.rules.model import Rule, RuleSet, SetState, errno_number, error_rule, point, sectors
+from tests.injectors import conftest
 
 
-def engine_of(*rules, states=(), seed=0):
+def engine_of(*rules: Rule, states: Iterable[SetState] = (), seed: int = 0) -> Engine:
     return Engine(RuleSet(rules, tuple(states)), seed)
 
 
-def errno_of(engine, *request):
-    met = engine.decide(*request)
-    return met.rule.fault.errno if met else 0
+def errno_of(engine: Engine, iotype: IoType, offset: int, length: int) -> int:
+    met = engine.decide(iotype, offset, length)
+    return conftest.errno_of(met.rule) if met else 0
 
 
 def test_blkdebug_has_48_events() -> None:
@@ -74,7 +76,7 @@ def test_once_goes_when_it_injects_and_errno_zero_never_does() -> None:
         (512, 0, False),
     ],
 )
-def test_a_sector_is_a_point_at_its_first_byte(offset: int, length: int, hit) -> None:
+def test_a_sector_is_a_point_at_its_first_byte(offset: int, length: int, hit: bool) -> None:
     engine = engine_of(error_rule("none", spans=(point(1),)))
     assert bool(errno_of(engine, IoType.READ, offset, length)) is hit
 
@@ -90,7 +92,7 @@ def test_after_every_and_count_pick_the_faults() -> None:
 
 
 def test_the_same_seed_gives_the_same_faults_and_another_seed_others() -> None:
-    def hits(seed):
+    def hits(seed: int) -> list[int]:
         engine = engine_of(error_rule("none", probability=0.5), seed=seed)
         return [errno_of(engine, IoType.READ, 0, 1) for _ in range(64)]
 
@@ -99,7 +101,7 @@ def test_the_same_seed_gives_the_same_faults_and_another_seed_others() -> None:
 
 
 def test_a_rule_draws_the_same_whatever_other_rules_draw() -> None:
-    def hits(*others):
+    def hits(*others: Rule) -> list[bool]:
         engine = engine_of(error_rule("none", probability=0.5, errno=28), *others, seed=3)
         return [errno_of(engine, IoType.READ, 0, 1) == 28 for _ in range(64)]
 

@@ -9,7 +9,7 @@ from injectors.rules.actions import ACTIONS
 from injectors.rules.explain import explain
 
 
-def words(*rules, states=""):
+def words(*rules: str, states: str = "") -> str:
     return explain(parse_yaml.read(f"rules: [{', '.join(rules)}]\nstates: [{states}]"))
 
 

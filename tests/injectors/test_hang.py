@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 
 from blockio.layers import Command, Reply, Request
+from injectors.error import EIO
 from injectors.hang import Hang
 from injectors.rules.fault import Call
 
 
-def story(fault):
-    seen = []
+def story(fault: Hang) -> list[object]:
+    seen: list[object] = []
 
-    def below(_):
+    def below(_: Request) -> Reply:
         seen.append("disk")
         return Reply()
 
@@ -27,5 +28,5 @@ def test_a_request_is_held_before_or_after_the_disk() -> None:
 
 
 def test_a_held_request_may_fail_in_the_end() -> None:
-    assert story(Hang(errno=errno.EIO)) == ["held", errno.EIO]
-    assert story(Hang(when="after", errno=errno.EIO)) == ["disk", "held", errno.EIO]
+    assert story(Hang(errno=EIO)) == ["held", errno.EIO]
+    assert story(Hang(when="after", errno=EIO)) == ["disk", "held", errno.EIO]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import errno
 import threading
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
-from blockio.layers import Command, Reply, Request
-from injectors.layer import create
+from blockio.layers import Below, Command, Reply, Request
+from injectors.layer import RuleLayer, create
+from tests.injectors.conftest import on_wire
 
 
 class Disk:
-    """A bottom that remembers what was asked of it."""
+    """A disk that records the requests that it gets."""
 
-    def __init__(self, size=1 << 16):
+    def __init__(self, size: int = 1 << 16) -> None:
         self.data = bytearray(size)
-        self.asked = []
+        self.asked: list[tuple[str, int, int, int]] = []
 
-    def __call__(self, request):
+    def __call__(self, request: Request) -> Reply:
         self.asked.append((request.command.name, request.offset, request.length, request.flags))
         stop = request.offset + request.length
         if request.command is Command.READ:
@@ -28,15 +31,15 @@ class Disk:
         return Reply()
 
 
-def read(offset=0, length=512, connection=1):
+def read(offset: int = 0, length: int = 512, connection: int = 1) -> Request:
     return Request(Command.READ, 0, offset, length, 1, connection=connection)
 
 
-def write(offset=0, length=512, flags=0):
+def write(offset: int = 0, length: int = 512, flags: int = 0) -> Request:
     return Request(Command.WRITE, flags, offset, length, 1, b"\xa5" * length, 1)
 
 
-def errors(layer, disk, requests):
+def errors(layer: RuleLayer, disk: Below, requests: Iterable[Request]) -> list[int]:
     return [layer.handle(request, disk).error for request in requests]
 
 
@@ -63,7 +66,7 @@ def test_an_error_is_injected_before_the_disk_is_asked() -> None:
         ("flush_to_disk", Command.FLUSH), ("read_aio", Command.CACHE),
     ],
 )  # fmt: skip
-def test_a_command_fires_its_events(event: str, command) -> None:
+def test_a_command_fires_its_events(event: str, command: Command) -> None:
     layer = create(f"rules: [{{event: {event}}}]", seed=0)
     payload = bytes(512) if command is Command.WRITE else b""
     length = 0 if command is Command.FLUSH else 512
@@ -87,7 +90,7 @@ def test_a_hang_holds_a_request_until_it_is_resumed() -> None:
     assert layer.waits
     disk, held, replies = Disk(), threading.Event(), []
 
-    def wait(gate):
+    def wait(gate: threading.Event) -> None:
         held.set()
         gate.wait(20)
 
@@ -109,7 +112,7 @@ def test_removing_a_rule_lets_go_what_it_holds() -> None:
     layer = create("rules: [{event: write_aio, action: hang}]", seed=0)
     held = threading.Event()
 
-    def wait(gate):
+    def wait(gate: threading.Event) -> None:
         held.set()
         assert gate.wait(20)
 
@@ -157,12 +160,14 @@ def test_commands_add_list_change_and_remove_rules() -> None:
         ("rule-load", {"text": "rules: [{event: reed}]"}, "rules.yaml:1: .*read_aio"),
     ],
 )
-def test_a_wrong_command_says_what_is_allowed(command, arguments, words: str) -> None:
+def test_a_wrong_command_says_what_is_allowed(
+    command: str, arguments: dict[str, Any], words: str
+) -> None:
     with pytest.raises(ValueError, match=words):
         create(None, seed=0).commands()[command](arguments)
 
 
-def test_each_fault_is_told() -> None:
+def test_each_fault_is_reported() -> None:
     layer, told = create("rules: [{event: read_aio, id: r}]", seed=0), []
     layer.on_event = lambda name, data: told.append((name, data["rule"], data["offset"]))
     errors(layer, Disk(), [write(), read(1024)])
@@ -183,15 +188,16 @@ def test_a_disconnect_cuts_the_reply_where_it_says() -> None:
         text = f"rules: [{{event: write_aio, action: disconnect, when: {when}{extra}}}]"
         disk = Disk()
         reply = create(text, seed=0).handle(write(), disk)
-        assert reply.on_wire(b"0123456789") == expected
+        assert on_wire(reply, b"0123456789") == expected
         assert len(disk.asked) == (when != "before-request")
 
 
 def test_many_threads_meet_each_fault_once() -> None:
     layer = create("rules: [{event: write_aio, count: 100, id: r}]", seed=0)
-    failed, disk = [], Disk()
+    failed: list[int] = []
+    disk = Disk()
 
-    def work():
+    def work() -> None:
         failed.append(sum(bool(layer.handle(write(), disk).error) for _ in range(500)))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -206,7 +212,7 @@ def test_many_threads_meet_each_fault_once() -> None:
 
 
 def test_the_same_requests_meet_the_same_faults_with_the_same_seed() -> None:
-    def faults(seed):
+    def faults(seed: int) -> tuple[list[int], bytes]:
         text = "rules: [{event: read_aio, probability: 0.3}, {event: write_aio, action: corrupt}]"
         layer, disk = create(text, seed=seed), Disk()
         return errors(layer, disk, [read(), write(), read()] * 30), bytes(disk.data)

@@ -15,8 +15,8 @@ def test_a_write_lands_beside_its_place(faulty: type[Stack]) -> None:
 
 
 @pytest.mark.parametrize(("by", "offset", "place"), [(-4, 0, 4), (8, 65536 - 512, 119)])
-def test_at_an_end_of_the_volume_the_other_direction_is_taken(
-    faulty: type[Stack], by, offset: int, place
+def test_at_an_end_of_the_volume_the_opposite_direction_is_used(
+    faulty: type[Stack], by: int, offset: int, place: int
 ) -> None:
     stack = faulty(f"{{event: write_aio, action: misdirect, by: {by}}}")
     assert stack.write(b"x" * 512, offset=offset).error == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import fields
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +16,7 @@ from injectors.rules import parse_yaml
 from injectors.rules.actions import ACTIONS
 from injectors.rules.errors import RuleSyntaxError
 from injectors.rules.events import EVENTS, IoType
+from injectors.rules.fault import Errno, Fault
 from injectors.rules.fields import fault_keys
 from injectors.rules.model import Rule, RuleSet, SetState, point, sectors
 
@@ -40,7 +41,7 @@ def test_the_example_of_the_design_is_read() -> None:
         "error", "corrupt", "torn", "lie", "delay", "disconnect",
     ]  # fmt: skip
     assert rules.rules[0] == Rule(
-        "write_aio", Error(errno.ENOSPC), state=1, spans=(sectors(2048, 4095),), once=True
+        "write_aio", Error(Errno(errno.ENOSPC)), state=1, spans=(sectors(2048, 4095),), once=True
     )
     assert rules.rules[4] == Rule("write_aio", Delay(200), after=10)
     assert rules.states == (SetState("write_aio", 2, state=1),)
@@ -129,9 +130,14 @@ def test_a_wrong_file_names_line_key_and_what_is_allowed(text: str, words: str) 
         parse_yaml.read(text, "r.yaml")
 
 
-def faults(kind):
-    """All keys of a fault with values of their types, and no value that it refuses."""
-    values = {}
+def cast_fault(fault: Fault | None) -> Fault:
+    assert fault is not None
+    return fault
+
+
+def faults(kind: type[Fault]) -> st.SearchStrategy[Fault]:
+    """Return faults with values of all keys, without those that are refused."""
+    values: dict[str, st.SearchStrategy[Any]] = {}
     for name, key in fault_keys(kind).items():
         default = next(field.default for field in fields(kind) if field.name == name)
         if "enum" in key.schema:
@@ -145,13 +151,15 @@ def faults(kind):
                 "number": st.sampled_from([default, 0.5, 1000]),
             }[key.schema["type"]]
 
-    def made(given):
+    def made(given: dict[str, Any]) -> Fault | None:
         try:
             return kind(**given)
         except ValueError:
             return None
 
-    return st.fixed_dictionaries(values).map(made).filter(bool)
+    return (
+        st.fixed_dictionaries(values).map(made).filter(lambda one: one is not None).map(cast_fault)
+    )
 
 
 SPANS = st.one_of(
@@ -162,7 +170,7 @@ SPANS = st.one_of(
 
 
 @st.composite
-def rules(draw):
+def rules(draw: st.DrawFn) -> Rule:
     fault = draw(st.sampled_from(list(ACTIONS.values())).flatmap(faults))
     kinds = st.sets(st.sampled_from(sorted(fault.hurts, key=lambda kind: kind.value)), min_size=1)
     once = draw(st.booleans())
@@ -179,7 +187,7 @@ def rules(draw):
 
 @settings(deadline=None)
 @given(st.lists(rules(), max_size=4), st.none() | st.integers(0, 99))
-def test_what_is_written_is_read_back(listed, seed: int) -> None:
+def test_what_is_written_is_read_back(listed: list[Rule], seed: int | None) -> None:
     rule_set = RuleSet(tuple(listed), (SetState("none", 2), SetState("pwritev", 3, state=1)), seed)
     assert parse_yaml.read(parse_yaml.write(rule_set)) == rule_set
 

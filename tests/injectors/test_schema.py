@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import yaml
@@ -18,15 +20,15 @@ TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number":
          "boolean": bool}  # fmt: skip
 
 
-def is_valid(value, wanted):
-    """The part of JSON Schema, draft 7, that ours uses."""
+def is_valid(value: Any, wanted: dict[str, Any]) -> bool:
+    """Return whether a value is valid by the part of JSON Schema, draft 7, that the schema uses."""
     if "$ref" in wanted:
         return is_valid(value, SCHEMA["definitions"][wanted["$ref"].rpartition("/")[2]])
     if "type" in wanted:
         kind = TYPES[wanted["type"]]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             return False
-    checks = {
+    checks: dict[str, Callable[[Any], object]] = {
         "const": lambda limit: value == limit,
         "enum": lambda limit: value in limit,
         "minimum": lambda limit: value >= limit,

@@ -13,7 +13,7 @@ from tests.injectors.conftest import Stack
 DATA = b"".join(bytes([n]) * 512 for n in range(1, 5))
 
 
-def stored(stack, sectors=4, first=0):
+def stored(stack: Stack, sectors: int = 4, first: int = 0) -> list[int]:
     start = first * 512
     return [stack.disk.data[start + n * 512] for n in range(sectors)]
 
@@ -26,16 +26,16 @@ def stored(stack, sectors=4, first=0):
         ("keep: even-sectors", [1, 0, 3, 0]),
     ],
 )
-def test_the_kept_sectors_are_stored_and_no_others(faulty: type[Stack], keys, expected) -> None:
+def test_the_kept_sectors_are_stored_and_no_others(
+    faulty: type[Stack], keys: str, expected: list[int]
+) -> None:
     stack = faulty(f"{{event: write_aio, action: torn, {keys}}}")
     assert stack.write(DATA).error == 0
     assert stored(stack) == expected
 
 
-def test_some_sectors_are_stored_and_repeat_with_the_seed(
-    faulty: type[Stack],
-) -> None:
-    def seen(seed):
+def test_some_sectors_are_stored_and_repeat_with_the_seed(faulty: type[Stack]) -> None:
+    def seen(seed: int) -> list[int]:
         stack = faulty("{event: write_aio, action: torn, keep: some-sectors}", seed=seed)
         stack.write(DATA)
         return stored(stack)
