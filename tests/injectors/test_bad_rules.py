@@ -70,7 +70,7 @@ def test_any_text_is_yaml_with_rules_or_an_error(text: str) -> None:
 
 @settings(deadline=None)
 @given(st.sampled_from(sorted(create(None, seed=0).commands())), MAPPINGS)
-def test_any_arguments_are_taken_or_refused_with_a_sentence(
+def test_any_arguments_are_accepted_or_refused_with_a_message(
     command: str, arguments: dict[str, Any]
 ) -> None:
     layer = create("rules: [{event: none, id: a}]", seed=0)

@@ -12,7 +12,7 @@ def bits(data: bytes | bytearray | memoryview) -> int:
     return sum(byte.bit_count() for byte in data)
 
 
-def test_a_read_is_wrong_by_so_many_bits_and_the_disk_is_not(faulty: type[Stack]) -> None:
+def test_a_read_has_wrong_bits_and_the_disk_does_not(faulty: type[Stack]) -> None:
     stack = faulty("{event: read_aio, action: corrupt, bits: 3, iotype: read}")
     assert bits(stack.read().data) == 3
     assert bits(stack.disk.data) == 0
@@ -25,7 +25,7 @@ def test_a_write_stores_wrong_bits(faulty: type[Stack]) -> None:
     assert bits(stack.disk.data[512:]) == 0
 
 
-def test_the_seed_says_which_bits(faulty: type[Stack]) -> None:
+def test_the_seed_chooses_the_bits(faulty: type[Stack]) -> None:
     def seen(seed: int) -> list[bytes]:
         stack = faulty("{event: read_aio, action: corrupt}", seed=seed)
         return [bytes(stack.read().data) for _ in range(3)]

@@ -39,7 +39,7 @@ def cut(
         (Disconnect("after-reply"), RAW, 1),
     ],
 )
-def test_the_connection_ends_where_it_says(fault: Disconnect, sent: bytes, asked: int) -> None:
+def test_the_connection_ends_as_configured(fault: Disconnect, sent: bytes, asked: int) -> None:
     assert cut(fault) == ((sent, False), asked)
 
 

@@ -7,7 +7,7 @@ from tests.injectors.conftest import Stack, on_wire
 A, B = b"a" * 512, b"b" * 512
 
 
-def test_a_zombie_takes_newer_data_back(faulty: type[Stack]) -> None:
+def test_a_repeated_write_replaces_newer_data(faulty: type[Stack]) -> None:
     stack = faulty("{event: write_aio, action: duplicate, once: true}")
     stack.write(A)
     assert stack.disk.data[:512] == A
@@ -16,14 +16,14 @@ def test_a_zombie_takes_newer_data_back(faulty: type[Stack]) -> None:
     assert stack.commands_seen == ["WRITE"] * 3
 
 
-def test_a_zombie_elsewhere_does_no_harm(faulty: type[Stack]) -> None:
+def test_a_repeated_write_to_another_place_changes_nothing(faulty: type[Stack]) -> None:
     stack = faulty("{event: write_aio, action: duplicate, once: true}")
     stack.write(A)
     stack.write(B, offset=512)
     assert stack.disk.data[:1024] == A + B
 
 
-def test_healing_buries_the_zombie(faulty: type[Stack]) -> None:
+def test_removing_the_rule_drops_the_held_write(faulty: type[Stack]) -> None:
     stack = faulty("{event: write_aio, action: duplicate, once: true}")
     stack.write(A)
     stack.layer.clear()

@@ -29,7 +29,7 @@ def test_blkdebug_has_48_events() -> None:
     assert len(EVENTS) == 48
 
 
-def test_a_rule_is_asleep_until_its_event() -> None:
+def test_a_rule_is_inactive_until_its_event() -> None:
     engine = engine_of(error_rule("read_aio", errno=errno.ENOSPC))
     assert errno_of(engine, IoType.READ, 0, 512) == 0
     engine.on_event("read_aio")
@@ -58,7 +58,7 @@ def test_the_first_of_two_state_changes_wins() -> None:
     assert engine.state == 5
 
 
-def test_once_goes_when_it_injects_and_errno_zero_never_does() -> None:
+def test_once_ends_a_rule_when_it_injects_and_errno_0_never_injects() -> None:
     engine = engine_of(error_rule("none", errno=0, once=True), error_rule("none"))
     assert [errno_of(engine, IoType.READ, 0, 1) for _ in range(3)] == [0, 0, 0]
     engine = engine_of(error_rule("none", once=True))
@@ -76,7 +76,7 @@ def test_once_goes_when_it_injects_and_errno_zero_never_does() -> None:
         (512, 0, False),
     ],
 )
-def test_a_sector_is_a_point_at_its_first_byte(offset: int, length: int, hit: bool) -> None:
+def test_a_sector_means_its_first_byte(offset: int, length: int, hit: bool) -> None:
     engine = engine_of(error_rule("none", spans=(point(1),)))
     assert bool(errno_of(engine, IoType.READ, offset, length)) is hit
 

@@ -1,7 +1,7 @@
-"""Engine and QEMU's blkdebug side by side: the same rules must fail the same requests.
+"""Compare the engine with QEMU's blkdebug: the same rules must fail the same requests.
 
-One QEMU lives through all examples; for each, its blkdebug is exported by NBD, below a raw node or
-itself, and asked with a raw client, so that every errno arrives, a failed flush's too.
+One QEMU serves all examples. Each example exports its blkdebug node by NBD, directly or below a raw
+node, and sends requests with a raw client, so that every errno arrives, also of a failed flush.
 
 QBDCHECK_EXAMPLES sets how many examples; 400 unless set, thousands for a night.
 """
@@ -197,7 +197,7 @@ def test_engine_and_blkdebug_fail_the_same_requests(
     assert ours == blkdebug.errnos(rule_set, has_raw, wanted)
 
 
-def test_the_generator_injects_often_enough_to_mean_something() -> None:
+def test_the_generator_injects_often_enough() -> None:
     injected: list[bool] = []
     kinds: set[Command] = set()
 
@@ -213,7 +213,7 @@ def test_the_generator_injects_often_enough_to_mean_something() -> None:
     assert kinds == set(COMMANDS), "every kind of request fails in some example"
 
 
-def test_blkdebug_reads_the_conf_that_we_write(blkdebug: Blkdebug, tmp_path: Path) -> None:
+def test_blkdebug_reads_the_written_conf(blkdebug: Blkdebug, tmp_path: Path) -> None:
     rule_set = RuleSet(
         (error_rule("write_aio", 28, state=2, spans=(point(8),), once=True),
          error_rule("read_aio", 12, iotypes=frozenset({IoType.READ}))),

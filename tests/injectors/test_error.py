@@ -22,12 +22,12 @@ def injected(fault: Error) -> tuple[int, int]:
     return fault.inject(Call(WRITE, counted, lambda _: 0)).error, len(asked)
 
 
-def test_an_error_before_leaves_the_disk_alone_and_one_after_does_not() -> None:
+def test_a_request_reaches_the_disk_only_with_when_after() -> None:
     assert injected(Error(ENOSPC)) == (errno.ENOSPC, 0)
     assert injected(Error(ENOSPC, when="after")) == (errno.ENOSPC, 1)
 
 
-def test_errno_zero_is_idle_and_a_negative_one_is_a_success() -> None:
+def test_errno_0_is_idle_and_a_negative_errno_succeeds() -> None:
     assert Error(Errno(0)).idle
     assert not Error().idle
     assert injected(Error(Errno(-5))) == (0, 1)

@@ -28,7 +28,7 @@ WHERE = {
 @pytest.mark.parametrize(
     ("raw", "what"), [(raw, what) for raw, fields in WHERE.items() for what in fields]
 )
-def test_only_the_field_meant_is_wrong(faulty: type[Stack], raw: bytes, what: str) -> None:
+def test_only_the_chosen_field_is_wrong(faulty: type[Stack], raw: bytes, what: str) -> None:
     start, end = WHERE[raw][what]
     for seed in range(5):
         stack = faulty(f"{{event: read_aio, action: garbage, what: {what}}}", seed=seed)

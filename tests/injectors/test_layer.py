@@ -79,7 +79,7 @@ def test_pwritev_done_fires_after_a_write_even_if_it_failed() -> None:
     assert errors(layer, Disk(), [read(), write(), read()]) == [0, errno.EIO, errno.EIO]
 
 
-def test_a_rule_of_none_hurts_discard_and_block_status_by_iotype() -> None:
+def test_a_rule_of_none_covers_discard_and_block_status_by_iotype() -> None:
     layer = create("rules: [{event: none, iotype: [discard, block-status]}]", seed=0)
     trim, status = (Request(one, 0, 0, 512, 1) for one in (Command.TRIM, Command.BLOCK_STATUS))
     assert errors(layer, Disk(), [trim, status, read()]) == [errno.EIO, errno.EIO, 0]
@@ -108,7 +108,7 @@ def test_a_hang_holds_a_request_until_it_is_resumed() -> None:
     assert not layer.waits, "once is over: nobody waits any more"
 
 
-def test_removing_a_rule_lets_go_what_it_holds() -> None:
+def test_removing_a_rule_releases_held_requests() -> None:
     layer = create("rules: [{event: write_aio, action: hang}]", seed=0)
     held = threading.Event()
 
@@ -179,7 +179,7 @@ def test_a_connection_can_be_chosen() -> None:
     assert errors(layer, Disk(), [read(), read(connection=2)]) == [0, errno.EIO]
 
 
-def test_a_disconnect_cuts_the_reply_where_it_says() -> None:
+def test_a_disconnect_cuts_the_reply_as_configured() -> None:
     for when, expected in {
         "before-request": (b"", False), "before-reply": (b"", False),
         "after-reply": (b"0123456789", False), "mid-reply": (b"012", False),
@@ -220,7 +220,7 @@ def test_the_same_requests_meet_the_same_faults_with_the_same_seed() -> None:
     assert faults(5) == faults(5) != faults(6)
 
 
-def test_a_changed_rule_keeps_its_place_and_starts_to_count_anew() -> None:
+def test_a_changed_rule_keeps_its_position_and_restarts_its_counts() -> None:
     layer = create("rules: [{event: read_aio, id: a}, {event: read_aio, errno: 28, id: b}]", seed=0)
     disk = Disk()
     assert errors(layer, disk, [read()]) == [errno.EIO]
@@ -241,7 +241,7 @@ def test_a_rule_added_later_sees_the_state() -> None:
     assert layer.describe()["state"] == 1
 
 
-def test_removing_all_goes_back_to_the_beginning() -> None:
+def test_removing_all_rules_resets_the_state() -> None:
     layer = create("rules: [{event: read_aio}]\nstates: [{event: none, new_state: 4}]", seed=0)
     assert layer.describe()["state"] == 4
     seen = layer.commands()["rule-del"]({"all": True})
@@ -251,7 +251,7 @@ def test_removing_all_goes_back_to_the_beginning() -> None:
     assert not layer.active
 
 
-def test_a_rule_that_ended_stays_ended_before_the_layer_has_heard_of_it(
+def test_a_rule_that_ended_does_not_fire_again_before_the_layer_notices(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     layer, disk = create("rules: [{event: write_aio, once: true}]", seed=0), Disk()

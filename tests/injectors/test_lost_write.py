@@ -9,7 +9,9 @@ from tests.injectors.conftest import Stack
 
 
 @pytest.mark.parametrize("command", [Command.WRITE, Command.WRITE_ZEROES, Command.TRIM])
-def test_a_change_is_acknowledged_and_not_done(faulty: type[Stack], command: Command) -> None:
+def test_a_change_is_acknowledged_and_not_carried_out(
+    faulty: type[Stack], command: Command
+) -> None:
     stack = faulty("{event: none, action: drop}")
     payload = b"x" * 512 if command is Command.WRITE else b""
     assert stack.send(command, payload=payload).error == 0

@@ -66,7 +66,7 @@ def test_states_are_refused() -> None:
         to_nbdkit(rules)
 
 
-def test_the_real_nbdkit_does_what_the_rules_say() -> None:
+def test_the_real_nbdkit_injects_the_same_faults() -> None:
     flags = words(
         "{event: write_aio, errno: ENOSPC, iotype: write}",
         "{event: read_aio, action: delay, milliseconds: 60, iotype: read}",

@@ -192,7 +192,7 @@ def test_what_is_written_is_read_back(listed: list[Rule], seed: int | None) -> N
     assert parse_yaml.read(parse_yaml.write(rule_set)) == rule_set
 
 
-def test_the_kinds_of_request_have_the_words_of_qemu() -> None:
+def test_the_kinds_of_request_have_the_names_of_qemu() -> None:
     assert {kind.value for kind in IoType} >= {"read", "write-zeroes", "block-status"}
     assert get_args(Error.__annotations__["when"]) == ()  # postponed: fault_keys resolves them
     assert fault_keys(Error)["when"].schema["enum"] == ["before", "after"]

@@ -9,7 +9,7 @@ A, B = b"a" * 512, b"b" * 512
 RULE = "{event: write_aio, action: reorder, once: true}"
 
 
-def test_a_write_is_done_after_the_next_one(faulty: type[Stack]) -> None:
+def test_a_write_is_carried_out_after_the_next_one(faulty: type[Stack]) -> None:
     stack = faulty(RULE)
     stack.write(A, offset=0)
     assert stack.disk.asked == []
@@ -17,7 +17,7 @@ def test_a_write_is_done_after_the_next_one(faulty: type[Stack]) -> None:
     assert [offset for _, offset, *_ in stack.disk.asked] == [512, 0]
 
 
-def test_the_older_of_two_writes_to_one_place_wins(faulty: type[Stack]) -> None:
+def test_the_older_of_two_overlapping_writes_wins(faulty: type[Stack]) -> None:
     stack = faulty(RULE)
     stack.write(A)
     stack.write(B)
@@ -41,14 +41,14 @@ def test_a_write_with_fua_is_not_held(faulty: type[Stack]) -> None:
     assert stack.fired == [0]
 
 
-def test_past_flush_breaks_the_promise(faulty: type[Stack]) -> None:
+def test_past_flush_holds_durable_writes(faulty: type[Stack]) -> None:
     stack = faulty("{event: write_aio, action: reorder, once: true, past_flush: true}")
     stack.write(A, flags=CommandFlag.FUA)
     stack.flush()
     assert stack.commands_seen == ["FLUSH"]
 
 
-def test_healing_carries_out_what_is_held(faulty: type[Stack]) -> None:
+def test_removing_the_rule_carries_out_the_held_write(faulty: type[Stack]) -> None:
     stack = faulty(RULE)
     stack.write(A)
     stack.layer.clear()
@@ -56,7 +56,7 @@ def test_healing_carries_out_what_is_held(faulty: type[Stack]) -> None:
     assert not stack.layer.active
 
 
-def test_of_many_writes_each_other_one_is_overtaken(faulty: type[Stack]) -> None:
+def test_every_second_write_is_held(faulty: type[Stack]) -> None:
     stack = faulty("{event: write_aio, action: reorder}")
     for number in range(4):
         stack.write(A, offset=number * 512)

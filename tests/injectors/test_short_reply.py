@@ -18,7 +18,7 @@ def test_the_end_is_missing_and_the_connection_stays_open(
     assert on_wire(stack.read(), RAW) == (RAW[:sent], True)
 
 
-def test_how_much_is_drawn_and_never_nothing(faulty: type[Stack]) -> None:
+def test_the_missing_part_is_drawn_and_never_empty(faulty: type[Stack]) -> None:
     for seed in range(20):
         raw, lives = on_wire(faulty("{event: read_aio, action: short}", seed=seed).read(), RAW)
         assert lives
@@ -26,6 +26,6 @@ def test_how_much_is_drawn_and_never_nothing(faulty: type[Stack]) -> None:
         assert len(raw) < 100
 
 
-def test_a_reply_lacks_at_least_a_byte() -> None:
+def test_missing_0_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         ShortReply(missing=0)

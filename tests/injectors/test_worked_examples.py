@@ -138,7 +138,7 @@ class Story:
 
 
 @pytest.mark.parametrize("text", [text for *_, text in EXAMPLES], ids=[n for n, *_ in EXAMPLES])
-def test_the_example_does_what_it_says(text: str, tmp_path: Path) -> None:
+def test_the_example_gives_the_described_results(text: str, tmp_path: Path) -> None:
     story = Story(block(text, "yaml"), tmp_path)
     seen_so_far = []
     try:
@@ -157,7 +157,7 @@ def test_there_are_at_least_ten_examples() -> None:
     assert len(EXAMPLES) >= 10
 
 
-def test_the_conf_and_the_yaml_of_the_last_example_are_one() -> None:
+def test_the_conf_and_the_yaml_of_the_last_example_are_equal() -> None:
     text = EXAMPLES[-1][2]
     rules = parse_yaml.read(block(text, "yaml"))
     assert parse_ini.read(block(text, "ini")) == rules
