@@ -6,13 +6,15 @@ equals the one below, so layers stack in any order. All faults and all seeded bu
 loaded by module name; a server without layers is provably the correct backend, and pays nothing
 for them.
 
-Four attributes are optional. ``waits``: a layer that never waits says False, and then the replies
+Five attributes are optional. ``waits``: a layer that never waits says False, and then the replies
 to many requests are sent together, as without layers. ``active``: while all layers say False,
 requests may pass them by, so that a rule engine without rules costs nothing; read for each batch.
 ``passes``: by command, functions of offset and length (above 0) that are True for a request that
 the layer would hand down unchanged; it has then taken note of it, and `handle` is not called. Used
 where the layer is the only active one, and does not wait. ``pauses``: while it is True, each
 request has a thread of its own (asides.py), which says so when it is about to wait.
+``above_rules``: True for a layer that a server puts above its rules, so that the layer receives
+their errors.
 """
 
 from __future__ import annotations

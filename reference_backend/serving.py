@@ -40,7 +40,7 @@ def serve(arguments: Arguments) -> int:
     pool = _pool(arguments)
     try:
         events = Events()
-        layers = [*_rules(arguments), *load_layers(arguments.layer)]
+        layers = _with_rules(_rules(arguments), load_layers(arguments.layer))
         server = _server(arguments, pool, address, layers, events)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
         try:
@@ -254,6 +254,12 @@ def _rules(arguments: Arguments) -> list[RulePlace]:
         with open(arguments.rules, encoding="utf-8") as file:  # noqa: PTH123  # pathlib is slow
             place.load(file.read(), arguments.rules)
     return [place]
+
+
+def _with_rules(rules: Sequence[RulePlace], layers: Sequence[Layer]) -> list[Layer]:
+    """Return all layers: those with ``above_rules``, the rules, the others; else in their order."""
+    above = [layer for layer in layers if getattr(layer, "above_rules", False)]
+    return [*above, *rules, *(layer for layer in layers if layer not in above)]
 
 
 def load_layers(texts: Sequence[str]) -> list[Layer]:

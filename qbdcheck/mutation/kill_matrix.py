@@ -25,7 +25,7 @@ from qbdcheck.errors import UsageError
 from qbdcheck.mutation.mutant_run import ALIVE, EXIT_USAGE, KILLED, NOT_TESTABLE, Cell, Fate, Runner
 from qbdcheck.mutation.tables import page, print_grid, print_summary
 from qbdcheck.options import Options
-from qbdcheck.targets.mutant_target import knobs_for, read_words
+from qbdcheck.targets.mutant_target import DEFAULT_BASE, knobs_for, parse
 
 _FILE_WIDTH = 160
 _GUARDS = re.compile(r"^Guards:((?:.|\n(?!\n))*)", re.MULTILINE)
@@ -90,7 +90,9 @@ def read_wanted(words: Sequence[str], knobs: str) -> list[Wanted]:
     shared = knobs.split(":") if knobs else []
     found = []
     for word in words or catalogue():
-        mutant, own = read_words(word)
+        mutant, base, own = parse(word)
+        if base != DEFAULT_BASE:
+            raise UsageError(f"{word}: --mutants uses {DEFAULT_BASE}; use -t mutant:{word}")
         names = {pair.partition("=")[0] for pair in own}
         if "requests" in names:
             raise UsageError(f"{word}: --mutants counts the requests itself")

@@ -83,10 +83,11 @@ def test_knobs_of_one_and_of_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["phantom-write:rate=0"], "phantom-write: rate=0: must be a whole number from 1 on"),
+        (["phantom-write:rate=0"], "phantom-write: rate=0: must be a whole number of at least 1"),
         (["size-rounded-up:rate=3"], "size-rounded-up: rate=3: this bug is a fixed fact"),
-        (["control-plain", "--knobs", "rat=3"], "rat=3: no such knob; there are rate"),
+        (["control-plain", "--knobs", "rat=3"], "rat=3: unknown knob; knobs are rate"),
         (["phantom-write:requests=/tmp"], "--mutants counts the requests itself"),
+        (["phantom-write@reference-file"], "use -t mutant:phantom-write@reference-file"),
     ],
 )
 def test_wrong_knobs_are_refused_before_anything_runs(words: list[str], told: str) -> None:
