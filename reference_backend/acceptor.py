@@ -100,9 +100,8 @@ class Lobby:
 
     def forget(self, connection: Connection) -> None:
         """Let go of a connection that is about to be closed."""
-        fd = connection.sock.fileno()
-        if self._by_fd.get(fd) is connection:
-            del self._by_fd[fd]
+        if self._by_fd.get(connection.fd) is connection:
+            del self._by_fd[connection.fd]
 
     # -- time
 
@@ -134,14 +133,18 @@ class Lobby:
             except OSError:
                 time.sleep(0.01)  # out of descriptors: do not spin
                 return
-            connection = self._admit(sock)
+            try:
+                connection = self._admit(sock)
+            except Exception:  # ends this client only, like any failure in _guarded
+                sock.close()
+                continue
             if connection is not None:
                 self._guarded(connection, self._greet)
 
     def _greet(self, connection: Connection) -> None:
         connection.deadline = time.monotonic() + self._handshake_s
         self._handshakes.append(connection)
-        self._by_fd[connection.sock.fileno()] = connection
+        self._by_fd[connection.fd] = connection
         self._epoll.register(connection.sock, READABLE)
         connection.unsent = connection.negotiation.greeting()
         self._flush(connection)

@@ -68,6 +68,11 @@ class Asides:
             raise
         under_way.wait()
 
+    def wait_for_room(self) -> None:
+        """Wait until ``start`` would not wait for an earlier request to end."""
+        with self._free:
+            pass
+
     def abandon(self) -> None:
         """Let none of those that wait be carried out: their client is gone."""
         self.abandoned = True

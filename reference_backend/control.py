@@ -108,7 +108,11 @@ class Control:
                 continue
             from reference_backend.control_session import Session  # json is slow to load
 
-            client = Session(sock, self.commands, self._on_quit)
+            try:
+                client = Session(sock, self.commands, self._on_quit)
+            except OSError:
+                sock.close()
+                continue
             with self._lock:
                 welcome = len(self._clients) < CLIENTS_MAX
                 if welcome:
@@ -116,8 +120,13 @@ class Control:
             if not welcome:
                 client.close()
                 continue
-            name = "qmp-client"
-            threading.Thread(target=self._serve, args=(client,), name=name, daemon=True).start()
+            thread = threading.Thread(
+                target=self._serve, args=(client,), name="qmp-client", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more threads: this client pays
+                self._forget(client)
 
     def _serve(self, client: Session) -> None:
         try:
@@ -125,9 +134,12 @@ class Control:
         except OSError:
             pass  # it went away, or was dropped
         finally:
-            with self._lock:
-                self._clients.discard(client)
-            client.close()
+            self._forget(client)
+
+    def _forget(self, client: Session) -> None:
+        with self._lock:
+            self._clients.discard(client)
+        client.close()
 
 
 def _negotiated_already(arguments: Arguments) -> Arguments:  # noqa: ARG001

@@ -249,29 +249,46 @@ class Server:
     def _serve(self, connection: Connection) -> None:
         """Run in the client's thread."""
         quiet = False
-        with contextlib.suppress(OSError, ValueError, NbdProtocolError, MemoryError):
-            quiet = connection.serve()
-        with self._lock:
-            del self._threads[threading.current_thread()]
-        if quiet and self._lobby is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self._lobby.arm(connection)
-                return
-        self._end(connection)
+        try:
+            with contextlib.suppress(OSError, ValueError, NbdProtocolError, MemoryError):
+                quiet = connection.serve()
+        finally:
+            with self._lock:
+                del self._threads[threading.current_thread()]
+            if not quiet or not self._park(connection):
+                self._end(connection)
+
+    def _park(self, connection: Connection) -> bool:
+        """Return an idle client to the lobby; return False if its socket was closed meanwhile."""
+        if self._lobby is None:
+            return False
+        try:
+            self._lobby.arm(connection)
+        except (OSError, ValueError):
+            return False
+        return True
 
     def _end(self, connection: Connection) -> None:
-        """Close one client's connection; safe to call twice."""
+        """Close one client's connection; safe to call twice.
+
+        All of it is done, even if a part fails; then threading.excepthook reports the failure.
+        """
         with self._lock:
             if self._connections.pop(connection.number, None) is None:
                 return
             if self._lobby is not None:
                 self._lobby.forget(connection)
             self._totals.update(connection.counts())
-        connection.abandon_asides()
-        info = connection.info()
-        transport.close(connection.sock)
-        if connection.is_announced and self._on_disconnect is not None:
-            self._on_disconnect(info)
+        try:
+            with contextlib.ExitStack() as cleanup:  # runs from the last to the first
+                if connection.is_announced and self._on_disconnect is not None:
+                    cleanup.callback(self._on_disconnect, connection.info())
+                cleanup.callback(transport.close, connection.sock)
+                connection.abandon_asides()
+        except Exception as error:  # a defect of the server or its user must not end other clients
+            thread = threading.current_thread()
+            what = (type(error), error, error.__traceback__, thread)
+            threading.excepthook(threading.ExceptHookArgs(what))
 
 
 def _raise_descriptor_limit() -> None:

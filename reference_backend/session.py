@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
 from functools import partial
 from typing import NamedTuple
 
@@ -28,9 +28,11 @@ from reference_backend.transport import (
     Receive,
     Send,
     anonymous_memory,
+    is_gone,
     is_tls,
     prepare,
     receiver,
+    send_while,
     sender,
 )
 
@@ -41,7 +43,7 @@ IDLE_S = 1.0
 PARK_MAX = 64 * 1024
 """A connection with a part of a request longer than this stays active, for ``stall_s`` at most."""
 SLOWEST_BYTES_S = 1024 * 1024
-"""Slowest rate, in bytes a second, of a payload that takes memory others may wait for."""
+"""Slowest rate, in bytes a second, of a payload or reply whose memory others wait for."""
 SHOWN_MAX = 64
 """Requests in flight that ``in_flight`` tells of."""
 
@@ -71,6 +73,8 @@ class Connection:
     def __init__(self, number: int, sock: socket.socket, negotiation: ServerNegotiation) -> None:
         self.number = number
         self.sock = sock
+        self.fd = sock.fileno()
+        """The descriptor: the same for a TLS socket that is made of ``sock``; kept after close."""
         self.negotiation = negotiation
         self.deadline = 0.0
         self.unsent = b""
@@ -100,7 +104,7 @@ class Connection:
             service.features,
             service.limits,
             layers=service.layers,
-            reserve=self._reserve,
+            reserve=self._reserve_read,
             connection=self.number,
             # one thread at a time may use a TLS connection of OpenSSL
             aside=None if is_tls(self.sock) else self._set_aside,
@@ -149,14 +153,17 @@ class Connection:
             start = run(start, end)
             self._span = (start, end)  # before the replies go: who has one asks what is in flight
             if out:
-                if self._asides is None:
+                if self._held:
+                    self._send_large(out, self._held)
+                    out.clear()
+                    self._release()
+                elif self._asides is None:
                     send(out)
+                    out.clear()
                 else:
                     with self._sending:
                         send(out)
-                out.clear()
-                if self._held:
-                    self._release()
+                    out.clear()
             if transmission.closed:
                 if not transmission.executor.hang_up:
                     self.join_asides()  # "NBD_CMD_DISC": first what is in flight
@@ -218,22 +225,24 @@ class Connection:
         not enough. Who then sends slowly is dropped, for others may wait for the memory.
         """
         own, needed = transmission.buffer, transmission.needed
-        self._reserve(needed)
-        deadline = time.monotonic() + self._stall_s() + needed / SLOWEST_BYTES_S
-        with anonymous_memory(needed) as large:
-            end = len(there)
-            large[:end] = bytes(there)
-            with memoryview(large) as view:
-                while end < needed:
-                    end += self._receive_some(receive, view[end:])
-                    if time.monotonic() > deadline:
-                        msg = "the client sends its payload too slowly"
-                        raise TimeoutError(msg)
-            transmission.exchange(large)
-            try:
-                transmission.run(0, needed)
-            finally:
-                transmission.exchange(own)
+        if self._asides is not None:
+            self._asides.wait_for_room()  # whoever is there may wait for the memory taken below
+        self._held += self._take_memory(needed)
+        too_slow = self._time_limit(needed)
+        large = anonymous_memory(needed)  # never closed: an exception may refer to parts of it
+        end = len(there)
+        large[:end] = bytes(there)
+        view = memoryview(large)
+        while end < needed:
+            end += self._receive_some(receive, view[end:])
+            if too_slow():
+                msg = "the client sends its payload too slowly"
+                raise TimeoutError(msg)
+        transmission.exchange(large)
+        try:
+            transmission.run(0, needed)
+        finally:
+            transmission.exchange(own)
         self._release()
         with self._sending:
             send(transmission.out)
@@ -252,10 +261,41 @@ class Connection:
                 raise ConnectionResetError(msg)
             return received
 
-    def _reserve(self, length: int) -> None:
+    def _send_large(self, out: list[Bytes], held: int) -> None:
+        """Send replies whose memory others may wait for: not for longer than a time limit."""
+        too_slow = self._time_limit(held)
+        with self._sending:
+            send_while(self.sock, out, self._stall_s(), too_slow)
+
+    def _time_limit(self, length: int) -> Callable[[], bool]:
+        """Return a function that tells whether so much memory is held for too long by now.
+
+        Nobody holds it for too long while no other request waits for it.
+        """
         assert self._service is not None
-        service = self._service
-        self._held += service.budget.take(length, service.limits.stall_s)
+        budget = self._service.budget
+        deadline = time.monotonic() + self._stall_s() + length / SLOWEST_BYTES_S
+        return lambda: budget.waiting > 0 and time.monotonic() > deadline
+
+    def _reserve_read(self, length: int) -> None:
+        self._held += self._take_for_read(length)
+
+    def _take_for_read(self, length: int) -> int:
+        """Take memory for a reply.
+
+        :raise MemoryError: there is none. The request fails; the connection lives on.
+        """
+        try:
+            return self._take_memory(length)
+        except TimeoutError as error:
+            raise MemoryError(str(error)) from None
+
+    def _take_memory(self, length: int) -> int:
+        """Wait for memory for longer than anybody may hold it while others wait."""
+        assert self._service is not None
+        budget = self._service.budget
+        patience_s = 2 * self._stall_s() + budget.limit / SLOWEST_BYTES_S
+        return budget.take(length, patience_s, lambda: is_gone(self.sock))
 
     def _release(self) -> None:
         assert self._service is not None
@@ -272,16 +312,17 @@ class Connection:
     def _answer_aside(self, request: Request, contexts: dict[int, str]) -> None:
         assert self.transmission is not None
         assert self._service is not None
-        budget, patience_s, held = self._service.budget, self._service.limits.stall_s, 0
+        budget, held = self._service.budget, 0
 
         def reserve(length: int) -> None:
             nonlocal held
-            held += budget.take(length, patience_s)
+            held += self._take_for_read(length)
 
         executor = self.transmission.executor.beside(reserve)
         with self._lock:
             self._beside[id(executor)] = executor
         out: list[Bytes] = []
+        keep = False
         try:
             try:
                 executor.carry_out(out, request, contexts)
@@ -289,18 +330,30 @@ class Connection:
                 with self._lock:
                     del self._beside[id(executor)]
                     self._counted_beside.update(executor.counts)
-            with contextlib.suppress(OSError):  # the client is gone
+            if held:
+                self._send_large(out, held)
+            else:
                 with self._sending:
                     sender(self.sock)(out)
-                if executor.hang_up:
-                    self.sock.shutdown(socket.SHUT_RDWR)
+            keep = not executor.hang_up
+        except OSError:
+            pass  # the client is gone, or takes nothing; a part of the reply may be sent
         finally:
+            if not keep:
+                self._shut_down()
+            out.clear()
             budget.give_back(held)
+
+    def _shut_down(self) -> None:
+        """End the connection; its own thread notices and cleans up."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
 
     def abandon_asides(self) -> None:
         """Carry out none of the requests that still wait: the client is gone."""
         if self._asides is not None:
             self._asides.abandon()
+            self._shut_down()  # wakes those that are sending
 
     def join_asides(self, timeout_s: float | None = None) -> None:
         """Wait for the requests in threads of their own, each so many seconds at most."""
@@ -313,7 +366,8 @@ class Connection:
             return Counter()
         with self._lock:
             executors = [self.transmission.executor, *self._beside.values()]
-            return sum((one.counts for one in executors), self._counted_beside.copy())
+            counts = [Counter(one.counts) for one in executors]  # copies: other threads count on
+            return sum(counts, self._counted_beside.copy())
 
     def in_flight(self) -> list[dict[str, object]]:
         """Return requests that were received and are not answered yet, for diagnosis.

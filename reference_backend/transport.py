@@ -7,6 +7,8 @@ import select
 import socket
 import struct
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Sized
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -26,6 +28,10 @@ IOV_MAX = 1000
 """Buffers of one sendmsg (POSIX IOV_MAX is 1024 on Linux)."""
 TLS_WRITE_BYTES = 1024 * 1024
 """Bytes that are joined for one write on a TLS socket."""
+TLS_PIECE_BYTES = 64 * 1024
+"""Bytes of a large reply that are written to a TLS socket between two checks of its time limit."""
+CHECK_S = 0.1
+"""Seconds between two checks of a thread that waits to send, or for memory."""
 
 Receive = Callable[[memoryview], int]
 Send = Callable[[list[Bytes]], None]
@@ -147,6 +153,54 @@ def _send_tls(sock: ssl.SSLSocket, out: list[Bytes]) -> None:
         sock.sendall(joined)
 
 
+def send_while(
+    sock: socket.socket, out: list[Bytes], stall_s: float, too_slow: Callable[[], bool]
+) -> None:
+    """Send a list of buffers, whole, within a time limit for all of them together.
+
+    ``sender`` limits only the time without any progress.
+
+    :raise TimeoutError: the peer took nothing for ``stall_s``, or ``too_slow()`` returned True.
+    """
+    if is_tls(sock):
+        for buffer in out:
+            view = memoryview(buffer)
+            for start in range(0, len(view), TLS_PIECE_BYTES):
+                sock.sendall(view[start : start + TLS_PIECE_BYTES])
+                _check_speed(too_slow)
+        return
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    buffers, progress = out, time.monotonic()
+    while buffers:
+        try:
+            sent = sock.sendmsg(buffers[:IOV_MAX], [], socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            if not poll.poll(CHECK_S * 1000) and time.monotonic() - progress > stall_s:
+                msg = f"the client took nothing for {stall_s} s"
+                raise TimeoutError(msg) from None
+        else:
+            buffers, progress = _unsent(buffers, sent), time.monotonic()
+        if buffers:
+            _check_speed(too_slow)
+
+
+def _check_speed(too_slow: Callable[[], bool]) -> None:
+    if too_slow():
+        msg = "the client takes its reply too slowly"
+        raise TimeoutError(msg)
+
+
+def is_gone(sock: socket.socket) -> bool:
+    """Return whether a connection is broken, or closed in both directions."""
+    poll = select.poll()
+    try:
+        poll.register(sock, 0)  # POLLERR and POLLHUP are always reported
+        return bool(poll.poll(0))
+    except (OSError, ValueError):
+        return True
+
+
 def close(sock: socket.socket) -> None:
     """Close; on TLS say so first, without waiting for the peer's answer ("NBD_CMD_DISC")."""
     try:
@@ -162,32 +216,55 @@ def close(sock: socket.socket) -> None:
 class MemoryBudget:
     """Memory for large requests, shared by all clients, so that many cannot exhaust the machine.
 
+    Requests get it in the order in which they ask, so that small ones do not starve a large one.
+    A thread that waits here must hold no part of the budget, and no reply that its client waits
+    for: then a thread never waits for itself, and threads never wait for each other in a circle.
+
     :param limit: bytes. A request larger than that gets all of it, alone.
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._used = 0
+        self.limit = limit
+        self.used = 0
+        self._queue: deque[object] = deque()
         self._changed = threading.Condition()
 
-    def take(self, length: int, patience_s: float) -> int:
+    @property
+    def waiting(self) -> int:
+        """Return how many requests wait."""
+        return len(self._queue)
+
+    def take(
+        self, length: int, patience_s: float, is_abandoned: Callable[[], bool] | None = None
+    ) -> int:
         """Wait for memory and return how many bytes to give back later.
 
+        :param is_abandoned: checked while waiting: whether the request need not be carried out.
         :raise TimeoutError: there was none for ``patience_s``.
+        :raise ConnectionAbortedError: ``is_abandoned()`` returned True.
         """
-        length = min(length, self._limit)
+        length = min(length, self.limit)
+        ticket = object()
+        deadline = time.monotonic() + patience_s
         with self._changed:
-            fits = self._changed.wait_for(
-                lambda: self._used + length <= self._limit, timeout=patience_s
-            )
-            if not fits:
-                msg = f"no memory for {length} bytes in {patience_s} s"
-                raise TimeoutError(msg)
-            self._used += length
+            self._queue.append(ticket)
+            try:
+                while self._queue[0] is not ticket or self.used + length > self.limit:
+                    self._changed.wait(CHECK_S)
+                    if time.monotonic() > deadline:
+                        msg = f"no memory for {length} bytes in {patience_s:g} s"
+                        raise TimeoutError(msg)
+                    if is_abandoned is not None and is_abandoned():
+                        msg = "the client left while its request waited for memory"
+                        raise ConnectionAbortedError(msg)
+                self.used += length
+            finally:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
         return length
 
     def give_back(self, length: int) -> None:
         """Return what ``take`` returned."""
         with self._changed:
-            self._used -= length
+            self.used -= length
             self._changed.notify_all()

@@ -20,9 +20,11 @@ from reference_backend.nbd.settings import Bytes, Device, Features, Limits
 class Executor:
     """What one connection may ask of one device, and how it is answered.
 
-    :param layers: what stands above the device, first one on top. :param reserve: called with the
-        length of a READ that takes much memory, before it is read; may wait. :param aside: is given
-        a request that a layer may pause, and its metadata contexts; it sees to the answer.
+    :param layers: what stands above the device, first one on top.
+    :param reserve: called with the length of a READ that takes much memory, before it is read. It
+        may wait. It raises MemoryError if there is no memory.
+    :param aside: called with a request that a layer may pause, and its metadata contexts; it
+        carries the request out in another thread and sends the reply.
 
     ``counts`` has requests and bytes per command, and errors. ``current`` is the request that is
     being carried out on the general path. ``hang_up`` is True once a layer ended the connection.

@@ -183,7 +183,7 @@ class ServerTransmission:
                         break
                 elif self._other(flags, command, cookie, offset, length, start, end):
                     start += _HEADER + self._consumed
-                    if self.closed or free_r or command == _STATUS:
+                    if self.closed or free_r or command == _STATUS or length > LARGE_READ:
                         self.more = not self.closed
                         break
                 else:
@@ -224,8 +224,14 @@ class ServerTransmission:
     def _other(  # noqa: PLR0917  # the fields of the header, in their order
         self, flags: int, command: int, cookie: int, offset: int, length: int, start: int, end: int
     ) -> bool:
-        """Execute one request by table; return False when its payload is not there yet."""
+        """Execute one request by table; return False when that has to wait.
+
+        Either its payload is not there yet, or (``more``) replies must be sent first.
+        """
         self._consumed = 0
+        if length > LARGE_READ and command == _READ and self.out:
+            self.more = True  # it may wait for memory, and the client for these replies
+            return False
         if command == _DISC:
             self.closed = True
             return True
