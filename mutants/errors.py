@@ -11,7 +11,7 @@ from mutants.knobs import ALWAYS
 from mutants.mutant import Mutant
 from mutants.patching import replace
 from reference_backend.nbd.execution import Executor
-from reference_backend.rule_layer import RulePlace
+from reference_backend.rule_layer import RuleLayer
 
 
 class AsyncErrorIgnored(Mutant):
@@ -140,7 +140,7 @@ def _around_rules(change: Any) -> None:
     """Let ``change(request, reply)`` see what comes from beneath, with its injected errors."""
 
     def make(real: Any) -> Any:
-        def handle(place: RulePlace, request: Request, below: Below) -> Reply:
+        def handle(place: RuleLayer, request: Request, below: Below) -> Reply:
             try:
                 reply = real(place, request, below)
             except BlockError as error:
@@ -150,7 +150,7 @@ def _around_rules(change: Any) -> None:
 
         return handle
 
-    replace(RulePlace, "handle", make)
+    replace(RuleLayer, "handle", make)
 
 
 class FlushErrorSwallowed(Mutant):

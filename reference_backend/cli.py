@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from blockio.errors import StoreError
-from reference_backend.fast_arguments import parse_plain
+from reference_backend.fast_arguments import parse_fast
 
 if TYPE_CHECKING:
     from reference_backend.fast_arguments import Arguments
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(words: list[str]) -> Arguments:
     if words[:1] == ["serve"]:
-        plain = parse_plain(words[1:])
+        plain = parse_fast(words[1:])
         if plain is not None:
             return plain
     from reference_backend.parser import parser

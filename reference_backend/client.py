@@ -19,7 +19,7 @@ from typing import Self
 
 from blockio.extents import Extent
 from blockio.layers import Command, CommandFlag
-from reference_backend.client_handshake import Haggler
+from reference_backend.client_handshake import ClientHandshake
 from reference_backend.listener import Address
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import constants as c
@@ -53,7 +53,7 @@ _UNLIMITED = 0xFFFFFFFF
 """A maximum that is none, and what a server means that tells none (NBD document)."""
 
 
-class Client(Haggler):
+class Client(ClientHandshake):
     """A connection to an NBD server, handshake and transmission."""
 
     def __init__(self, sock: socket.socket) -> None:

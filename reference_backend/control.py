@@ -21,10 +21,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from reference_backend.control_commands import (
+    ArgumentReader,
     Arguments,
     Command,
     CommandError,
-    Taker,
     query_version,
 )
 from reference_backend.events import Events
@@ -61,7 +61,7 @@ class Control:
         self._lock = threading.Lock()
         self._clients: set[Session] = set()
         self._listening: socket.socket | None = None
-        events.subscribe(self._tell)
+        events.subscribe(self._send_event)
 
     def start(self) -> None:
         """Listen, and serve in the background.
@@ -86,7 +86,7 @@ class Control:
         for client in clients:
             client.drop()
 
-    def _tell(self, event: str, data: Arguments) -> None:
+    def _send_event(self, event: str, data: Arguments) -> None:
         seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
         stamp = {"seconds": seconds, "microseconds": microseconds}
         with self._lock:
@@ -95,7 +95,7 @@ class Control:
             client.send({"timestamp": stamp, "event": event, "data": data})
 
     def _query_commands(self, arguments: Arguments) -> list[dict[str, str]]:
-        Taker(arguments).end()
+        ArgumentReader(arguments).end()
         return [{"name": name} for name in sorted(self.commands)]
 
     def _accept(self) -> None:
@@ -114,10 +114,10 @@ class Control:
                 sock.close()
                 continue
             with self._lock:
-                welcome = len(self._clients) < CLIENTS_MAX
-                if welcome:
+                is_accepted = len(self._clients) < CLIENTS_MAX
+                if is_accepted:
                     self._clients.add(client)
-            if not welcome:
+            if not is_accepted:
                 client.close()
                 continue
             thread = threading.Thread(
@@ -148,7 +148,7 @@ def _negotiated_already(arguments: Arguments) -> Arguments:  # noqa: ARG001
 
 
 def _quit(arguments: Arguments) -> Arguments:
-    Taker(arguments).end()
+    ArgumentReader(arguments).end()
     return {}
 
 

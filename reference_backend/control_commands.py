@@ -25,7 +25,7 @@ class CommandError(Exception):
         self.error_class = error_class
 
 
-class Taker:
+class ArgumentReader:
     """Takes arguments out of a message, each with its type; QEMU's wording where one is wrong."""
 
     def __init__(self, arguments: Arguments) -> None:
@@ -57,7 +57,7 @@ class Taker:
 
 def query_version(arguments: Arguments) -> Arguments:
     """Return QMP's VersionInfo; ``package`` tells what this is."""
-    Taker(arguments).end()
+    ArgumentReader(arguments).end()
     return {"qemu": {"major": 0, "minor": 1, "micro": 0}, "package": "qbdcheck-reference-backend"}
 
 
@@ -100,7 +100,7 @@ class VolumeCommands:
 
         Of one that cannot be trusted: name and ``damaged``, a sentence.
         """
-        Taker(arguments).end()
+        ArgumentReader(arguments).end()
         pending = {volume.name: volume.pending() for volume in self._pool.opened()}
         return [self._described(name, pending.get(name, 0)) for name in self._pool.list()]
 
@@ -112,41 +112,41 @@ class VolumeCommands:
 
     def volume_create(self, arguments: Arguments) -> Arguments:
         """Make a volume: ``name``, ``size`` in bytes."""
-        taker = Taker(arguments)
-        name, size = taker.take("name", str), taker.take("size", int)
-        taker.end()
+        reader = ArgumentReader(arguments)
+        name, size = reader.take("name", str), reader.take("size", int)
+        reader.end()
         self._pool.create(name, size)
         return {}
 
     def volume_resize(self, arguments: Arguments) -> Arguments:
         """Set the ``size`` in bytes of the volume ``name``; pending until flushed, like a write."""
-        taker = Taker(arguments)
-        name, size = taker.take("name", str), taker.take("size", int)
-        taker.end()
+        reader = ArgumentReader(arguments)
+        name, size = reader.take("name", str), reader.take("size", int)
+        reader.end()
         self._pool.resize(name, size)
         return {}
 
     def volume_snapshot(self, arguments: Arguments) -> Arguments:
         """Keep the contents of the volume ``name`` as ``name@snapshot``."""
-        taker = Taker(arguments)
-        name, snapshot = taker.take("name", str), taker.take("snapshot", str)
-        taker.end()
+        reader = ArgumentReader(arguments)
+        name, snapshot = reader.take("name", str), reader.take("snapshot", str)
+        reader.end()
         self._pool.snapshot(name, snapshot)
         return {}
 
     def volume_clone(self, arguments: Arguments) -> Arguments:
         """Make the volume ``name`` of a ``snapshot`` (``volume@snapshot``)."""
-        taker = Taker(arguments)
-        snapshot, name = taker.take("snapshot", str), taker.take("name", str)
-        taker.end()
+        reader = ArgumentReader(arguments)
+        snapshot, name = reader.take("snapshot", str), reader.take("name", str)
+        reader.end()
         self._pool.clone(snapshot, name)
         return {}
 
     def volume_remove(self, arguments: Arguments) -> Arguments:
         """Remove the volume ``name`` and its snapshots, or a snapshot; refused while in use."""
-        taker = Taker(arguments)
-        name = taker.take("name", str)
-        taker.end()
+        reader = ArgumentReader(arguments)
+        name = reader.take("name", str)
+        reader.end()
         used = 0
         for info in self._server.connections():
             export = self._pool.open(info.export).name
@@ -159,9 +159,9 @@ class VolumeCommands:
 
     def set_write_cache(self, arguments: Arguments) -> Arguments:
         """Set the ``mode`` of the volume ``name``: volatile, or through (durable at once)."""
-        taker = Taker(arguments)
-        name, mode = taker.take("name", str), taker.take("mode", str)
-        taker.end()
+        reader = ArgumentReader(arguments)
+        name, mode = reader.take("name", str), reader.take("mode", str)
+        reader.end()
         if mode not in {"volatile", "through"}:
             msg = f"Parameter 'mode' does not accept value '{mode}'"
             raise CommandError(msg)
@@ -174,9 +174,9 @@ class VolumeCommands:
         What was acknowledged and not flushed is lost as ``seed`` (default 0) decides. Requests
         that are in flight, and those of clients that come back too early, end without a reply.
         """
-        taker = Taker(arguments)
-        seed, name = taker.take("seed", int, 0), taker.take("volume", str, None)
-        taker.end()
+        reader = ArgumentReader(arguments)
+        seed, name = reader.take("seed", int, 0), reader.take("volume", str, None)
+        reader.end()
         volumes = self._pool.opened() if name is None else [self._pool.open(name)]
         try:
             for volume in volumes:
@@ -194,12 +194,12 @@ class VolumeCommands:
 
     def query_requests(self, arguments: Arguments) -> list[Arguments]:
         """Return the requests in flight: connection, command, offset, length, cookie."""
-        Taker(arguments).end()
+        ArgumentReader(arguments).end()
         return self._server.query_requests()
 
     def query_stats(self, arguments: Arguments) -> Arguments:
         """Return counts since the start: requests and bytes per command, errors, connections."""
-        Taker(arguments).end()
+        ArgumentReader(arguments).end()
         return dict(self._server.statistics())
 
 

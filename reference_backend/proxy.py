@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from blockio.layers import Layer
-from reference_backend.blocking_requests import now_under_way
+from reference_backend.blocking_requests import mark_under_way
 from reference_backend.client import parse_uri
 from reference_backend.client_handshake import connect
 from reference_backend.control import Control
@@ -22,8 +22,8 @@ from reference_backend.listener import Address, listen
 from reference_backend.nbd.errors import NbdProtocolError
 from reference_backend.proxy_handshake import Handshake, Stream
 from reference_backend.proxy_session import ProxySession
-from reference_backend.rule_layer import RulePlace
-from reference_backend.serving import load_layers, tell_ready
+from reference_backend.rule_layer import RuleLayer
+from reference_backend.serving import load_layers, report_ready
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,11 +121,11 @@ def proxy(arguments: Arguments) -> int:
     if secure:
         msg = f"--to {arguments.to}: the proxy does without TLS"
         raise ValueError(msg)
-    place = RulePlace(arguments.seed, on_pause=now_under_way)
+    rule_layer = RuleLayer(arguments.seed, on_pause=mark_under_way)
     if arguments.rules:
         with open(arguments.rules, encoding="utf-8") as file:  # noqa: PTH123  # as in serving
-            place.load(file.read(), arguments.rules)
-    layers = [place, *load_layers(arguments.layer)]
+            rule_layer.load(file.read(), arguments.rules)
+    layers = [rule_layer, *load_layers(arguments.layer)]
     events = Events()
     stop_signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
@@ -134,13 +134,13 @@ def proxy(arguments: Arguments) -> int:
             server = Proxy(arguments.socket, target, export, layers, events)
             server.start()
             cleanup.callback(server.stop)
-            cleanup.callback(place.let_go)
+            cleanup.callback(rule_layer.disarm)
             if arguments.control:
                 control = Control(arguments.control, events)
-                control.commands.update(place.control_commands(events))
+                control.commands.update(rule_layer.control_commands(events))
                 control.start()
                 cleanup.callback(control.stop)
-            tell_ready(arguments.ready_fd, arguments.socket)
+            report_ready(arguments.ready_fd, arguments.socket)
             signal.sigwait(stop_signals)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from blockio.errors import BlockError
 from blockio.extents import Extent
 from blockio.layers import Command, CommandFlag, Layer, Reply, Request, stack
-from reference_backend.blocking_requests import Asides, now_under_way
+from reference_backend.blocking_requests import BlockingRequests, mark_under_way
 from reference_backend.nbd import constants as c
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
@@ -102,7 +102,7 @@ class ProxySession:
         self._pending: dict[int, _Pending] = {}
         self._cookie = 0
         self._lost = False
-        self._asides = Asides()
+        self._blocking = BlockingRequests()
 
     def run(self) -> None:
         """Serve until the client or the target goes; both are disconnected then."""
@@ -154,7 +154,7 @@ class ProxySession:
                 seen = Request(
                     Command(command), flags, offset, length, cookie, payload, self._number
                 )
-                self._asides.start(partial(self._answer, seen))
+                self._blocking.start(partial(self._answer, seen))
             else:
                 number = self._expect(_Pending(cookie, command, length, None))
                 self._target.send(_renumbered(header, number), payload)
@@ -226,7 +226,7 @@ class ProxySession:
         number = self._expect(_Pending(asked.cookie, asked.command, asked.length, inbox))
         header = request(self._mode, asked.flags, asked.command, number, asked.offset, asked.length)
         self._target.send(header, asked.payload)
-        now_under_way()
+        mark_under_way()
         inbox.done.wait()
         answer = self._parse(number, asked, inbox.messages)
         if answer.error:

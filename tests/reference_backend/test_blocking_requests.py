@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from blockio.layers import Command
-from reference_backend.blocking_requests import now_under_way
+from reference_backend.blocking_requests import mark_under_way
 from reference_backend.client import Client
 from reference_backend.events import Events
-from reference_backend.rule_layer import RulePlace
+from reference_backend.rule_layer import RuleLayer
 from reference_backend.server import Server
 
 from .running import running, wait_until
@@ -20,7 +20,7 @@ from .running import running, wait_until
 class Place:
     """A server whose rules a test arms."""
 
-    def __init__(self, server: Server, place: RulePlace) -> None:
+    def __init__(self, server: Server, place: RuleLayer) -> None:
         self.server = server
         self._do = place.control_commands(Events())
 
@@ -39,9 +39,9 @@ class Place:
 
 @pytest.fixture
 def place() -> Iterator[Place]:
-    rules = RulePlace(7, on_pause=now_under_way)
+    rules = RuleLayer(7, on_pause=mark_under_way)
     with running(layers=[rules]) as server, contextlib.ExitStack() as cleanup:
-        cleanup.callback(rules.let_go)
+        cleanup.callback(rules.disarm)
         yield Place(server, rules)
 
 

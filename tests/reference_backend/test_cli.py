@@ -78,7 +78,7 @@ def test_a_pool_is_managed_from_the_command_line(tmp_path, capsys):
         (["serve", "--memory", "8E", "--socket", "/x/s"], "size 9223372036854775808 is outside of"),
         (["serve", "--image", "/no/such", "--socket", "/tmp/s"], "/no/such: No such file"),
         (["serve", "--pool", "/no/such", "--socket", "/tmp/s"], "/no/such: no such directory"),
-        (["serve", "--memory", "1M", "--listen", "0.0.0.0:0"], "add --allow-remote to mean it"),
+        (["serve", "--memory", "1M", "--listen", "0.0.0.0:0"], "add --allow-remote"),
         (["serve", "--memory", "1M", "--listen", "10809"], "write HOST:PORT, like"),
         (["serve", "--memory", "1M", "--listen", "localhost:99999"], "write HOST:PORT, like"),
         (["serve", "--memory", "1M", "--socket", "/no/such/s"], "No such file or directory"),
@@ -86,9 +86,9 @@ def test_a_pool_is_managed_from_the_command_line(tmp_path, capsys):
         (["serve", "--memory", "1M", "--socket", "/tmp/s", "--min-block", "3"], "a power of two"),
         (
             ["serve", "--memory", "1M", "--socket", "/tmp/s", "--max-block", "100"],
-            "--max-block 100: a multiple of --min-block",
+            "--max-block 100: must be a multiple of --min-block",
         ),
-        (["serve", "--memory", "1M", "--socket", "/tmp/s", "--tls-required"], "needs --tls-certs"),
+        (["serve", "--memory", "1M", "--socket", "/tmp/s", "--tls-required"], "requires --tls"),
         (
             ["serve", "--memory", "1M", "--socket", "/tmp/s", "--tls-certs", "/no/such"],
             "No such file or directory",

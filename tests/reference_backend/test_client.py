@@ -1,4 +1,4 @@
-"""The blocking client: addresses, haggling step by step, errors, pipelining."""
+"""The blocking client: addresses, handshake step by step, errors, pipelining."""
 
 from __future__ import annotations
 
@@ -139,8 +139,8 @@ def test_a_server_that_is_none_is_a_protocol_error() -> None:
         client = socket.create_connection(listening.getsockname())
         accepted, _ = listening.accept()
         accepted.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        haggler = Client(client)
+        handshake = Client(client)
         with pytest.raises(RemoteProtocolError, match="option reply magic"):
-            haggler.receive_option_reply()
+            handshake.receive_option_reply()
         accepted.close()
         client.close()

@@ -150,8 +150,8 @@ def test_connects_disconnects_and_requests_are_told() -> None:
             client.read(0, 3)
             assert [each.export for each in server.connections()] == ["vol"]
         wait_until(lambda: len(seen) == 2)
-        with Client.open_socket(server.address) as haggler:
-            assert haggler.opt_list() == ["vol"]
+        with Client.open_socket(server.address) as handshake:
+            assert handshake.opt_list() == ["vol"]
         wait_until(lambda: server.statistics()["connections"] == 0)
         counted = server.statistics()
     assert [(kind, info.number, info.export) for kind, info in seen] == [
@@ -213,11 +213,11 @@ def test_a_request_whose_reply_goes_out_is_not_in_flight(monkeypatch: pytest.Mon
 def test_disconnect_all_drops_every_client_and_the_server_lives_on() -> None:
     with running() as server:
         active, idle = connect(server), connect(server)
-        haggling = Client.open_socket(server.address)
+        handshake = Client.open_socket(server.address)
         active.write(0, b"a")
         assert server.disconnect_all() == 3
         assert server.statistics()["connections"] == 0
-        for client in (active, idle, haggling):
+        for client in (active, idle, handshake):
             assert client.sock.recv(100) == b""
             client.sock.close()
         with connect(server) as again:

@@ -60,15 +60,15 @@ def test_slow_handshakes_are_ended_and_do_not_hinder_others() -> None:
         began = time.monotonic()
         silent = Client.open_socket(server.address, client_flags=None)
         dripping = Client.open_socket(server.address)
-        haggling = Client.open_socket(server.address)
+        handshake = Client.open_socket(server.address)
         served = Client.connect(server.address, "vol")
         with contextlib.suppress(OSError):
             for byte in m.option(Option.LIST, bytes(200)):
                 dripping.send(bytes([byte]))
-                assert haggling.opt_list() == ["vol"]
+                assert handshake.opt_list() == ["vol"]
                 time.sleep(0.02)
                 assert time.monotonic() - began < 3
-        for client in (silent, dripping, haggling):
+        for client in (silent, dripping, handshake):
             assert is_closed(client.sock)
             client.sock.close()
         assert 0.4 < time.monotonic() - began < 2.5

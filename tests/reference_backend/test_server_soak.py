@@ -156,7 +156,7 @@ def test_a_mix_of_clients_leaves_nothing_behind(seed: int, monkeypatch: pytest.M
         wait_until(lambda: state() == before, 10.0)
         assert (server._service.budget.used, server._service.budget.waiting) == (0, 0)
         assert not server._threads
-        assert len(server._lobby._by_fd) == 0  # type: ignore[union-attr]
+        assert len(server._acceptor._by_fd) == 0  # type: ignore[union-attr]
         with contextlib.ExitStack() as open_clients:
             for _ in range(LIMITS.connections):
                 open_clients.enter_context(connect(server))
