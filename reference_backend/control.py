@@ -5,8 +5,8 @@ From QEMU's docs/interop/qmp-spec.rst: a greeting with a version and capabilitie
 "id": ANY}`` or ``{"error": {"class", "desc"}, "id": ANY}``; events ``{"event", "data",
 "timestamp"}`` at any time after the negotiation. The commands are in control_commands.py.
 
-The socket has mode 0600; whoever may connect may do everything. What a client sends is bounded
-(qmp_framing.py), and so is what it does not read: a client that lags is dropped.
+The socket has mode 0600; every client may use all commands. The length of messages is limited
+(qmp_framing.py). A client that does not read its replies and events is disconnected.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ CLIENTS_MAX = 64
 class Control:
     """A QMP server on a Unix socket.
 
-    :param path: of the socket. :param events: what clients are told of.
+    :param path: the path of the socket.
+    :param events: the events that are sent to clients.
     :param on_quit: called after the reply to ``quit`` is sent.
 
-    A command is a function in :attr:`commands` under its name: it gets the ``arguments``
-    dictionary, returns what goes into ``return``, and raises CommandError, StoreError or
-    ValueError. More may be put there at any time.
+    :attr:`commands` maps the name of a command to a function. It gets the ``arguments``
+    dictionary, returns the value of ``return``, and raises CommandError, StoreError or ValueError.
+    Commands may be added at any time.
     """
 
     def __init__(
@@ -66,13 +67,13 @@ class Control:
     def start(self) -> None:
         """Listen, and serve in the background.
 
-        :raise OSError: the path cannot be listened on.
+        :raise OSError: listening on the path failed.
         """
         self._listening = listen(self._path)
         threading.Thread(target=self._accept, name="qmp-accept", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop listening, drop all clients, remove the socket."""
+        """Stop listening, disconnect all clients, remove the socket."""
         listening, self._listening = self._listening, None
         if listening is None:
             return
@@ -125,14 +126,14 @@ class Control:
             )
             try:
                 thread.start()
-            except RuntimeError:  # the system has no more threads: this client pays
+            except RuntimeError:  # the system has no more threads: end this client only
                 self._forget(client)
 
     def _serve(self, client: Session) -> None:
         try:
             client.serve()
         except OSError:
-            pass  # it went away, or was dropped
+            pass  # the client left, or was disconnected
         finally:
             self._forget(client)
 

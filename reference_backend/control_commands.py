@@ -1,4 +1,4 @@
-"""What the control socket can do: each command a method, its docstring the manual."""
+"""Commands of the control socket: one method each, documented by its docstring."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CommandError(Exception):
 
 
 class ArgumentReader:
-    """Takes arguments out of a message, each with its type; QEMU's wording where one is wrong."""
+    """Reads typed arguments of a message; errors have QEMU's wording."""
 
     def __init__(self, arguments: Arguments) -> None:
         self._rest = dict(arguments)
@@ -34,7 +34,7 @@ class ArgumentReader:
     def take(self, name: str, kind: type, default: Any = _REQUIRED) -> Any:
         """Return the argument.
 
-        :raise CommandError: it is missing and has no default, or is of another type.
+        :raise CommandError: it is missing and has no default, or it has another type.
         """
         value = self._rest.pop(name, default)
         if value is _REQUIRED:
@@ -46,9 +46,9 @@ class ArgumentReader:
         return value
 
     def end(self) -> None:
-        """Refuse what is left.
+        """Check that no argument is left.
 
-        :raise CommandError: an argument that the command does not know.
+        :raise CommandError: the command has no such argument.
         """
         for name in self._rest:
             msg = f"Parameter '{name}' is unexpected"
@@ -56,7 +56,7 @@ class ArgumentReader:
 
 
 def query_version(arguments: Arguments) -> Arguments:
-    """Return QMP's VersionInfo; ``package`` tells what this is."""
+    """Return QMP's VersionInfo; ``package`` names this program."""
     ArgumentReader(arguments).end()
     return {"qemu": {"major": 0, "minor": 1, "micro": 0}, "package": "qbdcheck-reference-backend"}
 
@@ -64,7 +64,7 @@ def query_version(arguments: Arguments) -> Arguments:
 class VolumeCommands:
     """Commands on volumes and on the server.
 
-    :param events: where CLIENT_CONNECTED, CLIENT_DISCONNECTED, VOLUME_RESIZED and POWER_CUT go.
+    :param events: receives VOLUME_RESIZED and POWER_CUT.
     """
 
     def __init__(self, server: Server, pool: Pool, events: Events) -> None:
@@ -98,7 +98,7 @@ class VolumeCommands:
     def query_volumes(self, arguments: Arguments) -> list[Arguments]:
         """Return all volumes: name, size, allocated, snapshots, read-only, pending, block sizes.
 
-        Of one that cannot be trusted: name and ``damaged``, a sentence.
+        A damaged volume has only its name and ``damaged``, a message.
         """
         ArgumentReader(arguments).end()
         pending = {volume.name: volume.pending() for volume in self._pool.opened()}
@@ -111,7 +111,7 @@ class VolumeCommands:
             return {"name": name, "damaged": str(error)}
 
     def volume_create(self, arguments: Arguments) -> Arguments:
-        """Make a volume: ``name``, ``size`` in bytes."""
+        """Create a volume: ``name``, ``size`` in bytes."""
         reader = ArgumentReader(arguments)
         name, size = reader.take("name", str), reader.take("size", int)
         reader.end()
@@ -119,7 +119,7 @@ class VolumeCommands:
         return {}
 
     def volume_resize(self, arguments: Arguments) -> Arguments:
-        """Set the ``size`` in bytes of the volume ``name``; pending until flushed, like a write."""
+        """Set the ``size`` in bytes of the volume ``name``; like a write, pending until FLUSH."""
         reader = ArgumentReader(arguments)
         name, size = reader.take("name", str), reader.take("size", int)
         reader.end()
@@ -135,7 +135,7 @@ class VolumeCommands:
         return {}
 
     def volume_clone(self, arguments: Arguments) -> Arguments:
-        """Make the volume ``name`` of a ``snapshot`` (``volume@snapshot``)."""
+        """Create the volume ``name`` from a ``snapshot`` (``volume@snapshot``)."""
         reader = ArgumentReader(arguments)
         snapshot, name = reader.take("snapshot", str), reader.take("name", str)
         reader.end()
@@ -169,10 +169,10 @@ class VolumeCommands:
         return {}
 
     def power_cut(self, arguments: Arguments) -> Arguments:
-        """Cut the power of all volumes, or of ``volume``, and drop all connections.
+        """Cut the power of all volumes, or of ``volume``, and end all connections.
 
-        What was acknowledged and not flushed is lost as ``seed`` (default 0) decides. Requests
-        that are in flight, and those of clients that come back too early, end without a reply.
+        ``seed`` (default 0) decides which acknowledged, unflushed changes are lost. Requests in
+        flight, and requests of clients that reconnect too early, get no reply.
         """
         reader = ArgumentReader(arguments)
         seed, name = reader.take("seed", int, 0), reader.take("volume", str, None)
@@ -198,7 +198,7 @@ class VolumeCommands:
         return self._server.query_requests()
 
     def query_stats(self, arguments: Arguments) -> Arguments:
-        """Return counts since the start: requests and bytes per command, errors, connections."""
+        """Return counts since start: requests and bytes of each command, errors, connections."""
         ArgumentReader(arguments).end()
         return dict(self._server.statistics())
 

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from .cli_server import ROOT
+from qbdcheck.files import ROOT
 
 LIMIT_S = 60
 
@@ -72,7 +73,7 @@ def stop(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
             process.stdout.close()
 
 
-def qmp(program: list[str], *commands: dict[str, object]) -> list[dict[str, object]]:
+def qmp(program: list[str], *commands: dict[str, object]) -> list[dict[str, Any]]:
     """Send QMP commands to a program that speaks it on its standard input and output.
 
     Returns their results; an error is a failed test.

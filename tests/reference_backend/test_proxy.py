@@ -18,10 +18,11 @@ import pytest
 from qemu.qmp import QMPClient
 
 from blockio.layers import Command
+from qbdcheck.files import ROOT
 from reference_backend.client import Client
 from reference_backend.nbd.errors import NbdError, RemoteProtocolError
 
-from .cli_server import PROGRAM, ROOT, command
+from .cli_server import PROGRAM, command
 
 SIZE = 8 << 20
 SERVERS = {

@@ -161,7 +161,7 @@ def test_qemu_system_opens_a_volume(served: Served, machine: list[str]) -> None:
     if machine[0] == "pc":
         program += ["-device", "virtio-blk-pci,drive=n"]
     [answer] = qmp(program, {"execute": "query-named-block-nodes"})
-    [node] = answer["return"]  # type: ignore[misc]
+    [node] = answer["return"]
     assert node["image"]["virtual-size"] == 64 * MIB
 
 

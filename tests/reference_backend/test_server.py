@@ -15,9 +15,10 @@ from blockio.layers import Below, Command, Reply, Request
 from reference_backend.client import Client
 from reference_backend.listener import AddressInUse, listen
 from reference_backend.nbd.errors import NbdError
+from reference_backend.nbd.settings import Bytes
 from reference_backend.server import ConnectionInfo, Server
 from reference_backend.session import RECEIVE_SIZE
-from reference_backend.transport import Bytes, Send, sender
+from reference_backend.transport import Send, sender
 
 from .running import SIZE, running, volume, wait_until
 
@@ -45,13 +46,13 @@ def test_live_socket_is_not_replaced_and_a_stale_one_is(tmp_path: Path) -> None:
     listen(path).close()
     other = tmp_path / "file"
     other.write_text("precious")
-    with pytest.raises(AddressInUse, match="no socket"):
+    with pytest.raises(AddressInUse, match="not a socket"):
         listen(other)
     assert other.read_text() == "precious"
 
 
 def test_wrong_addresses_are_named(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="over 107 bytes"):
+    with pytest.raises(OSError, match="longer than 107 bytes"):
         listen(tmp_path / ("x" * 120))
     with listen(("127.0.0.1", 0)) as taken, pytest.raises(AddressInUse, match="cannot listen"):
         listen(("127.0.0.1", taken.getsockname()[1]))

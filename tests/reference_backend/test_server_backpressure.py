@@ -24,8 +24,10 @@ LARGEST = 32 * MIB
 """The largest request that the server advertises."""
 
 
-def connect(server: Server, timeout_s: float = 10.0, **mode: bool) -> Client:
-    return Client.connect(server.address, "vol", timeout_s=timeout_s, **mode)
+def connect(server: Server, *, structured: bool = True, extended: bool = False) -> Client:
+    return Client.connect(
+        server.address, "vol", timeout_s=10.0, structured=structured, extended=extended
+    )
 
 
 def memory_used(server: Server) -> int:

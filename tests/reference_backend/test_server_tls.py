@@ -154,3 +154,18 @@ def test_disc_ends_tls_properly(certificates: Path) -> None:
         client.send_request(2)
         assert client.sock.recv(10) == b""
         client.sock.close()
+
+
+def test_pipelined_large_reads_are_answered_through_tls(certificates: Path) -> None:
+    context = client_context(certificates / "client")
+    length = 32 << 20
+    with (
+        running(tls=server_context(certificates / "server")) as server,
+        Client.connect(server.address, "vol", tls=context, structured=False) as client,
+    ):
+        client.write(length - 4, b"last")
+        cookies = [client.send_request(0, 0, length) for _ in range(5)]
+        for cookie in cookies:
+            data = client.receive_reply(cookie).data
+            assert len(data) == length
+            assert data[-4:] == b"last"
