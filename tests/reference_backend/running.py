@@ -1,4 +1,4 @@
-"""A server in this process, on a short Unix socket path, for tests that look inside."""
+"""A server in this process, on a short Unix socket path, for tests of its internals."""
 
 from __future__ import annotations
 

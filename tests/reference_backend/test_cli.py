@@ -1,4 +1,4 @@
-"""The command line: what it does, and one clear line with exit status 2 for what it refuses."""
+"""The command line: its commands, and one line with exit status 2 for each error."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from .cli_server import PROGRAM, ServerProcess, command
 from .test_store_survives_sigkill import Qmp
 
 
-def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     """Run a command that must be refused; return its one line."""
     status: object = None
     try:
-        status = main(words)
+        status = main(argv)
     except SystemExit as ending:
         status = ending.code
     out, err = capsys.readouterr()
@@ -46,8 +46,8 @@ def test_a_pool_is_managed_from_the_command_line(
 ) -> None:
     pool = str(tmp_path / "pool")
 
-    def run(*words: str) -> str:
-        assert main([words[0], "--pool", pool, *words[1:]]) == 0
+    def run(*argv: str) -> str:
+        assert main([argv[0], "--pool", pool, *argv[1:]]) == 0
         out: str = capsys.readouterr().out
         return out
 
@@ -73,7 +73,7 @@ def test_a_pool_is_managed_from_the_command_line(
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("argv", "message"),
     [
         ([], "reference_backend: the following arguments are required: COMMAND"),
         (["fly"], "reference_backend: argument COMMAND: invalid choice: 'fly'"),
@@ -115,15 +115,15 @@ def test_a_pool_is_managed_from_the_command_line(
         (["serve", "--memory", "1M", "--socket", "/tmp/s", "--no-such"], "unrecognized arguments"),
     ],
 )
-def test_wrong_use_is_one_line_and_status_2(
-    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+def test_wrong_arguments_give_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], argv: list[str], message: str
 ) -> None:
-    line = refused(capsys, *words)
+    line = refused(capsys, *argv)
     assert message in line
     assert line.startswith("reference_backend")
 
 
-def test_errors_of_pools_are_one_line_and_status_2(
+def test_errors_of_pools_give_one_line_and_status_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pool = str(tmp_path)
@@ -162,10 +162,10 @@ def test_two_servers_never_share_a_socket_an_image_or_a_volume(tmp_path: Path) -
     image = tmp_path / "image"
     image.write_bytes(bytes(4096))
     with ServerProcess("--image", str(image), control=False) as server:
-        words = ("serve", "--image", str(image), "--socket", str(server.directory / "other"))
-        assert "in use by another server" in command(*words, expect=2).stderr
-        words = ("serve", "--memory", "1M", "--socket", str(server.socket))
-        assert f"a server already listens on {server.socket}" in command(*words, expect=2).stderr
+        argv = ("serve", "--image", str(image), "--socket", str(server.directory / "other"))
+        assert "in use by another server" in command(*argv, expect=2).stderr
+        argv = ("serve", "--memory", "1M", "--socket", str(server.socket))
+        assert f"a server already listens on {server.socket}" in command(*argv, expect=2).stderr
         with server.connect() as nbd:
             assert nbd.size == 4096
 
@@ -175,8 +175,8 @@ def test_every_feature_can_be_switched_off() -> None:
 
 
 def test_features_that_are_switched_off_are_not_offered() -> None:
-    words = ("--memory", "1M", "--no-trim", "--no-structured", "--no-extended")
-    with ServerProcess(*words, control=False) as server, server.connect() as nbd:
+    argv = ("--memory", "1M", "--no-trim", "--no-structured", "--no-extended")
+    with ServerProcess(*argv, control=False) as server, server.connect() as nbd:
         assert TransmissionFlag.SEND_TRIM not in nbd.flags
         assert TransmissionFlag.SEND_FLUSH in nbd.flags
         assert nbd.mode == 0
@@ -190,9 +190,9 @@ def test_several_named_volumes_of_different_sizes_are_served_from_memory() -> No
                 assert nbd.size == size
 
 
-def test_block_sizes_and_read_only_are_told_to_clients() -> None:
-    words = ("--min-block", "512", "--preferred-block", "64k", "--max-block", "1M", "--read-only")
-    with ServerProcess("--memory", "1M", *words, control=False) as server, server.connect() as nbd:
+def test_block_sizes_and_read_only_are_advertised() -> None:
+    argv = ("--min-block", "512", "--preferred-block", "64k", "--max-block", "1M", "--read-only")
+    with ServerProcess("--memory", "1M", *argv, control=False) as server, server.connect() as nbd:
         assert nbd.block_sizes == (512, 65536, 1 << 20)
         assert TransmissionFlag.READ_ONLY in nbd.flags
 
@@ -212,7 +212,7 @@ def test_a_signal_stops_the_server_cleanly(tmp_path: Path, number: int) -> None:
     assert (pool / "v" / "data" / "000000").read_bytes()[:4096] == b"x" * 4096
 
 
-def test_ready_is_told_on_a_descriptor_with_the_port_that_was_chosen() -> None:
+def test_ready_is_written_to_a_descriptor_with_the_chosen_port() -> None:
     reader, writer = os.pipe()
     process = subprocess.Popen(
         [*PROGRAM, "serve", "--memory", "1M", "--listen", "127.0.0.1:0", "--ready-fd", str(writer)],
@@ -220,10 +220,10 @@ def test_ready_is_told_on_a_descriptor_with_the_port_that_was_chosen() -> None:
         pass_fds=[writer],
     )
     os.close(writer)
-    with os.fdopen(reader) as told:
-        word, address = told.readline().split()
+    with os.fdopen(reader) as reported:
+        argument, address = reported.readline().split()
         host, _, port = address.rpartition(":")
-        assert word == "ready"
+        assert argument == "ready"
         with Client.connect((host, int(port)), "") as nbd:
             assert nbd.size == 1 << 20
     process.terminate()
@@ -309,7 +309,7 @@ def forget_page_cache(image: Path) -> None:
 
 
 def run_qemu_io(uri: str, script: list[str]) -> None:
-    commands = [word for line in script for word in ("-c", line)]
+    commands = [argument for line in script for argument in ("-c", line)]
     options = f"driver=nbd,uri={uri},discard=unmap"
     if uri.startswith("nbd+unix"):
         options = f"driver=nbd,server.type=unix,server.path={uri.partition('=')[2]},discard=unmap"
@@ -324,9 +324,9 @@ def run_qemu_io(uri: str, script: list[str]) -> None:
 def run_qemu_nbd(image: Path, script: list[str]) -> None:
     with ServerDirectory() as directory:
         path = directory / "n"
-        words = ["--persistent", "--format=raw", "--discard=unmap", f"--socket={path}"]
+        argv = ["--persistent", "--format=raw", "--discard=unmap", f"--socket={path}"]
         process = subprocess.Popen(
-            ["qemu-nbd", *words, f"--pid-file={directory / 'pid'}", "--fork", str(image)]
+            ["qemu-nbd", *argv, f"--pid-file={directory / 'pid'}", "--fork", str(image)]
         )
         assert process.wait(20) == 0
         try:
@@ -367,7 +367,7 @@ class ServerDirectory:
         ("8E", 1 << 63),
     ],
 )
-def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
+def test_sizes_with_suffixes_are_parsed(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
@@ -375,7 +375,7 @@ NO_SIZES = ["", "K", "-1", "1.2.3", "1Z", "0.1K", "1 000", "0x10", "\u0661", "1e
 
 
 @pytest.mark.parametrize("text", NO_SIZES)
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_a_wrong_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not a size|whole number"):
         parse_size(text)
 

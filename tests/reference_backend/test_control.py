@@ -142,7 +142,7 @@ def test_write_through_leaves_a_power_cut_nothing(server: ServerProcess) -> None
     with_qmp(server, script)
 
 
-def test_events_tell_of_clients_resizes_and_power_cuts(server: ServerProcess) -> None:
+def test_events_report_clients_resizes_and_power_cuts(server: ServerProcess) -> None:
     async def script(qmp: QMPClient) -> Any:
         names = ["CLIENT_CONNECTED", "VOLUME_RESIZED", "POWER_CUT", "CLIENT_DISCONNECTED"]
         seen: dict[str, Any] = {}

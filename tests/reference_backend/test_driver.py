@@ -1,4 +1,4 @@
-"""The callback table, driven in process as QEMU would."""
+"""The callbacks of the driver, called in process like QEMU calls them."""
 
 from __future__ import annotations
 
@@ -141,6 +141,6 @@ def test_block_sizes_come_from_the_volume_or_from_the_options() -> None:
         driver.close()
 
 
-def test_opening_what_is_not_there_fails(pool: MemoryPool) -> None:
+def test_opening_a_missing_volume_fails(pool: MemoryPool) -> None:
     with pytest.raises(VolumeNotFound):
         QbdDriver(pool).file_open({"volume": "pool/none"})

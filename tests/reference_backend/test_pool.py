@@ -90,7 +90,7 @@ def valid(name: str) -> bool:
     return True
 
 
-def test_a_snapshot_keeps_the_contents_of_its_moment(pool: Pool) -> None:
+def test_a_snapshot_keeps_the_contents_of_its_creation(pool: Pool) -> None:
     pool.create("v", 1 << 20)
     volume = pool.open("v")
     volume.write(1000, b"before")
@@ -146,7 +146,7 @@ def test_a_volume_and_a_snapshot_never_share_a_name(pool: Pool) -> None:
         pool.create("a@c", 512)
 
 
-def test_what_is_not_there_is_not_found(pool: Pool) -> None:
+def test_missing_volumes_and_snapshots_are_not_found(pool: Pool) -> None:
     pool.create("v", 512)
     for name in ("none", "v@none", "none@none", "v/", "@", "v@"):
         with pytest.raises(VolumeNotFound):
@@ -250,7 +250,7 @@ def test_read_only_pools_share_a_volume_and_change_nothing(tmp_path: Path) -> No
         (lambda text: "[]", '"format"'),
     ],
 )
-def test_damaged_metadata_name_the_file_the_place_and_the_mend(
+def test_errors_of_damaged_metadata_name_the_file_the_position_and_the_fix(
     tmp_path: Path, change: Callable[[str], str], place: str
 ) -> None:
     pool = DirectoryPool(tmp_path)
@@ -279,7 +279,7 @@ def test_missing_metadata_and_missing_snapshot_files_are_damage(tmp_path: Path) 
         pool.open("v")
 
 
-def test_what_a_crash_left_half_made_is_swept(tmp_path: Path) -> None:
+def test_incomplete_volumes_of_a_crash_are_removed(tmp_path: Path) -> None:
     pool = DirectoryPool(tmp_path)
     pool.create("v", 4096)
     pool.open("v").write(0, b"data")

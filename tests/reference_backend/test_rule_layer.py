@@ -47,16 +47,16 @@ def errno_of(nbd: Client, offset: int) -> int:
     return 0
 
 
-def test_a_rule_meets_a_connection_that_is_open(server: ServerProcess) -> None:
+def test_a_rule_applies_to_a_connection_that_is_open(server: ServerProcess) -> None:
     with server.connect("v") as nbd:
         assert errno_of(nbd, 0) == 0
-        told = execute(server, "rule-add", event="write_aio", errno="ENOSPC", sector="2-3")
+        reported = execute(server, "rule-add", event="write_aio", errno="ENOSPC", sector="2-3")
         assert [errno_of(nbd, sector * 512) for sector in range(5)] == [0, 0, 28, 28, 0]
         [rule] = execute(server, "query-rules")["rules"]
-        assert (rule["id"], rule["matches"], rule["fired"]) == (told["id"], 2, 2)
-        execute(server, "rule-change", id=told["id"], errno="EIO")
+        assert (rule["id"], rule["matches"], rule["fired"]) == (reported["id"], 2, 2)
+        execute(server, "rule-change", id=reported["id"], errno="EIO")
         assert errno_of(nbd, 1024) == errno.EIO
-        execute(server, "rule-del", id=told["id"])
+        execute(server, "rule-del", id=reported["id"])
         assert errno_of(nbd, 1024) == 0
 
 
@@ -72,11 +72,11 @@ def test_each_fault_is_an_event(server: ServerProcess) -> None:
         with server.connect("v") as nbd, pytest.raises(OSError):
             nbd.read(4096, 512)
 
-    told = with_qmp(server, script)["data"]
-    assert (told["action"], told["command"], told["offset"]) == ("error", "READ", 4096)
+    reported = with_qmp(server, script)["data"]
+    assert (reported["action"], reported["command"], reported["offset"]) == ("error", "READ", 4096)
 
 
-def test_a_hanging_request_is_let_go_and_others_go_on(server: ServerProcess) -> None:
+def test_a_hanging_request_is_released_and_others_continue(server: ServerProcess) -> None:
     execute(server, "rule-add", event="write_aio", action="hang", sector="0")
     done = threading.Event()
 
@@ -107,7 +107,7 @@ def test_a_server_that_holds_a_request_can_be_stopped(server: ServerProcess) -> 
         assert server.stop() == 0
 
 
-def test_a_wrong_rule_is_one_sentence_and_arms_nothing(server: ServerProcess) -> None:
+def test_a_wrong_rule_gives_one_line_and_arms_nothing(server: ServerProcess) -> None:
     with pytest.raises(ExecuteError, match="errno"):
         execute(server, "rule-add", event="write_aio", errno="ENOTHING")
     assert execute(server, "query-rules")["rules"] == []
@@ -123,11 +123,11 @@ def test_rules_of_a_file_are_armed_from_the_start(tmp_path: Path) -> None:
         assert [errno_of(nbd, 0), errno_of(nbd, 0)] == [errno.ENOSPC, 0]  # as NBD carries it
 
 
-def test_a_wrong_file_of_rules_is_one_line(tmp_path: Path) -> None:
+def test_a_wrong_rules_file_gives_one_line(tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text("rules:\n- {event: write_aoi}\n")
-    words = ("serve", "--memory", "1M", "--socket", str(tmp_path / "s"), "--rules", str(rules))
-    said = command(*words, expect=2).stderr
+    argv = ("serve", "--memory", "1M", "--socket", str(tmp_path / "s"), "--rules", str(rules))
+    said = command(*argv, expect=2).stderr
     assert said.count("\n") == 1
     assert f"{rules}:2" in said
     assert "write_aio" in said

@@ -1,4 +1,4 @@
-"""The server's sockets: where it listens, whom it serves, what it counts."""
+"""The server's sockets, connections and counters."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_an_idle_client_keeps_a_part_of_its_request(monkeypatch: pytest.MonkeyPa
         assert client.read(0, 4) == b"data"
 
 
-def test_connects_disconnects_and_requests_are_told() -> None:
+def test_connects_disconnects_and_requests_are_reported() -> None:
     seen: list[tuple[str, ConnectionInfo]] = []
     with running(
         on_connect=lambda info: seen.append(("in", info)),
@@ -164,7 +164,7 @@ def test_connects_disconnects_and_requests_are_told() -> None:
 
 
 class Holding:
-    """Keeps writes until it is told to let go."""
+    """Holds writes until ``release`` is set."""
 
     def __init__(self) -> None:
         self.release = threading.Event()

@@ -1,4 +1,4 @@
-"""Large requests share a memory budget. Waiting for it must end, whatever other clients do."""
+"""Large requests share a memory budget. No request waits for it without end."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_memory_is_given_in_the_order_of_asking() -> None:
     assert (budget.used, budget.waiting) == (0, 0)
 
 
-def test_who_gives_up_lets_the_next_one_in() -> None:
+def test_a_request_that_gives_up_does_not_block_the_next_one() -> None:
     budget = MemoryBudget(100)
     first = budget.take(60, 1.0)
     waiting = threading.Thread(target=lambda: budget.give_back(budget.take(40, 5.0)))

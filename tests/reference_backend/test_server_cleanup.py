@@ -25,7 +25,7 @@ def connect(server: Server) -> Client:
 
 
 def is_clean(server: Server) -> bool:
-    """Tell whether nothing of any connection is left."""
+    """Return whether nothing of any connection is left."""
     return (
         server.statistics()["connections"] == 0
         and not server._threads

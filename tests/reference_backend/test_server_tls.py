@@ -1,4 +1,4 @@
-"""TLS between our client and server: off, offered, required; and who is let in."""
+"""TLS between client and server: off, offered, required, and verified."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_with_verify_peer_only_certificates_of_our_ca_are_let_in(
             with Client.connect(server.address, "vol", tls=context) as client:
                 assert client.read(0, 1) == b"\0"
         else:
-            with pytest.raises(OSError):  # TLS 1.3 tells late, by alert or reset
+            with pytest.raises(OSError):  # TLS 1.3 reports late: alert or reset
                 Client.connect(server.address, "vol", tls=context)
         wait_until(lambda: server.statistics()["connections"] == 0)
 

@@ -42,10 +42,10 @@ class Zygote:
 
     def __init__(self, directory: Path) -> None:
         self.socket, self.control = directory / "s", directory / "c"
-        words = ["serve", "--pool", str(directory / "pool"), "--socket", str(self.socket)]
-        words += ["--control", str(self.control)]
+        argv = ["serve", "--pool", str(directory / "pool"), "--socket", str(self.socket)]
+        argv += ["--control", str(self.control)]
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("cli_zygote.py")), *words],
+            [sys.executable, str(Path(__file__).with_name("cli_zygote.py")), *argv],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,

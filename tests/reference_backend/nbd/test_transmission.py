@@ -107,7 +107,7 @@ def test_each_command_takes_its_own_flags_and_refuses_others(
 
 @every_mode
 @pytest.mark.parametrize("command", [8, 9, 255, 65535])
-def test_unknown_commands_are_einval_and_the_connection_lives(
+def test_unknown_commands_are_einval_and_the_connection_continues(
     mode: ReplyMode, command: int
 ) -> None:
     pair = Pair(mode)
@@ -278,7 +278,7 @@ def test_reads_return_what_was_written_at_any_length(mode: ReplyMode) -> None:
 
 
 @pytest.mark.parametrize("mode", [ReplyMode.STRUCTURED, ReplyMode.EXTENDED])
-def test_zeroes_travel_as_holes_unless_df_forbids(mode: ReplyMode) -> None:
+def test_zeroes_are_sent_as_holes_unless_df_forbids_it(mode: ReplyMode) -> None:
     pair = Pair(mode)
     pair.device.write(65536, b"d")
     reply = pair.call(C.READ, 0, 4 * 65536 + 5)
@@ -312,7 +312,7 @@ def test_many_large_reads_are_answered_in_parts_and_all_of_them() -> None:
 
 
 @pytest.mark.parametrize("mode", [ReplyMode.STRUCTURED, ReplyMode.EXTENDED])
-def test_block_status_tells_each_context_once(mode: ReplyMode) -> None:
+def test_block_status_has_each_context_once(mode: ReplyMode) -> None:
     pair = Pair(mode)
     pair.device.write(4096, b"x" * 4096)
     reply = pair.call(C.BLOCK_STATUS, 0, 16384)
@@ -357,7 +357,7 @@ def test_a_status_payload_chooses_contexts(ids: list[int]) -> None:
         struct.pack(">Q65I", 512, *[1] * 65),
     ],
 )
-def test_a_wrong_status_payload_is_einval_and_the_connection_lives(payload: bytes) -> None:
+def test_a_wrong_status_payload_is_einval_and_the_connection_continues(payload: bytes) -> None:
     pair = Pair(ReplyMode.EXTENDED)
     reply = pair.call(C.BLOCK_STATUS, 0, len(payload), F.PAYLOAD_LEN, payload)
     assert reply.error == errno.EINVAL
@@ -399,7 +399,7 @@ def test_fua_reaches_the_device(mode: ReplyMode, command: Command) -> None:
     ],
 )
 @every_mode
-def test_errors_travel_as_the_document_maps_them(
+def test_errors_are_sent_with_the_values_of_the_document(
     mode: ReplyMode, number: int, travels_as: int
 ) -> None:
     class Failing:

@@ -1,4 +1,4 @@
-"""Every kind of store behaves as a plain array of bytes, whatever is asked in whatever order."""
+"""Every kind of store behaves like an array of bytes for any sequence of requests."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from .test_write_cache import OPERATIONS, SIZE, Operation, Versions, check, play
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(operations=st.lists(OPERATIONS, max_size=10), seed=st.integers(0, 1 << 32))
-def test_no_store_ends_with_a_third_value(
+def test_after_a_power_cut_each_sector_has_an_old_or_a_new_value(
     make_store: MakeStore, operations: list[Operation], seed: int
 ) -> None:
     with make_store(SIZE) as store:
@@ -31,7 +31,7 @@ def test_no_store_ends_with_a_third_value(
         check(volume, versions)
 
 
-def test_a_lost_resize_brings_back_what_was_cut_off(make_store: MakeStore) -> None:
+def test_a_lost_shrink_restores_the_removed_bytes(make_store: MakeStore) -> None:
     outcomes = set()
     for seed in range(10):
         with make_store(100_000) as store:

@@ -1,4 +1,4 @@
-"""Requests that race with a change of size are judged by the size that they meet."""
+"""Requests that race with a resize are checked against the size at their execution."""
 
 import contextlib
 import sys
@@ -17,7 +17,7 @@ SMALL, LARGE = 4096, 8192
 
 
 class StrictStore(MemoryStore):
-    """A store that notices when something behind its end is asked for."""
+    """A store that records requests beyond its end."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)

@@ -1,4 +1,4 @@
-"""The volatile write cache alone: what a power cut, whatever it chooses, may and may not leave."""
+"""The volatile write cache alone: which contents a power cut may leave."""
 
 from __future__ import annotations
 
