@@ -20,7 +20,8 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from blockio.errors import BlockError
-from blockio.extents import STATE_HOLE, STATE_ZERO, Extent, merged
+from blockio.extents import Extent
+from reference_backend.store.extent_map import extents
 from reference_backend.store.ranges import RangeSet
 
 BLOCK_BYTES = 4096
@@ -34,7 +35,6 @@ _CHUNK_BLOCKS = CHUNK_BYTES >> _BLOCK_SHIFT
 _ZEROES = bytes(CHUNK_BYTES)
 _WRITTEN = b"\x01" * _CHUNK_BLOCKS
 _FREE = bytes(_CHUNK_BLOCKS)
-_HOLE = STATE_HOLE | STATE_ZERO
 
 
 class _Chunk:
@@ -189,21 +189,7 @@ class MemoryStore:
 
     def status(self, offset: int, length: int) -> Iterator[Extent]:
         """Yield the extents of the range in order, without gaps, with neighbours joined."""
-        return merged(self._extents(offset, offset + length))
-
-    def _extents(self, offset: int, end: int) -> Iterator[Extent]:
-        for start, stop in self.data(offset, end):
-            yield from self._empty(offset, start)
-            yield Extent(stop - start, 0)
-            offset = stop
-        yield from self._empty(offset, end)
-
-    def _empty(self, offset: int, end: int) -> Iterator[Extent]:
-        for start, stop in self._reserved.inside(offset, end):
-            yield Extent(start - offset, _HOLE)
-            yield Extent(stop - start, STATE_ZERO)
-            offset = stop
-        yield Extent(end - offset, _HOLE)
+        return extents(offset, offset + length, self.data, self._reserved.inside)
 
     def data(self, offset: int, end: int) -> Iterator[tuple[int, int]]:
         """Yield the parts of ``[offset, end)`` that hold written blocks."""

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from blockio.errors import BlockError
-from blockio.extents import STATE_HOLE, STATE_ZERO, Extent, merged
+from blockio.extents import Extent
+from reference_backend.store.extent_map import extents
 
 BLOCK_BYTES = 4096
 PIECE_BYTES = 16384
@@ -168,21 +169,7 @@ class SparseFile:
 
     def status(self, offset: int, end: int) -> Iterator[Extent]:
         """Yield the extents of ``[offset, end)`` in order, without gaps, with neighbours joined."""
-        return merged(self._extents(offset, end))
-
-    def _extents(self, offset: int, end: int) -> Iterator[Extent]:
-        for start, stop in self.data(offset, end):
-            yield from self._empty(offset, start)
-            yield Extent(stop - start, 0)
-            offset = stop
-        yield from self._empty(offset, end)
-
-    def _empty(self, offset: int, end: int) -> Iterator[Extent]:
-        for start, stop in self._preallocated(offset, end):
-            yield Extent(start - offset, STATE_HOLE | STATE_ZERO)
-            yield Extent(stop - start, STATE_ZERO)
-            offset = stop
-        yield Extent(end - offset, STATE_HOLE | STATE_ZERO)
+        return extents(offset, end, self.data, self._preallocated)
 
     def _preallocated(self, offset: int, end: int) -> Iterator[tuple[int, int]]:
         """Yield the unwritten extents of a hole of lseek (kernel: fiemap.rst)."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -19,21 +18,7 @@ from qemu.qmp import ExecuteError, QMPClient
 from blockio.layers import CommandFlag
 
 from .cli_server import ServerProcess
-
-
-def with_qmp(server: ServerProcess, script: Callable[[QMPClient], Awaitable[Any]]) -> Any:
-    """Run a coroutine with a connected qemu.qmp client."""
-
-    async def run() -> Any:
-        client = QMPClient("test")
-        await client.connect(str(server.control))
-        try:
-            return await asyncio.wait_for(script(client), 20)
-        finally:
-            with contextlib.suppress(EOFError):  # the server may be gone, as asked
-                await client.disconnect()
-
-    return asyncio.run(run())
+from .qmp_client import with_qmp
 
 
 def refused(server: ServerProcess, command: str, arguments: dict[str, Any]) -> tuple[str, str]:

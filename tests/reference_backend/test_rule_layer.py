@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,13 @@ from qemu.qmp import EventListener, ExecuteError, QMPClient
 from reference_backend.client import Client
 
 from .cli_server import ServerProcess, command
+from .qmp_client import with_qmp
 
 
 @pytest.fixture
 def server() -> Iterator[ServerProcess]:
     with ServerProcess("--memory", "1M", "--export-name", "v") as server:
         yield server
-
-
-def with_qmp(server: ServerProcess, script: Callable[[QMPClient], Awaitable[Any]]) -> Any:
-    async def run() -> Any:
-        client = QMPClient("test")
-        await client.connect(str(server.control))
-        try:
-            return await asyncio.wait_for(script(client), 20)
-        finally:
-            await client.disconnect()
-
-    return asyncio.run(run())
 
 
 def execute(server: ServerProcess, name: str, **arguments: Any) -> Any:
