@@ -113,7 +113,7 @@ def test_a_read_outlasts_clients_that_take_their_replies_too_slowly(
         slow = hold_all_memory(server)
         with trickling(slow), connect(server) as client:
             assert len(client.read(0, LARGEST)) == LARGEST
-            wait_until(lambda: server.statistics()["connections"] == 3)
+            wait_until(lambda: server.statistics()["connections"] <= 3)  # one or more are dropped
 
 
 def test_a_slow_client_is_kept_while_it_is_fast_enough() -> None:
