@@ -234,8 +234,8 @@ class TinyRequests(Control):
 
             return sizes
 
-        replace(options, "told_sizes", make)
-        replace(rules, "told_sizes", make)
+        replace(options, "advertised_sizes", make)
+        replace(rules, "advertised_sizes", make)
 
 
 class ClonesCopiedLater(Control):

@@ -1,4 +1,4 @@
-"""Sizes as people and qemu-img write them: ``512``, ``4k``, ``64M``, ``1.5G``, ``100T``."""
+"""Parse sizes like qemu-img: ``512``, ``4k``, ``64M``, ``1.5G``, ``100T``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ _EXPONENTS = {"": 0, "B": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
 
 
 def parse_size(text: str) -> int:
-    """Return bytes. Suffixes are powers of 1024, in either case, with or without "iB" or "B".
+    """Return bytes. Suffixes are powers of 1024, in upper or lower case, also with "iB" or "B".
 
-    :raise ValueError: it is no size, or not a whole number of bytes.
+    :raise ValueError: the text is not a size, or not a whole number of bytes.
     """
     upper = text.strip().upper()
     number = upper.rstrip("BIKMGTPE")
@@ -18,7 +18,7 @@ def parse_size(text: str) -> int:
     whole, _, fraction = number.partition(".")
     digits = whole + fraction
     if suffix not in _EXPONENTS or not whole or not (digits.isascii() and digits.isdigit()):
-        msg = f"{text!r} is no size (like 512, 4k, 64M, 1.5G, 100T)"
+        msg = f"{text!r} is not a size (like 512, 4k, 64M, 1.5G, 100T)"
         raise ValueError(msg)
     scaled: int = int(digits) << 10 * _EXPONENTS[suffix]
     unit: int = 10 ** len(fraction)

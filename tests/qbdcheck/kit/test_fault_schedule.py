@@ -13,7 +13,7 @@ from blockio.layers import Command, Reply, Request
 from qbdcheck.errors import CaseBroken
 from qbdcheck.kit.fault_schedule import Rule, Schedule
 from reference_backend.events import Events
-from reference_backend.rule_layer import RulePlace
+from reference_backend.rule_layer import RuleLayer
 
 WRITE_ERROR = {"event": "write_aio", "errno": "EIO", "iotype": "write"}
 
@@ -27,7 +27,7 @@ class Engine:
     """Rules and a disk that takes everything, without a server."""
 
     def __init__(self) -> None:
-        self._place = RulePlace(seed=1)
+        self._place = RuleLayer(seed=1)
         self._do = self._place.control_commands(Events())
         self._cookies = itertools.count()
 
