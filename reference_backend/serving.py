@@ -264,7 +264,7 @@ def _rules(arguments: Arguments) -> list[RuleLayer]:
     return [layer]
 
 
-def _with_rules(rules: Sequence[RulePlace], layers: Sequence[Layer]) -> list[Layer]:
+def _with_rules(rules: Sequence[RuleLayer], layers: Sequence[Layer]) -> list[Layer]:
     """Return all layers: those with ``above_rules``, the rules, the others; else in their order."""
     above = [layer for layer in layers if getattr(layer, "above_rules", False)]
     return [*above, *rules, *(layer for layer in layers if layer not in above)]
