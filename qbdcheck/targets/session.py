@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from blockio.sizes import parse_size
 from oracles.shadow import Shadow
 from oracles.stamps import Identity
 from qbdcheck.options import Options
@@ -25,22 +25,8 @@ from qbdcheck.targets.sibling_export import volume_beside
 from reference_backend.client import Client, parse_uri
 
 DEFAULT_SIZE = 8 << 20
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50, "E": 1 << 60}
 COMMAND_TIMEOUT_S = 30.0
 _Monitored = TypeVar("_Monitored", bound=Monitored)
-
-
-def size_in_bytes(size: int | str) -> int:
-    """Return bytes; takes ``64M`` as qemu-img does (powers of 1024).
-
-    :raise ValueError: it is no size.
-    """
-    if isinstance(size, int):
-        return size
-    match = re.fullmatch(r"(\d+)([KMGTPE]?)", size.strip().upper())
-    if match is None:
-        raise ValueError(f"'{size}' is not a size; write bytes or 64K, 8M, 1G, 100T")
-    return int(match[1]) * _UNITS[match[2]]
 
 
 class TargetSession:
@@ -103,7 +89,7 @@ class TargetSession:
         :raise SetupError: the target does not come up.
         """
         image_format = format or self.image_format
-        length = size_in_bytes(size)
+        length = parse_size(size) if isinstance(size, str) else size
         count = sum(1 + len(backend.tenants) for backend in self.backends)
         name = name or (f"disk{count}" if count else "disk")
         if beside is not None:

@@ -7,7 +7,6 @@ import pytest
 from qbdcheck.errors import NotRun
 from qbdcheck.programs.qemu_io import IoFailed
 from qbdcheck.targets.disk_io import WrongData
-from qbdcheck.targets.session import size_in_bytes
 from tests.qbdcheck.targets.conftest import Opener
 
 SECTOR = 512
@@ -181,13 +180,8 @@ def test_image_options_reach_qemu_img(open_target: Opener) -> None:
     assert session.qemu_img.json("info", disk.filename)["cluster-size"] == 4096
 
 
-@pytest.mark.parametrize(
-    ("text", "size"), [(7, 7), ("7", 7), ("64k", 65536), ("8M", 8 << 20), ("100T", 100 << 40)]
-)
-def test_sizes(text: int | str, size: int) -> None:
-    assert size_in_bytes(text) == size
-
-
-def test_what_is_no_size_is_refused() -> None:
+def test_disk_size_may_have_a_unit(open_target: Opener) -> None:
+    session = open_target("file")
+    assert session.new_disk("64k", prefill=False).size == 65536
     with pytest.raises(ValueError, match="'8 MiB' is not a size"):
-        size_in_bytes("8 MiB")
+        session.new_disk("8 MiB")
