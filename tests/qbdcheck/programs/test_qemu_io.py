@@ -1,4 +1,4 @@
-"""A long-lived qemu-io: its outputs are told apart, its failures and its death are seen."""
+"""A long-lived qemu-io: outputs are separated, failures and crashes are reported."""
 
 from __future__ import annotations
 
@@ -83,9 +83,7 @@ def test_failed_command_that_was_seen_lets_close_pass(open_io: Open) -> None:
         assert io("write 9M 4k") == "write failed: Input/output error\n"
 
 
-def test_failed_flush_raises_at_close_because_only_the_status_tells(
-    open_io: Open, image: Path
-) -> None:
+def test_failed_flush_raises_at_close(open_io: Open, image: Path) -> None:
     io = open_io("--image-opts", _failing(image, event="none", iotype="flush", errno=5, once="on"))
     io.request("write 0 4k")
     io.flush()
@@ -102,7 +100,7 @@ def test_death_names_the_signal_and_the_command(open_io: Open) -> None:
         io("length")
 
 
-def test_command_that_does_not_answer_is_given_up(open_io: Open) -> None:
+def test_command_without_an_answer_raises(open_io: Open) -> None:
     io = open_io(timeout_s=0.3)
     with pytest.raises(ProgramError, match=r"did not answer within 0\.3 s: sleep 20000"):
         io("sleep 20000")
@@ -186,7 +184,7 @@ def test_offsets_beyond_32_bits_have_longer_dump_lines() -> None:
     assert parse_reports(text) == [Report("read", 281474976706560, 1, b"\x01")]
 
 
-def test_map_that_is_none() -> None:
+def test_output_that_is_not_a_map() -> None:
     assert parse_map("failed to get allocation: Input/output error\n") is None
 
 

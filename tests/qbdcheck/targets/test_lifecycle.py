@@ -35,7 +35,7 @@ def _children() -> set[int]:
         ),
         (
             "start: sh -c 'kill -SEGV $$'\n" + READY,
-            "sh was killed by SIGSEGV without a word",
+            "sh was killed by SIGSEGV and printed nothing",
         ),
         (
             "volume: {create: sh -c 'echo pool is offline >&2; exit 1'}\n",
