@@ -16,7 +16,7 @@ from qbdcheck.programs.process import run, tail
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.lifecycle import Backend
-from qbdcheck.targets.sibling_export import Tenant, clone_of, remove_snapshot, snapshot_of
+from qbdcheck.targets.sibling_export import SiblingExport, clone_of, remove_snapshot, snapshot_of
 
 SECRET = "qbdcheck-secret"  # noqa: S105
 """Id and contents of the secret object that opens encrypted images."""
@@ -327,7 +327,7 @@ class Snapshot(Disk):
     """
 
     def __init__(
-        self, disk: Disk, name: str, served: Tenant, qemu_img: QemuImg, scratch: Path
+        self, disk: Disk, name: str, served: SiblingExport, qemu_img: QemuImg, scratch: Path
     ) -> None:
         super().__init__(served, disk.format, disk.shadow.copy(), qemu_img, scratch)
         self._of = disk.backend
@@ -361,7 +361,7 @@ class Snapshot(Disk):
         :raise NotRun: the target makes no clones.
         """
         backend = clone_of(self._of, self._snapshot, name, self.backend.size)
-        shadow = self.shadow.copy(writer=len(backend.host.tenants))
+        shadow = self.shadow.copy(writer=len(backend.host.siblings))
         return Disk(backend, self.format, shadow, self._qemu_img, self._scratch)
 
 

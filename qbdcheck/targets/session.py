@@ -23,6 +23,7 @@ from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.lifecycle import Backend, State
 from qbdcheck.targets.sibling_export import volume_beside
 from reference_backend.client import Client, parse_uri
+from reference_backend.nbd.constants import HandshakeFlag
 
 DEFAULT_SIZE = 8 << 20
 COMMAND_TIMEOUT_S = 30.0
@@ -90,7 +91,7 @@ class TargetSession:
         """
         image_format = format or self.image_format
         length = parse_size(size) if isinstance(size, str) else size
-        count = sum(1 + len(backend.tenants) for backend in self.backends)
+        count = sum(1 + len(backend.siblings) for backend in self.backends)
         name = name or (f"disk{count}" if count else "disk")
         if beside is not None:
             served = volume_beside(beside.backend, name, volume_size(image_format, length))
@@ -238,7 +239,8 @@ class TargetSession:
         if export_name:
             address, name, _secure = parse_uri(uri)
             client = Client.open_socket(address)
-            client.opt_export_name(name)
+            no_zeroes = bool(client.handshake_flags & HandshakeFlag.NO_ZEROES)
+            client.opt_export_name(name, no_zeroes=no_zeroes)
         else:
             client = Client.connect(
                 uri, structured=structured, extended=extended, contexts=contexts

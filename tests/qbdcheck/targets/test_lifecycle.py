@@ -31,7 +31,7 @@ def _children() -> set[int]:
         ),
         (
             "start: sh -c 'echo still loading; exec sleep 100'\n" + READY,
-            r"not ready within 0\.3 s: nothing accepts connections on .*/s; it said: still loading",
+            r"within 0\.3 s: nothing accepts connections on .*/s; its output: still loading",
         ),
         (
             "start: sh -c 'kill -SEGV $$'\n" + READY,
@@ -120,7 +120,7 @@ def test_call_in_a_wrong_state_is_the_fault_of_the_case(open_target: Opener) -> 
 
 def test_volatile_target_refuses_to_be_stopped(open_target: Opener) -> None:
     disk = open_target("nbdkit").new_disk("1M", prefill=False)
-    with pytest.raises(NotRun, match="keeps nothing when it is stopped"):
+    with pytest.raises(NotRun, match="keeps no data over a stop"):
         disk.backend.stop()
 
 

@@ -86,7 +86,7 @@ def test_what_a_target_has_no_way_for_is_not_run(open_target: Opener) -> None:
     disk = session.new_disk("1M", prefill=False)
     with pytest.raises(NotRun, match="target qemu-nbd does not serve its snapshots"):
         disk.snapshot("a")
-    with pytest.raises(NotRun, match="target qemu-nbd serves one volume a server"):
+    with pytest.raises(NotRun, match="target qemu-nbd serves one volume per server"):
         session.new_disk("1M", beside=disk)
 
 
