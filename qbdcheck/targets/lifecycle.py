@@ -134,8 +134,9 @@ class Backend:
     @property
     def blockdev(self) -> dict[str, Any]:
         """blockdev options of the protocol node, without a node name."""
-        if self.front is not None:
-            return dict(self.front[0])
+        return dict(self.front[0]) if self.front is not None else self._server_blockdev()
+
+    def _server_blockdev(self) -> dict[str, Any]:
         filled = fill_tree(self.description.blockdev, self.values())
         assert isinstance(filled, dict)
         return filled
@@ -466,11 +467,10 @@ class Backend:
             elif uri is None or not readiness.is_at(uri, ready):
                 yield readiness.accepts(ready)
             key, value = "nbd", uri
-            if uri is not None:
-                yield readiness.answers(uri)
-            else:
-                argv = self.programs.argv("qemu-img", "info", "-U", json_filename(self.blockdev))
-                yield readiness.succeeds(argv, "QEMU does not open the volume", cwd=self.directory)
+            argv = ["qemu-img", "info", "-U", json_filename(self._server_blockdev())]
+            failure = "QEMU does not open the volume"
+            opens = readiness.succeeds(self._resolve(argv), failure, cwd=self.directory)
+            yield opens if uri is None else readiness.answers(uri, opens)
         except ValueError as error:
             message = f"target {self.description.name}: {key}: {value}: {error}"
             raise SetupError(message) from None

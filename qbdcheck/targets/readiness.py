@@ -157,29 +157,37 @@ def is_at(uri: str, ready: Ready) -> bool:
     return False
 
 
-def answers(uri: str) -> Check:
+def answers(uri: str, opens: Check) -> Check:
     """Return the check that an NBD server greets, and knows its export.
 
+    :param opens: the check for a server that breaks the rules of the raw client: QEMU opens it.
     :raise ValueError: this is not an NBD URI.
     """
     address, export, _is_secure = parse_uri(uri)
 
     def check(timeout_s: float) -> None:
         try:
+            ask(timeout_s)
+        except NbdProtocolError as error:
+            try:
+                opens(timeout_s)
+            except (NotReadyYet, ProgramError):
+                raise NotReadyYet(f"no NBD handshake on {uri}: {error}") from None
+        except HANDSHAKE_ERRORS as error:
+            raise NotReadyYet(f"no NBD handshake on {uri}: {error}") from None
+
+    def ask(timeout_s: float) -> None:
+        try:
             client = Client.open_socket(address, timeout_s=timeout_s)
         except (ConnectionRefusedError, FileNotFoundError):
             where = f"port {address[1]}" if isinstance(address, tuple) else address
             raise NotReadyYet(f"nothing accepts connections on {where}") from None
-        except HANDSHAKE_ERRORS as error:
-            raise NotReadyYet(f"no NBD handshake on {uri}: {error}") from None
         try:
             if client.handshake_flags & HandshakeFlag.FIXED_NEWSTYLE:
                 client.opt_info(export)
         except OptionRefused as refusal:
             if refusal.reply not in _IS_READY:
-                raise NotReadyYet(f"no NBD handshake on {uri}: {refusal}") from None
-        except HANDSHAKE_ERRORS as error:
-            raise NotReadyYet(f"no NBD handshake on {uri}: {error}") from None
+                raise
         finally:
             with contextlib.suppress(*HANDSHAKE_ERRORS):
                 client.opt_abort()
