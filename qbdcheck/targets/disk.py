@@ -214,9 +214,8 @@ class Disk:
         try:
             done = run(argv, cwd=file.parent, timeout_s=60 * programs.slowdown)
         except ProgramError as error:
-            said = (
-                tail(error.stdout + error.stderr) or "qemu-io printed nothing, so the flush failed"
-            )
+            silent = "qemu-io printed nothing, so the flush failed"
+            said = tail(error.stdout + error.stderr) or (silent if error.returncode else str(error))
             if self.format != "raw" and any(text in said for text in _CANNOT_GROW):
                 raise NotRun(f"QEMU cannot write {self.format} on this target: {said}") from None
             raise SetupError(f"prefill of volume {self.name} failed: {said}") from None
