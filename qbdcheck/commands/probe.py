@@ -55,7 +55,9 @@ def main(options: Options, file: str | Path) -> int:
     :raise UsageError: the profile has a mistake, or the target does not start (exit code 2).
     """
     plain = replace(options, cache="writeback", aio=None, image_options="", formats=("raw",))
-    description = descriptions.load(descriptions.find(str(file), options.targets_dir))
+    description = descriptions.load(
+        descriptions.find(str(file), options.targets_dir), options.suites_dir
+    )
     console = Console(
         no_color=options.color == "never" or "NO_COLOR" in os.environ, highlight=False
     )

@@ -295,9 +295,10 @@ def find(target: str, targets_dir: Path) -> Path:
     raise UsageError(f"unknown target '{target}'; {hint} (or give the path of a YAML file)")
 
 
-def load(file: Path) -> Description:
+def load(file: Path, suites_dir: Path = ROOT / "suites") -> Description:
     """Read and check a profile.
 
+    :param suites_dir: holds the cases that deviations may name, besides the shipped ones.
     :raise UsageError: the profile has a mistake; one line with the file, line, key and fix.
     """
     document = marked_yaml.load(file)
@@ -307,7 +308,7 @@ def load(file: Path) -> Description:
         description = Description.model_validate(document.value)
     except pydantic.ValidationError as error:
         raise UsageError(_first_error(file, document, error)) from None
-    problem = next(_unknown_names(document.value, description), None)
+    problem = next(_unknown_names(document.value, description, suites_dir), None)
     if problem is not None:
         path, text = problem
         raise UsageError(f"{file}:{document.line(path)}: {key_text(path)}: {text}")
@@ -352,7 +353,9 @@ def _keys_at(path: KeyPath) -> Iterator[str]:
 Problem = tuple[KeyPath, str]
 
 
-def _unknown_names(value: dict[str, Any], description: Description) -> Iterator[Problem]:
+def _unknown_names(
+    value: dict[str, Any], description: Description, suites_dir: Path
+) -> Iterator[Problem]:
     """Yield each unknown placeholder, capability, policy, format, case and finding."""
     for key, item in value.items():
         for name in names_in(item):
@@ -365,13 +368,14 @@ def _unknown_names(value: dict[str, Any], description: Description) -> Iterator[
     for number, word in enumerate(description.waives):
         if word not in POLICIES:
             yield ("waives", number), f"unknown policy '{word}'; {nearest(word, POLICIES)}"
-    yield from _unknown_in_deviations(description.deviations)
+    yield from _unknown_in_deviations(description.deviations, suites_dir)
 
 
-def _unknown_in_deviations(deviations: Sequence[Deviation]) -> Iterator[Problem]:
+def _unknown_in_deviations(deviations: Sequence[Deviation], suites_dir: Path) -> Iterator[Problem]:
     if not deviations:
         return
-    stems = [path.stem for path in (ROOT / "suites").glob("*/[0-9]*_*.py")]
+    places = {suites_dir, ROOT / "suites"}
+    stems = [path.stem for place in places for path in place.rglob("[0-9]*_*.py")]
     findings = ROOT / "docs" / "findings.md"
     text = findings.read_text(encoding="utf-8") if findings.is_file() else ""
     anchors = [line[3:].strip() for line in text.splitlines() if line.startswith("## ")]

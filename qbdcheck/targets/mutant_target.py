@@ -10,6 +10,7 @@ from mutants.catalogue import catalogue, is_control, layer_words
 from mutants.knobs import KnobError, split
 from mutants.mutant import Mutant
 from qbdcheck.errors import UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.description import Description
 
@@ -19,13 +20,13 @@ COUNT = "requests"
 _COUNTER = "mutants.requests:RequestCount:directory="
 
 
-def profile(target: str, targets_dir: Path) -> Description:
+def profile(target: str, targets_dir: Path, suites_dir: Path = ROOT / "suites") -> Description:
     """Return the profile of any target: a name, the path of a file, ``mutant:ID[:KEY=VALUE...]``.
 
     :raise UsageError: there is none; names the nearest. Or its file is wrong, or a knob.
     """
     if not target.startswith(PREFIX):
-        return descriptions.load(descriptions.find(target, targets_dir))
+        return descriptions.load(descriptions.find(target, targets_dir), suites_dir)
     mutant, words = read_words(target.removeprefix(PREFIX))
     reference = descriptions.load(descriptions.find("reference", targets_dir))
     counts = [word for word in words if word.startswith(f"{COUNT}=")]

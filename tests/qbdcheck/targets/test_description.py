@@ -251,3 +251,12 @@ def test_profile_waives_policies_by_name(file: Path) -> None:
 def test_undefined_fresh_volumes_waive_their_policy(file: Path) -> None:
     file.write_text(f"{GOOD}fresh: undefined\n")
     assert load(file).waived("fresh-volume-reads-zero")
+
+
+def test_deviation_may_name_a_case_of_other_suites(file: Path, tmp_path: Path) -> None:
+    file.write_text(GOOD.replace('"17"', '"9876"'))
+    with pytest.raises(UsageError, match="unknown case '9876'"):
+        load(file, tmp_path)
+    (tmp_path / "9876_mine.py").touch()
+    assert load(file, tmp_path).expected_deviation("9876_mine", "raw") is not None
+    assert load(TARGETS / "qemu-nbd.yaml", tmp_path).deviations
