@@ -30,7 +30,7 @@ _ALL = (
         "fresh-volume-reads-zero",
         "A volume that was just made reads as zeroes.",
         "The NBD document says nothing about it. A new volume with foreign data can reveal the"
-        " data of another tenant, and qemu-img convert skips zeroes on a target that is zero.",
+        " data of another user, and qemu-img convert skips zeroes on a target that is zero.",
     ),
     Policy(
         "grown-part-reads-zero",

@@ -36,7 +36,7 @@ def test_every_claim_of_a_shipped_profile_holds(
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "expected"),
     [
         (("qemu-nbd", "stop:", "lacks: [flush]\nstop:"), "lacks flush"),
         (("qemu-nbd", " {size}\n", " 2M\n"), "QEMU sees 2097152"),
@@ -54,13 +54,13 @@ def test_every_claim_of_a_shipped_profile_holds(
     ],
 )
 def test_false_claim_is_found(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str, str], words: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str, str], expected: str
 ) -> None:
     code = main(OPTIONS, _changed(tmp_path, *change))
     output = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert code == 1
     assert "WRONG" in output
-    assert words in output
+    assert expected in output
 
 
 def test_target_that_does_not_start_is_an_error_of_setup(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_daemon_is_followed_and_ended_with_its_children(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
+    ("code", "expected"),
     [
         (None, "is still running"),
         (0, "exited with 0"),
@@ -177,8 +177,8 @@ def test_daemon_is_followed_and_ended_with_its_children(tmp_path: Path) -> None:
         (-199, "was killed by signal 199"),
     ],
 )
-def test_exit_status_is_described(code: int | None, words: str) -> None:
-    assert describe_exit(code) == words
+def test_exit_status_is_described(code: int | None, expected: str) -> None:
+    assert describe_exit(code) == expected
 
 
 def test_tail_keeps_the_last_lines_on_one() -> None:

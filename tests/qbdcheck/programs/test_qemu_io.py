@@ -28,8 +28,8 @@ def image(tmp_path: Path) -> Path:
 def open_io(tmp_path: Path, image: Path) -> Iterator[Open]:
     opened: list[QemuIo] = []
 
-    def open_one(*words: str, timeout_s: float = 20.0) -> QemuIo:
-        arguments = words or ("-f", "raw", str(image))
+    def open_one(*expected: str, timeout_s: float = 20.0) -> QemuIo:
+        arguments = expected or ("-f", "raw", str(image))
         argv = Programs().argv("qemu-io", "-t", "writeback", *arguments)
         opened.append(QemuIo(argv, tmp_path, f"io{len(opened)}", timeout_s))
         return opened[-1]
@@ -40,9 +40,9 @@ def open_io(tmp_path: Path, image: Path) -> Iterator[Open]:
 
 
 def _failing(image: Path, **rule: object) -> str:
-    words = [f"file.inject-error.0.{key}={value}" for key, value in rule.items()]
+    expected = [f"file.inject-error.0.{key}={value}" for key, value in rule.items()]
     chain = f"driver=raw,file.driver=blkdebug,file.image.driver=file,file.image.filename={image}"
-    return ",".join([chain, *words])
+    return ",".join([chain, *expected])
 
 
 def test_commands_answer_one_by_one(open_io: Open) -> None:
@@ -144,9 +144,9 @@ def test_map_lists_allocation_of_a_qcow2(open_io: Open, tmp_path: Path) -> None:
 
 def test_valgrind_wraps_qemu_programs_and_no_others(tmp_path: Path) -> None:
     programs = Programs(valgrind=True, log_dir=tmp_path)
-    words = programs.argv("qemu-img", "--version")
-    assert words[0] == "valgrind"
-    assert "--error-exitcode=99" in words
+    expected = programs.argv("qemu-img", "--version")
+    assert expected[0] == "valgrind"
+    assert "--error-exitcode=99" in expected
     assert not any("valgrind" in word for word in programs.argv("true"))
     assert programs.slowdown > 1
 

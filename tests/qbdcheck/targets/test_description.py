@@ -63,7 +63,7 @@ def test_deviation_is_found_by_number_and_by_stem(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line", "words"),
+    ("old", "new", "line", "expected"),
     [
         ("ready:", "redy:", 6, "unknown key 'redy'; did you mean 'ready'?"),
         ("  create:", "  creat:", 4, "unknown key 'volume.creat'; did you mean 'create'?"),
@@ -137,7 +137,7 @@ def test_deviation_is_found_by_number_and_by_stem(file: Path) -> None:
     ],
 )
 def test_mistake_is_one_line_that_says_where(
-    file: Path, old: str, new: str, line: int, words: str
+    file: Path, old: str, new: str, line: int, expected: str
 ) -> None:
     assert old in GOOD
     file.write_text(GOOD.replace(old, new, 1))
@@ -145,17 +145,17 @@ def test_mistake_is_one_line_that_says_where(
         load(file)
     message = str(caught.value)
     assert "\n" not in message
-    assert words in message
+    assert expected in message
     assert message.startswith(f"{file}:{line}:")
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "expected"),
     [(b"", "a profile is a mapping"), (b"- 1\n", "a profile is a mapping"), (b"\xff", "not UTF-8")],
 )
-def test_file_that_is_no_profile_at_all(file: Path, content: bytes, words: str) -> None:
+def test_file_that_is_no_profile_at_all(file: Path, content: bytes, expected: str) -> None:
     file.write_bytes(content)
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=expected):
         load(file)
 
 
@@ -170,8 +170,8 @@ def test_unknown_target_names_the_nearest() -> None:
 
 
 def test_directory_with_spaces_stays_one_word() -> None:
-    words = fill_command("a {dir}/x {options} 'b c'", {"dir": "/t m p", "options": ["-r", "-s"]})
-    assert words == ["a", "/t m p/x", "-r", "-s", "b c"]
+    expected = fill_command("a {dir}/x {options} 'b c'", {"dir": "/t m p", "options": ["-r", "-s"]})
+    assert expected == ["a", "/t m p/x", "-r", "-s", "b c"]
     assert fill_command("a {options}", {"options": []}) == ["a"]
 
 
@@ -228,14 +228,14 @@ def test_deviation_is_expected_in_its_range_of_versions(
 
 
 @pytest.mark.parametrize(
-    ("command", "words"),
+    ("command", "expected"),
     [("echo none", "the output has no version number"), ("no-such-server -V", "no such program")],
 )
 def test_version_that_cannot_be_found_is_a_setup_error(
-    file: Path, command: str, words: str
+    file: Path, command: str, expected: str
 ) -> None:
     file.write_text(f"{GOOD}version: {command}\n")
-    with pytest.raises(SetupError, match=f"target mine: version: .*{words}"):
+    with pytest.raises(SetupError, match=f"target mine: version: .*{expected}"):
         load(file).server_version()
 
 

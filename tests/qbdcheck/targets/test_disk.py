@@ -1,4 +1,4 @@
-"""Disks: what is written is judged when it is read, whichever way it goes wrong."""
+"""Disks: reads are compared with what was written, and each kind of error is found."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_one_flipped_byte_is_found_and_named(open_target: Opener, place: int) ->
         disk.verify(place, 1)
 
 
-def test_lost_write_is_called_so(open_target: Opener) -> None:
+def test_lost_write_is_named(open_target: Opener) -> None:
     session = open_target("file")
     disk = session.new_disk("1M")
     old = disk.volume_path.read_bytes()
@@ -154,7 +154,7 @@ def test_image_formats_on_a_volume(open_target: Opener, image_format: str) -> No
 
 @pytest.mark.parametrize("prefill", [True, False])
 @pytest.mark.parametrize("image_format", ["vmdk", "vhdx", "qed"])
-def test_format_that_must_grow_its_file_is_not_run_in_qemus_words(
+def test_format_that_must_grow_its_file_is_not_run_with_qemus_message(
     open_target: Opener, image_format: str, prefill: bool
 ) -> None:
     session = open_target("qemu-nbd", image_format)

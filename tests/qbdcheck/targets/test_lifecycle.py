@@ -1,4 +1,4 @@
-"""A target that does not do what its profile says is one clear line, and leaves nothing behind."""
+"""A target that breaks its profile gives a message of one line, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _children() -> set[int]:
 
 
 @pytest.mark.parametrize(
-    ("profile", "words"),
+    ("profile", "expected"),
     [
         ("start: no-such-server {socket}\n" + READY, "program no-such-server is not installed"),
         (
@@ -52,10 +52,10 @@ def _children() -> set[int]:
         ),
     ],
 )
-def test_target_that_does_not_come_up(open_target: Opener, profile: str, words: str) -> None:
+def test_target_that_does_not_start(open_target: Opener, profile: str, expected: str) -> None:
     before = _children()
     session = open_target(HEAD + profile)
-    with pytest.raises(SetupError, match=words) as caught:
+    with pytest.raises(SetupError, match=expected) as caught:
         session.new_disk("1M", prefill=False)
     assert "\n" not in str(caught.value)
     session.close()
@@ -109,7 +109,7 @@ def test_kill_and_start_keep_what_was_flushed(open_target: Opener) -> None:
     disk.verify()
 
 
-def test_call_in_a_wrong_state_is_the_fault_of_the_case(open_target: Opener) -> None:
+def test_call_in_a_wrong_state_is_a_mistake_of_the_case(open_target: Opener) -> None:
     disk = open_target("qemu-nbd").new_disk("1M", prefill=False)
     with pytest.raises(CaseBroken, match="volume disk is running, it must be created or crashed"):
         disk.backend.start()
@@ -124,7 +124,7 @@ def test_volatile_target_refuses_to_be_stopped(open_target: Opener) -> None:
         disk.backend.stop()
 
 
-def test_server_that_died_by_itself_is_noticed(open_target: Opener) -> None:
+def test_crash_of_a_server_is_reported(open_target: Opener) -> None:
     session = open_target("nbdkit")
     disk = session.new_disk("1M", prefill=False)
     os.kill(disk.backend.pid, 11)

@@ -48,7 +48,7 @@ def test_server_that_drops_its_first_clients_is_waited_for(open_target: Opener) 
 
 
 @pytest.mark.parametrize(
-    ("oddities", "words"),
+    ("oddities", "expected"),
     [
         ("drops:100", "no NBD handshake on nbd.unix:///disk.socket=.*: the server closed"),
         ("bad-greeting", "no NBD handshake on .*: greeting is 5353482d"),
@@ -56,10 +56,10 @@ def test_server_that_drops_its_first_clients_is_waited_for(open_target: Opener) 
     ],
 )
 def test_last_error_of_a_server_that_never_speaks_is_reported(
-    open_target: Opener, oddities: str, words: str
+    open_target: Opener, oddities: str, expected: str
 ) -> None:
     session = open_target(odd(oddities, "700 ms"))
-    with pytest.raises(SetupError, match=rf"odd: .* not ready within 0\.7 s: {words}") as caught:
+    with pytest.raises(SetupError, match=rf"odd: .* not ready within 0\.7 s: {expected}") as caught:
         session.new_disk("1M", prefill=False)
     assert "\n" not in str(caught.value)
 
@@ -108,8 +108,8 @@ def test_command_of_ready_that_fails_is_reported(open_target: Opener) -> None:
     text = odd("", "500 ms").replace(
         '{socket: "{socket}"', "{command: \"sh -c 'echo LUN is missing; exit 3'\""
     )
-    words = "the command of ready: sh exited with 3: LUN is missing"
-    with pytest.raises(SetupError, match=words):
+    expected = "the command of ready: sh exited with 3: LUN is missing"
+    with pytest.raises(SetupError, match=expected):
         open_target(text).new_disk("1M", prefill=False)
 
 
