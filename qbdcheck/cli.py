@@ -122,7 +122,7 @@ def _run(options: Options) -> int:
     # From here on 0.3 s of imports, which neither --help nor a mistyped number needs.
     from qbdcheck.targets.mutant_target import profile
 
-    description = profile(options.target, options.targets_dir)
+    description = profile(options.target, options.targets_dir, options.suites_dir)
     with Reaper(options.scratch_root, options.keep) as reaper:
         options = replace(options, scratch_root=reaper.scratch_root)
         if options.subcommand == "fio":

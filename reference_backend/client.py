@@ -88,14 +88,37 @@ class Client(ClientHandshake):
         try:
             if tls is not None:
                 client.opt_starttls(tls, str(address[0]) if isinstance(address, tuple) else None)
-            client.agree_on_headers(structured=structured, extended=extended)
-            if contexts and client.mode is not ReplyMode.SIMPLE:
-                client.opt_set_meta_context(export, contexts)
-            client.opt_go(export)
+            client.negotiate(export, contexts, structured=structured, extended=extended)
         except BaseException:
             client.sock.close()
             raise
         return client
+
+    def negotiate(
+        self, export: str, contexts: Sequence[str], *, structured: bool, extended: bool
+    ) -> None:
+        """Agree on what the server supports, and enter the transmission phase, as QEMU does.
+
+        A server that refuses SET_META_CONTEXT gives no contexts. A server without GO, or without
+        the fixed newstyle handshake, is entered by EXPORT_NAME.
+
+        :raise OptionRefused: the server refuses the export.
+        """
+        if self.handshake_flags & c.HandshakeFlag.FIXED_NEWSTYLE:
+            self.agree_on_headers(structured=structured, extended=extended)
+            if contexts and self.mode is not ReplyMode.SIMPLE:
+                with contextlib.suppress(OptionRefused):
+                    self.opt_set_meta_context(export, contexts)
+            try:
+                self.opt_go(export)
+            except OptionRefused as refusal:
+                if refusal.reply != c.OptionReply.ERR_UNSUP:
+                    raise
+            else:
+                return
+        self.opt_export_name(
+            export, no_zeroes=bool(self.handshake_flags & c.HandshakeFlag.NO_ZEROES)
+        )
 
     def agree_on_headers(self, *, structured: bool, extended: bool) -> None:
         """Ask for extended headers or structured replies; continue if the server refuses."""

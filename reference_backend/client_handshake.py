@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 from reference_backend.listener import Address
@@ -167,9 +169,10 @@ class ClientHandshake:
         """Send SET_META_CONTEXT; return the chosen names by id, also kept in ``contexts``."""
         data = m.meta_context_request(export, queries)
         replies = self.option(Option.SET_META_CONTEXT, data)
-        self.contexts = {
-            m.U32.unpack_from(reply.data)[0]: m.decode_name(reply.data[4:]) for reply in replies
-        }
+        with _well_formed("meta context"):
+            self.contexts = {
+                m.U32.unpack_from(reply.data)[0]: m.decode_name(reply.data[4:]) for reply in replies
+            }
         return self.contexts
 
     def opt_info(self, export: str = "", infos: Iterable[int] = tuple(Info)) -> None:
@@ -184,7 +187,8 @@ class ClientHandshake:
     def _info(self, number: int, export: str, infos: Iterable[int]) -> None:
         for reply in self.option(number, m.info_request(export, infos)):
             if reply.reply == OptionReply.INFO:
-                self._take_info(reply.data)
+                with _well_formed("information"):
+                    self._take_info(reply.data)
         self.export = export
 
     def _take_info(self, data: bytes) -> None:
@@ -213,6 +217,16 @@ class ClientHandshake:
             self.receive(c.EXPORT_ZEROES)
         self.export = export
         self.in_transmission = True
+
+
+@contextlib.contextmanager
+def _well_formed(what: str) -> Iterator[None]:
+    """Turn a reply of a wrong length into the error of a peer that broke the protocol."""
+    try:
+        yield
+    except struct.error as error:
+        msg = f"malformed {what} in a reply: {error}"
+        raise RemoteProtocolError(msg) from None
 
 
 def connect(address: Address, timeout_s: float | None) -> socket.socket:

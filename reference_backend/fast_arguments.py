@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from reference_backend.sizes import parse_size
+from blockio.sizes import parse_size
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import NoReturn
 
-from reference_backend.sizes import parse_size
+from blockio.sizes import parse_size
 
 DESCRIPTION = (
     "The command line: ``reference_backend serve|proxy|create|list|info|resize|snapshot|rm``."

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from blockio.layers import Layer
+from blockio.sizes import parse_size
 from reference_backend.blocking_requests import mark_under_way
 from reference_backend.events import Events
 from reference_backend.listener import Address
@@ -20,7 +21,6 @@ from reference_backend.pool import Pool, VolumeOptions
 from reference_backend.rule_layer import RuleLayer
 from reference_backend.server import Server
 from reference_backend.session import ConnectionInfo
-from reference_backend.sizes import parse_size
 from reference_backend.store.write_cache import DEFAULT_LIMIT_BYTES
 
 if TYPE_CHECKING:

@@ -11,14 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from blockio.sizes import parse_size
 from injectors.rules.actions import ACTIONS
 from injectors.rules.errors import KeyProblem
 from injectors.rules.events import EVENTS, IoType, event_name
 from injectors.rules.fault import SECTOR, Errno, Fault
 from injectors.rules.model import Rule, SetState, Span, errno_name, errno_number, point
 
-_SIZE = re.compile(r"(\d+)\s*([KMGTPE]?)(?:i?B)?", re.IGNORECASE)
-_UNITS = {unit: 1 << (10 * n) for n, unit in enumerate(["", "K", "M", "G", "T", "P", "E"])}
 _ON = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
 LARGEST = (1 << 64) - 1
 T = TypeVar("T")
@@ -107,10 +106,11 @@ def _connections(value: Any) -> frozenset[int]:
 
 
 def _size(text: str, unit: int) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if not match:
-        raise ValueError(f"{text.strip()!r} is not a number, such as 4096 or 64K")
-    return int(match[1]) * (_UNITS[match[2].upper()] if match[2] else unit)
+    """Return bytes; a number without a unit counts in ``unit`` bytes."""
+    stripped = text.strip()
+    if stripped.isascii() and stripped.isdigit():
+        return int(stripped) * unit
+    return parse_size("".join(stripped.split()))
 
 
 def _spans(unit: int) -> Callable[[Any], tuple[Span, ...]]:

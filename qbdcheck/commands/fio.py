@@ -6,10 +6,10 @@ The target's volume, of SIZE bytes (64M unless told), is /dev/vdb of the guest.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 
+from blockio.sizes import parse_size
 from qbdcheck.errors import NotRun, SetupError, UsageError
 from qbdcheck.guest.fio import FioOutputError, FioResult
 from qbdcheck.guest.fio_run import Fio, FioRun
@@ -21,7 +21,6 @@ from qbdcheck.targets.description import Description
 from qbdcheck.targets.session import TargetSession
 
 USAGE = "usage: ./check fio FILE [SIZE]; SIZE is the volume's, such as 64M"
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _DAY_S = 86400.0
 
 
@@ -73,10 +72,13 @@ def _arguments(words: tuple[str, ...]) -> tuple[Path, int]:
     file = Path(words[0])
     if not file.is_file():
         raise UsageError(f"{file}: no such file; {USAGE}")
-    found = re.fullmatch(r"(\d+)([KMG]?)", words[1] if len(words) > 1 else "64M")
-    if found is None or not int(found[1]):
-        raise UsageError(f"{words[1]!r} is no size; {USAGE}")
-    return file, int(found[1]) * _UNITS[found[2]]
+    try:
+        size = parse_size(words[1] if len(words) > 1 else "64M")
+    except ValueError as error:
+        raise UsageError(f"{error}; {USAGE}") from None
+    if not size:
+        raise UsageError(f"SIZE must not be 0; {USAGE}")
+    return file, size
 
 
 def _tell(run: FioRun, options: Options) -> int:

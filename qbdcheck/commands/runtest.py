@@ -13,6 +13,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from blockio.sizes import parse_size
 from qbdcheck.errors import NotRun, ProgramError, SetupError, UsageError
 from qbdcheck.guest.kirk import run_kirk
 from qbdcheck.guest.ltp_tree import LtpTree
@@ -22,7 +23,7 @@ from qbdcheck.options import Options
 from qbdcheck.report.events import TestEnded
 from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.description import Description
-from qbdcheck.targets.session import TargetSession, size_in_bytes
+from qbdcheck.targets.session import TargetSession
 
 USAGE = "usage: ./check runtest FILE|GROUP... [SIZE]; SIZE is the volume's, such as 1200M"
 OWN = "guest/runtest"
@@ -123,10 +124,10 @@ def main(options: Options, description: Description) -> int:
 def _arguments(words: tuple[str, ...]) -> tuple[list[str], int]:
     *names, last = words or ("",)
     if names and re.fullmatch(r"\d+[KMGT]", last) and not Path(last).exists():
-        return names, size_in_bytes(last)
+        return names, parse_size(last)
     if not last:
         raise UsageError(USAGE)
-    return [*names, last], size_in_bytes("1200M")
+    return [*names, last], parse_size("1200M")
 
 
 def _entries(word: str, tree: LtpTree | None, suites: Path) -> list[Entry]:

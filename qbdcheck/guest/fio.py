@@ -14,6 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from blockio.sizes import UNITS, format_size
+
 _DIRECTIONS = ("read", "write", "trim")
 _UNITS_NS = {"ns": 1, "us": 1_000, "ms": 1_000_000}
 _TEXT_UNITS_NS = {"nsec": 1, "usec": 1_000, "msec": 1_000_000, "sec": 1_000_000_000}
@@ -116,7 +118,7 @@ class FioResult(_Result):
         for job in self.jobs:
             for name, one in job.directions.items():
                 line = f"{job.name}: {name} {one.requests} requests, {one.bytes_done} bytes,"
-                line += f" {one.iops:.0f} IOPS, {one.bytes_per_s / 2**20:.1f} MiB/s"
+                line += f" {one.iops:.0f} IOPS, {format_size(one.bytes_per_s)}/s"
                 line += f", clat mean {one.clat.mean / 1e6:.2f} ms"
                 if 99.0 in one.clat.percentiles:
                     line += f", p99 {one.clat.percentiles[99.0] / 1e6:.2f} ms"
@@ -250,7 +252,6 @@ _ISSUED = re.compile(r"^\s*issued\s+(?:rwts?)?\s*: total=(?:r=)?(\d+),(?:w=)?(\d
 _OLD_ISSUED = re.compile(r"^\s*issued\s*: total=r=(\d+)/w=(\d+)/d=(\d+)")
 _CPU = re.compile(r"^\s*cpu\s*: usr=([\d.]+)%, sys=([\d.]+)%")
 _DISK = re.compile(r"^\s*(\w+): ios=(\d+)/(\d+).*util=([\d.]+)%")
-_SIZES = {"": 1, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
 def _size(text: str) -> int:
@@ -258,8 +259,7 @@ def _size(text: str) -> int:
     found = re.match(r"([\d.]+)([KMGT]?)", text)
     if found is None:
         raise FioOutputError(f"{text!r} is no size")
-    shift = _SIZES[found[2]]
-    return round(float(found[1]) * (1 << shift if shift else 1))
+    return round(float(found[1]) * UNITS[found[2]])
 
 
 def _number(text: str) -> float:

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from blockio.sizes import format_size
 from qbdcheck.errors import ProgramError
 from qbdcheck.guest.image import GuestImage, guest_image
 from qbdcheck.guest.template import Template, template
@@ -18,7 +19,6 @@ from qbdcheck.programs.accelerator import probe_accelerator
 from qbdcheck.programs.installed import Programs
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class GuestSetup:
 
     def __str__(self) -> str:
         """For the header of a run: size, accelerator, seconds to boot and to start."""
-        words = [f"{self.image.size / _MIB:.0f} MiB"]
+        words = [format_size(self.image.size, 0)]
         if self.template is not None:
             words.append(f"boots in {self.template.boot_s:.1f} s")
             words.append(f"starts from its template in {self.template.start_s:.1f} s")

@@ -291,7 +291,7 @@ class DualWriter:
             raw_nbd = disk.format == "raw" and disk.backend.uri is not None
             through = "nbd" if raw_nbd else "qemu"
         if through == "qemu-io":
-            if disk.object_words:
+            if disk.object_arguments:
                 raise NotRun(f"qemu-io by a file name opens no {disk.format}")
             io = self._session.qemu_io(disk.filename)
             self._closing.append(io.close)

@@ -16,7 +16,7 @@ from qbdcheck.programs.process import Process
 from qbdcheck.programs.qmp import Qmp, connect_within
 from qbdcheck.targets.description import Ready
 from qbdcheck.targets.lifecycle import Backend
-from qbdcheck.targets.readiness import wait_ready
+from qbdcheck.targets.readiness import accepts, wait_ready
 from reference_backend.client import parse_uri
 
 READY_S = 10.0
@@ -49,12 +49,13 @@ class FaultProxy:
         )  # fmt: skip
         try:
             ready = Ready(socket=str(socket), within=READY_S)
-            wait_ready(name, ready, self._process, backend.programs.slowdown)
+            patience = backend.programs.slowdown
+            wait_ready(name, ready, self._process, patience, [accepts(ready)])
             self.qmp: Qmp = connect_within(control, f"control of {name}", READY_S)
         except BaseException:
             self._process.kill()
             raise
-        backend.told.append(self.qmp.events)
+        backend.event_lists.append(self.qmp.events)
         blockdev: dict[str, Any] = {
             "driver": "nbd",
             "server": {"type": "unix", "path": str(socket)},

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import psutil
 
+from blockio.sizes import format_size
 from qbdcheck.clock import now_s, pause
 from qbdcheck.targets.lifecycle import Backend
 
@@ -21,8 +22,8 @@ class Footprint(NamedTuple):
 
     def __str__(self) -> str:
         """In words."""
-        mebibytes = self.memory / (1 << 20)
-        return f"{mebibytes:.0f} MiB, {self.threads} threads, {self.descriptors} descriptors"
+        memory = format_size(self.memory, 0)
+        return f"{memory}, {self.threads} threads, {self.descriptors} descriptors"
 
 
 def footprint(backend: Backend) -> Footprint:

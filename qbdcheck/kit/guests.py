@@ -138,7 +138,7 @@ class Guests:
         for observers in self._observers:
             self.observed += observers.stop()
         told = {
-            backend.name: [event for events in backend.told for event in events]
+            backend.name: [event for events in backend.event_lists for event in events]
             for backend in self._target.backends
         }
         for guest in self.running:

@@ -63,7 +63,7 @@ def description_of(config: pytest.Config) -> descriptions.Description:
     """
     if DESCRIPTION not in config.stash:
         options = config.stash[OPTIONS]
-        config.stash[DESCRIPTION] = profile(options.target, options.targets_dir)
+        config.stash[DESCRIPTION] = profile(options.target, options.targets_dir, options.suites_dir)
     return config.stash[DESCRIPTION]
 
 

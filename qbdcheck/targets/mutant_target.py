@@ -15,6 +15,7 @@ from mutants.catalogue import catalogue, is_control, layer_argument
 from mutants.knobs import KnobError, split
 from mutants.mutant import Mutant
 from qbdcheck.errors import UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.description import Description
 
@@ -36,14 +37,14 @@ class MutantTarget(NamedTuple):
     knobs: list[str]
 
 
-def profile(target: str, targets_dir: Path) -> Description:
+def profile(target: str, targets_dir: Path, suites_dir: Path = ROOT / "suites") -> Description:
     """Return the profile of a target: a name, the path of a file, or ``mutant:ID...``.
 
     :raise UsageError: there is no such target (names the nearest), its file is wrong, or a knob
         is.
     """
     if not target.startswith(PREFIX):
-        return descriptions.load(descriptions.find(target, targets_dir))
+        return descriptions.load(descriptions.find(target, targets_dir), suites_dir)
     mutant, base, pairs = parse(target.removeprefix(PREFIX))
     reference = _base_profile(mutant, base, targets_dir)
     counts = [pair for pair in pairs if pair.startswith(f"{COUNT}=")]

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from blockio.layers import Command, CommandFlag
+from blockio.sizes import parse_size
 from injectors.layer import create
 from injectors.rules import parse_ini, parse_yaml
 from injectors.rules.actions import ACTIONS
@@ -22,7 +23,6 @@ from qbdcheck.files import ROOT
 from reference_backend.client import Client
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 from reference_backend.server import Server
-from reference_backend.sizes import parse_size
 from reference_backend.store.memory import MemoryStore
 from reference_backend.store.volume import Volume
 

@@ -10,8 +10,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from blockio.layers import Below, Reply, Request
 from qbdcheck.files import ROOT
@@ -21,7 +19,6 @@ from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import OptionRefused
 from reference_backend.nbd.settings import Features
 from reference_backend.parser import FEATURES
-from reference_backend.sizes import parse_size
 
 from .cli_server import PROGRAM, ServerProcess, command
 from .test_store_survives_sigkill import Qmp
@@ -79,10 +76,7 @@ def test_a_pool_is_managed_from_the_command_line(
         (["fly"], "reference_backend: argument COMMAND: invalid choice: 'fly'"),
         (["serve", "--socket", "/tmp/s"], "arguments --pool --memory --image is required"),
         (["serve", "--memory", "1M"], "one of the arguments --socket --listen is required"),
-        (
-            ["serve", "--memory", "1X", "--socket", "/tmp/s"],
-            "--memory: '1X' is not a size",
-        ),
+        (["serve", "--memory", "1X", "--socket", "/tmp/s"], "--memory: '1X' is not a size"),
         (["serve", "--memory", "8E", "--socket", "/x/s"], "size 9223372036854775808 is outside of"),
         (["serve", "--image", "/no/such", "--socket", "/tmp/s"], "/no/such: No such file"),
         (["serve", "--pool", "/no/such", "--socket", "/tmp/s"], "/no/such: no such directory"),
@@ -349,37 +343,3 @@ class ServerDirectory:
 
     def __exit__(self, *_: object) -> None:
         self.kept.cleanup()
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("0", 0),
-        ("512", 512),
-        ("4k", 4096),
-        ("4K", 4096),
-        ("4KiB", 4096),
-        ("4KB", 4096),
-        ("1.5G", 3 << 29),
-        ("100T", 100 << 40),
-        ("0.5K", 512),
-        ("7B", 7),
-        ("8E", 1 << 63),
-    ],
-)
-def test_sizes_with_suffixes_are_parsed(text: str, size: int) -> None:
-    assert parse_size(text) == size
-
-
-NO_SIZES = ["", "K", "-1", "1.2.3", "1Z", "0.1K", "1 000", "0x10", "\u0661", "1e3"]
-
-
-@pytest.mark.parametrize("text", NO_SIZES)
-def test_a_wrong_size_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"not a size|whole number"):
-        parse_size(text)
-
-
-@given(st.integers(0, 1 << 70))
-def test_plain_numbers_are_bytes(number: int) -> None:
-    assert parse_size(str(number)) == number

@@ -17,7 +17,7 @@ from oracles.stamps import Data
 from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.programs.monitored import Monitored
 from qbdcheck.targets.disk import Disk
-from qbdcheck.targets.sibling_export import Tenant, snapshot_of
+from qbdcheck.targets.sibling_export import SiblingExport, snapshot_of
 from reference_backend.client import Client
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused
@@ -160,7 +160,7 @@ class OverNbd:
         self._rules = rules
         self._client: Client | None = None
         self._snapshots = 0
-        self._readable: list[Tenant] = []
+        self._readable: list[SiblingExport] = []
         able = {"write", "read", "reopen", "reconnect"}
         client = self._opened()
         offered = disk.backend.description
