@@ -19,14 +19,14 @@ from qbdcheck.catalogue.capability_words import CAPABILITIES
 from qbdcheck.clock import now_s
 from qbdcheck.commands.profile_claims import CLAIMS, option_claim
 from qbdcheck.errors import NotRun, QbdcheckError, UsageError
+from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
-from qbdcheck.options import Options
+from qbdcheck.options import TargetOptions
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.capabilities import Scratch, capabilities
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.session import TargetSession
 
-EXIT_GREEN, EXIT_RED = 0, 1
 _STYLES = {"ok": "green", "WRONG": "bold red", "absent": "dim"}
 _TITLES = {
     "start": "starts, and QEMU opens a volume",
@@ -45,7 +45,7 @@ class Step:
     elapsed_s: float = 0.0
 
 
-def main(options: Options, file: str | Path) -> int:
+def main(options: TargetOptions, file: str | Path, *, color: bool = True) -> int:
     """Probe the profile in ``file`` (or a name in targets/) and print a table.
 
     :return: 0 where all claims hold, 1 where one does not.
@@ -53,17 +53,15 @@ def main(options: Options, file: str | Path) -> int:
     """
     plain = replace(options, cache="writeback", aio=None, image_options="", formats=("raw",))
     description = descriptions.load(descriptions.find(str(file), options.targets_dir))
-    console = Console(
-        no_color=options.color == "never" or "NO_COLOR" in os.environ, highlight=False
-    )
+    console = Console(no_color=not color or "NO_COLOR" in os.environ, highlight=False)
     steps = list(probe(description, plain))
     console.print(_table(description, steps))
     wrong = [step for step in steps if step.state == "WRONG"]
     if wrong:
         console.print(f"{len(wrong)} of {len(steps)} claims do not hold", style="red")
-        return EXIT_RED
+        return ExitCode.RED
     console.print(f"all {sum(step.state == 'ok' for step in steps)} claims hold", style="green")
-    return EXIT_GREEN
+    return ExitCode.GREEN
 
 
 def _table(description: Description, steps: list[Step]) -> Table:
@@ -79,7 +77,7 @@ def _table(description: Description, steps: list[Step]) -> Table:
     return table
 
 
-def probe(description: Description, options: Options) -> Iterator[Step]:
+def probe(description: Description, options: TargetOptions) -> Iterator[Step]:
     """Give the steps, in order.
 
     :raise SetupError: the target does not start at all: nothing else can be said of it.
@@ -130,7 +128,7 @@ class _Context:
     """Runs each claim on a fresh session, in a directory of its own."""
 
     description: Description
-    options: Options
+    options: TargetOptions
     scratch: Path
     found: frozenset[str]
     count: int = 0

@@ -32,14 +32,16 @@ from qbdcheck.programs.process import run as run_program
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.storage_daemon import StorageDaemon
 from qbdcheck.runner.case_state import (
+    EXECUTION,
     FULL_LOG,
+    GUEST_OPTIONS,
     IMAGE_FORMAT,
     OBSERVED,
-    OPTIONS,
     OUTPUT,
     PARTLY_NOT_RUN,
     SCRATCH,
     SEED,
+    TARGET_OPTIONS,
     TESTS,
 )
 from qbdcheck.runner.golden import Output
@@ -62,8 +64,8 @@ def description_of(config: pytest.Config) -> descriptions.Description:
     :raise UsageError: there is no such target, or its profile is wrong.
     """
     if DESCRIPTION not in config.stash:
-        options = config.stash[OPTIONS]
-        config.stash[DESCRIPTION] = profile(options.target, options.targets_dir)
+        options = config.stash[TARGET_OPTIONS]
+        config.stash[DESCRIPTION] = profile(options.name, options.targets_dir)
     return config.stash[DESCRIPTION]
 
 
@@ -79,8 +81,8 @@ def capabilities_of(config: pytest.Config) -> frozenset[str]:
 
     :raise UsageError: there is no such target, or it does not come up.
     """
-    options = config.stash[OPTIONS]
-    return capabilities(description_of(config), options, options.scratch_root)
+    scratch_root = config.stash[EXECUTION].scratch_root
+    return capabilities(description_of(config), config.stash[TARGET_OPTIONS], scratch_root)
 
 
 @pytest.fixture
@@ -90,8 +92,10 @@ def target(request: pytest.FixtureRequest, scratch: Path) -> Iterator[TargetSess
     available = capabilities_of(request.config)
     session = TargetSession(
         description_of(request.config),
-        request.config.stash[OPTIONS],
+        request.config.stash[TARGET_OPTIONS],
         scratch,
+        execution=request.config.stash[EXECUTION],
+        guest_options=request.config.stash[GUEST_OPTIONS],
         image_format=request.node.stash.get(IMAGE_FORMAT, "raw"),
         case_id=Path(str(request.node.path)).stem,
         capabilities=available,
@@ -199,7 +203,7 @@ def fio(scratch: Path) -> Callable[[Guest], Fio]:
 @pytest.fixture
 def ltp(request: pytest.FixtureRequest, scratch: Path) -> LtpTree:
     """The installed LTP that --ltp or QBDCHECK_LTP names."""
-    path = request.config.stash[OPTIONS].ltp
+    path = request.config.stash[GUEST_OPTIONS].ltp
     if path is None:
         raise NotRun("no LTP: --ltp DIR or a tar file names an installed tree (docs/user.md)")
     return LtpTree(path, scratch)
@@ -209,7 +213,7 @@ def ltp(request: pytest.FixtureRequest, scratch: Path) -> LtpTree:
 def runtest(request: pytest.FixtureRequest, log: Callable[..., None]) -> Runtest:
     """Runs tests in LTP's format on a file system of a guest; --soak repeats them."""
     # The time is the case's, and each file system has its part.
-    soak_s = request.config.stash[OPTIONS].soak_s / len(FILE_SYSTEMS)
+    soak_s = request.config.stash[EXECUTION].soak_s / len(FILE_SYSTEMS)
     return Runtest(log, soak_s, request.node.stash.get(TESTS, []).append)
 
 

@@ -19,19 +19,19 @@ from typing import NoReturn
 import pytest
 
 from qbdcheck import clock
-from qbdcheck.options import Options
 from qbdcheck.report.events import TestEnded
 from qbdcheck.runner import subreaper
 from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.case_state import (
+    EXECUTION,
     FULL_LOG,
     IMAGE_FORMAT,
     OBSERVED,
-    OPTIONS,
     OUTPUT,
     PARTLY_NOT_RUN,
     SCRATCH,
     SEED,
+    TARGET_OPTIONS,
     TESTS,
 )
 from qbdcheck.runner.filters import Filters
@@ -169,14 +169,14 @@ def check_golden(item: pytest.Item) -> None:
 
     :raise GoldenDiffers: different, missing, in conflict, or rewritten just now.
     """
-    options: Options = item.config.stash[OPTIONS]
+    execution, target = item.config.stash[EXECUTION], item.config.stash[TARGET_OPTIONS]
     output = item.stash[OUTPUT]
     case_id, image_format = item.path.stem, item.stash[IMAGE_FORMAT]
-    golden = find_golden(options.golden_dir, case_id, image_format, options.cache)
+    golden = find_golden(execution.golden_dir, case_id, image_format, target.cache)
     if golden is None and not output.used:
         return
-    default = options.golden_dir / f"{case_id}.out"
-    if options.update_golden and output.used:
+    default = execution.golden_dir / f"{case_id}.out"
+    if execution.update_golden and output.used:
         comparison = update(output.text, golden, default)
     else:
         bad = item.stash[SCRATCH] / f"{(golden or default).name}.bad"

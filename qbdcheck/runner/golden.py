@@ -94,7 +94,7 @@ def check_golden_files(golden_dir: Path, case_id: str) -> None:
     if not files:
         raise UsageError(
             f"{golden_dir / case_id}.out: no such golden file, and the case prints; "
-            f"./check --update-golden {case_id[:3]} writes it"
+            f"./check --update-golden {case_id.partition('_')[0]} writes it"
         )
     for path in files:
         try:

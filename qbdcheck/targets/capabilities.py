@@ -15,7 +15,7 @@ from typing import Any
 
 from oracles.stamps import SECTOR
 from qbdcheck.errors import NotRun, ProgramError, SetupError
-from qbdcheck.options import Options
+from qbdcheck.options import TargetOptions
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
@@ -40,7 +40,9 @@ _FLAGS = {
 _known: dict[str, frozenset[str]] = {}
 
 
-def capabilities(description: Description, options: Options, scratch_root: Path) -> frozenset[str]:
+def capabilities(
+    description: Description, options: TargetOptions, scratch_root: Path
+) -> frozenset[str]:
     """Return the capabilities of a target, in the words of a case's ``requires``.
 
     Asked once per run: forked children have the answer of their parent. Takes two starts of the
@@ -55,7 +57,7 @@ def capabilities(description: Description, options: Options, scratch_root: Path)
     return _known[key]
 
 
-def _probe(description: Description, options: Options, scratch_root: Path) -> frozenset[str]:
+def _probe(description: Description, options: TargetOptions, scratch_root: Path) -> frozenset[str]:
     plain = replace(options, gdb=False, valgrind=False, cache="writeback", aio=None)
     found = set(declared(description))
     with Scratch(scratch_root) as scratch:

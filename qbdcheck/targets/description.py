@@ -195,7 +195,7 @@ class Description(_Strict):
         """
         for deviation in self.deviations:
             wanted = deviation.case
-            number = case_id[:3]
+            number = case_id.partition("_")[0]
             numbers = wanted.isdigit() and number.isdigit()
             if (wanted == case_id or (numbers and int(wanted) == int(number))) and (
                 not deviation.formats or image_format in deviation.formats

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from oracles.shadow import Shadow
 from oracles.stamps import Identity
-from qbdcheck.options import Options
+from qbdcheck.options import Execution, GuestOptions, TargetOptions
 from qbdcheck.programs.blockdev import dashed, json_filename, over
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
@@ -27,6 +27,7 @@ from reference_backend.client import Client, parse_uri
 DEFAULT_SIZE = 8 << 20
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50, "E": 1 << 60}
 COMMAND_TIMEOUT_S = 30.0
+_DEFAULT_EXECUTION, _DEFAULT_GUEST = Execution(), GuestOptions()
 _Monitored = TypeVar("_Monitored", bound=Monitored)
 
 
@@ -54,9 +55,11 @@ class TargetSession:
     def __init__(
         self,
         description: Description,
-        options: Options,
+        options: TargetOptions,
         scratch: Path,
         *,
+        execution: Execution = _DEFAULT_EXECUTION,
+        guest_options: GuestOptions = _DEFAULT_GUEST,
         image_format: str = "raw",
         case_id: str = "",
         capabilities: Collection[str] = (),
@@ -65,6 +68,8 @@ class TargetSession:
         self.name = description.name
         self.capabilities = frozenset(capabilities)
         self.options = options
+        self.execution = execution
+        self.guest_options = guest_options
         self.scratch = scratch
         self.image_format = image_format
         self.case_id = case_id
@@ -131,7 +136,7 @@ class TargetSession:
         self, backend: Backend, image_format: str, length: int, name: str, *, prefill: bool
     ) -> Disk:
         """Put an image and stamps on a volume that is served."""
-        identity = Identity.of(f"{self.case_id}/{self.options.seed}", name)
+        identity = Identity.of(f"{self.case_id}/{self.execution.seed}", name)
         disk = Disk(backend, image_format, Shadow(length, identity), self.qemu_img, self.scratch)
         if image_format == "luks" and SECRET_OBJECT not in self.qemu_img.objects:
             self.qemu_img.objects.append(SECRET_OBJECT)
