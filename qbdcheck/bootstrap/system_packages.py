@@ -76,7 +76,7 @@ def packages_of(programs: Iterable[str], manager: str) -> list[str]:
     return list(dict.fromkeys(getattr(PROGRAMS[name], manager or "apt") for name in programs))
 
 
-def mend_command(programs: Iterable[str]) -> str:
+def fix_command(programs: Iterable[str]) -> str:
     """The one command that an administrator runs to install `programs`."""
     manager = package_manager() or "apt"
     tool = "apt-get" if manager == "apt" else "dnf"
@@ -90,12 +90,12 @@ def install_programs() -> None:
     """
     packages = packages_of(missing_programs(), package_manager())
     if package_manager() == "apt" and importlib.util.find_spec("ensurepip") is None:
-        packages.append(ensurepip_mend().split()[-1])
+        packages.append(ensurepip_fix().split()[-1])
     if not packages:
         return
     as_root = root_prefix()
     if not package_manager() or as_root is None:
-        wanted = mend_command(missing_programs()) if missing_programs() else ensurepip_mend()
+        wanted = fix_command(missing_programs()) if missing_programs() else ensurepip_fix()
         note(
             f"programs are missing and this user may not install them;"
             f" ask an administrator to run: {wanted}\n"
@@ -163,7 +163,7 @@ def _apt_knows(package: str) -> bool:
     return subprocess.run(show, capture_output=True, check=False).returncode == 0
 
 
-def ensurepip_mend() -> str:
+def ensurepip_fix() -> str:
     """The command that gives this interpreter the module ensurepip, which Debian splits off."""
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     system = Path(sys.executable).resolve() == Path("/usr/bin", version)

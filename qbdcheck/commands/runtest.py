@@ -102,7 +102,7 @@ def main(
                         kind,
                         partial(
                             run_kirk, guest, words, environment, execution.results_dir,
-                            soak_s=run.soak_s, **limits,
+                            test_s=test_s, suite_s=limits["suite_s"], soak_s=run.soak_s,
                         ),
                     )  # fmt: skip
                 else:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from oracles.shadow import Shadow
 from oracles.stamps import Identity
+from qbdcheck.errors import ProgramError
 from qbdcheck.options import Execution, GuestOptions, TargetOptions
 from qbdcheck.programs.blockdev import dashed, json_filename, over
 from qbdcheck.programs.installed import Programs
@@ -84,6 +85,7 @@ class TargetSession:
         self._ios: list[DiskIo] = []
         self._clients: list[Client] = []
         self._monitored: list[Monitored] = []
+        self._disks: list[Disk] = []
 
     # Disks ---------------------------------------------------------------------------------------
 
@@ -138,6 +140,7 @@ class TargetSession:
         """Put an image and stamps on a volume that is served."""
         identity = Identity.of(f"{self.case_id}/{self.execution.seed}", name)
         disk = Disk(backend, image_format, Shadow(length, identity), self.qemu_img, self.scratch)
+        self._disks.append(disk)
         if image_format == "luks" and SECRET_OBJECT not in self.qemu_img.objects:
             self.qemu_img.objects.append(SECRET_OBJECT)
         if image_format != "raw":
@@ -267,8 +270,19 @@ class TargetSession:
 
     # The end -------------------------------------------------------------------------------------
 
+    def _save_volumes(self) -> None:
+        """Copy each volume that is not a file to ``NAME.img`` in the scratch directory, as raw.
+
+        A server that is not running has no volume to copy.
+        """
+        for disk in self._disks:
+            if disk.backend.state is State.RUNNING and not disk.volume_path.is_file():
+                image = self.scratch / f"{disk.name.replace('/', '_')}.img"
+                with contextlib.suppress(ProgramError):
+                    self.qemu_img("convert", "-O", "raw", disk.filename, image)
+
     def close(self) -> None:
-        """End all programs and remove all volumes.
+        """End all programs and remove all volumes; with --keep the volumes stay.
 
         :raise ProgramError: a server died, or crashed while it was being stopped.
         """
@@ -279,9 +293,12 @@ class TargetSession:
                 client.sock.close()
         for program in self._monitored:
             program.abandon()
+        keep = self.execution.keep
+        if keep:
+            self._save_volumes()
         with contextlib.ExitStack() as ends:
             for backend in self.backends:
-                ends.callback(backend.remove)
+                ends.callback(backend.remove, keep)
             for backend in self.backends:
                 if backend.state is State.RUNNING:
                     backend.end()

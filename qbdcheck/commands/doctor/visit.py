@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from qbdcheck.bootstrap.system_packages import PROGRAMS, mend_command
+from qbdcheck.bootstrap.system_packages import PROGRAMS, fix_command
 from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.catalogue.groups import QUICK
@@ -90,7 +90,7 @@ def closing_lines(findings: Findings) -> list[Text]:
         lines.append(Text(f"Not run here: {len(lost)} of {findings.case_count} cases: {numbers}"))
     missing = [program.name for program in findings.faulty if program.path is None]
     if missing:
-        lines.append(Text(f"To install what is missing: {mend_command(missing)}"))
+        lines.append(Text(f"To install what is missing: {fix_command(missing)}"))
         lines.append(Text("   or, as root or with sudo: ./check --install"))
     for program in findings.faulty:
         if program.path is not None:
