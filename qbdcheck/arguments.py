@@ -6,9 +6,10 @@ import argparse
 import difflib
 import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from qbdcheck import clock
 from qbdcheck.catalogue.capability_words import IMAGE_FORMATS
@@ -26,6 +27,9 @@ from qbdcheck.options import (
     TargetOptions,
 )
 from qbdcheck.seed import SEED_LIMIT, new_seed
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 CACHE_MODES = ("none", "writeback", "writethrough", "directsync", "unsafe")
 AIO_MODES = ("threads", "native", "io_uring")
@@ -59,6 +63,11 @@ class _Parser(argparse.ArgumentParser):
         :raise UsageError: always.
         """
         raise UsageError(message)
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help. Unlike argparse, do not hide that it cannot be written."""
+        (file or sys.stdout).write(self.format_help())
+        sys.stdout.flush()
 
 
 def parse(argv: Sequence[str]) -> Options:

@@ -23,6 +23,11 @@ from qbdcheck.errors import SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
 from qbdcheck.options import Options
+from qbdcheck.standard_output import (
+    OutputError,
+    discard_standard_output,
+    guard_standard_output,
+)
 
 if TYPE_CHECKING:
     from qbdcheck.runner.reaper import Reaper
@@ -40,11 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _open_standard_streams()
         with _signals_interrupt():
-            code = _main(parse(sys.argv[1:] if argv is None else argv))
+            code = _main(_parse(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
-    except BrokenPipeError:
-        _discard_output()
-        return ExitCode.INTERRUPTED
+    except OutputError as error:
+        discard_standard_output()
+        if error.reader_has_gone:
+            return ExitCode.INTERRUPTED
+        print(f"check: cannot write to standard output: {error.strerror}", file=sys.stderr)
+        return ExitCode.USAGE
     except UsageError as error:
         with contextlib.suppress(OSError):
             sys.stdout.flush()
@@ -52,11 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except OSError as error:
-        if not _discard_output():
-            raise
-        print(f"check: cannot write to standard output: {error.strerror}", file=sys.stderr)
-        return ExitCode.USAGE
     return code
 
 
@@ -72,16 +75,16 @@ def _open_standard_streams() -> None:
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
         raise UsageError("standard output is closed")
+    guard_standard_output()
 
 
-def _discard_output() -> bool:
-    """Connect standard output to /dev/null if it cannot be written; return whether that was so."""
+def _parse(argv: Sequence[str]) -> Options:
+    """Parse without interruption: argparse hides an interrupt behind an error of its own."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return True
-    return False
+        return parse(argv)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

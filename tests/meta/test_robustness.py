@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -84,12 +84,45 @@ def test_an_interrupt_in_the_first_second_is_silent(toy: Toy, wait_s: float) -> 
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(0.1)  # Python itself starts: before that it has no handler for the signal
+    while not handles(process.pid, signal.SIGHUP):
+        time.sleep(0.001)
     time.sleep(wait_s)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert "Traceback" not in err
     assert process.returncode == 130, err
+    assert toy.left_over() == []
+
+
+def handles(pid: int, number: signal.Signals) -> bool:
+    """Return whether a process has a handler for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("module", ["qbdcheck.cli", "qbdcheck.arguments", "qbdcheck.plugin"])
+def test_an_interrupt_during_an_import_is_silent(toy: Toy, module: str) -> None:
+    toy.case("001_passes", "pass")
+    program = f"""
+import runpy, sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            exec("raise KeyboardInterrupt")
+sys.meta_path.insert(0, Interrupt())
+runpy.run_module("qbdcheck", run_name="__main__", alter_sys=True)
+"""
+    python, _, _, *arguments = toy.argv("1")
+    done = subprocess.run(
+        [python, "-c", program, *arguments],
+        env=toy.environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "")
     assert toy.left_over() == []
 
 
@@ -109,7 +142,7 @@ def test_a_place_that_does_not_exist_is_refused(toy: Toy, name: str, value: str,
     toy.case("001_passes", "pass")
     del toy.environment["XDG_CACHE_HOME"]
     one_line(shell(toy, "", "1", **{name: value}), 2, f"check: {said}")
-    assert not os.path.exists("/nonexistent")
+    assert not Path("/nonexistent").exists()
     assert shell(toy, "", "-l", **{name: value}).code == 0
 
 
@@ -126,11 +159,9 @@ def test_a_debugger_that_is_missing_is_refused(toy: Toy, flag: str, program: str
     programs = toy.directory / "bin"
     programs.mkdir()
     said = f"check: {flag} needs the program {program}, which is not installed"
-    directories = [one for one in ("/bin", "/usr/bin") if os.path.isdir(one)]
-    for directory in directories:
-        for name in os.listdir(directory):
-            if name not in (program, *os.listdir(programs)):
-                (programs / name).symlink_to(f"{directory}/{name}")
+    for path in (*Path("/bin").iterdir(), *Path("/usr/bin").iterdir()):
+        if path.name != program and not (programs / path.name).is_symlink():
+            (programs / path.name).symlink_to(path)
     one_line(shell(toy, "", flag, "1", PATH=str(programs)), 2, said)
 
 

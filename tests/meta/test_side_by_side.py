@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 
 from qbdcheck.catalogue.history import RunningMark, drop_old_results, last_run
@@ -61,7 +60,7 @@ def test_the_results_of_a_running_run_are_not_removed(toy: Toy) -> None:
         assert (oldest / "full.log").exists()
         assert not second.exists(), "the run that left this mark has died"
         assert len(list(results.iterdir())) == 20 + 1
-    assert os.listdir(oldest) == ["full.log"]
+    assert [path.name for path in oldest.iterdir()] == ["full.log"]
     drop_old_results(results)
     assert not oldest.exists()
 
