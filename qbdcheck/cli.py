@@ -78,6 +78,10 @@ def _open_standard_streams() -> None:
     guard_standard_output()
 
 
+_received: list[int] = []
+"""Signals that interrupted the run. Python loses an exception in some callbacks of imports."""
+
+
 def _parse(argv: Sequence[str]) -> Options:
     """Parse without interruption: argparse hides an interrupt behind an error of its own."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
@@ -90,12 +94,14 @@ def _parse(argv: Sequence[str]) -> Options:
 @contextlib.contextmanager
 def _signals_interrupt() -> Iterator[None]:
     """Let SIGTERM and SIGHUP interrupt the run as Ctrl-C does."""
+    _received.clear()
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        _received.append(number)
         raise KeyboardInterrupt
 
     # A parent that ignores SIGHUP (nohup) wants the run to outlive the terminal.
-    numbers = [signal.SIGTERM, signal.SIGHUP]
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
@@ -248,7 +254,7 @@ def _run_under_pytest(options: Options, plan: Sequence[Planned], reaper: Reaper)
     from qbdcheck import plugin
     from qbdcheck.pytest_integration.session import CheckSession, NoTerminal
 
-    session = CheckSession(options, plan, reaper)
+    session = CheckSession(options, plan, reaper, was_interrupted=lambda: bool(_received))
     argv = ["--disable-plugin-autoload", "--capture=no", "--tb=short", "--noconftest"]
     argv += ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}"]
     argv += [word for name in _PLUGINS_OFF for word in ("-p", f"no:{name}")]

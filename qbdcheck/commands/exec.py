@@ -1,12 +1,12 @@
-"""``./check -- COMMAND``: any command with the environment of a case, the target started.
+"""``./check -- COMMAND``: runs a command with the environment of a case and a started target.
 
-The command has the terminal and our standard streams; it finds a fresh volume of 8 MiB by
+The command has the terminal and the standard streams. These variables describe a new 8 MiB volume:
 
 =====================  ======================================================================
 ``QBDCHECK_TARGET``    name of the target
 ``QBDCHECK_FILENAME``  one argument for QEMU programs (``json:{...}``)
 ``QBDCHECK_BLOCKDEV``  the same as JSON alone, for ``-blockdev`` and ``blockdev-add``
-``QBDCHECK_URI``       NBD URI of the volume, where the target has one
+``QBDCHECK_URI``       NBD URI of the volume, if the target has one
 ``QBDCHECK_SOCKET``    the socket or file behind the volume
 ``QBDCHECK_SIZE``      bytes
 ``QBDCHECK_FORMAT``    image format
@@ -33,7 +33,7 @@ from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
 
 EXIT_NOT_FOUND = 127
-"""As a shell says of a command that does not exist."""
+"""The exit code of a shell for a command that does not exist."""
 
 
 def run_command(
@@ -44,7 +44,7 @@ def run_command(
 ) -> int:
     """Run `command`; return its exit code, or 128 + N when signal N killed it.
 
-    :raise SetupError: the target does not come up.
+    :raise SetupError: the target does not start.
     """
     scratch = execution.scratch_root / "0"
     scratch.mkdir(mode=0o700)
@@ -69,7 +69,7 @@ def run_command(
 
 
 def environment_of(disk: Disk, target: TargetOptions, execution: Execution) -> dict[str, str]:
-    """The variables of the table above, for one disk."""
+    """Return the variables of the table above for one disk."""
     blockdev = disk.blockdev()
     scratch = str(execution.scratch_root / "0")
     variables = {
@@ -94,11 +94,11 @@ def environment_of(disk: Disk, target: TargetOptions, execution: Execution) -> d
 
 
 def _run(command: Sequence[str], variables: dict[str, str]) -> int:
-    """Run the command in the foreground. It, not we, answers Ctrl-C while it runs."""
+    """Run the command in the foreground; only the command handles Ctrl-C."""
     sys.stdout.flush()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        pid = os.posix_spawnp(  # not programs.process: this one shares the terminal with its user
+        pid = os.posix_spawnp(  # not programs.process: this program uses the terminal
             command[0], list(command), {**os.environ, **variables}, setsigdef=[signal.SIGINT]
         )
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -1,8 +1,8 @@
-"""`./check replay FILE`: play a script on a target and name the step that went wrong.
+"""`./check replay FILE`: plays a script on a target and names the step that failed.
 
     ./check replay FILE [-t TARGET] [--seed N]
 
-Exit code 0: each step gave the right result; 1: one did not; 2: the file or the target is wrong.
+Exit code 0: all steps had the right result; 1: a step did not; 2: the file or target is wrong.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def main(
     execution: Execution,
     description: Description,
 ) -> int:
-    """Play the file of the command line.
+    """Play the file in `arguments`.
 
-    :raise UsageError: the file or the target is wrong, or cannot do a step.
+    :raise UsageError: the file or the target is wrong, or the target cannot do a step.
     """
     if len(arguments) != 1:
         raise UsageError("usage: ./check replay FILE [-t TARGET]")

@@ -140,11 +140,19 @@ def _guest_description(config: pytest.Config, cases: Sequence[CaseInfo]) -> dict
 class CheckSession:
     """The plugin that ./check registers: the plan exists already, and pytest collects nothing.
 
+    ``was_interrupted`` tells whether a signal has come before the lanes handle signals.
     ``error`` is the exception that ended the run early, ``exit_code`` the code of a complete run;
     both are None if pytest ended before the run started.
     """
 
-    def __init__(self, options: Options, plan: Sequence[Planned], reaper: Reaper) -> None:
+    def __init__(
+        self,
+        options: Options,
+        plan: Sequence[Planned],
+        reaper: Reaper,
+        was_interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._was_interrupted = was_interrupted
         self._options = options
         self._plan = plan
         self._reaper = reaper
@@ -179,6 +187,8 @@ class CheckSession:
             (one.case.case_id, one.image_format): one.excluded for one in self._plan if one.excluded
         }
         run = build_run(session.config, units, reports, self._reaper, excluded)
+        if self._was_interrupted():
+            raise KeyboardInterrupt
         self.exit_code = run.execute()
         if run.setup_error:
             raise SetupError(run.setup_error)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.meta.toys import ROOT, Toy
+from qbdcheck.files import ROOT
+from tests.meta.toys import Toy
 
 BODY = """
 import os, socket, subprocess, sys, time

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.arguments import OBSERVED, ROOT, parse
+from qbdcheck.arguments import OBSERVED, parse
 from qbdcheck.errors import UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.guest.observers import Observers
 from qbdcheck.options import GuestOptions, Reports, Selection
 

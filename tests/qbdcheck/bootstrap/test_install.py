@@ -177,7 +177,7 @@ def test_a_user_without_rights_is_told_the_command_and_the_run_goes_on(tree: Pat
     packages = " ".join(packages_of(missing, "apt"))
     said = "check: programs are missing and this user may not install them; ask an administrator"
     assert wanted == [f"{said} to run: apt-get install {packages}"]
-    assert "going on with what can run" in done.stderr
+    assert "continuing without them" in done.stderr
     assert "installing Python packages into .venv" in done.stderr
 
 
