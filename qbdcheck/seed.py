@@ -21,7 +21,7 @@ class Seed(int):
         return random.Random(f"{int(self)}/{name}")
 
     def derive(self, *names: object) -> Seed:
-        """Return the seed of a part of the run, such as a case: a function of this seed and `names`."""
+        """Return the seed of a part of the run, such as a case, from this seed and `names`."""
         text = "/".join([str(int(self)), *map(str, names)])
         digest = hashlib.sha256(text.encode()).digest()
         return Seed(int.from_bytes(digest[:8], "big") % SEED_LIMIT)

@@ -1,7 +1,7 @@
 """Runs units in parallel, each in a forked child with a time limit.
 
-There is one thread with one selector, which waits for pidfds (the end of a child), pipes (its result)
-and a wake-up pipe of the signal handlers. A crash, a hang, a leftover process or a lost result is a
+One thread with one selector waits for pidfds (the end of a child), pipes (its result) and a wake-up
+pipe of the signal handlers. A crash, a hang, a leftover process or a lost result is a
 failure of the case; the run continues.
 """
 
