@@ -15,7 +15,7 @@ from qbdcheck.guest.fio import FioOutputError, FioResult
 from qbdcheck.guest.fio_run import Fio, FioRun
 from qbdcheck.guest.guest import GuestFailed
 from qbdcheck.kit.guests import Guests
-from qbdcheck.options import Options
+from qbdcheck.options import Execution, GuestOptions, TargetOptions
 from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.session import TargetSession
@@ -24,34 +24,44 @@ USAGE = "usage: ./check fio FILE [SIZE]; SIZE is the volume's, such as 64M"
 _DAY_S = 86400.0
 
 
-def main(options: Options, description: Description) -> int:
-    """Run the job file that ``options.arguments`` name; 0 if fio found nothing wrong, else 1.
+def main(
+    arguments: tuple[str, ...],
+    *,
+    target: TargetOptions,
+    execution: Execution,
+    guest_options: GuestOptions,
+    description: Description,
+    json_file: Path | None = None,
+) -> int:
+    """Run the job file that `arguments` name; 0 if fio found nothing wrong, else 1.
 
     :raise UsageError: there is no such file, or fio does not take it.
     :raise SetupError: no guest, or no target.
     """
-    file, size = _arguments(options.arguments)
+    file, size = _arguments(arguments)
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: not a job file of fio: {error}") from None
-    scratch = options.scratch_root / "0"
+    scratch = execution.scratch_root / "0"
     scratch.mkdir(mode=0o700)
-    options.results_dir.mkdir(parents=True, exist_ok=True)
+    execution.results_dir.mkdir(parents=True, exist_ok=True)
     session = TargetSession(
         description,
-        options,
+        target,
         scratch,
-        image_format=options.formats[0],
+        execution=execution,
+        guest_options=guest_options,
+        image_format=target.formats[0],
         case_id="fio",
-        capabilities=capabilities(description, options, options.scratch_root),
+        capabilities=capabilities(description, target, execution.scratch_root),
     )
     guests = Guests(session, scratch)
     try:
         guest = guests(session.new_disk(size, prefill=False))
         sys.stdout.write(f"{description.name}: {size} bytes as {guest.disks[0].path}\n")
-        limit_s = options.timeout_s or _DAY_S
-        run = Fio(guest, options.results_dir)(file=text, within_s=limit_s)
+        limit_s = execution.timeout_s or _DAY_S
+        run = Fio(guest, execution.results_dir)(file=text, within_s=limit_s)
         guests.settle()
     except GuestFailed as error:
         sys.stdout.write(f"FAIL  {error}\n")
@@ -63,7 +73,7 @@ def main(options: Options, description: Description) -> int:
     finally:
         guests.close()
         session.close()
-    return _tell(run, options)
+    return _tell(run, execution.results_dir, json_file)
 
 
 def _arguments(words: tuple[str, ...]) -> tuple[Path, int]:
@@ -81,14 +91,14 @@ def _arguments(words: tuple[str, ...]) -> tuple[Path, int]:
     return file, size
 
 
-def _tell(run: FioRun, options: Options) -> int:
+def _tell(run: FioRun, results_dir: Path, json_file: Path | None) -> int:
     result: FioResult = run.result
     for line in result.summary():
         sys.stdout.write(f"{line}\n")
-    if options.json_file is not None:
+    if json_file is not None:
         text = json.dumps(result.model_dump(), indent=1)
-        options.json_file.write_text(f"{text}\n", encoding="utf-8")
-    sys.stdout.write(f"output  {options.results_dir}\n")
+        json_file.write_text(f"{text}\n", encoding="utf-8")
+    sys.stdout.write(f"output  {results_dir}\n")
     try:
         run.must_be_clean()
     except AssertionError as error:

@@ -19,7 +19,9 @@ from qbdcheck.catalogue.capability_words import CAPABILITIES
 from qbdcheck.clock import now_s
 from qbdcheck.commands.profile_claims import CLAIMS, option_claim
 from qbdcheck.errors import NotRun, QbdcheckError, SetupError, UsageError
-from qbdcheck.options import Options
+from qbdcheck.exit_code import ExitCode
+from qbdcheck.files import ROOT
+from qbdcheck.options import TargetOptions
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.capabilities import Scratch, capabilities
 from qbdcheck.targets.description import Description
@@ -27,7 +29,6 @@ from qbdcheck.targets.policies import POLICIES
 from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
 from qbdcheck.targets.session import TargetSession
 
-EXIT_GREEN, EXIT_RED = 0, 1
 _STYLES = {"ok": "green", "WRONG": "bold red", "absent": "dim"}
 _TITLES = {
     "start": "starts, and QEMU opens a volume",
@@ -48,27 +49,29 @@ class Step:
     elapsed_s: float = 0.0
 
 
-def main(options: Options, file: str | Path) -> int:
+def main(
+    options: TargetOptions,
+    file: str | Path,
+    *,
+    color: bool = True,
+    suites_dir: Path = ROOT / "suites",
+) -> int:
     """Probe the profile in ``file`` (or a name in targets/) and print a table.
 
     :return: 0 if all claims hold, 1 if one does not.
     :raise UsageError: the profile has a mistake, or the target does not start (exit code 2).
     """
     plain = replace(options, cache="writeback", aio=None, image_options="", formats=("raw",))
-    description = descriptions.load(
-        descriptions.find(str(file), options.targets_dir), options.suites_dir
-    )
-    console = Console(
-        no_color=options.color == "never" or "NO_COLOR" in os.environ, highlight=False
-    )
+    description = descriptions.load(descriptions.find(str(file), options.targets_dir), suites_dir)
+    console = Console(no_color=not color or "NO_COLOR" in os.environ, highlight=False)
     steps = list(probe(description, plain))
     console.print(_table(description, steps))
     wrong = [step for step in steps if step.state == "WRONG"]
     if wrong:
         console.print(f"{len(wrong)} of {len(steps)} claims do not hold", style="red")
-        return EXIT_RED
+        return ExitCode.RED
     console.print(f"all {sum(step.state == 'ok' for step in steps)} claims hold", style="green")
-    return EXIT_GREEN
+    return ExitCode.GREEN
 
 
 def _table(description: Description, steps: list[Step]) -> Table:
@@ -84,7 +87,7 @@ def _table(description: Description, steps: list[Step]) -> Table:
     return table
 
 
-def probe(description: Description, options: Options) -> Iterator[Step]:
+def probe(description: Description, options: TargetOptions) -> Iterator[Step]:
     """Yield the steps, in order.
 
     :raise SetupError: the target does not start.
@@ -143,7 +146,7 @@ class _Context:
     """Runs each claim in a fresh session and a directory of its own."""
 
     description: Description
-    options: Options
+    options: TargetOptions
     scratch: Path
     found: frozenset[str]
     count: int = 0

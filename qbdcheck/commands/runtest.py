@@ -19,7 +19,7 @@ from qbdcheck.guest.kirk import run_kirk
 from qbdcheck.guest.ltp_tree import LtpTree
 from qbdcheck.guest.runtest import FILE_SYSTEMS, Entry, Runtest, as_kirk, parse, summary
 from qbdcheck.kit.guests import Guests
-from qbdcheck.options import Options
+from qbdcheck.options import Execution, GuestOptions, TargetOptions
 from qbdcheck.report.events import TestEnded
 from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.description import Description
@@ -51,32 +51,43 @@ class _Told:
             file.writelines(f"    {line}\n" for line in one.said.splitlines())
 
 
-def main(options: Options, description: Description) -> int:
-    """Run what ``options.arguments`` name; 0 if no test failed or broke, else 1.
+def main(
+    arguments: tuple[str, ...],
+    *,
+    target: TargetOptions,
+    execution: Execution,
+    guest_options: GuestOptions,
+    description: Description,
+    suites_dir: Path,
+    json_file: Path | None = None,
+) -> int:
+    """Run what `arguments` name; 0 if no test failed or broke, else 1.
 
     :raise UsageError: there is no such file or group.
     :raise SetupError: no guest, or no target.
     """
-    words, size = _arguments(options.arguments)
-    scratch = options.scratch_root / "0"
+    words, size = _arguments(arguments)
+    scratch = execution.scratch_root / "0"
     scratch.mkdir(mode=0o700)
-    options.results_dir.mkdir(parents=True, exist_ok=True)
-    tree = LtpTree(options.ltp, scratch) if options.ltp else None
-    if options.kirk and tree is None:
+    execution.results_dir.mkdir(parents=True, exist_ok=True)
+    tree = LtpTree(guest_options.ltp, scratch) if guest_options.ltp else None
+    if guest_options.kirk and tree is None:
         raise UsageError("--kirk runs the groups of an LTP tree: name one by --ltp")
-    entries = [entry for word in words for entry in _entries(word, tree, options.suites_dir)]
-    log = options.results_dir / "runtest.log"
+    entries = [entry for word in words for entry in _entries(word, tree, suites_dir)]
+    log = execution.results_dir / "runtest.log"
     told = _Told(log)
     session = TargetSession(
         description,
-        options,
+        target,
         scratch,
-        image_format=options.formats[0],
+        execution=execution,
+        guest_options=guest_options,
+        image_format=target.formats[0],
         case_id="runtest",
-        capabilities=capabilities(description, options, options.scratch_root),
+        capabilities=capabilities(description, target, execution.scratch_root),
     )
     guests = Guests(session, scratch)
-    run = Runtest(told.log, options.soak_s / len(FILE_SYSTEMS), told.ended)
+    run = Runtest(told.log, execution.soak_s / len(FILE_SYSTEMS), told.ended)
     failures = []
     try:
         for kind in FILE_SYSTEMS:
@@ -84,26 +95,19 @@ def main(options: Options, description: Description) -> int:
             sys.stdout.write(f"{description.name}: {size} bytes, {kind}\n")
             try:
                 environment = tree.put_into(guest) if tree else {}
-                test_s = options.timeout_s or _TEST_S
-                suite_s = options.suite_timeout_s or _SUITE_S
-                if options.kirk:
+                test_s = execution.timeout_s or _TEST_S
+                limits = {"test_s": test_s, "suite_s": execution.suite_timeout_s or _SUITE_S}
+                if guest_options.kirk:
                     run.judged(
                         guest,
                         kind,
                         partial(
-                            run_kirk, guest, words, environment, options.results_dir,
-                            test_s=test_s, suite_s=suite_s, soak_s=run.soak_s,
+                            run_kirk, guest, words, environment, execution.results_dir,
+                            test_s=test_s, suite_s=limits["suite_s"], soak_s=run.soak_s,
                         ),
                     )  # fmt: skip
                 else:
-                    run(
-                        guest,
-                        kind,
-                        entries,
-                        environment=environment,
-                        test_s=test_s,
-                        suite_s=suite_s,
-                    )
+                    run(guest, kind, entries, environment=environment, **limits)
                 guest.settle()
             except (AssertionError, ProgramError) as error:
                 failures.append(f"{kind}: {error}")
@@ -113,9 +117,9 @@ def main(options: Options, description: Description) -> int:
     finally:
         guests.close()
         session.close()
-    if options.json_file is not None:
+    if json_file is not None:
         text = json.dumps(as_kirk(told.results, entries), indent=1)
-        options.json_file.write_text(f"{text}\n", encoding="utf-8")
+        json_file.write_text(f"{text}\n", encoding="utf-8")
     sys.stdout.write(f"{summary(told.results)}\noutput  {log}\n")
     sys.stdout.writelines(f"FAIL  {failure}\n" for failure in failures)
     return 1 if failures else 0

@@ -39,8 +39,9 @@ class Guests:
 
         :raise NotRun: it cannot be made here.
         """
-        options = self._target.options
-        return guest_setup(self._target.programs, options.cache_dir, options.custom_guest)
+        target = self._target
+        custom = target.guest_options.custom
+        return guest_setup(target.programs, target.execution.cache_dir, custom)
 
     def __call__(
         self,
@@ -85,10 +86,10 @@ class Guests:
             guest.start()
         if late:
             self._plug(guest, disks, device)
-        kinds = self._target.options.observe
+        kinds = self._target.guest_options.observe
         if start and kinds:
             name = f"{self._target.case_id}.{self._target.image_format}"
-            results = self._target.options.results_dir / name
+            results = self._target.execution.results_dir / name
             observers = Observers(guest, kinds, self._scratch, results)
             guest.on_attach = observers.disk_is_there
             observers.start()
@@ -97,7 +98,7 @@ class Guests:
 
     def _image(self, setup: GuestSetup, full_kernel: bool) -> GuestImage | CustomGuest:
         if full_kernel and isinstance(setup.image, GuestImage):
-            return guest_image(self._target.options.cache_dir, FULL_KERNEL)
+            return guest_image(self._target.execution.cache_dir, FULL_KERNEL)
         return setup.image
 
     def of_worker(self, directory: Path, name: str = "guest") -> Guest:

@@ -18,7 +18,7 @@ from typing import Any
 
 from oracles.stamps import SECTOR
 from qbdcheck.errors import NotRun, ProgramError, SetupError
-from qbdcheck.options import Options
+from qbdcheck.options import TargetOptions
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
@@ -43,8 +43,10 @@ _FLAGS = {
 _known: dict[str, frozenset[str]] = {}
 
 
-def capabilities(description: Description, options: Options, scratch_root: Path) -> frozenset[str]:
-    """Return the capabilities of a target, by their names in ``requires`` of a case.
+def capabilities(
+    description: Description, options: TargetOptions, scratch_root: Path
+) -> frozenset[str]:
+    """Return the capabilities of a target, in the words of a case's ``requires``.
 
     The result is cached; forked children inherit it. Takes two starts of the target. A capability
     in ``lacks`` of the profile is left out.
@@ -58,7 +60,7 @@ def capabilities(description: Description, options: Options, scratch_root: Path)
     return _known[key]
 
 
-def _probe(description: Description, options: Options, scratch_root: Path) -> frozenset[str]:
+def _probe(description: Description, options: TargetOptions, scratch_root: Path) -> frozenset[str]:
     plain = replace(options, gdb=False, valgrind=False, cache="writeback", aio=None)
     found = set(declared(description))
     with Scratch(scratch_root) as scratch:

@@ -335,14 +335,19 @@ class Backend:
             self.event_lists.append(self._control.events)
         return self._control
 
-    def remove(self) -> None:
-        """End the server and remove the volume. Never raises, because the case is over."""
+    def remove(self, keep: bool = False) -> None:
+        """End everything and remove the volume. Never raises: the case is over.
+
+        :param keep: stop the server only; the volume and its directory stay.
+        """
         self._close_control()
         if self._server is not None:
             self._server.stop(signal.SIGTERM, 1.0)
             self._forget_server()
         for sibling in reversed(self.siblings):
-            sibling.remove()
+            sibling.remove(keep)
+        if keep:
+            return
         if self.state is not State.ABSENT:
             with contextlib.suppress(SetupError, ProgramError):
                 self._commands(self.description.volume.remove, "volume.remove")

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from blockio.sizes import format_size, parse_size
 from oracles.shadow import Shadow
 from oracles.stamps import Identity
-from qbdcheck.errors import NotRun
-from qbdcheck.options import Options
+from qbdcheck.errors import NotRun, ProgramError
+from qbdcheck.options import Execution, GuestOptions, TargetOptions
 from qbdcheck.programs.blockdev import dashed, json_filename, over
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
@@ -34,6 +34,7 @@ from reference_backend.nbd.constants import HandshakeFlag
 
 DEFAULT_SIZE = 8 << 20
 COMMAND_TIMEOUT_S = 30.0
+_DEFAULT_EXECUTION, _DEFAULT_GUEST = Execution(), GuestOptions()
 _Monitored = TypeVar("_Monitored", bound=Monitored)
 
 
@@ -48,9 +49,11 @@ class TargetSession:
     def __init__(
         self,
         description: Description,
-        options: Options,
+        options: TargetOptions,
         scratch: Path,
         *,
+        execution: Execution = _DEFAULT_EXECUTION,
+        guest_options: GuestOptions = _DEFAULT_GUEST,
         image_format: str = "raw",
         case_id: str = "",
         capabilities: Collection[str] = (),
@@ -59,6 +62,8 @@ class TargetSession:
         self.name = description.name
         self.capabilities = frozenset(capabilities)
         self.options = options
+        self.execution = execution
+        self.guest_options = guest_options
         self.scratch = scratch
         self.image_format = image_format
         self.case_id = case_id
@@ -73,6 +78,7 @@ class TargetSession:
         self._ios: list[DiskIo] = []
         self._clients: list[Client] = []
         self._monitored: list[Monitored] = []
+        self._disks: list[Disk] = []
 
     # Disks ---------------------------------------------------------------------------------------
 
@@ -142,8 +148,9 @@ class TargetSession:
         if is_undefined and length > PREFILL_WHOLE_MAX:
             reason = f"fresh volumes are undefined, and {format_size(length)} are too many to zero"
             raise NotRun(f"target {self.name}: {reason}")
-        identity = Identity.of(f"{self.case_id}/{self.options.seed}", name)
+        identity = Identity.of(f"{self.case_id}/{self.execution.seed}", name)
         disk = Disk(backend, image_format, Shadow(length, identity), self.qemu_img, self.scratch)
+        self._disks.append(disk)
         if image_format == "luks" and SECRET_OBJECT not in self.qemu_img.objects:
             self.qemu_img.objects.append(SECRET_OBJECT)
         if image_format != "raw":
@@ -281,8 +288,19 @@ class TargetSession:
 
     # The end -------------------------------------------------------------------------------------
 
+    def _save_volumes(self) -> None:
+        """Copy each volume that is not a file to ``NAME.img`` in the scratch directory, as raw.
+
+        A server that is not running has no volume to copy.
+        """
+        for disk in self._disks:
+            if disk.backend.state is State.RUNNING and not disk.volume_path.is_file():
+                image = self.scratch / f"{disk.name.replace('/', '_')}.img"
+                with contextlib.suppress(ProgramError):
+                    self.qemu_img("convert", "-O", "raw", disk.filename, image)
+
     def close(self) -> None:
-        """End all programs and remove all volumes.
+        """End all programs and remove all volumes; with --keep the volumes stay.
 
         :raise ProgramError: a server died, or crashed while it was stopped.
         """
@@ -293,9 +311,12 @@ class TargetSession:
                 client.sock.close()
         for program in self._monitored:
             program.abandon()
+        keep = self.execution.keep
+        if keep:
+            self._save_volumes()
         with contextlib.ExitStack() as ends:
             for backend in self.backends:
-                ends.callback(backend.remove)
+                ends.callback(backend.remove, keep)
             for backend in self.backends:
                 if backend.state is State.RUNNING:
                     backend.end()

@@ -83,8 +83,10 @@ class SiblingExport(Backend):
         """Return the connection to the server's control socket."""
         return self.host.control_client()
 
-    def remove(self) -> None:
-        """Remove what lies outside of the host's directory. Never raises: the case is over."""
+    def remove(self, keep: bool = False) -> None:
+        """Remove what its host's directory does not hold. Never raises: the case is over."""
+        if keep:
+            return
         with contextlib.suppress(SetupError, ProgramError):
             self._commands(self._ending, "volume.remove", **self._more)
 

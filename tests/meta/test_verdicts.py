@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.meta.toys import ROOT, Toy
+from qbdcheck.files import ROOT
+from tests.meta.toys import Toy
 
 
 def test_a_case_that_passes_makes_a_green_run(toy: Toy) -> None:
@@ -97,7 +98,7 @@ def test_a_case_that_leaves_its_process_without_a_verdict_fails(toy: Toy) -> Non
     toy.case("002_exits", "raise SystemExit(0)")
     done = toy.run()
     assert (done.verdict("001_exits"), done.verdict("002_exits")) == ("fail", "fail")
-    assert "before it had a verdict" in done.cases["001_exits"]["message"]
+    assert "exited with 0 without a verdict" in done.cases["001_exits"]["message"]
 
 
 def test_a_case_may_close_all_descriptors_and_still_costs_only_itself(toy: Toy) -> None:

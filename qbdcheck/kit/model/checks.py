@@ -45,7 +45,7 @@ class ModelChecks:
         self._log = log
         self._rules: list[ArmedRules] = []
         self._players: list[OverNbd] = []
-        self._saved = saved_scripts(session.options, session.case_id, session.name)
+        self._saved = saved_scripts(session.execution.cache_dir, session.case_id, session.name)
 
     def close(self) -> None:
         """End what the players have open."""
@@ -99,7 +99,7 @@ class ModelChecks:
         :raise Wrong: one failed; it is kept.
         """
         self._failed_before(player)
-        depth = self._session.options.depth or depth
+        depth = self._session.execution.depth or depth
         tried = exhaustive.try_all(player, depth, int(self._seed))
         if tried.wrong is not None:
             self._fail(*tried.wrong)

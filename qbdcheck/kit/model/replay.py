@@ -10,7 +10,6 @@ from pathlib import Path
 from oracles.model import Model, Player, Wrong
 from oracles.scripts import Script, ScriptError, to_nbdsh, to_qemu_io
 from qbdcheck.errors import NotRun
-from qbdcheck.options import Options
 
 
 def play(
@@ -71,6 +70,6 @@ def played_first(saved: Path, player: Player, seed: int) -> Sequence[tuple[Scrip
     return failing
 
 
-def saved_scripts(options: Options, case_id: str, target: str) -> Path:
+def saved_scripts(cache_dir: Path, case_id: str, target: str) -> Path:
     """Return where failing scripts of a case on a target are kept."""
-    return options.cache_dir / "scripts" / target.replace(os.sep, "_") / case_id
+    return cache_dir / "scripts" / target.replace(os.sep, "_") / case_id

@@ -9,10 +9,10 @@ import pytest
 from qbdcheck.commands.probe import main
 from qbdcheck.errors import SetupError, UsageError
 from qbdcheck.files import ROOT
-from qbdcheck.options import Options
+from qbdcheck.options import TargetOptions
 
 TARGETS = ROOT / "targets"
-OPTIONS = Options(targets_dir=TARGETS, color="never")
+OPTIONS = TargetOptions(targets_dir=TARGETS)
 
 
 def _changed(tmp_path: Path, target: str, old: str, new: str) -> Path:
@@ -30,7 +30,7 @@ def _changed(tmp_path: Path, target: str, old: str, new: str) -> Path:
 def test_every_claim_of_a_shipped_profile_holds(
     target: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = main(OPTIONS, target)
+    code = main(OPTIONS, target, color=False)
     output = capsys.readouterr().out
     assert (code, "WRONG" in output, "None" in output) == (0, False, False), output
 
@@ -56,7 +56,7 @@ def test_every_claim_of_a_shipped_profile_holds(
 def test_false_claim_is_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str, str], expected: str
 ) -> None:
-    code = main(OPTIONS, _changed(tmp_path, *change))
+    code = main(OPTIONS, _changed(tmp_path, *change), color=False)
     output = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert code == 1
     assert "WRONG" in output

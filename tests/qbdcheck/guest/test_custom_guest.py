@@ -164,5 +164,5 @@ def test_wrong_flags_are_one_line(words: list[str], said: str) -> None:
 
 def test_flags_make_a_guest() -> None:
     words = ["--guest-kernel", "/etc/passwd", "--guest-append", "a=b", "--guest-login", "u:p"]
-    assert parse(words).custom_guest == CustomGuest(None, Path("/etc/passwd"), None, "a=b", "u:p")
-    assert parse([]).custom_guest is None
+    assert parse(words).guest.custom == CustomGuest(None, Path("/etc/passwd"), None, "a=b", "u:p")
+    assert parse([]).guest.custom is None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from qbdcheck.files import ROOT
-from qbdcheck.options import Options
+from qbdcheck.options import TargetOptions
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.session import TargetSession
 
@@ -35,7 +35,7 @@ def open_target(scratch: Path) -> Iterator[Opener]:
             file = scratch / "profile.yaml"
             file.write_text(target)
         session = TargetSession(
-            descriptions.load(file), Options(**options), scratch, image_format=image_format
+            descriptions.load(file), TargetOptions(**options), scratch, image_format=image_format
         )
         sessions.append(session)
         return session
