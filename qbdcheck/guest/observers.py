@@ -133,9 +133,12 @@ class Observers:
         self._keep("iostat.json", text)
         paths = {Path(disk.path).name for disk in self._guest.disks}
         try:
-            records = [one for one in parse_iostat(text.decode(), _INTERVAL_S) if one.disk in paths]
+            found = parse_iostat(text.decode(), _INTERVAL_S)
         except IostatError as error:
             raise ProgramError(str(error), [], None) from None
+        if found.unread:
+            yield f"iostat: {found.unread}"
+        records = [one for one in found if one.disk in paths]
         self._keep("rates.txt", "".join(f"{line}\n" for line in dstat.table(records)).encode())
         for name in sorted({one.disk for one in records}):
             busy = [one for one in records if one.disk == name and one.utilisation > 0]
@@ -168,8 +171,9 @@ class Observers:
             )
             self._keep(f"{disk.identity}.blkparse.txt", events)
             self._keep(f"{disk.identity}.btt.txt", btt)
-            lost = blktrace.dropped(said.output)
+            lost = 0
             try:
+                lost = blktrace.dropped(said.output)
                 counted = blktrace.parse_totals(totals.decode())
                 line = blktrace.summary(blktrace.parse_btt(btt.decode()), counted)
             except blktrace.TraceError as error:

@@ -49,11 +49,60 @@ def test_totals_are_in_bytes() -> None:
 
 
 def test_of_several_cpus_the_block_of_all_counts() -> None:
-    one = "CPU{} (t):\n Reads Queued: {}, 4KiB\t Writes Queued: 0, 0KiB\n"
-    text = one.format(0, 1) + one.format(1, 2)
-    text += "\nTotal (t):\n Reads Queued: 3, 12KiB\t Writes Queued: 7, 28KiB\n"
+    text = block("CPU0 (t)", 1, 4) + block("CPU1 (t)", 2, 5) + block("Total (t)", 3, 7)
     totals = parse_totals(text)
     assert (totals.reads_queued, totals.writes_queued) == (3, 7)
+
+
+def block(name: str, reads: int, writes: int) -> str:
+    kinds = ("Queued", "Dispatches", "Requeued", "Completed", "Merges")
+    lines = (
+        f" {'Read' if kind in ('Dispatches', 'Merges') else 'Reads'} {kind}: {reads:,}, "
+        f"{reads * 4:,}KiB\t {'Write' if kind in ('Dispatches', 'Merges') else 'Writes'} {kind}:"
+        f" {writes:,}, {writes * 4:,}KiB\n"
+        for kind in kinds
+    )
+    return f"{name}:\n{''.join(lines)} IO unplugs: 9,999\n\n"
+
+
+def test_totals_have_commas_between_thousands() -> None:
+    totals = parse_totals(block("Total (8,16)", 1_234_567, 89_012))
+    assert (totals.reads_queued, totals.read_bytes) == (1_234_567, 1_234_567 * 4096)
+    assert (totals.writes_completed, totals.written_bytes) == (89_012, 89_012 * 4096)
+    assert (totals.merges, totals.requeued) == (1_323_579, 1_323_579)
+    text = block("Total (8,16)", 1, 7).replace(" 7, 28KiB", " 7, 28MiB")
+    assert parse_totals(text).written_bytes == 28 << 20
+
+
+@pytest.mark.parametrize("name", ["Reads Queued", "Writes Completed", "Write Merges"])
+def test_a_counter_that_is_missing_is_named(name: str) -> None:
+    text = block("Total (8,16)", 1, 2).replace(name, "Other")
+    with pytest.raises(TraceError, match=f"no '{name.replace('Write M', 'Writes M')}'"):
+        parse_totals(text)
+
+
+def test_events_of_zones_partitions_and_threads() -> None:
+    lines = [
+        "8,0 0 1 0.1 10 I ZAS N 512 + 8 [writer]", "8,0 0 2 0.2 10 A R 24 + 8 <- (8,2) 16",
+        "8,0 0 3 0.3 10 Q R 24 + 8 [a [b] c]", "8,0 0 4 0.4 0 C ZAS N 512 + 8 [0] <520>",
+        "8,0 0 0 0.5 0 m N bfq99 / idle",
+    ]  # fmt: skip
+    events = list(parse_events("\n".join(lines)))
+    assert [(one.action, one.sector, one.process) for one in events] == [
+        ("I", 512, "writer"), ("A", 24, ""), ("Q", 24, "a [b] c"), ("C", 512, ""),
+    ]  # fmt: skip
+    with pytest.raises(TraceError, match=r"not understood: '8,0 0 6 0\.6 9 \? R 1 \+ 8'"):
+        list(parse_events("8,0 0 6 0.6 9 ? R 1 + 8"))
+
+
+def test_stages_of_device_mapper_stand_beside_the_others() -> None:
+    row = "{} 0.000001000 0.{:09} 0.100000000 5\n"
+    rows = "".join(row.format(name, at) for at, name in enumerate(("Q2Q", "Q2Qdm", "Q2C", "Q2Cdm")))
+    found = parse_btt(f"== All Devices ==\n{rows}")
+    assert [round(one.mean_s * 1e9) for one in found.values()] == [0, 1, 2, 3]
+    assert found["Q2Cdm"].count == 5
+    with pytest.raises(TraceError, match="btt not understood: 'D2C 1,5"):
+        parse_btt(f"== All Devices ==\n{rows}D2C 1,5 2 3 4\n")
 
 
 def test_latencies_are_of_all_devices() -> None:
@@ -74,6 +123,8 @@ def test_a_line_sums_it_up() -> None:
 def test_what_blktrace_lost_is_told() -> None:
     assert dropped("=== vdb ===\n  Total:   6307 events (dropped 0),      296 KiB data\n") == 0
     assert dropped("  Total:   6307 events (dropped 12),      296 KiB data\n") == 12
+    with pytest.raises(TraceError, match="did not end itself"):
+        dropped("")
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", BTT.replace("2", "x")])
