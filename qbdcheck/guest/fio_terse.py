@@ -47,7 +47,7 @@ def _job(line: str) -> Job:
     }
     try:
         directions = {name: _direction(part) for name, part in parts.items()}
-        return Job(name=fields[2], error=int(fields[4]), **directions)
+        return Job.model_validate({"name": fields[2], "error": int(fields[4]), **directions})
     except ValueError as error:
         raise FioOutputError(f"terse line of fio not understood: {error}") from None
 

@@ -77,7 +77,7 @@ def _size(text: str, *, old: bool) -> int:
     if found is None:
         raise FioOutputError(f"{text!r} is not a size of fio")
     base = 1024 if old or found[3] else 1000
-    return round(float(found[1]) * base ** _POWERS[found[2]])
+    return round(float(found[1]) * float(base) ** _POWERS[found[2]])
 
 
 def _number(text: str) -> float:
