@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.arguments import default_cache_dir
+from qbdcheck.catalogue.history import default_cache_dir
 from qbdcheck.errors import NotRun
 from qbdcheck.files import ROOT
 from qbdcheck.guest.image import guest_image

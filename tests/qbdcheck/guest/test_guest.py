@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.arguments import default_cache_dir
+from qbdcheck.catalogue.history import default_cache_dir
 from qbdcheck.clock import now_s
+from qbdcheck.guest.agent import Agent
 from qbdcheck.guest.devices import KINDS, Device
 from qbdcheck.guest.guest import Guest, GuestFailed
 from qbdcheck.guest.image import GuestImage, guest_image
@@ -188,6 +189,7 @@ def test_a_guest_that_stands_still_fails_in_bounded_time(image: GuestImage, tmp_
     try:
         guest.start()
         guest.machine.execute("stop")
+        assert isinstance(guest.agent, Agent)
         guest.agent.answer_s = 1.0
         with pytest.raises(GuestFailed, match=r"the guest died in 'true': .*no answer"):
             guest.run("true", within_s=1.0)
