@@ -106,16 +106,8 @@ def test_tests_run_and_end_in_a_guest(restored: Guest, tmp_path: Path) -> None:
 def test_a_tree_is_run_by_its_cases_and_told_in_the_report(tmp_path: Path, image: object) -> None:
     tree = make_tree(tmp_path / "tree")
     report = tmp_path / "report.json"
-    words = [
-        sys.executable,
-        "-m",
-        "qbdcheck",
-        "--ltp",
-        tree,
-        "--json",
-        report,
-        "541",
-    ]
+    words = [sys.executable, "-m", "qbdcheck"]
+    words += ["--ltp", str(tree), "--json", str(report), "541"]
     run(words, cwd=ROOT, timeout_s=120)
     (case,) = json.loads(report.read_text(encoding="utf-8"))["cases"]
     assert case["verdict"] == "pass"
@@ -146,17 +138,8 @@ def test_kirk_runs_a_tree_in_a_guest(tmp_path: Path, image: object) -> None:
     places.write_text("#!/bin/sh\ngrep -q ' /mnt ' /proc/mounts && [ $TMPDIR = /mnt ]\n")
     places.chmod(0o755)
     report = tmp_path / "report.json"
-    words = [
-        sys.executable,
-        "-m",
-        "qbdcheck",
-        "runtest",
-        "all",
-        "320M",
-        "--ltp",
-        tree,
-        "--kirk",
-    ]
+    words = [sys.executable, "-m", "qbdcheck"]
+    words += ["runtest", "all", "320M", "--ltp", str(tree), "--kirk"]
     done = run(
         [*words, "--timeout", "5", "--json", str(report)], cwd=ROOT, timeout_s=170, check=False
     )

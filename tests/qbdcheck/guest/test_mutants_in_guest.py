@@ -25,16 +25,8 @@ def test_a_mutant_is_caught_in_the_guest_and_named(
     image: GuestImage, tmp_path: Path, mutant: str, case: str, named: str
 ) -> None:
     report = tmp_path / "report.json"
-    words = [
-        sys.executable,
-        "-m",
-        "qbdcheck",
-        "-t",
-        f"mutant:{mutant}",
-        "--json",
-        report,
-        case,
-    ]
+    words = [sys.executable, "-m", "qbdcheck"]
+    words += ["-t", f"mutant:{mutant}", "--json", str(report), case]
     done = run(words, cwd=ROOT, timeout_s=160, check=False)
     assert done.returncode == 1, done.stdout
     (told,) = json.loads(report.read_text(encoding="utf-8"))["cases"]
