@@ -7,6 +7,7 @@ alone says little (nested and sandboxed hosts). What was found is kept until the
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def _accelerator(programs: Programs, place: Path) -> tuple[str, str]:
 
 def _keep(programs: Programs, place: Path, name: str, reason: str) -> None:
     told = {"name": name, "reason": reason, "of": _found_with(programs)}
-    new = place / "accelerator.new"
+    new = place / f"accelerator.{os.getpid()}"
     new.write_text(json.dumps(told), encoding="utf-8")
     new.rename(place / "accelerator")
 
