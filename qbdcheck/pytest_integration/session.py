@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -124,8 +123,6 @@ class CheckSession:
         if not any(b"guest" in one.read_bytes() and "guest" in fixtures_of(one) for one in wanted):
             return {}
         options = self._options
-        if not (options.cache_dir / "guest" / "current").exists() and options.custom_guest is None:
-            sys.stderr.write("check: making the guest, once; this takes a minute\n")
         try:
             programs = Programs(description_of(config).program_paths)
             return {"guest": str(guest_setup(programs, options.cache_dir, options.custom_guest))}
