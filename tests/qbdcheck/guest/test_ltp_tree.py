@@ -26,11 +26,15 @@ PROGRAMS = {
     "breaks": "echo no such thing; exit 2",
     "warns": "exit 4",
     "lacks": "exit 32",
-    "hangs": "sleep 9999 & sleep 9998",
+    "hangs": "echo it begins; setsid sleep 9997 & sleep 9999 & sleep 9998",
+    "daemon": "setsid sh -c 'trap : TERM; exec sleep 9996' & echo started",
 }
 GROUPS = {
     "dio": "#DESCRIPTION:a comment\ngf01 grows -d $TMPDIR\nconf01 lacks\n",
-    "all": "gf01 grows -d $TMPDIR\nf01 fails\nb01 breaks\nw01 warns\nc01 lacks\nh01 hangs\n",
+    "all": (
+        "gf01 grows -d $TMPDIR\nf01 fails\nb01 breaks\nw01 warns\nc01 lacks\nh01 hangs\n"
+        "s01 daemon\ns02 true\n"
+    ),
     "ltp-aiodio.part4": "aio01 knows ext4\naio02\tknows xfs\nother other\n",
 }
 
@@ -76,15 +80,17 @@ def test_tests_run_and_end_in_a_guest(restored: Guest, tmp_path: Path) -> None:
     environment = tree.put_into(restored)
     told: list[TestEnded] = []
     logged: list[object] = []
-    with pytest.raises(AssertionError, match=r"f01: fail: it is wrong; in all .*2 fail"):
+    with pytest.raises(
+        AssertionError, match=r"f01: fail: it is wrong; in all .*1 fail.*1 timed out"
+    ):
         Runtest(lambda *words: logged.extend(words), 0.0, told.append)(
             restored, "ext4", tree.entries("all"), environment=environment, test_s=15.0
         )
     assert [(one.name, one.outcome) for one in told] == [
         ("ext4 gf01", "pass"), ("ext4 f01", "fail"), ("ext4 b01", "broken"), ("ext4 w01", "warn"),
-        ("ext4 c01", "conf"), ("ext4 h01", "fail"),
+        ("ext4 c01", "conf"), ("ext4 h01", "timed out"), ("ext4 s01", "pass"), ("ext4 s02", "pass"),
     ]  # fmt: skip
-    assert (told[1].said, told[5].said) == ("it is wrong", "killed after 15 s")
+    assert (told[1].said, told[5].said) == ("it is wrong", "it begins\nkilled after 15 s")
     assert "ext4 f01: fail, " in str(logged)
     assert restored.execute("ps | grep '[s]leep 999'").status == 1, "a test outlived its end"
     assert restored.run("ls /mnt").split() == ["lost+found"], "a test left files behind"
@@ -97,7 +103,7 @@ def test_tests_run_and_end_in_a_guest(restored: Guest, tmp_path: Path) -> None:
     assert len(again) > 2, "not repeated, though the time was not over"
     assert {one.outcome for one in again} == {"pass", "conf"}
     short = run_tests(restored, [Entry("h01", "sleep 9"), Entry("a", "true")], "/mnt", suite_s=1.0)
-    assert [one.outcome for one in short] == ["fail", "broken"]
+    assert [one.outcome for one in short] == ["timed out", "broken"]
     assert (short[0].said, short[1].said) == ("killed after 1 s", "no time left of 1 s")
     with pytest.raises(GuestFailed, match="grep"):
         run_tests(restored, [Entry("a", "true")], "/tmp")
