@@ -81,7 +81,9 @@ def _run(guests: Guests, session: TargetSession, jobs: JobFile, size: int) -> Ve
     sys.stdout.writelines(f"{note}\n" for note in jobs.notes)
     before = [guest.stats(disk) for disk in guest.disks]
     limit_s = options.timeout_s or _DAY_S
-    run = Fio(guest, options.results_dir)(file=jobs.text, within_s=limit_s)
+    run = Fio(guest, options.results_dir)(
+        file=jobs.text_for([disk.path for disk in guest.disks]), within_s=limit_s
+    )
     after = [guest.stats(disk) for disk in guest.disks]
     _print_result(run, options)
     moved = [Moved.between(*pair) for pair in zip(before, after, strict=True)]
@@ -103,15 +105,15 @@ def _refusal(jobs: JobFile, said: str) -> str:
     return f"{where}: {' '.join(said.split())}"
 
 
-def _arguments(words: tuple[str, ...]) -> tuple[Path, int]:
-    if len(words) not in {1, 2}:
+def _arguments(given: tuple[str, ...]) -> tuple[Path, int]:
+    if len(given) not in {1, 2}:
         raise UsageError(USAGE)
-    file = Path(words[0])
+    file = Path(given[0])
     if not file.is_file():
         raise UsageError(f"{file}: no such file; {USAGE}")
-    found = re.fullmatch(r"(\d+)([KMG]?)", words[1] if len(words) > 1 else "64M")
+    found = re.fullmatch(r"(\d+)([KMG]?)", given[1] if len(given) > 1 else "64M")
     if found is None or not int(found[1]):
-        raise UsageError(f"{words[1]!r} is not a size; {USAGE}")
+        raise UsageError(f"{given[1]!r} is not a size; {USAGE}")
     return file, int(found[1]) * _UNITS[found[2]]
 
 

@@ -38,7 +38,7 @@ class _Progress:
         self.results: list[TestEnded] = []
         self._log = log
 
-    def log(self, *_words: object) -> None:
+    def log(self, *_values: object) -> None:
         """Ignore what a case would log: the log file has it already."""
 
     def ended(self, one: TestEnded) -> None:
@@ -56,7 +56,7 @@ def main(options: Options, description: Description) -> int:
     :raise UsageError: there is no such file or group, or it has no test; nothing was started.
     :raise SetupError: no guest, or no target.
     """
-    words, size = _arguments(options.arguments)
+    groups, size = _arguments(options.arguments)
     scratch = options.scratch_root / "0"
     scratch.mkdir(mode=0o700)
     options.results_dir.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def main(options: Options, description: Description) -> int:
     if options.kirk and tree is None:
         raise UsageError("--kirk runs the groups of an LTP tree: name one with --ltp")
     entries: list[Entry] = []
-    for word in words:
+    for word in groups:
         found = _entries(word, tree, options.suites_dir)
         if not found:
             raise UsageError(f"{word}: no test in it; add a line NAME COMMAND")
@@ -95,7 +95,7 @@ def main(options: Options, description: Description) -> int:
                         guest,
                         kind,
                         partial(
-                            run_kirk, guest, words, environment, options.results_dir,
+                            run_kirk, guest, groups, environment, options.results_dir,
                             test_s=test_s, suite_s=suite_s, soak_s=run.soak_s,
                         ),
                     )  # fmt: skip
@@ -125,8 +125,8 @@ def main(options: Options, description: Description) -> int:
     return 1 if failures else 0
 
 
-def _arguments(words: tuple[str, ...]) -> tuple[list[str], int]:
-    *names, last = words or ("",)
+def _arguments(given: tuple[str, ...]) -> tuple[list[str], int]:
+    *names, last = given or ("",)
     if names and re.fullmatch(r"\d+[KMGT]", last) and not Path(last).exists():
         return names, size_in_bytes(last)
     if not last:

@@ -54,5 +54,16 @@ def _make_overlay(image: Path, overlay: Path) -> None:
     if done.returncode:
         raise SetupError(f"--guest-image {image}: {done.stderr.strip()}")
     image_format = json.loads(done.stdout)["format"]
-    words = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", image_format, "-b", image, overlay]
-    run(words, timeout_s=_IMG_S)
+    arguments = [
+        "qemu-img",
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-F",
+        image_format,
+        "-b",
+        image,
+        overlay,
+    ]
+    run(arguments, timeout_s=_IMG_S)

@@ -7,7 +7,7 @@ comments, ``include`` and ``${VARIABLES}``. Names of disks are replaced by those
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -142,6 +142,11 @@ class JobFile:
     text: str = ""
     disks: int = 1
     notes: list[str] = field(default_factory=list)
+
+    def text_for(self, paths: Sequence[str]) -> str:
+        """Return the text for a guest in which the disks have these paths."""
+        known = {guest_disk(number): path for number, path in enumerate(paths)}
+        return re.sub(r"/dev/vd[b-z]\b", lambda found: known.get(found[0], found[0]), self.text)
 
     def where_of(self, words: str) -> str:
         """Return the file and line of the option that has these words, or the file."""

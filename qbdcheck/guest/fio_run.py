@@ -88,24 +88,24 @@ class Fio:
         self._keep = keep
         self._runs = 0
 
-    def __call__(self, *words: str, file: str = "", within_s: float = RUN_S) -> FioRun:
+    def __call__(self, *arguments: str, file: str = "", within_s: float = RUN_S) -> FioRun:
         """Run fio to its end.
 
-        :param words: arguments; --output-format is set already.
+        :param arguments: arguments; --output-format is set already.
         :param file: the text of a job file, which comes after the arguments.
         :param within_s: seconds until it is killed.
         :raise GuestFailed: it did not end in time, or the guest died.
         :raise FioOutputError: fio refused its options, or has no result; has what it printed.
         """
-        ran = self._guest.execute(self._line(words, file), within_s)
+        ran = self._guest.execute(self._line(arguments, file), within_s)
         return self.finished(ran.status, ran.output, ran.errors)
 
-    def begin(self, *words: str, file: str = "") -> FioRunning:
+    def begin(self, *arguments: str, file: str = "") -> FioRunning:
         """Start fio; the case continues beside it."""
-        return FioRunning(self, self._guest.begin(self._line(words, file)))
+        return FioRunning(self, self._guest.begin(self._line(arguments, file)))
 
-    def _line(self, words: tuple[str, ...], file: str) -> str:
-        line = ["fio", "--output-format=json+", *words]
+    def _line(self, arguments: tuple[str, ...], file: str) -> str:
+        line = ["fio", "--output-format=json+", *arguments]
         if file:
             self._guest.run(f"mkdir -p {_PLACE}")
             self._guest.write_file(f"{_PLACE}/job.fio", file)

@@ -34,7 +34,7 @@ COMMAND_S = 60.0
 MEMORY_MIB = 512
 _APPEAR_S = 30.0
 _AGENT_PORT = "qgaport"
-_KERNEL_WORDS = (
+_KERNEL_ARGUMENTS = (
     "console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check tsc=reliable"
     " random.trust_cpu=on 8250.nr_uarts=1 audit=0 selinux=0 apparmor=0 cryptomgr.notests"
     " raid=noautodetect printk.time=1"
@@ -76,10 +76,10 @@ def machine_arguments(
     :raise SetupError: a custom image cannot be opened.
     """
     if isinstance(image, CustomGuest):
-        boot = custom_guest.boot_argv(image, directory, name, _KERNEL_WORDS)
+        boot = custom_guest.boot_argv(image, directory, name, _KERNEL_ARGUMENTS)
         console = custom_guest.console_argv(image, directory, name)
     else:
-        boot = image.boot_argv(_KERNEL_WORDS)
+        boot = image.boot_argv(_KERNEL_ARGUMENTS)
         console = image.console_argv(directory, name)
     return [
         "-m", str(MEMORY_MIB), "-smp", str(cpus), "-object", memory,
@@ -142,20 +142,20 @@ class Guest:
             ram = f"memory-backend-file,id=ram,size={MEMORY_MIB}M,mem-path={template / 'ram'}"
             ram += ",share=off"  # copy on write: each guest changes its own copy
         ram = ram or f"memory-backend-ram,id=ram,size={MEMORY_MIB}M"
-        words = machine_arguments(image, directory, name, ram, cpus)
-        words += [*extra, *(["-incoming", "defer"] if self._restored else [])]
+        arguments = machine_arguments(image, directory, name, ram, cpus)
+        arguments += [*extra, *(["-incoming", "defer"] if self._restored else [])]
         for index, (blockdev, device) in enumerate(plugged):
             identity = f"disk{index}"
             node = {"node-name": f"node-{identity}", **blockdev}
-            words += ["-blockdev", json.dumps(node)]
+            arguments += ["-blockdev", json.dumps(node)]
             for options in filter(
                 None, (device.controller(identity), device.options(node["node-name"], identity))
             ):
-                words += ["-device", json.dumps(options)]
+                arguments += ["-device", json.dumps(options)]
             self.disks.append(GuestDisk(identity, node["node-name"], device, ""))
         kind = "pc,memory-backend=ram"
         self.machine = Machine(
-            programs, directory, name, kind, arguments=words, accelerator=accelerator
+            programs, directory, name, kind, arguments=arguments, accelerator=accelerator
         )
         if template is not None:
             capability = {"capability": "x-ignore-shared", "state": True}
@@ -437,8 +437,8 @@ class Guest:
             for event in events:
                 stamp = event["timestamp"]
                 at_s = stamp["seconds"] + stamp["microseconds"] / 1e6 - wall
-                words = f"{name}: {_event_words(event)}" if name else _event_words(event)
-                moments.append(Moment(at_s, "backend" if name else "event", words))
+                arguments = f"{name}: {_event_text(event)}" if name else _event_text(event)
+                moments.append(Moment(at_s, "backend" if name else "event", arguments))
         for index, line in enumerate(self.console_lines()):
             stamped = line.startswith("[") and "]" in line
             number = line[1:].partition("]")[0].strip() if stamped else ""
@@ -460,6 +460,6 @@ class Guest:
         raise GuestFailed(f"{what}\nconsole:\n{tail}", self.machine.process.argv, None, tail)
 
 
-def _event_words(event: Mapping[str, Any]) -> str:
+def _event_text(event: Mapping[str, Any]) -> str:
     data = event.get("data", {})
     return " ".join([str(event["event"]), *(f"{key}={value}" for key, value in data.items())])

@@ -250,12 +250,12 @@ def _files(place: Path, key: str) -> GuestImage:
 
 
 def _recipe(kernel: str) -> str:
-    words = (kernel, *PACKAGES, *CORE, *TOOLS, *TOOLS_DATA, *MODULES, *MODULES_AT_START)
-    return _hash([str(_VERSION), INIT, *words])
+    parts = (kernel, *PACKAGES, *CORE, *TOOLS, *TOOLS_DATA, *MODULES, *MODULES_AT_START)
+    return _hash([str(_VERSION), INIT, *parts])
 
 
-def _hash(words: Iterable[str]) -> str:
-    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
+def _hash(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _lists_changed() -> int:
@@ -305,18 +305,18 @@ def make_ext4(sources: Mapping[Path, Path], work: Path, image: Path) -> None:
     mib = (size * 11 // 10 >> 20) + 16
     with image.open("wb") as file:
         file.truncate(mib << 20)
-    words = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-U", _UUID]
-    words += ["-E", f"root_owner=0:0,hash_seed={_UUID}"]
+    arguments = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-U", _UUID]
+    arguments += ["-E", f"root_owner=0:0,hash_seed={_UUID}"]
     # mke2fs -d would copy in the order of the host's directories, with the times of the files. A
     # fixed order and a fixed time make the same file of the same packages.
     environment = {**os.environ, "E2FSPROGS_FAKE_TIME": "1"}
-    run([*words, image], timeout_s=_MAKE_S, env=environment)
+    run([*arguments, image], timeout_s=_MAKE_S, env=environment)
     script = work / "tools.debugfs"
     script.write_text("".join(f"{line}\n" for line in _copying(sources)), encoding="utf-8")
     done = run(["debugfs", "-w", "-f", script, image], timeout_s=_MAKE_S, env=environment)
-    said = [line for line in done.stderr.splitlines() if not line.startswith("debugfs ")]
-    if said or done.stdout.count("Allocated inode:") != len(sources):
-        raise ProgramError(f"debugfs: {' '.join(said) or 'not all was copied'}", [], None)
+    errors = [line for line in done.stderr.splitlines() if not line.startswith("debugfs ")]
+    if errors or done.stdout.count("Allocated inode:") != len(sources):
+        raise ProgramError(f"debugfs: {' '.join(errors) or 'not all files were copied'}", [], None)
 
 
 def _copying(sources: Mapping[Path, Path]) -> Iterator[str]:

@@ -57,13 +57,13 @@ def run_kirk(
         )
     report = work / f"{guest.name}.kirk.json"
     with guest.lent_agent() as socket:
-        words = [sys.executable, "-c", _MAIN, str(PLUGINS), "--tmp-dir", str(work)]
-        words += ["-o", str(report)]
-        words += ["--com", f"qbd-guest:socket={socket}", "--sut", "default:com=qbd-guest"]
-        words += ["-f", *groups, "-t", str(round(test_s)), "-T", str(round(suite_s))]
-        words += ["-I", str(round(soak_s))] if soak_s else []
+        arguments = [sys.executable, "-c", _MAIN, str(PLUGINS), "--tmp-dir", str(work)]
+        arguments += ["-o", str(report)]
+        arguments += ["--com", f"qbd-guest:socket={socket}", "--sut", "default:com=qbd-guest"]
+        arguments += ["-f", *groups, "-t", str(round(test_s)), "-T", str(round(suite_s))]
+        arguments += ["-I", str(round(soak_s))] if soak_s else []
         done = run(
-            words,
+            arguments,
             timeout_s=suite_s * len(groups) + soak_s + _MARGIN_S,
             check=False,
             env={**os.environ, **environment, "TMPDIR": PLACE, "PYTHONPATH": str(ROOT)},

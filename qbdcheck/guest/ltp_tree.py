@@ -67,8 +67,8 @@ class LtpTree:
         size = used * 5 // 4 + (16 << 20)
         with image.open("wb") as file:
             file.truncate(size)
-        words = ["-q", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0", "-d"]
-        run(["mke2fs", *words, self.path, image])
+        arguments = ["-q", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0", "-d"]
+        run(["mke2fs", *arguments, self.path, image])
         node = {"driver": "file", "filename": str(image), "read-only": True}
         disk = guest.attach(node, identity="ltp")
         try:

@@ -72,8 +72,8 @@ class Observers:
             self._failures.append(f"{kind}: not collected: {str(error).partition(chr(10))[0]}")
 
     def _start_iostat(self) -> None:
-        words = f"exec iostat -o JSON -dxy {_INTERVAL_S}"
-        self._iostat = self._guest.begin(f"mkdir -p {_PLACE} && {words} > {_PLACE}/iostat")
+        command = f"exec iostat -o JSON -dxy {_INTERVAL_S}"
+        self._iostat = self._guest.begin(f"mkdir -p {_PLACE} && {command} > {_PLACE}/iostat")
 
     def _start_perf(self) -> None:
         pids = [self._guest.machine.pid]
@@ -90,8 +90,8 @@ class Observers:
 
     def _trace(self, disk: GuestDisk) -> None:
         place = f"{_PLACE}/{disk.identity}"
-        words = f"mkdir -p {place} && exec blktrace -d {disk.path} -D {place} -o t"
-        running = self._guest.begin(words)
+        command = f"mkdir -p {place} && exec blktrace -d {disk.path} -D {place} -o t"
+        running = self._guest.begin(command)
         self._guest.run(f"n=0; until [ -e {place}/t.blktrace.0 ] || [ $n = 100 ]; do sleep 0.02; "
                         "n=$((n+1)); done")  # fmt: skip
         self._traces.append((disk, running))
@@ -189,8 +189,8 @@ class Observers:
             self._keep(f"{disk.identity}.blockstats.json", json.dumps(stats, indent=1).encode())
             counted = {key: stats[key] for key in _COUNTED if stats.get(key)}
             rate = (stats["rd_bytes"] + stats["wr_bytes"]) / elapsed_s / 1e6
-            words = ", ".join(f"{key} {value}" for key, value in counted.items()) or "nothing"
-            yield f"blockstats {disk.identity}: {words} in {elapsed_s:.1f} s ({rate:.1f} MB/s)"
+            counters = ", ".join(f"{key} {value}" for key, value in counted.items()) or "nothing"
+            yield f"blockstats {disk.identity}: {counters} in {elapsed_s:.1f} s ({rate:.1f} MB/s)"
 
     def _of_backend(self, _elapsed_s: float) -> Iterator[str]:
         sockets = sorted(self._scratch.glob("*.volume/c"))
@@ -204,8 +204,8 @@ class Observers:
             finally:
                 qmp.close()
             self._keep(f"{name}.backend.json", json.dumps(stats, indent=1).encode())
-            words = ", ".join(f"{key} {value}" for key, value in sorted(stats.items()) if value)
-            yield f"backend {name}: {words}"
+            counters = ", ".join(f"{key} {value}" for key, value in sorted(stats.items()) if value)
+            yield f"backend {name}: {counters}"
 
     def _of_perf(self, _elapsed_s: float) -> Iterator[str]:
         if self._perf is None:

@@ -34,7 +34,7 @@ class PackageSet:
     size: int
 
 
-def _words(place: Path, archives: str) -> list[str]:
+def _apt_arguments(place: Path, archives: str) -> list[str]:
     status = place / "status"
     status.touch()
     (place / archives / "partial").mkdir(parents=True, exist_ok=True)
@@ -62,8 +62,8 @@ def resolve(place: Path, wanted: Sequence[str]) -> PackageSet:
             raise NotRun(f"{program} is not on PATH: it makes the guest of Debian's packages")
     shutil.rmtree(place / "none", ignore_errors=True)
     try:
-        words = [*_words(place, "none"), "--print-uris", "install", *wanted]
-        answer = run(words, timeout_s=TIMEOUT_S).stdout
+        arguments = [*_apt_arguments(place, "none"), "--print-uris", "install", *wanted]
+        answer = run(arguments, timeout_s=TIMEOUT_S).stdout
     except ProgramError as error:
         raise NotRun(f"apt-get does not know all packages of the guest ({_last(error)}); try: "
                      "apt-get update") from None  # fmt: skip
@@ -80,8 +80,13 @@ def download(place: Path, packages: PackageSet) -> None:
     :raise NotRun: the network is needed and does not work.
     """
     try:
-        words = [*_words(place, "archives"), "--download-only", "install", *packages.wanted]
-        run(words, timeout_s=TIMEOUT_S)
+        arguments = [
+            *_apt_arguments(place, "archives"),
+            "--download-only",
+            "install",
+            *packages.wanted,
+        ]
+        run(arguments, timeout_s=TIMEOUT_S)
     except ProgramError as error:
         raise NotRun(f"the guest's packages cannot be downloaded: {_last(error)}") from None
 

@@ -56,8 +56,8 @@ def template(
     """
     path = Path(programs.path("qemu-system-x86_64") or "")
     stat = path.stat()
-    words = (image.key, str(path), str(stat.st_mtime_ns), str(stat.st_size), str(_VERSION))
-    key = hashlib.sha256("\0".join((*words, accelerator)).encode()).hexdigest()[:12]
+    arguments = (image.key, str(path), str(stat.st_mtime_ns), str(stat.st_size), str(_VERSION))
+    key = hashlib.sha256("\0".join((*arguments, accelerator)).encode()).hexdigest()[:12]
     directory = place / f"template-{key}"
     with (place / "template.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

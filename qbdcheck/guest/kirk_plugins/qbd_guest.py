@@ -64,11 +64,11 @@ class QbdGuest(ComChannel):  # type: ignore[misc]  # kirk has no type informatio
             await asyncio.to_thread(self._agent.close)
             self._agent = None
 
-    async def _ask(self, call: Callable[..., _T], *words: Any) -> _T:
+    async def _ask(self, call: Callable[..., _T], *arguments: Any) -> _T:
         async with self._turn:
             try:
                 # A cancelled call continues in its thread: the agent's next answer belongs to it.
-                return await asyncio.shield(asyncio.to_thread(functools.partial(call, *words)))
+                return await asyncio.shield(asyncio.to_thread(functools.partial(call, *arguments)))
             except ProgramError as error:
                 raise CommunicationError(str(error)) from None
 

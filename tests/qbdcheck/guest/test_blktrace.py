@@ -1,4 +1,4 @@
-"""Output of blkparse and btt, as a guest's blktrace 1.3 printed it."""
+"""Output of blkparse and btt, printed by blktrace 1.3 in a guest, and other forms of it."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_events_are_typed() -> None:
     assert (rest[3].action, rest[3].error, rest[3].process) == ("C", 0, "")
 
 
-def test_plugging_is_of_no_sector() -> None:
+def test_plugging_has_no_sector() -> None:
     plug = next(one for one in parse_events(EVENTS) if one.action == "P")
     assert (plug.sector, plug.sectors, plug.rwbs, plug.process) == (None, 0, "N", "fio")
 
@@ -48,7 +48,7 @@ def test_totals_are_in_bytes() -> None:
     )  # fmt: skip
 
 
-def test_of_several_cpus_the_block_of_all_counts() -> None:
+def test_with_several_cpus_the_total_block_counts() -> None:
     text = block("CPU0 (t)", 1, 4) + block("CPU1 (t)", 2, 5) + block("Total (t)", 3, 7)
     totals = parse_totals(text)
     assert (totals.reads_queued, totals.writes_queued) == (3, 7)
@@ -105,7 +105,7 @@ def test_stages_of_device_mapper_stand_beside_the_others() -> None:
         parse_btt(f"== All Devices ==\n{rows}D2C 1,5 2 3 4\n")
 
 
-def test_latencies_are_of_all_devices() -> None:
+def test_latencies_are_those_of_all_devices() -> None:
     found = parse_btt(BTT)
     assert found["D2C"] == Latency(
         stage="D2C", least_s=0.000047981, mean_s=0.000645975, most_s=0.009468460, count=1029
@@ -120,7 +120,7 @@ def test_a_line_sums_it_up() -> None:
     )
 
 
-def test_what_blktrace_lost_is_told() -> None:
+def test_dropped_events_are_counted() -> None:
     assert dropped("=== vdb ===\n  Total:   6307 events (dropped 0),      296 KiB data\n") == 0
     assert dropped("  Total:   6307 events (dropped 12),      296 KiB data\n") == 12
     with pytest.raises(TraceError, match="did not end itself"):
@@ -128,12 +128,12 @@ def test_what_blktrace_lost_is_told() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", BTT.replace("2", "x")])
-def test_no_output_of_btt_is_said(text: str) -> None:
+def test_text_that_is_not_output_of_btt_is_refused(text: str) -> None:
     with pytest.raises(TraceError, match="All Devices"):
         parse_btt(text)
 
 
-def test_no_totals_are_said() -> None:
+def test_missing_totals_are_reported() -> None:
     with pytest.raises(TraceError, match="cut off"):
         parse_totals(EVENTS[:500])
 
@@ -159,7 +159,7 @@ D2C\t0.000063607\t0.000132765\t0.008394041\t782216
 
 
 def test_the_text_of_the_talk() -> None:
-    """As the QEMU talk (CLK 2017) prints it, with the letters that a slide has beside it."""
+    """As the QEMU talk (CLK 2017) prints it, with the letters beside it on the slide."""
     events = list(parse_events(TALK))
     assert [one.action for one in events] == list("QGPUIDCQ")
     assert {one.sector for one in events} == {2147483520, None, 2147483632}

@@ -1,4 +1,4 @@
-"""What fio printed, in several versions and forms, as typed results."""
+"""Output of fio in several versions and forms, as typed results."""
 
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def test_verify_failures_have_offsets_and_dumps() -> None:
         FioRun(1, result, "", "").must_be_clean()
 
 
-def test_the_words_of_a_checksum_that_differs() -> None:
+def test_the_message_of_a_checksum_that_differs() -> None:
     errors = (
         "md5: verify failed at file /dev/vdb offset 8192, length 0"
         " (requested block: offset=8192, length=4096, flags=88)\n"

@@ -49,6 +49,7 @@ def test_a_job_without_a_file_runs_on_the_volume(tmp_path: Path) -> None:
         "[one]\nfilename=/dev/vdb\nrw=write\n[idle]\nioengine=cpuio\ncpuload=5\nruntime=1\n"
     )
     assert jobs.notes == ["[one] names no file: it runs on /dev/vdb"]
+    assert "filename=/dev/vdc\n" in jobs.text_for(["/dev/vdc"])
 
 
 def test_includes_variables_line_ends_and_comments(tmp_path: Path) -> None:

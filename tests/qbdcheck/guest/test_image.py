@@ -29,10 +29,10 @@ def test_an_ext4_is_the_same_from_the_same_files(tmp_path: Path) -> None:
         made.append((work / "image").read_bytes())
     assert made[0] == made[1]
     run(["e2fsck", "-fn", tmp_path / "a/image"])
-    told = run(["debugfs", "-R", "stat /lib/deep/file2", tmp_path / "a/image"]).stdout
-    assert "Mode:  0755" in told
-    assert "Size: 10000" in told
-    odd = tmp_path / 'a"b'  # which debugfs cannot be told
+    shown = run(["debugfs", "-R", "stat /lib/deep/file2", tmp_path / "a/image"]).stdout
+    assert "Mode:  0755" in shown
+    assert "Size: 10000" in shown
+    odd = tmp_path / 'a"b'  # a name that debugfs cannot take
     odd.write_bytes(b"odd")
     with pytest.raises(ProgramError, match="debugfs: "):
         make_ext4({Path("bin/x"): odd}, tmp_path, tmp_path / "image")
@@ -46,22 +46,22 @@ def test_two_recipes_have_an_image_each(
     (place / image.key).symlink_to(image.kernel.parent)
     mine = place / f"current.{images._recipe(CLOUD_KERNEL)}"
     recipe, lists = images._recipe(CLOUD_KERNEL), images._lists_changed()
-    told = {"recipe": recipe, "lists": lists, "key": image.key}
-    mine.write_text(json.dumps(told), encoding="utf-8")
+    current = {"recipe": recipe, "lists": lists, "key": image.key}
+    mine.write_text(json.dumps(current), encoding="utf-8")
     assert guest_image(tmp_path).key == image.key
     assert images._cached(place, FULL_KERNEL) is None
     monkeypatch.setattr(images, "_VERSION", -1)
-    assert images._cached(place, CLOUD_KERNEL) is None, "another recipe took the image for its own"
+    assert images._cached(place, CLOUD_KERNEL) is None, "an image of another recipe was used"
     monkeypatch.undo()
     monkeypatch.setattr(images, "_lists_changed", lambda: 1)
-    assert images._cached(place, CLOUD_KERNEL) is None, "after apt-get update nothing was looked at"
+    assert images._cached(place, CLOUD_KERNEL) is None, "apt-get update was ignored"
 
 
 class Maker:
-    """Stands for apt, dpkg-deb and the making: what it is asked, and where it fails once."""
+    """Replaces apt, dpkg-deb and mke2fs: records the steps, and fails once in a step."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked: list[str] = []
+        self.steps: list[str] = []
         self.fails: dict[str, BaseException] = {}
         monkeypatch.setattr(images, "resolve", self.resolve)
         monkeypatch.setattr(images, "download", self.step("download", self.download))
@@ -83,7 +83,7 @@ class Maker:
 
     def step(self, name: str, do: Callable[..., None]) -> Callable[..., None]:
         def one(*arguments: object) -> None:
-            self.asked.append(name)
+            self.steps.append(name)
             if name in self.fails:
                 raise self.fails.pop(name)
             do(*arguments)
@@ -97,9 +97,7 @@ def maker(monkeypatch: pytest.MonkeyPatch) -> Maker:
 
 
 @pytest.mark.parametrize("step", ["download", "unpack", "make"])
-def test_a_run_that_is_interrupted_is_taken_up_by_the_next(
-    maker: Maker, tmp_path: Path, step: str
-) -> None:
+def test_an_interrupted_run_is_resumed_by_the_next(maker: Maker, tmp_path: Path, step: str) -> None:
     maker.fails[step] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         guest_image(tmp_path)
@@ -109,7 +107,7 @@ def test_a_run_that_is_interrupted_is_taken_up_by_the_next(
     made = guest_image(tmp_path)
     assert made.kernel.read_bytes() == b"data"
     assert guest_image(tmp_path).made_s == 0
-    assert maker.asked.count("make") == (2 if step == "make" else 1)
+    assert maker.steps.count("make") == (2 if step == "make" else 1)
 
 
 def test_a_damaged_package_is_downloaded_again(
@@ -117,10 +115,10 @@ def test_a_damaged_package_is_downloaded_again(
 ) -> None:
     maker.fails["unpack"] = ProgramError("dpkg-deb: damaged", [], 2)
     guest_image(tmp_path)
-    assert maker.asked == ["download", "unpack", "download", "unpack", "make"]
+    assert maker.steps == ["download", "unpack", "download", "unpack", "make"]
     assert capsys.readouterr().err.count("making the guest, once") == 1
     guest_image(tmp_path)
-    assert not capsys.readouterr().err, "said to be made, though it is there"
+    assert not capsys.readouterr().err, "reported as made, though it was in the cache"
 
 
 def test_a_package_that_stays_damaged_is_named(
@@ -164,7 +162,7 @@ def test_one_process_makes_the_guest_while_others_wait(maker: Maker, tmp_path: P
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images, "unpack", look)
         guest_image(tmp_path)
-    assert (locked, maker.asked) == ([True], ["download", "make"])
+    assert (locked, maker.steps) == ([True], ["download", "make"])
 
 
 def test_downloads_do_not_change_what_is_needed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""iostat: JSON as sysstat 12.6 prints it in a guest, and the text of the QEMU talk (CLK 2017)."""
+"""iostat: JSON of sysstat 12.6 in a guest, the text of the QEMU talk (CLK 2017), and others."""
 
 import pytest
 
@@ -74,9 +74,11 @@ def test_other_text_is_refused(text: str) -> None:
         parse_iostat(text)
 
 
-def test_a_comma_before_the_first_interval_is_passed_over() -> None:
+def test_a_comma_before_the_first_interval_is_ignored() -> None:
     text = PRINTED.replace('"statistics": [', '"statistics": [\n,\n')
-    assert parse_iostat(text) == parse_iostat(PRINTED)
+    records = parse_iostat(text)
+    assert records == parse_iostat(PRINTED)
+    assert not records.unread
 
 
 def test_of_json_that_is_cut_off_the_complete_records_are_kept() -> None:

@@ -1,4 +1,4 @@
-"""A tree in the layout of an installed LTP, of programs that are real and small."""
+"""A tree in the layout of an installed LTP, with small programs that really run."""
 
 import importlib.util
 import json
@@ -71,26 +71,26 @@ def test_a_tree_may_be_a_tar_file(tmp_path: Path) -> None:
         LtpTree(tmp_path, tmp_path)
 
 
-def test_tests_run_and_end_in_a_guest(restored: Guest, tmp_path: Path) -> None:
+def test_tests_run_in_a_guest(restored: Guest, tmp_path: Path) -> None:
     with (tmp_path / "disk").open("wb") as file:
         file.truncate(64 << 20)
     node = {"driver": "raw", "file": {"driver": "file", "filename": str(tmp_path / "disk")}}
     restored.attach(node)
     tree = LtpTree(make_tree(tmp_path / "tree"), tmp_path)
     environment = tree.put_into(restored)
-    told: list[TestEnded] = []
+    ended: list[TestEnded] = []
     logged: list[object] = []
     with pytest.raises(
         AssertionError, match=r"f01: fail: it is wrong; in all .*1 fail.*1 timed out"
     ):
-        Runtest(lambda *words: logged.extend(words), 0.0, told.append)(
+        Runtest(lambda *words: logged.extend(words), 0.0, ended.append)(
             restored, "ext4", tree.entries("all"), environment=environment, test_s=15.0
         )
-    assert [(one.name, one.outcome) for one in told] == [
+    assert [(one.name, one.outcome) for one in ended] == [
         ("ext4 gf01", "pass"), ("ext4 f01", "fail"), ("ext4 b01", "broken"), ("ext4 w01", "warn"),
         ("ext4 c01", "conf"), ("ext4 h01", "timed out"), ("ext4 s01", "pass"), ("ext4 s02", "pass"),
     ]  # fmt: skip
-    assert (told[1].said, told[5].said) == ("it is wrong", "it begins\nkilled after 15 s")
+    assert (ended[1].said, ended[5].said) == ("it is wrong", "it begins\nkilled after 15 s")
     assert "ext4 f01: fail, " in str(logged)
     assert restored.execute("ps | grep '[s]leep 999'").status == 1, "a test outlived its end"
     assert restored.run("ls /mnt").split() == ["lost+found"], "a test left files behind"
@@ -109,7 +109,7 @@ def test_tests_run_and_end_in_a_guest(restored: Guest, tmp_path: Path) -> None:
         run_tests(restored, [Entry("a", "true")], "/tmp")
 
 
-def test_a_tree_is_run_by_its_cases_and_told_in_the_report(tmp_path: Path, image: object) -> None:
+def test_cases_run_a_tree_and_report_its_tests(tmp_path: Path, image: object) -> None:
     tree = make_tree(tmp_path / "tree")
     report = tmp_path / "report.json"
     words = [sys.executable, "-m", "qbdcheck"]

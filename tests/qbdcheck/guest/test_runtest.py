@@ -68,11 +68,11 @@ def test_a_suite_in_which_nothing_passed_fails() -> None:
 
 def test_kirk_reads_the_report() -> None:
     results = [TestEnded("ext4 a", "pass", 1.5), TestEnded("xfs a#2", "broken", 0.5, "it said")]
-    told = as_kirk(results, [Entry("a", "aio -x 1")])
-    assert told["stats"] == {
+    report = as_kirk(results, [Entry("a", "aio -x 1")])
+    assert report["stats"] == {
         "runtime": 2.0, "passed": 1, "failed": 0, "broken": 1, "skipped": 0, "warnings": 0,
     }  # fmt: skip
-    assert told["results"][1] == {
+    assert report["results"][1] == {
         "test_fqn": "xfs a#2", "status": "brok",
         "test": {"command": "aio", "arguments": ["-x", "1"], "log": "it said", "duration": 0.5,
                  "result": "brok", "passed": 0, "failed": 0, "broken": 1, "skipped": 0,
