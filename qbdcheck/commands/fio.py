@@ -18,7 +18,7 @@ from qbdcheck.guest.fio_limits import check_job_file
 from qbdcheck.guest.fio_result import FioOutputError
 from qbdcheck.guest.fio_run import Fio, FioRun
 from qbdcheck.guest.fio_verdict import BROKEN, FAIL, PASS, Moved, Verdict, judge
-from qbdcheck.guest.guest import GuestFailed
+from qbdcheck.guest.guest import Guest, GuestDisk, GuestFailed
 from qbdcheck.kit.guests import Guests
 from qbdcheck.options import Options
 from qbdcheck.targets.capabilities import capabilities
@@ -28,6 +28,9 @@ from qbdcheck.targets.session import TargetSession
 USAGE = "usage: ./check fio FILE [SIZE]; SIZE is the volume's, such as 64M"
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _DAY_S = 86400.0
+_SECTOR = 512
+_DISCARDED = 13
+"""The field of /sys/block/DISK/stat with the sectors discarded, since Linux 4.18."""
 _REFUSED_OPTION = re.compile(r"Bad option <([^>]+)>|failed parsing (\S+)")
 
 
@@ -75,18 +78,23 @@ def main(options: Options, description: Description) -> int:
 
 def _run(guests: Guests, session: TargetSession, jobs: JobFile, size: int) -> Verdict:
     options = session.options
-    guest = guests(*(session.new_disk(size, prefill=False) for _ in range(jobs.disks)))
+    disks = [session.new_disk(size, prefill=False) for _ in range(jobs.disks)]
+    guest = guests(*(disk.blockdev(discard="unmap") for disk in disks))
     for disk in guest.disks:
         sys.stdout.write(f"{session.name}: {size} bytes as {disk.path}\n")
     sys.stdout.writelines(f"{note}\n" for note in jobs.notes)
     before = [guest.stats(disk) for disk in guest.disks]
+    trimmed = [_discarded(guest, disk) for disk in guest.disks]
     limit_s = options.timeout_s or _DAY_S
     run = Fio(guest, options.results_dir)(
         file=jobs.text_for([disk.path for disk in guest.disks]), within_s=limit_s
     )
     after = [guest.stats(disk) for disk in guest.disks]
     _print_result(run, options)
-    moved = [Moved.between(*pair) for pair in zip(before, after, strict=True)]
+    trimmed = [
+        _discarded(guest, disk) - old for disk, old in zip(guest.disks, trimmed, strict=True)
+    ]
+    moved = [Moved.between(*three) for three in zip(before, after, trimmed, strict=True)]
     for disk, one in zip(guest.disks, moved, strict=True):
         sys.stdout.write(
             f"{disk.path}: the volume counted {one.read} bytes read, {one.written} written,"
@@ -96,6 +104,12 @@ def _run(guests: Guests, session: TargetSession, jobs: JobFile, size: int) -> Ve
     if verdict.word != FAIL:
         guests.settle()
     return verdict
+
+
+def _discarded(guest: Guest, disk: GuestDisk) -> int:
+    """Return the bytes that the guest's kernel discarded on a disk (Linux, block/stat)."""
+    fields = guest.run(f"cat /sys/block/{Path(disk.path).name}/stat").split()
+    return int(fields[_DISCARDED]) * _SECTOR if len(fields) > _DISCARDED else 0
 
 
 def _refusal(jobs: JobFile, said: str) -> str:

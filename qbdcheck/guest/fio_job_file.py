@@ -112,6 +112,12 @@ class Section:
         )
 
     @property
+    def repeats_places(self) -> bool:
+        """Whether the job may use few places often, and leave others out."""
+        uniform = self.value("random_distribution", "random") == "random"
+        return self.is_set("norandommap") or not uniform
+
+    @property
     def trims(self) -> bool:
         """Whether the job trims."""
         return "trim" in self.direction or self.value("trim_percentage", "0") != "0"

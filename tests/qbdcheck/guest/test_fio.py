@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from qbdcheck.errors import CaseBroken
 from qbdcheck.guest.fio import FioOutputError, FioResult, parse
-from qbdcheck.guest.fio_run import FioRun
+from qbdcheck.guest.fio_run import FioRun, _without_result
 
 SAVED = Path(__file__).parent / "saved"
 OLD = """
@@ -297,6 +298,27 @@ def test_a_process_that_died_is_known() -> None:
     text = document(0, write=counted(512, 1))
     assert parse(text, "fio: pid=44, got signal=6\nfio: pid=45, got signal=11\n").signals == (6, 11)
     assert parse(text).signals == ()
+    died = parse(text, "fio: pid=44, got signal=6\n")
+    with pytest.raises(CaseBroken, match="a process of fio died by signal 6"):
+        FioRun(0, died, "", "").must_be_clean()
+
+
+@pytest.mark.parametrize(
+    ("status", "errors", "is_refused"),
+    [
+        (1, "Bad option <blok=4k>\nDid you mean block?", True),
+        (1, "fio: failed parsing size=many", True),
+        (139, "Bad option <blok=4k>", False),
+        (1, "fio: pid=3, got signal=11\nBad option <x>", False),
+        (1, "fio: out of memory", False),
+    ],
+)
+def test_only_what_fio_refuses_is_an_error_of_the_user(
+    status: int, errors: str, is_refused: bool
+) -> None:
+    error = _without_result(status, "", errors, "no output")
+    assert error.refused == is_refused
+    assert str(error).startswith("fio died by signal 11" if status == 139 else "fio ended with 1")
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,20 @@ def test_buffered_jobs_may_use_the_page_cache_but_not_only(tmp_path: Path) -> No
     assert verdict(jobs, done(4096), (0, 0)).word == BROKEN
 
 
+def test_a_job_that_uses_few_places_often_may_read_little(tmp_path: Path) -> None:
+    for option in ("norandommap", "random_distribution=zipf:1.1"):
+        jobs = job_file(tmp_path, f"rw=randread\n{option}\n")
+        assert verdict(jobs, done(4 * MIB), (65536, 0)).word == PASS
+        assert verdict(jobs, done(4 * MIB), (0, 0)).word == BROKEN
+
+
+def test_trims_that_nobody_counted_are_broken(tmp_path: Path) -> None:
+    jobs = job_file(tmp_path, "direct=1\nrw=trim\n")
+    found = judge(jobs, done(trim=4 * MIB), 0, [Moved(0, 0, 0, 0)], VOLUME)
+    assert found == Verdict(BROKEN, "fio reports 4194304 bytes of trim, but the volume counted 0")
+    assert judge(jobs, done(trim=4 * MIB), 0, [Moved(0, 0, 4 * MIB, 0)], VOLUME).word == PASS
+
+
 def test_a_run_that_was_ended_by_its_runtime_says_so(tmp_path: Path) -> None:
     jobs = job_file(tmp_path, "direct=1\nrw=write\nverify=md5\nruntime=2\n")
     found = verdict(jobs, done(0, MIB), (0, MIB))
@@ -122,4 +136,5 @@ def test_counters_are_the_difference_of_two_answers() -> None:
     before = {"rd_bytes": 10, "wr_bytes": 20, "failed_wr_operations": 1}
     after = {"rd_bytes": 15, "wr_bytes": 50, "unmap_bytes": 7, "failed_wr_operations": 3}
     assert Moved.between(before, after) == Moved(5, 30, 7, 2)
+    assert Moved.between(before, after, 4096).discarded == 4096
     assert Moved(1, 2, 3, 4) + Moved(1, 1, 1, 1) == Moved(2, 3, 4, 5)
