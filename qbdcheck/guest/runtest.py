@@ -34,7 +34,10 @@ _SAID = 4000
 _OUTPUT = "/tmp/.runtest.out"
 _CGROUP = "/sys/fs/cgroup/qbdcheck-test"
 _MOUNT = "grep -q ' /sys/fs/cgroup ' /proc/mounts || mount -t cgroup2 none /sys/fs/cgroup"
-_ENTER = f"mkdir -p {_CGROUP} 2>/dev/null && echo $$ > {_CGROUP}/cgroup.procs"
+_ENTER = (
+    f"[ -e /sys/fs/cgroup/cgroup.procs ] && mkdir -p {_CGROUP} && echo $$ > {_CGROUP}/cgroup.procs"
+)
+"""Only with cgroup 2. In a custom guest without it, only the test's session is killed."""
 _KILL_ALL = (
     f"n=0; while [ -e {_CGROUP} ] && ! rmdir {_CGROUP} 2>/dev/null && [ $n -lt 100 ]; do"
     f" for p in $(cat {_CGROUP}/cgroup.procs); do kill -9 $p; done 2>/dev/null;"
