@@ -1,8 +1,8 @@
 """`./check runtest FILE|GROUP... [SIZE]`: run tests in LTP's format in a guest on the target.
 
-It is what `runltp -f GROUPS -d DIR -t TIME -o LOG` is on a machine: GROUP is a file of the tree
-that --ltp names, or of suites/guest/runtest where there is none; the volume, of SIZE bytes (1200M
-unless told), is made anew for each file system. --kirk lets LTP's own runner run them.
+It does what `runltp -f GROUPS -d DIR -t TIME -o LOG` does on a machine. GROUP is a file of the tree
+that --ltp names, or without --ltp a file of suites/guest/runtest. Each file system gets a new
+volume of SIZE bytes (default 1200M). With --kirk, LTP's own runner runs the tests.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from qbdcheck.targets.session import TargetSession
 
 USAGE = "usage: ./check runtest FILE|GROUP... [SIZE]; SIZE is the volume's, such as 1200M"
 OWN = "guest/runtest"
-"""Below the suites: our own files in LTP's format."""
+"""The directory of the project's files in LTP's format, below the suites."""
 _TEST_S = 600.0
 _SUITE_S = 86400.0
 
 
-class _Told:
-    """Says how each test ended, on standard output and in a log as of ``runltp -o``."""
+class _Progress:
+    """Writes how each test ended to standard output, and to a log like that of ``runltp -o``."""
 
     def __init__(self, log: Path) -> None:
         self.results: list[TestEnded] = []
         self._log = log
 
-    def log(self, *_words: object) -> None:
-        """What a case would log is in our own log already."""
+    def log(self, *_values: object) -> None:
+        """Ignore what a case would log: the log file has it already."""
 
     def ended(self, one: TestEnded) -> None:
         self.results.append(one)
-        sys.stdout.write(f"{one.outcome:6} {one.elapsed_s:7.1f} s  {one.name}\n")
+        sys.stdout.write(f"{one.outcome:9} {one.elapsed_s:7.1f} s  {one.name}\n")
         sys.stdout.flush()
         with self._log.open("a", encoding="utf-8") as file:
             file.write(f"{one.name} {one.outcome.upper()} {one.elapsed_s:.1f}\n")
@@ -61,21 +61,26 @@ def main(
     suites_dir: Path,
     json_file: Path | None = None,
 ) -> int:
-    """Run what `arguments` name; 0 if no test failed or broke, else 1.
+    """Run the tests that `arguments` name; return 0 if all passed, else 1.
 
-    :raise UsageError: there is no such file or group.
+    :raise UsageError: there is no such file or group, or it has no test; nothing was started.
     :raise SetupError: no guest, or no target.
     """
-    words, size = _arguments(arguments)
+    groups, size = _arguments(arguments)
     scratch = execution.scratch_root / "0"
     scratch.mkdir(mode=0o700)
     execution.results_dir.mkdir(parents=True, exist_ok=True)
     tree = LtpTree(guest_options.ltp, scratch) if guest_options.ltp else None
     if guest_options.kirk and tree is None:
-        raise UsageError("--kirk runs the groups of an LTP tree: name one by --ltp")
-    entries = [entry for word in words for entry in _entries(word, tree, suites_dir)]
+        raise UsageError("--kirk runs the groups of an LTP tree: name one with --ltp")
+    entries: list[Entry] = []
+    for word in groups:
+        found = _entries(word, tree, suites_dir)
+        if not found:
+            raise UsageError(f"{word}: no test in it; add a line NAME COMMAND")
+        entries += found
     log = execution.results_dir / "runtest.log"
-    told = _Told(log)
+    progress = _Progress(log)
     session = TargetSession(
         description,
         target,
@@ -87,7 +92,7 @@ def main(
         capabilities=capabilities(description, target, execution.scratch_root),
     )
     guests = Guests(session, scratch)
-    run = Runtest(told.log, execution.soak_s / len(FILE_SYSTEMS), told.ended)
+    run = Runtest(progress.log, execution.soak_s / len(FILE_SYSTEMS), progress.ended)
     failures = []
     try:
         for kind in FILE_SYSTEMS:
@@ -96,18 +101,25 @@ def main(
             try:
                 environment = tree.put_into(guest) if tree else {}
                 test_s = execution.timeout_s or _TEST_S
-                limits = {"test_s": test_s, "suite_s": execution.suite_timeout_s or _SUITE_S}
+                suite_s = execution.suite_timeout_s or _SUITE_S
                 if guest_options.kirk:
                     run.judged(
                         guest,
                         kind,
                         partial(
-                            run_kirk, guest, words, environment, execution.results_dir,
-                            test_s=test_s, suite_s=limits["suite_s"], soak_s=run.soak_s,
+                            run_kirk, guest, groups, environment, execution.results_dir,
+                            test_s=test_s, suite_s=suite_s, soak_s=run.soak_s,
                         ),
                     )  # fmt: skip
                 else:
-                    run(guest, kind, entries, environment=environment, **limits)
+                    run(
+                        guest,
+                        kind,
+                        entries,
+                        environment=environment,
+                        test_s=test_s,
+                        suite_s=suite_s,
+                    )
                 guest.settle()
             except (AssertionError, ProgramError) as error:
                 failures.append(f"{kind}: {error}")
@@ -118,15 +130,15 @@ def main(
         guests.close()
         session.close()
     if json_file is not None:
-        text = json.dumps(as_kirk(told.results, entries), indent=1)
+        text = json.dumps(as_kirk(progress.results, entries), indent=1)
         json_file.write_text(f"{text}\n", encoding="utf-8")
-    sys.stdout.write(f"{summary(told.results)}\noutput  {log}\n")
+    sys.stdout.write(f"{summary(progress.results)}\noutput  {log}\n")
     sys.stdout.writelines(f"FAIL  {failure}\n" for failure in failures)
     return 1 if failures else 0
 
 
-def _arguments(words: tuple[str, ...]) -> tuple[list[str], int]:
-    *names, last = words or ("",)
+def _arguments(given: tuple[str, ...]) -> tuple[list[str], int]:
+    *names, last = given or ("",)
     if names and re.fullmatch(r"\d+[KMGT]", last) and not Path(last).exists():
         return names, parse_size(last)
     if not last:
