@@ -7,6 +7,7 @@ to the shadow by itself, so a case cannot forget to do it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,7 +29,7 @@ _CHANGES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 _Act = Callable[[], None]
 
 
-class RequestFailed(NbdError):
+class RequestFailed(NbdError):  # noqa: N818  # as IoFailed of qemu-io
     """The server answered a request with an error; ``request`` describes the request."""
 
     def __init__(self, request: str, error: NbdError) -> None:
@@ -39,22 +40,20 @@ class RequestFailed(NbdError):
         return f"{self.request} failed: {self.strerror} (errno {self.errno})"
 
 
-class RequestLost(ConnectionError):
+class RequestLost(ConnectionError):  # noqa: N818
     """A request has no reply: the connection ended, or the time limit passed."""
 
 
+@dataclass(frozen=True)
 class _Sent:
-    """A request, and the data that it writes."""
+    """A request, the data that it writes, and the name of the connection."""
 
-    def __init__(
-        self, command: int, offset: int, length: int, flags: int, data: bytes, client: str
-    ) -> None:
-        self.command = command
-        self.offset = offset
-        self.length = length
-        self.flags = flags
-        self.data = data
-        self._client = client
+    command: int
+    offset: int
+    length: int
+    flags: int
+    data: bytes
+    client: str
 
     def overlaps(self, other: _Sent) -> bool:
         """Return whether the result of one of the two depends on the other."""
@@ -77,7 +76,7 @@ class _Sent:
             shadow.write(self.offset, self.data, fua=fua)
 
     def __str__(self) -> str:
-        return f"{describe(self.command, self.offset, self.length, self.flags)} on {self._client}"
+        return f"{describe(self.command, self.offset, self.length, self.flags)} on {self.client}"
 
 
 def describe(command: int, offset: int = 0, length: int = 0, flags: int = 0) -> str:

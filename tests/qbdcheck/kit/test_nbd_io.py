@@ -91,7 +91,7 @@ def test_a_failed_flush_makes_nothing_durable(
     rules.add({"event": "none", "iotype": "flush", "errno": "EIO", "once": True})
     with connect(session, disk) as io:
         io.write(0, 512)
-        with pytest.raises(RequestFailed, match="^FLUSH on the connection to disk failed"):
+        with pytest.raises(RequestFailed, match=r"^FLUSH on the connection to disk failed"):
             io.flush()
         rules.settle()
         disk.backend.crash(seed=1)
@@ -105,7 +105,7 @@ def test_requests_in_flight(session: TargetSession, disk: Disk) -> None:
         io.send(Command.TRIM, 131072, 512)
         io.send(Command.READ, 262144, 65536)
         assert disk.shadow.ambiguous(0, 512) == [0], "in flight: old or new"
-        with pytest.raises(CaseBroken, match="READ of 1 bytes at 4095 .* overlaps WRITE of 4096"):
+        with pytest.raises(CaseBroken, match=r"READ of 1 bytes at 4095 .* overlaps WRITE of 4096"):
             io.send(Command.READ, 4095, 1)
         io.finish(cookies[5])
         io.finish_all()
