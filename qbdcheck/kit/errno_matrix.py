@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from blockio.layers import Command, CommandFlag
-from qbdcheck.kit.blkdebug import number_of
+from qbdcheck.kit.blkdebug import errno_of_failure
 from qbdcheck.kit.block_job import finish_job
 from qbdcheck.programs.monitored import Monitored
 from qbdcheck.programs.qemu_io import IoFailed
@@ -48,7 +48,7 @@ def answer(request: Callable[[], object]) -> str:
     except ConnectionError:
         return "dropped"
     except IoFailed as failed:
-        return named(number_of(failed))
+        return named(errno_of_failure(failed))
     except OSError as failed:
         return named(failed.errno or 0)
     return "ok"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from qbdcheck.errors import ProgramError
-from qbdcheck.kit.blkdebug import Rule, blkdebug, error, nth, number_of
+from qbdcheck.kit.blkdebug import Rule, blkdebug, errno_of_failure, error, fail_nth
 from qbdcheck.programs.blockdev import Blockdev, dashed, json_filename, over
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.qemu_io import IoFailed
@@ -74,7 +74,7 @@ class FaultyImage:
             try:
                 act(io)
             except IoFailed as failed:
-                seen = number_of(failed)
+                seen = errno_of_failure(failed)
             try:
                 io.close()
             except ProgramError as failure:
@@ -100,7 +100,7 @@ class FaultyImage:
         :raise AssertionError: the image is corrupt, or there is no end of it.
         """
         for count in range(1, _LONGEST_SWEEP):
-            seen = self.strike(nth(event, count, **conditions), act)
+            seen = self.strike(fail_nth(event, count, **conditions), act)
             if seen == 0:
                 return
             yield seen

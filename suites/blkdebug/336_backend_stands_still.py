@@ -7,7 +7,7 @@ Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
 
 from qbdcheck.kit import case, pause
 from qbdcheck.kit.nbd import Command
-from qbdcheck.kit.paused_backend import standing_still
+from qbdcheck.kit.paused_backend import paused
 
 LENGTH = 16384
 
@@ -19,7 +19,7 @@ def test(disk, nbd_io, storage_daemon, qemu_io):
         qsd.add(disk.blockdev("disk"))
         with qemu_io(qsd.export("disk"), shadow=shadow) as io:
             io.write(0, LENGTH)
-            with standing_still(disk.backend):
+            with paused(disk.backend):
                 for number in range(1, 9):
                     io.aio_write(number << 16, LENGTH)
                 client.send(Command.WRITE, 1 << 20, LENGTH)

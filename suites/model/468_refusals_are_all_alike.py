@@ -12,7 +12,7 @@ probe-or-abort-kills-server, huge-option-read, unadvertised-command-executed.
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, NbdProtocolError, Option, TransmissionFlag
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import export_of, haggling, last_word
+from qbdcheck.kit.nbd_probe import export_name, negotiating, option_result
 
 REQUESTS, GREETINGS, FAILURES, IN_FLIGHT = 50_000, 6000, 8000, 50
 UNKNOWN_FLAG, UNKNOWN_OPTION = 1 << 14, 0x7101
@@ -39,7 +39,7 @@ def test(new_disk, nbd, rules, seed):
                 first = ends.setdefault(name, reply.error)
                 assert reply.error == first, f"{name}: errno {reply.error}, and {first} before"
                 assert bool(reply.error) is (name != "read") or name == "read of nothing", name
-    name = export_of(disk)
+    name = export_name(disk)
     options = {
         "one letter more": (Option.INFO, m.info_request(name + "x")),
         "one letter less": (Option.INFO, m.info_request(name[:-1] or "x")),
@@ -60,7 +60,7 @@ def test(new_disk, nbd, rules, seed):
     armed.remove(broken)
     for number in range(GREETINGS):
         try:
-            with haggling(disk) as client:
+            with negotiating(disk) as client:
                 for what, option in options.items():
                     end = word(client, *option)
                     first = ends.setdefault(what, end)
@@ -73,7 +73,7 @@ def test(new_disk, nbd, rules, seed):
 def word(client, option, data):
     """The last word on an option, or that the server hung up."""
     try:
-        return last_word(client, option, data)
+        return option_result(client, option, data)
     except (OSError, EOFError, NbdProtocolError) as error:
         return type(error).__name__
 

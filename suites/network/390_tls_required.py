@@ -8,7 +8,7 @@ Guards: starttls-state-carried, probe-or-abort-kills-server.
 from qbdcheck.kit import Authority, case
 from qbdcheck.kit.nbd import Client, Option, client_context
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import export_of, haggling, is_closed, last_word
+from qbdcheck.kit.nbd_probe import export_name, is_closed, negotiating, option_result
 
 
 @case(groups="protocol tls", requires="nbd tls")
@@ -17,8 +17,8 @@ def test(new_disk, scratch, storage_daemon, qemu_img, qemu_io):
     server = authority.issue(scratch / "server", "server")
     known = authority.trust(scratch / "client")
     disk = new_disk(tls=str(server))
-    export = export_of(disk)
-    with haggling(disk) as client:
+    export = export_name(disk)
+    with negotiating(disk) as client:
         info, meta = m.info_request(export), m.meta_context_request(export, ["base:allocation"])
         for option, data in (
             (Option.LIST, b""),
@@ -29,15 +29,15 @@ def test(new_disk, scratch, storage_daemon, qemu_img, qemu_io):
             (Option.LIST_META_CONTEXT, meta),
             (99, b""),
         ):
-            answer = last_word(client, option, data)
+            answer = option_result(client, option, data)
             told = f"option {option} in plaintext, where TLS is required: {answer}"
             assert answer in {"ERR_TLS_REQD", "ERR_UNSUP"}, told
             assert answer == "ERR_TLS_REQD" or option not in {Option.LIST, Option.INFO, Option.GO}
         client.opt_starttls(client_context(known))
-        assert last_word(client, Option.STARTTLS) == "ERR_INVALID", "TLS within TLS"
-    with haggling(disk) as client:
-        assert last_word(client, Option.STARTTLS, b"data") == "ERR_INVALID"
-    with haggling(disk) as client:
+        assert option_result(client, Option.STARTTLS) == "ERR_INVALID", "TLS within TLS"
+    with negotiating(disk) as client:
+        assert option_result(client, Option.STARTTLS, b"data") == "ERR_INVALID"
+    with negotiating(disk) as client:
         client.send_option(Option.EXPORT_NAME, export.encode())
         assert is_closed(client), "EXPORT_NAME without TLS went on"
     with Client.connect(disk.uri, tls=client_context(known), structured=True) as client:

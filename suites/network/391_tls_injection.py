@@ -10,7 +10,7 @@ from qbdcheck.kit import Authority, case
 from qbdcheck.kit.hostile_server import Lie
 from qbdcheck.kit.nbd import Client, NbdProtocolError, Option, OptionReply, client_context
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import export_of, haggling, knows, last_word
+from qbdcheck.kit.nbd_probe import export_name, negotiating, option_result, supports_option
 
 REFUSALS = (OptionReply.ERR_UNSUP, OptionReply.ERR_POLICY, OptionReply.ACK)
 
@@ -22,7 +22,7 @@ def test(new_disk, scratch, hostile, qemu_img):
     known = authority.trust(scratch / "client")
     disk = new_disk(tls=str(server))
     context = client_context(known)
-    with haggling(disk) as client:
+    with negotiating(disk) as client:
         injected = m.option(Option.LIST) + m.option(Option.ABORT)
         client.send(m.option(Option.STARTTLS) + injected)
         try:
@@ -31,13 +31,13 @@ def test(new_disk, scratch, hostile, qemu_img):
         except (OSError, EOFError, NbdProtocolError):
             pass  # refused as a whole: nothing was acted upon
         else:
-            answer = last_word(client, 99)
+            answer = option_result(client, 99)
             assert answer == "ERR_UNSUP", f"after TLS an answer to something else: {answer}"
-    with haggling(disk) as client:
-        knows(client, Option.STRUCTURED_REPLY)
+    with negotiating(disk) as client:
+        supports_option(client, Option.STRUCTURED_REPLY)
         client.opt_starttls(context)
-        request = m.meta_context_request(export_of(disk), ["base:allocation"])
-        answer = last_word(client, Option.SET_META_CONTEXT, request)
+        request = m.meta_context_request(export_name(disk), ["base:allocation"])
+        answer = option_result(client, Option.SET_META_CONTEXT, request)
         assert answer == "ERR_INVALID", f"structured replies are still on: {answer}"
     with Client.connect(disk.uri, tls=context) as client:
         assert bytes(client.read(0, 512)) == bytes(512)

@@ -13,7 +13,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.footprint import footprint
 from qbdcheck.kit.nbd import OPTION_MAGIC, Option
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import haggling, serves
+from qbdcheck.kit.nbd_probe import is_serving, negotiating
 
 CLAIMS = (1 << 20, 32 << 20, 1 << 30, (1 << 32) - 1)
 MEMORY = 64 << 20
@@ -36,24 +36,26 @@ def malformed():
 
 @case(groups="protocol hostile", requires="nbd")
 def test(disk):
-    assert serves(disk)
+    assert is_serving(disk)
     before = footprint(disk.backend)
     with contextlib.ExitStack() as clients:
         for length in CLAIMS:
             for number in NUMBERS:
-                assert serves(disk), f"after an option that claims {length} bytes nobody is served"
-                client = clients.enter_context(haggling(disk))
+                assert is_serving(disk), (
+                    f"after an option that claims {length} bytes nobody is served"
+                )
+                client = clients.enter_context(negotiating(disk))
                 with contextlib.suppress(OSError):
                     client.send(m.OPTION.pack(OPTION_MAGIC, number, length) + bytes(65536))
-        assert serves(disk), "a fresh client is not served beside huge options"
+        assert is_serving(disk), "a fresh client is not served beside huge options"
         during = footprint(disk.backend)
         assert during.memory - before.memory < MEMORY, f"before {before}, now {during}"
     for number, data in malformed():
-        with haggling(disk) as client, contextlib.suppress(OSError):
+        with negotiating(disk) as client, contextlib.suppress(OSError):
             client.send_option(number, data)
             client.sock.settimeout(0.5)
             client.sock.recv(20)
-        assert serves(disk), f"after option {number} of {len(data)} bytes nobody is served"
+        assert is_serving(disk), f"after option {number} of {len(data)} bytes nobody is served"
     after = footprint(disk.backend)
     assert after.memory - before.memory < MEMORY, f"before {before}, afterwards {after}"
     disk.verify()

@@ -11,7 +11,7 @@ import contextlib
 from qbdcheck.kit import case
 from qbdcheck.kit.footprint import footprint, settles
 from qbdcheck.kit.nbd import REQUEST, REQUEST_MAGIC, Command
-from qbdcheck.kit.nbd_probe import serves
+from qbdcheck.kit.nbd_probe import is_serving
 
 MEMORY, SPARE = 256 << 20, 16
 DEAF, EACH = 16, 128
@@ -41,7 +41,7 @@ def test(disk, nbd, qemu_io):
     for client in clients[2 * DEAF :]:
         header = REQUEST.pack(REQUEST_MAGIC, 0, Command.WRITE, 1, 0, 32 << 20)
         client.send(header + bytes(disk.shadow.expected(0, 4096)))
-    assert serves(disk), "a fresh client is not served beside those who do not listen"
+    assert is_serving(disk), "a fresh client is not served beside those who do not listen"
     during = footprint(disk.backend)
     assert during.memory - before.memory < MEMORY, f"before {before}, now {during}"
     for client in clients:
