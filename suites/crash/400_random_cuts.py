@@ -1,7 +1,7 @@
-"""This case checks that after a power cut anywhere in a random workload nothing durable is lost.
+"""This case checks that a power cut anywhere in a random workload loses nothing durable.
 
-How: writes (also with FUA), zeroes, discards and flushes of any size and place, with a cut every
-few requests; after each cut every sector is looked at, and from then on what was seen must stay.
+How: writes (also with FUA), zeroes, discards and flushes of any length and offset, with a cut every
+few requests. After each cut every sector is read; what was read must stay from then on.
 Guards: flush-noop, fua-write-ack-early, zero-unmap-not-durable, torn-write, close-drops-dirty.
 """
 

@@ -1,7 +1,7 @@
-"""This case checks that an application with a write-ahead log loses no commit when power fails.
+"""This case checks that an application with a write-ahead log loses no commit in a power cut.
 
-How: a small key-value store on the volume commits (record, flush) until power fails; what recovery
-finds must be all that was acknowledged, in order; then it begins again on an empty volume.
+How: a small key-value store on the volume commits (record, flush) until power fails. Recovery must
+find all acknowledged commits, in order. Then it starts again on an empty volume.
 Guards: flush-noop, destage-reorder, torn-write, flush-skip-generation-race, fua-write-ack-early.
 """
 
@@ -20,4 +20,4 @@ def test(new_disk, nbd, seed):
         disk.backend.crash(seed=seed + round_)
         client.sock.close()
         wrong = history.check(memoryview(disk.read_all().tobytes()), None, 0)
-        assert not wrong, wrong
+        assert not wrong, f"round {round_}: recovery after the power cut: {wrong}"

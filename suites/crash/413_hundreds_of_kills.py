@@ -1,6 +1,6 @@
-"""This case checks that a backend killed hundreds of times under load loses nothing flushed.
+"""This case checks that a backend killed hundreds of times under load loses no flushed data.
 
-How: as 412, for 300 cycles on one volume: what is rare in one cycle is not in all of them.
+How: as 412, for 300 cycles on one volume, to find what is rare in one cycle.
 Guards: flush-noop, close-drops-dirty, map-entry-shifted, torn-write, journal-slot-overlap.
 """
 
