@@ -346,6 +346,17 @@ class NbdIo:
         judge(self._shadow, sent.offset, data, str(sent))
 
 
+def minimum_block(disk: Disk) -> int:
+    """Return the minimum block that the server advertises, in bytes; 1 without a server or value.
+
+    :raise OptionRefused: the server refuses the export.
+    """
+    if disk.backend.uri is None:
+        return 1
+    with Client.connect(disk.uri) as client:
+        return client.block_sizes[0] if client.block_sizes else 1
+
+
 def connect(
     session: TargetSession, disk: Disk | str, shadow: Shadow | None = None, **options: Any
 ) -> NbdIo:
