@@ -38,10 +38,8 @@ def test(new_disk, nbd, rules, seed):
                 name = sent[reply.cookie]
                 first = ends.setdefault(name, reply.error)
                 assert reply.error == first, f"{name}: errno {reply.error}, at first {first}"
-                failed = bool(reply.error)
-                assert failed is (name != "read") or name == "read of length 0", (
-                    f"{name}: errno {reply.error}"
-                )
+                right = bool(reply.error) is (name != "read") or name == "read of length 0"
+                assert right, f"{name}: errno {reply.error}"
     name = export_name(disk)
     options = {
         "one letter more": (Option.INFO, m.info_request(name + "x")),
@@ -59,9 +57,8 @@ def test(new_disk, nbd, rules, seed):
             length = 4096 if command is Command.READ else 0
             reply = client.receive_reply(client.send_request(command, 0, length))
             first = ends.setdefault(command, reply.error)
-            assert reply.error == first != 0, (
-                f"failing {command.name}: errno {reply.error}, at first {first}"
-            )
+            seen = f"errno {reply.error}, at first {first}"
+            assert reply.error == first != 0, f"failing {command.name}: {seen}"
     armed.remove(broken)
     for number in range(GREETINGS):
         try:
@@ -87,17 +84,17 @@ def refused(size, flags):
     """Return requests that a server must refuse, and one that it must not."""
     offered = (
         ("discard behind the end", Command.TRIM, size, 4096, TransmissionFlag.SEND_TRIM),
-        ("zeroes across the end", Command.WRITE_ZEROES, size - 512, 1024,
+        ("zeroes across the end", Command.WRITE_ZEROES, size - 4096, 8192,
          TransmissionFlag.SEND_WRITE_ZEROES),
     )  # fmt: skip
     return (
         *((*request, 0) for *request, flag in offered if flags & flag),
-        ("read", Command.READ, 4096, 512, 0),
+        ("read", Command.READ, 4096, 4096, 0),
         ("read of length 0", Command.READ, 4096, 0, 0),
-        ("read at the end", Command.READ, size, 512, 0),
-        ("write across the end", Command.WRITE, size - 512, 1024, 0),
+        ("read at the end", Command.READ, size, 4096, 0),
+        ("write across the end", Command.WRITE, size - 4096, 8192, 0),
         ("write far behind", Command.WRITE, 1 << 40, 4096, 0),
-        ("read with an end beyond 2^64", Command.READ, (1 << 64) - 512, 1024, 0),
-        ("write with an unknown flag", Command.WRITE, 0, 512, UNKNOWN_FLAG),
+        ("read with an end beyond 2^64", Command.READ, (1 << 64) - 4096, 8192, 0),
+        ("write with an unknown flag", Command.WRITE, 0, 4096, UNKNOWN_FLAG),
         ("unknown command", 99, 0, 512, 0),
     )

@@ -23,7 +23,7 @@ def test(disk, seed):
         for index in range(300):
             length = random.choice((1, 8, 24)) * unit
             command = random.choice((Command.READ, Command.WRITE, Command.WRITE))
-            io.send(command, index * 24 * unit % disk.size, length)
+            io.send(command, index % (disk.size // (24 * unit)) * 24 * unit, length)
             if io.in_flight > DEPTH:
                 io.finish()
         io.finish_all()

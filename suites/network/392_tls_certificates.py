@@ -23,7 +23,7 @@ def accepts_client(disk, certificates):
     """Return whether the server serves a raw client."""
     try:
         with Client.connect(disk.uri, tls=client_context(certificates), timeout_s=5) as client:
-            return bytes(client.read(0, 512)) == bytes(512)
+            return not any(client.read(0, 4096))
     except (OSError, EOFError, NbdProtocolError):
         return False
 
