@@ -6,6 +6,7 @@ Guards: flush-noop, fua-write-ack-early, zero-unmap-not-durable, torn-write, clo
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd_io import minimum_block
 
 KINDS = ("write", "write", "write", "fua", "zero", "discard", "flush")
 
@@ -13,7 +14,7 @@ KINDS = ("write", "write", "write", "fua", "zero", "discard", "flush")
 @case(groups="rw flush crash quick", requires="flush write_zeroes discard crash")
 def test(new_disk, qemu_io, seed):
     disk = new_disk("1M")
-    random = seed.stream("workload")
+    random, unit = seed.stream("workload"), minimum_block(disk)
     for round_ in range(8):
         io = qemu_io(disk)
         for _ in range(random.randrange(1, 16)):
@@ -25,7 +26,9 @@ def test(new_disk, qemu_io, seed):
             elif kind == "zero":
                 io.write_zeroes(offset, length, unmap=random.random() < 0.5)
             elif kind == "discard":
-                io.discard(offset, length)
+                end = (offset + length) // unit * unit
+                start = min(-(-offset // unit) * unit, end)
+                io.discard(start, end - start)
             else:
                 io.write(offset, length, fua=kind == "fua")
         disk.backend.crash(seed=seed + round_)

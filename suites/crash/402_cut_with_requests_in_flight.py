@@ -22,7 +22,7 @@ def test(new_disk, nbd_io, seed):
         io.flush()
         client, sent = io.client, []  # the writes overlap, hence past NbdIo
         for _ in range(COUNT):
-            offset = random.randrange(0, disk.size - LENGTH) & -512
+            offset = random.randrange(0, disk.size - LENGTH) & -4096
             data = shadow.stamped(offset, LENGTH)
             cookie = client.send_request(Command.WRITE, offset, LENGTH, payload=data)
             sent.append((cookie, offset, data))

@@ -18,7 +18,7 @@ def test(new_disk, nbd_io, rules, seed):
     for round_, retried in enumerate((False, True, False, True)):
         io = nbd_io(disk)
         for number in range(16):
-            io.write(number * 120_000, 70_000)
+            io.write(number * 122_880, 69_632)
         armed.add(FAILS)
         io.must_refuse(Command.FLUSH, 0, 0)
         if retried:

@@ -21,10 +21,10 @@ def test(new_disk, nbd_io, seed):
             clients = [stack.enter_context(nbd_io(disk)) for _ in range(4)]
             for number, client in enumerate(clients):
                 for step in range(8):
-                    offset = (number * 16 + step) * 3 * LENGTH + round_ * 1024
+                    offset = (number * 16 + step) * 3 * LENGTH + round_ * 4096
                     client.write(offset, LENGTH)
             for number, client in enumerate(clients):
-                client.send(Command.WRITE, number * 16 * 3 * LENGTH + 100 * 512, LENGTH)
+                client.send(Command.WRITE, number * 16 * 3 * LENGTH + 13 * 4096, LENGTH)
             clients[round_ % 4].flush()
             for client in clients:
                 client.finish_all()

@@ -5,14 +5,18 @@ find all acknowledged commits, in order. Then it starts again on an empty volume
 Guards: flush-noop, destage-reorder, torn-write, flush-skip-generation-race, fua-write-ack-early.
 """
 
-from qbdcheck.kit import case
+from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.crash.wal_store import SIZE, WalHistory, WalStore, run_workload
+from qbdcheck.kit.nbd_io import minimum_block
 
 
 @case(groups="flush crash protocol", requires="nbd flush crash")
 def test(new_disk, nbd, seed):
     for round_ in range(5):
         disk = new_disk(SIZE, prefill=False)
+        minimum = minimum_block(disk)
+        if minimum > 512:
+            raise NotRun(f"the store writes sectors of 512 bytes, the minimum block is {minimum}")
         client = nbd(disk)
         history = WalHistory()
         store = WalStore(client)

@@ -28,8 +28,8 @@ def test(new_disk, nbd_io, qemu_io, seed):
             clients.append(client)
             for flushed in (True, False):
                 for at in range(0, 1024, 128):
-                    offset = (at + 20 * number + 7 * round_) * KIB + 512 * flushed
-                    client.write(offset, 6 * KIB)
+                    offset = (at + 20 * number + 8 * round_) * KIB + 4096 * flushed
+                    client.write(offset, 8 * KIB)
                 if flushed:
                     client.flush()
         disk.backend.crash(seed=seed + round_)

@@ -10,7 +10,7 @@ zero-unmap-not-durable, destage-reorder, torn-write, journal-slot-overlap.
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import CommandFlag
 
-MIB, PLACE, CUTS = 1 << 20, 16 << 10, 6000
+MIB, UNITS, CUTS = 1 << 20, 32, 6000
 KINDS = ("write", "write", "zero", "discard")
 
 
@@ -22,8 +22,9 @@ def test(new_disk, nbd_io, seed):
     random = seed.stream("cuts")
     for number in range(CUTS):
         with nbd_io(disk) as io:
+            unit = max(512, io.block_sizes[0])
             for start in (0, MIB):
-                io.read(start, PLACE)
+                io.read(start, UNITS * unit)
             for _ in range(random.randrange(1, 4)):
                 change(io, random, fua=False)
             if random.random() < 0.8:
@@ -35,9 +36,10 @@ def test(new_disk, nbd_io, seed):
 
 
 def change(io, random, fua):
-    """Change some sectors."""
-    length = 512 * random.randrange(1, 9)
-    offset = random.choice((0, MIB)) + 512 * random.randrange(PLACE // 512 - 8)
+    """Change some blocks."""
+    unit = max(512, io.block_sizes[0])
+    length = unit * random.randrange(1, 9)
+    offset = random.choice((0, MIB)) + unit * random.randrange(UNITS - 8)
     flags = CommandFlag.FUA if fua else 0
     kind = random.choice(KINDS)
     if kind == "write":

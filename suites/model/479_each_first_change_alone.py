@@ -22,7 +22,7 @@ def change(clone, qemu_io, kind):
         elif kind == "zero":
             io.write_zeroes(MIB + 30 * KIB, 8 * KIB, unmap=True)
         else:
-            io.discard(MIB + 30 * KIB, 64 * KIB)
+            io.discard(MIB + 32 * KIB, 64 * KIB)
         io.flush()
 
 

@@ -18,10 +18,12 @@ def test(new_disk, nbd_io, seed):
     random = seed.stream("pieces")
     clone = disk.snapshot("base").clone("copy")
     with nbd_io(clone) as one, nbd_io(clone) as other:
+        unit = max(SECTOR, one.block_sizes[0])
         for number, start in enumerate(range(disk.size - STEP, 0, -STEP)):
             client, reader = (one, other) if number % 2 else (other, one)
-            offset = start + random.randrange(STEP // SECTOR) * SECTOR
-            length = min(random.choice((1, 7, 8, 65, 129, 192)) * SECTOR, disk.size - offset)
+            offset = start + random.randrange(STEP // unit) * unit
+            length = random.choice((1, 7, 8, 65, 129, 192)) * SECTOR
+            length = min(-(-length // unit) * unit, disk.size - offset)
             kind = random.choice(("write", "write", "write", "zero", "discard"))
             if kind == "write":
                 client.write(offset, length)

@@ -7,6 +7,7 @@ Guards: resize-during-copy, false-zero-init, clone-copyup-lost.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd_io import minimum_block
 
 MIB, SECTOR = 1 << 20, 512
 
@@ -15,13 +16,14 @@ MIB, SECTOR = 1 << 20, 512
 def test(new_disk, nbd_io):
     disk = new_disk("3M")
     snapshot = disk.snapshot("base")
-    for name, sizes in (("cut", (MIB + 37 * SECTOR, 4 * MIB)), ("empty", (0, 2 * MIB)),
-                        ("grown", (3 * MIB + 100 * SECTOR,))):  # fmt: skip
+    unit = max(SECTOR, minimum_block(disk))
+    for name, sizes in (("cut", (MIB + 37 * unit, 4 * MIB)), ("empty", (0, 2 * MIB)),
+                        ("grown", (3 * MIB + 100 * unit,))):  # fmt: skip
         clone = snapshot.clone(name)
         for size in sizes:
             clone.resize(size)
         with nbd_io(clone) as io:
-            io.write(clone.size // 2 - 3 * SECTOR, 9 * SECTOR)
+            io.write((clone.size // 2 // unit - 3) * unit, 9 * unit)
             io.read(0, clone.size)
             io.flush()
         later = clone.snapshot("later")

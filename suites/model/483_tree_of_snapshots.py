@@ -9,6 +9,7 @@ wrong-volume-or-lun, resize-during-copy, rebuild-granularity-mismatch.
 import contextlib
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd_io import minimum_block
 
 KIB = 1 << 10
 LARGEST = 3 << 20
@@ -17,8 +18,9 @@ ROUNDS = 120
 
 def change(disk, io, random):
     """Send one random request, anywhere on the disk."""
-    offset = random.randrange(disk.size // 512) * 512
-    length = min(random.choice((512, 4096, 24 * KIB, 300 * KIB)), disk.size - offset)
+    unit = max(512, io.block_sizes[0])
+    offset = random.randrange(disk.size // unit) * unit
+    length = min(max(unit, random.choice((512, 4096, 24 * KIB, 300 * KIB))), disk.size - offset)
     kind = random.choice(("write", "write", "zero", "discard"))
     if kind == "write":
         io.write(offset, length)
@@ -43,6 +45,7 @@ def read(disk, nbd_io):
 def test(new_disk, nbd_io, seed, log):
     random = seed.stream("tree")
     volumes, snapshots = [new_disk("2M")], []
+    unit = max(512, minimum_block(volumes[0]))
     for round_ in range(ROUNDS):
         disk = random.choice(volumes)
         what = random.choice(("change",) * 5 + ("snapshot", "snapshot", "clone", "remove", "resize",
@@ -60,7 +63,7 @@ def test(new_disk, nbd_io, seed, log):
         elif what == "remove" and snapshots:
             snapshots.pop(random.randrange(len(snapshots))).remove()
         elif what == "resize":
-            disk.resize(random.randrange(LARGEST // 512) * 512)
+            disk.resize(random.randrange(LARGEST // unit) * unit)
         elif what == "read":
             read(random.choice([*volumes, *snapshots]), nbd_io)
     with contextlib.ExitStack() as all_read:

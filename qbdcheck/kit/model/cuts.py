@@ -69,7 +69,7 @@ class Camera:
         """Read all snapshots, and judge each.
 
         :raise AssertionError: one was never so.
-        :raise Torn: a sector holds what nobody wrote.
+        :raise Torn: a sector holds data that was never written.
         :raise CaseBroken: no snapshot was taken while clients wrote.
         """
         under_load = 0

@@ -31,7 +31,7 @@ def test_values_of_sectors(open_target: Opener) -> None:
     torn = _sector(7)[:256] + _sector(8)[:256]
     assert camera.values(torn + data[SECTOR:], mixed, 1, 2)[0] is None
     assert mixed == [Mixed(0, (7, 8), 1, 2)]
-    with pytest.raises(Torn, match="sector 3 holds data never written"):
+    with pytest.raises(Torn, match="sector 3 holds data that was never written"):
         camera.values(data[: 3 * SECTOR] + b"x" * SECTOR, [], 1, 2)
 
 
