@@ -1,4 +1,4 @@
-"""Makes an ext4 on a disk before a guest sees it."""
+"""Makes an ext4 file system on a disk, without a guest."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def make_ext4(
     size: int | None = None,
     files: Mapping[str, bytes | None] | None = None,
 ) -> None:
-    """Make one with blocks and a journal as small as there are.
+    """Make an ext4 with the smallest blocks and journal.
 
     :param size: bytes of the file system, by default the whole disk.
-    :param files: what is in it, by paths; None for directories.
+    :param files: contents by path; None for directories.
     """
     image, source = scratch / "ext4.image", scratch / "ext4.source"
     for name, data in (files or {}).items():

@@ -1,4 +1,4 @@
-"""One cycle of a backend's life: load, SIGKILL in the middle of it, a new start, a look at all."""
+"""One kill cycle of a backend: load, SIGKILL under load, a restart, a check of all data."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LENGTHS = (512, 4096, 9000, 30_000)
 
 
 def kill_cycle(disk: Disk, connect: Callable[[Disk], Client], random: Random) -> None:
-    """Write on several connections, flush at times, kill, start, verify.
+    """Write on several connections, flush now and then, kill, restart, verify.
 
     :param connect: the fixture ``nbd``.
-    :raise WrongData: something that was flushed is not there, or a sector is neither old nor new.
+    :raise WrongData: flushed data is missing, or a sector is neither old nor new.
     """
     shadow = disk.shadow
     clients = [connect(disk) for _ in range(_CONNECTIONS)]
@@ -31,7 +31,7 @@ def kill_cycle(disk: Disk, connect: Callable[[Disk], Client], random: Random) ->
             length = random.choice(_LENGTHS)
             offset = random.randrange(0, disk.size - length)
             if any(start < offset + length and offset < end for start, end in taken):
-                continue  # what two in flight leave of a sector is another case's question
+                continue  # overlapping requests in flight are tested by other cases
             taken.append((offset & -512, (offset + length + 511) & -512))
             data = shadow.stamped(offset, length)
             cookie = client.send_request(Command.WRITE, offset, length, payload=data)

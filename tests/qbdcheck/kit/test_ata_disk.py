@@ -63,7 +63,7 @@ def test_a_stopped_machine_leaves_the_command_waiting(
         assert ata.read(1) == DATA
 
 
-def test_a_command_that_never_ends_is_told(start: Callable[..., Machine], image: Path) -> None:
+def test_a_command_that_never_ends_is_reported(start: Callable[..., Machine], image: Path) -> None:
     rule = error(iotype="write", sector=1)
     node = blkdebug(file_node(image), rule, node_name="disk")
     ata = AtaDisk(image.parent, timeout_s=0.2)

@@ -64,7 +64,7 @@ def test_requests_and_replies_of_megabytes_do_not_block_each_other(making: Makin
         pair.check()
 
 
-def test_a_lost_connection_fails_what_is_in_flight_and_is_made_anew(making: Making) -> None:
+def test_a_lost_connection_fails_what_is_in_flight_and_is_remade(making: Making) -> None:
     session, writer = making("reference")
     pair = writer(session.new_disk("512K"))
     side = pair.target

@@ -38,7 +38,7 @@ def no_space() -> IoFailed:
         (no_space(), "ENOSPC"),
     ],
 )
-def test_a_failure_is_told_by_its_name(error: Exception, word: str) -> None:
+def test_a_failure_is_reported_by_its_name(error: Exception, word: str) -> None:
     assert answer(fails(error)) == word
 
 

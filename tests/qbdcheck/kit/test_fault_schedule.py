@@ -109,11 +109,11 @@ def test_phases_come_from_a_text(engine: Engine, schedule: Schedule) -> None:
     [
         ("phases: [a]", "write `phases"),
         ("phase: {a: []}", "write `phases"),
-        ("phases: {a: {event: none}}", "phase a is no list"),
+        ("phases: {a: {event: none}}", "phase a is not a list"),
         ("a: [", "schedule: "),
     ],
 )
-def test_a_wrong_text_is_told(schedule: Schedule, text: str, complaint: str) -> None:
+def test_a_wrong_text_is_reported(schedule: Schedule, text: str, complaint: str) -> None:
     with pytest.raises(CaseBroken, match=complaint):
         schedule.load(text)
 
@@ -158,7 +158,7 @@ def test_a_sweep_that_meets_nothing_has_proved_nothing(schedule: Schedule) -> No
             pass
 
 
-def test_a_sweep_without_end_is_told(engine: Engine, schedule: Schedule) -> None:
+def test_a_sweep_without_end_is_reported(engine: Engine, schedule: Schedule) -> None:
     with pytest.raises(CaseBroken, match="found no end"):
         for turn in schedule.sweep(WRITE_ERROR, most=5):
             engine.writes(turn.number)

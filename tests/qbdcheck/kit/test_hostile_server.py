@@ -55,7 +55,7 @@ def test_lies_end_after_their_connections(hostile: HostileServer) -> None:
     opener.close()
 
 
-def test_wrong_data_is_told(hostile: HostileServer) -> None:
+def test_wrong_data_is_reported(hostile: HostileServer) -> None:
     lie = Lie({"chunk.data": bytes(4096)})
     assert hostile.sees(lie, hostile.READ, "write 0 512") == "wrong data; ok"
 

@@ -105,7 +105,7 @@ def test_what_a_program_does_to_the_file_is_taken_back(tmp_path: Path) -> None:
     assert all(set(image[:3072]) <= set(range(7)) for image in seen)
 
 
-def test_no_state_looked_at_is_no_success() -> None:
+def test_an_exploration_of_no_state_fails() -> None:
     with pytest.raises(AssertionError, match="no crash state"):
         Exploration(0, 1, 1).must_be_clean()
 

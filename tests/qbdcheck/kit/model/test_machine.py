@@ -40,14 +40,14 @@ def test_a_seeded_bug_is_found_and_shrunk(mutant: str) -> None:
     assert text
 
 
-def test_a_snapshot_that_goes_along_is_found_and_shrunk() -> None:
-    class GoesAlong(InProcess):
+def test_a_snapshot_that_follows_its_volume_is_found_and_shrunk() -> None:
+    class FollowsVolume(InProcess):
         def read_snapshot(self, number: int) -> Data | None:
             saved = super().read_snapshot(number)
             assert saved is not None
             return self._volume.read(0, min(len(saved), self._volume.size))
 
-    found = search(GoesAlong(), seed=1, scripts=150)
+    found = search(FollowsVolume(), seed=1, scripts=150)
     assert found.best is not None
     script, text = found.best
     assert len(script.steps) == 2, script
@@ -69,7 +69,7 @@ def test_the_same_seed_plays_the_same_scripts() -> None:
             super().__init__()
             self.steps: list[Step] = []
 
-        def do(self, step: Step, data: bytes):  # type: ignore[no-untyped-def]
+        def do(self, step: Step, data: bytes) -> Data | Sequence[Extent] | None:
             self.steps.append(step)
             return super().do(step, data)
 
@@ -107,7 +107,7 @@ def test_a_fault_must_come_and_only_where_it_is_armed() -> None:
     play(Script(4096, fails), InProcess())
 
     class Swallows(InProcess):
-        def do(self, step: Step, data: bytes):  # type: ignore[no-untyped-def]
+        def do(self, step: Step, data: bytes) -> Data | Sequence[Extent] | None:
             return None if step.do == "fault" else super().do(step, data)
 
     with pytest.raises(Wrong, match=r"step 2: write 0\+512: success, and the error ENOSPC"):
