@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import qbdcheck.kit
@@ -39,3 +41,10 @@ def test_every_name_has_a_sentence() -> None:
 )
 def test_first_sentences(docstring: str | None, sentence: str) -> None:
     assert kit_page.first_sentence(docstring) == sentence
+
+
+def test_the_example_of_the_manual_is_a_real_case() -> None:
+    manual = (kit_page.ROOT / "docs/case-writer.md").read_text(encoding="utf-8")
+    found = re.search(r"```python\n# (\S+)\n(.*?)```", manual, re.DOTALL)
+    assert found is not None
+    assert (kit_page.ROOT / found[1]).read_text(encoding="utf-8") == found[2]
