@@ -64,7 +64,8 @@ class PolicyTrial:
         running = self._guest.begin(command)
         if action == "stop":
             vm.wait_event("STOP", 30)
-            assert vm.qmp("query-status")["status"] == "io-error", what
+            status = vm.qmp("query-status")["status"]
+            assert status == "io-error", f"{what}: the machine is {status}, expected io-error"
             self._must_have_io_status(seen, error, what)
             self._rules.remove(fault)
             vm.qmp("cont")
@@ -72,20 +73,25 @@ class PolicyTrial:
         if action != "stop":
             self._rules.remove(fault)
         self._log(what, ran)
-        assert (ran.status != 0) == (action == "report"), (what, ran)
+        wanted = "a failure" if action == "report" else "success"
+        assert (ran.status != 0) == (action == "report"), (
+            f"{what}: the guest's {command!r} ended with {ran.status}, expected {wanted}"
+        )
         events = [one["data"] for one in vm.events[known:] if one["event"] == "BLOCK_IO_ERROR"]
         assert events, f"{what}: no BLOCK_IO_ERROR"
         for event in events:
-            told = event["operation"], event["action"], event["node-name"]
-            assert told == (operation, action, seen.node), (what, event)
+            reported = event["operation"], event["action"], event["node-name"]
+            expected = operation, action, seen.node
+            assert reported == expected, f"{what}: BLOCK_IO_ERROR {reported}, expected {expected}"
             # only a device that can stop gives a reason
             nospace = error == "ENOSPC" if policy in {"stop", "enospc"} else None
-            assert event.get("nospace") == nospace, (what, event)
+            reported = event.get("nospace")
+            assert reported == nospace, f"{what}: nospace is {reported}, expected {nospace}"
         key = "failed_wr_operations" if operation == "write" else "failed_rd_operations"
         failed = self._guest.stats(seen)[key] - before[key]
         # virtio-blk counts what the guest sees, scsi-hd each attempt (scsi_handle_rw_error)
         counts = action == "report" or seen.device.kind == "virtio-scsi"
-        assert (failed > 0) == counts, (what, failed)
+        assert (failed > 0) == counts, f"{what}: {key} is {failed}, expected some: {counts}"
         if operation == "write" and action == "stop":
             self._disk.shadow.write(at, data)  # ignored or reported, it never reached the target
         if operation == "read" and action == "stop":
@@ -102,5 +108,5 @@ class PolicyTrial:
         if seen.identity not in self._has_stopped:
             self._has_stopped.add(seen.identity)
             wanted = "nospace" if error == "ENOSPC" else "failed"
-            assert status == wanted, (what, status)
-        assert status != "ok", (what, status)
+            assert status == wanted, f"{what}: io-status is {status}, expected {wanted}"
+        assert status != "ok", f"{what}: io-status is ok after a stop"

@@ -78,11 +78,11 @@ class Schedule:
         :raise CaseBroken: the text has another form.
         """
         try:
-            told = yaml.safe_load(text)
+            document = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, LookupError) as error:
             raise CaseBroken(f"schedule: {error}") from None
-        phases = told.get("phases") if isinstance(told, dict) else None
-        if not isinstance(phases, dict) or set(told) != {"phases"}:
+        phases = document.get("phases") if isinstance(document, dict) else None
+        if not isinstance(phases, dict) or set(document) != {"phases"}:
             raise CaseBroken("schedule: write `phases: {NAME: [RULE, ...]}`, and no other key")
         for name, rules in phases.items():
             if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):

@@ -12,8 +12,8 @@ CYCLES = 20
 
 
 @case(groups="flush crash concurrent slow", requires="nbd flush kill", limit_s=60)
-def test(new_disk, nbd, seed):
+def test(new_disk, nbd_io, seed):
     disk = new_disk("2M")
     random = seed.stream("workload")
     for _ in range(CYCLES):
-        kill_cycle(disk, nbd, random)
+        kill_cycle(disk, nbd_io, random)

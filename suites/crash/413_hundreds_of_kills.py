@@ -11,10 +11,10 @@ CYCLES = 300
 
 
 @case(groups="flush crash concurrent slow disabled", requires="nbd flush kill", limit_s=600)
-def test(new_disk, nbd, seed, log):
+def test(new_disk, nbd_io, seed, log):
     disk = new_disk("2M")
     random = seed.stream("workload")
     for cycle in range(CYCLES):
-        kill_cycle(disk, nbd, random)
+        kill_cycle(disk, nbd_io, random)
         if cycle % 50 == 49:
             log(f"{cycle + 1} cycles")

@@ -33,6 +33,6 @@ def make_ext4(
     with image.open("wb") as file:
         file.truncate(disk.size)
     blocks = (disk.size if size is None else size) // 1024
-    words = ["mke2fs", "-q", "-t", "ext4", "-b", "1024", "-i", "2048", "-J", "size=1"]
-    run([*words, "-d", source, "-F", image, str(blocks)])
+    command = ["mke2fs", "-q", "-t", "ext4", "-b", "1024", "-i", "2048", "-J", "size=1"]
+    run([*command, "-d", source, "-F", image, str(blocks)])
     qemu_img("convert", "-n", "-f", "raw", "-O", "raw", image, disk.filename)
