@@ -246,7 +246,7 @@ class NbdIo:
         except (OSError, EOFError):
             number = CLOSED
         else:
-            raise AssertionError(f"{sent}: expected an error, the request succeeded")
+            raise AssertionError(f"{sent}: expected an error, the request succeeded (errno 0)")
         if errnos and number not in errnos:
             raise AssertionError(f"{sent}: expected errno {list(errnos)}, seen {number}")
         return number

@@ -58,7 +58,7 @@ def test(new_disk, nbd, rules, seed):
             reply = client.receive_reply(client.send_request(command, 0, length))
             first = ends.setdefault(command, reply.error)
             seen = f"errno {reply.error}, at first {first}"
-            assert reply.error == first != 0, f"failing {command.name}: {seen}"
+            assert reply.error == first != 0, f"failing {command.name}: {seen}, expected an error"
     armed.remove(broken)
     for number in range(GREETINGS):
         try:
