@@ -115,8 +115,8 @@ class AtaDisk:
     def finish_read(self) -> bytes:
         """Wait for the end of a started read; return its data."""
         self.wait()
-        words = [int(self._ask(f"inw {_DATA}"), 16) for _ in range(SECTOR // 2)]
-        return b"".join(word.to_bytes(2, "little") for word in words)
+        data = [int(self._ask(f"inw {_DATA}"), 16) for _ in range(SECTOR // 2)]
+        return b"".join(word.to_bytes(2, "little") for word in data)
 
     def start_read(self, sector: int) -> None:
         """Send a read; `finish_read` waits for its end."""

@@ -20,15 +20,15 @@ LEAVE = (
 
 @case(groups="protocol", requires="nbd")
 def test(disk):
-    with connected(disk) as bystander:
+    with connected(disk) as other:
         for options in LEAVE:
             with negotiating(disk) as client:
                 client.send(options)
                 assert is_closed(client), f"the connection stays open after ABORT: {options!r}"
-            bystander.read(0, 4096)
+            other.read(0, 4096)
         whole = m.option(Option.GO, m.info_request(export_name(disk)))
         for length in range(0, len(whole), 3):
             with negotiating(disk) as client:
                 client.send(whole[:length])
-            bystander.read(0, 4096)
+            other.read(0, 4096)
     assert is_serving(disk), "a new client is not served after clients that left"

@@ -15,17 +15,17 @@ FILLER = bytes(64)
 @case(groups="protocol", requires="nbd")
 def test(disk):
     right = m.option(Option.LIST)
-    with connected(disk) as bystander:
+    with connected(disk) as other:
         for place in range(8):
             wrong = bytearray(right)
             wrong[place] ^= 0x20
             with negotiating(disk) as client:
                 client.send(wrong + FILLER)
                 assert is_closed(client), f"an option with byte {place} of its magic wrong"
-            bystander.read(0, 4096)
+            other.read(0, 4096)
         for stream in (right[1:] + FILLER, b"\0" + right + FILLER, b"GET / HTTP/1.1\r\n\r\n" * 4):
             with negotiating(disk) as client:
                 client.send(stream)
                 assert is_closed(client), f"{stream[:20]!r} does not end the connection"
-        bystander.read(0, 4096)
+        other.read(0, 4096)
     assert is_serving(disk), "a new client is not served after wrong magics"

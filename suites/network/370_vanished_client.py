@@ -14,7 +14,7 @@ from qbdcheck.kit.nbd_probe import connected, is_serving
 
 @case(groups="protocol concurrent", requires="nbd")
 def test(disk):
-    with connected(disk) as bystander:
+    with connected(disk) as other:
         for _ in range(3):
             with connected(disk) as io:
                 client = io.client
@@ -22,6 +22,6 @@ def test(disk):
                 with contextlib.suppress(TimeoutError):
                     for _ in range(400):
                         client.send_request(Command.READ, 0, 64 << 10)
-            bystander.read(0, 4096)
+            other.read(0, 4096)
     assert is_serving(disk), "a new client is not served after clients that vanished"
     disk.verify()

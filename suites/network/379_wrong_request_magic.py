@@ -23,13 +23,13 @@ WRONG = (
 @case(groups="protocol quick", requires="nbd")
 def test(disk):
     write = m.REQUEST.pack(REQUEST_MAGIC, 0, Command.WRITE, 2, 0, 512) + b"\xbd" * 512
-    with connected(disk) as bystander:
+    with connected(disk) as other:
         streams = [m.REQUEST.pack(magic, 0, Command.READ, 1, 0, 512) + write for magic in WRONG]
         for stream in (*streams, b"\0" + write):
             with connected(disk) as io:
                 io.client.send(stream)
                 magic = stream[:4].hex()
                 assert is_closed(io.client), f"a request with the magic {magic} stays connected"
-            bystander.read(0, 4096)
+            other.read(0, 4096)
     assert is_serving(disk), "a new client is not served after wrong magics"
     disk.verify()

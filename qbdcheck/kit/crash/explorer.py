@@ -91,7 +91,7 @@ class Exploration:
 
         :raise AssertionError: some are wrong, the simplest first; or no state was judged.
         """
-        assert self.explored, "no crash state was looked at"
+        assert self.explored, "no crash state was judged"
         if self.wrong:
             shown = "\n".join(str(one) for one in self.wrong[:_SHOWN])
             more = f"\n{len(self.wrong) - _SHOWN} more" if len(self.wrong) > _SHOWN else ""

@@ -46,7 +46,7 @@ class Ext4Judge:
         names = (f"{path}:", f"{path.name}:")
         problems = [line for line in lines if not line.startswith(names)]
         if done.returncode not in (0, 1) or problems:
-            said = (problems or done.stderr.strip().splitlines() or ["no words"])[0]
+            said = (problems or done.stderr.strip().splitlines() or ["no output"])[0]
             return f"e2fsck ended with {done.returncode}: {said.strip()}"
         directory = self._history.directory(limit)
         key = xxh3_64_intdigest(image), directory  # many states recover to the same file system

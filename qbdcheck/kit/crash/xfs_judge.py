@@ -67,8 +67,8 @@ class XfsJudge(AbstractContextManager["XfsJudge"]):
         if key not in self._repaired:
             self.repairs += 1
             status, said, errors = self._shell.run(f"xfs_repair -n {self._disk}", _WITHIN_S)
-            words = (said.decode(errors="replace") + errors).splitlines()
-            problems = [line for line in words if not line.lstrip().startswith(("-", "Phase"))]
+            lines = (said.decode(errors="replace") + errors).splitlines()
+            problems = [line for line in lines if not line.lstrip().startswith(("-", "Phase"))]
             text = f"xfs_repair -n ended with {status}: {'; '.join(problems[:3])}"
             self._repaired[key] = text if status else ""
         return self._repaired[key]

@@ -1,4 +1,4 @@
-"""The ATA disk that a case works itself: data, errors, stops."""
+"""The ATA disk that a case drives itself: data, errors, stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options for QEMU's blkdebug: what they say, and that QEMU does what they say."""
+"""Options for QEMU's blkdebug: their form, and their effect in QEMU."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_nth_fails_the_nth_request_only(image: Path, tmp_path: Path, count: int)
     assert seen == [ENOSPC if number == count - 1 else 0 for number in range(5)]
 
 
-def test_a_failure_that_is_no_errno_is_not_taken_for_one() -> None:
+def test_a_failure_without_an_errno_is_raised() -> None:
     failed = IoFailed("write: nonsense", ["qemu-io"], None)
     failed.reason = "nonsense"
     with pytest.raises(IoFailed):

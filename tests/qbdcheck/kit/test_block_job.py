@@ -1,4 +1,4 @@
-"""A job that meets errors: how it ended, and what stopped it."""
+"""A block job that meets errors: its end, and its stops."""
 
 from __future__ import annotations
 

@@ -93,14 +93,14 @@ def test_starting_again_arms_the_rules_again_and_restores_the_disk(making: Makin
     assert not pair.fails(workload[1:])
 
 
-def test_a_qemu_that_does_not_open_is_a_verdict_too(making: Making) -> None:
+def test_a_qemu_that_does_not_open_is_a_verdict(making: Making) -> None:
     session, _ = making("reference")
     verdict = verdict_of(lambda: session.qemu_io("/nonexistent"), [])
     assert verdict.what == "error"
     assert "nonexistent" in verdict.text
 
 
-def test_a_raw_file_refuses_what_is_beyond_its_end(making: Making) -> None:
+def test_a_raw_file_refuses_requests_beyond_its_end(making: Making) -> None:
     session, _ = making("reference")
     raw = RawFile(session.scratch / "raw", 1000)
     side = InOrder(raw)

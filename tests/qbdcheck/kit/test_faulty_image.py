@@ -1,4 +1,4 @@
-"""A qcow2 image that is struck by errors: seen, silent, swept; corruption is found."""
+"""A qcow2 image whose requests fail: reported errors, silent ones, sweeps, corruption."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(io: DiskIo) -> None:
     io.flush()
 
 
-def test_what_was_seen_is_reported(image: FaultyImage) -> None:
+def test_the_errno_is_returned(image: FaultyImage) -> None:
     assert image.strike(error("cluster_alloc", iotype="write", once=True), write) == EIO
     assert image.strike(error("flush_to_disk", iotype="flush", once=True), write) == SILENT
     assert image.strike(error("reftable_load"), write) == NOT_OPENED

@@ -1,4 +1,4 @@
-"""The wire between clients and a target, and the host at its far end."""
+"""The link between clients and a target, and the simulated host."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_everything_passes(disk: Disk, link: Link) -> None:
     assert link.accepted == 1
 
 
-def test_a_cut_ends_what_is_open_and_nothing_else(disk: Disk, link: Link) -> None:
+def test_a_cut_ends_open_connections_only(disk: Disk, link: Link) -> None:
     with Client.connect(disk.uri) as client:
         link.cut()
         with pytest.raises((ConnectionError, EOFError)):
@@ -125,7 +125,7 @@ def test_a_simulated_host_is_reached_only_by_its_link_and_leaves_nothing() -> No
     assert set(NETWORK_DEVICES.iterdir()) <= before
 
 
-def test_without_root_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_root_it_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(NotRun, match="not root"):
         NetnsHost()

@@ -1,4 +1,4 @@
-"""Sequences of file operations: which there are, and what may be there after a crash in one."""
+"""Sequences of file operations: their number, and the permitted results after a crash."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def files(**changes: bytes | None) -> Files:
     return result
 
 
-def test_all_sequences_are_there() -> None:
+def test_all_sequences_are_generated() -> None:
     assert len(list(sequences(1))) == 35  # 12 operations, 3 points, but no fsync of what is gone
     pairs = [(each.names, each.point) for each in sequences(2)]
     assert len(pairs) == len(set(pairs)) == 358
@@ -106,7 +106,7 @@ def test_what_may_be_there(
     assert (wrong in said) if wrong else not said, said
 
 
-def test_an_fsync_promises_its_file_and_that_of_a_directory_its_names() -> None:
+def test_an_fsync_of_a_file_promises_its_data_and_of_a_directory_its_names() -> None:
     lost = files(foo=F)
     assert "persisted" in one("fsync of it", "append").judge(lost, persisted=True)
     assert not one("fsync of A", "append").judge(lost, persisted=True)

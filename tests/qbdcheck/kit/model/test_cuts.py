@@ -1,4 +1,4 @@
-"""What is read from a snapshot is told apart: a write, the start, zeroes that must not be there."""
+"""The write of each sector of a snapshot: a write, the initial data, or zeroes that are wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state machine on the reference's volume in process: right, and with seeded bugs."""
+"""The state machine on the reference's volume in process: right, and with planted bugs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_the_reference_is_right() -> None:
 
 
 @pytest.mark.parametrize("mutant", SEEN)
-def test_a_seeded_bug_is_found_and_shrunk(mutant: str) -> None:
+def test_a_planted_bug_is_found_and_shrunk(mutant: str) -> None:
     found = search(InProcess(catalogue()[mutant]), seed=1, scripts=300)
     assert found.best is not None
     script, text = found.best
@@ -96,12 +96,12 @@ def test_a_failure_is_saved_and_played_first(tmp_path: Path) -> None:
     assert list(saved.iterdir()) == []
 
 
-def test_a_step_that_cannot_be_done_is_said() -> None:
+def test_an_unsupported_step_is_reported() -> None:
     with pytest.raises(NotRun, match="cannot kill"):
         play(Script(4096, (Step("kill"),)), InProcess())
 
 
-def test_a_fault_must_come_and_only_where_it_is_armed() -> None:
+def test_a_fault_must_occur_exactly_where_it_is_armed() -> None:
     fault = Step("fault", kind="write", errno="ENOSPC")
     fails = (fault, Step("write", 0, 512), Step("read", 0, 512))
     play(Script(4096, fails), InProcess())
