@@ -23,7 +23,7 @@ _CHANGES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 _UNIT = 65536
 _DAMAGE = (
     r"zeroed|zeroes|never written|stale|newer|other write|other data|misdirected|swapped|torn"
-    r"|shifted|foreign|unlike|of no moment"
+    r"|shifted|foreign|unlike|no single moment"
 )
 
 
@@ -31,7 +31,7 @@ class SnapshotMapUnderIo(Mutant):
     """The map of a snapshot is older than its data."""
 
     id = "snapshot-map-under-io"
-    shows = r"of no moment|zeroed|zeroes"
+    shows = r"no single moment|zeroed|zeroes"
     source = "ceph PR 52109, PR 39155"
     breaks = "blocks first written while a snapshot is taken are holes in the snapshot"
     takes = ALWAYS

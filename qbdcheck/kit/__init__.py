@@ -69,6 +69,7 @@ MODULES = (
     "model.machine",
     "model.replay",
     "nbd",
+    "nbd_io",
     "nbd_link",
     "nbd_probe",
     "netns_host",

@@ -1,7 +1,7 @@
-"""The place of faults in front of a target that takes no rules itself: a proxy for its NBD server.
+"""A proxy in front of the NBD server of a target that takes no rules itself.
 
-Once it is there, everything of the case reaches the volume through it: blockdev options and URI of
-the backend lead to its socket.
+From its start on, the case reaches the volume through it: blockdev options and URI of the backend
+lead to its socket.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ READY_S = 10.0
 
 
 class FaultProxy:
-    """A running proxy in front of one backend; it outlives restarts of the backend.
+    """A running proxy in front of one backend; it survives restarts of the backend.
 
-    :param seed: what chance in the rules is drawn from.
+    :param seed: seed of random rules.
     :raise NotRun: the backend has no NBD server. :raise SetupError: the proxy does not start.
     """
 
@@ -34,8 +34,8 @@ class FaultProxy:
         name = f"{backend.name}.proxy"
         if uri is None:
             raise NotRun(
-                f"target {backend.description.name} takes no rules of faults, and has no NBD "
-                "server that a proxy could stand in front of"
+                f"target {backend.description.name} takes no fault rules, and has no NBD "
+                "server for a proxy"
             )
         _address, export, _secure = parse_uri(uri)
         socket, control = backend.directory / "p", backend.directory / "pc"
@@ -67,7 +67,7 @@ class FaultProxy:
         )
 
     def close(self) -> None:
-        """End the proxy; the backend is reached directly again."""
+        """End the proxy; clients reach the backend directly again."""
         self._backend.front = None
         self.qmp.close()
         self._process.stop()

@@ -5,6 +5,7 @@ They have no logic: `TargetSession` creates and ends everything.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from qbdcheck.guest.fio_run import Fio
 from qbdcheck.guest.guest import Guest
 from qbdcheck.guest.ltp_tree import LtpTree
 from qbdcheck.guest.runtest import FILE_SYSTEMS, Runtest
+from qbdcheck.kit import nbd_io as nbd_ios
 from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.crash.logged_image import LoggedImage
 from qbdcheck.kit.dual_write import DualWriter
@@ -23,6 +25,7 @@ from qbdcheck.kit.fault_schedule import Schedule
 from qbdcheck.kit.guests import Guests
 from qbdcheck.kit.hostile_server import HostileServer
 from qbdcheck.kit.model.checks import ModelChecks
+from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.nbd_link import Link
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
@@ -155,6 +158,12 @@ def vm(target: TargetSession) -> Machine:
 def nbd(target: TargetSession) -> Callable[..., Client]:
     """Connects the raw NBD client to a disk or a URI."""
     return target.nbd
+
+
+@pytest.fixture
+def nbd_io(target: TargetSession) -> Callable[..., NbdIo]:
+    """Connects an NBD client that stamps its writes, judges its reads and follows the shadow."""
+    return functools.partial(nbd_ios.connect, target)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ Guards: async-error-ignored, errno-collapsed, error-kills-connection.
 from errno import EINVAL, EIO, ENOMEM, ENOSPC, EPERM
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, errno_of, error
 from qbdcheck.kit.blockdev import json_filename
 
 COMMANDS = {
@@ -26,8 +26,8 @@ def test(disk, qemu_io):
         with qemu_io(json_filename(faulty), shadow=disk.shadow) as io:
             for other, (command, _) in COMMANDS.items():
                 if other == kind:
-                    assert outcome(io, command) == number, (kind, command)
-                    assert outcome(io, command) == number, "the second time"
+                    assert errno_of(io, command) == number, (kind, command)
+                    assert errno_of(io, command) == number, "the second time"
                 elif other == "read":
                     io.read(1 << 20, 64 << 10)
                 elif other == "write":
@@ -36,5 +36,5 @@ def test(disk, qemu_io):
     everything = blkdebug(disk.protocol_blockdev(), error(number=EPERM))
     with qemu_io(json_filename(everything), shadow=disk.shadow) as io:
         for command, _ in COMMANDS.values():
-            assert outcome(io, command) == EPERM, command
+            assert errno_of(io, command) == EPERM, command
     disk.verify()

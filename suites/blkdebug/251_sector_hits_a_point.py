@@ -8,7 +8,7 @@ Guards: short-read-resume-offset, missing-object-zero-fill, async-error-ignored.
 from errno import EIO
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, errno_of, error
 from qbdcheck.kit.blockdev import json_filename
 
 BAD = 1000
@@ -32,7 +32,7 @@ def test(disk, qemu_io):
         with qemu_io(json_filename(faulty), shadow=disk.shadow) as io:
             for (offset, length), expected in RANGES.items():
                 if expected:
-                    assert outcome(io, f"{kind} {offset} {length}") == expected, (offset, length)
+                    assert errno_of(io, f"{kind} {offset} {length}") == expected, (offset, length)
                 elif kind == "read":
                     io.read(offset, length)
                 else:

@@ -8,7 +8,7 @@ Guards: transient-becomes-fatal, flush-error-once, async-error-ignored.
 from errno import EAGAIN, EBUSY, EINTR, EIO, ENOSPC
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, errno_of, error
 from qbdcheck.kit.blockdev import json_filename
 
 AT = 3 << 20
@@ -23,15 +23,15 @@ def test(disk, qemu_io):
         ]
         faulty = blkdebug(disk.protocol_blockdev(), *rules)
         with qemu_io(json_filename(faulty), shadow=disk.shadow) as io:
-            assert outcome(io, f"read {AT} 64k") == number
+            assert errno_of(io, f"read {AT} 64k") == number
             io.read(AT, 64 << 10)
-            assert outcome(io, f"write -P 0x11 {AT} 64k") == number
+            assert errno_of(io, f"write -P 0x11 {AT} 64k") == number
             io.read(AT, 64 << 10)
             io.write(AT, 64 << 10)
-            assert outcome(io, f"write -z {AT} 32k") == number
+            assert errno_of(io, f"write -z {AT} 32k") == number
             io.read(AT, 64 << 10)
             io.write_zeroes(AT, 32 << 10)
-            assert outcome(io, f"discard {AT + 32768} 32k") == number
+            assert errno_of(io, f"discard {AT + 32768} 32k") == number
             io.read(AT, 64 << 10)
             io.discard(AT + 32768, 32 << 10)
             io.read(AT, 64 << 10)

@@ -8,7 +8,7 @@ Guards: async-error-ignored, phantom-write, misdirected-write.
 from errno import EIO, ENOSPC
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, nth, outcome
+from qbdcheck.kit.blkdebug import blkdebug, errno_of, fail_nth
 from qbdcheck.kit.blockdev import json_filename, over
 
 STEP = 12345
@@ -18,13 +18,13 @@ STEP = 12345
 def test(disk, qemu_io):
     for kind, number in (("read", EIO), ("write", ENOSPC)):
         for count in (1, 2, 5, 10):
-            rules = nth(f"{kind}_aio", count, number, once=True)
+            rules = fail_nth(f"{kind}_aio", count, number, once=True)
             faulty = over("raw", {**blkdebug(disk.protocol_blockdev()), **rules})
             with qemu_io(json_filename(faulty), shadow=disk.shadow) as io:
                 for request in range(1, 11):
                     where = request * STEP
                     if request == count:
-                        assert outcome(io, f"{kind} {where} 512") == number, (kind, count)
+                        assert errno_of(io, f"{kind} {where} 512") == number, (kind, count)
                     elif kind == "read":
                         io.read(where, 512)
                     else:

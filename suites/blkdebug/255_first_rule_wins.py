@@ -8,7 +8,7 @@ Guards: errno-collapsed, missing-object-zero-fill.
 from errno import EIO, ENOMEM, ENOSPC
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, errno_of, error
 from qbdcheck.kit.blockdev import json_filename
 
 POINT = error(number=ENOMEM, iotype="read", sector=100)
@@ -33,7 +33,7 @@ def test(disk, qemu_io):
     for rules, expected in EXPECTED:
         faulty = json_filename(blkdebug(disk.protocol_blockdev(), *rules))
         with qemu_io(faulty, shadow=disk.shadow) as io:
-            seen = tuple(outcome(io, command) for command in READS)
+            seen = tuple(errno_of(io, command) for command in READS)
             assert seen == expected, (rules, seen)
             io.write(51200, 512)
     disk.verify()

@@ -9,7 +9,7 @@ Guards: snapshot-not-point-in-time, async-error-ignored, clone-copyup-lost.
 from errno import ENOSPC
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, errno_of, error
 from qbdcheck.kit.blockdev import node
 
 AT = 256 << 10
@@ -35,11 +35,11 @@ def test(new_disk, qemu_io, storage_daemon):
                 io.write(0, 4096)
                 assert frozen.read(0, 64 << 10) == past[: 64 << 10]
                 if policy == "break-guest-write":
-                    assert outcome(io, f"write -P 0x55 {AT} 4096") == ENOSPC
+                    assert errno_of(io, f"write -P 0x55 {AT} 4096") == ENOSPC
                     assert frozen.read(AT, 8192) == past[AT : AT + 8192]
                 else:
                     io.write(AT, 4096)
-                    assert outcome(frozen, f"read {AT} 4096") != 0
-                    assert outcome(frozen, "read 0 4096") != 0, "it has come back"
+                    assert errno_of(frozen, f"read {AT} 4096") != 0
+                    assert errno_of(frozen, "read 0 4096") != 0, "it has come back"
                 io.read(AT - 4096, 16384)
         disk.verify()

@@ -8,7 +8,7 @@ Guards: transient-becomes-fatal, write-zeroes-noop, errno-collapsed.
 from errno import EINVAL, EOPNOTSUPP
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, errno_of, error
 from qbdcheck.kit.blockdev import json_filename
 
 AT, LENGTH = 100_000, 200_000
@@ -26,12 +26,12 @@ def test(new_disk, qemu_io):
                 if kind == "discard" and number == EOPNOTSUPP:
                     io.discard(AT, LENGTH)
                 elif kind == "discard":
-                    assert outcome(io, f"discard {AT} {LENGTH}") == number
+                    assert errno_of(io, f"discard {AT} {LENGTH}") == number
                 elif number == EOPNOTSUPP:
-                    assert outcome(io, f"write -zn {AT} {LENGTH}") == number
+                    assert errno_of(io, f"write -zn {AT} {LENGTH}") == number
                     io.read(AT, 5000)
                     io.write_zeroes(AT, LENGTH, unmap=True)
                 else:
-                    assert outcome(io, f"write -z {AT} {LENGTH}") == number
+                    assert errno_of(io, f"write -z {AT} {LENGTH}") == number
                 io.read(AT - 5000, 10_000)
             disk.verify()

@@ -8,7 +8,7 @@ Guards: async-error-ignored, close-error-lost.
 from errno import ENOSPC
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, nth
+from qbdcheck.kit.blkdebug import blkdebug, fail_nth
 from qbdcheck.kit.blockdev import json_filename, over
 
 
@@ -23,7 +23,7 @@ def test(new_disk, qemu_img):
 
     for words in (("-m", "1"), ("-m", "8"), ("-W", "-m", "8")):
         for count in (1, 2, 3, 4):
-            done = convert(nth("write_aio", count, ENOSPC, iotype="write", once=True), *words)
+            done = convert(fail_nth("write_aio", count, ENOSPC, iotype="write", once=True), *words)
             assert done.returncode == 1, (words, count)
             assert "No space left on device" in done.stderr, done.stderr
     assert convert({}).returncode == 0

@@ -8,14 +8,14 @@ Guards: errno-collapsed, transient-becomes-fatal, thin-alloc-toctou.
 from errno import ENOSPC
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, change, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, errno_of, error, state_change
 from qbdcheck.kit.blockdev import json_filename, over
 
 FULL = (
     error("write_aio", ENOSPC, state=1, iotype="write"),
     error("write_aio", 0, state=2),  # takes the place of the rule that has been active until now
 )
-FREED = (change("pwritev_zero", 1, 2),)
+FREED = (state_change("pwritev_zero", 1, 2),)
 
 
 @case(groups="inject errors zero")
@@ -24,7 +24,7 @@ def test(new_disk, qemu_io, qemu_img):
     faulty = over("raw", blkdebug(disk.protocol_blockdev(), *FULL, states=FREED))
     with qemu_io(json_filename(faulty), shadow=disk.shadow) as io:
         for at in (1000, 100_000, 300_000):
-            assert outcome(io, f"write -P 1 {at} 4096") == ENOSPC
+            assert errno_of(io, f"write -P 1 {at} 4096") == ENOSPC
             io.read(at - 500, 8192)
         io.write_zeroes(512 << 10, 64 << 10)
         for at in (1000, 100_000, 300_000):
@@ -36,7 +36,7 @@ def test(new_disk, qemu_io, qemu_img):
     faulty = over("qcow2", blkdebug(image.protocol_blockdev(), *FULL, states=FREED))
     with qemu_io(json_filename(faulty), shadow=image.shadow) as io:
         for at in (0, 320 << 10):  # whole clusters: a part would zero the rest, and so free
-            assert outcome(io, f"write -P 1 {at} 65536") == ENOSPC
+            assert errno_of(io, f"write -P 1 {at} 65536") == ENOSPC
             io.read(at, 4096)
     image.verify()
     assert qemu_img.run("check", "-q", image.filename, check=False).returncode in {0, 3}

@@ -10,7 +10,7 @@ from errno import EIO
 import pytest
 
 from qbdcheck.kit import IoFailed, case
-from qbdcheck.kit.blkdebug import blkdebug, error, number_of
+from qbdcheck.kit.blkdebug import blkdebug, errno_of_failure, error
 from qbdcheck.kit.blockdev import json_filename
 
 AT, LENGTH, BAD = 96 << 10, 512 << 10, 300 << 10
@@ -32,7 +32,7 @@ def test(new_disk, qemu_io, qemu_img, scratch):
     with qemu_io(json_filename(node), shadow=disk.shadow) as io:
         with pytest.raises(IoFailed) as failed:
             io.write(AT, LENGTH)
-        assert number_of(failed.value) == EIO
+        assert errno_of_failure(failed.value) == EIO
     disk.verify()
     seen = disk.read_all().tobytes()
     assert seen[BAD + 4096 :] == old[BAD + 4096 :], "written behind the error"

@@ -10,7 +10,7 @@ from errno import EIO
 import pytest
 
 from qbdcheck.kit import IoFailed, case
-from qbdcheck.kit.blkdebug import blkdebug, error, number_of
+from qbdcheck.kit.blkdebug import blkdebug, errno_of_failure, error
 from qbdcheck.kit.blockdev import json_filename
 
 LIMITS = (
@@ -34,7 +34,7 @@ def test(new_disk, qemu_io):
                 if rules:
                     with pytest.raises(IoFailed) as failed:
                         io.discard(*RANGES[3])
-                    assert number_of(failed.value) == EIO
+                    assert errno_of_failure(failed.value) == EIO
                 else:
                     io.discard(*RANGES[3])
                 io.write(200_000, 1000)

@@ -9,7 +9,7 @@ Guards: unaligned-offset-rounded, torn-write, async-error-ignored.
 from errno import EIO
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, errno_of, error
 from qbdcheck.kit.blockdev import json_filename
 
 EVENTS = "pwritev_rmw_head pwritev_rmw_tail pwritev_rmw_after_head pwritev_rmw_after_tail pwritev"
@@ -22,7 +22,7 @@ def test(new_disk, qemu_io):
         rule = error(event, iotype="write", once=True)
         faulty = blkdebug(disk.protocol_blockdev(), rule, align=4096)
         with qemu_io(json_filename(faulty), shadow=disk.shadow) as io:
-            assert outcome(io, "write -P 0x33 12800 9000") == EIO, event
+            assert errno_of(io, "write -P 0x33 12800 9000") == EIO, event
             io.read(8192, 16384)
             io.write(12800, 9000)
             io.write(8192 + 512, 512)

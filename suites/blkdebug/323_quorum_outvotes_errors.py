@@ -8,7 +8,7 @@ Guards: flush-one-child-only, async-error-ignored, stale-replica-after-failover.
 from errno import EIO
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, errno_of, error
 from qbdcheck.kit.blockdev import node
 
 BAD = 200
@@ -36,7 +36,7 @@ def test(new_disk, qemu_io, storage_daemon):
                 io.read(BAD * 512 - 1000, 3000)
                 io.write(0, 4096)
                 # The last request: QEMU 7.2's server ends a connection whose read failed.
-                assert outcome(io, f"{kind} {900 * 512} 512") == EIO
+                assert errno_of(io, f"{kind} {900 * 512} 512") == EIO
                 event = qsd.wait_event("QUORUM_REPORT_BAD", **{"node-name": "child0"})["data"]
                 assert event["type"] == kind, event
         if kind == "write":

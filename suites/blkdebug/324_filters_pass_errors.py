@@ -8,7 +8,7 @@ Guards: errno-collapsed, async-error-ignored, transient-becomes-fatal.
 from errno import EIO, ENOMEM, ENOSPC
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, errno_of, error
 from qbdcheck.kit.blockdev import over
 
 WINDOW = {"raw": {"offset": 0, "size": 256 << 10}, "throttle": {"throttle_group": "group"}}
@@ -30,10 +30,10 @@ def test(new_disk, qemu_io, storage_daemon):
                          discard="unmap"))  # fmt: skip
             qsd.add(over(kind, "faulty", "filter", discard="unmap", **WINDOW.get(kind, {})))
             with qemu_io(qsd.export("filter"), shadow=disk.shadow) as io:
-                assert outcome(io, "write -P 0x12 50000 8192") == ENOSPC, kind
+                assert errno_of(io, "write -P 0x12 50000 8192") == ENOSPC, kind
                 io.write(50_000, 8192)
-                assert outcome(io, "discard 100k 64k") == EIO, kind
+                assert errno_of(io, "discard 100k 64k") == EIO, kind
                 io.discard(100 << 10, 64 << 10)
             with qemu_io(qsd.export("filter", "again"), shadow=disk.shadow) as io:
-                assert outcome(io, "read 50000 4096") != 0, kind
+                assert errno_of(io, "read 50000 4096") != 0, kind
         disk.verify()

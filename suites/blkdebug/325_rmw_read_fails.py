@@ -9,7 +9,7 @@ Guards: async-error-ignored, unaligned-offset-rounded, missing-object-zero-fill.
 from errno import EIO
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, errno_of, error
 from qbdcheck.kit.blockdev import json_filename
 
 
@@ -18,7 +18,7 @@ def test(new_disk, qemu_io):
     disk = new_disk("64k")
     faulty = blkdebug(disk.protocol_blockdev(), error(number=EIO, iotype="read"), align=4096)
     with qemu_io(json_filename(faulty), shadow=disk.shadow) as io:
-        failed = outcome(io, "write -P 1 8704 512")
+        failed = errno_of(io, "write -P 1 8704 512")
     disk.shadow.pattern(8704, 512, 1, maybe=True)
     disk.verify()
     assert failed == EIO

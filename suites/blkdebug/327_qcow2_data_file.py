@@ -10,7 +10,7 @@ from errno import ENOSPC
 import pytest
 
 from qbdcheck.kit import IoFailed, case
-from qbdcheck.kit.blkdebug import blkdebug, error, number_of
+from qbdcheck.kit.blkdebug import blkdebug, errno_of_failure, error
 from qbdcheck.kit.blockdev import json_filename, over
 
 
@@ -30,7 +30,7 @@ def test(new_disk, qemu_io, qemu_img):
         for at in (10 * 512, 900 * 512):
             with pytest.raises(IoFailed) as failed:
                 io.write(at - 1000, 3000)
-            assert number_of(failed.value) == ENOSPC
+            assert errno_of_failure(failed.value) == ENOSPC
             io.read(at - 2000, 5000)
             io.write(at - 1000, 3000)
     for event in ("l2_update", "cluster_alloc", "l2_load", "flush_to_os"):
@@ -40,7 +40,7 @@ def test(new_disk, qemu_io, qemu_img):
             io.write(200_000, 5000)
             io.write(600_000, 5000)
         except IoFailed as failed:
-            assert number_of(failed) == ENOSPC, event
+            assert errno_of_failure(failed) == ENOSPC, event
         io.abandon()
     done = qemu_img.run("check", "-q", chain(), check=False)
     assert done.returncode in {0, 3}, done.stdout + done.stderr

@@ -9,23 +9,19 @@ from qbdcheck.kit import case
 
 
 @case(groups="rw quick concurrent protocol", requires="nbd multi_conn flush")
-def test(disk, nbd):
-    clients = [nbd(disk), nbd(disk)]
+def test(disk, nbd_io):
+    clients = [nbd_io(disk), nbd_io(disk)]
     for client in clients:
         client.read(0, 1 << 20)
     for number in range(40):
         writer, reader = clients[:: 1 if number // 5 % 2 else -1]
         places = (4096, number * 8192, (4 << 20) + number * 512)
         for offset in places:
-            data = disk.shadow.stamped(offset, 1024)
-            writer.write(offset, data)
-            disk.shadow.write(offset, data)
+            writer.write(offset, 1024)
         (writer if number % 2 else reader).flush()
-        disk.shadow.flush()
         for offset in places:
             start = offset & -4096  # caches hold whole blocks
-            findings = disk.shadow.check(start, reader.read(start, 8192))
-            assert not findings, "\n".join(map(str, findings))
+            reader.read(start, 8192)
     for client in clients:
         client.close()
     disk.verify()

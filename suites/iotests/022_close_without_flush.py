@@ -9,14 +9,11 @@ from qbdcheck.kit import case
 
 
 @case(groups="rw quick flush protocol", requires="nbd")
-def test(disk, nbd):
+def test(disk, nbd_io):
     for number in range(8):
-        with nbd(disk) as client:
+        with nbd_io(disk) as io:
             for offset in ((number - 1) % 8 * 1_000_003, 6 << 20):
-                findings = disk.shadow.check(offset, client.read(offset, 9000))
-                assert not findings, "\n".join(map(str, findings))
+                io.read(offset, 9000)
             for offset in (number * 1_000_003, 6 << 20):
-                data = disk.shadow.stamped(offset, 9000)
-                client.write(offset, data)
-                disk.shadow.write(offset, data)
+                io.write(offset, 9000)
     disk.verify()

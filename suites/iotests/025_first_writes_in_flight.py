@@ -6,23 +6,20 @@ Guards: thin-alloc-toctou, shared-cursor-race, cross-connection-state.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd import Command
 
 
 @case(groups="rw quick protocol", requires="nbd")
-def test(new_disk, nbd, target):
+def test(new_disk, nbd_io, target):
     disk = new_disk(prefill=False)
     connections = 2 if "multi_conn" in target.capabilities else 1
-    clients = [nbd(disk) for _ in range(connections)]
+    clients = [nbd_io(disk) for _ in range(connections)]
     for block in range(64):
-        sent = []
         for number in range(16):
             offset = block * 65536 + number * 4096 + number % 2 * 512
-            data = disk.shadow.stamped(offset, 1024)
-            client = clients[number % connections]
-            sent.append((client, client.send_request(1, offset, 1024, payload=data)))
-            disk.shadow.write(offset, data)
-        for client, cookie in sent:
-            assert client.receive_reply(cookie).error == 0
+            clients[number % connections].send(Command.WRITE, offset, 1024)
+        for client in clients:
+            client.finish_all()
     for client in clients:
         client.close()
     disk.verify()

@@ -11,13 +11,12 @@ EDGES = (1, 511, 512, 513, 4095, 4097)
 
 
 @case(groups="discard quick protocol", requires="nbd discard")
-def test(disk, nbd):
+def test(disk, nbd_io):
     spot = 0
-    with nbd(disk) as client:
+    with nbd_io(disk) as io:
         for start in EDGES:
             for length in (*EDGES, 20001, 50000):
-                client.trim(spot + start, length)
-                disk.shadow.discard(spot + start, length)
+                io.discard(spot + start, length)
                 spot += 64 << 10
         assert spot <= disk.size
     disk.verify()

@@ -13,22 +13,20 @@ LENGTHS = (512, 4096, 1 << 20, 5 << 20)
 
 
 @case(groups="status quick protocol", requires="nbd block_status discard write_zeroes")
-def test(disk, nbd):
-    with nbd(disk) as client:
-        client.write_zeroes(1 << 20, 1 << 20)
-        disk.shadow.zero(1 << 20, 1 << 20)
-        client.trim(3 << 20, 1 << 20)
-        disk.shadow.discard(3 << 20, 1 << 20)
+def test(disk, nbd_io):
+    with nbd_io(disk) as io:
+        io.write_zeroes(1 << 20, 1 << 20)
+        io.discard(3 << 20, 1 << 20)
         for start in STARTS:
             for length in LENGTHS:
                 for flags in (0, CommandFlag.REQ_ONE):
-                    extents = client.block_status(start, length, flags)["base:allocation"]
+                    extents = io.client.block_status(start, length, flags)["base:allocation"]
                     where = f"status of {length} bytes at {start}, flags {flags:#x}"
-                    check(client, start, length, extents, one=bool(flags), where=where)
+                    check(io, start, length, extents, one=bool(flags), where=where)
     disk.verify()
 
 
-def check(client, start, length, extents, *, one, where):
+def check(io, start, length, extents, *, one, where):
     assert extents, f"{where}: no extent"
     assert not one or len(extents) == 1, f"{where}: REQ_ONE gave {len(extents)} extents"
     assert all(extent.length > 0 for extent in extents), f"{where}: an empty extent"
@@ -40,5 +38,5 @@ def check(client, start, length, extents, *, one, where):
     for extent in extents:
         if extent.flags & STATE_ZERO:
             size = min(extent.length, 1 << 20)
-            assert not any(client.read(position, size)), f"{where}: data in a zero extent"
+            assert not any(io.read(position, size)), f"{where}: data in a zero extent"
         position += extent.length

@@ -5,29 +5,23 @@ Guards: extents-blowup, zero-progress-status, extents-unsorted.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.nbd import STATE_ZERO
+from qbdcheck.kit.nbd import STATE_ZERO, Command
 
 STEP = 8192
 
 
 @case(groups="status quick protocol", requires="nbd block_status")
-def test(new_disk, nbd, log):
+def test(new_disk, nbd_io, log):
     disk = new_disk(prefill=False)
-    with nbd(disk) as client:
-        cookies = []
+    with nbd_io(disk) as io:
         for offset in range(0, disk.size, STEP):
-            data = disk.shadow.stamped(offset, 4096)
-            disk.shadow.write(offset, data)
-            cookies.append(client.send_request(1, offset, 4096, payload=data))
-            if len(cookies) == 64:
-                for cookie in cookies:
-                    assert client.receive_reply(cookie).error == 0
-                cookies.clear()
-        for cookie in cookies:
-            assert client.receive_reply(cookie).error == 0
+            io.send(Command.WRITE, offset, 4096)
+            if io.in_flight == 64:
+                io.finish_all()
+        io.finish_all()
         position = queries = 0
         while position < disk.size:
-            extents = client.block_status(position, disk.size - position)["base:allocation"]
+            extents = io.client.block_status(position, disk.size - position)["base:allocation"]
             queries += 1
             for extent in extents:
                 assert extent.length > 0, f"no progress at {position}"

@@ -8,19 +8,17 @@ Guards: zero-length-op, oob-past-end, size-rounded-up.
 import errno
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd import Command
 
 
 @case(groups="size quick protocol", requires="nbd raw_size")
-def test(new_disk, nbd, target, qemu_io):
+def test(new_disk, nbd_io, target, qemu_io):
     disk = new_disk(0, prefill=False)
-    with nbd(disk) as client:
-        assert client.size == 0
-        reply = client.receive_reply(client.send_request(0, 0, 1))
-        assert reply.error == errno.EINVAL, f"read: errno {reply.error}"
-        reply = client.receive_reply(client.send_request(1, 0, 1, payload=b"x"))
-        assert reply.error in (errno.ENOSPC, errno.EINVAL), f"write: errno {reply.error}"
-        if "flush" in target.capabilities:
-            client.flush()
+    with nbd_io(disk) as io:
+        assert io.client.size == 0, f"asked for 0 bytes, the export has {io.client.size}"
+        io.must_refuse(Command.READ, 0, 1, errnos=(errno.EINVAL,))
+        io.must_refuse(Command.WRITE, 0, 1, errnos=(errno.ENOSPC, errno.EINVAL))
+        io.flush()
     if "resize" in target.capabilities:
         disk.resize(65536)
         with qemu_io(disk) as io:

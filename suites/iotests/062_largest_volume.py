@@ -5,25 +5,24 @@ Guards: negative-size, offset-len-overflow, size-int-overflow.
 """
 
 from qbdcheck.kit import NotRun, SetupError, case
+from qbdcheck.kit.nbd import Command
 
 SIZE = (1 << 63) - 1
 
 
 @case(groups="size quick protocol", requires="nbd raw_size")
-def test(new_disk, nbd):
+def test(new_disk, nbd_io):
     try:
         disk = new_disk(SIZE, prefill=False)
     except SetupError as error:
         raise NotRun(f"the target makes no volume of 2^63 - 1 bytes: {error}") from error
-    with nbd(disk) as client:
-        assert client.size == SIZE
+    with nbd_io(disk) as io:
+        assert io.client.size == SIZE, f"asked for {SIZE} bytes, got {io.client.size}"
         for offset in (0, (1 << 32) - 2048, SIZE // 2, SIZE - 5000):
-            data = disk.shadow.stamped(offset, 4096)
-            client.write(offset, data)
-            assert bytes(client.read(offset, 4096)) == bytes(data)
+            io.write(offset, 4096)
+            io.read(offset, 4096)
         for offset, length in ((SIZE, 1), (SIZE - 1, 2), ((1 << 64) - 512, 512), (1 << 63, 4096)):
-            assert client.receive_reply(client.send_request(0, offset, length)).error
-            sent = client.send_request(1, offset, length, payload=bytes(length))
-            assert client.receive_reply(sent).error, f"{length} bytes at {offset} were written"
-        assert bytes(client.read(SIZE - 5000, 4096)) == bytes(data)
-        assert not any(client.read(1 << 40, 65536))
+            io.must_refuse(Command.READ, offset, length)
+            io.must_refuse(Command.WRITE, offset, length)
+        io.read(SIZE - 5000, 4096)
+        io.read(1 << 40, 65536)

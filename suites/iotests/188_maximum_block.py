@@ -6,22 +6,18 @@ Guards: limits-zero-or-excessive, split-pool-deadlock, short-read-resume-offset.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd import Command
 
 
 @case(groups="blocksize quick protocol", requires="nbd")
-def test(new_disk, nbd, qemu_io):
+def test(new_disk, nbd_io, qemu_io):
     maximum = 65536
     disk = new_disk("4M", max_block=maximum)
-    with nbd(disk) as client:
+    with nbd_io(disk) as client:
         assert client.block_sizes[2] == maximum, f"advertised {client.block_sizes}"
-        data = disk.shadow.stamped(4096, maximum)
-        client.write(4096, data)
-        disk.shadow.write(4096, data)
-        assert bytes(client.read(4096, maximum)) == bytes(data)
-        more = disk.shadow.stamped(1 << 20, maximum + 4096)
-        sent = client.send_request(1, 1 << 20, maximum + 4096, payload=more)
-        if not client.receive_reply(sent).error:
-            disk.shadow.write(1 << 20, more)
+        client.write(4096, maximum)
+        client.read(4096, maximum)
+        client.attempt(Command.WRITE, 1 << 20, maximum + 4096)
         client.flush()
     with qemu_io(disk) as io:
         io.write(1 << 20, (1 << 20) + 512)

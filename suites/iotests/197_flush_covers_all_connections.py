@@ -13,17 +13,12 @@ MIB = 1 << 20
 
 
 @case(groups="flush crash concurrent protocol quick", requires="nbd flush multi_conn crash")
-def test(disk, nbd, seed):
-    shadow = disk.shadow
+def test(disk, nbd_io, seed):
     for round_ in range(4):
         with ExitStack() as clients:
-            connections = [clients.enter_context(nbd(disk)) for _ in range(4)]
+            connections = [clients.enter_context(nbd_io(disk)) for _ in range(4)]
             for number, client in enumerate(connections):
-                start = number * 2 * MIB + round_ * 98_304
-                data = shadow.stamped(start, 69_632)
-                client.write(start, data)
-                shadow.write(start, data)
+                client.write(number * 2 * MIB + round_ * 98_304, 69_632)
             connections[round_].flush()
-            shadow.flush()
             disk.backend.crash(seed=seed + round_)
         disk.verify()

@@ -8,25 +8,21 @@ Guards: thin-alloc-toctou, shared-cursor-race, merge-after-issue, multi-conn-inc
 from contextlib import ExitStack
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd import Command
 
 BLOCKS, CLIENTS, SECTOR = 24, 4, 512
 
 
 @case(groups="concurrent rw protocol quick", requires="nbd multi_conn")
-def test(new_disk, nbd):
+def test(new_disk, nbd_io):
     disk = new_disk("2M")
-    shadow = disk.shadow
     for round_ in range(4):
         with ExitStack() as stack:
-            clients = [stack.enter_context(nbd(disk)) for _ in range(CLIENTS)]
-            pending = []
+            clients = [stack.enter_context(nbd_io(disk)) for _ in range(CLIENTS)]
             for block in range(BLOCKS):
                 for number, client in enumerate(clients):
                     offset = block * 4096 + (2 * number + round_ % 2) * SECTOR
-                    data = shadow.stamped(offset, SECTOR)
-                    cookie = client.send_request(1, offset, SECTOR, payload=data)
-                    pending.append((client, cookie, offset, data))
-            for client, cookie, offset, data in pending:
-                assert not client.receive_reply(cookie).error
-                shadow.write(offset, data)
+                    client.send(Command.WRITE, offset, SECTOR)
+            for client in clients:
+                client.finish_all()
         disk.verify()

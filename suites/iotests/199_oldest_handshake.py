@@ -9,17 +9,15 @@ from qbdcheck.kit import case
 
 
 @case(groups="names protocol quick", requires="nbd")
-def test(disk, nbd):
-    shadow = disk.shadow
+def test(disk, nbd, nbd_io):
     with nbd(disk) as modern:
         size, flags = modern.size, modern.flags
     for number in range(2):
-        with nbd(disk, export_name=True) as client:
-            assert client.size == size
+        with nbd_io(disk, export_name=True) as io:
+            client = io.client
+            assert client.size == size, f"EXPORT_NAME gives {client.size} bytes, GO {size}"
             told = f"transmission flags {int(client.flags):#x}, size {client.size}: shifted or lost"
             assert client.flags & 0b111 == flags & 0b111, told
-            data = shadow.stamped(number << 20, 4096)
-            client.write(number << 20, data)
-            shadow.write(number << 20, data)
-            assert bytes(client.read(number << 20, 4096)) == data
+            io.write(number << 20, 4096)
+            io.read(number << 20, 4096)
     disk.verify()
