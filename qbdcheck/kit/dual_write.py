@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from blockio.sizes import parse_size
 from injectors.layer import create
 from oracles.dual_write import DualWrite
 from oracles.mismatches import Mismatch, render
