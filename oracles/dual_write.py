@@ -15,7 +15,6 @@ What both sides do wrong alike does not show here; ``Disk.verify`` compares with
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,14 +22,14 @@ from dataclasses import dataclass, replace
 from blockio.errors import BlockError
 from blockio.extents import STATE_ZERO
 from oracles.contents import Change
-from oracles.diagnosis import Finding
-from oracles.mismatches import Difference, Mismatch
+from oracles.damage import Content, Damage, What, error, size
+from oracles.finding import SHOWN, Finding, Findings
+from oracles.mismatches import Mismatch, findings_of
 from oracles.shadow import Shadow
 from oracles.sides import Outcome, Payload, Payloads, Side
 from oracles.stamps import SECTOR, as_array, stamp, stamp_each
 from oracles.workload import Batch, Kind, Request, contended
 
-_SHOWN = 16
 _STEP = 1 << 20
 """Bytes that are verified, or compared with zeroes, at a time."""
 _AHEAD_REQUESTS = 64
@@ -89,6 +88,13 @@ class DualWrite:
         self._open: list[tuple[int, int]] = []
         self._known: dict[tuple[str, int], str] = {}
         self._compare_sizes(Request(0, Kind.RESIZE, 0, shadow.size))
+
+    @property
+    def findings(self) -> Findings:
+        """What is wrong, of all mismatches up to now."""
+        found = findings_of(self.mismatches)
+        found.is_judged = self.requests > 0
+        return found
 
     # What is asked -------------------------------------------------------------------------------
 
@@ -216,22 +222,34 @@ class DualWrite:
             not self._same_errno or our.error == their.error
         ):
             return
-        text = f"reference: {_named(our.error)}; target: {_named(their.error)}"
         side = "both" if our.error and their.error else "reference" if our.error else "target"
+        right, wrong = our, their
+        if side == "reference":
+            right, wrong = their, our
         self._report(
-            Mismatch(Difference.ERROR, side, request, request.offset, request.length, text)
+            request,
+            Finding(
+                Damage.ERROR,
+                request.offset,
+                request.length,
+                expected=error(right.error),
+                seen=error(wrong.error),
+                side=side,
+            ),
         )
 
     def _compare_sizes(self, request: Request) -> None:
         wanted = self._shadow.size
         for name, side in (("reference", self.reference), ("target", self.target)):
             rounded = -(-wanted // side.rounding) * side.rounding
-            size = side.size
-            if size not in (wanted, rounded):
-                text = f"{size} bytes, not {wanted}"
-                low, high = sorted((size, wanted))
-                mismatch = Mismatch(Difference.SIZE, name, request, low, high - low, text)
-                self._report(mismatch)
+            seen = side.size
+            if seen not in (wanted, rounded):
+                low, high = sorted((seen, wanted))
+                place = low, high - low
+                found = Finding(
+                    Damage.SIZE, *place, expected=size(wanted), seen=size(seen), side=name
+                )
+                self._report(request, found)
 
     def _compare_data(self, request: Request, our: Bytes, their: Bytes) -> None:
         short = False
@@ -239,9 +257,10 @@ class DualWrite:
             if len(data) != request.length:
                 short = True
                 end = request.offset + min(len(data), request.length)
-                text = f"{len(data)} bytes returned, {request.length} asked for"
                 missing = abs(request.length - len(data))
-                self._report(Mismatch(Difference.LENGTH, name, request, end, missing, text))
+                asked, given = size(request.length), size(len(data))
+                found = Finding(Damage.LENGTH, end, missing, expected=asked, seen=given, side=name)
+                self._report(request, found)
         if short:
             length = min(len(our), len(their), request.length)
             our, their = our[:length], their[:length]
@@ -256,10 +275,10 @@ class DualWrite:
             self._open.append((request.offset, request.offset + len(their)))
         places = [{(f.offset, f.length, f.text) for f in found} for found in wrong.values()]
         for name, findings in wrong.items():
-            for finding in findings:
+            for finding in (replace(one, side=name) for one in findings):
                 alike = all((finding.offset, finding.length, finding.text) in p for p in places)
                 if not alike:
-                    self._report_finding(request, name, finding, our, their)
+                    self._report_contents(request, finding, our, their)
 
     def _agree(self) -> None:
         """Where both sides are right and differ, the target's answer is the answer from now on.
@@ -290,8 +309,9 @@ class DualWrite:
     def _judge_status(self, request: Request, name: str, outcome: Outcome) -> None:
         at, end = request.offset, request.offset + request.length
         if not outcome.extents or any(extent.length < 1 for extent in outcome.extents):
-            text = "covers nothing" if not outcome.extents else "has an empty extent"
-            self._report(Mismatch(Difference.STATUS, name, request, at, request.length, text))
+            remark = "covers nothing" if not outcome.extents else "has an empty extent"
+            found = Finding(Damage.STATUS, at, request.length, side=name, remark=remark)
+            self._report(request, found)
             return
         for extent in outcome.extents:
             stop = min(at + extent.length, end)
@@ -303,35 +323,30 @@ class DualWrite:
     def _judge_zero_claim(self, request: Request, name: str, offset: int, length: int) -> None:
         inside = min(length, self._shadow.size - offset)
         for finding in self.catch_up().check(offset, bytes(max(0, inside))):
-            text = f"said to read as zeroes, expected {finding.expected.hex(' ', 4)}"
-            claimed = Mismatch(
-                Difference.STATUS, name, request, finding.offset, finding.length, text,
-                finding=replace(finding, text=text),
-            )  # fmt: skip
-            self._report(claimed)
+            claimed = Content(What.ZEROES)
+            false = replace(finding, damage=Damage.STATUS, seen=claimed, side=name)
+            self._report(request, false)
 
     # What is reported ----------------------------------------------------------------------------
 
-    def _report_finding(
-        self, request: Request, name: str, finding: Finding, our: Bytes, their: Bytes
+    def _report_contents(
+        self, request: Request, finding: Finding, our: Bytes, their: Bytes
     ) -> None:
         """Report a finding, unless all of its sectors were reported with the same words before."""
-        first = finding.offset // SECTOR
-        sectors = range(first, first + finding.sectors)
-        if all(self._known.get((name, sector)) == finding.text for sector in sectors):
+        side, text = finding.side, finding.text
+        sectors = range(finding.sector, finding.sector + finding.sectors)
+        if all(self._known.get((side, sector)) == text for sector in sectors):
             return
         for sector in sectors:
-            self._known[name, sector] = finding.text
+            self._known[side, sector] = text
         start = finding.first_difference - request.offset
-        part = slice(start, min(start + _SHOWN, finding.offset + finding.length - request.offset))
-        self._report(
-            Mismatch(
-                Difference.CONTENTS, name, request, finding.offset, finding.length, finding.text,
-                bytes(our[part]), bytes(their[part]), finding,
-            )
-        )  # fmt: skip
+        part = slice(start, min(start + SHOWN, finding.offset + finding.length - request.offset))
+        self._report(request, finding, bytes(our[part]), bytes(their[part]))
 
-    def _report(self, mismatch: Mismatch) -> None:
+    def _report(
+        self, request: Request, finding: Finding, our: bytes = b"", their: bytes = b""
+    ) -> None:
+        mismatch = Mismatch(request, replace(finding, request=str(request)), our, their)
         self.mismatches.append(mismatch)
         if self._stop_at_first:
             raise Stopped(str(mismatch))
@@ -379,7 +394,3 @@ class DualWrite:
             shadow.maybe_write(offset, data, operation=number)
         else:
             shadow.write(offset, self._data(request, generation), fua=fua, operation=number)
-
-
-def _named(error: int) -> str:
-    return f"{os.strerror(error)} ({error})" if error else "success"

@@ -3,28 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import islice
 
+from oracles.damage import Operation
 from oracles.stamps import SECTOR, Header, Identity
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One entry; ``generation`` is that of its stamps, None where it wrote no stamps."""
-
-    number: int
-    offset: int
-    length: int
-    text: str
-    generation: int | None = None
-    writer: int = 0
-
-    def touches(self, offset: int, length: int) -> bool:
-        """Say whether any byte of a range was touched."""
-        return self.offset < offset + length and offset < self.offset + self.length
-
-    def __str__(self) -> str:
-        return f"#{self.number} {self.text} {self.offset}+{self.length}"
 
 
 class History:
@@ -80,10 +62,10 @@ class History:
         generation, writer = self._stamped.get(number, (None, 0))
         self._entries.append(Operation(number, offset, length, text, generation, writer))
 
-    def last_write(self, offset: int, length: int) -> str:
-        """Name the operation that touched a range last; empty where none did."""
+    def last_writes(self, offset: int, length: int, count: int = 1) -> tuple[Operation, ...]:
+        """Return up to ``count`` operations that touched a range, the last one first."""
         touching = (entry for entry in reversed(self._entries) if entry.touches(offset, length))
-        return str(next(touching, ""))
+        return tuple(islice(touching, count))
 
     def stamps_of(self, sector: int) -> list[Header]:
         """Return the headers of all stamps that a sector was given, newest first."""

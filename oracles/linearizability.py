@@ -20,6 +20,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+from oracles.damage import Damage
+from oracles.finding import SECTOR, Finding, Findings
+
 INITIAL = 0
 """The value that every sector has before the first write."""
 NEVER = float("inf")
@@ -55,13 +58,25 @@ class Anomaly:
     text: str
     cycle: tuple[Access, ...]
 
-    def __str__(self) -> str:
-        lines = [f"sector {self.sector}: {self.text}"]
+    @property
+    def finding(self) -> Finding:
+        """What is wrong, with the requests as evidence."""
         start = min(access.call for access in self.cycle)
-        lines += [
-            f"  {_time(access.call - start)} to {_time(access.returned - start)}: {access}"
+        evidence = tuple(
+            f"{_time(access.call - start)} to {_time(access.returned - start)}: {access}"
             for access in self.cycle
-        ]
+        )
+        return Finding(
+            Damage.NOT_LINEARIZABLE,
+            self.sector * SECTOR,
+            SECTOR,
+            remark=self.text,
+            evidence=evidence,
+        )
+
+    def __str__(self) -> str:
+        found = self.finding
+        lines = [f"sector {self.sector}: {self.text}", *(f"  {one}" for one in found.evidence)]
         return "\n".join(lines)
 
 
@@ -86,6 +101,11 @@ def check(history: Iterable[Access]) -> list[Anomaly]:
         sectors[access.sector].append(access)
     found = (_check_sector(sector, sectors[sector]) for sector in sorted(sectors))
     return [anomaly for anomaly in found if anomaly is not None]
+
+
+def findings_of(anomalies: Iterable[Anomaly]) -> Findings:
+    """Return what is wrong in each of them."""
+    return Findings(anomaly.finding for anomaly in anomalies)
 
 
 def _check_sector(sector: int, accesses: Sequence[Access]) -> Anomaly | None:

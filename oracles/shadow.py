@@ -17,13 +17,16 @@ from dataclasses import replace
 import numpy as np
 
 from oracles.contents import CHUNK, Change, Chunk, Contents
-from oracles.diagnosis import Finding, diagnose
+from oracles.diagnosis import diagnose
+from oracles.finding import Finding, Findings
 from oracles.history import History
 from oracles.stamps import SECTOR, Bytes, Data, Identity, as_array, operation_of, stamp
 
 LARGEST = (1 << 63) - 1
 """The largest volume in bytes: offsets are signed 64-bit numbers in QEMU (BDRV_MAX_LENGTH)."""
 _PREFILL_STEP = 4 << 20
+_LAST_WRITES = 3
+"""Requests that a finding names as those that touched the place last."""
 
 
 class Ambiguous(ValueError):  # noqa: N818  # what the expectation is, where one was asked for
@@ -39,7 +42,7 @@ class NotPermitted(ValueError):  # noqa: N818
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         super().__init__("\n".join(str(finding) for finding in findings))
-        self.findings = findings
+        self.findings = Findings(findings)
 
 
 class Shadow:
@@ -246,7 +249,7 @@ class Shadow:
         if end > start:
             yield start, min(end, self.size) - start
 
-    def check(self, offset: int, data: Data, length: int | None = None) -> list[Finding]:
+    def check(self, offset: int, data: Data, length: int | None = None) -> Findings:
         """Judge what a read at ``offset`` returned; an empty list means that it is right.
 
         :param length: what was asked for, where less may have come back; by default, that of
@@ -256,7 +259,7 @@ class Shadow:
         length = len(seen) if length is None else length
         self._within(offset, length)
         if len(seen) == length and self._is_likeliest(offset, seen):
-            return []
+            return Findings(is_judged=length > 0)
         wanted = self._likeliest(offset, length)
         for sector in self.ambiguous(offset, length):
             low, high = max(sector * SECTOR, offset), min((sector + 1) * SECTOR, offset + len(seen))
@@ -267,7 +270,10 @@ class Shadow:
                 wanted[low - offset : high - offset] = there
         headers = self.history.stamps_of
         findings = diagnose(seen, offset, wanted, identity=self.identity, candidates=headers)
-        return [replace(f, last_write=self.last_write(f.offset, f.length)) for f in findings]
+        for place, finding in enumerate(findings):
+            last = self.history.last_writes(finding.offset, finding.length, _LAST_WRITES)
+            findings[place] = replace(finding, last_writes=last)
+        return findings
 
     def settle(self, offset: int, data: Data) -> None:
         """From now on expect what a read returned: a disk may not change its mind without a write.
@@ -292,7 +298,7 @@ class Shadow:
 
     def last_write(self, offset: int, length: int) -> str:
         """Name the request that touched a range last; empty where none did."""
-        return self.history.last_write(offset, length)
+        return "".join(map(str, self.history.last_writes(offset, length)))
 
     # Inside
 

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from oracles.diagnosis import Finding
+from oracles.finding import Findings
 from oracles.shadow import LARGEST, Shadow
 from oracles.stamps import Data, Identity
 
@@ -110,13 +110,13 @@ class Promises:
             found.power_cut()
         return found
 
-    def judge(self, limit: int, read: Callable[[int, int], Data]) -> list[Finding]:
+    def judge(self, limit: int, read: Callable[[int, int], Data]) -> Findings:
         """Compare all that was ever written with what ``read(offset, length)`` gives.
 
         :return: what is wrong; each sector may be any of its permitted contents.
         """
         shadow = self.shadow(limit)
-        found: list[Finding] = []
+        found = Findings()
         for offset, used in self._stamps.used():
             length = min(used, shadow.size - offset)
             if length > 0:

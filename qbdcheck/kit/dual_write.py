@@ -8,7 +8,7 @@ from typing import Any
 
 from injectors.layer import create
 from oracles.dual_write import DualWrite
-from oracles.mismatches import Mismatch, render
+from oracles.mismatches import Mismatch, findings_of, render
 from oracles.shadow import Shadow
 from oracles.sides import InOrder, Layered, Outcome, Side
 from oracles.workload import Batch, Chance, Kind, Mix, Request, dump, generate
@@ -35,6 +35,7 @@ class Differs(AssertionError):  # noqa: N818  # the verdict on a target
         where = f"\nthe workload is in {record.name}" if record else ""
         super().__init__(f"{len(mismatches)} mismatches:\n{render(mismatches)}{where}")
         self.mismatches = tuple(mismatches)
+        self.findings = findings_of(mismatches)
 
 
 class Faults:

@@ -271,12 +271,12 @@ def test_unknown_data_in_a_part_of_a_sector_names_the_bytes() -> None:
     assert text.startswith("bytes 188 to 287 of the sector are uninitialised or unknown data")
 
 
-def test_of_very_many_damaged_sectors_only_the_first_are_looked_at_closely() -> None:
+def test_of_very_many_damaged_sectors_only_the_first_are_examined_closely() -> None:
     expected = stamp(0, 4 << 20, ME, 7, 70)
     seen = np.random.default_rng(1).integers(0, 256, 4 << 20, dtype=np.uint8)
     findings = diagnose(seen, 0, expected)
     assert sum(finding.length for finding in findings) == 4 << 20
-    assert findings[-1].text == "wrong; not looked at closely, after 512 others"
+    assert findings[-1].text == "wrong; not examined closely, after 512 others"
 
 
 def test_zeroes_around_a_later_write_are_zeroed_in_part() -> None:

@@ -38,10 +38,10 @@ class Found:
 
     scripts: int = 0
     steps: int = 0
-    failures: list[tuple[Script, str]] = field(default_factory=list)
+    failures: list[tuple[Script, Wrong]] = field(default_factory=list)
 
     @property
-    def best(self) -> tuple[Script, str] | None:
+    def best(self) -> tuple[Script, Wrong] | None:
         """The shortest failing script and what was wrong; None where all went well."""
         return min(self.failures, key=lambda pair: len(pair[0].steps), default=None)
 
@@ -87,7 +87,7 @@ class DiskMachine(RuleBasedStateMachine):
         except Wrong as wrong:
             self._failed = True
             script = Script(SIZE, tuple(self._steps) or (Step("flush"),))
-            self.found.failures.append((script, str(wrong)))
+            self.found.failures.append((script, wrong.within("")))
             raise
 
     def _at(self, do: str, place: tuple[int, int], *, fua: bool = False) -> None:
@@ -226,7 +226,7 @@ def _leave_out_what_is_needless(found: Found, script: Script, player: Player) ->
             shorter = Script.of(document, "shorter")  # offsets may be beyond the end now
             play(shorter, player)
         except Wrong as wrong:
-            found.failures.append((shorter, str(wrong)))
+            found.failures.append((shorter, wrong.within("")))
             return True
         except (ScriptError, NotRun):
             pass
