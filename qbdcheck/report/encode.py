@@ -1,5 +1,7 @@
 """Events as JSON objects. The keys are the fields of `events.py`; they are a public interface.
 
+docs/report.schema.json describes them; `qbdcheck.report.schema` makes it.
+
 Every object has ``event`` (``run_started``, ``case_started``, ``case_ended``, ``run_ended``).
 ``verdict`` is one of ``pass``, ``fail``, ``broken``, ``not_run``. Times end in ``_s`` (seconds).
 """
@@ -9,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from qbdcheck.report.events import Event, TestEnded
+from oracles.finding import Finding
+from qbdcheck.report.events import CaseEnded, Event, TestEnded
 from qbdcheck.report.redact import Redaction
 from qbdcheck.verdict import Verdict
 
@@ -49,8 +52,15 @@ def plain(value: object, redaction: Redaction) -> object:
             made = [plain(item, redaction) for item in value]
         case TestEnded():
             made = _fields(value, redaction)
+        case Finding():
+            made = plain(value.to_json(), redaction)
         case dict():
             made = {str(key): plain(item, redaction) for key, item in value.items()}
         case _:
             made = redaction.text(str(value))
     return made
+
+
+def damage_words(case: CaseEnded) -> list[str]:
+    """Return the kinds of damage that a case found, each once."""
+    return list(dict.fromkeys(finding.damage.value for finding in case.findings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from oracles.finding import Finding
 from qbdcheck.verdict import Verdict
 
 
@@ -55,7 +56,8 @@ class CaseEnded:
 
     ``elapsed_s`` in seconds; ``reasons`` say why it was not run; ``partly_not_run`` which parts
     were not; ``observed`` what --observe saw; ``tests`` those that it ran in a guest; ``message``
-    is the first line of a failure, ``details`` all of it (diff, diagnosis, stacks).
+    is the first line of a failure, ``details`` all of it (diff, diagnosis, stacks), ``findings``
+    what is known of it as data.
     """
 
     case_id: str
@@ -76,6 +78,7 @@ class CaseEnded:
     path: str = ""
     observed: tuple[str, ...] = ()
     tests: tuple[TestEnded, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections import Counter
 
 from rich.text import Text
 
-from qbdcheck.report.cause import cause_of
+from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.events import CaseEnded, RunStarted
 from qbdcheck.verdict import Verdict
 
@@ -55,7 +55,7 @@ def case_line(case: CaseEnded, target: str) -> Text:
             if case.partly_not_run:
                 line.append(f" [in part: not {'; not '.join(case.partly_not_run)}]", "yellow")
         case _:
-            line.append(cause_of(case.message, case.details) or sentence_of(case.sentence))
+            line.append(cause_of_case(case) or sentence_of(case.sentence))
     return line
 
 

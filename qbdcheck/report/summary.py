@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from qbdcheck.report.cause import cause_of
+from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.lines import VERDICT_STYLES
 from qbdcheck.report.tally import Tally
@@ -76,9 +76,7 @@ def _bad(tally: Tally, namer: _Namer, verdict: Verdict, title: str) -> list[Text
     if not cases:
         return []
     lines = [Text.assemble((f"{title}: ", VERDICT_STYLES[verdict]), namer.names(cases))]
-    return lines + [
-        Text(f"  {namer.name(case)}: {cause_of(case.message, case.details)}") for case in cases
-    ]
+    return lines + [Text(f"  {namer.name(case)}: {cause_of_case(case)}") for case in cases]
 
 
 def _slowest(tally: Tally, namer: _Namer) -> list[Text]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import pytest
 
+from oracles.finding import Finding
 from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.report.events import TestEnded
 from qbdcheck.seed import Seed, case_seed
@@ -64,11 +65,13 @@ class Result:
     setup_failed: bool = False
     observed: tuple[str, ...] = ()
     tests: tuple[TestEnded, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     def to_bytes(self) -> bytes:
         """For the pipe from the forked child to the runner."""
-        fields = asdict(self) | {
+        fields = asdict(replace(self, findings=())) | {
             "verdict": self.verdict.name,
+            "findings": [finding.to_json() for finding in self.findings],
             "message": self.message[:_TEXT_LIMIT],
             "details": self.details[-_TEXT_LIMIT:],
         }
@@ -88,6 +91,7 @@ class Result:
                 bool(fields["setup_failed"]),
                 tuple(map(str, fields["observed"])),
                 tuple(TestEnded(**one) for one in fields["tests"]),
+                tuple(Finding.from_json(one) for one in fields["findings"]),
             )
         except (ValueError, LookupError, TypeError):
             return None

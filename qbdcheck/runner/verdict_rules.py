@@ -15,6 +15,7 @@ import pytest
 
 from qbdcheck.errors import CaseBroken, NotRun, UsageError
 from qbdcheck.runner.case_run import Result
+from qbdcheck.runner.evidence import findings_of
 from qbdcheck.verdict import Verdict
 
 _FULL_BYTES = 1 << 20
@@ -49,11 +50,14 @@ def judge(error: BaseException, when: str, details: str) -> Result:
     message = describe(error)
     if when == "collect":
         return Result(Verdict.BROKEN, f"cannot be imported: {message}", details)
+    findings = tuple(findings_of(error))
     if isinstance(error, _MISTAKES):
-        return Result(Verdict.BROKEN, message, details)
+        return Result(Verdict.BROKEN, message, details, findings=findings)
     setup_failed = when == "setup" and isinstance(error, UsageError)
     where = "" if when == "call" else f"in {when}: "
-    return Result(Verdict.FAIL, where + message, details, setup_failed=setup_failed)
+    return Result(
+        Verdict.FAIL, where + message, details, setup_failed=setup_failed, findings=findings
+    )
 
 
 def weigh_full_disk(result: Result, scratch: Path) -> Result:
@@ -100,5 +104,5 @@ def worse(one: Result, other: Result) -> Result:
         return one
     if one.verdict.is_bad:
         details = f"{one.details}\n\nAfterwards: {other.message}\n{other.details}"
-        return Result(one.verdict, one.message, details, setup_failed=one.setup_failed)
+        return replace(one, details=details, findings=one.findings + other.findings)
     return other
