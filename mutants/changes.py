@@ -37,7 +37,8 @@ class ResizeFalseSuccess(Mutant):
     """A resize does nothing."""
 
     id = "resize-false-success"
-    shows = r"Input/output error|size|No space"
+    shows = ("size", "error")
+    says = r"Input/output error|size|No space"
     source = "QEMU 5279b30392, 8e958260c5"
     breaks = "a resize reports success and changes nothing"
     takes = ALWAYS
@@ -59,7 +60,8 @@ class GeometryChangeStaleBuffer(Mutant):
     """A request is judged by one size and carried out by another."""
 
     id = "geometry-change-stale-buffer"
-    shows = r"expected zeroes|not zero|stale"
+    shows = ("missing zeroes",)
+    says = r"not zero"
     source = "QEMU issue 4365, QEMU 55794c904d"
     breaks = "a write that waits 2 ms while the volume shrinks is done behind its new end"
     takes = ALWAYS
@@ -101,7 +103,7 @@ class LateRequestAfterQuiesce(Mutant):
     """What comes just after a switch-over goes to the old side."""
 
     id = "late-request-after-quiesce"
-    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
+    shows = ("lost write",)
     source = "QEMU 9c707525cb, 176c36997f"
     breaks = "writes within 10 ms of a resize or a snapshot are acknowledged and lost"
     commands = (Command.WRITE,)
@@ -127,10 +129,7 @@ class ReopenDifferentPlacement(Mutant):
     """Old clients write by the old layout."""
 
     id = "reopen-different-placement"
-    shows = (
-        r"never written|stale|zeroed|lost|not linearizable|what nobody wrote|misdirected"
-        r"|shifted|swapped|torn|zeroed|stale|never written|other data|other write"
-    )
+    shows = ("lost write", "misplaced data")
     source = "glusterfs issues 1918, 2417"
     breaks = "after a resize, writes of connections that were there before are seen only by them"
     commands = (Command.WRITE,)
@@ -171,7 +170,7 @@ class DiscardExposesBacking(Mutant):
     """A discard in a clone lets the parent through."""
 
     id = "discard-exposes-backing"
-    shows = r"never written|stale|expected zeroes|expected generation"
+    shows = ("missing zeroes", "zeroed")
     source = "QEMU 80f5c01183, SPDK d3594f8437"
     breaks = "a discard after a snapshot brings back what the snapshot has"
     commands = (Command.TRIM,)
@@ -200,7 +199,7 @@ class DiscardNotTracked(Mutant):
     """Discards and zeroes are not seen by dirty tracking."""
 
     id = "discard-not-tracked"
-    shows = r"dirty"
+    says = r"dirty"
     source = "QEMU ec050f77a5"
     breaks = "the dirty bitmap leaves out what was discarded or zeroed"
     takes = ALWAYS
@@ -228,7 +227,8 @@ class IncrementalMissesHole(Mutant):
     """What is a hole now counts as clean."""
 
     id = "incremental-misses-hole"
-    shows = r"dirty|stale|expected zeroes"
+    shows = ("missing zeroes",)
+    says = r"dirty"
     source = "openzfs issue 4996 (hole_birth), ceph PR 32403"
     breaks = "the dirty bitmap leaves out what has become a hole"
     takes = ALWAYS
@@ -258,7 +258,8 @@ class SectorUnitMismatch(Mutant):
     """Sector numbers count blocks where they should count 512 bytes."""
 
     id = "sector-unit-mismatch"
-    shows = r"sector|size|block size|MDTS|capacity|limit|errno"
+    shows = ("size", "error")
+    says = r"sector|size|block size|MDTS|capacity|limit|errno"
     source = "QEMU e44362ce31, b802d14dc6"
     breaks = "with blocks of over 512 bytes, discards and zeroes behind size/8 fail"
     takes = ALWAYS

@@ -15,7 +15,7 @@ class FlushNoop(Mutant):
     """A flush makes nothing durable."""
 
     id = "flush-noop"
-    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
+    shows = ("lost write",)
     source = "QEMU vmdk, vdi and many caches (docs/bugs.md)"
     breaks = "flush answers at once and does nothing"
     commands = (Command.FLUSH,)
@@ -30,7 +30,7 @@ class FuaWriteAckEarly(Mutant):
     """FUA is ignored on writes."""
 
     id = "fua-write-ack-early"
-    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
+    shows = ("lost write",)
     source = "docs/bugs.md, C3"
     breaks = "a write with FUA is acknowledged before it is durable"
     commands = (Command.WRITE,)
@@ -47,7 +47,7 @@ class FuaLostOnTrim(Mutant):
     """FUA is ignored on discards and zeroes."""
 
     id = "fua-lost-on-trim"
-    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
+    shows = ("lost write",)
     source = "docs/bugs.md, C5"
     breaks = "discards and zeroes with FUA are acknowledged before they are durable"
     commands = _ZERO
@@ -64,7 +64,8 @@ class FuaOnTrimHangsUp(Mutant):
     """FUA on a discard ends the connection."""
 
     id = "fua-on-trim-hangs-up"
-    shows = r"FUA"
+    shows = ("protocol error",)
+    says = r"FUA"
     source = "variant A of fua-lost-on-trim"
     breaks = "a discard with FUA ends the connection"
     commands = (Command.TRIM,)
@@ -81,7 +82,7 @@ class FlushOneChildOnly(Mutant):
     """Only one of two devices beneath is flushed."""
 
     id = "flush-one-child-only"
-    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
+    shows = ("lost write",)
     source = "QEMU quorum and blkverify flushes (docs/bugs.md)"
     breaks = "a flush does nothing if the newest write lies in an odd MiB"
     commands = (Command.FLUSH,)
@@ -103,7 +104,7 @@ class ZeroUnmapNotDurable(Mutant):
     """What was zeroed is not made durable."""
 
     id = "zero-unmap-not-durable"
-    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
+    shows = ("lost write",)
     source = "thin pools with a lazy map (docs/bugs.md)"
     breaks = "a flush does nothing if the newest change is a write-zeroes or a discard"
     commands = (Command.FLUSH,)
@@ -125,7 +126,7 @@ class CloseDropsDirty(Mutant):
     """What a client has not flushed goes when it goes."""
 
     id = "close-drops-dirty"
-    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
+    shows = ("lost write",)
     source = "caches for each client (docs/bugs.md)"
     breaks = "writes that were not flushed are gone once their connection is closed"
     commands = (Command.WRITE,)

@@ -19,8 +19,10 @@ class Mutant:
     """One seeded bug: a layer that passes everything on unless a subclass says otherwise.
 
     Class attributes: ``id``, ``source`` (the bug it is modelled on), ``breaks`` (one sentence),
-    ``shows`` (a pattern: what a diagnosis says that names this damage), ``usual_rate`` (the knob's
-    default), ``commands`` (of which this is a bug) and ``takes`` (which knobs it has).
+    ``shows`` (by which kinds of damage a diagnosis names this bug: words of
+    `oracles.damage.Damage` or `qbdcheck.mutation.expectation.EFFECTS`), ``says`` (a pattern for the
+    text of failures of which there is no data, such as an error of a program), ``usual_rate`` (the
+    knob's default), ``commands`` (of which this is a bug) and ``takes`` (which knobs it has).
 
     :param words: knobs, as options of ``--layer`` (mutants.knobs).
     :raise KnobError: one of them is wrong.
@@ -29,7 +31,8 @@ class Mutant:
     id: ClassVar[str] = ""
     source: ClassVar[str] = ""
     breaks: ClassVar[str] = ""
-    shows: ClassVar[str] = ""
+    shows: ClassVar[tuple[str, ...]] = ()
+    says: ClassVar[str] = ""
     usual_rate: ClassVar[int] = 1
     commands: ClassVar[tuple[Command, ...]] = tuple(COMMANDS.values())
     takes: ClassVar[tuple[str, ...]] = ALL

@@ -25,7 +25,8 @@ class MalformedExtents(Mutant):
     """An extent has no length."""
 
     id = "malformed-extents"
-    shows = r"extent|status"
+    shows = ("block status",)
+    says = r"extent|status"
     source = "docs/bugs.md, G2"
     breaks = "a long extent is split with one of length 0 in its middle"
     commands = (Command.BLOCK_STATUS,)
@@ -52,7 +53,8 @@ class PayloadNotDrained(Mutant):
     """The payload of a refused write is taken for requests."""
 
     id = "payload-not-drained"
-    shows = r"closed the connection|magic|reset"
+    shows = ("protocol error",)
+    says = r"closed the connection|magic|reset"
     source = "QEMU 5f66d060db (docs/bugs.md)"
     breaks = "after a refused write its payload is read as requests"
     takes = ALWAYS
@@ -74,7 +76,7 @@ class HandshakeLengthOff(Mutant):
     """The reply to EXPORT_NAME has two bytes too many."""
 
     id = "handshake-length-off"
-    shows = r"shifted|size|flags|handshake|magic|closed"
+    says = r"shifted|size|flags|handshake|magic|closed"
     source = "docs/bugs.md, G4"
     breaks = "EXPORT_NAME is answered with flags of 4 bytes"
     takes = FIXED
@@ -88,7 +90,8 @@ class StructuredReadGap(Mutant):
     """Holes are left out of structured replies."""
 
     id = "structured-read-gap"
-    shows = r"ended after|gap|cover|chunk"
+    shows = ("length", "protocol error")
+    says = r"ended after|gap|cover|chunk"
     source = "docs/bugs.md, G6"
     breaks = "a structured reply leaves out the holes between its data"
     takes = ALWAYS
@@ -120,7 +123,7 @@ class ConfigByteswapped(Mutant):
     """A block size is sent in the wrong byte order."""
 
     id = "config-byteswapped"
-    shows = r"can't open|size|flags|handshake|Could not|byte"
+    says = r"can't open|size|flags|handshake|Could not"
     source = "docs/bugs.md, G8"
     breaks = "the block sizes are told in little-endian order"
     takes = FIXED
@@ -143,9 +146,10 @@ class AbortKillsServer(Mutant):
     """A client that gives up takes the server with it."""
 
     id = "probe-or-abort-kills-server"
-    shows = (
-        r"Input/output error|No space left|Invalid argument|errno|timed? ?out|can't open"
-        r"|Could not open|did not start|closed the connection"
+    shows = ("error", "hang", "protocol error")
+    says = (
+        r"Input/output error|No space left|Invalid argument|errno|timed? ?out"
+        r"|can't open|Could not open|did not start|closed the connection"
     )
     source = "docs/bugs.md, I5"
     breaks = "the option ABORT kills the server"
@@ -166,9 +170,10 @@ class LongNameSmash(Mutant):
     """A long name overruns a buffer."""
 
     id = "long-name-smash"
-    shows = (
-        r"Input/output error|No space left|Invalid argument|errno|timed? ?out|can't open"
-        r"|Could not open|did not start|closed the connection|name"
+    shows = ("error", "hang", "protocol error")
+    says = (
+        r"Input/output error|No space left|Invalid argument|errno|timed? ?out"
+        r"|can't open|Could not open|did not start|closed the connection"
     )
     source = "docs/bugs.md, L5"
     breaks = "an export name of over 255 bytes kills the server"
@@ -192,7 +197,7 @@ class WrongVolume(Mutant):
     """Any name will do."""
 
     id = "wrong-volume-or-lun"
-    shows = r"must fail|opened|export"
+    says = r"must fail|opened|export"
     source = "nbdkit 1.32 (docs/findings.md), docs/bugs.md L10"
     breaks = "an unknown export name leads to the first volume"
     takes = ALWAYS
@@ -221,7 +226,7 @@ class ReadOnlyNotEnforced(Mutant):
     """A read-only export takes writes."""
 
     id = "unadvertised-command-executed"
-    shows = r"succeeded|not offered|errno 0|unknown"
+    says = r"succeeded|not offered|errno 0|unknown"
     source = "docs/bugs.md, L12"
     breaks = "an export that is told to be read-only carries out changes"
     takes = FIXED
@@ -251,7 +256,8 @@ class CookieReused(Mutant):
     """A reply carries the wrong cookie."""
 
     id = "cookie-of-another-request"
-    shows = r"cookie|Connection reset|closed the connection|reply|Input/output"
+    shows = ("protocol error",)
+    says = r"cookie|Connection reset|closed the connection|reply|Input/output"
     source = "variant of malformed replies (docs/bugs.md, G)"
     breaks = "one reply in two hundred carries a cookie that nobody sent"
     commands = (Command.READ,)
@@ -269,7 +275,7 @@ class CapabilityBitCollision(Mutant):
     """A feature is offered by another one's bit."""
 
     id = "capability-bit-collision"
-    shows = r"flags"
+    says = r"flags"
     source = "QEMU df91328ada"
     breaks = "CACHE is offered by bit 9, which means SEND_RESIZE"
     takes = FIXED
@@ -293,7 +299,8 @@ class HugeOptionRead(Mutant):
     """The declared length of an option is believed."""
 
     id = "huge-option-read"
-    shows = r"option|closed|timed out|memory"
+    shows = ("protocol error", "hang")
+    says = r"option|closed|timed out|memory"
     source = "CVE-2017-15119, CVE-2020-10761"
     breaks = "an option that declares too many bytes kills the server"
     takes = ALWAYS
@@ -314,7 +321,7 @@ class StarttlsStateCarried(Mutant):
     """What was negotiated in plaintext holds after STARTTLS."""
 
     id = "starttls-state-carried"
-    shows = r"TLS|state|plain"
+    says = r"TLS|state|plain"
     source = "CVE-2021-3716, nbdkit 6c5faac6"
     breaks = "options are answered before STARTTLS where TLS is required, and hold after it"
     takes = FIXED
@@ -339,7 +346,7 @@ class AclPrefixMatch(Mutant):
     """Names are compared by their beginnings."""
 
     id = "acl-prefix-match"
-    shows = r"must fail|opened|export"
+    says = r"must fail|opened|export"
     source = "CVE-2013-6410"
     breaks = "a name that begins like an export's leads to it"
     takes = ALWAYS
@@ -364,7 +371,7 @@ class FormatProbeEscape(Mutant):
     """A raw volume is probed."""
 
     id = "format-probe-escape"
-    shows = r"format|qcow2"
+    says = r"format|qcow2"
     source = "QEMU 38f3ef574b, CVE-2024-4467"
     breaks = "a volume that begins like a qcow2 image reads as an empty disk to new connections"
     commands = (Command.READ,)

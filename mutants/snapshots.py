@@ -21,17 +21,13 @@ from reference_backend.store.volume import Volume
 
 _CHANGES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 _UNIT = 65536
-_DAMAGE = (
-    r"zeroed|zeroes|never written|stale|newer|other write|other data|misdirected|swapped|torn"
-    r"|shifted|foreign|unlike|of no moment"
-)
 
 
 class SnapshotMapUnderIo(Mutant):
     """The map of a snapshot is older than its data."""
 
     id = "snapshot-map-under-io"
-    shows = r"of no moment|zeroed|zeroes"
+    shows = ("lost", "newer", "zeroed")
     source = "ceph PR 52109, PR 39155"
     breaks = "blocks that are first written while a snapshot is taken are holes in it"
     takes = ALWAYS
@@ -73,7 +69,8 @@ class SnapshotNotPointInTime(Mutant):
     """What was not saved yet is read from the volume, without a second look."""
 
     id = "snapshot-not-point-in-time"
-    shows = r"newer|other write|unlike|what was written after"
+    shows = ("newer", "lost", "other write", "changing")
+    says = r"unlike|what was written after"
     source = "QEMU f8d59dfb40"
     breaks = "a read of the newest snapshot that races with a first overwrite returns what is new"
     takes = ALWAYS
@@ -121,7 +118,8 @@ class SnapshotDeleteSharedBlock(Mutant):
     """A removed snapshot takes along what others use."""
 
     id = "snapshot-delete-shared-block"
-    shows = _DAMAGE
+    shows = ("newer", "foreign", "lost", "changing", "misplaced data")
+    says = r"unlike"
     source = "AWS EBS, August 2011"
     breaks = "removing a snapshot frees the 1 MiB objects that were new in it, and they are reused"
     takes = ALWAYS
@@ -176,7 +174,7 @@ class CloneCopyupLost(Mutant):
     """A clone's object that is first changed by other than a write begins empty."""
 
     id = "clone-copyup-lost"
-    shows = r"zeroed|zeroes"
+    shows = ("zeroed",)
     source = "ceph PR 4730, PR 53672, PR 18887"
     breaks = "zeroing, discarding or cutting off a part of a clone's 1 MiB object loses the rest"
     takes = ALWAYS
@@ -210,7 +208,8 @@ class CrossConnectionState(Mutant):
     """What belongs to a connection is kept once for all."""
 
     id = "cross-connection-state"
-    shows = r"zeroed|zeroes|never written|stale|not permitted|read.only"
+    shows = ("zeroed", "never written", "stale", "lost")
+    says = r"not permitted|read.only"
     source = "nbdkit f71080b1, f1ffde56"
     breaks = "size and permission of all connections are those of the export that was opened last"
     commands = (Command.READ, *_CHANGES)
@@ -362,7 +361,7 @@ class RebuildGranularityMismatch(Mutant):
     """A background copy and the writes beside it count in different units."""
 
     id = "rebuild-granularity-mismatch"
-    shows = r"zeroed|zeroes"
+    shows = ("zeroed",)
     source = "longhorn issue 4354, longhorn-engine PR 750"
     breaks = "a write to a clone that is still being copied counts for a whole unit of 64 KiB"
     takes = ALWAYS
@@ -376,7 +375,7 @@ class ResizeDuringCopy(Mutant):
     """A background copy goes on to an end that has moved."""
 
     id = "resize-during-copy"
-    shows = r"expected zeroes|never written|stale|other write|prefill"
+    shows = ("missing zeroes", "other write")
     source = "longhorn issues 11484, 6078; QEMU 5416a11eb5"
     breaks = "what is cut off from a clone, while it is copied, comes back when it grows again"
     takes = ALWAYS

@@ -12,10 +12,8 @@ class PhantomWrite(Mutant):
     """A write is acknowledged and not done."""
 
     id = "phantom-write"
-    shows = (
-        r"never written|stale|zeroed|lost|not linearizable|what nobody wrote|bad magic"
-        r"|bad header"
-    )
+    shows = ("lost write",)
+    says = r"bad magic|bad header"
     source = "disk firmware; QEMU and Ceph cases (docs/bugs.md)"
     breaks = "one write in twenty is not done"
     commands = (Command.WRITE,)
@@ -32,7 +30,7 @@ class PerClientCacheStale(Mutant):
     """Each connection caches what it has read."""
 
     id = "per-client-cache-stale"
-    shows = r"stale|never written|not linearizable"
+    shows = ("stale", "never written", "not linearizable")
     source = "NFS and clustered file clients without cache coherence (docs/bugs.md)"
     breaks = "a connection does not see what others have written since it read a block"
     commands = (Command.READ,)
@@ -67,7 +65,7 @@ class SilentBitFlip(Mutant):
     """A stored bit changes."""
 
     id = "silent-bit-flip"
-    shows = r"bit flip"
+    shows = ("bit flip",)
     source = "disks and memory; Bairavasundaram et al. (docs/bugs.md)"
     breaks = "one write in thirty is stored with one bit flipped"
     commands = (Command.WRITE,)
@@ -86,7 +84,7 @@ class TransientBitFlip(Mutant):
     """A bit changes on its way to the client."""
 
     id = "transient-bit-flip"
-    shows = r"bit flip"
+    shows = ("bit flip",)
     source = "variant of silent-bit-flip"
     breaks = "one read in thirty has one bit flipped"
     commands = (Command.READ,)
@@ -106,7 +104,7 @@ class StaleRead(Mutant):
     """A read gives what was there before the last write."""
 
     id = "stale-replica-after-failover"
-    shows = r"stale|never written|not linearizable"
+    shows = ("stale", "never written", "not linearizable")
     source = "replicated stores that read from a lagging copy (docs/bugs.md)"
     breaks = "one read in ten gives the block as it was before its last write"
     commands = (Command.READ,)

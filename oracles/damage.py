@@ -53,6 +53,8 @@ class Damage(enum.Enum):
 
     PROTOCOL = "protocol error"
     """A reply breaks the protocol, or the connection was lost."""
+    NOT_READY = "not ready"
+    """A server did not start, or did not become ready in time."""
     DIED = "died"
     """A program ended by a signal."""
     HANG = "hang"
@@ -72,6 +74,7 @@ RANKS = {
     Damage.SIZE: 2,
     Damage.STATUS: 2,
     Damage.PROTOCOL: 3,
+    Damage.NOT_READY: 3,
     Damage.DIED: 3,
     Damage.HANG: 3,
 }

@@ -3,6 +3,7 @@
 QbdcheckError
 ├── UsageError          a flag, number, group, file or profile is wrong: one line, exit code 2
 │   └── SetupError      something that the run needs is missing or does not start: exit code 2
+│       └── NotReadyError    the server of the target does not start
 ├── NotRun              this case cannot run here; carries all the reasons
 ├── CaseBroken          the case is not to be trusted (verdict BROKEN)
 └── ProgramError        a program of the case failed, timed out or died; carries its output
@@ -23,6 +24,10 @@ class UsageError(QbdcheckError):
 
 class SetupError(UsageError):
     """The run cannot start: a program is missing, a target does not come up, a disk is full."""
+
+
+class NotReadyError(SetupError):
+    """The server of the target did not start, or did not become ready in time."""
 
 
 class NotRun(QbdcheckError):  # noqa: N818  # a verdict, not a mishap

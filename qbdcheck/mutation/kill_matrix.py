@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -22,7 +22,14 @@ from mutants.catalogue import catalogue, is_control
 from mutants.mutant import Mutant
 from qbdcheck.catalogue.plan import Planned, make_plan
 from qbdcheck.errors import UsageError
-from qbdcheck.mutation.mutant_run import ALIVE, EXIT_USAGE, KILLED, NOT_TESTABLE, Cell, Fate, Runner
+from qbdcheck.mutation.mutant_run import (
+    EXIT_USAGE,
+    NOT_READY,
+    NOT_TESTABLE,
+    Cell,
+    Fate,
+    Runner,
+)
 from qbdcheck.mutation.tables import page, print_grid, print_summary
 from qbdcheck.options import Options
 from qbdcheck.targets.mutant_target import knobs_for, read_words
@@ -136,10 +143,9 @@ def _each_suite(
         by_suite.setdefault(planned.case.path.parent.name, []).append(f"{planned.case.number:03d}")
     for suite, numbers in sorted(by_suite.items(), key=lambda pair: pair[1][0]):
         cells[suite] = Cell()
-        if fate.case and not fate.case[0].isdigit():  # it cannot even start
-            cells[suite] = Cell(
-                fate.state, fate.seconds, fate.requests, fate.case, fate.diagnosis, fate.named
-            )
+        if fate.state == NOT_READY:
+            names = (field.name for field in fields(Cell))
+            cells[suite] = Cell(**{name: getattr(fate, name) for name in names})
         else:
             runner.run(one.mutant, one.knobs, numbers, cells[suite])
     return cells
@@ -175,7 +181,7 @@ class Progress:
 
 def _tell(console: Console, fate: Fate) -> None:
     name = ":".join(filter(None, [fate.id, fate.knobs]))
-    state = {KILLED: "killed", ALIVE: "alive"}.get(fate.state, "not testable here")
+    state = fate.state
     mark = "" if fate.is_right else "  <--"
     counts = f"{fate.seconds:5.1f}s {fate.requests:7} requests"
     line = f"{name:36} {state:6} {counts}  {fate.case}{mark}"

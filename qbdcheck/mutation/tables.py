@@ -8,7 +8,7 @@ from html import escape
 from rich.console import Console
 from rich.table import Table
 
-from qbdcheck.mutation.mutant_run import ALIVE, KILLED, NOT_TESTABLE, Cell, Fate
+from qbdcheck.mutation.mutant_run import ALIVE, KILLED, NOT_READY, NOT_TESTABLE, Cell, Fate
 
 _DIAGNOSIS_MAX = 90
 _STYLE = """
@@ -30,7 +30,7 @@ def cell_text(cell: Cell) -> str:
     """Return a cell of the grid: the number of the case and the seconds, or the state."""
     if cell.state == KILLED:
         return f"{cell.case.partition('_')[0]} {cell.seconds:.1f}s"
-    return "-" if cell.state == NOT_TESTABLE else ALIVE
+    return "-" if cell.state == NOT_TESTABLE else cell.state
 
 
 def suites_of(fates: Sequence[Fate]) -> list[str]:
@@ -75,6 +75,7 @@ def conclusions(fates: Sequence[Fate]) -> list[str]:
     lines.append(f"The diagnosis names the damage of {sum(f.named for f in killed)} of them")
     named = {
         "Not named": [fate for fate in killed if not fate.named],
+        "Did not start": [fate for fate in fates if fate.state == NOT_READY],
         "Alive": [fate for fate in mutants if fate.state == ALIVE],
         "Accused controls": [fate for fate in fates if fate.control and fate.state == KILLED],
         "Not testable here": [fate for fate in fates if fate.state == NOT_TESTABLE],

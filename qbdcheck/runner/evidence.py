@@ -15,7 +15,7 @@ import pytest
 from oracles.damage import Damage
 from oracles.damage import error as errno_of
 from oracles.finding import Finding, Findings
-from qbdcheck.errors import ProgramError
+from qbdcheck.errors import NotReadyError, ProgramError
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
 MOST = 100
@@ -90,18 +90,26 @@ def _all_findings(value: object) -> Findings:
 def _of_type(error: BaseException) -> Finding | None:
     """Return what the type of an error says where no oracle has judged."""
     text = (str(error).strip().splitlines() or [""])[0]
-    if type(error) is ProgramError and error.returncode is None:
-        return hang(text)
-    if isinstance(error, ProgramError) and (error.returncode or 0) < 0:
-        return Finding(Damage.DIED, remark=text)
-    if isinstance(error, TimeoutError):
-        return hang(text or "timed out")
-    if isinstance(error, ConnectionError | EOFError | NbdProtocolError):
-        return Finding(Damage.PROTOCOL, remark=text or type(error).__name__)
+    damage = None
+    if isinstance(error, NotReadyError):
+        damage = Damage.NOT_READY
+    elif isinstance(error, TimeoutError) or _is_time_out(error):
+        damage = Damage.HANG
+    elif isinstance(error, ProgramError) and (error.returncode or 0) < 0:
+        damage = Damage.DIED
+    elif isinstance(error, ConnectionError | EOFError | NbdProtocolError):
+        damage = Damage.PROTOCOL
+    if damage is not None:
+        return Finding(damage, remark=text or type(error).__name__)
     if isinstance(error, NbdError):
         seen = errno_of(error.errno or 0)
         return Finding(Damage.ERROR, expected=errno_of(0), seen=seen, remark=text)
     return None
+
+
+def _is_time_out(error: BaseException) -> bool:
+    """Say whether a program did not end in time; subclasses have no return code of a program."""
+    return type(error) is ProgramError and error.returncode is None
 
 
 def hang(text: str) -> Finding:

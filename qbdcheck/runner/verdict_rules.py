@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.errors import CaseBroken, NotRun, UsageError
+from qbdcheck.errors import CaseBroken, NotReadyError, NotRun, UsageError
 from qbdcheck.runner.case_run import Result
 from qbdcheck.runner.evidence import findings_of
 from qbdcheck.verdict import Verdict
@@ -54,6 +54,9 @@ def judge(error: BaseException, when: str, details: str) -> Result:
     if isinstance(error, _MISTAKES):
         return Result(Verdict.BROKEN, message, details, findings=findings)
     setup_failed = when == "setup" and isinstance(error, UsageError)
+    if setup_failed and isinstance(error, NotReadyError):  # nothing of the target was tested
+        message = f"in setup: {message}"
+        return Result(Verdict.BROKEN, message, details, setup_failed=True, findings=findings)
     where = "" if when == "call" else f"in {when}: "
     return Result(
         Verdict.FAIL, where + message, details, setup_failed=setup_failed, findings=findings

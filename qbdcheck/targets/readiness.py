@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 from qbdcheck.clock import now_s, pause
-from qbdcheck.errors import SetupError
+from qbdcheck.errors import NotReadyError
 from qbdcheck.programs.daemon import Daemon
 from qbdcheck.programs.process import Process, tail
 from qbdcheck.targets.description import Ready
@@ -20,15 +20,15 @@ def adopt_daemon(target: str, ready: Ready, starter: Process) -> Daemon:
     """Wait until the starter has gone, and return the daemon that it left.
 
     :param ready: with its placeholders filled in.
-    :raise SetupError: it failed, or no process id was written in time.
+    :raise NotReadyError: it failed, or no process id was written in time.
     """
     if starter.wait(ready.within) != 0:
-        raise SetupError(_died(target, starter))
+        raise NotReadyError(_died(target, starter))
     path = Path(ready.pid_file or "")
     deadline = now_s() + ready.within
     while not (path.is_file() and path.read_text().strip().isdigit()):
         if now_s() >= deadline:
-            raise SetupError(
+            raise NotReadyError(
                 f"target {target}: the server wrote no process id to {path} "
                 f"within {ready.within:g} s"
             )
@@ -41,23 +41,23 @@ def wait_ready(target: str, ready: Ready, server: Process | Daemon, patience: fl
 
     :param ready: with its placeholders filled in.
     :param patience: factor on the time limit, for debuggers.
-    :raise SetupError: the server dies before, or is not ready in time.
+    :raise NotReadyError: the server dies before, or is not ready in time.
     """
     deadline = now_s() + ready.within * patience
     where = ready.socket or ready.port or ""
     while not _accepts(where, is_port=ready.port is not None):
         if not server.is_running:
-            raise SetupError(_died(target, server))
+            raise NotReadyError(_died(target, server))
         if now_s() >= deadline:
             said = tail(server.output()) or "nothing"
-            raise SetupError(
+            raise NotReadyError(
                 f"target {target}: the server is not ready within {ready.within:g} s: "
                 f"nothing accepts connections on {where}; it said: {said}"
             )
         pause(STEP_S)
     # Somebody else may sit on the port, and have accepted: then ours is about to give up.
     if server.has_ended_within(PORT_GRACE_S if ready.port is not None else 0):
-        raise SetupError(_died(target, server))
+        raise NotReadyError(_died(target, server))
 
 
 def _died(target: str, server: Process | Daemon) -> str:

@@ -11,7 +11,7 @@ from oracles.finding import Finding, Findings
 from oracles.mismatches import Mismatch
 from oracles.shadow import Shadow
 from oracles.workload import Kind, Request
-from qbdcheck.errors import ProgramError
+from qbdcheck.errors import NotReadyError, ProgramError
 from qbdcheck.runner import evidence
 from qbdcheck.runner.case_run import Result
 from qbdcheck.runner.evidence import findings_of
@@ -155,3 +155,12 @@ def test_the_findings_attribute_of_a_stranger_is_left_alone() -> None:
     assert findings_of(error) == Findings()
     error.findings = "text"  # type: ignore[attr-defined]
     assert findings_of(error) == []
+
+
+def test_a_server_that_does_not_get_ready_breaks_a_case_and_fails_one_that_restarts_it() -> None:
+    error = NotReadyError("target x: the server died at its start")
+    setup, call = judge(error, "setup", "trace"), judge(error, "call", "trace")
+    assert (setup.verdict, setup.setup_failed) == (Verdict.BROKEN, True)
+    assert (call.verdict, call.setup_failed) == (Verdict.FAIL, False)
+    for result in (setup, call):
+        assert [finding.damage for finding in result.findings] == [Damage.NOT_READY]
