@@ -1,14 +1,14 @@
-"""Is a snapshot that was taken under load the contents at one moment?
+"""Checks that a snapshot that was taken under load has the contents of one moment.
 
-A write takes effect at one moment between its request and its answer, a snapshot at one moment, the
-cut, between its own. So each sector of the snapshot bounds the cut:
+A write takes effect at one moment between its request and its reply. A snapshot is taken at one
+moment, the cut, between its own request and reply. So each sector of the snapshot limits the cut:
 
     it holds write w             the cut is not before w was sent
     and not w', sent after w     the cut is not after w' was answered
     was answered
 
-All bounds together leave a moment, or two of them contradict each other: then the snapshot holds a
-write, and lacks another that was answered before the first one was sent.
+Either there is a moment within all limits, or two of them contradict each other. Then the snapshot
+holds a write, and lacks another that was answered before the first one was sent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from oracles.finding import SECTOR, Finding, Findings
 from oracles.linearizability import INITIAL, NEVER, Access
 
 ZEROES = -1
-"""Value of a sector that holds zeroes and must not."""
+"""Value of a sector that wrongly holds zeroes."""
 _BEFORE = float("-inf")
 
 
@@ -40,7 +40,7 @@ class Bound(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """What a snapshot was, and when: asked for and answered, in the times of the accesses.
+    """The contents of a snapshot, and the times of its request and reply.
 
     ``values`` are, by sector, the numbers of the writes that it holds, `INITIAL`, `ZEROES`, or None
     for a sector that is not judged.
@@ -52,9 +52,9 @@ class Cut(NamedTuple):
 
 
 def contradictions(cut: Cut, accesses: Iterable[Access]) -> Findings:
-    """Return what cannot be; no finding means that it was so at one moment.
+    """Return what contradicts a single moment; no finding means that there is one.
 
-    :param accesses: all writes to the volume, and reads, which do not matter here.
+    :param accesses: all writes to the volume; reads are ignored.
     """
     writes: dict[int, list[Access]] = defaultdict(list)
     for access in accesses:

@@ -1,4 +1,4 @@
-"""The words of a finding: kinds of damage, what is at a place, which requests touched it."""
+"""The parts of a finding: kinds of damage, what is at a place, which requests touched it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A disk image as a picture: cells in the order of the sectors, coloured by what is there.
+"""A disk image as a picture: cells in the order of the sectors, coloured by their contents.
 
-A cell stands for one sector or for many; it has the colour of the worst that is in it.
+A cell stands for one or several sectors. It has the colour of the worst of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 
 CELLS = 4096
-"""At most so many cells; beyond that one stands for several sectors."""
+"""The most cells in a picture; in a larger image a cell stands for several sectors."""
 _COLUMNS, _SIDE, _TOP, _LEFT = 64, 13, 40, 110
 
 
@@ -37,7 +37,7 @@ KINDS: tuple[tuple[Kind, str, str], ...] = (
     (Kind.DAMAGED, "#e36c0a", "torn, or a damaged stamp"),
     (Kind.MISDIRECTED, "#c00000", "misdirected: a stamp of another place"),
 )
-"""Kind, colour and words."""
+"""Kind, colour and description."""
 
 Owner = tuple[int, int]
 """Run and volume of a stamp."""
@@ -45,7 +45,7 @@ Owner = tuple[int, int]
 
 @dataclass(frozen=True)
 class Stretch:
-    """A run of sectors of which the same can be said. ``first`` and ``count`` are in sectors."""
+    """A run of sectors with the same description. ``first`` and ``count`` are in sectors."""
 
     first: int
     count: int
@@ -61,7 +61,7 @@ def kind_of(stretch: Stretch, owner: Owner | None) -> Kind:
 
 
 def owner_of(stretches: Sequence[Stretch]) -> Owner | None:
-    """Return the run and volume that most sectors are of; None where there is no stamp."""
+    """Return the run and volume of most sectors; None where there is no stamp."""
     counts: Counter[Owner] = Counter()
     for stretch in stretches:
         if stretch.owner is not None:
@@ -70,7 +70,7 @@ def owner_of(stretches: Sequence[Stretch]) -> Owner | None:
 
 
 def svg(stretches: Sequence[Stretch], title: str) -> str:
-    """Return the picture as SVG; each cell tells its sectors and contents when pointed at."""
+    """Return the picture as SVG; hovering over a cell shows its sectors and contents."""
     first = stretches[0].first if stretches else 0
     end = stretches[-1].first + stretches[-1].count if stretches else 0
     per_cell = max(1, -(-(end - first) // CELLS))

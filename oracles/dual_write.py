@@ -1,16 +1,17 @@
-"""Dual write: each request goes to a reference and to the target, and all answers are compared.
+"""Dual write: each request goes to a reference and to the target, and all replies are compared.
 
-QEMU's blkverify (block/blkverify.c) does this for reads and writes, and ends the process at the
-first difference. Here all requests are compared, also zeroing, discards, block status, resizes and
-any alignment; all differences are found, each with its place, both contents, what is wrong with
-them, which side is to blame, and the request that wrote there last.
+QEMU's blkverify (block/blkverify.c) compares reads and writes, and ends the process at the first
+difference. This module compares all requests, including write zeroes, discard, block status and
+resize, at any alignment. It finds all differences. For each it reports the place, both contents,
+what is wrong with them, which side is to blame, and the request that wrote there last.
 
-Not every difference is a fault. After a discard a sector is old or zero; where writes in flight
-touch the same bytes, or a request failed, there is more than one right answer too. So a difference
-is put before the shadow: what it permits is no fault, and the reference takes over what the target
-decided. The shadow is brought up to date only then: equal answers cost one comparison.
+Not every difference is a fault. After a discard a sector is old or zero. Where writes in flight
+touch the same bytes, or where a request failed, there is also more than one right answer. So the
+shadow judges each difference. If the shadow permits it, the reference takes over the data of the
+target. The shadow is updated only at a difference, so equal replies cost one comparison.
 
-What both sides do wrong alike does not show here; ``Disk.verify`` compares with the shadow alone.
+An error that both sides make in the same way is not found here. ``Disk.verify`` compares with the
+shadow alone.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from oracles.stamps import SECTOR, as_array, stamp, stamp_each
 from oracles.workload import Batch, Kind, Request, contended
 
 _STEP = 1 << 20
-"""Bytes that are verified, or compared with zeroes, at a time."""
+"""Bytes that one step verifies, or compares with zeroes."""
 _AHEAD_REQUESTS = 64
 _AHEAD_BYTES = 1 << 20
-"""So much data is made at once, before it is needed."""
+"""Requests and bytes for which the data is made at once, ahead of the requests."""
 _AHEAD = 4
 """Reads of a verification in flight together."""
 
@@ -43,12 +44,12 @@ Bytes = bytes | bytearray
 
 
 class Stopped(Exception):  # noqa: N818  # what the caller asked for
-    """The first mismatch was found, and `stop_at_first` was asked for."""
+    """The first mismatch was found, and `stop_at_first` is set."""
 
 
 @dataclass(slots=True)
 class _Done:
-    """A batch in the log: what the shadow has still to be told."""
+    """A batch that the shadow has not recorded yet."""
 
     batch: Batch
     generations: list[int]
@@ -58,12 +59,12 @@ class _Done:
 class DualWrite:
     """Compares a target with a reference, request by request.
 
-    Both sides hold, at the start, what the shadow expects.
+    Both sides must hold what the shadow expects when this is made.
 
-    :param shadow: of the target; it arbitrates, and follows (`catch_up`).
+    :param shadow: of the target; it judges differences. `catch_up` brings it up to date.
     :param discard_reads_zero: the target promises that discarded ranges read as zeroes.
     :param same_errno: both sides must fail with the same errno, not just fail.
-    :param stop_at_first: raise Stopped at the first mismatch; it is in ``mismatches`` by then.
+    :param stop_at_first: raise Stopped after the first mismatch was added to ``mismatches``.
     """
 
     def __init__(
@@ -96,12 +97,12 @@ class DualWrite:
         found.is_judged = self.requests > 0
         return found
 
-    # What is asked -------------------------------------------------------------------------------
+    # Requests ------------------------------------------------------------------------------------
 
     def run(self, batches: Iterable[Batch]) -> list[Mismatch]:
-        """Ask both sides for everything in a workload; return the mismatches that are new.
+        """Send a workload to both sides; return the new mismatches.
 
-        :raise Stopped: at the first, where that was asked for.
+        :raise Stopped: after the first one, if `stop_at_first` is set.
         """
         before = len(self.mismatches)
         source = iter(batches)
@@ -112,7 +113,7 @@ class DualWrite:
             if batch[0].kind is Kind.RESIZE:
                 self._resize(batch[0])
             else:
-                # The target first: its answers travel while the reference works.
+                # The target first: its replies travel while the reference works.
                 self.target.start(batch, payloads)
                 self.reference.start(batch, payloads)
                 ours = self.reference.finish()
@@ -122,7 +123,7 @@ class DualWrite:
         return self.mismatches[before:]
 
     def step(self, batch: Batch) -> None:
-        """Ask both sides for the requests of one batch, and compare all answers."""
+        """Send one batch to both sides, and compare all replies."""
         self.run([batch])
 
     def verify(self, offset: int = 0, length: int | None = None) -> list[Mismatch]:
@@ -142,10 +143,10 @@ class DualWrite:
         return self.mismatches[before:]
 
     def catch_up(self) -> Shadow:
-        """Tell the shadow of all that was asked; return it."""
+        """Record all requests up to now in the shadow; return it."""
         log, self._log = self._log, []
         for done in log:
-            self._tell(done)
+            self._record(done)
         return self._shadow
 
     def _ask(self, batch: Batch) -> tuple[list[Outcome], list[Outcome]]:
@@ -161,7 +162,7 @@ class DualWrite:
         self._agree()
 
     def _prepare(self, source: Iterator[Batch]) -> deque[tuple[Batch, _Done, Payloads]]:
-        """Take some batches, and make the data for all of them at once: it costs far less."""
+        """Take some batches, and make the data of all of them at once, which is much faster."""
         identity, history = self._shadow.identity, self._shadow.history
         prepared: deque[tuple[Batch, _Done, Payloads]] = deque()
         writes: list[tuple[int, int, int, int]] = []
@@ -201,7 +202,7 @@ class DualWrite:
             self.catch_up().resize(request.length)
             self._compare_sizes(request)
 
-    # What is answered ----------------------------------------------------------------------------
+    # Replies -------------------------------------------------------------------------------------
 
     def _compare(self, batch: Batch, ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> None:
         open_ones = contended(batch)
@@ -281,9 +282,9 @@ class DualWrite:
                     self._report_contents(request, finding, our, their)
 
     def _agree(self) -> None:
-        """Where both sides are right and differ, the target's answer is the answer from now on.
+        """Where both sides are right and differ, copy the data of the target to the reference.
 
-        Whole sectors are agreed on, after the batch: in between, a sector may be half settled.
+        This is done for whole sectors after the batch: during the batch a sector may be half done.
         """
         places, self._open = self._open, []
         for start, end in places:
@@ -327,12 +328,12 @@ class DualWrite:
             false = replace(finding, damage=Damage.STATUS, seen=claimed, side=name)
             self._report(request, false)
 
-    # What is reported ----------------------------------------------------------------------------
+    # Reporting -----------------------------------------------------------------------------------
 
     def _report_contents(
         self, request: Request, finding: Finding, our: Bytes, their: Bytes
     ) -> None:
-        """Report a finding, unless all of its sectors were reported with the same words before."""
+        """Report a finding, unless all of its sectors have been reported with the same text."""
         side, text = finding.side, finding.text
         sectors = range(finding.sector, finding.sector + finding.sectors)
         if all(self._known.get((side, sector)) == text for sector in sectors):
@@ -351,22 +352,22 @@ class DualWrite:
         if self._stop_at_first:
             raise Stopped(str(mismatch))
 
-    # What the shadow is told ---------------------------------------------------------------------
+    # Recording in the shadow ---------------------------------------------------------------------
 
-    def _tell(self, done: _Done) -> None:
+    def _record(self, done: _Done) -> None:
         open_ones = contended(done.batch)
         together: list[tuple[str, Change, int | None]] = []
         for place, request in enumerate(done.batch):
             if not request.kind.changes or not request.length:
                 continue
             if request.offset + request.length > self._shadow.size:
-                continue  # refused by both sides, or reported: nothing is right beyond the end
+                continue  # refused by both sides, or reported: there are no contents beyond the end
             generation, failed = done.generations[place], done.failed[place]
             if place in open_ones:
                 change = self._change(request, generation, failed)
                 together.append((str(request.kind), change, request.number))
             else:
-                self._tell_alone(request, generation, failed)
+                self._record_alone(request, generation, failed)
         if together:
             self._shadow.in_flight(together)
 
@@ -381,7 +382,7 @@ class DualWrite:
         maybe = failed or request.kind is Kind.DISCARD
         return Change(request.offset, request.length, data, 0, maybe, request.fua)
 
-    def _tell_alone(self, request: Request, generation: int, failed: bool) -> None:
+    def _record_alone(self, request: Request, generation: int, failed: bool) -> None:
         shadow, offset, length = self._shadow, request.offset, request.length
         number, fua = request.number, request.fua
         if request.kind is Kind.DISCARD:

@@ -278,6 +278,8 @@ def _torn(finding: Finding) -> str:
     if finding.expected is not None and finding.expected.what is What.ZEROES:
         new = "the expected data"
     first, end = finding.part or (0, SECTOR)
+    if (first, end) == (0, SECTOR):
+        return f"most of the sector is {finding.seen}, expected {new}"
     if first == 0:
         return f"torn at byte {end}: first {finding.seen}, then {new}"
     if end == SECTOR:

@@ -28,14 +28,14 @@ from oracles.stamps import (
 )
 
 _STEP = 4 << 20
-"""Bytes looked at together."""
+"""Bytes that are read at a time."""
 
 
 def stretches(image: Path, offset: int = 0, length: int | None = None) -> Iterator[Stretch]:
-    """Describe an image, sector by sector, neighbours that are alike as one.
+    """Describe an image sector by sector; equal neighbours are one stretch.
 
     :param offset: where to begin, in bytes; a multiple of 512.
-    :param length: how much to look at, in bytes; by default up to the end.
+    :param length: in bytes; by default up to the end.
     """
     size = image.stat().st_size
     end = size if length is None else min(size, offset + length)
@@ -108,7 +108,7 @@ def _damaged(row: Words, sector: int) -> Stretch:
 
 
 def _fitting_header(row: Words, keys: Words) -> Header | None:
-    """Return the header that some of the data call for: the one that is there, or but for a bit."""
+    """Return the header that fits some of the data: as it is, or with one bit flipped."""
     flips = np.tile(row, (1 + HEADER_BYTES * 8, 1))
     for bit in range(HEADER_BYTES * 8):
         flips[1 + bit, bit // 64] ^= np.uint64(1 << bit % 64)
@@ -118,7 +118,7 @@ def _fitting_header(row: Words, keys: Words) -> Header | None:
 
 
 def marked_foreign(rows: list[Stretch]) -> list[Stretch]:
-    """Return the same rows, those marked whose run or volume is not that of most sectors."""
+    """Return the rows; mark those whose run or volume is not that of most sectors."""
     owner = owner_of(rows)
     return [
         replace(row, text=f"{row.text}, FOREIGN") if kind_of(row, owner) is Kind.MIXED else row

@@ -1,4 +1,4 @@
-"""The model of a volume: what each step of a script must give, after all steps before it."""
+"""The model of a volume: what each step of a script must return after all steps before it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class StepFailed(Exception):  # noqa: N818  # an outcome
 
 
 class Wrong(AssertionError):  # noqa: N818  # the verdict on a target
-    """What a step gave is not what the model permits; ``findings`` say in which way."""
+    """A step returned what the model does not permit; ``findings`` say in which way."""
 
     def __init__(self, text: str, findings: Sequence[Finding] = ()) -> None:
         super().__init__(text)
@@ -38,16 +38,16 @@ class Wrong(AssertionError):  # noqa: N818  # the verdict on a target
 
 
 class Player(Protocol):
-    """Carries out steps on a volume. ``abilities`` are the steps that it can, and ``fua``."""
+    """Carries out steps on a volume. ``abilities`` are the supported steps, and ``fua``."""
 
     abilities: frozenset[str]
 
     def reset(self, size: int, data: bytes) -> None:
-        """Give the volume this size and these bytes, durably; forget everything before."""
+        """Set size and contents of the volume, durably; forget everything before."""
         ...
 
     def do(self, step: Step, data: bytes) -> Data | Sequence[Extent] | None:
-        """Carry out a step; ``data`` is what a write writes. Return what a read or status gave.
+        """Carry out a step; ``data`` is for a write. Return the result of a read or block status.
 
         :raise StepFailed: the request failed.
         """
@@ -65,7 +65,7 @@ class Player(Protocol):
 class Model:
     """One volume from its first step to its last.
 
-    :param seed: tells the stamps of one run from those of another.
+    :param seed: makes the stamps of one run different from those of another.
     """
 
     def __init__(self, player: Player, size: int, seed: int = 0) -> None:
@@ -77,12 +77,12 @@ class Model:
         self.shadow.flush()
 
     def step(self, step: Step) -> None:
-        """Carry out a step and judge what it gave.
+        """Carry out a step and check its result.
 
-        :raise Wrong: the volume is wrong; says in which way.
+        :raise Wrong: the result is wrong.
         """
         while step.do == "resize" and self._armed.get("flush"):
-            self.step(Step("flush"))  # a resize flushes, and may not meet that fault
+            self.step(Step("flush"))  # a resize flushes, and must not meet that fault
         if step.fua and "fua" not in self._player.abilities:
             step = replace(step, fua=False)
         data = self.shadow.stamped(step.offset, step.length) if step.do == "write" else b""
@@ -92,7 +92,7 @@ class Model:
         except StepFailed as failure:
             flush = self._armed.get("flush")
             if due is None and step.fua and flush and flush[0] == failure.number:
-                flush.pop(0)  # FUA may be done by a flush, which met its fault
+                flush.pop(0)  # FUA may be implemented by a flush, which met its fault
             elif due != failure.number:
                 owed = f", {errno.errorcode[due]} was due" if due else ", and no fault was armed"
                 found = _outcome(step, failure.number, due or 0, f"failed with {failure}{owed}")
@@ -106,9 +106,9 @@ class Model:
         self._done(step, data, answer)
 
     def finish(self) -> None:
-        """Look at everything, and at the snapshots.
+        """Read and check the whole volume and its snapshots.
 
-        :raise Wrong: something is not as it must be.
+        :raise Wrong: something is wrong.
         """
         read = Step("read", 0, self.shadow.size)
         while self._armed.get("read") and read.length:
@@ -142,7 +142,7 @@ class Model:
             raise Wrong(f"snapshot {number + 1}:\n{render(findings, _SHOWN)}", findings)
 
     def _due(self, step: Step) -> int | None:
-        """Return the errno that is armed for a step; what is empty does not meet a fault."""
+        """Return the errno that is armed for a step; a step of length 0 does not meet a fault."""
         armed = self._armed.get(step.do)
         return armed.pop(0) if armed and (step.length or step.do == "flush") else None
 
@@ -175,7 +175,7 @@ class Model:
                 shadow.power_cut()
             case "kill":
                 shadow.power_cut()
-                self._armed.clear()  # they were in the server's memory
+                self._armed.clear()  # faults are in the memory of the server
             case "fault":
                 self._armed.setdefault(step.kind, []).append(getattr(errno, step.errno))
             case "read":

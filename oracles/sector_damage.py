@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -209,7 +209,37 @@ def _judge_tear(
         return Finding(
             Damage.TORN, expected=expected, seen=content, part=part, confidence=confidence
         )
-    return _tear_by_keys(seen, wanted, low, expected)
+    return _tear_by_keys(seen, wanted, low, expected) or _tear_of_two(seen, low, sources, expected)
+
+
+def _tear_of_two(
+    seen: bytes, low: int, sources: Mapping[Content, bytes], expected: Content
+) -> Finding | None:
+    """Recognise a sector that begins as one source and ends as another, neither of them expected.
+
+    After a crash a sector may hold any of several contents; the expected one is the most likely.
+    """
+    size = len(seen)
+    whole = {key: data for key, data in sources.items() if key.what is not What.PATTERN}
+    begins = {key: _common(seen, data) for key, data in whole.items()}
+    ends = {key: _common(seen[::-1], data[::-1]) for key, data in whole.items()}
+    first, then = max(begins, key=begins.__getitem__), max(ends, key=ends.__getitem__)
+    cut = begins[first]
+    if first == then or cut + ends[then] < size or min(cut, ends[then]) < _PROBE:
+        return None
+    return Finding(
+        Damage.TORN,
+        expected=expected,
+        seen=then,
+        part=(low + cut, low + size),
+        confidence=Confidence.LIKELY,
+        remark=f"torn at byte {low + cut}: first {first}, then {then}, expected {expected}",
+    )
+
+
+def _common(one: bytes, other: bytes) -> int:
+    """Return how many bytes at the start are equal."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b), len(one))
 
 
 def _judge_zeroed_parts(seen: bytes, wanted: bytes, low: int) -> Finding | None:

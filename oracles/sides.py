@@ -1,8 +1,8 @@
 """The two sides of a dual write, as the comparison sees them.
 
-A side takes a batch of requests (``start``) and later says how each went (``finish``): what is in
-between may be a network, so both sides work at the same time. ``InOrder`` makes a side of anything
-that reads and writes; ``Layered`` puts a fault under a side.
+A side takes a batch of requests (``start``) and later returns their outcomes (``finish``), so that
+both sides can work at the same time, for example over a network. ``InOrder`` makes a side of any
+object that reads and writes. ``Layered`` puts a layer with faults under a side.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from oracles.workload import Batch, Kind, Request
 _READ, _WRITE = Kind.READ, Kind.WRITE
 Payload = bytes | memoryview
 Payloads = Sequence[Payload]
-"""For each request of a batch the data to write; empty where it writes none."""
+"""The data to write, for each request of a batch; empty for requests that write none."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """How a request went: ``error`` is 0 or a Linux errno; what a read or a status returned."""
+    """The outcome of a request: 0 or a Linux errno, and what a read or block status returned."""
 
     error: int = 0
     data: bytes | bytearray = b""
@@ -34,13 +34,13 @@ class Outcome:
 
 
 class Side(Protocol):
-    """One of the two disks. ``rounding``: its size may be rounded up to a multiple, in bytes."""
+    """One of the two disks. Its size may be rounded up to a multiple of ``rounding``, in bytes."""
 
     rounding: int
 
     @property
     def size(self) -> int:
-        """Size in bytes, as it is seen now."""
+        """The current size in bytes."""
         ...
 
     def start(self, batch: Batch, payloads: Payloads) -> None:
@@ -52,15 +52,15 @@ class Side(Protocol):
         ...
 
     def resize(self, size: int) -> None:
-        """Get another size, in bytes.
+        """Change the size, in bytes.
 
-        :raise BlockError: it cannot.
+        :raise BlockError: the disk cannot.
         """
         ...
 
 
 class Plain(Protocol):
-    """What reads and writes one request at a time; reference_backend.store.volume.Volume does.
+    """An object that reads and writes one request at a time, such as a volume of the backend.
 
     Each method raises BlockError where the request fails.
     """
@@ -103,12 +103,12 @@ class Plain(Protocol):
         ...
 
     def resize(self, size: int, /) -> None:
-        """Get another size."""
+        """Change the size."""
         ...
 
 
 class InOrder:
-    """A side that answers each request before it looks at the next."""
+    """A side that carries out one request after the other."""
 
     rounding = 1
 
@@ -132,7 +132,7 @@ class InOrder:
         return self._outcomes
 
     def resize(self, size: int) -> None:
-        """Get another size."""
+        """Change the size."""
         self.disk.resize(size)
 
     def _one(self, request: Request, data: Payload) -> Outcome:
@@ -189,7 +189,7 @@ def command_flags(request: Request) -> int:
 
 
 class Layered:
-    """A side with a layer (a fault, mostly) between the comparison and it; one at a time."""
+    """A side below a layer, most often with faults; it carries out one request at a time."""
 
     def __init__(self, side: Side, layer: layers.Layer) -> None:
         self.side = side
@@ -213,7 +213,7 @@ class Layered:
         return self._outcomes
 
     def resize(self, size: int) -> None:
-        """Get another size; layers do not see that."""
+        """Change the size; layers do not see that."""
         self.side.resize(size)
 
     def _one(self, request: Request, data: Payload) -> Outcome:

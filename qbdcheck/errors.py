@@ -4,9 +4,9 @@ QbdcheckError
 ├── UsageError          a flag, number, group, file or profile is wrong: one line, exit code 2
 │   └── SetupError      something that the run needs is missing or does not start: exit code 2
 │       └── NotReadyError    the server of the target does not start
-├── NotRun              this case cannot run here; carries all the reasons
-├── CaseBroken          the case is not to be trusted (verdict BROKEN)
-└── ProgramError        a program of the case failed, timed out or died; carries its output
+├── NotRun              this case cannot run here; has all reasons
+├── CaseBroken          the case cannot be trusted (verdict BROKEN)
+└── ProgramError        a program of the case failed, timed out or died; has its output
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class QbdcheckError(Exception):
 
 
 class UsageError(QbdcheckError):
-    """Bad input of the user: the message names what, where and the mend, on one line."""
+    """Wrong input of the user: one line that says what is wrong, where, and how to fix it."""
 
 
 class SetupError(UsageError):
-    """The run cannot start: a program is missing, a target does not come up, a disk is full."""
+    """The run cannot start: a program is missing, a target does not start, a disk is full."""
 
 
 class NotReadyError(SetupError):
@@ -31,9 +31,9 @@ class NotReadyError(SetupError):
 
 
 class NotRun(QbdcheckError):  # noqa: N818  # a verdict, not a mishap
-    """Raised by a case or a fixture that cannot run here.
+    """A case or a fixture cannot run here.
 
-    :param reasons: one sentence for each thing that is missing; never empty.
+    :param reasons: one sentence for each reason; never empty.
     """
 
     def __init__(self, *reasons: str) -> None:

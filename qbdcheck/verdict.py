@@ -6,24 +6,24 @@ import enum
 
 
 class Verdict(enum.Enum):
-    """What a case said of the target. Worst first when several are merged."""
+    """The result of a case. The worst comes first; it wins when several are merged."""
 
     FAIL = "fail"
     """The target, or QEMU above it, broke a property."""
     BROKEN = "broken"
-    """The case itself cannot be trusted: it crashed, its fault did not fire, it saw nothing."""
+    """Nothing is known: the case failed itself, its fault did not fire, or no server started."""
     PASS = "pass"  # noqa: S105
     NOT_RUN = "not run"
     """Not run, for a stated reason."""
 
     @property
     def is_bad(self) -> bool:
-        """True where the run must not be green."""
+        """Whether the run must fail."""
         return self in (Verdict.FAIL, Verdict.BROKEN)
 
 
 class Outcome(enum.Enum):
-    """What became of one operation (Jepsen's ok, fail and info)."""
+    """The outcome of one operation (Jepsen's ok, fail and info)."""
 
     OK = "ok"
     FAILED = "failed"

@@ -1,4 +1,4 @@
-"""A run of cases against one mutant: what became of it, suite by suite."""
+"""A run of cases against one mutant, and its result, suite by suite."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _END_S = 30.0
 
 @dataclass
 class Cell:
-    """What became of a mutant in one run.
+    """The result of one run against a mutant.
 
     :ivar state: ``killed``; ``alive``: cases ran, and none saw it; ``not ready``: its server did
         not start, so that nothing was tested, while that of the reference backend does start; ``not
         testable here``: no case ran, or none of those that guard against this bug, because the
         target lacks a capability.
     :ivar seconds: from the start of the run to the first failure, or to its end.
-    :ivar requests: what the mutant's servers had handled by then.
+    :ivar requests: how many requests the mutant's servers had handled by then.
     :ivar damage: the kinds of damage that this failure showed.
     :ivar named: whether the diagnosis of that failure names the damage that this mutant does.
     :ivar cases: that ran to their end; ``not_run``: that could not run.
@@ -60,7 +60,7 @@ class Cell:
 
 @dataclass
 class Fate(Cell):
-    """What became of one mutant in the whole selection, until its first kill.
+    """The result of one mutant in the whole selection, until its first kill.
 
     :ivar knobs: as in ``-t mutant:ID:KNOBS``; ``knobs_left_out``: that were meant for all mutants,
         and that this one does not have.
@@ -88,14 +88,14 @@ class Fate(Cell):
         return {"killed": self.state == KILLED, **asdict(self)}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Fate:
-        """Return what `as_json` told.
+    def from_json(cls, members: Mapping[str, Any]) -> Fate:
+        """Return the fate of which `as_json` made these members.
 
         :raise TypeError: it did not.
         """
         names = {one.name for one in fields(cls)}
-        known = {name: value for name, value in told.items() if name in names}
-        known["suites"] = {name: Cell(**cell) for name, cell in told.get("suites", {}).items()}
+        known = {name: value for name, value in members.items() if name in names}
+        known["suites"] = {name: Cell(**cell) for name, cell in members.get("suites", {}).items()}
         return cls(**known)
 
 
@@ -103,11 +103,11 @@ class Fate(Cell):
 class Runner:
     """Runs cases against mutants.
 
-    :ivar words: of every run's command line: lanes, seed, and so on.
+    :ivar arguments: for the command line of every run: lanes, seed, and so on.
     :ivar guards: bugs by the id of the case that guards against them.
     """
 
-    words: Sequence[str]
+    arguments: Sequence[str]
     guards: Mapping[str, frozenset[str]]
 
     def run(self, mutant: type[Mutant], knobs: str, selection: Sequence[str], cell: Cell) -> None:
@@ -129,19 +129,19 @@ class Runner:
         self, mutant: type[Mutant], knobs: str, selection: Sequence[str], cell: Cell
     ) -> None:
         """Run the selection once, and fill the cell."""
-        # A server that was just being started may still make its file of requests.
+        # A server that is just starting may still create its file of requests.
         with tempfile.TemporaryDirectory(prefix="qm", ignore_cleanup_errors=True) as directory:
             here = Path(directory)
             watch = _Watch(here, self._guarding(mutant), cell)
             target = ":".join(filter(None, [PREFIX + mutant.id, knobs, f"{COUNT}={here}"]))
-            words = [*selection, *self.words, "--events", str(watch.events)]
-            run, started_s = _start(target, words, here), clock.now_s()
+            arguments = [*selection, *self.arguments, "--events", str(watch.events)]
+            run, started_s = _start(target, arguments, here), clock.now_s()
             try:
                 watch.until_failure(run)
             finally:
                 cell.seconds = round(clock.now_s() - started_s, 2)
                 cell.requests = counted(here)
-                # Not SIGINT: who is started in the background of a shell ignores that.
+                # Not SIGINT: a process in the background of a shell ignores it.
                 code = run.stop(SIGTERM, _END_S)
             last = tail(run.output(), 1)
             is_over = cell.state in (KILLED, NOT_READY)
@@ -151,7 +151,7 @@ class Runner:
                 cell.diagnosis = last.removeprefix("check: ")
 
     def _guarding(self, mutant: type[Mutant]) -> frozenset[str]:
-        """The ids of the cases that guard against this bug, or against that of which it is one."""
+        """Return the ids of the cases that guard against this bug, or the bug that it varies."""
         if is_control(mutant):
             return frozenset()
         variant = re.search(r"variant (?:\w+ )?of (\S+)$", mutant.source)
@@ -161,22 +161,22 @@ class Runner:
     def _must_start(self, selection: Sequence[str]) -> None:
         """:raise UsageError: the reference backend without a bug does not start either."""
         with tempfile.TemporaryDirectory(prefix="qm") as directory:
-            words = [*selection, *self.words, "--dry-run"]
-            run = _start(f"{PREFIX}control-plain", words, Path(directory))
+            arguments = [*selection, *self.arguments, "--dry-run"]
+            run = _start(f"{PREFIX}control-plain", arguments, Path(directory))
             while not run.has_ended_within(_POLL_S):
                 pass
             if run.stop(SIGTERM, _END_S) == EXIT_USAGE:
                 raise UsageError(tail(run.output(), 1).removeprefix("check: "))
 
 
-def _start(target: str, words: Sequence[str], here: Path) -> Process:
-    argv = [sys.executable, "-m", "qbdcheck", "-t", target, *words]
-    # Its durations and its last run are not those of the user.
+def _start(target: str, arguments: Sequence[str], here: Path) -> Process:
+    argv = [sys.executable, "-m", "qbdcheck", "-t", target, *arguments]
+    # A cache of its own: its durations and last run must not mix with those of the user.
     return Process(argv, here, "check", env={"XDG_CACHE_HOME": str(here)}, cwd=ROOT)
 
 
 class _Watch:
-    """Reads the events of a run, and says in a cell what became of the mutant.
+    """Reads the events of a run, and fills a cell.
 
     :ivar events: the file for ``--events``.
     """
@@ -191,7 +191,7 @@ class _Watch:
 
     def until_failure(self, run: Process) -> None:
         """Return when a case has failed, or the run has ended."""
-        for event in self._told(run.has_ended_within):
+        for event in self._events_of(run.has_ended_within):
             verdict = str(event.get("verdict", "")).lower().replace("_", " ")
             if not verdict:
                 continue
@@ -216,7 +216,7 @@ class _Watch:
         is_tested = bool(self._ran) and (not guarding or not guarding <= self._not_run)
         self._cell.state = ALIVE if is_tested else NOT_TESTABLE
 
-    def _told(self, has_ended_within: Callable[[float], bool]) -> Iterator[dict[str, Any]]:
+    def _events_of(self, has_ended_within: Callable[[float], bool]) -> Iterator[dict[str, Any]]:
         """Yield the events as the run writes them, until it ends."""
         with self.events.open(encoding="utf-8") as stream:
             rest = ""

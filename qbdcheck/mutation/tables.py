@@ -1,4 +1,4 @@
-"""The kill matrix to look at: in the terminal, and as a page."""
+"""The kill matrix for people: in the terminal, and as a page."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def print_grid(console: Console, fates: Sequence[Fate]) -> None:
 
 
 def print_summary(console: Console, fates: Sequence[Fate]) -> None:
-    """Print the kills, and then what they come to."""
+    """Print the kills, and then the conclusions."""
     table = Table("mutant", "killed by", "s", "requests", "diagnosis", title="Kill matrix")
     for fate in fates:
         if fate.state == KILLED:
@@ -62,7 +62,7 @@ def print_summary(console: Console, fates: Sequence[Fate]) -> None:
 
 
 def conclusions(fates: Sequence[Fate]) -> list[str]:
-    """Return what the fates come to, a line each; what is not there has no line."""
+    """Return the conclusions, one line each; leave out empty ones."""
     mutants = [fate for fate in fates if not fate.control and fate.state != NOT_TESTABLE]
     killed = [fate for fate in mutants if fate.state == KILLED]
     seconds = sorted(fate.seconds for fate in killed)
@@ -86,7 +86,7 @@ def conclusions(fates: Sequence[Fate]) -> list[str]:
 
 
 def page(fates: Sequence[Fate]) -> str:
-    """Return the matrix as a page of HTML that needs nothing else."""
+    """Return the matrix as a self-contained HTML page."""
     suites = suites_of(fates)
     head = "".join(f"<th>{escape(suite)}</th>" for suite in suites)
     rows = "\n".join(_row(fate, suites) for fate in fates)

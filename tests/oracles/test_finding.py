@@ -154,6 +154,8 @@ def stamp(generation: int, operation: int, writer: int = 0) -> Content:
         (Finding(Damage.TORN, seen=Content(What.PATTERN, number=0xA5), part=(8, 16),
                  expected=Content(What.ZEROES)),
          "torn: bytes 8 to 15 are pattern 0xa5, rest the expected data"),
+        (Finding(Damage.TORN, seen=stamp(3, 9), expected=Content(What.DATA)),
+         "most of the sector is generation 3 by write #9, expected other data"),
         (Finding(Damage.CHANGING, expected=Content(What.TEXT, text="the same twice")),
          "changing, expected the same twice"),
     ],
