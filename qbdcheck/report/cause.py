@@ -1,8 +1,8 @@
-"""The one line that says why a case failed, found in everything that it left behind.
+"""Finds the one line that says why a case failed.
 
-A failure has hundreds of lines; the list of cases has room for one. What an oracle has found comes
-first, from its data. Other failures have only text: of that, the line that helps a developer most,
-which is what died, then what took too long, then where the output differs, then what Python said.
+A failure has hundreds of lines; the list of cases has room for one. The findings of oracles come
+first. Other failures have only text. Of that the most useful line is taken: first the death of a
+program, then a time-out, then the first difference of the output, then the Python error.
 """
 
 from __future__ import annotations

@@ -17,11 +17,11 @@ from qbdcheck.report.redact import Redaction
 from qbdcheck.verdict import Verdict
 
 SCHEMA_VERSION = 1
-"""Raised when a key changes its meaning or goes away; a new key does not raise it."""
+"""Increased when a key changes its meaning or is removed, not when a key is added."""
 
 
 def event_object(event: Event, redaction: Redaction) -> dict[str, object]:
-    """`event` as what `json.dumps` takes, its texts redacted."""
+    """Return `event` as an object for `json.dumps`, its texts redacted."""
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
     return {"event": name, **_fields(event, redaction)}
 
@@ -34,9 +34,9 @@ def _fields(value: Event | TestEnded, redaction: Redaction) -> dict[str, object]
 
 
 def plain(value: object, redaction: Redaction) -> object:
-    """`value` in JSON's own types, texts redacted; a subclass (a seed that is an int) becomes one.
+    """Return `value` in the types of JSON, texts redacted; also subclasses, such as seeds.
 
-    Times are rounded to microseconds: more digits say nothing.
+    Times are rounded to microseconds.
     """
     made: object
     match value:

@@ -1,4 +1,4 @@
-"""What happens in a run, as frozen events. The runner emits them; reports subscribe."""
+"""The events of a run. The runner emits them; reports subscribe."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class CaseStarted:
 class TestEnded:
     """A test that a case ran in a guest, such as one of LTP.
 
-    ``outcome`` is pass, fail, broken, warn or conf; ``elapsed_s`` in seconds; ``said`` the end of
-    its output, in the events of a run only where it did not pass.
+    ``outcome`` is pass, fail, broken, warn or conf. ``elapsed_s`` is in seconds. ``said`` is the
+    end of its output; in the events of a run only if it did not pass.
     """
 
     __test__ = False  # for pytest
@@ -54,10 +54,10 @@ class TestEnded:
 class CaseEnded:
     """A case ended.
 
-    ``elapsed_s`` in seconds; ``reasons`` say why it was not run; ``partly_not_run`` which parts
-    were not; ``observed`` what --observe saw; ``tests`` those that it ran in a guest; ``message``
-    is the first line of a failure, ``details`` all of it (diff, diagnosis, stacks), ``findings``
-    what is known of it as data.
+    ``elapsed_s`` is in seconds. ``reasons`` say why the case was not run, ``partly_not_run`` which
+    parts were not. ``observed`` has the lines of --observe, ``tests`` the tests that ran in a
+    guest. ``message`` is the first line of a failure, ``details`` all of it (diff, diagnosis,
+    stacks); ``findings`` say what is wrong as data.
     """
 
     case_id: str

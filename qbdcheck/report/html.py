@@ -31,7 +31,7 @@ TIMELINE = ".timeline.txt"
 
 @dataclass(frozen=True)
 class _Attached:
-    """What a case left that the page shows: a text, or a picture as a data: URI."""
+    """A file of a case that the page shows: a text, or a picture as a data: URI."""
 
     name: str
     text: str = ""

@@ -23,7 +23,7 @@ from qbdcheck.report.tally import Tally
 from qbdcheck.verdict import Verdict
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 section 2.2 does not allow, not even escaped."""
+"""Characters that XML 1.0 section 2.2 does not allow, not even escaped."""
 
 
 _FINDINGS = 10
@@ -42,7 +42,7 @@ class JUnit(AtEnd):
 
 
 def junit_element(tally: Tally) -> ET.Element:
-    """The document of a run."""
+    """Return the document of a run."""
     run = tally.run
     redaction = redaction_for(run.environment if run else {})
     root = ET.Element("testsuites", {"name": "qbdcheck", **_sums(tally.cases)})

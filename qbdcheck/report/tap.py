@@ -43,7 +43,7 @@ class Tap:
         self._stream.flush()
 
     def tick(self) -> None:
-        """Nothing: TAP has no clock."""
+        """Do nothing: TAP has no clock."""
 
     def close(self) -> None:
         """Flush the stream."""
@@ -92,5 +92,5 @@ class Tap:
 
 
 def _escape(text: str) -> str:
-    """`text` with backslashes, hashes and line ends so that no reader takes them for directives."""
+    """Return `text` with backslashes, hashes and line ends escaped: they could be directives."""
     return re.sub(r"[\r\n]+", " ", text.replace("\\", "\\\\").replace("#", "\\#"))

@@ -1,7 +1,7 @@
-"""What happens in the forked child of a case: from fork to ``os._exit``.
+"""Runs a case in its forked child, from fork to ``os._exit``.
 
-The child is a process group and a sub-reaper of its own, dies with the runner, works in its scratch
-directory, and writes standard output and error to ``full.log`` there. It sends one `Result`.
+The child has a process group of its own, is a subreaper, and dies with the runner. It works in its
+scratch directory, writes standard output and error to ``full.log`` there, and sends one `Result`.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ from qbdcheck.runner.verdict_rules import describe, judge, weigh_full_disk, wors
 from qbdcheck.verdict import Verdict
 
 STACKS = "stacks.txt"
-"""File in the scratch directory that gets the Python stacks when a case runs out of time."""
+"""File in the scratch directory for the Python stacks of a case that runs out of time."""
 STACKS_SIGNAL = signal.SIGUSR1
 LOG = "full.log"
 _GRACE_S = 0.3
-"""How long a process that was told to end may still be there after the case."""
+"""How long a process may take to end after the case."""
 
 
 def run_child(unit: Unit, scratch: Path, sending: int, runner_pid: int) -> NoReturn:
-    """Run `unit` in this freshly forked process, send the result to the pipe `sending`, end."""
+    """Run `unit` in this forked process, send the result to the pipe `sending`, and exit."""
     try:
         _leave_the_runner(scratch, runner_pid)
         result = run_unit(unit, scratch)
         result = _look_for_strays(result)
-    except BaseException as error:  # whatever it is, it must reach the runner
+    except BaseException as error:  # any error must reach the runner
         result = Result(Verdict.BROKEN, f"the runner's child failed: {describe(error)}")
     try:
         sys.stdout.flush()
@@ -81,7 +81,7 @@ def _leave_the_runner(scratch: Path, runner_pid: int) -> None:
     os.dup2(null, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    # New objects: the old ones may hold what the runner has not written yet.
+    # New objects: the old ones may have buffered output of the runner.
     sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), write_through=True)
     sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), write_through=True)
     stacks = os.open(scratch / STACKS, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -96,9 +96,9 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
         item = unit.collect()
     except BaseException as error:  # an import may raise anything, SystemExit too
         return judge(error, "collect", _traceback(error))
-    # It would point standard output of all children at one shared file; ours is full.log.
+    # It would redirect standard output of all children to one shared file instead of full.log.
     item.config.pluginmanager.unregister(name="capturemanager")
-    _fill_stash(item, unit, scratch)
+    _fill_case_state(item, unit, scratch)
     phases = ("setup", "call")
     result = Result(Verdict.PASS)
     for when in phases:
@@ -115,7 +115,7 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
     return result
 
 
-def _fill_stash(item: pytest.Item, unit: Unit, scratch: Path) -> None:
+def _fill_case_state(item: pytest.Item, unit: Unit, scratch: Path) -> None:
     log = scratch / LOG
     item.stash[SCRATCH] = scratch
     item.stash[IMAGE_FORMAT] = unit.image_format
@@ -155,7 +155,7 @@ def _traceback(error: BaseException) -> str:
 
 
 class GoldenDiffers(AssertionError):  # noqa: N818  # a verdict on the output
-    """The output of a case is not what its golden file says."""
+    """The output of a case differs from its golden file."""
 
     def __init__(self, comparison: Comparison) -> None:
         super().__init__(f"{comparison.message}\n{comparison.diff}".rstrip())
@@ -163,11 +163,11 @@ class GoldenDiffers(AssertionError):  # noqa: N818  # a verdict on the output
 
 
 def check_golden(item: pytest.Item) -> None:
-    """Compare what the case has printed; called when its function has returned.
+    """Compare the output of a case with its golden file, after its function has returned.
 
-    A case that printed nothing needs no golden file; but where it has one it must print.
+    A case without output needs no golden file; but a case with a golden file must print.
 
-    :raise GoldenDiffers: different, missing, in conflict, or rewritten just now.
+    :raise GoldenDiffers: the output differs, or the file is missing, in conflict or just rewritten.
     """
     options: Options = item.config.stash[OPTIONS]
     output = item.stash[OUTPUT]
@@ -186,7 +186,7 @@ def check_golden(item: pytest.Item) -> None:
 
 
 def _look_for_strays(result: Result) -> Result:
-    """A case that passed must have ended all that it started."""
+    """Return the result; a failure if a case that passed left processes behind."""
     deadline_s = clock.now_s() + _GRACE_S
     while strays := subreaper.living(subreaper.descendants()):
         if clock.now_s() > deadline_s:
@@ -198,6 +198,6 @@ def _look_for_strays(result: Result) -> Result:
 
 
 def strays_result(strays: list[subreaper.Stray]) -> Result:
-    """The failure of a case that left `strays`, which are killed."""
+    """Return the failure of a case that left `strays`, which are killed."""
     lines = [f"left a process behind: {stray.argv}" for stray in strays]
     return Result(Verdict.FAIL, lines[0], "\n".join(lines))

@@ -307,9 +307,11 @@ def test_a_sector_torn_between_two_writes_that_are_not_expected_is_torn(at: int)
     assert finding.part == (at, SECTOR)
 
 
-def test_a_sector_of_which_only_the_start_is_known_is_unknown() -> None:
+@pytest.mark.parametrize("end", [400, SECTOR])
+def test_a_sector_with_an_unknown_part_is_unknown(end: int) -> None:
     seen = np.random.default_rng(2).integers(0, 256, SECTOR, dtype=np.uint8)
     seen[:200] = disk(4, 40)[:200]
+    seen[end:] = disk(5, 50)[end:SECTOR]
     expected = np.random.default_rng(1).integers(0, 256, SECTOR, dtype=np.uint8)
     history = [Header(7, 9, 0, 4, 0, 40), Header(7, 9, 0, 5, 0, 50)]
     (finding,) = diagnose(seen, 0, expected, identity=ME, candidates=lambda _: history)
