@@ -7,6 +7,7 @@ object that reads and writes. ``Layered`` puts a layer with faults under a side.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -107,22 +108,14 @@ class Plain(Protocol):
         ...
 
 
-class InOrder:
-    """A side that carries out one request after the other."""
+class _OneByOne(ABC):
+    """Carries out the requests of a batch one after the other."""
 
-    rounding = 1
-
-    def __init__(self, disk: Plain) -> None:
-        self.disk = disk
+    def __init__(self) -> None:
         self._outcomes: list[Outcome] = []
 
-    @property
-    def size(self) -> int:
-        """Size in bytes."""
-        return self.disk.size
-
     def start(self, batch: Batch, payloads: Payloads) -> None:
-        """Do all requests."""
+        """Carry out all requests of a batch."""
         self._outcomes = [
             self._one(request, data) for request, data in zip(batch, payloads, strict=True)
         ]
@@ -130,6 +123,25 @@ class InOrder:
     def finish(self) -> list[Outcome]:
         """Return their outcomes."""
         return self._outcomes
+
+    @abstractmethod
+    def _one(self, request: Request, data: Payload) -> Outcome:
+        """Carry out one request."""
+
+
+class InOrder(_OneByOne):
+    """A side that carries out one request after the other."""
+
+    rounding = 1
+
+    def __init__(self, disk: Plain) -> None:
+        super().__init__()
+        self.disk = disk
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return self.disk.size
 
     def resize(self, size: int) -> None:
         """Change the size."""
@@ -188,29 +200,19 @@ def command_flags(request: Request) -> int:
     )
 
 
-class Layered:
+class Layered(_OneByOne):
     """A side below a layer, most often with faults; it carries out one request at a time."""
 
     def __init__(self, side: Side, layer: layers.Layer) -> None:
+        super().__init__()
         self.side = side
         self.layer = layer
         self.rounding = side.rounding
-        self._outcomes: list[Outcome] = []
 
     @property
     def size(self) -> int:
         """Size of the side, in bytes."""
         return self.side.size
-
-    def start(self, batch: Batch, payloads: Payloads) -> None:
-        """Send all requests through the layer."""
-        self._outcomes = [
-            self._one(request, data) for request, data in zip(batch, payloads, strict=True)
-        ]
-
-    def finish(self) -> list[Outcome]:
-        """Return their outcomes."""
-        return self._outcomes
 
     def resize(self, size: int) -> None:
         """Change the size; layers do not see that."""
