@@ -207,6 +207,8 @@ _WRAPS = {31: "2 GiB", 32: "4 GiB", 40: "1 TiB", 41: "2 TiB", 44: "16 TiB"}
 
 def sentence(finding: Finding) -> str:
     """Return what is wrong, in words, without the place."""
+    if finding.damage is Damage.NOT_LINEARIZABLE and finding.remark:
+        return f"{finding.damage.value}: {finding.remark}"
     if finding.remark:
         return finding.remark
     make = _SENTENCES.get(finding.damage)

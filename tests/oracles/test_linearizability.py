@@ -107,10 +107,10 @@ def test_an_anomaly_is_a_finding_with_the_requests_as_evidence() -> None:
     anomalies = check([access("w", 1, 0, 1), access("r", 0, 2, 3)])
     (finding,) = found = findings_of(anomalies)
     assert (finding.damage, finding.offset, finding.length) == (Damage.NOT_LINEARIZABLE, 0, 512)
-    assert finding.text == anomalies[0].text
+    assert finding.text == f"not linearizable: {anomalies[0].text}"
     assert any("writes #1" in line for line in finding.evidence)
     assert str(anomalies[0]).splitlines()[1:] == [f"  {line}" for line in finding.evidence]
-    assert str(found).splitlines()[0].startswith("offset 0 (0x0), sector 0, 512 bytes: #0 must be")
+    assert str(found).splitlines()[0].startswith("offset 0 (0x0), sector 0, 512 bytes: not linear")
     assert findings_of([]) == []
 
 

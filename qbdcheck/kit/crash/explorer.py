@@ -14,7 +14,7 @@ import pickle
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -109,7 +109,11 @@ class WrongAfterCrash(AssertionError):  # noqa: N818  # the verdict on a target
 
     def __init__(self, text: str, wrong: Sequence[Wrong]) -> None:
         super().__init__(text)
-        self.findings = Findings(finding for one in wrong for finding in one.findings)
+        self.findings = Findings(
+            replace(finding, request=f"crash state {one.state}")
+            for one in wrong
+            for finding in one.findings
+        )
 
 
 def _short(number: int) -> str:

@@ -7,7 +7,7 @@ in the snapshot as they were at one moment.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -118,7 +118,7 @@ class NeverSo(AssertionError):  # noqa: N818  # the verdict on a target
 
     def __init__(self, text: str, findings: Findings) -> None:
         super().__init__(f"{text}:\n{render(findings, _SHOWN)}")
-        self.findings = findings
+        self.findings = Findings(replace(finding, request=text) for finding in findings)
 
 
 def _raise(text: str, wrong: Findings) -> None:
