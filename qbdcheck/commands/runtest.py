@@ -73,12 +73,7 @@ def main(
     tree = LtpTree(guest_options.ltp, scratch) if guest_options.ltp else None
     if guest_options.kirk and tree is None:
         raise UsageError("--kirk runs the groups of an LTP tree: name one with --ltp")
-    entries: list[Entry] = []
-    for word in groups:
-        found = _entries(word, tree, suites_dir)
-        if not found:
-            raise UsageError(f"{word}: no test in it; add a line NAME COMMAND")
-        entries += found
+    entries = [entry for word in groups for entry in _entries(word, tree, suites_dir)]
     log = execution.results_dir / "runtest.log"
     progress = _Progress(log)
     session = TargetSession(
@@ -112,14 +107,8 @@ def main(
                         ),
                     )  # fmt: skip
                 else:
-                    run(
-                        guest,
-                        kind,
-                        entries,
-                        environment=environment,
-                        test_s=test_s,
-                        suite_s=suite_s,
-                    )
+                    limits = {"test_s": test_s, "suite_s": suite_s}
+                    run(guest, kind, entries, environment=environment, **limits)
                 guest.settle()
             except (AssertionError, ProgramError) as error:
                 failures.append(f"{kind}: {error}")
@@ -147,6 +136,16 @@ def _arguments(given: tuple[str, ...]) -> tuple[list[str], int]:
 
 
 def _entries(word: str, tree: LtpTree | None, suites: Path) -> list[Entry]:
+    """Return the tests of a file or group.
+
+    :raise UsageError: there is no such file or group, or it has no test.
+    """
+    if not (found := _read_entries(word, tree, suites)):
+        raise UsageError(f"{word}: no test in it; add a line NAME COMMAND")
+    return found
+
+
+def _read_entries(word: str, tree: LtpTree | None, suites: Path) -> list[Entry]:
     path = Path(word)
     if path.is_file():
         return _read(path)

@@ -16,7 +16,7 @@ from qbdcheck.errors import CaseBroken, QbdcheckError
 from qbdcheck.kit.fault_proxy import FaultProxy
 from qbdcheck.programs.qmp import QmpFailed
 from qbdcheck.targets.disk import Disk
-from qbdcheck.targets.lifecycle import State
+from qbdcheck.targets.volume_state import State
 
 
 @dataclass(frozen=True)

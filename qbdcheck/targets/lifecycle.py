@@ -13,7 +13,6 @@ the command and its last output.
 from __future__ import annotations
 
 import contextlib
-import enum
 import shutil
 import signal
 import sys
@@ -33,6 +32,7 @@ from qbdcheck.programs.qmp import Event, Qmp, connect_within
 from qbdcheck.targets import readiness
 from qbdcheck.targets.description import Action, Description, Ready
 from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, names_in
+from qbdcheck.targets.volume_state import State
 
 SOCKET_PATH_MAX = 107
 """Longest path of a Unix socket in bytes (sun_path, unix(7)), without the final zero."""
@@ -45,15 +45,6 @@ _CRASHES = frozenset(
     -signal.Signals[f"SIG{name}"] for name in ("SEGV", "ABRT", "BUS", "FPE", "ILL")
 )
 """Exit statuses of a server that crashed."""
-
-
-class State(enum.Enum):
-    """The state of a volume and its server."""
-
-    ABSENT = "absent"
-    CREATED = "created"
-    RUNNING = "running"
-    CRASHED = "crashed"
 
 
 class Backend:

@@ -27,8 +27,9 @@ from qbdcheck.targets.disk import (
     volume_size,
 )
 from qbdcheck.targets.disk_io import DiskIo
-from qbdcheck.targets.lifecycle import Backend, State
+from qbdcheck.targets.lifecycle import Backend
 from qbdcheck.targets.sibling_export import volume_beside
+from qbdcheck.targets.volume_state import State
 from reference_backend.client import Client, parse_uri
 from reference_backend.nbd.constants import HandshakeFlag
 

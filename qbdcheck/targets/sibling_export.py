@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
 from qbdcheck.programs.qmp import Qmp
-from qbdcheck.targets.lifecycle import Backend, State
+from qbdcheck.targets.lifecycle import Backend
 from qbdcheck.targets.placeholders import fill
+from qbdcheck.targets.volume_state import State
 
 
 class SiblingExport(Backend):

@@ -156,9 +156,9 @@ def test_a_file_that_is_not_an_image_is_reported(small_linux: GuestImage, tmp_pa
     ("words", "said"),
     [
         (["--guest-image", "/nowhere"], "--guest-image /nowhere: no such file"),
-        (["--guest-initrd", "/etc/passwd"], "of --guest-kernel"),
-        (["--guest-append", "root=/dev/vda"], "of --guest-kernel"),
-        (["--guest-login", "root"], "of a --guest-image or a --guest-kernel"),
+        (["--guest-initrd", "/etc/passwd"], "require --guest-kernel"),
+        (["--guest-append", "root=/dev/vda"], "require --guest-kernel"),
+        (["--guest-login", "root"], "requires --guest-image or --guest-kernel"),
     ],
 )
 def test_wrong_flags_are_reported_in_one_line(words: list[str], said: str) -> None:

@@ -79,7 +79,7 @@ def test_deviation_is_found_by_number_and_by_stem(file: Path) -> None:
         ("server {options}", "'server {options}", 14, "not YAML"),
         ("cut {seed}", "cut '{seed}", 10, "no closing quotation in the command"),
         ("[qcow2]", "[qcow7]", 13, "unknown format 'qcow7'; known: raw, qcow2"),
-        ("name: mine", "name: mine\nname: yours", 2, "key 'name' is there twice; remove one"),
+        ("name: mine", "name: mine\nname: yours", 2, "key 'name' is given twice; remove one"),
         (
             "name: mine",
             "name: Mine!",

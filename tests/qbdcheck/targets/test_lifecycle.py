@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
-from qbdcheck.targets.lifecycle import State
+from qbdcheck.targets.volume_state import State
 from tests.qbdcheck.targets.conftest import Opener
 
 HEAD = 'name: mine\nabout: a test\nblockdev: {driver: file, filename: "{dir}/{name}"}\n'
