@@ -65,6 +65,7 @@ MODULES = (
     "guest_tools",
     "hostile_messages",
     "hostile_server",
+    "image_on_volume",
     "model.concurrent",
     "model.machine",
     "model.replay",

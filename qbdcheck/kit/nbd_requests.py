@@ -1,0 +1,131 @@
+"""Raw NBD requests that keep to what the server advertises, and checks of their replies.
+
+Reference: NBD document, "Size constraints" and "Command types".
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from blockio.layers import Command, CommandFlag
+from oracles.shadow import Shadow
+from qbdcheck.kit.expectations import errno_name, expect_content
+from reference_backend.client import Client
+from reference_backend.nbd.client_replies import Reply
+from reference_backend.nbd.constants import TransmissionFlag
+
+_OFFERED_BY = {
+    Command.FLUSH: TransmissionFlag.SEND_FLUSH,
+    Command.TRIM: TransmissionFlag.SEND_TRIM,
+    Command.CACHE: TransmissionFlag.SEND_CACHE,
+    Command.WRITE_ZEROES: TransmissionFlag.SEND_WRITE_ZEROES,
+}
+
+
+class BlockSizes(NamedTuple):
+    """Sizes of requests in bytes."""
+
+    minimum: int
+    preferred: int
+    maximum: int
+
+
+def block_sizes(client: Client) -> BlockSizes:
+    """Return the block sizes that the server advertises; without any: 1 byte, 4 KiB, 32 MiB."""
+    return BlockSizes(*(client.block_sizes or (1, 4096, 32 << 20)))
+
+
+def widened(offset: int, length: int, block: int) -> tuple[int, int]:
+    """Return the smallest range of whole blocks that contains a range, all in bytes."""
+    start = offset // block * block
+    return start, -(-(offset + length) // block) * block - start
+
+
+def is_offered(client: Client, command: Command) -> bool:
+    """Return whether the transmission flags of the export offer a command."""
+    flag = _OFFERED_BY.get(command)
+    return flag is None or bool(client.flags & flag)
+
+
+def flush_if_offered(client: Client) -> None:
+    """Send a FLUSH if the server offers the command.
+
+    :raise NbdError: the flush failed.
+    """
+    if is_offered(client, Command.FLUSH):
+        client.flush()
+
+
+def request_name(command: int, offset: int, length: int, flags: int = 0) -> str:
+    """Return a request as text: ``WRITE of 512 bytes at offset 4096, flags FUA``."""
+    name = Command(command).name if command in set(Command) else f"command {command}"
+    text = f"{name} of {length} bytes at offset {offset}"
+    return f"{text}, flags {CommandFlag(flags).name or hex(flags)}" if flags else text
+
+
+def call_for_errno(
+    client: Client, command: int, offset: int, length: int, *, flags: int = 0, payload: bytes = b""
+) -> int:
+    """Send a request, wait for its reply, and return the errno of the reply; 0 is success."""
+    cookie = client.send_request(command, offset, length, flags=flags, payload=payload)
+    return client.receive_reply(cookie).error
+
+
+def expect_error(
+    client: Client,
+    command: int,
+    offset: int,
+    length: int,
+    *,
+    errnos: tuple[int, ...] = (),
+    payload: bytes | None = None,
+) -> int:
+    """Send a request that must fail; return its errno.
+
+    :param errnos: the errnos that are right; empty for any.
+    :param payload: of a WRITE; by default zeroes.
+    :raise AssertionError: it succeeded, or failed with another errno.
+    """
+    if payload is None:
+        payload = bytes(length) if command == Command.WRITE else b""
+    seen = call_for_errno(client, command, offset, length, payload=payload)
+    wanted = " or ".join(map(errno_name, errnos)) or "an error"
+    right = seen in errnos if errnos else seen != 0
+    name = request_name(command, offset, length)
+    assert right, (
+        f"{name}, export of {client.size} bytes: expected {wanted}, got {errno_name(seen)}"
+    )
+    return seen
+
+
+def expect_success(client: Client, cookie: int, command: int, offset: int, length: int) -> Reply:
+    """Wait for the reply to a request that was sent before; return it.
+
+    :raise AssertionError: the reply is an error.
+    """
+    reply = client.receive_reply(cookie)
+    name = request_name(command, offset, length)
+    assert not reply.error, f"{name}: expected success, got {errno_name(reply.error)}"
+    return reply
+
+
+def expect_read(client: Client, shadow: Shadow, offset: int, length: int) -> None:
+    """Read a range and compare it with the shadow.
+
+    :raise NbdError: the read failed. :raise WrongData: other data came.
+    """
+    data = bytes(client.read(offset, length))
+    expect_content(shadow, offset, data, request_name(Command.READ, offset, length), length)
+
+
+def write_stamped(
+    client: Client, shadow: Shadow, offset: int, length: int, flags: int = 0
+) -> bytes:
+    """Write stamps, which the shadow follows; return them.
+
+    :raise NbdError: the write failed.
+    """
+    data = shadow.stamped(offset, length)
+    client.write(offset, data, flags)
+    shadow.write(offset, data, fua=bool(flags & CommandFlag.FUA))
+    return data
