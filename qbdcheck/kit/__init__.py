@@ -59,6 +59,7 @@ MODULES = (
     "crash.xfs_judge",
     "errno_matrix",
     "error_policies",
+    "expectations",
     "fault_schedule",
     "faulty_image",
     "footprint",
@@ -72,10 +73,12 @@ MODULES = (
     "nbd",
     "nbd_link",
     "nbd_probe",
+    "nbd_requests",
     "netns_host",
     "paused_backend",
     "power_cuts",
     "reference",
+    "volume_limits",
 )
 """The modules of this package that cases may import."""
 

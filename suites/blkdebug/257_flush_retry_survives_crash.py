@@ -1,16 +1,16 @@
-"""This case checks that data is safe once a flush succeeds after others have failed.
+"""This case checks that data is durable once a flush succeeds after others have failed.
 
-How: writes, a flush that fails above the target, a flush that succeeds; then power fails at the
-target. All must be there: QEMU may not think it clean after the failure, nor the target.
+How: writes, a flush that fails above the target, and a flush that succeeds. Then the power of the
+target is cut. All data must be there: neither QEMU nor the target may consider it flushed after the
+failure.
 Guards: flush-error-once, flush-error-swallowed, flush-skip-generation-race, flush-noop.
 """
 
 from errno import EIO
 
-import pytest
-
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.expectations import expect_equal, expect_failure
 from qbdcheck.kit.nbd import NbdError
 
 
@@ -24,11 +24,13 @@ def test(disk, nbd, storage_daemon):
             data = disk.shadow.stamped(offset, 5000)
             client.write(offset, data)
             disk.shadow.write(offset, data)
-        with pytest.raises(NbdError):
+        with expect_failure(NbdError, "the first FLUSH"):
             client.flush()
         client.flush()
         disk.shadow.flush()
         disk.backend.crash()
         qsd.kill()
-    assert disk.shadow.ambiguous() == []
+    expect_equal(
+        disk.shadow.ambiguous(), [], "sectors with more than one permitted content after the flush"
+    )
     disk.verify()

@@ -1,16 +1,16 @@
 """This case checks that after an error of each kind of request an export serves the next one.
 
-How: our client, simple replies, over a node that fails each kind of request at one sector with its
-own errno; each error arrives as it is, the connection lives, and other requests are done.
+How: a raw client with simple replies over a node that fails each kind of request at one sector with
+its own errno. Each errno must arrive, the connection must stay usable, and other requests must be
+done.
 Guards: error-kills-connection, errno-collapsed, payload-not-drained.
 """
 
 from errno import EIO, ENOMEM, ENOSPC, EPERM
 
-import pytest
-
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.expectations import expect_equal, expect_failure, expect_same
 from qbdcheck.kit.nbd import NbdError
 
 AT = 64 << 10
@@ -32,10 +32,14 @@ def test(new_disk, nbd, storage_daemon):
         }
         for _ in range(3):
             for kind, request in requests.items():
-                with pytest.raises(NbdError) as failed:
+                with expect_failure(NbdError, f"{kind} of 4096 bytes at {AT}") as failed:
                     request(AT)
-                assert failed.value.errno == NUMBERS[kind], (kind, failed.value)
-                assert client.read(0, 4096) == disk.shadow.expected(0, 4096)
+                expect_equal(failed.value.errno, NUMBERS[kind], f"{kind} at {AT}: errno")
+                expect_same(
+                    client.read(0, 4096),
+                    disk.shadow.expected(0, 4096),
+                    "READ of 4096 bytes at offset 0",
+                )
         data = disk.shadow.stamped(2 * AT, 4096)
         client.write(2 * AT, data)
         disk.shadow.write(2 * AT, data)

@@ -1,11 +1,14 @@
-"""This case checks that a request that the backend holds does not keep other clients waiting.
+"""This case checks that a request that the backend holds does not block other clients.
 
-How: a write hangs in the backend; another client reads, writes and flushes meanwhile; then the
-request is let go and its data must be there.
+How: a write hangs in the backend. Another client reads, writes and flushes meanwhile. Then the
+request is resumed and its data must be there.
 Guards: overlap-deadlock, split-pool-deadlock, inflight-hang-on-disconnect.
 """
 
 from qbdcheck.kit import case, pause
+from qbdcheck.kit.expectations import expect_equal, expect_same
+from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.nbd_requests import expect_success
 
 START, LENGTH = 2 << 20, 4096
 
@@ -17,7 +20,7 @@ def test(disk, nbd, rules):
     shadow = disk.shadow
     with nbd(disk) as waiting, nbd(disk) as other:
         data = shadow.stamped(START, LENGTH)
-        cookie = waiting.send_request(1, START, LENGTH, payload=data)
+        cookie = waiting.send_request(Command.WRITE, START, LENGTH, payload=data)
         while not rules.seen(held).held:
             pause(0.002)
         for number in range(20):
@@ -25,9 +28,13 @@ def test(disk, nbd, rules):
             mine = shadow.stamped(offset, LENGTH)
             other.write(offset, mine)
             shadow.write(offset, mine)
-            assert bytes(other.read(offset, LENGTH)) == mine
+            expect_same(
+                bytes(other.read(offset, LENGTH)),
+                mine,
+                f"READ of {LENGTH} bytes at offset {offset} during the hold",
+            )
         other.flush()
-        assert rules.resume(held) == 1
-        assert not waiting.receive_reply(cookie).error
+        expect_equal(rules.resume(held), 1, "the number of held requests")
+        expect_success(waiting, cookie, Command.WRITE, START, LENGTH)
         shadow.write(START, data)
     disk.verify()

@@ -1,31 +1,30 @@
 """This case checks that two clients of one volume see what the other has written and flushed.
 
-How: one raw connection writes the same and different places over and over, the other reads them
-after each flush, whichever of the two sent it; then they change roles.
+How: one raw connection repeatedly writes to the same place and to new places. The other reads them
+after each flush, whichever of the two sent it. Then the two change roles.
 Guards: per-client-cache-stale, multi-conn-incoherent, capability-bit-collision.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd_requests import block_sizes, expect_read, write_stamped
 
 
 @case(groups="rw quick concurrent protocol", requires="nbd multi_conn flush")
 def test(disk, nbd):
     clients = [nbd(disk), nbd(disk)]
+    block = max(512, block_sizes(clients[0]).minimum)
+    cached = max(4096, block)  # caches hold whole blocks
     for client in clients:
         client.read(0, 1 << 20)
     for number in range(40):
         writer, reader = clients[:: 1 if number // 5 % 2 else -1]
-        places = (4096, number * 8192, (4 << 20) + number * 512)
+        places = (cached, number * 2 * cached, (4 << 20) + number * block)
         for offset in places:
-            data = disk.shadow.stamped(offset, 1024)
-            writer.write(offset, data)
-            disk.shadow.write(offset, data)
+            write_stamped(writer, disk.shadow, offset, 2 * block)
         (writer if number % 2 else reader).flush()
         disk.shadow.flush()
         for offset in places:
-            start = offset & -4096  # caches hold whole blocks
-            findings = disk.shadow.check(start, reader.read(start, 8192))
-            assert not findings, "\n".join(map(str, findings))
+            expect_read(reader, disk.shadow, offset // cached * cached, 2 * cached)
     for client in clients:
         client.close()
     disk.verify()

@@ -1,11 +1,13 @@
-"""This case checks that many small extents are reported truly, in bounded replies that progress.
+"""This case checks that many small extents are reported correctly, in bounded replies that make
+progress.
 
-How: 4 KiB of data every 8 KiB over 8 MiB; the volume is walked by block status to its end.
+How: 4 KiB of data every 8 KiB over 8 MiB. Block status is queried up to the end of the volume.
 Guards: extents-blowup, zero-progress-status, extents-unsorted.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.nbd import STATE_ZERO
+from qbdcheck.kit.nbd import STATE_ZERO, Command
+from qbdcheck.kit.nbd_requests import expect_success
 
 STEP = 8192
 
@@ -14,26 +16,31 @@ STEP = 8192
 def test(new_disk, nbd, log):
     disk = new_disk(prefill=False)
     with nbd(disk) as client:
-        cookies = []
+        requests = []
         for offset in range(0, disk.size, STEP):
             data = disk.shadow.stamped(offset, 4096)
             disk.shadow.write(offset, data)
-            cookies.append(client.send_request(1, offset, 4096, payload=data))
-            if len(cookies) == 64:
-                for cookie in cookies:
-                    assert client.receive_reply(cookie).error == 0
-                cookies.clear()
-        for cookie in cookies:
-            assert client.receive_reply(cookie).error == 0
+            cookie = client.send_request(Command.WRITE, offset, 4096, payload=data)
+            requests.append((cookie, Command.WRITE, offset, 4096))
+            if len(requests) == 64:
+                for request in requests:
+                    expect_success(client, *request)
+                requests.clear()
+        for request in requests:
+            expect_success(client, *request)
         position = queries = 0
         while position < disk.size:
             extents = client.block_status(position, disk.size - position)["base:allocation"]
             queries += 1
             for extent in extents:
-                assert extent.length > 0, f"no progress at {position}"
+                assert extent.length > 0, f"block status at {position}: an extent of length 0"
                 if extent.flags & STATE_ZERO:
-                    assert position % STEP >= 4096, f"data at {position} is called zero"
-                    assert extent.length <= STEP, f"zero extent at {position} covers data"
+                    assert position % STEP >= 4096, (
+                        f"block status at {position}: zero, but there is data"
+                    )
+                    assert extent.length <= STEP, (
+                        f"block status at {position}: zero for {extent.length} bytes, with data"
+                    )
                 position += extent.length
         log(f"{queries} queries for {disk.size // STEP} pieces of data")
     disk.verify()

@@ -1,28 +1,31 @@
-"""This case checks that a volume of 0 bytes can be made, opened, and refuses every byte.
+"""This case checks that the smallest volume can be made and opened, and refuses every byte beyond.
 
-How: on the wire the size is 0, reads and writes fail, flush and the connection live; then grow it
-where the target can, and use it.
+How: a volume of 0 bytes, or of the smallest size that the target can make. The export must have
+that size. Reads and writes behind its end must fail, and the connection must stay usable. If the
+target can resize volumes, the volume then grows and is used.
 Guards: zero-length-op, oob-past-end, size-rounded-up.
 """
 
-import errno
+from errno import EINVAL, ENOSPC
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.nbd_requests import block_sizes, expect_error, flush_if_offered
+from qbdcheck.kit.volume_limits import first_possible
+
+SIZES = (0, 1, 512, 4096, 65536, 1 << 20, 4 << 20)
 
 
-@case(groups="size quick protocol", requires="nbd raw_size")
-def test(new_disk, nbd, target, qemu_io):
-    disk = new_disk(0, prefill=False)
+@case(groups="size quick protocol", requires="nbd")
+def test(nbd, target, qemu_io, log):
+    disk = first_possible(target, SIZES, log)
     with nbd(disk) as client:
-        assert client.size == 0
-        reply = client.receive_reply(client.send_request(0, 0, 1))
-        assert reply.error == errno.EINVAL, f"read: errno {reply.error}"
-        reply = client.receive_reply(client.send_request(1, 0, 1, payload=b"x"))
-        assert reply.error in (errno.ENOSPC, errno.EINVAL), f"write: errno {reply.error}"
-        if "flush" in target.capabilities:
-            client.flush()
+        minimum = block_sizes(client).minimum
+        expect_error(client, Command.READ, disk.size, minimum, errnos=(EINVAL,))
+        expect_error(client, Command.WRITE, disk.size, minimum, errnos=(ENOSPC, EINVAL))
+        flush_if_offered(client)
     if "resize" in target.capabilities:
-        disk.resize(65536)
+        disk.resize(8 << 20)
         with qemu_io(disk) as io:
             io.write(61440, 4096)
         disk.verify()

@@ -1,6 +1,6 @@
-"""This case checks that volumes around 4 GiB never mistake an offset for that offset minus 4 GiB.
+"""This case checks that volumes around 4 GiB never confuse an offset with that offset minus 4 GiB.
 
-How: different stamps at X and X + 4 GiB, written in both orders, single requests across 4 GiB.
+How: different stamps at X and X + 4 GiB, written in both orders, and single requests across 4 GiB.
 Guards: offset-32bit-wrap, size-int-overflow.
 """
 

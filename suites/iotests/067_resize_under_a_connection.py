@@ -1,7 +1,7 @@
-"""This case checks that a connection that saw the old size never harms a volume that was resized.
+"""This case checks that a client connected before a resize cannot damage the resized volume.
 
-How: with a client connected, grow and shrink; its requests inside both sizes work, those behind
-the new end must fail, and what is left must be intact.
+How: the volume grows and shrinks while a client is connected. Requests inside both sizes must work,
+those behind the new end must fail, and what is left must be intact.
 Guards: resize-not-notified, geometry-change-stale-buffer, oob-past-end, resize-during-copy.
 """
 
@@ -24,6 +24,8 @@ def test(new_disk, nbd):
             except (OSError, EOFError) as error:
                 raise NotRun(f"the target ends connections when it resizes: {error}") from error
         reply = client.receive_reply(client.send_request(1, 7 << 19, 4096, payload=bytes(4096)))
-        assert reply.error, "a write behind the new end succeeded on the old connection"
+        assert reply.error, (
+            f"WRITE of 4096 bytes at {7 << 19}, behind the new end, succeeded on the old connection"
+        )
     disk.resize(4 << 20)
     disk.verify()

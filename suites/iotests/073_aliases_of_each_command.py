@@ -1,7 +1,7 @@
 """This case checks that no command wraps an offset at 2^31, 2^32, 2^40, 2^41 or 2^43.
 
-How: stamps at block 0 and at its alias of each power; then each command goes to the aliases, and
-block 0 must not move (and the other way round).
+How: stamps at block 0 and at its alias for each power. Each command goes to the aliases, and block
+0 must not change; then the other way round.
 Guards: offset-32bit-wrap, wrong-volume-or-lun.
 """
 

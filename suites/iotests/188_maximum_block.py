@@ -1,11 +1,13 @@
 """This case checks that a request of exactly the advertised maximum works, and QEMU keeps to it.
 
-How: a maximum of 64 KiB; the wire at the maximum and one block more; large requests by qemu-io
-must be split.
+How: a maximum of 64 KiB. A raw client sends requests of the maximum and of one block more. Large
+requests by qemu-io must be split.
 Guards: limits-zero-or-excessive, split-pool-deadlock, short-read-resume-offset.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_same
+from qbdcheck.kit.nbd_requests import flush_if_offered
 
 
 @case(groups="blocksize quick protocol", requires="nbd")
@@ -13,16 +15,22 @@ def test(new_disk, nbd, qemu_io):
     maximum = 65536
     disk = new_disk("4M", max_block=maximum)
     with nbd(disk) as client:
-        assert client.block_sizes[2] == maximum, f"advertised {client.block_sizes}"
+        assert client.block_sizes[2] == maximum, (
+            f"expected a maximum of {maximum}, got {client.block_sizes}"
+        )
         data = disk.shadow.stamped(4096, maximum)
         client.write(4096, data)
         disk.shadow.write(4096, data)
-        assert bytes(client.read(4096, maximum)) == bytes(data)
+        expect_same(
+            bytes(client.read(4096, maximum)),
+            bytes(data),
+            f"READ of {maximum} bytes at offset 4096",
+        )
         more = disk.shadow.stamped(1 << 20, maximum + 4096)
         sent = client.send_request(1, 1 << 20, maximum + 4096, payload=more)
         if not client.receive_reply(sent).error:
             disk.shadow.write(1 << 20, more)
-        client.flush()
+        flush_if_offered(client)
     with qemu_io(disk) as io:
         io.write(1 << 20, (1 << 20) + 512)
         io.write((2 << 20) + 4096 + 1, 999_999)

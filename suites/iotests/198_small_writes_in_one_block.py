@@ -1,15 +1,17 @@
-"""This case checks that small writes into one block at the same time are all there.
+"""This case checks that small writes into one block at the same time are all kept.
 
-How: four connections write neighbouring sectors of the same 4 KiB blocks, with all their requests
-in flight together; no two of them overlap, so every one must be there.
+How: four connections write neighbouring sectors of the same blocks of 4 KiB, or of eight minimum
+blocks. All requests are in flight together, and no two overlap, so every write must be there.
 Guards: thin-alloc-toctou, shared-cursor-race, merge-after-issue, multi-conn-incoherent.
 """
 
 from contextlib import ExitStack
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.nbd_requests import block_sizes, expect_success
 
-BLOCKS, CLIENTS, SECTOR = 24, 4, 512
+BLOCKS, CLIENTS = 24, 4
 
 
 @case(groups="concurrent rw protocol quick", requires="nbd multi_conn")
@@ -19,14 +21,15 @@ def test(new_disk, nbd):
     for round_ in range(4):
         with ExitStack() as stack:
             clients = [stack.enter_context(nbd(disk)) for _ in range(CLIENTS)]
+            sector = max(512, block_sizes(clients[0]).minimum)
             pending = []
-            for block in range(BLOCKS):
+            for block in range(min(BLOCKS, disk.size // (8 * sector))):
                 for number, client in enumerate(clients):
-                    offset = block * 4096 + (2 * number + round_ % 2) * SECTOR
-                    data = shadow.stamped(offset, SECTOR)
-                    cookie = client.send_request(1, offset, SECTOR, payload=data)
+                    offset = (8 * block + 2 * number + round_ % 2) * sector
+                    data = shadow.stamped(offset, sector)
+                    cookie = client.send_request(Command.WRITE, offset, sector, payload=data)
                     pending.append((client, cookie, offset, data))
             for client, cookie, offset, data in pending:
-                assert not client.receive_reply(cookie).error
+                expect_success(client, cookie, Command.WRITE, offset, sector)
                 shadow.write(offset, data)
         disk.verify()

@@ -1,0 +1,34 @@
+"""This case checks that a flush that fails in the backend is reported, and a later one works.
+
+How: flushes fail with EIO for a raw client and for qemu-io (which shows it by its exit status).
+Then a flush works, the power is cut, and all data must be there.
+Guards: flush-error-swallowed, flush-error-once, close-error-lost.
+"""
+
+import errno
+
+from qbdcheck.kit import ProgramError, case
+from qbdcheck.kit.expectations import expect_equal, expect_failure
+
+
+@case(groups="errors flush crash quick", requires="control nbd flush crash")
+def test(disk, qemu_io, nbd, rules):
+    fault = rules.add({"event": "flush_to_disk", "errno": "EIO", "iotype": "flush"})
+    io = qemu_io(disk)
+    io.write(1 << 20, 65536)
+    with expect_failure(ProgramError, "flush and close of qemu-io"):
+        io.flush()
+        io.close()
+    with nbd(disk) as client:
+        for _ in range(2):
+            with expect_failure(OSError, "FLUSH") as caught:
+                client.flush()
+            expect_equal(caught.value.errno, errno.EIO, "FLUSH: errno")
+        assert rules.seen(fault).fired >= 3, (
+            f"expected at least 3 failed flushes, got {rules.seen(fault).fired}"
+        )
+        rules.heal()
+        client.flush()
+        disk.shadow.flush()
+        disk.backend.crash(seed=3)
+    disk.verify()
