@@ -20,8 +20,21 @@ _Error = TypeVar("_Error", bound=BaseException)
 
 
 def errno_name(number: int) -> str:
-    """Return the name of an errno, such as ``EIO``; ``success`` for 0."""
+    """Return the name of an errno, such as ``EIO``; ``success`` for 0.
+
+    A negative number is a failure without errno (`qbdcheck.kit.faulty_image`).
+    """
+    if number < 0:
+        return f"a failure without errno ({number})"
     return numbers.errorcode.get(number, f"errno {number}") if number else "success"
+
+
+def expect_result(seen: int, expected: int, request: str) -> None:
+    """Compare the errno of a request, 0 for success, with the one that is right.
+
+    :raise AssertionError: it is another.
+    """
+    assert seen == expected, f"{request}: expected {errno_name(expected)}, got {errno_name(seen)}"
 
 
 def expect_content(

@@ -10,7 +10,7 @@ from errno import EIO, ENOMEM, ENOSPC
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error, outcome
 from qbdcheck.kit.blockdev import json_filename
-from qbdcheck.kit.expectations import expect_equal
+from qbdcheck.kit.expectations import expect_result
 
 POINT = error(number=ENOMEM, iotype="read", sector=100)
 ALL = error(number=EIO, iotype="read")
@@ -34,7 +34,8 @@ def test(disk, qemu_io):
     for rules, expected in EXPECTED:
         faulty = json_filename(blkdebug(disk.protocol_blockdev(), *rules))
         with qemu_io(faulty, shadow=disk.shadow) as io:
-            seen = tuple(outcome(io, command) for command in READS)
-            expect_equal(seen, expected, f"rules {rules}, the errnos of {READS}")
+            for command, number in zip(READS, expected, strict=True):
+                seen = outcome(io, command)
+                expect_result(seen, number, f"'{command}' with the rules {rules}")
             io.write(51200, 512)
     disk.verify()

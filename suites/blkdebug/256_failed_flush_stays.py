@@ -10,7 +10,7 @@ from errno import EIO, ENOSPC
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
-from qbdcheck.kit.expectations import expect_equal, expect_failure, expect_same
+from qbdcheck.kit.expectations import expect_failure, expect_result, expect_same
 from qbdcheck.kit.nbd import NbdError
 
 
@@ -25,7 +25,7 @@ def test(disk, nbd, storage_daemon):
         for number in (EIO, ENOSPC):
             with expect_failure(NbdError, "FLUSH") as failed:
                 client.flush()
-            expect_equal(failed.value.errno, number, "FLUSH")
+            expect_result(failed.value.errno, number, "FLUSH")
             expect_same(client.read(1 << 20, 4096), data, "acknowledged data after a failed flush")
         with expect_failure(NbdError, "the third FLUSH"):
             client.flush()

@@ -7,7 +7,7 @@ Guards: map-entry-shifted, async-error-ignored, torn-write, thin-alloc-toctou.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.expectations import expect_equal
+from qbdcheck.kit.expectations import expect_result
 from qbdcheck.kit.faulty_image import FaultyImage
 
 EVENTS = "l1_update l2_alloc_write l2_update cluster_alloc refblock_alloc write_aio pwritev"
@@ -27,7 +27,7 @@ def test(new_disk, qemu_io, qemu_img):
     for number, event in enumerate(EVENTS.split()):
         at = number * PART
         image.strike_events(event, act, iotype="write")
-        expect_equal(image.strike({}, act), 0, f"{event}: the same write without an error")
+        expect_result(image.strike({}, act), 0, f"{event}: the same write without an error")
     disk.verify()
     image.repair()
     disk.verify()

@@ -9,7 +9,7 @@ from errno import EIO
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import error
-from qbdcheck.kit.expectations import expect_equal
+from qbdcheck.kit.expectations import expect_result
 from qbdcheck.kit.faulty_image import NOT_OPENED, FaultyImage
 
 EVENTS = {
@@ -35,8 +35,8 @@ def test(new_disk, qemu_io, qemu_img):
                 finally:
                     io.read(0, 100_000)
 
-            expect_equal(image.strike(rule, act), EIO, f"an error at {event} in '{command}'")
-    expect_equal(
+            expect_result(image.strike(rule, act), EIO, f"an error at {event} in '{command}'")
+    expect_result(
         image.strike(error("reftable_load"), lambda io: None),
         NOT_OPENED,
         "reftable_load fails, so the image",

@@ -8,7 +8,7 @@ Guards: discard-overreach, write-zeroes-noop, zero-flags-lost, torn-write.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import error
-from qbdcheck.kit.expectations import expect_equal
+from qbdcheck.kit.expectations import expect_result
 from qbdcheck.kit.faulty_image import FaultyImage
 
 CLUSTER = 64 << 10
@@ -34,7 +34,7 @@ def test(new_disk, qemu_io, qemu_img):
         )
         for event in ("l2_update", "refblock_update_part"):
             image.strike(error(event, once=True), act_and_flush)
-        expect_equal(image.strike({}, act_and_flush), 0, "without an error")
+        expect_result(image.strike({}, act_and_flush), 0, "the same without an error")
         with qemu_io(disk) as io:
             io.write(0, 24 * CLUSTER)
     disk.verify()

@@ -7,7 +7,7 @@ Guards: misdirected-write, torn-write, missing-object-zero-fill.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.expectations import expect_equal
+from qbdcheck.kit.expectations import expect_result
 from qbdcheck.kit.faulty_image import FaultyImage
 
 CLUSTER = 64 << 10
@@ -44,6 +44,6 @@ def test(new_disk, qemu_io, qemu_img):
         "l2_load cow_read read_compressed cow_write write_aio",
         lambda io: io.write(LAST + 3000, 700),
     )
-    expect_equal(image.strike({}, read), 0, "without an error")
+    expect_result(image.strike({}, read), 0, "the same without an error")
     disk.verify()
     image.repair()

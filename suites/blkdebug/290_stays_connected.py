@@ -10,7 +10,7 @@ from errno import EIO, ENOMEM, ENOSPC, EPERM
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
-from qbdcheck.kit.expectations import expect_equal, expect_failure, expect_same
+from qbdcheck.kit.expectations import expect_failure, expect_result, expect_same
 from qbdcheck.kit.nbd import NbdError
 
 AT = 64 << 10
@@ -34,7 +34,7 @@ def test(new_disk, nbd, storage_daemon):
             for kind, request in requests.items():
                 with expect_failure(NbdError, f"{kind} of 4096 bytes at {AT}") as failed:
                     request(AT)
-                expect_equal(failed.value.errno, NUMBERS[kind], f"{kind} at {AT}: errno")
+                expect_result(failed.value.errno, NUMBERS[kind], f"{kind} of 4096 bytes at {AT}")
                 expect_same(
                     client.read(0, 4096),
                     disk.shadow.expected(0, 4096),

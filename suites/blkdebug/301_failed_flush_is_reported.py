@@ -8,7 +8,7 @@ Guards: flush-error-swallowed, flush-error-once, close-error-lost.
 import errno
 
 from qbdcheck.kit import ProgramError, case
-from qbdcheck.kit.expectations import expect_equal, expect_failure
+from qbdcheck.kit.expectations import expect_failure, expect_result
 
 
 @case(groups="errors flush crash quick", requires="control nbd flush crash")
@@ -23,7 +23,7 @@ def test(disk, qemu_io, nbd, rules):
         for _ in range(2):
             with expect_failure(OSError, "FLUSH") as caught:
                 client.flush()
-            expect_equal(caught.value.errno, errno.EIO, "FLUSH: errno")
+            expect_result(caught.value.errno, errno.EIO, "FLUSH")
         assert rules.seen(fault).fired >= 3, (
             f"expected at least 3 failed flushes, got {rules.seen(fault).fired}"
         )
