@@ -5,6 +5,8 @@ Reference: NBD document, "Size constraints" and "Command types".
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from blockio.layers import Command, CommandFlag
@@ -13,6 +15,7 @@ from qbdcheck.kit.expectations import errno_name, expect_content
 from reference_backend.client import Client
 from reference_backend.nbd.client_replies import Reply
 from reference_backend.nbd.constants import TransmissionFlag
+from reference_backend.nbd.errors import NbdError
 
 _OFFERED_BY = {
     Command.FLUSH: TransmissionFlag.SEND_FLUSH,
@@ -50,10 +53,11 @@ def is_offered(client: Client, command: Command) -> bool:
 def flush_if_offered(client: Client) -> None:
     """Send a FLUSH if the server offers the command.
 
-    :raise NbdError: the flush failed.
+    :raise AssertionError: the flush failed.
     """
     if is_offered(client, Command.FLUSH):
-        client.flush()
+        with _named("FLUSH"):
+            client.flush()
 
 
 def request_name(command: int, offset: int, length: int, flags: int = 0) -> str:
@@ -63,12 +67,28 @@ def request_name(command: int, offset: int, length: int, flags: int = 0) -> str:
     return f"{text}, flags {CommandFlag(flags).name or hex(flags)}" if flags else text
 
 
+@contextmanager
+def _named(request: str) -> Iterator[None]:
+    """Name the request in the failure if it fails or the server closes the connection.
+
+    :raise AssertionError: it does.
+    """
+    try:
+        yield
+    except NbdError as error:
+        seen = f"{request}: expected success, got {errno_name(error.errno or 0)} ({error})"
+        raise AssertionError(seen) from None
+    except (ConnectionError, EOFError) as error:
+        raise AssertionError(f"{request}: the connection ended without a reply") from None
+
+
 def call_for_errno(
     client: Client, command: int, offset: int, length: int, *, flags: int = 0, payload: bytes = b""
 ) -> int:
     """Send a request, wait for its reply, and return the errno of the reply; 0 is success."""
-    cookie = client.send_request(command, offset, length, flags=flags, payload=payload)
-    return client.receive_reply(cookie).error
+    with _named(request_name(command, offset, length, flags)):
+        cookie = client.send_request(command, offset, length, flags=flags, payload=payload)
+        return client.receive_reply(cookie).error
 
 
 def expect_error(
@@ -103,18 +123,28 @@ def expect_success(client: Client, cookie: int, command: int, offset: int, lengt
 
     :raise AssertionError: the reply is an error.
     """
-    reply = client.receive_reply(cookie)
     name = request_name(command, offset, length)
+    with _named(name):
+        reply = client.receive_reply(cookie)
     assert not reply.error, f"{name}: expected success, got {errno_name(reply.error)}"
     return reply
+
+
+def read_range(client: Client, offset: int, length: int) -> bytes:
+    """Read a range and return its data.
+
+    :raise AssertionError: the read failed.
+    """
+    with _named(request_name(Command.READ, offset, length)):
+        return bytes(client.read(offset, length))
 
 
 def expect_read(client: Client, shadow: Shadow, offset: int, length: int) -> None:
     """Read a range and compare it with the shadow.
 
-    :raise NbdError: the read failed. :raise WrongData: other data came.
+    :raise AssertionError: the read failed. :raise WrongData: other data came.
     """
-    data = bytes(client.read(offset, length))
+    data = read_range(client, offset, length)
     expect_content(shadow, offset, data, request_name(Command.READ, offset, length), length)
 
 
@@ -123,9 +153,10 @@ def write_stamped(
 ) -> bytes:
     """Write stamps, which the shadow follows; return them.
 
-    :raise NbdError: the write failed.
+    :raise AssertionError: the write failed.
     """
     data = shadow.stamped(offset, length)
-    client.write(offset, data, flags)
+    with _named(request_name(Command.WRITE, offset, length, flags)):
+        client.write(offset, data, flags)
     shadow.write(offset, data, fua=bool(flags & CommandFlag.FUA))
     return data

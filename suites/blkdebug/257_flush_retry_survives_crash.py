@@ -12,6 +12,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.expectations import expect_equal, expect_failure
 from qbdcheck.kit.nbd import NbdError
+from qbdcheck.kit.nbd_requests import write_stamped
 
 
 @case(groups="inject errors flush export crash", requires="flush crash")
@@ -21,9 +22,7 @@ def test(disk, nbd, storage_daemon):
         qsd.add(blkdebug(disk.protocol_blockdev(), *rules, node_name="faulty"))
         client = nbd(qsd.export("faulty"))
         for offset in range(0, 4 << 20, 512 << 10):
-            data = disk.shadow.stamped(offset, 5000)
-            client.write(offset, data)
-            disk.shadow.write(offset, data)
+            write_stamped(client, disk.shadow, offset, 5000)
         with expect_failure(NbdError, "the first FLUSH"):
             client.flush()
         client.flush()

@@ -12,6 +12,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.expectations import expect_failure, expect_result, expect_same
 from qbdcheck.kit.nbd import NbdError
+from qbdcheck.kit.nbd_requests import write_stamped
 
 AT = 64 << 10
 NUMBERS = {"read": ENOMEM, "write": ENOSPC, "write-zeroes": EIO, "discard": EPERM}
@@ -40,9 +41,7 @@ def test(new_disk, nbd, storage_daemon):
                     disk.shadow.expected(0, 4096),
                     "READ of 4096 bytes at offset 0",
                 )
-        data = disk.shadow.stamped(2 * AT, 4096)
-        client.write(2 * AT, data)
-        disk.shadow.write(2 * AT, data)
+        write_stamped(client, disk.shadow, 2 * AT, 4096)
         client.flush()
         client.close()
     disk.verify()

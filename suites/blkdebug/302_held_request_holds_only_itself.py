@@ -8,7 +8,7 @@ Guards: overlap-deadlock, split-pool-deadlock, inflight-hang-on-disconnect.
 from qbdcheck.kit import case, pause
 from qbdcheck.kit.expectations import expect_equal, expect_same
 from qbdcheck.kit.nbd import Command
-from qbdcheck.kit.nbd_requests import expect_success
+from qbdcheck.kit.nbd_requests import expect_success, read_range
 
 START, LENGTH = 2 << 20, 4096
 
@@ -29,7 +29,7 @@ def test(disk, nbd, rules):
             other.write(offset, mine)
             shadow.write(offset, mine)
             expect_same(
-                bytes(other.read(offset, LENGTH)),
+                read_range(other, offset, LENGTH),
                 mine,
                 f"READ of {LENGTH} bytes at offset {offset} during the hold",
             )

@@ -1,39 +1,93 @@
-"""This case checks that a volume has exactly the size that was requested, to the last byte.
+"""This case checks that a volume of odd size is exact, or rounded up to usable space.
 
-How: odd sizes from 1 byte up, rounded to the minimum block. The negotiated size, the last block,
-and the first byte behind it are checked.
-Guards: size-rounded-down, size-rounded-up, oob-past-end, last-block-overrun.
+How: odd sizes from 1 byte up. A target that makes any size must make each exactly. Another target
+may round up: then the surplus must read as zeroes, keep what is written (or refuse it with ENOSPC),
+and end where the export ends. All clients must get the same size. If the target can resize volumes,
+a volume then shrinks and grows back, and no old data may return.
+Guards: size-rounded-down, size-rounded-up, oob-past-end, last-block-overrun, grow-exposes-old-data.
 """
 
-from qbdcheck.kit import case
+from errno import ENOSPC
+
+from qbdcheck.kit import SetupError, case
+from qbdcheck.kit.expectations import errno_name, expect_zeroes
 from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_requests import (
     block_sizes,
+    call_for_errno,
     expect_error,
     expect_read,
+    read_range,
+    request_name,
     widened,
-    write_stamped,
 )
 
-SIZES = (1, 511, 512, 513, 1023, 4095, 4097, 65537, (1 << 20) + 1)
+SIZES = (1, 511, 512, 513, 1000, 1023, 4095, 4097, 65537, (1 << 20) + 1)
+MOST = 8 << 20
+"""The largest surplus in bytes that is taken for rounding."""
 
 
-@case(groups="size protocol", requires="nbd raw_size")
-def test(new_disk, nbd):
-    with nbd(new_disk("8M", prefill=False)) as client:
+@case(groups="size protocol", requires="nbd")
+def test(new_disk, nbd, target, log, not_run):
+    most = 0 if "raw_size" in target.capabilities else MOST
+    with nbd(new_disk(MOST, prefill=False)) as client:
         minimum = block_sizes(client).minimum
-    for size in sorted({widened(0, size, minimum)[1] for size in SIZES}):
-        disk = new_disk(size, prefill=False)
-        with nbd(disk) as client:
-            assert client.size == size, f"expected an export of {size} bytes, got {client.size}"
-            write_stamped(client, disk.shadow, 0, size)
-            last = bytes([disk.shadow.expected(size - 1, 1)[0] ^ 0xFF]) * minimum
-            client.write(size - minimum, last)
-            disk.shadow.write(size - minimum, last)
-            for offset, length in ((size, 1), (size - 1, 2), (size + 4096, 512)):
-                expect_error(client, Command.READ, offset, length)
-                expect_error(client, Command.WRITE, offset, length)
-            expect_read(client, disk.shadow, 0, size)
-        with nbd(disk) as client:
-            again = f"second connection: expected {size} bytes, got {client.size}"
-            assert client.size == size, again
+    for asked in sorted({widened(0, size, minimum)[1] for size in SIZES}):
+        try:
+            disk = new_disk(asked, prefill=False)
+        except SetupError as error:
+            not_run(f"the target makes no volume of {asked} bytes")
+            log(f"{asked} bytes: {error}")
+            continue
+        size = use_to_the_end(disk, nbd, asked, most)
+    if "resize" in target.capabilities:
+        shrink_and_grow(disk, nbd, size)
+
+
+def use_to_the_end(disk, nbd, asked, most):
+    """Check the size of a new volume, its contents, its last block and its end."""
+    with nbd(disk) as client:
+        size, minimum = client.size, block_sizes(client).minimum
+        wanted = f"{asked} to {asked + most}" if most else f"{asked}"
+        seen = f"a volume of {asked} bytes: expected a size of {wanted} bytes, got {size}"
+        assert asked <= size <= asked + most, seen
+        disk.shadow.resize(size)
+        usable = size // minimum * minimum
+        expect_zeroes(read_range(client, 0, usable), f"a new volume of {size} bytes")
+        whole = max(min(asked, usable) // minimum, 1) * minimum
+        write(client, disk.shadow, 0, whole, may_fail=False)
+        for start in {whole - minimum, min(whole, usable - minimum), usable - minimum}:
+            write(client, disk.shadow, start, minimum, may_fail=start + minimum > asked)
+        for command in (Command.READ, Command.WRITE):
+            for offset, length in ((size, 1), (size - 1, 2), (size + MOST, 512)):
+                expect_error(client, command, offset, length)
+    with nbd(disk) as client:
+        again = f"second connection: expected {size} bytes, got {client.size}"
+        assert client.size == size, again
+        expect_read(client, disk.shadow, 0, usable)
+    return size
+
+
+def write(client, shadow, offset, length, *, may_fail):
+    """Write stamps; a target may have no space for the surplus."""
+    data = shadow.stamped(offset, length)
+    error = call_for_errno(client, Command.WRITE, offset, length, payload=data)
+    name = request_name(Command.WRITE, offset, length)
+    allowed = (0, ENOSPC) if may_fail else (0,)
+    assert error in allowed, f"{name} of {shadow.size}: expected success, got {errno_name(error)}"
+    if not error:
+        shadow.write(offset, data)
+
+
+def shrink_and_grow(disk, nbd, size):
+    """Shrink the volume and grow it back: what was cut off must be zero."""
+    disk.backend.resize(65536)
+    with nbd(disk) as client:
+        kept, minimum = client.size, block_sizes(client).minimum
+        assert 65536 <= kept < size, f"shrunk from {size} to 65536 bytes, got {kept}"
+    disk.shadow.resize(kept)
+    disk.backend.resize(size)
+    disk.shadow.resize(size)
+    with nbd(disk) as client:
+        assert client.size == size, f"grown back to {size} bytes, got {client.size}"
+        expect_read(client, disk.shadow, 0, size // minimum * minimum)

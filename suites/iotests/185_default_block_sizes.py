@@ -7,6 +7,7 @@ Guards: min-block-underadvertised, config-byteswapped, limits-zero-or-excessive.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_same
+from qbdcheck.kit.nbd_requests import read_range, write_stamped
 
 
 @case(groups="blocksize quick protocol", requires="nbd")
@@ -24,11 +25,9 @@ def test(disk, nbd, log):
         assert max(512, minimum) <= preferred, f"preferred {preferred} is below {minimum}"
         assert maximum >= preferred, f"maximum {maximum} is below preferred {preferred}"
         for offset in (0, disk.size // 2, disk.size - minimum):
-            data = disk.shadow.stamped(offset, minimum)
-            client.write(offset, data)
-            disk.shadow.write(offset, data)
+            data = write_stamped(client, disk.shadow, offset, minimum)
             expect_same(
-                bytes(client.read(offset, minimum)),
+                read_range(client, offset, minimum),
                 bytes(data),
                 f"READ of {minimum} bytes at offset {offset}",
             )

@@ -7,7 +7,7 @@ Guards: limits-zero-or-excessive, split-pool-deadlock, short-read-resume-offset.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_same
-from qbdcheck.kit.nbd_requests import flush_if_offered
+from qbdcheck.kit.nbd_requests import flush_if_offered, read_range, write_stamped
 
 
 @case(groups="blocksize quick protocol", requires="nbd")
@@ -18,11 +18,9 @@ def test(new_disk, nbd, qemu_io):
         assert client.block_sizes[2] == maximum, (
             f"expected a maximum of {maximum}, got {client.block_sizes}"
         )
-        data = disk.shadow.stamped(4096, maximum)
-        client.write(4096, data)
-        disk.shadow.write(4096, data)
+        data = write_stamped(client, disk.shadow, 4096, maximum)
         expect_same(
-            bytes(client.read(4096, maximum)),
+            read_range(client, 4096, maximum),
             bytes(data),
             f"READ of {maximum} bytes at offset 4096",
         )

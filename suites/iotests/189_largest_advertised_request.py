@@ -7,6 +7,7 @@ Guards: limits-zero-or-excessive, payload-not-drained, iov-offset-ignored.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_content
+from qbdcheck.kit.nbd_requests import read_range, write_stamped
 
 
 @case(groups="blocksize rw protocol", requires="nbd")
@@ -16,8 +17,6 @@ def test(new_disk, nbd):
         minimum, _, maximum = client.block_sizes or (512, 4096, 32 << 20)
         length = min(maximum, 32 << 20) // minimum * minimum
         for offset in (0, minimum * 3):
-            data = disk.shadow.stamped(offset, length)
-            client.write(offset, data)
-            disk.shadow.write(offset, data)
-            expect_content(disk.shadow, offset, bytes(client.read(offset, length)), "the data")
+            write_stamped(client, disk.shadow, offset, length)
+            expect_content(disk.shadow, offset, read_range(client, offset, length), "the data")
     disk.verify()

@@ -6,6 +6,7 @@ Guards: status-unaligned-eof, malformed-extents.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd_requests import write_stamped
 
 
 @case(groups="blocksize status quick protocol", requires="nbd min_block block_status")
@@ -15,9 +16,7 @@ def test(new_disk, nbd):
         with nbd(disk) as client:
             for number in range(0, 16, 3):
                 offset = number * 65536
-                data = disk.shadow.stamped(offset, minimum)
-                client.write(offset, data)
-                disk.shadow.write(offset, data)
+                write_stamped(client, disk.shadow, offset, minimum)
             position = 0
             while position < disk.size:
                 left = disk.size - position

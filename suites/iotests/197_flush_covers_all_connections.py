@@ -8,6 +8,7 @@ Guards: multi-conn-incoherent, flush-one-child-only, per-client-cache-stale.
 from contextlib import ExitStack
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd_requests import write_stamped
 
 MIB = 1 << 20
 
@@ -20,9 +21,7 @@ def test(disk, nbd, seed):
             connections = [clients.enter_context(nbd(disk)) for _ in range(4)]
             for number, client in enumerate(connections):
                 start = number * 2 * MIB + round_ * 98_304
-                data = shadow.stamped(start, 69_632)
-                client.write(start, data)
-                shadow.write(start, data)
+                write_stamped(client, shadow, start, 69_632)
             connections[round_].flush()
             shadow.flush()
             disk.backend.crash(seed=seed + round_)

@@ -7,6 +7,7 @@ Guards: handshake-length-off, size-rounded-down, size-change-across-reconnect.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_equal, expect_same
+from qbdcheck.kit.nbd_requests import read_range, write_stamped
 
 
 @case(groups="names protocol quick", requires="nbd")
@@ -19,11 +20,9 @@ def test(disk, nbd):
             expect_equal(client.size, size, "the size by EXPORT_NAME")
             wrong = f"EXPORT_NAME: expected the flags {int(flags):#x}, got {int(client.flags):#x}"
             assert client.flags & 0b111 == flags & 0b111, wrong
-            data = shadow.stamped(number << 20, 4096)
-            client.write(number << 20, data)
-            shadow.write(number << 20, data)
+            data = write_stamped(client, shadow, number << 20, 4096)
             expect_same(
-                bytes(client.read(number << 20, 4096)),
+                read_range(client, number << 20, 4096),
                 data,
                 f"READ of 4096 bytes at offset {number << 20}",
             )

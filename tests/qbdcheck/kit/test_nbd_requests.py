@@ -95,3 +95,14 @@ def test_errors_are_expected_by_number(client: Client) -> None:
     message = "READ of 4096 bytes at offset 1: expected success, got EINVAL"
     with pytest.raises(AssertionError, match=message):
         expect_success(client, cookie, Command.READ, 1, 4096)
+
+
+def test_a_request_without_success_is_named(client: Client) -> None:
+    shadow = Shadow(SIZE)
+    with pytest.raises(AssertionError, match="READ of 1 bytes at offset 1: expected success, got"):
+        expect_read(client, shadow, 1, 1)
+    with pytest.raises(AssertionError, match="WRITE of 1 bytes at offset 1, flags FUA: expected"):
+        write_stamped(client, shadow, 1, 1, CommandFlag.FUA)
+    client.send_request(Command.DISC)
+    with pytest.raises(AssertionError, match="READ of 4096 bytes at offset 0: the connection end"):
+        call_for_errno(client, Command.READ, 0, 4096)
