@@ -78,7 +78,7 @@ def _named(request: str) -> Iterator[None]:
     except NbdError as error:
         seen = f"{request}: expected success, got {errno_name(error.errno or 0)} ({error})"
         raise AssertionError(seen) from None
-    except (ConnectionError, EOFError) as error:
+    except (ConnectionError, EOFError):
         raise AssertionError(f"{request}: the connection ended without a reply") from None
 
 
