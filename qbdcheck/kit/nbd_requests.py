@@ -79,7 +79,8 @@ def _named(request: str) -> Iterator[None]:
         seen = f"{request}: expected success, got {errno_name(error.errno or 0)} ({error})"
         raise AssertionError(seen) from None
     except (ConnectionError, EOFError):
-        raise AssertionError(f"{request}: the connection ended without a reply") from None
+        seen = f"{request}: the server closed the connection without a reply"
+        raise AssertionError(seen) from None
 
 
 def call_for_errno(
@@ -109,12 +110,12 @@ def expect_error(
     if payload is None:
         payload = bytes(length) if command == Command.WRITE else b""
     seen = call_for_errno(client, command, offset, length, payload=payload)
-    wanted = " or ".join(map(errno_name, errnos)) or "an error"
-    right = seen in errnos if errnos else seen != 0
+    wanted = f"the errno {' or '.join(map(errno_name, errnos))}" if errnos else "an error"
     name = request_name(command, offset, length)
-    assert right, (
-        f"{name}, export of {client.size} bytes: expected {wanted}, got {errno_name(seen)}"
-    )
+    if offset + length > client.size:
+        name += f", beyond the end of an export of {client.size} bytes"
+    assert seen, f"{name}: expected {wanted}, but it succeeded"
+    assert not errnos or seen in errnos, f"{name}: expected {wanted}, got {errno_name(seen)}"
     return seen
 
 

@@ -9,10 +9,12 @@ from qbdcheck.errors import NotRun, SetupError
 from qbdcheck.kit.nbd_requests import block_sizes
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
-from reference_backend.nbd.errors import NbdProtocolError, OptionRefused
+from reference_backend.nbd.errors import OptionRefused
 
 _UNITS = (512, 4096, 65536, 1 << 20, 4 << 20)
 _BASE = 16 << 20
+MOST = 64 << 20
+"""A size that is rounded up grows by less than this many bytes."""
 
 
 def minimum_block(target: TargetSession, disk: Disk) -> int:
@@ -30,13 +32,14 @@ def size_unit(target: TargetSession) -> int:
     minimum block.
 
     :raise NotRun: no volume has the size that was asked for.
+    :raise AssertionError: a volume is smaller, or larger than by rounding.
     """
     for unit in _UNITS:
         try:
             disk = target.new_disk(_BASE + unit, prefill=False, format="raw")
         except SetupError:
             continue
-        if exact_size(target, disk) == disk.size and unit % minimum_block(target, disk) == 0:
+        if _size_made(target, disk) == disk.size and unit % minimum_block(target, disk) == 0:
             return unit
     raise NotRun(f"the target makes no volume of {_BASE + _UNITS[-1]} bytes exactly")
 
@@ -49,6 +52,17 @@ def exact_size(target: TargetSession, disk: Disk) -> int:
     return int(target.qemu_img.json("info", disk.filename)["virtual-size"])
 
 
+def _size_made(target: TargetSession, disk: Disk) -> int:
+    """Return the size of a new volume, which may be larger than asked for by less than `MOST`.
+
+    :raise AssertionError: it is smaller, or larger by more.
+    """
+    seen, size = exact_size(target, disk), disk.size
+    wrong = f"a new volume of {size} bytes: expected that size or one rounded up, got {seen}"
+    assert size <= seen < size + MOST, wrong
+    return seen
+
+
 def first_possible(
     target: TargetSession, sizes: Iterable[int], log: Callable[..., None], **options: Any
 ) -> Disk:
@@ -59,6 +73,7 @@ def first_possible(
     :param log: the fixture, for the sizes that it cannot make.
     :param options: of `TargetSession.new_disk`.
     :raise SetupError: it can make none; the message is that of the last attempt.
+    :raise AssertionError: a volume is smaller, or larger than by rounding.
     """
     failure = SetupError("no size was given")
     for size in sizes:
@@ -69,8 +84,8 @@ def first_possible(
             failure = error
             continue
         try:
-            seen, minimum = exact_size(target, disk), minimum_block(target, disk)
-        except (OSError, EOFError, NbdProtocolError, OptionRefused) as error:
+            seen, minimum = _size_made(target, disk), minimum_block(target, disk)
+        except OptionRefused as error:
             failure = SetupError(f"a volume of {size} bytes is not served: {error}")
             log(str(failure))
             continue

@@ -26,7 +26,11 @@ def test(disk, nbd, storage_daemon):
             with expect_failure(NbdError, "FLUSH") as failed:
                 client.flush()
             expect_result(failed.value.errno, number, "FLUSH")
-            expect_same(client.read(1 << 20, 4096), data, "acknowledged data after a failed flush")
+            expect_same(
+                client.read(1 << 20, 4096),
+                data,
+                "a write that was acknowledged is lost after a failed flush",
+            )
         with expect_failure(NbdError, "the third FLUSH"):
             client.flush()
         client.flush()

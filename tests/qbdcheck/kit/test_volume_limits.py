@@ -62,6 +62,24 @@ def test_without_exact_sizes_a_case_is_not_run(
         size_unit(target)
 
 
+def test_a_volume_that_is_too_small_is_a_failure(
+    target: TargetSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = target.new_disk
+
+    def shortened(size: int, **options: Any) -> Disk:
+        disk = make(size - 512, **options)
+        disk.shadow.resize(size)
+        return disk
+
+    monkeypatch.setattr(target, "new_disk", shortened)
+    message = "a new volume of 4096 bytes: expected that size or one rounded up, got 3584"
+    with pytest.raises(AssertionError, match=message):
+        first_possible(target, (4096, 512), lambda *_: None)
+    with pytest.raises(AssertionError, match="expected that size or one rounded up"):
+        size_unit(target)
+
+
 def test_the_first_size_that_can_be_made_is_used(
     target: TargetSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
