@@ -1,3 +1,3 @@
-"""Wires the cases of suites/ into pytest; all logic is in qbdcheck.plugin."""
+"""Registers the pytest plugin for the cases in suites/; the code is in qbdcheck.plugin."""
 
 pytest_plugins = ["qbdcheck.plugin"]

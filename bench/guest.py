@@ -58,16 +58,19 @@ DEVICES = {
 def place() -> Iterator[tuple[TargetSession, Path]]:
     """Give a session on the reference target, as a case has it."""
     options = parse(["500"])
-    with Reaper(options.scratch_root, keep=False) as reaper:
-        options = replace(options, scratch_root=reaper.scratch_root)
+    execution = options.execution
+    with Reaper(execution.scratch_root, keep=False) as reaper:
+        execution = replace(execution, scratch_root=reaper.scratch_root)
         scratch = reaper.scratch_root / "0"
         scratch.mkdir(mode=0o700)
-        description = profile("reference", options.targets_dir)
-        known = capabilities(description, options, reaper.scratch_root)
+        description = profile("reference", options.target.targets_dir)
+        known = capabilities(description, options.target, reaper.scratch_root)
         session = TargetSession(
             description,
-            options,
+            options.target,
             scratch,
+            execution=execution,
+            guest_options=options.guest,
             image_format="raw",
             case_id="bench",
             capabilities=known,

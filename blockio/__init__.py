@@ -1,4 +1,5 @@
-"""What backend, oracles and injectors share: requests and layers, extents, errors, the write log.
+"""Types that backend, oracles and injectors share: requests, layers, extents, errors, write log.
 
-Neutral ground: an oracle that imported the reference backend could share its bugs.
+They are in a package of their own, so that an oracle does not import the reference backend and
+share its bugs.
 """

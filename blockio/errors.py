@@ -2,10 +2,10 @@
 
 StoreError                  everything below
 ├── BlockError              a request failed; carries the errno that the client sees
-├── VolumeNotFound          no volume of that name
-├── VolumeExists            a volume of that name is there already
+├── VolumeNotFound          no volume has that name
+├── VolumeExists            a volume with that name exists already
 ├── VolumeInUse             another process has it open
-└── DamagedStore            files of a pool cannot be trusted; names file, place and mend
+└── DamagedStore            files of a pool are damaged; names file and offset, and how to fix it
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import os
 
 
 class StoreError(Exception):
-    """Root of the errors of this package."""
+    """The base class of all errors of a store."""
 
 
 class BlockError(StoreError):
     """A request to a volume failed.
 
-    :param errno: a Linux errno number (``errno.EIO``, ``errno.ENOSPC``, ...); what the client sees
-        is this number mapped to the values of the NBD document, "Error values".
+    :param errno: a Linux errno number (``errno.EIO``, ``errno.ENOSPC``, ...). The client receives
+        the NBD error value for it (NBD document, "Error values").
     :param message: what failed, for people.
     """
 
@@ -31,11 +31,11 @@ class BlockError(StoreError):
 
 
 class VolumeNotFound(StoreError):  # noqa: N818  # reads as a sentence where it is raised
-    """No volume of that name is in the pool."""
+    """The pool has no volume with that name."""
 
 
 class VolumeExists(StoreError):  # noqa: N818
-    """A volume of that name is in the pool already."""
+    """The pool already has a volume with that name."""
 
 
 class VolumeInUse(StoreError):  # noqa: N818
@@ -43,4 +43,4 @@ class VolumeInUse(StoreError):  # noqa: N818
 
 
 class DamagedStore(StoreError):  # noqa: N818
-    """Files of a pool cannot be trusted; the message names the file, the place and the mend."""
+    """Files of a pool are damaged; the message names file and offset, and how to fix it."""

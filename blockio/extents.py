@@ -1,4 +1,4 @@
-"""Extents: what a range of a volume is made of, as block status reports it."""
+"""Extents: the status of a range of a volume, as block status reports it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Extent(NamedTuple):
 
 
 def merged(extents: Iterable[Extent]) -> Iterator[Extent]:
-    """Join neighbours with equal flags; drop empty ones.
+    """Join neighbours with equal flags, and drop empty extents.
 
-    The NBD document asks servers to do so where it is cheap ("Block size",
+    The NBD document asks servers to do so if it is cheap ("Block size",
     NBD_REPLY_TYPE_BLOCK_STATUS).
     """
     length = flags = 0

@@ -1,18 +1,23 @@
-"""Requests, replies, and the layers between the wire and a volume.
+"""Requests, replies, and the layers between the protocol and a volume.
 
-A layer sees each request on its way down and each reply on its way up: ``handle(request, below)``,
-where ``below(request)`` is the next layer, and at the bottom the volume itself. The interface above
-equals the one below, so layers stack in any order. All faults and all seeded bugs are layers,
-loaded by module name; a server without layers is provably the correct backend, and pays nothing
-for them.
+A layer sees each request on its way down and each reply on its way up: ``handle(request, below)``.
+``below(request)`` calls the next layer, or the volume below the last layer. All layers have the
+same interface, so they stack in any order. All faults and all seeded bugs are layers, loaded by
+module name. A server without layers is the correct backend and has no overhead for them.
 
-Four attributes are optional. ``waits``: a layer that never waits says False, and then the replies
-to many requests are sent together, as without layers. ``active``: while all layers say False,
-requests may pass them by, so that a rule engine without rules costs nothing; read for each batch.
-``passes``: by command, functions of offset and length (above 0) that are True for a request that
-the layer would hand down unchanged; it has then taken note of it, and `handle` is not called. Used
-where the layer is the only active one, and does not wait. ``pauses``: while it is True, each
-request has a thread of its own (asides.py), which says so when it is about to wait.
+Five attributes are optional:
+
+- ``waits``: False if the layer never waits. Then the replies to many requests are sent together,
+  as without layers.
+- ``active``: while it is False for all layers, requests bypass them, so that a rule engine without
+  rules costs nothing. It is read for each batch.
+- ``passes``: functions by command. A function gets offset and length (above 0), and returns True
+  for a request that the layer would pass down unchanged. The layer has then counted the request,
+  and ``handle`` is not called. Used if the layer is the only active one and does not wait.
+- ``pauses``: while it is True, each request has a thread of its own (``blocking_requests`` of the
+  reference backend). The layer reports there that a request is about to wait.
+- ``above_rules``: True for a layer that a server puts above its rules, so that the layer receives
+  their errors.
 """
 
 from __future__ import annotations
@@ -48,7 +53,7 @@ class CommandFlag(enum.IntFlag):
     PAYLOAD_LEN = 1 << 5
 
 
-# Plain classes: the module dataclasses, with inspect beneath it, is half of a server's start.
+# Plain classes: importing dataclasses, which imports inspect, takes half of a server's start time.
 
 
 class Request:
@@ -60,7 +65,7 @@ class Request:
 
     __slots__ = ("command", "connection", "cookie", "flags", "length", "offset", "payload")
 
-    def __init__(  # noqa: PLR0917  # what a request has
+    def __init__(  # noqa: PLR0917  # the fields of a request
         self,
         command: Command,
         flags: int,
@@ -88,10 +93,10 @@ class Request:
 class Reply:
     """The answer to one request.
 
-    ``error`` is 0 or a Linux errno. ``data`` is what a READ returned. ``extents`` maps the name of
-    each negotiated metadata context to its extents (BLOCK_STATUS). ``on_wire`` is for wire faults:
-    it gets the encoded reply, and returns what to send in its place, and whether the connection
-    lives.
+    ``error`` is 0 or a Linux errno. ``data`` is the data of a READ. ``extents`` maps the name of
+    each negotiated metadata context to its extents (BLOCK_STATUS). ``on_wire`` is for faults in
+    the encoding: it gets the encoded reply, and returns the bytes to send instead, and whether the
+    connection is kept.
     """
 
     __slots__ = ("data", "error", "extents", "on_wire")
@@ -116,10 +121,10 @@ Below = Callable[[Request], Reply]
 
 
 class Layer(Protocol):
-    """What stands between the wire and the volume: a fault, a seeded bug, a check."""
+    """A fault, a seeded bug or a check between the protocol and the volume."""
 
     def handle(self, request: Request, below: Below) -> Reply:
-        """Answer the request; call ``below(request)`` for what the layers beneath would answer.
+        """Answer the request; ``below(request)`` returns the answer of the layers below.
 
         :raise blockio.errors.BlockError: the request fails with that errno.
         """
@@ -127,7 +132,7 @@ class Layer(Protocol):
 
 
 def stack(layers: Sequence[Layer], bottom: Below) -> Below:
-    """Return one callable that sends a request through all layers, first one on top."""
+    """Return one callable that passes a request through all layers, first one on top."""
     below = bottom
     for layer in reversed(layers):
         below = _bind(layer, below)
@@ -142,9 +147,9 @@ def _bind(layer: Layer, below: Below) -> Below:
 
 
 class Checked:
-    """A layer that asserts the contract of its hop: below it, and of whoever is above.
+    """A layer that asserts the contract of the layers above and below it.
 
-    Put between two layers in tests; an assertion that fails is our bug, never a client's.
+    Tests put it between two layers. A failed assertion is a defect of a layer, never of a client.
     """
 
     waits = False
@@ -171,4 +176,4 @@ class Checked:
             assert extents, f"no extent of {name}"
             assert all(extent.length > 0 for extent in extents), f"an empty extent of {name}"
             covered = sum(extent.length for extent in extents[:-1])
-            assert covered < request.length, f"extents of {name} go on after the range"
+            assert covered < request.length, f"extents of {name} continue after the range"

@@ -27,27 +27,27 @@ _SECTOR_SIZES = tuple(1 << bits for bits in range(9, 17))
 
 
 class LogFlag(enum.IntFlag):
-    """What an entry is, beside a write."""
+    """Flags of an entry; without flags it is a plain write."""
 
     FLUSH = 1
     FUA = 2
     DISCARD = 4
     MARK = 8
     METADATA = 16
-    """A file system's own, which Linux tells since 4.20; QEMU does not."""
+    """File system metadata: set by Linux since 4.20, not by QEMU."""
 
 
 _KNOWN_FLAGS = sum(LogFlag)
 
 
 class WriteLogError(ValueError):
-    """The file is no sound log; says where, and what to do."""
+    """The file is not a valid log; the message says where, and how to fix it."""
 
 
 class Entry(NamedTuple):
     """One request. ``offset`` and ``length`` are in bytes, multiples of the log's sector size.
 
-    ``data`` has ``length`` bytes, or none for a discard; of a mark it is the text.
+    ``data`` has ``length`` bytes, or none for a discard. For a mark, it is the text.
     """
 
     flags: LogFlag
@@ -57,9 +57,9 @@ class Entry(NamedTuple):
 
 
 def read_log(path: Path) -> list[Entry]:
-    """Return the entries of a log; their data are views of the file, mapped, not copied.
+    """Return the entries of a log. Their data are views of the mapped file, not copies.
 
-    :raise WriteLogError: it is no log, or damaged; names file and entry.
+    :raise WriteLogError: the file is not a log, or it is damaged; names file and entry.
     """
     with path.open("rb") as file:
         size = file.seek(0, 2)
@@ -104,9 +104,9 @@ def _entries(view: memoryview, path: Path, count: int, sector_size: int) -> Iter
 
 
 def entries_in(path: Path) -> int:
-    """Return how many entries a log has that is being written, by its first sector alone.
+    """Return the number of entries of a log that is being written, from its first sector.
 
-    With ``log-super-update-interval=1`` that is every request which has been answered.
+    With ``log-super-update-interval=1`` it includes every request that has been answered.
     """
     with path.open("rb") as file:
         file.seek(_COUNT_AT)
@@ -115,9 +115,9 @@ def entries_in(path: Path) -> int:
 
 
 class LogWriter:
-    """Writes a log; after each entry the file is a sound log.
+    """Writes a log; after each entry the file is a valid log.
 
-    :param path: gets overwritten.
+    :param path: the file; it is overwritten.
     :raise OSError: the file cannot be written.
     """
 
@@ -129,7 +129,8 @@ class LogWriter:
     def append(self, entry: Entry) -> None:
         """Add an entry.
 
-        :raise ValueError: its place is not in whole sectors, or its data is not of its length.
+        :raise ValueError: offset or length is not a multiple of 512, or the data is not ``length``
+            bytes long.
         """
         flags, offset, length, data = entry
         is_mark, is_discard = flags & LogFlag.MARK, flags & LogFlag.DISCARD

@@ -1,1 +1,1 @@
-"""A structured fuzzer of the NBD protocol, against our server and our client, without sockets."""
+"""A structured fuzzer of the NBD protocol for the server and the client, without sockets."""

@@ -1,6 +1,6 @@
-"""``python -m fuzz server --inputs 1000000``: sessions of chance, judged; shows a wrong one.
+"""Run random sessions of the protocol and check them: ``python -m fuzz server --inputs 1000000``.
 
-Exit status: 0 all were right, 1 one was not, 2 bad arguments.
+Exit status: 0 all sessions are right, 1 a session failed, 2 wrong arguments.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from qbdcheck.programs.process import run as run_program
 
 SIDES: dict[str, Callable[[bytes], str]] = {"server": server.run, "client": client.run}
 HANG_S = 10.0
-"""Seconds that one session may take; the usual one takes 0.2 ms."""
+"""Time limit of one session in seconds; a normal one takes 0.2 ms."""
 LEAK_BYTES = 64 << 20
-"""What a process may have grown by between a tenth of its sessions and the last."""
+"""Most growth of a process between a tenth of its sessions and the last."""
 KEPT_MAX = 400
-"""Inputs of a corpus; the shortest ones."""
+"""Most inputs of a corpus; the shortest ones are kept."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what the command line asks for; return the exit status."""
+    """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser("python -m fuzz", description=__doc__)
     parser.add_argument("side", choices=SIDES)
-    parser.add_argument("--inputs", type=int, default=100_000, help="how many sessions")
+    parser.add_argument("--inputs", type=int, default=100_000, help="number of sessions")
     parser.add_argument("--from", dest="first", type=int, default=0, help="number of the first")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", "-j", type=int, default=1)
-    parser.add_argument("--input", help="one session only, in hexadecimal digits")
-    by_coverage = "look for new places of the code with atheris, and keep the inputs"
+    parser.add_argument("--input", help="run only the session of this input, in hexadecimal digits")
+    by_coverage = "search inputs that reach new code with atheris, and update the corpus"
     parser.add_argument("--coverage", type=int, metavar="SECONDS", help=by_coverage)
     given = parser.parse_args(arguments)
     if given.input is not None:
@@ -64,7 +64,7 @@ def _one(side: str, digits: str, parser: argparse.ArgumentParser) -> int:
 
 
 def check(side: str, data: bytes) -> tuple[str, str]:
-    """Run one session; return how far it got, and how it went wrong if it did."""
+    """Run one session; return how far it got, and its failure or an empty text."""
 
     def hangs(_number: int, _frame: FrameType | None) -> None:
         raise TimeoutError(f"a session takes more than {HANG_S:g} s")
@@ -73,7 +73,7 @@ def check(side: str, data: bytes) -> tuple[str, str]:
     signal.setitimer(signal.ITIMER_REAL, HANG_S)
     try:
         return SIDES[side](data), ""
-    except Exception:  # whatever it is, it is what was looked for
+    except Exception:  # any exception is a finding
         return "", traceback.format_exc()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -87,10 +87,10 @@ def _many(side: str, seed: int, first: int, count: int, jobs: int) -> int:
         parts = pool.starmap(sessions, work)
     ends = sum((part[0] for part in parts), collections.Counter[str]())
     seconds = time.monotonic() - began
-    told = ", ".join(f"{number} {end}" for end, number in sorted(ends.items()))
+    found = ", ".join(f"{number} {end}" for end, number in sorted(ends.items()))
     done = ends.total()
     print(
-        f"{side}: {done} sessions in {seconds:.1f} s ({done / seconds:.0f}/s), seed {seed}: {told}"
+        f"{side}: {done} sessions in {seconds:.1f} s ({done / seconds:.0f}/s), seed {seed}: {found}"
     )
     failures = [part[1] for part in parts if part[1]]
     if failures:
@@ -99,7 +99,7 @@ def _many(side: str, seed: int, first: int, count: int, jobs: int) -> int:
 
 
 def sessions(side: str, seed: int, first: int, end: int) -> tuple[collections.Counter[str], str]:
-    """Run the sessions of these numbers; return how they ended, and the first that went wrong."""
+    """Run the sessions ``first`` to ``end``; return counts of their ends, and the first failure."""
     ends: collections.Counter[str] = collections.Counter()
     kept = inputs.corpus(side)
     process, warm = psutil.Process(), first + (end - first) // 10
@@ -108,14 +108,14 @@ def sessions(side: str, seed: int, first: int, end: int) -> tuple[collections.Co
         data = inputs.make(seed, number, kept)
         how, failure = check(side, data)
         if failure:
-            again = f"again: python -m fuzz {side} --input {data.hex()}"
-            return ends, f"session {number} of seed {seed} went wrong\n{failure}{again}"
+            again = f"repeat it: python -m fuzz {side} --input {data.hex()}"
+            return ends, f"session {number} of seed {seed} failed\n{failure}{again}"
         ends[how] += 1
         if number == warm:
             grown_from = process.memory_info().rss
     grown = process.memory_info().rss - grown_from
     if grown > LEAK_BYTES:
-        return ends, f"a leak: {grown >> 20} MiB more than after a tenth of the sessions"
+        return ends, f"a memory leak: {grown >> 20} MiB more than after a tenth of the sessions"
     return ends, ""
 
 
@@ -125,15 +125,15 @@ def _by_coverage(side: str, seconds: int) -> int:
         folder = Path(name)
         for number, data in enumerate(kept):
             (folder / f"kept{number}").write_bytes(data)
-        words = [sys.executable, "-m", "fuzz.coverage", side, str(folder), str(seconds)]
-        done = run_program(words, timeout_s=seconds + 120.0, check=False)
+        argv = [sys.executable, "-m", "fuzz.coverage", side, str(folder), str(seconds)]
+        done = run_program(argv, timeout_s=seconds + 120.0, check=False)
         if done.returncode:
             print(done.stdout + done.stderr)
             return 1
         found = [file.read_bytes() for file in folder.iterdir()]
     short = sorted((one for one in found if one), key=len)[:KEPT_MAX]
     inputs.keep(side, short)
-    print(f"{side}: {len(kept)} inputs were kept, now {len(short)} of {len(found)}")
+    print(f"{side}: the corpus had {len(kept)} inputs, now it has {len(short)} of {len(found)}")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""Bytes as a stream of choices, so that any bytes are some session of the protocol.
+"""Bytes as a stream of choices, so that any bytes are a session of the protocol.
 
-Where the bytes end each choice is 0. A generator of bytes that looks at coverage so learns the
-structure of sessions by itself, and a shorter input is a simpler session.
+After the end of the bytes, each choice is 0. So a generator that measures coverage learns the
+structure of sessions, and a shorter input is a simpler session.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 class Choices:
-    """Takes choices out of bytes, from the front."""
+    """Reads choices from bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -22,7 +22,7 @@ class Choices:
 
     @property
     def left(self) -> int:
-        """How many bytes have not been used yet."""
+        """Return the number of unused bytes."""
         return len(self._data) - self._at
 
     def number(self, length: int) -> int:
@@ -36,21 +36,21 @@ class Choices:
         return self.number(1) % limit
 
     def pick(self, values: Sequence[_T]) -> _T:
-        """Return one of at most 256 values; the first where the bytes have ended."""
+        """Return one of at most 256 values; the first one after the end of the bytes."""
         return values[self.below(len(values))]
 
     def rarely(self) -> bool:
-        """Return True once in 16 times."""
+        """Return True for one byte value in 16."""
         return self.number(1) & 15 == 15
 
     def take(self, length: int) -> bytes:
-        """Return ``length`` bytes, the last ones zeroes where there are no more."""
+        """Return ``length`` bytes, padded with zeroes after the end."""
         piece = self._data[self._at : self._at + length]
         self._at += len(piece)
         return piece.ljust(length, b"\0")
 
     def pieces(self, data: bytes) -> list[bytes]:
-        """Cut bytes into at most five pieces, as a network may."""
+        """Cut bytes into at most five pieces, like a network."""
         cuts = sorted(self.number(2) % (len(data) + 1) for _ in range(self.below(5)))
         bounds = [0, *cuts, len(data)]
         return [data[a:b] for a, b in itertools.pairwise(bounds)]

@@ -1,7 +1,7 @@
-"""Answers of any server to our client: it takes what is right, and refuses the rest as a violation.
+"""Sessions of any server with the client: it accepts right replies and refuses all others.
 
-Each reply that it gives out belongs to a request that waits, is the only one, and has the length
-that was asked for; no exception but `NbdProtocolError` is raised.
+Each reply that the client returns belongs to a request in flight, is the only one for it, and has
+the requested length. The client raises no exception except `NbdProtocolError`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ ERRNOS = (0, 5, 22, 28, 107, 0xFFFFFFFF)
 
 
 def run(data: bytes) -> str:
-    """Run one session; return how far it got: ``refused`` or ``answered``.
+    """Run one session; return how far it got: ``refused``, ``answered`` or ``waits``.
 
-    :raise AssertionError: the client believed what it must not. Any other exception is a crash.
+    :raise AssertionError: the client accepted a wrong reply. Any other exception is a crash.
     """
     choose = Choices(data)
     try:
@@ -68,7 +68,7 @@ def _session(choose: Choices) -> str:
         for piece in choose.pieces(_message(choose, mode, waiting)):
             for reply in replies.receive(piece):
                 asked = waiting.pop(reply.cookie, None)
-                assert asked is not None, f"an answer to {reply.cookie}, which does not wait"
+                assert asked is not None, f"a reply to {reply.cookie}, which is not in flight"
                 _judge(asked, reply)
                 answered = True
     return "answered" if answered else "waits"
@@ -117,7 +117,7 @@ def _honest_kind(asked: wire.Request) -> int:
 
 
 def _payload(choose: Choices, kind: int, asked: wire.Request) -> bytes:
-    """Build what belongs to a kind of chunk, for some part of the request."""
+    """Build the payload of a kind of chunk, for a part of the request."""
     begin = min(choose.number(2) if choose.rarely() else 0, asked.length)
     length = choose.number(2) if choose.rarely() else asked.length - begin
     offset = choose.number(8) if choose.rarely() else asked.offset + begin

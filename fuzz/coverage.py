@@ -1,7 +1,7 @@
-"""The same sessions under atheris, which looks for inputs that reach new places of the code.
+"""Run the same sessions under atheris, which searches inputs that reach new code.
 
-``python -m fuzz.coverage SIDE FOLDER SECONDS``; libFuzzer adds to the folder what reaches new ones.
-atheris is no dependency: ``pip install atheris`` where this is wanted.
+``python -m fuzz.coverage SIDE FOLDER SECONDS``; libFuzzer adds such inputs to the folder. atheris
+is not a dependency of the project: install it with ``pip install atheris``.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run until the time is over; libFuzzer ends the process itself."""
+    """Run for the given time; libFuzzer ends the process itself."""
     try:
         atheris = importlib.import_module("atheris")
     except ImportError:
         sys.exit("atheris is not installed: .venv/bin/pip install atheris")
     side, folder, seconds = arguments
     with atheris.instrument_imports(include=["reference_backend.nbd", "reference_backend.store"]):
-        from fuzz import client, server  # the import is what is instrumented
+        from fuzz import client, server  # atheris instruments modules at import
     run = {"server": server.run, "client": client.run}[side]
     options = [f"-max_total_time={seconds}", "-max_len=600", "-timeout=10", "-verbosity=0"]
     atheris.Setup([sys.argv[0], *options, folder], run)

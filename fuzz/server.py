@@ -1,8 +1,8 @@
-"""Sessions of any client against our server: it answers rightly, or ends the connection.
+"""Sessions of any client with the server: it answers correctly, or ends the connection.
 
-Judged by a model of the volume and by our strict client: each request that was understood is
-answered exactly once, in a form that was agreed on, a read with what was written before; nothing
-but a violation of the protocol ends a session, and no exception but that one is raised.
+A model of the volume and the strict client check the replies. Each valid request gets exactly one
+reply, in the negotiated form, and a read returns the data written before. Only a violation of the
+protocol ends a session, and no exception except `NbdProtocolError` is raised.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ SECTOR = 512
 
 
 def run(data: bytes) -> str:
-    """Run one session; return how far it got: ``refused``, ``haggled`` or ``served``.
+    """Run one session; return how far it got: ``refused``, ``handshake`` or ``served``.
 
-    :raise AssertionError: the server answered wrongly. Any other exception is a crash of it.
+    :raise AssertionError: the server sent a wrong reply. Any other exception is a crash.
     """
     choose = Choices(data)
     features = Features(**{name: not choose.rarely() for name in ("structured", "extended", "df")})
@@ -54,11 +54,11 @@ def run(data: bytes) -> str:
         FixedExports({"vol": volume}), features, LIMITS, TlsMode.OFF, read_only=read_only
     )
     try:
-        _haggle(choose, server)
+        _handshake(choose, server)
     except NbdProtocolError:
         return "refused"
     if server.phase is not Phase.TRANSMISSION:
-        return "haggled"
+        return "handshake"
     executor = Executor(server.agreement, features, LIMITS)
     session = _Session(executor, volume)
     if trailing := server.trailing():
@@ -71,7 +71,7 @@ def run(data: bytes) -> str:
     return "served"
 
 
-def _haggle(choose: Choices, server: ServerNegotiation) -> None:
+def _handshake(choose: Choices, server: ServerNegotiation) -> None:
     assert len(server.greeting()) == m.GREETING.size
     server.receive(m.CLIENT_FLAGS.pack(choose.number(1) if choose.rarely() else 3))
     answers = bytearray()
@@ -118,7 +118,7 @@ def _option(choose: Choices) -> bytes:
 def _judge_answers(answers: bytes) -> None:
     while answers:
         parsed = parse_option_reply(answers)
-        if parsed is None:  # what EXPORT_NAME is answered with has no head
+        if parsed is None:  # the reply to EXPORT_NAME has no header
             assert len(answers) in {m.EXPORT.size, m.EXPORT.size + 124}, f"{answers[:40].hex()}"
             return
         answers = answers[parsed[1] :]
@@ -127,7 +127,7 @@ def _judge_answers(answers: bytes) -> None:
 
 
 def _place(choose: Choices) -> tuple[int, int]:
-    """Choose a range, mostly one of few near each other, so that requests meet."""
+    """Choose a range, mostly in a small area, so that requests overlap."""
     offset, length = SECTOR * choose.below(24), SECTOR * (1 + choose.below(16))
     unusual = choose.below(8)
     if unusual in {5, 7}:
@@ -138,7 +138,7 @@ def _place(choose: Choices) -> tuple[int, int]:
 
 
 class _Session:
-    """A connection in transmission, a model of the volume, and a client that believes nothing."""
+    """A connection in the transmission phase, a model of the volume, and a strict client."""
 
     def __init__(self, executor: Executor, volume: Volume) -> None:
         self._mode = executor.replies.mode
@@ -153,7 +153,7 @@ class _Session:
         self.ended = False
 
     def request(self, choose: Choices) -> None:
-        """Send one request, mostly a good one."""
+        """Send one request, mostly a valid one."""
         extended = self._mode is ReplyMode.EXTENDED
         command = choose.pick(COMMANDS)
         offset, length = _place(choose)
@@ -180,7 +180,7 @@ class _Session:
                 self.send(piece)
 
     def send(self, piece: bytes) -> None:
-        """Let the server have bytes, and take its answers."""
+        """Send bytes to the server, and collect its replies."""
         dropped = min(self._server.drain, len(piece))
         self._server.drain -= dropped
         piece = piece[dropped:]
@@ -202,7 +202,7 @@ class _Session:
         self.ended = self.ended or self._server.closed
 
     def judge(self) -> None:
-        """Compare the answers with the model; requests are answered in their order here."""
+        """Compare the replies with the model; they are in the order of the requests."""
         assert self._volume.size == SIZE
         model = bytearray(SIZE)
         known = bytearray([1]) * SIZE
@@ -210,14 +210,14 @@ class _Session:
             self._client.expect(request)
         answered = set()
         for reply in self._client.receive(bytes(self._sent)):
-            assert reply.cookie in self._asked, f"an answer to cookie {reply.cookie}"
-            assert reply.cookie not in answered, f"two answers to cookie {reply.cookie}"
+            assert reply.cookie in self._asked, f"a reply to unknown cookie {reply.cookie}"
+            assert reply.cookie not in answered, f"two replies to cookie {reply.cookie}"
             answered.add(reply.cookie)
             if not reply.error:
                 self._follow(self._asked[reply.cookie], reply, model, known)
         if not self.ended and not self._end and not self._server.drain:
             missing = self._asked.keys() - answered
-            assert not missing, f"no answer to {[self._asked[cookie] for cookie in missing]}"
+            assert not missing, f"no reply to {[self._asked[cookie] for cookie in missing]}"
 
     def _follow(
         self, asked: wire.Request, reply: wire.Reply, model: bytearray, known: bytearray

@@ -3,10 +3,10 @@
     - {event: read_aio, action: corrupt, bits: 1, probability: 0.01, iotype: read}
     - {event: write_aio, action: corrupt, iotype: write, once: true}
 
-A read is answered with wrong data, while what is stored stays right. A write stores wrong data and
-is acknowledged.
+A read returns wrong data, while the stored data stays right. A write stores wrong data, and is
+acknowledged.
 
-``bits``: how many different bits; 1 if not given. Which ones is drawn from the seed.
+``bits``: number of different bits, 1 by default. The bits are drawn from the seed.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class BitFlip(Fault):
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= BITS_MAX:
-            raise ValueError(f"bits is from 1 to {BITS_MAX}")
+            raise ValueError(f"bits must be from 1 to {BITS_MAX}")
 
-    def in_words(self) -> str:
-        """Say what happens."""
+    def describe(self) -> str:
+        """Describe the fault."""
         return f"has {self.bits} bit{'s' * (self.bits > 1)} of its data flipped"
 
     def applies(self, request: Request, memory: Any) -> bool:
-        """There is data; CACHE, which counts as a read, moves none."""
+        """Return whether there is data; CACHE counts as a read and has none."""
         del memory
         return request.length > 0 and request.command is not Command.CACHE
 
     def inject(self, call: Call) -> Reply:
-        """Flip bits of the payload on its way down, or of the data on its way up."""
+        """Flip bits in the payload of a write, or in the data of a reply."""
         if call.request.command is Command.WRITE:
             payload = self._flipped(call, call.request.payload)
             return call.below(with_fields(call.request, payload=payload))

@@ -1,16 +1,16 @@
-"""``action: delay``: a request takes longer.
+"""``action: delay``: a request is delayed.
 
     - {event: write_aio, action: delay, milliseconds: 200, after: 10}
     - {event: read_aio, action: delay, milliseconds: 5, jitter: 20, errno: EIO}
 
-``milliseconds``: how long, at least; 100 if not given.
-``jitter``: up to so many milliseconds more, drawn from the seed.
-``when: before`` (the default): the request waits, then it is carried out.
-``when: after``: it is carried out at once, and the reply is late.
-``errno``: fail with it in the end; 0 (the default) answers as usual. Such a request is not carried
-out, unless ``when: after``.
+``milliseconds``: the least delay, 100 by default.
+``jitter``: the largest additional delay in milliseconds, drawn from the seed; 0 by default.
+``when: before`` (the default): the request waits, and is then carried out.
+``when: after``: the request is carried out at once, and its reply waits.
+``errno``: the request then fails with this errno; 0 (the default) answers normally. With
+``when: before``, a request that fails is not carried out.
 
-Removing the rule ends the wait.
+Removing the rule ends the delay.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DAY_MS = 24 * 60 * 60 * 1000
 
 @dataclass(frozen=True)
 class Delay(Fault):
-    """Wait ``milliseconds`` and up to ``jitter`` more."""
+    """Delay a request by ``milliseconds``, and up to ``jitter`` more."""
 
     action: ClassVar[str] = "delay"
     waits: ClassVar[bool] = True
@@ -37,16 +37,16 @@ class Delay(Fault):
 
     def __post_init__(self) -> None:
         if not (0 <= self.milliseconds <= DAY_MS and 0 <= self.jitter <= DAY_MS):
-            raise ValueError("milliseconds and jitter are from 0 to a day (86400000)")
+            raise ValueError("milliseconds and jitter must be from 0 to a day (86400000)")
 
-    def in_words(self) -> str:
-        """Say what happens."""
+    def describe(self) -> str:
+        """Describe the fault."""
         more = f", and up to {self.jitter:g} ms more," if self.jitter else ""
         what = "is" if self.when == "before" else "is carried out, and its reply is"
         return f"{what} delayed by {self.milliseconds:g} ms{more}{failing(self.errno)}"
 
     def inject(self, call: Call) -> Reply:
-        """Wait and answer."""
+        """Wait, and answer."""
         wait_s = self.milliseconds / 1000
         if self.jitter:
             wait_s += self.jitter / 1000 * call.draw(1 << 20) / (1 << 20)

@@ -3,11 +3,12 @@
     - {event: read_aio, action: disconnect, when: mid-reply, once: true}
 
 ``when: before-request``: the request is not carried out, and gets no reply.
-``when: before-reply`` (the default): it is carried out, and gets no reply: the client cannot know.
-``when: mid-reply``: the reply breaks off after ``sent`` bytes, or at a place drawn from the seed.
-``when: after-reply``: the reply is whole, then the connection ends.
+``when: before-reply`` (the default): the request is carried out, and gets no reply, so that the
+client cannot know whether it was.
+``when: mid-reply``: the reply ends after ``sent`` bytes, or at a position drawn from the seed.
+``when: after-reply``: the reply is complete, then the connection ends.
 
-``sent``: how many bytes of the reply are sent, with ``mid-reply`` only; at most all but one.
+``sent``: number of bytes of the reply that are sent, with ``mid-reply`` only; at most all but one.
 """
 
 from __future__ import annotations
@@ -30,20 +31,20 @@ class Disconnect(Fault):
 
     def __post_init__(self) -> None:
         if self.sent is not None and (self.when != "mid-reply" or self.sent < 0):
-            raise ValueError("sent is at least 0, and goes with when: mid-reply only")
+            raise ValueError("sent must be at least 0, and requires when: mid-reply")
 
-    def in_words(self) -> str:
-        """Say what happens."""
+    def describe(self) -> str:
+        """Describe the fault."""
         return {
             "before-request": "is not carried out, and the connection ends",
             "before-reply": "is carried out, and the connection ends without a reply",
-            "mid-reply": "is carried out, and the connection ends in the midst of the reply"
+            "mid-reply": "is carried out, and the connection ends in the middle of the reply"
             + ("" if self.sent is None else f", after {self.sent} bytes"),
             "after-reply": "is answered, and the connection ends",
         }[self.when]
 
     def inject(self, call: Call) -> Reply:
-        """Answer with a reply that cuts itself off."""
+        """Return a reply that closes the connection on the wire."""
         if self.when == "before-request":
             return Reply(error=errno.EIO, on_wire=lambda _: (b"", False))
         reply = call.carry_out()

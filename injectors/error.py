@@ -3,12 +3,13 @@
     - {event: write_aio, errno: ENOSPC, once: true}
     - {event: write_aio, errno: EIO, when: after}
 
-``errno``: by name or number; EIO if not given. 0 matches and does nothing, which masks the rules
-after it.
-``when: before`` (the default): nothing of the request is carried out, as in QEMU's blkdebug.
-``when: after``: it is carried out and then reported as failed, so that the client cannot know.
-``immediately``: blkdebug's word for "without a turn of the event loop first". It changes nothing
-here, where nobody waits for a turn; it is kept for blkdebug.
+``errno``: a name or a number, EIO by default. A rule with errno 0 matches and does nothing: it
+hides the rules after it.
+``when: before`` (the default): the request is not carried out at all, as in QEMU's blkdebug.
+``when: after``: the request is carried out, and then reported as failed, so that the client cannot
+know whether it was.
+``immediately``: in blkdebug, fail without a turn of the event loop. It has no effect here; it is
+kept for conversion to blkdebug.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ class Error(Fault):
 
     @property
     def idle(self) -> bool:
-        """errno 0 does nothing."""
+        """Return True for errno 0, which does nothing."""
         return self.errno == 0
 
-    def in_words(self) -> str:
-        """Say what happens."""
+    def describe(self) -> str:
+        """Describe the fault."""
         if self.errno <= 0:
-            return "is let through, and rules after this one are not asked"
-        how = "" if self.when == "before" else "is carried out, and all the same "
+            return "passes, and later rules are ignored"
+        how = "" if self.when == "before" else "is carried out, but "
         return f"{how}fails with {errno_words(self.errno)}"
 
     def inject(self, call: Call) -> Reply:
-        """Fail. A negative errno, which blkdebug takes, is no failure there either."""
+        """Fail the request; a negative errno is accepted and does nothing, as in blkdebug."""
         if self.when == "after" or self.errno < 0:
             reply = call.below(call.request)
             if self.errno < 0:

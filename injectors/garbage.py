@@ -3,12 +3,12 @@
     - {event: read_aio, action: garbage, what: cookie, once: true}
 
 ``what``: the field that gets a wrong value, drawn from the seed:
-``magic`` (the default), ``cookie``, ``error`` (a simple reply's), ``flags``, ``type`` or ``length``
-(a structured chunk's). Where a reply has no such field, the magic is wrong instead.
+``magic`` (the default), ``cookie``, ``error`` (of a simple reply), ``flags``, ``type`` or
+``length`` (of a structured chunk). If the reply does not have the field, the magic is wrong.
 ``noise``: the whole reply is bytes drawn from the seed. ``extra``: 16 such bytes follow the reply.
 
-The request is carried out, and the connection lives on. Of a structured reply the first chunk is
-meant. NBD document, "Simple reply message", "Structured reply chunk message", "Extended reply
+The request is carried out, and the connection stays open. In a structured reply, the first chunk is
+damaged. NBD document, "Simple reply message", "Structured reply chunk message", "Extended reply
 chunk message".
 """
 
@@ -26,7 +26,7 @@ from reference_backend.nbd.constants import (
 )
 
 Field = tuple[int, int]
-"""Place and length in bytes."""
+"""Offset and length in bytes."""
 MAGIC: Field = (0, 4)
 EXTRA = 16
 _CHUNK: dict[str, Field] = {"magic": MAGIC, "flags": (4, 2), "type": (6, 2), "cookie": (8, 8)}
@@ -39,23 +39,23 @@ FIELDS: dict[int, dict[str, Field]] = {
 
 @dataclass(frozen=True)
 class Garbage(Fault):
-    """Spoil one field of a reply, or all of it."""
+    """Damage one field of a reply, or the whole reply."""
 
     action: ClassVar[str] = "garbage"
     what: Literal["magic", "cookie", "error", "flags", "type", "length", "noise", "extra"] = "magic"
 
-    def in_words(self) -> str:
-        """Say what happens."""
+    def describe(self) -> str:
+        """Describe the fault."""
         what = {
             "noise": "is noise", "extra": f"is followed by {EXTRA} bytes of noise",
         }.get(self.what, f"has a wrong {self.what}")  # fmt: skip
         return f"is carried out, and its reply {what}"
 
     def inject(self, call: Call) -> Reply:
-        """Answer with a reply that is spoilt on the wire."""
-        return rewire(call.carry_out(), lambda raw: (self._spoilt(call, raw), True))
+        """Return a reply that is damaged on the wire."""
+        return rewire(call.carry_out(), lambda raw: (self._damaged(call, raw), True))
 
-    def _spoilt(self, call: Call, raw: bytes) -> bytes:
+    def _damaged(self, call: Call, raw: bytes) -> bytes:
         if self.what == "noise":
             return _noise(call, len(raw))
         if self.what == "extra":
@@ -63,7 +63,7 @@ class Garbage(Fault):
         fields = FIELDS.get(int.from_bytes(raw[:4], "big"), {})
         place, length = fields.get(self.what, MAGIC)
         wrong = int.from_bytes(raw[place : place + length], "big")
-        # Never the right value: what is added is neither 0 nor a multiple of the field's range.
+        # Never the right value: the added number is neither 0 nor a multiple of the range.
         wrong = (wrong + 1 + call.draw((1 << 8 * length) - 1)) % (1 << 8 * length)
         return raw[:place] + wrong.to_bytes(length, "big") + raw[place + length :]
 

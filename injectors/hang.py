@@ -2,12 +2,12 @@
 
     - {event: flush_to_disk, action: hang, once: true}
 
-``when: before`` (the default): it is carried out when it is resumed.
-``when: after``: it is carried out at once, and the reply is held.
-``errno``: fail with it when resumed; 0 (the default) answers as usual.
+``when: before`` (the default): the request is carried out when it is resumed.
+``when: after``: the request is carried out at once, and its reply is held.
+``errno``: the request fails with this errno when it is resumed; 0 (the default) answers normally.
 
-The other requests of the same connection go on. A request whose client goes away meanwhile is
-dropped: it must not come back over what that client has asked for since, on another connection.
+Other requests of the same connection continue. If the client leaves, the held request is dropped:
+it must not overwrite what that client writes later on another connection.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Hang(Fault):
     when: Literal["before", "after"] = "before"
     errno: Errno = NO_ERROR
 
-    def in_words(self) -> str:
-        """Say what happens."""
+    def describe(self) -> str:
+        """Describe the fault."""
         what = "is" if self.when == "before" else "is carried out, and its reply is"
         return f"{what} held until rule-resume{failing(self.errno)}"
 
     def inject(self, call: Call) -> Reply:
-        """Hold and answer."""
+        """Hold the request, and answer."""
         if self.when == "before":
             call.hold()
             return Reply(error=self.errno) if self.errno else call.below(call.request)

@@ -1,10 +1,10 @@
-"""The rules as a layer of a server or proxy: requests in, faults out.
+"""The rules as a layer of a server or proxy.
 
     layer = create("rules: [{event: write_aio, errno: ENOSPC}]", seed=7)
     reply = layer.handle(request, below)
 
-Which events a request fires here, in the place of QEMU's block layer (docs/blkdebug-events.md has
-QEMU's own; a raw node over blkdebug fires the same, in the same order):
+Events that a request fires here; docs/blkdebug-events.md has those of QEMU. A raw node above
+blkdebug fires the same events in the same order:
 
     READ, CACHE     read_aio
     WRITE           write_aio, pwritev, then pwritev_done
@@ -13,9 +13,9 @@ QEMU's own; a raw node over blkdebug fires the same, in the same order):
     TRIM            none of its own: use event none with iotype discard
     BLOCK_STATUS    none of its own: use event none with iotype block-status
 
-The fault is decided between the events before and `pwritev_done`, which fires after the request
-whether it failed or not, as in QEMU. The events of a request and its decision are one step: other
-connections come before or after it, never between.
+The fault is decided after the events before the request, and before `pwritev_done`. That event
+fires after the request, whether it failed or not, as in QEMU. The events before a request and its
+decision are one atomic step for all connections.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from injectors.rules.fields import (
 from injectors.rules.model import Rule, RuleSet
 
 FIRED = "FAULT_INJECTED"
-"""Name of the event that tells of each fault."""
+"""Name of the event that reports a fault."""
 
 _BEFORE: dict[Command, tuple[IoType, tuple[str, ...]]] = {
     Command.READ: (IoType.READ, ("read_aio",)),
@@ -52,9 +52,9 @@ _BEFORE: dict[Command, tuple[IoType, tuple[str, ...]]] = {
     Command.TRIM: (IoType.DISCARD, ()),
     Command.BLOCK_STATUS: (IoType.BLOCK_STATUS, ()),
 }
-Heeded = tuple[IoType, tuple[str, ...], str | None, Arms | None, int]
-"""Of a command: its kind, the events before and after that matter to a rule, and what those before
-arm, which holds for one version of the engine."""
+UsedEvents = tuple[IoType, tuple[str, ...], str | None, Arms | None, int]
+"""Of a command: its kind, the events before and after it that a rule uses, and the rules that the
+events before it arm, which are valid for one version of the engine."""
 _AFTER = {Command.WRITE: "pwritev_done", Command.WRITE_ZEROES: "pwritev_done"}
 
 
@@ -67,10 +67,10 @@ def events_of_command() -> list[tuple[str, str, tuple[str, ...], str | None]]:
 
 
 def create(rules_text: str | None, *, seed: int, source: str = "rules.yaml") -> RuleLayer:
-    """Return a layer with the rules of a YAML text, or with none yet.
+    """Return a layer with the rules of a text, or without rules.
 
-    :param seed: what chance is drawn from, unless the text says one. :param source: the text's
-        name in errors.
+    :param seed: seed of probabilities and choices, unless the text has one. :param source: name
+        of the text in errors.
     :raise ValueError: the text is wrong; names line and key, and what is allowed.
     """
     layer = RuleLayer(seed)
@@ -80,15 +80,15 @@ def create(rules_text: str | None, *, seed: int, source: str = "rules.yaml") -> 
 
 
 class RuleLayer:
-    """Holds the engine and meets requests with faults. Safe to use from many threads.
+    """A layer that injects the faults of its rules. Safe to use from many threads.
 
-    ``active`` is False while no rule is armed: requests may pass the layer by then. ``passes`` has
-    functions that tell of a single request whether it may (blockio.layers). ``waits`` is
-    True while a rule is there that can hold a request back. ``on_event``, if set, is called with
-    "FAULT_INJECTED" and its data for each fault, before the fault does its work; ``on_change`` when
-    these attributes may have changed. ``sleep(gate,
-    seconds)`` waits so long, or until the gate opens; ``wait(gate)`` until it opens: a server whose
-    threads must not block puts its own in their place.
+    ``active`` is False while no rule can be armed: requests may bypass the layer. ``passes`` has
+    functions that return whether a single request may bypass it (blockio.layers). ``waits`` is True
+    while there is a rule that can delay a request. ``on_event``, if set, is called with
+    "FAULT_INJECTED" and its data for each fault, before the fault takes effect. ``on_change`` is
+    called when these attributes may have changed. ``sleep(gate, seconds)`` waits for this time, or
+    until the gate opens; ``wait(gate)`` waits until it opens. A server whose threads must not block
+    replaces both.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -103,24 +103,24 @@ class RuleLayer:
         self._gates: dict[Armed, set[threading.Event]] = {}
         self._watchers: tuple[Armed, ...] = ()
         self.passes: dict[Command, Passer] = {}
-        self._heeded: dict[Command, Heeded] = {}
+        self._used_events: dict[Command, UsedEvents] = {}
         self._refresh()
 
     # -- requests
 
     def handle(self, request: Request, below: Below) -> Reply:
-        """Answer a request, wrongly where a rule says so.
+        """Answer a request, with a fault if a rule decides so.
 
-        :raise BlockError: the layers beneath failed.
+        :raise BlockError: a layer below failed.
         """
-        heeded = self._heeded.get(request.command)
-        if heeded is None:
+        used = self._used_events.get(request.command)
+        if used is None:
             return below(request)
-        iotype, events, after, arms, version = heeded
+        iotype, events, after, arms, version = used
         engine = self._engine
         offset, length = request.offset, request.length
         armed, number = None, 0
-        # Nothing to note and nothing to meet: no lock for most requests.
+        # Most requests fire no event of a rule and meet no rule: they need no lock.
         if events or engine.may_meet(iotype, offset, length):
             with self._lock:
                 if arms is not None and engine.version == version:
@@ -141,7 +141,7 @@ class RuleLayer:
                     engine.on_event(after)
 
     def _meet(self, armed: Armed | None, number: int, request: Request, below: Below) -> Reply:
-        """Answer a request that meets a rule, or that a rule watches."""
+        """Answer a request that a rule has chosen, or that a rule watches."""
         watchers = self._watchers
         for one in watchers:
             one.rule.fault.before(request, below, one.memory)
@@ -156,7 +156,7 @@ class RuleLayer:
             with self._lock:
                 self._refresh()
         if self.on_event is not None:
-            self.on_event(FIRED, _told(armed, number, request))
+            self.on_event(FIRED, _event_data(armed, number, request))
         call = Call(
             request,
             below,
@@ -183,18 +183,20 @@ class RuleLayer:
     # -- rules
 
     def load(self, text: str, source: str = "rules.yaml") -> list[str]:
-        """Add the rules and changes of state of a YAML text; return the ids of the rules.
+        """Append the rules and changes of state of a text; return the ids of the rules.
+
+        The text may have any form that `injectors.rules.files` knows.
 
         :raise ValueError: the text is wrong; names line and key, and what is allowed.
         """
-        from injectors.rules import parse_yaml
+        from injectors.rules import files
 
-        return self.add(parse_yaml.read(text, source))
+        return self.add(files.read(text, source))
 
     def add(self, rules: RuleSet) -> list[str]:
-        """Add rules and changes of state behind those that are there; return the rules' ids.
+        """Append rules and changes of state; return the ids of the rules.
 
-        :raise ValueError: an id is taken; nothing was added.
+        :raise ValueError: an id is in use; nothing was added.
         """
         with self._lock:
             added = self._engine.load(rules)
@@ -202,56 +204,56 @@ class RuleLayer:
             return [armed.id for armed in added]
 
     def change(self, identity: str, values: Mapping[str, Any]) -> None:
-        """Change keys of a rule, counting from 0 again; None takes a key back to its usual value.
+        """Change keys of a rule, and restart its counts at 0; None resets a key to its default.
 
         :raise ValueError: no such rule, or a key or value is wrong.
         """
         with self._lock:
             old = self._engine.find(identity)
             new = self._engine.change(identity, _changed(old.rule, values))
-            self._let_go(old)
+            self._release(old)
             if (gates := self._gates.pop(old, None)) is not None:
                 self._gates[new] = gates
             self._refresh()
         old.rule.fault.release(old.memory)
 
     def remove(self, identity: str) -> dict[str, Any]:
-        """Remove a rule, let go what it holds, and return what it saw.
+        """Remove a rule, release the requests that it holds, and return its counts.
 
         :raise ValueError: no such rule.
         """
         with self._lock:
             armed = self._engine.find(identity)
-            told = self._describe(armed)
+            counts = self._describe(armed)
             self._engine.remove(identity)
-            self._let_go(armed)
+            self._release(armed)
             self._refresh()
         armed.rule.fault.release(armed.memory)
-        return told
+        return counts
 
     def clear(self) -> list[dict[str, Any]]:
-        """Remove all rules and changes of state, back to state 1; return what the rules saw.
+        """Remove all rules and changes of state, return to state 1, and return the counts.
 
-        Nothing is held any more: to be called before a server stops, too.
+        This releases all held requests: call it also before a server stops.
         """
         with self._lock:
-            told = [self._describe(armed) for armed in self._engine.rules]
+            counts = [self._describe(armed) for armed in self._engine.rules]
             removed = self._engine.clear()
             for armed in removed:
-                self._let_go(armed)
+                self._release(armed)
             self._refresh()
         for armed in removed:
             armed.rule.fault.release(armed.memory)
-        return told
+        return counts
 
     def resume(self, identity: str | None = None) -> int:
-        """Let go the requests that a rule holds, or all; return how many.
+        """Release the requests that a rule holds, or all held requests; return their number.
 
         :raise ValueError: no such rule.
         """
         with self._lock:
             chosen = self._engine.rules if identity is None else [self._engine.find(identity)]
-            return sum(self._let_go(armed) for armed in chosen)
+            return sum(self._release(armed) for armed in chosen)
 
     def describe(self) -> dict[str, Any]:
         """Return state, seed, rules with their counts, and changes of state, as plain values."""
@@ -264,9 +266,9 @@ class RuleLayer:
             }
 
     def set_state(self, state: int) -> None:
-        """Go to a state, as if an event had changed it.
+        """Set the state, as a change of state does.
 
-        :raise ValueError: it is below 0.
+        :raise ValueError: the state is below 0.
         """
         if state < 0:
             raise ValueError(f"state {state} is below 0")
@@ -277,7 +279,7 @@ class RuleLayer:
         """Return the commands of the control socket, by name."""
         return commands_of(self)
 
-    def _let_go(self, armed: Armed) -> int:
+    def _release(self, armed: Armed) -> int:
         gates = self._gates.get(armed, set())
         for gate in gates:
             gate.set()
@@ -285,12 +287,12 @@ class RuleLayer:
 
     def _refresh(self) -> None:
         rules = self._engine.rules
-        heeds = self._engine.heeds
-        self._heeded = {
+        is_used = self._engine.is_used
+        self._used_events = {
             command: (
                 iotype,
-                tuple(event for event in events if heeds(event)),
-                next((event for event in [_AFTER.get(command)] if event and heeds(event)), None),
+                tuple(event for event in events if is_used(event)),
+                next((event for event in [_AFTER.get(command)] if event and is_used(event)), None),
                 self._engine.arms(events),
                 self._engine.version,
             )
@@ -299,7 +301,7 @@ class RuleLayer:
         self._watchers = tuple(one for one in rules if one.rule.fault.watches)
         self.active = self._engine.active or bool(self._watchers)
         self.waits = any(one.live and one.rule.fault.waits for one in rules)
-        # A rule that watches must see every request.
+        # A rule that watches must see every request: none may bypass the layer.
         self.passes = {} if self._watchers else self._passers()
         self._gates = {one: gates for one, gates in self._gates.items() if gates}
         if self.on_change is not None:
@@ -307,7 +309,7 @@ class RuleLayer:
 
     def _passers(self) -> dict[Command, Passer]:
         found = {}
-        for command, (iotype, events, after, *_) in self._heeded.items():
+        for command, (iotype, events, after, *_) in self._used_events.items():
             passes = passer(self._engine, self._lock, iotype, events) if after is None else None
             if passes is not None:
                 found[command] = passes
@@ -338,7 +340,7 @@ def _changed(rule: Rule, values: Mapping[str, Any]) -> Rule:
     return rule_from({key: value for key, value in now.items() if value is not None})
 
 
-def _told(armed: Armed, number: int, request: Request) -> dict[str, Any]:
+def _event_data(armed: Armed, number: int, request: Request) -> dict[str, Any]:
     return {
         "rule": armed.id,
         "action": armed.rule.fault.action,

@@ -1,8 +1,8 @@
-"""``action: drop``: a write, write-zeroes or discard is acknowledged and not done.
+"""``action: drop``: a write, write-zeroes or discard is acknowledged and not carried out.
 
     - {event: write_aio, action: drop, count: 3}
 
-The sectors keep what they had. For flushes, see ``lie``.
+The sectors keep their old data. For flushes, see ``lie``.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from injectors.rules.fault import CHANGING, Call, Fault
 
 @dataclass(frozen=True)
 class LostWrite(Fault):
-    """Acknowledge and do nothing."""
+    """Acknowledge a change, and do nothing."""
 
     action: ClassVar[str] = "drop"
     hurts: ClassVar[frozenset[IoType]] = CHANGING
 
-    def in_words(self) -> str:
-        """Say what happens."""
-        return "is acknowledged, and not done"
+    def describe(self) -> str:
+        """Describe the fault."""
+        return "is acknowledged, and not carried out"
 
     def inject(self, call: Call) -> Reply:
-        """Say that all is well."""
+        """Report success."""
         del call
         return Reply()

@@ -1,4 +1,4 @@
-"""``action: lie``: a flush, or the FUA of a write, does nothing and is acknowledged.
+"""``action: lie``: a flush, or the FUA of a write, has no effect and is acknowledged.
 
     - {event: flush_to_disk, action: lie}
     - {event: write_aio, action: lie, iotype: write}
@@ -19,22 +19,22 @@ from injectors.rules.fault import CHANGING, Call, Fault, with_fields
 
 @dataclass(frozen=True)
 class LyingFlush(Fault):
-    """Promise durability, and do not give it."""
+    """Acknowledge data as durable that is not."""
 
     action: ClassVar[str] = "lie"
     hurts: ClassVar[frozenset[IoType]] = CHANGING | {IoType.FLUSH}
 
-    def in_words(self) -> str:
-        """Say what happens."""
+    def describe(self) -> str:
+        """Describe the fault."""
         return "is acknowledged, and nothing is made durable"
 
     def applies(self, request: Request, memory: Any) -> bool:
-        """A flush, or a request with FUA."""
+        """Return whether the request is a flush or has FUA."""
         del memory
         return request.command is Command.FLUSH or bool(request.flags & CommandFlag.FUA)
 
     def inject(self, call: Call) -> Reply:
-        """Leave out what would make data durable."""
+        """Skip the flush, or remove FUA."""
         request = call.request
         if request.command is Command.FLUSH:
             return Reply()

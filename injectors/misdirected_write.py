@@ -2,11 +2,11 @@
 
     - {event: write_aio, action: misdirect, by: 8, iotype: write, once: true}
 
-``by``: how many sectors of 512 bytes beside the right place; may be negative; 8 if not given. Where
-that is outside of the volume, the other direction is taken.
+``by``: distance from the right place in sectors of 512 bytes, 8 by default; it may be negative. If
+that place is outside the volume, the opposite direction is used.
 
-The place meant keeps what it had, and another is overwritten; a read returns another's data. Where
-the server wants larger blocks than 512 bytes, give a multiple of these.
+A write leaves the right place unchanged and overwrites another place. A read returns the data of
+another place. If the server requires larger blocks than 512 bytes, use a multiple of them.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ class MisdirectedWrite(Fault):
 
     def __post_init__(self) -> None:
         if not self.by:
-            raise ValueError("by is a number of sectors, but not 0")
+            raise ValueError("by must be a number of sectors other than 0")
 
-    def in_words(self) -> str:
-        """Say what happens."""
+    def describe(self) -> str:
+        """Describe the fault."""
         side = "before" if self.by < 0 else "behind"
         return f"is carried out {abs(self.by)} sectors {side} its place"
 
     def applies(self, request: Request, memory: Any) -> bool:
-        """There is data; CACHE, which counts as a read, moves none."""
+        """Return whether there is data; CACHE counts as a read and has none."""
         del memory
         return request.length > 0 and request.command is not Command.CACHE
 
     def inject(self, call: Call) -> Reply:
-        """Ask for another place; if there is none, for the one on the other side."""
+        """Carry the request out at the wrong place, or in the opposite direction."""
         request = call.request
         places = [request.offset + by * SECTOR for by in (self.by, -self.by)]
         inside = [place for place in places if place >= 0]

@@ -1,11 +1,11 @@
-"""``action: short``: a reply lacks its end, while the connection lives on.
+"""``action: short``: the end of a reply is missing, and the connection stays open.
 
     - {event: read_aio, action: short, missing: 512, iotype: read}
 
-``missing``: how many bytes of the reply are not sent; drawn from the seed if not given; at most all
-of it. The request is carried out.
+``missing``: number of bytes of the reply that are not sent, at most all; drawn from the seed by
+default. The request is carried out.
 
-The client waits for the rest, and takes the next reply for it. To break off instead, see
+The client waits for the rest, and reads the next reply as the rest. To close the connection, see
 ``disconnect`` with ``when: mid-reply``.
 """
 
@@ -20,22 +20,22 @@ from injectors.rules.fault import Call, Fault, rewire
 
 @dataclass(frozen=True)
 class ShortReply(Fault):
-    """Leave out the last ``missing`` bytes of a reply."""
+    """Omit the last ``missing`` bytes of a reply."""
 
     action: ClassVar[str] = "short"
     missing: int | None = None
 
     def __post_init__(self) -> None:
         if self.missing is not None and self.missing < 1:
-            raise ValueError("missing is at least 1 byte")
+            raise ValueError("missing must be at least 1 byte")
 
-    def in_words(self) -> str:
-        """Say what happens."""
+    def describe(self) -> str:
+        """Describe the fault."""
         many = "some" if self.missing is None else str(self.missing)
         return f"is carried out, and its reply lacks {many} bytes at the end"
 
     def inject(self, call: Call) -> Reply:
-        """Answer with a reply that is cut on the wire."""
+        """Return a reply that is shortened on the wire."""
 
         def shorten(raw: bytes) -> tuple[bytes, bool]:
             lost = 1 + call.draw(len(raw)) if self.missing is None else self.missing

@@ -1,12 +1,12 @@
-"""``action: stale``: a read returns what was there before the last write.
+"""``action: stale``: a read returns the data from before the last write.
 
     - {event: read_aio, action: stale, iotype: read}
 
-Each sector that was written since the rule was added is answered with what it had before its last
-write, as a cache does that missed it. What is stored stays right. A read of sectors that nobody
-wrote since is not hurt.
+Each sector that was written since the rule was added reads as before its last write, like a cache
+that missed the write. The stored data stays right. Other sectors are read correctly.
 
-``remember``: of how many sectors of 512 bytes, the latest written; 65536 (32 MiB) if not given.
+``remember``: number of sectors of 512 bytes, written last, whose old data is kept; 65536 (32 MiB)
+by default.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from injectors.rules.fault import CHANGING_COMMANDS, SECTOR, Call, Fault
 
 
 class Past:
-    """What sectors had before their last write: number of the sector, and 512 bytes."""
+    """The 512 bytes of each sector from before its last write, by number of the sector."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -32,7 +32,7 @@ class Past:
 
 @dataclass(frozen=True)
 class StaleRead(Fault):
-    """Answer with the generation before."""
+    """Return the data from before the last write."""
 
     action: ClassVar[str] = "stale"
     hurts: ClassVar[frozenset[IoType]] = frozenset({IoType.READ})
@@ -41,18 +41,18 @@ class StaleRead(Fault):
 
     def __post_init__(self) -> None:
         if self.remember < 1:
-            raise ValueError("remember is at least 1 sector")
+            raise ValueError("remember must be at least 1 sector")
 
-    def in_words(self) -> str:
-        """Say what happens."""
-        return "is answered with what its sectors had before their last write"
+    def describe(self) -> str:
+        """Describe the fault."""
+        return "returns the data from before the last write of each sector"
 
     def new_memory(self) -> Past:
-        """Nothing was written yet."""
+        """Return a memory without sectors."""
         return Past()
 
     def applies(self, request: Request, memory: Past) -> bool:
-        """A sector of it was written since."""
+        """Return whether the rule remembers a sector of this read."""
         if request.command is not Command.READ:
             return False
         with memory.lock:
@@ -62,7 +62,7 @@ class StaleRead(Fault):
             return any(sector in wanted for sector in memory.sectors)
 
     def before(self, request: Request, below: Below, memory: Past) -> None:
-        """Keep what a request is about to change."""
+        """Keep the data that a request is about to change."""
         if request.command not in CHANGING_COMMANDS:
             return
         changed = _whole(request, self.remember)
@@ -85,7 +85,7 @@ class StaleRead(Fault):
                 memory.sectors.popitem(last=False)
 
     def inject(self, call: Call) -> Reply:
-        """Read, and put the past in the place of the present."""
+        """Read, and replace remembered sectors with their old data."""
         reply = call.below(call.request)
         if reply.error:
             return reply
@@ -100,7 +100,7 @@ class StaleRead(Fault):
 
 
 def _whole(request: Request, most: int) -> range:
-    """Return the sectors that lie whole in a request, the first ``most`` of them."""
+    """Return the first ``most`` sectors that lie completely in a request."""
     first = -(-request.offset // SECTOR)
     last = (request.offset + request.length) // SECTOR
     return range(first, max(first, min(last, first + most)))

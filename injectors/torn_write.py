@@ -3,12 +3,13 @@
     - {event: write_aio, action: torn, keep: first-sectors, sectors: 3}
     - {event: write_aio, action: torn, keep: some-sectors, errno: EIO}
 
-``keep``: ``first-sectors`` (the default), ``last-sectors``, ``even-sectors`` (the first, the third,
-...), or ``some-sectors``, drawn from the seed: at least one is stored and at least one is not.
-``sectors``: how many first or last ones; drawn from the seed if not given.
-``errno``: fail with it after; 0 (the default) acknowledges the write.
+``keep``: the sectors that are stored: ``first-sectors`` (the default), ``last-sectors``,
+``even-sectors`` (the first, the third, ...), or ``some-sectors``, drawn from the seed: at least one
+sector is stored, and at least one is not.
+``sectors``: number of first or last sectors that are stored; drawn from the seed by default.
+``errno``: the write then fails with this errno; 0 (the default) acknowledges it.
 
-A sector has 512 bytes and is never torn itself. A write within one sector is not hurt.
+A sector has 512 bytes and is never torn itself. A write within one sector is not damaged.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from injectors.rules.fault import NO_ERROR, SECTOR, Call, Errno, Fault, failing,
 
 @dataclass(frozen=True)
 class TornWrite(Fault):
-    """Store a part of the sectors."""
+    """Store some sectors of a write."""
 
     action: ClassVar[str] = "torn"
     hurts: ClassVar[frozenset[IoType]] = frozenset({IoType.WRITE})
@@ -35,21 +36,23 @@ class TornWrite(Fault):
     def __post_init__(self) -> None:
         counted = self.keep in {"first-sectors", "last-sectors"}
         if self.sectors is not None and not (counted and self.sectors >= 1):
-            raise ValueError("sectors is at least 1, and goes with first- and last-sectors only")
+            raise ValueError(
+                "sectors must be at least 1, and requires keep: first-sectors or last-sectors"
+            )
 
-    def in_words(self) -> str:
-        """Say what happens."""
+    def describe(self) -> str:
+        """Describe the fault."""
         count = "" if self.sectors is None else f" ({self.sectors})"
         stored = f"is stored only in its {self.keep.replace('-', ' ')}{count}"
         return stored + (failing(self.errno) or ", and is acknowledged")
 
     def applies(self, request: Request, memory: Any) -> bool:
-        """The write has more sectors than are kept."""
+        """Return whether the write has more sectors than are kept."""
         del memory
         return _sectors(request) > (self.sectors or 1)
 
     def inject(self, call: Call) -> Reply:
-        """Store the sectors that are kept, each run of them as one write."""
+        """Store the sectors to keep, each contiguous run as one write."""
         request = call.request
         kept = self._kept(call, _sectors(request))
         begin = request.offset // SECTOR * SECTOR

@@ -1,11 +1,11 @@
-"""Not a fault: logs each change of a volume as dm-log-writes does, for the exploration of crashes.
+"""Not a fault: log each change of a volume, like dm-log-writes, for the exploration of crashes.
 
     python -m reference_backend serve ... --layer injectors.write_log:WriteLog:file=LOG
 
-Writes, zeroes, discards and flushes are logged in the order in which they were done, when they have
-succeeded and before they are answered, so that the log is never behind what a client knows. FUA is
-kept as it came. A change that is not in whole sectors of 512 bytes is logged as the sectors around
-it. With a log the volume does one request at a time.
+Writes, zeroes, discards and flushes are logged in the order in which they were carried out, after
+they succeeded and before they are answered: the log is never behind the knowledge of a client. FUA
+is kept. A change that is not in whole sectors of 512 bytes is logged as the sectors around it. With
+a log, the volume carries out one request at a time.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _KINDS = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 
 
 class WriteLog:
-    """The layer.
+    """A layer that logs changes.
 
-    :param file: path of the log; gets overwritten.
-    :raise OSError: it cannot be written.
+    :param file: path of the log; an existing file is overwritten.
+    :raise OSError: the log cannot be written.
     """
 
     waits = False
@@ -37,7 +37,7 @@ class WriteLog:
         self._writer.close()
 
     def handle(self, request: Request, below: Below) -> Reply:
-        """Do the request, and log it if it changed something."""
+        """Carry out the request, and log it if it is a flush or changed data."""
         if request.command is not Command.FLUSH and request.command not in _KINDS:
             return below(request)
         with self._lock:

@@ -1,7 +1,6 @@
-"""Deliberately wrong backends: the reference backend with one rule broken each.
+"""Backends that are wrong on purpose: the reference backend with one seeded bug each.
 
-Each class is one bug, after docs/bugs.md: a layer between the wire and the volume, or a change to
-the code of the backend, as a patch would be. `./check -t mutant:ID` runs cases against one,
-`./check --mutants` finds out which cases see which. A mutant that all cases pass is a hole in the
-suite.
+Each class is one bug of docs/bugs.md: a layer between the wire and the volume, or a patch of the
+backend's code. `./check -t mutant:ID` runs cases against one mutant. `./check --mutants` reports
+which cases find which mutants. A mutant that passes all cases is a gap in the suite.
 """

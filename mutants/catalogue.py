@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import importlib
+from typing import TypeGuard
 
 from mutants.controls import Control
-from mutants.mutant import Mutant, subclasses
+from mutants.mutant import Mutant
 
 GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "protocol",
           "connections", "recovery", "changes", "snapshots", "controls")  # fmt: skip
 
 
 def catalogue() -> dict[str, type[Mutant]]:
-    """Return every mutant and control, in the order of the groups."""
-    for group in GROUPS:
-        importlib.import_module(f"mutants.{group}")
-    found = {one.id: one for one in subclasses(Mutant)}
-    return dict(sorted(found.items(), key=lambda pair: _place(pair[1])))
+    """Return every mutant and control by id, in the order of the groups and their files."""
+    return {
+        one.id: one
+        for group in GROUPS
+        for one in vars(importlib.import_module(f"mutants.{group}")).values()
+        if _is_defined_in(one, group)
+    }
 
 
-def _place(mutant: type[Mutant]) -> tuple[int, str]:
-    return GROUPS.index(mutant.__module__.rpartition(".")[2]), ""
+def _is_defined_in(one: object, group: str) -> TypeGuard[type[Mutant]]:
+    if not (isinstance(one, type) and issubclass(one, Mutant)):
+        return False
+    return bool(one.id) and one.__module__ == f"mutants.{group}"
 
 
 def is_control(mutant: type[Mutant]) -> bool:
-    """Say whether a mutant is legal."""
+    """Return whether the backend is right: legal, but unusual."""
     return issubclass(mutant, Control)
 
 
-def layer_words(mutant: type[Mutant]) -> str:
+def layer_argument(mutant: type[Mutant]) -> str:
     """Return the argument of ``--layer`` that loads a mutant."""
     return f"{mutant.__module__}:{mutant.__name__}"

@@ -1,4 +1,4 @@
-"""Resizes, snapshots and what goes on meanwhile (docs/bugs.md, groups B, D, H and J)."""
+"""Resizes, snapshots and concurrent requests (docs/bugs.md, groups B, D, H and J)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from blockio.errors import BlockError
 from blockio.extents import STATE_DIRTY, Extent
 from blockio.layers import Below, Command, Reply, Request
 from mutants.knobs import ALWAYS
-from mutants.mutant import BLOCK, Mutant, whole_blocks, write
+from mutants.mutant import BLOCK, Mutant, RequestMutant, whole_blocks, write
 from mutants.patching import replace
 from reference_backend.store.ranges import RangeSet
 from reference_backend.store.volume import Volume
@@ -20,7 +20,7 @@ _LARGEST_PARENT = 64 << 20
 
 
 def on_change(hook: Any, *names: str) -> None:
-    """Call ``hook(volume)`` before a method of the volume (resize, snapshot)."""
+    """Call ``hook(volume)`` before the named methods of a volume, such as resize."""
     for name in names:
 
         def make(real: Any) -> Any:
@@ -43,7 +43,7 @@ class ResizeFalseSuccess(Mutant):
     takes = ALWAYS
 
     def install(self) -> None:
-        """Return."""
+        """Return without resizing."""
 
         def make(real: Any) -> Any:
             def resize(volume: Volume, size: int) -> None:
@@ -56,17 +56,17 @@ class ResizeFalseSuccess(Mutant):
 
 
 class GeometryChangeStaleBuffer(Mutant):
-    """A request is judged by one size and carried out by another."""
+    """A request is checked against one size and carried out with another."""
 
     id = "geometry-change-stale-buffer"
     shows = r"expected zeroes|not zero|stale"
     source = "QEMU issue 4365, QEMU 55794c904d"
-    breaks = "a write that waits 2 ms while the volume shrinks is done behind its new end"
+    breaks = "a write that waits 2 ms while the volume shrinks is carried out behind the new end"
     takes = ALWAYS
     waits = True
 
     def install(self) -> None:
-        """Judge, wait, write; what is behind the end comes back when the volume grows."""
+        """Check, wait, write; data behind the end reappears when the volume grows."""
         self._behind: list[tuple[int, bytes]] = []
 
         def make_write(real: Any) -> Any:
@@ -97,8 +97,8 @@ class GeometryChangeStaleBuffer(Mutant):
         replace(Volume, "resize", make_resize)
 
 
-class LateRequestAfterQuiesce(Mutant):
-    """What comes just after a switch-over goes to the old side."""
+class LateRequestAfterQuiesce(RequestMutant):
+    """A write just after a switch-over goes to the old side."""
 
     id = "late-request-after-quiesce"
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
@@ -107,7 +107,7 @@ class LateRequestAfterQuiesce(Mutant):
     commands = (Command.WRITE,)
 
     def install(self) -> None:
-        """Note when."""
+        """Note the time of each resize and snapshot."""
         self._until_s = 0.0
 
         def note(_: Volume) -> None:
@@ -115,16 +115,17 @@ class LateRequestAfterQuiesce(Mutant):
 
         on_change(note, "resize", "snapshot")
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Send it nowhere."""
-        is_late = request.command is Command.WRITE and time.monotonic() < self._until_s
-        if is_late and self.strikes(request):
-            return Reply()
-        return below(request)
+    def damages(self, request: Request) -> bool:
+        """Return whether a resize or a snapshot was less than 10 ms ago."""
+        return time.monotonic() < self._until_s
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Acknowledge the write."""
+        return Reply()
 
 
 class ReopenDifferentPlacement(Mutant):
-    """Old clients write by the old layout."""
+    """Open connections write with the old layout."""
 
     id = "reopen-different-placement"
     shows = (
@@ -132,11 +133,11 @@ class ReopenDifferentPlacement(Mutant):
         r"|shifted|swapped|torn|zeroed|stale|never written|other data|other write"
     )
     source = "glusterfs issues 1918, 2417"
-    breaks = "after a resize, writes of connections that were there before are seen only by them"
+    breaks = "after a resize, writes of connections that were open before are seen only by them"
     commands = (Command.WRITE,)
 
     def install(self) -> None:
-        """No layout is old."""
+        """Start with the current layout."""
         self._known: set[int] = set()
         self._old: dict[int, dict[int, bytes]] = {}
 
@@ -145,8 +146,8 @@ class ReopenDifferentPlacement(Mutant):
 
         on_change(rebalance, "resize")
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Use the layout that the connection was opened with."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Use the layout with which the connection was opened."""
         self._known.add(request.connection)
         held = self._old.get(request.connection)
         if held is None:
@@ -167,17 +168,17 @@ class ReopenDifferentPlacement(Mutant):
         return reply
 
 
-class DiscardExposesBacking(Mutant):
-    """A discard in a clone lets the parent through."""
+class DiscardExposesBacking(RequestMutant):
+    """A discard in a clone exposes the parent's data."""
 
     id = "discard-exposes-backing"
     shows = r"never written|stale|expected zeroes|expected generation"
     source = "QEMU 80f5c01183, SPDK d3594f8437"
-    breaks = "a discard after a snapshot brings back what the snapshot has"
+    breaks = "a discard after a snapshot brings back the data of the snapshot"
     commands = (Command.TRIM,)
 
     def install(self) -> None:
-        """Keep the parent."""
+        """Keep a copy of the newest snapshot."""
         self._parent = b""
 
         def keep(volume: Volume) -> None:
@@ -186,27 +187,28 @@ class DiscardExposesBacking(Mutant):
 
         on_change(keep, "snapshot")
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Show the parent."""
+    def damages(self, request: Request) -> bool:
+        """Return whether the range is in the copy."""
+        return request.offset + request.length <= len(self._parent)
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Write the parent's data."""
         end = request.offset + request.length
-        is_kept = request.command is Command.TRIM and end <= len(self._parent)
-        if is_kept and self.strikes(request):
-            write(request, below, request.offset, self._parent[request.offset : end])
-            return Reply()
-        return below(request)
+        write(request, below, request.offset, self._parent[request.offset : end])
+        return Reply()
 
 
 class DiscardNotTracked(Mutant):
-    """Discards and zeroes are not seen by dirty tracking."""
+    """Dirty tracking misses discards and write zeroes."""
 
     id = "discard-not-tracked"
     shows = r"dirty"
     source = "QEMU ec050f77a5"
-    breaks = "the dirty bitmap leaves out what was discarded or zeroed"
+    breaks = "the dirty bitmap omits ranges that were discarded or zeroed"
     takes = ALWAYS
 
     def install(self) -> None:
-        """Look away."""
+        """Switch tracking off while a range is zeroed."""
 
         def make(real: Any) -> Any:
             def zero(volume: Volume, *arguments: Any) -> Any:
@@ -225,16 +227,16 @@ class DiscardNotTracked(Mutant):
 
 
 class IncrementalMissesHole(Mutant):
-    """What is a hole now counts as clean."""
+    """Ranges that are holes now are reported as clean."""
 
     id = "incremental-misses-hole"
     shows = r"dirty|stale|expected zeroes"
     source = "openzfs issue 4996 (hole_birth), ceph PR 32403"
-    breaks = "the dirty bitmap leaves out what has become a hole"
+    breaks = "the dirty bitmap omits ranges that have become holes"
     takes = ALWAYS
 
     def install(self) -> None:
-        """Ask the map."""
+        """Report as dirty only what is not a hole."""
 
         def make(real: Any) -> Any:
             def status(volume: Volume, offset: int, length: int) -> list[Extent]:
@@ -255,16 +257,18 @@ class IncrementalMissesHole(Mutant):
 
 
 class SectorUnitMismatch(Mutant):
-    """Sector numbers count blocks where they should count 512 bytes."""
+    """Sector numbers count blocks instead of 512 bytes."""
 
     id = "sector-unit-mismatch"
     shows = r"sector|size|block size|MDTS|capacity|limit|errno"
     source = "QEMU e44362ce31, b802d14dc6"
-    breaks = "with blocks of over 512 bytes, discards and zeroes behind size/8 fail"
+    breaks = (
+        "with blocks over 512 bytes, discards and write zeroes far behind the start fail with EIO"
+    )
     takes = ALWAYS
 
     def install(self) -> None:
-        """Multiply."""
+        """Multiply the sector number by the block size."""
 
         def make(real: Any) -> Any:
             def zero(volume: Volume, offset: int, *arguments: Any) -> Any:

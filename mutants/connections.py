@@ -1,4 +1,4 @@
-"""Many clients, and clients that come and go (docs/bugs.md, groups H and I)."""
+"""Many clients, and clients that connect and disconnect (docs/bugs.md, groups H and I)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
 from mutants.knobs import ALWAYS, FIXED
-from mutants.mutant import Mutant, blocks, changed, read, write
+from mutants.mutant import Mutant, RequestMutant, blocks, changed, read, write
 from reference_backend.server import Server
 from reference_backend.session import Connection
 
@@ -29,8 +29,8 @@ def on_end(hook: Any) -> None:
     setattr(Server, "_end", ending)  # noqa: B010  # mypy knows methods as constants
 
 
-class SharedCursorRace(Mutant):
-    """All connections seek one file."""
+class SharedCursorRace(RequestMutant):
+    """All connections share the position of one open file."""
 
     id = "shared-cursor-race"
     shows = (
@@ -38,20 +38,20 @@ class SharedCursorRace(Mutant):
         r"|other write"
     )
     source = "docs/bugs.md, H1"
-    breaks = "a write goes where the newest request of any connection goes"
+    breaks = "a write goes to the offset of the newest write of any connection"
     commands = (Command.WRITE,)
 
     def install(self) -> None:
-        """At the start."""
+        """Start at offset 0."""
         self._position = 0
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Seek, be interrupted, write."""
-        if request.command is not Command.WRITE:
-            return below(request)
-        self._position = request.offset
-        if not self.strikes(request):
-            return below(request)
+    def observe(self, request: Request) -> None:
+        """Seek."""
+        if request.command is Command.WRITE:
+            self._position = request.offset
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Wait 0.2 ms, then write at the current position."""
         time.sleep(0.0002)
         return below(changed(request, offset=self._position))
 
@@ -62,11 +62,11 @@ class MultiConnIncoherent(Mutant):
     id = "multi-conn-incoherent"
     shows = r"linearizable|stale|never written"
     source = "docs/bugs.md, H7"
-    breaks = "others see a connection's writes only after its own flush"
+    breaks = "other connections see a connection's writes only after it flushes"
     commands = (Command.WRITE,)
 
     def install(self) -> None:
-        """All caches are empty."""
+        """Start with empty caches."""
         self._caches: dict[int, dict[int, bytes]] = {}
         self._below: Below | None = None
         on_end(lambda number: self._push(number, self._below))
@@ -79,8 +79,8 @@ class MultiConnIncoherent(Mutant):
                     asked = Request(Command.WRITE, 0, sector * SECTOR, len(data), 0, data)
                     below(asked)
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Write to the cache; read through it."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Write to the cache of the connection, and read through it."""
         with self._lock:
             self._below = below
             aligned = not (request.offset | request.length) % SECTOR
@@ -114,17 +114,17 @@ class MultiConnIncoherent(Mutant):
         reply.data = bytes(data)
 
 
-class ZombieWrite(Mutant):
-    """A write is done again after its client has gone."""
+class ZombieWrite(RequestMutant):
+    """A write is carried out again after its client has left."""
 
     id = "zombie-write-after-reconnect"
     shows = r"stale|linearizable|never written"
     source = "docs/bugs.md, I1"
-    breaks = "the first write of a connection is done once more, 50 ms after the connection's end"
+    breaks = "the first write of a connection is carried out again 50 ms after the connection ended"
     commands = (Command.WRITE,)
 
     def install(self) -> None:
-        """None is waiting."""
+        """Start without a kept write."""
         self._first: dict[int, tuple[Request, Below]] = {}
         on_end(self._later)
 
@@ -136,17 +136,19 @@ class ZombieWrite(Mutant):
             timer.daemon = True
             timer.start()
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Keep the first write."""
-        is_first = request.command is Command.WRITE and request.connection not in self._first
-        if is_first and request.length <= 1 << 20 and self.strikes(request):
-            data = bytes(request.payload)
-            self._first[request.connection] = changed(request, payload=data), below
+    def damages(self, request: Request) -> bool:
+        """Return whether this is the first write of its connection, and not longer than 1 MiB."""
+        return request.connection not in self._first and request.length <= 1 << 20
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Keep a copy of the write."""
+        data = bytes(request.payload)
+        self._first[request.connection] = changed(request, payload=data), below
         return below(request)
 
 
 class MergeAfterIssue(Mutant):
-    """Of two adjacent writes in flight the second is lost."""
+    """The second of two adjacent writes in flight is lost."""
 
     id = "merge-after-issue"
     shows = (
@@ -154,16 +156,18 @@ class MergeAfterIssue(Mutant):
         r"|other write"
     )
     source = "docs/bugs.md, H6"
-    breaks = "a write that begins where the last one ended is acknowledged and not done"
+    breaks = (
+        "a write that begins where the previous write ended is acknowledged and not carried out"
+    )
     commands = (Command.WRITE,)
-    usual_rate = 4
+    default_rate = 4
 
     def install(self) -> None:
-        """No write yet."""
+        """Start without a write."""
         self._end_of: dict[int, int] = {}
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Merge it into one that is already on its way."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Drop a write that is adjacent to the previous one of its connection."""
         if request.command is Command.WRITE:
             adjacent = self._end_of.get(request.connection) == request.offset
             self._end_of[request.connection] = request.offset + request.length
@@ -172,8 +176,8 @@ class MergeAfterIssue(Mutant):
         return below(request)
 
 
-class TornReadModifyWrite(Mutant):
-    """Writes of less than a block read, change and write whole blocks, without a lock."""
+class TornReadModifyWrite(RequestMutant):
+    """Writes of partial blocks read, change and write whole blocks without a lock."""
 
     id = "unlocked-read-modify-write"
     shows = (
@@ -181,22 +185,22 @@ class TornReadModifyWrite(Mutant):
         r"|other write"
     )
     source = "docs/bugs.md, H (thin-alloc-toctou)"
-    breaks = "two small writes into one block at the same time lose one of them"
+    breaks = "of two small writes to one block at the same time, one is lost"
     commands = (Command.WRITE,)
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Read the block, let others run, write it."""
-        aligned = not (request.offset | request.length) % 4096
-        if request.command is not Command.WRITE or aligned or request.flags & CommandFlag.FUA:
-            return below(request)
-        if not self.strikes(request):
-            return below(request)
+    def damages(self, request: Request) -> bool:
+        """Return whether the write is of partial blocks and without FUA."""
+        is_aligned = not (request.offset | request.length) % 4096
+        return not (is_aligned or request.flags & CommandFlag.FUA)
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Read the blocks, wait 0.5 ms, write the blocks."""
         start = request.offset & -4096
         end = (request.offset + request.length + 4095) & -4096
         try:
             data = bytearray(read(request, below, start, end - start))
         except Exception:
-            return below(request)  # at an odd end
+            return below(request)  # the block is not whole at the end of the volume
         time.sleep(0.0005)
         at = request.offset - start
         data[at : at + request.length] = request.payload
@@ -205,7 +209,7 @@ class TornReadModifyWrite(Mutant):
 
 
 class ThinAllocationRace(Mutant):
-    """Two first writes allocate one unit twice."""
+    """Two first writes allocate the same unit twice."""
 
     id = "thin-alloc-toctou"
     shows = (
@@ -213,17 +217,17 @@ class ThinAllocationRace(Mutant):
         r"|other write"
     )
     source = "SPDK db3d1201a4"
-    breaks = "of two first writes into one 64 KiB unit at the same time one is lost"
+    breaks = "of two first writes to one 64 KiB unit at the same time, one is lost"
     commands = (Command.WRITE,)
     waits = True
     UNIT = 65536
 
     def install(self) -> None:
-        """All is unallocated."""
+        """Start with nothing allocated."""
         self._there: set[int] = set()
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Look, be interrupted, allocate with what was there when looking."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Read the unit, wait 2 ms, write the unit as it was read with the new data."""
         unit = request.offset // self.UNIT
         inside = request.offset % self.UNIT + request.length <= self.UNIT
         if request.command is not Command.WRITE or unit in self._there or not inside:
@@ -234,7 +238,7 @@ class ThinAllocationRace(Mutant):
         start = unit * self.UNIT
         try:
             old = bytearray(read(request, below, start, self.UNIT))
-        except BlockError:  # the last, short one
+        except BlockError:  # the last unit is short
             return below(request)
         time.sleep(0.002)
         self._there.add(unit)
@@ -244,7 +248,7 @@ class ThinAllocationRace(Mutant):
 
 
 class OverlapDeadlock(Mutant):
-    """Requests that overlap wait for each other."""
+    """Overlapping requests wait for each other."""
 
     id = "overlap-deadlock"
     shows = r"timed out|no answer|did not answer"
@@ -254,11 +258,11 @@ class OverlapDeadlock(Mutant):
     waits = True
 
     def install(self) -> None:
-        """Nothing is locked."""
+        """Start without locks."""
         self._locks: dict[int, threading.Lock] = {}
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Lock the first and the last block, in the order of the connection."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Lock the first and the last block; odd connections lock in reverse order."""
         touched = blocks(request.offset, request.length)
         if request.command not in _DATA or len(touched) < 2:
             return below(request)
@@ -274,21 +278,21 @@ class OverlapDeadlock(Mutant):
 
 
 class SplitPoolDeadlock(Mutant):
-    """Parents hold what their children need."""
+    """Parent requests hold the resources that their children need."""
 
     id = "split-pool-deadlock"
     shows = r"timed out|no answer|did not answer"
     source = "SPDK 2f2c3aeda7, QEMU cf4fbc3030"
-    breaks = "two large requests at the same time each hold half of a pool and wait for the rest"
+    breaks = "two large writes at the same time each hold half of a pool and wait for the rest"
     commands = (Command.WRITE,)
     waits = True
 
     def install(self) -> None:
-        """All is free."""
+        """Start with two free slots."""
         self._pool = threading.Semaphore(2)
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Take one, then one for the first fragment."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Take a slot for the write, then a slot for its first fragment."""
         if request.command is not Command.WRITE or request.length <= 65536:
             return below(request)
         strikes = self.strikes(request)
@@ -299,7 +303,7 @@ class SplitPoolDeadlock(Mutant):
 
 
 class NomemNeverRetried(Mutant):
-    """What was put aside for want of memory is forgotten."""
+    """A request that waits for memory is never retried."""
 
     id = "nomem-never-retried"
     shows = r"timed out|no answer|did not answer|did not end within"
@@ -310,18 +314,18 @@ class NomemNeverRetried(Mutant):
     MOST = 3
 
     def install(self) -> None:
-        """Nothing is in flight."""
+        """Start without large requests."""
         self._large = 0
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Put aside what is too much, for ever."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Block the fourth large request for ever."""
         if request.length <= 65536 or request.command not in _DATA:
             return below(request)
         with self._lock:
             self._large += 1
-            aside = self._large > self.MOST
+            is_over = self._large > self.MOST
         try:
-            if aside and self.strikes(request):
+            if is_over and self.strikes(request):
                 threading.Event().wait()
             time.sleep(0.001)
             return below(request)
@@ -331,17 +335,17 @@ class NomemNeverRetried(Mutant):
 
 
 class HandshakeSlowloris(Mutant):
-    """Slots are taken before a client has proven itself."""
+    """A connection slot is taken before the handshake ends."""
 
     id = "handshake-slowloris"
     shows = r"not served|refused|reset|closed the connection|Broken pipe"
     source = "CVE-2024-7409"
-    breaks = "64 clients that do not end their handshakes keep everyone else out"
+    breaks = "64 clients that do not finish their handshakes lock out all others"
     takes = FIXED
     MOST = 64
 
     def install(self) -> None:
-        """Look at all who have not got on."""
+        """Refuse clients while too many are in the handshake."""
         admit = Server._admit  # noqa: SLF001  # a mutant changes code
 
         def admitting(server: Server, sock: Any) -> Connection | None:
@@ -355,17 +359,17 @@ class HandshakeSlowloris(Mutant):
 
 
 class ConnectionSlotLeak(Mutant):
-    """A client that goes leaves its slot taken."""
+    """A client that leaves keeps its slot."""
 
     id = "connection-slot-leak"
     shows = r"not served|refused|reset|closed the connection|Broken pipe"
     source = "nbd issue 126, blktap PR 408"
-    breaks = "after 256 clients that went without a word nobody is let in"
+    breaks = "after 256 clients that left during the handshake, no client is let in"
     takes = ALWAYS
     MOST = 256
 
     def install(self) -> None:
-        """Count those who go in the middle of their handshake."""
+        """Count clients that leave during the handshake."""
         self._taken = 0
         admit, end = Server._admit, Server._end  # noqa: SLF001  # a mutant changes code
 

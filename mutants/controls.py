@@ -1,4 +1,4 @@
-"""Backends that are right, in ways that are legal and unusual: no case may accuse one of them."""
+"""Controls: backends that are right, but unusual. No case may fail on one of them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ from reference_backend.store.volume import Volume
 from reference_backend.store.write_cache import SECTOR_BYTES
 
 _MOST_TORN = 1 << 20
-"""Bytes of an operation that are torn; what is behind them shares one fate."""
+"""Bytes of an operation that are torn; the rest is kept or lost as a whole."""
 
 
 class Control(Mutant):
-    """A legal backend; ``breaks`` says in which way it is unusual. Its knobs change nothing."""
+    """A legal backend; ``breaks`` says how it is unusual. Its knobs have no effect."""
+
+    above_rules = False
+    """Rules see the requests of the client only, not the additional ones of a control."""
 
 
 class Plain(Control):
-    """The general path without any change."""
+    """The general path through a layer, without a change."""
 
     id = "control-plain"
     breaks = "nothing"
@@ -39,19 +42,19 @@ class DiscardNoop(Control):
     id = "control-discard-noop"
     breaks = "discards do nothing"
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Take no hint."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Acknowledge discards."""
         return Reply() if request.command is Command.TRIM else below(request)
 
 
 class ShortExtents(Control):
-    """Block status may end before the range does."""
+    """Block status may end before the range ends."""
 
     id = "control-short-extents"
-    breaks = "block status answers with one extent, and a quarter of that"
+    breaks = "block status returns one extent, shortened to a quarter"
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Cut the first extent, down to 64 KiB."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Shorten the first extent, at most to 64 KiB."""
         reply = below(request)
         for name, extents in reply.extents.items():
             first = extents[0]
@@ -61,12 +64,12 @@ class ShortExtents(Control):
 
 
 class NoHoles(Control):
-    """A server need not know its holes."""
+    """A server does not have to report holes."""
 
     id = "control-no-holes"
-    breaks = "block status says data everywhere"
+    breaks = "block status reports data everywhere"
 
-    def meddle(self, request: Request, below: Below) -> Reply:
+    def carry_out(self, request: Request, below: Below) -> Reply:
         """Clear the flags."""
         reply = below(request)
         if "base:allocation" in reply.extents:
@@ -78,28 +81,28 @@ class ZeroesAlwaysAllocate(Control):
     """Zeroes may be written as data."""
 
     id = "control-zeroes-allocate"
-    breaks = "write-zeroes never makes a hole"
+    breaks = "write zeroes never creates a hole"
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Keep the space."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Set NO_HOLE."""
         if request.command is Command.WRITE_ZEROES:
             return below(changed(request, flags=request.flags | CommandFlag.NO_HOLE))
         return below(request)
 
 
 class FuaFlushesAll(Control):
-    """FUA may do more than it must."""
+    """FUA may make more durable than it must."""
 
     id = "control-fua-flushes"
     breaks = "FUA makes everything durable"
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Flush after it."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Flush after each request with FUA."""
         reply = below(request)
         if request.flags & CommandFlag.FUA:
             flush = Request(Command.FLUSH, 0, 0, 0, request.cookie, b"", request.connection)
             error = reply.error or below(flush).error
-            return Reply(error) if error else reply  # a READ's has the data
+            return Reply(error) if error else reply  # the reply to a READ has the data
         return reply
 
 
@@ -110,8 +113,8 @@ class Slow(Control):
     breaks = "each request takes 2 ms longer"
     waits = True
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Take a while."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Wait 2 ms."""
         time.sleep(0.002)
         return below(request)
 
@@ -120,10 +123,10 @@ class DiscardZeroesPartly(Control):
     """After a discard each sector may be old or zero."""
 
     id = "control-discard-partly"
-    breaks = "discards do whole 64 KiB units only"
+    breaks = "discards discard whole 64 KiB units only"
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Discard what is whole."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Discard the whole units."""
         if request.command is not Command.TRIM:
             return below(request)
         start = (request.offset + 65535) & -65536
@@ -132,13 +135,13 @@ class DiscardZeroesPartly(Control):
 
 
 class SimpleRepliesOnly(Control):
-    """Structured replies are an option."""
+    """Structured replies are optional."""
 
     id = "control-simple-replies"
     breaks = "structured replies are refused, and block status with them"
 
     def install(self) -> None:
-        """Refuse."""
+        """Refuse the options."""
         replace(
             Options,
             "_structured_reply",
@@ -155,13 +158,13 @@ def _refuse(why: str) -> Any:
 
 
 class ZeroesAreData(Control):
-    """A server need not find zeroes."""
+    """A server may be slow to write zeroes."""
 
     id = "control-slow-zeroes"
     breaks = "FAST_ZERO is always refused"
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Say that it would be slow."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Refuse FAST_ZERO with ENOTSUP."""
         if request.flags & CommandFlag.FAST_ZERO:
             return Reply(errno.ENOTSUP)
         return below(request)
@@ -171,11 +174,11 @@ class Reorders(Control):
     """Requests in flight have no order."""
 
     id = "control-reorders"
-    breaks = "each third request takes 1 ms longer, so that replies of connections change places"
+    breaks = "every third request takes 1 ms longer, so that replies come in another order"
     waits = True
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Wait."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Wait 1 ms before every third request."""
         with self._lock:
             self._seen += 1
             late = self._seen % 3 == 0
@@ -191,7 +194,7 @@ class TearsWrites(Control):
     breaks = "a power cut keeps every second sector of each operation that was not flushed"
 
     def install(self) -> None:
-        """Choose so."""
+        """Keep and lose sectors in turn."""
 
         def make(real: Any) -> Any:
             def runs(entry: Any, chooser: Any) -> dict[bool, list[tuple[int, int]]]:
@@ -215,14 +218,14 @@ class TearsWrites(Control):
 
 
 class TinyRequests(Control):
-    """A server may take small requests only, if it says so."""
+    """A server may accept small requests only, if it advertises that."""
 
     id = "control-tiny-requests"
-    breaks = "no read or write of over 64 KiB is taken, as the block sizes say"
+    breaks = "reads and writes over 64 KiB are refused, as advertised"
     LONGEST = 65536
 
     def install(self) -> None:
-        """Tell it, and hold to it."""
+        """Advertise the limit, and enforce it."""
 
         def make(real: Any) -> Any:
             def sizes(*arguments: Any) -> tuple[int, int, int]:
@@ -231,29 +234,30 @@ class TinyRequests(Control):
 
             return sizes
 
-        replace(options, "told_sizes", make)
-        replace(rules, "told_sizes", make)
+        replace(options, "advertised_sizes", make)
+        replace(rules, "advertised_sizes", make)
 
 
 class ClonesCopiedLater(Control):
-    """A clone need not be copied before it is used."""
+    """A clone does not have to be copied before it is used."""
 
     id = "control-clones-copied-later"
-    breaks = "clones are copied in the background, and read their parent's data until then"
+    breaks = "clones are copied in the background, and read from their parent meanwhile"
+    memory_only = True
 
     def install(self) -> None:
-        """Copy later."""
+        """Copy clones in the background."""
         clone_behind(CopiedLater, self.strikes)
 
 
 class SlowSnapshots(Control):
-    """A snapshot's moment is anywhere between request and answer."""
+    """A snapshot may be taken at any moment between request and answer."""
 
     id = "control-slow-snapshots"
-    breaks = "snapshots take 20 ms, half of it before their moment, and half after it"
+    breaks = "snapshots wait 10 ms before and 10 ms after they are taken"
 
     def install(self) -> None:
-        """Wait before and after, without the volume's lock."""
+        """Wait before and after, without the lock of the volume."""
 
         def make(real: Any) -> Any:
             def snapshot(volume: Volume, name: str) -> None:

@@ -1,66 +1,59 @@
-"""Acknowledged and gone (docs/bugs.md, group C). Only a crash, or the end of a client, shows it."""
+"""Acknowledged data that is lost in a crash or when a client leaves (docs/bugs.md, group C)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
-from mutants.mutant import Mutant, changed, read, without
-from reference_backend.server import Server
+from mutants.connections import on_end
+from mutants.mutant import RequestMutant, changed, read, without
 
 _ZERO = (Command.WRITE_ZEROES, Command.TRIM)
 
 
-class FlushNoop(Mutant):
+class FlushNoop(RequestMutant):
     """A flush makes nothing durable."""
 
     id = "flush-noop"
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "QEMU vmdk, vdi and many caches (docs/bugs.md)"
-    breaks = "flush answers at once and does nothing"
+    breaks = "a flush answers at once and makes nothing durable"
     commands = (Command.FLUSH,)
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Say yes."""
-        is_flush = request.command is Command.FLUSH
-        return Reply() if is_flush and self.strikes(request) else below(request)
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Acknowledge the flush."""
+        return Reply()
 
 
-class FuaWriteAckEarly(Mutant):
+class FuaWriteAckEarly(RequestMutant):
     """FUA is ignored on writes."""
 
     id = "fua-write-ack-early"
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "docs/bugs.md, C3"
     breaks = "a write with FUA is acknowledged before it is durable"
-    commands = (Command.WRITE,)
+    commands: ClassVar[tuple[Command, ...]] = (Command.WRITE,)
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Take the flag away."""
-        is_fua = request.command is Command.WRITE and request.flags & CommandFlag.FUA
-        if is_fua and self.strikes(request):
-            return below(without(request, CommandFlag.FUA))
-        return below(request)
+    def damages(self, request: Request) -> bool:
+        """Return whether the request has FUA."""
+        return bool(request.flags & CommandFlag.FUA)
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Remove the flag."""
+        return below(without(request, CommandFlag.FUA))
 
 
-class FuaLostOnTrim(Mutant):
+class FuaLostOnTrim(FuaWriteAckEarly):
     """FUA is ignored on discards and zeroes."""
 
     id = "fua-lost-on-trim"
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "docs/bugs.md, C5"
-    breaks = "discards and zeroes with FUA are acknowledged before they are durable"
+    breaks = "a discard or write zeroes with FUA is acknowledged before it is durable"
     commands = _ZERO
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Take the flag away."""
-        is_fua = request.command in _ZERO and request.flags & CommandFlag.FUA
-        if is_fua and self.strikes(request):
-            return below(without(request, CommandFlag.FUA))
-        return below(request)
 
-
-class FuaOnTrimHangsUp(Mutant):
+class FuaOnTrimHangsUp(FuaWriteAckEarly):
     """FUA on a discard ends the connection."""
 
     id = "fua-on-trim-hangs-up"
@@ -69,88 +62,84 @@ class FuaOnTrimHangsUp(Mutant):
     breaks = "a discard with FUA ends the connection"
     commands = (Command.TRIM,)
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Send nothing and close."""
-        is_fua = request.command is Command.TRIM and request.flags & CommandFlag.FUA
-        if is_fua and self.strikes(request):
-            return Reply(on_wire=lambda _: (b"", False))
-        return below(request)
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Send nothing and close the connection."""
+        return Reply(on_wire=lambda _: (b"", False))
 
 
-class FlushOneChildOnly(Mutant):
-    """Only one of two devices beneath is flushed."""
+class FlushOneChildOnly(FlushNoop):
+    """Only one of two lower devices is flushed."""
 
     id = "flush-one-child-only"
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "QEMU quorum and blkverify flushes (docs/bugs.md)"
-    breaks = "a flush does nothing if the newest write lies in an odd MiB"
-    commands = (Command.FLUSH,)
+    breaks = "a flush makes nothing durable if the newest write is in an odd MiB"
 
     def install(self) -> None:
-        """No write yet."""
+        """Start without a write."""
         self._odd = False
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Flush the first child."""
+    def observe(self, request: Request) -> None:
+        """Note the device of the newest write."""
         if request.command is Command.WRITE:
             self._odd = bool((request.offset >> 20) & 1)
-        if request.command is Command.FLUSH and self._odd and self.strikes(request):
-            return Reply()
-        return below(request)
+
+    def damages(self, request: Request) -> bool:
+        """Return whether the newest write went to the second device."""
+        return self._odd
 
 
-class ZeroUnmapNotDurable(Mutant):
-    """What was zeroed is not made durable."""
+class ZeroUnmapNotDurable(FlushNoop):
+    """Zeroed ranges are not made durable."""
 
     id = "zero-unmap-not-durable"
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "thin pools with a lazy map (docs/bugs.md)"
-    breaks = "a flush does nothing if the newest change is a write-zeroes or a discard"
-    commands = (Command.FLUSH,)
+    breaks = "a flush makes nothing durable if the newest change is a write zeroes or a discard"
 
     def install(self) -> None:
-        """No change yet."""
+        """Start without a change."""
         self._zeroed = False
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Leave the map for later."""
+    def observe(self, request: Request) -> None:
+        """Note the kind of the newest change."""
         if request.command in _ZERO or request.command is Command.WRITE:
             self._zeroed = request.command in _ZERO
-        if request.command is Command.FLUSH and self._zeroed and self.strikes(request):
-            return Reply()
-        return below(request)
+
+    def damages(self, request: Request) -> bool:
+        """Return whether the newest change is one of the map."""
+        return self._zeroed
 
 
-class CloseDropsDirty(Mutant):
-    """What a client has not flushed goes when it goes."""
+class CloseDropsDirty(RequestMutant):
+    """Data that a client has not flushed is lost when the client leaves."""
 
     id = "close-drops-dirty"
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "caches for each client (docs/bugs.md)"
-    breaks = "writes that were not flushed are gone once their connection is closed"
+    breaks = "writes that were not flushed are lost when their connection is closed"
     commands = (Command.WRITE,)
 
     def install(self) -> None:
-        """Watch connections end."""
+        """Register for the end of connections."""
         self._undo: dict[int, list[tuple[Request, bytes, Below]]] = {}
-        mutant, end = self, Server._end  # noqa: SLF001  # a mutant changes code
+        on_end(self._take_back)
 
-        def ending(server: Server, connection: Any) -> None:
-            mutant.take_back(connection.number)
-            end(server, connection)
-
-        setattr(Server, "_end", ending)  # noqa: B010  # mypy knows methods as constants
-
-    def take_back(self, connection: int) -> None:
-        """Put back what stood there, newest first."""
+    def _take_back(self, connection: int) -> None:
         for request, old, below in reversed(self._undo.pop(connection, [])):
             below(changed(request, command=Command.WRITE, payload=old, flags=0))
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Remember what a write replaces."""
+    def observe(self, request: Request) -> None:
+        """Forget the old data that a flush or FUA makes obsolete."""
         if request.command is Command.FLUSH or request.flags & CommandFlag.FUA:
             self._undo.pop(request.connection, None)
-        elif request.command is Command.WRITE and self.strikes(request):
-            old = read(request, below, request.offset, request.length)
-            self._undo.setdefault(request.connection, []).append((request, old, below))
+
+    def damages(self, request: Request) -> bool:
+        """Return whether the write is volatile."""
+        return not request.flags & CommandFlag.FUA
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Keep the old data, to restore it when the connection ends."""
+        old = read(request, below, request.offset, request.length)
+        self._undo.setdefault(request.connection, []).append((request, old, below))
         return below(request)

@@ -1,208 +1,191 @@
-"""Errors that are lost, changed or made up (docs/bugs.md, group F)."""
+"""Errors that are lost, changed or invented (docs/bugs.md, group F)."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import Any
 
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, Reply, Request
 from mutants.knobs import ALWAYS
-from mutants.mutant import Mutant
+from mutants.mutant import Mutant, ReplyMutant, RequestMutant
 from mutants.patching import replace
 from reference_backend.nbd.execution import Executor
-from reference_backend.rule_layer import RulePlace
+
+Refuse = Callable[..., None]
 
 
-class AsyncErrorIgnored(Mutant):
-    """Errors of writes are not looked at."""
+class _RefusalMutant(Mutant):
+    """A bug in the function that answers a request with an error."""
 
-    id = "async-error-ignored"
-    shows = r"simple reply|DID NOT RAISE|success|errno|error"
-    source = "docs/bugs.md, F1"
-    breaks = "writes that fail are acknowledged"
     takes = ALWAYS
 
     def install(self) -> None:
-        """Answer success in place of a refusal."""
+        """Patch the function."""
 
-        def make(real: Any) -> Any:
-            def refuse(  # noqa: PLR0917
-                executor: Executor, out: Any, cookie: int, offset: int, number: int, why: str
-            ) -> None:
+        def make(real: Refuse) -> Refuse:
+            def refuse(executor: Executor, *arguments: Any) -> None:
                 if self.strikes():
-                    executor.replies.succeed(out, cookie, 0)
+                    self.refuse(real, executor, *arguments)
                 else:
-                    real(executor, out, cookie, offset, number, why)
+                    real(executor, *arguments)
 
             return refuse
 
         replace(Executor, "refuse", make)
 
+    def refuse(self, real: Refuse, executor: Executor, *arguments: Any) -> None:
+        """Answer wrongly; the arguments are output, cookie, offset, errno and message."""
+        raise NotImplementedError
 
-class ErrnoCollapsed(Mutant):
+
+class AsyncErrorIgnored(_RefusalMutant):
+    """Errors of writes are not checked."""
+
+    id = "async-error-ignored"
+    shows = r"simple reply|DID NOT RAISE|success|errno|error"
+    source = "docs/bugs.md, F1"
+    breaks = "requests that fail are acknowledged"
+
+    def refuse(self, real: Refuse, executor: Executor, *arguments: Any) -> None:
+        """Report success instead of an error."""
+        out, cookie, *_ = arguments
+        executor.replies.succeed(out, cookie, 0)
+
+
+class ErrnoCollapsed(_RefusalMutant):
     """Every error is EIO."""
 
     id = "errno-collapsed"
     shows = r"errno|Input/output error|Invalid"
     source = "docs/bugs.md, F4"
     breaks = "every error is reported as EIO"
-    takes = ALWAYS
 
-    def install(self) -> None:
-        """Forget the number."""
-
-        def make(real: Any) -> Any:
-            def refuse(  # noqa: PLR0917
-                executor: Executor, out: Any, cookie: int, offset: int, number: int, why: str
-            ) -> None:
-                told = errno.EIO if self.strikes() else number
-                real(executor, out, cookie, offset, told, why)
-
-            return refuse
-
-        replace(Executor, "refuse", make)
+    def refuse(self, real: Refuse, executor: Executor, *arguments: Any) -> None:
+        """Replace the errno."""
+        out, cookie, offset, _, why = arguments
+        real(executor, out, cookie, offset, errno.EIO, why)
 
 
-class ErrorKillsConnection(Mutant):
+class ErrorKillsConnection(_RefusalMutant):
     """A failed request ends the connection."""
 
     id = "error-kills-connection"
     shows = r"closed the connection|reset|Broken pipe|shutdown"
     source = "docs/bugs.md, F7"
-    breaks = "a request that must fail ends the connection"
-    takes = ALWAYS
+    breaks = "a request that fails ends the connection"
 
-    def install(self) -> None:
-        """Raise what ends a connection."""
-
-        def make(real: Any) -> Any:
-            def refuse(*arguments: Any) -> None:
-                if self.strikes():
-                    raise ConnectionResetError
-                real(*arguments)
-
-            return refuse
-
-        replace(Executor, "refuse", make)
+    def refuse(self, real: Refuse, executor: Executor, *arguments: Any) -> None:
+        """Raise an exception that ends the connection."""
+        raise ConnectionResetError
 
 
-class TransientBecomesFatal(Mutant):
-    """EINTR is an error."""
+class TransientBecomesFatal(RequestMutant):
+    """An interrupted system call is reported as an error."""
 
     id = "transient-becomes-fatal"
     shows = r"Input/output error|interrupted|errno"
     source = "docs/bugs.md, F9"
     breaks = "one request in a hundred fails with EIO"
-    usual_rate = 100
+    default_rate = 100
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Be interrupted."""
-        if self.strikes(request):
-            raise BlockError(errno.EIO, "interrupted")
-        return below(request)
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Fail with EIO."""
+        raise BlockError(errno.EIO, "interrupted")
 
 
-class AdvertisedNotImplemented(Mutant):
-    """A command is offered and does not work."""
+class AdvertisedNotImplemented(RequestMutant):
+    """A command is advertised and does not work."""
 
     id = "advertised-not-implemented"
     shows = r"not supported|Invalid argument|errno|Operation|Input/output error"
     source = "docs/bugs.md, G7"
-    breaks = "write-zeroes is offered and always fails with ENOTSUP"
+    breaks = "write zeroes is advertised and always fails with EOPNOTSUPP"
     commands = (Command.WRITE_ZEROES,)
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Refuse."""
-        if request.command is Command.WRITE_ZEROES and self.strikes(request):
-            raise BlockError(errno.EOPNOTSUPP, "not implemented")
-        return below(request)
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Refuse the request."""
+        raise BlockError(errno.EOPNOTSUPP, "not implemented")
 
 
-class FlushFails(Mutant):
-    """A flush is offered and fails."""
+class FlushFails(RequestMutant):
+    """Flush is advertised and fails."""
 
     id = "flush-fails"
     shows = r"flush|Input/output error|success"
     source = "variant of advertised-not-implemented"
     breaks = "one flush in five fails with EIO"
     commands = (Command.FLUSH,)
-    usual_rate = 5
+    default_rate = 5
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Refuse."""
-        if request.command is Command.FLUSH and self.strikes(request):
-            raise BlockError(errno.EIO, "no flush today")
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Refuse the request."""
+        raise BlockError(errno.EIO, "the flush failed")
+
+
+class _ErrorMutant(ReplyMutant):
+    """A bug that damages replies which carry an error."""
+
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Carry out the request, and damage its reply, or the error that it raises."""
+        return super().carry_out(request, lambda one: _reply_or_error(one, below))
+
+    def damages_reply(self, request: Request, reply: Reply) -> bool:
+        """Return whether the request failed."""
+        return reply.error != 0
+
+    def damage_reply(self, request: Request, reply: Reply) -> None:
+        """Report success."""
+        reply.error = 0
+        reply.on_wire = None
+
+
+def _reply_or_error(request: Request, below: Below) -> Reply:
+    try:
         return below(request)
+    except BlockError as error:
+        return Reply(error.errno)
 
 
-def _around_rules(change: Any) -> None:
-    """Let ``change(request, reply)`` see what comes from beneath, with its injected errors."""
-
-    def make(real: Any) -> Any:
-        def handle(place: RulePlace, request: Request, below: Below) -> Reply:
-            try:
-                reply = real(place, request, below)
-            except BlockError as error:
-                reply = Reply(error.errno)
-            changed_: Reply = change(request, reply)
-            return changed_
-
-        return handle
-
-    replace(RulePlace, "handle", make)
-
-
-class FlushErrorSwallowed(Mutant):
-    """A flush that fails is a flush."""
+class FlushErrorSwallowed(_ErrorMutant):
+    """Errors of flushes are not checked."""
 
     id = "flush-error-swallowed"
-    shows = r"DID NOT RAISE|flush"
+    shows = r"DID NOT RAISE|flush|FLUSH"
     source = "gonbdserver issue 9, openzfs PR 17065"
     breaks = "a flush that fails is acknowledged"
     commands = (Command.FLUSH,)
 
-    def install(self) -> None:
-        """Say yes."""
-
-        def swallow(request: Request, reply: Reply) -> Reply:
-            has_failed = request.command is Command.FLUSH and reply.error
-            return Reply() if has_failed and self.strikes(request) else reply
-
-        _around_rules(swallow)
-
 
 class FlushErrorOnce(Mutant):
-    """An error of a flush is told once, and the data is forgotten."""
+    """An error of a flush is reported once, and the data is dropped."""
 
     id = "flush-error-once"
-    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote|DID NOT RAISE"
+    shows = r"never written|stale|zeroed|lost|not linearizable|DID NOT RAISE|expected an error"
     source = "fsyncgate (PostgreSQL, 2018), QEMU d85fa9eb87"
-    breaks = "after a flush that failed, the next one succeeds and does nothing"
+    breaks = "after a flush that failed, the next flush succeeds and makes nothing durable"
     commands = (Command.FLUSH,)
 
     def install(self) -> None:
-        """Nothing has failed."""
+        """Start without a failed flush."""
         self._failed = False
 
-        def note(request: Request, reply: Reply) -> Reply:
-            if request.command is Command.FLUSH and reply.error:
-                self._failed = True
-            return reply
-
-        _around_rules(note)
-
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Skip one flush."""
-        if request.command is Command.FLUSH and self._failed:
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Note flushes that fail, and acknowledge the next one without carrying it out."""
+        if request.command is not Command.FLUSH:
+            return below(request)
+        if self._failed:
             self._failed = False
             if self.strikes(request):
                 return Reply()
-        return below(request)
+        reply = _reply_or_error(request, below)
+        self._failed = reply.error != 0
+        return reply
 
 
-class MissingObjectZeroFill(Mutant):
-    """What cannot be read reads as zeroes."""
+class MissingObjectZeroFill(_ErrorMutant):
+    """Data that cannot be read is replaced with zeroes."""
 
     id = "missing-object-zero-fill"
     shows = r"zeroed|DID NOT RAISE|success|error"
@@ -210,12 +193,7 @@ class MissingObjectZeroFill(Mutant):
     breaks = "a read that fails returns zeroes"
     commands = (Command.READ,)
 
-    def install(self) -> None:
-        """Make some."""
-
-        def fill(request: Request, reply: Reply) -> Reply:
-            if request.command is Command.READ and reply.error and self.strikes(request):
-                return Reply(data=bytes(request.length))
-            return reply
-
-        _around_rules(fill)
+    def damage_reply(self, request: Request, reply: Reply) -> None:
+        """Report success, with zeroes."""
+        super().damage_reply(request, reply)
+        reply.data = bytes(request.length)

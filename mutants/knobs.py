@@ -1,4 +1,4 @@
-"""The knobs of a mutant: how often it strikes, from when on, and where."""
+"""The knobs of a mutant: how often, from when on, and where it strikes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from blockio.layers import Command
 
 ALWAYS = ("rate", "after", "idle", "seed")
-"""Knobs of a bug that has occasions."""
+"""Knobs of a bug that is not in requests."""
 ALL = (*ALWAYS, "scope", "offset", "connection")
-"""Knobs of a bug whose occasions are requests."""
+"""Knobs of a bug in requests."""
 FIXED = ()
-"""A bug that is a fixed fact, such as a wrong size in the handshake, takes none."""
+"""Knobs of a bug that is a fixed fact, such as a wrong size in the handshake: none."""
 COMMANDS = {
     "read": Command.READ,
     "write": Command.WRITE,
@@ -21,107 +21,109 @@ COMMANDS = {
     "write_zeroes": Command.WRITE_ZEROES,
     "block_status": Command.BLOCK_STATUS,
 }
-"""Words of the knob ``scope``."""
+"""Values of the knob ``scope``."""
 _LAST_OFFSET = (1 << 63) - 1
 
 
 class KnobError(ValueError):
-    """A knob, its value, and what is allowed in its place; one line."""
+    """A knob or its value is wrong; the message is one line and says what is allowed."""
 
 
 class Knobs:
-    """What the words say, converted.
+    """The values of the knobs, converted.
 
-    ``rate`` N: one in N occasions, by chance from ``seed``. ``after`` N: the first N occasions
-    pass. ``idle`` seconds: none counts until for so long no request came. ``scope`` commands,
-    ``offset`` LO-HI (bytes, both included; a request that touches one of them) and ``connection``
-    N (from 1, in the order in which a server lets them in): other requests are no occasions.
+    ``rate`` N: the bug strikes at one in N occasions, drawn from ``seed``. ``after`` N: the first N
+    occasions pass. ``idle`` seconds: the bug is armed only after this time without a request.
+    ``scope`` commands, ``offset`` LO-HI (bytes, both included; requests that touch one of them) and
+    ``connection`` N (from 1, in the order of connecting): other requests are no occasions.
 
-    :param words: values by knob, as text.
-    :param takes: knobs that this bug has; ``commands``: those that it is a bug of.
-    :raise KnobError: a knob that it does not take, or a value that is wrong.
+    :param options: values by knob, as text.
+    :param takes: knobs of this bug; ``commands``: the commands that it can damage.
+    :raise KnobError: the bug does not have the knob, or the value is wrong.
     """
 
     def __init__(
         self,
-        words: Mapping[str, str],
-        usual_rate: int = 1,
+        options: Mapping[str, str],
+        default_rate: int = 1,
         takes: Iterable[str] = ALL,
         commands: Iterable[Command] = tuple(COMMANDS.values()),
     ) -> None:
-        for knob, value in words.items():
+        for knob, value in options.items():
             if knob not in ALL:
-                raise KnobError(f"{knob}={value}: no such knob; there are {', '.join(ALL)}")
+                raise KnobError(f"{knob}={value}: unknown knob; knobs are {', '.join(ALL)}")
             if knob not in takes:
                 raise KnobError(f"{knob}={value}: {_why_not(tuple(takes))}")
-        self.rate = _whole(words, "rate", usual_rate, 1)
-        self.after = _whole(words, "after", 0, 0)
-        self.seed = _whole(words, "seed", 1, 0)
-        self.connection = _whole(words, "connection", 0, 1)
-        self.idle_s = _seconds(words, "idle")
-        self.commands = _scope(words, tuple(commands))
-        self.first, self.last = _range(words, self.commands)
-        self.has_range = "offset" in words
+        self.rate = _whole(options, "rate", default_rate, 1)
+        self.after = _whole(options, "after", 0, 0)
+        self.seed = _whole(options, "seed", 1, 0)
+        self.connection = _whole(options, "connection", 0, 1)
+        self.idle_s = _seconds(options, "idle")
+        self.commands = _scope(options, tuple(commands))
+        self.first, self.last = _range(options, self.commands)
+        self.has_range = "offset" in options
 
 
-def split(words: Iterable[str]) -> dict[str, str]:
-    """Return the knobs of words ``KEY=VALUE``.
+def split(texts: Iterable[str]) -> dict[str, str]:
+    """Return the knobs of texts ``KEY=VALUE``.
 
-    :raise KnobError: a word is no pair, or a knob stands there twice.
+    :raise KnobError: a text has another form, or a knob is given twice.
     """
     found: dict[str, str] = {}
-    for word in words:
-        knob, equals, value = word.partition("=")
+    for text in texts:
+        knob, equals, value = text.partition("=")
         if not (knob and equals):
-            raise KnobError(f"{word or 'an empty word'}: a knob is written KEY=VALUE")
+            raise KnobError(f"{text or 'an empty knob'}: write a knob as KEY=VALUE")
         if knob in found:
-            raise KnobError(f"{word}: {knob} is there twice")
+            raise KnobError(f"{text}: {knob} is given twice")
         found[knob] = value
     return found
 
 
 def _why_not(takes: tuple[str, ...]) -> str:
     if not takes:
-        return "this bug is a fixed fact, and takes no knobs"
-    return f"this bug is no layer of requests, and takes only {', '.join(takes)}"
+        return "this bug is a fixed fact and has no knobs"
+    return f"this bug is not in requests and has only the knobs {', '.join(takes)}"
 
 
-def _whole(words: Mapping[str, str], knob: str, usual: int, least: int) -> int:
-    text = words.get(knob)
+def _whole(options: Mapping[str, str], knob: str, default: int, least: int) -> int:
+    text = options.get(knob)
     if text is None:
-        return usual
+        return default
     if not (text.isascii() and text.isdigit() and int(text) >= least):
-        raise KnobError(f"{knob}={text}: must be a whole number from {least} on")
+        raise KnobError(f"{knob}={text}: must be a whole number of at least {least}")
     return int(text)
 
 
-def _seconds(words: Mapping[str, str], knob: str) -> float:
-    text = words.get(knob, "0")
+def _seconds(options: Mapping[str, str], knob: str) -> float:
+    text = options.get(knob, "0")
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e6:
-        raise KnobError(f"{knob}={text}: must be a number of seconds from 0 on")
+        raise KnobError(f"{knob}={text}: must be a number of seconds, at least 0")
     return value
 
 
-def _scope(words: Mapping[str, str], commands: tuple[Command, ...]) -> tuple[Command, ...]:
-    text = words.get("scope")
+def _scope(options: Mapping[str, str], commands: tuple[Command, ...]) -> tuple[Command, ...]:
+    text = options.get("scope")
     if text is None:
         return commands
     for word in text.split("+"):
         if word not in COMMANDS:
-            raise KnobError(f"scope={text}: {word or 'nothing'} is none of {', '.join(COMMANDS)}")
+            raise KnobError(
+                f"scope={text}: {word or 'nothing'} is not one of {', '.join(COMMANDS)}"
+            )
     chosen = tuple(COMMANDS[word] for word in text.split("+") if COMMANDS[word] in commands)
     if not chosen:
         own = ", ".join(name for name, command in COMMANDS.items() if command in commands)
-        raise KnobError(f"scope={text}: this is a bug of {own}")
+        raise KnobError(f"scope={text}: this bug damages only {own}")
     return chosen
 
 
-def _range(words: Mapping[str, str], commands: tuple[Command, ...]) -> tuple[int, int]:
-    text = words.get("offset")
+def _range(options: Mapping[str, str], commands: tuple[Command, ...]) -> tuple[int, int]:
+    text = options.get("offset")
     if text is None:
         return 0, _LAST_OFFSET
     low, dash, high = text.partition("-")

@@ -1,4 +1,4 @@
-"""Changing the backend's code, as a patch of its source would."""
+"""Patch the backend's code, as a change of its source would."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, NoReturn
 from reference_backend.nbd import messages as m
 
 _STATUS = 70
-"""Exit status of a server that a bug has killed (EX_SOFTWARE of sysexits.h)."""
+"""Exit status of a server that a bug killed (EX_SOFTWARE of sysexits.h)."""
 
 
 def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-    """Replace a function of a class or module by what ``make`` returns for it."""
+    """Replace a function of a class or module with ``make(function)``."""
     setattr(owner, name, make(getattr(owner, name)))
 
 
-class Told:
-    """Stands for a struct of the handshake, and changes what is packed into it."""
+class ChangedStruct:
+    """A struct of the handshake that packs changed values."""
 
     def __init__(self, real: Struct, change: Callable[..., tuple[Any, ...]]) -> None:
         self._real = real
@@ -27,20 +27,22 @@ class Told:
         self.size = real.size
 
     def pack(self, *values: Any) -> bytes:
-        """Pack changed values."""
+        """Change the values, and pack them."""
         return self._real.pack(*self._change(*values))
 
 
-def tell_size(change: Callable[[int], int]) -> None:
-    """Tell clients another size of the export, in bytes."""
-    replace(m, "EXPORT", lambda real: Told(real, lambda size, flags: (change(size), flags)))
+def report_size(change: Callable[[int], int]) -> None:
+    """Report another size of the export to clients, in bytes."""
+    replace(
+        m, "EXPORT", lambda real: ChangedStruct(real, lambda size, flags: (change(size), flags))
+    )
     replace(
         m,
         "INFO_EXPORT",
-        lambda real: Told(real, lambda kind, size, flags: (kind, change(size), flags)),
+        lambda real: ChangedStruct(real, lambda kind, size, flags: (kind, change(size), flags)),
     )
 
 
 def die() -> NoReturn:
-    """End the server as a failed assertion or a wild pointer does."""
+    """End the server, as a failed assertion or a wild pointer would."""
     os._exit(_STATUS)

@@ -1,32 +1,36 @@
-"""Data that goes to, or comes from, the wrong place (docs/bugs.md, group A)."""
+"""Data that goes to, or comes from, a wrong place (docs/bugs.md, group A)."""
 
 from __future__ import annotations
 
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, Reply, Request
-from mutants.mutant import Mutant, changed, read, write
+from mutants.mutant import RequestMutant, changed, read, write
 
 _DATA = (Command.READ, Command.WRITE)
 
 
-class UnalignedOffsetRounded(Mutant):
+class UnalignedOffsetRounded(RequestMutant):
     """Offsets are rounded down to a sector."""
 
     id = "unaligned-offset-rounded"
     shows = r"misdirected|shifted|swapped|torn|zeroed|stale|never written|other data|other write"
     source = "QEMU df7b97ff89"
-    breaks = "reads and writes that do not begin at a sector begin at the one before"
+    breaks = (
+        "a read or write that does not begin at a sector boundary begins at the boundary before it"
+    )
     commands = _DATA
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Round the offset of reads and writes."""
-        if request.command in _DATA and request.offset % 512 and self.strikes(request):
-            return below(changed(request, offset=request.offset & ~511))
-        return below(request)
+    def damages(self, request: Request) -> bool:
+        """Return whether the offset is unaligned."""
+        return bool(request.offset % 512)
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Round the offset down."""
+        return below(changed(request, offset=request.offset & ~511))
 
 
-class ShortReadResumeOffset(Mutant):
-    """The second half of a long read comes from the wrong place."""
+class ShortReadResumeOffset(RequestMutant):
+    """The second half of a long read comes from a wrong offset."""
 
     id = "short-read-resume-offset"
     shows = (
@@ -36,20 +40,23 @@ class ShortReadResumeOffset(Mutant):
     source = "QEMU c06fc7ce14"
     breaks = "the second half of a read over 64 KiB comes from offset length/2 of the volume"
     commands = (Command.READ,)
-    usual_rate = 4
+    default_rate = 4
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Go on with a short read at what was read, not at where it was."""
+    def damages(self, request: Request) -> bool:
+        """Return whether the read is longer than 64 KiB."""
+        return request.length > 65536
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Continue at the number of bytes read so far, without the offset of the request."""
         reply = below(request)
-        if request.command is Command.READ and request.length > 65536 and self.strikes(request):
-            half = request.length // 2
-            rest = read(request, below, half, request.length - half)
-            reply.data = bytes(reply.data[:half]) + rest
+        half = request.length // 2
+        rest = read(request, below, half, request.length - half)
+        reply.data = bytes(reply.data[:half]) + rest
         return reply
 
 
-class ExtentBoundaryMisroute(Mutant):
-    """A request across extents does its second part elsewhere."""
+class ExtentBoundaryMisroute(RequestMutant):
+    """A request across two extents carries out its second part elsewhere."""
 
     id = "extent-boundary-misroute"
     shows = (
@@ -57,16 +64,16 @@ class ExtentBoundaryMisroute(Mutant):
         r"|No space left|beyond the end"
     )
     source = "SPDK raid split, QEMU vmdk extents (docs/bugs.md)"
-    breaks = "what a request does behind 1 MiB + 512 goes that much too far, if it begins before"
+    breaks = "of a request across offset 1 MiB + 512, the part behind it goes 1 MiB + 512 too far"
     commands = _DATA
     EDGE = (1 << 20) + 512
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Forget to subtract the start of the second extent."""
-        end = request.offset + request.length
-        crosses = request.command in _DATA and request.offset < self.EDGE < end
-        if not (crosses and self.strikes(request)):
-            return below(request)
+    def damages(self, request: Request) -> bool:
+        """Return whether the request crosses the boundary of the extents."""
+        return request.offset < self.EDGE < request.offset + request.length
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Carry out the second part without subtracting the start of the second extent."""
         first = self.EDGE - request.offset
         rest = request.length - first
         wrong = 2 * self.EDGE
@@ -79,7 +86,7 @@ class ExtentBoundaryMisroute(Mutant):
         return below(changed(request, offset=wrong, payload=data[first:]))
 
 
-class IovOffsetIgnored(Mutant):
+class IovOffsetIgnored(RequestMutant):
     """The second fragment of a write repeats the first."""
 
     id = "iov-offset-ignored"
@@ -92,87 +99,86 @@ class IovOffsetIgnored(Mutant):
     commands = (Command.WRITE,)
     CHUNK = 65536
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Start again with the vector's first byte behind the boundary."""
+    def damages(self, request: Request) -> bool:
+        """Return whether an unaligned write crosses a 64 KiB boundary."""
         first = -request.offset % self.CHUNK
-        is_cut = first % 4096 and first < request.length
-        if request.command is Command.WRITE and is_cut and self.strikes(request):
-            data = bytes(request.payload)
-            again = (data * 2)[: request.length - first]
-            return below(changed(request, payload=data[:first] + again))
-        return below(request)
+        return bool(first % 4096) and first < request.length
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Begin the second fragment with the first byte of the payload."""
+        first = -request.offset % self.CHUNK
+        data = bytes(request.payload)
+        again = (data * 2)[: request.length - first]
+        return below(changed(request, payload=data[:first] + again))
 
 
-class Offset32BitWrap(Mutant):
-    """Offsets of writes are kept in 32 bits."""
+class Offset32BitWrap(RequestMutant):
+    """Offsets of writes are truncated to 32 bits."""
 
     id = "offset-32bit-wrap"
     shows = r"misdirected|zeroed|never written|stale"
     source = "SPDK and NBD clients with 32-bit byte offsets (docs/bugs.md)"
-    breaks = "a write beyond 4 GiB lands 4 GiB lower"
+    breaks = "a write beyond 4 GiB goes to its offset modulo 4 GiB"
     commands = (Command.WRITE,)
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Cut the offset."""
-        if request.command is Command.WRITE and request.offset >> 32 and self.strikes(request):
-            return below(changed(request, offset=request.offset & 0xFFFFFFFF))
-        return below(request)
+    def damages(self, request: Request) -> bool:
+        """Return whether the offset needs more than 32 bits."""
+        return bool(request.offset >> 32)
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Truncate the offset."""
+        return below(changed(request, offset=request.offset & 0xFFFFFFFF))
 
 
-class Trim32BitWrap(Mutant):
-    """Offsets of discards are kept in 32 bits."""
+class Trim32BitWrap(Offset32BitWrap):
+    """Offsets of discards are truncated to 32 bits."""
 
     id = "offset-32bit-wrap-trim"
     shows = r"zeroed|stale|never written"
     source = "variant of offset-32bit-wrap"
-    breaks = "a discard beyond 4 GiB discards 4 GiB lower"
+    breaks = "a discard beyond 4 GiB goes to its offset modulo 4 GiB"
     commands = (Command.TRIM,)
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Cut the offset."""
-        if request.command is Command.TRIM and request.offset >> 32 and self.strikes(request):
-            return below(changed(request, offset=request.offset & 0xFFFFFFFF))
-        return below(request)
 
-
-class MisdirectedWrite(Mutant):
-    """A write goes to the neighbour."""
+class MisdirectedWrite(RequestMutant):
+    """A write goes to the neighbouring block."""
 
     id = "misdirected-write"
     shows = r"misdirected|never written|stale|lost|bad header"
     source = "disk firmware; Bairavasundaram et al. (docs/bugs.md)"
-    breaks = "one write in twenty is done 4096 bytes too far"
+    breaks = "one write in twenty goes 4096 bytes too far"
     commands = (Command.WRITE,)
-    usual_rate = 20
+    default_rate = 20
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Write behind the place that was asked for."""
-        if request.command is Command.WRITE and self.strikes(request):
-            try:
-                return below(changed(request, offset=request.offset + 4096))
-            except BlockError:
-                pass  # there is no room: this one is right
-        return below(request)
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Write 4096 bytes behind the requested place; write in place at the end of the volume."""
+        try:
+            return below(changed(request, offset=request.offset + 4096))
+        except BlockError:
+            return below(request)
 
 
-class SplitOffByOne(Mutant):
-    """Splitting a large write loses a sector at the seam."""
+class SplitOffByOne(RequestMutant):
+    """A large write that is split loses a sector at each seam."""
 
     id = "split-seam-lost"
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "variant of extent-boundary-misroute"
-    breaks = "the last sector before each 1 MiB inside a long write is not written"
+    breaks = "the last sector before the first 1 MiB boundary inside a write is not written"
     commands = (Command.WRITE,)
     CHUNK = 1 << 20
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Write the pieces, each one sector short, but the last."""
-        seam = request.offset + (-request.offset % self.CHUNK or self.CHUNK)
-        end = request.offset + request.length
-        is_long = request.command is Command.WRITE and seam < end
-        if not (is_long and self.strikes(request)):
-            return below(request)
+    def damages(self, request: Request) -> bool:
+        """Return whether the write crosses a boundary."""
+        return self._seam(request) < request.offset + request.length
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Write two pieces, the first one sector too short."""
+        seam = self._seam(request)
         data = bytes(request.payload)
         kept = max(seam - request.offset - 512, 0)
         write(request, below, request.offset, data[:kept])
         return below(changed(request, offset=seam, payload=data[seam - request.offset :]))
+
+    def _seam(self, request: Request) -> int:
+        return request.offset + (-request.offset % self.CHUNK or self.CHUNK)

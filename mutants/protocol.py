@@ -1,4 +1,4 @@
-"""The wire: handshake, headers, chunks, rights (docs/bugs.md, groups G and L)."""
+"""The wire: handshake, headers, chunks, permissions (docs/bugs.md, groups G and L)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from blockio.errors import BlockError
 from blockio.extents import Extent
 from blockio.layers import Below, Command, Reply, Request
 from mutants.knobs import ALWAYS, FIXED
-from mutants.mutant import Mutant
+from mutants.mutant import Mutant, ReplyMutant, StatusMutant
 from mutants.patching import die, replace
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option, TransmissionFlag
@@ -21,20 +21,16 @@ from reference_backend.nbd.transmission import ServerTransmission
 from reference_backend.store.volume import Volume
 
 
-class MalformedExtents(Mutant):
-    """An extent has no length."""
+class MalformedExtents(StatusMutant):
+    """An extent has length 0."""
 
     id = "malformed-extents"
     shows = r"extent|status"
     source = "docs/bugs.md, G2"
-    breaks = "a long extent is split with one of length 0 in its middle"
-    commands = (Command.BLOCK_STATUS,)
+    breaks = "a long extent is split with an extent of length 0 in its middle"
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Split the first extent."""
-        reply = below(request)
-        if not (reply.extents and self.strikes(request)):
-            return reply
+    def damage_reply(self, request: Request, reply: Reply) -> None:
+        """Split the first extent of each context."""
         for name, extents in reply.extents.items():
             first, *rest = extents
             if first.length > 65536:
@@ -45,20 +41,19 @@ class MalformedExtents(Mutant):
                     Extent(first.length - half, first.flags),
                     *rest,
                 ]
-        return reply
 
 
 class PayloadNotDrained(Mutant):
-    """The payload of a refused write is taken for requests."""
+    """The payload of a refused write is read as requests."""
 
     id = "payload-not-drained"
     shows = r"closed the connection|magic|reset"
     source = "QEMU 5f66d060db (docs/bugs.md)"
-    breaks = "after a refused write its payload is read as requests"
+    breaks = "after a refused write, its payload is read as requests"
     takes = ALWAYS
 
     def install(self) -> None:
-        """Skip nothing."""
+        """Do not skip the payload."""
 
         def make(real: Any) -> Any:
             def skip(transmission: ServerTransmission, length: int, there: int) -> None:
@@ -71,45 +66,45 @@ class PayloadNotDrained(Mutant):
 
 
 class HandshakeLengthOff(Mutant):
-    """The reply to EXPORT_NAME has two bytes too many."""
+    """The reply to EXPORT_NAME is two bytes too long."""
 
     id = "handshake-length-off"
     shows = r"shifted|size|flags|handshake|magic|closed"
     source = "docs/bugs.md, G4"
-    breaks = "EXPORT_NAME is answered with flags of 4 bytes"
+    breaks = "EXPORT_NAME is answered with 4 bytes of flags"
     takes = FIXED
 
     def install(self) -> None:
-        """Pack them so."""
+        """Pack the flags as 4 bytes."""
         setattr(m, "EXPORT", struct.Struct(">QI"))  # noqa: B010
 
 
 class StructuredReadGap(Mutant):
-    """Holes are left out of structured replies."""
+    """Holes are omitted from structured replies."""
 
     id = "structured-read-gap"
     shows = r"ended after|gap|cover|chunk"
     source = "docs/bugs.md, G6"
-    breaks = "a structured reply leaves out the holes between its data"
+    breaks = "a structured reply omits the holes between its data"
     takes = ALWAYS
 
     def install(self) -> None:
-        """Send the data chunks only, and a last chunk without contents."""
+        """Remove the hole chunks, except for the last chunk."""
 
         def make(real: Any) -> Any:
             def read_in_chunks(
                 builder: ReplyBuilder, out: list[Any], cookie: int, offset: int, data: Any
             ) -> None:
-                mine: list[Any] = []
-                real(builder, mine, cookie, offset, data)
+                chunks: list[Any] = []
+                real(builder, chunks, cookie, offset, data)
                 holes = [
                     piece
-                    for piece in mine[:-1]
+                    for piece in chunks[:-1]
                     if len(piece) == m.STRUCTURED_REPLY.size + m.OFFSET_HOLE.size
                 ]
                 if holes and not self.strikes():
                     holes = []
-                out.extend(piece for piece in mine if not any(piece is hole for hole in holes))
+                out.extend(piece for piece in chunks if not any(piece is hole for hole in holes))
 
             return read_in_chunks
 
@@ -122,11 +117,11 @@ class ConfigByteswapped(Mutant):
     id = "config-byteswapped"
     shows = r"can't open|size|flags|handshake|Could not|byte"
     source = "docs/bugs.md, G8"
-    breaks = "the block sizes are told in little-endian order"
+    breaks = "the block sizes are sent in little-endian order"
     takes = FIXED
 
     def install(self) -> None:
-        """Pack them so."""
+        """Pack the block sizes in little-endian order."""
         real = m.INFO_BLOCK_SIZE
 
         class Swapped:
@@ -140,7 +135,7 @@ class ConfigByteswapped(Mutant):
 
 
 class AbortKillsServer(Mutant):
-    """A client that gives up takes the server with it."""
+    """A client that aborts the handshake kills the server."""
 
     id = "probe-or-abort-kills-server"
     shows = (
@@ -152,7 +147,7 @@ class AbortKillsServer(Mutant):
     takes = ALWAYS
 
     def install(self) -> None:
-        """Do not expect it."""
+        """Die at the option."""
         table = Options._table  # noqa: SLF001  # a mutant changes code
         real = table[Option.ABORT]
 
@@ -175,7 +170,7 @@ class LongNameSmash(Mutant):
     takes = ALWAYS
 
     def install(self) -> None:
-        """Copy it."""
+        """Die at a long name."""
 
         def make(real: Any) -> Any:
             def find(answers: Options, name: str) -> Any:
@@ -189,16 +184,16 @@ class LongNameSmash(Mutant):
 
 
 class WrongVolume(Mutant):
-    """Any name will do."""
+    """Every export name is accepted."""
 
     id = "wrong-volume-or-lun"
     shows = r"must fail|opened|export"
     source = "nbdkit 1.32 (docs/findings.md), docs/bugs.md L10"
-    breaks = "an unknown export name leads to the first volume"
+    breaks = "an unknown export name opens the first volume"
     takes = ALWAYS
 
     def install(self) -> None:
-        """Find something."""
+        """Open the first volume if there is no such export."""
 
         def make(real: Any) -> Any:
             def find(answers: Options, name: str) -> Any:
@@ -218,16 +213,16 @@ class WrongVolume(Mutant):
 
 
 class ReadOnlyNotEnforced(Mutant):
-    """A read-only export takes writes."""
+    """A read-only export accepts changes."""
 
     id = "unadvertised-command-executed"
     shows = r"succeeded|not offered|errno 0|unknown"
     source = "docs/bugs.md, L12"
-    breaks = "an export that is told to be read-only carries out changes"
+    breaks = "an export that is advertised as read-only carries out changes"
     takes = FIXED
 
     def install(self) -> None:
-        """Judge as if it were not."""
+        """Check requests as for a writable export."""
 
         def make(real: Any) -> Any:
             def judge(rules: Rules, command: int, flags: int) -> Any:
@@ -247,31 +242,28 @@ class ReadOnlyNotEnforced(Mutant):
         replace(Volume, "write", make_write)
 
 
-class CookieReused(Mutant):
-    """A reply carries the wrong cookie."""
+class CookieReused(ReplyMutant):
+    """A reply carries a wrong cookie."""
 
     id = "cookie-of-another-request"
     shows = r"cookie|Connection reset|closed the connection|reply|Input/output"
     source = "variant of malformed replies (docs/bugs.md, G)"
-    breaks = "one reply in two hundred carries a cookie that nobody sent"
+    breaks = "one reply to a read in two hundred carries cookie 0"
     commands = (Command.READ,)
-    usual_rate = 200
+    default_rate = 200
 
-    def meddle(self, request: Request, below: Below) -> Reply:
+    def damage_reply(self, request: Request, reply: Reply) -> None:
         """Change the cookie on the wire (bytes 8 to 15 of a simple or structured header)."""
-        reply = below(request)
-        if request.command is Command.READ and self.strikes(request):
-            reply.on_wire = lambda raw: (raw[:8] + bytes(8) + raw[16:], True)
-        return reply
+        reply.on_wire = lambda raw: (raw[:8] + bytes(8) + raw[16:], True)
 
 
 class CapabilityBitCollision(Mutant):
-    """A feature is offered by another one's bit."""
+    """A feature is advertised with the bit of another feature."""
 
     id = "capability-bit-collision"
     shows = r"flags"
     source = "QEMU df91328ada"
-    breaks = "CACHE is offered by bit 9, which means SEND_RESIZE"
+    breaks = "CACHE is advertised with bit 9, which means SEND_RESIZE"
     takes = FIXED
 
     def install(self) -> None:
@@ -279,10 +271,12 @@ class CapabilityBitCollision(Mutant):
 
         def make(real: Any) -> Any:
             def flags(options: Options, device: Any) -> Any:
-                told = real(options, device)
-                if told & TransmissionFlag.SEND_CACHE:
-                    told = (told & ~TransmissionFlag.SEND_CACHE) | TransmissionFlag.SEND_RESIZE
-                return told
+                offered = real(options, device)
+                if offered & TransmissionFlag.SEND_CACHE:
+                    offered = (
+                        offered & ~TransmissionFlag.SEND_CACHE
+                    ) | TransmissionFlag.SEND_RESIZE
+                return offered
 
             return flags
 
@@ -290,7 +284,7 @@ class CapabilityBitCollision(Mutant):
 
 
 class HugeOptionRead(Mutant):
-    """The declared length of an option is believed."""
+    """The declared length of an option is trusted."""
 
     id = "huge-option-read"
     shows = r"option|closed|timed out|memory"
@@ -299,7 +293,7 @@ class HugeOptionRead(Mutant):
     takes = ALWAYS
 
     def install(self) -> None:
-        """Allocate them."""
+        """Die at a long option."""
 
         def make(real: Any) -> Any:
             def skip(*arguments: Any) -> Any:
@@ -311,16 +305,16 @@ class HugeOptionRead(Mutant):
 
 
 class StarttlsStateCarried(Mutant):
-    """What was negotiated in plaintext holds after STARTTLS."""
+    """What was negotiated in plaintext is kept after STARTTLS."""
 
     id = "starttls-state-carried"
     shows = r"TLS|state|plain"
     source = "CVE-2021-3716, nbdkit 6c5faac6"
-    breaks = "options are answered before STARTTLS where TLS is required, and hold after it"
+    breaks = "options are answered before STARTTLS where TLS is required, and are kept after it"
     takes = FIXED
 
     def install(self) -> None:
-        """Answer, and keep the agreement."""
+        """Answer without TLS, and keep the agreement."""
         replace(Options, "tls_missing", lambda _: lambda _: False)
 
         def make(real: Any) -> Any:
@@ -336,16 +330,16 @@ class StarttlsStateCarried(Mutant):
 
 
 class AclPrefixMatch(Mutant):
-    """Names are compared by their beginnings."""
+    """Export names are compared by prefix."""
 
     id = "acl-prefix-match"
     shows = r"must fail|opened|export"
     source = "CVE-2013-6410"
-    breaks = "a name that begins like an export's leads to it"
+    breaks = "a name that shares a prefix with an export opens this export"
     takes = ALWAYS
 
     def install(self) -> None:
-        """Compare less."""
+        """Compare prefixes."""
 
         def make(real: Any) -> Any:
             def find(answers: Options, name: str) -> Any:
@@ -361,20 +355,20 @@ class AclPrefixMatch(Mutant):
 
 
 class FormatProbeEscape(Mutant):
-    """A raw volume is probed."""
+    """The format of a raw volume is probed."""
 
     id = "format-probe-escape"
     shows = r"format|qcow2"
     source = "QEMU 38f3ef574b, CVE-2024-4467"
-    breaks = "a volume that begins like a qcow2 image reads as an empty disk to new connections"
+    breaks = "for new connections, a volume that begins like a qcow2 image reads as an empty disk"
     commands = (Command.READ,)
 
     def install(self) -> None:
-        """Nobody has looked."""
+        """Start without a probed connection."""
         self._probed: dict[int, bool] = {}
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Probe at the first request."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Probe at the first request of a connection, and return zeroes for qcow2."""
         known = self._probed.get(request.connection)
         if known is None:
             asked = Request(Command.READ, 0, 0, 4, 0, b"", request.connection)

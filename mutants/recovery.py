@@ -1,4 +1,4 @@
-"""What a power cut finds, and what comes back after it (docs/bugs.md, group C, and A's map)."""
+"""Data after a power cut and a recovery (docs/bugs.md, group C, and the map of group A)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from blockio.errors import BlockError
 from blockio.layers import Below, Command, Reply, Request
 from mutants.connections import on_end
 from mutants.knobs import ALWAYS, FIXED
-from mutants.mutant import BLOCK, Mutant, blocks, read, write
+from mutants.mutant import BLOCK, Mutant, RequestMutant, read, write
 from mutants.patching import replace
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.options import Options
@@ -20,16 +20,16 @@ _CHANGES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 
 
 class FlushNotAdvertised(Mutant):
-    """There is a volatile cache, and clients are not told."""
+    """There is a volatile cache, and flush is not advertised."""
 
     id = "flush-not-advertised"
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote|flush"
     source = "BUSE PR 28, SPDK 4f2f8e8d44"
-    breaks = "flush and FUA are not offered, and acknowledged writes are volatile"
+    breaks = "flush and FUA are not advertised, and acknowledged writes are volatile"
     takes = FIXED
 
     def install(self) -> None:
-        """Clear the flags."""
+        """Clear the transmission flags."""
         hidden = TransmissionFlag.SEND_FLUSH | TransmissionFlag.SEND_FUA
 
         def make(real: Any) -> Any:
@@ -39,21 +39,21 @@ class FlushNotAdvertised(Mutant):
 
 
 class FlushSkipGenerationRace(Mutant):
-    """A flush is skipped where nothing seems to be dirty."""
+    """A flush is skipped if nothing seems to be dirty."""
 
     id = "flush-skip-generation-race"
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "QEMU 3ff2f67a7c and its follow-ups"
-    breaks = "what is written while a flush is in progress counts as flushed by it"
+    breaks = "what is written during a flush counts as flushed by it"
     commands = (Command.FLUSH,)
     waits = True
 
     def install(self) -> None:
-        """Nothing is written, nothing flushed."""
+        """Start at generation 0."""
         self._written = self._flushed = 0
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Look at the generation before and after."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Count changes, and skip a flush of a generation that counts as flushed."""
         if request.command is not Command.FLUSH:
             reply = below(request)
             with self._lock:
@@ -62,22 +62,22 @@ class FlushSkipGenerationRace(Mutant):
         if self._flushed == self._written and self.strikes(request):
             return Reply()
         reply = below(request)
-        time.sleep(0.02)  # the device takes a while
+        time.sleep(0.02)  # the device is slow
         self._flushed = self._written
         return reply
 
 
 class DestageReorder(Mutant):
-    """A cache is written back in its own order."""
+    """A cache is written back in an order of its own."""
 
     id = "destage-reorder"
     shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
     source = "FAST 2013, unserializable writes; ceph PR 43127"
-    breaks = "a flush leaves the newest write in the cache, and those before it are durable"
+    breaks = "a flush leaves the newest write in the cache, and makes those before it durable"
     takes = ALWAYS
 
     def install(self) -> None:
-        """Settle all but the last."""
+        """Settle all but the newest entry."""
 
         def make(real: Any) -> Any:
             def settle(cache: WriteCache, mark: int) -> None:
@@ -89,7 +89,7 @@ class DestageReorder(Mutant):
 
 
 class TornWrite(Mutant):
-    """A cut tears inside of sectors."""
+    """A power cut tears sectors."""
 
     id = "torn-write"
     shows = r"torn"
@@ -98,7 +98,7 @@ class TornWrite(Mutant):
     takes = ALWAYS
 
     def install(self) -> None:
-        """Put back only a part of the first sector of what is lost."""
+        """Leave the first 192 bytes of each lost range as they are."""
 
         def make(real: Any) -> Any:
             def undo(store: Any, entry: Any, start: int, end: int) -> None:
@@ -110,7 +110,7 @@ class TornWrite(Mutant):
 
 
 class JournalSlotOverlap(Mutant):
-    """Two operations have one slot of the journal."""
+    """Two operations use the same slot of the journal."""
 
     id = "journal-slot-overlap"
     shows = (
@@ -118,11 +118,11 @@ class JournalSlotOverlap(Mutant):
         r"|misdirected|shifted|swapped|torn|zeroed|stale|never written|other data|other write"
     )
     source = "QEMU a9c8ea9547, ceph PR 41490"
-    breaks = "recovery puts the old data of a zeroed range 4096 bytes too far"
+    breaks = "recovery restores the old data of a zeroed range 4096 bytes too far"
     takes = ALWAYS
 
     def install(self) -> None:
-        """Log the pieces at the wrong place."""
+        """Record the old data at a wrong offset."""
 
         def make(real: Any) -> Any:
             def record(cache: WriteCache, start: int, end: int, pieces: Any) -> None:
@@ -135,8 +135,8 @@ class JournalSlotOverlap(Mutant):
         replace(WriteCache, "record_pieces", make)
 
 
-class MapEntryShifted(Mutant):
-    """The map that is stored is not the map in memory."""
+class MapEntryShifted(RequestMutant):
+    """The stored map differs from the map in memory."""
 
     id = "map-entry-shifted"
     shows = (
@@ -144,11 +144,11 @@ class MapEntryShifted(Mutant):
         r"|other write"
     )
     source = "QEMU 8af037fe4c (VHDX), wnbd issue 63"
-    breaks = "when a client goes, the block written last reads as the one before it"
+    breaks = "when a client leaves, the block written last reads as the block before it"
     commands = (Command.WRITE,)
 
     def install(self) -> None:
-        """Store the map when a connection ends."""
+        """Start without a write, and register for the end of connections."""
         self._last: tuple[int, Below] | None = None
         on_end(self._store)
 
@@ -164,11 +164,12 @@ class MapEntryShifted(Mutant):
             except BlockError:
                 pass  # the volume has shrunk
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Note the last block that was written, out of order with the one before."""
-        if request.command is Command.WRITE and request.length:
-            first = blocks(request.offset, request.length)[0]
-            is_whole = first and request.offset % BLOCK == 0 and request.length >= BLOCK
-            if is_whole and self.strikes(request):
-                self._last = (first, below)
+    def damages(self, request: Request) -> bool:
+        """Return whether the write has a whole block that is not the first of the volume."""
+        first = request.offset // BLOCK
+        return bool(first) and request.offset % BLOCK == 0 and request.length >= BLOCK
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Note the first block of the write."""
+        self._last = (request.offset // BLOCK, below)
         return below(request)

@@ -1,7 +1,7 @@
 """A layer that counts the requests of all servers of a run.
 
-Each server has a file of its own in the directory, whose first 8 bytes are its count: a store into
-a page that the kernel shares, which costs no system call, and is there after SIGKILL.
+Each server has a file of its own in one directory. The first 8 bytes of the file are the count. The
+server stores it in a shared mapping: this needs no system call, and the count survives SIGKILL.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _COUNT = struct.Struct("<Q")
 
 
 class RequestCount:
-    """Counts what it passes on.
+    """Counts the requests that it passes on.
 
-    :param directory: where the servers of the run have their files; it must be there.
-    :raise OSError: no file can be made in it.
+    :param directory: directory of the servers' files; it must exist.
+    :raise OSError: no file can be created in it.
     """
 
     waits = False
@@ -37,13 +37,13 @@ class RequestCount:
         self._numbers = itertools.count(1)
 
     def handle(self, request: Request, below: Below) -> Reply:
-        """Count the request; numbers of threads may be stored out of order, by as many as these."""
+        """Count the request, and pass it on; threads may store their counts out of order."""
         _COUNT.pack_into(self._page, 0, next(self._numbers))
         return below(request)
 
 
 def counted(directory: Path) -> int:
-    """Return how many requests the servers have handled whose files are in the directory."""
+    """Return the number of requests that all servers with a file in the directory handled."""
     total = 0
     for file in directory.glob("requests-*"):
         raw = file.read_bytes()

@@ -10,8 +10,8 @@ from blockio.errors import BlockError
 from blockio.extents import STATE_HOLE, STATE_ZERO, Extent
 from blockio.layers import Below, Command, Reply, Request
 from mutants.knobs import ALWAYS, FIXED
-from mutants.mutant import Mutant, changed, read
-from mutants.patching import die, replace, tell_size
+from mutants.mutant import Mutant, RequestMutant, StatusMutant, changed, read
+from mutants.patching import die, replace, report_size
 from reference_backend.nbd.rules import Rules
 from reference_backend.store.memory import MemoryStore
 
@@ -22,49 +22,49 @@ MIB = 1 << 20
 
 
 class SizeRoundedDown(Mutant):
-    """The size is told in KiB."""
+    """The size is reported in KiB."""
 
     id = "size-rounded-down"
     shows = r"size|Input/output error|Invalid argument|beyond"
     source = "QEMU bdrv_getlength users (docs/bugs.md)"
-    breaks = "the size is rounded down to 1024 bytes"
+    breaks = "the reported size is rounded down to 1024 bytes"
     takes = FIXED
 
     def install(self) -> None:
-        """Tell it."""
-        tell_size(lambda size: size & ~1023)
+        """Report the rounded size."""
+        report_size(lambda size: size & ~1023)
 
 
 class SizeRoundedUp(Mutant):
-    """The size is told in whole blocks."""
+    """The size is reported in whole blocks."""
 
     id = "size-rounded-up"
     shows = r"size|Invalid argument|Input/output error|beyond"
     source = "QEMU nbd client and server with odd sizes (docs/bugs.md)"
-    breaks = "the size is rounded up to 4096 bytes; what lies behind the real end fails"
+    breaks = "the reported size is rounded up to 4096 bytes; requests behind the real end fail"
     takes = FIXED
 
     def install(self) -> None:
-        """Tell it."""
-        tell_size(lambda size: (size + 4095) & ~4095)
+        """Report the rounded size."""
+        report_size(lambda size: (size + 4095) & ~4095)
 
 
 class SizeIntOverflow(Mutant):
-    """The size in sectors is an int."""
+    """The size in sectors is a 32-bit int."""
 
     id = "size-int-overflow"
     shows = r"size|Input/output error|Invalid argument"
     source = "nbd and QEMU with 32-bit sector counts (docs/bugs.md)"
-    breaks = "a size from 1 TiB on wraps"
+    breaks = "the reported size wraps from 1 TiB on"
     takes = FIXED
 
     def install(self) -> None:
-        """Tell what is left of it."""
-        tell_size(lambda size: ctypes.c_int32(size // 512).value * 512 & 0xFFFFFFFFFFFFFFFF)
+        """Report the wrapped size."""
+        report_size(lambda size: ctypes.c_int32(size // 512).value * 512 & 0xFFFFFFFFFFFFFFFF)
 
 
 class LastBlockOverrun(Mutant):
-    """Read-ahead does not stop at the end."""
+    """Read-ahead does not stop at the end of the volume."""
 
     id = "last-block-overrun"
     shows = r"Input/output error|beyond|errno"
@@ -72,8 +72,8 @@ class LastBlockOverrun(Mutant):
     breaks = "a read within 64 KiB of the end kills the server"
     commands = (Command.READ,)
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Read ahead."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Read 64 KiB ahead, and die if that fails."""
         reply = below(request)
         if request.command is Command.READ and request.length:
             try:
@@ -84,67 +84,72 @@ class LastBlockOverrun(Mutant):
         return reply
 
 
-class MinBlockUnderadvertised(Mutant):
-    """The server needs alignment and does not say so."""
+class MinBlockUnderadvertised(RequestMutant):
+    """The server requires an alignment that it does not advertise."""
 
     id = "min-block-underadvertised"
     shows = r"Invalid argument|block size|errno"
     source = "docs/bugs.md, E7"
-    breaks = "reads and writes that are not aligned to 4096 fail"
+    breaks = "reads and writes that are not aligned to 4096 bytes fail"
     commands = _DATA
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Refuse."""
-        is_odd = request.command in _DATA and (request.offset | request.length) % 4096
-        if is_odd and self.strikes(request):
-            raise BlockError(errno.EINVAL, "not aligned")
-        return below(request)
+    def damages(self, request: Request) -> bool:
+        """Return whether the request is unaligned."""
+        return bool((request.offset | request.length) % 4096)
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Refuse the request."""
+        raise BlockError(errno.EINVAL, "not aligned")
 
 
-class LimitsExcessive(Mutant):
-    """The advertised maximum does not work."""
+class LimitsExcessive(RequestMutant):
+    """Requests of the advertised maximum fail."""
 
     id = "limits-zero-or-excessive"
     shows = r"Input/output error|Invalid|maximum|block size|did not|limit"
     source = "QEMU 6d7d5d5 and nbd maxima (docs/bugs.md)"
-    breaks = "requests over 1 MiB fail, though more is advertised"
+    breaks = "reads and writes over 1 MiB fail, although the advertised maximum is larger"
     commands = _DATA
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Refuse."""
-        is_long = request.command in _DATA and request.length > MIB
-        if is_long and self.strikes(request):
-            raise BlockError(errno.EIO, "too long")
-        return below(request)
+    def damages(self, request: Request) -> bool:
+        """Return whether the request is longer than 1 MiB."""
+        return request.length > MIB
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Refuse the request."""
+        raise BlockError(errno.EIO, "too long")
 
 
-class ZeroLengthOp(Mutant):
-    """A request of nothing meets an assertion."""
+class ZeroLengthOp(RequestMutant):
+    """A request of length 0 fails an assertion."""
 
     id = "zero-length-op"
     shows = r"closed the connection|length|errno"
     source = "QEMU ac9d00bf7b, ef8c887ee0; SPDK ef65d8467c"
-    breaks = "a read, write, zero or discard of length 0 kills the server"
+    breaks = "a request for a range of length 0 kills the server"
     commands = _RANGED
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Compute the last block."""
-        if not request.length and request.command in _RANGED and self.strikes(request):
-            die()
-        return below(request)
+    def damages(self, request: Request) -> bool:
+        """Return whether the length is 0."""
+        return not request.length
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Kill the server."""
+        die()
 
 
 class GrowExposesOldData(Mutant):
-    """What was cut off is still there."""
+    """Data that a shrink cut off is still there."""
 
     id = "grow-exposes-old-data"
     shows = r"expected zeroes|stale|not zero"
     source = "docs/bugs.md, J2"
-    breaks = "a volume that is shrunk and grown shows what it held before"
+    breaks = "a volume that shrinks and grows shows its old data"
     takes = ALWAYS
+    memory_only = True
 
     def install(self) -> None:
-        """Change the number only."""
+        """Change the size and keep the data."""
 
         def make(real: Any) -> Any:
             def resize(store: MemoryStore, size: int) -> None:
@@ -159,56 +164,56 @@ class GrowExposesOldData(Mutant):
 
 
 class ResizeNotNotified(Mutant):
-    """The size is looked up once."""
+    """The size is read only once."""
 
     id = "resize-not-notified"
     shows = r"Input/output error|No space|size"
     source = "docs/bugs.md, J1"
-    breaks = "new clients are told the size that the volume had at its first client"
+    breaks = "every client gets the size that the volume had for the first client"
     takes = FIXED
 
     def install(self) -> None:
-        """Keep the first size."""
+        """Report the first size for ever."""
         seen: list[int] = []
 
         def first(size: int) -> int:
             seen.append(size)
             return seen[0]
 
-        tell_size(first)
+        report_size(first)
 
 
 class SizeChangeAcrossReconnect(Mutant):
-    """The size depends on who asks."""
+    """The size depends on the client."""
 
     id = "size-change-across-reconnect"
     shows = r"Input/output error|size|No space|Invalid"
     source = "docs/bugs.md, I6"
-    breaks = "each second client is told a size that is 1 MiB smaller"
+    breaks = "every second client gets a size that is 1 MiB smaller"
     takes = FIXED
 
     def install(self) -> None:
-        """Count."""
+        """Report the smaller size every second time."""
         asked = [0]
 
         def other(size: int) -> int:
             asked[0] += 1
             return max(size - MIB, 0) if asked[0] % 2 == 0 else size
 
-        tell_size(other)
+        report_size(other)
 
 
 class ZeroProgressStatus(Mutant):
-    """Block status at the end gets nowhere."""
+    """Block status at the end of the volume makes no progress."""
 
     id = "zero-progress-status"
     shows = r"allocation status|extent|status"
     source = "docs/bugs.md, K6"
-    breaks = "block status that begins in the last 64 KiB gives one extent of no length"
+    breaks = "block status in the last 64 KiB returns one extent of length 0"
     commands = (Command.BLOCK_STATUS,)
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Cut the last extent to nothing."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Return an extent of length 0 if 64 KiB further is behind the end."""
         reply = below(request)
         if request.command is Command.BLOCK_STATUS:
             try:
@@ -219,36 +224,35 @@ class ZeroProgressStatus(Mutant):
         return reply
 
 
-class StatusAlwaysZero(Mutant):
-    """Everything but the first block is said to be a hole."""
+class StatusAlwaysZero(StatusMutant):
+    """Everything behind the first MiB is reported as a hole."""
 
     id = "status-lies-behind-first-mib"
     shows = r"status"
     source = "variant of status-hole-over-dirty"
-    breaks = "block status behind the first MiB says hole and zero, whatever is there"
-    commands = (Command.BLOCK_STATUS,)
+    breaks = "block status behind the first MiB reports hole and zero, whatever is there"
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Say so."""
-        reply = below(request)
-        is_behind = "base:allocation" in reply.extents and request.offset >= MIB
-        if is_behind and self.strikes(request):
-            hole = STATE_HOLE | STATE_ZERO
-            reply.extents["base:allocation"] = [Extent(request.length, hole)]
-        return reply
+    def damages_reply(self, request: Request, reply: Reply) -> bool:
+        """Return whether the range begins behind the first MiB."""
+        return "base:allocation" in reply.extents and request.offset >= MIB
+
+    def damage_reply(self, request: Request, reply: Reply) -> None:
+        """Report a hole."""
+        hole = STATE_HOLE | STATE_ZERO
+        reply.extents["base:allocation"] = [Extent(request.length, hole)]
 
 
 class OutOfBoundsPastEnd(Mutant):
-    """Discards and zeroes have no range check."""
+    """Discards and write zeroes have no range check."""
 
     id = "oob-past-end"
     shows = r"errno 0|beyond"
     source = "docs/bugs.md, L1"
-    breaks = "discards and zeroes behind the end of the volume succeed"
+    breaks = "discards and write zeroes behind the end of the volume succeed"
     commands = _ZERO
 
     def install(self) -> None:
-        """Take the check away."""
+        """Remove the range check."""
 
         def make(real: Any) -> Any:
             def judge(rules: Rules, command: int, offset: int, length: int) -> Any:
@@ -260,8 +264,8 @@ class OutOfBoundsPastEnd(Mutant):
 
         replace(Rules, "_judge_range", make)
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Succeed."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Acknowledge requests that fail."""
         try:
             return below(request)
         except BlockError:
@@ -276,12 +280,12 @@ class NegativeSize(Mutant):
     id = "negative-size"
     shows = r"Input/output error|size|Invalid"
     source = "CVE-2023-5215, QEMU 3add3ab782"
-    breaks = "clients are told a size of 2^63 bytes more"
+    breaks = "the reported size is 2^63 bytes too large"
     takes = FIXED
 
     def install(self) -> None:
-        """Set the sign."""
-        tell_size(lambda size: size | 1 << 63)
+        """Set the sign bit."""
+        report_size(lambda size: size | 1 << 63)
 
 
 class OffsetLengthOverflow(Mutant):
@@ -294,7 +298,7 @@ class OffsetLengthOverflow(Mutant):
     commands = _RANGED
 
     def install(self) -> None:
-        """Compute in 64 bits."""
+        """Accept ranges that wrap in 64 bits."""
 
         def make(real: Any) -> Any:
             def judge(rules: Rules, command: int, offset: int, length: int) -> Any:
@@ -306,8 +310,8 @@ class OffsetLengthOverflow(Mutant):
 
         replace(Rules, "_judge_range", make)
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Wrap."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Carry out a wrapped read at offset 0, and acknowledge any other wrapped request."""
         if request.offset + request.length >= 1 << 64:
             if not self.strikes(request):
                 raise BlockError(errno.EINVAL, "beyond the end")

@@ -12,7 +12,7 @@ from typing import Any
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, Reply, Request
 from mutants.knobs import ALWAYS
-from mutants.mutant import BLOCK, Mutant, blocks
+from mutants.mutant import BLOCK, Mutant, RequestMutant, blocks
 from mutants.patching import replace
 from reference_backend.memory_pool import MemoryPool
 from reference_backend.nbd.agreement import Agreement
@@ -23,7 +23,7 @@ _CHANGES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 _UNIT = 65536
 _DAMAGE = (
     r"zeroed|zeroes|never written|stale|newer|other write|other data|misdirected|swapped|torn"
-    r"|shifted|foreign|unlike|of no moment"
+    r"|shifted|foreign|unlike|no single moment"
 )
 
 
@@ -31,13 +31,14 @@ class SnapshotMapUnderIo(Mutant):
     """The map of a snapshot is older than its data."""
 
     id = "snapshot-map-under-io"
-    shows = r"of no moment|zeroed|zeroes"
+    shows = r"no single moment|zeroed|zeroes"
     source = "ceph PR 52109, PR 39155"
-    breaks = "blocks that are first written while a snapshot is taken are holes in it"
+    breaks = "blocks first written while a snapshot is taken are holes in the snapshot"
     takes = ALWAYS
+    memory_only = True
 
     def install(self) -> None:
-        """Copy the map, let others write, copy the data."""
+        """Copy the map, wait 10 ms, copy the data."""
 
         def make(real: Any) -> Any:
             def snapshot(volume: Volume, name: str) -> None:
@@ -70,16 +71,17 @@ def _present(store: MemoryStore) -> set[int]:
 
 
 class SnapshotNotPointInTime(Mutant):
-    """What was not saved yet is read from the volume, without a second look."""
+    """A block that was not saved yet is read from the volume without a second check."""
 
     id = "snapshot-not-point-in-time"
     shows = r"newer|other write|unlike|what was written after"
     source = "QEMU f8d59dfb40"
-    breaks = "a read of the newest snapshot that races with a first overwrite returns what is new"
+    breaks = "a read of the newest snapshot that races with a first overwrite returns new data"
     takes = ALWAYS
+    memory_only = True
 
     def install(self) -> None:
-        """Read the volume where nothing was saved."""
+        """Read from the volume what the snapshot has not saved."""
 
         def make(real: Any) -> Any:
             def open_snapshot(pool: MemoryPool, name: str, snapshot: str) -> Volume:
@@ -110,7 +112,7 @@ def _read_through(
             return saved(offset, length)
         if any(dirty.inside(numbers[0], numbers[-1] + 1)):
             return saved(offset, length)
-        time.sleep(0.0005)  # the miss is found; the block is fetched
+        time.sleep(0.0005)  # the block is not saved; it is fetched
         found, right = head.read(offset, length), saved(offset, length)
         return found if found != right and strikes() else right
 
@@ -118,16 +120,17 @@ def _read_through(
 
 
 class SnapshotDeleteSharedBlock(Mutant):
-    """A removed snapshot takes along what others use."""
+    """Removing a snapshot frees blocks that are still in use."""
 
     id = "snapshot-delete-shared-block"
     shows = _DAMAGE
     source = "AWS EBS, August 2011"
-    breaks = "removing a snapshot frees the 1 MiB objects that were new in it, and they are reused"
+    breaks = "removing a snapshot frees the 1 MiB objects new in it, although others use them"
     takes = ALWAYS
+    memory_only = True
 
     def install(self) -> None:
-        """Count no references."""
+        """Free objects without counting references."""
         free: list[Any] = []
 
         def delete(real: Any) -> Any:
@@ -164,7 +167,7 @@ class SnapshotDeleteSharedBlock(Mutant):
 
 
 def _used(stores: Iterable[MemoryStore]) -> dict[int, Any]:
-    """Return the objects of all stores, by what they are known by."""
+    """Return the objects of all stores by identity."""
     return {id(chunk): chunk for store in stores for chunk in _chunks(store).values()}
 
 
@@ -173,16 +176,17 @@ def _chunks(store: MemoryStore) -> dict[int, Any]:
 
 
 class CloneCopyupLost(Mutant):
-    """A clone's object that is first changed by other than a write begins empty."""
+    """A clone's object whose first change is not a write begins empty."""
 
     id = "clone-copyup-lost"
     shows = r"zeroed|zeroes"
     source = "ceph PR 4730, PR 53672, PR 18887"
-    breaks = "zeroing, discarding or cutting off a part of a clone's 1 MiB object loses the rest"
+    breaks = "zeroing, discarding or cutting off part of a clone's 1 MiB object loses the rest"
     takes = ALWAYS
+    memory_only = True
 
     def install(self) -> None:
-        """Copy up for writes only."""
+        """Copy the parent's object up for writes only."""
         clones: weakref.WeakSet[MemoryStore] = weakref.WeakSet()
 
         def clone(real: Any) -> Any:
@@ -206,17 +210,17 @@ class CloneCopyupLost(Mutant):
         replace(MemoryStore, "_zero_in_chunk", zero)
 
 
-class CrossConnectionState(Mutant):
-    """What belongs to a connection is kept once for all."""
+class CrossConnectionState(RequestMutant):
+    """State of a connection is kept in a global."""
 
     id = "cross-connection-state"
     shows = r"zeroed|zeroes|never written|stale|not permitted|read.only"
     source = "nbdkit f71080b1, f1ffde56"
-    breaks = "size and permission of all connections are those of the export that was opened last"
+    breaks = "size and permission of all connections are those of the export opened last"
     commands = (Command.READ, *_CHANGES)
 
     def install(self) -> None:
-        """Keep them in a global."""
+        """Keep the device that was opened last."""
         self._last: Any = None
 
         def make(real: Any) -> Any:
@@ -228,30 +232,29 @@ class CrossConnectionState(Mutant):
 
         replace(Agreement, "enter", make)
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Ask the global: beyond the size reads are zeroes, and changes are dropped."""
-        last = self._last
-        changes = request.command in _CHANGES
-        is_beyond = request.offset + request.length > last.size and request.length
-        reads = request.command is Command.READ
-        is_other = (changes and last.read_only) or (is_beyond and (changes or reads))
-        if not is_other or not self.strikes(request):
-            return below(request)
-        if changes and last.read_only:
-            raise BlockError(errno.EPERM, "the export is read-only")
-        if changes:
+    def damages(self, request: Request) -> bool:
+        """Return whether the export opened last has another permission or a smaller size."""
+        is_change = request.command in _CHANGES
+        is_beyond = request.length > 0 and request.offset + request.length > self._last.size
+        return is_beyond or (is_change and self._last.read_only)
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Refuse or drop a change; return zeroes for what is beyond the size."""
+        if request.command in _CHANGES:
+            if self._last.read_only:
+                raise BlockError(errno.EPERM, "the export is read-only")
             return Reply()
-        kept = max(0, last.size - request.offset)
+        kept = max(0, self._last.size - request.offset)
         data = bytes(below(request).data)
         return Reply(data=data[:kept] + bytes(len(data) - kept))
 
 
 class CopiedLater(MemoryStore):
-    """A clone that is copied behind its clients, 64 KiB at a time; until then the parent is read.
+    """A clone that is copied in the background, 64 KiB at a time; the rest is read from the parent.
 
-    As it stands it is right: what is changed is copied first.
+    This class is right: a unit is copied before it is changed.
 
-    :param strikes: asked where a bug would do damage.
+    :param strikes: called by subclasses where a bug would do damage.
     """
 
     def __init__(self, parent: MemoryStore, strikes: Callable[[], bool]) -> None:
@@ -261,7 +264,7 @@ class CopiedLater(MemoryStore):
         self._left = set(range(-(-parent.size // _UNIT)))
 
     def step(self) -> bool:
-        """Copy one unit; say whether there are more."""
+        """Copy one unit, and return whether there are more."""
         if self._left:
             self._pull(min(self._left))
         return bool(self._left)
@@ -279,7 +282,7 @@ class CopiedLater(MemoryStore):
                 self._pull(unit)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read own units, and the parent's."""
+        """Read copied units from here, and others from the parent."""
         found = bytearray(super().read(offset, length))
         for unit in blocks(offset, length, _UNIT):
             start = max(unit * _UNIT, offset)
@@ -289,17 +292,17 @@ class CopiedLater(MemoryStore):
         return bytes(found)
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """Copy up, and write."""
+        """Copy the touched units, and write."""
         self._copy_up(offset, len(data))
         super().write(offset, data)
 
     def zero(self, offset: int, length: int, allocate: bool) -> None:
-        """Copy up, and zero."""
+        """Copy the touched units, and zero."""
         self._copy_up(offset, length)
         super().zero(offset, length, allocate)
 
     def data(self, offset: int, end: int) -> Iterator[tuple[int, int]]:
-        """Yield what holds data here or there."""
+        """Yield the ranges that hold data here or in the parent."""
         for unit in blocks(offset, end - offset, _UNIT) if offset < end else ():
             start, stop = max(offset, unit * _UNIT), min(end, (unit + 1) * _UNIT)
             if unit in self._left:
@@ -308,7 +311,7 @@ class CopiedLater(MemoryStore):
                 yield from super().data(start, stop)
 
     def snapshot(self, name: str) -> None:
-        """Copy all first."""
+        """Copy all units, and take a snapshot."""
         while self.step():
             pass
         super().snapshot(name)
@@ -316,7 +319,7 @@ class CopiedLater(MemoryStore):
 
 class _PartlyWritten(CopiedLater):
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """Take a unit for copied that is only written in part."""
+        """Mark units as copied that are written only in part."""
         units = self._left.intersection(blocks(offset, len(data), _UNIT))
         whole = (offset | len(data)) % _UNIT == 0
         if units and not whole and self._strikes():
@@ -326,7 +329,7 @@ class _PartlyWritten(CopiedLater):
 
 class _CopiesToItsEnd(CopiedLater):
     def resize(self, size: int) -> None:
-        """Cut off, and leave the list of what is to be copied as it is."""
+        """Cut off the end, and keep the list of units to copy."""
         if size < self.size and self._left and max(self._left) * _UNIT >= size and self._strikes():
             MemoryStore.zero(self, size, self.size - size, allocate=False)
             self.size = size
@@ -335,7 +338,7 @@ class _CopiesToItsEnd(CopiedLater):
 
 
 def clone_behind(kind: type[CopiedLater], strikes: Callable[[], bool]) -> None:
-    """Let clones be made at once, and copied in the background, 3 ms a unit."""
+    """Create clones at once, and copy them in the background, 3 ms a unit."""
 
     def make(_: Any) -> Any:
         def clone(pool: MemoryPool, name: str, snapshot: str, new: str) -> None:
@@ -359,28 +362,30 @@ def _copy_all(volume: Volume, store: CopiedLater) -> None:
 
 
 class RebuildGranularityMismatch(Mutant):
-    """A background copy and the writes beside it count in different units."""
+    """A background copy and concurrent writes count in different units."""
 
     id = "rebuild-granularity-mismatch"
     shows = r"zeroed|zeroes"
     source = "longhorn issue 4354, longhorn-engine PR 750"
-    breaks = "a write to a clone that is still being copied counts for a whole unit of 64 KiB"
+    breaks = "a write to a clone that is being copied marks a whole 64 KiB unit as copied"
     takes = ALWAYS
+    memory_only = True
 
     def install(self) -> None:
-        """Copy later."""
+        """Copy clones in the background."""
         clone_behind(_PartlyWritten, self.strikes)
 
 
 class ResizeDuringCopy(Mutant):
-    """A background copy goes on to an end that has moved."""
+    """A background copy continues to an end that has moved."""
 
     id = "resize-during-copy"
     shows = r"expected zeroes|never written|stale|other write|prefill"
     source = "longhorn issues 11484, 6078; QEMU 5416a11eb5"
-    breaks = "what is cut off from a clone, while it is copied, comes back when it grows again"
+    breaks = "data cut off from a clone during its copy reappears when the clone grows"
     takes = ALWAYS
+    memory_only = True
 
     def install(self) -> None:
-        """Copy later."""
+        """Copy clones in the background."""
         clone_behind(_CopiesToItsEnd, self.strikes)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from blockio.layers import Below, Command, Reply, Request
-from mutants.mutant import BLOCK, Mutant, blocks, changed, read, whole_blocks
+from mutants.mutant import (
+    BLOCK,
+    Mutant,
+    ReplyMutant,
+    RequestMutant,
+    blocks,
+    changed,
+    read,
+    whole_blocks,
+    with_flipped_bit,
+)
 
 _CHANGES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 
 
-class PhantomWrite(Mutant):
-    """A write is acknowledged and not done."""
+class PhantomWrite(RequestMutant):
+    """A write is acknowledged and not carried out."""
 
     id = "phantom-write"
     shows = (
@@ -17,32 +27,30 @@ class PhantomWrite(Mutant):
         r"|bad header"
     )
     source = "disk firmware; QEMU and Ceph cases (docs/bugs.md)"
-    breaks = "one write in twenty is not done"
+    breaks = "one write in twenty is acknowledged and not carried out"
     commands = (Command.WRITE,)
-    usual_rate = 20
+    default_rate = 20
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Say yes."""
-        if request.command is Command.WRITE and self.strikes(request):
-            return Reply()
-        return below(request)
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Acknowledge the write."""
+        return Reply()
 
 
 class PerClientCacheStale(Mutant):
-    """Each connection caches what it has read."""
+    """Each connection has a read cache, and the caches are not coherent."""
 
     id = "per-client-cache-stale"
     shows = r"stale|never written|not linearizable"
     source = "NFS and clustered file clients without cache coherence (docs/bugs.md)"
-    breaks = "a connection does not see what others have written since it read a block"
+    breaks = "a connection does not see what others write to a block after it has read the block"
     commands = (Command.READ,)
 
     def install(self) -> None:
         """Start with empty caches."""
         self._caches: dict[int, dict[int, bytes]] = {}
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Answer from the cache of the connection; its own changes go through."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Answer reads from the cache of the connection; its own changes pass through."""
         with self._lock:
             cache = self._caches.setdefault(request.connection, {})
             reply = below(request)
@@ -63,7 +71,7 @@ class PerClientCacheStale(Mutant):
             reply.data = bytes(data)
 
 
-class SilentBitFlip(Mutant):
+class SilentBitFlip(RequestMutant):
     """A stored bit changes."""
 
     id = "silent-bit-flip"
@@ -71,53 +79,52 @@ class SilentBitFlip(Mutant):
     source = "disks and memory; Bairavasundaram et al. (docs/bugs.md)"
     breaks = "one write in thirty is stored with one bit flipped"
     commands = (Command.WRITE,)
-    usual_rate = 30
+    default_rate = 30
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Flip a bit in the middle."""
-        if request.command is Command.WRITE and request.length and self.strikes(request):
-            data = bytearray(request.payload)
-            data[len(data) // 2] ^= 0x10
-            return below(changed(request, payload=bytes(data)))
-        return below(request)
+    def damages(self, request: Request) -> bool:
+        """Return whether there is data."""
+        return request.length > 0
+
+    def damage(self, request: Request, below: Below) -> Reply:
+        """Store the data with a bit in the middle flipped."""
+        return below(changed(request, payload=with_flipped_bit(request.payload)))
 
 
-class TransientBitFlip(Mutant):
+class TransientBitFlip(ReplyMutant):
     """A bit changes on its way to the client."""
 
     id = "transient-bit-flip"
     shows = r"bit flip"
     source = "variant of silent-bit-flip"
-    breaks = "one read in thirty has one bit flipped"
+    breaks = "one read in thirty returns data with one bit flipped"
     commands = (Command.READ,)
-    usual_rate = 30
+    default_rate = 30
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Flip a bit in the middle."""
-        reply = below(request)
-        if request.command is Command.READ and request.length and self.strikes(request):
-            data = bytearray(reply.data)
-            data[len(data) // 2] ^= 0x10
-            reply.data = bytes(data)
-        return reply
+    def damages_reply(self, request: Request, reply: Reply) -> bool:
+        """Return whether there is data."""
+        return request.length > 0
+
+    def damage_reply(self, request: Request, reply: Reply) -> None:
+        """Flip a bit in the middle of the data."""
+        reply.data = with_flipped_bit(reply.data)
 
 
 class StaleRead(Mutant):
-    """A read gives what was there before the last write."""
+    """A read returns what was there before the last write."""
 
     id = "stale-replica-after-failover"
     shows = r"stale|never written|not linearizable"
     source = "replicated stores that read from a lagging copy (docs/bugs.md)"
-    breaks = "one read in ten gives the block as it was before its last write"
+    breaks = "one read in ten returns its blocks as they were before their last write"
     commands = (Command.READ,)
-    usual_rate = 10
+    default_rate = 10
 
     def install(self) -> None:
-        """Start with a copy that lacks nothing."""
+        """Start without old blocks."""
         self._before: dict[int, bytes] = {}
 
-    def meddle(self, request: Request, below: Below) -> Reply:
-        """Keep what a write replaces; now and then read from there."""
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Keep what a write replaces, and answer some reads with it."""
         with self._lock:
             if request.command is Command.WRITE:
                 for number in list(whole_blocks(request.offset, request.length))[:64]:

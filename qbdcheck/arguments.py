@@ -1,4 +1,4 @@
-"""The command line of ./check: from words to frozen `Options`."""
+"""The command line of ./check: from arguments to frozen `Options`."""
 
 from __future__ import annotations
 
@@ -6,80 +6,101 @@ import argparse
 import difflib
 import os
 import re
-import tempfile
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from qbdcheck import clock
 from qbdcheck.catalogue.capability_words import IMAGE_FORMATS
-from qbdcheck.catalogue.history import default_cache_dir, last_run
+from qbdcheck.catalogue.history import check_home, default_cache_dir, last_run
 from qbdcheck.errors import UsageError
 from qbdcheck.files import ROOT
-from qbdcheck.options import CustomGuest, Options
+from qbdcheck.options import (
+    CustomGuest,
+    Execution,
+    GuestOptions,
+    MutationOptions,
+    Options,
+    Reports,
+    Selection,
+    TargetOptions,
+)
 from qbdcheck.seed import SEED_LIMIT, new_seed
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 CACHE_MODES = ("none", "writeback", "writethrough", "directsync", "unsafe")
 AIO_MODES = ("threads", "native", "io_uring")
 DIRECT_CACHE_MODES = ("none", "directsync")
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SHORT_PATH = 40
-"""A longer $TMPDIR leaves too little of the 107 bytes that a Unix socket's path may have."""
+"""A longer $TMPDIR leaves too little of the 107 bytes that the path of a Unix socket may have."""
 
 OBSERVED = ("iostat", "blktrace", "blockstats", "backend", "perf")
 """Kinds of --observe; qbdcheck.guest.observers has one method for each."""
-WORD_COMMANDS = ("new", "rules")
-"""Subcommands that are a word, and take all that follows."""
+NAMED_COMMANDS = ("new", "rules")
+"""Subcommands without a dash that take all arguments after them."""
+NEEDS_NO_PLACES = ("new", "rules", "doctor", "install", "version")
+"""Subcommands that use neither a scratch directory nor the cache."""
 EPILOG = """\
-selection: 17, 001-100, 12-, names; nothing means the group quick; ./check -l lists all cases
+selection: 17, 001-100, 12-, or a name; the default is the group quick; ./check -l lists all cases
 subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; replay FILE;
   fio FILE [SIZE]; runtest FILE|GROUP... [SIZE]; --doctor; --install; --probe FILE;
   --mutants [ID...]; -- COMMAND
-exit code: 0 green; 1 a case failed; 2 usage or set-up error, or nothing was run; 130 interrupted
+exit code: 0 all passed; 1 a case failed; 2 wrong usage, set-up error or no case run;
+  130 interrupted
 """
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors are one line and name the nearest flag."""
+    """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        """:raise UsageError: always."""
+        """Raise the error instead of exiting.
+
+        :raise UsageError: always.
+        """
         raise UsageError(message)
 
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help. Unlike argparse, do not hide that it cannot be written."""
+        (file or sys.stdout).write(self.format_help())
+        sys.stdout.flush()
 
-def parse(words: Sequence[str]) -> Options:
-    """The options that `words` ask for, with all paths absolute.
+
+def parse(argv: Sequence[str]) -> Options:
+    """Return the options for the arguments `argv`, with all paths absolute.
 
     :raise UsageError: a flag or value is wrong; one line.
     """
-    words, command = _split_command(words)
-    if words and words[0] in WORD_COMMANDS:
-        return _options(build_parser().parse_args([]), (), words[0], tuple(words[1:]))
+    argv, command = _split_command(argv)
+    if argv and argv[0] in NAMED_COMMANDS:
+        return _options(build_parser().parse_args([]), (), argv[0], tuple(argv[1:]))
     parser = build_parser()
-    arguments, rest = parser.parse_known_intermixed_args(words)
+    arguments, rest = parser.parse_known_intermixed_args(argv)
     if rest:
         raise UsageError(_unknown_flag(parser, rest[0]))
     if arguments.aio == "native" and arguments.cache not in DIRECT_CACHE_MODES:
         modes = " or ".join(f"-c {mode}" for mode in DIRECT_CACHE_MODES)
         raise UsageError(f"-i native needs {modes}: QEMU refuses aio=native without O_DIRECT")
-    subcommand = ""
-    extra: tuple[str, ...] = ()
-    if arguments.doctor or arguments.install or arguments.probe is not None:
-        subcommand = "doctor" if arguments.doctor else "install" if arguments.install else "probe"
-        extra = (arguments.probe,) if arguments.probe is not None else ()
-    if arguments.mutants:
-        subcommand = "mutants"
-    elif arguments.knobs or arguments.each_suite:
+    subcommand = next((name for name in _FLAG_COMMANDS if getattr(arguments, name)), "")
+    extra: tuple[str, ...] = (arguments.probe,) if subcommand == "probe" else ()
+    if subcommand != "mutants" and (arguments.knobs or arguments.each_suite):
         flag = "--knobs" if arguments.knobs else "--each-suite"
-        raise UsageError(f"{flag} is of --mutants; one mutant is -t mutant:ID:rate=1000")
+        raise UsageError(f"{flag} requires --mutants; for one mutant use -t mutant:ID:rate=1000")
     if arguments.selection[:1] in (["replay"], ["fio"], ["runtest"]):
         subcommand, *rest = arguments.selection
         extra = tuple(rest)
     return _options(arguments, command, subcommand, extra)
 
 
-def _split_command(words: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-    listed = list(words)
+_FLAG_COMMANDS = ("version", "doctor", "install", "probe", "mutants")
+
+
+def _split_command(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    listed = list(argv)
     if "--" not in listed:
         return listed, ()
     at = listed.index("--")
@@ -88,17 +109,17 @@ def _split_command(words: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     return listed[:at], tuple(listed[at + 1 :])
 
 
-def _unknown_flag(parser: argparse.ArgumentParser, word: str) -> str:
+def _unknown_flag(parser: argparse.ArgumentParser, argument: str) -> str:
     flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001
-    near = difflib.get_close_matches(word.partition("=")[0], flags, n=1, cutoff=0.5)
-    return f"unknown flag {word}; " + (
+    near = difflib.get_close_matches(argument.partition("=")[0], flags, n=1, cutoff=0.5)
+    return f"unknown flag {argument}; " + (
         f"did you mean {near[0]}?" if near else "./check --help lists all"
     )
 
 
 def _number(text: str, name: str, least: int) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on ({name})")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= {least} ({name})")
     return int(text)
 
 
@@ -115,8 +136,14 @@ def _seconds(text: str) -> float:
 def _duration(text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
     if found is None or not float(found[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time, such as 90s, 30m, 24h, 2d")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 30m, 24h, 2d")
     return float(found[1]) * _UNITS_S[found[2]]
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -131,12 +158,12 @@ def _observed(text: str) -> tuple[str, ...]:
     for kind in kinds:
         if kind not in OBSERVED:
             known = ", ".join(OBSERVED)
-            raise argparse.ArgumentTypeError(f"{kind!r} is none of {known}, all")
+            raise argparse.ArgumentTypeError(f"unknown kind {kind!r}; known: {known}, all")
     return kinds
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all flags; docs and completion may read it."""
+    """Return the parser of all flags; documentation and completion may read it."""
     parser = _Parser(
         prog="./check",
         description="Verifies a QEMU block backend with numbered cases.",
@@ -145,13 +172,14 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     _add_selection(parser.add_argument_group("selection"))
-    _add_setup(parser.add_argument_group("what is verified, and how it is opened"))
-    _add_running(parser.add_argument_group("running"))
+    _add_target(parser.add_argument_group("the target, and how QEMU opens it"))
+    _add_guest(parser.add_argument_group("guests"))
+    _add_execution(parser.add_argument_group("execution"))
     _add_reports(parser.add_argument_group("reports"))
     _add_others(parser.add_argument_group("instead of running cases"))
-    for name, usual in (("suites", "suites"), ("golden", "golden"), ("targets", "targets")):
+    for name in ("suites", "golden", "targets"):
         parser.add_argument(
-            f"--{name}-dir", type=Path, default=ROOT / usual, help=argparse.SUPPRESS
+            f"--{name}-dir", type=_path, default=ROOT / name, help=argparse.SUPPRESS
         )
     return parser
 
@@ -159,236 +187,203 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_selection(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("selection", nargs="*", metavar="CASE", help="17, 001-100, 12-, or a name")
-    add("-n", "--dry-run", action="store_true", help="show what would run, and what not, and why")
-    add("-l", "--list", action="store_true", help="list ids, groups and sentences")
-    add(
-        "-g",
-        dest="groups",
-        action="append",
-        default=[],
-        metavar="A,B",
-        help="cases of these groups",
-    )
-    add(
-        "-x",
-        dest="exclude_groups",
-        action="append",
-        default=[],
-        metavar="A,B",
-        help="but not of these",
-    )
-    add(
-        "-X", dest="exclude_file", type=Path, metavar="FILE", help="exclude file: CASE REASON lines"
-    )
-    add(
-        "-e",
-        dest="exclude_cases",
-        action="append",
-        default=[],
-        metavar="A,B",
-        help="exclude these; 017=why gives a reason",
-    )
-    add("--start-from", metavar="CASE", help="skip what comes before this case")
-    add("--resume", action="store_true", help="go on where the last run stopped")
+    add("-n", "--dry-run", action="store_true", help="show what would run, what not, and why")
+    add("-l", "--list", action="store_true", help="list all cases (or those selected) and exit")
+    add("-g", dest="groups", action="append", default=[], metavar="A,B",
+        help="select the cases of these groups")  # fmt: skip
+    add("-x", dest="exclude_groups", action="append", default=[], metavar="A,B",
+        help="exclude the cases of these groups")  # fmt: skip
+    add("-X", dest="exclude_file", type=_path, metavar="FILE",
+        help="exclude the cases in FILE; each line is CASE REASON")  # fmt: skip
+    add("-e", dest="exclude_cases", action="append", default=[], metavar="A,B",
+        help="exclude these cases; 017=why gives a reason")  # fmt: skip
+    add("--start-from", metavar="CASE", help="skip all cases with a lower number")
+    add("--resume", action="store_true", help="run the cases that the last run did not finish")
     add("--shard", type=_shard, metavar="I/N", help="run part I of N, split by recorded time")
+    add("--turns", action="store_true", help="interleave the suites, to find each bug early")
+    add("-r", "--random", action="store_true", help="run in random order, from the seed")
 
 
-def _add_setup(group: argparse._ArgumentGroup) -> None:
+def _add_target(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("-t", "--target", default=None, metavar="NAME", help="a file in targets/, or a path")
+    add("-t", "--target", metavar="NAME", help="name of a file in targets/, or a path")
     for name in IMAGE_FORMATS:
-        add(
-            f"-{name}",
-            dest="formats",
-            action="append_const",
-            const=name,
-            help=f"image format {name}",
-        )
-    add(
-        "-c",
-        dest="cache",
-        choices=CACHE_MODES,
-        default="writeback",
-        metavar="MODE",
-        help="cache mode",
-    )
+        add(f"-{name}", dest="formats", action="append_const", const=name,
+            help=f"image format {name}")  # fmt: skip
+    add("-c", dest="cache", choices=CACHE_MODES, default="writeback", metavar="MODE",
+        help=f"cache mode: {', '.join(CACHE_MODES)}")  # fmt: skip
     add("-nocache", dest="cache", action="store_const", const="none", help="the same as -c none")
     add("-i", dest="aio", choices=AIO_MODES, metavar="AIO", help="threads, native or io_uring")
-    add(
-        "-o", dest="image_options", default="", metavar="OPTS", help="options of qemu-img create -o"
-    )
-    add(
-        "-gdb",
-        action="store_true",
-        help="QEMU programs under gdbserver ($GDB_OPTIONS); no time limits",
-    )
-    add("--ltp", type=Path, metavar="PATH", help="an installed LTP, a directory or a tar file")
-    add("--kirk", action="store_true", help="of runtest: LTP's own runner kirk runs the groups")
-    add("--guest-image", type=Path, metavar="FILE", help="guests boot this disk image")
-    add("--guest-kernel", type=Path, metavar="FILE", help="and this kernel")
-    add("--guest-initrd", type=Path, metavar="FILE", help="and this initial RAM disk")
-    add("--guest-append", default="", metavar="WORDS", help="words for the kernel: root=/dev/vda1")
-    add(
-        "--guest-login",
-        default="",
-        metavar="USER[:PASSWORD]",
-        help="log in on the serial console; without it the guest agent is asked",
-    )
-    add("-valgrind", action="store_true", help="QEMU programs under valgrind")
+    add("-o", dest="image_options", default="", metavar="OPTS",
+        help="options of qemu-img create -o")  # fmt: skip
+    add("-gdb", action="store_true",
+        help="run QEMU programs under gdbserver ($GDB_OPTIONS), without time limits")  # fmt: skip
+    add("-valgrind", action="store_true", help="run QEMU programs under valgrind")
+    add("-p", "--print", dest="print_server", action="store_true",
+        help="print the output of the servers")  # fmt: skip
 
 
-def _add_running(group: argparse._ArgumentGroup) -> None:
+def _add_guest(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add(
-        "-j",
-        dest="lanes",
-        type=lambda text: _number(text, "-j", 1),
-        default=1,
-        metavar="N",
-        help="cases side by side, longest first",
-    )
-    add("--turns", action="store_true", help="the suites take turns: each kind of bug is early")
-    add("-r", "--random", action="store_true", help="random order, from the seed")
-    add(
-        "--depth",
-        type=lambda text: _number(text, "--depth", 1),
-        metavar="N",
-        help="longest sequence of cases that try all sequences of operations; default: the case's",
-    )
+    add("--guest-image", type=_path, metavar="FILE", help="boot this disk image")
+    add("--guest-kernel", type=_path, metavar="FILE", help="boot this kernel")
+    add("--guest-initrd", type=_path, metavar="FILE", help="initial RAM disk of the kernel")
+    add("--guest-append", default="", metavar="TEXT", help="kernel command line: root=/dev/vda1")
+    add("--guest-login", default="", metavar="USER[:PASSWORD]",
+        help="log in on the serial console; the default is the guest agent")  # fmt: skip
+    add("--observe", type=_observed, default=(), metavar="A,B",
+        help=f"record in guests, and summarize: {', '.join(OBSERVED)}, or all")  # fmt: skip
+    add("--ltp", type=_path, metavar="PATH", help="an installed LTP: a directory or a tar file")
+    add("--kirk", action="store_true", help="use LTP's own runner kirk for ./check runtest")
+    add("--soak", type=_duration, default=0.0, metavar="TIME",
+        help="repeat the tests of each runtest case for this time: 90s, 30m, 24h")  # fmt: skip
+
+
+def _add_execution(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("-j", dest="lanes", type=lambda text: _number(text, "-j", 1), default=1, metavar="N",
+        help="run N cases in parallel, longest first")  # fmt: skip
+    add("--depth", type=lambda text: _number(text, "--depth", 1), metavar="N",
+        help="longest sequence for cases that try all sequences of operations")  # fmt: skip
     add("--seed", type=lambda text: _number(text, "--seed", 0), metavar="N", help="seed of the run")
-    add("--repeat", type=lambda text: _number(text, "--repeat", 1), default=1, metavar="N")
+    add("--repeat", type=lambda text: _number(text, "--repeat", 1), default=1, metavar="N",
+        help="run the selection N times")  # fmt: skip
     add("--until-fail", action="store_true", help="repeat until a case fails")
     add("--timeout", type=_seconds, metavar="S", help="time limit of each case, in seconds")
-    add(
-        "--soak",
-        type=_duration,
-        default=0.0,
-        metavar="TIME",
-        help="cases of the group runtest repeat their tests for so long: 90s, 30m, 24h",
-    )
     add("--suite-timeout", type=_seconds, metavar="S", help="time limit of the run, in seconds")
-    add("-d", "--debug", action="store_true", help="show each case's logs")
-    add("-p", "--print", dest="print_server", action="store_true", help="show the servers' output")
-    add("--keep", action="store_true", help="keep the scratch directories")
-    add(
-        "--strict",
-        action="store_true",
-        help="reasons for 'not run' that suites/allowed-not-run.yaml does not list are failures",
-    )
-    add(
-        "--update-golden",
-        action="store_true",
-        help="write golden files anew; still fails if one changed",
-    )
+    add("-d", "--debug", action="store_true", help="print the logs of each case")
+    add("--keep", action="store_true", help="keep scratch directories and volumes")
+    add("--strict", action="store_true",
+        help="fail a case that did not run, unless suites/allowed-not-run.yaml has its reason",
+    )  # fmt: skip
+    add("--update-golden", action="store_true",
+        help="rewrite golden files; the run fails if one changed")  # fmt: skip
 
 
 def _add_reports(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add(
-        "--observe",
-        type=_observed,
-        default=(),
-        metavar="A,B",
-        help=f"watch guests: {', '.join(OBSERVED)}, or all; kept in the results, summed up",
-    )
-    add("--tap", action="store_true", help="TAP 14 on standard output")
+    add("--tap", action="store_true", help="write TAP 14 to standard output")
     add("--color", choices=("auto", "on", "off"), default="auto", help="auto, on or off")
-    add("--html", dest="html_file", type=Path, metavar="FILE", help="a page of the run")
-    for name in ("junit", "json", "events"):
-        add(f"--{name}", dest=f"{name}_file", type=Path, metavar="FILE")
+    for name, what in (
+        ("html", "an HTML page of the run"),
+        ("junit", "a JUnit XML file"),
+        ("json", "a JSON file"),
+        ("events", "a live stream of JSON lines"),
+    ):
+        add(f"--{name}", dest=f"{name}_file", type=_path, metavar="FILE", help=f"write {what}")
 
 
 def _add_others(group: argparse._ArgumentGroup) -> None:
     one = group.add_mutually_exclusive_group().add_argument
-    one("--doctor", action="store_true", help="what is installed, what is missing, what that costs")
-    one("--install", action="store_true", help="install what --doctor found missing, then go on")
-    one(
-        "--tests",
-        action="store_true",
-        help="run this project's own tests by tox",
-    )
+    one("--version", action="store_true", help="print the version and exit")
+    one("--doctor", action="store_true",
+        help="show what is installed, what is missing, and which cases need it")  # fmt: skip
+    one("--install", action="store_true", help="install what is missing, then go on")
+    one("--tests", action="store_true", help="run the project's own tests with tox")
     one("--probe", metavar="FILE", help="verify every claim of a target profile")
-    one(
-        "--mutants",
-        action="store_true",
+    one("--mutants", action="store_true",
         help="run the cases against seeded bugs: --mutants [ID...] [CASE...] [-g A,B] [-j N]",
-    )
+    )  # fmt: skip
     add = group.add_argument
-    add("--knobs", default="", metavar="K=V:K=V", help="of --mutants: for all that have them")
-    add("--each-suite", action="store_true", help="of --mutants: the first kill of each suite")
+    add("--knobs", default="", metavar="K=V:K=V", help="set knobs of all mutants that have them")
+    add("--each-suite", action="store_true",
+        help="with --mutants: run each suite until its first kill")  # fmt: skip
 
 
-def _words(lists: Sequence[str]) -> tuple[str, ...]:
-    return tuple(word.strip() for text in lists for word in text.split(",") if word.strip())
+def _split(lists: Sequence[str]) -> tuple[str, ...]:
+    """Split comma-separated lists into one tuple without empty entries."""
+    return tuple(entry.strip() for text in lists for entry in text.split(",") if entry.strip())
 
 
 def _options(
     given: argparse.Namespace, command: tuple[str, ...], subcommand: str, extra: tuple[str, ...]
 ) -> Options:
+    needs_places = not given.list and subcommand not in NEEDS_NO_PLACES
     cache_dir = default_cache_dir(os.environ)
-    target, formats, seed = given.target, tuple(dict.fromkeys(given.formats or ())), given.seed
+    if needs_places:
+        check_home(os.environ)
+    name, formats, seed = given.target, tuple(dict.fromkeys(given.formats or ())), given.seed
     if given.resume and (last := last_run(cache_dir)) is not None:
-        target, formats = target or last.target, formats or last.formats
+        name, formats = name or last.target, formats or last.formats
         seed = last.seed if seed is None else seed
     seed = new_seed() if seed is None else seed
     if seed >= SEED_LIMIT:
         raise UsageError(f"--seed {seed} is too large; the largest is {SEED_LIMIT - 1}")
-    run_id = f"{clock.local_stamp(clock.wall_s())}-{seed % 0x10000:04x}-{os.getpid()}"
-    return Options(
-        selection=tuple(given.selection),
-        groups=_words(given.groups),
-        exclude_groups=_words(given.exclude_groups),
-        exclude_cases=_words(given.exclude_cases),
-        exclude_file=given.exclude_file,
-        start_from=given.start_from,
-        resume=given.resume,
-        target=target or "reference",
+    target = TargetOptions(
+        name=name or "reference",
         formats=formats or ("raw",),
         cache=given.cache,
         aio=given.aio,
         image_options=given.image_options,
-        lanes=given.lanes,
+        gdb=given.gdb,
+        valgrind=given.valgrind,
+        print_server=given.print_server,
+        targets_dir=given.targets_dir.absolute(),
+    )
+    return Options(
+        selection=_selection(given),
+        target=target,
+        execution=_execution(given, seed, cache_dir, _scratch_parent() if needs_places else None),
+        reports=_reports(given),
+        guest=GuestOptions(_custom_guest(given), given.observe, _ltp(given.ltp), given.kirk),
+        mutation=MutationOptions(given.knobs, given.each_suite),
+        dry_run=given.dry_run,
+        list_only=given.list,
+        command=command,
+        subcommand=subcommand,
+        arguments=extra,
+    )
+
+
+def _selection(given: argparse.Namespace) -> Selection:
+    return Selection(
+        arguments=tuple(given.selection),
+        groups=_split(given.groups),
+        exclude_groups=_split(given.exclude_groups),
+        exclude_cases=_split(given.exclude_cases),
+        exclude_file=given.exclude_file,
+        start_from=given.start_from,
+        resume=given.resume,
+        shard=given.shard,
         random_order=given.random,
         turns=given.turns,
+        suites_dir=given.suites_dir.absolute(),
+    )
+
+
+def _execution(
+    given: argparse.Namespace, seed: int, cache_dir: Path, scratch_parent: Path | None
+) -> Execution:
+    run_id = f"{clock.local_stamp(clock.wall_s())}-{seed % 0x10000:04x}-{os.getpid()}"
+    return Execution(
+        lanes=given.lanes,
         seed=seed,
         depth=given.depth or 0,
         repeat=given.repeat,
         until_fail=given.until_fail,
         timeout_s=given.timeout,
         suite_timeout_s=given.suite_timeout,
+        soak_s=given.soak,
         debug=given.debug,
-        print_server=given.print_server,
-        gdb=given.gdb,
-        valgrind=given.valgrind,
         keep=given.keep,
         strict=given.strict,
         update_golden=given.update_golden,
-        dry_run=given.dry_run,
-        list_only=given.list,
+        golden_dir=given.golden_dir.absolute(),
+        run_id=run_id,
+        scratch_root=scratch_parent or Path("/tmp"),
+        results_dir=cache_dir / "results" / run_id,
+        cache_dir=cache_dir,
+    )
+
+
+def _reports(given: argparse.Namespace) -> Reports:
+    return Reports(
         tap=given.tap,
         color=given.color,
         junit_file=given.junit_file,
         json_file=given.json_file,
-        knobs=given.knobs,
-        each_suite=given.each_suite,
         html_file=given.html_file,
-        ltp=_ltp(given.ltp),
-        kirk=given.kirk,
-        soak_s=given.soak,
-        observe=given.observe,
-        custom_guest=_custom_guest(given),
         events_file=given.events_file,
-        shard=given.shard,
-        suites_dir=given.suites_dir.absolute(),
-        golden_dir=given.golden_dir.absolute(),
-        targets_dir=given.targets_dir.absolute(),
-        run_id=run_id,
-        scratch_root=_scratch_parent(),
-        results_dir=cache_dir / "results" / run_id,
-        cache_dir=cache_dir,
-        command=command,
-        subcommand=subcommand,
-        arguments=extra,
     )
 
 
@@ -410,17 +405,22 @@ def _custom_guest(given: argparse.Namespace) -> CustomGuest | None:
             raise UsageError(f"{flag} {path}: no such file")
     image, kernel, initrd = (path.absolute() if path else None for path in files.values())
     if kernel is None and (initrd or given.guest_append):
-        raise UsageError("--guest-initrd and --guest-append are of --guest-kernel: name one")
+        raise UsageError("--guest-initrd and --guest-append require --guest-kernel")
     if image is None and kernel is None:
         if given.guest_login:
-            raise UsageError("--guest-login is of a --guest-image or a --guest-kernel: name one")
+            raise UsageError("--guest-login requires --guest-image or --guest-kernel")
         return None
     return CustomGuest(image, kernel, initrd, given.guest_append, given.guest_login)
 
 
 def _scratch_parent() -> Path:
-    """Where the run's directory will be: $TMPDIR if that is short enough for sockets, else /tmp."""
-    chosen = Path(os.environ.get("TMPDIR", tempfile.gettempdir()))
-    if chosen.is_absolute() and len(os.fsencode(chosen)) <= _SHORT_PATH and chosen.is_dir():
-        return chosen
-    return Path("/tmp")
+    """Return where to create the run's private directory: $TMPDIR, or /tmp.
+
+    A $TMPDIR that is too long for the paths of sockets is not used.
+
+    :raise UsageError: $TMPDIR is not a directory.
+    """
+    chosen = Path(os.environ.get("TMPDIR") or "/tmp").absolute()
+    if not chosen.is_dir():
+        raise UsageError(f"TMPDIR={chosen} is not a directory; set TMPDIR to another one")
+    return chosen if len(os.fsencode(chosen)) <= _SHORT_PATH else Path("/tmp")

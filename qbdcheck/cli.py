@@ -1,60 +1,109 @@
-"""The command ``./check``: parse, plan, run under pytest, exit."""
+"""The command ``./check``: parse the command line, make a plan, run it under pytest, exit.
+
+``--help``, ``--list`` and ``--version`` work without third-party packages, so such imports are
+inside the functions that need them.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from qbdcheck.arguments import parse
 from qbdcheck.bootstrap.install import path_with_sbin
 from qbdcheck.catalogue.plan import Planned, make_plan
-from qbdcheck.errors import UsageError
+from qbdcheck.errors import SetupError, UsageError
+from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
 from qbdcheck.options import Options
-from qbdcheck.runner.golden import check_golden_files
-from qbdcheck.runner.reaper import Reaper
+from qbdcheck.standard_output import (
+    OutputError,
+    discard_standard_output,
+    guard_standard_output,
+)
 
-EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
+if TYPE_CHECKING:
+    from qbdcheck.runner.reaper import Reaper
+
 _PLUGINS_OFF = (
     "cacheprovider", "debugging", "doctest", "faulthandler", "junitxml", "legacypath", "logging",
     "pastebin", "pytester", "recwarn", "stepwise", "threadexception", "unraisableexception",
 )  # fmt: skip
-"""pytest's own plugins that a case never uses: a child starts sooner without."""
+"""Plugins of pytest that a case never uses; a child starts faster without them."""
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Run what `words` (sys.argv by default) ask for; return the exit code."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what `argv` (by default sys.argv) asks for; return the exit code."""
     os.environ["PATH"] = path_with_sbin(os.environ.get("PATH", os.defpath))
     try:
-        with _ended_by_signals():
-            return _main(parse(sys.argv[1:] if words is None else words))
-    except UsageError as error:
+        _open_standard_streams()
+        with _signals_interrupt():
+            code = _main(_parse(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
+    except OutputError as error:
+        discard_standard_output()
+        if error.reader_has_gone:
+            return ExitCode.INTERRUPTED
+        print(f"check: cannot write to standard output: {error.strerror}", file=sys.stderr)
+        return ExitCode.USAGE
+    except UsageError as error:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
         print(f"check: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        return ExitCode.USAGE
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone: say nothing more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return EXIT_INTERRUPTED
+        return ExitCode.INTERRUPTED
+    return code
+
+
+def _open_standard_streams() -> None:
+    """Refuse a closed standard output; connect a closed input or error stream to /dev/null.
+
+    :raise UsageError: standard output is closed.
+    """
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+        raise UsageError("standard output is closed")
+    guard_standard_output()
+
+
+_received: list[int] = []
+"""Signals that interrupted the run. Python loses an exception in some callbacks of imports."""
+
+
+def _parse(argv: Sequence[str]) -> Options:
+    """Parse without interruption: argparse hides an interrupt behind an error of its own."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        return parse(argv)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end everything in good order, as Ctrl-C does."""
+def _signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP interrupt the run as Ctrl-C does."""
+    _received.clear()
 
-    def end(_number: int, _frame: FrameType | None) -> None:
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        _received.append(number)
         raise KeyboardInterrupt
 
-    # Whoever ignores SIGHUP (nohup) wants the run to outlive the terminal.
-    numbers = [signal.SIGTERM, signal.SIGHUP]
+    # A parent that ignores SIGHUP (nohup) wants the run to outlive the terminal.
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, end) for number in numbers}
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
@@ -64,10 +113,15 @@ def _ended_by_signals() -> Iterator[None]:
 
 def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
     match options.subcommand:
+        case "version":
+            from qbdcheck.bootstrap.version import version
+
+            print(f"qbdcheck {version()}")
+            return ExitCode.GREEN
         case "new":
             from qbdcheck.commands import new
 
-            return new.main(options.arguments, options.suites_dir)
+            return new.main(options.arguments, options.selection.suites_dir)
         case "rules":
             from qbdcheck.commands import rules
 
@@ -75,7 +129,7 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
         case "doctor":
             from qbdcheck.commands.doctor import visit
 
-            return visit.main(options.suites_dir)
+            return visit.main(options.selection.suites_dir)
         case "install":
             from qbdcheck.bootstrap import install
 
@@ -84,64 +138,114 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
             from qbdcheck.commands import replay
             from qbdcheck.targets.mutant_target import profile
 
-            return replay.main(options, profile(options.target, options.targets_dir))
+            target = options.target
+            description = profile(target.name, target.targets_dir, options.selection.suites_dir)
+            return replay.main(options.arguments, target, options.execution, description)
         case "mutants":
             from qbdcheck.mutation import kill_matrix
 
-            return kill_matrix.main(options)
+            return kill_matrix.main(
+                options.selection,
+                options.target,
+                options.execution,
+                options.reports,
+                options.mutation,
+            )
         case "probe":
             from qbdcheck.commands import probe
 
-            return probe.main(options, options.arguments[0])
+            color = options.reports.color != "off"
+            return probe.main(options.target, options.arguments[0], color=color)
     if options.list_only:
-        return _list(make_plan(options))
+        return _list(options)
     return _run(options)
 
 
-def _list(plan: Sequence[Planned]) -> int:
-    seen: set[str] = set()
-    for planned in sorted(plan, key=lambda one: one.case.number):
-        case = planned.case
-        if case.case_id not in seen:
-            text = case.sentence if not case.broken else f"BROKEN: {case.broken}"
-            print(f"{case.case_id}  [{' '.join(case.spec.groups)}]  {text}")
-        seen.add(case.case_id)
-    return 0
+def _list(options: Options) -> int:
+    """Print the selected cases, or all cases if there is no selection."""
+    selection = options.selection
+    if not selection.arguments and not selection.groups and not selection.resume:
+        selection = replace(selection, everything=True)
+    cases = {one.case.number: one.case for one in _plan(replace(options, selection=selection))}
+    width = max(len(case.case_id) for case in cases.values())
+    for _, case in sorted(cases.items()):
+        text = f"BROKEN: {case.broken}" if case.broken else case.sentence
+        groups = f"[{' '.join(case.spec.groups)}]"
+        print(f"{case.case_id:{width}}  {groups}  {text}")
+    return ExitCode.GREEN
+
+
+def _plan(options: Options) -> list[Planned]:
+    return make_plan(options.selection, options.target, options.execution)
 
 
 def _run(options: Options) -> int:
-    """Everything that needs the target.
+    """Do everything that needs the target.
 
-    :raise UsageError: the run cannot start, or its target does not.
+    :raise UsageError: the run cannot start, or the target does not start.
     """
-    plan = [] if options.command or options.subcommand else make_plan(options)
-    if not options.update_golden:
+    from qbdcheck.runner.golden import check_golden_files
+    from qbdcheck.runner.reaper import Reaper
+
+    plan = [] if options.command or options.subcommand else _plan(options)
+    if not options.execution.update_golden:
         for planned in plan:
             if planned.case.prints and not planned.excluded:
-                check_golden_files(options.golden_dir, planned.case.case_id)
-    # From here on 0.3 s of imports, which neither --help nor a mistyped number needs.
+                check_golden_files(options.execution.golden_dir, planned.case.case_id)
+    _check_debuggers(options)
+    # The imports below take 0.3 s, which neither --help nor a mistyped number needs.
     from qbdcheck.targets.mutant_target import profile
 
-    description = profile(options.target, options.targets_dir)
-    with Reaper(options.scratch_root, options.keep) as reaper:
-        options = replace(options, scratch_root=reaper.scratch_root)
+    target = options.target
+    description = profile(target.name, target.targets_dir, options.selection.suites_dir)
+    with Reaper(options.execution.scratch_root, options.execution.keep) as reaper:
+        execution = replace(options.execution, scratch_root=reaper.scratch_root)
+        options = replace(options, execution=execution)
         if options.subcommand == "fio":
             from qbdcheck.commands import fio
 
-            return fio.main(options, description)
+            return fio.main(
+                options.arguments,
+                target=target,
+                execution=execution,
+                guest_options=options.guest,
+                description=description,
+                json_file=options.reports.json_file,
+            )
         if options.subcommand == "runtest":
             from qbdcheck.commands import runtest
 
-            return runtest.main(options, description)
+            return runtest.main(
+                options.arguments,
+                target=target,
+                execution=execution,
+                guest_options=options.guest,
+                description=description,
+                suites_dir=options.selection.suites_dir,
+                json_file=options.reports.json_file,
+            )
         if options.command:
             from qbdcheck.commands.exec import run_command
 
-            return run_command(options, description)
+            return run_command(options.command, target, execution, description)
         if options.dry_run:
             from qbdcheck.commands.dry_run import show
 
-            return show(options, description, plan)
+            return show(target, execution, description, plan)
         return _run_under_pytest(options, plan, reaper)
+
+
+def _check_debuggers(options: Options) -> None:
+    """Check that the program of -gdb or -valgrind is installed.
+
+    :raise SetupError: it is not.
+    """
+    for flag, wanted, program in (
+        ("-gdb", options.target.gdb, "gdbserver"),
+        ("-valgrind", options.target.valgrind, "valgrind"),
+    ):
+        if wanted and shutil.which(program) is None:
+            raise SetupError(f"{flag} needs the program {program}, which is not installed")
 
 
 def _run_under_pytest(options: Options, plan: Sequence[Planned], reaper: Reaper) -> int:
@@ -150,11 +254,12 @@ def _run_under_pytest(options: Options, plan: Sequence[Planned], reaper: Reaper)
     from qbdcheck import plugin
     from qbdcheck.pytest_integration.session import CheckSession, NoTerminal
 
-    session = CheckSession(options, plan, reaper)
-    words = ["--disable-plugin-autoload", "--capture=no", "--tb=short", "--noconftest"]
-    words += ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}"]
-    words += [word for name in _PLUGINS_OFF for word in ("-p", f"no:{name}")]
-    pytest.main([*words, str(options.suites_dir)], plugins=[session, NoTerminal(), plugin])
+    session = CheckSession(options, plan, reaper, was_interrupted=lambda: bool(_received))
+    argv = ["--disable-plugin-autoload", "--capture=no", "--tb=short", "--noconftest"]
+    argv += ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}"]
+    argv += [word for name in _PLUGINS_OFF for word in ("-p", f"no:{name}")]
+    argv += [str(options.selection.suites_dir)]
+    pytest.main(argv, plugins=[session, NoTerminal(), plugin])
     if session.error is not None:
         raise session.error
     if session.exit_code is None:

@@ -3,9 +3,9 @@
 QbdcheckError
 ├── UsageError          a flag, number, group, file or profile is wrong: one line, exit code 2
 │   └── SetupError      something that the run needs is missing or does not start: exit code 2
-├── NotRun              this case cannot run here; carries all the reasons
-├── CaseBroken          the case is not to be trusted (verdict BROKEN)
-└── ProgramError        a program of the case failed, timed out or died; carries its output
+├── NotRun              the case cannot run here; has all reasons
+├── CaseBroken          the case cannot be trusted (verdict BROKEN)
+└── ProgramError        a program of the case failed, timed out or died; has its output
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ class QbdcheckError(Exception):
 
 
 class UsageError(QbdcheckError):
-    """Bad input of the user: the message names what, where and the mend, on one line."""
+    """Wrong input: the message has one line with the error, its place, and how to fix it."""
 
 
 class SetupError(UsageError):
     """The run cannot start: a program is missing, a target does not come up, a disk is full."""
 
 
-class NotRun(QbdcheckError):  # noqa: N818  # a verdict, not a mishap
-    """Raised by a case or a fixture that cannot run here.
+class NotRun(QbdcheckError):  # noqa: N818  # a verdict, not an error
+    """The case or fixture cannot run here.
 
-    :param reasons: one sentence for each thing that is missing; never empty.
+    :param reasons: one sentence for each missing thing; never empty.
     """
 
     def __init__(self, *reasons: str) -> None:
@@ -43,8 +43,8 @@ class CaseBroken(QbdcheckError):  # noqa: N818  # a verdict
 class ProgramError(QbdcheckError):
     """A program of a case failed, timed out or died.
 
-    ``argv``, ``returncode`` (None: timed out; negative: died by that signal), ``stdout`` and
-    ``stderr`` are kept as attributes.
+    Attributes: ``argv``, ``returncode`` (None: timed out; negative: died by that signal),
+    ``stdout`` and ``stderr``.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Where the project lies, and how a file is replaced safely. Standard library only."""
+"""The directory of the project, and safe replacement of files. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-"""The directory of the project: suites, golden and targets are in it."""
+"""The directory of the project, with suites, golden and targets."""
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write `text` to `path` so that a reader, or a power cut, sees the old or the new text."""
+    """Replace the file `path` by `text` atomically: a reader sees the old or the new text."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

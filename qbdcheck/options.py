@@ -1,20 +1,25 @@
-"""The options of a run, as `./check` or pytest gave them: frozen, complete, printable."""
+"""The options of a run, in parts: each module takes the part that it uses.
+
+`Options` composes the parts. Only the command line, the plugin and `qbdcheck.arguments` handle it.
+The defaults are those of a bare ``./check``.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class CustomGuest:
-    """What QEMU boots.
+    """A guest that the user provides.
 
-    :ivar image: a disk image of any format that qemu-img knows; it is not written to. The guest
+    :ivar image: a disk image in any format that qemu-img can read. It is not written to. The guest
         sees it as its first virtio-blk disk.
-    :ivar kernel: a bzImage, ``initrd`` what belongs to it; without a kernel the image boots itself.
-    :ivar append: words for the kernel, such as ``root=/dev/vda1``; only with a kernel.
-    :ivar login: ``USER`` or ``USER:PASSWORD`` for the serial console; "" for a guest with an agent.
+    :ivar kernel: a bzImage; without a kernel the image boots itself.
+    :ivar initrd: the initial RAM disk of the kernel.
+    :ivar append: kernel command line, such as ``root=/dev/vda1``; requires a kernel.
+    :ivar login: ``USER`` or ``USER:PASSWORD`` for the serial console; "" if the guest has an agent.
     """
 
     image: Path | None = None
@@ -25,89 +30,134 @@ class CustomGuest:
 
     @property
     def size(self) -> int:
-        """Bytes of all its files."""
+        """Total size of its files in bytes."""
         files = filter(None, (self.image, self.kernel, self.initrd))
         return sum(file.stat().st_size for file in files)
 
 
 @dataclass(frozen=True)
-class Options:
-    """What the user asked for; the defaults are those of a bare ``./check``."""
+class Selection:
+    """Which cases run, and in which order."""
 
-    selection: tuple[str, ...] = ()
-    """Numbers and ranges as typed: ``001-100``, ``17``, ``12-``."""
+    arguments: tuple[str, ...] = ()
+    """Numbers, ranges and names as typed: ``001-100``, ``17``, ``12-``."""
     groups: tuple[str, ...] = ()
     exclude_groups: tuple[str, ...] = ()
     exclude_cases: tuple[str, ...] = ()
     exclude_file: Path | None = None
     start_from: str | None = None
+    everything: bool = False
+    """All cases, the group disabled included: for --list without a selection."""
     resume: bool = False
-    target: str = "reference"
-    """Name of a file in targets/ without .yaml, or a path to a YAML file."""
-    formats: tuple[str, ...] = ("raw",)
-    cache: str = "writeback"
-    """Cache mode of qemu-io and qemu-img, as their -t option takes it."""
-    aio: str | None = None
-    image_options: str = ""
-    """What `qemu-img create -o` gets for the image format."""
-    lanes: int = 1
+    shard: tuple[int, int] | None = None
+    """(I, N): run part I of N, 1 <= I <= N."""
     random_order: bool = False
     turns: bool = False
-    """The suites take turns."""
+    """Interleave the suites."""
+    suites_dir: Path = Path("suites")
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """Which target is verified, and how QEMU opens it."""
+
+    name: str = "reference"
+    """Name of a file in targets/ without .yaml, or a path to a YAML file."""
+    formats: tuple[str, ...] = ("raw",)
+    """Image formats of the run."""
+    cache: str = "writeback"
+    """Cache mode for the -t option of qemu-io and qemu-img."""
+    aio: str | None = None
+    image_options: str = ""
+    """Argument of `qemu-img create -o` for the image format."""
+    gdb: bool = False
+    valgrind: bool = False
+    print_server: bool = False
+    targets_dir: Path = Path("targets")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How cases run, and where their files go."""
+
+    lanes: int = 1
+    """Number of cases that run at the same time."""
     seed: int = 0
     depth: int = 0
-    """Longest sequence of cases that try all; 0: as each case has it."""
+    """Longest sequence for cases that try all sequences; 0: the default of the case."""
     repeat: int = 1
     until_fail: bool = False
     timeout_s: float | None = None
-    """Overrides the limit of every case, in seconds."""
+    """Replaces the time limit of every case, in seconds."""
     suite_timeout_s: float | None = None
+    soak_s: float = 0.0
+    """Seconds for which a case of the group runtest repeats its tests; 0 runs them once."""
     debug: bool = False
-    print_server: bool = False
-    gdb: bool = False
-    valgrind: bool = False
     keep: bool = False
     strict: bool = False
     update_golden: bool = False
-    dry_run: bool = False
-    list_only: bool = False
+    golden_dir: Path = Path("golden")
+    run_id: str = ""
+    """Name of the run: local start time, part of the seed and process id."""
+    scratch_root: Path = Path("/tmp")
+    """Private directory of the run; the scratch directory of each case is inside it."""
+    results_dir: Path = Path("results")
+    """.bad files, logs and stacks of cases that were not green."""
+    cache_dir: Path = Path("cache")
+    """Durations, history, guest images and saved scripts: $XDG_CACHE_HOME/qbdcheck."""
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Which reports a run writes."""
+
     tap: bool = False
     color: str = "auto"
     junit_file: Path | None = None
     json_file: Path | None = None
-    soak_s: float = 0.0
-    """Seconds for which a case of the group runtest repeats its tests; 0 runs them once."""
-    kirk: bool = False
-    """Let LTP's own runner run the groups of ./check runtest."""
+    html_file: Path | None = None
+    events_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class GuestOptions:
+    """What guests boot, and what is recorded while they run."""
+
+    custom: CustomGuest | None = None
+    """Boots instead of the project's own small Linux."""
+    observe: tuple[str, ...] = ()
+    """Kinds of observation: iostat blktrace blockstats backend perf."""
     ltp: Path | None = None
     """An installed LTP, or a tar file of one, for the cases 540-549."""
-    custom_guest: CustomGuest | None = None
-    """What guests boot instead of the small Linux of ours."""
-    observe: tuple[str, ...] = ()
-    """What is watched while guests run: iostat blktrace blockstats backend perf."""
+    kirk: bool = False
+    """Use LTP's own runner for the groups of ./check runtest."""
+
+
+@dataclass(frozen=True)
+class MutationOptions:
+    """Options of --mutants."""
+
     knobs: str = ""
-    """Of --mutants: KEY=VALUE:..., for all mutants that have them."""
+    """KEY=VALUE:..., for all mutants that have them."""
     each_suite: bool = False
-    """Of --mutants: each suite goes on to its own first kill."""
-    html_file: Path | None = None
-    """The kill matrix as a page."""
-    events_file: Path | None = None
-    shard: tuple[int, int] | None = None
-    """(I, N): run part I of N, 1 <= I <= N."""
-    suites_dir: Path = Path("suites")
-    golden_dir: Path = Path("golden")
-    targets_dir: Path = Path("targets")
-    run_id: str = ""
-    """Name of the run: the start's local time and a part of the seed."""
-    scratch_root: Path = Path("/tmp")
-    """The run's private directory; each case's scratch directory is in it."""
-    results_dir: Path = Path("results")
-    """What is kept of the run: .bad files, logs and stacks of cases that were not green."""
-    cache_dir: Path = Path("cache")
-    """Durations, last results and history: $XDG_CACHE_HOME/qbdcheck."""
+    """Run each suite until its own first kill."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything on the command line."""
+
+    selection: Selection = field(default_factory=Selection)
+    target: TargetOptions = field(default_factory=TargetOptions)
+    execution: Execution = field(default_factory=Execution)
+    reports: Reports = field(default_factory=Reports)
+    guest: GuestOptions = field(default_factory=GuestOptions)
+    mutation: MutationOptions = field(default_factory=MutationOptions)
+    dry_run: bool = False
+    list_only: bool = False
     command: tuple[str, ...] = ()
-    """What follows ``--``: a command to run with the environment of a case."""
+    """The command after ``--``, to run with the environment of a case."""
     subcommand: str = ""
-    """``doctor install probe mutants new replay rules fio``, one of these or nothing."""
+    """``doctor install probe mutants new replay rules fio runtest version``, or nothing."""
     arguments: tuple[str, ...] = ()
-    """Of the subcommand: the profile of ``probe``, suite and sentence of ``new``, ``fio`` file."""
+    """Arguments of the subcommand, such as the profile of ``probe``."""

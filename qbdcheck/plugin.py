@@ -1,12 +1,13 @@
-"""The pytest plugin: makes cases of numbered files, and runs each in a forked child.
+"""The pytest plugin: turns numbered files into cases, and runs each in a forked child.
 
-``./check`` comes here through `qbdcheck.cli`, which leaves a `Session` in the plugin manager; plain
-``pytest suites -k 017`` comes here with pytest's own selection, and the defaults of ``./check``.
-Tests without ``@case`` are none of our business.
+``./check`` comes here through `qbdcheck.cli`, which registers a `CheckSession` first. Plain
+``pytest suites -k 017`` uses pytest's own selection and the defaults of ``./check``. Tests without
+``@case`` are left to pytest.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Generator
 from pathlib import Path
 
@@ -16,13 +17,14 @@ from qbdcheck.arguments import parse
 from qbdcheck.bootstrap.bytecode import keep_bytecode
 from qbdcheck.catalogue.case import spec_of
 from qbdcheck.catalogue.catalogue import CASE_FILE
+from qbdcheck.errors import UsageError
 from qbdcheck.options import Options
 from qbdcheck.pytest_integration.items import FORMAT_PARAMETER, is_case, register_fixtures
-from qbdcheck.runner.case_state import OPTIONS
+from qbdcheck.runner.case_state import EXECUTION, TARGET_OPTIONS, store_options
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let plain pytest have the flags of ./check, in one string."""
+    """Add ``--check``: the flags of ./check, in one string."""
     parser.addoption(
         "--check",
         default="",
@@ -33,32 +35,40 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the options of the run known to fixtures."""
+    """Store the options of the run for the fixtures."""
     keep_bytecode()
-    if OPTIONS not in config.stash:
-        config.stash[OPTIONS] = _options_of(config)
+    if EXECUTION not in config.stash:
+        store_options(config, _options_of(config))
 
 
 def _options_of(config: pytest.Config) -> Options:
-    return parse(str(config.getoption("--check")).split())
+    try:
+        options = parse(shlex.split(str(config.getoption("--check"))))
+    except UsageError as error:
+        raise pytest.UsageError(f"--check: {error}") from None
+    except ValueError as error:
+        raise pytest.UsageError(f"--check: {error}") from None
+    if options.subcommand or options.command or options.list_only or options.dry_run:
+        raise pytest.UsageError("--check takes only flags that run cases")
+    return options
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
-    """Bring the fixtures of cases with the first case: other tests do not pay for their imports."""
+    """Register the fixtures with the first case; other tests do not pay for their imports."""
     if CASE_FILE.match(module_path.name):
         register_fixtures(parent.config)
 
 
 @pytest.fixture
 def qbdcheck_image_format(request: pytest.FixtureRequest) -> str:
-    """The image format of an item, where a run has several."""
+    """The image format of an item, if the run has several."""
     return str(request.param)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make one item for each image format, where there are several."""
-    formats = metafunc.config.stash[OPTIONS].formats
+    """Make one item for each image format, if the run has several."""
+    formats = metafunc.config.stash[TARGET_OPTIONS].formats
     if spec_of(metafunc.function) is not None and len(formats) > 1:
         metafunc.fixturenames.append(FORMAT_PARAMETER)
         metafunc.parametrize(FORMAT_PARAMETER, formats, indirect=True)
@@ -66,29 +76,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Compare the output with the golden file as a part of the call, not of a teardown."""
+    """Compare the output with the golden file during the call, not during teardown."""
     result = yield
     if spec_of(pyfuncitem.function) is not None:
-        from qbdcheck.runner.child import check_golden  # there only where cases are
+        from qbdcheck.runner.child import check_golden  # only processes with cases need it
 
         check_golden(pyfuncitem)
     return result
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
-    """Print the seed of a run with cases: it is what a run is repeated with."""
+    """Print the seed of a run with cases, so that the run can be repeated."""
     if not any(is_case(item) for item in items):
         return []
-    options = config.stash[OPTIONS]
-    return [f"qbdcheck: target {options.target}, formats {options.formats}, seed {options.seed}"]
+    target, seed = config.stash[TARGET_OPTIONS], config.stash[EXECUTION].seed
+    return [f"qbdcheck: target {target.name}, formats {target.formats}, seed {seed}"]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """Run cases in lanes, and then the other tests as pytest does."""
+    """Run cases in lanes, then the other tests as pytest does."""
     if session.config.option.collectonly or not any(is_case(one) for one in session.items):
         return None
-    from qbdcheck.pytest_integration.session import run_items  # needs the target's code
+    from qbdcheck.pytest_integration.session import run_items  # needs the code of targets
 
     if hasattr(session.config, "workerinput"):
         raise pytest.UsageError("cases do not run under xdist: use ./check -j N")

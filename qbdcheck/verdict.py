@@ -1,4 +1,4 @@
-"""Verdicts of cases and outcomes of operations: enums, never strings."""
+"""Verdicts of cases and outcomes of operations."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import enum
 
 
 class Verdict(enum.Enum):
-    """What a case said of the target. Worst first when several are merged."""
+    """The result of a case. When results are merged, the first in this order wins."""
 
     FAIL = "fail"
-    """The target, or QEMU above it, broke a property."""
+    """The target, or QEMU above it, violated a property."""
     BROKEN = "broken"
-    """The case itself cannot be trusted: it crashed, its fault did not fire, it saw nothing."""
+    """The case cannot be trusted: it crashed, its fault did not fire, it checked nothing."""
     PASS = "pass"  # noqa: S105
     NOT_RUN = "not run"
     """Not run, for a stated reason."""
 
     @property
     def is_bad(self) -> bool:
-        """True where the run must not be green."""
+        """Whether the run must not be green."""
         return self in (Verdict.FAIL, Verdict.BROKEN)
 
 
 class Outcome(enum.Enum):
-    """What became of one operation (Jepsen's ok, fail and info)."""
+    """The outcome of an operation (ok, fail and info of Jepsen)."""
 
     OK = "ok"
     FAILED = "failed"
     UNKNOWN = "unknown"
-    """After an error in flight or a time-out: the old and the new data are both right."""
+    """After an error in flight or a time-out: both the old and the new data are correct."""

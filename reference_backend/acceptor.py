@@ -1,8 +1,8 @@
-"""Where clients are that need no thread: those that shake hands, and those that are idle.
+"""Accept clients, and serve those that need no thread: clients in the handshake and idle ones.
 
-One epoll loop in one thread. Each socket is armed for one event at a time (EPOLLONESHOT), so a
-connection that was handed to its own thread cannot wake the lobby, and comes back by arming again,
-from any thread.
+One epoll loop in one thread. Each socket is armed for one event at a time (EPOLLONESHOT). So a
+connection that runs in its own thread cannot wake the loop. It returns to the loop when any thread
+arms it again.
 """
 
 from __future__ import annotations
@@ -25,17 +25,21 @@ if TYPE_CHECKING:
 READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 WRITABLE = select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLONESHOT
 _ACCEPTS = 64
-"""Connections accepted in a row before others are looked at."""
+"""Most connections accepted in a row before other events are handled."""
 _RECEIVE_SIZE = 4096
 
 
-class Lobby:
+class Acceptor:
     """The epoll loop.
 
-    :param listening: what is accepted from. :param admit: makes a connection of a socket, or closes
-        it and returns None. :param enter: is called, within the loop, for a connection whose
-        handshake is over. :param activate: for an idle one that is readable. :param end: for one
-        that is over. :param tls: for those that say STARTTLS.
+    All functions are called in the thread of the loop.
+
+    :param listening: the listening socket.
+    :param tls: the context for clients that send STARTTLS.
+    :param admit: makes a connection from a socket, or closes the socket and returns None.
+    :param enter: called when the handshake of a connection is complete.
+    :param activate: called when an idle connection is readable.
+    :param end: called when a connection must be closed.
     """
 
     def __init__(
@@ -80,13 +84,13 @@ class Lobby:
             self._expire()
 
     def stop(self) -> None:
-        """Make ``run`` return; from any thread, or a signal handler."""
+        """Make ``run`` return. May be called from any thread or from a signal handler."""
         self._stopping = True
         with contextlib.suppress(OSError):
             self._wake_writer.send(b"x")
 
     def close(self) -> None:
-        """Free what the loop used, after ``run`` returned."""
+        """Close the descriptors of the loop, after ``run`` returned."""
         self._epoll.close()
         self._wake_reader.close()
         self._wake_writer.close()
@@ -99,10 +103,9 @@ class Lobby:
         self._epoll.modify(connection.sock, events)
 
     def forget(self, connection: Connection) -> None:
-        """Let go of a connection that is about to be closed."""
-        fd = connection.sock.fileno()
-        if self._by_fd.get(fd) is connection:
-            del self._by_fd[fd]
+        """Forget a connection that is about to be closed."""
+        if self._by_fd.get(connection.fd) is connection:
+            del self._by_fd[connection.fd]
 
     # -- time
 
@@ -112,7 +115,7 @@ class Lobby:
         return max(0.01, self._handshakes[0].deadline - time.monotonic())
 
     def _expire(self) -> None:
-        """End handshakes that took too long. All may take the same time: the oldest is first."""
+        """End handshakes that took too long. All have the same limit, so the oldest is first."""
         now = time.monotonic()
         while self._handshakes:
             connection = self._handshakes[0]
@@ -123,7 +126,7 @@ class Lobby:
             if not over:
                 self._end(connection)
 
-    # -- arrivals
+    # -- new connections
 
     def _accept(self) -> None:
         for _ in range(_ACCEPTS):
@@ -134,23 +137,27 @@ class Lobby:
             except OSError:
                 time.sleep(0.01)  # out of descriptors: do not spin
                 return
-            connection = self._admit(sock)
+            try:
+                connection = self._admit(sock)
+            except Exception:  # ends this client only, like any failure in _guarded
+                sock.close()
+                continue
             if connection is not None:
                 self._guarded(connection, self._greet)
 
     def _greet(self, connection: Connection) -> None:
         connection.deadline = time.monotonic() + self._handshake_s
         self._handshakes.append(connection)
-        self._by_fd[connection.sock.fileno()] = connection
+        self._by_fd[connection.fd] = connection
         self._epoll.register(connection.sock, READABLE)
         connection.unsent = connection.negotiation.greeting()
         self._flush(connection)
 
     def _guarded(self, connection: Connection, action: Callable[[Connection], None]) -> None:
-        """Do something for one client; whatever goes wrong ends that client only."""
+        """Run an action for one client; any failure ends only that client."""
         try:
             action(connection)
-        except Exception:  # also our own mistakes: other clients must not notice
+        except Exception:  # also defects of the server: they must not affect other clients
             self._end(connection)
 
     # -- handshakes
@@ -166,7 +173,7 @@ class Lobby:
             self._negotiate(connection)
 
     def _negotiate(self, connection: Connection) -> None:
-        """Take what the client sent, and answer it."""
+        """Receive bytes of the handshake and answer them."""
         try:
             data = connection.sock.recv(_RECEIVE_SIZE)
         except self._want_read:
@@ -179,7 +186,7 @@ class Lobby:
         self._flush(connection)
 
     def _flush(self, connection: Connection) -> None:
-        """Send what the handshake has to say; when it is said, go on."""
+        """Send the rest of the handshake's replies; then take the next step."""
         while connection.unsent:
             try:
                 sent = connection.sock.send(connection.unsent)
@@ -201,7 +208,7 @@ class Lobby:
             self.arm(connection)
 
     def _wrap(self, connection: Connection) -> None:
-        """Begin the TLS handshake. What was sent in plaintext after STARTTLS ended the session."""
+        """Begin the TLS handshake. Plaintext after STARTTLS has ended the session before this."""
         assert self._tls is not None
         self._epoll.unregister(connection.sock)
         connection.sock = self._tls.wrap_socket(
@@ -224,7 +231,7 @@ class Lobby:
 
 
 def _not_now(*, with_tls: bool) -> tuple[tuple[type[OSError], ...], tuple[type[OSError], ...]]:
-    """Return what a socket raises that cannot be read, and that cannot be written, right now."""
+    """Return the exceptions of a socket that is not readable, and of one that is not writable."""
     if not with_tls:
         return (BlockingIOError,), (BlockingIOError,)
     import ssl

@@ -1,8 +1,9 @@
-"""Settings of the C library's allocator that a server of large blocks needs.
+"""Settings of the C library's allocator for a server of large blocks.
 
-Replies to READ are allocated and freed all the time. By default glibc gives freed memory at the
-top of its heap back to the kernel at once, and maps anything from 128 KiB afresh; each reply then
-pays a page fault per 4 KiB (measured: reads of 64 KiB at queue depth 16 run at half the speed).
+The server allocates and frees the replies to READ all the time. By default, glibc returns freed
+memory at the top of its heap to the kernel at once, and maps blocks of 128 KiB and more anew. Then
+each reply causes a page fault for every 4 KiB (measured: reads of 64 KiB at queue depth 16 run at
+half the speed).
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ _M_ARENA_MAX = -8
 KEEP_BYTES = 16 * 1024 * 1024
 """Freed memory that each of two arenas may keep."""
 MAPPED_FROM_BYTES = 4 * 1024 * 1024
-"""Blocks from this size on come from the kernel and go back to it, so that they do not linger."""
+"""Blocks of at least this size are mapped from the kernel and returned to it when freed."""
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Tell the allocator to keep some freed memory; return whether it listened (glibc does)."""
+    """Make the allocator keep some freed memory; return whether it can (glibc can)."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

@@ -1,7 +1,7 @@
-"""Requests that may have to wait, each in a thread of its own, so that they hold up no other.
+"""Requests that may block, each in a thread of its own, so that they do not delay others.
 
-The next request is looked at when this one is under way: it has ended, or waits, or (in a proxy)
-has reached the target. So faults fall in the order in which requests came.
+The next request starts when this one is under way: it is complete, or it waits, or (in a proxy) it
+has reached the target. So faults hit requests in the order of arrival.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ import threading
 from collections.abc import Callable
 
 MOST = 128
-"""Requests of one client that may be under way so at once; the next one waits."""
+"""Most blocking requests of one client at a time; the next one waits."""
 
 
 class _Thread(threading.local):
     under_way: threading.Event | None = None
-    asides: Asides | None = None
+    requests: BlockingRequests | None = None
 
 
 _thread = _Thread()
 
 
-def now_under_way() -> None:
-    """Let the requests after that of this thread go on; nothing where this is no such thread."""
+def mark_under_way() -> None:
+    """Let the next request start. Does nothing in a thread without a blocking request."""
     if _thread.under_way is not None:
         _thread.under_way.set()
 
 
 def is_abandoned() -> bool:
-    """Say whether the client of this thread's request has gone without waiting for it."""
-    return _thread.asides is not None and _thread.asides.abandoned
+    """Return whether the client of this thread's request has left."""
+    return _thread.requests is not None and _thread.requests.abandoned
 
 
-class Asides:
-    """The requests of one connection that are carried out beside the others."""
+class BlockingRequests:
+    """The blocking requests of one connection."""
 
     abandoned = False
 
@@ -42,7 +42,7 @@ class Asides:
         self._threads: set[threading.Thread] = set()
 
     def start(self, work: Callable[[], None]) -> None:
-        """Carry out one request in a thread of its own; return when it is under way.
+        """Run ``work`` for one request in a new thread; return when it is under way.
 
         :raise RuntimeError: the system has no more threads.
         """
@@ -50,7 +50,7 @@ class Asides:
         under_way = threading.Event()
 
         def run() -> None:
-            _thread.under_way, _thread.asides = under_way, self
+            _thread.under_way, _thread.requests = under_way, self
             try:
                 work()
             finally:
@@ -58,7 +58,7 @@ class Asides:
                 under_way.set()
                 self._free.release()
 
-        thread = threading.Thread(target=run, name="aside", daemon=True)
+        thread = threading.Thread(target=run, name="blocking-request", daemon=True)
         self._threads.add(thread)
         try:
             thread.start()
@@ -68,11 +68,16 @@ class Asides:
             raise
         under_way.wait()
 
+    def wait_for_room(self) -> None:
+        """Wait until ``start`` would not wait for an earlier request to end."""
+        with self._free:
+            pass
+
     def abandon(self) -> None:
-        """Let none of those that wait be carried out: their client is gone."""
+        """Cancel the requests that wait, because their client has left."""
         self.abandoned = True
 
     def join(self, timeout_s: float | None = None) -> None:
-        """Wait until all have ended, each at most so many seconds; None waits for ever."""
+        """Wait for all requests, for each at most ``timeout_s`` seconds; None means no limit."""
         for thread in tuple(self._threads):
             thread.join(timeout_s)

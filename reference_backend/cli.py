@@ -1,8 +1,8 @@
 """The command line: ``reference_backend serve|proxy|create|list|info|resize|snapshot|rm``.
 
-Exit status: 0 done; 2 wrong use, or something that the message says how to mend. Start-up time
-counts (a test case starts a server each): what only some commands need is imported where they need
-it.
+Exit status: 0 for success; 2 for wrong arguments or an error that the message says how to fix.
+Start-up time matters, because each test case starts a server. So modules that only some commands
+need are imported inside functions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from blockio.errors import StoreError
-from reference_backend.fast_arguments import parse_plain
+from reference_backend.fast_arguments import parse_fast
 
 if TYPE_CHECKING:
     from reference_backend.fast_arguments import Arguments
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    arguments = _parse(words)
+    arguments = _parse(list(sys.argv[1:] if argv is None else argv))
     try:
         if arguments.command == "serve":
             from reference_backend.serving import serve
@@ -39,14 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parse(words: list[str]) -> Arguments:
-    if words[:1] == ["serve"]:
-        plain = parse_plain(words[1:])
-        if plain is not None:
-            return plain
+def _parse(argv: list[str]) -> Arguments:
+    if argv[:1] == ["serve"]:
+        found = parse_fast(argv[1:])
+        if found is not None:
+            return found
     from reference_backend.parser import parser
 
-    return parser("serve" if words[:1] == ["serve"] else None).parse_args(words)
+    return parser("serve" if argv[:1] == ["serve"] else None).parse_args(argv)
 
 
 def _sentence(error: Exception) -> str:

@@ -1,9 +1,9 @@
-"""A blocking NBD client: for tests, tools, and talking to any server, rules kept or broken.
+"""A blocking NBD client for tests and tools. It may break the protocol's rules.
 
-``Client.connect`` does a whole handshake. ``Client.open_socket`` stops after the greeting, for
-option haggling one step at a time (``opt_*``, ``send_option``). In transmission, ``read``,
-``write`` and so on wait for their reply; ``send_request`` and ``receive_reply`` pipeline. Nothing
-is checked that the server should check.
+``Client.connect`` does a whole handshake. ``Client.open_socket`` stops after the greeting; then
+``opt_*`` and ``send_option`` send one option at a time. In the transmission phase, ``read``,
+``write`` and so on wait for their reply; ``send_request`` and ``receive_reply`` pipeline. The
+client does not check requests: that is the server's task.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Self
 
 from blockio.extents import Extent
 from blockio.layers import Command, CommandFlag
-from reference_backend.client_handshake import Haggler
+from reference_backend.client_handshake import ClientHandshake
 from reference_backend.listener import Address
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import constants as c
@@ -29,11 +29,11 @@ from reference_backend.nbd.settings import Bytes
 
 
 def parse_uri(uri: str) -> tuple[Address, str, bool]:
-    """Return address, export name and whether TLS is asked for, of an NBD URI.
+    """Parse an NBD URI; return address, export name and whether it requires TLS.
 
     doc/uri.md of the NBD project: ``nbd[s]://host[:port]/export``, ``nbd[s]+unix:///export?socket=``.
 
-    :raise ValueError: it is none.
+    :raise ValueError: the text is not an NBD URI.
     """
     parts = urllib.parse.urlsplit(uri)
     export = urllib.parse.unquote(parts.path.removeprefix("/"))
@@ -50,10 +50,10 @@ def parse_uri(uri: str) -> tuple[Address, str, bool]:
 
 
 _UNLIMITED = 0xFFFFFFFF
-"""A maximum that is none, and what a server means that tells none (NBD document)."""
+"""The maximum size of a server that advertises none (NBD document)."""
 
 
-class Client(Haggler):
+class Client(ClientHandshake):
     """A connection to an NBD server, handshake and transmission."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -76,9 +76,9 @@ class Client(Haggler):
     ) -> Self:
         """Connect and enter the transmission phase.
 
-        :param target: an NBD URI, a Unix socket's path, or (host, port). :param extended: ask for
-            extended headers, and fall back to ``structured`` where they are refused.
-        :raise OptionRefused: the server refuses the export, or TLS where ``tls`` is given.
+        :param target: an NBD URI, a Unix socket's path, or (host, port).
+        :param extended: ask for extended headers; fall back to ``structured`` if they are refused.
+        :raise OptionRefused: the server refuses the export, or TLS if ``tls`` is given.
         """
         address: Address = target
         if isinstance(target, str) and target.startswith("nbd"):
@@ -88,17 +88,40 @@ class Client(Haggler):
         try:
             if tls is not None:
                 client.opt_starttls(tls, str(address[0]) if isinstance(address, tuple) else None)
-            client.agree_on_headers(structured=structured, extended=extended)
-            if contexts and client.mode is not ReplyMode.SIMPLE:
-                client.opt_set_meta_context(export, contexts)
-            client.opt_go(export)
+            client.negotiate(export, contexts, structured=structured, extended=extended)
         except BaseException:
             client.sock.close()
             raise
         return client
 
+    def negotiate(
+        self, export: str, contexts: Sequence[str], *, structured: bool, extended: bool
+    ) -> None:
+        """Agree on what the server supports, and enter the transmission phase, as QEMU does.
+
+        A server that refuses SET_META_CONTEXT gives no contexts. A server without GO, or without
+        the fixed newstyle handshake, is entered by EXPORT_NAME.
+
+        :raise OptionRefused: the server refuses the export.
+        """
+        if self.handshake_flags & c.HandshakeFlag.FIXED_NEWSTYLE:
+            self.agree_on_headers(structured=structured, extended=extended)
+            if contexts and self.mode is not ReplyMode.SIMPLE:
+                with contextlib.suppress(OptionRefused):
+                    self.opt_set_meta_context(export, contexts)
+            try:
+                self.opt_go(export)
+            except OptionRefused as refusal:
+                if refusal.reply != c.OptionReply.ERR_UNSUP:
+                    raise
+            else:
+                return
+        self.opt_export_name(
+            export, no_zeroes=bool(self.handshake_flags & c.HandshakeFlag.NO_ZEROES)
+        )
+
     def agree_on_headers(self, *, structured: bool, extended: bool) -> None:
-        """Ask for the best headers wanted; go without where the server refuses."""
+        """Ask for extended headers or structured replies; continue if the server refuses."""
         if extended:
             with contextlib.suppress(OptionRefused):
                 self.opt_extended_headers()
@@ -119,12 +142,12 @@ class Client(Haggler):
         self.close()
 
     def cut(self) -> None:
-        """End the connection without a word, also under a thread that sends or receives."""
+        """End the connection without DISC, also while another thread sends or receives."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Say DISC if the transmission phase is on, and close."""
+        """Send DISC if the connection is in the transmission phase, and close."""
         if self.in_transmission:
             with contextlib.suppress(OSError):
                 self.send(wire.request(self.mode, 0, Command.DISC, 0, 0, 0))
@@ -133,7 +156,7 @@ class Client(Haggler):
     # -- transmission, pipelined
 
     def _wire(self) -> wire.Replies:
-        """Return what puts replies together; made when the handshake is over."""
+        """Return the parser of replies; it is made after the handshake."""
         if self._replies is None or self._replies.mode is not self.mode:
             self._replies = wire.Replies(self.mode)
         return self._replies
@@ -148,7 +171,7 @@ class Client(Haggler):
         payload: Bytes = b"",
         cookie: int | None = None,
     ) -> int:
-        """Send a request, known or not; return its cookie. ``payload`` follows the header as is."""
+        """Send a request with any command; return its cookie. ``payload`` follows the header."""
         if cookie is None:
             self._cookie += 1
             cookie = self._cookie
@@ -162,9 +185,10 @@ class Client(Haggler):
         return cookie
 
     def receive_reply(self, cookie: int | None = None) -> wire.Reply:
-        """Return the next reply, or the one to ``cookie``; others are kept for later calls.
+        """Return the next reply, or the one to ``cookie``. Keep other replies for later calls.
 
-        :raise ConnectionResetError: the server closed. :raise RemoteProtocolError: it broke a rule.
+        :raise ConnectionResetError: the server closed.
+        :raise RemoteProtocolError: the server broke the protocol.
         """
         while True:
             for index, reply in enumerate(self._ready):
@@ -199,11 +223,11 @@ class Client(Haggler):
 
     @property
     def longest(self) -> int:
-        """Bytes of the longest READ or WRITE that the server has said it takes."""
+        """Return the advertised maximum length of READ and WRITE, in bytes."""
         return self.block_sizes[2] if self.block_sizes is not None else _UNLIMITED
 
     def read(self, offset: int, length: int, flags: int = 0) -> bytearray:
-        """READ; several, one after the other, where it is longer than the server takes."""
+        """Send READ; split it into several if it is longer than the advertised maximum."""
         longest = self.longest
         if length <= longest:
             return self.call(Command.READ, offset, length, flags=flags).data
@@ -214,7 +238,7 @@ class Client(Haggler):
         return data
 
     def write(self, offset: int, data: Bytes, flags: int = 0) -> None:
-        """WRITE; several, one after the other, where it is longer than the server takes."""
+        """Send WRITE; split it into several if it is longer than the advertised maximum."""
         longest = self.longest
         if len(data) <= longest:
             self.call(Command.WRITE, offset, len(data), flags=flags, payload=data)
@@ -225,27 +249,27 @@ class Client(Haggler):
             self.call(Command.WRITE, offset + at, len(part), flags=flags, payload=part)
 
     def write_zeroes(self, offset: int, length: int, flags: int = 0) -> None:
-        """WRITE_ZEROES."""
+        """Send WRITE_ZEROES."""
         self.call(Command.WRITE_ZEROES, offset, length, flags=flags)
 
     def trim(self, offset: int, length: int, flags: int = 0) -> None:
-        """TRIM."""
+        """Send TRIM."""
         self.call(Command.TRIM, offset, length, flags=flags)
 
     def flush(self, flags: int = 0) -> None:
-        """FLUSH."""
+        """Send FLUSH."""
         self.call(Command.FLUSH, flags=flags)
 
     def cache(self, offset: int, length: int, flags: int = 0) -> None:
-        """CACHE."""
+        """Send CACHE."""
         self.call(Command.CACHE, offset, length, flags=flags)
 
     def block_status(
         self, offset: int, length: int, flags: int = 0, *, only: Sequence[str] | None = None
     ) -> dict[str, list[Extent]]:
-        """BLOCK_STATUS: return extents by context name.
+        """Send BLOCK_STATUS; return extents by context name.
 
-        :param only: contexts to ask for, by a payload (extended headers, BLOCK_STAT_PAYLOAD).
+        :param only: the contexts to ask for in a payload (extended headers, BLOCK_STAT_PAYLOAD).
         """
         if only is None:
             reply = self.call(Command.BLOCK_STATUS, offset, length, flags=flags)

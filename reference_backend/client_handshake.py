@@ -1,10 +1,12 @@
-"""The handshake of the blocking client, one step at a time, rules kept or broken."""
+"""The handshake of the blocking client, one step at a time. It may break the protocol's rules."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 from reference_backend.listener import Address
@@ -22,11 +24,11 @@ from reference_backend.nbd.settings import Bytes
 from reference_backend.transport import set_timeout
 
 
-class Haggler:
-    """A connection to an NBD server in its handshake, one option at a time.
+class ClientHandshake:
+    """A connection to an NBD server in the handshake phase.
 
     After INFO or GO: ``size`` in bytes, ``flags`` (TransmissionFlag), ``block_sizes`` (minimum,
-    preferred, maximum, or None if the server did not tell), ``contexts`` (names by id), ``mode``.
+    preferred, maximum, or None if not advertised), ``contexts`` (names by id), ``mode``.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -50,9 +52,10 @@ class Haggler:
         timeout_s: float | None = 30.0,
         client_flags: int | None = c.ClientFlag.FIXED_NEWSTYLE | c.ClientFlag.NO_ZEROES,
     ) -> Self:
-        """Connect, take the greeting, send the client flags (None: do not), and stop there.
+        """Connect, receive the greeting, and send the client flags unless they are None.
 
-        :raise OSError: nobody listens. :raise RemoteProtocolError: the greeting is not NBD's.
+        :raise OSError: nobody listens.
+        :raise RemoteProtocolError: the greeting is not an NBD greeting.
         """
         sock = connect(address, timeout_s)
         client = cls(sock)
@@ -78,9 +81,10 @@ class Haggler:
             raise BrokenPipeError(error.errno, "the server closed the connection") from None
 
     def receive(self, length: int) -> bytes:
-        """Receive exactly so many bytes.
+        """Receive exactly ``length`` bytes.
 
-        :raise ConnectionResetError: the server closed. :raise TimeoutError: nothing came.
+        :raise ConnectionResetError: the server closed.
+        :raise TimeoutError: nothing was received in time.
         """
         parts = bytearray()
         while len(parts) < length:
@@ -94,21 +98,21 @@ class Haggler:
     # -- options
 
     def send_option(self, number: int, data: bytes = b"") -> None:
-        """Send an option, known or not."""
+        """Send an option with any number."""
         self.send(m.option(number, data))
 
     def receive_option_reply(self) -> OptionReplyMessage:
-        """Receive one reply to an option, error replies too."""
+        """Receive one reply to an option, also an error reply."""
         head = self.receive(m.OPTION_REPLY.size)
         length = m.OPTION_REPLY.unpack(head)[3]
-        parsed = parse_option_reply(head)  # judges the magic and the length
+        parsed = parse_option_reply(head)  # checks the magic and the length
         if parsed is None:
             parsed = parse_option_reply(head + self.receive(length))
         assert parsed is not None
         return parsed[0]
 
     def option(self, number: int, data: bytes = b"") -> list[OptionReplyMessage]:
-        """Send an option; return the replies that came before its ACK.
+        """Send an option; return the replies before its ACK.
 
         :raise OptionRefused: the final reply is an error.
         """
@@ -126,9 +130,10 @@ class Haggler:
             replies.append(reply)
 
     def opt_starttls(self, context: ssl.SSLContext, server_name: str | None = None) -> None:
-        """STARTTLS, and the TLS handshake.
+        """Send STARTTLS and do the TLS handshake.
 
-        :raise OptionRefused: the server does without. :raise ssl.SSLError: the handshake failed.
+        :raise OptionRefused: the server does not offer TLS.
+        :raise ssl.SSLError: the handshake failed.
         """
         self.option(Option.STARTTLS)
         if server_name is None:
@@ -136,52 +141,54 @@ class Haggler:
         self.sock = context.wrap_socket(self.sock, server_hostname=server_name)
 
     def opt_structured_reply(self) -> None:
-        """STRUCTURED_REPLY."""
+        """Send STRUCTURED_REPLY."""
         self.option(Option.STRUCTURED_REPLY)
         self.mode = ReplyMode.STRUCTURED
 
     def opt_extended_headers(self) -> None:
-        """EXTENDED_HEADERS."""
+        """Send EXTENDED_HEADERS."""
         self.option(Option.EXTENDED_HEADERS)
         self.mode = ReplyMode.EXTENDED
 
     def opt_list(self) -> list[str]:
-        """LIST: return the names of all exports."""
+        """Send LIST; return the names of all exports."""
         return [m.take_string(reply.data, 0)[0] for reply in self.option(Option.LIST)]
 
     def opt_abort(self) -> None:
-        """ABORT, and close."""
+        """Send ABORT and close."""
         self.option(Option.ABORT)
         self.sock.close()
 
     def opt_list_meta_context(self, export: str, queries: Sequence[str] = ()) -> list[str]:
-        """LIST_META_CONTEXT: return the names that match."""
+        """Send LIST_META_CONTEXT; return the names that match."""
         data = m.meta_context_request(export, queries)
         replies = self.option(Option.LIST_META_CONTEXT, data)
         return [m.decode_name(reply.data[4:]) for reply in replies]
 
     def opt_set_meta_context(self, export: str, queries: Sequence[str]) -> dict[int, str]:
-        """SET_META_CONTEXT: return the names chosen, by id; also kept in ``contexts``."""
+        """Send SET_META_CONTEXT; return the chosen names by id, also kept in ``contexts``."""
         data = m.meta_context_request(export, queries)
         replies = self.option(Option.SET_META_CONTEXT, data)
-        self.contexts = {
-            m.U32.unpack_from(reply.data)[0]: m.decode_name(reply.data[4:]) for reply in replies
-        }
+        with _well_formed("meta context"):
+            self.contexts = {
+                m.U32.unpack_from(reply.data)[0]: m.decode_name(reply.data[4:]) for reply in replies
+            }
         return self.contexts
 
     def opt_info(self, export: str = "", infos: Iterable[int] = tuple(Info)) -> None:
-        """INFO: learn ``size``, ``flags``, ``block_sizes`` and so on, without entering."""
+        """Send INFO: get ``size``, ``flags`` and so on without entering the transmission phase."""
         self._info(Option.INFO, export, infos)
 
     def opt_go(self, export: str = "", infos: Iterable[int] = tuple(Info)) -> None:
-        """GO: learn the same, and enter the transmission phase."""
+        """Send GO: get the same data and enter the transmission phase."""
         self._info(Option.GO, export, infos)
         self.in_transmission = True
 
     def _info(self, number: int, export: str, infos: Iterable[int]) -> None:
         for reply in self.option(number, m.info_request(export, infos)):
             if reply.reply == OptionReply.INFO:
-                self._take_info(reply.data)
+                with _well_formed("information"):
+                    self._take_info(reply.data)
         self.export = export
 
     def _take_info(self, data: bytes) -> None:
@@ -198,9 +205,10 @@ class Haggler:
             self.block_sizes = (minimum, preferred, maximum)
 
     def opt_export_name(self, export: str = "", *, no_zeroes: bool = True) -> None:
-        """EXPORT_NAME: enter; a refusal closes the connection (ConnectionResetError).
+        """Send EXPORT_NAME and enter the transmission phase.
 
-        :param no_zeroes: whether NO_ZEROES was agreed on by both sides.
+        :param no_zeroes: whether both sides agreed on NO_ZEROES.
+        :raise ConnectionResetError: the server refused.
         """
         self.send_option(Option.EXPORT_NAME, export.encode())
         self.size, flags = m.EXPORT.unpack(self.receive(m.EXPORT.size))
@@ -211,8 +219,18 @@ class Haggler:
         self.in_transmission = True
 
 
+@contextlib.contextmanager
+def _well_formed(what: str) -> Iterator[None]:
+    """Turn a reply of a wrong length into the error of a peer that broke the protocol."""
+    try:
+        yield
+    except struct.error as error:
+        msg = f"malformed {what} in a reply: {error}"
+        raise RemoteProtocolError(msg) from None
+
+
 def connect(address: Address, timeout_s: float | None) -> socket.socket:
-    """Return a connected socket whose calls wait so many seconds at most.
+    """Return a connected socket whose calls wait ``timeout_s`` at most.
 
     :raise OSError: nobody listens.
     """
@@ -224,7 +242,7 @@ def connect(address: Address, timeout_s: float | None) -> socket.socket:
 
 
 def _connect_unix(path: str, timeout_s: float | None) -> socket.socket:
-    """Connect; wait where the server's backlog is full, which a non-blocking connect does not."""
+    """Connect; wait if the server's backlog is full. A non-blocking connect would fail then."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         set_timeout(sock, socket.SO_SNDTIMEO, timeout_s or 0)

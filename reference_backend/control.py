@@ -5,8 +5,8 @@ From QEMU's docs/interop/qmp-spec.rst: a greeting with a version and capabilitie
 "id": ANY}`` or ``{"error": {"class", "desc"}, "id": ANY}``; events ``{"event", "data",
 "timestamp"}`` at any time after the negotiation. The commands are in control_commands.py.
 
-The socket has mode 0600; whoever may connect may do everything. What a client sends is bounded
-(qmp_framing.py), and so is what it does not read: a client that lags is dropped.
+The socket has mode 0600; every client may use all commands. The length of messages is limited
+(qmp_framing.py). A client that does not read its replies and events is disconnected.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from reference_backend.control_commands import (
+    ArgumentReader,
     Arguments,
     Command,
     CommandError,
-    Taker,
     query_version,
 )
 from reference_backend.events import Events
@@ -39,12 +39,13 @@ CLIENTS_MAX = 64
 class Control:
     """A QMP server on a Unix socket.
 
-    :param path: of the socket. :param events: what clients are told of.
+    :param path: the path of the socket.
+    :param events: the events that are sent to clients.
     :param on_quit: called after the reply to ``quit`` is sent.
 
-    A command is a function in :attr:`commands` under its name: it gets the ``arguments``
-    dictionary, returns what goes into ``return``, and raises CommandError, StoreError or
-    ValueError. More may be put there at any time.
+    :attr:`commands` maps the name of a command to a function. It gets the ``arguments``
+    dictionary, returns the value of ``return``, and raises CommandError, StoreError or ValueError.
+    Commands may be added at any time.
     """
 
     def __init__(
@@ -61,18 +62,18 @@ class Control:
         self._lock = threading.Lock()
         self._clients: set[Session] = set()
         self._listening: socket.socket | None = None
-        events.subscribe(self._tell)
+        events.subscribe(self._send_event)
 
     def start(self) -> None:
         """Listen, and serve in the background.
 
-        :raise OSError: the path cannot be listened on.
+        :raise OSError: listening on the path failed.
         """
         self._listening = listen(self._path)
         threading.Thread(target=self._accept, name="qmp-accept", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop listening, drop all clients, remove the socket."""
+        """Stop listening, disconnect all clients, remove the socket."""
         listening, self._listening = self._listening, None
         if listening is None:
             return
@@ -86,7 +87,7 @@ class Control:
         for client in clients:
             client.drop()
 
-    def _tell(self, event: str, data: Arguments) -> None:
+    def _send_event(self, event: str, data: Arguments) -> None:
         seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
         stamp = {"seconds": seconds, "microseconds": microseconds}
         with self._lock:
@@ -95,7 +96,7 @@ class Control:
             client.send({"timestamp": stamp, "event": event, "data": data})
 
     def _query_commands(self, arguments: Arguments) -> list[dict[str, str]]:
-        Taker(arguments).end()
+        ArgumentReader(arguments).end()
         return [{"name": name} for name in sorted(self.commands)]
 
     def _accept(self) -> None:
@@ -108,26 +109,38 @@ class Control:
                 continue
             from reference_backend.control_session import Session  # json is slow to load
 
-            client = Session(sock, self.commands, self._on_quit)
+            try:
+                client = Session(sock, self.commands, self._on_quit)
+            except OSError:
+                sock.close()
+                continue
             with self._lock:
-                welcome = len(self._clients) < CLIENTS_MAX
-                if welcome:
+                is_accepted = len(self._clients) < CLIENTS_MAX
+                if is_accepted:
                     self._clients.add(client)
-            if not welcome:
+            if not is_accepted:
                 client.close()
                 continue
-            name = "qmp-client"
-            threading.Thread(target=self._serve, args=(client,), name=name, daemon=True).start()
+            thread = threading.Thread(
+                target=self._serve, args=(client,), name="qmp-client", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more threads: end this client only
+                self._forget(client)
 
     def _serve(self, client: Session) -> None:
         try:
             client.serve()
         except OSError:
-            pass  # it went away, or was dropped
+            pass  # the client left, or was disconnected
         finally:
-            with self._lock:
-                self._clients.discard(client)
-            client.close()
+            self._forget(client)
+
+    def _forget(self, client: Session) -> None:
+        with self._lock:
+            self._clients.discard(client)
+        client.close()
 
 
 def _negotiated_already(arguments: Arguments) -> Arguments:  # noqa: ARG001
@@ -136,7 +149,7 @@ def _negotiated_already(arguments: Arguments) -> Arguments:  # noqa: ARG001
 
 
 def _quit(arguments: Arguments) -> Arguments:
-    Taker(arguments).end()
+    ArgumentReader(arguments).end()
     return {}
 
 

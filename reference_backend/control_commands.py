@@ -1,4 +1,4 @@
-"""What the control socket can do: each command a method, its docstring the manual."""
+"""Commands of the control socket: one method each, documented by its docstring."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class CommandError(Exception):
         self.error_class = error_class
 
 
-class Taker:
-    """Takes arguments out of a message, each with its type; QEMU's wording where one is wrong."""
+class ArgumentReader:
+    """Reads typed arguments of a message; errors have QEMU's wording."""
 
     def __init__(self, arguments: Arguments) -> None:
         self._rest = dict(arguments)
@@ -34,7 +34,7 @@ class Taker:
     def take(self, name: str, kind: type, default: Any = _REQUIRED) -> Any:
         """Return the argument.
 
-        :raise CommandError: it is missing and has no default, or is of another type.
+        :raise CommandError: it is missing and has no default, or it has another type.
         """
         value = self._rest.pop(name, default)
         if value is _REQUIRED:
@@ -46,9 +46,9 @@ class Taker:
         return value
 
     def end(self) -> None:
-        """Refuse what is left.
+        """Check that no argument is left.
 
-        :raise CommandError: an argument that the command does not know.
+        :raise CommandError: the command has no such argument.
         """
         for name in self._rest:
             msg = f"Parameter '{name}' is unexpected"
@@ -56,15 +56,15 @@ class Taker:
 
 
 def query_version(arguments: Arguments) -> Arguments:
-    """Return QMP's VersionInfo; ``package`` tells what this is."""
-    Taker(arguments).end()
+    """Return QMP's VersionInfo; ``package`` names this program."""
+    ArgumentReader(arguments).end()
     return {"qemu": {"major": 0, "minor": 1, "micro": 0}, "package": "qbdcheck-reference-backend"}
 
 
 class VolumeCommands:
     """Commands on volumes and on the server.
 
-    :param events: where CLIENT_CONNECTED, CLIENT_DISCONNECTED, VOLUME_RESIZED and POWER_CUT go.
+    :param events: receives VOLUME_RESIZED and POWER_CUT.
     """
 
     def __init__(self, server: Server, pool: Pool, events: Events) -> None:
@@ -98,9 +98,9 @@ class VolumeCommands:
     def query_volumes(self, arguments: Arguments) -> list[Arguments]:
         """Return all volumes: name, size, allocated, snapshots, read-only, pending, block sizes.
 
-        Of one that cannot be trusted: name and ``damaged``, a sentence.
+        A damaged volume has only its name and ``damaged``, a message.
         """
-        Taker(arguments).end()
+        ArgumentReader(arguments).end()
         pending = {volume.name: volume.pending() for volume in self._pool.opened()}
         return [self._described(name, pending.get(name, 0)) for name in self._pool.list()]
 
@@ -111,42 +111,42 @@ class VolumeCommands:
             return {"name": name, "damaged": str(error)}
 
     def volume_create(self, arguments: Arguments) -> Arguments:
-        """Make a volume: ``name``, ``size`` in bytes."""
-        taker = Taker(arguments)
-        name, size = taker.take("name", str), taker.take("size", int)
-        taker.end()
+        """Create a volume: ``name``, ``size`` in bytes."""
+        reader = ArgumentReader(arguments)
+        name, size = reader.take("name", str), reader.take("size", int)
+        reader.end()
         self._pool.create(name, size)
         return {}
 
     def volume_resize(self, arguments: Arguments) -> Arguments:
-        """Set the ``size`` in bytes of the volume ``name``; pending until flushed, like a write."""
-        taker = Taker(arguments)
-        name, size = taker.take("name", str), taker.take("size", int)
-        taker.end()
+        """Set the ``size`` in bytes of the volume ``name``; like a write, pending until FLUSH."""
+        reader = ArgumentReader(arguments)
+        name, size = reader.take("name", str), reader.take("size", int)
+        reader.end()
         self._pool.resize(name, size)
         return {}
 
     def volume_snapshot(self, arguments: Arguments) -> Arguments:
         """Keep the contents of the volume ``name`` as ``name@snapshot``."""
-        taker = Taker(arguments)
-        name, snapshot = taker.take("name", str), taker.take("snapshot", str)
-        taker.end()
+        reader = ArgumentReader(arguments)
+        name, snapshot = reader.take("name", str), reader.take("snapshot", str)
+        reader.end()
         self._pool.snapshot(name, snapshot)
         return {}
 
     def volume_clone(self, arguments: Arguments) -> Arguments:
-        """Make the volume ``name`` of a ``snapshot`` (``volume@snapshot``)."""
-        taker = Taker(arguments)
-        snapshot, name = taker.take("snapshot", str), taker.take("name", str)
-        taker.end()
+        """Create the volume ``name`` from a ``snapshot`` (``volume@snapshot``)."""
+        reader = ArgumentReader(arguments)
+        snapshot, name = reader.take("snapshot", str), reader.take("name", str)
+        reader.end()
         self._pool.clone(snapshot, name)
         return {}
 
     def volume_remove(self, arguments: Arguments) -> Arguments:
         """Remove the volume ``name`` and its snapshots, or a snapshot; refused while in use."""
-        taker = Taker(arguments)
-        name = taker.take("name", str)
-        taker.end()
+        reader = ArgumentReader(arguments)
+        name = reader.take("name", str)
+        reader.end()
         used = 0
         for info in self._server.connections():
             export = self._pool.open(info.export).name
@@ -159,9 +159,9 @@ class VolumeCommands:
 
     def set_write_cache(self, arguments: Arguments) -> Arguments:
         """Set the ``mode`` of the volume ``name``: volatile, or through (durable at once)."""
-        taker = Taker(arguments)
-        name, mode = taker.take("name", str), taker.take("mode", str)
-        taker.end()
+        reader = ArgumentReader(arguments)
+        name, mode = reader.take("name", str), reader.take("mode", str)
+        reader.end()
         if mode not in {"volatile", "through"}:
             msg = f"Parameter 'mode' does not accept value '{mode}'"
             raise CommandError(msg)
@@ -169,14 +169,14 @@ class VolumeCommands:
         return {}
 
     def power_cut(self, arguments: Arguments) -> Arguments:
-        """Cut the power of all volumes, or of ``volume``, and drop all connections.
+        """Cut the power of all volumes, or of ``volume``, and end all connections.
 
-        What was acknowledged and not flushed is lost as ``seed`` (default 0) decides. Requests
-        that are in flight, and those of clients that come back too early, end without a reply.
+        ``seed`` (default 0) decides which acknowledged, unflushed changes are lost. Requests in
+        flight, and requests of clients that reconnect too early, get no reply.
         """
-        taker = Taker(arguments)
-        seed, name = taker.take("seed", int, 0), taker.take("volume", str, None)
-        taker.end()
+        reader = ArgumentReader(arguments)
+        seed, name = reader.take("seed", int, 0), reader.take("volume", str, None)
+        reader.end()
         volumes = self._pool.opened() if name is None else [self._pool.open(name)]
         try:
             for volume in volumes:
@@ -194,12 +194,12 @@ class VolumeCommands:
 
     def query_requests(self, arguments: Arguments) -> list[Arguments]:
         """Return the requests in flight: connection, command, offset, length, cookie."""
-        Taker(arguments).end()
+        ArgumentReader(arguments).end()
         return self._server.query_requests()
 
     def query_stats(self, arguments: Arguments) -> Arguments:
-        """Return counts since the start: requests and bytes per command, errors, connections."""
-        Taker(arguments).end()
+        """Return counts since start: requests and bytes of each command, errors, connections."""
+        ArgumentReader(arguments).end()
         return dict(self._server.statistics())
 
 

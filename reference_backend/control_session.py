@@ -1,4 +1,4 @@
-"""One client of the control socket: its messages, checked, carried out and answered."""
+"""One client of the control socket: check, execute and answer its messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reference_backend.control_commands import Arguments, Command, CommandError,
 from reference_backend.qmp_framing import MessageTooLong, Splitter
 
 SEND_TIMEOUT_S = 5
-"""A client that takes nothing for so long is dropped."""
+"""A client that reads nothing for this many seconds is disconnected."""
 
 
 class Session:
@@ -33,9 +33,9 @@ class Session:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
     def serve(self) -> None:
-        """Greet, then answer messages until the client goes away.
+        """Send the greeting, then answer messages until the client leaves.
 
-        :raise OSError: it went away.
+        :raise OSError: the connection broke.
         """
         self.send({"QMP": {"version": query_version({}), "capabilities": []}})
         splitter = Splitter()
@@ -91,7 +91,7 @@ class Session:
         return {}
 
     def send(self, message: Arguments) -> None:
-        """Send a message whole; a client that does not take it is dropped."""
+        """Send a message; disconnect the client if it does not read it."""
         data = json.dumps(message).encode() + b"\r\n"
         try:
             with self._send_lock:
@@ -111,7 +111,7 @@ class Session:
 
 
 def _checked(message: Any) -> tuple[str, Arguments]:
-    """Return the command's name and arguments; wording of QEMU's qmp-dispatch.c."""
+    """Return the command's name and arguments; errors have the wording of QEMU's qmp-dispatch.c."""
     problem = None
     if not isinstance(message, dict):
         msg = "QMP input must be a JSON object"

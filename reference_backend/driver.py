@@ -1,9 +1,9 @@
-"""QbdDriver: what a QEMU block driver of this backend does, callback by callback.
+"""QbdDriver: the callbacks of a QEMU block driver for this backend.
 
-The table of the talk "QEMU Backend Block Device Driver In Practice" (``BlockDriver bdrv_qbd``), of
-which block/rbd.c in QEMU is a living example. A driver author reads the contract here, and model
-tests drive it in process. Lengths are in bytes, sectors are of 512 bytes, results are 0 or a
-negative errno.
+They are the table of the talk "QEMU Backend Block Device Driver In Practice" (``BlockDriver
+bdrv_qbd``); block/rbd.c in QEMU is a real example. This class is the contract for authors of
+drivers, and model tests call it in process. Lengths are in bytes, sectors have 512 bytes, results
+are 0 or a negative errno.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ Options = dict[str, Any]
 
 
 class BlockSizes(NamedTuple):
-    """What a guest is to see, in bytes (QEMU: struct BlockSizes)."""
+    """Block sizes for the guest, in bytes (QEMU: struct BlockSizes)."""
 
     physical: int
     logical: int
 
 
 class QbdDriver:
-    """One open ``qbd:`` volume, as a BlockDriverState is to QEMU.
+    """One open ``qbd:`` volume, like a BlockDriverState in QEMU.
 
-    :param pool: the volumes that the names mean.
+    :param pool: the pool of the volumes.
     """
 
     format_name = "qbd"
@@ -54,10 +54,10 @@ class QbdDriver:
     def parse_filename(filename: str) -> Options:
         r"""Turn ``qbd:pool/volume[@snapshot][:key=value...]`` into options.
 
-        A backslash takes the meaning from the character that follows it (``\:``, ``\@``). The keys
-        are logical_block_size, physical_block_size (bytes) and read-only (on, off).
+        A backslash makes the next character literal (``\:``, ``\@``). The keys are
+        logical_block_size, physical_block_size (bytes) and read-only (on, off).
 
-        :raise ValueError: with the text that QEMU would print.
+        :raise ValueError: the name is wrong; the message is what QEMU would print.
         """
         if not filename.startswith("qbd:"):
             _refuse("File name must start with 'qbd:'")
@@ -77,7 +77,7 @@ class QbdDriver:
         return options
 
     def create(self, options: Options, size: int) -> int:
-        """Make the volume of ``size`` bytes (``bdrv_create``)."""
+        """Create the volume of ``size`` bytes (``bdrv_create``)."""
         try:
             self._pool.create(options["volume"], size)
         except BlockError as error:
@@ -97,13 +97,13 @@ class QbdDriver:
         self._worker = ThreadPoolExecutor(1, "qbd-aio")
 
     def close(self) -> None:
-        """Wait for requests in flight and let the volume go (``bdrv_close``)."""
+        """Wait for requests in flight and release the volume (``bdrv_close``)."""
         if self._worker is not None:
             self._worker.shutdown()
         self._volume = self._worker = None
 
     def getlength(self) -> int:
-        """Return the size in bytes (``bdrv_getlength``); asked anew, as a resize may come."""
+        """Return the current size in bytes (``bdrv_getlength``)."""
         return self._opened().size
 
     def aio_readv(
@@ -140,13 +140,13 @@ class QbdDriver:
         return self._submit(write, done)
 
     def flush(self, done: Completion) -> Future[int]:
-        """Make durable what was completed before (``bdrv_co_flush_to_disk``)."""
+        """Make all completed writes durable (``bdrv_co_flush_to_disk``)."""
         return self._submit(self._opened().flush, done)
 
     def probe_blocksizes(self) -> BlockSizes:
         """Return the block sizes for the guest's disk (``bdrv_probe_blocksizes``).
 
-        Logical is the smallest request, at least a sector; physical the preferred one.
+        The logical size is the minimum request, at least a sector; the physical size the preferred.
         """
         minimum, preferred, _ = self._opened().block_sizes
         logical = self._options.get("logical_block_size", max(SECTOR_BYTES, minimum))
@@ -159,7 +159,7 @@ class QbdDriver:
         return self._volume
 
     def _submit(self, work: Callable[[], None], done: Completion) -> Future[int]:
-        """Start a request; its callback never runs inside of this call (QEMU: BlockAIOCB)."""
+        """Start a request; its callback never runs inside this call (QEMU: BlockAIOCB)."""
         assert self._worker is not None
 
         def run() -> int:
@@ -176,7 +176,7 @@ class QbdDriver:
 
 
 def _split(text: str, separator: str, most: int = 0) -> list[str]:
-    """Split at separators that no backslash precedes; the parts stay escaped."""
+    """Split at separators without a preceding backslash; the parts stay escaped."""
     return re.split(rf"(?<!\\){re.escape(separator)}", text, maxsplit=most)
 
 

@@ -1,4 +1,4 @@
-"""Events of a running server, from whoever knows to whoever wants to know."""
+"""Events of a running server, and their subscribers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Subscriber = Callable[[str, dict[str, Any]], None]
 
 
 class Events:
-    """Passes events on, in the thread that emits them; subscribers must not block."""
+    """Passes events to subscribers in the thread that emits them; subscribers must not block."""
 
     def __init__(self) -> None:
         self._subscribers: tuple[Subscriber, ...] = ()
@@ -19,6 +19,6 @@ class Events:
         self._subscribers += (subscriber,)
 
     def emit(self, name: str, /, **data: Any) -> None:
-        """Tell all subscribers; ``name`` is in capitals, as QMP writes events."""
+        """Call all subscribers; ``name`` is in capitals, like events of QMP."""
         for subscriber in self._subscribers:
             subscriber(name, data)

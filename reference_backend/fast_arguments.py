@@ -1,9 +1,9 @@
-"""Reads the plain words after ``serve`` without argparse.
+"""Parse simple arguments of ``serve`` without argparse.
 
-A test case starts a server or several, and argparse takes 15 ms of 35 to load and to build. So
-plain words, ``--name value`` and flags, are read by a table here, as `parser.parser` reads them
-(a test compares them). For anything else, wrong words above all, there is no answer here: argparse
-knows all the rest and explains it.
+Each test case starts one or more servers, and argparse takes 15 ms of their 35 ms start. So simple
+arguments (``--name value`` and flags) are parsed by a table here, with the same result as
+`parser.parser` (a test compares them). Everything else, above all wrong arguments, is left to
+argparse, which explains the error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from reference_backend.sizes import parse_size
+from blockio.sizes import parse_size
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -64,10 +64,10 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def parse_plain(words: Sequence[str]) -> SimpleNamespace | None:
-    """Return the arguments in the words after ``serve``; None where argparse has to look."""
+def parse_fast(argv: Sequence[str]) -> SimpleNamespace | None:
+    """Return the parsed arguments after ``serve``, or None if argparse must parse them."""
     found: dict[str, Any] = {}
-    rest = iter(words)
+    rest = iter(argv)
     for name in rest:
         if name in _FLAGS:
             found[name] = True

@@ -1,9 +1,10 @@
 """Pools on disk: a directory of volumes, and one raw file.
 
-In a pool's directory each volume has a directory, named by its percent-encoded name; names too
-long for a file system are cut and end in a hash, their metadata have the whole name. Names with a
-leading dot are not volumes: ``.new-*`` and ``.trash-*`` are what was being made or removed, and go
-when nobody can be at it any more; ``.lock`` is held while volumes are made and removed.
+In a pool's directory, each volume has a directory with its percent-encoded name. Names that are
+too long for a file system are cut and end in a hash; the metadata have the whole name. Names with a
+leading dot are not volumes. ``.new-*`` and ``.trash-*`` are volumes that are being created or
+removed; they are deleted when no process uses them any more. ``.lock`` is held while volumes are
+created and removed.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ def encoded_name(name: str) -> str:
 class DirectoryPool(Pool):
     """The volumes of a directory.
 
-    :param create: make the directory if it is missing.
-    :raise OSError: there is no such directory, or no permission.
+    :param create: create the directory if it is missing.
+    :raise OSError: the directory does not exist, or no permission.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class DirectoryPool(Pool):
     def list(self) -> Sequence[str]:
         """Return the names of all volumes, sorted.
 
-        :raise DamagedStore: a volume's name is only in its metadata, and they are damaged.
+        :raise DamagedStore: the metadata that contain a volume's name are damaged.
         """
         return sorted(
             metadata.load(entry).name if _HASHED in entry.name else unquote(entry.name)
@@ -86,7 +87,7 @@ class DirectoryPool(Pool):
         return [record.name for record in metadata.load(self._at(name)).snapshots]
 
     def info(self, name: str) -> VolumeInfo:
-        """Describe a volume or snapshot; also while another process has it open."""
+        """Describe a volume or snapshot, also if another process has it open."""
         with self._lock:
             if name in self._open or not self._has(name):
                 return super().info(name)
@@ -107,7 +108,7 @@ class DirectoryPool(Pool):
         return Volume(store, f"{name}@{snapshot}", **options._asdict())
 
     def _store(self, name: str) -> DirectoryStore:
-        """Return the store of a volume, which is opened (and so locked) if it is not yet."""
+        """Return the store of a volume; open (and so lock) it if it is not open."""
         with self.open(name).quiesced() as store:
             assert isinstance(store, DirectoryStore)
             return store
@@ -122,9 +123,9 @@ class DirectoryPool(Pool):
 
     @contextlib.contextmanager
     def _new(self, name: str) -> Iterator[Path]:
-        """Lend an empty directory; afterwards it becomes the volume, in one step, durably."""
+        """Yield an empty directory; afterwards rename it to the volume's name, durably."""
         with self._changing():
-            self._refuse_taken(name)  # by another process meanwhile
+            self._refuse_taken(name)  # another process may have created it in the meantime
             directory = self.path / f".new-{uuid.uuid4()}"
             try:
                 directory.mkdir(mode=0o700)
@@ -139,7 +140,7 @@ class DirectoryPool(Pool):
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
-        """Keep other processes from making and removing volumes; sweep what a crash left."""
+        """Lock out other processes that create or remove volumes; remove the rest of crashes."""
         import fcntl
 
         path = self.path / ".lock"
@@ -175,9 +176,10 @@ class DirectoryPool(Pool):
 
 
 class ImagePool(Pool):
-    """One raw file under one name; opened at once, so that errors show at the start.
+    """One raw file under one name, opened at once, so that errors are found at the start.
 
-    :raise VolumeInUse: another server has it. :raise OSError: it cannot be opened.
+    :raise VolumeInUse: another server has it open.
+    :raise OSError: it cannot be opened.
     """
 
     def __init__(
@@ -220,7 +222,7 @@ class ImagePool(Pool):
         raise self._refuse()
 
     def remove(self, name: str) -> None:  # noqa: ARG002
-        """Refuse: the file is not ours to delete."""
+        """Refuse: the file does not belong to the server."""
         raise self._refuse()
 
     def _remove(self, name: str) -> None:  # noqa: ARG002

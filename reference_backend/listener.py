@@ -14,16 +14,16 @@ BACKLOG = 1024
 
 
 class AddressInUse(OSError):  # noqa: N818  # reads as a sentence where it is raised
-    """Somebody listens there already; the message names the address."""
+    """The address is in use; the message names it."""
 
 
 def listen(address: Address) -> socket.socket:
     """Return a listening socket.
 
-    A Unix socket is made with mode 0600. A stale one (nobody accepts) is replaced.
+    A Unix socket gets mode 0600. A stale socket (no server accepts) is replaced.
 
-    :raise AddressInUse: a live server listens there, or the path is no socket.
-    :raise OSError: the path is too long, its directory is missing, or the port is not ours to take.
+    :raise AddressInUse: a server listens there, or the path is not a socket.
+    :raise OSError: the path is too long, its directory is missing, or the port is not permitted.
     """
     if isinstance(address, tuple):
         return _listen_tcp(*address)
@@ -41,7 +41,7 @@ def _listen_tcp(host: str, port: int) -> socket.socket:
 
 def _listen_unix(path: str) -> socket.socket:
     if len(os.fsencode(path)) > UNIX_PATH_MAX:
-        msg = f"socket path is over {UNIX_PATH_MAX} bytes: {path}"
+        msg = f"socket path is longer than {UNIX_PATH_MAX} bytes: {path}"
         raise OSError(msg)
     _clear_stale(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -63,7 +63,7 @@ def _clear_stale(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        msg = f"{path} is there already and is no socket"
+        msg = f"{path} exists and is not a socket"
         raise AddressInUse(msg)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(5)
@@ -72,5 +72,5 @@ def _clear_stale(path: str) -> None:
         except ConnectionRefusedError:
             os.unlink(path)  # noqa: PTH108  # pathlib is slow to load
             return
-    msg = f"a server listens on {path} already"
+    msg = f"a server already listens on {path}"
     raise AddressInUse(msg)

@@ -1,4 +1,4 @@
-"""A pool in memory: its volumes live as long as the process."""
+"""A pool in memory; its volumes end with the process."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from reference_backend.store.volume import Volume
 
 
 class MemoryPool(Pool):
-    """Volumes that live as long as the process.
+    """A pool of volumes that end with the process.
 
-    :param volumes: (name, size in bytes) of those that exist from the start. The name "" is allowed
-        here: NBD's default export.
+    :param volumes: (name, size in bytes) of the initial volumes. The name "" is allowed here: it is
+        NBD's default export.
     """
 
     def __init__(

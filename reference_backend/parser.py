@@ -1,11 +1,11 @@
-"""What the command line knows, for argparse."""
+"""The argparse parser of the command line."""
 
 from __future__ import annotations
 
 import argparse
 from typing import NoReturn
 
-from reference_backend.sizes import parse_size
+from blockio.sizes import parse_size
 
 DESCRIPTION = (
     "The command line: ``reference_backend serve|proxy|create|list|info|resize|snapshot|rm``."
@@ -14,15 +14,15 @@ FEATURES = (
     "structured", "extended", "df", "fua", "flush", "trim", "write-zeroes", "fast-zero", "cache",
     "multi-conn", "block-status", "dirty", "block-size", "fixed-newstyle", "no-zeroes",
 )  # fmt: skip
-"""What ``--no-FEATURE`` switches off: the fields of nbd.settings.Features, as a test checks."""
+"""The features of ``--no-FEATURE``: the fields of nbd.settings.Features (checked by a test)."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and exits with 2."""
+    """A parser that reports errors in one line and exits with status 2."""
 
     def _get_formatter(self) -> argparse.HelpFormatter:
-        # A width of our own: to ask for the terminal's, argparse imports shutil and all beneath it,
-        # at each start, as add_argument() makes a formatter too.
+        # A fixed width: to find the terminal's width, argparse would import shutil at each start,
+        # because add_argument() makes a formatter too.
         return argparse.HelpFormatter(self.prog, width=98)
 
     def error(self, message: str) -> NoReturn:
@@ -41,32 +41,54 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
     serve = commands.add_parser("serve", help="serve volumes over NBD")
     what = serve.add_argument_group("what to serve (one of)")
     what = what.add_mutually_exclusive_group(required=True)
-    what.add_argument("--pool", metavar="DIR", help="all volumes of this directory")
-    what.add_argument("--memory", metavar="SIZE", type=_size, help="a volume in memory")
-    what.add_argument("--image", metavar="FILE", help="one raw file or block device")
+    what.add_argument("--pool", metavar="DIR", help="serve all volumes in this directory")
+    what.add_argument("--memory", metavar="SIZE", type=_size, help="serve a volume in memory")
+    what.add_argument("--image", metavar="FILE", help="serve one raw file or block device")
     where = serve.add_argument_group("where (one of)").add_mutually_exclusive_group(required=True)
-    where.add_argument("--socket", metavar="PATH", help="a Unix socket, mode 0600")
-    where.add_argument("--listen", metavar="HOST:PORT", help="TCP; port 0: the kernel chooses")
+    where.add_argument("--socket", metavar="PATH", help="listen on a Unix socket, mode 0600")
+    where.add_argument("--listen", metavar="HOST:PORT", help="listen on TCP; port 0: any free port")
     add = serve.add_argument
-    add("--allow-remote", action="store_true", help="let --listen take other than loopback")
-    add("--export-name", action="append", default=[], metavar="NAME[=SIZE]", help="repeatable")
-    add("--control", metavar="PATH", help="QMP on this Unix socket; makes power cuts possible")
+    add(
+        "--allow-remote",
+        action="store_true",
+        help="allow --listen beyond loopback",
+    )
+    add(
+        "--export-name",
+        action="append",
+        default=[],
+        metavar="NAME[=SIZE]",
+        help="name of a memory volume; repeatable",
+    )
+    add("--control", metavar="PATH", help="offer QMP on this Unix socket; required for power cuts")
     add("--read-only", action="store_true", help="refuse all changes")
     add("--tls-certs", metavar="DIR", help="offer TLS with the x509 files of this directory")
     add("--tls-required", action="store_true", help="refuse clients without TLS")
     add("--tls-verify-peer", action="store_true", help="ask clients for a certificate of the CA")
-    add("--min-block", metavar="N", type=_size, default=1, help="smallest request (1)")
-    add("--preferred-block", metavar="N", type=_size, help="best request (4k, or --min-block)")
-    add("--max-block", metavar="N", type=_size, default=32 << 20, help="largest request (32M)")
-    add("--write-cache", choices=("volatile", "through"), default="volatile")
-    add("--undo-limit", metavar="SIZE", type=_size, help="pending bytes that power cuts see (64M)")
-    add("--max-connections", metavar="N", type=int, help="close what comes beyond")
+    add("--min-block", metavar="N", type=_size, default=1, help="minimum size (default 1)")
+    add("--preferred-block", metavar="N", type=_size, help="preferred size (default 4k)")
+    add(
+        "--max-block",
+        metavar="N",
+        type=_size,
+        default=32 << 20,
+        help="maximum request size (default 32M)",
+    )
+    cache = "volatile: a power cut loses unflushed writes; through: every write is durable"
+    add("--write-cache", choices=("volatile", "through"), default="volatile", help=cache)
+    add(
+        "--undo-limit",
+        metavar="SIZE",
+        type=_size,
+        help="bytes that a power cut can lose (64M)",
+    )
+    add("--max-connections", metavar="N", type=int, help="close connections beyond this number")
     add("--layer", action="append", default=[], metavar="MODULE:CLASS[:KEY=VALUE...]")
-    add("--rules", metavar="FILE", help="faults, in the rule language (docs/rules.md)")
-    add("--seed", metavar="N", type=int, default=0, help="what the chances of rules come from")
-    add("--pid-file", metavar="PATH", help="written when listening, removed at the end")
-    add("--ready-fd", metavar="FD", type=int, help="write 'ready ADDRESS' there instead of stdout")
-    features = serve.add_argument_group("what not to offer")
+    add("--rules", metavar="FILE", help="fault rules (docs/rules.md)")
+    add("--seed", metavar="N", type=int, default=0, help="seed of random decisions of rules")
+    add("--pid-file", metavar="PATH", help="write the process id when ready; remove it at the end")
+    add("--ready-fd", metavar="FD", type=int, help="write 'ready ADDRESS' to FD instead of stdout")
+    features = serve.add_argument_group("features not to offer")
     for name in FEATURES:
         features.add_argument(
             f"--no-{name}", dest="without", action="append_const", const=name, default=[]
@@ -74,15 +96,15 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _add_proxy(commands: argparse._SubParsersAction[_Parser]) -> None:
-    proxy = commands.add_parser("proxy", help="faults in front of any NBD server")
+    proxy = commands.add_parser("proxy", help="inject faults in front of any NBD server")
     add = proxy.add_argument
-    add("--to", metavar="URI", required=True, help="the NBD server behind")
-    add("--socket", metavar="PATH", required=True, help="a Unix socket, mode 0600")
-    add("--control", metavar="PATH", help="QMP on this Unix socket: rules while it runs")
+    add("--to", metavar="URI", required=True, help="URI of the target NBD server")
+    add("--socket", metavar="PATH", required=True, help="listen on a Unix socket, mode 0600")
+    add("--control", metavar="PATH", help="offer QMP on this Unix socket, to change rules")
     add("--layer", action="append", default=[], metavar="MODULE:CLASS[:KEY=VALUE...]")
-    add("--rules", metavar="FILE", help="faults, in the rule language (docs/rules.md)")
-    add("--seed", metavar="N", type=int, default=0, help="what the chances of rules come from")
-    add("--ready-fd", metavar="FD", type=int, help="write 'ready ADDRESS' there instead of stdout")
+    add("--rules", metavar="FILE", help="fault rules (docs/rules.md)")
+    add("--seed", metavar="N", type=int, default=0, help="seed of random decisions of rules")
+    add("--ready-fd", metavar="FD", type=int, help="write 'ready ADDRESS' to FD instead of stdout")
 
 
 def _add_pool_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -93,22 +115,22 @@ def _add_pool_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
             command.add_argument(each, type=_size if each == "size" else str)
         return command
 
-    add("create", "make a volume", "name", "size")
+    add("create", "create a volume", "name", "size")
     listing = add("list", "list volumes")
     info = add("info", "describe a volume", "name")
     for command in (listing, info):
-        command.add_argument("--json", action="store_true", help="machine-readable")
+        command.add_argument("--json", action="store_true", help="print JSON")
     add("resize", "set the size of a volume", "name", "size")
-    snapshot = add("snapshot", "make, list, delete or clone snapshots", "name")
+    snapshot = add("snapshot", "create, list, delete or clone snapshots", "name")
     snapshot.add_argument("snapshot", nargs="?", help="name of the new snapshot")
     which = snapshot.add_mutually_exclusive_group()
-    which.add_argument("--delete", action="store_true", help="delete it instead")
-    which.add_argument("--clone", metavar="NEW", help="make a writable volume of it instead")
+    which.add_argument("--delete", action="store_true", help="delete the snapshot")
+    which.add_argument("--clone", metavar="NEW", help="create a writable volume from the snapshot")
     add("rm", "remove a volume with its snapshots, or one snapshot (NAME@SNAPSHOT)", "name")
 
 
 def parser(command: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser of the whole command line, or with ``command`` of what that one needs."""
+    """Return the parser of the whole command line, or only of the part for ``command``."""
     top = _Parser(prog="reference_backend", description=DESCRIPTION)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     if command != "pool":

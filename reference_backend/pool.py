@@ -1,8 +1,8 @@
 """Pools: volumes and their snapshots by name.
 
-A volume's name is any UTF-8 of 1 to 4096 bytes ("pool/vol_100T"), a snapshot is
-``volume@snapshot``. A pool opens each volume once, and hands the same :class:`Volume` to everybody
-who asks.
+A volume's name is UTF-8 of 1 to 4096 bytes ("pool/vol_100T"); a snapshot's name is
+``volume@snapshot``. A pool opens each volume once, and returns the same :class:`Volume` to all
+callers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class VolumeOptions(NamedTuple):
 
 
 class VolumeInfo(NamedTuple):
-    """What a pool tells about a volume; sizes in bytes."""
+    """The description of a volume; sizes in bytes."""
 
     name: str
     size: int
@@ -41,9 +41,9 @@ class VolumeInfo(NamedTuple):
 
 
 def checked_name(name: str) -> str:
-    """Return the name.
+    """Return the name if it is allowed.
 
-    :raise ValueError: it is empty, too long, no UTF-8, or holds NUL or a "." or ".." component.
+    :raise ValueError: it is empty, too long, not UTF-8, or has a NUL or a "." or ".." component.
     """
     try:
         length = len(name.encode())
@@ -60,7 +60,7 @@ def checked_name(name: str) -> str:
 
 
 def checked_size(size: int) -> int:
-    """Return the size in bytes.
+    """Return the size in bytes if it is allowed.
 
     :raise ValueError: it is outside of 0..2^63-1.
     """
@@ -71,7 +71,7 @@ def checked_size(size: int) -> int:
 
 
 class Pool(ABC):
-    """What memory and directory pools share: one open Volume per name, and refusals."""
+    """The base of all pools: one open Volume for each name, and common checks."""
 
     def __init__(self, options: VolumeOptions = VolumeOptions()) -> None:  # noqa: B008  # immutable
         self.options = options
@@ -80,13 +80,13 @@ class Pool(ABC):
         self.on_open: list[Callable[[Volume], None]] = []
         """Called with each volume when it is opened."""
 
-    # -- what the server asks (nbd.settings.Exports)
+    # -- the interface for the server (nbd.settings.Exports)
 
     def open(self, name: str) -> Volume:
-        """Return the volume or snapshot of that name; "" is the only volume, where there is one.
+        """Return the volume or snapshot with that name; "" is the only volume of a pool.
 
         :raise VolumeNotFound: there is none.
-        :raise DamagedStore: its files cannot be trusted.
+        :raise DamagedStore: its files are damaged.
         """
         with self._lock:
             if not name:
@@ -119,13 +119,13 @@ class Pool(ABC):
     def list(self) -> Sequence[str]:
         """Return the names of all volumes, sorted; without snapshots."""
 
-    # -- life of volumes
+    # -- create, change and remove volumes
 
     def create(self, name: str, size: int) -> None:
-        """Make a volume that reads as zeroes; O(1), whatever its size in bytes.
+        """Create a volume that reads as zeroes; O(1) for any size in bytes.
 
-        :raise BlockError: EPERM, the pool is read-only; so it is for all that change something.
-        :raise VolumeExists: there is a volume or snapshot of that name.
+        :raise BlockError: EPERM if the pool is read-only; the same for all methods that change it.
+        :raise VolumeExists: a volume or snapshot has that name.
         :raise ValueError: the name or the size is not allowed.
         """
         with self._lock:
@@ -134,9 +134,10 @@ class Pool(ABC):
             self._create(name, checked_size(size))
 
     def clone(self, snapshot: str, name: str) -> None:
-        """Make a writable volume with the contents of ``volume@snapshot``.
+        """Create a writable volume with the contents of ``volume@snapshot``.
 
-        :raise VolumeNotFound: no such snapshot. :raise VolumeExists: the new name is taken.
+        :raise VolumeNotFound: the snapshot does not exist.
+        :raise VolumeExists: the new name is taken.
         """
         with self._lock:
             self._refuse_read_only()
@@ -172,7 +173,7 @@ class Pool(ABC):
         return name == volume or (snapshot and name.rpartition("@")[0] == volume)
 
     def resize(self, name: str, size: int) -> None:
-        """Set the size of a volume, in bytes; durable on return, as management commands are.
+        """Set the size of a volume in bytes; durable on return, like all management commands.
 
         :raise VolumeNotFound: there is none of that name.
         :raise BlockError: EPERM read-only, EINVAL for a size outside of 0..2^63-1.
@@ -182,9 +183,10 @@ class Pool(ABC):
         volume.flush()
 
     def snapshot(self, name: str, snapshot: str) -> None:
-        """Keep the present contents of a volume as ``name@snapshot``.
+        """Save the present contents of a volume as ``name@snapshot``.
 
-        :raise VolumeNotFound: there is no such volume. :raise VolumeExists: the name is taken.
+        :raise VolumeNotFound: the volume does not exist.
+        :raise VolumeExists: the name is taken.
         :raise ValueError: the snapshot's name is not allowed.
         """
         with self._lock:
@@ -247,7 +249,7 @@ class Pool(ABC):
             msg = f"there is a volume {name!r} already"
             raise VolumeExists(msg)
 
-    # -- what the kinds of pools do differently
+    # -- methods of each kind of pool
 
     @abstractmethod
     def _has(self, name: str) -> bool: ...

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def run(arguments: Arguments) -> int:
     """Run one command on the pool of ``--pool``; return 0.
 
-    :raise StoreError: no such volume, in use, damaged. :raise ValueError: a wrong name or size.
+    :raise StoreError: the volume does not exist, is in use, or is damaged.
+    :raise ValueError: the name or the size is not allowed.
     """
     pool = DirectoryPool(arguments.pool, create=arguments.command == "create")
     try:
@@ -41,24 +42,24 @@ def _list(pool: DirectoryPool, arguments: Arguments) -> None:
         except DamagedStore as error:
             damages.append(error)
     if arguments.json:
-        _say(json.dumps([_document(info) for info in infos], indent=1))
+        _print(json.dumps([_document(info) for info in infos], indent=1))
     else:
         for info in infos:
-            _say(f"{info.size:>20} {info.allocated:>14} {len(info.snapshots):>4}  {info.name}")
+            _print(f"{info.size:>20} {info.allocated:>14} {len(info.snapshots):>4}  {info.name}")
     if damages:
-        raise damages[0]  # after all that can be told
+        raise damages[0]  # after the output about all other volumes
 
 
 def _info(pool: DirectoryPool, arguments: Arguments) -> None:
     info = pool.info(arguments.name)
     if arguments.json:
-        _say(json.dumps(_document(info), indent=1))
+        _print(json.dumps(_document(info), indent=1))
         return
-    _say(f"name: {info.name}")
-    _say(f"size: {info.size} bytes")
-    _say(f"allocated: {info.allocated} bytes")
+    _print(f"name: {info.name}")
+    _print(f"size: {info.size} bytes")
+    _print(f"allocated: {info.allocated} bytes")
     for snapshot in info.snapshots:
-        _say(f"snapshot: {snapshot}")
+        _print(f"snapshot: {snapshot}")
 
 
 def _document(info: VolumeInfo) -> dict[str, object]:
@@ -78,10 +79,10 @@ def _snapshot(pool: DirectoryPool, arguments: Arguments) -> None:
     name, snapshot = arguments.name, arguments.snapshot
     if snapshot is None:
         if arguments.delete or arguments.clone:
-            msg = "--delete and --clone need the snapshot's name"
+            msg = "--delete and --clone require the snapshot's name"
             raise ValueError(msg)
         for each in pool.info(name).snapshots:
-            _say(each)
+            _print(each)
     elif arguments.delete:
         pool.remove(f"{name}@{snapshot}")
     elif arguments.clone:
@@ -94,7 +95,7 @@ def _rm(pool: DirectoryPool, arguments: Arguments) -> None:
     pool.remove(arguments.name)
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 

@@ -1,7 +1,7 @@
-"""``proxy``: layers, faults above all, in front of anybody's NBD server.
+"""``proxy``: layers, above all faults, in front of any NBD server (the target).
 
-Each client gets a connection of its own to the target, and finds there what the target offers. When
-either goes away, so does the other: a client sees its target die.
+Each client gets its own connection to the target and sees all that the target offers. When one side
+disconnects, the proxy disconnects the other: a client notices when its target dies.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from blockio.layers import Layer
-from reference_backend.blocking_requests import now_under_way
+from reference_backend.blocking_requests import mark_under_way
 from reference_backend.client import parse_uri
 from reference_backend.client_handshake import connect
 from reference_backend.control import Control
@@ -22,8 +22,8 @@ from reference_backend.listener import Address, listen
 from reference_backend.nbd.errors import NbdProtocolError
 from reference_backend.proxy_handshake import Handshake, Stream
 from reference_backend.proxy_session import ProxySession
-from reference_backend.rule_layer import RulePlace
-from reference_backend.serving import load_layers, tell_ready
+from reference_backend.rule_layer import RuleLayer
+from reference_backend.serving import load_layers, report_ready
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,14 +31,15 @@ if TYPE_CHECKING:
     from reference_backend.fast_arguments import Arguments
 
 HANDSHAKE_S = 30.0
-"""From connecting to the transmission phase, on both sides."""
+"""Time limit for the whole handshake, on both sides."""
 
 
 class Proxy:
-    """An NBD server on a Unix socket that asks another one.
+    """An NBD server on a Unix socket that forwards requests to another one.
 
-    :param target: of the NBD server behind. :param export: what the empty name stands for.
-    :param layers: first one on top; each sees all requests of all clients.
+    :param target: the address of the target.
+    :param export: the export for the empty name.
+    :param layers: the first one is on top; each sees all requests of all clients.
     """
 
     def __init__(
@@ -57,14 +58,14 @@ class Proxy:
     def start(self) -> None:
         """Listen, and serve in the background.
 
-        :raise OSError: the path cannot be listened on.
+        :raise OSError: listening on the path failed.
         """
         self._listening = listen(self._path)
         accept = threading.Thread(target=self._accept, args=(self._listening,), daemon=True)
         accept.start()
 
     def stop(self) -> None:
-        """Stop listening, drop all clients, remove the socket."""
+        """Stop listening, disconnect all clients, remove the socket."""
         if self._listening is not None:
             self._listening.shutdown(socket.SHUT_RDWR)
             self._listening.close()
@@ -83,7 +84,10 @@ class Proxy:
                 sock, _peer = listening.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+            except RuntimeError:  # the system has no more threads: end this client only
+                sock.close()
 
     def _serve(self, sock: socket.socket) -> None:
         """Run in the client's thread."""
@@ -102,9 +106,9 @@ class Proxy:
             if handshake.run():
                 sock.settimeout(None)
                 target.sock.settimeout(None)
-                told = {"connection": number, "export": handshake.export}
-                self._events.emit("CLIENT_CONNECTED", **told)
-                ends.callback(self._events.emit, "CLIENT_DISCONNECTED", **told)
+                data = {"connection": number, "export": handshake.export}
+                self._events.emit("CLIENT_CONNECTED", **data)
+                ends.callback(self._events.emit, "CLIENT_DISCONNECTED", **data)
                 ProxySession(number, client, target, handshake, self._layers).run()
 
     def _forget(self, number: int) -> None:
@@ -115,17 +119,18 @@ class Proxy:
 def proxy(arguments: Arguments) -> int:
     """Serve until SIGTERM, SIGINT, SIGHUP or ``quit``; return 0.
 
-    :raise ValueError: the URI or the rules are wrong. :raise OSError: a path cannot be used.
+    :raise ValueError: the URI or the rules are wrong.
+    :raise OSError: a path cannot be used.
     """
     target, export, secure = parse_uri(arguments.to)
     if secure:
-        msg = f"--to {arguments.to}: the proxy does without TLS"
+        msg = f"--to {arguments.to}: the proxy does not support TLS"
         raise ValueError(msg)
-    place = RulePlace(arguments.seed, on_pause=now_under_way)
+    rule_layer = RuleLayer(arguments.seed, on_pause=mark_under_way)
     if arguments.rules:
         with open(arguments.rules, encoding="utf-8") as file:  # noqa: PTH123  # as in serving
-            place.load(file.read(), arguments.rules)
-    layers = [place, *load_layers(arguments.layer)]
+            rule_layer.load(file.read(), arguments.rules)
+    layers = [rule_layer, *load_layers(arguments.layer)]
     events = Events()
     stop_signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
@@ -134,13 +139,13 @@ def proxy(arguments: Arguments) -> int:
             server = Proxy(arguments.socket, target, export, layers, events)
             server.start()
             cleanup.callback(server.stop)
-            cleanup.callback(place.let_go)
+            cleanup.callback(rule_layer.disarm)
             if arguments.control:
                 control = Control(arguments.control, events)
-                control.commands.update(place.control_commands(events))
+                control.commands.update(rule_layer.control_commands(events))
                 control.start()
                 cleanup.callback(control.stop)
-            tell_ready(arguments.ready_fd, arguments.socket)
+            report_ready(arguments.ready_fd, arguments.socket)
             signal.sigwait(stop_signals)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

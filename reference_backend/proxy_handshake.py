@@ -1,7 +1,7 @@
-"""The handshake as a proxy has it: every option goes to the target, every answer comes from it.
+"""The handshake of a proxy: every option goes to the target, every reply comes from it.
 
-So a client finds what the target offers, name by name and flag by flag; the proxy only listens
-along for what was agreed on. STARTTLS alone is refused: the proxy could not see requests then.
+So a client sees exactly the names and flags of the target. The proxy only records the result. It
+refuses STARTTLS, because it could not see encrypted requests.
 NBD document, "Fixed newstyle negotiation".
 """
 
@@ -19,12 +19,12 @@ from reference_backend.nbd.errors import RemoteProtocolError
 from reference_backend.nbd.settings import Bytes
 
 OPTION_MAX = 1 << 20
-"""Bytes of the longest option, and of the longest answer to one, that is passed on."""
+"""Bytes of the longest option and of the longest reply to one that is forwarded."""
 BUFFER = 256 * 1024
 
 
 class Stream:
-    """A socket that is read in exact pieces by one thread, and written by many."""
+    """A socket that one thread reads in exact pieces, and many threads write."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -32,7 +32,7 @@ class Stream:
         self._lock = threading.Lock()
 
     def receive(self, length: int) -> bytes:
-        """Return exactly so many bytes.
+        """Return exactly ``length`` bytes.
 
         :raise ConnectionResetError: the peer closed.
         """
@@ -43,17 +43,17 @@ class Stream:
         return data
 
     def send(self, *parts: Bytes) -> None:
-        """Send all parts; what other threads send comes before or after."""
+        """Send all parts without bytes of other threads in between."""
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         with self._lock:
             self.sock.sendall(data)
 
     def shut(self) -> None:
-        """End the connection in both directions; whoever waits for it wakes."""
+        """End the connection in both directions; threads that wait for it wake up."""
         try:
             self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:
-            return  # the peer was faster
+            return  # the peer has closed already
 
     def close(self) -> None:
         """Close."""
@@ -62,9 +62,9 @@ class Stream:
 
 
 class Handshake:
-    """Passes a handshake on, and remembers ``mode``, ``contexts`` (names by id), ``export``.
+    """Forwards a handshake, and records ``mode``, ``contexts`` (names by id), ``export``.
 
-    :param default_export: takes the place of the empty name, if the proxy's URI has a name.
+    :param default_export: replaces the empty name, if the proxy's URI has a name.
     """
 
     def __init__(self, client: Stream, target: Stream, default_export: str = "") -> None:
@@ -77,9 +77,10 @@ class Handshake:
         self._flags = 0
 
     def run(self) -> bool:
-        """Go on to the transmission phase; False if the client ended before.
+        """Run the handshake; return False if the client ended it before the transmission phase.
 
-        :raise OSError: a connection broke. :raise RemoteProtocolError: this is not NBD.
+        :raise OSError: a connection broke.
+        :raise RemoteProtocolError: the bytes are not NBD.
         """
         greeting = self._target.receive(m.GREETING.size)
         parse_greeting(greeting)
@@ -95,7 +96,7 @@ class Handshake:
                 return False
 
     def _pass_option(self) -> Option | None:
-        """Pass one option on; return its number if it ends the handshake."""
+        """Forward one option; return its number if it ends the handshake."""
         magic, number, length = m.OPTION.unpack(self._client.receive(m.OPTION.size))
         if magic != c.OPTION_MAGIC or length > OPTION_MAX:
             msg = f"option magic {magic:#x}, {length} bytes"
@@ -119,7 +120,7 @@ class Handshake:
         return Option.GO if number == Option.GO and final == OptionReply.ACK else None
 
     def _pass_answers(self, number: int) -> int:
-        """Pass the target's answers on to the last one; return its type."""
+        """Forward the target's replies to one option; return the type of the last."""
         if number == Option.SET_META_CONTEXT:
             self.contexts = {}
         while True:
@@ -144,7 +145,7 @@ class Handshake:
             self.export = m.take_string(data, 0)[0]
 
     def _named(self, number: int, data: bytes) -> bytes:
-        """Put the default export where the client names none."""
+        """Insert the default export if the client names none."""
         if not self._default:
             return data
         if number == Option.EXPORT_NAME:

@@ -1,11 +1,11 @@
-"""One client of a proxy in the transmission phase: requests down to the target, replies up.
+"""One client of a proxy in the transmission phase: requests to the target, replies back.
 
-A request that no layer wants to see goes to the target as it came, and so does its reply; many are
-in flight, in any order. For one that the layers see a thread of its own is taken, so that one that
-waits (a delay, a hang) holds up no other; the next request is looked at when this one has reached
-the target, has ended, or waits: so faults fall in the order in which requests came.
+A request that may bypass the layers is forwarded unchanged, and so is its reply. Many such requests
+are in flight, in any order. A request that layers see runs in a thread of its own, so that one that
+waits (a delay, a hang) does not delay others. The next request starts when this one has reached the
+target, is complete, or waits. So faults hit requests in the order of arrival.
 
-Cookies: the proxy numbers what it sends itself, for a layer may ask more than its client did.
+Cookies: the proxy numbers its own requests, because a layer may send more requests than the client.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import NamedTuple
 from blockio.errors import BlockError
 from blockio.extents import Extent
 from blockio.layers import Command, CommandFlag, Layer, Reply, Request, stack
-from reference_backend.blocking_requests import Asides, now_under_way
+from reference_backend.blocking_requests import BlockingRequests, mark_under_way
 from reference_backend.nbd import constants as c
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
@@ -33,14 +33,14 @@ from reference_backend.nbd.settings import Bytes
 from reference_backend.proxy_handshake import Handshake, Stream
 
 PAYLOAD_MAX = 64 * 1024 * 1024
-"""Bytes of the longest WRITE; who declares more is dropped."""
+"""Bytes of the longest WRITE; a longer one ends the connection."""
 _COOKIE = slice(8, 16)
-"""Where a cookie lies in every reply header."""
+"""The position of the cookie in every reply header."""
 _COMMANDS = frozenset(int(command) for command in Command)
 
 
 class _Inbox:
-    """Collects the messages of one reply for the thread that asked."""
+    """Collects the messages of one reply for the thread that waits for it."""
 
     def __init__(self) -> None:
         self.messages: list[bytes] = []
@@ -48,7 +48,7 @@ class _Inbox:
 
 
 class _Pending(NamedTuple):
-    """A request that the target has not answered. Without an inbox the reply goes to the client."""
+    """A request in flight to the target. Without an inbox, its reply goes to the client."""
 
     cookie: int
     command: int
@@ -57,7 +57,7 @@ class _Pending(NamedTuple):
 
 
 class _Passed(Reply):
-    """The target's own reply, with the messages in which it came."""
+    """The target's own reply, with its original messages."""
 
     __slots__ = ("asked", "messages", "original")
 
@@ -68,7 +68,7 @@ class _Passed(Reply):
         self.original = (self.data, dict(self.extents))
 
     def fits(self, request: Request) -> bool:
-        """Tell whether the messages are the right answer still."""
+        """Return whether the original messages are still the right reply."""
         same = (self.asked.command, self.asked.offset, self.asked.length) == (
             request.command, request.offset, request.length,
         )  # fmt: skip
@@ -79,7 +79,7 @@ class _Passed(Reply):
 class ProxySession:
     """A client and its own connection to the target, after the handshake.
 
-    :param number: numbers clients from 1, for rules that name a connection.
+    :param number: the number of the client, from 1, for rules that name a connection.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class ProxySession:
         self._pending: dict[int, _Pending] = {}
         self._cookie = 0
         self._lost = False
-        self._asides = Asides()
+        self._blocking = BlockingRequests()
 
     def run(self) -> None:
-        """Serve until the client or the target goes; both are disconnected then."""
+        """Serve until the client or the target disconnects; then disconnect both."""
         replies = threading.Thread(target=self._guard, args=(self._pass_replies,), daemon=True)
         replies.start()
         self._guard(self._take_requests)
@@ -119,7 +119,7 @@ class ProxySession:
             self.end()
 
     def end(self) -> None:
-        """Disconnect both sides, and wake who waits for the target."""
+        """Disconnect both sides, and wake threads that wait for the target."""
         with self._lock:
             self._lost = True
             left, self._pending = self._pending, {}
@@ -154,15 +154,15 @@ class ProxySession:
                 seen = Request(
                     Command(command), flags, offset, length, cookie, payload, self._number
                 )
-                self._asides.start(partial(self._answer, seen))
+                self._blocking.start(partial(self._answer, seen))
             else:
                 number = self._expect(_Pending(cookie, command, length, None))
                 self._target.send(_renumbered(header, number), payload)
 
     def _is_seen(self, command: int, offset: int, length: int, payload: bytes) -> bool:
-        """Tell whether a layer must see a request; that one takes note of it if not.
+        """Return whether a layer must see a request; if not, the layer counts it.
 
-        Commands that are not known, and BLOCK_STATUS with a payload, are no layer's business.
+        Layers do not see unknown commands and BLOCK_STATUS with a payload.
         """
         if command not in _COMMANDS or (payload and command != Command.WRITE):
             return False
@@ -182,7 +182,7 @@ class ProxySession:
             self._pending[self._cookie] = pending
             return self._cookie
 
-    # -- requests that layers see, each in its thread
+    # -- requests that layers see, each in a thread of its own
 
     def _answer(self, seen: Request) -> None:
         try:
@@ -194,7 +194,7 @@ class ProxySession:
             self.end()
 
     def _reply_to(self, seen: Request) -> tuple[bytes, bool]:
-        """Return the reply's bytes, and whether the connection lives."""
+        """Return the reply's bytes, and whether the connection is kept."""
         out: list[Bytes] = []
         cookie, offset = seen.cookie, seen.offset
         try:
@@ -218,15 +218,16 @@ class ProxySession:
         return (raw, True) if reply.on_wire is None else reply.on_wire(raw)
 
     def _bottom(self, asked: Request) -> Reply:
-        """Ask the target, beneath all layers.
+        """Send a request to the target, below all layers.
 
-        :raise BlockError: it answers with an error. :raise ConnectionResetError: it is gone.
+        :raise BlockError: its reply is an error.
+        :raise ConnectionResetError: it has disconnected.
         """
         inbox = _Inbox()
         number = self._expect(_Pending(asked.cookie, asked.command, asked.length, inbox))
         header = request(self._mode, asked.flags, asked.command, number, asked.offset, asked.length)
         self._target.send(header, asked.payload)
-        now_under_way()
+        mark_under_way()
         inbox.done.wait()
         answer = self._parse(number, asked, inbox.messages)
         if answer.error:
@@ -281,7 +282,7 @@ class ProxySession:
     def _find(self, number: int, *, done: bool) -> _Pending:
         with self._lock:
             pending = self._pending.get(number)
-            # What a thread waits for stays until it is delivered: end() must find it.
+            # A request with a waiting thread stays until its reply is delivered: end() needs it.
             if done and pending is not None and pending.inbox is None:
                 del self._pending[number]
         if pending is None:
@@ -308,5 +309,5 @@ _CHUNK_MAGIC = {
 
 
 def _renumbered(message: bytes, cookie: int) -> bytes:
-    """Return a request or reply with another cookie; both have it at the same place."""
+    """Return a request or reply with another cookie; both have it at the same position."""
     return message[: _COOKIE.start] + m.U64.pack(cookie) + message[_COOKIE.stop :]

@@ -1,9 +1,9 @@
-"""QMP's stream cut into JSON texts, without a socket.
+"""Split the stream of QMP into JSON texts, without a socket.
 
-QMP sends JSON values one after the other; white space between them is allowed and not needed. So a
-message ends where its outermost bracket closes. What is outside of brackets ends at its line's
-end: it is no message, and its sender is told so. A byte 0xFF, which no UTF-8 text has, drops what
-came before it (QEMU docs/interop/qmp-spec.rst, "Notes": "resets the parser").
+QMP sends JSON values one after the other; white space between them is allowed but not required. So
+a message ends where its outermost bracket closes. Text outside of brackets ends at the end of its
+line; it is not a message and gets an error reply. A byte 0xFF, which is not valid in UTF-8,
+discards the bytes before it (QEMU docs/interop/qmp-spec.rst, "Notes": "resets the parser").
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 MESSAGE_BYTES_MAX = 1 << 20
-"""Longest message. QEMU's parser takes 64 MiB, which nobody needs here."""
+"""Longest message. QEMU's parser accepts 64 MiB, which is not needed here."""
 DEPTH_MAX = 1024
 """Deepest nesting, as in QEMU's parser (qobject/json-streamer.c, MAX_NESTING)."""
 _OUTSIDE = re.compile(rb'["{}\[\]\n\xff]')
@@ -20,11 +20,11 @@ _INSIDE = re.compile(rb'["\\\xff]')
 
 
 class MessageTooLong(ValueError):  # noqa: N818  # reads as a sentence where it is raised
-    """A message is over the limits; the stream cannot be followed any further."""
+    """A message exceeds a limit; the rest of the stream cannot be parsed."""
 
 
 class Splitter:
-    """Takes bytes as they come, gives JSON texts."""
+    """Splits received bytes into JSON texts."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -33,9 +33,9 @@ class Splitter:
         self._in_string = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the texts that are complete now; blank ones are left out.
+        """Yield the complete texts; skip blank ones.
 
-        :raise MessageTooLong: over MESSAGE_BYTES_MAX or DEPTH_MAX.
+        :raise MessageTooLong: a text exceeds MESSAGE_BYTES_MAX or DEPTH_MAX.
         """
         self._buffer += data
         while (text := self._next()) is not None:
@@ -54,7 +54,7 @@ class Splitter:
                 return None
             character = found.group()
             if character == b"\\" and found.end() == len(self._buffer):
-                self._at = found.start()  # what it escapes has not come yet
+                self._at = found.start()  # the escaped character has not arrived yet
                 return None
             self._at = found.end()
             if character == b"\xff":
@@ -67,7 +67,7 @@ class Splitter:
                 return self._take()
 
     def _closes(self, character: bytes) -> bool:
-        """Follow a bracket or a line end; say whether it ends a message."""
+        """Handle a bracket or a line end; return whether it ends a message."""
         if character in b"{[":
             self._depth += 1
             if self._depth > DEPTH_MAX:

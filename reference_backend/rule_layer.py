@@ -1,8 +1,8 @@
-"""Where rules of faults come into a server: a layer that is empty until somebody arms a rule.
+"""The layer for fault rules; it does nothing until a rule is armed.
 
-The rule language is a package of its own (injectors), which this one does not know: it is loaded by
-name when the first command or file asks for it. Until then, and while no rule is armed, requests
-pass the place by. What is armed later meets connections that are open already.
+The rule language is in the package injectors, which this package does not import: it is loaded by
+name for the first command or rules file. Until then, and while no rule is armed, requests bypass
+the layer. Rules that are armed later also apply to connections that are open already.
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ from reference_backend.events import Events
 MODULE = "injectors.layer"
 COMMANDS = ("rule-add", "rule-load", "rule-change", "rule-del", "query-rules", "set-rule-state",
             "rule-resume")  # fmt: skip
-"""What the control socket has for rules; injectors/rules/commands.py describes each."""
-LOOK_S = 0.05
-"""Seconds between two looks whether the client of a request that waits is still there."""
+"""Commands of the control socket for rules; injectors/rules/commands.py describes each."""
+CHECK_S = 0.05
+"""Seconds between two checks whether the client of a waiting request is still connected."""
 NO_PASSES: Mapping[Command, Callable[[int, int], bool]] = {}
 
 
-class RulePlace:
-    """A layer in front of the rules. Its attributes are those of blockio.layers; they are
-    plain ones, written when rules change, for they are read with each batch of requests.
+class RuleLayer:
+    """A layer that passes requests to the rules.
 
-    :param seed: what chance is drawn from. :param on_pause: called in the thread of a request that
-        is about to wait.
+    It has the attributes of blockio.layers. They are plain attributes, written when rules change,
+    because each batch of requests reads them.
+
+    :param seed: the seed of all random decisions.
+    :param on_pause: called in the thread of a request that is about to wait.
     """
 
     def __init__(self, seed: int = 0, on_pause: Callable[[], None] | None = None) -> None:
@@ -47,9 +49,9 @@ class RulePlace:
         self.passes: Mapping[Command, Callable[[int, int], bool]] = NO_PASSES
 
     def handle(self, request: Request, below: Below) -> Reply:
-        """Let the rules answer, or what is below.
+        """Let the rules answer, or the layer below if there are no rules.
 
-        :raise BlockError: as the layers beneath do.
+        :raise BlockError: a rule or a layer below raised it.
         """
         rules: Layer | None = self._rules
         return below(request) if rules is None else rules.handle(request, below)
@@ -57,14 +59,14 @@ class RulePlace:
     def load(self, text: str, source: str) -> None:
         """Arm the rules of a YAML text.
 
-        :raise ValueError: it is wrong; names ``source``, line and key.
+        :raise ValueError: the text is wrong; the message names ``source``, line and key.
         """
         self._loaded().load(text, source)
 
     def control_commands(self, events: Events) -> dict[str, Callable[[dict[str, Any]], Any]]:
-        """Return the commands of the control socket; the first one loads the rule language.
+        """Return the commands of the control socket; the first call of one loads the rule language.
 
-        :param events: where FAULT_INJECTED goes.
+        :param events: receives FAULT_INJECTED.
         """
         self._events = events
         return {name: self._command(name) for name in COMMANDS}
@@ -75,20 +77,20 @@ class RulePlace:
 
         return run
 
-    def let_go(self) -> None:
-        """Disarm everything: no request is held any more. To be called before a server stops."""
+    def disarm(self) -> None:
+        """Disarm all rules and release all held requests. Call this before the server stops."""
         if self._rules is not None:
             self._rules.clear()
 
-    def _follow(self) -> None:
-        """Take over what the rules say of themselves; called whenever they have changed."""
+    def _refresh(self) -> None:
+        """Copy the attributes of the rules; called after each change of them."""
         rules = self._rules
         self.waits = rules.waits
         self.pauses = rules.waits and self._on_pause is not None
         self.passes = rules.passes
         self.active = rules.active
 
-    def _tell(self, name: str, data: dict[str, Any]) -> None:
+    def _emit(self, name: str, data: dict[str, Any]) -> None:
         if self._events is not None:
             self._events.emit(name, **data)
 
@@ -96,7 +98,7 @@ class RulePlace:
         assert self._on_pause is not None
         self._on_pause()
         deadline = time.monotonic() + seconds
-        while not gate.wait(max(0.0, min(LOOK_S, deadline - time.monotonic()))):
+        while not gate.wait(max(0.0, min(CHECK_S, deadline - time.monotonic()))):
             _drop_if_abandoned()
             if time.monotonic() >= deadline:
                 return
@@ -105,15 +107,15 @@ class RulePlace:
     def _wait(self, gate: threading.Event) -> None:
         assert self._on_pause is not None
         self._on_pause()
-        while not gate.wait(LOOK_S):
+        while not gate.wait(CHECK_S):
             _drop_if_abandoned()
         _drop_if_abandoned()
 
     def _loaded(self) -> Any:
         if self._rules is None:
             rules = importlib.import_module(MODULE).create(None, seed=self._seed)
-            rules.on_event = self._tell
-            rules.on_change = self._follow
+            rules.on_event = self._emit
+            rules.on_change = self._refresh
             if self._on_pause is not None:
                 rules.sleep, rules.wait = self._sleep, self._wait
             self._rules = rules
@@ -121,9 +123,9 @@ class RulePlace:
 
 
 def _drop_if_abandoned() -> None:
-    """Refuse to go on with a request whose client has gone: it may have asked somebody else since.
+    """Fail a request whose client has left: the client may have sent it again elsewhere.
 
-    :raise BlockError: ESHUTDOWN, which nobody is there to see.
+    :raise BlockError: ESHUTDOWN; nobody receives it.
     """
     if is_abandoned():
         raise BlockError(errno.ESHUTDOWN, "the client is gone")

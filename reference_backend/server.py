@@ -1,4 +1,4 @@
-"""The server: a lobby for handshakes and idle clients, and a thread for each active client."""
+"""The NBD server: one acceptor thread, and one thread for each active client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from blockio.errors import VolumeNotFound
 from blockio.layers import Layer
 from reference_backend import transport
-from reference_backend.acceptor import Lobby
+from reference_backend.acceptor import Acceptor
 from reference_backend.allocator import keep_freed_memory
 from reference_backend.listener import Address, listen
 from reference_backend.nbd.errors import NbdProtocolError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["ConnectionInfo", "FixedExports", "Server"]
 
 STACK_SIZE = 512 * 1024
-"""Bytes of a connection thread's stack: address space, of which a few pages are used."""
+"""Bytes of a connection thread's stack: address space, few pages of it are used."""
 
 
 class FixedExports:
@@ -59,11 +59,11 @@ class Server:
 
     :param exports: a pool, or a mapping of names to volumes.
     :param address: a Unix socket's path, or (host, port).
-    :param layers: first one on top; each sees all requests of all connections.
-    :param tls: a server's context; ``tls_mode`` says whether TLS is offered (assumed when a context
-        is given) or required.
-    :param on_connect: called when a client enters the transmission phase; ``on_disconnect`` when
-        such a client is gone. Both from the server's threads.
+    :param layers: the first one is on top; each sees all requests of all connections.
+    :param tls: a server context.
+    :param tls_mode: whether TLS is offered (the default if ``tls`` is given) or required.
+    :param on_connect: called when a client enters the transmission phase.
+    :param on_disconnect: called when such a client has left. Both are called in server threads.
     """
 
     def __init__(
@@ -98,11 +98,11 @@ class Server:
         self._totals: Counter[str] = Counter()
         self._number = 0
         self._listening: socket.socket | None = None
-        self._lobby: Lobby | None = None
+        self._acceptor: Acceptor | None = None
         self._loop: threading.Thread | None = None
         self._stopped = False
 
-    # -- life
+    # -- start and stop
 
     def start(self) -> None:
         """Listen, and serve in the background.
@@ -112,7 +112,7 @@ class Server:
         keep_freed_memory()
         _raise_descriptor_limit()
         self._listening = listen(self._address)
-        self._lobby = Lobby(
+        self._acceptor = Acceptor(
             self._listening,
             self._tls,
             handshake_s=self._limits.handshake_s,
@@ -121,35 +121,35 @@ class Server:
             activate=self._activate,
             end=self._end,
         )
-        self._loop = threading.Thread(target=self._lobby.run, name="nbd-lobby", daemon=True)
+        self._loop = threading.Thread(target=self._acceptor.run, name="nbd-acceptor", daemon=True)
         self._loop.start()
 
     def serve_forever(self) -> None:
-        """Serve until ``stop()`` is called, from another thread or a signal handler."""
+        """Serve until another thread or a signal handler calls ``stop()``."""
         if self._loop is None:
             self.start()
         assert self._loop is not None
         self._loop.join()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Stop listening, drop all clients, wait for their threads; remove the Unix socket."""
-        if self._stopped or self._lobby is None or self._loop is None or self._listening is None:
+        """Stop listening, disconnect all clients, join their threads, remove the Unix socket."""
+        if self._stopped or self._acceptor is None or self._loop is None or self._listening is None:
             return
         self._stopped = True
-        self._lobby.stop()
+        self._acceptor.stop()
         self._loop.join()
         if not isinstance(self._address, tuple):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._address)  # noqa: PTH108  # pathlib is slow to load
         self._listening.close()
         self.disconnect_all(timeout_s)
-        self._lobby.close()
+        self._acceptor.close()
 
     def disconnect_all(self, timeout_s: float = 5.0) -> int:
-        """Drop every connection at once, as a power cut does; return how many there were.
+        """Disconnect all clients at once, like a power cut; return how many there were.
 
-        When this returns, no request of theirs is being carried out any more, unless one takes
-        longer than ``timeout_s``.
+        When this returns, none of their requests is being executed, unless one takes longer than
+        ``timeout_s``.
         """
         with self._lock:
             connections = list(self._connections.values())
@@ -162,8 +162,8 @@ class Server:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
         for connection in connections:
-            connection.abandon_asides()
-            connection.join_asides(max(0.0, deadline - time.monotonic()))
+            connection.abandon_blocking()
+            connection.join_blocking(max(0.0, deadline - time.monotonic()))
         served = {connection.number for connection in threads.values()}
         for connection in connections:
             if connection.number not in served:
@@ -172,13 +172,13 @@ class Server:
 
     @property
     def address(self) -> Address:
-        """Where the server listens, with the port that the kernel chose."""
+        """Return the listening address, with the port that the kernel chose."""
         if isinstance(self._address, tuple) and self._listening is not None:
             host, port = self._listening.getsockname()[:2]
             return host, port
         return self._address
 
-    # -- what control asks
+    # -- queries of the control socket
 
     def query_requests(self) -> list[dict[str, object]]:
         """Return requests in flight: connection, command, offset, length, cookie."""
@@ -187,7 +187,7 @@ class Server:
         return [request for connection in connections for request in connection.in_flight()]
 
     def statistics(self) -> dict[str, int]:
-        """Return counts since start: per command requests and bytes, errors, connections."""
+        """Return counts since start: requests and bytes of each command, errors, connections."""
         with self._lock:
             totals = Counter(self._totals)
             for connection in self._connections.values():
@@ -202,7 +202,7 @@ class Server:
             connections = list(self._connections.values())
         return [each.info() for each in connections if each.transmission is not None]
 
-    # -- connections, called from the lobby and from the connections' threads
+    # -- connections; called in the acceptor's thread and in the connections' threads
 
     def _admit(self, sock: socket.socket) -> Connection | None:
         if len(self._connections) >= self._limits.connections:
@@ -225,23 +225,23 @@ class Server:
         with self._lock:
             connection.is_announced = connection.number in self._connections
         if not connection.is_announced:
-            return  # it was cut off between its greeting's last byte and now
+            return  # disconnect_all() ended it just now
         if self._on_connect is not None:
             self._on_connect(connection.info())
         if connection.has_bytes():
             self._activate(connection)
-        elif self._lobby is not None:
-            self._lobby.arm(connection)
+        elif self._acceptor is not None:
+            self._acceptor.arm(connection)
 
     def _activate(self, connection: Connection) -> None:
-        """Give a client a thread."""
+        """Start a thread for a client."""
         before = threading.stack_size(STACK_SIZE)
         thread = threading.Thread(
             target=self._serve, args=(connection,), name=f"nbd-{connection.number}", daemon=True
         )
         try:
-            with self._lock:  # whoever finds it in the table may join it
-                thread.start()  # RuntimeError, no more threads: this client pays, not the others
+            with self._lock:  # a thread in the table must be started: it may be joined
+                thread.start()  # RuntimeError (no more threads) ends this client only
                 self._threads[thread] = connection
         finally:
             threading.stack_size(before)
@@ -249,33 +249,50 @@ class Server:
     def _serve(self, connection: Connection) -> None:
         """Run in the client's thread."""
         quiet = False
-        with contextlib.suppress(OSError, ValueError, NbdProtocolError, MemoryError):
-            quiet = connection.serve()
-        with self._lock:
-            del self._threads[threading.current_thread()]
-        if quiet and self._lobby is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self._lobby.arm(connection)
-                return
-        self._end(connection)
+        try:
+            with contextlib.suppress(OSError, ValueError, NbdProtocolError, MemoryError):
+                quiet = connection.serve()
+        finally:
+            with self._lock:
+                del self._threads[threading.current_thread()]
+            if not quiet or not self._park(connection):
+                self._end(connection)
+
+    def _park(self, connection: Connection) -> bool:
+        """Give an idle client back to the acceptor; return False if its socket was closed."""
+        if self._acceptor is None:
+            return False
+        try:
+            self._acceptor.arm(connection)
+        except (OSError, ValueError):
+            return False
+        return True
 
     def _end(self, connection: Connection) -> None:
-        """Close one client's connection; safe to call twice."""
+        """Close one client's connection; safe to call twice.
+
+        If a step fails, the other steps are still done, and threading.excepthook reports the error.
+        """
         with self._lock:
             if self._connections.pop(connection.number, None) is None:
                 return
-            if self._lobby is not None:
-                self._lobby.forget(connection)
+            if self._acceptor is not None:
+                self._acceptor.forget(connection)
             self._totals.update(connection.counts())
-        connection.abandon_asides()
-        info = connection.info()
-        transport.close(connection.sock)
-        if connection.is_announced and self._on_disconnect is not None:
-            self._on_disconnect(info)
+        try:
+            with contextlib.ExitStack() as cleanup:  # the last callback runs first
+                if connection.is_announced and self._on_disconnect is not None:
+                    cleanup.callback(self._on_disconnect, connection.info())
+                cleanup.callback(transport.close, connection.sock)
+                connection.abandon_blocking()
+        except Exception as error:  # must not end the thread: it may serve other clients
+            thread = threading.current_thread()
+            what = (type(error), error, error.__traceback__, thread)
+            threading.excepthook(threading.ExceptHookArgs(what))
 
 
 def _raise_descriptor_limit() -> None:
-    """Allow as many open files as the system lets us: each client is one."""
+    """Raise the limit of open files to the system's maximum: each client needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""``serve``: join a pool, layers, the NBD server and the control socket; run until told to stop."""
+"""``serve``: set up a pool, layers, the NBD server and the control socket; run until stopped."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from blockio.layers import Layer
-from reference_backend.blocking_requests import now_under_way
+from blockio.sizes import parse_size
+from reference_backend.blocking_requests import mark_under_way
 from reference_backend.events import Events
 from reference_backend.listener import Address
 from reference_backend.nbd.settings import Features, Limits, TlsMode
 from reference_backend.pool import Pool, VolumeOptions
-from reference_backend.rule_layer import RulePlace
+from reference_backend.rule_layer import RuleLayer
 from reference_backend.server import Server
 from reference_backend.session import ConnectionInfo
-from reference_backend.sizes import parse_size
 from reference_backend.store.write_cache import DEFAULT_LIMIT_BYTES
 
 if TYPE_CHECKING:
@@ -33,14 +33,15 @@ _STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 def serve(arguments: Arguments) -> int:
     """Serve until SIGTERM, SIGINT, SIGHUP or ``quit``; flush and return 0.
 
-    :raise StoreError: a volume cannot be opened. :raise OSError: an address cannot be listened on.
-    :raise ValueError: arguments that do not fit together.
+    :raise StoreError: a volume cannot be opened.
+    :raise OSError: the server cannot listen on an address.
+    :raise ValueError: the arguments do not fit together.
     """
     address = _address(arguments)
     pool = _pool(arguments)
     try:
         events = Events()
-        layers = [*_rules(arguments), *load_layers(arguments.layer)]
+        layers = _with_rules(_rules(arguments), load_layers(arguments.layer))
         server = _server(arguments, pool, address, layers, events)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
         try:
@@ -65,8 +66,8 @@ def _running(
         server.start()
         cleanup.callback(server.stop)
         for layer in layers:
-            if isinstance(layer, RulePlace):
-                cleanup.callback(layer.let_go)  # first, or the server would wait for what is held
+            if isinstance(layer, RuleLayer):
+                cleanup.callback(layer.disarm)  # first: server.stop() waits for held requests
         if arguments.control:
             control = _control(arguments.control, server, pool, layers, events)
             control.start()
@@ -77,9 +78,9 @@ def _running(
             pid_file = Path(arguments.pid_file)
             pid_file.write_text(f"{os.getpid()}\n")
             cleanup.callback(pid_file.unlink, missing_ok=True)
-        gc.freeze()  # what is there now stays: no collection need look at it again
+        gc.freeze()  # these objects live on: exclude them from collections
         gc.enable()
-        tell_ready(arguments.ready_fd, server.address)
+        report_ready(arguments.ready_fd, server.address)
         yield
 
 
@@ -88,7 +89,7 @@ def _control(
 ) -> Control:
     """Return the control socket with all commands.
 
-    A layer with a method ``control_commands(events)`` adds its own: it returns functions by name.
+    A layer with a method ``control_commands(events)`` adds its own commands, functions by name.
     """
     from reference_backend.control import Control
     from reference_backend.control_commands import VolumeCommands
@@ -102,8 +103,8 @@ def _control(
     return control
 
 
-def tell_ready(descriptor: int | None, address: Address) -> None:
-    """Say that clients may come, to a descriptor or to stdout."""
+def report_ready(descriptor: int | None, address: Address) -> None:
+    """Write to a descriptor or stdout that the server accepts clients."""
     where = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
     line = f"ready {where}\n"
     if descriptor is None:
@@ -124,7 +125,7 @@ def _address(arguments: Arguments) -> Address:
         msg = f"--listen {arguments.listen}: write HOST:PORT, like 127.0.0.1:10809"
         raise ValueError(msg)
     if not arguments.allow_remote and not _is_loopback(host):
-        msg = f"--listen {arguments.listen} lets other machines in: add --allow-remote to mean it"
+        msg = f"--listen {arguments.listen}: other machines could connect; add --allow-remote"
         raise ValueError(msg)
     return host, int(port)
 
@@ -144,13 +145,19 @@ def _options(arguments: Arguments) -> VolumeOptions:
     minimum, maximum = arguments.min_block, arguments.max_block
     preferred = arguments.preferred_block or max(4096, minimum)
     if minimum & (minimum - 1) or not 1 <= minimum <= 65536:
-        msg = f"--min-block {minimum}: a power of two of 1 to 65536"
+        msg = f"--min-block {minimum}: must be a power of two, 1 to 65536"
         raise ValueError(msg)
     if preferred & (preferred - 1) or not max(512, minimum) <= preferred <= 32 << 20:
-        msg = f"--preferred-block {preferred}: a power of two of max(512, --min-block) to 32M"
+        msg = (
+            f"--preferred-block {preferred}: must be a power of two,"
+            " at least 512 and --min-block, at most 32M"
+        )
         raise ValueError(msg)
     if maximum % minimum or not preferred <= maximum <= 0xFFFFFFFF:
-        msg = f"--max-block {maximum}: a multiple of --min-block, --preferred-block to 4G-1"
+        msg = (
+            f"--max-block {maximum}: must be a multiple of --min-block,"
+            " at least --preferred-block, at most 4G-1"
+        )
         raise ValueError(msg)
     undo_limit = 0
     if arguments.control:
@@ -174,19 +181,19 @@ def _pool(arguments: Arguments) -> Pool:
         from reference_backend.file_pools import ImagePool
 
         if len(arguments.export_name) > 1:
-            msg = "--image is one export: give --export-name once"
+            msg = "--image has one export: give --export-name once"
             raise ValueError(msg)
         return ImagePool(arguments.image, (*arguments.export_name, "")[0], options)
     from reference_backend.file_pools import DirectoryPool
 
     if arguments.export_name:
-        msg = "--export-name: the volumes of --pool have their names already"
+        msg = "--export-name cannot be used with --pool: its volumes have names"
         raise ValueError(msg)
     return DirectoryPool(arguments.pool, options)
 
 
 def _named(text: str, default_size: int) -> tuple[str, int]:
-    """Split ``NAME=SIZE``; an "=" that no size follows is part of the name."""
+    """Split ``NAME=SIZE``. An "=" that is not followed by a size is part of the name."""
     name, equals, size = text.rpartition("=")
     if equals:
         with contextlib.suppress(ValueError):
@@ -202,7 +209,7 @@ def _server(
     events: Events,
 ) -> Server:
     if arguments.tls_required and not arguments.tls_certs:
-        msg = "--tls-required needs --tls-certs DIR"
+        msg = "--tls-required requires --tls-certs DIR"
         raise ValueError(msg)
     context = None
     if arguments.tls_certs:
@@ -214,7 +221,7 @@ def _server(
         context = server_context(directory, verify_peer=arguments.tls_verify_peer)
     mode = TlsMode.REQUIRED if arguments.tls_required else None
     if arguments.max_connections is not None and arguments.max_connections < 1:
-        msg = f"--max-connections {arguments.max_connections}: at least 1"
+        msg = f"--max-connections {arguments.max_connections}: must be at least 1"
         raise ValueError(msg)
     limits = Limits()
     if arguments.max_connections is not None:
@@ -228,12 +235,12 @@ def _server(
         tls=context,
         tls_mode=mode,
         read_only=arguments.read_only,
-        on_connect=lambda info: events.emit("CLIENT_CONNECTED", **_told(info)),
-        on_disconnect=lambda info: events.emit("CLIENT_DISCONNECTED", **_told(info)),
+        on_connect=lambda info: events.emit("CLIENT_CONNECTED", **_event_data(info)),
+        on_disconnect=lambda info: events.emit("CLIENT_DISCONNECTED", **_event_data(info)),
     )
 
 
-def _told(info: ConnectionInfo) -> dict[str, object]:
+def _event_data(info: ConnectionInfo) -> dict[str, object]:
     return {
         "connection": info.number,
         "peer": info.peer,
@@ -242,24 +249,31 @@ def _told(info: ConnectionInfo) -> dict[str, object]:
     }
 
 
-def _rules(arguments: Arguments) -> list[RulePlace]:
-    """Return the place of rules: where a file has some, or a control socket may bring some.
+def _rules(arguments: Arguments) -> list[RuleLayer]:
+    """Return the layer for rules, if there is a rules file or a control socket.
 
-    :raise ValueError: the file is wrong. :raise OSError: it cannot be read.
+    :raise ValueError: the file is wrong.
+    :raise OSError: the file cannot be read.
     """
     if not arguments.rules and not arguments.control:
         return []
-    place = RulePlace(arguments.seed, on_pause=now_under_way)
+    layer = RuleLayer(arguments.seed, on_pause=mark_under_way)
     if arguments.rules:
         with open(arguments.rules, encoding="utf-8") as file:  # noqa: PTH123  # pathlib is slow
-            place.load(file.read(), arguments.rules)
-    return [place]
+            layer.load(file.read(), arguments.rules)
+    return [layer]
+
+
+def _with_rules(rules: Sequence[RuleLayer], layers: Sequence[Layer]) -> list[Layer]:
+    """Return all layers: those with ``above_rules``, the rules, the others; else in their order."""
+    above = [layer for layer in layers if getattr(layer, "above_rules", False)]
+    return [*above, *rules, *(layer for layer in layers if layer not in above)]
 
 
 def load_layers(texts: Sequence[str]) -> list[Layer]:
-    """Return the layers of ``MODULE:CLASS[:KEY=VALUE...]``; values are strings, the class converts.
+    """Return the layers of ``MODULE:CLASS[:KEY=VALUE...]``. The class converts the values.
 
-    :raise ValueError: no such module or class, or the class refuses its options.
+    :raise ValueError: the module or class does not exist, or the class refuses its options.
     """
     return [_load_layer(text) for text in texts]
 

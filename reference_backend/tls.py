@@ -12,9 +12,10 @@ from pathlib import Path
 
 
 def server_context(directory: Path, *, verify_peer: bool = False) -> ssl.SSLContext:
-    """Return a server's context; with ``verify_peer`` clients need a certificate of the same CA.
+    """Return a server's context; with ``verify_peer``, clients need a certificate of the same CA.
 
-    :raise OSError: a file is missing. :raise ssl.SSLError: a file is no certificate or key.
+    :raise OSError: a file is missing.
+    :raise ssl.SSLError: a file is not a certificate or key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -26,9 +27,10 @@ def server_context(directory: Path, *, verify_peer: bool = False) -> ssl.SSLCont
 
 
 def client_context(directory: Path) -> ssl.SSLContext:
-    """Return a client's context that trusts the directory's CA and shows its certificate, if any.
+    """Return a client's context that trusts the directory's CA and has its certificate, if any.
 
-    :raise OSError: the CA file is missing. :raise ssl.SSLError: a file is no certificate or key.
+    :raise OSError: the CA file is missing.
+    :raise ssl.SSLError: a file is not a certificate or key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -1,6 +1,6 @@
-"""The rule language: what a rule says, how it is read, and the engine that decides.
+"""The rule language: its forms, the model of a rule, and the engine that decides.
 
-blkdebug.conf --parse_ini--> RuleSet (frozen) --compile--> blkdebug of QEMU, or NotExpressible
-                                    |
-                                    +--> Engine (pure)
+text --files--> RuleSet (frozen) --compile, nbdkit, parse_*.write--> text, or NotExpressible
+                      |
+                      +--> Engine (pure)
 """

@@ -1,4 +1,4 @@
-"""All kinds of fault, by the word that a rules file has for them."""
+"""All kinds of fault by the value of ``action`` in a rules file."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Chance that can be repeated: each number is a function of the seed and of what it is drawn for.
+"""Random numbers that can be repeated: each is a function of the seed and of names for its purpose.
 
-There is no generator with a state: rules do not take numbers from each other, so a rule that is
-added, removed or never reached leaves the draws of the others as they were.
+There is no generator with a state: rules do not take numbers from each other. A rule that is added,
+removed or never reached does not change the numbers of other rules.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ def number(seed: int, *names: int | str) -> int:
 
 def fraction(seed: int, *names: int | str) -> float:
     """Return a number in [0, 1) for this seed and these names."""
-    # 53 bits: what a float holds exactly, so that 1.0 cannot come out by rounding.
+    # A float holds 53 bits exactly: rounding cannot give 1.0.
     return (number(seed, *names) >> (_BITS - 53)) / (1 << 53)
 
 
 def drawer(seed: int, *names: int | str) -> Callable[[int], int]:
-    """Return a function that gives the next whole number below its argument."""
+    """Return a function that draws the next whole number below its argument."""
     turn = 0
 
     def draw(limit: int) -> int:
         nonlocal turn
         turn += 1
-        # 64 bits modulo a place on a disk (below 2^40): the bias is under one in sixteen million.
+        # 64 bits modulo an offset on a disk (below 2^40): the bias is below one in sixteen million.
         return number(seed, *names, turn) % limit
 
     return draw

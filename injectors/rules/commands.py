@@ -1,16 +1,16 @@
-"""The commands that a control socket has for rules; arguments and results are plain values.
+"""The commands of a control socket for rules; arguments and results are plain values.
 
     rule-add      the keys of a rule                    -> {"id": ID}
-    rule-load     text, source (optional): a YAML file  -> {"ids": [ID, ...]}
+    rule-load     text, source (optional): a rules file -> {"ids": [ID, ...]}
     rule-change   id, and the keys to change            -> {}
-    rule-del      id, or all: true                      -> what the rules saw, as query-rules
+    rule-del      id, or all: true                      -> the removed rules, as in query-rules
     query-rules   id (optional)                         -> {"state", "seed", "rules", "states"}
     set-rule-state  state                               -> {}
     rule-resume   id (optional: all)                    -> {"resumed": how many requests}
 
 An entry of "rules" is {"id", "rule": its keys, "events", "matches", "fired", "live", "held"}: how
-often its event fired, how many requests it covered, how many it hurt; whether it can still fire;
-how many requests it holds now.
+often its event fired, the number of covered requests and of faults, whether the rule can still
+fire, and the number of requests that it holds now.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Command = Callable[[Arguments], Any]
 
 
 class RuleStore(Protocol):
-    """What the commands change: the rules of one layer (`injectors.layer.RuleLayer`)."""
+    """The rules of one layer (`injectors.layer.RuleLayer`), which the commands change."""
 
     def add(self, rules: RuleSet) -> list[str]: ...  # noqa: D102
     def load(self, text: str, source: str = "rules.yaml") -> list[str]: ...  # noqa: D102
@@ -40,7 +40,7 @@ class RuleStore(Protocol):
 
 
 def commands_of(layer: RuleStore) -> dict[str, Command]:
-    """Return the commands on one layer; a command that fails raises ValueError."""
+    """Return the commands for one layer; a command that fails raises ValueError."""
 
     def rule_add(arguments: Arguments) -> Any:
         return {"id": layer.add(RuleSet((rule_from(arguments),)))[0]}
@@ -66,12 +66,12 @@ def commands_of(layer: RuleStore) -> dict[str, Command]:
 
     def query_rules(arguments: Arguments) -> Any:
         _only(arguments, {"id": str})
-        told = layer.describe()
+        described = layer.describe()
         if "id" in arguments:
-            told["rules"] = [one for one in told["rules"] if one["id"] == arguments["id"]]
-            if not told["rules"]:
+            described["rules"] = [one for one in described["rules"] if one["id"] == arguments["id"]]
+            if not described["rules"]:
                 raise ValueError(f"there is no rule {arguments['id']}")
-        return told
+        return described
 
     def set_rule_state(arguments: Arguments) -> Any:
         _only(arguments, {"state": int}, required=("state",))

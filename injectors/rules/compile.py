@@ -1,4 +1,4 @@
-"""Rules for QEMU's own blkdebug, as far as it can express them.
+"""Convert rules to options of QEMU's blkdebug, as far as it can express them.
 
 qapi/block-core.json, BlockdevOptionsBlkdebug and BlkdebugInjectErrorOptions.
 """
@@ -14,9 +14,9 @@ from injectors.rules.model import Rule, RuleSet
 
 
 def blkdebug_options(rule: Rule) -> dict[str, Any]:
-    """Return one rule as BlkdebugInjectErrorOptions, without what has its usual value.
+    """Return one rule as BlkdebugInjectErrorOptions, without defaults.
 
-    :raise NotExpressible: the rule says more than blkdebug of QEMU knows; names what.
+    :raise NotExpressible: blkdebug cannot express the rule; the message says why.
     """
     beyond = _beyond(rule)
     if beyond:
@@ -38,7 +38,7 @@ def blkdebug_options(rule: Rule) -> dict[str, Any]:
 
 
 def _beyond(rule: Rule) -> list[str]:
-    """Return what of a rule is beyond blkdebug."""
+    """Return the parts of a rule that blkdebug cannot express."""
     fault, spans = rule.fault, rule.spans or ()
     points = all(first % SECTOR == 0 and end == first + 1 for first, end in spans)
     found = [
@@ -59,7 +59,7 @@ def _beyond(rule: Rule) -> list[str]:
 def to_blockdev(rules: RuleSet, image: str | dict[str, Any]) -> dict[str, Any]:
     """Return blockdev options of a blkdebug node over ``image`` (a node name or options).
 
-    :raise NotExpressible: a rule says more than blkdebug of QEMU knows.
+    :raise NotExpressible: blkdebug cannot express a rule.
     """
     options: dict[str, Any] = {"driver": "blkdebug", "image": image}
     if rules.rules:

@@ -1,4 +1,4 @@
-"""Requests that a fault keeps for later."""
+"""Requests that a fault holds and carries out later."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from blockio.layers import Below, Request
 
 
 class Held:
-    """Requests that were answered, and are still to be carried out. Safe for many threads."""
+    """Requests that were answered but not carried out. Safe to use from many threads."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[Request, Below]] = []
         self._lock = threading.Lock()
 
     def hold(self, request: Request, below: Below) -> None:
-        """Keep a request."""
+        """Hold a request."""
         with self._lock:
             self.requests.append((request, below))
 
     def carry_out(self, but: Request | None = None) -> None:
-        """Carry out all that is held, in order; ``but`` one request, which stays.
+        """Carry out all held requests in order, except ``but``, which stays held.
 
-        What fails is lost: its client was told long ago that it is done. So it is when there is
-        nothing beneath any more, after a power cut or behind a broken connection (OSError).
+        A request that fails is lost, because its client already has a reply. This includes OSError,
+        after a power cut or on a broken connection.
         """
         with self._lock:
             due = [(held, below) for held, below in self.requests if held is not but]
@@ -35,6 +35,6 @@ class Held:
                 below(held)
 
     def forget(self) -> None:
-        """Drop all that is held."""
+        """Drop all held requests."""
         with self._lock:
             self.requests.clear()

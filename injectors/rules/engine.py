@@ -1,17 +1,17 @@
 """The engine: blkdebug's semantics, without input, output, clock, threads or hidden randomness.
 
-Source: QEMU 7.2, block/blkdebug.c (process_rule, rule_check), held against the real one by
-tests/injectors/test_engine_against_qemu.py. Per node:
+Source: QEMU 7.2, block/blkdebug.c (process_rule, rule_check). The test
+tests/injectors/test_engine_against_qemu.py compares it with QEMU. Per node:
 
 1. The state starts at 1. All rules of an event see the state from before the event.
-2. If a rule matches an event, the matching rules replace the active list; if none does, the old
-   list stays. A later change of state does not deactivate a rule.
-3. The first active rule, in the order written, that covers a request decides.
-4. Of two set-state rules on one event the one written first wins.
-5. `once` removes a rule when it injects, not when its event fires; with errno 0 nothing injects.
+2. If rules match an event, they replace the active list. If none matches, the old list stays. A
+   later change of state does not deactivate a rule.
+3. The first active rule, in the order of the file, that covers a request decides.
+4. Of two set-state rules on one event, the first one in the file wins.
+5. `once` removes a rule when it injects, not when its event fires; errno 0 injects nothing.
 
-Beyond blkdebug: rules are added, changed and removed while it runs. A rule of the event `none` is
-active from the moment when it is added, until an event activates others.
+Beyond blkdebug: rules can be added, changed and removed at any time. A rule of the event `none` is
+active from its addition until an event activates other rules.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from injectors.rules.model import Rule, RuleSet, SetState
 
 
 class Counts(NamedTuple):
-    """What a rule saw: its event, requests that it covered, faults that it injected."""
+    """Counts of a rule: firings of its event, covered requests, injected faults."""
 
     events: int
     matches: int
@@ -35,7 +35,7 @@ class Counts(NamedTuple):
 
 
 class Armed:
-    """A rule in an engine. ``memory`` belongs to its fault; ``id`` is unique in the engine."""
+    """A rule in an engine. ``memory`` is that of its fault; ``id`` is unique in the engine."""
 
     __slots__ = ("events", "fired", "id", "live", "matches", "memory", "rule", "serial")
 
@@ -54,7 +54,7 @@ class Armed:
 
 
 class _Arming:
-    """What an event arms in each state. ``count``: how often it fired since the rules last came."""
+    """The rules that an event arms in each state; ``count``: firings since the last `_index`."""
 
     __slots__ = ("changes", "count", "in_state", "rules")
 
@@ -65,23 +65,23 @@ class _Arming:
         self.in_state: dict[int, Active[Armed] | None] = {}
 
     def matching(self, state: int) -> Active[Armed] | None:
-        """Return the rules that the event arms in a state, None for none."""
+        """Return the rules that the event arms in a state, or None."""
         found = [one for one in self.rules if one.rule.state in (0, state)]
         self.in_state[state] = matching = Active(found) if found else None
         return matching
 
 
 Arms = tuple[Sequence[_Arming], Active[Armed] | None]
-"""What a row of events counts on, and what it arms."""
+"""The entries that a sequence of events counts, and the rules that it arms."""
 
 
 class Engine:
     """Decide which requests meet a fault.
 
-    :param rules: the rules, in order. :param seed: what probabilities and choices are drawn from,
-        unless the rules say one: the same seed and the same requests meet the same faults.
+    :param rules: the rules, in order. :param seed: seed of probabilities and choices, unless the
+        rules have one. The same seed and the same requests give the same faults.
 
-    ``version`` grows whenever a rule or a change of state comes or goes.
+    ``version`` increases when rules or changes of state are added or removed.
     """
 
     def __init__(self, rules: RuleSet | None = None, seed: int = 0) -> None:
@@ -95,10 +95,10 @@ class Engine:
         self.active_rules: Active[Armed] = Active(())
         self.load(rules or RuleSet())
 
-    # -- what happens
+    # -- events and requests
 
     def on_event(self, event: str) -> None:
-        """Take note that an event of blkdebug's list fired."""
+        """Arm rules and change the state after an event of blkdebug's list fired."""
         arming = self._arming.get(event)
         if arming is None:
             return
@@ -115,14 +115,14 @@ class Engine:
                 self.state = change.new_state
                 break
 
-    def heeds(self, event: str) -> bool:
+    def is_used(self, event: str) -> bool:
         """Return whether an event arms a rule or changes the state, in any state."""
         return event in self._arming
 
     def arms(self, events: Sequence[str]) -> Arms | None:
-        """Return what a row of events counts on and arms, None where that depends on the state.
+        """Return what a sequence of events counts and arms, or None if it depends on the state.
 
-        Holds until a rule comes or goes. Of several events the last one that arms rules counts.
+        Valid for one version. Of several events, the last one that arms rules counts.
         """
         armings = [self._arming[event] for event in events if event in self._arming]
         if any(one.changes or any(armed.rule.state for armed in one.rules) for one in armings):
@@ -131,7 +131,7 @@ class Engine:
         return armings, next((one for one in reversed(armed) if one is not None), None)
 
     def note(self, arms: Arms) -> None:
-        """Do at once what ``on_event`` would do for a row of events, as ``arms`` told it."""
+        """Do what ``on_event`` does for a sequence of events, given the result of ``arms``."""
         armings, armed = arms
         for arming in armings:
             arming.count += 1
@@ -139,7 +139,7 @@ class Engine:
             self.active_rules = armed
 
     def may_meet(self, iotype: IoType, offset: int, length: int) -> bool:
-        """Return False if ``decide`` would find no rule that covers the request. Counts nothing."""
+        """Return whether an active rule covers the request. Counts nothing."""
         return self.active_rules.of_kind(iotype).touches(offset, length)
 
     def decide(
@@ -150,10 +150,10 @@ class Engine:
         connection: int = 0,
         request: Request | None = None,
     ) -> Armed | None:
-        """Return the rule that a request meets, None for none; offset and length in bytes.
+        """Return the rule that a request meets, or None; offset and length are in bytes.
 
-        Counts on: to be called once for each request. With the ``request`` itself, a rule whose
-        fault can do nothing to it is passed over, and the request is no match of it.
+        Counts matches: call it once for each request. Given the ``request`` itself, it skips rules
+        whose fault does not apply to the request, without counting a match.
         """
         for armed in self.active_rules.covering(iotype, offset, length):
             wanted = armed.rule.connections
@@ -185,12 +185,12 @@ class Engine:
             self._retire(armed)
         return armed
 
-    # -- rules come and go
+    # -- additions and removals
 
     def load(self, rules: RuleSet) -> list[Armed]:
-        """Add rules and changes of state behind those that are there; return the rules added.
+        """Append rules and changes of state; return the added rules.
 
-        :raise ValueError: a name is taken; nothing was added.
+        :raise ValueError: a name is in use; nothing was added.
         """
         names = [rule.name for rule in rules.rules if rule.name]
         for name in names:
@@ -216,16 +216,16 @@ class Engine:
     def add(self, rule: Rule) -> Armed:
         """Add one rule.
 
-        :raise ValueError: its name is taken.
+        :raise ValueError: its name is in use.
         """
         return self.load(RuleSet((rule,)))[0]
 
     def change(self, identity: str, rule: Rule) -> Armed:
-        """Put a rule in the place of another: same id, same turn, counts from 0.
+        """Replace a rule: same id, same position, counts from 0.
 
-        An active rule stays so, unless its event becomes another one.
+        An active rule stays active, unless its event changes.
 
-        :raise ValueError: no such rule.
+        :raise ValueError: there is no such rule.
         """
         old = self.find(identity)
         new = self._rules[identity] = Armed(identity, old.serial, rule)
@@ -239,7 +239,7 @@ class Engine:
         return new
 
     def clear(self) -> list[Armed]:
-        """Remove all rules and changes of state, go back to state 1; return the rules."""
+        """Remove all rules and changes of state, return to state 1, and return the rules."""
         removed = [self.remove(identity) for identity in list(self._rules)]
         self._states.clear()
         self._index()
@@ -249,7 +249,7 @@ class Engine:
     def remove(self, identity: str) -> Armed:
         """Remove a rule and return it.
 
-        :raise ValueError: no such rule.
+        :raise ValueError: there is no such rule.
         """
         armed = self.find(identity)
         self._retire(armed)
@@ -259,7 +259,7 @@ class Engine:
     def find(self, identity: str) -> Armed:
         """Return a rule by its id.
 
-        :raise ValueError: no such rule.
+        :raise ValueError: there is no such rule.
         """
         try:
             return self._rules[identity]
@@ -279,19 +279,14 @@ class Engine:
 
     @property
     def active(self) -> bool:
-        """False when no request can meet a fault, nor an event change the state."""
+        """False if no request can meet a fault and no event can change the state."""
         return bool(self._arming or self.active_rules.order)
 
     def counts(self, armed: Armed) -> Counts:
-        """Return what a rule saw so far."""
+        """Return the counts of a rule."""
         arming = self._arming.get(armed.rule.event)
         since = arming.count if arming is not None and armed.live else 0
         return Counts(armed.events + since, armed.matches, armed.fired)
-
-    @property
-    def never_fired(self) -> list[Armed]:
-        """Rules that injected nothing and may not be silent: a case with one of these is BROKEN."""
-        return [one for one in self.rules if not one.fired and not one.rule.may_not_fire]
 
     def _enter(self, rule: Rule) -> Armed:
         self._serial += 1

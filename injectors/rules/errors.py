@@ -1,23 +1,23 @@
 """Errors of the rule language.
 
 RuleError
-├── RuleSyntaxError     a file is wrong: names file, line, key and the mend
+├── RuleSyntaxError     a file is wrong: names file, line, key and what is allowed
 ├── KeyProblem          a key or its value is wrong; a reader of files adds the line
-└── NotExpressible      a rule is right, but the chosen place cannot carry it out
+└── NotExpressible      a rule is right, but the chosen form cannot express it
 """
 
 from __future__ import annotations
 
 
 class RuleError(Exception):
-    """Root of the errors of this package."""
+    """Base class of the errors of this package."""
 
 
 class RuleSyntaxError(RuleError, ValueError):
     """A rules file is wrong.
 
-    :param source: file name, or a name for text that has no file.
-    :param line: line number from 1, or 0 where no line can be told.
+    :param source: name of the file, or of a text without a file.
+    :param line: line number from 1, or 0 if it is unknown.
     :param message: what is wrong and what is allowed.
     """
 
@@ -29,11 +29,11 @@ class RuleSyntaxError(RuleError, ValueError):
 
 
 class NotExpressible(RuleError):  # noqa: N818  # reads as a sentence where it is raised
-    """The chosen place cannot carry out a rule; the message says which rule and why."""
+    """The chosen form cannot express a rule; the message says which rule and why."""
 
 
 class KeyProblem(RuleError, ValueError):  # noqa: N818  # where, not what: a reader adds the line
-    """A key of a rule, or its value, is wrong; ``key`` is "" where it is the rule as a whole."""
+    """A key of a rule or its value is wrong; ``key`` is "" for the rule as a whole."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(f"{key}: {message}" if key else message)

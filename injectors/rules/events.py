@@ -1,4 +1,4 @@
-"""The events of QEMU's blkdebug, and the kinds of request that a rule can fail.
+"""The events of QEMU's blkdebug, and the kinds of request of a rule.
 
 Source: QEMU 7.2, qapi/block-core.json, BlkdebugEvent and BlkdebugIOType.
 """
@@ -30,7 +30,7 @@ EVENTS: dict[str, str] = {
     "reftable_grow": "qcow2 writes a larger refcount table",
     "reftable_update": "qcow2 writes a new refcount table (when it empties an image)",
     "refblock_load": "qcow2 reads a refcount block",
-    "refblock_update": "in the list, but emitted nowhere in QEMU 7.2",
+    "refblock_update": "in the list, but never fired in QEMU 7.2",
     "refblock_update_part": "qcow2 writes part of a refcount block",
     "refblock_alloc": "qcow2 looks for room for a refcount block",
     "refblock_alloc_hookup": "qcow2 enters a new refcount block in the table",
@@ -57,14 +57,14 @@ EVENTS: dict[str, str] = {
     "cluster_alloc_space": "qcow2 fills a new cluster with zeroes",
     "none": "no event: the rule is active from the start",
 }
-"""Name of each event, with what happens in QEMU when it fires."""
+"""Each event, and what QEMU does when it fires."""
 
 EVERY_OPEN = "none"
-"""Fires once, when the blkdebug node is made."""
+"""The event that fires once, when the blkdebug node is created."""
 
 
 class IoType(enum.StrEnum):
-    """Kinds of request, in blkdebug's words. Strings, for these have a hash that costs nothing."""
+    """Kinds of request, with blkdebug's names. Strings, because their hash is cached."""
 
     READ = "read"
     WRITE = "write"
@@ -75,13 +75,13 @@ class IoType(enum.StrEnum):
 
 
 DEFAULT_IOTYPES = frozenset(IoType) - {IoType.BLOCK_STATUS}
-"""What a rule without iotype fails (block/blkdebug.c, add_rule: all but block-status)."""
+"""Kinds of a rule without iotype (block/blkdebug.c, add_rule: all but block-status)."""
 
 
 def event_name(text: str) -> str:
-    """Return the name of an event; the dotted names of older QEMU are taken too.
+    """Return the name of an event; dotted names of older QEMU are accepted.
 
-    :raise ValueError: no such event.
+    :raise ValueError: there is no such event.
     """
     name = text.replace(".", "_").replace("-", "_").lower()
     if name not in EVENTS:

@@ -1,4 +1,4 @@
-"""Rules in words, for a reader who did not write them."""
+"""Describe rules in words."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _KINDS = {
 
 
 def explain(rules: RuleSet) -> str:
-    """Return sentences on a rule set, what each rule does and what may surprise."""
-    parts = [] if rules.seed is None else [f"Chance is drawn from seed {rules.seed}."]
+    """Return sentences that describe each rule, and notes on surprising consequences."""
+    parts = [] if rules.seed is None else [f"Random choices are drawn from seed {rules.seed}."]
     parts += [_rule(number, rule) for number, rule in enumerate(rules.rules, 1)]
     parts += [_state(change) for change in rules.states]
     parts += _surprises(rules)
@@ -32,12 +32,12 @@ def explain(rules: RuleSet) -> str:
 def _rule(number: int, rule: Rule) -> str:
     lines = [
         f"{rule.name or f'Rule {number}'}: {_when(rule)}.",
-        f"  {_which(rule)} {rule.fault.in_words()}.",
+        f"  {_which(rule)} {rule.fault.describe()}.",
     ]
     if rule.limit is not None:
         lines.append(f"  It ends after {_times(rule.limit)}.")
     if rule.may_not_fire:
-        lines.append("  A case is not broken when it never fires.")
+        lines.append("  A case is not BROKEN if it never fires.")
     try:
         blkdebug_options(rule)
     except NotExpressible as error:
@@ -66,13 +66,15 @@ def _which(rule: Rule) -> str:
     who = ""
     if rule.connections is not None:
         who = f" on connection {_listed([str(one) for one in sorted(rule.connections)], 'or')}"
-    chance = f", with a chance of {rule.probability * 100:g} %," if rule.probability < 1 else ""
+    chance = (
+        f", with a probability of {rule.probability * 100:g} %," if rule.probability < 1 else ""
+    )
     return f"{_how_often(rule)} {kinds}{where}{who}{chance}"
 
 
 def _how_often(rule: Rule) -> str:
     each = "each" if rule.every == 1 else f"one in {rule.every}, a"
-    text = f"after {rule.after} that go free, {each}" if rule.after else each
+    text = f"after {rule.after} that are spared, {each}" if rule.after else each
     return text[0].upper() + text[1:]
 
 
@@ -86,23 +88,22 @@ def _state(change: SetState) -> str:
 
 
 def _surprises(rules: RuleSet) -> list[str]:
-    """What people get wrong about blkdebug's semantics, where these rules can meet it."""
+    """Return notes on blkdebug's semantics that users often miss, if they concern these rules."""
     found = []
     events = {rule.event for rule in rules.rules}
     broad = [rule for rule in rules.rules if rule.event != EVERY_OPEN and len(rule.kinds) > 1]
     if broad:
         found.append(
-            "Note: an armed rule stays armed until an event arms others, so a rule without iotype "
-            "also meets later requests of other kinds."
+            "Note: an armed rule stays armed until an event arms other rules. A rule without "
+            "iotype therefore also applies to later requests of other kinds."
         )
     if EVERY_OPEN in events and len(events) > 1:
         found.append(
-            "Note: the rules of event none go to sleep for good as soon as another event arms its "
-            "rules."
+            "Note: the rules of event none are disarmed permanently when another event arms rules."
         )
     reached = {1} | {change.new_state for change in rules.states}
     found += [
-        f"Note: nothing leads to state {rule.state}: {rule.name or f'rule {number}'} never fires."
+        f"Note: no change leads to state {rule.state}: {rule.name or f'rule {number}'} never fires."
         for number, rule in enumerate(rules.rules, 1)
         if rule.state and rule.state not in reached
     ]

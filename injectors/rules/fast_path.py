@@ -1,7 +1,7 @@
-"""Functions that tell in a fraction of a microsecond whether a request meets no rule.
+"""Functions that decide in a fraction of a microsecond whether a request meets no rule.
 
-They are made anew whenever a rule comes or goes, for each kind of request that can be judged by its
-place alone: what its events arm must not depend on the state, and no event may follow it.
+They are created again whenever rules are added or removed, for each kind of request whose range
+alone decides: its events must arm the same rules in all states, and no event may follow it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from injectors.rules.engine import Engine
 from injectors.rules.events import IoType
 
 Passer = Callable[[int, int], bool]
-"""From offset and length in bytes, the length above 0, to whether the request meets no rule. True
-means that it was noted as the engine would have, False that nothing was."""
+"""A function of offset and length in bytes, the length above 0. It returns True if the request
+meets no rule, and has then counted its events. Otherwise it returns False and counts nothing."""
 
 
 def passer(
     engine: Engine, lock: threading.Lock, iotype: IoType, events: Sequence[str]
 ) -> Passer | None:
-    """Return the function for one kind of request, None where each must be asked for.
+    """Return the function for one kind of request, or None if the engine must decide each.
 
-    :param lock: held while the engine is changed; the functions take it to note a request.
+    :param lock: lock of the engine; the functions take it to count events.
     """
     arms = engine.arms(events)
     if arms is None:
@@ -38,7 +38,7 @@ def passer(
 
     def passes(offset: int, length: int) -> bool:
         part = bisect_right(cuts, offset)
-        # From a part where nothing is, the next cut is where something begins.
+        # After a part without rules, the next cut is the start of a part with rules.
         if taken[part] or cuts[part] < offset + length:
             return False
         with lock:
@@ -53,7 +53,7 @@ def passer(
 
 
 def _unarmed(engine: Engine, iotype: IoType) -> Passer | None:
-    """Return the function for requests whose events arm nothing: what others armed decides."""
+    """Return the function for requests whose events arm no rule: rules armed before decide."""
     if not any(one.live and iotype in one.rule.kinds for one in engine.rules):
         return _always
     return lambda offset, length: not engine.may_meet(iotype, offset, length)

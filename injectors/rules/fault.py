@@ -1,8 +1,8 @@
-"""What every kind of fault has: its keys, what it can hurt, and how it answers a request.
+"""The base class of faults: keys, affected kinds of request, and the injection.
 
-A fault is a frozen dataclass: its fields are its keys in a rules file, its docstring is its manual.
-What it must remember between requests lies in a memory that the layer keeps for each rule, so that
-one rule set can be armed in many places at once.
+A fault is a frozen dataclass. Its fields are its keys in a rules file, and the docstring of its
+module is its manual. State between requests is in a memory that the layer keeps for each rule, so
+that several layers can use one rule set at the same time.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from blockio.layers import Below, Command, Reply, Request
 from injectors.rules.events import IoType
 
 Errno = NewType("Errno", int)
-"""A Linux errno number; in a rules file a name will do."""
+"""A Linux errno number; a rules file may have its name."""
 
 NO_ERROR = Errno(0)
 
 SECTOR = 512
-"""Bytes of a sector in blkdebug's sense, whatever the disk has."""
+"""Bytes of a sector in blkdebug, whatever the sector size of the disk."""
 ALL = frozenset(IoType)
 CHANGING = frozenset({IoType.WRITE, IoType.WRITE_ZEROES, IoType.DISCARD})
-"""Requests that change what is stored."""
+"""Kinds of request that change stored data."""
 CHANGING_COMMANDS = frozenset({Command.WRITE, Command.WRITE_ZEROES, Command.TRIM})
 
 
 class Call:
-    """One request that a rule chose, and what a fault may use to answer it.
+    """A request that meets a rule, and the means to answer it.
 
-    ``below(request)`` carries a request out. ``draw(n)`` gives the next whole number from 0 to n-1
-    of this fault. ``memory`` is what the fault's ``new_memory`` made. ``sleep(seconds)`` waits, or
-    less when the rule is removed; ``hold()`` waits until the rule is resumed or removed.
+    ``below(request)`` carries a request out. ``draw(n)`` draws the next whole number from 0 to n-1.
+    ``memory`` is the result of the fault's ``new_memory``. ``sleep(seconds)`` waits, but only until
+    the rule is removed. ``hold()`` waits until the rule is resumed or removed.
     """
 
     __slots__ = ("below", "draw", "hold", "memory", "request", "sleep")
 
-    def __init__(  # noqa: PLR0917  # what a call has
+    def __init__(  # noqa: PLR0917  # the parts of a call
         self,
         request: Request,
         below: Below,
@@ -57,7 +57,7 @@ class Call:
         self.hold = hold or _cannot_wait
 
     def carry_out(self) -> Reply:
-        """Carry the request out; a failure is a reply too, for faults of the wire."""
+        """Carry the request out; return a failure as a reply, for faults on the wire."""
         try:
             return self.below(self.request)
         except BlockError as error:
@@ -65,72 +65,72 @@ class Call:
 
 
 def _cannot_wait(*_: float) -> None:
-    msg = "this place gave no way to wait"
+    msg = "this caller provides no way to wait"
     raise RuntimeError(msg)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Root of all faults. ``waits`` and ``watches`` say what a place must do for a rule."""
+    """Base class of all faults. A layer reads ``waits`` and ``watches``."""
 
     action: ClassVar[str] = ""
     hurts: ClassVar[frozenset[IoType]] = ALL
-    """Kinds of request that the fault can be injected into."""
+    """Kinds of request to which the fault can apply."""
     waits: ClassVar[bool] = False
-    """True if a request may take long."""
+    """True if the fault can delay a request."""
     watches: ClassVar[bool] = False
-    """True if ``before`` and ``after`` must see every request while the rule is there."""
+    """True if ``before`` and ``after`` must be called for every request while the rule exists."""
 
     @property
     def idle(self) -> bool:
-        """True for a rule that matches and does nothing, which masks later rules."""
+        """True for a rule that matches and does nothing, and so hides later rules."""
         return False
 
-    def in_words(self) -> str:
-        """Say what happens to a request: the end of a sentence that begins "such a request"."""
+    def describe(self) -> str:
+        """Return the end of a sentence that begins with "such a request"."""
         raise NotImplementedError
 
     def new_memory(self) -> Any:
-        """Return what the fault remembers between requests; None for most."""
+        """Return the state of the fault between requests; None for most faults."""
         return None
 
     def applies(self, request: Request, memory: Any) -> bool:
-        """Return whether the fault can do anything to this request, of a kind that it hurts."""
+        """Return whether the fault has an effect on this request, whose kind is in ``hurts``."""
         del request, memory
         return True
 
     def inject(self, call: Call) -> Reply:
         """Answer the request wrongly.
 
-        :raise BlockError: the layers beneath failed.
+        :raise BlockError: a layer below failed.
         """
         raise NotImplementedError
 
     def before(self, request: Request, below: Below, memory: Any) -> None:
-        """Take note of a request that is about to be carried out."""
+        """Observe a request before it is carried out."""
 
     def after(self, request: Request, memory: Any) -> None:
-        """Take note that a request was answered."""
+        """Observe a request after it was answered."""
 
     def release(self, memory: Any) -> None:
-        """Carry out what the fault still holds: its rule is going."""
+        """Release the requests that the fault holds, because its rule is removed."""
 
 
 Wire = Callable[[bytes], tuple[bytes, bool]]
-"""From an encoded reply to what is sent instead, and whether the connection lives."""
+"""A function of an encoded reply; returns what to send, and whether the connection stays open."""
 
 
 def rewire(reply: Reply, change: Wire) -> Reply:
-    """Change what a reply looks like on the wire, after what a layer beneath changed."""
+    """Add a change of the encoded reply, after the changes of the layers below."""
     beneath = reply.on_wire
     if beneath is None:
         reply.on_wire = change
         return reply
 
     def both(raw: bytes) -> tuple[bytes, bool]:
-        raw, lives = beneath(raw)
-        raw, still = change(raw)
-        return raw, lives and still
+        raw, is_open = beneath(raw)
+        raw, is_still_open = change(raw)
+        return raw, is_open and is_still_open
 
     reply.on_wire = both
     return reply
@@ -142,11 +142,11 @@ def errno_words(number: int) -> str:
 
 
 def failing(number: int) -> str:
-    """Return how a sentence ends where a fault may fail in the end."""
+    """Return the end of a sentence for a fault that may fail the request at its end."""
     return f", then fails with {errno_words(number)}" if number else ""
 
 
 def with_fields(request: Request, **fields: Any) -> Request:
-    """Return a copy of a request with other fields; a layer never changes what it was given."""
+    """Return a copy of a request with changed fields; a layer never changes its argument."""
     values = {name: getattr(request, name) for name in Request.__slots__} | fields
     return Request(**values)

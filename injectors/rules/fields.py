@@ -1,6 +1,6 @@
-"""From words to rules and back: the keys of a rule, with what each allows.
+"""The keys of a rule: how each value is read, written and described.
 
-The same table reads YAML and QMP arguments, and describes itself for the JSON Schema.
+One table serves YAML, QMP arguments and the JSON Schema.
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from blockio.sizes import parse_size
 from injectors.rules.actions import ACTIONS
 from injectors.rules.errors import KeyProblem
 from injectors.rules.events import EVENTS, IoType, event_name
 from injectors.rules.fault import SECTOR, Errno, Fault
 from injectors.rules.model import Rule, SetState, Span, errno_name, errno_number, point
 
-_SIZE = re.compile(r"(\d+)\s*([KMGTPE]?)(?:i?B)?", re.IGNORECASE)
-_UNITS = {unit: 1 << (10 * n) for n, unit in enumerate(["", "K", "M", "G", "T", "P", "E"])}
 _ON = {"on": True, "yes": True, "true": True, "off": False, "no": False, "false": False}
 LARGEST = (1 << 64) - 1
 T = TypeVar("T")
 
 
 class Key(NamedTuple):
-    """A key of a rule: the field it fills, how a value is read, its JSON Schema, its meaning."""
+    """A key of a rule: its field, the reader of its value, its JSON Schema, its meaning."""
 
     field: str
     read: Callable[[Any], Any]
@@ -39,7 +38,7 @@ class Key(NamedTuple):
 def _whole(least: int) -> Callable[[Any], int]:
     def read(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
-            raise ValueError(f"{value!r} is not a whole number from {least} on")
+            raise ValueError(f"{value!r} is not a whole number of at least {least}")
         return value
 
     return read
@@ -61,7 +60,7 @@ def _switch(value: Any) -> bool:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][\w.-]*", value):
-        raise ValueError(f"{value!r} is not a name: letters, digits, and . _ - after a letter")
+        raise ValueError(f"{value!r} is not a name: use a letter, then letters, digits, and . _ -")
     return value
 
 
@@ -74,10 +73,10 @@ def _event(value: Any) -> str:
 
 def _errno(value: Any) -> Errno:
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(f"{value!r} is not an errno: a name like ENOSPC or a number is")
+        raise ValueError(f"{value!r} is not an errno: use a name such as ENOSPC, or a number")
     number = errno_number(value)
     if not 0 <= number <= 4095:
-        raise ValueError(f"{value!r} is not an errno: numbers are from 0 to 4095")
+        raise ValueError(f"{value!r} is not an errno: use a number from 0 to 4095")
     return Errno(number)
 
 
@@ -107,10 +106,11 @@ def _connections(value: Any) -> frozenset[int]:
 
 
 def _size(text: str, unit: int) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if not match:
-        raise ValueError(f"{text.strip()!r} is not a number, such as 4096 or 64K")
-    return int(match[1]) * (_UNITS[match[2].upper()] if match[2] else unit)
+    """Return bytes; a number without a unit counts in ``unit`` bytes."""
+    stripped = text.strip()
+    if stripped.isascii() and stripped.isdigit():
+        return int(stripped) * unit
+    return parse_size("".join(stripped.split()))
 
 
 def _spans(unit: int) -> Callable[[Any], tuple[Span, ...]]:
@@ -120,7 +120,7 @@ def _spans(unit: int) -> Callable[[Any], tuple[Span, ...]]:
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return point(value) if unit == SECTOR else (value, value + 1)
         if not isinstance(value, str):
-            raise ValueError(f"{value!r} is not a range: 7, 8-15 or 1M+64K is")
+            raise ValueError(f"{value!r} is not a range: use 7, 8-15 or 1M+64K")
         if "+" in value:
             first, length = value.split("+", 1)
             start = _size(first, unit)
@@ -138,7 +138,7 @@ def _spans(unit: int) -> Callable[[Any], tuple[Span, ...]]:
     def read(value: Any) -> tuple[Span, ...]:
         wanted = value if isinstance(value, list) else [value]
         if not wanted:
-            raise ValueError("an empty list means no request at all; leave the key out for any")
+            raise ValueError("an empty list matches no request; omit the key for any request")
         return tuple(map(one, wanted))
 
     return read
@@ -157,31 +157,31 @@ def _or_list(schema: dict[str, Any]) -> dict[str, Any]:
 
 EVENT = Key("event", _event, {"enum": sorted(EVENTS)}, "the event that arms the rule")
 STATE = Key("state", _whole(0), {"type": "integer", "minimum": 0},
-            "state that must hold when the event fires; 0 is any")  # fmt: skip
+            "state in which the event arms the rule; 0 is any")  # fmt: skip
 CONDITIONS: dict[str, Key] = {
     "event": EVENT,
     "state": STATE,
     "iotype": Key("iotypes", _iotypes, _or_list({"enum": _IOTYPES}),
-                  "kinds of request; all but block-status if not given"),
+                  "kinds of request; default: all but block-status"),
     "sector": Key("spans", _spans(SECTOR), _or_list(_RANGE),
-                  "sectors of 512 bytes: 7 (its first byte, as blkdebug), 8-15, 2048+8"),
+                  "sectors of 512 bytes: 7 (its first byte, as in blkdebug), 8-15, 2048+8"),
     "offset": Key("spans", _spans(1), _or_list(_RANGE), "bytes: 4096, 0-4095, 1M+64K"),
-    "once": Key("once", _switch, {"type": "boolean"}, "the rule ends when it injects"),
-    "count": Key("count", _whole(1), _POSITIVE, "the rule ends after so many faults"),
+    "once": Key("once", _switch, {"type": "boolean"}, "the rule ends after its first fault"),
+    "count": Key("count", _whole(1), _POSITIVE, "the rule ends after this many faults"),
     "after": Key("after", _whole(0), {"type": "integer", "minimum": 0},
-                 "so many matching requests go free first"),
+                 "number of matching requests that are spared first"),
     "every": Key("every", _whole(1), _POSITIVE,
                  "then one in n matching requests, beginning with the next"),
     "probability": Key("probability", _number,
                        {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-                       "chance of each matching request, drawn from the seed"),
+                       "probability of a fault for each matching request, drawn from the seed"),
     "connection": Key("connections", _connections, _or_list(_POSITIVE),
                       "numbers of connections, counted from 1"),
     "may_not_fire": Key("may_not_fire", _switch, {"type": "boolean"},
-                        "a case is not BROKEN when the rule never fires"),
-    "id": Key("name", _text, {"type": "string"}, "name of the rule; rule1, rule2, ... if none"),
+                        "a case is not BROKEN if the rule never fires"),
+    "id": Key("name", _text, {"type": "string"}, "name of the rule; default: rule1, rule2, ..."),
 }  # fmt: skip
-"""Keys of every rule beside ``action``."""
+"""Keys of every rule except ``action``."""
 STATE_KEYS: dict[str, Key] = {
     "event": EVENT,
     "state": STATE,
@@ -191,7 +191,7 @@ STATE_KEYS: dict[str, Key] = {
 
 
 def fault_keys(kind: type[Fault]) -> dict[str, Key]:
-    """Return the keys that a kind of fault adds, from the types of its fields."""
+    """Return the keys of a kind of fault, from the types of its fields."""
     hints = get_type_hints(kind, include_extras=True)
     found = {}
     for field in fields(kind):
@@ -221,7 +221,7 @@ def _fault_key(name: str, hint: Any) -> Key:
 
 
 def rule_from(values: Mapping[str, Any]) -> Rule:
-    """Return the rule that a mapping of keys says.
+    """Return the rule of a mapping.
 
     :raise KeyProblem: a key or value is wrong; lists what is allowed.
     """
@@ -236,16 +236,16 @@ def rule_from(values: Mapping[str, Any]) -> Rule:
         allowed = ", ".join(["action", *own, *CONDITIONS])
         raise KeyProblem(unknown[0], f"unknown key; a rule of action {action} has {allowed}")
     if "event" not in given:
-        raise KeyProblem("", "a rule has an event, which is required")
+        raise KeyProblem("", "event is required")
     if "sector" in given and "offset" in given:
-        raise KeyProblem("offset", "sector and offset exclude each other")
+        raise KeyProblem("offset", "use sector or offset, not both")
     fault = _made(kind, _read({key: given[key] for key in given if key in own}, own))
     conditions = {key: given[key] for key in given if key not in own}
     return _made(Rule, {"fault": fault} | _read(conditions, CONDITIONS))
 
 
 def state_from(values: Mapping[str, Any]) -> SetState:
-    """Return the change of state that a mapping says.
+    """Return the change of state of a mapping.
 
     :raise KeyProblem: a key or value is wrong; lists what is allowed.
     """
@@ -255,17 +255,17 @@ def state_from(values: Mapping[str, Any]) -> SetState:
             raise KeyProblem(key, f"unknown key; a change of state has {', '.join(STATE_KEYS)}")
     for key in ("event", "new_state"):
         if key not in given:
-            raise KeyProblem("", f"a change of state has {key}, which is required")
+            raise KeyProblem("", f"{key} is required")
     return _made(SetState, _read(given, STATE_KEYS))
 
 
 def normal_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a mapping whose keys have underscores; may-not-fire and may_not_fire are one key."""
+    """Return a mapping whose keys have underscores; may-not-fire means may_not_fire."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         name = str(key).replace("-", "_")
         if name in found:
-            raise KeyProblem(str(key), "is there twice; remove one")
+            raise KeyProblem(str(key), "is given twice; remove one")
         found[name] = value
     return found
 
@@ -287,11 +287,11 @@ def _made(kind: type[T], values: dict[str, Any]) -> T:
         raise KeyProblem("", str(error)) from None
 
 
-# -- and back
+# -- writing
 
 
 def to_mapping(rule: Rule) -> dict[str, Any]:
-    """Return the keys that say a rule, without those that have their usual value."""
+    """Return a rule as a mapping, without defaults."""
     found: dict[str, Any] = {"id": rule.name} if rule.name else {}
     found["event"] = rule.event
     if rule.fault.action != "error":
@@ -333,6 +333,6 @@ _WRITERS: dict[str, Callable[[Any], dict[str, Any]]] = {
 
 
 def state_to_mapping(change: SetState) -> dict[str, Any]:
-    """Return the keys that say a change of state."""
+    """Return a change of state as a mapping."""
     found = {"event": change.event, "state": change.state, "new_state": change.new_state}
     return found if change.state else {key: found[key] for key in ("event", "new_state")}

@@ -1,4 +1,4 @@
-"""Which of many rules cover a request, without asking each."""
+"""Find the rules that cover a request without a check of each rule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from injectors.rules.model import Rule
 
 
 class Ruled(Protocol):
-    """Anything that has a rule."""
+    """An object with a rule."""
 
     @property
     def rule(self) -> Rule:
@@ -23,7 +23,7 @@ T = TypeVar("T", bound=Ruled)
 
 
 class Ranges(Generic[T]):
-    """Rules of one kind of request. The bytes of a disk are cut where a rule begins or ends."""
+    """Rules of one kind of request. The disk is cut into parts where a range begins or ends."""
 
     __slots__ = ("_any", "_cuts", "_parts", "rules")
 
@@ -40,7 +40,7 @@ class Ranges(Generic[T]):
                 self._parts[part].append((n, one))
 
     def covering(self, offset: int, length: int) -> Iterable[T]:
-        """Return those that cover a request, in order."""
+        """Return the rules that cover a request, in order."""
         cuts = self._cuts
         if not cuts:
             return self.rules
@@ -55,26 +55,26 @@ class Ranges(Generic[T]):
         return [found[n] for n in sorted(found)]
 
     def map(self) -> tuple[list[int], list[bool]]:
-        """Return where something begins or ends, with an end beyond all, and what parts are taken.
+        """Return the cuts, with a last one behind any disk, and whether each part has rules.
 
-        Part n is what lies before cut n and from the cut before it.
+        Part n is between cut n - 1 and cut n.
         """
         return [*self._cuts, 1 << 65], [bool(self._any or part) for part in self._parts]
 
     def touches(self, offset: int, length: int) -> bool:
-        """Tell whether ``covering`` would return any."""
+        """Return whether ``covering`` would return a rule."""
         if self._any:
             return True
         cuts = self._cuts
         if not length or not cuts:
             return False
         part = bisect_right(cuts, offset)
-        # From where nothing is, the next cut is where something begins.
+        # After a part without rules, the next cut is the start of a part with rules.
         return bool(self._parts[part]) or (part < len(cuts) and cuts[part] < offset + length)
 
 
 class Active(Generic[T]):
-    """Rules that are active together, in the order that decides which of two wins."""
+    """Rules that are active together, in order of precedence."""
 
     __slots__ = ("_kinds", "order")
 
@@ -83,7 +83,7 @@ class Active(Generic[T]):
         self._kinds: dict[IoType, Ranges[T]] = {}
 
     def of_kind(self, iotype: IoType) -> Ranges[T]:
-        """Return the ranges of the rules that hurt a kind of request."""
+        """Return the ranges of the rules for a kind of request."""
         ranges = self._kinds.get(iotype)
         if ranges is None:
             chosen = [one for one in self.order if iotype in one.rule.kinds]
@@ -91,6 +91,6 @@ class Active(Generic[T]):
         return ranges
 
     def covering(self, iotype: IoType, offset: int, length: int) -> Iterable[T]:
-        """Return those whose iotype and ranges cover a request, in order."""
+        """Return the rules whose iotype and ranges cover a request, in order."""
         ranges = self._kinds.get(iotype) or self.of_kind(iotype)
         return ranges.covering(offset, length) if ranges.rules else ()

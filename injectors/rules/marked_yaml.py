@@ -1,4 +1,4 @@
-"""YAML with the line of every key, so that an error can say where it is."""
+"""YAML with the line of every key, for error messages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import yaml
 Value = str | int | float | bool | None | list["Value"] | dict[str, "Value"]
 KeyPath = tuple[str | int, ...]
 VALUES_MAX = 100_000
-"""Values in a document, aliases written out: a few lines can say billions."""
+"""Most values in a document, with aliases expanded: a few lines can expand to billions."""
 
 
 class NotYaml(Exception):  # noqa: N818  # reads as a sentence where it is raised
-    """A text is no YAML, or has a key twice. ``line`` is from 1, or 0 where none can be told."""
+    """A text is no YAML, or has a key twice. ``line`` is from 1, or 0 if it is unknown."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -36,9 +36,9 @@ class Marked:
 
 
 def load(text: str) -> Marked:
-    """Read one YAML document, whose mappings have strings as keys, each only once.
+    """Return one YAML document, whose mappings have unique strings as keys.
 
-    :raise NotYaml: it is no YAML, or has a key twice.
+    :raise NotYaml: the text is no YAML, or has a key twice.
     """
     try:
         root = yaml.compose(text, yaml.SafeLoader)
@@ -54,11 +54,11 @@ def load(text: str) -> Marked:
     try:
         return Marked(_Builder(lines).build(root, ()), lines)
     except RecursionError:
-        raise NotYaml(0, "lists and mappings lie too deep in each other") from None
+        raise NotYaml(0, "lists and mappings are nested too deeply") from None
 
 
 class _Builder:
-    """Turns nodes into plain values and notes lines on the way."""
+    """Convert nodes to plain values, and record lines."""
 
     def __init__(self, lines: dict[KeyPath, int]) -> None:
         self._lines = lines
@@ -93,10 +93,10 @@ class _Builder:
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                raise NotYaml(line, "a key is a list or a mapping; write a word")
+                raise NotYaml(line, "a key is a list or a mapping; use a string")
             key = str(key_node.value)
             if key in result:
-                raise NotYaml(line, f"key '{key}' is there twice; remove one")
+                raise NotYaml(line, f"key '{key}' is given twice; remove one")
             self._lines[*path, key] = line
             result[key] = self.build(value_node, (*path, key))
         return result

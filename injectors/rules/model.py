@@ -1,7 +1,7 @@
-"""What a rule says: frozen values, checked when they are made.
+"""The model of a rule: frozen values, checked when they are created.
 
-The conditions are blkdebug's. What goes beyond it (several ranges, probability, after, every,
-count, connection, other faults than an errno) is refused by `compile` for a place that lacks it.
+The conditions are blkdebug's. `compile` refuses what blkdebug cannot express (several ranges,
+probability, after, every, count, connection, faults other than an errno).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Span = tuple[int, int]
 
 
 def point(sector: int) -> Span:
-    """Return what blkdebug means by a sector: a request must hold its first byte."""
+    """Return the span of a sector in blkdebug: its first byte, which a request must contain."""
     return sector * SECTOR, sector * SECTOR + 1
 
 
@@ -30,18 +30,17 @@ def sectors(first: int, last: int) -> Span:
 
 @dataclass(frozen=True)
 class Rule:
-    """When a fault is injected, and which.
+    """A fault, and the conditions of its injection.
 
-    ``event`` arms the rule, if the state is ``state`` (0: any) then. ``iotypes`` None means
-    blkdebug's default, all but block-status, as far as the fault can hurt them. ``spans`` None
-    means any request, also a flush; otherwise a request matches that touches one of them, and a
-    flush never does. ``once`` removes the rule when it injects.
+    ``event`` arms the rule if the state is then ``state`` (0: any). ``iotypes`` None means
+    blkdebug's default, all but block-status, as far as the fault applies to them. ``spans`` None
+    means any request, including a flush; otherwise a request matches if it touches one of them,
+    which a flush never does. ``once`` removes the rule when it injects.
 
-    Beyond blkdebug: several spans; ``probability`` in (0, 1]; ``after`` skips that many matches;
-    ``every`` takes one in n after these, the
-    first of them first; ``count`` removes the rule after so many faults;
-    ``connections`` are the numbers of connections, from 1. ``may_not_fire`` is for the case that
-    owns the rule.
+    Beyond blkdebug: several spans; ``probability`` in (0, 1]; ``after`` skips this many matches;
+    ``every`` then takes one match in n, beginning with the first; ``count`` removes the rule after
+    this many faults; ``connections`` are numbers of connections, from 1. ``may_not_fire`` is for
+    the case that adds the rule.
     """
 
     event: str
@@ -61,34 +60,36 @@ class Rule:
     def __post_init__(self) -> None:
         object.__setattr__(self, "event", event_name(self.event))
         if not 0 < self.probability <= 1:
-            raise ValueError(f"probability {self.probability} is not above 0 and at most 1")
+            raise ValueError(f"probability {self.probability} must be above 0 and at most 1")
         if self.after < 0 or self.every < 1 or (self.count is not None and self.count < 1):
-            raise ValueError("after is at least 0, every and count are at least 1")
+            raise ValueError("after must be at least 0, every and count at least 1")
         if self.once and self.count is not None:
-            raise ValueError("once and count exclude each other; once is count: 1")
+            raise ValueError("use once or count, not both; once means count: 1")
         for first, end in self.spans or ():
             if not 0 <= first < end:
                 raise ValueError(f"the range from byte {first} to {end - 1} is not ascending")
-        unhurt = (self.iotypes or frozenset()) - self.fault.hurts
-        if unhurt:
+        excluded = (self.iotypes or frozenset()) - self.fault.hurts
+        if excluded:
             kinds = ", ".join(sorted(kind.value for kind in self.fault.hurts))
-            wrong = ", ".join(sorted(kind.value for kind in unhurt))
-            raise ValueError(f"{self.fault.action} cannot hurt {wrong}, only {kinds}")
+            wrong = ", ".join(sorted(kind.value for kind in excluded))
+            raise ValueError(
+                f"action {self.fault.action} does not apply to {wrong}, only to {kinds}"
+            )
 
     @property
     def kinds(self) -> frozenset[IoType]:
-        """Kinds of request that the rule fails."""
+        """Kinds of request that the rule covers."""
         if self.iotypes is not None:
             return self.iotypes
         return (DEFAULT_IOTYPES & self.fault.hurts) or self.fault.hurts
 
     @property
     def limit(self) -> int | None:
-        """After how many faults the rule is removed; None for never."""
+        """Number of faults after which the rule is removed; None for never."""
         return 1 if self.once else self.count
 
     def covers(self, iotype: IoType, offset: int, length: int, connection: int = 0) -> bool:
-        """Return whether a request of this kind, offset and length in bytes, is meant."""
+        """Return whether the rule covers a request; offset and length are in bytes."""
         if iotype not in self.kinds:
             return False
         if self.connections is not None and connection not in self.connections:
@@ -102,7 +103,7 @@ class Rule:
 def error_rule(
     event: str, errno: int = errno_numbers.EIO, immediately: bool = False, **conditions: Any
 ) -> Rule:
-    """Return a rule of blkdebug's only kind: an errno."""
+    """Return a rule with blkdebug's only fault, an errno."""
     return Rule(event, Error(Errno(errno), immediately=immediately), **conditions)
 
 
@@ -120,9 +121,9 @@ class SetState:
 
 @dataclass(frozen=True)
 class RuleSet:
-    """Rules in the order in which they were written; that order decides which of two wins.
+    """Rules in order of precedence, changes of state, and a seed.
 
-    ``seed`` is what chance is drawn from, where the file says one; else the run's is taken.
+    ``seed`` None means the seed of the run.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -133,7 +134,7 @@ class RuleSet:
 def errno_number(text: str | int) -> int:
     """Return an errno by number or by name (``28``, ``ENOSPC``).
 
-    :raise ValueError: no such name.
+    :raise ValueError: there is no such name.
     """
     if isinstance(text, int):
         return text
@@ -142,7 +143,7 @@ def errno_number(text: str | int) -> int:
         return int(stripped)
     number = getattr(errno_numbers, stripped, None)
     if not isinstance(number, int):
-        raise ValueError(f"{text} is not an errno: a name like ENOSPC or a number is")
+        raise ValueError(f"{text} is not an errno: use a name such as ENOSPC, or a number")
     return number
 
 

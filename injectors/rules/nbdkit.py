@@ -1,8 +1,7 @@
-"""Rules for nbdkit's filters error and delay, as far as these can express them.
+"""Convert rules to nbdkit's filters error and delay, as far as these can express them.
 
-nbdkit-error-filter(1), nbdkit-delay-filter(1). A filter meets every request of a kind, for ever; it
-knows no place, no number and no state. Its rates are drawn by chance that no seed repeats, so a
-probability is refused as well.
+nbdkit-error-filter(1), nbdkit-delay-filter(1). A filter applies to every request of a kind, without
+ranges, counts and states. A probability is refused, because no seed repeats the filter's rates.
 """
 
 from __future__ import annotations
@@ -14,25 +13,25 @@ from injectors.rules.events import IoType
 from injectors.rules.model import Rule, RuleSet, errno_name
 
 ERRNOS = ("EPERM", "EIO", "ENOMEM", "EINVAL", "ENOSPC", "ESHUTDOWN")
-_METHODS: dict[IoType, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+METHODS: dict[IoType, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     IoType.READ: ("read_aio", ("pread", "cache"), ("read", "cache")),
     IoType.WRITE: ("write_aio pwritev", ("pwrite",), ("write",)),
     IoType.WRITE_ZEROES: ("pwritev_zero", ("zero",), ("zero",)),
     IoType.DISCARD: ("", ("trim",), ("trim",)),
     IoType.BLOCK_STATUS: ("", ("extents",), ("extents",)),
 }
-"""Of a kind of request: the events that come just before it is decided, and what the filters error
-and delay call it."""
+"""Of a kind of request: the events just before its decision, and its names in the filters error and
+delay."""
 
 
 def to_nbdkit(rules: RuleSet) -> list[str]:
-    """Return the words for nbdkit's command line that do the same; those of a plugin come between.
+    """Return arguments for nbdkit that have the same effect; those of a plugin go between them.
 
-    :raise NotExpressible: a rule says more than the filters know; names what.
+    :raise NotExpressible: the filters cannot express a rule; the message says why.
     """
     if rules.states:
         raise NotExpressible("nbdkit's filters have no states")
-    words: list[str] = []
+    arguments: list[str] = []
     taken: set[IoType] = set()
     for rule in rules.rules:
         beyond = _beyond(rule)
@@ -44,33 +43,34 @@ def to_nbdkit(rules: RuleSet) -> list[str]:
             name = f"rule {rule.name or rule.event}"
             raise NotExpressible(f"{name}: nbdkit's filters have no {', no '.join(beyond)}")
         taken |= rule.kinds
-        words += _words(rule)
+        arguments += _arguments(rule)
     return [f"--filter={name}" for name in ("delay", "error") if any(
-        word.startswith(f"{name}-") for word in words)] + words  # fmt: skip
+        word.startswith(f"{name}-") for word in arguments)] + arguments  # fmt: skip
 
 
-def _words(rule: Rule) -> list[str]:
+def _arguments(rule: Rule) -> list[str]:
     fault = rule.fault
-    words: list[str] = []
+    arguments: list[str] = []
     for kind in sorted(rule.kinds, key=lambda kind: kind.value):
-        _events, failing, slow = _METHODS[kind]
+        _events, failing, slow = METHODS[kind]
         if isinstance(fault, Error):
             number = errno_name(int(fault.errno))
             for method in failing:
-                words += [f"error-{method}={number}", f"error-{method}-rate=100%"]
-        elif isinstance(fault, Delay):
-            words += [f"delay-{method}={fault.milliseconds:g}ms" for method in slow]
-    return words
+                arguments += [f"error-{method}={number}", f"error-{method}-rate=100%"]
+        else:
+            assert isinstance(fault, Delay)
+            arguments += [f"delay-{method}={fault.milliseconds:g}ms" for method in slow]
+    return arguments
 
 
 def _beyond(rule: Rule) -> list[str]:
-    """Return what of a rule is beyond the filters."""
+    """Return the parts of a rule that the filters cannot express."""
     fault, kinds = rule.fault, rule.kinds
     error = fault if isinstance(fault, Error) else None
     delay = fault if isinstance(fault, Delay) else None
-    unknown = sorted(kind.value for kind in kinds - _METHODS.keys())
+    unknown = sorted(kind.value for kind in kinds - METHODS.keys())
     late = rule.event != "none" and any(
-        rule.event not in _METHODS[kind][0].split() for kind in kinds & _METHODS.keys()
+        rule.event not in METHODS[kind][0].split() for kind in kinds & METHODS.keys()
     )
     found = [
         (error is None and delay is None, f"action {fault.action}"),

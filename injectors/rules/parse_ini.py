@@ -1,4 +1,8 @@
-"""Read and write blkdebug.conf, QEMU's own form (docs/devel/blkdebug.txt, util/qemu-config.c)."""
+"""Read and write blkdebug.conf, QEMU's own form (docs/devel/blkdebug.txt, util/qemu-config.c).
+
+As in QEMU, what follows a header or a quoted value on its line is ignored, and of a key that is
+given twice the last value counts.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,10 @@ from injectors.rules.errors import RuleSyntaxError
 from injectors.rules.events import EVENTS, IoType, event_name
 from injectors.rules.model import Rule, RuleSet, SetState, Span, point
 
-_SECTION = re.compile(r"\[\s*([\w-]+)(?:\s+\"[^\"]*\")?\s*\]$")
-_PAIR = re.compile(r"([\w.-]+)\s*=\s*\"([^\"]*)\"$")
+_SECTION = re.compile(r"\[\s*([\w-]+)(?:\s+\"[^\"]*\")?\s*\]")
+_PAIR = re.compile(r"([\w.-]+)\s*=\s*\"([^\"]*)\"")
+_FAULT_INJECTOR = re.compile(r"event\s*=\s*(neg1|neg2|neg-classic|export|request|reply|data)$")
+"""A line of a file for nbd-fault-injector.py of QEMU's iotests, whose sections are the same."""
 _ON = {"on": True, "yes": True, "true": True, "y": True}
 _OFF = {"off": False, "no": False, "false": False, "n": False}
 
@@ -25,7 +31,7 @@ def _switch(text: str) -> bool:
 
 
 def _number(text: str) -> int:
-    """Read a number as strtoull with base 0 does, which QEMU uses: 28, 0x1c, 034."""
+    """Return a number as strtoull with base 0 reads it, like QEMU: 28, 0x1c, 034."""
     match = re.fullmatch(r"([+-]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))", text)
     if not match:
         raise ValueError(f"{text!r} is not a number")
@@ -75,7 +81,7 @@ _KEYS: dict[str, dict[str, tuple[str, Callable[[str], Any]]]] = {
 def read(text: str, source: str = "blkdebug.conf") -> RuleSet:
     """Return the rules of a blkdebug.conf.
 
-    :raise RuleSyntaxError: names the line, and what is allowed there.
+    :raise RuleSyntaxError: the text is wrong; names the line and what is allowed.
     """
     sections: list[tuple[str, int, dict[str, Any]]] = []
     for number, raw in enumerate(text.splitlines(), 1):
@@ -86,10 +92,15 @@ def read(text: str, source: str = "blkdebug.conf") -> RuleSet:
             if header[1] not in _KEYS:
                 raise RuleSyntaxError(source, number, f"[{header[1]}]: use {', '.join(_KEYS)}")
             sections.append((header[1], number, {}))
+        elif _FAULT_INJECTOR.match(line):
+            why = (
+                "this is a file for QEMU's nbd-fault-injector.py, not for blkdebug; see the action"
+            )
+            raise RuleSyntaxError(source, number, f"{line}: {why} disconnect in docs/rules.md")
         elif not (pair := _PAIR.match(line)):
             raise RuleSyntaxError(source, number, f'{line}: expected [section] or key = "value"')
         elif not sections:
-            raise RuleSyntaxError(source, number, f"{pair[1]} stands before any [section]")
+            raise RuleSyntaxError(source, number, f"{pair[1]} comes before any [section]")
         else:
             _take(sections[-1], pair[1], pair[2], source, number)
     return _rules(sections, source)
@@ -113,7 +124,7 @@ def _rules(sections: list[tuple[str, int, dict[str, Any]]], source: str) -> Rule
     inject, states = [], []
     for name, line, values in sections:
         if "event" not in values:
-            raise RuleSyntaxError(source, line, f"[{name}] has no event, which is required")
+            raise RuleSyntaxError(source, line, f"[{name}]: event is required")
         if name == "inject-error":
             own = {key: values.pop(key) for key in ("errno", "immediately") if key in values}
             inject.append(Rule(fault=Error(**own), **values))
@@ -125,7 +136,7 @@ def _rules(sections: list[tuple[str, int, dict[str, Any]]], source: str) -> Rule
 def write(rules: RuleSet) -> str:
     """Return the rules as blkdebug.conf.
 
-    :raise NotExpressible: a rule says more than blkdebug of QEMU knows.
+    :raise NotExpressible: blkdebug cannot express a rule.
     """
     blocks = []
     for options in map(blkdebug_options, rules.rules):

@@ -1,4 +1,4 @@
-"""Read and write rules as YAML, the project's own form; docs/rules.md teaches it."""
+"""Read and write rules as YAML, the project's own form (manual: docs/rules.md)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from injectors.rules.fields import rule_from, state_from, state_to_mapping, to_m
 from injectors.rules.model import RuleSet
 
 KEYS = ("seed", "rules", "states")
-"""Keys of a whole file."""
+"""Keys of a rules file."""
 
 
 def read(text: str, source: str = "rules.yaml") -> RuleSet:
     """Return the rules of a YAML text.
 
-    :raise RuleSyntaxError: names the line, the key, and what is allowed there.
+    :raise RuleSyntaxError: the text is wrong; names the line, the key, and what is allowed.
     """
     try:
         document = marked_yaml.load(text)
@@ -29,20 +29,20 @@ def read(text: str, source: str = "rules.yaml") -> RuleSet:
     if value is None:
         return RuleSet()
     if not isinstance(value, dict):
-        raise RuleSyntaxError(source, 1, f"a rules file is a mapping of {', '.join(KEYS)}")
+        raise RuleSyntaxError(source, 1, f"a rules file must be a mapping of {', '.join(KEYS)}")
     for key in value:
         if key not in KEYS:
             why = f"unknown key {key}; a rules file has {', '.join(KEYS)}"
             raise RuleSyntaxError(source, document.line((key,)), why)
     seed = value.get("seed")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
-        why = f"seed: {seed!r} is not a whole number from 0 on"
+        why = f"seed: {seed!r} is not a whole number of at least 0"
         raise RuleSyntaxError(source, document.line(("seed",)), why)
     rules = _all(document, "rules", rule_from, source)
     names = [rule.name for rule in rules]
     for number, name in enumerate(names):
         if name and name in names[:number]:
-            why = f"id: {name} is there twice; ids are unique"
+            why = f"id: {name} is given twice; ids must be unique"
             raise RuleSyntaxError(source, document.line(("rules", number, "id")), why)
     return RuleSet(tuple(rules), tuple(_all(document, "states", state_from, source)), seed)
 
@@ -53,12 +53,12 @@ def _all(
     assert isinstance(document.value, dict)
     items = document.value.get(key) or []
     if not isinstance(items, list):
-        raise RuleSyntaxError(source, document.line((key,)), f"{key}: is not a list")
+        raise RuleSyntaxError(source, document.line((key,)), f"{key}: must be a list")
     made = []
     for number, item in enumerate(items):
         where = document.line((key, number))
         if not isinstance(item, dict):
-            raise RuleSyntaxError(source, where, f"{key}: an entry is a mapping, not {item!r}")
+            raise RuleSyntaxError(source, where, f"{key}: an entry must be a mapping, not {item!r}")
         try:
             made.append(make(item))
         except KeyProblem as error:
@@ -71,7 +71,7 @@ def _all(
 
 
 def write(rules: RuleSet) -> str:
-    """Return the rules as YAML, one line a rule; `read` gives the same rules again."""
+    """Return the rules as YAML, one line for each rule; `read` returns the same rules."""
     lines = [] if rules.seed is None else [f"seed: {rules.seed}"]
     for key, items in (
         ("rules", [to_mapping(rule) for rule in rules.rules]),

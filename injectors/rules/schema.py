@@ -1,4 +1,4 @@
-"""The JSON Schema of a rules file, for editors; docs/rules.schema.json is made from it."""
+"""The JSON Schema of a rules file, for editors; docs/rules.schema.json is generated from it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from injectors.rules.fields import CONDITIONS, STATE_KEYS, Key, fault_keys
 
 
 def schema() -> dict[str, Any]:
-    """Return the schema (draft 7, which editors know best)."""
+    """Return the schema (draft 7, which editors support best)."""
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "qbdcheck rules",
-        "description": "Faults to inject, and when; docs/rules.md teaches the language",
+        "description": "Faults to inject, and when; manual: docs/rules.md",
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            "seed": {"type": "integer", "minimum": 0, "description": "what chance is drawn from"},
+            "seed": {
+                "type": "integer",
+                "minimum": 0,
+                "description": "seed of probabilities and choices",
+            },
             "rules": {"type": "array", "items": {"oneOf": list(map(_action, ACTIONS.values()))}},
             "states": {"type": "array", "items": _mapping(STATE_KEYS, ["event", "new_state"])},
         },
@@ -29,7 +33,7 @@ def schema() -> dict[str, Any]:
 
 
 def text() -> str:
-    """Return the schema as a file."""
+    """Return the text of the schema file."""
     return json.dumps(schema(), indent=1) + "\n"
 
 

@@ -1,9 +1,9 @@
-"""Keeps compiled code although PYTHONDONTWRITEBYTECODE says not to, as images of containers do.
+"""Lets Python write bytecode despite PYTHONDONTWRITEBYTECODE, which container images often set.
 
-A case starts Python servers; each would compile all its modules anew, which takes longer than the
-rest of the case. The compiled files go into the project's own ``__pycache__`` directories, which
-git ignores. ``python -B`` is obeyed: whoever types that means it. Standard library only, and no new
-syntax: `check` calls this before anything else is known.
+A case starts Python servers. Without bytecode each server compiles all its modules again, which
+takes longer than the rest of the case. The bytecode goes to the project's ``__pycache__``
+directories, which git ignores. ``python -B`` is respected. Standard library only and no new syntax:
+`check` calls this before it checks the version of Python.
 """
 
 import os
@@ -13,6 +13,6 @@ VARIABLE = "PYTHONDONTWRITEBYTECODE"
 
 
 def keep_bytecode() -> None:
-    """Let this process, and the programs that it starts, write compiled code."""
+    """Let this process and its children write bytecode."""
     if os.environ.pop(VARIABLE, "") != "":
         sys.dont_write_bytecode = False

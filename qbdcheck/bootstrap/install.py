@@ -1,10 +1,10 @@
-"""Finds or makes the environment of a run. Standard library only: it runs before anything is there.
+"""Finds or makes the environment of a run. Standard library only.
 
 There are two parts: system packages (`system_packages.py`) and Python packages (`.venv`, from
-requirements.lock). Both are installed only by `--install`. What every start does must be quick,
-since it delays every run: one file is hashed.
+requirements.lock). Only `--install` installs them. Every start comes through here, so it must be
+fast: it hashes one file.
 
-Imports of third-party packages in here, or in qbdcheck/__init__.py, would break a bare machine.
+An import of a third-party package here, or in qbdcheck/__init__.py, would fail on a bare machine.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from pathlib import Path
 from qbdcheck.bootstrap.project_tests import run_tests
 from qbdcheck.bootstrap.system_packages import (
     InstallError,
-    ensurepip_mend,
+    ensurepip_fix,
     install_programs,
     note,
     run_or_raise,
 )
+from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
 
 MODULES = (
@@ -44,30 +45,36 @@ MODULES = (
     "jinja2",
     "apsw",
 )
-"""What `import` must find: the modules of the dependencies in pyproject.toml."""
+"""The modules of the dependencies in pyproject.toml."""
 _STAMP = "qbdcheck-lock.sha256"
+_NEEDS_ONLY_PYTHON = frozenset(["-h", "--help", "-l", "--list", "--version"])
+_NEEDS_PACKAGES = frozenset(
+    ["new", "rules", "replay", "fio", "runtest", "--doctor", "--probe", "--mutants"]
+)
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run qbdcheck with `arguments` in an environment that has its packages; 2 where none is.
+    """Run qbdcheck with `arguments` in an environment that has its packages; 2 if there is none.
 
-    In place where this interpreter has them, else by exec, and then it does not return.
+    If this interpreter lacks the packages, another one replaces it by exec.
     """
     own = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
     rest = list(arguments[len(own) :])
     wants_install = "--install" in own
-    own = [word for word in own if word != "--install"]
+    own = [argument for argument in own if argument != "--install"]
     os.environ["PATH"] = path_with_sbin(os.environ.get("PATH", os.defpath))
     try:
         if wants_install:
             _install()
         if "--tests" in own:
-            return run_tests([word for word in own if word != "--tests"])
+            return run_tests([argument for argument in own if argument != "--tests"])
+        if _NEEDS_ONLY_PYTHON.intersection(own) and not _NEEDS_PACKAGES.intersection(own):
+            return _run_here([*own, *rest])
         return run_qbdcheck([*own, *rest])
     except InstallError as error:
         note(str(error))
-        return 2
+        return ExitCode.USAGE
 
 
 def _install() -> None:
@@ -75,12 +82,12 @@ def _install() -> None:
         install_programs()
         make_venv()
     except KeyboardInterrupt:
-        note("interrupted; ./check --install goes on from here")
-        raise SystemExit(130) from None
+        note("interrupted; ./check --install continues from here")
+        raise SystemExit(ExitCode.INTERRUPTED) from None
 
 
 def path_with_sbin(path: str) -> str:
-    """`path` with the directories of mkfs and nbd-server, which Debian's users do not have."""
+    """Return `path` with the directories of mkfs and nbd-server, which Debian's users lack."""
     have = path.split(os.pathsep)
     return os.pathsep.join([*have, *[each for each in _SBIN if each not in have]])
 
@@ -89,7 +96,7 @@ def path_with_sbin(path: str) -> str:
 
 
 def run_qbdcheck(arguments: list[str]) -> int:
-    """Run ``python -m qbdcheck``: in .venv if it is up to date, else where the packages are.
+    """Run ``python -m qbdcheck``: in .venv if it is up to date, else in this interpreter.
 
     :raise InstallError: no interpreter has the packages.
     """
@@ -100,45 +107,50 @@ def run_qbdcheck(arguments: list[str]) -> int:
         _exec(venv_python, arguments)
     missing = missing_modules()
     if not missing:
-        sys.argv = [str(ROOT / "check"), *arguments]
-        runpy.run_module("qbdcheck", run_name="__main__", alter_sys=True)
-        return 0
+        return _run_here(arguments)
     if not in_venv and venv_python.exists():
-        note(".venv was made from another requirements.lock; ./check --install renews it")
+        note(".venv does not match requirements.lock; ./check --install updates it")
         _exec(venv_python, arguments)
-    if in_venv:  # somebody has removed packages: let --install look again
+    if in_venv:  # packages were removed: let --install check again
         (venv / _STAMP).unlink(missing_ok=True)
     raise InstallError(
         f"Python packages are missing ({', '.join(missing)}); run: {ROOT / 'check'} --install"
     )
 
 
+def _run_here(arguments: Sequence[str]) -> int:
+    sys.argv = [str(ROOT / "check"), *arguments]
+    runpy.run_module("qbdcheck", run_name="__main__", alter_sys=True)
+    return ExitCode.GREEN  # not reached: the module exits
+
+
 def _exec(python: Path, arguments: Sequence[str]) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
     os.execv(python, [str(python), str(ROOT / "check"), *arguments])  # noqa: S606
 
 
 def missing_modules() -> list[str]:
-    """Those of MODULES that this interpreter does not find."""
+    """Return the MODULES that this interpreter does not find."""
 
     def is_there(module: str) -> bool:
         try:
             return importlib.util.find_spec(module) is not None
-        except ModuleNotFoundError:  # its parent package is not there
+        except ModuleNotFoundError:  # its parent package is missing
             return False
 
     return [module for module in MODULES if not is_there(module)]
 
 
 def lock_stamp(python_version: tuple[int, int]) -> str:
-    """What .venv must be stamped with: the hash of the lock file, and what it was made for."""
+    """Return the stamp of an up-to-date .venv: hash of the lock file, Python version, directory."""
     digest = hashlib.sha256((ROOT / "requirements.lock").read_bytes()).hexdigest()
     return f"{digest} python{python_version[0]}.{python_version[1]} {ROOT}\n"
 
 
 def is_current(venv: Path) -> bool:
-    """Whether `venv` was made from this lock file, in this place, and its Python still starts."""
+    """Return whether `venv` was made from this lock file, in this place, and has a Python."""
     try:
         stamp = (venv / _STAMP).read_text(encoding="utf-8")
     except OSError:
@@ -151,17 +163,17 @@ def is_current(venv: Path) -> bool:
 
 
 def make_venv() -> None:
-    """Bring .venv to what requirements.lock says; nothing where it is so already.
+    """Make .venv match requirements.lock; do nothing if it matches already.
 
-    :raise InstallError: it cannot be made, or pip failed.
+    :raise InstallError: it cannot be created, or pip failed.
     """
     venv = ROOT / ".venv"
     if is_current(venv):
         return
     if importlib.util.find_spec("ensurepip") is None:
         raise InstallError(
-            f"{sys.executable} cannot make environments: its module ensurepip is missing;"
-            f" ask an administrator to run: {ensurepip_mend()}"
+            f"{sys.executable} cannot create environments: its module ensurepip is missing;"
+            f" ask an administrator to run: {ensurepip_fix()}"
         )
     note("installing Python packages into .venv")
     python = venv / "bin" / "python"
@@ -179,7 +191,7 @@ def make_venv() -> None:
 
 
 def _is_usable(python: Path) -> bool:
-    """Whether `python` starts, has pip, and is of the same version as this one."""
+    """Return whether `python` starts, has pip, and has the same version as this one."""
     program = "import sys, pip; print(*sys.version_info[:2])"
     try:
         done = subprocess.run(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from qbdcheck.bootstrap.system_packages import (
     InstallError,
-    ensurepip_mend,
+    ensurepip_fix,
     note,
     run_or_raise,
 )
@@ -33,7 +33,7 @@ def run_tests(arguments: Sequence[str]) -> int:
         if importlib.util.find_spec("ensurepip") is None:
             raise InstallError(
                 f"{sys.executable} cannot make environments: its module ensurepip is missing;"
-                f" ask an administrator to run: {ensurepip_mend()}"
+                f" ask an administrator to run: {ensurepip_fix()}"
             )
         note("installing tox into .tox/bootstrap")
         python = environment / "bin" / "python"

@@ -1,6 +1,6 @@
-"""The programs that cases use, the system packages that have them, and how to get these.
+"""The programs that cases use, their system packages, and the installation of these.
 
-Standard library only: this is read before anything is installed.
+Standard library only: it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from pathlib import Path
 
 
 def note(text: str) -> None:
-    """Tell the user on stderr, beside whatever the run writes on stdout."""
+    """Print a message on standard error."""
     sys.stderr.write(f"check: {text}\n")
     sys.stderr.flush()
 
 
 class InstallError(Exception):
-    """The environment cannot be made; the message is one line with the mend."""
+    """The environment cannot be created; the message has one line with the way to fix it."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """The system package of a program, by its name in Debian and Ubuntu, and in Fedora.
+    """The system package of a program: its name in Debian and Ubuntu, and in Fedora.
 
-    ``why`` ends the sentence "it is needed for ...". ``minimum`` is the oldest version that does.
+    ``why`` completes the sentence "it is needed for ...". ``minimum`` is the oldest usable version.
     """
 
     apt: str
@@ -47,7 +47,7 @@ PROGRAMS: Mapping[str, Package] = {
         "qemu-system-x86", "qemu-system-x86-core", "machines and guests", "6.0"
     ),
     "nbdkit": Package("nbdkit", "nbdkit", "the targets nbdkit and nbdkit-file", "1.24"),
-    "nbdinfo": Package("libnbd-bin", "libnbd", "what another client sees", "1.6"),
+    "nbdinfo": Package("libnbd-bin", "libnbd", "checks by another client", "1.6"),
     "nbdcopy": Package("libnbd-bin", "libnbd", "copies by another client", "1.6"),
     "nbdsh": Package("python3-libnbd", "python3-libnbd", "requests by another client", "1.6"),
     "nbd-server": Package("nbd-server", "nbd", "the target nbd-server", "3.20"),
@@ -55,16 +55,16 @@ PROGRAMS: Mapping[str, Package] = {
     "mkfs.ext4": Package("e2fsprogs", "e2fsprogs", "file systems on a volume"),
     "certtool": Package("gnutls-bin", "gnutls-utils", "certificates for TLS"),
 }
-"""Every program that a case may need, in the order in which the doctor lists them."""
+"""All programs that a case may need, in the order of the doctor's table."""
 
 
 def missing_programs(names: Iterable[str] = PROGRAMS) -> list[str]:
-    """Those of `names` that are not on PATH."""
+    """Return the programs of `names` that are not on PATH."""
     return [name for name in names if shutil.which(name) is None]
 
 
 def package_manager() -> str:
-    """``apt`` or ``dnf``, by what is there; "" on other systems."""
+    """Return ``apt`` or ``dnf``, whichever is installed; "" on other systems."""
     for manager, program in (("apt", "apt-get"), ("dnf", "dnf")):
         if shutil.which(program):
             return manager
@@ -72,34 +72,34 @@ def package_manager() -> str:
 
 
 def packages_of(programs: Iterable[str], manager: str) -> list[str]:
-    """The packages of `manager` that have `programs`, each once."""
+    """Return the packages of `manager` that contain `programs`, each once."""
     return list(dict.fromkeys(getattr(PROGRAMS[name], manager or "apt") for name in programs))
 
 
-def mend_command(programs: Iterable[str]) -> str:
-    """The one command that an administrator runs to install `programs`."""
+def fix_command(programs: Iterable[str]) -> str:
+    """Return the command that installs `programs`, for an administrator."""
     manager = package_manager() or "apt"
     tool = "apt-get" if manager == "apt" else "dnf"
     return f"{tool} install {' '.join(packages_of(programs, manager))}"
 
 
 def install_programs() -> None:
-    """Install what is missing on PATH as root or by sudo; else say what to ask for, and go on.
+    """Install missing programs as root or with sudo; without either, print the command.
 
     :raise InstallError: the package manager failed.
     """
     packages = packages_of(missing_programs(), package_manager())
     if package_manager() == "apt" and importlib.util.find_spec("ensurepip") is None:
-        packages.append(ensurepip_mend().split()[-1])
+        packages.append(ensurepip_fix().split()[-1])
     if not packages:
         return
     as_root = root_prefix()
     if not package_manager() or as_root is None:
-        wanted = mend_command(missing_programs()) if missing_programs() else ensurepip_mend()
+        wanted = fix_command(missing_programs()) if missing_programs() else ensurepip_fix()
         note(
             f"programs are missing and this user may not install them;"
             f" ask an administrator to run: {wanted}\n"
-            "check: going on with what can run; the rest is listed as not run"
+            "check: continuing without them; cases that need them do not run"
         )
         return
     note(f"installing {' '.join(packages)}")
@@ -108,11 +108,13 @@ def install_programs() -> None:
     else:
         _apt_install(as_root, packages)
     if still := missing_programs():
-        note(f"still not on PATH: {' '.join(still)}; ./check --doctor says what that costs")
+        note(
+            f"still not on PATH: {' '.join(still)}; ./check --doctor lists the cases that need them"
+        )
 
 
 def root_prefix() -> list[str] | None:
-    """What goes before a command to run it as root: nothing, sudo, or None where neither works."""
+    """Return the prefix that runs a command as root: nothing or sudo; None if neither works."""
     if os.geteuid() == 0:
         return []
     if shutil.which("sudo") is None:
@@ -132,20 +134,20 @@ if [ ! -e /usr/sbin/policy-rc.d ]; then
 fi
 apt-get install -y -q --no-install-recommends "$@"
 """
-"""Installs without starting a service: policy-rc.d is what invoke-rc.d(8) asks, 101 is "no"."""
+"""Installs without starting services: invoke-rc.d(8) asks policy-rc.d, and 101 means no."""
 
 
 def _apt_install(as_root: list[str], packages: list[str]) -> None:
-    """Install `packages` of those that this release has; names the others and goes on.
+    """Install those of `packages` that this release has; print the names of the others.
 
-    :raise InstallError: apt-get failed, or knows none of them.
+    :raise InstallError: apt-get failed, or has none of them.
     """
     run_or_raise([*as_root, "apt-get", "update", "-q"], "apt-get update")
     known = [name for name in packages if _apt_knows(name)]
     if not known:  # apt-get update exits with 0 without a network
         raise InstallError(
-            f"apt knows none of {' '.join(packages)}; is there a network, and does"
-            " /etc/apt/sources.list name a mirror? again: apt-get update"
+            f"apt has none of the packages {' '.join(packages)}; is there a network, and does"
+            " /etc/apt/sources.list name a mirror? Then run apt-get update again"
         )
     for name in packages:
         if name not in known:
@@ -153,7 +155,7 @@ def _apt_install(as_root: list[str], packages: list[str]) -> None:
     command = [*as_root, "sh", "-c", _APT_INSTALL, "sh", *known]
     run_or_raise(command, f"apt-get install {' '.join(known)}")
     if "nbd-server" in known and shutil.which("systemctl"):
-        # cases start their own; at the next boot nothing shall listen that nobody asked for
+        # Cases start their own server; the service must not listen after the next boot.
         disable = [*as_root, "systemctl", "disable", "--quiet", "nbd-server.service"]
         subprocess.run(disable, capture_output=True, check=False)
 
@@ -163,8 +165,8 @@ def _apt_knows(package: str) -> bool:
     return subprocess.run(show, capture_output=True, check=False).returncode == 0
 
 
-def ensurepip_mend() -> str:
-    """The command that gives this interpreter the module ensurepip, which Debian splits off."""
+def ensurepip_fix() -> str:
+    """Return the command that installs the module ensurepip, a separate package on Debian."""
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     system = Path(sys.executable).resolve() == Path("/usr/bin", version)
     return f"apt-get install {'python3-venv' if system else f'{version}-venv'}"
@@ -173,8 +175,8 @@ def ensurepip_mend() -> str:
 def run_or_raise(command: Sequence[str], what: str) -> None:
     """Run `command` quietly.
 
-    :raise InstallError: it failed; has the last line that it wrote, which is where both apt and
-        pip say why.
+    :raise InstallError: it failed; the message has the last line of its output, where apt and pip
+        print the reason.
     """
     try:
         done = subprocess.run(
@@ -186,4 +188,6 @@ def run_or_raise(command: Sequence[str], what: str) -> None:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
         telling = [line for line in lines if line.startswith(("E:", "ERROR:", "Error:"))]
         said = (telling or lines or ["no output"])[-1]
-        raise InstallError(f"{what} failed ({said}); is there a network? again: ./check --install")
+        raise InstallError(
+            f"{what} failed ({said}); is there a network? Then run ./check --install again"
+        )

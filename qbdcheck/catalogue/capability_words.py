@@ -1,4 +1,4 @@
-"""The words of ``requires`` and ``formats``, and what is missing of them, as sentences."""
+"""The values of ``requires`` and ``formats``, and sentences on those that are missing."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Collection, Iterable, Mapping
 CAPABILITIES: Mapping[str, str] = {
     "flush": "makes data durable on request",
     "fua": "makes a single write durable",
-    "discard": "takes discard requests",
-    "write_zeroes": "takes write-zeroes requests",
+    "discard": "accepts discard requests",
+    "write_zeroes": "accepts write-zeroes requests",
     "fast_zero": "refuses slow write-zeroes on request",
-    "cache": "takes cache requests",
-    "df": "takes reads that must not be fragmented",
+    "cache": "accepts cache requests",
+    "df": "accepts reads that must not be fragmented",
     "structured": "speaks structured replies",
     "block_status": "reports block status",
-    "multi_conn": "lets several connections share one volume",
+    "multi_conn": "allows several connections to one volume",
     "resize": "resizes volumes",
     "snapshot": "takes snapshots of volumes",
-    "snapshot_read": "serves its snapshots, to be read",
+    "snapshot_read": "exports its snapshots read-only",
     "snapshot_remove": "removes snapshots",
     "clone": "makes writable clones of snapshots",
-    "add_volume": "serves further volumes on the same server",
+    "add_volume": "exports further volumes on the same server",
     "kill": "can be killed and started again",
-    "crash": "can lose what was not flushed, on command",
+    "crash": "can lose unflushed data on command",
     "control": "has a control socket",
-    "nbd": "can be reached by a raw NBD client",
+    "nbd": "accepts a raw NBD client",
     "raw_size": "makes volumes of any size in bytes",
     "min_block": "can be started with a minimum block size",
     "read_only": "can be started read-only",
@@ -32,19 +32,19 @@ CAPABILITIES: Mapping[str, str] = {
     "write_log": "can log the writes of a volume (dm-log-writes format)",
     "aio_native": "can be opened with aio=native",
 }
-"""Each capability that a case may require, as the end of the sentence "the target ...".."""
+"""The capabilities that a case may require; each completes the sentence "the target ..."."""
 
 IMAGE_FORMATS = ("raw", "qcow2", "vmdk", "vpc", "vdi", "vhdx", "luks", "qed", "parallels")
 """Image formats of ``-raw -qcow2 ...``, by their names in qemu-img."""
 
 
 def missing_capabilities(required: Iterable[str], available: Collection[str]) -> list[str]:
-    """A sentence for each word of `required` that is not in `available`."""
+    """Return a sentence for each capability in `required` that is not in `available`."""
     return [f"target lacks {word}" for word in required if word not in available]
 
 
 def format_mismatch(formats: Collection[str], image_format: str) -> list[str]:
-    """A sentence where the case is not for `image_format`; `formats` is empty for any."""
+    """Return a sentence if `formats` excludes `image_format`; empty `formats` exclude none."""
     if not formats or image_format in formats:
         return []
     return [f"not for image format {image_format} (only {', '.join(formats)})"]

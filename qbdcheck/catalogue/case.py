@@ -1,8 +1,8 @@
-"""The decorator ``@case`` and what it says of a case.
+"""The decorator ``@case`` and the description of a case.
 
-Arguments of the decorator are literals: `catalogue.py` reads them from the source without importing
-it, so that a case that cannot be imported is still listed. This module checks the same arguments
-when the case is imported under plain pytest.
+The arguments of the decorator are literals. `catalogue.py` reads them from the source without
+importing it, so that a case that cannot be imported is still listed. This module checks the same
+arguments when the case is imported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class CaseSpec:
-    """What a case declares. ``formats`` is empty where any image format will do."""
+    """The arguments of ``@case``. ``formats`` is empty if the case runs with any image format."""
 
     groups: tuple[str, ...]
     requires: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class CaseSpec:
     limit_s: float = DEFAULT_LIMIT_S
 
     def supports(self, image_format: str) -> bool:
-        """True where the case makes sense under `image_format`."""
+        """Return whether the case runs with `image_format`."""
         return not self.formats or image_format in self.formats
 
 
@@ -45,7 +45,7 @@ class CaseInfo:
     sentence: str
     spec: CaseSpec
     broken: str = ""
-    """Why the file cannot be read as a case; such a case is BROKEN when it is run."""
+    """Why the file cannot be read as a case; the verdict of such a case is BROKEN."""
     prints: bool = False
     """Whether its function takes the fixture ``golden``."""
 
@@ -53,6 +53,11 @@ class CaseInfo:
     def case_id(self) -> str:
         """The stem of the file, such as ``017_discard_reads_zero``."""
         return self.path.stem
+
+    @property
+    def name(self) -> str:
+        """The stem without the number, such as ``discard_reads_zero``."""
+        return self.path.stem.partition("_")[2]
 
 
 def make_spec(
@@ -62,9 +67,9 @@ def make_spec(
     formats: str = "raw",
     limit_s: float = DEFAULT_LIMIT_S,
 ) -> CaseSpec:
-    """The declaration of a case from the arguments of ``@case``.
+    """Return the checked arguments of ``@case``.
 
-    :raise ValueError: a word is unknown or the limit is not positive; the message names it.
+    :raise ValueError: a capability or format is unknown, or the limit is not positive.
     """
     if not groups.split():
         raise ValueError('a case needs at least one group: groups="rw quick"')
@@ -74,7 +79,7 @@ def make_spec(
     if wanted != ["any"] and (unknown := [word for word in wanted if word not in IMAGE_FORMATS]):
         raise ValueError(f"unknown format {unknown[0]!r}; known: any {' '.join(IMAGE_FORMATS)}")
     if not wanted:
-        raise ValueError('formats is empty; say formats="any" for all')
+        raise ValueError('formats is empty; write formats="any" for all')
     if not limit_s > 0:
         raise ValueError(f"limit_s is {limit_s}; it must be above 0 seconds")
     return CaseSpec(
@@ -94,9 +99,9 @@ def case(
     formats: str = "raw",
     limit_s: float = DEFAULT_LIMIT_S,
 ) -> Callable[[Function], Function]:
-    """Declare the function below a case. All arguments are literals; docs/case-writer.md has them.
+    """Declare a function as a case. All arguments are literals; docs/case-writer.md explains them.
 
-    :raise ValueError: a word is unknown or the limit is not positive.
+    :raise ValueError: a capability or format is unknown, or the limit is not positive.
     """
     spec = make_spec(groups, requires, programs, formats, limit_s)
 
@@ -108,6 +113,6 @@ def case(
 
 
 def spec_of(function: object) -> CaseSpec | None:
-    """What ``@case`` declared of `function`; None for anything else."""
+    """Return the arguments of ``@case`` of `function`; None without ``@case``."""
     spec = getattr(function, SPEC_ATTRIBUTE, None)
     return spec if isinstance(spec, CaseSpec) else None

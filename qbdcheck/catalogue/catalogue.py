@@ -1,7 +1,8 @@
 """Lists the cases of a suites directory by reading their source, without importing them.
 
-A case is a file ``NNN_name.py`` below the directory. What its docstring and its ``@case`` say is
-taken from the syntax tree; a file that has a fault there stays in the list, marked as broken.
+A case is a file ``NNN_name.py`` or ``NNNN_name.py`` below the directory. Its docstring and the
+arguments of its ``@case`` come from the syntax tree. A file with an error there stays in the list,
+marked as broken.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from pathlib import Path
 from qbdcheck.catalogue.case import CaseInfo, CaseSpec, make_spec
 from qbdcheck.errors import UsageError
 
-CASE_FILE = re.compile(r"(?P<number>\d{3})_\w+\.py\Z")
+CASE_FILE = re.compile(r"(?P<number>\d{3}|[1-9]\d{3})_\w+\.py\Z")
 PREFIX = "This case checks that "
 _ARGUMENTS = ("groups", "requires", "programs", "formats", "limit_s")
 
 
 def list_cases(suites_dir: Path, known_groups: Collection[str] | None = None) -> list[CaseInfo]:
-    """All cases below `suites_dir`, by number.
+    """Return all cases below `suites_dir`, sorted by number.
 
-    :param known_groups: a case with another group is broken; None checks none.
-    :raise UsageError: the directory is missing, or two files have one number.
+    :param known_groups: a case with another group is broken; None skips this check.
+    :raise UsageError: the directory is missing, or two files have the same number.
     """
     if not suites_dir.is_dir():
         raise UsageError(f"no such suites directory: {suites_dir}")
@@ -42,7 +43,7 @@ def list_cases(suites_dir: Path, known_groups: Collection[str] | None = None) ->
 
 
 def read_case(path: Path, known_groups: Collection[str] | None = None) -> CaseInfo:
-    """What the file at `path` says of its case; `path` has a name that CASE_FILE matches."""
+    """Return the case in the file at `path`."""
     found = CASE_FILE.match(path.name)
     number = int(found["number"]) if found else 0
     try:
@@ -58,14 +59,14 @@ def read_case(path: Path, known_groups: Collection[str] | None = None) -> CaseIn
 
 
 def first_sentence(docstring: str) -> str:
-    """The first sentence of a docstring, on one line, without "This case checks that"."""
+    """Return the first sentence of a docstring, on one line, without "This case checks that"."""
     paragraph = " ".join(docstring.strip().split("\n\n", 1)[0].split())
     sentence = re.split(r"\.(?=\s+[A-Z]|\Z)", paragraph, maxsplit=1)[0]
     return sentence.removeprefix(PREFIX).strip()
 
 
 def _declaration(tree: ast.Module, known_groups: Collection[str] | None) -> tuple[CaseSpec, str]:
-    """What the one ``@case(...)`` of the file says, and what is wrong with it ("" for nothing)."""
+    """Return the arguments of the only ``@case(...)`` of the file, and its error or ""."""
     calls = [call for node in tree.body if (call := _case_call(node)) is not None]
     if len(calls) != 1:
         return CaseSpec(()), f"has {len(calls)} functions with @case; exactly one is needed"

@@ -1,36 +1,56 @@
-"""What is remembered between runs: durations and last verdicts, per target and image format.
+"""Files that runs leave for later runs: durations, last verdicts and results.
 
-Files are in ``$XDG_CACHE_HOME/qbdcheck`` (``~/.cache/qbdcheck``): ``elapsed/TARGET-FORMAT.json``,
-``history.jsonl`` (one line a run) and ``last-run.jsonl`` (for ``--resume``). None of them matters
-for a verdict: a damaged file counts as an empty one, an unwritable directory is no error.
+They are in ``$XDG_CACHE_HOME/qbdcheck`` (``~/.cache/qbdcheck``): ``elapsed/TARGET-FORMAT.json``,
+``history.jsonl`` (one line for each run), ``last-run.jsonl`` (for ``--resume``) and ``results/``.
+No verdict depends on them: a damaged file counts as empty, and an unwritable directory is not an
+error. Any number of runs may use them at the same time: a lock protects each update, and the
+results of a running run are locked against removal.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from qbdcheck.errors import UsageError
 from qbdcheck.files import write_atomically
 from qbdcheck.verdict import Verdict
 
 _HISTORY_LINES = 1000
 _RESULTS_KEPT = 20
 _RUN_ID = re.compile(r"\d{8}-\d{6}-")
+_RUN_LOCK = ".running"
+"""Locked file in the results directory of a running run."""
 
 
 def default_cache_dir(environment: Mapping[str, str]) -> Path:
-    """``$XDG_CACHE_HOME/qbdcheck``, or below ``~/.cache`` where that is not an absolute path."""
+    """Return ``$XDG_CACHE_HOME/qbdcheck``, or ``~/.cache/qbdcheck`` if that is not absolute."""
     chosen = Path(environment.get("XDG_CACHE_HOME", ""))
     if chosen.is_absolute():
         return chosen / "qbdcheck"
     return Path(environment.get("HOME", "/")) / ".cache" / "qbdcheck"
+
+
+def check_home(environment: Mapping[str, str]) -> None:
+    """Check that the home directory exists if the cache is in it. Root could create any path.
+
+    :raise UsageError: it does not exist.
+    """
+    if Path(environment.get("XDG_CACHE_HOME", "")).is_absolute():
+        return
+    home = environment.get("HOME", "/")
+    if not Path(home).is_dir():
+        raise UsageError(
+            f"HOME={home} is not a directory; set HOME, or XDG_CACHE_HOME for the cache"
+        )
 
 
 @dataclass
@@ -40,17 +60,17 @@ class Elapsed:
     path: Path
     seconds: dict[str, float] = field(default_factory=dict)
     verdicts: dict[str, str] = field(default_factory=dict)
-    _changed: bool = False
+    _recorded: set[str] = field(default_factory=set)
 
     @classmethod
     def load(cls, cache_dir: Path, target: str, image_format: str) -> Elapsed:
-        """What earlier runs left; empty where there is nothing, or nothing that can be read."""
+        """Return the records of earlier runs; empty if there are none, or none are readable."""
         name = re.sub(r"[^A-Za-z0-9._+-]", "_", f"{target}-{image_format}")
         return cls.read(cache_dir / "elapsed" / f"{name}.json")
 
     @classmethod
     def read(cls, path: Path) -> Elapsed:
-        """What the file at `path` holds; a damaged entry counts as none."""
+        """Return the records in the file at `path`, without damaged entries."""
         loaded = cls(path)
         content = _read_json(loaded.path)
         for case_id, entry in content.items():
@@ -63,50 +83,118 @@ class Elapsed:
         return loaded
 
     def record(self, case_id: str, verdict: Verdict, elapsed_s: float) -> None:
-        """Remember a result; the duration only of a pass, as others say little of the next time."""
+        """Record a result. A case that does not pass sets the duration only if there is none yet.
+
+        A failing case often ends early, so its duration does not predict the next one.
+        """
         if verdict is Verdict.PASS or case_id not in self.seconds:
             self.seconds[case_id] = round(elapsed_s, 4)
         self.verdicts[case_id] = verdict.value
-        self._changed = True
+        self._recorded.add(case_id)
 
     def save(self) -> None:
-        """Merge into the file what was recorded; other runs may have written it meanwhile."""
-        if not self._changed:
+        """Merge the recorded results into the file; other runs may have written it meanwhile."""
+        if not self._recorded:
             return
-        content = _read_json(self.path)
-        for case_id, seconds in self.seconds.items():
-            content[case_id] = {"elapsed_s": seconds, "verdict": self.verdicts.get(case_id, "")}
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path, json.dumps(content, indent=0, sort_keys=True) + "\n")
+            with _locked(self.path.parent / ".lock"):
+                content = _read_json(self.path)
+                for case_id in self._recorded:
+                    content[case_id] = {
+                        "elapsed_s": self.seconds[case_id],
+                        "verdict": self.verdicts[case_id],
+                    }
+                text = json.dumps(content, indent=0, sort_keys=True)
+                write_atomically(self.path, text + "\n")
 
 
 def append_history(cache_dir: Path, line: Mapping[str, object]) -> None:
-    """Add one run to history.jsonl, and drop the oldest of more than a thousand."""
+    """Append one run to history.jsonl; above 2000 lines keep only the newest 1000."""
     path = cache_dir / "history.jsonl"
     with contextlib.suppress(OSError):
         cache_dir.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        if len(lines) > 2 * _HISTORY_LINES:
-            write_atomically(path, "\n".join(lines[-_HISTORY_LINES:]) + "\n")
+        with _locked(cache_dir / ".history.lock"):
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            if len(lines) > 2 * _HISTORY_LINES:
+                write_atomically(path, "\n".join(lines[-_HISTORY_LINES:]) + "\n")
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on the file at `path`; wait for it.
+
+    :raise OSError: the file cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class RunningMark:
+    """Marks the results directory of a running run, so that other runs do not remove it.
+
+    The mark is a lock, which ends with the process. An unwritable directory is not an error.
+    """
+
+    def __init__(self, results_dir: Path) -> None:
+        self._dir = results_dir
+        self._descriptor: int | None = None
+        with contextlib.suppress(OSError):
+            results_dir.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            self._descriptor = os.open(results_dir / _RUN_LOCK, flags, 0o644)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the mark, and the directory if it is empty then."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                (self._dir / _RUN_LOCK).unlink()
+                self._dir.rmdir()
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _is_running(results_dir: Path) -> bool:
+    try:
+        descriptor = os.open(results_dir / _RUN_LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def drop_old_results(results_root: Path) -> None:
-    """Remove what the oldest of more than twenty runs have left: logs, stacks, .bad files.
+    """Remove the results of all but the newest twenty runs, except those of running runs.
 
-    Names of runs begin with their local time, so they sort by age.
+    Names of runs start with their local time, so they sort by age.
     """
     with contextlib.suppress(OSError):
         runs = sorted(path for path in results_root.iterdir() if _RUN_ID.match(path.name))
         for path in runs[:-_RESULTS_KEPT]:
-            shutil.rmtree(path, ignore_errors=True)
+            if not _is_running(path):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 @dataclass(frozen=True)
 class LastRun:
-    """The plan of the last run, and what of it was done before the run ended or died."""
+    """The plan of the last run, and the units that it finished."""
 
     target: str
     formats: tuple[str, ...]
@@ -117,23 +205,29 @@ class LastRun:
 
     @property
     def left(self) -> list[tuple[str, str]]:
-        """What was planned and has not ended."""
+        """The planned units that did not finish."""
         return [unit for unit in self.planned if unit not in self.done]
 
 
 class RunRecord:
-    """Writes last-run.jsonl while the run goes on, so that a killed run can be resumed."""
+    """Writes last-run.jsonl during the run, so that a killed run can be resumed.
+
+    Each run writes a new file and moves it to that name, so that runs at the same time do not mix:
+    the run that started last is the one to resume.
+    """
 
     def __init__(self, cache_dir: Path, header: Mapping[str, object]) -> None:
         self._file: int | None = None
+        temporary = cache_dir / f".last-run.{os.getpid()}"
         with contextlib.suppress(OSError):
             cache_dir.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-            self._file = os.open(cache_dir / "last-run.jsonl", flags, 0o644)
+            self._file = os.open(temporary, flags, 0o644)
             self._write(header)
+            temporary.replace(cache_dir / "last-run.jsonl")
 
     def done(self, case_id: str, image_format: str) -> None:
-        """A case has ended."""
+        """Record that a case has ended."""
         self._write({"done": [case_id, image_format]})
 
     def close(self) -> None:
@@ -149,7 +243,7 @@ class RunRecord:
 
 
 def last_run(cache_dir: Path) -> LastRun | None:
-    """The record of the last run; None where there is none that can be read."""
+    """Return the record of the last run; None if there is no readable one."""
     try:
         lines = (cache_dir / "last-run.jsonl").read_text(encoding="utf-8").splitlines()
         header = json.loads(lines[0])

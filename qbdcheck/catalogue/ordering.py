@@ -1,4 +1,4 @@
-"""In which order cases run, and which shard they belong to. Pure."""
+"""Orders cases and splits them into shards. Pure."""
 
 from __future__ import annotations
 
@@ -9,28 +9,25 @@ from typing import TypeVar
 Unit = TypeVar("Unit")
 
 UNKNOWN_S = 1.0
-"""Taken for a case that has never run, where no case has."""
+"""Assumed duration if no case has a recorded one, in seconds."""
 
 
 def estimate(durations: Mapping[str, float]) -> float:
-    """What to expect of a case that has never run, in seconds: the median of the others."""
+    """Return the expected duration of a case that has never run: the median, in seconds."""
     known = sorted(durations.values())
     return known[len(known) // 2] if known else UNKNOWN_S
 
 
 def longest_first(units: Sequence[Unit], duration_s: Callable[[Unit], float]) -> list[Unit]:
-    """`units` by descending duration, so that no long case starts last and keeps one lane busy.
-
-    Equal ones keep their order.
-    """
+    """Return `units` by descending duration, so that no long case starts last; a stable sort."""
     return sorted(units, key=lambda unit: -duration_s(unit))
 
 
 def by_turns(units: Sequence[Unit], suite: Callable[[Unit], object]) -> list[Unit]:
-    """`units` so that the suites take turns, each in its own order.
+    """Return `units` with the suites interleaved; the order within a suite does not change.
 
-    A short suite is spread over the whole run: its N-th of M cases comes where N/M of the run is,
-    and its first one at the start. What only one suite can see is so looked for early.
+    A short suite is spread over the whole run: its N-th of M cases comes after N/M of the run. Each
+    suite starts early, so bugs that only one suite can find are found early.
     """
     members: dict[object, int] = {}
     place: list[int] = []
@@ -42,7 +39,7 @@ def by_turns(units: Sequence[Unit], suite: Callable[[Unit], object]) -> list[Uni
 
 
 def shuffled(units: Sequence[Unit], generator: Random) -> list[Unit]:
-    """`units` in an order that only `generator` decides."""
+    """Return `units` in the order that `generator` draws."""
     mixed = list(units)
     generator.shuffle(mixed)
     return mixed
@@ -51,10 +48,10 @@ def shuffled(units: Sequence[Unit], generator: Random) -> list[Unit]:
 def shard(
     units: Sequence[Unit], part: int, parts: int, duration_s: Callable[[Unit], float]
 ) -> list[Unit]:
-    """Part `part` (from 1) of `parts`, of about equal duration, in the given order.
+    """Return part `part` (from 1) of `parts` parts of about equal duration, in the given order.
 
-    The longest unit left goes to the emptiest part. Every unit is in exactly one part as long as
-    all parts are computed from the same units and durations.
+    The longest remaining unit goes to the shortest part. If all parts are computed from the same
+    units and durations, each unit is in exactly one part.
     """
     loads = [0.0] * parts
     chosen: set[int] = set()

@@ -1,4 +1,4 @@
-"""From options to the plan of a run: which cases, in which order, and what is excluded and why."""
+"""Makes the plan of a run: which cases run in which order, and which are excluded and why."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from qbdcheck.catalogue.ordering import (
 from qbdcheck.catalogue.selection import (
     Request,
     Selected,
+    expand_exclusions,
     parse_exclusion_list,
     parse_exclusions,
     select,
 )
 from qbdcheck.errors import UsageError
-from qbdcheck.options import Options
+from qbdcheck.options import Execution, Selection, TargetOptions
 from qbdcheck.seed import Seed
 
 SKIP_VARIABLE = "QBDCHECK_SKIP"
@@ -39,136 +40,160 @@ ALLOWED_NOT_RUN = "allowed-not-run.yaml"
 
 @dataclass(frozen=True)
 class Planned:
-    """One case under one image format. ``excluded`` says why it is not run; "" where it is."""
+    """One case under one image format. ``excluded`` is the reason if it is excluded, else ""."""
 
     case: CaseInfo
     image_format: str
     excluded: str = ""
 
 
-def make_plan(options: Options, environment: Mapping[str, str] = os.environ) -> list[Planned]:
-    """All that the command line asks for, in the order of the run.
-
-    :raise UsageError: an unknown case or group, an unreadable exclude file, or nothing is left.
-    """
-    groups = load_groups(options.suites_dir)
-    catalogue = list_cases(options.suites_dir, groups)
-    plan = [
-        planned
-        for image_format in options.formats
-        for planned in _of_format(options, catalogue, image_format, groups, environment)
-    ]
-    plan.sort(key=lambda planned: planned.case.number)
-    if options.resume:
-        plan = _resumed(options, plan, catalogue)
-    if not any(not planned.excluded for planned in plan):
-        raise UsageError("nothing to run: " + _why_empty(options, plan))
-    return _ordered(options, plan)
-
-
-def _of_format(
-    options: Options,
-    catalogue: Sequence[CaseInfo],
-    image_format: str,
-    groups: Mapping[str, str],
-    environment: Mapping[str, str],
+def make_plan(
+    selection: Selection,
+    target: TargetOptions,
+    execution: Execution,
+    environment: Mapping[str, str] = os.environ,
 ) -> list[Planned]:
-    selected = _selected(options, catalogue, image_format, groups, environment)
-    return [
-        *(Planned(case, image_format) for case in selected.cases),
-        *(Planned(case, image_format, reason) for case, reason in selected.excluded),
-    ]
+    """Return everything that the command line selects, in the order of the run.
+
+    :raise UsageError: a case or group is unknown, the exclude file is unreadable, or no case is
+        left to run.
+    """
+    groups = load_groups(selection.suites_dir)
+    catalogue = list_cases(selection.suites_dir, groups)
+    plan = []
+    for image_format in target.formats:
+        exclusions = exclusions_of(selection, target.name, image_format, environment)
+        selected = _selected(selection, catalogue, groups, exclusions)
+        plan += [Planned(case, image_format) for case in selected.cases]
+        plan += [Planned(case, image_format, reason) for case, reason in selected.excluded]
+    plan.sort(key=lambda planned: planned.case.number)
+    if selection.resume:
+        plan = _resumed(execution.cache_dir, plan, catalogue)
+    if all(planned.excluded for planned in plan):
+        raise UsageError("nothing to run: " + _why_empty(plan))
+    if selection.shard is not None:
+        plan = _shard_of(plan, *selection.shard, selection.suites_dir, environment)
+    return _ordered(selection, target, execution, plan)
 
 
 def _selected(
-    options: Options,
+    selection: Selection,
     catalogue: Sequence[CaseInfo],
-    image_format: str,
     groups: Mapping[str, str],
-    environment: Mapping[str, str],
+    exclusions: Mapping[str, str],
 ) -> Selected:
-    exclusions = _skips(environment.get(SKIP_VARIABLE, ""), {options.target, image_format})
-    if options.exclude_file is not None:
-        try:
-            text = options.exclude_file.read_text(encoding="utf-8")
-        except (OSError, UnicodeError) as error:
-            raise UsageError(f"cannot read exclude file {options.exclude_file}: {error}") from None
-        exclusions |= parse_exclusions(text, options.exclude_file.name)
-    exclusions |= parse_exclusion_list(options.exclude_cases)
     request = Request(
-        options.selection,
-        options.groups,
-        options.exclude_groups,
+        selection.arguments,
+        selection.groups,
+        selection.exclude_groups,
         exclusions,
-        options.start_from,
+        selection.start_from,
+        everything=selection.everything
+        or (selection.resume and not (selection.arguments or selection.groups)),
     )
-    if options.resume and not (options.selection or options.groups):
-        request = Request(("0-999",), (), options.exclude_groups, exclusions, options.start_from)
     return select(catalogue, request, groups)
 
 
-def _skips(text: str, meant: set[str]) -> dict[str, str]:
-    """Words of QBDCHECK_SKIP; what is before a colon must be this target or image format."""
-    words: list[str] = []
-    for word in text.replace(",", " ").split():
-        scope, colon, case = word.rpartition(":")
-        if not colon or scope in meant:
-            words.append(case)
-    return parse_exclusion_list(words, SKIP_VARIABLE)
+def exclusions_of(
+    selection: Selection, target: str, image_format: str, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the cases and ranges that QBDCHECK_SKIP, -X and -e exclude, with their reasons.
+
+    :raise UsageError: the exclude file is unreadable.
+    """
+    exclusions = _skips(environment.get(SKIP_VARIABLE, ""), {target, image_format})
+    file = selection.exclude_file
+    if file is not None:
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeError) as error:
+            raise UsageError(f"cannot read exclude file {file}: {error}") from None
+        exclusions |= parse_exclusions(text, file.name)
+    return exclusions | parse_exclusion_list(selection.exclude_cases)
 
 
-def _resumed(options: Options, plan: list[Planned], catalogue: Sequence[CaseInfo]) -> list[Planned]:
-    last = last_run(options.cache_dir)
+def excluded_reasons(
+    selection: Selection,
+    target: str,
+    catalogue: Sequence[CaseInfo],
+    image_format: str,
+    environment: Mapping[str, str] = os.environ,
+) -> dict[str, str]:
+    """Return the excluded cases of `catalogue`, by id, with their reasons.
+
+    :raise UsageError: an exclusion names an unknown case, or the exclude file is unreadable.
+    """
+    return expand_exclusions(catalogue, exclusions_of(selection, target, image_format, environment))
+
+
+def _skips(text: str, scopes: set[str]) -> dict[str, str]:
+    """Parse QBDCHECK_SKIP; an entry with a prefix counts only if the prefix is in `scopes`."""
+    entries: list[str] = []
+    for entry in text.replace(",", " ").split():
+        scope, colon, case = entry.rpartition(":")
+        if not colon or scope in scopes:
+            entries.append(case)
+    return parse_exclusion_list(entries, SKIP_VARIABLE)
+
+
+def _resumed(cache_dir: Path, plan: list[Planned], catalogue: Sequence[CaseInfo]) -> list[Planned]:
+    last = last_run(cache_dir)
     if last is None:
         raise UsageError("there is no last run to resume")
     left = set(last.left)
     if not left:
-        raise UsageError("the last run has ended: nothing to resume")
+        raise UsageError("the last run is complete: nothing to resume")
     known = {case.case_id for case in catalogue}
     if gone := sorted({case_id for case_id, _ in left} - known):
-        raise UsageError(f"cannot resume: case {gone[0]} of the last run is gone")
+        raise UsageError(f"cannot resume: case {gone[0]} of the last run no longer exists")
     return [planned for planned in plan if (planned.case.case_id, planned.image_format) in left]
 
 
-def _why_empty(options: Options, plan: Sequence[Planned]) -> str:
+def _why_empty(plan: Sequence[Planned]) -> str:
     if plan:
         return "all selected cases are excluded"
-    if options.shard:
-        return f"shard {options.shard[0]}/{options.shard[1]} is empty"
-    return "no case is in the selection; ./check -l lists all"
+    return "the selection has no case; ./check -l lists all"
 
 
-def _ordered(options: Options, plan: list[Planned]) -> list[Planned]:
+def _shard_of(
+    plan: list[Planned], part: int, parts: int, suites_dir: Path, environment: Mapping[str, str]
+) -> list[Planned]:
+    durations = _shared_durations(suites_dir, environment.get(DURATIONS_VARIABLE, ""))
+    chosen = shard(plan, part, parts, lambda one: durations.get(one.case.case_id, UNKNOWN_S))
+    if all(planned.excluded for planned in chosen):
+        why = "all its cases are excluded" if chosen else "there are more shards than cases"
+        raise UsageError(f"nothing to run: shard {part}/{parts} is empty: {why}")
+    return chosen
+
+
+def _ordered(
+    selection: Selection, target: TargetOptions, execution: Execution, plan: list[Planned]
+) -> list[Planned]:
+    if selection.random_order:
+        return shuffled(plan, Seed(execution.seed).stream("order"))
+    if selection.turns:
+        return by_turns(plan, lambda one: one.case.path.parent)
+    if execution.lanes == 1:
+        return plan
     tables = {
-        one: Elapsed.load(options.cache_dir, options.target, one).seconds for one in options.formats
+        one: Elapsed.load(execution.cache_dir, target.name, one).seconds for one in target.formats
     }
-    usual = {one: estimate(seconds) for one, seconds in tables.items()}
+    default = {one: estimate(seconds) for one, seconds in tables.items()}
 
     def duration_s(planned: Planned) -> float:
         seconds = tables[planned.image_format]
-        return seconds.get(planned.case.case_id, usual[planned.image_format])
+        return seconds.get(planned.case.case_id, default[planned.image_format])
 
-    if options.shard is not None:
-        shared = _shared_durations(options.suites_dir, os.environ.get(DURATIONS_VARIABLE, ""))
-        plan = shard(plan, *options.shard, lambda one: shared.get(one.case.case_id, UNKNOWN_S))
-        if not any(not planned.excluded for planned in plan):
-            raise UsageError(f"nothing to run: {_why_empty(options, [])}")
-    if options.random_order:
-        return shuffled(plan, Seed(options.seed).stream("order"))
-    if options.turns:
-        return by_turns(plan, lambda one: one.case.path.parent)
-    if options.lanes > 1:
-        return longest_first(plan, duration_s)
-    return plan
+    return longest_first(plan, duration_s)
 
 
 def _shared_durations(suites_dir: Path, chosen: str) -> Mapping[str, float]:
-    """Durations that are the same for all shards, unlike those of each machine's own last runs.
+    """Return durations that are the same for all shards, so not those of this machine's last runs.
 
-    A file of the cache's elapsed/ directory, named by QBDCHECK_DURATIONS or kept as
-    suites/durations.json; without one all cases count the same.
+    They come from the file that QBDCHECK_DURATIONS names, or from suites/durations.json. It has the
+    format of a file in the cache's elapsed/ directory. Without a file all cases count the same.
 
-    :raise UsageError: the file that was chosen cannot be read.
+    :raise UsageError: the file that QBDCHECK_DURATIONS names does not exist.
     """
     path = Path(chosen) if chosen else suites_dir / "durations.json"
     if chosen and not path.is_file():
@@ -177,11 +202,11 @@ def _shared_durations(suites_dir: Path, chosen: str) -> Mapping[str, float]:
 
 
 def allowed_reasons(suites_dir: Path) -> list[str]:
-    """Patterns of reasons for "not run" that --strict lets pass, from allowed-not-run.yaml.
+    """Return the patterns of reasons for "not run" that --strict allows: allowed-not-run.yaml.
 
     :raise UsageError: the file is not a list of strings.
     """
-    import yaml  # only for --strict
+    import yaml  # third-party: only with --strict
 
     path = suites_dir / ALLOWED_NOT_RUN
     try:

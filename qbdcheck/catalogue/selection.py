@@ -1,9 +1,8 @@
-"""Turns numbers, ranges, names and groups into the list of cases to run. Pure.
+"""Selects cases by numbers, ranges, names and groups. Pure.
 
-The algorithm is that of qemu-iotests: cases of the wanted groups, minus those of the unwanted ones,
-plus those that were named. A case that is named one by one is never excluded; a range is a bulk
-choice, to which exclusions apply. Cases of the group ``disabled`` run only when they, or that
-group, are named.
+The algorithm is that of qemu-iotests: the cases of the selected groups, minus those of the excluded
+groups, plus those that are named. Exclusions apply to ranges, but never to a case that is named
+individually. Cases of the group ``disabled`` run only if they, or that group, are named.
 """
 
 from __future__ import annotations
@@ -18,23 +17,29 @@ from qbdcheck.catalogue.groups import DISABLED, QUICK, check_groups
 from qbdcheck.errors import UsageError
 
 _RANGE = re.compile(r"(?P<first>\d*)-(?P<last>\d*)\Z")
-_NUMBER_LIMIT = 999
+_NUMBER_LIMIT = 9999
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for. ``exclusions`` maps what -e and -X name to their reasons."""
+    """What the user asked for.
 
-    words: Sequence[str] = ()
+    :ivar arguments: numbers, ranges and names.
+    :ivar exclusions: the entries of -e and -X, with their reasons.
+    :ivar everything: select all cases, the group ``disabled`` included.
+    """
+
+    arguments: Sequence[str] = ()
     groups: Sequence[str] = ()
     exclude_groups: Sequence[str] = ()
     exclusions: Mapping[str, str] = field(default_factory=dict)
     start_from: str | None = None
+    everything: bool = False
 
 
 @dataclass(frozen=True)
 class Selected:
-    """The cases to run, and those that -e or -X took out, with the reason; both by number."""
+    """The cases to run, and the excluded cases with their reasons; both sorted by number."""
 
     cases: list[CaseInfo]
     excluded: list[tuple[CaseInfo, str]]
@@ -43,118 +48,130 @@ class Selected:
 def select(
     catalogue: Sequence[CaseInfo], request: Request, known_groups: Iterable[str]
 ) -> Selected:
-    """The cases of `catalogue` that `request` asks for.
+    """Return the cases of `catalogue` that `request` asks for.
 
-    :raise UsageError: an unknown number, name or group; the message lists the nearest known.
+    :raise UsageError: a number, name or group is unknown; the message lists the nearest known.
     """
     known = list(known_groups)
     check_groups([*request.groups, *request.exclude_groups], known)
     groups = list(request.groups)
-    if not groups and not request.words:
+    if not groups and not request.arguments:
         groups = [QUICK]
     named: set[str] = set()
-    bulk = {case.case_id for case in catalogue if set(groups) & set(case.spec.groups)}
-    for word in request.words:
-        found = [case.case_id for case in find(catalogue, word)]
-        (bulk if _is_range(word) else named).update(found)
+    bulk = {
+        case.case_id
+        for case in catalogue
+        if request.everything or set(groups) & set(case.spec.groups)
+    }
+    for argument in request.arguments:
+        found = [case.case_id for case in find(catalogue, argument)]
+        (bulk if _is_range(argument) else named).update(found)
     unwanted = set(request.exclude_groups)
-    if DISABLED not in request.groups:
+    if DISABLED not in request.groups and not request.everything:
         unwanted.add(DISABLED)
     bulk = {
         case.case_id
         for case in catalogue
         if case.case_id in bulk and not unwanted & set(case.spec.groups)
     }
-    reasons: dict[str, str] = {}
-    for word, reason in request.exclusions.items():
-        for case in find(catalogue, word):
-            reasons.setdefault(case.case_id, reason)
+    reasons = expand_exclusions(catalogue, request.exclusions)
     chosen = [case for case in catalogue if case.case_id in bulk | named]
     if request.start_from is not None:
         first = find(catalogue, request.start_from)[0].number
         chosen = [case for case in chosen if case.number >= first]
-    out = [
+    excluded = [
         (case, reasons[case.case_id])
         for case in chosen
         if case.case_id in reasons and case.case_id not in named
     ]
-    gone = {case.case_id for case, _ in out}
-    return Selected([case for case in chosen if case.case_id not in gone], out)
+    gone = {case.case_id for case, _ in excluded}
+    return Selected([case for case in chosen if case.case_id not in gone], excluded)
 
 
-def find(catalogue: Sequence[CaseInfo], word: str) -> list[CaseInfo]:
-    """The cases that one word means: ``17``, ``001-100``, ``12-``, ``-5``, a name.
+def expand_exclusions(
+    catalogue: Sequence[CaseInfo], exclusions: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the reason for each excluded case, by its id. The first exclusion of a case counts.
+
+    :raise UsageError: an exclusion names no case.
+    """
+    reasons: dict[str, str] = {}
+    for entry, reason in exclusions.items():
+        for case in find(catalogue, entry):
+            reasons.setdefault(case.case_id, reason)
+    return reasons
+
+
+def find(catalogue: Sequence[CaseInfo], argument: str) -> list[CaseInfo]:
+    """Return the cases that `argument` names: ``17``, ``001-100``, ``12-``, ``-5``, or a name.
 
     A name is the stem of the file, its path, or the stem without the number.
 
-    :raise UsageError: it means none.
+    :raise UsageError: it names no case.
     """
-    if _is_range(word):
-        return _find_range(catalogue, word)
-    if word.isascii() and word.isdigit():
-        found = [case for case in catalogue if case.number == int(word)]
+    if _is_range(argument):
+        return _find_range(catalogue, argument)
+    if argument.isascii() and argument.isdigit():
+        number = int(argument)
+        found = [case for case in catalogue if case.number == number]
         if not found:
-            raise UsageError(f"no case {int(word):03}; nearest: {_nearest(catalogue, int(word))}")
+            raise UsageError(f"no case {number:03}; nearest: {_nearest(catalogue, number)}")
         return found
-    stem = word.rsplit("/", 1)[-1].removesuffix(".py")
-    found = [case for case in catalogue if stem in (case.case_id, case.case_id[4:])]
+    stem = argument.rsplit("/", 1)[-1].removesuffix(".py")
+    found = [case for case in catalogue if stem in (case.case_id, case.name)]
     if not found:
-        names = [case.case_id for case in catalogue]
-        near = difflib.get_close_matches(
-            stem, [*names, *(name[4:] for name in names)], n=3, cutoff=0.5
-        )
+        ids, names = [case.case_id for case in catalogue], [case.name for case in catalogue]
+        near = difflib.get_close_matches(stem, [*ids, *names], n=3, cutoff=0.5)
         raise UsageError(
-            f"no case named {word!r}; "
+            f"no case named {argument!r}; "
             + (f"nearest: {', '.join(near)}" if near else "-l lists all")
         )
     return found
 
 
-def _is_range(word: str) -> bool:
-    found = _RANGE.match(word)
+def _is_range(argument: str) -> bool:
+    found = _RANGE.match(argument)
     return found is not None and bool(found["first"] or found["last"])
 
 
-def _find_range(catalogue: Sequence[CaseInfo], word: str) -> list[CaseInfo]:
-    found = _RANGE.match(word)
+def _find_range(catalogue: Sequence[CaseInfo], argument: str) -> list[CaseInfo]:
+    found = _RANGE.match(argument)
     assert found is not None
     first, last = int(found["first"] or 0), int(found["last"] or _NUMBER_LIMIT)
     if first > last:
-        raise UsageError(f"range {word} ends before it begins; write {last:03}-{first:03}")
+        raise UsageError(f"range {argument} ends before it begins; write {last:03}-{first:03}")
     cases = [case for case in catalogue if first <= case.number <= last]
     if not cases:
-        raise UsageError(f"no case in {word}; nearest: {_nearest(catalogue, first)}")
+        raise UsageError(f"no case in {argument}; nearest: {_nearest(catalogue, first)}")
     return cases
 
 
 def _nearest(catalogue: Sequence[CaseInfo], number: int) -> str:
     near = sorted(catalogue, key=lambda case: (abs(case.number - number), case.number))[:3]
-    return (
-        ", ".join(f"{case.number:03}" for case in sorted(near, key=lambda case: case.number))
-        or "there are no cases"
-    )
+    numbers = sorted(case.number for case in near)
+    return ", ".join(f"{one:03}" for one in numbers) or "there are no cases"
 
 
 def parse_exclusions(text: str, source: str) -> dict[str, str]:
-    """An exclude file: one case or range a line, then a reason; ``#`` begins a comment line.
+    """Parse an exclude file: on each line a case or range and a reason; ``#`` starts a comment.
 
-    :return: words of `find` with their reasons, "excluded by SOURCE" where none is given.
+    :return: arguments of `find` with their reasons; "excluded by SOURCE" if a line has none.
     """
     exclusions: dict[str, str] = {}
     for line in text.splitlines():
-        word, _, reason = line.strip().partition(" ")
-        if word and not word.startswith("#"):
-            exclusions[word] = _reason(reason.strip().lstrip("#").strip(), source)
+        case, _, reason = line.strip().partition(" ")
+        if case and not case.startswith("#"):
+            exclusions[case] = _reason(reason.strip().lstrip("#").strip(), source)
     return exclusions
 
 
 def parse_exclusion_list(entries: Iterable[str], source: str = "-e") -> dict[str, str]:
-    """Entries of ``-e``: ``017``, ``001-010``, or ``017=why``."""
+    """Parse the entries of ``-e``: ``017``, ``001-010``, or ``017=why``."""
     exclusions: dict[str, str] = {}
     for entry in entries:
-        word, _, reason = entry.partition("=")
-        if word.strip():
-            exclusions[word.strip()] = _reason(reason.strip(), source)
+        case, _, reason = entry.partition("=")
+        if case.strip():
+            exclusions[case.strip()] = _reason(reason.strip(), source)
     return exclusions
 
 

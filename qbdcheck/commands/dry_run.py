@@ -1,4 +1,4 @@
-"""``./check -n``: what would run, and what would not, and why."""
+"""``./check -n``: shows which cases would run, and why others would not."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ import sys
 from collections.abc import Sequence
 
 from qbdcheck.catalogue.plan import Planned
-from qbdcheck.options import Options
+from qbdcheck.exit_code import ExitCode
+from qbdcheck.options import Execution, TargetOptions
 from qbdcheck.programs.installed import Programs
 from qbdcheck.runner.preflight import decide_before
 from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.description import Description
 
 
-def show(options: Options, description: Description, plan: Sequence[Planned]) -> int:
-    """Print a line for each unit of the plan, in its order, and a last one with the counts.
+def show(
+    target: TargetOptions,
+    execution: Execution,
+    description: Description,
+    plan: Sequence[Planned],
+) -> int:
+    """Print a line for each unit of the plan, in order, and a last line with the counts.
 
-    Starts the target once, to see what it can do; runs no case.
+    The target is started once to probe its capabilities. No case runs.
 
-    :raise SetupError: the target does not come up.
+    :raise SetupError: the target does not start.
     """
-    available = capabilities(description, options, options.scratch_root)
+    available = capabilities(description, target, execution.scratch_root)
     programs = Programs(description.program_paths)
     running = 0
     for planned in plan:
@@ -30,8 +36,8 @@ def show(options: Options, description: Description, plan: Sequence[Planned]) ->
         if decided is not None:
             reasons += decided.reasons or [f"broken: {decided.message}"]
         running += not reasons
-        line = f"{case.number:03}  {planned.image_format:9}  "
+        line = f"{case.number:03}".ljust(4) + f" {planned.image_format:9}  "
         line += f"not run  {'; '.join(reasons)}" if reasons else f"would run  {case.sentence}"
         sys.stdout.write(line + "\n")
-    sys.stdout.write(f"Would run {running} of {len(plan)} cases, seed {options.seed}\n")
-    return 0
+    sys.stdout.write(f"Would run {running} of {len(plan)} cases, seed {execution.seed}\n")
+    return ExitCode.GREEN

@@ -1,12 +1,12 @@
-"""``./check -- COMMAND``: any command with the environment of a case, the target started.
+"""``./check -- COMMAND``: runs a command with the environment of a case and a started target.
 
-The command has the terminal and our standard streams; it finds a fresh volume of 8 MiB by
+The command has the terminal and the standard streams. These variables describe a new 8 MiB volume:
 
 =====================  ======================================================================
 ``QBDCHECK_TARGET``    name of the target
 ``QBDCHECK_FILENAME``  one argument for QEMU programs (``json:{...}``)
 ``QBDCHECK_BLOCKDEV``  the same as JSON alone, for ``-blockdev`` and ``blockdev-add``
-``QBDCHECK_URI``       NBD URI of the volume, where the target has one
+``QBDCHECK_URI``       NBD URI of the volume, if the target has one
 ``QBDCHECK_SOCKET``    the socket or file behind the volume
 ``QBDCHECK_SIZE``      bytes
 ``QBDCHECK_FORMAT``    image format
@@ -26,29 +26,35 @@ import sys
 from collections.abc import Sequence
 
 from qbdcheck.errors import NotRun, SetupError
-from qbdcheck.options import Options
+from qbdcheck.options import Execution, TargetOptions
 from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
 
 EXIT_NOT_FOUND = 127
-"""As a shell says of a command that does not exist."""
+"""The exit code of a shell for a command that does not exist."""
 
 
-def run_command(options: Options, description: Description) -> int:
-    """Run ``options.command``; return its exit code, or 128 + N when signal N killed it.
+def run_command(
+    command: Sequence[str],
+    target: TargetOptions,
+    execution: Execution,
+    description: Description,
+) -> int:
+    """Run `command`; return its exit code, or 128 + N when signal N killed it.
 
-    :raise SetupError: the target does not come up.
+    :raise SetupError: the target does not start.
     """
-    scratch = options.scratch_root / "0"
+    scratch = execution.scratch_root / "0"
     scratch.mkdir(mode=0o700)
-    available = capabilities(description, options, options.scratch_root)
+    available = capabilities(description, target, execution.scratch_root)
     session = TargetSession(
         description,
-        options,
+        target,
         scratch,
-        image_format=options.formats[0],
+        execution=execution,
+        image_format=target.formats[0],
         case_id="shell",
         capabilities=available,
     )
@@ -57,30 +63,30 @@ def run_command(options: Options, description: Description) -> int:
             disk = session.new_disk()
         except NotRun as error:
             raise SetupError(f"target {description.name}: {error}") from None
-        return _run(options.command, environment_of(disk, options))
+        return _run(command, environment_of(disk, target, execution))
     finally:
         session.close()
 
 
-def environment_of(disk: Disk, options: Options) -> dict[str, str]:
-    """The variables of the table above, for one disk."""
+def environment_of(disk: Disk, target: TargetOptions, execution: Execution) -> dict[str, str]:
+    """Return the variables of the table above for one disk."""
     blockdev = disk.blockdev()
-    scratch = str(options.scratch_root / "0")
+    scratch = str(execution.scratch_root / "0")
     variables = {
-        "QBDCHECK_TARGET": options.target,
+        "QBDCHECK_TARGET": target.name,
         "QBDCHECK_FILENAME": disk.filename,
         "QBDCHECK_BLOCKDEV": json.dumps(blockdev),
         "QBDCHECK_SOCKET": str(disk.volume_path),
         "QBDCHECK_SIZE": str(disk.size),
         "QBDCHECK_FORMAT": disk.format,
-        "QBDCHECK_SEED": str(options.seed),
+        "QBDCHECK_SEED": str(execution.seed),
         "QBDCHECK_SCRATCH": scratch,
         "TEST_DIR": scratch,
         "SOCK_DIR": scratch,
         "IMGFMT": disk.format,
-        "IMGOPTS": options.image_options,
-        "CACHEMODE": options.cache,
-        "AIOMODE": options.aio or "threads",
+        "IMGOPTS": target.image_options,
+        "CACHEMODE": target.cache,
+        "AIOMODE": target.aio or "threads",
     }
     with contextlib.suppress(NotRun):
         variables["QBDCHECK_URI"] = disk.uri
@@ -88,11 +94,11 @@ def environment_of(disk: Disk, options: Options) -> dict[str, str]:
 
 
 def _run(command: Sequence[str], variables: dict[str, str]) -> int:
-    """Run the command in the foreground. It, not we, answers Ctrl-C while it runs."""
+    """Run the command in the foreground; only the command handles Ctrl-C."""
     sys.stdout.flush()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        pid = os.posix_spawnp(  # not programs.process: this one shares the terminal with its user
+        pid = os.posix_spawnp(  # not programs.process: this program uses the terminal
             command[0], list(command), {**os.environ, **variables}, setsigdef=[signal.SIGINT]
         )
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -1,96 +1,155 @@
-"""`./check fio FILE [SIZE]`: run a job file in a guest on the target, and say what came of it.
+"""`./check fio FILE [SIZE]`: run a job file in a guest on the target, and print a verdict.
 
-The target's volume, of SIZE bytes (64M unless told), is /dev/vdb of the guest.
+The target's volume, of SIZE bytes (default 64M), is /dev/vdb in the guest. A job file that names
+several disks gets a volume for each.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
 
+from blockio.sizes import parse_size
 from qbdcheck.errors import NotRun, SetupError, UsageError
-from qbdcheck.guest.fio import FioOutputError, FioResult
+from qbdcheck.guest.fio_job_file import JobFile, read_job_file
+from qbdcheck.guest.fio_limits import check_job_file
+from qbdcheck.guest.fio_result import FioOutputError
 from qbdcheck.guest.fio_run import Fio, FioRun
-from qbdcheck.guest.guest import GuestFailed
+from qbdcheck.guest.fio_verdict import BROKEN, FAIL, PASS, Moved, Verdict, judge
+from qbdcheck.guest.guest import Guest, GuestDisk, GuestFailed
 from qbdcheck.kit.guests import Guests
-from qbdcheck.options import Options
+from qbdcheck.options import Execution, GuestOptions, TargetOptions
 from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.session import TargetSession
 
 USAGE = "usage: ./check fio FILE [SIZE]; SIZE is the volume's, such as 64M"
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _DAY_S = 86400.0
+_SECTOR = 512
+_DISCARDED = 13
+"""The field of /sys/block/DISK/stat with the sectors discarded, since Linux 4.18."""
+_REFUSED_OPTION = re.compile(r"Bad option <([^>]+)>|failed parsing (\S+)")
 
 
-def main(options: Options, description: Description) -> int:
-    """Run the job file that ``options.arguments`` name; 0 if fio found nothing wrong, else 1.
+def main(
+    arguments: tuple[str, ...],
+    *,
+    target: TargetOptions,
+    execution: Execution,
+    guest_options: GuestOptions,
+    description: Description,
+    json_file: Path | None = None,
+) -> int:
+    """Run the job file that `arguments` name; return 0 for a pass, else 1.
 
-    :raise UsageError: there is no such file, or fio does not take it.
+    :raise UsageError: there is no such file, or it cannot run on the volume; nothing was started.
     :raise SetupError: no guest, or no target.
     """
-    file, size = _arguments(options.arguments)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: not a job file of fio: {error}") from None
-    scratch = options.scratch_root / "0"
+    file, size = _arguments(arguments)
+    jobs = read_job_file(file, os.environ)
+    check_job_file(jobs, size)
+    scratch = execution.scratch_root / "0"
     scratch.mkdir(mode=0o700)
-    options.results_dir.mkdir(parents=True, exist_ok=True)
+    execution.results_dir.mkdir(parents=True, exist_ok=True)
     session = TargetSession(
         description,
-        options,
+        target,
         scratch,
-        image_format=options.formats[0],
+        execution=execution,
+        guest_options=guest_options,
+        image_format=target.formats[0],
         case_id="fio",
-        capabilities=capabilities(description, options, options.scratch_root),
+        capabilities=capabilities(description, target, execution.scratch_root),
     )
     guests = Guests(session, scratch)
     try:
-        guest = guests(session.new_disk(size, prefill=False))
-        sys.stdout.write(f"{description.name}: {size} bytes as {guest.disks[0].path}\n")
-        limit_s = options.timeout_s or _DAY_S
-        run = Fio(guest, options.results_dir)(file=text, within_s=limit_s)
-        guests.settle()
+        verdict = _run(guests, session, jobs, size, json_file)
     except GuestFailed as error:
-        sys.stdout.write(f"FAIL  {error}\n")
-        return 1
+        verdict = Verdict(FAIL, str(error))
     except NotRun as error:
         raise SetupError(f"./check fio: {error}") from None
     except FioOutputError as error:
-        raise UsageError(f"{file}: {error}") from None
+        if error.refused:
+            raise UsageError(_refusal(jobs, str(error))) from None
+        verdict = Verdict(BROKEN, str(error))
     finally:
         guests.close()
         session.close()
-    return _tell(run, options)
+    if verdict.word != PASS:
+        sys.stdout.write(f"{verdict.word}  {verdict.reason}\n")
+        return 1
+    verified = any(section.verifies for section in jobs.sections)
+    sys.stdout.write(f"fio found nothing wrong{'' if verified else '; no job verified data'}\n")
+    return 0
 
 
-def _arguments(words: tuple[str, ...]) -> tuple[Path, int]:
-    if len(words) not in {1, 2}:
+def _run(
+    guests: Guests, session: TargetSession, jobs: JobFile, size: int, json_file: Path | None
+) -> Verdict:
+    execution = session.execution
+    disks = [session.new_disk(size, prefill=False) for _ in range(jobs.disks)]
+    guest = guests(*(disk.blockdev(discard="unmap") for disk in disks))
+    for disk in guest.disks:
+        sys.stdout.write(f"{session.name}: {size} bytes as {disk.path}\n")
+    sys.stdout.writelines(f"{note}\n" for note in jobs.notes)
+    before = [guest.stats(disk) for disk in guest.disks]
+    trimmed = [_discarded(guest, disk) for disk in guest.disks]
+    limit_s = execution.timeout_s or _DAY_S
+    run = Fio(guest, execution.results_dir)(
+        file=jobs.text_for([disk.path for disk in guest.disks]), within_s=limit_s
+    )
+    after = [guest.stats(disk) for disk in guest.disks]
+    _print_result(run, execution.results_dir, json_file)
+    trimmed = [
+        _discarded(guest, disk) - old for disk, old in zip(guest.disks, trimmed, strict=True)
+    ]
+    moved = [Moved.between(*three) for three in zip(before, after, trimmed, strict=True)]
+    for disk, one in zip(guest.disks, moved, strict=True):
+        sys.stdout.write(
+            f"{disk.path}: the volume counted {one.read} bytes read, {one.written} written,"
+            f" {one.discarded} discarded\n"
+        )
+    verdict = judge(jobs, run.result, run.status, moved, size)
+    if verdict.word != FAIL:
+        guests.settle()
+    return verdict
+
+
+def _discarded(guest: Guest, disk: GuestDisk) -> int:
+    """Return the bytes that the guest's kernel discarded on a disk (Linux, block/stat)."""
+    fields = guest.run(f"cat /sys/block/{Path(disk.path).name}/stat").split()
+    return int(fields[_DISCARDED]) * _SECTOR if len(fields) > _DISCARDED else 0
+
+
+def _refusal(jobs: JobFile, said: str) -> str:
+    """Return what fio refused, with the file and line where it stands."""
+    found = _REFUSED_OPTION.search(said)
+    where = jobs.where_of(found[1] or found[2]) if found else jobs.source
+    return f"{where}: {' '.join(said.split())}"
+
+
+def _arguments(given: tuple[str, ...]) -> tuple[Path, int]:
+    if len(given) not in {1, 2}:
         raise UsageError(USAGE)
-    file = Path(words[0])
+    file = Path(given[0])
     if not file.is_file():
         raise UsageError(f"{file}: no such file; {USAGE}")
-    found = re.fullmatch(r"(\d+)([KMG]?)", words[1] if len(words) > 1 else "64M")
-    if found is None or not int(found[1]):
-        raise UsageError(f"{words[1]!r} is no size; {USAGE}")
-    return file, int(found[1]) * _UNITS[found[2]]
-
-
-def _tell(run: FioRun, options: Options) -> int:
-    result: FioResult = run.result
-    for line in result.summary():
-        sys.stdout.write(f"{line}\n")
-    if options.json_file is not None:
-        text = json.dumps(result.model_dump(), indent=1)
-        options.json_file.write_text(f"{text}\n", encoding="utf-8")
-    sys.stdout.write(f"output  {options.results_dir}\n")
     try:
-        run.must_be_clean()
-    except AssertionError as error:
-        sys.stdout.write(f"FAIL  {error}\n")
-        return 1
-    sys.stdout.write("fio found nothing wrong\n")
-    return 0
+        size = parse_size(given[1] if len(given) > 1 else "64M")
+    except ValueError as error:
+        raise UsageError(f"{error}; {USAGE}") from None
+    if not size:
+        raise UsageError(f"SIZE must not be 0; {USAGE}")
+    return file, size
+
+
+def _print_result(run: FioRun, results_dir: Path, json_file: Path | None) -> None:
+    for line in run.result.summary():
+        sys.stdout.write(f"{line}\n")
+    if json_file is not None:
+        text = json.dumps(run.result.model_dump(), indent=1)
+        json_file.write_text(f"{text}\n", encoding="utf-8")
+    sys.stdout.write(f"output  {results_dir}\n")

@@ -1,6 +1,6 @@
-"""`./check new SUITE "what it proves"`: the next free number of a suite, as a skeleton.
+"""`./check new SUITE "what it proves"`: writes the skeleton of a case with the next free number.
 
-The comments of the skeleton are the manual of a case; their reader deletes them as they go.
+The comments of the skeleton explain how to write a case; its author deletes them.
 """
 
 from __future__ import annotations
@@ -14,21 +14,25 @@ from pathlib import Path
 
 from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.errors import UsageError
+from qbdcheck.exit_code import ExitCode
 
-SUITES: Mapping[str, tuple[int, int]] = {
-    "iotests": (1, 199),
-    "blkverify": (200, 249),
-    "blkdebug": (250, 349),
-    "network": (350, 399),
-    "crash": (400, 449),
-    "model": (450, 499),
-    "guest": (500, 619),
-    "perf": (620, 649),
-    "libvirt": (650, 699),
+Range = tuple[int, int]
+SUITES: Mapping[str, tuple[Range, ...]] = {
+    "iotests": ((1, 199), (1000, 1199)),
+    "blkverify": ((200, 249), (1200, 1249)),
+    "blkdebug": ((250, 349), (1250, 1349)),
+    "network": ((350, 399), (1350, 1399)),
+    "crash": ((400, 449), (1400, 1449)),
+    "model": ((450, 499), (1450, 1499)),
+    "guest": ((500, 619), (1500, 1619)),
+    "perf": ((620, 649),),
+    "libvirt": ((650, 699),),
+    "cluster": ((700, 749),),
+    "driver": ((750, 799),),
 }
-"""Each suite and its first and last number. suites/README.md says what belongs where."""
+"""Each suite and the first and last number of its ranges. suites/README.md describes the suites."""
 STEM_MAX = 60
-"""Characters of a case's file name without number and ending: more do not fit a line of a run."""
+"""Limit of a file name without number and suffix, so that a line of a report stays short."""
 
 _SKELETON = string.Template('''\
 """This case checks that $title.
@@ -38,21 +42,21 @@ Guards: ... ids of bugs in docs/bugs.md that make this case fail.
 """
 from qbdcheck.kit import case
 
-# groups    words of suites/groups.yaml; "quick" is what a bare ./check runs: under 0.3 s only
-# requires  what the target must be able to do: flush fua discard write_zeroes block_status resize
-#           snapshot multi_conn kill crash nbd ...: docs/case-writer.md has them all
-# programs  programs beside those of QEMU: "nbdcopy fio"
+# groups    groups of suites/groups.yaml; "quick" is for cases that take less than 0.3 s
+# requires  capabilities of the target: flush fua discard write_zeroes block_status resize
+#           snapshot multi_conn kill crash nbd ...; docs/case-writer.md lists all
+# programs  programs that are not part of QEMU: "nbdcopy fio"
 # formats   "raw" (default), "raw qcow2", "any"
-# limit_s   time limit in seconds; 60 unless you say so
+# limit_s   time limit in seconds; the default is 60
 
 
 @case(groups="rw")
 def test(disk, qemu_io):
-    # Name a fixture to get it, and what it starts ends with the case:
+    # Name a fixture as an argument to use it; the programs that it starts end with the case:
     #   disk new_disk        volumes on the target, full of stamps; disk.verify() compares all
     #   qemu_io qemu_img     QEMU's programs; qemu_img.fails(...) for a command that must fail
     #   storage_daemon vm    QMP: block jobs, exports, devices
-    #   nbd                  a raw NBD client, for what QEMU never sends
+    #   nbd                  a raw NBD client, for requests that QEMU never sends
     #   golden               output that is compared with golden/$stem.out (at most 20 lines);
     #                        ./check --update-golden $number writes it
     #   run scratch seed log not_run
@@ -60,21 +64,20 @@ def test(disk, qemu_io):
         io.write(64 << 10, 4 << 10)
         io.flush()
     disk.verify()
-    # Break the target on purpose, once, and see this case go red.
+    # Break the target on purpose once, and check that this case fails.
 ''')
 
 
 def new_case(suites_dir: Path, suite: str, title: str) -> Path:
-    """Write the skeleton of the next free number of `suite`; its path.
+    """Write the skeleton of a case with the next free number of `suite`; return its path.
 
-    ``title`` completes "This case checks that ...", and becomes the file's name.
-
-    :raise UsageError: the suite is unknown or full, or the title names nothing.
+    :param title: completes "This case checks that ...", and becomes the name of the file.
+    :raise UsageError: the suite is unknown or full, or the title has no word.
     """
     if suite not in SUITES:
         near = difflib.get_close_matches(suite, SUITES, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ";"
-        raise UsageError(f"unknown suite {suite!r}{meant} known: {' '.join(SUITES)}")
+        hint = f"; did you mean {near[0]}?" if near else ";"
+        raise UsageError(f"unknown suite {suite!r}{hint} known: {' '.join(SUITES)}")
     title = " ".join(title.split()).rstrip(".")
     stem = stem_of(title)
     if not stem:
@@ -94,33 +97,38 @@ def new_case(suites_dir: Path, suite: str, title: str) -> Path:
 
 
 def stem_of(title: str) -> str:
-    """``enospc_on_the_third_write``: whole words of `title`, at most STEM_MAX characters."""
+    """Return whole words of `title`, such as ``enospc_on_the_third_write``: at most STEM_MAX."""
     stem = "_".join(re.findall(r"[a-z0-9]+", title.lower()))
     if len(stem) <= STEM_MAX:
         return stem
-    whole_words = stem[: STEM_MAX + 1].rpartition("_")[0]
-    return whole_words or stem[:STEM_MAX]
+    whole = stem[: STEM_MAX + 1].rpartition("_")[0]
+    return whole or stem[:STEM_MAX]
 
 
 def _next_free(suites_dir: Path, suite: str) -> int:
-    """One above the last number of `suite` in use; a gap, where the range is used up to its end.
+    """Return the next free number of `suite`, from the first of its ranges that has one.
 
-    Gaps are left alone as long as possible: they are kept for cases that belong beside their
-    neighbours.
+    In a range it is one above the last number in use. The gaps are for cases that belong beside
+    their neighbours, so they are used only when the end of the range is reached.
     """
-    first, last = SUITES[suite]
     cases = list_cases(suites_dir) if suites_dir.is_dir() else []
     taken = {one.number for one in cases}
-    above = max((number for number in taken if first <= number <= last), default=first - 1) + 1
-    free: list[int] = [number for number in [above, *range(first, last + 1)] if number not in taken]
-    for number in free:
-        if first <= number <= last:
-            return number
-    raise UsageError(f"suite {suite} has no free number in {first:03d}-{last:03d}")
+    for first, last in SUITES[suite]:
+        above = max((number for number in taken if first <= number <= last), default=first - 1) + 1
+        candidates: list[int] = [above, *range(first, last + 1)]
+        for number in candidates:
+            if number not in taken and first <= number <= last:
+                return number
+    raise UsageError(f"suite {suite} has no free number in {ranges(suite)}")
 
 
-def main(arguments: Sequence[str], suites_dir: Path) -> int:
-    """`./check new` with its two arguments: print the path of the new case; 0.
+def ranges(suite: str) -> str:
+    """Return the ranges of a suite as text, such as ``001-199, 1000-1199``."""
+    return ", ".join(f"{first:03d}-{last:03d}" for first, last in SUITES[suite])
+
+
+def main(arguments: Sequence[str], suites_dir: Path) -> ExitCode:
+    """Write the case and print its path; return 0.
 
     :raise UsageError: see `new_case`.
     """
@@ -129,4 +137,4 @@ def main(arguments: Sequence[str], suites_dir: Path) -> int:
         raise UsageError(f"{usage}; suites: {' '.join(SUITES)}")
     path = new_case(suites_dir, arguments[0], " ".join(arguments[1:]))
     sys.stdout.write(f"{path}\n")
-    return 0
+    return ExitCode.GREEN

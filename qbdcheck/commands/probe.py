@@ -1,7 +1,7 @@
-"""``./check --probe FILE``: proves every claim of a target's profile, one step a line.
+"""``./check --probe FILE``: prove every claim of a target's profile, one per line.
 
-Whoever writes a profile runs this first: a case that fails because of a wrong profile says nothing
-about the target.
+Run this first for a new profile: a case that fails because of a wrong profile proves nothing about
+the target.
 """
 
 from __future__ import annotations
@@ -18,18 +18,22 @@ from rich.text import Text
 from qbdcheck.catalogue.capability_words import CAPABILITIES
 from qbdcheck.clock import now_s
 from qbdcheck.commands.profile_claims import CLAIMS, option_claim
-from qbdcheck.errors import NotRun, QbdcheckError, UsageError
+from qbdcheck.errors import NotRun, QbdcheckError, SetupError, UsageError
+from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
-from qbdcheck.options import Options
+from qbdcheck.options import TargetOptions
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.capabilities import Scratch, capabilities
 from qbdcheck.targets.description import Description
+from qbdcheck.targets.policies import POLICIES
+from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
 from qbdcheck.targets.session import TargetSession
 
-EXIT_GREEN, EXIT_RED = 0, 1
 _STYLES = {"ok": "green", "WRONG": "bold red", "absent": "dim"}
 _TITLES = {
     "start": "starts, and QEMU opens a volume",
+    "fresh": "fresh volumes",
+    "sizes": "sizes of volumes",
     "data": "keeps what is written",
     "stop": "keeps it over stop and start",
 }
@@ -37,7 +41,7 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Step:
-    """One claim and what became of it: ``ok``, ``WRONG``, or ``absent`` (not claimed)."""
+    """One claim and its result: ``ok``, ``WRONG``, or ``absent`` (not claimed)."""
 
     claim: str
     state: str
@@ -45,25 +49,29 @@ class Step:
     elapsed_s: float = 0.0
 
 
-def main(options: Options, file: str | Path) -> int:
+def main(
+    options: TargetOptions,
+    file: str | Path,
+    *,
+    color: bool = True,
+    suites_dir: Path = ROOT / "suites",
+) -> int:
     """Probe the profile in ``file`` (or a name in targets/) and print a table.
 
-    :return: 0 where all claims hold, 1 where one does not.
-    :raise UsageError: the profile is wrong, or its target does not start at all (exit code 2).
+    :return: 0 if all claims hold, 1 if one does not.
+    :raise UsageError: the profile has a mistake, or the target does not start (exit code 2).
     """
     plain = replace(options, cache="writeback", aio=None, image_options="", formats=("raw",))
-    description = descriptions.load(descriptions.find(str(file), options.targets_dir))
-    console = Console(
-        no_color=options.color == "never" or "NO_COLOR" in os.environ, highlight=False
-    )
+    description = descriptions.load(descriptions.find(str(file), options.targets_dir), suites_dir)
+    console = Console(no_color=not color or "NO_COLOR" in os.environ, highlight=False)
     steps = list(probe(description, plain))
     console.print(_table(description, steps))
     wrong = [step for step in steps if step.state == "WRONG"]
     if wrong:
         console.print(f"{len(wrong)} of {len(steps)} claims do not hold", style="red")
-        return EXIT_RED
+        return ExitCode.RED
     console.print(f"all {sum(step.state == 'ok' for step in steps)} claims hold", style="green")
-    return EXIT_GREEN
+    return ExitCode.GREEN
 
 
 def _table(description: Description, steps: list[Step]) -> Table:
@@ -71,7 +79,7 @@ def _table(description: Description, steps: list[Step]) -> Table:
     table.add_column("claim", no_wrap=True)
     table.add_column("")
     table.add_column("ms", justify="right")
-    table.add_column("what was seen", overflow="fold")
+    table.add_column("result", overflow="fold")
     for step in steps:
         elapsed = f"{step.elapsed_s * 1000:.0f}" if step.elapsed_s else ""
         state = Text(step.state, style=_STYLES[step.state])
@@ -79,23 +87,29 @@ def _table(description: Description, steps: list[Step]) -> Table:
     return table
 
 
-def probe(description: Description, options: Options) -> Iterator[Step]:
-    """Give the steps, in order.
+def probe(description: Description, options: TargetOptions) -> Iterator[Step]:
+    """Yield the steps, in order.
 
-    :raise SetupError: the target does not start at all: nothing else can be said of it.
+    :raise SetupError: the target does not start.
     """
     with Scratch() as scratch:
         found = capabilities(description, options, scratch)
-        # What it could do if the profile did not deny it.
+        # What the target could do without lacks: in its profile.
         bare = capabilities(description.model_copy(update={"lacks": []}), options, scratch)
         context = _Context(description, options, scratch, found)
-        for name in ("start", "data", *(() if description.volatile else ("stop",))):
+        for name in (
+            "start",
+            "fresh",
+            "sizes",
+            "data",
+            *(() if description.volatile else ("stop",)),
+        ):
             yield context.run(f"{_TITLES[name]}", CLAIMS[name])
         for word, sentence in CAPABILITIES.items():
             yield _capability(context, word, sentence, bare)
         for option in description.options:
             if option in {"min_block", "read_only"} and option not in found:
-                yield Step(f"options.{option}", "WRONG", "starts, but a client sees nothing of it")
+                yield Step(f"options.{option}", "WRONG", "starts, but no client sees an effect")
                 continue
             yield context.run(f"options.{option}", option_claim(option))
     yield from _deviations(description)
@@ -105,38 +119,40 @@ def _capability(context: _Context, word: str, sentence: str, bare: frozenset[str
     if word in context.description.lacks:
         if word in bare:
             return Step(
-                f"lacks {word}", "WRONG", f"but the target {sentence}: remove it from lacks:"
+                f"lacks {word}", "WRONG", f"the target {sentence}: remove {word} from lacks:"
             )
-        return Step(f"lacks {word}", "ok", "it really does")
+        return Step(f"lacks {word}", "ok", "the target lacks it")
     if word not in context.found and given(context.description, word):
         step = context.run(word, CLAIMS[word])
         if step.state != "ok":
             return step
-        return replace(step, state="WRONG", detail="works here, but not when a run asked for it")
+        return replace(step, state="WRONG", detail="works now, but failed in the probe")
     if word not in context.found:
-        return Step(word, "absent", f"not one that {sentence}")
+        return Step(word, "absent", f"no sign that the target {sentence}")
     claim = CLAIMS.get(word)
     return Step(word, "ok", sentence) if claim is None else context.run(word, claim)
 
 
 def given(description: Description, word: str) -> bool:
-    """Say whether the profile has a key for what a capability is about."""
+    """Return whether the profile has a key for a capability."""
+    if word == "nbd":
+        return description.nbd is not None
     key = {"snapshot_read": "snapshot_name", "add_volume": "add"}.get(word, word)
     return bool(getattr(description.volume, key, None))
 
 
 @dataclass
 class _Context:
-    """Runs each claim on a fresh session, in a directory of its own."""
+    """Runs each claim in a fresh session and a directory of its own."""
 
     description: Description
-    options: Options
+    options: TargetOptions
     scratch: Path
     found: frozenset[str]
     count: int = 0
 
     def run(self, name: str, claim: Callable[[TargetSession], str]) -> Step:
-        """Run one claim."""
+        """Run one claim and return its result."""
         self.count += 1
         directory = self.scratch / f"{self.count:x}"
         directory.mkdir(mode=0o700)
@@ -149,7 +165,7 @@ class _Context:
                 detail = claim(session)
             finally:
                 session.close()
-        except (QbdcheckError, AssertionError, OSError, ValueError) as error:
+        except (QbdcheckError, AssertionError, ValueError, *HANDSHAKE_ERRORS) as error:
             if isinstance(error, UsageError) and self.count == 1:
                 raise
             kind = "cannot be tried: " if isinstance(error, NotRun) else ""
@@ -163,22 +179,15 @@ def _short(error: BaseException) -> str:
 
 
 def _deviations(description: Description) -> Iterator[Step]:
-    """Check that each deviation is written down where the profile says."""
-    if not description.deviations:
-        return
-    findings = ROOT / "docs" / "findings.md"
-    text = findings.read_text(encoding="utf-8") if findings.is_file() else ""
-    anchors = {_anchor(line) for line in text.splitlines() if line.startswith("#")}
+    """Yield each deviation. That its case and its finding exist was checked when it was read."""
+    if description.version is not None:
+        try:
+            yield Step("version", "ok", description.server_version())
+        except SetupError as error:
+            yield Step("version", "WRONG", _short(error))
     for deviation in description.deviations:
-        claim = f"deviation {deviation.case}"
-        if deviation.finding in anchors or f'id="{deviation.finding}"' in text:
-            yield Step(claim, "ok", f"docs/findings.md#{deviation.finding}")
-        else:
-            yield Step(claim, "WRONG", f"docs/findings.md has no heading #{deviation.finding}")
-
-
-def _anchor(heading: str) -> str:
-    """Return the anchor of a Markdown heading, as hosts of repositories make it."""
-    words = heading.lstrip("#").strip().lower()
-    kept = "".join(letter for letter in words if letter.isalnum() or letter in " -_")
-    return kept.replace(" ", "-")
+        versions = f", versions {deviation.versions}" if deviation.versions else ""
+        detail = f"docs/findings.md#{deviation.finding}{versions}"
+        yield Step(f"deviation {deviation.case}", "ok", detail)
+    for policy in description.waives:
+        yield Step(f"waives {policy}", "ok", POLICIES[policy].sentence)

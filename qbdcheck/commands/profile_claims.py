@@ -1,6 +1,6 @@
-"""What a profile claims, each claim tried on a fresh volume. A claim returns what was seen.
+"""The claims of a profile. Each is tried on a fresh volume and returns its result as text.
 
-It raises (ProgramError, WrongData, AssertionError, OSError) where it does not hold.
+A claim that does not hold raises ProgramError, WrongData, AssertionError or OSError.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from qbdcheck.errors import ProgramError
 from qbdcheck.targets.certificates import Authority
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
+from qbdcheck.targets.size_limits import probe_sizes
 from reference_backend.client import Client
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import NbdProtocolError, OptionRefused
@@ -28,12 +29,29 @@ BLOCK = 4096
 def _start(session: TargetSession) -> str:
     disk = session.new_disk(SIZE, prefill=False, format="raw")
     with session.qemu_io(disk) as io:
-        io.read(0, BLOCK)
-        io.read(SIZE - BLOCK, BLOCK)
+        io("read 0 4k")
+        io(f"read {SIZE - BLOCK} 4k")
     size = session.qemu_img.json("info", "-U", disk.filename)["virtual-size"]
     if size != SIZE:
-        raise AssertionError(f"a volume of {SIZE} bytes was asked for, QEMU sees {size}")
-    return f"volume of {size} bytes, reads as zeroes"
+        raise AssertionError(f"the volume was created with {SIZE} bytes, QEMU sees {size}")
+    return f"QEMU sees {size} bytes"
+
+
+def _fresh(session: TargetSession) -> str:
+    """Check what a fresh volume reads as, before anything writes it."""
+    disk = session.new_disk(SIZE, prefill=False, format="raw", zero=False)
+    is_zero = not disk.read_all().any()
+    if session.description.fresh == "undefined":
+        return "read as zeroes here; the profile says undefined" if is_zero else "undefined data"
+    if not is_zero:
+        raise AssertionError(
+            "a fresh volume does not read as zeroes; if this is intended, add fresh: undefined"
+        )
+    return "read as zeroes"
+
+
+def _sizes(session: TargetSession) -> str:
+    return str(probe_sizes(session))
 
 
 def _data(session: TargetSession) -> str:
@@ -44,7 +62,7 @@ def _data(session: TargetSession) -> str:
         io.read(0, 2 * BLOCK)
         io.flush()
     disk.verify()
-    return "written, read back through qemu-io and qemu-img"
+    return "written, then read back through qemu-io and qemu-img"
 
 
 def _stop(session: TargetSession) -> str:
@@ -52,16 +70,16 @@ def _stop(session: TargetSession) -> str:
     disk.backend.stop()
     disk.backend.start()
     disk.verify()
-    return "all there after a stop and a start"
+    return "the data is intact after stop and start"
 
 
 def _written(session: TargetSession) -> Disk:
-    """Return a disk with prefill, a flushed write, and one that is not flushed."""
+    """Return a prefilled disk with one write that is flushed and one that is not."""
     disk = session.new_disk(SIZE, format="raw")
     with session.qemu_io(disk) as io:
         io.write(0, 8 * BLOCK)
         io.flush()
-    if disk.backend.uri is None:
+    if "nbd" not in session.capabilities:
         return disk
     # A raw client, because qemu-io flushes when it closes.
     data = disk.shadow.stamped(16 * BLOCK, 8 * BLOCK)
@@ -76,14 +94,14 @@ def _kill(session: TargetSession) -> str:
     disk.backend.kill()
     disk.backend.start()
     disk.verify()
-    return "what was flushed is there after kill and start"
+    return "flushed data is intact after kill and start"
 
 
 def _crash(session: TargetSession) -> str:
     disk = _written(session)
     disk.backend.crash(seed=1)
     disk.verify()
-    return "what was flushed is there after a crash"
+    return "flushed data is intact after a crash"
 
 
 def _resize(session: TargetSession) -> str:
@@ -95,14 +113,14 @@ def _resize(session: TargetSession) -> str:
         raise AssertionError(f"resized to {2 * SIZE} bytes, QEMU sees {seen}")
     disk.resize(SIZE // 2)
     disk.verify()
-    return "grown (new part reads zeroes) and shrunk"
+    return "grown (the new part reads as zeroes) and shrunk"
 
 
 def _snapshot(session: TargetSession) -> str:
     disk = session.new_disk(SIZE, format="raw")
     disk.backend.snapshot("probe")
     disk.verify()
-    return "taken; the volume is as before"
+    return "taken; the volume is unchanged"
 
 
 def _rewrite(session: TargetSession, disk: Disk) -> None:
@@ -119,7 +137,7 @@ def _snapshot_read(session: TargetSession) -> str:
     _rewrite(session, disk)
     snapshot.verify()
     disk.verify()
-    return "has what was there before, and nothing that was written after it"
+    return "holds the data from before, and nothing that was written later"
 
 
 def _snapshot_remove(session: TargetSession) -> str:
@@ -132,7 +150,7 @@ def _snapshot_remove(session: TargetSession) -> str:
     try:
         older.read_all()
     except ProgramError:
-        return "cannot be read afterwards; the volume and another snapshot are as before"
+        return "cannot be read afterwards; the volume and another snapshot are unchanged"
     raise AssertionError("the snapshot can be read after it was removed")
 
 
@@ -145,7 +163,7 @@ def _clone(session: TargetSession) -> str:
     _rewrite(session, disk)
     snapshot.verify()
     clone.verify()
-    return "has the snapshot's contents; a write to it is seen nowhere else"
+    return "holds the data of the snapshot; a write to it changes nothing else"
 
 
 def _add_volume(session: TargetSession) -> str:
@@ -154,13 +172,13 @@ def _add_volume(session: TargetSession) -> str:
     _rewrite(session, other)
     _rewrite(session, disk)
     other.verify()
-    return "two volumes on one server keep apart"
+    return "writes to one volume do not change the other"
 
 
 def _control(session: TargetSession) -> str:
     disk = session.new_disk(SIZE, prefill=False, format="raw")
     commands = disk.backend.control("query-commands")
-    return f"QMP, {len(commands)} commands"
+    return f"QMP with {len(commands)} commands"
 
 
 def _fua(session: TargetSession) -> str:
@@ -185,7 +203,7 @@ def _discard(session: TargetSession) -> str:
         io.discard(16 * BLOCK, 16 * BLOCK)
         seen = io.read(16 * BLOCK, 16 * BLOCK)
     disk.verify()
-    return "reads as zeroes afterwards" if not any(seen) else "reads as before afterwards"
+    return "then reads as zeroes" if not any(seen) else "then reads as before"
 
 
 def _write_zeroes(session: TargetSession) -> str:
@@ -194,7 +212,7 @@ def _write_zeroes(session: TargetSession) -> str:
         io.write_zeroes(16 * BLOCK, 16 * BLOCK, unmap=True)
         io.write_zeroes(64 * BLOCK, 16 * BLOCK)
     disk.verify()
-    return "zeroes, and nothing beside them changed"
+    return "reads as zeroes; the data around it is unchanged"
 
 
 def _fast_zero(session: TargetSession) -> str:
@@ -204,10 +222,10 @@ def _fast_zero(session: TargetSession) -> str:
             client.write_zeroes(0, 16 * BLOCK, CommandFlag.FAST_ZERO)
         except OSError:
             disk.verify()
-            return "refused at once, nothing changed"
+            return "refused, nothing changed"
     disk.shadow.zero(0, 16 * BLOCK)
     disk.verify()
-    return "done at once"
+    return "done"
 
 
 def _cache(session: TargetSession) -> str:
@@ -223,7 +241,7 @@ def _df(session: TargetSession) -> str:
     with session.nbd(disk) as client:
         data = client.read(0, 16 * BLOCK, CommandFlag.DF)
     _judge(disk, 0, bytes(data))
-    return "a read that must not be fragmented is right"
+    return "an unfragmented read returns the right data"
 
 
 def _judge(disk: Disk, offset: int, data: bytes) -> None:
@@ -236,7 +254,7 @@ def _structured(session: TargetSession) -> str:
     disk = session.new_disk(SIZE, format="raw")
     with session.nbd(disk, structured=True) as client:
         _judge(disk, 0, bytes(client.read(0, SIZE)))
-    return "a whole volume in structured replies"
+    return "the whole volume was read in structured replies"
 
 
 def _block_status(session: TargetSession) -> str:
@@ -250,7 +268,7 @@ def _block_status(session: TargetSession) -> str:
         raise AssertionError(f"the extents end at {end}, the volume at {SIZE}")
     first = next(extent for extent in extents if extent["start"] == 0)
     if not first["data"] or first["zero"]:
-        raise AssertionError(f"what was written is not reported as data: {first}")
+        raise AssertionError(f"the written range is not reported as data: {first}")
     return f"{len(extents)} extents on a volume with one write"
 
 
@@ -262,19 +280,28 @@ def _multi_conn(session: TargetSession) -> str:
         other.flush()
         disk.shadow.write(0, data)
         _judge(disk, 0, bytes(other.read(0, BLOCK)))
-    return "one connection's flush and read see the other's write"
+    return "a flush and a read on one connection cover a write on another"
 
 
 def _nbd(session: TargetSession) -> str:
     disk = session.new_disk(SIZE, prefill=False, format="raw")
     with session.nbd(disk) as client:
         if client.size != SIZE:
-            raise AssertionError(f"the server tells {client.size} bytes, the volume has {SIZE}")
-        return f"{client.mode.name.lower()} replies, block sizes {client.block_sizes}"
+            raise AssertionError(f"the server reports {client.size} bytes, the volume has {SIZE}")
+        return f"{client.mode.name.lower()} replies, {_block_sizes(client)}"
+
+
+def _block_sizes(client: Client) -> str:
+    """Return the advertised block sizes as text."""
+    if client.block_sizes is None:
+        return "no block sizes advertised"
+    return "block sizes {}, {} and {}".format(*client.block_sizes)
 
 
 CLAIMS: dict[str, Claim] = {
     "start": _start,
+    "fresh": _fresh,
+    "sizes": _sizes,
     "data": _data,
     "stop": _stop,
     "kill": _kill,
@@ -298,14 +325,14 @@ CLAIMS: dict[str, Claim] = {
     "multi_conn": _multi_conn,
     "nbd": _nbd,
 }
-"""What is tried for each word; the others are proven by being found at all."""
+"""The claim of each capability. The other capabilities are proven by the probe itself."""
 
 _SIZES = {"min_block": 0, "preferred_block": 1, "max_block": 2}
 _VALUES = {"min_block": 4096, "preferred_block": 65536, "max_block": 1 << 20, "read_only": True}
 
 
 def option_claim(option: str) -> Claim:
-    """Return the claim that an option of the target does what its name says."""
+    """Return the claim that an option of the target has its effect."""
 
     def claim(session: TargetSession) -> str:
         if option in {"tls", "mutual_tls"}:
@@ -319,12 +346,12 @@ def option_claim(option: str) -> Claim:
             return "writes are refused"
         disk.verify()
         if disk.backend.uri is None:
-            return "starts, and data is kept"
+            return "starts and keeps data"
         with session.nbd(disk, contexts=()) as client:
-            seen = client.block_sizes
+            seen, text = client.block_sizes, _block_sizes(client)
         if seen is None or seen[_SIZES[option]] != _VALUES[option]:
-            raise AssertionError(f"asked for {_VALUES[option]}, the server tells {seen}")
-        return f"block sizes {seen}"
+            raise AssertionError(f"started with {_VALUES[option]}: {text}")
+        return text
 
     return claim
 
@@ -340,8 +367,8 @@ def _tls(session: TargetSession, option: str) -> str:
     try:
         session.nbd(disk)
     except (NbdProtocolError, OptionRefused, OSError):
-        return "plaintext is refused, TLS works"
-    raise AssertionError("a client without TLS was let in")
+        return "TLS works, plaintext is refused"
+    raise AssertionError("the server accepted a client without TLS")
 
 
 def _write_log(session: TargetSession) -> str:
@@ -349,15 +376,15 @@ def _write_log(session: TargetSession) -> str:
     session.new_disk(SIZE, format="raw", write_log=str(path))
     logged = sum(entry.length for entry in read_log(path) if not entry.flags & LogFlag.DISCARD)
     if logged < SIZE:
-        raise AssertionError(f"{SIZE} bytes were written, {logged} are in the log")
-    return f"{logged} bytes are in the log"
+        raise AssertionError(f"{SIZE} bytes were written, the log has {logged}")
+    return f"the log has {logged} written bytes"
 
 
 def _is_read_only(session: TargetSession, disk: Disk) -> None:
     if disk.backend.uri is not None:
         with session.nbd(disk, contexts=()) as client:
             if not client.flags & TransmissionFlag.READ_ONLY:
-                raise AssertionError("the server does not say that it is read-only")
+                raise AssertionError("the server does not advertise read-only")
             try:
                 client.write(0, bytes(BLOCK))
             except OSError:

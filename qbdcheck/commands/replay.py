@@ -1,47 +1,59 @@
-"""`./check replay FILE`: play a script on a target and name the step that went wrong.
+"""`./check replay FILE`: plays a script on a target and names the step that failed.
 
     ./check replay FILE [-t TARGET] [--seed N]
 
-Exit code 0: each step gave the right result; 1: one did not; 2: the file or the target is wrong.
+Exit code 0: all steps had the right result; 1: a step did not; 2: the file or target is wrong.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 from oracles.model import Wrong
 from oracles.scripts import Script, ScriptError
 from qbdcheck.errors import NotRun, ProgramError, SetupError, UsageError
+from qbdcheck.exit_code import ExitCode
 from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.model.players import OverNbd, through_qemu
 from qbdcheck.kit.model.replay import play
-from qbdcheck.options import Options
+from qbdcheck.options import Execution, TargetOptions
 from qbdcheck.targets.capabilities import Scratch, capabilities
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.session import TargetSession
 
-EXIT_GREEN, EXIT_RED = 0, 1
 
+def main(
+    arguments: Sequence[str],
+    target: TargetOptions,
+    execution: Execution,
+    description: Description,
+) -> int:
+    """Play the file in `arguments`.
 
-def main(options: Options, description: Description) -> int:
-    """Play the file of the command line.
-
-    :raise UsageError: the file or the target is wrong, or cannot do a step.
+    :raise UsageError: the file or the target is wrong, or the target cannot do a step.
     """
-    if len(options.arguments) != 1:
+    if len(arguments) != 1:
         raise UsageError("usage: ./check replay FILE [-t TARGET]")
     try:
-        script = Script.read(Path(options.arguments[0]))
+        script = Script.read(Path(arguments[0]))
     except ScriptError as error:
         raise UsageError(str(error)) from None
     with Scratch() as scratch:
-        found = capabilities(description, options, scratch)
-        session = TargetSession(description, options, scratch, case_id="replay", capabilities=found)
+        found = capabilities(description, target, scratch)
+        session = TargetSession(
+            description,
+            target,
+            scratch,
+            execution=execution,
+            case_id="replay",
+            capabilities=found,
+        )
         try:
             return _play_on(session, script)
         except (NotRun, ProgramError) as error:
-            raise SetupError(f"{options.arguments[0]} on {description.name}: {error}") from None
+            raise SetupError(f"{arguments[0]} on {description.name}: {error}") from None
         finally:
             session.close()
 
@@ -56,12 +68,12 @@ def _play_on(session: TargetSession, script: Script) -> int:
         opened = OverNbd(disk, lambda: session.nbd(disk), rules=rules)
     with closing(opened) as player:
         try:
-            play(script, player, session.options.seed, print)
+            play(script, player, session.execution.seed, print)
         except Wrong as wrong:
             print(f"wrong: {wrong}")
-            return EXIT_RED
+            return ExitCode.RED
         finally:
             if rules is not None:
                 rules.settle()
     print(f"right: {len(script.steps)} steps on {session.description.name}")
-    return EXIT_GREEN
+    return ExitCode.GREEN

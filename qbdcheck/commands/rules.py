@@ -1,12 +1,11 @@
-"""`./check rules`: look at rules files, and turn them into other forms.
+"""`./check rules`: check rules files, explain them, and convert them to other forms.
 
-    ./check rules check FILE...               say what is wrong, with line and key
-    ./check rules explain FILE                say in words what the rules do
+    ./check rules check FILE...               report errors with line and key
+    ./check rules explain FILE                describe in words what the rules do
     ./check rules convert FILE --to FORM      blkdebug-conf, blockdev-json, nbdkit or yaml
     ./check rules schema                      the JSON Schema for editors (docs/rules.schema.json)
 
-A FILE that ends in .conf or .ini is read as QEMU's blkdebug.conf, any other as YAML; - is standard
-input, in YAML.
+A FILE may have any of the four forms; its contents decide, not its name. - is standard input.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ USAGE = (
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out `./check rules` with these arguments; print the result; 0.
+    """Carry out `./check rules` with these arguments, print the result, and return 0.
 
-    :raise UsageError: the arguments or a file are wrong; names line, key and what is allowed.
+    :raise UsageError: an argument or a file is wrong; names line, key and what is allowed.
     """
     verb, *rest = arguments or [""]
     command = _VERBS.get(verb)
@@ -72,19 +71,19 @@ def _explain(arguments: Sequence[str]) -> str:
 
 
 def _convert(arguments: Sequence[str]) -> str:
-    words, options = list(arguments), {"--to": "", "--image": "IMAGE"}
+    files, options = list(arguments), {"--to": "", "--image": "IMAGE"}
     for flag in options:
-        if flag in words:
-            at = words.index(flag)
-            options[flag] = words[at + 1] if at + 1 < len(words) else ""
-            del words[at : at + 2]
-    if len(words) != 1 or options["--to"] not in FORMS or not options["--image"]:
+        if flag in files:
+            at = files.index(flag)
+            options[flag] = files[at + 1] if at + 1 < len(files) else ""
+            del files[at : at + 2]
+    if len(files) != 1 or options["--to"] not in FORMS or not options["--image"]:
         raise UsageError(USAGE)
-    rules = read(words[0])
+    rules = read(files[0])
     try:
         return _written(rules, options["--to"], options["--image"])
     except RuleError as error:
-        raise UsageError(f"{words[0]}: {error}") from None
+        raise UsageError(f"{files[0]}: {error}") from None
 
 
 def _written(rules: RuleSet, form: str, image: str) -> str:
@@ -112,11 +111,13 @@ def _schema(arguments: Sequence[str]) -> str:
 
 
 def read(name: str) -> RuleSet:
-    """Return the rules of a file, in the form that its name says; ``-`` is standard input.
+    """Return the rules of a file, in the form of its contents; ``-`` is standard input.
 
-    :raise UsageError: it cannot be read, or is wrong.
+    A note on standard error names the limits of a blkdebug node, which are no rules.
+
+    :raise UsageError: the file cannot be read, or is wrong.
     """
-    from injectors.rules import parse_ini, parse_yaml
+    from injectors.rules import files
 
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
@@ -124,12 +125,16 @@ def read(name: str) -> RuleSet:
         raise UsageError(f"{name}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{name}: is not UTF-8 text") from None
-    is_conf = Path(name).suffix in {".conf", ".ini"}
-    reader = parse_ini.read if is_conf else parse_yaml.read
+    source = "standard input" if name == "-" else name
     try:
-        return reader(text, "standard input" if name == "-" else name)
+        rules = files.read(text, source)
     except RuleSyntaxError as error:
         raise UsageError(str(error)) from None
+    limits = files.limits(text)
+    if limits:
+        note = f"note: {source}: limits of the node are not rules, left out: {', '.join(limits)}"
+        print(note, file=sys.stderr)
+    return rules
 
 
 _VERBS: dict[str, Callable[[Sequence[str]], str]] = {

@@ -1,8 +1,8 @@
 """`./check runtest FILE|GROUP... [SIZE]`: run tests in LTP's format in a guest on the target.
 
-It is what `runltp -f GROUPS -d DIR -t TIME -o LOG` is on a machine: GROUP is a file of the tree
-that --ltp names, or of suites/guest/runtest where there is none; the volume, of SIZE bytes (1200M
-unless told), is made anew for each file system. --kirk lets LTP's own runner run them.
+It does what `runltp -f GROUPS -d DIR -t TIME -o LOG` does on a machine. GROUP is a file of the tree
+that --ltp names, or without --ltp a file of suites/guest/runtest. Each file system gets a new
+volume of SIZE bytes (default 1200M). With --kirk, LTP's own runner runs the tests.
 """
 
 from __future__ import annotations
@@ -13,69 +13,86 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from blockio.sizes import parse_size
 from qbdcheck.errors import NotRun, ProgramError, SetupError, UsageError
 from qbdcheck.guest.kirk import run_kirk
 from qbdcheck.guest.ltp_tree import LtpTree
 from qbdcheck.guest.runtest import FILE_SYSTEMS, Entry, Runtest, as_kirk, parse, summary
 from qbdcheck.kit.guests import Guests
-from qbdcheck.options import Options
+from qbdcheck.options import Execution, GuestOptions, TargetOptions
 from qbdcheck.report.events import TestEnded
 from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.description import Description
-from qbdcheck.targets.session import TargetSession, size_in_bytes
+from qbdcheck.targets.session import TargetSession
 
 USAGE = "usage: ./check runtest FILE|GROUP... [SIZE]; SIZE is the volume's, such as 1200M"
 OWN = "guest/runtest"
-"""Below the suites: our own files in LTP's format."""
+"""The directory of the project's files in LTP's format, below the suites."""
 _TEST_S = 600.0
 _SUITE_S = 86400.0
 
 
-class _Told:
-    """Says how each test ended, on standard output and in a log as of ``runltp -o``."""
+class _Progress:
+    """Writes how each test ended to standard output, and to a log like that of ``runltp -o``."""
 
     def __init__(self, log: Path) -> None:
         self.results: list[TestEnded] = []
         self._log = log
 
-    def log(self, *_words: object) -> None:
-        """What a case would log is in our own log already."""
+    def log(self, *_values: object) -> None:
+        """Ignore what a case would log: the log file has it already."""
 
     def ended(self, one: TestEnded) -> None:
         self.results.append(one)
-        sys.stdout.write(f"{one.outcome:6} {one.elapsed_s:7.1f} s  {one.name}\n")
+        sys.stdout.write(f"{one.outcome:9} {one.elapsed_s:7.1f} s  {one.name}\n")
         sys.stdout.flush()
         with self._log.open("a", encoding="utf-8") as file:
             file.write(f"{one.name} {one.outcome.upper()} {one.elapsed_s:.1f}\n")
             file.writelines(f"    {line}\n" for line in one.said.splitlines())
 
 
-def main(options: Options, description: Description) -> int:
-    """Run what ``options.arguments`` name; 0 if no test failed or broke, else 1.
+def main(
+    arguments: tuple[str, ...],
+    *,
+    target: TargetOptions,
+    execution: Execution,
+    guest_options: GuestOptions,
+    description: Description,
+    suites_dir: Path,
+    json_file: Path | None = None,
+) -> int:
+    """Run the tests that `arguments` name; return 0 if all passed, else 1.
 
-    :raise UsageError: there is no such file or group.
+    :raise UsageError: there is no such file or group, or it has no test; nothing was started.
     :raise SetupError: no guest, or no target.
     """
-    words, size = _arguments(options.arguments)
-    scratch = options.scratch_root / "0"
+    groups, size = _arguments(arguments)
+    scratch = execution.scratch_root / "0"
     scratch.mkdir(mode=0o700)
-    options.results_dir.mkdir(parents=True, exist_ok=True)
-    tree = LtpTree(options.ltp, scratch) if options.ltp else None
-    if options.kirk and tree is None:
-        raise UsageError("--kirk runs the groups of an LTP tree: name one by --ltp")
-    entries = [entry for word in words for entry in _entries(word, tree, options.suites_dir)]
-    log = options.results_dir / "runtest.log"
-    told = _Told(log)
+    execution.results_dir.mkdir(parents=True, exist_ok=True)
+    tree = LtpTree(guest_options.ltp, scratch) if guest_options.ltp else None
+    if guest_options.kirk and tree is None:
+        raise UsageError("--kirk runs the groups of an LTP tree: name one with --ltp")
+    entries: list[Entry] = []
+    for word in groups:
+        found = _entries(word, tree, suites_dir)
+        if not found:
+            raise UsageError(f"{word}: no test in it; add a line NAME COMMAND")
+        entries += found
+    log = execution.results_dir / "runtest.log"
+    progress = _Progress(log)
     session = TargetSession(
         description,
-        options,
+        target,
         scratch,
-        image_format=options.formats[0],
+        execution=execution,
+        guest_options=guest_options,
+        image_format=target.formats[0],
         case_id="runtest",
-        capabilities=capabilities(description, options, options.scratch_root),
+        capabilities=capabilities(description, target, execution.scratch_root),
     )
     guests = Guests(session, scratch)
-    run = Runtest(told.log, options.soak_s / len(FILE_SYSTEMS), told.ended)
+    run = Runtest(progress.log, execution.soak_s / len(FILE_SYSTEMS), progress.ended)
     failures = []
     try:
         for kind in FILE_SYSTEMS:
@@ -83,14 +100,14 @@ def main(options: Options, description: Description) -> int:
             sys.stdout.write(f"{description.name}: {size} bytes, {kind}\n")
             try:
                 environment = tree.put_into(guest) if tree else {}
-                test_s = options.timeout_s or _TEST_S
-                suite_s = options.suite_timeout_s or _SUITE_S
-                if options.kirk:
+                test_s = execution.timeout_s or _TEST_S
+                suite_s = execution.suite_timeout_s or _SUITE_S
+                if guest_options.kirk:
                     run.judged(
                         guest,
                         kind,
                         partial(
-                            run_kirk, guest, words, environment, options.results_dir,
+                            run_kirk, guest, groups, environment, execution.results_dir,
                             test_s=test_s, suite_s=suite_s, soak_s=run.soak_s,
                         ),
                     )  # fmt: skip
@@ -112,21 +129,21 @@ def main(options: Options, description: Description) -> int:
     finally:
         guests.close()
         session.close()
-    if options.json_file is not None:
-        text = json.dumps(as_kirk(told.results, entries), indent=1)
-        options.json_file.write_text(f"{text}\n", encoding="utf-8")
-    sys.stdout.write(f"{summary(told.results)}\noutput  {log}\n")
+    if json_file is not None:
+        text = json.dumps(as_kirk(progress.results, entries), indent=1)
+        json_file.write_text(f"{text}\n", encoding="utf-8")
+    sys.stdout.write(f"{summary(progress.results)}\noutput  {log}\n")
     sys.stdout.writelines(f"FAIL  {failure}\n" for failure in failures)
     return 1 if failures else 0
 
 
-def _arguments(words: tuple[str, ...]) -> tuple[list[str], int]:
-    *names, last = words or ("",)
+def _arguments(given: tuple[str, ...]) -> tuple[list[str], int]:
+    *names, last = given or ("",)
     if names and re.fullmatch(r"\d+[KMGT]", last) and not Path(last).exists():
-        return names, size_in_bytes(last)
+        return names, parse_size(last)
     if not last:
         raise UsageError(USAGE)
-    return [*names, last], size_in_bytes("1200M")
+    return [*names, last], parse_size("1200M")
 
 
 def _entries(word: str, tree: LtpTree | None, suites: Path) -> list[Entry]:

@@ -1,6 +1,6 @@
 """Commands and files of a guest through QEMU's guest agent (qga/qapi-schema.json).
 
-Each command is the leader of a session of its own, so that it can be killed with all its children.
+Each command leads a session of its own, so that it can be killed with all its children.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from qbdcheck.clock import now_s, pause
 from qbdcheck.errors import ProgramError
 from qbdcheck.programs.qmp import connect_within
 
-_OURS = ("/bin/busybox", "setsid", "/bin/dash", "-c")
+_SMALL_LINUX = ("/bin/busybox", "setsid", "/bin/dash", "-c")
 _ANY = ("/bin/sh", "-c", 'exec setsid /bin/sh -c "$0"')
-"""For a guest of which only sh and setsid are known."""
+"""For a custom guest, which must have sh and setsid."""
 ENVIRONMENT = (
     "PATH=/usr/sbin:/usr/bin:/sbin:/bin:/applets", "HOME=/tmp", "LC_ALL=C", "TERM=dumb",
 )  # fmt: skip
 _FIRST_STEP_S = 0.005
 _LONGEST_STEP_S = 0.1
 _CHUNK = 1 << 20
-"""Bytes of a file in one request; the agent gives up to 48 MiB."""
+"""Bytes of a file in one request. The agent returns at most 48 MiB."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,18 @@ class Ran:
 class Agent:
     """A connection to the agent.
 
-    :param ours: whether the guest is the small Linux of image.py.
-    :raise ProgramError: it does not answer.
+    :param small: whether the guest is the small Linux of image.py.
+    :raise ProgramError: the agent does not answer.
     """
 
-    def __init__(self, path: Path, timeout_s: float = 30.0, *, ours: bool = True) -> None:
-        self._shell = _OURS if ours else _ANY
+    def __init__(self, path: Path, timeout_s: float = 30.0, *, small: bool = True) -> None:
+        self._shell = _SMALL_LINUX if small else _ANY
         self._qmp = connect_within(path, "guest agent", timeout_s, greets=False)
         self.execute("guest-sync", {"id": 20261123})
 
     @property
     def answer_s(self) -> float:
-        """Seconds within which the agent answers a request; else the guest is taken for dead."""
+        """Seconds within which the agent must answer; after that the guest counts as dead."""
         return self._qmp.timeout_s
 
     @answer_s.setter
@@ -64,13 +64,13 @@ class Agent:
     def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
         """Run a command of the agent itself.
 
-        :raise QmpFailed: it refused. :raise ProgramError: the guest is gone, or stands still.
+        :raise QmpFailed: the agent refused it. :raise ProgramError: the guest is dead or stopped.
         """
         return self._qmp.execute(command, arguments)
 
     def start(self, command: str) -> Running:
         """Start a line of shell."""
-        told = self.execute(
+        started = self.execute(
             "guest-exec",
             {
                 "path": self._shell[0],
@@ -79,7 +79,7 @@ class Agent:
                 "capture-output": True,
             },
         )
-        return Running(self, command, int(told["pid"]))
+        return Running(self, command, int(started["pid"]))
 
     def run(self, command: str, within_s: float = 60.0) -> Ran:
         """Run a line of shell to its end.
@@ -89,7 +89,7 @@ class Agent:
         return self.start(command).wait(within_s)
 
     def write_file(self, path: str, data: bytes) -> None:
-        """Make a file of the guest."""
+        """Write a file of the guest."""
         handle = self.execute("guest-file-open", {"path": path, "mode": "w"})
         try:
             for at in range(0, len(data), _CHUNK):
@@ -104,9 +104,9 @@ class Agent:
         data = b""
         try:
             while True:
-                told = self.execute("guest-file-read", {"handle": handle, "count": _CHUNK})
-                data += base64.b64decode(told["buf-b64"])
-                if told["eof"] or not told["count"]:
+                part = self.execute("guest-file-read", {"handle": handle, "count": _CHUNK})
+                data += base64.b64decode(part["buf-b64"])
+                if part["eof"] or not part["count"]:
                     return data
         finally:
             self.execute("guest-file-close", {"handle": handle})
@@ -117,7 +117,7 @@ class Agent:
 
 
 class Running:
-    """A command that may still run."""
+    """A command that was started and may have ended."""
 
     def __init__(self, agent: Agent, command: str, pid: int) -> None:
         self.command = command
@@ -132,11 +132,12 @@ class Running:
 
     def _poll(self) -> Ran | None:
         if self._ran is None:
-            told = self._agent.execute("guest-exec-status", {"pid": self.pid})
-            if told["exited"]:
-                status = told["exitcode"] if "exitcode" in told else 128 + told.get("signal", 0)
+            answer = self._agent.execute("guest-exec-status", {"pid": self.pid})
+            if answer["exited"]:
+                known = "exitcode" in answer
+                status = answer["exitcode"] if known else 128 + answer.get("signal", 0)
                 self._ran = Ran(
-                    self.command, status, _text(told, "out-data"), _text(told, "err-data")
+                    self.command, status, _text(answer, "out-data"), _text(answer, "err-data")
                 )
         return self._ran
 
@@ -162,5 +163,5 @@ class Running:
             self._agent.execute("guest-exec", arguments)
 
 
-def _text(told: dict[str, Any], key: str) -> str:
-    return base64.b64decode(told.get(key, "")).decode("utf-8", "replace")
+def _text(answer: dict[str, Any], key: str) -> str:
+    return base64.b64decode(answer.get(key, "")).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What blktrace's programs say of a disk, typed: blkparse's events and totals, btt's latencies.
+"""Parsers for the output of blkparse (events and totals) and btt (latencies).
 
 References: blkparse(1), "Trace actions" and "Default output"; btt(1), "All Devices". Times are in
 seconds, sectors of 512 bytes.
@@ -19,27 +19,32 @@ ACTIONS = {
 }  # fmt: skip
 """The letters of blkparse(1)."""
 STAGES = ("Q2Q", "Q2C", "Q2G", "G2I", "Q2M", "I2D", "M2D", "D2C")
-"""btt's: from queued (Q) over got (G), inserted (I), merged (M), issued (D) to completed (C)."""
+"""Stages of btt: queued (Q), got (G), inserted (I), merged (M), issued (D), completed (C)."""
 _EVENT = re.compile(
     r"^\s*(?P<device>\d+,\d+)\s+(?P<cpu>\d+)\s+(?P<sequence>\d+)\s+(?P<at_s>\d+\.\d+)\s+"
     r"(?P<pid>\d+)\s+(?P<action>[A-Z]{1,2})\s+(?P<rwbs>[A-Z]+)(?:\s+(?P<rest>.*))?$"
 )
+_ANY_EVENT = re.compile(r"^\s*\d+,\d+\s+\d+\s+\d+\s+\d+\.\d+\s+\d+\s+(?P<action>\S+)")
+_MESSAGE = "m"
+"""The action of an I/O scheduler's message."""
 _PLACE = re.compile(r"(?P<sector>\d+) \+ (?P<sectors>\d+)")
-_NAME = re.compile(r"\[(?P<name>[^\]]*)\]")
+_NAME = re.compile(r"\[(?P<name>.*)\]")
+"""To the last bracket: a thread's name may have brackets of its own."""
 _TOTAL = re.compile(
-    r"\b(?P<way>Reads?|Writes?) (?P<what>Queued|Dispatches|Requeued|Completed|Merges):"
-    r"\s+(?P<count>\d+)(?:,\s+(?P<kib>\d+)KiB)?"
+    r"\b(?P<way>Read|Write|IO)s? (?P<what>Queued|Dispatches|Requeued|Completed|Merges):"
+    r"\s+(?P<count>\d[\d,]*?)(?:,\s+(?P<size>\d[\d,]*)(?P<unit>[KMG])iB)?(?=\s|$)"
 )
+_SHIFTS = {"K": 10, "M": 20, "G": 30}
 _LATENCY = re.compile(
-    r"^(?P<stage>[A-Z]2[A-Z])(?:dm)?\s+(?P<least_s>\d+\.\d+)\s+(?P<mean_s>\d+\.\d+)\s+"
-    r"(?P<most_s>\d+\.\d+)\s+(?P<count>\d+)\s*$",
-    re.MULTILINE,
+    r"^(?P<stage>[A-Z]2[A-Z](?:dm)?)\s+(?P<least_s>\d+\.\d+)\s+(?P<mean_s>\d+\.\d+)\s+"
+    r"(?P<most_s>\d+\.\d+)\s+(?P<count>\d+)\s*$"
 )
+_ANY_LATENCY = re.compile(r"^[A-Z]2[A-Z]")
 _DROPPED = re.compile(r"dropped (?P<count>\d+)")
 
 
 class TraceError(ValueError):
-    """This is no output of blkparse or btt; says why."""
+    """The text is not output of blkparse or btt, or has a part that is not understood."""
 
 
 class TraceEvent(BaseModel):
@@ -47,8 +52,8 @@ class TraceEvent(BaseModel):
 
     :ivar action: a letter of ACTIONS. ``rwbs``: R read, W write, D discard, F flush, N none, S
         sync, A readahead, M metadata, as blkparse(1) has it.
-    :ivar sector: None where the action is of no place, as plugging.
-    :ivar error: the errno of a completion, 0 if it went well.
+    :ivar sector: None for an action without a place, such as plugging.
+    :ivar error: the errno of a completion, 0 for success.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -67,7 +72,7 @@ class TraceEvent(BaseModel):
 
 
 class TraceTotals(BaseModel):
-    """What blkparse counted, of all CPUs: requests and bytes."""
+    """The totals of blkparse over all CPUs: requests and bytes."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -82,7 +87,7 @@ class TraceTotals(BaseModel):
 
 
 class Latency(BaseModel):
-    """Seconds from one stage to the next, of so many requests."""
+    """Seconds from one stage to the next. ``count`` is the number of requests."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -94,7 +99,12 @@ class Latency(BaseModel):
 
 
 def parse_events(text: str) -> Iterator[TraceEvent]:
-    """Yield the events of blkparse's default output, in its order; other lines are passed over."""
+    """Yield the events of blkparse's default output, in its order.
+
+    Messages of I/O schedulers and the totals after the events are skipped.
+
+    :raise TraceError: a line that begins as an event is not understood.
+    """
     for line in text.splitlines():
         if found := _EVENT.match(line):
             fields: dict[str, object] = {
@@ -104,12 +114,14 @@ def parse_events(text: str) -> Iterator[TraceEvent]:
             if place := _PLACE.search(rest):
                 fields |= {"sector": place["sector"], "sectors": place["sectors"]}
             if name := _NAME.search(rest):
-                # Of a completion the error stands where else the program's name is.
+                # A completion has the error where other actions have the program's name.
                 key = "error" if found["action"] == "C" and _is_number(name["name"]) else "process"
                 fields[key] = name["name"]
             yield TraceEvent.model_validate(
                 {**fields, "action": found["action"], "rwbs": found["rwbs"]}
             )
+        elif (other := _ANY_EVENT.match(line)) and other["action"] != _MESSAGE:
+            raise TraceError(f"event of blkparse not understood: {line.strip()!r}")
 
 
 def _is_number(text: str) -> bool:
@@ -117,47 +129,73 @@ def _is_number(text: str) -> bool:
 
 
 def parse_totals(text: str) -> TraceTotals:
-    """Return the totals that blkparse printed below the events.
+    """Return the totals that blkparse prints after the events.
 
-    With several CPUs it prints a block for each, and one for all, which is the last.
+    With several CPUs it prints a block for each, and a last one for all.
 
-    :raise TraceError: there are none.
+    :raise TraceError: there are none, or a counter is missing.
     """
     blocks = re.split(r"^(?:CPU\d+|Total) \([^)]*\):", text, flags=re.MULTILINE)[1:]
     if not blocks:
         raise TraceError("no totals of blkparse: it was cut off, or run with -q")
-    told: dict[tuple[str, str], tuple[int, int]] = {}
-    for found in _TOTAL.finditer(blocks[-1]):
-        number, kib = int(found["count"]), int(found["kib"] or 0)
-        told[found["way"][0], found["what"]] = number, kib << 10
-    none = (0, 0)
-    return TraceTotals(
-        reads_queued=told.get(("R", "Queued"), none)[0],
-        read_bytes=told.get(("R", "Queued"), none)[1],
-        writes_queued=told.get(("W", "Queued"), none)[0],
-        written_bytes=told.get(("W", "Queued"), none)[1],
-        reads_completed=told.get(("R", "Completed"), none)[0],
-        writes_completed=told.get(("W", "Completed"), none)[0],
-        merges=told.get(("R", "Merges"), none)[0] + told.get(("W", "Merges"), none)[0],
-        requeued=told.get(("R", "Requeued"), none)[0] + told.get(("W", "Requeued"), none)[0],
-    )
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    for line in _TOTAL.finditer(blocks[-1]):
+        size = _plain(line["size"] or "0") << _SHIFTS[line["unit"] or "K"]
+        found[line["way"][0], line["what"]] = _plain(line["count"]), size
+    try:
+        return TraceTotals(
+            reads_queued=found["R", "Queued"][0],
+            read_bytes=found["R", "Queued"][1],
+            writes_queued=found["W", "Queued"][0],
+            written_bytes=found["W", "Queued"][1],
+            reads_completed=found["R", "Completed"][0],
+            writes_completed=found["W", "Completed"][0],
+            merges=found["R", "Merges"][0] + found["W", "Merges"][0],
+            requeued=found["R", "Requeued"][0] + found["W", "Requeued"][0],
+        )
+    except KeyError as error:
+        way, what = error.args[0]
+        name = f"{'Reads' if way == 'R' else 'Writes'} {what}"
+        raise TraceError(f"the totals of blkparse have no {name!r}") from None
+
+
+def _plain(number: str) -> int:
+    """Return a number that may have commas between thousands."""
+    return int(number.replace(",", ""))
 
 
 def dropped(text: str) -> int:
-    """Return how many events blktrace could not keep, of what it prints when it ends."""
+    """Return how many events blktrace could not keep, by the text that it prints when it ends.
+
+    :raise TraceError: the text has no such number.
+    """
     found = _DROPPED.findall(text)
-    return int(found[-1]) if found else 0
+    if not found:
+        raise TraceError("blktrace does not say how many events it dropped: it did not end itself")
+    return int(found[-1])
 
 
 def parse_btt(text: str) -> dict[str, Latency]:
-    """Return the latencies of "All Devices" of btt's .avg file, by stage.
+    """Return the latencies of "All Devices" in btt's .avg file, by stage.
 
-    :raise TraceError: it has none.
+    For requests that device mapper remapped, btt has stages of their own, such as Q2Cdm. They are
+    kept beside Q2C; without a Q2C they are named Q2C, since btt 1.3 prints no other.
+
+    :raise TraceError: it has none, or a line is not understood.
     """
     part = text.partition("All Devices")[2].partition("Device Overhead")[0]
-    found = {row["stage"]: _latency(row.groupdict()) for row in _LATENCY.finditer(part)}
+    found: dict[str, Latency] = {}
+    for line in part.splitlines():
+        if row := _LATENCY.match(line):
+            found[row["stage"]] = _latency(row.groupdict())
+        elif _ANY_LATENCY.match(line):
+            raise TraceError(f"line of 'All Devices' of btt not understood: {line.strip()!r}")
     if not found:
         raise TraceError("no 'All Devices' of btt: the trace has no request that was completed")
+    for stage in [stage for stage in found if stage.endswith("dm")]:
+        plain = stage.removesuffix("dm")
+        if plain in STAGES and plain not in found:
+            found[plain] = found.pop(stage).model_copy(update={"stage": plain})
     return found
 
 

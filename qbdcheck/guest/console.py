@@ -1,4 +1,4 @@
-"""What a guest's kernel says on its serial console: which lines are bad news."""
+"""The log of a guest's serial console, and the lines in it that report trouble."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ FATAL = (
     "Kernel panic", "BUG:", "Oops:", "general protection fault", "Out of memory:",
     "blocked for more than", "soft lockup", "rcu_sched self-detected stall",
 )  # fmt: skip
-"""Of a kernel that is broken or stuck; no case expects these."""
+"""Messages of a kernel that is broken or stuck. No case expects them."""
 DISK_ERRORS = (
     "I/O error", "EXT4-fs error", "EXT4-fs warning", "Aborting journal", "Remounting filesystem",
     "Corruption detected", "Corruption warning", "Internal error", "metadata I/O error",
     "log I/O error", "Filesystem has been shut down", "Critical medium error", "Buffer I/O error",
     "critical medium error", "critical space allocation error", "critical target error",
 )  # fmt: skip
-"""Of a disk that failed; cases that inject faults say that they expect them."""
+"""Messages about a disk that failed. Cases that inject faults list those that they expect."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def lines(path: Path) -> list[str]:
-    """Return the lines of a console's log; [] where there is none yet."""
+    """Return the lines of a console's log; [] if there is none yet."""
     try:
         text = path.read_text(encoding="utf-8", errors="backslashreplace")
     except FileNotFoundError:
@@ -30,12 +30,12 @@ def lines(path: Path) -> list[str]:
     return _COLOURS.sub("", text).replace("\r", "").splitlines()
 
 
-def bad_lines(said: Iterable[str], expected: Iterable[str] = ()) -> list[str]:
-    """Return the lines that tell of trouble, but for those that have one of the expected words."""
+def bad_lines(printed: Iterable[str], expected: Iterable[str] = ()) -> list[str]:
+    """Return the lines that report trouble and have none of the expected words."""
     words = tuple(expected)
     return [
         line
-        for line in said
+        for line in printed
         if any(bad in line for bad in (*FATAL, *DISK_ERRORS))
         and not any(word in line for word in words)
     ]

@@ -1,4 +1,4 @@
-"""Archives that the kernel unpacks at its start (Linux, initramfs/initramfs-buffer-format)."""
+"""Archives that the kernel unpacks when it boots (Linux, initramfs-buffer-format)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TRAILER = "TRAILER!!!"
 
 
 class Member(NamedTuple):
-    """A file, a directory (``data`` None) or a symbolic link (``link``). Owner is root."""
+    """A file, a directory (``data`` is None) or a symbolic link (``link``). Root owns it."""
 
     name: str
     data: bytes | None = b""
@@ -19,12 +19,12 @@ class Member(NamedTuple):
 
 
 def directory(name: str) -> Member:
-    """Return a directory."""
+    """Return a member that is a directory."""
     return Member(name, None, 0o755)
 
 
 def archive(members: Iterable[Member]) -> bytes:
-    """Return a cpio archive in format newc; directories must come before what is in them."""
+    """Return a cpio archive in the newc format. A directory must come before its contents."""
     parts = [_entry(number, member) for number, member in enumerate(members, 1)]
     parts.append(_entry(0, Member(_TRAILER)))
     return b"".join(parts)

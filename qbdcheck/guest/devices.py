@@ -1,4 +1,4 @@
-"""Devices that put a node before a guest: their options for -device and device_add.
+"""Devices that show a node to a guest as a disk: their options for -device and device_add.
 
 Reference: `qemu-system-x86_64 -device virtio-blk-pci,help`, and of the others.
 """
@@ -10,22 +10,22 @@ from typing import Any
 
 _ATA = ("ide", "ahci")
 SCSI_BUS = "scsi0"
-"""The id of the virtio-scsi controller that each guest has."""
+"""The id of the virtio-scsi controller of every guest."""
 KINDS = ("virtio-blk", "virtio-scsi", "nvme", "ide", "ahci")
 
 
 @dataclass(frozen=True)
 class Device:
-    """How a guest sees a disk.
+    """The device as which a guest sees a disk.
 
-    :ivar kind: one of KINDS; an ide or ahci disk must be there from the start, and ahci needs a
-        guest with the full kernel.
+    :ivar kind: a member of KINDS. An ide or ahci disk must be plugged in before the guest starts.
+        ahci needs a guest with the full kernel.
     :ivar logical: bytes of a logical block: 512 or 4096.
-    :ivar physical: bytes of a physical block, from ``logical`` on.
+    :ivar physical: bytes of a physical block, at least ``logical``.
     :ivar iothread: id of an iothread object, for virtio-blk and virtio-scsi; "" for the main loop.
-    :ivar queues: request queues of virtio-blk, virtio-scsi and nvme; 0 for QEMU's default. The
-        guest uses at most one for each of its processors.
-    :ivar write_cache: whether the guest sees a volatile cache; None for the node's own.
+    :ivar queues: number of request queues of virtio-blk, virtio-scsi and nvme; 0 for QEMU's
+        default. The guest uses at most one for each of its processors.
+    :ivar write_cache: whether the guest sees a volatile cache; None for the node's default.
     :ivar werror: policy for failed writes and flushes: report, ignore, stop, enospc, auto; "" for
         QEMU's default. ``rerror``: for failed reads.
     """
@@ -42,7 +42,7 @@ class Device:
     def options(self, node: str, identity: str) -> dict[str, Any]:
         """Return the arguments of device_add.
 
-        :raise ValueError: the kind is not known, or has no such option.
+        :raise ValueError: the kind is unknown, or does not have such an option.
         """
         self._must_be_known()
         result: dict[str, Any] = {"id": identity, "drive": node, "serial": identity}
@@ -93,12 +93,12 @@ class Device:
 
     @property
     def modules(self) -> str:
-        """The kernel's modules that the guest needs for it, beside those it starts with."""
+        """The kernel modules that the guest must load for it."""
         known = {"virtio-scsi": "virtio_scsi", "ide": "ata_piix", "ahci": "ahci"}
         return f"{known[self.kind]} sd_mod" if self.kind in known else ""
 
     def find(self, identity: str) -> str:
-        """Return shell that prints the name of the device below /dev, or nothing."""
+        """Return a shell command that prints the name of the device below /dev, or nothing."""
         if self.kind == "virtio-blk":
             where, test = "/sys/block/vd*", f'grep -qs "^{identity}$" $d/serial'
         elif self.kind == "nvme":

@@ -1,71 +1,188 @@
-"""Rates of disks as dstat prints them (``dstat -rd --disk-util --disk-tps -D DISK``), both ways.
+"""Rates of disks in the form of dstat: a parser for its text and CSV, and a printer of that form.
 
-dstat itself is in few distributions any more; what people have saved is read, and what iostat told
-is printed in its form, which says in a glance how a load went. Bytes are counted in 1024s, requests
-in 1000s, as dstat does (its cprint() with base 1024 or 1000).
+Few distributions still have dstat. The parser reads what people have saved of ``dstat -rd
+--disk-util --disk-tps -D DISK``, any of these columns, for several disks. The printer shows the
+records of iostat. Bytes are counted in units of 1024 and requests in units of 1000, as in dstat.
 """
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict
 
 from qbdcheck.guest.iostat import DiskRecord
 
-_NAME = re.compile(r"-+(?:io|dsk)/(?P<disk>[^\s-]+)-*")
-_NUMBER = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[BkMGT]?)")
-_UNITS = " BkMGT"
-_COLUMNS = 7
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_NUMBER = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[BkMGTP]?)")
+_UNITS = " BkMGTP"
+_MISSING = "-"
+"""Printed where dstat has no value."""
+_TITLE = re.compile(r"-*(?P<title>(?:(?:io|dsk)/)?[A-Za-z0-9_]+(?:-\d+)?)-*")
+_DISK_NAMES = re.compile(r"(?:[\s:]*(?:#?read|#?writ|reads|writes|util))+\s*")
+_FIELDS = {
+    ("io", "read"): ("reads_per_s", 1000), ("io", "writ"): ("writes_per_s", 1000),
+    ("dsk", "read"): ("read_bytes_per_s", 1024), ("dsk", "writ"): ("write_bytes_per_s", 1024),
+    ("tps", "read"): ("reads_per_s", 1000), ("tps", "writ"): ("writes_per_s", 1000),
+    ("util", "util"): ("utilisation", 1),
+}  # fmt: skip
+"""Columns by plugin and name: the field of a record, and the base of its units."""
 
 
 class DstatError(ValueError):
-    """This is no output of dstat -rd --disk-util --disk-tps; says why."""
+    """The text is not output of dstat for disks; the message says why."""
 
 
 class RateRecord(BaseModel):
-    """A disk in one interval: per second, in bytes; utilisation in percent."""
+    """A disk in one interval: rates per second, bytes, percent. None: dstat printed no column."""
 
     model_config = ConfigDict(frozen=True)
 
     disk: str
-    reads_per_s: float
-    writes_per_s: float
-    read_bytes_per_s: float
-    write_bytes_per_s: float
-    utilisation: float
+    reads_per_s: float | None = None
+    writes_per_s: float | None = None
+    read_bytes_per_s: float | None = None
+    write_bytes_per_s: float | None = None
+    utilisation: float | None = None
+
+
+@dataclass(frozen=True)
+class _Column:
+    disk: str
+    field: str
+    """A field of RateRecord, "" for a column of something else."""
+    base: int
 
 
 def parse_dstat(text: str) -> list[RateRecord]:
     """Return the records of all intervals. The first one is the mean since the machine's boot.
 
-    :raise DstatError: it is not of these columns, or cut off.
+    :raise DstatError: there is no header with a disk, or a line of numbers does not fit it.
     """
-    header = _NAME.search(text)
-    if header is None:
-        raise DstatError("no header with io/DISK and dsk/DISK: this is no output of dstat -rd")
-    records = []
-    for line in text[header.end() :].splitlines()[1:]:
-        words = line.replace("|", " ").split()
-        if not words or not _NUMBER.fullmatch(words[0]):
-            continue  # column names, which come again every screen; a prompt
-        if len(words) != _COLUMNS:
-            raise DstatError(
-                f"{line.strip()!r} has {len(words)} columns, not the {_COLUMNS} of"
-                " dstat -rd --disk-util --disk-tps -D DISK"
-            )
-        bases = (1000, 1000, 1024, 1024, 1, 1000, 1000)
-        numbers = [_value(word, base) for word, base in zip(words, bases, strict=True)]
-        records.append(
-            RateRecord(
-                disk=header["disk"], reads_per_s=numbers[0], writes_per_s=numbers[1],
-                read_bytes_per_s=numbers[2], write_bytes_per_s=numbers[3], utilisation=numbers[4],
-            )
-        )  # fmt: skip
+    text = _COLOUR.sub("", text)
+    rows = _csv_rows(text) if '"Dstat' in text or '"pcp-dstat' in text else _text_rows(text)
+    records = [record for columns, words in rows for record in _records(columns, words)]
     if not records:
         raise DstatError("no interval: dstat was cut off")
     return records
+
+
+def _column(title: str, name: str) -> _Column:
+    kind, slash, disk = title.partition("/")
+    if not slash:
+        kind, disk = "util", title
+    word = name.strip().lstrip("#")[:4]
+    if kind == "dsk" and (name.strip().startswith("#") or name.strip() in {"reads", "writes"}):
+        kind = "tps"
+    field, base = _FIELDS.get((kind, word), ("", 1))
+    return _Column(disk, field, base)
+
+
+def _records(columns: Sequence[_Column], words: Sequence[str]) -> Iterator[RateRecord]:
+    found: dict[str, dict[str, float]] = {}
+    for column, word in zip(columns, words, strict=True):
+        if column.field:
+            fields = found.setdefault(column.disk, {})
+            if word not in {_MISSING, ""}:
+                # --disk-tps counts what -r counts; where both are printed the first one is taken.
+                fields.setdefault(column.field, _value(word, column.base))
+    for disk, fields in found.items():
+        yield RateRecord.model_validate({"disk": disk, **fields})
+
+
+def _csv_rows(text: str) -> Iterator[tuple[list[_Column], list[str]]]:
+    columns: list[_Column] = []
+    titles: list[str] = []
+    for row in csv.reader(text.splitlines()):
+        if any(_is_disk_title(cell) for cell in row):
+            titles = []
+            for cell in row:  # a title stands above the first of its columns
+                titles.append(cell or (titles[-1] if titles else ""))
+        elif titles:
+            width = max(len(titles), len(row))
+            padded = titles + titles[-1:] * (width - len(titles))
+            columns = [_column(one, name) for one, name in zip(padded, row, strict=False)]
+            titles = []
+        elif columns and row:
+            if len(row) != len(columns):
+                raise DstatError(
+                    f"{','.join(row)!r} has {len(row)} columns, not the {len(columns)}"
+                )
+            yield columns, [word.strip() for word in row]
+    if not columns:
+        raise DstatError("no header with io/DISK, dsk/DISK or a disk's util: no output of dstat")
+
+
+def _is_disk_title(cell: str) -> bool:
+    return cell.startswith(("io/", "dsk/"))
+
+
+def _text_rows(text: str) -> Iterator[tuple[list[_Column], list[str]]]:
+    groups: list[list[_Column]] = []
+    lines = text.splitlines()
+    for above, line in pairwise(["", *lines]):
+        is_names = "|" in line or _DISK_NAMES.fullmatch(line)
+        if is_names and re.search(r"-[-\w/]|\w-", above) and re.search(r"[a-z]", line):
+            groups = _header(above, line) or groups
+            continue
+        words = line.replace("|", " ").split()
+        if groups and words and (words[0] == _MISSING or words[0][0].isdigit()):
+            yield _row(groups, line, words)
+    if not groups:
+        raise DstatError("no header with io/DISK, dsk/DISK or a disk's util: no output of dstat")
+
+
+def _header(titles: str, names: str) -> list[list[_Column]] | None:
+    """Return the columns between two bars, for each such group; None if no disk is among them.
+
+    Titles stand above the names, with dashes around them, one for each part between colons.
+    """
+    parts = [group.split(":") for group in names.split("|")]
+    flat = [part for group in parts for part in group]
+    if len(titles.rstrip()) == len(names.rstrip()):
+        ends = [0]
+        for part in flat:
+            ends.append(ends[-1] + len(part) + 1)
+        found = [titles[start : end - 1].strip("- ") for start, end in pairwise(ends)]
+    else:
+        found = [match["title"] for match in _TITLE.finditer(titles)]
+    if len(found) != len(flat):
+        raise DstatError(f"{titles.strip()!r} has {len(found)} titles for {len(flat)} parts below")
+    rest = iter(found)
+    groups = [
+        [_column(title, name) for part in group for title in [next(rest)] for name in part.split()]
+        for group in parts
+    ]
+    return groups if any(column.field for group in groups for column in group) else None
+
+
+def _row(
+    groups: list[list[_Column]], line: str, words: list[str]
+) -> tuple[list[_Column], list[str]]:
+    parts = line.split("|")
+    if len(parts) == len(groups):
+        columns: list[_Column] = []
+        values: list[str] = []
+        for group, part in zip(groups, parts, strict=True):
+            if not any(column.field for column in group):
+                continue  # the time, processors, memory, ...
+            found = part.replace(":", " ").split()
+            if len(found) != len(group):
+                break
+            columns += group
+            values += found
+        else:
+            return columns, values
+    flat = [column for group in groups for column in group]
+    if len(words) != len(flat):
+        raise DstatError(
+            f"{line.strip()!r} has {len(words)} columns, not the {len(flat)} of its header"
+        )
+    return flat, words
 
 
 def _value(word: str, base: int) -> float:
@@ -77,7 +194,7 @@ def _value(word: str, base: int) -> float:
 
 
 def table(records: Sequence[DiskRecord]) -> Iterator[str]:
-    """Give the lines in which dstat would show what iostat told, disk by disk."""
+    """Yield the lines in which dstat would show records of iostat, disk by disk."""
     for disk in dict.fromkeys(one.disk for one in records):
         yield f"--io/{disk}--- --dsk/{disk}-- {disk}-"
         yield " read  writ| read  writ|util"

@@ -1,4 +1,4 @@
-"""Files of known content on a file system of a guest: written, remounted, and looked at again."""
+"""Files of known content on a file system of a guest, to be written and checked later."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _SUMS = "/tmp/sums"
 class FileSet:
     """Files of several sizes below a directory, some renamed, one removed, with their checksums.
 
-    The checksums are in the guest's memory, not on the disk that is looked at.
+    The checksums are in the guest's memory, not on the disk that is checked.
 
-    :raise GuestFailed: they cannot be written.
+    :raise GuestFailed: the files cannot be written.
     """
 
     def __init__(self, guest: Guest, directory: str) -> None:
@@ -27,7 +27,7 @@ class FileSet:
         )
 
     def add(self, name: str, size: int) -> None:
-        """Write one more, of `size` bytes."""
+        """Write one more file, of `size` bytes."""
         path = f"{self._directory}/{name}"
         self._guest.run(
             f"head -c {size} /dev/urandom > {path} && sha256sum {path} >> {_SUMS} && sync"
@@ -35,13 +35,13 @@ class FileSet:
         self.count += 1
 
     def remove(self, name: str) -> None:
-        """Remove one."""
+        """Remove a file."""
         self._guest.run(f"rm {self._directory}/{name} && sed -i '/{name}$/d' {_SUMS}")
         self.count -= 1
 
     def must_be_intact(self) -> None:
-        """Read all.
+        """Check that all files are there and unchanged.
 
-        :raise GuestFailed: one is missing or has other contents; says which.
+        :raise GuestFailed: a file is missing or has other contents; names it.
         """
         self._guest.run(f"[ $(wc -l < {_SUMS}) = {self.count} ] && sha256sum -c {_SUMS}")

@@ -1,27 +1,36 @@
-"""fio in a guest: job files go in, typed results and dumps of wrong blocks come out."""
+"""fio in a guest: takes options and job files, returns typed results and dumps of wrong blocks."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from qbdcheck.errors import ProgramError
+from qbdcheck.errors import CaseBroken, ProgramError
 from qbdcheck.guest.agent import Running
-from qbdcheck.guest.fio import FioOutputError, FioResult, parse
+from qbdcheck.guest.fio import parse
+from qbdcheck.guest.fio_messages import signals
+from qbdcheck.guest.fio_result import FioOutputError, FioResult
 from qbdcheck.guest.guest import Guest
 from qbdcheck.guest.serial_shell import SerialRunning
 
 RUN_S = 180.0
 _PLACE = "/tmp/fio"
 _DUMPS = 8
-"""A disk that is wrong everywhere has a dump for each block; the first ones tell enough."""
+"""Dumps that are kept. A disk that is wrong everywhere has one for each block."""
+_BY_SIGNAL = 128
+"""A shell's status for a program that a signal ended, minus the signal."""
+_REFUSED = re.compile(
+    r"Bad option <|failed parsing |unrecognized option|not loadable|No job\(s\) defined"
+    r"|no jobs? defined|not a valid|illegal value|unable to open '.*' job file"
+)
 
 
 @dataclass
 class FioRun:
-    """A run that ended: what fio said, and where its dumps are on the host."""
+    """A run that ended: what fio printed, and where its dumps are on the host."""
 
     status: int
     result: FioResult
@@ -33,14 +42,13 @@ class FioRun:
         """Return the result.
 
         :raise AssertionError: fio found wrong data or an error; names the first.
+        :raise CaseBroken: a process of fio died, so that not all was done.
         """
         wrong = self.result.failures
         if wrong:
-            first = wrong[0]
-            raise AssertionError(
-                f"fio in the guest: {first.file} offset {first.offset}, {first.length} bytes:"
-                f" {first.what}; {len(wrong)} blocks in all"
-            )
+            raise AssertionError(f"fio in the guest: {wrong[0]}; {len(wrong)} blocks in all")
+        if self.result.signals:
+            raise CaseBroken(f"a process of fio died by signal {self.result.signals[0]}")
         if self.status or self.result.error:
             said = self.errors.strip() or f"error {self.result.error}"
             raise AssertionError(f"fio in the guest ended with {self.status}: {said[:500]}")
@@ -48,7 +56,7 @@ class FioRun:
 
 
 class FioRunning:
-    """A run that may not have ended; the case goes on beside it."""
+    """A run of fio that may not have ended; the case continues beside it."""
 
     def __init__(self, fio: Fio, running: Running | SerialRunning) -> None:
         self._fio = fio
@@ -60,7 +68,7 @@ class FioRunning:
         return self._running.is_running
 
     def wait(self, within_s: float = RUN_S) -> FioRun:
-        """Return what it said when it ended.
+        """Wait for its end and return what it printed.
 
         :raise TimeoutError: it did not end in time; it is killed.
         :raise FioOutputError: it has no result.
@@ -80,24 +88,24 @@ class Fio:
         self._keep = keep
         self._runs = 0
 
-    def __call__(self, *words: str, file: str = "", within_s: float = RUN_S) -> FioRun:
+    def __call__(self, *arguments: str, file: str = "", within_s: float = RUN_S) -> FioRun:
         """Run fio to its end.
 
-        :param words: of its command line; --output-format is set already.
-        :param file: the text of a job file, which comes after the words.
+        :param arguments: arguments; --output-format is set already.
+        :param file: the text of a job file, which comes after the arguments.
         :param within_s: seconds until it is killed.
         :raise GuestFailed: it did not end in time, or the guest died.
-        :raise FioOutputError: fio refused its options; has what it said.
+        :raise FioOutputError: fio refused its options, or has no result; has what it printed.
         """
-        ran = self._guest.execute(self._line(words, file), within_s)
+        ran = self._guest.execute(self._line(arguments, file), within_s)
         return self.finished(ran.status, ran.output, ran.errors)
 
-    def begin(self, *words: str, file: str = "") -> FioRunning:
-        """Start fio; the case goes on beside it."""
-        return FioRunning(self, self._guest.begin(self._line(words, file)))
+    def begin(self, *arguments: str, file: str = "") -> FioRunning:
+        """Start fio; the case continues beside it."""
+        return FioRunning(self, self._guest.begin(self._line(arguments, file)))
 
-    def _line(self, words: tuple[str, ...], file: str) -> str:
-        line = ["fio", "--output-format=json+", *words]
+    def _line(self, arguments: tuple[str, ...], file: str) -> str:
+        line = ["fio", "--output-format=json+", *arguments]
         if file:
             self._guest.run(f"mkdir -p {_PLACE}")
             self._guest.write_file(f"{_PLACE}/job.fio", file)
@@ -105,7 +113,7 @@ class Fio:
         return f"mkdir -p {_PLACE}; cd {_PLACE}; {shlex.join(line)}"
 
     def finished(self, status: int, output: str, errors: str) -> FioRun:
-        """Return what a run said, and fetch its dumps.
+        """Return the result of a run, and fetch its dumps.
 
         :raise FioOutputError: it has no result.
         """
@@ -116,8 +124,7 @@ class Fio:
         try:
             run = FioRun(status, parse(output, errors), output, errors)
         except FioOutputError as error:
-            said = errors.strip() or output.strip() or str(error)
-            raise FioOutputError(f"fio ended with {status}: {said[-800:]}") from None
+            raise _without_result(status, output, errors, str(error)) from None
         names = [dump for failure in run.result.failures for dump in failure.dumps]
         for dump in dict.fromkeys(names[:_DUMPS]):
             with contextlib.suppress(ProgramError):
@@ -126,3 +133,11 @@ class Fio:
                 path.write_bytes(data)
                 run.dumps.append(path)
         return run
+
+
+def _without_result(status: int, output: str, errors: str, reason: str) -> FioOutputError:
+    said = errors.strip() or output.strip() or reason
+    died = status > _BY_SIGNAL or bool(signals(f"{output}\n{errors}"))
+    refused = not died and _REFUSED.search(f"{output}\n{errors}") is not None
+    how = f"died by signal {status - _BY_SIGNAL}" if status > _BY_SIGNAL else f"ended with {status}"
+    return FioOutputError(f"fio {how}: {said[-800:]}", refused=refused)

@@ -1,7 +1,7 @@
 """A running guest: QEMU with the small Linux in it, its disks, and commands to it.
 
-It starts from a template (template.py) in a second, or boots in four. Three channels are recorded
-into one timeline: commands through the guest agent, QMP's events, and the kernel's console.
+It starts from a template (template.py) in a second, or boots in four. One timeline records three
+channels: commands through the guest agent, QMP's events, and the kernel's console.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from qbdcheck.programs.machine import Machine
 from qbdcheck.programs.qmp import Event
 
 BOOT_S = 120.0
-"""Under TCG a boot takes 4 to 6 seconds, on a busy machine several times as long."""
+"""Limit of a boot. Under TCG it takes 4 to 6 s, on a busy machine several times as long."""
 OWN_BOOT_S = 600.0
-"""A whole distribution under TCG."""
+"""Limit of the boot of a custom guest: a whole distribution under TCG."""
 COMMAND_S = 60.0
 MEMORY_MIB = 512
 _APPEAR_S = 30.0
 _AGENT_PORT = "qgaport"
-_KERNEL_WORDS = (
+_KERNEL_ARGUMENTS = (
     "console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check tsc=reliable"
     " random.trust_cpu=on 8250.nr_uarts=1 audit=0 selinux=0 apparmor=0 cryptomgr.notests"
     " raid=noautodetect printk.time=1"
 )
 _TAIL = 2000
 _NOT_FOUND = 127
-"""The status with which a shell says so (POSIX, 2.8.2)."""
+"""The exit status of a shell for a command that does not exist (POSIX, 2.8.2)."""
 
 
 class GuestFailed(ProgramError):  # noqa: N818  # an outcome
-    """A command of the guest failed, or the guest itself: the message has the console."""
+    """A command of the guest failed, or the guest itself. The message has its console."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +60,26 @@ class GuestDisk:
 
 @dataclass(frozen=True)
 class Moment:
-    """An entry of the timeline: seconds since the guest's start, which channel, and what."""
+    """An entry of the timeline: seconds since the guest's start, the channel and the text."""
 
     at_s: float
     channel: str
     text: str
 
 
-def machine_words(
+def machine_arguments(
     image: GuestImage | CustomGuest, directory: Path, name: str, memory: str, cpus: int = 1
 ) -> list[str]:
-    """Return the command line that a template and what starts from it must have in common.
+    """Return the arguments of QEMU that a template and the guests that start from it share.
 
-    :param memory: the -object that is the guest's RAM.
-    :raise SetupError: an image of the user's cannot be opened.
+    :param memory: the -object of the guest's RAM.
+    :raise SetupError: a custom image cannot be opened.
     """
     if isinstance(image, CustomGuest):
-        boot = custom_guest.boot_argv(image, directory, name, _KERNEL_WORDS)
+        boot = custom_guest.boot_argv(image, directory, name, _KERNEL_ARGUMENTS)
         console = custom_guest.console_argv(image, directory, name)
     else:
-        boot = image.boot_argv(_KERNEL_WORDS)
+        boot = image.boot_argv(_KERNEL_ARGUMENTS)
         console = image.console_argv(directory, name)
     return [
         "-m", str(MEMORY_MIB), "-smp", str(cpus), "-object", memory,
@@ -95,16 +95,16 @@ def machine_words(
 
 
 class Guest:
-    """A guest.
+    """A guest: starts, gets disks, runs commands, and ends.
 
-    :param template: the directory of a saved guest (template.py); None boots it.
-    :param cpus: of a guest that boots; a template has its own number, 1.
-    :param ram: its memory, an -object with the id ram; by default anonymous.
-    :param extra: further words of QEMU's command line.
-    :param plugged: disks that are there from the start, which ide disks must be.
-    :param incoming: where its state comes from, as of migrate-incoming.
+    :param template: the directory of a saved guest (template.py); with None the guest boots.
+    :param cpus: number of processors of a guest that boots; a template has 1.
+    :param ram: its memory, an -object with the id ram; anonymous by default.
+    :param extra: further arguments of QEMU.
+    :param plugged: disks that are there from the start, as ide disks must be.
+    :param incoming: the URI its state comes from, as for migrate-incoming.
     :param accelerator: ``tcg`` or ``kvm``.
-    :raise GuestFailed: it did not come up.
+    :raise GuestFailed: the guest did not start.
     """
 
     def __init__(
@@ -125,14 +125,14 @@ class Guest:
         self.name = name
         self.own = image if isinstance(image, CustomGuest) else None
         self.expected: list[str] = []
-        """Words of console lines that are no failure in this case."""
+        """Console lines with one of these words are not a failure in this case."""
         self.disks: list[GuestDisk] = []
         self.on_attach: Callable[[GuestDisk], None] | None = None
-        """Called for each disk that is plugged in from now on."""
+        """A function to call for each disk that is plugged in from now on."""
         self._attached = len(plugged)
         self._start_s = clock.now_s()
         self._boots: list[tuple[int, float]] = []
-        """For each start of its kernel: lines that the console had, and seconds to our zero."""
+        """For each start of its kernel: console lines before it, and the offset of its clock."""
         self._timeline: list[Moment] = []
         self._console = directory / f"{name}.console.log"
         self._base = directory / name
@@ -140,22 +140,22 @@ class Guest:
         self._restored = template is not None or bool(incoming)
         if template is not None:
             ram = f"memory-backend-file,id=ram,size={MEMORY_MIB}M,mem-path={template / 'ram'}"
-            ram += ",share=off"  # copy on write: each guest changes a memory of its own
+            ram += ",share=off"  # copy on write: each guest changes its own copy
         ram = ram or f"memory-backend-ram,id=ram,size={MEMORY_MIB}M"
-        words = machine_words(image, directory, name, ram, cpus)
-        words += [*extra, *(["-incoming", "defer"] if self._restored else [])]
+        arguments = machine_arguments(image, directory, name, ram, cpus)
+        arguments += [*extra, *(["-incoming", "defer"] if self._restored else [])]
         for index, (blockdev, device) in enumerate(plugged):
             identity = f"disk{index}"
             node = {"node-name": f"node-{identity}", **blockdev}
-            words += ["-blockdev", json.dumps(node)]
+            arguments += ["-blockdev", json.dumps(node)]
             for options in filter(
                 None, (device.controller(identity), device.options(node["node-name"], identity))
             ):
-                words += ["-device", json.dumps(options)]
+                arguments += ["-device", json.dumps(options)]
             self.disks.append(GuestDisk(identity, node["node-name"], device, ""))
         kind = "pc,memory-backend=ram"
         self.machine = Machine(
-            programs, directory, name, kind, arguments=words, accelerator=accelerator
+            programs, directory, name, kind, arguments=arguments, accelerator=accelerator
         )
         if template is not None:
             capability = {"capability": "x-ignore-shared", "state": True}
@@ -164,12 +164,12 @@ class Guest:
         if incoming:
             self.machine.execute("migrate-incoming", {"uri": incoming})
 
-    # Life
+    # Start and end
 
     def start(self) -> None:
-        """Let it run, and wait until its agent answers.
+        """Start the guest, and wait until its agent answers.
 
-        :raise GuestFailed: it does not come up; the message has its console.
+        :raise GuestFailed: the guest does not start; the message has its console.
         """
         try:
             if self._restored:
@@ -182,24 +182,24 @@ class Guest:
             self._agent = self._connect()
             uptime = float(self._agent.run("cat /proc/uptime").output.split()[0])
         except (ProgramError, TimeoutError) as error:
-            self.fail(f"the guest did not come up: {error}")
+            self.fail(f"the guest did not start: {error}")
         self._boots.append((0, uptime - (clock.now_s() - self._start_s)))
         self.ready_s = clock.now_s() - self._start_s
         self._note("guest", f"ready after {self.ready_s:.2f} s")
         self._find_disks()
 
     def _find_disks(self) -> None:
-        """Look for those that were there before it ran."""
+        """Find the paths of the disks that were plugged in before it ran."""
         for index, disk in enumerate(self.disks):
             path = self._path_of(disk.device, disk.identity)
             self.disks[index] = GuestDisk(disk.identity, disk.node, disk.device, path)
 
     def reboot(self, *, hard: bool = False) -> None:
-        """Let it start anew in the same QEMU: its memory is gone, its disks stay.
+        """Reboot the guest in the same QEMU: its memory is lost, its disks stay.
 
-        :param hard: by the reset button, from one moment to the next (system_reset); else by its
-            own ``reboot -f``, which syncs nothing either.
-        :raise GuestFailed: it does not come up again.
+        :param hard: reset it at once (system_reset). Otherwise it runs ``reboot -f``, which also
+            syncs nothing.
+        :raise GuestFailed: the guest does not start again.
         """
         agent = self.agent
         self._note("guest", "system_reset" if hard else "reboot -f")
@@ -209,7 +209,7 @@ class Guest:
             self.machine.execute("system_reset")
         else:
             path = "/applets/reboot" if self.own is None else "reboot"
-            agent.start(f"sleep 0.2; {path} -f")  # after the agent's answer
+            agent.start(f"sleep 0.2; {path} -f")  # so that the agent answers first
         try:
             known = self._wait_new("RESET", known)
             lines = len(self.console_lines())
@@ -218,7 +218,7 @@ class Guest:
             self._agent = self._connect()
             uptime = float(self._agent.run("cat /proc/uptime").output.split()[0])
         except (ProgramError, TimeoutError) as error:
-            self.fail(f"the guest did not come up again: {error}")
+            self.fail(f"the guest did not start again: {error}")
         self.machine.execute("set-action", {"reboot": "shutdown"})
         self._boots.append((lines, uptime - (clock.now_s() - self._start_s)))
         self._find_disks()
@@ -226,11 +226,11 @@ class Guest:
     def _connect(self) -> Agent | SerialShell:
         if self.own is not None and self.own.login:
             return SerialShell(Path(f"{self._base}.serial"), self.own.login, OWN_BOOT_S)
-        return Agent(Path(f"{self._base}.qga"), BOOT_S, ours=self.own is None)
+        return Agent(Path(f"{self._base}.qga"), BOOT_S, small=self.own is None)
 
     @contextlib.contextmanager
     def lent_agent(self) -> Iterator[Path]:
-        """Leave the agent's socket to another program; it may be asked again afterwards."""
+        """Let another program use the agent's socket, and reconnect to it afterwards."""
         assert isinstance(self.agent, Agent)
         self._forget_agent()
         try:
@@ -242,7 +242,7 @@ class Guest:
         end_s = clock.now_s() + BOOT_S
         while self.machine.qmp("query-status")["status"] == "inmigrate":
             if clock.now_s() > end_s:
-                self.fail("the state of the guest did not arrive")
+                self.fail("the guest did not get its saved state")
             clock.pause(0.005)
 
     def _wait_agent_port(self) -> None:
@@ -256,7 +256,7 @@ class Guest:
                     raise
 
     def _wait_new(self, name: str, known: int, **match: object) -> int:
-        """Wait for an event behind the first so many; return how many there are up to it."""
+        """Wait for an event after the first ``known``; return the number of events up to it."""
         end_s = clock.now_s() + (OWN_BOOT_S if self.own else BOOT_S)
         while True:
             for number, event in enumerate(self.machine.events[known:], known + 1):
@@ -269,23 +269,23 @@ class Guest:
 
     @property
     def is_running(self) -> bool:
-        """Whether QEMU lives and the guest has been started."""
+        """Whether QEMU runs and the guest has been started."""
         return self._agent is not None and self.machine.process.is_running
 
     @property
     def agent(self) -> Agent | SerialShell:
-        """The agent of a guest that runs."""
+        """The agent of the guest, which must run."""
         if self._agent is None:
             self.fail("the guest was not started")
         return self._agent
 
     def kill(self) -> None:
-        """SIGKILL QEMU: the guest is cut off from one moment to the next."""
+        """SIGKILL QEMU: the guest ends at once."""
         self._forget_agent()
         self.machine.kill()
 
     def quit(self) -> None:
-        """End QEMU by ``quit``: the guest is cut off, but its requests and nodes come to an end."""
+        """End QEMU by ``quit``: the guest ends at once, but QEMU completes its requests."""
         self._forget_agent()
         self.machine.close()
 
@@ -299,9 +299,9 @@ class Guest:
     def attach(
         self, blockdev: Blockdev | str, device: Device | None = None, identity: str = ""
     ) -> GuestDisk:
-        """Plug a disk in, while the guest runs or before.
+        """Plug a disk in, while the guest runs or before it starts.
 
-        :param blockdev: its node's options, or the name of a node that is there.
+        :param blockdev: options of its node, or the name of an existing node.
         :raise GuestFailed: the guest does not see it.
         """
         device = device or Device()
@@ -322,26 +322,26 @@ class Guest:
         return self.machine.add({"node-name": f"node-{identity}", **blockdev})
 
     def _path_of(self, device: Device, identity: str) -> str:
-        # One command that waits in the guest costs less than several.
+        # One command that waits in the guest is faster than several.
         load = f"modprobe -a {device.modules}; " if device.modules else ""
         tries = round(_APPEAR_S * 20)
-        look = f"{load}n=0; while [ $n -lt {tries} ]; do p=$({device.find(identity)}); "
-        look += '[ -n "$p" ] && echo /dev/$p && exit 0; n=$((n+1)); sleep 0.05; done; exit 1'
-        ran = self._ran(look, 2 * _APPEAR_S)
+        search = f"{load}n=0; while [ $n -lt {tries} ]; do p=$({device.find(identity)}); "
+        search += '[ -n "$p" ] && echo /dev/$p && exit 0; n=$((n+1)); sleep 0.05; done; exit 1'
+        ran = self._ran(search, 2 * _APPEAR_S)
         if ran.status:
             self.fail(f"the guest does not see the disk {identity}")
         return ran.output.strip()
 
     def stats(self, disk: GuestDisk) -> dict[str, Any]:
-        """Return what query-blockstats counted for a disk."""
+        """Return the counters of a disk (query-blockstats)."""
         known = self.machine.qmp("query-blockstats")
         (found,) = [one for one in known if disk.identity in Path(one.get("qdev", "")).parts]
         return dict(found["stats"])
 
     def wait_writes(self, disk: GuestDisk, count: int = 100, within_s: float = COMMAND_S) -> None:
-        """Wait until so many more writes of a disk have ended.
+        """Wait until ``count`` more writes of a disk have ended.
 
-        :raise GuestFailed: they do not.
+        :raise GuestFailed: they do not end in time.
         """
         end_s = clock.now_s() + within_s
         wanted = self.stats(disk)["wr_operations"] + count
@@ -351,9 +351,9 @@ class Guest:
             clock.pause(0.01)
 
     def detach(self, disk: GuestDisk, within_s: float = 30.0) -> None:
-        """Unplug a disk; its node stays.
+        """Unplug a disk. Its node stays.
 
-        :raise ProgramError: the guest does not let it go.
+        :raise ProgramError: the guest does not release it.
         """
         self._note("qmp", f"device_del {disk.identity}")
         self.machine.execute("device_del", {"id": disk.identity})
@@ -365,27 +365,27 @@ class Guest:
     def run(self, command: str, within_s: float = COMMAND_S) -> str:
         """Run a line of shell; return its output.
 
-        :raise GuestFailed: its status is not 0, or it did not end in time, or the guest died.
-        :raise NotRun: a guest of the user's has no such program.
+        :raise GuestFailed: its exit status is not 0, or it did not end in time, or the guest died.
+        :raise NotRun: a custom guest has no such program.
         """
         ran = self.execute(command, within_s)
         if ran.status:
-            said = "\n".join(filter(None, (ran.output.strip(), ran.errors.strip())))
-            self.fail(f"'{command}' ended with {ran.status}: {said[-_TAIL:]}")
+            printed = "\n".join(filter(None, (ran.output.strip(), ran.errors.strip())))
+            self.fail(f"'{command}' ended with {ran.status}: {printed[-_TAIL:]}")
         return ran.output
 
     def execute(self, command: str, within_s: float = COMMAND_S) -> Ran:
-        """Run a line of shell; return its output, its errors and its status.
+        """Run a line of shell; return its output, its errors and its exit status.
 
         :raise GuestFailed: it did not end in time, or the guest died.
-        :raise NotRun: a guest of the user's has no such program.
+        :raise NotRun: a custom guest has no such program.
         """
         self._note("agent", f"$ {command}")
         ran = self._ran(command, within_s)
         self._note("agent", f"status {ran.status}")
         if ran.status == _NOT_FOUND and self.own is not None:
-            said = ran.errors.strip().rpartition("\n")[2]
-            raise NotRun(f"your guest lacks a program: {said or command}")
+            last = ran.errors.strip().rpartition("\n")[2]
+            raise NotRun(f"your guest lacks a program: {last or command}")
         return ran
 
     def _ran(self, command: str, within_s: float) -> Ran:
@@ -399,37 +399,37 @@ class Guest:
             self.fail(f"the guest died in '{command}': {error}")
 
     def begin(self, command: str) -> Running | SerialRunning:
-        """Start a line of shell that runs beside the case."""
+        """Start a line of shell that runs in the background."""
         self._note("agent", f"$ {command} &")
         return self.agent.start(command)
 
     def write_file(self, path: str, data: bytes | str) -> None:
-        """Make a file of the guest."""
+        """Write a file of the guest."""
         self.agent.write_file(path, data.encode() if isinstance(data, str) else data)
 
     def read_file(self, path: str) -> bytes:
         """Return a file of the guest."""
         return self.agent.read_file(path)
 
-    # What it says
+    # Console and timeline
 
     def settle(self) -> None:
-        """Judge the console.
+        """Check the console.
 
-        :raise GuestFailed: the kernel told of trouble that the case does not expect.
+        :raise GuestFailed: the kernel reported trouble that the case does not expect.
         """
         bad = console.bad_lines(console.lines(self._console), self.expected)
         if bad:
             self.fail(f"the guest's kernel says: {bad[0].strip()}")
 
     def console_lines(self) -> list[str]:
-        """Return what the kernel said so far."""
+        """Return the lines of the console so far."""
         return console.lines(self._console)
 
     def timeline(self, others: Mapping[str, Sequence[Event]] | None = None) -> list[Moment]:
-        """Return all channels in order: agent, QMP's events, console.
+        """Return the entries of all channels in order: agent, QMP's events, console.
 
-        :param others: events of backends, by their names: faults, connections.
+        :param others: events of backends by name: faults, connections.
         """
         moments = list(self._timeline)
         wall = clock.wall_s() - clock.now_s() + self._start_s
@@ -437,8 +437,8 @@ class Guest:
             for event in events:
                 stamp = event["timestamp"]
                 at_s = stamp["seconds"] + stamp["microseconds"] / 1e6 - wall
-                words = f"{name}: {_event_words(event)}" if name else _event_words(event)
-                moments.append(Moment(at_s, "backend" if name else "event", words))
+                arguments = f"{name}: {_event_text(event)}" if name else _event_text(event)
+                moments.append(Moment(at_s, "backend" if name else "event", arguments))
         for index, line in enumerate(self.console_lines()):
             stamped = line.startswith("[") and "]" in line
             number = line[1:].partition("]")[0].strip() if stamped else ""
@@ -451,15 +451,15 @@ class Guest:
         self._timeline.append(Moment(clock.now_s() - self._start_s, channel, text))
 
     def fail(self, what: str) -> NoReturn:
-        """Raise GuestFailed with what the console says; its bad news come first."""
-        said = self.console_lines()
-        bad = console.bad_lines(said, self.expected)
+        """Raise GuestFailed with the tail of the console; lines that report trouble come first."""
+        printed = self.console_lines()
+        bad = console.bad_lines(printed, self.expected)
         if bad and bad[0].strip() not in what:
             what = f"{what}; the guest's kernel says: {bad[0].strip()}"
-        tail = "\n".join(said)[-_TAIL:]
+        tail = "\n".join(printed)[-_TAIL:]
         raise GuestFailed(f"{what}\nconsole:\n{tail}", self.machine.process.argv, None, tail)
 
 
-def _event_words(event: Mapping[str, Any]) -> str:
+def _event_text(event: Mapping[str, Any]) -> str:
     data = event.get("data", {})
     return " ".join([str(event["event"]), *(f"{key}={value}" for key, value in data.items())])

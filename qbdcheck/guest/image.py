@@ -1,18 +1,24 @@
-"""The guest: a kernel, an initramfs and a disk of tools, of Debian's packages, without root.
+"""The guest: a kernel, an initramfs and a disk of tools, made of Debian's packages without root.
 
-The initramfs has what every guest needs (busybox, dash, the guest agent, ext4's programs: 20 MB);
-the tools (fio and its 60 MB of libraries, xfs, stress-ng, blktrace, ...) are on a read-only ext4
-that is mounted at /usr. Both are kept by the hash of all that they are made of.
+The initramfs has what every guest needs (busybox, dash, the guest agent, ext4's programs: 20 MB).
+The tools (fio and its 60 MB of libraries, xfs, stress-ng, blktrace, ...) are on a read-only ext4
+that is mounted at /usr. Both are kept under the hash of all that they are made of.
+
+An image appears in the cache complete or not at all. A run that is interrupted leaves its downloads
+for the next one, and an image that was damaged later is made again.
 """
 
 from __future__ import annotations
 
 import fcntl
+import gzip
 import hashlib
 import json
+import lzma
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +26,12 @@ from pathlib import Path
 from qbdcheck.clock import now_s, wall_s
 from qbdcheck.errors import NotRun, ProgramError
 from qbdcheck.guest.cpio import Member, archive, directory
-from qbdcheck.guest.libraries import closure
-from qbdcheck.guest.packages import download, resolve, unpack
+from qbdcheck.guest.libraries import Contents, closure
+from qbdcheck.guest.packages import PackageSet, download, resolve, unpack
 from qbdcheck.programs.process import run
 
 CLOUD_KERNEL, FULL_KERNEL = "linux-image-cloud-amd64", "linux-image-amd64"
-"""The full one has the drivers of real machines as well, ahci among them: 70 MB more to fetch."""
+"""The full kernel adds the drivers of real machines, such as ahci: 70 MB more to download."""
 PACKAGES = (
     "busybox-static", "dash", "libc6", "libgcc-s1", "coreutils",
     "util-linux", "qemu-guest-agent", "e2fsprogs", "xfsprogs", "fio", "stress-ng", "blktrace",
@@ -37,7 +43,7 @@ CORE = (
     "sbin/blockdev", "sbin/mkfs.xfs", "sbin/xfs_repair", "sbin/dmsetup",
     "lib64/ld-linux-x86-64.so.2", "libgcc_s.so.1",
 )  # fmt: skip
-"""In the initramfs; it must have all that is not below /usr, over which the tools are mounted."""
+"""Files of the initramfs: all that is not below /usr, over which the tools are mounted."""
 TOOLS = (
     "usr/bin/fio", "usr/bin/stress-ng", "usr/sbin/xfs_io",
     "usr/sbin/xfs_growfs", "usr/sbin/xfs_db", "usr/sbin/blktrace", "usr/bin/blkparse",
@@ -51,13 +57,13 @@ MODULES = (
     *MODULES_AT_START, "virtio_scsi", "sd_mod", "ata_piix", "ahci", "nvme", "xfs", "dm_mod",
     "dm_flakey", "dm_log_writes", "loop",
 )  # fmt: skip
-"""Those that the kernel has built in are left out."""
+"""Modules that the kernel has built in are left out."""
 TOOLS_SERIAL = "tools"
 _UUID = "c5f5e7ab-0000-4000-8000-000000000001"
 _MAKE_S = 120.0
 _UNUSED_S = 30 * 86400.0
-_VERSION = 6
-"""Of this recipe: what another one made is not used."""
+_VERSION = 7
+"""The version of this recipe. An image of another version is not used."""
 _DIRECTORIES = (
     "bin", "sbin", "dev", "etc", "proc", "sys", "mnt", "tmp", "run", "var", "lib", "lib/modules",
     "lib/x86_64-linux-gnu", "lib64", "usr", "usr/bin", "usr/sbin", "usr/lib",
@@ -65,9 +71,11 @@ _DIRECTORIES = (
 )  # fmt: skip
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
 _LISTS = Path("/var/lib/apt/lists")
+_SIZES = "sizes"
+"""A file in an image's directory: the sizes of the others."""
 
-# Real programs come before the applets of busybox, which lie last on the PATH in a directory of
-# their own: Debian's busybox runs its own applets before any program where it is the shell.
+# The applets of busybox are last on the PATH, in a directory of their own. As the shell, Debian's
+# busybox would run its own applets instead of the real programs.
 INIT = """#!/bin/busybox sh
 /bin/busybox mkdir -p /applets
 /bin/busybox --install -s /applets
@@ -107,7 +115,7 @@ class GuestImage:
 
     :ivar tools: an ext4 with programs, mounted at /usr.
     :ivar key: a hash of all that it was made of.
-    :ivar made_s: seconds that the making took, 0 where it was there.
+    :ivar made_s: seconds that it took to make it, 0 if it was in the cache.
     """
 
     kernel: Path
@@ -122,9 +130,9 @@ class GuestImage:
         return sum(file.stat().st_size for file in (self.kernel, self.initramfs, self.tools))
 
     def boot_argv(self, console: str) -> list[str]:
-        """Return the words of QEMU's command line that boot it.
+        """Return the arguments of QEMU that boot it.
 
-        :param console: words of the kernel's line that name the console.
+        :param console: the part of the kernel's command line that names the console.
         """
         node = f"driver=file,node-name=tools,filename={self.tools},read-only=on,locking=off"
         return [
@@ -135,15 +143,15 @@ class GuestImage:
 
     @staticmethod
     def console_argv(directory: Path, name: str) -> list[str]:
-        """Return the -chardev of the serial console: a log."""
+        """Return the -chardev of the serial console, which writes a log."""
         return ["-chardev", f"file,id=console,path={directory / name}.console.log,append=on"]
 
 
 def guest_image(cache_dir: Path, kernel: str = CLOUD_KERNEL) -> GuestImage:
-    """Return the guest, made if it is not there; several processes may ask at the same time.
+    """Return the guest, and make it first if it is not in the cache.
 
-    It is made anew when this recipe, or after ``apt-get update`` a package, has changed; no network
-    is used while it is there.
+    Several processes may ask at the same time: one makes it, the others wait. It is made again when
+    this recipe changes, or a package after ``apt-get update``. No network is used otherwise.
 
     :param cache_dir: gets ``guest/``, about 300 MB for each kernel.
     :param kernel: a package of Debian's.
@@ -153,50 +161,85 @@ def guest_image(cache_dir: Path, kernel: str = CLOUD_KERNEL) -> GuestImage:
     place.mkdir(parents=True, exist_ok=True)
     with (place / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made = _made(place, kernel)
-        if made is not None:
-            return made
+        cached = _cached(place, kernel)
+        if cached is not None:
+            return cached
         start = now_s()
         packages = resolve(place, (kernel, *PACKAGES))
         key = _hash([_recipe(kernel), *packages.files])
         image = _files(place / key, key)
-        if not image.kernel.exists():
-            shutil.rmtree(place / "work", ignore_errors=True)
-            download(place, packages)
-            try:
-                unpack(place, packages, place / "work" / "tree")
-                _make(place / "work", image)
-            except ProgramError as error:
-                raise NotRun(f"the guest cannot be made: {error}") from None
-            finally:
-                shutil.rmtree(place / "work", ignore_errors=True)
-            shutil.rmtree(place / "archives", ignore_errors=True)
+        if not _is_complete(image):
+            sys.stderr.write("check: making the guest, once; this takes a minute\n")
+            _make_of_packages(place, packages, image)
         _forget_unused(place)
-        current = {"recipe": _recipe(kernel), "lists": _lists_changed(), "key": key}
-        _current(place, kernel).write_text(json.dumps(current), encoding="utf-8")
+        _write_current(place, kernel, key)
         return GuestImage(image.kernel, image.initramfs, image.tools, key, now_s() - start)
 
 
+def _make_of_packages(place: Path, packages: PackageSet, image: GuestImage) -> None:
+    """Download, unpack and make; a package that is damaged is downloaded once more."""
+    work = place / "work"
+    for is_last in (False, True):
+        shutil.rmtree(work, ignore_errors=True)
+        download(place, packages)
+        try:
+            unpack(place, packages, work / "tree")
+        except ProgramError as error:
+            shutil.rmtree(place / "archives", ignore_errors=True)
+            if is_last:
+                raise NotRun(f"the guest cannot be made: {error}") from None
+        else:
+            break
+    try:
+        _make(work, image)
+    except ProgramError as error:
+        raise NotRun(f"the guest cannot be made: {error}") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(place / "archives", ignore_errors=True)
+
+
+def _write_current(place: Path, kernel: str, key: str) -> None:
+    current = {"recipe": _recipe(kernel), "lists": _lists_changed(), "key": key}
+    new = place / "current.new"
+    new.write_text(json.dumps(current), encoding="utf-8")
+    new.rename(_current(place, kernel))
+
+
 def _current(place: Path, kernel: str) -> Path:
-    """Two checkouts of this project, of different recipes, have an image each."""
+    """Return the file that names the image in use. Checkouts with other recipes have their own."""
     return place / f"current.{_recipe(kernel)}"
 
 
-def _made(place: Path, kernel: str) -> GuestImage | None:
+def _cached(place: Path, kernel: str) -> GuestImage | None:
+    """Return the image in the cache if it is current and complete."""
     try:
         current = json.loads(_current(place, kernel).read_text(encoding="utf-8"))
         image = _files(place / current["key"], current["key"])
     except (OSError, ValueError, LookupError, TypeError):
         return None
     same = current.get("recipe") == _recipe(kernel)
-    if not same or current.get("lists") not in {_lists_changed(), 0} or not image.kernel.exists():
+    if not same or current.get("lists") not in {_lists_changed(), 0} or not _is_complete(image):
         return None
     os.utime(image.kernel.parent)
     return image
 
 
+def _is_complete(image: GuestImage) -> bool:
+    """Return whether all files of an image have the sizes with which they were made."""
+    try:
+        sizes = json.loads((image.kernel.parent / _SIZES).read_text(encoding="utf-8"))
+        return bool(sizes == _sizes(image))
+    except (OSError, ValueError):
+        return False
+
+
+def _sizes(image: GuestImage) -> dict[str, int]:
+    return {file.name: file.stat().st_size for file in (image.kernel, image.initramfs, image.tools)}
+
+
 def _forget_unused(place: Path) -> None:
-    """Remove images that no run has asked for in a month: of older packages and recipes."""
+    """Remove images that no run used for a month: those of older packages and recipes."""
     for other in place.iterdir():
         if other.is_dir() and wall_s() - other.stat().st_mtime > _UNUSED_S:
             shutil.rmtree(other, ignore_errors=True)
@@ -207,16 +250,16 @@ def _files(place: Path, key: str) -> GuestImage:
 
 
 def _recipe(kernel: str) -> str:
-    words = (kernel, *PACKAGES, *CORE, *TOOLS, *TOOLS_DATA, *MODULES, *MODULES_AT_START)
-    return _hash([str(_VERSION), INIT, *words])
+    parts = (kernel, *PACKAGES, *CORE, *TOOLS, *TOOLS_DATA, *MODULES, *MODULES_AT_START)
+    return _hash([str(_VERSION), INIT, *parts])
 
 
-def _hash(words: Iterable[str]) -> str:
-    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
+def _hash(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _lists_changed() -> int:
-    """Time of the last ``apt-get update`` in ns, 0 where that was never."""
+    """Return the time of the last ``apt-get update`` in ns, 0 if there was none."""
     try:
         return _LISTS.stat().st_mtime_ns
     except OSError:
@@ -224,33 +267,37 @@ def _lists_changed() -> int:
 
 
 def _make(work: Path, image: GuestImage) -> None:
-    tree = work / "tree"
+    """Make an image of the tree in ``work``; it gets its place in one step, at the end."""
+    contents = Contents(work / "tree")
     made = work / "made"
     made.mkdir()
     names = _files(made, image.key)
-    core = dict(closure(tree, CORE))
-    names.initramfs.write_bytes(archive(_members(tree, core)))
-    _make_tools(tree, work, names.tools)
-    shutil.copyfile(next((tree / "boot").glob("vmlinuz-*")), names.kernel)
+    core = dict(closure(contents, CORE))
+    names.initramfs.write_bytes(archive(_members(contents, core)))
+    _make_tools(contents, work, names.tools)
+    shutil.copyfile(
+        contents.glob_first("boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz"), names.kernel
+    )
+    (made / _SIZES).write_text(json.dumps(_sizes(names)), encoding="utf-8")
     shutil.rmtree(image.kernel.parent, ignore_errors=True)
     made.rename(image.kernel.parent)
 
 
-def _make_tools(tree: Path, work: Path, image: Path) -> None:
-    # What is mounted at /usr must have what the core has there, too.
+def _make_tools(contents: Contents, work: Path, image: Path) -> None:
+    # The tools are mounted over /usr, so they must have all that the core has there.
     sources = {
-        # What lies in /lib or /bin (of packages from before the merge of /usr) goes to /usr, too.
+        # Files in /lib or /bin, of packages from before the merge of /usr, go to /usr as well.
         Path(path).relative_to("usr") if path.startswith("usr/") else Path(path): source
-        for path, source in closure(tree, (*CORE, *TOOLS))
+        for path, source in closure(contents, (*CORE, *TOOLS))
     }
-    sources |= {Path(path).relative_to("usr"): tree / path for path in TOOLS_DATA}
+    sources |= {Path(path).relative_to("usr"): contents.tree / path for path in TOOLS_DATA}
     make_ext4(sources, work, image)
 
 
 def make_ext4(sources: Mapping[Path, Path], work: Path, image: Path) -> None:
-    """Make an ext4 of files of the host, to the byte the same from the same contents.
+    """Make an ext4 of files of the host. The same contents make the same bytes.
 
-    :param sources: files by their place in it.
+    :param sources: files by their path in it.
     :param work: a directory for a script.
     :raise ProgramError: not all could be copied.
     """
@@ -258,22 +305,22 @@ def make_ext4(sources: Mapping[Path, Path], work: Path, image: Path) -> None:
     mib = (size * 11 // 10 >> 20) + 16
     with image.open("wb") as file:
         file.truncate(mib << 20)
-    words = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-U", _UUID]
-    words += ["-E", f"root_owner=0:0,hash_seed={_UUID}"]
-    # The same packages make the same file: in this order, and at this time. (mke2fs -d copies in
-    # the order of the host's directories, and the times at which the files there were made.)
+    arguments = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-U", _UUID]
+    arguments += ["-E", f"root_owner=0:0,hash_seed={_UUID}"]
+    # mke2fs -d would copy in the order of the host's directories, with the times of the files. A
+    # fixed order and a fixed time make the same file of the same packages.
     environment = {**os.environ, "E2FSPROGS_FAKE_TIME": "1"}
-    run([*words, image], timeout_s=_MAKE_S, env=environment)
+    run([*arguments, image], timeout_s=_MAKE_S, env=environment)
     script = work / "tools.debugfs"
     script.write_text("".join(f"{line}\n" for line in _copying(sources)), encoding="utf-8")
     done = run(["debugfs", "-w", "-f", script, image], timeout_s=_MAKE_S, env=environment)
-    said = [line for line in done.stderr.splitlines() if not line.startswith("debugfs ")]
-    if said or done.stdout.count("Allocated inode:") != len(sources):
-        raise ProgramError(f"debugfs: {' '.join(said) or 'not all was copied'}", [], None)
+    errors = [line for line in done.stderr.splitlines() if not line.startswith("debugfs ")]
+    if errors or done.stdout.count("Allocated inode:") != len(sources):
+        raise ProgramError(f"debugfs: {' '.join(errors) or 'not all files were copied'}", [], None)
 
 
 def _copying(sources: Mapping[Path, Path]) -> Iterator[str]:
-    """Give commands of debugfs(8) that put files, by their place in the image, into one."""
+    """Yield commands of debugfs(8) that write files to their paths in an image."""
     places = {parent for path in sources for parent in path.parents if parent.name}
     yield from (f"mkdir /{place}" for place in sorted(places))
     for path, source in sorted(sources.items()):
@@ -281,32 +328,37 @@ def _copying(sources: Mapping[Path, Path]) -> Iterator[str]:
         yield f'write "{source}" {path.name}'
 
 
-def _members(tree: Path, core: dict[str, Path]) -> Iterator[Member]:
-    modules = {path.stem.replace("-", "_"): path for path in tree.rglob("*.ko")}
+def _members(contents: Contents, core: Mapping[str, Path]) -> Iterator[Member]:
+    tree = contents.tree
+    home = contents.glob_first("lib/modules/*", "usr/lib/modules/*")
+    release = home.name
+    modules = {_module_name(path): path for path in sorted(home.rglob("*.ko*"))}
     order = list(_in_order(MODULES, modules))
-    release = next((tree / "lib" / "modules").iterdir()).name
-    yield from map(directory, _DIRECTORIES)
+    own = {str(place) for path in core for place in Path(path).parents} - {"."}
+    yield from map(directory, sorted({*_DIRECTORIES, *own}))
     yield directory(f"lib/modules/{release}")
-    yield Member("bin/busybox", (tree / "bin/busybox").read_bytes(), 0o755)
+    busybox = contents.find("bin/busybox")
+    if busybox is None:
+        raise NotRun("the guest cannot be made: no package has bin/busybox")
+    yield Member("bin/busybox", busybox.read_bytes(), 0o755)
     yield Member("bin/sh", link="dash")
     for path, source in sorted(core.items()):
         yield Member(path, source.read_bytes(), 0o755)
     for name in ("fsck.ext4", "mkfs.ext4"):
         yield Member(f"sbin/{name}", link="e2fsck" if name.startswith("fsck") else "mke2fs")
     for name in order:
-        yield Member(f"lib/modules/{release}/{name}.ko", modules[name].read_bytes())
-    # As depmod(8) writes it: all that a module needs, also indirectly, what comes first last.
+        yield Member(f"lib/modules/{release}/{name}.ko", _module(modules[name]))
+    # As depmod(8) writes it: all modules that one needs, also indirectly, the first to load last.
     depends = "".join(
         " ".join([f"{name}.ko:", *(f"{other}.ko" for other in all_before[::-1])]) + "\n"
         for name in order
         for all_before in [[one for one in _in_order([name], modules) if one != name]]
     )
     yield Member(f"lib/modules/{release}/modules.dep", depends.encode())
-    # LTP's tests ask these two what the kernel has (tst_kconfig.c, tst_kernel.c).
-    config = (tree / f"boot/config-{release}").read_bytes()
-    yield Member(f"lib/modules/{release}/config", config)
-    builtin = (tree / f"lib/modules/{release}/modules.builtin").read_bytes()
-    yield Member(f"lib/modules/{release}/modules.builtin", builtin)
+    # LTP's tests read in these two what the kernel has (tst_kconfig.c, tst_kernel.c).
+    config = contents.glob_first(f"boot/config-{release}", f"usr/lib/modules/{release}/config")
+    yield Member(f"lib/modules/{release}/config", config.read_bytes())
+    yield Member(f"lib/modules/{release}/modules.builtin", (home / "modules.builtin").read_bytes())
     yield Member("etc/mtab", link="/proc/mounts")
     yield Member("etc/passwd", b"root:x:0:0:root:/tmp:/bin/sh\n")
     yield Member("etc/group", b"root:x:0:\n")
@@ -316,18 +368,30 @@ def _members(tree: Path, core: dict[str, Path]) -> Iterator[Member]:
     yield Member("init", text.encode(), 0o755)
 
 
+def _module_name(path: Path) -> str:
+    return path.name.partition(".ko")[0].replace("-", "_")
+
+
+def _module(path: Path) -> bytes:
+    """Return a kernel module, unpacked: Debian 13 compresses them, and busybox reads plain ones."""
+    data = path.read_bytes()
+    if path.suffix == ".xz":
+        return lzma.decompress(data)
+    return gzip.decompress(data) if path.suffix == ".gz" else data
+
+
 def _needs(module: Path) -> list[str]:
-    match = _DEPENDS.search(module.read_bytes())
+    match = _DEPENDS.search(_module(module))
     words = match[1].decode().split(",") if match else []
     return [word.replace("-", "_") for word in words if word]
 
 
-def _in_order(wanted: Sequence[str], modules: dict[str, Path]) -> Iterator[str]:
-    """Give modules after those that they depend on (``depends=`` in .modinfo), each once."""
+def _in_order(wanted: Sequence[str], modules: Mapping[str, Path]) -> Iterator[str]:
+    """Yield modules after those that they depend on (``depends=`` in .modinfo), each once."""
     seen: set[str] = set()
 
     def visit(name: str) -> Iterator[str]:
-        if name in seen or name not in modules:  # what is not there is built in
+        if name in seen or name not in modules:  # a module that is not there is built in
             return
         seen.add(name)
         for other in _needs(modules[name]):

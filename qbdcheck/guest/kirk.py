@@ -1,7 +1,7 @@
-"""LTP's own runner, kirk, run on the host with a guest of ours as its system under test.
+"""LTP's own runner, kirk, run on the host with a guest as its system under test.
 
-kirk is on PyPI (`pip install kirk`, GPL-2.0-or-later) and no dependency: runtest.py runs the same
-files without it. Who compares with LTP's own numbers may want its judgement of a test's output.
+kirk is on PyPI (`pip install kirk`, GPL-2.0-or-later). It is not a dependency: runtest.py runs the
+same files without it. Users who compare with LTP's own numbers may want kirk's own verdicts.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from qbdcheck.programs.process import run
 from qbdcheck.report.events import TestEnded
 
 PLUGINS = Path(__file__).parent / "kirk_plugins"
-# kirk 4.2.0 checks --com before it looks for plugins, so that --plugins comes too late.
+# kirk 4.2.0 checks --com before it loads plugins, so --plugins is too late.
 _MAIN = "import sys, libkirk.com, libkirk.main; libkirk.com.discover(sys.argv.pop(1)); "
 _MAIN += "libkirk.main.run()"
-_WORDS = {"brok": "broken"}
+_OUTCOMES = {"brok": "broken"}
 _MARGIN_S = 120.0
 
 
@@ -40,35 +40,38 @@ def run_kirk(
     suite_s: float,
     soak_s: float = 0.0,
 ) -> list[TestEnded]:
-    """Run groups of an LTP tree that is mounted in the guest; return how its tests ended.
+    """Run groups of an LTP tree that is mounted in the guest; return how the tests ended.
 
-    :param environment: of the tests; kirk takes it from its own.
+    :param environment: variables for the tests; kirk passes on its own environment.
     :param work: a directory of the host for kirk's report and log.
-    :param ended: called for each test, when kirk has ended.
-    :param test_s: seconds until kirk ends a test; ``suite_s``: all tests of a group.
-    :param soak_s: seconds for which kirk repeats them (its --runtime).
+    :param ended: called for each test after kirk has ended.
+    :param test_s: seconds until kirk ends a test.
+    :param suite_s: seconds until kirk ends a group.
+    :param soak_s: seconds for which kirk repeats the groups (its --runtime).
     :raise UsageError: kirk is not installed.
-    :raise ProgramError: kirk told of no test; has what it said.
+    :raise ProgramError: kirk reported no test; has what it printed.
     """
     if importlib.util.find_spec("libkirk") is None:
-        raise UsageError(f"--kirk: no kirk beside {sys.executable}; try: pip install kirk")
+        raise UsageError(
+            f"--kirk: kirk is not installed for {sys.executable}; try: pip install kirk"
+        )
     report = work / f"{guest.name}.kirk.json"
     with guest.lent_agent() as socket:
-        words = [sys.executable, "-c", _MAIN, str(PLUGINS), "--tmp-dir", str(work)]
-        words += ["-o", str(report)]
-        words += ["--com", f"qbd-guest:socket={socket}", "--sut", "default:com=qbd-guest"]
-        words += ["-f", *groups, "-t", str(round(test_s)), "-T", str(round(suite_s))]
-        words += ["-I", str(round(soak_s))] if soak_s else []
+        arguments = [sys.executable, "-c", _MAIN, str(PLUGINS), "--tmp-dir", str(work)]
+        arguments += ["-o", str(report)]
+        arguments += ["--com", f"qbd-guest:socket={socket}", "--sut", "default:com=qbd-guest"]
+        arguments += ["-f", *groups, "-t", str(round(test_s)), "-T", str(round(suite_s))]
+        arguments += ["-I", str(round(soak_s))] if soak_s else []
         done = run(
-            words,
+            arguments,
             timeout_s=suite_s * len(groups) + soak_s + _MARGIN_S,
             check=False,
             env={**os.environ, **environment, "TMPDIR": PLACE, "PYTHONPATH": str(ROOT)},
         )
     (work / f"{guest.name}.kirk.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     try:
-        told = json.loads(report.read_text(encoding="utf-8"))
-        results = [_ended(one) for one in told["results"]]
+        written = json.loads(report.read_text(encoding="utf-8"))
+        results = [_ended(one) for one in written["results"]]
     except (OSError, ValueError, LookupError):
         said = (done.stdout + done.stderr).strip()
         raise ProgramError(f"kirk ended with {done.returncode}: {said[-800:]}", [], None) from None
@@ -79,5 +82,5 @@ def run_kirk(
 
 def _ended(one: Mapping[str, Any]) -> TestEnded:
     test = one["test"]
-    status = _WORDS.get(one["status"], one["status"])
+    status = _OUTCOMES.get(one["status"], one["status"])
     return TestEnded(one["test_fqn"], status, float(test["duration"]), str(test["log"]).strip())

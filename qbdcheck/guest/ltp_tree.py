@@ -1,4 +1,4 @@
-"""An installed LTP: its groups of tests, and how it gets into a guest."""
+"""An installed LTP: its groups of tests, and the disk with which a guest gets it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from qbdcheck.guest.runtest import Entry, parse
 from qbdcheck.programs.process import run
 
 ALIASES = {"io": ("aio01", "aio02")}
-"""Groups that newer trees no longer have, and the tests that were in them (LTP 20240524)."""
+"""Groups that newer trees do not have, and the tests that were in them (LTP 20240524)."""
 _LTP = "/opt/ltp"
 
 
 class LtpTree:
-    """An installed LTP, a directory or a tar file of one, and how it gets into a guest.
+    """An installed LTP, given as a directory or a tar file.
 
     :raise UsageError: it has no runtest files or no tests.
     """
@@ -25,7 +25,7 @@ class LtpTree:
             place = scratch / "ltp"
             place.mkdir(parents=True)
             try:
-                run(["tar", "-xf", path, "-C", place])  # which knows all compressions
+                run(["tar", "-xf", path, "-C", place])  # tar recognises all compressions
             except ProgramError as error:
                 raise UsageError(
                     f"--ltp {path}: {error}; give a tar file of `make install`"
@@ -42,7 +42,7 @@ class LtpTree:
     def entries(self, group: str) -> list[Entry]:
         """Return the tests of a group, such as dio.
 
-        :raise UsageError: the tree has no such file; names those that it has.
+        :raise UsageError: the tree has no such file; names the files that it has.
         """
         file = self.path / "runtest" / group
         if file.is_file():
@@ -60,15 +60,15 @@ class LtpTree:
     def put_into(self, guest: Guest) -> dict[str, str]:
         """Mount the tree in a guest at /opt/ltp; return the variables that its tests need.
 
-        :raise GuestFailed: it cannot be mounted.
+        :raise GuestFailed: the tree cannot be mounted.
         """
         image = self._scratch / "ltp.img"
         used = sum(one.stat().st_size for one in self.path.rglob("*") if one.is_file())
         size = used * 5 // 4 + (16 << 20)
         with image.open("wb") as file:
             file.truncate(size)
-        words = ["-q", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0", "-d"]
-        run(["mke2fs", *words, self.path, image])
+        arguments = ["-q", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0", "-d"]
+        run(["mke2fs", *arguments, self.path, image])
         node = {"driver": "file", "filename": str(image), "read-only": True}
         disk = guest.attach(node, identity="ltp")
         try:

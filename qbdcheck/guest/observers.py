@@ -1,7 +1,7 @@
-"""What is watched while a guest runs (`--observe`): guest, QEMU, backend and host.
+"""What --observe records while a guest runs: of the guest, QEMU, the backend and the host.
 
-Each kind is started with the guest and its disks, and ended before it; what it printed is kept raw
-in the run's results, and summed up in a line below the case.
+Each kind starts with the guest and its disks, and stops before the guest. Its output is kept raw in
+the run's results and summed up in a line below the case.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _INTERVAL_S = 1
 _STOP_S = 30.0
 _CONTROL_S = 5.0
 _EVENTS_MAX = 32 << 20
-"""Bytes of blkparse's list that are kept; its totals are at the end and always kept."""
+"""Bytes of blkparse's events that are kept. Its totals are always kept."""
 _COUNTED = ("rd_operations", "wr_operations", "flush_operations", "unmap_operations",
             "rd_bytes", "wr_bytes", "failed_rd_operations", "failed_wr_operations")  # fmt: skip
 
 
 class Observers:
-    """The kinds that watch one guest.
+    """The observers of one guest.
 
-    :param kinds: some of `qbdcheck.arguments.OBSERVED`.
-    :param scratch: of the case, in which its backends have their control sockets.
-    :param results: a directory for what they print; made when there is something.
+    :param kinds: members of `qbdcheck.arguments.OBSERVED`.
+    :param scratch: the directory of the case, with the control sockets of its backends.
+    :param results: a directory for their output; it is made on the first output.
     """
 
     def __init__(self, guest: Guest, kinds: tuple[str, ...], scratch: Path, results: Path) -> None:
@@ -55,7 +55,7 @@ class Observers:
         self._failures: list[str] = []
 
     def start(self) -> None:
-        """Begin; the guest runs."""
+        """Start. The guest must run."""
         self._start_s = clock.now_s()
         if "iostat" in self._kinds:
             self._trying("iostat", self._start_iostat)
@@ -65,39 +65,39 @@ class Observers:
             self.disk_is_there(disk)
 
     def _trying(self, kind: str, step: Callable[[], None]) -> None:
-        """A tool that does not work is said, and fails no case."""
+        """Do a step. A tool that does not work is reported and fails no case."""
         try:
             step()
         except (ProgramError, OSError, ValueError) as error:
             self._failures.append(f"{kind}: not collected: {str(error).partition(chr(10))[0]}")
 
     def _start_iostat(self) -> None:
-        words = f"exec iostat -o JSON -dxy {_INTERVAL_S}"
-        self._iostat = self._guest.begin(f"mkdir -p {_PLACE} && {words} > {_PLACE}/iostat")
+        command = f"exec iostat -o JSON -dxy {_INTERVAL_S}"
+        self._iostat = self._guest.begin(f"mkdir -p {_PLACE} && {command} > {_PLACE}/iostat")
 
     def _start_perf(self) -> None:
         pids = [self._guest.machine.pid]
-        # The servers of the target are the other children of the case.
+        # The other children of the case are the servers of the target.
         for child in psutil.Process().children(recursive=True):
             if child.pid not in pids and child.name() != "perf":
                 pids.append(child.pid)
         self._perf = PerfRecording(pids, self._scratch, self._guest.name)
 
     def disk_is_there(self, disk: GuestDisk) -> None:
-        """Watch a disk that was plugged in."""
+        """Observe a disk that was plugged in."""
         if "blktrace" in self._kinds and disk.path:
             self._trying("blktrace", lambda: self._trace(disk))
 
     def _trace(self, disk: GuestDisk) -> None:
         place = f"{_PLACE}/{disk.identity}"
-        words = f"mkdir -p {place} && exec blktrace -d {disk.path} -D {place} -o t"
-        running = self._guest.begin(words)
+        command = f"mkdir -p {place} && exec blktrace -d {disk.path} -D {place} -o t"
+        running = self._guest.begin(command)
         self._guest.run(f"n=0; until [ -e {place}/t.blktrace.0 ] || [ $n = 100 ]; do sleep 0.02; "
                         "n=$((n+1)); done")  # fmt: skip
         self._traces.append((disk, running))
 
     def stop(self) -> list[str]:
-        """End all; return a line for each kind and disk. Safe to call twice: then there is none."""
+        """Stop; return a line for each kind and disk. A second call returns none."""
         if self._stopped:
             return []
         self._stopped = True
@@ -108,8 +108,8 @@ class Observers:
             "blockstats": self._of_blockstats, "backend": self._of_backend, "perf": self._of_perf,
         }  # fmt: skip
         for kind in self._kinds:
-            told = steps[kind](elapsed_s)
-            self._trying(kind, partial(lines.extend, told))
+            found = steps[kind](elapsed_s)
+            self._trying(kind, partial(lines.extend, found))
         lines += self._failures
         if self._results.exists():
             lines.append(f"raw in {self._results}")
@@ -121,7 +121,7 @@ class Observers:
 
     def _must_run(self) -> None:
         if not self._guest.is_running:
-            raise ProgramError("the guest had ended", [], None)
+            raise ProgramError("the guest has ended", [], None)
 
     def _of_iostat(self, _elapsed_s: float) -> Iterator[str]:
         if self._iostat is None:
@@ -133,9 +133,12 @@ class Observers:
         self._keep("iostat.json", text)
         paths = {Path(disk.path).name for disk in self._guest.disks}
         try:
-            records = [one for one in parse_iostat(text.decode(), _INTERVAL_S) if one.disk in paths]
+            found = parse_iostat(text.decode(), _INTERVAL_S)
         except IostatError as error:
             raise ProgramError(str(error), [], None) from None
+        if found.unread:
+            yield f"iostat: {found.unread}"
+        records = [one for one in found if one.disk in paths]
         self._keep("rates.txt", "".join(f"{line}\n" for line in dstat.table(records)).encode())
         for name in sorted({one.disk for one in records}):
             busy = [one for one in records if one.disk == name and one.utilisation > 0]
@@ -156,8 +159,10 @@ class Observers:
         for disk, running in self._traces:
             self._must_run()
             place = f"{_PLACE}/{disk.identity}"
-            self._guest.execute(f"kill -INT {running.pid}")  # gone with its disk, where unplugged
-            said = running.wait(_STOP_S)
+            self._guest.execute(
+                f"kill -INT {running.pid}"
+            )  # it has ended if its disk was unplugged
+            ran = running.wait(_STOP_S)
             self._guest.run(
                 f"cd {place} && blkparse -i t -d t.bin -o t.txt > /dev/null && btt -i t.bin -o out "
                 f"> /dev/null; head -c {_EVENTS_MAX} t.txt > events; tail -n 20 t.txt > totals",
@@ -168,8 +173,9 @@ class Observers:
             )
             self._keep(f"{disk.identity}.blkparse.txt", events)
             self._keep(f"{disk.identity}.btt.txt", btt)
-            lost = blktrace.dropped(said.output)
+            lost = 0
             try:
+                lost = blktrace.dropped(ran.output)
                 counted = blktrace.parse_totals(totals.decode())
                 line = blktrace.summary(blktrace.parse_btt(btt.decode()), counted)
             except blktrace.TraceError as error:
@@ -181,15 +187,15 @@ class Observers:
         for disk in self._guest.disks:
             stats = self._guest.stats(disk)
             self._keep(f"{disk.identity}.blockstats.json", json.dumps(stats, indent=1).encode())
-            told = {key: stats[key] for key in _COUNTED if stats.get(key)}
+            counted = {key: stats[key] for key in _COUNTED if stats.get(key)}
             rate = (stats["rd_bytes"] + stats["wr_bytes"]) / elapsed_s / 1e6
-            words = ", ".join(f"{key} {value}" for key, value in told.items()) or "nothing"
-            yield f"blockstats {disk.identity}: {words} in {elapsed_s:.1f} s ({rate:.1f} MB/s)"
+            counters = ", ".join(f"{key} {value}" for key, value in counted.items()) or "nothing"
+            yield f"blockstats {disk.identity}: {counters} in {elapsed_s:.1f} s ({rate:.1f} MB/s)"
 
     def _of_backend(self, _elapsed_s: float) -> Iterator[str]:
         sockets = sorted(self._scratch.glob("*.volume/c"))
         if not sockets:
-            raise ProgramError("the target's backend tells no counters", [], None)
+            raise ProgramError("the target's backend has no counters", [], None)
         for path in sockets:
             name = path.parent.name.removesuffix(".volume")
             qmp = Qmp(path, name, _CONTROL_S)
@@ -198,8 +204,8 @@ class Observers:
             finally:
                 qmp.close()
             self._keep(f"{name}.backend.json", json.dumps(stats, indent=1).encode())
-            words = ", ".join(f"{key} {value}" for key, value in sorted(stats.items()) if value)
-            yield f"backend {name}: {words}"
+            counters = ", ".join(f"{key} {value}" for key, value in sorted(stats.items()) if value)
+            yield f"backend {name}: {counters}"
 
     def _of_perf(self, _elapsed_s: float) -> Iterator[str]:
         if self._perf is None:

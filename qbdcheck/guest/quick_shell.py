@@ -1,7 +1,7 @@
-"""One shell of a guest that stays: a line costs some milliseconds, where a new process costs fifty.
+"""A shell of a guest that keeps running: a line takes some milliseconds, a new process takes fifty.
 
-It is busybox's, which carries out its own commands (mount, tar, dd, sync, mv) without starting a
-program. Lines go to it through a pipe, and what they print to a file; the guest agent carries both.
+It is busybox's shell, which runs busybox's own commands (mount, tar, dd, sync, mv) without starting
+a program. Lines go to it through a pipe and their output to files. The guest agent moves both.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _CHUNK = 1 << 20
 
 
 class QuickShell:
-    """The shell of one guest; its directory and variables stay from line to line.
+    """The shell of one guest. Its directory and variables stay from line to line.
 
-    :param name: of files below /run.
-    :raise NotRun: the guest is the user's own, and may have no busybox.
-    :raise ProgramError: the guest is gone.
+    :param name: the name of its files below /run.
+    :raise NotRun: the guest is a custom one, which may have no busybox.
+    :raise ProgramError: the guest is dead.
     """
 
     def __init__(self, guest: Guest, name: str = "quick") -> None:
@@ -39,7 +39,7 @@ class QuickShell:
         self._guest = guest
         agent = guest.agent
         if guest.own is not None or not isinstance(agent, Agent):
-            raise NotRun("your guest may have no busybox, which this needs")
+            raise NotRun("this needs busybox, which your guest may not have")
         self._agent = agent
         guest.write_file(f"{base}.sh", _LOOP.format(base))
         guest.run(f"cd /run && mkfifo {base}.in && : > {base}.out && : > {base}.err"
@@ -51,21 +51,21 @@ class QuickShell:
         )
 
     def run(self, line: str, within_s: float = 60.0) -> tuple[int, bytes, str]:
-        """Run a line; return its status, what it printed, and its errors.
+        """Run a line; return its exit status, its output and its errors.
 
-        :raise GuestFailed: it did not end in time, or the guest died.
+        :raise GuestFailed: the line did not end in time, or the guest died.
         """
         data = base64.b64encode(f"{line}\n".encode()).decode()
         self._ask("guest-file-write", self._in, {"buf-b64": data})
         self._ask("guest-file-flush", self._in)
         end_s = clock.now_s() + within_s
         step_s = _FIRST_STEP_S
-        while not (said := self._read(self._status)).endswith(b"\n"):
+        while not (status := self._read(self._status)).endswith(b"\n"):
             if clock.now_s() > end_s:
                 self._guest.fail(f"'{line}' did not end within {within_s:g} s")
             clock.pause(step_s)
             step_s = min(2 * step_s, _LONGEST_STEP_S)
-        return int(said), self._whole(self._out), self._whole(self._err).decode(errors="replace")
+        return int(status), self._whole(self._out), self._whole(self._err).decode(errors="replace")
 
     def _open(self, path: str, mode: str) -> int:
         return int(self._agent.execute("guest-file-open", {"path": path, "mode": mode}))
@@ -80,7 +80,7 @@ class QuickShell:
     def _read(self, handle: int) -> bytes:
         data = b""
         while True:
-            told = self._ask("guest-file-read", handle, {"count": _CHUNK})
-            data += base64.b64decode(told["buf-b64"])
-            if told["eof"] or not told["count"]:
+            part = self._ask("guest-file-read", handle, {"count": _CHUNK})
+            data += base64.b64decode(part["buf-b64"])
+            if part["eof"] or not part["count"]:
                 return data

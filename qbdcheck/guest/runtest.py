@@ -1,13 +1,13 @@
 """Tests in the format of LTP's runtest files, run in a guest: ``NAME COMMAND ARGUMENTS`` lines.
 
-The format and the meaning of exit codes are those of the Linux Test Project (runtest(5) of its
-documentation, include/tst_res_flags.h): flags that may come together.
+The format and the exit codes are those of the Linux Test Project (runtest(5) of its documentation,
+include/tst_res_flags.h). Exit codes are flags, and several may be set.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -24,12 +24,26 @@ FILE_SYSTEMS = {
     "ext4": ("/sbin/mke2fs -q -t ext4", "/sbin/e2fsck -fn"),
     "xfs": ("modprobe xfs; /sbin/mkfs.xfs -q -f", "/sbin/xfs_repair -n"),
 }
-"""How each is made, and how it is checked without being mended."""
+"""For each file system, the commands that make it and that check it without repair."""
 PLACE = "/mnt"
-"""Where the file system is mounted that tests run on."""
+"""The mount point of the file system that tests run on."""
+TIMED_OUT = "timed out"
 _MAKE_S = 180.0
 _SAID = 4000
-"""Characters that are kept of what a test says; the end tells most."""
+"""Bytes of a test's output that are kept: the last ones."""
+_OUTPUT = "/tmp/.runtest.out"
+_CGROUP = "/sys/fs/cgroup/qbdcheck-test"
+_MOUNT = "grep -q ' /sys/fs/cgroup ' /proc/mounts || mount -t cgroup2 none /sys/fs/cgroup"
+_ENTER = (
+    f"[ -e /sys/fs/cgroup/cgroup.procs ] && mkdir -p {_CGROUP} && echo $$ > {_CGROUP}/cgroup.procs"
+)
+"""Only with cgroup 2. In a custom guest without it, only the test's session is killed."""
+_KILL_ALL = (
+    f"n=0; while [ -e {_CGROUP} ] && ! rmdir {_CGROUP} 2>/dev/null && [ $n -lt 100 ]; do"
+    f" for p in $(cat {_CGROUP}/cgroup.procs); do kill -9 $p; done 2>/dev/null;"
+    " sleep 0.05; n=$((n+1)); done"
+)
+"""A cgroup can be removed when it has no process."""
 
 
 @dataclass(frozen=True)
@@ -41,29 +55,27 @@ class Entry:
 
 
 def parse(text: str, source: str = "runtest file") -> list[Entry]:
-    """Return the tests of a file.
+    """Return the tests of a file, in order. A name that is there twice is two tests.
 
-    :raise UsageError: a line has a name and no command, or a name comes twice; names the line.
+    :raise UsageError: a line has a name and no command; names the line.
     """
-    found: dict[str, Entry] = {}
+    found: list[Entry] = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split(maxsplit=1)
         if not words or words[0].startswith("#"):
             continue
         if len(words) == 1:
             raise UsageError(f"{source}, line {number}: {words[0]!r} has no command")
-        if words[0] in found:
-            raise UsageError(f"{source}, line {number}: {words[0]!r} is there twice")
-        found[words[0]] = Entry(words[0], words[1])
-    return list(found.values())
+        found.append(Entry(words[0], words[1]))
+    return found
 
 
 def outcome(status: int) -> str:
-    """Return what an exit status says; the worst of several flags counts."""
+    """Return the outcome of an exit status; the worst of several flags counts."""
     if status == 0:
         return "pass"
     if status & ~(FAIL | BROKEN | WARN | CONF):
-        return "fail"  # a signal, a command that is not there: no test of LTP ends so
+        return "fail"  # a signal, or a command that does not exist
     return next(name for flag, name in _FLAGS if status & flag)
 
 
@@ -72,22 +84,30 @@ def run_test(
 ) -> TestEnded:
     """Run one test in a new directory below `directory`, which is removed afterwards.
 
-    :param limit_s: seconds until it is killed, with its children: it fails.
+    The test runs in a cgroup of its own. At its end all processes in there are killed, also those
+    that left its session.
+
+    :param limit_s: seconds until the test is killed; its outcome is then TIMED_OUT.
     :raise GuestFailed: the guest died.
     """
     own = shlex.quote(f"{directory}/{entry.name}")
     variables = " ".join(f"{key}={shlex.quote(is_)}" for key, is_ in environment.items())
     start_s = clock.now_s()
-    line = f"mkdir {own} && cd {own} && export TMPDIR={own} TMP={own} {variables}; {entry.command}"
+    # The output goes to a file: a process that is left behind would keep a pipe open.
+    line = f"exec > {_OUTPUT} 2>&1; {_ENTER}; mkdir {own} && cd {own} && "
+    line += f"export TMPDIR={own} TMP={own} {variables}; {entry.command}"
     running = guest.begin(line)
+    note, status = "", 0
     try:
-        ran = running.wait(limit_s)
-        said, how = f"{ran.output}{ran.errors}", outcome(ran.status)
+        status = running.wait(limit_s).status
+        how = outcome(status)
     except TimeoutError:
-        said, how = f"killed after {round(limit_s, 1):g} s", "fail"
+        how, note = TIMED_OUT, f"killed after {round(limit_s, 1):g} s"
     elapsed_s = clock.now_s() - start_s
-    guest.run(f"rm -rf {own}")
-    return TestEnded(entry.name, how, elapsed_s, said[-_SAID:])
+    said = guest.run(f"{_KILL_ALL}; rm -rf {own}; tail -c {_SAID} {_OUTPUT}; rm -f {_OUTPUT}")
+    if how != "pass" and not said.strip() and not note:
+        note = f"exit status {status}, without output"
+    return TestEnded(entry.name, how, elapsed_s, "\n".join(filter(None, (said.rstrip(), note))))
 
 
 def run_tests(
@@ -104,14 +124,15 @@ def run_tests(
     """Run tests one after the other, each in a directory of its own.
 
     :param directory: in the guest, on the file system that is tested.
-    :param test_s: seconds until a test is killed, with its children: it fails.
-    :param suite_s: seconds for all, once; tests that find no time are broken.
-    :param soak_s: seconds for which they are repeated, round after round; ends between two tests.
-        Those of the second round are named ``dio01#2``.
-    :param ended: called after each.
+    :param test_s: seconds until a test is killed with all its processes.
+    :param suite_s: seconds for the first round; the tests that have no time left are broken.
+    :param soak_s: seconds for which the rounds are repeated; it ends between two tests. Tests of
+        the second round are named ``dio01#2``.
+    :param ended: called after each test.
     :raise GuestFailed: the directory is not on a mounted disk, or the guest died.
     """
     guest.run(f"grep -q ' {directory} ' /proc/mounts")  # in memory all would pass
+    guest.execute(_MOUNT)
     start_s = clock.now_s()
     results: list[TestEnded] = []
     for number in count(1):
@@ -132,11 +153,10 @@ def run_tests(
 
 
 class Runtest:
-    """Runs tests on a file system of a guest's first disk, and judges both.
+    """Runs tests on a file system of a guest's first disk, and checks both.
 
     :param soak_s: seconds for which each suite is repeated; 0 runs it once.
-    :param ended: called after each test, whose name begins with the file system's:
-        ``ext4 dio01``.
+    :param ended: called after each test. Names begin with the file system: ``ext4 dio01``.
     """
 
     def __init__(
@@ -156,10 +176,10 @@ class Runtest:
         test_s: float = 120.0,
         suite_s: float = 3600.0,
     ) -> list[TestEnded]:
-        """Make a file system, run tests on it, judge them and then the file system itself.
+        """Make a file system, run tests on it, check their outcomes and the file system.
 
-        :param kind: one of FILE_SYSTEMS. The others are as of `run_tests`.
-        :raise AssertionError: a test failed, or broke, or none passed.
+        :param kind: a key of FILE_SYSTEMS. The other parameters are those of `run_tests`.
+        :raise AssertionError: a test failed or broke, or none passed.
         :raise GuestFailed: the file system is damaged, or was not made.
         """
         more = {**(environment or {}), "LTP_DEV_FS_TYPE": kind}
@@ -184,10 +204,10 @@ class Runtest:
         kind: str,
         run: Callable[[Callable[[TestEnded], None]], list[TestEnded]],
     ) -> list[TestEnded]:
-        """Make a file system, let something run tests on it, and judge them and it.
+        """Make a file system, call a function that runs tests on it, and check both.
 
-        :param run: runs them below PLACE; calls what it is given after each.
-        :raise AssertionError: a test failed, or broke, or none passed.
+        :param run: runs tests below PLACE, and calls its argument after each.
+        :raise AssertionError: a test failed or broke, or none passed.
         :raise GuestFailed: the file system is damaged, or was not made.
         """
         make, check = FILE_SYSTEMS[kind]
@@ -210,39 +230,44 @@ class Runtest:
 
 
 def summary(results: Sequence[TestEnded]) -> str:
-    """Return how many ended how: ``12 pass, 1 conf``."""
+    """Return the number of tests by outcome: ``12 pass, 1 conf``."""
     counts = Counter(result.outcome for result in results)
     return ", ".join(f"{number} {how}" for how, number in counts.most_common())
 
 
 def as_kirk(results: Sequence[TestEnded], entries: Sequence[Entry]) -> dict[str, Any]:
-    """Return the results as LTP's runner kirk writes them (its JSON report), for what reads those.
+    """Return the results in the form of LTP's runner kirk (its JSON report).
 
-    :param entries: what was run, for the commands.
+    :param entries: the tests that were run, for their commands.
     """
-    commands = {entry.name: entry.command for entry in entries}
-    words = {"broken": "brok"}
-    counted = {"pass": "passed", "fail": "failed", "broken": "broken", "conf": "skipped",
-               "warn": "warnings"}  # fmt: skip
-    told = []
+    commands: dict[str, list[str]] = defaultdict(list)
+    for entry in entries:
+        commands[entry.name].append(entry.command)
+    status_names = {"broken": "brok", TIMED_OUT: "brok"}
+    counted = {"passed": ("pass",), "failed": ("fail",), "broken": ("broken", TIMED_OUT),
+               "skipped": ("conf",), "warnings": ("warn",)}  # fmt: skip
+    seen: Counter[str] = Counter()
+    listed = []
     for one in results:
-        command = commands.get(one.name.rpartition(" ")[2].partition("#")[0], "")
-        status = words.get(one.outcome, one.outcome)
-        counts = {name: int(how == one.outcome) for how, name in counted.items()}
+        known = commands.get(one.name.rpartition(" ")[2].partition("#")[0], [""])
+        command = known[seen[one.name] % len(known)]
+        seen[one.name] += 1
+        status = status_names.get(one.outcome, one.outcome)
+        counts = {name: int(one.outcome in which) for name, which in counted.items()}
         test = {"command": command.partition(" ")[0], "arguments": command.split()[1:],
                 "log": one.said, "duration": one.elapsed_s, "result": status, **counts}  # fmt: skip
-        told.append({"test_fqn": one.name, "status": status, "test": test})
-    sums = {name: sum(how == one.outcome for one in results) for how, name in counted.items()}
+        listed.append({"test_fqn": one.name, "status": status, "test": test})
+    sums = {name: sum(one.outcome in which for one in results) for name, which in counted.items()}
     stats = {"runtime": sum(one.elapsed_s for one in results), **sums}
-    return {"results": told, "stats": stats, "environment": {}}
+    return {"results": listed, "stats": stats, "environment": {}}
 
 
 def must_pass(results: Sequence[TestEnded]) -> None:
-    """Judge.
+    """Check that no test failed, broke or timed out, and that at least one passed.
 
-    :raise AssertionError: a test failed or broke, or not a single one passed; names the first.
+    :raise AssertionError: names the first that did not pass.
     """
-    bad = [result for result in results if result.outcome in {"fail", "broken"}]
+    bad = [result for result in results if result.outcome in {"fail", "broken", TIMED_OUT}]
     if bad:
         first = bad[0]
         raise AssertionError(

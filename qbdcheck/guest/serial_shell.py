@@ -1,8 +1,8 @@
 """Commands and files of a guest without an agent: a login on its serial console.
 
-Commands run in the background with their output in files; what comes back over the line is base64
-between two marks, with its md5: the kernel may speak in between at any time, and then it is asked
-again. Sessions of their own, so that a command can be killed with all its children.
+Commands run in the background with their output in files. An answer on the console is base64
+between two marks, with its md5. The kernel may print into it at any time; then the question is
+asked again. Each command has a session of its own, so that it can be killed with all its children.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _PROMPT = r"(?:^|[\r\n])[^\r\n]*[#$%] ?$"
 _PLACE = "/tmp/.qbdcheck"
 _ANSWER_S = 60.0
 _TRIES_S = (5.0, 10.0, 20.0, 40.0, 60.0)
-"""Seconds for an answer: one that the kernel spoke into is asked for again, a slow one as well."""
+"""Seconds to wait for each repeated answer: one may be damaged by the kernel, or slow."""
 _KERNEL_LINE = re.compile(r"\[ *\d+\.\d{6}\][^\n]*\n")
-"""It is printed into the middle of what the shell says, too, with printk.time=1."""
+"""A line of the kernel (printk.time=1), which may be in the middle of the shell's output."""
 _LOGINS = 3
-"""A prompt may come twice: printed before we listened, and again."""
+"""Login prompts that are answered: one may have been printed before the connection."""
 _FIRST_STEP_S = 0.02
 _LONGEST_STEP_S = 0.5
 _CHUNK = 700
-"""Bytes of a file in one line: a terminal takes 4095 characters of a line (termios(3))."""
+"""Bytes of a file in one line. A terminal takes lines of 4095 characters (termios(3))."""
 _KNOWN_SHELL = "stty -echo 2>/dev/null; export PS1= PS2= LC_ALL=C TERM=dumb; unset PROMPT_COMMAND"
 
 
@@ -43,9 +43,9 @@ class SerialShell:
     """A shell on a serial console.
 
     :param path: the Unix socket of the console.
-    :param login: ``USER`` or ``USER:PASSWORD``; a console that has a shell already is taken so.
+    :param login: ``USER`` or ``USER:PASSWORD``. Not used if the console has a shell already.
     :param timeout_s: seconds from the start of the guest to its prompt.
-    :raise ProgramError: no prompt, or the login was refused.
+    :raise ProgramError: there is no prompt, or the login was refused.
     """
 
     def __init__(self, path: Path, login: str, timeout_s: float) -> None:
@@ -82,30 +82,30 @@ class SerialShell:
             )
             logins += found == 0
             if found == 0 and logins <= _LOGINS:
-                self._say(user)
+                self._send(user)
             elif found == 1:
-                self._say(password)
+                self._send(password)
             elif found == 2:
                 break
             elif found in {0, 3}:
                 raise _gone(f"the guest refused the login of '{user}' (--guest-login)")
-            elif not asked:  # a login that was printed before we listened
-                self._say("")
+            elif not asked:  # the prompt was printed before the connection
+                self._send("")
                 asked = True
             else:
                 asked = False
-        self._say(_KNOWN_SHELL)
+        self._send(_KNOWN_SHELL)
         self._ask(f"rm -rf {_PLACE}; mkdir -p {_PLACE}; echo ready")
 
-    def _say(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         self._line.send(line + "\n")
 
     def _ask(self, command: str) -> bytes:
-        """Return what a short line of shell prints; it may be run again."""
+        """Return what a short line of shell prints. The line may run more than once."""
         for within_s in _TRIES_S:
             self._number += 1
-            # The marks are cut in two, so that an echo of the line is no answer.
-            self._say(
+            # The marks are cut in two, so that an echo of the line is not taken for an answer.
+            self._send(
                 f"( {command} ) > {_PLACE}.a 2>&1; echo; echo '@'{self._number}'<'; "
                 f"base64 {_PLACE}.a; echo '@'{self._number}'>' $(md5sum < {_PLACE}.a)"
             )
@@ -113,7 +113,7 @@ class SerialShell:
             if match is None:
                 continue
             if not match["sum"]:
-                raise _gone("the guest has no base64, head, md5sum or setsid; commands need them")
+                raise _gone("the guest lacks base64, head, md5sum or setsid, which commands need")
             data = _decoded(match["data"])
             if hashlib.md5(data, usedforsecurity=False).hexdigest() == match["sum"]:
                 return data
@@ -134,7 +134,7 @@ class SerialShell:
     def ask(self, command: str) -> str:
         """Return what a short line of shell prints.
 
-        :raise ProgramError: it does not answer.
+        :raise ProgramError: the shell does not answer.
         """
         try:
             return self._ask(command).decode("utf-8", "replace")
@@ -148,7 +148,7 @@ class SerialShell:
         self.write_file(f"{base}.sh", command.encode())
         inner = f"sh {base}.sh > {base}.out 2> {base}.err < /dev/null; echo $? > {base}.new; "
         inner += f"mv {base}.new {base}.status"
-        # Asked twice, it must not start twice: mkdir is the lock.
+        # The line may run twice, and the command must start once: mkdir is the lock.
         pid = self.ask(
             f"mkdir {base} 2>/dev/null && {{ setsid sh -c {shlex.quote(inner)} "
             f"> /dev/null 2>&1 & echo $! > {base}.pid; }}; cat {base}.pid"
@@ -163,12 +163,12 @@ class SerialShell:
         return self.start(command).wait(within_s)
 
     def write_file(self, path: str, data: bytes) -> None:
-        """Make a file of the guest; for files up to some MiB, since the line is slow."""
+        """Write a file of the guest. The console is slow: files have at most some MiB."""
         quoted = shlex.quote(path)
         self.ask(f"mkdir -p {_PLACE}; : > {quoted}")
         for at in range(0, len(data), _CHUNK):
             part = base64.b64encode(data[at : at + _CHUNK]).decode()
-            # Truncated to what was there before: a line that is said twice adds once.
+            # The file is cut to its former size first, so that a repeated line adds once.
             self.ask(
                 f"head -c {at} {quoted} > {_PLACE}.f; echo {part} | base64 -d >> {_PLACE}.f; "
                 f"cat {_PLACE}.f > {quoted}"
@@ -177,15 +177,15 @@ class SerialShell:
     def read_file(self, path: str) -> bytes:
         """Return a file of the guest.
 
-        :raise ProgramError: there is none.
+        :raise ProgramError: there is no such file.
         """
         try:
-            told = self._ask(f"cat {shlex.quote(path)} && echo -n +")
+            answer = self._ask(f"cat {shlex.quote(path)} && echo -n +")
         except (OSError, pexpect.ExceptionPexpect) as error:
             raise _gone(f"the serial console is gone: {error}") from None
-        if not told.endswith(b"+"):
-            raise _gone(told.decode("utf-8", "replace").strip())
-        return told[:-1]
+        if not answer.endswith(b"+"):
+            raise _gone(answer.decode("utf-8", "replace").strip())
+        return answer[:-1]
 
     def close(self) -> None:
         """Disconnect."""
@@ -193,7 +193,7 @@ class SerialShell:
 
 
 class SerialRunning:
-    """A command that may still run. ``pid`` leads its session."""
+    """A command that was started and may have ended. ``pid`` leads its session."""
 
     def __init__(self, shell: SerialShell, command: str, base: str, pid: int) -> None:
         self.command = command

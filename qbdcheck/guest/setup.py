@@ -1,15 +1,17 @@
-"""What guests of a run start from: the image, the accelerator, the template; known to all cases.
+"""What the guests of a run start from: the image, the accelerator and the template.
 
-The accelerator is KVM where a probe guest really runs under it and the guest itself boots; /dev/kvm
-alone says little (nested and sandboxed hosts). What was found is kept until the host boots again.
+The accelerator is KVM if a probe guest really runs under it and the guest itself boots. /dev/kvm
+alone proves little on nested and sandboxed hosts. The finding is kept until the host boots again.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from blockio.sizes import format_size
 from qbdcheck.errors import ProgramError
 from qbdcheck.guest.image import GuestImage, guest_image
 from qbdcheck.guest.template import Template, template
@@ -18,14 +20,13 @@ from qbdcheck.programs.accelerator import probe_accelerator
 from qbdcheck.programs.installed import Programs
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True)
 class GuestSetup:
     """What guests start from.
 
-    :ivar template: None for a guest of the user's own, which boots each time.
+    :ivar template: None for a custom guest, which boots each time.
     :ivar reason: why the accelerator is TCG; "" for KVM.
     """
 
@@ -35,23 +36,23 @@ class GuestSetup:
     reason: str = ""
 
     def __str__(self) -> str:
-        """For the header of a run: size, accelerator, seconds to boot and to start."""
-        words = [f"{self.image.size / _MIB:.0f} MiB"]
+        """Return a line for the header of a run: accelerator, size, and times to start."""
+        facts = [format_size(self.image.size, 0)]
         if self.template is not None:
-            words.append(f"boots in {self.template.boot_s:.1f} s")
-            words.append(f"starts from its template in {self.template.start_s:.1f} s")
+            facts.append(f"boots in {self.template.boot_s:.1f} s")
+            facts.append(f"starts from its template in {self.template.start_s:.1f} s")
         else:
-            words.append("yours, booted by each case")
+            facts.append("yours, booted by each case")
         return f"{self.accelerator.upper()}{f' ({self.reason})' * bool(self.reason)}, " + ", ".join(
-            words
+            facts
         )
 
 
 def guest_setup(programs: Programs, cache_dir: Path, own: CustomGuest | None = None) -> GuestSetup:
-    """Return what guests start from; it is made where it is not there yet, in about a minute.
+    """Return what guests start from, and make it if it is not in the cache: about a minute.
 
     :raise NotRun: the guest cannot be made here.
-    :raise GuestFailed: it does not boot.
+    :raise GuestFailed: the guest does not boot.
     """
     place = cache_dir / "guest"
     place.mkdir(parents=True, exist_ok=True)
@@ -71,9 +72,9 @@ def guest_setup(programs: Programs, cache_dir: Path, own: CustomGuest | None = N
 
 def _accelerator(programs: Programs, place: Path) -> tuple[str, str]:
     try:
-        told = json.loads((place / "accelerator").read_text(encoding="utf-8"))
-        if told["of"] == _found_with(programs):
-            return told["name"], told["reason"]
+        kept = json.loads((place / "accelerator").read_text(encoding="utf-8"))
+        if kept["of"] == _found_with(programs):
+            return kept["name"], kept["reason"]
     except (OSError, ValueError, LookupError, TypeError):
         pass
     probe = probe_accelerator("kvm")
@@ -83,9 +84,9 @@ def _accelerator(programs: Programs, place: Path) -> tuple[str, str]:
 
 
 def _keep(programs: Programs, place: Path, name: str, reason: str) -> None:
-    told = {"name": name, "reason": reason, "of": _found_with(programs)}
-    new = place / "accelerator.new"
-    new.write_text(json.dumps(told), encoding="utf-8")
+    found = {"name": name, "reason": reason, "of": _found_with(programs)}
+    new = place / f"accelerator.{os.getpid()}"
+    new.write_text(json.dumps(found), encoding="utf-8")
     new.rename(place / "accelerator")
 
 

@@ -1,7 +1,7 @@
-"""Files that a guest syncs one after the other until its power is cut, and a look at them after.
+"""Files that a guest syncs one after the other until its power is cut, and a check after the cut.
 
-What fsync promised must be there after each cut: a file's contents, and by an fsync of its
-directory the name that it was given last (fsync(2)). Neither may have anything else in it.
+After each cut, everything that fsync promised must be there: the contents of a file, and after an
+fsync of its directory also its last name (fsync(2)). A file must not have other contents.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LOAD = (
     " sync tmp$n sum$n && mv tmp$n file$n && sync . && echo $n > /tmp/synced.new &&"
     " mv /tmp/synced.new /tmp/synced || exit 1; n=$((n+1)); done"
 )
-_LOOK = (
+_CHECK = (
     'cd /mnt; for f in file*; do n=${{f#file}}; [ "$(sha256sum < file$n)" = "$(cat sum$n)" ]'
     " || echo WRONG $f; done; for n in {promised}; do [ -e file$n ] || echo LOST file$n; done;"
     " echo END"
@@ -24,14 +24,14 @@ _PRUNE = (
     "cd /mnt; for f in file* sum*; do n=${{f#file}}; n=${{n#sum}}; [ $n -gt {last} ] || rm $f; done"
 )
 _KEPT = 30
-"""Files behind the last that are kept; older ones are removed, and no sync tells of that."""
+"""The number of latest files that are kept. Older ones are removed, without a sync."""
 _FIRST = 3
-"""Files that are synced before a cut may come."""
+"""Files that are synced before a cut may happen."""
 _MAKE_S = 180.0
 
 
 class SyncedFiles:
-    """The files of one disk, over several lives of its guest.
+    """The files of one disk, over several starts of its guest.
 
     :param kind: ext4 or xfs.
     """
@@ -39,13 +39,13 @@ class SyncedFiles:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.synced: list[int] = []
-        """Numbers of the files of which the guest was told that they are on the disk."""
+        """Numbers of the files that fsync reported to be on the disk."""
         self._next = 1
 
     def make(self, guest: Guest) -> None:
         """Make the file system on the guest's first disk, and mount it.
 
-        :raise GuestFailed: it cannot be made.
+        :raise GuestFailed: the file system cannot be made.
         """
         guest.run(f"{FILE_SYSTEMS[self.kind][0]} {guest.disks[0].path}", _MAKE_S)
         self._mount(guest)
@@ -57,11 +57,11 @@ class SyncedFiles:
         guest.run(f"mkdir -p /mnt && mount {guest.disks[0].path} /mnt")
 
     def begin(self, guest: Guest, more_writes: int) -> None:
-        """Let the guest write and sync some files, and go on with it.
+        """Let the guest write and sync some files, and continue in the background.
 
-        :param more_writes: writes that end after these files were synced, and before this returns;
-            0 lets the guest rest, so that nothing comes after its last flush.
-        :raise GuestFailed: it does not get that far.
+        :param more_writes: number of writes that must end after these files were synced, before
+            this returns. With 0 the guest stops, and no write comes after its last flush.
+        :raise GuestFailed: the files are not synced.
         """
         wanted = self._next + _FIRST - 1
         guest.begin(_LOAD.format(first=self._next, last=wanted if not more_writes else 10**9))
@@ -73,14 +73,16 @@ class SyncedFiles:
             guest.wait_writes(guest.disks[0], more_writes)
 
     def must_be_there(self, guest: Guest) -> None:
-        """Mount in a new guest, which recovers the journal; look at all files; check; mount again.
+        """Mount in a new guest, which recovers the journal; check all files and the file system.
 
-        :raise AssertionError: a file that was synced is lost, or one has other contents.
+        The file system is mounted again afterwards.
+
+        :raise AssertionError: a synced file is lost, or a file has other contents.
         :raise GuestFailed: the file system cannot be mounted, or is damaged.
         """
         self._mount(guest)
-        said = guest.run(_LOOK.format(promised=" ".join(map(str, self.synced)))).split("\n")
-        assert said[:-1] == ["END"], f"{self.kind} after the cut: {', '.join(said[:-2])}"
+        lines = guest.run(_CHECK.format(promised=" ".join(map(str, self.synced)))).split("\n")
+        assert lines[:-1] == ["END"], f"{self.kind} after the cut: {', '.join(lines[:-2])}"
         last = guest.run("cd /mnt; ls | grep -o '[0-9]*$' | sort -n | tail -n 1")
         self._next = int(last) + 1
         path = guest.disks[0].path

@@ -1,7 +1,8 @@
-"""Guests that were booted once and saved: to start one takes a second instead of four.
+"""Guests that were booted once and saved: starting from one takes a second instead of four.
 
 The RAM is a file that QEMU maps; the rest of the state is 0.4 MB (migration capability
-x-ignore-shared). Who starts from it maps the file privately, so that many may at the same time.
+x-ignore-shared). A guest that starts from it maps the file privately, so many can do so at once.
+Each QEMU and accelerator has a template of its own.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,16 +27,19 @@ _WARM = (
     "fio --version && mke2fs -V && e2fsck -V && mkfs.xfs -V && dmsetup version",
     "sync && dd --version > /dev/null",
 )
-"""So that modules are there, and programs in the page cache."""
+"""Commands that load modules, and programs into the page cache, before the guest is saved."""
 _SAVE_S = 60.0
+_UNUSED_S = 7 * 86400.0
+"""A template that no run used for so long is removed: it takes half a GB."""
+_FILES = ("facts", "ram", "state")
 
 
 @dataclass(frozen=True)
 class Template:
     """A saved guest.
 
-    :ivar boot_s: seconds that it took to boot; ``start_s``: to start from the template, when it
-        was made.
+    :ivar boot_s: seconds that the guest took to boot.
+    :ivar start_s: seconds that a guest took to start from the template when it was made.
     """
 
     directory: Path
@@ -45,23 +50,31 @@ class Template:
 def template(
     programs: Programs, image: GuestImage, place: Path, accelerator: str = "tcg"
 ) -> Template:
-    """Return a template for this guest and this QEMU; it is made once.
+    """Return a template for this guest and this QEMU, and make it if it is not there or damaged.
 
     :raise GuestFailed: the guest does not boot.
     """
     path = Path(programs.path("qemu-system-x86_64") or "")
     stat = path.stat()
-    words = (image.key, str(path), str(stat.st_mtime_ns), str(stat.st_size), str(_VERSION))
-    key = hashlib.sha256("\0".join((*words, accelerator)).encode()).hexdigest()[:12]
+    arguments = (image.key, str(path), str(stat.st_mtime_ns), str(stat.st_size), str(_VERSION))
+    key = hashlib.sha256("\0".join((*arguments, accelerator)).encode()).hexdigest()[:12]
     directory = place / f"template-{key}"
     with (place / "template.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (directory / "facts").exists():
-            for old in place.glob("template-*"):
-                shutil.rmtree(old, ignore_errors=True)
+        if not all((directory / name).exists() for name in _FILES):
+            _forget_unused(place)
             _make(programs, image, directory, accelerator)
+        os.utime(directory)
         facts = json.loads((directory / "facts").read_text(encoding="ascii"))
     return Template(directory, facts["boot_s"], facts["start_s"])
+
+
+def _forget_unused(place: Path) -> None:
+    """Remove old templates, of a QEMU that is no longer used, and what an interrupted run left."""
+    for other in place.glob("template-*"):
+        old = clock.wall_s() - other.stat().st_mtime > _UNUSED_S
+        if other.is_dir() and (old or other.suffix == ".new"):
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _make(programs: Programs, image: GuestImage, directory: Path, accelerator: str) -> None:

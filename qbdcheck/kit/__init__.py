@@ -71,6 +71,7 @@ MODULES = (
     "model.machine",
     "model.replay",
     "nbd",
+    "nbd_io",
     "nbd_link",
     "nbd_probe",
     "nbd_requests",

@@ -1,8 +1,8 @@
-"""Rules of faults on a running target, and what became of them.
+"""Fault rules on a running target, and their counters.
 
-The place is the target's own control socket, where it has the commands for rules: the reference
-backend does. Else it is a proxy in front of the target's NBD server. A rule that never fired has
-proved nothing: its case is BROKEN.
+Rules are armed over the target's control socket if it has the commands for rules, as the reference
+backend does; otherwise in a proxy in front of the target's NBD server. A case whose rule never
+fired proves nothing: it is BROKEN.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from qbdcheck.targets.lifecycle import State
 
 @dataclass(frozen=True)
 class Seen:
-    """How often a rule's event fired, how many requests it covered, how many it hurt."""
+    """Counters of a rule: events, matching requests, requests hit, and requests held now."""
 
     events: int
     matches: int
@@ -30,10 +30,10 @@ class Seen:
 
 
 class ArmedRules:
-    """The fixture `rules`: arms, watches and heals faults on one disk's backend.
+    """The fixture `rules`: arms, counts and disarms faults on one disk's backend.
 
-    :param log: writes to full.log. :param seed: what chance is drawn from, in a proxy.
-    :raise NotRun: the target offers no place for faults.
+    :param log: writes to full.log. :param seed: seed of random rules, in a proxy.
+    :raise NotRun: the target cannot take faults.
     """
 
     def __init__(self, disk: Disk, log: Callable[..., None], seed: int = 0) -> None:
@@ -51,7 +51,7 @@ class ArmedRules:
         return any(command["name"] == "rule-add" for command in known)
 
     def on(self, disk: Disk) -> ArmedRules:
-        """Return the rules on another disk's backend; they end with these."""
+        """Return the rules of another disk's backend; they are disarmed together with these."""
         other = ArmedRules(disk, self._log, self._seed)
         self._others.append(other)
         return other
@@ -72,47 +72,47 @@ class ArmedRules:
         return identities
 
     def seen(self, identity: str) -> Seen:
-        """Return what a rule saw until now."""
-        [told] = self._execute("query-rules", id=identity)["rules"]
-        return Seen(told["events"], told["matches"], told["fired"], told["held"])
+        """Return the counters of a rule."""
+        [rule] = self._execute("query-rules", id=identity)["rules"]
+        return Seen(rule["events"], rule["matches"], rule["fired"], rule["held"])
 
     def wait_fired(self, identity: str, within_s: float = 30.0) -> None:
-        """Wait until a rule has struck.
+        """Wait until a rule has fired.
 
-        :raise CaseBroken: it did not.
+        :raise CaseBroken: it does not fire in time.
         """
         end_s = clock.now_s() + within_s
         while not self.seen(identity).fired:
             if clock.now_s() > end_s:
-                raise CaseBroken(f"the rule {identity} did not strike within {within_s:g} s")
+                raise CaseBroken(f"the rule {identity} did not fire within {within_s:g} s")
             clock.pause(0.01)
 
     def change(self, identity: str, **values: Any) -> None:
-        """Change keys of a rule; what it saw before counts as fired."""
+        """Change keys of a rule; what it hit before still counts."""
         self._note(self._execute("query-rules", id=identity)["rules"])
         self._execute("rule-change", id=identity, **values)
 
     def remove(self, identity: str) -> None:
-        """Disarm a rule, and let go what it holds."""
+        """Disarm a rule, and release the requests that it holds."""
         self._note(self._execute("rule-del", id=identity))
 
     def heal(self) -> None:
-        """Disarm all rules, and let go what they hold."""
+        """Disarm all rules, and release the requests that they hold."""
         self._note(self._execute("rule-del", all=True))
 
     def resume(self, identity: str | None = None) -> int:
-        """Let go the requests that a rule holds, or all; return how many."""
+        """Release the requests that a rule holds, or all; return their number."""
         chosen = {} if identity is None else {"id": identity}
         return int(self._execute("rule-resume", **chosen)["resumed"])
 
     def set_state(self, state: int) -> None:
-        """Go to a state of the rules."""
+        """Set the state of the rules."""
         self._execute("set-rule-state", state=state)
 
     def settle(self) -> None:
-        """Heal, at the end of the case.
+        """Disarm all rules at the end of the case.
 
-        :raise CaseBroken: a rule never fired, and does not say that it may be silent.
+        :raise CaseBroken: a rule without ``may_not_fire`` never fired.
         """
         for other in self._others:
             other.settle()
@@ -120,7 +120,7 @@ class ArmedRules:
             try:
                 self.heal()
             except QbdcheckError as error:
-                self._log(f"rules: not healed: {error}")
+                self._log(f"rules: not disarmed: {error}")
         if self._proxy is not None:
             self._proxy.close()
         if self._silent:
@@ -128,15 +128,15 @@ class ArmedRules:
             raise CaseBroken(f"a fault never fired: {rules}")
 
     def _watch(self, identities: list[str]) -> None:
-        for told in self._execute("query-rules")["rules"]:
-            if told["id"] in identities and not told["rule"].get("may_not_fire"):
-                self._silent[told["id"]] = f"{told['id']}: {told['rule']}"
+        for rule in self._execute("query-rules")["rules"]:
+            if rule["id"] in identities and not rule["rule"].get("may_not_fire"):
+                self._silent[rule["id"]] = f"{rule['id']}: {rule['rule']}"
 
     def _note(self, rules: list[dict[str, Any]]) -> None:
-        for told in rules:
-            self._log(f"rules: {told}")
-            if told["fired"]:
-                self._silent.pop(told["id"], None)
+        for rule in rules:
+            self._log(f"rules: {rule}")
+            if rule["fired"]:
+                self._silent.pop(rule["id"], None)
 
     def _execute(self, command: str, **arguments: Any) -> Any:
         control = self._proxy.qmp if self._proxy else self._backend.control_client()

@@ -1,8 +1,8 @@
-"""An ATA disk of a QEMU whose guest is this program: real device requests without a guest OS.
+"""An ATA disk of a QEMU that this program drives: real device requests without a guest OS.
 
-The processor only executes HLT; the ports of the device are written and read over QEMU's qtest
-protocol (softmmu/qtest.c), which works beside TCG. So what an error policy (werror, rerror) makes
-of a failed request can be seen from both sides, the guest's registers and QMP, 0.1 s after start.
+The processor only executes HLT. The ports of the device are written and read over QEMU's qtest
+protocol (softmmu/qtest.c), which works together with TCG. So a case sees the effect of an error
+policy (werror, rerror) from both sides, the guest's registers and QMP, 0.1 s after the start.
 Registers and commands: ATA/ATAPI-6, sections 7 and 8; one sector by PIO at a time.
 """
 
@@ -43,7 +43,7 @@ class DeviceError(Exception):
 def ata_machine(
     start: Callable[..., Machine], scratch: Path, blockdev: Blockdev, **policy: str
 ) -> Iterator[tuple[Machine, AtaDisk]]:
-    """Start a machine with one ATA disk, its processor running; give both.
+    """Start a machine with one ATA disk and a running processor; yield the machine and the disk.
 
     :param start: starts a machine; the fixture ``machine``.
     :param blockdev: the disk, with a node-name.
@@ -62,8 +62,8 @@ def ata_machine(
 class AtaDisk:
     """The first disk of the first channel.
 
-    Make it, start a machine (kind ``pc``) with its `arguments`, then `connect`; or let
-    `ata_machine` do that.
+    Make it, start a machine (kind ``pc``) with its `arguments`, then `connect`. `ata_machine`
+    does all three.
 
     :param scratch: a directory for the ROM and the socket.
     :param timeout_s: seconds that one command may take.
@@ -77,7 +77,7 @@ class AtaDisk:
         self._buffer = b""
 
     def arguments(self, blockdev: Blockdev, **policy: str) -> list[str]:
-        """Return the words of QEMU's command line.
+        """Return arguments for QEMU's command line.
 
         :param blockdev: the disk, with a node-name.
         :param policy: ``werror``, ``rerror``: report, ignore, enospc, stop.
@@ -92,7 +92,7 @@ class AtaDisk:
                 "-blockdev", json.dumps(blockdev), "-device", device]  # fmt: skip
 
     def connect(self) -> None:
-        """Connect to the qtest socket, and take the interrupts from the processor."""
+        """Connect to the qtest socket, and intercept the interrupts."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(self._timeout_s)
         self._socket.connect(str(self._path))
@@ -113,13 +113,13 @@ class AtaDisk:
         return self.finish_read()
 
     def finish_read(self) -> bytes:
-        """Wait for a read that was started; return its data."""
+        """Wait for the end of a started read; return its data."""
         self.wait()
-        words = [int(self._ask(f"inw {_DATA}"), 16) for _ in range(SECTOR // 2)]
-        return b"".join(word.to_bytes(2, "little") for word in words)
+        data = [int(self._ask(f"inw {_DATA}"), 16) for _ in range(SECTOR // 2)]
+        return b"".join(word.to_bytes(2, "little") for word in data)
 
     def start_read(self, sector: int) -> None:
-        """Send a read; it ends when `finish_read` returns."""
+        """Send a read; `finish_read` waits for its end."""
         self._start(_READ, sector)
 
     def write(self, sector: int, data: bytes) -> None:
@@ -131,7 +131,7 @@ class AtaDisk:
         self.wait()
 
     def start_write(self, sector: int, data: bytes) -> None:
-        """Send a write and its data; it ends when `wait` returns."""
+        """Send a write and its data; `wait` waits for its end."""
         self._start(_WRITE, sector)
         for at in range(0, SECTOR, 2):
             self._ask(f"outw {_DATA} {int.from_bytes(data[at : at + 2], 'little')}")
@@ -145,7 +145,7 @@ class AtaDisk:
         self.wait()
 
     def start_flush(self) -> None:
-        """Send a flush; it ends when `wait` returns."""
+        """Send a flush; `wait` waits for its end."""
         self._start(_FLUSH, 0)
 
     def wait(self) -> None:
@@ -168,7 +168,7 @@ class AtaDisk:
 
     @property
     def is_waiting(self) -> bool:
-        """A command has neither succeeded nor failed: the guest has seen no interrupt."""
+        """Whether a command is still pending: the guest has seen no interrupt."""
         self._ask("inb 0x3f6")
         return _IRQ not in self._lines
 
@@ -181,7 +181,7 @@ class AtaDisk:
         self._ask(f"outb {_COMMAND} {command}")
 
     def _ask(self, command: str) -> str:
-        """Run one command of qtest; return the value it gives. Interrupts are kept aside."""
+        """Run one qtest command and return its value; note interrupts."""
         self._socket.sendall(command.encode() + b"\n")
         while True:
             while b"\n" not in self._buffer:

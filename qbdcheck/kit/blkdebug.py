@@ -1,7 +1,7 @@
-"""QEMU's blkdebug over a node: rules that fail requests, chains of states, tighter limits.
+"""QEMU's blkdebug driver over a node: rules that fail requests, states, and tighter limits.
 
-Reference: qapi/block-core.json, BlockdevOptionsBlkdebug; block/blkdebug.c. A rule becomes active
-when its event fires, and stays so until another event activates other rules.
+Reference: qapi/block-core.json, BlockdevOptionsBlkdebug; block/blkdebug.c. An event
+activates the rules that name it; they stay active until another event activates other rules.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ _NUMBERS = {os.strerror(number): number for number in numbers.errorcode}
 
 
 def error(event: str = "none", number: int = numbers.EIO, **conditions: object) -> Rule:
-    """Return a rule of ``inject-error``.
+    """Return an ``inject-error`` rule.
 
-    :param number: the errno that the request fails with; 0 matches and does nothing.
+    :param number: the errno of the failed request; 0: the rule matches and does nothing.
     :param conditions: ``iotype``, ``sector`` (512 bytes), ``state``, ``once``, ``immediately``.
     """
     return {"event": event, "errno": number, **conditions}
 
 
-def change(event: str, state: int, new_state: int) -> Rule:
-    """Return a rule of ``set-state``; the engine starts in state 1, and 0 means any state."""
+def state_change(event: str, state: int, new_state: int) -> Rule:
+    """Return a ``set-state`` rule. blkdebug starts in state 1; 0 means any state."""
     return {"event": event, "state": state, "new_state": new_state}
 
 
-def nth(event: str, count: int, number: int = numbers.EIO, **conditions: object) -> Blockdev:
-    """Return the options by which an event's ``count``-th time (from 1) makes a request fail.
+def fail_nth(event: str, count: int, number: int = numbers.EIO, **conditions: object) -> Blockdev:
+    """Return blkdebug options that fail a request at the ``count``-th event (from 1).
 
-    State ``n`` means that the event has come ``n - 1`` times since the node was opened.
+    State ``n`` means that the event has fired ``n - 1`` times since the node was opened.
     """
-    steps = [change(event, state, state + 1) for state in range(1, count + 1)]
+    steps = [state_change(event, state, state + 1) for state in range(1, count + 1)]
     return {"inject-error": [error(event, number, state=count, **conditions)], "set-state": steps}
 
 
@@ -48,7 +48,7 @@ def blkdebug(
     node_name: str | None = None,
     **options: object,
 ) -> Blockdev:
-    """Return a blkdebug node over another node (or the name of one).
+    """Return a blkdebug node over another node, given as options or by its name.
 
     :param options: limits in bytes, such as ``align``, ``max_transfer``, ``opt_write_zero``.
     """
@@ -60,32 +60,32 @@ def blkdebug(
     return made
 
 
-def outcome(io: QemuIo, command: str) -> int:
-    """Run a data command of qemu-io past the shadow; return 0, or the errno it failed with.
+def errno_of(io: QemuIo, command: str) -> int:
+    """Run a data command of qemu-io; return 0, or the errno of its failure.
 
-    What it writes the shadow does not know: for a request that must fail and change nothing.
+    The shadow does not follow: use it for requests that must fail and change nothing.
     """
     try:
         io.request(command)
     except IoFailed as failed:
-        return number_of(failed)
+        return errno_of_failure(failed)
     return 0
 
 
-def number_of(failed: IoFailed) -> int:
+def errno_of_failure(failed: IoFailed) -> int:
     """Return the errno whose text qemu-io printed.
 
-    :raise IoFailed: the same failure, where its text is that of no errno.
+    :raise IoFailed: the same failure, if its text belongs to no errno.
     """
     if failed.reason not in _NUMBERS:
         raise failed
     return _NUMBERS[failed.reason]
 
 
-def hold(io: QemuIo, event: str, tag: str, command: str) -> None:
-    """Start a request of qemu-io (an ``aio_`` command) and hold it when it raises an event.
+def start_and_hold(io: QemuIo, event: str, tag: str, command: str) -> None:
+    """Start an ``aio_`` command of qemu-io and hold its request at an event (a breakpoint).
 
-    ``resume TAG`` of qemu-io lets it go on.
+    The qemu-io command ``resume TAG`` releases the request.
     """
     io(f"break {event} {tag}")
     io(command)

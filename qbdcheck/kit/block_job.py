@@ -1,4 +1,4 @@
-"""A block job that meets errors, brought to its end: what it was stopped by, and how it ended.
+"""Runs a block job that meets errors to its end, and records its stops and errors.
 
 Reference: qapi/block-core.json, BLOCK_JOB_ERROR and BlockdevOnError; qapi/job.json, JobStatus.
 """
@@ -13,22 +13,23 @@ from qbdcheck.programs.monitored import Monitored
 
 @dataclass
 class JobEnd:
-    """How a job ended."""
+    """The end of a job."""
 
     error: str = ""
-    """Its error text; empty on success."""
+    """Error text; empty on success."""
     stops: list[str] = field(default_factory=list)
-    """The io-status (``failed``, ``nospace``) of each time that an error stopped it."""
+    """The io-status (``failed``, ``nospace``) at each stop."""
     errors: list[tuple[str, str]] = field(default_factory=list)
     """(operation, action) of each BLOCK_JOB_ERROR, such as ``("write", "stop")``."""
 
 
 def finish_job(program: Monitored, job_id: str = "job", *, most_stops: int = 50) -> JobEnd:
-    """Resume a job as often as an error stops it, complete it when it is ready, dismiss it.
+    """Resume a job after each stop, complete it when it is ready, dismiss it; return its end.
 
     The job must have been started with ``auto-dismiss`` off.
 
-    :raise ProgramError: it does not go on within 10 s, or stops more than ``most_stops`` times.
+    :raise ProgramError: the job makes no progress for 10 s, or stops more than ``most_stops``
+        times.
     """
     end = JobEnd()
     status = ""
@@ -38,7 +39,7 @@ def finish_job(program: Monitored, job_id: str = "job", *, most_stops: int = 50)
             _resume(program, job_id, end)
             if len(end.stops) > most_stops:
                 raise ProgramError(
-                    f"job {job_id} stops again and again", program.process.argv, None
+                    f"job {job_id} stops more than {most_stops} times", program.process.argv, None
                 )
         elif status == "ready":
             program.qmp("block-job-complete", device=job_id)
@@ -54,7 +55,7 @@ def finish_job(program: Monitored, job_id: str = "job", *, most_stops: int = 50)
 
 
 def _resume(program: Monitored, job_id: str, end: JobEnd) -> None:
-    """Resume a job that an error has stopped; one that is drained goes on by itself."""
+    """Resume a job that an error has stopped; a drained job continues by itself."""
     for job in program.qmp("query-block-jobs"):
         if job["device"] == job_id and job["io-status"] != "ok":
             end.stops.append(job["io-status"])

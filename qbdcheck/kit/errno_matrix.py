@@ -1,8 +1,8 @@
-"""The errnos that are injected, and what becomes of each where it is seen.
+"""The injected errnos, and what a client sees of each.
 
 Reference: NBD document, "Error values" (eight errnos travel); nbd/server.c of QEMU,
 system_errno_to_nbd_errno; block/nbd.c. The cases that measure it print one row for each errno;
-tools/docs/errno_matrix.py makes docs/errno-matrix.md of what they print.
+tools/docs/errno_matrix.py generates docs/errno-matrix.md from their golden files.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from collections.abc import Callable
 from functools import partial
 
 from blockio.layers import Command, CommandFlag
-from qbdcheck.kit.blkdebug import number_of
+from qbdcheck.kit.blkdebug import errno_of_failure
 from qbdcheck.kit.block_job import finish_job
 from qbdcheck.programs.monitored import Monitored
 from qbdcheck.programs.qemu_io import IoFailed
 from reference_backend.client import Client
 
 CARRIED = ("EPERM", "EIO", "ENOMEM", "EINVAL", "ENOSPC", "EOVERFLOW", "ENOTSUP", "ESHUTDOWN")
-"""What NBD carries as it is."""
+"""Errnos that NBD carries unchanged."""
 OTHERS = ("EROFS", "EDQUOT", "EFBIG", "ETIMEDOUT", "EACCES")
 ERRNOS = {name: int(getattr(numbers, name)) for name in CARRIED + OTHERS}
-"""Number by name."""
+"""Errno numbers by name."""
 WIRE_COLUMNS = ("simple-read", "read", "read-DF", "write", "zeroes", "trim", "flush", "status")
-"""What `on_the_wire` asks. The commands after the reads are asked in both kinds of replies."""
+"""Columns of `on_the_wire`. Commands after the reads are sent with both kinds of replies."""
 _NAMES = {number: name for name, number in ERRNOS.items()}
 _WIDTH = 13
 _LENGTH = 4096
@@ -37,35 +37,35 @@ def named(number: int) -> str:
 
 
 def named_text(text: str) -> str:
-    """Return the name of the errno whose text of strerror this is; another text as it is."""
+    """Return the name of the errno with this strerror text; any other text unchanged."""
     return next((name for name, number in ERRNOS.items() if os.strerror(number) == text), text)
 
 
 def answer(request: Callable[[], object]) -> str:
-    """Make a request; return ``ok``, the name of its errno, or ``dropped`` for the connection."""
+    """Run a request; return ``ok``, the name of its errno, or ``dropped`` (connection closed)."""
     try:
         request()
     except ConnectionError:
         return "dropped"
     except IoFailed as failed:
-        return named(number_of(failed))
+        return named(errno_of_failure(failed))
     except OSError as failed:
         return named(failed.errno or 0)
     return "ok"
 
 
 def row(*cells: str) -> str:
-    """Return the cells as a line of a table."""
+    """Return the cells as one line of a table."""
     return "".join(cell.ljust(_WIDTH) for cell in cells).rstrip()
 
 
 def on_the_wire(connect: Callable[[bool], Client], at: int, *, status_at: int) -> list[str]:
-    """Ask for all commands in all forms; return an answer for each of `WIRE_COLUMNS`.
+    """Send all commands in all forms; return a result for each of `WIRE_COLUMNS`.
 
-    What differs between simple and structured replies is given as ``A/B``.
+    Results that differ between simple and structured replies are given as ``A/B``.
 
     :param connect: makes a connection; with structured replies, if its argument says so.
-    :param at: offset in bytes of a range whose requests are to fail. :param status_at: the same for
+    :param at: offset in bytes of a range whose requests fail. :param status_at: the same for
         block status.
     """
     seen: dict[str, list[str]] = {column: [] for column in WIRE_COLUMNS}
@@ -74,7 +74,7 @@ def on_the_wire(connect: Callable[[bool], Client], at: int, *, status_at: int) -
         requests = _requests(client, at, structured=structured)
         if structured:
             requests["status"] = partial(client.block_status, status_at, _LENGTH)
-        # It comes last, for a server may drop the connection.
+        # Last, because a server may drop the connection.
         requests["read" if structured else "simple-read"] = partial(client.read, at, _LENGTH)
         for column, request in requests.items():
             seen[column].append(answer(request))
@@ -83,7 +83,7 @@ def on_the_wire(connect: Callable[[bool], Client], at: int, *, status_at: int) -
 
 
 def _requests(client: Client, at: int, *, structured: bool) -> dict[str, Callable[[], object]]:
-    """Return the requests that both kinds of replies have, and the read that must not be cut."""
+    """Return the requests that exist with both kinds of replies, and the read with DF."""
     requests: dict[str, Callable[[], object]] = {
         "write": lambda: client.write(at, bytes([0x5A]) * _LENGTH),
         "zeroes": lambda: client.write_zeroes(at, _LENGTH),
@@ -96,9 +96,10 @@ def _requests(client: Client, at: int, *, structured: bool) -> dict[str, Callabl
 
 
 def of_a_backup(program: Monitored, source: str, size: int) -> str:
-    """Return the errno with which a backup of a node ends that cannot be read.
+    """Return the errno with which a backup of an unreadable node ends.
 
-    :param size: of the node, in bytes. A backup ends at its first error; its copy goes nowhere.
+    :param size: size of the node in bytes. The backup ends at its first error; its copy is
+        discarded.
     """
     program.qmp("blockdev-add", driver="null-co", node_name="copy", size=size)
     program.qmp("blockdev-backup", job_id="job", device=source, target="copy", sync="full",

@@ -1,4 +1,4 @@
-"""What werror and rerror promise, and a disk of a guest that is held to it, error by error.
+"""The promises of werror and rerror, and checks of a guest's disk against them.
 
 Reference: qapi/block-core.json, BlockdevOnError and BLOCK_IO_ERROR; blk_get_error_action().
 """
@@ -23,16 +23,16 @@ _COMMANDS = {
 
 
 def action_of(policy: str, error: str) -> str:
-    """Return what QEMU is to do under a policy of werror and rerror: report, ignore or stop."""
+    """Return what QEMU must do under a policy of werror or rerror: report, ignore or stop."""
     if policy == "enospc":
         return "stop" if error == "ENOSPC" else "report"
     return policy
 
 
 class PolicyTrial:
-    """Lets requests of a guest's disk fail, one by one, and looks at all who are told.
+    """Fails requests of a guest's disk, one by one, and checks everything that reports them.
 
-    :param disk: the target's, whose shadow follows what the guest was promised.
+    :param disk: disk of the target; its shadow follows what the guest was promised.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class PolicyTrial:
         self._has_stopped: set[str] = set()
 
     def strike(self, seen: GuestDisk, policy: str, operation: str, error: str, at: int) -> None:
-        """Let all requests of a block fail until someone was told; then heal it.
+        """Fail all requests of a block until the failure is reported; then heal it.
 
-        :param seen: the disk as the guest has it, with werror and rerror of ``policy``.
-        :param at: bytes, a multiple of 4096.
-        :raise AssertionError: the guest, the event, io-status or a counter tell another story, or
-            the block has other data than it must have.
+        :param seen: the disk as the guest sees it, with werror and rerror of ``policy``.
+        :param at: offset in bytes, a multiple of 4096.
+        :raise AssertionError: the guest, the event, io-status or a counter contradicts the policy,
+            or the block has wrong data.
         """
         vm, what = self._guest.machine, f"{seen.device.kind} {policy}, {error}, {operation}"
         action = action_of(policy, error)
@@ -64,7 +64,8 @@ class PolicyTrial:
         running = self._guest.begin(command)
         if action == "stop":
             vm.wait_event("STOP", 30)
-            assert vm.qmp("query-status")["status"] == "io-error", what
+            status = vm.qmp("query-status")["status"]
+            assert status == "io-error", f"{what}: the machine is {status}, expected io-error"
             self._must_have_io_status(seen, error, what)
             self._rules.remove(fault)
             vm.qmp("cont")
@@ -72,22 +73,27 @@ class PolicyTrial:
         if action != "stop":
             self._rules.remove(fault)
         self._log(what, ran)
-        assert (ran.status != 0) == (action == "report"), (what, ran)
+        wanted = "a failure" if action == "report" else "success"
+        assert (ran.status != 0) == (action == "report"), (
+            f"{what}: the guest's {command!r} ended with {ran.status}, expected {wanted}"
+        )
         events = [one["data"] for one in vm.events[known:] if one["event"] == "BLOCK_IO_ERROR"]
         assert events, f"{what}: no BLOCK_IO_ERROR"
         for event in events:
-            told = event["operation"], event["action"], event["node-name"]
-            assert told == (operation, action, seen.node), (what, event)
-            # only a device that can stop says why it would
+            reported = event["operation"], event["action"], event["node-name"]
+            expected = operation, action, seen.node
+            assert reported == expected, f"{what}: BLOCK_IO_ERROR {reported}, expected {expected}"
+            # only a device that can stop gives a reason
             nospace = error == "ENOSPC" if policy in {"stop", "enospc"} else None
-            assert event.get("nospace") == nospace, (what, event)
+            reported = event.get("nospace")
+            assert reported == nospace, f"{what}: nospace is {reported}, expected {nospace}"
         key = "failed_wr_operations" if operation == "write" else "failed_rd_operations"
         failed = self._guest.stats(seen)[key] - before[key]
-        # virtio-blk counts what the guest was told, scsi-hd each attempt (scsi_handle_rw_error)
+        # virtio-blk counts what the guest sees, scsi-hd each attempt (scsi_handle_rw_error)
         counts = action == "report" or seen.device.kind == "virtio-scsi"
-        assert (failed > 0) == counts, (what, failed)
+        assert (failed > 0) == counts, f"{what}: {key} is {failed}, expected some: {counts}"
         if operation == "write" and action == "stop":
-            self._disk.shadow.write(at, data)  # ignored or reported, it never came to the target
+            self._disk.shadow.write(at, data)  # ignored or reported, it never reached the target
         if operation == "read" and action == "stop":
             judge(self._disk.shadow, at, self._guest.read_file("/tmp/data"), what)
 
@@ -98,9 +104,9 @@ class PolicyTrial:
             for one in known
             if one.get("inserted", {}).get("node-name") == seen.node
         ]
-        # it goes on telling of the first stop (docs/findings.md)
+        # it keeps the state of the first stop (docs/findings.md)
         if seen.identity not in self._has_stopped:
             self._has_stopped.add(seen.identity)
             wanted = "nospace" if error == "ENOSPC" else "failed"
-            assert status == wanted, (what, status)
-        assert status != "ok", (what, status)
+            assert status == wanted, f"{what}: io-status is {status}, expected {wanted}"
+        assert status != "ok", f"{what}: io-status is ok after a stop"

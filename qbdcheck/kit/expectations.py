@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from oracles.shadow import Shadow
 from oracles.stamps import Data
-from qbdcheck.kit.blkdebug import outcome
+from qbdcheck.kit.blkdebug import errno_of
 from qbdcheck.kit.block_job import JobEnd
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.qemu_io import QemuIo
@@ -72,7 +72,7 @@ def expect_errno(io: QemuIo, command: str, *errnos: int) -> None:
 
     :raise AssertionError: it succeeded, or failed with another errno.
     """
-    seen = outcome(io, command)
+    seen = errno_of(io, command)
     wanted = " or ".join(map(errno_name, errnos))
     assert seen in errnos, f"qemu-io '{command}': expected {wanted}, got {errno_name(seen)}"
 

@@ -1,7 +1,7 @@
-"""The place of faults in front of a target that takes no rules itself: a proxy for its NBD server.
+"""A proxy in front of the NBD server of a target that takes no rules itself.
 
-Once it is there, everything of the case reaches the volume through it: blockdev options and URI of
-the backend lead to its socket.
+From its start on, the case reaches the volume through it: blockdev options and URI of the backend
+lead to its socket.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from qbdcheck.programs.process import Process
 from qbdcheck.programs.qmp import Qmp, connect_within
 from qbdcheck.targets.description import Ready
 from qbdcheck.targets.lifecycle import Backend
-from qbdcheck.targets.readiness import wait_ready
+from qbdcheck.targets.readiness import accepts, wait_ready
 from reference_backend.client import parse_uri
 
 READY_S = 10.0
 
 
 class FaultProxy:
-    """A running proxy in front of one backend; it outlives restarts of the backend.
+    """A running proxy in front of one backend; it survives restarts of the backend.
 
-    :param seed: what chance in the rules is drawn from.
+    :param seed: seed of random rules.
     :raise NotRun: the backend has no NBD server. :raise SetupError: the proxy does not start.
     """
 
@@ -34,8 +34,8 @@ class FaultProxy:
         name = f"{backend.name}.proxy"
         if uri is None:
             raise NotRun(
-                f"target {backend.description.name} takes no rules of faults, and has no NBD "
-                "server that a proxy could stand in front of"
+                f"target {backend.description.name} takes no fault rules, and has no NBD "
+                "server for a proxy"
             )
         _address, export, _secure = parse_uri(uri)
         socket, control = backend.directory / "p", backend.directory / "pc"
@@ -49,12 +49,13 @@ class FaultProxy:
         )  # fmt: skip
         try:
             ready = Ready(socket=str(socket), within=READY_S)
-            wait_ready(name, ready, self._process, backend.programs.slowdown)
+            patience = backend.programs.slowdown
+            wait_ready(name, ready, self._process, patience, [accepts(ready)])
             self.qmp: Qmp = connect_within(control, f"control of {name}", READY_S)
         except BaseException:
             self._process.kill()
             raise
-        backend.told.append(self.qmp.events)
+        backend.event_lists.append(self.qmp.events)
         blockdev: dict[str, Any] = {
             "driver": "nbd",
             "server": {"type": "unix", "path": str(socket)},
@@ -66,7 +67,7 @@ class FaultProxy:
         )
 
     def close(self) -> None:
-        """End the proxy; the backend is reached directly again."""
+        """End the proxy; clients reach the backend directly again."""
         self._backend.front = None
         self.qmp.close()
         self._process.stop()

@@ -1,16 +1,16 @@
 """When faults start and when they heal.
 
-A fault starts with a phase of a case and heals at its end, whatever becomes of the phase; or it
-starts at the Nth request that it covers and heals after so many; or it sweeps: it meets the first
-such request, then in another run the second, and so on until a run meets it no more. So SQLite
-tests its out-of-memory and I/O error paths (sqlite.org/testing.html, "Anomaly testing"). Nothing
-can be armed here without its healing.
+A fault starts with a phase of a case and heals at its end, also if the phase fails. Or it starts at
+the Nth matching request and heals after a number of requests. Or it sweeps: it hits the first
+matching request, in the next run the second, and so on until a run is not hit. SQLite tests its
+out-of-memory and I/O error paths in this way (sqlite.org/testing.html, "Anomaly testing"). No fault
+can be armed here without the end of it.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Protocol
 
 import yaml
@@ -20,34 +20,34 @@ from qbdcheck.errors import CaseBroken
 Rule = Mapping[str, Any]
 """A rule as in docs/rules.md."""
 SWEEP_MAX = 400
-"""Runs of the longest sweep."""
+"""Maximum number of runs of a sweep."""
 TIMING = ("after", "count", "every", "once")
-"""Keys of a rule that say when: here the schedule says it."""
+"""Keys of a rule that set its time; here the schedule sets it."""
 
 
 class Counts(Protocol):
-    """What a rule has met."""
+    """Counters of a rule."""
 
     @property
     def fired(self) -> int:
-        """Faults until now."""
+        """Number of faults so far."""
 
 
 class Faults(Protocol):
-    """A place where rules are armed: the fixture ``rules``."""
+    """Where rules are armed: the fixture ``rules``."""
 
     def add(self, rule: Rule) -> str:
         """Arm a rule; return its id."""
 
     def remove(self, identity: str) -> None:
-        """Disarm one, and let go what it holds."""
+        """Disarm a rule, and release the requests that it holds."""
 
     def seen(self, identity: str) -> Counts:
-        """Return what became of it."""
+        """Return the counters of a rule."""
 
 
 class Turn:
-    """One run of a sweep: the fault meets the request of this ``number``, from 1."""
+    """One run of a sweep: the fault hits the request of this ``number``, from 1."""
 
     def __init__(self, number: int, faults: Faults, identity: str) -> None:
         self.number = number
@@ -56,7 +56,7 @@ class Turn:
 
     @property
     def fired(self) -> bool:
-        """Whether it has met it already in this run."""
+        """Whether the fault has already hit a request in this run."""
         return self._faults.seen(self._identity).fired > 0
 
 
@@ -73,26 +73,26 @@ class Schedule:
         self._left: set[str] = set()
 
     def load(self, text: str) -> None:
-        """Take the phases of a YAML text: ``phases: {NAME: [RULE, ...], ...}``.
+        """Load the phases of a YAML text: ``phases: {NAME: [RULE, ...], ...}``.
 
-        :raise CaseBroken: it is not that.
+        :raise CaseBroken: the text has another form.
         """
         try:
-            told = yaml.safe_load(text)
+            document = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, LookupError) as error:
             raise CaseBroken(f"schedule: {error}") from None
-        phases = told.get("phases") if isinstance(told, dict) else None
-        if not isinstance(phases, dict) or set(told) != {"phases"}:
-            raise CaseBroken("schedule: write `phases: {NAME: [RULE, ...]}`, and nothing beside it")
+        phases = document.get("phases") if isinstance(document, dict) else None
+        if not isinstance(phases, dict) or set(document) != {"phases"}:
+            raise CaseBroken("schedule: write `phases: {NAME: [RULE, ...]}`, and no other key")
         for name, rules in phases.items():
             if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
-                raise CaseBroken(f"schedule: phase {name} is no list of rules")
+                raise CaseBroken(f"schedule: phase {name} is not a list of rules")
             self._phases[str(name)] = rules
         self._left |= {str(name) for name in phases}
 
     @contextlib.contextmanager
     def phase(self, name: str, *rules: Rule) -> Iterator[list[str]]:
-        """Arm the rules of a phase, those loaded and those given; give their ids; heal at its end.
+        """Arm the loaded and the given rules of a phase; yield their ids; disarm them at the end.
 
         :raise CaseBroken: a rule is wrong, or the phase has none.
         """
@@ -109,15 +109,15 @@ class Schedule:
             yield armed
         finally:
             for identity in armed:
-                self._faults.seen(identity)  # whether it fired is remembered
+                self._faults.seen(identity)  # so that `rules` remembers whether it fired
                 self._faults.remove(identity)
             self._log(f"phase {name} is healed")
 
     def at(self, number: int, rule: Rule, *, heals_after: int = 1) -> str:
-        """Arm a fault that meets the Nth request that it covers, and heals itself; return its id.
+        """Arm a fault that hits the Nth matching request and heals itself; return its id.
 
-        :param number: from 1. :param heals_after: requests in a row that meet it, from 1.
-        :raise CaseBroken: the rule is wrong, or says itself when.
+        :param number: from 1. :param heals_after: number of requests in a row that it hits, from 1.
+        :raise CaseBroken: the rule is wrong, or sets its own time.
         """
         timing = [key for key in TIMING if key in rule]
         if timing or number < 1 or heals_after < 1:
@@ -125,13 +125,15 @@ class Schedule:
             raise CaseBroken(f"schedule: when a fault starts {what}; the schedule says when")
         return self._faults.add({**rule, "after": number - 1, "count": heals_after})
 
-    def sweep(self, rule: Rule, *, heals_after: int = 1, most: int = SWEEP_MAX) -> Iterator[Turn]:
-        """Give one turn for each request that a workload makes, until one is clean.
+    def sweep(
+        self, rule: Rule, *, heals_after: int = 1, most: int = SWEEP_MAX
+    ) -> Generator[Turn, None, None]:
+        """Yield one turn for each matching request of a workload, until a turn is not hit.
 
-        The body of the loop is the workload; it must make the same requests in each turn. The last
-        turn, in which nothing is met, is run too: it shows that nothing stayed broken.
+        The body of the loop is the workload; it must send the same requests in each turn. The last
+        turn, without a fault, shows that nothing stayed broken.
 
-        :raise CaseBroken: nothing was met in the first turn, or there is no end of it.
+        :raise CaseBroken: the first turn is not hit, or the sweep does not end.
         """
         for number in range(1, most + 1):
             identity = self.at(number, {**rule, "may_not_fire": True}, heals_after=heals_after)
@@ -149,9 +151,9 @@ class Schedule:
         raise CaseBroken(f"schedule: the sweep met {most} requests and found no end")
 
     def settle(self) -> None:
-        """End the case.
+        """Check at the end of the case that each loaded phase was used.
 
-        :raise CaseBroken: a phase was loaded and never came.
+        :raise CaseBroken: a loaded phase was never used.
         """
         if self._left:
             raise CaseBroken(f"schedule: no such phase came: {', '.join(sorted(self._left))}")

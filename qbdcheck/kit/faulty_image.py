@@ -1,4 +1,4 @@
-"""A qcow2 image whose metadata requests fail: leaks are allowed, corruption and lost data never."""
+"""A qcow2 image whose metadata requests fail: leaks are allowed, corruption and data loss not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from qbdcheck.errors import ProgramError
-from qbdcheck.kit.blkdebug import Rule, blkdebug, error, nth, number_of
+from qbdcheck.kit.blkdebug import Rule, blkdebug, errno_of_failure, error, fail_nth
 from qbdcheck.programs.blockdev import Blockdev, dashed, json_filename, over
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.qemu_io import IoFailed
@@ -15,20 +15,20 @@ from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import DiskIo
 
 SILENT = -1
-"""What `FaultyImage.strike` returns where only the end of qemu-io told of a failure: a flush."""
+"""Result of `FaultyImage.strike` if only the exit of qemu-io shows a failure: a flush."""
 NOT_OPENED = -2
-"""What it returns where the image could not be opened."""
+"""Result of `FaultyImage.strike` if the image could not be opened."""
 CHECKED = (0, 3)
 """Exit statuses of ``qemu-img check``: right, and leaks only (docs/tools/qemu-img.rst)."""
 _LONGEST_SWEEP = 400
 
 
 class FaultyImage:
-    """An image on a disk, opened again and again with blkdebug between format and volume.
+    """An image on a disk, opened repeatedly with blkdebug between format and volume.
 
     :param open_io: the fixture ``qemu_io``.
-    :param cache: the mode of its opening; where all writes fail from some time on it must be
-        ``writethrough``: qemu-io does not tell of a failed flush, but does of such a write.
+    :param cache: cache mode. If all writes fail from some time on, it must be ``writethrough``:
+        qemu-io reports a failed write, but not a failed flush.
     :param options: of the format node, such as ``l2_cache_size``; ``backing`` for a chain.
     """
 
@@ -47,20 +47,20 @@ class FaultyImage:
         self._options = dashed(options)
 
     def blockdev(self, faults: Blockdev | None = None) -> Blockdev:
-        """Return the image over blkdebug with these options (of `nth`, or none)."""
+        """Return the image over blkdebug with these options (of `fail_nth`, or none)."""
         volume = {**blkdebug(self.disk.protocol_blockdev()), **(faults or {})}
         return over(self.disk.format, volume, None) | self._options
 
     def filename(self, faults: Blockdev | None = None) -> str:
-        """Return the same as one argument for QEMU programs."""
+        """Return the result of `blockdev` as one argument for QEMU programs."""
         return json_filename(self.blockdev(faults))
 
     def strike(self, faults: Blockdev | Rule, act: Callable[[DiskIo], None]) -> int:
         """Open the image with faults, act until a request fails, close it, check it.
 
         :param faults: options of blkdebug, or a single rule.
-        :param act: makes requests; the shadow takes what fails for old-or-new.
-        :return: the errno that was seen; `SILENT`, `NOT_OPENED`; 0 where all went well.
+        :param act: makes requests; the shadow expects old or new data after a failure.
+        :return: the errno of the failed request; `SILENT` or `NOT_OPENED`; 0 if nothing failed.
         :raise AssertionError: the image is corrupt afterwards.
         """
         if "event" in faults:
@@ -74,7 +74,7 @@ class FaultyImage:
             try:
                 act(io)
             except IoFailed as failed:
-                seen = number_of(failed)
+                seen = errno_of_failure(failed)
             try:
                 io.close()
             except ProgramError as failure:
@@ -85,40 +85,41 @@ class FaultyImage:
         return seen
 
     def strike_events(self, events: str, act: Callable[[DiskIo], None], **conditions: Any) -> None:
-        """Strike once at each of some events; each must be felt.
+        """Strike once at each event; each fault must make a request fail.
 
-        :param events: their names, space-separated.
-        :raise AssertionError: an error went unseen, or the image is corrupt.
+        :param events: names of events, space-separated.
+        :raise AssertionError: an error was not seen, or the image is corrupt.
         """
         for event in events.split():
             seen = self.strike(error(event, once=True, **conditions), act)
-            assert seen != 0, f"an error at {event} was not seen: did it come?"
+            assert seen != 0, f"an error at {event}: no request failed; did the event fire?"
 
     def sweep(self, event: str, act: Callable[[DiskIo], None], **conditions: Any) -> Iterator[int]:
-        """Strike at an event's 1st, 2nd, 3rd, ... time until a run is clean; give what was seen.
+        """Strike at the 1st, 2nd, 3rd, ... event until a run has no failure; yield each result.
 
-        :raise AssertionError: the image is corrupt, or there is no end of it.
+        :raise AssertionError: the image is corrupt, or the sweep does not end.
         """
         for count in range(1, _LONGEST_SWEEP):
-            seen = self.strike(nth(event, count, **conditions), act)
+            seen = self.strike(fail_nth(event, count, **conditions), act)
             if seen == 0:
                 return
             yield seen
-        raise AssertionError(f"{event} came more than {_LONGEST_SWEEP} times")
+        raise AssertionError(f"the event {event} fired more than {_LONGEST_SWEEP} times")
 
     def check(self) -> int:
-        """Run ``qemu-img check`` and return how many clusters leak.
+        """Run ``qemu-img check``; return the number of leaked clusters.
 
-        :raise AssertionError: it finds corruption, or cannot check.
+        :raise AssertionError: qemu-img finds corruption, or cannot check.
         """
         done = self._qemu_img.run("check", "--output=json", self.filename(), check=False)
         assert done.returncode in CHECKED, f"qemu-img check: {done.stdout}{done.stderr}"
         return int(json.loads(done.stdout).get("leaks", 0))
 
     def repair(self) -> None:
-        """Free what leaks; nothing else may be left to repair.
+        """Free leaked clusters; nothing else may need a repair.
 
-        :raise AssertionError: something is.
+        :raise AssertionError: something else is left.
         """
         self._qemu_img.run("check", "-q", "-r", "leaks", self.filename(), check=False)
-        assert self.check() == 0
+        leaks = self.check()
+        assert leaks == 0, f"qemu-img check -r leaks left {leaks} leaked clusters"

@@ -1,4 +1,4 @@
-"""What a backend takes of its host: memory, threads, open files, its children included."""
+"""Memory, threads and open files of a backend, its children included."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from typing import NamedTuple
 
 import psutil
 
+from blockio.sizes import format_size
 from qbdcheck.clock import now_s, pause
 from qbdcheck.targets.lifecycle import Backend
 
 
 class Footprint(NamedTuple):
-    """Of a server and its children."""
+    """Resources of a server and its children."""
 
     memory: int
-    """Bytes that are resident (proc(5), statm), without what is shared with other processes."""
+    """Resident bytes (proc(5), statm), without those shared with other processes."""
     threads: int
     descriptors: int
 
     def __str__(self) -> str:
-        """In words."""
-        mebibytes = self.memory / (1 << 20)
-        return f"{mebibytes:.0f} MiB, {self.threads} threads, {self.descriptors} descriptors"
+        """Return the resources in words."""
+        memory = format_size(self.memory, 0)
+        return f"{memory}, {self.threads} threads, {self.descriptors} descriptors"
 
 
 def footprint(backend: Backend) -> Footprint:
     """Measure a running backend.
 
-    :raise CaseBroken: it has no running server.
+    :raise CaseBroken: the backend has no running server.
     """
     server = psutil.Process(backend.pid)
     memory = threads = descriptors = 0
@@ -42,10 +43,10 @@ def footprint(backend: Backend) -> Footprint:
 
 
 def settles(backend: Backend, before: Footprint, spare: int, within_s: float = 30.0) -> Footprint:
-    """Wait until threads and descriptors are back where they were but for ``spare`` of each.
+    """Wait until threads and descriptors exceed the earlier numbers by at most ``spare``.
 
     :param within_s: seconds; QEMU keeps idle threads for ten.
-    :return: the last measurement, whether it has settled or not.
+    :return: the last measurement, settled or not.
     """
     deadline = now_s() + within_s
     while True:

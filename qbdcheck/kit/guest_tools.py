@@ -1,25 +1,66 @@
-"""What a case does in a guest, and the parsers of what programs there print."""
+"""Tools for cases in a guest: devices, files, groups of tests, and parsers of programs' output."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from qbdcheck.guest.agent import Running
 from qbdcheck.guest.blktrace import dropped, parse_btt, parse_events, parse_totals
 from qbdcheck.guest.devices import Device
 from qbdcheck.guest.file_set import FileSet
+from qbdcheck.guest.guest import Guest
 from qbdcheck.guest.iostat import parse_iostat
-from qbdcheck.guest.runtest import FILE_SYSTEMS, parse
+from qbdcheck.guest.ltp_tree import LtpTree
+from qbdcheck.guest.runtest import FILE_SYSTEMS, Entry, Runtest, parse
 from qbdcheck.guest.synced_files import SyncedFiles
+from qbdcheck.targets.disk import Disk
 
 __all__ = [
-    "FILE_SYSTEMS",
     "Device",
     "FileSet",
     "Running",
     "SyncedFiles",
     "dropped",
-    "parse",
     "parse_btt",
     "parse_events",
     "parse_iostat",
     "parse_totals",
+    "run_ltp_groups",
+    "run_runtest_file",
 ]
+_FILE_SIZE, _LTP_SIZE = "320M", "1200M"
+_LTP_TEST_S = 600.0
+
+
+def run_runtest_file(
+    file: Path, new_disk: Callable[..., Disk], guest: Callable[..., Guest], runtest: Runtest
+) -> None:
+    """Run a file in LTP's format on each file system, each on a new volume of 320 MiB.
+
+    :raise AssertionError: a test did not pass. :raise GuestFailed: the file system is damaged.
+    """
+    entries = parse(file.read_text(encoding="utf-8"), file.name)
+    for kind in FILE_SYSTEMS:
+        system = guest(new_disk(_FILE_SIZE, prefill=False))
+        runtest(system, kind, entries)
+        system.quit()
+
+
+def run_ltp_groups(
+    groups: Sequence[str],
+    ltp: LtpTree,
+    new_disk: Callable[..., Disk],
+    guest: Callable[..., Guest],
+    runtest: Runtest,
+) -> None:
+    """Run groups of LTP's tests on each file system, each on a new volume of 1200 MiB.
+
+    :raise AssertionError: a test did not pass. :raise GuestFailed: the file system is damaged.
+    """
+    entries: list[Entry] = [entry for group in groups for entry in ltp.entries(group)]
+    for kind in FILE_SYSTEMS:
+        system = guest(new_disk(_LTP_SIZE, prefill=False))
+        environment = ltp.put_into(system)
+        runtest(system, kind, entries, environment=environment, test_s=_LTP_TEST_S)
+        system.quit()

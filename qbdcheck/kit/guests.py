@@ -1,4 +1,4 @@
-"""The guests of a case, which start before its target's disks and end with it."""
+"""The guests of a case. They end with it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from qbdcheck.targets.session import TargetSession
 
 
 class Guests:
-    """Makes guests, and judges their consoles at the end.
+    """Starts guests, and checks their consoles at the end.
 
-    :param target: whose QEMU they run in.
+    :param target: the target, whose QEMU runs the guests.
     """
 
     def __init__(self, target: TargetSession, scratch: Path) -> None:
@@ -30,17 +30,18 @@ class Guests:
         self._scratch = scratch
         self.running: list[Guest] = []
         self.observed: list[str] = []
-        """What --observe saw, when the case has ended."""
+        """Lines of --observe, after the case has ended."""
         self._observers: list[Observers] = []
 
     @property
     def setup(self) -> GuestSetup:
-        """What they start from.
+        """What the guests start from.
 
         :raise NotRun: it cannot be made here.
         """
-        options = self._target.options
-        return guest_setup(self._target.programs, options.cache_dir, options.custom_guest)
+        target = self._target
+        custom = target.guest_options.custom
+        return guest_setup(target.programs, target.execution.cache_dir, custom)
 
     def __call__(
         self,
@@ -53,20 +54,20 @@ class Guests:
         plugged: Sequence[tuple[Blockdev, Device]] = (),
         **options: Any,
     ) -> Guest:
-        """Start a guest, from the template unless it is to boot, and plug disks in.
+        """Start a guest from the template, or boot it, and plug disks in.
 
-        One of the user's own (--guest-image) always boots.
+        A custom guest (--guest-image) always boots.
 
-        :param device: how it sees them; by default virtio-blk.
-        :param boot: let its kernel start from nothing; needed for more cpus, ide disks and reboots.
-        :param start: whether it runs already when this returns.
-        :param full_kernel: Debian's kernel for all machines, with ahci; it boots.
-        :raise NotRun: it cannot be made here.
-        :raise GuestFailed: it does not come up.
+        :param device: the device of the disks; by default virtio-blk.
+        :param boot: boot its kernel. More cpus and ide disks need it, and are booted anyway.
+        :param start: whether the guest runs when this returns.
+        :param full_kernel: boot Debian's kernel for all machines, which has ahci.
+        :raise NotRun: the guest cannot be made here.
+        :raise GuestFailed: the guest does not start.
         """
         setup = self.setup
         boot = boot or cpus > 1 or bool(plugged) or bool(options) or full_kernel
-        late = start and not boot  # disks come when it runs, and so after those it has itself
+        late = start and not boot  # its own disks come first then
         guest = Guest(
             self._target.programs,
             self._scratch,
@@ -85,10 +86,10 @@ class Guests:
             guest.start()
         if late:
             self._plug(guest, disks, device)
-        kinds = self._target.options.observe
+        kinds = self._target.guest_options.observe
         if start and kinds:
             name = f"{self._target.case_id}.{self._target.image_format}"
-            results = self._target.options.results_dir / name
+            results = self._target.execution.results_dir / name
             observers = Observers(guest, kinds, self._scratch, results)
             guest.on_attach = observers.disk_is_there
             observers.start()
@@ -97,14 +98,14 @@ class Guests:
 
     def _image(self, setup: GuestSetup, full_kernel: bool) -> GuestImage | CustomGuest:
         if full_kernel and isinstance(setup.image, GuestImage):
-            return guest_image(self._target.options.cache_dir, FULL_KERNEL)
+            return guest_image(self._target.execution.cache_dir, FULL_KERNEL)
         return setup.image
 
     def of_worker(self, directory: Path, name: str = "guest") -> Guest:
-        """Start a guest for a worker process, with which it ends; nobody judges its console.
+        """Start a guest for a worker process, with which it ends. Its console is not checked.
 
         :param directory: the worker's own.
-        :raise GuestFailed: it does not come up.
+        :raise GuestFailed: the guest does not start.
         """
         setup = self.setup
         guest = Guest(
@@ -126,26 +127,26 @@ class Guests:
         return [guest.attach(node, device) for node in nodes]
 
     def settle(self) -> None:
-        """Judge all consoles.
+        """Check all consoles.
 
-        :raise GuestFailed: a kernel told of trouble that the case does not expect.
+        :raise GuestFailed: a kernel reported trouble that the case does not expect.
         """
         for guest in self.running:
             guest.settle()
 
     def close(self) -> None:
-        """End all, and write their timelines."""
+        """End all guests, and write their timelines."""
         for observers in self._observers:
             self.observed += observers.stop()
-        told = {
-            backend.name: [event for events in backend.told for event in events]
+        events = {
+            backend.name: [event for part in backend.event_lists for event in part]
             for backend in self._target.backends
         }
         for guest in self.running:
             with contextlib.suppress(ProgramError, OSError):
                 lines = [
                     f"{moment.at_s:9.3f} {moment.channel:8} {moment.text}\n"
-                    for moment in guest.timeline(told)
+                    for moment in guest.timeline(events)
                 ]
                 path = self._scratch / f"{guest.name}.timeline.txt"
                 path.write_text("".join(lines), encoding="utf-8")

@@ -1,6 +1,6 @@
-"""Messages of an NBD server, field by field, as `HostileServer` sends and bends them.
+"""Messages of an NBD server, field by field, as `HostileServer` sends and changes them.
 
-A field's name says of which message it is: ``greeting.flags``, ``export.data``, ``chunk.cookie``.
+The name of a field starts with its message: ``greeting.flags``, ``export.data``, ``chunk.cookie``.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Chunk
 
 CONTEXT = 7
-"""Id that the server gives to base:allocation."""
+"""Id of base:allocation on this server."""
 DONE = int(c.ChunkFlag.DONE)
 
 Message = list[tuple[str, bytes]]
-"""Fields of one message in their order: a name such as ``chunk.cookie``, and its bytes."""
+"""Fields of one message in order: a name such as ``chunk.cookie``, and its bytes."""
 
 
 class Request(NamedTuple):
-    """A request as it came."""
+    """A received request."""
 
     flags: int
     command: int
@@ -32,7 +32,7 @@ class Request(NamedTuple):
 
 
 def greeting() -> Message:
-    """Build the greeting ("Newstyle negotiation")."""
+    """Return the greeting ("Newstyle negotiation")."""
     flags = c.HandshakeFlag.FIXED_NEWSTYLE | c.HandshakeFlag.NO_ZEROES
     return [
         ("greeting.magic", m.U64.pack(c.INIT_MAGIC)),
@@ -42,7 +42,7 @@ def greeting() -> Message:
 
 
 def option_reply(name: str, option: int, reply: int, data: bytes = b"") -> Message:
-    """Build an option's reply, whose fields are called after ``name``."""
+    """Return the reply to an option; names of its fields start with ``name``."""
     return [
         (f"{name}.magic", m.U64.pack(c.OPTION_REPLY_MAGIC)),
         (f"{name}.option", m.U32.pack(option)),
@@ -53,7 +53,7 @@ def option_reply(name: str, option: int, reply: int, data: bytes = b"") -> Messa
 
 
 def simple(cookie: int, errno: int = 0, data: bytes = b"") -> Message:
-    """Build a simple reply ("Simple reply message")."""
+    """Return a simple reply ("Simple reply message")."""
     return [
         ("simple.magic", m.U32.pack(c.SIMPLE_REPLY_MAGIC)),
         ("simple.errno", m.U32.pack(errno)),
@@ -65,7 +65,7 @@ def simple(cookie: int, errno: int = 0, data: bytes = b"") -> Message:
 def chunk(
     cookie: int, kind: int, *payload: tuple[str, bytes], flags: int = 0, name: str = "chunk"
 ) -> Message:
-    """Build a chunk ("Structured reply chunk message")."""
+    """Return a chunk ("Structured reply chunk message")."""
     return [
         (f"{name}.magic", m.U32.pack(c.STRUCTURED_REPLY_MAGIC)),
         (f"{name}.flags", m.U16.pack(flags)),
@@ -77,19 +77,19 @@ def chunk(
 
 
 def data_chunk(request: Request, offset: int, data: bytes, *, done: bool = False) -> Message:
-    """Build OFFSET_DATA for some part of a read."""
+    """Return OFFSET_DATA for a part of a read."""
     parts = (("offset", m.U64.pack(offset)), ("data", data))
     return chunk(request.cookie, Chunk.OFFSET_DATA, *parts, flags=DONE if done else 0)
 
 
 def hole_chunk(request: Request, offset: int, length: int, *, done: bool = False) -> Message:
-    """Build OFFSET_HOLE for some part of a read."""
+    """Return OFFSET_HOLE for a part of a read."""
     payload = ("hole", m.OFFSET_HOLE.pack(offset, length))
     return chunk(request.cookie, Chunk.OFFSET_HOLE, payload, flags=DONE if done else 0)
 
 
 def done_chunk(request: Request) -> Message:
-    """Build the empty chunk that ends a reply."""
+    """Return the empty chunk that ends a reply."""
     return chunk(request.cookie, Chunk.NONE, flags=DONE)
 
 
@@ -100,7 +100,7 @@ def status_chunk(
     *,
     done: bool = True,
 ) -> Message:
-    """Build BLOCK_STATUS: (length, flags) of each extent."""
+    """Return BLOCK_STATUS with (length, flags) of each extent."""
     table = b"".join(m.STATUS.pack(*extent) for extent in extents)
     parts = (("context", m.U32.pack(context)), ("extents", table))
     return chunk(request.cookie, Chunk.BLOCK_STATUS, *parts, flags=DONE if done else 0)

@@ -1,8 +1,8 @@
-"""An NBD server that lies, for cases about QEMU's own client.
+"""An NBD server that sends wrong messages, for cases about QEMU's own client.
 
-It answers as the NBD document says, field by field, so that a case can change or cut exactly one
-field of one message (`Lie`), or give replies of its own to a request. All it serves is one volume
-in memory, filled with one byte. Its threads and its socket end with it.
+It follows the NBD document field by field, so that a case can change or cut exactly one field of
+one message (`Lie`), or send other replies to a request. It serves one volume in memory, filled with
+one byte. Its threads and its socket end with it.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ FLAGS = int(
 
 @dataclass(frozen=True)
 class Lie:
-    """What one server does wrong; as it stands here it does nothing wrong.
+    """What one server does wrong; by default nothing.
 
     :param fields: bytes to send in place of a field, by its name; the length may differ.
-    :param cut: a field's name, and how many of its bytes are sent before the connection closes.
-    :param close_after: a field's name: the connection closes when it has been sent.
-    :param answer: the replies to a READ or BLOCK_STATUS, in place of the honest ones.
-    :param structured: whether structured replies are known.
-    :param connections: how many connections are lied to; others get the truth. One that never got
-        to the lie does not count (QEMU may connect once more when a node is closed already).
+    :param cut: name of a field, and number of its bytes to send before the connection closes.
+    :param close_after: name of a field: the connection closes after it.
+    :param answer: returns the replies to a READ or BLOCK_STATUS, in place of the right ones.
+    :param structured: whether the server supports structured replies.
+    :param connections: number of connections that get the wrong messages. A connection that ends
+        before them does not count (QEMU may connect once more after a node is closed).
     """
 
     fields: Mapping[str, bytes] = field(default_factory=dict)
@@ -69,12 +69,12 @@ class Lie:
 HONEST = Lie()
 
 
-class _HangUp(Exception):  # noqa: N818  # not an error: the script says so
-    """The connection closes now."""
+class _HangUp(Exception):  # noqa: N818  # not an error: the lie demands it
+    """Raised to close the connection now."""
 
 
 class _Connection:
-    """One connection, answered honestly but for its lie."""
+    """One connection, right except for its lie."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class _Connection:
             self._send(greeting())
             (flags,) = m.CLIENT_FLAGS.unpack(self._take(m.CLIENT_FLAGS.size))
             self._no_zeroes = bool(flags & c.ClientFlag.NO_ZEROES)
-            while not self._haggle():
+            while not self._negotiate():
                 pass
             while True:
                 self._serve()
@@ -128,8 +128,8 @@ class _Connection:
                 raise _HangUp
         self._sock.sendall(out)
 
-    def _haggle(self) -> bool:
-        """Answer one option; True when transmission begins."""
+    def _negotiate(self) -> bool:
+        """Reply to one option; return whether transmission begins."""
         magic, option, length = m.OPTION.unpack(self._take(m.OPTION.size))
         if magic != c.OPTION_MAGIC:
             raise _HangUp
@@ -167,7 +167,7 @@ class _Connection:
         return False
 
     def _serve(self) -> None:
-        """Answer one request."""
+        """Reply to one request."""
         _magic, *header = m.REQUEST.unpack(self._take(m.REQUEST.size))
         flags, command, cookie, offset, length = header
         payload = self._take(length) if command == Command.WRITE else b""
@@ -201,12 +201,12 @@ class _Connection:
 class HostileServer:
     """A server on a Unix socket that follows `lie`, which may change at any time.
 
-    :param directory: gets its socket; the case's own, which nobody else can enter.
+    :param directory: directory for its socket: the private one of the case.
     :param opener: QEMU's client, for `sees`.
     """
 
     READ = f"read -P {FILL:#x} 0 4096"
-    """A read that says ``wrong data`` where it is not what the volume holds."""
+    """A read whose result is ``wrong data`` unless it has the contents of the volume."""
 
     def __init__(self, directory: Path, opener: NbdOpener) -> None:
         self.path = directory / "hostile.nbd"
@@ -223,7 +223,7 @@ class HostileServer:
         self._thread.start()
 
     def cuts(self, *commands: str, structured: bool = True) -> list[tuple[str, int]]:
-        """Return all cuts of what an honest server sends to such a client: for `Lie.cut`.
+        """Return all values for `Lie.cut` in what a right server sends to these commands.
 
         Before, within, and after each field that has bytes, each once.
         """
@@ -237,20 +237,20 @@ class HostileServer:
 
     @property
     def filename(self) -> str:
-        """What ``--image-opts`` takes."""
+        """The argument of ``--image-opts``."""
         return image_options(nbd_node(self.path, EXPORT))
 
     def sees(self, lie: Lie, *commands: str, **options: object) -> str:
-        """Tell a lie to QEMU; return how the opening and each command of qemu-io went.
+        """Open the server in QEMU; return the results of the opening and of each qemu-io command.
 
-        :param options: of the nbd node.
-        :raise ProgramError: QEMU crashed, or hangs.
+        :param options: options of the nbd node.
+        :raise ProgramError: QEMU crashed or hangs.
         """
         self.tell(lie)
         return self._opener.sees(self.path, *commands, **options)
 
     def in_flight(self, lie: Lie, commands: Sequence[str], **options: object) -> list[Report]:
-        """Tell a lie to aio commands of qemu-io in flight together; return how each ended.
+        """Run aio commands of qemu-io in flight together; return the report of each.
 
         :raise ProgramError: QEMU crashed, or hangs, or refuses to open.
         """
@@ -258,7 +258,7 @@ class HostileServer:
         return self._opener.in_flight(self.path, commands, **options)
 
     def tell(self, lie: Lie) -> None:
-        """Lie to the next connections, with a fresh volume."""
+        """Set the lie for the next connections, with a fresh volume."""
         self.volume[:] = bytes([FILL]) * SIZE
         self.sent = []
         self._liars = []
@@ -275,7 +275,7 @@ class HostileServer:
             threading.Thread(target=connection.run, daemon=True).start()
 
     def close(self) -> None:
-        """End all connections, the server, and QEMU's client."""
+        """Close all connections, the server, and QEMU's client."""
         self._opener.close()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)

@@ -17,12 +17,12 @@ _ERRNOS = {os.strerror(number): number for number in errno.errorcode}
 
 
 class RawFile:
-    """A sparse local file, read and written by system calls: the plainest reference there is.
+    """A sparse local file, read and written by system calls: the simplest reference.
 
-    A request beyond the end fails with EINVAL or ENOSPC, as with an NBD server. Discards make
-    zeroes. Block status claims nothing.
+    A request beyond the end fails with EINVAL or ENOSPC, as on an NBD server. Discards write
+    zeroes. Block status reports only data.
 
-    :raise OSError: the file cannot be made.
+    :raise OSError: the file cannot be created.
     """
 
     def __init__(self, path: Path, size: int) -> None:
@@ -42,7 +42,7 @@ class RawFile:
         return os.pread(self._descriptor, length, offset)
 
     def write(self, offset: int, data: Payload, /, fua: bool = False) -> None:
-        """Write bytes; the file dies with the case, so nothing needs to be durable."""
+        """Write bytes; the file is removed with the case, so nothing needs to be durable."""
         del fua
         self._within(offset, len(data), errno.ENOSPC)
         self._put(offset, data)
@@ -63,20 +63,20 @@ class RawFile:
             self._put(start, _ZEROES[: offset + length - start])
 
     def discard(self, offset: int, length: int, /) -> None:
-        """Make zeroes."""
+        """Write zeroes."""
         self._within(offset, length, errno.EINVAL)
         self.write_zeroes(offset, length)
 
     def flush(self) -> None:
-        """Nothing to do: see `write`."""
+        """Do nothing: see `write`."""
 
     def block_status(self, offset: int, length: int, /) -> Sequence[Extent]:
-        """Claim nothing: one extent of data."""
+        """Return one extent of data."""
         self._within(offset, length, errno.EINVAL)
         return [Extent(length, 0)]
 
     def resize(self, size: int, /) -> None:
-        """Get another size, in bytes."""
+        """Set the size in bytes."""
         os.ftruncate(self._descriptor, size)
         self.size = size
 
@@ -86,11 +86,11 @@ class RawFile:
 
     def _put(self, offset: int, data: Payload) -> None:
         if os.pwrite(self._descriptor, data, offset) != len(data):
-            raise BlockError(errno.ENOSPC, f"{self.path} is not written whole")
+            raise BlockError(errno.ENOSPC, f"{self.path} was not written completely")
 
 
 class ThroughQemuIo:
-    """A disk as qemu-io reaches it: any driver and format of QEMU's, one request at a time.
+    """A disk as qemu-io reaches it: any driver and format of QEMU, one request at a time.
 
     :param io: open on the disk, without a shadow. :param directory: where it was started.
     :param size: of the disk, in bytes.
@@ -128,16 +128,16 @@ class ThroughQemuIo:
         self._request(f"discard {offset} {length}")
 
     def flush(self) -> None:
-        """Flush; qemu-io tells at its end only that it failed."""
+        """Flush; qemu-io reports a failure only at its exit."""
         self._io.flush()
 
     def block_status(self, offset: int, length: int, /) -> Sequence[Extent]:
-        """Claim nothing: qemu-io's map knows allocation, not zeroes."""
+        """Return one extent of data: qemu-io's map shows allocation, not zeroes."""
         del offset
         return [Extent(length, 0)]
 
     def resize(self, size: int, /) -> None:
-        """Get another size, in bytes, by ``truncate``."""
+        """Set the size in bytes by ``truncate``."""
         output = self._io(f"truncate {size}")
         if output.strip():
             raise BlockError(errno.EIO, output.strip())

@@ -1,7 +1,7 @@
-"""A wire between clients and a target's NBD server, which a case can cut, freeze and slow down.
+"""A link between clients and a target's NBD server, which a case can cut, freeze and slow down.
 
-It knows nothing of NBD: it passes bytes on, or does not. What reaches it lies in its memory until
-it passes, as in the buffers of a network.
+The link does not interpret NBD: it forwards bytes, or does not. Bytes that it does not forward wait
+in its memory, as in the buffers of a network.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from qbdcheck.targets.lifecycle import Backend
 from reference_backend.client import parse_uri
 
 PIECE = 64 << 10
-"""Bytes that pass at once."""
+"""Bytes that are forwarded at once."""
 
 
 class _Wire:
-    """One connection: a client's socket, one to the target, and a thread for each direction."""
+    """One connection: a socket to each side, and a thread for each direction."""
 
     def __init__(self, link: Link, client: socket.socket, target: socket.socket) -> None:
         self.client = client
         self.target = target
         self.passes = threading.Event()
         self.passes.set()
-        self.stranded = False
+        self.half_open = False
         self._link = link
         self._threads = [
             threading.Thread(target=self._pump, args=pair, daemon=True)
@@ -36,7 +36,7 @@ class _Wire:
         ]
 
     def start(self) -> None:
-        """Let bytes pass."""
+        """Start to forward bytes."""
         for thread in self._threads:
             thread.start()
 
@@ -48,36 +48,36 @@ class _Wire:
                 self.passes.wait()
                 sink.sendall(piece)
         self.passes.wait()
-        if not self.stranded:
+        if not self.half_open:
             self.cut()
 
     def cut(self) -> None:
-        """End both sides."""
+        """Shut down both sockets."""
         for sock in (self.client, self.target):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
-    def strand(self) -> None:
-        """End the client's side alone."""
-        self.stranded = True
+    def cut_client_side(self) -> None:
+        """Shut down the client's socket alone."""
+        self.half_open = True
         with contextlib.suppress(OSError):
             self.client.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """End both sides and their threads."""
+        """Shut down both sockets and end the threads."""
         self.cut()
         self.passes.set()
         for thread in self._threads:
-            with contextlib.suppress(RuntimeError):  # it was not started yet
+            with contextlib.suppress(RuntimeError):  # not started yet
                 thread.join(5.0)
         self.client.close()
         self.target.close()
 
 
 class Link:
-    """A wire in front of one backend; `disk.blockdev()` and `disk.uri` lead through it.
+    """A link in front of one backend; `disk.blockdev()` and `disk.uri` go through it.
 
-    :param listener: a listening TCP socket where clients arrive, such as one of another network
+    :param listener: a listening TCP socket for the clients, such as one of another network
         namespace; by default a Unix socket beside that of the target.
     :raise NotRun: the target has no NBD server.
     """
@@ -85,16 +85,18 @@ class Link:
     def __init__(self, backend: Backend, listener: socket.socket | None = None) -> None:
         uri = backend.uri
         if uri is None:
-            raise NotRun(f"target {backend.description.name} has no NBD server to be far away from")
+            raise NotRun(
+                f"target {backend.description.name} has no NBD server to put a link in front of"
+            )
         self._target, export, _secure = parse_uri(uri)
         self._backend = backend
         self._wires: list[_Wire] = []
         self._refuses = False
         self._frozen = False
         self.bytes_per_s: float | None = None
-        """Speed of each direction of each connection; None: as fast as can be."""
+        """Bytes per second of each direction of each connection; None: no limit."""
         self.accepted = 0
-        """Connections so far, also refused ones."""
+        """Number of connections so far, refused ones included."""
         self._listener = listener or self._listen_beside(backend)
         backend.front = self._front(export)
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -121,40 +123,40 @@ class Link:
     # What a case does ----------------------------------------------------------------------------
 
     def cut(self) -> None:
-        """End all connections, on both sides; new ones are welcome."""
+        """End all connections on both sides; accept new ones."""
         for wire in tuple(self._wires):
             wire.cut()
 
-    def strand(self) -> None:
-        """End all connections on the clients' side alone: the target is not told (half-open)."""
+    def cut_client_side(self) -> None:
+        """End all connections on the clients' side alone: the target's side stays half-open."""
         for wire in tuple(self._wires):
-            wire.strand()
+            wire.cut_client_side()
 
     def refuse(self) -> None:
-        """Let no new connection through: it ends at once."""
+        """Close each new connection at once."""
         self._refuses = True
 
     def allow(self) -> None:
-        """Let new connections through again."""
+        """Accept new connections again."""
         self._refuses = False
 
     def freeze(self, *, new: bool = False) -> None:
-        """Pass nothing on, as when packets are lost; connections stay open.
+        """Forward nothing, as when packets are lost; connections stay open.
 
-        :param new: also on connections that are made from now on.
+        :param new: also freeze connections that are made from now on.
         """
         self._frozen = new
         for wire in tuple(self._wires):
             wire.passes.clear()
 
     def thaw(self) -> None:
-        """Pass everything on, also what has waited."""
+        """Forward bytes again, first those that have waited."""
         self._frozen = False
         for wire in tuple(self._wires):
             wire.passes.set()
 
     def close(self) -> None:
-        """End all; the backend is reached directly again."""
+        """End all connections; clients reach the backend directly again."""
         self._backend.front = None
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -182,7 +184,7 @@ class Link:
             wire = _Wire(self, client, target)
             if self._frozen:
                 wire.passes.clear()
-            self._wires.append(wire)  # before a byte passes: a cut must find it
+            self._wires.append(wire)  # before the first byte, so that a cut finds it
             wire.start()
 
     def _connect(self) -> socket.socket:

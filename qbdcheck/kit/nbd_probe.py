@@ -1,7 +1,7 @@
-"""What cases of the network suite ask of an NBD server, byte by byte, by the raw client.
+"""Questions to an NBD server, byte by byte, for the cases of the network suite.
 
-The raw client (`reference_backend.client.Client`) breaks any rule that it is told to break; here is
-what reads a server's answer without judging more than the NBD document does.
+The raw client (`reference_backend.client.Client`) breaks any rule on request. The functions here
+interpret the server's answers, and demand no more than the NBD document does.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from qbdcheck.kit.nbd_io import CLOSED, NbdIo, RequestFailed, RequestLost, describe
 from qbdcheck.targets.disk import Disk
 from reference_backend.client import Client, parse_uri
 from reference_backend.nbd import constants as c
@@ -17,23 +18,38 @@ from reference_backend.nbd.client_options import OptionReplyMessage
 from reference_backend.nbd.constants import Option, OptionReply
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
-PATIENCE_S = 5.0
-"""Seconds that any one answer of a server may take."""
-CLOSED = -1
-"""Outcome of a request after which the server closed the connection."""
+__all__ = [
+    "CLOSED",
+    "connected",
+    "enter_transmission",
+    "errno_of",
+    "export_name",
+    "is_closed",
+    "is_serving",
+    "negotiating",
+    "option_replies",
+    "option_result",
+    "supports_option",
+]
+
+REPLY_LIMIT_S = 5.0
+"""Seconds that a server may take for one reply."""
 ALL_FLAGS = int(c.ClientFlag.FIXED_NEWSTYLE | c.ClientFlag.NO_ZEROES)
 
 
-def export_of(disk: Disk) -> str:
+def export_name(disk: Disk) -> str:
     """Return the name of a disk's export."""
     return parse_uri(disk.uri)[1]
 
 
 @contextlib.contextmanager
-def haggling(disk: Disk, client_flags: int | None = ALL_FLAGS) -> Iterator[Client]:
-    """Connect to a disk's server and stop after the client's flags; close at the end."""
+def negotiating(disk: Disk, client_flags: int | None = ALL_FLAGS) -> Iterator[Client]:
+    """Connect to a disk's server and stop after the client's flags; close at the end.
+
+    :param client_flags: None: send no client flags.
+    """
     client = Client.open_socket(
-        parse_uri(disk.uri)[0], timeout_s=PATIENCE_S, client_flags=client_flags
+        parse_uri(disk.uri)[0], timeout_s=REPLY_LIMIT_S, client_flags=client_flags
     )
     try:
         yield client
@@ -41,8 +57,16 @@ def haggling(disk: Disk, client_flags: int | None = ALL_FLAGS) -> Iterator[Clien
         client.sock.close()
 
 
-def answers(client: Client, number: int, data: bytes = b"") -> list[OptionReplyMessage]:
-    """Send an option; return all its replies, the last of which is ACK or an error.
+@contextlib.contextmanager
+def connected(disk: Disk) -> Iterator[NbdIo]:
+    """Connect to a disk's export with simple replies; close at the end, without DISC."""
+    with negotiating(disk) as client:
+        enter_transmission(client, disk)
+        yield NbdIo(client, disk.shadow, f"the connection to {disk.name}")
+
+
+def option_replies(client: Client, number: int, data: bytes = b"") -> list[OptionReplyMessage]:
+    """Send an option; return all its replies. The last one is ACK or an error.
 
     :raise AssertionError: a reply names another option.
     """
@@ -50,36 +74,40 @@ def answers(client: Client, number: int, data: bytes = b"") -> list[OptionReplyM
     replies: list[OptionReplyMessage] = []
     while True:
         reply = client.receive_option_reply()
-        assert reply.option == number, f"a reply to option {reply.option}, not {number}"
+        assert reply.option == number, (
+            f"option {number} was sent, the reply names option {reply.option}"
+        )
         replies.append(reply)
         if reply.reply == OptionReply.ACK or c.is_option_error(reply.reply):
             return replies
 
 
-def last_word(client: Client, number: int, data: bytes = b"") -> str:
+def option_result(client: Client, number: int, data: bytes = b"") -> str:
     """Send an option; return the name of its last reply: ``ACK``, ``ERR_UNSUP``, or a number."""
-    last = answers(client, number, data)[-1].reply
+    last = option_replies(client, number, data)[-1].reply
     return OptionReply(last).name if last in list(OptionReply) else hex(last)
 
 
-def enter(client: Client, disk: Disk) -> None:
-    """Go into the transmission phase: by GO, or by EXPORT_NAME where the server has no GO.
+def enter_transmission(client: Client, disk: Disk) -> None:
+    """Enter the transmission phase: by GO, or by EXPORT_NAME where the server has no GO.
 
     :raise AssertionError: the size is not that of the disk.
     """
-    if not knows(client, Option.INFO, m.info_request(export_of(disk))):
-        client.opt_export_name(export_of(disk))
+    if not supports_option(client, Option.INFO, m.info_request(export_name(disk))):
+        client.opt_export_name(export_name(disk))
     else:
-        client.opt_go(export_of(disk))
-    assert client.size == disk.size, f"size {client.size}, not {disk.size}"
+        client.opt_go(export_name(disk))
+    assert client.size == disk.size, (
+        f"the export has {client.size} bytes, expected {disk.size} bytes"
+    )
 
 
-def knows(client: Client, number: int, data: bytes = b"") -> bool:
-    """Ask for an option; say whether the server knows it (anything but ERR_UNSUP)."""
-    return last_word(client, number, data) != "ERR_UNSUP"
+def supports_option(client: Client, number: int, data: bytes = b"") -> bool:
+    """Send an option; return whether the server supports it (any result but ERR_UNSUP)."""
+    return option_result(client, number, data) != "ERR_UNSUP"
 
 
-def outcome(  # noqa: PLR0917  # the fields of the header, in their order
+def errno_of(  # noqa: PLR0917  # the fields of the header, in their order
     client: Client,
     command: int,
     offset: int = 0,
@@ -87,22 +115,26 @@ def outcome(  # noqa: PLR0917  # the fields of the header, in their order
     flags: int = 0,
     payload: bytes = b"",
 ) -> int:
-    """Send a request; return 0, the errno that travelled, or CLOSED.
+    """Send a request past the shadow; return 0, the errno of the reply, or `CLOSED`.
 
-    :raise TimeoutError: the server does not answer. :raise NbdProtocolError: it broke the protocol.
+    :raise RequestLost: the server does not answer in time. :raise NbdProtocolError: the server
+        broke the protocol.
     """
     try:
         client.call(command, offset, length, flags=flags, payload=payload)
     except NbdError as error:
         return int(error.errno or 0)
+    except TimeoutError:
+        request = describe(command, offset, length, flags)
+        raise RequestLost(f"{request}: no reply within {REPLY_LIMIT_S:g} s") from None
     except (ConnectionError, BrokenPipeError):
         return CLOSED
     return 0
 
 
 def is_closed(client: Client) -> bool:
-    """Wait until the server closes the connection; False if it does not in ``PATIENCE_S``."""
-    client.sock.settimeout(PATIENCE_S)
+    """Wait until the server closes the connection; False after ``REPLY_LIMIT_S``."""
+    client.sock.settimeout(REPLY_LIMIT_S)
     try:
         while client.sock.recv(65536):
             pass
@@ -113,12 +145,15 @@ def is_closed(client: Client) -> bool:
     return True
 
 
-def serves(disk: Disk) -> bool:
-    """Say whether a fresh client gets what it asks for."""
+def is_serving(disk: Disk) -> bool:
+    """Return whether a new client can connect and reads the right data.
+
+    :raise WrongData: it reads wrong data.
+    """
     try:
-        with haggling(disk) as client:
-            enter(client, disk)
-            expected = bytes(disk.shadow.expected(0, 512))
-            return bytes(client.read(0, 512)) == expected
-    except (OSError, NbdProtocolError):
+        with connected(disk) as io:
+            minimum = max(512, io.block_sizes[0])
+            io.read(0, minimum)
+    except (RequestFailed, RequestLost, OSError, NbdProtocolError):
         return False
+    return True

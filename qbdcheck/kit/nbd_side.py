@@ -1,8 +1,8 @@
 """A side of a dual write behind an NBD socket: a whole batch is in flight at once.
 
-Sending never waits while there are replies to take, so requests and replies of any size cannot
-block each other. With simple replies (no block status wanted) the bytes that a batch is answered
-with are known beforehand, and are received into one buffer.
+Sending never waits while there are replies to receive, so requests and replies of any size cannot
+block each other. With simple replies (no block status needed) the size of all replies to a batch is
+known in advance, and they are received into one buffer.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from reference_backend.nbd.errors import NbdError, OptionRefused, RemoteProtocol
 from reference_backend.transport import SEND_BUFFER, set_timeout
 
 _LOST = errno.ECONNRESET
-"""What a request ends with whose connection was lost."""
+"""Errno of a request whose connection was lost."""
 _TIMEOUT_S = 30.0
 _READ, _WRITE, _MAGIC = Kind.READ, Kind.WRITE, c.REQUEST_MAGIC
-_LOOKS = 150
-"""Looks for a reply before sleeping, a microsecond each: to be woken costs more than most
-servers take for a request."""
+_POLLS = 150
+"""Polls for a reply before blocking, a microsecond each: a wake-up costs more than most servers
+need for a request."""
 _PARTS_MAX = 512
-"""Buffers that one system call sends (IOV_MAX is 1024)."""
+"""Most buffers for one system call (IOV_MAX is 1024)."""
 
 
 class NbdSide:
-    """A disk behind an NBD server. A lost connection fails what is in flight; then it is made anew.
+    """A disk behind an NBD server. A lost connection fails the requests in flight and is remade.
 
-    :param uri: an NBD URI, or what returns the one of now.
-    :param status: whether block status is going to be asked for (structured replies).
-    :param resizer: gives the volume another size, in bytes.
+    :param uri: an NBD URI, or a function that returns the present one.
+    :param status: whether block status is needed (structured replies).
+    :param resizer: sets the size of the volume, in bytes.
     :param rounding: see `oracles.sides.Side`.
     """
 
@@ -71,19 +71,19 @@ class NbdSide:
 
     @property
     def size(self) -> int:
-        """Size in bytes, as the export told at its start."""
+        """Size in bytes, as advertised when the connection was made."""
         return self._size
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         if self._client is not None:
             self._client.close()
             self._client = None
 
     def resize(self, size: int) -> None:
-        """Get another size, in bytes, and connect again to see it."""
+        """Set the size in bytes, and connect again to see it."""
         if self._resizer is None:
-            raise ValueError("this side has no way to another size")
+            raise ValueError("this side cannot be resized")
         self.close()
         self._resizer(size)
         self._connect()
@@ -106,7 +106,7 @@ class NbdSide:
             self._lose()
 
     def finish(self) -> list[Outcome]:
-        """Return how each request of the batch went."""
+        """Return the outcome of each request of the batch."""
         client = self._client
         try:
             while self._waiting and client is not None:
@@ -126,7 +126,7 @@ class NbdSide:
         self._size = client.size
         self._fua = bool(client.flags & TransmissionFlag.SEND_FUA)
         self._replies = wire.Replies(client.mode)
-        # With a time-out of Python's, send() would wait even with MSG_DONTWAIT.
+        # With a timeout of Python's, send() would block even with MSG_DONTWAIT.
         client.sock.settimeout(None)
         set_timeout(client.sock, socket.SO_RCVTIMEO, _TIMEOUT_S)
         if client.sock.family == socket.AF_UNIX:  # room for a batch of large writes
@@ -143,7 +143,7 @@ class NbdSide:
         self._waiting = {}
 
     def _do_long(self, client: Client, batch: Batch, payloads: Payloads, base: int) -> None:
-        """Do what is longer than the server takes, in pieces, before the rest is in flight."""
+        """Do requests above the maximum block in pieces, before the rest is in flight."""
         client.sock.settimeout(_TIMEOUT_S)
         for cookie, (request, data) in enumerate(zip(batch, payloads, strict=True), base):
             if request.length <= client.longest or request.kind not in (_READ, _WRITE):
@@ -165,14 +165,14 @@ class NbdSide:
     def _encoded(
         self, client: Client, batch: Batch, payloads: Payloads, base: int
     ) -> list[Payload]:
-        """Return what goes on the wire; what the server does not offer is left out, or written."""
+        """Return the bytes to send; requests that are not offered are skipped or replaced."""
         parts: list[Payload] = []
         simple, fua = client.mode is ReplyMode.SIMPLE, self._fua
         waiting, pack = self._waiting, m.REQUEST.pack
         answered = 0
         for cookie, (request, data) in enumerate(zip(batch, payloads, strict=True), base):
             if cookie in self._outcomes:
-                continue  # it was too long for one
+                continue  # done in pieces
             sent, payload, kind = request, data, request.kind
             if kind is _READ:
                 command = flags = 0
@@ -182,7 +182,7 @@ class NbdSide:
             else:
                 offered, payload = _offered(client, request, data)
                 if offered is None:
-                    # Where a server has no block status, nothing is claimed.
+                    # Without block status, report data.
                     self._outcomes[cookie] = Outcome(0, b"", [Extent(max(1, request.length), 0)])
                     continue
                 sent = offered
@@ -226,9 +226,10 @@ class NbdSide:
     # Replies -------------------------------------------------------------------------------------
 
     def _receive(self, client: Client) -> None:
-        """Take what has come, at least something.
+        """Receive some bytes, and process complete replies.
 
-        :raise EOFError: the server closed. :raise RemoteProtocolError: it broke a rule.
+        :raise EOFError: the server closed the connection.
+        :raise RemoteProtocolError: the server broke the protocol.
         """
         if client.mode is ReplyMode.SIMPLE:
             count = self._receive_into(client.sock, self._view[self._filled :])
@@ -249,7 +250,7 @@ class NbdSide:
 
     def _receive_into(self, sock: socket.socket, view: memoryview) -> int:
         receive, dont_wait = sock.recv_into, socket.MSG_DONTWAIT
-        for _ in range(_LOOKS):
+        for _ in range(_POLLS):
             try:
                 return receive(view, 0, dont_wait)
             except BlockingIOError:
@@ -263,7 +264,7 @@ class NbdSide:
             magic, error, cookie = m.SIMPLE_REPLY.unpack_from(self._buffer, at)
             request = waiting.get(cookie)
             if magic != c.SIMPLE_REPLY_MAGIC or request is None:
-                raise RemoteProtocolError(f"not a reply to what is in flight: cookie {cookie:#x}")
+                raise RemoteProtocolError(f"reply to cookie {cookie:#x}, which is not in flight")
             data = b""
             if request.kind is _READ and not error:
                 if filled - at - head < request.length:
@@ -276,9 +277,9 @@ class NbdSide:
 
 
 def _offered(client: Client, request: Request, data: Payload) -> tuple[Request | None, Payload]:
-    """Return what to ask a server for that may lack commands and flags; None for nothing.
+    """Return the request to send to a server that may lack commands and flags; None for none.
 
-    A discard is advice and may be left out; zeroes may be written; FUA needs its flag.
+    A discard is advice and may be skipped; zeroes may be written; FUA needs its flag.
     """
     kind, flags = request.kind, client.flags
     if kind is Kind.STATUS and CONTEXT not in client.contexts.values():

@@ -1,7 +1,8 @@
-"""Another host: a network namespace of its own, at the other end of a virtual cable (veth(4)).
+"""A simulated remote host: a network namespace, reached by a pair of virtual interfaces (veth(4)).
 
-Namespace, cable and addresses belong to a thread and to sockets of this process: when it ends,
-however it ends, the kernel takes them away (network_namespaces(7)), `close` at once.
+Namespace, interfaces and addresses belong to a thread and to sockets of this process. The kernel
+removes them when the process ends, for whatever reason (network_namespaces(7)); `close` removes
+them at once.
 """
 
 from __future__ import annotations
@@ -25,27 +26,27 @@ CLONE_NEWNET = 0x40000000
 COMMAND_TIMEOUT_S = 10.0
 
 
-class FarHost:
-    """A host of its own, reached by TCP over a cable that can be pulled, narrow or bad.
+class NetnsHost:
+    """A simulated host, reached by TCP over a link that can be down, slow or lossy.
 
-    :raise NotRun: not root, no ip(8), or a kernel without network namespaces or veth.
+    :raise NotRun: not root, no ip(8) or tc(8), or a kernel without network namespaces or veth.
     """
 
     def __init__(self) -> None:
         missing = [program for program in ("ip", "tc") if shutil.which(program) is None]
         if os.geteuid() != 0 or missing:
             why = f"no {' and no '.join(missing)}" if missing else "not root"
-            raise NotRun(f"no host of its own by network namespaces: {why}")
+            raise NotRun(f"cannot simulate a host by a network namespace: {why}")
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._live, daemon=True)
         self._thread.start()
         number = os.getpid()
         self.near, self.far = f"qn{number}", f"qf{number}"
-        """Names of the cable's ends."""
+        """Names of the two virtual interfaces."""
         net = f"10.{number >> 14 & 0xFF}.{number >> 6 & 0xFF}.{(number & 0x3F) << 2}"
         first, last = net.rsplit(".", 1)
         self.address = f"{first}.{int(last) + 2}"
-        """IPv4 address of the far host."""
+        """IPv4 address of the simulated host."""
         try:
             thread_id = self._there(self._leave)
             self._ip(f"link add {self.near} type veth peer name {self.far} netns {thread_id}")
@@ -55,7 +56,7 @@ class FarHost:
             self._ip(f"link set {self.far} up", there=True)
         except (OSError, ProgramError) as error:
             self.close()
-            raise NotRun(f"no host of its own by network namespaces: {error}") from None
+            raise NotRun(f"cannot simulate a host by a network namespace: {error}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +70,7 @@ class FarHost:
         self.close()
 
     def listen(self) -> socket.socket:
-        """Return a TCP socket that listens on the far host, on a free port."""
+        """Return a TCP socket that listens on the simulated host, on a free port."""
 
         def make() -> socket.socket:
             sock = socket.socket(socket.AF_INET)
@@ -80,36 +81,38 @@ class FarHost:
         listener: socket.socket = self._there(make)
         return listener
 
-    def pull(self) -> None:
-        """Pull the cable: packets are lost, nobody is told."""
+    def unplug(self) -> None:
+        """Set the link down: packets are lost, connections stay open."""
         self._ip(f"link set {self.far} down", there=True)
 
-    def plug(self) -> None:
-        """Put the cable back."""
+    def plug_in(self) -> None:
+        """Set the link up."""
         self._ip(f"link set {self.far} up", there=True)
 
-    def narrow(self, megabit_per_s: int) -> None:
-        """Let no more pass in each direction (tc-tbf(8))."""
-        self._queue(f"tbf rate {megabit_per_s}mbit burst 32kbit latency 400ms")
+    def limit_rate(self, megabit_per_s: int) -> None:
+        """Limit the rate in each direction (tc-tbf(8))."""
+        self._set_qdisc(f"tbf rate {megabit_per_s}mbit burst 32kbit latency 400ms")
 
-    def spoil(self, *words: str) -> None:
+    def impair(self, *arguments: str) -> None:
         """Lose, delay or reorder packets in each direction: ``loss 2%``, ``delay 5ms``.
 
         :raise NotRun: the kernel has no netem (tc-netem(8)).
         """
         try:
-            self._queue(f"netem {' '.join(words)}")
+            self._set_qdisc(f"netem {' '.join(arguments)}")
         except ProgramError as error:
             why = error.stderr.strip() or str(error)
-            raise NotRun(f"the kernel has no netem to lose and delay packets ({why})") from None
+            raise NotRun(
+                f"the kernel has no netem, which loses and delays packets ({why})"
+            ) from None
 
-    def mend(self) -> None:
-        """End what `narrow` and `spoil` began."""
+    def restore(self) -> None:
+        """End what `limit_rate` and `impair` began."""
         for there, device in ((False, self.near), (True, self.far)):
             self._command(["tc", "qdisc", "del", "dev", device, "root"], there=there)
 
     def close(self) -> None:
-        """End the host; the cable goes with it."""
+        """Remove the host and its link."""
         with contextlib.suppress(ProgramError):
             self._ip(f"link del {self.near}")
         self._work.put(None)
@@ -117,13 +120,13 @@ class FarHost:
 
     # Inside --------------------------------------------------------------------------------------
 
-    def _queue(self, words: str) -> None:
+    def _set_qdisc(self, options: str) -> None:
         for there, device in ((False, self.near), (True, self.far)):
-            argv = ["tc", "qdisc", "replace", "dev", device, "root", *words.split()]
+            argv = ["tc", "qdisc", "replace", "dev", device, "root", *options.split()]
             self._command(argv, there=there)
 
-    def _ip(self, words: str, *, there: bool = False) -> None:
-        self._command(["ip", *words.split()], there=there)
+    def _ip(self, options: str, *, there: bool = False) -> None:
+        self._command(["ip", *options.split()], there=there)
 
     def _command(self, argv: list[str], *, there: bool) -> Completed:
         def command() -> Completed:
@@ -139,7 +142,7 @@ class FarHost:
         return threading.get_native_id()
 
     def _there(self, work: Callable[[], Any]) -> Any:
-        """Run a function in the thread that lives on the far host; return or raise what it did."""
+        """Run a function in the thread of the simulated host; return or raise its result."""
         outcome: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
         def guarded() -> None:

@@ -1,4 +1,4 @@
-"""A backend that stands still: its host swaps, is suspended, or is moved while it runs."""
+"""A backend that is paused: its host swaps, is suspended, or is migrated while it runs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from qbdcheck.targets.lifecycle import Backend
 
 
 @contextlib.contextmanager
-def standing_still(backend: Backend) -> Iterator[None]:
-    """Stop the server and its children by SIGSTOP; they go on at the end (signal(7)).
+def paused(backend: Backend) -> Iterator[None]:
+    """Stop the server and its children by SIGSTOP; resume them at the end (signal(7)).
 
-    Sockets stay open, and the kernel takes what fits into their buffers: to a client that is a
-    server which answers nothing, not one that is gone.
+    Sockets stay open, and the kernel accepts what fits into their buffers: a client sees a server
+    that does not answer, not a closed connection.
 
     :raise NotRun: the target has no server.
     """

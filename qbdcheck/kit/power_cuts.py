@@ -1,4 +1,4 @@
-"""Ways in which a guest's power goes, and that of its disk."""
+"""Ways to cut the power of a guest and of its disk."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
 
 _WAYS = {"kill": "", "quit": "", "crash": "crash", "backend": "kill"}
-"""Ways, and the capability of the target that each needs."""
+"""Each way, and the capability of the target that it needs."""
 
 
 def ways_of(target: TargetSession) -> list[str]:
-    """Return the ways that a target takes part in.
+    """Return the ways that a target supports.
 
-    ``kill``: SIGKILL of QEMU. ``quit``: QMP's quit, under load. ``crash``: SIGKILL of QEMU, and of
-    what was not flushed any part is gone. ``backend``: SIGKILL of the backend, then of QEMU.
+    ``kill``: SIGKILL of QEMU. ``quit``: quit by QMP, under load. ``crash``: SIGKILL of QEMU, and
+    any part of the unflushed data is lost. ``backend``: SIGKILL of the backend, then of QEMU.
     """
     return [way for way, needs in _WAYS.items() if not needs or needs in target.capabilities]
 
@@ -22,7 +22,7 @@ def ways_of(target: TargetSession) -> list[str]:
 def cut(way: str, guest: Guest, disk: Disk, seed: int) -> None:
     """Cut the power of a guest and its disk; the target runs afterwards.
 
-    :param seed: decides what a crash leaves.
+    :param seed: selects the data that a crash leaves.
     """
     if way == "quit":
         guest.quit()

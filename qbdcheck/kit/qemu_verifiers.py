@@ -1,4 +1,4 @@
-"""QEMU's own ways of comparing two disks: block/blkverify.c, and block/quorum.c with blkverify=on.
+"""QEMU's own comparisons of two disks: block/blkverify.c, and block/quorum.c with blkverify=on.
 
 Both end the process at the first difference, with one line on stderr.
 """
@@ -25,9 +25,10 @@ _PATTERNS = 255
 class Verdict:
     """How QEMU's comparison ended.
 
-    ``what`` is ``""`` (no complaint), ``contents``, ``return value``, ``died`` or ``error`` (it
-    does not open, or a request failed). ``at`` is the first byte of a mismatch of contents, -1
-    otherwise; ``text`` what QEMU said. ``requests`` were answered before.
+    ``what`` is ``""`` (no mismatch), ``contents``, ``return value``, ``died`` or ``error`` (QEMU
+    does not open the disk, or a request failed). ``at`` is the first byte of a mismatch of
+    contents, -1 otherwise. ``text`` is QEMU's message. ``requests`` is the number of requests that
+    were answered before.
     """
 
     what: str
@@ -35,14 +36,35 @@ class Verdict:
     text: str = ""
     requests: int = 0
 
+    def must_be(
+        self, what: str, subject: str, *, at: int | None = None, requests: int | None = None
+    ) -> None:
+        """Raise AssertionError unless the comparison ended like this.
+
+        :param subject: what was compared, for the message. :param at: None: any.
+            :param requests: None: any.
+        """
+        seen = (self.what, self.at, self.requests)
+        wanted = (
+            what,
+            self.at if at is None else at,
+            self.requests if requests is None else requests,
+        )
+        if seen != wanted:
+            raise AssertionError(
+                f"{subject}: ended {wanted[0] or 'clean'!r} at byte {wanted[1]} after {wanted[2]} "
+                f"requests expected; seen {seen[0] or 'clean'!r} at byte {seen[1]} after {seen[2]} "
+                f"requests: {self.text}"
+            )
+
 
 def blkverify_node(raw: Blockdev, test: Blockdev) -> Blockdev:
-    """Return blkverify of two disks, below a raw node that takes requests of any alignment."""
+    """Return blkverify of two disks, below a raw node that accepts requests of any alignment."""
     return over("raw", node("blkverify", None, raw=raw, test=test))
 
 
 def quorum_node(raw: Blockdev, test: Blockdev) -> Blockdev:
-    """Return a quorum of two disks with blkverify=on (it allows two only, and both must agree)."""
+    """Return a quorum of two disks with blkverify=on (exactly two, and both must agree)."""
     children = [raw, test]
     return over("raw", node("quorum", None, blkverify=True, vote_threshold=2, children=children))
 
@@ -54,7 +76,7 @@ DRIVERS: dict[str, Callable[[Blockdev, Blockdev], Blockdev]] = {
 
 
 def verdict_of(open_io: Callable[[], QemuIo], batches: Sequence[Batch]) -> Verdict:
-    """Ask a comparison of QEMU's for everything in a workload, one request at a time."""
+    """Send a workload to a comparison of QEMU, one request at a time; return the verdict."""
     done = 0
     try:
         io = open_io()
@@ -89,7 +111,7 @@ def _ask(io: QemuIo, request: Request) -> None:
         case Kind.FLUSH:
             io.flush()
         case _:
-            raise ValueError(f"qemu-io has no such request: {request}")
+            raise ValueError(f"qemu-io has no command for this request: {request}")
 
 
 def _died(error: ProgramError, done: int) -> Verdict:

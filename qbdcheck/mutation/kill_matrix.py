@@ -22,10 +22,11 @@ from mutants.catalogue import catalogue, is_control
 from mutants.mutant import Mutant
 from qbdcheck.catalogue.plan import Planned, make_plan
 from qbdcheck.errors import UsageError
-from qbdcheck.mutation.mutant_run import ALIVE, EXIT_USAGE, KILLED, NOT_TESTABLE, Cell, Fate, Runner
+from qbdcheck.exit_code import ExitCode
+from qbdcheck.mutation.mutant_run import ALIVE, KILLED, NOT_TESTABLE, Cell, Fate, Runner
 from qbdcheck.mutation.tables import page, print_grid, print_summary
-from qbdcheck.options import Options
-from qbdcheck.targets.mutant_target import knobs_for, read_words
+from qbdcheck.options import Execution, MutationOptions, Reports, Selection, TargetOptions
+from qbdcheck.targets.mutant_target import DEFAULT_BASE, knobs_for, parse
 
 _FILE_WIDTH = 160
 _GUARDS = re.compile(r"^Guards:((?:.|\n(?!\n))*)", re.MULTILINE)
@@ -41,20 +42,31 @@ class Wanted:
     left_out: str = ""
 
 
-def main(options: Options) -> int:
+def main(
+    selection: Selection,
+    target: TargetOptions,
+    execution: Execution,
+    reports: Reports,
+    mutation: MutationOptions,
+) -> int:
     """Run the selection against the mutants that it names, or all; 1 where one is not right.
 
     :raise UsageError: an unknown id or knob, or a case; nothing has been run then.
     """
-    cases = tuple(word for word in options.selection if word[0].isdigit())
-    wanted = read_wanted([word for word in options.selection if word not in cases], options.knobs)
-    of_cases = replace(options, selection=cases, subcommand="", resume=False)
-    plan = [planned for planned in make_plan(of_cases) if not planned.excluded]
+    cases = tuple(word for word in selection.arguments if word[0].isdigit())
+    wanted = read_wanted(
+        [word for word in selection.arguments if word not in cases], mutation.knobs
+    )
+    of_cases = replace(selection, arguments=cases, resume=False)
+    plan = make_plan(of_cases, target, execution)
+    plan = [planned for planned in plan if not planned.excluded]
     guards = {one.case.case_id: guarded_bugs(one.case.path) for one in plan}
-    runner = Runner(["--turns", "-j", str(options.lanes), *_flags(options)], guards)
+    runner = Runner(
+        ["--turns", "-j", str(execution.lanes), *_flags(selection, target, execution)], guards
+    )
     console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
-    progress = Progress(options.cache_dir / "mutants.json", [*cases, *_selecting(options)])
-    earlier = progress.load() if options.resume else {}
+    progress = Progress(execution.cache_dir / "mutants.json", [*cases, *_selecting(selection)])
+    earlier = progress.load() if selection.resume else {}
     fates: list[Fate] = []
     for one in wanted:
         fate = earlier.get((one.mutant.id, one.knobs))
@@ -63,23 +75,23 @@ def main(options: Options) -> int:
             fate = Fate(
                 id=one.mutant.id, control=control, knobs=one.knobs, knobs_left_out=one.left_out
             )
-            runner.run(one.mutant, one.knobs, [*cases, *_selecting(options)], fate)
-        if options.each_suite and not fate.suites:
+            runner.run(one.mutant, one.knobs, [*cases, *_selecting(selection)], fate)
+        if mutation.each_suite and not fate.suites:
             fate.suites = _each_suite(runner, one, plan, fate)
         fates.append(fate)
         progress.save(fates)
         _tell(console, fate)
-    if options.each_suite:
+    if mutation.each_suite:
         print_grid(console, fates)
     print_summary(console, fates)
-    if options.json_file is not None:
+    if reports.json_file is not None:
         report = [fate.as_json() for fate in fates]
-        options.json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    if options.html_file is not None:
-        options.html_file.write_text(page(fates), encoding="utf-8")
+        reports.json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if reports.html_file is not None:
+        reports.html_file.write_text(page(fates), encoding="utf-8")
     if all(fate.state == NOT_TESTABLE for fate in fates):
-        return EXIT_USAGE
-    return 0 if all(fate.is_right for fate in fates) else 1
+        return ExitCode.USAGE
+    return ExitCode.GREEN if all(fate.is_right for fate in fates) else ExitCode.RED
 
 
 def read_wanted(words: Sequence[str], knobs: str) -> list[Wanted]:
@@ -90,7 +102,9 @@ def read_wanted(words: Sequence[str], knobs: str) -> list[Wanted]:
     shared = knobs.split(":") if knobs else []
     found = []
     for word in words or catalogue():
-        mutant, own = read_words(word)
+        mutant, base, own = parse(word)
+        if base != DEFAULT_BASE:
+            raise UsageError(f"{word}: --mutants uses {DEFAULT_BASE}; use -t mutant:{word}")
         names = {pair.partition("=")[0] for pair in own}
         if "requests" in names:
             raise UsageError(f"{word}: --mutants counts the requests itself")
@@ -108,21 +122,21 @@ def guarded_bugs(case: Path) -> frozenset[str]:
     return frozenset(_BUG.findall(guards[1])) if guards else frozenset()
 
 
-def _selecting(options: Options) -> list[str]:
+def _selecting(selection: Selection) -> list[str]:
     """The flags that select cases."""
     words = []
-    for flag, values in (("-g", options.groups), ("-x", options.exclude_groups),
-                         ("-e", options.exclude_cases)):  # fmt: skip
+    for flag, values in (("-g", selection.groups), ("-x", selection.exclude_groups),
+                         ("-e", selection.exclude_cases)):  # fmt: skip
         words += [flag, ",".join(values)] if values else []
     return words
 
 
-def _flags(options: Options) -> list[str]:
-    words = ["--seed", str(options.seed)]
-    for name in ("suites", "golden", "targets"):
-        words += [f"--{name}-dir", str(getattr(options, f"{name}_dir"))]
-    if options.timeout_s is not None:
-        words += ["--timeout", str(options.timeout_s)]
+def _flags(selection: Selection, target: TargetOptions, execution: Execution) -> list[str]:
+    words = ["--seed", str(execution.seed)]
+    words += ["--suites-dir", str(selection.suites_dir), "--golden-dir", str(execution.golden_dir)]
+    words += ["--targets-dir", str(target.targets_dir)]
+    if execution.timeout_s is not None:
+        words += ["--timeout", str(execution.timeout_s)]
     return words
 
 

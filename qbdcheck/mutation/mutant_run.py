@@ -17,13 +17,13 @@ from mutants.mutant import Mutant
 from mutants.requests import counted
 from qbdcheck import clock
 from qbdcheck.errors import UsageError
+from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
 from qbdcheck.programs.process import Process, tail
 from qbdcheck.report.cause import cause_of
 from qbdcheck.targets.mutant_target import COUNT, PREFIX
 
 KILLED, ALIVE, NOT_TESTABLE = "killed", "alive", "not testable here"
-EXIT_USAGE = 2
 _SET_UP = "set-up of the target"
 _POLL_S = 0.05
 _END_S = 30.0
@@ -134,7 +134,9 @@ class Runner:
                 # Not SIGINT: who is started in the background of a shell ignores that.
                 code = run.stop(SIGTERM, _END_S)
             last = tail(run.output(), 1)
-            is_refused = cell.state != KILLED and code == EXIT_USAGE and last.startswith("check: ")
+            is_refused = (
+                cell.state != KILLED and code == ExitCode.USAGE and last.startswith("check: ")
+            )
             return last.removeprefix("check: ") if is_refused else ""
 
     def _guarding(self, mutant: type[Mutant]) -> frozenset[str]:
@@ -152,7 +154,7 @@ class Runner:
             run = _start(f"{PREFIX}control-plain", words, Path(directory))
             while not run.has_ended_within(_POLL_S):
                 pass
-            if run.stop(SIGTERM, _END_S) == EXIT_USAGE:
+            if run.stop(SIGTERM, _END_S) == ExitCode.USAGE:
                 raise UsageError(tail(run.output(), 1).removeprefix("check: "))
 
 

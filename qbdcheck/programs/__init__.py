@@ -1,1 +1,1 @@
-"""The QEMU programs as processes of a case; the only place that starts processes."""
+"""The programs of QEMU as processes of a case. Only this package starts processes."""

@@ -1,9 +1,9 @@
-"""Does an accelerator run guests? Asked by running one, since /dev/kvm says little.
+"""Probe whether an accelerator runs guests, by running one: /dev/kvm alone proves little.
 
-On nested and sandboxed hosts /dev/kvm exists and opens, and a guest crawls or hangs. The probe is a
-boot sector: the BIOS loads it, it sets up paging, enters 64-bit mode, counts to four million and
-writes to isa-debug-exit, upon which QEMU exits with 33. A real KVM needs a fifth of a second for
-this, TCG about as long; a KVM that emulates instructions in the host kernel needs ten seconds.
+On nested and sandboxed hosts /dev/kvm exists and opens, but a guest is very slow or hangs. The
+probe is a boot sector. The BIOS loads it; it sets up paging, enters 64-bit mode, counts to four
+million and writes to isa-debug-exit. QEMU then exits with 33. A real KVM needs 0.2 s for this, TCG
+about the same. A KVM that emulates instructions in the host kernel needs 10 s.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from qbdcheck.programs.process import describe_exit, run, tail
 
 LIMIT_S = 3.0
 _EXIT_STATUS = 33
-"""isa-debug-exit turns the byte written, 0x10, into (0x10 << 1) | 1 (hw/misc/debugexit.c)."""
+"""isa-debug-exit turns the written byte, 0x10, into (0x10 << 1) | 1 (hw/misc/debugexit.c)."""
 
 # 16-bit:  cli; ds = es = ss = 0; sp = 0x7000
 #          zero 12 KiB at 0x1000 (page tables), then map the first 2 MiB one to one:
@@ -40,7 +40,7 @@ BOOT_SECTOR = _BOOT_CODE.ljust(510, b"\0") + b"\x55\xaa"
 
 @dataclass(frozen=True)
 class Accelerator:
-    """What the probe of one accelerator found; ``elapsed_s`` in seconds, of a guest that ran."""
+    """The result for one accelerator. ``elapsed_s``: how long the probe guest ran, in seconds."""
 
     name: str
     works: bool
@@ -54,7 +54,7 @@ class Accelerator:
 
 
 def probe_accelerator(name: str, limit_s: float = LIMIT_S) -> Accelerator:
-    """Boot a guest under accelerator `name` (``kvm`` or ``tcg``), for at most `limit_s` seconds."""
+    """Boot a guest under accelerator `name` (``kvm`` or ``tcg``) for at most `limit_s` seconds."""
     if name == "kvm" and not Path("/dev/kvm").exists():
         return Accelerator(name, works=False, elapsed_s=0.0, reason="there is no /dev/kvm")
     with tempfile.TemporaryDirectory(prefix="qbdcheck-probe-") as directory:
@@ -66,7 +66,7 @@ def probe_accelerator(name: str, limit_s: float = LIMIT_S) -> Accelerator:
         except SetupError as error:
             return Accelerator(name, works=False, elapsed_s=0.0, reason=str(error))
         except ProgramError:
-            reason = f"a probe guest did not run to its end in {limit_s:g} s"
+            reason = f"a probe guest did not end within {limit_s:g} s"
             return Accelerator(name, works=False, elapsed_s=limit_s, reason=reason)
         elapsed_s = clock.now_s() - began_s
     if done.returncode == _EXIT_STATUS:

@@ -1,4 +1,4 @@
-"""Blockdev options as dictionaries, and the ways in which QEMU programs take them.
+"""Blockdev options as dictionaries, and the forms in which QEMU programs take them.
 
 Reference: qapi/block-core.json, BlockdevOptions.
 """
@@ -13,7 +13,7 @@ Blockdev = dict[str, Any]
 
 
 def node(driver: str, node_name: str | None = None, /, **options: object) -> Blockdev:
-    """Return a node. Underscores in names of options stand for dashes: ``read_only=True``."""
+    """Return a node. Underscores in option names become dashes: ``read_only=True``."""
     result: Blockdev = {"driver": driver}
     if node_name is not None:
         result["node-name"] = node_name
@@ -21,7 +21,7 @@ def node(driver: str, node_name: str | None = None, /, **options: object) -> Blo
 
 
 def dashed(options: Mapping[str, object]) -> Blockdev:
-    """Return options with dashes in their names where Python needs underscores."""
+    """Return options with dashes in place of underscores, without those that are None."""
     return {key.replace("_", "-"): value for key, value in options.items() if value is not None}
 
 
@@ -33,7 +33,7 @@ def file_node(path: object, node_name: str | None = None, /, **options: object) 
 def nbd_node(
     socket: object, export: str = "", node_name: str | None = None, /, **options: object
 ) -> Blockdev:
-    """Return a protocol node on an export behind a Unix socket."""
+    """Return a protocol node on an NBD export behind a Unix socket."""
     server = {"type": "unix", "path": str(socket)}
     return node("nbd", node_name, server=server, export=export, **options)
 
@@ -41,17 +41,17 @@ def nbd_node(
 def over(
     driver: str, file: Blockdev | str, node_name: str | None = None, /, **options: object
 ) -> Blockdev:
-    """Return a format or filter node over another node, or over one that is named."""
+    """Return a format or filter node over another node, given as options or by name."""
     return node(driver, node_name, file=file, **options)
 
 
 def json_filename(blockdev: Blockdev) -> str:
-    """Return one argument that any QEMU program takes for a file name."""
+    """Return the node as a file name that every QEMU program accepts."""
     return "json:" + json.dumps(blockdev, separators=(",", ":"), ensure_ascii=False)
 
 
 def image_options(blockdev: Blockdev) -> str:
-    """Return the argument of ``--image-opts``: dotted keys, commas doubled."""
+    """Return the node as an argument of ``--image-opts``: dotted keys, commas doubled."""
     return ",".join(f"{key}={value.replace(',', ',,')}" for key, value in _flat(blockdev, ""))
 
 

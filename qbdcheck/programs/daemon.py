@@ -5,82 +5,39 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-from pathlib import Path
-from signal import SIGKILL, SIGTERM, Signals
+from signal import SIGKILL
 
-from qbdcheck.programs.process import TERM_GRACE_S, Process, kill_group, tail
+from qbdcheck.programs.process import Process
+from qbdcheck.programs.running import TERM_GRACE_S, RunningProgram, kill_group
 
 
-class Daemon:
-    """A program that went into the background; same calls as `Process` as far as servers need them.
+class Daemon(RunningProgram):
+    """A program that went into the background.
 
-    It is in a session of its own, and neither its parent's death nor its group reaches it: what is
-    left of it at the end of a case is found by the runner, which is the reaper of its orphans.
+    It has a session of its own. Neither the death of its parent nor a signal to the parent's group
+    reaches it. The runner is the subreaper of orphans and finds what is left at the end of a case.
 
-    :param pid: of the daemon.
-    :param starter: the program that started it and has ended; has its output.
+    :param pid: process id of the daemon.
+    :param starter: the program that started the daemon and has ended. It holds the output.
     """
 
     def __init__(self, pid: int, starter: Process) -> None:
-        self.pid = pid
-        self.argv = starter.argv
+        super().__init__(starter.argv, pid)
         self._starter = starter
-        try:
-            self._pidfd: int | None = os.pidfd_open(pid)
-        except ProcessLookupError:
-            self._pidfd = None
-
-    @property
-    def returncode(self) -> int | None:
-        """None while it runs, then 0: how a stranger ended nobody is told."""
-        return 0 if self.has_ended_within(0) else None
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it has not ended yet."""
-        return not self.has_ended_within(0)
 
     def output(self) -> str:
-        """What it said before it went into the background."""
+        """Return the output of the daemon before it went into the background."""
         return self._starter.output()
 
-    def describe(self) -> str:
-        """Say what it said last, on one line."""
-        said = tail(self.output())
-        how = f"{Path(self.argv[0]).name} {'is running' if self.is_running else 'has ended'}"
-        return f"{how}: {said}" if said else f"{how} without a word"
-
-    def has_ended_within(self, timeout_s: float) -> bool:
-        """Wait up to ``timeout_s`` seconds for its end; say whether it came."""
-        if self._pidfd is None:
-            return True
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        if not poll.poll(max(0.0, timeout_s) * 1000):
-            return False
-        self._reap()
-        return True
-
-    def signal(self, number: Signals) -> None:
-        """Send a signal to the daemon itself, not to what it started."""
-        if self.is_running:
-            os.kill(self.pid, number)
-
-    def stop(self, number: Signals = SIGTERM, grace_s: float = TERM_GRACE_S) -> int:
-        """End it politely, and by SIGKILL after ``grace_s`` seconds."""
-        self.signal(number)
-        if not self.has_ended_within(grace_s):
-            self.kill()
+    def _exit_status(self) -> int:
+        """Return 0: the exit status of a process that is not our child is unknown."""
         return 0
 
-    def kill(self) -> int:
-        """SIGKILL it and its group."""
-        if self.is_running:
-            self._reap()
-        return 0
+    def _describe_state(self) -> str:
+        return "is running" if self.is_running else "has ended"
 
     def _reap(self) -> None:
-        """End its group, which is its own where it made a session, and collect it if it is ours."""
+        # The group is killed only if it is the daemon's own, that is if it made a session.
         if self._pidfd is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -91,5 +48,4 @@ class Daemon:
         select.select([self._pidfd], [], [], TERM_GRACE_S)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, os.WNOHANG)
-        os.close(self._pidfd)
-        self._pidfd = None
+        self._close_pidfd()

@@ -1,7 +1,7 @@
-"""Which programs are used, from where, and under which debugger.
+"""Find programs, and wrap those of QEMU in a debugger.
 
-A path comes, first one wins, from the target's profile, from the environment variable that
-qemu-iotests uses (``QEMU_IO_PROG``, ...), from PATH.
+The path of a program comes from the first of these that has it: the target's profile, the
+environment variable of qemu-iotests (``QEMU_IO_PROG``, ...), PATH.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from qbdcheck.errors import NotRun, SetupError
 
 VALGRIND_ERROR = 99
-"""The exit status that says: valgrind found an error (as in qemu-iotests' common.rc)."""
+"""Exit status if valgrind found an error (the same as in qemu-iotests' common.rc)."""
 VARIABLES = {
     "qemu-img": "QEMU_IMG_PROG",
     "qemu-io": "QEMU_IO_PROG",
@@ -39,10 +39,10 @@ _PACKAGES = {
 
 @dataclass(frozen=True)
 class Programs:
-    """Finds programs, and wraps those of QEMU in gdbserver or valgrind.
+    """Programs and their paths. QEMU's programs can run under gdbserver or valgrind.
 
-    :param paths: name to path, from the target's profile.
-    :param log_dir: where valgrind leaves its logs.
+    :param paths: path of each program, from the target's profile.
+    :param log_dir: directory for the logs of valgrind.
     """
 
     paths: Mapping[str, str] = field(default_factory=dict)
@@ -51,30 +51,30 @@ class Programs:
     log_dir: Path = Path()
 
     def path(self, name: str) -> str | None:
-        """Return where a program is, None where it is not installed."""
+        """Return the path of a program, or None if it is not installed."""
         wanted = self.paths.get(name) or os.environ.get(VARIABLES.get(name, ""), "") or name
         return shutil.which(wanted)
 
     def require(self, *names: str) -> None:
-        """Check that programs are there.
+        """Check that programs are installed.
 
-        :raise NotRun: one reason for each that is missing.
+        :raise NotRun: one reason for each missing program.
         """
         missing = [self.missing(name) for name in names if self.path(name) is None]
         if missing:
             raise NotRun(*missing)
 
     def missing(self, name: str) -> str:
-        """Return the sentence that says that a program is missing, and the mend."""
+        """Return the message that a program is missing, with the package that has it."""
         wanted = self.paths.get(name) or os.environ.get(VARIABLES.get(name, ""), "") or name
         package = _PACKAGES.get(name)
-        mend = f"; install the Debian package {package}" if package and wanted == name else ""
-        return f"program {wanted} is not installed{mend}"
+        fix = f"; install the Debian package {package}" if package and wanted == name else ""
+        return f"program {wanted} is not installed{fix}"
 
     def argv(self, name: str, *arguments: str) -> list[str]:
         """Return the command line of a program.
 
-        :raise SetupError: it is not installed.
+        :raise SetupError: the program is not installed.
         """
         path = self.path(name)
         if path is None:
@@ -83,7 +83,7 @@ class Programs:
 
     @property
     def slowdown(self) -> float:
-        """How much longer than usual a program may take: a human, or valgrind, sits on it."""
+        """Factor on all time limits while a program runs under gdbserver or valgrind."""
         if self.gdb:
             return 1000.0
         return 30.0 if self.valgrind else 1.0
@@ -105,6 +105,6 @@ class Programs:
         return ()
 
     def valgrind_report(self) -> str:
-        """Return the logs of valgrind so far, for the message of a failure."""
+        """Return the valgrind logs so far, for the message of a failure."""
         logs = sorted(self.log_dir.glob("*.valgrind"))
         return "\n".join(log.read_text(errors="replace") for log in logs)

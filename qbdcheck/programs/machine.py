@@ -1,6 +1,6 @@
-"""qemu-system without a guest that runs: block devices, QMP and HMP; the CPU stands still (-S).
+"""qemu-system without a running guest: block devices, QMP and HMP. The CPU is stopped (-S).
 
-Debian's QEMU is built without the accelerator qtest, so it is TCG that does nothing.
+Debian builds QEMU without the accelerator qtest, so the accelerator is TCG.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Machine(Monitored):
     """A running qemu-system-x86_64.
 
     :param kind: machine type: ``none`` (no devices, 32 ms) or ``pc`` (PCI, 49 ms).
-    :param arguments: further words of its command line.
+    :param arguments: further arguments of its command line.
     :param objects: ``-object`` definitions (secrets).
     :param accelerator: ``tcg``, or ``kvm`` for guests that run.
     """
@@ -34,20 +34,20 @@ class Machine(Monitored):
         objects: Sequence[str] = (),
         accelerator: str = "tcg",
     ) -> None:
-        words = [word for text in objects for word in ("-object", text)]
+        defined = [argument for text in objects for argument in ("-object", text)]
         argv = programs.argv(
             "qemu-system-x86_64", "-accel", accelerator, "-S", "-machine", kind,
-            "-nodefaults", "-no-user-config", "-display", "none", *words,
+            "-nodefaults", "-no-user-config", "-display", "none", *defined,
             "-chardev", "socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control",
             *arguments,
         )  # fmt: skip
         super().__init__(argv, directory, name, TIMEOUT_S * programs.slowdown)
 
     def hmp(self, command: str) -> str:
-        """Run a command of the human monitor and return what it prints.
+        """Run a command of the human monitor and return its output.
 
-        For what QMP lacks: ``qemu-io NODE "break pwritev tag"``. What such a command of qemu-io
-        prints goes to QEMU's stdout, not here.
+        Use it for what QMP lacks: ``qemu-io NODE "break pwritev tag"``. The output of such a
+        qemu-io command goes to QEMU's stdout and is not returned.
         """
         text = self.execute("human-monitor-command", {"command-line": command})
         return str(text).replace("\r\n", "\n")

@@ -1,7 +1,7 @@
-"""A program of QEMU that is driven over QMP: common to qemu-storage-daemon and qemu-system.
+"""A program of QEMU that is driven over QMP: the base of qemu-storage-daemon and qemu-system.
 
-The monitor is one end of a socket pair, handed over as a file descriptor: the program answers as
-soon as it can, and there is no socket to wait for.
+The monitor is one end of a socket pair. The program inherits it as a file descriptor, so
+there is no socket path to wait for.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ import contextlib
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 from qbdcheck.clock import now_s
 from qbdcheck.errors import ProgramError
 from qbdcheck.programs.blockdev import Blockdev, dashed
+from qbdcheck.programs.closing import CloseOrAbandon
 from qbdcheck.programs.process import Process
 from qbdcheck.programs.qmp import Event, Qmp, QmpFailed
 
 QUIT_GRACE_S = 10.0
 
 
-class Monitored:
+class Monitored(CloseOrAbandon):
     """A running program with a QMP monitor.
 
-    :param argv: the command line; ``{monitor}`` in a word becomes the number of the descriptor.
-    :param directory: gets its output, and the sockets of its exports.
+    :param argv: the command line; ``{monitor}`` becomes the number of the file descriptor.
+    :param directory: holds the program's output and the sockets of its exports.
     :param timeout_s: seconds that one command may take.
-    :raise ProgramError: it died at its start; the message has its own words.
+    :raise ProgramError: the program died at its start; the message has its output.
     """
 
     def __init__(
@@ -42,8 +42,8 @@ class Monitored:
         ours, theirs = socket.socketpair()
         with theirs:
             descriptor = theirs.fileno()
-            words = [word.replace("{monitor}", str(descriptor)) for word in argv]
-            self.process = Process(words, directory, name, pass_fds=(descriptor,))
+            command = [argument.replace("{monitor}", str(descriptor)) for argument in argv]
+            self.process = Process(command, directory, name, pass_fds=(descriptor,))
         ours.setblocking(False)
         try:
             self._qmp = Qmp(ours, name, timeout_s)
@@ -52,43 +52,29 @@ class Monitored:
             said = self.process.describe()
             self.process.kill()
             raise ProgramError(
-                f"{name} did not start: {said}", words, self.process.returncode, said
+                f"{name} did not start: {said}", command, self.process.returncode, said
             ) from error
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Process id of the program."""
         return self.process.pid
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abandon()
 
     # QMP
 
     def qmp(self, command: str, /, **arguments: object) -> Any:  # JSON
         """Run a QMP command and return its ``return`` value.
 
-        Underscores in names of arguments stand for dashes: ``node_name="n"``. `execute` takes names
-        as they are.
+        Underscores in argument names become dashes: ``node_name="n"``. `execute` takes names
+        unchanged.
 
-        :raise QmpFailed: it was refused: ``error_class``, ``description``.
-        :raise ProgramError: the program died; the message has its last words.
+        :raise QmpFailed: QEMU refused the command: ``error_class``, ``description``.
+        :raise ProgramError: the program died; the message has its last output.
         """
         return self.execute(command, dashed(arguments))
 
     def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
-        """Run a QMP command with arguments exactly as given."""
+        """Run a QMP command. Argument names are not changed."""
         try:
             return self._qmp.execute(command, arguments)
         except QmpFailed:
@@ -108,7 +94,7 @@ class Monitored:
     def wait_event(self, event: str, /, within_s: float = 10.0, **match: object) -> Event:
         """Wait for the next event of this name with these values in its data.
 
-        :raise ProgramError: it did not come in time.
+        :raise ProgramError: no such event came in time.
         """
         return self._qmp.wait_event(event, within_s, **match)
 
@@ -117,7 +103,7 @@ class Monitored:
     def add(self, blockdev: Blockdev) -> str:
         """Add a node and return its name.
 
-        :raise QmpFailed: it cannot be added.
+        :raise QmpFailed: QEMU cannot add it.
         """
         self.execute("blockdev-add", blockdev)
         return str(blockdev["node-name"])
@@ -125,9 +111,9 @@ class Monitored:
     def export(
         self, node: str, name: str | None = None, writable: bool = True, **options: object
     ) -> str:
-        """Export a node over NBD on a private Unix socket; return its URI.
+        """Export a node over NBD on a private Unix socket. Return the URI.
 
-        :param name: of the export; by default the node's.
+        :param name: export name; by default the name of the node.
         """
         path = self._directory / f"{self.name}.nbd"
         if not self._exports:
@@ -144,10 +130,11 @@ class Monitored:
     def wait_job(
         self, job_id: str, within_s: float = 30.0, to: str = "concluded", dismiss: bool = True
     ) -> dict[str, Any]:
-        """Wait until a job is concluded (or in the state ``to``, such as ``ready``); dismiss it.
+        """Wait until a job is concluded, or reaches the state ``to``, such as ``ready``.
 
+        :param dismiss: whether a concluded job is dismissed.
         :return: its last entry of ``query-jobs``.
-        :raise ProgramError: it failed: the message has its error text; or it took too long.
+        :raise ProgramError: the job failed (the message has its error), or it took too long.
         """
         deadline = now_s() + within_s
         while True:
@@ -172,15 +159,15 @@ class Monitored:
             if job["id"] == job_id:
                 return job
         known = ", ".join(str(job["id"]) for job in jobs) or "none"
-        message = f"there is no job {job_id} (jobs: {known}); was it dismissed by itself?"
+        message = f"there is no job {job_id} (jobs: {known}); it may have dismissed itself"
         raise ProgramError(message, self.process.argv, None)
 
     # The end
 
     def close(self) -> None:
-        """End it by ``quit``.
+        """End the program with ``quit``.
 
-        :raise ProgramError: it does not end in time, or not with status 0.
+        :raise ProgramError: the program does not end in time, or its exit status is not 0.
         """
         if self._closed:
             return
@@ -197,9 +184,11 @@ class Monitored:
             )
 
     def kill(self) -> None:
-        """SIGKILL it, as a power cut of the host would."""
+        """Send SIGKILL, which has the effect of a power cut of the host."""
         self._closed = True
         self._qmp.close()
         self.process.kill()
 
-    abandon = kill
+    def abandon(self) -> None:
+        """Kill the program after an exception."""
+        self.kill()

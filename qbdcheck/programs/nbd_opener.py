@@ -1,6 +1,6 @@
-"""QEMU's NBD client as one long-lived qemu-io: opens an export, asks, closes, and the next one.
+"""QEMU's NBD client in one long-lived qemu-io, which opens and closes one export after another.
 
-An opening costs about 1 ms so, and a crash or a hang of QEMU is seen as what it is.
+One opening costs about 1 ms, and a crash or a hang of QEMU is seen as such.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ WRONG = "Pattern verification failed"
 
 
 class NbdOpener:
-    """Opens exports on Unix sockets, one after the other.
+    """Open exports on Unix sockets, one after another.
 
-    :param directory: gets the log of qemu-io.
-    :param timeout_s: seconds that one opening or request may take before it counts as hanging.
+    :param directory: holds the log of qemu-io.
+    :param timeout_s: seconds after which an opening or a request counts as a hang.
     """
 
     def __init__(self, programs: Programs, directory: Path, timeout_s: float = 10.0) -> None:
@@ -35,14 +35,14 @@ class NbdOpener:
         self.reason = ""
 
     def sees(self, path: Path, *commands: str, **options: object) -> str:
-        """Open the export, run commands of qemu-io, close it; say how it went, on one line.
+        """Open the export, run qemu-io commands, close it. Return the outcome on one line.
 
-        An opening that fails gives ``refused`` (QEMU's reason is in `reason`). Each command gives
-        ``ok``, the text of its errno, ``wrong data`` (for ``read -P``), or what it printed; they
-        are joined by "; ".
+        If QEMU cannot open the export, the outcome is ``refused`` (see `reason`). Otherwise each
+        command gives ``ok``, the text of its errno, ``wrong data`` (for ``read -P``), or its
+        output. They are joined by "; ".
 
         :param options: of the nbd node.
-        :raise ProgramError: QEMU crashed, or hangs.
+        :raise ProgramError: QEMU crashed or hangs.
         """
         io = self._open(path, options)
         if io is None:
@@ -52,9 +52,9 @@ class NbdOpener:
         return "; ".join(seen) or "ok"
 
     def in_flight(self, path: Path, commands: Sequence[str], **options: object) -> list[Report]:
-        """Open the export, start aio commands, wait for all, close it; return their ends.
+        """Open the export, run aio commands at the same time, close it. Return their reports.
 
-        :raise ProgramError: QEMU crashed, or hangs, or does not open the export.
+        :raise ProgramError: QEMU crashed, hangs, or cannot open the export.
         """
         io = self._open(path, options)
         if io is None:
@@ -91,7 +91,7 @@ class NbdOpener:
         return reports[-1].error or "ok"
 
     def close(self) -> None:
-        """End qemu-io."""
+        """Kill qemu-io."""
         if self._io is not None:
             self._io.abandon()
             self._io = None

@@ -1,7 +1,7 @@
-"""perf on the host: which functions of QEMU and of the backend took the time, as a flame graph.
+"""perf on the host: show where QEMU and the backend spend their time, as a flame graph.
 
-References: perf-record(1), perf-script(1). A flame graph has a box for each function, as wide as
-its share of all samples, on top of the one that called it.
+References: perf-record(1), perf-script(1). In a flame graph each function is a box on top of its
+caller. The width of a box is its share of all samples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from qbdcheck.errors import ProgramError
 from qbdcheck.programs.process import Process, run
 
 HERTZ = 199
-"""Samples a second of each CPU; not a divisor of what timers of programs use."""
+"""Samples per second and CPU. The number shares no divisor with usual timer frequencies."""
 _STOP_S = 30.0
 _SCRIPT_S = 120.0
 _FRAME = re.compile(r"^\s+[0-9a-f]+ (?P<symbol>.+?)(?:\+0x[0-9a-f]+)? \((?P<object>.*)\)$")
@@ -32,30 +32,35 @@ _LEAST = 0.5
 class PerfRecording:
     """A running `perf record` of some processes, with their call chains.
 
-    :param pids: those that are there when it starts, and what they start.
+    :param pids: processes to record; their later children are recorded too.
     :raise ProgramError: perf is missing.
     """
 
     def __init__(self, pids: Sequence[int], directory: Path, name: str) -> None:
         self._data = directory / f"{name}.perf.data"
-        words = ["perf", "record", "-q", "-g", "-F", str(HERTZ), "-o", str(self._data)]
-        self._process = Process([*words, "-p", ",".join(map(str, pids))], directory, f"{name}.perf")
+        record = ["perf", "record", "-q", "-g", "-F", str(HERTZ), "-o", str(self._data)]
+        self._process = Process(
+            [*record, "-p", ",".join(map(str, pids))], directory, f"{name}.perf"
+        )
 
     def stop(self) -> Counter[str]:
-        """End it; return how often each stack was seen, `program;caller;callee`.
+        """End the recording. Return the number of samples of each stack, `program;caller;callee`.
 
-        :raise ProgramError: perf is not permitted here, or took no sample; in its own words.
+        :raise ProgramError: perf is not permitted here, or took no sample.
         """
         self._process.stop(SIGINT, _STOP_S)
         if not self._data.exists() or not self._data.stat().st_size:
             raise ProgramError(f"perf: {self._process.describe()}", ["perf"], None)
-        told = run(["perf", "script", "-i", self._data], timeout_s=_SCRIPT_S)
+        script = run(["perf", "script", "-i", self._data], timeout_s=_SCRIPT_S)
         self._data.unlink()
-        return fold(told.stdout)
+        stacks = fold(script.stdout)
+        if not stacks:
+            raise ProgramError("perf: it took no sample", ["perf"], None)
+        return stacks
 
 
 def fold(script: str) -> Counter[str]:
-    """Return how often each stack is in the output of `perf script`, outermost function first."""
+    """Return the number of samples of each stack in the output of `perf script`, root first."""
     stacks: Counter[str] = Counter()
     for sample in script.split("\n\n"):
         head, *rows = sample.strip("\n").splitlines() or [""]
@@ -72,21 +77,21 @@ def _symbols(rows: Iterable[str]) -> Iterator[str]:
             name = found["symbol"]
             if name == "[unknown]":
                 place = Path(found["object"]).name.strip("[]")
-                # What TCG makes of a guest's code lies in memory of no file.
+                # Code that TCG translated belongs to no file.
                 name = "[translated]" if _OF_TCG.fullmatch(place) else f"[{place}]"
             yield name.replace(";", ":")
 
 
 @dataclass
 class _Box:
-    """A function in one place of the call tree."""
+    """A function at one place of the call tree."""
 
     count: int = 0
     callees: dict[str, _Box] = field(default_factory=dict)
 
 
 def flame_graph(stacks: Counter[str], title: str) -> str:
-    """Return an SVG; hovering over a box shows its function and share."""
+    """Return an SVG. Hovering over a box shows its function and its share."""
     root = _Box()
     depth = 0
     for stack, count in stacks.items():
@@ -113,7 +118,7 @@ def _boxes(box: _Box, left: float, level: int, total: int, height: int) -> Itera
         width = one.count / total * _WIDTH
         if width >= _LEAST:
             top = height - _ROW * (level + 1)
-            # Kernel and users' functions alike have a colour of their own in every graph.
+            # A function has the same colour in every graph.
             hue = zlib.crc32(name.encode()) % 50
             label = escape(name[: max(0, int((width - 4) / _CHARACTER))])
             yield (
@@ -127,9 +132,7 @@ def _boxes(box: _Box, left: float, level: int, total: int, height: int) -> Itera
 
 
 def busiest(stacks: Counter[str], count: int = 3) -> list[tuple[str, float]]:
-    """Return the functions that were running, not waiting for callees, in most samples: (name,
-    share of all).
-    """
+    """Return the functions that were running themselves in most samples: (name, share of all)."""
     own: Counter[str] = Counter()
     for stack, number in stacks.items():
         own[stack.rpartition(";")[2]] += number

@@ -9,7 +9,7 @@ from typing import Any
 
 from qbdcheck.errors import CaseBroken, ProgramError
 from qbdcheck.programs.installed import Programs
-from qbdcheck.programs.process import DEFAULT_TIMEOUT_S, Completed, run
+from qbdcheck.programs.process import DEFAULT_TIMEOUT_S, Completed, describe_exit, run
 
 _TAKES_OBJECTS = frozenset(
     ("amend", "bench", "bitmap", "check", "commit", "compare", "convert", "create", "dd", "info",
@@ -20,7 +20,7 @@ _TAKES_OBJECTS = frozenset(
 class QemuImg:
     """Runs qemu-img.
 
-    ``objects`` are ``--object`` definitions (secrets of encrypted images) that each command gets.
+    ``objects``: ``--object`` definitions (secrets of encrypted images) for each command.
 
     :param directory: its working directory.
     """
@@ -33,7 +33,7 @@ class QemuImg:
     def __call__(self, *arguments: str | os.PathLike[str], timeout_s: float | None = None) -> str:
         """Run one command and return its stdout.
 
-        :raise ProgramError: it failed; the message ends in its own words.
+        :raise ProgramError: the command failed; the message ends with its output.
         """
         return self.run(*arguments, timeout_s=timeout_s).stdout
 
@@ -45,34 +45,36 @@ class QemuImg:
     ) -> Completed:
         """Run one command and return status, stdout and stderr.
 
-        :raise ProgramError: it failed (only with ``check``) or took too long.
+        :raise ProgramError: the command failed (only with ``check``) or took too long.
         """
-        words = [os.fspath(argument) for argument in arguments]
-        if words and words[0] in _TAKES_OBJECTS:
-            words[1:1] = [word for text in self.objects for word in ("--object", text)]
+        command = [os.fspath(argument) for argument in arguments]
+        if command and command[0] in _TAKES_OBJECTS:
+            command[1:1] = [part for text in self.objects for part in ("--object", text)]
         return run(
-            self._programs.argv("qemu-img", *words),
+            self._programs.argv("qemu-img", *command),
             timeout_s=timeout_s or DEFAULT_TIMEOUT_S * self._programs.slowdown,
             check=check,
             cwd=self._directory,
         )
 
     def fails(self, *arguments: str | os.PathLike[str]) -> str:
-        """Run a command that must fail with status 1; return its error text.
+        """Run a command that must fail with status 1. Return its error text.
 
-        :raise ProgramError: it succeeded, or died.
+        :raise ProgramError: the command succeeded, or a signal killed it.
         """
         done = self.run(*arguments, check=False)
         if done.returncode != 1:
             command = " ".join(done.argv[1:])
-            message = f"qemu-img {command}: must fail, but ended with {done.returncode}"
+            message = (
+                f"qemu-img {command}: must fail with 1, but it {describe_exit(done.returncode)}"
+            )
             raise ProgramError(message, done.argv, done.returncode, done.stdout, done.stderr)
         return done.stderr or done.stdout
 
     def json(self, *arguments: str | os.PathLike[str]) -> Any:
-        """Run a command with ``--output=json`` and return what it printed, parsed.
+        """Run a command with ``--output=json`` and return its parsed output.
 
-        :raise CaseBroken: it printed no JSON.
+        :raise CaseBroken: the output is not JSON.
         """
         text = self(arguments[0], "--output=json", *arguments[1:])
         try:

@@ -1,8 +1,8 @@
-"""A long-lived qemu-io on a pipe: 0.2 ms a command, where a new qemu-io costs 8 ms.
+"""A long-lived qemu-io on a pipe: 0.2 ms per command, where a new qemu-io takes 8 ms.
 
-qemu-io prints its prompt, flushed, whenever it waits for a command (qemu-io.c: command_loop), so
-the prompt at the start of a line ends the output of a command. A failed ``flush`` prints nothing at
-all: only the exit status tells, which is 1 as soon as any command has failed.
+qemu-io prints its prompt whenever it waits for a command (qemu-io.c: command_loop). So a prompt at
+the start of a line ends the output of a command. A failed ``flush`` prints nothing. Only the exit
+status shows it: the status is 1 if any command failed.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import os
 import select
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn
 
 from qbdcheck.clock import now_s
 from qbdcheck.errors import ProgramError
+from qbdcheck.programs.closing import CloseOrAbandon
 from qbdcheck.programs.process import Process, describe_exit, tail
 from qbdcheck.programs.qemu_io_output import Report, looks_failed, parse_map, parse_reports
 
 PROMPT = b"qemu-io> "
 COMMAND_MAX = 1000
-"""Bytes that one command line may have; qemu-io reads lines of 1024."""
+"""Longest command line in bytes; qemu-io reads lines of 1024 bytes."""
 _READ_SIZE = 1 << 20
 _COMPLETIONS = ("aio_write failed: ", "readv failed: ")
-"""How the line of an aio request that failed in flight begins (aio_write_done, aio_read_done)."""
+"""First words of the message of a failed aio request (aio_write_done, aio_read_done)."""
 
 
 class IoFailed(ProgramError):  # noqa: N818  # an outcome that cases expect
@@ -35,20 +35,20 @@ class IoFailed(ProgramError):  # noqa: N818  # an outcome that cases expect
 
 
 def _find_prompt(buffer: bytearray, start: int) -> int | None:
-    """Return where the prompt at the start of a line is, None where there is none yet."""
+    """Return the index of a prompt at the start of a line, or None if there is none yet."""
     if buffer.startswith(PROMPT):
         return 0
     found = buffer.find(b"\n" + PROMPT, start)
     return None if found < 0 else found + 1
 
 
-class QemuIo:
+class QemuIo(CloseOrAbandon):
     """One qemu-io with one image open.
 
     :param argv: the whole command line.
-    :param directory: its working directory; also gets its log.
+    :param directory: its working directory; also holds its log.
     :param timeout_s: seconds that one command may take.
-    :raise ProgramError: it cannot open the image; the message has its own words.
+    :raise ProgramError: qemu-io cannot open the image; the message has its output.
     """
 
     def __init__(
@@ -78,22 +78,8 @@ class QemuIo:
         """Process id of qemu-io."""
         return self._process.pid
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abandon()
-
     def __call__(self, command: str) -> str:
-        """Run any command of qemu-io and return its output, unfiltered.
+        """Run any qemu-io command and return its unfiltered output.
 
         :raise ProgramError: qemu-io died (the message names the signal) or did not answer in time.
         """
@@ -112,14 +98,14 @@ class QemuIo:
             self._process.stdin.write(line.encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has died: reading its last words tells how
+            pass  # qemu-io died: reading its last output shows how
         return self._read_output(line)
 
     def _read_output(self, command: str) -> str:
         """Read up to the next prompt.
 
-        What comes after it (aio completions, as far as qemu-io's buffer gives them out) belongs to
-        the next output. A hex dump never holds a prompt at the start of a line.
+        Output after the prompt (aio completions that qemu-io has flushed) belongs to the next call.
+        A hex dump never has a prompt at the start of a line.
         """
         deadline = now_s() + self.timeout_s
         descriptor = self._process.stdout.fileno()
@@ -166,7 +152,7 @@ class QemuIo:
     def request(self, command: str) -> Report:
         """Run one data command and return its report.
 
-        :raise IoFailed: it failed.
+        :raise IoFailed: the request failed.
         """
         output = self._send(command)
         reports = parse_reports(output)
@@ -184,9 +170,9 @@ class QemuIo:
         raise failure
 
     def submit(self, command: str) -> None:
-        """Start an aio request; `drain` waits for it.
+        """Start an aio request. `drain_reports` waits for it.
 
-        :raise IoFailed: the command is refused at once.
+        :raise IoFailed: qemu-io refuses the command at once.
         """
         output = self._send(command)
         reports = parse_reports(output)
@@ -204,7 +190,7 @@ class QemuIo:
         )
 
     def drain_reports(self) -> list[Report]:
-        """Wait for all aio requests; return their reports in order of completion."""
+        """Wait for all aio requests. Return their reports in order of completion."""
         self._completions += parse_reports(self._send("aio_flush"))
         reports, self._completions, self._in_flight = self._completions, [], 0
         if any(report.error for report in reports):
@@ -212,7 +198,7 @@ class QemuIo:
         return reports
 
     def flush(self) -> None:
-        """Flush; that it failed only `close` can tell: qemu-io prints nothing."""
+        """Flush. Only `close` reports a failure, because qemu-io prints nothing."""
         self._flushed = True
         output = self._send("flush")
         if self._in_flight:
@@ -233,8 +219,8 @@ class QemuIo:
     def close(self) -> None:
         """End qemu-io, which closes the image.
 
-        :raise ProgramError: it ends with a status other than 0 that no failed command explains:
-            after a flush, that is a failed flush.
+        :raise ProgramError: the exit status is not 0, and no failed command explains it. After a
+            flush this means that the flush failed.
         """
         if self.closed:
             return
@@ -262,7 +248,7 @@ class QemuIo:
         return b"".join(chunks).decode("utf-8", "backslashreplace")
 
     def abandon(self) -> None:
-        """Kill qemu-io: nothing is flushed, nothing is raised."""
+        """Kill qemu-io without a flush. Never raises."""
         self.closed = True
         self._process.kill()
         self._process.close_pipes()

@@ -1,8 +1,8 @@
-"""What qemu-io prints, parsed (qemu-io-cmds.c: print_report, dump_buffer, the done callbacks).
+"""Parse the output of qemu-io (qemu-io-cmds.c: print_report, dump_buffer, the done callbacks).
 
-A data command prints, in this order, a hex dump if asked for one, and either a report of two lines
-or one line of error. Completions of aio commands are printed when they happen, that is before the
-result of the command that was waited for: the last report of an output is the command's own.
+A data command first prints a hex dump if it was asked for one. Then it prints a report of two
+lines, or one line with an error. Completions of aio commands are printed when they happen, before
+the result of the current command. So the last report of an output is that of the command itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _EXTENT = re.compile(r"\(0x([0-9a-f]+)\) bytes\s+(not )?allocated at offset .*\(
 
 @dataclass(frozen=True)
 class Report:
-    """The end of one request. ``offset`` and ``length`` in bytes; ``error`` is empty on success."""
+    """The result of one request. ``offset``, ``length``: bytes. ``error``: empty on success."""
 
     verb: str
     offset: int
@@ -30,7 +30,7 @@ class Report:
 def parse_reports(text: str) -> list[Report]:
     """Return the reports of an output, in order of completion.
 
-    A line that is none of what a successful command prints is a report with an error.
+    A line that no successful command prints becomes a report with an error.
     """
     reports: list[Report] = []
     dump: list[str] = []
@@ -55,13 +55,13 @@ def _parse_end(line: str, dump: list[str]) -> Report:
 
 
 def reason_of(line: str) -> str:
-    """Return the text of the errno in an error line: ``write failed: REASON``; else the line."""
+    """Return REASON of an error line ``write failed: REASON``, or the whole line."""
     _, separator, reason = line.rpartition(" failed: ")
     return reason.strip() if separator else line.strip()
 
 
 def parse_map(text: str) -> list[tuple[int, int, bool]] | None:
-    """Return (offset, length, allocated) of each line of ``map``; None where it is no map."""
+    """Return (offset, length, allocated) of each line of ``map``, or None if it is not a map."""
     extents = []
     for line in text.splitlines():
         match = _EXTENT.search(line)
@@ -72,7 +72,7 @@ def parse_map(text: str) -> list[tuple[int, int, bool]] | None:
 
 
 def looks_failed(command: str, text: str) -> bool:
-    """Say whether an output shows that its command failed."""
+    """Return whether an output shows that its command failed."""
     verb = command.split(maxsplit=1)[0] if command.split() else ""
     if verb in {"read", "readv", "write", "writev", "discard", "aio_read", "aio_write"}:
         return any(report.error for report in parse_reports(text))

@@ -1,7 +1,7 @@
-"""QMP for code that is not asynchronous: the qemu.qmp package, its event loop in a thread.
+"""A blocking QMP client: the qemu.qmp package with its event loop in a thread.
 
-Spec: docs/interop/qmp-spec.txt of QEMU. The same client talks to qemu-storage-daemon, to QEMU, and
-to the control socket of a target that speaks QMP.
+Specification: docs/interop/qmp-spec.txt of QEMU. The client talks to qemu-storage-daemon, to QEMU,
+and to the control socket of a target that speaks QMP.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CONNECT_STEP_S = 0.001
 
 
 class QmpFailed(ProgramError):  # noqa: N818  # an outcome that cases expect
-    """A QMP command was refused: ``error_class`` such as ``GenericError``, ``description``."""
+    """The peer refused a command: ``error_class`` such as ``GenericError``, ``description``."""
 
     def __init__(self, command: str, error_class: str, description: str) -> None:
         super().__init__(f"{command}: {description}", [command], None)
@@ -37,10 +37,10 @@ class Qmp:
     """One QMP connection.
 
     :param address: a connected socket, or the path of a Unix socket.
-    :param name: of the peer, for messages.
+    :param name: name of the peer in messages.
     :param timeout_s: seconds that a command may take.
     :param greets: whether the peer greets and negotiates; QEMU's guest agent does not.
-    :raise ProgramError: no QMP peer answers there.
+    :raise ProgramError: no QMP peer answers.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Qmp:
         self.name = name
         self.timeout_s = timeout_s
         self.events: list[Event] = []
-        """All events so far, in order; not changed by `wait_event`."""
+        """All events so far, in order. `wait_event` does not change the list."""
         self._unseen: list[Event] = []
         self._arrived = threading.Condition()
         self._is_open = True
@@ -71,7 +71,7 @@ class Qmp:
             self._call(self._open(target), timeout_s)
         except (QMPError, OSError, TimeoutError) as error:
             self.close()
-            message = f"{name}: no QMP on its socket: {_words(error)}"
+            message = f"{name}: no QMP on its socket: {_reason(error)}"
             raise ProgramError(message, [name], None) from None
 
     async def _open(self, target: socket.socket | str) -> None:
@@ -94,7 +94,7 @@ class Qmp:
     def execute(self, command: str, /, arguments: Mapping[str, Any] | None = None) -> Any:
         """Run a command and return its ``return`` value.
 
-        :raise QmpFailed: it was refused.
+        :raise QmpFailed: the peer refused the command.
         :raise ProgramError: the peer is gone, or did not answer in time.
         """
         if not self._is_open:
@@ -108,15 +108,15 @@ class Qmp:
             message = f"{self.name}: no answer to {command} within {self.timeout_s:g} s"
             raise ProgramError(message, [self.name], None) from None
         except (QMPError, OSError, EOFError) as error:
-            message = f"{self.name}: connection lost during {command}: {_words(error)}"
+            message = f"{self.name}: connection lost during {command}: {_reason(error)}"
             raise ProgramError(message, [self.name], None) from None
 
     def wait_event(self, event: str, /, within_s: float = 10.0, **match: object) -> Event:
-        """Wait for the next event of a name whose ``data`` has these values; returns all of it.
+        """Wait for the next event of a name whose ``data`` has these values. Return the event.
 
-        Each event is given out once: to wait again is to wait for the next.
+        Each event is returned once; the next call waits for the next event.
 
-        :raise ProgramError: it did not come within ``within_s`` seconds.
+        :raise ProgramError: no such event came within ``within_s`` seconds.
         """
         deadline = now_s() + within_s
         with self._arrived:
@@ -131,7 +131,7 @@ class Qmp:
                     raise ProgramError(text, [self.name], None)
 
     def close(self) -> None:
-        """Disconnect. Never raises: the peer may be dead."""
+        """Disconnect. Never raises, because the peer may be dead."""
         if not self._is_open:
             return
         self._is_open = False
@@ -157,16 +157,15 @@ def _matches(message: Event, event: str, match: Mapping[str, object]) -> bool:
     return message["event"] == event and all(data.get(key) == value for key, value in match.items())
 
 
-def _words(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
 def connect_within(path: Path, name: str, within_s: float, *, greets: bool = True) -> Qmp:
-    """Connect to a QMP socket that may not be there yet.
+    """Connect to a QMP socket that may not exist yet.
 
-    :param greets: as of `Qmp`.
-
-    :raise ProgramError: nothing accepts connections there within ``within_s`` seconds.
+    :param greets: see `Qmp`.
+    :raise ProgramError: nothing accepts connections within ``within_s`` seconds.
     """
     deadline = now_s() + within_s
     while True:

@@ -14,7 +14,7 @@ TIMEOUT_S = 30.0
 class StorageDaemon(Monitored):
     """A running qemu-storage-daemon.
 
-    :param arguments: further words of its command line.
+    :param arguments: further arguments of its command line.
     :param objects: ``--object`` definitions (secrets).
     """
 
@@ -26,7 +26,7 @@ class StorageDaemon(Monitored):
         arguments: Sequence[str] = (),
         objects: Sequence[str] = (),
     ) -> None:
-        words = [word for text in objects for word in ("--object", text)]
+        defined = [argument for text in objects for argument in ("--object", text)]
         monitor = ("--chardev", "socket,id=monitor,fd={monitor}", "--monitor", "chardev=monitor")
-        argv = programs.argv("qemu-storage-daemon", *words, *monitor, *arguments)
+        argv = programs.argv("qemu-storage-daemon", *defined, *monitor, *arguments)
         super().__init__(argv, directory, name, TIMEOUT_S * programs.slowdown)

@@ -1,10 +1,11 @@
 """The fixtures of docs/case-writer.md that reach the target and the QEMU programs.
 
-They hold no logic: `TargetSession` makes everything and ends everything.
+They have no logic: `TargetSession` creates and ends everything.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from qbdcheck.guest.fio_run import Fio
 from qbdcheck.guest.guest import Guest
 from qbdcheck.guest.ltp_tree import LtpTree
 from qbdcheck.guest.runtest import FILE_SYSTEMS, Runtest
+from qbdcheck.kit import nbd_io as nbd_ios
 from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.crash.logged_image import LoggedImage
 from qbdcheck.kit.dual_write import DualWriter
@@ -23,6 +25,7 @@ from qbdcheck.kit.fault_schedule import Schedule
 from qbdcheck.kit.guests import Guests
 from qbdcheck.kit.hostile_server import HostileServer
 from qbdcheck.kit.model.checks import ModelChecks
+from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.nbd_link import Link
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
@@ -32,14 +35,17 @@ from qbdcheck.programs.process import run as run_program
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.storage_daemon import StorageDaemon
 from qbdcheck.runner.case_state import (
+    EXECUTION,
     FULL_LOG,
+    GUEST_OPTIONS,
     IMAGE_FORMAT,
     OBSERVED,
-    OPTIONS,
     OUTPUT,
     PARTLY_NOT_RUN,
     SCRATCH,
     SEED,
+    SELECTION,
+    TARGET_OPTIONS,
     TESTS,
 )
 from qbdcheck.runner.golden import Output
@@ -57,13 +63,15 @@ DESCRIPTION = pytest.StashKey[descriptions.Description]()
 
 
 def description_of(config: pytest.Config) -> descriptions.Description:
-    """Return the profile of the run's target; it is read once.
+    """Return the profile of the run's target, which is read once.
 
-    :raise UsageError: there is no such target, or its profile is wrong.
+    :raise UsageError: the target is unknown, or its profile is wrong.
     """
     if DESCRIPTION not in config.stash:
-        options = config.stash[OPTIONS]
-        config.stash[DESCRIPTION] = profile(options.target, options.targets_dir)
+        options = config.stash[TARGET_OPTIONS]
+        config.stash[DESCRIPTION] = profile(
+            options.name, options.targets_dir, config.stash[SELECTION].suites_dir
+        )
     return config.stash[DESCRIPTION]
 
 
@@ -75,23 +83,25 @@ def scratch(request: pytest.FixtureRequest) -> Path:
 
 
 def capabilities_of(config: pytest.Config) -> frozenset[str]:
-    """Return what the run's target can do; it is asked once.
+    """Return the capabilities of the run's target, which are probed once.
 
-    :raise UsageError: there is no such target, or it does not come up.
+    :raise UsageError: the target is unknown, or does not start.
     """
-    options = config.stash[OPTIONS]
-    return capabilities(description_of(config), options, options.scratch_root)
+    scratch_root = config.stash[EXECUTION].scratch_root
+    return capabilities(description_of(config), config.stash[TARGET_OPTIONS], scratch_root)
 
 
 @pytest.fixture
 def target(request: pytest.FixtureRequest, scratch: Path) -> Iterator[TargetSession]:
     """The target of this case; all its programs end with the case."""
-    # Asked already, in the runner; here only where a case runs under plain pytest.
+    # The runner has probed them already; only a case without the runner probes here.
     available = capabilities_of(request.config)
     session = TargetSession(
         description_of(request.config),
-        request.config.stash[OPTIONS],
+        request.config.stash[TARGET_OPTIONS],
         scratch,
+        execution=request.config.stash[EXECUTION],
+        guest_options=request.config.stash[GUEST_OPTIONS],
         image_format=request.node.stash.get(IMAGE_FORMAT, "raw"),
         case_id=Path(str(request.node.path)).stem,
         capabilities=available,
@@ -151,6 +161,12 @@ def nbd(target: TargetSession) -> Callable[..., Client]:
 
 
 @pytest.fixture
+def nbd_io(target: TargetSession) -> Callable[..., NbdIo]:
+    """Connects an NBD client that stamps its writes, judges its reads and follows the shadow."""
+    return functools.partial(nbd_ios.connect, target)
+
+
+@pytest.fixture
 def hostile(target: TargetSession, scratch: Path) -> Iterator[HostileServer]:
     """An NBD server that lies, and QEMU's client to lie to."""
     server = HostileServer(scratch, NbdOpener(target.programs, scratch))
@@ -162,7 +178,7 @@ def hostile(target: TargetSession, scratch: Path) -> Iterator[HostileServer]:
 
 @pytest.fixture
 def link(disk: Disk) -> Iterator[Link]:
-    """A wire between `disk` and its clients that can be cut, frozen and slowed down."""
+    """A connection between `disk` and its clients that can be cut, frozen and slowed down."""
     wire = Link(disk.backend)
     yield wire
     wire.close()
@@ -170,7 +186,7 @@ def link(disk: Disk) -> Iterator[Link]:
 
 @pytest.fixture
 def logged_image(target: TargetSession, scratch: Path) -> Callable[..., LoggedImage]:
-    """Logs what is written to a disk's volume, and explores the crash states."""
+    """Logs the writes to a disk's volume, and explores the crash states."""
 
     def make(disk: Disk, **options: Any) -> LoggedImage:
         return LoggedImage(disk, target.qemu_io, target.qemu_img, scratch, **options)
@@ -180,7 +196,7 @@ def logged_image(target: TargetSession, scratch: Path) -> Callable[..., LoggedIm
 
 @pytest.fixture
 def guest(request: pytest.FixtureRequest, target: TargetSession, scratch: Path) -> Iterator[Guests]:
-    """Starts small Linux guests: ``guest()``, and puts disks before them."""
+    """Starts small Linux guests with disks: ``guest(disk)``."""
     guests = Guests(target, scratch)
     try:
         yield guests
@@ -192,24 +208,24 @@ def guest(request: pytest.FixtureRequest, target: TargetSession, scratch: Path) 
 
 @pytest.fixture
 def fio(scratch: Path) -> Callable[[Guest], Fio]:
-    """Runs fio in a guest: ``fio(guest)("--name=...", ...)``; its output stays in the scratch."""
+    """Runs fio in a guest: ``fio(guest)("--name=...", ...)``; its output stays in scratch."""
     return lambda guest: Fio(guest, scratch)
 
 
 @pytest.fixture
 def ltp(request: pytest.FixtureRequest, scratch: Path) -> LtpTree:
     """The installed LTP that --ltp or QBDCHECK_LTP names."""
-    path = request.config.stash[OPTIONS].ltp
+    path = request.config.stash[GUEST_OPTIONS].ltp
     if path is None:
-        raise NotRun("no LTP: --ltp DIR or a tar file names an installed tree (docs/user.md)")
+        raise NotRun("no LTP: name an installed tree with --ltp (docs/user.md)")
     return LtpTree(path, scratch)
 
 
 @pytest.fixture
 def runtest(request: pytest.FixtureRequest, log: Callable[..., None]) -> Runtest:
     """Runs tests in LTP's format on a file system of a guest; --soak repeats them."""
-    # The time is the case's, and each file system has its part.
-    soak_s = request.config.stash[OPTIONS].soak_s / len(FILE_SYSTEMS)
+    # The time of --soak is for the whole case; each file system gets a part.
+    soak_s = request.config.stash[EXECUTION].soak_s / len(FILE_SYSTEMS)
     return Runtest(log, soak_s, request.node.stash.get(TESTS, []).append)
 
 
@@ -221,7 +237,7 @@ def programs(target: TargetSession) -> Programs:
 
 @pytest.fixture
 def model(target: TargetSession, seed: Seed, log: Callable[..., None]) -> Iterator[ModelChecks]:
-    """Plays scripts against a model, and records what concurrent clients see."""
+    """Compares scripts with a model, and records the history of concurrent clients."""
     checks = ModelChecks(target, seed, log)
     yield checks
     checks.close()
@@ -229,7 +245,7 @@ def model(target: TargetSession, seed: Seed, log: Callable[..., None]) -> Iterat
 
 @pytest.fixture
 def dual_write(target: TargetSession, seed: int) -> Iterator[DualWriter]:
-    """Puts a raw reference beside a disk and compares all answers."""
+    """Sends all requests to a disk and to a raw reference, and compares the replies."""
     writer = DualWriter(target, seed)
     try:
         yield writer
@@ -239,7 +255,7 @@ def dual_write(target: TargetSession, seed: int) -> Iterator[DualWriter]:
 
 @pytest.fixture
 def rules(disk: Disk, log: Callable[..., None], seed: int) -> Iterator[ArmedRules]:
-    """Arms faults on the backend of `disk`; one that never fired makes the case BROKEN."""
+    """Arms faults on the backend of `disk`; a fault that never fires makes the case BROKEN."""
     armed = ArmedRules(disk, log, int(seed))
     yield armed
     armed.settle()
@@ -247,7 +263,7 @@ def rules(disk: Disk, log: Callable[..., None], seed: int) -> Iterator[ArmedRule
 
 @pytest.fixture
 def schedule(rules: ArmedRules, log: Callable[..., None]) -> Iterator[Schedule]:
-    """Says when faults start and when they heal; a phase that never came makes the case BROKEN."""
+    """Starts and stops faults; a phase that never starts makes the case BROKEN."""
     plan = Schedule(rules, log)
     yield plan
     plan.settle()
@@ -255,7 +271,7 @@ def schedule(rules: ArmedRules, log: Callable[..., None]) -> Iterator[Schedule]:
 
 @pytest.fixture
 def run() -> Callable[..., Completed]:
-    """Runs any program to its end; it dies with the case."""
+    """Runs any program until it exits; the program dies with the case."""
     return run_program
 
 
@@ -264,7 +280,7 @@ def run() -> Callable[..., Completed]:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Output:
-    """Prints to the case's output, through the filters; compared when the case has returned."""
+    """Prints to the output of the case, through filters; it is compared after the call."""
     output: Output = request.node.stash[OUTPUT]
     return output
 
@@ -281,15 +297,15 @@ def log(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Writes a line to full.log."""
     path = request.node.stash[FULL_LOG]
 
-    def write(*words: object) -> None:
+    def write(*values: object) -> None:
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(" ".join(map(str, words)) + "\n")
+            file.write(" ".join(map(str, values)) + "\n")
 
     return write
 
 
 @pytest.fixture
 def not_run(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Says that a part of the case cannot run here, and why; the rest still counts."""
+    """Records why a part of the case cannot run here; the rest still counts."""
     reasons: list[str] = request.node.stash[PARTLY_NOT_RUN]
     return reasons.append

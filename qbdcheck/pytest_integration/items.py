@@ -1,4 +1,4 @@
-"""Which of pytest's items are cases, and the fixtures that they bring with them."""
+"""Recognizes cases among pytest's items, and registers their fixtures."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import pytest
 from qbdcheck.catalogue.case import spec_of
 
 FORMAT_PARAMETER = "qbdcheck_image_format"
-"""Parameter of a case's items under plain pytest with several image formats."""
+"""Parameter of items under plain pytest with several image formats."""
 
 
 def register_fixtures(config: pytest.Config) -> None:
     """Register the fixtures of docs/case-writer.md, once.
 
-    They are not listed in ``pytest_plugins``: ./check imports them before pytest would read it.
+    They are not in ``pytest_plugins``, because ./check imports them before pytest reads it.
     """
     from qbdcheck.pytest_integration import fixtures
 
@@ -22,5 +22,5 @@ def register_fixtures(config: pytest.Config) -> None:
 
 
 def is_case(item: pytest.Item) -> bool:
-    """Return True for an item whose function has ``@case``."""
+    """Return whether the function of an item has ``@case``."""
     return isinstance(item, pytest.Function) and spec_of(item.function) is not None

@@ -1,71 +1,148 @@
-"""Both faces of a run under pytest: the session that ./check starts, and that of plain pytest."""
+"""Runs under pytest: the session of ./check and the run loop of plain pytest.
+
+Both build their run in `build_run`, so that the same flags give the same verdicts.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from qbdcheck.catalogue.case import CaseInfo, CaseSpec
-from qbdcheck.catalogue.catalogue import read_case
+from qbdcheck.catalogue.case import CaseInfo
+from qbdcheck.catalogue.catalogue import list_cases, read_case
 from qbdcheck.catalogue.groups import load_groups
-from qbdcheck.catalogue.plan import Planned, allowed_reasons
+from qbdcheck.catalogue.plan import Planned, allowed_reasons, excluded_reasons
 from qbdcheck.errors import NotRun, ProgramError, SetupError, UsageError
+from qbdcheck.exit_code import ExitCode
 from qbdcheck.guest.setup import guest_setup
-from qbdcheck.options import Options
+from qbdcheck.options import Execution, Options, TargetOptions
 from qbdcheck.programs.installed import Programs
 from qbdcheck.pytest_integration.fixtures import capabilities_of, description_of
 from qbdcheck.pytest_integration.items import is_case, register_fixtures
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event
 from qbdcheck.report.host import run_environment
-from qbdcheck.report.reporter import reporters_for
+from qbdcheck.report.reporter import Reporter, reporters_for
 from qbdcheck.runner.case_run import Result, Unit
-from qbdcheck.runner.case_state import IMAGE_FORMAT, OPTIONS
+from qbdcheck.runner.case_state import (
+    EXECUTION,
+    GUEST_OPTIONS,
+    IMAGE_FORMAT,
+    REPORTS,
+    SELECTION,
+    TARGET_OPTIONS,
+    store_options,
+)
 from qbdcheck.runner.preflight import decide_before, fixtures_of
 from qbdcheck.runner.reaper import Reaper
-from qbdcheck.runner.run import EXIT_INTERRUPTED, Run
+from qbdcheck.runner.run import Run, rerun_command
 from qbdcheck.verdict import Verdict
 
 _VALGRIND_SLOWDOWN = 30.0
 
 
-def limit_of(case: CaseInfo, options: Options) -> float | None:
-    """The time limit of a case in seconds; none under gdb, more under valgrind."""
-    if options.gdb:
-        return None
-    limit_s = options.timeout_s or case.spec.limit_s
-    if "runtest" in case.spec.groups and not options.timeout_s:
-        limit_s += options.soak_s
-    return limit_s * _VALGRIND_SLOWDOWN if options.valgrind and not options.timeout_s else limit_s
+def build_run(
+    config: pytest.Config,
+    units: Sequence[Unit],
+    reports: Sequence[Reporter],
+    reaper: Reaper,
+    excluded: Mapping[tuple[str, str], str],
+) -> Run:
+    """Return the run of `units`, with the options in the stash of `config`.
 
-
-def collect_one(session: pytest.Session, unit_path: Path, image_format: str) -> pytest.Item:
-    """The item of the case in the file at `unit_path`, imported now, for one image format.
-
-    :raise BaseException: whatever the import raises.
+    :param excluded: the reason for each excluded unit, by `Unit.key`.
+    :raise SetupError: the target does not start.
+    :raise UsageError: the profile, or the list of allowed reasons, is wrong.
     """
-    stash = session.config.stash
-    stash[OPTIONS] = replace(stash[OPTIONS], formats=(image_format,))
-    module: pytest.Module = pytest.Module.from_parent(session, path=unit_path)
+    selection, target = config.stash[SELECTION], config.stash[TARGET_OPTIONS]
+    execution = config.stash[EXECUTION]
+    description = description_of(config)
+    running = [unit.case for unit in units if unit.key not in excluded]
+    return Run(
+        target=target,
+        execution=execution,
+        planned=units,
+        reports=reports,
+        verdict_before=_verdict_before(config, excluded),
+        deviation_of=lambda unit: description.expected_deviation(
+            unit.case.case_id, unit.image_format
+        ),
+        rerun_command=partial(rerun_command, selection.suites_dir, target, execution.golden_dir),
+        reaper=reaper,
+        keep_timelines=config.stash[REPORTS].html_file is not None,
+        environment=run_environment(execution.scratch_root) | _guest_description(config, running),
+        allowed_reasons=allowed_reasons(selection.suites_dir) if execution.strict else None,
+    )
+
+
+def make_unit(
+    case: CaseInfo,
+    image_format: str,
+    target: TargetOptions,
+    execution: Execution,
+    collect: Callable[[], pytest.Item],
+) -> Unit:
+    """Return the unit of `case` under `image_format`."""
+    limit_s = limit_of(case, target, execution)
+    return Unit(case, image_format, execution.seed, limit_s, collect)
+
+
+def limit_of(case: CaseInfo, target: TargetOptions, execution: Execution) -> float | None:
+    """Return the time limit of a case in seconds: none under gdb, longer under valgrind."""
+    if target.gdb:
+        return None
+    if execution.timeout_s:
+        return execution.timeout_s
+    limit_s = case.spec.limit_s
+    if "runtest" in case.spec.groups:
+        limit_s += execution.soak_s
+    return limit_s * _VALGRIND_SLOWDOWN if target.valgrind else limit_s
+
+
+def _verdict_before(
+    config: pytest.Config, excluded: Mapping[tuple[str, str], str]
+) -> Callable[[Unit], Result | None]:
+    """Return the function that decides before a unit starts whether it can run."""
+    capabilities = capabilities_of(config)
+    programs = Programs(description_of(config).program_paths)
+
+    def decide(unit: Unit) -> Result | None:
+        if reason := excluded.get(unit.key):
+            return Result(Verdict.NOT_RUN, reasons=(reason,))
+        return decide_before(unit.case, unit.image_format, capabilities, programs)
+
+    return decide
+
+
+def _guest_description(config: pytest.Config, cases: Sequence[CaseInfo]) -> dict[str, str]:
+    """Prepare guests once before the lanes start, if a case needs one; return their description."""
+    paths = {case.path for case in cases}
+    if not any(b"guest" in path.read_bytes() and "guest" in fixtures_of(path) for path in paths):
+        return {}
+    cache_dir, custom = config.stash[EXECUTION].cache_dir, config.stash[GUEST_OPTIONS].custom
+    if not (cache_dir / "guest" / "current").exists() and custom is None:
+        sys.stderr.write("check: building the guest image, once; this takes a minute\n")
     try:
-        module.obj  # noqa: B018  # imports it: genitems below would swallow what that raises
-    except pytest.Collector.CollectError as error:
-        raise error.__cause__ or error from None
-    cases = [item for item in session.genitems(module) if is_case(item)]
-    if len(cases) != 1:
-        raise TypeError(f"{unit_path.name} has {len(cases)} cases; exactly one is needed")
-    return cases[0]
+        programs = Programs(description_of(config).program_paths)
+        return {"guest": str(guest_setup(programs, cache_dir, custom))}
+    except (NotRun, ProgramError) as error:
+        return {"guest": f"none: {str(error).partition(chr(10))[0]}"}
+
+
+# Section: the session of ./check
 
 
 class CheckSession:
-    """The plugin that ./check hands to pytest.main: the plan is made, nothing is collected.
+    """The plugin that ./check registers: the plan exists already, and pytest collects nothing.
 
-    ``error`` is what ended the run before its end, ``exit_code`` that of a run that had an end;
-    both are None where pytest was ended before it came to the run.
+    ``was_interrupted`` tells whether a signal has come before the lanes handle signals.
+    ``error`` is the exception that ended the run early, ``exit_code`` the code of a complete run;
+    both are None if pytest ended before the run started.
     """
 
     def __init__(
@@ -73,7 +150,9 @@ class CheckSession:
         options: Options,
         plan: Sequence[Planned],
         reaper: Reaper,
+        was_interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._was_interrupted = was_interrupted
         self._options = options
         self._plan = plan
         self._reaper = reaper
@@ -82,8 +161,8 @@ class CheckSession:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Hand the options to everybody, before anybody asks."""
-        config.stash[OPTIONS] = self._options
+        """Store the options before any other plugin reads them."""
+        store_options(config, self._options)
         register_fixtures(config)
 
     @pytest.hookimpl(tryfirst=True)
@@ -94,7 +173,7 @@ class CheckSession:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Run the plan. pytest would hide what goes wrong here: it is kept for ./check."""
+        """Run the plan. pytest would hide an exception here: it is kept for ./check."""
         try:
             self._run(session)
         except BaseException as error:
@@ -102,35 +181,17 @@ class CheckSession:
         return True
 
     def _run(self, session: pytest.Session) -> None:
-        options = self._options
-        reports = reporters_for(options)
-        run = Run(
-            options,
-            [self._unit_of(session, planned) for planned in self._plan],
-            reports,
-            decision(session.config, self._plan),
-            deviations(session.config),
-            self._reaper,
-            run_environment(options.scratch_root) | self._guest_words(session.config),
-            allowed_reasons(options.suites_dir) if options.strict else (),
-        )
+        reports = reporters_for(self._options.reports)
+        units = [self._unit_of(session, planned) for planned in self._plan]
+        excluded = {
+            (one.case.case_id, one.image_format): one.excluded for one in self._plan if one.excluded
+        }
+        run = build_run(session.config, units, reports, self._reaper, excluded)
+        if self._was_interrupted():
+            raise KeyboardInterrupt
         self.exit_code = run.execute()
         if run.setup_error:
             raise SetupError(run.setup_error)
-
-    def _guest_words(self, config: pytest.Config) -> dict[str, str]:
-        """What guests of the run are; made now, where a case needs one, and not in each lane."""
-        wanted = (one.case.path for one in self._plan if not one.excluded)
-        if not any(b"guest" in one.read_bytes() and "guest" in fixtures_of(one) for one in wanted):
-            return {}
-        options = self._options
-        if not (options.cache_dir / "guest" / "current").exists() and options.custom_guest is None:
-            sys.stderr.write("check: making the guest, once; this takes a minute\n")
-        try:
-            programs = Programs(description_of(config).program_paths)
-            return {"guest": str(guest_setup(programs, options.cache_dir, options.custom_guest))}
-        except (NotRun, ProgramError) as error:
-            return {"guest": f"none: {str(error).partition(chr(10))[0]}"}
 
     def _unit_of(self, session: pytest.Session, planned: Planned) -> Unit:
         case, image_format = planned.case, planned.image_format
@@ -138,46 +199,39 @@ class CheckSession:
         def collect() -> pytest.Item:
             return collect_one(session, case.path, image_format)
 
-        limit_s = limit_of(case, self._options)
-        return Unit(case, image_format, self._options.seed, limit_s, collect)
+        options = self._options
+        return make_unit(case, image_format, options.target, options.execution, collect)
 
 
-def decision(
-    config: pytest.Config, plan: Sequence[Planned] = ()
-) -> Callable[[Unit], Result | None]:
-    """What decides, before a unit starts, whether it can run; asks the target what it can do.
+def collect_one(session: pytest.Session, unit_path: Path, image_format: str) -> pytest.Item:
+    """Import the case in the file at `unit_path`; return its item for one image format.
 
-    :raise SetupError: the target does not come up, or its profile is wrong.
+    :raise BaseException: whatever the import raises.
     """
-    description, capabilities = description_of(config), capabilities_of(config)
-    programs = Programs(description.program_paths)
-    excluded = {(one.case.case_id, one.image_format): one.excluded for one in plan if one.excluded}
-
-    def decide(unit: Unit) -> Result | None:
-        if reason := excluded.get(unit.key):
-            return Result(Verdict.NOT_RUN, reasons=(reason,))
-        return decide_before(unit.case, unit.image_format, capabilities, programs)
-
-    return decide
-
-
-def deviations(config: pytest.Config) -> Callable[[Unit], str | None]:
-    """What knows the units that the target's profile expects to fail."""
-    description = description_of(config)
-    return lambda unit: description.expected_deviation(unit.case.case_id, unit.image_format)
+    stash = session.config.stash
+    stash[TARGET_OPTIONS] = replace(stash[TARGET_OPTIONS], formats=(image_format,))
+    module: pytest.Module = pytest.Module.from_parent(session, path=unit_path)
+    try:
+        module.obj  # noqa: B018  # imports it: genitems below would hide what the import raises
+    except pytest.Collector.CollectError as error:
+        raise error.__cause__ or error from None
+    cases = [item for item in session.genitems(module) if is_case(item)]
+    if len(cases) != 1:
+        raise TypeError(f"{unit_path.name} has {len(cases)} cases; exactly one is needed")
+    return cases[0]
 
 
 class NoTerminal:
-    """A plugin that takes pytest's own terminal output away, once it is there to be taken."""
+    """A plugin that removes pytest's own terminal output."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Comes after the plugin ``terminal`` has made its reporter."""
+        """Unregister the reporter after the plugin ``terminal`` has made it."""
         config.pluginmanager.unregister(name="terminalreporter")
 
 
 class PytestReports:
-    """Turns events into pytest's reports, so that its terminal, JUnit and exit code are right."""
+    """Turns events into reports of pytest, for its terminal, JUnit file and exit code."""
 
     def __init__(self, items: dict[tuple[str, str], pytest.Item]) -> None:
         self._items = items
@@ -194,10 +248,10 @@ class PytestReports:
                 item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def tick(self) -> None:
-        """Nothing to redraw."""
+        """Do nothing: pytest redraws by itself."""
 
     def close(self) -> None:
-        """Nothing to write."""
+        """Do nothing: pytest writes its reports by itself."""
 
 
 def _reports_of(item: pytest.Item, ended: CaseEnded) -> list[pytest.TestReport]:
@@ -219,55 +273,62 @@ def _reports_of(item: pytest.Item, ended: CaseEnded) -> list[pytest.TestReport]:
     ]
 
 
+# Section: the run loop of plain pytest
+
+
 def run_items(session: pytest.Session, items: Sequence[pytest.Item]) -> None:
     """Run the cases that plain pytest has collected, with its own reports.
 
-    :raise KeyboardInterrupt: the run was interrupted; nothing of it is left.
-    :raise pytest.UsageError: the target cannot be made ready.
+    :raise KeyboardInterrupt: the run was interrupted; no process of it is left.
+    :raise pytest.UsageError: the target does not start.
     """
     config = session.config
-    options = config.stash[OPTIONS]
+    execution = config.stash[EXECUTION]
     try:
-        with Reaper(options.scratch_root, options.keep) as reaper:
-            config.stash[OPTIONS] = replace(options, scratch_root=reaper.scratch_root)
+        with Reaper(execution.scratch_root, execution.keep) as reaper:
+            config.stash[EXECUTION] = replace(execution, scratch_root=reaper.scratch_root)
             _run_items(config, items, reaper)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     finally:
-        config.stash[OPTIONS] = options
+        config.stash[EXECUTION] = execution
 
 
 def _run_items(config: pytest.Config, items: Sequence[pytest.Item], reaper: Reaper) -> None:
-    options = config.stash[OPTIONS]
-    groups = load_groups(options.suites_dir)
+    selection, target = config.stash[SELECTION], config.stash[TARGET_OPTIONS]
+    execution = config.stash[EXECUTION]
+    groups = load_groups(selection.suites_dir)
     by_key: dict[tuple[str, str], pytest.Item] = {}
     units: list[Unit] = []
     for item in items:
-        unit = _unit_of(item, image_format_of(item, options), options, groups)
+        case, image_format = read_case(item.path, groups), image_format_of(item, target)
+        unit = make_unit(case, image_format, target, execution, partial(_itself, item))
         by_key[unit.key] = item
         units.append(unit)
-    reports = [PytestReports(by_key)]
-    run = Run(options, units, reports, decision(config), deviations(config), reaper)
+    catalogue = list_cases(selection.suites_dir, groups)
+    excluded = {
+        (case_id, image_format): reason
+        for image_format in target.formats
+        for case_id, reason in excluded_reasons(
+            selection, target.name, catalogue, image_format
+        ).items()
+    }
+    run = build_run(config, units, [PytestReports(by_key)], reaper, excluded)
     code = run.execute()
     if run.setup_error:
         raise SetupError(run.setup_error)
-    if code == EXIT_INTERRUPTED:
+    if code == ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
 
 
-def _unit_of(
-    item: pytest.Item, image_format: str, options: Options, groups: dict[str, str]
-) -> Unit:
-    case = read_case(item.path, groups)
-    if not case.sentence and not case.broken:
-        case = CaseInfo(item.path, case.number, "", CaseSpec(()))
-    return Unit(case, image_format, options.seed, limit_of(case, options), lambda: item)
+def _itself(item: pytest.Item) -> pytest.Item:
+    return item
 
 
-def image_format_of(item: pytest.Item, options: Options) -> str:
-    """The image format of a collected item: its parameter, or the only one of the run."""
+def image_format_of(item: pytest.Item, target: TargetOptions) -> str:
+    """Return the image format of a collected item: its parameter, or the only one of the run."""
     if IMAGE_FORMAT in item.stash:
         return item.stash[IMAGE_FORMAT]
     callspec = getattr(item, "callspec", None)
     parameters = callspec.params if callspec is not None else {}
-    return str(parameters.get("qbdcheck_image_format", options.formats[0]))
+    return str(parameters.get("qbdcheck_image_format", target.formats[0]))

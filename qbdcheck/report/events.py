@@ -37,8 +37,8 @@ class CaseStarted:
 class TestEnded:
     """A test that a case ran in a guest, such as one of LTP.
 
-    ``outcome`` is pass, fail, broken, warn or conf; ``elapsed_s`` in seconds; ``said`` the end of
-    its output, in the events of a run only where it did not pass.
+    ``outcome`` is pass, fail, timed out, broken, warn or conf; ``elapsed_s`` in seconds; ``said``
+    the end of its output, in the events of a run only where it did not pass.
     """
 
     __test__ = False  # for pytest

@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from blockio.sizes import format_size
 from qbdcheck.errors import QbdcheckError, SetupError
 from qbdcheck.programs.installed import VARIABLES
 from qbdcheck.programs.process import run, tail
@@ -105,10 +106,10 @@ def file_system(path: Path) -> str:
 
 def _space(scratch: Path) -> Fact:
     free_bytes = shutil.disk_usage(scratch).free
-    value = f"{free_bytes / (1 << 30):.1f} GiB free in {scratch}"
+    value = f"{format_size(free_bytes)} free in {scratch}"
     if free_bytes >= LOW_SPACE_BYTES:
         return Fact("disk space", value)
-    cost = f"less than {LOW_SPACE_BYTES >> 30} GiB: set TMPDIR to a directory with more"
+    cost = f"less than {format_size(LOW_SPACE_BYTES)}: set TMPDIR to a directory with more"
     return Fact("disk space", value, is_good=False, cost=cost)
 
 

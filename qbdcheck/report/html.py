@@ -23,7 +23,14 @@ _TEXT_BYTES = 256 << 10
 """Of each timeline its end, up to this."""
 _PICTURE_BYTES = 2 << 20
 """Larger pictures are named, not shown."""
-_TONES = {"pass": "pass", "fail": "fail", "broken": "broken", "warn": "broken", "conf": "not_run"}
+_TONES = {
+    "pass": "pass",
+    "fail": "fail",
+    "timed out": "fail",
+    "broken": "broken",
+    "warn": "broken",
+    "conf": "not_run",
+}
 """Of how a test in a guest ended: the class that gives its colour."""
 TIMELINE = ".timeline.txt"
 """Ends the names of files with the timeline of a guest."""

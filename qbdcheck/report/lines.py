@@ -44,7 +44,7 @@ def header_lines(run: RunStarted) -> list[str]:
 def case_line(case: CaseEnded, target: str) -> Text:
     """``017  reference raw  pass      0.2s (last: 0.2s)  what it proves``; why it is not a pass."""
     last = f" (last: {case.last_s:.1f}s)" if case.last_s is not None else ""
-    line = Text(f"{case.number:03d}  {target} {case.image_format:5}  ")
+    line = Text(f"{case.number:03d}".ljust(4) + f" {target} {case.image_format:5}  ")
     line.append(f"{case.verdict.value:7}", VERDICT_STYLES[case.verdict])
     line.append(f" {case.elapsed_s:5.1f}s{last:14}  ", "dim")
     match case.verdict:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from typing import Protocol, TextIO
 
-from qbdcheck.options import Options
+from qbdcheck.options import Reports
 from qbdcheck.report.events import Event
 
 
@@ -34,7 +34,7 @@ class Reporter(Protocol):
         ...
 
 
-def reporters_for(options: Options, output: TextIO | None = None) -> list[Reporter]:
+def reporters_for(options: Reports, output: TextIO | None = None) -> list[Reporter]:
     """The reports that `options` ask for: one on `output` (stdout) and one for each file.
 
     :raise SetupError: a report file cannot be written.

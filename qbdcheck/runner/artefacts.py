@@ -1,4 +1,4 @@
-"""What is kept of a case that was not green, and what is removed of every case."""
+"""Keeps the logs of a case that is not green, and removes the scratch directory of every case."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from qbdcheck.runner.child import STACKS
 from qbdcheck.runner.reaper import unmount_below
 
 EVIDENCE = ("*.log", "*.bad", "*.err", "*.out", "*.stderr", "*.stdout", "*.txt", "repro")
-"""Names of what a case leaves that was not green."""
+"""Files that are kept if a case is not green."""
 TIMELINES = ("*.timeline.txt",)
-"""Names of what guests leave always."""
+"""Files of guests that may be kept for every case."""
 _KEPT_BYTES = 1 << 20
-"""Of each file its end, up to this."""
+"""Bytes that are kept from the end of each file."""
 _TAIL_BYTES = 2000
 _CONTROL_SOCKETS = "*.volume/c"
-"""Where `qbdcheck.targets.lifecycle` lets servers put their control sockets."""
+"""Control sockets of servers; `qbdcheck.targets.lifecycle` chooses the place."""
 _CONTROL_TIMEOUT_S = 1.0
 
 
 def keep_artefacts(
     scratch: Path, directory: Path, patterns: Sequence[str] = EVIDENCE
 ) -> list[Path]:
-    """Copy what a case left (logs, stacks, .bad files, repro/) to `directory`; return the copies.
+    """Copy logs, stacks, .bad files and repro/ of a case to `directory`; return the copies.
 
-    A full disk loses artefacts, not the verdict.
+    If the disk is full, copies are missing but the verdict stays.
     """
     kept: list[Path] = []
     for pattern in patterns:
@@ -50,7 +50,7 @@ def keep_artefacts(
 
 
 def tail(path: Path, limit: int) -> bytes:
-    """The last `limit` bytes of a file."""
+    """Return the last `limit` bytes of a file."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - limit))
@@ -58,7 +58,7 @@ def tail(path: Path, limit: int) -> bytes:
 
 
 def remove_scratch(scratch: Path) -> None:
-    """Remove a case's directory, also where a file system is mounted in it or a mode forbids it."""
+    """Remove a case's directory, even if it has mounted file systems or read-only directories."""
     try:
         shutil.rmtree(scratch)
     except OSError:
@@ -70,20 +70,20 @@ def remove_scratch(scratch: Path) -> None:
 
 
 def without_our_frames(stacks: str) -> str:
-    """Stacks of faulthandler without the frames of the runner and of pytest."""
+    """Return stacks of faulthandler without the frames of the runner and of pytest."""
     kept: list[str] = []
     in_runner = False
     for line in stacks.splitlines():
         if not line.startswith("  File "):
             in_runner = False
-        in_runner = in_runner or "/_pytest/" in line or "/qbdcheck/child.py" in line
+        in_runner = in_runner or "/_pytest/" in line or "/qbdcheck/runner/" in line
         if not in_runner:
             kept.append(line)
     return "\n".join(kept)
 
 
 def requests_in_flight(scratch: Path) -> list[str]:
-    """What the servers of a case say that they are working on, where they have a control socket."""
+    """Return the requests in flight of the servers of a case that have a control socket."""
     parts: list[str] = []
     for path in sorted(scratch.glob(_CONTROL_SOCKETS)):
         server = path.parent.name.removesuffix(".volume")
@@ -102,7 +102,7 @@ def requests_in_flight(scratch: Path) -> list[str]:
 
 
 def describe_stuck(pid: int, scratch: Path) -> str:
-    """Where a case hangs: its Python stacks, its programs, and the ends of their logs."""
+    """Describe where a case hangs: its Python stacks, its processes, and the ends of their logs."""
     parts: list[str] = []
     with contextlib.suppress(OSError):
         if stacks := (scratch / STACKS).read_text(errors="replace").strip():

@@ -1,4 +1,4 @@
-"""Where the plugin leaves what fixtures need: keys of pytest's stash.
+"""Keys of pytest's stash, through which the plugin and the runner pass state to fixtures.
 
 All keys of an item are set before its fixtures are made.
 """
@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.options import Options
+from qbdcheck.options import Execution, GuestOptions, Options, Reports, Selection, TargetOptions
 from qbdcheck.report.events import TestEnded
 from qbdcheck.runner.golden import Output
 from qbdcheck.seed import Seed
 
-OPTIONS = pytest.StashKey[Options]()
-"""``config.stash[OPTIONS]``: the options of the run, set in pytest_configure."""
+SELECTION = pytest.StashKey[Selection]()
+"""``config.stash[SELECTION]``: a part of the options, set in pytest_configure; so are the next."""
+TARGET_OPTIONS = pytest.StashKey[TargetOptions]()
+EXECUTION = pytest.StashKey[Execution]()
+REPORTS = pytest.StashKey[Reports]()
+GUEST_OPTIONS = pytest.StashKey[GuestOptions]()
 SCRATCH = pytest.StashKey[Path]()
 """``item.stash[SCRATCH]``: the case's private 0700 directory; short enough for sockets."""
 IMAGE_FORMAT = pytest.StashKey[str]()
@@ -23,12 +27,21 @@ IMAGE_FORMAT = pytest.StashKey[str]()
 SEED = pytest.StashKey[Seed]()
 """``item.stash[SEED]``: the seed of this run of the case, derived from the seed of the run."""
 OUTPUT = pytest.StashKey[Output]()
-"""``item.stash[OUTPUT]``: what the fixture ``golden`` returns; compared after the call."""
+"""``item.stash[OUTPUT]``: the value of the fixture ``golden``; compared after the call."""
 OBSERVED = pytest.StashKey[list[str]]()
-"""``item.stash[OBSERVED]``: lines of what --observe saw."""
+"""``item.stash[OBSERVED]``: summary lines of --observe."""
 TESTS = pytest.StashKey[list[TestEnded]]()
-"""``item.stash[TESTS]``: those that the case ran in a guest; the fixture `runtest` adds them."""
+"""``item.stash[TESTS]``: tests that the case ran in a guest; the fixture `runtest` adds them."""
 PARTLY_NOT_RUN = pytest.StashKey[list[str]]()
 """``item.stash[PARTLY_NOT_RUN]``: the fixture ``not_run`` appends its reasons here."""
 FULL_LOG = pytest.StashKey[Path]()
 """``item.stash[FULL_LOG]``: the case's full.log; the fixture ``log`` appends to it."""
+
+
+def store_options(config: pytest.Config, options: Options) -> None:
+    """Store the parts of `options` in the stash of `config`."""
+    config.stash[SELECTION] = options.selection
+    config.stash[TARGET_OPTIONS] = options.target
+    config.stash[EXECUTION] = options.execution
+    config.stash[REPORTS] = options.reports
+    config.stash[GUEST_OPTIONS] = options.guest

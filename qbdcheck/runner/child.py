@@ -1,7 +1,7 @@
-"""What happens in the forked child of a case: from fork to ``os._exit``.
+"""Runs a case in its forked child, from fork to ``os._exit``.
 
-The child is a process group and a sub-reaper of its own, dies with the runner, works in its scratch
-directory, and writes standard output and error to ``full.log`` there. It sends one `Result`.
+The child has a process group of its own, is a subreaper, and dies with the runner. It runs in its
+scratch directory, writes standard output and error to ``full.log`` there, and sends one `Result`.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from typing import NoReturn
 import pytest
 
 from qbdcheck import clock
-from qbdcheck.options import Options
 from qbdcheck.report.events import TestEnded
 from qbdcheck.runner import subreaper
 from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.case_state import (
+    EXECUTION,
     FULL_LOG,
     IMAGE_FORMAT,
     OBSERVED,
-    OPTIONS,
     OUTPUT,
     PARTLY_NOT_RUN,
     SCRATCH,
     SEED,
+    TARGET_OPTIONS,
     TESTS,
 )
 from qbdcheck.runner.filters import Filters
@@ -41,20 +41,20 @@ from qbdcheck.runner.verdict_rules import describe, judge, weigh_full_disk, wors
 from qbdcheck.verdict import Verdict
 
 STACKS = "stacks.txt"
-"""File in the scratch directory that gets the Python stacks when a case runs out of time."""
+"""File in the scratch directory for the Python stacks of a case that timed out."""
 STACKS_SIGNAL = signal.SIGUSR1
 LOG = "full.log"
 _GRACE_S = 0.3
-"""How long a process that was told to end may still be there after the case."""
+"""Seconds for which a terminated process may still exist after the case."""
 
 
 def run_child(unit: Unit, scratch: Path, sending: int, runner_pid: int) -> NoReturn:
-    """Run `unit` in this freshly forked process, send the result to the pipe `sending`, end."""
+    """Run `unit` in this forked process, write the result to the pipe `sending`, and exit."""
     try:
         _leave_the_runner(scratch, runner_pid)
         result = run_unit(unit, scratch)
         result = _look_for_strays(result)
-    except BaseException as error:  # whatever it is, it must reach the runner
+    except BaseException as error:  # any error must reach the runner
         result = Result(Verdict.BROKEN, f"the runner's child failed: {describe(error)}")
     try:
         sys.stdout.flush()
@@ -81,7 +81,7 @@ def _leave_the_runner(scratch: Path, runner_pid: int) -> None:
     os.dup2(null, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    # New objects: the old ones may hold what the runner has not written yet.
+    # New objects: the buffers of the old ones may hold output of the runner.
     sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), write_through=True)
     sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), write_through=True)
     stacks = os.open(scratch / STACKS, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -96,7 +96,7 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
         item = unit.collect()
     except BaseException as error:  # an import may raise anything, SystemExit too
         return judge(error, "collect", _traceback(error))
-    # It would point standard output of all children at one shared file; ours is full.log.
+    # It would redirect standard output of all children to one shared file.
     item.config.pluginmanager.unregister(name="capturemanager")
     _fill_stash(item, unit, scratch)
     phases = ("setup", "call")
@@ -128,7 +128,7 @@ def _fill_stash(item: pytest.Item, unit: Unit, scratch: Path) -> None:
 
 
 def _phase(item: pytest.Item, when: str) -> Result:
-    """Run one phase of pytest's protocol, with all its hooks."""
+    """Run one phase of pytest's protocol with all hooks."""
     if when == "teardown":
         call = pytest.CallInfo.from_call(
             lambda: item.ihook.pytest_runtest_teardown(item=item, nextitem=None), "teardown"
@@ -155,7 +155,7 @@ def _traceback(error: BaseException) -> str:
 
 
 class GoldenDiffers(AssertionError):  # noqa: N818  # a verdict on the output
-    """The output of a case is not what its golden file says."""
+    """The output of a case differs from its golden file."""
 
     def __init__(self, comparison: Comparison) -> None:
         super().__init__(f"{comparison.message}\n{comparison.diff}".rstrip())
@@ -163,20 +163,20 @@ class GoldenDiffers(AssertionError):  # noqa: N818  # a verdict on the output
 
 
 def check_golden(item: pytest.Item) -> None:
-    """Compare what the case has printed; called when its function has returned.
+    """Compare the output of a case whose function has returned.
 
-    A case that printed nothing needs no golden file; but where it has one it must print.
+    A case without output needs no golden file, but a case with a golden file must print.
 
-    :raise GoldenDiffers: different, missing, in conflict, or rewritten just now.
+    :raise GoldenDiffers: the golden file differs, is missing, has a conflict, or was rewritten.
     """
-    options: Options = item.config.stash[OPTIONS]
+    execution, target = item.config.stash[EXECUTION], item.config.stash[TARGET_OPTIONS]
     output = item.stash[OUTPUT]
     case_id, image_format = item.path.stem, item.stash[IMAGE_FORMAT]
-    golden = find_golden(options.golden_dir, case_id, image_format, options.cache)
+    golden = find_golden(execution.golden_dir, case_id, image_format, target.cache)
     if golden is None and not output.used:
         return
-    default = options.golden_dir / f"{case_id}.out"
-    if options.update_golden and output.used:
+    default = execution.golden_dir / f"{case_id}.out"
+    if execution.update_golden and output.used:
         comparison = update(output.text, golden, default)
     else:
         bad = item.stash[SCRATCH] / f"{(golden or default).name}.bad"
@@ -186,7 +186,7 @@ def check_golden(item: pytest.Item) -> None:
 
 
 def _look_for_strays(result: Result) -> Result:
-    """A case that passed must have ended all that it started."""
+    """Fail a case that left running processes."""
     deadline_s = clock.now_s() + _GRACE_S
     while strays := subreaper.living(subreaper.descendants()):
         if clock.now_s() > deadline_s:
@@ -198,6 +198,6 @@ def _look_for_strays(result: Result) -> Result:
 
 
 def strays_result(strays: list[subreaper.Stray]) -> Result:
-    """The failure of a case that left `strays`, which are killed."""
+    """Return the failure of a case that left the processes `strays`."""
     lines = [f"left a process behind: {stray.argv}" for stray in strays]
     return Result(Verdict.FAIL, lines[0], "\n".join(lines))

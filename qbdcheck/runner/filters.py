@@ -1,8 +1,8 @@
-"""Filters: turn what may differ between two right runs into fixed words, and nothing else.
+"""Filters: replace only what may differ between two correct runs.
 
-All are pure. The fixed words are those of qemu-iotests (TEST_DIR, SOCK_DIR, IMGFMT, NODE_NAME,
-``X ops; XX:XX:XX.X``), so that its users can read our golden files. A filter that hides more than
-it says hides a bug: tests/qbdcheck/runner/test_filters.py shows for each what it must leave alone.
+All are pure. The replacements are those of qemu-iotests (TEST_DIR, SOCK_DIR, IMGFMT, NODE_NAME,
+``X ops; XX:XX:XX.X``), so that its users can read the golden files. A filter that replaces too much
+hides bugs: tests/qbdcheck/runner/test_filters.py shows for each filter what it must not change.
 """
 
 from __future__ import annotations
@@ -37,53 +37,53 @@ _QMP_VERSION = re.compile(
 
 
 def filter_uuids(text: str) -> str:
-    """UUIDs become ``UUID``."""
+    """Replace UUIDs by ``UUID``."""
     return _UUID.sub("UUID", text)
 
 
 def filter_node_names(text: str) -> str:
-    """Node names that QEMU made up (``#block123``) become ``NODE_NAME``; chosen names stay."""
+    """Replace node names that QEMU generated (``#block123``) by ``NODE_NAME``."""
     return _NODE_NAME.sub("NODE_NAME", text)
 
 
 def filter_throughput(text: str) -> str:
-    """qemu-io's time and speed become X; the count of operations goes too, as in qemu-iotests.
+    """Replace qemu-io's time, speed and operation count by X, as in qemu-iotests.
 
-    What was done (``wrote 4096/4096 bytes at offset 0``) stays.
+    The operation itself (``wrote 4096/4096 bytes at offset 0``) stays.
     """
     text = _THROUGHPUT.sub("X ops; XX:XX:XX.X (XXX YYY/sec and XXX ops/sec)", text)
     return _BENCH_TIME.sub("Run completed in X seconds.", text)
 
 
 def filter_dates(text: str) -> str:
-    """Dates with a time of day, and QMP timestamps, become ``DATE`` and ``TIMESTAMP``."""
+    """Replace dates with a time of day by ``DATE``, and QMP timestamps by ``TIMESTAMP``."""
     return _TIMESTAMP.sub('"timestamp": "TIMESTAMP"', _DATE.sub("DATE", text))
 
 
 def filter_pids(text: str) -> str:
-    """Numbers after the words pid or process become ``PID``."""
+    """Replace numbers after the words pid and process by ``PID``."""
     return _PID.sub(r"\g<word>\g<between>PID", text)
 
 
 def filter_disk_usage(text: str) -> str:
-    """Space that an image takes on the host (``disk size:``, ``actual-size``) becomes ``SIZE``.
+    """Replace the disk usage of an image (``disk size:``, ``actual-size``) by ``SIZE``.
 
-    Virtual sizes stay: they are what the case is about.
+    Virtual sizes stay, because cases check them.
     """
     text = _DISK_SIZE.sub(r"\g<head>SIZE", text)
     return _ACTUAL_SIZE.sub('"actual-size": SIZE', text)
 
 
 def filter_versions(text: str) -> str:
-    """Versions of QEMU programs become ``VERSION``; version 3 of a qcow2 file stays."""
+    """Replace versions of QEMU programs by ``VERSION``; version 3 of a qcow2 file stays."""
     text = _QEMU_VERSION.sub(r"\g<program> version VERSION", text)
     return _QMP_VERSION.sub('"qemu": VERSION, "package": PACKAGE', text)
 
 
 def filter_path(text: str, path: str, word: str) -> str:
-    """The directory `path` and its URL-quoted form become `word`; what is below it stays.
+    """Replace the directory `path` and its URL-quoted form by `word`, also at the start of a path.
 
-    A longer name that only begins like `path` is another file and stays.
+    A longer name that only starts with `path` is another file and stays.
     """
     path = path.rstrip("/")
     if not path:
@@ -102,22 +102,23 @@ FILTERS: tuple[Filter, ...] = (
     filter_disk_usage,
     filter_versions,
 )
-"""Those that need no knowledge of the run, in the order in which they are applied."""
+"""The filters that do not depend on the run, in the order of their application."""
 
 
 @dataclass(frozen=True)
 class Filters:
-    """All filters, with what they must know of the running case.
+    """All filters of a running case.
 
-    ``replacements`` maps further exact paths and names to words, longest first when applied: a
-    target's directory, a volume's made-up name.
+    :ivar scratch: its scratch directory, which becomes TEST_DIR.
+    :ivar replacements: further exact paths and names with their replacements, such as a target's
+        directory or a generated volume name. The longest is replaced first.
     """
 
     scratch: Path | None = None
     replacements: tuple[tuple[str, str], ...] = ()
 
     def apply(self, text: str) -> str:
-        """`text` with everything filtered."""
+        """Return `text` with all filters applied."""
         paths = list(self.replacements)
         if self.scratch is not None:
             paths.append((str(self.scratch), "TEST_DIR"))

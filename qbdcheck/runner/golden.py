@@ -1,9 +1,9 @@
-"""What a case prints, and its comparison with the golden file.
+"""The output of a case, and its comparison with the golden file.
 
-Comparison is exact: no white space is ignored. A golden file that is missing or in a merge conflict
-ends a run of ./check before it begins, and is a failure under plain pytest. Variants of
-a golden file combine: of ``017_x.qcow2.nocache.out``, ``017_x.qcow2.out``, ``017_x.nocache.out``
-and ``017_x.out`` the first that exists counts.
+The comparison is exact: white space counts. If a golden file is missing or has a merge conflict,
+./check does not start the run, and plain pytest fails the case. A golden file may have variants:
+the first that exists of ``017_x.qcow2.nocache.out``, ``017_x.qcow2.out``, ``017_x.nocache.out`` and
+``017_x.out`` is used.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _NO_CACHE = ("none", "directsync")
 
 @dataclass
 class Output:
-    """What the fixture ``golden`` is: called with text, it prints that through the filters."""
+    """The value of the fixture ``golden``: a call prints text through the filters."""
 
     filters: Filters = field(default_factory=Filters)
     log: Path | None = None
-    """full.log: gets the text unfiltered, where that is known."""
+    """full.log, which gets the unfiltered text; None for no log."""
     used: bool = False
     _parts: list[str] = field(default_factory=list)
 
-    def __call__(self, *words: object) -> None:
-        """Print `words`, separated by blanks, as ``print`` does; a final newline is not doubled."""
+    def __call__(self, *values: object) -> None:
+        """Print `values`, separated by blanks, with exactly one newline at the end."""
         self.used = True
-        text = " ".join(str(word) for word in words)
+        text = " ".join(str(value) for value in values)
         text = text if text.endswith("\n") else text + "\n"
         if self.log is not None:
             with self.log.open("a", encoding="utf-8", errors="backslashreplace") as log:
@@ -48,19 +48,19 @@ class Output:
         self(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=str))
 
     def replace(self, text: str, word: str) -> None:
-        """From now on print `word` for the exact path or name `text`."""
+        """Print `word` instead of the exact path or name `text` from now on."""
         pairs = (*self.filters.replacements, (text, word))
         self.filters = Filters(self.filters.scratch, pairs)
 
     @property
     def text(self) -> str:
-        """All that was printed, filtered."""
+        """The whole output, filtered."""
         return "".join(self._parts)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of a comparison. ``message`` is empty where output and golden are equal."""
+    """The result of a comparison. ``message`` is empty if output and golden file are equal."""
 
     golden: Path
     message: str = ""
@@ -69,15 +69,15 @@ class Comparison:
 
 
 def variants(case_id: str, image_format: str, cache: str) -> list[str]:
-    """Names of golden files for this case, the most exact first."""
-    words = [f".{image_format}"] + ([".nocache"] if cache in _NO_CACHE else [])
-    names = [f"{case_id}{''.join(words)}.out"]
-    names += [f"{case_id}{word}.out" for word in words if len(words) > 1]
+    """Return the names of golden files for a case, the most specific first."""
+    parts = [f".{image_format}"] + ([".nocache"] if cache in _NO_CACHE else [])
+    names = [f"{case_id}{''.join(parts)}.out"]
+    names += [f"{case_id}{part}.out" for part in parts if len(parts) > 1]
     return [*names, f"{case_id}.out"]
 
 
 def find_golden(golden_dir: Path, case_id: str, image_format: str, cache: str) -> Path | None:
-    """The golden file that counts for this run of the case; None where there is none."""
+    """Return the golden file for this run of the case; None if there is none."""
     for name in variants(case_id, image_format, cache):
         if (golden_dir / name).is_file():
             return golden_dir / name
@@ -85,16 +85,16 @@ def find_golden(golden_dir: Path, case_id: str, image_format: str, cache: str) -
 
 
 def check_golden_files(golden_dir: Path, case_id: str) -> None:
-    """Look before a run whether a case that prints has golden files that can be compared with.
+    """Check before a run that a case that prints has usable golden files.
 
-    :raise UsageError: it has none, or one is in a merge conflict.
+    :raise UsageError: it has none, or one has a merge conflict.
     """
     names = re.compile(rf"{re.escape(case_id)}(?:\.\w+)*\.out\Z")
     files = sorted(path for path in golden_dir.glob(f"{case_id}*") if names.match(path.name))
     if not files:
         raise UsageError(
-            f"{golden_dir / case_id}.out: no such golden file, and the case prints; "
-            f"./check --update-golden {case_id[:3]} writes it"
+            f"{golden_dir / case_id}.out: no such golden file, but the case prints; "
+            f"./check --update-golden {case_id.partition('_')[0]} writes it"
         )
     for path in files:
         try:
@@ -106,9 +106,9 @@ def check_golden_files(golden_dir: Path, case_id: str) -> None:
 
 
 def conflict_line(text: str) -> int | None:
-    """The first line (from 1) that a merge conflict left in a golden file; None for none.
+    """Return the first line (from 1) of a merge conflict in a golden file; None without one.
 
-    A line of seven ``=`` alone is not enough: programs print such rulers.
+    A line of seven ``=`` alone does not count: programs print such rulers.
     """
     found = [n for n, line in enumerate(text.split("\n"), 1) if _CONFLICT.match(line)]
     lines = text.split("\n")
@@ -116,16 +116,16 @@ def conflict_line(text: str) -> int | None:
 
 
 def compare(output: str, golden: Path | None, default: Path, bad: Path) -> Comparison:
-    """Compare `output` with the file `golden`, and keep it as `bad` where they differ.
+    """Compare `output` with the file `golden`; write it to `bad` if they differ.
 
-    :param golden: the golden file that counts, or None where there is none.
-    :param default: where a first golden file would be written, for the message.
+    :param golden: the golden file, or None if there is none.
+    :param default: the path for a first golden file, for the message.
     """
     if golden is None:
         _keep(bad, output)
         return Comparison(
             default,
-            f"no golden file {default.name}; look at {bad.name}, then --update-golden writes it",
+            f"no golden file {default.name}; check {bad.name}, then --update-golden writes it",
             _diff("", output, "/dev/null", bad.name),
         )
     try:
@@ -145,7 +145,7 @@ def compare(output: str, golden: Path | None, default: Path, bad: Path) -> Compa
 
 
 def update(output: str, golden: Path | None, default: Path) -> Comparison:
-    """Write `output` to the golden file that counts, or to `default`; says whether it changed."""
+    """Write `output` to the file `golden`, or to `default`; report whether it changed."""
     path = golden or default
     old = path.read_bytes().decode(errors="replace") if path.is_file() else None
     if old == output:
@@ -154,7 +154,7 @@ def update(output: str, golden: Path | None, default: Path) -> Comparison:
     write_atomically(path, output)
     verb = "wrote new" if old is None else "changed"
     diff = _diff(old or "", output, f"{path.name} (old)", path.name)
-    return Comparison(path, f"{verb} golden file {path.name}; look at it and run again", diff, True)
+    return Comparison(path, f"{verb} golden file {path.name}; check it and run again", diff, True)
 
 
 def _keep(bad: Path, output: str) -> None:
@@ -163,7 +163,7 @@ def _keep(bad: Path, output: str) -> None:
 
 
 def _diff(expected: str, seen: str, expected_name: str, seen_name: str) -> str:
-    """A unified diff that also shows where only the newline at the end is missing."""
+    """Return a unified diff that also shows if only the newline at the end is missing."""
     lines = difflib.unified_diff(
         expected.splitlines(keepends=True), seen.splitlines(keepends=True), expected_name, seen_name
     )

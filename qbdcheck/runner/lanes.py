@@ -1,8 +1,8 @@
-"""Runs units side by side, each in a forked child with a time limit, and survives what they do.
+"""Runs units in parallel, each in a forked child with a time limit.
 
-One thread, one selector: on pidfds (a child has ended), pipes (its result) and a wake-up pipe of
-the signal handlers. A crash, a hang, a leftover process or a lost result is the failure of its
-case; the run goes on.
+One thread with one selector waits for pidfds (the end of a child), pipes (its result) and a wake-up
+pipe of the signal handlers. A crash, a hang, a leftover process or a lost result is a
+failure of the case; the run continues.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ from qbdcheck.verdict import Verdict
 _TICK_S = 0.2
 _STACKS_WAIT_S = 0.5
 _CHUNK = 1 << 16
-SUITE_TIME_LIMIT = "the time limit of the whole run is over"
+SUITE_TIME_LIMIT = "the time limit of the run has expired"
 
 
 class Watcher(Protocol):
-    """Who is told what the lanes do."""
+    """Receives the events of the lanes."""
 
     def started(self, unit: Unit, lane: int) -> None:
-        """`unit` begins on `lane` (from 0)."""
+        """`unit` has started on `lane` (from 0)."""
 
     def finished(self, unit: Unit, result: Result, elapsed_s: float, artefacts: list[Path]) -> None:
-        """`unit` has ended, and nothing of it is left."""
+        """`unit` has ended, and all its processes too."""
 
     def show_log(self, unit: Unit, log: str) -> None:
-        """The logs of a unit that has ended; called only where `Place.show_logs`."""
+        """Show the logs of a unit that has ended; called only with `Place.show_logs`."""
 
     def tick(self) -> None:
-        """Time has passed."""
+        """Redraw; called a few times a second."""
 
 
 @dataclass
@@ -66,7 +66,7 @@ class _Running:
     started_s: float
     data: bytearray = field(default_factory=bytearray)
     stuck: str = ""
-    """What was found when the time was over; empty before."""
+    """Description of the hang after a time-out; empty before."""
 
     @property
     def deadline_s(self) -> float:
@@ -76,20 +76,20 @@ class _Running:
 
 @dataclass(frozen=True)
 class Place:
-    """Where cases work and where their remains are kept."""
+    """Where cases run, and where their files are kept."""
 
     scratch_root: Path
     results_dir: Path
     keep: bool = False
-    """Scratch directories of cases stay."""
+    """Keep the scratch directories of cases."""
     show_logs: str = ""
-    """Pattern of the names of those log files that are shown; empty for none."""
+    """Pattern for the names of log files to show; empty for none."""
     keep_timelines: bool = False
-    """Those of guests are kept, whatever the verdict."""
+    """Keep the timelines of guests for every verdict."""
 
 
 class Lanes:
-    """`count` lanes that take units until there are none, or `stop` is called."""
+    """`count` lanes that run units until there are none left, or `stop` is called."""
 
     def __init__(self, count: int, place: Place, reaper: Reaper, watcher: Watcher) -> None:
         self._idle = list(range(count))[::-1]
@@ -101,13 +101,13 @@ class Lanes:
         self._spared = set(subreaper.children())
         self._numbers = iter(range(1, 1 << 31))
         self.stopped = ""
-        """Why the run was stopped; empty while it goes on."""
+        """Why the run was stopped; empty while it is running."""
 
     def run(self, units: Iterator[Unit], deadline_s: float = float("inf")) -> None:
-        """Run all `units`; return when the last has ended.
+        """Run all `units`; return when the last one has ended.
 
-        :param deadline_s: on the monotonic clock: then running cases end as timed out, and the
-            rest does not start.
+        :param deadline_s: time of the monotonic clock at which running cases time out; the others
+            do not start then.
         """
         subreaper.become_subreaper()
         with _frozen_heap(), _wake_up_pipe(self._selector, self.stop):
@@ -132,9 +132,9 @@ class Lanes:
                     self._time_out(running, f"killed: {SUITE_TIME_LIMIT}")
 
     def stop(self, why: str) -> None:
-        """End the run: running cases are killed without a verdict. Safe in a signal handler.
+        """Stop the run and kill running cases without a verdict. Safe in a signal handler.
 
-        After the suite's time limit, which gives verdicts, running cases still end by themselves.
+        After the time limit of the run, which sets verdicts, running cases still end normally.
         """
         self.stopped = self.stopped or why
 
@@ -144,7 +144,7 @@ class Lanes:
             scratch.mkdir(mode=0o700)
             reading, sending = os.pipe()
         except OSError as error:
-            raise SetupError(f"cannot make {scratch}: {error.strerror}") from error
+            raise SetupError(f"cannot create {scratch}: {error.strerror}") from error
         lane = self._idle.pop()
         self._watcher.started(unit, lane)
         runner_pid = os.getpid()
@@ -197,7 +197,7 @@ class Lanes:
             running.data += chunk
 
     def _time_out(self, running: _Running, why: str) -> None:
-        """Keep what shows where it hangs, then kill it; `_finish` follows when it is dead."""
+        """Record where the case hangs, then kill it; `_finish` follows when it has ended."""
         stacks = running.scratch / STACKS
         with contextlib.suppress(OSError):
             os.kill(running.pid, STACKS_SIGNAL)
@@ -209,7 +209,7 @@ class Lanes:
         subreaper.kill_group(running.pid)
 
     def _finish(self, running: _Running) -> None:
-        """The child has ended: hear its last words, end what it left, tell the watcher."""
+        """Handle the end of a child: read its result, kill leftovers, call the watcher."""
         elapsed_s = clock.now_s() - running.started_s
         self._receive(running)
         status = subreaper.reap(running.pid) or 0
@@ -240,7 +240,7 @@ class Lanes:
             return result
         text = _text(running.scratch / LOG)
         code = os.waitstatus_to_exitcode(status)
-        how = f"exited with {code} before it had a verdict"
+        how = f"exited with {code} without a verdict"
         if code < 0:
             how = f"died by {signal.Signals(-code).name}"
         return Result(Verdict.FAIL, f"the case's process {how}", without_our_frames(text[-_CHUNK:]))
@@ -254,7 +254,7 @@ class Lanes:
             os.close(descriptor)
 
     def _end_all(self) -> None:
-        """Interrupted: nothing of the running cases may stay; they get no verdict."""
+        """Kill all running cases without a verdict."""
         for running in list(self._running.values()):
             subreaper.kill_group(running.pid)
             with contextlib.suppress(ChildProcessError):
@@ -265,7 +265,7 @@ class Lanes:
 
 @contextlib.contextmanager
 def _frozen_heap() -> Iterator[None]:
-    """While this is open no garbage is collected: it touches pages that each child then copies."""
+    """Disable garbage collection: it writes to pages, which each child would have to copy."""
     gc.disable()
     gc.freeze()
     try:
@@ -277,7 +277,7 @@ def _frozen_heap() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _wake_up_pipe(selector: selectors.BaseSelector, stop: Callable[[str], None]) -> Iterator[None]:
-    """While this is open, SIGINT, SIGTERM and SIGHUP stop the run and wake the selector up."""
+    """Let SIGINT, SIGTERM and SIGHUP stop the run and wake the selector."""
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     selector.register(reading, selectors.EVENT_READ, None)
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -306,7 +306,7 @@ def _text(path: Path) -> str:
 
 
 def _logs(scratch: Path, names: str) -> str:
-    """The logs whose names match, those of single programs below their names."""
+    """Return the logs whose names match; each log of a program follows its name."""
     first, *others = scratch / LOG, *sorted(scratch.glob(names))
     named = (f"-- {path.name}\n{_text(path)}" for path in others if path != first)
     return _text(first) + "".join(named)

@@ -1,4 +1,4 @@
-"""Decides before a case starts whether it can run at all: format, programs, capabilities."""
+"""Decides before a case starts whether it can run: image format, programs, capabilities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qbdcheck.runner.case_run import Result
 from qbdcheck.verdict import Verdict
 
 _OF_DISKS = ("qemu-img", "qemu-io")
-"""A disk is prefilled and compared with these."""
+"""Programs that fill and compare disks."""
 OF_FIXTURES: Mapping[str, tuple[str, ...]] = {
     "disk": _OF_DISKS,
     "new_disk": _OF_DISKS,
@@ -23,18 +23,18 @@ OF_FIXTURES: Mapping[str, tuple[str, ...]] = {
     "vm": ("qemu-system-x86_64",),
     "machine": ("qemu-system-x86_64",),
 }
-"""The programs without which a case that names a fixture does not run."""
+"""Programs that a fixture requires."""
 
 
 def programs_of(case: CaseInfo) -> list[str]:
-    """The programs that a case declares, and those of the fixtures that it names; each once."""
+    """Return the programs that a case declares and those of its fixtures, each once."""
     named = fixtures_of(case.path)
     of_fixtures = (program for name in named for program in OF_FIXTURES.get(name, ()))
     return list(dict.fromkeys([*case.spec.programs, *of_fixtures]))
 
 
 def fixtures_of(path: Path) -> list[str]:
-    """The arguments of the function ``test`` of the case at `path`; none where it is unreadable."""
+    """Return the arguments of the function ``test`` of the case at `path`; [] if unreadable."""
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
@@ -48,10 +48,10 @@ def fixtures_of(path: Path) -> list[str]:
 def decide_before(
     case: CaseInfo, image_format: str, capabilities: Collection[str], programs: Programs
 ) -> Result | None:
-    """Not run with all reasons, broken, or None: then only running it will tell.
+    """Return "not run" with all reasons, "broken", or None if the case can start.
 
-    :param capabilities: what the target was found able to do.
-    :param programs: finds what ``programs=`` names, and what the fixtures need.
+    :param capabilities: the probed capabilities of the target.
+    :param programs: finds the programs of the case and of its fixtures.
     """
     if case.broken:
         return Result(Verdict.BROKEN, case.broken)
@@ -64,7 +64,7 @@ def decide_before(
 
 
 def _needed(case: CaseInfo, programs: Programs) -> list[str]:
-    """Programs of which one may be missing; the case is read again only where one of QEMU is."""
+    """Return the programs to check; the case is read again only if a QEMU program is missing."""
     of_qemu = {name for names in OF_FIXTURES.values() for name in names}
     if all(programs.path(name) for name in of_qemu):
         return list(case.spec.programs)

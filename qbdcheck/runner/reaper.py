@@ -1,9 +1,9 @@
-"""The last man: a process that outlives the runner, even its SIGKILL, and cleans up after it.
+"""The reaper: a process that cleans up after the runner, even if the runner is killed by SIGKILL.
 
-It holds the reading end of a pipe whose writing end only the runner has: end of file means that
-the runner is gone. Then it kills what the run has left (who has the run's mark in its environment,
-or works in, or runs from, the run's scratch directory), unmounts what is mounted there and removes
-the directory. A run that ends well has removed all that itself, and finds nothing left to do here.
+It holds the reading end of a pipe; only the runner has the writing end. End of file means that the
+runner is gone. The reaper then kills the processes of the run (those with the run's mark in their
+environment, or with a working directory in the run's scratch directory), unmounts file systems
+there and removes the directory. After a normal run there is nothing left to clean up.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _KEEP = b"keep"
 
 
 class Reaper:
-    """The handle of the runner on its reaper, and on the scratch directory that it watches over.
+    """Handle for the reaper process and the scratch directory of the run.
 
-    Start it before the first thread and the first case, and early: what is imported later is not in
-    its memory. As a context it ends when the run does.
+    Create it before the first thread and the first case, and before large imports, which would use
+    memory in the reaper too. As a context manager it ends with the run.
 
-    :param parent: gets the run's private directory, with a short name: sockets are in it.
-    :param keep: the directory stays when the run has ended well.
-    :raise SetupError: the directory cannot be made: no permission, a full disk.
+    :param parent: directory for the run's private directory, which has a short name for sockets.
+    :param keep: keep the private directory if the run ends normally.
+    :raise SetupError: the directory cannot be created: no permission, a full disk.
     """
 
     def __init__(self, parent: Path, keep: bool = False) -> None:
@@ -53,7 +53,7 @@ class Reaper:
         os.close(reading)
 
     def leave_to_runner(self) -> None:
-        """In a forked child: let go of the pipe, so that its end tells of the runner alone."""
+        """Close the pipe in a forked child, so that its end depends on the runner only."""
         os.close(self._writing)
 
     def __enter__(self) -> Self:
@@ -63,7 +63,7 @@ class Reaper:
         self.end()
 
     def end(self) -> None:
-        """The run is over: let the reaper clean up, and wait for it."""
+        """Let the reaper clean up, and wait for it."""
         if self._keep:
             os.write(self._writing, _KEEP)
         os.environ.pop(MARK, None)
@@ -77,7 +77,7 @@ def _make_scratch_root(parent: Path) -> Path:
         return Path(tempfile.mkdtemp(prefix="qc-", dir=parent))
     except OSError as error:
         raise SetupError(
-            f"cannot make a scratch directory in {parent}: {error.strerror}; set TMPDIR to another"
+            f"cannot create a scratch directory in {parent}: {error.strerror}; set TMPDIR"
         ) from error
 
 
@@ -85,7 +85,7 @@ def _wait_and_clean(reading: int, scratch_root: Path) -> None:
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
-    # Whoever reads the runner's output, a pipe say, must not wait for us; nor may a file stay open.
+    # A reader of the runner's output must not wait for the reaper; no file may stay open.
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
@@ -99,7 +99,7 @@ def _wait_and_clean(reading: int, scratch_root: Path) -> None:
 
 
 def clean(scratch_root: Path, keep: bool = False) -> None:
-    """Kill all processes of the run, unmount and remove its scratch directory."""
+    """Kill all processes of the run; unmount and remove its scratch directory."""
     for _ in range(_ROUNDS):
         left = list(processes_of(scratch_root))
         for pid in left:
@@ -114,7 +114,7 @@ def clean(scratch_root: Path, keep: bool = False) -> None:
 
 
 def processes_of(scratch_root: Path) -> Iterator[int]:
-    """PIDs of processes that belong to the run: by mark, working directory or arguments."""
+    """Yield the PIDs of processes of the run: those with its mark or working directory."""
     root = os.fsencode(scratch_root)
     mark = MARK.encode() + b"=" + root
     for entry in Path("/proc").iterdir():
@@ -135,7 +135,7 @@ def _is_below(path: bytes, root: bytes) -> bool:
 
 
 def unmount_below(root: Path) -> None:
-    """Detach every file system that is mounted below `root` (FUSE exports), the innermost first."""
+    """Detach all file systems mounted below `root` (FUSE exports), the innermost first."""
     try:
         lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
     except OSError:
@@ -152,7 +152,7 @@ def unmount_below(root: Path) -> None:
 
 
 def _make_writable(_function: object, path: str, _error: object) -> None:
-    """A case may have made a directory read-only: open it and try once more."""
+    """Make a read-only directory writable and try again; an error handler of rmtree."""
     with contextlib.suppress(OSError):
         os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101,PTH120
         if Path(path).is_dir() and not Path(path).is_symlink():

@@ -1,7 +1,8 @@
-"""A run: takes units through the lanes, tells the reports, remembers the results, sums them up."""
+"""A run: takes units through the lanes, sends events to the reports, and records the results."""
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import shlex
@@ -11,9 +12,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qbdcheck import clock
-from qbdcheck.catalogue.history import Elapsed, RunRecord, append_history, drop_old_results
+from qbdcheck.catalogue.history import (
+    Elapsed,
+    RunningMark,
+    RunRecord,
+    append_history,
+    drop_old_results,
+)
+from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
-from qbdcheck.options import Options
+from qbdcheck.options import Execution, TargetOptions
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
 from qbdcheck.report.reporter import Reporter
 from qbdcheck.runner.case_run import Result, Unit
@@ -24,64 +32,69 @@ from qbdcheck.runner.verdict_rules import weigh_deviation
 from qbdcheck.seed import repeat_seed
 from qbdcheck.verdict import Verdict
 
-EXIT_GREEN, EXIT_RED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-
 
 @dataclass
 class Run:
-    """One run of `planned` units.
+    """One run of `planned` units. `qbdcheck.pytest_integration.session.build_run` builds it.
 
-    ``verdict_before`` says of a unit that need not be started what becomes of it: not run, or
-    broken because its file cannot be read. ``deviation_of`` says where it is written down that the
-    target fails a unit, None of one that must pass. ``allowed_reasons`` are patterns (fnmatch) of
-    reasons that --strict lets pass.
+    :ivar verdict_before: returns the result of a unit that need not start (not run, or broken
+        because its file cannot be read), else None.
+    :ivar deviation_of: returns where the failure of a unit is documented; None for a unit that
+        must pass.
+    :ivar rerun_command: returns the command that runs one unit again.
+    :ivar allowed_reasons: patterns (fnmatch) of the reasons for "not run" that --strict allows;
+        None without --strict.
     """
 
-    options: Options
+    target: TargetOptions
+    execution: Execution
     planned: Sequence[Unit]
     reports: Sequence[Reporter]
     verdict_before: Callable[[Unit], Result | None]
     deviation_of: Callable[[Unit], str | None]
+    rerun_command: Callable[[Unit], str]
     reaper: Reaper
+    keep_timelines: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
-    allowed_reasons: Sequence[str] = ()
+    allowed_reasons: Sequence[str] | None = None
     setup_error: str = ""
-    """The one line that says why the target or the machine cannot be made ready; then exit 2."""
+    """Why the target or the machine cannot be prepared, in one line; the exit code is then 2."""
     interrupted: str = ""
     ended: list[CaseEnded] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         formats = {unit.image_format for unit in self.planned}
         self._elapsed = {
-            one: Elapsed.load(self.options.cache_dir, self.options.target, one) for one in formats
+            one: Elapsed.load(self.execution.cache_dir, self.target.name, one) for one in formats
         }
         self._lanes: Lanes | None = None
         self._record: RunRecord | None = None
 
-    def execute(self) -> int:
-        """Run everything; return the exit code of DESIGN.md section 2. All reports are closed."""
+    def execute(self) -> ExitCode:
+        """Run everything, close all reports, and return the exit code (`ExitCode`)."""
         started_s, clock_s = clock.wall_s(), clock.now_s()
-        options = self.options
-        self._record = RunRecord(options.cache_dir, self._header())
-        try:
-            self._emit(self._start_event(started_s))
-            limit_s = options.suite_timeout_s
-            self._run_lanes(float("inf") if limit_s is None else clock_s + limit_s)
-            code, elapsed_s = self._exit_code(), clock.now_s() - clock_s
-            self._emit(RunEnded(elapsed_s, self.counts, code, interrupted=bool(self.interrupted)))
-        finally:
-            for report in self.reports:
-                report.close()
-        self._remember(started_s, elapsed_s, code)
+        self._record = RunRecord(self.execution.cache_dir, self._header())
+        with RunningMark(self.execution.results_dir):
+            with contextlib.ExitStack() as ends:
+                for report in reversed(self.reports):
+                    ends.callback(report.close)
+                self._emit(self._start_event(started_s))
+                limit_s = self.execution.suite_timeout_s
+                self._run_lanes(float("inf") if limit_s is None else clock_s + limit_s)
+                code, elapsed_s = self._exit_code(), clock.now_s() - clock_s
+                self._emit(
+                    RunEnded(elapsed_s, self.counts, code, interrupted=bool(self.interrupted))
+                )
+            self._remember(started_s, elapsed_s, code)
         return code
 
     def _start_event(self, started_s: float) -> RunStarted:
-        options = self.options
+        options = self.execution
         return RunStarted(
             run_id=options.run_id,
             seed=options.seed,
-            target=options.target,
-            formats=options.formats,
+            target=self.target.name,
+            formats=self.target.formats,
             selected=len(self.planned),
             lanes=options.lanes,
             started_s=started_s,
@@ -90,18 +103,18 @@ class Run:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many units ended with each verdict, by its name in lower case."""
+        """Number of units with each verdict, by its name in lower case."""
         verdicts = [case.verdict for case in self.ended]
         return {verdict.name.lower(): verdicts.count(verdict) for verdict in Verdict}
 
     def _run_lanes(self, deadline_s: float) -> None:
-        options = self.options
+        options = self.execution
         place = Place(
             self.reaper.scratch_root,
             options.results_dir,
             keep=options.keep,
-            show_logs="*.log" if options.debug else LOG if options.print_server else "",
-            keep_timelines=options.html_file is not None,
+            show_logs="*.log" if options.debug else LOG if self.target.print_server else "",
+            keep_timelines=self.keep_timelines,
         )
         self._lanes = Lanes(options.lanes, place, self.reaper, self)
         units = self._units()
@@ -113,8 +126,8 @@ class Run:
             self.interrupted = self._lanes.stopped
 
     def _units(self) -> Iterator[Unit]:
-        """What lanes start, repeated as asked for; what is decided before ends here."""
-        options = self.options
+        """Yield the units that lanes start, repeated as requested; finish the others here."""
+        options = self.execution
         repetition = 0
         while not self._lanes_stopped():
             run_seed = repeat_seed(options.seed, repetition)
@@ -138,7 +151,7 @@ class Run:
         return any(case.verdict is not Verdict.NOT_RUN for case in self.ended)
 
     def started(self, unit: Unit, lane: int) -> None:
-        """`unit` begins on `lane`."""
+        """Report that `unit` starts on `lane`."""
         case = unit.case
         self._emit(
             CaseStarted(
@@ -154,7 +167,7 @@ class Run:
     def finished(
         self, unit: Unit, result: Result, elapsed_s: float, artefacts: Iterable[Path]
     ) -> None:
-        """`unit` has ended: tell the reports and the records."""
+        """Record the result of `unit` and report it."""
         if (where := self.deviation_of(unit)) is not None:
             result = weigh_deviation(result, where)
         result = self._strict(result)
@@ -172,7 +185,7 @@ class Run:
             partly_not_run=result.partly_not_run,
             message=result.message,
             details=result.details,
-            rerun=rerun_command(self.options, unit) if result.verdict.is_bad else "",
+            rerun=self.rerun_command(unit) if result.verdict.is_bad else "",
             artefacts=tuple(map(str, artefacts)),
             seed=unit.run_seed,
             path=str(case.path),
@@ -191,17 +204,17 @@ class Run:
         self._emit(event)
 
     def show_log(self, unit: Unit, log: str) -> None:
-        """Show all that a case has written (-d, -p), apart from the reports on standard output."""
+        """Write the logs of a case (-d, -p) to standard error."""
         sys.stdout.flush()
         sys.stderr.write(f"==== {unit.name}: logs\n{log}====\n")
 
     def tick(self) -> None:
-        """Time has passed."""
+        """Let the reports redraw."""
         for report in self.reports:
             report.tick()
 
     def _strict(self, result: Result) -> Result:
-        if not self.options.strict or result.verdict is not Verdict.NOT_RUN:
+        if self.allowed_reasons is None or result.verdict is not Verdict.NOT_RUN:
             return result
         for reason in result.reasons:
             if not any(fnmatch.fnmatchcase(reason, one) for one in self.allowed_reasons):
@@ -215,20 +228,20 @@ class Run:
         for report in self.reports:
             report.handle(event)
 
-    def _exit_code(self) -> int:
+    def _exit_code(self) -> ExitCode:
         if self.setup_error:
-            return EXIT_USAGE
+            return ExitCode.USAGE
         if self.interrupted.startswith("SIG"):
-            return EXIT_INTERRUPTED
+            return ExitCode.INTERRUPTED
         if self.interrupted or any(case.verdict.is_bad for case in self.ended):
-            return EXIT_RED
-        return EXIT_GREEN if self._has_executed() else EXIT_USAGE
+            return ExitCode.RED
+        return ExitCode.GREEN if self._has_executed() else ExitCode.USAGE
 
     def _header(self) -> dict[str, object]:
         return {
-            "target": self.options.target,
-            "formats": list(self.options.formats),
-            "seed": self.options.seed,
+            "target": self.target.name,
+            "formats": list(self.target.formats),
+            "seed": self.execution.seed,
             "planned": [list(unit.key) for unit in self.planned],
         }
 
@@ -237,7 +250,7 @@ class Run:
             elapsed.save()
         if self._record is not None:
             self._record.close()
-        options = self.options
+        options = self.execution
         drop_old_results(options.results_dir.parent)
         bad = [case.case_id for case in self.ended if case.verdict.is_bad]
         append_history(
@@ -246,8 +259,8 @@ class Run:
                 "run": options.run_id,
                 "started_s": started_s,
                 "elapsed_s": round(elapsed_s, 3),
-                "target": options.target,
-                "formats": list(options.formats),
+                "target": self.target.name,
+                "formats": list(self.target.formats),
                 "seed": options.seed,
                 "exit_code": code,
                 "bad": bad,
@@ -256,20 +269,20 @@ class Run:
         )
 
 
-def rerun_command(options: Options, unit: Unit) -> str:
-    """The command that runs just `unit` again, with its seed."""
-    words = ["./check", "-t", options.target, f"-{unit.image_format}"]
-    if options.cache != "writeback":
-        words += ["-c", options.cache]
-    if options.aio is not None:
-        words += ["-i", options.aio]
-    if options.image_options:
-        words += ["-o", options.image_options]
-    for flag, path, usual in (
-        ("--suites-dir", options.suites_dir, "suites"),
-        ("--golden-dir", options.golden_dir, "golden"),
-        ("--targets-dir", options.targets_dir, "targets"),
+def rerun_command(suites_dir: Path, target: TargetOptions, golden_dir: Path, unit: Unit) -> str:
+    """Return the command that runs only `unit` again, with its seed."""
+    argv = ["./check", "-t", target.name, f"-{unit.image_format}"]
+    if target.cache != "writeback":
+        argv += ["-c", target.cache]
+    if target.aio is not None:
+        argv += ["-i", target.aio]
+    if target.image_options:
+        argv += ["-o", target.image_options]
+    for flag, path, default in (
+        ("--suites-dir", suites_dir, "suites"),
+        ("--golden-dir", golden_dir, "golden"),
+        ("--targets-dir", target.targets_dir, "targets"),
     ):
-        if path != ROOT / usual:
-            words += [flag, os.fspath(path)]
-    return shlex.join([*words, "--seed", str(unit.run_seed), str(unit.case.number)])
+        if path != ROOT / default:
+            argv += [flag, os.fspath(path)]
+    return shlex.join([*argv, "--seed", str(unit.run_seed), str(unit.case.number)])

@@ -1,8 +1,8 @@
-"""Processes below this one: who they are, and their end. Linux only, through /proc and prctl(2).
+"""Finds and kills the descendants of this process. Linux only, through /proc and prctl(2).
 
-A case's processes may leave their process group (setsid) and their parent (double fork). They
-cannot leave a *sub-reaper*: PR_SET_CHILD_SUBREAPER makes this process the parent of every orphan
-below it, so that whoever is left when a case has ended is found by looking at our own children.
+The processes of a case may leave their process group (setsid) and their parent (double fork). They
+cannot leave a *subreaper*: PR_SET_CHILD_SUBREAPER makes this process the parent of every orphaned
+descendant. So processes that outlive a case are among the children of this process.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Stray:
-    """A process that was still there when its case had ended."""
+    """A process that outlived its case."""
 
     pid: int
     argv: str
-    """The command line, as far as /proc shows it."""
+    """The command line in /proc."""
 
 
 def become_subreaper() -> None:
-    """Make this process the parent of all orphans below it. Not inherited by fork."""
+    """Make this process the parent of its orphaned descendants. Not inherited by fork."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def die_with(parent_pid: int) -> None:
-    """Let the kernel kill this process when its parent ends; at once if that has happened."""
+    """Let the kernel kill this process when its parent ends; exit if the parent is gone already."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:
         os._exit(1)
 
 
 def children(pid: int | None = None) -> list[int]:
-    """PIDs of the children of a process (this one by default), zombies too; [] when it is gone."""
+    """Return the PIDs of the children of a process (by default this one), with zombies."""
     task = _PROC / str(pid or os.getpid()) / "task"
     found: list[int] = []
     with contextlib.suppress(OSError):
@@ -57,14 +57,14 @@ def children(pid: int | None = None) -> list[int]:
 
 
 def descendants(pid: int | None = None) -> Iterator[int]:
-    """PIDs of all processes below one, parents before their children."""
+    """Yield the PIDs of all descendants of a process, parents before their children."""
     for child in children(pid):
         yield child
         yield from descendants(child)
 
 
 def state(pid: int) -> str:
-    """The state letter of proc(5): R, S, D, T, Z, ...; "" when the process is gone."""
+    """Return the state letter of proc(5): R, S, D, T, Z, ...; "" if the process is gone."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
     except OSError:
@@ -73,25 +73,25 @@ def state(pid: int) -> str:
 
 
 def command_line(pid: int) -> str:
-    """The arguments of a process joined by blanks; its name in brackets where it has none."""
+    """Return the arguments of a process joined by blanks; without any, its name in brackets."""
     with contextlib.suppress(OSError):
-        if words := (_PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0"):
-            return words.replace(b"\0", b" ").decode(errors="backslashreplace")
+        if arguments := (_PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0"):
+            return arguments.replace(b"\0", b" ").decode(errors="backslashreplace")
     with contextlib.suppress(OSError):
         return f"[{(_PROC / str(pid) / 'comm').read_text().strip()}]"
     return "[gone]"
 
 
 def living(pids: Iterator[int]) -> list[Stray]:
-    """Those of `pids` that run, with their command lines; zombies have ended."""
+    """Return the running processes of `pids`, without zombies, with their command lines."""
     return [Stray(pid, command_line(pid)) for pid in pids if state(pid) not in ("", "Z", "X")]
 
 
 def end_strays(spared: Collection[int]) -> list[Stray]:
-    """Kill all that is below this process, except its children `spared` and what is below them.
+    """Kill all descendants except the children in `spared` and their descendants.
 
-    Kills in rounds, because the children of what is killed become ours. Zombies are reaped.
-    Returns who was alive, parents first.
+    It kills in rounds, because children of a killed process become children of this one. It reaps
+    zombies. It returns the processes that were alive, parents first.
     """
     strays: dict[int, Stray] = {}
     deadline_s = clock.now_s() + _KILL_PATIENCE_S
@@ -102,7 +102,7 @@ def end_strays(spared: Collection[int]) -> list[Stray]:
                 with contextlib.suppress(OSError):
                     os.kill(stray.pid, signal.SIGKILL)
             reap(child)
-        if clock.now_s() > deadline_s:  # stuck in the kernel (state D): nobody can end it
+        if clock.now_s() > deadline_s:  # stuck in the kernel (state D): it cannot be killed
             break
         if any(state(pid) != "" for pid in ours):
             clock.pause(0.001)
@@ -110,7 +110,7 @@ def end_strays(spared: Collection[int]) -> list[Stray]:
 
 
 def reap(pid: int) -> int | None:
-    """Collect the wait status of a child that has ended; None while it runs or is not ours."""
+    """Return the wait status of a child that has ended; None if it runs, or is not a child."""
     try:
         done, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
@@ -119,7 +119,7 @@ def reap(pid: int) -> int | None:
 
 
 def kill_group(pid: int) -> None:
-    """SIGKILL the process group of `pid`, and `pid` itself in case it left that group."""
+    """Send SIGKILL to the process group of `pid`, and to `pid`, which may have left that group."""
     for kill in (os.killpg, os.kill):
         with contextlib.suppress(OSError):
             kill(pid, signal.SIGKILL)

@@ -1,1 +1,1 @@
-"""Target profiles: how a backend is made, reached and hurt."""
+"""Targets: profiles of backends, and the volumes, servers and disks of a case."""

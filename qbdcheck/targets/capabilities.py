@@ -1,11 +1,14 @@
-"""What a target can do: asked of the target itself, not of its profile.
+"""Probe what a target can do. The target decides, not its profile.
 
-Over NBD the handshake tells; without NBD, QEMU's programs are tried. What only the profile can tell
-(that there is a way to resize, kill, crash) is taken from it, and proven by ``./check --probe``.
+Over NBD the handshake shows it. Otherwise QEMU's programs try it. If the raw NBD client cannot
+connect but QEMU can, the target is probed through QEMU and loses the capability ``nbd``. What only
+the profile can say (that there is an action to resize, kill, crash) comes from the profile, and
+``./check --probe`` proves it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,16 +18,16 @@ from typing import Any
 
 from oracles.stamps import SECTOR
 from qbdcheck.errors import NotRun, ProgramError, SetupError
-from qbdcheck.options import Options
+from qbdcheck.options import TargetOptions
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
 from qbdcheck.targets.session import TargetSession
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import TransmissionFlag
-from reference_backend.nbd.errors import NbdProtocolError, OptionRefused
 
 PROBE_SIZE = (1 << 20) + 777
-"""Bytes of the volume that is probed: no multiple of anything."""
+"""Size of the probed volume in bytes: not a multiple of any usual block size."""
 EVEN_PROBE_SIZE = 1 << 20
 PROBE_BLOCK = 4096
 _FLAGS = {
@@ -40,14 +43,16 @@ _FLAGS = {
 _known: dict[str, frozenset[str]] = {}
 
 
-def capabilities(description: Description, options: Options, scratch_root: Path) -> frozenset[str]:
+def capabilities(
+    description: Description, options: TargetOptions, scratch_root: Path
+) -> frozenset[str]:
     """Return the capabilities of a target, in the words of a case's ``requires``.
 
-    Asked once per run: forked children have the answer of their parent. Takes two starts of the
-    target. What the profile ``lacks`` is not there, whatever the target says.
+    The result is cached; forked children inherit it. Takes two starts of the target. A capability
+    in ``lacks`` of the profile is left out.
 
-    :param scratch_root: an existing directory; a private one is made in it and removed.
-    :raise SetupError: the target does not come up.
+    :param scratch_root: an existing directory. A private one is made in it and removed.
+    :raise SetupError: the target does not start, or nothing can open its volume.
     """
     key = description.model_dump_json()
     if key not in _known:
@@ -55,26 +60,29 @@ def capabilities(description: Description, options: Options, scratch_root: Path)
     return _known[key]
 
 
-def _probe(description: Description, options: Options, scratch_root: Path) -> frozenset[str]:
+def _probe(description: Description, options: TargetOptions, scratch_root: Path) -> frozenset[str]:
     plain = replace(options, gdb=False, valgrind=False, cache="writeback", aio=None)
     found = set(declared(description))
     with Scratch(scratch_root) as scratch:
         try:
             session = TargetSession(description, plain, scratch)
             try:
-                found.update(_of_volume(session))
+                seen, has_nbd = _of_volume(session)
+                found.update(seen)
+                if not has_nbd:
+                    found.discard("nbd")
                 found.update(_of_options(session))
             finally:
                 session.close()
         except NotRun as error:
             raise SetupError(f"target {description.name}: {error}") from None
-        except ProgramError as error:
+        except (ProgramError, *HANDSHAKE_ERRORS) as error:
             raise SetupError(f"target {description.name} cannot be probed: {error}") from None
     return frozenset(found - set(description.lacks))
 
 
 class Scratch:
-    """A private directory for a probe, short enough for sockets, removed at the end."""
+    """A private directory for a probe. Its path is short enough for sockets; removed at the end."""
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
@@ -91,8 +99,8 @@ class Scratch:
 
 
 def declared(description: Description) -> Iterator[str]:
-    """Give what the profile says that it has a way for."""
-    ways = {
+    """Yield the capabilities for which the profile has an action or a key."""
+    keys = {
         "resize": description.volume.resize,
         "snapshot": description.volume.snapshot,
         "kill": description.kill,
@@ -100,41 +108,58 @@ def declared(description: Description) -> Iterator[str]:
         "control": description.control,
         "nbd": description.nbd,
     }
-    yield from (name for name, way in ways.items() if way is not None)
+    yield from (name for name, key in keys.items() if key is not None)
     if description.nbd is not None and "tls" in description.options:
         yield "tls"
     if "write_log" in description.options:
         yield "write_log"
 
 
-def _of_volume(session: TargetSession) -> Iterator[str]:
+def _of_volume(session: TargetSession) -> tuple[set[str], bool]:
+    """Return the capabilities of a volume, and whether the raw NBD client can reach it."""
     try:
         disk = session.new_disk(PROBE_SIZE, prefill=False, format="raw")
         size = PROBE_SIZE
     except SetupError:
         disk = session.new_disk(EVEN_PROBE_SIZE, prefill=False, format="raw", name="even")
         size = EVEN_PROBE_SIZE
-    if disk.backend.uri is None:
-        yield from of_driver(session, disk)
-        seen = disk.volume_path.stat().st_size if disk.volume_path.is_file() else 0
-    else:
-        yield from of_handshake(session, disk)
+    has_nbd = disk.backend.uri is not None and reaches(session, disk)
+    if has_nbd:
+        found = set(of_handshake(session, disk))
         seen = size_seen(session, disk)
-    yield from of_server(session, disk)
+    else:
+        found = set(of_driver(session, disk))
+        seen = disk.volume_path.stat().st_size if disk.volume_path.is_file() else 0
+    found.update(of_server(session, disk))
     if size == seen == PROBE_SIZE:
-        yield "raw_size"
+        found.add("raw_size")
     if opens_with_native_aio(session, disk):
-        yield "aio_native"
+        found.add("aio_native")
+    return found, has_nbd
+
+
+def reaches(session: TargetSession, disk: Disk) -> bool:
+    """Return whether the raw NBD client can connect.
+
+    :raise SetupError: neither the client nor QEMU can open the volume; with both reasons.
+    """
+    try:
+        session.nbd(disk).close()
+    except HANDSHAKE_ERRORS as error:
+        try:
+            session.qemu_io(disk, read_only=True).close()
+        except ProgramError as of_qemu:
+            raise SetupError(
+                f"target {session.name}: no NBD handshake on {disk.uri}: {error}; "
+                f"QEMU does not open it either: {of_qemu}"
+            ) from None
+        return False
+    return True
 
 
 def of_handshake(session: TargetSession, disk: Disk) -> Iterator[str]:
-    """Give what an NBD server offers."""
-    try:
-        client = session.nbd(disk)
-    except (OSError, EOFError, NbdProtocolError, OptionRefused) as error:
-        name = session.name
-        raise SetupError(f"target {name}: no NBD handshake on {disk.uri}: {error}") from None
-    with client:
+    """Yield what an NBD server offers in its handshake."""
+    with session.nbd(disk) as client:
         yield from (name for name, flag in _FLAGS.items() if client.flags & flag)
         if client.mode is not ReplyMode.SIMPLE:
             yield "structured"
@@ -143,17 +168,16 @@ def of_handshake(session: TargetSession, disk: Disk) -> Iterator[str]:
 
 
 def size_seen(session: TargetSession, disk: Disk) -> int:
-    """Return the size in bytes that the server tells a raw client."""
+    """Return the size in bytes that the server reports to a raw client."""
     with session.nbd(disk, contexts=()) as client:
         return client.size
 
 
 def of_driver(session: TargetSession, disk: Disk) -> Iterator[str]:
-    """Give what QEMU's own driver does when it is asked to; an error is a no."""
+    """Yield each request that succeeds through QEMU's own driver."""
     with session.qemu_io(disk) as io:
         io("write -P 1 0 64k")
         requests = {
-            "flush": "flush",
             "fua": "write -f -P 1 0 4k",
             "write_zeroes": "write -z -u 64k 64k",
             "discard": "discard 128k 64k",
@@ -161,29 +185,34 @@ def of_driver(session: TargetSession, disk: Disk) -> Iterator[str]:
         for name, command in requests.items():
             if "failed" not in io(command):
                 yield name
+    # Only the exit status of qemu-io shows that a flush failed.
+    with contextlib.suppress(ProgramError), session.qemu_io(disk) as io:
+        io("flush")
+        io.close()
+        yield "flush"
     extents = session.qemu_img.json("map", disk.filename)
     if {extent["data"] for extent in extents} == {True, False}:
         yield "block_status"
 
 
 def of_server(session: TargetSession, disk: Disk) -> Iterator[str]:
-    """Give what the profile says of snapshots, clones and further volumes, where it works."""
-    ways = disk.backend.description.volume
+    """Yield the actions for snapshots, clones and further volumes that work."""
+    keys = disk.backend.description.volume
     size = disk.size
     try:
-        if ways.snapshot_name is not None:
+        if keys.snapshot_name is not None:
             snapshot = disk.snapshot("probe")
             if is_served(session, snapshot, size):
                 yield "snapshot_read"
-            if ways.clone is not None and is_served(session, snapshot.clone("clone"), size):
+            if keys.clone is not None and is_served(session, snapshot.clone("clone"), size):
                 yield "clone"
-            if ways.snapshot_remove is not None:
+            if keys.snapshot_remove is not None:
                 snapshot.remove()
                 yield "snapshot_remove"
     except (ProgramError, SetupError):
-        pass  # --probe says what went wrong
+        pass  # --probe reports the error
     try:
-        if ways.add is not None:
+        if keys.add is not None:
             other = session.new_disk(2 * EVEN_PROBE_SIZE, prefill=False, format="raw", beside=disk)
             if is_served(session, other, 2 * EVEN_PROBE_SIZE) and is_served(session, disk, size):
                 yield "add_volume"
@@ -192,20 +221,20 @@ def of_server(session: TargetSession, disk: Disk) -> Iterator[str]:
 
 
 def is_served(session: TargetSession, disk: Disk, size: int) -> bool:
-    """Say whether a client finds a volume of that size in bytes; QEMU rounds up to sectors."""
+    """Return whether a client sees a volume of ``size`` bytes. QEMU rounds sizes up to sectors."""
     if disk.backend.uri is None:
         seen: int = session.qemu_img.json("info", disk.filename)["virtual-size"]
         return seen == -(-size // SECTOR) * SECTOR
     try:
         return size_seen(session, disk) == size
-    except (OSError, EOFError, NbdProtocolError, OptionRefused):
+    except HANDSHAKE_ERRORS:
         return False
 
 
 def opens_with_native_aio(session: TargetSession, disk: Disk) -> bool:
-    """Say whether QEMU opens the volume with aio=native (which needs cache=none).
+    """Return whether QEMU opens the volume with aio=native, which requires cache=none.
 
-    Only its drivers of files and devices have aio modes (block/file-posix.c); others ignore them.
+    Only the drivers of files and devices have aio modes (block/file-posix.c).
     """
     if disk.protocol_blockdev()["driver"] not in ("file", "host_device"):
         return False
@@ -217,7 +246,7 @@ def opens_with_native_aio(session: TargetSession, disk: Disk) -> bool:
 
 
 def _of_options(session: TargetSession) -> Iterator[str]:
-    """Give the options of the target that do something."""
+    """Yield the options of the target that have an effect."""
     known = session.description.options
     wanted: dict[str, Any] = {}
     if "min_block" in known and "min_block" not in session.description.lacks:
@@ -227,7 +256,7 @@ def _of_options(session: TargetSession) -> Iterator[str]:
     if not wanted:
         return
     disk = session.new_disk(EVEN_PROBE_SIZE, prefill=False, format="raw", name="options", **wanted)
-    if disk.backend.uri is None:
+    if disk.backend.uri is None or not reaches(session, disk):
         yield from wanted
         return
     with session.nbd(disk, contexts=()) as client:

@@ -1,7 +1,7 @@
-"""x509 certificates, good and bad ones, in directories with QEMU's file names.
+"""Valid and invalid x509 certificates, in directories with QEMU's file names.
 
-File names as in QEMU's docs/system/tls.rst ("tls-creds-x509"); gnutls, nbdkit and our own server
-take the same ones.
+The file names are those of QEMU's docs/system/tls.rst ("tls-creds-x509"). nbdkit and the reference
+backend use the same names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DAY = datetime.timedelta(days=1)
 
 
 class Authority:
-    """A certificate authority that signs what is asked, also what no client should take."""
+    """A certificate authority. It also signs certificates that no client should accept."""
 
     def __init__(self, name: str) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
@@ -55,10 +55,11 @@ class Authority:
         )
 
     def issue(self, directory: Path, role: str, *, days: int = 30, host: str = "localhost") -> Path:
-        """Write the certificates of CA and role, and the role's key; return the directory.
+        """Write the certificates of the CA and the role, and the role's key. Return the directory.
 
-        :param role: ``server`` or ``client``. :param days: validity from now; below 0: expired.
-        :param host: name that a server's certificate is for; 127.0.0.1 comes with localhost.
+        :param role: ``server`` or ``client``.
+        :param days: validity in days from now; negative: expired.
+        :param host: host name of a server's certificate; localhost includes 127.0.0.1.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, role)])
@@ -84,7 +85,7 @@ class Authority:
         return directory
 
     def trust(self, directory: Path) -> Path:
-        """Write the CA's certificate alone: a client that shows none; return the directory."""
+        """Write only the CA's certificate, for a client without its own. Return the directory."""
         directory.mkdir(mode=0o700, exist_ok=True)
         pem = self.certificate.public_bytes(serialization.Encoding.PEM)
         (directory / "ca-cert.pem").write_bytes(pem)

@@ -1,7 +1,7 @@
 """A target's profile: the schema of targets/*.yaml (manual: docs/targets.md).
 
-Everything is checked when the file is read: unknown keys, wrong types, unknown placeholders and
-words. An error is one line that names the file, the line, the key, and the mend.
+A file is checked when it is read: unknown keys, wrong types, unknown placeholders, capabilities,
+policies, cases and findings. An error is one line with the file, the line, the key and the fix.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from signal import Signals
 from typing import Annotated, Any, Literal
@@ -19,22 +19,49 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from qbdcheck.catalogue.capability_words import CAPABILITIES, IMAGE_FORMATS
 from qbdcheck.errors import UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.targets import marked_yaml
 from qbdcheck.targets.marked_yaml import KeyPath, Marked
 from qbdcheck.targets.placeholders import KNOWN, names_in
+from qbdcheck.targets.policies import POLICIES
+from qbdcheck.targets.profile_errors import key_text, nearest, sentence
+from qbdcheck.targets.server_version import is_in_range, parse_range, server_version
 
 OptionName = Literal["min_block", "preferred_block", "max_block", "read_only", "tls", "mutual_tls",
                      "write_log"]  # fmt: skip
 SignalName = Literal["TERM", "KILL", "INT", "QUIT", "HUP", "USR1", "USR2"]
+_PORT_MAX = 65535
+_CASE_NUMBER = re.compile(r"\d+")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s)?")
 
 
 def _seconds(value: object) -> object:
-    """Take ``5``, ``5 s`` and ``500 ms``."""
+    """Return the seconds of ``5``, ``5 s`` and ``500 ms``."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        return value
+        raise ValueError("not a time: use 5 s or 500 ms")
     return float(match[1]) / (1000 if match[2] == "ms" else 1)
+
+
+def _port(value: object) -> object:
+    """Return a port as text. It may have placeholders."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str) and "{" not in value:
+        check_port(value)
+    return value
+
+
+def check_port(port: str) -> int:
+    """Return the number of a TCP port.
+
+    :raise ValueError: it is not a number from 1 to 65535.
+    """
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= _PORT_MAX):
+        raise ValueError(f"not a TCP port: use a number from 1 to {_PORT_MAX}")
+    return int(port)
 
 
 def _as_list(value: object) -> object:
@@ -47,17 +74,24 @@ def _as_action(value: object) -> object:
 
 def _command(value: str) -> str:
     try:
-        words = shlex.split(value)
+        argv = shlex.split(value)
     except ValueError as error:
         raise ValueError(f"{str(error).lower()} in the command") from None
-    if not words:
+    if not argv:
         raise ValueError("the command is empty")
+    return value
+
+
+def _versions(value: str) -> str:
+    parse_range(value)
     return value
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=3600)]
 Command = Annotated[str, pydantic.AfterValidator(_command)]
 Commands = Annotated[list[Command], BeforeValidator(_as_list)]
+Port = Annotated[str, BeforeValidator(_port)]
+Versions = Annotated[str, pydantic.AfterValidator(_versions)]
 
 
 class _Strict(BaseModel):
@@ -65,14 +99,14 @@ class _Strict(BaseModel):
 
 
 class _Action(_Strict):
-    """What does something to a volume or its server: commands, a signal, or a control command."""
+    """An action on a volume or its server: commands, a signal, or a control command."""
 
     command: Commands = []
     signal: SignalName | None = None
     control: str | None = None
     arguments: dict[str, Any] = {}
     restart: bool = False
-    """Whether the server must be stopped before and started after."""
+    """Whether the server is stopped before the action and started after it."""
 
     @pydantic.model_validator(mode="after")
     def _is_one_thing(self) -> _Action:
@@ -80,7 +114,7 @@ class _Action(_Strict):
         if len(given) != 1:
             raise ValueError("give exactly one of: command, signal, control")
         if self.arguments and not self.control:
-            raise ValueError("arguments: goes with control:")
+            raise ValueError("arguments: requires control:")
         return self
 
     @property
@@ -100,7 +134,7 @@ class Volume(_Strict):
     resize: Action | None = None
     snapshot: Action | None = None
     snapshot_name: str | None = None
-    """Under which name the server serves a snapshot: it takes the place of ``{name}``."""
+    """The name of a snapshot on the server. It replaces ``{name}``."""
     snapshot_remove: Action | None = None
     clone: Action | None = None
     add: Action | None = None
@@ -109,37 +143,51 @@ class Volume(_Strict):
     def _snapshots_fit_together(self) -> Volume:
         for key in ("snapshot_name", "snapshot_remove", "clone"):
             if getattr(self, key) and not self.snapshot:
-                raise ValueError(f"{key}: needs snapshot:")
+                raise ValueError(f"{key}: requires snapshot:")
         if self.snapshot_name and "snapshot" not in names_in(self.snapshot_name):
-            raise ValueError('snapshot_name: needs {snapshot}, as in "{name}@{snapshot}"')
+            raise ValueError('snapshot_name: must contain {snapshot}, as in "{name}@{snapshot}"')
         return self
 
 
 class Ready(_Strict):
-    """When a server that was started is ready: something accepts connections there."""
+    """When a server that was started is ready."""
 
     socket: str | None = None
-    port: str | None = None
+    """A Unix socket that accepts connections."""
+    port: Port | None = None
+    """A TCP port of the loopback interface that accepts connections."""
+    command: Command | None = None
+    """A command that exits with 0."""
     pid_file: str | None = None
-    """Where a server that goes into the background writes its process id."""
+    """The file in which a server that goes into the background writes its process id."""
     within: Seconds = 5.0
 
     @pydantic.model_validator(mode="after")
     def _is_one_thing(self) -> Ready:
-        if (self.socket is None) == (self.port is None):
-            raise ValueError('give one of: socket: "{socket}", port: "{port}"')
+        if sum(place is not None for place in (self.socket, self.port, self.command)) != 1:
+            raise ValueError('give exactly one of: socket: "{socket}", port: "{port}", command:')
         return self
 
 
 class Deviation(_Strict):
-    """A case that fails on this target for a reason that is known and written down."""
+    """A case that fails on this target for a known, documented reason."""
 
     case: str
     """Number or stem of a case."""
     finding: str
     """Anchor in docs/findings.md."""
     formats: list[str] = []
-    """Image formats under which it fails; all by default."""
+    """Image formats with which the case fails; all by default."""
+    versions: Versions | None = None
+    """Versions of the server with which the case fails, such as ``>=3.24 <3.27``."""
+
+    def is_of(self, case_id: str, image_format: str) -> bool:
+        """Return whether the deviation is about a case, given by its stem, and an image format."""
+        number = _CASE_NUMBER.match(case_id)
+        is_case = self.case == case_id or (
+            number is not None and self.case.isdigit() and int(self.case) == int(number[0])
+        )
+        return is_case and (not self.formats or image_format in self.formats)
 
 
 class Description(_Strict):
@@ -150,7 +198,7 @@ class Description(_Strict):
     programs: list[str] | dict[str, str] = []
     environment: dict[str, str] = {}
     files: dict[str, str] = {}
-    """Path to contents of files that the server needs; written before each start."""
+    """Contents of files that the server needs, by path. Written before each start."""
     volume: Volume = Volume()
     options: dict[OptionName, str] = {}
     start: Command | None = None
@@ -165,49 +213,73 @@ class Description(_Strict):
     crash: Action | None = None
     volatile: bool = False
     """Whether volumes live only as long as their server."""
+    fresh: Literal["zero", "undefined"] = "zero"
+    """What a volume reads as before it is written."""
+    version: Command | None = None
+    """A command that prints the version of the server."""
     lacks: list[str] = []
+    waives: list[str] = []
+    """Policies that the target is not held to (policies.py)."""
     deviations: list[Deviation] = []
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Description:
         if self.start and not self.ready:
-            raise ValueError('start: needs ready: {socket: "{socket}", within: 5 s}')
+            raise ValueError('start: requires ready: {socket: "{socket}", within: 5 s}')
         if self.volatile and (self.kill or not self.start):
-            raise ValueError("volatile: goes with start: and without kill:")
+            raise ValueError("volatile: requires start: and excludes kill:")
         if not isinstance(self.blockdev.get("driver"), str):
-            raise ValueError("blockdev: needs a driver")
+            raise ValueError("blockdev: has no driver")
         for key in ("kill", "crash"):
             if getattr(self, key) and not self.start:
-                raise ValueError(f"{key}: needs a server, that is start:")
+                raise ValueError(f"{key}: requires a server; add start:")
+        if self.version is None and any(deviation.versions for deviation in self.deviations):
+            raise ValueError("versions: in deviations: requires version:")
         return self
 
     @property
     def program_paths(self) -> dict[str, str]:
-        """Name of each program that the profile names, and its path (or just its name)."""
+        """The path, or the bare name, of each program that the profile names."""
         if isinstance(self.programs, dict):
             return dict(self.programs)
         return {name: name for name in self.programs}
 
     def expected_deviation(self, case_id: str, image_format: str) -> str | None:
-        """Return where the deviation is written down that makes a case fail, None if it must pass.
+        """Return the document of the deviation that makes a case fail, or None if it must pass.
 
         :param case_id: the stem of the case, ``017_discard_reads_zero``.
+        :raise SetupError: the version of the server is needed and cannot be found.
         """
         for deviation in self.deviations:
-            wanted = deviation.case
-            number = case_id[:3]
-            numbers = wanted.isdigit() and number.isdigit()
-            if (wanted == case_id or (numbers and int(wanted) == int(number))) and (
-                not deviation.formats or image_format in deviation.formats
+            if deviation.is_of(case_id, image_format) and (
+                deviation.versions is None or is_in_range(self.server_version(), deviation.versions)
             ):
                 return f"docs/findings.md#{deviation.finding}"
         return None
+
+    def server_version(self) -> str:
+        """Return the version that the command ``version:`` prints, or "" without the key.
+
+        :raise SetupError: the command fails, or prints no version.
+        """
+        if self.version is None:
+            return ""
+        return server_version(self.name, self.version, tuple(self.program_paths.items()))
+
+    def waived(self, policy: str) -> bool:
+        """Return whether the profile waives a policy. ``fresh: undefined`` waives its policy too.
+
+        :raise KeyError: there is no such policy.
+        """
+        name = POLICIES[policy].name
+        is_fresh = name == "fresh-volume-reads-zero" and self.fresh == "undefined"
+        return is_fresh or name in self.waives
 
 
 def find(target: str, targets_dir: Path) -> Path:
     """Return the profile of a target, given by its name in targets/ or by the path of a file.
 
-    :raise UsageError: there is none; names the nearest.
+    :raise UsageError: there is no such profile; names the nearest.
     """
     if "/" in target or target.endswith((".yaml", ".yml")):
         file = Path(target)
@@ -219,52 +291,44 @@ def find(target: str, targets_dir: Path) -> Path:
         return file
     profiles = targets_dir.glob("*.yaml")
     names = sorted(known.stem for known in profiles if known.stem != "EXAMPLE")
-    near = difflib.get_close_matches(target, names, 1)
-    hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}"
-    raise UsageError(f"unknown target '{target}'; {hint} (or give a path to a YAML file)")
+    hint = nearest(target, names)
+    raise UsageError(f"unknown target '{target}'; {hint} (or give the path of a YAML file)")
 
 
-def load(file: Path) -> Description:
+def load(file: Path, suites_dir: Path = ROOT / "suites") -> Description:
     """Read and check a profile.
 
-    :raise UsageError: anything is wrong with it; one line with file, line, key and mend.
+    :param suites_dir: holds the cases that deviations may name, besides the shipped ones.
+    :raise UsageError: the profile has a mistake; one line with the file, line, key and fix.
     """
     document = marked_yaml.load(file)
     if not isinstance(document.value, dict):
-        raise UsageError(f"{file}:1: a profile is a mapping that begins with name:")
+        raise UsageError(f"{file}:1: a profile is a mapping of keys, such as name: and blockdev:")
     try:
         description = Description.model_validate(document.value)
     except pydantic.ValidationError as error:
         raise UsageError(_first_error(file, document, error)) from None
-    problem = next(_wrong_words(document.value, description), None)
+    problem = next(_unknown_names(document.value, description, suites_dir), None)
     if problem is not None:
         path, text = problem
-        raise UsageError(f"{file}:{document.line(path)}: {_key(path)}: {text}")
+        raise UsageError(f"{file}:{document.line(path)}: {key_text(path)}: {text}")
     return description
 
 
-def _key(path: KeyPath) -> str:
-    return ".".join(str(part) for part in path)
-
-
 def _first_error(file: Path, document: Marked, error: pydantic.ValidationError) -> str:
-    """Turn the first error of pydantic into one line."""
+    """Return the most useful error of pydantic as one line."""
     errors = error.errors()
-    # A key that is missing may be one that is misspelt: that comes first.
+    # A missing key may be a misspelt one, so unknown keys come first.
     unknown = [one for one in errors if one["type"] == "extra_forbidden"]
     first = (unknown or errors)[0]
     path = tuple(part for part in first["loc"] if part not in _UNION_BRANCHES)
     where = f"{file}:{document.line(path)}: "
     if first["type"] == "extra_forbidden":
-        known = sorted(_keys_at(path[:-1]))
-        near = difflib.get_close_matches(str(path[-1]), known, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
-        return f"{where}unknown key '{_key(path)}'; {hint}"
+        hint = nearest(str(path[-1]), sorted(_keys_at(path[:-1])), "known keys")
+        return f"{where}unknown key '{key_text(path)}'; {hint}"
     if first["type"] == "missing":
-        return f"{where}key '{_key(path)}' is missing; see docs/targets.md"
-    text = first["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(first["input"], dict | list) else f" (it is {first['input']!r})"
-    return f"{where}{_key(path) + ': ' if path else ''}{text}{given}"
+        return f"{where}key '{key_text(path)}' is missing; see docs/targets.md"
+    return f"{where}{key_text(path) + ': ' if path else ''}{sentence(first)}"
 
 
 _UNION_BRANCHES = {"list[str]", "dict[str,str]", "[key]"}
@@ -279,15 +343,20 @@ _PARTS: dict[str, type[BaseModel]] = {
 
 
 def _keys_at(path: KeyPath) -> Iterator[str]:
-    """Give the keys that may stand under a path."""
+    """Yield the keys that are allowed under a path."""
     model: type[BaseModel] = Description
     for part in path:
         model = _PARTS.get(str(part), model)
     yield from model.model_fields
 
 
-def _wrong_words(value: dict[str, Any], description: Description) -> Iterator[tuple[KeyPath, str]]:
-    """Give each placeholder, capability and format that nobody knows, with its place."""
+Problem = tuple[KeyPath, str]
+
+
+def _unknown_names(
+    value: dict[str, Any], description: Description, suites_dir: Path
+) -> Iterator[Problem]:
+    """Yield each unknown placeholder, capability, policy, format, case and finding."""
     for key, item in value.items():
         for name in names_in(item):
             if name not in KNOWN:
@@ -295,11 +364,35 @@ def _wrong_words(value: dict[str, Any], description: Description) -> Iterator[tu
                 yield (key,), f"unknown placeholder {{{name}}}; known: {known}"
     for number, word in enumerate(description.lacks):
         if word not in CAPABILITIES:
-            near = difflib.get_close_matches(word, CAPABILITIES, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(CAPABILITIES)}"
-            yield ("lacks", number), f"unknown capability '{word}'; {hint}"
-    for number, deviation in enumerate(description.deviations):
+            yield ("lacks", number), f"unknown capability '{word}'; {nearest(word, CAPABILITIES)}"
+    for number, word in enumerate(description.waives):
+        if word not in POLICIES:
+            yield ("waives", number), f"unknown policy '{word}'; {nearest(word, POLICIES)}"
+    yield from _unknown_in_deviations(description.deviations, suites_dir)
+
+
+def _unknown_in_deviations(deviations: Sequence[Deviation], suites_dir: Path) -> Iterator[Problem]:
+    if not deviations:
+        return
+    places = {suites_dir, ROOT / "suites"}
+    stems = [path.stem for place in places for path in place.rglob("[0-9]*_*.py")]
+    findings = ROOT / "docs" / "findings.md"
+    text = findings.read_text(encoding="utf-8") if findings.is_file() else ""
+    anchors = [line[3:].strip() for line in text.splitlines() if line.startswith("## ")]
+    for number, deviation in enumerate(deviations):
+        place: KeyPath = ("deviations", number)
+        if stems and not any(deviation.is_of(stem, _any_format(deviation)) for stem in stems):
+            near = difflib.get_close_matches(deviation.case, stems, 1)
+            hint = f"did you mean '{near[0]}'?" if near else "./check -l lists the cases"
+            yield (*place, "case"), f"unknown case '{deviation.case}'; {hint}"
+        if anchors and deviation.finding not in anchors:
+            hint = nearest(deviation.finding, anchors, "docs/findings.md has")
+            yield (*place, "finding"), f"unknown finding '{deviation.finding}'; {hint}"
         for word in deviation.formats:
             if word not in IMAGE_FORMATS:
-                text = f"unknown format '{word}'; known: {', '.join(IMAGE_FORMATS)}"
-                yield ("deviations", number, "formats"), text
+                hint = f"known: {', '.join(IMAGE_FORMATS)}"
+                yield (*place, "formats"), f"unknown format '{word}'; {hint}"
+
+
+def _any_format(deviation: Deviation) -> str:
+    return deviation.formats[0] if deviation.formats else "raw"

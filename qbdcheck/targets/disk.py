@@ -1,4 +1,4 @@
-"""A disk of a case: a volume on the target, an image format on top if asked for, its shadow."""
+"""A disk of a case: a volume on the target, perhaps an image on it, and the shadow."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from qbdcheck.programs.process import run, tail
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.lifecycle import Backend
-from qbdcheck.targets.sibling_export import Tenant, clone_of, remove_snapshot, snapshot_of
+from qbdcheck.targets.sibling_export import SiblingExport, clone_of, remove_snapshot, snapshot_of
 
 SECRET = "qbdcheck-secret"  # noqa: S105
-"""Id and contents of the secret object that opens encrypted images."""
+"""Id and content of the secret object that opens encrypted images."""
 SECRET_OBJECT = f"secret,id={SECRET},data={SECRET}"
 PREFILL_WHOLE_MAX = 64 << 20
 """Larger disks are prefilled only in their first and last `PREFILL_EDGE` bytes."""
 PREFILL_EDGE = 4 << 20
 _PREFILL_STEP = 16 << 20
 _VERIFY_WHOLE_MAX = 256 << 20
-"""Disks up to here are read as a whole; of larger ones what was written and what holds data."""
+"""Larger disks are read only where they were written or hold data. In bytes."""
 _VERIFY_STRAY_MAX = 256 << 20
 _FORMAT_SLACK = 16 << 20
 _LUKS_HEADER = 2068480
-"""Bytes, as `qemu-img measure -O luks` says of the default cipher (aes-256, xts)."""
+"""Bytes, measured by `qemu-img measure -O luks` for the default cipher (aes-256, xts)."""
 _LUKS_TRIES = 8
-"""QEMU's measurement of the CPU time fails in a third of all tries (docs/findings.md)."""
+"""Attempts. QEMU fails to measure the CPU time in a third of them (docs/findings.md)."""
 FORMAT_OPTIONS = {
     "vpc": "force_size=on",
     "luks": f"key-secret={SECRET},iter-time=100",
 }
-"""Options of `qemu-img create` that a format needs here: an exact size, a key, a quick one."""
+"""Options of `qemu-img create` that a format needs: exact size, a key, few iterations."""
 
 
 def volume_size(image_format: str, size: int) -> int:
-    """Return how large a volume an image of ``size`` bytes needs, full and with a snapshot."""
+    """Return the volume size that a full image of ``size`` bytes with a snapshot needs."""
     if image_format == "raw":
         return size
-    if image_format == "luks":  # its disk is all that the header leaves of the volume
+    if image_format == "luks":  # the disk is the volume without the header
         return size + _LUKS_HEADER
     return 2 * size + _FORMAT_SLACK
 
 
 GROWING_FORMATS = ("vmdk", "vhdx")
-"""Formats of which an empty image can be made on any volume, and written only where it grows."""
+"""Formats whose empty image fits on any volume, but whose file must grow at the first write."""
 _FIRST_WRITE = 64 << 10
-"""Bytes: a whole grain of vmdk, which QEMU does not have to read before it writes it."""
+"""Bytes: a whole grain of vmdk, which QEMU writes without a read."""
 _CANNOT_GROW = ("Invalid argument", "No space left on device")
-"""What an image says whose data wants to lie behind the end of a volume that cannot grow."""
+"""Errors of an image that allocates data behind the end of a volume that cannot grow."""
 
 
 _IN_USE_S, _IN_USE_STEP_S = 5.0, 0.005
@@ -63,7 +63,7 @@ _IN_USE_S, _IN_USE_STEP_S = 5.0, 0.005
 class Disk:
     """A volume with known contents.
 
-    Attributes: ``size`` in bytes, ``name``, ``format``, ``shadow`` (what it must contain),
+    Attributes: ``size`` in bytes, ``name``, ``format``, ``shadow`` (its expected contents),
     ``backend`` (the running target).
     """
 
@@ -89,25 +89,25 @@ class Disk:
 
     @property
     def size(self) -> int:
-        """Size in bytes, as the guest sees it."""
+        """Size in bytes that the guest sees."""
         return self.shadow.size
 
     # Names ---------------------------------------------------------------------------------------
 
     def protocol_blockdev(self, node_name: str | None = None, **options: object) -> Blockdev:
-        """blockdev options of the protocol node alone."""
+        """Return the blockdev options of the protocol node."""
         named: Blockdev = {"node-name": node_name} if node_name else {}
         return {**self.backend.blockdev, **named, **dashed(options)}
 
     def blockdev(self, node_name: str | None = None, **options: object) -> Blockdev:
-        """blockdev options of the whole disk, format node on protocol node."""
+        """Return the blockdev options of the disk: the format node on the protocol node."""
         if self.format == "luks":
             options = {"key_secret": SECRET, **options}
         return over(self.format, self.protocol_blockdev(), node_name, **options)
 
     @property
     def filename(self) -> str:
-        """One argument for QEMU programs: ``json:{...}``."""
+        """File name for QEMU programs: ``json:{...}``."""
         return json_filename(self.blockdev())
 
     @property
@@ -135,29 +135,29 @@ class Disk:
     def create_image(self, size: int, options: str) -> None:
         """Put an empty image of the format on the volume.
 
-        :raise NotRun: QEMU cannot make this format on this target; with its own words.
+        :raise NotRun: QEMU cannot make this format on this target; has QEMU's message.
         """
         filename = self.backend.filename
         if filename is None:
             name = self.backend.description.name
             raise NotRun(f"target {name} has no file name for qemu-img create")
         parts = [part for part in (FORMAT_OPTIONS.get(self.format, ""), options) if part]
-        words = ["-o", ",".join(parts)] if parts else []
+        arguments = ["-o", ",".join(parts)] if parts else []
         for _ in range(_LUKS_TRIES if self.format == "luks" else 1):
             done = self._qemu_img.run(
-                "create", "-q", "-f", self.format, *words, filename, str(size), check=False
+                "create", "-q", "-f", self.format, *arguments, filename, str(size), check=False
             )
             if "accurate CPU usage" not in done.stderr:
                 break
         if done.returncode != 0:
-            # Without the path, which differs from case to case: summaries group by reason.
+            # Leave out the path: it differs from case to case, and summaries group by reason.
             said = tail(done.stderr).replace(filename, self.name)
             raise NotRun(f"QEMU cannot make {self.format} on this target: {said}")
 
     def prefill(self) -> None:
-        """Fill the disk with stamps of generation 0, durably.
+        """Fill the disk with stamps of generation 0, and flush.
 
-        :raise SetupError: the target or the local disk refuses them.
+        :raise SetupError: a write to the target or to the local disk fails.
         """
         part_file = self._file("prefill")
         for offset, length in self._prefill_ranges():
@@ -171,9 +171,9 @@ class Disk:
         self.shadow.flush()
 
     def zero_all(self) -> None:
-        """Write zeroes all over, durably: an encrypted image reads as noise until it is written.
+        """Fill the disk with zeroes, and flush. For volumes whose fresh contents are undefined.
 
-        :raise SetupError: the target or the local disk refuses them.
+        :raise SetupError: a write to the target or to the local disk fails.
         """
         part_file = self._file("zeroes")
         with part_file.open("wb") as file:
@@ -185,10 +185,10 @@ class Disk:
     def try_growing(self) -> None:
         """Write the first block of an empty image whose format allocates at the end of the file.
 
-        QEMU's drivers take the end of the volume for that (block/vmdk.c, block/vhdx.c), so that on
-        a volume of fixed size not even the first write succeeds. The image is to be made again.
+        QEMU's drivers allocate at the end of the volume (block/vmdk.c, block/vhdx.c). On a volume
+        of fixed size the first write fails. The image must be created again afterwards.
 
-        :raise NotRun: so it is here; with QEMU's words.
+        :raise NotRun: the write fails; has QEMU's message.
         """
         part_file = self._file("first")
         length = min(self.size, _FIRST_WRITE)
@@ -208,30 +208,31 @@ class Disk:
         programs = self.backend.programs
         write = f"write -q -s {file.name} {offset} {length}"
         argv = programs.argv(
-            "qemu-io", "-t", "writeback", *self.object_words, self.filename,
+            "qemu-io", "-t", "writeback", *self.object_arguments, self.filename,
             "-c", write, "-c", "flush",
         )  # fmt: skip
         try:
             done = run(argv, cwd=file.parent, timeout_s=60 * programs.slowdown)
         except ProgramError as error:
-            said = tail(error.stdout + error.stderr) or str(error)
-            if self.format != "raw" and any(words in said for words in _CANNOT_GROW):
+            silent = "qemu-io printed nothing, so the flush failed"
+            said = tail(error.stdout + error.stderr) or (silent if error.returncode else str(error))
+            if self.format != "raw" and any(text in said for text in _CANNOT_GROW):
                 raise NotRun(f"QEMU cannot write {self.format} on this target: {said}") from None
             raise SetupError(f"prefill of volume {self.name} failed: {said}") from None
         if done.stdout.strip():
             raise SetupError(f"prefill of volume {self.name} failed: {tail(done.stdout)}")
 
     @property
-    def object_words(self) -> list[str]:
-        """Words that define the objects that the disk's nodes refer to (secrets)."""
+    def object_arguments(self) -> list[str]:
+        """Arguments that define the objects (secrets) to which the disk's nodes refer."""
         return ["--object", SECRET_OBJECT] if self.format == "luks" else []
 
     def verify(self, offset: int = 0, length: int | None = None) -> None:
         """Read everything through qemu-img and compare it with the shadow, sector by sector.
 
-        Of disks above 256 MiB: what was ever written, and whatever else claims to hold data.
+        Of disks above 256 MiB only ranges that were written or that claim to hold data are read.
 
-        :raise WrongData: with a diagnosis per run of sectors.
+        :raise WrongData: with a diagnosis for each run of sectors.
         """
         if offset or length is not None or self.size <= _VERIFY_WHOLE_MAX:
             self._verify_range(offset, self.size - offset if length is None else length)
@@ -250,19 +251,19 @@ class Disk:
         for start in range(offset, offset + length, _VERIFY_WHOLE_MAX):
             count = min(_VERIFY_WHOLE_MAX, offset + length - start)
             data = self.read_all(start, count)
-            judge(self.shadow, start, data, f"volume {self.name} is not what it must be")
+            judge(self.shadow, start, data, f"volume {self.name} has wrong contents")
 
     def judge(self, offset: int, data: Data) -> None:
-        """Compare what was read by any other way with the shadow.
+        """Compare data that was read in any other way with the shadow.
 
-        :raise WrongData: it is not what must be there.
+        :raise WrongData: the data is not permitted there.
         """
         judge(self.shadow, offset, data, f"volume {self.name}, read {len(data)} bytes at {offset}")
 
     def read_all(self, offset: int = 0, length: int | None = None) -> Bytes:
-        """Return a range as it is, read through qemu-img, not compared with anything.
+        """Read a range through qemu-img and return it without any comparison.
 
-        ``qemu-img dd`` reads every byte; convert would believe the target's block status.
+        ``qemu-img dd`` reads every byte; convert would trust the target's block status.
         """
         length = self.size - offset if length is None else length
         if length == 0:
@@ -277,7 +278,7 @@ class Disk:
             data = np.fromfile(copy, dtype=np.uint8)
         finally:
             copy.unlink(missing_ok=True)
-        # A window is widened to sectors, and QEMU rounds sizes up to them.
+        # The window consists of whole sectors, and QEMU rounds sizes up to sectors.
         skip = 0 if whole else offset % 512
         return data[skip:] if whole else data[skip : skip + length]
 
@@ -287,7 +288,7 @@ class Disk:
         return node("raw", None, offset=start, size=end - start, file=self.blockdev())
 
     def _stray_data(self, used: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-        """Give the ranges that claim to hold data although nobody wrote there."""
+        """Yield ranges that claim to hold data but were never written."""
         shared = ["-U"] if self.format == "raw" else []
         for extent in self._qemu_img.json("map", *shared, self.filename):
             if extent["data"] and not extent["zero"]:
@@ -296,7 +297,7 @@ class Disk:
     # Changes -------------------------------------------------------------------------------------
 
     def resize(self, size: int) -> None:
-        """Give the disk another size, in bytes; the shadow follows."""
+        """Change the size of the disk and of the shadow. ``size``: in bytes."""
         if self.format == "raw":
             self.backend.resize(size)
         else:
@@ -311,7 +312,7 @@ class Disk:
     # Snapshots -----------------------------------------------------------------------------------
 
     def snapshot(self, name: str) -> Snapshot:
-        """Take a snapshot by the target's own way; return it, to be read.
+        """Take a snapshot with the target's own action. Return it as a read-only disk.
 
         :raise NotRun: the target does not serve its snapshots.
         """
@@ -320,14 +321,14 @@ class Disk:
 
 
 class Snapshot(Disk):
-    """A snapshot of a disk: what the disk was when it was taken, read-only.
+    """A snapshot of a disk: the contents at one moment, read-only.
 
-    Its shadow is a copy of the disk's, so make no request while it is taken, or judge by yourself
-    what may be in it.
+    Its shadow is a copy of the disk's. So send no request while it is taken, or compare the
+    contents by yourself.
     """
 
     def __init__(
-        self, disk: Disk, name: str, served: Tenant, qemu_img: QemuImg, scratch: Path
+        self, disk: Disk, name: str, served: SiblingExport, qemu_img: QemuImg, scratch: Path
     ) -> None:
         super().__init__(served, disk.format, disk.shadow.copy(), qemu_img, scratch)
         self._of = disk.backend
@@ -336,10 +337,10 @@ class Snapshot(Disk):
     def remove(self) -> None:
         """Remove the snapshot.
 
-        A server that refuses this while a client is connected may be busy still with the end of the
-        last one: it is asked again for 5 s.
+        A server may refuse this while it still ends its last connection. So it is tried again for
+        5 s.
 
-        :raise NotRun: the target has no way to. :raise ProgramError: it refuses.
+        :raise NotRun: the target has no action for it. :raise ProgramError: the server refuses.
         """
         deadline = now_s() + _IN_USE_S
         while True:
@@ -354,19 +355,19 @@ class Snapshot(Disk):
         self.backend.on_power_lost.remove(self.shadow.power_cut)
 
     def clone(self, name: str) -> Disk:
-        """Make a writable volume of the snapshot; return it as a disk of its own.
+        """Make a writable volume of the snapshot. Return it as a new disk.
 
-        Its stamps have a writer of their own.
+        Its stamps name a different writer.
 
         :raise NotRun: the target makes no clones.
         """
         backend = clone_of(self._of, self._snapshot, name, self.backend.size)
-        shadow = self.shadow.copy(writer=len(backend.host.tenants))
+        shadow = self.shadow.copy(writer=len(backend.host.siblings))
         return Disk(backend, self.format, shadow, self._qemu_img, self._scratch)
 
 
 def _without(start: int, length: int, used: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Give what is left of a range when the used ranges (in order) are taken out."""
+    """Yield the parts of a range that are outside of the used ranges, which are sorted."""
     end = start + length
     for low, count in used:
         if low + count <= start or low >= end:

@@ -1,4 +1,4 @@
-"""qemu-io on a disk whose contents are known: writes are stamped, reads are judged."""
+"""qemu-io on a disk with known contents: writes are stamped, reads are compared."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PATTERNS = 255
 
 
 class WrongData(AssertionError):  # noqa: N818  # the verdict on a target
-    """A read returned what it must not; ``findings`` say for each sector what is wrong."""
+    """A read returned data that is not permitted. ``findings``: what is wrong in each sector."""
 
     def __init__(self, what: str, findings: Sequence[Finding]) -> None:
         super().__init__(f"{what}:\n{render(list(findings))}")
@@ -25,11 +25,11 @@ class WrongData(AssertionError):  # noqa: N818  # the verdict on a target
 
 
 def judge(shadow: Shadow, offset: int, data: Data, what: str) -> None:
-    """Compare what a read returned with the shadow; from now on that is what must be there.
+    """Compare the data of a read with the shadow. From then on the shadow permits only this data.
 
-    QEMU rounds sizes up to 512 bytes: what it returns beyond the end must be zeroes.
+    QEMU rounds sizes up to 512 bytes. Data beyond the end of the disk must be zeroes.
 
-    :raise WrongData: it is not one of the permitted contents.
+    :raise WrongData: the data is not one of the permitted contents.
     """
     seen = as_array(data)
     inside = max(0, min(len(seen), shadow.size - offset))
@@ -44,12 +44,12 @@ def judge(shadow: Shadow, offset: int, data: Data, what: str) -> None:
 
 
 class DiskIo(QemuIo):
-    """A long-lived qemu-io whose writes the shadow follows.
+    """A long-lived qemu-io that records its writes in the shadow.
 
     All offsets and lengths are in bytes.
 
-    :param shadow: of the disk; None for a file that nobody keeps account of.
-    :param cache: the mode it was opened with; decides what is durable when.
+    :param shadow: the shadow of the disk; None for a file without one.
+    :param cache: the cache mode of qemu-io; decides when data is durable.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class DiskIo(QemuIo):
     ) -> None:
         """Write stamped data, or a pattern byte (0 to 255).
 
-        :raise IoFailed: it failed; its sectors may be old or new from now on.
+        :raise IoFailed: the write failed; from then on its sectors may be old or new.
         """
         flags = " -f" if fua else ""
         if pattern is None and length > 0:
@@ -98,13 +98,13 @@ class DiskIo(QemuIo):
         return stamp(offset, length, Identity(0, 0), self._generation).tobytes()
 
     def _change(self, command: str, offset: int, length: int, data: bytes, fua: bool) -> None:
-        """Run a write and tell the shadow how it went."""
+        """Run a write and record its result in the shadow."""
         shadow = self._shadow
         inside = shadow is not None and offset + length <= shadow.size
         try:
             self.request(command)
         except ProgramError:
-            # QEMU refuses a write beyond the end before any of it is done: nothing may change.
+            # QEMU refuses a write beyond the end as a whole, so nothing may change.
             if shadow is not None and inside:
                 shadow.maybe_write(offset, data)
             raise
@@ -131,9 +131,9 @@ class DiskIo(QemuIo):
         no_fallback: bool = False,
         fua: bool = False,
     ) -> None:
-        """Write zeroes; ``no_fallback`` refuses to do it by writing data.
+        """Write zeroes. ``no_fallback``: fail instead of writing zeroes as data.
 
-        :raise IoFailed: it failed; its sectors may be old or zero from now on.
+        :raise IoFailed: the request failed; from then on its sectors may be old or zero.
         """
         flags = "z" + "u" * unmap + "n" * no_fallback + "f" * fua
         try:
@@ -147,9 +147,9 @@ class DiskIo(QemuIo):
             self._flush_with_the_write()
 
     def discard(self, offset: int, length: int) -> None:
-        """Discard; from now on the range may be as it was, or zeroes.
+        """Discard. From then on the range may be unchanged or zero.
 
-        :raise IoFailed: it failed.
+        :raise IoFailed: the request failed.
         """
         try:
             self.request(f"discard {offset} {length}")
@@ -158,7 +158,7 @@ class DiskIo(QemuIo):
                 self._shadow.discard(offset, length)
 
     def flush(self) -> None:
-        """Make durable what was written; only `close` can tell that it failed (see there)."""
+        """Flush. Only `close` reports a failure (see there)."""
         super().flush()
         if self._shadow is not None and self._cache != "unsafe":
             self._shadow.flush()
@@ -168,8 +168,8 @@ class DiskIo(QemuIo):
     def read(self, offset: int, length: int) -> bytes:
         """Read, compare with the shadow, and return the bytes.
 
-        :raise IoFailed: it failed.
-        :raise WrongData: it returned what it must not.
+        :raise IoFailed: the read failed.
+        :raise WrongData: the data is not permitted there.
         """
         report = self.request(f"read -v {offset} {length}")
         if len(report.data) != length:
@@ -183,12 +183,12 @@ class DiskIo(QemuIo):
             start < offset + length and offset < start + len(data) for start, data in self._pending
         )
 
-    # In flight together --------------------------------------------------------------------------
+    # Concurrent requests -------------------------------------------------------------------------
 
     def aio_write(self, offset: int, length: int, pattern: int | None = None) -> None:
-        """Start a write of a pattern byte, by default another one each time; `drain` waits.
+        """Start a write of a pattern byte, by default a new one each time. `drain` waits for it.
 
-        qemu-io cannot take data from a file here, hence no stamps.
+        There are no stamps, because aio_write of qemu-io cannot take data from a file.
         """
         if pattern is None:
             pattern = self._next_pattern % _PATTERNS + 1
@@ -201,15 +201,15 @@ class DiskIo(QemuIo):
             raise
 
     def aio_read(self, offset: int, length: int) -> None:
-        """Start a read; `drain` waits for it and judges it."""
+        """Start a read. `drain` waits for it and compares the data."""
         self.submit(f"aio_read -v {offset} {length}")
         self._reads_pending += 1
 
     def drain(self) -> list[tuple[int, bytes]]:
-        """Wait for all that is in flight; return (offset, data) of each read.
+        """Wait for all requests in flight. Return (offset, data) of each read.
 
-        :raise IoFailed: one of them failed; all sectors written may be old or new from now on.
-        :raise WrongData: a read returned what it must not.
+        :raise IoFailed: a request failed; from then on all written sectors may be old or new.
+        :raise WrongData: the data of a read is not permitted there.
         """
         try:
             reports = self.drain_reports()
@@ -228,7 +228,7 @@ class DiskIo(QemuIo):
         return reads
 
     def _judge_reads(self, reads: Sequence[tuple[int, bytes]]) -> None:
-        """Judge the reads that no write in flight with them could have touched."""
+        """Compare the reads that overlap with no concurrent write."""
         for offset, data in reads:
             if self._shadow is not None and not self._overlaps_pending(offset, len(data)):
                 judge(self._shadow, offset, data, f"aio_read {len(data)} bytes at {offset}")

@@ -5,9 +5,9 @@
                                         kill v  | start
                                            crashed
 
-and ``remove`` from anywhere back to absent. A call in a wrong state raises CaseBroken: it is the
-case that is wrong. A target that does not do what its profile says raises SetupError: one line with
-the command, what it said last, and the file that holds the rest.
+``remove`` leads from any state back to absent. A call in a wrong state is a mistake of the case and
+raises CaseBroken. A target that does not do what its profile says raises SetupError: one line with
+the command and its last output.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import enum
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,30 +25,30 @@ from urllib.parse import quote
 from qbdcheck.clock import now_s
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
 from qbdcheck.files import ROOT
+from qbdcheck.programs.blockdev import json_filename
 from qbdcheck.programs.daemon import Daemon
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.process import Completed, Process, run, tail
 from qbdcheck.programs.qmp import Event, Qmp, connect_within
+from qbdcheck.targets import readiness
 from qbdcheck.targets.description import Action, Description, Ready
 from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, names_in
-from qbdcheck.targets.readiness import adopt_daemon, free_port, wait_ready
 
 SOCKET_PATH_MAX = 107
-"""Bytes of the path of a Unix socket (sun_path, unix(7)), without the final zero."""
+"""Longest path of a Unix socket in bytes (sun_path, unix(7)), without the final zero."""
 COMMAND_TIMEOUT_S = 60.0
 STOP_GRACE_S = 10.0
 STOP_AGAIN_S = 1.0
-"""qemu-nbd 7.2 forgets a SIGTERM that comes between its listen() and its main loop (it sets its
-state to RUNNING after that, qemu-nbd.c: main): so the signal is sent again."""
+"""Seconds after which the signal is sent again. qemu-nbd 7.2 loses a SIGTERM that comes between its
+listen() and its main loop, because it sets its state to RUNNING later (qemu-nbd.c: main)."""
 _CRASHES = frozenset(
-    -number
-    for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+    -signal.Signals[f"SIG{name}"] for name in ("SEGV", "ABRT", "BUS", "FPE", "ILL")
 )
-"""Exit statuses of a server that did not end but crash."""
+"""Exit statuses of a server that crashed."""
 
 
 class State(enum.Enum):
-    """Where a volume is in its life."""
+    """The state of a volume and its server."""
 
     ABSENT = "absent"
     CREATED = "created"
@@ -59,11 +59,11 @@ class State(enum.Enum):
 class Backend:
     """One volume and its server.
 
-    :param directory: private to the case, exists; the volume gets a directory inside.
-    :param name: of the volume; also that of the export.
-    :param options: of the target: min_block=4096, read_only=True.
+    :param directory: private to the case; exists. The volume gets a directory in it.
+    :param name: name of the volume and of the export.
+    :param options: options of the target, such as min_block=4096, read_only=True.
     :param print_server: whether the server's output goes to stderr when it ends (-p).
-    :raise NotRun: the profile does not offer one of the options, or a program is missing.
+    :raise NotRun: the profile lacks one of the options, or a program is missing.
     """
 
     def __init__(
@@ -82,13 +82,13 @@ class Backend:
         self.state = State.ABSENT
         self.size = 0
         self.on_power_lost: list[Callable[[], None]] = []
-        """Called when what was not flushed may be gone: after `kill` and `crash`."""
+        """Called after `kill` and `crash`, when data that was not flushed may be gone."""
         self.front: tuple[dict[str, Any], str] | None = None
-        """blockdev options and URI of what stands before the server, if something does."""
-        self.told: list[list[Event]] = []
-        """The events of each control connection, and of a fault proxy's; they grow."""
-        self.tenants: list[Backend] = []
-        """What else its server serves (tenant.py), oldest first."""
+        """blockdev options and URI of a proxy in front of the server, if there is one."""
+        self.event_lists: list[list[Event]] = []
+        """The events of each control connection, also of a fault proxy. The lists grow."""
+        self.siblings: list[Backend] = []
+        """Other exports of the same server (sibling_export.py), oldest first."""
         self.directory = directory / f"{name}.volume"
         self._options = dict(options or {})
         self._print_server = print_server
@@ -104,7 +104,7 @@ class Backend:
     # Placeholders --------------------------------------------------------------------------------
 
     def values(self, **more: str | int) -> dict[str, str | int | list[str]]:
-        """Return what the placeholders stand for."""
+        """Return the values of the placeholders."""
         values: dict[str, str | int | list[str]] = {
             "dir": str(self.directory),
             "name": self.name,
@@ -113,38 +113,40 @@ class Backend:
             "control": str(self.directory / "c"),
             "python": sys.executable,
             "root": str(ROOT),
-            "options": self._option_words(),
+            "options": self._option_arguments(),
             "pid": self._server.pid if self._server else 0,
         }
         if self._port is not None:
             values["port"] = self._port
         return {**values, **more}
 
-    def _option_words(self) -> list[str]:
-        words: list[str] = []
+    def _option_arguments(self) -> list[str]:
+        arguments: list[str] = []
         for key, value in self._options.items():
             if value is not False and value is not None:
                 template = self.description.options[key]  # type: ignore[index]
                 filled = value if isinstance(value, str) else int(value)
-                words += fill_command(template, {"value": filled})
-        return words
+                arguments += fill_command(template, {"value": filled})
+        return arguments
 
-    # What others need to reach it ----------------------------------------------------------------
+    # How clients reach it ------------------------------------------------------------------------
 
     @property
     def blockdev(self) -> dict[str, Any]:
         """blockdev options of the protocol node, without a node name."""
-        if self.front is not None:
-            return dict(self.front[0])
+        return dict(self.front[0]) if self.front is not None else self._server_blockdev()
+
+    def _server_blockdev(self) -> dict[str, Any]:
         filled = fill_tree(self.description.blockdev, self.values())
         assert isinstance(filled, dict)
         return filled
 
     @property
     def uri(self) -> str | None:
-        """NBD URI, None where the target has none."""
-        if self.front is not None:
-            return self.front[1]
+        """NBD URI, or None if the target has none."""
+        return self.front[1] if self.front is not None else self._server_uri()
+
+    def _server_uri(self) -> str | None:
         if self.description.nbd is None:
             return None
         values = {
@@ -156,7 +158,7 @@ class Backend:
 
     @property
     def filename(self) -> str | None:
-        """A plain file name for `qemu-img create`, None where the target has none."""
+        """A plain file name for `qemu-img create`, or None if the target has none."""
         if self.description.filename is not None:
             return fill(self.description.filename, self.values())
         return self.uri
@@ -175,7 +177,7 @@ class Backend:
     def pid(self) -> int:
         """Process id of the server.
 
-        :raise CaseBroken: none runs.
+        :raise CaseBroken: no server runs.
         """
         if self._server is None:
             raise CaseBroken(f"volume {self.name} has no running server")
@@ -184,7 +186,7 @@ class Backend:
     # Transitions ---------------------------------------------------------------------------------
 
     def create(self, size: int) -> None:
-        """Make the volume, of ``size`` bytes."""
+        """Make the volume. ``size``: in bytes."""
         self._must_be(State.ABSENT)
         self.size = size
         try:
@@ -202,8 +204,8 @@ class Backend:
     def start(self, read_only: bool | None = None) -> None:
         """Start the server and wait until it is ready.
 
-        :param read_only: changes that option from now on.
-        :raise SetupError: it does not start, dies at once, or never becomes ready.
+        :param read_only: new value of that option for this and later starts.
+        :raise SetupError: the server does not start, dies, or is not ready in time.
         """
         self._must_be(State.CREATED, State.CRASHED)
         if read_only is not None:
@@ -213,18 +215,18 @@ class Backend:
         self.state = State.RUNNING
 
     def stop(self) -> None:
-        """End the server as its users do; what was acknowledged must survive.
+        """End the server in its normal way. All acknowledged data must survive.
 
         :raise NotRun: volumes of this target live only as long as their server.
         """
         if self.description.volatile:
-            raise NotRun(f"target {self.description.name} keeps nothing when it is stopped")
+            raise NotRun(f"target {self.description.name} keeps no data over a stop")
         self.end()
 
     def end(self) -> None:
-        """End the server as its users do.
+        """End the server in its normal way.
 
-        :raise ProgramError: it does not end in time, or ends by a crash.
+        :raise ProgramError: the server does not end in time, or crashes.
         """
         self._must_be(State.RUNNING)
         self._close_control()
@@ -246,7 +248,7 @@ class Backend:
         self.state = State.CREATED
 
     def _ask_to_end(self, server: Process | Daemon) -> bool:
-        """Do what stops the server; say whether it has ended."""
+        """Perform the action ``stop``. Return whether the server has ended."""
         action = self.description.stop
         deadline = now_s() + STOP_GRACE_S * self.programs.slowdown
         if action.number is None:
@@ -259,9 +261,9 @@ class Backend:
         return False
 
     def kill(self) -> None:
-        """Kill the server in mid-air; what was flushed must survive."""
+        """Kill the server. All flushed data must survive."""
         if self.description.kill is None:
-            raise NotRun(f"target {self.description.name} has no kill")
+            raise NotRun(f"target {self.description.name} has no kill action")
         self._must_be(State.RUNNING)
         self._close_control()
         assert self._server is not None
@@ -274,19 +276,19 @@ class Backend:
             self._server.kill()
         self._forget_server()
         self.state = State.CRASHED
-        self._tell_power_lost()
+        self._report_power_loss()
 
     def crash(self, seed: int = 0) -> None:
-        """Lose power: of what was not flushed any part may be gone. The server runs afterwards.
+        """Simulate a power cut. Data that was not flushed may be gone. The server runs afterwards.
 
-        :param seed: decides what is kept, where the target lets us choose.
+        :param seed: decides which data is kept, if the target supports it.
         """
         action = self.description.crash
         if action is None:
-            raise NotRun(f"target {self.description.name} has no crash")
+            raise NotRun(f"target {self.description.name} has no crash action")
         self._must_be(State.RUNNING)
         self._do(action, "crash", seed=seed)
-        self._tell_power_lost()
+        self._report_power_loss()
         if self._server is not None and not self._server.is_running:
             self._close_control()
             self._forget_server()
@@ -294,7 +296,7 @@ class Backend:
             self.start()
 
     def resize(self, size: int) -> None:
-        """Give the volume another size, in bytes."""
+        """Change the size of the volume. ``size``: in bytes."""
         action = self.description.volume.resize
         if action is None:
             raise NotRun(f"target {self.description.name} does not resize volumes")
@@ -307,7 +309,7 @@ class Backend:
             raise
 
     def snapshot(self, name: str) -> None:
-        """Keep the present contents of the volume under a name."""
+        """Take a snapshot of the volume under a name."""
         action = self.description.volume.snapshot
         if action is None:
             raise NotRun(f"target {self.description.name} takes no snapshots")
@@ -316,40 +318,45 @@ class Backend:
     def control(self, command: str, /, **arguments: object) -> Any:
         """Run a command on the control socket (QMP) and return its value.
 
-        Underscores in names of arguments stand for dashes.
+        Underscores in argument names become dashes.
         """
         return self.control_client().execute(
             command, {key.replace("_", "-"): value for key, value in arguments.items()}
         )
 
     def control_client(self) -> Qmp:
-        """Return the connection to the control socket; it has the events."""
+        """Return the QMP connection to the control socket, which collects the events."""
         if self.description.control is None:
             raise NotRun(f"target {self.description.name} has no control socket")
         self._must_be(State.RUNNING)
         if self._control is None:
             path = Path(fill(self.description.control, self.values()))
             self._control = connect_within(path, f"control of {self.name}", 5.0)
-            self.told.append(self._control.events)
+            self.event_lists.append(self._control.events)
         return self._control
 
-    def remove(self) -> None:
-        """End everything and remove the volume. Never raises: the case is over."""
+    def remove(self, keep: bool = False) -> None:
+        """End everything and remove the volume. Never raises: the case is over.
+
+        :param keep: stop the server only; the volume and its directory stay.
+        """
         self._close_control()
         if self._server is not None:
             self._server.stop(signal.SIGTERM, 1.0)
             self._forget_server()
-        for tenant in reversed(self.tenants):
-            tenant.remove()
+        for sibling in reversed(self.siblings):
+            sibling.remove(keep)
+        if keep:
+            return
         if self.state is not State.ABSENT:
             with contextlib.suppress(SetupError, ProgramError):
                 self._commands(self.description.volume.remove, "volume.remove")
         shutil.rmtree(self.directory, ignore_errors=True)
         self.state = State.ABSENT
 
-    def _tell_power_lost(self) -> None:
-        for tell in self.on_power_lost:
-            tell()
+    def _report_power_loss(self) -> None:
+        for callback in self.on_power_lost:
+            callback()
 
     # Inside --------------------------------------------------------------------------------------
 
@@ -396,9 +403,8 @@ class Backend:
         return [path, *argv[1:]]
 
     def _environment(self) -> dict[str, str]:
-        return {
-            key: fill(value, self.values()) for key, value in self.description.environment.items()
-        }
+        variables = self.description.environment.items()
+        return {key: fill(value, self.values()) for key, value in variables}
 
     def _do(self, action: Action, what: str, **more: str | int) -> None:
         if action.control is not None:
@@ -412,9 +418,9 @@ class Backend:
             self._commands(action.command, what, **more)
 
     def perform(self, action: Action, what: str, **more: str | int) -> None:
-        """Carry out an action of the profile on a volume.
+        """Perform an action of the profile on a volume.
 
-        :param what: its key, for messages. :param more: further placeholders.
+        :param what: key of the action, for messages. :param more: further placeholders.
         """
         self._must_be(State.CREATED, State.RUNNING)
         was_running = self.state is State.RUNNING and action.restart
@@ -427,12 +433,11 @@ class Backend:
     def _start_server(self, command: str) -> None:
         ready = self.description.ready
         assert ready is not None
-        templates = [command, *self.description.files.values()]
-        if "port" in set(names_in(list(templates))):
-            self._port = free_port()
+        if "port" in set(names_in(self.description.model_dump())):
+            self._port = readiness.free_port()
         for stale in ("s", "c"):
             (self.directory / stale).unlink(missing_ok=True)
-        if ready.pid_file is not None:  # of a server that was killed: it would be adopted again
+        if ready.pid_file is not None:  # left by a killed server; its id must not be adopted
             Path(fill(ready.pid_file, self.values())).unlink(missing_ok=True)
         self._write_files()
         argv = self._resolve(fill_command(command, self.values()))
@@ -442,13 +447,38 @@ class Backend:
         try:
             ready = ready.model_copy(update=self._filled(ready))
             patience = self.programs.slowdown
+            checks = list(self._readiness_checks(ready))
             if ready.pid_file is not None:
-                self._server = adopt_daemon(self.description.name, ready, self._server)
-            wait_ready(self.description.name, ready, self._server, patience)
+                self._server = readiness.adopt_daemon(self.description.name, ready, self._server)
+            readiness.wait_ready(self.description.name, ready, self._server, patience, checks)
         except BaseException:
             self._server.kill()
             self._forget_server()
             raise
+
+    def _readiness_checks(self, ready: Ready) -> Iterator[readiness.Check]:
+        """Yield the checks that the server must pass.
+
+        :param ready: with its placeholders filled in.
+        :raise SetupError: a port or the NBD URI is malformed.
+        """
+        uri = self._server_uri()
+        key, value = "ready.port", ready.port
+        try:
+            if ready.command is not None:
+                argv = self._resolve(fill_command(ready.command, self.values()))
+                failure = "the command of ready"
+                yield readiness.succeeds(argv, failure, env=self._environment(), cwd=self.directory)
+            elif uri is None or not readiness.is_at(uri, ready):
+                yield readiness.accepts(ready)
+            key, value = "nbd", uri
+            argv = ["qemu-img", "info", "-U", json_filename(self._server_blockdev())]
+            failure = "QEMU does not open the volume"
+            opens = readiness.succeeds(self._resolve(argv), failure, cwd=self.directory)
+            yield opens if uri is None else readiness.answers(uri, opens)
+        except ValueError as error:
+            message = f"target {self.description.name}: {key}: {value}: {error}"
+            raise SetupError(message) from None
 
     def _filled(self, ready: Ready) -> dict[str, str]:
         places = {"socket": ready.socket, "port": ready.port, "pid_file": ready.pid_file}
@@ -472,4 +502,4 @@ class Backend:
     def _close_control(self) -> None:
         if self._control is not None:
             self._control.close()
-            self._control = None
+        self._control = None

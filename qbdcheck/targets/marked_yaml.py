@@ -1,4 +1,4 @@
-"""YAML files with the line of every key, so that an error can say where it is."""
+"""YAML files with the line of each key, so that an error can name the line."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["KeyPath", "Marked", "Value", "load"]
 
 
 def load(file: Path) -> Marked:
-    """Read a YAML file with one document, whose mappings have strings as keys, each only once.
+    """Read a YAML file with one document. Keys must be strings and occur once per mapping.
 
-    :raise UsageError: it cannot be read, is no YAML, or has a key twice; names file and line.
+    :raise UsageError: the file cannot be read, is not YAML, or repeats a key; names file and line.
     """
     try:
         return load_text(file.read_text(encoding="utf-8"))

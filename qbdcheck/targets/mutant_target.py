@@ -1,81 +1,121 @@
-"""Targets that are not a file: `mutant:ID` is the reference target with one seeded bug."""
+"""Targets without a file: `mutant:ID` is the reference target with one seeded bug.
+
+`mutant:ID@TARGET` has the bug in another target that runs the reference backend, such as
+`mutant:flush-noop@reference-file`. Knobs follow: `mutant:ID@TARGET:rate=1000:seed=3`.
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from mutants.catalogue import catalogue, is_control, layer_words
+from mutants.catalogue import catalogue, is_control, layer_argument
 from mutants.knobs import KnobError, split
 from mutants.mutant import Mutant
 from qbdcheck.errors import UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.description import Description
 
 PREFIX = "mutant:"
 COUNT = "requests"
-"""Not a knob of the bug: a directory where the servers count their requests."""
+"""A key that is not a knob of the bug: the directory where the servers count their requests."""
+DEFAULT_BASE = "reference"
 _COUNTER = "mutants.requests:RequestCount:directory="
+_SERVER = "reference_backend serve"
+"""Part of the start command of every target that runs the reference backend."""
+_MEMORY = "serve --memory"
 
 
-def profile(target: str, targets_dir: Path) -> Description:
-    """Return the profile of any target: a name, the path of a file, ``mutant:ID[:KEY=VALUE...]``.
+class MutantTarget(NamedTuple):
+    """The parts of ``ID[@TARGET][:KEY=VALUE...]``; ``knobs`` include the key ``requests``."""
 
-    :raise UsageError: there is none; names the nearest. Or its file is wrong, or a knob.
+    mutant: type[Mutant]
+    base: str
+    knobs: list[str]
+
+
+def profile(target: str, targets_dir: Path, suites_dir: Path = ROOT / "suites") -> Description:
+    """Return the profile of a target: a name, the path of a file, or ``mutant:ID...``.
+
+    :raise UsageError: there is no such target (names the nearest), its file is wrong, or a knob
+        is.
     """
     if not target.startswith(PREFIX):
-        return descriptions.load(descriptions.find(target, targets_dir))
-    mutant, words = read_words(target.removeprefix(PREFIX))
-    reference = descriptions.load(descriptions.find("reference", targets_dir))
-    counts = [word for word in words if word.startswith(f"{COUNT}=")]
-    knobs = [word for word in words if word not in counts]
-    layer = ":".join([layer_words(mutant), *knobs])
-    start = f"{reference.start} --layer {layer}"
-    for word in counts:
-        directory = Path(word.partition("=")[2])
+        return descriptions.load(descriptions.find(target, targets_dir), suites_dir)
+    mutant, base, pairs = parse(target.removeprefix(PREFIX))
+    reference = _base_profile(mutant, base, targets_dir)
+    counts = [pair for pair in pairs if pair.startswith(f"{COUNT}=")]
+    knobs = [pair for pair in pairs if pair not in counts]
+    layers = [":".join([layer_argument(mutant), *knobs])]
+    for pair in counts:
+        directory = Path(pair.partition("=")[2])
         if not directory.is_dir():
-            raise UsageError(f"{mutant.id}: {word}: must be a directory that is there")
-        start = f"{reference.start} --layer {_COUNTER}{directory.absolute()} --layer {layer}"
+            raise UsageError(f"{mutant.id}: {pair}: there is no such directory")
+        layers.insert(0, f"{_COUNTER}{directory.absolute()}")
+    of_base = "" if base == DEFAULT_BASE else f"@{base}"
     return reference.model_copy(
         update={
-            "name": ":".join([PREFIX + mutant.id, *knobs]),
+            "name": ":".join([f"{PREFIX}{mutant.id}{of_base}", *knobs]),
             "about": f"the reference backend with a bug: {mutant.breaks}",
-            "start": start,
+            "start": " ".join([reference.start or "", *(f"--layer {layer}" for layer in layers)]),
         }
     )
 
 
-def read_words(text: str) -> tuple[type[Mutant], list[str]]:
-    """Return the mutant of ``ID[:KEY=VALUE...]``, and its words, which are right.
+def _base_profile(mutant: type[Mutant], base: str, targets_dir: Path) -> Description:
+    """Return the profile of the target that gets the bug.
 
-    :raise UsageError: no such mutant, or a knob or value that it does not take.
+    :raise UsageError: it does not exist, is another backend, or has a store without this bug.
     """
-    wanted, *words = text.split(":")
+    where = f"{PREFIX}{mutant.id}@{base}"
+    try:
+        found = descriptions.load(descriptions.find(base, targets_dir))
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+    start = found.start or ""
+    if _SERVER not in start:
+        raise UsageError(f"{where}: {base} does not run the reference backend")
+    if mutant.memory_only and _MEMORY not in start:
+        raise UsageError(f"{where}: this bug is in the memory store, which {base} does not use")
+    return found
+
+
+def parse(text: str) -> MutantTarget:
+    """Return the parts of ``ID[@TARGET][:KEY=VALUE...]``.
+
+    :raise UsageError: there is no such mutant, or it does not have the knob or value.
+    """
+    place, *pairs = text.split(":")
+    wanted, at, base = place.partition("@")
     known = catalogue()
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, 1)
         hint = f"did you mean '{near[0]}'?" if near else f"known: {' '.join(known)}"
         raise UsageError(f"unknown mutant '{wanted}'; {hint}")
+    if at and not base:
+        raise UsageError(f"{PREFIX}{place}: name a target after @, such as {wanted}@reference-file")
     mutant = known[wanted]
     try:
-        knobs = split(words)
+        knobs = split(pairs)
         knobs.pop(COUNT, None)
         mutant.knobs_of(knobs)
     except KnobError as error:
         raise UsageError(f"{wanted}: {str(error).removeprefix(f'{wanted}: ')}") from None
-    return mutant, words
+    return MutantTarget(mutant, base or DEFAULT_BASE, pairs)
 
 
-def knobs_for(mutant: type[Mutant], words: Sequence[str]) -> list[str]:
-    """Return those of the knobs, ``KEY=VALUE`` each and meant for all mutants, that this one has.
+def knobs_for(mutant: type[Mutant], pairs: Sequence[str]) -> list[str]:
+    """Return those knobs ``KEY=VALUE`` of a list for all mutants that this mutant has.
 
-    A control has none: nothing that it does is a matter of chance or place.
+    A control has none, because it does nothing wrong.
 
     :raise UsageError: a knob or value is wrong for every mutant.
     """
     try:
-        knobs = split(words)
+        knobs = split(pairs)
         Mutant.knobs_of(knobs)
     except KnobError as error:
         raise UsageError(str(error).removeprefix(": ")) from None

@@ -1,7 +1,7 @@
 """Placeholders ``{name}`` in a profile's commands, paths and blockdev options.
 
-A command is split into words first, and filled in afterwards: a directory with a space in its name
-stays one word. Braces around anything but a known name are left alone (JSON may be a value).
+A command is split into arguments before it is filled in, so a directory with a space in its name
+stays one argument. Braces around an unknown name are left unchanged (a value may be JSON).
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from qbdcheck.targets.marked_yaml import Value
 KNOWN = {
     "dir": "private directory of the volume",
     "name": "name of the volume",
-    "size": "its size in bytes",
+    "size": "size of the volume in bytes",
     "socket": "path of a Unix socket for the volume's server",
     "port": "a free TCP port of the loopback interface",
     "control": "path of a Unix socket for the control channel",
-    "options": "the words of the options that are asked for",
+    "options": "the arguments of the options that a case asks for",
     "value": "the value of an option (only under options:)",
     "snapshot": "name of the snapshot (only under volume.snapshot... and volume.clone)",
-    "new": "name of what is made (only under volume.clone and volume.add)",
-    "seed": "a number that decides what a simulated crash keeps",
+    "new": "name of the new volume (only under volume.clone and volume.add)",
+    "seed": "a number that decides which data a simulated crash keeps",
     "pid": "process id of the running server",
     "python": "the Python that runs qbdcheck",
     "root": "the directory of the project",
@@ -34,7 +34,7 @@ Values = Mapping[str, str | int | Sequence[str]]
 
 
 def names_in(value: Value) -> Iterator[str]:
-    """Give the name of each placeholder in a value, however deep."""
+    """Yield the name of each placeholder in a value, also in nested ones."""
     if isinstance(value, str):
         yield from _PLACEHOLDER.findall(value)
     elif isinstance(value, dict):
@@ -58,7 +58,7 @@ def fill(text: str, values: Values) -> str:
 
 
 def fill_tree(value: Value, values: Values) -> Value:
-    """Fill in a tree of options; a string that is nothing but ``{size}`` becomes the number."""
+    """Fill in a tree of options. A string that is only ``{size}`` becomes a number."""
     if isinstance(value, str):
         match = _PLACEHOLDER.fullmatch(value)
         whole = values.get(match[1]) if match else None
@@ -71,17 +71,17 @@ def fill_tree(value: Value, values: Values) -> Value:
 
 
 def fill_command(command: str, values: Values) -> list[str]:
-    """Split a command as a shell does (without any expansion) and fill in each word.
+    """Split a command like a shell, without expansions, and fill in each argument.
 
-    A word that is nothing but ``{options}`` becomes none, one or many words.
+    An argument that is only ``{options}`` becomes none, one or several arguments.
 
     :raise ValueError: a quote is not closed.
     """
-    words: list[str] = []
-    for word in shlex.split(command):
-        found = values.get(word[1:-1]) if _PLACEHOLDER.fullmatch(word) else None
+    argv: list[str] = []
+    for argument in shlex.split(command):
+        found = values.get(argument[1:-1]) if _PLACEHOLDER.fullmatch(argument) else None
         if isinstance(found, list | tuple):
-            words.extend(found)
+            argv.extend(found)
         else:
-            words.append(fill(word, values))
-    return words
+            argv.append(fill(argument, values))
+    return argv

@@ -1,26 +1,49 @@
-"""When a server that was started is ready, and what to say when it never is."""
+"""Wait until a server that was started is ready. Report the last error if it never is.
+
+A server is ready when three checks pass, in this order: something accepts connections at the socket
+or port of the profile (or its command exits with 0), an NBD server answers the handshake, and for
+other drivers QEMU opens the volume.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from qbdcheck.clock import now_s, pause
-from qbdcheck.errors import SetupError
+from qbdcheck.errors import ProgramError, SetupError
 from qbdcheck.programs.daemon import Daemon
-from qbdcheck.programs.process import Process, tail
-from qbdcheck.targets.description import Ready
+from qbdcheck.programs.process import Process, describe_exit, run, tail
+from qbdcheck.targets.description import Ready, check_port
+from reference_backend.client import Client, parse_uri
+from reference_backend.nbd.constants import HandshakeFlag, OptionReply
+from reference_backend.nbd.errors import NbdProtocolError, OptionRefused
 
 STEP_S = 0.001
 PORT_GRACE_S = 0.1
-"""How long a server lives on that lost its port to another."""
+"""How long a server may live on after it lost its port to another program, in seconds."""
+ATTEMPT_S = 1.0
+"""Seconds that one check may take, at least."""
+HANDSHAKE_ERRORS = (OSError, EOFError, NbdProtocolError, OptionRefused)
+"""What a client raises if a server does not speak NBD, breaks its rules or refuses."""
+_IS_READY = frozenset((OptionReply.ERR_UNSUP, OptionReply.ERR_TLS_REQD))
+"""Refusals of INFO by a server that is ready: it does not know the option, or requires TLS."""
+
+Check = Callable[[float], None]
+"""Check whether a server is ready, within a number of seconds. Raises if it is not."""
+
+
+class NotReadyYet(Exception):  # noqa: N818  # a state, not a mishap
+    """The server is not ready; the text says what fails."""
 
 
 def adopt_daemon(target: str, ready: Ready, starter: Process) -> Daemon:
-    """Wait until the starter has gone, and return the daemon that it left.
+    """Wait until the starter has ended. Return the daemon that it left.
 
     :param ready: with its placeholders filled in.
-    :raise SetupError: it failed, or no process id was written in time.
+    :raise SetupError: the starter failed, or no process id was written in time.
     """
     if starter.wait(ready.within) != 0:
         raise SetupError(_died(target, starter))
@@ -36,26 +59,33 @@ def adopt_daemon(target: str, ready: Ready, starter: Process) -> Daemon:
     return Daemon(int(path.read_text()), starter)
 
 
-def wait_ready(target: str, ready: Ready, server: Process | Daemon, patience: float) -> None:
-    """Wait until something accepts connections where the profile says.
+def wait_ready(
+    target: str, ready: Ready, server: Process | Daemon, patience: float, checks: list[Check]
+) -> None:
+    """Wait until all checks pass, for as long as the profile allows.
 
     :param ready: with its placeholders filled in.
     :param patience: factor on the time limit, for debuggers.
-    :raise SetupError: the server dies before, or is not ready in time.
+    :raise SetupError: the server dies, or is not ready in time.
     """
     deadline = now_s() + ready.within * patience
-    where = ready.socket or ready.port or ""
-    while not _accepts(where, is_port=ready.port is not None):
+    while True:
+        try:
+            for check in checks:
+                check(max(ATTEMPT_S * patience, deadline - now_s()))
+        except (NotReadyYet, ProgramError, *HANDSHAKE_ERRORS) as error:
+            problem = " ".join(str(error).split())
+        else:
+            break
         if not server.is_running:
             raise SetupError(_died(target, server))
         if now_s() >= deadline:
-            said = tail(server.output()) or "nothing"
             raise SetupError(
                 f"target {target}: the server is not ready within {ready.within:g} s: "
-                f"nothing accepts connections on {where}; it said: {said}"
+                f"{problem}; its output: {tail(server.output()) or 'none'}"
             )
         pause(STEP_S)
-    # Somebody else may sit on the port, and have accepted: then ours is about to give up.
+    # Another program may own the port and have accepted. Then our server ends soon.
     if server.has_ended_within(PORT_GRACE_S if ready.port is not None else 0):
         raise SetupError(_died(target, server))
 
@@ -68,21 +98,99 @@ def _died(target: str, server: Process | Daemon) -> str:
 
 
 def free_port() -> int:
-    """Return the number of a TCP port of the loopback interface that is free now."""
+    """Return the number of a free TCP port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _accepts(where: str, *, is_port: bool) -> bool:
-    """Say whether something accepts connections on a Unix socket or a loopback port."""
-    if not is_port and not Path(where).exists():
-        return False
-    family = socket.AF_INET if is_port else socket.AF_UNIX
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+def accepts(ready: Ready) -> Check:
+    """Return the check that something accepts connections at the socket or port.
+
+    :param ready: with its placeholders filled in.
+    :raise ValueError: the port is not a number from 1 to 65535.
+    """
+    port = None if ready.port is None else check_port(ready.port)
+    path = ready.socket or ""
+
+    def check(timeout_s: float) -> None:
+        where = f"port {port}" if port is not None else path
+        if port is None and not Path(path).exists():
+            raise NotReadyYet(f"nothing accepts connections on {where}")
+        family = socket.AF_UNIX if port is None else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.settimeout(timeout_s)
+            try:
+                probe.connect(path if port is None else ("127.0.0.1", port))
+            except OSError:
+                raise NotReadyYet(f"nothing accepts connections on {where}") from None
+
+    return check
+
+
+def succeeds(
+    argv: Sequence[str], failure: str, *, cwd: Path, env: Mapping[str, str] | None = None
+) -> Check:
+    """Return the check that a program exits with 0. ``failure``: begins the message if not."""
+
+    def check(timeout_s: float) -> None:
+        done = run(argv, timeout_s=timeout_s, check=False, env=env, cwd=cwd)
+        if done.returncode != 0:
+            said = tail(done.stderr or done.stdout) or "it printed nothing"
+            how = describe_exit(done.returncode)
+            raise NotReadyYet(f"{failure}: {Path(argv[0]).name} {how}: {said}")
+
+    return check
+
+
+def is_at(uri: str, ready: Ready) -> bool:
+    """Return whether an NBD URI leads to the socket or port of the profile.
+
+    :param ready: with its placeholders filled in.
+    """
+    with contextlib.suppress(ValueError):
+        address = parse_uri(uri)[0]
+        if isinstance(address, tuple):
+            return str(address[1]) == ready.port
+        return address == ready.socket
+    return False
+
+
+def answers(uri: str, opens: Check) -> Check:
+    """Return the check that an NBD server greets, and knows its export.
+
+    :param opens: the check for a server that breaks the rules of the raw client: QEMU opens it.
+    :raise ValueError: this is not an NBD URI.
+    """
+    address, export, _is_secure = parse_uri(uri)
+
+    def check(timeout_s: float) -> None:
         try:
-            probe.connect(("127.0.0.1", int(where)) if is_port else where)
-        except OSError:
-            return False
-    return True
+            ask(timeout_s)
+        except NbdProtocolError as error:
+            try:
+                opens(timeout_s)
+            except (NotReadyYet, ProgramError):
+                raise NotReadyYet(f"no NBD handshake on {uri}: {error}") from None
+        except HANDSHAKE_ERRORS as error:
+            raise NotReadyYet(f"no NBD handshake on {uri}: {error}") from None
+
+    def ask(timeout_s: float) -> None:
+        try:
+            client = Client.open_socket(address, timeout_s=timeout_s)
+        except (ConnectionRefusedError, FileNotFoundError):
+            where = f"port {address[1]}" if isinstance(address, tuple) else address
+            raise NotReadyYet(f"nothing accepts connections on {where}") from None
+        try:
+            if client.handshake_flags & HandshakeFlag.FIXED_NEWSTYLE:
+                client.opt_info(export)
+        except OptionRefused as refusal:
+            if refusal.reply not in _IS_READY:
+                raise
+        finally:
+            with contextlib.suppress(*HANDSHAKE_ERRORS):
+                client.opt_abort()
+            client.sock.close()
+
+    return check

@@ -1,16 +1,17 @@
-"""What one case has of its target: it makes disks and programs, and ends them all."""
+"""The target of one case: makes disks and starts programs, and ends them all."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from blockio.sizes import format_size, parse_size
 from oracles.shadow import Shadow
 from oracles.stamps import Identity
-from qbdcheck.options import Options
+from qbdcheck.errors import NotRun, ProgramError
+from qbdcheck.options import Execution, GuestOptions, TargetOptions
 from qbdcheck.programs.blockdev import dashed, json_filename, over
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
@@ -18,45 +19,41 @@ from qbdcheck.programs.monitored import Monitored
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.storage_daemon import StorageDaemon
 from qbdcheck.targets.description import Description
-from qbdcheck.targets.disk import GROWING_FORMATS, SECRET_OBJECT, Disk, volume_size
+from qbdcheck.targets.disk import (
+    GROWING_FORMATS,
+    PREFILL_WHOLE_MAX,
+    SECRET_OBJECT,
+    Disk,
+    volume_size,
+)
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.lifecycle import Backend, State
 from qbdcheck.targets.sibling_export import volume_beside
 from reference_backend.client import Client, parse_uri
+from reference_backend.nbd.constants import HandshakeFlag
 
 DEFAULT_SIZE = 8 << 20
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50, "E": 1 << 60}
 COMMAND_TIMEOUT_S = 30.0
+_DEFAULT_EXECUTION, _DEFAULT_GUEST = Execution(), GuestOptions()
 _Monitored = TypeVar("_Monitored", bound=Monitored)
-
-
-def size_in_bytes(size: int | str) -> int:
-    """Return bytes; takes ``64M`` as qemu-img does (powers of 1024).
-
-    :raise ValueError: it is no size.
-    """
-    if isinstance(size, int):
-        return size
-    match = re.fullmatch(r"(\d+)([KMGTPE]?)", size.strip().upper())
-    if match is None:
-        raise ValueError(f"'{size}' is not a size; write bytes or 64K, 8M, 1G, 100T")
-    return int(match[1]) * _UNITS[match[2]]
 
 
 class TargetSession:
     """The target as one case sees it.
 
     :param scratch: the private directory of the case.
-    :param case_id: goes into the stamps, so that data of another case is told apart.
-    :param capabilities: what the target can do (probed).
+    :param case_id: part of the stamps, so that data of another case is recognised.
+    :param capabilities: the probed capabilities of the target.
     """
 
     def __init__(
         self,
         description: Description,
-        options: Options,
+        options: TargetOptions,
         scratch: Path,
         *,
+        execution: Execution = _DEFAULT_EXECUTION,
+        guest_options: GuestOptions = _DEFAULT_GUEST,
         image_format: str = "raw",
         case_id: str = "",
         capabilities: Collection[str] = (),
@@ -65,6 +62,8 @@ class TargetSession:
         self.name = description.name
         self.capabilities = frozenset(capabilities)
         self.options = options
+        self.execution = execution
+        self.guest_options = guest_options
         self.scratch = scratch
         self.image_format = image_format
         self.case_id = case_id
@@ -79,6 +78,7 @@ class TargetSession:
         self._ios: list[DiskIo] = []
         self._clients: list[Client] = []
         self._monitored: list[Monitored] = []
+        self._disks: list[Disk] = []
 
     # Disks ---------------------------------------------------------------------------------------
 
@@ -89,31 +89,35 @@ class TargetSession:
         format: str | None = None,  # noqa: A002  # the word that cases use
         name: str | None = None,
         beside: Disk | None = None,
+        *,
+        zero: bool = True,
         **options: Any,
     ) -> Disk:
-        """Make a fresh volume, start its server, put an image and stamps on it.
+        """Make a fresh volume, start its server, create the image and write stamps.
 
         :param size: bytes, or ``"64M"``.
-        :param format: image format; by default the one of this run.
-        :param beside: a disk whose server is to serve this one too; no options then.
-        :param options: of the target: min_block, preferred_block, max_block (bytes), read_only,
-            tls and mutual_tls (a directory of certificates; makes a disk without prefill, which
-            only who brings a TLS context can reach), write_log (a file).
-        :raise NotRun: the target lacks an option, or QEMU cannot make the format there.
-        :raise SetupError: the target does not come up.
+        :param format: image format; by default that of the run.
+        :param beside: a disk whose server serves this one too. Then options are not allowed.
+        :param zero: whether a volume without prefill is zeroed if the profile says
+            ``fresh: undefined``.
+        :param options: options of the target: min_block, preferred_block, max_block (bytes),
+            read_only, tls and mutual_tls (a directory of certificates; the disk has no prefill,
+            and only a client with a TLS context can reach it), write_log (a file).
+        :raise NotRun: the target lacks an option, or QEMU cannot make the format on it.
+        :raise SetupError: the target does not start.
         """
         image_format = format or self.image_format
-        length = size_in_bytes(size)
-        count = sum(1 + len(backend.tenants) for backend in self.backends)
+        length = parse_size(size) if isinstance(size, str) else size
+        count = sum(1 + len(backend.siblings) for backend in self.backends)
         name = name or (f"disk{count}" if count else "disk")
         if beside is not None:
             served = volume_beside(beside.backend, name, volume_size(image_format, length))
-            return self._filled(served, image_format, length, name, prefill=prefill)
+            return self._filled(served, image_format, length, name, prefill=prefill, zero=zero)
         backend = self._backend(name, options)
         read_only = bool(options.get("read_only"))
         backend.create(volume_size(image_format, length))
-        # A read-only volume is filled first, and made read-only afterwards.
-        # Where it would forget everything between the two, it stays empty.
+        # A read-only volume is filled first and made read-only later. A volatile volume would lose
+        # its data in between, so it stays empty.
         volatile = self.description.volatile
         if read_only and volatile:
             prefill = False
@@ -121,18 +125,32 @@ class TargetSession:
             prefill = False
         fill_first = read_only and not volatile and (prefill or image_format != "raw")
         backend.start(read_only=False if fill_first else None)
-        disk = self._filled(backend, image_format, length, name, prefill=prefill)
+        zero = zero and not (options.get("tls") or options.get("mutual_tls"))
+        disk = self._filled(backend, image_format, length, name, prefill=prefill, zero=zero)
         if fill_first:
             backend.stop()
             backend.start(read_only=True)
         return disk
 
     def _filled(
-        self, backend: Backend, image_format: str, length: int, name: str, *, prefill: bool
+        self,
+        backend: Backend,
+        image_format: str,
+        length: int,
+        name: str,
+        *,
+        prefill: bool,
+        zero: bool,
     ) -> Disk:
-        """Put an image and stamps on a volume that is served."""
-        identity = Identity.of(f"{self.case_id}/{self.options.seed}", name)
+        """Create the image on a running volume, and write stamps or zeroes."""
+        is_undefined = image_format == "raw" and zero and self.description.fresh == "undefined"
+        must_zero = is_undefined or image_format == "luks"
+        if is_undefined and length > PREFILL_WHOLE_MAX:
+            reason = f"fresh volumes are undefined, and {format_size(length)} are too many to zero"
+            raise NotRun(f"target {self.name}: {reason}")
+        identity = Identity.of(f"{self.case_id}/{self.execution.seed}", name)
         disk = Disk(backend, image_format, Shadow(length, identity), self.qemu_img, self.scratch)
+        self._disks.append(disk)
         if image_format == "luks" and SECRET_OBJECT not in self.qemu_img.objects:
             self.qemu_img.objects.append(SECRET_OBJECT)
         if image_format != "raw":
@@ -140,11 +158,18 @@ class TargetSession:
         if image_format in GROWING_FORMATS and length and not prefill:
             disk.try_growing()
             disk.create_image(length, self.options.image_options)
-        if image_format == "luks" and length and not prefill:
+        if must_zero and length and not prefill:
             disk.zero_all()
         if prefill and length:
             disk.prefill()
         return disk
+
+    def waived(self, policy: str) -> bool:
+        """Return whether the target's profile waives a policy (policies.py).
+
+        :raise KeyError: there is no such policy.
+        """
+        return self.description.waived(policy)
 
     def _backend(self, name: str, options: Mapping[str, Any]) -> Backend:
         backend = Backend(
@@ -171,33 +196,33 @@ class TargetSession:
         options: Mapping[str, Any] | None = None,
         shadow: Shadow | None = None,
     ) -> DiskIo:
-        """Open a long-lived qemu-io on a disk or on anything that qemu-io takes for a file name.
+        """Open a long-lived qemu-io on a disk, or on any file name that qemu-io accepts.
 
         :param cache: writeback, none, writethrough, directsync, unsafe; by default that of the run.
         :param aio: threads, native, io_uring; by default that of the run.
         :param options: further blockdev options of the top node.
-        :param shadow: of what a file name or URI leads to; a disk brings its own.
-        :raise ProgramError: it does not open; the message has QEMU's words.
+        :param shadow: the shadow for a file name or URI. A disk has its own.
+        :raise ProgramError: QEMU does not open it; the message has QEMU's output.
         """
         cache = cache or self.options.cache
         aio = aio or self.options.aio
-        words = ["-t", cache, "-d", discard]
-        words += ["-i", aio] if aio else []
-        words += ["-r"] if read_only else []
+        arguments = ["-t", cache, "-d", discard]
+        arguments += ["-i", aio] if aio else []
+        arguments += ["-r"] if read_only else []
         filename = str(disk)
         if isinstance(disk, Disk):
-            words += disk.object_words
+            arguments += disk.object_arguments
             filename = json_filename({**disk.blockdev(), **dashed(options or {})})
             shadow = shadow or disk.shadow
         elif filename.startswith("nbd"):
-            words += ["-f", "raw"]  # where raw is only guessed, QEMU restricts writes to sector 0
+            arguments += ["-f", "raw"]  # if QEMU probes raw, it restricts writes to sector 0
         elif options:
             driver = options.get("driver", "raw")
             rest = {key: value for key, value in options.items() if key != "driver"}
             file = {"driver": "file", "filename": filename}
             filename = json_filename(over(driver, file, None, **rest))
         io = DiskIo(
-            self.programs.argv("qemu-io", *words, filename),
+            self.programs.argv("qemu-io", *arguments, filename),
             self.scratch,
             f"qemu-io.{len(self._ios)}",
             shadow=shadow,
@@ -208,18 +233,18 @@ class TargetSession:
         return io
 
     def storage_daemon(self, *arguments: str) -> StorageDaemon:
-        """Start a qemu-storage-daemon; ``arguments`` are further words of its command line.
+        """Start a qemu-storage-daemon. ``arguments``: further arguments of its command line.
 
-        :raise ProgramError: it does not start.
+        :raise ProgramError: the program does not start.
         """
         name = f"qsd{self._number('qsd')}"
         objects = self.qemu_img.objects
         return self._keep(StorageDaemon(self.programs, self.scratch, name, arguments, objects))
 
     def machine(self, *arguments: str, kind: str = "pc") -> Machine:
-        """Start a qemu-system without a running guest, of machine type ``none`` or ``pc``.
+        """Start a qemu-system without a running guest. ``kind``: machine type ``none`` or ``pc``.
 
-        :raise ProgramError: it does not start.
+        :raise ProgramError: the program does not start.
         """
         name = f"vm{self._number('vm')}"
         objects = self.qemu_img.objects
@@ -243,16 +268,17 @@ class TargetSession:
         contexts: Sequence[str] = ("base:allocation",),
         export_name: bool = False,
     ) -> Client:
-        """Connect our raw NBD client to a disk or to a URI. The shadow does not follow it.
+        """Connect the raw NBD client to a disk or to a URI. The shadow does not follow its writes.
 
-        :param export_name: with the option EXPORT_NAME alone, as the oldest clients do.
+        :param export_name: send only the option EXPORT_NAME, like the oldest clients.
         :raise NotRun: the target has no NBD URI.
         """
         uri = disk.uri if isinstance(disk, Disk) else disk
         if export_name:
             address, name, _secure = parse_uri(uri)
             client = Client.open_socket(address)
-            client.opt_export_name(name)
+            no_zeroes = bool(client.handshake_flags & HandshakeFlag.NO_ZEROES)
+            client.opt_export_name(name, no_zeroes=no_zeroes)
         else:
             client = Client.connect(
                 uri, structured=structured, extended=extended, contexts=contexts
@@ -262,10 +288,21 @@ class TargetSession:
 
     # The end -------------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """End all programs and remove all volumes.
+    def _save_volumes(self) -> None:
+        """Copy each volume that is not a file to ``NAME.img`` in the scratch directory, as raw.
 
-        :raise ProgramError: a server died, or crashed while it was being stopped.
+        A server that is not running has no volume to copy.
+        """
+        for disk in self._disks:
+            if disk.backend.state is State.RUNNING and not disk.volume_path.is_file():
+                image = self.scratch / f"{disk.name.replace('/', '_')}.img"
+                with contextlib.suppress(ProgramError):
+                    self.qemu_img("convert", "-O", "raw", disk.filename, image)
+
+    def close(self) -> None:
+        """End all programs and remove all volumes; with --keep the volumes stay.
+
+        :raise ProgramError: a server died, or crashed while it was stopped.
         """
         for io in self._ios:
             io.abandon()
@@ -274,9 +311,12 @@ class TargetSession:
                 client.sock.close()
         for program in self._monitored:
             program.abandon()
+        keep = self.execution.keep
+        if keep:
+            self._save_volumes()
         with contextlib.ExitStack() as ends:
             for backend in self.backends:
-                ends.callback(backend.remove)
+                ends.callback(backend.remove, keep)
             for backend in self.backends:
                 if backend.state is State.RUNNING:
                     backend.end()

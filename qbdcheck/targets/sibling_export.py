@@ -1,7 +1,7 @@
-"""What else the server of a volume serves: its snapshots, their clones, further volumes.
+"""Other exports of a volume's server: its snapshots, their clones, further volumes.
 
-Each is reached as the volume is, with a name of its own in place of ``{name}``. It has no server of
-its own: whoever stops, kills or crashes one, does so to all.
+Each is reached in the same way as the volume, with its own name for ``{name}``. All share one
+server: to stop, kill or crash one export does so to all.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from qbdcheck.targets.lifecycle import Backend, State
 from qbdcheck.targets.placeholders import fill
 
 
-class Tenant(Backend):
-    """Another name on the server of ``host``.
+class SiblingExport(Backend):
+    """Another export of the server of ``host``.
 
     :param size: in bytes.
-    :param ending: commands that remove it at the end of the case, where the profile has such, since
-        it may lie outside of ``{dir}``; ``more`` are further placeholders of theirs.
+    :param ending: commands that remove the export at the end of the case; it may lie outside of
+        ``{dir}``. ``more``: further placeholders of these commands.
     """
 
     def __init__(
@@ -32,23 +32,23 @@ class Tenant(Backend):
         more: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(host.description, host.programs, host.directory.parent, name)
-        self.host: Backend = host.host if isinstance(host, Tenant) else host
+        self.host: Backend = host.host if isinstance(host, SiblingExport) else host
         self.size = size
         self.directory = self.host.directory
         self.on_power_lost = self.host.on_power_lost
-        self.told = self.host.told
+        self.event_lists = self.host.event_lists
         self._ending = list(ending)
         self._more = dict(more or {})
-        self.host.tenants.append(self)
+        self.host.siblings.append(self)
 
     @property
     def state(self) -> State:
-        """That of the server."""
+        """The state of the server."""
         return self.host.state
 
     @state.setter
     def state(self, state: State) -> None:
-        """Only the host changes its state."""
+        """Do nothing: only the host changes the state."""
 
     @property
     def pid(self) -> int:
@@ -56,12 +56,12 @@ class Tenant(Backend):
         return self.host.pid
 
     def values(self, **more: str | int) -> dict[str, str | int | list[str]]:
-        """Return what the placeholders stand for."""
+        """Return the values of the placeholders."""
         return {**self.host.values(), "name": self.name, "size": self.size, **more}
 
     def create(self, size: int) -> None:  # noqa: ARG002  # as a volume's
-        """Refuse: it is there already."""
-        raise CaseBroken(f"{self.name} was made when its object was, it cannot be made again")
+        """Refuse, because the export exists already."""
+        raise CaseBroken(f"{self.name} exists already, it cannot be made again")
 
     def start(self, read_only: bool | None = None) -> None:
         """Start the server."""
@@ -76,23 +76,25 @@ class Tenant(Backend):
         self.host.kill()
 
     def crash(self, seed: int = 0) -> None:
-        """Cut the power of all that the server serves."""
+        """Simulate a power cut of all exports of the server."""
         self.host.crash(seed)
 
     def control_client(self) -> Qmp:
         """Return the connection to the server's control socket."""
         return self.host.control_client()
 
-    def remove(self) -> None:
+    def remove(self, keep: bool = False) -> None:
         """Remove what its host's directory does not hold. Never raises: the case is over."""
+        if keep:
+            return
         with contextlib.suppress(SetupError, ProgramError):
             self._commands(self._ending, "volume.remove", **self._more)
 
 
-def snapshot_of(backend: Backend, name: str) -> Tenant:
-    """Take a snapshot that can be read.
+def snapshot_of(backend: Backend, name: str) -> SiblingExport:
+    """Take a snapshot and return it as an export that can be read.
 
-    :raise NotRun: the profile does not say how its snapshots are reached.
+    :raise NotRun: the profile has no snapshot_name.
     """
     volume = backend.description.volume
     if volume.snapshot_name is None:
@@ -100,13 +102,15 @@ def snapshot_of(backend: Backend, name: str) -> Tenant:
     backend.snapshot(name)
     served = fill(volume.snapshot_name, backend.values(snapshot=name))
     ending = volume.snapshot_remove.command if volume.remove and volume.snapshot_remove else ()
-    return Tenant(backend, served, backend.size, ending, {"snapshot": name, "name": backend.name})
+    return SiblingExport(
+        backend, served, backend.size, ending, {"snapshot": name, "name": backend.name}
+    )
 
 
 def remove_snapshot(backend: Backend, name: str) -> None:
     """Remove a snapshot of a volume.
 
-    :raise NotRun: the profile has no way to.
+    :raise NotRun: the profile has no action for it.
     """
     action = backend.description.volume.snapshot_remove
     if action is None:
@@ -114,26 +118,26 @@ def remove_snapshot(backend: Backend, name: str) -> None:
     backend.perform(action, "volume.snapshot_remove", snapshot=name)
 
 
-def clone_of(backend: Backend, snapshot: str, new: str, size: int) -> Tenant:
+def clone_of(backend: Backend, snapshot: str, new: str, size: int) -> SiblingExport:
     """Make a writable volume of a snapshot.
 
-    :param size: that of the snapshot, in bytes.
-    :raise NotRun: the profile has no way to.
+    :param size: size of the snapshot in bytes.
+    :raise NotRun: the profile has no action for it.
     """
     action = backend.description.volume.clone
     if action is None:
         raise NotRun(f"target {backend.description.name} makes no clones")
     backend.perform(action, "volume.clone", snapshot=snapshot, new=new)
-    return Tenant(backend, new, size, backend.description.volume.remove)
+    return SiblingExport(backend, new, size, backend.description.volume.remove)
 
 
-def volume_beside(backend: Backend, new: str, size: int) -> Tenant:
+def volume_beside(backend: Backend, new: str, size: int) -> SiblingExport:
     """Make a further volume of ``size`` bytes on the server of a volume.
 
-    :raise NotRun: the profile has no way to.
+    :raise NotRun: the profile has no action for it.
     """
     action = backend.description.volume.add
     if action is None:
-        raise NotRun(f"target {backend.description.name} serves one volume a server")
+        raise NotRun(f"target {backend.description.name} serves one volume per server")
     backend.perform(action, "volume.add", new=new, size=size)
-    return Tenant(backend, new, size, backend.description.volume.remove)
+    return SiblingExport(backend, new, size, backend.description.volume.remove)

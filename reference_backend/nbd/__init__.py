@@ -1,1 +1,1 @@
-"""The NBD protocol without input or output: bytes in, requests and bytes out."""
+"""The NBD protocol without I/O: bytes in, requests and bytes out."""

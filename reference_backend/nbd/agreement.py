@@ -1,4 +1,4 @@
-"""What a handshake can agree on."""
+"""The result of a handshake."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reference_backend.nbd.settings import Device
 
 
 class ReplyMode(enum.IntEnum):
-    """Which headers and replies the transmission uses; each is more than the one before."""
+    """Kinds of headers and replies in the transmission phase; each extends the one before."""
 
     SIMPLE = 0
     STRUCTURED = 1
@@ -18,7 +18,7 @@ class ReplyMode(enum.IntEnum):
 
 
 class Agreement:
-    """What the handshake agreed on. ``contexts`` are metadata contexts by the id that travels."""
+    """The result of a handshake. ``contexts`` are metadata contexts by their id."""
 
     __slots__ = ("context_export", "contexts", "device", "export", "flags", "mode", "tls")
 
@@ -32,8 +32,9 @@ class Agreement:
         self.tls = tls
 
     def enter(self, export: str, device: Device, flags: TransmissionFlag) -> None:
-        """Choose an export. Contexts that were set for another one do not count ("Metadata
-        querying": the same name must be used).
+        """Choose an export; forget contexts that were set for another one.
+
+        "Metadata querying": the same name must be used.
         """
         self.export, self.device, self.flags = export, device, flags
         if self.context_export != export:
@@ -43,10 +44,10 @@ class Agreement:
 def match_contexts(
     queries: Sequence[str], offered: Sequence[str], *, listing: bool
 ) -> dict[int, str]:
-    """Return the contexts that the queries choose, by id.
+    """Return the contexts that match the queries, by id.
 
     "Metadata querying": an empty leaf (``base:``, ``qbd:``) is a wildcard when listing, and so is
-    no query at all; SET knows exact names only. Names that are not known are ignored.
+    an empty list of queries. SET accepts exact names only. Unknown names are ignored.
     """
     numbered = dict(enumerate(offered, start=1))
     if listing and not queries:

@@ -1,4 +1,4 @@
-"""A server's side of option haggling, as a client parses it.
+"""Parse the server's side of the option phase, for a client.
 
 NBD document, "Newstyle negotiation", "Fixed newstyle negotiation".
 """

@@ -1,7 +1,7 @@
-"""The transmission phase, as a client sees it, without a socket.
+"""The client's side of the transmission phase, without a socket.
 
-NBD document, "Transmission". ``Replies`` takes bytes and gives whole replies. Requests are built by
-``request``; nothing stops a caller from building a wrong one: conformance tests do.
+NBD document, "Transmission". ``Replies`` turns bytes into complete replies. ``request`` builds
+requests, also wrong ones, because conformance tests need them.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Request:
 
 @dataclass(slots=True)
 class Reply:
-    """The whole answer to one request.
+    """The complete reply to one request.
 
-    ``error`` is 0 or the value that travelled, ``message`` and ``error_offset`` what came with it.
-    ``data`` is a READ's content, ``chunks`` the (offset, length, is hole) it came in. ``extents``
-    are BLOCK_STATUS's, by context id.
+    ``error`` is 0 or the error value of the reply, with ``message`` and ``error_offset``. ``data``
+    is the data of a READ, and ``chunks`` its chunks (offset, length, is hole). ``extents`` has the
+    extents of BLOCK_STATUS by context id.
     """
 
     cookie: int
@@ -57,7 +57,7 @@ class Reply:
 def request(  # noqa: PLR0917  # the fields of the header, in their order
     mode: ReplyMode, flags: int, command: int, cookie: int, offset: int, length: int
 ) -> bytes:
-    """Build a request header. In extended mode WRITE gets PAYLOAD_LEN, as the document demands."""
+    """Build a request header. In extended mode, WRITE gets PAYLOAD_LEN, which is required."""
     if mode is not ReplyMode.EXTENDED:
         return m.REQUEST.pack(c.REQUEST_MAGIC, flags, command, cookie, offset, length)
     if command == Command.WRITE:
@@ -66,9 +66,9 @@ def request(  # noqa: PLR0917  # the fields of the header, in their order
 
 
 class Replies:
-    """Puts replies together from bytes.
+    """Assembles replies from bytes.
 
-    Tell it of each request by ``expect``; feed bytes by ``receive``, which yields whole replies.
+    Call ``expect`` for each request. ``receive`` takes bytes and yields complete replies.
     """
 
     def __init__(self, mode: ReplyMode) -> None:
@@ -78,18 +78,18 @@ class Replies:
         self._buffer = bytearray()
 
     def expect(self, pending: Request) -> None:
-        """Tell of a request that was sent."""
+        """Register a request that was sent."""
         if pending.command == Command.READ and pending.data is None:
             pending.data = bytearray()
         self.waiting[pending.cookie] = pending
 
     def needed(self) -> int:
-        """Return how many bytes the next message lacks, as far as is known; at least 1."""
+        """Return how many bytes of the next message are known to be missing; at least 1."""
         size = self._message_size()
         return max(1, (size or self._header_size()) - len(self._buffer))
 
     def receive(self, data: Bytes) -> Iterator[Reply]:
-        """Take bytes; yield replies that became whole.
+        """Handle received bytes; yield the complete replies.
 
         :raise RemoteProtocolError: the server broke the protocol.
         """
@@ -117,7 +117,7 @@ class Replies:
         return int(m.U32.unpack_from(self._buffer)[0])
 
     def _message_size(self) -> int | None:
-        """Return the size of the message at the front, or None if its header is not whole."""
+        """Return the size of the first message, or None if its header is not complete."""
         if len(self._buffer) < m.U32.size:
             return None
         magic = self._magic()
@@ -237,7 +237,7 @@ def _need(condition: bool, message: str) -> None:
 
 
 def _need_extents(reply: Reply) -> None:
-    """A success of BLOCK_STATUS has extents ("NBD_REPLY_TYPE_BLOCK_STATUS": each context)."""
+    """Check that a successful BLOCK_STATUS has extents ("NBD_REPLY_TYPE_BLOCK_STATUS")."""
     answered = reply.error or reply.extents or reply.command != Command.BLOCK_STATUS
     _need(bool(answered), "BLOCK_STATUS succeeded without an extent")
 
@@ -257,7 +257,7 @@ def _take_error(reply: Reply, kind: int, payload: bytes) -> None:
 
 
 def _place(pending: Request, reply: Reply, offset: int, data: bytes | None, length: int) -> None:
-    """Put a content chunk where it belongs ("NBD_REPLY_TYPE_OFFSET_DATA": inside, no overlap)."""
+    """Store a content chunk ("NBD_REPLY_TYPE_OFFSET_DATA": inside the request, no overlap)."""
     at = offset - pending.offset
     _need(length > 0, "an empty content chunk")
     _need(at >= 0 and at + length <= pending.length, "a content chunk outside the request")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 
 INIT_MAGIC = 0x4E42444D41474943
-"""``NBDMAGIC``: the first eight bytes from any server ("Newstyle negotiation")."""
+"""``NBDMAGIC``: the first eight bytes of any server ("Newstyle negotiation")."""
 OPTION_MAGIC = 0x49484156454F5054
 """``IHAVEOPT``: follows INIT_MAGIC, and starts every option."""
 OPTION_REPLY_MAGIC = 0x3E889045565A9
@@ -25,28 +25,28 @@ NAME_MAX = 4096
 DEFAULT_PORT = 10809
 """TCP port that IANA reserves for NBD ("Newstyle negotiation")."""
 EXPORT_ZEROES = 124
-"""Reserved bytes after the reply to EXPORT_NAME, unless both sides said NO_ZEROES."""
+"""Reserved bytes after the reply to EXPORT_NAME, unless both sides sent NO_ZEROES."""
 
 BASE_ALLOCATION = "base:allocation"
 QBD_DIRTY = "qbd:dirty"
 
 
 class HandshakeFlag(enum.IntFlag):
-    """What the server says of itself before options ("Handshake flags")."""
+    """Flags of the server in its greeting ("Handshake flags")."""
 
     FIXED_NEWSTYLE = 1 << 0
     NO_ZEROES = 1 << 1
 
 
 class ClientFlag(enum.IntFlag):
-    """What the client answers ("Client flags")."""
+    """Flags of the client's answer ("Client flags")."""
 
     FIXED_NEWSTYLE = 1 << 0
     NO_ZEROES = 1 << 1
 
 
 class TransmissionFlag(enum.IntFlag):
-    """What an export offers ("Transmission flags")."""
+    """Flags of an export ("Transmission flags")."""
 
     HAS_FLAGS = 1 << 0
     READ_ONLY = 1 << 1
@@ -102,7 +102,7 @@ class OptionReply(enum.IntEnum):
 
 
 def is_option_error(reply_type: int) -> bool:
-    """Whether an option reply type, known or not, says that the option failed."""
+    """Return whether an option reply type, also an unknown one, is an error."""
     return bool(reply_type & _ERROR_BIT)
 
 
@@ -134,12 +134,12 @@ class Chunk(enum.IntEnum):
 
 
 def is_chunk_error(chunk_type: int) -> bool:
-    """Whether a chunk type, known or not, says that the request failed."""
+    """Return whether a chunk type, also an unknown one, is an error."""
     return bool(chunk_type & (1 << 15))
 
 
 class WireError(enum.IntEnum):
-    """The errno values that may travel ("Error values")."""
+    """The error values of the protocol ("Error values")."""
 
     EPERM = 1
     EIO = 5

@@ -1,8 +1,8 @@
-"""Errors of the protocol code, and the map from errno to what may travel.
+"""Errors of the protocol code, and the map from errno to error values of the protocol.
 
-NbdProtocolError            somebody broke the protocol; the connection cannot go on
-├── RemoteProtocolError     the peer did
-└── LocalProtocolError      our own caller did (a call in a wrong state, a value out of range)
+NbdProtocolError            a violation of the protocol; the connection cannot continue
+├── RemoteProtocolError     by the peer
+└── LocalProtocolError      by the caller (a call in a wrong state, a value out of range)
 OptionRefused               the server answered an option with an error (client side)
 NbdError                    a request failed with an errno (client side)
 """
@@ -16,7 +16,7 @@ from reference_backend.nbd.constants import OptionReply, WireError
 
 
 class NbdProtocolError(Exception):
-    """Somebody broke the protocol; nothing more can be sent or received on this connection."""
+    """A violation of the protocol; the connection cannot be used any more."""
 
 
 class RemoteProtocolError(NbdProtocolError):
@@ -30,8 +30,9 @@ class LocalProtocolError(NbdProtocolError):
 class OptionRefused(Exception):  # noqa: N818  # reads as a sentence where it is raised
     """The server refused an option.
 
-    :param option: the option's number. :param reply: the reply type, an ERR_* of OptionReply or a
-        number that this package does not know. :param message: the server's text, may be empty.
+    :param option: the option's number.
+    :param reply: the reply type, an ERR_* of OptionReply or an unknown number.
+    :param message: the server's text, may be empty.
     """
 
     def __init__(self, option: int, reply: int, message: str = "") -> None:
@@ -43,7 +44,7 @@ class OptionRefused(Exception):  # noqa: N818  # reads as a sentence where it is
 
 
 class NbdError(OSError):
-    """A request failed; ``errno`` is the value that travelled, ``offset`` where, if it was told."""
+    """A request failed; ``errno`` is the reply's error value, ``offset`` its offset or None."""
 
     def __init__(self, number: int, message: str = "", offset: int | None = None) -> None:
         super().__init__(number, message or os.strerror(number))
@@ -59,9 +60,9 @@ _TRAVELS_AS = {
 
 
 def wire_errno(number: int) -> int:
-    """Return the errno that may travel for a Linux errno.
+    """Return the error value of the protocol for a Linux errno.
 
-    NBD document, "Error values": only eight values exist. Others become EINVAL, as QEMU does
+    NBD document, "Error values": only eight values exist. Others become EINVAL, like in QEMU
     (nbd/server.c, system_errno_to_nbd_errno).
     """
     if number in WireError.__members__.values():

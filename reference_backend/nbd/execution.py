@@ -1,4 +1,4 @@
-"""Carrying out one request: judged by the rules, asked of the layers or the device, answered."""
+"""Execute one request: check it against the rules, call layers and device, build the reply."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from reference_backend.nbd.settings import Bytes, Device, Features, Limits
 
 
 class Executor:
-    """What one connection may ask of one device, and how it is answered.
+    """Executes the requests of one connection on one device.
 
-    :param layers: what stands above the device, first one on top. :param reserve: called with the
-        length of a READ that takes much memory, before it is read; may wait. :param aside: is given
-        a request that a layer may pause, and its metadata contexts; it sees to the answer.
+    :param layers: the layers above the device, first one on top.
+    :param reserve: called with the length of a READ that takes much memory, before it is read. It
+        may wait. It raises MemoryError if there is no memory.
+    :param start_blocking: called with a request that a layer may pause, and its metadata contexts.
+        It executes the request in another thread and sends the reply.
 
-    ``counts`` has requests and bytes per command, and errors. ``current`` is the request that is
-    being carried out on the general path. ``hang_up`` is True once a layer ended the connection.
+    ``counts`` has requests and bytes of each command, and errors. ``current`` is the request that
+    is being executed on the general path. ``hang_up`` is True once a layer ended the connection.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class Executor:
         layers: Sequence[Layer] = (),
         reserve: Callable[[int], None] | None = None,
         connection: int = 0,
-        aside: Callable[[Request, dict[int, str]], None] | None = None,
+        start_blocking: Callable[[Request, dict[int, str]], None] | None = None,
     ) -> None:
         self._for = agreement, features, limits
         self.rules = Rules(*self._for)
@@ -53,21 +55,21 @@ class Executor:
         self.hang_up = False
         self._reserve = reserve
         self._connection = connection
-        self._aside = aside
+        self._start_blocking = start_blocking
 
-    def beside(self, reserve: Callable[[int], None]) -> Executor:
-        """Return another one for the same client, for one request in another thread."""
+    def for_thread(self, reserve: Callable[[int], None]) -> Executor:
+        """Return an executor for one request of the same client in another thread."""
         return Executor(
             *self._for, layers=self.layers, reserve=reserve, connection=self._connection
         )
 
     def refuse(self, out: list[Bytes], cookie: int, offset: int, number: int, why: str) -> None:
-        """Append a failure and count it."""
+        """Append an error reply and count it."""
         self.counts["errors"] += 1
         self.replies.fail(out, cookie, offset, number, why)
 
     def fail(self, out: list[Bytes], cookie: int, offset: int, error: Exception) -> None:
-        """Append the failure that a device or a layer raised."""
+        """Append the error reply for an exception of a device or a layer."""
         number = error.errno if isinstance(error, BlockError) else errno.ENOMEM
         self.refuse(out, cookie, offset, number, str(error))
 
@@ -81,7 +83,7 @@ class Executor:
         length: int,
         payload: Bytes,
     ) -> None:
-        """Carry out one request and append its reply."""
+        """Execute one request and append its reply."""
         contexts = self.contexts
         if payload and command == Command.BLOCK_STATUS:
             length, contexts = self._parse_status_payload(payload)
@@ -91,17 +93,19 @@ class Executor:
             self.refuse(out, cookie, offset, *verdict)
             return
         if self.layers:
-            payload = bytes(payload)  # a layer may keep it; the receive buffer is used again
+            payload = bytes(payload)  # a layer may keep it, but the receive buffer is reused
         request = Request(
             Command(command), flags, offset, length, cookie, payload, self._connection
         )
-        if self._aside is not None and any(getattr(one, "pauses", False) for one in self.layers):
-            self._aside(request, contexts)
+        if self._start_blocking is not None and any(
+            getattr(one, "pauses", False) for one in self.layers
+        ):
+            self._start_blocking(request, contexts)
         else:
             self.carry_out(out, request, contexts)
 
     def carry_out(self, out: list[Bytes], request: Request, contexts: dict[int, str]) -> None:
-        """Ask the layers and the device; append the reply."""
+        """Call the layers and the device; append the reply."""
         self.current = request
         try:
             reply = self._top(request)
@@ -113,9 +117,9 @@ class Executor:
             self.current = None
 
     def _parse_status_payload(self, payload: Bytes) -> tuple[int, dict[int, str]]:
-        """Return effect length and contexts ("NBD_CMD_BLOCK_STATUS" with PAYLOAD_LEN).
+        """Return the effect length and contexts ("NBD_CMD_BLOCK_STATUS" with PAYLOAD_LEN).
 
-        An id that was not negotiated makes the length 0, which the rules refuse with EINVAL.
+        If an id was not negotiated, the length is 0, which the rules refuse with EINVAL.
         """
         (length,) = m.U64.unpack_from(payload)
         places = range(STATUS_PAYLOAD_HEAD, len(payload), m.U32.size)
@@ -124,7 +128,7 @@ class Executor:
             return 0, {}
         return length, {key: name for key, name in self.contexts.items() if key in wanted}
 
-    # -- the device, beneath all layers
+    # -- the device, below all layers
 
     def _bottom(self, request: Request) -> Reply:
         return self._ask[request.command](self, request)
@@ -187,7 +191,7 @@ class Executor:
         Command.BLOCK_STATUS: _ask_block_status,
     }
 
-    # -- the answer
+    # -- the reply
 
     def _answer(
         self, out: list[Bytes], request: Request, reply: Reply, contexts: dict[int, str]
@@ -216,7 +220,7 @@ class Executor:
 
 
 LARGE_READ = 4 * 1024 * 1024
-"""READs longer than this reserve their memory first, so that many of them cannot exhaust it."""
+"""READs longer than this reserve memory first, so that many of them cannot exhaust it."""
 _STATUS: dict[str, Callable[[Device, int, int], Sequence[Extent]]] = {
     BASE_ALLOCATION: lambda device, offset, length: device.block_status(offset, length),
     QBD_DIRTY: lambda device, offset, length: device.dirty_status(offset, length),
@@ -226,7 +230,7 @@ _STATUS: dict[str, Callable[[Device, int, int], Sequence[Extent]]] = {
 def _chosen(
     request: Request, reply: Reply, contexts: dict[int, str]
 ) -> dict[int, Sequence[Extent]]:
-    """Return extents by context id; with REQ_ONE one each, not beyond the range asked for."""
+    """Return extents by context id; with REQ_ONE one of each, cut at the end of the range."""
     if not request.flags & CommandFlag.REQ_ONE:
         return {key: reply.extents[name] for key, name in contexts.items()}
     first = {key: reply.extents[name][0] for key, name in contexts.items()}

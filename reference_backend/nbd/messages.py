@@ -71,10 +71,10 @@ def string(text: str) -> bytes:
 
 
 def take_string(data: bytes, at: int) -> tuple[str, int]:
-    """Parse what ``string`` builds; return the text and the place after it.
+    """Parse a string of ``string``; return the text and the offset after it.
 
-    :raise RemoteProtocolError: the length lies or is over 4096, or the text is not UTF-8, or has a
-        NUL.
+    :raise RemoteProtocolError: the length is wrong or greater than 4096, or the text is not UTF-8
+        or has a NUL.
     """
     if len(data) - at < U32.size:
         msg = "a string's length is missing"
@@ -90,10 +90,10 @@ def take_string(data: bytes, at: int) -> tuple[str, int]:
 def decode_name(raw: bytes) -> str:
     """Decode a string ("Conventions": UTF-8, no NUL, at most 4096 bytes).
 
-    :raise RemoteProtocolError: it is none.
+    :raise RemoteProtocolError: the bytes are not such a string.
     """
     if len(raw) > c.NAME_MAX:
-        msg = f"a string of {len(raw)} bytes is over {c.NAME_MAX}"
+        msg = f"a string of {len(raw)} bytes is longer than {c.NAME_MAX}"
         raise RemoteProtocolError(msg)
     try:
         text = raw.decode()
@@ -101,7 +101,7 @@ def decode_name(raw: bytes) -> str:
         msg = f"a string is not UTF-8: {error}"
         raise RemoteProtocolError(msg) from error
     if "\0" in text:
-        msg = "a string holds a NUL"
+        msg = "a string contains a NUL"
         raise RemoteProtocolError(msg)
     return text
 

@@ -1,7 +1,7 @@
-"""The handshake, as a server sees it: bytes in, bytes out, a phase.
+"""The server's side of the handshake: bytes in, bytes out, a phase.
 
-NBD document, "Handshake": fixed newstyle. What may happen in which phase, and what comes next, is
-the table ``PHASES``; anything else is a violation and ends the session.
+NBD document, "Handshake": fixed newstyle. The table ``PHASES`` has the allowed events of each phase
+and the next phase. Any other event is a violation and ends the session.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from reference_backend.nbd.settings import Exports, Features, Limits, TlsMode
 
 
 class Phase(enum.Enum):
-    """Where a server's handshake stands."""
+    """The phases of a server's handshake."""
 
     CLIENT_FLAGS = "client flags"
     OPTIONS = "options"
@@ -28,10 +28,10 @@ class Phase(enum.Enum):
 
 
 class Event(enum.Enum):
-    """What moves a handshake."""
+    """The events of a handshake."""
 
     FLAGS = "the client's flags"
-    ANSWERED = "an option that leaves the client haggling"
+    ANSWERED = "an option after which the handshake continues"
     EXPORT_CHOSEN = "EXPORT_NAME or GO"
     STARTTLS = "STARTTLS"
     TLS_ESTABLISHED = "the TLS handshake is over"
@@ -58,8 +58,9 @@ _EVENT = {
 class ServerNegotiation:
     """A server's handshake.
 
-    ``greeting()`` comes first; then ``receive(data)`` returns what to send. When ``phase`` becomes
-    TRANSMISSION, ``agreement`` says what was agreed and ``trailing()`` gives the bytes after it.
+    Send ``greeting()`` first. Then ``receive(data)`` returns the bytes to send. When ``phase`` is
+    TRANSMISSION, ``agreement`` has the result, and ``trailing()`` returns the bytes after the
+    handshake.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class ServerNegotiation:
 
     @property
     def agreement(self) -> Agreement:
-        """What was agreed on so far."""
+        """Return the result so far."""
         return self._options.agreement
 
     def greeting(self) -> bytes:
@@ -99,9 +100,9 @@ class ServerNegotiation:
         return int(flags)
 
     def receive(self, data: bytes) -> bytes:
-        """Take what the client sent; return what to send.
+        """Handle received bytes; return the bytes to send.
 
-        :raise RemoteProtocolError: the client broke a rule that has no error reply; close.
+        :raise RemoteProtocolError: a violation without an error reply; close the connection.
         """
         self._buffer += data
         out: list[bytes] = []
@@ -116,9 +117,9 @@ class ServerNegotiation:
         return rest
 
     def tls_established(self) -> None:
-        """Go on after the TLS handshake; all that was negotiated before is void ("STARTTLS").
+        """Continue after the TLS handshake and forget all earlier options ("STARTTLS").
 
-        :raise LocalProtocolError: no upgrade was asked for.
+        :raise LocalProtocolError: the client did not send STARTTLS.
         """
         if self.phase is not Phase.TLS:
             msg = f"TLS was established in phase {self.phase.value}"
@@ -130,7 +131,7 @@ class ServerNegotiation:
     def _move(self, event: Event) -> None:
         self.phase = PHASES[self.phase, event]
 
-    # -- one message at a time; False: no whole one is there
+    # -- one message at a time; False means that it is not complete
 
     def _step(self, out: list[bytes]) -> bool:
         if self.phase is Phase.CLIENT_FLAGS:
@@ -156,7 +157,7 @@ class ServerNegotiation:
         return True
 
     def _drop_skipped(self) -> bool:
-        """Throw away the data of an option that was too long; tell whether all of it is gone."""
+        """Discard data of an option that was too long; return whether all of it is discarded."""
         dropped = min(self._skip, len(self._buffer))
         del self._buffer[:dropped]
         self._skip -= dropped
@@ -194,7 +195,7 @@ class ServerNegotiation:
             raise RemoteProtocolError(msg)
 
     def _skip_option(self, number: int, length: int, out: list[bytes]) -> None:
-        """Refuse an option that is too long; its data will be thrown away as it comes."""
+        """Refuse an option that is too long; discard its data when it arrives."""
         self._count_option()
         if number == Option.EXPORT_NAME or length > self._limits.option_skip:
             msg = f"option {number} declares {length} bytes"

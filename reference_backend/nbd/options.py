@@ -1,6 +1,6 @@
-"""How a server answers options: one method for each, in a table.
+"""The server's answers to options: one method for each option, in a table.
 
-NBD document, "Option types". EXPORT_NAME is apart, because it has no error reply.
+NBD document, "Option types". EXPORT_NAME is separate, because it has no error reply.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from reference_backend.nbd.errors import RemoteProtocolError
 from reference_backend.nbd.settings import Device, Exports, Features, Limits, TlsMode
 
 
-class Refusal(Exception):  # noqa: N818  # an answer, not a fault of ours
-    """An option fails with this reply type; the handshake goes on."""
+class Refusal(Exception):  # noqa: N818  # a reply, not an error of the server
+    """An option fails with this reply type; the handshake continues."""
 
     def __init__(self, reply: OptionReply, message: str) -> None:
         super().__init__(message)
@@ -26,10 +26,10 @@ class Refusal(Exception):  # noqa: N818  # an answer, not a fault of ours
 
 
 class Options:
-    """A server's side of option haggling. ``agreement`` grows as options are answered.
+    """The server's answers to options; ``agreement`` collects the results.
 
-    After ``answer``, ``outcome`` is the option that ends haggling, if this one did: ABORT, GO,
-    EXPORT_NAME or STARTTLS.
+    After ``answer``, ``outcome`` is the option if it ends the option phase: ABORT, GO, EXPORT_NAME
+    or STARTTLS.
     """
 
     def __init__(
@@ -65,19 +65,19 @@ class Options:
         return self._out
 
     def too_big(self, number: int, length: int) -> bytes:
-        """Return the refusal of an option whose data is too long to look at."""
+        """Return the refusal of an option with too much data."""
         if number == Option.SET_META_CONTEXT:
             self.agreement.contexts = {}
         message = _text(f"{length} bytes are too long")
         return m.option_reply(number, OptionReply.ERR_TOO_BIG, message)
 
     def export_name(self, data: bytes, *, no_zeroes: bool) -> bytes:
-        """EXPORT_NAME: return its reply.
+        """Return the reply to EXPORT_NAME.
 
-        :raise RemoteProtocolError: any failure; without an error reply, the session ends.
+        :raise RemoteProtocolError: any failure; there is no error reply, so the session ends.
         """
         if self.tls_missing():
-            msg = "EXPORT_NAME without TLS, which this server insists on"
+            msg = "EXPORT_NAME without TLS, which this server requires"
             raise RemoteProtocolError(msg)
         try:
             name, device = self._find(m.decode_name(data))
@@ -89,7 +89,7 @@ class Options:
         return m.EXPORT.pack(device.size, flags) + bytes(0 if no_zeroes else c.EXPORT_ZEROES)
 
     def tls_missing(self) -> bool:
-        """Tell whether TLS must come first ("TLS support", FORCEDTLS)."""
+        """Return whether TLS must come first ("TLS support", FORCEDTLS)."""
         return self._tls is TlsMode.REQUIRED and not self.agreement.tls
 
     # -- one method for each option
@@ -116,7 +116,7 @@ class Options:
         self.outcome = Option.STARTTLS
 
     def _info(self, number: int, data: bytes) -> None:
-        """INFO and GO: tell of an export; GO enters it."""
+        """Answer INFO and GO with the data of an export; GO enters the transmission phase."""
         asked, wanted = _parse_info(data)
         name, device = self._find(asked)
         flags, size = self._flags(device), device.size
@@ -127,7 +127,7 @@ class Options:
             text = _text(f"{size} bytes, {name or 'default export'}")
             self._reply(number, OptionReply.INFO, m.U16.pack(Info.DESCRIPTION) + text)
         if Info.BLOCK_SIZE in wanted and self._features.block_size:
-            sizes = m.INFO_BLOCK_SIZE.pack(Info.BLOCK_SIZE, *told_sizes(device, self._limits))
+            sizes = m.INFO_BLOCK_SIZE.pack(Info.BLOCK_SIZE, *advertised_sizes(device, self._limits))
             self._reply(number, OptionReply.INFO, sizes)
         self._reply(number, OptionReply.ACK)
         if number == Option.GO:
@@ -186,13 +186,13 @@ class Options:
         Option.SET_META_CONTEXT: _meta_context,
     }
 
-    # -- what they share
+    # -- common parts
 
     def _reply(self, number: int, reply: OptionReply, data: bytes = b"") -> None:
         self._out.append(m.option_reply(number, reply, data))
 
     def _find(self, name: str) -> tuple[str, Device]:
-        """Return an export and its own name; the empty name is the only export, if one is alone."""
+        """Return an export and its name; the empty name means the only export, if there is one."""
         try:
             return name, self._exports.open(name)
         except BlockError as error:
@@ -212,10 +212,11 @@ class Options:
         )
 
 
-def told_sizes(device: Device, limits: Limits) -> tuple[int, int, int]:
-    """Return the block sizes to tell and to enforce ("Block size constraints").
+def advertised_sizes(device: Device, limits: Limits) -> tuple[int, int, int]:
+    """Return the block sizes to advertise and to enforce ("Block size constraints").
 
-    The maximum is the device's, or the longest payload allowed; a multiple of the minimum.
+    The maximum is the smaller of the device's maximum and the longest payload, rounded down to a
+    multiple of the minimum.
     """
     minimum, preferred, maximum = device.block_sizes
     minimum = max(minimum, 1)

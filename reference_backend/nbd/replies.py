@@ -1,4 +1,4 @@
-"""How a server's replies look, in each of the three modes.
+"""Build a server's replies in each of the three modes.
 
 NBD document, "Simple reply message", "Structured reply chunk message", "Extended reply chunk
 message", "Structured reply types".
@@ -22,7 +22,7 @@ from reference_backend.nbd.errors import wire_errno
 from reference_backend.nbd.settings import Bytes
 
 HOLE_UNIT = 64 * 1024
-"""Reads of at least so many bytes are searched for zeroes, in these units, to be sent as holes."""
+"""Reads of at least this many bytes are searched for zeroes in these units, to send holes."""
 _ZEROES = bytes(HOLE_UNIT)
 _DONE, _DATA = int(ChunkFlag.DONE), int(Chunk.OFFSET_DATA)
 _MESSAGE_MAX = 1024
@@ -38,7 +38,7 @@ class ReplyBuilder:
         self.mode = mode
 
     def succeed(self, out: list[Bytes], cookie: int, offset: int) -> None:
-        """Append a success without data. With structured replies a simple one is allowed."""
+        """Append a success without data. With structured replies, a simple reply is allowed."""
         if self.mode is ReplyMode.EXTENDED:
             out.append(self._chunk(_DONE, Chunk.NONE, cookie, offset, 0))
         else:
@@ -69,9 +69,9 @@ class ReplyBuilder:
             self.read_in_chunks(out, cookie, offset, data)
 
     def read_in_chunks(self, out: list[Bytes], cookie: int, offset: int, data: Bytes) -> None:
-        """Append data chunks, and holes where the data is zero for a whole unit.
+        """Append data chunks, and hole chunks for whole units of zeroes.
 
-        Judging by content, not by block status, keeps the reply atomic.
+        The check uses the data, not the block status, so that the reply is atomic.
         """
         runs = zero_runs(data)
         if len(runs) == 1 and not runs[0][2]:
@@ -137,7 +137,7 @@ def zero_runs(data: Bytes) -> list[tuple[int, int, bool]]:
 
 
 def _fit_32_bits(extents: Sequence[Extent]) -> list[Extent]:
-    """Cut after the first extent that 32 bits cannot hold; the client asks again for the rest."""
+    """Cut after the first extent longer than 32 bits allow; the client asks again for the rest."""
     fitting: list[Extent] = []
     for extent in extents:
         if extent.length > _EXTENT_32_MAX:

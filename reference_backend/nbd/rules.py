@@ -1,4 +1,4 @@
-"""What a request may be: flags and lengths per command, judged before its payload is looked at.
+"""The rules for requests: flags and lengths of each command, checked before the payload.
 
 NBD document, "Request types", "Command flags", "Error values", "Block size constraints".
 """
@@ -10,7 +10,7 @@ import errno
 from blockio.layers import Command, CommandFlag
 from reference_backend.nbd.agreement import Agreement, ReplyMode
 from reference_backend.nbd.constants import TransmissionFlag
-from reference_backend.nbd.options import told_sizes
+from reference_backend.nbd.options import advertised_sizes
 from reference_backend.nbd.settings import Device, Features, Limits
 
 _WRITING = frozenset({Command.WRITE, Command.TRIM, Command.WRITE_ZEROES})
@@ -26,8 +26,8 @@ Verdict = tuple[int, str] | None
 class Rules:
     """The rules of one connection.
 
-    ``allowed`` has the flags that each command may carry; a command that is missing is not offered.
-    ``align_mask`` is the minimum block size less one; ``longest`` the longest READ and WRITE.
+    ``allowed`` maps each offered command to its allowed flags. ``align_mask`` is the minimum block
+    size minus one. ``longest`` is the maximum length of READ and WRITE.
     """
 
     def __init__(self, agreement: Agreement, features: Features, limits: Limits) -> None:
@@ -39,14 +39,14 @@ class Rules:
         self._contexts = len(agreement.contexts)
         self._extended = agreement.mode is ReplyMode.EXTENDED
         self.read_only = bool(agreement.flags & TransmissionFlag.READ_ONLY)
-        minimum, _preferred, self.longest = told_sizes(self._device, limits)
+        minimum, _preferred, self.longest = advertised_sizes(self._device, limits)
         self.align_mask = minimum - 1
         self.allowed = allowed_flags(features, agreement)
 
     def payload_length(self, command: int, flags: int, length: int) -> int:
-        """Return how many bytes follow the header ("Request message").
+        """Return the number of bytes after the header ("Request message").
 
-        WRITE has a payload even if an extended header lacks PAYLOAD_LEN, as QEMU's server has it.
+        WRITE has a payload even if an extended header lacks PAYLOAD_LEN, like in QEMU's server.
         """
         if command == Command.WRITE or (self._extended and flags & CommandFlag.PAYLOAD_LEN):
             return length

@@ -1,4 +1,4 @@
-"""What a server offers (Features), how far clients may go (Limits), what is served (Device)."""
+"""What a server offers (Features), limits for clients (Limits), and what it serves (Device)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from reference_backend.nbd.constants import BASE_ALLOCATION, QBD_DIRTY, Transmis
 
 Bytes = bytes | bytearray | memoryview
 Buffer = bytearray | mmap.mmap
-"""What bytes are received into; an anonymous mmap costs memory only where it was written."""
+"""A receive buffer; an anonymous mmap takes memory only for pages that were written."""
 
 
 class Device(Protocol):
-    """What the protocol code needs of a volume; units are bytes, failures are ``BlockError``."""
+    """The interface of a volume for the protocol code, in bytes; failures are ``BlockError``."""
 
     @property
     def size(self) -> int:
@@ -25,7 +25,7 @@ class Device(Protocol):
 
     @property
     def read_only(self) -> bool:
-        """Tell whether writes fail."""
+        """Return whether writes fail."""
         ...
 
     @property
@@ -53,7 +53,7 @@ class Device(Protocol):
         ...
 
     def discard(self, offset: int, length: int, fua: bool = False) -> None:
-        """Forget a range."""
+        """Discard a range."""
         ...
 
     def flush(self) -> None:
@@ -65,11 +65,11 @@ class Device(Protocol):
         ...
 
     def block_status(self, offset: int, length: int) -> Sequence[Extent]:
-        """Tell what is allocated."""
+        """Return the extents with their allocation."""
         ...
 
     def dirty_status(self, offset: int, length: int) -> Sequence[Extent]:
-        """Tell what was written since the last checkpoint."""
+        """Return the extents that were written since the last checkpoint."""
         ...
 
 
@@ -81,7 +81,7 @@ class Exports(Protocol):
         ...
 
     def list(self) -> Sequence[str]:
-        """Return the names, in the order that LIST tells them."""
+        """Return the names in the order of LIST."""
         ...
 
 
@@ -128,10 +128,10 @@ class Features(NamedTuple):
     ) -> TransmissionFlag:
         """Return the flags of an export ("Transmission flags").
 
-        DF is only told to a client that negotiated structured replies or extended headers.
+        DF is set only if the client negotiated structured replies or extended headers.
         """
         flag = TransmissionFlag
-        told = {
+        wanted = {
             flag.READ_ONLY: read_only,
             flag.SEND_FLUSH: self.flush,
             flag.SEND_FUA: self.fua and not read_only,
@@ -144,19 +144,19 @@ class Features(NamedTuple):
             flag.BLOCK_STAT_PAYLOAD: extended and self.block_status,
         }
         flags = flag.HAS_FLAGS
-        for bit, on in told.items():
+        for bit, on in wanted.items():
             if on:
                 flags |= bit
         return flags
 
 
 class Limits(NamedTuple):
-    """How far clients may go; sizes in bytes, times in seconds."""
+    """Limits for clients; sizes in bytes, times in seconds."""
 
     option_length: int = 16 * 1024
-    """Longest option data that is looked at; what is longer is skipped and answered TOO_BIG."""
+    """Longest option data; longer data is skipped and answered with TOO_BIG."""
     option_skip: int = 64 * 1024
-    """Longest option data that is skipped; what declares more is cut off."""
+    """Longest option data that is skipped; a longer option ends the connection."""
     options: int = 1024
     """Most options of one handshake; libnbd and QEMU send under ten."""
     queries: int = 64
@@ -164,12 +164,12 @@ class Limits(NamedTuple):
     payload: int = 64 * 1024 * 1024
     """Longest READ, and longest payload of any request; a longer READ fails with EINVAL."""
     drain: int = 256 * 1024 * 1024
-    """Longest payload that is read and thrown away after a refusal; longer ends the connection."""
+    """Longest payload that is discarded after a refusal; a longer one ends the connection."""
     handshake_s: float = 10.0
     """From accept to the transmission phase, TLS included."""
     stall_s: float = 30.0
-    """A client that does not take its replies for so long is dropped."""
+    """A client that takes no replies, or sends no rest of a payload, for this time is dropped."""
     memory: int = 96 * 1024 * 1024
-    """Memory of all requests and replies over 2 and 4 MiB together; who finds none left waits."""
+    """Memory for all writes over 2 MiB and reads over 4 MiB together; a request waits for it."""
     connections: int = 16384
-    """Most connections at once; what is more is closed at once."""
+    """Most connections; further ones are closed at once."""

@@ -1,13 +1,13 @@
-"""The transmission phase, as a server runs it: request bytes in, reply buffers out.
+"""The server's transmission phase: request bytes in, reply buffers out.
 
-NBD document, "Transmission". No socket here: ``run(start, end)`` works through the requests that
-lie whole in the receive buffer, and leaves their replies in ``out``, a list of buffers for one
-gathered send.
+NBD document, "Transmission". There is no socket here: ``run(start, end)`` executes the requests
+that are complete in the receive buffer. It leaves their replies in ``out``, a list of buffers for
+one gathered send.
 
-This is the hot loop of the server. Design: one precompiled struct for the header; READ and WRITE
-that break no rule go straight to the device; everything else (other commands, errors, bad requests)
-takes the table-driven path in ``execution.py``. The loop is a generator, so that a batch of one
-request does not pay for setting up thirty local names; counters are added to once a batch.
+This is the hot loop of the server. One precompiled struct parses the header. READ and WRITE
+requests that break no rule go directly to the device. Everything else (other commands, errors, bad
+requests) takes the table-driven path in ``execution.py``. The loop is a generator, so that a batch
+of one request does not set up thirty local names. Counters are updated once for each batch.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from reference_backend.nbd.replies import HOLE_UNIT
 from reference_backend.nbd.settings import Buffer, Bytes
 
 Passes = Callable[[int, int], bool]
-"""From offset and length to whether a layer need not see a request. It takes note of the request
-then, and so is asked only once: when the payload is whole."""
+"""Maps offset and length to whether a request may bypass a layer. The layer counts the request
+then, so the function is called only once, when the payload is complete."""
 _NO_LAYER = (None, None)
 FLUSH_BYTES = 256 * 1024
-"""Replies of about so many bytes are sent before more requests are carried out: they are still in
-the processor's cache then, and a deep queue of large reads takes little memory."""
+"""After about this many bytes of replies, send them before executing more requests. So they are
+still in the processor's cache, and a deep queue of large reads takes little memory."""
 
 _READ, _WRITE, _DISC = int(Command.READ), int(Command.WRITE), int(Command.DISC)
 _STATUS = int(Command.BLOCK_STATUS)
-"""Its replies are sent one by one: each may have thousands of extents (extents-blowup)."""
+"""Its replies are sent one by one, because each may have thousands of extents."""
 _DONE, _DATA = int(ChunkFlag.DONE), int(Chunk.OFFSET_DATA)
 _HEADER = m.REQUEST.size
 
@@ -50,17 +50,20 @@ class ServerTransmission:
     """One connection's transmission phase.
 
     ``buffer`` is the receive buffer that the caller fills; it may be exchanged between calls. After
-    ``run``, ``out`` holds replies to be sent (and then cleared). ``more`` is True if requests are
-    left that could be carried out at once, after sending. ``needed`` says how many bytes the
-    request at the place returned has in all, or 0 when its header is not whole. ``drain`` counts
-    bytes that the caller must receive and throw away. ``closed`` is True once the client said DISC,
-    or a layer hung up.
+    ``run``:
+
+    - ``out`` holds replies, which the caller sends and then clears.
+    - ``more`` is True if complete requests are left, to be executed after sending.
+    - ``needed`` is the total length of the first unfinished request, or 0 if its header is not
+      complete.
+    - ``drain`` is the number of bytes that the caller must receive and discard.
+    - ``closed`` is True once the client sent DISC, or a layer ended the connection.
     """
 
     def __init__(self, executor: Executor, buffer: Buffer) -> None:
         self.executor = executor
         self._layers = executor.layers
-        self._each = False  # whether replies are sent one by one: a layer may wait
+        self._each = False  # whether replies are sent one by one, because a layer may wait
         self.out: list[Bytes] = []
         self.closed = False
         self.more = False
@@ -69,7 +72,7 @@ class ServerTransmission:
         self._consumed = 0
         self._may: tuple[Passes | None, Passes | None] = _NO_LAYER
         self._can = self._may
-        self._asked: object = None  # whose functions these are: a new mapping when rules change
+        self._asked: object = None  # the mapping of _can; a new object when rules change
         extended = executor.replies.mode is ReplyMode.EXTENDED
         self.header_size = (m.EXTENDED_REQUEST if extended else m.REQUEST).size
         self.exchange(buffer)
@@ -79,14 +82,14 @@ class ServerTransmission:
         next(self._in_fast)
 
     def exchange(self, buffer: Buffer) -> None:
-        """Work on another buffer from now on; the caller has copied what was left."""
+        """Use another buffer from now on; the caller has copied the unfinished rest."""
         self.buffer = buffer
         self.view = memoryview(buffer)
 
     def run(self, start: int, end: int) -> int:
-        """Work through the requests in ``buffer[start:end]``; return where the first unfinished is.
+        """Execute the requests in ``buffer[start:end]``; return the start of the first unfinished.
 
-        :raise RemoteProtocolError: a magic is wrong, or a payload longer than ``Limits.drain``.
+        :raise RemoteProtocolError: a magic is wrong, or a payload is longer than ``Limits.drain``.
         """
         self._may = _NO_LAYER
         for layer in self._layers:
@@ -103,8 +106,9 @@ class ServerTransmission:
         return self._in_fast.send((start, end))
 
     def _fast(self) -> Generator[int, tuple[int, int], None]:  # noqa: C901, PLR0912, PLR0915
-        """Compact headers; no layers, or one that lets requests pass. One function, for a call
-        costs as much as a request.
+        """Handle compact headers without layers, or with one that requests may bypass.
+
+        It is one function, because a call costs as much as a request.
         """
         executor = self.executor
         device, counts = executor.device, executor.counts
@@ -183,7 +187,7 @@ class ServerTransmission:
                         break
                 elif self._other(flags, command, cookie, offset, length, start, end):
                     start += _HEADER + self._consumed
-                    if self.closed or free_r or command == _STATUS:
+                    if self.closed or free_r or command == _STATUS or length > LARGE_READ:
                         self.more = not self.closed
                         break
                 else:
@@ -198,7 +202,7 @@ class ServerTransmission:
             start, end = yield start
 
     def _general(self) -> Generator[int, tuple[int, int], None]:
-        """Extended headers or layers: every request takes the general path."""
+        """Handle extended headers, or layers: every request takes the general path."""
         extended = self.executor.replies.mode is ReplyMode.EXTENDED
         unpack = (m.EXTENDED_REQUEST if extended else m.REQUEST).unpack_from
         expected = EXTENDED_REQUEST_MAGIC if extended else REQUEST_MAGIC
@@ -224,8 +228,14 @@ class ServerTransmission:
     def _other(  # noqa: PLR0917  # the fields of the header, in their order
         self, flags: int, command: int, cookie: int, offset: int, length: int, start: int, end: int
     ) -> bool:
-        """Execute one request by table; return False when its payload is not there yet."""
+        """Execute one request by table; return False if that must wait.
+
+        Either its payload is not complete, or other replies must be sent first (``more``).
+        """
         self._consumed = 0
+        if length > LARGE_READ and command == _READ and self.out:
+            self.more = True  # it may wait for memory, and its client for these replies
+            return False
         if command == _DISC:
             self.closed = True
             return True
@@ -250,17 +260,17 @@ class ServerTransmission:
         return True
 
     def _skip(self, length: int, there: int) -> None:
-        """Throw a refused payload away: what is there now, and the rest as it comes."""
+        """Discard a refused payload: what has arrived now, and the rest later (``drain``)."""
         limit = self.executor.limits.drain
         if length > limit:
-            msg = f"a payload of {length} bytes is over {limit}"
+            msg = f"a payload of {length} bytes is longer than {limit}"
             raise RemoteProtocolError(msg)
         self._consumed = min(length, there)
         self.drain = length - self._consumed
 
 
 def _must_be_seen(offset: int, length: int) -> bool:
-    """Let no request pass."""
+    """Let no request bypass the layer."""
     del offset, length
     return False
 

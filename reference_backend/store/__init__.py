@@ -1,1 +1,1 @@
-"""Where the bytes live: volumes, their volatile write cache, memory and file stores."""
+"""Volumes, their volatile write cache, and stores in memory and in files."""

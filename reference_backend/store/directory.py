@@ -1,6 +1,6 @@
 """A volume in a directory of its own: segments, metadata, snapshots, and a lock.
 
-Order of changes, so that SIGKILL or a power cut at any moment leaves the old or the new state:
+The order of changes ensures that SIGKILL or a power cut leaves the old or the new state:
 
     shrink           metadata durable, then the files
     grow             the files, then metadata durable; the next open makes the files fit
@@ -27,7 +27,7 @@ _SNAPSHOTS = "snapshots"
 
 
 def make(directory: Path, name: str, size: int) -> None:
-    """Make a new volume in an existing, empty directory; O(1).
+    """Create a volume in an existing, empty directory; O(1).
 
     :raise BlockError: ENOSPC, EIO.
     """
@@ -35,10 +35,10 @@ def make(directory: Path, name: str, size: int) -> None:
 
 
 class DirectoryStore(Segments):
-    """An open volume. Not thread-safe, but for :meth:`sync`.
+    """An open volume. Not thread-safe, except :meth:`sync`.
 
     :raise VolumeInUse: another process has it open.
-    :raise DamagedStore: metadata or files cannot be trusted.
+    :raise DamagedStore: metadata or files are damaged.
     :raise OSError: it cannot be opened.
     """
 
@@ -71,7 +71,7 @@ class DirectoryStore(Segments):
                 raise DamagedStore(msg)
 
     def _put_right(self) -> None:
-        """Finish or take back what a crash left half-done."""
+        """Complete or undo a change that a crash interrupted."""
         self.fit()
         (self._home / "volume.json.new").unlink(missing_ok=True)
         known = {record.directory for record in self.metadata.snapshots}
@@ -88,12 +88,12 @@ class DirectoryStore(Segments):
     def resize(self, size: int) -> None:
         """Set the size in bytes; durable when it returns.
 
-        :raise BlockError: ENOSPC, EIO; a growth that fails leaves everything as it was.
+        :raise BlockError: ENOSPC, EIO; a growth that fails changes nothing.
         """
         if size < self.size:
             self._save(self.metadata._replace(size=size))
             super().resize(size)
-            self.sync()  # or a later growth could bring back what was cut off, after a power cut
+            self.sync()  # else a growth after a power cut could bring old bytes back
         elif size > self.size:
             self._grow(size)
 
@@ -107,9 +107,9 @@ class DirectoryStore(Segments):
             raise
 
     def snapshot(self, name: str) -> None:
-        """Copy the present contents, which the caller has made durable, as snapshot ``name``.
+        """Copy the present contents, which the caller has made durable, to snapshot ``name``.
 
-        :raise BlockError: ENOSPC, EIO; nothing is left behind then.
+        :raise BlockError: ENOSPC, EIO; no part of the snapshot is left.
         """
         number = str(self.metadata.next_snapshot)
         snapshots = self._home / _SNAPSHOTS
@@ -152,7 +152,7 @@ class DirectoryStore(Segments):
     def delete_snapshot(self, name: str) -> None:
         """Delete a snapshot, which must exist.
 
-        :raise BlockError: EIO; the snapshot is there still.
+        :raise BlockError: EIO; the snapshot still exists.
         """
         record = self._record(name)
         rest = tuple(each for each in self.metadata.snapshots if each is not record)
@@ -160,9 +160,9 @@ class DirectoryStore(Segments):
         shutil.rmtree(self._home / _SNAPSHOTS / record.directory, ignore_errors=True)
 
     def clone_to(self, snapshot: str, directory: Path, name: str) -> None:
-        """Make a new volume with a snapshot's contents in an existing, empty directory.
+        """Create a volume with a snapshot's contents in an existing, empty directory.
 
-        :raise BlockError: ENOSPC, EIO; the directory is left as it got then.
+        :raise BlockError: ENOSPC, EIO; the directory is left incomplete.
         """
         source = self.open_snapshot(snapshot)
         try:
@@ -174,13 +174,13 @@ class DirectoryStore(Segments):
         make(directory, name, source.size)
 
     def close(self) -> None:
-        """Close all files, which gives the lock back."""
+        """Close all files, which releases the lock."""
         super().close()
         self._lock_file.close()
 
 
 class SnapshotSegments(Segments):
-    """A snapshot's segments: a store that is only read."""
+    """The read-only store of a snapshot."""
 
     def snapshot(self, name: str) -> None:
         """Refuse."""
@@ -189,9 +189,10 @@ class SnapshotSegments(Segments):
 
 
 def locked(directory: Path, *, exclusive: bool) -> SparseFile:
-    """Take the lock of a volume; close what is returned to give it back.
+    """Lock a volume; closing the returned file releases the lock.
 
-    :raise VolumeInUse: another process has it. :raise OSError: no permission, no such directory.
+    :raise VolumeInUse: another process has the lock.
+    :raise OSError: no permission, or the directory does not exist.
     """
     path = directory / _LOCK
     try:

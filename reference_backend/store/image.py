@@ -1,7 +1,7 @@
-"""One raw file, or block device, as the bytes of a volume: what ``qemu-nbd -f raw`` serves.
+"""One raw file or block device as a volume, like ``qemu-nbd -f raw``.
 
-The same system calls as QEMU's file driver, so the file ends up equal. Sizes are those of the
-file, to the byte. There are no snapshots, as there is no place for them.
+It makes the same system calls as QEMU's file driver, so that the file ends up equal. The size is
+the exact size of the file. There are no snapshots, because a raw file cannot store them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from reference_backend.store.sparse_file import SparseFile, block_error, refuse
 
 
 class ImageStore:
-    """A raw file. Not thread-safe, but for :meth:`sync`.
+    """A raw file. Not thread-safe, except :meth:`sync`.
 
-    :raise VolumeInUse: another server has it. :raise OSError: it cannot be opened.
+    :raise VolumeInUse: another server has it open.
+    :raise OSError: it cannot be opened.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -46,7 +47,7 @@ class ImageStore:
         self.zero = self._file.zero
 
     def is_zero_fast(self, offset: int, length: int, allocate: bool) -> bool:  # noqa: ARG002
-        """Say whether zeroing is done by fallocate(2)."""
+        """Return whether fallocate(2) does the zeroing."""
         return self._file.is_zero_fast(allocate)
 
     def status(self, offset: int, length: int) -> Iterator[Extent]:
@@ -54,7 +55,7 @@ class ImageStore:
         return self._file.status(offset, offset + length)
 
     def data(self, offset: int, end: int) -> Iterator[tuple[int, int]]:
-        """Yield the parts that may hold other bytes than zeroes."""
+        """Yield the parts that may contain bytes other than zero."""
         return self._file.data(offset, end)
 
     def resize(self, size: int) -> None:
@@ -63,10 +64,10 @@ class ImageStore:
         self.size = size
 
     def sync(self) -> None:
-        """Make everything durable. After one failure it fails for ever.
+        """Make everything durable. After one failure, every later call fails.
 
         The kernel drops dirty pages that it could not write, so a second fdatasync(2) would succeed
-        and mean nothing.
+        although data is lost.
         """
         if self._sync_failed:
             raise BlockError(errno.EIO, f"{self._file.path}: an earlier flush failed")
@@ -77,7 +78,7 @@ class ImageStore:
             raise block_error(error, f"{self._file.path}: flush") from error
 
     def snapshot(self, name: str) -> NoReturn:
-        """Refuse: there is no place for snapshots beside a raw file."""
+        """Refuse: a raw file cannot store snapshots."""
         raise BlockError(errno.ENOTSUP, f"{self._file.path}: an image has no snapshots ({name!r})")
 
     def allocated(self) -> int:

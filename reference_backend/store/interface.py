@@ -11,9 +11,9 @@ BytesLike = bytes | bytearray | memoryview
 
 
 class Store(Protocol):
-    """Where the bytes are: memory, segment files, an image file. Needs no lock of its own.
+    """A store of bytes: memory, segment files, or an image file. It needs no lock of its own.
 
-    Ranges are inside of the size; a store raises BlockError(ENOSPC or EIO) or OSError.
+    Ranges are inside the size. A store raises BlockError (ENOSPC or EIO) or OSError.
     """
 
     size: int
@@ -31,7 +31,7 @@ class Store(Protocol):
         ...
 
     def is_zero_fast(self, offset: int, length: int, allocate: bool) -> bool:
-        """Say whether :meth:`zero` would be faster than a write of zeroes."""
+        """Return whether :meth:`zero` would be faster than a write of zeroes."""
         ...
 
     def status(self, offset: int, length: int) -> Iterator[Extent]:
@@ -39,7 +39,7 @@ class Store(Protocol):
         ...
 
     def data(self, offset: int, end: int) -> Iterable[tuple[int, int]]:
-        """Yield the parts of ``[offset, end)`` that may hold other bytes than zeroes."""
+        """Yield the parts of ``[offset, end)`` that may contain bytes other than zero."""
         ...
 
     def resize(self, size: int) -> None:
@@ -51,11 +51,11 @@ class Store(Protocol):
         ...
 
     def snapshot(self, name: str) -> None:
-        """Keep the contents under a name, atomically."""
+        """Save the contents under a name, atomically."""
         ...
 
     def allocated(self) -> int:
-        """Return how many bytes are held, in whole blocks."""
+        """Return the number of allocated bytes, in whole blocks."""
         ...
 
     def close(self) -> None:

@@ -1,14 +1,13 @@
 """Volumes in memory: a dictionary of chunks, each an anonymous private mapping.
 
-Theory. The kernel gives a mapping pages of 4 KiB when they are first written, and takes them back
-by ``madvise(MADV_DONTNEED)``, so memory is in proportion to what is written, at the granularity of
-the file store (4 KiB), while requests still find 1 MiB of contiguous bytes to slice. Transparent
-huge pages are refused, as they would turn each 4 KiB write into 2 MiB. Adjacent mappings of equal
-flags are one area to the kernel, so ``vm.max_map_count`` is no limit in practice.
+The kernel allocates pages of 4 KiB of a mapping when they are first written, and frees them by
+``madvise(MADV_DONTNEED)``. So memory is proportional to the written bytes, with the granularity of
+the file store (4 KiB), and requests still find 1 MiB of contiguous bytes. Transparent huge pages
+are switched off, because they would turn each write of 4 KiB into 2 MiB. The kernel merges adjacent
+mappings with equal flags, so ``vm.max_map_count`` is no limit in practice.
 
-A chunk has one byte of state per block: 1 when it was written, else 0. Zeroes that must stay
-allocated (NBD_CMD_FLAG_NO_HOLE) are ranges in one set beside the chunks: no cost in proportion to
-their length.
+A chunk has one state byte for each block: 1 if it was written, else 0. Zeroes that must stay
+allocated (NBD_CMD_FLAG_NO_HOLE) are ranges in a separate set, so that their length costs nothing.
 
 Snapshots share chunks; the first write to a shared chunk copies it.
 """
@@ -21,11 +20,12 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from blockio.errors import BlockError
-from blockio.extents import STATE_HOLE, STATE_ZERO, Extent, merged
+from blockio.extents import Extent
+from reference_backend.store.extent_map import extents
 from reference_backend.store.ranges import RangeSet
 
 BLOCK_BYTES = 4096
-"""Allocation granularity, in bytes; that of the usual Linux file systems."""
+"""Allocation granularity in bytes, like common Linux file systems."""
 _BLOCK_SHIFT = 12
 _CHUNK_SHIFT = 20
 CHUNK_BYTES = 1 << _CHUNK_SHIFT
@@ -35,11 +35,10 @@ _CHUNK_BLOCKS = CHUNK_BYTES >> _BLOCK_SHIFT
 _ZEROES = bytes(CHUNK_BYTES)
 _WRITTEN = b"\x01" * _CHUNK_BLOCKS
 _FREE = bytes(_CHUNK_BLOCKS)
-_HOLE = STATE_HOLE | STATE_ZERO
 
 
 class _Chunk:
-    """One mapping, the state of its blocks, and whether a snapshot uses it too."""
+    """One mapping, the state of its blocks, and whether a snapshot shares it."""
 
     __slots__ = ("blocks", "data", "shared")
 
@@ -65,7 +64,7 @@ class _Chunk:
 class MemoryStore:
     """Bytes in memory. Not thread-safe; :class:`~reference_backend.store.volume.Volume` locks.
 
-    :param size: in bytes, 0 to 2^63-1. Costs nothing until written.
+    :param size: in bytes, 0 to 2^63-1. Unwritten ranges take no memory.
     """
 
     def __init__(self, size: int) -> None:
@@ -125,7 +124,7 @@ class MemoryStore:
             done += part
 
     def _private(self, index: int) -> _Chunk:
-        """Return the chunk of that number, made, or copied if a snapshot shares it."""
+        """Return a private chunk; create it, or copy it if a snapshot shares it."""
         chunk = self._chunks.get(index)
         if chunk is None:
             chunk = _Chunk()
@@ -136,7 +135,7 @@ class MemoryStore:
         return chunk
 
     def zero(self, offset: int, length: int, allocate: bool) -> None:
-        """Make the range read as zeroes; whole blocks are freed, or stay allocated by intent."""
+        """Make the range read as zeroes; free whole blocks, or mark them as allocated."""
         end = offset + length
         for index in self._present(offset, end):
             base = index << _CHUNK_SHIFT
@@ -147,7 +146,7 @@ class MemoryStore:
             self._reserved.remove((offset + BLOCK_BYTES - 1) & -BLOCK_BYTES, self._up(end))
 
     def _up(self, end: int) -> int:
-        """Return where the last whole block before ``end`` ends; the volume's end counts as one."""
+        """Return the end of the last whole block before ``end``; the volume's end counts as one."""
         return (end + BLOCK_BYTES - 1 if end == self.size else end) & -BLOCK_BYTES
 
     def _zero_in_chunk(self, index: int, start: int, end: int) -> None:
@@ -157,7 +156,7 @@ class MemoryStore:
         if chunk.blocks.find(1, start >> _BLOCK_SHIFT, (end + 4095) >> _BLOCK_SHIFT) < 0:
             return  # holes only
         if first < after and chunk.blocks.count(1) == chunk.blocks.count(1, first, after):
-            del self._chunks[index]  # nothing else was in it
+            del self._chunks[index]  # the chunk is empty now
             self._order = None
             return
         if chunk.shared:
@@ -185,26 +184,12 @@ class MemoryStore:
         return order[bisect_left(order, first) : bisect_left(order, last + 1)]
 
     def is_zero_fast(self, offset: int, length: int, allocate: bool) -> bool:  # noqa: ARG002
-        """Say whether zeroing is quicker than writing: here always, pages are just given back."""
+        """Return whether zeroing is faster than writing: always, because it only frees pages."""
         return True
 
     def status(self, offset: int, length: int) -> Iterator[Extent]:
-        """Yield the extents of the range, in order and without gap, neighbours joined."""
-        return merged(self._extents(offset, offset + length))
-
-    def _extents(self, offset: int, end: int) -> Iterator[Extent]:
-        for start, stop in self.data(offset, end):
-            yield from self._empty(offset, start)
-            yield Extent(stop - start, 0)
-            offset = stop
-        yield from self._empty(offset, end)
-
-    def _empty(self, offset: int, end: int) -> Iterator[Extent]:
-        for start, stop in self._reserved.inside(offset, end):
-            yield Extent(start - offset, _HOLE)
-            yield Extent(stop - start, STATE_ZERO)
-            offset = stop
-        yield Extent(end - offset, _HOLE)
+        """Yield the extents of the range in order, without gaps, with neighbours joined."""
+        return extents(offset, offset + length, self.data, self._reserved.inside)
 
     def data(self, offset: int, end: int) -> Iterator[tuple[int, int]]:
         """Yield the parts of ``[offset, end)`` that hold written blocks."""
@@ -219,16 +204,16 @@ class MemoryStore:
                 )
 
     def resize(self, size: int) -> None:
-        """Set the size in bytes; what is cut off is freed, and reads as zeroes if it comes back."""
+        """Set the size in bytes; a shrink frees the rest, which reads as zeroes after a growth."""
         if size < self.size:
             self.zero(size, self.size - size, allocate=False)
         self.size = size
 
     def sync(self) -> None:
-        """Do nothing: memory has no medium beneath."""
+        """Do nothing: memory has no medium."""
 
     def snapshot(self, name: str) -> None:
-        """Keep the present contents under ``name``, sharing all chunks."""
+        """Save the present contents under ``name``, sharing all chunks."""
         frozen = MemoryStore(self.size)
         frozen._chunks = self._chunks.copy()
         frozen._reserved = self._reserved.copy()
@@ -248,7 +233,7 @@ class MemoryStore:
         return self._snapshots[name]
 
     def delete_snapshot(self, name: str) -> None:
-        """Forget the snapshot; chunks that nobody uses any more are freed.
+        """Delete the snapshot; free the chunks that are not shared any more.
 
         :raise KeyError: there is none of that name.
         """
@@ -260,11 +245,11 @@ class MemoryStore:
         return self._snapshots.pop("")
 
     def allocated(self) -> int:
-        """Return how many bytes are held, in whole blocks."""
+        """Return the number of allocated bytes, in whole blocks."""
         return sum(chunk.blocks.count(1) for chunk in self._chunks.values()) << _BLOCK_SHIFT
 
     def close(self) -> None:
-        """Do nothing: the bytes live as long as somebody (a pool) holds this store."""
+        """Do nothing: the bytes live as long as a pool references this store."""
 
 
 def _runs_of_data(blocks: bytearray, first: int, after: int) -> Iterator[tuple[int, int]]:

@@ -1,9 +1,9 @@
 """Metadata of a file-backed volume: one JSON file that is replaced as a whole.
 
-It is written to a temporary file, made durable, renamed over the old one, and the rename is made
-durable (fsync(2), "Calling fsync() does not necessarily ensure that the entry in the directory ...
-has also reached disk"). So after SIGKILL or a power cut the old or the new metadata are there,
-never a mix. A checksum tells damage by other causes.
+A change writes a temporary file, makes it durable, renames it over the old one, and makes the
+rename durable (fsync(2), "Calling fsync() does not necessarily ensure that the entry in the
+directory ... has also reached disk"). So after SIGKILL or a power cut, the file has the old or the
+new metadata, never a mix. A checksum detects damage by other causes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SnapshotRecord(NamedTuple):
 
 
 class Metadata(NamedTuple):
-    """What a volume is; sizes in bytes."""
+    """The metadata of a volume; sizes in bytes."""
 
     name: str
     uuid: str
@@ -47,7 +47,7 @@ class Metadata(NamedTuple):
 def save(directory: Path, metadata: Metadata) -> None:
     """Replace the metadata in a volume's directory, durably.
 
-    :raise BlockError: ENOSPC, EIO; the old metadata are unchanged then.
+    :raise BlockError: ENOSPC, EIO; the old metadata are unchanged.
     """
     fields: dict[str, Any] = metadata._asdict()
     fields["snapshots"] = [snapshot._asdict() for snapshot in metadata.snapshots]
@@ -68,7 +68,8 @@ def save(directory: Path, metadata: Metadata) -> None:
 def load(directory: Path) -> Metadata:
     """Read the metadata of a volume.
 
-    :raise DamagedStore: they cannot be trusted, or are not there. :raise OSError: no permission.
+    :raise DamagedStore: the file is damaged or missing.
+    :raise OSError: no permission.
     """
     path = directory / FILE_NAME
     try:
@@ -129,7 +130,7 @@ def _write_durably(path: Path, data: bytes) -> None:
 def sync_directory(path: Path) -> None:
     """Make the entries of a directory durable.
 
-    :raise OSError: EIO and the like.
+    :raise OSError: an I/O error.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -1,13 +1,13 @@
-"""The bytes of a volume in a directory: sparse segment files, made when first written.
+"""The bytes of a volume in a directory: sparse segment files, created by the first write.
 
     volume.json             size, snapshots, uuid; replaced atomically (store/metadata.py)
     lock                    flock(2) of the process that has the volume open
     data/000000 ...         segment number, hexadecimal; 1 TiB each, holes where nothing was written
     snapshots/1/000000 ...  a snapshot's copies of the segments
 
-What a crash leaves half-made is told by the metadata: a snapshot's directory that they do not name
-is rubbish, a segment beyond the size or longer than it should be was being cut off. Both are put
-right at the next open, before anything is served.
+After a crash, the metadata show what was incomplete: a snapshot's directory that they do not name
+is removed, and a segment beyond the size, or longer than it should be, is removed or cut. Both
+happen at the next open, before anything is served.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ from reference_backend.store.sparse_file import (
 )
 
 OPEN_FILES_MAX = 64
-"""Most segments of a volume open at once; the oldest is closed for the next."""
+"""Most segment files of a volume open at once; the oldest one is closed first."""
 _NAME_DIGITS = 6
 
 
 class Segments:
-    """The segment files of one directory, as one run of bytes.
+    """The segment files of one directory, as one range of bytes.
 
-    :param directory: where the files are; made when first written.
-    :param size: of the whole, in bytes. :param read_only: open files for reading only.
+    :param directory: the directory of the files; created by the first write.
+    :param size: the size of the whole range, in bytes.
+    :param read_only: open files for reading only.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class Segments:
         self._dirty.add(index)
 
     def is_zero_fast(self, offset: int, length: int, allocate: bool) -> bool:  # noqa: ARG002
-        """Say whether zeroing is done by fallocate(2)."""
+        """Return whether fallocate(2) does the zeroing."""
         if not allocate and not self._present:
             return True
         index = offset // self._bytes
@@ -138,14 +139,14 @@ class Segments:
         yield Extent(end - offset, STATE_HOLE | STATE_ZERO)
 
     def data(self, offset: int, end: int) -> Iterator[tuple[int, int]]:
-        """Yield the parts that may hold other bytes than zeroes."""
+        """Yield the parts that may contain bytes other than zero."""
         for index, start, stop in self._parts(offset, end):
             base = index * self._bytes
             for first, after in (self._files.get(index) or self._file(index)).data(start, stop):
                 yield base + first, base + after
 
     def _file(self, index: int) -> SparseFile:
-        """Return an open segment; made, as long as it should be, if it is not there."""
+        """Return an open segment; create it with its full length if it does not exist."""
         with contextlib.suppress(KeyError):
             return self._files[index]
         if len(self._files) >= OPEN_FILES_MAX:
@@ -167,7 +168,7 @@ class Segments:
         return file
 
     def _close_one(self) -> None:
-        """Close the file that was opened first; its contents stay due for the next flush."""
+        """Close the file that was opened first; the next flush still includes its contents."""
         with self._sync_lock:
             index = next(iter(self._files))
             file = self._files.pop(index)
@@ -180,12 +181,12 @@ class Segments:
         return max(0, min(self._bytes, self.size - index * self._bytes))
 
     def resize(self, size: int) -> None:
-        """Cut the files or let them grow; the caller has made the new size durable before."""
+        """Cut or extend the files; the caller has made the new size durable before a shrink."""
         self.size = size
         self.fit()
 
     def fit(self) -> None:
-        """Make the files as long as the size says, and remove those beyond it.
+        """Set the lengths of the files according to the size; remove files beyond it.
 
         :raise BlockError: ENOSPC, EIO.
         """
@@ -210,10 +211,10 @@ class Segments:
             self._new_entries = True
 
     def sync(self) -> None:
-        """Make everything durable that was written before this call. May run beside writes.
+        """Make everything durable that was written before this call. Writes may run in parallel.
 
-        After one failure it fails for ever: the kernel drops dirty pages that it could not write,
-        so the next fdatasync(2) would succeed and mean nothing.
+        After one failure, every later call fails. The kernel drops dirty pages that it could not
+        write, so the next fdatasync(2) would succeed although data is lost.
 
         :raise BlockError: ENOSPC, EIO.
         """
@@ -224,7 +225,9 @@ class Segments:
                 self._new_entries = False
                 self._sync_entries()
             for index in list(self._dirty):
-                self._dirty.discard(index)  # before the sync: what is written meanwhile stays due
+                self._dirty.discard(
+                    index
+                )  # before the sync: the next one includes writes during it
                 file = self._files.get(index)
                 if file is not None:
                     self._sync_file(file)
@@ -247,7 +250,7 @@ class Segments:
     def copy_to(self, directory: Path) -> None:
         """Copy all segments into a new directory, durably.
 
-        :raise BlockError: ENOSPC, EIO; the directory is left as it got then.
+        :raise BlockError: ENOSPC, EIO; the directory is left incomplete.
         """
         copy = Segments(directory, self.size, self._bytes)
         try:
@@ -259,7 +262,7 @@ class Segments:
             copy.close()
 
     def allocated(self) -> int:
-        """Return how many bytes of disk all files take."""
+        """Return the bytes of disk space that all files use."""
         return sum(path.stat().st_blocks * 512 for path in segment_paths(self.directory))
 
     def close(self) -> None:

@@ -1,10 +1,9 @@
 """One sparse file: read, write, punch holes, list extents (pread(2), fallocate(2), lseek(2)).
 
-What QEMU's file driver does with a raw file (block/file-posix.c), in the same system calls:
-discard and zeroes that may unmap punch holes, zeroes that must stay allocated use
-FALLOC_FL_ZERO_RANGE, block status asks SEEK_DATA and SEEK_HOLE. One thing is told more exactly:
-preallocated ranges (unwritten extents) look like holes to lseek; FIEMAP tells them from real ones
-where the file system has it.
+It makes the same system calls as QEMU's file driver for a raw file (block/file-posix.c): discard
+and zeroes that may unmap punch holes; zeroes that must stay allocated use FALLOC_FL_ZERO_RANGE;
+block status uses SEEK_DATA and SEEK_HOLE. One thing is more exact: lseek reports preallocated
+ranges (unwritten extents) as holes. FIEMAP distinguishes them, if the file system has it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from blockio.errors import BlockError
-from blockio.extents import STATE_HOLE, STATE_ZERO, Extent, merged
+from blockio.extents import Extent
+from reference_backend.store.extent_map import extents
 
 BLOCK_BYTES = 4096
 PIECE_BYTES = 16384
@@ -28,8 +28,7 @@ PIECE_BYTES = 16384
 
 Linux makes page cache folios as large as the write that fills them, and ext4 needs 14 us for a
 later write of 4 KiB into a folio of 1 MiB, but 2 us into one of 16 KiB (measured on Linux 6.18).
-Filling takes
-no longer in pieces."""
+Filling in pieces does not take longer."""
 _KEEP_SIZE = 1  # FALLOC_FL_* of linux/falloc.h
 _PUNCH_HOLE = 2
 _ZERO_RANGE = 16
@@ -49,16 +48,16 @@ _fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int6
 
 
 def block_error(error: OSError, what: str) -> BlockError:
-    """Return what a client is told: ENOSPC where space or quota ran out, else EIO."""
+    """Return the error for the client: ENOSPC if space or quota ran out, else EIO."""
     number = errno.ENOSPC if error.errno in _NO_SPACE else errno.EIO
     return BlockError(number, f"{what}: {error.strerror}")
 
 
 class SparseFile:
-    """An open regular file or block device. Not thread-safe, but for :meth:`sync`.
+    """An open regular file or block device. Not thread-safe, except :meth:`sync`.
 
-    :param path: for messages. :param descriptor: owned; closed by :meth:`close`.
-    :param size: offsets below it exist for readers, even where the file is shorter; in bytes.
+    :param path: the path for messages.
+    :param descriptor: the open descriptor; :meth:`close` closes it.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -69,7 +68,7 @@ class SparseFile:
         self._probed: set[bool] = set()
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return ``length`` bytes; beyond the end of the file there are zeroes.
+        """Return ``length`` bytes; bytes beyond the end of the file are zeroes.
 
         :raise BlockError: EIO.
         """
@@ -94,7 +93,7 @@ class SparseFile:
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Store bytes.
 
-        :raise BlockError: ENOSPC, EIO; some of the bytes may be stored then.
+        :raise BlockError: ENOSPC, EIO; a part of the bytes may be stored.
         """
         try:
             if len(data) > PIECE_BYTES:
@@ -113,7 +112,7 @@ class SparseFile:
             done += os.pwrite(self.descriptor, data[done : done + part], offset + done)
 
     def zero(self, offset: int, length: int, allocate: bool) -> None:
-        """Zero a range: punch a hole, or keep it allocated; by writing where there is no other way.
+        """Zero a range: punch a hole, or keep it allocated; write zeroes if nothing else works.
 
         :raise BlockError: ENOSPC, EIO.
         """
@@ -138,7 +137,7 @@ class SparseFile:
                 raise OSError(number, os.strerror(number))
 
     def is_zero_fast(self, allocate: bool) -> bool:
-        """Say whether :meth:`zero` needs no writing. Tried once, beyond the end of the file."""
+        """Return whether :meth:`zero` needs no writing; probed once, beyond the end of the file."""
         if allocate not in self._probed and not self._is_device:
             self._probed.add(allocate)
             beyond = (os.fstat(self.descriptor).st_size + BLOCK_BYTES) & -BLOCK_BYTES
@@ -152,7 +151,7 @@ class SparseFile:
         return self._zeroing[allocate]
 
     def data(self, offset: int, end: int) -> Iterator[tuple[int, int]]:
-        """Yield the parts of ``[offset, end)`` that may hold other bytes than zeroes."""
+        """Yield the parts of ``[offset, end)`` that may contain bytes other than zero."""
         while offset < end:
             try:
                 start = os.lseek(self.descriptor, offset, os.SEEK_DATA)
@@ -169,32 +168,18 @@ class SparseFile:
             offset = stop
 
     def status(self, offset: int, end: int) -> Iterator[Extent]:
-        """Yield the extents of ``[offset, end)``, in order, without gap, neighbours joined."""
-        return merged(self._extents(offset, end))
-
-    def _extents(self, offset: int, end: int) -> Iterator[Extent]:
-        for start, stop in self.data(offset, end):
-            yield from self._empty(offset, start)
-            yield Extent(stop - start, 0)
-            offset = stop
-        yield from self._empty(offset, end)
-
-    def _empty(self, offset: int, end: int) -> Iterator[Extent]:
-        for start, stop in self._preallocated(offset, end):
-            yield Extent(start - offset, STATE_HOLE | STATE_ZERO)
-            yield Extent(stop - start, STATE_ZERO)
-            offset = stop
-        yield Extent(end - offset, STATE_HOLE | STATE_ZERO)
+        """Yield the extents of ``[offset, end)`` in order, without gaps, with neighbours joined."""
+        return extents(offset, end, self.data, self._preallocated)
 
     def _preallocated(self, offset: int, end: int) -> Iterator[tuple[int, int]]:
-        """Yield unwritten extents of what lseek calls a hole (kernel: fiemap.rst)."""
+        """Yield the unwritten extents of a hole of lseek (kernel: fiemap.rst)."""
         request = bytearray(_FIEMAP_HEAD.size + _FIEMAP_BATCH * _FIEMAP_EXTENT.size)
         while offset < end:
             _FIEMAP_HEAD.pack_into(request, 0, offset, end - offset, 0, 0, _FIEMAP_BATCH, 0)
             try:
                 fcntl.ioctl(self.descriptor, _FIEMAP, request)
             except OSError:
-                return  # no FIEMAP here (tmpfs): as lseek says
+                return  # no FIEMAP (tmpfs): use the result of lseek
             count = _FIEMAP_HEAD.unpack_from(request)[3]
             for number in range(count):
                 at = _FIEMAP_HEAD.size + number * _FIEMAP_EXTENT.size
@@ -214,7 +199,7 @@ class SparseFile:
         :raise BlockError: ENOSPC (too large for this file system), EIO; ENOTSUP on a block device.
         """
         if self._is_device:
-            raise BlockError(errno.ENOTSUP, f"{self.path}: a block device has the size it has")
+            raise BlockError(errno.ENOTSUP, f"{self.path}: a block device cannot be resized")
         try:
             os.ftruncate(self.descriptor, size)
         except OSError as error:
@@ -229,18 +214,18 @@ class SparseFile:
         return os.fstat(self.descriptor).st_size
 
     def allocated(self) -> int:
-        """Return how many bytes of disk the file takes."""
+        """Return the bytes of disk space that the file uses."""
         return os.fstat(self.descriptor).st_blocks * 512
 
     def sync(self) -> None:
         """Make the contents durable (fdatasync(2), which includes the size).
 
-        :raise OSError: the medium failed; the kernel has then forgotten what was dirty.
+        :raise OSError: the medium failed; the kernel has dropped the dirty pages.
         """
         os.fdatasync(self.descriptor)
 
     def lock(self, exclusive: bool) -> bool:
-        """Take an advisory lock (flock(2)), which ends with the process; False if it is taken."""
+        """Take an advisory lock (flock(2)) until the process ends; return False if it is taken."""
         mode = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
         try:
             fcntl.flock(self.descriptor, mode | fcntl.LOCK_NB)
@@ -283,5 +268,5 @@ def _copy_range(source: int, target: int, start: int, stop: int) -> None:
 
 
 def refuse(error: OSError, path: Path) -> NoReturn:
-    """Raise an OSError anew so that its message names the path."""
+    """Raise the OSError again with the path in its message."""
     raise OSError(error.errno, error.strerror, str(path)) from error

@@ -1,16 +1,16 @@
-"""A volume: the bytes that one export serves, correct, thread-safe, and with a write cache to lose.
+"""A volume: the bytes of one export, thread-safe, with a write cache that a power cut can lose.
 
-A volume joins a store (where the newest bytes are), a write cache (what a power cut may take back)
-and a map of dirty blocks. All positions and lengths are in bytes. Errors are
+A volume consists of a store (the newest bytes), a write cache (the changes that a power cut may
+undo) and a map of dirty blocks. All offsets and lengths are in bytes. Errors are
 :class:`~blockio.errors.BlockError` with these errnos:
 
     EPERM    a change of a read-only volume
     EINVAL   a read, discard, cache or status request outside of the volume; a negative number
     ENOSPC   a write or write-zeroes beyond the end; no space in the store
-    ENOTSUP  ``fast_zero`` where zeroing would not be faster than writing
+    ENOTSUP  ``fast_zero`` if zeroing would not be faster than writing
     EIO      the store failed
 
-which is the NBD document's "Error values" for writes and reads past the end.
+They follow the NBD document's "Error values" for writes and reads past the end.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from reference_backend.store.write_cache import SECTOR_BYTES, WriteCache
 SIZE_MAX = (1 << 63) - 1
 """The largest volume: offsets are signed 64-bit numbers in QEMU and in the kernel."""
 EXTENTS_MAX = 1024
-"""Most extents of one block status answer."""
+"""Most extents of one block status reply."""
 DEFAULT_BLOCK_SIZES = (1, 4096, 32 << 20)
 """Minimum, preferred and maximum block size (NBD document, "Block size constraints")."""
 _DIRTY_SHIFT = 12
@@ -40,13 +40,13 @@ _DIRTY_SHIFT = 12
 class Volume:
     """One volume.
 
-    :param store: where the bytes are.
-    :param name: as clients ask for it; for messages only.
+    :param store: the store of its bytes.
+    :param name: the name that clients use; for messages only.
     :param read_only: refuse all changes with EPERM.
     :param block_sizes: (minimum, preferred, maximum) to advertise; enforced by the server.
     :param undo_limit: bytes of old contents to keep for :meth:`power_cut`; 0 switches the log off.
-        Without it a power cut loses nothing, so leave it off where no control socket can cut power.
-        It costs a copy of the old contents for each write.
+        Without a log, a power cut loses nothing. Leave it off if nothing can cut the power, because
+        it copies the old contents for each write.
     :param write_through: each change is durable when it returns (``--write-cache through``).
     """
 
@@ -78,7 +78,7 @@ class Volume:
 
         :raise BlockError: EINVAL outside of the volume, EIO.
         """
-        with self._lock:  # judged inside of the lock: a resize may come between
+        with self._lock:  # checked inside the lock, because of concurrent resizes
             if offset < 0 or length < 0 or offset + length > self.size:
                 raise _outside(errno.EINVAL, "read", offset, length, self.size)
             return self.store.read(offset, length)
@@ -98,7 +98,7 @@ class Volume:
                 if end - start <= self._cache.largest:
                     self._cache.record(start, end, self.store.read(start, end - start))
                 else:
-                    self._settle_all()  # more than the log can hold: all is durable
+                    self._settle_all()  # larger than the log: everything becomes durable
             if self._dirty is not None:
                 self._dirty.add(offset >> _DIRTY_SHIFT, (offset + length + 4095) >> _DIRTY_SHIFT)
             self.store.write(offset, data)
@@ -125,7 +125,7 @@ class Volume:
             self._zero(offset, length, no_hole, fua)
 
     def discard(self, offset: int, length: int, fua: bool = False) -> None:
-        """Give the range back: whole blocks are freed, and all of it reads as zeroes.
+        """Discard the range: whole blocks are freed, and all of it reads as zeroes.
 
         :raise BlockError: EPERM, EINVAL outside of the volume, EIO.
         """
@@ -134,7 +134,7 @@ class Volume:
             self._zero(offset, length, False, fua)
 
     def _zero(self, offset: int, length: int, allocate: bool, fua: bool) -> None:
-        """Zero a range that was judged; the caller holds the lock."""
+        """Zero a range that was checked; the caller holds the lock."""
         if not length:
             return
         if self._cache is not None and not (fua or self._write_through):
@@ -150,11 +150,11 @@ class Volume:
             self._make_durable(offset, offset + length)
 
     def flush(self) -> None:
-        """Make durable what was acknowledged before this call.
+        """Make all changes durable that were acknowledged before this call.
 
-        Other requests go on meanwhile; what they change stays pending.
+        Other requests run in the meantime; their changes stay pending.
 
-        :raise BlockError: EIO; everything pending stays pending.
+        :raise BlockError: EIO; all pending changes stay pending.
         """
         with self._lock:
             mark = self._cache.mark() if self._cache is not None else 0
@@ -164,7 +164,7 @@ class Volume:
                 self._cache.settle(mark)
 
     def cache(self, offset: int, length: int) -> None:
-        """Accept a hint that the range will be read soon; checks the range, and that is all.
+        """Accept a hint that the range will be read soon; only check the range.
 
         :raise BlockError: EINVAL outside of the volume.
         """
@@ -174,8 +174,8 @@ class Volume:
     def block_status(self, offset: int, length: int) -> list[Extent]:
         """Return the extents from ``offset``: STATE_HOLE and STATE_ZERO bits ("base:allocation").
 
-        They lie in order without gap, neighbours differ, and there are at most EXTENTS_MAX of
-        them, so they may end before the range does, never after it.
+        They are in order and without gaps. Neighbours differ. There are at most EXTENTS_MAX of
+        them, so they may end before the range, but never after it.
 
         :raise BlockError: EINVAL outside of the volume or for no length.
         """
@@ -184,10 +184,10 @@ class Volume:
             return list(islice(self.store.status(offset, length), EXTENTS_MAX))
 
     def dirty_status(self, offset: int, length: int) -> list[Extent]:
-        """Return the extents from ``offset`` with STATE_DIRTY where written since the checkpoint.
+        """Return the extents from ``offset``; STATE_DIRTY means written since the checkpoint.
 
-        A checkpoint is made by :meth:`checkpoint` and by each snapshot; before the first one all
-        allocated ranges are dirty. Granularity 4096 bytes.
+        :meth:`checkpoint` and each snapshot make a checkpoint. Before the first one, all allocated
+        ranges are dirty. The granularity is 4096 bytes.
 
         :raise BlockError: EINVAL outside of the volume or for no length.
         """
@@ -213,12 +213,12 @@ class Volume:
         yield Extent(end - offset, 0)
 
     def checkpoint(self) -> None:
-        """Start a new period of dirty tracking: nothing is dirty now."""
+        """Restart dirty tracking: nothing is dirty after this call."""
         with self._lock:
             self._dirty = RangeSet()
 
     def resize(self, size: int) -> None:
-        """Set the size in bytes; a pending operation like a write. New bytes are zeroes.
+        """Set the size in bytes. Like a write, it is pending until flushed. New bytes are zeroes.
 
         :raise BlockError: EPERM, EINVAL for a size outside of 0..SIZE_MAX, EIO.
         """
@@ -241,12 +241,12 @@ class Volume:
         self._tell_size()
 
     def snapshot(self, name: str) -> None:
-        """Keep the contents as of now under ``name``; a checkpoint of dirty tracking too.
+        """Save the present contents as snapshot ``name``, and make a checkpoint of dirty tracking.
 
-        Everything pending becomes durable first, so that a snapshot never holds what a power cut
-        takes back.
+        All pending changes become durable first, so that a snapshot never contains changes that a
+        power cut undoes.
 
-        :raise VolumeExists: there is a snapshot of that name.
+        :raise VolumeExists: a snapshot has that name.
         """
         with self._lock:
             self.store.sync()
@@ -256,7 +256,7 @@ class Volume:
             self._dirty = RangeSet()
 
     def power_cut(self, seed: int) -> None:
-        """Lose what a power cut may lose: any legal subset of what is pending, torn at sectors.
+        """Undo any legal subset of the pending changes, torn at sectors, like a power cut.
 
         The same history and the same seed give the same bytes. The size may change back.
         """
@@ -274,8 +274,8 @@ class Volume:
     def power_off(self) -> None:
         """Stop serving: until :meth:`power_on` every request raises ConnectionAbortedError.
 
-        So that no request of a client that is about to be cut off slips in after the cut and is
-        acknowledged: the server drops a connection on this error without a reply.
+        The server ends a connection on this error without a reply. So no request of a client that
+        is still connected is executed after the power cut and acknowledged.
         """
         with self._lock:
             self.store = _Off(self._powered.size)
@@ -291,9 +291,9 @@ class Volume:
             return self._powered.allocated()
 
     def set_write_through(self, on: bool) -> None:
-        """Make each change durable before it is acknowledged, or stop doing so.
+        """Make each change durable before it is acknowledged, or stop that.
 
-        :raise BlockError: EIO, when switched on and what is pending cannot be made durable.
+        :raise BlockError: EIO if switched on, and the pending changes cannot be made durable.
         """
         with self._lock:
             if on:
@@ -306,7 +306,7 @@ class Volume:
 
     @contextmanager
     def quiesced(self) -> Iterator[Store]:
-        """Hold all requests off, everything durable, and lend the store."""
+        """Block all requests, make everything durable, and yield the store."""
         with self._lock:
             self.store.sync()
             if self._cache is not None:
@@ -334,7 +334,7 @@ class Volume:
         return _outside(error, what, offset, length, self.size)
 
     def _old_pieces(self, start: int, end: int) -> list[tuple[int, bytes]] | None:
-        """Return the old contents without holes; None if too much (all is durable then)."""
+        """Return the old contents without holes; None if too large (then all becomes durable)."""
         assert self._cache is not None
         pieces = []
         room = self._cache.limit

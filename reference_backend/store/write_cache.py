@@ -1,23 +1,24 @@
-"""The volatile write cache of a volume: which acknowledged writes a power cut may still lose.
+"""The volatile write cache of a volume: the acknowledged changes that a power cut may still lose.
 
-Theory. The store always holds the newest bytes, so reads cost nothing. Beside it stands an undo
-log: one entry for each pending operation, in the order of acknowledgement, with the old contents
-of the sectors that it touched. For a sector that n pending operations touched there are n+1
-versions: what is durable, and the result of each operation; the log holds the first n of them, the
-store the last. A flush empties the log. A power cut walks it from the newest entry to the oldest;
-for each run of sectors the chooser says *kept* (stop undoing these sectors: they hold the version
-that survived) or *lost* (put the old contents back, go on). So each sector ends as one of its n+1
-versions, never as a third value, and which sectors of one operation survive is free: writes are
-lost, torn and reordered as real write caches do.
+The store always holds the newest bytes, so reads cost nothing. An undo log has one entry for each
+pending operation, in the order of acknowledgement, with the old contents of its sectors. If n
+pending operations touched a sector, the sector has n+1 versions: the durable one, and the result of
+each operation. The log holds the first n versions, the store the last. A flush empties the log.
 
-- FUA leaves a barrier: its sectors are kept, whatever older entries say. Other pending operations
-  stay pending, as the NBD document allows ("Command flags", NBD_CMD_FLAG_FUA); a client that
-  believes that FUA flushes them too is to be found out.
-- A resize is one decision, and operations after a lost resize are lost with it.
-- The log is bounded in bytes. What falls out of it is durable, as in a real cache that destages. An
-  operation larger than the whole log makes everything durable.
+A power cut walks the log from the newest entry to the oldest. For each run of sectors, the chooser
+decides *kept* (these sectors have their final version; undo them no further) or *lost* (restore the
+old contents and continue). So each sector ends as one of its n+1 versions and never as another
+value. Each sector of an operation is decided alone: writes are lost, torn and reordered like in
+real write caches.
 
-No lock in here, no store, no clock: pure bookkeeping, tested alone.
+- FUA adds a barrier: its sectors are kept, whatever older entries contain. Other pending operations
+  stay pending, as the NBD document allows ("Command flags", NBD_CMD_FLAG_FUA). So a client that
+  relies on FUA to flush them fails.
+- A resize is one decision. Operations after a lost resize are lost too.
+- The log is limited in bytes. Entries that do not fit become durable, oldest first, like in a real
+  cache that destages. An operation larger than the whole log makes everything durable.
+
+This module has no lock, no store and no clock, and is tested alone.
 """
 
 from __future__ import annotations
@@ -29,28 +30,28 @@ from typing import NamedTuple, Protocol
 from reference_backend.store.ranges import RangeSet
 
 SECTOR_BYTES = 512
-"""What a power cut never tears: the sector every disk writes atomically."""
+"""Bytes that a power cut never tears: every disk writes a sector atomically."""
 DEFAULT_LIMIT_BYTES = 64 << 20
-"""Old contents kept; disks have caches of 64 to 256 MiB."""
+"""Default limit of old contents; disks have caches of 64 to 256 MiB."""
 _ENTRY_BYTES = 256
-"""What an entry costs beside its contents: tuple, integers, bytes header."""
+"""Bytes of an entry without its contents: tuple, integers, bytes header."""
 _VOLUME_END = 1 << 63
 _MOST_RUNS = 64
 
 Pieces = Sequence[tuple[int, bytes]]
-"""Old contents as (offset, bytes) in order; what no piece covers was a hole."""
+"""Old contents as (offset, bytes) in order; gaps between pieces were holes."""
 
 
 class Chooser(Protocol):
-    """Where a power cut gets its decisions from; ``random.Random`` is one."""
+    """The source of a power cut's decisions, for example ``random.Random``."""
 
     def randrange(self, start: int, stop: int) -> int:
-        """Return an integer of ``[start, stop)``."""
+        """Return an integer in ``[start, stop)``."""
         ...
 
 
 class Undoable(Protocol):
-    """The store whose newest contents the log can take back."""
+    """The store whose newest contents the log can undo."""
 
     size: int
 
@@ -70,8 +71,8 @@ class Undoable(Protocol):
 class _Entry(NamedTuple):
     """One pending operation on ``[start, end)``.
 
-    ``old`` is what the range held before, or None for a barrier. ``old_size`` is the volume's size
-    before a resize, else None.
+    ``old`` is the old contents of the range, or None for a barrier. ``old_size`` is the volume's
+    size before a resize, else None.
     """
 
     start: int
@@ -81,13 +82,13 @@ class _Entry(NamedTuple):
 
 
 _AnyEntry = _Entry | tuple[int, int, bytes, None]
-"""Overwrites are plain tuples, as making a NamedTuple costs three times as much."""
+"""Overwrites are plain tuples, because making a NamedTuple takes three times as long."""
 
 
 class WriteCache:
     """The undo log of one volume.
 
-    :param limit: bytes of old contents (and bookkeeping) to hold, at least 0.
+    :param limit: most bytes of old contents and bookkeeping, at least 0.
     """
 
     def __init__(self, limit: int = DEFAULT_LIMIT_BYTES) -> None:
@@ -108,27 +109,27 @@ class WriteCache:
         return self._bytes
 
     def record(self, start: int, end: int, old: bytes) -> None:
-        """Note that ``[start, end)``, whole sectors, held ``old`` and gets overwritten."""
+        """Record that ``[start, end)``, whole sectors, held ``old`` and is overwritten."""
         self._entries.append((start, end, old, None))
         self._bytes += len(old) + _ENTRY_BYTES
         if self._bytes > self.limit:
             self._evict()
 
     def record_pieces(self, start: int, end: int, pieces: Pieces) -> None:
-        """Note that ``[start, end)``, whole sectors, held ``pieces`` and holes, and goes."""
+        """Record that ``[start, end)``, whole sectors, held ``pieces`` and holes, and is zeroed."""
         self._append(_Entry(start, end, pieces))
 
     def record_resize(self, old_size: int, new_size: int, pieces: Pieces) -> None:
-        """Note a resize; ``pieces`` is what a shrink is about to cut off."""
+        """Record a resize; ``pieces`` is the contents that a shrink removes."""
         self._resizes += 1
         start = min(old_size, new_size) & -SECTOR_BYTES
         self._append(_Entry(start, _VOLUME_END, pieces, old_size))
 
     def record_barrier(self, start: int, end: int) -> None:
-        """Note that ``[start, end)`` as it is now is durable (FUA).
+        """Record that the present contents of ``[start, end)`` are durable (FUA).
 
-        A pending resize before it becomes durable too, with all before that: sectors that are safe
-        must be inside the volume.
+        An earlier pending resize becomes durable too, with all entries before it, because durable
+        sectors must be inside the volume.
         """
         if self._resizes:
             last = max(at for at, e in enumerate(self._entries) if e[3] is not None)
@@ -141,12 +142,12 @@ class WriteCache:
         return self._fallen + len(self._entries)
 
     def settle(self, mark: int) -> None:
-        """Everything before ``mark`` is durable now."""
+        """Record that everything before ``mark`` is durable."""
         while self._entries and self._fallen < mark:
             self._drop_oldest()
 
     def clear(self) -> None:
-        """Everything is durable now."""
+        """Record that everything is durable."""
         self._fallen += len(self._entries)
         self._entries.clear()
         self._bytes = 0
@@ -162,7 +163,7 @@ class WriteCache:
         entries, limit = self._entries, self.limit
         while self._bytes > limit:
             old = entries[0][2]
-            if type(old) is bytes:  # an overwrite: each of them comes by here when the log is full
+            if type(old) is bytes:  # an overwrite: the most frequent case when the log is full
                 entries.popleft()
                 self._fallen += 1
                 self._bytes -= len(old) + _ENTRY_BYTES
@@ -177,7 +178,7 @@ class WriteCache:
             self._resizes -= 1
 
     def power_cut(self, store: Undoable, chooser: Chooser) -> None:
-        """Bring the store to a state that a power cut may leave, and forget the log."""
+        """Bring the store to a state that a power cut may leave, and clear the log."""
         entries = [_Entry(*entry) for entry in self._entries]
         self.clear()
         resizes = [at for at, entry in enumerate(entries) if entry.old_size is not None]
@@ -231,7 +232,7 @@ def _runs(entry: _Entry, chooser: Chooser) -> dict[bool, list[tuple[int, int]]]:
 
 
 def _undo(store: Undoable, entry: _Entry, start: int, end: int) -> None:
-    """Put back what ``[start, end)`` held before the entry's operation."""
+    """Restore the contents of ``[start, end)`` before the entry's operation."""
     end = min(end, store.size)
     old = entry.old
     if old is None or start >= end:

@@ -8,7 +8,7 @@ Guards: async-error-ignored, phantom-write, misdirected-write.
 from errno import EIO, ENOSPC
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, nth
+from qbdcheck.kit.blkdebug import blkdebug, fail_nth
 from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.expectations import expect_errno
 
@@ -19,7 +19,7 @@ STEP = 12345
 def test(disk, qemu_io):
     for kind, number in (("read", EIO), ("write", ENOSPC)):
         for count in (1, 2, 5, 10):
-            rules = nth(f"{kind}_aio", count, number, once=True)
+            rules = fail_nth(f"{kind}_aio", count, number, once=True)
             faulty = over("raw", {**blkdebug(disk.protocol_blockdev()), **rules})
             with qemu_io(json_filename(faulty), shadow=disk.shadow) as io:
                 for request in range(1, 11):

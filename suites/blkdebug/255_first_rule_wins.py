@@ -8,7 +8,7 @@ Guards: errno-collapsed, missing-object-zero-fill.
 from errno import EIO, ENOMEM, ENOSPC
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, errno_of, error
 from qbdcheck.kit.blockdev import json_filename
 from qbdcheck.kit.expectations import expect_result
 
@@ -35,7 +35,7 @@ def test(disk, qemu_io):
         faulty = json_filename(blkdebug(disk.protocol_blockdev(), *rules))
         with qemu_io(faulty, shadow=disk.shadow) as io:
             for command, number in zip(READS, expected, strict=True):
-                seen = outcome(io, command)
+                seen = errno_of(io, command)
                 expect_result(seen, number, f"'{command}' with the rules {rules}")
             io.write(51200, 512)
     disk.verify()

@@ -10,33 +10,22 @@ from errno import EIO, ENOSPC
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
-from qbdcheck.kit.expectations import expect_failure, expect_result, expect_same
-from qbdcheck.kit.nbd import NbdError
+from qbdcheck.kit.nbd import Command
 
 
 @case(groups="inject errors flush export quick")
-def test(disk, nbd, storage_daemon):
+def test(disk, nbd_io, storage_daemon):
     rules = [error(number=number, iotype="flush", once=True) for number in (EIO, ENOSPC, EIO)]
-    data = disk.shadow.stamped(1 << 20, 4096)
     with storage_daemon() as qsd:
         qsd.add(blkdebug(disk.protocol_blockdev(), *rules, node_name="faulty"))
-        client = nbd(qsd.export("faulty"))
-        client.write(1 << 20, data)
+        io = nbd_io(qsd.export("faulty"), disk.shadow)
+        io.write(1 << 20, 4096)
         for number in (EIO, ENOSPC):
-            with expect_failure(NbdError, "FLUSH") as failed:
-                client.flush()
-            expect_result(failed.value.errno, number, "FLUSH")
-            expect_same(
-                client.read(1 << 20, 4096),
-                data,
-                "a write that was acknowledged is lost after a failed flush",
-            )
-        with expect_failure(NbdError, "the third FLUSH"):
-            client.flush()
-        client.flush()
-        client.write(2 << 20, data)
-        client.flush()
-        client.close()
-    disk.shadow.write(1 << 20, data)
-    disk.shadow.write(2 << 20, data)
+            io.must_refuse(Command.FLUSH, 0, 0, errnos=(number,))
+            io.read(1 << 20, 4096)
+        io.must_refuse(Command.FLUSH, 0, 0)
+        io.flush()
+        io.write(2 << 20, 4096)
+        io.flush()
+        io.close()
     disk.verify()

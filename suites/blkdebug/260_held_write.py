@@ -7,7 +7,7 @@ Guards: phantom-write, zombie-write-after-reconnect, overlap-deadlock.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, hold
+from qbdcheck.kit.blkdebug import blkdebug, start_and_hold
 from qbdcheck.kit.blockdev import json_filename, over
 
 AT, LENGTH = 1 << 20, 64 << 10
@@ -17,11 +17,11 @@ AT, LENGTH = 1 << 20, 64 << 10
 def test(disk, qemu_io):
     held = json_filename(over("raw", blkdebug(disk.protocol_blockdev())))
     with qemu_io(held, shadow=disk.shadow) as io:
-        hold(io, "pwritev", "writer", f"aio_write -P 0x77 {AT} {LENGTH}")
+        start_and_hold(io, "pwritev", "writer", f"aio_write -P 0x77 {AT} {LENGTH}")
         io.read(AT - 4096, LENGTH + 8192)
         io.write(AT + LENGTH, 4096)
         io.write(AT - 4096, 4096)
-        hold(io, "read_aio", "reader", f"aio_read -P 0x77 {AT} {LENGTH}")
+        start_and_hold(io, "read_aio", "reader", f"aio_read -P 0x77 {AT} {LENGTH}")
         io("break pwritev_done written")
         io("resume writer")
         io("wait_break written")

@@ -6,7 +6,7 @@ Guards: destage-reorder, phantom-write.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, hold
+from qbdcheck.kit.blkdebug import blkdebug, start_and_hold
 from qbdcheck.kit.blockdev import json_filename
 
 AT, LENGTH = 3 << 20, 100_000
@@ -19,7 +19,7 @@ def test(disk, qemu_io):
         for order in ("ab", "ba"):
             for release in ("resume", "remove_break"):
                 for tag in "ab":
-                    hold(io, "pwritev", tag, f"aio_write -P {ord(tag)} {AT} {LENGTH}")
+                    start_and_hold(io, "pwritev", tag, f"aio_write -P {ord(tag)} {AT} {LENGTH}")
                 io.read(AT, LENGTH)
                 for tag in order:
                     io("break pwritev_done done")

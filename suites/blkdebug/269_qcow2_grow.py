@@ -6,7 +6,7 @@ Guards: resize-false-success, map-entry-shifted, size-change-across-reconnect.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import error, nth
+from qbdcheck.kit.blkdebug import error, fail_nth
 from qbdcheck.kit.faulty_image import FaultyImage
 
 EVENTS = "l1_grow_alloc_table l1_grow_write_table l1_grow_activate_table"
@@ -20,7 +20,7 @@ def test(new_disk, qemu_io, qemu_img):
         io.write(0, 300_000)
     image = FaultyImage(disk, qemu_io, qemu_img)
     faults = [{"inject-error": [error(event, once=True)]} for event in EVENTS.split()]
-    faults += [nth("pwritev", count, once=True) for count in range(1, 6)]
+    faults += [fail_nth("pwritev", count, once=True) for count in range(1, 6)]
     larger, failures = 4 << 20, 0
     for fault in faults:
         size = str(larger)

@@ -6,7 +6,7 @@ Guards: resize-false-success, map-entry-shifted, discard-overreach.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import error, nth
+from qbdcheck.kit.blkdebug import error, fail_nth
 from qbdcheck.kit.faulty_image import FaultyImage
 
 KEPT = 100 << 10
@@ -21,7 +21,7 @@ def test(new_disk, qemu_io, qemu_img):
     image = FaultyImage(disk, qemu_io, qemu_img)
     events = ("l1_shrink_write_table", "l1_shrink_free_l2_clusters")
     faults = [{"inject-error": [error(event, once=True)]} for event in events]
-    faults += [nth("pwritev", count, once=True) for count in range(1, 5)]
+    faults += [fail_nth("pwritev", count, once=True) for count in range(1, 5)]
     sizes, failures = iter(range(900 << 10, KEPT, -100 << 10)), 0
     for fault in faults:
         size = next(sizes)

@@ -7,7 +7,7 @@ Guards: snapshot-delete-shared-block, snapshot-map-under-io, close-error-lost.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import nth
+from qbdcheck.kit.blkdebug import fail_nth
 from qbdcheck.kit.expectations import expect_equal
 from qbdcheck.kit.faulty_image import FaultyImage
 
@@ -21,7 +21,7 @@ def test(new_disk, qemu_io, qemu_img):
             name = f"snapshot{count}"
             if flag == "-d" and name not in names(qemu_img, disk):
                 qemu_img("snapshot", "-c", name, disk.filename)
-            fault = image.filename(nth("pwritev", count, once=True))
+            fault = image.filename(fail_nth("pwritev", count, once=True))
             done = qemu_img.run("snapshot", flag, name, fault, check=False)
             # More than a leak: docs/findings.md#qemu-snapshot-error-copied.
             qemu_img.run("check", "-q", "-r", "all", disk.filename, check=False)

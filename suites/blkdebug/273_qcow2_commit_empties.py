@@ -7,7 +7,7 @@ Guards: close-error-lost, async-error-ignored, clone-copyup-lost.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, error, nth
+from qbdcheck.kit.blkdebug import blkdebug, error, fail_nth
 from qbdcheck.kit.blockdev import over
 from qbdcheck.kit.faulty_image import FaultyImage
 
@@ -20,8 +20,8 @@ def test(new_disk, qemu_io, qemu_img):
     image = FaultyImage(top, qemu_io, qemu_img, backing=raw)
     events = ("empty_image_prepare", "reftable_update", "cluster_alloc", "read_aio")
     faults = [({"inject-error": [error(event, once=True)]}, raw) for event in events]
-    faults += [(nth("pwritev", count, once=True), raw) for count in (1, 2, 3)]
-    bad_base = {**blkdebug(base.protocol_blockdev()), **nth("write_aio", 1, once=True)}
+    faults += [(fail_nth("pwritev", count, once=True), raw) for count in (1, 2, 3)]
+    bad_base = {**blkdebug(base.protocol_blockdev()), **fail_nth("write_aio", 1, once=True)}
     faults += [({}, over("raw", bad_base))]
     failures = 0
     for number, (fault, backing) in enumerate(faults):

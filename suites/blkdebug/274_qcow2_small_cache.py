@@ -6,7 +6,7 @@ Guards: close-drops-dirty, map-entry-shifted, async-error-ignored.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import nth
+from qbdcheck.kit.blkdebug import fail_nth
 from qbdcheck.kit.faulty_image import FaultyImage
 
 
@@ -26,7 +26,7 @@ def test(new_disk, qemu_io, qemu_img):
         io.flush()
 
     for count in (1, 2, 3, 5):
-        assert image.strike(nth("l2_update", count, iotype="write", once=True), act) != 0, (
+        assert image.strike(fail_nth("l2_update", count, iotype="write", once=True), act) != 0, (
             f"the error of L2 update {count} was not reported"
         )
     disk.verify()

@@ -6,7 +6,7 @@ Guards: close-error-lost, close-drops-dirty, torn-write.
 """
 
 from qbdcheck.kit import ProgramError, case
-from qbdcheck.kit.blkdebug import nth
+from qbdcheck.kit.blkdebug import fail_nth
 from qbdcheck.kit.faulty_image import FaultyImage
 
 
@@ -17,7 +17,7 @@ def test(new_disk, qemu_io, qemu_img):
     image = FaultyImage(disk, qemu_io, qemu_img)
     failures = 0
     for count in range(1, 7):
-        fault = nth("pwritev", count, iotype="write")
+        fault = fail_nth("pwritev", count, iotype="write")
         try:
             with qemu_io(image.filename(fault), "writethrough", shadow=disk.shadow) as io:
                 for number in range(2):

@@ -6,7 +6,7 @@ Guards: async-error-ignored, torn-write, map-entry-shifted.
 """
 
 from qbdcheck.kit import IoFailed, ProgramError, case
-from qbdcheck.kit.blkdebug import blkdebug, nth
+from qbdcheck.kit.blkdebug import blkdebug, fail_nth
 from qbdcheck.kit.blockdev import json_filename, over
 
 
@@ -16,7 +16,7 @@ def test(new_disk, qemu_io):
         disk = new_disk("8M", prefill=False, format=kind)
         failures = 0
         for count in (1, 2, 3, 4):
-            faults = nth("pwritev", count, iotype="write", once=True)
+            faults = fail_nth("pwritev", count, iotype="write", once=True)
             image = over(kind, {**blkdebug(disk.protocol_blockdev()), **faults})
             io = qemu_io(json_filename(image), shadow=disk.shadow)
             try:

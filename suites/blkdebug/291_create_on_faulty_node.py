@@ -8,7 +8,7 @@ Guards: close-error-lost, async-error-ignored, false-zero-init.
 from errno import ENOSPC
 
 from qbdcheck.kit import QmpFailed, case
-from qbdcheck.kit.blkdebug import blkdebug, nth
+from qbdcheck.kit.blkdebug import blkdebug, fail_nth
 from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.expectations import expect_in, expect_no_check_errors, expect_zeroes
 
@@ -19,7 +19,7 @@ def test(new_disk, qemu_io, qemu_img, storage_daemon):
     failures = 0
     with storage_daemon() as qsd:
         for count in range(1, 20):
-            faults = nth("pwritev", count, ENOSPC, once=True)
+            faults = fail_nth("pwritev", count, ENOSPC, once=True)
             qsd.add({**blkdebug(volume.protocol_blockdev(), node_name="node"), **faults})
             options = {"driver": "qcow2", "file": "node", "size": 1 << 20}
             qsd.qmp("blockdev-create", job_id="job", options=options)

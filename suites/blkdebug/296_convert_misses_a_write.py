@@ -8,7 +8,7 @@ Guards: async-error-ignored, close-error-lost.
 from errno import ENOSPC
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, nth
+from qbdcheck.kit.blkdebug import blkdebug, fail_nth
 from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.expectations import expect_equal, expect_in
 
@@ -24,7 +24,7 @@ def test(new_disk, qemu_img):
 
     for words in (("-m", "1"), ("-m", "8"), ("-W", "-m", "8")):
         for count in (1, 2, 3, 4):
-            done = convert(nth("write_aio", count, ENOSPC, iotype="write", once=True), *words)
+            done = convert(fail_nth("write_aio", count, ENOSPC, iotype="write", once=True), *words)
             expect_equal(done.returncode, 1, f"convert {words}, write {count} fails: exit status")
             expect_in(
                 "No space left on device", done.stderr, f"convert {words}, write {count} fails"

@@ -8,7 +8,7 @@ Guards: errno-collapsed, transient-becomes-fatal, thin-alloc-toctou.
 from errno import ENOSPC
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, change, error
+from qbdcheck.kit.blkdebug import blkdebug, error, state_change
 from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.expectations import expect_errno
 
@@ -16,7 +16,7 @@ FULL = (
     error("write_aio", ENOSPC, state=1, iotype="write"),
     error("write_aio", 0, state=2),  # replaces the rule that was active before
 )
-FREED = (change("pwritev_zero", 1, 2),)
+FREED = (state_change("pwritev_zero", 1, 2),)
 
 
 @case(groups="inject errors zero")

@@ -7,7 +7,7 @@ Guards: iov-offset-ignored, short-read-resume-offset, async-error-ignored.
 """
 
 from qbdcheck.kit import IoFailed, case
-from qbdcheck.kit.blkdebug import blkdebug, error, number_of
+from qbdcheck.kit.blkdebug import blkdebug, errno_of_failure, error
 from qbdcheck.kit.blockdev import json_filename
 from qbdcheck.kit.expectations import errno_name, expect_content, expect_equal, expect_failure
 
@@ -30,7 +30,7 @@ def test(new_disk, qemu_io, qemu_img, scratch):
     with qemu_io(json_filename(node), shadow=disk.shadow) as io:
         with expect_failure(IoFailed, f"write of {LENGTH} bytes at {AT}") as failed:
             io.write(AT, LENGTH)
-        seen = errno_name(number_of(failed.value))
+        seen = errno_name(errno_of_failure(failed.value))
         expect_equal(seen, "EIO", f"write {AT} {LENGTH}")
     disk.verify()
     seen = disk.read_all().tobytes()

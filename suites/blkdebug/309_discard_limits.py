@@ -7,7 +7,7 @@ Guards: discard-overreach, unaligned-offset-rounded, transient-becomes-fatal.
 """
 
 from qbdcheck.kit import IoFailed, case
-from qbdcheck.kit.blkdebug import blkdebug, error, number_of
+from qbdcheck.kit.blkdebug import blkdebug, errno_of_failure, error
 from qbdcheck.kit.blockdev import json_filename
 from qbdcheck.kit.expectations import errno_name, expect_failure
 from qbdcheck.kit.nbd_requests import widened
@@ -38,7 +38,7 @@ def test(new_disk, qemu_io, target):
                         IoFailed, f"discard of {ranges[3][1]} bytes at {ranges[3][0]}"
                     ) as failed:
                         io.discard(*ranges[3])
-                    seen = errno_name(number_of(failed.value))
+                    seen = errno_name(errno_of_failure(failed.value))
                     assert seen == "EIO", f"discard {ranges[3]}: expected EIO, got {seen}"
                 else:
                     io.discard(*ranges[3])

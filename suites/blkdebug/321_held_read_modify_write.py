@@ -6,7 +6,7 @@ Guards: shared-cursor-race, overlap-deadlock, phantom-write.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, hold
+from qbdcheck.kit.blkdebug import blkdebug, start_and_hold
 from qbdcheck.kit.blockdev import json_filename
 
 BLOCK = 40 << 10
@@ -18,7 +18,7 @@ def test(new_disk, qemu_io):
     faulty = json_filename(blkdebug(disk.protocol_blockdev(), align=4096))
     with qemu_io(faulty, shadow=disk.shadow) as io:
         for event in ("pwritev_rmw_head", "pwritev_rmw_after_head", "pwritev_rmw_after_tail"):
-            hold(io, event, "first", f"aio_write -P 1 {BLOCK + 512} 1000")
+            start_and_hold(io, event, "first", f"aio_write -P 1 {BLOCK + 512} 1000")
             for number in range(2, 6):
                 io(f"aio_write -P {number} {BLOCK + number * 600} 512")
             io(f"aio_write -P 9 {BLOCK + 4096 - 256} 512")

@@ -8,7 +8,7 @@ Guards: errno-collapsed, async-error-ignored, transient-becomes-fatal.
 from errno import EIO, ENOMEM, ENOSPC
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, errno_of, error
 from qbdcheck.kit.blockdev import over
 from qbdcheck.kit.expectations import expect_errno
 
@@ -36,7 +36,7 @@ def test(new_disk, qemu_io, storage_daemon):
                 expect_errno(io, "discard 100k 64k", EIO)
                 io.discard(100 << 10, 64 << 10)
             with qemu_io(qsd.export("filter", "again"), shadow=disk.shadow) as io:
-                assert outcome(io, "read 50000 4096") != 0, (
+                assert errno_of(io, "read 50000 4096") != 0, (
                     f"{kind}: read 50000 4096: expected an error, got success"
                 )
         disk.verify()

@@ -9,7 +9,7 @@ Guards: async-error-ignored, unaligned-offset-rounded, missing-object-zero-fill.
 from errno import EIO
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, error, outcome
+from qbdcheck.kit.blkdebug import blkdebug, errno_of, error
 from qbdcheck.kit.blockdev import json_filename
 from qbdcheck.kit.expectations import errno_name, expect_equal
 
@@ -19,7 +19,7 @@ def test(new_disk, qemu_io):
     disk = new_disk("64k")
     faulty = blkdebug(disk.protocol_blockdev(), error(number=EIO, iotype="read"), align=4096)
     with qemu_io(json_filename(faulty), shadow=disk.shadow) as io:
-        failed = errno_name(outcome(io, "write -P 1 8704 512"))
+        failed = errno_name(errno_of(io, "write -P 1 8704 512"))
     disk.shadow.pattern(8704, 512, 1, maybe=True)
     disk.verify()
     expect_equal(failed, "EIO", "write 8704 512 without its block, errno")

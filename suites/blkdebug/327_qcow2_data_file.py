@@ -9,7 +9,7 @@ Guards: extent-boundary-misroute, async-error-ignored, torn-write.
 from errno import ENOSPC
 
 from qbdcheck.kit import IoFailed, case
-from qbdcheck.kit.blkdebug import blkdebug, error, number_of
+from qbdcheck.kit.blkdebug import blkdebug, errno_of_failure, error
 from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.expectations import errno_name, expect_equal, expect_failure
 
@@ -30,7 +30,7 @@ def test(new_disk, qemu_io, qemu_img):
         for at in (10 * 512, 900 * 512):
             with expect_failure(IoFailed, f"write of 3000 bytes at {at - 1000}") as failed:
                 io.write(at - 1000, 3000)
-            seen = errno_name(number_of(failed.value))
+            seen = errno_name(errno_of_failure(failed.value))
             expect_equal(seen, "ENOSPC", f"write of 3000 bytes at {at - 1000}")
             io.read(at - 2000, 5000)
             io.write(at - 1000, 3000)
@@ -41,7 +41,7 @@ def test(new_disk, qemu_io, qemu_img):
             io.write(200_000, 5000)
             io.write(600_000, 5000)
         except IoFailed as failed:
-            expect_equal(errno_name(number_of(failed)), "ENOSPC", f"an error at {event}")
+            expect_equal(errno_name(errno_of_failure(failed)), "ENOSPC", f"an error at {event}")
         io.abandon()
     done = qemu_img.run("check", "-q", chain(), check=False)
     assert done.returncode in {0, 3}, done.stdout + done.stderr

@@ -7,34 +7,32 @@ Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
 
 from qbdcheck.kit import case, pause
 from qbdcheck.kit.nbd import Command
-from qbdcheck.kit.nbd_requests import expect_success
-from qbdcheck.kit.paused_backend import standing_still
+from qbdcheck.kit.paused_backend import paused
 
 LENGTH = 16384
 
 
 @case(groups="inject rw protocol concurrent", requires="nbd")
-def test(disk, nbd, storage_daemon, qemu_io):
+def test(disk, nbd_io, storage_daemon, qemu_io):
     shadow = disk.shadow
-    with storage_daemon() as qsd, nbd(disk) as client:
+    with storage_daemon() as qsd, nbd_io(disk) as client:
         qsd.add(disk.blockdev("disk"))
         with qemu_io(qsd.export("disk"), shadow=shadow) as io:
             io.write(0, LENGTH)
-            with standing_still(disk.backend):
+            with paused(disk.backend):
                 for number in range(1, 9):
                     io.aio_write(number << 16, LENGTH)
-                data = shadow.stamped(1 << 20, LENGTH)
-                cookie = client.send_request(Command.WRITE, 1 << 20, LENGTH, payload=data)
+                client.send(Command.WRITE, 1 << 20, LENGTH)
                 pause(0.1)
-                client.sock.setblocking(False)
+                sock = client.client.sock
+                sock.setblocking(False)
                 try:
-                    early = client.sock.recv(1)
+                    early = sock.recv(1)
                 except BlockingIOError:
                     early = None
-                client.sock.setblocking(True)
+                sock.setblocking(True)
                 assert early is None, f"the stopped server sent a reply: {early!r}"
             io.drain()
-            expect_success(client, cookie, Command.WRITE, 1 << 20, LENGTH)
-            shadow.write(1 << 20, data)
+            client.finish_all()
             io.flush()
     disk.verify()

@@ -1,7 +1,7 @@
-"""This case checks that a random workload gets from the target what a raw reference gives.
+"""This case checks that a random workload gives the same results as a raw reference.
 
-How: 400 reads, writes, zeroes, discards and flushes of any size and alignment, one at a time, each
-answer compared with that of a plain file; every byte at the end.
+How: 400 reads, writes, zeroes, discards and flushes of any length and alignment, one at a time.
+Each result is compared with that of a plain file, and every byte at the end.
 Guards: phantom-write, misdirected-write, write-zeroes-noop, unaligned-offset-rounded.
 """
 

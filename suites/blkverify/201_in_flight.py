@@ -1,6 +1,6 @@
-"""This case checks that 64 requests in flight together get what a raw reference gives.
+"""This case checks that 64 requests in flight give the same results as a raw reference.
 
-How: 800 requests of all kinds from the seed, 64 at a time, none of which touches another's bytes.
+How: 800 requests of all kinds from the seed, 64 at a time, none of which overlap.
 Guards: shared-cursor-race, merge-after-issue, misdirected-write.
 """
 

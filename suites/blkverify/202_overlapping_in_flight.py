@@ -1,7 +1,7 @@
-"""This case checks that requests in flight over the same bytes leave one of the right answers.
+"""This case checks that overlapping requests in flight leave one of the permitted results.
 
-How: 600 requests, 16 at a time, on few places; where writes overlap either may win, and the
-comparison permits both; nothing else.
+How: 600 requests, 16 at a time, on few places. Where writes overlap, either may win; the comparison
+permits both, and nothing else.
 Guards: overlap-deadlock, merge-after-issue, torn-write.
 """
 

@@ -1,6 +1,6 @@
-"""This case checks that QEMU's own driver, through qemu-io, gives what a raw reference gives.
+"""This case checks that QEMU's own driver, through qemu-io, gives the results of a raw reference.
 
-How: 120 requests of all kinds and alignments, one at a time, on the target's own blockdev.
+How: 120 requests of all kinds and alignments, one at a time, on the target's blockdev.
 Guards: phantom-write, write-zeroes-noop, iov-offset-ignored.
 """
 

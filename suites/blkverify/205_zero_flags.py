@@ -1,7 +1,7 @@
-"""This case checks that zeroes are zeroes with every flag, and change nothing beside them.
+"""This case checks that WRITE_ZEROES with every flag writes zeroes, and changes nothing else.
 
-How: 300 requests, half of them write-zeroes with and without NO_HOLE and FUA, 8 in flight, with
-block status between them: no range is said to read as zeroes that does not.
+How: 300 requests, half of them WRITE_ZEROES with and without NO_HOLE and FUA, 8 in flight, with
+block status between them. No range that holds data may be reported as zero.
 Guards: write-zeroes-noop, zero-flags-lost, fua-lost-on-trim, status-hole-over-dirty.
 """
 

@@ -1,7 +1,7 @@
-"""This case checks that a volume that shrinks and grows among requests reads as a file would.
+"""This case checks that a volume that shrinks and grows between requests reads like a file.
 
-How: what fsx does to a file: 120 reads, writes, zeroes, discards and resizes, compared; what is
-new after growing reads as zeroes.
+How: what fsx does to a file: 120 reads, writes, zeroes, discards and resizes, compared. New space
+after a grow reads as zeroes.
 Guards: grow-exposes-old-data, resize-false-success, sparse-tail-dropped.
 """
 

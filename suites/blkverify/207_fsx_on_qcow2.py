@@ -1,8 +1,8 @@
-"""This case checks that a qcow2 image on the target reads as a file would, also when resized.
+"""This case checks that a qcow2 image on the target reads like a file, also when resized.
 
-How: what fsx does to a file, 150 requests through an export of qemu-storage-daemon, with
-block_resize to whole clusters between them (docs/findings.md#qemu-qcow2-shrink-grow); then
-qemu-img check.
+How: what fsx does to a file: 150 requests through an export of qemu-storage-daemon, with
+block_resize to whole clusters between them (docs/findings.md#qemu-qcow2-shrink-grow); then qemu-img
+check.
 Guards: grow-exposes-old-data, resize-false-success, extent-boundary-misroute.
 """
 

@@ -1,7 +1,7 @@
-"""This case checks that what is discarded is old or zeroes, and what is written after it is exact.
+"""This case checks that discarded data is old or zero, and data written after it is exact.
 
-How: 500 requests, half of them discards, on few places; a discard that does nothing is as right as
-one that makes zeroes, and neither may touch its neighbours.
+How: 500 requests, half of them discards, on few places. A discard may do nothing or write zeroes;
+it must not touch its neighbours.
 Guards: discard-overreach, discard-exposes-backing, phantom-write.
 """
 

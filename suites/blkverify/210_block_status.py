@@ -1,6 +1,6 @@
-"""This case checks that block status never calls zeroes what a raw reference has data in.
+"""This case checks that block status never reports zeroes where a raw reference has data.
 
-How: 400 writes, zeroes and discards with a block status of some range after each few of them.
+How: 400 writes, zeroes and discards, with a block status of some range after every few of them.
 Guards: status-hole-over-dirty, extents-unsorted, alloc-map-rounding-reads-zero, malformed-extents.
 """
 

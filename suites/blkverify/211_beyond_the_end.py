@@ -1,7 +1,7 @@
-"""This case checks that requests beyond the end fail on the target as on a file, and do nothing.
+"""This case checks that requests beyond the end fail as on a file, and change nothing.
 
-How: reads, writes and zeroes across and behind the end; both sides must refuse them (with whichever
-errno), and all bytes stay as they were.
+How: reads, writes and zeroes across and behind the end. Both sides must refuse them, with any
+errno, and all bytes must stay as they were.
 Guards: oob-past-end, last-block-overrun, size-int-overflow.
 """
 
@@ -13,7 +13,7 @@ def test(new_disk, dual_write):
     disk = new_disk("1M")
     pair = dual_write(disk)
     for kind in ("read", "write", "zero"):
-        for offset, length in ((-512, 1024), (0, 512), (512, 4096), (1 << 40, 512)):
+        for offset, length in ((-4096, 8192), (0, 4096), (4096, 4096), (1 << 40, 4096)):
             pair.ask(kind, disk.size + offset, length)
     pair.check()
     disk.verify()

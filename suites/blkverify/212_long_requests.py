@@ -1,4 +1,4 @@
-"""This case checks that requests of megabytes are right in every sector.
+"""This case checks that requests of several megabytes are right in every sector.
 
 How: 24 writes, reads and zeroes of up to 4 MiB at any alignment, three in flight.
 Guards: limits-zero-or-excessive, short-read-resume-offset, structured-read-gap.

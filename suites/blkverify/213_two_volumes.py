@@ -1,6 +1,6 @@
-"""This case checks that two volumes of the target stay equal under the same workload.
+"""This case checks that two volumes of the target, A and B, stay equal under the same workload.
 
-How: the second volume is the reference; 400 requests, 16 in flight on each of the two at once.
+How: 400 requests, 16 in flight on each of the two volumes at once.
 Guards: wrong-volume-or-lun, cross-connection-state, shared-cursor-race.
 """
 
@@ -9,12 +9,16 @@ from qbdcheck.kit import case
 
 @case(groups="rw verify concurrent")
 def test(new_disk, dual_write, seed):
-    disk, other = new_disk("2M"), new_disk("2M", prefill=False)
-    other.shadow = disk.shadow
-    other.prefill()
-    pair = dual_write(disk, reference=other)
+    volume_a = new_disk("2M", name="A")
+    volume_b = new_disk("2M", name="B", prefill=False)
+    volume_b.shadow = volume_a.shadow
+    volume_b.prefill()
+    pair = dual_write(volume_a, reference=volume_b)
     weights = {"read": 4, "write": 6, "zero": 1}
     pair.run(pair.workload(seed.stream("workload"), 400, weights=weights, depth=16))
-    pair.check()
-    disk.verify()
-    other.verify()
+    pair.verify()
+    text = "\n".join(map(str, pair.mismatches))
+    text = text.replace("target", "volume A").replace("reference", "volume B")
+    assert not text, f"{len(pair.mismatches)} differences of the volumes A and B:\n{text}"
+    volume_a.verify()
+    volume_b.verify()

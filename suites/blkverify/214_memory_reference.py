@@ -1,6 +1,6 @@
-"""This case checks that the reference in memory and the reference in a file judge alike.
+"""This case checks that a reference in memory and a reference in a file give the same verdict.
 
-How: one workload with block status, 8 in flight, once beside a file, once beside a volume of
+How: one workload with block status, 8 in flight, compared once with a file, once with a volume of
 reference_backend in memory.
 Guards: phantom-write, status-hole-over-dirty.
 """

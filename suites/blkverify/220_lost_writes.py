@@ -1,7 +1,7 @@
-"""This case checks that lost writes are found, each at its place, with the write that is missing.
+"""This case checks that lost writes are found, each at its place, with the missing write.
 
-How: of 20 writes the 5th to 7th are acknowledged and not done by the target; what was there before
-is named: the prefill, or an older write.
+How: of 20 writes the target acknowledges the 5th to 7th without doing them. The report names what
+is there instead: the prefill, or an older write.
 Guards: phantom-write, stale-replica-after-failover.
 """
 
@@ -15,7 +15,7 @@ def test(new_disk, dual_write, golden):
     pair = dual_write(new_disk("1M"), rules=RULES)
     for number in range(20):
         # The 6th and the 7th write go where the 1st and the 2nd went.
-        pair.ask("write", (number - 5 if number in (5, 6) else number) * 8192, 1024)
+        pair.ask("write", (number - 5 if number in (5, 6) else number) * 8192, 4096)
     for mismatch in pair.verify():
         golden(mismatch.side, mismatch.damage, mismatch.sector, mismatch.length)
         golden("   ", mismatch.last_write)

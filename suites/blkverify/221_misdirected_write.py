@@ -1,7 +1,7 @@
-"""This case checks that a write that went elsewhere is named so, and what it destroyed there.
+"""This case checks that a misdirected write is named, with the data that it destroyed.
 
-How: one write of 20 lands 64 KiB too high; its own place has the old data, the other place says
-which write is there and by how far it missed.
+How: one write of 16 lands 64 KiB too high. Its own place has the old data; for the other place the
+report names the write that is there, and the distance.
 Guards: misdirected-write, map-entry-shifted.
 """
 
@@ -15,8 +15,8 @@ rules: [{event: write_aio, iotype: write, action: misdirect, by: 128, after: 9, 
 @case(groups="verify rw")
 def test(new_disk, dual_write, golden):
     pair = dual_write(new_disk("1M"), rules=RULES)
-    for number in range(20):
-        pair.ask("write", number * 4096, 2048)
+    for number in range(16):
+        pair.ask("write", number * 8192, 4096)
     for mismatch in pair.verify():
         golden(mismatch.side, mismatch.sector, mismatch.length, mismatch.text)
         golden("   ", mismatch.last_write)

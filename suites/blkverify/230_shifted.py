@@ -13,6 +13,5 @@ def test(new_disk, dual_write):
     pair.ask("write", 4096, 4096)
     data = pair.peek(6144, 512)
     pair.damage(6144, bytes(24) + data[:-24])
-    (mismatch,) = pair.verify()
-    assert (mismatch.damage, mismatch.sector) == ("shifted", 12), mismatch
-    assert "24" in mismatch.text, mismatch
+    mismatch = pair.must_find_one(pair.verify(), damage="shifted", sector=12)
+    assert "24" in mismatch.text, f"the report does not name the 24 bytes:\n{mismatch}"

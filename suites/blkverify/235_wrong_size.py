@@ -1,6 +1,6 @@
-"""This case checks that a target of another size than the reference is found at once.
+"""This case checks that a target whose size differs from the reference is found at once.
 
-How: the volume shrinks behind the comparison's back; QEMU's blkverify does not look at sizes.
+How: the volume shrinks, past the comparison. QEMU's blkverify does not compare sizes.
 Guards: size-rounded-down, resize-false-success, size-change-across-reconnect.
 """
 

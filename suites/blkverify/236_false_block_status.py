@@ -1,6 +1,6 @@
-"""This case checks that zeroes that block status claims where data belongs are found.
+"""This case checks that zeroes that block status reports in place of data are found.
 
-How: writes into an empty volume are lost; before any of it is read, block status says zeroes.
+How: writes into an empty volume are lost. Before any of it is read, block status reports zeroes.
 Guards: status-hole-over-dirty, alloc-map-rounding-reads-zero, phantom-write.
 """
 
@@ -16,13 +16,14 @@ def test(new_disk, dual_write, qemu_img, not_run):
     disk = new_disk("1M", prefill=False)
     parts = json.loads(qemu_img("map", "--output=json", disk.filename))
     if not any(part["zero"] for part in parts):
-        not_run("block status calls an empty volume data")
+        not_run("block status reports an empty volume as data")
         return
     pair = dual_write(disk, rules=RULES)
     pair.ask("write", 65536, 65536)
     found = pair.ask("status", 0, 1 << 20)
-    assert {mismatch.damage for mismatch in found} == {"zeroed"}, found
-    assert {(mismatch.difference, mismatch.side) for mismatch in found} == {
-        ("block status", "target")
-    }, found
-    assert (found[0].offset, sum(mismatch.length for mismatch in found)) == (65536, 65536), found
+    text = "\n".join(map(str, found))
+    seen = {(mismatch.damage, str(mismatch.difference), mismatch.side) for mismatch in found}
+    wanted = {("zeroed", "block status", "target")}
+    assert seen == wanted, f"expected {wanted}, seen {seen}:\n{text}"
+    length = sum(mismatch.length for mismatch in found)
+    assert (found[0].offset, length) == (65536, 65536), f"lost: 65536+65536; found:\n{text}"

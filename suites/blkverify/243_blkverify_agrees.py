@@ -1,7 +1,7 @@
 """This case checks that blkverify and quorum find nothing where the dual write finds nothing.
 
-How: a workload of reads, writes and flushes, first compared by the dual write, then asked of
-QEMU's blkverify and of quorum with blkverify=on over the target and a raw copy.
+How: a workload of reads, writes and flushes, first compared by the dual write, then sent to QEMU's
+blkverify and to quorum with blkverify=on, over the target and a raw copy.
 Guards: phantom-write, misdirected-write.
 """
 
@@ -19,8 +19,8 @@ def test(new_disk, dual_write, seed):
     dual_write.close()
     for driver in ("blkverify", "quorum"):
         verdict = dual_write.by_qemu(driver, disk, batches)
-        assert (verdict.what, verdict.requests) == ("", 100), verdict
-        # What the workload wrote there are patterns: the disk goes on with what it had.
+        verdict.must_be("", f"{driver} on a right target", requests=100)
+        # The workload wrote patterns there: restore the stamps.
         restored = dual_write(disk)
         restored.start_again()
         dual_write.close()

@@ -1,7 +1,7 @@
 """This case checks that blkverify and quorum find damage at the same byte as the dual write.
 
-How: five kinds of damage on the target, one at a time; QEMU's blkverify and quorum see that there
-is a difference, and end; the dual write also says what it is.
+How: five kinds of damage on the target, one at a time. QEMU's blkverify and quorum report that
+there is a difference, and end. The dual write also reports what it is.
 Guards: silent-bit-flip, misdirected-write, torn-write, phantom-write.
 """
 
@@ -31,7 +31,7 @@ def test(new_disk, dual_write, golden):
         first = mismatch.finding.first_difference
         for driver in ("blkverify", "quorum"):
             verdict = dual_write.by_qemu(driver, disk, READ)
-            assert (verdict.what, verdict.at) == ("contents", first), (verdict, mismatch)
+            verdict.must_be("contents", f"{driver} on {mismatch.damage} data", at=first)
         golden(first, mismatch.text)
         restored = dual_write(disk)
         restored.damage(8192, right)

@@ -1,7 +1,7 @@
-"""This case checks that write-zeroes are compared, where QEMU's blkverify aborts.
+"""This case checks that zeroes are compared, where QEMU's blkverify aborts.
 
-How: 20 write-zeroes: compared by the dual write without a word; the first one ends blkverify by
-SIGABRT (QEMU 7.2: an assertion on supported_zero_flags); quorum can take them.
+How: 20 WRITE_ZEROES. The dual write compares them and finds nothing. The first one ends blkverify
+by SIGABRT (QEMU 7.2: an assertion on supported_zero_flags). Quorum accepts them.
 Guards: write-zeroes-noop.
 """
 
@@ -17,7 +17,8 @@ def test(new_disk, dual_write, seed):
     pair.check()
     dual_write.close()
     verdict = dual_write.by_qemu("blkverify", disk, batches)
-    assert verdict.what == "died" and verdict.requests == 0, verdict
-    assert "SIGABRT" in verdict.text or "Abort" in verdict.text, verdict
+    verdict.must_be("died", "blkverify, the first write zeroes", requests=0)
+    aborted = "SIGABRT" in verdict.text or "Abort" in verdict.text
+    assert aborted, f"blkverify ended otherwise than by SIGABRT: {verdict.text}"
     verdict = dual_write.by_qemu("quorum", disk, batches)
-    assert (verdict.what, verdict.requests) == ("", 20), verdict
+    verdict.must_be("", "quorum, 20 write zeroes", requests=20)

@@ -1,7 +1,7 @@
-"""This case checks that a difference in size is found, where QEMU's blkverify sees none.
+"""This case checks that a difference in size is found, where QEMU's blkverify finds none.
 
-How: the copy that blkverify compares with is 64 KiB larger than the volume; reads and writes go
-through without a word, and quorum refuses to open; the dual write names the sizes.
+How: the copy that blkverify compares with is 64 KiB larger than the volume. Reads and writes
+succeed without a report, and quorum refuses to open. The dual write names both sizes.
 Guards: size-rounded-down, size-rounded-up, sparse-tail-dropped.
 """
 
@@ -18,11 +18,11 @@ def test(new_disk, dual_write):
     disk = new_disk("1M")
     larger = disk.size + 65536
     verdict = dual_write.by_qemu("blkverify", disk, REQUESTS, size=larger)
-    assert (verdict.what, verdict.requests) == ("", 2), verdict
+    verdict.must_be("", "blkverify with a larger copy", requests=2)
     verdict = dual_write.by_qemu("quorum", disk, REQUESTS, size=larger)
-    assert verdict.what == "error", verdict
+    verdict.must_be("error", "quorum with a larger copy")
     disk.shadow = deepcopy(disk.shadow)
     disk.shadow.resize(larger)
-    (mismatch,) = dual_write(disk).mismatches
-    assert (mismatch.damage, mismatch.side) == ("size", "target"), mismatch
-    assert mismatch.text == f"{disk.size - 65536} bytes, not {disk.size}", mismatch
+    pair = dual_write(disk)
+    text = f"{disk.size - 65536} bytes, not {disk.size}"
+    pair.must_find_one(pair.mismatches, damage="size", side="target", text=text)

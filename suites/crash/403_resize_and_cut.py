@@ -1,7 +1,7 @@
-"""This case checks that a volume that has grown, and what was flushed into it, outlive a power cut.
+"""This case checks that a grown volume, and data flushed into it, survive a power cut.
 
-How: grow, write behind the old end, flush, cut; the new part that nobody wrote reads as zeroes;
-then shrink, flush, cut, grow: what was cut off must not come back.
+How: grow, write behind the old end, flush, cut: the unwritten new part reads as zeroes. Then
+shrink, flush, cut, grow: what was cut off must not come back.
 Guards: grow-exposes-old-data, resize-false-success, size-change-across-reconnect.
 """
 
@@ -22,5 +22,6 @@ def test(new_disk, qemu_io, qemu_img, seed):
                 io.write(old + 4096, 20_000)
             io.flush()
         disk.backend.crash(seed=seed + round_)
-        assert qemu_img.json("info", disk.filename)["virtual-size"] == size
+        seen = qemu_img.json("info", disk.filename)["virtual-size"]
+        assert seen == size, f"the volume has {seen} bytes after the cut, expected {size}"
         disk.verify()

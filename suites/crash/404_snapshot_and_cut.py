@@ -1,7 +1,7 @@
-"""This case checks that a snapshot of the target, once taken, does not let a cut hurt its volume.
+"""This case checks that a snapshot of the target does not weaken its volume against a power cut.
 
-How: writes, a snapshot, further writes, a flush of some, a cut; what was flushed is there, the rest
-old or new, through three snapshots. What was acknowledged before a snapshot is in it, hence
+How: writes, a snapshot, more writes, a flush of some, a cut, through three snapshots. What was
+flushed is there, the rest old or new. What was acknowledged before a snapshot is in it, and hence
 durable.
 Guards: snapshot-not-point-in-time, discard-not-tracked, flush-noop.
 """
@@ -23,7 +23,7 @@ def test(new_disk, qemu_io, seed):
         io.write(round_ * 100 * KIB, 50 * KIB)
         io.write(512 * KIB, 128 * KIB)
         io.discard(512 * KIB, 64 * KIB)
-        io.read(512 * KIB, 128 * KIB)  # new or zero, and not what the snapshot has
+        io.read(512 * KIB, 128 * KIB)  # new or zero, not the data of the snapshot
         io.flush()
         io.write(round_ * 200 * KIB, 90 * KIB)
         disk.backend.crash(seed=seed + round_)

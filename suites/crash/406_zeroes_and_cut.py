@@ -1,8 +1,7 @@
 """This case checks that flushed zeroes and discards are durable, alone and as the last change.
 
-How: over old data that is durable, only zeroes or only discards before the flush, and a write as
-the last change before it, or as the first; then a cut. Unflushed ones leave each sector old or
-zero.
+How: over durable old data, only zeroes or only discards before the flush, and a write as the last
+or as the first change before it; then a cut. Unflushed ones leave each sector old or zero.
 Guards: zero-unmap-not-durable, fua-lost-on-trim, flush-one-child-only.
 """
 
@@ -22,7 +21,7 @@ def test(new_disk, qemu_io, seed):
             at = start + number * 90 * KIB
             if kind == "discard":
                 io.discard(at, 64 * KIB)
-                before = io.read(at, 64 * KIB)  # may be old or zero: but not this and then that
+                before = io.read(at, 64 * KIB)  # old or zero, and the same later
             elif kind == "write":
                 io.write(at, 30 * KIB)
             else:
@@ -34,4 +33,5 @@ def test(new_disk, qemu_io, seed):
         disk.verify()
         if order == "discard":
             with qemu_io(disk) as io:
-                assert io.read(start, 64 * KIB) == before
+                after = io.read(start, 64 * KIB)
+                assert after == before, f"discarded {64 * KIB} bytes at {start}: other data later"

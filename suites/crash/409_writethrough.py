@@ -1,7 +1,7 @@
-"""This case checks that in cache mode writethrough each answered write is there after a power cut.
+"""This case checks that in cache mode writethrough each answered write survives a power cut.
 
-How: QEMU flushes after each write then (or sends FUA), so that nothing of what a guest was told is
-ever lost; only the write that was not answered may be missing.
+How: QEMU flushes after each write (or sends FUA), so nothing that the guest knows to be written is
+lost. Only an unanswered write may be missing.
 Guards: flush-noop, fua-write-ack-early, flush-not-advertised.
 """
 
@@ -23,5 +23,6 @@ def test(new_disk, qemu_io, seed):
                 io.write(offset, length)
         disk.backend.crash(seed=seed + round_)
         io.abandon()
-        assert disk.shadow.ambiguous() == []
+        open_ = disk.shadow.ambiguous()
+        assert open_ == [], f"sectors {open_} have more than one permitted content"
         disk.verify()

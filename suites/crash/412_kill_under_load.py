@@ -1,7 +1,7 @@
-"""This case checks that a backend killed under load comes back with all that was flushed.
+"""This case checks that a backend killed under load restarts with all flushed data.
 
-How: 20 times: writes and flushes of several connections, SIGKILL with requests in flight, a new
-start, every byte compared: flushed is there, the rest old or new.
+How: 20 times: writes and flushes of several connections, SIGKILL with requests in flight, a
+restart, and a comparison of every byte. Flushed data is there, the rest is old or new.
 Guards: flush-noop, close-drops-dirty, map-entry-shifted, torn-write.
 """
 
@@ -12,8 +12,8 @@ CYCLES = 20
 
 
 @case(groups="flush crash concurrent slow", requires="nbd flush kill", limit_s=60)
-def test(new_disk, nbd, seed):
+def test(new_disk, nbd_io, seed):
     disk = new_disk("2M")
     random = seed.stream("workload")
     for _ in range(CYCLES):
-        kill_cycle(disk, nbd, random)
+        kill_cycle(disk, nbd_io, random)

@@ -1,7 +1,7 @@
-"""This case checks that a qcow2 image survives SIGKILL of the backend that its volume is on.
+"""This case checks that a qcow2 image survives SIGKILL of the backend below it.
 
-How: writes and flushes in the image, then the backend is killed with QEMU still on it; after a new
-start the image is checked by qemu-img and every byte compared. Six times.
+How: writes and flushes in the image, then the backend is killed while QEMU uses it. After a restart
+qemu-img checks the image, and every byte is compared. Six times.
 Guards: flush-noop, close-drops-dirty, map-entry-shifted, inflight-hang-on-disconnect.
 """
 

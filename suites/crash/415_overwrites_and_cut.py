@@ -1,7 +1,7 @@
-"""This case checks that after a cut a sector never holds what was there before its durable content.
+"""This case checks that after a power cut no sector holds data older than its durable contents.
 
-How: each sector is written, flushed, written again and again without a flush; then a cut: the
-flushed version or a later one, never an earlier one and never a mixture within 512 bytes.
+How: each sector is written, flushed, and written repeatedly without a flush; then a cut. A sector
+holds the flushed version or a later one, never an earlier one, and never a mixture.
 Guards: destage-reorder, journal-slot-overlap, torn-write, merge-after-issue.
 """
 

@@ -1,8 +1,8 @@
-"""This case checks that snapshots taken under load outlive a power cut, as what was at one moment.
+"""This case checks that snapshots taken under load survive a power cut as they were at one moment.
 
-How: five clients write with FUA while two snapshots are taken; then the power fails. Each snapshot
-must still be what was there at one moment between its request and its answer, and the volume have
-all that was acknowledged.
+How: five clients write with FUA while two snapshots are taken; then power fails. Each snapshot must
+still show the volume at one moment between its request and its reply. The volume must have all
+acknowledged writes.
 Guards: snapshot-map-under-io, snapshot-not-point-in-time, fua-write-ack-early,
 late-request-after-quiesce, flush-one-child-only.
 """

@@ -1,7 +1,7 @@
-"""This case checks that no state a power cut may leave costs a write-ahead-logging store a commit.
+"""This case checks that no possible crash state costs a write-ahead-logging store a commit.
 
-How: the store runs on the target behind QEMU's blklogwrites; every state of the log is made and
-recovered from: whole epochs, lost, reordered and torn writes, each content once.
+How: the store runs on the target behind QEMU's blklogwrites. Every crash state of the log is made
+and recovered: whole epochs, lost, reordered and torn writes, each contents once.
 Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised.
 """
 
@@ -18,4 +18,4 @@ def test(new_disk, logged_image, storage_daemon, nbd, seed, log):
     result = logged.explore(lambda _: history, seed, acknowledged=history.acknowledged)
     log(result)
     result.must_be_clean()
-    assert result.explored > 500
+    assert result.explored > 500, f"only {result.explored} crash states were judged, expected 500"

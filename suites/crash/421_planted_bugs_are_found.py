@@ -1,7 +1,7 @@
-"""This case checks that the explorer finds a missing flush, a wrong order and a lying disk.
+"""This case checks that the explorer finds a missing flush, a wrong order and a disk without flush.
 
-How: three stores with one bug each, run on the target behind blklogwrites; each must be found, and
-the report must say which writes were lost and what became of the commits.
+How: three stores with one bug each run on the target behind blklogwrites. Each bug must be found,
+and the report must name the lost writes and the effect on the commits.
 Guards: flush-noop, destage-reorder.
 """
 
@@ -18,7 +18,7 @@ BUGS = {
 
 @case(groups="crash states flush self quick", requires="flush")
 def test(new_disk, logged_image, storage_daemon, nbd, seed, golden, log):
-    for bug, (options, words) in BUGS.items():
+    for bug, (options, text) in BUGS.items():
         disk = new_disk(SIZE, prefill=False)
         logged, history = logged_image(disk), WalHistory()
         with logged.served(storage_daemon, nbd) as client:
@@ -28,6 +28,8 @@ def test(new_disk, logged_image, storage_daemon, nbd, seed, golden, log):
             lambda _, judge=history: judge, seed, log=entries, acknowledged=history.acknowledged
         )
         log(result, *result.wrong)
-        assert any(words in wrong.text for wrong in result.wrong), result
-        assert all("lost: " in wrong.description for wrong in result.wrong)
+        found = any(text in wrong.text for wrong in result.wrong)
+        assert found, f"{bug}: no crash state with {text!r}: {result}"
+        unnamed = [wrong for wrong in result.wrong if "lost: " not in wrong.description]
+        assert not unnamed, f"{bug}: a crash state without its lost writes: {unnamed[0]}"
         golden(f"{bug}: found")

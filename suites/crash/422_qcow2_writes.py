@@ -1,7 +1,7 @@
-"""This case checks that no power cut damages a qcow2 image or takes back what a guest has flushed.
+"""This case checks that no power cut damages a qcow2 image or loses what a guest has flushed.
 
-How: writes into new and old clusters with flushes between them, every write to the volume logged;
-all states that a cut may leave are made, checked by qemu-img, and each sector must be old or new.
+How: writes into new and old clusters with flushes between them; every write to the volume is
+logged. All crash states are made and checked by qemu-img, and each sector must be old or new.
 Guards: flush-noop, destage-reorder, torn-write, map-entry-shifted.
 """
 

@@ -1,7 +1,7 @@
 """This case checks that a qcow2 image with lazy refcounts can be repaired after any power cut.
 
-How: as 422, but reference counts are only right when the image is closed: each state is repaired as
-QEMU does when it opens the image, checked again, and each sector must be old or new.
+How: as 422, but refcounts are only right when the image is closed. Each state is repaired as QEMU
+does when it opens the image, checked again, and each sector must be old or new.
 Guards: flush-noop, destage-reorder, torn-write.
 """
 

@@ -1,7 +1,7 @@
 """This case checks that no power cut around an internal snapshot damages a qcow2 image.
 
-How: writes, a snapshot taken, writes that copy, the snapshot deleted, each write to the volume
-logged. Some states need a repair (docs/findings.md#qcow2-snapshot-cut): after it each must pass
+How: writes, a snapshot, copy-on-write, and the removal of the snapshot, with all writes logged.
+Some states need a repair (docs/findings.md#qcow2-snapshot-cut). After it each state must pass
 qemu-img check, and show the guest old or new sectors.
 Guards: snapshot-map-under-io, snapshot-delete-shared-block, destage-reorder, torn-write.
 """

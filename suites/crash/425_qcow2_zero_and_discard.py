@@ -1,7 +1,7 @@
 """This case checks that no power cut around zeroes and discards damages a qcow2 image.
 
-How: clusters are written, zeroed with and without unmap, discarded, written again; a flush stands
-between what frees a cluster and the next allocation (437 has none). Each state is checked.
+How: clusters are written, zeroed with and without unmap, discarded, and written again. A flush
+stands between freeing a cluster and the next allocation (437 has none). Each state is checked.
 Guards: discard-overreach, write-zeroes-noop, zero-unmap-not-durable, destage-reorder.
 """
 

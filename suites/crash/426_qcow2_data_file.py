@@ -1,7 +1,7 @@
 """This case checks that no power cut damages a qcow2 image with an external data file.
 
-How: image and data file are two windows of one volume behind one log, so that writes to both can be
-lost in any combination; each state must pass qemu-img check and show old or new sectors.
+How: image and data file are two windows of one volume behind one log, so writes to both can be lost
+in any combination. Each state must pass qemu-img check and show old or new sectors.
 Guards: destage-reorder, flush-one-child-only, torn-write.
 """
 

@@ -1,7 +1,7 @@
 """This case checks that no power cut costs SQLite with a rollback journal a committed transaction.
 
-How: SQLite runs on the target behind blklogwrites by a VFS of its own; in each state its recovery
-must give rows that were committed together, all that were acknowledged, and a sound database.
+How: SQLite runs on the target behind blklogwrites, through its own VFS. In each state recovery must
+give rows that were committed together, all acknowledged ones, and a sound database.
 Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised.
 """
 
@@ -20,4 +20,4 @@ def test(new_disk, logged_image, storage_daemon, nbd, seed, log):
     result = logged.explore(lambda _: history, seed, acknowledged=history.acknowledged)
     log(result)
     result.must_be_clean()
-    assert result.explored > 500
+    assert result.explored > 500, f"only {result.explored} crash states were judged, expected 500"

@@ -1,7 +1,8 @@
-"""This case checks that the explorer finds what SQLite's manual says of its unsafe settings.
+"""This case checks that the explorer finds the risks of SQLite's unsafe settings.
 
-How: synchronous=off may corrupt a database, write-ahead logging with synchronous=normal may lose
-commits and never corrupts (https://sqlite.org/pragma.html#pragma_synchronous): both must be seen.
+How: SQLite's manual says that synchronous=off may corrupt a database, and that write-ahead logging
+with synchronous=normal may lose commits but never corrupts
+(https://sqlite.org/pragma.html#pragma_synchronous). Both must be seen.
 Guards: flush-noop, destage-reorder.
 """
 

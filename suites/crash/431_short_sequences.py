@@ -1,7 +1,7 @@
 """This case checks that no power cut damages a qcow2 image in any sequence of two requests.
 
 How: all sequences of one and two writes, zeroes, discards and flushes at two places, each followed
-by a flush, each on an image of its own; all crash states of each are checked. The count is printed.
+by a flush, each on its own image. All crash states are checked. The count is printed.
 Guards: flush-noop, destage-reorder, torn-write, map-entry-shifted, zero-unmap-not-durable.
 """
 

@@ -1,6 +1,6 @@
 """This case checks that no power cut damages a qcow2 image in any sequence of three requests.
 
-How: as 431, one longer, which is where the studies of file systems found the last of their bugs.
+How: as 431, one request longer. Studies of file systems found nearly all bugs within this length.
 Guards: flush-noop, destage-reorder, torn-write, map-entry-shifted, zero-unmap-not-durable.
 """
 

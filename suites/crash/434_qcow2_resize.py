@@ -1,7 +1,8 @@
-"""This case checks that no power cut while a qcow2 image grows damages it.
+"""This case checks that no power cut damages a qcow2 image while it grows.
 
-How: data, a resize that moves the level 1 table, data in the new part, each write logged; in each
-state the image has the old or the new size, passes qemu-img check and shows old or new sectors.
+How: data, a resize that moves the level 1 table, and data in the new part, with all writes logged.
+In each state the image has the old or the new size, passes qemu-img check, and shows old or new
+sectors.
 Guards: grow-exposes-old-data, map-entry-shifted, destage-reorder, torn-write.
 """
 

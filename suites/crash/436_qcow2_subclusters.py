@@ -1,7 +1,7 @@
 """This case checks that no power cut damages a qcow2 image with subclusters (extended L2 entries).
 
-How: parts of clusters are written, zeroed and discarded, so that bitmaps change in place, each
-write to the volume logged; each state must pass qemu-img check and show old or new sectors.
+How: parts of clusters are written, zeroed and discarded, so that bitmaps change in place, with all
+writes logged. Each state must pass qemu-img check and show old or new sectors.
 Guards: map-entry-shifted, torn-write, destage-reorder.
 """
 

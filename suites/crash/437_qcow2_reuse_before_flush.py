@@ -1,7 +1,7 @@
-"""This case checks that a freed qcow2 cluster is not used for other data before it is durably free.
+"""This case checks that a freed qcow2 cluster is not reused before it is durably free.
 
-How: clusters are zeroed or discarded and others allocated with no flush between, then power fails:
-what was zeroed must be old or zero, and never the new data of another place. Disabled because QEMU
+How: clusters are zeroed or discarded and others allocated with no flush between; then power fails.
+What was zeroed must be old or zero, never the new data of another place. Disabled because QEMU
 7.2.22 fails it on every target (docs/findings.md#qcow2-reuse-before-flush).
 Guards: destage-reorder, zero-unmap-not-durable, previous-tenant-data.
 """

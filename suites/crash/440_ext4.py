@@ -1,8 +1,8 @@
-"""This case checks that no power cut damages a guest's ext4, or costs it a file that was synced.
+"""This case checks that no power cut damages a guest's ext4, or loses a file that was synced.
 
-How: a small Linux guest makes, replaces and removes files on the target, each durably; in each
-state that a cut may leave, the journal is recovered by e2fsck, which must find nothing else to
-mend, and the files must be there. With its flushes dropped the loss must be found.
+How: a small Linux guest makes, replaces and removes files on the target, each durably. In each
+crash state e2fsck recovers the journal and must find nothing else to repair, and the files must be
+there. Without flushes the loss must be found.
 Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write-ack-early.
 """
 

@@ -1,8 +1,8 @@
-"""This case checks that no power cut damages a guest's xfs, or costs it a file that was synced.
+"""This case checks that no power cut damages a guest's xfs, or loses a file that was synced.
 
-How: a guest makes, replaces and removes files on the target, each durably; the states that a cut
-may leave, as many as can be mounted in the time, are mounted by a guest, whose kernel recovers the
-log: files must be there, and xfs_repair find nothing. With its flushes dropped the loss is found.
+How: a guest makes, replaces and removes files on the target, each durably. As many crash states as
+the time allows are mounted by a guest, whose kernel recovers the log. Files must be there, and
+xfs_repair must find nothing. Without flushes the loss must be found.
 Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write-ack-early.
 """
 
@@ -39,7 +39,7 @@ def test(new_disk, logged_image, guest, seed, log, golden):
             lambda where: XfsJudge(where, guest.of_worker, history),
             seed,
             acknowledged=history.acknowledged,
-            tear=4096,  # its sectors, which xfs relies on
+            tear=4096,  # xfs relies on sectors of this size that are not torn
             within_s=within_s,
             **options,
         )

@@ -1,8 +1,8 @@
-"""This case checks that each file operation with an fsync or sync after it survives any power cut.
+"""This case checks that each file operation followed by an fsync or sync survives any power cut.
 
 How: all sequences of one operation (create, write, append, overwrite, truncate, punch, fallocate,
-rename, link, unlink, mkdir) and a persistence point, in a guest on ext4 on the target; in each
-crash state the journal recovers, what was persisted is there, and all else as it was at some step.
+rename, link, unlink, mkdir) and a persistence point, in a guest on ext4 on the target. In each
+crash state the journal recovers, persisted files are there, and others are as at some step.
 Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write-ack-early.
 """
 

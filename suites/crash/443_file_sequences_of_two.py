@@ -1,6 +1,6 @@
-"""This case checks that any two file operations with an fsync or sync after them survive a cut.
+"""This case checks that any two file operations followed by an fsync or sync survive a power cut.
 
-How: as 442, with two operations: what a crash finds half done is then of both. It takes minutes.
+How: as 442, with two operations. It takes minutes.
 Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write-ack-early.
 """
 

@@ -1,8 +1,8 @@
-"""This case checks that Linux's own log of its writes to the target is explored, and right.
+"""This case checks that Linux's own log of its writes to the target is complete and explored.
 
 How: ext4 over dm-log-writes over the target's disk in a guest, with a mark before and after each
-file is synced; the log, on a second disk of the target, must agree with that of QEMU's blklogwrites
-below it at each mark and at its end; all crash states of it are judged.
+sync of a file. The log, on a second disk of the target, must agree with that of QEMU's blklogwrites
+below it at each mark and at its end. All its crash states are judged.
 Guards: flush-noop, destage-reorder, misdirected-write, flush-not-advertised.
 """
 
@@ -19,7 +19,7 @@ from qbdcheck.kit.crash.recorder import without_flushes
 
 SIZE = 8 << 20
 QUIET = "for i in writeback expire; do echo 0 > /proc/sys/vm/dirty_${i}_centisecs; done"
-MOUNT = "-t ext4 -o commit=300,noinit_itable"  # nothing is written but what is asked for
+MOUNT = "-t ext4 -o commit=300,noinit_itable"  # no writes in the background
 
 
 @case(
@@ -42,7 +42,7 @@ def test(new_disk, logged_image, guest, qemu_img, scratch, seed, log, golden):
         moments.append(logged.position)
         return len(moments) - 1
 
-    told = run_file_workload(system, moment, 4, f"{MOUNT} {dm.path}")
+    files = run_file_workload(system, moment, 4, f"{MOUNT} {dm.path}")
     system.run("umount /mnt")
     dm.close()
     system.quit()
@@ -50,14 +50,17 @@ def test(new_disk, logged_image, guest, qemu_img, scratch, seed, log, golden):
     places = marks(of_guest)
     positions = [places[f"moment{number}"] for number in range(len(moments))]
     together = list(zip(positions, moments, strict=True))
-    assert disagreements(of_guest, of_qemu, logged.initial, together) == []
+    found = disagreements(of_guest, of_qemu, logged.initial, together)
+    assert found == [], f"the logs of the guest and of blklogwrites disagree: {found}"
     lying = without_flushes(of_qemu)
-    assert disagreements(of_guest, lying, logged.initial, together)
+    found = disagreements(of_guest, lying, logged.initial, together)
+    assert found, "the guest's log agrees with a log without flushes"
     for one in (of_guest, of_qemu):
         image = bytearray(logged.initial)
         CrashStates(one, memoryview(image), tear=0)
-        assert image == disk.read_all().tobytes()
-    history = told.at(positions)
+        same = image == disk.read_all().tobytes()
+        assert same, f"a log of {len(one)} entries, replayed, differs from the volume"
+    history = files.at(positions)
 
     def explore(entries, **options):
         options |= {"log": entries, "acknowledged": history.acknowledged, "tear": 4096}

@@ -1,8 +1,8 @@
-"""This case checks that a backend whose flushes lie is found by a guest's ext4, and named.
+"""This case checks that a guest's ext4 shows when a backend's flushes do nothing, with the cause.
 
-How: a guest syncs files on the target, QEMU is killed and the power cut: nothing may be missing.
-Then the same with a rule that lets each flush lie: the cut must cost a synced file; and the own log
-of the target, in which the flushes are missing, must give the explorer a state that says which.
+How: a guest syncs files on the target, QEMU is killed and power cut: no file may be missing. Then
+the same with a rule that makes each flush do nothing: the cut must lose a synced file. The target's
+own log, which lacks the flushes, must give the explorer a state that names the missing writes.
 Guards: flush-noop, flush-not-advertised.
 """
 
@@ -40,7 +40,7 @@ def test(new_disk, logged_image, guest, rules, qemu_img, scratch, seed, log, gol
         disk.backend.crash(seed=seed)
         after = scratch / "after.img"
         after.write_bytes(disk.read_all().tobytes())
-        said = judge_file(history, after, EVER)
+        verdict = judge_file(history, after, EVER)
         result = logged.explore(
             lambda _, history=history: Ext4Judge(history),
             seed,
@@ -50,10 +50,10 @@ def test(new_disk, logged_image, guest, rules, qemu_img, scratch, seed, log, gol
             tear=4096,
             most=1,
         )
-        log(said, result, *result.wrong)
+        log(verdict, result, *result.wrong)
         lost = ("was durable", "e2fsck ended")
-        named = any(words in wrong.text for wrong in result.wrong for words in lost)
+        named = any(text in wrong.text for wrong in result.wrong for text in lost)
         golden(
             f"flushes {'lie' if lies else 'work'}: a cut loses a synced file:"
-            f" {any(words in said for words in lost)}, the explorer names it: {named}"
+            f" {any(text in verdict for text in lost)}, the explorer names it: {named}"
         )

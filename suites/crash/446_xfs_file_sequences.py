@@ -1,7 +1,7 @@
-"""This case checks that each file operation with an fsync or sync after it survives a cut on xfs.
+"""This case checks that each file operation followed by an fsync or sync survives a cut on xfs.
 
-How: as 442, on xfs: each state is mounted by a guest, so only the likeliest are, for a minute;
-the report tells the share.
+How: as 442, on xfs. A guest must mount each state, so only the likeliest states are checked, for a
+minute. The report gives their share.
 Guards: flush-noop, destage-reorder, torn-write, flush-not-advertised, fua-write-ack-early.
 """
 

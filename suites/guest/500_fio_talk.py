@@ -1,13 +1,13 @@
 """This case checks that the fio command of the QEMU talk verifies the whole disk in a guest.
 
-How: fio-4k, randwrite over /dev/vdb with md5 through libaio at depth 16, word by word; every block
-is written once and read back.
+How: fio-4k, a randwrite over /dev/vdb with md5 through libaio at depth 16, with the talk's own
+options. Every block is written once and read back.
 Guards: phantom-write, misdirected-write, torn-write, silent-bit-flip.
 """
 
 from qbdcheck.kit import case
 
-WORDS = (
+OPTIONS = (
     "--name=fio-4k --filename=/dev/vdb --ioengine=libaio --runtime=1h --direct=1 --bs=4k"
     " --iodepth=16 --numjobs=1 --rw=randwrite --verify=md5"
 )
@@ -18,7 +18,7 @@ def test(new_disk, guest, fio, log):
     disk = new_disk("4M", prefill=False)
     system = guest(disk)
     assert system.disks[0].path == "/dev/vdb"
-    result = fio(system)(*WORDS.split()).must_be_clean()
+    result = fio(system)(*OPTIONS.split()).must_be_clean()
     log(*result.summary())
     (job,) = result.jobs
     assert job.write.requests == job.read.requests == disk.size // 4096

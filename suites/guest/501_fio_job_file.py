@@ -1,6 +1,6 @@
 """This case checks that a job file with a [global] section runs in a guest as on a command line.
 
-How: examples/talk.fio, as the talk has it, with the disk named in [global].
+How: examples/talk.fio, the job file of the talk, with the disk named in [global].
 Guards: phantom-write, misdirected-write.
 """
 

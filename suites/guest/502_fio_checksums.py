@@ -1,6 +1,6 @@
-"""This case checks that every checksum of fio finds what a guest wrote unchanged.
+"""This case checks that every checksum of fio finds unchanged what a guest wrote.
 
-How: sequential and random writes and mixes, with md5, crc32c, sha256, xxhash and a pattern.
+How: Sequential, random and mixed writes, with md5, crc32c, sha256, xxhash and a pattern.
 Guards: phantom-write, misdirected-write, silent-bit-flip.
 """
 
@@ -19,8 +19,8 @@ JOBS = (
 def test(new_disk, guest, fio, log):
     disk = new_disk("2M", prefill=False)
     run = fio(guest(disk))
-    words = "--name=sums --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=8k --iodepth=8"
+    options = "--name=sums --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=8k --iodepth=8"
     for rw, *verify in JOBS:
-        result = run(*words.split(), f"--rw={rw}", *verify).must_be_clean()
+        result = run(*options.split(), f"--rw={rw}", *verify).must_be_clean()
         log(rw, *verify, *result.summary())
         assert result.jobs[0].read.requests > 0, f"{rw} {verify}: nothing was verified"

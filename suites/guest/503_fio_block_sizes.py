@@ -1,6 +1,6 @@
-"""This case checks that blocks of 512 bytes to 1 MiB come back as a guest wrote them.
+"""This case checks that a guest reads back blocks of 512 bytes to 1 MiB as it wrote them.
 
-How: random writes, each verified: one size after the other, then a split of sizes.
+How: Random writes, each verified: first one block size after the other, then a split of sizes.
 Guards: unaligned-offset-rounded, iov-offset-ignored, sector-unit-mismatch.
 """
 
@@ -14,12 +14,12 @@ SPLIT = "--bssplit=512/20:4k/40:64k/30:256k/10"
 def test(new_disk, guest, fio, log):
     disk = new_disk("6M", prefill=False)
     run = fio(guest(disk))
-    words = "--name=sizes --filename=/dev/vdb --ioengine=libaio --direct=1 --iodepth=8"
-    words += " --rw=randwrite --verify=crc32c"
+    options = "--name=sizes --filename=/dev/vdb --ioengine=libaio --direct=1 --iodepth=8"
+    options += " --rw=randwrite --verify=crc32c"
     for size in SIZES:
         part = "256k" if size == "512" else "1536k" if size == "1536" else "4m"
-        result = run(*words.split(), f"--bs={size}", f"--size={part}").must_be_clean()
+        result = run(*options.split(), f"--bs={size}", f"--size={part}").must_be_clean()
         log(size, *result.summary())
         assert result.jobs[0].read.requests > 0
-    result = run(*words.split(), SPLIT, "--size=3m", "--blockalign=512").must_be_clean()
+    result = run(*options.split(), SPLIT, "--size=3m", "--blockalign=512").must_be_clean()
     log(SPLIT, *result.summary())

@@ -1,7 +1,7 @@
-"""This case checks that every way of a guest to ask for I/O gives the same data.
+"""This case checks that all I/O interfaces of a guest give the same data.
 
-How: libaio and io_uring at depths 1 to 64, psync and pvsync2, direct and buffered. (mmap is left
-out: docs/findings.md#fio-mmap-verify.)
+How: libaio and io_uring at depths 1 to 64, psync and pvsync2, direct and buffered. mmap is left out
+(docs/findings.md#fio-mmap-verify).
 Guards: phantom-write, misdirected-write.
 """
 
@@ -22,8 +22,8 @@ WAYS = (
 def test(new_disk, guest, fio, log):
     disk = new_disk("2M", prefill=False)
     run = fio(guest(disk))
-    words = "--name=way --filename=/dev/vdb --bs=4k --rw=randwrite --verify=md5"
+    options = "--name=way --filename=/dev/vdb --bs=4k --rw=randwrite --verify=md5"
     for way in WAYS:
-        result = run(*words.split(), *way.split()).must_be_clean()
+        result = run(*options.split(), *way.split()).must_be_clean()
         log(way, *result.summary())
         assert result.jobs[0].write.requests == disk.size // 4096

@@ -1,7 +1,7 @@
 """This case checks that virtio-blk, virtio-scsi and nvme disks of all block sizes keep data.
 
-How: each kind with each pair of logical and physical blocks is plugged in and verified; the guest
-sees the block sizes that the device was given.
+How: Each kind of device is plugged in with each pair of logical and physical block sizes, and
+verified. The guest must see the block sizes that the device has.
 Guards: sector-unit-mismatch, unaligned-offset-rounded, min-block-underadvertised.
 """
 
@@ -22,12 +22,12 @@ def test(new_disk, guest, fio, log):
             name = disk.path.removeprefix("/dev/")
             queue = f"/sys/block/{name}/queue"
             seen = system.run(f"cat {queue}/logical_block_size {queue}/physical_block_size")
-            told = [int(word) for word in seen.split()]
-            assert told[0] == logical, (device, told)
-            if kind != "nvme":  # which tells its logical blocks as physical ones
-                assert told[1] == physical, (device, told)
-            words = f"--name=dev --filename={disk.path} --ioengine=libaio --direct=1 --bs=4k"
-            words += " --iodepth=16 --rw=randwrite --verify=md5"
-            result = run(*words.split()).must_be_clean()
+            sizes = [int(size) for size in seen.split()]
+            assert sizes[0] == logical, (device, sizes)
+            if kind != "nvme":  # nvme reports its logical block size as the physical one
+                assert sizes[1] == physical, (device, sizes)
+            options = f"--name=dev --filename={disk.path} --ioengine=libaio --direct=1 --bs=4k"
+            options += " --iodepth=16 --rw=randwrite --verify=md5"
+            result = run(*options.split()).must_be_clean()
             log(kind, logical, physical, *result.summary())
             system.detach(disk)

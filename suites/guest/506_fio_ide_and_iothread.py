@@ -1,14 +1,14 @@
 """This case checks that an ide disk, and a virtio-blk disk in an iothread, keep data.
 
-How: a guest boots with both, the second with two queues, on two processors; fio verifies them at
-the same time.
+How: A guest with two processors boots with both disks; the second has two queues. fio verifies both
+at the same time.
 Guards: phantom-write, misdirected-write.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import Device
 
-WORDS = "--ioengine=libaio --direct=1 --bs=4k --iodepth=16 --rw=randwrite --verify=md5"
+OPTIONS = "--ioengine=libaio --direct=1 --bs=4k --iodepth=16 --rw=randwrite --verify=md5"
 
 
 @case(groups="guest device concurrent slow", programs="qemu-system-x86_64", limit_s=240)
@@ -22,7 +22,7 @@ def test(new_disk, guest, fio, log):
     system = guest(plugged=plugged, cpus=2, extra=extra)
     jobs = []
     for disk in system.disks:
-        jobs += [f"--name={disk.identity}", f"--filename={disk.path}", *WORDS.split()]
+        jobs += [f"--name={disk.identity}", f"--filename={disk.path}", *OPTIONS.split()]
     result = fio(system)(*jobs).must_be_clean()
     log(*result.summary())
     assert [job.write.bytes_done for job in result.jobs] == [2 << 20, 4 << 20]

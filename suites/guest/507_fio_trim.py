@@ -1,6 +1,7 @@
-"""This case checks that a guest that trims, writes and verifies sees what it wrote.
+"""This case checks that a guest that trims, writes and verifies reads what it wrote.
 
-How: a mix of trims and writes with checksums, in random order; then whole-disk discard and again.
+How: A mix of trims and writes with checksums in random order. Then the whole disk is discarded,
+written and verified again.
 Guards: discard-overreach, discard-exposes-backing.
 """
 
@@ -12,13 +13,13 @@ def test(new_disk, guest, fio, log):
     disk = new_disk("4M", prefill=False)
     system = guest(disk.blockdev(discard="unmap"))
     run = fio(system)
-    words = "--name=trims --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=16k --iodepth=8"
-    result = run(*words.split(), "--rw=randtrimwrite", "--verify=crc32c").must_be_clean()
+    options = "--name=trims --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=16k --iodepth=8"
+    result = run(*options.split(), "--rw=randtrimwrite", "--verify=crc32c").must_be_clean()
     log(*result.summary())
     assert result.jobs[0].trim.requests > 0
     assert result.jobs[0].read.requests > 0
     system.run("blkdiscard /dev/vdb")
-    run(*words.split(), "--rw=write", "--verify=md5").must_be_clean()
-    words = "--trim_percentage=20 --trim_backlog=16 --verify_backlog=16 --rw=randwrite"
+    run(*options.split(), "--rw=write", "--verify=md5").must_be_clean()
+    options = "--trim_percentage=20 --trim_backlog=16 --verify_backlog=16 --rw=randwrite"
     plain = "--name=backlog --filename=/dev/vdb --ioengine=psync --direct=1 --bs=16k"
-    run(*plain.split(), *words.split(), "--verify=crc32c").must_be_clean()
+    run(*plain.split(), *options.split(), "--verify=crc32c").must_be_clean()

@@ -1,7 +1,7 @@
-"""This case checks that data are right while the writing goes on, not only at the end.
+"""This case checks that data is right while a guest writes, not only at the end.
 
-How: verify_backlog: each 32 writes the last ones are read back, under further writes; two jobs
-share the disk in halves.
+How: verify_backlog: after every 32 writes the last ones are read back while writing continues. Two
+jobs use one half of the disk each.
 Guards: per-client-cache-stale.
 """
 
@@ -11,11 +11,11 @@ from qbdcheck.kit import case
 @case(groups="guest concurrent", programs="qemu-system-x86_64", limit_s=120)
 def test(new_disk, guest, fio, log):
     disk = new_disk("4M", prefill=False)
-    words = "--filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=16 --size=2m"
-    words += " --rw=randwrite --verify=crc32c --verify_backlog=32 --verify_backlog_batch=16"
+    options = "--filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=16 --size=2m"
+    options += " --rw=randwrite --verify=crc32c --verify_backlog=32 --verify_backlog_batch=16"
     jobs = []
     for index in range(2):
-        jobs += [f"--name=half{index}", *words.split(), f"--offset={2 * index}m"]
+        jobs += [f"--name=half{index}", *options.split(), f"--offset={2 * index}m"]
     result = fio(guest(disk))(*jobs).must_be_clean()
     log(*result.summary())
     for job in result.jobs:

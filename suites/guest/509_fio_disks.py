@@ -1,12 +1,13 @@
 """This case checks that several disks under load at once do not get each other's data.
 
-How: three disks of three volumes, a job for each, all at once; then all are read once more.
+How: Three disks on three volumes, with one job for each, all at once. Then all disks are read once
+more.
 Guards: cross-connection-state, misdirected-write, extent-boundary-misroute.
 """
 
 from qbdcheck.kit import case
 
-WORDS = "--ioengine=libaio --direct=1 --bs=4k --iodepth=8 --rw=randwrite --verify=md5"
+OPTIONS = "--ioengine=libaio --direct=1 --bs=4k --iodepth=8 --rw=randwrite --verify=md5"
 
 
 @case(groups="guest concurrent", programs="qemu-system-x86_64", limit_s=120)
@@ -16,7 +17,7 @@ def test(new_disk, guest, fio, log):
     run = fio(system)
     jobs = []
     for disk in system.disks:
-        jobs += [f"--name={disk.identity}", f"--filename={disk.path}", *WORDS.split()]
+        jobs += [f"--name={disk.identity}", f"--filename={disk.path}", *OPTIONS.split()]
     result = run(*jobs, "--randrepeat=1").must_be_clean()
     log(*result.summary())
     assert len({disk.path for disk in system.disks}) == len(result.jobs) == 3

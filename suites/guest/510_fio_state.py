@@ -1,14 +1,14 @@
-"""This case checks that all writes that fio saw end are there after the guest's power was cut.
+"""This case checks that all writes that fio saw complete are there after a guest's power cut.
 
-How: fio is interrupted in the middle of random writes and tells its state: what was issued, and
-what is in flight. QEMU is killed; in a new guest fio verifies up to that state. Without the state
-it would miss blocks that were never written, and must say so.
+How: fio is interrupted during random writes and saves its state: the issued writes, and those in
+flight. QEMU is killed. In a new guest fio verifies up to that state. Without the state fio would
+miss blocks that were never written, and must report them.
 Guards: phantom-write, flush-noop, misdirected-write, fua-write-ack-early.
 """
 
 from qbdcheck.kit import case
 
-WORDS = (
+OPTIONS = (
     "--name=cut --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=16"
     " --rw=randwrite --verify=crc32c --aux-path=/tmp/state"
 )
@@ -21,8 +21,8 @@ def test(new_disk, guest, fio, log):
     system.run("mkdir /tmp/state")
     system.write_file("/tmp/trigger", "#!/bin/sh\ntouch /tmp/triggered\nsleep 60\n")
     system.run("chmod +x /tmp/trigger")
-    words = "--do_verify=0 --rate_iops=1500 --trigger-timeout=1 --trigger=/tmp/trigger"
-    load = fio(system).begin(*WORDS.split(), *words.split())
+    options = "--do_verify=0 --rate_iops=1500 --trigger-timeout=1 --trigger=/tmp/trigger"
+    load = fio(system).begin(*OPTIONS.split(), *options.split())
     system.run("until [ -e /tmp/triggered ]; do sleep 0.05; done")
     assert load.is_running, "fio ended before the cut"
     names = system.run("ls /tmp/state").split()
@@ -34,8 +34,10 @@ def test(new_disk, guest, fio, log):
     run = fio(system)
     system.run("mkdir /tmp/state")
     system.write_file(f"/tmp/state/{names[0]}", state)
-    result = run(*WORDS.split(), "--verify_only=1", "--verify_state_load=1").must_be_clean()
+    result = run(*OPTIONS.split(), "--verify_only=1", "--verify_state_load=1").must_be_clean()
     log(*result.summary())
     verified = result.jobs[0].read.requests
     assert 100 < verified < disk.size // 4096, f"{verified} blocks were verified"
-    assert run(*WORDS.split(), "--verify_only=1").result.failures, "blocks never written are right"
+    assert run(*OPTIONS.split(), "--verify_only=1").result.failures, (
+        "fio found no fault in blocks that were never written"
+    )

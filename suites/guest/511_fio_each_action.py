@@ -1,15 +1,15 @@
-"""This case checks that fio in a guest sees each fault of the rule language as what it is.
+"""This case checks that fio in a guest sees the effect of each fault of the rule language.
 
-How: one fault after the other strikes one write or read of a run of its own. What damages data must
-be found by fio in that block and in no other; what only disturbs must cost nothing: no error in
-fio, in the kernel, in QMP's counters. Each rule tells that it struck once.
+How: Each fault strikes one write or read of a run of its own. fio must find a damage in that block
+and in no other. A mere disturbance must cause no error in fio, in the kernel or in QMP's counters.
+Each rule must report that it struck once.
 Guards: phantom-write, misdirected-write, silent-bit-flip, torn-write, stale-replica-after-failover.
 """
 
 from qbdcheck.kit import case
 
 PART = 256 << 10
-"""Bytes of a run; its fault strikes in the middle."""
+"""Bytes of a run. Its fault strikes in the middle."""
 WRITE = {"event": "write_aio", "iotype": "write", "once": True}
 READ = {"event": "read_aio", "iotype": "read", "once": True}
 DAMAGES = (
@@ -33,13 +33,13 @@ DISTURBS = (
     {"event": "flush_to_disk", "action": "lie", "once": True},
 )
 BREAKS = ({**READ, "action": "garbage"},)
-"""QEMU gives up a server that does not speak NBD: the last one, for there is no way back."""
-WORDS = (
+"""The last fault: QEMU drops a server that does not speak NBD, and does not reconnect."""
+OPTIONS = (
     "--filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=1 --rw=write --size=256k"
     " --verify=md5 --fsync=16"
 )
 """One request at a time: the guest and QEMU's virtio-blk merge neighbours, and a fault would strike
-them all."""
+all of them."""
 
 
 @case(groups="guest inject slow", requires="nbd", programs="qemu-system-x86_64", limit_s=180)
@@ -54,14 +54,14 @@ def test(disk, guest, fio, rules, link, log):
         place = {"offset": f"{struck}+4K"} if "iotype" in rule else {}
         fault = rules.add({**rule, **place})
         before = system.stats(system.disks[0])
-        words = (f"--name={rule['action']}", f"--offset={start}", *WORDS.split())
-        load = fio(system).begin(*words)
+        options = (f"--name={rule['action']}", f"--offset={start}", *OPTIONS.split())
+        load = fio(system).begin(*options)
         if rule["action"] in {"hang", "short"}:
             rules.wait_fired(fault)
             assert load.is_running, "fio ended while its request had no whole reply"
             rules.resume(fault)
             if rule["action"] == "short":
-                link.cut()  # a client waits for the rest, until the connection is lost
+                link.cut()  # the client waits for the rest until the connection is lost
         run = load.wait()
         found = [failure.offset for failure in run.result.failures]
         log(rule, found, *run.result.summary())
@@ -69,19 +69,19 @@ def test(disk, guest, fio, rules, link, log):
         rules.remove(fault)
         if rule in DAMAGES:
             assert found[:1] == [struck], (rule, found, run.errors)
-            # A misdirected write may have come down on its neighbour after it.
+            # A misdirected write may have hit the block after it.
             assert set(found) <= {struck, struck + 4096}, (rule, found)
             continue
         after = system.stats(system.disks[0])
-        said = [line for line in system.console_lines() if "error, dev vdb" in line]
+        errors = [line for line in system.console_lines() if "error, dev vdb" in line]
         if rule in BREAKS:
             assert run.result.error == 5, (rule, run.result.error)
             event = system.machine.wait_event("BLOCK_IO_ERROR")["data"]
             assert event["operation"] == "read", event
             assert after["failed_rd_operations"] > before["failed_rd_operations"], after
-            assert f"sector {struck // 512} " in said[0], said
+            assert f"sector {struck // 512} " in errors[0], errors
         else:
             run.must_be_clean()
-            assert not said, (rule, said)
+            assert not errors, (rule, errors)
             for counter in ("failed_rd_operations", "failed_wr_operations"):
                 assert after[counter] == before[counter], (rule, counter)

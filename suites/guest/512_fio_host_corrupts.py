@@ -1,7 +1,7 @@
-"""This case checks that what the backend corrupts is caught by fio in the guest, and by stamps.
+"""This case checks that fio in the guest, and stamps, find what the backend corrupts.
 
-How: one write in a known place is corrupted by a rule; fio must name that block and no other, and
-dump it; a stamped write of the guest is judged from outside.
+How: A rule corrupts one write at a known place. fio must name that block and no other, and dump it.
+A stamped write of the guest is checked from outside.
 Guards: silent-bit-flip, misdirected-write.
 """
 
@@ -18,9 +18,9 @@ def test(disk, guest, fio, rules, log):
     rule = {"event": "write_aio", "iotype": "write", "action": "corrupt", "once": True}
     system = guest(disk)
     rules.add({**rule, "offset": f"{AT}+4K"})
-    words = "--name=hurt --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"
-    words += " --size=2m --rw=randwrite --verify=md5 --verify_dump=1"
-    run = fio(system)(*words.split())
+    options = "--name=hurt --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"
+    options += " --size=2m --rw=randwrite --verify=md5 --verify_dump=1"
+    run = fio(system)(*options.split())
     assert [failure.offset for failure in run.result.failures] == [AT], run.errors
     assert run.result.failures[0].file == "/dev/vdb"
     assert run.dumps, "fio kept no dump of the wrong block"

@@ -1,7 +1,7 @@
-"""This case checks that a backend's error reaches fio, the kernel, QMP and the counters alike.
+"""This case checks that a backend's error reaches fio, the kernel, QMP and the counters.
 
-How: the next writes of a region fail with EIO, ENOSPC and EPERM under werror=report: fio tells an
-error, the kernel names the sector, BLOCK_IO_ERROR and query-blockstats count it; the rest is
+How: The next writes of a region fail with EIO, ENOSPC and EPERM under werror=report. fio reports an
+error, the kernel names the sector, and BLOCK_IO_ERROR and query-blockstats count it. The rest is
 verified.
 Guards: async-error-ignored, transient-becomes-fatal, phantom-write.
 """
@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import Device
 
 AT = 1 << 20
-WORDS = "--filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8 --rw=randwrite"
+OPTIONS = "--filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8 --rw=randwrite"
 
 
 @case(groups="guest guest-quick inject errors", programs="qemu-system-x86_64", limit_s=120)
@@ -22,13 +22,13 @@ def test(disk, guest, fio, rules):
         rule = {"event": "write_aio", "iotype": "write", "action": "error", "errno": name}
         before = len([line for line in system.console_lines() if "error, dev vdb" in line])
         rules.add({**rule, "once": True, "offset": f"{AT}+4K"})
-        ran = run("--name=hurt", *WORDS.split(), "--size=2m")
+        ran = run("--name=hurt", *OPTIONS.split(), "--size=2m")
         assert ran.result.error == 5, (name, ran.result.error, ran.errors)
         event = system.machine.wait_event("BLOCK_IO_ERROR")["data"]
         assert (event["operation"], event["action"]) == ("write", "report"), event
         stats = system.stats(system.disks[0])
         assert stats["failed_wr_operations"] == failed, (name, stats)
-        said = [line for line in system.console_lines() if "error, dev vdb" in line]
-        assert len(said) == before + 1, said
-        assert f"sector {AT // 512} " in said[-1], said[-1]
-    run("--name=healed", *WORDS.split(), "--size=2m", "--verify=md5").must_be_clean()
+        errors = [line for line in system.console_lines() if "error, dev vdb" in line]
+        assert len(errors) == before + 1, errors
+        assert f"sector {AT // 512} " in errors[-1], errors[-1]
+    run("--name=healed", *OPTIONS.split(), "--size=2m", "--verify=md5").must_be_clean()

@@ -1,8 +1,8 @@
-"""This case checks that a guest's vhost-user-blk disk keeps data, also across sizes of requests.
+"""This case checks that a guest's vhost-user-blk disk keeps data for all request sizes.
 
-How: qemu-storage-daemon opens the target and exports it as vhost-user-blk; the guest's memory is
-shared with it. fio writes and verifies blocks of several sizes; what the guest wrote with stamps is
-judged from outside.
+How: qemu-storage-daemon opens the target and exports it as vhost-user-blk. It shares the guest's
+memory. fio writes and verifies blocks of several sizes. Stamps that the guest wrote are checked
+from outside.
 Guards: phantom-write, misdirected-write, extent-boundary-misroute.
 """
 
@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 
 RAM = "memory-backend-memfd,id=ram,size=512M,share=on"
 STAMPED = 4 << 20
-WORDS = "--ioengine=libaio --direct=1 --iodepth=16 --verify=md5 --filename=/dev/vdb"
+OPTIONS = "--ioengine=libaio --direct=1 --iodepth=16 --verify=md5 --filename=/dev/vdb"
 
 
 @case(
@@ -35,10 +35,10 @@ def test(disk, guest, fio, storage_daemon, scratch, log):
     assert system.run("cat /sys/block/vdb/serial") == "vhost_user_blk"
     assert int(system.run("blockdev --getsize64 /dev/vdb")) == disk.size
     run = fio(system)
-    small = run("--name=small", *WORDS.split(), "--bs=4k", "--rw=randwrite", "--size=2m")
+    small = run("--name=small", *OPTIONS.split(), "--bs=4k", "--rw=randwrite", "--size=2m")
     log(*small.must_be_clean().summary())
     split = "--bssplit=512/30:4k/30:60k/20:300k/20 --blockalign=512 --rw=write --size=4m"
-    run("--name=mixed", *WORDS.split(), *split.split()).must_be_clean()
+    run("--name=mixed", *OPTIONS.split(), *split.split()).must_be_clean()
     data = disk.shadow.stamped(STAMPED, 1 << 20)
     system.write_file("/tmp/stamped", bytes(data))
     dd = "dd if=/tmp/stamped of=/dev/vdb bs=256k oflag=direct conv=fsync 2>&1"

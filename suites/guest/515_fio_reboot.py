@@ -1,14 +1,14 @@
-"""This case checks that all writes that fio saw end are there after a reboot of its guest.
+"""This case checks that all writes that fio saw complete are there after a guest's reboot.
 
-How: fio is interrupted in the middle of random writes and tells its state; the guest reboots by its
-own, and the second time by the reset button (system_reset), without a sync; QEMU, its nodes and the
-connection to the target stay. fio verifies up to that state.
+How: fio is interrupted during random writes and saves its state. The guest reboots, first by itself
+and then by the reset button (system_reset), without a sync. QEMU, its nodes and the connection to
+the target stay. fio verifies up to that state.
 Guards: phantom-write, misdirected-write, silent-bit-flip.
 """
 
 from qbdcheck.kit import case
 
-WORDS = (
+OPTIONS = (
     "--name=cut --ioengine=libaio --direct=1 --bs=4k --iodepth=16 --rw=randwrite --verify=crc32c"
     " --aux-path=/tmp/state"
 )
@@ -24,20 +24,20 @@ def test(new_disk, guest, fio, log):
         system.run("chmod +x /tmp/trigger")
         where = f"--filename={system.disks[0].path}"
         seed = f"--randseed={7 + hard}"
-        words = "--do_verify=0 --rate_iops=1500 --trigger-timeout=1 --trigger=/tmp/trigger"
-        load = fio(system).begin(*WORDS.split(), where, seed, *words.split())
+        options = "--do_verify=0 --rate_iops=1500 --trigger-timeout=1 --trigger=/tmp/trigger"
+        load = fio(system).begin(*OPTIONS.split(), where, seed, *options.split())
         system.run("until [ -e /tmp/triggered ]; do sleep 0.05; done")
         assert load.is_running, "fio ended before the reboot"
         (name,) = system.run("ls /tmp/state").split()
         state = system.read_file(f"/tmp/state/{name}")
         system.reboot(hard=hard)
 
-        assert not system.run("ls /tmp"), "the memory outlived the reboot"
+        assert not system.run("ls /tmp"), "files in memory survived the reboot"
         system.run("mkdir /tmp/state")
         system.write_file(f"/tmp/state/{name}", state)
         where = f"--filename={system.disks[0].path}"
-        words = "--verify_only=1 --verify_state_load=1"
-        result = fio(system)(*WORDS.split(), where, seed, *words.split()).must_be_clean()
+        options = "--verify_only=1 --verify_state_load=1"
+        result = fio(system)(*OPTIONS.split(), where, seed, *options.split()).must_be_clean()
         log(hard, *result.summary())
         verified = result.jobs[0].read.requests
         assert 100 < verified < disk.size // 4096, f"{verified} blocks were verified"

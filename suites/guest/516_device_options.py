@@ -1,9 +1,9 @@
-"""This case checks that queues, serials, discard and write cache of a guest's disks are as asked.
+"""This case checks that queues, serials, discard and write cache of a guest's disks are as set.
 
-How: each kind of disk with two queues, and virtio ones in an iothread, on two processors; the guest
-finds each by its serial, sees its queues and its cache, verifies it with a job on each processor,
-and discards it. Then what a disk without a write cache acknowledged without a flush must outlive a
-power cut of the target; and with one, what was flushed.
+How: Each kind of disk has two queues, and the virtio disks an iothread, on two processors. The
+guest finds each disk by its serial, checks its queues and its cache, verifies it with a job on each
+processor, and discards it. After a power cut of the target, a disk without a write cache must have
+all acknowledged writes, and a disk with one must have the flushed writes.
 Guards: fua-write-ack-early, flush-noop, phantom-write, discard-overreach.
 """
 
@@ -17,7 +17,7 @@ DEVICES = (
     Device("ide", physical=512, write_cache=False),
 )
 STAMPED = 4 * 8192
-WORDS = (
+OPTIONS = (
     "--ioengine=libaio --direct=1 --bs=4k --iodepth=8 --rw=randwrite --verify=md5 --size=1m"
     " --numjobs=2 --offset_increment=1m --group_reporting"
 )
@@ -34,7 +34,7 @@ def test(new_disk, guest, fio, target, seed, log, not_run):
     system = guest(plugged=plugged, cpus=2, extra=["-object", "iothread,id=io0"])
     jobs = []
     for seen in system.disks:
-        jobs += [f"--name={seen.identity}", f"--filename={seen.path}", *WORDS.split()]
+        jobs += [f"--name={seen.identity}", f"--filename={seen.path}", *OPTIONS.split()]
         name = seen.path.removeprefix("/dev/")
         queues = int(system.run(f"ls /sys/block/{name}/mq | wc -l"))
         assert queues == (seen.device.queues or 1), (seen, queues)
@@ -47,11 +47,14 @@ def test(new_disk, guest, fio, target, seed, log, not_run):
         first = f"dd if={seen.path} bs=4k count=257 iflag=direct 2>/dev/null | sha256sum"
         before = system.run(first)
         system.run(f"blkdiscard -o 1052672 -l 65536 {seen.path}")
-        if seen.device.kind in {"virtio-scsi", "ide"}:  # QEMU 7.2 counts those of others not
+        if seen.device.kind in {
+            "virtio-scsi",
+            "ide",
+        }:  # QEMU 7.2 does not count discards of the others
             assert system.stats(seen)["unmap_operations"] == 1, seen
-        assert system.run(first) == before, f"{seen.path}: the discard reached too far"
+        assert system.run(first) == before, f"{seen.path}: the discard went beyond its range"
     if not {"flush", "crash"} <= target.capabilities:
-        not_run("the target's write cache: it lacks flush or crash")
+        not_run("the target's write cache: the target lacks flush or crash")
         return
     for disk, seen in zip(disks, system.disks, strict=True):
         for block in range(STAMPED // 8192):

@@ -1,15 +1,15 @@
-"""This case checks that a SATA disk behind an AHCI controller keeps data, queued and discarded.
+"""This case checks that a SATA disk behind an AHCI controller keeps queued and discarded data.
 
-How: Debian's full kernel boots (its cloud kernel has no ahci; 70 MB more are fetched once), with a
-disk of 512-byte and one of 4096-byte physical blocks; fio verifies both at depth 31, trims, and
-verifies what was not trimmed.
+How: Debian's full kernel boots: its cloud kernel has no ahci, and 70 MB more are downloaded once.
+One disk has physical blocks of 512 bytes, the other of 4096. fio verifies both at depth 31, trims,
+and verifies what was not trimmed.
 Guards: phantom-write, misdirected-write, discard-overreach.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import Device
 
-WORDS = (
+OPTIONS = (
     "--ioengine=libaio --direct=1 --bs=4k --iodepth=31 --rw=randwrite --verify=md5 --size=1m"
     " --offset=4k"
 )
@@ -27,12 +27,12 @@ def test(new_disk, guest, fio, log):
     for seen in system.disks:
         name = seen.path.removeprefix("/dev/")
         queue = f"/sys/block/{name}/queue"
-        told = system.run(f"cat {queue}/physical_block_size /sys/block/{name}/device/queue_depth")
-        assert [int(word) for word in told.split()] == [seen.device.physical, 32], told
-        jobs += [f"--name={seen.identity}", f"--filename={seen.path}", *WORDS.split()]
+        values = system.run(f"cat {queue}/physical_block_size /sys/block/{name}/device/queue_depth")
+        assert [int(value) for value in values.split()] == [seen.device.physical, 32], values
+        jobs += [f"--name={seen.identity}", f"--filename={seen.path}", *OPTIONS.split()]
     result = run(*jobs).must_be_clean()
     log(*result.summary())
     assert [job.write.bytes_done for job in result.jobs] == [1 << 20] * 2
     for seen in system.disks:
-        system.run(f"blkdiscard -o 1052672 -l 65536 {seen.path}")  # right behind them
+        system.run(f"blkdiscard -o 1052672 -l 65536 {seen.path}")  # directly after them
     run(*jobs, "--verify_only=1").must_be_clean()

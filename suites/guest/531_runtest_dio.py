@@ -1,21 +1,18 @@
 """This case checks that O_DIRECT on file systems is right.
 
-How: the tests of suites/guest/runtest/dio, a file in LTP's format, made of what Debian has, on ext4
-and on xfs; then each file system's own checker.
+How: the tests of suites/guest/runtest/dio, a file in LTP's format with programs of Debian, run on
+ext4 and on xfs. Then each file system's own checker runs.
 Guards: phantom-write, misdirected-write, torn-write, flush-noop.
 """
 
 from pathlib import Path
 
 from qbdcheck.kit import case
-from qbdcheck.kit.guest_tools import FILE_SYSTEMS, parse
+from qbdcheck.kit.guest_tools import run_runtest_file
 
 FILE = Path(__file__).parent / "runtest/dio"
 
 
 @case(groups="guest runtest slow", programs="qemu-system-x86_64", limit_s=300)
 def test(new_disk, guest, runtest):
-    for kind in FILE_SYSTEMS:
-        system = guest(new_disk("320M", prefill=False))
-        runtest(system, kind, parse(FILE.read_text(), FILE.name))
-        system.quit()
+    run_runtest_file(FILE, new_disk, guest, runtest)

@@ -1,6 +1,7 @@
-"""This case checks that a guest's ext4 keeps its files, and e2fsck finds nothing to mend.
+"""This case checks that a guest's ext4 keeps its files, and e2fsck finds no error.
 
-How: mkfs, files in several sizes, renamed and removed; checksums after a remount and after fstrim.
+How: mkfs, then files of several sizes, some renamed, some removed. Their checksums are checked
+after a remount and after fstrim.
 Guards: phantom-write, misdirected-write, discard-overreach, flush-noop.
 """
 

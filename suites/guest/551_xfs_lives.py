@@ -1,6 +1,6 @@
-"""This case checks that a guest's xfs keeps its files, and xfs_repair finds nothing to mend.
+"""This case checks that a guest's xfs keeps its files, and xfs_repair finds no error.
 
-How: as with ext4, on a thin volume of 320 MiB, which is about the least that mkfs.xfs takes.
+How: The steps of 550, on a thin volume of 320 MiB, about the minimum of mkfs.xfs.
 Guards: phantom-write, misdirected-write, discard-overreach, flush-noop.
 """
 

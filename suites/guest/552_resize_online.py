@@ -1,7 +1,7 @@
-"""This case checks that a guest sees its disk grow, and a file system grows into the new room.
+"""This case checks that a guest sees its disk grow, and a file system grows with it.
 
-How: an image on the target grows by block_resize; the kernel is told, resize2fs runs on the mounted
-file system, and old and new files are right.
+How: block_resize grows an image on the target. The kernel is notified, resize2fs runs on the
+mounted file system, and old and new files are right.
 Guards: resize-not-notified, grow-exposes-old-data.
 """
 

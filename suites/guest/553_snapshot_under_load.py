@@ -1,13 +1,13 @@
 """This case checks that a snapshot and a commit under a guest's load lose nothing.
 
-How: fio writes while an overlay goes on top, and while it is committed back into the target; fio
-verifies, and once more on the target alone.
+How: fio writes while an overlay is added, and while it is committed into the target. fio verifies
+then, and once more on the target alone.
 Guards: phantom-write, snapshot-not-point-in-time, misdirected-write.
 """
 
 from qbdcheck.kit import case
 
-WORDS = (
+OPTIONS = (
     "--name=load --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"
     " --rw=randwrite --verify=md5 --size=4m"
 )
@@ -21,7 +21,7 @@ def test(new_disk, guest, fio, scratch, qemu_img):
     overlay = scratch / "overlay.qcow2"
     qemu_img("create", "-q", "-f", "qcow2", overlay, str(disk.size))
     file = {"driver": "file", "filename": str(overlay)}
-    load = run.begin(*WORDS.split(), "--loops=4")
+    load = run.begin(*OPTIONS.split(), "--loops=4")
     vm, node = system.machine, system.disks[0].node
     vm.add({"driver": "qcow2", "node-name": "overlay", "file": file, "backing": None})
     system.wait_writes(system.disks[0])
@@ -33,4 +33,4 @@ def test(new_disk, guest, fio, scratch, qemu_img):
     vm.qmp("job-complete", id="commit")
     vm.wait_job("commit", within_s=60)
     load.wait().must_be_clean()
-    run(*WORDS.split(), "--verify_only=1").must_be_clean()
+    run(*OPTIONS.split(), "--verify_only=1").must_be_clean()

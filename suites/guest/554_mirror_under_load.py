@@ -1,13 +1,13 @@
-"""This case checks that a mirror of a guest's disk under load has all when the guest moves to it.
+"""This case checks that a mirror of a guest's disk under load is complete after the pivot.
 
-How: fio writes while the disk is mirrored to a second volume; the guest pivots to it under load;
-fio verifies there.
+How: fio writes while the disk is mirrored to a second volume. The guest pivots to it under load,
+and fio verifies there.
 Guards: phantom-write, resize-during-copy, misdirected-write.
 """
 
 from qbdcheck.kit import case
 
-WORDS = (
+OPTIONS = (
     "--name=load --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"
     " --rw=randwrite --verify=md5 --size=4m"
 )
@@ -20,7 +20,7 @@ def test(new_disk, guest, fio):
     run = fio(system)
     vm, node = system.machine, system.disks[0].node
     vm.add(second.blockdev(node_name="second"))
-    load = run.begin(*WORDS.split(), "--loops=4")
+    load = run.begin(*OPTIONS.split(), "--loops=4")
     system.wait_writes(system.disks[0])
     job = {"job_id": "mirror", "auto_dismiss": False}
     vm.qmp("blockdev-mirror", **job, device=node, target="second", sync="full")
@@ -30,4 +30,4 @@ def test(new_disk, guest, fio):
     vm.wait_job("mirror", within_s=60)
     vm.qmp("blockdev-del", node_name=node)
     load.wait().must_be_clean()
-    run(*WORDS.split(), "--verify_only=1").must_be_clean()
+    run(*OPTIONS.split(), "--verify_only=1").must_be_clean()

@@ -1,13 +1,13 @@
-"""This case checks that a guest stops when the backend is full, and goes on without loss later.
+"""This case checks that a guest stops when the backend is full, and continues without loss.
 
-How: one write under load fails with ENOSPC under the default policy: the machine stops, QMP says
-nospace; after cont fio ends without any error, and all data is verified.
+How: One write under load fails with ENOSPC under the default policy. The machine stops, and QMP
+reports nospace. After cont, fio ends without an error and all data is verified.
 Guards: transient-becomes-fatal, async-error-ignored, phantom-write.
 """
 
 from qbdcheck.kit import case
 
-WORDS = (
+OPTIONS = (
     "--name=load --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"
     " --rw=randwrite --verify=md5 --size=4m"
 )
@@ -19,10 +19,10 @@ def test(disk, guest, fio, rules):
     vm = system.machine
     rule = {"event": "write_aio", "iotype": "write", "action": "error", "errno": "ENOSPC"}
     rules.add({**rule, "offset": "2M+4K", "once": True})
-    load = fio(system).begin(*WORDS.split())
+    load = fio(system).begin(*OPTIONS.split())
     event = vm.wait_event("BLOCK_IO_ERROR", 60)["data"]
-    told = event["operation"], event["action"], event["nospace"]
-    assert told == ("write", "stop", True), event
+    policy = event["operation"], event["action"], event["nospace"]
+    assert policy == ("write", "stop", True), event
     vm.wait_event("STOP")
     assert vm.qmp("query-status")["status"] == "io-error"
     vm.qmp("cont")

@@ -1,9 +1,10 @@
-"""This case checks that each error policy does with each error what it says, as a guest sees it.
+"""This case checks that each error policy has its documented effect in a guest.
 
-How: a write and a read fail with EIO, ENOSPC, EPERM or ENOMEM under report, ignore, stop and
-enospc: the status of dd, BLOCK_IO_ERROR with its nospace, io-status, the counters, which count what
-the guest was told; after cont the request is carried out. Last every sector is looked at: what was
-reported or ignored never came to the disk, what stopped the guest did.
+How: A write and a read fail with EIO, ENOSPC, EPERM or ENOMEM under report, ignore, stop and
+enospc. Checked are the status of dd, BLOCK_IO_ERROR with its nospace, io-status, and the counters,
+which count what was reported to the guest. After cont the request is carried out. At the end every
+sector is checked: a write that was reported or ignored is not on the disk, and one that stopped the
+guest is.
 Guards: async-error-ignored, transient-becomes-fatal, phantom-write.
 """
 

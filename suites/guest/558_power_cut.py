@@ -1,7 +1,8 @@
 """This case checks that what a guest's ext4 synced is there after a power cut of QEMU.
 
-How: three times: files are written, renamed and each synced by fsync before its number is told;
-QEMU is killed; a new guest mounts the disk, finds every file, and e2fsck finds nothing to mend.
+How: Three times: files are written, renamed and synced, and the number of each is reported after
+its fsync. QEMU is killed. A new guest mounts the disk and finds every file, and e2fsck finds no
+error.
 Guards: phantom-write, map-entry-shifted.
 """
 

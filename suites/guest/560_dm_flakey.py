@@ -1,13 +1,13 @@
-"""This case checks that errors of a layer inside of the guest leave the disk below right.
+"""This case checks that errors of a layer inside the guest leave the disk below right.
 
-How: dm-flakey over the target's disk fails all writes: fio sees it; with the layer removed the same
-data is verified, none of it from the time of the errors.
+How: dm-flakey over the target's disk fails all writes, and fio reports it. After the layer is
+removed, the same data is verified, and none of it is from the time of the errors.
 Guards: async-error-ignored, phantom-write.
 """
 
 from qbdcheck.kit import case
 
-WORDS = (
+OPTIONS = (
     "--name=load --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"
     " --rw=randwrite --verify=md5 --size=4m"
 )
@@ -19,11 +19,11 @@ def test(new_disk, guest, fio):
     system = guest(disk)
     system.expected += ["error, dev dm-0", "error on dev dm-0"]
     run = fio(system)
-    run(*WORDS.split()).must_be_clean()
+    run(*OPTIONS.split()).must_be_clean()
     system.run("modprobe -a dm_mod dm_flakey")
     table = "0 8192 flakey /dev/vdb 0 0 60 1 error_writes"
     system.run(f"/sbin/dmsetup create --noudevsync flaky --table '{table}' && dmsetup mknodes")
-    words = WORDS.replace("/dev/vdb", "/dev/mapper/flaky").split()
-    assert run(*words, "--randseed=7").result.error == 5
+    options = OPTIONS.replace("/dev/vdb", "/dev/mapper/flaky").split()
+    assert run(*options, "--randseed=7").result.error == 5
     system.run("/sbin/dmsetup remove --noudevsync flaky")
-    run(*WORDS.split(), "--verify_only=1").must_be_clean()
+    run(*OPTIONS.split(), "--verify_only=1").must_be_clean()

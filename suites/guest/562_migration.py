@@ -1,15 +1,15 @@
-"""This case checks that a guest that is migrated under load finds its data on the other side.
+"""This case checks that a guest that migrates under load finds its data at the destination.
 
-How: fio writes and verifies; the guest is stopped in the middle of it and moves to a second QEMU
-that has the same disk open; the first one ends. fio goes on there and ends without an error, and
-all is verified once more.
+How: fio writes and verifies. The guest is stopped meanwhile and moves to a second QEMU that has the
+same disk open. The first QEMU ends. fio continues there and ends without an error, and all data is
+verified once more.
 Guards: per-client-cache-stale, late-request-after-quiesce, phantom-write.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import Device, Running
 
-WORDS = (
+OPTIONS = (
     "fio --name=load --filename={0} --ioengine=libaio --direct=1 --bs=4k --iodepth=8"
     " --rw=randwrite --verify=md5"
 )
@@ -23,9 +23,9 @@ def test(new_disk, guest, scratch):
     uri = f"unix:{scratch / 'migration'}"
     there = guest(plugged=plugged, incoming=uri, start=False)
     path = here.disks[0].path
-    load = here.begin(WORDS.format(path) + " --loops=12")
+    load = here.begin(OPTIONS.format(path) + " --loops=12")
     here.wait_writes(here.disks[0])
-    here.machine.qmp("stop")  # memory that changes meanwhile may arrive damaged (docs/findings.md)
+    here.machine.qmp("stop")  # memory that changes may arrive damaged (docs/findings.md)
     here.machine.qmp("migrate", uri=uri)
     there.start()
     assert here.machine.qmp("query-migrate")["status"] == "completed"
@@ -35,5 +35,5 @@ def test(new_disk, guest, scratch):
     here.quit()
     ran = moved.wait(120)
     assert ran.status == 0, f"fio in the guest: {(ran.errors or ran.output)[:500]}"
-    there.run(WORDS.format(path) + " --verify_only=1")
-    there.run(WORDS.format(path))
+    there.run(OPTIONS.format(path) + " --verify_only=1")
+    there.run(OPTIONS.format(path))

@@ -1,8 +1,8 @@
-"""This case checks that errors of a virtio-scsi and an nvme disk are told, stopped or mended.
+"""This case checks that error policies of virtio-scsi and nvme disks have their effect.
 
-How: as 557, on virtio-scsi: its driver repeats what failed with EIO, so all repetitions fail. Then
-nvme, which has no policy: the guest is told of a lasting error, and repeats one that passes. Every
-sector is looked at.
+How: The steps of 557 on virtio-scsi, whose driver repeats requests that failed with EIO, so all
+repetitions fail. Then nvme, which has no policy: a lasting error is reported to the guest, and a
+passing one is repeated. Every sector is checked.
 Guards: async-error-ignored, transient-becomes-fatal, phantom-write.
 """
 

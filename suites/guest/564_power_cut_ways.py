@@ -1,7 +1,7 @@
-"""This case checks that what a guest synced is there however its power goes, and its disk's.
+"""This case checks that what a guest synced is there after every kind of power cut.
 
-How: as 558, the guest's end being QMP's quit, a power cut of the backend that takes what was not
-flushed, under load and right after a sync, or SIGKILL of the backend; ext4 and xfs.
+How: The steps of 558 on ext4 and xfs. The power cut is QMP's quit, a power cut of the backend that
+drops what was not flushed, under load and right after a sync, or SIGKILL of the backend.
 Guards: flush-noop, destage-reorder.
 """
 
@@ -15,7 +15,7 @@ def test(new_disk, guest, target, seed, log, not_run):
     random = seed.stream("cuts")
     ways = ways_of(target)
     if not {"crash", "backend"} & set(ways):
-        not_run("the target's own power: it has neither crash nor kill")
+        not_run("the target's own power cut: the target has neither crash nor kill")
     for kind, size in (("ext4", "24M"), ("xfs", "320M")):
         disk = new_disk(size, prefill=False)
         files = SyncedFiles(kind)

@@ -1,7 +1,7 @@
-"""This case checks that a guest's file systems outlive hundreds of power cuts, one after the other.
+"""This case checks that a guest's file systems survive hundreds of power cuts in a row.
 
-How: as 564, 120 cuts each of ext4 and xfs, of all ways in turn, on a disk that is never made anew.
-It is disabled for its time, half an hour; tox's nightly names it.
+How: 120 cuts each of ext4 and xfs, of all kinds of 564 in turn, on a disk that is made only once.
+It is disabled because it takes half an hour; tox's nightly runs it.
 Guards: flush-noop, destage-reorder.
 """
 

@@ -1,8 +1,8 @@
-"""This case checks that xfs grows into a disk that grew under load, and gives back what it trims.
+"""This case checks that xfs grows with its disk under load, and trims what it removes.
 
-How: files are written while an image on the target grows by block_resize; xfs_growfs on the mounted
-file system, files in the new room, remove and fstrim; old and new files are right, xfs_repair finds
-nothing to mend.
+How: Files are written while block_resize grows an image on the target. xfs_growfs runs on the
+mounted file system. Files are written in the new space, removed and trimmed. Old and new files are
+right, and xfs_repair finds no error.
 Guards: phantom-write, misdirected-write.
 """
 

@@ -1,14 +1,14 @@
-"""This case checks that what a guest's kernel counts is what fio did and what QEMU and fio tell.
+"""This case checks that a guest's kernel, QEMU and fio count the same requests.
 
-How: iostat in the guest while fio writes; its records, /sys/block's counters, query-blockstats and
-fio's own numbers are held beside each other.
+How: iostat runs in the guest while fio writes. Its records, the counters of /sys/block, query-
+blockstats and fio's own numbers are compared.
 Guards: phantom-write, async-error-ignored.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import parse_iostat
 
-WORDS = (
+OPTIONS = (
     "--name=seen --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=16"
     " --rw=randwrite --size=4m --loops=4 --verify=md5"
 )
@@ -20,7 +20,7 @@ def test(new_disk, guest, fio, log):
     before = system.run("cat /sys/block/vdb/stat").split()
     counted = system.stats(system.disks[0])["wr_operations"]
     iostat = system.begin("iostat -o JSON -dxy 1 4 vdb")
-    result = fio(system)(*WORDS.split()).must_be_clean()
+    result = fio(system)(*OPTIONS.split()).must_be_clean()
     records = parse_iostat(iostat.wait().output)
     after = system.run("cat /sys/block/vdb/stat").split()
     log(*result.summary(), *records)

@@ -1,7 +1,7 @@
-"""This case checks that each request that fio makes passes a guest's block layer once, in order.
+"""This case checks that each request of fio passes a guest's block layer once, in order.
 
-How: blktrace in the guest while fio writes and reads back; each request is queued, issued and
-completed once, without an error; what blkparse and btt count is what fio did.
+How: blktrace runs in the guest while fio writes and reads back. Each request is queued, issued and
+completed once, without an error. blkparse and btt count what fio did.
 Guards: async-error-ignored, phantom-write.
 """
 
@@ -10,7 +10,7 @@ from collections import Counter
 from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import dropped, parse_btt, parse_events, parse_totals
 
-WORDS = (
+OPTIONS = (
     "--name=seen --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"
     " --rw=randwrite --size=2m --verify=md5"
 )
@@ -21,7 +21,7 @@ def test(new_disk, guest, fio, log):
     system = guest(new_disk("2M", prefill=False))
     tracing = system.begin("mkdir -p /tmp/t && exec blktrace -d /dev/vdb -D /tmp/t -o t")
     system.run("until [ -e /tmp/t/t.blktrace.0 ]; do sleep 0.02; done", 10.0)
-    result = fio(system)(*WORDS.split()).must_be_clean()
+    result = fio(system)(*OPTIONS.split()).must_be_clean()
     system.run(f"kill -INT {tracing.pid}")
     assert not dropped(tracing.wait().output), "blktrace lost events"
     system.run("cd /tmp/t && blkparse -i t -d t.bin -o t.txt && btt -i t.bin -o out")
@@ -41,10 +41,10 @@ def test(new_disk, guest, fio, log):
         for action in "QDC"
     }
     for action in "DC":
-        assert stages[action] == stages["Q"], f"not every request that was queued has a {action}"
+        assert stages[action] == stages["Q"], f"not every queued request has a {action}"
     places = range(0, 4096, 8)
-    assert all(stages["Q"]["W", sector] == 1 for sector in places), "a write of fio is not there"
-    # Of reads there may be more: a distribution's udev looks at a disk that was written to.
-    assert all(stages["Q"]["R", sector] for sector in places), "a read of fio is not there"
+    assert all(stages["Q"]["W", sector] == 1 for sector in places), "a write of fio is missing"
+    # There may be more reads: a distribution's udev reads a disk that was written to.
+    assert all(stages["Q"]["R", sector] for sector in places), "a read of fio is missing"
     assert latencies["Q2C"].count >= requests
     assert latencies["D2C"].mean_s <= latencies["Q2C"].mean_s

@@ -11,13 +11,12 @@ import contextlib
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, TransmissionFlag
-from qbdcheck.kit.nbd_requests import block_sizes, expect_error, write_stamped
 
 MIB, SECTOR = 1 << 20, 512
 
 
 @case(groups="rw quick snapshot protocol", requires="nbd snapshot_read add_volume resize")
-def test(new_disk, nbd, qemu_io):
+def test(new_disk, nbd_io, qemu_io):
     large = new_disk("2M")
     frozen = large.snapshot("frozen")
     large.resize(3 * MIB)
@@ -26,22 +25,23 @@ def test(new_disk, nbd, qemu_io):
     with contextlib.ExitStack() as opened:
         clients = []
         for last in (large, small, frozen, large):
-            clients.append((last, opened.enter_context(nbd(last))))
-            for disk, client in clients:
-                seen = f"export {disk.name}: expected {disk.size} bytes, got {client.size}"
-                assert client.size == disk.size, seen
-                block = max(SECTOR, block_sizes(client).minimum)
+            clients.append((last, opened.enter_context(nbd_io(last))))
+            for disk, io in clients:
+                size = io.client.size
+                seen = f"export {disk.name}: expected {disk.size} bytes, got {size}"
+                assert size == disk.size, seen
+                block = max(SECTOR, io.block_sizes[0])
                 end = disk.size - block
-                read_only = bool(client.flags & TransmissionFlag.READ_ONLY)
+                read_only = io.offers(TransmissionFlag.READ_ONLY)
                 wrong = f"export {disk.name}: expected READ_ONLY {disk is frozen}, got {read_only}"
                 assert read_only == (disk is frozen), wrong
                 if disk is frozen:
-                    expect_error(client, Command.WRITE, end, block)
+                    io.must_refuse(Command.WRITE, end, block)
                 else:
-                    write_stamped(client, disk.shadow, end, block)
-                    write_stamped(client, disk.shadow, len(clients) * 4 * block, block)
-                disk.judge(end, client.read(end, block))
-                disk.judge(0, client.read(0, disk.size))
+                    io.write(end, block)
+                    io.write(len(clients) * 4 * block, block)
+                io.read(end, block)
+                io.read(0, disk.size)
     with qemu_io(small) as one, qemu_io(large) as other, qemu_io(frozen, read_only=True) as third:
         for offset in range(0, MIB, 100 << 10):
             one.write(offset, 5000)

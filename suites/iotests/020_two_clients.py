@@ -6,13 +6,12 @@ Guards: per-client-cache-stale, multi-conn-incoherent, capability-bit-collision.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.nbd_requests import block_sizes, expect_read, write_stamped
 
 
 @case(groups="rw quick concurrent protocol", requires="nbd multi_conn flush")
-def test(disk, nbd):
-    clients = [nbd(disk), nbd(disk)]
-    block = max(512, block_sizes(clients[0]).minimum)
+def test(disk, nbd_io):
+    clients = [nbd_io(disk), nbd_io(disk)]
+    block = max(512, clients[0].block_sizes[0])
     cached = max(4096, block)  # caches hold whole blocks
     for client in clients:
         client.read(0, 1 << 20)
@@ -20,11 +19,10 @@ def test(disk, nbd):
         writer, reader = clients[:: 1 if number // 5 % 2 else -1]
         places = (cached, number * 2 * cached, (4 << 20) + number * block)
         for offset in places:
-            write_stamped(writer, disk.shadow, offset, 2 * block)
+            writer.write(offset, 2 * block)
         (writer if number % 2 else reader).flush()
-        disk.shadow.flush()
         for offset in places:
-            expect_read(reader, disk.shadow, offset // cached * cached, 2 * cached)
+            reader.read(offset // cached * cached, 2 * cached)
     for client in clients:
         client.close()
     disk.verify()

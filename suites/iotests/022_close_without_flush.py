@@ -6,16 +6,16 @@ Guards: close-drops-dirty.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.nbd_requests import block_sizes, expect_read, widened, write_stamped
+from qbdcheck.kit.nbd_requests import widened
 
 
 @case(groups="rw quick flush protocol", requires="nbd")
-def test(disk, nbd):
+def test(disk, nbd_io):
     for number in range(8):
-        with nbd(disk) as client:
-            minimum = block_sizes(client).minimum
+        with nbd_io(disk) as io:
+            minimum = io.block_sizes[0]
             for offset in ((number - 1) % 8 * 1_000_003, 6 << 20):
-                expect_read(client, disk.shadow, *widened(offset, 9000, minimum))
+                io.read(*widened(offset, 9000, minimum))
             for offset in (number * 1_000_003, 6 << 20):
-                write_stamped(client, disk.shadow, *widened(offset, 9000, minimum))
+                io.write(*widened(offset, 9000, minimum))
     disk.verify()

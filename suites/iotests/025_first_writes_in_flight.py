@@ -7,29 +7,23 @@ Guards: thin-alloc-toctou, shared-cursor-race, cross-connection-state.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
-from qbdcheck.kit.nbd_requests import block_sizes, expect_success
 
 WRITES = 16
 
 
 @case(groups="rw quick protocol", requires="nbd")
-def test(new_disk, nbd, target):
+def test(new_disk, nbd_io, target):
     disk = new_disk(prefill=False)
     connections = 2 if "multi_conn" in target.capabilities else 1
-    clients = [nbd(disk) for _ in range(connections)]
-    sector = max(512, block_sizes(clients[0]).minimum)
+    clients = [nbd_io(disk) for _ in range(connections)]
+    sector = max(512, clients[0].block_sizes[0])
     step = max(4096, 4 * sector)
     for block in range(min(64, disk.size // (WRITES * step))):
-        sent = []
         for number in range(WRITES):
             offset = (block * WRITES + number) * step + number % 2 * sector
-            data = disk.shadow.stamped(offset, 2 * sector)
-            client = clients[number % connections]
-            cookie = client.send_request(Command.WRITE, offset, len(data), payload=data)
-            sent.append((client, cookie, Command.WRITE, offset, len(data)))
-            disk.shadow.write(offset, data)
-        for request in sent:
-            expect_success(*request)
+            clients[number % connections].send(Command.WRITE, offset, 2 * sector)
+        for client in clients:
+            client.finish_all()
     for client in clients:
         client.close()
     disk.verify()

@@ -10,19 +10,18 @@ from qbdcheck.kit.nbd import STATE_HOLE, CommandFlag
 
 
 @case(groups="zero status quick protocol", requires="nbd write_zeroes block_status")
-def test(disk, new_disk, nbd):
+def test(disk, new_disk, nbd_io):
     for volume in (disk, new_disk(prefill=False)):
-        with nbd(volume) as client:
-            client.write_zeroes(1 << 20, 1 << 20, CommandFlag.NO_HOLE)
-            volume.shadow.zero(1 << 20, 1 << 20)
+        with nbd_io(volume) as io:
+            io.write_zeroes(1 << 20, 1 << 20, CommandFlag.NO_HOLE)
             position = 1 << 20
             while position < 2 << 20:
                 left = (2 << 20) - position
-                extents = client.block_status(position, left)["base:allocation"]
+                extents = io.client.block_status(position, left)["base:allocation"]
                 for extent in extents:
                     assert not extent.flags & STATE_HOLE, (
                         f"block status at {position}: a hole, after WRITE_ZEROES with NO_HOLE"
                     )
                     position += extent.length
-            client.write_zeroes(1 << 20, 512 << 10)
+            io.write_zeroes(1 << 20, 512 << 10)
         volume.verify()

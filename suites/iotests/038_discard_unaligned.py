@@ -7,20 +7,18 @@ Guards: discard-overreach, unaligned-offset-rounded.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.nbd_requests import block_sizes, widened
+from qbdcheck.kit.nbd_requests import widened
 
 EDGES = (1, 511, 512, 513, 4095, 4097)
 
 
 @case(groups="discard quick protocol", requires="nbd discard")
-def test(disk, nbd):
+def test(disk, nbd_io):
     spot = 0
-    with nbd(disk) as client:
-        minimum = block_sizes(client).minimum
+    with nbd_io(disk) as io:
+        minimum = io.block_sizes[0]
         for start in EDGES:
             for length in (*EDGES, 20001, 50000):
-                offset, count = widened(spot + start, length, minimum)
-                client.trim(offset, count)
-                disk.shadow.discard(offset, count)
+                io.discard(*widened(spot + start, length, minimum))
                 spot += 64 << 10
     disk.verify()

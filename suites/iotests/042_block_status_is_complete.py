@@ -7,30 +7,28 @@ Guards: malformed-extents, extents-unsorted, zero-progress-status, status-hole-o
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import STATE_ZERO, Command, CommandFlag
-from qbdcheck.kit.nbd_requests import block_sizes, request_name, widened
+from qbdcheck.kit.nbd_requests import request_name, widened
 
 STARTS = (0, 4096, 65536, (1 << 20) + 512, (3 << 20) - 4096)
 LENGTHS = (512, 4096, 1 << 20, 5 << 20)
 
 
 @case(groups="status quick protocol", requires="nbd block_status discard write_zeroes")
-def test(disk, nbd):
-    with nbd(disk) as client:
-        client.write_zeroes(1 << 20, 1 << 20)
-        disk.shadow.zero(1 << 20, 1 << 20)
-        client.trim(3 << 20, 1 << 20)
-        disk.shadow.discard(3 << 20, 1 << 20)
-        minimum = block_sizes(client).minimum
+def test(disk, nbd_io):
+    with nbd_io(disk) as io:
+        io.write_zeroes(1 << 20, 1 << 20)
+        io.discard(3 << 20, 1 << 20)
+        minimum = io.block_sizes[0]
         for start, length in ((start, length) for start in STARTS for length in LENGTHS):
             for flags in (0, CommandFlag.REQ_ONE):
-                check(client, *widened(start, length, minimum), flags)
+                check(io, *widened(start, length, minimum), flags)
     disk.verify()
 
 
-def check(client, start, length, flags):
+def check(io, start, length, flags):
     """Query the status of a range, and check the extents."""
     where = request_name(Command.BLOCK_STATUS, start, length, flags)
-    extents = client.block_status(start, length, flags)["base:allocation"]
+    extents = io.client.block_status(start, length, flags)["base:allocation"]
     assert extents, f"{where}: expected at least one extent, got none"
     assert all(extent.length > 0 for extent in extents), f"{where}: an extent has length 0"
     if flags:
@@ -45,5 +43,5 @@ def check(client, start, length, flags):
         if extent.flags & STATE_ZERO:
             size = min(extent.length, 1 << 20)
             wrong = f"{where}: the zero extent at {position} contains data"
-            assert not any(client.read(position, size)), wrong
+            assert not any(io.read(position, size)), wrong
         position += extent.length

@@ -10,21 +10,20 @@ from qbdcheck.kit.nbd import STATE_ZERO
 
 
 @case(groups="status quick protocol", requires="nbd block_status")
-def test(new_disk, nbd, target):
+def test(new_disk, nbd_io, target):
     disk = new_disk("32M", prefill=False)
-    clients = [nbd(disk)]
+    clients = [nbd_io(disk)]
     if "multi_conn" in target.capabilities:
-        clients.append(nbd(disk))
+        clients.append(nbd_io(disk))
     for number in range(400):
         offset = number * 81920 // 4096 * 4096
-        clients[0].write(offset, disk.shadow.stamped(offset, 4096))
-        disk.shadow.write(offset, disk.shadow.stamped(offset, 4096))
-        for client in clients:
-            extent = client.block_status(offset, 4096)["base:allocation"][0]
+        clients[0].write(offset, 4096)
+        for io in clients:
+            extent = io.client.block_status(offset, 4096)["base:allocation"][0]
             assert not extent.flags & STATE_ZERO, (
                 f"block status of 4096 bytes at {offset}: zero, after an acknowledged write"
             )
-    for client in clients:
-        client.close()
+    for io in clients:
+        io.close()
     if not disk.shadow.last_write(0, 4096):
         raise NotRun("nothing was written")

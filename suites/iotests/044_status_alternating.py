@@ -7,30 +7,22 @@ Guards: extents-blowup, zero-progress-status, extents-unsorted.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import STATE_ZERO, Command
-from qbdcheck.kit.nbd_requests import expect_success
 
 STEP = 8192
 
 
 @case(groups="status quick protocol", requires="nbd block_status")
-def test(new_disk, nbd, log):
+def test(new_disk, nbd_io, log):
     disk = new_disk(prefill=False)
-    with nbd(disk) as client:
-        requests = []
+    with nbd_io(disk) as io:
         for offset in range(0, disk.size, STEP):
-            data = disk.shadow.stamped(offset, 4096)
-            disk.shadow.write(offset, data)
-            cookie = client.send_request(Command.WRITE, offset, 4096, payload=data)
-            requests.append((cookie, Command.WRITE, offset, 4096))
-            if len(requests) == 64:
-                for request in requests:
-                    expect_success(client, *request)
-                requests.clear()
-        for request in requests:
-            expect_success(client, *request)
+            io.send(Command.WRITE, offset, 4096)
+            if io.in_flight == 64:
+                io.finish_all()
+        io.finish_all()
         position = queries = 0
         while position < disk.size:
-            extents = client.block_status(position, disk.size - position)["base:allocation"]
+            extents = io.client.block_status(position, disk.size - position)["base:allocation"]
             queries += 1
             for extent in extents:
                 assert extent.length > 0, f"block status at {position}: an extent of length 0"

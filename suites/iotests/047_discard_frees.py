@@ -12,19 +12,17 @@ MIB = 1 << 20
 
 
 @case(groups="status discard quick protocol", requires="nbd block_status discard write_zeroes")
-def test(disk, new_disk, nbd, not_run):
+def test(disk, new_disk, nbd, nbd_io, not_run):
     with nbd(new_disk(prefill=False)) as client:
         fresh = client.block_status(0, MIB)["base:allocation"][0]
     if not fresh.flags & STATE_HOLE:
         not_run("the target reports no holes, not even in a new volume")
         return
-    with nbd(disk) as client:
-        client.trim(MIB, MIB)
-        disk.shadow.discard(MIB, MIB)
-        client.write_zeroes(4 * MIB, MIB)
-        disk.shadow.zero(4 * MIB, MIB)
+    with nbd_io(disk) as io:
+        io.discard(MIB, MIB)
+        io.write_zeroes(4 * MIB, MIB)
         for start, what in ((MIB, "discarded"), (4 * MIB, "zeroed")):
-            extent = client.block_status(start, MIB)["base:allocation"][0]
+            extent = io.client.block_status(start, MIB)["base:allocation"][0]
             if not extent.flags & STATE_HOLE:  # a server may keep the space (NBD document)
                 not_run(f"the target keeps the space of {what} ranges")
     disk.verify()

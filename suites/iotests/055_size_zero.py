@@ -10,20 +10,19 @@ from errno import EINVAL, ENOSPC
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
-from qbdcheck.kit.nbd_requests import block_sizes, expect_error, flush_if_offered
 from qbdcheck.kit.volume_limits import first_possible
 
 SIZES = (0, 1, 512, 4096, 65536, 1 << 20, 4 << 20)
 
 
 @case(groups="size quick protocol", requires="nbd")
-def test(nbd, target, qemu_io, log):
+def test(nbd_io, target, qemu_io, log):
     disk = first_possible(target, SIZES, log)
-    with nbd(disk) as client:
-        minimum = block_sizes(client).minimum
-        expect_error(client, Command.READ, disk.size, minimum, errnos=(EINVAL,))
-        expect_error(client, Command.WRITE, disk.size, minimum, errnos=(ENOSPC, EINVAL))
-        flush_if_offered(client)
+    with nbd_io(disk) as io:
+        minimum = io.block_sizes[0]
+        io.must_refuse(Command.READ, disk.size, minimum, errnos=(EINVAL,))
+        io.must_refuse(Command.WRITE, disk.size, minimum, errnos=(ENOSPC, EINVAL))
+        io.flush()
     if "resize" in target.capabilities:
         disk.resize(8 << 20)
         with qemu_io(disk) as io:

@@ -12,15 +12,7 @@ from errno import ENOSPC
 from qbdcheck.kit import SetupError, case
 from qbdcheck.kit.expectations import errno_name, expect_zeroes
 from qbdcheck.kit.nbd import Command
-from qbdcheck.kit.nbd_requests import (
-    block_sizes,
-    call_for_errno,
-    expect_error,
-    expect_read,
-    read_range,
-    request_name,
-    widened,
-)
+from qbdcheck.kit.nbd_requests import request_name, widened
 
 SIZES = (1, 511, 512, 513, 1000, 1023, 4095, 4097, 65537, (1 << 20) + 1)
 MOST = 8 << 20
@@ -28,10 +20,10 @@ MOST = 8 << 20
 
 
 @case(groups="size protocol", requires="nbd")
-def test(new_disk, nbd, target, log, not_run):
+def test(new_disk, nbd_io, target, log, not_run):
     most = 0 if "raw_size" in target.capabilities else MOST
-    with nbd(new_disk(MOST, prefill=False)) as client:
-        minimum = block_sizes(client).minimum
+    with nbd_io(new_disk(MOST, prefill=False)) as io:
+        minimum = io.block_sizes[0]
     for asked in sorted({widened(0, size, minimum)[1] for size in SIZES}):
         try:
             disk = new_disk(asked, prefill=False)
@@ -39,55 +31,53 @@ def test(new_disk, nbd, target, log, not_run):
             not_run(f"the target makes no volume of {asked} bytes")
             log(f"{asked} bytes: {error}")
             continue
-        size = use_to_the_end(disk, nbd, asked, most)
+        size = use_to_the_end(disk, nbd_io, asked, most)
     if "resize" in target.capabilities:
-        shrink_and_grow(disk, nbd, size)
+        shrink_and_grow(disk, nbd_io, size)
 
 
-def use_to_the_end(disk, nbd, asked, most):
+def use_to_the_end(disk, nbd_io, asked, most):
     """Check the size of a new volume, its contents, its last block and its end."""
-    with nbd(disk) as client:
-        size, minimum = client.size, block_sizes(client).minimum
+    with nbd_io(disk) as io:
+        size, minimum = io.client.size, io.block_sizes[0]
         wanted = f"{asked} to {asked + most}" if most else f"{asked}"
         seen = f"a volume of {asked} bytes: expected a size of {wanted} bytes, got {size}"
         assert asked <= size <= asked + most, seen
         disk.shadow.resize(size)
         usable = size // minimum * minimum
-        expect_zeroes(read_range(client, 0, usable), f"a new volume of {size} bytes")
+        expect_zeroes(io.read(0, usable), f"a new volume of {size} bytes")
         whole = max(min(asked, usable) // minimum, 1) * minimum
-        write(client, disk.shadow, 0, whole, may_fail=False)
+        write(io, size, 0, whole, may_fail=False)
         for start in {whole - minimum, min(whole, usable - minimum), usable - minimum}:
-            write(client, disk.shadow, start, minimum, may_fail=start + minimum > asked)
+            write(io, size, start, minimum, may_fail=start + minimum > asked)
         for command in (Command.READ, Command.WRITE):
             for offset, length in ((size, 1), (size - 1, 2), (size + MOST, 512)):
-                expect_error(client, command, offset, length)
-    with nbd(disk) as client:
-        again = f"second connection: expected {size} bytes, got {client.size}"
-        assert client.size == size, again
-        expect_read(client, disk.shadow, 0, usable)
+                io.must_refuse(command, offset, length)
+        io.read(0, usable)  # on the same connection, which the refusals must keep
+    with nbd_io(disk) as io:
+        again = f"second connection: expected {size} bytes, got {io.client.size}"
+        assert io.client.size == size, again
+        io.read(0, usable)
     return size
 
 
-def write(client, shadow, offset, length, *, may_fail):
+def write(io, size, offset, length, *, may_fail):
     """Write stamps; a target may have no space for the surplus."""
-    data = shadow.stamped(offset, length)
-    error = call_for_errno(client, Command.WRITE, offset, length, payload=data)
+    error = io.attempt(Command.WRITE, offset, length)
     name = request_name(Command.WRITE, offset, length)
     allowed = (0, ENOSPC) if may_fail else (0,)
-    assert error in allowed, f"{name} of {shadow.size}: expected success, got {errno_name(error)}"
-    if not error:
-        shadow.write(offset, data)
+    assert error in allowed, f"{name} of {size}: expected success, got {errno_name(error)}"
 
 
-def shrink_and_grow(disk, nbd, size):
+def shrink_and_grow(disk, nbd_io, size):
     """Shrink the volume and grow it back: what was cut off must be zero."""
     disk.backend.resize(65536)
-    with nbd(disk) as client:
-        kept, minimum = client.size, block_sizes(client).minimum
+    with nbd_io(disk) as io:
+        kept, minimum = io.client.size, io.block_sizes[0]
         assert 65536 <= kept < size, f"shrunk from {size} to 65536 bytes, got {kept}"
     disk.shadow.resize(kept)
     disk.backend.resize(size)
     disk.shadow.resize(size)
-    with nbd(disk) as client:
-        assert client.size == size, f"grown back to {size} bytes, got {client.size}"
-        expect_read(client, disk.shadow, 0, size // minimum * minimum)
+    with nbd_io(disk) as io:
+        assert io.client.size == size, f"grown back to {size} bytes, got {io.client.size}"
+        io.read(0, size // minimum * minimum)

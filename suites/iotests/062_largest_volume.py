@@ -7,13 +7,7 @@ Guards: negative-size, offset-len-overflow, size-int-overflow.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
-from qbdcheck.kit.nbd_requests import (
-    block_sizes,
-    expect_error,
-    expect_read,
-    widened,
-    write_stamped,
-)
+from qbdcheck.kit.nbd_requests import widened
 from qbdcheck.kit.volume_limits import first_possible
 
 LARGEST = (1 << 63) - 1
@@ -21,17 +15,17 @@ SIZES = (LARGEST, LARGEST - 511, LARGEST - 4095, *(1 << bits for bits in range(6
 
 
 @case(groups="size quick protocol", requires="nbd")
-def test(nbd, target, log):
+def test(nbd_io, target, log):
     disk = first_possible(target, SIZES, log)
     size = disk.size
-    with nbd(disk) as client:
-        minimum = block_sizes(client).minimum
+    with nbd_io(disk) as io:
+        minimum = io.block_sizes[0]
         places = (0, (1 << 32) - 2048, size // 2, size - 5000)
         ranges = [widened(offset, 4096, minimum) for offset in places if offset < size - 4096]
         for offset, length in ranges:
-            write_stamped(client, disk.shadow, offset, length)
+            io.write(offset, length)
         for offset, length in ((size, 1), (size - 1, 2), ((1 << 64) - 512, 512), (1 << 63, 4096)):
-            expect_error(client, Command.READ, offset, length)
-            expect_error(client, Command.WRITE, offset, length)
+            io.must_refuse(Command.READ, offset, length)
+            io.must_refuse(Command.WRITE, offset, length)
         for offset, length in (*ranges, widened(size // 4, 65536, minimum)):
-            expect_read(client, disk.shadow, offset, length)
+            io.read(offset, length)

@@ -6,26 +6,24 @@ Guards: resize-not-notified, geometry-change-stale-buffer, oob-past-end, resize-
 """
 
 from qbdcheck.kit import NotRun, SetupError, case
+from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.nbd_io import RequestLost
 
 
 @case(groups="size quick protocol", requires="nbd resize")
-def test(new_disk, nbd):
+def test(new_disk, nbd_io):
     disk = new_disk("4M")
-    with nbd(disk) as client:
+    with nbd_io(disk) as io:
         for size in (6 << 20, 3 << 20):
             try:
                 disk.resize(size)
             except SetupError as error:
                 raise NotRun(f"the target resizes only without clients: {error}") from error
             try:
-                data = disk.shadow.stamped(1 << 20, 8192)
-                client.write(1 << 20, data)
-                disk.shadow.write(1 << 20, data)
-            except (OSError, EOFError) as error:
+                io.write(1 << 20, 8192)
+            except RequestLost as error:
                 raise NotRun(f"the target ends connections when it resizes: {error}") from error
-        reply = client.receive_reply(client.send_request(1, 7 << 19, 4096, payload=bytes(4096)))
-        assert reply.error, (
-            f"WRITE of 4096 bytes at {7 << 19}, behind the new end, succeeded on the old connection"
-        )
+        io.must_refuse(Command.WRITE, 7 << 19, 4096)  # behind the new end
+        io.read(1 << 20, 8192)  # on the same connection, which the refusal must keep
     disk.resize(4 << 20)
     disk.verify()

@@ -7,22 +7,21 @@ Guards: flush-not-advertised, flush-noop.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.nbd import Command
-from qbdcheck.kit.nbd_requests import block_sizes, is_offered, widened, write_stamped
+from qbdcheck.kit.nbd import TransmissionFlag
+from qbdcheck.kit.nbd_requests import widened
 
 
 @case(groups="flush crash protocol quick", requires="nbd crash")
-def test(new_disk, nbd, seed, log):
+def test(new_disk, nbd_io, seed, log):
     disk = new_disk("1M")
     for round_ in range(6):
-        client = nbd(disk)
-        minimum = block_sizes(client).minimum
+        io = nbd_io(disk)
+        minimum = io.block_sizes[0]
         for number in range(6):
-            offset, length = widened(number * 150_000 + round_ * 512, 9000, minimum)
-            write_stamped(client, disk.shadow, offset, length)
-        if is_offered(client, Command.FLUSH):
+            io.write(*widened(number * 150_000 + round_ * 512, 9000, minimum))
+        if io.offers(TransmissionFlag.SEND_FLUSH):
             log("the target offers FLUSH")
-            client.flush()
-        disk.shadow.flush()
+        io.flush()
+        disk.shadow.flush()  # durable also where there is no FLUSH
         disk.backend.crash(seed=seed + round_)
         disk.verify()

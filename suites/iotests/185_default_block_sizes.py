@@ -6,14 +6,12 @@ Guards: min-block-underadvertised, config-byteswapped, limits-zero-or-excessive.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.expectations import expect_same
-from qbdcheck.kit.nbd_requests import read_range, write_stamped
 
 
 @case(groups="blocksize quick protocol", requires="nbd")
-def test(disk, nbd, log):
-    with nbd(disk) as client:
-        sizes = client.block_sizes
+def test(disk, nbd_io, log):
+    with nbd_io(disk) as io:
+        sizes = io.client.block_sizes
         log(f"block sizes: {sizes}")
         # Without this information the protocol assumes a minimum of 1 or 512, and prefers 4096.
         minimum, preferred, maximum = sizes or (512, 4096, 32 << 20)
@@ -25,10 +23,6 @@ def test(disk, nbd, log):
         assert max(512, minimum) <= preferred, f"preferred {preferred} is below {minimum}"
         assert maximum >= preferred, f"maximum {maximum} is below preferred {preferred}"
         for offset in (0, disk.size // 2, disk.size - minimum):
-            data = write_stamped(client, disk.shadow, offset, minimum)
-            expect_same(
-                read_range(client, offset, minimum),
-                bytes(data),
-                f"READ of {minimum} bytes at offset {offset}",
-            )
+            io.write(offset, minimum)
+            io.read(offset, minimum)
     disk.verify()

@@ -6,17 +6,15 @@ Guards: limits-zero-or-excessive, payload-not-drained, iov-offset-ignored.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.expectations import expect_content
-from qbdcheck.kit.nbd_requests import read_range, write_stamped
 
 
 @case(groups="blocksize rw protocol", requires="nbd")
-def test(new_disk, nbd):
+def test(new_disk, nbd_io):
     disk = new_disk("40M", prefill=False)
-    with nbd(disk) as client:
-        minimum, _, maximum = client.block_sizes or (512, 4096, 32 << 20)
+    with nbd_io(disk) as io:
+        minimum, _, maximum = io.client.block_sizes or (512, 4096, 32 << 20)
         length = min(maximum, 32 << 20) // minimum * minimum
         for offset in (0, minimum * 3):
-            write_stamped(client, disk.shadow, offset, length)
-            expect_content(disk.shadow, offset, read_range(client, offset, length), "the data")
+            io.write(offset, length)
+            io.read(offset, length)
     disk.verify()

@@ -6,21 +6,19 @@ Guards: status-unaligned-eof, malformed-extents.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.nbd_requests import write_stamped
 
 
 @case(groups="blocksize status quick protocol", requires="nbd min_block block_status")
-def test(new_disk, nbd):
+def test(new_disk, nbd_io):
     for minimum in (4096, 65536):
         disk = new_disk("1M", prefill=False, min_block=minimum)
-        with nbd(disk) as client:
+        with nbd_io(disk) as io:
             for number in range(0, 16, 3):
-                offset = number * 65536
-                write_stamped(client, disk.shadow, offset, minimum)
+                io.write(number * 65536, minimum)
             position = 0
             while position < disk.size:
                 left = disk.size - position
-                for extent in client.block_status(position, left)["base:allocation"]:
+                for extent in io.client.block_status(position, left)["base:allocation"]:
                     position += extent.length
                     whole = extent.length % minimum == 0 or position >= disk.size
                     assert whole, (

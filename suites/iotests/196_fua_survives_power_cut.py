@@ -12,18 +12,13 @@ MIB = 1 << 20
 
 
 @case(groups="rw flush crash protocol quick", requires="nbd fua write_zeroes discard crash")
-def test(disk, nbd, seed):
-    shadow, fua = disk.shadow, CommandFlag.FUA
+def test(disk, nbd_io, seed):
     for round_ in range(4):
-        with nbd(disk) as client:
-            for flag in (fua, 0):
+        with nbd_io(disk) as io:
+            for flag in (CommandFlag.FUA, 0):
                 start = round_ * MIB + (0 if flag else 512 << 10)
-                data = shadow.stamped(start, 64 << 10)
-                client.write(start, data, flag)
-                shadow.write(start, data, fua=bool(flag))
-                client.write_zeroes(start + (128 << 10), 64 << 10, flag)
-                shadow.zero(start + (128 << 10), 64 << 10, fua=bool(flag))
-                client.trim(start + (256 << 10), 64 << 10, flag)
-                shadow.discard(start + (256 << 10), 64 << 10)
+                io.write(start, 64 << 10, flag)
+                io.write_zeroes(start + (128 << 10), 64 << 10, flag)
+                io.discard(start + (256 << 10), 64 << 10, flag)
             disk.backend.crash(seed=seed + round_)
         disk.verify()

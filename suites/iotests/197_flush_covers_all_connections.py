@@ -8,21 +8,17 @@ Guards: multi-conn-incoherent, flush-one-child-only, per-client-cache-stale.
 from contextlib import ExitStack
 
 from qbdcheck.kit import case
-from qbdcheck.kit.nbd_requests import write_stamped
 
 MIB = 1 << 20
 
 
 @case(groups="flush crash concurrent protocol quick", requires="nbd flush multi_conn crash")
-def test(disk, nbd, seed):
-    shadow = disk.shadow
+def test(disk, nbd_io, seed):
     for round_ in range(4):
         with ExitStack() as clients:
-            connections = [clients.enter_context(nbd(disk)) for _ in range(4)]
+            connections = [clients.enter_context(nbd_io(disk)) for _ in range(4)]
             for number, client in enumerate(connections):
-                start = number * 2 * MIB + round_ * 98_304
-                write_stamped(client, shadow, start, 69_632)
+                client.write(number * 2 * MIB + round_ * 98_304, 69_632)
             connections[round_].flush()
-            shadow.flush()
             disk.backend.crash(seed=seed + round_)
         disk.verify()

@@ -9,27 +9,21 @@ from contextlib import ExitStack
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
-from qbdcheck.kit.nbd_requests import block_sizes, expect_success
 
 BLOCKS, CLIENTS = 24, 4
 
 
 @case(groups="concurrent rw protocol quick", requires="nbd multi_conn")
-def test(new_disk, nbd):
+def test(new_disk, nbd_io):
     disk = new_disk("2M")
-    shadow = disk.shadow
     for round_ in range(4):
         with ExitStack() as stack:
-            clients = [stack.enter_context(nbd(disk)) for _ in range(CLIENTS)]
-            sector = max(512, block_sizes(clients[0]).minimum)
-            pending = []
+            clients = [stack.enter_context(nbd_io(disk)) for _ in range(CLIENTS)]
+            sector = max(512, clients[0].block_sizes[0])
             for block in range(min(BLOCKS, disk.size // (8 * sector))):
                 for number, client in enumerate(clients):
                     offset = (8 * block + 2 * number + round_ % 2) * sector
-                    data = shadow.stamped(offset, sector)
-                    cookie = client.send_request(Command.WRITE, offset, sector, payload=data)
-                    pending.append((client, cookie, offset, data))
-            for client, cookie, offset, data in pending:
-                expect_success(client, cookie, Command.WRITE, offset, sector)
-                shadow.write(offset, data)
+                    client.send(Command.WRITE, offset, sector)
+            for client in clients:
+                client.finish_all()
         disk.verify()

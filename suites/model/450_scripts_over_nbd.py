@@ -1,7 +1,7 @@
-"""This case checks that scripts of chance over raw NBD give at each step what a model says.
+"""This case checks that random scripts over raw NBD give what a model expects at each step.
 
 How: hypothesis plays reads, writes, zeroes, discards, flushes, status, resizes, snapshots, lost
-connections, power cuts and faults; what fails is shrunk and saved as a script for ./check replay.
+connections, power cuts and faults. A failing script is shrunk and saved for ./check replay.
 Guards: flush-noop, write-zeroes-noop, discard-overreach, fua-write-ack-early, async-error-ignored.
 """
 

@@ -1,7 +1,7 @@
-"""This case checks that scripts of chance through QEMU's block layer give what a model says.
+"""This case checks that random scripts through QEMU's block layer give what a model expects.
 
-How: as 450, but the requests go to an export of a qemu-storage-daemon that has the volume open; it
-is started anew at each reopening and lost at each power cut.
+How: as 450, but the requests go to an export of a qemu-storage-daemon that has the volume open. The
+daemon restarts at each reopening and is lost at each power cut.
 Guards: flush-noop, write-zeroes-noop, discard-overreach, zero-unmap-not-durable.
 """
 

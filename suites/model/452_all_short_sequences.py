@@ -1,7 +1,7 @@
 """This case checks that every sequence of two operations survives a crash and a new connection.
 
-How: writes, FUA, zeroes, discards at two blocks, aligned and not, and flushes: all sequences of one
-and two (--depth N: of N), each ended in every way; the number of them is printed, none is left out.
+How: writes, FUA writes, zeroes and discards at two blocks, aligned and not, and flushes: all
+sequences of one and two (--depth N: of N), each with every kind of end. The log has their number.
 Guards: flush-noop, fua-write-ack-early, zero-unmap-not-durable, alloc-map-rounding-reads-zero.
 """
 

@@ -1,6 +1,6 @@
 """This case checks that every sequence of three operations survives a crash and a new connection.
 
-How: as 452, one longer; what depends on no chance is found here at the latest.
+How: as 452, one operation longer.
 Guards: flush-noop, fua-write-ack-early, zero-unmap-not-durable, alloc-map-rounding-reads-zero.
 """
 

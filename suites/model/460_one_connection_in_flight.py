@@ -1,7 +1,7 @@
-"""This case checks that requests in flight on one connection take effect at one moment each.
+"""This case checks that each request in flight on one connection takes effect at one moment.
 
-How: reads and writes of the same few sectors, 16 in flight, recorded with call and return; each
-sector's history must be linearizable, and no sector hold parts of two writes.
+How: reads and writes of the same few sectors, 16 in flight, recorded with call and return. The
+history of each sector must be linearizable, and no sector may mix two writes.
 Guards: merge-after-issue, thin-alloc-toctou, shared-cursor-race, overlap-deadlock.
 """
 

@@ -1,7 +1,7 @@
-"""This case checks that clients on connections of their own see one another's writes at once.
+"""This case checks that clients on separate connections see one another's writes at once.
 
-How: four clients, each with requests in flight, on the same sectors; the history of each sector
-must be linearizable: no client may read what another has overwritten before the read began.
+How: four clients, each with requests in flight, on the same sectors. The history of each sector
+must be linearizable: no client may read what another overwrote before the read began.
 Guards: per-client-cache-stale, multi-conn-incoherent, shared-cursor-race, phantom-write.
 """
 

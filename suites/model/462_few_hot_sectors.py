@@ -1,7 +1,7 @@
-"""This case checks that writes to one block from many connections are each there or overwritten.
+"""This case checks that each write to one block from many connections is there or overwritten.
 
-How: six clients write and read single sectors and the whole of one block of 4096 bytes; a read that
-mixes an old with a new half, or loses a neighbour's sector, contradicts its history.
+How: six clients write and read single sectors and the whole of one block of 4096 bytes. A read that
+mixes an old with a new half, or loses a neighbouring sector, contradicts its history.
 Guards: capability-bit-collision, merge-after-issue, torn-write, thin-alloc-toctou.
 """
 

@@ -1,7 +1,7 @@
-"""This case checks that writes of a client that was cut off happen once, or not, and never later.
+"""This case checks that a write of a client that was cut off happens once or not, and never later.
 
-How: clients work while one after another loses its connection with writes in flight; those may have
-happened or not, but what was overwritten since must not come back.
+How: clients work while one after another loses its connection with writes in flight. Those writes
+may have happened or not, but what was overwritten since must not come back.
 Guards: zombie-write-after-reconnect, stale-replica-after-failover, close-drops-dirty.
 """
 

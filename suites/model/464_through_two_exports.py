@@ -1,7 +1,7 @@
 """This case checks that two exports of one QEMU node are coherent with each other.
 
-How: a qemu-storage-daemon exports the volume twice; clients of both work on the same sectors, and
-the history of each sector must be linearizable.
+How: a qemu-storage-daemon exports the volume twice. Clients of both exports work on the same
+sectors, and the history of each sector must be linearizable.
 Guards: per-client-cache-stale, multi-conn-incoherent, merge-after-issue.
 """
 

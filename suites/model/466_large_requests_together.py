@@ -1,7 +1,7 @@
-"""This case checks that large requests of many connections at the same time all come to an end.
+"""This case checks that large requests of many connections at the same time all end.
 
-How: five clients read and write up to 512 KiB of the same 1 MiB, several in flight each, so that
-whatever splits requests runs out of what it splits them into; the history must be linearizable.
+How: five clients read and write up to 512 KiB of the same 1 MiB, several in flight each, so that a
+server that splits requests runs out of resources. The history must be linearizable.
 Guards: split-pool-deadlock, overlap-deadlock, nomem-never-retried, iov-offset-ignored,
 short-read-resume-offset.
 """

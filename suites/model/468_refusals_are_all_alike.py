@@ -1,8 +1,8 @@
-"""This case checks that a server refuses the same thing in the same way each of thousands of times.
+"""This case checks that a server refuses the same request in the same way, thousands of times.
 
-How: requests beyond the end, with overflowing ends or unknown flags, many in flight beside reads;
-reads and flushes that a rule lets fail; options with wrong names, unknown ones, long ones. Each
-must end as the first of its kind did, harm nobody, and change nothing.
+How: requests beyond the end, with overflowing ends or unknown flags, many in flight with reads;
+reads and flushes that a rule fails; options with wrong names, unknown and long options. Each must
+end as the first of its kind did, and change nothing.
 Guards: flush-error-swallowed, missing-object-zero-fill, zero-length-op,
 async-error-ignored, errno-collapsed, error-kills-connection, oob-past-end,
 offset-len-overflow, payload-not-drained, wrong-volume-or-lun, acl-prefix-match, long-name-smash,
@@ -12,7 +12,7 @@ probe-or-abort-kills-server, huge-option-read, unadvertised-command-executed.
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, NbdProtocolError, Option, TransmissionFlag
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import export_of, haggling, last_word
+from qbdcheck.kit.nbd_probe import export_name, negotiating, option_result
 
 REQUESTS, GREETINGS, FAILURES, IN_FLIGHT = 50_000, 6000, 8000, 50
 UNKNOWN_FLAG, UNKNOWN_OPTION = 1 << 14, 0x7101
@@ -21,14 +21,14 @@ UNKNOWN_FLAG, UNKNOWN_OPTION = 1 << 14, 0x7101
 @case(groups="model protocol errors slow", requires="nbd flush", limit_s=400)
 def test(new_disk, nbd, rules, seed):
     disk = new_disk("1M")
-    chance = seed.stream("refusals")
+    random = seed.stream("refusals")
     ends = {}
     with nbd(disk) as client:
         kinds = refused(disk.size, client.flags)
         for _ in range(REQUESTS // IN_FLIGHT):
             sent = {}
             for _ in range(IN_FLIGHT):
-                kind = chance.choice(kinds)
+                kind = random.choice(kinds)
                 name, command, offset, length, flags = kind
                 payload = b"\xee" * length if command == Command.WRITE else b""
                 cookie = client.send_request(command, offset, length, flags=flags, payload=payload)
@@ -37,14 +37,15 @@ def test(new_disk, nbd, rules, seed):
                 reply = client.receive_reply()
                 name = sent[reply.cookie]
                 first = ends.setdefault(name, reply.error)
-                assert reply.error == first, f"{name}: errno {reply.error}, and {first} before"
-                assert bool(reply.error) is (name != "read") or name == "read of nothing", name
-    name = export_of(disk)
+                assert reply.error == first, f"{name}: errno {reply.error}, at first {first}"
+                right = bool(reply.error) is (name != "read") or name == "read of length 0"
+                assert right, f"{name}: errno {reply.error}"
+    name = export_name(disk)
     options = {
         "one letter more": (Option.INFO, m.info_request(name + "x")),
         "one letter less": (Option.INFO, m.info_request(name[:-1] or "x")),
         "300 letters": (Option.INFO, m.info_request("n" * 300)),
-        "unknown": (UNKNOWN_OPTION, b"what"),
+        "unknown": (UNKNOWN_OPTION, b"data"),
         "40 KiB": (UNKNOWN_OPTION, bytes(40 << 10)),
         "abort": (Option.ABORT, b""),
     }
@@ -56,43 +57,44 @@ def test(new_disk, nbd, rules, seed):
             length = 4096 if command is Command.READ else 0
             reply = client.receive_reply(client.send_request(command, 0, length))
             first = ends.setdefault(command, reply.error)
-            assert reply.error == first != 0, f"failing {command.name}: success or another error"
+            seen = f"errno {reply.error}, at first {first}"
+            assert reply.error == first != 0, f"failing {command.name}: {seen}, expected an error"
     armed.remove(broken)
     for number in range(GREETINGS):
         try:
-            with haggling(disk) as client:
+            with negotiating(disk) as client:
                 for what, option in options.items():
-                    end = word(client, *option)
+                    end = result_of(client, *option)
                     first = ends.setdefault(what, end)
-                    assert end == first, f"greeting {number}, {what}: ended {end}, {first} before"
+                    assert end == first, f"handshake {number}, {what}: {end}, at first {first}"
         except OSError as error:
-            raise AssertionError(f"after the options of {number} greetings: {error}") from None
+            raise AssertionError(f"after the options of {number} handshakes: {error}") from None
     disk.verify()
 
 
-def word(client, option, data):
-    """The last word on an option, or that the server hung up."""
+def result_of(client, option, data):
+    """Return the result of an option, or the name of the exception."""
     try:
-        return last_word(client, option, data)
+        return option_result(client, option, data)
     except (OSError, EOFError, NbdProtocolError) as error:
         return type(error).__name__
 
 
 def refused(size, flags):
-    """Requests that a server must refuse, and one that it must not."""
+    """Return requests that a server must refuse, and one that it must not."""
     offered = (
         ("discard behind the end", Command.TRIM, size, 4096, TransmissionFlag.SEND_TRIM),
-        ("zeroes across the end", Command.WRITE_ZEROES, size - 512, 1024,
+        ("zeroes across the end", Command.WRITE_ZEROES, size - 4096, 8192,
          TransmissionFlag.SEND_WRITE_ZEROES),
     )  # fmt: skip
     return (
         *((*request, 0) for *request, flag in offered if flags & flag),
-        ("read", Command.READ, 4096, 512, 0),
-        ("read of nothing", Command.READ, 4096, 0, 0),
-        ("read at the end", Command.READ, size, 512, 0),
-        ("write across the end", Command.WRITE, size - 512, 1024, 0),
+        ("read", Command.READ, 4096, 4096, 0),
+        ("read of length 0", Command.READ, 4096, 0, 0),
+        ("read at the end", Command.READ, size, 4096, 0),
+        ("write across the end", Command.WRITE, size - 4096, 8192, 0),
         ("write far behind", Command.WRITE, 1 << 40, 4096, 0),
-        ("read with an end beyond 2^64", Command.READ, (1 << 64) - 512, 1024, 0),
-        ("write with an unknown flag", Command.WRITE, 0, 512, UNKNOWN_FLAG),
+        ("read with an end beyond 2^64", Command.READ, (1 << 64) - 4096, 8192, 0),
+        ("write with an unknown flag", Command.WRITE, 0, 4096, UNKNOWN_FLAG),
         ("unknown command", 99, 0, 512, 0),
     )

@@ -1,8 +1,8 @@
-"""This case checks that tens of thousands of requests of many clients leave one order of writes.
+"""This case checks that tens of thousands of requests of many clients have one order of writes.
 
-How: rounds of five clients on few sectors, with requests in flight, of whole blocks and of less;
-connections end and are made anew in between; what each sector was seen to hold must be explained by
-one order of all its writes.
+How: rounds of five clients on few sectors, with requests in flight, of whole blocks and of less.
+Connections end and are made again between rounds. One order of all writes must explain what each
+read of a sector returned.
 Guards: shared-cursor-race, multi-conn-incoherent, per-client-cache-stale, merge-after-issue,
 overlap-deadlock, zombie-write-after-reconnect, close-drops-dirty, thin-alloc-toctou.
 """

@@ -1,9 +1,9 @@
-"""This case checks that a snapshot taken while many clients write is what was there at one moment.
+"""This case checks that a snapshot taken while many clients write shows the volume at one moment.
 
-How: six clients write a volume of which one half holds data and the other is fresh, and three
-snapshots are taken meanwhile. Each must hold all that was acknowledged before it was asked for and
-nothing that was sent after its answer; and if it holds a write, then all that were acknowledged
-before that one was sent.
+How: six clients write a volume of which one half holds data and the other is fresh; three snapshots
+are taken meanwhile. Each must hold all that was acknowledged before its request and nothing that
+was sent after its reply. If it holds a write, it holds all that were acknowledged before that write
+was sent.
 Guards: snapshot-map-under-io, snapshot-not-point-in-time, late-request-after-quiesce.
 """
 

@@ -1,8 +1,8 @@
-"""This case checks that removing a snapshot takes nothing from the others, nor from the volume.
+"""This case checks that removing a snapshot damages neither other snapshots nor the volume.
 
-How: three snapshots with writes between them, large and small ones, so that whatever a backend
-shares between snapshots, from a sector to a mebibyte, is shared by some and not by others; the
-middle one goes, all is written anew, so that what was freed is used again, and the others and the
+How: three snapshots with large and small writes between them, so that whatever a backend shares
+between snapshots, from a sector to a mebibyte, is shared by some and not by others. The middle one
+is removed, everything is written again, so that freed space is reused, and the others and the
 volume are read.
 Guards: snapshot-delete-shared-block, clone-copyup-lost.
 """
@@ -15,7 +15,7 @@ STAGES = (
     ((20, 1000), *((at + 30, 4) for at in range(2048, 3072, 64))),
     ((3072, 1024), *((at + 50, 1) for at in range(2048, 2560, 64))),
 )
-"""What is written before each snapshot: offsets and lengths in KiB."""
+"""Writes before each snapshot: offsets and lengths in KiB."""
 
 
 @case(groups="snapshot quick", requires="snapshot_read snapshot_remove")

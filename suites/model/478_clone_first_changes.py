@@ -1,8 +1,8 @@
 """This case checks that the first change of a clone's block keeps the rest of its parent's data.
 
-How: in one clone of a full volume, blocks far from each other are changed for the first time by a
-write of a sector, by zeroes, by a discard, by cutting off and growing again; all around must still
-be the parent's data, and snapshot and parent must be as they were, also when the parent changes.
+How: in one clone of a full volume, distant blocks are changed for the first time by a write of a
+sector, by zeroes, by a discard, and by a shrink and a grow. All data around must still be the
+parent's, and snapshot and parent must be unchanged, also when the parent is written.
 Guards: clone-copyup-lost, discard-exposes-backing, discard-overreach.
 """
 

@@ -1,8 +1,8 @@
-"""This case checks that whatever changes a clone first, alone, loses none of its parent's data.
+"""This case checks that the first change of a clone, of any kind, loses none of its parent's data.
 
-How: for each kind of change a clone of its own, which had no other before, so that not even a unit
-as large as the volume was copied by an earlier one; then a snapshot of the clone, and a clone of
-that one, which is changed in its turn. All of them are read at the end.
+How: each kind of change gets a fresh clone, so that no earlier change has copied a unit, however
+large. Then a snapshot of the clone, and a clone of that, which is changed in turn. All of them are
+read at the end.
 Guards: clone-copyup-lost, snapshot-delete-shared-block, discard-exposes-backing.
 """
 
@@ -22,7 +22,7 @@ def change(clone, qemu_io, kind):
         elif kind == "zero":
             io.write_zeroes(MIB + 30 * KIB, 8 * KIB, unmap=True)
         else:
-            io.discard(MIB + 30 * KIB, 64 * KIB)
+            io.discard(MIB + 32 * KIB, 64 * KIB)
         io.flush()
 
 

@@ -1,7 +1,7 @@
-"""This case checks that QEMU reads from a snapshot what the volume was, while the volume changes.
+"""This case checks that QEMU reads a snapshot's frozen data while the volume changes.
 
 How: with the volume and its snapshot open in one storage daemon, a mirror copies the snapshot to
-another volume while a client writes the volume; then a sparse copy by block status, and one of
+another volume while a client writes the volume. Then a sparse copy by block status, and one of
 every byte. All three must be the volume as it was, and its map must not call data zero.
 Guards: snapshot-not-point-in-time, snapshot-map-under-io, status-hole-over-dirty.
 """
@@ -13,7 +13,7 @@ KIB, SIZE = 1 << 10, 4 << 20
 
 
 @case(groups="snapshot mirror convert concurrent", requires="nbd snapshot_read")
-def test(new_disk, qemu_io, qemu_img, nbd, storage_daemon, scratch):
+def test(new_disk, qemu_io, qemu_img, nbd_io, storage_daemon, scratch):
     disk = new_disk(SIZE, prefill=False)
     with qemu_io(disk) as io:
         for at in range(0, 4096, 256):
@@ -30,11 +30,9 @@ def test(new_disk, qemu_io, qemu_img, nbd, storage_daemon, scratch):
         uri = qsd.export("volume", name="volume")
         qsd.qmp("blockdev-mirror", job_id="job", device="frozen", target="copy", sync="full",
                 auto_dismiss=False, speed=40 << 20, granularity=64 * KIB)  # fmt: skip
-        with nbd(uri) as client:
+        with nbd_io(uri, disk.shadow) as io:
             for at in range(4096 - 8, -1, -24):
-                data = disk.shadow.stamped(at * KIB, 8 * KIB)
-                client.write(at * KIB, data)
-                disk.shadow.write(at * KIB, data)
+                io.write(at * KIB, 8 * KIB)
         qsd.wait_job("job", to="ready")
         qsd.qmp("block-job-complete", device="job")
         qsd.wait_job("job")

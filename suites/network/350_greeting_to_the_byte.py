@@ -1,29 +1,35 @@
-"""This case checks that the greeting and the reply to EXPORT_NAME have exactly their bytes.
+"""This case checks that the greeting and the reply to EXPORT_NAME have exactly the right bytes.
 
-How: 18 bytes of greeting, no bit that the NBD document does not know; EXPORT_NAME is answered by 10
-bytes, and 124 zeroes unless both sides said NO_ZEROES; the next byte is the reply to a request.
+How: the greeting has 18 bytes and only flags of the NBD document. The reply to EXPORT_NAME has 10
+bytes, and 124 zero bytes more unless both sides set NO_ZEROES. The next byte belongs to the reply
+to a request.
 Guards: handshake-length-off, size-rounded-down.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import INIT_MAGIC, OPTION_MAGIC
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import export_of, haggling
+from qbdcheck.kit.nbd_io import NbdIo
+from qbdcheck.kit.nbd_probe import export_name, negotiating
+
+LENGTH = 4096
 
 
 @case(groups="protocol", requires="nbd")
 def test(disk):
-    with haggling(disk, client_flags=None) as client:
-        assert not client.handshake_flags & ~3, f"flags {client.handshake_flags:#x}"
-        assert client.handshake_flags & 1, "not fixed newstyle"
-    assert m.GREETING.pack(INIT_MAGIC, OPTION_MAGIC, 0)[:16] == b"NBDMAGICIHAVEOPT"
-    expected = disk.shadow.expected(0, 512)
+    with negotiating(disk, client_flags=None) as client:
+        flags = client.handshake_flags
+        assert not flags & ~3, f"handshake flags {flags:#x}, the NBD document has bits 0 and 1"
+        assert flags & 1, f"handshake flags {flags:#x}: FIXED_NEWSTYLE is not set"
+    magic = m.GREETING.pack(INIT_MAGIC, OPTION_MAGIC, 0)[:16]
+    assert magic == b"NBDMAGICIHAVEOPT", f"the magic of the greeting is {magic!r}"
     for flags in (0, 1, 2, 3):
-        with haggling(disk, client_flags=flags) as client:
+        with negotiating(disk, client_flags=flags) as client:
             no_zeroes = bool(flags & client.handshake_flags & 2)
-            client.send_option(1, export_of(disk).encode())
+            client.send_option(1, export_name(disk).encode())
             size, _flags = m.EXPORT.unpack(client.receive(m.EXPORT.size))
-            assert size == disk.size
+            assert size == disk.size, f"EXPORT_NAME gives {size} bytes, expected {disk.size}"
             if not no_zeroes:
-                assert client.receive(124) == bytes(124), "the reserved bytes are not zero"
-            assert bytes(client.read(0, 512)) == expected
+                reserved = client.receive(124)
+                assert not any(reserved), f"client flags {flags}: reserved bytes {reserved.hex()}"
+            NbdIo(client, disk.shadow).read(0, LENGTH)

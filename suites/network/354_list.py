@@ -1,27 +1,37 @@
-"""This case checks that LIST names the export, in replies of the right lengths, and takes no data.
+"""This case checks that LIST names the export in well-formed replies, and accepts no data.
 
-How: the names of LIST (an only export may be called by the empty one); LIST with data must be
-ERR_INVALID ("MUST"); a server may refuse to list at all.
+How: the names in the replies to LIST; a single export may be listed by the empty name. LIST with
+data must be ERR_INVALID ("MUST"). A server may refuse to list at all.
 Guards: handshake-length-off, payload-not-drained.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Option, OptionReply
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import answers, enter, export_of, haggling, last_word
+from qbdcheck.kit.nbd_io import NbdIo
+from qbdcheck.kit.nbd_probe import (
+    enter_transmission,
+    export_name,
+    negotiating,
+    option_replies,
+    option_result,
+)
 
 
 @case(groups="protocol", requires="nbd")
 def test(disk, not_run):
-    with haggling(disk) as client:
-        *listed, end = answers(client, Option.LIST)
+    with negotiating(disk) as client:
+        *listed, end = option_replies(client, Option.LIST)
         if end.reply in (OptionReply.ERR_POLICY, OptionReply.ERR_UNSUP):
-            not_run("the server does not list")
+            not_run("the server does not list its exports")
         else:
-            assert end.reply == OptionReply.ACK, f"{end.reply:#x}"
-            assert all(reply.reply == OptionReply.SERVER for reply in listed)
+            assert end.reply == OptionReply.ACK, f"LIST ends with reply {end.reply:#x}, not ACK"
+            kinds = {reply.reply for reply in listed}
+            assert kinds == {OptionReply.SERVER}, f"LIST: replies {sorted(kinds)}, not SERVER"
             names = [m.take_string(reply.data, 0)[0] for reply in listed]
-            assert {export_of(disk), ""} & set(names), f"not in {names}"
-            assert last_word(client, Option.LIST, b"data") == "ERR_INVALID"
-        enter(client, disk)
-        assert bytes(client.read(0, 512)) == disk.shadow.expected(0, 512)
+            name = export_name(disk)
+            assert {name, ""} & set(names), f"LIST gives {names}, the export is {name!r}"
+            result = option_result(client, Option.LIST, b"data")
+            assert result == "ERR_INVALID", f"LIST with data: {result}, not ERR_INVALID"
+        enter_transmission(client, disk)
+        NbdIo(client, disk.shadow).read(0, 4096)

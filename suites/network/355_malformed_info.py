@@ -1,18 +1,18 @@
-"""This case checks that a malformed INFO or GO is an error, and nothing beyond it is read.
+"""This case checks that a malformed INFO or GO fails, and the server reads nothing beyond it.
 
-How: no data, lengths that lie, counts that lie, bytes too many; an error each time or the end of
-the connection, never success, and the server goes on serving.
+How: no data, wrong lengths, wrong counts, too many bytes. Each gets an error or the end of the
+connection, never success. The server continues to serve.
 Guards: handshake-length-off, long-name-smash, huge-option-read.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Option, OptionReply
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import answers, export_of, haggling, serves
+from qbdcheck.kit.nbd_probe import export_name, is_serving, negotiating, option_replies
 
 
 def malformed(name):
-    """Give data of INFO that is wrong, each in its own way."""
+    """Yield malformed data for INFO, each with one fault."""
     raw = name.encode()
     right = m.info_request(name, (3,))
     yield b""
@@ -31,13 +31,16 @@ def malformed(name):
 @case(groups="protocol", requires="nbd")
 def test(disk):
     for option in (Option.INFO, Option.GO):
-        for data in malformed(export_of(disk)):
-            with haggling(disk) as client:
+        for data in malformed(export_name(disk)):
+            what = f"{option.name} with malformed data {data.hex()}"
+            with negotiating(disk) as client:
                 try:
-                    end = answers(client, option, data)[-1]
+                    end = option_replies(client, option, data)[-1]
                 except ConnectionError:
                     continue
-                assert end.reply != OptionReply.ACK, f"accepted: {data.hex()}"
-                again = answers(client, Option.INFO, m.info_request(export_of(disk)))[-1]
-                assert again.reply in (OptionReply.ACK, OptionReply.ERR_UNSUP), f"{again.reply:#x}"
-    assert serves(disk)
+                assert end.reply != OptionReply.ACK, f"{what}: accepted"
+                again = option_replies(client, Option.INFO, m.info_request(export_name(disk)))[-1]
+                assert again.reply in (OptionReply.ACK, OptionReply.ERR_UNSUP), (
+                    f"{what}, then a valid INFO: reply {again.reply:#x}"
+                )
+    assert is_serving(disk), "a new client is not served after malformed options"

@@ -1,14 +1,20 @@
-"""This case checks that metadata contexts are chosen by exact name, and the last SET counts.
+"""This case checks that metadata contexts are chosen by exact name, and that the last SET counts.
 
-How: LIST with and without queries, SET with unknown names and wildcards, SET twice, malformed and
-countless queries; status afterwards only where base:allocation was chosen last.
+How: LIST with and without queries; SET with unknown names and wildcards, SET twice, malformed and
+too many queries. Block status works afterwards only if base:allocation was chosen last.
 Guards: unadvertised-command-executed, huge-option-read.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, Option
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import answers, enter, export_of, haggling, last_word, outcome
+from qbdcheck.kit.nbd_probe import (
+    enter_transmission,
+    errno_of,
+    export_name,
+    negotiating,
+    option_result,
+)
 
 BASE = "base:allocation"
 UNKNOWN = ("base:", "base:allocatio", "base:allocation2", "BASE:ALLOCATION", "x-none:such", "")
@@ -17,26 +23,31 @@ LAST_SETS = (((BASE,), True), ((BASE, "x-none:such"), True), (("x-none:such",), 
 
 @case(groups="protocol status", requires="nbd structured block_status")
 def test(disk):
-    name = export_of(disk)
-    with haggling(disk) as client:
+    name = export_name(disk)
+    with negotiating(disk) as client:
         client.opt_structured_reply()
         for queries in ((), ("base:",), (BASE,)):
-            assert BASE in client.opt_list_meta_context(name, queries), f"LIST {queries}"
+            assert BASE in client.opt_list_meta_context(name, queries), (
+                f"LIST_META_CONTEXT {queries} lacks {BASE}"
+            )
         for query in UNKNOWN:
             chosen = client.opt_set_meta_context(name, [query])
             assert BASE not in chosen.values(), f"SET {query!r} chose {chosen}"
         right = m.meta_context_request(name, [BASE])
         for wrong in (right[:-1], right[:4], b"", m.string(name) + m.U32.pack(0xFFFFFFFF)):
             for option in (Option.LIST_META_CONTEXT, Option.SET_META_CONTEXT):
-                word = last_word(client, option, wrong)
-                assert word != "ACK", f"option {option} took {wrong.hex()}"
+                result = option_result(client, option, wrong)
+                assert result != "ACK", f"{option.name} accepts malformed data {wrong.hex()}"
     for queries, has_status in LAST_SETS:
-        with haggling(disk) as client:
+        with negotiating(disk) as client:
             client.opt_structured_reply()
             client.opt_set_meta_context(name, [BASE])
             client.opt_set_meta_context(name, queries)
-            enter(client, disk)
-            error = outcome(client, Command.BLOCK_STATUS, 0, 4096)
-            assert (error == 0) is has_status, f"after SET {queries}: status gives {error}"
-    with haggling(disk) as client:
-        assert answers(client, Option.SET_META_CONTEXT, right)[-1].reply != 1, "without structured"
+            enter_transmission(client, disk)
+            error = errno_of(client, Command.BLOCK_STATUS, 0, 4096)
+            assert (error == 0) is has_status, (
+                f"BLOCK_STATUS of 4096 bytes at 0 after SET_META_CONTEXT {queries}: errno {error}"
+            )
+    with negotiating(disk) as client:
+        result = option_result(client, Option.SET_META_CONTEXT, right)
+        assert result != "ACK", "SET_META_CONTEXT succeeds without structured replies"

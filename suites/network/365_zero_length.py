@@ -1,13 +1,13 @@
-"""This case checks that requests of no bytes change nothing and keep the stream in step.
+"""This case checks that requests of length 0 change nothing and do not disturb the connection.
 
-How: every command with length 0, at 0, in the middle and at the end, with what follows on the same
-connection right; the document leaves open whether they succeed.
+How: each command with length 0, at the start, in the middle and at the end; then a read of the
+right data on the same connection. The NBD document leaves open whether such requests succeed.
 Guards: zero-length-op, payload-not-drained.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
-from qbdcheck.kit.nbd_probe import CLOSED, enter, haggling, outcome, serves
+from qbdcheck.kit.nbd_probe import CLOSED, connected, errno_of, is_serving
 
 
 @case(groups="protocol", requires="nbd")
@@ -17,11 +17,10 @@ def test(disk, target):
     commands += [Command.WRITE_ZEROES] if "write_zeroes" in target.capabilities else []
     commands += [Command.CACHE] if "cache" in target.capabilities else []
     for command in commands:
-        with haggling(disk) as client:
-            enter(client, disk)
+        with connected(disk) as io:
             for offset in (0, 4096, disk.size):
-                if outcome(client, command, offset, 0) == CLOSED:
+                if errno_of(io.client, command, offset, 0) == CLOSED:
                     break
-                assert bytes(client.read(0, 512)) == disk.shadow.expected(0, 512)
-    assert serves(disk)
+                io.read(0, 4096)
+    assert is_serving(disk), "a new client is not served after requests of length 0"
     disk.verify()

@@ -1,7 +1,7 @@
-"""This case checks that DISC closes the connection, and no write answered before that is lost.
+"""This case checks that DISC closes the connection, and loses no write that was answered.
 
-How: writes and DISC in one stream of bytes; the connection ends in time; what was answered with
-success is on the disk, what was not may be.
+How: writes and DISC in one stream of bytes. The connection ends in time. A write that was answered
+with success is on the disk; another one may be.
 Guards: close-drops-dirty, inflight-hang-on-disconnect.
 """
 
@@ -9,18 +9,18 @@ from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, ReplyMode
 from qbdcheck.kit.nbd import client_replies as wire
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import enter, haggling
+from qbdcheck.kit.nbd_probe import connected
 
 WRITES = 16
 
 
 def request(command, cookie, offset=0, data=b""):
-    """Build a whole simple request."""
+    """Return the bytes of a request with simple headers."""
     return wire.request(ReplyMode.SIMPLE, 0, command, cookie, offset, len(data)) + data
 
 
 def until_closed(client):
-    """Return all errors by cookie that come before the server closes."""
+    """Receive until the server closes; return the errno of each reply by cookie."""
     seen = b""
     while piece := client.sock.recv(65536):
         seen += piece
@@ -31,8 +31,8 @@ def until_closed(client):
 @case(groups="protocol concurrent quick", requires="nbd")
 def test(disk):
     for number in range(4):
-        with haggling(disk) as client:
-            enter(client, disk)
+        with connected(disk) as io:
+            client = io.client
             stream, written = b"", {}
             for index in range(WRITES):
                 at = (number * WRITES + index) * 65536
@@ -40,7 +40,7 @@ def test(disk):
                 stream += request(Command.WRITE, index, *written[index])
             client.send(stream + request(Command.DISC, 99))
             errors = until_closed(client)
-            assert errors.keys() <= written.keys(), f"answered: {sorted(errors)}"
+            assert errors.keys() <= written.keys(), f"replies to unknown cookies: {sorted(errors)}"
             for index, (at, data) in written.items():
                 if errors.get(index) == 0:
                     disk.shadow.write(at, data)

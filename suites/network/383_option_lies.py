@@ -1,7 +1,7 @@
 """This case checks that QEMU refuses a server that answers options wrongly.
 
-How: each field of each answer in the haggling is changed; most lies are refused, some are legal
-ways to say no, after which the export must work. Nothing may crash or hang.
+How: each field of each option reply is changed. Most changes must be refused; some are legal ways
+to decline, and the export must then work. QEMU must not crash or hang.
 Guards: handshake-length-off.
 """
 
@@ -26,22 +26,24 @@ def test(hostile):
     for answer in ANSWERS:
         for field, values in LIES.items():
             for value in values:
-                # closed where the lie would leave both sides waiting for bytes
+                # closed, because both sides would wait for bytes
                 lie = Lie({f"{answer}.{field}": value}, close_after=f"{answer}.data")
                 seen = hostile.sees(lie, hostile.READ)
-                assert seen == "refused", f"{answer}.{field} = {value.hex()}: {seen}"
+                assert seen == "refused", (
+                    f"{answer}.{field} = {value.hex()}: expected refused, seen {seen}"
+                )
     for name in NAMES_OF_CONTEXTS:
         length = U32.pack(4 + len(name))
         fields = {"context.data": U32.pack(CONTEXT) + name, "context.length": length}
         seen = hostile.sees(Lie(fields), hostile.READ)
-        assert seen == "refused", f"a context called {name[:20]!r}: {seen}"
+        assert seen == "refused", f"a context named {name[:20]!r}: expected refused, seen {seen}"
     for error in NO:
         fields = {"context-ack.type": U32.pack(error)}
         seen = hostile.sees(Lie(fields), hostile.READ, hostile.READ)
-        assert seen == "ok; ok", f"a context, then {error:#x}: {seen}"
+        assert seen == "ok; ok", f"a context, then {error:#x}: expected ok; ok, seen {seen}"
         for answer in ("export", "go"):
             fields = {f"{answer}.type": U32.pack(error)}
             seen = hostile.sees(Lie(fields, close_after=f"{answer}.data"), hostile.READ)
-            assert seen == "refused", f"{answer}, {error:#x}: {seen}"
+            assert seen == "refused", f"{answer}, {error:#x}: expected refused, seen {seen}"
     seen = hostile.sees(Lie(structured=False), hostile.READ, hostile.READ)
-    assert seen == "ok; ok", f"simple replies only: {seen}"
+    assert seen == "ok; ok", f"simple replies only: expected ok; ok, seen {seen}"

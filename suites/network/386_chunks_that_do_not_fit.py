@@ -1,7 +1,7 @@
-"""This case checks that chunks beside, beyond or after a read crash nothing, and fail it.
+"""This case checks that chunks outside or after a read crash nothing, and make it fail.
 
-How: replies of every wrong shape to a structured read; the error is stated. QEMU 7.2 trusts a
-server in four ways (docs/findings.md): there wrong data may pass, an error is right as well.
+How: replies of every wrong shape to a structured read, each with the expected error. QEMU 7.2
+trusts a server in four cases (docs/findings.md): there wrong data may pass, or an error come.
 Guards: structured-read-gap.
 """
 
@@ -14,8 +14,8 @@ OK, EIO, EINVAL, TRUSTED = "ok", "Input/output error", "Invalid argument", "wron
 DATA, HALF = bytes([FILL]) * 4096, bytes([FILL]) * 2048
 
 
-def fails(request, errno=5, text=b"", flags=1, told=None):
-    head = ERROR.pack(errno, len(text) if told is None else told)
+def fails(request, errno=5, text=b"", flags=1, claimed=None):
+    head = ERROR.pack(errno, len(text) if claimed is None else claimed)
     return chunk(request.cookie, Chunk.ERROR, ("error", head + text), flags=flags)
 
 
@@ -37,7 +37,7 @@ def hole_over_data(request):
 
 REPLIES = [
     ("halves in reverse", lambda r: [data_chunk(r, 2048, HALF), last(r, 0, HALF)], OK),
-    ("a byte a chunk", bytewise, OK),
+    ("a chunk for each byte", bytewise, OK),
     ("the same twice", lambda r: [data_chunk(r, 0, DATA), last(r)], OK),
     ("overlapping", lambda r: [data_chunk(r, 0, DATA[:3072]), last(r, 2048, HALF)], OK),
     ("nothing", lambda r: [done_chunk(r)], TRUSTED),
@@ -46,7 +46,7 @@ REPLIES = [
     ("a hole over data", hole_over_data, TRUSTED),
     ("a simple reply", lambda r: [simple(r.cookie, 0, DATA)], EINVAL),
     ("more than asked", lambda r: [last(r, 0, DATA + HALF)], EINVAL),
-    ("beside what was asked", lambda r: [last(r, 4096)], EINVAL),
+    ("outside of the range", lambda r: [last(r, 4096)], EINVAL),
     ("at 2^64 - 512", lambda r: [last(r, (1 << 64) - 512)], EINVAL),
     ("no data", lambda r: [data_chunk(r, 0, b""), last(r)], EINVAL),
     ("an empty hole", lambda r: [hole_chunk(r, 0, 0), last(r)], EINVAL),
@@ -63,7 +63,7 @@ REPLIES = [
     ("two errors", lambda r: [fails(r, 28, flags=0), fails(r, 5)], "No space left on device"),
     ("a text of 900 bytes", lambda r: [fails(r, text=b"x" * 900)], EIO),
     ("a text of 60000 bytes", lambda r: [fails(r, text=b"x" * 60000)], EINVAL),
-    ("a text that is not there", lambda r: [fails(r, told=600)], EINVAL),
+    ("a missing text", lambda r: [fails(r, claimed=600)], EINVAL),
     ("half an error", odd(Chunk.ERROR, b"\0"), EINVAL),
 ]  # fmt: skip
 
@@ -73,13 +73,15 @@ def test(hostile):
     for what, answer, expected in REPLIES:
         seen = hostile.sees(Lie(answer=answer), hostile.READ)
         fine = seen == expected or (expected == TRUSTED and seen in {EIO, EINVAL})
-        assert fine, f"{what}: {seen}, expected {expected}"
-    stale = bytes(4096)  # the second answer to the first read is not the answer to the second
+        assert fine, f"READ answered by {what}: expected {expected}, seen {seen}"
+    stale = bytes(
+        4096
+    )  # the second reply to the first read must not serve as the reply to the second
 
     def twice(request):
         return [last(request), last(request, 0, stale)]
 
     seen = hostile.sees(Lie(answer=twice), hostile.READ, hostile.READ)
     assert seen in {f"{OK}; {TRUSTED}", f"{OK}; {EIO}", f"{OK}; {EINVAL}"}, (
-        f"answered twice: {seen}"
+        f"the first of two reads answered twice: seen {seen}"
     )

@@ -1,14 +1,15 @@
-"""This case checks that a server that requires TLS gives nothing away without it.
+"""This case checks that a server that requires TLS reveals nothing without it.
 
-How: each option before STARTTLS ("ERR_TLS_REQD"), EXPORT_NAME (the connection ends), STARTTLS with
-data; then a raw client and QEMU do all commands through TLS, and every byte is looked at.
+How: each option before STARTTLS must give ERR_TLS_REQD, EXPORT_NAME must end the connection, and
+STARTTLS with data must fail. Then a raw client and QEMU work through TLS, and every byte is read.
 Guards: starttls-state-carried, probe-or-abort-kills-server.
 """
 
 from qbdcheck.kit import Authority, case
-from qbdcheck.kit.nbd import Client, Option, client_context
+from qbdcheck.kit.nbd import Client, Command, Option, client_context
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import export_of, haggling, is_closed, last_word
+from qbdcheck.kit.nbd_io import NbdIo
+from qbdcheck.kit.nbd_probe import export_name, is_closed, negotiating, option_result
 
 
 @case(groups="protocol tls", requires="nbd tls")
@@ -17,8 +18,8 @@ def test(new_disk, scratch, storage_daemon, qemu_img, qemu_io):
     server = authority.issue(scratch / "server", "server")
     known = authority.trust(scratch / "client")
     disk = new_disk(tls=str(server))
-    export = export_of(disk)
-    with haggling(disk) as client:
+    export = export_name(disk)
+    with negotiating(disk) as client:
         info, meta = m.info_request(export), m.meta_context_request(export, ["base:allocation"])
         for option, data in (
             (Option.LIST, b""),
@@ -29,24 +30,27 @@ def test(new_disk, scratch, storage_daemon, qemu_img, qemu_io):
             (Option.LIST_META_CONTEXT, meta),
             (99, b""),
         ):
-            answer = last_word(client, option, data)
-            told = f"option {option} in plaintext, where TLS is required: {answer}"
-            assert answer in {"ERR_TLS_REQD", "ERR_UNSUP"}, told
-            assert answer == "ERR_TLS_REQD" or option not in {Option.LIST, Option.INFO, Option.GO}
+            result = option_result(client, option, data)
+            needed = option in {Option.LIST, Option.INFO, Option.GO}
+            allowed = {"ERR_TLS_REQD"} if needed else {"ERR_TLS_REQD", "ERR_UNSUP"}
+            assert result in allowed, (
+                f"option {int(option)} without TLS, where TLS is required: {result}"
+            )
         client.opt_starttls(client_context(known))
-        assert last_word(client, Option.STARTTLS) == "ERR_INVALID", "TLS within TLS"
-    with haggling(disk) as client:
-        assert last_word(client, Option.STARTTLS, b"data") == "ERR_INVALID"
-    with haggling(disk) as client:
+        result = option_result(client, Option.STARTTLS)
+        assert result == "ERR_INVALID", f"STARTTLS within TLS: {result}, not ERR_INVALID"
+    with negotiating(disk) as client:
+        result = option_result(client, Option.STARTTLS, b"data")
+        assert result == "ERR_INVALID", f"STARTTLS with data: {result}, not ERR_INVALID"
+    with negotiating(disk) as client:
         client.send_option(Option.EXPORT_NAME, export.encode())
-        assert is_closed(client), "EXPORT_NAME without TLS went on"
-    with Client.connect(disk.uri, tls=client_context(known), structured=True) as client:
-        data = disk.shadow.stamped(0, 1 << 20)
-        client.write(0, data)
-        disk.shadow.write(0, data)
-        cookies = [client.send_request(0, number << 16, 1 << 16) for number in range(16)]
-        assert {client.receive_reply().cookie for _ in cookies} == set(cookies)
-        assert bytes(client.read(0, 1 << 20)) == data
+        assert is_closed(client), "EXPORT_NAME without TLS: the connection stays open"
+    with NbdIo(Client.connect(disk.uri, tls=client_context(known)), disk.shadow) as io:
+        io.write(0, 1 << 20)
+        for number in range(16):
+            io.send(Command.READ, number << 16, 1 << 16)
+        io.finish_all()
+        io.read(0, 1 << 20)
     qemu_img.objects.append(f"tls-creds-x509,id=tls,endpoint=client,dir={known}")
     with storage_daemon() as qsd:
         qsd.add(disk.protocol_blockdev("disk", tls_creds="tls", tls_hostname="localhost"))

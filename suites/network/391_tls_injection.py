@@ -1,8 +1,8 @@
-"""This case checks that nothing said in plaintext before TLS has any effect after it.
+"""This case checks that nothing sent in plaintext before TLS has any effect after it.
 
-How: options sent together with STARTTLS are dropped, not answered within TLS; contexts and replies
-agreed on before are void. A man in the middle who says no to STARTTLS, or goes on in plaintext,
-is refused by QEMU: no downgrade.
+How: options sent together with STARTTLS are dropped, not answered within TLS. Contexts and replies
+agreed on before STARTTLS are void. QEMU refuses a man in the middle who declines STARTTLS, or goes
+on in plaintext: there is no downgrade.
 Guards: starttls-state-carried.
 """
 
@@ -10,7 +10,8 @@ from qbdcheck.kit import Authority, case
 from qbdcheck.kit.hostile_server import Lie
 from qbdcheck.kit.nbd import Client, NbdProtocolError, Option, OptionReply, client_context
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import export_of, haggling, knows, last_word
+from qbdcheck.kit.nbd_io import NbdIo
+from qbdcheck.kit.nbd_probe import export_name, negotiating, option_result, supports_option
 
 REFUSALS = (OptionReply.ERR_UNSUP, OptionReply.ERR_POLICY, OptionReply.ACK)
 
@@ -22,30 +23,34 @@ def test(new_disk, scratch, hostile, qemu_img):
     known = authority.trust(scratch / "client")
     disk = new_disk(tls=str(server))
     context = client_context(known)
-    with haggling(disk) as client:
+    with negotiating(disk) as client:
         injected = m.option(Option.LIST) + m.option(Option.ABORT)
         client.send(m.option(Option.STARTTLS) + injected)
         try:
             client.receive_option_reply()
             client.sock = context.wrap_socket(client.sock, server_hostname="localhost")
         except (OSError, EOFError, NbdProtocolError):
-            pass  # refused as a whole: nothing was acted upon
+            pass  # the server refuses everything
         else:
-            answer = last_word(client, 99)
-            assert answer == "ERR_UNSUP", f"after TLS an answer to something else: {answer}"
-    with haggling(disk) as client:
-        knows(client, Option.STRUCTURED_REPLY)
+            answer = option_result(client, 99)
+            assert answer == "ERR_UNSUP", (
+                f"option 99 after TLS: {answer}, the reply to an option sent before TLS"
+            )
+    with negotiating(disk) as client:
+        supports_option(client, Option.STRUCTURED_REPLY)
         client.opt_starttls(context)
-        request = m.meta_context_request(export_of(disk), ["base:allocation"])
-        answer = last_word(client, Option.SET_META_CONTEXT, request)
-        assert answer == "ERR_INVALID", f"structured replies are still on: {answer}"
+        request = m.meta_context_request(export_name(disk), ["base:allocation"])
+        answer = option_result(client, Option.SET_META_CONTEXT, request)
+        assert answer == "ERR_INVALID", (
+            f"SET_META_CONTEXT after TLS: {answer}, structured replies are still agreed"
+        )
     with Client.connect(disk.uri, tls=context) as client:
-        assert bytes(client.read(0, 512)) == bytes(512)
+        NbdIo(client, disk.shadow).read(0, 4096)
     qemu_img.objects.append(f"tls-creds-x509,id=tls,endpoint=client,dir={known}")
     filename = f"{hostile.filename},tls-creds=tls,tls-hostname=localhost"
     for reply in REFUSALS:
         hostile.tell(Lie({"refusal.type": m.U32.pack(reply)}))
         error = qemu_img.fails("info", "--image-opts", filename)
         log = [name for name, _length in hostile.sent]
-        assert "refusal.type" in log, f"QEMU did not ask for TLS: {log}"
-        assert "export.data" not in log, f"went on in plaintext after {reply:#x}: {error}"
+        assert "refusal.type" in log, f"QEMU did not send STARTTLS; the server sent {log}"
+        assert "export.data" not in log, f"QEMU went on without TLS after reply {reply:#x}: {error}"

@@ -1,8 +1,8 @@
-"""This case checks that lost connections cost time, or errors where no time is to be spent.
+"""This case checks that lost connections cost time, or errors if QEMU may not wait.
 
-How: with a reconnect-delay the link is cut ten times under load, and no request fails; without one
-requests in flight fail at once and later ones work again; an open-timeout waits for the server, or
-ends. Every byte is looked at.
+How: with reconnect-delay the link is cut ten times under load, and no request fails. Without it
+requests in flight fail at once, and later ones work. An open-timeout waits for the server, or ends.
+Every byte is verified.
 Guards: inflight-hang-on-disconnect, connection-slot-leak, zombie-write-after-reconnect.
 """
 
@@ -17,7 +17,7 @@ def start_writes(io, count):
 
 
 def works_again(io):
-    """Read until it works; each failed one may only have begun to connect."""
+    """Read until a read succeeds; a failed one may have started to connect."""
     for _attempt in range(200):
         try:
             io.read(0, LENGTH)
@@ -38,7 +38,7 @@ def test(disk, link, storage_daemon, qemu_io):
                 link.cut()
                 io.drain()
             io.flush()
-        assert link.accepted >= 8, f"only {link.accepted} connections: the cuts met nothing"
+        assert link.accepted >= 8, f"only {link.accepted} connections: the cuts hit none"
         qsd.add(disk.protocol_blockdev("hasty"))
         with qemu_io(qsd.export("hasty"), shadow=disk.shadow) as io:
             link.freeze()
@@ -48,17 +48,19 @@ def test(disk, link, storage_daemon, qemu_io):
             try:
                 io.drain()
             except IoFailed as error:
-                assert error.reason == "Input/output error", error.reason
+                reason = error.reason
+                assert reason == "Input/output error", f"a lost write: {reason}, not EIO"
             else:
-                raise AssertionError("writes whose connection was lost succeeded")
-            assert works_again(io), "it does not connect again"
+                raise AssertionError("8 writes succeeded although their connection was lost")
+            assert works_again(io), "QEMU does not connect again"
         link.refuse()
         try:
             qsd.add(disk.protocol_blockdev("late", open_timeout=1))
         except QmpFailed as error:
-            assert "initial magic" in error.description, error.description
+            seen = error.description
+            assert "initial magic" in seen, f"blockdev-add, connection refused: {seen}"
         else:
-            raise AssertionError("opened where nobody is let in")
+            raise AssertionError("blockdev-add succeeded although the server refuses connections")
         link.allow()
         qsd.add(disk.protocol_blockdev("late", open_timeout=30))
     disk.verify()

@@ -1,8 +1,8 @@
-"""This case checks that a silent server holds up only what asks it, and not for ever.
+"""This case checks that a silent server blocks only its own clients, and not for ever.
 
-How: the link passes nothing on, with writes in flight. The monitor answers, another disk works;
-yank fails the writes at once, and the node can be removed and added anew. On a slow link data is
-right. QEMU quits in bounded time while requests wait for a connection that does not come.
+How: the link forwards nothing, with writes in flight. The monitor answers, and another disk works.
+Yank fails the writes at once; then the node can be removed and added again. On a slow link the data
+is right. QEMU quits in bounded time while requests wait for a connection.
 Guards: inflight-hang-on-disconnect, handshake-slowloris.
 """
 
@@ -26,16 +26,18 @@ def test(disk, new_disk, link, machine, qemu_io):
         with qemu_io(vm.export("disk"), shadow=disk.shadow) as io:
             link.freeze()
             start_writes(io)
-            assert vm.qmp("query-block-exports")
+            exports = vm.qmp("query-block-exports")
+            assert exports, "query-block-exports lists no export"
             with qemu_io(vm.export("other"), shadow=other.shadow) as elsewhere:
                 elsewhere.write(0, 65536)
             vm.qmp("yank", instances=[{"type": "block-node", "node-name": "disk"}])
             try:
                 io.drain()
             except IoFailed as error:
-                assert error.reason == "Input/output error", error.reason
+                reason = error.reason
+                assert reason == "Input/output error", f"writes after yank: {reason}, not EIO"
             else:
-                raise AssertionError("writes that reached nobody succeeded")
+                raise AssertionError("16 writes succeeded although the link forwards nothing")
             link.cut()
             link.thaw()
         vm.qmp("block-export-del", id="export1")
@@ -51,4 +53,4 @@ def test(disk, new_disk, link, machine, qemu_io):
             link.refuse()
             link.cut()
             io.abandon()
-        vm.close()  # ends at the latest with the reconnect-delay, and by itself
+        vm.close()  # ends by itself, at the latest after the reconnect-delay

@@ -1,8 +1,9 @@
-"""This case checks that a write of a lost connection does not come back over newer data.
+"""This case checks that a write of a lost connection does not overwrite newer data.
 
-How: a write, write-zeroes or discard is held in the server when its client vanishes; another client
-writes the same place, flushes and reads; then what was held is let go. Nothing newer may change.
-What is still in the network is another matter: NBD has no fence (docs/findings.md).
+How: the server holds a write, write-zeroes or discard when its client vanishes. Another client
+writes the same place, flushes and reads; then the server releases the old request. The newer data
+must stay. Bytes that are still in the network are out of scope: NBD has no fence
+(docs/findings.md).
 Guards: zombie-write-after-reconnect, late-request-after-quiesce.
 """
 
@@ -18,8 +19,7 @@ KINDS = [
 
 
 @case(groups="protocol inject network", requires="nbd flush write_zeroes discard")
-def test(disk, nbd, rules):
-    shadow = disk.shadow
+def test(disk, nbd, nbd_io, rules):
     for number, (kind, command, payload) in enumerate(KINDS):
         for when in ("before", "after"):
             offset = number << 20
@@ -30,13 +30,11 @@ def test(disk, nbd, rules):
             while not rules.seen(rule).held:
                 pause(0.01)
             old.sock.close()
-            newer = nbd(disk)
-            data = shadow.stamped(offset, LENGTH)
-            newer.write(offset, data)
-            shadow.write(offset, data)
+            newer = nbd_io(disk)
+            newer.write(offset, LENGTH)
             newer.flush()
             rules.resume()
             while rules.seen(rule).held:
                 pause(0.01)
-            assert bytes(newer.read(offset, LENGTH)) == bytes(data), f"an old {kind} came back"
+            newer.read(offset, LENGTH)
     disk.verify()

@@ -1,14 +1,14 @@
-"""This case checks that what a network does to a remote volume costs time and no data.
+"""This case checks that network faults delay requests to a remote volume, and lose no data.
 
-How: the server is on a host of its own (a network namespace), over TCP. The cable is pulled with
-writes in flight and put back; the host loses its connections meanwhile, as by a restart; the cable
-is narrow; packets are lost, late and out of order. No request fails, every byte is right.
+How: the server is on a simulated host (a network namespace), reached over TCP. The link goes down
+with writes in flight and comes back; the connections are lost meanwhile, as after a restart; the
+link is slow; packets are lost, late and out of order. No request fails, and every byte is right.
 Guards: inflight-hang-on-disconnect, zombie-write-after-reconnect.
 """
 
 from qbdcheck.kit import NotRun, case, pause
 from qbdcheck.kit.nbd_link import Link
-from qbdcheck.kit.netns_host import FarHost
+from qbdcheck.kit.netns_host import NetnsHost
 
 LENGTH = 65536
 
@@ -20,7 +20,7 @@ def start_writes(io, turn):
 
 @case(groups="protocol network concurrent slow", requires="nbd")
 def test(disk, storage_daemon, qemu_io, not_run):
-    with FarHost() as host:
+    with NetnsHost() as host:
         link = Link(disk.backend, host.listen())
         try:
             with storage_daemon() as qsd:
@@ -29,20 +29,20 @@ def test(disk, storage_daemon, qemu_io, not_run):
                     io.write(4096, 1 << 20)
                     io.read(0, 2 << 20)
                     for loses_connections in (False, True):
-                        host.pull()
+                        host.unplug()
                         start_writes(io, loses_connections)
-                        pause(0.3)  # it is the time without a cable that is tested
+                        pause(0.3)  # the time without a link is what is tested
                         if loses_connections:
                             link.cut()
-                        host.plug()
+                        host.plug_in()
                         io.drain()
-                    assert link.accepted == 2, f"{link.accepted} connections"
-                    host.narrow(80)
+                    assert link.accepted == 2, f"{link.accepted} connections, expected 2"
+                    host.limit_rate(80)
                     start_writes(io, 2)
                     io.drain()
-                    host.mend()
+                    host.restore()
                     try:
-                        host.spoil("loss", "2%", "delay", "2ms", "2ms", "reorder", "10%")
+                        host.impair("loss", "2%", "delay", "2ms", "2ms", "reorder", "10%")
                     except NotRun as reason:
                         not_run(str(reason))
                     start_writes(io, 3)

@@ -1,8 +1,8 @@
-"""This case checks that two thousand clients that do not get on hold up no other, and cost little.
+"""This case checks that two thousand stalled clients neither block others nor cost much memory.
 
-How: sockets that say nothing, that send a byte of their handshake, and that stop after it; a fresh
-client is served meanwhile. Memory stays within 64 KiB each; when they are gone their threads and
-descriptors are, too.
+How: sockets that send nothing, that send a part of their handshake, and that stop after it. A new
+client is served meanwhile. Memory grows by at most 64 KiB each. Their threads and descriptors are
+gone when they are gone.
 Guards: handshake-slowloris, connection-slot-leak.
 """
 
@@ -12,7 +12,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.footprint import footprint, settles
 from qbdcheck.kit.nbd import Option
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import enter, haggling, serves
+from qbdcheck.kit.nbd_probe import enter_transmission, is_serving, negotiating
 
 SLOW, FINISHED, SPARE = 1900, 100, 16
 MEMORY_EACH = 64 << 10
@@ -20,22 +20,26 @@ MEMORY_EACH = 64 << 10
 
 @case(groups="protocol hostile concurrent slow", requires="nbd")
 def test(disk):
-    assert serves(disk)
+    assert is_serving(disk), "a new client is not served at the start"
     before = footprint(disk.backend)
     with contextlib.ExitStack() as clients:
         for number in range(SLOW):
-            client = clients.enter_context(haggling(disk, client_flags=None))
+            client = clients.enter_context(negotiating(disk, client_flags=None))
             client.send((m.CLIENT_FLAGS.pack(3) + m.option(Option.LIST))[: number % 19])
             if number % 475 == 0:
-                assert serves(disk), f"a fresh client is not served beside {number} slow ones"
+                assert is_serving(disk), f"a new client is not served beside {number} stalled ones"
         for _number in range(FINISHED):
-            enter(clients.enter_context(haggling(disk)), disk)
-        assert serves(disk), "a fresh client is not served beside all slow ones"
+            enter_transmission(clients.enter_context(negotiating(disk)), disk)
+        assert is_serving(disk), "a new client is not served beside all stalled ones"
         during = footprint(disk.backend)
         grown = during.memory - before.memory
-        assert grown < (SLOW + FINISHED) * MEMORY_EACH, f"before {before}, now {during}"
+        assert grown < (SLOW + FINISHED) * MEMORY_EACH, (
+            f"too much memory: {before} before, {during} now"
+        )
     after = settles(disk.backend, before, SPARE)
-    assert after.threads <= before.threads + SPARE, f"before {before}, afterwards {after}"
-    assert after.descriptors <= before.descriptors + SPARE, f"before {before}, afterwards {after}"
-    assert serves(disk)
+    assert after.threads <= before.threads + SPARE, f"threads: {before} before, {after} after"
+    assert after.descriptors <= before.descriptors + SPARE, (
+        f"descriptors: {before} before, {after} after"
+    )
+    assert is_serving(disk), "a new client is not served after the stalled ones"
     disk.verify()

@@ -1,8 +1,8 @@
-"""This case checks that options that claim to be huge, or are, cost the server next to nothing.
+"""This case checks that options that are huge, or claim to be, cost the server little memory.
 
-How: options of up to 4 GiB that 24 clients claim or begin at once; names, queries and lists
-of every length, lengths within that lie. The server refuses or hangs up, its memory stays within
-64 MiB, and a fresh client is served meanwhile.
+How: 24 clients start options with a claimed length of up to 4 GiB at once; names, queries and lists
+of every length, with wrong inner lengths. The server refuses them or closes. Its memory grows by at
+most 64 MiB, and a new client is served meanwhile.
 Guards: huge-option-read, handshake-length-off, long-name-smash.
 """
 
@@ -13,7 +13,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.footprint import footprint
 from qbdcheck.kit.nbd import OPTION_MAGIC, Option
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import haggling, serves
+from qbdcheck.kit.nbd_probe import is_serving, negotiating
 
 CLAIMS = (1 << 20, 32 << 20, 1 << 30, (1 << 32) - 1)
 MEMORY = 64 << 20
@@ -21,7 +21,7 @@ NUMBERS = (Option.LIST, Option.INFO, Option.GO, Option.SET_META_CONTEXT, Option.
 
 
 def malformed():
-    """Give options whose inner lengths lie, or that are as long as they may be."""
+    """Yield options with wrong inner lengths, or of the largest legal length."""
     name = m.string("x" * 4096)
     yield Option.GO, m.string("x" * 4096)
     yield Option.GO, m.string("x" * 100_000) + bytes(2)
@@ -36,24 +36,30 @@ def malformed():
 
 @case(groups="protocol hostile", requires="nbd")
 def test(disk):
-    assert serves(disk)
+    assert is_serving(disk), "a new client is not served at the start"
     before = footprint(disk.backend)
     with contextlib.ExitStack() as clients:
         for length in CLAIMS:
             for number in NUMBERS:
-                assert serves(disk), f"after an option that claims {length} bytes nobody is served"
-                client = clients.enter_context(haggling(disk))
+                assert is_serving(disk), (
+                    f"a new client is not served after an option of {length} bytes"
+                )
+                client = clients.enter_context(negotiating(disk))
                 with contextlib.suppress(OSError):
                     client.send(m.OPTION.pack(OPTION_MAGIC, number, length) + bytes(65536))
-        assert serves(disk), "a fresh client is not served beside huge options"
+        assert is_serving(disk), "a new client is not served beside huge options"
         during = footprint(disk.backend)
-        assert during.memory - before.memory < MEMORY, f"before {before}, now {during}"
+        assert during.memory - before.memory < MEMORY, (
+            f"too much memory: {before} before, {during} now"
+        )
     for number, data in malformed():
-        with haggling(disk) as client, contextlib.suppress(OSError):
+        with negotiating(disk) as client, contextlib.suppress(OSError):
             client.send_option(number, data)
             client.sock.settimeout(0.5)
             client.sock.recv(20)
-        assert serves(disk), f"after option {number} of {len(data)} bytes nobody is served"
+        assert is_serving(disk), (
+            f"a new client is not served after option {number} of {len(data)} bytes"
+        )
     after = footprint(disk.backend)
-    assert after.memory - before.memory < MEMORY, f"before {before}, afterwards {after}"
+    assert after.memory - before.memory < MEMORY, f"too much memory: {before} before, {after} after"
     disk.verify()

@@ -1,8 +1,8 @@
-"""This case checks that a client that asks and does not listen fills no memory but its own.
+"""This case checks that a client that reads no replies does not fill the server's memory.
 
-How: 2 GiB of reads, and block status of a volume in two thousand pieces, asked for by clients that
-read no reply; writes of 32 MiB that are announced and not sent. The server's memory stays within
-256 MiB, and a fresh client is served meanwhile.
+How: 2 GiB of reads, and block status of a volume with two thousand extents, sent by clients that
+read no reply; writes of 32 MiB that are announced and not sent. The server's memory grows by at
+most 256 MiB, and a new client is served meanwhile.
 Guards: extents-blowup, inflight-hang-on-disconnect.
 """
 
@@ -11,14 +11,14 @@ import contextlib
 from qbdcheck.kit import case
 from qbdcheck.kit.footprint import footprint, settles
 from qbdcheck.kit.nbd import REQUEST, REQUEST_MAGIC, Command
-from qbdcheck.kit.nbd_probe import serves
+from qbdcheck.kit.nbd_probe import is_serving
 
 MEMORY, SPARE = 256 << 20, 16
 DEAF, EACH = 16, 128
 
 
 def ask(client, command, length):
-    """Send as many requests as the server takes without a reply being read."""
+    """Send as many requests as the server accepts while no reply is read."""
     requests = b"".join(
         REQUEST.pack(REQUEST_MAGIC, 0, command, cookie, 0, length) for cookie in range(EACH)
     )
@@ -41,12 +41,14 @@ def test(disk, nbd, qemu_io):
     for client in clients[2 * DEAF :]:
         header = REQUEST.pack(REQUEST_MAGIC, 0, Command.WRITE, 1, 0, 32 << 20)
         client.send(header + bytes(disk.shadow.expected(0, 4096)))
-    assert serves(disk), "a fresh client is not served beside those who do not listen"
+    assert is_serving(disk), "a new client is not served beside clients that read no replies"
     during = footprint(disk.backend)
-    assert during.memory - before.memory < MEMORY, f"before {before}, now {during}"
+    assert during.memory - before.memory < MEMORY, f"too much memory: {before} before, {during} now"
     for client in clients:
         client.sock.close()
     after = settles(disk.backend, before, SPARE)
-    assert after.threads <= before.threads + SPARE, f"before {before}, afterwards {after}"
-    assert after.descriptors <= before.descriptors + SPARE, f"before {before}, afterwards {after}"
+    assert after.threads <= before.threads + SPARE, f"threads: {before} before, {after} after"
+    assert after.descriptors <= before.descriptors + SPARE, (
+        f"descriptors: {before} before, {after} after"
+    )
     disk.verify()

@@ -39,7 +39,7 @@ def test_the_layout_is_that_of_dm_log_writes(tmp_path: Path) -> None:
     assert data[mark + 24 : mark + 43] == b"\x0b" + bytes(7) + b"committed 7"
 
 
-def test_a_log_is_sound_after_each_entry(tmp_path: Path) -> None:
+def test_a_log_is_valid_after_each_entry(tmp_path: Path) -> None:
     path = tmp_path / "log"
     writer = LogWriter(path)
     for count, entry in enumerate(ENTRIES, 1):
@@ -60,7 +60,7 @@ def test_a_log_is_sound_after_each_entry(tmp_path: Path) -> None:
         (lambda data: data[:528] + b"\xff" + data[529:], "unknown flags 0xff"),
     ],
 )
-def test_damage_is_named(tmp_path: Path, damage: object, words: str) -> None:
+def test_errors_name_the_damage(tmp_path: Path, damage: object, words: str) -> None:
     path = tmp_path / "log"
     write_log(path, ENTRIES)
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]

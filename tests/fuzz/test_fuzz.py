@@ -1,4 +1,4 @@
-"""The fuzzer is right where we are, and sees what is planted."""
+"""The fuzzer accepts the right code and finds planted defects."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ SIDES = ("server", "client")
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_all_kept_inputs_are_right(side: str) -> None:
+def test_all_inputs_of_the_corpus_pass(side: str) -> None:
     kept = inputs.corpus(side)
     assert len(kept) >= 100
     assert not [data.hex() for data in kept if fuzz.check(side, data)[1]]
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_three_thousand_new_ones_are_right_and_go_deep(side: str) -> None:
+def test_three_thousand_new_inputs_pass_and_most_reach_requests(side: str) -> None:
     ends, failure = fuzz.sessions(side, seed=20261123, first=0, end=3000)
     assert not failure
     deep = ends["served"] if side == "server" else ends["answered"]
     assert deep > 1000, ends
 
 
-def test_an_input_follows_from_seed_and_number() -> None:
+def test_an_input_depends_only_on_seed_and_number() -> None:
     kept = inputs.corpus("server")
     some = [inputs.make(3, number, kept) for number in range(50)]
     assert some == [inputs.make(3, number, kept) for number in range(50)]
@@ -39,7 +39,7 @@ def test_an_input_follows_from_seed_and_number() -> None:
     assert inputs.make(4, 7, kept) != some[7]
 
 
-def test_choices_end_in_zeroes() -> None:
+def test_choices_after_the_end_are_zero() -> None:
     choose = Choices(b"\x05\x01")
     assert (choose.below(4), choose.pick("ab"), choose.number(4), choose.take(2)) == (
         1, "b", 0, b"\0\0",
@@ -63,7 +63,7 @@ def test_a_lost_write_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "wrong data" in _finds("server")
 
 
-def test_an_answer_left_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_reply_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     fail = ReplyBuilder.fail
 
     def silent(self: ReplyBuilder, out: list[bytes], cookie: int, *rest: object) -> None:
@@ -71,7 +71,7 @@ def test_an_answer_left_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
             fail(self, out, cookie, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ReplyBuilder, "fail", silent)
-    assert "no answer" in _finds("server")
+    assert "no reply" in _finds("server")
 
 
 def test_a_crash_is_found_and_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,9 +92,9 @@ def test_a_hang_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["nobody"], ["server", "--inputs", "0"], ["client", "--input", "xy"]]
+    "argv", [["nobody"], ["server", "--inputs", "0"], ["client", "--input", "xy"]]
 )
-def test_bad_arguments_end_with_2(words: list[str]) -> None:
+def test_bad_arguments_end_with_2(argv: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        fuzz.main(words)
+        fuzz.main(argv)
     assert ended.value.code == 2

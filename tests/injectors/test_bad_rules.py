@@ -1,4 +1,8 @@
-"""Whatever stands in a rules file or a command: rules, or an error with a place. Never a crash."""
+"""Any rules file and any command gives rules, or an error with its line, and never a crash."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import yaml
@@ -11,6 +15,7 @@ from injectors.rules.actions import ACTIONS
 from injectors.rules.errors import RuleSyntaxError
 from injectors.rules.explain import explain
 from injectors.rules.fields import CONDITIONS, fault_keys
+from tests.injectors.conftest import errno_of
 
 KEYS = sorted({"action", "new_state", *CONDITIONS} | {
     key for kind in ACTIONS.values() for key in fault_keys(kind)
@@ -37,7 +42,7 @@ FILES = st.fixed_dictionaries(
 
 @settings(deadline=None)
 @given(FILES | VALUES)
-def test_any_yaml_gives_rules_or_an_error_with_a_line(document):
+def test_any_yaml_gives_rules_or_an_error_with_a_line(document: object) -> None:
     text = yaml.safe_dump(document, allow_unicode=True)
     try:
         rules = parse_yaml.read(text, "f.yaml")
@@ -55,7 +60,7 @@ def test_any_yaml_gives_rules_or_an_error_with_a_line(document):
 @example("rules: 2026-02-31")
 @example("seed: !!bool maybe")
 @example("? [a]\n: b")
-def test_any_text_is_yaml_with_rules_or_an_error(text):
+def test_any_text_is_yaml_with_rules_or_an_error(text: str) -> None:
     for read in (parse_yaml.read, parse_ini.read):
         try:
             read(text, "f")
@@ -65,7 +70,9 @@ def test_any_text_is_yaml_with_rules_or_an_error(text):
 
 @settings(deadline=None)
 @given(st.sampled_from(sorted(create(None, seed=0).commands())), MAPPINGS)
-def test_any_arguments_are_taken_or_refused_with_a_sentence(command, arguments):
+def test_any_arguments_are_accepted_or_refused_with_a_message(
+    command: str, arguments: dict[str, Any]
+) -> None:
     layer = create("rules: [{event: none, id: a}]", seed=0)
     try:
         layer.commands()[command](arguments)
@@ -75,12 +82,12 @@ def test_any_arguments_are_taken_or_refused_with_a_sentence(command, arguments):
 
 
 @pytest.mark.parametrize("number", ["²", "1.5", "0x", "09", "1_0", "", "ENOSPC"])
-def test_numbers_of_a_conf_are_plain_numbers(number):
+def test_numbers_of_a_conf_are_plain_numbers(number: str) -> None:
     with pytest.raises(RuleSyntaxError, match=r"f:3: sector: .* is not a number"):
         parse_ini.read(f'[inject-error]\nevent = "none"\nsector = "{number}"', "f")
 
 
 @pytest.mark.parametrize(("written", "errno"), [("28", 28), ("0x1c", 28), ("034", 28), ("0", 0)])
-def test_numbers_of_a_conf_are_read_as_qemu_reads_them(written, errno):
+def test_numbers_of_a_conf_are_read_as_qemu_reads_them(written: str, errno: int) -> None:
     rules = parse_ini.read(f'[inject-error]\nevent = "none"\nerrno = "{written}"')
-    assert rules.rules[0].fault.errno == errno
+    assert errno_of(rules.rules[0]) == errno

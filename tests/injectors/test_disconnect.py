@@ -1,26 +1,31 @@
 """Connections that end around a reply."""
 
+from __future__ import annotations
+
 import errno
 
 import pytest
 
 from blockio.errors import BlockError
-from blockio.layers import Command, Reply, Request
+from blockio.layers import Below, Command, Reply, Request
 from injectors.disconnect import Disconnect
 from injectors.rules.fault import Call
+from tests.injectors.conftest import on_wire
 
 RAW = b"0123456789"
 
 
-def cut(fault, below=None, draw=4):
-    asked = []
+def cut(
+    fault: Disconnect, below: Below | None = None, draw: int = 4
+) -> tuple[tuple[bytes, bool], int]:
+    asked: list[Request] = []
 
-    def counted(request):
+    def counted(request: Request) -> Reply:
         asked.append(request)
         return below(request) if below else Reply()
 
     call = Call(Request(Command.WRITE, 0, 0, 1, 1, b"x"), counted, lambda _: draw)
-    return fault.inject(call).on_wire(RAW), len(asked)
+    return on_wire(fault.inject(call), RAW), len(asked)
 
 
 @pytest.mark.parametrize(
@@ -34,17 +39,17 @@ def cut(fault, below=None, draw=4):
         (Disconnect("after-reply"), RAW, 1),
     ],
 )
-def test_the_connection_ends_where_it_says(fault, sent, asked):
+def test_the_connection_ends_as_configured(fault: Disconnect, sent: bytes, asked: int) -> None:
     assert cut(fault) == ((sent, False), asked)
 
 
-def test_a_failed_request_is_cut_too():
-    def fail(_):
+def test_a_failed_request_is_cut_too() -> None:
+    def fail(_: Request) -> Reply:
         raise BlockError(errno.ENOSPC)
 
     assert cut(Disconnect("mid-reply"), fail)[0] == (b"0123", False)
 
 
-def test_sent_goes_with_mid_reply_only():
+def test_sent_goes_with_mid_reply_only() -> None:
     with pytest.raises(ValueError, match="mid-reply"):
         Disconnect("after-reply", sent=3)

@@ -1,15 +1,19 @@
-"""Engine and QEMU's blkdebug side by side: the same rules must fail the same requests.
+"""Compare the engine with QEMU's blkdebug: the same rules must fail the same requests.
 
-One QEMU lives through all examples; for each, its blkdebug is exported by NBD, below a raw node or
-itself, and asked with a raw client, so that every errno arrives, a failed flush's too.
+One QEMU serves all examples. Each example exports its blkdebug node by NBD, directly or below a raw
+node, and sends requests with a raw client, so that every errno arrives, also of a failed flush.
 
 QBDCHECK_EXAMPLES sets how many examples; 400 unless set, thousands for a night.
 """
 
+from __future__ import annotations
+
 import importlib.util
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, event, example, given, note, settings
@@ -25,6 +29,7 @@ from injectors.rules.model import RuleSet, SetState, error_rule, point
 from qbdcheck.files import ROOT
 from reference_backend.client import Client
 from reference_backend.nbd.errors import NbdError
+from tests.injectors.conftest import errno_of
 
 EXAMPLES = int(os.environ.get("QBDCHECK_EXAMPLES", "400"))
 SIZE = 1 << 20
@@ -71,11 +76,16 @@ requests = st.lists(
 )  # fmt: skip
 
 
-class Blkdebug:
-    """A QEMU that makes a blkdebug node for each example, and exports it."""
+Wanted = tuple[Command, int, int]
+"""A request: command, offset, length."""
 
-    def __init__(self, qemu, directory):
+
+class Blkdebug:
+    """A QEMU that creates and exports a blkdebug node for each example."""
+
+    def __init__(self, qemu: Any, directory: Path) -> None:
         self._qemu = qemu
+        self.nodes: list[tuple[str, dict[str, Any]]] | None = None
         self._socket = str(directory / "s")
         image = directory / "image"
         # Written data: over a hole QEMU answers a block status without asking blkdebug's child.
@@ -84,9 +94,9 @@ class Blkdebug:
         qemu.run("nbd-server-start", addr=address)
         qemu.add("file", driver="file", filename=str(image), discard="unmap")
 
-    def errnos(self, rule_set, has_raw, wanted):
-        """Return what each request fails with, 0 where it does not."""
-        made = []
+    def errnos(self, rule_set: RuleSet, has_raw: bool, wanted: list[Wanted]) -> list[int]:
+        """Return the errno of each request, 0 for success."""
+        made: list[str] = []
         try:
             for name, options in self._nodes(rule_set, has_raw):
                 self._qemu.add(name, discard="unmap", **options)
@@ -103,17 +113,20 @@ class Blkdebug:
             for name in reversed(made):
                 self._qemu.run("blockdev-del", **{"node-name": name})
 
-    def _nodes(self, rule_set, has_raw):
+    def _nodes(self, rule_set: RuleSet, has_raw: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+        if self.nodes is not None:
+            yield from self.nodes
+            return
         yield "bd", to_blockdev(rule_set, "file")
         if has_raw:
             yield "raw", {"driver": "raw", "file": "bd"}
 
-    def _remove_export(self):
+    def _remove_export(self) -> None:
         self._qemu.run("block-export-del", id="e", mode="hard")
         while self._qemu.run("query-block-exports"):
             pass
 
-    def _ask(self, client, command, offset, length):
+    def _ask(self, client: Client, command: Command, offset: int, length: int) -> int:
         if command is Command.FLUSH:
             offset = length = 0
         payload = bytes(length) if command is Command.WRITE else b""
@@ -122,14 +135,16 @@ class Blkdebug:
         try:
             client.call(command, offset, length, flags=flags, payload=payload)
         except NbdError as error:
-            return error.errno
+            return error.errno or 0
         return 0
 
 
 @pytest.fixture(scope="module")
-def blkdebug():
+def blkdebug() -> Iterator[Blkdebug]:
     path = ROOT / "tools/docs/blkdebug_events.py"
     spec = importlib.util.spec_from_file_location("blkdebug_events", path)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     qemu = module.Qemu()
@@ -138,8 +153,9 @@ def blkdebug():
         qemu.close()
 
 
-def seen_by_engine(rule_set, has_raw, wanted):
-    engine, is_dirty, seen = Engine(rule_set), False, []
+def seen_by_engine(rule_set: RuleSet, has_raw: bool, wanted: list[Wanted]) -> list[int]:
+    engine, is_dirty = Engine(rule_set), False
+    seen: list[int] = []
     for command, offset, length in wanted:
         iotype, before, after = COMMANDS[command]
         if command is Command.FLUSH and not is_dirty:
@@ -157,7 +173,7 @@ def seen_by_engine(rule_set, has_raw, wanted):
             is_dirty = met is not None
         for one in after:
             engine.on_event(one)
-        seen.append(met.rule.fault.errno if met else 0)
+        seen.append(errno_of(met.rule) if met else 0)
     return seen
 
 
@@ -172,19 +188,22 @@ ONCE_AND_ZERO = RuleSet((error_rule("none", errno=0, once=True), error_rule("non
 @given(rule_sets, st.booleans(), requests)
 @example(ONCE_AND_ZERO, True, [(Command.READ, 0, 512)] * 3)
 @example(RuleSet((error_rule("none", once=True),)), True, [(Command.WRITE, 0, 512)] * 3)
-def test_engine_and_blkdebug_fail_the_same_requests(blkdebug, rule_set, has_raw, wanted):
+def test_engine_and_blkdebug_fail_the_same_requests(
+    blkdebug: Blkdebug, rule_set: RuleSet, has_raw: bool, wanted: list[Wanted]
+) -> None:
     ours = seen_by_engine(rule_set, has_raw, wanted)
     event("faults" if any(ours) else "no fault")
     note(f"engine: {ours}")
     assert ours == blkdebug.errnos(rule_set, has_raw, wanted)
 
 
-def test_the_generator_injects_often_enough_to_mean_something():
-    injected, kinds = [], set()
+def test_the_generator_injects_often_enough() -> None:
+    injected: list[bool] = []
+    kinds: set[Command] = set()
 
     @settings(max_examples=500, deadline=None, database=None, derandomize=True)
     @given(rule_sets, st.booleans(), requests)
-    def count(rule_set, has_raw, wanted):
+    def count(rule_set: RuleSet, has_raw: bool, wanted: list[Wanted]) -> None:
         seen = seen_by_engine(rule_set, has_raw, wanted)
         injected.append(any(seen))
         kinds.update(command for (command, *_), error in zip(wanted, seen, strict=True) if error)
@@ -194,7 +213,7 @@ def test_the_generator_injects_often_enough_to_mean_something():
     assert kinds == set(COMMANDS), "every kind of request fails in some example"
 
 
-def test_blkdebug_reads_the_conf_that_we_write(blkdebug, tmp_path):
+def test_blkdebug_reads_the_written_conf(blkdebug: Blkdebug, tmp_path: Path) -> None:
     rule_set = RuleSet(
         (error_rule("write_aio", 28, state=2, spans=(point(8),), once=True),
          error_rule("read_aio", 12, iotypes=frozenset({IoType.READ}))),
@@ -204,8 +223,8 @@ def test_blkdebug_reads_the_conf_that_we_write(blkdebug, tmp_path):
     conf.write_text(parse_ini.write(rule_set))
     from_conf = {"driver": "blkdebug", "image": "file", "config": str(conf)}
     wanted = [(Command.WRITE, 4096, 512)] * 3 + [(Command.READ, 0, 512)]
-    blkdebug._nodes = lambda *_: [("bd", from_conf), ("raw", {"driver": "raw", "file": "bd"})]
+    blkdebug.nodes = [("bd", from_conf), ("raw", {"driver": "raw", "file": "bd"})]
     try:
         assert blkdebug.errnos(rule_set, True, wanted) == [0, 28, 0, 12]
     finally:
-        del blkdebug._nodes
+        blkdebug.nodes = None

@@ -1,7 +1,11 @@
 """The table of events: complete, current, and what our own place fires is what QEMU fires."""
 
+from __future__ import annotations
+
 import importlib.util
 import re
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -9,22 +13,25 @@ from injectors.layer import events_of_command
 from injectors.rules.events import EVENTS, event_name
 from qbdcheck.files import ROOT
 
+Measured = tuple[str, dict[str, list[str]], dict[Any, list[str]]]
 PAGE = ROOT / "docs/blkdebug-events.md"
 
 
 @pytest.fixture(scope="module")
-def script():
+def script() -> ModuleType:
     spec = importlib.util.spec_from_file_location(
         "blkdebug_events", ROOT / "tools/docs/blkdebug_events.py"
     )
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 @pytest.fixture(scope="module")
-def measured(script):
-    """What QEMU fires for the requests that NBD has, with raw over blkdebug."""
+def measured(script: ModuleType) -> Measured:
+    """Return the events that QEMU fires for the requests of NBD, with raw above blkdebug."""
     words = {"read written data": "READ", "overwrite": "WRITE", "write -z": "WRITE_ZEROES",
              "discard": "TRIM", "block status": "BLOCK_STATUS",
              "write then flush": "WRITE FLUSH"}  # fmt: skip
@@ -33,7 +40,7 @@ def measured(script):
     return version, {words[one.words]: events for one, events in found.items()}, found
 
 
-def test_our_place_fires_what_qemu_fires_in_the_same_order(measured):
+def test_the_layer_fires_the_events_of_qemu_in_the_same_order(measured: Measured) -> None:
     _, found, _ = measured
     ours = {name: [*before, after] if after else [*before]
             for name, _, before, after in events_of_command()}  # fmt: skip
@@ -42,7 +49,9 @@ def test_our_place_fires_what_qemu_fires_in_the_same_order(measured):
     assert {name: ours[name] for name in found} == found
 
 
-def test_the_page_has_all_events_and_is_what_the_installed_qemu_does(script, measured):
+def test_the_page_has_all_events_and_is_what_the_installed_qemu_does(
+    script: ModuleType, measured: Measured
+) -> None:
     version, _, found = measured
     text = PAGE.read_text()
     rows = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
@@ -52,7 +61,7 @@ def test_the_page_has_all_events_and_is_what_the_installed_qemu_does(script, mea
             assert f"| {operation.words} | {script._listed(operation, events)} |" in text
 
 
-def test_old_names_of_events_are_understood():
+def test_old_names_of_events_are_accepted() -> None:
     assert event_name("l1_grow.alloc_table") == "l1_grow_alloc_table"
     with pytest.raises(ValueError, match="l1_grow"):
         event_name("l1_grow")

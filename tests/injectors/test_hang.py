@@ -1,16 +1,19 @@
 """Hanging requests, with a hold that is handed in."""
 
+from __future__ import annotations
+
 import errno
 
 from blockio.layers import Command, Reply, Request
+from injectors.error import EIO
 from injectors.hang import Hang
 from injectors.rules.fault import Call
 
 
-def story(fault):
-    seen = []
+def story(fault: Hang) -> list[object]:
+    seen: list[object] = []
 
-    def below(_):
+    def below(_: Request) -> Reply:
         seen.append("disk")
         return Reply()
 
@@ -19,11 +22,11 @@ def story(fault):
     return [*seen, reply.error]
 
 
-def test_a_request_is_held_before_or_after_the_disk():
+def test_a_request_is_held_before_or_after_the_disk() -> None:
     assert story(Hang()) == ["held", "disk", 0]
     assert story(Hang(when="after")) == ["disk", "held", 0]
 
 
-def test_a_held_request_may_fail_in_the_end():
-    assert story(Hang(errno=errno.EIO)) == ["held", errno.EIO]
-    assert story(Hang(when="after", errno=errno.EIO)) == ["disk", "held", errno.EIO]
+def test_a_held_request_may_fail_in_the_end() -> None:
+    assert story(Hang(errno=EIO)) == ["held", errno.EIO]
+    assert story(Hang(when="after", errno=EIO)) == ["disk", "held", errno.EIO]

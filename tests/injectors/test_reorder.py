@@ -1,12 +1,15 @@
 """Writes that are overtaken."""
 
+from __future__ import annotations
+
 from blockio.layers import CommandFlag
+from tests.injectors.conftest import Stack
 
 A, B = b"a" * 512, b"b" * 512
 RULE = "{event: write_aio, action: reorder, once: true}"
 
 
-def test_a_write_is_done_after_the_next_one(faulty):
+def test_a_write_is_carried_out_after_the_next_one(faulty: type[Stack]) -> None:
     stack = faulty(RULE)
     stack.write(A, offset=0)
     assert stack.disk.asked == []
@@ -14,14 +17,14 @@ def test_a_write_is_done_after_the_next_one(faulty):
     assert [offset for _, offset, *_ in stack.disk.asked] == [512, 0]
 
 
-def test_the_older_of_two_writes_to_one_place_wins(faulty):
+def test_the_older_of_two_overlapping_writes_wins(faulty: type[Stack]) -> None:
     stack = faulty(RULE)
     stack.write(A)
     stack.write(B)
     assert stack.disk.data[:512] == A
 
 
-def test_a_read_or_a_flush_ends_the_hold(faulty):
+def test_a_read_or_a_flush_ends_the_hold(faulty: type[Stack]) -> None:
     stack = faulty(RULE)
     stack.write(A)
     assert stack.read().data == A
@@ -31,21 +34,21 @@ def test_a_read_or_a_flush_ends_the_hold(faulty):
     assert stack.commands_seen == ["WRITE", "FLUSH"]
 
 
-def test_a_write_with_fua_is_not_held(faulty):
+def test_a_write_with_fua_is_not_held(faulty: type[Stack]) -> None:
     stack = faulty(RULE)
     stack.write(A, flags=CommandFlag.FUA)
     assert stack.commands_seen == ["WRITE"]
     assert stack.fired == [0]
 
 
-def test_past_flush_breaks_the_promise(faulty):
+def test_past_flush_holds_durable_writes(faulty: type[Stack]) -> None:
     stack = faulty("{event: write_aio, action: reorder, once: true, past_flush: true}")
     stack.write(A, flags=CommandFlag.FUA)
     stack.flush()
     assert stack.commands_seen == ["FLUSH"]
 
 
-def test_healing_carries_out_what_is_held(faulty):
+def test_removing_the_rule_carries_out_the_held_write(faulty: type[Stack]) -> None:
     stack = faulty(RULE)
     stack.write(A)
     stack.layer.clear()
@@ -53,7 +56,7 @@ def test_healing_carries_out_what_is_held(faulty):
     assert not stack.layer.active
 
 
-def test_of_many_writes_each_other_one_is_overtaken(faulty):
+def test_every_second_write_is_held(faulty: type[Stack]) -> None:
     stack = faulty("{event: write_aio, action: reorder}")
     for number in range(4):
         stack.write(A, offset=number * 512)

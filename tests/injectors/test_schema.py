@@ -1,7 +1,11 @@
 """The JSON Schema: current, and in agreement with the reader."""
 
+from __future__ import annotations
+
 import json
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import yaml
@@ -16,15 +20,15 @@ TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number":
          "boolean": bool}  # fmt: skip
 
 
-def is_valid(value, wanted):
-    """The part of JSON Schema, draft 7, that ours uses."""
+def is_valid(value: Any, wanted: dict[str, Any]) -> bool:
+    """Return whether a value is valid by the part of JSON Schema, draft 7, that the schema uses."""
     if "$ref" in wanted:
         return is_valid(value, SCHEMA["definitions"][wanted["$ref"].rpartition("/")[2]])
     if "type" in wanted:
         kind = TYPES[wanted["type"]]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             return False
-    checks = {
+    checks: dict[str, Callable[[Any], object]] = {
         "const": lambda limit: value == limit,
         "enum": lambda limit: value in limit,
         "minimum": lambda limit: value >= limit,
@@ -45,7 +49,7 @@ def is_valid(value, wanted):
     return all(check(wanted[name]) for name, check in checks.items() if name in wanted)
 
 
-def test_the_published_schema_is_current():
+def test_the_published_schema_is_current() -> None:
     assert PUBLISHED.read_text() == schema.text(), "./check rules schema > docs/rules.schema.json"
     assert json.loads(schema.text()) == SCHEMA
 
@@ -63,7 +67,7 @@ def test_the_published_schema_is_current():
         "{event: write_aio, action: reorder, past-flush: true}",
     ],
 )
-def test_schema_and_reader_take_it(rule):
+def test_schema_and_reader_take_it(rule: str) -> None:
     text = f"rules: [{rule}]"
     assert is_valid(yaml.safe_load(text), SCHEMA)
     parse_yaml.read(text)
@@ -86,7 +90,7 @@ def test_schema_and_reader_take_it(rule):
         "{event: none, probability: 0}",
     ],
 )
-def test_schema_and_reader_refuse_it(rule):
+def test_schema_and_reader_refuse_it(rule: str) -> None:
     text = f"rules: [{rule}]"
     assert not is_valid(yaml.safe_load(text), SCHEMA)
     with pytest.raises(RuleSyntaxError):

@@ -143,7 +143,7 @@ def test_a_place_where_no_directory_can_be_made_is_refused(toy: Toy) -> None:
     done = toy.run()
     toy.environment["TMPDIR"] = temporary
     assert done.code == 2
-    assert done.err.startswith("check: cannot make a scratch directory in /proc: ")
+    assert done.err.startswith("check: cannot create a scratch directory in /proc: ")
     assert done.err.count("\n") == 1
 
 

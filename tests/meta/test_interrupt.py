@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.meta.toys import ROOT, Toy
+from qbdcheck.files import ROOT
+from tests.meta.toys import Toy
 
 BODY = """
 import os, socket, subprocess, sys, time
@@ -113,7 +114,7 @@ def test_a_killed_run_can_be_resumed_where_it_stopped(toy: Toy) -> None:
     assert done.code == 0
     assert done.events[0]["seed"] == 77
     again = toy.run("--resume")
-    assert (again.code, again.err) == (2, "check: the last run has ended: nothing to resume\n")
+    assert (again.code, again.err) == (2, "check: the last run is complete: nothing to resume\n")
 
 
 def test_a_reader_that_goes_away_ends_the_run_and_nothing_stays(toy: Toy) -> None:

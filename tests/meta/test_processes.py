@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+
+import pytest
+
 from tests.meta.toys import Toy
 
 
@@ -109,7 +113,7 @@ def test_the_suite_time_limit_ends_what_runs_and_starts_nothing_more(toy: Toy) -
     toy.case("002_passes", "pass")
     done = toy.run("--suite-timeout", "1.5", timeout_s=30)
     assert done.code == 1
-    assert "time limit of the whole run" in done.cases["001_hangs"]["message"]
+    assert "the time limit of the run has expired" in done.cases["001_hangs"]["message"]
     assert done.verdict("002_passes") == "not run"
     assert toy.left_over() == []
 
@@ -136,6 +140,19 @@ def test_cases_do_not_see_what_other_cases_did_to_their_process(toy: Toy) -> Non
         "import os, sys\nassert 'SPOILT' not in os.environ\nassert not hasattr(sys, 'spoilt')",
     )
     assert toy.run().code == 0
+
+
+@pytest.mark.parametrize("target", ["file", "reference", "reference-file"])
+def test_keep_leaves_the_volume(toy: Toy, target: str) -> None:
+    toy.case("001_writes", "qemu_io(disk).write(0, 4096)\nassert False", "disk, qemu_io")
+    assert toy.run("-t", target, "--keep").code == 1
+    (root,) = toy.temporary.iterdir()
+    (case,) = (path for path in root.iterdir() if path.name == "1")
+    volumes = [*case.glob("*.img"), *case.glob("disk.volume/disk")]
+    assert [path.stat().st_size for path in volumes] == [8 << 20]
+    (volume,) = volumes
+    assert volume.read_bytes().count(b"\0") < 4 << 20, "it is full of stamps"
+    shutil.rmtree(root)
 
 
 def test_keep_leaves_the_scratch_directories(toy: Toy) -> None:

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tests.meta.toys import ROOT, Toy
+from qbdcheck.files import ROOT
+from tests.meta.toys import Toy
 
 
 def test_output_that_equals_its_golden_file_passes_and_else_fails_with_a_diff(toy: Toy) -> None:

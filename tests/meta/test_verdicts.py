@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.meta.toys import ROOT, Toy
+from qbdcheck.files import ROOT
+from tests.meta.toys import Toy
 
 
 def test_a_case_that_passes_makes_a_green_run(toy: Toy) -> None:
@@ -97,7 +98,7 @@ def test_a_case_that_leaves_its_process_without_a_verdict_fails(toy: Toy) -> Non
     toy.case("002_exits", "raise SystemExit(0)")
     done = toy.run()
     assert (done.verdict("001_exits"), done.verdict("002_exits")) == ("fail", "fail")
-    assert "before it had a verdict" in done.cases["001_exits"]["message"]
+    assert "exited with 0 without a verdict" in done.cases["001_exits"]["message"]
 
 
 def test_a_case_may_close_all_descriptors_and_still_costs_only_itself(toy: Toy) -> None:
@@ -157,16 +158,18 @@ def test_a_known_deviation_is_not_run_as_long_as_it_is_there(toy: Toy) -> None:
     profile.write_text(
         (ROOT / "targets" / "file.yaml").read_text()
         + "deviations:\n"
-        + '  - {case: "1", finding: a-heading}\n'
-        + '  - {case: "002_passes", finding: another-heading}\n'
-        + '  - {case: "3", finding: another-heading, formats: [qcow2]}\n'
-        + '  - {case: "4", finding: a-heading}\n'
+        + '  - {case: "1", finding: nbdkit-any-export-name}\n'
+        + '  - {case: "002_passes", finding: nbdkit-file-regrows}\n'
+        + '  - {case: "3", finding: nbdkit-file-regrows, formats: [qcow2]}\n'
+        + '  - {case: "4", finding: nbdkit-any-export-name}\n'
     )
     done = toy.run("-t", str(profile))
     assert done.code == 1
     assert done.verdict("001_fails") == "not run"
-    assert done.cases["001_fails"]["reasons"] == ["known deviation: docs/findings.md#a-heading"]
-    assert "known deviation: docs/findings.md#a-heading" in done.out
+    assert done.cases["001_fails"]["reasons"] == [
+        "known deviation: docs/findings.md#nbdkit-any-export-name"
+    ]
+    assert "known deviation: docs/findings.md#nbdkit-any-export-name" in done.out
     assert done.verdict("002_passes") == "fail"
     assert "take it out of the target's profile" in done.cases["002_passes"]["message"]
     assert done.verdict("003_passes") == "pass"

@@ -1,36 +1,20 @@
-"""Each mutant of changes.py by its effect, and those of other groups that came with them."""
+"""Each mutant of changes.py by its effect, and some mutants of other groups."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 
 import pytest
-from qemu.qmp import QMPClient
 
 from blockio.layers import Command, CommandFlag
 from reference_backend.client import Client
 from reference_backend.nbd.constants import Option, TransmissionFlag
 from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused
-from tests.mutants.conftest import Serve
+from tests.mutants.conftest import Serve, control, cut
 from tests.reference_backend.cli_server import ServerProcess
 
 BLOCK, UNIT, MIB = 4096, 65536, 1 << 20
-
-
-def control(server: ServerProcess, command: str, **arguments: object) -> None:
-    async def run() -> None:
-        client = QMPClient("test")
-        await client.connect(str(server.control))
-        await client.execute(command, arguments)
-        await client.disconnect()
-
-    asyncio.run(run())
-
-
-def cut(server: ServerProcess, seed: int) -> None:
-    control(server, "power-cut", seed=seed)
 
 
 def test_resizes_and_snapshots(serve: Serve) -> None:

@@ -1,4 +1,4 @@
-"""Each mutant of the group mixes up connections as it says."""
+"""Each mutant of the group damages requests of concurrent connections."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ import time
 import pytest
 
 from blockio.layers import Command
+from reference_backend.client import Client
+from tests.mutants.conftest import Serve
+from tests.reference_backend.cli_server import ServerProcess
 
 
-def lost_rounds(server) -> int:
-    """In how many rounds two writes into one block, at the same time, are not both there."""
+def lost_rounds(server: ServerProcess) -> int:
+    """Return in how many rounds one of two concurrent writes to a block is lost."""
     first, second = b"a" * 512, b"b" * 512
     barrier = threading.Barrier(2)
     lost = 0
     with server.connect("v") as one, server.connect("v") as two:
 
-        def write(nbd, offset: int, data: bytes) -> None:
+        def write(nbd: Client, offset: int, data: bytes) -> None:
             barrier.wait(10)
             nbd.write(offset, data)
 
@@ -39,14 +42,14 @@ def lost_rounds(server) -> int:
 
 
 @pytest.mark.parametrize("mutant", ["shared-cursor-race", "unlocked-read-modify-write"])
-def test_writes_at_the_same_time_spoil_each_other(serve, mutant) -> None:
+def test_concurrent_writes_damage_each_other(serve: Serve, mutant: str) -> None:
     with serve(mutant) as server:
         assert lost_rounds(server)
     with serve("control-plain") as server:
         assert lost_rounds(server) == 0
 
 
-def test_a_write_is_hidden_until_its_own_flush(serve) -> None:
+def test_a_write_is_hidden_until_its_own_flush(serve: Serve) -> None:
     with (
         serve("multi-conn-incoherent") as server,
         server.connect("v") as one,
@@ -60,7 +63,7 @@ def test_a_write_is_hidden_until_its_own_flush(serve) -> None:
         assert bytes(two.read(0, 512)) == b"x" * 512
 
 
-def test_a_write_comes_back_after_its_client_has_gone(serve) -> None:
+def test_a_write_is_repeated_after_its_client_has_left(serve: Serve) -> None:
     with serve("zombie-write-after-reconnect") as server:
         with server.connect("v") as one:
             one.write(0, b"old" * 512)
@@ -73,7 +76,7 @@ def test_a_write_comes_back_after_its_client_has_gone(serve) -> None:
             assert bytes(two.read(0, 3)) == b"old"
 
 
-def test_the_second_of_two_adjacent_writes_is_lost(serve) -> None:
+def test_the_second_of_two_adjacent_writes_is_lost(serve: Serve) -> None:
     with serve("merge-after-issue") as server, server.connect("v") as nbd:
         nbd.write(0, b"a" * 512)
         nbd.write(512, b"b" * 512)
@@ -81,15 +84,15 @@ def test_the_second_of_two_adjacent_writes_is_lost(serve) -> None:
         assert bytes(nbd.read(0, 2560)) == b"a" * 512 + bytes(1536) + b"c" * 512
 
 
-def opened(server) -> socket.socket:
-    """A client that says nothing, after the server has greeted it or hung up."""
+def opened(server: ServerProcess) -> socket.socket:
+    """Return a silent client, after the server has greeted it or closed the connection."""
     client = socket.socket(socket.AF_UNIX)
     client.connect(str(server.socket))
     client.settimeout(10)
     return client
 
 
-def test_silent_handshakes_keep_everyone_out_until_they_are_gone(serve) -> None:
+def test_unfinished_handshakes_lock_out_other_clients(serve: Serve) -> None:
     with serve("handshake-slowloris") as server, contextlib.ExitStack() as clients:
         for _ in range(63):
             assert clients.enter_context(opened(server)).recv(8) == b"NBDMAGIC"
@@ -99,7 +102,7 @@ def test_silent_handshakes_keep_everyone_out_until_they_are_gone(serve) -> None:
         assert clients.enter_context(opened(server)).recv(8) == b""
 
 
-def test_clients_that_go_without_a_word_leave_their_slots_taken(serve) -> None:
+def test_clients_that_leave_in_the_handshake_keep_their_slots(serve: Serve) -> None:
     with serve("connection-slot-leak") as server:
         for _ in range(256):
             with opened(server) as client:
@@ -112,7 +115,7 @@ def test_clients_that_go_without_a_word_leave_their_slots_taken(serve) -> None:
         assert greeting == b""
 
 
-def test_the_fourth_large_request_is_never_answered(serve) -> None:
+def test_the_fourth_large_request_is_never_answered(serve: Serve) -> None:
     with serve("nomem-never-retried") as server, contextlib.ExitStack() as clients:
         large = bytes(100_000)
         many = [clients.enter_context(server.connect("v")) for _ in range(8)]

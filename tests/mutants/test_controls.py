@@ -1,4 +1,4 @@
-"""Each control does what is unusual about it, and keeps data right."""
+"""Each control is unusual as described, and keeps data right."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import pytest
 from blockio.layers import Command
 from mutants.catalogue import catalogue, is_control
 from reference_backend.nbd.errors import NbdError
-from tests.mutants.test_changes import control as ask
+from tests.mutants.conftest import Serve, control
 
 CONTROLS = [one for one, mutant in catalogue().items() if is_control(mutant)]
 MIB = 1 << 20
 
 
 @pytest.mark.parametrize("mutant", CONTROLS)
-def test_data_is_right_on_a_control(serve, mutant) -> None:
+def test_data_is_right_on_a_control(serve: Serve, mutant: str) -> None:
     with serve(mutant) as server, server.connect("v") as nbd:
         nbd.write(0, b"x" * MIB)
         nbd.write_zeroes(4096, 4096)
@@ -28,24 +28,24 @@ def test_data_is_right_on_a_control(serve, mutant) -> None:
 
 
 @pytest.mark.parametrize("mutant", ["control-clones-copied-later", "control-slow-snapshots"])
-def test_clones_and_snapshots_of_a_control_are_right(serve, mutant) -> None:
+def test_clones_and_snapshots_of_a_control_are_right(serve: Serve, mutant: str) -> None:
     with serve(mutant) as server, server.connect("v") as nbd:
         nbd.write(0, b"x" * MIB)
-        ask(server, "volume-snapshot", name="v", snapshot="s")
+        control(server, "volume-snapshot", name="v", snapshot="s")
         nbd.write(0, b"y" * MIB)
-        ask(server, "volume-clone", snapshot="v@s", name="c")
+        control(server, "volume-clone", snapshot="v@s", name="c")
         with server.connect("c") as clone:
             clone.write(70000, b"c" * 5000)
             clone.trim(MIB - 4096, 4096)
             expected = b"x" * 70000 + b"c" * 5000 + b"x" * (MIB - 79096) + bytes(4096)
             assert bytes(clone.read(0, MIB)) == expected
-            ask(server, "volume-snapshot", name="c", snapshot="s")
+            control(server, "volume-snapshot", name="c", snapshot="s")
             assert bytes(clone.read(0, MIB)) == expected
         with server.connect("c@s") as copied:
             assert bytes(copied.read(0, MIB)) == expected
 
 
-def test_what_is_unusual(serve) -> None:
+def test_controls_are_unusual_as_described(serve: Serve) -> None:
     with serve("control-discard-noop") as server, server.connect("v") as nbd:
         nbd.write(0, b"x" * 4096)
         nbd.trim(0, 4096)
@@ -56,19 +56,19 @@ def test_what_is_unusual(serve) -> None:
         assert nbd.block_status(0, MIB)["base:allocation"][0].flags == 0
 
 
-def test_a_power_cut_tears_what_was_not_flushed(serve) -> None:
+def test_a_power_cut_tears_unflushed_writes(serve: Serve) -> None:
     with serve("control-torn-writes") as server:
         with server.connect("v") as nbd:
             nbd.write(0, b"x" * 4096)
             nbd.flush()
             nbd.write(0, b"y" * 4096)
-            ask(server, "power-cut", seed=1)
+            control(server, "power-cut", seed=1)
         with server.connect("v") as nbd:
             kept = [bytes(nbd.read(at, 512)) for at in range(0, 4096, 512)]
         assert kept in ([b"x" * 512, b"y" * 512] * 4, [b"y" * 512, b"x" * 512] * 4)
 
 
-def test_tiny_requests_are_told_and_held_to(serve) -> None:
+def test_the_limit_is_advertised_and_enforced(serve: Serve) -> None:
     with serve("control-tiny-requests") as server, server.connect("v") as nbd:
         assert nbd.longest == 65536
         with pytest.raises(NbdError, match="over the maximum"):
@@ -77,6 +77,6 @@ def test_tiny_requests_are_told_and_held_to(serve) -> None:
         assert nbd.read(0, 300_000) == bytes(4096) + b"x" * 200_000 + bytes(95_904)
 
 
-def test_knobs_change_nothing_on_a_control() -> None:
+def test_a_control_accepts_all_knobs() -> None:
     for control_ in CONTROLS:
         catalogue()[control_].knobs_of({"rate": "1000", "scope": "write"})

@@ -1,18 +1,19 @@
-"""What all mutants share."""
+"""The base classes of mutants, and their common properties."""
 
 from __future__ import annotations
 
+import functools
 import re
 
 import pytest
 
 from blockio.layers import Command, Reply, Request
 from mutants.catalogue import catalogue, is_control
-from mutants.mutant import Mutant, blocks, whole_blocks
+from mutants.mutant import Mutant, ReplyMutant, blocks, whole_blocks
 from mutants.stale import PhantomWrite
 
 
-def test_each_mutant_says_what_it_is_and_where_it_comes_from() -> None:
+def test_each_mutant_has_a_description_and_a_source() -> None:
     known = catalogue()
     assert len(known) >= 50
     assert sum(map(is_control, known.values())) >= 7
@@ -23,15 +24,22 @@ def test_each_mutant_says_what_it_is_and_where_it_comes_from() -> None:
         re.compile(mutant.shows)
 
 
+def passes_on(mutant: Mutant, *requests: Request) -> list[bool]:
+    """Return for each request whether the mutant passes it on."""
+    passed: list[Request] = []
+
+    def below(request: Request) -> Reply:
+        passed.append(request)
+        return Reply()
+
+    for request in requests:
+        mutant.handle(request, below)
+    return [request in passed for request in requests]
+
+
 def fates(mutant: Mutant, count: int) -> list[bool]:
-    """Which of so many writes came through."""
-    passed: list[bool] = []
-    for _ in range(count):
-        seen: list[Request] = []
-        below = lambda request: (seen.append(request), Reply())[1]  # noqa: B023, E731
-        mutant.handle(Request(Command.WRITE, 0, 0, 1, 1, b"x"), below)
-        passed.append(bool(seen))
-    return passed
+    """Return for each of so many writes whether the mutant passes it on."""
+    return passes_on(mutant, *(Request(Command.WRITE, 0, 0, 1, 1, b"x") for _ in range(count)))
 
 
 def test_the_same_seed_strikes_at_the_same_occasions() -> None:
@@ -41,11 +49,11 @@ def test_the_same_seed_strikes_at_the_same_occasions() -> None:
     assert 5 < one.count(False) < 40
 
 
-def test_after_lets_occasions_pass_first() -> None:
+def test_after_spares_the_first_occasions() -> None:
     assert fates(PhantomWrite(rate="1", after="4"), 6) == [True] * 4 + [False] * 2
 
 
-def test_knobs_that_make_no_sense_are_refused() -> None:
+def test_a_wrong_knob_is_refused() -> None:
     with pytest.raises(ValueError, match="rate=0: must be a whole number"):
         PhantomWrite(rate="0")
 
@@ -54,3 +62,32 @@ def test_blocks_of_a_range() -> None:
     assert list(blocks(4095, 2)) == [0, 1]
     assert list(whole_blocks(4095, 8194)) == [1, 2]
     assert not whole_blocks(1, 8000) or list(whole_blocks(1, 8000)) == []
+
+
+def _reply(error: int, request: Request) -> Reply:
+    return Reply(error)
+
+
+class _FailedRead(ReplyMutant):
+    commands = (Command.READ,)
+    damaged = 0
+
+    def damages_reply(self, request: Request, reply: Reply) -> bool:
+        return reply.error != 0
+
+    def damage_reply(self, request: Request, reply: Reply) -> None:
+        self.damaged += 1
+
+
+def test_a_reply_without_damage_is_no_occasion() -> None:
+    mutant = _FailedRead(after="1")
+    request = Request(Command.READ, 0, 0, 512, 1)
+    for error in (0, 0, 5, 0, 5):
+        mutant.handle(request, functools.partial(_reply, error))
+    assert mutant.damaged == 1
+
+
+def test_a_reply_to_another_command_is_not_damaged() -> None:
+    mutant = _FailedRead()
+    mutant.handle(Request(Command.FLUSH, 0, 0, 0, 1), lambda _: Reply(5))
+    assert mutant.damaged == 0

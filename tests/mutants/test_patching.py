@@ -1,16 +1,16 @@
-"""What changes the backend's code."""
+"""Patching the backend's code."""
 
 from __future__ import annotations
 
 import struct
 
-from mutants.patching import Told, replace
+from mutants.patching import ChangedStruct, replace
 
 
-def test_a_struct_of_the_handshake_packs_what_it_is_told_to() -> None:
-    told = Told(struct.Struct(">QH"), lambda size, flags: (size + 1, flags))
-    assert told.pack(1, 2) == struct.pack(">QH", 2, 2)
-    assert told.size == 10
+def test_a_struct_of_the_handshake_packs_changed_values() -> None:
+    changed = ChangedStruct(struct.Struct(">QH"), lambda size, flags: (size + 1, flags))
+    assert changed.pack(1, 2) == struct.pack(">QH", 2, 2)
+    assert changed.size == 10
 
 
 def test_replace_hands_over_the_real_function() -> None:

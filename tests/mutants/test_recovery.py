@@ -1,33 +1,16 @@
-"""Each mutant of recovery.py, by what is left after a power cut."""
+"""Each mutant of recovery.py, by the data after a power cut."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 import pytest
-from qemu.qmp import QMPClient
 
 from blockio.layers import Command, CommandFlag
 from reference_backend.nbd.constants import TransmissionFlag
-from tests.mutants.conftest import Serve
-from tests.reference_backend.cli_server import ServerProcess
+from tests.mutants.conftest import Serve, cut
 
 BLOCK, UNIT, MIB = 4096, 65536, 1 << 20
-
-
-def control(server: ServerProcess, command: str, **arguments: object) -> None:
-    async def run() -> None:
-        client = QMPClient("test")
-        await client.connect(str(server.control))
-        await client.execute(command, arguments)
-        await client.disconnect()
-
-    asyncio.run(run())
-
-
-def cut(server: ServerProcess, seed: int) -> None:
-    control(server, "power-cut", seed=seed)
 
 
 def test_flush_not_advertised(serve: Serve) -> None:

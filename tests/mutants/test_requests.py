@@ -13,7 +13,7 @@ from tests.reference_backend.cli_server import ServerProcess
 COUNTER = "mutants.requests:RequestCount:directory="
 
 
-def test_the_counts_of_all_servers_are_summed_up(tmp_path: Path) -> None:
+def test_the_counts_of_all_servers_are_added(tmp_path: Path) -> None:
     for count in (3, 4):
         layer = RequestCount(str(tmp_path))
         for _ in range(count):
@@ -21,13 +21,13 @@ def test_the_counts_of_all_servers_are_summed_up(tmp_path: Path) -> None:
     assert counted(tmp_path) == 7
 
 
-def test_nothing_is_counted_where_nobody_counts(tmp_path: Path) -> None:
+def test_an_empty_directory_counts_as_0(tmp_path: Path) -> None:
     assert counted(tmp_path) == 0
     (tmp_path / "requests-new").touch()  # made, and not yet as long as a count
     assert counted(tmp_path) == 0
 
 
-def test_a_server_that_is_killed_has_counted(tmp_path: Path) -> None:
+def test_the_count_of_a_killed_server_is_kept(tmp_path: Path) -> None:
     words = ["--memory", "1M", "--export-name", "v", "--layer", COUNTER + str(tmp_path)]
     with ServerProcess(*words) as server:
         with Client.connect(str(server.socket), "v") as client:

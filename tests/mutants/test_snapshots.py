@@ -8,8 +8,7 @@ import pytest
 
 from blockio.layers import Command
 from reference_backend.nbd.errors import NbdError
-from tests.mutants.conftest import Serve
-from tests.mutants.test_changes import control
+from tests.mutants.conftest import Serve, control
 from tests.reference_backend.cli_server import ServerProcess
 
 BLOCK, UNIT, MIB = 4096, 65536, 1 << 20

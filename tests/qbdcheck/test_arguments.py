@@ -7,27 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.arguments import OBSERVED, ROOT, parse
+from qbdcheck.arguments import OBSERVED, parse
 from qbdcheck.errors import UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.guest.observers import Observers
+from qbdcheck.options import GuestOptions, Reports, Selection
 
 
 def test_what_is_observed_is_known_to_the_observers() -> None:
-    assert parse(["--observe", "perf,iostat,perf"]).observe == ("perf", "iostat")
-    assert parse(["--observe", "all"]).observe == OBSERVED
+    assert parse(["--observe", "perf,iostat,perf"]).guest.observe == ("perf", "iostat")
+    assert parse(["--observe", "all"]).guest.observe == OBSERVED
     for kind in OBSERVED:
         assert hasattr(Observers, f"_of_{kind}")
-    with pytest.raises(UsageError, match="'dstat' is none of iostat, blktrace"):
+    with pytest.raises(UsageError, match="unknown kind 'dstat'; known: iostat, blktrace"):
         parse(["--observe", "iostat,dstat"])
 
 
 def test_a_bare_check_has_the_documented_defaults() -> None:
     options = parse([])
-    assert (options.target, options.formats, options.cache, options.aio) == (
+    target, execution = options.target, options.execution
+    assert (target.name, target.formats, target.cache, target.aio) == (
         "reference", ("raw",), "writeback", None,
     )  # fmt: skip
-    assert (options.lanes, options.repeat, options.timeout_s, options.selection) == (1, 1, None, ())
-    assert options.suites_dir == ROOT / "suites"
+    assert (execution.lanes, execution.repeat, execution.timeout_s) == (1, 1, None)
+    assert options.selection == Selection(suites_dir=ROOT / "suites")
+    assert options.reports == Reports()
+    assert options.guest == GuestOptions()
 
 
 def test_flags_of_qemu_iotests_are_taken() -> None:
@@ -48,25 +53,25 @@ def test_flags_of_qemu_iotests_are_taken() -> None:
             "17",
         ]
     )
-    assert options.formats == ("qcow2", "raw")
-    assert (options.cache, options.aio, options.image_options) == (
+    target = options.target
+    assert target.formats == ("qcow2", "raw")
+    assert (target.cache, target.aio, target.image_options) == (
         "none",
         "native",
         "cluster_size=4k",
     )
-    assert (options.lanes, options.debug, options.print_server, options.gdb, options.valgrind) == (
-        4, True, True, True, True,
-    )  # fmt: skip
-    assert options.selection == ("17",)
+    assert (options.execution.lanes, options.execution.debug) == (4, True)
+    assert (target.print_server, target.gdb, target.valgrind) == (True, True, True)
+    assert options.selection.arguments == ("17",)
 
 
 def test_lists_are_split_at_commas_and_add_up() -> None:
     options = parse(
         ["-g", "rw,quick", "-g", "flush", "-x", "slow", "-e", "017,031=known", "-5", "12-"]
     )
-    assert options.groups == ("rw", "quick", "flush")
-    assert options.exclude_cases == ("017", "031=known")
-    assert options.selection == ("-5", "12-")
+    assert options.selection.groups == ("rw", "quick", "flush")
+    assert options.selection.exclude_cases == ("017", "031=known")
+    assert options.selection.arguments == ("-5", "12-")
 
 
 def test_what_follows_two_dashes_is_a_command_of_its_own() -> None:
@@ -86,8 +91,8 @@ def test_subcommands_are_told_apart() -> None:
 
 
 def test_a_seed_is_chosen_when_none_is_given() -> None:
-    assert parse(["--seed", "7"]).seed == 7
-    assert parse([]).seed != parse([]).seed
+    assert parse(["--seed", "7"]).execution.seed == 7
+    assert parse([]).execution.seed != parse([]).execution.seed
 
 
 def test_a_long_tmpdir_is_not_used_for_sockets(
@@ -96,16 +101,16 @@ def test_a_long_tmpdir_is_not_used_for_sockets(
     long = tmp_path / ("x" * 60)
     long.mkdir()
     monkeypatch.setenv("TMPDIR", str(long))
-    assert parse([]).scratch_root == Path("/tmp")
+    assert parse([]).execution.scratch_root == Path("/tmp")
     monkeypatch.setenv("TMPDIR", "/var/tmp")
-    assert parse([]).scratch_root == Path("/var/tmp")
+    assert parse([]).execution.scratch_root == Path("/var/tmp")
 
 
 def test_the_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/x/cache")
-    assert parse([]).cache_dir == Path("/x/cache/qbdcheck")
+    assert parse([]).execution.cache_dir == Path("/x/cache/qbdcheck")
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert parse([]).cache_dir == Path(os.environ["HOME"]) / ".cache" / "qbdcheck"
+    assert parse([]).execution.cache_dir == Path(os.environ["HOME"]) / ".cache" / "qbdcheck"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +119,7 @@ def test_the_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--dryrun", "unknown flag --dryrun; did you mean --dry-run?"),
         ("--hmtl x", "unknown flag --hmtl; did you mean --html?"),
         ("-qcow3", "unknown flag -qcow3; did you mean -qcow2?"),
-        ("-j 0", "'0' is not a whole number from 1 on"),
+        ("-j 0", "'0' is not a whole number >= 1"),
         ("-j x", "'x' is not a whole number"),
         ("--timeout 0", "not a number of seconds above 0"),
         ("--timeout nan", "not a number of seconds above 0"),
@@ -127,6 +132,10 @@ def test_the_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--repeat", "expected one argument"),
         ("--doctor --install", "not allowed with argument"),
         ("-t file --", "no command after --"),
+        ("--html=", "the path is empty"),
+        ("--json=", "the path is empty"),
+        ("--knobs a=1", "--knobs requires --mutants"),
+        ("--version --doctor", "not allowed with argument"),
     ],
 )
 def test_a_wrong_flag_or_value_gives_one_line(words: str, said: str) -> None:
@@ -138,14 +147,31 @@ def test_a_wrong_flag_or_value_gives_one_line(words: str, said: str) -> None:
 
 def test_flags_may_stand_between_cases() -> None:
     options = parse(["--mutants", "torn-write", "-j2", "400", "-x", "slow", "420"])
-    assert options.selection == ("torn-write", "400", "420")
-    assert (options.lanes, options.exclude_groups) == (2, ("slow",))
+    assert options.selection.arguments == ("torn-write", "400", "420")
+    assert (options.execution.lanes, options.selection.exclude_groups) == (2, ("slow",))
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("24h", 86400), ("2d", 172800)]
 )
 def test_a_soak_is_a_time(text: str, seconds: float) -> None:
-    assert parse(["--soak", text]).soak_s == seconds
-    with pytest.raises(UsageError, match="'0h' is no time, such as 90s, 30m, 24h"):
+    assert parse(["--soak", text]).execution.soak_s == seconds
+    with pytest.raises(UsageError, match="'0h' is not a duration such as 90s, 30m, 24h"):
         parse(["--soak", "0h"])
+
+
+def test_a_tmpdir_or_home_that_does_not_exist_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", "/no/such")
+    with pytest.raises(UsageError, match="TMPDIR=/no/such is not a directory; set TMPDIR"):
+        parse([])
+    assert parse(["-l"]).list_only, "a list needs no scratch directory"
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/no/such")
+    with pytest.raises(UsageError, match="HOME=/no/such is not a directory; set HOME, or XDG"):
+        parse([])
+    assert parse(["--version"]).subcommand == "version"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert parse([]).execution.cache_dir == tmp_path / "qbdcheck"

@@ -18,10 +18,10 @@ from reference_backend.client import Client
 PROGRAM = (sys.executable, "-m", "reference_backend")
 
 
-def command(*words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+def command(*argv: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
     """Run one command to its end; its exit status must be ``expect``."""
     done = subprocess.run(
-        [*PROGRAM, *words], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+        [*PROGRAM, *argv], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
     )
     assert done.returncode == expect, done
     return done
@@ -30,13 +30,13 @@ def command(*words: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
 class ServerProcess:
     """``serve`` with a socket and a control socket in a private directory."""
 
-    def __init__(self, *words: str, control: bool = True, prefix: Sequence[str] = ()) -> None:
+    def __init__(self, *argv: str, control: bool = True, prefix: Sequence[str] = ()) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="q"))
         self.socket = self.directory / "s"
         self.control = self.directory / "c"
         more = ("--control", str(self.control)) if control else ()
         self.process = subprocess.Popen(
-            [*prefix, *PROGRAM, "serve", *words, "--socket", str(self.socket), *more],
+            [*prefix, *PROGRAM, "serve", *argv, "--socket", str(self.socket), *more],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,

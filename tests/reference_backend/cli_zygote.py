@@ -1,7 +1,7 @@
-"""Starts server processes quickly: imports once, forks for each line on standard input.
+"""Start server processes quickly: import once, then fork for each line on standard input.
 
-Each child is a whole server, as the command line makes it. Prints "pid N", the server's own
-"ready", and "dead" when it has been reaped, so that its locks are gone for sure.
+Each child is a complete server of the command line. The output is "pid N", the server's own
+"ready", and "dead" after the child was reaped, so that its locks are released.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from reference_backend import (  # noqa: F401  # what a server will need, imported ahead
+from reference_backend import (  # noqa: F401  # modules of the server, imported ahead
     control,
     control_commands,
     file_pools,
@@ -18,14 +18,19 @@ from reference_backend import (  # noqa: F401  # what a server will need, import
 from reference_backend.cli import main
 
 
+def write_line(text: str) -> None:
+    """Write a line in one system call, because the server writes to the same pipe."""
+    os.write(sys.stdout.fileno(), f"{text}\n".encode())
+
+
 def run(argv: list[str]) -> None:
     while sys.stdin.readline():
         pid = os.fork()
         if pid == 0:
             os._exit(main(argv))
-        print(f"pid {pid}", flush=True)
+        write_line(f"pid {pid}")
         os.waitpid(pid, 0)
-        print("dead", flush=True)
+        write_line("dead")
 
 
 if __name__ == "__main__":

@@ -8,23 +8,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from .cli_server import ROOT
+from qbdcheck.files import ROOT
 
 LIMIT_S = 60
 
 
-def run(*words: str | Path, expect: int = 0, stdin: str = "") -> str:
+def run(*argv: str | Path, expect: int = 0, stdin: str = "") -> str:
     """Run a program to its end; return what it printed. Its exit status must be ``expect``."""
     done = subprocess.run(
-        [str(word) for word in words],
+        [str(argument) for argument in argv],
         capture_output=True,
         text=True,
         input=stdin,
         timeout=LIMIT_S,
         check=False,
     )
-    assert done.returncode == expect, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+    assert done.returncode == expect, f"{argv}: {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 
 
@@ -45,10 +46,10 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(directory: Path, *words: str | Path, tcp: bool = False) -> Iterator[Served]:
+def serve(directory: Path, *argv: str | Path, tcp: bool = False) -> Iterator[Served]:
     """Run ``python -m reference_backend serve`` on a Unix socket in a directory, or on TCP."""
     where = ["--listen", "127.0.0.1:0"] if tcp else ["--socket", str(directory / "s")]
-    command = [sys.executable, "-m", "reference_backend", "serve", *map(str, words), *where]
+    command = [sys.executable, "-m", "reference_backend", "serve", *map(str, argv), *where]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -72,7 +73,7 @@ def stop(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
             process.stdout.close()
 
 
-def qmp(program: list[str], *commands: dict[str, object]) -> list[dict[str, object]]:
+def qmp(program: list[str], *commands: dict[str, object]) -> list[dict[str, Any]]:
     """Send QMP commands to a program that speaks it on its standard input and output.
 
     Returns their results; an error is a failed test.

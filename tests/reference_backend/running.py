@@ -1,4 +1,4 @@
-"""A server in this process, on a short Unix socket path, for tests that look inside."""
+"""A server in this process, on a short Unix socket path, for tests of its internals."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ def wait_until(condition: Callable[[], bool], limit_s: float = 5.0) -> None:
     """Wait for something that another thread does."""
     deadline = time.monotonic() + limit_s
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.005)

@@ -1,4 +1,4 @@
-"""A request that waits for its fault holds up no other, not even of its own connection."""
+"""A request that waits for its fault delays no other request, also not of its own connection."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from blockio.layers import Command
-from reference_backend.blocking_requests import now_under_way
+from reference_backend.blocking_requests import mark_under_way
 from reference_backend.client import Client
 from reference_backend.events import Events
-from reference_backend.rule_layer import RulePlace
+from reference_backend.rule_layer import RuleLayer
 from reference_backend.server import Server
 
 from .running import running, wait_until
@@ -20,7 +20,7 @@ from .running import running, wait_until
 class Place:
     """A server whose rules a test arms."""
 
-    def __init__(self, server: Server, place: RulePlace) -> None:
+    def __init__(self, server: Server, place: RuleLayer) -> None:
         self.server = server
         self._do = place.control_commands(Events())
 
@@ -39,9 +39,9 @@ class Place:
 
 @pytest.fixture
 def place() -> Iterator[Place]:
-    rules = RulePlace(7, on_pause=now_under_way)
+    rules = RuleLayer(7, on_pause=mark_under_way)
     with running(layers=[rules]) as server, contextlib.ExitStack() as cleanup:
-        cleanup.callback(rules.let_go)
+        cleanup.callback(rules.disarm)
         yield Place(server, rules)
 
 
@@ -96,7 +96,7 @@ def test_faults_fall_in_the_order_of_the_requests(place: Place) -> None:
     assert errors == [5, 0, 0] * 20
 
 
-def test_a_client_says_goodbye_and_is_still_told_what_was_in_flight(place: Place) -> None:
+def test_requests_in_flight_are_answered_after_disc(place: Place) -> None:
     place.add(action="delay", milliseconds=50, iotype="write")
     with place.connect() as client:
         cookie = client.send_request(Command.WRITE, 0, 1, payload=b"x")
@@ -105,7 +105,7 @@ def test_a_client_says_goodbye_and_is_still_told_what_was_in_flight(place: Place
         assert client.sock.recv(1) == b""
 
 
-def test_a_held_write_of_a_client_that_went_away_ends_nothing_but_itself(place: Place) -> None:
+def test_a_held_write_of_a_client_that_left_ends_only_its_connection(place: Place) -> None:
     place.add(action="hang", iotype="write")
     with place.connect() as client:
         client.send_request(Command.WRITE, 0, 1, payload=b"x")
@@ -118,10 +118,10 @@ def test_a_held_write_of_a_client_that_went_away_ends_nothing_but_itself(place: 
 
 
 @pytest.mark.parametrize("fault", [{"action": "hang"}, {"action": "delay", "milliseconds": 60_000}])
-def test_what_waits_for_a_client_that_went_away_is_never_done(
+def test_a_waiting_write_of_a_client_that_left_is_never_executed(
     place: Place, fault: dict[str, object]
 ) -> None:
-    """Else a write comes back from the dead, over newer data of the client's next connection."""
+    """Otherwise an old write could overwrite newer data of the client's next connection."""
     place.add(iotype="write", once=True, **fault)
     with place.connect() as client:
         client.send_request(Command.WRITE, 0, 3, payload=b"old")

@@ -1,4 +1,4 @@
-"""The command line: what it does, and one clear line with exit status 2 for what it refuses."""
+"""The command line: its commands, and one line with exit status 2 for each error."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from blockio.layers import Reply
+from blockio.layers import Below, Reply, Request
+from qbdcheck.files import ROOT
 from reference_backend.cli import main
 from reference_backend.client import Client
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import OptionRefused
 from reference_backend.nbd.settings import Features
 from reference_backend.parser import FEATURES
-from reference_backend.sizes import parse_size
 
-from .cli_server import PROGRAM, ROOT, ServerProcess, command
+from .cli_server import PROGRAM, ServerProcess, command
 from .test_store_survives_sigkill import Qmp
 
 
-def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     """Run a command that must be refused; return its one line."""
+    status: object = None
     try:
-        status = main(words)
+        status = main(argv)
     except SystemExit as ending:
         status = ending.code
     out, err = capsys.readouterr()
@@ -39,12 +38,15 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return err.strip()
 
 
-def test_a_pool_is_managed_from_the_command_line(tmp_path, capsys):
+def test_a_pool_is_managed_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pool = str(tmp_path / "pool")
 
-    def run(*words: str) -> str:
-        assert main([words[0], "--pool", pool, *words[1:]]) == 0
-        return capsys.readouterr().out
+    def run(*argv: str) -> str:
+        assert main([argv[0], "--pool", pool, *argv[1:]]) == 0
+        out: str = capsys.readouterr().out
+        return out
 
     run("create", "p/vol_100T", "100T")
     run("create", "p/small", "1.5M")
@@ -68,27 +70,27 @@ def test_a_pool_is_managed_from_the_command_line(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("argv", "message"),
     [
         ([], "reference_backend: the following arguments are required: COMMAND"),
         (["fly"], "reference_backend: argument COMMAND: invalid choice: 'fly'"),
         (["serve", "--socket", "/tmp/s"], "arguments --pool --memory --image is required"),
         (["serve", "--memory", "1M"], "one of the arguments --socket --listen is required"),
-        (["serve", "--memory", "1X", "--socket", "/tmp/s"], "argument --memory: '1X' is no size"),
+        (["serve", "--memory", "1X", "--socket", "/tmp/s"], "--memory: '1X' is not a size"),
         (["serve", "--memory", "8E", "--socket", "/x/s"], "size 9223372036854775808 is outside of"),
         (["serve", "--image", "/no/such", "--socket", "/tmp/s"], "/no/such: No such file"),
         (["serve", "--pool", "/no/such", "--socket", "/tmp/s"], "/no/such: no such directory"),
-        (["serve", "--memory", "1M", "--listen", "0.0.0.0:0"], "add --allow-remote to mean it"),
+        (["serve", "--memory", "1M", "--listen", "0.0.0.0:0"], "add --allow-remote"),
         (["serve", "--memory", "1M", "--listen", "10809"], "write HOST:PORT, like"),
         (["serve", "--memory", "1M", "--listen", "localhost:99999"], "write HOST:PORT, like"),
         (["serve", "--memory", "1M", "--socket", "/no/such/s"], "No such file or directory"),
-        (["serve", "--memory", "1M", "--socket", "/tmp/" + "x" * 200], "over 107 bytes"),
+        (["serve", "--memory", "1M", "--socket", "/tmp/" + "x" * 200], "longer than 107 bytes"),
         (["serve", "--memory", "1M", "--socket", "/tmp/s", "--min-block", "3"], "a power of two"),
         (
             ["serve", "--memory", "1M", "--socket", "/tmp/s", "--max-block", "100"],
-            "--max-block 100: a multiple of --min-block",
+            "--max-block 100: must be a multiple of --min-block",
         ),
-        (["serve", "--memory", "1M", "--socket", "/tmp/s", "--tls-required"], "needs --tls-certs"),
+        (["serve", "--memory", "1M", "--socket", "/tmp/s", "--tls-required"], "requires --tls"),
         (
             ["serve", "--memory", "1M", "--socket", "/tmp/s", "--tls-certs", "/no/such"],
             "No such file or directory",
@@ -107,13 +109,17 @@ def test_a_pool_is_managed_from_the_command_line(tmp_path, capsys):
         (["serve", "--memory", "1M", "--socket", "/tmp/s", "--no-such"], "unrecognized arguments"),
     ],
 )
-def test_wrong_use_is_one_line_and_status_2(capsys, words, message):
-    line = refused(capsys, *words)
+def test_wrong_arguments_give_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], argv: list[str], message: str
+) -> None:
+    line = refused(capsys, *argv)
     assert message in line
     assert line.startswith("reference_backend")
 
 
-def test_errors_of_pools_are_one_line_and_status_2(tmp_path, capsys):
+def test_errors_of_pools_give_one_line_and_status_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pool = str(tmp_path)
     assert main(["create", "--pool", pool, "v", "1M"]) == 0
     assert "there is a volume 'v' already" in refused(capsys, "create", "--pool", pool, "v", "1M")
@@ -123,7 +129,9 @@ def test_errors_of_pools_are_one_line_and_status_2(tmp_path, capsys):
     assert "restore this file" in refused(capsys, "info", "--pool", pool, "v")
 
 
-def test_a_damaged_volume_does_not_hide_the_others(tmp_path, capsys):
+def test_a_damaged_volume_does_not_hide_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pool = str(tmp_path)
     for name in ("bad", "good"):
         assert main(["create", "--pool", pool, name, "1M"]) == 0
@@ -144,31 +152,31 @@ def test_a_damaged_volume_does_not_hide_the_others(tmp_path, capsys):
     assert good["size"] == 1 << 20
 
 
-def test_two_servers_never_share_a_socket_an_image_or_a_volume(tmp_path):
+def test_two_servers_never_share_a_socket_an_image_or_a_volume(tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.write_bytes(bytes(4096))
     with ServerProcess("--image", str(image), control=False) as server:
-        words = ("serve", "--image", str(image), "--socket", str(server.directory / "other"))
-        assert "in use by another server" in command(*words, expect=2).stderr
-        words = ("serve", "--memory", "1M", "--socket", str(server.socket))
-        assert f"a server listens on {server.socket} already" in command(*words, expect=2).stderr
+        argv = ("serve", "--image", str(image), "--socket", str(server.directory / "other"))
+        assert "in use by another server" in command(*argv, expect=2).stderr
+        argv = ("serve", "--memory", "1M", "--socket", str(server.socket))
+        assert f"a server already listens on {server.socket}" in command(*argv, expect=2).stderr
         with server.connect() as nbd:
             assert nbd.size == 4096
 
 
-def test_every_feature_can_be_switched_off():
+def test_every_feature_can_be_switched_off() -> None:
     assert [name.replace("-", "_") for name in FEATURES] == Features.names()
 
 
-def test_features_that_are_switched_off_are_not_offered():
-    words = ("--memory", "1M", "--no-trim", "--no-structured", "--no-extended")
-    with ServerProcess(*words, control=False) as server, server.connect() as nbd:
+def test_features_that_are_switched_off_are_not_offered() -> None:
+    argv = ("--memory", "1M", "--no-trim", "--no-structured", "--no-extended")
+    with ServerProcess(*argv, control=False) as server, server.connect() as nbd:
         assert TransmissionFlag.SEND_TRIM not in nbd.flags
         assert TransmissionFlag.SEND_FLUSH in nbd.flags
         assert nbd.mode == 0
 
 
-def test_several_named_volumes_of_different_sizes_are_served_from_memory():
+def test_several_named_volumes_of_different_sizes_are_served_from_memory() -> None:
     names = ("--export-name", "a", "--export-name", "pool/b=5000", "--export-name", "x=y")
     with ServerProcess("--memory", "1M", *names, control=False) as server:
         for name, size in (("a", 1 << 20), ("pool/b", 5000), ("x=y", 1 << 20)):
@@ -176,15 +184,15 @@ def test_several_named_volumes_of_different_sizes_are_served_from_memory():
                 assert nbd.size == size
 
 
-def test_block_sizes_and_read_only_are_told_to_clients():
-    words = ("--min-block", "512", "--preferred-block", "64k", "--max-block", "1M", "--read-only")
-    with ServerProcess("--memory", "1M", *words, control=False) as server, server.connect() as nbd:
+def test_block_sizes_and_read_only_are_advertised() -> None:
+    argv = ("--min-block", "512", "--preferred-block", "64k", "--max-block", "1M", "--read-only")
+    with ServerProcess("--memory", "1M", *argv, control=False) as server, server.connect() as nbd:
         assert nbd.block_sizes == (512, 65536, 1 << 20)
         assert TransmissionFlag.READ_ONLY in nbd.flags
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_the_server_cleanly(tmp_path, number):
+def test_a_signal_stops_the_server_cleanly(tmp_path: Path, number: int) -> None:
     pid_file = tmp_path / "pid"
     pool = tmp_path / "pool"
     command("create", "--pool", str(pool), "v", "1M")
@@ -198,7 +206,7 @@ def test_a_signal_stops_the_server_cleanly(tmp_path, number):
     assert (pool / "v" / "data" / "000000").read_bytes()[:4096] == b"x" * 4096
 
 
-def test_ready_is_told_on_a_descriptor_with_the_port_that_was_chosen():
+def test_ready_is_written_to_a_descriptor_with_the_chosen_port() -> None:
     reader, writer = os.pipe()
     process = subprocess.Popen(
         [*PROGRAM, "serve", "--memory", "1M", "--listen", "127.0.0.1:0", "--ready-fd", str(writer)],
@@ -206,10 +214,10 @@ def test_ready_is_told_on_a_descriptor_with_the_port_that_was_chosen():
         pass_fds=[writer],
     )
     os.close(writer)
-    with os.fdopen(reader) as told:
-        word, address = told.readline().split()
+    with os.fdopen(reader) as reported:
+        argument, address = reported.readline().split()
         host, _, port = address.rpartition(":")
-        assert word == "ready"
+        assert argument == "ready"
         with Client.connect((host, int(port)), "") as nbd:
             assert nbd.size == 1 << 20
     process.terminate()
@@ -222,19 +230,21 @@ class Upside:
     def __init__(self, by: str) -> None:
         self.by = int(by)
 
-    def handle(self, request, below):
+    def handle(self, request: Request, below: Below) -> Reply:
         reply = below(request)
         return Reply(reply.error, bytes((b + self.by) % 256 for b in bytes(reply.data)))
 
-    def control_commands(self, events):
+    def control_commands(self, events: object) -> dict[str, object]:
         return {"query-upside": lambda arguments: self.by}
 
 
-def test_layers_are_loaded_by_name_and_may_add_control_commands(tmp_path, monkeypatch):
+def test_layers_are_loaded_by_name_and_may_add_control_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = Path(__file__).read_text()
     start = source.index("class Upside"), source.index("def test_layers_are_loaded")
     (tmp_path / "upside.py").write_text(
-        "from blockio.layers import Reply\n" + source[slice(*start)]
+        "from blockio.layers import Below, Reply, Request\n" + source[slice(*start)]
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with ServerProcess("--memory", "1M", "--layer", "upside:Upside:by=3") as server:
@@ -251,7 +261,7 @@ def test_layers_are_loaded_by_name_and_may_add_control_commands(tmp_path, monkey
             lines.close()
 
 
-def test_an_image_ends_up_as_qemu_nbd_leaves_it(tmp_path):
+def test_an_image_ends_up_as_qemu_nbd_leaves_it(tmp_path: Path) -> None:
     """The same qemu-io commands over both servers: equal bytes and equal allocation."""
     size = (4 << 20) + 1000
     script = [
@@ -293,7 +303,7 @@ def forget_page_cache(image: Path) -> None:
 
 
 def run_qemu_io(uri: str, script: list[str]) -> None:
-    commands = [word for line in script for word in ("-c", line)]
+    commands = [argument for line in script for argument in ("-c", line)]
     options = f"driver=nbd,uri={uri},discard=unmap"
     if uri.startswith("nbd+unix"):
         options = f"driver=nbd,server.type=unix,server.path={uri.partition('=')[2]},discard=unmap"
@@ -308,9 +318,9 @@ def run_qemu_io(uri: str, script: list[str]) -> None:
 def run_qemu_nbd(image: Path, script: list[str]) -> None:
     with ServerDirectory() as directory:
         path = directory / "n"
-        words = ["--persistent", "--format=raw", "--discard=unmap", f"--socket={path}"]
+        argv = ["--persistent", "--format=raw", "--discard=unmap", f"--socket={path}"]
         process = subprocess.Popen(
-            ["qemu-nbd", *words, f"--pid-file={directory / 'pid'}", "--fork", str(image)]
+            ["qemu-nbd", *argv, f"--pid-file={directory / 'pid'}", "--fork", str(image)]
         )
         assert process.wait(20) == 0
         try:
@@ -333,37 +343,3 @@ class ServerDirectory:
 
     def __exit__(self, *_: object) -> None:
         self.kept.cleanup()
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("0", 0),
-        ("512", 512),
-        ("4k", 4096),
-        ("4K", 4096),
-        ("4KiB", 4096),
-        ("4KB", 4096),
-        ("1.5G", 3 << 29),
-        ("100T", 100 << 40),
-        ("0.5K", 512),
-        ("7B", 7),
-        ("8E", 1 << 63),
-    ],
-)
-def test_sizes_are_read_as_people_write_them(text, size):
-    assert parse_size(text) == size
-
-
-NO_SIZES = ["", "K", "-1", "1.2.3", "1Z", "0.1K", "1 000", "0x10", "\u0661", "1e3"]
-
-
-@pytest.mark.parametrize("text", NO_SIZES)
-def test_what_is_no_size_is_refused(text):
-    with pytest.raises(ValueError, match=r"no size|whole number"):
-        parse_size(text)
-
-
-@given(st.integers(0, 1 << 70))
-def test_plain_numbers_are_bytes(number):
-    assert parse_size(str(number)) == number

@@ -1,4 +1,4 @@
-"""The blocking client: addresses, haggling step by step, errors, pipelining."""
+"""The blocking client: addresses, handshake step by step, errors, pipelining."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_uris_are_parsed(uri: str, expected: tuple[object, str, bool]) -> None:
 
 
 @pytest.mark.parametrize("uri", ["http://x", "nbd+unix:///vol", "vol", ""])
-def test_what_is_no_uri_is_refused(uri: str) -> None:
+def test_a_wrong_uri_is_refused(uri: str) -> None:
     with pytest.raises(ValueError, match="not an NBD URI"):
         parse_uri(uri)
 
@@ -83,7 +83,7 @@ def test_export_name_works_with_and_without_zeroes(flags: int) -> None:
         assert client.read(0, 3) == b"old"
 
 
-def test_export_name_of_nothing_closes() -> None:
+def test_export_name_of_an_unknown_export_closes() -> None:
     with (
         running() as server,
         Client.open_socket(server.address) as client,
@@ -134,13 +134,13 @@ def test_pipelined_replies_are_found_by_cookie_in_any_order() -> None:
         assert sorted(rest) == [n for n in range(100) if n not in (99, 0, 50)]
 
 
-def test_a_server_that_is_none_is_a_protocol_error() -> None:
+def test_a_server_of_another_protocol_is_a_protocol_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         client = socket.create_connection(listening.getsockname())
         accepted, _ = listening.accept()
         accepted.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        haggler = Client(client)
+        handshake = Client(client)
         with pytest.raises(RemoteProtocolError, match="option reply magic"):
-            haggler.receive_option_reply()
+            handshake.receive_option_reply()
         accepted.close()
         client.close()

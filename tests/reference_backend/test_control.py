@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,21 +18,7 @@ from qemu.qmp import ExecuteError, QMPClient
 from blockio.layers import CommandFlag
 
 from .cli_server import ServerProcess
-
-
-def with_qmp(server: ServerProcess, script: Callable[[QMPClient], Awaitable[Any]]) -> Any:
-    """Run a coroutine with a connected qemu.qmp client."""
-
-    async def run() -> Any:
-        client = QMPClient("test")
-        await client.connect(str(server.control))
-        try:
-            return await asyncio.wait_for(script(client), 20)
-        finally:
-            with contextlib.suppress(EOFError):  # the server may be gone, as asked
-                await client.disconnect()
-
-    return asyncio.run(run())
+from .qmp_client import with_qmp
 
 
 def refused(server: ServerProcess, command: str, arguments: dict[str, Any]) -> tuple[str, str]:
@@ -41,31 +27,32 @@ def refused(server: ServerProcess, command: str, arguments: dict[str, Any]) -> t
             await qmp.execute(command, arguments)
         return caught.value.error.error.class_, caught.value.error.error.desc
 
-    return with_qmp(server, script)
+    found: tuple[str, str] = with_qmp(server, script)
+    return found
 
 
 @pytest.fixture(scope="module")
-def shared():
+def shared() -> Iterator[ServerProcess]:
     """One server for tests that leave it as they found it."""
     with ServerProcess("--memory", "1M", "--export-name", "vol") as server:
         yield server
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[ServerProcess]:
     with ServerProcess("--memory", "1M", "--export-name", "vol") as server:
         yield server
 
 
-def test_volumes_are_made_resized_kept_cloned_and_removed(server):
-    async def script(qmp):
+def test_volumes_are_made_resized_kept_cloned_and_removed(server: ServerProcess) -> None:
+    async def script(qmp: QMPClient) -> Any:
         await qmp.execute("volume-create", {"name": "pool/new", "size": 5000})
         await qmp.execute("volume-resize", {"name": "pool/new", "size": 9000})
         await qmp.execute("volume-snapshot", {"name": "pool/new", "snapshot": "s"})
         await qmp.execute("volume-clone", {"snapshot": "pool/new@s", "name": "copy"})
-        volumes = await qmp.execute("query-volumes")
+        volumes: Any = await qmp.execute("query-volumes")
         await qmp.execute("volume-remove", {"name": "pool/new"})
-        rest = await qmp.execute("query-volumes")
+        rest: Any = await qmp.execute("query-volumes")
         return volumes, [volume["name"] for volume in rest]
 
     volumes, rest = with_qmp(server, script)
@@ -79,14 +66,19 @@ def test_volumes_are_made_resized_kept_cloned_and_removed(server):
 
 async def alone(qmp: QMPClient) -> None:
     """Wait until the only connection is the newest: the server has seen the others' ends."""
-    while (await qmp.execute("query-stats"))["connections"] != 1:
+    while True:
+        stats: Any = await qmp.execute("query-stats")
+        if stats["connections"] == 1:
+            return
         await asyncio.sleep(0.001)
 
 
-def test_a_power_cut_loses_unflushed_writes_keeps_flushed_ones_and_drops_clients(server):
+def test_a_power_cut_loses_unflushed_writes_keeps_flushed_ones_and_drops_clients(
+    server: ServerProcess,
+) -> None:
     lost = 0
 
-    async def cut_power(qmp, seed):
+    async def cut_power(qmp: QMPClient, seed: int) -> object:
         await alone(qmp)
         return await qmp.execute("power-cut", {"seed": seed})
 
@@ -96,7 +88,7 @@ def test_a_power_cut_loses_unflushed_writes_keeps_flushed_ones_and_drops_clients
             nbd.flush()
             nbd.write(0, b"volatile" * 512)
             nbd.write(8192, b"fua-data" * 512, CommandFlag.FUA)
-            cut = with_qmp(server, lambda qmp, s=seed: cut_power(qmp, s))
+            cut = with_qmp(server, partial(cut_power, seed=seed))
             assert cut == {"volumes": ["vol"], "connections": 1}
             with pytest.raises((OSError, EOFError)):
                 nbd.read(0, 512)
@@ -109,8 +101,8 @@ def test_a_power_cut_loses_unflushed_writes_keeps_flushed_ones_and_drops_clients
     assert lost
 
 
-def test_a_power_cut_of_one_volume_leaves_the_others_alone(server):
-    async def script(qmp):
+def test_a_power_cut_of_one_volume_leaves_the_others_alone(server: ServerProcess) -> None:
+    async def script(qmp: QMPClient) -> Any:
         await qmp.execute("volume-create", {"name": "other", "size": 4096})
         with server.connect("other") as nbd:
             nbd.write(0, b"x" * 4096)
@@ -122,8 +114,8 @@ def test_a_power_cut_of_one_volume_leaves_the_others_alone(server):
     assert with_qmp(server, script) == b"x" * 4096
 
 
-def test_write_through_leaves_a_power_cut_nothing(server):
-    async def script(qmp):
+def test_write_through_leaves_a_power_cut_nothing(server: ServerProcess) -> None:
+    async def script(qmp: QMPClient) -> Any:
         await qmp.execute("set-write-cache", {"name": "vol", "mode": "through"})
         for seed in range(5):
             with server.connect("vol") as nbd:
@@ -135,16 +127,16 @@ def test_write_through_leaves_a_power_cut_nothing(server):
     with_qmp(server, script)
 
 
-def test_events_tell_of_clients_resizes_and_power_cuts(server):
-    async def script(qmp):
+def test_events_report_clients_resizes_and_power_cuts(server: ServerProcess) -> None:
+    async def script(qmp: QMPClient) -> Any:
         names = ["CLIENT_CONNECTED", "VOLUME_RESIZED", "POWER_CUT", "CLIENT_DISCONNECTED"]
-        seen = {}
+        seen: dict[str, Any] = {}
         with qmp.listener(names) as listener, server.connect("vol") as client:
             client.read(0, 512)  # served, and not only greeted, when the power goes
             await qmp.execute("volume-resize", {"name": "vol", "size": 4096})
             await qmp.execute("power-cut", {"seed": 3})
             while len(seen) < len(names):
-                event = await listener.get()
+                event: Any = await listener.get()
                 seen[event["event"]] = event["data"]
                 assert event["timestamp"]["seconds"] > 1_600_000_000
         return seen
@@ -155,14 +147,14 @@ def test_events_tell_of_clients_resizes_and_power_cuts(server):
     assert seen["POWER_CUT"] == {"seed": 3, "volumes": ["vol"]}
 
 
-def test_statistics_requests_version_and_commands_can_be_asked(shared):
-    async def script(qmp):
+def test_statistics_requests_version_and_commands_can_be_asked(shared: ServerProcess) -> None:
+    async def script(qmp: QMPClient) -> Any:
         with shared.connect("vol") as nbd:
             nbd.write(0, bytes(4096))
             stats = await qmp.execute("query-stats")
         requests = await qmp.execute("query-requests")
         version = await qmp.execute("query-version")
-        commands = await qmp.execute("query-commands")
+        commands: Any = await qmp.execute("query-commands")
         return stats, requests, version, {command["name"] for command in commands}
 
     stats, requests, version, commands = with_qmp(shared, script)
@@ -173,7 +165,7 @@ def test_statistics_requests_version_and_commands_can_be_asked(shared):
     assert {"power-cut", "query-volumes", "volume-create", "quit", "query-stats"} <= commands
 
 
-def test_quit_answers_and_stops_the_server(server):
+def test_quit_answers_and_stops_the_server(server: ServerProcess) -> None:
     assert with_qmp(server, lambda qmp: qmp.execute("quit")) == {}
     assert server.process.wait(10) == 0
     assert not server.socket.exists()
@@ -224,11 +216,13 @@ def test_quit_answers_and_stops_the_server(server):
         ),
     ],
 )
-def test_wrong_commands_are_refused_with_class_and_reason(shared, command, arguments, error):
+def test_wrong_commands_are_refused_with_class_and_reason(
+    shared: ServerProcess, command: str, arguments: dict[str, Any], error: tuple[str, str]
+) -> None:
     assert refused(shared, command, arguments) == error
 
 
-def test_a_volume_with_clients_is_not_removed(shared):
+def test_a_volume_with_clients_is_not_removed(shared: ServerProcess) -> None:
     with shared.connect("vol"):
         error = refused(shared, "volume-remove", {"name": "vol"})
     assert error == ("GenericError", "1 clients are connected to 'vol'")
@@ -260,13 +254,13 @@ class Raw:
         return self.next()
 
 
-def test_the_socket_is_private_and_greets(shared):
+def test_the_socket_is_private_and_greets(shared: ServerProcess) -> None:
     assert shared.control.stat().st_mode & 0o777 == 0o600
     with Raw(shared) as raw:
         assert set(raw.greeting["QMP"]) == {"version", "capabilities"}
 
 
-def test_commands_wait_for_the_negotiation(shared):
+def test_commands_wait_for_the_negotiation(shared: ServerProcess) -> None:
     with Raw(shared) as raw:
         reply = raw.ask(b'{"execute": "query-stats", "id": 7}\n')
         assert (reply["error"]["class"], reply["id"]) == ("CommandNotFound", 7)
@@ -275,7 +269,7 @@ def test_commands_wait_for_the_negotiation(shared):
         assert again["error"]["class"] == "CommandNotFound"
 
 
-def test_ids_of_any_kind_come_back(shared):
+def test_ids_of_any_kind_come_back(shared: ServerProcess) -> None:
     with Raw(shared) as raw:
         raw.ask(b'{"execute": "qmp_capabilities"}')
         for identity in (0, "a", None, [1, {"b": 2}], {"c": '}"\\'}):
@@ -284,7 +278,7 @@ def test_ids_of_any_kind_come_back(shared):
             assert reply == {"return": [], "id": identity}
 
 
-def test_a_message_byte_by_byte_and_several_at_once_are_understood(shared):
+def test_a_message_byte_by_byte_and_several_at_once_are_understood(shared: ServerProcess) -> None:
     with Raw(shared) as raw:
         for byte in b'{"execute":"qmp_capabilities"}':
             raw.sock.sendall(bytes([byte]))
@@ -309,20 +303,22 @@ def test_a_message_byte_by_byte_and_several_at_once_are_understood(shared):
         b'{"a": 1e999999, "b": "\\ud800"}',
     ],
 )
-def test_garbage_gets_an_error_and_the_session_goes_on(shared, garbage):
+def test_garbage_gets_an_error_and_the_session_goes_on(
+    shared: ServerProcess, garbage: bytes
+) -> None:
     with Raw(shared) as raw:
         assert raw.ask(b'{"execute": "qmp_capabilities"}') == {"return": {}}
         assert raw.ask(garbage)["error"]["class"] == "GenericError"
         assert raw.ask(b'{"execute": "query-requests"}') == {"return": []}
 
 
-def test_a_reset_byte_drops_what_came_before_it(shared):
+def test_a_reset_byte_drops_what_came_before_it(shared: ServerProcess) -> None:
     with Raw(shared) as raw:
         assert raw.ask(b'{"half \xff{"execute": "qmp_capabilities"}') == {"return": {}}
 
 
 @pytest.mark.parametrize("flood", [b"[" * 5000, b'{"a": "' + b"x" * (2 << 20), b"x" * (2 << 20)])
-def test_a_flood_ends_its_own_session_only(shared, flood):
+def test_a_flood_ends_its_own_session_only(shared: ServerProcess, flood: bytes) -> None:
     with Raw(shared) as other, Raw(shared) as raw:
         with pytest.raises(OSError):  # EPIPE or ECONNRESET, as the timing has it
             for _ in range(64):
@@ -331,7 +327,7 @@ def test_a_flood_ends_its_own_session_only(shared, flood):
         assert other.ask(b'{"execute": "qmp_capabilities"}') == {"return": {}}
 
 
-def test_several_clients_at_once_see_the_same_events(server):
+def test_several_clients_at_once_see_the_same_events(server: ServerProcess) -> None:
     with Raw(server) as one, Raw(server) as two, Raw(server) as silent:
         for raw in (one, two):
             raw.ask(b'{"execute": "qmp_capabilities"}')
@@ -342,7 +338,7 @@ def test_several_clients_at_once_see_the_same_events(server):
             silent.sock.recv(1)
 
 
-def test_qmp_shell_of_qemu_drives_the_backend(server):
+def test_qmp_shell_of_qemu_drives_the_backend(server: ServerProcess) -> None:
     program = str(Path(sys.executable).with_name("qmp-shell"))
     done = subprocess.run(
         [program, str(server.control)],

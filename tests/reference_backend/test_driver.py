@@ -1,10 +1,11 @@
-"""The callback table, driven in process as QEMU would."""
+"""The callbacks of the driver, called in process like QEMU calls them."""
 
 from __future__ import annotations
 
 import errno
 import re
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,12 +16,12 @@ from reference_backend.pool import VolumeOptions
 
 
 @pytest.fixture
-def pool():
+def pool() -> MemoryPool:
     return MemoryPool(volumes=[("pool/vol", 1 << 20)])
 
 
 @pytest.fixture
-def driver(pool):
+def driver(pool: MemoryPool) -> Iterator[QbdDriver]:
     driver = QbdDriver(pool)
     driver.file_open({"volume": "pool/vol"})
     yield driver
@@ -47,7 +48,7 @@ def driver(pool):
         ("qbd:pööl/völ", {"volume": "pööl/völ"}),
     ],
 )
-def test_names_become_options(filename, options):
+def test_names_become_options(filename: str, options: dict[str, str | int]) -> None:
     assert QbdDriver.parse_filename(filename) == options
 
 
@@ -74,13 +75,13 @@ def test_names_become_options(filename, options):
         ),
     ],
 )
-def test_wrong_names_are_refused_with_the_reason(filename, message):
+def test_wrong_names_are_refused_with_the_reason(filename: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         QbdDriver.parse_filename(filename)
 
 
-def test_what_is_written_in_pieces_is_read_in_other_pieces(driver):
-    results = []
+def test_what_is_written_in_pieces_is_read_in_other_pieces(driver: QbdDriver) -> None:
+    results: list[int] = []
     driver.aio_writev(3, [b"a" * 512, b"b" * 1024], results.append).result(5)
     first, second = bytearray(1024), bytearray(512)
     driver.aio_readv(3, [first, second], results.append).result(5)
@@ -89,7 +90,7 @@ def test_what_is_written_in_pieces_is_read_in_other_pieces(driver):
     assert results == [0, 0, 0]
 
 
-def test_a_callback_never_runs_inside_of_the_call(driver):
+def test_a_callback_never_runs_inside_of_the_call(driver: QbdDriver) -> None:
     threads = []
     future = driver.aio_readv(0, [bytearray(512)], lambda _: threads.append(threading.get_ident()))
     future.result(5)
@@ -97,8 +98,8 @@ def test_a_callback_never_runs_inside_of_the_call(driver):
     assert threads[0] != threading.get_ident()
 
 
-def test_errors_arrive_as_negative_errno(driver, pool):
-    results = []
+def test_errors_arrive_as_negative_errno(driver: QbdDriver, pool: MemoryPool) -> None:
+    results: list[int] = []
     driver.aio_writev(2048, [b"x" * 512], results.append).result(5)
     driver.aio_readv(2048, [bytearray(512)], results.append).result(5)
     assert results == [-errno.ENOSPC, -errno.EINVAL]
@@ -106,26 +107,29 @@ def test_errors_arrive_as_negative_errno(driver, pool):
     assert "pool/other" in pool.list()
 
 
-def test_a_resize_is_seen_by_getlength(driver, pool):
+def test_a_resize_is_seen_by_getlength(driver: QbdDriver, pool: MemoryPool) -> None:
     assert driver.getlength() == 1 << 20
     pool.resize("pool/vol", 12345)
     assert driver.getlength() == 12345
 
 
-def test_a_snapshot_and_a_read_only_volume_refuse_writes(driver, pool):
+def test_a_snapshot_and_a_read_only_volume_refuse_writes(
+    driver: QbdDriver, pool: MemoryPool
+) -> None:
     pool.snapshot("pool/vol", "s")
     for options in (
         QbdDriver.parse_filename("qbd:pool/vol@s"),
         QbdDriver.parse_filename("qbd:pool/vol:read-only=on"),
     ):
-        other, results = QbdDriver(pool), []
+        other = QbdDriver(pool)
+        results: list[int] = []
         other.file_open(options)
         other.aio_writev(0, [b"x" * 512], results.append).result(5)
         other.close()
         assert results == [-errno.EPERM]
 
 
-def test_block_sizes_come_from_the_volume_or_from_the_options():
+def test_block_sizes_come_from_the_volume_or_from_the_options() -> None:
     pool = MemoryPool(VolumeOptions(block_sizes=(4096, 65536, 1 << 20)), [("p/v", 1 << 20)])
     for filename, sizes in (
         ("qbd:p/v", BlockSizes(65536, 4096)),
@@ -137,6 +141,6 @@ def test_block_sizes_come_from_the_volume_or_from_the_options():
         driver.close()
 
 
-def test_opening_what_is_not_there_fails(pool):
+def test_opening_a_missing_volume_fails(pool: MemoryPool) -> None:
     with pytest.raises(VolumeNotFound):
         QbdDriver(pool).file_open({"volume": "pool/none"})

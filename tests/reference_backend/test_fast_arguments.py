@@ -1,8 +1,8 @@
-"""The quick reader of ``serve`` and argparse agree."""
+"""The fast parser of ``serve`` and argparse have the same results."""
 
 import pytest
 
-from reference_backend.fast_arguments import DEFAULTS, parse_plain
+from reference_backend.fast_arguments import DEFAULTS, parse_fast
 from reference_backend.parser import parser
 
 PLAIN = [
@@ -31,15 +31,15 @@ LEFT_TO_ARGPARSE = [
 
 
 @pytest.mark.parametrize("line", PLAIN)
-def test_plain_words_mean_what_argparse_says(line: str) -> None:
-    found = parse_plain(line.split())
+def test_simple_arguments_are_parsed_like_by_argparse(line: str) -> None:
+    found = parse_fast(line.split())
     assert found is not None
     assert vars(found) == vars(parser().parse_args(["serve", *line.split()]))
 
 
 @pytest.mark.parametrize("line", LEFT_TO_ARGPARSE)
-def test_other_words_are_left_to_argparse(line: str) -> None:
-    assert parse_plain(line.split()) is None
+def test_other_arguments_are_left_to_argparse(line: str) -> None:
+    assert parse_fast(line.split()) is None
 
 
 def test_defaults_are_those_of_argparse() -> None:

@@ -7,6 +7,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -21,19 +24,19 @@ from blockio.errors import (
 )
 from reference_backend.file_pools import DirectoryPool, ImagePool, encoded_name
 from reference_backend.memory_pool import MemoryPool
-from reference_backend.pool import VolumeOptions, checked_name
+from reference_backend.pool import Pool, VolumeOptions, checked_name
 from reference_backend.store.volume import SIZE_MAX
 
 
 @pytest.fixture(params=["memory", "directory"])
-def pool(request, tmp_path):
+def pool(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pool]:
     in_memory = request.param == "memory"
-    made = MemoryPool() if in_memory else DirectoryPool(tmp_path / "pool", create=True)
+    made: Pool = MemoryPool() if in_memory else DirectoryPool(tmp_path / "pool", create=True)
     yield made
     made.close()
 
 
-def test_volumes_are_made_found_listed_and_removed(pool):
+def test_volumes_are_made_found_listed_and_removed(pool: Pool) -> None:
     pool.create("pool/b", 4096)
     pool.create("pool/a", SIZE_MAX)
     assert list(pool.list()) == ["pool/a", "pool/b"]
@@ -53,7 +56,7 @@ NAMES += ["x" * 4096, "é" * 2048]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_any_utf8_name_holds_a_volume(pool, name):
+def test_any_utf8_name_holds_a_volume(pool: Pool, name: str) -> None:
     pool.create(name, 512)
     pool.open(name).write(0, name.encode()[:512])
     assert list(pool.list()) == [name]
@@ -63,13 +66,13 @@ def test_any_utf8_name_holds_a_volume(pool, name):
 
 
 @pytest.mark.parametrize("name", ["", "x" * 4097, "..", "a/../b", "a/.", "nul\0", "\udc80"])
-def test_dangerous_names_are_refused(pool, name):
+def test_dangerous_names_are_refused(pool: Pool, name: str) -> None:
     with pytest.raises(ValueError, match="name"):
         pool.create(name, 512)
 
 
 @given(st.text(min_size=1, max_size=300), st.text(min_size=1, max_size=300))
-def test_encoded_names_are_distinct_and_fit_a_directory_entry(one, two):
+def test_encoded_names_are_distinct_and_fit_a_directory_entry(one: str, two: str) -> None:
     for name in (one, two):
         encoded = encoded_name(name) if valid(name) else "x"
         assert len(encoded.encode()) <= 255
@@ -87,7 +90,7 @@ def valid(name: str) -> bool:
     return True
 
 
-def test_a_snapshot_keeps_the_contents_of_its_moment(pool):
+def test_a_snapshot_keeps_the_contents_of_its_creation(pool: Pool) -> None:
     pool.create("v", 1 << 20)
     volume = pool.open("v")
     volume.write(1000, b"before")
@@ -108,7 +111,7 @@ def test_a_snapshot_keeps_the_contents_of_its_moment(pool):
     assert list(pool.snapshots("v")) == ["s"]
 
 
-def test_a_clone_is_writable_and_independent(pool):
+def test_a_clone_is_writable_and_independent(pool: Pool) -> None:
     pool.create("v", 1 << 20)
     pool.open("v").write(4096, b"origin")
     pool.snapshot("v", "s")
@@ -120,7 +123,7 @@ def test_a_clone_is_writable_and_independent(pool):
     assert bytes(pool.open("clone").read(4096, 6)) == b"CLONEn"
 
 
-def test_snapshots_are_deleted_and_their_names_are_free_again(pool):
+def test_snapshots_are_deleted_and_their_names_are_free_again(pool: Pool) -> None:
     pool.create("v", 4096)
     for round_number in range(3):
         pool.open("v").write(0, bytes([round_number]))
@@ -133,7 +136,7 @@ def test_snapshots_are_deleted_and_their_names_are_free_again(pool):
             pool.open("v@s")
 
 
-def test_a_volume_and_a_snapshot_never_share_a_name(pool):
+def test_a_volume_and_a_snapshot_never_share_a_name(pool: Pool) -> None:
     pool.create("a", 512)
     pool.create("a@b", 512)
     with pytest.raises(VolumeExists):
@@ -143,7 +146,7 @@ def test_a_volume_and_a_snapshot_never_share_a_name(pool):
         pool.create("a@c", 512)
 
 
-def test_what_is_not_there_is_not_found(pool):
+def test_missing_volumes_and_snapshots_are_not_found(pool: Pool) -> None:
     pool.create("v", 512)
     for name in ("none", "v@none", "none@none", "v/", "@", "v@"):
         with pytest.raises(VolumeNotFound):
@@ -154,7 +157,7 @@ def test_what_is_not_there_is_not_found(pool):
         pool.clone("v@none", "new")
 
 
-def test_the_empty_name_is_the_only_volume(pool):
+def test_the_empty_name_is_the_only_volume(pool: Pool) -> None:
     with pytest.raises(VolumeNotFound, match="0 volumes"):
         pool.open("")
     pool.create("one", 512)
@@ -164,7 +167,7 @@ def test_the_empty_name_is_the_only_volume(pool):
         pool.open("")
 
 
-def test_dirty_ranges_are_those_written_since_the_snapshot(pool):
+def test_dirty_ranges_are_those_written_since_the_snapshot(pool: Pool) -> None:
     pool.create("v", 1 << 20)
     volume = pool.open("v")
     volume.write(0, b"old")
@@ -180,7 +183,7 @@ def test_dirty_ranges_are_those_written_since_the_snapshot(pool):
 # -- directories
 
 
-def test_a_directory_keeps_everything_for_the_next_process(tmp_path):
+def test_a_directory_keeps_everything_for_the_next_process(tmp_path: Path) -> None:
     pool = DirectoryPool(tmp_path, VolumeOptions(undo_limit=1 << 20))
     pool.create("v", 10_000)
     pool.open("v").write(9_000, b"x" * 1000)
@@ -194,7 +197,7 @@ def test_a_directory_keeps_everything_for_the_next_process(tmp_path):
     again.close()
 
 
-def test_two_processes_never_open_one_volume(tmp_path):
+def test_two_processes_never_open_one_volume(tmp_path: Path) -> None:
     pool = DirectoryPool(tmp_path)
     pool.create("v", 4096)
     pool.open("v")
@@ -214,14 +217,18 @@ def test_two_processes_never_open_one_volume(tmp_path):
     pool.close()
 
 
-def test_read_only_pools_share_a_volume_and_change_nothing(tmp_path):
+def test_read_only_pools_share_a_volume_and_change_nothing(tmp_path: Path) -> None:
     pool = DirectoryPool(tmp_path)
     pool.create("v", 4096)
     pool.close()
     readers = [DirectoryPool(tmp_path, VolumeOptions(read_only=True)) for _ in range(2)]
     for reader in readers:
         assert reader.open("v").size == 4096
-        for change in (lambda r=reader: r.create("w", 1), lambda r=reader: r.remove("v")):
+        changes: list[Callable[[], None]] = [
+            partial(reader.create, "w", 1),
+            partial(reader.remove, "v"),
+        ]
+        for change in changes:
             with pytest.raises(BlockError) as caught:
                 change()
             assert caught.value.errno == errno.EPERM
@@ -243,7 +250,9 @@ def test_read_only_pools_share_a_volume_and_change_nothing(tmp_path):
         (lambda text: "[]", '"format"'),
     ],
 )
-def test_damaged_metadata_name_the_file_the_place_and_the_mend(tmp_path, change, place):
+def test_errors_of_damaged_metadata_name_the_file_the_position_and_the_fix(
+    tmp_path: Path, change: Callable[[str], str], place: str
+) -> None:
     pool = DirectoryPool(tmp_path)
     pool.create("v", 4096)
     path = tmp_path / "v" / "volume.json"
@@ -257,7 +266,7 @@ def test_damaged_metadata_name_the_file_the_place_and_the_mend(tmp_path, change,
     assert not pool.list()
 
 
-def test_missing_metadata_and_missing_snapshot_files_are_damage(tmp_path):
+def test_missing_metadata_and_missing_snapshot_files_are_damage(tmp_path: Path) -> None:
     pool = DirectoryPool(tmp_path)
     pool.create("v", 4096)
     pool.snapshot("v", "s")
@@ -270,7 +279,7 @@ def test_missing_metadata_and_missing_snapshot_files_are_damage(tmp_path):
         pool.open("v")
 
 
-def test_what_a_crash_left_half_made_is_swept(tmp_path):
+def test_incomplete_volumes_of_a_crash_are_removed(tmp_path: Path) -> None:
     pool = DirectoryPool(tmp_path)
     pool.create("v", 4096)
     pool.open("v").write(0, b"data")
@@ -299,7 +308,7 @@ def test_what_a_crash_left_half_made_is_swept(tmp_path):
     assert (tmp_path / "v" / "data" / "000000").stat().st_size == 4096
 
 
-def test_metadata_are_plain_json_with_the_whole_name(tmp_path):
+def test_metadata_are_plain_json_with_the_whole_name(tmp_path: Path) -> None:
     pool = DirectoryPool(tmp_path)
     pool.create("n" * 1000, 7)
     (entry,) = [path for path in tmp_path.iterdir() if path.is_dir()]
@@ -310,7 +319,7 @@ def test_metadata_are_plain_json_with_the_whole_name(tmp_path):
 # -- images
 
 
-def test_an_image_is_one_volume_of_the_files_size(tmp_path):
+def test_an_image_is_one_volume_of_the_files_size(tmp_path: Path) -> None:
     path = tmp_path / "disk.raw"
     path.write_bytes(b"abc" * 1001)
     pool = ImagePool(path, "disk")
@@ -332,7 +341,7 @@ def test_an_image_is_one_volume_of_the_files_size(tmp_path):
     assert path.read_bytes() == b"abc" * 1000 + b"xyz" + bytes(5000 - 3003)
 
 
-def test_a_read_only_image_needs_no_write_permission(tmp_path):
+def test_a_read_only_image_needs_no_write_permission(tmp_path: Path) -> None:
     path = tmp_path / "disk.raw"
     path.write_bytes(b"x" * 512)
     path.chmod(0o400)

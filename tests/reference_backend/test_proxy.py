@@ -18,10 +18,11 @@ import pytest
 from qemu.qmp import QMPClient
 
 from blockio.layers import Command
+from qbdcheck.files import ROOT
 from reference_backend.client import Client
 from reference_backend.nbd.errors import NbdError, RemoteProtocolError
 
-from .cli_server import PROGRAM, ROOT, command
+from .cli_server import PROGRAM, command
 
 SIZE = 8 << 20
 SERVERS = {
@@ -39,8 +40,8 @@ class Proxied:
         self.directory = Path(tempfile.mkdtemp(prefix="q"))
         with (self.directory / "disk").open("wb") as file:
             file.truncate(SIZE)
-        words = [word.format(dir=self.directory) for word in SERVERS[server]]
-        self.target = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
+        argv = [argument.format(dir=self.directory) for argument in SERVERS[server]]
+        self.target = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL)
         wait_for(self.directory / "n")
         self.direct = f"nbd+unix:///v?socket={self.directory}/n"
         self.uri = f"nbd+unix:///v?socket={self.directory}/p"
@@ -79,8 +80,8 @@ def wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
-def output(*words: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+def output(*argv: str) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done
     return done.stdout
 
@@ -117,9 +118,9 @@ def test_data_goes_through_in_both_directions_many_requests_at_a_time(proxied: P
 def test_qemu_io_reads_what_it_wrote_where_rules_see_every_request(proxied: Proxied) -> None:
     proxied.execute("rule-add", event="write_aio", errno="EIO", sector="16000", may_not_fire=True)
     proxied.execute("rule-add", event="none", action="delay", milliseconds=1, iotype="flush")
-    words = ["write -P 5 1M 1M", "read -P 5 1M 1M", "write -z 1M 64k", "read -P 0 1M 64k",
+    argv = ["write -P 5 1M 1M", "read -P 5 1M 1M", "write -z 1M 64k", "read -P 0 1M 64k",
              "discard 2M 64k", "flush", "map"]  # fmt: skip
-    said = output("qemu-io", "-f", "raw", *(f"-c{word}" for word in words), proxied.uri)
+    said = output("qemu-io", "-f", "raw", *(f"-c{argument}" for argument in argv), proxied.uri)
     assert "failed" not in said
 
 
@@ -209,4 +210,4 @@ def test_sigterm_ends_a_proxy_that_holds_a_request(over_reference: Proxied) -> N
 
 def test_tls_to_the_target_is_refused_with_a_sentence() -> None:
     done = command("proxy", "--to", "nbds://localhost/x", "--socket", "/tmp/q-none", expect=2)
-    assert "without TLS" in done.stderr
+    assert "does not support TLS" in done.stderr

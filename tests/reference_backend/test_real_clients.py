@@ -30,8 +30,8 @@ def short() -> Iterator[Path]:
 @pytest.fixture(params=["unix", "tcp"])
 def served(request: pytest.FixtureRequest, short: Path) -> Iterator[Served]:
     """An empty volume "vol" of 64 MiB."""
-    words = ("--memory", "64M", "--export-name", "vol")
-    with serve(short, *words, tcp=request.param == "tcp") as running:
+    argv = ("--memory", "64M", "--export-name", "vol")
+    with serve(short, *argv, tcp=request.param == "tcp") as running:
         yield running
 
 
@@ -47,14 +47,14 @@ def image(short: Path) -> Path:
 
 
 def qemu_io(uri: str, *commands: str, expect: int = 0) -> str:
-    words = [word for command in commands for word in ("-c", command)]
-    return run("qemu-io", "-t", "writeback", "-f", "raw", *words, uri, expect=expect)
+    argv = [argument for command in commands for argument in ("-c", command)]
+    return run("qemu-io", "-t", "writeback", "-f", "raw", *argv, uri, expect=expect)
 
 
-def test_nbdinfo_tells_what_is_offered(served: Served) -> None:
-    told = json.loads(run("nbdinfo", "--json", served.uri("vol")))
-    [export] = told["exports"]
-    assert told["structured"]
+def test_nbdinfo_reports_what_is_offered(served: Served) -> None:
+    reported = json.loads(run("nbdinfo", "--json", served.uri("vol")))
+    [export] = reported["exports"]
+    assert reported["structured"]
     assert export["export-size"] == 64 * MIB
     assert export["contexts"] == ["base:allocation", "qbd:dirty"]
     can = {key for key, value in export.items() if key.startswith("can_") and value}
@@ -161,7 +161,7 @@ def test_qemu_system_opens_a_volume(served: Served, machine: list[str]) -> None:
     if machine[0] == "pc":
         program += ["-device", "virtio-blk-pci,drive=n"]
     [answer] = qmp(program, {"execute": "query-named-block-nodes"})
-    [node] = answer["return"]  # type: ignore[misc]
+    [node] = answer["return"]
     assert node["image"]["virtual-size"] == 64 * MIB
 
 
@@ -226,7 +226,7 @@ def test_nbdsh_works_without_structured_replies_too(served: Served) -> None:
         "h.pwrite(b'simple' * 1000, 5)",
         "assert h.pread(6000, 5) == b'simple' * 1000",
     )
-    run(*NBDSH, *(word for line in script for word in ("-c", line)))
+    run(*NBDSH, *(argument for line in script for argument in ("-c", line)))
 
 
 @pytest.mark.parametrize("rw", ["randwrite", "write"])
@@ -252,7 +252,7 @@ def test_qemu_nbd_serves_a_volume_given_only_its_uri(served: Served, short: Path
     qemu_io(served.uri("vol"), "read -P 6 0 1M")
 
 
-def test_read_only_is_told_and_kept(short: Path, image: Path) -> None:
+def test_read_only_is_advertised_and_enforced(short: Path, image: Path) -> None:
     before = image.read_bytes()
     with serve(short, "--image", image, "--read-only") as server:
         [export] = json.loads(run("nbdinfo", "--json", server.uri()))["exports"]
@@ -264,8 +264,8 @@ def test_read_only_is_told_and_kept(short: Path, image: Path) -> None:
 
 
 def test_each_switched_off_feature_is_gone_for_nbdinfo(short: Path) -> None:
-    words = [f"--no-{name}" for name in ("trim", "fua", "cache", "multi-conn", "block-status")]
-    with serve(short, "--memory", "1M", *words) as server:
+    argv = [f"--no-{name}" for name in ("trim", "fua", "cache", "multi-conn", "block-status")]
+    with serve(short, "--memory", "1M", *argv) as server:
         [export] = json.loads(run("nbdinfo", "--json", server.uri()))["exports"]
         assert not any(export[f"can_{name}"] for name in ("trim", "fua", "cache", "multi_conn"))
         assert not export.get("contexts")
@@ -300,16 +300,16 @@ def qemu_img_tls(served: Served, directory: Path, expect: int = 0) -> str:
 def test_tls_clients_are_let_in_and_plaintext_only_where_offered(
     short: Path, certificates: Path, mode: str
 ) -> None:
-    words: list[str | Path] = ["--memory", "64M", "--export-name", "vol"]
-    words += ["--tls-certs", certificates / "server"]
-    words += {"offered": [], "required": ["--tls-required"]}.get(
+    argv: list[str | Path] = ["--memory", "64M", "--export-name", "vol"]
+    argv += ["--tls-certs", certificates / "server"]
+    argv += {"offered": [], "required": ["--tls-required"]}.get(
         mode, ["--tls-required", "--tls-verify-peer"]
     )
     ours, strangers = certificates / "client", certificates / "stranger"
-    with serve(short, *words, tcp=True) as served:
+    with serve(short, *argv, tcp=True) as served:
         secure = served.uri("vol", "nbds", **{"tls-certificates": ours})
-        told = json.loads(run("nbdinfo", "--json", secure))
-        assert told["TLS"]
+        reported = json.loads(run("nbdinfo", "--json", secure))
+        assert reported["TLS"]
         script = "h.set_uri_allow_local_file(True); "
         script += f"h.connect_uri({secure!r}); h.pwrite(b't' * 3000000, 1)"
         check = "assert h.pread(3000002, 0) == bytes(1) + b't' * 3000000 + bytes(1)"

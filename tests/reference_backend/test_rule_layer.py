@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,24 +15,13 @@ from qemu.qmp import EventListener, ExecuteError, QMPClient
 from reference_backend.client import Client
 
 from .cli_server import ServerProcess, command
+from .qmp_client import with_qmp
 
 
 @pytest.fixture
-def server():
+def server() -> Iterator[ServerProcess]:
     with ServerProcess("--memory", "1M", "--export-name", "v") as server:
         yield server
-
-
-def with_qmp(server: ServerProcess, script: Callable[[QMPClient], Awaitable[Any]]) -> Any:
-    async def run() -> Any:
-        client = QMPClient("test")
-        await client.connect(str(server.control))
-        try:
-            return await asyncio.wait_for(script(client), 20)
-        finally:
-            await client.disconnect()
-
-    return asyncio.run(run())
 
 
 def execute(server: ServerProcess, name: str, **arguments: Any) -> Any:
@@ -46,20 +36,20 @@ def errno_of(nbd: Client, offset: int) -> int:
     return 0
 
 
-def test_a_rule_meets_a_connection_that_is_open(server) -> None:
+def test_a_rule_applies_to_a_connection_that_is_open(server: ServerProcess) -> None:
     with server.connect("v") as nbd:
         assert errno_of(nbd, 0) == 0
-        told = execute(server, "rule-add", event="write_aio", errno="ENOSPC", sector="2-3")
+        reported = execute(server, "rule-add", event="write_aio", errno="ENOSPC", sector="2-3")
         assert [errno_of(nbd, sector * 512) for sector in range(5)] == [0, 0, 28, 28, 0]
         [rule] = execute(server, "query-rules")["rules"]
-        assert (rule["id"], rule["matches"], rule["fired"]) == (told["id"], 2, 2)
-        execute(server, "rule-change", id=told["id"], errno="EIO")
+        assert (rule["id"], rule["matches"], rule["fired"]) == (reported["id"], 2, 2)
+        execute(server, "rule-change", id=reported["id"], errno="EIO")
         assert errno_of(nbd, 1024) == errno.EIO
-        execute(server, "rule-del", id=told["id"])
+        execute(server, "rule-del", id=reported["id"])
         assert errno_of(nbd, 1024) == 0
 
 
-def test_each_fault_is_an_event(server) -> None:
+def test_each_fault_is_an_event(server: ServerProcess) -> None:
     async def script(qmp: QMPClient) -> dict[str, Any]:
         with qmp.listener("FAULT_INJECTED") as faults:
             listener: EventListener = faults
@@ -71,11 +61,11 @@ def test_each_fault_is_an_event(server) -> None:
         with server.connect("v") as nbd, pytest.raises(OSError):
             nbd.read(4096, 512)
 
-    told = with_qmp(server, script)["data"]
-    assert (told["action"], told["command"], told["offset"]) == ("error", "READ", 4096)
+    reported = with_qmp(server, script)["data"]
+    assert (reported["action"], reported["command"], reported["offset"]) == ("error", "READ", 4096)
 
 
-def test_a_hanging_request_is_let_go_and_others_go_on(server) -> None:
+def test_a_hanging_request_is_released_and_others_continue(server: ServerProcess) -> None:
     execute(server, "rule-add", event="write_aio", action="hang", sector="0")
     done = threading.Event()
 
@@ -97,7 +87,7 @@ def test_a_hanging_request_is_let_go_and_others_go_on(server) -> None:
     assert done.is_set()
 
 
-def test_a_server_that_holds_a_request_can_be_stopped(server) -> None:
+def test_a_server_that_holds_a_request_can_be_stopped(server: ServerProcess) -> None:
     execute(server, "rule-add", event="read_aio", action="hang")
     with server.connect("v") as nbd:
         nbd.send_request(0, 0, 512)
@@ -106,13 +96,13 @@ def test_a_server_that_holds_a_request_can_be_stopped(server) -> None:
         assert server.stop() == 0
 
 
-def test_a_wrong_rule_is_one_sentence_and_arms_nothing(server) -> None:
+def test_a_wrong_rule_gives_one_line_and_arms_nothing(server: ServerProcess) -> None:
     with pytest.raises(ExecuteError, match="errno"):
         execute(server, "rule-add", event="write_aio", errno="ENOTHING")
     assert execute(server, "query-rules")["rules"] == []
 
 
-def test_rules_of_a_file_are_armed_from_the_start(tmp_path) -> None:
+def test_rules_of_a_file_are_armed_from_the_start(tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text("rules:\n- {event: write_aio, errno: EDQUOT, once: true}\n")
     with (
@@ -122,11 +112,11 @@ def test_rules_of_a_file_are_armed_from_the_start(tmp_path) -> None:
         assert [errno_of(nbd, 0), errno_of(nbd, 0)] == [errno.ENOSPC, 0]  # as NBD carries it
 
 
-def test_a_wrong_file_of_rules_is_one_line(tmp_path) -> None:
+def test_a_wrong_rules_file_gives_one_line(tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text("rules:\n- {event: write_aoi}\n")
-    words = ("serve", "--memory", "1M", "--socket", str(tmp_path / "s"), "--rules", str(rules))
-    said = command(*words, expect=2).stderr
+    argv = ("serve", "--memory", "1M", "--socket", str(tmp_path / "s"), "--rules", str(rules))
+    said = command(*argv, expect=2).stderr
     assert said.count("\n") == 1
     assert f"{rules}:2" in said
     assert "write_aio" in said

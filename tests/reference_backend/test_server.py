@@ -1,4 +1,4 @@
-"""The server's sockets: where it listens, whom it serves, what it counts."""
+"""The server's sockets, connections and counters."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from blockio.layers import Below, Command, Reply, Request
 from reference_backend.client import Client
 from reference_backend.listener import AddressInUse, listen
 from reference_backend.nbd.errors import NbdError
+from reference_backend.nbd.settings import Bytes
 from reference_backend.server import ConnectionInfo, Server
 from reference_backend.session import RECEIVE_SIZE
-from reference_backend.transport import Bytes, Send, sender
+from reference_backend.transport import Send, sender
 
 from .running import SIZE, running, volume, wait_until
 
@@ -45,13 +46,13 @@ def test_live_socket_is_not_replaced_and_a_stale_one_is(tmp_path: Path) -> None:
     listen(path).close()
     other = tmp_path / "file"
     other.write_text("precious")
-    with pytest.raises(AddressInUse, match="no socket"):
+    with pytest.raises(AddressInUse, match="not a socket"):
         listen(other)
     assert other.read_text() == "precious"
 
 
 def test_wrong_addresses_are_named(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="over 107 bytes"):
+    with pytest.raises(OSError, match="longer than 107 bytes"):
         listen(tmp_path / ("x" * 120))
     with listen(("127.0.0.1", 0)) as taken, pytest.raises(AddressInUse, match="cannot listen"):
         listen(("127.0.0.1", taken.getsockname()[1]))
@@ -139,7 +140,7 @@ def test_an_idle_client_keeps_a_part_of_its_request(monkeypatch: pytest.MonkeyPa
         assert client.read(0, 4) == b"data"
 
 
-def test_connects_disconnects_and_requests_are_told() -> None:
+def test_connects_disconnects_and_requests_are_reported() -> None:
     seen: list[tuple[str, ConnectionInfo]] = []
     with running(
         on_connect=lambda info: seen.append(("in", info)),
@@ -150,8 +151,8 @@ def test_connects_disconnects_and_requests_are_told() -> None:
             client.read(0, 3)
             assert [each.export for each in server.connections()] == ["vol"]
         wait_until(lambda: len(seen) == 2)
-        with Client.open_socket(server.address) as haggler:
-            assert haggler.opt_list() == ["vol"]
+        with Client.open_socket(server.address) as handshake:
+            assert handshake.opt_list() == ["vol"]
         wait_until(lambda: server.statistics()["connections"] == 0)
         counted = server.statistics()
     assert [(kind, info.number, info.export) for kind, info in seen] == [
@@ -163,7 +164,7 @@ def test_connects_disconnects_and_requests_are_told() -> None:
 
 
 class Holding:
-    """Keeps writes until it is told to let go."""
+    """Holds writes until ``release`` is set."""
 
     def __init__(self) -> None:
         self.release = threading.Event()
@@ -213,11 +214,11 @@ def test_a_request_whose_reply_goes_out_is_not_in_flight(monkeypatch: pytest.Mon
 def test_disconnect_all_drops_every_client_and_the_server_lives_on() -> None:
     with running() as server:
         active, idle = connect(server), connect(server)
-        haggling = Client.open_socket(server.address)
+        handshake = Client.open_socket(server.address)
         active.write(0, b"a")
         assert server.disconnect_all() == 3
         assert server.statistics()["connections"] == 0
-        for client in (active, idle, haggling):
+        for client in (active, idle, handshake):
             assert client.sock.recv(100) == b""
             client.sock.close()
         with connect(server) as again:

@@ -1,4 +1,4 @@
-"""Clients that mean harm: each may end its own connection, and nothing more."""
+"""Hostile clients: each may end only its own connection."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ def test_slow_handshakes_are_ended_and_do_not_hinder_others() -> None:
         began = time.monotonic()
         silent = Client.open_socket(server.address, client_flags=None)
         dripping = Client.open_socket(server.address)
-        haggling = Client.open_socket(server.address)
+        handshake = Client.open_socket(server.address)
         served = Client.connect(server.address, "vol")
         with contextlib.suppress(OSError):
             for byte in m.option(Option.LIST, bytes(200)):
                 dripping.send(bytes([byte]))
-                assert haggling.opt_list() == ["vol"]
+                assert handshake.opt_list() == ["vol"]
                 time.sleep(0.02)
                 assert time.monotonic() - began < 3
-        for client in (silent, dripping, haggling):
+        for client in (silent, dripping, handshake):
             assert is_closed(client.sock)
             client.sock.close()
         assert 0.4 < time.monotonic() - began < 2.5
@@ -89,8 +89,8 @@ def test_more_connections_than_allowed_are_closed_at_once() -> None:
 
 
 @contextlib.contextmanager
-def process(*words: str) -> Iterator[ServerProcess]:
-    with ServerProcess("--memory", "256M", *words, control=False) as server:
+def process(*argv: str) -> Iterator[ServerProcess]:
+    with ServerProcess("--memory", "256M", *argv, control=False) as server:
         assert still_served(server)
         yield server
 
@@ -186,9 +186,9 @@ def test_a_client_that_stalls_within_a_payload_is_dropped(
 
 
 def test_ten_thousand_idle_clients_take_less_than_200_mib() -> None:
-    """Half of them shake hands for ever, half are in the transmission phase.
+    """Half of them never finish the handshake, half are in the transmission phase.
 
-    Scaled down where the system allows fewer open files: the bound then is in proportion.
+    If the system allows fewer open files, number and limit are smaller in proportion.
     """
     most = min(IDLE_CLIENTS, psutil.Process().rlimit(psutil.RLIMIT_NOFILE)[1] - 500)
     with process() as server:

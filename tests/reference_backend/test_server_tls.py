@@ -1,4 +1,4 @@
-"""TLS between our client and server: off, offered, required; and who is let in."""
+"""TLS between client and server: off, offered, required, and verified."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_with_verify_peer_only_certificates_of_our_ca_are_let_in(
             with Client.connect(server.address, "vol", tls=context) as client:
                 assert client.read(0, 1) == b"\0"
         else:
-            with pytest.raises(OSError):  # TLS 1.3 tells late, by alert or reset
+            with pytest.raises(OSError):  # TLS 1.3 reports late: alert or reset
                 Client.connect(server.address, "vol", tls=context)
         wait_until(lambda: server.statistics()["connections"] == 0)
 
@@ -154,3 +154,18 @@ def test_disc_ends_tls_properly(certificates: Path) -> None:
         client.send_request(2)
         assert client.sock.recv(10) == b""
         client.sock.close()
+
+
+def test_pipelined_large_reads_are_answered_through_tls(certificates: Path) -> None:
+    context = client_context(certificates / "client")
+    length = 32 << 20
+    with (
+        running(tls=server_context(certificates / "server")) as server,
+        Client.connect(server.address, "vol", tls=context, structured=False) as client,
+    ):
+        client.write(length - 4, b"last")
+        cookies = [client.send_request(0, 0, length) for _ in range(5)]
+        for cookie in cookies:
+            data = client.receive_reply(cookie).data
+            assert len(data) == length
+            assert data[-4:] == b"last"

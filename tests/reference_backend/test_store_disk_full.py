@@ -1,4 +1,4 @@
-"""No space left: the client is told ENOSPC, what was there stays, and the server goes on.
+"""No space left: the client is reported ENOSPC, what was there stays, and the server goes on.
 
 The limit is RLIMIT_FSIZE: the kernel refuses to let a file grow (EFBIG), which needs no privileges
 and takes the same way through the store as a full disk.
@@ -7,6 +7,7 @@ and takes the same way through the store as a full disk.
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ LIMIT = 1 << 20
 PREFIX = ("prlimit", f"--fsize={LIMIT}")
 
 
-def test_a_write_beyond_the_space_fails_alone(tmp_path):
+def test_a_write_beyond_the_space_fails_alone(tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.write_bytes(b"o" * LIMIT)
     with image.open("r+b") as file:
@@ -40,7 +41,7 @@ def test_a_write_beyond_the_space_fails_alone(tmp_path):
     assert data[6000:100_000] == b"o" * 94_000
 
 
-def test_a_growth_without_space_leaves_the_volume_as_it_was(tmp_path):
+def test_a_growth_without_space_leaves_the_volume_as_it_was(tmp_path: Path) -> None:
     command("create", "--pool", str(tmp_path), "v", str(LIMIT))
     with ServerProcess("--pool", str(tmp_path), prefix=PREFIX) as server:
         with server.connect("v") as nbd:

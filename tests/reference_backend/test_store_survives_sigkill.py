@@ -21,11 +21,10 @@ from typing import Any
 import pytest
 
 from blockio.layers import CommandFlag
+from qbdcheck.files import ROOT
 from reference_backend.client import Client
 from reference_backend.file_pools import DirectoryPool
 from reference_backend.store.metadata import load
-
-from .cli_server import ROOT
 
 BLOCKS = 32
 BLOCK = 4096
@@ -43,10 +42,10 @@ class Zygote:
 
     def __init__(self, directory: Path) -> None:
         self.socket, self.control = directory / "s", directory / "c"
-        words = ["serve", "--pool", str(directory / "pool"), "--socket", str(self.socket)]
-        words += ["--control", str(self.control)]
+        argv = ["serve", "--pool", str(directory / "pool"), "--socket", str(self.socket)]
+        argv += ["--control", str(self.control)]
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("cli_zygote.py")), *words],
+            [sys.executable, str(Path(__file__).with_name("cli_zygote.py")), *argv],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
@@ -216,7 +215,7 @@ def zygote_client(zygote: Zygote) -> Iterator[Client]:
         nbd.sock.close()
 
 
-def test_acknowledged_data_sizes_and_snapshots_survive_200_kills(directory):
+def test_acknowledged_data_sizes_and_snapshots_survive_200_kills(directory: Path) -> None:
     pool = DirectoryPool(directory / "pool", create=True)
     pool.create("vol", SIZES[0])
     for block in range(BLOCKS):

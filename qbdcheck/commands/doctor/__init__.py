@@ -1,1 +1,1 @@
-"""`./check --doctor`: what this machine has, what is missing, what that costs, and the mend."""
+"""`./check --doctor`: shows what is installed, what is missing, and how to install it."""

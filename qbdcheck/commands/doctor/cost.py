@@ -1,4 +1,4 @@
-"""Which cases need which program: from what they declare and from the fixtures that they name."""
+"""Finds the cases that need a program, from their declarations and fixtures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qbdcheck.runner.preflight import programs_of
 
 
 def cases_by_program(cases: Iterable[CaseInfo]) -> dict[str, list[CaseInfo]]:
-    """For each program the cases that do not run without it."""
+    """Return for each program the cases that need it."""
     needing: dict[str, list[CaseInfo]] = defaultdict(list)
     for one in cases:
         for program in programs_of(one):
@@ -19,17 +19,17 @@ def cases_by_program(cases: Iterable[CaseInfo]) -> dict[str, list[CaseInfo]]:
 
 
 def number_ranges(numbers: Iterable[int]) -> str:
-    """``001-004 017``: numbers in order, runs of three and more as ranges."""
+    """Return sorted numbers as text, ``001-004 017``; three or more in a row become a range."""
     runs: list[list[int]] = []
     for number in sorted(set(numbers)):
         if runs and number == runs[-1][-1] + 1:
             runs[-1].append(number)
         else:
             runs.append([number])
-    words: list[str] = []
+    parts: list[str] = []
     for run in runs:
         if len(run) > 2:
-            words.append(f"{run[0]:03d}-{run[-1]:03d}")
+            parts.append(f"{run[0]:03d}-{run[-1]:03d}")
         else:
-            words += [f"{number:03d}" for number in run]
-    return " ".join(words)
+            parts += [f"{number:03d}" for number in run]
+    return " ".join(parts)

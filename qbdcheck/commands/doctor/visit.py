@@ -1,4 +1,4 @@
-"""The visit: looks at everything, prints the tables, says in one exit code whether it will do."""
+"""Examines the machine, prints tables, and returns whether the quick group can run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from qbdcheck.bootstrap.system_packages import PROGRAMS, mend_command
+from qbdcheck.bootstrap.system_packages import PROGRAMS, fix_command
 from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.catalogue.groups import QUICK
 from qbdcheck.commands.doctor.cost import cases_by_program, number_ranges
+from qbdcheck.exit_code import ExitCode
 from qbdcheck.programs.accelerator import LIMIT_S, Accelerator, probe_accelerator
 from qbdcheck.report.host import Fact, host_facts
 from qbdcheck.report.versions import Installed, inspect_program
@@ -27,7 +28,7 @@ _PLAIN_WIDTH = 120
 
 @dataclass(frozen=True)
 class Findings:
-    """All that a visit found."""
+    """The results of the examination."""
 
     programs: Sequence[Installed]
     needing: Mapping[str, Sequence[CaseInfo]]
@@ -41,7 +42,7 @@ class Findings:
         return [program for program in self.programs if not program.is_usable]
 
     def lost(self, group: str = "") -> list[CaseInfo]:
-        """The cases that cannot run for want of a program, of one group or of all."""
+        """Return the cases that cannot run because a program is missing, of one group or of all."""
         lost = {
             one.number: one
             for program in self.faulty
@@ -52,12 +53,12 @@ class Findings:
 
     @property
     def can_run_quick(self) -> bool:
-        """Whether every case of the quick group has its programs, and there is such a case."""
+        """Whether there are cases, and each case of the quick group has its programs."""
         return self.case_count > 0 and not self.lost(QUICK)
 
 
 def examine(suites_dir: Path, scratch: Path, probe_limit_s: float = LIMIT_S) -> Findings:
-    """Look at programs, machine and accelerators. About four seconds where KVM hangs.
+    """Examine programs, machine and accelerators. This takes four seconds if KVM hangs.
 
     :raise UsageError: the suites directory is missing.
     """
@@ -72,7 +73,7 @@ def examine(suites_dir: Path, scratch: Path, probe_limit_s: float = LIMIT_S) -> 
 
 
 def print_findings(findings: Findings, stream: TextIO) -> None:
-    """Print the tables, then the one command that mends what can be installed."""
+    """Print the tables, then the command that installs what is missing."""
     is_terminal = stream.isatty()
     width = None if is_terminal else _PLAIN_WIDTH
     console = Console(file=stream, highlight=False, width=width, no_color=not is_terminal)
@@ -83,14 +84,14 @@ def print_findings(findings: Findings, stream: TextIO) -> None:
 
 
 def closing_lines(findings: Findings) -> list[Text]:
-    """What is lost, the mend, and whether the quick group can run."""
+    """Return the cases that cannot run, how to fix that, and whether the quick group can run."""
     lines = []
     if lost := findings.lost():
         numbers = number_ranges(one.number for one in lost)
         lines.append(Text(f"Not run here: {len(lost)} of {findings.case_count} cases: {numbers}"))
     missing = [program.name for program in findings.faulty if program.path is None]
     if missing:
-        lines.append(Text(f"To install what is missing: {mend_command(missing)}"))
+        lines.append(Text(f"To install what is missing: {fix_command(missing)}"))
         lines.append(Text("   or, as root or with sudo: ./check --install"))
     for program in findings.faulty:
         if program.path is not None:
@@ -125,7 +126,7 @@ def _program_table(findings: Findings) -> Table:
 
 def _machine_table(findings: Findings) -> Table:
     table = Table(title="Machine", title_justify="left")
-    for column in ("what", "found", "what that costs"):
+    for column in ("what", "found", "consequence"):
         table.add_column(column, overflow="fold")
     for fact in findings.facts:
         table.add_row(fact.name, Text(fact.value, "" if fact.is_good else "yellow"), fact.cost)
@@ -139,10 +140,10 @@ _ACCELERATOR_COST = {"kvm": "guests run under TCG, slower", "tcg": "no guest run
 
 
 def main(suites_dir: Path, stream: TextIO | None = None, probe_limit_s: float = LIMIT_S) -> int:
-    """``./check --doctor``: 0 where the quick group can run, else 2.
+    """Print the tables; return 0 if the quick group can run, else 2.
 
     :raise UsageError: the suites directory is missing.
     """
     findings = examine(suites_dir, Path(tempfile.gettempdir()), probe_limit_s)
     print_findings(findings, stream or sys.stdout)
-    return 0 if findings.can_run_quick else 2
+    return ExitCode.GREEN if findings.can_run_quick else ExitCode.USAGE

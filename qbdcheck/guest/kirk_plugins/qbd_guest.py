@@ -1,7 +1,7 @@
-"""A channel of LTP's runner kirk into a guest of ours: `--com qbd-guest:socket=PATH`.
+"""A channel of LTP's runner kirk into a guest: `--com qbd-guest:socket=PATH`.
 
 kirk (4.2 and newer, https://github.com/linux-test-project/kirk) finds it in this directory. The
-socket is that of the guest agent; nobody else may be connected to it.
+socket is the guest agent's. No other program may be connected to it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FIRST_STEP_S, _LONGEST_STEP_S = 0.005, 0.1
 _T = TypeVar("_T")
 
 
-class QbdGuest(ComChannel):  # type: ignore[misc]  # kirk has no types that mypy is told of
+class QbdGuest(ComChannel):  # type: ignore[misc]  # kirk has no type information
     """Commands go through the guest agent, one request at a time."""
 
     _name = "qbd-guest"
@@ -35,9 +35,9 @@ class QbdGuest(ComChannel):  # type: ignore[misc]  # kirk has no types that mypy
         self._turn = asyncio.Lock()
 
     def setup(self, **kwargs: Any) -> None:
-        """Take the options of --com."""
+        """Set the options of --com."""
         if "socket" not in kwargs:
-            raise CommunicationError("qbd-guest needs socket=PATH, the guest agent's")
+            raise CommunicationError("qbd-guest needs socket=PATH, the socket of the guest agent")
         self._path = Path(str(kwargs["socket"]))
 
     @property
@@ -47,7 +47,7 @@ class QbdGuest(ComChannel):  # type: ignore[misc]  # kirk has no types that mypy
 
     @property
     def parallel_execution(self) -> bool:
-        """Several commands may run; the agent answers one after the other."""
+        """Whether several commands may run at once; the agent answers them in order."""
         return True
 
     async def active(self) -> bool:
@@ -59,16 +59,16 @@ class QbdGuest(ComChannel):  # type: ignore[misc]  # kirk has no types that mypy
         self._agent = await asyncio.to_thread(Agent, self._path)
 
     async def stop(self, iobuffer: Any = None) -> None:  # noqa: ARG002  # of ComChannel
-        """Disconnect; commands that run were killed by `run_command`."""
+        """Disconnect. `run_command` has killed the commands that ran."""
         if self._agent is not None:
             await asyncio.to_thread(self._agent.close)
             self._agent = None
 
-    async def _ask(self, call: Callable[..., _T], *words: Any) -> _T:
+    async def _ask(self, call: Callable[..., _T], *arguments: Any) -> _T:
         async with self._turn:
             try:
-                # A cancelled call goes on in its thread: its answer is still the agent's next.
-                return await asyncio.shield(asyncio.to_thread(functools.partial(call, *words)))
+                # A cancelled call continues in its thread: the agent's next answer belongs to it.
+                return await asyncio.shield(asyncio.to_thread(functools.partial(call, *arguments)))
             except ProgramError as error:
                 raise CommunicationError(str(error)) from None
 
@@ -78,9 +78,9 @@ class QbdGuest(ComChannel):  # type: ignore[misc]  # kirk has no types that mypy
         return self._agent
 
     async def ping(self) -> float:
-        """Return the seconds of a command that does nothing."""
-        told = await self.run_command("true")
-        return float(told["exec_time"])
+        """Return the seconds that a command takes that does nothing."""
+        ran = await self.run_command("true")
+        return float(ran["exec_time"])
 
     async def run_command(
         self,
@@ -89,7 +89,7 @@ class QbdGuest(ComChannel):  # type: ignore[misc]  # kirk has no types that mypy
         env: dict[str, str] | None = None,
         iobuffer: Any = None,
     ) -> dict[str, Any]:
-        """Run a line of shell; who cancels this kills it, with its children."""
+        """Run a line of shell. Cancelling this call kills it with its children."""
         line = [f"export {key}={shlex.quote(value)};" for key, value in (env or {}).items()]
         line += [f"cd {shlex.quote(cwd)} &&"] if cwd else []
         start_s = clock.now_s()

@@ -1,1 +1,1 @@
-"""Crash states, explored: what writes the log, and what judges each state."""
+"""Exploration of crash states: what writes the log, and what judges each state."""

@@ -1,8 +1,8 @@
-"""All short sequences of requests to an image, in ACE's manner, and what a crash leaves of each.
+"""All short sequences of requests to an image, as in ACE, and the crash states of each.
 
 ACE (of CrashMonkey, OSDI '18) found most crash bugs of file systems with sequences of one to three
 operations and a persistence point at the end, on a small set of files. Here the operations are
-those of a guest's disk and the files are two places in its image, written before or not.
+requests of a guest's disk, and the files are two places in its image, written before or not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from qbdcheck.kit.crash.logged_image import LoggedImage
 
 CLUSTER = 4096
 OLD, NEW = 2 * CLUSTER, 20 * CLUSTER
-"""Two places: one whose clusters are there, one whose are not."""
+"""Two places: one with allocated clusters, one without."""
 OPERATIONS: dict[str, Callable[[LoggedImage], None]] = {
     "write old": lambda image: image.write(OLD, 2 * CLUSTER),
     "write new": lambda image: image.write(NEW, 2 * CLUSTER),
@@ -34,10 +34,10 @@ _ALLOCATES = ("write old", "write new", "write part of old", "write across new")
 
 
 def sequences(length: int) -> Iterator[tuple[str, ...]]:
-    """Give all sequences of 1 to ``length`` operations that end in a persistence point.
+    """Yield all sequences of 1 to ``length`` operations that end in a persistence point.
 
-    Two flushes in a row are one. Sequences that free and then allocate with no flush between are
-    case 437's (docs/findings.md#qcow2-reuse-before-flush).
+    Two flushes in a row do not occur. Sequences that free and then allocate with no flush between
+    belong to case 437 (docs/findings.md#qcow2-reuse-before-flush).
     """
     for count in range(1, length + 1):
         for names in itertools.product(OPERATIONS, repeat=count):
@@ -58,7 +58,7 @@ def _reuses(sequence: tuple[str, ...]) -> bool:
 
 @dataclass
 class Bounded:
-    """What became of all sequences."""
+    """The result of all sequences."""
 
     sequences: int = 0
     states: int = 0
@@ -68,7 +68,7 @@ class Bounded:
     def __str__(self) -> str:
         return (
             f"{self.sequences} sequences, {self.states} crash states,"
-            f" {self.explored} different ones looked at"
+            f" {self.explored} different ones judged"
         )
 
 
@@ -78,9 +78,9 @@ def run_sequences(
     make_judge: Callable[[LoggedImage], Callable[[Path], Judge]],
     seed: int,
 ) -> Bounded:
-    """Run each sequence on an image of its own and explore; stop at the first wrong state.
+    """Run and explore each sequence on its own image; stop at the first wrong state.
 
-    :param make_image: gives the image of the N-th sequence, from 0.
+    :param make_image: returns the image of the N-th sequence, from 0.
     """
     result = Bounded()
     for number, sequence in enumerate(sequences(length)):

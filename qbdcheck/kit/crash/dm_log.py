@@ -1,4 +1,4 @@
-"""Linux's own log of what it writes: the device-mapper target log-writes, in a guest.
+"""Linux's own write log: the device-mapper target log-writes, in a guest.
 
     dm = DmLog(guest, "/dev/vdb", "/dev/vdc")
     guest.run(f"mount -t ext4 {dm.path} /mnt")
@@ -7,7 +7,7 @@
     dm.close()
 
 Linux, Documentation/admin-guide/device-mapper/log-writes.rst. A write is logged when it has ended
-and a flush or a FUA write after it has; what no flush followed is logged when the device is
+and a later flush or FUA write has ended. Writes without a later flush are logged when the device is
 removed, and marks at once.
 """
 
@@ -28,11 +28,10 @@ _SECTOR = 512
 
 
 class DmLog:
-    """A device that logs, over a disk of a guest.
+    """A logging device over a disk of a guest.
 
-    :ivar path: its device file.
-    :param log: the disk that the log goes to.
-    :raise GuestFailed: the kernel has no such target.
+    :ivar path: device file. :param log: the disk for the log.
+    :raise GuestFailed: the kernel has no target log-writes.
     """
 
     path = f"/dev/mapper/{_NAME}"
@@ -45,26 +44,26 @@ class DmLog:
         guest.run(f"dmsetup create --noudevsync {_NAME} --table '{table}' && dmsetup mknodes")
 
     def mark(self, text: str) -> None:
-        """Put a mark into the log."""
+        """Write a mark to the log."""
         self._guest.run(f"dmsetup message {_NAME} 0 mark {text}")
 
     def close(self) -> None:
-        """Remove the device, which ends the log."""
+        """Remove the device and end the log."""
         self._guest.run(f"dmsetup remove --noudevsync {_NAME}")
 
 
 def read_log_of_disk(disk: Disk, copy: Path) -> list[Entry]:
     """Return the log that a guest wrote to a disk.
 
-    :param copy: gets the disk's bytes; entries are views of it.
-    :raise WriteLogError: there is none.
+    :param copy: file for the disk's bytes; entries are views of it.
+    :raise WriteLogError: the disk holds no log.
     """
     copy.write_bytes(disk.read_all().tobytes())
     return read_log(copy)
 
 
 def marks(log: Sequence[Entry]) -> dict[str, int]:
-    """Return where in the log the marks are."""
+    """Return the position of each mark in the log."""
     return {
         bytes(entry.data).decode(): number
         for number, entry in enumerate(log)
@@ -73,9 +72,9 @@ def marks(log: Sequence[Entry]) -> dict[str, int]:
 
 
 class _Durable:
-    """What is surely there after a cut, as a log goes on.
+    """The durable contents as a log proceeds.
 
-    :ivar done: the numbers of the entries of which that holds.
+    :ivar done: numbers of the durable entries.
     """
 
     def __init__(self, log: Sequence[Entry], before: bytes) -> None:
@@ -86,7 +85,7 @@ class _Durable:
         self._pending: list[int] = []
 
     def go(self, count: int) -> None:
-        """Go on until so many entries were logged."""
+        """Proceed until this number of entries was logged."""
         for number in range(self._at, count):
             entry = self._log[number]
             if entry.flags & LogFlag.MARK:
@@ -115,13 +114,13 @@ def disagreements(
     before: bytes,
     moments: Iterable[tuple[int, int]],
 ) -> list[str]:
-    """Compare what was durable by two logs of one volume, the one below the other.
+    """Compare the durable contents according to two logs of one volume, one below the other.
 
-    Of what was being written while a flush began, Linux's log does not say that the flush covers
-    it; QEMU's may. So where they differ, QEMU's must have what by Linux's was on its way.
+    For writes in flight when a flush began, Linux's log does not say that the flush covers them;
+    QEMU's may. So where the logs differ, QEMU's must have what was in flight by Linux's log.
 
-    :param before: the volume before either log. :param moments: how many entries each log had.
-    :return: the sectors of which that does not hold.
+    :param before: the volume before both logs. :param moments: number of entries of each log.
+    :return: the sectors that differ otherwise.
     """
     above, below = _Durable(linux, before), _Durable(qemu, before)
     writes: dict[int, list[int]] = defaultdict(list)

@@ -1,9 +1,9 @@
-"""Looks at the crash states of a log on all cores, each served in place, and gathers what is wrong.
+"""Judges the crash states of a log on all cores, each in place, and collects the wrong ones.
 
-Each worker enumerates all states and judges every N-th block of them: nothing but findings goes
-between processes, and what is found does not depend on how many there are. A worker has one image
-file, which is brought from state to state; a program that changes the file has its changes taken
-back by comparison with the worker's second image.
+Each worker enumerates all states and judges every N-th block of them. Only findings pass between
+processes, and the findings do not depend on the number of workers. A worker has one image file,
+which it changes from state to state. If a program changes the file, its changes are undone by
+comparison with the worker's second image.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ from oracles.crash_states.states import Candidate, CrashStates, Position
 from qbdcheck import clock
 
 _BLOCK = 16
-"""States in a row that one worker looks at: neighbours differ by little."""
+"""States in a row for one worker: neighbours differ by little."""
 _CHUNK = 256 << 10
 _SHOWN = 3
 
 
 class Judge(Protocol):
-    """What must be true of an image after a crash.
+    """A check of an image after a crash.
 
-    One that is a context manager is entered by its worker, and left at the end.
+    The worker enters and leaves a judge that is a context manager.
     """
 
     changes_the_file: bool
     """Whether `check` may write to the file, as a repair does."""
 
     def check(self, image: memoryview, path: Path, limit: int) -> str:
-        """Return what is wrong, in words; empty if the state is right.
+        """Return a description of the error; empty if the state is right.
 
         :param image: the bytes of the file at ``path``.
-        :param limit: so many entries of the log may have been answered.
+        :param limit: number of log entries that may have been answered.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Wrong:
-    """A state that no cut may leave. ``state`` is EPOCH:MASK."""
+    """A state that fails its judge. ``state`` is EPOCH:MASK."""
 
     state: str
     family: str
@@ -67,7 +67,7 @@ class Wrong:
 
 @dataclass
 class Exploration:
-    """What was looked at. ``total`` counts all states, ``distinct`` those within the bounds."""
+    """The result. ``total`` counts all states, ``distinct`` those within the bounds."""
 
     entries: int
     epochs: int
@@ -83,15 +83,15 @@ class Exploration:
         return (
             f"{self.entries} log entries, {self.epochs} epochs, {_short(self.total)} crash states;"
             f" within bounds {self.generated}, different {self.distinct},"
-            f" looked at {self.explored} ({share:.0%}) in {self.seconds:.1f} s"
+            f" judged {self.explored} ({share:.0%}) in {self.seconds:.1f} s"
         )
 
     def must_be_clean(self) -> None:
-        """Fail where a state is wrong, with the simplest ones first.
+        """Check that no state is wrong.
 
-        :raise AssertionError: there is one; or no state was looked at.
+        :raise AssertionError: some are wrong, the simplest first; or no state was judged.
         """
-        assert self.explored, "no crash state was looked at"
+        assert self.explored, "no crash state was judged"
         if self.wrong:
             shown = "\n".join(str(one) for one in self.wrong[:_SHOWN])
             more = f"\n{len(self.wrong) - _SHOWN} more" if len(self.wrong) > _SHOWN else ""
@@ -103,9 +103,9 @@ def _short(number: int) -> str:
 
 
 class Workspace:
-    """The image file of a worker, standing at one state after another.
+    """The image file of a worker, which has one state after another.
 
-    :param path: gets a link to the file, which ends with this process.
+    :param path: link to the file, which ends with this process.
     """
 
     def __init__(self, states: CrashStates, end: memoryview, path: Path, keep_copy: bool) -> None:
@@ -128,18 +128,18 @@ class Workspace:
             self._copy = Position(states, copy)
 
     def close(self) -> None:
-        """Give the file up."""
+        """Close the file."""
         self.path.unlink()
         os.close(self._file)
 
     def go(self, candidate: Candidate) -> None:
-        """Bring the image to a state."""
+        """Change the image to a state."""
         self._position.go(candidate.state)
         if self._copy is not None:
             self._copy.go(candidate.state)
 
     def take_back(self) -> None:
-        """Undo what a program changed of the file."""
+        """Undo the changes that a program made to the file."""
         assert self._copy is not None
         size = len(self.image)
         if self.path.stat().st_size != size:  # a repair may append
@@ -155,12 +155,12 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Explorer:
-    """How to explore.
+    """An exploration and its options.
 
-    :ivar make_judge: called in each worker, with a directory of its own.
-    :ivar jobs: workers; 1 works in this process.
-    :ivar within_s: seconds after which no further state is begun, 0: no limit.
-    :ivar most: stop after so many wrong states.
+    :ivar make_judge: called in each worker, with a private directory.
+    :ivar jobs: number of workers; 1 works in this process.
+    :ivar within_s: seconds after which no further state is started; 0: no limit.
+    :ivar most: stop after this number of wrong states.
     """
 
     states: CrashStates
@@ -175,7 +175,7 @@ class Explorer:
     most: int = 5
 
     def run(self) -> Exploration:
-        """Look at all states within the bounds; wrong ones come in the order of enumeration."""
+        """Judge all states within the bounds; return wrong ones in the order of enumeration."""
         started_s = clock.now_s()
         total = self.states.total()
         result = Exploration(self.entries, len(self.states.epochs), total)
@@ -225,7 +225,7 @@ class Explorer:
     def _work(self, number: int, jobs: int, found: Synchronized[int], sending: Connection) -> None:
         try:
             sending.send(self._look(number, jobs, found))
-        except Exception as error:  # whatever it is, the parent raises it
+        except Exception as error:  # of any kind; the parent raises it
             sending.send(_sendable(error))
 
     def _look(self, number: int, jobs: int, found: Synchronized[int]) -> _Part:
@@ -259,7 +259,7 @@ class Explorer:
         return self.states.generated, self.states.distinct, explored, wrong
 
     def _share(self, number: int, jobs: int) -> Iterator[tuple[int, Candidate]]:
-        """Give the candidates of one worker, with their places among all."""
+        """Yield the candidates of one worker, with their positions among all."""
         candidates = enumerate(self.states.candidates(self.bounds, self.seed))
         for block in count():
             some = list(islice(candidates, _BLOCK))
@@ -274,7 +274,7 @@ class Explorer:
 
 
 def _sendable(error: Exception) -> Exception:
-    """Return the error, or one that has its words, where it cannot go to another process."""
+    """Return the error, or one with the same text if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301
     except Exception:  # an __init__ may raise anything

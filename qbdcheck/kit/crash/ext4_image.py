@@ -1,4 +1,4 @@
-"""Makes an ext4 on a disk before a guest sees it."""
+"""Makes an ext4 file system on a disk, without a guest."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def make_ext4(
     size: int | None = None,
     files: Mapping[str, bytes | None] | None = None,
 ) -> None:
-    """Make one with blocks and a journal as small as there are.
+    """Make an ext4 with the smallest blocks and journal.
 
     :param size: bytes of the file system, by default the whole disk.
-    :param files: what is in it, by paths; None for directories.
+    :param files: contents by path; None for directories.
     """
     image, source = scratch / "ext4.image", scratch / "ext4.source"
     for name, data in (files or {}).items():
@@ -33,6 +33,6 @@ def make_ext4(
     with image.open("wb") as file:
         file.truncate(disk.size)
     blocks = (disk.size if size is None else size) // 1024
-    words = ["mke2fs", "-q", "-t", "ext4", "-b", "1024", "-i", "2048", "-J", "size=1"]
-    run([*words, "-d", source, "-F", image, str(blocks)])
+    command = ["mke2fs", "-q", "-t", "ext4", "-b", "1024", "-i", "2048", "-J", "size=1"]
+    run([*command, "-d", source, "-F", image, str(blocks)])
     qemu_img("convert", "-n", "-f", "raw", "-O", "raw", image, disk.filename)

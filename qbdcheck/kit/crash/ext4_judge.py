@@ -1,4 +1,4 @@
-"""Judges an ext4 file system after a crash: fsck mends nothing, files are there as promised."""
+"""Judges an ext4 file system after a crash: e2fsck repairs nothing, and promised files exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qbdcheck.programs.process import run_brief
 
 _TIMEOUT_S = 30.0
 _ENVIRONMENT = {"E2FSPROGS_FAKE_TIME": "2000000000"}
-"""The time that it writes: equal states give equal file systems."""
+"""The time that e2fsck writes, so that equal states give equal file systems."""
 _USUAL = re.compile(
     r"recovering journal|^Pass \d|^e2fsck |^$|files \(.*non-contiguous"
     r"|orphan(ed)? (inode|list|file)|Setting free (blocks|inodes) count"
@@ -23,14 +23,14 @@ _USUAL = re.compile(
     r"|was not cleanly unmounted",
     re.IGNORECASE,
 )
-"""What e2fsck says of a file system that was merely cut off: counts in the superblock are only
-written at unmount, orphans are files that were deleted while open (e2fsck(8); ext4, journal)."""
+"""Messages of e2fsck that are normal without an unmount: counts in the superblock are written at
+unmount only, and orphans are files that were deleted while open (e2fsck(8); ext4, journal)."""
 
 
 class Ext4Judge:
-    """e2fsck with the journal's recovery, then the files as they are in the image.
+    """Recovers the journal by e2fsck, then compares the files in the image.
 
-    :param history: what was promised of the files.
+    :param history: the promises for the files.
     """
 
     changes_the_file = True
@@ -46,7 +46,7 @@ class Ext4Judge:
         names = (f"{path}:", f"{path.name}:")
         problems = [line for line in lines if not line.startswith(names)]
         if done.returncode not in (0, 1) or problems:
-            said = (problems or done.stderr.strip().splitlines() or ["no words"])[0]
+            said = (problems or done.stderr.strip().splitlines() or ["no output"])[0]
             return f"e2fsck ended with {done.returncode}: {said.strip()}"
         directory = self._history.directory(limit)
         key = xxh3_64_intdigest(image), directory  # many states recover to the same file system

@@ -1,4 +1,4 @@
-"""Runs all short sequences of file operations on a disk, and explores the crash states of each."""
+"""Runs all short sequences of file operations on a disk, and explores their crash states."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.targets.disk import Disk
 
 _MARKS = 64 << 10
-"""Bytes at the end of the disk that are not the file system's."""
+"""Bytes at the end of the disk behind the file system."""
 
 
 class SequenceRun:
-    """What was logged while the sequences ran."""
+    """The log of a run of sequences."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class SequenceRun:
         self.log = history.locate(logged.log())
 
     def explore(self, seed: int, **options: Any) -> Exploration:
-        """Look at the crash states of the log, or of one that is given in its place."""
+        """Judge the crash states of the log, or of another log that is given."""
         usual: dict[str, Any] = {"log": self.log, "acknowledged": self.history.acknowledged}
         usual |= {"tear": 4096, "bounds": Bounds(subsets=8, chance=64)}
         return self._logged.explore(self._make_judge, seed, **usual | options)
@@ -72,7 +72,7 @@ def run_on_xfs(
     marks_at = disk.size - _MARKS
     system = guest(disk)
     path = system.disks[0].path
-    # The options let it be smaller than 300 MiB.
+    # The options allow a file system below 300 MiB.
     system.run(f"mkfs.xfs -q -f --unsupported -s size=4096 -d agcount=2,size={marks_at} {path}"
                f" && mount -t xfs {path} /mnt && mkdir -p /tmp/s/A /tmp/s/B")  # fmt: skip
     for name, data in FILES.items():

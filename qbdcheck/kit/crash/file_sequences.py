@@ -1,14 +1,14 @@
-"""All short sequences of file operations with a persistence point, and what must be there after.
+"""All short sequences of file operations with a persistence point, and their permitted results.
 
-In the manner of ACE (of CrashMonkey, OSDI '18): each sequence has a directory of its own with the
-same few files, of which all was synced; then one to some operations, then an fsync of the file or
-the directory that the last one touched, or a sync. What must hold of each crash state:
+As in ACE (of CrashMonkey, OSDI '18): each sequence has its own directory with the same few synced
+files; then a few operations; then an fsync of the file or the directory that the last one touched,
+or a sync. Each crash state must satisfy:
 
-- of what was persisted: exactly what a file system in memory has at that point (a file's contents
-  below its name; a directory's names; everything);
-- of all else: a name is there, or not, as at some step; a file's bytes are those that it had there
-  at some step, and its length is between; a file that always has a name has one of its names; and
-  no more of them than it ever had at once (a rename is all or nothing).
+- for persisted files: exactly what a file system in memory has at that point (the contents of a
+  file; the names of a directory; everything);
+- for all others: a name exists, or not, as at some step; each byte of a file is one that it had at
+  that place at some step, and its length is between; a file that always has a name has one of its
+  names, and no more names than it ever had at once (a rename is atomic).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from qbdcheck.guest.quick_shell import QuickShell
 
 FOO, BAR, NEW, AWAY, HARD, SUB = "A/foo", "A/bar", "A/new", "B/foo", "A/hard", "A/sub"
 FILES = {FOO: b"f" * 3000, BAR: b"b" * 1000}
-"""What each sequence begins with, beside the empty directory B."""
+"""The files at the start of each sequence, beside the empty directory B."""
 _SECTOR = 512
 _DD, _SYNC = "/bin/dd", "/bin/sync"
-"""GNU's: busybox's own know no direct writes and no sync of one file."""
+"""GNU's programs: those of busybox lack direct writes and the sync of one file."""
 
 
 class Inode:
-    """A file, with all contents that it had; ``now`` is the last."""
+    """A file with all its versions; ``now`` is the last."""
 
     def __init__(self, content: bytes) -> None:
         self.had = [content]
@@ -39,11 +39,11 @@ class Inode:
 
     @property
     def now(self) -> bytes:
-        """Its contents."""
+        """The present contents."""
         return self.had[-1]
 
     def fits(self, seen: bytes) -> bool:
-        """Say whether each byte, and the length, is one that it had."""
+        """Return whether each byte and the length are those of some version."""
         if seen not in self._known:
             lengths = [len(one) for one in self.had]
             self._known[seen] = min(lengths) <= len(seen) <= max(lengths) and all(
@@ -54,12 +54,12 @@ class Inode:
 
 
 Names = dict[str, Inode | None]
-"""What is there; None for a directory."""
+"""Files by name; None for a directory."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """``change`` gives the name that was touched, "" for none; KeyError: it cannot be done here."""
+    """``change`` returns the touched name, "" for none; KeyError: it is not possible here."""
 
     command: str
     change: Callable[[Names], str]
@@ -78,7 +78,7 @@ def _must_be_free(names: Names, name: str) -> None:
 
 
 def _put(name: str, *contents: Callable[[bytes], bytes]) -> Callable[[Names], str]:
-    """Change a file in one step or more, each of which may be what a crash leaves."""
+    """Change a file in one or more steps, each of which a crash may leave."""
 
     def change(names: Names) -> str:
         inode = _file(names, name)
@@ -128,7 +128,7 @@ def _mkdir(names: Names) -> str:
 
 def _fallocate(names: Names) -> str:
     inode = _file(names, FOO)
-    # What was appended before and not written yet reads as zeroes, once the length is there.
+    # Appended data that is not written yet reads as zeroes once the length is set.
     written = inode.now[: len(inode.had[0])]
     inode.had += [one.ljust(6000, b"\0") for one in (written, inode.now)]
     return FOO
@@ -148,7 +148,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "truncate": Operation(
         f"truncate -s 700 {FOO}",
-        # The rest of the block is cleared in place, which may be there before the length is.
+        # The rest of the block is cleared in place, perhaps before the length is set.
         _put(FOO, lambda old: old[:700].ljust(len(old), b"\0"), lambda old: old[:700]),
     ),
     "punch": Operation(
@@ -167,10 +167,10 @@ POINTS = ("fsync of it", "fsync of A", "sync")
 
 @dataclass
 class FileSequence:
-    """One sequence. ``begin`` and ``end``: how many entries the log had, when these are known.
+    """One sequence. ``begin`` and ``end``: numbers of log entries, once they are known.
 
-    :ivar steps: what was there at the beginning and after each operation.
-    :ivar target: what is fsynced, "" for a sync.
+    :ivar steps: the files at the start and after each operation.
+    :ivar target: what is fsynced; "" for a sync.
     """
 
     names: tuple[str, ...]
@@ -185,12 +185,12 @@ class FileSequence:
 
     @property
     def command(self) -> str:
-        """A line of shell, in the sequence's directory."""
+        """A shell command, in the sequence's directory."""
         commands = [OPERATIONS[name].command for name in self.names]
         return " && ".join([*commands, f"{_SYNC} {self.target}".strip()])
 
     def judge(self, files: Mapping[str, bytes | None], persisted: bool) -> str:
-        """Return what is wrong with what is there, "" if nothing is."""
+        """Return what is wrong with the files; "" if nothing."""
         return (self._persisted(files) if persisted else "") or (
             self._names(files) or self._whole(files)
         )
@@ -201,15 +201,15 @@ class FileSequence:
             expected, seen = ({one for one in names if one.startswith("A/")}
                               for names in (last, files))  # fmt: skip
             if seen != expected:
-                return f"A has {sorted(seen)}, persisted was {sorted(expected)}"
+                return f"A has {sorted(seen)}, persisted were {sorted(expected)}"
             return ""
         for name in [self.target] if self.target else sorted({*last, *files}):
             if name not in files or name not in last:
                 there = "there" if name in files else "lost"
-                return f"{name} is {there}, which was persisted otherwise"
+                return f"{name} is {there}, and was persisted as something else"
             inode = last[name]
             if files[name] != (None if inode is None else inode.now):
-                return f"{name} is not as it was persisted: {_words(files[name])}"
+                return f"{name} differs from its persisted contents: {_described(files[name])}"
         return ""
 
     def _names(self, files: Mapping[str, bytes | None]) -> str:
@@ -220,13 +220,13 @@ class FileSequence:
                 if len(inodes) == len(self.steps):
                     return f"{name} is lost"
             elif not inodes:
-                return f"{name} is there, and never was"
+                return f"{name} exists, and never did"
             elif seen is not None and not any(one and one.fits(seen) for one in inodes):
-                return f"{name} has what it never had: {_words(seen)}"
+                return f"{name} has contents that it never had: {_described(seen)}"
         return ""
 
     def _whole(self, files: Mapping[str, bytes | None]) -> str:
-        """Look at files that have a name at each step: they must have one, and not too many."""
+        """Check files that have a name at each step: they must have one, and not too many."""
         for inode in {id(one): one for step in self.steps for one in step.values()}.values():
             names = [{name for name in step if step[name] is inode} for step in self.steps]
             if inode is None or not all(names):
@@ -249,7 +249,7 @@ def _is(seen: bytes | None, inode: Inode) -> bool:
     return seen is not None and inode.fits(seen)
 
 
-def _words(seen: bytes | None) -> str:
+def _described(seen: bytes | None) -> str:
     if seen is None:
         return "a directory"
     runs = [f"{len(list(group))} of {key:#04x}" for key, group in itertools.groupby(seen)]
@@ -257,7 +257,7 @@ def _words(seen: bytes | None) -> str:
 
 
 def sequences(length: int) -> Iterator[FileSequence]:
-    """Give all sequences of exactly ``length`` operations that can be done."""
+    """Yield all possible sequences of exactly ``length`` operations."""
     for names in itertools.product(OPERATIONS, repeat=length):
         for point in POINTS:
             now: Names = {"A": None, "B": None}
@@ -276,17 +276,17 @@ def sequences(length: int) -> Iterator[FileSequence]:
 
 @dataclass
 class SequenceHistory:
-    """The sequences of a run; `locate` finds where they begin and end in the log."""
+    """The sequences of a run; `locate` finds their start and end in the log."""
 
     sequences: Sequence[FileSequence]
     marks_at: int
-    """Where on the disk marks are written, behind the file system; in bytes."""
+    """Offset of the marks on the disk, behind the file system, in bytes."""
     acknowledged: list[int] = field(default_factory=list)
 
     def run(self, guest: Guest, mount: str) -> None:
-        """Run all in the guest, on its first disk; each mark is a write to the disk itself.
+        """Run all sequences in the guest, on its first disk; each mark is a write to the disk.
 
-        :param mount: words of mount(8).
+        :param mount: arguments of mount(8).
         """
         disk = guest.disks[0].path
         shell = QuickShell(guest)
@@ -306,7 +306,7 @@ class SequenceHistory:
                  f" && {mark(f'end {number}')} && cd / && {_SYNC}")  # fmt: skip
 
     def locate(self, log: Sequence[Entry]) -> list[Entry]:
-        """Return the log with marks for what is written where marks are.
+        """Return the log with writes to the place of marks turned into marks.
 
         :raise ValueError: a sequence has no mark.
         """
@@ -330,11 +330,11 @@ class SequenceHistory:
         return max(0, bisect_right([one.begin for one in self.sequences], limit) - 1)
 
     def directory(self, limit: int) -> str:
-        """Return that of the sequence that was running."""
+        """Return the directory of the sequence that was running."""
         return f"s{self._at(limit)}"
 
     def judge(self, limit: int, files: Mapping[str, bytes | None]) -> str:
-        """Judge it (as `FilePromises`)."""
+        """Return what is wrong with the sequence that was running (as `FilePromises`)."""
         one = self.sequences[self._at(limit)]
         text = one.judge(files, persisted=one.end <= limit)
         return f"{one}: {text}" if text else ""

@@ -1,4 +1,4 @@
-"""Files made, replaced and removed in a guest, each durably, while what it writes is logged."""
+"""Makes, replaces and removes files in a guest, each durably, while its writes are logged."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ def _content(number: int, lines: int) -> bytes:
 def run_file_workload(
     guest: Guest, position: Callable[[], int], rounds: int, mount: str
 ) -> FileHistory:
-    """Mount a disk; new files by fsync, replacements by rename, removals by sync,
-    several files together by sync.
+    """Mount a disk and change files durably; return their history.
 
-    :param position: tells how many entries the log has.
-    :param rounds: of three to four operations each.
-    :param mount: words of mount(8): ``-t ext4 /dev/vdb``.
+    New files by fsync, replacements by rename, removals and several files together by sync.
+
+    :param position: returns the number of log entries.
+    :param rounds: number of rounds of three to four operations.
+    :param mount: arguments of mount(8): ``-t ext4 /dev/vdb``.
     """
     history = FileHistory()
     guest.run(f"mount {mount} /mnt && mkdir -p /mnt/d && sync")
@@ -49,7 +50,7 @@ def run_file_workload(
 
 
 def _together(number: int) -> tuple[dict[str, bytes | None], str]:
-    """Several files, and one sync for all of them: so that there is much between two flushes."""
+    """Return several files and one sync for all of them, for many writes between two flushes."""
     directory = f"d/together{number}"
     files: dict[str, bytes | None] = {
         f"{directory}/{part}": _content(100 * number + part, 90 * part) for part in range(1, 5)

@@ -1,4 +1,4 @@
-"""Many small empty qcow2 images side by side on one volume: one for each workload."""
+"""Many small empty qcow2 images on one volume: one for each workload."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ImageRow:
     def image(self, number: int) -> LoggedImage:
         """Return the image in a window.
 
-        :raise IndexError: there are fewer.
+        :raise IndexError: there are fewer images.
         """
         if number >= self._count:
             raise IndexError(f"there are {self._count} images")
@@ -60,5 +60,5 @@ class ImageRow:
         return self._log_image(self._volume, window=window, size=GUEST, image_format="qcow2")
 
     def judge(self, logged: LoggedImage) -> Callable[[Path], Judge]:
-        """Return what makes a judge; verdicts on metadata are shared by all images."""
+        """Return a function that makes a judge; all images share the verdicts on metadata."""
         return lambda _: Qcow2Judge(self._programs, logged.promises, verdicts=self._verdicts)

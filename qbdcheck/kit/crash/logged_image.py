@@ -1,4 +1,4 @@
-"""A disk of any target behind QEMU's blklogwrites: each write that reaches the volume is logged.
+"""A disk of any target behind QEMU's blklogwrites, which logs each write to the volume.
 
     logged = LoggedImage(disk, qemu_io, qemu_img, scratch)
     with logged.opened():
@@ -6,9 +6,9 @@
         logged.flush()
     logged.explore(judge, seed).must_be_clean()
 
-What the guest's requests promise is kept account of (`oracles.crash_states.promises`); crash states
-are those of the volume (block/blklogwrites.c of QEMU: writes with FUA are logged as a write and a
-flush, zeroes as data, failed writes as if they were done).
+The promises to the guest are recorded (`oracles.crash_states.promises`); crash states are those of
+the volume (block/blklogwrites.c of QEMU: writes with FUA are logged as a write and a flush, zeroes
+as data, failed writes as successful ones).
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ from reference_backend.client import Client
 
 
 class LoggedImage:
-    """The log of one disk; made when the disk is as it is to be before the first crash.
+    """The log of one disk, from the contents of the disk when it is made.
 
-    :param window: (offset, size) of the volume in bytes, where the image is only on a part of it.
-    :param size: of the guest's disk in bytes, by default that of the disk; and ``image_format``.
+    :param window: (offset, size) in bytes of the part of the volume with the image.
+    :param size: size of the guest's disk in bytes, by default that of the disk; likewise
+        ``image_format``.
     :ivar initial: the volume's bytes before the first logged write.
     """
 
@@ -82,7 +83,7 @@ class LoggedImage:
     # What QEMU opens -----------------------------------------------------------------------------
 
     def logging_node(self, node_name: str | None = None) -> Blockdev:
-        """Return blklogwrites over the volume; goes on with the log if it was begun."""
+        """Return blklogwrites over the volume; it continues an existing log."""
         begun = self.path.stat().st_size > 0
         logging = node(
             "blklogwrites",
@@ -92,17 +93,17 @@ class LoggedImage:
             discard="unmap",
             log_super_update_interval=1,
         )
-        # A log that is gone on with has its sector size in it already.
+        # A continued log has its sector size in it.
         return logging | ({"log-append": True} if begun else {"log-sector-size": 512})
 
     def blockdev(self, node_name: str | None = None, **options: object) -> Blockdev:
-        """Return the disk's format over it."""
+        """Return the disk's format over the logging node."""
         over_log = over(self.format, self.logging_node(), node_name, discard="unmap")
         return over_log | dashed(options)
 
     @property
     def position(self) -> int:
-        """How many entries the log has."""
+        """Number of log entries."""
         return entries_in(self.path)
 
     # The guest's requests ------------------------------------------------------------------------
@@ -111,7 +112,7 @@ class LoggedImage:
     def opened(self, **options: object) -> Iterator[QemuIo]:
         """Open the image in a qemu-io (mode writeback); closing flushes.
 
-        :param options: of the format node.
+        :param options: options of the format node.
         """
         io = self._open_io(json_filename(self.blockdev(None, **options)), "writeback")
         with self.through(io):
@@ -119,7 +120,7 @@ class LoggedImage:
 
     @contextmanager
     def through(self, io: QemuIo) -> Iterator[QemuIo]:
-        """Send the guest's requests through a qemu-io that is open on the image, then close it."""
+        """Send the guest's requests through a qemu-io that has the image open, then close it."""
         self._io = io
         try:
             yield io
@@ -136,13 +137,13 @@ class LoggedImage:
         return begun, self.position
 
     def write(self, offset: int, length: int, fua: bool = False) -> None:
-        """Write stamps."""
+        """Write stamped data."""
         data = self.promises.stamped(offset, length)
         self._data.write_bytes(data)
         flag = " -f" if fua else ""
         begun, answered = self._request(f"write{flag} -s {self._data.name} {offset} {length}")
         self.promises.write(offset, data, begun, answered)
-        if fua:  # QEMU's format drivers flush for it
+        if fua:  # QEMU's format drivers flush
             self.promises.flush(begun, answered)
 
     def zero(self, offset: int, length: int, unmap: bool = False) -> None:
@@ -161,14 +162,14 @@ class LoggedImage:
         self._io.flush()
         self.promises.flush(begun, self.position)
 
-    def qemu_img(self, command: str, *words: str, after: Sequence[str] = ()) -> None:
-        """Run a qemu-img command on the image, logged; it flushes at its end."""
+    def qemu_img(self, command: str, *arguments: str, after: Sequence[str] = ()) -> None:
+        """Run a qemu-img command on the image, with its writes logged; it flushes at its end."""
         begun = self.position
-        self._qemu_img(command, *words, json_filename(self.blockdev()), *after)
+        self._qemu_img(command, *arguments, json_filename(self.blockdev()), *after)
         self.promises.flush(begun, self.position)
 
     def resize(self, size: int) -> None:
-        """Let the image grow, in bytes, by qemu-img."""
+        """Grow the image to a size in bytes, by qemu-img."""
         begun = self.position
         self._qemu_img("resize", "-q", json_filename(self.blockdev()), str(size))
         self.promises.resize(size, begun, self.position)
@@ -177,7 +178,7 @@ class LoggedImage:
     def served(
         self, open_daemon: Callable[[], StorageDaemon], connect: Callable[[str], Client]
     ) -> Iterator[Client]:
-        """Serve the logging node itself over NBD, for an application that is to be crashed.
+        """Serve the logging node over NBD, for an application that is to crash.
 
         :param open_daemon: the fixture ``storage_daemon``. :param connect: the fixture ``nbd``.
         """
@@ -189,7 +190,7 @@ class LoggedImage:
     # After the crash -----------------------------------------------------------------------------
 
     def log(self) -> list[Entry]:
-        """Return the log as it is now."""
+        """Return the present log."""
         return read_log(self.path)
 
     def explore(
@@ -203,14 +204,14 @@ class LoggedImage:
         tear: int = 512,
         **limits: float,
     ) -> Exploration:
-        """Look at the crash states.
+        """Judge the crash states.
 
-        :param log: in place of the one that was written.
+        :param log: another log in place of the written one.
         :param acknowledged: moments of promises; by default those of the guest's requests.
-        :param limits: of `Explorer`: jobs, within_s, most.
+        :param limits: options of `Explorer`: jobs, within_s, most.
         """
         entries = self.log() if log is None else log
-        # A volume that is a file may have grown with the image.
+        # A volume in a file may have grown with the image.
         size = max((entry.offset + entry.length for entry in entries), default=0)
         image = memoryview(bytearray(self.initial.ljust(size, b"\0")))
         moments = self.promises.acknowledged if acknowledged is None else acknowledged
@@ -230,13 +231,13 @@ class LoggedImage:
         return result
 
     def _keep(self, entries: Sequence[Entry], state: str, tear: int) -> None:
-        """Leave what makes the first wrong state again, for who looks at the failure."""
+        """Save the log and a script that make the first wrong state again."""
         repro = self._scratch / "repro"
         repro.mkdir(exist_ok=True)
         write_log(repro / "writes.log", entries)
         (repro / "before.img").write_bytes(self.initial)
         (repro / "run").write_text(
-            "# From the top of qbdcheck; makes the volume as the crash left it.\n"
+            "# Run it in the directory of qbdcheck; it makes the volume as the crash left it.\n"
             'here=$(dirname "$(realpath "$0")")\n'
             f'python -m oracles.crash_states make "$here/writes.log" --before "$here/before.img"'
             f' --tear {tear} --state {state} --out "$here/state.img"\n',

@@ -20,12 +20,12 @@ _SHOWN = 3
 
 
 class Qcow2Judge:
-    """``qemu-img check``, once for each different metadata, then the guest's data.
+    """Runs ``qemu-img check`` once for each different metadata, then compares the guest's data.
 
-    :param promises: what the guest may find.
+    :param promises: the permitted contents of the guest's disk.
     :param repairs: repair first, as QEMU does when it opens an image with lazy refcounts.
-    :param verdicts: of qemu-img on metadata that was seen before, by `Qcow2.metadata_key`.
-    :param data_at: the external data file is at this offset of the volume, and the image before it.
+    :param verdicts: verdicts of qemu-img on known metadata, by `Qcow2.metadata_key`.
+    :param data_at: offset of the external data file in the volume; the image is before it.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Qcow2Judge:
         self._data_at = data_at
         self._verdicts = {} if verdicts is None else verdicts
         self.checks = 0
-        """How many times qemu-img was run."""
+        """Number of runs of qemu-img."""
 
     def check(self, image: memoryview, path: Path, limit: int) -> str:
         """Judge a state (as `qbdcheck.kit.crash.explorer.Judge`)."""
@@ -89,7 +89,7 @@ class Qcow2Judge:
         first = done.stderr.strip().partition("\n")[0]
         return f"{text}{f', {errors} errors' if errors else ''}; {first}"
 
-    def _qemu_img(self, path: Path, *words: str) -> Completed:
+    def _qemu_img(self, path: Path, *arguments: str) -> Completed:
         self.checks += 1
         image = file_node(path)
         if self._data_at is not None:
@@ -104,7 +104,7 @@ class Qcow2Judge:
         else:
             image = over("qcow2", image)
         argv = self._programs.argv(
-            "qemu-img", "check", "--output=json", *words, json_filename(image)
+            "qemu-img", "check", "--output=json", *arguments, json_filename(image)
         )
         return run_brief(argv, timeout_s=_TIMEOUT_S)
 
@@ -112,5 +112,5 @@ class Qcow2Judge:
 def qcow2_judge(
     programs: Programs, promises: Promises, **options: bool | int
 ) -> Callable[[Path], Qcow2Judge]:
-    """Return what makes a judge in each worker."""
+    """Return a function that makes a judge in each worker."""
     return lambda _: Qcow2Judge(programs, promises, **options)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A volume in memory that logs what is written to it: for applications that are to be crashed."""
+"""A volume in memory that logs all writes, for applications that are to crash."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from blockio.write_log import SECTOR, Entry, LogFlag
 
 
 class Recorder:
-    """A disk of ``size`` bytes, at first zeroes; offsets and lengths in whole sectors of 512 bytes.
+    """A disk of ``size`` bytes, initially zeroes, for requests of whole sectors of 512 bytes.
 
-    :param drops_flushes: acknowledge a flush and log none: a disk that lies.
+    :param drops_flushes: acknowledge flushes without logging them.
     """
 
     def __init__(self, size: int, drops_flushes: bool = False) -> None:
@@ -21,12 +21,12 @@ class Recorder:
 
     @property
     def image(self) -> memoryview:
-        """What is there now, writable."""
+        """The present contents, writable."""
         return memoryview(self._image)
 
     @property
     def position(self) -> int:
-        """How many entries the log has."""
+        """Number of log entries."""
         return len(self.log)
 
     def read(self, offset: int, length: int) -> bytes:
@@ -36,7 +36,7 @@ class Recorder:
     def write(self, offset: int, data: bytes, fua: bool = False) -> None:
         """Write whole sectors.
 
-        :raise ValueError: it is not in whole sectors or beyond the end.
+        :raise ValueError: the range is not in whole sectors, or beyond the end.
         """
         self._must_fit(offset, len(data))
         self._image[offset : offset + len(data)] = data
@@ -59,7 +59,7 @@ class Recorder:
 
 
 def without_flushes(log: Sequence[Entry]) -> list[Entry]:
-    """Return a log as it is of a disk that ignores flushes and FUA; marks stand where they were."""
+    """Return a log without its flushes and FUA; marks stay where they are."""
     lying = []
     for entry in log:
         flags = entry.flags & ~(LogFlag.FLUSH | LogFlag.FUA)

@@ -1,11 +1,11 @@
 """SQLite on a block device: database, journal and write-ahead log as regions of one volume.
 
 SQLite reaches files through a VFS (https://sqlite.org/vfs.html); this one keeps three files on a
-device, each in a region of its own, with their sizes in the first sector. What a file system owes
-SQLite, the VFS owes it: after xSync of a file its data and its size are durable, after xDelete with
-syncDir the file is gone durably. Before that, any of it may or may not be there, as with any file
-system after a crash; sizes are written when they change, and not in order with the data. And no
-file ever shows what another had, or itself before it was emptied: it gets a new region then.
+device, each in its own region, with their sizes in the first sector. It gives the guarantees of a
+file system: after xSync of a file its data and its size are durable; after xDelete with syncDir the
+file is durably removed. Before that, any part may or may not be there after a crash; sizes are
+written when they change, and not in order with the data. No file ever shows the data of another
+file, or its own from before it was emptied: it gets a new region then.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TABLE = struct.Struct(f"<{2 * len(NAMES)}Q")
 
 
 class Device(Protocol):
-    """What the files are on; offsets in bytes, whole sectors."""
+    """The device below the files; offsets in bytes, whole sectors."""
 
     def read(self, offset: int, length: int) -> bytes:
         """Read."""
@@ -38,15 +38,15 @@ class Device(Protocol):
         ...
 
     def flush(self) -> object:
-        """Make what was written durable."""
+        """Make all written data durable."""
         ...
 
 
 class DiskVfs(apsw.VFS):
     """A VFS whose files are on a device.
 
-    :param name: of the VFS, for `apsw.Connection`.
-    :param fresh: begin with no files; otherwise with those that are there.
+    :param name: name of the VFS, for `apsw.Connection`.
+    :param fresh: start without files; otherwise with those on the device.
     """
 
     def __init__(self, name: str, device: Device, fresh: bool = True) -> None:
@@ -70,9 +70,9 @@ class DiskVfs(apsw.VFS):
         self.device.write(0, table.ljust(SECTOR, b"\0"))
 
     def begin(self, number: int) -> None:
-        """Make a file empty, in a region that nobody has used.
+        """Make a file empty, in an unused region.
 
-        :raise apsw.FullError: there is none left.
+        :raise apsw.FullError: no region is left.
         """
         if self._next == REGIONS:
             raise apsw.FullError("no region left")
@@ -81,7 +81,7 @@ class DiskVfs(apsw.VFS):
         self.write_sizes()
 
     def xOpen(self, name: Any, flags: list[int]) -> Any:  # noqa: N802  # SQLite's name
-        """Open a file, made if it is not there."""
+        """Open a file; create it if it does not exist."""
         path = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
         number = NAMES.index(path.rpartition("/")[2])
         if self.sizes[number] == _ABSENT:
@@ -90,7 +90,7 @@ class DiskVfs(apsw.VFS):
         return DiskFile(self, number)
 
     def xAccess(self, path: str, flags: int) -> bool:  # noqa: ARG002, N802
-        """Say whether a file is there."""
+        """Return whether a file exists."""
         return self.sizes[NAMES.index(path.rpartition("/")[2])] != _ABSENT
 
     def xDelete(self, path: str, sync: bool) -> None:  # noqa: N802
@@ -101,7 +101,7 @@ class DiskVfs(apsw.VFS):
             self.device.flush()
 
     def xFullPathname(self, path: str) -> str:  # noqa: N802
-        """Names are names."""
+        """Return the name unchanged."""
         return path
 
 
@@ -167,32 +167,32 @@ class DiskFile:
         """Close; the device stays."""
 
     def xLock(self, level: int) -> None:  # noqa: N802
-        """One user: all locks are granted."""
+        """Grant all locks: there is one user."""
 
     def xUnlock(self, level: int) -> None:  # noqa: N802
-        """One user."""
+        """Do nothing: there is one user."""
 
     def xCheckReservedLock(self) -> bool:  # noqa: N802
-        """One user."""
+        """Return False: there is one user."""
         return False
 
     def xFileControl(self, op: int, pointer: int) -> bool:  # noqa: ARG002, N802
-        """None is known."""
+        """Return False: no operation is supported."""
         return False
 
     def xSectorSize(self) -> int:  # noqa: N802
-        """Bytes that are written all or not at all."""
+        """Return the size in bytes of atomic writes."""
         return SECTOR
 
     def xDeviceCharacteristics(self) -> int:  # noqa: N802
-        """A plain disk: nothing is promised."""
+        """Return 0: a plain disk promises nothing."""
         return 0
 
 
 class Memory:
-    """A device over the bytes of a crash state; written to by SQLite's recovery, on a side.
+    """A device over the bytes of a crash state; writes of SQLite's recovery go to a copy.
 
-    :param image: stays as it is.
+    :param image: stays unchanged.
     """
 
     def __init__(self, image: memoryview) -> None:
@@ -200,7 +200,7 @@ class Memory:
         self._written: dict[int, bytes] = {}
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read, what was written over what is there."""
+        """Read the image, with the written data over it."""
         if not self._written:
             return bytes(self._image[offset : offset + length])
         return b"".join(
@@ -209,12 +209,12 @@ class Memory:
         )
 
     def write(self, offset: int, data: bytes) -> None:
-        """Write on the side."""
+        """Write to the copy."""
         for at in range(0, len(data), SECTOR):
             self._written[offset + at] = data[at : at + SECTOR]
 
     def flush(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 def connect(vfs: DiskVfs, journal: str, synchronous: str) -> apsw.Connection:
@@ -224,7 +224,7 @@ def connect(vfs: DiskVfs, journal: str, synchronous: str) -> apsw.Connection:
     :param synchronous: off, normal, full or extra.
     """
     connection = apsw.Connection("db", vfs=vfs.name)
-    # Without shared memory, which a write-ahead log otherwise needs (https://sqlite.org/wal.html).
+    # Exclusive, because a write-ahead log otherwise needs shared memory (https://sqlite.org/wal.html).
     connection.execute("PRAGMA locking_mode=exclusive")
     connection.execute(f"PRAGMA journal_mode={journal}")
     connection.execute(f"PRAGMA synchronous={synchronous}")
@@ -232,7 +232,7 @@ def connect(vfs: DiskVfs, journal: str, synchronous: str) -> apsw.Connection:
 
 
 class SqliteHistory:
-    """What was committed to a database: judges what SQLite's own recovery finds of it."""
+    """The committed transactions of a database: judges what SQLite's recovery finds."""
 
     changes_the_file = False
 
@@ -270,7 +270,7 @@ class SqliteHistory:
         number = known.get(tuple(rows))
         if number is None:
             return f"{len(rows)} rows that were never committed together"
-        # Contents can come back: then the newest that fits counts.
+        # Equal contents can occur twice: the newest one counts.
         newest = max(n for n, contents in enumerate(self.contents) if contents == list(rows))
         if newest < owed:
             return f"transactions {newest + 1} to {owed} were committed and are lost"
@@ -300,8 +300,8 @@ def run_transactions(
 
 
 class Position(Protocol):
-    """Says how many entries the log has."""
+    """A function that returns the number of log entries."""
 
     def __call__(self) -> int:
-        """Return it."""
+        """Return the number of log entries."""
         ...

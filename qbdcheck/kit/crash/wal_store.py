@@ -1,15 +1,15 @@
-"""A small key-value store with a write-ahead log: the simplest victim of a crash.
+"""A small key-value store with a write-ahead log, for crash tests.
 
 Layout of its disk, in bytes:
 
-    0        super block: magic, sequence number up to which the slots are right, checksum
-    512      log, 64 KiB: records of whole sectors, sequence numbers 1, 2, 3, ... in a ring that is
-             started anew at each checkpoint; a record holds key, value and a checksum of all
+    0        super block: magic, sequence number up to which the slots are valid, checksum
+    512      log, 64 KiB: records of whole sectors, sequence numbers 1, 2, 3, ... in a ring that
+             restarts at each checkpoint; a record holds key, value and a checksum of all
     66048    slots of 512 bytes, one for each key: sequence number, value, checksum
 
 A commit is a record and a flush. A checkpoint writes the slots, flushes, writes the super block,
-flushes, and begins the log anew. Recovery takes the slots, then all records in sequence until one
-is not right.
+flushes, and restarts the log. Recovery reads the slots, then all records in sequence until one is
+invalid.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MAGIC, _RECORD_MAGIC = b"walstore", b"walrecrd"
 
 
 class Device(Protocol):
-    """What the store writes to; offsets and lengths in bytes, whole sectors."""
+    """The device below the store; offsets and lengths in bytes, whole sectors."""
 
     def read(self, offset: int, length: int) -> bytes:
         """Read."""
@@ -44,16 +44,15 @@ class Device(Protocol):
         ...
 
     def flush(self) -> object:
-        """Make what was written durable."""
+        """Make all written data durable."""
         ...
 
 
 class WalStore:
     """The store, on an empty device.
 
-    :param flushes: False is the bug that this suite must find: commits that are not made durable.
-    :param ordered: False is another: the super block of a checkpoint is written together with the
-        slots that it vouches for.
+    :param flushes: False plants a bug: commits are not made durable.
+    :param ordered: False plants a bug: a checkpoint writes the super block together with its slots.
     """
 
     def __init__(self, device: Device, *, flushes: bool = True, ordered: bool = True) -> None:
@@ -84,7 +83,7 @@ class WalStore:
         self._values[key] = (self.sequence, value)
 
     def checkpoint(self) -> None:
-        """Move all values to their slots and begin the log anew."""
+        """Move all values to their slots and restart the log."""
         for key, (sequence, value) in self._values.items():
             self._device.write(SLOTS_AT + key * SECTOR, _slot(sequence, value))
         if self._ordered:
@@ -100,7 +99,7 @@ class WalStore:
 
 
 def digest(value: bytes) -> int:
-    """Return the number that stands for a value in the result of `recover`."""
+    """Return the digest of a value in the result of `recover`."""
     return xxh3_64_intdigest(value, len(value))
 
 
@@ -117,9 +116,9 @@ def _slot(sequence: int, value: bytes) -> bytes:
 
 
 def recover(image: memoryview) -> tuple[int, dict[int, int]]:
-    """Return the last sequence number, and the digest of each key's value, as after a crash.
+    """Return the last sequence number, and the digest of each key's value.
 
-    :raise ValueError: what is durable according to the super block is not right.
+    :raise ValueError: data that is durable according to the super block is damaged.
     """
     magic, base, check = _SUPER.unpack_from(image)
     if magic != _MAGIC and not any(image[:SECTOR]):
@@ -156,7 +155,7 @@ def _read_slots(image: memoryview, values: dict[int, int]) -> None:
 
 
 class WalHistory:
-    """What was committed to a store, and when: judges what `recover` finds of it."""
+    """The commits of a store and their moments: judges what `recover` finds."""
 
     changes_the_file = False
 
@@ -165,12 +164,12 @@ class WalHistory:
         self.acknowledged: list[int] = []
 
     def committed(self, key: int, value: bytes, position: int) -> None:
-        """A commit was acknowledged when the log had ``position`` entries."""
+        """Record a commit that was acknowledged when the log had ``position`` entries."""
         self._contents.append({**self._contents[-1], key: digest(value)})
         self.acknowledged.append(position)
 
     def check(self, image: memoryview, path: object, limit: int) -> str:  # noqa: ARG002
-        """Judge a state: it holds all that was acknowledged (see `explorer.Judge`)."""
+        """Judge a state: it must hold all acknowledged commits (see `explorer.Judge`)."""
         try:
             sequence, values = recover(image)
         except ValueError as error:
@@ -200,8 +199,8 @@ def run_workload(
 
 
 class Position(Protocol):
-    """Says how many entries the log has."""
+    """A function that returns the number of log entries."""
 
     def __call__(self) -> int:
-        """Return it."""
+        """Return the number of log entries."""
         ...

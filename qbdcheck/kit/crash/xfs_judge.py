@@ -1,7 +1,7 @@
-"""Judges an xfs after a crash as Linux does: a guest mounts it, which recovers its log.
+"""Judges an xfs after a crash by Linux itself: a guest mounts it, which recovers its log.
 
-The guest stays for all states of a worker; its disk is the worker's image file, which changes
-beneath it while nothing is mounted.
+One guest serves all states of a worker. Its disk is the worker's image file, which changes while
+nothing is mounted.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from qbdcheck.kit.crash.file_history import FilePromises
 _DISK = "crashed"
 _WITHIN_S = 60.0
 _XFS_BLOCK_SIZE_AT, _XFS_LOG_START_AT, _XFS_LOG_BLOCKS_AT = 4, 48, 96
-"""Of the superblock, big-endian (fs/xfs/libxfs/xfs_format.h, struct xfs_dsb)."""
+"""Fields of the superblock, big-endian (fs/xfs/libxfs/xfs_format.h, struct xfs_dsb)."""
 
 
 class XfsJudge(AbstractContextManager["XfsJudge"]):
     """Mounts, reads all files, unmounts; then xfs_repair, once for each different file system.
 
-    :param directory: of the worker.
+    :param directory: directory of the worker.
     :param start_guest: starts a guest in a directory.
-    :param history: what was promised of the files.
+    :param history: the promises for the files.
     """
 
     changes_the_file = True
@@ -43,7 +43,7 @@ class XfsJudge(AbstractContextManager["XfsJudge"]):
         self._disk = ""
         self._repaired: dict[int, str] = {}
         self.repairs = 0
-        """How many times xfs_repair was run."""
+        """Number of runs of xfs_repair."""
 
     def __exit__(self, *_: object) -> None:
         """End the guest."""
@@ -67,8 +67,8 @@ class XfsJudge(AbstractContextManager["XfsJudge"]):
         if key not in self._repaired:
             self.repairs += 1
             status, said, errors = self._shell.run(f"xfs_repair -n {self._disk}", _WITHIN_S)
-            words = (said.decode(errors="replace") + errors).splitlines()
-            problems = [line for line in words if not line.lstrip().startswith(("-", "Phase"))]
+            lines = (said.decode(errors="replace") + errors).splitlines()
+            problems = [line for line in lines if not line.lstrip().startswith(("-", "Phase"))]
             text = f"xfs_repair -n ended with {status}: {'; '.join(problems[:3])}"
             self._repaired[key] = text if status else ""
         return self._repaired[key]
@@ -79,7 +79,7 @@ class XfsJudge(AbstractContextManager["XfsJudge"]):
 
 
 def _key_without_log(image: memoryview) -> int:
-    """Hash an xfs in one allocation group or more, but for its log: what is in it was recovered."""
+    """Return a hash of an xfs without its log, which was recovered already."""
 
     def number(at: int, length: int) -> int:
         return int.from_bytes(image[at : at + length], "big")

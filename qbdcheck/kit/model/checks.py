@@ -1,4 +1,4 @@
-"""The fixture ``model``: searches, exhaustive tries, recorded histories; what failed is kept."""
+"""The fixture ``model``: searches, exhaustive tries and recorded histories; it keeps failures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LOSS_S = 0.01
 
 
 class ModelChecks:
-    """What cases of suites/model do.
+    """The actions of cases in suites/model.
 
     :param log: writes to full.log.
     """
@@ -45,10 +45,10 @@ class ModelChecks:
         self._log = log
         self._rules: list[ArmedRules] = []
         self._players: list[OverNbd] = []
-        self._saved = saved_scripts(session.options, session.case_id, session.name)
+        self._saved = saved_scripts(session.execution.cache_dir, session.case_id, session.name)
 
     def close(self) -> None:
-        """End what the players have open."""
+        """Close all players."""
         for player in self._players:
             player.close()
         for rules in self._rules:
@@ -57,7 +57,7 @@ class ModelChecks:
     # Players -------------------------------------------------------------------------------------
 
     def over_nbd(self, disk: Disk) -> OverNbd:
-        """Return a player by the raw client; with faults where the target has a place for them."""
+        """Return a player through the raw client, with faults if the target takes them."""
         rules: ArmedRules | None = None
         with contextlib.suppress(NotRun):
             if disk.backend.description.control is not None:
@@ -74,15 +74,15 @@ class ModelChecks:
         return player
 
     def in_process(self, bug: str = "") -> InProcess:
-        """Return a player of the reference's volume without a server, with a seeded bug or none."""
+        """Return a player of the reference volume without a server, perhaps with a planted bug."""
         return InProcess(catalogue()[bug] if bug else None)
 
     # Scripts -------------------------------------------------------------------------------------
 
     def search(self, player: Player, scripts: int, steps: int = 25) -> None:
-        """Play what failed before, then scripts of chance.
+        """Play the scripts that failed before, then random ones.
 
-        :raise Wrong: one failed; the shortest is kept in ``repro/`` and played first next time.
+        :raise Wrong: a script failed; the shortest is saved in ``repro/`` and for the next run.
         """
         self._failed_before(player)
         found = machine.search(player, int(self._seed), scripts, steps)
@@ -95,11 +95,11 @@ class ModelChecks:
     def try_all(self, player: Player, depth: int) -> exhaustive.Tried:
         """Play all short sequences.
 
-        :param depth: longest, unless the command line has another one.
-        :raise Wrong: one failed; it is kept.
+        :param depth: length of the longest, unless the command line sets it.
+        :raise Wrong: a script failed; it is saved.
         """
         self._failed_before(player)
-        depth = self._session.options.depth or depth
+        depth = self._session.execution.depth or depth
         tried = exhaustive.try_all(player, depth, int(self._seed))
         if tried.wrong is not None:
             self._fail(*tried.wrong)
@@ -124,9 +124,9 @@ class ModelChecks:
         round_: int,
         connect: Callable[[], Client] | None = None,
     ) -> None:
-        """Record clients at work, and judge.
+        """Record the requests of clients, and judge their history.
 
-        :param connect: how each gets its connection; by default straight to the target.
+        :param connect: makes the connection of each client; by default directly to the target.
         :raise AssertionError: a history is not linearizable.
         """
         opened = connect or (lambda: self._session.nbd(disk))
@@ -138,7 +138,7 @@ class ModelChecks:
     def record_with_losses(
         self, disk: Disk, clients: int, plan: concurrent.Plan, rounds: int
     ) -> None:
-        """Record rounds in which each client but the last loses its connection, one by one."""
+        """Record rounds in which the clients, except the last, lose their connections in turn."""
         self._prepare(disk, plan)
         total = concurrent.History()
         numbers = 0
@@ -170,12 +170,12 @@ class ModelChecks:
         count: int = 3,
         then: Callable[[], object] | None = None,
     ) -> Camera:
-        """Take snapshots while clients write a fresh disk, and judge each, and what is there last.
+        """Take snapshots while clients write a fresh disk; judge each, and the disk at the end.
 
-        :param then: called before anything is read: a power cut, if all that was acknowledged is
+        :param then: called before anything is read, such as a power cut if all acknowledged data is
             durable.
-        :raise AssertionError: a snapshot is not the contents at one moment between its request and
-            its answer.
+        :raise AssertionError: a snapshot has not the contents of one moment between its request and
+            its reply.
         """
         camera = Camera(disk, plan, count, self._session.nbd)
         camera.prepare()
@@ -187,14 +187,14 @@ class ModelChecks:
             then()
         camera.judge(history)
         if history.mixed:
-            history.anomalies()  # a sector of a snapshot may be of two writes that were in flight
+            history.anomalies()  # a sector of a snapshot may have parts of two writes in flight
         self._log(f"{history.requests} requests, {len(camera.taken)} snapshots")
         return camera
 
     def history_of(
         self, bug: str, clients: int, plan: concurrent.Plan, **options: str
     ) -> concurrent.History:
-        """Record clients of the reference backend, in this process, with a seeded bug."""
+        """Record clients of the reference backend, in this process, with a planted bug."""
         volume = Volume(MemoryStore(plan.size), "v")
         volume.write(0, concurrent.initial(plan.size))
         layers = [catalogue()[bug](**options)]
@@ -233,9 +233,9 @@ class ModelChecks:
 
 
 def _cut(opened: list[Client], clients: int) -> None:
-    """Shut the connections of all clients but the last for sending, one after another.
+    """Shut down the sending side of all connections except the last, one after another.
 
-    Replies may still come; but what a client gets is over, whether all was answered or not.
+    Replies may still arrive until the server closes the connection.
     """
     while len(opened) < clients:
         clock.pause(_LOSS_S / 10)

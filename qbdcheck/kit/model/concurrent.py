@@ -1,7 +1,7 @@
 """Histories of many clients on one volume, recorded for oracles.linearizability.
 
-Each client is a thread with a connection of its own, several requests in flight. Every write writes
-its number into each of its sectors, so that a read says of each sector which write it saw.
+Each client is a thread with its own connection and several requests in flight. Each write fills its
+sectors with its number, so a read shows for each sector which write it saw.
 """
 
 from __future__ import annotations
@@ -18,27 +18,29 @@ from blockio.layers import Command, CommandFlag
 from oracles.linearizability import INITIAL, NEVER, Access, Anomaly, check
 from oracles.stamps import SECTOR
 from qbdcheck import clock
+from qbdcheck.kit.nbd_io import RequestFailed, describe
 from reference_backend.client import Client
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
 _WORDS = SECTOR // 8
 _STEP_S = 0.0005
 _MAGIC = 0x71626468 << 32
-"""High half of each word of a sector that a recorded write wrote ("qbdh")."""
+"""High half of each word of a sector of a recorded write ("qbdh")."""
 
 
 class Torn(AssertionError):  # noqa: N818  # the verdict on a target
-    """A sector held parts of two writes, or what nobody wrote."""
+    """A sector holds parts of two writes, or data that was never written."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What clients do.
+    """The work of the clients. Requests keep to the minimum and maximum block of the export.
 
-    :ivar size: bytes of the volume that are used; small, so that they meet.
-    :ivar lengths: of requests, in sectors.
-    :ivar depth: requests that a client has in flight.
-    :ivar share: part of the requests that write; ``fua`` of those.
+    :ivar size: bytes of the volume that are used; small, so that requests meet.
+    :ivar lengths: lengths of requests, in sectors.
+    :ivar depth: requests in flight of each client.
+    :ivar share: share of writes among the requests. ``fua``: share of FUA among the writes.
+    :ivar flushes: share of flushes among the requests.
     """
 
     size: int = 32 << 10
@@ -54,8 +56,8 @@ class Plan:
 class Mixed:
     """A read that saw parts of several writes in one sector.
 
-    It may, while one of them is in flight: NBD promises nothing for what overlaps, and Linux's
-    buffered reads are not atomic towards writes.
+    This is allowed while one of the writes is in flight: NBD promises nothing for overlapping
+    requests, and Linux's buffered reads are not atomic with respect to writes.
     """
 
     sector: int
@@ -66,16 +68,16 @@ class Mixed:
 
 @dataclass
 class History:
-    """Requests and what they concern, of all clients."""
+    """Requests of all clients, and their accesses to sectors."""
 
     accesses: list[Access] = field(default_factory=list)
     mixed: list[Mixed] = field(default_factory=list)
     requests: int = 0
 
     def anomalies(self) -> list[Anomaly]:
-        """Judge all sectors.
+        """Return the anomalies of all sectors.
 
-        :raise Torn: a read saw parts of two writes of which none was in flight with it.
+        :raise Torn: a read saw parts of two writes, none of them in flight at that time.
         """
         writes = {
             (access.sector, access.value): access for access in self.accesses if access.is_write
@@ -100,11 +102,11 @@ class _Sent:
 
 
 def initial(size: int) -> bytes:
-    """Return what the volume must hold before the first write."""
+    """Return the contents of the volume before the first write."""
     return np.full(size // 8, _MAGIC | INITIAL, dtype="<u8").tobytes()
 
 
-def record(  # noqa: PLR0917  # what clients are told
+def record(  # noqa: PLR0917  # the arguments of each client
     connect: Callable[[], Client],
     clients: int,
     plan: Plan,
@@ -112,12 +114,13 @@ def record(  # noqa: PLR0917  # what clients are told
     first: int = 1,
     meanwhile: Callable[[Callable[[int], None]], None] | None = None,
 ) -> History:
-    """Let clients work at the same time, and return what they saw, times in microseconds.
+    """Let clients work at the same time; return what they saw, with times in microseconds.
 
     :param first: number of the first write.
-    :param meanwhile: called while they work; they go on until it returns, also beyond what is
-        planned. It is given a function that waits until so many further requests were sent.
-    :raise Torn: a sector was not what a single write had written.
+    :param meanwhile: called while they work; they work until it returns, also beyond the plan. Its
+        argument is a function that waits until a number of further requests was sent.
+    :raise Torn: a sector holds other data than that of a single write.
+    :raise RequestFailed: the server answered a request with an error.
     """
     numbers = count(first)
     connections = [connect() for _ in range(clients)]
@@ -149,16 +152,16 @@ def record(  # noqa: PLR0917  # what clients are told
 
 
 def _wait_for(workers: Sequence[_Client], requests: int) -> None:
-    """Wait until so many further requests were sent, or a client is at its end."""
+    """Wait until a number of further requests was sent, or a client has ended."""
     wanted = sum(worker.requests for worker in workers) + requests
     while sum(worker.requests for worker in workers) < wanted:
         if not all(worker.is_alive() for worker in workers):
-            return  # whoever failed says why
+            return  # its failure is raised later
         clock.pause(_STEP_S)
 
 
 class _Client(threading.Thread):
-    def __init__(  # noqa: PLR0917  # what a client is told
+    def __init__(  # noqa: PLR0917  # the arguments of `record`
         self,
         number: int,
         client: Client,
@@ -204,7 +207,7 @@ class _Client(threading.Thread):
         self._lose()
 
     def _receive_all(self) -> None:
-        # Beside the sending: a server may stop reading until its replies are taken.
+        # In parallel with sending: a server may stop reading until its replies are received.
         try:
             received = 0
             while True:
@@ -218,7 +221,8 @@ class _Client(threading.Thread):
             self._end(error)
 
     def _end(self, error: BaseException) -> None:
-        if not isinstance(error, OSError | EOFError | NbdProtocolError):  # the connection was cut
+        lost = isinstance(error, OSError | EOFError | NbdProtocolError)  # the connection was cut
+        if isinstance(error, NbdError) or not lost:
             self.failure = self.failure or error  # the case raises it
         self._over = True
         self._client.cut()
@@ -233,7 +237,9 @@ class _Client(threading.Thread):
             self._client.send_request(Command.FLUSH, cookie=cookie)
             return
         sectors = min(random.choice(plan.lengths), max(self._client.longest // SECTOR, 1))
-        first = random.randrange(0, plan.size // SECTOR - sectors + 1)
+        unit = max(1, (self._client.block_sizes or (1, 1, 1))[0] // SECTOR)
+        sectors = min(-(-sectors // unit) * unit, plan.size // SECTOR)
+        first = random.randrange(0, plan.size // SECTOR - sectors + 1) // unit * unit
         place = first * SECTOR, sectors * SECTOR
         writes = random.random() < plan.share
         number = next(self._numbers)
@@ -248,7 +254,9 @@ class _Client(threading.Thread):
         returned = clock.now_s() * 1e6
         sent = self._flight.pop(reply.cookie)
         if reply.error:
-            raise NbdError(reply.error, reply.message)
+            place = sent.first * SECTOR, sent.sectors * SECTOR
+            request = f"client {self._number}: {describe(sent.command, *place)}"
+            raise RequestFailed(request, NbdError(reply.error, reply.message))
         if sent.command is Command.WRITE:
             self._wrote(sent, returned)
         elif sent.command is Command.READ:
@@ -280,15 +288,17 @@ def seen(
     call: float,
     returned: float,
 ) -> Sequence[int | None]:
-    """Return which write each sector of what a read gave is of, None where it is of several.
+    """Return for each sector of a read the number of its write; None if it is of several writes.
 
-    :param mixed: gets the latter.
-    :raise Torn: a sector holds what nobody wrote.
+    :param mixed: sectors of several writes are appended.
+    :raise Torn: a sector holds data that was never written.
     """
     words = np.frombuffer(data, dtype="<u8").reshape(-1, _WORDS)
     if not ((words >> np.uint64(32)) == _MAGIC >> 32).all():
         row = int(np.argmin(((words >> np.uint64(32)) == _MAGIC >> 32).all(axis=1)))
-        raise Torn(f"sector {first + row} holds what nobody wrote: {words[row, 0]:#018x} ...")
+        raise Torn(
+            f"sector {first + row} holds data that was never written: {words[row, 0]:#018x} ..."
+        )
     numbers = words & np.uint64(0xFFFFFFFF)
     found: list[int | None] = numbers[:, 0].tolist()
     for row in np.flatnonzero((numbers != numbers[:, :1]).any(axis=1)).tolist():

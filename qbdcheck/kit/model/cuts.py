@@ -1,7 +1,7 @@
-"""Snapshots that are taken while many clients write, read back and judged.
+"""Takes snapshots while many clients write, reads them back and judges them.
 
-Half of the volume holds data when the clients begin, the other half was never written: both must be
-in the snapshot as they were at one moment.
+Half of the volume holds data when the clients start, the other half was never written. A snapshot
+must show both as they were at one moment.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Taken:
 
 @dataclass
 class Camera:
-    """Takes ``count`` snapshots of a disk, spread over the work of its clients.
+    """Takes ``count`` snapshots of a disk while its clients work.
 
     :ivar open_client: connects the raw client.
     """
@@ -46,11 +46,11 @@ class Camera:
 
     @property
     def fresh(self) -> int:
-        """The first byte that is not written at the start."""
+        """Offset of the half that is not written at the start."""
         return self.plan.size // 2 // SECTOR * SECTOR
 
     def prepare(self) -> None:
-        """Write what clients find in the first half, durably where the target can."""
+        """Write the initial data of the first half, durably if the target can."""
         with self.open_client(self.disk) as client:
             client.write(0, initial(self.fresh))
             if client.flags & TransmissionFlag.SEND_FLUSH:
@@ -68,8 +68,8 @@ class Camera:
     def judge(self, history: History) -> None:
         """Read all snapshots, and judge each.
 
-        :raise AssertionError: one was never so.
-        :raise Torn: a sector holds what nobody wrote.
+        :raise AssertionError: a snapshot does not show the volume at one moment.
+        :raise Torn: a sector holds data that was never written.
         :raise CaseBroken: no snapshot was taken while clients wrote.
         """
         under_load = 0
@@ -79,11 +79,13 @@ class Camera:
                 one.returned > taken.answered for one in writes
             )
             cut = self._cut(taken.snapshot, history.mixed, taken.asked, taken.answered)
-            name = f"snapshot {taken.snapshot.name} is of no moment (times in us)"
+            name = (
+                f"snapshot {taken.snapshot.name} shows the volume at no single moment (times in us)"
+            )
             _raise(name, contradictions(cut, history.accesses))
         now = clock.now_s() * 1e6
         last = self._cut(self.disk, history.mixed, now, now)
-        name = f"volume {self.disk.name} is not as its clients left it (times in us)"
+        name = f"volume {self.disk.name} has not the contents that its clients wrote (times in us)"
         _raise(name, contradictions(last, history.accesses))
         if not under_load:
             raise CaseBroken("no snapshot was taken while clients wrote")
@@ -93,13 +95,13 @@ class Camera:
             data = bytes(client.read(0, self.plan.size))
             again = bytes(client.read(0, self.plan.size))
         if data != again:
-            raise AssertionError(f"{disk.name} is not the same twice")
+            raise AssertionError(f"two reads of {disk.name} differ")
         return Cut(asked, answered, self.values(data, mixed, asked, answered))
 
     def values(
         self, data: bytes, mixed: list[Mixed], asked: float, answered: float
     ) -> list[int | None]:
-        """Return the write that each sector is of; zeroes are the start of the second half."""
+        """Return the number of the write of each sector; zeroes: the unwritten second half."""
         rows = np.frombuffer(data, dtype=np.uint8).reshape(-1, SECTOR)
         empty = ~rows.any(axis=1)
         filled = rows.copy()

@@ -1,4 +1,4 @@
-"""A state machine of hypothesis that plays scripts of chance, and shrinks one that fails."""
+"""A state machine of hypothesis that plays random scripts, and shrinks one that fails."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from hypothesis.stateful import (
 from oracles.model import Model, Player, Wrong
 from oracles.scripts import ERRNOS, FAULTS, Script, ScriptError, Step
 from oracles.shrinking import fewest
-from qbdcheck.errors import NotRun
+from qbdcheck.errors import NotRun, QbdcheckError
 from qbdcheck.kit.model.replay import play
+from reference_backend.nbd.errors import NbdProtocolError, OptionRefused
 
 SIZE = 128 << 10
 _Rule = TypeVar("_Rule", bound=Callable[..., None])
 _EDGES = (0, 512, 4096, 8192, 8192 + 512, 65_536, SIZE - 4096, SIZE - 512)
 _TRIALS = 200
-"""Scripts that are played to shorten one, at most."""
+"""Most scripts that are played to shorten one."""
 _SIZES = (SIZE, SIZE // 2, SIZE + 4096, SIZE - 512)
 
 
@@ -42,8 +43,17 @@ class Found:
 
     @property
     def best(self) -> tuple[Script, str] | None:
-        """The shortest failing script and what was wrong; None where all went well."""
+        """The shortest failing script and its error; None if no script failed."""
         return min(self.failures, key=lambda pair: len(pair[0].steps), default=None)
+
+
+_TARGET_ERRORS = (QbdcheckError, OSError, EOFError, NbdProtocolError, OptionRefused)
+"""What a player raises when the target does not work any more."""
+
+
+def alignment_of(player: Player) -> int:
+    """Return the block in bytes to which a player's requests must be aligned; 1 by default."""
+    return int(getattr(player, "alignment", 1))
 
 
 _PLACE = st.tuples(
@@ -58,7 +68,7 @@ def _can(word: str) -> Callable[[_Rule], _Rule]:
 
 
 class DiskMachine(RuleBasedStateMachine):
-    """One script; subclasses have the player and gather what is found."""
+    """One script. Subclasses have the player and collect the failures."""
 
     player: Player
     found: Found
@@ -74,7 +84,7 @@ class DiskMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """A new volume."""
+        """Prepare a new volume."""
         self._guard(self._begin)
         self.found.scripts += 1
 
@@ -91,8 +101,13 @@ class DiskMachine(RuleBasedStateMachine):
             raise
 
     def _at(self, do: str, place: tuple[int, int], *, fua: bool = False) -> None:
-        offset = min(place[0], self._size)
-        self._do(Step(do, offset, min(place[1], self._size - offset), fua))
+        self._do(Step(do, *self._within(place), fua))
+
+    def _within(self, place: tuple[int, int]) -> tuple[int, int]:
+        """Return a place within the volume, in whole blocks of the target."""
+        block = alignment_of(self.player)
+        offset = min(place[0], self._size) // block * block
+        return offset, min(-(-place[1] // block) * block, self._size - offset)
 
     def _do(self, step: Step) -> None:
         self._steps.append(step)
@@ -110,9 +125,7 @@ class DiskMachine(RuleBasedStateMachine):
     @rule(place=_PLACE, fua=st.booleans(), no_hole=st.booleans())
     def zero(self, place: tuple[int, int], fua: bool, no_hole: bool) -> None:
         """Write zeroes."""
-        offset = min(place[0], self._size)
-        length = min(place[1], self._size - offset)
-        self._do(Step("zero", offset, length, fua=fua, no_hole=no_hole))
+        self._do(Step("zero", *self._within(place), fua=fua, no_hole=no_hole))
 
     @_can("discard")
     @rule(place=_PLACE, fua=st.booleans())
@@ -141,6 +154,8 @@ class DiskMachine(RuleBasedStateMachine):
     @rule(size=st.sampled_from(_SIZES))
     def resize(self, size: int) -> None:
         """Resize."""
+        block = alignment_of(self.player)
+        size = size // block * block
         self._do(Step("resize", size=size))
         self._size = size
 
@@ -151,10 +166,10 @@ class DiskMachine(RuleBasedStateMachine):
         self._do(Step("snapshot"))
 
     @_can("reopen")
-    @rule(politely=st.booleans())
-    def connect_again(self, politely: bool) -> None:
-        """Close or drop the connection, and open another."""
-        self._do(Step("reopen" if politely else "reconnect"))
+    @rule(orderly=st.booleans())
+    def connect_again(self, orderly: bool) -> None:
+        """Close the connection in order, or drop it, and connect again."""
+        self._do(Step("reopen" if orderly else "reconnect"))
 
     @_can("power-cut")
     @rule(seed=st.integers(0, 255))
@@ -165,18 +180,18 @@ class DiskMachine(RuleBasedStateMachine):
     @precondition(lambda self: "kill" in self.player.abilities and self._kills == 0)
     @rule()
     def kill(self) -> None:
-        """Kill the server; once a script, as a new start may take long."""
+        """Kill the server; once in a script, because a restart may take long."""
         self._kills += 1
         self._do(Step("kill"))
 
     @_can("fault")
     @rule(kind=st.sampled_from(FAULTS), errno=st.sampled_from(ERRNOS))
     def fault(self, kind: str, errno: str) -> None:
-        """Let the next request of a kind fail."""
+        """Make the next request of a kind fail."""
         self._do(Step("fault", kind=kind, errno=errno))
 
     def teardown(self) -> None:
-        """Look at everything."""
+        """Read and check everything."""
         if self._model is not None and not self._failed:
             self._guard(self._model.finish)
 
@@ -184,7 +199,10 @@ class DiskMachine(RuleBasedStateMachine):
 def search(player: Player, seed: int, scripts: int, steps: int = 30) -> Found:
     """Play ``scripts`` scripts of up to ``steps`` steps; shrink one that fails.
 
-    The same seed gives the same scripts.
+    The same seed gives the same scripts. A failure that was found is kept, also if the target dies
+    while its script is being shrunk.
+
+    :raise QbdcheckError: the target fails before a script has failed. (Also OSError.)
     """
     found = Found()
     machine = type("Machine", (DiskMachine,), {"player": player, "found": found})
@@ -204,16 +222,16 @@ def search(player: Player, seed: int, scripts: int, steps: int = 30) -> Found:
                 suppress_health_check=list(HealthCheck),
             ),
         )
-    except (Wrong, Flaky):  # what does not fail again was wrong all the same
+    except (Wrong, Flaky, *_TARGET_ERRORS):  # a failure counts, also if it is not reproduced
         if not found.failures:
             raise
     if found.best is not None:
-        _leave_out_what_is_needless(found, found.best[0], player)
+        _shorten(found, found.best[0], player)
     return found
 
 
-def _leave_out_what_is_needless(found: Found, script: Script, player: Player) -> None:
-    """Shorten a script until each of its steps is needed: hypothesis may stop before."""
+def _shorten(found: Found, script: Script, player: Player) -> None:
+    """Remove steps until each one is needed: hypothesis may stop before that."""
     left = _TRIALS
 
     def fails(steps: list[Step]) -> bool:
@@ -223,13 +241,15 @@ def _leave_out_what_is_needless(found: Found, script: Script, player: Player) ->
             return False
         document = {"size": script.size, "steps": [step.mapping() for step in steps]}
         try:
-            shorter = Script.of(document, "shorter")  # offsets may be beyond the end now
+            shorter = Script.of(document, "shorter")  # offsets may be beyond the new end
             play(shorter, player)
         except Wrong as wrong:
             found.failures.append((shorter, str(wrong)))
             return True
         except (ScriptError, NotRun):
             pass
+        except _TARGET_ERRORS:  # the target is gone: keep what was found
+            left = 0
         return False
 
     fewest(list(script.steps), fails)

@@ -1,4 +1,4 @@
-"""What carries out the steps of a script: a volume in this process, the raw NBD client, QEMU."""
+"""Players, which run the steps of a script: a volume in this process, the raw NBD client, QEMU."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from oracles.model import StepFailed
 from oracles.scripts import Step
 from oracles.stamps import Data
 from qbdcheck.kit.armed_rules import ArmedRules
+from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.programs.monitored import Monitored
 from qbdcheck.targets.disk import Disk
-from qbdcheck.targets.sibling_export import Tenant, snapshot_of
+from qbdcheck.targets.sibling_export import SiblingExport, snapshot_of
 from reference_backend.client import Client
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused
@@ -52,7 +53,7 @@ def _flags(step: Step) -> int:
 class InProcess:
     """The reference backend's volume without a server.
 
-    :param layer: makes what stands above the volume (a seeded bug), new for each script.
+    :param layer: makes a layer above the volume (a planted bug), a new one for each script.
     """
 
     abilities = frozenset(
@@ -61,10 +62,11 @@ class InProcess:
     )  # fmt: skip
 
     def __init__(self, layer: Callable[[], Layer] | None = None) -> None:
+        self.alignment = 1
         self._make_layer = layer
 
     def reset(self, size: int, data: bytes) -> None:
-        """A new volume."""
+        """Make a new volume."""
         self._volume = Volume(MemoryStore(size), "model", undo_limit=_UNDO_BYTES)
         if data:
             self._volume.write(0, data)
@@ -78,7 +80,7 @@ class InProcess:
         self._top: Below = stack([*self._layers, *self._faults], self._bottom)
 
     def do(self, step: Step, data: bytes) -> Data | Sequence[Extent] | None:
-        """Carry out a step."""
+        """Run a step."""
         match step.do:
             case "resize":
                 self._volume.resize(step.size)
@@ -97,7 +99,7 @@ class InProcess:
         return None
 
     def read_snapshot(self, number: int) -> Data | None:
-        """Return all of a snapshot."""
+        """Return the contents of a snapshot."""
         store = self._volume.store
         assert isinstance(store, MemoryStore)
         frozen = store.open_snapshot(f"snapshot{number + 1}")
@@ -135,16 +137,17 @@ class InProcess:
             case Command.BLOCK_STATUS:
                 return Reply(extents={_CONTEXT: volume.block_status(*place)})
             case _:
-                raise BlockError(errno.EINVAL, f"{request.command.name} is no step")
+                raise BlockError(errno.EINVAL, f"{request.command.name} is not a step")
         return Reply()
 
 
 class OverNbd:
-    """A target's volume by the raw NBD client.
+    """A target's volume, reached by the raw NBD client.
 
     :param connect: opens a connection to it, directly or through a QEMU program.
     :param close: ends what ``connect`` started, when the connection is closed or lost.
-    :param rules: arms faults on the target; None where that cannot be.
+    :param rules: arms faults on the target; None if it takes none.
+    :ivar alignment: minimum block of the target, in bytes.
     """
 
     def __init__(
@@ -160,7 +163,8 @@ class OverNbd:
         self._rules = rules
         self._client: Client | None = None
         self._snapshots = 0
-        self._readable: list[Tenant] = []
+        self._readable: list[SiblingExport] = []
+        self.alignment = minimum_block(disk)
         able = {"write", "read", "reopen", "reconnect"}
         client = self._opened()
         offered = disk.backend.description
@@ -177,15 +181,15 @@ class OverNbd:
             self._client = self._connect()
         return self._client
 
-    def _dropped(self, politely: bool = False) -> None:
+    def _dropped(self, orderly: bool = False) -> None:
         if self._client is not None:
             with contextlib.suppress(OSError):
-                self._client.close() if politely else self._client.sock.close()
+                self._client.close() if orderly else self._client.sock.close()
             self._client = None
             self._close()
 
     def reset(self, size: int, data: bytes) -> None:
-        """Write all of it anew."""
+        """Write the whole volume."""
         if self._rules is not None:
             self._rules.heal()
         self._readable.clear()
@@ -199,11 +203,11 @@ class OverNbd:
             client.flush()
 
     def do(self, step: Step, data: bytes) -> Data | Sequence[Extent] | None:
-        """Carry out a step."""
+        """Run a step."""
         backend = self._disk.backend
         match step.do:
             case "reopen":
-                self._dropped(politely=True)
+                self._dropped(orderly=True)
             case "reconnect":
                 self._dropped()
             case "power-cut":
@@ -237,7 +241,7 @@ class OverNbd:
             return b"" if step.do == "read" else []
         try:
             client = self._opened()
-            if step.do == "read":  # both keep to the longest request that the server takes
+            if step.do == "read":  # read and write keep to the maximum block
                 return client.read(step.offset, step.length)
             if step.do == "write":
                 client.write(step.offset, data, _flags(step))
@@ -252,15 +256,15 @@ class OverNbd:
         return None
 
     def read_snapshot(self, number: int) -> Data | None:
-        """Return all of a snapshot, by a connection of its own, straight to the target."""
+        """Return the contents of a snapshot, over its own connection to the target."""
         if not self._readable:
             return None
         try:
             with Client.connect(self._readable[number].uri or "") as client:
                 return client.read(0, client.size) if client.size else b""
         except (OSError, EOFError, NbdProtocolError, OptionRefused) as error:
-            number_of = getattr(error, "errno", None) or errno.EIO
-            raise StepFailed(number_of, str(error)) from None
+            number = getattr(error, "errno", None) or errno.EIO
+            raise StepFailed(number, str(error)) from None
 
     def close(self) -> None:
         """Close the connection."""

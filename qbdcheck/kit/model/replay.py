@@ -1,4 +1,4 @@
-"""Plays a script against a model; keeps failing scripts, and plays them first the next time."""
+"""Plays a script against a model; saves failing scripts, and plays them first the next time."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from pathlib import Path
 from oracles.model import Model, Player, Wrong
 from oracles.scripts import Script, ScriptError, to_nbdsh, to_qemu_io
 from qbdcheck.errors import NotRun
-from qbdcheck.options import Options
 
 
 def play(
     script: Script, player: Player, seed: int = 0, tell: Callable[[str], object] = str
 ) -> None:
-    """Play a script and look at everything at its end.
+    """Play a script and check everything at its end.
 
-    :param tell: gets a line for each step.
-    :raise Wrong: names the step.
-    :raise NotRun: the target cannot do a step of it.
+    :param tell: called with a line for each step.
+    :raise Wrong: a step fails; the message names it.
+    :raise NotRun: the target does not support a step.
     """
     unable = sorted({step.do for step in script.steps} - player.abilities)
     if unable:
@@ -40,7 +39,7 @@ def play(
 
 
 def keep(script: Script, text: str, scratch: Path, saved: Path) -> None:
-    """Save a failing script: in ``repro`` with its forms for qemu-io and nbdsh, and for next time.
+    """Save a failing script: in ``repro``, also for qemu-io and nbdsh, and for the next run.
 
     :param saved: the directory of `played_first`.
     """
@@ -57,7 +56,7 @@ def keep(script: Script, text: str, scratch: Path, saved: Path) -> None:
 
 
 def played_first(saved: Path, player: Player, seed: int) -> Sequence[tuple[Script, str]]:
-    """Play what failed before; forget what is right now; return what still fails."""
+    """Play saved scripts; delete those that pass; return those that still fail."""
     failing = []
     for path in sorted(saved.glob("*.yaml")) if saved.is_dir() else ():
         try:
@@ -71,6 +70,6 @@ def played_first(saved: Path, player: Player, seed: int) -> Sequence[tuple[Scrip
     return failing
 
 
-def saved_scripts(options: Options, case_id: str, target: str) -> Path:
-    """Return where failing scripts of a case on a target are kept."""
-    return options.cache_dir / "scripts" / target.replace(os.sep, "_") / case_id
+def saved_scripts(cache_dir: Path, case_id: str, target: str) -> Path:
+    """Return the directory of failing scripts of a case on a target."""
+    return cache_dir / "scripts" / target.replace(os.sep, "_") / case_id

@@ -10,13 +10,15 @@ import subprocess
 import sys
 import sysconfig
 import time
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from qbdcheck.bootstrap.install import MODULES, is_current, missing_modules, path_with_sbin
-from qbdcheck.bootstrap.system_packages import PROGRAMS, ensurepip_mend, mend_command, packages_of
+from qbdcheck.bootstrap.system_packages import PROGRAMS, ensurepip_fix, fix_command, packages_of
+from qbdcheck.catalogue.catalogue import CASE_FILE
 from qbdcheck.files import ROOT
 
 PYTHON = Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")
@@ -109,7 +111,7 @@ def test_a_second_start_installs_nothing_and_is_quick(installed: Path) -> None:
 
 def test_an_environment_without_its_packages_is_not_believed(installed: Path) -> None:
     packages_of_venv(installed).unlink()
-    done = start(installed, "--help")
+    done = start(installed, "1")
     assert done.returncode == 2
     assert done.stderr.startswith("check: Python packages are missing (pytest, ")
     assert not is_stamped(installed), "so that --install looks again"
@@ -117,11 +119,12 @@ def test_an_environment_without_its_packages_is_not_believed(installed: Path) ->
 
 def test_a_changed_lock_file_makes_the_environment_stale(installed: Path) -> None:
     (installed / "requirements.lock").write_text("# something else\n")
-    done = start(installed, "--help")
-    assert "check: .venv was made from another requirements.lock" in done.stderr
-    assert done.returncode == 0
+    refused = f"check: no {installed}/suites/groups.yaml: it lists the groups that cases may name\n"
+    said = start(installed, "1").stderr
+    assert said.startswith("check: .venv does not match requirements.lock")
+    assert said.endswith(refused), "the run goes on"
     assert start(installed, "--install", "--help", env=_NO_NETWORK).returncode == 0
-    assert start(installed, "--help").stderr == ""
+    assert start(installed, "1").stderr == refused
 
 
 def is_stamped(tree: Path) -> bool:
@@ -140,12 +143,12 @@ def test_a_failed_download_is_one_line_and_the_next_start_tries_again(installed:
 
 
 def test_a_python_that_cannot_make_environments_names_the_debian_package(tree: Path) -> None:
-    install = tree / "qbdcheck" / "install.py"
+    install = tree / "qbdcheck" / "bootstrap" / "install.py"
     blocked = install.read_text().replace('find_spec("ensurepip")', 'find_spec("ensurepip_gone")')
     install.write_text(blocked)
     done = start(tree, "--install", env=_NO_NETWORK)
     assert done.returncode == 2
-    assert f"ask an administrator to run: {ensurepip_mend()}" in done.stderr
+    assert f"ask an administrator to run: {ensurepip_fix()}" in done.stderr
 
 
 @pytest.mark.skipif(
@@ -174,7 +177,7 @@ def test_a_user_without_rights_is_told_the_command_and_the_run_goes_on(tree: Pat
     packages = " ".join(packages_of(missing, "apt"))
     said = "check: programs are missing and this user may not install them; ask an administrator"
     assert wanted == [f"{said} to run: apt-get install {packages}"]
-    assert "going on with what can run" in done.stderr
+    assert "continuing without them" in done.stderr
     assert "installing Python packages into .venv" in done.stderr
 
 
@@ -189,7 +192,7 @@ def test_an_old_python_is_told_in_one_line_what_is_needed(tree: Path) -> None:
     assert done.returncode == 2
     have = ".".join(str(part) for part in sys.version_info[:3])
     assert done.stderr == (
-        f"check: Python 3.90 or newer is needed and this is {have} ({PYTHON});"
+        f"check: Python 3.90 or newer is required, but this is {have} ({PYTHON});"
         " install a newer one as python3 or python3.N on PATH\n"
     )
 
@@ -209,7 +212,42 @@ def test_every_program_has_a_package_for_each_package_manager() -> None:
         assert package.dnf, name
     assert packages_of(["qemu-img", "qemu-io", "fio"], "apt") == ["qemu-utils", "fio"]
     assert packages_of(["qemu-img", "qemu-io", "nbdcopy"], "dnf") == ["qemu-img", "libnbd"]
-    assert mend_command(["fio"]) in ("apt-get install fio", "dnf install fio")
+    assert fix_command(["fio"]) in ("apt-get install fio", "dnf install fio")
+
+
+@pytest.mark.parametrize("argument", ["-h", "--help"])
+def test_help_needs_only_python(tree: Path, argument: str) -> None:
+    done = start(tree, argument)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ./check")
+
+
+def test_version_and_list_need_only_python(tree: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tree)
+    done = start(tree, "--version")
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"qbdcheck {version}\n", "")
+    shutil.copytree(ROOT / "suites", tree / "suites")
+    done = start(tree, "-l", env={"HOME": "/no/such", "TMPDIR": "/no/such"})
+    assert (done.returncode, done.stderr) == (0, "")
+    count = sum(CASE_FILE.match(path.name) is not None for path in (ROOT / "suites").rglob("*.py"))
+    assert len(done.stdout.splitlines()) == count
+    quick = start(tree, "-l", "-g", "quick").stdout.splitlines()
+    assert 0 < len(quick) < count
+
+
+def test_the_version_of_a_checkout_with_a_tag_is_the_description_of_git(tree: Path) -> None:
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=x", "-c", "user.email=x@example.com"]
+        subprocess.run(["git", "-C", tree, *identity, *arguments], check=True, capture_output=True)
+
+    shutil.copy(ROOT / "pyproject.toml", tree)
+    git("init")
+    git("add", "check")
+    git("commit", "-m", "one")
+    assert start(tree, "--version").stdout == "qbdcheck 0.1.0\n"
+    git("tag", "v7.8.9")
+    assert start(tree, "--version").stdout == "qbdcheck v7.8.9\n"
 
 
 def test_tests_run_by_tox_in_an_environment_of_its_own(tree: Path) -> None:

@@ -79,7 +79,14 @@ def test_two_cases_with_one_number_are_an_error_that_names_both(tmp_path: Path) 
 
 
 def test_other_files_are_no_cases(tmp_path: Path) -> None:
-    for name in ("17_short.py", "017_zero.txt", "1234_long.py", "017.py", "conftest.py"):
+    for name in (
+        "17_short.py",
+        "017_zero.txt",
+        "12345_long.py",
+        "0123_zero.py",
+        "017.py",
+        "conftest.py",
+    ):
         write(tmp_path, name, GOOD)
     assert list_cases(tmp_path) == []
     with pytest.raises(UsageError, match="no such suites directory"):

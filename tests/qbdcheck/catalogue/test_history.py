@@ -9,11 +9,15 @@ import pytest
 
 from qbdcheck.catalogue.history import (
     Elapsed,
+    RunningMark,
     RunRecord,
     append_history,
+    check_home,
+    default_cache_dir,
     drop_old_results,
     last_run,
 )
+from qbdcheck.errors import UsageError
 from qbdcheck.verdict import Verdict
 
 
@@ -115,3 +119,62 @@ def test_only_the_results_of_the_last_runs_are_kept_and_nothing_else_is_touched(
     assert len(names) == 21
     assert (names[0], names[-1]) == ("20261112-120000-abcd-1", "mine")
     drop_old_results(tmp_path / "none")
+
+
+def test_the_results_of_a_running_run_are_kept(tmp_path: Path) -> None:
+    running = tmp_path / "20200101-000000-0001-1"
+    dead = tmp_path / "20200101-000001-0001-1"
+    for index in range(20):
+        (tmp_path / f"20210101-0000{index:02}-0001-1").mkdir()
+    dead.mkdir()
+    (dead / ".running").touch()
+    with RunningMark(running):
+        (running / "full.log").touch()
+        drop_old_results(tmp_path)
+        assert running.is_dir()
+        assert not dead.exists()
+    assert [path.name for path in running.iterdir()] == ["full.log"]
+    with RunningMark(running / "empty"):
+        pass
+    assert not (running / "empty").exists()
+    drop_old_results(tmp_path)
+    assert not running.exists()
+
+
+def test_a_mark_in_an_unwritable_place_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with RunningMark(tmp_path / "file" / "run"):
+        pass
+
+
+def test_a_later_run_does_not_mix_with_the_record_of_an_earlier_one(tmp_path: Path) -> None:
+    header = {"target": "file", "formats": ["raw"], "seed": 1, "planned": [["001_a", "raw"]]}
+    first = RunRecord(tmp_path, header)
+    second = RunRecord(tmp_path, {**header, "seed": 2})
+    first.done("001_a", "raw")
+    last = last_run(tmp_path)
+    assert last is not None
+    assert (last.seed, last.left) == (2, [("001_a", "raw")])
+    first.close()
+    second.close()
+
+
+def test_a_save_does_not_undo_what_another_run_saved(tmp_path: Path) -> None:
+    before = Elapsed.load(tmp_path, "file", "raw")
+    before.record("001_a", Verdict.PASS, 1)
+    before.save()
+    one, other = (Elapsed.load(tmp_path, "file", "raw") for _ in range(2))
+    other.record("001_a", Verdict.PASS, 7)
+    other.save()
+    one.record("002_b", Verdict.PASS, 2)
+    one.save()
+    assert Elapsed.load(tmp_path, "file", "raw").seconds == {"001_a": 7, "002_b": 2}
+
+
+def test_a_home_is_needed_only_without_a_cache_directory() -> None:
+    check_home({"XDG_CACHE_HOME": "/x", "HOME": "/no/such"})
+    check_home({"HOME": "/"})
+    with pytest.raises(UsageError, match="HOME=/no/such is not a directory"):
+        check_home({"HOME": "/no/such"})
+    assert default_cache_dir({"HOME": "/h"}) == Path("/h/.cache/qbdcheck")
+    assert default_cache_dir({"XDG_CACHE_HOME": "/x"}) == Path("/x/qbdcheck")

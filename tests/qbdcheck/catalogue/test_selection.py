@@ -82,26 +82,26 @@ def test_groups_are_a_union_minus_the_unwanted_groups() -> None:
 
 
 def test_named_cases_are_added_to_the_groups_and_never_excluded() -> None:
-    assert numbers(groups=["crash"], words=["2"], exclude_groups=["slow"]) == [2, 5]
-    assert numbers(words=["2", "30"], exclusions={"2": "known"}) == [2, 30]
+    assert numbers(groups=["crash"], arguments=["2"], exclude_groups=["slow"]) == [2, 5]
+    assert numbers(arguments=["2", "30"], exclusions={"2": "known"}) == [2, 30]
 
 
 def test_a_range_is_a_bulk_choice_to_which_exclusions_apply() -> None:
-    assert numbers(words=["1-30"], exclude_groups=["slow"]) == [1, 5]
-    chosen = select(CATALOGUE, Request(words=["1-5"], exclusions={"2": "known bug"}), GROUPS)
+    assert numbers(arguments=["1-30"], exclude_groups=["slow"]) == [1, 5]
+    chosen = select(CATALOGUE, Request(arguments=["1-5"], exclusions={"2": "known bug"}), GROUPS)
     assert [case.number for case in chosen.cases] == [1, 5]
     assert [(case.number, why) for case, why in chosen.excluded] == [(2, "known bug")]
 
 
 def test_a_disabled_case_runs_only_when_it_or_its_group_is_named() -> None:
-    assert 17 not in numbers(words=["1-"])
+    assert 17 not in numbers(arguments=["1-"])
     assert 17 not in numbers(groups=["rw"])
-    assert numbers(words=["17"]) == [17]
+    assert numbers(arguments=["17"]) == [17]
     assert numbers(groups=["disabled"]) == [17]
 
 
 def test_start_from_drops_what_comes_before() -> None:
-    assert numbers(words=["1-"], start_from="5") == [5, 30]
+    assert numbers(arguments=["1-"], start_from="5") == [5, 30]
 
 
 def test_an_unknown_group_is_an_error_that_lists_the_known_ones() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ import pytest
 from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.commands.new import SUITES, main, new_case, stem_of
 from qbdcheck.errors import UsageError
+from qbdcheck.files import ROOT
 
 
 def test_the_first_case_of_a_suite_gets_its_first_number(tmp_path: Path) -> None:
@@ -23,13 +28,39 @@ def test_the_next_number_is_above_the_last_so_that_gaps_stay(tmp_path: Path) -> 
     assert new_case(tmp_path, "iotests", "second").name == "018_second.py"
 
 
-def test_gaps_are_used_when_the_range_is_at_its_end_and_then_it_is_full(tmp_path: Path) -> None:
-    (tmp_path / "network").mkdir()
+def test_gaps_are_used_at_the_end_of_a_range_then_the_next_range(tmp_path: Path) -> None:
+    folder = tmp_path / "network"
+    folder.mkdir()
     for number in [*range(350, 360), *range(361, 400)]:
-        (tmp_path / "network" / f"{number}_x.py").write_text("")
+        (folder / f"{number}_x.py").write_text("")
     assert new_case(tmp_path, "network", "in the gap").name == "360_in_the_gap.py"
-    with pytest.raises(UsageError, match="suite network has no free number in 350-399"):
+    assert new_case(tmp_path, "network", "four digits").name == "1350_four_digits.py"
+    assert new_case(tmp_path, "network", "five").name == "1351_five.py"
+    for number in range(1352, 1400):
+        (folder / f"{number}_x.py").write_text("")
+    with pytest.raises(UsageError, match="network has no free number in 350-399, 1350-1399"):
         new_case(tmp_path, "network", "one too many")
+
+
+def test_the_next_case_of_the_real_iotests_has_four_digits(tmp_path: Path) -> None:
+    """All three-digit numbers of the suite are used."""
+    suites = tmp_path / "suites"
+    shutil.copytree(ROOT / "suites", suites)
+    shutil.copytree(ROOT / "qbdcheck", tmp_path / "qbdcheck")
+    done = subprocess.run(
+        [sys.executable, "-m", "qbdcheck", "new", "iotests", "four digits work"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    path = Path(done.stdout.strip())
+    assert path == suites / "iotests" / "1000_four_digits_work.py"
+    numbers = [one.number for one in list_cases(suites)]
+    assert numbers[-1] == 1000
+    assert numbers == sorted(numbers)
 
 
 def test_the_skeleton_is_a_case_that_the_catalogue_accepts(tmp_path: Path) -> None:
@@ -74,5 +105,13 @@ def test_the_command_prints_the_path(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_suite_ranges_do_not_overlap() -> None:
-    bounds = [bound for first_last in SUITES.values() for bound in first_last]
+    ranges = sorted(one for of_suite in SUITES.values() for one in of_suite)
+    bounds = [bound for first_last in ranges for bound in first_last]
     assert bounds == sorted(set(bounds))
+
+
+def test_a_second_range_is_the_first_one_plus_1000() -> None:
+    for suite, ((first, last), *more) in SUITES.items():
+        if more and suite != "iotests":
+            assert more == [(first + 1000, last + 1000)], suite
+    assert SUITES["iotests"] == ((1, 199), (1000, 1199))

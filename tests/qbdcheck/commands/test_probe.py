@@ -1,4 +1,4 @@
-"""``--probe`` believes nothing: each false claim of a profile is found."""
+"""``--probe`` tries each claim of a profile, and finds the false ones."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from qbdcheck.commands.probe import main
 from qbdcheck.errors import SetupError, UsageError
 from qbdcheck.files import ROOT
-from qbdcheck.options import Options
+from qbdcheck.options import TargetOptions
 
 TARGETS = ROOT / "targets"
-OPTIONS = Options(targets_dir=TARGETS, color="never")
+OPTIONS = TargetOptions(targets_dir=TARGETS)
 
 
 def _changed(tmp_path: Path, target: str, old: str, new: str) -> Path:
@@ -30,13 +30,13 @@ def _changed(tmp_path: Path, target: str, old: str, new: str) -> Path:
 def test_every_claim_of_a_shipped_profile_holds(
     target: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = main(OPTIONS, target)
+    code = main(OPTIONS, target, color=False)
     output = capsys.readouterr().out
-    assert (code, "WRONG" in output) == (0, False), output
+    assert (code, "WRONG" in output, "None" in output) == (0, False, False), output
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "expected"),
     [
         (("qemu-nbd", "stop:", "lacks: [flush]\nstop:"), "lacks flush"),
         (("qemu-nbd", " {size}\n", " 2M\n"), "QEMU sees 2097152"),
@@ -49,20 +49,18 @@ def test_every_claim_of_a_shipped_profile_holds(
         (("EXAMPLE", "rm {dir}/{name}.{snapshot}", "ls {dir}"), "it was removed"),
         (("EXAMPLE", "cp --sparse=always {dir}/{name}.{", "ln {dir}/{name}.{"), "clone"),
         (("reference", "add: {control: volume-create", "add: {control: volumes"), "add_volume"),
-        (
-            ("file", "path:", "deviations: [{case: '1', finding: nowhere}]\npath:"),
-            "no heading #nowhere",
-        ),
+        (("qemu-nbd", "version: qemu-nbd --version", "version: echo none"), "no version number"),
+        (("nbdkit", "memory size={size}", "pattern size={size}"), "add fresh: undefined"),
     ],
 )
 def test_false_claim_is_found(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str, str], words: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: tuple[str, str, str], expected: str
 ) -> None:
-    code = main(OPTIONS, _changed(tmp_path, *change))
+    code = main(OPTIONS, _changed(tmp_path, *change), color=False)
     output = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert code == 1
     assert "WRONG" in output
-    assert words in output
+    assert expected in output
 
 
 def test_target_that_does_not_start_is_an_error_of_setup(tmp_path: Path) -> None:
@@ -74,3 +72,22 @@ def test_target_that_does_not_start_is_an_error_of_setup(tmp_path: Path) -> None
 def test_profile_with_a_mistake_is_not_probed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown key 'blokdev'"):
         main(OPTIONS, _changed(tmp_path, "file", "blockdev:", "blokdev:"))
+
+
+def test_server_that_only_qemu_can_open_is_probed_through_qemu(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "oldstyle.yaml"
+    file.write_text(
+        "name: oldstyle\nabout: a test\n"
+        "start: nbdkit --foreground --oldstyle --unix={socket} memory size={size}\n"
+        'ready: {socket: "{socket}"}\nvolatile: true\nnbd: "nbd+unix:///?socket={socket}"\n'
+        'blockdev: {driver: nbd, server: {type: unix, path: "{socket}"}}\n'
+    )
+    code = main(OPTIONS, file)
+    output = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert code == 1
+    # nbdkit in this mode also fails each FLUSH, so no data is kept.
+    assert output.count("WRONG") == 2
+    assert "so the flush failed" in output
+    assert "greeting is" in output

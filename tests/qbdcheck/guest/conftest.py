@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from qbdcheck.arguments import default_cache_dir
+from qbdcheck.catalogue.history import default_cache_dir
 from qbdcheck.errors import NotRun
 from qbdcheck.guest.guest import Guest
 from qbdcheck.guest.image import GuestImage, guest_image

@@ -1,4 +1,4 @@
-"""Output of blkparse and btt, as a guest's blktrace 1.3 printed it."""
+"""Output of blkparse and btt, printed by blktrace 1.3 in a guest, and other forms of it."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_events_are_typed() -> None:
     assert (rest[3].action, rest[3].error, rest[3].process) == ("C", 0, "")
 
 
-def test_plugging_is_of_no_sector() -> None:
+def test_plugging_has_no_sector() -> None:
     plug = next(one for one in parse_events(EVENTS) if one.action == "P")
     assert (plug.sector, plug.sectors, plug.rwbs, plug.process) == (None, 0, "N", "fio")
 
@@ -48,15 +48,64 @@ def test_totals_are_in_bytes() -> None:
     )  # fmt: skip
 
 
-def test_of_several_cpus_the_block_of_all_counts() -> None:
-    one = "CPU{} (t):\n Reads Queued: {}, 4KiB\t Writes Queued: 0, 0KiB\n"
-    text = one.format(0, 1) + one.format(1, 2)
-    text += "\nTotal (t):\n Reads Queued: 3, 12KiB\t Writes Queued: 7, 28KiB\n"
+def test_with_several_cpus_the_total_block_counts() -> None:
+    text = block("CPU0 (t)", 1, 4) + block("CPU1 (t)", 2, 5) + block("Total (t)", 3, 7)
     totals = parse_totals(text)
     assert (totals.reads_queued, totals.writes_queued) == (3, 7)
 
 
-def test_latencies_are_of_all_devices() -> None:
+def block(name: str, reads: int, writes: int) -> str:
+    kinds = ("Queued", "Dispatches", "Requeued", "Completed", "Merges")
+    lines = (
+        f" {'Read' if kind in ('Dispatches', 'Merges') else 'Reads'} {kind}: {reads:,}, "
+        f"{reads * 4:,}KiB\t {'Write' if kind in ('Dispatches', 'Merges') else 'Writes'} {kind}:"
+        f" {writes:,}, {writes * 4:,}KiB\n"
+        for kind in kinds
+    )
+    return f"{name}:\n{''.join(lines)} IO unplugs: 9,999\n\n"
+
+
+def test_totals_have_commas_between_thousands() -> None:
+    totals = parse_totals(block("Total (8,16)", 1_234_567, 89_012))
+    assert (totals.reads_queued, totals.read_bytes) == (1_234_567, 1_234_567 * 4096)
+    assert (totals.writes_completed, totals.written_bytes) == (89_012, 89_012 * 4096)
+    assert (totals.merges, totals.requeued) == (1_323_579, 1_323_579)
+    text = block("Total (8,16)", 1, 7).replace(" 7, 28KiB", " 7, 28MiB")
+    assert parse_totals(text).written_bytes == 28 << 20
+
+
+@pytest.mark.parametrize("name", ["Reads Queued", "Writes Completed", "Write Merges"])
+def test_a_counter_that_is_missing_is_named(name: str) -> None:
+    text = block("Total (8,16)", 1, 2).replace(name, "Other")
+    with pytest.raises(TraceError, match=f"no '{name.replace('Write M', 'Writes M')}'"):
+        parse_totals(text)
+
+
+def test_events_of_zones_partitions_and_threads() -> None:
+    lines = [
+        "8,0 0 1 0.1 10 I ZAS N 512 + 8 [writer]", "8,0 0 2 0.2 10 A R 24 + 8 <- (8,2) 16",
+        "8,0 0 3 0.3 10 Q R 24 + 8 [a [b] c]", "8,0 0 4 0.4 0 C ZAS N 512 + 8 [0] <520>",
+        "8,0 0 0 0.5 0 m N bfq99 / idle",
+    ]  # fmt: skip
+    events = list(parse_events("\n".join(lines)))
+    assert [(one.action, one.sector, one.process) for one in events] == [
+        ("I", 512, "writer"), ("A", 24, ""), ("Q", 24, "a [b] c"), ("C", 512, ""),
+    ]  # fmt: skip
+    with pytest.raises(TraceError, match=r"not understood: '8,0 0 6 0\.6 9 \? R 1 \+ 8'"):
+        list(parse_events("8,0 0 6 0.6 9 ? R 1 + 8"))
+
+
+def test_stages_of_device_mapper_stand_beside_the_others() -> None:
+    row = "{} 0.000001000 0.{:09} 0.100000000 5\n"
+    rows = "".join(row.format(name, at) for at, name in enumerate(("Q2Q", "Q2Qdm", "Q2C", "Q2Cdm")))
+    found = parse_btt(f"== All Devices ==\n{rows}")
+    assert [round(one.mean_s * 1e9) for one in found.values()] == [0, 1, 2, 3]
+    assert found["Q2Cdm"].count == 5
+    with pytest.raises(TraceError, match="btt not understood: 'D2C 1,5"):
+        parse_btt(f"== All Devices ==\n{rows}D2C 1,5 2 3 4\n")
+
+
+def test_latencies_are_those_of_all_devices() -> None:
     found = parse_btt(BTT)
     assert found["D2C"] == Latency(
         stage="D2C", least_s=0.000047981, mean_s=0.000645975, most_s=0.009468460, count=1029
@@ -71,18 +120,20 @@ def test_a_line_sums_it_up() -> None:
     )
 
 
-def test_what_blktrace_lost_is_told() -> None:
+def test_dropped_events_are_counted() -> None:
     assert dropped("=== vdb ===\n  Total:   6307 events (dropped 0),      296 KiB data\n") == 0
     assert dropped("  Total:   6307 events (dropped 12),      296 KiB data\n") == 12
+    with pytest.raises(TraceError, match="did not end itself"):
+        dropped("")
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", BTT.replace("2", "x")])
-def test_no_output_of_btt_is_said(text: str) -> None:
+def test_text_that_is_not_output_of_btt_is_refused(text: str) -> None:
     with pytest.raises(TraceError, match="All Devices"):
         parse_btt(text)
 
 
-def test_no_totals_are_said() -> None:
+def test_missing_totals_are_reported() -> None:
     with pytest.raises(TraceError, match="cut off"):
         parse_totals(EVENTS[:500])
 
@@ -108,7 +159,7 @@ D2C\t0.000063607\t0.000132765\t0.008394041\t782216
 
 
 def test_the_text_of_the_talk() -> None:
-    """As the QEMU talk (CLK 2017) prints it, with the letters that a slide has beside it."""
+    """As the QEMU talk (CLK 2017) prints it, with the letters beside it on the slide."""
     events = list(parse_events(TALK))
     assert [one.action for one in events] == list("QGPUIDCQ")
     assert {one.sector for one in events} == {2147483520, None, 2147483632}

@@ -7,7 +7,7 @@ from pathlib import Path
 from qbdcheck.guest.cpio import Member, archive, directory
 
 
-def test_an_archive_is_one_of_newc(tmp_path: Path) -> None:
+def test_an_archive_has_the_newc_format(tmp_path: Path) -> None:
     members = [
         directory("bin"),
         Member("bin/a", b"hello", 0o755),

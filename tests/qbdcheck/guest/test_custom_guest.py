@@ -1,4 +1,4 @@
-"""Guests of the user's own: a login on the console, an agent, an image that stays as it is."""
+"""Custom guests: a login on the console, an agent, an image that is not changed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,11 +26,11 @@ modprobe -a virtio_pci virtio_blk
 while :; do getty -L -l /applets/login 115200 ttyS0 vt100; done
 """
 _PASSWD = b"root:$1$qb$RIgmMgEtb7EQkNkjvdch8.:0:0:root:/:/bin/sh\n"
-"""Of the password: secret."""
+"""The entry of root, whose password is: secret."""
 
 
 @pytest.fixture(scope="module")
-def ours() -> GuestImage:
+def small_linux() -> GuestImage:
     try:
         return guest_image(default_cache_dir({}))
     except NotRun as reason:
@@ -38,23 +38,23 @@ def ours() -> GuestImage:
 
 
 @pytest.fixture(scope="module")
-def with_login(ours: GuestImage, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def with_login(small_linux: GuestImage, tmp_path_factory: pytest.TempPathFactory) -> Path:
     profile = b"export PATH=/usr/sbin:/usr/bin:/sbin:/bin:/applets\n"
     changed = [Member("init", _INIT, 0o755), Member("etc/passwd", _PASSWD)]
     changed.append(Member("etc/profile", profile))
     initrd = tmp_path_factory.mktemp("own") / "initrd"
-    initrd.write_bytes(ours.initramfs.read_bytes() + archive(changed))  # the later files win
+    initrd.write_bytes(small_linux.initramfs.read_bytes() + archive(changed))  # the later files win
     return initrd
 
 
 @pytest.fixture(scope="module")
 def logged_in(
-    ours: GuestImage, with_login: Path, tmp_path_factory: pytest.TempPathFactory
+    small_linux: GuestImage, with_login: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Guest]:
     place = tmp_path_factory.mktemp("logged-in")
     image = place / "image.qcow2"
     run(["qemu-img", "create", "-q", "-f", "qcow2", image, "3M"], timeout_s=30)
-    own = CustomGuest(image, ours.kernel, with_login, login="root:secret")
+    own = CustomGuest(image, small_linux.kernel, with_login, login="root:secret")
     guest = Guest(Programs(), place, own)
     try:
         guest.start()
@@ -79,7 +79,7 @@ def test_files_of_all_bytes_pass_the_console(logged_in: Guest) -> None:
     assert logged_in.read_file("/tmp/empty") == b""
 
 
-def test_the_kernel_may_speak_between(logged_in: Guest) -> None:
+def test_the_kernel_may_print_into_an_answer(logged_in: Guest) -> None:
     noise = logged_in.begin("while :; do echo '<2>noise @1' > /dev/kmsg; sleep 0.05; done")
     try:
         data = bytes(range(256)) * 4
@@ -96,12 +96,12 @@ def test_a_command_that_does_not_end_is_killed_with_its_children(logged_in: Gues
     assert logged_in.execute("grep -la '[s]leep.1234' /proc/[0-9]*/cmdline").output == ""
 
 
-def test_a_program_that_the_guest_lacks_is_no_failure_of_the_target(logged_in: Guest) -> None:
+def test_a_program_that_the_guest_lacks_is_not_a_failure_of_the_target(logged_in: Guest) -> None:
     with pytest.raises(NotRun, match="fio"):
         logged_in.run("fio --version")
 
 
-def test_the_image_is_there_and_stays_as_it_is(logged_in: Guest) -> None:
+def test_the_image_is_there_and_is_not_changed(logged_in: Guest) -> None:
     assert logged_in.own is not None
     assert logged_in.own.image is not None
     before = logged_in.own.image.read_bytes()
@@ -118,8 +118,10 @@ def test_a_disk_is_found(logged_in: Guest, tmp_path: Path) -> None:
     assert file.read_bytes()[:5] == b"hello"
 
 
-def test_an_agent_is_enough(ours: GuestImage, tmp_path: Path) -> None:
-    guest = Guest(Programs(), tmp_path, CustomGuest(None, ours.kernel, ours.initramfs))
+def test_a_guest_with_only_an_agent_works(small_linux: GuestImage, tmp_path: Path) -> None:
+    guest = Guest(
+        Programs(), tmp_path, CustomGuest(None, small_linux.kernel, small_linux.initramfs)
+    )
     try:
         guest.start()
         assert guest.run('echo "$0"; echo done').endswith("done\n")
@@ -131,8 +133,10 @@ def test_an_agent_is_enough(ours: GuestImage, tmp_path: Path) -> None:
         guest.kill()
 
 
-def test_a_wrong_password_is_said(ours: GuestImage, with_login: Path, tmp_path: Path) -> None:
-    own = CustomGuest(None, ours.kernel, with_login, login="root:wrong")
+def test_a_wrong_password_is_reported(
+    small_linux: GuestImage, with_login: Path, tmp_path: Path
+) -> None:
+    own = CustomGuest(None, small_linux.kernel, with_login, login="root:wrong")
     guest = Guest(Programs(), tmp_path, own)
     try:
         with pytest.raises(GuestFailed, match="refused the login of 'root'"):
@@ -141,11 +145,11 @@ def test_a_wrong_password_is_said(ours: GuestImage, with_login: Path, tmp_path: 
         guest.kill()
 
 
-def test_an_image_that_is_none_is_said(ours: GuestImage, tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image_is_reported(small_linux: GuestImage, tmp_path: Path) -> None:
     image = tmp_path / "image.qcow2"
     image.write_bytes(b"QFI\xfb\0\0\0\x09" + bytes(100))
     with pytest.raises(SetupError, match=r"--guest-image .*Unsupported qcow2 version"):
-        Guest(Programs(), tmp_path, CustomGuest(image, ours.kernel))
+        Guest(Programs(), tmp_path, CustomGuest(image, small_linux.kernel))
 
 
 @pytest.mark.parametrize(
@@ -157,12 +161,12 @@ def test_an_image_that_is_none_is_said(ours: GuestImage, tmp_path: Path) -> None
         (["--guest-login", "root"], "of a --guest-image or a --guest-kernel"),
     ],
 )
-def test_wrong_flags_are_one_line(words: list[str], said: str) -> None:
+def test_wrong_flags_are_reported_in_one_line(words: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         parse(words)
 
 
-def test_flags_make_a_guest() -> None:
+def test_flags_describe_a_guest() -> None:
     words = ["--guest-kernel", "/etc/passwd", "--guest-append", "a=b", "--guest-login", "u:p"]
-    assert parse(words).custom_guest == CustomGuest(None, Path("/etc/passwd"), None, "a=b", "u:p")
-    assert parse([]).custom_guest is None
+    assert parse(words).guest.custom == CustomGuest(None, Path("/etc/passwd"), None, "a=b", "u:p")
+    assert parse([]).guest.custom is None

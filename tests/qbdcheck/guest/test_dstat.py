@@ -1,4 +1,4 @@
-"""dstat: the text of the QEMU talk (CLK 2017), and the same form from what iostat told."""
+"""dstat: the text of the QEMU talk (CLK 2017), CSV, several disks, and iostat in that form."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def test_other_text_is_refused(text: str, words: str) -> None:
         parse_dstat(text)
 
 
-def test_what_iostat_told_is_shown_as_dstat_does() -> None:
+def test_records_of_iostat_are_shown_in_the_form_of_dstat() -> None:
     record = DiskRecord(
         disk="vdb", interval_s=1, reads_per_s=0, writes_per_s=111_000, read_bytes_per_s=783,
         write_bytes_per_s=435 * 2**20, read_wait_ms=0, write_wait_ms=0.1, queue=13,
@@ -54,3 +54,57 @@ def test_what_iostat_told_is_shown_as_dstat_does() -> None:
         " read  writ| read  writ|util",
         "    0  111k| 783B  435M| 100",
     ]
+
+
+CSV = """"pcp-dstat 5.3.6 CSV output"
+"Author:","nobody",,,,"URL:","none"
+"Cmdline:","dstat -t -rd --disk-tps --disk-util -D sdc,dm-1",,,,"Date:","1 Jan"
+
+"system","io/sdc",,"io/dm-1",,"dsk/sdc",,"dsk/dm-1",,"sdc","dm-1"
+"time","read","writ","read","writ","read","writ","read","writ","util","util"
+"01-01 00:00:01",1.5,2.0,3.0,4.0,512.0,1024.0,0.0,2048.0,10.0,20.5
+"01-01 00:00:02",0,0,0,0,0,0,0,0,0,
+"""
+
+
+def test_csv_of_several_disks() -> None:
+    records = parse_dstat(CSV)
+    assert [one.disk for one in records] == ["sdc", "dm-1"] * 2
+    assert records[1].model_dump() == {
+        "disk": "dm-1", "reads_per_s": 3.0, "writes_per_s": 4.0, "read_bytes_per_s": 0.0,
+        "write_bytes_per_s": 2048.0, "utilisation": 20.5,
+    }  # fmt: skip
+    assert (records[2].utilisation, records[3].utilisation) == (0.0, None)
+    with pytest.raises(DstatError, match="has 2 columns, not the 11"):
+        parse_dstat(CSV + "1,2\n")
+    with pytest.raises(DstatError, match="'many' is no number"):
+        parse_dstat(CSV.replace("2048.0", "many"))
+
+
+DISKS = """----system---- --io/sda-----io/dm-0--- sda--dm-0 --dsk/sda----dsk/dm-0--
+     time     | read  writ: read  writ|util:util|#read #writ:#read #writ
+01-01 00:00:01|2.00     0 :   -  5.00 | 1.5:77.0|   2     0 :   9     5
+"""
+
+
+def test_several_disks_beside_a_time() -> None:
+    first, second = parse_dstat(DISKS)
+    assert (first.disk, first.reads_per_s, first.writes_per_s) == ("sda", 2.0, 0.0)
+    assert (first.utilisation, first.read_bytes_per_s) == (1.5, None)
+    assert (second.disk, second.reads_per_s, second.utilisation) == ("dm-0", 9.0, 77.0)
+
+
+def test_only_the_utilisation() -> None:
+    (first, second) = parse_dstat("sdx--sdy-\nutil:util\n 3.5:  99\n")
+    assert (first.utilisation, second.disk, second.utilisation) == (3.5, "sdy", 99)
+    text = "---load-avg--- sdx--sdy-\n 1m   5m  15m |util:util\n 0.1  0.2  0.3|  12:34.5\n"
+    assert [(one.disk, one.utilisation, one.reads_per_s) for one in parse_dstat(text)] == [
+        ("sdx", 12.0, None), ("sdy", 34.5, None),
+    ]  # fmt: skip
+
+
+def test_requests_of_disk_tps_count_where_there_is_no_io_column() -> None:
+    text = "--dsk/sda-- --dsk/sda--\n read  writ|#read #writ\n  1k    2M |   3     4k\n"
+    (record,) = parse_dstat(text)
+    assert (record.read_bytes_per_s, record.write_bytes_per_s) == (1024, 2 << 20)
+    assert (record.reads_per_s, record.writes_per_s) == (3, 4000)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.arguments import default_cache_dir
+from qbdcheck.catalogue.history import default_cache_dir
 from qbdcheck.clock import now_s
+from qbdcheck.guest.agent import Agent
 from qbdcheck.guest.devices import KINDS, Device
 from qbdcheck.guest.guest import Guest, GuestFailed
 from qbdcheck.guest.image import GuestImage, guest_image
@@ -38,7 +39,7 @@ def test_commands_have_output_errors_and_a_status(restored: Guest) -> None:
         restored.run("false")
 
 
-def test_a_quick_shell_keeps_its_variables_and_costs_little(restored: Guest) -> None:
+def test_a_quick_shell_keeps_its_variables_and_is_fast(restored: Guest) -> None:
     shell = QuickShell(restored)
     assert shell.run("n=41; cd /proc; echo one; echo two >&2") == (0, b"one\n", "two\n")
     assert shell.run('echo "$((n + 1)) $PWD"; false') == (1, b"42 /proc\n", "")
@@ -79,7 +80,7 @@ def test_a_disk_is_plugged_in_found_written_and_unplugged(
     assert (tmp_path / "disk").read_bytes().startswith(b"written\n")
 
 
-def test_bad_news_of_the_kernel_fail_a_guest_unless_they_are_expected(restored: Guest) -> None:
+def test_trouble_on_the_console_fails_a_guest_unless_it_is_expected(restored: Guest) -> None:
     restored.run("echo '<3>I/O error, dev vdz, sector 8' > /dev/kmsg; sleep 0.1")
     with pytest.raises(GuestFailed, match=r"the guest's kernel says: .*I/O error, dev vdz"):
         restored.settle()
@@ -89,7 +90,7 @@ def test_bad_news_of_the_kernel_fail_a_guest_unless_they_are_expected(restored: 
     assert {"agent", "event", "console", "guest", "qmp"} <= set(channels)
 
 
-def test_a_guest_boots_with_an_ide_disk_and_its_panic_is_told(
+def test_a_guest_boots_with_an_ide_disk_and_its_panic_is_reported(
     image: GuestImage, tmp_path: Path
 ) -> None:
     plugged = [(new_disk(tmp_path), Device("ide", physical=512))]
@@ -115,7 +116,7 @@ def test_a_guest_boots_with_an_ide_disk_and_its_panic_is_told(
         (Device("ahci", iothread="io0"), "ahci has no iothread"),
     ],
 )
-def test_devices_that_cannot_be_are_refused(device: Device, words: str) -> None:
+def test_impossible_devices_are_refused(device: Device, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         device.options("node", "identity")
 
@@ -149,7 +150,7 @@ def test_a_guest_reboots_and_its_disks_stay(image: GuestImage, tmp_path: Path) -
         guest.kill()
 
 
-def test_a_kernel_out_of_memory_is_told(image: GuestImage, tmp_path: Path) -> None:
+def test_a_kernel_out_of_memory_is_reported(image: GuestImage, tmp_path: Path) -> None:
     saved = template(Programs(), image, image.kernel.parent)
     guest = Guest(Programs(), tmp_path, image, template=saved.directory)
     try:
@@ -161,7 +162,7 @@ def test_a_kernel_out_of_memory_is_told(image: GuestImage, tmp_path: Path) -> No
         guest.kill()
 
 
-def test_a_disk_that_hangs_is_told_by_the_kernel_and_ends_in_bounded_time(
+def test_a_disk_that_hangs_is_reported_by_the_kernel_in_bounded_time(
     image: GuestImage, tmp_path: Path
 ) -> None:
     saved = template(Programs(), image, image.kernel.parent)
@@ -174,7 +175,7 @@ def test_a_disk_that_hangs_is_told_by_the_kernel_and_ends_in_bounded_time(
         node = {"driver": "throttle", "throttle-group": "still", "file": new_disk(tmp_path)}
         disk = guest.attach(node, Device())
         guest.run("echo 2 > /proc/sys/kernel/hung_task_timeout_secs")
-        # buffered: the kernel lets direct I/O wait without a word (blk_io_schedule)
+        # buffered: the kernel does not report direct I/O that waits (blk_io_schedule)
         read = f"for i in $(seq 30); do dd if={disk.path} of=/dev/null bs=4k count=1 skip=$((i*8)) "
         with pytest.raises(GuestFailed, match=r"kernel says: .*blocked for more than 2 seconds"):
             guest.run(read + "& done; wait", within_s=20)
@@ -182,12 +183,13 @@ def test_a_disk_that_hangs_is_told_by_the_kernel_and_ends_in_bounded_time(
         guest.kill()
 
 
-def test_a_guest_that_stands_still_fails_in_bounded_time(image: GuestImage, tmp_path: Path) -> None:
+def test_a_paused_guest_fails_in_bounded_time(image: GuestImage, tmp_path: Path) -> None:
     saved = template(Programs(), image, image.kernel.parent)
     guest = Guest(Programs(), tmp_path, image, template=saved.directory)
     try:
         guest.start()
         guest.machine.execute("stop")
+        assert isinstance(guest.agent, Agent)
         guest.agent.answer_s = 1.0
         with pytest.raises(GuestFailed, match=r"the guest died in 'true': .*no answer"):
             guest.run("true", within_s=1.0)

@@ -1,4 +1,4 @@
-"""iostat: JSON as sysstat 12.6 prints it in a guest, and the text of the QEMU talk (CLK 2017)."""
+"""iostat: JSON of sysstat 12.6 in a guest, the text of the QEMU talk (CLK 2017), and others."""
 
 import pytest
 
@@ -72,3 +72,77 @@ def test_older_and_newer_names_of_columns() -> None:
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(IostatError, match="no JSON of iostat"):
         parse_iostat(text)
+
+
+def test_a_comma_before_the_first_interval_is_ignored() -> None:
+    text = PRINTED.replace('"statistics": [', '"statistics": [\n,\n')
+    records = parse_iostat(text)
+    assert records == parse_iostat(PRINTED)
+    assert not records.unread
+
+
+def test_of_json_that_is_cut_off_the_complete_records_are_kept() -> None:
+    cut = PRINTED.replace('{"disk": []}', '{"disk": [{"disk_device": "vdb", "r/s": 1')
+    records = parse_iostat(cut.partition('"r/s": 1\n')[0])
+    assert records == parse_iostat(PRINTED)
+    assert "cut off" in records.unread
+    assert "1 records are complete" in records.unread
+    assert not parse_iostat(PRINTED).unread
+
+
+SIMPLE = "Device  tps  kB_read/s  kB_wrtn/s  kB_read  kB_wrtn\nsdb 3.00 1.00 2.00 10 20\n"
+
+
+def test_output_without_x_is_named() -> None:
+    with pytest.raises(IostatError, match="no column 'r/s'; run iostat with -x"):
+        parse_iostat(SIMPLE)
+    text = (
+        '{"sysstat": {"hosts": [{"statistics": [{"disk": [{"disk_device": "sdb", "tps": 3}]}]}]}}'
+    )
+    with pytest.raises(IostatError, match="sdb has no 'r/s'; run iostat with -x"):
+        parse_iostat(text)
+
+
+NEW = "Device r/s rkB/s rrqm/s %rrqm r_await rareq-sz w/s wkB/s w_await aqu-sz %util\n"
+
+
+def test_decimal_commas() -> None:
+    records = parse_iostat(NEW + "vdc 1,50 6,00 0,00 0,00 0,25 4,00 2,00 8,00 0,75 0,10 1,50\n")
+    (record,) = records
+    assert (record.reads_per_s, record.read_bytes_per_s, record.read_wait_ms) == (1.5, 6144, 0.25)
+    assert (record.queue, record.utilisation) == (0.1, 1.5)
+
+
+HUMAN = """
+  r/s     rkB/s  %rrqm r_await Device
+ 3.00      1.5M   0.0%    0.20 nvme0n1
+ 7.00     20.0k   0.0%    0.50 dm-0
+
+  w/s     wkB/s  %wrqm w_await Device
+ 4.00      0.0k   0.0%    0.00 nvme0n1
+ 8.00    512.0B   0.0%    0.75 dm-0
+
+aqu-sz  %util Device
+  0.25   3.0% nvme0n1
+  0.50  60.0% dm-0
+"""
+
+
+def test_tables_with_the_device_last_are_joined() -> None:
+    records = parse_iostat(HUMAN + HUMAN.replace(" 7.00", " 9.00"))
+    assert [(one.disk, one.reads_per_s) for one in records] == [
+        ("nvme0n1", 3.0), ("dm-0", 7.0), ("nvme0n1", 3.0), ("dm-0", 9.0),
+    ]  # fmt: skip
+    first, second = records[:2]
+    assert (first.read_bytes_per_s, first.write_bytes_per_s) == (1.5 * 2**20, 0)
+    assert (second.read_bytes_per_s, second.write_bytes_per_s) == (20480, 512)
+    assert (first.queue, first.utilisation, second.write_wait_ms) == (0.25, 3.0, 0.75)
+
+
+def test_a_line_that_is_cut_off_is_named() -> None:
+    line = "vdb 1 4 0 0 0.25 4 2 8 0.75 0.1 1.5\n"
+    records = parse_iostat(f"{NEW}{line}\n{NEW}vdb 1 4 0")
+    assert len(records) == 1
+    assert records.unread == "the last line is cut off: 'vdb 1 4 0'"
+    with pytest.raises(IostatError, match="4 columns, not 12"):
+        parse_iostat(f"{NEW}vdb 1 4 0\n{line}")

@@ -1,4 +1,4 @@
-"""A tree in the layout of an installed LTP, of programs that are real and small."""
+"""A tree in the layout of an installed LTP, with small programs that really run."""
 
 import importlib.util
 import json
@@ -26,11 +26,15 @@ PROGRAMS = {
     "breaks": "echo no such thing; exit 2",
     "warns": "exit 4",
     "lacks": "exit 32",
-    "hangs": "sleep 9999 & sleep 9998",
+    "hangs": "echo it begins; setsid sleep 9997 & sleep 9999 & sleep 9998",
+    "daemon": "setsid sh -c 'trap : TERM; exec sleep 9996' & echo started",
 }
 GROUPS = {
     "dio": "#DESCRIPTION:a comment\ngf01 grows -d $TMPDIR\nconf01 lacks\n",
-    "all": "gf01 grows -d $TMPDIR\nf01 fails\nb01 breaks\nw01 warns\nc01 lacks\nh01 hangs\n",
+    "all": (
+        "gf01 grows -d $TMPDIR\nf01 fails\nb01 breaks\nw01 warns\nc01 lacks\nh01 hangs\n"
+        "s01 daemon\ns02 true\n"
+    ),
     "ltp-aiodio.part4": "aio01 knows ext4\naio02\tknows xfs\nother other\n",
 }
 
@@ -67,24 +71,26 @@ def test_a_tree_may_be_a_tar_file(tmp_path: Path) -> None:
         LtpTree(tmp_path, tmp_path)
 
 
-def test_tests_run_and_end_in_a_guest(restored: Guest, tmp_path: Path) -> None:
+def test_tests_run_in_a_guest(restored: Guest, tmp_path: Path) -> None:
     with (tmp_path / "disk").open("wb") as file:
         file.truncate(64 << 20)
     node = {"driver": "raw", "file": {"driver": "file", "filename": str(tmp_path / "disk")}}
     restored.attach(node)
     tree = LtpTree(make_tree(tmp_path / "tree"), tmp_path)
     environment = tree.put_into(restored)
-    told: list[TestEnded] = []
+    ended: list[TestEnded] = []
     logged: list[object] = []
-    with pytest.raises(AssertionError, match=r"f01: fail: it is wrong; in all .*2 fail"):
-        Runtest(lambda *words: logged.extend(words), 0.0, told.append)(
+    with pytest.raises(
+        AssertionError, match=r"f01: fail: it is wrong; in all .*1 fail.*1 timed out"
+    ):
+        Runtest(lambda *words: logged.extend(words), 0.0, ended.append)(
             restored, "ext4", tree.entries("all"), environment=environment, test_s=15.0
         )
-    assert [(one.name, one.outcome) for one in told] == [
+    assert [(one.name, one.outcome) for one in ended] == [
         ("ext4 gf01", "pass"), ("ext4 f01", "fail"), ("ext4 b01", "broken"), ("ext4 w01", "warn"),
-        ("ext4 c01", "conf"), ("ext4 h01", "fail"),
+        ("ext4 c01", "conf"), ("ext4 h01", "timed out"), ("ext4 s01", "pass"), ("ext4 s02", "pass"),
     ]  # fmt: skip
-    assert (told[1].said, told[5].said) == ("it is wrong", "killed after 15 s")
+    assert (ended[1].said, ended[5].said) == ("it is wrong", "it begins\nkilled after 15 s")
     assert "ext4 f01: fail, " in str(logged)
     assert restored.execute("ps | grep '[s]leep 999'").status == 1, "a test outlived its end"
     assert restored.run("ls /mnt").split() == ["lost+found"], "a test left files behind"
@@ -97,16 +103,17 @@ def test_tests_run_and_end_in_a_guest(restored: Guest, tmp_path: Path) -> None:
     assert len(again) > 2, "not repeated, though the time was not over"
     assert {one.outcome for one in again} == {"pass", "conf"}
     short = run_tests(restored, [Entry("h01", "sleep 9"), Entry("a", "true")], "/mnt", suite_s=1.0)
-    assert [one.outcome for one in short] == ["fail", "broken"]
+    assert [one.outcome for one in short] == ["timed out", "broken"]
     assert (short[0].said, short[1].said) == ("killed after 1 s", "no time left of 1 s")
     with pytest.raises(GuestFailed, match="grep"):
         run_tests(restored, [Entry("a", "true")], "/tmp")
 
 
-def test_a_tree_is_run_by_its_cases_and_told_in_the_report(tmp_path: Path, image: object) -> None:
+def test_cases_run_a_tree_and_report_its_tests(tmp_path: Path, image: object) -> None:
     tree = make_tree(tmp_path / "tree")
     report = tmp_path / "report.json"
-    words = [sys.executable, "-m", "qbdcheck", "--ltp", tree, "--json", report, "541"]
+    words = [sys.executable, "-m", "qbdcheck"]
+    words += ["--ltp", str(tree), "--json", str(report), "541"]
     run(words, cwd=ROOT, timeout_s=120)
     (case,) = json.loads(report.read_text(encoding="utf-8"))["cases"]
     assert case["verdict"] == "pass"
@@ -137,8 +144,11 @@ def test_kirk_runs_a_tree_in_a_guest(tmp_path: Path, image: object) -> None:
     places.write_text("#!/bin/sh\ngrep -q ' /mnt ' /proc/mounts && [ $TMPDIR = /mnt ]\n")
     places.chmod(0o755)
     report = tmp_path / "report.json"
-    words = [sys.executable, "-m", "qbdcheck", "runtest", "all", "320M", "--ltp", tree, "--kirk"]
-    done = run([*words, "--timeout", "5", "--json", report], cwd=ROOT, timeout_s=170, check=False)
+    words = [sys.executable, "-m", "qbdcheck"]
+    words += ["runtest", "all", "320M", "--ltp", str(tree), "--kirk"]
+    done = run(
+        [*words, "--timeout", "5", "--json", str(report)], cwd=ROOT, timeout_s=170, check=False
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "FAIL  ext4: f01: fail: it is wrong" in done.stdout, done.stdout
     told = json.loads(report.read_text(encoding="utf-8"))["results"]

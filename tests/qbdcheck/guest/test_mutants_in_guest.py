@@ -1,4 +1,4 @@
-"""Wrong backends, caught in a guest and named: by fio, by stamps, by a file system's files."""
+"""Mutants that fio, stamps or a file system find in a guest, and the message for each."""
 
 import json
 import re
@@ -25,10 +25,11 @@ def test_a_mutant_is_caught_in_the_guest_and_named(
     image: GuestImage, tmp_path: Path, mutant: str, case: str, named: str
 ) -> None:
     report = tmp_path / "report.json"
-    words = [sys.executable, "-m", "qbdcheck", "-t", f"mutant:{mutant}", "--json", report, case]
+    words = [sys.executable, "-m", "qbdcheck"]
+    words += ["-t", f"mutant:{mutant}", "--json", str(report), case]
     done = run(words, cwd=ROOT, timeout_s=160, check=False)
     assert done.returncode == 1, done.stdout
-    (told,) = json.loads(report.read_text(encoding="utf-8"))["cases"]
-    assert told["verdict"] == "fail"
-    said = told["message"] + told["details"]
+    (case_result,) = json.loads(report.read_text(encoding="utf-8"))["cases"]
+    assert case_result["verdict"] == "fail"
+    said = case_result["message"] + case_result["details"]
     assert re.search(named, said), said

@@ -19,15 +19,31 @@ def test_a_file_is_names_and_commands() -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("a b\nlonely\n", "x, line 2: 'lonely' has no command"), ("a b\na c", "line 2: 'a' is there")],
+    [("a b\nlonely\n", "x, line 2: 'lonely' has no command"), ("\n\n c\n", "line 3: 'c' has")],
 )
 def test_errors_name_the_line(text: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         parse(text, "x")
 
 
+def test_a_name_that_is_there_twice_is_two_tests() -> None:
+    entries = parse("a true\nb true\na sleep 1\n")
+    assert entries == [Entry("a", "true"), Entry("b", "true"), Entry("a", "sleep 1")]
+    results = [TestEnded(f"{kind} {one.name}", "pass", 0.1) for kind in "xy" for one in entries]
+    commands = [one["test"]["command"] for one in as_kirk(results, entries)["results"]]
+    assert commands == ["true", "true", "sleep"] * 2
+
+
+def test_a_test_that_timed_out_is_no_pass() -> None:
+    results = [TestEnded("a", "pass", 0.1), TestEnded("b", "timed out", 5.0, "line\nkilled")]
+    with pytest.raises(AssertionError, match="b: timed out: line\nkilled; in all 1 pass, 1 timed"):
+        must_pass(results)
+    report = as_kirk(results, [Entry("a", "x"), Entry("b", "y")])
+    assert (report["stats"]["broken"], report["results"][1]["status"]) == (1, "brok")
+
+
 @pytest.mark.parametrize("file", sorted(OWN.iterdir()), ids=lambda file: file.name)
-def test_our_own_files_are_sound(file: Path) -> None:
+def test_the_project_files_can_be_read(file: Path) -> None:
     assert len(parse(file.read_text(encoding="utf-8"), file.name)) >= 7
 
 
@@ -40,7 +56,7 @@ def test_exit_codes_are_flags(status: int, how: str) -> None:
     assert outcome(status) == how
 
 
-def test_a_suite_in_which_nothing_passed_is_not_green() -> None:
+def test_a_suite_in_which_nothing_passed_fails() -> None:
     results = [TestEnded("a", "conf", 0.1), TestEnded("b", "conf", 0.1)]
     assert summary(results) == "2 conf"
     with pytest.raises(AssertionError, match="nothing passed: 2 conf"):
@@ -52,11 +68,11 @@ def test_a_suite_in_which_nothing_passed_is_not_green() -> None:
 
 def test_kirk_reads_the_report() -> None:
     results = [TestEnded("ext4 a", "pass", 1.5), TestEnded("xfs a#2", "broken", 0.5, "it said")]
-    told = as_kirk(results, [Entry("a", "aio -x 1")])
-    assert told["stats"] == {
+    report = as_kirk(results, [Entry("a", "aio -x 1")])
+    assert report["stats"] == {
         "runtime": 2.0, "passed": 1, "failed": 0, "broken": 1, "skipped": 0, "warnings": 0,
     }  # fmt: skip
-    assert told["results"][1] == {
+    assert report["results"][1] == {
         "test_fqn": "xfs a#2", "status": "brok",
         "test": {"command": "aio", "arguments": ["-x", "1"], "log": "it said", "duration": 0.5,
                  "result": "brok", "passed": 0, "failed": 0, "broken": 1, "skipped": 0,

@@ -1,4 +1,4 @@
-"""The ATA disk that a case works itself: data, errors, stops."""
+"""The ATA disk that a case drives itself: data, errors, stops."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_stopped_machine_leaves_the_command_waiting(
         assert ata.read(1) == DATA
 
 
-def test_a_command_that_never_ends_is_told(start: Callable[..., Machine], image: Path) -> None:
+def test_a_command_that_never_ends_is_reported(start: Callable[..., Machine], image: Path) -> None:
     rule = error(iotype="write", sector=1)
     node = blkdebug(file_node(image), rule, node_name="disk")
     ata = AtaDisk(image.parent, timeout_s=0.2)

@@ -1,4 +1,4 @@
-"""Options for QEMU's blkdebug: what they say, and that QEMU does what they say."""
+"""Options for QEMU's blkdebug: their form, and their effect in QEMU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.kit.blkdebug import blkdebug, change, error, hold, nth, number_of, outcome
+from qbdcheck.kit.blkdebug import (
+    blkdebug,
+    errno_of,
+    errno_of_failure,
+    error,
+    fail_nth,
+    start_and_hold,
+    state_change,
+)
 from qbdcheck.programs.blockdev import file_node, json_filename, over
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.qemu_io import IoFailed, QemuIo
@@ -27,7 +35,9 @@ def opened(node: dict[str, object], directory: Path) -> QemuIo:
 
 def test_rules_states_and_limits_are_written_as_qemu_takes_them() -> None:
     rule = error("pwritev", ENOSPC, sector=5, once=True)
-    made = blkdebug("node", rule, states=[change("none", 1, 2)], node_name="n", max_transfer=512)
+    made = blkdebug(
+        "node", rule, states=[state_change("none", 1, 2)], node_name="n", max_transfer=512
+    )
     assert made == {
         "driver": "blkdebug",
         "node-name": "n",
@@ -40,25 +50,25 @@ def test_rules_states_and_limits_are_written_as_qemu_takes_them() -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_nth_fails_the_nth_request_only(image: Path, tmp_path: Path, count: int) -> None:
-    faults = nth("write_aio", count, ENOSPC, iotype="write", once=True)
+    faults = fail_nth("write_aio", count, ENOSPC, iotype="write", once=True)
     node = over("raw", {**blkdebug(file_node(image)), **faults})
     with opened(node, tmp_path) as io:
-        seen = [outcome(io, f"write {number * 4096} 512") for number in range(5)]
+        seen = [errno_of(io, f"write {number * 4096} 512") for number in range(5)]
     assert seen == [ENOSPC if number == count - 1 else 0 for number in range(5)]
 
 
-def test_a_failure_that_is_no_errno_is_not_taken_for_one() -> None:
+def test_a_failure_without_an_errno_is_raised() -> None:
     failed = IoFailed("write: nonsense", ["qemu-io"], None)
     failed.reason = "nonsense"
     with pytest.raises(IoFailed):
-        number_of(failed)
+        errno_of_failure(failed)
     failed.reason = "Input/output error"
-    assert number_of(failed) == EIO
+    assert errno_of_failure(failed) == EIO
 
 
 def test_a_held_request_waits_for_its_release(image: Path, tmp_path: Path) -> None:
     with opened(blkdebug(file_node(image)), tmp_path) as io:
-        hold(io, "pwritev", "tag", "aio_write -P 7 0 4096")
+        start_and_hold(io, "pwritev", "tag", "aio_write -P 7 0 4096")
         assert image.read_bytes()[:4096] == bytes(4096)
         io("resume tag")
         io("aio_flush")

@@ -1,4 +1,4 @@
-"""A job that meets errors: how it ended, and what stopped it."""
+"""A block job that meets errors: its end, and its stops."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ def test_a_reported_error_ends_the_job(tmp_path: Path) -> None:
     assert end == JobEnd("Input/output error", [], [("write", "report")])
 
 
-def test_a_job_that_stops_for_ever_is_given_up(tmp_path: Path) -> None:
-    with pytest.raises(ProgramError, match="again and again"):
+def test_a_job_that_stops_too_often_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ProgramError, match="stops more than 3 times"):
         mirror(tmp_path, "stop", once=False, most_stops=3)

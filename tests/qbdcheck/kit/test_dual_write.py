@@ -64,7 +64,7 @@ def test_requests_and_replies_of_megabytes_do_not_block_each_other(making: Makin
         pair.check()
 
 
-def test_a_lost_connection_fails_what_is_in_flight_and_is_made_anew(making: Making) -> None:
+def test_a_lost_connection_fails_what_is_in_flight_and_is_remade(making: Making) -> None:
     session, writer = making("reference")
     pair = writer(session.new_disk("512K"))
     side = pair.target
@@ -93,14 +93,14 @@ def test_starting_again_arms_the_rules_again_and_restores_the_disk(making: Makin
     assert not pair.fails(workload[1:])
 
 
-def test_a_qemu_that_does_not_open_is_a_verdict_too(making: Making) -> None:
+def test_a_qemu_that_does_not_open_is_a_verdict(making: Making) -> None:
     session, _ = making("reference")
     verdict = verdict_of(lambda: session.qemu_io("/nonexistent"), [])
     assert verdict.what == "error"
     assert "nonexistent" in verdict.text
 
 
-def test_a_raw_file_refuses_what_is_beyond_its_end(making: Making) -> None:
+def test_a_raw_file_refuses_requests_beyond_its_end(making: Making) -> None:
     session, _ = making("reference")
     raw = RawFile(session.scratch / "raw", 1000)
     side = InOrder(raw)
@@ -110,3 +110,47 @@ def test_a_raw_file_refuses_what_is_beyond_its_end(making: Making) -> None:
     assert all(outcome.error for outcome in side.finish())
     assert raw.read(0, 1000) == bytes(1000)
     raw.close()
+
+
+@pytest.mark.parametrize("minimum", [512, 4096])
+@pytest.mark.parametrize("through", ["nbd", "qemu", "qemu-io"])
+def test_a_workload_keeps_to_the_minimum_block(making: Making, minimum: int, through: str) -> None:
+    session, writer = making("reference")
+    disk = session.new_disk("512K", min_block=minimum)
+    pair = writer(disk, through=through)
+    assert pair.minimum == (minimum if through == "nbd" else 1)
+    pair.run(pair.workload(random.Random(3), 80, depth=4, longest=9000))
+    pair.check()
+
+
+def test_peek_and_damage_work_below_the_minimum_block(making: Making) -> None:
+    session, writer = making("reference")
+    pair = writer(session.new_disk("512K", min_block=4096))
+    before = pair.peek(0, 16384)
+    pair.damage(5000, b"wrong")
+    assert pair.peek(4999, 7) == before[4999:5000] + b"wrong" + before[5005:5006]
+    assert pair.peek(0, 16384) == before[:5000] + b"wrong" + before[5005:]
+
+
+def test_a_pair_in_memory_needs_no_target_and_is_the_same_each_time(making: Making) -> None:
+    _, writer = making("reference")
+    first, again = (writer.in_memory("64K", rules=LOSE) for _ in range(2))
+    for pair in (first, again):
+        pair.ask("write", 8192, 1024)
+        pair.verify()
+    assert [str(one) for one in first.mismatches] == [str(one) for one in again.mismatches]
+    found = first.must_find_one(first.mismatches, damage="never written", offset=8192, length=1024)
+    assert found.last_write == "#1 write 8192+1024"
+
+
+def test_an_unexpected_mismatch_is_named_with_what_was_expected(making: Making) -> None:
+    _, writer = making("reference")
+    pair = writer.in_memory("64K")
+    with pytest.raises(AssertionError, match=r"expected one mismatch \(damage=stale\), found 0"):
+        pair.must_find_one([], damage="stale")
+    pair.damage(512, bytes(512))
+    found = pair.verify()
+    with pytest.raises(AssertionError, match="damage is 'zeroed', expected 'stale'"):
+        pair.must_find_one(found, damage="stale")
+    with pytest.raises(AssertionError, match=r"expected no mismatch, found 1:\n.*sector 1"):
+        pair.must_find_none(found)

@@ -1,4 +1,4 @@
-"""The errno matrix: names of what is seen, and the page that is made of it."""
+"""The errno matrix: names of results, and the page that is generated from them."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def no_space() -> IoFailed:
         (no_space(), "ENOSPC"),
     ],
 )
-def test_a_failure_is_told_by_its_name(error: Exception, word: str) -> None:
+def test_a_failure_is_reported_by_its_name(error: Exception, word: str) -> None:
     assert answer(fails(error)) == word
 
 
-def test_what_is_no_failure_of_a_request_is_not_hidden() -> None:
+def test_other_exceptions_are_not_hidden() -> None:
     with pytest.raises(ValueError, match="a bug"):
         answer(fails(ValueError("a bug")))
     assert answer(lambda: None) == "ok"
@@ -58,7 +58,7 @@ def test_the_errnos_that_are_carried_are_those_of_the_protocol() -> None:
     assert {ERRNOS[name] for name in CARRIED} == {int(one) for one in WireError if one}
 
 
-def test_the_page_is_in_step_with_what_the_cases_see() -> None:
+def test_the_page_agrees_with_the_goldens() -> None:
     spec = importlib.util.spec_from_file_location("errno_page", ROOT / "tools/docs/errno_matrix.py")
     assert spec is not None
     assert spec.loader is not None

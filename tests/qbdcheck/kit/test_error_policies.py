@@ -1,11 +1,11 @@
-"""What werror and rerror are to do; case 557 holds QEMU to it."""
+"""The expected effect of werror and rerror; case 557 checks QEMU against it."""
 
 import pytest
 
 from qbdcheck.kit.error_policies import ERRORS, POLICIES, action_of
 
 
-def test_policies_are_as_qemu_has_them() -> None:
+def test_policies_agree_with_qemu() -> None:
     told = {policy: [action_of(policy, error) for error in ERRORS] for policy in POLICIES}
     assert told == {
         "report": ["report"] * 4,

@@ -1,4 +1,4 @@
-"""Schedules over the real rule engine: what starts also heals."""
+"""Schedules over the real rule engine: each fault that starts also heals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from blockio.layers import Command, Reply, Request
 from qbdcheck.errors import CaseBroken
 from qbdcheck.kit.fault_schedule import Rule, Schedule
 from reference_backend.events import Events
-from reference_backend.rule_layer import RulePlace
+from reference_backend.rule_layer import RuleLayer
 
 WRITE_ERROR = {"event": "write_aio", "errno": "EIO", "iotype": "write"}
 
@@ -27,7 +27,7 @@ class Engine:
     """Rules and a disk that takes everything, without a server."""
 
     def __init__(self) -> None:
-        self._place = RulePlace(seed=1)
+        self._place = RuleLayer(seed=1)
         self._do = self._place.control_commands(Events())
         self._cookies = itertools.count()
 
@@ -109,16 +109,16 @@ def test_phases_come_from_a_text(engine: Engine, schedule: Schedule) -> None:
     [
         ("phases: [a]", "write `phases"),
         ("phase: {a: []}", "write `phases"),
-        ("phases: {a: {event: none}}", "phase a is no list"),
+        ("phases: {a: {event: none}}", "phase a is not a list"),
         ("a: [", "schedule: "),
     ],
 )
-def test_a_wrong_text_is_told(schedule: Schedule, text: str, complaint: str) -> None:
+def test_a_wrong_text_is_reported(schedule: Schedule, text: str, complaint: str) -> None:
     with pytest.raises(CaseBroken, match=complaint):
         schedule.load(text)
 
 
-def test_an_unknown_phase_names_those_that_are(schedule: Schedule) -> None:
+def test_an_unknown_phase_names_the_known_ones(schedule: Schedule) -> None:
     schedule.load("phases: {fill: [{event: none}]}")
     with pytest.raises(CaseBroken, match="loaded phases: fill"), schedule.phase("fil"):
         raise AssertionError("never reached")
@@ -129,7 +129,7 @@ def test_a_fault_at_the_nth_request_heals_itself(engine: Engine, schedule: Sched
     assert engine.writes(6) == [0, 0, 5, 5, 0, 0]
 
 
-def test_a_sweep_meets_each_request_once_and_ends_with_a_clean_run(
+def test_a_sweep_hits_each_request_once_and_ends_with_a_clean_run(
     engine: Engine, schedule: Schedule
 ) -> None:
     seen = []
@@ -144,7 +144,7 @@ def test_a_sweep_meets_each_request_once_and_ends_with_a_clean_run(
     assert engine.rules() == []
 
 
-def test_a_sweep_that_is_left_heals(engine: Engine, schedule: Schedule) -> None:
+def test_a_sweep_that_is_left_early_heals(engine: Engine, schedule: Schedule) -> None:
     sweep = schedule.sweep(WRITE_ERROR)
     next(sweep)
     assert len(engine.rules()) == 1
@@ -152,19 +152,19 @@ def test_a_sweep_that_is_left_heals(engine: Engine, schedule: Schedule) -> None:
     assert engine.rules() == []
 
 
-def test_a_sweep_that_meets_nothing_has_proved_nothing(schedule: Schedule) -> None:
+def test_a_sweep_that_hits_nothing_is_an_error(schedule: Schedule) -> None:
     with pytest.raises(CaseBroken, match="met no request"):
         for _turn in schedule.sweep(WRITE_ERROR):
             pass
 
 
-def test_a_sweep_without_end_is_told(engine: Engine, schedule: Schedule) -> None:
+def test_a_sweep_without_end_is_reported(engine: Engine, schedule: Schedule) -> None:
     with pytest.raises(CaseBroken, match="found no end"):
         for turn in schedule.sweep(WRITE_ERROR, most=5):
             engine.writes(turn.number)
 
 
 @pytest.mark.parametrize("key", ["after", "count", "every", "once"])
-def test_a_rule_that_says_when_itself_is_refused(schedule: Schedule, key: str) -> None:
+def test_a_rule_that_sets_its_own_time_is_refused(schedule: Schedule, key: str) -> None:
     with pytest.raises(CaseBroken, match=key):
         schedule.at(1, {**WRITE_ERROR, key: 2})

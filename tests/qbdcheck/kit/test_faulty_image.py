@@ -1,4 +1,4 @@
-"""A qcow2 image that is struck by errors: seen, silent, swept; corruption is found."""
+"""A qcow2 image whose requests fail: reported errors, silent ones, sweeps, corruption."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(io: DiskIo) -> None:
     io.flush()
 
 
-def test_what_was_seen_is_told(image: FaultyImage) -> None:
+def test_the_errno_is_returned(image: FaultyImage) -> None:
     assert image.strike(error("cluster_alloc", iotype="write", once=True), write) == EIO
     assert image.strike(error("flush_to_disk", iotype="flush", once=True), write) == SILENT
     assert image.strike(error("reftable_load"), write) == NOT_OPENED
@@ -33,8 +33,8 @@ def test_what_was_seen_is_told(image: FaultyImage) -> None:
     image.disk.verify()
 
 
-def test_an_event_that_does_not_come_is_told(image: FaultyImage) -> None:
-    with pytest.raises(AssertionError, match="cow_read was not seen"):
+def test_an_event_that_does_not_fire_is_reported(image: FaultyImage) -> None:
+    with pytest.raises(AssertionError, match="cow_read: no request failed"):
         image.strike_events("cluster_alloc cow_read", write)
 
 

@@ -1,4 +1,4 @@
-"""The hostile server: honest but for its lie, which QEMU's client meets as it was told."""
+"""The hostile server: right except for its lie, as QEMU's client sees it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def hostile(tmp_path: Path) -> Iterator[HostileServer]:
 
 
 @pytest.mark.parametrize("structured", [True, False])
-def test_without_a_lie_a_strict_client_is_content(hostile: HostileServer, structured: bool) -> None:
+def test_without_a_lie_a_strict_client_works(hostile: HostileServer, structured: bool) -> None:
     hostile.tell(Lie(structured=structured))
     client = Client.connect(f"nbd+unix:///volume?socket={hostile.path}", structured=structured)
     assert client.size == SIZE
@@ -55,7 +55,7 @@ def test_lies_end_after_their_connections(hostile: HostileServer) -> None:
     opener.close()
 
 
-def test_wrong_data_is_told(hostile: HostileServer) -> None:
+def test_wrong_data_is_reported(hostile: HostileServer) -> None:
     lie = Lie({"chunk.data": bytes(4096)})
     assert hostile.sees(lie, hostile.READ, "write 0 512") == "wrong data; ok"
 
@@ -68,7 +68,7 @@ def test_a_reason_is_kept(hostile: HostileServer, tmp_path: Path) -> None:
     opener.close()
 
 
-def test_a_hang_is_a_hang_and_the_next_works(hostile: HostileServer) -> None:
+def test_a_hang_is_an_error_and_the_next_opening_works(hostile: HostileServer) -> None:
     with pytest.raises(ProgramError, match="did not answer within 2 s"):
         hostile.sees(Lie(answer=lambda _request: []), hostile.READ)
     assert hostile.sees(HONEST, hostile.READ) == "ok"
@@ -92,6 +92,6 @@ def test_cuts_are_within_and_around_all_fields(hostile: HostileServer) -> None:
     assert len(cuts) == len(set(cuts))
 
 
-def test_an_answer_of_its_own(hostile: HostileServer) -> None:
+def test_other_replies_to_a_request(hostile: HostileServer) -> None:
     lie = Lie(answer=lambda request: [done_chunk(request)])
     assert hostile.sees(lie, "write 0 512", "alloc 0 512") == "ok; Input/output error"

@@ -1,4 +1,4 @@
-"""The wire between clients and a target, and the host at its far end."""
+"""The link between clients and a target, and the simulated host."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from blockio.layers import Command
 from qbdcheck.errors import NotRun
 from qbdcheck.kit.nbd_link import Link
-from qbdcheck.kit.netns_host import FarHost
+from qbdcheck.kit.netns_host import NetnsHost
 from qbdcheck.targets.disk import Disk
 from reference_backend.client import Client
 from tests.qbdcheck.targets.conftest import Opener
@@ -44,7 +44,7 @@ def test_everything_passes(disk: Disk, link: Link) -> None:
     assert link.accepted == 1
 
 
-def test_a_cut_ends_what_is_open_and_nothing_else(disk: Disk, link: Link) -> None:
+def test_a_cut_ends_open_connections_only(disk: Disk, link: Link) -> None:
     with Client.connect(disk.uri) as client:
         link.cut()
         with pytest.raises((ConnectionError, EOFError)):
@@ -74,12 +74,12 @@ def test_frozen_connections_wait_and_new_ones_do_not(disk: Disk, link: Link) -> 
         assert waits.read(0, 4) == b"late"
 
 
-def test_stranded_bytes_still_arrive(disk: Disk, link: Link) -> None:
+def test_bytes_of_a_half_open_connection_still_arrive(disk: Disk, link: Link) -> None:
     """What was on its way reaches the target though its client has been cut off."""
     with Client.connect(disk.uri) as client:
         link.freeze()
         client.send_request(Command.WRITE, 0, 6, payload=b"zombie")
-        link.strand()
+        link.cut_client_side()
         with pytest.raises((ConnectionError, EOFError)):
             client.receive_reply()
     link.thaw()
@@ -99,10 +99,10 @@ def test_the_front_goes_with_the_link(disk: Disk) -> None:
     assert disk.uri == direct
 
 
-def test_a_far_host_is_reached_only_by_its_cable_and_leaves_nothing() -> None:
+def test_a_simulated_host_is_reached_only_by_its_link_and_leaves_nothing() -> None:
     before = set(NETWORK_DEVICES.iterdir())
     try:
-        host = FarHost()
+        host = NetnsHost()
     except NotRun as reason:
         pytest.skip(str(reason))
     with host:
@@ -112,12 +112,12 @@ def test_a_far_host_is_reached_only_by_its_cable_and_leaves_nothing() -> None:
             near.sendall(b"x")
             assert far.recv(1) == b"x"
             assert peer[0] != host.address
-            host.pull()
+            host.unplug()
             near.sendall(b"y")
             far.settimeout(0.2)
             with pytest.raises(TimeoutError):
                 far.recv(1)
-            host.plug()
+            host.plug_in()
             far.settimeout(10)
             assert far.recv(1) == b"y"
             far.close()
@@ -125,7 +125,7 @@ def test_a_far_host_is_reached_only_by_its_cable_and_leaves_nothing() -> None:
     assert set(NETWORK_DEVICES.iterdir()) <= before
 
 
-def test_without_root_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_root_it_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(NotRun, match="not root"):
-        FarHost()
+        NetnsHost()

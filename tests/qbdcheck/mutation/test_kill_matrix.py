@@ -83,10 +83,11 @@ def test_knobs_of_one_and_of_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["phantom-write:rate=0"], "phantom-write: rate=0: must be a whole number from 1 on"),
+        (["phantom-write:rate=0"], "phantom-write: rate=0: must be a whole number of at least 1"),
         (["size-rounded-up:rate=3"], "size-rounded-up: rate=3: this bug is a fixed fact"),
-        (["control-plain", "--knobs", "rat=3"], "rat=3: no such knob; there are rate"),
+        (["control-plain", "--knobs", "rat=3"], "rat=3: unknown knob; knobs are rate"),
         (["phantom-write:requests=/tmp"], "--mutants counts the requests itself"),
+        (["phantom-write@reference-file"], "use -t mutant:phantom-write@reference-file"),
     ],
 )
 def test_wrong_knobs_are_refused_before_anything_runs(words: list[str], told: str) -> None:
@@ -96,11 +97,11 @@ def test_wrong_knobs_are_refused_before_anything_runs(words: list[str], told: st
     assert done.stderr.count("\n") == 1
 
 
-def test_flags_of_the_matrix_are_of_the_matrix() -> None:
+def test_knobs_and_each_suite_require_mutants() -> None:
     for words in (["--knobs", "rate=3"], ["--each-suite"]):
         done = check(*words, "1")
         assert done.returncode == 2
-        assert f"{words[0]} is of --mutants" in done.stderr
+        assert f"{words[0]} requires --mutants" in done.stderr
 
 
 def test_each_suite_has_its_own_kill(tmp_path: Path) -> None:
@@ -147,7 +148,10 @@ def test_a_diagnosis_that_names_another_damage_is_marked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(catalogue()["phantom-write"], "shows", "bit flip")
-    kill_matrix.main(parse(["--mutants", "phantom-write", "1-5"]))
+    options = parse(["--mutants", "phantom-write", "1-5"])
+    kill_matrix.main(
+        options.selection, options.target, options.execution, options.reports, options.mutation
+    )
     said = capsys.readouterr().out
     assert "Killed 1 of 1 mutants" in said
     assert "Not named: phantom-write" in said

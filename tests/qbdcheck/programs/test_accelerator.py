@@ -1,4 +1,4 @@
-"""The probe of accelerators, with real guests."""
+"""The probe of accelerators with real guests."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def test_a_probe_guest_runs_under_tcg() -> None:
 def test_a_guest_that_does_not_end_in_time_is_no(tmp_path: Path) -> None:
     found = probe_accelerator("tcg", limit_s=0.01)
     assert not found.works
-    assert str(found) == "no: a probe guest did not run to its end in 0.01 s"
+    assert str(found) == "no: a probe guest did not end within 0.01 s"
 
 
-def test_kvm_is_answered_within_the_limit_whatever_the_machine_has() -> None:
+def test_probe_of_kvm_ends_within_the_limit() -> None:
     found = probe_accelerator("kvm", limit_s=1)
     assert found.works or found.reason
     assert found.elapsed_s < 5
 
 
-def test_an_unknown_accelerator_gives_the_words_of_qemu() -> None:
+def test_unknown_accelerator_has_the_message_of_qemu() -> None:
     found = probe_accelerator("abacus")
     assert not found.works
     assert "abacus" in found.reason

@@ -1,4 +1,4 @@
-"""qemu-storage-daemon and qemu-system over QMP, the real ones."""
+"""Real qemu-storage-daemon and qemu-system processes over QMP."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_daemon_exports_a_node_over_nbd(short: Path, image: Path) -> None:
         assert qsd.export(node_name, "other", writable=False).startswith("nbd+unix:///other")
 
 
-def test_refused_command_tells_class_and_text(short: Path) -> None:
+def test_refused_command_has_class_and_text(short: Path) -> None:
     with StorageDaemon(Programs(), short) as qsd, pytest.raises(QmpFailed) as caught:
         qsd.qmp("blockdev-del", node_name="none")
     assert caught.value.error_class == "GenericError"
@@ -77,7 +77,7 @@ def test_failed_job_raises_its_error_text(short: Path, image: Path) -> None:
             qsd.wait_job("j")
 
 
-def test_event_that_does_not_come_is_an_error_that_lists_what_came(short: Path) -> None:
+def test_missing_event_is_an_error_that_lists_the_events_seen(short: Path) -> None:
     with (
         StorageDaemon(Programs(), short) as qsd,
         pytest.raises(ProgramError, match=r"no event BLOCK_JOB_READY within 0\.1 s; events: none"),
@@ -90,7 +90,7 @@ def test_daemon_that_does_not_start_says_why(short: Path) -> None:
         StorageDaemon(Programs(), short, arguments=["--blockdev", "driver=nonsense,node-name=n"])
 
 
-def test_daemon_that_is_killed_is_missed_by_the_next_command(short: Path) -> None:
+def test_next_command_reports_that_the_daemon_was_killed(short: Path) -> None:
     qsd = StorageDaemon(Programs(), short)
     qsd.process.kill()
     with pytest.raises(ProgramError, match=r"SIGKILL|closed|lost|EOF"):
@@ -126,8 +126,8 @@ def test_qemu_img_returns_output_json_and_error_text(short: Path, image: Path) -
     assert "No such file" in qemu_img.fails("info", short / "none")
 
 
-def test_command_that_must_fail_and_does_not_is_an_error(short: Path, image: Path) -> None:
-    with pytest.raises(ProgramError, match="must fail, but ended with 0"):
+def test_success_of_a_command_that_must_fail_is_an_error(short: Path, image: Path) -> None:
+    with pytest.raises(ProgramError, match="must fail with 1, but it exited with 0"):
         QemuImg(Programs(), short).fails("info", image)
 
 

@@ -1,4 +1,4 @@
-"""Flame graphs from what `perf script` printed."""
+"""Flame graphs from the output of `perf script`."""
 
 import shutil
 from collections import Counter
@@ -14,7 +14,7 @@ from qbdcheck.programs.process import Process
 SCRIPT = (Path(__file__).parent / "perf-script.txt").read_text()
 
 
-def test_stacks_go_from_the_outermost_function_in() -> None:
+def test_stacks_begin_with_the_outermost_function() -> None:
     stacks = fold(SCRIPT)
     first = next(iter(stacks))
     assert first.startswith("python;[unknown];read;entry_SYSCALL_64_after_hwframe;do_syscall_64;")
@@ -22,7 +22,7 @@ def test_stacks_go_from_the_outermost_function_in() -> None:
     assert sum(stacks.values()) == len(SCRIPT.strip().split("\n\n"))
 
 
-def test_code_that_tcg_made_has_a_name() -> None:
+def test_code_translated_by_tcg_has_a_name() -> None:
     text = "qemu-system-x86 12/14 [001] 3.5: 1 cpu-clock:\n\t 7f0 [unknown] (/tmp/perf-12.map)\n"
     text += "\t 7f1 [unknown] (/usr/bin/qemu-system-x86_64)\n"
     assert fold(text) == {"qemu-system-x86;[qemu-system-x86_64];[translated]": 1}
@@ -37,8 +37,9 @@ def test_boxes_are_as_wide_as_their_share() -> None:
     root = ET.fromstring(flame_graph(Counter({"a;b<c>": 3, "a;d": 1}), "title & more"))
     ns = "{http://www.w3.org/2000/svg}"
     boxes = {
-        group.find(f"{ns}title").text: float(group.find(f"{ns}rect").get("width"))
+        group.findtext(f"{ns}title"): float(rect.attrib["width"])
         for group in root.iter(f"{ns}g")
+        for rect in group.iter(f"{ns}rect")
     }
     assert boxes == {
         "a: 4 samples, 100.0%": 1199.5,
@@ -47,18 +48,18 @@ def test_boxes_are_as_wide_as_their_share() -> None:
     }
 
 
-def test_the_busiest_functions_are_those_that_ran_themselves() -> None:
+def test_busiest_functions_do_not_count_their_callees() -> None:
     stacks = Counter({"p;a;b": 6, "p;a": 3, "p;c;b": 1})
     assert busiest(stacks, 2) == [("b", 0.7), ("a", 0.3)]
 
 
-def test_a_program_that_works_is_seen(tmp_path: Path) -> None:
+def test_busy_program_is_in_the_samples(tmp_path: Path) -> None:
     if shutil.which("perf") is None:
         pytest.skip("no perf here")
     busy = Process(["sh", "-c", "while :; do :; done"], tmp_path, "busy")
     recording = PerfRecording([busy.pid], tmp_path, "p")
     try:
-        busy.has_ended_within(0.5)
+        busy.has_ended_within(2.0)  # perf starts late on a loaded machine
         try:
             stacks = recording.stop()
         except ProgramError as error:
@@ -68,7 +69,7 @@ def test_a_program_that_works_is_seen(tmp_path: Path) -> None:
     assert any(stack.startswith("sh;") for stack in stacks)
 
 
-def test_a_process_that_is_gone_is_said(tmp_path: Path) -> None:
+def test_recording_of_a_process_that_is_gone_is_an_error(tmp_path: Path) -> None:
     if shutil.which("perf") is None:
         pytest.skip("no perf here")
     gone = Process(["true"], tmp_path, "gone")

@@ -1,4 +1,4 @@
-"""Programs are started, waited for and ended, and none outlives who started it."""
+"""Programs are started, waited for and ended. None outlives the process that started it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_run_returns_output_and_status() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (3, "out\ntyped", "err\n")
 
 
-def test_run_raises_with_the_last_words_of_a_program_that_fails() -> None:
+def test_run_raises_with_the_last_output_of_a_program_that_fails() -> None:
     with pytest.raises(ProgramError, match=r"exited with 3: two | three") as caught:
         run(["sh", "-c", "echo two >&2; echo three >&2; exit 3"])
     assert caught.value.returncode == 3
@@ -169,7 +169,7 @@ def test_daemon_is_followed_and_ended_with_its_children(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
+    ("code", "expected"),
     [
         (None, "is still running"),
         (0, "exited with 0"),
@@ -177,8 +177,8 @@ def test_daemon_is_followed_and_ended_with_its_children(tmp_path: Path) -> None:
         (-199, "was killed by signal 199"),
     ],
 )
-def test_exits_in_words(code: int | None, words: str) -> None:
-    assert describe_exit(code) == words
+def test_exit_status_is_described(code: int | None, expected: str) -> None:
+    assert describe_exit(code) == expected
 
 
 def test_tail_keeps_the_last_lines_on_one() -> None:

@@ -1,4 +1,4 @@
-"""A long-lived qemu-io: its outputs are told apart, its failures and its death are seen."""
+"""A long-lived qemu-io: outputs are separated, failures and crashes are reported."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def image(tmp_path: Path) -> Path:
 def open_io(tmp_path: Path, image: Path) -> Iterator[Open]:
     opened: list[QemuIo] = []
 
-    def open_one(*words: str, timeout_s: float = 20.0) -> QemuIo:
-        arguments = words or ("-f", "raw", str(image))
+    def open_one(*expected: str, timeout_s: float = 20.0) -> QemuIo:
+        arguments = expected or ("-f", "raw", str(image))
         argv = Programs().argv("qemu-io", "-t", "writeback", *arguments)
         opened.append(QemuIo(argv, tmp_path, f"io{len(opened)}", timeout_s))
         return opened[-1]
@@ -40,9 +40,9 @@ def open_io(tmp_path: Path, image: Path) -> Iterator[Open]:
 
 
 def _failing(image: Path, **rule: object) -> str:
-    words = [f"file.inject-error.0.{key}={value}" for key, value in rule.items()]
+    expected = [f"file.inject-error.0.{key}={value}" for key, value in rule.items()]
     chain = f"driver=raw,file.driver=blkdebug,file.image.driver=file,file.image.filename={image}"
-    return ",".join([chain, *words])
+    return ",".join([chain, *expected])
 
 
 def test_commands_answer_one_by_one(open_io: Open) -> None:
@@ -83,9 +83,7 @@ def test_failed_command_that_was_seen_lets_close_pass(open_io: Open) -> None:
         assert io("write 9M 4k") == "write failed: Input/output error\n"
 
 
-def test_failed_flush_raises_at_close_because_only_the_status_tells(
-    open_io: Open, image: Path
-) -> None:
+def test_failed_flush_raises_at_close(open_io: Open, image: Path) -> None:
     io = open_io("--image-opts", _failing(image, event="none", iotype="flush", errno=5, once="on"))
     io.request("write 0 4k")
     io.flush()
@@ -102,7 +100,7 @@ def test_death_names_the_signal_and_the_command(open_io: Open) -> None:
         io("length")
 
 
-def test_command_that_does_not_answer_is_given_up(open_io: Open) -> None:
+def test_command_without_an_answer_raises(open_io: Open) -> None:
     io = open_io(timeout_s=0.3)
     with pytest.raises(ProgramError, match=r"did not answer within 0\.3 s: sleep 20000"):
         io("sleep 20000")
@@ -146,9 +144,9 @@ def test_map_lists_allocation_of_a_qcow2(open_io: Open, tmp_path: Path) -> None:
 
 def test_valgrind_wraps_qemu_programs_and_no_others(tmp_path: Path) -> None:
     programs = Programs(valgrind=True, log_dir=tmp_path)
-    words = programs.argv("qemu-img", "--version")
-    assert words[0] == "valgrind"
-    assert "--error-exitcode=99" in words
+    expected = programs.argv("qemu-img", "--version")
+    assert expected[0] == "valgrind"
+    assert "--error-exitcode=99" in expected
     assert not any("valgrind" in word for word in programs.argv("true"))
     assert programs.slowdown > 1
 
@@ -186,7 +184,7 @@ def test_offsets_beyond_32_bits_have_longer_dump_lines() -> None:
     assert parse_reports(text) == [Report("read", 281474976706560, 1, b"\x01")]
 
 
-def test_map_that_is_none() -> None:
+def test_output_that_is_not_a_map() -> None:
     assert parse_map("failed to get allocation: Input/output error\n") is None
 
 

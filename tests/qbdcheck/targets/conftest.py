@@ -1,4 +1,4 @@
-"""Sessions on real targets."""
+"""Fixtures: sessions on real targets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from qbdcheck.files import ROOT
-from qbdcheck.options import Options
+from qbdcheck.options import TargetOptions
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.session import TargetSession
 
@@ -19,14 +19,14 @@ Opener = Callable[..., TargetSession]
 
 @pytest.fixture
 def scratch() -> Iterator[Path]:
-    """A directory whose path is short enough for sockets; it must be empty at the end."""
+    """A directory whose path is short enough for sockets. It must be empty at the end."""
     with tempfile.TemporaryDirectory(prefix="q") as path:
         yield Path(path)
 
 
 @pytest.fixture
 def open_target(scratch: Path) -> Iterator[Opener]:
-    """Opens a session on a shipped target, or on a profile given as text."""
+    """A function that opens a session on a shipped target, or on a profile given as text."""
     sessions: list[TargetSession] = []
 
     def open_one(target: str, image_format: str = "raw", **options: Any) -> TargetSession:
@@ -35,7 +35,7 @@ def open_target(scratch: Path) -> Iterator[Opener]:
             file = scratch / "profile.yaml"
             file.write_text(target)
         session = TargetSession(
-            descriptions.load(file), Options(**options), scratch, image_format=image_format
+            descriptions.load(file), TargetOptions(**options), scratch, image_format=image_format
         )
         sessions.append(session)
         return session

@@ -1,4 +1,4 @@
-"""A profile is checked when it is read; each mistake is one line with file, line, key and mend."""
+"""A profile is checked when it is read. A mistake is one line: file, line, key and fix."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.errors import UsageError
+from qbdcheck.errors import SetupError, UsageError
 from qbdcheck.files import ROOT
 from qbdcheck.targets.description import find, load
 from qbdcheck.targets.placeholders import fill_command, fill_tree
 
 TARGETS = ROOT / "targets"
+FINDINGS = "docs/findings.md#"
 GOOD = """\
 name: mine
 about: a test
@@ -24,8 +25,8 @@ blockdev: {driver: nbd, export: "{name}"}
 kill: {signal: KILL}
 crash: {command: "cut {seed}"}
 deviations:
-  - {case: "17", finding: some-anchor}
-  - {case: 040_other, finding: other, formats: [qcow2]}
+  - {case: "17", finding: no-hole-reported-as-hole}
+  - {case: 040_write_into_discarded, finding: nbdkit-file-regrows, formats: [qcow2]}
 """
 
 
@@ -52,31 +53,39 @@ def test_shipped_profile_is_sound(name: str) -> None:
 def test_deviation_is_found_by_number_and_by_stem(file: Path) -> None:
     file.write_text(GOOD)
     description = load(file)
-    assert description.expected_deviation("017_x", "raw") == "docs/findings.md#some-anchor"
+    assert description.expected_deviation("017_x", "raw") == FINDINGS + "no-hole-reported-as-hole"
     assert description.expected_deviation("018_x", "raw") is None
-    assert description.expected_deviation("040_other", "qcow2") == "docs/findings.md#other"
-    assert description.expected_deviation("040_other", "raw") is None
+    assert (
+        description.expected_deviation("040_write_into_discarded", "qcow2")
+        == FINDINGS + "nbdkit-file-regrows"
+    )
+    assert description.expected_deviation("040_write_into_discarded", "raw") is None
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line", "words"),
+    ("old", "new", "line", "expected"),
     [
         ("ready:", "redy:", 6, "unknown key 'redy'; did you mean 'ready'?"),
         ("  create:", "  creat:", 4, "unknown key 'volume.creat'; did you mean 'create'?"),
         ("about: a test\n", "", 1, "key 'about' is missing; see docs/targets.md"),
-        ("about: a test", "about: 17", 2, "about: Input should be a valid string (it is 17)"),
-        ("500 ms", "soon", 6, "ready.within: Input should be a valid number"),
+        ("about: a test", "about: 17", 2, "about: not text; put it in quotes (it is 17)"),
+        ("500 ms", "soon", 6, "ready.within: not a time: use 5 s or 500 ms (it is 'soon')"),
         ("{socket}\n", "{sockt}\n", 5, "start: unknown placeholder {sockt}; known: {dir}"),
-        ("min_block:", "min_blok:", 7, "options.min_blok: Input should be 'min_block'"),
-        ("signal: KILL", "signal: NINE", 9, "kill.signal: Input should be 'TERM'"),
+        ("min_block:", "min_blok:", 7, "options.min_blok: must be 'min_block'"),
+        ("signal: KILL", "signal: NINE", 9, "kill.signal: must be 'TERM'"),
         ("{signal: KILL}", "{}", 9, "kill: give exactly one of: command, signal, control"),
-        ("ready:", "#", 1, "start: needs ready:"),
-        ("{driver: nbd, ", "{", 1, "blockdev: needs a driver"),
+        ("ready:", "#", 1, "start: requires ready:"),
+        ("{driver: nbd, ", "{", 1, "blockdev: has no driver"),
         ("server {options}", "'server {options}", 14, "not YAML"),
         ("cut {seed}", "cut '{seed}", 10, "no closing quotation in the command"),
         ("[qcow2]", "[qcow7]", 13, "unknown format 'qcow7'; known: raw, qcow2"),
         ("name: mine", "name: mine\nname: yours", 2, "key 'name' is there twice; remove one"),
-        ("name: mine", "name: Mine!", 1, "name: String should match pattern"),
+        (
+            "name: mine",
+            "name: Mine!",
+            1,
+            "name: use lower-case letters, digits, dots, dashes and underscores (it is 'Mine!')",
+        ),
         (
             "about: a test",
             "about: a test\nlacks: [flsh]",
@@ -87,14 +96,48 @@ def test_deviation_is_found_by_number_and_by_stem(file: Path) -> None:
             "  create:",
             '  snapshot_name: "{name}"\n  snapshot: x\n  create:',
             3,
-            "snapshot_name: needs {snapshot}",
+            "snapshot_name: must contain {snapshot}",
         ),
-        ("  create:", "  clone: copy {new}\n  create:", 3, "clone: needs snapshot:"),
-        ("about: a test", "about: a test\nvolatile: true", 1, "volatile: goes with start:"),
+        ("  create:", "  clone: copy {new}\n  create:", 3, "clone: requires snapshot:"),
+        (
+            "500 ms",
+            "5 parsecs",
+            6,
+            "ready.within: not a time: use 5 s or 500 ms (it is '5 parsecs')",
+        ),
+        ("500 ms", "2 h", 6, "ready.within: not a time"),
+        ("500 ms", "4000 s", 6, "ready.within: must be at most 3600 (it is '4000 s')"),
+        ("500 ms", "true", 6, "ready.within: not a time: use 5 s or 500 ms (it is True)"),
+        ('socket: "{socket}"', "port: 65536", 6, "ready.port: not a TCP port: use a number from 1"),
+        ('socket: "{socket}"', 'port: "0"', 6, "ready.port: not a TCP port"),
+        ('socket: "{socket}", ', "", 6, "ready: give exactly one of: socket"),
+        ("[qcow2]", "[qcow2], versions: new", 13, "not a range of versions; write '>=3.24 <3.27'"),
+        ("[qcow2]", "[qcow2], versions: '>=1'", 1, "versions: in deviations: requires version:"),
+        ('"17"', '"999"', 12, "deviations.0.case: unknown case '999'; ./check -l lists the cases"),
+        (
+            "case: 040_write_into_discarded",
+            "case: 040_write_into_discardedx",
+            13,
+            "unknown case '040_write_into_discardedx'; did you mean '040_write_into_discarded'?",
+        ),
+        (
+            "-as-hole",
+            "-as-hold",
+            12,
+            "deviations.0.finding: unknown finding 'no-hole-reported-as-ho",
+        ),
+        (
+            "about: a test",
+            "about: a test\nwaives: [discard-zero]",
+            3,
+            "waives.0: unknown policy 'discard-zero'; did you mean 'discard-old-or-zero'?",
+        ),
+        ("about: a test", "about: a test\nfresh: maybe", 3, "fresh: must be 'zero' or 'undefined'"),
+        ("about: a test", "about: a test\nvolatile: true", 1, "volatile: requires start:"),
     ],
 )
 def test_mistake_is_one_line_that_says_where(
-    file: Path, old: str, new: str, line: int, words: str
+    file: Path, old: str, new: str, line: int, expected: str
 ) -> None:
     assert old in GOOD
     file.write_text(GOOD.replace(old, new, 1))
@@ -102,24 +145,24 @@ def test_mistake_is_one_line_that_says_where(
         load(file)
     message = str(caught.value)
     assert "\n" not in message
-    assert words in message
+    assert expected in message
     assert message.startswith(f"{file}:{line}:")
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "expected"),
     [(b"", "a profile is a mapping"), (b"- 1\n", "a profile is a mapping"), (b"\xff", "not UTF-8")],
 )
-def test_file_that_is_no_profile_at_all(file: Path, content: bytes, words: str) -> None:
+def test_file_that_is_no_profile_at_all(file: Path, content: bytes, expected: str) -> None:
     file.write_bytes(content)
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UsageError, match=expected):
         load(file)
 
 
 def test_unknown_target_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="unknown target 'qemu-ndb'; did you mean 'qemu-nbd'"):
         find("qemu-ndb", TARGETS)
-    with pytest.raises(UsageError, match="there are: file, nbd-server"):
+    with pytest.raises(UsageError, match="known: file, nbd-server"):
         find("zzz", TARGETS)
     with pytest.raises(UsageError, match=r"target file /none/x\.yaml does not exist"):
         find("/none/x.yaml", TARGETS)
@@ -127,11 +170,93 @@ def test_unknown_target_names_the_nearest() -> None:
 
 
 def test_directory_with_spaces_stays_one_word() -> None:
-    words = fill_command("a {dir}/x {options} 'b c'", {"dir": "/t m p", "options": ["-r", "-s"]})
-    assert words == ["a", "/t m p/x", "-r", "-s", "b c"]
+    expected = fill_command("a {dir}/x {options} 'b c'", {"dir": "/t m p", "options": ["-r", "-s"]})
+    assert expected == ["a", "/t m p/x", "-r", "-s", "b c"]
     assert fill_command("a {options}", {"options": []}) == ["a"]
 
 
 def test_whole_placeholder_of_a_number_becomes_a_number() -> None:
     tree = fill_tree({"size": "{size}", "list": ["{size}b"]}, {"size": 7})
     assert tree == {"size": 7, "list": ["7b"]}
+
+
+@pytest.mark.parametrize(
+    ("ready", "port", "command"),
+    [
+        ("port: 10819", "10819", None),
+        ('port: "1{port}"', "1{port}", None),
+        ("command: 'test -S {socket}'", None, "test -S {socket}"),
+    ],
+)
+def test_ready_takes_a_port_or_a_command(
+    file: Path, ready: str, port: str | None, command: str | None
+) -> None:
+    file.write_text(GOOD.replace('socket: "{socket}"', ready))
+    found = load(file).ready
+    assert found is not None
+    assert (found.port, found.command) == (port, command)
+
+
+@pytest.mark.parametrize("within", ["5", "5.0", "5 s", "5s", "5000 ms"])
+def test_times_are_seconds_by_default(file: Path, within: str) -> None:
+    file.write_text(GOOD.replace("500 ms", within))
+    found = load(file).ready
+    assert found is not None
+    assert found.within == 5.0
+
+
+@pytest.mark.parametrize(
+    ("version", "versions", "fails"),
+    [
+        ("3.24", ">=3.24 <3.27", True),
+        ("3.26.9", ">=3.24 <3.27", True),
+        ("3.27", ">=3.24 <3.27", False),
+        ("3.9", ">=3.24", False),
+        ("3.24.0", "==3.24", True),
+        ("3.24", ">3, !=3.25", True),
+        ("3.25", ">3, !=3.25", False),
+    ],
+)
+def test_deviation_is_expected_in_its_range_of_versions(
+    file: Path, version: str, versions: str, fails: bool
+) -> None:
+    text = GOOD.replace("as-hole}", f"as-hole, versions: '{versions}'}}")
+    file.write_text(f"{text}version: echo server {version} (2026.1)\n")
+    description = load(file)
+    assert description.server_version() == version
+    assert (description.expected_deviation("017_x", "raw") is not None) is fails
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [("echo none", "the output has no version number"), ("no-such-server -V", "no such program")],
+)
+def test_version_that_cannot_be_found_is_a_setup_error(
+    file: Path, command: str, expected: str
+) -> None:
+    file.write_text(f"{GOOD}version: {command}\n")
+    with pytest.raises(SetupError, match=f"target mine: version: .*{expected}"):
+        load(file).server_version()
+
+
+def test_profile_waives_policies_by_name(file: Path) -> None:
+    file.write_text(f"{GOOD}waives: [discard-old-or-zero]\n")
+    description = load(file)
+    assert description.waived("discard-old-or-zero")
+    assert not description.waived("fresh-volume-reads-zero")
+    with pytest.raises(KeyError):
+        description.waived("no-such-policy")
+
+
+def test_undefined_fresh_volumes_waive_their_policy(file: Path) -> None:
+    file.write_text(f"{GOOD}fresh: undefined\n")
+    assert load(file).waived("fresh-volume-reads-zero")
+
+
+def test_deviation_may_name_a_case_of_other_suites(file: Path, tmp_path: Path) -> None:
+    file.write_text(GOOD.replace('"17"', '"9876"'))
+    with pytest.raises(UsageError, match="unknown case '9876'"):
+        load(file, tmp_path)
+    (tmp_path / "9876_mine.py").touch()
+    assert load(file, tmp_path).expected_deviation("9876_mine", "raw") is not None
+    assert load(TARGETS / "qemu-nbd.yaml", tmp_path).deviations

@@ -1,4 +1,4 @@
-"""A target that does not do what its profile says is one clear line, and leaves nothing behind."""
+"""A target that breaks its profile gives a message of one line, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _children() -> set[int]:
 
 
 @pytest.mark.parametrize(
-    ("profile", "words"),
+    ("profile", "expected"),
     [
         ("start: no-such-server {socket}\n" + READY, "program no-such-server is not installed"),
         (
@@ -31,11 +31,11 @@ def _children() -> set[int]:
         ),
         (
             "start: sh -c 'echo still loading; exec sleep 100'\n" + READY,
-            r"not ready within 0\.3 s: nothing accepts connections on .*/s; it said: still loading",
+            r"within 0\.3 s: nothing accepts connections on .*/s; its output: still loading",
         ),
         (
             "start: sh -c 'kill -SEGV $$'\n" + READY,
-            "sh was killed by SIGSEGV without a word",
+            "sh was killed by SIGSEGV and printed nothing",
         ),
         (
             "volume: {create: sh -c 'echo pool is offline >&2; exit 1'}\n",
@@ -52,10 +52,10 @@ def _children() -> set[int]:
         ),
     ],
 )
-def test_target_that_does_not_come_up(open_target: Opener, profile: str, words: str) -> None:
+def test_target_that_does_not_start(open_target: Opener, profile: str, expected: str) -> None:
     before = _children()
     session = open_target(HEAD + profile)
-    with pytest.raises(SetupError, match=words) as caught:
+    with pytest.raises(SetupError, match=expected) as caught:
         session.new_disk("1M", prefill=False)
     assert "\n" not in str(caught.value)
     session.close()
@@ -109,7 +109,7 @@ def test_kill_and_start_keep_what_was_flushed(open_target: Opener) -> None:
     disk.verify()
 
 
-def test_call_in_a_wrong_state_is_the_fault_of_the_case(open_target: Opener) -> None:
+def test_call_in_a_wrong_state_is_a_mistake_of_the_case(open_target: Opener) -> None:
     disk = open_target("qemu-nbd").new_disk("1M", prefill=False)
     with pytest.raises(CaseBroken, match="volume disk is running, it must be created or crashed"):
         disk.backend.start()
@@ -120,11 +120,11 @@ def test_call_in_a_wrong_state_is_the_fault_of_the_case(open_target: Opener) -> 
 
 def test_volatile_target_refuses_to_be_stopped(open_target: Opener) -> None:
     disk = open_target("nbdkit").new_disk("1M", prefill=False)
-    with pytest.raises(NotRun, match="keeps nothing when it is stopped"):
+    with pytest.raises(NotRun, match="keeps no data over a stop"):
         disk.backend.stop()
 
 
-def test_server_that_died_by_itself_is_noticed(open_target: Opener) -> None:
+def test_crash_of_a_server_is_reported(open_target: Opener) -> None:
     session = open_target("nbdkit")
     disk = session.new_disk("1M", prefill=False)
     os.kill(disk.backend.pid, 11)

@@ -1,4 +1,4 @@
-"""The profiles that are shipped, as far as they can be judged without their programs."""
+"""Checks of the shipped profiles that do not need their programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROFILES = sorted((ROOT / "targets").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.stem)
-def test_each_deviation_of_a_profile_is_written_down_and_names_a_case(profile: Path) -> None:
+def test_each_deviation_of_a_profile_has_a_finding_and_a_case(profile: Path) -> None:
     headings = re.findall(r"^## (\S+)$", (ROOT / "docs/findings.md").read_text(), re.MULTILINE)
     numbers = {path.name[:3] for path in (ROOT / "suites").glob("*/[0-9]*.py")}
     for deviation in load(profile).deviations:
@@ -22,5 +22,5 @@ def test_each_deviation_of_a_profile_is_written_down_and_names_a_case(profile: P
         assert deviation.case[:3] in numbers
 
 
-def test_there_are_profiles_to_judge() -> None:
+def test_shipped_profiles_are_found() -> None:
     assert {"reference", "qemu-nbd", "file"} <= {profile.stem for profile in PROFILES}

@@ -36,7 +36,7 @@ def test_snapshots_and_clones_have_their_own_contents(open_target: Opener, targe
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_what_the_profile_gives_is_found(open_target: Opener, target: str) -> None:
+def test_actions_of_the_profile_are_capabilities(open_target: Opener, target: str) -> None:
     session = open_target(target)
     found = capabilities(session.description, session.options, session.scratch)
     assert {"snapshot", "snapshot_read", "snapshot_remove", "clone", "add_volume"} <= found
@@ -53,7 +53,7 @@ def test_a_wrong_snapshot_is_found(open_target: Opener) -> None:
         snapshot.verify()
 
 
-def test_a_snapshot_is_as_durable_as_what_it_was_taken_of(open_target: Opener) -> None:
+def test_a_snapshot_is_as_durable_as_its_volume_was(open_target: Opener) -> None:
     disk = open_target("reference").new_disk("1M")
     data = disk.shadow.stamped(0, 4096)
     disk.shadow.write(0, data)
@@ -65,7 +65,7 @@ def test_a_snapshot_is_as_durable_as_what_it_was_taken_of(open_target: Opener) -
     assert disk.shadow.ambiguous() == []
 
 
-def test_all_share_the_life_of_their_server(open_target: Opener) -> None:
+def test_all_exports_share_their_server(open_target: Opener) -> None:
     session = open_target("reference-file")
     disk = session.new_disk("1M")
     clone = disk.snapshot("a").clone("copy")
@@ -81,16 +81,16 @@ def test_all_share_the_life_of_their_server(open_target: Opener) -> None:
         clone.backend.create(1)
 
 
-def test_what_a_target_has_no_way_for_is_not_run(open_target: Opener) -> None:
+def test_missing_actions_are_not_run(open_target: Opener) -> None:
     session = open_target("qemu-nbd")
     disk = session.new_disk("1M", prefill=False)
     with pytest.raises(NotRun, match="target qemu-nbd does not serve its snapshots"):
         disk.snapshot("a")
-    with pytest.raises(NotRun, match="target qemu-nbd serves one volume a server"):
+    with pytest.raises(NotRun, match="target qemu-nbd serves one volume per server"):
         session.new_disk("1M", beside=disk)
 
 
-def test_what_lies_elsewhere_is_removed_at_the_end(open_target: Opener) -> None:
+def test_volumes_outside_of_the_directory_are_removed(open_target: Opener) -> None:
     session = open_target("file")
     elsewhere = session.scratch / "elsewhere"
     elsewhere.mkdir()

@@ -1,4 +1,4 @@
-"""What a client makes of a server's replies, and of a server that breaks the rules."""
+"""How the client parses a server's replies, and detects a server that breaks the protocol."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_chunks_in_any_order_make_one_reply() -> None:
         assert not client.waiting
 
 
-def test_an_error_chunk_with_offset_is_told() -> None:
+def test_an_error_chunk_with_offset_is_reported() -> None:
     payload = m.ERROR.pack(5, 3) + b"bad" + m.U64.pack(1033)
     [reply] = waiting().receive(data(1000, b"x" * 50, 0) + chunk(ERROR_OFFSET, payload))
     assert (reply.error, reply.message, reply.error_offset) == (5, "bad", 1033)
 
 
-def test_unknown_error_chunks_are_errors_and_not_the_end() -> None:
+def test_unknown_error_chunks_are_errors_of_their_request_only() -> None:
     [reply] = waiting().receive(chunk(0x8BAD, m.ERROR.pack(28, 0) + b"extra"))
     assert reply.error == 28
 

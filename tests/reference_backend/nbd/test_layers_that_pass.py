@@ -1,4 +1,4 @@
-"""A layer that lets requests pass: as if it had seen them, however the bytes arrive."""
+"""Requests that may bypass a layer have the same effect as requests that it handles."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Seeing:
     [(Command.WRITE, 0, 512), (Command.READ, 0, 512)],
     [600],
 )
-def test_requests_that_pass_are_as_if_they_were_seen(
+def test_requests_that_bypass_a_layer_have_the_same_effect(
     mode: ReplyMode,
     rules: list[str],
     states: str,
@@ -82,7 +82,7 @@ def test_requests_that_pass_are_as_if_they_were_seen(
     assert pairs[0].device.read(0, SIZE) == pairs[1].device.read(0, SIZE)
 
 
-def test_a_layer_is_not_asked_to_handle_what_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_does_not_handle_requests_that_bypass_it(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, seen = create("rules: [{event: write_aio, sector: 8}]", seed=0), []
     handle = layer.handle
 

@@ -164,7 +164,7 @@ def test_abort_is_acknowledged_whatever_data_it_has() -> None:
 
 
 @pytest.mark.parametrize("option", [0, 4, 12, 99, 0xFFFFFFFF])
-def test_unknown_options_are_unsupported_and_haggling_goes_on(option: int) -> None:
+def test_unknown_options_are_unsupported_and_the_handshake_continues(option: int) -> None:
     server = negotiation()
     assert only_type(server, option, b"data") == R.ERR_UNSUP
     assert only_type(server, Option.STRUCTURED_REPLY) == R.ACK
@@ -180,27 +180,27 @@ def test_unknown_export_is_unknown_for_info_and_go_and_ends_export_name() -> Non
 
 def test_empty_name_is_the_only_export_and_none_among_two() -> None:
     server = negotiation()
-    told = ask(server, Option.INFO, m.info_request("", [Info.NAME]))
-    assert (R.INFO, b"\0\1vol") in told
+    reported = ask(server, Option.INFO, m.info_request("", [Info.NAME]))
+    assert (R.INFO, b"\0\1vol") in reported
     two = negotiation(("a", volume()), ("b", volume()))
     assert only_type(two, Option.GO, m.info_request("")) == R.ERR_UNKNOWN
 
 
-def test_info_tells_what_was_asked_and_does_not_enter() -> None:
+def test_info_returns_the_requested_data_and_stays_in_the_handshake() -> None:
     server = negotiation(("vol", volume(block_sizes=(512, 4096, 1 << 20))))
     asked = [Info.BLOCK_SIZE, Info.NAME, Info.DESCRIPTION, 4242]
-    told = [data for reply, data in ask(server, Option.INFO, m.info_request("vol", asked))][:-1]
-    assert struct.pack(">HIII", 3, 512, 4096, 1 << 20) in told
-    assert b"\0\1vol" in told
-    assert {data[:2] for data in told} == {b"\0\0", b"\0\1", b"\0\2", b"\0\3"}
+    reported = [data for reply, data in ask(server, Option.INFO, m.info_request("vol", asked))][:-1]
+    assert struct.pack(">HIII", 3, 512, 4096, 1 << 20) in reported
+    assert b"\0\1vol" in reported
+    assert {data[:2] for data in reported} == {b"\0\0", b"\0\1", b"\0\2", b"\0\3"}
     assert server.phase is Phase.OPTIONS
 
 
 def test_maximum_block_size_is_at_most_the_payload_limit_and_a_multiple_of_the_minimum() -> None:
     limits = Limits(payload=1_000_000)
     server = negotiation(("vol", volume(block_sizes=(4096, 4096, 32 << 20))), limits=limits)
-    told = ask(server, Option.INFO, m.info_request("vol", [Info.BLOCK_SIZE]))
-    assert (R.INFO, struct.pack(">HIII", 3, 4096, 4096, 244 * 4096)) in told
+    reported = ask(server, Option.INFO, m.info_request("vol", [Info.BLOCK_SIZE]))
+    assert (R.INFO, struct.pack(">HIII", 3, 4096, 4096, 244 * 4096)) in reported
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_maximum_block_size_is_at_most_the_payload_limit_and_a_multiple_of_the_m
         m.U32.pack(5000) + b"v" * 5000 + b"\0\0",
     ],
 )
-def test_malformed_info_is_invalid_and_haggling_goes_on(data: bytes) -> None:
+def test_malformed_info_is_invalid_and_the_handshake_continues(data: bytes) -> None:
     server = negotiation()
     for option in (Option.INFO, Option.GO):
         assert only_type(server, option, data) == R.ERR_INVALID

@@ -14,7 +14,9 @@ from blockio.layers import Below, Command, CommandFlag, Reply, Request
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.errors import RemoteProtocolError, wire_errno
-from reference_backend.nbd.settings import Features, Limits
+from reference_backend.nbd.settings import Bytes, Features, Limits
+from reference_backend.store.memory import MemoryStore
+from reference_backend.store.volume import Volume
 
 from .pair import SIZE, Pair, volume
 
@@ -105,7 +107,7 @@ def test_each_command_takes_its_own_flags_and_refuses_others(
 
 @every_mode
 @pytest.mark.parametrize("command", [8, 9, 255, 65535])
-def test_unknown_commands_are_einval_and_the_connection_lives(
+def test_unknown_commands_are_einval_and_the_connection_continues(
     mode: ReplyMode, command: int
 ) -> None:
     pair = Pair(mode)
@@ -238,7 +240,7 @@ def test_the_payload_of_a_refused_write_is_drained(mode: ReplyMode, step: int) -
 @every_mode
 def test_a_payload_too_long_to_drain_ends_the_connection(mode: ReplyMode) -> None:
     pair = Pair(mode, limits=Limits(payload=1 << 20, drain=1 << 21))
-    assert pair.call  # the longest that is drained:
+    # The longest payload that is drained:
     reply = list(pair.client.receive(pair.feed(pair.header(C.WRITE, 0, 1 << 21))))
     assert [each.error for each in reply] == [errno.EINVAL]
     assert pair.server.drain == 1 << 21
@@ -276,7 +278,7 @@ def test_reads_return_what_was_written_at_any_length(mode: ReplyMode) -> None:
 
 
 @pytest.mark.parametrize("mode", [ReplyMode.STRUCTURED, ReplyMode.EXTENDED])
-def test_zeroes_travel_as_holes_unless_df_forbids(mode: ReplyMode) -> None:
+def test_zeroes_are_sent_as_holes_unless_df_forbids_it(mode: ReplyMode) -> None:
     pair = Pair(mode)
     pair.device.write(65536, b"d")
     reply = pair.call(C.READ, 0, 4 * 65536 + 5)
@@ -295,7 +297,9 @@ def test_zeroes_travel_as_holes_unless_df_forbids(mode: ReplyMode) -> None:
 @pytest.mark.parametrize("mode", [ReplyMode.STRUCTURED, ReplyMode.EXTENDED])
 def test_a_read_of_nothing_is_a_none_chunk(mode: ReplyMode) -> None:
     reply = Pair(mode).call(C.READ, 10, 0)
-    assert (reply.data, reply.chunks, reply.error) == (b"", [], 0)
+    assert not reply.data
+    assert not reply.chunks
+    assert reply.error == 0
 
 
 def test_many_large_reads_are_answered_in_parts_and_all_of_them() -> None:
@@ -308,7 +312,7 @@ def test_many_large_reads_are_answered_in_parts_and_all_of_them() -> None:
 
 
 @pytest.mark.parametrize("mode", [ReplyMode.STRUCTURED, ReplyMode.EXTENDED])
-def test_block_status_tells_each_context_once(mode: ReplyMode) -> None:
+def test_block_status_has_each_context_once(mode: ReplyMode) -> None:
     pair = Pair(mode)
     pair.device.write(4096, b"x" * 4096)
     reply = pair.call(C.BLOCK_STATUS, 0, 16384)
@@ -353,7 +357,7 @@ def test_a_status_payload_chooses_contexts(ids: list[int]) -> None:
         struct.pack(">Q65I", 512, *[1] * 65),
     ],
 )
-def test_a_wrong_status_payload_is_einval_and_the_connection_lives(payload: bytes) -> None:
+def test_a_wrong_status_payload_is_einval_and_the_connection_continues(payload: bytes) -> None:
     pair = Pair(ReplyMode.EXTENDED)
     reply = pair.call(C.BLOCK_STATUS, 0, len(payload), F.PAYLOAD_LEN, payload)
     assert reply.error == errno.EINVAL
@@ -395,7 +399,7 @@ def test_fua_reaches_the_device(mode: ReplyMode, command: Command) -> None:
     ],
 )
 @every_mode
-def test_errors_travel_as_the_document_maps_them(
+def test_errors_are_sent_with_the_values_of_the_document(
     mode: ReplyMode, number: int, travels_as: int
 ) -> None:
     class Failing:
@@ -417,3 +421,22 @@ def test_a_structured_error_carries_its_message_and_simple_ones_no_data() -> Non
     reply = Pair(ReplyMode.STRUCTURED).call(C.READ, SIZE, 1)
     assert "beyond the end" in reply.message
     assert len(Pair(ReplyMode.SIMPLE).feed(m.REQUEST.pack(0x25609513, 0, 0, 1, SIZE, 512))) == 16
+
+
+class FailingVolume(Volume):
+    """A volume whose medium fails."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        raise BlockError(errno.EIO, f"read at {offset}, {length} bytes")
+
+    def write(self, offset: int, data: Bytes, fua: bool = False) -> None:
+        raise BlockError(errno.ENOSPC, f"write at {offset}, {len(data)} bytes, {fua}")
+
+
+@every_mode
+def test_errors_of_the_device_are_replies_and_the_connection_goes_on(mode: ReplyMode) -> None:
+    pair = Pair(mode, FailingVolume(MemoryStore(SIZE)))
+    assert pair.call(C.READ, 0, 512).error == errno.EIO
+    assert pair.call(C.WRITE, 0, 4, payload=b"data").error == errno.ENOSPC
+    assert not pair.call(C.FLUSH).error
+    assert pair.executor.counts["errors"] == 2

@@ -47,7 +47,7 @@ def test_steps_of_any_size_give_the_same_bytes(mode: ReplyMode, step: int) -> No
 
 
 @every_mode
-def test_disc_ends_it_and_nothing_after_it_is_carried_out(mode: ReplyMode) -> None:
+def test_no_request_after_disc_is_executed(mode: ReplyMode) -> None:
     pair = Pair(mode)
     script = pair.header(C.WRITE, 0, 1) + b"1" + pair.header(C.DISC, 0, 0)
     script += pair.header(C.WRITE, 1, 1) + b"2"
@@ -78,7 +78,7 @@ class Garbling:
 
 
 @every_mode
-def test_a_layer_may_change_what_travels_and_hang_up(mode: ReplyMode) -> None:
+def test_a_layer_may_change_the_encoded_reply_and_end_the_connection(mode: ReplyMode) -> None:
     pair = Pair(mode, layers=[Garbling()])
     plain = Pair(mode, pair.device)
     for each in (pair, plain):
@@ -116,7 +116,7 @@ def test_layers_see_each_request_and_an_inactive_one_sees_none(mode: ReplyMode) 
         assert len(layer.seen) == 2
 
 
-def test_with_and_without_layers_the_same_bytes_travel() -> None:
+def test_the_same_bytes_are_sent_with_and_without_layers() -> None:
     for mode in MODES:
         plain, layered = Pair(mode), Pair(mode, layers=[Checked()])
         for command in (each for each in C if each is not C.DISC):

@@ -1,4 +1,4 @@
-"""Every kind of store, made anew for each example of a property test."""
+"""Fixtures for every kind of store; each example of a property test gets a new one."""
 
 from __future__ import annotations
 

@@ -13,7 +13,9 @@ ENDS = st.tuples(st.integers(0, 30), st.integers(0, 30))
 
 
 @given(st.lists(st.tuples(st.booleans(), ENDS), max_size=20), ENDS)
-def test_a_range_set_is_a_set_of_integers(changes, window):
+def test_a_range_set_is_a_set_of_integers(
+    changes: list[tuple[bool, tuple[int, int]]], window: tuple[int, int]
+) -> None:
     ranges, model = RangeSet(), set()
     for add, (start, end) in changes:
         if add:

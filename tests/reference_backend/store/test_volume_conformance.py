@@ -1,8 +1,10 @@
-"""Every kind of store behaves as a plain array of bytes, whatever is asked in whatever order."""
+"""Every kind of store behaves like an array of bytes for any sequence of requests."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 from blockio.errors import BlockError
 from blockio.extents import STATE_HOLE, STATE_ZERO
 from reference_backend.store.volume import SIZE_MAX, Volume
+
+from .conftest import MakeStore
 
 MAX = 3 << 20  # three chunks of the memory store
 EDGES = st.sampled_from(
@@ -21,6 +25,7 @@ LENGTHS = st.one_of(
     st.sampled_from([0, 1, 100, 512, 4096, 5000, 8192, 1 << 16, 1 << 20]),
     st.integers(0, 40000),
 )
+Operation = tuple[str, int, int, int, bool]
 OPERATIONS = st.one_of(
     st.tuples(st.just("write"), OFFSETS, LENGTHS, st.integers(1, 255), st.booleans()),
     st.tuples(st.just("zero"), OFFSETS, LENGTHS, st.booleans(), st.booleans()),
@@ -35,7 +40,7 @@ SETTINGS = settings(
 )
 
 
-def apply(volume: Volume, model: bytearray, operation: tuple[str, int, int, int, bool]) -> None:
+def apply(volume: Volume, model: bytearray, operation: Operation) -> None:
     what, offset, length, value, fua = operation
     inside = offset + length <= len(model)
     try:
@@ -84,7 +89,9 @@ def check_status(volume: Volume, model: bytearray) -> None:
     undo_limit=st.sampled_from([0, 1 << 16, 64 << 20]),
     through=st.booleans(),
 )
-def test_a_volume_is_an_array_of_bytes(make_store, size, operations, undo_limit, through):
+def test_a_volume_is_an_array_of_bytes(
+    make_store: MakeStore, size: int, operations: list[Operation], undo_limit: int, through: bool
+) -> None:
     with make_store(size) as store:
         volume = Volume(store, undo_limit=undo_limit, write_through=through)
         model = bytearray(size)
@@ -101,7 +108,9 @@ def test_a_volume_is_an_array_of_bytes(make_store, size, operations, undo_limit,
     offset=OFFSETS,
     length=LENGTHS,
 )
-def test_reads_return_just_the_range_asked_for(make_store, operations, offset, length):
+def test_reads_return_just_the_range_asked_for(
+    make_store: MakeStore, operations: list[Operation], offset: int, length: int
+) -> None:
     with make_store(MAX) as store:
         volume, model = Volume(store), bytearray(MAX)
         for operation in operations:
@@ -114,7 +123,7 @@ def test_reads_return_just_the_range_asked_for(make_store, operations, offset, l
             assert caught.value.errno == errno.EINVAL
 
 
-def test_stores_agree_on_the_map_of_the_same_history(tmp_path):
+def test_stores_agree_on_the_map_of_the_same_history(tmp_path: Path) -> None:
     from .conftest import KINDS
 
     maps = {}
@@ -136,7 +145,7 @@ def test_stores_agree_on_the_map_of_the_same_history(tmp_path):
 
 
 @pytest.mark.parametrize("size", [100 << 40, SIZE_MAX])
-def test_huge_volumes_cost_what_is_written(make_store, size):
+def test_huge_volumes_cost_what_is_written(make_store: MakeStore, size: int) -> None:
     if make_store.__name__ in {"image", "small_segments"}:
         size = 8 << 40  # one file: as large as ext4 has them
     with make_store(size) as store:
@@ -156,10 +165,10 @@ def test_huge_volumes_cost_what_is_written(make_store, size):
         assert volume.read(size - 1, 1) == b"\0"
 
 
-def test_a_read_only_volume_refuses_every_change(make_store):
+def test_a_read_only_volume_refuses_every_change(make_store: MakeStore) -> None:
     with make_store(8192) as store:
         volume = Volume(store, read_only=True)
-        changes = [
+        changes: list[Callable[[], object]] = [
             lambda: volume.write(0, b"x"),
             lambda: volume.write_zeroes(0, 512),
             lambda: volume.discard(0, 512),
@@ -173,7 +182,7 @@ def test_a_read_only_volume_refuses_every_change(make_store):
         volume.flush()
 
 
-def test_sizes_outside_of_63_bits_are_refused(make_store):
+def test_sizes_outside_of_63_bits_are_refused(make_store: MakeStore) -> None:
     with make_store(4096) as store:
         volume = Volume(store)
         for size in (-1, SIZE_MAX + 1):
@@ -183,7 +192,7 @@ def test_sizes_outside_of_63_bits_are_refused(make_store):
         assert volume.size == 4096
 
 
-def test_fast_zero_succeeds_where_the_store_can(make_store):
+def test_fast_zero_succeeds_where_the_store_can(make_store: MakeStore) -> None:
     with make_store(1 << 20) as store:
         volume = Volume(store)
         volume.write(0, b"x" * 65536)
@@ -191,15 +200,16 @@ def test_fast_zero_succeeds_where_the_store_can(make_store):
         assert bytes(volume.read(4096, 8192)) == bytes(8192)
 
 
-def test_resize_calls_back_with_the_new_size(make_store):
+def test_resize_calls_back_with_the_new_size(make_store: MakeStore) -> None:
     with make_store(4096) as store:
-        volume, seen = Volume(store), []
+        volume = Volume(store)
+        seen: list[int] = []
         volume.on_resize.append(seen.append)
         volume.resize(10000)
         assert seen == [10000]
 
 
-def test_without_power_every_request_ends_the_connection(make_store):
+def test_without_power_every_request_ends_the_connection(make_store: MakeStore) -> None:
     with make_store(4096) as store:
         volume = Volume(store)
         volume.power_off()

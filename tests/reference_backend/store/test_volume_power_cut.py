@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from reference_backend.store.memory import CHUNK_BYTES, MemoryStore
 from reference_backend.store.volume import SIZE_MAX, Volume
 
-from .test_write_cache import OPERATIONS, SIZE, Versions, check, play
+from .conftest import MakeStore
+from .test_write_cache import OPERATIONS, SIZE, Operation, Versions, check, play
 
 
 @settings(
@@ -20,7 +21,9 @@ from .test_write_cache import OPERATIONS, SIZE, Versions, check, play
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(operations=st.lists(OPERATIONS, max_size=10), seed=st.integers(0, 1 << 32))
-def test_no_store_ends_with_a_third_value(make_store, operations, seed):
+def test_after_a_power_cut_each_sector_has_an_old_or_a_new_value(
+    make_store: MakeStore, operations: list[Operation], seed: int
+) -> None:
     with make_store(SIZE) as store:
         volume, versions = Volume(store, undo_limit=1 << 20), Versions()
         play(volume, versions, operations)
@@ -28,7 +31,7 @@ def test_no_store_ends_with_a_third_value(make_store, operations, seed):
         check(volume, versions)
 
 
-def test_a_lost_resize_brings_back_what_was_cut_off(make_store):
+def test_a_lost_shrink_restores_the_removed_bytes(make_store: MakeStore) -> None:
     outcomes = set()
     for seed in range(10):
         with make_store(100_000) as store:
@@ -46,7 +49,7 @@ def test_a_lost_resize_brings_back_what_was_cut_off(make_store):
     }
 
 
-def test_requests_of_many_threads_are_atomic_towards_each_other(make_store):
+def test_requests_of_many_threads_are_atomic_towards_each_other(make_store: MakeStore) -> None:
     """Writers fill a range across two chunks or segments with one byte each; readers see one."""
     with make_store(2 * CHUNK_BYTES) as store:
         volume = Volume(store, undo_limit=1 << 20)
@@ -83,7 +86,7 @@ def resident_bytes() -> int:
         return int(statm.read().split()[1]) * 4096
 
 
-def test_memory_is_in_proportion_to_what_is_written_and_comes_back():
+def test_memory_is_in_proportion_to_what_is_written_and_comes_back() -> None:
     volume = Volume(MemoryStore(SIZE_MAX))
     chooser = random.Random(2)
     places = [chooser.randrange(SIZE_MAX >> 12) << 12 for _ in range(3000)]

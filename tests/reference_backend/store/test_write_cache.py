@@ -1,4 +1,4 @@
-"""The volatile write cache alone: what a power cut, whatever it chooses, may and may not leave."""
+"""The volatile write cache alone: which contents a power cut may leave."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ OPERATIONS = st.one_of(
     st.tuples(st.sampled_from(["zero", "zero-fua", "discard"]), RANGES),
     st.tuples(st.just("flush"), st.just((0, 0))),
 )
+Operation = tuple[str, tuple[int, int]]
 
 
 class Drawn:
@@ -65,7 +66,7 @@ class Versions:
             self.settle(offset, len(data))
 
 
-def play(volume: Volume, versions: Versions, operations: list) -> None:
+def play(volume: Volume, versions: Versions, operations: list[Operation]) -> None:
     for number, (what, (offset, length)) in enumerate(operations):
         fua = what.endswith("-fua")
         if what.startswith("write"):
@@ -92,19 +93,23 @@ def check(volume: Volume, versions: Versions) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(operations=st.lists(OPERATIONS, max_size=10), data=st.data())
-def test_each_sector_is_durable_or_one_of_the_pending_versions(operations, data):
+def test_each_sector_is_durable_or_one_of_the_pending_versions(
+    operations: list[Operation], data: st.DataObject
+) -> None:
     volume, versions = Volume(MemoryStore(SIZE), undo_limit=1 << 20), Versions()
     play(volume, versions, operations)
     assert bytes(volume.read(0, SIZE)) == versions.contents
+    assert volume._cache is not None
     volume._cache.power_cut(volume.store, Drawn(data))
     check(volume, versions)
 
 
 @settings(max_examples=100, deadline=None)
 @given(operations=st.lists(OPERATIONS, max_size=30), seed=st.integers(0, 99))
-def test_a_small_log_only_makes_more_durable(operations, seed):
+def test_a_small_log_only_makes_more_durable(operations: list[Operation], seed: int) -> None:
     volume, versions = Volume(MemoryStore(SIZE), undo_limit=9000), Versions()
     play(volume, versions, operations)
+    assert volume._cache is not None
     assert volume._cache.pending_bytes <= 9000
     volume.power_cut(seed)
     check(volume, versions)
@@ -112,7 +117,7 @@ def test_a_small_log_only_makes_more_durable(operations, seed):
 
 @settings(max_examples=50, deadline=None)
 @given(operations=st.lists(OPERATIONS, max_size=20), seed=st.integers(0, 1 << 64))
-def test_the_same_seed_gives_the_same_bytes(operations, seed):
+def test_the_same_seed_gives_the_same_bytes(operations: list[Operation], seed: int) -> None:
     results = []
     for _ in range(2):
         volume = Volume(MemoryStore(SIZE), undo_limit=1 << 20)
@@ -122,7 +127,7 @@ def test_the_same_seed_gives_the_same_bytes(operations, seed):
     assert results[0] == results[1]
 
 
-def test_every_outcome_of_two_overlapping_writes_happens():
+def test_every_outcome_of_two_overlapping_writes_happens() -> None:
     """Old, first or second in each of two sectors: all nine combinations that caches allow."""
     seen = set()
     for seed in range(400):
@@ -135,7 +140,7 @@ def test_every_outcome_of_two_overlapping_writes_happens():
     assert seen == {(a, b) for a in (b"o", b"1", b"2") for b in (b"o", b"1", b"2")}
 
 
-def test_fua_leaves_older_writes_elsewhere_pending():
+def test_fua_leaves_older_writes_elsewhere_pending() -> None:
     lost = False
     for seed in range(20):
         volume = Volume(MemoryStore(4096), undo_limit=1 << 20)
@@ -147,7 +152,7 @@ def test_fua_leaves_older_writes_elsewhere_pending():
     assert lost
 
 
-def test_a_write_after_fua_falls_back_to_the_fua_data_not_behind_it():
+def test_a_write_after_fua_falls_back_to_the_fua_data_not_behind_it() -> None:
     for seed in range(20):
         volume = Volume(MemoryStore(512), undo_limit=1 << 20)
         volume.write(0, b"a" * 512)
@@ -157,19 +162,19 @@ def test_a_write_after_fua_falls_back_to_the_fua_data_not_behind_it():
         assert bytes(volume.read(0, 1)) in {b"b", b"c"}
 
 
-def test_what_is_written_during_a_flush_stays_pending():
+def test_what_is_written_during_a_flush_stays_pending(monkeypatch: pytest.MonkeyPatch) -> None:
     volume = Volume(MemoryStore(4096), undo_limit=1 << 20)
     volume.write(0, b"a" * 512)
 
     def write_meanwhile() -> None:
         volume.write(512, b"b" * 512)
 
-    volume.store.sync = write_meanwhile
+    monkeypatch.setattr(volume.store, "sync", write_meanwhile)
     volume.flush()
     assert volume.pending() == 1
 
 
-def test_a_failed_flush_keeps_everything_pending():
+def test_a_failed_flush_keeps_everything_pending(monkeypatch: pytest.MonkeyPatch) -> None:
     volume = Volume(MemoryStore(4096), undo_limit=1 << 20)
     volume.write(0, b"a" * 512)
 
@@ -177,13 +182,13 @@ def test_a_failed_flush_keeps_everything_pending():
         msg = "medium"
         raise OSError(msg)
 
-    volume.store.sync = fail
+    monkeypatch.setattr(volume.store, "sync", fail)
     with pytest.raises(OSError, match="medium"):
         volume.flush()
     assert volume.pending() == 1
 
 
-def test_write_through_has_nothing_to_lose():
+def test_write_through_has_nothing_to_lose() -> None:
     volume = Volume(MemoryStore(4096), undo_limit=1 << 20, write_through=True)
     volume.write(0, b"a" * 4096)
     volume.power_cut(1)
@@ -191,7 +196,7 @@ def test_write_through_has_nothing_to_lose():
     assert bytes(volume.read(0, 4096)) == b"a" * 4096
 
 
-def test_an_operation_larger_than_the_log_makes_everything_durable():
+def test_an_operation_larger_than_the_log_makes_everything_durable() -> None:
     volume = Volume(MemoryStore(1 << 20), undo_limit=65536)
     volume.write(0, b"a" * 512)
     volume.write(4096, b"b" * 131072)
@@ -203,7 +208,7 @@ def test_an_operation_larger_than_the_log_makes_everything_durable():
     assert volume.pending() == 0
 
 
-def test_discarding_a_huge_hole_is_logged_at_no_cost():
+def test_discarding_a_huge_hole_is_logged_at_no_cost() -> None:
     outcomes = set()
     for seed in range(20):
         volume = Volume(MemoryStore(1 << 60), undo_limit=1 << 20)
@@ -225,7 +230,7 @@ def resized(old: int, new: int, seed: int) -> tuple[Volume, bool]:
     return volume, volume.size == old
 
 
-def test_a_resize_survives_or_is_lost_with_all_that_followed():
+def test_a_resize_survives_or_is_lost_with_all_that_followed() -> None:
     for old, new in ((1000, 5000), (5000, 1000)):
         outcomes = set()
         for seed in range(30):
@@ -237,7 +242,7 @@ def test_a_resize_survives_or_is_lost_with_all_that_followed():
         assert outcomes == {True, False}
 
 
-def test_fua_beyond_a_pending_growth_makes_the_growth_durable():
+def test_fua_beyond_a_pending_growth_makes_the_growth_durable() -> None:
     for seed in range(20):
         volume = Volume(MemoryStore(1024), undo_limit=1 << 20)
         volume.resize(4096)
@@ -252,19 +257,22 @@ def test_fua_beyond_a_pending_growth_makes_the_growth_durable():
     sizes=st.lists(st.integers(0, SIZE), min_size=1, max_size=4),
     data=st.data(),
 )
-def test_resizes_leave_one_of_the_sizes_and_only_known_bytes(sizes, data):
+def test_resizes_leave_one_of_the_sizes_and_only_known_bytes(
+    sizes: list[int], data: st.DataObject
+) -> None:
     volume = Volume(MemoryStore(SIZE), undo_limit=1 << 20)
     volume.write(0, b"o" * SIZE, fua=True)
     for number, size in enumerate(sizes):
         volume.resize(size)
         if size:
             volume.write(size // 2, bytes([number + 1]) * (size - size // 2))
+    assert volume._cache is not None
     volume._cache.power_cut(volume.store, Drawn(data))
     assert volume.store.size in {SIZE, *sizes}
     assert set(volume.store.read(0, volume.store.size)) <= {0, ord("o"), *range(1, 5)}
 
 
-def test_the_log_is_bounded_by_its_limit_and_keeps_the_newest():
+def test_the_log_is_bounded_by_its_limit_and_keeps_the_newest() -> None:
     cache = WriteCache(10_000)
     for number in range(1000):
         cache.record(number * 512, number * 512 + 512, bytes(512))

@@ -1,4 +1,4 @@
-"""What a log of Linux says of what was durable when."""
+"""The durable contents at each moment according to a log of Linux."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def mark(text: str) -> Entry:
     return Entry(LogFlag.MARK, data=text.encode())
 
 
-def test_of_qemu_and_linux_the_same_is_durable_at_the_same_moment() -> None:
+def test_logs_of_qemu_and_linux_agree_on_durable_data() -> None:
     linux = [
         mark("a"),
         write(0, b"x"),
@@ -53,7 +53,7 @@ def test_of_qemu_and_linux_the_same_is_durable_at_the_same_moment() -> None:
     ]
 
 
-def test_a_log_may_tell_of_metadata(tmp_path: Path) -> None:
+def test_a_log_may_flag_metadata(tmp_path: Path) -> None:
     entry = write(512, b"m", LogFlag.FUA | LogFlag.METADATA)
     write_log(tmp_path / "log", [entry])
     (seen,) = read_log(tmp_path / "log")

@@ -1,4 +1,4 @@
-"""The explorer, on applications that are right and on ones with a bug planted."""
+"""The explorer on right applications, and on ones with a planted bug."""
 
 import subprocess
 from pathlib import Path
@@ -53,14 +53,14 @@ def test_a_planted_bug_is_found_and_named(
     assert "lost: " in str(failure.value)
 
 
-def test_what_is_found_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
+def test_findings_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     one, two = (explore_store(tmp_path, jobs) for jobs in (1, 2))
     assert (one.distinct, one.explored) == (two.distinct, two.explored)
     wrong = [explore_store(tmp_path, jobs, ordered=False).wrong[0] for jobs in (1, 2)]
     assert wrong[0].text.split()[:2] == wrong[1].text.split()[:2]
 
 
-def test_the_end_of_the_log_is_what_was_written() -> None:
+def test_the_end_of_the_log_is_the_written_volume() -> None:
     disk = Recorder(SIZE)
     history = WalHistory()
     run_workload(WalStore(disk), history, lambda: disk.position, 50)
@@ -86,7 +86,7 @@ class Repairs:
         return "left over" if b"more" in fresh[-4:] or len(fresh) != len(image) else ""
 
 
-def test_what_a_program_does_to_the_file_is_taken_back(tmp_path: Path) -> None:
+def test_changes_of_a_program_to_the_file_are_undone(tmp_path: Path) -> None:
     disk = Recorder(SIZE)
     for number in range(6):
         disk.write(number * 512, bytes([number + 1]) * 512)
@@ -105,7 +105,7 @@ def test_what_a_program_does_to_the_file_is_taken_back(tmp_path: Path) -> None:
     assert all(set(image[:3072]) <= set(range(7)) for image in seen)
 
 
-def test_no_state_looked_at_is_no_success() -> None:
+def test_an_exploration_of_no_state_fails() -> None:
     with pytest.raises(AssertionError, match="no crash state"):
         Exploration(0, 1, 1).must_be_clean()
 
@@ -117,7 +117,7 @@ class Dies:
         raise OSError("no program")
 
 
-def test_a_judge_that_fails_is_not_silent(tmp_path: Path) -> None:
+def test_an_exception_of_a_judge_is_raised(tmp_path: Path) -> None:
     states = CrashStates([], memoryview(bytearray(512)))
     for jobs in (1, 2):
         with pytest.raises(OSError, match="no program"):

@@ -1,3 +1,5 @@
+"""ext4 after a crash, judged by e2fsck and by its files."""
+
 import shutil
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Sequences of file operations: which there are, and what may be there after a crash in one."""
+"""Sequences of file operations: their number, and the permitted results after a crash."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def files(**changes: bytes | None) -> Files:
     return result
 
 
-def test_all_sequences_are_there() -> None:
+def test_all_sequences_are_generated() -> None:
     assert len(list(sequences(1))) == 35  # 12 operations, 3 points, but no fsync of what is gone
     pairs = [(each.names, each.point) for each in sequences(2)]
     assert len(pairs) == len(set(pairs)) == 358
@@ -57,11 +57,16 @@ def test_all_sequences_are_there() -> None:
         (("write",), files(new=b"n" * 700), False, ""),
         (("write",), files(new=b"x" * 700), False, "never had: 700 bytes, 700 of 0x78"),
         (("write",), files(new=b"n" * 1024 + bytes(476)), False, "never had"),
-        (("write",), files(new=b"n" * 1499), True, "not as it was persisted"),
+        (("write",), files(new=b"n" * 1499), True, "differs from its persisted contents"),
         (("append",), files(foo=F + b"F" * 72), False, ""),
-        (("append",), files(foo=F), True, "not as it was persisted"),
+        (("append",), files(foo=F), True, "differs from its persisted contents"),
         (("append",), files(foo=F[:2999]), False, "never had"),
-        (("append",), files(foo=F + b"F" * 1500, bar=b"b" * 999), False, "A/bar has what it never"),
+        (
+            ("append",),
+            files(foo=F + b"F" * 1500, bar=b"b" * 999),
+            False,
+            "A/bar has contents that it never",
+        ),
         (("overwrite",), files(foo=F[:512] + b"O" * 512 + F[1024:]), False, ""),
         (("truncate",), files(foo=F[:700] + bytes(324) + F[1024:]), False, ""),
         (("rename over",), files(), False, ""),
@@ -74,14 +79,24 @@ def test_all_sequences_are_there() -> None:
         (("link",), files(hard=F), False, ""),
         (("link",), files(foo=None, hard=F), False, "A/foo is lost"),
         (("unlink",), files(bar=None), False, ""),
-        (("unlink",), files(), True, "A/bar is there, which was persisted otherwise"),
+        (("unlink",), files(), True, "A/bar is there, and was persisted as something else"),
         (("mkdir",), {**files(), SUB: None}, True, ""),
         (("mkdir",), {**files(), SUB: b""}, False, "never had"),
-        (("mkdir",), {**files(), "A/odd": b""}, False, "A/odd is there, and never was"),
+        (("mkdir",), {**files(), "A/odd": b""}, False, "A/odd exists, and never did"),
         (("append", "fallocate"), files(foo=F + bytes(3000)), False, ""),  # the length is ahead
-        (("append", "fallocate"), files(foo=F + bytes(3000)), True, "not as it was persisted"),
+        (
+            ("append", "fallocate"),
+            files(foo=F + bytes(3000)),
+            True,
+            "differs from its persisted contents",
+        ),
         (("append", "rename over"), files(foo=None, bar=F), False, ""),
-        (("append", "rename over"), files(foo=None, bar=F), True, "not as it was persisted"),
+        (
+            ("append", "rename over"),
+            files(foo=None, bar=F),
+            True,
+            "differs from its persisted contents",
+        ),
     ],
 )
 def test_what_may_be_there(
@@ -91,7 +106,7 @@ def test_what_may_be_there(
     assert (wrong in said) if wrong else not said, said
 
 
-def test_an_fsync_promises_its_file_and_that_of_a_directory_its_names() -> None:
+def test_an_fsync_of_a_file_promises_its_data_and_of_a_directory_its_names() -> None:
     lost = files(foo=F)
     assert "persisted" in one("fsync of it", "append").judge(lost, persisted=True)
     assert not one("fsync of A", "append").judge(lost, persisted=True)

@@ -1,4 +1,4 @@
-"""What is read from a snapshot is told apart: a write, the start, zeroes that must not be there."""
+"""The write of each sector of a snapshot: a write, the initial data, or zeroes that are wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_values_of_sectors(open_target: Opener) -> None:
     torn = _sector(7)[:256] + _sector(8)[:256]
     assert camera.values(torn + data[SECTOR:], mixed, 1, 2)[0] is None
     assert mixed == [Mixed(0, (7, 8), 1, 2)]
-    with pytest.raises(Torn, match="sector 3 holds what nobody wrote"):
+    with pytest.raises(Torn, match="sector 3 holds data that was never written"):
         camera.values(data[: 3 * SECTOR] + b"x" * SECTOR, [], 1, 2)
 
 

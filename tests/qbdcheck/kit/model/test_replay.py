@@ -1,4 +1,4 @@
-"""./check replay, as a user types it; and the exhaustive tries in process."""
+"""``./check replay`` on the command line, and the exhaustive tries in process."""
 
 import subprocess
 import sys
@@ -73,7 +73,7 @@ def test_all_sequences_are_counted_and_right() -> None:
 
 
 @pytest.mark.parametrize("bug", ["flush-noop", "fua-write-ack-early", "zero-unmap-not-durable"])
-def test_bugs_that_need_no_chance_are_found_by_two_operations(bug: str) -> None:
+def test_deterministic_bugs_are_found_by_two_operations(bug: str) -> None:
     tried = try_all(InProcess(catalogue()[bug]), 2, 1)
     assert tried.wrong is not None
     assert len(tried.wrong[0].steps) <= 3

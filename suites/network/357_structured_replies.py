@@ -1,0 +1,34 @@
+"""This case checks that structured replies come only if the client has asked for them.
+
+How: STRUCTURED_REPLY with data must be ERR_INVALID. Without structured replies a read gets a simple
+reply, with them a structured one. Block status without a metadata context must fail.
+Guards: payload-not-drained, unadvertised-command-executed.
+"""
+
+from qbdcheck.kit import case
+from qbdcheck.kit.nbd import SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC, Command, Option, ReplyMode
+from qbdcheck.kit.nbd import client_replies as wire
+from qbdcheck.kit.nbd_probe import enter_transmission, errno_of, negotiating, option_result
+
+
+@case(groups="protocol", requires="nbd structured")
+def test(disk):
+    for agreed, magic in ((False, SIMPLE_REPLY_MAGIC), (True, STRUCTURED_REPLY_MAGIC)):
+        with negotiating(disk) as client:
+            result = option_result(client, Option.STRUCTURED_REPLY, b"?")
+            assert result == "ERR_INVALID", f"STRUCTURED_REPLY with data: {result}"
+            if agreed:
+                client.opt_structured_reply()
+            enter_transmission(client, disk)
+            client.send(wire.request(ReplyMode.SIMPLE, 0, Command.READ, 7, 0, 4096))
+            seen = int.from_bytes(client.receive(4), "big")
+            assert seen == magic, (
+                f"structured replies agreed: {agreed}; a reply to READ begins with {seen:#x},"
+                f" expected {magic:#x}"
+            )
+        with negotiating(disk) as client:
+            if agreed:
+                client.opt_structured_reply()
+            enter_transmission(client, disk)
+            error = errno_of(client, Command.BLOCK_STATUS, 0, 4096)
+            assert error, "BLOCK_STATUS of 4096 bytes at 0 succeeds without a metadata context"

@@ -1,0 +1,179 @@
+"""The NBD client that reports to the shadow by itself."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from blockio.layers import Command, CommandFlag
+from qbdcheck.errors import CaseBroken
+from qbdcheck.kit.armed_rules import ArmedRules
+from qbdcheck.kit.nbd_io import CLOSED, NbdIo, RequestFailed, RequestLost, connect, describe
+from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.disk_io import WrongData
+from qbdcheck.targets.session import TargetSession
+from reference_backend.client import Client
+from tests.qbdcheck.targets.conftest import Opener
+
+
+@pytest.fixture
+def session(open_target: Opener) -> TargetSession:
+    return open_target("reference")
+
+
+@pytest.fixture
+def disk(session: TargetSession) -> Disk:
+    return session.new_disk("1M")
+
+
+@pytest.fixture
+def rules(disk: Disk) -> ArmedRules:
+    return ArmedRules(disk, lambda *_words: None)
+
+
+def test_all_changes_are_followed(session: TargetSession, disk: Disk) -> None:
+    with connect(session, disk) as io:
+        assert io.write(1000, 5000) == disk.shadow.expected(1000, 5000)
+        io.write_zeroes(65536, 8192)
+        io.discard(131072, 8192)
+        io.write(200_000, 3, data=b"abc")
+        assert io.read(200_000, 3) == b"abc"
+        io.read(0, disk.size)
+        io.flush()
+    disk.verify()
+
+
+def test_wrong_data_names_the_request(session: TargetSession, disk: Disk) -> None:
+    with Client.connect(disk.uri) as other:
+        other.write(4096, bytes(512))
+    with connect(session, disk) as io:
+        with pytest.raises(WrongData, match="READ of 1024 bytes at 4096 on the connection to disk"):
+            io.read(4096, 1024)
+        cookie = io.send(Command.READ, 4096, 512)
+        with pytest.raises(WrongData, match="READ of 512 bytes at 4096"):
+            io.finish(cookie)
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_a_failed_change_leaves_old_or_new(
+    session: TargetSession, disk: Disk, rules: ArmedRules, done: bool
+) -> None:
+    when = {"when": "after"} if done else {}
+    rules.add({"event": "none", "iotype": "write", "errno": "EIO", "once": True, **when})
+    with connect(session, disk) as io:
+        with pytest.raises(RequestFailed, match=r"WRITE of 512 bytes at 512 \(FUA\) .*errno 5"):
+            io.write(512, 512, CommandFlag.FUA)
+        assert disk.shadow.ambiguous() == [1]
+        io.read(0, 4096)
+        assert disk.shadow.ambiguous() == [], "what was read must stay"
+    rules.settle()
+    disk.verify()
+
+
+def test_a_flush_makes_durable_only_what_was_acknowledged(
+    session: TargetSession, disk: Disk
+) -> None:
+    with connect(session, disk) as io:
+        io.write(0, 512)
+        io.flush()
+        io.write(512, 512)
+        io.write(1024, 512, CommandFlag.FUA)
+        io.send(Command.WRITE, 1536, 512)
+        disk.backend.crash(seed=3)
+    assert disk.shadow.ambiguous() == [1, 3]
+    disk.verify()
+
+
+def test_a_failed_flush_makes_nothing_durable(
+    session: TargetSession, disk: Disk, rules: ArmedRules
+) -> None:
+    rules.add({"event": "none", "iotype": "flush", "errno": "EIO", "once": True})
+    with connect(session, disk) as io:
+        io.write(0, 512)
+        with pytest.raises(RequestFailed, match=r"^FLUSH on the connection to disk failed"):
+            io.flush()
+        rules.settle()
+        disk.backend.crash(seed=1)
+    assert disk.shadow.ambiguous() == [0]
+
+
+def test_requests_in_flight(session: TargetSession, disk: Disk) -> None:
+    with connect(session, disk) as io:
+        cookies = [io.send(Command.WRITE, number * 4096, 4096) for number in range(8)]
+        io.send(Command.WRITE_ZEROES, 65536, 512)
+        io.send(Command.TRIM, 131072, 512)
+        io.send(Command.READ, 262144, 65536)
+        assert disk.shadow.ambiguous(0, 512) == [0], "in flight: old or new"
+        with pytest.raises(CaseBroken, match=r"READ of 1 bytes at 4095 .* overlaps WRITE of 4096"):
+            io.send(Command.READ, 4095, 1)
+        io.finish(cookies[5])
+        io.finish_all()
+        assert io.in_flight == 0
+    assert 0 not in disk.shadow.ambiguous()
+    disk.verify()
+
+
+def test_a_lost_request_is_old_or_new(session: TargetSession, disk: Disk) -> None:
+    io = connect(session, disk)
+    io.client.cut()
+    with pytest.raises(RequestLost, match="WRITE of 512 bytes at 1024"):
+        io.write(1024, 512)
+    assert disk.shadow.ambiguous() == [2]
+
+
+def test_an_attempt_that_is_refused_changes_nothing(session: TargetSession, disk: Disk) -> None:
+    with connect(session, disk) as io:
+        assert io.attempt(Command.WRITE, 0, 512) == 0
+        assert io.attempt(Command.WRITE, 512, 512, 1 << 14) == errno.EINVAL
+        assert io.attempt(Command.WRITE_ZEROES, 1024, 512) == 0
+        io.client.cut()
+        assert io.attempt(Command.WRITE, 2048, 512) == CLOSED
+    assert disk.shadow.ambiguous() == []
+    disk.verify()
+
+
+def test_what_must_be_refused(session: TargetSession, disk: Disk) -> None:
+    with connect(session, disk) as io:
+        assert io.must_refuse(Command.READ, disk.size, 512) == errno.EINVAL
+        assert io.must_refuse(Command.WRITE, disk.size, 512, errnos=(errno.ENOSPC,))
+        with pytest.raises(AssertionError, match=r"READ of 512 bytes at 0 .*expected an error"):
+            io.must_refuse(Command.READ, 0, 512)
+        with pytest.raises(AssertionError, match=r"expected errno \[5\], seen 22"):
+            io.must_refuse(Command.READ, disk.size, 512, errnos=(errno.EIO,))
+
+
+def test_a_uri_needs_a_shadow(session: TargetSession, disk: Disk) -> None:
+    with pytest.raises(CaseBroken, match="a URI needs shadow="):
+        connect(session, disk.uri)
+    with connect(session, disk.uri, disk.shadow, structured=False) as io:
+        io.write(0, 512)
+    disk.verify()
+
+
+def test_a_server_without_flush_is_not_asked(session: TargetSession, disk: Disk) -> None:
+    with connect(session, disk) as io:
+        io.client.flags &= ~(1 << 2)
+        io.write(0, 512)
+        io.flush()
+        disk.backend.crash(seed=1)
+    assert disk.shadow.ambiguous() == [0], "nothing became durable"
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        ((Command.FLUSH,), "FLUSH"),
+        ((Command.WRITE, 512, 1, CommandFlag.FUA), "WRITE of 1 bytes at 512 (FUA)"),
+        ((99, 0, 4, 1 << 14 | 1), "command 99 of 4 bytes at 0 (FUA, 0x4000)"),
+    ],
+)
+def test_requests_in_words(request_: tuple[int, ...], text: str) -> None:
+    assert describe(*request_) == text
+
+
+def test_the_client_of_a_handshake_can_be_used(disk: Disk) -> None:
+    with NbdIo(Client.connect(disk.uri), disk.shadow) as io:
+        io.write(0, 512)
+        assert io.block_sizes[0] == 1
+    disk.verify()

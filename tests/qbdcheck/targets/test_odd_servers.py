@@ -1,0 +1,96 @@
+"""Servers that lack parts of the handshake are tested as far as QEMU can open them."""
+
+from __future__ import annotations
+
+import pytest
+
+from qbdcheck.errors import NotRun, SetupError
+from qbdcheck.targets.capabilities import capabilities
+from qbdcheck.targets.size_limits import SizeLimits, probe_sizes
+from reference_backend.nbd.agreement import ReplyMode
+from tests.qbdcheck.targets.conftest import Opener
+from tests.qbdcheck.targets.test_readiness import odd
+
+
+@pytest.mark.parametrize("oddities", ["", "no-go", "no-meta", "no-go no-meta", "not-fixed"])
+def test_server_without_newer_options_is_tested(open_target: Opener, oddities: str) -> None:
+    session = open_target(odd(oddities))
+    found = capabilities(session.description, session.options, session.scratch)
+    assert {"nbd", "flush"} <= found
+    assert "block_status" not in found
+    assert ("structured" in found) is ("no-meta" in oddities)
+    disk = session.new_disk("1M")
+    with session.qemu_io(disk) as io:
+        io.write(4096, 4096)
+        io.flush()
+    disk.verify()
+
+
+@pytest.mark.parametrize("oddities", ["no-go no-meta", "not-fixed"])
+def test_raw_client_reads_and_writes_after_export_name(open_target: Opener, oddities: str) -> None:
+    session = open_target(odd(oddities))
+    disk = session.new_disk("1M", prefill=False)
+    with session.nbd(disk) as client:
+        assert (client.size, client.block_sizes, client.contexts) == (1 << 20, None, {})
+        assert (client.mode is ReplyMode.STRUCTURED) is ("no-meta" in oddities)
+        client.write(512, b"x" * 512)
+        assert bytes(client.read(0, 1024)) == bytes(512) + b"x" * 512
+
+
+def test_refused_export_is_not_entered_by_export_name(open_target: Opener) -> None:
+    session = open_target("reference")
+    disk = session.new_disk("1M", prefill=False)
+    with pytest.raises(Exception, match="option 7 refused: ERR_UNKNOWN"):
+        session.nbd(disk.uri.replace("/disk?", "/other?"))
+
+
+def test_server_that_neither_client_can_open_is_a_setup_error(open_target: Opener) -> None:
+    profile = odd("short-info").replace('{socket: "{socket}"', '{command: "test -S {socket}"')
+    session = open_target(profile.replace("nbd: ", "nbd: ").replace("WITHIN", "1 s"))
+    with pytest.raises(SetupError, match="malformed information") as caught:
+        capabilities(session.description, session.options, session.scratch)
+    assert "\n" not in str(caught.value)
+
+
+def test_sizes_of_a_target_are_probed(open_target: Opener) -> None:
+    limits = probe_sizes(open_target("file"))
+    assert (limits.granularity, limits.zero) == (512, True)
+    assert limits.largest >= 1 << 40
+
+
+@pytest.mark.parametrize("step", [1, 512, 4096, 65536])
+def test_step_between_sizes_is_found(open_target: Opener, step: int) -> None:
+    session = open_target(
+        f"name: rounding\nabout: a test\nvolume:\n"
+        f"  create: sh -c 'truncate -s $((({{size}} + {step - 1}) / {step} * {step})) {{dir}}/v'\n"
+        'blockdev: {driver: file, filename: "{dir}/v"}\npath: "{dir}/v"\n'
+    )
+    limits = probe_sizes(session)
+    assert limits.granularity == step
+    assert limits.nearest(1) == step
+    assert limits.nearest(2 * step) == 2 * step
+    assert not session.backends
+
+
+def test_sizes_that_a_target_refuses_are_left_out(open_target: Opener) -> None:
+    session = open_target(
+        "name: fixed\nabout: a test\nvolume:\n"
+        "  create: sh -c 'test {size} -gt 0 && test {size} -lt 20000000 &&"
+        " truncate -s {size} {dir}/v'\n"
+        'blockdev: {driver: file, filename: "{dir}/v"}\npath: "{dir}/v"\n'
+    )
+    assert probe_sizes(session) == SizeLimits(1, zero=False, largest=8 << 20)
+    assert SizeLimits(4096, zero=False).nearest(0) == 4096
+
+
+@pytest.mark.parametrize("size", ["1M", "100M"])
+def test_undefined_fresh_volume_is_zeroed_if_it_is_small(open_target: Opener, size: str) -> None:
+    session = open_target(f"{odd('noise')}fresh: undefined\n")
+    if size == "100M":
+        with pytest.raises(NotRun, match="fresh volumes are undefined, and 100 MiB are too many"):
+            session.new_disk(size, prefill=False)
+        return
+    session.new_disk(size, prefill=False).verify()
+    other = session.new_disk(size, prefill=False, zero=False)
+    assert set(other.read_all().tolist()) == {0xA5}
+    assert session.waived("fresh-volume-reads-zero")

@@ -1,0 +1,200 @@
+"""Run commands of this project in minimal Debian systems, below a directory, without a container.
+
+    python tools/debian_roots.py bare [--release trixie]...   the README's commands on bare systems
+    python tools/debian_roots.py other-qemu [CASE...]         cases with the QEMU of Debian 13
+    python tools/debian_roots.py run RELEASE -- COMMAND...    any command in the fresh clone there
+
+mmdebstrap makes a root file system (variant minbase: no Python, no git) in the cache. A command
+runs in a copy of it, with a clone of this checkout's HEAD, in mount and process namespaces of its
+own. All of its processes and mounts end with it, and the copy is removed at the end.
+
+Needs root and mmdebstrap. Without them nothing is run: the reason is printed, and the exit status
+is 0 for ``bare`` and ``other-qemu``, whose place is the nightly run of a machine that has both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RELEASES = ("bookworm", "trixie")
+USER = "tester"
+MIRROR = os.environ.get("QBDCHECK_DEBIAN_MIRROR", "http://deb.debian.org/debian")
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+"""Copied into the root if PIP_CERT is set: a network whose proxy has its own certificate."""
+_ENTER = """
+set -e
+mount --make-rprivate /
+mount -t proc proc "$0/proc"
+mount --rbind /dev "$0/dev"
+mount -t sysfs sysfs "$0/sys"
+mount -t tmpfs tmpfs "$0/tmp"
+chmod 1777 "$0/tmp"
+exec chroot "$0" /usr/bin/env -i "$@"
+"""
+
+
+class CannotMakeRootError(Exception):
+    """This machine cannot make roots; the message says why."""
+
+
+def cache_dir() -> Path:
+    """Return the directory of the roots."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "qbdcheck" / "debian-roots"
+
+
+def base_root(release: str) -> Path:
+    """Return the directory of a minimal system, made on first use.
+
+    :raise CannotMakeRootError: not root, or mmdebstrap is missing.
+    """
+    if os.geteuid() != 0:
+        raise CannotMakeRootError("needs root")
+    if shutil.which("mmdebstrap") is None:
+        raise CannotMakeRootError("needs mmdebstrap; apt-get install mmdebstrap")
+    root = cache_dir() / release
+    if root.is_dir():
+        return root
+    root.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{release}.", dir=root.parent))
+    new.chmod(0o755)
+    print(f"making a minimal system of Debian {release}", flush=True)
+    try:
+        subprocess.run(
+            ["mmdebstrap", "--quiet", "--variant=minbase", release, str(new), MIRROR], check=True
+        )
+        new.rename(root)
+    except OSError:  # another process was faster
+        if not root.is_dir():
+            raise
+        shutil.rmtree(new, ignore_errors=True)
+    return root
+
+
+@contextmanager
+def system(release: str) -> Iterator[Path]:
+    """Yield the root of a fresh system with a clone of HEAD in /srv/qbdcheck.git."""
+    base = base_root(release)
+    with tempfile.TemporaryDirectory(prefix="qbd-root-", dir="/var/tmp") as directory:
+        root = Path(directory) / "root"
+        subprocess.run(["cp", "-a", str(base), str(root)], check=True)
+        shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+        if "PIP_CERT" in os.environ and CERTIFICATES.exists():
+            (root / "etc/ssl/certs").mkdir(parents=True, exist_ok=True)
+            shutil.copy(CERTIFICATES, root / CERTIFICATES.relative_to("/"))
+        subprocess.run(
+            ["git", "clone", "--quiet", "--bare", str(ROOT), str(root / "srv/qbdcheck.git")],
+            check=True,
+        )
+        yield root
+
+
+def enter(root: Path, command: str, user: str = "root") -> int:
+    """Run a shell command in a system, as a login of `user`; return its exit status."""
+    home = "/root" if user == "root" else f"/home/{user}"
+    environment = [
+        f"HOME={home}",
+        f"USER={user}",
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL=C.UTF-8",
+        "TERM=dumb",
+        "DEBIAN_FRONTEND=noninteractive",
+    ]
+    if "PIP_CERT" in os.environ:
+        environment += [f"PIP_CERT={CERTIFICATES}", f"SSL_CERT_FILE={CERTIFICATES}"]
+    shell = ["bash", "-ec", f"cd ~ && {command}"]
+    if user != "root":
+        shell = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *shell]
+    unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    print(f"[{root.parent.name}, {user}] {command}", flush=True)
+    argv = [*unshare, "bash", "-c", _ENTER, str(root), *environment, *shell]
+    return subprocess.run(argv, check=False, stdin=subprocess.DEVNULL).returncode
+
+
+def must(root: Path, command: str, user: str = "root") -> None:
+    """Run a command.
+
+    :raise SystemExit: it failed; the exit status is 1.
+    """
+    if status := enter(root, command, user):
+        print(f"FAILED with exit status {status}: {command}", flush=True)
+        raise SystemExit(1)
+
+
+def readme_packages() -> str:
+    """Return the package line of the README, without its comment."""
+    for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("apt-get install"):
+            return line.partition("#")[0].strip()
+    raise SystemExit("README.md has no line that begins with: apt-get install")
+
+
+def bare(release: str, tests: str) -> None:
+    """Run the README's commands as root, and then as a user, on a bare system."""
+    clone = "git clone --quiet /srv/qbdcheck.git qbdcheck && cd qbdcheck"
+    with system(release) as root:
+        must(root, f"apt-get update -q && {readme_packages()} -q")
+        for user in ("root", USER):
+            if user != "root":
+                must(root, f"useradd --create-home {user}")
+                must(root, "git config --system --add safe.directory '*'")
+            must(root, clone, user)
+            must(root, "cd qbdcheck && python3 ./check --help > /dev/null", user)
+            must(root, "cd qbdcheck && ./check -l > /dev/null && ./check --version", user)
+            must(root, "cd qbdcheck && ./check --install", user)
+            must(root, f"cd qbdcheck && ./check --tests {tests}", user)
+
+
+def other_qemu(cases: Sequence[str]) -> None:
+    """Run cases with the QEMU of Debian 13, in a clone there."""
+    with system("trixie") as root:
+        must(root, f"apt-get update -q && {readme_packages()} -q")
+        must(root, "git clone --quiet /srv/qbdcheck.git qbdcheck")
+        must(root, "cd qbdcheck && ./check --install --doctor")
+        must(root, f"cd qbdcheck && ./check -j2 {shlex.join(cases)}")
+
+
+def main() -> int:
+    """Run what the arguments ask for; return the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("bare")
+    one.add_argument("--release", action="append", choices=RELEASES)
+    one.add_argument("--tests", default="-e lint,types,architecture", help="arguments of --tests")
+    one = commands.add_parser("other-qemu")
+    one.add_argument("cases", nargs="*", default=["1-499", "-g", "guest-quick"])
+    one = commands.add_parser("run")
+    one.add_argument("release", choices=RELEASES)
+    one.add_argument("words", nargs="+", metavar="COMMAND")
+    options, rest = parser.parse_known_args()
+    try:
+        if options.command == "bare":
+            for release in options.release or RELEASES:
+                bare(release, options.tests)
+        elif options.command == "other-qemu":
+            other_qemu([*options.cases, *rest])
+        else:
+            with system(options.release) as root:
+                must(root, f"apt-get update -q && {readme_packages()} -q")
+                must(root, "git clone --quiet /srv/qbdcheck.git qbdcheck")
+                must(root, f"cd qbdcheck && {shlex.join(options.words)}")
+    except CannotMakeRootError as reason:
+        print(f"not run: {reason}")
+        return 0 if options.command in ("bare", "other-qemu") else 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
