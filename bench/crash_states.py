@@ -34,6 +34,8 @@ from blockio.write_log import Entry, entries_in, read_log  # noqa: E402
 from oracles.crash_states.families import Bounds  # noqa: E402  # the path is set above
 from oracles.crash_states.promises import Promises  # noqa: E402
 from oracles.crash_states.states import CrashStates  # noqa: E402
+from oracles.damage import Damage  # noqa: E402
+from oracles.finding import Findings, reported  # noqa: E402
 from oracles.stamps import Identity  # noqa: E402
 from qbdcheck.catalogue.history import default_cache_dir  # noqa: E402
 from qbdcheck.guest.guest import Guest  # noqa: E402
@@ -63,7 +65,7 @@ class Numbered:
 
     changes_the_file = False
 
-    def check(self, image: memoryview, path: object, limit: int) -> str:  # noqa: ARG002
+    def check(self, image: memoryview, path: object, limit: int) -> Findings:  # noqa: ARG002
         """Compare every sector that was ever written."""
         flushed = limit // 17 * 16
         for turn in range(16):
@@ -73,10 +75,11 @@ class Numbered:
             for sector in range(0, 1 if data == data[:4] * 1024 else 4096, 512):
                 number = int.from_bytes(data[sector : sector + 4], "little") - 1
                 if data[sector : sector + 512] != data[sector : sector + 4] * 128:
-                    return f"no number at {place + sector}"
+                    return reported(Damage.UNKNOWN, f"no number at {place + sector}")
                 if number < owed or (number >= 0 and number % 16 != turn):
-                    return f"write {number} at {place + sector}, {owed} was flushed"
-        return ""
+                    text = f"write {number} at {place + sector}, {owed} was flushed"
+                    return reported(Damage.LOST, text)
+        return Findings()
 
 
 Subject = tuple[list[Entry], memoryview, list[int], Callable[[Path], Judge]]

@@ -15,7 +15,7 @@ class FlushNoop(RequestMutant):
     """A flush makes nothing durable."""
 
     id = "flush-noop"
-    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
+    shows = ("lost write",)
     source = "QEMU vmdk, vdi and many caches (docs/bugs.md)"
     breaks = "a flush answers at once and makes nothing durable"
     commands = (Command.FLUSH,)
@@ -29,7 +29,7 @@ class FuaWriteAckEarly(RequestMutant):
     """FUA is ignored on writes."""
 
     id = "fua-write-ack-early"
-    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
+    shows = ("lost write",)
     source = "docs/bugs.md, C3"
     breaks = "a write with FUA is acknowledged before it is durable"
     commands: ClassVar[tuple[Command, ...]] = (Command.WRITE,)
@@ -47,7 +47,7 @@ class FuaLostOnTrim(FuaWriteAckEarly):
     """FUA is ignored on discards and zeroes."""
 
     id = "fua-lost-on-trim"
-    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
+    shows = ("lost write",)
     source = "docs/bugs.md, C5"
     breaks = "a discard or write zeroes with FUA is acknowledged before it is durable"
     commands = _ZERO
@@ -57,7 +57,8 @@ class FuaOnTrimHangsUp(FuaWriteAckEarly):
     """FUA on a discard ends the connection."""
 
     id = "fua-on-trim-hangs-up"
-    shows = r"FUA"
+    shows = ("protocol error",)
+    says = r"FUA"
     source = "variant A of fua-lost-on-trim"
     breaks = "a discard with FUA ends the connection"
     commands = (Command.TRIM,)
@@ -71,7 +72,7 @@ class FlushOneChildOnly(FlushNoop):
     """Only one of two lower devices is flushed."""
 
     id = "flush-one-child-only"
-    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
+    shows = ("lost write",)
     source = "QEMU quorum and blkverify flushes (docs/bugs.md)"
     breaks = "a flush makes nothing durable if the newest write is in an odd MiB"
 
@@ -93,7 +94,7 @@ class ZeroUnmapNotDurable(FlushNoop):
     """Zeroed ranges are not made durable."""
 
     id = "zero-unmap-not-durable"
-    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
+    shows = ("lost write",)
     source = "thin pools with a lazy map (docs/bugs.md)"
     breaks = "a flush makes nothing durable if the newest change is a write zeroes or a discard"
 
@@ -115,7 +116,7 @@ class CloseDropsDirty(RequestMutant):
     """Data that a client has not flushed is lost when the client leaves."""
 
     id = "close-drops-dirty"
-    shows = r"never written|stale|zeroed|lost|not linearizable|what nobody wrote"
+    shows = ("lost write",)
     source = "caches for each client (docs/bugs.md)"
     breaks = "writes that were not flushed are lost when their connection is closed"
     commands = (Command.WRITE,)

@@ -19,8 +19,10 @@ class Mutant:
     """One seeded bug: a layer that passes every request on, unless a subclass damages it.
 
     Class attributes: ``id``, ``source`` (the real bug that it models), ``breaks`` (one sentence),
-    ``shows`` (a pattern for diagnoses that name this damage), ``default_rate`` (default of the knob
-    ``rate``), ``commands`` (the requests that the bug can damage) and ``takes`` (its knobs).
+    ``shows`` (the kinds of damage by which a diagnosis names this bug: words of
+    `oracles.damage.Damage` or `qbdcheck.mutation.expectation.EFFECTS`), ``says`` (a pattern for the
+    text of failures without data, such as an error of a program), ``default_rate`` (default of the
+    knob ``rate``), ``commands`` (the requests that the bug can damage) and ``takes`` (its knobs).
 
     Most bugs derive from `RequestMutant` or `ReplyMutant` and say only what they damage. A bug in
     code that no layer can reach patches the backend in `install`.
@@ -32,7 +34,8 @@ class Mutant:
     id: ClassVar[str] = ""
     source: ClassVar[str] = ""
     breaks: ClassVar[str] = ""
-    shows: ClassVar[str] = ""
+    shows: ClassVar[tuple[str, ...]] = ()
+    says: ClassVar[str] = ""
     default_rate: ClassVar[int] = 1
     commands: ClassVar[tuple[Command, ...]] = tuple(COMMANDS.values())
     takes: ClassVar[tuple[str, ...]] = ALL

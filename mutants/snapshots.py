@@ -21,17 +21,13 @@ from reference_backend.store.volume import Volume
 
 _CHANGES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 _UNIT = 65536
-_DAMAGE = (
-    r"zeroed|zeroes|never written|stale|newer|other write|other data|misdirected|swapped|torn"
-    r"|shifted|foreign|unlike|no single moment"
-)
 
 
 class SnapshotMapUnderIo(Mutant):
     """The map of a snapshot is older than its data."""
 
     id = "snapshot-map-under-io"
-    shows = r"no single moment|zeroed|zeroes"
+    shows = ("lost", "newer", "zeroed")
     source = "ceph PR 52109, PR 39155"
     breaks = "blocks first written while a snapshot is taken are holes in the snapshot"
     takes = ALWAYS
@@ -74,7 +70,8 @@ class SnapshotNotPointInTime(Mutant):
     """A block that was not saved yet is read from the volume without a second check."""
 
     id = "snapshot-not-point-in-time"
-    shows = r"newer|other write|unlike|what was written after"
+    shows = ("newer", "lost", "other write", "changing")
+    says = r"unlike|what was written after"
     source = "QEMU f8d59dfb40"
     breaks = "a read of the newest snapshot that races with a first overwrite returns new data"
     takes = ALWAYS
@@ -123,7 +120,8 @@ class SnapshotDeleteSharedBlock(Mutant):
     """Removing a snapshot frees blocks that are still in use."""
 
     id = "snapshot-delete-shared-block"
-    shows = _DAMAGE
+    shows = ("newer", "foreign", "lost", "changing", "misplaced data")
+    says = r"unlike"
     source = "AWS EBS, August 2011"
     breaks = "removing a snapshot frees the 1 MiB objects new in it, although others use them"
     takes = ALWAYS
@@ -179,7 +177,7 @@ class CloneCopyupLost(Mutant):
     """A clone's object whose first change is not a write begins empty."""
 
     id = "clone-copyup-lost"
-    shows = r"zeroed|zeroes"
+    shows = ("zeroed",)
     source = "ceph PR 4730, PR 53672, PR 18887"
     breaks = "zeroing, discarding or cutting off part of a clone's 1 MiB object loses the rest"
     takes = ALWAYS
@@ -214,7 +212,8 @@ class CrossConnectionState(RequestMutant):
     """State of a connection is kept in a global."""
 
     id = "cross-connection-state"
-    shows = r"zeroed|zeroes|never written|stale|not permitted|read.only"
+    shows = ("zeroed", "never written", "stale", "lost")
+    says = r"not permitted|read.only"
     source = "nbdkit f71080b1, f1ffde56"
     breaks = "size and permission of all connections are those of the export opened last"
     commands = (Command.READ, *_CHANGES)
@@ -365,7 +364,7 @@ class RebuildGranularityMismatch(Mutant):
     """A background copy and concurrent writes count in different units."""
 
     id = "rebuild-granularity-mismatch"
-    shows = r"zeroed|zeroes"
+    shows = ("zeroed",)
     source = "longhorn issue 4354, longhorn-engine PR 750"
     breaks = "a write to a clone that is being copied marks a whole 64 KiB unit as copied"
     takes = ALWAYS
@@ -380,7 +379,7 @@ class ResizeDuringCopy(Mutant):
     """A background copy continues to an end that has moved."""
 
     id = "resize-during-copy"
-    shows = r"expected zeroes|never written|stale|other write|prefill"
+    shows = ("missing zeroes", "other write")
     source = "longhorn issues 11484, 6078; QEMU 5416a11eb5"
     breaks = "data cut off from a clone during its copy reappears when the clone grows"
     takes = ALWAYS

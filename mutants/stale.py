@@ -22,10 +22,8 @@ class PhantomWrite(RequestMutant):
     """A write is acknowledged and not carried out."""
 
     id = "phantom-write"
-    shows = (
-        r"never written|stale|zeroed|lost|not linearizable|what nobody wrote|bad magic"
-        r"|bad header"
-    )
+    shows = ("lost write",)
+    says = r"bad magic|bad header"
     source = "disk firmware; QEMU and Ceph cases (docs/bugs.md)"
     breaks = "one write in twenty is acknowledged and not carried out"
     commands = (Command.WRITE,)
@@ -40,7 +38,7 @@ class PerClientCacheStale(Mutant):
     """Each connection has a read cache, and the caches are not coherent."""
 
     id = "per-client-cache-stale"
-    shows = r"stale|never written|not linearizable"
+    shows = ("stale", "never written", "not linearizable")
     source = "NFS and clustered file clients without cache coherence (docs/bugs.md)"
     breaks = "a connection does not see what others write to a block after it has read the block"
     commands = (Command.READ,)
@@ -75,7 +73,7 @@ class SilentBitFlip(RequestMutant):
     """A stored bit changes."""
 
     id = "silent-bit-flip"
-    shows = r"bit flip"
+    shows = ("bit flip",)
     source = "disks and memory; Bairavasundaram et al. (docs/bugs.md)"
     breaks = "one write in thirty is stored with one bit flipped"
     commands = (Command.WRITE,)
@@ -94,7 +92,7 @@ class TransientBitFlip(ReplyMutant):
     """A bit changes on its way to the client."""
 
     id = "transient-bit-flip"
-    shows = r"bit flip"
+    shows = ("bit flip",)
     source = "variant of silent-bit-flip"
     breaks = "one read in thirty returns data with one bit flipped"
     commands = (Command.READ,)
@@ -113,7 +111,7 @@ class StaleRead(Mutant):
     """A read returns what was there before the last write."""
 
     id = "stale-replica-after-failover"
-    shows = r"stale|never written|not linearizable"
+    shows = ("stale", "never written", "not linearizable")
     source = "replicated stores that read from a lagging copy (docs/bugs.md)"
     breaks = "one read in ten returns its blocks as they were before their last write"
     commands = (Command.READ,)

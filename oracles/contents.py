@@ -1,8 +1,9 @@
-"""The permitted contents of a volume: bytes, and where several are right, sets of them.
+"""The permitted contents of a volume: bytes, and sets of bytes where several contents are right.
 
-Sparse: 64 KiB chunks exist only where something other than zeroes was written, so a volume of
-2^63-1 bytes costs what was put on it. Where a sector may hold one of several contents, all of them
-are kept as whole sectors; more than 64 of them count as "anything", which judges nothing there.
+The contents are sparse: 64 KiB chunks exist only where something other than zeroes was written, so
+the memory of a volume of 2^63-1 bytes depends on what was written. Where a sector may hold one of
+several contents, all of them are kept as whole sectors. More than 64 of them count as "anything":
+then the sector is not judged.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from oracles.stamps import SECTOR, Bytes
 CHUNK = 64 << 10
 """Bytes of a chunk: small enough for scattered writes, large enough for fast comparison."""
 MOST_STATES = 64
-"""More permitted contents than this of one sector are not kept apart."""
+"""A sector with more permitted contents than this may hold anything."""
 _MOST_ORDERS = 4
-"""Up to so many overlapping writes in flight are tried in all orders (4! = 24)."""
+"""Up to this many overlapping writes in flight are tried in all orders (4! = 24)."""
 
 States = frozenset[bytes] | None
-"""All contents that a sector may have, as 512 bytes each; None: anything goes."""
+"""All contents that a sector may have, 512 bytes each; None: the sector may hold anything."""
 
 _ZEROES = np.zeros(CHUNK, dtype=np.uint8)
 _ZEROES.flags.writeable = False
@@ -31,10 +32,10 @@ _ZEROES.flags.writeable = False
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What one request does to ``[offset, offset + length)``: bytes, or one byte all over.
+    """What one request does to ``[offset, offset + length)``: bytes, or one repeated byte.
 
-    ``maybe``: nobody knows whether it happened, sector by sector. ``fua``: acknowledged means
-    durable.
+    ``maybe``: it is not known, sector by sector, whether it happened. ``fua``: it is durable once
+    it is acknowledged.
     """
 
     offset: int
@@ -45,7 +46,7 @@ class Change:
     fua: bool = False
 
     def at(self, start: int, end: int) -> Bytes | int:
-        """Return what the change puts into ``[start, end)`` of the volume, inside of its range."""
+        """Return what the change writes to ``[start, end)`` of the volume, within its range."""
         if self.data is None:
             return self.fill
         return self.data[start - self.offset : end - self.offset]
@@ -59,7 +60,7 @@ class Change:
         return self.offset < end and start < self.offset + self.length
 
     def clipped(self, size: int) -> Change | None:
-        """Return what is left of the change on a volume of that size."""
+        """Return the part of the change that is within a volume of that size; None without one."""
         length = min(self.length, size - self.offset)
         if length <= 0:
             return None
@@ -67,7 +68,7 @@ class Change:
         return Change(self.offset, length, data, self.fill, self.maybe, self.fua)
 
     def on_sector(self, sector: int, old: bytes) -> bytes:
-        """Return a sector as the change leaves it."""
+        """Return the contents of a sector after the change."""
         begin = sector * SECTOR
         start = max(self.offset, begin)
         end = min(self.offset + self.length, begin + SECTOR)
@@ -77,7 +78,7 @@ class Change:
 
 
 class Chunk:
-    """64 KiB of a volume: the likeliest bytes, and the choices of its ambiguous sectors."""
+    """64 KiB of a volume: the most likely bytes, and all contents of ambiguous sectors."""
 
     __slots__ = ("choices", "data")
 
@@ -105,7 +106,10 @@ class Contents:
     def pieces(
         self, start: int, end: int, existing: bool = False
     ) -> Iterator[tuple[int, int, int]]:
-        """Split ``[start, end)`` at chunks: (chunk number, start, end); or only existing chunks."""
+        """Split ``[start, end)`` at chunks: (chunk number, start, end).
+
+        :param existing: leave out chunks that do not exist.
+        """
         inside = range(start // CHUNK, (end + CHUNK - 1) // CHUNK)
         numbers: Iterable[int] = inside
         if existing:
@@ -117,13 +121,13 @@ class Contents:
             yield number, max(start, number * CHUNK), min(end, (number + 1) * CHUNK)
 
     def data_at(self, number: int, start: int, end: int) -> Bytes:
-        """Return a view of the likeliest bytes of ``[start, end)``, inside of one chunk."""
+        """Return a view of the most likely bytes of ``[start, end)``, within one chunk."""
         chunk = self.chunks.get(number)
         data = chunk.data if chunk else _ZEROES
         return data[start - number * CHUNK : end - number * CHUNK]
 
     def chunk(self, number: int) -> Chunk:
-        """Return a chunk to write to; it is made where there was none."""
+        """Return a chunk to write to; make it if it does not exist."""
         chunk = self.chunks.get(number)
         if chunk is None:
             chunk = self.chunks[number] = Chunk(np.zeros(CHUNK, dtype=np.uint8), {})
@@ -154,7 +158,7 @@ class Contents:
             chunk.choices.pop(sector, None)
 
     def apply(self, change: Change, maybe: bool = False) -> None:
-        """Make a change; with ``maybe`` each sector holds what it held, or what it would hold."""
+        """Make a change; with ``maybe`` each sector holds its old or its new contents."""
         start, end = change.offset, change.offset + change.length
         only_existing = change.data is None and change.fill == 0
         for number, low, high in self.pieces(start, end, existing=only_existing):
@@ -186,7 +190,7 @@ class Contents:
                 self.set_states(sector, states | new)
 
     def apply_in_any_order(self, changes: Sequence[Change], maybe: bool = False) -> None:
-        """Make changes that were in flight together: in each sector they may fall in any order."""
+        """Make changes that were in flight together: in each sector any order is permitted."""
         shared: set[int] = set()
         taken: set[int] = set()
         for change in changes:

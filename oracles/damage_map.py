@@ -1,87 +1,83 @@
-"""A disk image as a picture: cells in the order of the sectors, coloured by what is there.
+"""A disk image as a picture: cells in the order of the sectors, coloured by their contents.
 
-A cell stands for one sector or for many; it has the colour of the worst that is in it.
+A cell stands for one or several sectors. It has the colour of the worst of them.
 """
 
 from __future__ import annotations
 
+import enum
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import Protocol
 
 CELLS = 4096
-"""At most so many cells; beyond that one stands for several sectors."""
+"""The most cells in a picture; in a larger image a cell stands for several sectors."""
 _COLUMNS, _SIDE, _TOP, _LEFT = 64, 13, 40, 110
-KINDS: tuple[tuple[str, str, str], ...] = (
-    ("zeroes", "#f2f2f2", "zeroes"),
-    ("prefill", "#c6d9f0", "prefill, where it belongs"),
-    ("written", "#9bbb59", "a write, where it belongs"),
-    ("other", "#b3a2c7", "data that is no stamp"),
-    ("mixed", "#f79646", "another volume or run than most"),
-    ("damaged", "#e36c0a", "torn, or a damaged stamp"),
-    ("misdirected", "#c00000", "misdirected: a stamp of another place"),
+
+
+class Kind(enum.IntEnum):
+    """What a sector holds, the harmless first."""
+
+    ZEROES = 0
+    PREFILL = 1
+    WRITTEN = 2
+    OTHER = 3
+    MIXED = 4
+    DAMAGED = 5
+    MISDIRECTED = 6
+
+
+KINDS: tuple[tuple[Kind, str, str], ...] = (
+    (Kind.ZEROES, "#f2f2f2", "zeroes"),
+    (Kind.PREFILL, "#c6d9f0", "prefill, where it belongs"),
+    (Kind.WRITTEN, "#9bbb59", "a write, where it belongs"),
+    (Kind.OTHER, "#b3a2c7", "data that is no stamp"),
+    (Kind.MIXED, "#f79646", "another volume or run than most"),
+    (Kind.DAMAGED, "#e36c0a", "torn, or a damaged stamp"),
+    (Kind.MISDIRECTED, "#c00000", "misdirected: a stamp of another place"),
 )
-"""Kind, colour and words, the harmless first."""
-_RANK = {kind: rank for rank, (kind, _, _) in enumerate(KINDS)}
+"""Kind, colour and description."""
+
+Owner = tuple[int, int]
+"""Run and volume of a stamp."""
 
 
-class Stretch(Protocol):
-    """A run of sectors of which the same can be said (`oracles.inspection.Stretch`)."""
+@dataclass(frozen=True)
+class Stretch:
+    """A run of sectors with the same description. ``first`` and ``count`` are in sectors."""
 
-    @property
-    def first(self) -> int:
-        """Number of the first sector."""
-        ...
-
-    @property
-    def count(self) -> int:
-        """Sectors."""
-        ...
-
-    @property
-    def text(self) -> str:
-        """What is said of them."""
-        ...
+    first: int
+    count: int
+    text: str
+    kind: Kind
+    owner: Owner | None = None
 
 
-def kind_of(text: str, owner: str) -> str:
-    """Return the kind of a description of `oracles.inspection`.
-
-    :param owner: ``run R, volume V`` of most stamps.
-    """
-    if "MISDIRECTED" in text:
-        return "misdirected"
-    if text == "zeroes":
-        return "zeroes"
-    if "damaged" in text:
-        return "damaged"
-    if ", run " not in text:
-        return "other"
-    if owner not in text:
-        return "mixed"
-    return "prefill" if text.startswith("prefill") else "written"
+def kind_of(stretch: Stretch, owner: Owner | None) -> Kind:
+    """Return the kind of a stretch on a volume of which most stamps have this owner."""
+    belongs = stretch.kind in (Kind.PREFILL, Kind.WRITTEN)
+    return Kind.MIXED if belongs and stretch.owner != owner else stretch.kind
 
 
-def owner_of(stretches: Sequence[Stretch]) -> str:
-    """Return the run and volume that most sectors are of; empty where there is no stamp."""
-    counts: dict[str, int] = {}
+def owner_of(stretches: Sequence[Stretch]) -> Owner | None:
+    """Return the run and volume of most sectors; None where there is no stamp."""
+    counts: Counter[Owner] = Counter()
     for stretch in stretches:
-        at = stretch.text.find("run 0x")
-        if at >= 0:
-            owner = stretch.text[at:].partition(", MISDIRECTED")[0]
-            counts[owner] = counts.get(owner, 0) + stretch.count
-    return max(counts, key=counts.__getitem__, default="")
+        if stretch.owner is not None:
+            counts[stretch.owner] += stretch.count
+    return max(counts, key=counts.__getitem__, default=None)
 
 
 def svg(stretches: Sequence[Stretch], title: str) -> str:
-    """Return the picture as SVG; each cell tells its sectors and contents when pointed at."""
+    """Return the picture as SVG; hovering over a cell shows its sectors and contents."""
     first = stretches[0].first if stretches else 0
     end = stretches[-1].first + stretches[-1].count if stretches else 0
     per_cell = max(1, -(-(end - first) // CELLS))
-    cells: dict[int, tuple[int, Stretch]] = {}
+    cells: dict[int, tuple[Kind, Stretch]] = {}
     owner = owner_of(stretches)
     for stretch in stretches:
-        rank = _RANK[kind_of(stretch.text, owner)]
+        rank = kind_of(stretch, owner)
         low, high = stretch.first - first, stretch.first + stretch.count - first
         for cell in range(low // per_cell, -(-high // per_cell)):
             if cell not in cells or rank > cells[cell][0]:

@@ -8,12 +8,14 @@ Neighbouring sectors with the same diagnosis become one finding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
-from oracles.sector_damage import Candidates, Damage, describe_bytes, judge_unsound, named
+from oracles.damage import Confidence, Damage, Difference
+from oracles.finding import SHOWN, Finding, Findings, render
+from oracles.sector_damage import Candidates, content_of, judge_unsound, version_of
 from oracles.stamps import (
     SECTOR,
     Bytes,
@@ -26,60 +28,10 @@ from oracles.stamps import (
     sound,
 )
 
-__all__ = ["Damage", "Finding", "diagnose", "render"]
+__all__ = ["Damage", "Finding", "Findings", "diagnose", "render"]
 
-_LOOKED_AT = 512
-"""Sectors without a whole stamp that one comparison looks at byte by byte (about 1 ms each)."""
-_SHOWN = 16
-"""Bytes of expected and seen data that a finding shows."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One run of sectors that hold what they must not.
-
-    ``offset`` and ``length`` are in bytes of the volume. ``first_difference`` is the offset of the
-    first wrong byte; ``expected`` and ``seen`` are up to 16 bytes from there on. ``last_write``
-    says which request touched the place last, where a history is at hand.
-    """
-
-    offset: int
-    length: int
-    damage: Damage
-    text: str
-    first_difference: int
-    expected: bytes
-    seen: bytes
-    last_write: str = ""
-
-    @property
-    def sectors(self) -> int:
-        """The number of sectors that the finding covers, at least in part."""
-        return (self.offset + self.length + SECTOR - 1) // SECTOR - self.offset // SECTOR
-
-    def __str__(self) -> str:
-        first = self.offset // SECTOR
-        last = first + self.sectors - 1
-        place = f"sectors {first}-{last}" if last > first else f"sector {first}"
-        lines = [
-            f"offset {self.offset} (0x{self.offset:x}), {place}, {self.length} bytes: {self.text}"
-        ]
-        expected = self.expected.hex(" ", 4) or "nothing"
-        seen = self.seen.hex(" ", 4) or "nothing"
-        at = self.first_difference
-        lines.append(f"    first difference at byte {at}: expected {expected}, seen {seen}")
-        if self.last_write:
-            lines.append(f"    last write there: {self.last_write}")
-        return "\n".join(lines)
-
-
-def render(findings: Sequence[Finding], limit: int = 12) -> str:
-    """Return the findings as text for people; beyond ``limit`` they are only counted."""
-    lines = [str(finding) for finding in findings[:limit]]
-    if len(findings) > limit:
-        wrong = sum(finding.length for finding in findings)
-        lines.append(f"... and {len(findings) - limit} more; {wrong} wrong bytes in all")
-    return "\n".join(lines)
+_EXAMINED = 512
+"""Sectors without a whole stamp that one comparison examines byte by byte (about 1 ms each)."""
 
 
 def diagnose(
@@ -89,7 +41,7 @@ def diagnose(
     *,
     identity: Identity | None = None,
     candidates: Candidates | None = None,
-) -> list[Finding]:
+) -> Findings:
     """Compare what a read returned with what it must return, and name each damage.
 
     :param data: what was seen. Shorter than ``expected`` means truncated.
@@ -101,16 +53,15 @@ def diagnose(
     seen, wanted = as_array(data), as_array(expected)
     if len(seen) > len(wanted):
         raise ValueError(f"{len(seen)} bytes seen where {len(wanted)} were expected")
-    findings = []
+    findings = Findings(is_judged=len(wanted) > 0)
     if not np.array_equal(seen, wanted[: len(seen)]):
         comparison = _Comparison(seen, offset, wanted[: len(seen)], identity, candidates)
-        findings = list(comparison.findings())
+        findings += comparison.findings()
     if len(seen) < len(wanted):
         end = offset + len(seen)
         missing = len(wanted) - len(seen)
-        wanted_there = wanted[len(seen) : len(seen) + _SHOWN].tobytes()
-        text = f"truncated ({missing} bytes missing)"
-        findings.append(Finding(end, missing, Damage.TRUNCATED, text, end, wanted_there, b""))
+        difference = Difference(end, wanted[len(seen) : len(seen) + SHOWN].tobytes(), b"")
+        findings.append(Finding(Damage.TRUNCATED, end, missing, difference=difference))
     return findings
 
 
@@ -135,7 +86,7 @@ class _Comparison:
         self.wanted = np.pad(wanted, (before, after)) if before or after else wanted
         self.identity = identity
         self.candidates = candidates or (lambda _sector: ())
-        self.looked_at = 0
+        self.examined = 0
 
     def findings(self) -> Iterable[Finding]:
         """Return the findings in the order of their offsets."""
@@ -145,22 +96,23 @@ class _Comparison:
         wanted = sector_words(self.wanted)[rows]
         whole_seen, whole_wanted = sound(seen), sound(wanted)
         empty = (seen == 0).all(axis=1)
-        verdicts: list[tuple[int, Damage, str]] = []
+        named: list[tuple[int, Finding]] = []
         misplaced: dict[int, int] = {}
         for position, row in enumerate(int(row) for row in rows):
             expected = header_of(wanted[position]) if whole_wanted[position] else None
             if whole_seen[position]:
                 header = header_of(seen[position])
-                damage, text = self._judge_stamp(self.first + row, header, expected, row)
-                if damage is Damage.MISDIRECTED:
+                finding = self._judge_stamp(self.first + row, header, expected, row)
+                if finding.damage is Damage.MISDIRECTED:
                     misplaced[self.first + row] = header.lba
             elif empty[position]:
-                owed = named(expected) if expected else describe_bytes(self._row(row)[1])
-                damage, text = Damage.ZEROED, f"zeroed, expected {owed}"
+                owed = version_of(expected) if expected else content_of(self._row(row)[1])
+                zeroes = content_of(bytes(SECTOR))
+                finding = Finding(Damage.ZEROED, expected=owed, seen=zeroes)
             else:
-                damage, text = self._judge_bytes(row)
-            verdicts.append((row, damage, text))
-        return self._merge(_mark_swaps(verdicts, misplaced, self.first))
+                finding = self._judge_bytes(row)
+            named.append((row, finding))
+        return self._merge(_mark_swaps(named, misplaced, self.first))
 
     def _row(self, row: int) -> tuple[bytes, bytes]:
         place = slice(row * SECTOR, (row + 1) * SECTOR)
@@ -168,28 +120,22 @@ class _Comparison:
 
     def _judge_stamp(
         self, sector: int, header: Header, expected: Header | None, row: int
-    ) -> tuple[Damage, str]:
+    ) -> Finding:
         owner = self.identity or (expected.identity if expected else header.identity)
+        seen = version_of(header)
+        wanted = version_of(expected) if expected else content_of(self._row(row)[1])
         if (header.run, header.volume) != (owner.run, owner.volume):
-            what = "volume" if header.run == owner.run else "run"
-            return Damage.FOREIGN, (
-                f"foreign {what} (run {header.run:#x}, volume {header.volume:#x},"
-                f" its write #{header.operation})"
-            )
+            wanted = replace(wanted, run=owner.run, volume=owner.volume)
+            return Finding(Damage.FOREIGN, expected=wanted, seen=seen)
         if header.lba != sector:
-            return Damage.MISDIRECTED, _misdirected(sector - header.lba, header)
-        if expected is None:
-            wanted = describe_bytes(self._row(row)[1])
-            if header.generation == 0:
-                text = f"never written: prefill still there, expected {wanted}"
-                return Damage.NEVER_WRITTEN, text
-            return Damage.STALE, f"stale (write #{header.operation} still there, expected {wanted})"
-        return _judge_age(header, expected)
+            moved = (sector - header.lba) * SECTOR
+            return Finding(Damage.MISDIRECTED, expected=wanted, seen=seen, moved=moved)
+        return Finding(_age(header, expected), expected=wanted, seen=seen)
 
-    def _judge_bytes(self, row: int) -> tuple[Damage, str]:
-        self.looked_at += 1
-        if self.looked_at > _LOOKED_AT:
-            return Damage.UNKNOWN, f"wrong; not looked at closely, after {_LOOKED_AT} others"
+    def _judge_bytes(self, row: int) -> Finding:
+        self.examined += 1
+        if self.examined > _EXAMINED:
+            return Finding(Damage.UNKNOWN, count=_EXAMINED, confidence=Confidence.UNKNOWN)
         seen, wanted = self._row(row)
         sector = self.first + row
         low = max(self.start - sector * SECTOR, 0)
@@ -197,67 +143,54 @@ class _Comparison:
         headers = list(self.candidates(sector))
         return judge_unsound(seen[low:high], wanted[low:high], low, sector, headers)
 
-    def _merge(self, verdicts: Iterable[tuple[int, Damage, str]]) -> Iterable[Finding]:
-        finding: Finding | None = None
-        for row, damage, text in verdicts:
+    def _merge(self, named: Iterable[tuple[int, Finding]]) -> Iterable[Finding]:
+        """Give the sectors their places, and make one finding of neighbours that are alike."""
+        last: Finding | None = None
+        for row, one in named:
             offset = max((self.first + row) * SECTOR, self.start)
             end = min((self.first + row + 1) * SECTOR, self.end)
+            found = self._placed(one, row, offset, end - offset)
             if (
-                finding
-                and (finding.damage, finding.text) == (damage, text)
-                and finding.offset + finding.length == offset
+                last
+                and (last.damage, last.text) == (found.damage, found.text)
+                and last.offset + last.length == offset
             ):
-                finding = replace(finding, length=end - finding.offset)
+                last = replace(last, length=end - last.offset)
                 continue
-            if finding:
-                yield finding
-            finding = self._finding(row, offset, end - offset, damage, text)
-        if finding:
-            yield finding
+            if last:
+                yield last
+            last = found
+        if last:
+            yield last
 
-    def _finding(self, row: int, offset: int, length: int, damage: Damage, text: str) -> Finding:
+    def _placed(self, finding: Finding, row: int, offset: int, length: int) -> Finding:
         seen, wanted = self._row(row)
         at = next(i for i in range(SECTOR) if seen[i] != wanted[i])
-        stop = min(at + _SHOWN, offset + length - (self.first + row) * SECTOR)
+        stop = min(at + SHOWN, offset + length - (self.first + row) * SECTOR)
         first = (self.first + row) * SECTOR + at
-        return Finding(offset, length, damage, text, first, wanted[at:stop], seen[at:stop])
+        difference = Difference(first, wanted[at:stop], seen[at:stop])
+        return replace(finding, offset=offset, length=length, difference=difference)
 
 
-def _judge_age(header: Header, expected: Header) -> tuple[Damage, str]:
-    if header.generation == expected.generation:
-        text = f"other write (#{header.operation} by writer {header.writer}, expected"
-        return Damage.OTHER_WRITE, f"{text} #{expected.operation} by writer {expected.writer})"
+def _age(header: Header, expected: Header | None) -> Damage:
+    """Name a stamp of the right place that is not the expected one."""
+    if expected is not None and header.generation == expected.generation:
+        return Damage.OTHER_WRITE
     if header.generation == 0:
-        return Damage.NEVER_WRITTEN, (
-            f"never written: prefill still there, expected generation {expected.generation}"
-            f" by write #{expected.operation}"
-        )
-    older = header.generation < expected.generation
-    return (Damage.STALE if older else Damage.NEWER), (
-        f"{'stale' if older else 'newer'} (generation {header.generation} by write"
-        f" #{header.operation}, expected {expected.generation} by write #{expected.operation})"
-    )
-
-
-_WRAPS = {31: "2 GiB", 32: "4 GiB", 40: "1 TiB", 41: "2 TiB", 44: "16 TiB"}
-
-
-def _misdirected(moved: int, header: Header) -> str:
-    hint = ""
-    by = f"write #{header.operation}" if header.generation else "the prefill"
-    for bits, size in _WRAPS.items():
-        if abs(moved) * SECTOR == 1 << bits:
-            hint = f": {size} too {'high' if moved > 0 else 'low'}"
-    return f"misdirected ({moved:+d} sectors{hint}, by {by})"
+        return Damage.NEVER_WRITTEN
+    if expected is None or header.generation < expected.generation:
+        return Damage.STALE
+    return Damage.NEWER
 
 
 def _mark_swaps(
-    verdicts: Iterable[tuple[int, Damage, str]], misplaced: dict[int, int], first: int
-) -> Iterable[tuple[int, Damage, str]]:
+    named: Iterable[tuple[int, Finding]], misplaced: dict[int, int], first: int
+) -> Iterable[tuple[int, Finding]]:
     """Call two misdirected sectors that hold each other's data swapped."""
-    for row, damage, text in verdicts:
+    for row, finding in named:
         home = misplaced.get(first + row)
         if home is not None and misplaced.get(home) == first + row:
-            yield row, Damage.SWAPPED, f"swapped with the sector {home - first - row:+d} away"
+            distance = (home - first - row) * SECTOR
+            yield row, replace(finding, damage=Damage.SWAPPED, moved=distance)
         else:
-            yield row, damage, text
+            yield row, finding

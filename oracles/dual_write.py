@@ -1,21 +1,21 @@
-"""Dual write: each request goes to a reference and to the target, and all answers are compared.
+"""Dual write: each request goes to a reference and to the target, and all replies are compared.
 
-QEMU's blkverify (block/blkverify.c) does this for reads and writes, and ends the process at the
-first difference. Here all requests are compared, also zeroing, discards, block status, resizes and
-any alignment; all differences are found, each with its place, both contents, what is wrong with
-them, which side is to blame, and the request that wrote there last.
+QEMU's blkverify (block/blkverify.c) compares reads and writes, and ends the process at the first
+difference. This module compares all requests, including write zeroes, discard, block status and
+resize, at any alignment. It finds all differences. For each it reports the place, both contents,
+what is wrong with them, which side is to blame, and the request that wrote there last.
 
-Not every difference is a fault. After a discard a sector is old or zero; where writes in flight
-touch the same bytes, or a request failed, there is more than one right answer too. So a difference
-is put before the shadow: what it permits is no fault, and the reference takes over what the target
-decided. The shadow is brought up to date only then: equal answers cost one comparison.
+Not every difference is a fault. After a discard a sector is old or zero. Where writes in flight
+touch the same bytes, or where a request failed, there is also more than one right answer. So the
+shadow judges each difference. If the shadow permits it, the reference takes over the data of the
+target. The shadow is updated only at a difference, so equal replies cost one comparison.
 
-What both sides do wrong alike does not show here; ``Disk.verify`` compares with the shadow alone.
+An error that both sides make in the same way is not found here. ``Disk.verify`` compares with the
+shadow alone.
 """
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,19 +23,19 @@ from dataclasses import dataclass, replace
 from blockio.errors import BlockError
 from blockio.extents import STATE_ZERO
 from oracles.contents import Change
-from oracles.diagnosis import Finding
-from oracles.mismatches import Difference, Mismatch
+from oracles.damage import Content, Damage, What, error, size
+from oracles.finding import SHOWN, Finding, Findings
+from oracles.mismatches import Mismatch, findings_of
 from oracles.shadow import Shadow
 from oracles.sides import Outcome, Payload, Payloads, Side
 from oracles.stamps import SECTOR, as_array, stamp, stamp_each
 from oracles.workload import Batch, Kind, Request, contended
 
-_SHOWN = 16
 _STEP = 1 << 20
-"""Bytes that are verified, or compared with zeroes, at a time."""
+"""Bytes that one step verifies, or compares with zeroes."""
 _AHEAD_REQUESTS = 64
 _AHEAD_BYTES = 1 << 20
-"""So much data is made at once, before it is needed."""
+"""Requests and bytes for which the data is made at once, ahead of the requests."""
 _AHEAD = 4
 """Reads of a verification in flight together."""
 
@@ -44,12 +44,12 @@ Bytes = bytes | bytearray
 
 
 class Stopped(Exception):  # noqa: N818  # what the caller asked for
-    """The first mismatch was found, and `stop_at_first` was asked for."""
+    """The first mismatch was found, and `stop_at_first` is set."""
 
 
 @dataclass(slots=True)
 class _Done:
-    """A batch in the log: what the shadow has still to be told."""
+    """A batch that the shadow has not recorded yet."""
 
     batch: Batch
     generations: list[int]
@@ -59,12 +59,12 @@ class _Done:
 class DualWrite:
     """Compares a target with a reference, request by request.
 
-    Both sides hold, at the start, what the shadow expects.
+    Both sides must hold what the shadow expects when this is made.
 
-    :param shadow: of the target; it arbitrates, and follows (`catch_up`).
+    :param shadow: of the target; it judges differences. `catch_up` brings it up to date.
     :param discard_reads_zero: the target promises that discarded ranges read as zeroes.
     :param same_errno: both sides must fail with the same errno, not just fail.
-    :param stop_at_first: raise Stopped at the first mismatch; it is in ``mismatches`` by then.
+    :param stop_at_first: raise Stopped after the first mismatch was added to ``mismatches``.
     """
 
     def __init__(
@@ -90,12 +90,19 @@ class DualWrite:
         self._known: dict[tuple[str, int], str] = {}
         self._compare_sizes(Request(0, Kind.RESIZE, 0, shadow.size))
 
-    # What is asked -------------------------------------------------------------------------------
+    @property
+    def findings(self) -> Findings:
+        """What is wrong, of all mismatches up to now."""
+        found = findings_of(self.mismatches)
+        found.is_judged = self.requests > 0
+        return found
+
+    # Requests ------------------------------------------------------------------------------------
 
     def run(self, batches: Iterable[Batch]) -> list[Mismatch]:
-        """Ask both sides for everything in a workload; return the mismatches that are new.
+        """Send a workload to both sides; return the new mismatches.
 
-        :raise Stopped: at the first, where that was asked for.
+        :raise Stopped: after the first one, if `stop_at_first` is set.
         """
         before = len(self.mismatches)
         source = iter(batches)
@@ -106,7 +113,7 @@ class DualWrite:
             if batch[0].kind is Kind.RESIZE:
                 self._resize(batch[0])
             else:
-                # The target first: its answers travel while the reference works.
+                # The target first: its replies travel while the reference works.
                 self.target.start(batch, payloads)
                 self.reference.start(batch, payloads)
                 ours = self.reference.finish()
@@ -116,7 +123,7 @@ class DualWrite:
         return self.mismatches[before:]
 
     def step(self, batch: Batch) -> None:
-        """Ask both sides for the requests of one batch, and compare all answers."""
+        """Send one batch to both sides, and compare all replies."""
         self.run([batch])
 
     def verify(self, offset: int = 0, length: int | None = None) -> list[Mismatch]:
@@ -136,10 +143,10 @@ class DualWrite:
         return self.mismatches[before:]
 
     def catch_up(self) -> Shadow:
-        """Tell the shadow of all that was asked; return it."""
+        """Record all requests up to now in the shadow; return it."""
         log, self._log = self._log, []
         for done in log:
-            self._tell(done)
+            self._record(done)
         return self._shadow
 
     def _ask(self, batch: Batch) -> tuple[list[Outcome], list[Outcome]]:
@@ -155,7 +162,7 @@ class DualWrite:
         self._agree()
 
     def _prepare(self, source: Iterator[Batch]) -> deque[tuple[Batch, _Done, Payloads]]:
-        """Take some batches, and make the data for all of them at once: it costs far less."""
+        """Take some batches, and make the data of all of them at once, which is much faster."""
         identity, history = self._shadow.identity, self._shadow.history
         prepared: deque[tuple[Batch, _Done, Payloads]] = deque()
         writes: list[tuple[int, int, int, int]] = []
@@ -195,7 +202,7 @@ class DualWrite:
             self.catch_up().resize(request.length)
             self._compare_sizes(request)
 
-    # What is answered ----------------------------------------------------------------------------
+    # Replies -------------------------------------------------------------------------------------
 
     def _compare(self, batch: Batch, ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> None:
         open_ones = contended(batch)
@@ -216,22 +223,34 @@ class DualWrite:
             not self._same_errno or our.error == their.error
         ):
             return
-        text = f"reference: {_named(our.error)}; target: {_named(their.error)}"
         side = "both" if our.error and their.error else "reference" if our.error else "target"
+        right, wrong = our, their
+        if side == "reference":
+            right, wrong = their, our
         self._report(
-            Mismatch(Difference.ERROR, side, request, request.offset, request.length, text)
+            request,
+            Finding(
+                Damage.ERROR,
+                request.offset,
+                request.length,
+                expected=error(right.error),
+                seen=error(wrong.error),
+                side=side,
+            ),
         )
 
     def _compare_sizes(self, request: Request) -> None:
         wanted = self._shadow.size
         for name, side in (("reference", self.reference), ("target", self.target)):
             rounded = -(-wanted // side.rounding) * side.rounding
-            size = side.size
-            if size not in (wanted, rounded):
-                text = f"{size} bytes, not {wanted}"
-                low, high = sorted((size, wanted))
-                mismatch = Mismatch(Difference.SIZE, name, request, low, high - low, text)
-                self._report(mismatch)
+            seen = side.size
+            if seen not in (wanted, rounded):
+                low, high = sorted((seen, wanted))
+                place = low, high - low
+                found = Finding(
+                    Damage.SIZE, *place, expected=size(wanted), seen=size(seen), side=name
+                )
+                self._report(request, found)
 
     def _compare_data(self, request: Request, our: Bytes, their: Bytes) -> None:
         short = False
@@ -239,9 +258,10 @@ class DualWrite:
             if len(data) != request.length:
                 short = True
                 end = request.offset + min(len(data), request.length)
-                text = f"{len(data)} bytes returned, {request.length} asked for"
                 missing = abs(request.length - len(data))
-                self._report(Mismatch(Difference.LENGTH, name, request, end, missing, text))
+                asked, given = size(request.length), size(len(data))
+                found = Finding(Damage.LENGTH, end, missing, expected=asked, seen=given, side=name)
+                self._report(request, found)
         if short:
             length = min(len(our), len(their), request.length)
             our, their = our[:length], their[:length]
@@ -256,15 +276,15 @@ class DualWrite:
             self._open.append((request.offset, request.offset + len(their)))
         places = [{(f.offset, f.length, f.text) for f in found} for found in wrong.values()]
         for name, findings in wrong.items():
-            for finding in findings:
+            for finding in (replace(one, side=name) for one in findings):
                 alike = all((finding.offset, finding.length, finding.text) in p for p in places)
                 if not alike:
-                    self._report_finding(request, name, finding, our, their)
+                    self._report_contents(request, finding, our, their)
 
     def _agree(self) -> None:
-        """Where both sides are right and differ, the target's answer is the answer from now on.
+        """Where both sides are right and differ, copy the data of the target to the reference.
 
-        Whole sectors are agreed on, after the batch: in between, a sector may be half settled.
+        This is done for whole sectors after the batch: during the batch a sector may be half done.
         """
         places, self._open = self._open, []
         for start, end in places:
@@ -290,8 +310,9 @@ class DualWrite:
     def _judge_status(self, request: Request, name: str, outcome: Outcome) -> None:
         at, end = request.offset, request.offset + request.length
         if not outcome.extents or any(extent.length < 1 for extent in outcome.extents):
-            text = "covers nothing" if not outcome.extents else "has an empty extent"
-            self._report(Mismatch(Difference.STATUS, name, request, at, request.length, text))
+            remark = "covers nothing" if not outcome.extents else "has an empty extent"
+            found = Finding(Damage.STATUS, at, request.length, side=name, remark=remark)
+            self._report(request, found)
             return
         for extent in outcome.extents:
             stop = min(at + extent.length, end)
@@ -303,55 +324,50 @@ class DualWrite:
     def _judge_zero_claim(self, request: Request, name: str, offset: int, length: int) -> None:
         inside = min(length, self._shadow.size - offset)
         for finding in self.catch_up().check(offset, bytes(max(0, inside))):
-            text = f"said to read as zeroes, expected {finding.expected.hex(' ', 4)}"
-            claimed = Mismatch(
-                Difference.STATUS, name, request, finding.offset, finding.length, text,
-                finding=replace(finding, text=text),
-            )  # fmt: skip
-            self._report(claimed)
+            claimed = Content(What.ZEROES)
+            false = replace(finding, damage=Damage.STATUS, seen=claimed, side=name)
+            self._report(request, false)
 
-    # What is reported ----------------------------------------------------------------------------
+    # Reporting -----------------------------------------------------------------------------------
 
-    def _report_finding(
-        self, request: Request, name: str, finding: Finding, our: Bytes, their: Bytes
+    def _report_contents(
+        self, request: Request, finding: Finding, our: Bytes, their: Bytes
     ) -> None:
-        """Report a finding, unless all of its sectors were reported with the same words before."""
-        first = finding.offset // SECTOR
-        sectors = range(first, first + finding.sectors)
-        if all(self._known.get((name, sector)) == finding.text for sector in sectors):
+        """Report a finding, unless all of its sectors have been reported with the same text."""
+        side, text = finding.side, finding.text
+        sectors = range(finding.sector, finding.sector + finding.sectors)
+        if all(self._known.get((side, sector)) == text for sector in sectors):
             return
         for sector in sectors:
-            self._known[name, sector] = finding.text
+            self._known[side, sector] = text
         start = finding.first_difference - request.offset
-        part = slice(start, min(start + _SHOWN, finding.offset + finding.length - request.offset))
-        self._report(
-            Mismatch(
-                Difference.CONTENTS, name, request, finding.offset, finding.length, finding.text,
-                bytes(our[part]), bytes(their[part]), finding,
-            )
-        )  # fmt: skip
+        part = slice(start, min(start + SHOWN, finding.offset + finding.length - request.offset))
+        self._report(request, finding, bytes(our[part]), bytes(their[part]))
 
-    def _report(self, mismatch: Mismatch) -> None:
+    def _report(
+        self, request: Request, finding: Finding, our: bytes = b"", their: bytes = b""
+    ) -> None:
+        mismatch = Mismatch(request, replace(finding, request=str(request)), our, their)
         self.mismatches.append(mismatch)
         if self._stop_at_first:
             raise Stopped(str(mismatch))
 
-    # What the shadow is told ---------------------------------------------------------------------
+    # Recording in the shadow ---------------------------------------------------------------------
 
-    def _tell(self, done: _Done) -> None:
+    def _record(self, done: _Done) -> None:
         open_ones = contended(done.batch)
         together: list[tuple[str, Change, int | None]] = []
         for place, request in enumerate(done.batch):
             if not request.kind.changes or not request.length:
                 continue
             if request.offset + request.length > self._shadow.size:
-                continue  # refused by both sides, or reported: nothing is right beyond the end
+                continue  # refused by both sides, or reported: there are no contents beyond the end
             generation, failed = done.generations[place], done.failed[place]
             if place in open_ones:
                 change = self._change(request, generation, failed)
                 together.append((str(request.kind), change, request.number))
             else:
-                self._tell_alone(request, generation, failed)
+                self._record_alone(request, generation, failed)
         if together:
             self._shadow.in_flight(together)
 
@@ -366,7 +382,7 @@ class DualWrite:
         maybe = failed or request.kind is Kind.DISCARD
         return Change(request.offset, request.length, data, 0, maybe, request.fua)
 
-    def _tell_alone(self, request: Request, generation: int, failed: bool) -> None:
+    def _record_alone(self, request: Request, generation: int, failed: bool) -> None:
         shadow, offset, length = self._shadow, request.offset, request.length
         number, fua = request.number, request.fua
         if request.kind is Kind.DISCARD:
@@ -379,7 +395,3 @@ class DualWrite:
             shadow.maybe_write(offset, data, operation=number)
         else:
             shadow.write(offset, self._data(request, generation), fua=fua, operation=number)
-
-
-def _named(error: int) -> str:
-    return f"{os.strerror(error)} ({error})" if error else "success"

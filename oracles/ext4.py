@@ -1,6 +1,6 @@
-"""Reads the files of an ext4 image as Linux does when its journal is empty.
+"""Reads the files of an ext4 image as Linux does when the journal is empty.
 
-Only what mke2fs makes today: files by extents, no inline data
+This reads what mke2fs makes today: files with extents, no inline data
 (Linux, Documentation/filesystems/ext4/: globals, group descriptors, inodes, ifork, directories).
 """
 
@@ -19,14 +19,14 @@ _TYPE_MASK, _DIRECTORY, _FILE = 0xF000, 0x4000, 0x8000
 
 
 class Ext4Error(ValueError):
-    """The image is no ext4, or damaged, or has what this does not read."""
+    """The image is not ext4, is damaged, or uses a feature that is not supported here."""
 
 
 class Ext4:
     """A file system.
 
     :param image: its bytes.
-    :raise Ext4Error: it is no ext4.
+    :raise Ext4Error: it is not ext4.
     """
 
     def __init__(self, image: memoryview) -> None:
@@ -35,7 +35,7 @@ class Ext4:
             raise Ext4Error("no ext4 superblock")
         features = self._u32(_SUPER_AT + 96)
         if features & _INCOMPAT_META_BG:
-            raise Ext4Error("the feature meta_bg is not read")
+            raise Ext4Error("the feature meta_bg is not supported")
         self._block = 1024 << self._u32(_SUPER_AT + 24)
         self._inodes_per_group = self._u32(_SUPER_AT + 40)
         self._inode_size = self._u16(_SUPER_AT + 88)
@@ -43,9 +43,11 @@ class Ext4:
         self._descriptor_size = self._u16(_SUPER_AT + 254) if features & _INCOMPAT_64BIT else 32
 
     def tree(self, path: str = "") -> dict[str, bytes | None]:
-        """Return the contents of all files below a directory by their paths; None for directories.
+        """Return the contents of all files below a directory by path; None for directories.
 
-        :param path: from the root, without a slash at its begin; what is lost+found is left out.
+        The directory lost+found is left out.
+
+        :param path: from the root, without a leading slash.
         :raise Ext4Error: there is no such directory, or it cannot be read.
         """
         inode = _ROOT_INODE
@@ -69,7 +71,7 @@ class Ext4:
 
     def _entries(self, inode: int) -> Iterator[tuple[str, int]]:
         if self._u16(self._inode_at(inode)) & _TYPE_MASK != _DIRECTORY:
-            raise Ext4Error(f"inode {inode} is no directory")
+            raise Ext4Error(f"inode {inode} is not a directory")
         data = self._contents(inode)
         at = 0
         while at < len(data):
@@ -99,7 +101,7 @@ class Ext4:
         return bytes(data)
 
     def _extents(self, at: int, length: int) -> Iterator[tuple[int, int, int]]:
-        """Give first block of the file, number of blocks, first block of the image."""
+        """Yield first block of the file, number of blocks, first block of the image."""
         magic, count, _, depth = struct.unpack_from("<HHHH", self._image, at)
         if magic != _EXTENT_MAGIC or 12 * (count + 1) > length:
             raise Ext4Error(f"no extents at {at}")
@@ -109,7 +111,7 @@ class Ext4:
                 yield from self._extents((low | high << 32) * self._block, self._block)
                 continue
             logical, blocks, high, low = struct.unpack_from("<IHHI", self._image, entry)
-            if blocks <= _UNWRITTEN:  # what is more reads as zeroes
+            if blocks <= _UNWRITTEN:  # longer extents are unwritten and read as zeroes
                 yield logical, blocks, low | high << 32
 
     def _inode_at(self, inode: int) -> int:

@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import islice
 
+from oracles.damage import Operation
 from oracles.stamps import SECTOR, Header, Identity
 
 
-@dataclass(frozen=True)
-class Operation:
-    """One entry; ``generation`` is that of its stamps, None where it wrote no stamps."""
-
-    number: int
-    offset: int
-    length: int
-    text: str
-    generation: int | None = None
-    writer: int = 0
-
-    def touches(self, offset: int, length: int) -> bool:
-        """Say whether any byte of a range was touched."""
-        return self.offset < offset + length and offset < self.offset + self.length
-
-    def __str__(self) -> str:
-        return f"#{self.number} {self.text} {self.offset}+{self.length}"
-
-
 class History:
-    """Operations in the order in which their ends became known. Iterate over it for the entries."""
+    """Operations in the order in which they were known to end. Iterate over it for the entries."""
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
@@ -44,7 +26,7 @@ class History:
         return len(self._entries)
 
     def copy(self, identity: Identity) -> History:
-        """Return an independent copy, which goes on for that identity."""
+        """Return an independent copy that continues for that identity."""
         other = History(identity)
         other._entries = list(self._entries)
         other._last_number = self._last_number
@@ -53,40 +35,40 @@ class History:
         return other
 
     def next_number(self) -> int:
-        """Return a number for an operation that is to come: 1, 2, 3, ..."""
+        """Return the number of the next operation: 1, 2, 3, ..."""
         self._last_number += 1
         return self._last_number
 
     def next_generation(self, number: int, writer: int) -> int:
-        """Return the generation, from 1, of the stamps that an operation is going to write."""
+        """Return the generation, from 1, of the stamps that an operation will write."""
         self._generation += 1
         self._stamped[number] = (self._generation, writer)
         return self._generation
 
     def known(self, number: int | None) -> int | None:
-        """Return the number if an operation of this history was stamped with it, else None."""
+        """Return the number if an operation of this history wrote stamps with it, else None."""
         return number if number in self._stamped else None
 
     def prefilled(self, offset: int, length: int) -> None:
-        """Note stamps of generation 0."""
+        """Record stamps of generation 0."""
         entry = Operation(0, offset, length, "prefill", 0, self._identity.writer)
         self._entries.append(entry)
 
     def record(self, text: str, offset: int, length: int, number: int | None = None) -> None:
-        """Note an operation; without a number it gets the next one."""
+        """Record an operation; without a number it gets the next one."""
         if number is None:
             number = self.next_number()
         self._last_number = max(self._last_number, number)
         generation, writer = self._stamped.get(number, (None, 0))
         self._entries.append(Operation(number, offset, length, text, generation, writer))
 
-    def last_write(self, offset: int, length: int) -> str:
-        """Name the operation that touched a range last; empty where none did."""
+    def last_writes(self, offset: int, length: int, count: int = 1) -> tuple[Operation, ...]:
+        """Return up to ``count`` operations that touched a range, the last one first."""
         touching = (entry for entry in reversed(self._entries) if entry.touches(offset, length))
-        return str(next(touching, ""))
+        return tuple(islice(touching, count))
 
     def stamps_of(self, sector: int) -> list[Header]:
-        """Return the headers of all stamps that a sector was given, newest first."""
+        """Return the headers of all stamps that were written to a sector, newest first."""
         run, volume = self._identity.run, self._identity.volume
         return [
             Header(run, volume, sector, entry.generation, entry.writer, entry.number)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from oracles.damage_map import KINDS, kind_of, owner_of, svg
-from oracles.sector_damage import describe_bytes, judge_unsound, moved_stamp
+from oracles.damage_map import KINDS, Kind, Stretch, kind_of, owner_of, svg
+from oracles.diagnosis import diagnose
+from oracles.sector_damage import content_of, moved_stamp
 from oracles.stamps import (
     HEADER_BYTES,
     MAGIC,
@@ -27,23 +28,14 @@ from oracles.stamps import (
 )
 
 _STEP = 4 << 20
-"""Bytes looked at together."""
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """A run of sectors of which the same can be said. ``first`` and ``count`` are in sectors."""
-
-    first: int
-    count: int
-    text: str
+"""Bytes that are read at a time."""
 
 
 def stretches(image: Path, offset: int = 0, length: int | None = None) -> Iterator[Stretch]:
-    """Describe an image, sector by sector, neighbours that are alike as one.
+    """Describe an image sector by sector; equal neighbours are one stretch.
 
     :param offset: where to begin, in bytes; a multiple of 512.
-    :param length: how much to look at, in bytes; by default up to the end.
+    :param length: in bytes; by default up to the end.
     """
     size = image.stat().st_size
     end = size if length is None else min(size, offset + length)
@@ -53,57 +45,70 @@ def stretches(image: Path, offset: int = 0, length: int | None = None) -> Iterat
         for start in range(offset, end, _STEP):
             data = file.read(min(_STEP, end - start))
             padded = data + bytes(-len(data) % SECTOR)
-            for row, text in enumerate(_describe(sector_words(padded), start // SECTOR)):
-                sector = start // SECTOR + row
-                if current and current.text == text:
-                    current = Stretch(current.first, current.count + 1, text)
+            for one in _describe(sector_words(padded), start // SECTOR):
+                if current and current.text == one.text:
+                    current = replace(current, count=current.count + 1)
                     continue
                 if current:
                     yield current
-                current = Stretch(sector, 1, text)
+                current = one
     if current:
         yield current
 
 
-def _describe(words: Words, first: int) -> Iterator[str]:
+def _describe(words: Words, first: int) -> Iterator[Stretch]:
     whole = sound(words)
     empty = (words == 0).all(axis=1)
     for row in range(len(words)):
+        sector = first + row
         if empty[row]:
-            yield "zeroes"
+            yield Stretch(sector, 1, "zeroes", Kind.ZEROES)
         elif whole[row]:
-            header = header_of(words[row])
-            moved = first + row - header.lba
-            what = "prefill" if header.generation == 0 else f"write #{header.operation}"
-            text = f"{what}, generation {header.generation}, writer {header.writer}"
-            text += f", run {header.run:#x}, volume {header.volume:#x}"
-            yield text + (f", MISDIRECTED by {moved:+d} sectors" if moved else "")
+            yield _stamped(header_of(words[row]), sector)
         else:
-            yield _damaged(words[row], first + row)
+            yield _damaged(words[row], sector)
 
 
-def _damaged(row: Words, sector: int) -> str:
-    """Say what a sector is that is no whole stamp; one that was a stamp explains itself."""
+def _stamped(header: Header, sector: int) -> Stretch:
+    moved = sector - header.lba
+    what = "prefill" if header.generation == 0 else f"write #{header.operation}"
+    text = f"{what}, generation {header.generation}, writer {header.writer}"
+    text += f", run {header.run:#x}, volume {header.volume:#x}"
+    kind = Kind.PREFILL if header.generation == 0 else Kind.WRITTEN
+    if moved:
+        kind = Kind.MISDIRECTED
+        text += f", MISDIRECTED by {moved:+d} sectors"
+    return Stretch(sector, 1, text, kind, (header.run, header.volume))
+
+
+def _damaged(row: Words, sector: int) -> Stretch:
+    """Describe a sector that is no whole stamp; one that was a stamp explains itself."""
     seen = row.tobytes()
     keys = fill_keys(row[None])[0]
     values, counts = np.unique(keys, return_counts=True)
     if counts.max() <= 2:
         moved = moved_stamp(seen, sector)
-        return f"damaged: a stamp, {moved}" if moved else describe_bytes(seen)
+        if moved is None:
+            return Stretch(sector, 1, str(content_of(seen)), Kind.OTHER)
+        return Stretch(sector, 1, f"damaged: a stamp, shifted by {moved:+d} bytes", Kind.DAMAGED)
     header = _fitting_header(row, values[counts > 2])
     if header is None:
+        what = "a stamp whose header does not fit its data"
         if not seen[:HEADER_BYTES].strip(b"\0"):
-            return "damaged: the end of a stamp after zeroes"
-        return "damaged: a stamp whose header does not fit its data"
+            what = "the end of a stamp after zeroes"
+        return Stretch(sector, 1, f"damaged: {what}", Kind.DAMAGED)
     place = header.lba * SECTOR
     wanted = stamp(place, SECTOR, header.identity, header.generation, header.operation)
-    text = judge_unsound(seen, wanted.tobytes(), 0, header.lba, [header])[1]
-    moved = f", MISDIRECTED by {sector - header.lba:+d} sectors" if sector != header.lba else ""
-    return f"damaged: {text}{moved}"
+    (finding,) = diagnose(seen, place, wanted, candidates=lambda _: [header])
+    text, kind = f"damaged: {finding.text}", Kind.DAMAGED
+    if sector != header.lba:
+        kind = Kind.MISDIRECTED
+        text += f", MISDIRECTED by {sector - header.lba:+d} sectors"
+    return Stretch(sector, 1, text, kind)
 
 
 def _fitting_header(row: Words, keys: Words) -> Header | None:
-    """Return the header that some of the data call for: the one that is there, or but for a bit."""
+    """Return the header that fits some of the data: as it is, or with one bit flipped."""
     flips = np.tile(row, (1 + HEADER_BYTES * 8, 1))
     for bit in range(HEADER_BYTES * 8):
         flips[1 + bit, bit // 64] ^= np.uint64(1 << bit % 64)
@@ -113,12 +118,10 @@ def _fitting_header(row: Words, keys: Words) -> Header | None:
 
 
 def marked_foreign(rows: list[Stretch]) -> list[Stretch]:
-    """Return the same rows, those marked whose run or volume is not that of most sectors."""
+    """Return the rows; mark those whose run or volume is not that of most sectors."""
     owner = owner_of(rows)
     return [
-        Stretch(row.first, row.count, f"{row.text}, FOREIGN")
-        if kind_of(row.text, owner) == "mixed"
-        else row
+        replace(row, text=f"{row.text}, FOREIGN") if kind_of(row, owner) is Kind.MIXED else row
         for row in rows
     ]
 
@@ -126,9 +129,9 @@ def marked_foreign(rows: list[Stretch]) -> list[Stretch]:
 def summary(rows: list[Stretch]) -> list[str]:
     """Say how many sectors there are of each kind, the worst first."""
     owner = owner_of(rows)
-    counts = {kind: 0 for kind, _, _ in KINDS}
+    counts = dict.fromkeys(Kind, 0)
     for row in rows:
-        counts[kind_of(row.text, owner)] += row.count
+        counts[kind_of(row, owner)] += row.count
     return [f"{counts[kind]:>12} {words}" for kind, _, words in reversed(KINDS) if counts[kind]]
 
 

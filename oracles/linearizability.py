@@ -1,12 +1,12 @@
 """Linearizability of reads and writes of sectors, in near-linear time.
 
-A history is right if each request can be given one moment between its call and its return at which
-it took effect on its sectors. As each write of a sector writes a value of its own (its stamp), this
-is decided without search (Gibbons and Korach, "Testing Shared Memories", SIAM J. Comput. 26, 1997,
+A history is right if for each request there is one moment between its call and its return at which
+it took effect on its sectors. Each write of a sector writes a unique value (its stamp), so this is
+decided without a search (Gibbons and Korach, "Testing Shared Memories", SIAM J. Comput. 26, 1997,
 section 5): all requests that have one value in a sector, its write and its reads, form a cluster;
 let f be the first return in it, and s the last call. Two clusters A and B contradict each other if
-fA < sB and fB < sA: A must be before B and B before A. Nothing else can be wrong, save a read that
-returns before its write is called, or of a value that nobody wrote.
+fA < sB and fB < sA: A must be before B and B before A. Nothing else can be wrong, except a
+read that returns before its write is called, or a read of a value that was never written.
 
 Times may be of any unit; calls and returns that are equal count as concurrent.
 """
@@ -20,18 +20,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+from oracles.damage import Damage
+from oracles.finding import SECTOR, Finding, Findings
+
 INITIAL = 0
-"""The value that every sector has before the first write."""
+"""The value of every sector before the first write."""
 NEVER = float("inf")
-"""Return of a request whose outcome is not known: it may take effect at any time, or not at all."""
+"""Return time of a request with an unknown outcome: it may take effect at any time, or never."""
 _BEFORE = float("-inf")
 
 
 class Access(NamedTuple):
-    """One request, as far as it concerns one sector.
+    """The part of one request that concerns one sector.
 
-    ``value`` is the number of the write that the sector's contents are of. A read that failed is
-    left out; a write that failed or was not answered returns at `NEVER`.
+    ``value`` is the number of the write whose data the sector has. A read that failed is left out;
+    a write that failed or had no reply returns at `NEVER`.
     """
 
     sector: int
@@ -49,19 +52,31 @@ class Access(NamedTuple):
 
 @dataclass(frozen=True)
 class Anomaly:
-    """What cannot be: the requests contradict one another. ``cycle`` has as few as will do."""
+    """Requests that contradict one another. ``cycle`` has as few of them as possible."""
 
     sector: int
     text: str
     cycle: tuple[Access, ...]
 
-    def __str__(self) -> str:
-        lines = [f"sector {self.sector}: {self.text}"]
+    @property
+    def finding(self) -> Finding:
+        """What is wrong, with the requests as evidence."""
         start = min(access.call for access in self.cycle)
-        lines += [
-            f"  {_time(access.call - start)} to {_time(access.returned - start)}: {access}"
+        evidence = tuple(
+            f"{_time(access.call - start)} to {_time(access.returned - start)}: {access}"
             for access in self.cycle
-        ]
+        )
+        return Finding(
+            Damage.NOT_LINEARIZABLE,
+            self.sector * SECTOR,
+            SECTOR,
+            remark=self.text,
+            evidence=evidence,
+        )
+
+    def __str__(self) -> str:
+        found = self.finding
+        lines = [f"sector {self.sector}: {self.text}", *(f"  {one}" for one in found.evidence)]
         return "\n".join(lines)
 
 
@@ -88,6 +103,11 @@ def check(history: Iterable[Access]) -> list[Anomaly]:
     return [anomaly for anomaly in found if anomaly is not None]
 
 
+def findings_of(anomalies: Iterable[Anomaly]) -> Findings:
+    """Return what is wrong in each of them."""
+    return Findings(anomaly.finding for anomaly in anomalies)
+
+
 def _check_sector(sector: int, accesses: Sequence[Access]) -> Anomaly | None:
     writes: dict[int, Access] = {}
     reads: dict[int, list[Access]] = defaultdict(list)
@@ -109,7 +129,7 @@ def _check_sector(sector: int, accesses: Sequence[Access]) -> Anomaly | None:
             return Anomaly(sector, "a value was read before it was written", (early, write))
         clusters.append(_cluster([write, *seen]))
     for value, write in writes.items():
-        # What was never read and may never have happened contradicts nothing.
+        # A write that was never read and may not have happened contradicts nothing.
         if value not in reads and write.returned != NEVER:
             clusters.append(_cluster([write]))
     if INITIAL not in reads and INITIAL not in writes:
@@ -134,8 +154,8 @@ def _cluster(accesses: Sequence[Access]) -> _Cluster:
 def _contradiction(sector: int, clusters: Sequence[_Cluster]) -> Anomaly | None:
     """Find two clusters each of which must be before the other.
 
-    A cluster with f < s occupies [f, s]: such ones may not overlap. One with s <= f only has to
-    fit somewhere, which it does unless [s, f] lies inside of another's [f, s].
+    A cluster with f < s occupies [f, s]; two of these may not overlap. A cluster with s <= f fits
+    unless [s, f] is within the [f, s] of another one.
     """
     forward = sorted(one for one in clusters if one.first_return < one.last_call)
     for one, other in pairwise(forward):

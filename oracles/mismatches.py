@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from oracles.diagnosis import Finding
-from oracles.stamps import SECTOR
+from oracles.damage import Damage
+from oracles.finding import Finding, Findings
 from oracles.workload import Request
 
 
@@ -21,49 +21,81 @@ class Difference(enum.StrEnum):
     STATUS = "block status"
 
 
+_DIFFERENCES = {
+    Damage.ERROR: Difference.ERROR,
+    Damage.LENGTH: Difference.LENGTH,
+    Damage.SIZE: Difference.SIZE,
+    Damage.STATUS: Difference.STATUS,
+}
+
+
 @dataclass(frozen=True)
 class Mismatch:
     """One difference between the sides that no rule permits.
 
-    ``side`` is to blame: ``target``, ``reference``, or ``both``. ``offset`` and ``length`` are in
-    bytes. ``reference`` and ``target`` are up to 16 bytes of both sides, from the first difference
-    on; for errors they are empty. ``finding`` has the diagnosis where contents differ.
+    ``finding`` says what is wrong, where, and which side is to blame: ``target``, ``reference`` or
+    ``both``. ``reference`` and ``target`` are up to 16 bytes of both sides, from the first
+    difference on; for errors they are empty.
     """
 
-    difference: Difference
-    side: str
     request: Request
-    offset: int
-    length: int
-    text: str
+    finding: Finding
     reference: bytes = b""
     target: bytes = b""
-    finding: Finding | None = None
+
+    @property
+    def difference(self) -> Difference:
+        """What differs."""
+        return _DIFFERENCES.get(self.finding.damage, Difference.CONTENTS)
+
+    @property
+    def side(self) -> str:
+        """The side to blame."""
+        return self.finding.side
+
+    @property
+    def offset(self) -> int:
+        """The first byte concerned."""
+        return self.finding.offset
+
+    @property
+    def length(self) -> int:
+        """Bytes concerned."""
+        return self.finding.length
+
+    @property
+    def text(self) -> str:
+        """What is wrong, in words."""
+        return self.finding.text
 
     @property
     def sector(self) -> int:
         """The first sector of 512 bytes that differs."""
-        return self.offset // SECTOR
+        return self.finding.sector
 
     @property
     def damage(self) -> str:
-        """One word for what is wrong: that of `oracles.diagnosis.Damage`, or the difference."""
-        return self.finding.damage.value if self.finding else self.difference.value
+        """The word of `oracles.finding.Damage` for what is wrong."""
+        return self.finding.damage.value
 
     @property
     def last_write(self) -> str:
         """The request that wrote there last, where one did."""
-        return self.finding.last_write if self.finding else ""
+        return self.finding.last_write
 
     def __str__(self) -> str:
-        head = f"{self.request}: {self.difference} of {self.side} at offset {self.offset}"
-        lines = [f"{head} (sector {self.sector}), {self.length} bytes: {self.text}"]
+        lines = [self.finding.line]
         if self.reference or self.target:
             lines.append(f"    reference {self.reference.hex(' ', 4) or 'nothing'}")
             lines.append(f"    target    {self.target.hex(' ', 4) or 'nothing'}")
         if self.last_write:
             lines.append(f"    last write there: {self.last_write}")
         return "\n".join(lines)
+
+
+def findings_of(mismatches: Iterable[Mismatch]) -> Findings:
+    """Return what is wrong in each of them."""
+    return Findings(mismatch.finding for mismatch in mismatches)
 
 
 def render(mismatches: Sequence[Mismatch], limit: int = 12) -> str:

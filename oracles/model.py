@@ -1,4 +1,4 @@
-"""The model of a volume: what each step of a script must give, after all steps before it."""
+"""The model of a volume: what each step of a script must return after all steps before it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Protocol, cast
 
 from blockio.extents import STATE_ZERO, Extent
-from oracles.diagnosis import render
+from oracles.damage import Content, Damage, What, error, size
+from oracles.finding import Finding, Findings, render
 from oracles.scripts import Step
 from oracles.shadow import NotPermitted, Shadow
 from oracles.stamps import Data, Identity
@@ -25,20 +26,28 @@ class StepFailed(Exception):  # noqa: N818  # an outcome
 
 
 class Wrong(AssertionError):  # noqa: N818  # the verdict on a target
-    """What a step gave is not what the model permits."""
+    """A step returned what the model does not permit; ``findings`` say in which way."""
+
+    def __init__(self, text: str, findings: Sequence[Finding] = ()) -> None:
+        super().__init__(text)
+        self.findings = Findings(findings)
+
+    def within(self, place: str) -> Wrong:
+        """Return the same, its text preceded by where it happened."""
+        return Wrong(f"{place}{self}", self.findings)
 
 
 class Player(Protocol):
-    """Carries out steps on a volume. ``abilities`` are the steps that it can, and ``fua``."""
+    """Carries out steps on a volume. ``abilities`` are the supported steps, and ``fua``."""
 
     abilities: frozenset[str]
 
     def reset(self, size: int, data: bytes) -> None:
-        """Give the volume this size and these bytes, durably; forget everything before."""
+        """Set size and contents of the volume, durably; forget everything before."""
         ...
 
     def do(self, step: Step, data: bytes) -> Data | Sequence[Extent] | None:
-        """Carry out a step; ``data`` is what a write writes. Return what a read or status gave.
+        """Carry out a step; ``data`` is for a write. Return the result of a read or block status.
 
         :raise StepFailed: the request failed.
         """
@@ -56,7 +65,7 @@ class Player(Protocol):
 class Model:
     """One volume from its first step to its last.
 
-    :param seed: tells the stamps of one run from those of another.
+    :param seed: makes the stamps of one run different from those of another.
     """
 
     def __init__(self, player: Player, size: int, seed: int = 0) -> None:
@@ -68,12 +77,12 @@ class Model:
         self.shadow.flush()
 
     def step(self, step: Step) -> None:
-        """Carry out a step and judge what it gave.
+        """Carry out a step and check its result.
 
-        :raise Wrong: the volume is wrong; says in which way.
+        :raise Wrong: the result is wrong.
         """
         while step.do == "resize" and self._armed.get("flush"):
-            self.step(Step("flush"))  # a resize flushes, and may not meet that fault
+            self.step(Step("flush"))  # a resize flushes, and must not meet that fault
         if step.fua and "fua" not in self._player.abilities:
             step = replace(step, fua=False)
         data = self.shadow.stamped(step.offset, step.length) if step.do == "write" else b""
@@ -83,20 +92,23 @@ class Model:
         except StepFailed as failure:
             flush = self._armed.get("flush")
             if due is None and step.fua and flush and flush[0] == failure.number:
-                flush.pop(0)  # FUA may be done by a flush, which met its fault
+                flush.pop(0)  # FUA may be implemented by a flush, which met its fault
             elif due != failure.number:
                 owed = f", {errno.errorcode[due]} was due" if due else ", and no fault was armed"
-                raise Wrong(f"{step}: failed with {failure}{owed}") from None
+                found = _outcome(step, failure.number, due or 0, f"failed with {failure}{owed}")
+                raise Wrong(found.line, [found]) from None
             self._failed(step, data)
             return
         if due:
-            raise Wrong(f"{step}: success, and the error {errno.errorcode[due]} was injected")
+            remark = f"success, and the error {errno.errorcode[due]} was injected"
+            found = _outcome(step, 0, due, remark)
+            raise Wrong(found.line, [found])
         self._done(step, data, answer)
 
     def finish(self) -> None:
-        """Look at everything, and at the snapshots.
+        """Read and check the whole volume and its snapshots.
 
-        :raise Wrong: something is not as it must be.
+        :raise Wrong: something is wrong.
         """
         read = Step("read", 0, self.shadow.size)
         while self._armed.get("read") and read.length:
@@ -110,17 +122,27 @@ class Model:
         try:
             data = self._player.read_snapshot(number)
         except StepFailed as failure:
-            raise Wrong(f"snapshot {number + 1}: reading it failed with {failure}") from None
+            name = f"snapshot {number + 1}"
+            remark = f"reading it failed with {failure}"
+            found = Finding(
+                Damage.ERROR, expected=error(0), seen=error(failure.number), request=name,
+                remark=remark,
+            )  # fmt: skip
+            raise Wrong(found.line, [found]) from None
         if data is None:
             return
         if len(data) != frozen.size:
-            raise Wrong(f"snapshot {number + 1}: has {len(data)} bytes, not {frozen.size}")
+            found = Finding(
+                Damage.SIZE, expected=size(frozen.size), seen=size(len(data)),
+                request=f"snapshot {number + 1}",
+            )  # fmt: skip
+            raise Wrong(found.line, [found])
         findings = frozen.check(0, data)
         if findings:
-            raise Wrong(f"snapshot {number + 1}:\n{render(findings, _SHOWN)}")
+            raise Wrong(f"snapshot {number + 1}:\n{render(findings, _SHOWN)}", findings)
 
     def _due(self, step: Step) -> int | None:
-        """Return the errno that is armed for a step; what is empty does not meet a fault."""
+        """Return the errno that is armed for a step; a step of length 0 does not meet a fault."""
         armed = self._armed.get(step.do)
         return armed.pop(0) if armed and (step.length or step.do == "flush") else None
 
@@ -153,7 +175,7 @@ class Model:
                 shadow.power_cut()
             case "kill":
                 shadow.power_cut()
-                self._armed.clear()  # they were in the server's memory
+                self._armed.clear()  # faults are in the memory of the server
             case "fault":
                 self._armed.setdefault(step.kind, []).append(getattr(errno, step.errno))
             case "read":
@@ -163,24 +185,44 @@ class Model:
 
     def _read(self, step: Step, data: Data) -> None:
         if len(data) != step.length:
-            raise Wrong(f"{step}: gave {len(data)} bytes")
+            found = Finding(
+                Damage.LENGTH, expected=size(step.length), seen=size(len(data)), request=str(step)
+            )
+            raise Wrong(found.line, [found])
         try:
             self.shadow.settle(step.offset, data)
-        except NotPermitted as error:
-            raise Wrong(f"{step}:\n{render(error.findings, _SHOWN)}") from None
+        except NotPermitted as refused:
+            text = render(refused.findings, _SHOWN)
+            raise Wrong(f"{step}:\n{text}", refused.findings) from None
 
     def _status(self, step: Step, extents: Sequence[Extent]) -> None:
         if not extents and step.length:
-            raise Wrong(f"{step}: no extent")
+            raise _false_status(step, "no extent")
         at = step.offset
         for extent in extents:
             end = step.offset + step.length
             if extent.length <= 0 or at >= end:
-                raise Wrong(f"{step}: extent {extent} at {at}, the range ends at {end}")
+                raise _false_status(step, f"extent {extent} at {at}, the range ends at {end}")
             length = min(extent.length, end - at)
             if extent.flags & STATE_ZERO:
                 findings = self.shadow.check(at, bytes(length))
                 if findings:
                     text = render(findings, _SHOWN)
-                    raise Wrong(f"{step}: said to read as zeroes at {at}+{length}:\n{text}")
+                    zeroes = Content(What.ZEROES)
+                    raise Wrong(
+                        f"{step}: said to read as zeroes at {at}+{length}:\n{text}",
+                        [replace(one, damage=Damage.STATUS, seen=zeroes) for one in findings],
+                    )
             at += length
+
+
+def _outcome(step: Step, seen: int, expected: int, remark: str) -> Finding:
+    """Return the finding of a request that ended with an errno where another was due."""
+    return Finding(
+        Damage.ERROR, expected=error(expected), seen=error(seen), request=str(step), remark=remark
+    )
+
+
+def _false_status(step: Step, remark: str) -> Wrong:
+    found = Finding(Damage.STATUS, request=str(step), remark=remark)
+    return Wrong(found.line, [found])

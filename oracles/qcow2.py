@@ -1,8 +1,8 @@
-"""What a guest reads of a qcow2 image, without QEMU: thousands of images a second.
+"""Reads a qcow2 image as a guest sees it, without QEMU: thousands of images a second.
 
-Header, level 1 and level 2 tables, zero clusters, subclusters (extended L2) and external data files
-are known, of QEMU's docs/interop/qcow2.txt; not known are compressed clusters, encryption and
-backing files, which are refused.
+Supported are the header, L1 and L2 tables, zero clusters, subclusters (extended L2) and external
+data files, as in QEMU's docs/interop/qcow2.txt. Images with compressed clusters, encryption or
+backing files are refused.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _SUBCLUSTERS = 32
 
 
 class Qcow2Error(ValueError):
-    """The image is damaged, or uses what is not known here; says what and where."""
+    """The image is damaged or uses an unsupported feature; the message says what and where."""
 
 
 class Qcow2:
-    """An image, read as it stands; tables are read anew at each call of `read`.
+    """An image. Each call of `read` reads the tables again.
 
     :param image: the file's bytes.
     :param data: the external data file's bytes, where there is one.
-    :raise Qcow2Error: the header is damaged or asks for what is not known.
+    :raise Qcow2Error: the header is damaged or needs an unsupported feature.
     """
 
     def __init__(self, image: memoryview, data: memoryview | None = None) -> None:
@@ -44,9 +44,11 @@ class Qcow2:
         if version not in (2, 3) or not 9 <= bits <= 21:
             raise Qcow2Error(f"version {version} with clusters of 2^{bits} bytes")
         if backing or crypt or features & ~_KNOWN:
-            raise Qcow2Error(f"backing file, encryption or features {features:#x} are not known")
+            raise Qcow2Error(
+                f"backing file, encryption or features {features:#x} are not supported"
+            )
         if features & _DATA_FILE and data is None:
-            raise Qcow2Error("the image has an external data file; it was not given")
+            raise Qcow2Error("the image has an external data file, which was not given")
         self._data = data if features & _DATA_FILE and data is not None else image
         self._cluster = 1 << bits
         self._extended = bool(features & _EXTENDED_L2)
@@ -74,7 +76,7 @@ class Qcow2:
         return b"".join(parts)
 
     def metadata_key(self) -> int:
-        """Return a number that is the same for images that differ only in the guest's data.
+        """Return a number that is equal for images that differ only in the guest's data.
 
         :raise Qcow2Error: a table lies outside of the file.
         """
@@ -111,7 +113,7 @@ class Qcow2:
         at = table + slot * self._entry_size
         entry = self._number(at, f"L2 table {index}")
         if entry & _COMPRESSED:
-            raise Qcow2Error(f"cluster {cluster} is compressed, which is not known")
+            raise Qcow2Error(f"cluster {cluster} is compressed, which is not supported")
         host = entry & _OFFSET
         if self._extended:
             return self._read_subclusters(host, self._number(at + 8, "a bitmap"), within, count)
@@ -133,7 +135,7 @@ class Qcow2:
     def _host(self, at: int, count: int, allocated: bool) -> bytes:
         if not allocated:
             return bytes(count)
-        # A file may end within its last cluster; what is missing reads as zeroes.
+        # A file may end within its last cluster; the missing part reads as zeroes.
         if at > len(self._data):
             raise Qcow2Error(f"data at {at} is behind the end of the file")
         return bytes(self._data[at : at + count]).ljust(count, b"\0")

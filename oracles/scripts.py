@@ -8,7 +8,7 @@
       - {do: read, offset: 0, length: 4096}
 
 Every volume begins with stamps all over, durable; every script ends with a look at all of it. A
-script can also be told in the words of qemu-io, or of nbdsh, for who has nothing else.
+script can also be expected in the words of qemu-io, or of nbdsh, for who has nothing else.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ STEPS: dict[str, tuple[str, ...]] = {
 FAULTS = ("write", "zero", "flush", "read")
 ERRNOS = ("EIO", "ENOSPC")
 SIZE_MAX = 64 << 20
-"""Bytes of the largest volume of a script: it is held in memory, and looked at whole."""
+"""Bytes of the largest volume of a script: it is kept in memory and read as a whole."""
 
 
 class ScriptError(ValueError):
-    """A script is wrong; says where, and what is allowed."""
+    """A script is wrong; the message says where, and what is allowed."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One operation; offsets, lengths and sizes in bytes. Which keys count, `STEPS` says."""
+    """One operation; offsets, lengths and sizes are in bytes. `STEPS` has the keys of each."""
 
     do: str
     offset: int = 0
@@ -65,7 +65,7 @@ class Step:
     errno: str = ""
 
     def mapping(self) -> dict[str, Any]:
-        """Return it as YAML has it: what says nothing is left out."""
+        """Return the mapping that the YAML file has; flags that are not set are left out."""
         wanted = STEPS[self.do]
         given = {key: getattr(self, key) for key in wanted}
         return {"do": self.do, **{k: v for k, v in given.items() if v is not False}}
@@ -89,7 +89,7 @@ class Script:
     about: str = ""
 
     def to_yaml(self) -> str:
-        """Return the file's text."""
+        """Return the text of the file."""
         head = {_HEADER: _VERSION, **({"about": self.about} if self.about else {})}
         text: str = yaml.safe_dump({**head, "size": self.size}, sort_keys=False, width=90)
         lines = [f"  - {_one_line(step.mapping())}\n" for step in self.steps]
@@ -99,7 +99,7 @@ class Script:
     def read(cls, path: Path) -> Script:
         """Read a file.
 
-        :raise ScriptError: it is wrong; names the file, the step and the mend.
+        :raise ScriptError: it is wrong; the message names the file and the step, and how to fix it.
         """
         try:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -113,7 +113,7 @@ class Script:
 
     @classmethod
     def of(cls, document: Mapping[str, Any], name: str) -> Script:
-        """Return the script that a YAML document says; errors begin with ``name``.
+        """Return the script of a YAML document; error messages begin with ``name``.
 
         :raise ScriptError: it is wrong.
         """
@@ -173,8 +173,8 @@ def _whole(value: object, where: str, most: int) -> int:
     return value
 
 
-class _Told:
-    """What each byte was last written with, where that is certain: a pattern, or None."""
+class _Expected:
+    """The pattern that each byte was last written with; None where that is not certain."""
 
     def __init__(self, size: int) -> None:
         self.bytes: list[int | None] = [0xFF] * size
@@ -188,7 +188,7 @@ class _Told:
             added = max(0, step.size - len(self.bytes))
             self.bytes = self.bytes[: step.size] + [0] * added
         elif step.do in ("power-cut", "kill", "fault"):
-            self.bytes = [None] * len(self.bytes)  # a person judges what is there
+            self.bytes = [None] * len(self.bytes)  # a person must judge the contents
 
     def runs(self, offset: int, length: int) -> Iterator[tuple[int, int, int | None]]:
         start = offset
@@ -216,8 +216,8 @@ def _by_hand(step: Step) -> str:
 def to_qemu_io(script: Script) -> str:
     """Return a shell script that needs only qemu-io; ``$1`` is an NBD URI or a file name.
 
-    What is certain is verified by patterns; what only a person can do stands in comments, and
-    after a power cut or an error reads only print.
+    Contents that are certain are verified as patterns. Steps that only a person can do ask for it.
+    After a power cut or an error, reads only print.
     """
     lines = [
         "#!/bin/sh",
@@ -227,7 +227,7 @@ def to_qemu_io(script: Script) -> str:
         "volume=$1",
         'io() { qemu-io -t writeback -d unmap -f raw "$@" "$volume"; }',
     ]
-    told = _Told(script.size)
+    expected = _Expected(script.size)
     commands = [f"write -q -P 0xff 0 {script.size}", "flush"]
     pattern = 0
 
@@ -243,14 +243,14 @@ def to_qemu_io(script: Script) -> str:
             text = _by_hand(step)
             lines += [f'printf "{text}, then press Enter: "; read -r _'] if text else []
         else:
-            commands.extend(_qemu_io(step, pattern, told))
-        told.do(step, pattern)
-    commands.extend(_qemu_io(Step("read", 0, len(told.bytes)), 0, told))
+            commands.extend(_qemu_io(step, pattern, expected))
+        expected.do(step, pattern)
+    commands.extend(_qemu_io(Step("read", 0, len(expected.bytes)), 0, expected))
     close()
     return "\n".join(lines) + "\n"
 
 
-def _qemu_io(step: Step, pattern: int, told: _Told) -> Iterator[str]:
+def _qemu_io(step: Step, pattern: int, expected: _Expected) -> Iterator[str]:
     place, fua = f"{step.offset} {step.length}", " -f" if step.fua else ""
     match step.do:
         case "write":
@@ -262,7 +262,7 @@ def _qemu_io(step: Step, pattern: int, told: _Told) -> Iterator[str]:
         case "flush":
             yield "flush"
         case "read":
-            for offset, length, known in told.runs(step.offset, step.length):
+            for offset, length, known in expected.runs(step.offset, step.length):
                 if known is None:
                     yield f"read -v {offset} {length}"
                 else:
@@ -270,18 +270,18 @@ def _qemu_io(step: Step, pattern: int, told: _Told) -> Iterator[str]:
 
 
 def to_nbdsh(script: Script) -> str:
-    """Return a program for nbdsh, libnbd's shell; limits as in `to_qemu_io`."""
+    """Return a program for nbdsh, the shell of libnbd; it has the limits of `to_qemu_io`."""
     lines = ["""# usage: nbdsh -u URI -c 'exec(open("FILE").read())'"""]
     lines += [f"# {script.size} bytes; {script.about}".rstrip("; ")]
     lines += ["def same(offset, length, byte):",
               "    assert h.pread(length, offset) == bytes([byte]) * length, (offset, length)",
               f"h.pwrite(b'\\xff' * {script.size}, 0)", "h.flush()"]  # fmt: skip
-    told = _Told(script.size)
+    expected = _Expected(script.size)
     pattern = 0
     for step in (*script.steps, None):
         pattern = pattern % 250 + 1
         last = step is None
-        step = step or Step("read", 0, len(told.bytes))  # noqa: PLW2901
+        step = step or Step("read", 0, len(expected.bytes))  # noqa: PLW2901
         place = f"{step.length}, {step.offset}"
         flags = "|".join(
             (["nbd.CMD_FLAG_FUA"] if step.fua else [])
@@ -298,7 +298,7 @@ def to_nbdsh(script: Script) -> str:
             case "flush":
                 lines.append("h.flush()")
             case "read":
-                for offset, length, known in told.runs(step.offset, step.length):
+                for offset, length, known in expected.runs(step.offset, step.length):
                     print_it = f"print({offset}, h.pread({length}, {offset}))"
                     verify = f"same({offset}, {length}, {known})"
                     lines.append(print_it if known is None else verify)
@@ -308,5 +308,5 @@ def to_nbdsh(script: Script) -> str:
                 text = _by_hand(step)
                 lines.append(f"input('{text}, then press Enter: ')")
         if not last:
-            told.do(step, pattern)
+            expected.do(step, pattern)
     return "\n".join(lines) + "\n"

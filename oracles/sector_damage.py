@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from oracles.damage import Confidence, Content, Damage, What
+from oracles.finding import Finding
 from oracles.stamps import (
     HEADER_BYTES,
     HEADER_WORDS,
@@ -24,49 +25,31 @@ from oracles.stamps import (
 Candidates = Callable[[int], Iterable[Header]]
 """Gives the headers of stamps that a sector held at some time."""
 
-
-class Damage(enum.Enum):
-    """Kinds of damage. The value is the word that reports use."""
-
-    ZEROED = "zeroed"
-    STALE = "stale"
-    """An older generation: a write was lost, or a cache served old data."""
-    NEWER = "newer"
-    """A later generation than expected: a snapshot or a backup that follows its source."""
-    NEVER_WRITTEN = "never written"
-    """What the disk was prefilled with is still there."""
-    OTHER_WRITE = "other write"
-    MISDIRECTED = "misdirected"
-    SWAPPED = "swapped"
-    FOREIGN = "foreign"
-    """Data of another volume or another run."""
-    TORN = "torn"
-    """One part of the sector from one write, the rest from another."""
-    BIT_FLIP = "bit flip"
-    ALTERED = "altered"
-    """A few neighbouring bytes changed."""
-    SHIFTED = "shifted"
-    TRUNCATED = "truncated"
-    UNKNOWN = "unknown"
-
-
 _PROBE = 16
-"""Bytes of the right data that must be found elsewhere to call it shifted; chance: 2^-128."""
+"""Bytes of the right data that must be found elsewhere to call it shifted; a coincidence has a
+probability of 2^-128."""
 _FEW = 8
-"""Up to so many neighbouring bytes changed are called altered, not torn."""
+"""Up to this many neighbouring bytes that changed are called altered, not torn."""
 
 
-def describe_bytes(data: bytes) -> str:
-    """Say in a few words what bytes are: zeroes, a pattern, a stamp, or just data."""
+def version_of(header: Header) -> Content:
+    """Return whose data a stamp is."""
+    return Content(
+        What.STAMP, header.generation, header.operation, header.writer, header.run, header.volume
+    )
+
+
+def content_of(data: bytes) -> Content:
+    """Return what bytes are: zeroes, a pattern, a stamp, or other data."""
     if not data.strip(b"\0"):
-        return "zeroes"
+        return Content(What.ZEROES)
     if data == data[:1] * len(data):
-        return f"pattern 0x{data[0]:02x}"
+        return Content(What.PATTERN, number=data[0])
     if len(data) == SECTOR and data.startswith(MAGIC):
         words = sector_words(data)
         if sound(words)[0]:
-            return named(header_of(words[0]))
-    return "other data"
+            return version_of(header_of(words[0]))
+    return Content(What.DATA)
 
 
 def judge_unsound(
@@ -75,45 +58,50 @@ def judge_unsound(
     low: int,
     sector: int,
     headers: list[Header],
-) -> tuple[Damage, str]:
+) -> Finding:
     """Name the damage of one sector, or of a part of it, that holds no whole stamp.
 
     :param low: where ``seen`` and ``wanted``, equally long, begin within the sector.
     :param headers: of stamps that the sector held at some time.
+    :return: a finding without a place and without the first difference.
     """
+    expected = content_of(wanted)
     if not seen.strip(b"\0"):
-        return Damage.ZEROED, f"zeroed, expected {describe_bytes(wanted)}"
-    whole = _match_candidate(seen, low, sector, headers)
-    if whole:
-        return Damage.STALE, f"stale ({whole}, expected {describe_bytes(wanted)})"
+        return Finding(Damage.ZEROED, expected=expected, seen=Content(What.ZEROES))
+    older = _match_candidate(seen, low, sector, headers)
+    if older:
+        part = low, low + len(seen)
+        return Finding(Damage.STALE, expected=expected, seen=older, part=part)
     return (
         _judge_shift(seen, wanted, sector)
         or _judge_flip(seen, wanted, low)
         or _judge_tear(seen, wanted, low, sector, headers)
         or _judge_zeroed_parts(seen, wanted, low)
-        or (Damage.UNKNOWN, _unknown(seen, wanted, low))
+        or _unknown(seen, wanted, low)
     )
 
 
-def _unknown(seen: bytes, wanted: bytes, low: int) -> str:
-    what = describe_bytes(seen)
-    expected = describe_bytes(wanted)
-    if what != "other data":
-        return f"{what} where {expected} is expected"
+def _unknown(seen: bytes, wanted: bytes, low: int) -> Finding:
     places = _different(seen, wanted)
-    if len(places) == 1 or places[-1] - places[0] + 1 == len(seen):
-        return f"uninitialised or unknown data, expected {expected}"
-    part = f"bytes {low + places[0]} to {low + places[-1]} of the sector"
-    return f"{part} are uninitialised or unknown data, expected {expected}"
+    is_whole = len(places) == 1 or places[-1] - places[0] + 1 == len(seen)
+    return Finding(
+        Damage.UNKNOWN,
+        expected=content_of(wanted),
+        seen=content_of(seen),
+        part=None if is_whole else (low + places[0], low + places[-1] + 1),
+        confidence=Confidence.UNKNOWN,
+    )
 
 
-def _match_candidate(seen: bytes, low: int, sector: int, headers: Iterable[Header]) -> str:
-    """Return which earlier stamp a part of a sector comes from; empty where none fits."""
+def _match_candidate(
+    seen: bytes, low: int, sector: int, headers: Iterable[Header]
+) -> Content | None:
+    """Return the earlier stamp of which a part of a sector is left; None where none fits."""
     for header in headers:
         old = _bytes_of(header, sector)[low : low + len(seen)]
         if old == seen:
-            return named(header)
-    return ""
+            return version_of(header)
+    return None
 
 
 def _bytes_of(header: Header, sector: int) -> bytes:
@@ -121,41 +109,43 @@ def _bytes_of(header: Header, sector: int) -> bytes:
     return made.tobytes()
 
 
-def named(header: Header) -> str:
-    """Say which write made a stamp."""
-    if header.generation == 0:
-        return "prefill"
-    return f"generation {header.generation} by write #{header.operation}"
-
-
-def _judge_shift(seen: bytes, wanted: bytes, sector: int) -> tuple[Damage, str] | None:
+def _judge_shift(seen: bytes, wanted: bytes, sector: int) -> Finding | None:
     """Find the right data some bytes further on or back, or a stamp that starts within."""
+    expected = content_of(wanted)
     probe = wanted[:_PROBE]
     moved = seen.find(probe) if len(set(probe)) > 1 else -1
     if moved > 0 and seen[moved:] == wanted[: len(seen) - moved]:
-        return Damage.SHIFTED, f"shifted by {moved:+d} bytes"
+        return Finding(Damage.SHIFTED, expected=expected, moved=moved)
     probe = seen[:_PROBE]
     moved = wanted.find(probe) if len(set(probe)) > 1 else -1
     if moved > 0 and seen[: len(seen) - moved] == wanted[moved:]:
-        return Damage.SHIFTED, f"shifted by {-moved:+d} bytes"
-    moved_by = moved_stamp(seen, sector)
-    return (Damage.SHIFTED, moved_by) if moved_by else _judge_moved_part(seen, wanted)
+        return Finding(Damage.SHIFTED, expected=expected, moved=-moved)
+    found = moved_stamp(seen, sector)
+    if found is not None:
+        return Finding(Damage.SHIFTED, expected=expected, moved=found)
+    return _judge_moved_part(seen, wanted)
 
 
-def _judge_moved_part(seen: bytes, wanted: bytes) -> tuple[Damage, str] | None:
+def _judge_moved_part(seen: bytes, wanted: bytes) -> Finding | None:
     """Find a part of the right data elsewhere in the sector: an unaligned write was rounded."""
-    first = _different(seen, wanted)[0]
+    places = _different(seen, wanted)
+    first = places[0]
     for moved_to, where, sign in ((seen, wanted, -1), (wanted, seen, 1)):
         probe = moved_to[first : first + _PROBE]
         place = where.find(probe) if len(probe) == _PROBE and len(set(probe)) > 1 else -1
         if place >= 0:
-            by = sign * (place - first)
-            return Damage.SHIFTED, f"a part of the sector is shifted by {by:+d} bytes"
+            return Finding(
+                Damage.SHIFTED,
+                expected=content_of(wanted),
+                moved=sign * (place - first),
+                part=(first, places[-1] + 1),
+                confidence=Confidence.LIKELY,
+            )
     return None
 
 
-def moved_stamp(seen: bytes, sector: int) -> str:
-    """Say by how many bytes a stamp is shifted that begins within a sector; empty: none does."""
+def moved_stamp(seen: bytes, sector: int) -> int | None:
+    """Return by how many bytes a stamp is shifted that begins within a sector; None without one."""
     start = seen.find(MAGIC, 1)
     if start > 0 and len(seen) == SECTOR and start + HEADER_BYTES <= SECTOR:
         row = np.zeros(SECTOR, dtype=np.uint8)
@@ -164,24 +154,25 @@ def moved_stamp(seen: bytes, sector: int) -> str:
         agree = fill_keys(words)[0] == header_keys(words)[0]
         usable = (SECTOR - start) // 8 - HEADER_WORDS
         if usable > 0 and agree[:usable].all():
-            by = (sector - int(words[0, 2])) * SECTOR + start
-            return f"shifted by {by:+d} bytes"
-    return ""
+            return (sector - int(words[0, 2])) * SECTOR + start
+    return None
 
 
-def _judge_flip(seen: bytes, wanted: bytes, low: int) -> tuple[Damage, str] | None:
+def _judge_flip(seen: bytes, wanted: bytes, low: int) -> Finding | None:
     places = _different(seen, wanted)
     first, last = places[0], places[-1]
-    if first == last:
-        bits = seen[first] ^ wanted[first]
-        if bits & (bits - 1) == 0:
-            bit = bits.bit_length() - 1
-            return Damage.BIT_FLIP, f"bit flip at byte {low + first} of the sector (bit {bit})"
-    if last - first < _FEW:
-        return Damage.ALTERED, f"bytes {low + first} to {low + last} of the sector altered"
+    part = low + first, low + last + 1
     flipped = sum((seen[i] ^ wanted[i]).bit_count() for i in places)
+    expected = content_of(wanted)
+    if flipped == 1:
+        return Finding(Damage.BIT_FLIP, expected=expected, part=part, count=1)
+    likely = Confidence.LIKELY
+    if last - first < _FEW:
+        return Finding(Damage.ALTERED, expected=expected, part=part, confidence=likely)
     if flipped == len(places) and flipped <= _FEW:
-        return Damage.BIT_FLIP, f"{flipped} bit flips, first at byte {low + first} of the sector"
+        return Finding(
+            Damage.BIT_FLIP, expected=expected, part=part, count=flipped, confidence=likely
+        )
     return None
 
 
@@ -191,14 +182,16 @@ def _different(seen: bytes, wanted: bytes) -> list[int]:
 
 def _judge_tear(
     seen: bytes, wanted: bytes, low: int, sector: int, headers: list[Header]
-) -> tuple[Damage, str] | None:
+) -> Finding | None:
     """Recognise a sector of which one part is right, and the rest comes from one other source."""
-    sources = {"zeroes": bytes(len(seen)), f"pattern 0x{seen[-1]:02x}": seen[-1:] * len(seen)}
-    sources[f"pattern 0x{seen[0]:02x}"] = seen[:1] * len(seen)
+    zeroes = Content(What.ZEROES)
+    sources = {zeroes: bytes(len(seen))}
+    for byte in (seen[-1], seen[0]):
+        sources[Content(What.PATTERN, number=byte)] = bytes([byte]) * len(seen)
     for header in headers:
-        sources[named(header)] = _bytes_of(header, sector)[low : low + len(seen)]
-    new = "the expected data" if not wanted.strip(b"\0") else describe_bytes(wanted)
-    for name, source in sources.items():
+        sources[version_of(header)] = _bytes_of(header, sector)[low : low + len(seen)]
+    expected = content_of(wanted)
+    for content, source in sources.items():
         places = _different(seen, wanted)
         first, end = places[0], places[-1] + 1
         if seen[first:end] != source[first:end]:
@@ -206,24 +199,64 @@ def _judge_tear(
         rests = _different(seen, source)
         if not rests:
             continue
+        known = content.what is What.STAMP
+        confidence = Confidence.CERTAIN if known else Confidence.LIKELY
+        part = low + first, low + end
         if rests[-1] < first:
-            return Damage.TORN, f"torn at byte {low + first}: first {new}, then {name}"
-        if rests[0] >= end:
-            return Damage.TORN, f"torn at byte {low + end}: first {name}, then {new}"
-        return Damage.TORN, f"torn: bytes {low + first} to {low + end - 1} are {name}, rest {new}"
-    return _tear_by_keys(seen, wanted, low, new)
+            part = low + first, SECTOR
+        elif rests[0] >= end:
+            part = 0, low + end
+        return Finding(
+            Damage.TORN, expected=expected, seen=content, part=part, confidence=confidence
+        )
+    return _tear_by_keys(seen, wanted, low, expected) or _tear_of_two(seen, low, sources, expected)
 
 
-def _judge_zeroed_parts(seen: bytes, wanted: bytes, low: int) -> tuple[Damage, str] | None:
+def _tear_of_two(
+    seen: bytes, low: int, sources: Mapping[Content, bytes], expected: Content
+) -> Finding | None:
+    """Recognise a sector that begins as one source and ends as another, neither of them expected.
+
+    After a crash a sector may hold any of several contents; the expected one is the most likely.
+    """
+    size = len(seen)
+    whole = {key: data for key, data in sources.items() if key.what is not What.PATTERN}
+    begins = {key: _common(seen, data) for key, data in whole.items()}
+    ends = {key: _common(seen[::-1], data[::-1]) for key, data in whole.items()}
+    first, then = max(begins, key=begins.__getitem__), max(ends, key=ends.__getitem__)
+    cut = begins[first]
+    if first == then or cut + ends[then] < size or min(cut, ends[then]) < _PROBE:
+        return None
+    return Finding(
+        Damage.TORN,
+        expected=expected,
+        seen=then,
+        part=(low + cut, low + size),
+        confidence=Confidence.LIKELY,
+        remark=f"torn at byte {low + cut}: first {first}, then {then}, expected {expected}",
+    )
+
+
+def _common(one: bytes, other: bytes) -> int:
+    """Return how many bytes at the start are equal."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b), len(one))
+
+
+def _judge_zeroed_parts(seen: bytes, wanted: bytes, low: int) -> Finding | None:
     """Recognise zeroes in several parts, between which later writes have left the right data."""
     places = _different(seen, wanted)
     if len(places) < _PROBE or any(seen[i] for i in places):
         return None
-    where = f"{len(places)} bytes from byte {low + places[0]} to {low + places[-1]} of the sector"
-    return Damage.ZEROED, f"zeroed in part: {where}, expected {describe_bytes(wanted)}"
+    return Finding(
+        Damage.ZEROED,
+        expected=content_of(wanted),
+        part=(low + places[0], low + places[-1] + 1),
+        count=len(places),
+        confidence=Confidence.LIKELY,
+    )
 
 
-def _tear_by_keys(seen: bytes, wanted: bytes, low: int, new: str) -> tuple[Damage, str] | None:
+def _tear_by_keys(seen: bytes, wanted: bytes, low: int, expected: Content) -> Finding | None:
     """Recognise a part of a stamp that no record names: its fill has one key throughout."""
     if len(seen) != SECTOR or low:
         return None
@@ -234,9 +267,10 @@ def _tear_by_keys(seen: bytes, wanted: bytes, low: int, new: str) -> tuple[Damag
     strange = keys[max(-(-first // 8) - HEADER_WORDS, 0) : max(end // 8 - HEADER_WORDS, 0)]
     if len(strange) < 2 or not (strange == strange[0]).all():
         return None
-    whose = "another write"
+    other = Content(What.OTHER_WRITE)
     if header_keys(row)[0] == strange[0]:
-        whose = named(header_of(row[0]))
-    if end < SECTOR:
-        return Damage.TORN, f"torn at byte {end}: first {whose}, then {new}"
-    return Damage.TORN, f"torn at byte {first}: first {new}, then {whose}"
+        other = version_of(header_of(row[0]))
+    part = (0, end) if end < SECTOR else (first, SECTOR)
+    return Finding(
+        Damage.TORN, expected=expected, seen=other, part=part, confidence=Confidence.LIKELY
+    )

@@ -1,12 +1,12 @@
 """The shadow disk: what every byte of a volume must be, or may be.
 
-After a write that was acknowledged there is one right answer. After an error, a time-out, a lost
-connection or a power cut there are two per sector, old and new, and never a third; after a discard,
-the old data or zeroes. The shadow holds these sets exactly, and says of any read whether it is one
-of the permitted ones; if not, what is wrong with it.
+After an acknowledged write there is one right answer. After an error, a time-out, a lost connection
+or a power cut there are two for each sector, old and new, and never a third. After a discard a
+sector has the old data or zeroes. The shadow keeps these sets exactly. It checks whether the data
+of a read is permitted, and if not, what is wrong with it.
 
-Durability: what was acknowledged since the last completed flush, and not with FUA, is pending. A
-power cut may keep any subset of it, sector by sector.
+Durability: writes that were acknowledged since the last completed flush, without FUA, are pending.
+A power cut may keep any subset of them, sector by sector.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from dataclasses import replace
 import numpy as np
 
 from oracles.contents import CHUNK, Change, Chunk, Contents
-from oracles.diagnosis import Finding, diagnose
+from oracles.diagnosis import diagnose
+from oracles.finding import Finding, Findings
 from oracles.history import History
 from oracles.stamps import SECTOR, Bytes, Data, Identity, as_array, operation_of, stamp
 
 LARGEST = (1 << 63) - 1
 """The largest volume in bytes: offsets are signed 64-bit numbers in QEMU (BDRV_MAX_LENGTH)."""
 _PREFILL_STEP = 4 << 20
+_LAST_WRITES = 3
+"""Requests that a finding names as those that touched the place last."""
 
 
 class Ambiguous(ValueError):  # noqa: N818  # what the expectation is, where one was asked for
-    """The bytes asked for have more than one right value; ``sector`` is the first of them."""
+    """The requested bytes have more than one right value; ``sector`` is the first ambiguous one."""
 
     def __init__(self, sector: int) -> None:
         super().__init__(f"sector {sector} may hold more than one content")
@@ -35,20 +38,20 @@ class Ambiguous(ValueError):  # noqa: N818  # what the expectation is, where one
 
 
 class NotPermitted(ValueError):  # noqa: N818
-    """Data that was to be settled is none of the permitted contents; ``findings`` say where."""
+    """Data that was to be settled is not permitted; ``findings`` say where."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         super().__init__("\n".join(str(finding) for finding in findings))
-        self.findings = findings
+        self.findings = Findings(findings)
 
 
 class Shadow:
     """The expectation of one volume. Offsets, lengths and sizes are in bytes, at any alignment.
 
-    A new shadow expects zeroes everywhere. A range beyond the end raises ValueError: what a target
-    does with such a request is the case's business, not a matter of contents.
+    A new shadow expects zeroes everywhere. A range beyond the end raises ValueError: the case must
+    judge what a target does with such a request.
 
-    :param size: 0 to 2^63-1; memory goes by what is written, not by the size.
+    :param size: 0 to 2^63-1; the memory depends on what is written, not on the size.
     :param identity: run and volume, for the stamps.
     """
 
@@ -63,13 +66,12 @@ class Shadow:
         self._pending: list[tuple[Change, ...]] = []
 
     def copy(self, writer: int | None = None) -> Shadow:
-        """Return an independent shadow that expects the same: of a snapshot, or of a clone.
+        """Return an independent shadow with the same expectation, for a snapshot or a clone.
 
-        What is pending is pending in the copy too: a snapshot promises durability of nothing that
-        was not flushed before.
+        Pending writes are pending in the copy too: a snapshot does not make them durable.
 
-        :param writer: who writes to the copy, 0 to 2^32-1, so that its stamps are told apart from
-            those that the original gets from now on; by default who writes to the original.
+        :param writer: the writer of the copy, 0 to 2^32-1, which makes its stamps different from
+            later ones of the original; by default the writer of the original.
         """
         who = self.identity if writer is None else replace(self.identity, writer=writer)
         other = Shadow(self.size, who)
@@ -84,15 +86,15 @@ class Shadow:
     # Data to write
 
     def next_operation(self) -> int:
-        """Return a number for a request that is to come: 1, 2, 3, ..."""
+        """Return the number of the next request: 1, 2, 3, ..."""
         return self.history.next_number()
 
     def stamped(
         self, offset: int, length: int, operation: int | None = None, writer: int | None = None
     ) -> bytes:
-        """Return fresh stamped data for a write of this range; when it is done, tell ``write``.
+        """Return new stamped data for a write of this range; call ``write`` when the write is done.
 
-        The data names the operation, so that ``write`` finds it there if it holds a whole sector;
+        Data of at least a whole sector names the operation, so that ``write`` finds it there;
         otherwise pass the same number (of ``next_operation``) to both.
         """
         number = self.next_operation() if operation is None else operation
@@ -101,9 +103,9 @@ class Shadow:
         return stamp(offset, length, who, generation, number).tobytes()
 
     def prefill(self, offset: int = 0, length: int | None = None) -> Bytes:
-        """Expect stamps of generation 0 in a range, durably; return them, for putting them there.
+        """Expect stamps of generation 0 in a range, durably; return them, to be written there.
 
-        For volumes small enough to be held in memory twice; larger ones are prefilled in parts.
+        The range must fit into memory twice; prefill a larger volume in parts.
         """
         length = self.size - offset if length is None else length
         self._within(offset, length)
@@ -116,22 +118,22 @@ class Shadow:
         self.history.prefilled(offset, length)
         return data
 
-    # What happened
+    # Events
 
     def write(
         self, offset: int, data: Data, *, fua: bool = False, operation: int | None = None
     ) -> None:
-        """A write was acknowledged. The data is kept, not copied: do not change it afterwards."""
+        """Record an acknowledged write. The data is not copied: do not change it afterwards."""
         self._change("write", self._written(offset, data, fua=fua), operation)
 
     def maybe_write(self, offset: int, data: Data, *, operation: int | None = None) -> None:
-        """A write failed, timed out or was cut off: each sector is old or new."""
+        """Record a write that failed, timed out or was cut off: each sector is old or new."""
         self._change("write (outcome unknown)", self._written(offset, data, maybe=True), operation)
 
     def pattern(
         self, offset: int, length: int, byte: int, *, fua: bool = False, maybe: bool = False
     ) -> None:
-        """A range was filled with one byte, as ``qemu-io write -P`` does."""
+        """Record that a range was filled with one byte, as ``qemu-io write -P`` does."""
         change = Change(offset, length, None, byte, maybe, fua)
         self._change(f"write of pattern 0x{byte:02x}", change)
 
@@ -144,21 +146,21 @@ class Shadow:
         maybe: bool = False,
         operation: int | None = None,
     ) -> None:
-        """A range was made zeroes by an acknowledged request (``maybe``: outcome unknown)."""
+        """Record an acknowledged write of zeroes (``maybe``: its outcome is unknown)."""
         self._change("write zeroes", Change(offset, length, None, 0, maybe, fua), operation)
 
     def discard(
         self, offset: int, length: int, *, reads_zero: bool = False, operation: int | None = None
     ) -> None:
-        """A range was discarded: each sector is old or zero; zero if the target promises that."""
+        """Record a discard: each sector is old or zero, or zero if the target promises that."""
         self._change("discard", Change(offset, length, None, 0, not reads_zero), operation)
 
     def concurrent(self, writes: Sequence[tuple[int, Data]]) -> None:
-        """Writes in flight together were acknowledged: where they overlap, any may win."""
+        """Record acknowledged writes in flight together: where they overlap, any may win."""
         self.in_flight([("write", self._written(*write), None) for write in writes])
 
     def in_flight(self, requests: Sequence[tuple[str, Change, int | None]]) -> None:
-        """Requests in flight together ended: where they overlap, any may be the last.
+        """Record requests that were in flight together: where they overlap, any may be the last.
 
         :param requests: a word for the history, the change, and the number of each; changes that
             are ``maybe`` (discards, failed writes) may not have happened at all.
@@ -171,12 +173,12 @@ class Shadow:
         self._pending.append(changes)
 
     def flush(self) -> None:
-        """A flush was acknowledged: what was acknowledged before it was sent is durable."""
+        """Record an acknowledged flush: what was acknowledged before it was sent is durable."""
         self._durable.clear()
         self._pending.clear()
 
     def power_cut(self) -> None:
-        """Power failed: of what was pending any subset is there, sector by sector."""
+        """Record a power cut: any subset of the pending writes is there, sector by sector."""
         for number, chunk in self._durable.items():
             if chunk is None:
                 self._now.chunks.pop(number, None)
@@ -190,7 +192,7 @@ class Shadow:
         self.flush()
 
     def resize(self, size: int) -> None:
-        """The volume has a new size, durably: what was cut off is gone, what is new is zeroes."""
+        """Record a new size, durably: what is cut off is lost, what is added reads as zeroes."""
         if not 0 <= size <= LARGEST:
             raise ValueError(f"size {size} is not within 0 to 2^63-1")
         if size < self.size:
@@ -204,7 +206,7 @@ class Shadow:
             self._pending = [changes for changes in self._pending if changes]
         self.size = size
 
-    # What must be there
+    # Expectations
 
     def expected(self, offset: int, length: int) -> bytes:
         """Return what a read must return.
@@ -227,14 +229,14 @@ class Shadow:
         return found
 
     def unjudged(self) -> int:
-        """Return how many sectors may hold anything, because too many contents are possible."""
+        """Return how many sectors are not judged, because too many contents are possible."""
         chunks = self._now.chunks.values()
         return sum(states is None for chunk in chunks for states in chunk.choices.values())
 
     def used(self) -> Iterator[tuple[int, int]]:
-        """Give (offset, length) of each range that may hold other than zeroes, 64 KiB aligned.
+        """Yield (offset, length) of each range that may hold other than zeroes, 64 KiB aligned.
 
-        To look at the interesting parts of a volume that is too large to be read as a whole.
+        With these a volume can be checked that is too large to be read as a whole.
         """
         start = end = -1
         for number in sorted(self._now.chunks):
@@ -246,17 +248,17 @@ class Shadow:
         if end > start:
             yield start, min(end, self.size) - start
 
-    def check(self, offset: int, data: Data, length: int | None = None) -> list[Finding]:
-        """Judge what a read at ``offset`` returned; an empty list means that it is right.
+    def check(self, offset: int, data: Data, length: int | None = None) -> Findings:
+        """Check the data that a read at ``offset`` returned; no finding means that it is right.
 
-        :param length: what was asked for, where less may have come back; by default, that of
-            the data.
+        :param length: the requested length, if less data may have come back; by default the length
+            of the data.
         """
         seen = as_array(data)
         length = len(seen) if length is None else length
         self._within(offset, length)
         if len(seen) == length and self._is_likeliest(offset, seen):
-            return []
+            return Findings(is_judged=length > 0)
         wanted = self._likeliest(offset, length)
         for sector in self.ambiguous(offset, length):
             low, high = max(sector * SECTOR, offset), min((sector + 1) * SECTOR, offset + len(seen))
@@ -267,10 +269,13 @@ class Shadow:
                 wanted[low - offset : high - offset] = there
         headers = self.history.stamps_of
         findings = diagnose(seen, offset, wanted, identity=self.identity, candidates=headers)
-        return [replace(f, last_write=self.last_write(f.offset, f.length)) for f in findings]
+        for place, finding in enumerate(findings):
+            last = self.history.last_writes(finding.offset, finding.length, _LAST_WRITES)
+            findings[place] = replace(finding, last_writes=last)
+        return findings
 
     def settle(self, offset: int, data: Data) -> None:
-        """From now on expect what a read returned: a disk may not change its mind without a write.
+        """Expect the data of this read from now on: contents may not change without a write.
 
         :raise NotPermitted: the data is not one of the permitted contents.
         """
@@ -291,8 +296,8 @@ class Shadow:
                 self._now.set_states(sector, frozenset((there,)))
 
     def last_write(self, offset: int, length: int) -> str:
-        """Name the request that touched a range last; empty where none did."""
-        return self.history.last_write(offset, length)
+        """Return the last request that touched a range, as text; "" without one."""
+        return "".join(map(str, self.history.last_writes(offset, length)))
 
     # Inside
 
@@ -320,7 +325,7 @@ class Shadow:
         self._pending.append((change,))
 
     def _save_durable(self, changes: Sequence[Change]) -> None:
-        """Keep the durable contents of each chunk that is changed first since the last flush."""
+        """Keep the durable contents of each chunk before its first change since the last flush."""
         for change in changes:
             zeroing = change.data is None and change.fill == 0
             end = change.offset + change.length

@@ -1,8 +1,8 @@
-"""Shrinking: a failing workload is made as short as it can be while it still fails.
+"""Shrinking: makes a failing workload as short as possible while it still fails.
 
 Delta debugging (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", 2002):
-whole batches first, then the requests of each, then requests one at a time instead of together,
-then shorter requests.
+first whole batches are removed, then single requests; then requests are sent one at a time, and
+then they are shortened.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SHORTEST = 512
 
 
 class _Budget:
-    """Counts the trials: each may cost a whole run."""
+    """Limits the trials: each may cost a whole run."""
 
     def __init__(self, fails: Fails, trials: int) -> None:
         self._fails = fails
@@ -33,10 +33,10 @@ class _Budget:
 
 
 def shrink(batches: Sequence[Batch], fails: Fails, *, trials: int = 500) -> list[Batch]:
-    """Return a smallest part of a workload that still fails; requests keep their numbers.
+    """Return a minimal part of a workload that still fails; requests keep their numbers.
 
-    :param fails: runs a workload from the same start, and says whether the failure is there.
-    :param trials: runs at most; what is smallest by then is returned.
+    :param fails: runs a workload from the same start; returns whether it fails.
+    :param trials: the most runs; then the smallest workload found so far is returned.
     :raise ValueError: the whole workload does not fail.
     """
     if not fails(list(batches)):
@@ -50,9 +50,9 @@ def shrink(batches: Sequence[Batch], fails: Fails, *, trials: int = 500) -> list
 
 
 def fewest(items: list[_T], fails: Callable[[list[_T]], bool]) -> list[_T]:
-    """Return a subsequence that still fails, and does not without any one of its items.
+    """Return a subsequence that fails, and that does not fail without any one of its items.
 
-    :param fails: says so of a shorter one.
+    :param fails: returns whether a shorter sequence fails.
     """
     parts = 2
     while len(items) > 1:
@@ -82,7 +82,7 @@ def _one_at_a_time(batches: list[Batch], budget: _Budget) -> list[Batch]:
 
 
 def _shorten(batches: list[Batch], budget: _Budget) -> list[Batch]:
-    """Halve the lengths of requests, from the end, as long as it still fails."""
+    """Halve the lengths of requests, from the end, as long as the workload still fails."""
     for number, batch in enumerate(batches):
         for place, request in enumerate(batch):
             length = request.length

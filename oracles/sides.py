@@ -1,12 +1,13 @@
 """The two sides of a dual write, as the comparison sees them.
 
-A side takes a batch of requests (``start``) and later says how each went (``finish``): what is in
-between may be a network, so both sides work at the same time. ``InOrder`` makes a side of anything
-that reads and writes; ``Layered`` puts a fault under a side.
+A side takes a batch of requests (``start``) and later returns their outcomes (``finish``), so that
+both sides can work at the same time, for example over a network. ``InOrder`` makes a side of any
+object that reads and writes. ``Layered`` puts a layer with faults under a side.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,12 +22,12 @@ from oracles.workload import Batch, Kind, Request
 _READ, _WRITE = Kind.READ, Kind.WRITE
 Payload = bytes | memoryview
 Payloads = Sequence[Payload]
-"""For each request of a batch the data to write; empty where it writes none."""
+"""The data to write, for each request of a batch; empty for requests that write none."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """How a request went: ``error`` is 0 or a Linux errno; what a read or a status returned."""
+    """The outcome of a request: 0 or a Linux errno, and what a read or block status returned."""
 
     error: int = 0
     data: bytes | bytearray = b""
@@ -34,13 +35,13 @@ class Outcome:
 
 
 class Side(Protocol):
-    """One of the two disks. ``rounding``: its size may be rounded up to a multiple, in bytes."""
+    """One of the two disks. Its size may be rounded up to a multiple of ``rounding``, in bytes."""
 
     rounding: int
 
     @property
     def size(self) -> int:
-        """Size in bytes, as it is seen now."""
+        """The current size in bytes."""
         ...
 
     def start(self, batch: Batch, payloads: Payloads) -> None:
@@ -52,15 +53,15 @@ class Side(Protocol):
         ...
 
     def resize(self, size: int) -> None:
-        """Get another size, in bytes.
+        """Change the size, in bytes.
 
-        :raise BlockError: it cannot.
+        :raise BlockError: the disk cannot.
         """
         ...
 
 
 class Plain(Protocol):
-    """What reads and writes one request at a time; reference_backend.store.volume.Volume does.
+    """An object that reads and writes one request at a time, such as a volume of the backend.
 
     Each method raises BlockError where the request fails.
     """
@@ -103,26 +104,18 @@ class Plain(Protocol):
         ...
 
     def resize(self, size: int, /) -> None:
-        """Get another size."""
+        """Change the size."""
         ...
 
 
-class InOrder:
-    """A side that answers each request before it looks at the next."""
+class _OneByOne(ABC):
+    """Carries out the requests of a batch one after the other."""
 
-    rounding = 1
-
-    def __init__(self, disk: Plain) -> None:
-        self.disk = disk
+    def __init__(self) -> None:
         self._outcomes: list[Outcome] = []
 
-    @property
-    def size(self) -> int:
-        """Size in bytes."""
-        return self.disk.size
-
     def start(self, batch: Batch, payloads: Payloads) -> None:
-        """Do all requests."""
+        """Carry out all requests of a batch."""
         self._outcomes = [
             self._one(request, data) for request, data in zip(batch, payloads, strict=True)
         ]
@@ -131,8 +124,27 @@ class InOrder:
         """Return their outcomes."""
         return self._outcomes
 
+    @abstractmethod
+    def _one(self, request: Request, data: Payload) -> Outcome:
+        """Carry out one request."""
+
+
+class InOrder(_OneByOne):
+    """A side that carries out one request after the other."""
+
+    rounding = 1
+
+    def __init__(self, disk: Plain) -> None:
+        super().__init__()
+        self.disk = disk
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return self.disk.size
+
     def resize(self, size: int) -> None:
-        """Get another size."""
+        """Change the size."""
         self.disk.resize(size)
 
     def _one(self, request: Request, data: Payload) -> Outcome:
@@ -188,32 +200,22 @@ def command_flags(request: Request) -> int:
     )
 
 
-class Layered:
-    """A side with a layer (a fault, mostly) between the comparison and it; one at a time."""
+class Layered(_OneByOne):
+    """A side below a layer, most often with faults; it carries out one request at a time."""
 
     def __init__(self, side: Side, layer: layers.Layer) -> None:
+        super().__init__()
         self.side = side
         self.layer = layer
         self.rounding = side.rounding
-        self._outcomes: list[Outcome] = []
 
     @property
     def size(self) -> int:
         """Size of the side, in bytes."""
         return self.side.size
 
-    def start(self, batch: Batch, payloads: Payloads) -> None:
-        """Send all requests through the layer."""
-        self._outcomes = [
-            self._one(request, data) for request, data in zip(batch, payloads, strict=True)
-        ]
-
-    def finish(self) -> list[Outcome]:
-        """Return their outcomes."""
-        return self._outcomes
-
     def resize(self, size: int) -> None:
-        """Get another size; layers do not see that."""
+        """Change the size; layers do not see that."""
         self.side.resize(size)
 
     def _one(self, request: Request, data: Payload) -> Outcome:

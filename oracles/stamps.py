@@ -1,8 +1,8 @@
-"""Stamps: every 512-byte sector says who wrote it, where, and when.
+"""Stamps: every 512-byte sector names its writer, its place and its version.
 
-A comparison says only *that* a sector is wrong. A stamp says *what* is there instead: an older
-write, a write meant for another place, another volume's data, half of each. Layout of a stamped
-sector, 64 little-endian words of 8 bytes:
+A comparison shows only *that* a sector is wrong. A stamp shows *what* is there instead: an older
+write, a write for another place, data of another volume, parts of several writes. A stamped sector
+has 64 little-endian words of 8 bytes:
 
     word  0      magic "qbdstamp"
     word  1      run (high 32 bits), volume (low 32)
@@ -11,9 +11,9 @@ sector, 64 little-endian words of 8 bytes:
     word  4      operation: number of the request, as in the history of the run
     words 5-63   key XOR constant[j], where key is a 64-bit mix of words 1 to 4
 
-The fill is the checksum 59 times over: one bit changed anywhere shows, and because each place has a
-constant of its own, data that moved by some bytes within a sector shows too. Making a stamp is one
-XOR per word, which numpy does at memory speed (docs: bench/stamps.py).
+The fill is the checksum, 59 times: every changed bit is found. Each word has its own constant, so
+data that moved within a sector is found too. Making a stamp takes one XOR for each word, which
+numpy does at memory speed (bench/stamps.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 SECTOR = 512
-"""Bytes that one stamp covers; the smallest logical block of any disk."""
+"""Bytes of one stamp; the smallest logical block of any disk."""
 WORDS = SECTOR // 8
 HEADER_WORDS = 5
 HEADER_BYTES = HEADER_WORDS * 8
@@ -70,7 +70,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Header:
-    """What a stamped sector says of itself. ``lba`` counts sectors of 512 bytes."""
+    """The header of a stamped sector. ``lba`` is in sectors of 512 bytes."""
 
     run: int
     volume: int
@@ -105,7 +105,7 @@ def _keys(owner: Words | int, lba: Words, version: Words | int, operation: Words
 
 
 def _filled(keys: Words) -> Words:
-    """Return a row of 64 words for each key, filled by it; the headers are for the caller."""
+    """Return a row of 64 words for each key, filled by it; the caller writes the headers."""
     sectors = np.repeat(keys, WORDS).reshape(-1, WORDS)
     for begin in range(0, len(sectors), len(_TILE)):
         part = sectors[begin : begin + len(_TILE)]
@@ -118,7 +118,7 @@ def stamp(
 ) -> Bytes:
     """Return the bytes ``[offset, offset + length)`` of a volume stamped by one write.
 
-    Any range will do: it is the byte-exact slice of the stamped sectors around it.
+    The range may have any alignment: the result is a slice of the stamped sectors around it.
 
     :param offset: bytes from the start of the volume, 0 to 2^63-1.
     :param generation: 0 to 2^32-1; 0 is the prefill, before the case did anything.
@@ -145,7 +145,7 @@ def stamp(
 
 
 def stamp_each(writes: Sequence[tuple[int, int, int, int]], identity: Identity) -> list[Bytes]:
-    """Return what `stamp` returns for each of many writes, at a fraction of its cost.
+    """Return what `stamp` returns for each of many writes, much faster.
 
     :param writes: offset, length (at least 1), generation and operation of each.
     """
@@ -185,19 +185,19 @@ def sector_words(data: Data) -> Words:
 
 
 def fill_keys(words: Words) -> Words:
-    """Return the key that each word of the fill stands for: 59 equal ones in a sound sector."""
+    """Return the key of each word of the fill; all 59 are equal in a sound sector."""
     keys: Words = words[:, HEADER_WORDS:] ^ _CONSTANTS
     return keys
 
 
 def header_keys(words: Words) -> Words:
-    """Return the key that each header calls for."""
+    """Return the key that belongs to each header."""
     with np.errstate(over="ignore"):
         return _keys(words[:, 1], words[:, 2], words[:, 3], words[:, 4])
 
 
 def sound(words: Words) -> npt.NDArray[np.bool_]:
-    """Say of each sector whether it is a whole stamp, header and fill agreeing."""
+    """Return for each sector whether it is a whole stamp: header and fill agree."""
     result: npt.NDArray[np.bool_] = words[:, 0] == _MAGIC_WORD
     if not result.any():
         return result
@@ -214,7 +214,7 @@ def header_of(row: Words) -> Header:
 
 
 def operation_of(data: Data) -> int | None:
-    """Return the operation that the first sector names, None where there is no stamp."""
+    """Return the operation of the first sector; None where there is no stamp."""
     flat = as_array(data)
     if len(flat) < SECTOR or flat[:8].tobytes() != MAGIC:
         return None
@@ -223,15 +223,15 @@ def operation_of(data: Data) -> int | None:
 
 
 def verify(data: Data, offset: int, identity: Identity) -> bool:
-    """Say whether every sector is a sound stamp of this volume at its own place.
+    """Return whether every sector is a sound stamp of this volume at its own place.
 
-    Any generation and operation will do: this needs no record of what was written.
+    Any generation and operation are accepted: this needs no record of what was written.
 
     :param offset: of the data on its volume, in bytes; a multiple of 512, as must be the length.
     """
     words = sector_words(data)
     first = offset // SECTOR
-    # What the headers call for is made anew and compared in one go: no array of truths a word.
+    # Make the stamps of these headers and compare all at once; this needs no array of booleans.
     owner = np.uint64((identity.run & _LOW32) << 32 | identity.volume & _LOW32)
     lba = np.arange(first, first + len(words), dtype=np.uint64)
     version, operation = words[:, 3], words[:, 4]

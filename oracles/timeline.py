@@ -13,7 +13,7 @@ _AROUND = 40
 
 
 def timeline(anomaly: Anomaly, history: Sequence[Access], unit: str = "us") -> str:
-    """Return an SVG of an anomaly and of what else went on in its sector meanwhile.
+    """Return an SVG of an anomaly and of the other requests to its sector at that time.
 
     :param unit: of the times of the history, for the axis.
     """

@@ -1,8 +1,8 @@
-"""Workloads: what is asked of a disk, made from a seed, kept as JSON lines, asked again, shrunk.
+"""Workloads: requests to a disk, made from a seed, saved as JSON lines, repeated and shrunk.
 
 A workload is a list of batches. The requests of a batch are in flight together; the next batch
-starts when all of them are answered. The data of a write is a stamp that follows from the request's
-number, so a record holds requests only.
+starts when all of them have a reply. The data of a write is a stamp that follows from the number of
+the request, so a saved workload has only the requests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _VERSION = 1
 
 
 class Kind(enum.StrEnum):
-    """What a request asks for. The value is the word of the record."""
+    """The command of a request. The value is the word in a saved workload."""
 
     READ = "read"
     WRITE = "write"
@@ -39,8 +39,9 @@ class Kind(enum.StrEnum):
 class Request:
     """One request; ``offset`` and ``length`` in bytes; for a resize ``length`` is the new size.
 
-    ``number`` names it in reports and in the stamps that it writes, from 1; 0 is the oracle's own.
-    ``no_hole`` and ``fast`` are flags of zeroing: allocate; fail rather than write zeroes slowly.
+    ``number``, from 1, is its name in reports and in the stamps that it writes; requests of the
+    oracle itself have 0. ``no_hole`` (allocate) and ``fast`` (fail rather than be slow) are flags
+    of write zeroes.
     """
 
     number: int
@@ -69,7 +70,7 @@ Batch = tuple[Request, ...]
 
 
 class Chance(Protocol):
-    """What is needed of a ``random.Random``."""
+    """The methods of ``random.Random`` that are used here."""
 
     def random(self) -> float:
         """Return a number from 0 up to 1."""
@@ -80,35 +81,35 @@ class Chance(Protocol):
         ...
 
     def choice(self, seq: Sequence[_T]) -> _T:
-        """Return one of a sequence."""
+        """Return one item of a sequence."""
         ...
 
     def choices(self, population: Sequence[_T], weights: Sequence[float]) -> list[_T]:
-        """Return a list with one of a sequence, the heavier the likelier."""
+        """Return a list with one item of a sequence, chosen by weight."""
         ...
 
 
 EVERYDAY: Mapping[Kind, float] = {
     Kind.READ: 4, Kind.WRITE: 6, Kind.ZERO: 1, Kind.DISCARD: 1, Kind.FLUSH: 0.5,
 }  # fmt: skip
-"""Reads and writes above all."""
+"""Mostly reads and writes."""
 FSX: Mapping[Kind, float] = {
     Kind.READ: 4, Kind.WRITE: 5, Kind.ZERO: 2, Kind.DISCARD: 2, Kind.FLUSH: 0.5, Kind.RESIZE: 1.5,
 }  # fmt: skip
-"""What fsx does to a file: also truncate, down and up again, with a read soon after."""
+"""The requests of fsx: also truncation, down and up again, with a read soon after."""
 
 
 @dataclass(frozen=True)
 class Mix:
-    """What a random workload is made of.
+    """The composition of a random workload.
 
-    :param weights: how often each kind is asked for, as a share of the sum; kinds or their words.
+    :param weights: the weight of each kind; the keys are kinds or their values.
     :param align: offsets and lengths are multiples of it, in bytes.
     :param longest: bytes of the longest request.
     :param depth: requests in flight together, from 1.
-    :param overlap: whether those may touch the same bytes.
-    :param hot: so many places get half of the requests; 0: all places are equal.
-    :param smallest: bytes that resizing leaves at least.
+    :param overlap: whether requests in flight together may touch the same bytes.
+    :param hot: the number of places that get half of the requests; 0: all places are equal.
+    :param smallest: the smallest size in bytes that a resize makes.
     :param size_align: new sizes are multiples of it, in bytes; 0: of ``align``.
     """
 
@@ -136,7 +137,7 @@ class _Maker:
         self.hot = [chance.randrange(max(1, size)) for _ in range(mix.hot)]
 
     def batch(self, count: int) -> Batch:
-        """Return up to so many requests in flight together; a resize is always alone."""
+        """Return up to ``count`` requests in flight together; a resize is always alone."""
         made: list[Request] = []
         while len(made) < count:
             kind = self.chance.choices(self.kinds, weights=self.weights)[0]
@@ -146,7 +147,7 @@ class _Maker:
                 break
             request = self._request(kind)
             if not self.mix.overlap and any(_overlap(request, other) for other in made):
-                # Places run out on a small disk: a smaller batch will do.
+                # A small disk may have no free place left: the batch is smaller.
                 break
             made.append(request)
             self.number += 1
@@ -165,7 +166,7 @@ class _Maker:
             return Request(self.number, kind)
         chance, align = self.chance, self.mix.align
         units = max(1, min(self.mix.longest, self.size) // align)
-        # As many short ones as long ones: lengths are drawn from powers of two.
+        # Short and long requests are equally frequent: lengths are drawn by powers of two.
         bits = chance.randrange(units.bit_length())
         length = align * min(units, chance.randrange(1 << bits, 2 << bits))
         hot = self.hot and chance.random() < 0.5
@@ -205,9 +206,9 @@ def _overlap(one: Request, other: Request) -> bool:
 
 
 def contended(batch: Batch) -> frozenset[int]:
-    """Return the places in a batch of the requests whose outcome depends on the order.
+    """Return the positions in a batch of the requests whose outcome depends on the order.
 
-    They touch bytes that another request in flight changes, or change what another touches.
+    They touch bytes that another request in flight changes, or change bytes that another touches.
     """
     if len(batch) < 2:
         return frozenset()
@@ -231,7 +232,7 @@ def contended(batch: Batch) -> frozenset[int]:
 
 
 def dump(batches: Iterable[Batch], size: int, note: str = "") -> str:
-    """Return a workload as JSON lines: a header, then one line a batch.
+    """Return a workload as JSON lines: a header, then one line for each batch.
 
     :param size: of the disk that it was made for, in bytes.
     """
@@ -244,9 +245,9 @@ def dump(batches: Iterable[Batch], size: int, note: str = "") -> str:
 
 
 def load(text: str) -> tuple[list[Batch], int]:
-    """Return the batches of a record, and the size in bytes of its disk.
+    """Return the batches of a saved workload, and the size in bytes of its disk.
 
-    :raise ValueError: it is none; says in which line, and what is wrong.
+    :raise ValueError: it is not a workload; the message says in which line, and what is wrong.
     """
     lines = text.splitlines()
     head = _parsed(lines[0] if lines else "", 1)

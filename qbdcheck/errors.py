@@ -3,7 +3,8 @@
 QbdcheckError
 ├── UsageError          a flag, number, group, file or profile is wrong: one line, exit code 2
 │   └── SetupError      something that the run needs is missing or does not start: exit code 2
-├── NotRun              the case cannot run here; has all reasons
+│       └── NotReadyError    the server of the target does not start
+├── NotRun              this case cannot run here; has all reasons
 ├── CaseBroken          the case cannot be trusted (verdict BROKEN)
 └── ProgramError        a program of the case failed, timed out or died; has its output
 """
@@ -22,7 +23,11 @@ class UsageError(QbdcheckError):
 
 
 class SetupError(UsageError):
-    """The run cannot start: a program is missing, a target does not come up, a disk is full."""
+    """The run cannot start: a program is missing, a target does not start, a disk is full."""
+
+
+class NotReadyError(SetupError):
+    """The server of the target did not start, or did not become ready in time."""
 
 
 class NotRun(QbdcheckError):  # noqa: N818  # a verdict, not an error

@@ -11,7 +11,7 @@ class Verdict(enum.Enum):
     FAIL = "fail"
     """The target, or QEMU above it, violated a property."""
     BROKEN = "broken"
-    """The case cannot be trusted: it crashed, its fault did not fire, it checked nothing."""
+    """Nothing is proved: the case crashed, its fault did not fire, or no server started."""
     PASS = "pass"  # noqa: S105
     NOT_RUN = "not run"
     """Not run, for a stated reason."""

@@ -1,4 +1,4 @@
-"""Look at a log of writes, and make the image of one of its crash states.
+"""Show a log of writes, and make the image of one of its crash states.
 
     python -m oracles.crash_states info LOG
     python -m oracles.crash_states make LOG --before IMAGE --state EPOCH:MASK --out FILE
@@ -23,7 +23,7 @@ _EXIT_USAGE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run; 2 for a wrong argument or a damaged log, with one line that says which."""
+    """Run the command line; return 2 for a wrong argument or a damaged log, with a message."""
     parser = argparse.ArgumentParser(
         prog="python -m oracles.crash_states",
         description=__doc__,
@@ -34,10 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     make = commands.add_parser("make", help="write the image of a state")
     for command in (info, make):
         command.add_argument("log", type=Path)
-        text = "bytes that are written all or not at all; 0: no tearing"
+        text = "bytes that a disk writes atomically; 0: no tearing"
         command.add_argument("--tear", type=int, default=512, help=text)
     make.add_argument("--before", type=Path, required=True, help="the volume before the log")
-    make.add_argument("--state", type=StateId.parse, required=True, help="as a report names it")
+    make.add_argument(
+        "--state", type=StateId.parse, required=True, help="EPOCH:MASK, as in a report"
+    )
     make.add_argument("--out", type=Path, required=True, help="file to write")
     options = parser.parse_args(argv)
     try:

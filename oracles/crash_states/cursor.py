@@ -1,10 +1,10 @@
 """A cursor over the states of an epoch: from one to the next at the cost of what differs.
 
 Each epoch is cut into cells: runs of bytes that the same variants cover. In a state the last
-variant of the mask that covers a cell is what the cell holds; where there is none, it holds what
-was durable. To go on to another state, only the cells under variants that came or went are looked
-at; to know whether a state's contents were seen before, one number is kept, the exclusive or of a
-hash of each sector of 512 bytes with its place (as in Zobrist's hashing of chess positions).
+variant of the mask that covers a cell determines what the cell holds; without one, it holds what
+was durable. A step to another state visits only the cells of variants that are added or removed.
+One number tells whether the contents of a state were seen before: the exclusive or of a hash of
+each sector of 512 bytes with its place (as in Zobrist's hashing of chess positions).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Base:
         self.image = image
 
     def apply(self, epoch: Epoch, upto: int | None = None) -> None:
-        """Do all writes of an epoch (or those before write ``upto``) for good."""
+        """Apply all writes of an epoch, or those before write ``upto``, permanently."""
         for bit in epoch.wholes[:upto]:
             _put(self.image, epoch.variants[bit.bit_length() - 1])
 
@@ -59,10 +59,10 @@ class Cells:
         self.starts = cuts
         self.old = {cell: bytes(image[cuts[cell] : cuts[cell + 1]]) for cell in covers}
         self.deltas: list[dict[int, int]] = [{} for _ in cuts]
-        """Of each cell: by which variant is its last, what that changes of a state's key."""
+        """For each cell, by its last variant: the change of the key of a state."""
 
     def contents(self, cell: int, winner: int) -> bytes | memoryview:
-        """Return what a cell holds when a variant is its last; -1 for none."""
+        """Return what a cell holds if ``winner`` is its last variant; -1 for none."""
         if winner < 0:
             return self.old[cell]
         variant = self.epoch.variants[winner]
@@ -72,7 +72,7 @@ class Cells:
         return variant.data[start - variant.offset : end - variant.offset]
 
     def delta(self, cell: int, winner: int) -> int:
-        """Return the difference between a cell's key and that of what was durable there."""
+        """Return the difference between the key of a cell and that of its durable contents."""
         found = self.deltas[cell].get(winner)
         if found is None:
             found = self._hash(cell, -1) ^ self._hash(cell, winner) if winner >= 0 else 0
@@ -88,7 +88,7 @@ class Cells:
 
 
 class KeyCursor:
-    """Knows the key of one state of an epoch after another: equal keys, equal contents.
+    """Computes the keys of states of an epoch; equal keys mean equal contents.
 
     :param key: of the durable image; that of the state with none of the writes.
     """
@@ -115,9 +115,9 @@ class KeyCursor:
 
 
 class ImageCursor:
-    """Brings an image from one state of an epoch to another; at first it holds none of the writes.
+    """Brings an image from one state of an epoch to another; it begins without any of the writes.
 
-    :param image: gets changed in place.
+    :param image: is changed in place.
     """
 
     def __init__(self, cells: Cells, image: memoryview) -> None:

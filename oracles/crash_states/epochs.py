@@ -1,18 +1,18 @@
-"""Epochs: what was written between one flush and the next, and may be lost, whole or torn.
+"""Epochs: the writes between two flushes, each of which may be lost, there, or torn.
 
-A flush makes durable what was logged before it. A write with FUA is durable itself when it is
-answered, and orders nothing else. So the states that a cut in an epoch may leave are the durable
-image and any subset of the epoch's writes, later ones over earlier ones; but where a write after an
-answered FUA write is there, the FUA write is there.
+A flush makes durable what was logged before it. A write with FUA is durable when it is answered; it
+orders no other writes. So a cut in an epoch may leave the durable image and any subset of the
+writes of the epoch, later ones over earlier ones. But if a write after an answered FUA write is
+there, the FUA write is there too.
 
-A write that was on its way may be torn: of its sectors (or 4096-byte blocks) only the first or only
-the last are there. Each such part is a variant of the write, besides the whole of it. A state is a
-mask with a bit for each variant of each write, at most one of each write.
+A write in flight may be torn: only the first or only the last of its sectors (or 4096-byte blocks)
+are there. Each such part is a variant of the write, in addition to the whole write. A state is a
+mask with a bit for each variant of each write; at most one variant of a write is set.
 
-Discards are taken for writes of zeroes: that is what dm-log-writes replays, and what QEMU's own
-drivers give on a read. What a log says of order is the order of its entries; a write that was
-answered after a flush was sent, and logged before it, counts as durable: states are missed then,
-none is made up.
+Discards count as writes of zeroes: dm-log-writes replays them so, and the drivers of QEMU read them
+so. The only order in a log is that of its entries. A write that was answered after a flush was
+sent, and that was logged before the flush, counts as durable. So some states may be missed, but
+every state that is given is possible.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from blockio.write_log import Entry, LogFlag
 
 
 class Variant(NamedTuple):
-    """A write, or what is left of a torn one: bytes ``[offset, offset + length)``.
+    """A write, or a part of a torn one: bytes ``[offset, offset + length)``.
 
     ``data`` is None for zeroes; ``write`` is the number of the write within its epoch; ``entry``
     that of the log's entry.
@@ -41,8 +41,8 @@ class Variant(NamedTuple):
 class Epoch:
     """The writes between two flushes.
 
-    :ivar number: 0 is what comes before the first flush.
-    :ivar first: the log's first entry of it. ``end``: the one after its last, a flush or the end.
+    :ivar number: 0 is the epoch before the first flush.
+    :ivar first: its first entry of the log. ``end``: the entry after its last, a flush or the end.
     :ivar variants: of all writes in order; the whole write first, then its torn ones.
     :ivar wholes: the bit of each write as a whole.
     :ivar fuas: the numbers of the writes with FUA.
@@ -78,7 +78,7 @@ class Epoch:
         return sum(self.wholes)
 
     def is_legal(self, mask: int) -> bool:
-        """Say whether no write outlived an answered FUA write before it."""
+        """Return whether every answered FUA write is there that precedes a write that is there."""
         return all(
             mask & self.wholes[fua] or not mask >> (self.groups[fua].bit_length())
             for fua in self.fuas
@@ -101,7 +101,7 @@ class Epoch:
         for write, group in enumerate(self.groups):
             options = 1 + group.bit_count()
             if write in fuas:
-                # Cut before it is answered: all before it, in any way, and this one not whole.
+                # A cut before it is answered: any variants before it, and this one not whole.
                 total += product * (options - 1)
             else:
                 product *= options
@@ -109,9 +109,9 @@ class Epoch:
 
 
 def _torn(whole: Variant, tear: int) -> Iterator[Variant]:
-    """Give what may be left: first or last units, cut after the first, in the middle, at the end.
+    """Yield torn variants: first or last units, cut after the first, in the middle, at the end.
 
-    A write that does not begin and end on units is cut where the disk's units are.
+    The cuts are at multiples of the unit on the disk, also where the write is not aligned.
     """
     begin, end = whole.offset, whole.offset + whole.length
     cuts = list(range(begin - begin % tear + tear, end, tear))
@@ -131,7 +131,7 @@ def _part(whole: Variant, begin: int, end: int) -> Variant:
 def epochs(log: Sequence[Entry], tear: int = 512) -> list[Epoch]:
     """Cut a log into epochs. The last one ends where the log ends.
 
-    :param tear: bytes that a disk writes all or not at all; 0: writes are never torn.
+    :param tear: bytes that a disk writes atomically; 0: writes are never torn.
     """
     if tear and (tear < 512 or tear & (tear - 1)):
         raise ValueError(f"tear {tear} is not a power of two of at least 512 bytes")
@@ -142,7 +142,7 @@ def epochs(log: Sequence[Entry], tear: int = 512) -> list[Epoch]:
         if entry.flags & LogFlag.FLUSH:
             found[-1].end = position
             found.append(Epoch(len(found), position + 1))
-        if entry.length:  # also of a write that says FLUSH: the flush comes before it
+        if entry.length:  # also of a write with FLUSH: the flush comes before the write
             if entry.flags & LogFlag.FLUSH:
                 found[-1].first = position
             found[-1].add(position, entry, tear)

@@ -1,9 +1,8 @@
-"""In which order the states of an epoch are looked at: those first in which bugs are likeliest.
+"""The order in which the states of an epoch are tried: first those in which bugs are most likely.
 
-The first families have a state or so for each write, and find nearly all that a missing flush
-breaks: a cut at each point, one write lost of those before the cut, one write alone there, one torn
-in halves. Where an epoch is short all subsets follow; where it is long, pairs and then states by
-chance.
+The first families have about one state for each write, and find nearly everything that a missing
+flush breaks: a cut at each point, one write lost before the cut, one write alone, one write torn.
+In a short epoch all subsets follow; in a long one, pairs and then random states.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from oracles.crash_states.epochs import Epoch
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much of what there is to look at.
+    """How many states are tried.
 
-    :ivar subsets: epochs of up to this many writes are looked at in all subsets, 0 to 20.
-    :ivar reach: how far apart (in writes) the writes of a pair, or a lost one and the cut, may be.
-    :ivar chance: states by chance of each longer epoch.
+    :ivar subsets: all subsets are tried of epochs of up to this many writes, 0 to 20.
+    :ivar reach: the largest distance (in writes) of a pair, or of a lost write from the cut.
+    :ivar chance: the number of random states of each longer epoch.
     """
 
     subsets: int = 10
@@ -69,7 +68,7 @@ def _subsets(epoch: Epoch, bounds: Bounds, random: Random) -> Iterator[int]:  # 
     if len(epoch) > bounds.subsets:
         return
     mask = 0
-    for number in range(1, 1 << len(epoch)):  # in Gray's order: one write comes or goes
+    for number in range(1, 1 << len(epoch)):  # in the order of a Gray code
         mask ^= epoch.wholes[(number & -number).bit_length() - 1]
         yield mask
 
@@ -78,7 +77,7 @@ def _pairs(epoch: Epoch, bounds: Bounds, random: Random) -> Iterator[int]:  # no
     if len(epoch) <= bounds.subsets:
         return
     wholes = epoch.wholes
-    for rest in (0, epoch.everything()):  # both alone there, then both lost
+    for rest in (0, epoch.everything()):  # only these two there, then only these two lost
         for second in range(1, len(wholes)):
             for first in range(max(0, second - bounds.reach), second):
                 yield rest ^ (wholes[first] | wholes[second])
@@ -116,11 +115,11 @@ FAMILIES: dict[str, Family] = {
     "pairs": _pairs,
     "by chance": _chance,
 }
-"""In the order in which they are looked at."""
+"""The families in the order in which they are tried."""
 
 
 def masks(family: str, epoch: Epoch, bounds: Bounds, random: Random) -> Iterator[int]:
-    """Give the legal states of a family; the same may come in several families."""
+    """Yield the legal states of a family; several families may have the same state."""
     for mask in FAMILIES[family](epoch, bounds, random):
         if epoch.is_legal(mask):
             yield mask

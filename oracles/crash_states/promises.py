@@ -1,9 +1,9 @@
-"""What a user of a volume was promised by a moment of its log, and may find after a cut then.
+"""What a user of a volume may find after a cut at a moment of its log.
 
-The user's requests are above what is logged: writes to a disk whose image format writes the logged
-volume. Each was begun when the log had so many entries, and answered when it had so many. A cut at
-a moment makes of them: a durable contents (answered before a flush that was answered), and for all
-since, old or new in each sector.
+The requests of the user are above the log: they go to a disk whose image format writes the logged
+volume. For each request two positions in the log are known: when it was sent and when it was
+answered. After a cut, requests that were answered before an answered flush are durable; for all
+later ones each sector is old or new.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from oracles.diagnosis import Finding
+from oracles.finding import Findings
 from oracles.shadow import LARGEST, Shadow
 from oracles.stamps import Data, Identity
 
@@ -26,9 +26,9 @@ class _Request:
 
 
 class Promises:
-    """The requests of one disk of ``size`` bytes, told in the order in which they were answered.
+    """The requests of one disk of ``size`` bytes, recorded in the order of their replies.
 
-    ``begun`` and ``answered`` are numbers of entries of the log, as `entries_in` tells them.
+    ``begun`` and ``answered`` are numbers of entries of the log, as `entries_in` returns them.
 
     :param identity: of the stamps; `stamped` makes them.
     """
@@ -41,13 +41,13 @@ class Promises:
         self._known: dict[int, Shadow] = {}
 
     def stamped(self, offset: int, length: int) -> bytes:
-        """Return data for a write that comes next."""
+        """Return data for the next write."""
         return self._stamps.stamped(offset, length)
 
     def write(
         self, offset: int, data: Data, begun: int, answered: int, *, fua: bool = False
     ) -> None:
-        """A write."""
+        """Record a write."""
         self._stamps.write(offset, data)
         self._add(
             begun,
@@ -57,7 +57,7 @@ class Promises:
         )
 
     def zero(self, offset: int, length: int, begun: int, answered: int) -> None:
-        """A write of zeroes."""
+        """Record a write of zeroes."""
         self._add(
             begun,
             answered,
@@ -66,7 +66,7 @@ class Promises:
         )
 
     def discard(self, offset: int, length: int, begun: int, answered: int) -> None:
-        """A discard: old or zeroes, also when it is durable."""
+        """Record a discard: old or zeroes, also when it is durable."""
 
         def discarded(shadow: Shadow) -> None:
             shadow.discard(offset, length)
@@ -74,11 +74,11 @@ class Promises:
         self._add(begun, answered, discarded, discarded)
 
     def resize(self, size: int, begun: int, answered: int) -> None:
-        """A change of the size, which grows: until it is durable, the new part may be anything."""
+        """Record that the disk grew: until that is durable, the new part may hold anything."""
         self._add(begun, answered, lambda shadow: shadow.resize(size), lambda _: None)
 
     def flush(self, begun: int, answered: int) -> None:
-        """A flush: what was answered before it began is durable."""
+        """Record a flush: requests that were answered before it was sent are durable."""
         self._add(begun, answered, Shadow.flush, lambda _: None)
 
     def _add(
@@ -97,7 +97,7 @@ class Promises:
         return sorted(request.answered for request in self._requests)
 
     def shadow(self, limit: int) -> Shadow:
-        """Return what may be there after a cut when ``limit`` entries may have been answered."""
+        """Return what is permitted after a cut when ``limit`` entries may have been answered."""
         level = bisect_right(self.acknowledged, limit)
         found = self._known.get(level)
         if found is None:
@@ -110,13 +110,13 @@ class Promises:
             found.power_cut()
         return found
 
-    def judge(self, limit: int, read: Callable[[int, int], Data]) -> list[Finding]:
-        """Compare all that was ever written with what ``read(offset, length)`` gives.
+    def judge(self, limit: int, read: Callable[[int, int], Data]) -> Findings:
+        """Compare all ranges that were ever written with what ``read(offset, length)`` returns.
 
-        :return: what is wrong; each sector may be any of its permitted contents.
+        :return: what is wrong; each sector may have any of its permitted contents.
         """
         shadow = self.shadow(limit)
-        found: list[Finding] = []
+        found = Findings()
         for offset, used in self._stamps.used():
             length = min(used, shadow.size - offset)
             if length > 0:

@@ -1,5 +1,6 @@
-"""All crash states of a log, each content once, the likeliest bugs first; and an image that is
-brought from one to the next in place.
+"""All crash states of a log, each content once, the most likely bugs first.
+
+`Position` brings an image from one state to the next in place.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from oracles.crash_states.families import FAMILIES, Bounds, masks
 
 _STATE = re.compile(r"(\d+):([0-9a-f]+)")
 _NAMED = 12
-"""As many writes are named in the description of a state."""
+"""The most writes that the description of a state names."""
 
 
 class StateId(NamedTuple):
-    """A state of a log: the epoch that the cut came in, and which of its writes are there."""
+    """A state of a log: the epoch of the cut, and which of its writes are there."""
 
     epoch: int
     mask: int
@@ -31,18 +32,18 @@ class StateId(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> StateId:
-        """Read what `str` gives.
+        """Parse the text that `str` returns.
 
         :raise ValueError: it is not EPOCH:MASK.
         """
         match = _STATE.fullmatch(text)
         if match is None:
-            raise ValueError(f"'{text}' is no crash state; write EPOCH:MASK, as a report has it")
+            raise ValueError(f"'{text}' is not a crash state; write EPOCH:MASK, as in a report")
         return cls(int(match[1]), int(match[2], 16))
 
 
 class Candidate(NamedTuple):
-    """A state to look at. ``limit``: so many entries of the log may have been answered by then."""
+    """A state to check. ``limit``: how many entries of the log may have been answered by then."""
 
     state: StateId
     family: str
@@ -90,11 +91,11 @@ class CrashStates:
         self.distinct = 0
 
     def total(self) -> int:
-        """Return how many states there are, equal contents not yet recognised."""
+        """Return the number of states; those with equal contents count separately."""
         return sum(epoch.states() for epoch in self.epochs)
 
     def candidates(self, bounds: Bounds, seed: int) -> Iterator[Candidate]:
-        """Give each state within the bounds once; counts them in ``generated`` and ``distinct``."""
+        """Yield each state within the bounds once; count them in ``generated`` and ``distinct``."""
         random = Random(seed)
         self.generated = self.distinct = 0
         seen: set[tuple[int, int]] = set()
@@ -115,7 +116,7 @@ class CrashStates:
                         yield Candidate(StateId(epoch.number, mask), family, limit)
 
     def describe(self, state: StateId) -> str:
-        """Say what is there and what is not, in the numbers of the log's entries (from 0)."""
+        """Return which writes are there and which are not, by entry number of the log (from 0)."""
         epoch = self.epochs[state.epoch]
         where = f"after the flush at entry {epoch.first - 1}" if state.epoch else "before any flush"
         lost: list[str] = []
@@ -137,9 +138,9 @@ class CrashStates:
 
 
 class Position:
-    """An image that stands at one state after another.
+    """An image that is brought from one state to another.
 
-    :param image: holds what the volume held at the end of the log.
+    :param image: holds the contents of the volume at the end of the log.
     """
 
     def __init__(self, states: CrashStates, image: memoryview) -> None:
@@ -148,7 +149,7 @@ class Position:
         self._epoch = len(states.epochs) - 1
         last = states.epochs[-1]
         self._cursor = ImageCursor(states.cells[-1], image)
-        # The image has all of the last epoch already: only the cursor must come to know that.
+        # The image has all writes of the last epoch already; record that in the cursor.
         self._cursor.go(last.everything())
 
     def go(self, state: StateId) -> None:
@@ -172,5 +173,5 @@ class Position:
             self._epoch += 1 if forward else -1
             self._cursor = ImageCursor(states.cells[self._epoch], self.image)
             if not forward:
-                # One epoch back, all of its writes are in the image, and are taken out next.
+                # All writes of the previous epoch are in the image; they are removed next.
                 self._cursor.go(states.epochs[self._epoch].everything())

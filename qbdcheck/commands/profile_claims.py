@@ -10,10 +10,10 @@ from typing import Any
 
 from blockio.layers import CommandFlag
 from blockio.write_log import LogFlag, read_log
-from oracles.diagnosis import render
 from qbdcheck.errors import ProgramError
 from qbdcheck.targets.certificates import Authority
 from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.disk_io import WrongData
 from qbdcheck.targets.session import TargetSession
 from qbdcheck.targets.size_limits import probe_sizes
 from reference_backend.client import Client
@@ -247,7 +247,7 @@ def _df(session: TargetSession) -> str:
 def _judge(disk: Disk, offset: int, data: bytes) -> None:
     findings = disk.shadow.check(offset, data)
     if findings:
-        raise AssertionError(render(findings))
+        raise WrongData(f"read {len(data)} bytes at {offset}", findings)
 
 
 def _structured(session: TargetSession) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from blockio.sizes import parse_size
 from injectors.layer import create
 from oracles.dual_write import DualWrite
-from oracles.mismatches import Mismatch, render
+from oracles.mismatches import Mismatch, findings_of, render
 from oracles.shadow import Shadow
 from oracles.sides import InOrder, Layered, Outcome, Side
 from oracles.stamps import Identity
@@ -40,6 +40,7 @@ class Differs(AssertionError):  # noqa: N818  # the verdict on a target
         where = f"\nthe workload is in {record.name}" if record else ""
         super().__init__(f"{len(mismatches)} mismatches:\n{render(mismatches)}{where}")
         self.mismatches = tuple(mismatches)
+        self.findings = findings_of(mismatches)
 
 
 class Volume(Protocol):
@@ -343,7 +344,7 @@ class DualWriter:
         Arguments as for a disk.
         """
         self._pairs += 1
-        disk = MemoryDisk(f"memory{self._pairs}", parse_size(size))
+        disk = MemoryDisk(f"memory{self._pairs}", parse_size(str(size)))
         sides: dict[str, Side] = {}
         for name in ("target", "reference"):
             volume = MemoryVolume(MemoryStore(disk.size))

@@ -1,9 +1,9 @@
-"""`./check --mutants`: which seeded bugs do the cases see, how fast, by which diagnosis.
+"""`./check --mutants`: which seeded bugs the cases find, how fast, and by which diagnosis.
 
-Each mutant is a target of its own (`-t mutant:ID`), on which a run of the selected cases goes on
-until its first failure; with ``--each-suite`` each other suite then has a run of its own. A control
-is a legal backend: it must pass them all. Exit code 1 where a mutant lives or a control is accused,
-2 where nothing could be tested.
+Each mutant is a target (`-t mutant:ID`). The selected cases run on it until the first failure; with
+``--each-suite`` each suite has a run of its own. A control is a legal backend: it must pass all
+cases. The exit code is 1 if a mutant lives, does not start, or a control is accused; it is 2 if
+nothing could be tested.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -23,7 +23,13 @@ from mutants.mutant import Mutant
 from qbdcheck.catalogue.plan import Planned, make_plan
 from qbdcheck.errors import UsageError
 from qbdcheck.exit_code import ExitCode
-from qbdcheck.mutation.mutant_run import ALIVE, KILLED, NOT_TESTABLE, Cell, Fate, Runner
+from qbdcheck.mutation.mutant_run import (
+    NOT_READY,
+    NOT_TESTABLE,
+    Cell,
+    Fate,
+    Runner,
+)
 from qbdcheck.mutation.tables import page, print_grid, print_summary
 from qbdcheck.options import Execution, MutationOptions, Reports, Selection, TargetOptions
 from qbdcheck.targets.mutant_target import DEFAULT_BASE, knobs_for, parse
@@ -35,7 +41,7 @@ _BUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 
 @dataclass(frozen=True)
 class Wanted:
-    """A mutant, and the knobs that it gets: as ``KEY=VALUE:KEY=VALUE``."""
+    """A mutant and its knobs, as ``KEY=VALUE:KEY=VALUE``."""
 
     mutant: type[Mutant]
     knobs: str = ""
@@ -49,7 +55,7 @@ def main(
     reports: Reports,
     mutation: MutationOptions,
 ) -> int:
-    """Run the selection against the mutants that it names, or all; 1 where one is not right.
+    """Run the selection against the mutants that it names, or all; 1 if one result is not right.
 
     :raise UsageError: an unknown id or knob, or a case; nothing has been run then.
     """
@@ -80,7 +86,7 @@ def main(
             fate.suites = _each_suite(runner, one, plan, fate)
         fates.append(fate)
         progress.save(fates)
-        _tell(console, fate)
+        _print_fate(console, fate)
     if mutation.each_suite:
         print_grid(console, fates)
     print_summary(console, fates)
@@ -95,9 +101,9 @@ def main(
 
 
 def read_wanted(words: Sequence[str], knobs: str) -> list[Wanted]:
-    """Return the mutants of words ``ID[:KEY=VALUE...]``, or all; with the knobs meant for all.
+    """Return the mutants of arguments ``ID[:KEY=VALUE...]``, or all; add the shared knobs.
 
-    :raise UsageError: a word or knob is wrong; one line.
+    :raise UsageError: an argument or knob is wrong; one line.
     """
     shared = knobs.split(":") if knobs else []
     found = []
@@ -123,7 +129,7 @@ def guarded_bugs(case: Path) -> frozenset[str]:
 
 
 def _selecting(selection: Selection) -> list[str]:
-    """The flags that select cases."""
+    """Return the flags that select cases."""
     words = []
     for flag, values in (("-g", selection.groups), ("-x", selection.exclude_groups),
                          ("-e", selection.exclude_cases)):  # fmt: skip
@@ -150,19 +156,18 @@ def _each_suite(
         by_suite.setdefault(planned.case.path.parent.name, []).append(f"{planned.case.number:03d}")
     for suite, numbers in sorted(by_suite.items(), key=lambda pair: pair[1][0]):
         cells[suite] = Cell()
-        if fate.case and not fate.case[0].isdigit():  # it cannot even start
-            cells[suite] = Cell(
-                fate.state, fate.seconds, fate.requests, fate.case, fate.diagnosis, fate.named
-            )
+        if fate.state == NOT_READY:
+            names = (field.name for field in fields(Cell))
+            cells[suite] = Cell(**{name: getattr(fate, name) for name in names})
         else:
             runner.run(one.mutant, one.knobs, numbers, cells[suite])
     return cells
 
 
 class Progress:
-    """What is known already, so that ``--resume`` goes on where the last run stopped.
+    """The results up to now, so that ``--resume`` goes on where the last run stopped.
 
-    :param words: what was run; another selection begins anew.
+    :param words: the selection; another selection starts from the beginning.
     """
 
     def __init__(self, file: Path, words: Sequence[str]) -> None:
@@ -172,24 +177,24 @@ class Progress:
     def load(self) -> dict[tuple[str, str], Fate]:
         """Return the fates of the last run of the same selection, by id and knobs."""
         try:
-            told = json.loads(self._file.read_text(encoding="utf-8"))
-            if told["words"] != self._words:
+            saved = json.loads(self._file.read_text(encoding="utf-8"))
+            if saved["words"] != self._words:
                 return {}
-            fates = [Fate.from_json(one) for one in told["fates"]]
+            fates = [Fate.from_json(one) for one in saved["fates"]]
         except (OSError, ValueError, KeyError, TypeError):
             return {}
         return {(fate.id, fate.knobs): fate for fate in fates}
 
     def save(self, fates: Sequence[Fate]) -> None:
-        """Keep what is known."""
-        told = {"words": self._words, "fates": [fate.as_json() for fate in fates]}
+        """Save the results."""
+        saved = {"words": self._words, "fates": [fate.as_json() for fate in fates]}
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text(json.dumps(told), encoding="utf-8")
+        self._file.write_text(json.dumps(saved), encoding="utf-8")
 
 
-def _tell(console: Console, fate: Fate) -> None:
+def _print_fate(console: Console, fate: Fate) -> None:
     name = ":".join(filter(None, [fate.id, fate.knobs]))
-    state = {KILLED: "killed", ALIVE: "alive"}.get(fate.state, "not testable here")
+    state = fate.state
     mark = "" if fate.is_right else "  <--"
     counts = f"{fate.seconds:5.1f}s {fate.requests:7} requests"
     line = f"{name:36} {state:6} {counts}  {fate.case}{mark}"

@@ -1,4 +1,4 @@
-"""A run of cases against one mutant: what became of it, suite by suite."""
+"""A run of cases against one mutant, and its result, suite by suite."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from typing import Any
 from mutants.catalogue import is_control
 from mutants.mutant import Mutant
 from mutants.requests import counted
+from oracles.damage import Damage
 from qbdcheck import clock
 from qbdcheck.errors import UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
+from qbdcheck.mutation.expectation import findings_in, is_named
 from qbdcheck.programs.process import Process, tail
 from qbdcheck.report.cause import cause_of
 from qbdcheck.targets.mutant_target import COUNT, PREFIX
 
-KILLED, ALIVE, NOT_TESTABLE = "killed", "alive", "not testable here"
+KILLED, ALIVE, NOT_READY = "killed", "alive", "not ready"
+NOT_TESTABLE = "not testable here"
 _SET_UP = "set-up of the target"
 _POLL_S = 0.05
 _END_S = 30.0
@@ -31,12 +34,15 @@ _END_S = 30.0
 
 @dataclass
 class Cell:
-    """What became of a mutant in one run.
+    """The result of one run against a mutant.
 
-    :ivar state: ``killed``; ``alive``: cases ran, and none saw it; ``not testable here``: none ran,
-        or none of those that guard against this bug, for want of a capability.
+    :ivar state: ``killed``; ``alive``: cases ran, and none saw it; ``not ready``: its server did
+        not start, so that nothing was tested, while that of the reference backend does start; ``not
+        testable here``: no case ran, or none of those that guard against this bug, because the
+        target lacks a capability.
     :ivar seconds: from the start of the run to the first failure, or to its end.
-    :ivar requests: what the mutant's servers had handled by then.
+    :ivar requests: how many requests the mutant's servers had handled by then.
+    :ivar damage: the kinds of damage that this failure showed.
     :ivar named: whether the diagnosis of that failure names the damage that this mutant does.
     :ivar cases: that ran to their end; ``not_run``: that could not run.
     """
@@ -46,6 +52,7 @@ class Cell:
     requests: int = 0
     case: str = ""
     diagnosis: str = ""
+    damage: list[str] = field(default_factory=list)
     named: bool = False
     cases: int = 0
     not_run: int = 0
@@ -53,7 +60,7 @@ class Cell:
 
 @dataclass
 class Fate(Cell):
-    """What became of one mutant in the whole selection, until its first kill.
+    """The result of one mutant in the whole selection, until its first kill.
 
     :ivar knobs: as in ``-t mutant:ID:KNOBS``; ``knobs_left_out``: that were meant for all mutants,
         and that this one does not have.
@@ -68,7 +75,12 @@ class Fate(Cell):
 
     @property
     def is_right(self) -> bool:
-        """Mutants die, controls live; what cannot be tested is neither right nor wrong."""
+        """Mutants die, controls live; what cannot be tested is neither right nor wrong.
+
+        A server that does not start is wrong: nothing is known of it.
+        """
+        if self.state == NOT_READY:
+            return False
         return self.state == NOT_TESTABLE or (self.state == KILLED) is not self.control
 
     def as_json(self) -> dict[str, Any]:
@@ -76,14 +88,14 @@ class Fate(Cell):
         return {"killed": self.state == KILLED, **asdict(self)}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Fate:
-        """Return what `as_json` told.
+    def from_json(cls, members: Mapping[str, Any]) -> Fate:
+        """Return the fate of which `as_json` made these members.
 
         :raise TypeError: it did not.
         """
         names = {one.name for one in fields(cls)}
-        known = {name: value for name, value in told.items() if name in names}
-        known["suites"] = {name: Cell(**cell) for name, cell in told.get("suites", {}).items()}
+        known = {name: value for name, value in members.items() if name in names}
+        known["suites"] = {name: Cell(**cell) for name, cell in members.get("suites", {}).items()}
         return cls(**known)
 
 
@@ -91,56 +103,55 @@ class Fate(Cell):
 class Runner:
     """Runs cases against mutants.
 
-    :ivar words: of every run's command line: lanes, seed, and so on.
+    :ivar arguments: for the command line of every run: lanes, seed, and so on.
     :ivar guards: bugs by the id of the case that guards against them.
     """
 
-    words: Sequence[str]
+    arguments: Sequence[str]
     guards: Mapping[str, frozenset[str]]
 
     def run(self, mutant: type[Mutant], knobs: str, selection: Sequence[str], cell: Cell) -> None:
         """Run the selection until its first failure, and fill the cell.
 
-        A target that does not start is a kill if it does without the bug, and does not when it is
-        asked again.
+        A target that does not start is tried once more. If it starts without the bug, and again
+        does not start with it, then it is not ready.
 
         :raise UsageError: the run cannot start, with this mutant or without.
         """
-        refusal = self._attempt(mutant, knobs, selection, cell)
-        if refusal:
+        self._attempt(mutant, knobs, selection, cell)
+        if cell.state == NOT_READY:
             self._must_start(selection)
-            refusal = self._attempt(mutant, knobs, selection, cell)
-        if refusal:
-            cell.state, cell.case, cell.diagnosis = KILLED, _SET_UP, refusal
-        is_killed = cell.state == KILLED
-        cell.named = is_killed and re.search(mutant.shows, cell.diagnosis) is not None
+            cell.state, cell.case, cell.diagnosis, cell.damage = NOT_TESTABLE, "", "", []
+            self._attempt(mutant, knobs, selection, cell)
+        cell.named = cell.state == KILLED and is_named(mutant, cell.damage, cell.diagnosis)
 
     def _attempt(
         self, mutant: type[Mutant], knobs: str, selection: Sequence[str], cell: Cell
-    ) -> str:
-        """Run the selection; return why the run could not start, or ""."""
-        # A server that was just being started may still make its file of requests.
+    ) -> None:
+        """Run the selection once, and fill the cell."""
+        # A server that is just starting may still create its file of requests.
         with tempfile.TemporaryDirectory(prefix="qm", ignore_cleanup_errors=True) as directory:
             here = Path(directory)
             watch = _Watch(here, self._guarding(mutant), cell)
             target = ":".join(filter(None, [PREFIX + mutant.id, knobs, f"{COUNT}={here}"]))
-            words = [*selection, *self.words, "--events", str(watch.events)]
-            run, started_s = _start(target, words, here), clock.now_s()
+            arguments = [*selection, *self.arguments, "--events", str(watch.events)]
+            run, started_s = _start(target, arguments, here), clock.now_s()
             try:
                 watch.until_failure(run)
             finally:
                 cell.seconds = round(clock.now_s() - started_s, 2)
                 cell.requests = counted(here)
-                # Not SIGINT: who is started in the background of a shell ignores that.
+                # Not SIGINT: a process in the background of a shell ignores it.
                 code = run.stop(SIGTERM, _END_S)
             last = tail(run.output(), 1)
-            is_refused = (
-                cell.state != KILLED and code == ExitCode.USAGE and last.startswith("check: ")
-            )
-            return last.removeprefix("check: ") if is_refused else ""
+            is_over = cell.state in (KILLED, NOT_READY)
+            is_refused = not is_over and code == ExitCode.USAGE and last.startswith("check: ")
+            if is_refused:
+                cell.state, cell.case = NOT_READY, _SET_UP
+                cell.diagnosis = last.removeprefix("check: ")
 
     def _guarding(self, mutant: type[Mutant]) -> frozenset[str]:
-        """The ids of the cases that guard against this bug, or against that of which it is one."""
+        """Return the ids of the cases that guard against this bug, or the bug that it varies."""
         if is_control(mutant):
             return frozenset()
         variant = re.search(r"variant (?:\w+ )?of (\S+)$", mutant.source)
@@ -150,22 +161,22 @@ class Runner:
     def _must_start(self, selection: Sequence[str]) -> None:
         """:raise UsageError: the reference backend without a bug does not start either."""
         with tempfile.TemporaryDirectory(prefix="qm") as directory:
-            words = [*selection, *self.words, "--dry-run"]
-            run = _start(f"{PREFIX}control-plain", words, Path(directory))
+            arguments = [*selection, *self.arguments, "--dry-run"]
+            run = _start(f"{PREFIX}control-plain", arguments, Path(directory))
             while not run.has_ended_within(_POLL_S):
                 pass
             if run.stop(SIGTERM, _END_S) == ExitCode.USAGE:
                 raise UsageError(tail(run.output(), 1).removeprefix("check: "))
 
 
-def _start(target: str, words: Sequence[str], here: Path) -> Process:
-    argv = [sys.executable, "-m", "qbdcheck", "-t", target, *words]
-    # Its durations and its last run are not those of the user.
+def _start(target: str, arguments: Sequence[str], here: Path) -> Process:
+    argv = [sys.executable, "-m", "qbdcheck", "-t", target, *arguments]
+    # A cache of its own: its durations and last run must not mix with those of the user.
     return Process(argv, here, "check", env={"XDG_CACHE_HOME": str(here)}, cwd=ROOT)
 
 
 class _Watch:
-    """Reads the events of a run, and says in a cell what became of the mutant.
+    """Reads the events of a run, and fills a cell.
 
     :ivar events: the file for ``--events``.
     """
@@ -180,26 +191,32 @@ class _Watch:
 
     def until_failure(self, run: Process) -> None:
         """Return when a case has failed, or the run has ended."""
-        for event in self._told(run.has_ended_within):
+        for event in self._events_of(run.has_ended_within):
             verdict = str(event.get("verdict", "")).lower().replace("_", " ")
             if not verdict:
                 continue
             (self._not_run if verdict == "not run" else self._ran).add(event["case_id"])
             if verdict in ("fail", "broken"):
-                cell = self._cell
-                cell.state, cell.case = KILLED, event["case_id"]
-                cell.diagnosis = cause_of(event["message"], event.get("details", ""))
+                self._bad(event)
                 break
             self._judge()
         self._cell.cases, self._cell.not_run = len(self._ran), len(self._not_run)
 
+    def _bad(self, event: Mapping[str, Any]) -> None:
+        """Fill the cell from the case that failed."""
+        cell, findings = self._cell, findings_in(event)
+        cell.damage = list(dict.fromkeys(finding.damage.value for finding in findings))
+        is_ready = Damage.NOT_READY.value not in cell.damage or event["verdict"] != "broken"
+        cell.state, cell.case = KILLED if is_ready else NOT_READY, event["case_id"]
+        cell.diagnosis = cause_of(event["message"], event.get("details", ""), findings)
+
     def _judge(self) -> None:
-        """Say alive only where a case has looked that could have seen it."""
+        """Say alive only where a case ran that could have seen the bug."""
         guarding = self._guarding & (self._ran | self._not_run)
         is_tested = bool(self._ran) and (not guarding or not guarding <= self._not_run)
         self._cell.state = ALIVE if is_tested else NOT_TESTABLE
 
-    def _told(self, has_ended_within: Callable[[float], bool]) -> Iterator[dict[str, Any]]:
+    def _events_of(self, has_ended_within: Callable[[float], bool]) -> Iterator[dict[str, Any]]:
         """Yield the events as the run writes them, until it ends."""
         with self.events.open(encoding="utf-8") as stream:
             rest = ""

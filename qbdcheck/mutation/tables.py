@@ -1,4 +1,4 @@
-"""The kill matrix to look at: in the terminal, and as a page."""
+"""The kill matrix for people: in the terminal, and as a page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from html import escape
 from rich.console import Console
 from rich.table import Table
 
-from qbdcheck.mutation.mutant_run import ALIVE, KILLED, NOT_TESTABLE, Cell, Fate
+from qbdcheck.mutation.mutant_run import ALIVE, KILLED, NOT_READY, NOT_TESTABLE, Cell, Fate
 
 _DIAGNOSIS_MAX = 90
 _STYLE = """
@@ -30,7 +30,7 @@ def cell_text(cell: Cell) -> str:
     """Return a cell of the grid: the number of the case and the seconds, or the state."""
     if cell.state == KILLED:
         return f"{cell.case.partition('_')[0]} {cell.seconds:.1f}s"
-    return "-" if cell.state == NOT_TESTABLE else ALIVE
+    return "-" if cell.state == NOT_TESTABLE else cell.state
 
 
 def suites_of(fates: Sequence[Fate]) -> list[str]:
@@ -49,7 +49,7 @@ def print_grid(console: Console, fates: Sequence[Fate]) -> None:
 
 
 def print_summary(console: Console, fates: Sequence[Fate]) -> None:
-    """Print the kills, and then what they come to."""
+    """Print the kills, and then the conclusions."""
     table = Table("mutant", "killed by", "s", "requests", "diagnosis", title="Kill matrix")
     for fate in fates:
         if fate.state == KILLED:
@@ -62,7 +62,7 @@ def print_summary(console: Console, fates: Sequence[Fate]) -> None:
 
 
 def conclusions(fates: Sequence[Fate]) -> list[str]:
-    """Return what the fates come to, a line each; what is not there has no line."""
+    """Return the conclusions, one line each; leave out empty ones."""
     mutants = [fate for fate in fates if not fate.control and fate.state != NOT_TESTABLE]
     killed = [fate for fate in mutants if fate.state == KILLED]
     seconds = sorted(fate.seconds for fate in killed)
@@ -75,6 +75,7 @@ def conclusions(fates: Sequence[Fate]) -> list[str]:
     lines.append(f"The diagnosis names the damage of {sum(f.named for f in killed)} of them")
     named = {
         "Not named": [fate for fate in killed if not fate.named],
+        "Did not start": [fate for fate in fates if fate.state == NOT_READY],
         "Alive": [fate for fate in mutants if fate.state == ALIVE],
         "Accused controls": [fate for fate in fates if fate.control and fate.state == KILLED],
         "Not testable here": [fate for fate in fates if fate.state == NOT_TESTABLE],
@@ -85,7 +86,7 @@ def conclusions(fates: Sequence[Fate]) -> list[str]:
 
 
 def page(fates: Sequence[Fate]) -> str:
-    """Return the matrix as a page of HTML that needs nothing else."""
+    """Return the matrix as a self-contained HTML page."""
     suites = suites_of(fates)
     head = "".join(f"<th>{escape(suite)}</th>" for suite in suites)
     rows = "\n".join(_row(fate, suites) for fate in fates)

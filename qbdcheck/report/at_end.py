@@ -1,4 +1,4 @@
-"""What the reports share that are written when a run ends, also when it is interrupted."""
+"""The base of reports that are written when a run ends, also when it is interrupted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qbdcheck.report.tally import Tally
 
 
 class AtEnd(ABC):
-    """Remembers a run, and writes it to `path` at its end.
+    """Collects the events of a run, and writes a report to `path` at the end.
 
     :raise SetupError: `path` cannot be written.
     """
@@ -25,11 +25,11 @@ class AtEnd(ABC):
         """Return the report."""
 
     def handle(self, event: Event) -> None:
-        """Remember `event`."""
+        """Collect `event`."""
         self._tally.handle(event)
 
     def tick(self) -> None:  # noqa: B027  # nothing is what most need
-        """Nothing: the report is written at the end."""
+        """Do nothing: the report is written at the end."""
 
     def close(self) -> None:
         """Write the report and close the file."""

@@ -1,19 +1,19 @@
-"""The one line that says why a case failed, found in everything that it left behind.
+"""Finds the one line that says why a case failed.
 
-A failure has hundreds of lines; the list of cases has room for one. The order of the rules is the
-order of what helps a developer most: what the disk holds, then what died, then what took too long,
-then where the output differs, then what Python said.
+A failure has hundreds of lines; the list of cases has room for one. The findings of oracles come
+first. Other failures have only text. Of that the most useful line is taken: first the death of a
+program, then a time-out, then the first difference of the output, then the Python error.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-_SECTOR = re.compile(
-    r"^.*\b(?:sectors?|offset)\b.*\b(?:lost|stale|misdirected|torn|zeroed|foreign|flip"
-    r"|never written|not a stamp|expected)\b.*$",
-    re.IGNORECASE | re.MULTILINE,
-)
+from oracles.damage import Damage
+from oracles.finding import Finding
+from qbdcheck.report.events import CaseEnded
+
 _DIED = re.compile(r"^.*\b(?:died|killed|crashed)\b.*\b(?:SIG[A-Z0-9]+|signal)\b.*$", re.MULTILINE)
 _TIME_OUT = re.compile(
     r"^.*(?:timed? ?-?out|time limit|no answer within|not finished (?:after|within)).*$",
@@ -26,15 +26,23 @@ _PYTHON_ERROR = re.compile(
 _FRAME = re.compile(r"^\s*(?:File \"|>|E\s{3,}|Traceback|---|\+\+\+|@@)")
 
 
-def cause_of(message: str, details: str) -> str:
-    """The cause in one line, from a failure's message and all of its text; "" without any.
+def cause_of_case(case: CaseEnded) -> str:
+    """Return the cause of a case's failure in one line; "" where nothing is known."""
+    return cause_of(case.message, case.details, case.findings)
 
-    In `details` there is source code, in which every word may mean something else: what the message
-    says comes first, and of the details the lines of the error itself, which pytest marks with E.
+
+def cause_of(message: str, details: str, findings: Sequence[Finding] = ()) -> str:
+    """Return the cause in one line, from the data on a failure and from its text; "" without any.
+
+    There is source code in `details`, in which every word may mean something else. So the message
+    comes first, and of the details the lines of the error itself, which pytest marks with E.
     """
+    judged = [finding for finding in findings if finding.damage.rank < Damage.HANG.rank]
+    if judged:
+        return _one_line(min(judged, key=lambda finding: finding.damage.rank).line)
     error = "\n".join(line for line in details.splitlines() if line.startswith("E "))
     first, _, rest = message.strip().partition("\n")
-    if first.endswith(":"):  # "3 mismatches:": the first of them tells more
+    if first.endswith(":"):  # the line after a heading tells more
         rest = rest or error.partition(first)[2]
         first = f"{first} {next(filter(None, map(_unquoted, rest.splitlines())), '')}"
     return _one_line(
@@ -48,15 +56,18 @@ def cause_of(message: str, details: str) -> str:
 
 
 def _telling_line(text: str) -> str:
-    """The first line of `text` that names a sector, a death or a time-out, or ""."""
-    for pattern in (_SECTOR, _DIED, _TIME_OUT):
+    """Return the first line of `text` that names a death or a time-out; "" without one."""
+    for pattern in (_DIED, _TIME_OUT):
         if found := pattern.search(text):
             return found.group(0)
     return ""
 
 
 def _first_difference(details: str) -> str:
-    """``output line 3: expected 'a', got 'b'`` from the first hunk of a unified diff, or ""."""
+    """Return ``output line 3: expected 'a', got 'b'`` from the first hunk of a unified diff.
+
+    "" where there is no diff.
+    """
     hunk = _HUNK.search(details)
     if hunk is None:
         return ""
@@ -85,12 +96,12 @@ def _says_something(line: str) -> bool:
 
 
 def _unquoted(line: str) -> str:
-    """A line without pytest's margin."""
+    """Return a line without pytest's margin."""
     return line.removeprefix("E ").strip()
 
 
 def _one_line(text: str) -> str:
-    """`text` without pytest's margin and control characters, at most 200 characters."""
+    """Return `text` without pytest's margin and control characters, at most 200 characters."""
     text = re.sub(r"^(?:E\s+|>\s+)", "", text.strip())
     text = re.sub(r"[\x00-\x1f\x7f]+", " ", re.sub(r"\s+", " ", text)).strip()
     return text if len(text) <= 200 else text[:197] + "..."

@@ -1,5 +1,7 @@
 """Events as JSON objects. The keys are the fields of `events.py`; they are a public interface.
 
+docs/report.schema.json describes them; `qbdcheck.report.schema` makes it.
+
 Every object has ``event`` (``run_started``, ``case_started``, ``case_ended``, ``run_ended``).
 ``verdict`` is one of ``pass``, ``fail``, ``broken``, ``not_run``. Times end in ``_s`` (seconds).
 """
@@ -9,16 +11,17 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from qbdcheck.report.events import Event, TestEnded
+from oracles.finding import Finding
+from qbdcheck.report.events import CaseEnded, Event, TestEnded
 from qbdcheck.report.redact import Redaction
 from qbdcheck.verdict import Verdict
 
 SCHEMA_VERSION = 1
-"""Raised when a key changes its meaning or goes away; a new key does not raise it."""
+"""Increased when a key changes its meaning or is removed, not when a key is added."""
 
 
 def event_object(event: Event, redaction: Redaction) -> dict[str, object]:
-    """`event` as what `json.dumps` takes, its texts redacted."""
+    """Return `event` as an object for `json.dumps`, its texts redacted."""
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
     return {"event": name, **_fields(event, redaction)}
 
@@ -31,9 +34,9 @@ def _fields(value: Event | TestEnded, redaction: Redaction) -> dict[str, object]
 
 
 def plain(value: object, redaction: Redaction) -> object:
-    """`value` in JSON's own types, texts redacted; a subclass (a seed that is an int) becomes one.
+    """Return `value` in the types of JSON, texts redacted; also subclasses, such as seeds.
 
-    Times are rounded to microseconds: more digits say nothing.
+    Times are rounded to microseconds.
     """
     made: object
     match value:
@@ -49,8 +52,15 @@ def plain(value: object, redaction: Redaction) -> object:
             made = [plain(item, redaction) for item in value]
         case TestEnded():
             made = _fields(value, redaction)
+        case Finding():
+            made = plain(value.to_json(), redaction)
         case dict():
             made = {str(key): plain(item, redaction) for key, item in value.items()}
         case _:
             made = redaction.text(str(value))
     return made
+
+
+def damage_words(case: CaseEnded) -> list[str]:
+    """Return the kinds of damage that a case found, each once."""
+    return list(dict.fromkeys(finding.damage.value for finding in case.findings))

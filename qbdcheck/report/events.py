@@ -1,9 +1,10 @@
-"""What happens in a run, as frozen events. The runner emits them; reports subscribe."""
+"""The events of a run. The runner emits them; reports subscribe."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from oracles.finding import Finding
 from qbdcheck.verdict import Verdict
 
 
@@ -53,9 +54,10 @@ class TestEnded:
 class CaseEnded:
     """A case ended.
 
-    ``elapsed_s`` in seconds; ``reasons`` say why it was not run; ``partly_not_run`` which parts
-    were not; ``observed`` what --observe saw; ``tests`` those that it ran in a guest; ``message``
-    is the first line of a failure, ``details`` all of it (diff, diagnosis, stacks).
+    ``elapsed_s`` is in seconds. ``reasons`` say why the case was not run, ``partly_not_run`` which
+    parts were not. ``observed`` has the lines of --observe, ``tests`` the tests that ran in a
+    guest. ``message`` is the first line of a failure, ``details`` all of it (diff, diagnosis,
+    stacks); ``findings`` say what is wrong as data.
     """
 
     case_id: str
@@ -76,6 +78,7 @@ class CaseEnded:
     path: str = ""
     observed: tuple[str, ...] = ()
     tests: tuple[TestEnded, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)

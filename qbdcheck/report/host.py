@@ -23,7 +23,7 @@ LOW_SPACE_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class Fact:
-    """One line of the doctor: what is looked at, what was found, and whether that is good enough.
+    """One line of the doctor: what is checked, what was found, and whether that is good enough.
 
     ``cost`` says what does not run because of it.
     """
@@ -35,7 +35,7 @@ class Fact:
 
 
 def run_environment(scratch: Path) -> dict[str, str]:
-    """What the header of a run and its reports say of the machine. About 10 ms.
+    """Return the facts on the machine for the header of a run and for reports. Takes about 10 ms.
 
     :raise SetupError: QEMU is too old; without any, the cases say so one by one.
     """
@@ -53,7 +53,7 @@ def run_environment(scratch: Path) -> dict[str, str]:
 
 
 def host_facts(scratch: Path) -> list[Fact]:
-    """All facts, with `scratch` the directory in which cases make their files."""
+    """Return all facts; `scratch` is the directory in which cases make their files."""
     return [
         Fact("kernel", f"{platform.system()} {platform.release()} {platform.machine()}"),
         Fact("Python", f"{platform.python_version()} ({sys.executable})"),
@@ -68,7 +68,7 @@ def host_facts(scratch: Path) -> list[Fact]:
 
 
 def _guest_maker() -> Fact:
-    """Whether the small Linux of the cases 500-599 can be made: of Debian's packages."""
+    """Check whether the small Linux of the cases 500-599 can be made of Debian's packages."""
     names = ("apt-get", "apt-cache", "dpkg-deb", "mke2fs", "debugfs")
     missing = [name for name in names if shutil.which(name) is None]
     if not missing:
@@ -86,7 +86,7 @@ def _ltp() -> Fact:
 
 
 def file_system(path: Path) -> str:
-    """The type of the file system that `path` is on: ``ext4``, ``tmpfs``; ``unknown``."""
+    """Return the type of the file system of `path`: ``ext4``, ``tmpfs``, or ``unknown``."""
     mounts = []
     try:
         for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
@@ -136,7 +136,7 @@ def _direct_io(scratch: Path) -> Fact:
 
 
 def _aio(scratch: Path, mode: str) -> Fact:
-    """Whether qemu-io can read a file with `-i mode`; native AIO needs O_DIRECT (-t none)."""
+    """Check whether qemu-io can read a file with `-i mode`; native AIO needs O_DIRECT (-t none)."""
     with tempfile.NamedTemporaryFile(dir=scratch, prefix="qbdcheck-probe-") as file:
         file.truncate(1 << 16)
         command = ["qemu-io", "-f", "raw", "-t", "none", "-i", mode, "-c", "read 0 4k", file.name]

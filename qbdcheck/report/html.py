@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 
 from qbdcheck.report.at_end import AtEnd
-from qbdcheck.report.cause import cause_of
+from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.lines import sentence_of, test_lines
 from qbdcheck.report.redact import Redaction, redaction_for
@@ -38,7 +38,7 @@ TIMELINE = ".timeline.txt"
 
 @dataclass(frozen=True)
 class _Attached:
-    """What a case left that the page shows: a text, or a picture as a data: URI."""
+    """A file of a case that the page shows: a text, or a picture as a data: URI."""
 
     name: str
     text: str = ""
@@ -88,7 +88,7 @@ def _case(case: CaseEnded, redaction: Redaction) -> dict[str, Any]:
         "ended": case,
         "verdict": case.verdict.name.lower(),
         "word": case.verdict.value,
-        "text": words.get(case.verdict) or cause_of(case.message, case.details),
+        "text": words.get(case.verdict) or cause_of_case(case),
         "sentence": sentence_of(case.sentence),
         "details": (case.details or case.message) if bad else "",
         "tests": " ".join(test_lines(case)),

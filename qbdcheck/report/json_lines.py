@@ -1,7 +1,7 @@
 """JSON-lines report: one event a line, live, for ``tail -f`` and dashboards.
 
-Each line is flushed as it is written, so that a run that is killed leaves every event up to that
-moment, and nothing but whole lines.
+Each line is flushed when it is written. So a run that is killed leaves every event up to then, and
+only whole lines.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from qbdcheck.report.redact import Redaction, redaction_for
 
 
 class JsonLines:
-    """Writes each event to `path` the moment it happens.
+    """Writes each event to `path` when it happens.
 
     :raise SetupError: `path` cannot be written.
     """
@@ -36,7 +36,7 @@ class JsonLines:
         self._file.flush()
 
     def tick(self) -> None:
-        """Nothing: events are written as they come."""
+        """Do nothing: events are written when they happen."""
 
     def close(self) -> None:
         """Close the file."""

@@ -8,20 +8,26 @@ properties, testcase, failure, error, skipped, system-out). FAIL is ``failure``,
 from __future__ import annotations
 
 import datetime
+import json
 import platform
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from qbdcheck.report.at_end import AtEnd
-from qbdcheck.report.cause import cause_of
+from qbdcheck.report.cause import cause_of_case
+from qbdcheck.report.encode import damage_words, plain
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.redact import Redaction, redaction_for
 from qbdcheck.report.tally import Tally
 from qbdcheck.verdict import Verdict
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 section 2.2 does not allow, not even escaped."""
+"""Characters that XML 1.0 section 2.2 does not allow, not even escaped."""
+
+
+_FINDINGS = 10
+"""Findings of a case that are in the document; the JSON reports have more."""
 
 
 class JUnit(AtEnd):
@@ -36,7 +42,7 @@ class JUnit(AtEnd):
 
 
 def junit_element(tally: Tally) -> ET.Element:
-    """The document of a run."""
+    """Return the document of a run."""
     run = tally.run
     redaction = redaction_for(run.environment if run else {})
     root = ET.Element("testsuites", {"name": "qbdcheck", **_sums(tally.cases)})
@@ -77,16 +83,27 @@ def _case_element(case: CaseEnded, redaction: Redaction) -> ET.Element:
         name=case.case_id,
         time=f"{case.elapsed_s:.3f}",
     )
+    if case.findings:
+        _add_findings(element, case, redaction)
     if case.verdict is Verdict.NOT_RUN:
         ET.SubElement(element, "skipped", message=_xml("; ".join(case.reasons), redaction))
     elif case.verdict.is_bad:
         tag = "failure" if case.verdict is Verdict.FAIL else "error"
-        cause = _xml(cause_of(case.message, case.details), redaction)
+        cause = _xml(cause_of_case(case), redaction)
         bad = ET.SubElement(element, tag, message=cause, type=case.verdict.value)
         bad.text = _xml(case.details or case.message, redaction)
     if notes := _notes(case):
         ET.SubElement(element, "system-out").text = _xml("\n".join(notes), redaction)
     return element
+
+
+def _add_findings(element: ET.Element, case: CaseEnded, redaction: Redaction) -> None:
+    """Add properties: ``damage`` with all kinds, and a ``finding`` in JSON for each finding."""
+    block = ET.SubElement(element, "properties")
+    ET.SubElement(block, "property", name="damage", value=", ".join(damage_words(case)))
+    for finding in case.findings[:_FINDINGS]:
+        members = json.dumps(plain(finding, redaction), ensure_ascii=False)
+        ET.SubElement(block, "property", name="finding", value=_NOT_XML.sub("?", members))
 
 
 def _notes(case: CaseEnded) -> list[str]:

@@ -1,4 +1,4 @@
-"""The lines of a run as users of qemu-iotests know them: styled texts, no terminal in it."""
+"""The lines of a run in the form of qemu-iotests, as styled text, without a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 
 from rich.text import Text
 
-from qbdcheck.report.cause import cause_of
+from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.events import CaseEnded, RunStarted
 from qbdcheck.verdict import Verdict
 
@@ -23,13 +23,13 @@ _PREFIX = "this case checks that "
 
 
 def sentence_of(sentence: str) -> str:
-    """What the case proves, without the words that every docstring begins with."""
+    """Return what the case proves, without the common prefix of all case sentences."""
     text = " ".join(sentence.split())
     return text[len(_PREFIX) :] if text.lower().startswith(_PREFIX) else text
 
 
 def header_lines(run: RunStarted) -> list[str]:
-    """``NAME -- value`` lines: what was run, with which seed, on what machine."""
+    """Return ``NAME -- value`` lines: what was run, with which seed, on which machine."""
     facts = {
         "target": run.target,
         "formats": " ".join(run.formats),
@@ -42,7 +42,7 @@ def header_lines(run: RunStarted) -> list[str]:
 
 
 def case_line(case: CaseEnded, target: str) -> Text:
-    """``017  reference raw  pass      0.2s (last: 0.2s)  what it proves``; why it is not a pass."""
+    """Return ``017  reference raw  pass      0.2s (last: 0.2s)  what it proves``, or the cause."""
     last = f" (last: {case.last_s:.1f}s)" if case.last_s is not None else ""
     line = Text(f"{case.number:03d}".ljust(4) + f" {target} {case.image_format:5}  ")
     line.append(f"{case.verdict.value:7}", VERDICT_STYLES[case.verdict])
@@ -55,12 +55,12 @@ def case_line(case: CaseEnded, target: str) -> Text:
             if case.partly_not_run:
                 line.append(f" [in part: not {'; not '.join(case.partly_not_run)}]", "yellow")
         case _:
-            line.append(cause_of(case.message, case.details) or sentence_of(case.sentence))
+            line.append(cause_of_case(case) or sentence_of(case.sentence))
     return line
 
 
 def test_lines(case: CaseEnded) -> list[str]:
-    """How many tests of a guest ended how, and those that did not pass."""
+    """Return the number of tests in a guest by outcome, and those that did not pass."""
     if not case.tests:
         return []
     counts = Counter(one.outcome for one in case.tests)
@@ -71,7 +71,7 @@ def test_lines(case: CaseEnded) -> list[str]:
 
 
 def failure_block(case: CaseEnded) -> list[Text]:
-    """All that a failed case left: its story, the diff, how to run it again, its files."""
+    """Return all of a failed case: its sentence, the diff, how to run it again, its files."""
     style = VERDICT_STYLES[case.verdict]
     title = f"---- {case.case_id} {case.image_format}: {case.verdict.value} "
     lines = [Text(f"{title:-<80}", style)]
@@ -96,7 +96,7 @@ def _line_style(line: str, in_diff: bool) -> str:
 
 
 def _printable(line: str) -> str:
-    """`line` without control characters: a broken guest must not steer the user's terminal."""
+    """Return `line` without control characters, which could control the user's terminal."""
     return "".join(
         char if char.isprintable() or char == "\t" else f"\\x{ord(char):02x}" for char in line
     )

@@ -1,4 +1,4 @@
-"""Opens the files that reports go to."""
+"""Opens the files of reports."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from qbdcheck.errors import SetupError
 
 
 def open_report(path: Path) -> TextIO:
-    """`path`, emptied and open for writing.
+    """Open `path` for writing, and empty it.
 
-    Opened when the run starts and not when it ends: a wrong path costs a second and not a run, and
-    a report of an earlier run is never taken for one of this run.
+    Reports are opened when the run starts, so that a wrong path is found at once, and a report of
+    an earlier run is never mistaken for one of this run.
 
     :raise SetupError: it cannot be written; the message names the path and the reason.
     """

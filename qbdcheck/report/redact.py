@@ -20,7 +20,7 @@ _USER_INFO = re.compile(r"(\w://[^/\s:@]+):[^/\s@]+@")
 
 @dataclass(frozen=True)
 class Redaction:
-    """What to take out: two directories, and secrets by their look.
+    """Removes two directories and likely secrets from texts.
 
     ``home`` and ``scratch`` are absolute paths; an empty string or ``/`` replaces nothing.
     """
@@ -29,7 +29,7 @@ class Redaction:
     scratch: str = ""
 
     def text(self, text: str) -> str:
-        """`text` without the two directories, passwords and user information of URIs."""
+        """Return `text` without the two directories, passwords and user information of URIs."""
         for directory, word in ((self.scratch, "SCRATCH"), (self.home, "~")):
             if len(directory.rstrip("/")) > 1:
                 text = re.sub(re.escape(directory.rstrip("/")) + r"(?=/|\W|$)", word, text)
@@ -38,7 +38,7 @@ class Redaction:
 
 
 def redaction_for(environment: dict[str, str]) -> Redaction:
-    """The redaction of a run whose environment names its scratch directory."""
+    """Return the redaction of a run; the environment has its scratch directory."""
     try:
         home = str(Path.home())
     except RuntimeError:  # no HOME and no entry in the password file, as in some containers

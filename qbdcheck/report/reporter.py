@@ -1,9 +1,8 @@
-"""What a report is, and which reports a run writes.
+"""The interface of reports, and the choice of the reports of a run.
 
-A report gets every event of a run in order, from one thread, and is closed once at the end, also
-after Ctrl-C. It never stops a run: the runner may rely on `handle` not raising for an event that
-is well formed. A report file that cannot be written is a SetupError when the run starts, not at
-its end.
+A report gets every event of a run in order, from one thread. It is closed at the end, also after
+Ctrl-C. It never stops a run: `handle` does not raise for a well-formed event. A report file that
+cannot be written is a SetupError at the start of the run, not at its end.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ class Reporter(Protocol):
     """Subscriber to the events of a run."""
 
     def handle(self, event: Event) -> None:
-        """Take one event. Called in order: RunStarted, then cases, then RunEnded."""
+        """Handle one event. Called in order: RunStarted, then cases, then RunEnded."""
         ...
 
     def tick(self) -> None:
-        """Time has passed: redraw. Called by the runner's loop a few times a second while it waits.
+        """Redraw. Called by the runner's loop a few times a second while it waits.
 
         Reports have no thread of their own, because the runner forks a child for each case.
         """
         ...
 
     def close(self) -> None:
-        """Write what is left and let go of files and of the terminal. May be called twice."""
+        """Write the rest and release files and the terminal. May be called twice."""
         ...
 
 

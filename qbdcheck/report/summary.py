@@ -1,4 +1,4 @@
-"""The end of a run, in the words of qemu-iotests: not run, failures, how many of how many."""
+"""The summary of a run in the form of qemu-iotests: cases not run, failures, and counts."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from qbdcheck.report.cause import cause_of
+from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.lines import VERDICT_STYLES
 from qbdcheck.report.tally import Tally
 from qbdcheck.verdict import Verdict
 
 SLOWEST = 5
-"""How many of the slowest cases are named."""
+"""The number of slowest cases in the summary."""
 
 
 def summary_lines(tally: Tally) -> list[Text]:
-    """The closing lines of a run that ended or was interrupted."""
+    """Return the last lines of a run that ended or was interrupted."""
     formats = {case.image_format for case in tally.cases}
     namer = _Namer(with_format=len(formats) > 1)
     lines = [
@@ -45,7 +45,7 @@ class _Namer:
 
 
 def _not_run(tally: Tally, namer: _Namer) -> list[Text]:
-    """``Not run: 012 034`` and under it every reason with the cases that have it."""
+    """Return ``Not run: 012 034``, and every reason with its cases."""
     cases = tally.with_verdict(Verdict.NOT_RUN)
     if not cases:
         return []
@@ -76,9 +76,7 @@ def _bad(tally: Tally, namer: _Namer, verdict: Verdict, title: str) -> list[Text
     if not cases:
         return []
     lines = [Text.assemble((f"{title}: ", VERDICT_STYLES[verdict]), namer.names(cases))]
-    return lines + [
-        Text(f"  {namer.name(case)}: {cause_of(case.message, case.details)}") for case in cases
-    ]
+    return lines + [Text(f"  {namer.name(case)}: {cause_of_case(case)}") for case in cases]
 
 
 def _slowest(tally: Tally, namer: _Namer) -> list[Text]:
@@ -91,7 +89,7 @@ def _slowest(tally: Tally, namer: _Namer) -> list[Text]:
 
 
 def _verdict(tally: Tally) -> list[Text]:
-    """``Passed all 98 cases`` or ``Failed 1 of 98 cases``, the time, and an interruption."""
+    """Return ``Passed all 98 cases`` or ``Failed 1 of 98 cases``, the time, an interruption."""
     failed = len(tally.with_verdict(Verdict.FAIL))
     broken = len(tally.with_verdict(Verdict.BROKEN))
     executed = tally.executed

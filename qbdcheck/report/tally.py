@@ -1,4 +1,4 @@
-"""What has happened so far in a run: the state that several reports are drawn from."""
+"""The state of a run, from which several reports are made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qbdcheck.verdict import Verdict
 
 @dataclass
 class Tally:
-    """Events of a run, sorted into what was started, what runs and what ended."""
+    """The events of a run, sorted into started, running and ended."""
 
     run: RunStarted | None = None
     end: RunEnded | None = None
@@ -20,7 +20,7 @@ class Tally:
     """By lane."""
 
     def handle(self, event: Event) -> None:
-        """Take one event."""
+        """Handle one event."""
         match event:
             case RunStarted():
                 self.run = event
@@ -39,17 +39,17 @@ class Tally:
                 return
 
     def with_verdict(self, *verdicts: Verdict) -> list[CaseEnded]:
-        """The ended cases with one of `verdicts`, by number, then format."""
+        """Return the ended cases with one of `verdicts`, by number, then format."""
         chosen = [case for case in self.cases if case.verdict in verdicts]
         return sorted(chosen, key=lambda case: (case.number, case.image_format))
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many cases ended with each verdict; every verdict is a key: ``not_run`` etc."""
+        """The number of cases by verdict; every verdict is a key, such as ``not_run``."""
         counted = Counter(case.verdict for case in self.cases)
         return {verdict.name.lower(): counted[verdict] for verdict in Verdict}
 
     @property
     def executed(self) -> int:
-        """How many cases really ran."""
+        """The number of cases that ran."""
         return sum(case.verdict is not Verdict.NOT_RUN for case in self.cases)

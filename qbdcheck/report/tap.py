@@ -11,8 +11,8 @@ from typing import TextIO
 
 import yaml
 
-from qbdcheck.report.cause import cause_of
-from qbdcheck.report.encode import plain
+from qbdcheck.report.cause import cause_of_case
+from qbdcheck.report.encode import damage_words, plain
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
 from qbdcheck.report.redact import Redaction, redaction_for
 from qbdcheck.verdict import Verdict
@@ -43,7 +43,7 @@ class Tap:
         self._stream.flush()
 
     def tick(self) -> None:
-        """Nothing: TAP has no clock."""
+        """Do nothing: TAP has no clock."""
 
     def close(self) -> None:
         """Flush the stream."""
@@ -77,11 +77,12 @@ class Tap:
         if case.verdict.is_bad:
             facts |= {
                 "severity": case.verdict.value,
-                "message": cause_of(case.message, case.details),
+                "message": cause_of_case(case),
                 "sentence": case.sentence,
                 "seed": case.seed,
                 "again": case.rerun,
                 "files": case.artefacts,
+                "damage": damage_words(case),
                 "details": case.details,
             }
         text = yaml.safe_dump(
@@ -91,5 +92,5 @@ class Tap:
 
 
 def _escape(text: str) -> str:
-    """`text` with backslashes, hashes and line ends so that no reader takes them for directives."""
+    """Return `text` with backslashes, hashes and line ends escaped: they could be directives."""
     return re.sub(r"[\r\n]+", " ", text.replace("\\", "\\\\").replace("#", "\\#"))

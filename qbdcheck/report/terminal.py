@@ -1,7 +1,7 @@
-"""What a person sees: a line a case, and on a terminal below it the lanes at work.
+"""The output for people: a line for each case, and on a terminal the running lanes below.
 
-Nothing here runs in a thread: the runner forks, and a child that was forked while another thread
-holds rich's lock would hang. The live part is redrawn on events and on `tick`.
+Nothing here runs in a thread: the runner forks, and a child that is forked while another thread
+holds the lock of rich would hang. The live part is redrawn on events and on `tick`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Terminal:
             self._live.update(self._progress(), refresh=refresh)
 
     def close(self) -> None:
-        """Take the lanes off the screen and give the cursor back."""
+        """Remove the lanes from the screen and restore the cursor."""
         if self._live is not None and self._live.is_started:
             self._live.stop()
 
@@ -94,7 +94,7 @@ class Terminal:
         self._console.file.flush()
 
     def _progress(self) -> RenderableType:
-        """The bar with counts and the time left, then a line a lane."""
+        """Return the bar with counts and the remaining time, then a line for each lane."""
         run, now_s = self._tally.run, clock.wall_s()
         if run is None:
             return Text()
@@ -133,7 +133,7 @@ def _counts(tally: Tally) -> Text:
 
 
 def _time_left(elapsed_s: float, done: int, total: int) -> str:
-    """``12s, about 30s left``: what is left takes as long a case as what is done."""
+    """Return ``12s, about 30s left``; assumes that the other cases take as long on average."""
     if not done:
         return f"{elapsed_s:.0f}s"
     return f"{elapsed_s:.0f}s, about {elapsed_s / done * (total - done):.0f}s left"

@@ -13,12 +13,12 @@ from qbdcheck.programs.process import run, tail
 
 _NUMBER = re.compile(r"(?<![\w.])v?(\d+(?:\.\d+)+)")
 _FLAG: Mapping[str, str] = {"mkfs.ext4": "-V"}
-"""What makes a program print its version, where that is not --version."""
+"""Arguments that print the version of a program, if they are not --version."""
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A program as found: its path, version and what is wrong with it ("" for nothing)."""
+    """A program: its path, version, and what is wrong with it ("" for nothing)."""
 
     name: str
     path: str | None
@@ -51,7 +51,7 @@ def inspect_program(name: str) -> Installed:
 
 
 def is_older(version: str, minimum: str) -> bool:
-    """Whether dotted number `version` comes before `minimum`; an empty minimum is met by all."""
+    """Return whether `version` is lower than `minimum`, as dotted numbers; "" is no minimum."""
     return _numbers(version) < _numbers(minimum)
 
 

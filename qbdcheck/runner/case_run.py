@@ -1,28 +1,30 @@
-"""One case under one image format: what a lane runs, and what comes out of it."""
+"""One case under one image format: what a lane runs, and its result."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import pytest
 
+from oracles.finding import Finding
 from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.report.events import TestEnded
 from qbdcheck.seed import Seed, case_seed
 from qbdcheck.verdict import Verdict
 
 _TEXT_LIMIT = 200_000
-"""Characters of details that a child sends: what is longer is a log, and is kept as a file."""
+"""The most characters of details that a child sends; longer text is a log, kept as a file."""
 
 
 @dataclass(frozen=True)
 class Unit:
     """A case to be run under one image format.
 
-    ``run_seed`` is the seed that ``--seed`` needs to run just this again; ``limit_s`` None sets no
-    limit. ``collect`` makes pytest's item in the forked child; it may raise what the import raises.
+    ``run_seed`` is the value of ``--seed`` that runs just this again. ``limit_s`` is None for no
+    time limit. ``collect`` makes pytest's item in the forked child; it may raise whatever the
+    import raises.
     """
 
     case: CaseInfo
@@ -34,12 +36,12 @@ class Unit:
 
     @property
     def key(self) -> tuple[str, str]:
-        """(case_id, image_format): what durations and ``--resume`` go by."""
+        """(case_id, image_format): the key of durations and of ``--resume``."""
         return self.case.case_id, self.image_format
 
     @property
     def seed(self) -> Seed:
-        """The seed of the case itself."""
+        """The seed of the case."""
         return case_seed(self.run_seed, *self.key)
 
     @property
@@ -51,9 +53,9 @@ class Unit:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a unit. Fields as in `qbdcheck.report.events.CaseEnded`.
+    """The result of a unit. Fields as in `qbdcheck.report.events.CaseEnded`.
 
-    ``setup_failed``: the target or the machine could not be made ready, no matter which case.
+    ``setup_failed``: the target or the machine could not be made ready, for any case.
     """
 
     verdict: Verdict
@@ -64,11 +66,13 @@ class Result:
     setup_failed: bool = False
     observed: tuple[str, ...] = ()
     tests: tuple[TestEnded, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     def to_bytes(self) -> bytes:
-        """For the pipe from the forked child to the runner."""
-        fields = asdict(self) | {
+        """Return the bytes for the pipe from the forked child to the runner."""
+        fields = asdict(replace(self, findings=())) | {
             "verdict": self.verdict.name,
+            "findings": [finding.to_json() for finding in self.findings],
             "message": self.message[:_TEXT_LIMIT],
             "details": self.details[-_TEXT_LIMIT:],
         }
@@ -76,7 +80,7 @@ class Result:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Result | None:
-        """What `to_bytes` made; None for anything else, as from a child that died on the way."""
+        """Return the result of `to_bytes`; None for anything else, such as half of it."""
         try:
             fields = json.loads(data)
             return cls(
@@ -88,6 +92,7 @@ class Result:
                 bool(fields["setup_failed"]),
                 tuple(map(str, fields["observed"])),
                 tuple(TestEnded(**one) for one in fields["tests"]),
+                tuple(Finding.from_json(one) for one in fields["findings"]),
             )
         except (ValueError, LookupError, TypeError):
             return None

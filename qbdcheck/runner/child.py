@@ -98,7 +98,7 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
         return judge(error, "collect", _traceback(error))
     # It would redirect standard output of all children to one shared file.
     item.config.pluginmanager.unregister(name="capturemanager")
-    _fill_stash(item, unit, scratch)
+    _fill_case_state(item, unit, scratch)
     phases = ("setup", "call")
     result = Result(Verdict.PASS)
     for when in phases:
@@ -115,7 +115,7 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
     return result
 
 
-def _fill_stash(item: pytest.Item, unit: Unit, scratch: Path) -> None:
+def _fill_case_state(item: pytest.Item, unit: Unit, scratch: Path) -> None:
     log = scratch / LOG
     item.stash[SCRATCH] = scratch
     item.stash[IMAGE_FORMAT] = unit.image_format

@@ -29,6 +29,7 @@ from qbdcheck.runner.artefacts import (
 )
 from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.child import LOG, STACKS, STACKS_SIGNAL, run_child, strays_result
+from qbdcheck.runner.evidence import hang
 from qbdcheck.runner.reaper import Reaper
 from qbdcheck.runner.verdict_rules import worse
 from qbdcheck.verdict import Verdict
@@ -234,7 +235,7 @@ class Lanes:
     def _result(self, running: _Running, status: int) -> Result:
         if running.stuck:
             message, _, details = running.stuck.partition("\n")
-            return Result(Verdict.FAIL, message, details)
+            return Result(Verdict.FAIL, message, details, findings=(hang(message),))
         result = Result.from_bytes(bytes(running.data))
         if result is not None and status == 0:
             return result

@@ -191,6 +191,7 @@ class Run:
             path=str(case.path),
             observed=result.observed,
             tests=result.tests,
+            findings=result.findings,
         )
         if result.setup_failed and not any(one.verdict is Verdict.PASS for one in self.ended):
             self.setup_error = result.message.removeprefix("in setup: ")

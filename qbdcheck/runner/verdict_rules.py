@@ -1,8 +1,8 @@
-"""Turns what a case raised into a verdict.
+"""Turns the error that a case raised into a verdict.
 
-FAIL is said of the target: an assertion, an error of a program, a lost connection. BROKEN is said
-of the case: an error that only a programming mistake raises. Whoever is in doubt gets FAIL: a red
-case is looked at, and both are red.
+FAIL means that the target is wrong: an assertion failed, a program failed, a connection was lost.
+BROKEN means that nothing is known of the target: an error that only a programming mistake raises,
+or a server that did not start. In doubt the verdict is FAIL. Both make the run fail.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.errors import CaseBroken, NotRun, UsageError
+from qbdcheck.errors import CaseBroken, NotReadyError, NotRun, UsageError
 from qbdcheck.runner.case_run import Result
+from qbdcheck.runner.evidence import findings_of
 from qbdcheck.verdict import Verdict
 
 _FULL_BYTES = 1 << 20
-"""A file system with less free space than that is the likelier cause of any failure."""
+"""With less free space than this, a full file system is the more likely cause of a failure."""
 _MISTAKES = (
     ArithmeticError,
     AttributeError,
@@ -33,11 +34,11 @@ _MISTAKES = (
     pytest.FixtureLookupError,
     pytest.Collector.CollectError,
 )
-"""What a case that is right does not raise, whatever the target does."""
+"""Errors that a correct case does not raise, whatever the target does."""
 
 
 def judge(error: BaseException, when: str, details: str) -> Result:
-    """The result of a case that raised `error`.
+    """Return the result of a case that raised `error`.
 
     :param when: ``collect``, ``setup``, ``call`` or ``teardown``.
     :param details: the traceback, for the report.
@@ -49,15 +50,21 @@ def judge(error: BaseException, when: str, details: str) -> Result:
     message = describe(error)
     if when == "collect":
         return Result(Verdict.BROKEN, f"cannot be imported: {message}", details)
+    findings = tuple(findings_of(error))
     if isinstance(error, _MISTAKES):
-        return Result(Verdict.BROKEN, message, details)
+        return Result(Verdict.BROKEN, message, details, findings=findings)
     setup_failed = when == "setup" and isinstance(error, UsageError)
+    if setup_failed and isinstance(error, NotReadyError):  # nothing of the target was tested
+        message = f"in setup: {message}"
+        return Result(Verdict.BROKEN, message, details, setup_failed=True, findings=findings)
     where = "" if when == "call" else f"in {when}: "
-    return Result(Verdict.FAIL, where + message, details, setup_failed=setup_failed)
+    return Result(
+        Verdict.FAIL, where + message, details, setup_failed=setup_failed, findings=findings
+    )
 
 
 def weigh_full_disk(result: Result, scratch: Path) -> Result:
-    """The result of a case, or that it cannot be trusted, where the runner's own disk is full."""
+    """Return the result of a case; BROKEN instead of FAIL where the runner's own disk is full."""
     if result.verdict is not Verdict.FAIL or shutil.disk_usage(scratch).free > _FULL_BYTES:
         return result
     where = scratch.parent.parent
@@ -66,9 +73,9 @@ def weigh_full_disk(result: Result, scratch: Path) -> Result:
 
 
 def weigh_deviation(result: Result, where: str) -> Result:
-    """The result of a case of which the target's profile says that it fails, and `where` why.
+    """Return the result of a case that the target's profile expects to fail; `where` says why.
 
-    A failure is then a case that was not run. A pass is a failure, so that profiles stay true.
+    A failure counts as not run. A pass counts as a failure, so that profiles stay correct.
     """
     if result.verdict is Verdict.FAIL and not result.setup_failed:
         return Result(Verdict.NOT_RUN, reasons=(f"known deviation: {where}",))
@@ -79,7 +86,7 @@ def weigh_deviation(result: Result, where: str) -> Result:
 
 
 def describe(error: BaseException) -> str:
-    """The first line of an error, with its type where the text alone would say little."""
+    """Return the first line of an error, with its type where the text alone is not enough."""
     if isinstance(error, pytest.FixtureLookupError):
         return f"there is no fixture {error.argname!r}"
     text = (str(error).strip().splitlines() or [""])[0]
@@ -92,13 +99,13 @@ def describe(error: BaseException) -> str:
 
 
 def worse(one: Result, other: Result) -> Result:
-    """Of the results of call and teardown the one that counts: a failure before anything else.
+    """Return the worse of the results of call and teardown.
 
-    What went wrong in the call comes first; a teardown only adds its message to the details.
+    If both are bad, the result is that of the call, with the details and findings of both.
     """
     if not other.verdict.is_bad:
         return one
     if one.verdict.is_bad:
         details = f"{one.details}\n\nAfterwards: {other.message}\n{other.details}"
-        return Result(one.verdict, one.message, details, setup_failed=one.setup_failed)
+        return replace(one, details=details, findings=one.findings + other.findings)
     return other

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from oracles.diagnosis import Finding, render
+from oracles.damage import Damage
+from oracles.finding import Finding, Findings
 from oracles.shadow import NotPermitted, Shadow
 from oracles.stamps import Data, Identity, as_array, stamp
 from qbdcheck.errors import CaseBroken, ProgramError
@@ -20,8 +21,8 @@ class WrongData(AssertionError):  # noqa: N818  # the verdict on a target
     """A read returned data that is not permitted. ``findings``: what is wrong in each sector."""
 
     def __init__(self, what: str, findings: Sequence[Finding]) -> None:
-        super().__init__(f"{what}:\n{render(list(findings))}")
-        self.findings = tuple(findings)
+        self.findings = Findings(findings, about=what)
+        super().__init__(str(self.findings))
 
 
 def judge(shadow: Shadow, offset: int, data: Data, what: str) -> None:
@@ -34,7 +35,11 @@ def judge(shadow: Shadow, offset: int, data: Data, what: str) -> None:
     seen = as_array(data)
     inside = max(0, min(len(seen), shadow.size - offset))
     if seen[inside:].any():
-        raise WrongData(f"{what}: data beyond the end of {shadow.size} bytes", [])
+        remark = f"data beyond the end of {shadow.size} bytes"
+        beyond = Finding(
+            Damage.BEYOND_END, shadow.size, len(seen) - inside, request=what, remark=remark
+        )
+        raise WrongData(what, [beyond])
     data = seen[:inside]
     offset = min(offset, shadow.size)
     try:

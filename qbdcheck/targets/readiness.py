@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from qbdcheck.clock import now_s, pause
-from qbdcheck.errors import ProgramError, SetupError
+from qbdcheck.errors import NotReadyError, ProgramError
 from qbdcheck.programs.daemon import Daemon
 from qbdcheck.programs.process import Process, describe_exit, run, tail
 from qbdcheck.targets.description import Ready, check_port
@@ -43,15 +43,15 @@ def adopt_daemon(target: str, ready: Ready, starter: Process) -> Daemon:
     """Wait until the starter has ended. Return the daemon that it left.
 
     :param ready: with its placeholders filled in.
-    :raise SetupError: the starter failed, or no process id was written in time.
+    :raise NotReadyError: it failed, or no process id was written in time.
     """
     if starter.wait(ready.within) != 0:
-        raise SetupError(_died(target, starter))
+        raise NotReadyError(_died(target, starter))
     path = Path(ready.pid_file or "")
     deadline = now_s() + ready.within
     while not (path.is_file() and path.read_text().strip().isdigit()):
         if now_s() >= deadline:
-            raise SetupError(
+            raise NotReadyError(
                 f"target {target}: the server wrote no process id to {path} "
                 f"within {ready.within:g} s"
             )
@@ -66,7 +66,7 @@ def wait_ready(
 
     :param ready: with its placeholders filled in.
     :param patience: factor on the time limit, for debuggers.
-    :raise SetupError: the server dies, or is not ready in time.
+    :raise NotReadyError: the server dies before, or is not ready in time.
     """
     deadline = now_s() + ready.within * patience
     while True:
@@ -78,16 +78,16 @@ def wait_ready(
         else:
             break
         if not server.is_running:
-            raise SetupError(_died(target, server))
+            raise NotReadyError(_died(target, server))
         if now_s() >= deadline:
-            raise SetupError(
+            raise NotReadyError(
                 f"target {target}: the server is not ready within {ready.within:g} s: "
                 f"{problem}; its output: {tail(server.output()) or 'none'}"
             )
         pause(STEP_S)
     # Another program may own the port and have accepted. Then our server ends soon.
     if server.has_ended_within(PORT_GRACE_S if ready.port is not None else 0):
-        raise SetupError(_died(target, server))
+        raise NotReadyError(_died(target, server))
 
 
 def _died(target: str, server: Process | Daemon) -> str:

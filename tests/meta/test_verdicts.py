@@ -206,3 +206,22 @@ def test_several_formats_make_a_matrix_of_items(toy: Toy) -> None:
         "qcow2"
         in next(o for o in done.ends if o["verdict"].lower().startswith("not"))["reasons"][0]
     )
+
+
+def test_what_an_oracle_found_is_in_the_events_as_data(toy: Toy) -> None:
+    toy.case("001_bare", "disk = new_disk('64K')\nassert disk.shadow.check(512, bytes(512)) == []",
+             "new_disk")  # fmt: skip
+    lost = "disk = new_disk('64K')\ndisk.shadow.pattern(4096, 512, 7)\ndisk.verify()"
+    toy.case("002_verify", lost, "new_disk")
+    toy.case("003_late", "import time\ntime.sleep(60)", limit_s=1)
+    toy.case("004_passes", "pass")
+    cases = toy.run().cases
+    (bare,), (verify,), (late,) = (
+        cases[name]["findings"] for name in ("001_bare", "002_verify", "003_late")
+    )
+    assert (bare["damage"], bare["offset"], bare["length"]) == ("zeroed", 512, 512)
+    assert (bare["expected"]["what"], bare["expected"]["generation"]) == ("stamp", 0)
+    assert (verify["damage"], verify["expected"]["number"]) == ("never written", 7)
+    assert verify["last_writes"][0]["text"] == "write of pattern 0x07"
+    assert late["damage"] == "hang"
+    assert cases["004_passes"]["findings"] == []

@@ -11,6 +11,7 @@ from blockio.layers import Command, Reply, Request
 from mutants.catalogue import catalogue, is_control
 from mutants.mutant import Mutant, ReplyMutant, blocks, whole_blocks
 from mutants.stale import PhantomWrite
+from qbdcheck.mutation.expectation import expected_damage
 
 
 def test_each_mutant_has_a_description_and_a_source() -> None:
@@ -20,8 +21,9 @@ def test_each_mutant_has_a_description_and_a_source() -> None:
     for mutant in known.values():
         assert mutant.breaks
         assert mutant.source or is_control(mutant)
-        assert bool(mutant.shows) is not is_control(mutant)
-        re.compile(mutant.shows)
+        assert bool(mutant.shows or mutant.says) is not is_control(mutant)
+        assert expected_damage(mutant) or mutant.says or is_control(mutant)
+        re.compile(mutant.says)
 
 
 def passes_on(mutant: Mutant, *requests: Request) -> list[bool]:

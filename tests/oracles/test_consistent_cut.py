@@ -33,16 +33,16 @@ WRITES = (write(0, 1, 0, 10), write(1, 2, 20, 30), write(0, 3, 40, 50), write(2,
         (60, 70, (3, 2, INITIAL), ""),
         (60, 70, (3, 2, 4), ""),
         (30, 42, (3, 2, 4), "3 later write #4"),
-        (60, 70, (ZEROES, 2, 4), "sector 0 is zeroed, expected write #3"),
-        (60, 70, (3, 2, ZEROES), "sector 2 is zeroed, expected the start"),
-        (60, 70, (3, 1, 4), "sector 1 has write #1, which was not written there"),
+        (60, 70, (ZEROES, 2, 4), "sector 0, 512 bytes: zeroed, expected write #3"),
+        (60, 70, (3, 2, ZEROES), "sector 2, 512 bytes: zeroed, expected the start"),
+        (60, 70, (3, 1, 4), "sector 1, 512 bytes: write #1, which was not written there"),
         (60, 70, (3, None, 4), ""),
     ],
 )
 def test_a_cut(asked: float, answered: float, values: tuple[int | None, ...], words: str) -> None:
     found = contradictions(Cut(asked, answered, values), WRITES)
     assert len(found) == bool(words)
-    assert words in "".join(found)
+    assert words in str(found)
 
 
 def _moments() -> Iterator[tuple[int, ...]]:

@@ -271,12 +271,12 @@ def test_unknown_data_in_a_part_of_a_sector_names_the_bytes() -> None:
     assert text.startswith("bytes 188 to 287 of the sector are uninitialised or unknown data")
 
 
-def test_of_very_many_damaged_sectors_only_the_first_are_looked_at_closely() -> None:
+def test_of_very_many_damaged_sectors_only_the_first_are_examined_closely() -> None:
     expected = stamp(0, 4 << 20, ME, 7, 70)
     seen = np.random.default_rng(1).integers(0, 256, 4 << 20, dtype=np.uint8)
     findings = diagnose(seen, 0, expected)
     assert sum(finding.length for finding in findings) == 4 << 20
-    assert findings[-1].text == "wrong; not looked at closely, after 512 others"
+    assert findings[-1].text == "wrong; not examined closely, after 512 others"
 
 
 def test_zeroes_around_a_later_write_are_zeroed_in_part() -> None:
@@ -288,3 +288,31 @@ def test_zeroes_around_a_later_write_are_zeroed_in_part() -> None:
     assert finding.damage is Damage.ZEROED
     places = sum(int(byte) != 0 for byte in [*expected[520:600], *expected[700:780]])
     assert f"zeroed in part: {places} bytes from byte 8 to 267 of the sector" in finding.text
+
+
+@pytest.mark.parametrize("at", [64, 192, 400])
+def test_a_sector_torn_between_two_writes_that_are_not_expected_is_torn(at: int) -> None:
+    seen = disk()
+    seen[SECTOR : SECTOR + at] = disk(4, 40)[SECTOR : SECTOR + at]
+    seen[SECTOR + at : 2 * SECTOR] = disk(5, 50)[SECTOR + at : 2 * SECTOR]
+    history = [Header(7, 9, 1, 5, 0, 50), Header(7, 9, 1, 4, 0, 40), Header(7, 9, 1, 3, 0, 30)]
+    expected = np.random.default_rng(1).integers(0, 256, SIZE, dtype=np.uint8)
+    part = sectors(1)
+    (finding,) = diagnose(
+        seen[part], SECTOR, expected[part], identity=ME, candidates=lambda _: history
+    )
+    assert finding.damage is Damage.TORN
+    cut = f"torn at byte {at}: first generation 4 by write #40, then generation 5 by write #50"
+    assert cut in finding.text
+    assert finding.part == (at, SECTOR)
+
+
+@pytest.mark.parametrize("end", [400, SECTOR])
+def test_a_sector_with_an_unknown_part_is_unknown(end: int) -> None:
+    seen = np.random.default_rng(2).integers(0, 256, SECTOR, dtype=np.uint8)
+    seen[:200] = disk(4, 40)[:200]
+    seen[end:] = disk(5, 50)[end:SECTOR]
+    expected = np.random.default_rng(1).integers(0, 256, SECTOR, dtype=np.uint8)
+    history = [Header(7, 9, 0, 4, 0, 40), Header(7, 9, 0, 5, 0, 50)]
+    (finding,) = diagnose(seen, 0, expected, identity=ME, candidates=lambda _: history)
+    assert finding.damage is Damage.UNKNOWN

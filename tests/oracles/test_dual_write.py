@@ -4,6 +4,7 @@ from collections.abc import Callable
 import pytest
 
 from injectors.layer import create
+from oracles.damage import Damage, Verdict, error
 from oracles.dual_write import DualWrite, Stopped
 from oracles.mismatches import Difference, render
 from oracles.shadow import Shadow
@@ -193,3 +194,28 @@ def test_each_kind_of_damage_gets_its_name(name: str) -> None:
     damage, word = FAULTS[name]
     damage(below(dual))
     assert word in {m.damage for m in dual.verify()}
+
+
+def test_mismatches_are_findings_that_name_side_and_request() -> None:
+    dual = pair(rules="{event: read_aio, errno: EIO}")
+    assert int(dual.findings.verdict) == Verdict.UNJUDGED
+    dual.step(one(1, Kind.READ, 4096, 512))
+    (finding,) = dual.findings
+    assert (finding.damage, finding.side, finding.request) == (
+        Damage.ERROR, "target", "#1 read 4096+512"
+    )  # fmt: skip
+    assert finding.line == str(dual.mismatches[0])
+    assert finding.text == "reference: success; target: Input/output error (5)"
+    assert dual.findings.verdict is Verdict.WRONG
+
+
+def test_the_side_that_fails_is_to_blame() -> None:
+    dual = pair()
+    dual.reference, dual.target = Layered(
+        dual.reference, create("rules: [{event: read_aio, errno: ENOSPC}]", seed=0)
+    ), dual.reference  # fmt: skip
+    dual.step(one(1, Kind.READ, 4096, 512))
+    (finding,) = dual.findings
+    assert finding.side == "reference"
+    assert finding.text == "reference: No space left on device (28); target: success"
+    assert finding.seen == error(28)

@@ -67,5 +67,5 @@ def test_what_it_cannot_read_is_an_error(tmp_path: Path) -> None:
     image = bytearray(made(tmp_path, "-b", "1024").read_bytes())
     with pytest.raises(Ext4Error, match="no directory gone"):
         Ext4(memoryview(image)).tree("gone")
-    with pytest.raises(Ext4Error, match="is no directory"):
+    with pytest.raises(Ext4Error, match="is not a directory"):
         Ext4(memoryview(image)).tree("file")

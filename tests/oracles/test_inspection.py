@@ -109,7 +109,7 @@ def test_the_picture_shows_each_kind(tmp_path: Path, capsys: pytest.CaptureFixtu
     text = picture.read_text()
     cells = re.findall(r'fill="(#\w+)"><title>sector (\d+)', text)
     kinds = {colour: kind for kind, colour, _ in KINDS}
-    assert [kinds[colour] for colour, _ in cells] == [
+    assert [kinds[colour].name.lower() for colour, _ in cells] == [
         "prefill", "written", "misdirected", "mixed", "zeroes", "other", "damaged", "prefill"
     ]  # fmt: skip
     assert all(words in text for _, _, words in KINDS)

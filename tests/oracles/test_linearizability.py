@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oracles.linearizability import INITIAL, NEVER, Access, Anomaly, check
+from oracles.damage import Damage
+from oracles.linearizability import INITIAL, NEVER, Access, Anomaly, check, findings_of
 from oracles.timeline import timeline
 
 
@@ -100,3 +101,22 @@ def test_each_sector_is_judged_alone() -> None:
 def test_two_writes_of_a_value_are_the_histories_fault() -> None:
     with pytest.raises(ValueError, match="two writes of #1"):
         check([access("w", 1, 0, 1), access("w", 1, 2, 3)])
+
+
+def test_an_anomaly_is_a_finding_with_the_requests_as_evidence() -> None:
+    anomalies = check([access("w", 1, 0, 1), access("r", 0, 2, 3)])
+    (finding,) = found = findings_of(anomalies)
+    assert (finding.damage, finding.offset, finding.length) == (Damage.NOT_LINEARIZABLE, 0, 512)
+    assert finding.text == f"not linearizable: {anomalies[0].text}"
+    assert any("writes #1" in line for line in finding.evidence)
+    assert str(anomalies[0]).splitlines()[1:] == [f"  {line}" for line in finding.evidence]
+    assert str(found).splitlines()[0].startswith("offset 0 (0x0), sector 0, 512 bytes: not linear")
+    assert findings_of([]) == []
+
+
+def test_a_value_that_was_never_or_not_yet_written_is_an_anomaly() -> None:
+    (never,) = check([access("r", 5, 2, 3)])
+    assert never.text == "#5 was read, and nobody wrote it"
+    (early,) = check([access("r", 5, 2, 3), access("w", 5, 4, NEVER)])
+    assert early.text == "a value was read before it was written"
+    assert early.finding.evidence[-1].startswith("2 to never")

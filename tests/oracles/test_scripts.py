@@ -1,6 +1,7 @@
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ SIZE = 1 << 16
 def steps(draw: st.DrawFn) -> Step:
     do = draw(st.sampled_from(sorted(STEPS)))
     offset = draw(st.integers(0, SIZE))
-    values = {
+    values: dict[str, Any] = {
         "offset": offset, "length": draw(st.integers(0, SIZE - offset)), "size": SIZE,
         "fua": draw(st.booleans()), "no_hole": draw(st.booleans()),
         "seed": draw(st.integers(0, 99)), "kind": draw(st.sampled_from(FAULTS)),

@@ -4,14 +4,14 @@ import pytest
 
 from oracles.diagnosis import Damage
 from oracles.shadow import LARGEST, Ambiguous, NotPermitted, Shadow
-from oracles.stamps import SECTOR, Identity, as_array, header_of, sector_words
+from oracles.stamps import SECTOR, Data, Identity, as_array, header_of, sector_words
 
 ME = Identity.of("run", "vol")
 A, B = b"\xaa" * SECTOR, b"\xbb" * SECTOR
 ZERO = bytes(SECTOR)
 
 
-def permitted(shadow: Shadow, offset: int, data: bytes) -> bool:
+def permitted(shadow: Shadow, offset: int, data: Data) -> bool:
     return shadow.check(offset, data) == []
 
 

@@ -1,5 +1,7 @@
 """The shadow against a naive disk that picks its own legal answers, and against naive sets."""
 
+from __future__ import annotations
+
 import random
 
 from hypothesis import given, settings
@@ -9,6 +11,8 @@ from oracles.shadow import Shadow
 from oracles.stamps import SECTOR
 
 SIZE = 5 * SECTOR + 77
+Place = tuple[int, int]
+Step = tuple[str, Place, int, Place]
 
 places = st.tuples(st.integers(0, SIZE - 1), st.integers(1, 2 * SECTOR)).map(
     lambda place: (place[0], min(place[1], SIZE - place[0]))
@@ -68,7 +72,7 @@ class Disk:
         self.cached = [(o, d[: max(size - o, 0)], fua) for o, d, fua in self.cached]
 
 
-def perform(step, shadow: Shadow, disk: Disk) -> None:  # a table of steps
+def perform(step: Step, shadow: Shadow, disk: Disk) -> None:  # a table of steps
     kind, (offset, length), byte, (offset2, length2) = step
     data = bytes((byte + i) % 251 for i in range(length))
     if kind in ("write", "fua"):
@@ -104,7 +108,7 @@ def perform(step, shadow: Shadow, disk: Disk) -> None:  # a table of steps
 
 @settings(max_examples=250, deadline=None)
 @given(steps=steps, lot=st.randoms(use_true_random=False))
-def test_a_correct_disk_is_never_accused(steps, lot: random.Random) -> None:
+def test_a_correct_disk_is_never_accused(steps: list[Step], lot: random.Random) -> None:
     shadow, disk = Shadow(SIZE), Disk(lot)
     for step in steps:
         perform(step, shadow, disk)
@@ -113,7 +117,9 @@ def test_a_correct_disk_is_never_accused(steps, lot: random.Random) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(steps=steps, lot=st.randoms(use_true_random=False))
-def test_a_disk_stays_right_when_each_read_settles_what_it_saw(steps, lot) -> None:
+def test_a_disk_stays_right_when_each_read_settles_what_it_saw(
+    steps: list[Step], lot: random.Random
+) -> None:
     shadow, disk = Shadow(SIZE), Disk(lot)
     for step in steps:
         perform(step, shadow, disk)
@@ -132,7 +138,7 @@ certain = st.sampled_from(["write", "fua", "pattern", "zero", "discard0", "flush
     bits=st.integers(1, 255),
 )
 def test_without_doubt_there_is_one_right_image_and_any_other_byte_is_accused(
-    steps, wrong: int, bits: int
+    steps: list[Step], wrong: int, bits: int
 ) -> None:
     shadow, disk = Shadow(SIZE), Disk(random.Random(1))
     for step in steps:
@@ -146,10 +152,11 @@ def test_without_doubt_there_is_one_right_image_and_any_other_byte_is_accused(
 
 @settings(max_examples=100, deadline=None)
 @given(steps=steps)
-def test_whole_sector_steps_permit_exactly_the_naive_set_of_contents(steps) -> None:
+def test_whole_sector_steps_permit_exactly_the_naive_set_of_contents(steps: list[Step]) -> None:
     shadow = Shadow(SECTOR)
     naive: set[bytes] = {bytes(SECTOR)}
-    durable, pending = set(naive), []
+    durable: set[bytes] = set(naive)
+    pending: list[bytes] = []
     for kind, _, byte, _ in steps:
         data = bytes([byte]) * SECTOR
         if kind in ("write", "fua", "maybe"):

@@ -12,9 +12,9 @@ import mmap
 import os
 import pickle
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -26,6 +26,7 @@ import numpy as np
 
 from oracles.crash_states.families import Bounds
 from oracles.crash_states.states import Candidate, CrashStates, Position
+from oracles.finding import Findings
 from qbdcheck import clock
 
 _BLOCK = 16
@@ -43,8 +44,8 @@ class Judge(Protocol):
     changes_the_file: bool
     """Whether `check` may write to the file, as a repair does."""
 
-    def check(self, image: memoryview, path: Path, limit: int) -> str:
-        """Return a description of the error; empty if the state is right.
+    def check(self, image: memoryview, path: Path, limit: int) -> Findings:
+        """Return what is wrong; nothing if the state is right.
 
         :param image: the bytes of the file at ``path``.
         :param limit: number of log entries that may have been answered.
@@ -59,7 +60,12 @@ class Wrong:
     state: str
     family: str
     description: str
-    text: str
+    findings: Findings
+
+    @property
+    def text(self) -> str:
+        """What is wrong, in words."""
+        return str(self.findings)
 
     def __str__(self) -> str:
         return f"crash state {self.state} ({self.family})\n  {self.description}\n  {self.text}"
@@ -95,7 +101,19 @@ class Exploration:
         if self.wrong:
             shown = "\n".join(str(one) for one in self.wrong[:_SHOWN])
             more = f"\n{len(self.wrong) - _SHOWN} more" if len(self.wrong) > _SHOWN else ""
-            raise AssertionError(f"wrong after a crash, {self}\n{shown}{more}")
+            raise WrongAfterCrash(f"wrong after a crash, {self}\n{shown}{more}", self.wrong)
+
+
+class WrongAfterCrash(AssertionError):  # noqa: N818  # the verdict on a target
+    """A crash leaves a wrong state; ``findings`` are those of all wrong states."""
+
+    def __init__(self, text: str, wrong: Sequence[Wrong]) -> None:
+        super().__init__(text)
+        self.findings = Findings(
+            replace(finding, request=f"crash state {one.state}")
+            for one in wrong
+            for finding in one.findings
+        )
 
 
 def _short(number: int) -> str:
@@ -249,13 +267,13 @@ class Explorer:
             if found.value >= self.most or clock.now_s() >= end_s:
                 break
             space.go(candidate)
-            text = judge.check(space.image, space.path, candidate.limit)
+            findings = judge.check(space.image, space.path, candidate.limit)
             if judge.changes_the_file:
                 space.take_back()
             explored += 1
-            if text:
+            if findings:
                 found.value += 1
-                wrong.append((index, self._wrong(candidate, text)))
+                wrong.append((index, self._wrong(candidate, findings)))
         return self.states.generated, self.states.distinct, explored, wrong
 
     def _share(self, number: int, jobs: int) -> Iterator[tuple[int, Candidate]]:
@@ -268,9 +286,9 @@ class Explorer:
             if block % jobs == number:
                 yield from some
 
-    def _wrong(self, candidate: Candidate, text: str) -> Wrong:
+    def _wrong(self, candidate: Candidate, findings: Findings) -> Wrong:
         described = self.states.describe(candidate.state)
-        return Wrong(str(candidate.state), candidate.family, described, text)
+        return Wrong(str(candidate.state), candidate.family, described, findings)
 
 
 def _sendable(error: Exception) -> Exception:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from xxhash import xxh3_64_intdigest
 
+from oracles.damage import Damage
 from oracles.ext4 import Ext4, Ext4Error
+from oracles.finding import Findings, reported
 from qbdcheck.kit.crash.file_history import FilePromises
 from qbdcheck.programs.process import run_brief
 
@@ -39,7 +41,7 @@ class Ext4Judge:
         self._known: dict[tuple[int, str], Mapping[str, bytes | None]] = {}
         self._history = history
 
-    def check(self, image: memoryview, path: Path, limit: int) -> str:
+    def check(self, image: memoryview, path: Path, limit: int) -> Findings:
         """Judge a state (as `qbdcheck.kit.crash.explorer.Judge`)."""
         done = run_brief(["e2fsck", "-fy", path], timeout_s=_TIMEOUT_S, env=_ENVIRONMENT)
         lines = [line for line in done.stdout.splitlines() if not _USUAL.search(line.strip())]
@@ -47,18 +49,20 @@ class Ext4Judge:
         problems = [line for line in lines if not line.startswith(names)]
         if done.returncode not in (0, 1) or problems:
             said = (problems or done.stderr.strip().splitlines() or ["no output"])[0]
-            return f"e2fsck ended with {done.returncode}: {said.strip()}"
+            text = f"e2fsck ended with {done.returncode}: {said.strip()}"
+            return reported(Damage.METADATA, text)
         directory = self._history.directory(limit)
         key = xxh3_64_intdigest(image), directory  # many states recover to the same file system
         if key not in self._known:
             try:
                 self._known[key] = Ext4(image).tree(directory)
             except Ext4Error as error:
-                return f"the files cannot be read: {error}"
-        return self._history.judge(limit, self._known[key])
+                return reported(Damage.METADATA, f"the files cannot be read: {error}")
+        return reported(Damage.FILE, self._history.judge(limit, self._known[key]))
 
 
 def judge_file(history: FilePromises, path: Path, limit: int) -> str:
     """Judge the image in a file, which e2fsck may change; "" if it is right."""
     with path.open("r+b") as file:
-        return Ext4Judge(history).check(memoryview(mmap.mmap(file.fileno(), 0)), path, limit)
+        image = memoryview(mmap.mmap(file.fileno(), 0))
+        return str(Ext4Judge(history).check(image, path, limit))

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from oracles.crash_states.promises import Promises
-from oracles.diagnosis import render
+from oracles.damage import Damage
+from oracles.finding import Findings, reported
 from oracles.qcow2 import Qcow2, Qcow2Error
 from qbdcheck.programs.blockdev import file_node, json_filename, node, over
 from qbdcheck.programs.installed import Programs
@@ -16,7 +17,6 @@ from qbdcheck.programs.process import Completed, run_brief
 _CLEAN = (0, 3)
 """Exit statuses of ``qemu-img check``: right, and leaks only (docs/tools/qemu-img.rst)."""
 _TIMEOUT_S = 20.0
-_SHOWN = 3
 
 
 class Qcow2Judge:
@@ -46,7 +46,7 @@ class Qcow2Judge:
         self.checks = 0
         """Number of runs of qemu-img."""
 
-    def check(self, image: memoryview, path: Path, limit: int) -> str:
+    def check(self, image: memoryview, path: Path, limit: int) -> Findings:
         """Judge a state (as `qbdcheck.kit.crash.explorer.Judge`)."""
         try:
             disk = self._disk(image)
@@ -55,26 +55,29 @@ class Qcow2Judge:
                 return self._check_repaired(image, path, limit)
             if key not in self._verdicts:
                 self._verdicts[key] = self._qemu_img_check(path)
-            return self._verdicts[key] or self._contents(disk, limit)
+            checked = reported(Damage.METADATA, self._verdicts[key])
+            return checked or self._contents(disk, limit)
         except Qcow2Error as error:
-            return f"the image cannot be read: {error}"
+            return reported(Damage.METADATA, f"the image cannot be read: {error}")
 
     def _disk(self, image: memoryview) -> Qcow2:
         if self._data_at is None:
             return Qcow2(image)
         return Qcow2(image[: self._data_at], image[self._data_at :])
 
-    def _check_repaired(self, image: memoryview, path: Path, limit: int) -> str:
+    def _check_repaired(self, image: memoryview, path: Path, limit: int) -> Findings:
         self._qemu_img(path, "-r", "all")
-        return self._qemu_img_check(path) or self._contents(self._disk(image), limit)
+        checked = reported(Damage.METADATA, self._qemu_img_check(path))
+        return checked or self._contents(self._disk(image), limit)
 
-    def _contents(self, disk: Qcow2, limit: int) -> str:
+    def _contents(self, disk: Qcow2, limit: int) -> Findings:
         def read(offset: int, length: int) -> bytes:
             inside = max(0, min(length, disk.size - offset))
             return disk.read(offset, inside) if inside else b""
 
         findings = self._promises.judge(limit, read)
-        return f"the guest's data is wrong:\n{render(findings, _SHOWN)}" if findings else ""
+        findings.about = "the guest's data is wrong"
+        return findings
 
     def _qemu_img_check(self, path: Path) -> str:
         done = self._qemu_img(path)

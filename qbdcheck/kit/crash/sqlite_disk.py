@@ -17,6 +17,8 @@ from typing import Any, Protocol
 import apsw
 
 from blockio.write_log import SECTOR
+from oracles.damage import Damage
+from oracles.finding import Findings, reported
 
 REGION = 256 << 10
 REGIONS = 24
@@ -241,7 +243,7 @@ class SqliteHistory:
         self.acknowledged: list[int] = []
         self._opened = 0
 
-    def check(self, image: memoryview, path: object, limit: int) -> str:  # noqa: ARG002
+    def check(self, image: memoryview, path: object, limit: int) -> Findings:  # noqa: ARG002
         """Judge a state (as `qbdcheck.kit.crash.explorer.Judge`)."""
         owed = sum(position <= limit for position in self.acknowledged)
         self._opened += 1
@@ -249,17 +251,18 @@ class SqliteHistory:
         try:
             return self._judge(vfs, owed)
         except apsw.Error as error:
-            return f"SQLite: {type(error).__name__}: {error}"
+            text = f"SQLite: {type(error).__name__}: {error}"
+            return reported(Damage.METADATA, text)
         finally:
             vfs.unregister()
 
-    def _judge(self, vfs: DiskVfs, owed: int) -> str:
+    def _judge(self, vfs: DiskVfs, owed: int) -> Findings:
         connection = apsw.Connection("db", vfs=vfs.name)
         try:
             connection.execute("PRAGMA locking_mode=exclusive")
             checked = connection.execute("PRAGMA integrity_check").fetchall()
             if checked != [("ok",)]:
-                return f"integrity_check: {checked[0][0]}"
+                return reported(Damage.METADATA, f"integrity_check: {checked[0][0]}")
             has = connection.execute("SELECT count(*) FROM sqlite_master").fetchall()[0][0]
             rows: Sequence[Any] = []
             if has:
@@ -269,12 +272,14 @@ class SqliteHistory:
         known = {tuple(rows): number for number, rows in enumerate(self.contents)}
         number = known.get(tuple(rows))
         if number is None:
-            return f"{len(rows)} rows that were never committed together"
+            text = f"{len(rows)} rows that were never committed together"
+            return reported(Damage.FILE, text)
         # Equal contents can occur twice: the newest one counts.
         newest = max(n for n, contents in enumerate(self.contents) if contents == list(rows))
         if newest < owed:
-            return f"transactions {newest + 1} to {owed} were committed and are lost"
-        return ""
+            text = f"transactions {newest + 1} to {owed} were committed and are lost"
+            return reported(Damage.LOST, text)
+        return Findings()
 
 
 def run_transactions(

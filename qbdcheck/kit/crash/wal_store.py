@@ -20,6 +20,8 @@ from typing import Protocol
 from xxhash import xxh3_64_intdigest
 
 from blockio.write_log import SECTOR
+from oracles.damage import Damage
+from oracles.finding import Findings, reported
 
 LOG_AT = SECTOR
 LOG_BYTES = 64 << 10
@@ -168,21 +170,24 @@ class WalHistory:
         self._contents.append({**self._contents[-1], key: digest(value)})
         self.acknowledged.append(position)
 
-    def check(self, image: memoryview, path: object, limit: int) -> str:  # noqa: ARG002
+    def check(self, image: memoryview, path: object, limit: int) -> Findings:  # noqa: ARG002
         """Judge a state: it must hold all acknowledged commits (see `explorer.Judge`)."""
         try:
             sequence, values = recover(image)
         except ValueError as error:
-            return f"recovery fails: {error}"
+            return reported(Damage.METADATA, f"recovery fails: {error}")
         owed = sum(position <= limit for position in self.acknowledged)
         if sequence < owed:
-            return f"commits {sequence + 1} to {owed} were acknowledged and are lost"
+            text = f"commits {sequence + 1} to {owed} were acknowledged and are lost"
+            return reported(Damage.LOST, text)
         if sequence >= len(self._contents):
-            return f"commit {sequence} was recovered, {len(self._contents) - 1} were begun"
+            text = f"commit {sequence} was recovered, {len(self._contents) - 1} were begun"
+            return reported(Damage.FILE, text)
         for key, value in self._contents[sequence].items():
             if values.get(key) != value:
-                return f"after commit {sequence} key {key} has another value"
-        return ""
+                text = f"after commit {sequence} key {key} has another value"
+                return reported(Damage.FILE, text)
+        return Findings()
 
 
 def run_workload(

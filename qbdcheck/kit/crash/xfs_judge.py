@@ -14,6 +14,8 @@ from pathlib import Path
 
 from xxhash import xxh3_64
 
+from oracles.damage import Damage
+from oracles.finding import Findings, reported
 from qbdcheck.guest.guest import Guest
 from qbdcheck.guest.quick_shell import QuickShell
 from qbdcheck.kit.crash.file_history import FilePromises
@@ -49,7 +51,7 @@ class XfsJudge(AbstractContextManager["XfsJudge"]):
         """End the guest."""
         self._guest.kill()
 
-    def check(self, image: memoryview, path: Path, limit: int) -> str:
+    def check(self, image: memoryview, path: Path, limit: int) -> Findings:
         """Judge a state (as `qbdcheck.kit.crash.explorer.Judge`)."""
         if not self._disk:
             node = {"driver": "file", "filename": str(path), "locking": "off"}
@@ -59,8 +61,11 @@ class XfsJudge(AbstractContextManager["XfsJudge"]):
         mount = f"mount -t xfs -o noatime {self._disk} /mnt"
         status, archive, errors = self._shell.run(f"{mount} && {look}", _WITHIN_S)
         if status:
-            return f"it cannot be mounted or read: {self._said(errors)}"
-        return self._repair(image) or self._history.judge(limit, _files(archive))
+            text = f"it cannot be mounted or read: {self._said(errors)}"
+            return reported(Damage.METADATA, text)
+        return reported(Damage.METADATA, self._repair(image)) or reported(
+            Damage.FILE, self._history.judge(limit, _files(archive))
+        )
 
     def _repair(self, image: memoryview) -> str:
         key = _key_without_log(image)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mutants.catalogue import catalogue
-from oracles.linearizability import Anomaly
+from oracles.finding import Findings
+from oracles.linearizability import Anomaly, findings_of
 from oracles.model import Player, Wrong
 from oracles.scripts import Script
 from oracles.timeline import timeline
@@ -28,6 +29,15 @@ from reference_backend.store.memory import MemoryStore
 from reference_backend.store.volume import Volume
 
 _LOSS_S = 0.01
+
+
+class NotLinearizable(AssertionError):  # noqa: N818  # the verdict on a target
+    """A recorded history is not linearizable; ``findings`` say in which sectors."""
+
+    def __init__(self, anomalies: Sequence[Anomaly]) -> None:
+        first = f"not linearizable, in {len(anomalies)} sectors"
+        super().__init__(f"{first}\n{anomalies[0]}")
+        self.findings: Findings = findings_of(anomalies)
 
 
 class ModelChecks:
@@ -106,13 +116,15 @@ class ModelChecks:
         return tried
 
     def _failed_before(self, player: Player) -> None:
-        for script, text in played_first(self._saved, player, int(self._seed)):
-            self._fail(script, f"(as in an earlier run) {text}")
+        for script, wrong in played_first(self._saved, player, int(self._seed)):
+            self._fail(script, wrong.within("(as in an earlier run) "))
 
-    def _fail(self, script: Script, text: str) -> None:
+    def _fail(self, script: Script, wrong: Wrong) -> None:
+        text = str(wrong)
         keep(script, text, self._session.scratch, self._saved)
         steps = "\n".join(f"  {step}" for step in script.steps)
-        raise Wrong(f"{text}\n{len(script.steps)} steps on {script.size} bytes:\n{steps}")
+        steps = f"{len(script.steps)} steps on {script.size} bytes:\n{steps}"
+        raise Wrong(f"{text}\n{steps}", wrong.findings)
 
     # Histories -----------------------------------------------------------------------------------
 
@@ -223,7 +235,7 @@ class ModelChecks:
             raise CaseBroken(f"only {met} writes of sectors were recorded")
         if anomalies:
             self._draw(anomalies[0], history)
-            raise AssertionError(f"not linearizable, in {len(anomalies)} sectors\n{anomalies[0]}")
+            raise NotLinearizable(anomalies)
 
     def _draw(self, anomaly: Anomaly, history: concurrent.History) -> None:
         repro: Path = self._session.scratch / "repro"

@@ -15,6 +15,8 @@ from random import Random
 import numpy as np
 
 from blockio.layers import Command, CommandFlag
+from oracles.damage import Damage
+from oracles.finding import Finding, Findings
 from oracles.linearizability import INITIAL, NEVER, Access, Anomaly, check
 from oracles.stamps import SECTOR
 from qbdcheck import clock
@@ -29,7 +31,14 @@ _MAGIC = 0x71626468 << 32
 
 
 class Torn(AssertionError):  # noqa: N818  # the verdict on a target
-    """A sector holds parts of two writes, or data that was never written."""
+    """A sector holds parts of two writes, or data that was never written.
+
+    ``findings`` has the sector.
+    """
+
+    def __init__(self, damage: Damage, sector: int, remark: str) -> None:
+        super().__init__(f"sector {sector} {remark}")
+        self.findings = Findings([Finding(damage, sector * SECTOR, SECTOR, remark=remark)])
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,8 @@ class History:
                 part and part.call <= one.returned and part.returned >= one.call for part in parts
             ):
                 numbers = ", ".join(f"#{value}" for value in one.values)
-                raise Torn(f"sector {one.sector} holds parts of several writes: {numbers}")
+                remark = f"holds parts of several writes: {numbers}"
+                raise Torn(Damage.TORN, one.sector, remark)
         return check(self.accesses)
 
 
@@ -296,9 +306,9 @@ def seen(
     words = np.frombuffer(data, dtype="<u8").reshape(-1, _WORDS)
     if not ((words >> np.uint64(32)) == _MAGIC >> 32).all():
         row = int(np.argmin(((words >> np.uint64(32)) == _MAGIC >> 32).all(axis=1)))
-        raise Torn(
-            f"sector {first + row} holds data that was never written: {words[row, 0]:#018x} ..."
-        )
+        damage = Damage.UNKNOWN if words[row].any() else Damage.ZEROED
+        remark = f"holds data that was never written: {words[row, 0]:#018x} ..."
+        raise Torn(damage, first + row, remark)
     numbers = words & np.uint64(0xFFFFFFFF)
     found: list[int | None] = numbers[:, 0].tolist()
     for row in np.flatnonzero((numbers != numbers[:, :1]).any(axis=1)).tolist():

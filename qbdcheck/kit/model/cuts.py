@@ -6,12 +6,14 @@ must show both as they were at one moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from oracles.consistent_cut import ZEROES, Cut, contradictions
+from oracles.damage import Damage
+from oracles.finding import Findings, render, reported
 from oracles.linearizability import INITIAL
 from oracles.stamps import SECTOR
 from qbdcheck import clock
@@ -68,7 +70,7 @@ class Camera:
     def judge(self, history: History) -> None:
         """Read all snapshots, and judge each.
 
-        :raise AssertionError: a snapshot does not show the volume at one moment.
+        :raise NeverSo: a snapshot does not show the volume at one moment.
         :raise Torn: a sector holds data that was never written.
         :raise CaseBroken: no snapshot was taken while clients wrote.
         """
@@ -95,7 +97,8 @@ class Camera:
             data = bytes(client.read(0, self.plan.size))
             again = bytes(client.read(0, self.plan.size))
         if data != again:
-            raise AssertionError(f"two reads of {disk.name} differ")
+            text = f"two reads of {disk.name} differ"
+            raise NeverSo(text, reported(Damage.CHANGING, "two reads gave different data"))
         return Cut(asked, answered, self.values(data, mixed, asked, answered))
 
     def values(
@@ -112,8 +115,14 @@ class Camera:
         return found
 
 
-def _raise(text: str, wrong: Sequence[str]) -> None:
+class NeverSo(AssertionError):  # noqa: N818  # the verdict on a target
+    """A volume or a snapshot was at no moment what it is; ``findings`` say why."""
+
+    def __init__(self, text: str, findings: Findings) -> None:
+        super().__init__(f"{text}:\n{render(findings, _SHOWN)}")
+        self.findings = Findings(replace(finding, request=text) for finding in findings)
+
+
+def _raise(text: str, wrong: Findings) -> None:
     if wrong:
-        more = f"\n... and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        lines = "\n".join(wrong[:_SHOWN])
-        raise AssertionError(f"{text}:\n{lines}{more}")
+        raise NeverSo(text, wrong)

@@ -29,7 +29,7 @@ class Tried:
     sequences: int = 0
     scripts: int = 0
     left_out: tuple[str, ...] = ()
-    wrong: tuple[Script, str] | None = None
+    wrong: tuple[Script, Wrong] | None = None
 
     def __str__(self) -> str:
         without = f", without {', '.join(self.left_out)}" if self.left_out else ""
@@ -76,6 +76,6 @@ def try_all(player: Player, depth: int, seed: int) -> Tried:
         try:
             play(script, player, seed)
         except Wrong as wrong:
-            tried.wrong = script, str(wrong)
+            tried.wrong = script, wrong.within("")
             break
     return tried

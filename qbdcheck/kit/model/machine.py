@@ -39,10 +39,10 @@ class Found:
 
     scripts: int = 0
     steps: int = 0
-    failures: list[tuple[Script, str]] = field(default_factory=list)
+    failures: list[tuple[Script, Wrong]] = field(default_factory=list)
 
     @property
-    def best(self) -> tuple[Script, str] | None:
+    def best(self) -> tuple[Script, Wrong] | None:
         """The shortest failing script and its error; None if no script failed."""
         return min(self.failures, key=lambda pair: len(pair[0].steps), default=None)
 
@@ -97,7 +97,7 @@ class DiskMachine(RuleBasedStateMachine):
         except Wrong as wrong:
             self._failed = True
             script = Script(SIZE, tuple(self._steps) or (Step("flush"),))
-            self.found.failures.append((script, str(wrong)))
+            self.found.failures.append((script, wrong.within("")))
             raise
 
     def _at(self, do: str, place: tuple[int, int], *, fua: bool = False) -> None:
@@ -244,7 +244,7 @@ def _shorten(found: Found, script: Script, player: Player) -> None:
             shorter = Script.of(document, "shorter")  # offsets may be beyond the new end
             play(shorter, player)
         except Wrong as wrong:
-            found.failures.append((shorter, str(wrong)))
+            found.failures.append((shorter, wrong.within("")))
             return True
         except (ScriptError, NotRun):
             pass

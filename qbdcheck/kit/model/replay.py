@@ -30,12 +30,12 @@ def play(
         try:
             model.step(step)
         except Wrong as wrong:
-            raise Wrong(f"step {number}: {wrong}") from None
+            raise wrong.within(f"step {number}: ") from None
     tell("      read everything")
     try:
         model.finish()
     except Wrong as wrong:
-        raise Wrong(f"at the end: {wrong}") from None
+        raise wrong.within("at the end: ") from None
 
 
 def keep(script: Script, text: str, scratch: Path, saved: Path) -> None:
@@ -55,14 +55,14 @@ def keep(script: Script, text: str, scratch: Path, saved: Path) -> None:
     (saved / f"{name}.yaml").write_text(script.to_yaml(), encoding="utf-8")
 
 
-def played_first(saved: Path, player: Player, seed: int) -> Sequence[tuple[Script, str]]:
+def played_first(saved: Path, player: Player, seed: int) -> Sequence[tuple[Script, Wrong]]:
     """Play saved scripts; delete those that pass; return those that still fail."""
     failing = []
     for path in sorted(saved.glob("*.yaml")) if saved.is_dir() else ():
         try:
             play(Script.read(path), player, seed)
         except Wrong as wrong:
-            failing.append((Script.read(path), str(wrong)))
+            failing.append((Script.read(path), wrong.within("")))
             continue
         except (NotRun, ScriptError):
             pass

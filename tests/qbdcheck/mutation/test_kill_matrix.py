@@ -38,6 +38,7 @@ def test_a_mutant_is_killed_and_a_control_lives(tmp_path: Path) -> None:
     assert dead["case"].startswith("00")
     assert dead["diagnosis"]
     assert dead["named"]
+    assert set(dead["damage"]) <= {"stale", "never written", "zeroed"}
     assert dead["requests"] > 10
     assert "requests" in done.stdout
     assert (alive["control"], alive["killed"], alive["cases"]) == (True, False, 2)
@@ -144,10 +145,30 @@ def test_a_target_that_never_starts_is_the_machines_fault(tmp_path: Path) -> Non
     assert "Killed 1" not in done.stdout
 
 
+def test_a_server_that_does_not_start_is_no_kill(tmp_path: Path) -> None:
+    for path in (ROOT / "targets").glob("*.yaml"):
+        (tmp_path / path.name).write_text(path.read_text())
+    start = tmp_path / "start"
+    start.write_text('case "$*" in *PhantomWrite*) echo no; exit 3;; esac\nexec "$@"\n')
+    profile = tmp_path / "reference.yaml"
+    profile.write_text(profile.read_text().replace("{python} -S", f"sh {start} {{python}} -S"))
+    report = tmp_path / "kill.json"
+    words = ["phantom-write", "silent-bit-flip", "1", "200", "--targets-dir", str(tmp_path)]
+    done = check("--mutants", *words, "--json", str(report))
+    assert done.returncode == 1, done.stdout + done.stderr
+    broken, dead = json.loads(report.read_text())
+    assert (broken["state"], broken["killed"], broken["named"]) == ("not ready", False, False)
+    assert "the server died at its start" in broken["diagnosis"]
+    assert (dead["state"], dead["damage"]) == ("killed", ["bit flip"])
+    assert "Did not start: phantom-write" in done.stdout
+    assert "Killed 1 of 2 mutants" in done.stdout
+
+
 def test_a_diagnosis_that_names_another_damage_is_marked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(catalogue()["phantom-write"], "shows", "bit flip")
+    monkeypatch.setattr(catalogue()["phantom-write"], "shows", ("bit flip",))
+    monkeypatch.setattr(catalogue()["phantom-write"], "says", "phantom|write")
     options = parse(["--mutants", "phantom-write", "1-5"])
     kill_matrix.main(
         options.selection, options.target, options.execution, options.reports, options.mutation

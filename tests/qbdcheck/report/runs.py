@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from oracles.damage import Content, Damage, Difference, Operation, What, error
+from oracles.finding import Finding
 from qbdcheck.report.events import (
     CaseEnded,
     CaseStarted,
@@ -95,3 +97,28 @@ TESTS = (
 def run_with_tests() -> list[Event]:
     """A case that passed, with tests that it ran in a guest."""
     return [STARTED, started(1), ended(1, Verdict.PASS, tests=TESTS)]
+
+
+FINDINGS = (
+    Finding(
+        Damage.STALE,
+        4096,
+        512,
+        expected=Content(What.STAMP, 7, 70, 0, 1, 2),
+        seen=Content(What.STAMP, 4, 40, 0, 1, 2),
+        difference=Difference(4096 + 28, b"\x07", b"\x04"),
+        last_writes=(Operation(70, 4096, 512, "write", 7),),
+    ),
+    Finding(
+        Damage.ERROR, side="target", request="#3 flush", expected=error(0), seen=error(5),
+        evidence=("found in /home/nobody-here/x",),
+    ),
+)  # fmt: skip
+
+
+def run_with_findings() -> list[Event]:
+    """A case that failed with two findings."""
+    failed = ended(
+        1, Verdict.FAIL, message="volume disk is not what it must be:", findings=FINDINGS
+    )
+    return [STARTED, started(1), failed, RunEnded(6.5, {"fail": 1}, exit_code=1)]

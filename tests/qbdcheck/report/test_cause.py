@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from oracles.damage import Content, Damage, What, error
+from oracles.finding import Finding
 from qbdcheck.report.cause import cause_of
 
 TRACEBACK = """Traceback (most recent call last):
@@ -17,16 +19,10 @@ AssertionError: map is not empty
     ("message", "details", "cause"),
     [
         pytest.param(
-            "3 sectors differ\nsector 17: stale (generation 4, expected 7)\nsector 18: lost",
-            "    assert sector == expected",
-            "sector 17: stale (generation 4, expected 7)",
-            id="what the disk holds comes first",
-        ),
-        pytest.param(
             "",
             "some log\nqemu-io died by SIGSEGV\nmore",
             "qemu-io died by SIGSEGV",
-            id="then what died",
+            id="what died comes first",
         ),
         pytest.param(
             "", "stacks:\nthe case timed out after 60 s\n", "the case timed out after 60 s",
@@ -47,7 +43,7 @@ AssertionError: map is not empty
         pytest.param(
             "read 512 bytes at 4096:",
             "    io.read(4096, 512)\nE   read 512 bytes at 4096:\nE     sector 8: lost",
-            "sector 8: lost",
+            "read 512 bytes at 4096: sector 8: lost",
             id="the lines of the error itself are read too",
         ),
         pytest.param(
@@ -67,3 +63,23 @@ def test_the_cause_is_one_printable_line_of_at_most_200_characters() -> None:
     cause = cause_of("boom\x1b[2J " + "x" * 500, "")
     assert len(cause) == 200
     assert cause.isprintable()
+
+
+TORN = Finding(Damage.TORN, 8704, 512, seen=Content(What.ZEROES), part=(0, 256))
+EIO = Finding(Damage.ERROR, seen=error(5), expected=error(0), request="read 0+512")
+STUCK = Finding(Damage.HANG, remark="timed out after 60 s")
+
+
+def test_what_an_oracle_found_comes_before_all_text() -> None:
+    cause = cause_of("qemu-io died by SIGSEGV", "timed out", [EIO, TORN])
+    assert cause.startswith("offset 8704 (0x2200), sector 17, 512 bytes: torn at byte 256")
+    assert cause_of("2 mismatches:", "", [EIO]).startswith("read 0+512: Input/output error (5)")
+
+
+def test_a_hang_says_no_more_than_the_text_does() -> None:
+    assert cause_of("timed out after 60 s\nstuck in read", "", [STUCK]) == "timed out after 60 s"
+    assert cause_of("qemu died by SIGSEGV", "", [STUCK]) == "qemu died by SIGSEGV"
+
+
+def test_the_words_for_damage_in_a_message_are_only_words() -> None:
+    assert cause_of("odd\nsector 3: stale, expected zeroes", "") == "odd"

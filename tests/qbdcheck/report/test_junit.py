@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,11 @@ def written(path: Path, events: list[Event]) -> junitparser.JUnitXml:
         report.handle(event)
     report.close()
     return junitparser.JUnitXml.fromfile(str(path))
+
+
+def property_pairs(path: Path, parent: str) -> list[tuple[str, str]]:
+    found = ET.parse(path).iterfind(f".//{parent}/properties/property")
+    return [(one.attrib["name"], one.attrib["value"]) for one in found]
 
 
 def test_every_verdict_is_what_junit_calls_it(tmp_path: Path, runs: ModuleType) -> None:
@@ -64,5 +70,15 @@ def test_each_image_format_is_a_suite_of_its_own(tmp_path: Path, runs: ModuleTyp
     raw, qcow2 = written(tmp_path / "j.xml", events)
     assert (raw.name, raw.failures) == ("reference.raw", 0)
     assert (qcow2.name, qcow2.failures) == ("reference.qcow2", 1)
-    properties = {each.name: each.value for each in raw.properties()}
-    assert properties["seed"] == "7"
+    assert dict(property_pairs(tmp_path / "j.xml", "testsuite"))["seed"] == "7"
+
+
+def test_findings_are_properties_of_their_case(tmp_path: Path, runs: ModuleType) -> None:
+    (suite,) = written(tmp_path / "j.xml", runs.run_with_findings())
+    (case,) = suite
+    properties = property_pairs(tmp_path / "j.xml", "testcase")
+    assert properties[0] == ("damage", "stale, error")
+    assert [name for name, _ in properties[1:]] == ["finding", "finding"]
+    members = json.loads(properties[1][1])
+    assert (members["damage"], members["seen"]["generation"]) == ("stale", 4)
+    assert case.result[0].message.startswith("offset 4096 (0x1000), sector 8, 512 bytes: stale")

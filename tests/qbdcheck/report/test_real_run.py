@@ -36,20 +36,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedP
         )
         text = f'{head}@case(groups="quick")\ndef test(seed):\n{body}'
         (suites / f"{stem}.py").write_text(text)
+    words = [f"--suites-dir={suites.parent}", f"--golden-dir={place}", "--seed", "7", "--tap"]
+    reports = [f"--junit={place}/junit.xml", f"--json={place}/run.json"]
     done = subprocess.run(
-        [
-            *[
-                sys.executable,
-                ROOT / "check",
-                "--suites-dir",
-                suites.parent,
-                "--seed",
-                "7",
-                "--tap",
-            ],
-            *["--golden-dir", place, "--junit", place / "junit.xml"],
-            *["--json", place / "run.json", "--events", place / "events.jsonl"],
-        ],
+        [sys.executable, ROOT / "check", *words, *reports, f"--events={place}/events.jsonl"],
         env={**os.environ, "XDG_CACHE_HOME": str(place / "cache")},
         capture_output=True,
         text=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from types import ModuleType
 
-from tap.line import Bail, Plan, Result
+from tap.line import Bail, Line, Plan, Result
 from tap.parser import Parser
 
 from qbdcheck.report.events import Event, RunEnded
@@ -22,7 +22,7 @@ def written(events: list[Event]) -> str:
     return stream.getvalue()
 
 
-def parsed(text: str) -> list[object]:
+def parsed(text: str) -> list[Line]:
     # tap.py 3.2 knows version 13, whose YAML blocks and directives are those of version 14
     return list(Parser().parse_text(text.replace("TAP version 14", "TAP version 13", 1)))
 

@@ -66,7 +66,7 @@ def test_the_end_of_the_log_is_the_written_volume() -> None:
     run_workload(WalStore(disk), history, lambda: disk.position, 50)
     sequence, _ = recover(disk.image)
     assert sequence == 50
-    assert history.check(disk.image, None, len(disk.log)) == ""
+    assert history.check(disk.image, None, len(disk.log)) == []
 
 
 class Repairs:

@@ -1,0 +1,367 @@
+"""What is wrong, as data: kinds of damage, findings, and the one sentence that is made of each.
+
+Every oracle returns `Findings`. They travel unchanged from the oracle through the result of a case
+to events and reports. `sentence` makes text of a finding where a person reads it, and nowhere else;
+who needs to know what is wrong reads the fields.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, Self
+
+from oracles.damage import Confidence, Content, Damage, Difference, Operation, Verdict, What
+
+SECTOR = 512
+SHOWN = 16
+"""Bytes of expected and seen data that a finding shows."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, most often with one run of sectors.
+
+    :ivar offset: in bytes of the volume, as is ``length``; both 0 where no place is concerned.
+    :ivar expected: what must be there; ``seen``: what is there; None where that says nothing.
+    :ivar difference: the first wrong byte, where bytes were compared.
+    :ivar moved: bytes by which data is away from where it belongs (+: too high).
+    :ivar part: (first, end) in bytes of each sector, where only a part of it is damaged.
+    :ivar count: bits or bytes that are wrong in each sector, where that is the damage.
+    :ivar last_writes: requests that touched the place, the last one first.
+    :ivar side: who is to blame in a comparison: ``target``, ``reference`` or ``both``.
+    :ivar request: the request whose answer is wrong.
+    :ivar remark: what the other fields cannot say.
+    :ivar evidence: further lines for people.
+    """
+
+    damage: Damage
+    offset: int = 0
+    length: int = 0
+    expected: Content | None = None
+    seen: Content | None = None
+    difference: Difference | None = None
+    moved: int | None = None
+    part: tuple[int, int] | None = None
+    count: int | None = None
+    last_writes: tuple[Operation, ...] = ()
+    confidence: Confidence = Confidence.CERTAIN
+    side: str = ""
+    request: str = ""
+    remark: str = ""
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def sectors(self) -> int:
+        """The number of sectors that the finding covers, at least in part."""
+        return (self.offset + self.length + SECTOR - 1) // SECTOR - self.offset // SECTOR
+
+    @property
+    def sector(self) -> int:
+        """The first sector of 512 bytes."""
+        return self.offset // SECTOR
+
+    @property
+    def last_write(self) -> str:
+        """The request that touched the place last; empty where none is known."""
+        return str(self.last_writes[0]) if self.last_writes else ""
+
+    @property
+    def first_difference(self) -> int:
+        """The offset of the first wrong byte; the start of the place where none was compared."""
+        return self.difference.offset if self.difference else self.offset
+
+    @cached_property
+    def text(self) -> str:
+        """What is wrong, as `sentence` says it."""
+        return sentence(self)
+
+    @property
+    def line(self) -> str:
+        """Request, place and sentence, on one line."""
+        if self.side:
+            subject = self.damage.value if self.damage.rank == Damage.SIZE.rank else "contents"
+            head = f"{self.request}: {subject} of {self.side} at offset {self.offset}"
+            return f"{head} (sector {self.sector}), {self.length} bytes: {self.text}"
+        head = f"{self.request}: " if self.request else ""
+        if not self.length:
+            return head + self.text
+        first, last = self.sector, self.sector + self.sectors - 1
+        place = f"sectors {first}-{last}" if last > first else f"sector {first}"
+        return (
+            f"{head}offset {self.offset} (0x{self.offset:x}), {place},"
+            f" {self.length} bytes: {self.text}"
+        )
+
+    def __str__(self) -> str:
+        lines = [self.line]
+        if self.difference:
+            expected = self.difference.expected.hex(" ", 4) or "nothing"
+            seen = self.difference.seen.hex(" ", 4) or "nothing"
+            at = self.difference.offset
+            lines.append(f"    first difference at byte {at}: expected {expected}, seen {seen}")
+        if self.last_write:
+            lines.append(f"    last write there: {self.last_write}")
+        return "\n".join([*lines, *(f"    {line}" for line in self.evidence)])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the members of a JSON object; ``text`` is there for people."""
+        return {**{field.name: _plain(getattr(self, field.name)) for field in fields(self)},
+                "text": self.text}  # fmt: skip
+
+    @classmethod
+    def from_json(cls, members: Mapping[str, Any]) -> Finding:
+        """Return the finding of which `to_json` made these members.
+
+        :raise ValueError: something else made them. :raise LookupError, TypeError: as well.
+        """
+        values = {field.name: members[field.name] for field in fields(cls)}
+        for name in ("expected", "seen"):
+            values[name] = _content(values[name])
+        if (found := values["difference"]) is not None:
+            expected, seen = bytes.fromhex(found["expected"]), bytes.fromhex(found["seen"])
+            values["difference"] = Difference(found["offset"], expected, seen)
+        values["damage"] = Damage(values["damage"])
+        values["confidence"] = Confidence(values["confidence"])
+        values["part"] = None if values["part"] is None else (values["part"][0], values["part"][1])
+        values["last_writes"] = tuple(Operation(**one) for one in values["last_writes"])
+        values["evidence"] = tuple(values["evidence"])
+        return cls(**values)
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Content() | Difference() | Operation():
+            return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        case enum.Enum():
+            return value.value
+        case bytes():
+            return value.hex()
+        case tuple():
+            return [_plain(one) for one in value]
+        case _:
+            return value
+
+
+def _content(members: Mapping[str, Any] | None) -> Content | None:
+    return None if members is None else Content(**{**members, "what": What(members["what"])})
+
+
+class Findings(list[Finding]):
+    """What an oracle returns: the findings in their order; an empty list is right.
+
+    :ivar is_judged: whether the oracle had anything that it could judge.
+    :ivar about: what was judged, the first line of the text.
+    """
+
+    def __init__(
+        self, findings: Iterable[Finding] = (), *, is_judged: bool = True, about: str = ""
+    ) -> None:
+        super().__init__(findings)
+        self.is_judged = is_judged
+        self.about = about
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict: wrong where there is a finding."""
+        if self:
+            return Verdict.WRONG
+        return Verdict.RIGHT if self.is_judged else Verdict.UNJUDGED
+
+    def and_those(self, other: Findings) -> Findings:
+        """Return the findings of both oracles; the worse verdict of the two is the verdict."""
+        return Findings([*self, *other], is_judged=self.is_judged and other.is_judged)
+
+    def __iadd__(self, other: Iterable[Finding]) -> Self:  # type: ignore[misc,override]
+        if isinstance(other, Findings):
+            self.is_judged &= other.is_judged
+        self.extend(other)
+        return self
+
+    def __str__(self) -> str:
+        text = render(self)
+        return f"{self.about}:\n{text}" if self and self.about else text
+
+
+def reported(damage: Damage, remark: str) -> Findings:
+    """Return what a judge says in words as findings; none where it says nothing."""
+    return Findings([Finding(damage, remark=remark)] if remark else [])
+
+
+def render(findings: Sequence[Finding], limit: int = 12) -> str:
+    """Return the findings as text for people; beyond ``limit`` they are only counted."""
+    lines = [str(finding) for finding in findings[:limit]]
+    if len(findings) > limit:
+        wrong = sum(finding.length for finding in findings)
+        lines.append(f"... and {len(findings) - limit} more; {wrong} wrong bytes in all")
+    return "\n".join(lines)
+
+
+# The sentence ------------------------------------------------------------------------------------
+
+_WRAPS = {31: "2 GiB", 32: "4 GiB", 40: "1 TiB", 41: "2 TiB", 44: "16 TiB"}
+"""Distances at which an offset or a sector number loses its highest bits."""
+
+
+def sentence(finding: Finding) -> str:
+    """Return what is wrong, in words, without the place."""
+    if finding.damage is Damage.NOT_LINEARIZABLE and finding.remark:
+        return f"{finding.damage.value}: {finding.remark}"
+    if finding.remark:
+        return finding.remark
+    make = _SENTENCES.get(finding.damage)
+    if make is not None:
+        return make(finding)
+    return f"{finding.damage.value}{_expected(finding)}"
+
+
+def _expected(finding: Finding) -> str:
+    return f", expected {finding.expected}" if finding.expected else ""
+
+
+def _zeroed(finding: Finding) -> str:
+    if finding.part is None:
+        return f"zeroed{_expected(finding)}"
+    first, end = finding.part
+    where = f"{finding.count} bytes from byte {first} to {end - 1} of the sector"
+    return f"zeroed in part: {where}{_expected(finding)}"
+
+
+def _aged(finding: Finding) -> str:
+    """Describe an older or a newer write."""
+    word, seen, expected = finding.damage.value, finding.seen, finding.expected
+    if seen is None:
+        return f"{word}{_expected(finding)}"
+    if _is_version(seen) and expected is not None and _is_version(expected):
+        return f"{word} ({seen}, expected {expected.generation} by write #{expected.operation})"
+    if finding.damage is Damage.STALE and _is_version(seen) and finding.part is None:
+        return f"{word} (write #{seen.operation} still there{_expected(finding)})"
+    return f"{word} ({seen}{_expected(finding)})"
+
+
+def _is_version(content: Content) -> bool:
+    return content.what is What.STAMP and bool(content.generation)
+
+
+def _other_write(finding: Finding) -> str:
+    seen, expected = finding.seen, finding.expected
+    if seen is None or expected is None:
+        return f"other write{_expected(finding)}"
+    wanted = f"expected #{expected.operation} by writer {expected.writer}"
+    return f"other write (#{seen.operation} by writer {seen.writer}, {wanted})"
+
+
+def _misdirected(finding: Finding) -> str:
+    seen = finding.seen
+    if finding.moved is None:
+        return f"{seen}, which was not written there"
+    hint = ""
+    for bits, distance in _WRAPS.items():
+        if abs(finding.moved) == 1 << bits:
+            hint = f": {distance} too {'high' if finding.moved > 0 else 'low'}"
+    by = f"write #{seen.operation}" if seen and seen.generation else "the prefill"
+    return f"misdirected ({finding.moved // SECTOR:+d} sectors{hint}, by {by})"
+
+
+def _foreign(finding: Finding) -> str:
+    seen, expected = finding.seen, finding.expected
+    if seen is None or seen.run is None or seen.volume is None:
+        return f"foreign data{_expected(finding)}"
+    what = "volume" if expected is not None and seen.run == expected.run else "run"
+    return (
+        f"foreign {what} (run {seen.run:#x}, volume {seen.volume:#x}, its write #{seen.operation})"
+    )
+
+
+def _torn(finding: Finding) -> str:
+    new = "the expected data" if finding.expected is None else str(finding.expected)
+    if finding.expected is not None and finding.expected.what is What.ZEROES:
+        new = "the expected data"
+    first, end = finding.part or (0, SECTOR)
+    if (first, end) == (0, SECTOR):
+        return f"most of the sector is {finding.seen}, expected {new}"
+    if first == 0:
+        return f"torn at byte {end}: first {finding.seen}, then {new}"
+    if end == SECTOR:
+        return f"torn at byte {first}: first {new}, then {finding.seen}"
+    return f"torn: bytes {first} to {end - 1} are {finding.seen}, rest {new}"
+
+
+def _flipped(finding: Finding) -> str:
+    first = finding.part[0] if finding.part else 0
+    difference = finding.difference
+    if finding.count == 1 and difference and difference.seen and difference.expected:
+        bit = (difference.seen[0] ^ difference.expected[0]).bit_length() - 1
+        return f"bit flip at byte {first} of the sector (bit {bit})"
+    if finding.count == 1:
+        return f"bit flip at byte {first} of the sector"
+    return f"{finding.count} bit flips, first at byte {first} of the sector"
+
+
+def _altered(finding: Finding) -> str:
+    first, end = finding.part or (0, SECTOR)
+    return f"bytes {first} to {end - 1} of the sector altered"
+
+
+def _shifted(finding: Finding) -> str:
+    by = f"shifted by {finding.moved or 0:+d} bytes"
+    return by if finding.part is None else f"a part of the sector is {by}"
+
+
+def _unknown(finding: Finding) -> str:
+    if finding.seen is None:
+        return f"wrong; not examined closely, after {finding.count} others"
+    if finding.seen.what is not What.DATA:
+        return f"{finding.seen} where {finding.expected} is expected"
+    what = f"uninitialised or unknown data{_expected(finding)}"
+    if finding.part is None:
+        return what
+    first, end = finding.part
+    return f"bytes {first} to {end - 1} of the sector are {what}"
+
+
+def _error(finding: Finding) -> str:
+    seen, expected = finding.seen, finding.expected
+    if finding.side:
+        ours, theirs = (seen, expected) if finding.side == "reference" else (expected, seen)
+        return f"reference: {ours}; target: {theirs}"
+    return f"{seen}{_expected(finding)}"
+
+
+def _size(finding: Finding) -> str:
+    wanted = finding.expected.number if finding.expected else None
+    return f"{finding.seen}, not {wanted}"
+
+
+def _length(finding: Finding) -> str:
+    wanted = finding.expected.number if finding.expected else None
+    return f"{finding.seen} returned, {wanted} asked for"
+
+
+def _status(finding: Finding) -> str:
+    there = finding.difference.expected.hex(" ", 4) if finding.difference else finding.expected
+    return f"said to read as zeroes, expected {there}"
+
+
+_SENTENCES: dict[Damage, Callable[[Finding], str]] = {
+    Damage.ZEROED: _zeroed,
+    Damage.STALE: _aged,
+    Damage.NEWER: _aged,
+    Damage.NEVER_WRITTEN: lambda f: f"never written: prefill still there{_expected(f)}",
+    Damage.OTHER_WRITE: _other_write,
+    Damage.MISDIRECTED: _misdirected,
+    Damage.SWAPPED: lambda f: f"swapped with the sector {(f.moved or 0) // SECTOR:+d} away",
+    Damage.FOREIGN: _foreign,
+    Damage.TORN: _torn,
+    Damage.BIT_FLIP: _flipped,
+    Damage.ALTERED: _altered,
+    Damage.SHIFTED: _shifted,
+    Damage.TRUNCATED: lambda f: f"truncated ({f.length} bytes missing)",
+    Damage.UNKNOWN: _unknown,
+    Damage.ERROR: _error,
+    Damage.SIZE: _size,
+    Damage.LENGTH: _length,
+    Damage.STATUS: _status,
+}

@@ -1,0 +1,117 @@
+"""Finds the data on what is wrong in an error that a case raised.
+
+Oracles return `oracles.finding.Findings`. An error that is raised for findings has them as its
+attribute ``findings``. A bare ``assert shadow.check(...) == []`` has no such attribute: then the
+findings are among the values of the frame that failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+import pytest
+
+from oracles.damage import Damage
+from oracles.damage import error as errno_of
+from oracles.finding import Finding, Findings
+from qbdcheck.errors import NotReadyError, ProgramError
+from reference_backend.nbd.errors import NbdError, NbdProtocolError
+
+MOST = 100
+"""Findings of one case that travel to reports; those that tell most come first."""
+_REWRITTEN = "@py_"
+"""How the names begin under which pytest keeps the values of an assertion."""
+
+
+def findings_of(error: BaseException) -> Findings:
+    """Return what is known as data of a failure, the findings that tell most first."""
+    for one in _chain(error):
+        found = _all_findings(getattr(one, "findings", ()))
+        if found:
+            return _first(found)
+    if isinstance(error, AssertionError | pytest.fail.Exception):
+        for frame in _frames(error):
+            found = Findings(finding for value in _values(frame) for finding in value)
+            if found:
+                return _first(found)
+        return Findings()
+    return Findings(filter(None, [_of_type(error)]))
+
+
+def _first(findings: Findings) -> Findings:
+    """Return each finding once, contents before order, order before answers."""
+    return Findings(sorted(dict.fromkeys(findings), key=lambda one: one.damage.rank)[:MOST])
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Give an error, those of its group, and those that it was raised for or while handling."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+        waiting += filter(None, (one.__cause__, one.__context__))
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    """Give the frames of an error, the innermost first."""
+    frames = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        frames.append(traceback.tb_frame)
+        traceback = traceback.tb_next
+    yield from reversed(frames)
+
+
+def _values(frame: FrameType) -> Iterator[Findings]:
+    for name, value in frame.f_locals.items():
+        if (
+            isinstance(value, Findings)
+            or name.startswith(_REWRITTEN)
+            or (isinstance(value, list) and value and isinstance(value[0], Finding))
+        ):
+            yield _all_findings(value)
+
+
+def _all_findings(value: object) -> Findings:
+    """Return the findings of a sequence: its members, or what its members have as ``finding``."""
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return Findings()
+    members = (getattr(one, "finding", one) for one in value)
+    return Findings(one for one in members if isinstance(one, Finding))
+
+
+def _of_type(error: BaseException) -> Finding | None:
+    """Return what the type of an error says where no oracle has judged."""
+    text = (str(error).strip().splitlines() or [""])[0]
+    damage = None
+    if isinstance(error, NotReadyError):
+        damage = Damage.NOT_READY
+    elif isinstance(error, TimeoutError) or _is_time_out(error):
+        damage = Damage.HANG
+    elif isinstance(error, ProgramError) and (error.returncode or 0) < 0:
+        damage = Damage.DIED
+    elif isinstance(error, ConnectionError | EOFError | NbdProtocolError):
+        damage = Damage.PROTOCOL
+    if damage is not None:
+        return Finding(damage, remark=text or type(error).__name__)
+    if isinstance(error, NbdError):
+        seen = errno_of(error.errno or 0)
+        return Finding(Damage.ERROR, expected=errno_of(0), seen=seen, remark=text)
+    return None
+
+
+def _is_time_out(error: BaseException) -> bool:
+    """Say whether a program did not end in time; subclasses have no return code of a program."""
+    return type(error) is ProgramError and error.returncode is None
+
+
+def hang(text: str) -> Finding:
+    """Return the finding of what did not end in time."""
+    return Finding(Damage.HANG, remark=text)

@@ -1,0 +1,166 @@
+"""The data on a failure is found, whatever was raised for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from oracles.damage import Damage
+from oracles.finding import Finding, Findings
+from oracles.mismatches import Mismatch
+from oracles.shadow import Shadow
+from oracles.workload import Kind, Request
+from qbdcheck.errors import NotReadyError, ProgramError
+from qbdcheck.runner import evidence
+from qbdcheck.runner.case_run import Result
+from qbdcheck.runner.evidence import findings_of
+from qbdcheck.runner.verdict_rules import judge, worse
+from qbdcheck.targets.disk_io import WrongData
+from qbdcheck.verdict import Verdict
+from reference_backend.nbd.errors import NbdError, RemoteProtocolError
+
+TORN = Finding(Damage.TORN, 512, 512)
+LOST = Finding(Damage.LOST, 1024, 512)
+EIO = Finding(Damage.ERROR, remark="EIO")
+
+
+def raised(act: Callable[[], object]) -> BaseException:
+    try:
+        act()
+    except BaseException as error:
+        return error
+    raise ValueError("nothing was raised")
+
+
+def words(error: BaseException) -> list[str]:
+    return [finding.damage.value for finding in findings_of(error)]
+
+
+def test_an_error_of_an_oracle_brings_its_findings() -> None:
+    assert words(WrongData("read", [TORN])) == ["torn"]
+
+
+def test_findings_of_the_error_that_was_handled_are_found() -> None:
+    def act() -> None:
+        try:
+            raise WrongData("read", [TORN])
+        except WrongData:
+            raise AssertionError("at the end") from None
+
+    assert words(raised(act)) == ["torn"]
+
+
+def test_findings_of_each_error_of_a_group_are_found() -> None:
+    group = ExceptionGroup("both", [ValueError("odd"), WrongData("read", [LOST])])
+    assert words(group) == ["lost"]
+
+
+def test_contents_come_first_and_nothing_comes_twice() -> None:
+    assert words(WrongData("read", [EIO, TORN, TORN])) == ["torn", "error"]
+
+
+def test_only_so_many_travel() -> None:
+    many = [Finding(Damage.TORN, 512 * number, 512) for number in range(evidence.MOST + 5)]
+    assert len(words(WrongData("read", many))) == evidence.MOST
+
+
+def test_a_bare_assertion_on_a_shadow_does_not_lose_what_is_wrong() -> None:
+    shadow = Shadow(4096)
+
+    def equal() -> None:
+        assert shadow.check(0, b"\1" * 512) == []
+
+    def negated() -> None:
+        assert not shadow.check(0, b"\1" * 512), "odd"
+
+    def by_name() -> None:
+        wrong = shadow.check(0, b"\1" * 512)
+        assert not wrong
+
+    def gathered() -> None:
+        wrong: list[Finding] = []
+        for start in (0, 512):
+            wrong += shadow.check(start, b"\1" * 512)
+        assert shadow.check(1024, bytes(512)) == []
+        assert wrong == []
+
+    for act in (equal, negated, by_name):
+        assert words(raised(act)) == ["unknown"], act
+    assert words(raised(gathered)) == ["unknown", "unknown"]
+
+
+def test_a_bare_assertion_on_mismatches_does_not_lose_them() -> None:
+    class Pair:
+        mismatches = [Mismatch(Request(1, Kind.READ, 0, 512), TORN)]
+
+    def act() -> None:
+        assert not Pair.mismatches
+
+    assert words(raised(act)) == ["torn"]
+
+
+def test_what_was_right_or_expected_is_no_evidence() -> None:
+    shadow = Shadow(4096)
+
+    def act() -> None:
+        assert shadow.check(0, b"\1" * 512) != []
+        assert shadow.check(0, bytes(512)) == []
+        assert shadow.size == 1
+
+    assert words(raised(act)) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "damage"),
+    [
+        (ProgramError("qemu-img timed out", ["qemu-img"], None), "hang"),
+        (ProgramError("qemu-img died by SIGSEGV", ["qemu-img"], -11), "died"),
+        (TimeoutError(), "hang"),
+        (ConnectionResetError(104, "reset"), "protocol error"),
+        (EOFError(), "protocol error"),
+        (RemoteProtocolError("bad magic"), "protocol error"),
+        (NbdError(28), "error"),
+    ],
+)
+def test_other_faults_have_the_damage_that_their_type_says(
+    error: BaseException, damage: str
+) -> None:
+    (found,) = findings_of(error)
+    assert found.damage.value == damage
+    assert found.text
+
+
+@pytest.mark.parametrize("error", [ProgramError("exit 1", ["x"], 1), ValueError("odd"), OSError(5)])
+def test_of_other_errors_nothing_is_known(error: BaseException) -> None:
+    assert findings_of(error) == []
+
+
+def test_a_result_travels_with_its_findings() -> None:
+    result = judge(WrongData("read", [TORN]), "call", "trace")
+    assert result.findings == (TORN,)
+    assert Result.from_bytes(result.to_bytes()) == result
+
+
+def test_findings_of_call_and_teardown_are_both_kept() -> None:
+    call = Result(Verdict.FAIL, "torn", findings=(TORN,))
+    teardown = Result(Verdict.FAIL, "lost", findings=(LOST,))
+    assert worse(call, teardown).findings == (TORN, LOST)
+    assert worse(Result(Verdict.PASS), teardown).findings == (LOST,)
+
+
+def test_the_findings_attribute_of_a_stranger_is_left_alone() -> None:
+    error = ValueError("odd")
+    error.findings = ["a", 1]  # type: ignore[attr-defined]
+    assert findings_of(error) == Findings()
+    error.findings = "text"  # type: ignore[attr-defined]
+    assert findings_of(error) == []
+
+
+def test_a_server_that_does_not_get_ready_breaks_a_case_and_fails_one_that_restarts_it() -> None:
+    error = NotReadyError("target x: the server died at its start")
+    setup, call = judge(error, "setup", "trace"), judge(error, "call", "trace")
+    assert (setup.verdict, setup.setup_failed) == (Verdict.BROKEN, True)
+    assert (call.verdict, call.setup_failed) == (Verdict.FAIL, False)
+    for result in (setup, call):
+        assert [finding.damage for finding in result.findings] == [Damage.NOT_READY]
