@@ -13,7 +13,6 @@ from blockio.layers import Command, CommandFlag
 from oracles.shadow import Shadow
 from qbdcheck.kit.expectations import errno_name, expect_content
 from reference_backend.client import Client
-from reference_backend.nbd.client_replies import Reply
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import NbdError
 
@@ -48,16 +47,6 @@ def is_offered(client: Client, command: Command) -> bool:
     """Return whether the transmission flags of the export offer a command."""
     flag = _OFFERED_BY.get(command)
     return flag is None or bool(client.flags & flag)
-
-
-def flush_if_offered(client: Client) -> None:
-    """Send a FLUSH if the server offers the command.
-
-    :raise AssertionError: the flush failed.
-    """
-    if is_offered(client, Command.FLUSH):
-        with _named("FLUSH"):
-            client.flush()
 
 
 def request_name(command: int, offset: int, length: int, flags: int = 0) -> str:
@@ -119,18 +108,6 @@ def expect_error(
     return seen
 
 
-def expect_success(client: Client, cookie: int, command: int, offset: int, length: int) -> Reply:
-    """Wait for the reply to a request that was sent before; return it.
-
-    :raise AssertionError: the reply is an error.
-    """
-    name = request_name(command, offset, length)
-    with _named(name):
-        reply = client.receive_reply(cookie)
-    assert not reply.error, f"{name}: expected success, got {errno_name(reply.error)}"
-    return reply
-
-
 def read_range(client: Client, offset: int, length: int) -> bytes:
     """Read a range and return its data.
 
@@ -147,17 +124,3 @@ def expect_read(client: Client, shadow: Shadow, offset: int, length: int) -> Non
     """
     data = read_range(client, offset, length)
     expect_content(shadow, offset, data, request_name(Command.READ, offset, length), length)
-
-
-def write_stamped(
-    client: Client, shadow: Shadow, offset: int, length: int, flags: int = 0
-) -> bytes:
-    """Write stamps, which the shadow follows; return them.
-
-    :raise AssertionError: the write failed.
-    """
-    data = shadow.stamped(offset, length)
-    with _named(request_name(Command.WRITE, offset, length, flags)):
-        client.write(offset, data, flags)
-    shadow.write(offset, data, fua=bool(flags & CommandFlag.FUA))
-    return data

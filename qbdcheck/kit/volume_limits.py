@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from qbdcheck.errors import NotRun, SetupError
-from qbdcheck.kit.nbd_requests import block_sizes
+from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
 from reference_backend.nbd.errors import OptionRefused
@@ -15,14 +15,6 @@ _UNITS = (512, 4096, 65536, 1 << 20, 4 << 20)
 _BASE = 16 << 20
 MOST = 64 << 20
 """A size that is rounded up grows by less than this many bytes."""
-
-
-def minimum_block(target: TargetSession, disk: Disk) -> int:
-    """Return the minimum block size in bytes that the disk's server advertises; 1 without NBD."""
-    if "nbd" not in target.capabilities:
-        return 1
-    with target.nbd(disk, contexts=()) as client:
-        return block_sizes(client).minimum
 
 
 def size_unit(target: TargetSession) -> int:
@@ -39,7 +31,7 @@ def size_unit(target: TargetSession) -> int:
             disk = target.new_disk(_BASE + unit, prefill=False, format="raw")
         except SetupError:
             continue
-        if _size_made(target, disk) == disk.size and unit % minimum_block(target, disk) == 0:
+        if _size_made(target, disk) == disk.size and unit % minimum_block(disk) == 0:
             return unit
     raise NotRun(f"the target makes no volume of {_BASE + _UNITS[-1]} bytes exactly")
 
@@ -84,7 +76,7 @@ def first_possible(
             failure = error
             continue
         try:
-            seen, minimum = _size_made(target, disk), minimum_block(target, disk)
+            seen, minimum = _size_made(target, disk), minimum_block(disk)
         except OptionRefused as error:
             failure = SetupError(f"a volume of {size} bytes is not served: {error}")
             log(str(failure))

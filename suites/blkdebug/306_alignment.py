@@ -8,14 +8,14 @@ Guards: unaligned-offset-rounded, min-block-underadvertised, last-block-overrun.
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug
 from qbdcheck.kit.blockdev import json_filename
+from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.nbd_requests import widened
-from qbdcheck.kit.volume_limits import minimum_block
 
 
 @case(groups="inject blocksize")
-def test(new_disk, qemu_io, target):
+def test(new_disk, qemu_io):
     disk = new_disk("1M")
-    minimum = minimum_block(target, disk)
+    minimum = minimum_block(disk)
     for align in (512, 1024, 4096, 65536):
         node = json_filename(blkdebug(disk.protocol_blockdev(), align=align))
         with qemu_io(node, shadow=disk.shadow) as io:

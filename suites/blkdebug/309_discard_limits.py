@@ -10,8 +10,8 @@ from qbdcheck.kit import IoFailed, case
 from qbdcheck.kit.blkdebug import blkdebug, errno_of_failure, error
 from qbdcheck.kit.blockdev import json_filename
 from qbdcheck.kit.expectations import errno_name, expect_failure
+from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.nbd_requests import widened
-from qbdcheck.kit.volume_limits import minimum_block
 
 LIMITS = (
     {"opt_discard": 4096, "max_discard": 4096},
@@ -22,9 +22,9 @@ RANGES = ((0, 512), (4096, 4096), (65536 - 512, 1024), (102_400, 307_200))
 
 
 @case(groups="inject errors discard blocksize")
-def test(new_disk, qemu_io, target):
+def test(new_disk, qemu_io):
     disk = new_disk("1M")
-    minimum = minimum_block(target, disk)
+    minimum = minimum_block(disk)
     ranges = [widened(*one, minimum) for one in RANGES]
     for limits in LIMITS:
         for rules in ((), (error(iotype="discard", sector=500),)):

@@ -7,14 +7,14 @@ Guards: discard-overreach, phantom-write, misdirected-write, journal-slot-overla
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.nbd_requests import widened
-from qbdcheck.kit.volume_limits import minimum_block
 
 
 @case(groups="rw discard zero", requires="discard write_zeroes", formats="any")
-def test(disk, qemu_io, seed, target):
+def test(disk, qemu_io, seed):
     chance = seed.stream("operations")
-    minimum = minimum_block(target, disk)
+    minimum = minimum_block(disk)
     for _ in range(3):
         with qemu_io(disk) as io:
             for _ in range(50):

@@ -7,15 +7,15 @@ Guards: sparse-tail-dropped, size-rounded-down, status-unaligned-eof, last-block
 
 from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_content
+from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.nbd_requests import widened
-from qbdcheck.kit.volume_limits import minimum_block
 
 TAILS = (1, 511, 512, 513, 4095)
 
 
 @case(groups="size convert", requires="raw_size")
-def test(new_disk, qemu_io, qemu_img, scratch, target):
-    minimum = minimum_block(target, new_disk("8M", prefill=False))
+def test(new_disk, qemu_io, qemu_img, scratch):
+    minimum = minimum_block(new_disk("8M", prefill=False))
     for tail in sorted({widened(0, tail, minimum)[1] for tail in TAILS}):
         size = (16 << 12) + tail
         disk = new_disk(size, prefill=False)

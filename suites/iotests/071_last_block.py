@@ -8,8 +8,9 @@ Guards: last-block-overrun, oob-past-end, size-rounded-up, status-unaligned-eof.
 
 from qbdcheck.kit import ProgramError, case
 from qbdcheck.kit.expectations import expect_failure, expect_size
+from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.nbd_requests import widened
-from qbdcheck.kit.volume_limits import minimum_block, size_unit
+from qbdcheck.kit.volume_limits import size_unit
 
 SIZES = ((1 << 20) + 512, (1 << 20) + 3584, (64 << 10) - 512)
 
@@ -19,7 +20,7 @@ def test(new_disk, qemu_io, qemu_img, target):
     unit = size_unit(target)
     for size in sorted({widened(0, size, unit)[1] for size in SIZES}):
         disk = new_disk(size)
-        discarded = max(512, minimum_block(target, disk))
+        discarded = max(512, minimum_block(disk))
         with qemu_io(disk) as io:
             for length in (1, 512, 513, 4096, 9000):
                 io.write(size - length, length)

@@ -7,17 +7,17 @@ Guards: discard-exposes-backing, previous-tenant-data, stale-replica-after-failo
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.nbd_requests import widened
-from qbdcheck.kit.volume_limits import minimum_block
 
 KIB = 1 << 10
 PARTS = ((64, 64), (200, 4), (301, 1), (512, 512), (1500, 100))
 
 
 @case(groups="discard snapshot quick", requires="snapshot discard")
-def test(new_disk, qemu_io, target):
+def test(new_disk, qemu_io):
     disk = new_disk("2M")
-    minimum = minimum_block(target, disk)
+    minimum = minimum_block(disk)
     disk.backend.snapshot("old")
     with qemu_io(disk) as io:
         for at in range(0, 2048, 256):

@@ -9,17 +9,17 @@ from oracles.shadow import Shadow
 from qbdcheck.kit import IoFailed, case
 from qbdcheck.kit.blockdev import json_filename, node
 from qbdcheck.kit.expectations import expect_failure, expect_size
+from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.nbd_requests import widened
-from qbdcheck.kit.volume_limits import minimum_block
 
 KIB, MIB = 1 << 10, 1 << 20
 WINDOWS = ((0, 64 * KIB), (64 * KIB, MIB), (MIB + 64 * KIB, 512), (MIB + 64 * KIB + 512, 300 * KIB))
 
 
 @case(groups="format rw")
-def test(new_disk, qemu_io, qemu_img, target):
+def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("2M")
-    minimum = minimum_block(target, disk)
+    minimum = minimum_block(disk)
     for start, size in WINDOWS:
         window = node("raw", offset=start, size=size, file=disk.protocol_blockdev())
         inside = Shadow(size, disk.shadow.identity)

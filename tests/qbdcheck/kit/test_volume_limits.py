@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from qbdcheck.errors import NotRun, SetupError
+from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.volume_limits import (
     exact_size,
     first_possible,
-    minimum_block,
     size_unit,
 )
 from qbdcheck.targets.disk import Disk
@@ -42,7 +42,7 @@ def round_sizes(
 def test_the_reference_makes_whole_sectors(target: TargetSession) -> None:
     assert size_unit(target) == 512
     disk = target.new_disk("1M", prefill=False)
-    assert minimum_block(target, disk) == 1
+    assert minimum_block(disk) == 1
     assert exact_size(target, disk) == 1 << 20
 
 
