@@ -59,12 +59,14 @@ MODULES = (
     "crash.xfs_judge",
     "errno_matrix",
     "error_policies",
+    "expectations",
     "fault_schedule",
     "faulty_image",
     "footprint",
     "guest_tools",
     "hostile_messages",
     "hostile_server",
+    "image_on_volume",
     "model.concurrent",
     "model.machine",
     "model.replay",
@@ -72,10 +74,12 @@ MODULES = (
     "nbd_io",
     "nbd_link",
     "nbd_probe",
+    "nbd_requests",
     "netns_host",
     "paused_backend",
     "power_cuts",
     "reference",
+    "volume_limits",
 )
 """The modules of this package that cases may import."""
 

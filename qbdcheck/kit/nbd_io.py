@@ -15,6 +15,7 @@ from blockio.layers import Command, CommandFlag
 from oracles.shadow import Shadow
 from oracles.stamps import Data
 from qbdcheck.errors import CaseBroken
+from qbdcheck.kit.expectations import errno_name
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.session import TargetSession
@@ -248,7 +249,9 @@ class NbdIo:
         else:
             raise AssertionError(f"{sent}: expected an error, the request succeeded (errno 0)")
         if errnos and number not in errnos:
-            raise AssertionError(f"{sent}: expected errno {list(errnos)}, seen {number}")
+            wanted = " or ".join(map(errno_name, errnos))
+            got = "a closed connection" if number == CLOSED else errno_name(number)
+            raise AssertionError(f"{sent}: expected {wanted}, got {got}")
         return number
 
     # In flight together --------------------------------------------------------------------------

@@ -1,15 +1,16 @@
-"""This case checks that an error at a sector fails exactly the requests that touch this sector.
+"""This case checks that an error at a sector fails exactly the requests that touch that sector.
 
-How: reads and writes that end before it, begin at, end at, hold, begin after it; unaligned ones
-too. A sub-sector write that must read the bad sector first fails whole.
+How: reads and writes that end before it, begin at it, end at it, contain it, and begin after it;
+also unaligned ones. A sub-sector write that must read the bad sector first fails as a whole.
 Guards: short-read-resume-offset, missing-object-zero-fill, async-error-ignored.
 """
 
 from errno import EIO
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, errno_of, error
+from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import json_filename
+from qbdcheck.kit.expectations import expect_errno
 
 BAD = 1000
 AT = 512 * BAD
@@ -32,7 +33,7 @@ def test(disk, qemu_io):
         with qemu_io(json_filename(faulty), shadow=disk.shadow) as io:
             for (offset, length), expected in RANGES.items():
                 if expected:
-                    assert errno_of(io, f"{kind} {offset} {length}") == expected, (offset, length)
+                    expect_errno(io, f"{kind} {offset} {length}", expected)
                 elif kind == "read":
                     io.read(offset, length)
                 else:

@@ -1,6 +1,6 @@
 """This case checks that the N-th request of a sequence fails alone, for each N, reads and writes.
 
-How: ten writes (or reads) of a sector each over a chain of states that fails the N-th; the error
+How: ten writes (or reads) of one sector each over a chain of states that fails the N-th. The error
 must come at the N-th, and all other requests must be done.
 Guards: async-error-ignored, phantom-write, misdirected-write.
 """
@@ -8,8 +8,9 @@ Guards: async-error-ignored, phantom-write, misdirected-write.
 from errno import EIO, ENOSPC
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blkdebug import blkdebug, errno_of, fail_nth
+from qbdcheck.kit.blkdebug import blkdebug, fail_nth
 from qbdcheck.kit.blockdev import json_filename, over
+from qbdcheck.kit.expectations import expect_errno
 
 STEP = 12345
 
@@ -24,7 +25,7 @@ def test(disk, qemu_io):
                 for request in range(1, 11):
                     where = request * STEP
                     if request == count:
-                        assert errno_of(io, f"{kind} {where} 512") == number, (kind, count)
+                        expect_errno(io, f"{kind} {where} 512", number)
                     elif kind == "read":
                         io.read(where, 512)
                     else:

@@ -1,7 +1,8 @@
-"""This case checks that data is safe once a flush succeeds after others have failed.
+"""This case checks that data is durable once a flush succeeds after others have failed.
 
-How: writes, a flush that fails above the target, a flush that succeeds; then power fails at the
-target. All must be there: QEMU may not think it clean after the failure, nor the target.
+How: writes, a flush that fails above the target, and a flush that succeeds. Then the power of the
+target is cut. All data must be there: neither QEMU nor the target may consider it flushed after the
+failure.
 Guards: flush-error-once, flush-error-swallowed, flush-skip-generation-race, flush-noop.
 """
 

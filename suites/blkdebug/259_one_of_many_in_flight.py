@@ -1,7 +1,8 @@
-"""This case checks that of many requests in flight exactly the one that is struck fails.
+"""This case checks that of many requests in flight exactly the one that meets the error fails.
 
-How: 32 writes, then 32 reads, in flight together over blkdebug that fails one sector, once by way
-of the event loop and once at once; one error each, and all other data is right.
+How: 32 writes, then 32 reads, are in flight together over blkdebug that fails one sector, once
+through the event loop and once immediately. There must be one error each, and all other data must
+be right.
 Guards: async-error-ignored, errno-collapsed, shared-cursor-race.
 """
 
@@ -10,6 +11,7 @@ from errno import EIO
 from qbdcheck.kit import case, parse_reports
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import json_filename
+from qbdcheck.kit.expectations import expect_equal
 
 COUNT, LENGTH, STRUCK = 32, 20 << 10, 17
 
@@ -31,8 +33,8 @@ def test(disk, qemu_io):
                     text += io(f"{words} {number * LENGTH} {LENGTH}")
                 ended = parse_reports(text + io("aio_flush"))
                 failed = [one.error for one in ended if one.error]
-                assert failed == ["Input/output error"], failed
-                assert len(ended) == COUNT
+                expect_equal(failed, ["Input/output error"], f"the errors of {command}")
+                expect_equal(len(ended), COUNT, f"the number of completed requests of {command}")
             for number in set(range(COUNT)) - {STRUCK}:
                 disk.shadow.pattern(number * LENGTH, LENGTH, number + 1)
             io.read((STRUCK - 1) * LENGTH, 3 * LENGTH)

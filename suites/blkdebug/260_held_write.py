@@ -1,7 +1,8 @@
-"""This case checks that a write that is held before it begins changes nothing until it is let go.
+"""This case checks that a write that is held before it begins changes nothing until it is resumed.
 
-How: break at pwritev holds a write; reads of its range give the old data, other writes go on; then
-it is resumed, and its data is there. Reads held at read_aio give what is there when they go on.
+How: a break at pwritev holds a write. Reads of its range return the old data, and other writes go
+on. After resume its data is there. Reads held at read_aio return the data of the time when they are
+resumed.
 Guards: phantom-write, zombie-write-after-reconnect, overlap-deadlock.
 """
 
@@ -26,7 +27,9 @@ def test(disk, qemu_io):
         io("wait_break written")
         io("resume written")
         said = io("resume reader") + io("aio_flush")
-        assert "Pattern verification failed" not in said, said
+        assert "Pattern verification failed" not in said, (
+            f"the held read returned other data: {said}"
+        )
         disk.shadow.pattern(AT, LENGTH, 0x77)
         io.read(AT - 4096, LENGTH + 8192)
     disk.verify()

@@ -1,7 +1,7 @@
-"""This case checks that of overlapping writes the one that is released last is the one that stays.
+"""This case checks that of overlapping writes the one that is released last stays.
 
-How: two writes of one range are held at pwritev, released one after the other, in both orders; the
-data must be that of the last. remove_break releases as resume does.
+How: two writes of one range are held at pwritev and released one after the other, in both orders.
+The data must be that of the last. remove_break releases like resume.
 Guards: destage-reorder, phantom-write.
 """
 

@@ -1,7 +1,7 @@
 """This case checks that metadata that cannot be read fails the request, never reads as a hole.
 
-How: L2 tables, refcount blocks and data fail to be read; a read that fails gives no data, and the
-next, without the error, the right data.
+How: reads of L2 tables, refcount blocks and data fail. A read that fails returns no data. The next
+one, without the error, must return the right data.
 Guards: missing-object-zero-fill, alloc-map-rounding-reads-zero, async-error-ignored.
 """
 
@@ -9,6 +9,7 @@ from errno import EIO
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import error
+from qbdcheck.kit.expectations import expect_result
 from qbdcheck.kit.faulty_image import NOT_OPENED, FaultyImage
 
 EVENTS = {
@@ -34,6 +35,10 @@ def test(new_disk, qemu_io, qemu_img):
                 finally:
                     io.read(0, 100_000)
 
-            assert image.strike(rule, act) == EIO, (event, command)
-    assert image.strike(error("reftable_load"), lambda io: None) == NOT_OPENED
+            expect_result(image.strike(rule, act), EIO, f"an error at {event} in '{command}'")
+    expect_result(
+        image.strike(error("reftable_load"), lambda io: None),
+        NOT_OPENED,
+        "reftable_load fails, so the image",
+    )
     disk.verify()

@@ -1,7 +1,7 @@
-"""This case checks that an error of copy-on-write leaves the old data, of the backing file too.
+"""This case checks that an error of copy-on-write keeps the old data, of the backing file too.
 
-How: partial writes into clusters that only the backing file has, or that a snapshot shares, fail
-at each event of the copying; old or new everywhere, the backing file and the snapshot unchanged.
+How: partial writes into clusters that only the backing file has fail at each event of the copy.
+Data must be old or new everywhere, and the backing file must not change.
 Guards: clone-copyup-lost, snapshot-map-under-io, torn-write, async-error-ignored.
 """
 
@@ -24,7 +24,7 @@ def test(new_disk, qemu_io, qemu_img):
     image.strike_events("cow_read cow_write read_backing_aio write_aio l2_update", act)
     backing = blkdebug(base.protocol_blockdev(), error(iotype="read", once=True))
     above = FaultyImage(disk, qemu_io, qemu_img, backing=backing)
-    assert above.strike({}, act) != 0, "the backing file's error was not seen"
+    assert above.strike({}, act) != 0, "the error of the backing file was not reported"
     with qemu_io(image.filename(), shadow=disk.shadow) as io:
         io.read(0, 300_000)
     base.verify()

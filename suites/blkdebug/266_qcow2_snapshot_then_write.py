@@ -1,7 +1,7 @@
 """This case checks that writes after an internal snapshot that fail half-way harm neither side.
 
-How: a full image with a snapshot; partial and whole writes fail at each event of copying tables and
-clusters; the image is old or new, and the snapshot, applied at the end, is exactly as it was.
+How: a full image with a snapshot. Partial and whole writes fail at each event of copying tables and
+clusters. The image must be old or new, and the snapshot, applied at the end, exactly as it was.
 Guards: snapshot-map-under-io, snapshot-delete-shared-block, clone-copyup-lost.
 """
 
@@ -22,7 +22,7 @@ def test(new_disk, qemu_io, qemu_img):
     past = disk.shadow.expected(0, disk.size)
     qemu_img("snapshot", "-c", "kept", disk.filename)
     image = FaultyImage(disk, qemu_io, qemu_img)
-    part = iter(range(16))  # each under another L2 table: all are shared at first
+    part = iter(range(16))  # each has an L2 table of its own, shared with the snapshot at first
 
     def act(io):
         io.write(next(part) * (512 << 10) + 1000, 10_000)

@@ -1,8 +1,8 @@
-"""This case checks that a volume that stops taking writes leaves a sound qcow2.
+"""This case checks that a volume that stops accepting writes leaves a consistent qcow2.
 
-How: from its N-th write on everything fails, for N = 1, 2, 3, ... until a run is clean: an image as
-after a loss of the path. No corruption at any N; each sector is old or new, and new where a write
-through all caches was acknowledged.
+How: from the N-th write on everything fails, for N = 1, 2, 3, ... until a run is clean, as after
+the loss of a path. There must be no corruption at any N. Each sector must be old or new, and new
+where a write through all caches was acknowledged.
 Guards: torn-write, destage-reorder, map-entry-shifted.
 """
 
@@ -25,6 +25,6 @@ def test(new_disk, qemu_io, qemu_img):
         io.write(at + 9000, 3000)
 
     deaths = list(image.sweep("pwritev", act, iotype="write"))
-    assert len(deaths) >= 5, deaths
+    assert len(deaths) >= 5, f"expected at least 5 failing runs, got {deaths}"
     disk.verify()
     image.repair()

@@ -1,7 +1,7 @@
-"""This case checks that a qcow2 whose growing fails has the old size or the new one.
+"""This case checks that a qcow2 whose growth fails has the old size or the new one.
 
 How: qemu-img resize beyond what the L1 table covers, with an error at the N-th write for each N,
-and at each event of the growing; no corruption, all data, one of the two sizes.
+and at each event of the growth. There must be no corruption, all data, and one of the two sizes.
 Guards: resize-false-success, map-entry-shifted, size-change-across-reconnect.
 """
 
@@ -27,13 +27,13 @@ def test(new_disk, qemu_io, qemu_img):
         done = qemu_img.run("resize", "-q", image.filename(fault), size, check=False)
         image.check()
         now = qemu_img.json("info", disk.filename)["virtual-size"]
-        assert now in {disk.size, larger}, now
-        assert done.returncode or now == larger, "resize ended well and did nothing"
+        assert now in {disk.size, larger}, f"the size is {now}, neither {disk.size} nor {larger}"
+        assert done.returncode or now == larger, "resize succeeded and did nothing"
         failures += bool(done.returncode)
         if now == larger:
             disk.shadow.resize(larger)
             larger *= 4
-    assert failures >= 3, "no error was seen"
+    assert failures >= 3, f"expected at least 3 failures of resize, got {failures}"
     with qemu_io(disk) as io:
         io.read(0, 64 << 10)
         io.write(disk.size - 70_000, 70_000)

@@ -1,7 +1,8 @@
-"""This case checks that qemu-img commit that fails keeps the data in the overlay or in its base.
+"""This case checks that a failed qemu-img commit keeps the data in the overlay or in its base.
 
-How: an overlay is committed and emptied with the N-th write to it, the N-th write to its base, and
-each event of the emptying failing; the chain reads the same every time, and the image is sound.
+How: an overlay is committed and emptied, with an error at the N-th write to it, at a write to its
+base, and at each event of the emptying. The chain must read the same every time, and the image must
+be consistent.
 Guards: close-error-lost, async-error-ignored, clone-copyup-lost.
 """
 
@@ -31,8 +32,8 @@ def test(new_disk, qemu_io, qemu_img):
         failures += bool(done.returncode)
         with qemu_io(image.filename(), shadow=base.shadow) as io:
             io.read(number * 50_000, 60_000)
-        image.check()  # after an open: while it is emptied, the image is marked to be repaired
-    assert failures >= 3, failures
+        image.check()  # after an open, because an image that is being emptied is marked for repair
+    assert failures >= 3, f"expected at least 3 failures of commit, got {failures}"
     qemu_img("commit", "-q", image.filename())
     base.verify()
     image.repair()

@@ -1,7 +1,7 @@
-"""This case checks that errors at writing back evicted L2 tables lose nothing that was promised.
+"""This case checks that errors while evicted L2 tables are written back lose no promised data.
 
-How: a cache of one L2 table, so that each request throws another table out; the N-th such writing
-fails, the write that met it and those before it are in question until a flush, later ones are not.
+How: a cache of one L2 table, so that each request evicts another table. The N-th such write fails.
+The write that met it and those before it are uncertain until a flush; later ones are not.
 Guards: close-drops-dirty, map-entry-shifted, async-error-ignored.
 """
 
@@ -27,7 +27,7 @@ def test(new_disk, qemu_io, qemu_img):
 
     for count in (1, 2, 3, 5):
         assert image.strike(fail_nth("l2_update", count, iotype="write", once=True), act) != 0, (
-            count
+            f"the error of L2 update {count} was not reported"
         )
     disk.verify()
     image.repair()

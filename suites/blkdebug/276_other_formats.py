@@ -1,7 +1,7 @@
-"""This case checks that errors under images of other formats lose nothing that was acknowledged.
+"""This case checks that errors under images of other formats lose no acknowledged data.
 
-How: vdi and vpc, each with the N-th write failing during allocating writes; what was
-acknowledged is there, the rest is old or new. (qemu-img check: docs/findings.md#qemu-vdi-count.)
+How: vdi and vpc, each with the N-th write failing during allocating writes. Acknowledged data must
+be there, and the rest must be old or new. (qemu-img check: docs/findings.md#qemu-vdi-count.)
 Guards: async-error-ignored, torn-write, map-entry-shifted.
 """
 
@@ -14,7 +14,7 @@ from qbdcheck.kit.blockdev import json_filename, over
 def test(new_disk, qemu_io):
     for kind in ("vdi", "vpc"):
         disk = new_disk("8M", prefill=False, format=kind)
-        felt = 0
+        failures = 0
         for count in (1, 2, 3, 4):
             faults = fail_nth("pwritev", count, iotype="write", once=True)
             image = over(kind, {**blkdebug(disk.protocol_blockdev()), **faults})
@@ -23,7 +23,7 @@ def test(new_disk, qemu_io):
                 io.write(count * 900_000, 70_000)
                 io.write(count * 900_000 + 1_000, 1000)
             except IoFailed:
-                felt += 1
+                failures += 1
             try:
                 io.flush()
                 io.close()
@@ -31,4 +31,4 @@ def test(new_disk, qemu_io):
                 if failure.returncode != 1:
                     raise
             disk.verify()
-        assert felt >= 2, (kind, felt)
+        assert failures >= 2, f"{kind}: expected at least 2 failures, got {failures}"

@@ -1,8 +1,8 @@
-"""This case checks that an incremental backup that fails forgets nothing of what is dirty.
+"""This case checks that a failed incremental backup keeps all that is dirty in the bitmap.
 
 How: a bitmap, writes, an incremental backup that meets an error in target or source, more writes,
-a second one without errors onto a full copy: it is the disk. With bitmap-mode on-success all bits
-must have stayed, with always those that were not copied.
+and a second backup without errors onto a full copy, which must then equal the disk. With
+bitmap-mode on-success all bits must stay, with always those that were not copied.
 Guards: incremental-misses-hole, async-error-ignored, transient-becomes-fatal.
 """
 
@@ -11,6 +11,7 @@ from errno import EIO
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
+from qbdcheck.kit.expectations import expect_equal
 
 CHUNK = 64 << 10
 
@@ -33,13 +34,17 @@ def test(new_disk, qemu_io, qemu_img, storage_daemon):
                 for at in (1000, 300_000, 1200 * 512, 900_000):
                     io.write(at, 5000)
                 end = backup(qsd, mode, target="faulty")
-                assert end.error == "Input/output error", end
+                expect_equal(
+                    end.error,
+                    "Input/output error",
+                    f"{mode}, error in the {side}: the end of the job",
+                )
                 io.write(450_000, 5000)
                 end = backup(qsd, mode, target="copy")
-                assert end.error == "", end
+                expect_equal(end.error, "", f"{mode}: the end of the second job")
                 nodes = qsd.qmp("query-named-block-nodes", flat=True)
                 left = [one["dirty-bitmaps"][0]["count"] for one in nodes if "dirty-bitmaps" in one]
-                assert left == [0], (mode, left)
+                expect_equal(left, [0], f"{mode}: the dirty bytes that are left")
         disk.verify()
         copy.shadow.write(0, disk.shadow.expected(0, disk.size))
         copy.verify()

@@ -1,8 +1,9 @@
-"""This case checks that a mirror whose target fails does as its policy says, and its copy is exact.
+"""This case checks that a mirror whose target fails follows its error policy, and its copy is
+exact.
 
-How: three writes to the target fail (EIO, ENOSPC, EIO): report ends the job with the error, stop
-waits for each, ignore tries again, enospc stops for the full disk only. Where it ends well the copy
-is the source.
+How: three writes to the target fail (EIO, ENOSPC, EIO). report ends the job with the error, stop
+waits for each, ignore retries, and enospc stops only for ENOSPC. If the job succeeds the copy must
+equal the source.
 Guards: async-error-ignored, errno-collapsed, transient-becomes-fatal.
 """
 
@@ -11,6 +12,7 @@ from errno import EIO, ENOSPC
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
+from qbdcheck.kit.expectations import expect_job_end
 
 POLICIES = {
     "report": ("Input/output error", [], ["report"]),
@@ -35,9 +37,13 @@ def test(new_disk, storage_daemon):
                     granularity=65536, buf_size=65536, on_target_error=policy,
                     auto_dismiss=False)  # fmt: skip
             end = finish_job(qsd)
-        assert end.error == message, (policy, end)
-        assert end.stops == stops, (policy, end)
-        assert end.errors == [("write", action) for action in actions], (policy, end)
+        expect_job_end(
+            end,
+            f"mirror with {policy}",
+            error=message,
+            stops=stops,
+            errors=[("write", action) for action in actions],
+        )
         if not message:
             copy.shadow.write(0, disk.shadow.expected(0, disk.size))
             copy.verify()

@@ -1,7 +1,7 @@
-"""This case checks that a mirror whose source cannot be read does as its policy says.
+"""This case checks that a mirror whose source cannot be read follows its error policy.
 
-How: two reads of the source fail once each: report ends the job, stop waits and reads again,
-ignore reads again by itself; a copy that is said to be whole is exact, never zeroes.
+How: two reads of the source fail once each. report ends the job, stop waits and reads again, and
+ignore reads again at once. A copy that is reported complete must be exact, never zeroes.
 Guards: missing-object-zero-fill, async-error-ignored, transient-becomes-fatal.
 """
 
@@ -10,6 +10,7 @@ from errno import EIO
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
+from qbdcheck.kit.expectations import expect_job_end
 
 POLICIES = {
     "report": ("Input/output error", [], ["report"]),
@@ -33,9 +34,13 @@ def test(new_disk, storage_daemon):
                     granularity=65536, buf_size=65536, on_source_error=policy,
                     auto_dismiss=False)  # fmt: skip
             end = finish_job(qsd)
-        assert end.error == message, (policy, end)
-        assert end.stops == stops, (policy, end)
-        assert end.errors == [("read", action) for action in actions], (policy, end)
+        expect_job_end(
+            end,
+            f"mirror with {policy}",
+            error=message,
+            stops=stops,
+            errors=[("read", action) for action in actions],
+        )
         data = disk.shadow.expected(0, disk.size)
         if message:
             copy.shadow.maybe_write(0, data)

@@ -1,7 +1,7 @@
-"""This case checks that a backup whose source or target fails does as its policies say.
+"""This case checks that a backup whose source or target fails follows its error policies.
 
 How: a read of the source and a write to the copy fail once each, for each policy, with EIO and with
-ENOSPC; where the job ends well the copy is exact.
+ENOSPC. If the job succeeds the copy must be exact.
 Guards: missing-object-zero-fill, async-error-ignored, errno-collapsed, transient-becomes-fatal.
 """
 
@@ -10,8 +10,8 @@ from errno import EIO, ENOSPC
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
+from qbdcheck.kit.expectations import expect_equal, expect_job_end
 
-FULL = "No space left on device"
 ACTIONS = {
     ("report", EIO): "report",
     ("stop", EIO): "stop",
@@ -38,11 +38,19 @@ def test(new_disk, storage_daemon):
                     on_source_error=policy, on_target_error=policy, auto_dismiss=False,
                     x_perf={"max-workers": 1, "max-chunk": 65536})  # fmt: skip
             end = finish_job(qsd)
-        text = {EIO: "Input/output error", ENOSPC: FULL}[number]
-        assert end.error == (text if action == "report" else ""), (policy, end)
+        text = {EIO: "Input/output error", ENOSPC: "No space left on device"}[number]
         operations = ["read"] if action == "report" else ["read", "write"]
-        assert end.errors == [(one, action) for one in operations], (policy, end)
-        assert len(end.stops) == (2 if action == "stop" else 0), (policy, end)
+        expect_job_end(
+            end,
+            f"backup with {policy}, {text}",
+            error=text if action == "report" else "",
+            errors=[(one, action) for one in operations],
+        )
+        expect_equal(
+            len(end.stops),
+            2 if action == "stop" else 0,
+            f"backup with {policy}, {text}: the number of stops",
+        )
         if end.error:
             copy.shadow.maybe_write(0, data)
         else:

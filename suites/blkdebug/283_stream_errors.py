@@ -1,8 +1,8 @@
-"""This case checks that a stream whose backing file cannot be read does as its policy says.
+"""This case checks that a stream whose backing file cannot be read follows its error policy.
 
-How: a backing image on one volume, an overlay on another; a read of the backing data fails once.
-After report and ignore the backing file is still in use and all data is right; after stop and
-resume the overlay has it all, and the data is right without the backing file.
+How: a backing image on one volume, an overlay on another. One read of the backing data fails. After
+report and ignore the backing file is still in use and all data must be right. After stop and resume
+the overlay must have all data without the backing file.
 Guards: missing-object-zero-fill, async-error-ignored, discard-exposes-backing.
 """
 
@@ -12,6 +12,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
 from qbdcheck.kit.blockdev import over
+from qbdcheck.kit.expectations import expect_equal
 
 
 @case(groups="inject errors job stream backing")
@@ -28,9 +29,13 @@ def test(new_disk, qemu_io, storage_daemon):
             qsd.qmp("block-stream", job_id="job", device="top", on_error=policy,
                     auto_dismiss=False)  # fmt: skip
             end = finish_job(qsd)
-            assert end.errors[0] == ("read", policy), (policy, end)
-            assert len(end.stops) == (policy == "stop"), (policy, end)
-            assert bool(end.error) == (policy != "stop"), (policy, end)
+            expect_equal(end.errors[0], ("read", policy), f"stream with {policy}: the first error")
+            expect_equal(
+                len(end.stops), policy == "stop", f"stream with {policy}: the number of stops"
+            )
+            assert bool(end.error) == (policy != "stop"), (
+                f"stream with {policy}: the job ended with '{end.error}'"
+            )
             with qemu_io(uri, shadow=base.shadow, read_only=True) as io:
                 io.read(700 * 512 - 40_000, 80_000)
         if policy == "stop":

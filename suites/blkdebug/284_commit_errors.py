@@ -1,7 +1,8 @@
 """This case checks that a commit that meets errors loses no data of the disk.
 
-How: an overlay in use is committed into its base; the base fails a write, or the overlay a read.
-After report the chain still has all data; after stop and resume the base has it.
+How: an overlay in use is committed into its base. A write to the base fails, or a read of the
+overlay. After report the chain must still have all data. After stop and resume the base must have
+it.
 Guards: async-error-ignored, clone-copyup-lost, transient-becomes-fatal.
 """
 
@@ -12,6 +13,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
 from qbdcheck.kit.blockdev import over
+from qbdcheck.kit.expectations import expect_job_end
 
 
 @case(groups="inject errors job commit backing")
@@ -32,9 +34,13 @@ def test(new_disk, qemu_io, storage_daemon):
                 qsd.qmp("block-commit", job_id="job", device="top", base_node="base",
                         on_error=policy, auto_dismiss=False)  # fmt: skip
                 end = finish_job(qsd)
-                assert end.errors == [(kind, policy)], (kind, end)
-                assert end.stops == ["nospace"] * (policy == "stop"), (kind, end)
-                assert end.error == ("No space left on device" if policy == "report" else ""), end
+                expect_job_end(
+                    end,
+                    f"commit with {policy}, {kind} error",
+                    errors=[(kind, policy)],
+                    error="No space left on device" if policy == "report" else "",
+                    stops=["nospace"] * (policy == "stop"),
+                )
                 io.read(400_000, 80_000)
         if not end.error:
             base.verify()

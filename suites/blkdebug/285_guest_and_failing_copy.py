@@ -1,8 +1,8 @@
-"""This case checks that a copy that fails is not the guest's matter, whatever the copy mode.
+"""This case checks that a failing copy does not affect the guest, in either copy mode.
 
-How: mirrors, one in the background and one write-blocking, to a target that refuses all writes to
-one place: the guest writes there and elsewhere without an error, and the job
-ends in one.
+How: two mirrors, one in the background and one write-blocking, to a target that refuses all writes
+to one place. The guest must write there and elsewhere without an error, and the job must end with
+one.
 Guards: error-kills-connection, async-error-ignored, late-request-after-quiesce.
 """
 
@@ -10,6 +10,7 @@ from errno import EIO
 
 from qbdcheck.kit import QmpFailed, case
 from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.expectations import expect_equal
 
 SECTOR = 2000
 
@@ -30,15 +31,15 @@ def test(new_disk, qemu_io, storage_daemon):
                 io.write(4096, 8192)
                 io.write(512 * SECTOR - 1000, 3000)
                 event = qsd.wait_event("BLOCK_JOB_ERROR", device="job")["data"]
-                assert event["operation"] == "write", event
+                expect_equal(event["operation"], "write", "BLOCK_JOB_ERROR: operation")
                 io.write(512 * SECTOR - 3000, 5000)
                 io.write(1 << 20, 8192)
                 io.flush()
                 try:
                     qsd.wait_job("job")
                 except QmpFailed as failed:
-                    assert failed.description == "Input/output error", failed
+                    expect_equal(failed.description, "Input/output error", "the end of the job")
                 else:
-                    raise AssertionError("the copy lacks data, and the job ended well")
+                    raise AssertionError("the copy lacks data, but the job succeeded")
                 io.read(512 * SECTOR - 8192, 16384)
         disk.verify()

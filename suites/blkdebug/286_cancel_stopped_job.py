@@ -1,7 +1,7 @@
 """This case checks that a job that an error has stopped can be cancelled, and started again.
 
-How: mirror and backup meet an error in the target, stop, are cancelled: the source is in use as
-before, the target is free, and a second job, without the error, gives an exact copy.
+How: mirror and backup meet an error in the target, stop, and are cancelled. The source must still
+be in use, the target must be free, and a second job without the error must give an exact copy.
 Guards: inflight-hang-on-disconnect, late-request-after-quiesce, resize-during-copy.
 """
 
@@ -10,6 +10,7 @@ from errno import ENOSPC
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
+from qbdcheck.kit.expectations import expect_job_end
 
 
 @case(groups="inject errors job mirror backup")
@@ -35,7 +36,7 @@ def test(new_disk, qemu_io, storage_daemon):
                 io.write(600_000, 5000)
                 qsd.qmp(command, job_id="job", **start)
                 end = finish_job(qsd)
-                assert (end.error, end.errors) == ("", []), end
+                expect_job_end(end, f"the second {command}", errors=[])
                 io.flush()
         copy.shadow.write(0, disk.shadow.expected(0, disk.size))
         copy.verify()

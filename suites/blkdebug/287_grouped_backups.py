@@ -1,7 +1,8 @@
-"""This case checks that of backups grouped in a transaction a failing one takes the others with it.
+"""This case checks that in a group of backups, a failing one cancels the others.
 
-How: two disks backed up with completion-mode grouped; one target fails for good. Both jobs end, the
-one by its error, the other cancelled; the sources are in use throughout; a second try is exact.
+How: two disks are backed up in a transaction with completion-mode grouped, and one target fails.
+One job must end with its error, the other must be cancelled. A second attempt must give exact
+copies.
 Guards: async-error-ignored, snapshot-not-point-in-time.
 """
 
@@ -9,6 +10,7 @@ from errno import EIO
 
 from qbdcheck.kit import QmpFailed, case
 from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.expectations import expect_equal
 
 
 @case(groups="inject errors job backup")
@@ -25,17 +27,19 @@ def test(new_disk, storage_daemon):
                 {"type": "blockdev-backup",
                  "data": {"job-id": f"job{number}", "device": f"disk{number}", "sync": "full",
                           "target": f"copy{number}", "auto-dismiss": False,
-                          # the good one is held back, or it might end before the other fails
+                          # throttle the good one, or it might end before the other fails
                           "speed": 65536 if number and attempt == "fails" else 0}}
                 for number in range(2)
             ]  # fmt: skip
             qsd.qmp("transaction", actions=actions, properties={"completion-mode": "grouped"})
             ended = [end_of(qsd, f"job{number}") for number in range(2)]
             if attempt == "fails":
-                assert ended[0] == "Input/output error", ended
-                assert ended[1] != "", "its partner failed, and it ended well"
+                expect_equal(
+                    ended[0], "Input/output error", "the end of the job whose target fails"
+                )
+                assert ended[1] != "", "the job whose partner failed succeeded"
             else:
-                assert ended == ["", ""], ended
+                expect_equal(ended, ["", ""], "the ends of both jobs in the second attempt")
     for disk, copy in zip(disks, copies, strict=True):
         copy.shadow.write(0, disk.shadow.expected(0, disk.size))
         copy.verify()

@@ -1,8 +1,8 @@
-"""This case checks that a full store of old data fails the guest's write or the past, as asked.
+"""This case checks that a full store of old data fails the guest's write or the past, by policy.
 
-How: copy-before-write over the disk, its target refuses writes. With break-guest-write the guest's
-write fails and the past stays readable; with break-snapshot the write is done and the past says
-that it is broken, never new data.
+How: copy-before-write over the disk, and its target refuses writes. With break-guest-write the
+guest's write must fail and the past must stay readable. With break-snapshot the write must succeed,
+and reads of the past must fail, never return new data.
 Guards: snapshot-not-point-in-time, async-error-ignored, clone-copyup-lost.
 """
 
@@ -11,6 +11,7 @@ from errno import ENOSPC
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, errno_of, error
 from qbdcheck.kit.blockdev import node
+from qbdcheck.kit.expectations import expect_errno, expect_same
 
 AT = 256 << 10
 
@@ -33,13 +34,17 @@ def test(new_disk, qemu_io, storage_daemon):
                 qemu_io(qsd.export("past", writable=False), read_only=True) as frozen,
             ):
                 io.write(0, 4096)
-                assert frozen.read(0, 64 << 10) == past[: 64 << 10]
+                expect_same(frozen.read(0, 64 << 10), past[: 64 << 10], "the past at 0")
                 if policy == "break-guest-write":
-                    assert errno_of(io, f"write -P 0x55 {AT} 4096") == ENOSPC
-                    assert frozen.read(AT, 8192) == past[AT : AT + 8192]
+                    expect_errno(io, f"write -P 0x55 {AT} 4096", ENOSPC)
+                    expect_same(frozen.read(AT, 8192), past[AT : AT + 8192], f"the past at {AT}")
                 else:
                     io.write(AT, 4096)
-                    assert errno_of(frozen, f"read {AT} 4096") != 0
-                    assert errno_of(frozen, "read 0 4096") != 0, "it has come back"
+                    assert errno_of(frozen, f"read {AT} 4096") != 0, (
+                        f"the past at {AT} cannot be known, and was read without an error"
+                    )
+                    assert errno_of(frozen, "read 0 4096") != 0, (
+                        "read 0 4096 of the broken past: expected an error, got success"
+                    )
                 io.read(AT - 4096, 16384)
         disk.verify()

@@ -1,7 +1,8 @@
 """This case checks that after an error of each kind of request an export serves the next one.
 
-How: our client, simple replies, over a node that fails each kind of request at one sector with its
-own errno; each error arrives as it is, the connection lives, and other requests are done.
+How: a raw client with simple replies over a node that fails each kind of request at one sector with
+its own errno. Each errno must arrive, the connection must stay usable, and other requests must be
+done.
 Guards: error-kills-connection, errno-collapsed, payload-not-drained.
 """
 

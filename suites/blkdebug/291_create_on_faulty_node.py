@@ -1,7 +1,7 @@
-"""This case checks that making an image on a node that fails ends in an error and can be repeated.
+"""This case checks that creating an image on a failing node ends in an error and can be repeated.
 
-How: blockdev-create of a qcow2 with the N-th write failing, until one is made; each failure is the
-job's error; the image made at last is empty and sound, on a volume with old data.
+How: blockdev-create of a qcow2 with the N-th write failing, until one is created. Each failure must
+be the job's error. The image must be empty and consistent, on a volume with old data.
 Guards: close-error-lost, async-error-ignored, false-zero-init.
 """
 
@@ -10,6 +10,7 @@ from errno import ENOSPC
 from qbdcheck.kit import QmpFailed, case
 from qbdcheck.kit.blkdebug import blkdebug, fail_nth
 from qbdcheck.kit.blockdev import json_filename, over
+from qbdcheck.kit.expectations import expect_in, expect_no_check_errors, expect_zeroes
 
 
 @case(groups="inject errors job qcow2")
@@ -25,16 +26,20 @@ def test(new_disk, qemu_io, qemu_img, storage_daemon):
             try:
                 qsd.wait_job("job")
             except QmpFailed as failed:
-                assert "No space left on device" in failed.description, failed
+                expect_in(
+                    "No space left on device",
+                    failed.description,
+                    f"write {count} fails: blockdev-create",
+                )
                 failures += 1
             else:
                 break
             finally:
                 qsd.qmp("blockdev-del", node_name="node")
         else:
-            raise AssertionError("no image was made")
-    assert failures >= 3, failures
+            raise AssertionError("no image was created in 19 attempts")
+    assert failures >= 3, f"expected at least 3 failing runs, got {failures}"
     image = json_filename(over("qcow2", volume.protocol_blockdev()))
-    assert qemu_img.json("check", image)["check-errors"] == 0
+    expect_no_check_errors(qemu_img, image)
     with qemu_io(image) as io:
-        assert io.read(0, 64 << 10) == bytes(64 << 10)
+        expect_zeroes(io.read(0, 64 << 10), "the new image at 0")

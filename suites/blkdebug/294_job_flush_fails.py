@@ -1,7 +1,7 @@
-"""This case checks that a job whose target cannot be flushed does not call its copy done.
+"""This case checks that a job whose target cannot be flushed does not report its copy as complete.
 
-How: mirror and commit onto a target all of whose flushes fail; either the job ends in the error, or
-stops by it; the disk in use stays right.
+How: mirror and commit onto a target all of whose flushes fail. The job must end with the error, and
+the disk in use must stay right.
 Guards: flush-error-swallowed, close-error-lost.
 """
 
@@ -11,6 +11,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.block_job import finish_job
 from qbdcheck.kit.blockdev import over
+from qbdcheck.kit.expectations import expect_job_end
 
 
 @case(groups="inject errors job mirror commit flush")
@@ -31,7 +32,7 @@ def test(new_disk, qemu_io, storage_daemon):
                 where = {"base_node": "base"} if committing else {"target": "copy", "sync": "full"}
                 qsd.qmp(command, job_id="job", device="top", auto_dismiss=False, **where)
                 end = finish_job(qsd)
-                assert end.error == "Input/output error", (command, end)
+                expect_job_end(end, command, error="Input/output error")
                 io.read(90_000, 70_000)
                 io.write(300_000, 5000)
                 io.read(290_000, 20_000)

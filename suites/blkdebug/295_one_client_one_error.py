@@ -1,7 +1,8 @@
-"""This case checks that an error belongs to the client whose request met it.
+"""This case checks that only the client whose request met an error sees it.
 
-How: three clients of one export write and read their own parts, many requests in flight; one sector
-of one part fails once. Exactly that client sees exactly one error, and all data is right.
+How: three clients of one export write and read their own parts, with many requests in flight. One
+sector of one part fails once. Exactly that client must see exactly one error, and all data must be
+right.
 Guards: cross-connection-state, async-error-ignored, error-kills-connection.
 """
 
@@ -9,6 +10,7 @@ from errno import ENOSPC
 
 from qbdcheck.kit import case, parse_reports
 from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.expectations import expect_equal
 
 PART, PIECE = 1 << 20, 20_000
 
@@ -28,13 +30,19 @@ def test(disk, qemu_io, storage_daemon):
         for client, io in enumerate(ios):
             reports = parse_reports(said[client] + io("aio_flush"))
             errors = [one.error for one in reports if one.error]
-            assert errors == (["No space left on device"] if client == 1 else []), (client, errors)
-            assert len(reports) == 10
+            expect_equal(
+                errors,
+                ["No space left on device"] if client == 1 else [],
+                f"the errors of client {client}",
+            )
+            expect_equal(len(reports), 10, f"the number of completed requests of client {client}")
             for number in range(10):
                 at, byte = client * PART + number * PIECE, client * 16 + number + 1
                 disk.shadow.pattern(at, PIECE, byte, maybe=(client, number) == (1, 5))
         for io in ios:
             io("flush")
-            assert "failed" not in io(f"read -P 1 0 {PIECE}")
+            assert "failed" not in io(f"read -P 1 0 {PIECE}"), (
+                "the first piece is not the pattern 1 after the error"
+            )
             io.close()
     disk.verify()

@@ -1,13 +1,14 @@
-"""This case checks that compare and dd of qemu-img tell an unreadable sector from a difference.
+"""This case checks that qemu-img compare and dd distinguish a read error from a difference.
 
-How: one sector of the disk cannot be read: compare ends with a status above 1 (not 1, "differ", nor
-0), dd with 1 and no success; salvage of a qcow2 above saves all clusters but the bad one.
+How: one sector of the disk cannot be read. compare must end with a status above 1 (1 means that the
+images differ), and dd with 1. dd of the part in front of the sector must copy the right data.
 Guards: async-error-ignored, missing-object-zero-fill.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import json_filename, over
+from qbdcheck.kit.expectations import expect_content, expect_in
 
 BAD = 700
 
@@ -20,9 +21,11 @@ def test(new_disk, qemu_img, scratch):
     qemu_img("convert", "-O", "raw", disk.filename, copy)
     for images in ((name, copy), (copy, name)):
         done = qemu_img.run("compare", "-U", *images, check=False)
-        assert done.returncode > 1, (done.returncode, done.stdout)
+        assert done.returncode > 1, (
+            f"qemu-img compare: expected a status above 1, got {done.returncode}: {done.stdout}"
+        )
     said = qemu_img.fails("dd", "-O", "raw", "bs=64k", f"if={name}", f"of={scratch / 'other'}")
-    assert "Input/output error" in said, said
+    expect_in("Input/output error", said, "qemu-img dd")
     done = qemu_img.run("dd", "-O", "raw", "bs=64k", "count=3", f"if={name}", f"of={copy}")
-    assert disk.shadow.check(0, copy.read_bytes()[: 3 * 65536]) == []
+    expect_content(disk.shadow, 0, copy.read_bytes()[: 3 * 65536], "the copy")
     disk.verify()

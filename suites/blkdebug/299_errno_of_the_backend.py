@@ -1,7 +1,7 @@
-"""This case checks that each errno of the backend is told to clients as the protocol says.
+"""This case checks that each errno of the backend is reported to clients as the protocol says.
 
-How: one rule in the backend, whose errno changes 13 times. A raw client does all commands with
-simple and structured replies and DF; a backup of QEMU reads. The golden is part of
+How: one rule in the backend, whose errno changes 13 times. A raw client sends all commands with
+simple and structured replies and DF, and a backup of QEMU reads. The golden is part of
 docs/errno-matrix.md.
 Guards: errno-collapsed, async-error-ignored, error-kills-connection.
 """
@@ -37,7 +37,7 @@ def test(disk, nbd, qemu_io, storage_daemon, rules, golden):
             seen = on_the_wire(connect, AT, status_at=AT)
             by_qemu_io = answer(partial(io.request, f"read {AT} 4096"))
             for what, end in zip((*WIRE_COLUMNS, "qemu-io"), (*seen, by_qemu_io), strict=True):
-                assert "ok" not in end.split("/"), f"{what}: success in place of the error {name}"
+                assert "ok" not in end.split("/"), f"{what}: expected {name}, got success"
             golden(row(name, *seen, by_qemu_io, of_a_backup(qsd, "volume", disk.size)))
         rules.heal()
     disk.verify()

@@ -1,13 +1,12 @@
-"""This case checks that a write error of the backend is seen for its sectors, and for nothing else.
+"""This case checks that a write error of the backend affects only the sectors that it covers.
 
-How: ENOSPC for writes that touch sectors 2048 to 2055; writes on both sides, a read there, and the
-same write once the fault is healed.
+How: ENOSPC for writes that touch sectors 2048 to 2055. Writes on both sides and a read there must
+succeed, and so must the same write once the fault is healed.
 Guards: async-error-ignored, errno-collapsed, error-kills-connection, transient-becomes-fatal.
 """
 
-import pytest
-
 from qbdcheck.kit import IoFailed, case
+from qbdcheck.kit.expectations import expect_equal, expect_failure
 
 START, LENGTH = 1 << 20, 4096
 
@@ -18,14 +17,20 @@ def test(disk, qemu_io, rules):
     fault = rules.add({"event": "write_aio", "errno": "ENOSPC", **sectors})
     with qemu_io(disk) as io:
         for offset in (START, START - 2048, START + LENGTH - 512):
-            with pytest.raises(IoFailed) as caught:
+            with expect_failure(IoFailed, f"write of {LENGTH} bytes at {offset}") as caught:
                 io.write(offset, LENGTH)
-            assert caught.value.reason == "No space left on device"
-        assert rules.seen(fault).fired == 3
+            expect_equal(
+                caught.value.reason,
+                "No space left on device",
+                f"write of {LENGTH} bytes at {offset}",
+            )
+        expect_equal(rules.seen(fault).fired, 3, "how often the rule fired after three writes")
         io.write(START - LENGTH, LENGTH)
         io.write(START + LENGTH, LENGTH)
         io.read(START - LENGTH, 3 * LENGTH)
-        assert rules.seen(fault).fired == 3
+        expect_equal(
+            rules.seen(fault).fired, 3, "how often the rule fired after requests beside its sectors"
+        )
         rules.heal()
         io.write(START, LENGTH)
     disk.verify()

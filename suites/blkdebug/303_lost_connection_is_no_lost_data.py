@@ -1,6 +1,6 @@
-"""This case checks that QEMU reconnects after a lost connection, and does each request again.
+"""This case checks that QEMU reconnects after a lost connection, and repeats each request.
 
-How: the backend ends the connection before, within and after replies to reads and writes; with a
+How: the backend ends the connection before, within and after replies to reads and writes. With a
 reconnect-delay QEMU must hide that, and every byte must be right.
 Guards: zombie-write-after-reconnect, inflight-hang-on-disconnect, connection-slot-leak.
 """

@@ -1,7 +1,7 @@
-"""This case checks that QEMU's NBD server tells a raw client the errno that is below it.
+"""This case checks that QEMU's NBD server reports to a raw client the errno of the node below it.
 
-How: a blkdebug node for each of 13 errnos, exported; all commands, with simple and structured
-replies and DF. The golden is part of docs/errno-matrix.md.
+How: a blkdebug node for each of 13 errnos is exported. All commands are sent, with simple and
+structured replies and DF. The golden is part of docs/errno-matrix.md.
 Guards: errno-collapsed, async-error-ignored, error-kills-connection.
 """
 
@@ -19,7 +19,7 @@ def test(new_disk, nbd, storage_daemon, golden):
     with storage_daemon() as qsd:
         qsd.add(disk.protocol_blockdev("volume"))
         for name, number in ERRNOS.items():
-            # A structured read asks for the block status of its place too: that one is elsewhere.
+            # A structured read queries block status too, so the failing place is elsewhere.
             status = error(number=number, iotype="block-status", sector=STATUS_AT // 512)
             rules = (error(number=number), status)
             qsd.add(blkdebug("volume", *rules, node_name=name, discard="unmap"))

@@ -1,20 +1,19 @@
-"""This case checks that qemu-io, a job and a device of QEMU tell the errno that is below them.
+"""This case checks that qemu-io, a job and a device of QEMU report the errno of the node below.
 
-How: blkdebug over the volume fails 13 sectors, each with its own errno. qemu-io does all requests,
-there and over an export; a backup reads; an ATA disk reads. The golden is part of
+How: blkdebug over the volume fails 13 sectors, each with its own errno. qemu-io sends all requests,
+directly and over an export; a backup reads; an ATA disk reads. The golden is part of
 docs/errno-matrix.md.
 Guards: errno-collapsed, async-error-ignored, missing-object-zero-fill.
 """
 
 from functools import partial
 
-import pytest
-
 from qbdcheck.kit import case
 from qbdcheck.kit.ata_disk import DeviceError, ata_machine
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import json_filename
 from qbdcheck.kit.errno_matrix import ERRNOS, answer, named_text, of_a_backup, row
+from qbdcheck.kit.expectations import expect_failure
 
 SECTORS = {name: 256 + 8 * place for place, name in enumerate(ERRNOS)}
 COLUMNS = ("write", "zeroes", "discard", "read", "nbd-write", "nbd-read", "job", "device")
@@ -45,7 +44,7 @@ def test(new_disk, qemu_io, storage_daemon, machine, scratch, golden):
             cells[name].append(of_a_backup(qsd, name, disk.size))
     with ata_machine(machine, scratch, faulty, rerror="report") as (vm, ata):
         for name, sector in SECTORS.items():
-            with pytest.raises(DeviceError):
+            with expect_failure(DeviceError, f"read of sector {sector} by the guest"):
                 ata.read(sector)
             cells[name].append(named_text(vm.wait_event("BLOCK_IO_ERROR")["data"]["reason"]))
     golden(row("injected", *COLUMNS))

@@ -1,18 +1,21 @@
-"""This case checks that requests of any alignment arrive whole over nodes that want blocks.
+"""This case checks that requests of any alignment are complete over nodes that require blocks.
 
-How: blkdebug with align 512 to 64 KiB, which aborts on a request that breaks it; reads, writes and
-zeroes inside, across and at blocks; only what was written changes.
+How: blkdebug with align from 512 to 64 KiB, which aborts on a request that breaks it. Reads, writes
+and zeroes inside, across and at blocks. Only what was written may change.
 Guards: unaligned-offset-rounded, min-block-underadvertised, last-block-overrun.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug
 from qbdcheck.kit.blockdev import json_filename
+from qbdcheck.kit.nbd_io import minimum_block
+from qbdcheck.kit.nbd_requests import widened
 
 
 @case(groups="inject blocksize")
 def test(new_disk, qemu_io):
     disk = new_disk("1M")
+    minimum = minimum_block(disk)
     for align in (512, 1024, 4096, 65536):
         node = json_filename(blkdebug(disk.protocol_blockdev(), align=align))
         with qemu_io(node, shadow=disk.shadow) as io:
@@ -27,7 +30,7 @@ def test(new_disk, qemu_io):
                 io.write(offset, length)
                 io.read(max(0, offset - 512), min(length + 1024, disk.size - max(0, offset - 512)))
             io.write_zeroes(3 * align + 10, 2 * align)
-            io.discard(8 * align, align)
+            io.discard(*widened(8 * align, align, minimum))
             io.aio_write(10 * align + 1, align)
             io.aio_write(11 * align + 1, align)
             io.drain()

@@ -1,7 +1,7 @@
 """This case checks that zeroing keeps to the limits of the node, and zeroes exactly its range.
 
-How: blkdebug with several opt- and max-write-zero, which aborts on a request that breaks them;
-zeroing at all alignments, with and without unmap.
+How: blkdebug with several opt-write-zero and max-write-zero, which aborts on a request that breaks
+them. Ranges of all alignments are zeroed, with and without unmap.
 Guards: write-zeroes-noop, unaligned-offset-rounded, discard-overreach.
 """
 
@@ -27,6 +27,5 @@ def test(new_disk, qemu_io):
                 io.write(0, 512 << 10)
                 for offset, length in RANGES:
                     io.write_zeroes(offset, length, unmap=unmap)
-                disk_part = io.read(60_000, 50_000)
-                assert len(disk_part) == 50_000
+                io.read(60_000, 50_000)
         disk.verify()

@@ -1,15 +1,14 @@
-"""This case checks that limits that make no sense are refused with a clear error.
+"""This case checks that invalid limits are refused with a clear error.
 
-How: alignments that are no power of two, limits that are no multiples of each other; each refusal
-is in the golden, and the disk is not touched.
+How: alignments that are no power of two, and limits that are no multiples of each other. Each
+refusal is in the golden, and the disk must not change.
 Guards: limits-zero-or-excessive.
 """
-
-import pytest
 
 from qbdcheck.kit import ProgramError, case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import json_filename
+from qbdcheck.kit.expectations import expect_failure
 
 WRONG = (
     {"align": 1000},
@@ -26,12 +25,12 @@ def test(new_disk, qemu_io, golden):
     disk = new_disk("64k")
     for limits in WRONG:
         node = blkdebug(disk.protocol_blockdev(), **limits)
-        with pytest.raises(ProgramError) as refused:
+        with expect_failure(ProgramError, f"open with {limits}") as refused:
             qemu_io(json_filename(node))
         golden(limits, str(refused.value).rpartition("}: ")[2].partition(" (")[0])
     for rule in (error(""), {"errno": 5}, error("no_such_event"), error(iotype="erase")):
         node = blkdebug(disk.protocol_blockdev(), rule)
-        with pytest.raises(ProgramError) as refused:
+        with expect_failure(ProgramError, f"open with the rule {rule}") as refused:
             qemu_io(json_filename(node))
         golden(rule, str(refused.value).rpartition("}: ")[2].partition(" (")[0])
     disk.verify()

@@ -1,7 +1,7 @@
 """This case checks that jobs and images keep to the limits of the nodes below them.
 
 How: mirror, backup and a qcow2 image on blkdebug with large blocks and short transfers, which
-aborts on a request that breaks them; all copies are exact.
+aborts on a request that breaks them. All copies must be exact.
 Guards: unaligned-offset-rounded, rebuild-granularity-mismatch, iov-offset-ignored.
 """
 
@@ -9,6 +9,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug
 from qbdcheck.kit.block_job import finish_job
 from qbdcheck.kit.blockdev import over
+from qbdcheck.kit.expectations import expect_job_end
 
 LIMITS = {"align": 4096, "max_transfer": 20480, "opt_write_zero": 8192, "max_write_zero": 40960,
           "opt_discard": 8192, "max_discard": 40960}  # fmt: skip
@@ -30,7 +31,7 @@ def test(new_disk, qemu_io, storage_daemon):
             qsd.qmp(command, job_id="job", device="source", target="copy", sync="full",
                     auto_dismiss=False)  # fmt: skip
             end = finish_job(qsd)
-            assert (end.error, end.errors) == ("", []), end
+            expect_job_end(end, command, errors=[])
         disk.verify()
         copy.shadow.write(0, disk.shadow.expected(0, disk.size))
         copy.verify()

@@ -1,17 +1,17 @@
-"""This case checks that a failed read is reported, or stops the machine until cont reads it again.
+"""This case checks that a failed read is reported, or stops the machine until cont repeats it.
 
-How: rerror=report: the guest sees the error, and repeated the read is right. rerror=stop: the guest
-waits through two stops and then has the right data. rerror=enospc stops for ENOSPC alone.
+How: rerror=report: the guest must see the error, and the repeated read must be right. rerror=stop:
+the guest must wait through two stops and then get the right data. rerror=enospc must stop only for
+ENOSPC.
 Guards: missing-object-zero-fill, async-error-ignored, error-kills-connection.
 """
 
 from errno import EIO, ENOSPC
 
-import pytest
-
 from qbdcheck.kit import case
 from qbdcheck.kit.ata_disk import DeviceError, ata_machine
 from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.expectations import expect_equal, expect_failure, expect_same
 
 POLICIES = {
     "report": {EIO: "report", ENOSPC: "report"},
@@ -33,14 +33,22 @@ def test(disk, machine, scratch):
                 old = disk.shadow.expected(sector * 512, 512)
                 ata.start_read(sector)
                 event = vm.wait_event("BLOCK_IO_ERROR")["data"]
-                assert (event["operation"], event["action"]) == ("read", action), (policy, event)
+                expect_equal(
+                    (event["operation"], event["action"]),
+                    ("read", action),
+                    f"rerror={policy}: operation, action",
+                )
                 if action == "report":
-                    with pytest.raises(DeviceError):
+                    with expect_failure(DeviceError, f"read of sector {sector} by the guest"):
                         ata.finish_read()
                 else:
                     vm.wait_event("STOP")
-                    assert ata.is_waiting, (policy, number)
+                    assert ata.is_waiting, (
+                        f"rerror={policy}: the guest's read ended while the machine was stopped"
+                    )
                     vm.qmp("cont")
-                    assert ata.finish_read() == old
-                assert ata.read(sector) == old
+                    expect_same(
+                        ata.finish_read(), old, f"rerror={policy}: sector {sector}, after cont"
+                    )
+                expect_same(ata.read(sector), old, f"rerror={policy}: sector {sector}, read again")
     disk.verify()

@@ -1,17 +1,16 @@
 """This case checks that a failed flush of the guest is reported, or waits for cont and is repeated.
 
-How: write and flush with werror=report: the guest sees the flush fail and flushes again; with
-werror=stop the flush waits through a stop, and ends well after cont.
+How: a write and a flush. With werror=report the guest must see the flush fail, and flushes again.
+With werror=stop the flush must wait while the machine is stopped, and succeed after cont.
 Guards: flush-error-swallowed, flush-error-once.
 """
 
 from errno import EIO
 
-import pytest
-
 from qbdcheck.kit import case
 from qbdcheck.kit.ata_disk import DeviceError, ata_machine
 from qbdcheck.kit.blkdebug import blkdebug, error
+from qbdcheck.kit.expectations import expect_equal, expect_failure, expect_same
 
 
 @case(groups="inject errors device flush")
@@ -25,16 +24,16 @@ def test(disk, machine, scratch):
             disk.shadow.write(512, data)
             ata.start_flush()
             event = vm.wait_event("BLOCK_IO_ERROR")["data"]
-            assert event["action"] == policy, event
+            expect_equal(event["action"], policy, f"werror={policy}: action of the failed flush")
             if policy == "report":
-                with pytest.raises(DeviceError):
+                with expect_failure(DeviceError, "flush by the guest"):
                     ata.wait()
                 ata.flush()
             else:
                 vm.wait_event("STOP")
-                assert ata.is_waiting
+                assert ata.is_waiting, "the guest's flush ended while the machine was stopped"
                 vm.qmp("cont")
                 ata.wait()
             disk.shadow.flush()
-            assert ata.read(1) == data
+            expect_same(ata.read(1), data, f"werror={policy}: sector 1, read by the guest")
     disk.verify()

@@ -1,7 +1,8 @@
-"""This case checks that a guest on a qcow2 image survives a full volume, when there is room again.
+"""This case checks that a guest on a qcow2 image survives a full volume once there is space again.
 
-How: the volume refuses the image's growth with ENOSPC at several points of an allocating write; the
-machine stops, there is room again, cont: the guest's write is done and the image is consistent.
+How: the volume refuses the growth of the image with ENOSPC at several points of an allocating
+write. The machine stops, there is space again, and cont follows. The guest's write must be done and
+the image consistent.
 Guards: errno-collapsed, transient-becomes-fatal, thin-alloc-toctou.
 """
 
@@ -11,9 +12,10 @@ from qbdcheck.kit import case
 from qbdcheck.kit.ata_disk import ata_machine
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import over
+from qbdcheck.kit.expectations import expect_equal, expect_same
 
 EVENTS = {"cluster_alloc": "write", "write_aio": "write", "l2_update": "flush"}
-"""An event, and the command of the guest that meets it."""
+"""An event, and the command of the guest that raises it."""
 
 
 @case(groups="inject errors device qcow2")
@@ -30,11 +32,17 @@ def test(new_disk, machine, qemu_img, scratch):
                 ata.wait()
                 ata.start_flush()
             vm.wait_event("STOP")
-            assert ata.is_waiting
+            assert ata.is_waiting, (
+                f"{event}: the guest's {EVENTS[event]} ended while the machine was stopped"
+            )
             vm.qmp("cont")
             ata.wait()
             ata.flush()
             disk.shadow.write(512 * sector, data)
-            assert ata.read(sector) == data
-        assert qemu_img.json("check", disk.filename).get("corruptions", 0) == 0
+            expect_same(ata.read(sector), data, f"{event}: sector {sector}, read by the guest")
+        expect_equal(
+            qemu_img.json("check", disk.filename).get("corruptions", 0),
+            0,
+            f"{event}: corruptions that qemu-img check finds",
+        )
     disk.verify()

@@ -1,7 +1,7 @@
 """This case checks that two writes into one block in flight together do not undo each other.
 
-How: blocks of 4 KiB; a write of 512 bytes is held after it has read its block, others into the same
-block start; then it goes on. All must be there: the later ones had to wait.
+How: blocks of 4 KiB. A write of 1000 bytes is held during its read-modify-write, and others into
+the same block start. Then it is resumed. All must be there, because the later ones had to wait.
 Guards: shared-cursor-race, overlap-deadlock, phantom-write.
 """
 

@@ -1,7 +1,8 @@
-"""This case checks that a copy-on-read that cannot write gives right data or an error, never other.
+"""This case checks that a copy-on-read that cannot write returns right data or an error.
 
 How: a read through copy-on-read whose write into the overlay fails, by its own event and inside
-qcow2; then the same read again; the overlay is sound, and over its backing file all is right.
+qcow2. Then the same read is repeated. The overlay must be consistent, and over its backing file all
+data must be right.
 Guards: missing-object-zero-fill, async-error-ignored, discard-exposes-backing.
 """
 
@@ -21,7 +22,9 @@ def test(new_disk, qemu_io, qemu_img):
         at = number * (128 << 10) + 1000
         with qemu_io(name, shadow=base.shadow) as io:
             first = io(f"read {at} 20000")
-            assert "read 20000/20000" in first or "Input/output error" in first, first
+            assert "read 20000/20000" in first or "Input/output error" in first, (
+                f"read {at} 20000: expected data or an I/O error, got: {first}"
+            )
             io.read(at, 20_000)
         image.check()
     faulty = blkdebug(image.blockdev(), error("cor_write", iotype="write", once=True))

@@ -1,7 +1,7 @@
-"""This case checks that filter nodes pass errors on as they are, and lose no data by them.
+"""This case checks that filter nodes pass errors on unchanged, and lose no data.
 
-How: throttle, copy-on-read and a raw window over a node that fails a read, a
-write and a discard; the errno arrives, and the same request, repeated, is done.
+How: throttle, copy-on-read and a raw window over a node that fails a read, a write and a discard.
+The errno must arrive, and the same request, repeated, must be done.
 Guards: errno-collapsed, async-error-ignored, transient-becomes-fatal.
 """
 
@@ -10,6 +10,7 @@ from errno import EIO, ENOMEM, ENOSPC
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, errno_of, error
 from qbdcheck.kit.blockdev import over
+from qbdcheck.kit.expectations import expect_errno
 
 WINDOW = {"raw": {"offset": 0, "size": 256 << 10}, "throttle": {"throttle_group": "group"}}
 
@@ -30,10 +31,12 @@ def test(new_disk, qemu_io, storage_daemon):
                          discard="unmap"))  # fmt: skip
             qsd.add(over(kind, "faulty", "filter", discard="unmap", **WINDOW.get(kind, {})))
             with qemu_io(qsd.export("filter"), shadow=disk.shadow) as io:
-                assert errno_of(io, "write -P 0x12 50000 8192") == ENOSPC, kind
+                expect_errno(io, "write -P 0x12 50000 8192", ENOSPC)
                 io.write(50_000, 8192)
-                assert errno_of(io, "discard 100k 64k") == EIO, kind
+                expect_errno(io, "discard 100k 64k", EIO)
                 io.discard(100 << 10, 64 << 10)
             with qemu_io(qsd.export("filter", "again"), shadow=disk.shadow) as io:
-                assert errno_of(io, "read 50000 4096") != 0, kind
+                assert errno_of(io, "read 50000 4096") != 0, (
+                    f"{kind}: read 50000 4096: expected an error, got success"
+                )
         disk.verify()

@@ -1,6 +1,6 @@
-"""This case checks that QEMU does a request again, and rightly, wherever its connection ends.
+"""This case checks that QEMU repeats a request correctly, wherever its connection ends.
 
-How: a workload of all kinds of requests goes through an export with a reconnect-delay; each request
+How: a workload of all kinds of requests goes through an export with a reconnect-delay. Each request
 in turn loses its connection, before it is carried out and after.
 Guards: zombie-write-after-reconnect, inflight-hang-on-disconnect.
 """

@@ -1,12 +1,14 @@
-"""This case checks that a backup of a volume with bad sectors does as its policy says.
+"""This case checks that a backup of a volume with bad sectors follows its error policy.
 
-How: the backend fails reads of a range during a phase. Report: the job ends with the error; stop:
-it waits, the range heals, and the copy is exact; ignore: it tries until the range has healed.
+How: the backend fails reads of a range during a phase. report: the job must end with the error.
+stop: it must wait, the range heals, and the copy must be exact. ignore: it must retry until the
+range has healed.
 Guards: async-error-ignored, transient-becomes-fatal, errno-collapsed.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.block_job import finish_job
+from qbdcheck.kit.expectations import expect_job_end
 
 BAD = {"event": "read_aio", "errno": "EIO", "iotype": "read", "sector": "5000-5100"}
 
@@ -26,10 +28,10 @@ def test(disk, new_disk, storage_daemon, schedule):
             end = finish_job(qsd)
         data = disk.shadow.expected(0, disk.size)
         if policy == "report":
-            assert end.error == "Input/output error", end
+            expect_job_end(end, "backup with report", error="Input/output error")
             copy.shadow.maybe_write(0, data)
         else:
-            assert not end.error, (policy, end)
+            expect_job_end(end, f"backup with {policy}")
             copy.shadow.write(0, data)
         copy.verify()
     disk.verify()

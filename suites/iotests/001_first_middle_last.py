@@ -1,10 +1,12 @@
 """This case checks that the first, middle and last bytes of a disk can be written and read back.
 
-How: one sector and one byte at each of the three places; then every sector of the disk is judged.
+How: one sector and one byte are written and read at each of the three places. Then every sector of
+the disk is compared.
 Guards: misdirected-write, phantom-write.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 
 @case(groups="rw quick", formats="any")
@@ -15,5 +17,5 @@ def test(disk, qemu_io):
             io.read(offset, 512)
         for offset in (0, disk.size // 2, disk.size - 1):
             io.write(offset, 1, pattern=0xA5)
-            assert io.read(offset, 1) == b"\xa5"
+            expect_equal(io.read(offset, 1), b"\xa5", f"byte {offset}")
     disk.verify()

@@ -1,7 +1,7 @@
 """This case checks that writes of less than a sector change exactly their bytes.
 
-How: each place and length within one sector that an off-by-one would get wrong, each in a sector of
-its own; a target that rounds offsets or lengths damages the neighbours in that sector.
+How: all places and lengths within one sector that an off-by-one error would get wrong, each in a
+sector of its own. A target that rounds offsets or lengths damages the other bytes of the sector.
 Guards: unaligned-offset-rounded, min-block-underadvertised, phantom-write.
 """
 

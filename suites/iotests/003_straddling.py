@@ -1,7 +1,7 @@
-"""This case checks that a request across any boundary is whole on both of its sides.
+"""This case checks that a request across any boundary is complete on both sides.
 
-How: writes and reads across the edges of sectors, pages, 64 KiB, 1 MiB, 2 MiB and 4 MiB, uneven to
-both sides, as a backend that is made of extents or stripes would have to split them.
+How: writes and reads across the edges of sectors, pages, 64 KiB, 1 MiB, 2 MiB and 4 MiB, of
+different length on both sides. A backend made of extents or stripes has to split them.
 Guards: extent-boundary-misroute, unaligned-offset-rounded, misdirected-write.
 """
 

@@ -1,6 +1,7 @@
-"""This case checks that requests of every size from 1 byte to 1 MiB do what they say.
+"""This case checks that requests of every size from 1 byte to 1 MiB do what they ask for.
 
-How: each power of two, one less and one more, written and read at an odd offset and at an even one.
+How: each power of two, one less and one more, is written and read at an odd offset and at an even
+one.
 Guards: unaligned-offset-rounded, short-read-resume-offset, min-block-underadvertised.
 """
 

@@ -1,7 +1,8 @@
-"""This case checks that requests up to 64 MiB, over the largest of most protocols, arrive whole.
+"""This case checks that requests up to 64 MiB, more than most protocols allow at once, are
+complete.
 
-How: 32 MiB (the limit that NBD clients assume), one sector more, and 64 MiB, which QEMU
-has to split; where they overlap, the later one is what must be there.
+How: 32 MiB (the limit that NBD clients assume), one sector more, and 64 MiB, which QEMU has to
+split. Where the writes overlap, the later one must be there.
 Guards: limits-zero-or-excessive, short-read-resume-offset, misdirected-write.
 """
 

@@ -1,7 +1,7 @@
 """This case checks that large requests at odd offsets keep each byte in its place.
 
-How: long writes that start or end within a sector, so that a layer that splits or pads them needs
-the right position in the buffer for every part.
+How: long writes that start or end within a sector. A layer that splits or pads them needs the right
+position in the buffer for every part.
 Guards: iov-offset-ignored, unaligned-offset-rounded, short-read-resume-offset.
 """
 

@@ -1,11 +1,12 @@
-"""This case checks that requests with many buffers move each buffer from or to its own place.
+"""This case checks that requests with many buffers move each buffer to or from its own place.
 
-How: readv and writev with few and uneven, many small, and very many buffers, over stamped sectors;
-each stamp tells where it comes from.
+How: readv and writev with few uneven, many small, and very many buffers, over stamped sectors. Each
+stamp names its place.
 Guards: iov-offset-ignored, limits-zero-or-excessive, short-read-resume-offset.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_content
 
 SHAPES = (
     (512, [512, 512]),
@@ -23,8 +24,9 @@ def test(disk, qemu_io):
             total = sum(lengths)
             shape = " ".join(map(str, lengths))
             report = io.request(f"readv -v {offset} {shape}")
-            findings = disk.shadow.check(offset, report.data, total)
-            assert not findings, "\n".join(map(str, findings))
+            expect_content(
+                disk.shadow, offset, report.data, f"readv of {total} bytes at {offset}", total
+            )
             io.request(f"writev -P {byte} {offset} {shape}")
             disk.shadow.pattern(offset, total, byte)
             io.read(offset, total)

@@ -1,8 +1,9 @@
 """This case checks that volumes and snapshots of one server keep their own size, flags and data.
 
-How: a volume, its snapshot from before it grew, and a smaller volume are open at once and used in
-turns, each connection opened after the others were used; each must tell its own size, the snapshot
-must refuse writes and the others take them, up to their own ends, and all keep what is theirs.
+How: a volume, a snapshot taken before the volume grew, and a smaller volume are open at the same
+time. They are used in turns, and each connection opens after the others were used. Each must report
+its own size. The snapshot must refuse writes. The volumes accept writes up to their own ends, and
+each keeps its own data.
 Guards: cross-connection-state, wrong-volume-or-lun, capability-bit-collision.
 """
 
@@ -26,17 +27,20 @@ def test(new_disk, nbd_io, qemu_io):
         for last in (large, small, frozen, large):
             clients.append((last, opened.enter_context(nbd_io(last))))
             for disk, io in clients:
-                client = io.client
-                told = f"the size is {client.size}, not {disk.size}"
-                assert client.size == disk.size, told
-                end = disk.size - SECTOR
-                assert bool(client.flags & TransmissionFlag.READ_ONLY) == (disk is frozen)
-                if disk is not frozen:
-                    io.write(end, SECTOR)
-                    io.write(len(clients) * 4 * SECTOR, SECTOR)
+                size = io.client.size
+                seen = f"export {disk.name}: expected {disk.size} bytes, got {size}"
+                assert size == disk.size, seen
+                block = max(SECTOR, io.block_sizes[0])
+                end = disk.size - block
+                read_only = io.offers(TransmissionFlag.READ_ONLY)
+                wrong = f"export {disk.name}: expected READ_ONLY {disk is frozen}, got {read_only}"
+                assert read_only == (disk is frozen), wrong
+                if disk is frozen:
+                    io.must_refuse(Command.WRITE, end, block)
                 else:
-                    io.must_refuse(Command.WRITE, end, SECTOR)
-                io.read(end, SECTOR)
+                    io.write(end, block)
+                    io.write(len(clients) * 4 * block, block)
+                io.read(end, block)
                 io.read(0, disk.size)
     with qemu_io(small) as one, qemu_io(large) as other, qemu_io(frozen, read_only=True) as third:
         for offset in range(0, MIB, 100 << 10):

@@ -1,7 +1,7 @@
-"""This case checks that requests beyond the end of a disk fail and leave the disk as it is.
+"""This case checks that requests beyond the end of a disk fail and do not change the disk.
 
-How: reads, writes, zeroes and discards that begin at, end after, and lie far behind the last byte;
-their error text is the golden. Requests that end exactly at the last byte succeed.
+How: reads, writes, zeroes and discards begin at the end, end behind it, and begin far behind it.
+The error texts are in the golden. Requests that end exactly at the last byte succeed.
 Guards: oob-past-end, last-block-overrun, size-rounded-up.
 """
 

@@ -1,7 +1,7 @@
 """This case checks that two volumes of different sizes never see each other's data.
 
-How: both are prefilled with stamps that name their volume and are open at once; requests go to them
-in turn, to the same offsets, and to the end of the larger one.
+How: both are prefilled with stamps that name their volume, and are open at the same time. Requests
+go to them in turns, to the same offsets, and to the end of the larger one.
 Guards: wrong-volume-or-lun, cross-connection-state, oob-past-end.
 """
 

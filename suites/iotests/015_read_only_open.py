@@ -1,6 +1,6 @@
-"""This case checks that a disk opened read-only can be read and refuses each kind of change.
+"""This case checks that a disk opened read-only can be read, and refuses every kind of change.
 
-How: qemu-io opens the disk with -r; the texts of the refusals are the golden.
+How: qemu-io opens the disk with -r. The error texts are in the golden.
 Guards: capability-bit-collision, phantom-write.
 """
 

@@ -1,25 +1,27 @@
-"""This case checks that a backend started read-only says so, and refuses every change on the wire.
+"""This case checks that a backend started read-only advertises it, and refuses every change on the
+wire.
 
-How: the read-only bit must be set; a raw client sends the changes nevertheless; each fails, the
-data stays and the connection goes on.
+How: the READ_ONLY flag must be set. A raw client sends changes nevertheless. Each must fail, the
+data must stay, and the connection must stay usable.
 Guards: capability-bit-collision, unadvertised-command-executed.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import errno_name, expect_zeroes
+from qbdcheck.kit.nbd import Command, TransmissionFlag
+from qbdcheck.kit.nbd_requests import block_sizes, expect_error, request_name
 
 
 @case(groups="rw quick protocol", requires="nbd read_only")
 def test(new_disk, nbd, log):
     disk = new_disk(prefill=False, read_only=True)
     with nbd(disk) as client:
-        assert client.flags & 1 << 1, f"read-only bit is not set: {client.flags!r}"
-        for command in (1, 4, 6):
-            payload = b"\xee" * 512 if command == 1 else b""
-            error = client.receive_reply(
-                client.send_request(command, 4096, 512, payload=payload)
-            ).error
-            log(f"command {command}: errno {error}")
-            assert error, f"command {command} succeeded on a read-only volume"
-        told = "a fresh volume, on which every change was refused, is not all zeroes"
-        assert not any(client.read(0, 64 << 10)), told
+        flags = f"the READ_ONLY flag is not set: {int(client.flags):#x}"
+        assert client.flags & TransmissionFlag.READ_ONLY, flags
+        length = max(512, block_sizes(client).minimum)
+        for command in (Command.WRITE, Command.TRIM, Command.WRITE_ZEROES):
+            payload = b"\xee" * length if command == Command.WRITE else b""
+            error = expect_error(client, command, 65536, length, payload=payload)
+            log(f"{request_name(command, 65536, length)}: {errno_name(error)}")
+        expect_zeroes(client.read(0, 128 << 10), "a fresh volume after refused changes")
     disk.verify()

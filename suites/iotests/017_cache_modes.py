@@ -1,7 +1,7 @@
-"""This case checks that data written in each cache mode is there for the next opener.
+"""This case checks that data written in each cache mode is there for the next open.
 
-How: each mode writes to places of its own and is closed; the next mode first reads what was written
-before.
+How: each mode writes to places of its own and closes the disk. The next mode first reads what was
+written before.
 Guards: phantom-write, advertised-not-implemented.
 """
 

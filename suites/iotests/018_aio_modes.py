@@ -1,6 +1,6 @@
 """This case checks that data written through each kind of asynchronous I/O is right.
 
-How: threads, native and io_uring, alone and with requests in flight together. Only QEMU's drivers
+How: threads, native and io_uring, with single requests and with many in flight. Only QEMU's drivers
 of files and devices have these modes; others ignore them.
 Guards: async-error-ignored, shared-cursor-race, short-read-resume-offset.
 """

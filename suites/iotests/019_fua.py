@@ -1,7 +1,7 @@
 """This case checks that writes with FUA, alone and among others, leave the right data.
 
-How: FUA and plain writes to the same and to neighbouring sectors; where the target can lose power,
-it then does, and what was written with FUA must still be there.
+How: writes with and without FUA go to the same and to neighbouring sectors. If the target supports
+a power cut, one follows, and what was written with FUA must still be there.
 Guards: fua-write-ack-early, phantom-write.
 """
 

@@ -1,7 +1,7 @@
-"""This case checks that what was flushed is there after the backend was killed and started again.
+"""This case checks that flushed data is there after the backend is killed and started again.
 
-How: half of the writes are flushed, half are not; then SIGKILL, start, and a look at every sector:
-flushed data is there, the rest is old or new.
+How: half of the writes are flushed. After SIGKILL and a restart every sector is compared: flushed
+data must be there, other sectors may be old or new.
 Guards: flush-noop, torn-write, close-drops-dirty.
 """
 

@@ -1,7 +1,7 @@
 """This case checks that many writes in flight together each reach their own place.
 
-How: 64 writes of different sizes in a random order, with reads of other places among them, then 64
-small ones next to each other.
+How: 64 writes of different sizes in random order, with reads of other places among them, then 64
+small writes next to each other.
 Guards: shared-cursor-race, misdirected-write, merge-after-issue.
 """
 
@@ -10,10 +10,10 @@ from qbdcheck.kit import case
 
 @case(groups="rw quick concurrent", formats="any")
 def test(disk, qemu_io, seed):
-    lot = seed.stream("order")
-    places = [(number * 65536 + lot.randrange(8192), 1 + lot.randrange(49152))
+    order = seed.stream("order")
+    places = [(number * 65536 + order.randrange(8192), 1 + order.randrange(49152))
               for number in range(96)]  # fmt: skip
-    lot.shuffle(places)
+    order.shuffle(places)
     with qemu_io(disk) as io:
         for offset, length in places[:64]:
             io.aio_write(offset, length)

@@ -1,7 +1,8 @@
-"""This case checks that overlapping writes in flight end, and each sector is one of them.
+"""This case checks that overlapping writes in flight all complete, and each sector comes from one
+of them.
 
-How: rounds of writes over the same range, with other writes across their edges; which one wins is
-open, a mixture within a sector is not. What was seen once must stay.
+How: rounds of writes over one range, with other writes across their edges. Any of them may win, but
+no sector may be a mixture. What was read once must stay.
 Guards: overlap-deadlock, merge-after-issue, torn-write.
 """
 

@@ -1,12 +1,14 @@
 """This case checks that first writes to one unallocated block, in flight together, are all kept.
 
 How: a raw client sends small writes to different sectors of the same never-written 64 KiB without
-waiting for replies, block after block, on two connections where the target allows it.
+waiting for replies. It does so block after block, on two connections where the target allows it.
 Guards: thin-alloc-toctou, shared-cursor-race, cross-connection-state.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
+
+WRITES = 16
 
 
 @case(groups="rw quick protocol", requires="nbd")
@@ -14,10 +16,12 @@ def test(new_disk, nbd_io, target):
     disk = new_disk(prefill=False)
     connections = 2 if "multi_conn" in target.capabilities else 1
     clients = [nbd_io(disk) for _ in range(connections)]
-    for block in range(64):
-        for number in range(16):
-            offset = block * 65536 + number * 4096 + number % 2 * 512
-            clients[number % connections].send(Command.WRITE, offset, 1024)
+    sector = max(512, clients[0].block_sizes[0])
+    step = max(4096, 4 * sector)
+    for block in range(min(64, disk.size // (WRITES * step))):
+        for number in range(WRITES):
+            offset = (block * WRITES + number) * step + number % 2 * sector
+            clients[number % connections].send(Command.WRITE, offset, 2 * sector)
         for client in clients:
             client.finish_all()
     for client in clients:

@@ -1,7 +1,7 @@
 """This case checks that the last of many writes to one place is what a read returns.
 
-How: the same ranges over and over, each time with a new generation of stamps, and with reads
-between; an older generation in any sector means a lost write.
+How: the same ranges are written many times, each time with a new generation of stamps, with reads
+in between. An older generation in any sector is a lost write.
 Guards: phantom-write, per-client-cache-stale.
 """
 

@@ -1,7 +1,7 @@
-"""This case checks that overwriting a part of written data leaves the rest, however the parts lie.
+"""This case checks that overwriting a part of written data keeps the rest, wherever the part is.
 
-How: every start and end of a write within one 8 KiB block that was written before, and within one
-that never was; a map of blocks that rounds the wrong way loses the head or the tail.
+How: every start and end of a write within an 8 KiB block that was written before, and within one
+that was not. A block map that rounds the wrong way loses the head or the tail.
 Guards: alloc-map-rounding-reads-zero, unaligned-offset-rounded.
 """
 

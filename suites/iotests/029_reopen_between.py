@@ -1,8 +1,8 @@
 """This case checks that first writes in random order are all there after each reopen.
 
-How: a never-written disk is filled block by block in an order from the seed; sequential filling
-would hide a damaged map. The client closes and opens again, and so does the server, where its
-volumes outlive it.
+How: an empty disk is filled block by block in an order from the seed, because sequential filling
+would hide a damaged map. The client reopens the disk several times. If volumes outlive the server,
+the server restarts too.
 Guards: map-entry-shifted, close-drops-dirty, phantom-write.
 """
 

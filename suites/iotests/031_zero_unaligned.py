@@ -1,4 +1,4 @@
-"""This case checks that write-zeroes of any start and length zeroes these bytes and no others.
+"""This case checks that write-zeroes of any start and length zeroes exactly that range.
 
 How: a sweep of starts and lengths around 512 and 4096 bytes, each in its own prefilled 64 KiB.
 Guards: zero-via-nondeterministic-discard, discard-overreach, unaligned-offset-rounded.
@@ -17,5 +17,5 @@ def test(disk, qemu_io):
             for length in (*EDGES, 20000):
                 io.write_zeroes(spot + start, length, unmap=length % 2 == 1)
                 spot += 64 << 10
-        assert spot <= disk.size
+        assert spot <= disk.size, f"the sweep ends at {spot}, behind the end of the disk"
     disk.verify()

@@ -1,7 +1,7 @@
-"""This case checks that zeroes written with NO_HOLE stay allocated, and still read as zeroes.
+"""This case checks that ranges zeroed with NO_HOLE stay allocated and read as zeroes.
 
-How: zero with NO_HOLE on the wire over data and over a hole, ask for the status, then zero the same
-ranges without the flag: they must read zero either way.
+How: a raw client zeroes data and a hole with NO_HOLE, and queries the block status. Then it zeroes
+part of the range without the flag. The range must read as zeroes either way.
 Guards: zero-flags-lost, status-hole-over-dirty.
 """
 
@@ -19,7 +19,9 @@ def test(disk, new_disk, nbd_io):
                 left = (2 << 20) - position
                 extents = io.client.block_status(position, left)["base:allocation"]
                 for extent in extents:
-                    assert not extent.flags & STATE_HOLE, f"hole at {position} after NO_HOLE"
+                    assert not extent.flags & STATE_HOLE, (
+                        f"block status at {position}: a hole, after WRITE_ZEROES with NO_HOLE"
+                    )
                     position += extent.length
             io.write_zeroes(1 << 20, 512 << 10)
         volume.verify()

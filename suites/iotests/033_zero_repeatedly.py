@@ -1,6 +1,6 @@
-"""This case checks that zeroing, writing and zeroing again always leaves the last of them.
+"""This case checks that any order of zeroing and writing leaves the result of the last request.
 
-How: 60 rounds over overlapping ranges drawn from the seed, with unmap or without, then a reopen.
+How: 60 rounds over overlapping ranges from the seed, with and without unmap, then a reopen.
 Guards: write-zeroes-noop, sparse-tail-dropped, alloc-map-rounding-reads-zero.
 """
 

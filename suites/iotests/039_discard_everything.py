@@ -1,6 +1,7 @@
-"""This case checks that the whole disk can be discarded at once, and used again after it.
+"""This case checks that the whole disk can be discarded at once and used afterwards.
 
-How: discard 0 to the end, write stamps at both ends and in the middle, verify, discard again.
+How: a discard from 0 to the end, stamps at both ends and in the middle, a comparison, and the same
+again.
 Guards: discard-overreach, limits-zero-or-excessive, journal-slot-overlap.
 """
 
@@ -15,5 +16,5 @@ def test(disk, qemu_io):
             for start in (0, disk.size // 2 - 2048, disk.size - 4096):
                 io.write(start, 4096)
             io.read(disk.size // 2 - 8192, 16384)
-            io.flush()  # an image format keeps its tables to itself until then
+            io.flush()  # until then an image format caches its tables
             disk.verify()

@@ -1,7 +1,8 @@
-"""This case checks that a small write into a discarded range leaves its neighbours old or zero.
+"""This case checks that a small write into a discarded range leaves the bytes around it old or
+zero.
 
-How: writes of 1 byte to 8 KiB at edges inside discarded 64 KiB blocks; the rest of a block must not
-show anything else, least of all older contents.
+How: writes of 1 byte to 8 KiB at edges inside discarded blocks of 64 KiB. The rest of a block must
+show nothing else, in particular no older contents.
 Guards: alloc-map-rounding-reads-zero, previous-tenant-data, zero-unmap-not-durable.
 """
 

@@ -1,7 +1,7 @@
-"""This case checks that a write is data for block status as soon as it is acknowledged.
+"""This case checks that block status reports a write as data as soon as it is acknowledged.
 
-How: 400 writes into holes; after each reply, with no flush in between, its status is asked on this
-connection and, where several may share the volume, on another.
+How: 400 writes into holes. After each reply, without a flush, the status is queried on the same
+connection and, if several connections may share the volume, on another.
 Guards: status-hole-over-dirty.
 """
 
@@ -20,7 +20,9 @@ def test(new_disk, nbd_io, target):
         clients[0].write(offset, 4096)
         for io in clients:
             extent = io.client.block_status(offset, 4096)["base:allocation"][0]
-            assert not extent.flags & STATE_ZERO, f"fresh data at {offset} is called zero"
+            assert not extent.flags & STATE_ZERO, (
+                f"block status of 4096 bytes at {offset}: zero, after an acknowledged write"
+            )
     for io in clients:
         io.close()
     if not disk.shadow.last_write(0, 4096):

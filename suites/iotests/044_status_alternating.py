@@ -1,6 +1,7 @@
-"""This case checks that many small extents are reported truly, in bounded replies that progress.
+"""This case checks that many small extents are reported correctly, in bounded replies that make
+progress.
 
-How: 4 KiB of data every 8 KiB over 8 MiB; the volume is walked by block status to its end.
+How: 4 KiB of data every 8 KiB over 8 MiB. Block status is queried up to the end of the volume.
 Guards: extents-blowup, zero-progress-status, extents-unsorted.
 """
 
@@ -24,10 +25,14 @@ def test(new_disk, nbd_io, log):
             extents = io.client.block_status(position, disk.size - position)["base:allocation"]
             queries += 1
             for extent in extents:
-                assert extent.length > 0, f"no progress at {position}"
+                assert extent.length > 0, f"block status at {position}: an extent of length 0"
                 if extent.flags & STATE_ZERO:
-                    assert position % STEP >= 4096, f"data at {position} is called zero"
-                    assert extent.length <= STEP, f"zero extent at {position} covers data"
+                    assert position % STEP >= 4096, (
+                        f"block status at {position}: zero, but there is data"
+                    )
+                    assert extent.length <= STEP, (
+                        f"block status at {position}: zero for {extent.length} bytes, with data"
+                    )
                 position += extent.length
         log(f"{queries} queries for {disk.size // STEP} pieces of data")
     disk.verify()

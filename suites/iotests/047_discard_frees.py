@@ -1,7 +1,7 @@
-"""This case checks that discarded and unmapped ranges become holes where the target reports holes.
+"""This case checks that discarded and unmapped ranges become holes if the target reports holes.
 
-How: on a target that reports a fresh volume as a hole, 1 MiB discarded and 1 MiB zeroed with unmap
-must be holes again, with the data beside them untouched.
+How: the target must report a new volume as a hole. Then 1 MiB that is discarded and 1 MiB that is
+zeroed with unmap must be holes again, and the data beside them must be unchanged.
 Guards: zero-flags-lost, discard-not-tracked.
 """
 
@@ -16,7 +16,7 @@ def test(disk, new_disk, nbd, nbd_io, not_run):
     with nbd(new_disk(prefill=False)) as client:
         fresh = client.block_status(0, MIB)["base:allocation"][0]
     if not fresh.flags & STATE_HOLE:
-        not_run("the target reports no holes, not even in a fresh volume")
+        not_run("the target reports no holes, not even in a new volume")
         return
     with nbd_io(disk) as io:
         io.discard(MIB, MIB)
@@ -24,5 +24,5 @@ def test(disk, new_disk, nbd, nbd_io, not_run):
         for start, what in ((MIB, "discarded"), (4 * MIB, "zeroed")):
             extent = io.client.block_status(start, MIB)["base:allocation"][0]
             if not extent.flags & STATE_HOLE:  # a server may keep the space (NBD document)
-                not_run(f"the target keeps the space of what is {what}")
+                not_run(f"the target keeps the space of {what} ranges")
     disk.verify()

@@ -1,7 +1,7 @@
-"""This case checks that a copy onto a used volume leaves none of the old data behind.
+"""This case checks that a copy onto a used volume leaves none of the old data.
 
-How: `qemu-img convert -n` of a mostly empty image onto a prefilled volume; every sector of the old
-contents that shows is named.
+How: `qemu-img convert -n` copies a mostly empty image onto a prefilled volume. Every sector that
+shows old contents is reported.
 Guards: false-zero-init, zero-via-nondeterministic-discard, write-zeroes-noop.
 """
 
@@ -23,7 +23,7 @@ def test(disk, qemu_img, scratch):
 
 
 def options(disk):
-    """Options of the disk's nodes as --target-image-opts takes them."""
+    """Return the options of the disk's nodes in the syntax of --target-image-opts."""
     flat = []
 
     def walk(prefix, value):

@@ -1,6 +1,8 @@
-"""This case checks that zeroes, discards and writes in flight together each do their own range.
+"""This case checks that zeroes, discards and writes in flight together each affect only their
+range.
 
-How: 64 requests at a time over neighbouring blocks, on the wire, kinds mixed from the seed.
+How: a raw client sends 64 requests at a time to neighbouring blocks; their kinds come from the
+seed.
 Guards: journal-slot-overlap, shared-cursor-race, thin-alloc-toctou, discard-overreach.
 """
 

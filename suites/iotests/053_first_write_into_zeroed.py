@@ -1,7 +1,7 @@
 """This case checks that first writes of a few bytes into zeroed blocks leave zeroes around them.
 
-How: every start and length of a small set inside blocks of 4 KiB and 64 KiB that were zeroed with
-unmap; the rest of the block must read zero, not what was there before.
+How: writes of several starts and lengths inside blocks of 4 KiB and 64 KiB that were zeroed with
+unmap. The rest of the block must read as zeroes, not as what was there before.
 Guards: previous-tenant-data, alloc-map-rounding-reads-zero, clone-copyup-lost.
 """
 

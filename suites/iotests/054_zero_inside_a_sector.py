@@ -1,6 +1,7 @@
 """This case checks that zeroing less than a sector keeps the other bytes of the sector.
 
-How: 1 to 511 bytes at the start, middle and end of a sector, and across two, on prefilled data.
+How: 1 to 511 bytes at the start, middle and end of a sector, and across two sectors, are zeroed in
+prefilled data.
 Guards: unaligned-offset-rounded, zero-via-nondeterministic-discard, discard-overreach.
 """
 

@@ -1,26 +1,30 @@
-"""This case checks that a volume of 0 bytes can be made, opened, and refuses every byte.
+"""This case checks that the smallest volume can be made and opened, and refuses every byte beyond.
 
-How: on the wire the size is 0, reads and writes fail, flush and the connection live; then grow it
-where the target can, and use it.
+How: a volume of 0 bytes, or of the smallest size that the target can make. The export must have
+that size. Reads and writes behind its end must fail, and the connection must stay usable. If the
+target can resize volumes, the volume then grows and is used.
 Guards: zero-length-op, oob-past-end, size-rounded-up.
 """
 
-import errno
+from errno import EINVAL, ENOSPC
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.volume_limits import first_possible
+
+SIZES = (0, 1, 512, 4096, 65536, 1 << 20, 4 << 20)
 
 
-@case(groups="size quick protocol", requires="nbd raw_size")
-def test(new_disk, nbd_io, target, qemu_io):
-    disk = new_disk(0, prefill=False)
+@case(groups="size quick protocol", requires="nbd")
+def test(nbd_io, target, qemu_io, log):
+    disk = first_possible(target, SIZES, log)
     with nbd_io(disk) as io:
-        assert io.client.size == 0, f"asked for 0 bytes, the export has {io.client.size}"
-        io.must_refuse(Command.READ, 0, 1, errnos=(errno.EINVAL,))
-        io.must_refuse(Command.WRITE, 0, 1, errnos=(errno.ENOSPC, errno.EINVAL))
+        minimum = io.block_sizes[0]
+        io.must_refuse(Command.READ, disk.size, minimum, errnos=(EINVAL,))
+        io.must_refuse(Command.WRITE, disk.size, minimum, errnos=(ENOSPC, EINVAL))
         io.flush()
     if "resize" in target.capabilities:
-        disk.resize(65536)
+        disk.resize(8 << 20)
         with qemu_io(disk) as io:
             io.write(61440, 4096)
         disk.verify()

@@ -1,26 +1,83 @@
-"""This case checks that a volume has exactly the bytes that were asked for, to the last one.
+"""This case checks that a volume of odd size is exact, or rounded up to usable space.
 
-How: odd sizes from 1 byte up; the negotiated size, the last byte, the first byte beyond it.
-Guards: size-rounded-down, size-rounded-up, oob-past-end, last-block-overrun.
+How: odd sizes from 1 byte up. A target that makes any size must make each exactly. Another target
+may round up: then the surplus must read as zeroes, keep what is written (or refuse it with ENOSPC),
+and end where the export ends. All clients must get the same size. If the target can resize volumes,
+a volume then shrinks and grows back, and no old data may return.
+Guards: size-rounded-down, size-rounded-up, oob-past-end, last-block-overrun, grow-exposes-old-data.
 """
 
-from qbdcheck.kit import case
+from errno import ENOSPC
+
+from qbdcheck.kit import SetupError, case
+from qbdcheck.kit.expectations import errno_name, expect_zeroes
 from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.nbd_requests import request_name, widened
 
-SIZES = (1, 511, 512, 513, 1023, 4095, 4097, 65537, (1 << 20) + 1)
+SIZES = (1, 511, 512, 513, 1000, 1023, 4095, 4097, 65537, (1 << 20) + 1)
+MOST = 8 << 20
+"""The largest surplus in bytes that is taken for rounding."""
 
 
-@case(groups="size protocol", requires="nbd raw_size")
-def test(new_disk, nbd_io):
-    for size in SIZES:
-        disk = new_disk(size, prefill=False)
-        with nbd_io(disk) as io:
-            assert io.client.size == size, f"asked for {size} bytes, got {io.client.size}"
-            data = io.write(0, size)
-            io.write(size - 1, 1, data=bytes([data[-1] ^ 0xFF]))
-            for offset, length in ((size, 1), (size - 1, 2), (size + 4096, 512)):
-                io.must_refuse(Command.READ, offset, length)
-                io.must_refuse(Command.WRITE, offset, length)
-            io.read(0, size)
-        with nbd_io(disk) as io:
-            assert io.client.size == size, f"{size} bytes at first, then {io.client.size}"
+@case(groups="size protocol", requires="nbd")
+def test(new_disk, nbd_io, target, log, not_run):
+    most = 0 if "raw_size" in target.capabilities else MOST
+    with nbd_io(new_disk(MOST, prefill=False)) as io:
+        minimum = io.block_sizes[0]
+    for asked in sorted({widened(0, size, minimum)[1] for size in SIZES}):
+        try:
+            disk = new_disk(asked, prefill=False)
+        except SetupError as error:
+            not_run(f"the target makes no volume of {asked} bytes")
+            log(f"{asked} bytes: {error}")
+            continue
+        size = use_to_the_end(disk, nbd_io, asked, most)
+    if "resize" in target.capabilities:
+        shrink_and_grow(disk, nbd_io, size)
+
+
+def use_to_the_end(disk, nbd_io, asked, most):
+    """Check the size of a new volume, its contents, its last block and its end."""
+    with nbd_io(disk) as io:
+        size, minimum = io.client.size, io.block_sizes[0]
+        wanted = f"{asked} to {asked + most}" if most else f"{asked}"
+        seen = f"a volume of {asked} bytes: expected a size of {wanted} bytes, got {size}"
+        assert asked <= size <= asked + most, seen
+        disk.shadow.resize(size)
+        usable = size // minimum * minimum
+        expect_zeroes(io.read(0, usable), f"a new volume of {size} bytes")
+        whole = max(min(asked, usable) // minimum, 1) * minimum
+        write(io, size, 0, whole, may_fail=False)
+        for start in {whole - minimum, min(whole, usable - minimum), usable - minimum}:
+            write(io, size, start, minimum, may_fail=start + minimum > asked)
+        for command in (Command.READ, Command.WRITE):
+            for offset, length in ((size, 1), (size - 1, 2), (size + MOST, 512)):
+                io.must_refuse(command, offset, length)
+        io.read(0, usable)  # on the same connection, which the refusals must keep
+    with nbd_io(disk) as io:
+        again = f"second connection: expected {size} bytes, got {io.client.size}"
+        assert io.client.size == size, again
+        io.read(0, usable)
+    return size
+
+
+def write(io, size, offset, length, *, may_fail):
+    """Write stamps; a target may have no space for the surplus."""
+    error = io.attempt(Command.WRITE, offset, length)
+    name = request_name(Command.WRITE, offset, length)
+    allowed = (0, ENOSPC) if may_fail else (0,)
+    assert error in allowed, f"{name} of {size}: expected success, got {errno_name(error)}"
+
+
+def shrink_and_grow(disk, nbd_io, size):
+    """Shrink the volume and grow it back: what was cut off must be zero."""
+    disk.backend.resize(65536)
+    with nbd_io(disk) as io:
+        kept, minimum = io.client.size, io.block_sizes[0]
+        assert 65536 <= kept < size, f"shrunk from {size} to 65536 bytes, got {kept}"
+    disk.shadow.resize(kept)
+    disk.backend.resize(size)
+    disk.shadow.resize(size)
+    with nbd_io(disk) as io:
+        assert io.client.size == size, f"grown back to {size} bytes, got {io.client.size}"
+        io.read(0, size // minimum * minimum)

@@ -1,20 +1,28 @@
 """This case checks that volumes just below, at and above 2 GiB work to their last byte.
 
-How: write at 0, at both sides of 2^31, and at the end; verify all of it, twice opened.
+How: writes at 0, on both sides of 2^31 and at the end. All of it is read by a second open and
+verified. The sizes are multiples of the unit in which the target makes volumes. If it makes none of
+2 GiB, a smaller power of two is used.
 Guards: offset-32bit-wrap, size-int-overflow.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.volume_limits import first_possible, size_unit
 
-EDGE = 1 << 31
+MIB = 1 << 20
 
 
 @case(groups="size")
-def test(new_disk, qemu_io):
-    for size in (EDGE - 512, EDGE, EDGE + 512, EDGE + (1 << 20)):
+def test(new_disk, qemu_io, target, log):
+    unit = size_unit(target)
+    more = max(unit, MIB)
+    edge = (
+        first_possible(target, [(1 << bits) + more for bits in (31, 30, 29, 28)], log).size - more
+    )
+    for size in (edge - unit, edge, edge + unit, edge + more):
         disk = new_disk(size, prefill=False)
         with qemu_io(disk) as io:
-            for start in {0, EDGE - 8192, EDGE - 512, EDGE, size - 4096}:
+            for start in {0, edge - 8192, edge - 512, edge, size - 4096}:
                 if start + 4096 <= size:
                     io.write(start, 4096)
         with qemu_io(disk, read_only=True) as io:

@@ -1,7 +1,7 @@
-"""This case checks that a connection that saw the old size never harms a volume that was resized.
+"""This case checks that a client connected before a resize cannot damage the resized volume.
 
-How: with a client connected, grow and shrink; its requests inside both sizes work, those behind
-the new end must fail, and what is left must be intact.
+How: the volume grows and shrinks while a client is connected. Requests inside both sizes must work,
+those behind the new end must fail, and what is left must be intact.
 Guards: resize-not-notified, geometry-change-stale-buffer, oob-past-end, resize-during-copy.
 """
 
@@ -24,5 +24,6 @@ def test(new_disk, nbd_io):
             except RequestLost as error:
                 raise NotRun(f"the target ends connections when it resizes: {error}") from error
         io.must_refuse(Command.WRITE, 7 << 19, 4096)  # behind the new end
+        io.read(1 << 20, 8192)  # on the same connection, which the refusal must keep
     disk.resize(4 << 20)
     disk.verify()

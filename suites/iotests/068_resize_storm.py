@@ -1,19 +1,23 @@
-"""This case checks that many resizes with writes in between leave what their order says.
+"""This case checks that many resizes with writes in between leave the data of their order.
 
-How: 24 sizes from the seed, up and down, unaligned to blocks; writes at the old and new ends.
+How: 24 sizes from the seed, up and down, not aligned to blocks, with writes at the old and new
+ends.
 Guards: grow-exposes-old-data, resize-false-success, map-entry-shifted.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd_requests import widened
+from qbdcheck.kit.volume_limits import size_unit
 
 
 @case(groups="size", requires="resize")
-def test(new_disk, qemu_io, seed):
+def test(new_disk, qemu_io, seed, target):
     chance = seed.stream("sizes")
-    disk = new_disk("1M")
+    unit = size_unit(target)
+    disk = new_disk(max(1 << 20, unit))
     for number in range(24):
         old = disk.size
-        disk.resize(512 * chance.randrange(16, 6000))
+        disk.resize(widened(0, 512 * chance.randrange(16, 6000), unit)[1])
         with qemu_io(disk) as io:
             for start in (disk.size - 1024, min(old, disk.size) - 4096, 0):
                 io.write(max(start, 0), 1024)

@@ -1,6 +1,6 @@
-"""This case checks that resizing to the same size changes nothing, and to 0 and back leaves zeroes.
+"""This case checks that resizing to the same size changes nothing, and to 0 and back gives zeroes.
 
-How: a prefilled volume; the same size twice; then 0 bytes, then the old size.
+How: a prefilled volume is resized twice to its own size, then to 0 bytes and back.
 Guards: resize-false-success, grow-exposes-old-data.
 """
 

@@ -1,7 +1,6 @@
 """This case checks that zero detection never drops a tail that is not zero.
 
-How: zeroes with one non-zero byte at the end of a write, of many lengths, with qemu-io and through
-`qemu-img convert` with its own zero detection.
+How: zeroes with one non-zero byte at the end of a write, of many lengths, written by qemu-io.
 Guards: sparse-tail-dropped, alloc-map-rounding-reads-zero.
 """
 

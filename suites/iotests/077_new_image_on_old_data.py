@@ -1,13 +1,14 @@
 """This case checks that a new image on a volume full of old data reads as zeroes.
 
-How: a qcow2 image is made on a prefilled volume. Nothing of the old stamps may show through: not
-before the first write, not around small writes that copy the rest of their cluster.
+How: a qcow2 image is created on a prefilled volume. No old stamp may be visible: not before the
+first write, and not around small writes that copy the rest of their cluster.
 Guards: false-zero-init, previous-tenant-data, grow-exposes-old-data.
 """
 
 from oracles.shadow import Shadow
 from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
+from qbdcheck.kit.expectations import expect_in, expect_sound
 
 SIZE = 4 << 20
 
@@ -19,10 +20,10 @@ def test(disk, qemu_io, qemu_img):
     shadow = Shadow(SIZE, disk.shadow.identity)
     with qemu_io(image, shadow=shadow) as io:
         io.read(0, 512 << 10)
-        assert "4 MiB (0x400000) bytes not allocated" in io("map")
+        expect_in("4 MiB (0x400000) bytes not allocated", io("map"), "the map of the new image")
         for offset, length in ((512, 512), (65536 - 7, 15), ((1 << 20) + 4096, 70_000)):
             io.write(offset, length)
     with qemu_io(image, read_only=True, shadow=shadow) as io:
         for offset in (0, 1 << 20, SIZE - (256 << 10)):
             io.read(offset, 256 << 10)
-    assert "No errors were found" in qemu_img("check", image)
+    expect_sound(qemu_img, image)

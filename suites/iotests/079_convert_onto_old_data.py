@@ -1,7 +1,7 @@
-"""This case checks that `convert -n` onto a volume full of old data leaves nothing of the old data.
+"""This case checks that `convert -n` onto a volume full of old data leaves none of the old data.
 
-How: the source is mostly holes: convert zeroes where it does not copy. Where the volume does
-not truly zero, or its zeroes go beside the place, an old stamp stays and names itself.
+How: the source is mostly holes, which convert zeroes on the target. If the volume does not really
+zero, or zeroes the wrong place, an old stamp stays and names itself.
 Guards: write-zeroes-noop, zero-via-nondeterministic-discard, false-zero-init, discard-overreach.
 """
 

@@ -1,7 +1,8 @@
 """This case checks that `--target-is-zero` writes the data and nothing else.
 
-How: onto a volume never written the result is the source. Onto one that holds data the holes of the
-source must leave that data alone: whoever says that the target is zero is believed.
+How: on a volume that was never written the result is the source. On a volume with data, convert
+must not touch the data at the holes of the source, because the option promises that the target is
+zero.
 Guards: false-zero-init, discard-overreach, misdirected-write.
 """
 

@@ -1,11 +1,13 @@
 """This case checks that each sparse size (-S) gives the same data, and holes only where it may.
 
-How: short and long runs of zeroes between stamps. With -S 0 the file has no hole; with larger sizes
-zeroes shorter than that are copied, longer ones left out; the bytes are the same each time.
+How: short and long runs of zeroes between stamps. With -S 0 the file has no hole. With larger
+sizes, shorter runs of zeroes are copied and longer ones are left out. The bytes are the same each
+time.
 Guards: sparse-tail-dropped, status-hole-over-dirty, alloc-map-rounding-reads-zero.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_content, expect_equal
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -24,10 +26,14 @@ def test(new_disk, qemu_io, qemu_img, scratch, log):
     for size in ("0", "512", "4k", "64k", "1M"):
         copy = scratch / f"copy.{size}"
         qemu_img("convert", "-S", size, "-O", "raw", disk.filename, copy)
-        assert disk.shadow.check(0, copy.read_bytes()) == [], f"-S {size}"
+        expect_content(disk.shadow, 0, copy.read_bytes(), "the copy")
         extents = qemu_img.json("map", "-f", "raw", copy)
         allocated[size] = sum(extent["length"] for extent in extents if extent["data"])
     log(allocated)
-    assert allocated["0"] == disk.size
-    assert allocated["4k"] <= disk.size - 512 * KIB, allocated
-    assert allocated["4k"] <= allocated["64k"] <= allocated["1M"], allocated
+    expect_equal(allocated["0"], disk.size, "-S 0: allocated bytes")
+    assert allocated["4k"] <= disk.size - 512 * KIB, (
+        f"-S 4k: {allocated['4k']} of {disk.size} bytes are allocated, so the zeroes were copied"
+    )
+    assert allocated["4k"] <= allocated["64k"] <= allocated["1M"], (
+        f"a larger -S allocates less: {allocated}"
+    )

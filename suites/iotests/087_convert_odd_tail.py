@@ -1,18 +1,22 @@
 """This case checks that a copy keeps the last bytes of a volume whose size is no multiple of 512.
 
-How: volumes that end 1, 511 and 513 bytes beyond a sector, with data in the very last byte and with
-zeroes before it, copied with convert and dd.
+How: volumes that end 1, 511 and 513 bytes behind a sector (rounded to the minimum block), with data
+in the very last byte and zeroes before it, are copied with convert and dd.
 Guards: sparse-tail-dropped, size-rounded-down, status-unaligned-eof, last-block-overrun.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_content
+from qbdcheck.kit.nbd_io import minimum_block
+from qbdcheck.kit.nbd_requests import widened
 
 BASE = 1 << 20
 
 
 @case(groups="img convert size", requires="raw_size")
 def test(new_disk, qemu_io, qemu_img, scratch):
-    for extra in (1, 511, 513):
+    minimum = minimum_block(new_disk("8M", prefill=False))
+    for extra in sorted({widened(0, extra, minimum)[1] for extra in (1, 511, 513)}):
         disk = new_disk(BASE + extra)
         with qemu_io(disk) as io:
             io.write_zeroes(BASE - 65536, 65536 + extra - 1, unmap=True)
@@ -25,6 +29,7 @@ def test(new_disk, qemu_io, qemu_img, scratch):
         ):
             qemu_img(*command, timeout_s=10)
             data = copy.read_bytes()
-            assert disk.shadow.check(0, data[: disk.size], disk.size) == [], command[:4]
-            assert not any(data[disk.size :]), command[:4]
+            what = f"the copy of {disk.size} bytes by qemu-img {' '.join(command[:3])}"
+            expect_content(disk.shadow, 0, data[: disk.size], what, disk.size)
+            assert not any(data[disk.size :]), f"{what}: data behind the end of the volume"
         disk.verify()

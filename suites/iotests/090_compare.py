@@ -1,7 +1,9 @@
-"""This case checks that `qemu-img compare` finds equals equal, and the place of a difference.
+"""This case checks that `qemu-img compare` finds equal images equal, and reports the first
+difference.
 
-How: a volume against a copy of it: untouched, with one byte changed in the middle and at the end,
-with zeroes against a hole, with a longer copy that ends in zeroes, and the same with -s (strict).
+How: a volume is compared with copies: unchanged, with one byte changed in the middle and at the
+end, with zeroes in place of a hole, and with a longer copy that ends in zeroes; the last also with
+-s (strict).
 Guards: size-rounded-down, malformed-extents, short-read-resume-offset.
 """
 

@@ -1,7 +1,7 @@
-"""This case checks that `qemu-img dd` onto a volume writes its blocks in place, and all of them.
+"""This case checks that `qemu-img dd` onto a volume writes all of its blocks in place.
 
-How: a file of stamps is written onto prefilled volumes with several block sizes; what is behind the
-end of the file must stay.
+How: a file of stamps is written onto a prefilled volume with several block sizes. What is behind
+the end of the file must stay.
 Guards: phantom-write, misdirected-write, torn-write, last-block-overrun.
 """
 

@@ -1,12 +1,13 @@
-"""This case checks that the map of an image on a volume is the image's own, in words and in JSON.
+"""This case checks that the map of an image on a volume is that of the image, as text and as JSON.
 
-How: clusters of a qcow2 image written in an odd order, one of them explicitly zero; the golden file
-has where each of them is. The place in the volume that the map names must hold the data.
+How: clusters of a qcow2 image are written in an odd order, and one is zeroed explicitly. The golden
+contains where each of them is. The place in the volume that the map names must hold the data.
 Guards: map-entry-shifted, extents-unsorted, misdirected-write.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
+from qbdcheck.kit.expectations import expect_content
 
 KIB = 1 << 10
 
@@ -27,5 +28,5 @@ def test(new_disk, qemu_io, qemu_img, golden):
             golden(extent["start"], extent["length"], kind, extent.get("offset", ""))
             if extent["data"]:
                 data = volume.request(f"read -v {extent['offset']} {extent['length']}").data
-                assert image.shadow.check(extent["start"], data) == []
+                expect_content(image.shadow, extent["start"], data, f"the place of {extent}")
     image.verify()

@@ -1,12 +1,13 @@
-"""This case checks that `qemu-img measure` promises enough room for an image of a volume.
+"""This case checks that `qemu-img measure` reports enough room for an image of a volume.
 
-How: for a full volume the numbers are known. With holes they may differ between targets, but
-an image made on a volume of just the required size must fit and be right.
+How: for a full volume the numbers are known. With holes they may differ between targets, but an
+image made on a volume of just the required size must fit and be correct.
 Guards: status-hole-over-dirty, size-rounded-down, last-block-overrun.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
+from qbdcheck.kit.expectations import expect_identical, expect_sound
 
 
 @case(groups="img size quick")
@@ -24,6 +25,6 @@ def test(new_disk, qemu_io, qemu_img, golden, scratch):
     place = new_disk(required, prefill=True)
     qemu_img("convert", "-O", "qcow2", disk.filename, place.backend.filename)
     image = json_filename(over("qcow2", place.protocol_blockdev()))
-    assert "identical" in qemu_img("compare", disk.filename, image)
-    assert "No errors were found" in qemu_img("check", image)
+    expect_identical(qemu_img, disk.filename, image)
+    expect_sound(qemu_img, image)
     disk.verify()

@@ -1,11 +1,12 @@
-"""This case checks that an image on a volume grows with zeroes and shrinks only when told to.
+"""This case checks that an image on a volume grows with zeroes and shrinks only with --shrink.
 
-How: grow, write beyond the old end, shrink without --shrink (refused in QEMU's words), shrink, grow
-again: what was cut off must not come back. (Within a cluster it does: docs/findings.md.)
+How: the image grows, is written beyond the old end, is refused a shrink without --shrink, shrinks,
+and grows again. What was cut off must not come back. (Within a cluster it does: docs/findings.md.)
 Guards: grow-exposes-old-data, resize-false-success, size-int-overflow.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_size, expect_sound
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -25,6 +26,6 @@ def test(new_disk, qemu_io, qemu_img, golden):
     disk.verify()
     disk.resize(4 * MIB)
     disk.verify()
-    assert qemu_img.json("info", disk.filename)["virtual-size"] == 4 * MIB
+    expect_size(qemu_img, disk.filename, 4 * MIB)
     golden(qemu_img.fails("resize", disk.filename, "--", "-5M"))
-    assert "No errors were found" in qemu_img("check", disk.filename)
+    expect_sound(qemu_img, disk.filename)

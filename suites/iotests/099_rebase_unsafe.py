@@ -1,7 +1,8 @@
-"""This case checks that `rebase -u` changes the name of the backing file and not one byte of data.
+"""This case checks that `rebase -u` changes only the name of the backing file, not the data.
 
-How: an overlay is pointed at another volume: its own clusters stay, the rest reads as the new base;
-then at none: the rest reads as zeroes. A name that does not exist is taken, too.
+How: an overlay is pointed at another volume: its own clusters stay, and the rest reads like the new
+base. Then it has no backing file, and the rest reads as zeroes. A name that does not exist is
+accepted too.
 Guards: clone-copyup-lost, wrong-volume-or-lun, missing-object-zero-fill.
 """
 

@@ -1,13 +1,14 @@
-"""This case checks that `commit -b` carries a chain of three down to its base.
+"""This case checks that `commit -b` commits a chain of three into its base.
 
-How: with data in each layer, hiding and not hiding that below, the top is committed into the base,
-past the middle; the base must read as the top did.
+How: each layer has data that hides the layers below, and data that does not. The top is committed
+into the base, past the middle. The base must read as the top did.
 Guards: clone-copyup-lost, phantom-write, wrong-volume-or-lun.
 """
 
 from itertools import pairwise
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_sound
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -29,4 +30,4 @@ def test(new_disk, qemu_io, qemu_img):
     base.verify()
     top.verify()
     for disk in (middle, top):
-        assert "No errors were found" in qemu_img("check", disk.filename)
+        expect_sound(qemu_img, disk.filename)

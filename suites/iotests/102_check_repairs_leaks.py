@@ -1,7 +1,8 @@
-"""This case checks that `qemu-img check` finds leaks and damage in an image, and mends them.
+"""This case checks that `qemu-img check` finds leaks and corruption in an image, and repairs them.
 
-How: a refcount in the image on the volume is changed by hand: one too high (a leak), then one too
-low (damage). Check must say so by its exit status, mend it, find nothing more; the data must stay.
+How: a refcount in the image is changed by hand: first one too high (a leak), then one too low
+(corruption). Check must report it by its exit status, repair it, and find nothing more. The data
+must stay.
 Guards: map-entry-shifted, close-error-lost, phantom-write.
 """
 
@@ -9,7 +10,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 KIB = 1 << 10
-REFCOUNTS = 128 * KIB  # of the clusters from 0 on, 2 bytes each: the third cluster of a new image
+REFCOUNTS = 128 * KIB  # the third cluster of a new image: 2 bytes for each cluster from 0 on
 
 
 @case(groups="img qcow2 quick")
@@ -35,10 +36,10 @@ def test(new_disk, qemu_io, qemu_img, golden):
     set_refcount(1, 2)
     check("a cluster in use counted twice")
     check("leaks only", "-r", "leaks")
-    check("mended")
+    check("repaired")
     set_refcount(data, 0)
     check("a used cluster that is free")
     check("leaks only", "-r", "leaks")
     check("all", "-r", "all")
-    check("mended")
+    check("repaired")
     disk.verify()

@@ -1,14 +1,15 @@
-"""This case checks that `qemu-img bench` writes its pattern where it says, and reads harm nothing.
+"""This case checks that `qemu-img bench` writes its pattern in the right places, and reads change
+nothing.
 
-How: reads and writes with several depths, sizes, steps and flush intervals; afterwards each sector
-is either the pattern, where a request went, or as before.
+How: reads and writes with several depths, sizes, steps and flush intervals. Afterwards each sector
+contains the pattern if a request covered it, and its old data otherwise.
 Guards: misdirected-write, shared-cursor-race, thin-alloc-toctou, overlap-deadlock.
 """
 
 from qbdcheck.kit import case
 
 KIB, MIB = 1 << 10, 1 << 20
-WRITES = (  # offset, size, step, count, depth, further words
+WRITES = (  # offset, size, step, count, depth, further arguments
     (0, 4 * KIB, 4 * KIB, 64, 16, ()),
     (MIB + 512, 512, 8 * KIB, 50, 8, ("--flush-interval=10", "--no-drain")),
     (3 * MIB, 64 * KIB, 128 * KIB, 12, 4, ("--flush-interval=4",)),
@@ -21,7 +22,7 @@ def test(disk, qemu_img):
     for number, (offset, size, step, count, depth, more) in enumerate(WRITES):
         words = ("-o", str(offset), "-s", str(size), "-S", str(step), "-c", str(count))
         words += ("-d", str(depth), "-t", "writeback", *more)
-        # bench drains nothing but its own requests; what it ends with is flushed by its close
+        # bench waits only for its own requests; closing the disk flushes it
         qemu_img("bench", "-q", *words[: -len(more) or None], disk.filename)
         pattern = 0x41 + number
         qemu_img("bench", "-q", "-w", f"--pattern={pattern}", *words, disk.filename)

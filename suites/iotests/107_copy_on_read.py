@@ -1,7 +1,7 @@
-"""This case checks that copy-on-read fills an overlay with what is read, and with nothing else.
+"""This case checks that copy-on-read copies into an overlay what is read, and nothing else.
 
-How: an overlay on a volume is read in places with the copy-on-read filter, also around data of its
-own; then its base is taken away: what was read must still be there, what was not reads as zeroes.
+How: parts of an overlay are read through the copy-on-read filter, also around data of its own. Then
+its backing file is removed. What was read must still be there, and the rest must read as zeroes.
 Guards: iov-offset-ignored, last-block-overrun, clone-copyup-lost.
 """
 

@@ -1,7 +1,7 @@
 """This case checks that `info --backing-chain` names every layer of a chain across volumes.
 
-How: raw, qcow2 on it, qcow2 on that, each on a volume of its own; formats, sizes and order of the
-layers are compared, then a broken chain: a loop, which QEMU must refuse.
+How: raw, qcow2 on it, and qcow2 on that, each on a volume of its own. Formats, sizes and order of
+the layers are compared. Then the chain becomes a loop, which QEMU must refuse.
 Guards: wrong-volume-or-lun, size-rounded-down.
 """
 

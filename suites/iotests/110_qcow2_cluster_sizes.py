@@ -1,11 +1,12 @@
 """This case checks that qcow2 images of every cluster size keep their data on a volume.
 
-How: clusters of 512 bytes, 4 KiB, 64 KiB and 2 MiB; writes within, across and at the ends of
-clusters; read back after reopening, and checked.
+How: clusters of 512 bytes, 4 KiB, 64 KiB and 2 MiB. Data is written within, across and at the ends
+of clusters, read back after reopening, and checked.
 Guards: unaligned-offset-rounded, map-entry-shifted, misdirected-write, last-block-overrun.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal, expect_sound
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -25,5 +26,9 @@ def test(new_disk, qemu_io, qemu_img):
             io.write(0, 200 * KIB)
             io.write(disk.size - 1, 1, pattern=cluster % 251)
         disk.verify()
-        assert qemu_img.json("info", disk.filename)["cluster-size"] == cluster
-        assert "No errors were found" in qemu_img("check", disk.filename)
+        expect_equal(
+            qemu_img.json("info", disk.filename)["cluster-size"],
+            cluster,
+            "qemu-img info, cluster-size",
+        )
+        expect_sound(qemu_img, disk.filename)

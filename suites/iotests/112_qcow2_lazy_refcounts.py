@@ -1,11 +1,12 @@
 """This case checks that an image with lazy refcounts survives the death of its writer.
 
-How: qemu-io is killed after a flush, and refcounts on the volume are stale. QEMU must see that,
-mend them when it opens the image again, and have all that was flushed.
+How: qemu-io is killed after a flush, which leaves stale refcounts on the volume. QEMU must detect
+that, repair them when it opens the image again, and have all that was flushed.
 Guards: flush-noop, close-drops-dirty, destage-reorder, map-entry-shifted.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal, expect_in, expect_sound
 
 KIB = 1 << 10
 
@@ -20,10 +21,14 @@ def test(new_disk, qemu_io, qemu_img):
     io.flush()
     io.abandon()
     stale = qemu_img.run("check", disk.filename, check=False)
-    assert "refcount=0 reference=1" in stale.stderr, stale
-    assert qemu_img.json("info", disk.filename)["dirty-flag"] is True
+    expect_in("refcount=0 reference=1", stale.stderr, "qemu-img check of the killed writer's image")
+    expect_equal(
+        qemu_img.json("info", disk.filename)["dirty-flag"], True, "the dirty flag after the kill"
+    )
     with qemu_io(disk) as io:
         io.write(900 * KIB, 512)
-    assert qemu_img.json("info", disk.filename)["dirty-flag"] is False
-    assert "No errors were found" in qemu_img("check", disk.filename)
+    expect_equal(
+        qemu_img.json("info", disk.filename)["dirty-flag"], False, "the dirty flag after the repair"
+    )
+    expect_sound(qemu_img, disk.filename)
     disk.verify()

@@ -1,12 +1,13 @@
-"""This case checks that refcounts of every width count right, up to what they can hold.
+"""This case checks that refcounts of every width count correctly, up to their maximum.
 
-How: images with refcounts of 1 to 64 bits are written, rewritten, discarded and checked. One of 1
-bit has no snapshot, one of 2 bits two: more are refused in QEMU's words, without harm but for a
-leaked cluster, which check mends.
+How: images with refcounts of 1 to 64 bits are written, rewritten, discarded and checked. With 1 bit
+there can be no snapshot, with 2 bits two. Further ones are refused and leave no more than a leaked
+cluster, which check repairs.
 Guards: snapshot-delete-shared-block, map-entry-shifted, config-byteswapped.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_sound
 
 KIB = 1 << 10
 
@@ -24,12 +25,17 @@ def test(new_disk, qemu_io, qemu_img, golden):
             done = qemu_img.run("snapshot", "-c", name, disk.filename, check=False)
             taken += done.returncode == 0
             if done.returncode:
-                golden(f"{bits} bits, one more: {done.stderr.rpartition(': ')[2].strip()}")
+                golden(f"{bits} bits, one more: {reason(done.stderr)}")
                 qemu_img("check", "-r", "leaks", disk.filename)
                 break
         with qemu_io(disk) as io:
             io.write(128 * KIB - 1, 66 * KIB)
             io.discard(0, 64 * KIB)
         disk.verify()
-        assert "No errors were found" in qemu_img("check", disk.filename)
+        expect_sound(qemu_img, disk.filename)
         golden(f"{bits} bits: {taken} snapshots")
+
+
+def reason(printed):
+    """Return the text of the errno. QEMU before 10.0 prints its number in front of it."""
+    return printed.rpartition(": ")[2].strip().removeprefix("-22 (").removesuffix(")")

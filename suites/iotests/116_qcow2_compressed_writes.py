@@ -1,11 +1,13 @@
 """This case checks that compressed clusters are read, rewritten and freed without harm to others.
 
-How: compressed clusters share sectors of the volume. Written one by one with zlib and zstd, then
-one is overwritten in part, one made zero, one discarded; the others must read as before.
+How: compressed clusters share sectors of the volume. They are written one by one with zlib and
+zstd. Then one is overwritten in part, one is zeroed and one is discarded. The others must read as
+before.
 Guards: unaligned-offset-rounded, torn-write, discard-overreach.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal, expect_sound
 
 KIB = 1 << 10
 CLUSTER = 64 * KIB
@@ -21,7 +23,11 @@ def test(new_disk, qemu_io, qemu_img):
             for cluster in (3, 0, 1, 2, 8, 15):
                 io.request(f"write -c -P {cluster + 1} {cluster * CLUSTER} {CLUSTER}")
                 disk.shadow.pattern(cluster * CLUSTER, CLUSTER, cluster + 1)
-        assert qemu_img.json("check", disk.filename)["compressed-clusters"] == 6
+        expect_equal(
+            qemu_img.json("check", disk.filename)["compressed-clusters"],
+            6,
+            f"{kind}: compressed clusters",
+        )
         disk.verify()
         with qemu_io(disk) as io:
             io.write(CLUSTER + 100, 1000)
@@ -29,4 +35,4 @@ def test(new_disk, qemu_io, qemu_img):
             io.discard(3 * CLUSTER, CLUSTER)
             io.write(8 * CLUSTER - 5, 10)
         disk.verify()
-        assert "No errors were found" in qemu_img("check", disk.filename)
+        expect_sound(qemu_img, disk.filename)

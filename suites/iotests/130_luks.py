@@ -1,7 +1,7 @@
-"""This case checks that a LUKS image on a volume keeps its data, and keeps it unreadable to others.
+"""This case checks that a LUKS image on a volume keeps its data, and keeps it secret.
 
-How: stamped data is written and read back after reopening; no stamp of it may be on the volume
-itself; without the right key QEMU must refuse to open it, in its own words.
+How: stamped data is written and read back after reopening. No stamp may be on the volume itself.
+Without the right key QEMU must refuse to open the image.
 Guards: unaligned-offset-rounded, iov-offset-ignored, phantom-write.
 """
 
@@ -11,7 +11,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
 
 KIB, MIB = 1 << 10, 1 << 20
-TRIES = 30  # QEMU times its key derivation, and gives up where the CPU clock is coarse
+TRIES = 30  # QEMU measures the key derivation, and fails if the CPU clock is too coarse
 
 
 @case(groups="format slow")
@@ -24,11 +24,11 @@ def test(new_disk, qemu_io, qemu_img, storage_daemon, golden):
         done = qemu_img.run("create", "-q", *words, check=False)
         if "accurate CPU usage" not in done.stderr:
             break
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, f"qemu-img create fails: {done.stderr}"
     image = over("luks", volume.protocol_blockdev(), "image", key_secret="right")
     info = qemu_img.json("info", json_filename(image))
     start, size = info["format-specific"]["data"]["payload-offset"], info["virtual-size"]
-    assert size >= MIB
+    assert size >= MIB, f"the image has {size} bytes, less than 1 MiB"
     shadow = Shadow(size)
     for part in range(2):
         with storage_daemon() as qsd:
@@ -42,7 +42,7 @@ def test(new_disk, qemu_io, qemu_img, storage_daemon, golden):
                 io.read(MIB - 64 * KIB, 200 * KIB)
                 io.read(size - 4 * KIB, 4 * KIB)
     data = volume.read_all(start, size).tobytes()
-    assert any(data)
-    assert MAGIC not in data
+    assert any(data), "the encrypted data is all zeroes"
+    assert MAGIC not in data, "a stamp is on the volume in clear text"
     wrong = over("luks", volume.protocol_blockdev(), key_secret="wrong")
     golden(qemu_img.fails("map", json_filename(wrong)).rpartition(": ")[2])

@@ -1,7 +1,7 @@
 """This case checks that two windows onto one volume, written in turns, do not disturb each other.
 
-How: two exports of neighbouring parts of a volume; each client must see its own data only, and the
-volume in the end has both.
+How: two exports of neighbouring parts of a volume. Each client must see only its own data, and the
+volume must contain both in the end.
 Guards: cross-connection-state, shared-cursor-race, extent-boundary-misroute.
 """
 

@@ -1,12 +1,13 @@
-"""This case checks that a persistent bitmap outlives its writers and knows all that was written.
+"""This case checks that a persistent bitmap outlives its writers and records all that was written.
 
-How: an image on a volume has a bitmap; writes, zeroes and discards by three openings, one after the
-other; then the bitmap's extents, asked for over NBD, must cover every change and nothing far off.
+How: an image has a bitmap. It is opened several times, one after the other, and written, zeroed and
+discarded. Then the bitmap is exported over NBD. It must cover every change, and only that.
 Guards: incremental-misses-hole, discard-not-tracked, close-error-lost.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, nbd_node, over
+from qbdcheck.kit.expectations import expect_equal
 
 KIB, MIB = 1 << 10, 1 << 20
 GRANULE = 64 * KIB
@@ -27,21 +28,21 @@ def test(new_disk, qemu_io, qemu_img, storage_daemon):
         image = qsd.add(disk.blockdev("image"))
         named = [one for one in qsd.qmp("query-named-block-nodes") if one["node-name"] == image]
         bitmap = next(one for one in named[0]["dirty-bitmaps"] if one["name"] == "changes")
-        assert bitmap["persistent"]
-        assert bitmap["recording"]
-        assert not bitmap.get("inconsistent")
+        assert bitmap["persistent"], "the bitmap is not persistent"
+        assert bitmap["recording"], "the bitmap does not record"
+        assert not bitmap.get("inconsistent"), "the bitmap is inconsistent"
         uri = qsd.export(image, name="image", bitmaps=["changes"])
         socket = uri.partition("socket=")[2]
         dirty = nbd_node(socket, "image", x_dirty_bitmap="qemu:dirty-bitmap:changes")
         extents = qemu_img.json("map", json_filename(over("raw", dirty)))
-    # QEMU shows what is dirty as what has no data.
+    # QEMU reports dirty extents as extents without data.
     found = [(one["start"], one["length"]) for one in extents if not one["data"]]
-    assert granules(found) == wanted
-    assert bitmap["count"] == len(wanted) * GRANULE
+    expect_equal(granules(found), wanted, "the dirty granules")
+    expect_equal(bitmap["count"], len(wanted) * GRANULE, "the number of dirty bytes")
     disk.verify()
 
 
 def granules(ranges):
-    """Return the numbers of the granules that the ranges (offset, length) touch."""
+    """Return the numbers of the granules that ranges (offset, length) overlap."""
     ends = [(offset // GRANULE, (offset + length - 1) // GRANULE) for offset, length in ranges]
     return {granule for first, last in ends for granule in range(first, last + 1)}

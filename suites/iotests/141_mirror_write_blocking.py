@@ -1,7 +1,8 @@
-"""This case checks that a write-blocking mirror has every acknowledged write on both disks at once.
+"""This case checks that a write-blocking mirror puts every acknowledged write on both disks at
+once.
 
-How: writes through an export fall far beyond where the held-back copy is; the daemon is killed:
-source and copy must both have them. A second mirror goes to its end with writes in flight.
+How: writes through an export go far beyond the position of the throttled copy. The daemon is
+killed: source and copy must both contain them. A second mirror is completed with writes in flight.
 Guards: phantom-write, rebuild-granularity-mismatch, late-request-after-quiesce.
 """
 
@@ -26,11 +27,13 @@ def test(disk, new_disk, qemu_io, storage_daemon):
                 io.write(offset, CHUNK)
             io.write_zeroes(4 << 20, CHUNK)
             held = qsd.qmp("query-block-jobs")[0]
-            assert held["status"] == "running" and held["offset"] < 1 << 20, held
+            assert held["status"] == "running" and held["offset"] < 1 << 20, (
+                f"the mirror is not held back: {held}"
+            )
             if killed:
                 qsd.kill()
                 io.abandon()
-                break_off(disk, copy)
+                compare_after_kill(disk, copy)
                 continue
             qsd.qmp("block-job-set-speed", device="mirror", speed=0)
             qsd.wait_job("mirror", to="ready")
@@ -45,8 +48,8 @@ def test(disk, new_disk, qemu_io, storage_daemon):
     copy.verify()
 
 
-def break_off(disk, copy):
-    """Judge both disks after the daemon was killed: whole chunks must be on both."""
+def compare_after_kill(disk, copy):
+    """Compare both disks after the daemon was killed: whole chunks must be on both."""
     disk.verify()
     for offset in (4 << 20, *OFFSETS):
         copy.shadow.write(offset, disk.shadow.expected(offset, CHUNK))

@@ -1,9 +1,9 @@
-"""This case checks that nothing of a target's old data survives a full mirror or backup onto it.
+"""This case checks that no old data of a target survives a full mirror or backup onto it.
 
-How: a source whose holes (never written, zeroed, discarded) lie where the prefilled target has
-stamps; both jobs in turn, each then compared byte for byte; what is zero must read zero.
-Guards: false-zero-init, status-hole-over-dirty, zero-via-nondeterministic-discard, write-zeroes-
-noop.
+How: the source has holes (never written, zeroed, discarded) where the prefilled target has stamps.
+Both jobs run in turn, and each copy is compared byte for byte. Zeroes must read as zeroes.
+Guards: false-zero-init, status-hole-over-dirty, zero-via-nondeterministic-discard,
+write-zeroes-noop.
 """
 
 from qbdcheck.kit import case

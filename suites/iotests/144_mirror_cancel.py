@@ -1,8 +1,9 @@
-"""This case checks that a cancelled mirror leaves the source in use, and a whole copy if ready.
+"""This case checks that a cancelled mirror keeps the source in use, and a complete copy only if
+ready.
 
-How: one mirror is cancelled in the middle, one by force when ready, one softly when ready with
-writes before it; each time the export must go on with the source, and only the last leaves an exact
-copy.
+How: one mirror is cancelled in the middle, one by force when it is ready, and one without force
+when it is ready, with writes before it. Each time the export must go on with the source. Only the
+last leaves an exact copy.
 Guards: late-request-after-quiesce, wrong-volume-or-lun.
 """
 
@@ -27,11 +28,13 @@ def test(disk, new_disk, qemu_io, storage_daemon):
                     io.aio_write(number * (2 << 20) + 12345, 30000)
                 qsd.qmp("block-job-cancel", device="mirror", force=force)
                 io.drain()
-                # QEMU calls a ready mirror that is cancelled softly a completed one.
+                # QEMU reports a ready mirror that is cancelled without force as completed.
                 soft = not speed and not force
                 event = "BLOCK_JOB_COMPLETED" if soft else "BLOCK_JOB_CANCELLED"
                 ended = qsd.wait_event(event, device="mirror")["data"]
-                assert (ended["offset"] < ended["len"]) == bool(speed), ended
+                assert (ended["offset"] < ended["len"]) == bool(speed), (
+                    f"speed {speed}: the mirror ended at {ended['offset']} of {ended['len']}"
+                )
                 qsd.wait_event("JOB_STATUS_CHANGE", id="mirror", status="null")
                 if soft:
                     copy.shadow.write(0, disk.shadow.expected(0, disk.size))

@@ -1,20 +1,22 @@
-"""This case checks that a mirror copies the last partial chunk of a disk that fits no granularity.
+"""This case checks that a mirror copies the last partial chunk of a disk of any size.
 
-How: sizes one sector less or more than chunks, granularities of 64 KiB and 1 MiB; data in the last
-sector is written while the job waits, and again when it is ready.
+How: sizes one sector less or more than chunks, granularities of 64 KiB and 1 MiB. Data is written
+into the last sector while the job runs, and again when it is ready.
 Guards: sparse-tail-dropped, last-block-overrun, rebuild-granularity-mismatch, size-rounded-down.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.volume_limits import size_unit
 
 CHUNK = 64 << 10
 
 
 @case(groups="job mirror size")
-def test(new_disk, qemu_io, storage_daemon):
+def test(new_disk, qemu_io, storage_daemon, target):
+    unit = size_unit(target)
     for size, granularity in (
-        (4 * CHUNK - 512, CHUNK),
-        (16 * CHUNK + 512, 1 << 20),
+        (4 * CHUNK - unit, CHUNK),
+        (16 * CHUNK + unit, 1 << 20),
     ):
         disk, copy = new_disk(size), new_disk(size)
         with storage_daemon() as qsd:

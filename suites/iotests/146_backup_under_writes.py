@@ -1,7 +1,7 @@
-"""This case checks that a full backup is the disk as it was at the start, despite later writes.
+"""This case checks that a full backup equals the disk at its start, despite later writes.
 
-How: the job is held back at its start; stamps, zeroes and discards through an export then fall on
-parts that it has not reached. The copy must be the frozen contents, the disk the new ones.
+How: the job is throttled at its start. Stamps, zeroes and discards through an export then go to
+parts that it has not reached. The copy must contain the old contents, the disk the new ones.
 Guards: snapshot-not-point-in-time, discard-not-tracked, snapshot-map-under-io, clone-copyup-lost.
 """
 
@@ -29,7 +29,9 @@ def test(disk, new_disk, qemu_io, storage_daemon):
             for number in range(16):
                 io.aio_write((6 << 20) + number * CHUNK, 7000)
             held = qsd.qmp("query-block-jobs")[0]
-            assert held["status"] == "running" and held["offset"] < disk.size // 2, held
+            assert held["status"] == "running" and held["offset"] < disk.size // 2, (
+                f"the backup is not held back: {held}"
+            )
             qsd.qmp("block-job-set-speed", device="backup", speed=0)
             io.drain()
             qsd.wait_job("backup")

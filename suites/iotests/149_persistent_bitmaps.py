@@ -1,17 +1,18 @@
 """This case checks that persistent bitmaps of an image on the target survive restarts exactly.
 
-How: a qcow2 image on the target with two persistent bitmaps, one disabled; written to, closed,
-opened by another daemon, written to again; an incremental backup from it then completes the copy.
+How: a qcow2 image with two persistent bitmaps, one of them disabled, is written to, closed, opened
+by another daemon, and written to again. An incremental backup must then complete the copy.
 Guards: incremental-misses-hole, close-drops-dirty, map-entry-shifted.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 CHUNK = 64 << 10
 
 
 def bitmaps(qemu_img, disk):
-    """Return name, granularity and flags of the bitmaps that the image holds."""
+    """Return name, granularity and flags of the bitmaps in the image."""
     found = qemu_img.json("info", disk.filename)["format-specific"]["data"]["bitmaps"]
     return sorted((entry["name"], entry["granularity"], tuple(entry["flags"])) for entry in found)
 
@@ -30,7 +31,11 @@ def test(new_disk, qemu_io, qemu_img, storage_daemon):
             qsd.qmp("blockdev-backup", sync="full", **backup)
             io.write(1 << 20, 3 * CHUNK)
         qsd.wait_job("b")
-    assert bitmaps(qemu_img, disk) == [("daily", CHUNK, ("auto",)), ("off", 4096, ())]
+    expect_equal(
+        bitmaps(qemu_img, disk),
+        [("daily", CHUNK, ("auto",)), ("off", 4096, ())],
+        "the bitmaps in the image",
+    )
 
     with storage_daemon() as qsd:
         qsd.add(disk.blockdev("source"))
@@ -44,7 +49,11 @@ def test(new_disk, qemu_io, qemu_img, storage_daemon):
             if node["node-name"] == "source"
         )
         counts = {bitmap["name"]: (bitmap["count"], bitmap["recording"]) for bitmap in seen}
-        assert counts == {"daily": (6 * CHUNK, True), "off": (0, False)}, counts
+        expect_equal(
+            counts,
+            {"daily": (6 * CHUNK, True), "off": (0, False)},
+            "dirty bytes and recording of each bitmap",
+        )
         qsd.qmp("blockdev-backup", sync="incremental", bitmap="daily", **backup)
         qsd.wait_job("b")
     copy.verify()

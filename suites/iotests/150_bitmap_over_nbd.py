@@ -1,23 +1,26 @@
 """This case checks that a dirty bitmap exported over NBD names all that was written, and no more.
 
-How: bitmaps of 4 KiB and 64 KiB on one disk, exported as qemu:dirty-bitmap contexts; nbdinfo's map
-of each must cover what was written, zeroed and discarded, rounded to its granularity, and nothing
-else.
+How: bitmaps of 4 KiB and 64 KiB on one disk are exported as qemu:dirty-bitmap contexts. nbdinfo's
+map of each must cover what was written, zeroed and discarded, rounded to its granularity, and
+nothing else.
 Guards: incremental-misses-hole, discard-not-tracked, extents-unsorted.
 """
 
 import json
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 WRITES = ((100, 1), (65535, 2), (1 << 20, 4096), ((2 << 20) + 4095, 2), ((8 << 20) - 1, 1))
 
 
 def dirty(run, uri, name):
-    """Return the set of dirty 4 KiB blocks that the export tells of."""
+    """Return the numbers of the 4 KiB blocks that the export reports as dirty."""
     done = run(["nbdinfo", "--json", f"--map=qemu:dirty-bitmap:{name}", uri])
     extents = json.loads(done.stdout)
-    assert sum(extent["length"] for extent in extents) == 8 << 20
+    expect_equal(
+        sum(extent["length"] for extent in extents), 8 << 20, f"{name}: the sum of the extents"
+    )
     return {
         block
         for extent in extents
@@ -27,7 +30,7 @@ def dirty(run, uri, name):
 
 
 def rounded(ranges, granularity):
-    """Return the 4 KiB blocks of all granules that the ranges touch."""
+    """Return the 4 KiB blocks of all granules that the ranges overlap."""
     granules = {
         granule
         for start, length in ranges
@@ -49,11 +52,15 @@ def test(disk, qemu_io, storage_daemon, run):
             io.write_zeroes(5 << 20, 64 << 10)
             io.discard(6 << 20, 64 << 10)
         written = (*WRITES, (5 << 20, 64 << 10), (6 << 20, 64 << 10))
-        # What is exported must not change any more.
+        # An exported bitmap must not change.
         for name in ("fine", "coarse"):
             qsd.qmp("block-dirty-bitmap-disable", node="source", name=name)
         uri = qsd.export("source", "bitmaps", bitmaps=["fine", "coarse"])
         fine, coarse = dirty(run, uri, "fine"), dirty(run, uri, "coarse")
-    assert fine == rounded(written, 4096), sorted(fine ^ rounded(written, 4096))
-    assert coarse == rounded(written, 65536), sorted(coarse ^ rounded(written, 65536))
+    assert fine == rounded(written, 4096), (
+        f"fine: wrong 4 KiB blocks {sorted(fine ^ rounded(written, 4096))}"
+    )
+    assert coarse == rounded(written, 65536), (
+        f"coarse: wrong 4 KiB blocks {sorted(coarse ^ rounded(written, 65536))}"
+    )
     disk.verify()

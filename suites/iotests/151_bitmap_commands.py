@@ -1,7 +1,8 @@
-"""This case checks that bitmaps merge, clear, stop and go on exactly, at any granularity.
+"""This case checks that bitmaps are merged, cleared, disabled and enabled exactly, at any
+granularity.
 
-How: three bitmaps watch different writes; counts after each command are in the golden; the merged
-one then drives a backup that must make the copy the disk.
+How: three bitmaps record different writes. The golden contains their counts after each command. The
+merged one then drives a backup, after which the copy must equal the disk.
 Guards: incremental-misses-hole, alloc-map-rounding-reads-zero.
 """
 
@@ -11,7 +12,7 @@ KIB64 = 64 << 10
 
 
 def counts(qsd):
-    """Return the bitmaps of the disk with the bytes that each calls dirty."""
+    """Return the bitmaps of the disk and the number of dirty bytes in each."""
     nodes = qsd.qmp("query-named-block-nodes", flat=True)
     node = next(node for node in nodes if node["node-name"] == "source")
     return {

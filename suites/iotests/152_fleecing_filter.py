@@ -1,14 +1,14 @@
 """This case checks that a point in time stays readable through copy-before-write under writes.
 
-How: the filter saves old data to a second volume of the target; a snapshot-access export is read
-while stamps are written over every part, sub-cluster and straddling, with reads in between and at
-the end.
+How: the filter saves old data to a second volume. A snapshot-access export is read while stamps are
+written over every part, sub-cluster and straddling, with reads in between and at the end.
 Guards: snapshot-not-point-in-time, clone-copyup-lost, snapshot-map-under-io, misdirected-write.
 """
 
 from copy import deepcopy
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 KIB64 = 64 << 10
 
@@ -36,7 +36,7 @@ def test(new_disk, qemu_io, storage_daemon):
                 guest.aio_write((number + 3) * KIB64, KIB64)
                 past.aio_read((number + 3) * KIB64, KIB64)
                 past.aio_read(number * KIB64 + 512, 2 * KIB64)
-            assert len(past.drain()) == 8
+            expect_equal(len(past.drain()), 8, "the number of completed reads of the past")
             guest.drain()
             past.read(0, disk.size)
             guest.flush()

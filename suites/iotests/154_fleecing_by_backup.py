@@ -1,13 +1,15 @@
 """This case checks that backup with sync=none keeps a point in time while the disk changes.
 
-How: the classic fleecing scheme: an overlay whose backing is the live disk, a backup job that saves
-old data there before each write; the overlay's export is read throughout and must never change.
+How: the classic fleecing scheme: an overlay has the live disk as its backing, and a backup job
+saves old data there before each write. The overlay's export is read throughout and must never
+change.
 Guards: snapshot-not-point-in-time, discard-not-tracked, snapshot-map-under-io.
 """
 
 from copy import deepcopy
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 KIB64 = 64 << 10
 
@@ -34,7 +36,7 @@ def test(new_disk, qemu_io, qemu_img, storage_daemon, scratch):
             for number in range(0, 16, 8):
                 guest.aio_write((number + 6) * KIB64 + 5, 2 * KIB64 - 9)
                 past.aio_read((number + 6) * KIB64, 2 * KIB64)
-            assert len(past.drain()) == 2
+            expect_equal(len(past.drain()), 2, "the number of completed reads of the past")
             guest.drain()
             past.read(0, disk.size)
             qsd.qmp("block-job-cancel", device="fleece")

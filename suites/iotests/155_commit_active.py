@@ -1,8 +1,8 @@
-"""This case checks that a commit of the active layer loses no write, and moves on to the disk.
+"""This case checks that a commit of the active layer loses no write, and the export moves to the
+disk.
 
-How: an overlay in a file over the disk, written through an export before, during and after the
-commit; the job must find dirty data that came while it ran; at its end the export writes to the
-disk itself.
+How: an overlay in a file over the disk is written through an export before, during and after the
+commit, with requests in flight. At its end the export must write to the disk itself.
 Guards: late-request-after-quiesce, clone-copyup-lost, discard-exposes-backing.
 """
 
@@ -28,7 +28,9 @@ def test(disk, qemu_io, qemu_img, storage_daemon, scratch):
                 io.write((number << 20) + 2000, 70_000)
                 io.aio_write((number << 20) + (512 << 10), 30_000)
             held = qsd.qmp("query-block-jobs")[0]
-            assert held["status"] in ("running", "ready"), held
+            assert held["status"] in ("running", "ready"), (
+                f"the commit is neither running nor ready: {held}"
+            )
             qsd.qmp("block-job-set-speed", device="commit", speed=0)
             io.drain()
             qsd.wait_job("commit", to="ready")
@@ -40,5 +42,5 @@ def test(disk, qemu_io, qemu_img, storage_daemon, scratch):
             io.write(7 << 20, CHUNK)
             io.flush()
         users = [node["node-name"] for node in qsd.qmp("query-named-block-nodes", flat=True)]
-        assert "base" in users, users
+        assert "base" in users, f"the base is not in use after the commit: {users}"
     disk.verify()

@@ -1,8 +1,9 @@
-"""This case checks that a commit of middle layers changes the disk, and nothing the guest sees.
+"""This case checks that a commit of middle layers changes the disk, and nothing that the guest
+sees.
 
-How: base (the disk), two middle layers and a top; the middle ones are committed into the base while
-the top is written to; what the guest reads stays the same, the disk is base plus middle without the
-top.
+How: the disk is the base of two middle layers and a top. The middle layers are committed into the
+base while the top is written to. The guest must read the same data, and the disk must contain base
+and middle without the top.
 Guards: clone-copyup-lost, wrong-volume-or-lun, discard-exposes-backing.
 """
 
@@ -43,7 +44,7 @@ def test(disk, qemu_io, qemu_img, storage_daemon, scratch):
             for start in (0, 1 << 20, 2 << 20, 3 << 20):
                 io.read(start, 4 * CHUNK)
             io.flush()
-        for name in ("middle2", "middle1"):  # refused as long as the chain goes through them
+        for name in ("middle2", "middle1"):  # refused while they are in the chain
             qsd.qmp("blockdev-del", node_name=name)
     disk.verify()
 

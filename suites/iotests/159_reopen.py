@@ -1,7 +1,8 @@
-"""This case checks that a node reopened on another volume takes its clients and writes along.
+"""This case checks that a node reopened on another volume keeps its clients and loses no write.
 
-How: blockdev-reopen swaps the file below an exported raw node, changes its window and its mode;
-each write must land on the volume that was below at that moment, refused ones nowhere.
+How: blockdev-reopen replaces the file below an exported raw node. Each write must be on the volume
+that was below at that moment. Reopens with wrong options are refused (error texts in the golden)
+and change nothing.
 Guards: reopen-different-placement, wrong-volume-or-lun, late-request-after-quiesce.
 """
 
@@ -22,7 +23,7 @@ def test(new_disk, qemu_io, storage_daemon, golden):
             io.write(4096, 4096)
             for number in range(4):
                 io.aio_write((1 << 20) + number * 9000, 9000)
-            io.read(4096, 4096)  # answered: the server has taken the writes before it
+            io.read(4096, 4096)  # a reply proves that the server has received the writes before
             qsd.qmp("blockdev-reopen", options=[{**raw, "file": "two"}])
             io.drain()
             io.flush()
@@ -54,4 +55,4 @@ def refusal(qsd, options):
         qsd.qmp("blockdev-reopen", options=[options])
     except Exception as error:
         return str(error)
-    raise AssertionError(f"this reopen must be refused: {options}")
+    raise AssertionError(f"blockdev-reopen with {options}: expected an error, got success")

@@ -1,8 +1,8 @@
 """This case checks that an image created through QMP is empty, of the right size, and usable.
 
-How: qcow2 images by blockdev-create over the prefilled volume: fresh, with an external data file on
-a second volume, of small clusters; each reads as zeroes first, then holds what is written.
-Refusals: golden.
+How: blockdev-create makes qcow2 images on the prefilled volume: a plain one, one with a data file
+on a second volume, and one of small clusters. Each must read as zeroes first, and then contain what
+is written. The golden contains the refusals.
 Guards: false-zero-init, previous-tenant-data, size-rounded-down.
 """
 
@@ -32,7 +32,7 @@ def test(disk, new_disk, qemu_io, storage_daemon, golden):
         for number, options in enumerate(
             ({}, {"data-file": "data"}, {"cluster-size": 4096, "lazy-refcounts": True})
         ):
-            assert create(size=SIZE, **options)
+            assert create(size=SIZE, **options), f"creation with {options} failed"
             opened = {"data-file": "data"} if "data-file" in options else {}
             qsd.add({"driver": "qcow2", "node-name": "image", "file": "file", **opened})
             shadow = Shadow(SIZE)
@@ -45,7 +45,13 @@ def test(disk, new_disk, qemu_io, storage_daemon, golden):
             qsd.qmp("block-export-del", id=f"export{number + 1}", mode="hard")
             qsd.wait_event("BLOCK_EXPORT_DELETED", id=f"export{number + 1}")
             qsd.qmp("blockdev-del", node_name="image")
-        assert not create(size=SIZE + 1)
-        assert not create(size=SIZE, **{"cluster-size": 1000})
-        assert not create(size=SIZE, version="v2", **{"lazy-refcounts": True})
-        assert not create(size=SIZE, **{"data-file-raw": True})
+        assert not create(size=SIZE + 1), "a size that is no multiple of 512 was accepted"
+        assert not create(size=SIZE, **{"cluster-size": 1000}), (
+            "a cluster size of 1000 was accepted"
+        )
+        assert not create(size=SIZE, version="v2", **{"lazy-refcounts": True}), (
+            "lazy refcounts in version 2 were accepted"
+        )
+        assert not create(size=SIZE, **{"data-file-raw": True}), (
+            "data-file-raw without a data file was accepted"
+        )

@@ -1,7 +1,8 @@
-"""This case checks that a quorum of three outvotes the volume that differs, and says which it is.
+"""This case checks that a quorum of three outvotes the volume that differs, and reports it.
 
-How: three equal volumes of the target behind quorum; what is written is on all of them; then one is
-changed behind its back: the export still reads right and QUORUM_REPORT_BAD names the liar.
+How: three equal volumes are behind a quorum. What is written must be on all of them. Then one is
+changed directly: the export must still read the right data, and QUORUM_REPORT_BAD must name that
+volume.
 Guards: silent-bit-flip, stale-replica-after-failover, flush-one-child-only.
 """
 
@@ -27,7 +28,8 @@ def test(new_disk, qemu_io, storage_daemon):
             io.drain()
             io.flush()
             io.read(0, 65536)
-        assert not [event for event in qsd.events if event["event"].startswith("QUORUM")]
+        reports = [event for event in qsd.events if event["event"].startswith("QUORUM")]
+        assert not reports, f"the quorum reports a bad child before any change: {reports}"
     for volume in volumes:
         volume.verify()
 
@@ -39,8 +41,12 @@ def test(new_disk, qemu_io, storage_daemon):
         with qemu_io(quorum(qsd, volumes), shadow=disk.shadow, read_only=True) as io:
             io.read(0, 65536)
         bad = qsd.wait_event("QUORUM_REPORT_BAD")["data"]
-        assert bad["node-name"] == "v1" and bad["type"] == "read", bad
-        assert bad["sector-num"] <= 16 < bad["sector-num"] + bad["sectors-count"], bad
+        assert bad["node-name"] == "v1" and bad["type"] == "read", (
+            f"QUORUM_REPORT_BAD: expected a read of v1, got {bad}"
+        )
+        assert bad["sector-num"] <= 16 < bad["sector-num"] + bad["sectors-count"], (
+            f"QUORUM_REPORT_BAD: expected sector 16, got {bad}"
+        )
     disk.verify()
 
 

@@ -1,7 +1,8 @@
-"""This case checks that windows into one volume change nothing outside of themselves.
+"""This case checks that windows into one volume change nothing outside themselves.
 
-How: three raw nodes with offset and size over one protocol node, exported side by side; writes,
-zeroes and writes beyond the end through each; the whole volume is then judged, sector by sector.
+How: three raw nodes with offset and size over one protocol node are exported together. Writes,
+zeroes and writes behind the end go through each. Then the whole volume is compared, sector by
+sector.
 Guards: oob-past-end, unaligned-offset-rounded, extent-boundary-misroute, last-block-overrun.
 """
 
@@ -30,9 +31,13 @@ def test(disk, qemu_io, storage_daemon):
                 try:
                     io.write(offset, 512, pattern=0x77)
                 except IoFailed as error:
-                    assert error.reason in ("Input/output error", "Invalid argument"), error
+                    assert error.reason in ("Input/output error", "Invalid argument"), (
+                        f"a write at {offset} of a window of {size}: {error.reason}"
+                    )
                 else:
-                    raise AssertionError(f"a write at {offset} of a window of {size} succeeded")
+                    raise AssertionError(
+                        f"write of 512 bytes at {offset} of a window of {size}: expected an error"
+                    )
             io.write_zeroes(size - 1000, 200)
             disk.shadow.zero(start + size - 1000, 200)
             io.flush()

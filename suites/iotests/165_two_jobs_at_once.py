@@ -1,11 +1,12 @@
-"""This case checks that two jobs at once on different disks mix up neither data nor ends.
+"""This case checks that two jobs at once on different disks confuse neither data nor completion.
 
-How: a mirror and a backup, both held back, both sources written to through exports while both run;
-one is completed while the other goes on; each copy is compared with its own source.
+How: a mirror and a backup, both throttled. Both sources are written to through exports while both
+jobs run. One is completed while the other goes on. Each copy is compared with its own source.
 Guards: wrong-volume-or-lun, cross-connection-state, split-pool-deadlock.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 CHUNK = 64 << 10
 
@@ -30,8 +31,10 @@ def test(new_disk, qemu_io, storage_daemon):
                     io.write(number * (256 << 10) + 1000, 3000)
                     io.aio_write(number * (256 << 10) + 2 * CHUNK, 3000)
             running = {job["device"]: job for job in qsd.qmp("query-block-jobs")}
-            assert set(running) == {"m", "b"}, running
-            assert all(job["offset"] < job["len"] for job in running.values()), running
+            expect_equal(set(running), {"m", "b"}, "the running jobs")
+            assert all(job["offset"] < job["len"] for job in running.values()), (
+                f"a job is not held back: {running}"
+            )
             qsd.qmp("block-job-set-speed", device="m", speed=0)
             qsd.wait_job("m", to="ready")
             qsd.qmp("block-job-complete", device="m")

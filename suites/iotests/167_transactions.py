@@ -1,17 +1,19 @@
-"""This case checks that actions of a transaction happen at one point in time, or not at all.
+"""This case checks that the actions of a transaction happen at one point in time, or not at all.
 
-How: backups of two disks and a bitmap begin together while both are written to; both copies must be
-of that moment. Then transactions whose last action fails: bitmaps, jobs and disks are as before.
+How: backups of two disks and a bitmap start together while both disks are written to. Both copies
+must be of that moment. Transactions whose last action fails must leave bitmaps, jobs and disks as
+before.
 Guards: snapshot-not-point-in-time, snapshot-map-under-io, wrong-volume-or-lun.
 """
 
 from qbdcheck.kit import QmpFailed, case
+from qbdcheck.kit.expectations import expect_equal
 
 CHUNK = 64 << 10
 
 
 def backup(name):
-    """Return the action that backs up a disk into its copy, held back."""
+    """Return the action that backs up a disk into its copy, throttled."""
     return {"type": "blockdev-backup", "data": {
         "job-id": name, "device": name, "target": f"{name}.copy", "sync": "full", "speed": CHUNK,
         "auto-dismiss": False, "x-perf": {"max-workers": 1, "max-chunk": CHUNK}}}  # fmt: skip
@@ -51,22 +53,26 @@ def test(new_disk, qemu_io, storage_daemon, golden):
                 qsd.qmp("transaction", actions=failing)
             except QmpFailed as error:
                 golden(error.description)
-            assert bitmaps(qsd) == {}
-            assert qsd.qmp("query-jobs") == []
+            expect_equal(bitmaps(qsd), {}, "the bitmaps after a failed transaction")
+            expect_equal(qsd.qmp("query-jobs"), [], "the jobs after a failed transaction")
 
         frozen = {name: disk.shadow.expected(0, disk.size) for name, disk in disks.items()}
         qsd.qmp("transaction", actions=[bitmap("add", "since"), backup("a"), backup("b")])
         for number in range(4):
             for io in ios.values():
                 io.write(number * 8 * CHUNK + 10, 5000)
-        assert {job["status"] for job in qsd.qmp("query-block-jobs")} == {"running"}
+        expect_equal(
+            {job["status"] for job in qsd.qmp("query-block-jobs")},
+            {"running"},
+            "the statuses of the jobs",
+        )
         for name in disks:
             qsd.qmp("block-job-set-speed", device=name, speed=0)
         for name, io in ios.items():
             qsd.wait_job(name)
             io.flush()
             io.close()
-        assert bitmaps(qsd) == {"since": 4 * CHUNK}, bitmaps(qsd)
+        expect_equal(bitmaps(qsd), {"since": 4 * CHUNK}, "the bitmaps")
     for name, disk in disks.items():
         copies[name].shadow.write(0, frozen[name])
         copies[name].verify()

@@ -1,11 +1,13 @@
-"""This case checks that a job whose target fails says so, harms no source, and can still end right.
+"""This case checks that a job whose target fails reports it, harms no source, and can be resumed.
 
-How: blkdebug above the copy fails a write once: with on-target-error=report the job ends with that
-error, with stop it waits, and after block-job-resume the copy is exact. Writes go on throughout.
+How: blkdebug above the copy fails a write once. With on-target-error=report the job must end with
+that error. With stop it must wait, and after block-job-resume the copy must be exact. Writes go on
+throughout.
 Guards: async-error-ignored, transient-becomes-fatal, errno-collapsed.
 """
 
 from qbdcheck.kit import QmpFailed, case
+from qbdcheck.kit.expectations import expect_equal
 
 CHUNK = 64 << 10
 
@@ -27,21 +29,25 @@ def test(new_disk, qemu_io, storage_daemon):
             qsd.add({"driver": "blkdebug", "node-name": "copy", "image": copy.blockdev(),
                      "inject-error": [fault]})  # fmt: skip
             with qemu_io(qsd.export("source"), shadow=disk.shadow) as io:
-                # The guest does not touch the failing place: the job must get there by itself.
+                # The guest does not write to the failing place, so the job must reach it.
                 frozen = disk.shadow.expected(0, disk.size)
                 qsd.qmp(command, job_id="job", device="source", target="copy", sync="full",
                         on_target_error=policy, auto_dismiss=False)  # fmt: skip
                 event = qsd.wait_event("BLOCK_JOB_ERROR", device="job")["data"]
-                assert (event["operation"], event["action"]) == ("write", policy), event
+                expect_equal(
+                    (event["operation"], event["action"]),
+                    ("write", policy),
+                    f"{command}: operation, action",
+                )
                 io.write(CHUNK + 10, 1000)
                 if policy == "report":
                     error = failure(qsd)
-                    assert error == "No space left on device", error
+                    expect_equal(error, "No space left on device", f"{command}: the end of the job")
                 else:
                     job = qsd.wait_job("job", to="paused")
-                    assert job["status"] == "paused", job
+                    expect_equal(job["status"], "paused", f"{command}: the job's status")
                     status = qsd.qmp("query-block-jobs")[0]["io-status"]
-                    assert status == "nospace", status
+                    expect_equal(status, "nospace", f"{command}: the job's io-status")
                     qsd.qmp("block-job-resume", device="job")
                     if command == "blockdev-mirror":
                         qsd.wait_job("job", to="ready")

@@ -1,7 +1,7 @@
 """This case checks that every spelling of a volume's name leads to the same volume.
 
 How: the same NBD export as URI, percent-encoded URI, old-style name, nested json:, dotted json: and
---image-opts; qemu-img info must agree, and stamps written through one name are read through all.
+--image-opts. qemu-img info must agree, and stamps written through one name are read through all.
 Guards: wrong-volume-or-lun, handshake-length-off.
 """
 
@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import image_options, json_filename
+from qbdcheck.kit.expectations import expect_equal
 
 
 def spellings(disk):
@@ -19,7 +20,9 @@ def spellings(disk):
     yield disk.uri
     yield disk.uri.replace(f"/{export}", f"/{encoded}", 1)
     if server["type"] == "unix":
-        assert parse_qs(urlsplit(disk.uri).query)["socket"] == [server["path"]]
+        expect_equal(
+            parse_qs(urlsplit(disk.uri).query)["socket"], [server["path"]], "the socket in the URI"
+        )
         yield f"nbd:unix:{server['path']}:exportname={export}"
     else:
         yield f"nbd:{server['host']}:{server['port']}:exportname={export}"
@@ -41,9 +44,11 @@ def test(disk, qemu_io, qemu_img):
         for node in (disk.blockdev(), disk.protocol_blockdev())
     ]
     for info in seen:
-        assert info["virtual-size"] == disk.size, info
-        assert info["filename"] == seen[0]["filename"], info
-        assert info["format"] in ("raw", "nbd"), info
+        expect_equal(info["virtual-size"], disk.size, f"the size of {info['filename']}")
+        expect_equal(info["filename"], seen[0]["filename"], "the file name")
+        assert info["format"] in ("raw", "nbd"), (
+            f"the format is {info['format']}, neither raw nor nbd"
+        )
     for name in names:
         with qemu_io(name, shadow=disk.shadow, read_only=True) as io:
             io.read((1 << 20) - 4096, 12288)

@@ -1,7 +1,9 @@
-"""This case checks that a name that is not exported is refused, however near it is to one that is.
+"""This case checks that a name that is not exported is refused, however similar it is to one that
+is.
 
-How: names one character longer, shorter, in other case, with blanks, slashes and dots around the
-right one, none at all; each must fail with QEMU's exact words, and the volume must still be served.
+How: names one character longer or shorter, in other case, with blanks, slashes and dots around the
+right one, and long ones. Each must fail with QEMU's exact error text, and the volume must still be
+served.
 Guards: wrong-volume-or-lun, acl-prefix-match, long-name-smash, probe-or-abort-kills-server.
 """
 
@@ -27,7 +29,6 @@ def test(disk, qemu_io, qemu_img, golden):
         "4096 bytes": name + "n" * (4096 - len(name)),
     }
     for what, export in near.items():
-        assert export != name
         node = disk.blockdev() | {"file": disk.protocol_blockdev(export=export)}
         error = qemu_img.fails("info", json_filename(node))
         words = error.rpartition("}}': ")[2].splitlines()[0]

@@ -1,6 +1,6 @@
 """This case checks that a malformed json: name is refused with a message that names the mistake.
 
-How: broken JSON, wrong types, unknown drivers, nodes that are not there; all with qemu-img info.
+How: broken JSON, wrong types, unknown drivers and missing nodes, all with qemu-img info.
 Guards: wrong-volume-or-lun.
 """
 

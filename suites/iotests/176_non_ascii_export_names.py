@@ -1,6 +1,6 @@
 """This case checks that export names of any characters lead to their own volume in every spelling.
 
-How: two disks under pairs of names that a careless server or client takes for one (composed and
+How: two disks have pairs of names that a careless server or client confuses (composed and
 decomposed letters, percent signs, blanks, commas, emoji): as json:, --image-opts and encoded URI.
 Guards: wrong-volume-or-lun, handshake-length-off, long-name-smash.
 """
@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import image_options, json_filename, nbd_node, over
+from qbdcheck.kit.expectations import expect_equal
 
 PAIRS = (
     ("caf\u00e9", "cafe\u0301"),
@@ -43,6 +44,8 @@ def test(new_disk, qemu_io, qemu_img, storage_daemon):
                     io.read(0, 4096)
         for disk, name in zip(disks, PAIRS[3], strict=True):
             words = image_options(over("raw", nbd_node(socket, name)))
-            assert qemu_img.json("info", "--image-opts", words)["virtual-size"] == disk.size
+            expect_equal(
+                qemu_img.json("info", "--image-opts", words)["virtual-size"], disk.size, name
+            )
     for disk in disks:
         disk.verify()

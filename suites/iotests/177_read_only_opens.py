@@ -1,7 +1,7 @@
-"""This case checks that a disk opened read-only cannot be changed, however it was opened so.
+"""This case checks that a disk opened read-only cannot be changed, whichever way it was opened.
 
-How: qemu-io -r, read-only nodes at either level, auto-read-only, a read-only export; every kind of
-write must be refused (words in the golden) and change nothing; reads go on.
+How: qemu-io -r, read-only nodes at either level, and a read-only export. Every kind of write must
+be refused (error texts in the golden) and change nothing. Reads must work.
 Guards: unadvertised-command-executed, wrong-volume-or-lun.
 """
 

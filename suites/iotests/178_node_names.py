@@ -1,7 +1,7 @@
-"""This case checks that node names are unique, well-formed and lead to their own node.
+"""This case checks that node names are unique and well-formed, and lead to their own node.
 
-How: names at the limit of 31 bytes, duplicates, bad characters, removal of nodes in use; refusals
-are in the golden; data goes through the node whose name was given.
+How: names at the limit of 31 bytes, duplicates, bad characters, and removal of nodes in use. The
+refusals are in the golden. Data must go through the node whose name was given.
 Guards: wrong-volume-or-lun.
 """
 
@@ -42,4 +42,4 @@ def refuse(golden, command, *words, **arguments):
     except QmpFailed as error:
         golden(error.description)
     else:
-        raise AssertionError(f"this must be refused: {words} {arguments}")
+        raise AssertionError(f"{words} {arguments}: expected an error, got success")

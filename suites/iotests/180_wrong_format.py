@@ -1,12 +1,13 @@
-"""This case checks that a volume is taken for the format that was named, whatever is on it.
+"""This case checks that a volume is opened as the format that was named, whatever is on it.
 
-How: each format on a volume of plain stamps is refused; then a guest writes the header of a qcow2
-image with a backing file: the volume stays raw, byte for byte, wherever its format was given.
+How: each format on a volume of plain stamps is refused. Then a guest writes the header of a qcow2
+image with a backing file. The volume must stay raw, byte for byte, wherever its format was given.
 Guards: format-probe-escape, wrong-volume-or-lun.
 """
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename, over
+from qbdcheck.kit.expectations import expect_equal
 
 FORMATS = ("qcow2", "qed", "vmdk", "vpc", "luks", "parallels", "bochs", "dmg")
 
@@ -36,6 +37,8 @@ def test(disk, qemu_io, qemu_img, storage_daemon, scratch, golden):
             io.write(4096, 512)
             io.flush()
     info = qemu_img.json("info", disk.filename)
-    assert (info["format"], info["virtual-size"]) == ("raw", disk.size), info
-    assert "backing-filename" not in info, info
+    expect_equal(
+        (info["format"], info["virtual-size"]), ("raw", disk.size), "qemu-img info, format and size"
+    )
+    assert "backing-filename" not in info, f"the raw volume has a backing file: {info}"
     disk.verify()

@@ -1,7 +1,7 @@
 """This case checks that the name of a volume inside an image leads to that volume.
 
-How: overlays whose backing is the volume by URI, json: name or chain of both; opened by nothing but
-the overlay's file name, each must read as the volume, and a commit must land in the right one.
+How: overlays have the volume as their backing by URI or by json: name. Opened by the overlay's file
+name alone, each must read as the volume, and a commit must write to the right one.
 Guards: wrong-volume-or-lun, clone-copyup-lost.
 """
 
@@ -9,6 +9,7 @@ from copy import deepcopy
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename
+from qbdcheck.kit.expectations import expect_equal
 
 
 @case(groups="names backing qcow2 img", requires="nbd")
@@ -19,8 +20,8 @@ def test(new_disk, qemu_io, qemu_img, scratch):
         overlay = scratch / f"{way}.qcow2"
         qemu_img("create", "-q", "-f", "qcow2", "-b", name, "-F", "raw", overlay)
         info = qemu_img.json("info", overlay)
-        assert info["backing-filename"] == name, info
-        assert info["virtual-size"] == disk.size, info
+        expect_equal(info["backing-filename"], name, "qemu-img info, backing-filename")
+        expect_equal(info["virtual-size"], disk.size, "qemu-img info, virtual-size")
         shadow = deepcopy(disk.shadow)
         with qemu_io(overlay, shadow=shadow) as io:
             io.read(0, disk.size)
@@ -31,7 +32,7 @@ def test(new_disk, qemu_io, qemu_img, scratch):
         qemu_img("commit", "-q", overlay)
         disk.shadow = shadow
         disk.verify()
-    # Renamed without copying: reads the other volume from now on.
+    # An unsafe rebase copies nothing: now the overlay reads the other volume.
     qemu_img(
         "rebase", "-q", "-u", "-f", "qcow2", "-b", other.uri, "-F", "raw", scratch / "uri.qcow2"
     )

@@ -1,11 +1,13 @@
-"""This case checks that a name given twice in two ways is refused, never half believed.
+"""This case checks that a name given twice in different ways is refused.
 
-How: a file name together with options that say it again or say something else, formats given twice,
---image-opts with a format; words in the golden. The volume itself is untouched and still opens.
+How: a file name is combined with options that repeat or contradict it, formats are given twice, and
+--image-opts is combined with a format. The error texts are in the golden. The volume must be
+unchanged and still open.
 Guards: wrong-volume-or-lun.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 
 @case(groups="names errors quick", requires="nbd")
@@ -30,5 +32,6 @@ def test(disk, qemu_img, golden):
         for text, word in ((uri, "URI"), (path, "SOCKET")):
             error = error.replace(text, word)
         golden(error.splitlines()[0].removeprefix("qemu-img: "))
-    assert qemu_img.json("info", "-f", "raw", uri)["virtual-size"] == disk.size
+    info = qemu_img.json("info", "-f", "raw", uri)
+    expect_equal(info["virtual-size"], disk.size, "qemu-img info, virtual-size")
     disk.verify(0, 65536)

@@ -1,7 +1,7 @@
-"""This case checks that the target's dirty bitmap tells of all that changed since a snapshot.
+"""This case checks that the target's dirty bitmap reports all that changed since a snapshot.
 
-How: a snapshot, then writes, zeroes, discards and writes again in places of their own; the context
-qbd:dirty must call each of them dirty, also where a hole is now, and the untouched rest clean.
+How: a snapshot, then writes, zeroes, discards and more writes, each in its own place. The context
+qbd:dirty must report each of them as dirty, also where a hole is now, and the rest as clean.
 Guards: discard-not-tracked, incremental-misses-hole, resize-during-copy.
 """
 
@@ -24,7 +24,7 @@ def test(new_disk, nbd):
         client.trim(768 * KIB, 64 * KIB)
         client.write(784 * KIB, disk.shadow.stamped(784 * KIB, 4 * KIB))
         changed = [(64, 8), (256, 64)]
-        # A discard may do nothing; one that took the data away has changed the volume.
+        # A discard may do nothing. One that removed the data has changed the volume.
         changed += [(at, 64) for at in (512, 768) if not any(client.read(at * KIB, 8 * KIB))]
         changed.append((784, 4))
         at = 0
@@ -38,6 +38,6 @@ def test(new_disk, nbd):
     expected = bytearray(len(dirty))
     for start, length in changed:
         expected[start // 4 : (start + length) // 4] = b"\1" * (length // 4)
-    for wrong, told in ((0, "changed, and not dirty"), (1, "dirty, and not changed")):
+    for wrong, meaning in ((0, "changed, but clean"), (1, "unchanged, but dirty")):
         blocks = [n for n, seen in enumerate(dirty) if seen != expected[n] and seen == wrong]
-        assert not blocks, f"qbd:dirty: {told}, from {blocks[0] * 4} KiB: {len(blocks)} x 4 KiB"
+        assert not blocks, f"qbd:dirty: {meaning}, from {blocks[0] * 4} KiB: {len(blocks)} x 4 KiB"

@@ -1,7 +1,7 @@
-"""This case checks that the block sizes that a server advertises by itself make sense and hold.
+"""This case checks that the block sizes that a server advertises by default are valid and work.
 
-How: powers of two, in order, within the limits of the protocol; the smallest request that they
-allow works at the start, in the middle and at the end of the volume.
+How: powers of two, in order, within the limits of the protocol. The smallest request that they
+allow must work at the start, in the middle and at the end of the volume.
 Guards: min-block-underadvertised, config-byteswapped, limits-zero-or-excessive.
 """
 
@@ -13,10 +13,12 @@ def test(disk, nbd_io, log):
     with nbd_io(disk) as io:
         sizes = io.client.block_sizes
         log(f"block sizes: {sizes}")
-        # Without the information the protocol says 1 or 512, and 4096 as preferred.
+        # Without this information the protocol assumes a minimum of 1 or 512, and prefers 4096.
         minimum, preferred, maximum = sizes or (512, 4096, 32 << 20)
         assert minimum and not minimum & (minimum - 1), f"minimum {minimum} is no power of two"
-        assert preferred and not preferred & (preferred - 1), f"preferred {preferred}"
+        assert preferred and not preferred & (preferred - 1), (
+            f"preferred {preferred} is no power of two"
+        )
         assert minimum <= 65536, f"minimum {minimum} is above 64 KiB"
         assert max(512, minimum) <= preferred, f"preferred {preferred} is below {minimum}"
         assert maximum >= preferred, f"maximum {maximum} is below preferred {preferred}"

@@ -1,7 +1,7 @@
-"""This case checks that a minimum block size is advertised, and smaller requests harm nothing.
+"""This case checks that a minimum block size is advertised, and that smaller requests do no harm.
 
-How: minimum sizes of 512, 4096 and 65536; aligned requests work everywhere; unaligned ones either
-fail cleanly or do exactly what was asked, and the connection lives.
+How: minimum blocks of 512, 4096 and 65536 bytes. Aligned requests work everywhere. Unaligned ones
+either fail or do exactly what they ask for, and the connection stays usable.
 Guards: min-block-underadvertised, unaligned-offset-rounded, sector-unit-mismatch.
 """
 
@@ -18,7 +18,8 @@ def test(new_disk, nbd_io):
         disk = new_disk("1M", min_block=minimum)
         with nbd_io(disk) as io:
             sizes = io.block_sizes
-            assert sizes[0] == minimum, f"started with a minimum of {minimum}, advertised {sizes}"
+            seen = f"expected a minimum block of {minimum}, got the sizes {sizes}"
+            assert sizes[0] == minimum, seen
             for offset in (0, minimum, disk.size - minimum):
                 io.write(offset, minimum)
             for offset, length in ((minimum // 2, minimum), (0, minimum // 2), (1, 1)):

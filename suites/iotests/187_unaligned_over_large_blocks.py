@@ -1,7 +1,7 @@
 """This case checks that QEMU's read-modify-write over large blocks keeps every byte.
 
-How: minimum blocks of 4096 and 65536 bytes; writes and zeroes of odd starts and lengths by qemu-io,
-one after another and in flight together. Discards are aligned: QEMU's client does not do it itself
+How: minimum blocks of 4096 and 65536 bytes. qemu-io writes and zeroes odd ranges, one after another
+and in flight together. Discards are aligned, because QEMU's client does not align them
 (docs/findings.md, qemu-client-unaligned-discard).
 Guards: sector-unit-mismatch, unaligned-offset-rounded, iov-offset-ignored.
 """
@@ -21,7 +21,9 @@ def test(new_disk, qemu_io):
                     io.write(start, length)
                     io.write_zeroes((1 << 20) + start, length)
                 except IoFailed as error:
-                    raise AssertionError(f"with a block size of {minimum}: {error}") from error
+                    raise AssertionError(
+                        f"with a minimum block of {minimum} bytes: {error}"
+                    ) from error
             io.discard((1 << 20) + (512 << 10), minimum)
             for number in range(16):
                 io.aio_write(800_001 + number * 1000, 1000)

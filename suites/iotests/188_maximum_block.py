@@ -1,7 +1,7 @@
 """This case checks that a request of exactly the advertised maximum works, and QEMU keeps to it.
 
-How: a maximum of 64 KiB; the wire at the maximum and one block more; large requests by qemu-io
-must be split.
+How: a maximum of 64 KiB. A raw client sends requests of the maximum and of one block more. Large
+requests by qemu-io must be split.
 Guards: limits-zero-or-excessive, split-pool-deadlock, short-read-resume-offset.
 """
 
@@ -14,10 +14,13 @@ def test(new_disk, nbd_io, qemu_io):
     maximum = 65536
     disk = new_disk("4M", max_block=maximum)
     with nbd_io(disk) as client:
-        assert client.block_sizes[2] == maximum, f"advertised {client.block_sizes}"
+        assert client.block_sizes[2] == maximum, (
+            f"expected a maximum of {maximum}, got {client.block_sizes}"
+        )
         client.write(4096, maximum)
         client.read(4096, maximum)
         client.attempt(Command.WRITE, 1 << 20, maximum + 4096)
+        client.read(1 << 20, maximum)  # the connection must stay usable
         client.flush()
     with qemu_io(disk) as io:
         io.write(1 << 20, (1 << 20) + 512)

@@ -1,7 +1,7 @@
-"""This case checks that the largest request that a server advertises by itself really works.
+"""This case checks that the largest request that a server advertises by default really works.
 
-How: a write and a read of the advertised maximum, at most 32 MiB, at an aligned and an odd place;
-one byte more than 32 MiB may fail, and then changes nothing.
+How: a write and a read of the advertised maximum, at most 32 MiB, at offset 0 and at the fourth
+minimum block.
 Guards: limits-zero-or-excessive, payload-not-drained, iov-offset-ignored.
 """
 

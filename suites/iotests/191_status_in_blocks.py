@@ -1,7 +1,7 @@
 """This case checks that block status never splits a minimum block.
 
-How: a minimum of 4096 and 65536 bytes, data and zeroes side by side; each extent must be a multiple
-of the minimum, unless it ends at the end of the volume.
+How: minimum blocks of 4096 and 65536 bytes, with data and holes next to each other. Each extent
+must be a multiple of the minimum, unless it ends at the end of the volume.
 Guards: status-unaligned-eof, malformed-extents.
 """
 
@@ -21,5 +21,7 @@ def test(new_disk, nbd_io):
                 for extent in io.client.block_status(position, left)["base:allocation"]:
                     position += extent.length
                     whole = extent.length % minimum == 0 or position >= disk.size
-                    assert whole, f"an extent of {extent.length} bytes ends at {position}"
+                    assert whole, (
+                        f"the extent of {extent.length} bytes before {position} splits a block"
+                    )
         disk.verify()

@@ -1,7 +1,7 @@
-"""This case checks that QEMU puts devices with 512 and 4096 byte blocks on the volume.
+"""This case checks that QEMU's devices with blocks of 512 and 4096 bytes can use the volume.
 
-How: no guest: virtio-blk, scsi-hd and nvme with logical/physical 512/512, 512/4096, 4096/4096
-are plugged, tell these sizes, and are unplugged.
+How: without a guest, virtio-blk, scsi-hd and nvme are plugged with logical/physical blocks of
+512/512, 512/4096 and 4096/4096. They must report these sizes, and are unplugged.
 Guards: config-byteswapped, sector-unit-mismatch.
 """
 
@@ -32,7 +32,9 @@ def test(disk, machine):
                 for key in ("logical_block_size", "physical_block_size"):
                     where = {"path": "/machine/peripheral/d0", "property": key}
                     seen = vm.execute("qom-get", where)
-                    assert seen == device[key], f"{driver}: {key} is {seen}"
+                    assert seen == device[key], (
+                        f"{driver}: expected {key} {device[key]}, got {seen}"
+                    )
                 vm.execute("device_del", {"id": "d0"})
                 vm.execute("system_reset")
                 vm.wait_event("DEVICE_DELETED", device="d0")

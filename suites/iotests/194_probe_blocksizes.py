@@ -1,6 +1,6 @@
-"""This case checks that the reference driver tells logical and physical block sizes as QEMU asks.
+"""This case checks that the reference driver reports logical and physical block sizes as QEMU asks.
 
-How: volumes with several block sizes, opened in process through the callback table, by name and
+How: volumes with several block sizes are opened in process through the callback table, by name, and
 with sizes given in the name.
 Guards: config-byteswapped, min-block-underadvertised.
 """
@@ -19,7 +19,7 @@ def test(golden):
         for name in NAMES:
             driver = QbdDriver(pool)
             driver.file_open(driver.parse_filename(name))
-            told = driver.probe_blocksizes()
+            sizes = driver.probe_blocksizes()
             golden(f"minimum {minimum}, preferred {preferred}, {name}")
-            golden(f"  logical {told.logical}, physical {told.physical}")
+            golden(f"  logical {sizes.logical}, physical {sizes.physical}")
             driver.close()

@@ -1,7 +1,7 @@
-"""This case checks that what was flushed is there after a power cut, and the rest is old or new.
+"""This case checks that flushed data is there after a power cut, and the rest is old or new.
 
-How: rounds of writes, zeroes and discards over old data and over one another; half of each round is
-flushed; then the power is cut, and every sector is looked at.
+How: rounds of writes, zeroes and discards over old data and over one another. Half of each round is
+flushed. Then the power is cut, and every sector is compared.
 Guards: flush-noop, flush-one-child-only, zero-unmap-not-durable, close-drops-dirty, torn-write.
 """
 

@@ -1,7 +1,7 @@
-"""This case checks that each kind of change with FUA is there after a power cut, with no flush.
+"""This case checks that each change with FUA is there after a power cut without a flush.
 
-How: a write, a write-zeroes and a discard with FUA on the wire, beside the same without; then the
-power is cut. FUA on a discard must not end the connection either.
+How: a write, a write-zeroes and a discard with FUA, beside the same without. Then the power is cut.
+FUA on a discard must not end the connection either.
 Guards: fua-write-ack-early, fua-lost-on-trim, flush-not-advertised.
 """
 

@@ -1,7 +1,7 @@
 """This case checks that a flush by one connection makes durable what all others have written.
 
-How: several connections write and get their replies; only one flushes; then the power is cut. A
-server that says MULTI_CONN promises just this (NBD document, "NBD_FLAG_CAN_MULTI_CONN").
+How: several connections write and get their replies. Only one flushes. Then the power is cut. A
+server that advertises CAN_MULTI_CONN promises just this (NBD document, "NBD_FLAG_CAN_MULTI_CONN").
 Guards: multi-conn-incoherent, flush-one-child-only, per-client-cache-stale.
 """
 

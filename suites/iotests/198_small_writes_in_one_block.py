@@ -1,7 +1,7 @@
-"""This case checks that small writes into one block at the same time are all there.
+"""This case checks that small writes into one block at the same time are all kept.
 
-How: four connections write neighbouring sectors of the same 4 KiB blocks, with all their requests
-in flight together; no two of them overlap, so every one must be there.
+How: four connections write neighbouring sectors of the same blocks of 4 KiB, or of eight minimum
+blocks. All requests are in flight together, and no two overlap, so every write must be there.
 Guards: thin-alloc-toctou, shared-cursor-race, merge-after-issue, multi-conn-incoherent.
 """
 
@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 
-BLOCKS, CLIENTS, SECTOR = 24, 4, 512
+BLOCKS, CLIENTS = 24, 4
 
 
 @case(groups="concurrent rw protocol quick", requires="nbd multi_conn")
@@ -19,10 +19,11 @@ def test(new_disk, nbd_io):
     for round_ in range(4):
         with ExitStack() as stack:
             clients = [stack.enter_context(nbd_io(disk)) for _ in range(CLIENTS)]
-            for block in range(BLOCKS):
+            sector = max(512, clients[0].block_sizes[0])
+            for block in range(min(BLOCKS, disk.size // (8 * sector))):
                 for number, client in enumerate(clients):
-                    offset = block * 4096 + (2 * number + round_ % 2) * SECTOR
-                    client.send(Command.WRITE, offset, SECTOR)
+                    offset = (8 * block + 2 * number + round_ % 2) * sector
+                    client.send(Command.WRITE, offset, sector)
             for client in clients:
                 client.finish_all()
         disk.verify()

@@ -139,7 +139,7 @@ def test_what_must_be_refused(session: TargetSession, disk: Disk) -> None:
         assert io.must_refuse(Command.WRITE, disk.size, 512, errnos=(errno.ENOSPC,))
         with pytest.raises(AssertionError, match=r"READ of 512 bytes at 0 .*expected an error"):
             io.must_refuse(Command.READ, 0, 512)
-        with pytest.raises(AssertionError, match=r"expected errno \[5\], seen 22"):
+        with pytest.raises(AssertionError, match="expected EIO, got EINVAL"):
             io.must_refuse(Command.READ, disk.size, 512, errnos=(errno.EIO,))
 
 

@@ -1,11 +1,12 @@
-"""This case checks that `qemu-img map` covers a volume without a gap, and calls zero only zeroes.
+"""This case checks that `qemu-img map` covers a volume without a gap, and calls only zeroes zero.
 
-How: data, zeroes, discards and stamps over them, aligned and not, then the map: in order, complete,
-and each extent that is zero according to the map must be zero according to what was written.
+How: data, zeroes and stamps over them, aligned and unaligned. The map must be in order and
+complete, and each of its zero extents must be zero according to what was written.
 Guards: status-hole-over-dirty, extents-unsorted, malformed-extents, status-unaligned-eof.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -21,13 +22,19 @@ def test(disk, qemu_io, qemu_img):
             io.write(4 * MIB + 128 * KIB * place + 512 * place, 512 * (1 + place))
         io.write(8 * MIB - 1, 1, pattern=7)
         extents = io.map()
-    assert sum(length for _, length, _ in extents) == disk.size
+    expect_equal(
+        sum(length for _, length, _ in extents),
+        disk.size,
+        "the sum of the extents of qemu-io's map",
+    )
     end = 0
     for extent in qemu_img.json("map", disk.filename):
-        assert extent["start"] == end and extent["length"] > 0, extent
+        assert extent["start"] == end and extent["length"] > 0, (
+            f"expected an extent at {end}, got {extent}"
+        )
         end += extent["length"]
         if extent["zero"]:
             expected = disk.shadow.expected(extent["start"], extent["length"])
-            assert not any(expected), f"called zero, but holds data: {extent}"
-    assert end == disk.size
+            assert not any(expected), f"the zero extent {extent} contains data"
+    expect_equal(end, disk.size, "the end of the map")
     disk.verify()

@@ -1,7 +1,7 @@
-"""This case checks that qemu-img tells when its writes fail, in each command that writes.
+"""This case checks that qemu-img reports failed writes, in each command that writes.
 
-How: convert, amend, snapshot, resize on a volume all of whose writes fail: each ends
-with the error, none crashes, nothing is changed. (bitmap: docs/findings.md#qemu-img-bitmap-close.)
+How: convert, amend, snapshot and resize on a volume all of whose writes fail. Each must end with
+the error, none may crash, and nothing may change. (bitmap: docs/findings.md#qemu-img-bitmap-close.)
 Guards: close-error-lost, async-error-ignored, errno-collapsed.
 """
 
@@ -10,6 +10,7 @@ from errno import ENOSPC
 from qbdcheck.kit import case
 from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.blockdev import json_filename, over
+from qbdcheck.kit.expectations import expect_in, expect_no_check_errors
 from qbdcheck.kit.faulty_image import FaultyImage
 
 
@@ -30,8 +31,8 @@ def test(new_disk, qemu_io, qemu_img):
     )
     for words in commands:
         said = qemu_img.fails(*words)
-        assert "No space left on device" in said, (words[0], said)
+        expect_in("No space left on device", said, f"qemu-img {words[0]}")
     volume.verify()
-    assert qemu_img.json("check", disk.filename)["check-errors"] == 0
+    expect_no_check_errors(qemu_img, disk.filename)
     disk.verify()
     source.verify()

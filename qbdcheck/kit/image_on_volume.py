@@ -1,0 +1,44 @@
+"""An image of a format that QEMU cannot create on a volume of fixed size.
+
+QEMU makes the full image in a file. Its bytes then go onto a volume of just that size.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from oracles.shadow import Shadow
+from qbdcheck.kit.expectations import expect_content, expect_no_check_errors
+from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.targets.session import TargetSession
+
+KIB, MIB = 1 << 10, 1 << 20
+SIZE = 3 * MIB
+"""Size of the image in bytes."""
+WRITES = ((0, 512), (MIB - 3, 70 * KIB), (2 * MIB + 511, 2), (SIZE - 1, 1))
+"""Offset and length of each write, in bytes."""
+
+
+def exercise_image_on_volume(target: TargetSession, image_format: str, scratch: Path) -> None:
+    """Copy a full image onto a volume of its size; read, overwrite and check it there.
+
+    :param image_format: the format, as QEMU names it.
+    :raise AssertionError: data differs, or qemu-img check finds an error.
+    """
+    qemu_img = target.qemu_img
+    local, source, read = scratch / "local", scratch / "source", scratch / "read"
+    shadow = Shadow(SIZE)
+    source.write_bytes(shadow.prefill().tobytes())
+    qemu_img("convert", "-f", "raw", "-O", image_format, source, local)
+    volume = target.new_disk(-(-local.stat().st_size // 512) * 512)
+    qemu_img("convert", "-n", "-f", "raw", "-O", "raw", local, volume.filename)
+    image = json_filename(over(image_format, volume.protocol_blockdev()))
+    with target.qemu_io(image, shadow=shadow) as io:
+        io.read(MIB - 4 * KIB, 8 * KIB)
+        for offset, length in WRITES:
+            io.write(offset, length)
+        io.flush()
+        io.read(MIB - 64 * KIB, 200 * KIB)
+    qemu_img("dd", "-O", "raw", "bs=1M", f"if={image}", f"of={read}")
+    expect_content(shadow, 0, read.read_bytes(), f"the {image_format} image, read by qemu-img dd")
+    expect_no_check_errors(qemu_img, image)

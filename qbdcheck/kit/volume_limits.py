@@ -1,0 +1,90 @@
+"""What sizes of volumes and requests the target supports, measured, for cases that keep to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from qbdcheck.errors import NotRun, SetupError
+from qbdcheck.kit.nbd_io import minimum_block
+from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.session import TargetSession
+from reference_backend.nbd.errors import OptionRefused
+
+_UNITS = (512, 4096, 65536, 1 << 20, 4 << 20)
+_BASE = 16 << 20
+MOST = 64 << 20
+"""A size that is rounded up grows by less than this many bytes."""
+
+
+def size_unit(target: TargetSession) -> int:
+    """Return the unit in bytes in which the target makes volumes, at least 512.
+
+    A volume of a multiple of it has exactly the size that was asked for, and ends at the end of a
+    minimum block.
+
+    :raise NotRun: no volume has the size that was asked for.
+    :raise AssertionError: a volume is smaller, or larger than by rounding.
+    """
+    for unit in _UNITS:
+        try:
+            disk = target.new_disk(_BASE + unit, prefill=False, format="raw")
+        except SetupError:
+            continue
+        if _size_made(target, disk) == disk.size and unit % minimum_block(disk) == 0:
+            return unit
+    raise NotRun(f"the target makes no volume of {_BASE + _UNITS[-1]} bytes exactly")
+
+
+def exact_size(target: TargetSession, disk: Disk) -> int:
+    """Return the size of the volume in bytes, as the server or, without NBD, QEMU reports it."""
+    if "nbd" in target.capabilities:
+        with target.nbd(disk, contexts=()) as client:
+            return client.size
+    return int(target.qemu_img.json("info", disk.filename)["virtual-size"])
+
+
+def _size_made(target: TargetSession, disk: Disk) -> int:
+    """Return the size of a new volume, which may be larger than asked for by less than `MOST`.
+
+    :raise AssertionError: it is smaller, or larger by more.
+    """
+    seen, size = exact_size(target, disk), disk.size
+    wrong = f"a new volume of {size} bytes: expected that size or one rounded up, got {seen}"
+    assert size <= seen < size + MOST, wrong
+    return seen
+
+
+def first_possible(
+    target: TargetSession, sizes: Iterable[int], log: Callable[..., None], **options: Any
+) -> Disk:
+    """Make an empty volume of the first of these sizes, in bytes, that the target can make.
+
+    The size must be a multiple of the minimum block.
+
+    :param log: the fixture, for the sizes that it cannot make.
+    :param options: of `TargetSession.new_disk`.
+    :raise SetupError: it can make none; the message is that of the last attempt.
+    :raise AssertionError: a volume is smaller, or larger than by rounding.
+    """
+    failure = SetupError("no size was given")
+    for size in sizes:
+        try:
+            disk = target.new_disk(size, prefill=False, **options)
+        except SetupError as error:
+            log(f"the target makes no volume of {size} bytes: {error}")
+            failure = error
+            continue
+        try:
+            seen, minimum = _size_made(target, disk), minimum_block(disk)
+        except OptionRefused as error:
+            failure = SetupError(f"a volume of {size} bytes is not served: {error}")
+            log(str(failure))
+            continue
+        if seen == size and size % minimum == 0:
+            return disk
+        failure = SetupError(
+            f"asked for a volume of {size} bytes, got {seen} with a minimum block of {minimum}"
+        )
+        log(str(failure))
+    raise failure

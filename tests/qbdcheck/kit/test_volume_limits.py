@@ -1,0 +1,93 @@
+"""What sizes a target makes: measured on the reference and on one that rounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from qbdcheck.errors import NotRun, SetupError
+from qbdcheck.kit.nbd_io import minimum_block
+from qbdcheck.kit.volume_limits import (
+    exact_size,
+    first_possible,
+    size_unit,
+)
+from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.session import TargetSession
+from tests.qbdcheck.targets.conftest import Opener
+
+
+@pytest.fixture
+def target(open_target: Opener) -> TargetSession:
+    return open_target("reference")
+
+
+def round_sizes(
+    target: TargetSession, monkeypatch: pytest.MonkeyPatch, unit: int, most: int = 1 << 40
+) -> None:
+    """Let the target make volumes of whole units only, and none above ``most`` bytes."""
+    make = target.new_disk
+
+    def rounded(size: int, **options: Any) -> Disk:
+        if size > most:
+            raise SetupError("too large")
+        disk = make(-(-size // unit) * unit, **options)
+        disk.shadow.resize(size)
+        return disk
+
+    monkeypatch.setattr(target, "new_disk", rounded)
+
+
+def test_the_reference_makes_whole_sectors(target: TargetSession) -> None:
+    assert size_unit(target) == 512
+    disk = target.new_disk("1M", prefill=False)
+    assert minimum_block(disk) == 1
+    assert exact_size(target, disk) == 1 << 20
+
+
+@pytest.mark.parametrize("unit", [4096, 65536, 4 << 20])
+def test_the_unit_of_a_target_that_rounds_is_found(
+    target: TargetSession, monkeypatch: pytest.MonkeyPatch, unit: int
+) -> None:
+    round_sizes(target, monkeypatch, unit)
+    assert size_unit(target) == unit
+
+
+def test_without_exact_sizes_a_case_is_not_run(
+    target: TargetSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    round_sizes(target, monkeypatch, 64 << 20)
+    with pytest.raises(NotRun, match="no volume of 20971520 bytes exactly"):
+        size_unit(target)
+
+
+def test_a_volume_that_is_too_small_is_a_failure(
+    target: TargetSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = target.new_disk
+
+    def shortened(size: int, **options: Any) -> Disk:
+        disk = make(size - 512, **options)
+        disk.shadow.resize(size)
+        return disk
+
+    monkeypatch.setattr(target, "new_disk", shortened)
+    message = "a new volume of 4096 bytes: expected that size or one rounded up, got 3584"
+    with pytest.raises(AssertionError, match=message):
+        first_possible(target, (4096, 512), lambda *_: None)
+    with pytest.raises(AssertionError, match="expected that size or one rounded up"):
+        size_unit(target)
+
+
+def test_the_first_size_that_can_be_made_is_used(
+    target: TargetSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    round_sizes(target, monkeypatch, 4096, most=1 << 30)
+    logged: list[str] = []
+    assert first_possible(target, (1 << 40, 1000, 8192, 4096), logged.append).size == 8192
+    assert len(logged) == 2
+    assert "1099511627776 bytes: too large" in logged[0]
+    assert "1000 bytes, got 4096" in logged[1]
+    with pytest.raises(SetupError, match="too large"):
+        first_possible(target, (1 << 41,), logged.append)
