@@ -389,3 +389,70 @@ def test_the_lock_files_hold_what_the_project_asks_for() -> None:
     pins = [line for line in locked + locked_dev if line and not line.startswith("#")]
     assert [line for line in pins if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
     assert len(MODULES) == len(project["dependencies"]), "qbdcheck.bootstrap.install.MODULES"
+
+
+# Section: plain English
+
+BANNED_WORDS = {
+    r"haggl\w*": "handshake",
+    r"(?<!nbd-)lobby": "acceptor",
+    r"tenants?\b": "sibling export",
+    r"far[ _]hosts?": "host in a network namespace",
+    r"standstill": "paused backend",
+    r"offspring": "descendants, subreaper",
+    r"aftermath": "artefacts",
+    r"mend(?:s|ed|ing)?\b": "fix, repair",
+    r"(?:scripts|words|sessions|walks|workloads) of chance": "random ...",
+    r"in vain": "without success",
+    r"by and by": "gradually",
+    r"is told\b|are told\b|was told\b": "is reported",
+    r"unless told": "by default",
+    r"pytest_face": "session",
+    r"side by side": "in parallel, next to each other",
+}
+"""Words that a stranger does not understand, and what to write instead."""
+MAY_SAY = {
+    "tests/test_tidy.py": r".*",
+    "CHANGELOG.md": r".*",
+    # names of bug classes, which documents and cases cite
+    "docs/bugs.md": r"tenants?\b",
+    "docs/bugs-and-mutants.md": r"tenants?\b",
+}
+_BUG_CLASS = re.compile(r"previous-tenant-data")
+
+
+def test_text_has_no_banned_words() -> None:
+    found = []
+    for path in text_files():
+        if "__pycache__" in path.parts or path.suffix not in {".py", ".md", ".yaml", ".out", ""}:
+            continue
+        name = relative(path)
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+            plain = _BUG_CLASS.sub("", line)
+            for pattern, instead in BANNED_WORDS.items():
+                hit = re.search(rf"\b(?:{pattern})", plain, re.IGNORECASE)
+                if hit and not re.fullmatch(MAY_SAY.get(name, "(?!)"), hit[0], re.IGNORECASE):
+                    found.append(f"{name}:{number}: {hit[0]!r}: write {instead}")
+    none_of(found, "docs/architecture.md and the glossary in CONTRIBUTING.md have the terms")
+
+
+# Section: the layout
+
+
+def test_tests_mirror_the_folders_of_the_code() -> None:
+    """A folder of tests is a folder of the code; a test named after a module is in its folder."""
+    wrong = []
+    modules: dict[str, set[str]] = {}
+    for path in python_files(*CODE):
+        modules.setdefault(path.stem, set()).add(relative(path.parent))
+    for path in python_files("tests"):
+        folder = relative(path.parent).removeprefix("tests").lstrip("/")
+        if folder in {"", "meta"}:  # tests of the whole tree, and of whole runs
+            continue
+        if not (ROOT / folder).is_dir():
+            wrong.append(f"{relative(path)}: there is no folder {folder}")
+        stem = path.stem.removeprefix("test_")
+        places = modules.get(stem, set())
+        if path.stem.startswith("test_") and places and folder not in places:
+            wrong.append(f"{relative(path)}: {stem}.py is in {' and '.join(sorted(places))}")
+    none_of(wrong)

@@ -121,12 +121,12 @@ def test_a_full_disk_is_named_and_no_failure_of_the_target(toy: Toy) -> None:
     finally:
         subprocess.run(["umount", small], check=True)
         toy.environment["TMPDIR"] = usual
-    mend = f"{small} is full: name a larger directory with TMPDIR"
+    fix = f"{small} is full: name a larger directory with TMPDIR"
     assert first.code == 2, first.out
     assert first.err.splitlines()[-1].startswith("check: prefill of volume disk failed: ")
-    assert first.err.splitlines()[-1].endswith(mend)
+    assert first.err.splitlines()[-1].endswith(fix)
     assert (second.code, second.verdict("002_fills")) == (1, "broken")
-    assert second.cases["002_fills"]["message"].endswith(mend)
+    assert second.cases["002_fills"]["message"].endswith(fix)
 
 
 def test_a_profile_with_a_wrong_key_is_refused_with_its_place(toy: Toy) -> None:

@@ -1,12 +1,12 @@
-"""Measures when QEMU's blkdebug fires each of its events; writes docs/blkdebug-events.md.
+"""Measure when QEMU's blkdebug fires each of its events; write docs/blkdebug-events.md.
 
     .venv/bin/python tools/docs/blkdebug_events.py [--check]
 
-How: one QEMU without a machine. For each operation and event a graph with a blkdebug node is made
-whose only rule is "from EVENT on, fail reads of sector 0"; the operation is carried out, and then
-sector 0 of the blkdebug node is read: it fails exactly if the event fired. That read raises no
-event itself, and no operation reads sector 0. Which of two events fired last is told by two rules
-with different errnos, for the later event replaces the rules of the earlier.
+How: one QEMU without a machine. For each operation and event the program makes a graph with a
+blkdebug node, whose only rule is "from EVENT on, fail reads of sector 0". It runs the operation and
+then reads sector 0 of the blkdebug node: this read fails exactly if the event fired. The read fires
+no event itself, and no operation reads sector 0. Two rules with different errnos show which of two
+events fired last, because the later event replaces the rules of the earlier one.
 """
 
 from __future__ import annotations

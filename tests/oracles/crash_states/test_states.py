@@ -79,7 +79,7 @@ def test_all_states_and_no_others(log: list[Entry]) -> None:
 
 @given(logs(), st.integers(0, 1 << 32))
 def test_the_last_moment_of_a_state(log: list[Entry], seed: int) -> None:
-    """A promise made with each entry: states are told apart by how many have been made."""
+    """Each entry makes a promise: states differ by the number of promises made."""
     image = bytearray(SIZE)
     acknowledged = list(range(1, len(log) + 1))
     states = CrashStates(log, memoryview(image), acknowledged, tear=0)

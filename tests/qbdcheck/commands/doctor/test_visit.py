@@ -59,9 +59,9 @@ def test_a_missing_program_costs_its_cases_and_has_one_mend(
     code, text = visit(suites)
     assert code == 2
     assert "Not run here: 3 of 3 cases: 001 002 004" in text
-    (mend,) = [line for line in text.splitlines() if line.startswith("To install what is missing")]
+    (fix,) = [line for line in text.splitlines() if line.startswith("To install what is missing")]
     for package in ("qemu-utils", "nbdkit", "libnbd-bin", "fio"):
-        assert package in mend or "dnf" in mend
+        assert package in fix or "dnf" in fix
     assert "The quick group cannot run as a whole: 001 004" in text
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from oracles.crash_states.families import Bounds
 from oracles.crash_states.states import CrashStates
+from oracles.damage import Damage
+from oracles.finding import Findings, reported
 from qbdcheck.kit.crash.explorer import Exploration, Explorer
 from qbdcheck.kit.crash.recorder import Recorder, without_flushes
 from qbdcheck.kit.crash.wal_store import SIZE, WalHistory, WalStore, recover, run_workload
@@ -77,13 +79,14 @@ class Repairs:
     def __init__(self, right: memoryview) -> None:
         self._right = right
 
-    def check(self, image: memoryview, path: Path, limit: int) -> str:
+    def check(self, image: memoryview, path: Path, limit: int) -> Findings:
         fresh = path.read_bytes()
         subprocess.run(["dd", "if=/dev/urandom", f"of={path}", "bs=70000", "count=1"],
                        check=True, stderr=subprocess.DEVNULL)  # fmt: skip
         with path.open("ab") as file:
             file.write(b"more")
-        return "left over" if b"more" in fresh[-4:] or len(fresh) != len(image) else ""
+        is_left_over = b"more" in fresh[-4:] or len(fresh) != len(image)
+        return reported(Damage.FILE, "left over") if is_left_over else Findings()
 
 
 def test_changes_of_a_program_to_the_file_are_undone(tmp_path: Path) -> None:
@@ -94,7 +97,7 @@ def test_changes_of_a_program_to_the_file_are_undone(tmp_path: Path) -> None:
     seen = []
 
     class Look(Repairs):
-        def check(self, image: memoryview, path: Path, limit: int) -> str:
+        def check(self, image: memoryview, path: Path, limit: int) -> Findings:
             seen.append(bytes(image))
             return super().check(image, path, limit)
 
@@ -113,7 +116,7 @@ def test_an_exploration_of_no_state_fails() -> None:
 class Dies:
     changes_the_file = False
 
-    def check(self, image: memoryview, path: Path, limit: int) -> str:
+    def check(self, image: memoryview, path: Path, limit: int) -> Findings:
         raise OSError("no program")
 
 
