@@ -155,7 +155,12 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
             from qbdcheck.commands import probe
 
             color = options.reports.color != "off"
-            return probe.main(options.target, options.arguments[0], color=color)
+            return probe.main(
+                options.target,
+                options.arguments[0],
+                color=color,
+                suites_dir=options.selection.suites_dir,
+            )
     if options.list_only:
         return _list(options)
     return _run(options)

@@ -54,6 +54,8 @@ PROGRAMS: Mapping[str, Package] = {
     "fio": Package("fio", "fio", "load with verification", "3.19"),
     "mkfs.ext4": Package("e2fsprogs", "e2fsprogs", "file systems on a volume"),
     "certtool": Package("gnutls-bin", "gnutls-utils", "certificates for TLS"),
+    "ip": Package("iproute2", "iproute", "a server in a network namespace"),
+    "file": Package("file", "file", "the tests of this project"),
 }
 """All programs that a case may need, in the order of the doctor's table."""
 
@@ -95,7 +97,8 @@ def install_programs() -> None:
         return
     as_root = root_prefix()
     if not package_manager() or as_root is None:
-        wanted = fix_command(missing_programs()) if missing_programs() else ensurepip_fix()
+        tool = "dnf" if package_manager() == "dnf" else "apt-get"
+        wanted = f"{tool} install {' '.join(packages)}"
         note(
             f"programs are missing and this user may not install them;"
             f" ask an administrator to run: {wanted}\n"
@@ -186,8 +189,14 @@ def run_or_raise(command: Sequence[str], what: str) -> None:
         raise InstallError(f"{what} failed: {command[0]}: {error.strerror}") from error
     if done.returncode:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-        telling = [line for line in lines if line.startswith(("E:", "ERROR:", "Error:"))]
-        said = (telling or lines or ["no output"])[-1]
+        if any("CERTIFICATE_VERIFY_FAILED" in line for line in lines):
+            raise InstallError(
+                f"{what} failed: the certificate of the package server is not trusted."
+                " If a proxy of your company replaces certificates, set PIP_CERT to the file"
+                " with its CA. Then run ./check --install again"
+            )
+        errors = [line for line in lines if line.startswith(("E:", "ERROR:", "Error:"))]
+        reason = (errors or lines or ["no output"])[-1]
         raise InstallError(
-            f"{what} failed ({said}); is there a network? Then run ./check --install again"
+            f"{what} failed ({reason}); is there a network? Then run ./check --install again"
         )

@@ -5,7 +5,6 @@ Both build their run in `build_run`, so that the same flags give the same verdic
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -74,6 +73,7 @@ def build_run(
         ),
         rerun_command=partial(rerun_command, selection.suites_dir, target, execution.golden_dir),
         reaper=reaper,
+        target_name=description.name,
         keep_timelines=config.stash[REPORTS].html_file is not None,
         environment=run_environment(execution.scratch_root) | _guest_description(config, running),
         allowed_reasons=allowed_reasons(selection.suites_dir) if execution.strict else None,
@@ -125,8 +125,6 @@ def _guest_description(config: pytest.Config, cases: Sequence[CaseInfo]) -> dict
     if not any(b"guest" in path.read_bytes() and "guest" in fixtures_of(path) for path in paths):
         return {}
     cache_dir, custom = config.stash[EXECUTION].cache_dir, config.stash[GUEST_OPTIONS].custom
-    if not (cache_dir / "guest" / "current").exists() and custom is None:
-        sys.stderr.write("check: building the guest image, once; this takes a minute\n")
     try:
         programs = Programs(description_of(config).program_paths)
         return {"guest": str(guest_setup(programs, cache_dir, custom))}

@@ -42,6 +42,7 @@ class Run:
     :ivar deviation_of: returns where the failure of a unit is documented; None for a unit that
         must pass.
     :ivar rerun_command: returns the command that runs one unit again.
+    :ivar target_name: the name in the profile, which reports print instead of a path.
     :ivar allowed_reasons: patterns (fnmatch) of the reasons for "not run" that --strict allows;
         None without --strict.
     """
@@ -54,6 +55,7 @@ class Run:
     deviation_of: Callable[[Unit], str | None]
     rerun_command: Callable[[Unit], str]
     reaper: Reaper
+    target_name: str = ""
     keep_timelines: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     allowed_reasons: Sequence[str] | None = None
@@ -93,7 +95,7 @@ class Run:
         return RunStarted(
             run_id=options.run_id,
             seed=options.seed,
-            target=self.target.name,
+            target=self.target_name or self.target.name,
             formats=self.target.formats,
             selected=len(self.planned),
             lanes=options.lanes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -172,3 +173,14 @@ def test_debug_shows_what_a_case_logged_and_what_it_asked_of_qemu_io(toy: Toy) -
     assert "==== 001_logs.raw: logs\na remark\n-- qemu-io.0.log\n" in shown
     assert "qemu-io> read 512 1k\nread 1024/1024 bytes at offset 512\n" in shown
     assert "qemu-io>" not in toy.run("-p").err
+
+
+def test_reports_name_a_target_by_its_profile_and_never_by_a_path(toy: Toy) -> None:
+    toy.case("001_passes", "pass")
+    profile = toy.directory / "some-file.yaml"
+    text = (ROOT / "targets/file.yaml").read_text()
+    profile.write_text(text.replace("name: file", "name: my-name", 1))
+    done = toy.run("-t", str(profile), "--json", str(toy.directory / "run.json"))
+    assert done.code == 0, done.out
+    assert json.loads((toy.directory / "run.json").read_text())["run"]["target"] == "my-name"
+    assert str(profile) not in done.out

@@ -17,7 +17,14 @@ from pathlib import Path
 import pytest
 
 from qbdcheck.bootstrap.install import MODULES, is_current, missing_modules, path_with_sbin
-from qbdcheck.bootstrap.system_packages import PROGRAMS, ensurepip_fix, fix_command, packages_of
+from qbdcheck.bootstrap.system_packages import (
+    PROGRAMS,
+    InstallError,
+    ensurepip_fix,
+    fix_command,
+    packages_of,
+    run_or_raise,
+)
 from qbdcheck.catalogue.catalogue import CASE_FILE
 from qbdcheck.files import ROOT
 
@@ -258,3 +265,10 @@ def test_tests_run_by_tox_in_an_environment_of_its_own(tree: Path) -> None:
     done = start(tree, "--tests", "-e", "lint")
     assert done.stdout == f"{tree}: run -e lint\n"
     assert done.returncode == 0
+
+
+def test_a_certificate_that_is_not_trusted_is_named() -> None:
+    pip = "print('ERROR: SSLCertVerificationError(1, [SSL: CERTIFICATE_VERIFY_FAILED] self-signed')"
+    command = [sys.executable, "-c", f"{pip}; print('ERROR: No matching distribution'); exit(1)"]
+    with pytest.raises(InstallError, match="set PIP_CERT"):
+        run_or_raise(command, "pip")
