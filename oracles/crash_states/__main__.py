@@ -17,6 +17,7 @@ from mmap import mmap
 from pathlib import Path
 
 from blockio.write_log import Entry, LogFlag, read_log
+from oracles.crash_states.epochs import epochs
 from oracles.crash_states.states import CrashStates, Position, StateId
 
 _EXIT_USAGE = 2
@@ -63,9 +64,9 @@ def _info(log: list[Entry], tear: int) -> str:
         text = bytes(entry.data).decode(errors="replace") if entry.flags & LogFlag.MARK else ""
         place = f"{entry.offset}+{entry.length}" if entry.length else text
         lines.append(f"{number:6} {'|'.join(words):10} {place}")
-    size = max((entry.offset + entry.length for entry in log), default=0)
-    states = CrashStates(log, memoryview(bytearray(size)), tear=tear)
-    lines.append(f"{len(log)} entries, {len(states.epochs)} epochs, {states.total()} crash states")
+    found = epochs(log, tear)  # no image: a log of a 2 TiB disk needs memory for its counts only
+    total = sum(epoch.states() for epoch in found)
+    lines.append(f"{len(log)} entries, {len(found)} epochs, {total} crash states")
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,21 @@ def test_info_lists_entries_and_counts_states(
     assert lines[1][:2] == ["1", "FLUSH"]
     assert lines[3] == ["3", "MARK", "done"]
     assert " ".join(lines[-1]) == "4 entries, 2 epochs, 4 crash states"
+
+
+def test_info_of_a_discard_of_2_tib_needs_little_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mkfs.log"
+    write_log(path, [Entry(LogFlag.DISCARD, 0, 2 << 40), Entry(LogFlag(0), 0, 512, b"a" * 512)])
+    tracemalloc.start()
+    try:
+        assert main(["info", str(path)]) == 0
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+    # The discard is absent, whole, or torn at one of three places, with its first or last part.
+    assert capsys.readouterr().out.splitlines()[-1] == "2 entries, 1 epochs, 16 crash states"
 
 
 def test_make_writes_the_image_of_a_state(log: Path, tmp_path: Path) -> None:
