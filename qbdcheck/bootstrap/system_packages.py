@@ -187,7 +187,7 @@ def run_or_raise(command: Sequence[str], what: str) -> None:
     if done.returncode:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
         telling = [line for line in lines if line.startswith(("E:", "ERROR:", "Error:"))]
-        said = (telling or lines or ["no output"])[-1]
+        reported = (telling or lines or ["no output"])[-1]
         raise InstallError(
-            f"{what} failed ({said}); is there a network? Then run ./check --install again"
+            f"{what} failed ({reported}); is there a network? Then run ./check --install again"
         )

@@ -107,5 +107,5 @@ def unpack(place: Path, packages: PackageSet, tree: Path) -> None:
 
 
 def _last(error: ProgramError) -> str:
-    said = (error.stderr or str(error)).strip().splitlines()
-    return said[-1] if said else str(error)
+    reported = (error.stderr or str(error)).strip().splitlines()
+    return reported[-1] if reported else str(error)

@@ -1,4 +1,4 @@
-"""Runs a block job that meets errors to its end, and records its stops and errors.
+"""Run a block job that meets errors to its end, and record its stops and errors.
 
 Reference: qapi/block-core.json, BLOCK_JOB_ERROR and BlockdevOnError; qapi/job.json, JobStatus.
 """

@@ -1,4 +1,4 @@
-"""Runs under pytest: the session of ./check and the run loop of plain pytest.
+"""The runner inside pytest: the session of ./check, and the run loop of plain pytest.
 
 Both build their run in `build_run`, so that the same flags give the same verdicts.
 """

@@ -1,4 +1,4 @@
-"""Runs the cases of a plan, and decides their verdicts.
+"""Run the cases of a plan, and decide their verdicts.
 
 The life of a case, from selection to report:
 
@@ -25,7 +25,7 @@ The life of a case, from selection to report:
 10. `lanes.Lanes._finish` reads the result, kills processes that the case left
     (`subreaper.end_strays`) and keeps logs and stacks of a case that is not green
     (`artefacts.keep_artefacts`). A crash, a time-out or a lost result is a failure of the case.
-11. `run.Run.finished` weighs documented deviations (`verdict_rules.weigh_deviation`) and --strict,
+11. `run.Run.finished` applies documented deviations (`verdict_rules.apply_deviation`) and --strict,
     records the duration (`qbdcheck.catalogue.history.Elapsed`) and sends `CaseEnded`.
 12. Each `qbdcheck.report.reporter.Reporter` handles the events: terminal, TAP, JUnit, JSON, HTML.
     After the last case `run.Run.execute` sends `RunEnded` and returns the `ExitCode`.

@@ -353,11 +353,11 @@ class Backend:
 
     def _must_be(self, *states: State) -> None:
         if self._server is not None and self.state is State.RUNNING and not self._server.is_running:
-            said = self._server.describe()
+            reported = self._server.describe()
             self._forget_server()
             self.state = State.CRASHED
             if State.CRASHED not in states:
-                message = f"target {self.description.name}: its server died: {said}"
+                message = f"target {self.description.name}: its server died: {reported}"
                 raise ProgramError(message, [self.description.name], None)
         if self.state not in states:
             wanted = " or ".join(state.value for state in states)
@@ -382,9 +382,9 @@ class Backend:
                 cwd=self.directory,
             )
         except ProgramError as error:
-            said = tail(error.stderr or error.stdout) or str(error)
+            reported = tail(error.stderr or error.stdout) or str(error)
             raise SetupError(
-                f"target {self.description.name}: {what}: {' '.join(argv)}: {said}"
+                f"target {self.description.name}: {what}: {' '.join(argv)}: {reported}"
             ) from None
 
     def _resolve(self, argv: list[str]) -> list[str]:

@@ -121,7 +121,7 @@ def test_a_full_disk_is_named_and_no_failure_of_the_target(toy: Toy) -> None:
     finally:
         subprocess.run(["umount", small], check=True)
         toy.environment["TMPDIR"] = usual
-    fix = f"{small} is full: name a larger directory with TMPDIR"
+    fix = f"{small} is full: set TMPDIR to a larger directory"
     assert first.code == 2, first.out
     assert first.err.splitlines()[-1].startswith("check: prefill of volume disk failed: ")
     assert first.err.splitlines()[-1].endswith(fix)

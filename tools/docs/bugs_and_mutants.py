@@ -101,16 +101,16 @@ def _summary_rare(rare: Fates) -> str:
 def _row(one: str, fates: Fates) -> str:
     mutant = catalogue()[one]
     fate = fates.get(one)
-    case = time = requests = told = ""
+    case = time = requests = message = ""
     if fate is None:
         case = "not measured"
     elif fate["killed"]:
-        case, told = fate["case"], _cell(fate["diagnosis"])
+        case, message = fate["case"], _cell(fate["diagnosis"])
         time, requests = f"{fate['seconds']:.1f}", str(fate["requests"])
     else:
         alive = "none, as it must be" if is_control(mutant) else "**alive**"
         case = alive if fate["state"] == "alive" else fate["state"]
-    cells = (f"`{one}`", mutant.breaks, mutant.source, case, time, requests, told)
+    cells = (f"`{one}`", mutant.breaks, mutant.source, case, time, requests, message)
     return f"| {' | '.join(cells)} |"
 
 

@@ -12,8 +12,8 @@ from qbdcheck.files import ROOT
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no test in it; add a line NAME COMMAND"),
-        ("# only a comment\n\n", "no test in it"),
+        ("", "it has no tests; add a line NAME COMMAND"),
+        ("# only a comment\n\n", "it has no tests"),
         ("one true\ntwo\n", "line 2: 'two' has no command"),
     ],
 )
