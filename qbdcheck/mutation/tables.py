@@ -41,7 +41,11 @@ def suites_of(fates: Sequence[Fate]) -> list[str]:
 def print_grid(console: Console, fates: Sequence[Fate]) -> None:
     """Print a row for each mutant, a column for each suite."""
     suites = suites_of(fates)
-    table = Table("mutant", *suites, title="Mutant x suite: the case that killed the mutant, and the seconds until then")
+    table = Table(
+        "mutant",
+        *suites,
+        title="Mutant x suite: the case that killed the mutant, and the seconds until then",
+    )
     for fate in fates:
         cells = (fate.suites.get(suite, Cell()) for suite in suites)
         table.add_row(_name(fate), *map(cell_text, cells))

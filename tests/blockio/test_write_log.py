@@ -21,7 +21,7 @@ ENTRIES = [
 ]
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+def test_a_saved_script_can_be_read_again(tmp_path: Path) -> None:
     path = tmp_path / "log"
     write_log(path, ENTRIES)
     assert [entry._replace(data=bytes(entry.data)) for entry in read_log(path)] == ENTRIES

@@ -54,7 +54,7 @@ def refused(toy: Toy, *words: str) -> str:
         (["--junit", "/no/such/dir/x.xml"], "cannot write report /no/such/dir/x.xml"),
     ],
 )
-def test_a_wrong_word_is_refused(toy: Toy, words: list[str], said: str) -> None:
+def test_a_wrong_argument_is_refused(toy: Toy, words: list[str], said: str) -> None:
     toy.case("001_passes", "pass")
     assert said in refused(toy, *words)
 
@@ -87,7 +87,7 @@ def test_a_case_with_an_unknown_group_is_broken_and_names_the_known_ones(toy: To
         ("no-such-server --socket {socket}", "no-such-server"),
     ],
 )
-def test_a_target_that_does_not_come_up_ends_the_run_before_its_first_case(
+def test_a_target_that_does_not_start_ends_the_run_before_its_first_case(
     toy: Toy, start: str, said: str
 ) -> None:
     toy.case("001_passes", "pass")
@@ -107,7 +107,7 @@ def test_a_qemu_that_is_too_old_is_refused(toy: Toy) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system of its own")
-def test_a_full_disk_is_named_and_no_failure_of_the_target(toy: Toy) -> None:
+def test_a_full_disk_makes_a_case_broken_not_failed(toy: Toy) -> None:
     toy.case("001_fills_in_setup", "pass", "disk")
     toy.case("002_fills", "open('x', 'wb').write(bytes(1 << 24))")
     small = toy.temporary / "small"
@@ -129,14 +129,14 @@ def test_a_full_disk_is_named_and_no_failure_of_the_target(toy: Toy) -> None:
     assert second.cases["002_fills"]["message"].endswith(fix)
 
 
-def test_a_profile_with_a_wrong_key_is_refused_with_its_place(toy: Toy) -> None:
+def test_a_wrong_key_of_a_profile_is_refused_with_its_line(toy: Toy) -> None:
     toy.case("001_passes", "pass")
     profile = toy.directory / "toy.yaml"
     profile.write_text(TARGET.replace("ready:", "redy:") % "sleep 1")
     assert "redy" in refused(toy, "-t", str(profile))
 
 
-def test_a_place_where_no_directory_can_be_made_is_refused(toy: Toy) -> None:
+def test_an_unwritable_scratch_directory_is_refused(toy: Toy) -> None:
     toy.case("001_passes", "pass")
     temporary = toy.environment["TMPDIR"]
     toy.environment["TMPDIR"] = "/proc"
@@ -147,7 +147,7 @@ def test_a_place_where_no_directory_can_be_made_is_refused(toy: Toy) -> None:
     assert done.err.count("\n") == 1
 
 
-def test_a_missing_golden_file_is_told_before_the_run(toy: Toy) -> None:
+def test_a_missing_golden_file_is_reported_before_the_run(toy: Toy) -> None:
     toy.case("001_prints", "golden('one')", "golden")
     toy.case("002_passes", "pass")
     said = refused(toy)
@@ -156,7 +156,7 @@ def test_a_missing_golden_file_is_told_before_the_run(toy: Toy) -> None:
     assert toy.run("2").code == 0, "what is not asked for does not matter"
 
 
-def test_a_golden_file_with_a_merge_conflict_is_told_before_the_run(toy: Toy) -> None:
+def test_a_merge_conflict_in_a_golden_file_is_reported_before_the_run(toy: Toy) -> None:
     toy.case("001_prints", "golden('one')", "golden")
     conflict = toy.golden / "001_prints.qcow2.out"
     conflict.write_text("zero\n<<<<<<< a\none\n=======\n>>>>>>> b\n")
@@ -164,7 +164,7 @@ def test_a_golden_file_with_a_merge_conflict_is_told_before_the_run(toy: Toy) ->
     assert f"{conflict}:2: golden file has a merge conflict; resolve it" in refused(toy)
 
 
-def test_a_golden_file_of_a_longer_name_is_another_case_s(toy: Toy) -> None:
+def test_a_golden_file_with_a_longer_name_belongs_to_another_case(toy: Toy) -> None:
     toy.case("001_prints", "golden('one')", "golden")
     (toy.golden / "001_prints_more.out").write_text("one\n")
     assert "no such golden file" in refused(toy)

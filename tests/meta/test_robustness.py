@@ -53,7 +53,7 @@ def test_closed_input_and_error_streams_do_not_matter(toy: Toy) -> None:
     assert shell(toy, "<&- 2>&-", "1").code == 0
 
 
-def test_a_reader_that_goes_away_is_no_failed_case(toy: Toy) -> None:
+def test_a_reader_that_exits_does_not_give_the_exit_code_of_a_failed_case(toy: Toy) -> None:
     for number in range(1, 30):
         toy.case(f"{number:03}_passes", "pass")
     for arguments in (["1-"], ["-l"], ["1-", "--tap"]):
@@ -65,7 +65,7 @@ def test_a_reader_that_goes_away_is_no_failed_case(toy: Toy) -> None:
     assert toy.left_over() == []
 
 
-def test_reports_are_written_although_the_reader_went_away(toy: Toy) -> None:
+def test_reports_are_written_although_the_reader_exited(toy: Toy) -> None:
     toy.case("001_passes", "import time\ntime.sleep(0.5)")
     report = toy.directory / "report.json"
     done = shell(toy, "> >(exec true)", "1", "--json", str(report))
@@ -138,7 +138,7 @@ runpy.run_module("qbdcheck", run_name="__main__", alter_sys=True)
         ),
     ],
 )
-def test_a_place_that_does_not_exist_is_refused(toy: Toy, name: str, value: str, said: str) -> None:
+def test_a_missing_directory_is_refused(toy: Toy, name: str, value: str, said: str) -> None:
     toy.case("001_passes", "pass")
     del toy.environment["XDG_CACHE_HOME"]
     one_line(shell(toy, "", "1", **{name: value}), 2, f"check: {said}")
@@ -154,7 +154,7 @@ def test_an_empty_shard_is_refused(toy: Toy) -> None:
 
 
 @pytest.mark.parametrize(("flag", "program"), [("-gdb", "gdbserver"), ("-valgrind", "valgrind")])
-def test_a_debugger_that_is_missing_is_refused(toy: Toy, flag: str, program: str) -> None:
+def test_a_missing_debugger_is_refused(toy: Toy, flag: str, program: str) -> None:
     toy.case("001_passes", "pass")
     programs = toy.directory / "bin"
     programs.mkdir()

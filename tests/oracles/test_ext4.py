@@ -59,7 +59,7 @@ def test_it_reads_what_debugfs_reads(tmp_path: Path, words: tuple[str, ...]) -> 
     }
 
 
-def test_what_it_cannot_read_is_an_error(tmp_path: Path) -> None:
+def test_an_unsupported_image_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(Ext4Error, match="no ext4 superblock"):
         Ext4(memoryview(bytes(4096)))
     (tmp_path / "source").mkdir()

@@ -83,7 +83,7 @@ def test_anomalies_are_named(history: list[Access], words: str) -> None:
     assert re.search(r"<svg .*</svg>", picture, re.DOTALL)
 
 
-def test_what_was_not_answered_may_happen_late_or_never() -> None:
+def test_a_request_without_a_reply_may_take_effect_late_or_never() -> None:
     lost = access("w", 1, 0, NEVER)
     assert check([lost, access("r", 0, 5, 6)]) == []
     assert check([lost, access("r", 0, 5, 6), access("r", 1, 7, 8)]) == []
@@ -98,7 +98,7 @@ def test_each_sector_is_judged_alone() -> None:
     assert anomaly.sector == 7
 
 
-def test_two_writes_of_a_value_are_the_histories_fault() -> None:
+def test_a_history_that_writes_a_value_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="two writes of #1"):
         check([access("w", 1, 0, 1), access("w", 1, 2, 3)])
 

@@ -89,16 +89,16 @@ def test_a_volume_that_is_right_is_not_accused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["write", "zero", "flush", "read"])
-def test_an_injected_error_is_due_once(kind: str) -> None:
+def test_an_injected_error_is_expected_once(kind: str) -> None:
     place = () if kind == "flush" else (0, 4096)
     play(Memory(), Step("fault", kind=kind, errno="ENOSPC"), Step(kind, *place), WRITE, READ)
 
 
-def test_a_fault_of_a_read_is_met_before_everything_is_read() -> None:
+def test_the_fault_of_a_read_is_expected_at_the_final_read() -> None:
     play(Memory(), Step("fault", kind="read", errno="EIO"), Step("snapshot"))
 
 
-def test_faults_go_when_the_server_is_killed() -> None:
+def test_faults_are_disarmed_when_the_server_is_killed() -> None:
     play(Memory(), Step("fault", kind="write", errno="EIO"), Step("kill"), WRITE)
 
 

@@ -137,7 +137,7 @@ certain = st.sampled_from(["write", "fua", "pattern", "zero", "discard0", "flush
     wrong=st.integers(0, SIZE - 1),
     bits=st.integers(1, 255),
 )
-def test_without_doubt_there_is_one_right_image_and_any_other_byte_is_accused(
+def test_without_ambiguity_exactly_one_image_is_permitted(
     steps: list[Step], wrong: int, bits: int
 ) -> None:
     shadow, disk = Shadow(SIZE), Disk(random.Random(1))

@@ -114,7 +114,7 @@ def test_qemu_img_converts_compares_and_maps(served: Served, image: Path) -> Non
     assert data == [(MIB, 73728), (8 * MIB - 4096, 4096)]
 
 
-def test_qcow2_lives_on_a_volume(served: Served) -> None:
+def test_qcow2_works_on_a_volume(served: Served) -> None:
     uri = served.uri("vol")
     run("qemu-img", "create", "-f", "qcow2", uri, "1G")
     run("qemu-io", "-c", "write -P 4 500M 1M", "-f", "qcow2", uri)
@@ -263,7 +263,7 @@ def test_read_only_is_advertised_and_enforced(short: Path, image: Path) -> None:
     assert image.read_bytes() == before
 
 
-def test_each_switched_off_feature_is_gone_for_nbdinfo(short: Path) -> None:
+def test_nbdinfo_does_not_show_switched_off_features(short: Path) -> None:
     argv = [f"--no-{name}" for name in ("trim", "fua", "cache", "multi-conn", "block-status")]
     with serve(short, "--memory", "1M", *argv) as server:
         [export] = json.loads(run("nbdinfo", "--json", server.uri()))["exports"]
@@ -297,7 +297,7 @@ def qemu_img_tls(served: Served, directory: Path, expect: int = 0) -> str:
 
 
 @pytest.mark.parametrize("mode", ["offered", "required", "verified"])
-def test_tls_clients_are_let_in_and_plaintext_only_where_offered(
+def test_tls_clients_are_accepted_and_plaintext_only_if_offered(
     short: Path, certificates: Path, mode: str
 ) -> None:
     argv: list[str | Path] = ["--memory", "64M", "--export-name", "vol"]

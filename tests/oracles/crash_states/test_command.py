@@ -46,7 +46,7 @@ def test_make_writes_the_image_of_a_state(log: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("state", "text"), [("9:0", "the log has 2 epochs, not 9"), ("1:ff", "has no state ff")]
 )
-def test_a_state_that_is_not_there_is_refused(
+def test_a_state_that_does_not_exist_is_refused(
     log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], state: str, text: str
 ) -> None:
     before = tmp_path / "before"
@@ -56,7 +56,7 @@ def test_a_state_that_is_not_there_is_refused(
     assert text in capsys.readouterr().err
 
 
-def test_a_file_that_is_no_log_is_refused(
+def test_a_file_that_is_not_a_log_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "odd").write_bytes(b"odd" * 500)

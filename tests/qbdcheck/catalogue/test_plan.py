@@ -196,7 +196,7 @@ def test_a_missing_list_of_groups_or_directory_is_refused(tmp_path: Path) -> Non
         load_groups(tmp_path)
 
 
-def test_missing_capabilities_and_formats_are_sentences() -> None:
+def test_missing_capabilities_and_formats_are_reported_as_sentences() -> None:
     assert missing_capabilities(["flush", "kill"], {"flush"}) == ["target lacks kill"]
     assert format_mismatch((), "raw") == format_mismatch(("raw",), "raw") == []
     assert format_mismatch(("raw", "vdi"), "qcow2") == [

@@ -434,7 +434,7 @@ class FailingVolume(Volume):
 
 
 @every_mode
-def test_errors_of_the_device_are_replies_and_the_connection_goes_on(mode: ReplyMode) -> None:
+def test_errors_of_the_device_are_replies_and_the_connection_continues(mode: ReplyMode) -> None:
     pair = Pair(mode, FailingVolume(MemoryStore(SIZE)))
     assert pair.call(C.READ, 0, 512).error == errno.EIO
     assert pair.call(C.WRITE, 0, 4, payload=b"data").error == errno.ENOSPC
