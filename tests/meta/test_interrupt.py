@@ -1,4 +1,4 @@
-"""The runner is ended in mid-run: reports are written where it can, and nothing stays."""
+"""The runner is interrupted or killed: reports are complete where possible, and nothing is left."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ time.sleep(600)
 """
 
 
-def start(toy: Toy, *words: str) -> subprocess.Popen[str]:
-    """A run in the middle of its second case, which has all kinds of processes."""
+def start(toy: Toy, *arguments: str) -> subprocess.Popen[str]:
+    """Start a run, and return when its second case runs; this case has all kinds of processes."""
     toy.case("001_passes", "pass")
     toy.case("002_busy", BODY, "scratch")
     toy.case("003_never", "pass")
     junit = toy.directory / "junit.xml"
     process = subprocess.Popen(
-        toy.argv("1-", "--junit", str(junit), *words),
+        toy.argv("1-", "--junit", str(junit), *arguments),
         env=toy.environment, cwd=ROOT, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -85,7 +85,7 @@ def test_ctrl_c_does_not_interrupt_a_case_directly(toy: Toy) -> None:
 def test_sigkill_of_the_runner_leaves_no_process_socket_or_file(toy: Toy) -> None:
     process = start(toy)
     process.kill()
-    # Whoever reads our output sees its end at once, though the reaper may still be at work.
+    # The reader of the output sees its end at once, although the reaper may still be running.
     assert process.stdout is not None
     assert select.select([process.stdout], [], [], 10)[0]
     process.communicate(timeout=20)

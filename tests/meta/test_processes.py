@@ -1,4 +1,4 @@
-"""Hangs, leftovers and deaths: each ends with its case, and nothing stays."""
+"""Hangs, left-over processes and deaths affect only their own case, and leave nothing behind."""
 
 from __future__ import annotations
 

@@ -29,15 +29,15 @@ def shell(toy: Toy, redirection: str, *arguments: str, **changed: str) -> Finish
     return Finished(done.returncode, done.stdout, done.stderr, [])
 
 
-def one_line(done: Finished, code: int, said: str) -> None:
-    assert (done.code, done.err.splitlines()) == (code, [said])
+def one_line(done: Finished, code: int, message: str) -> None:
+    assert (done.code, done.err.splitlines()) == (code, [message])
 
 
 @pytest.mark.parametrize("arguments", [["1"], ["-l"], ["-n"], ["--help"], ["--tap"], ["--version"]])
 def test_a_full_output_device_is_one_line(toy: Toy, arguments: list[str]) -> None:
     toy.case("001_passes", "pass")
-    said = "check: cannot write to standard output: No space left on device"
-    one_line(shell(toy, ">/dev/full", *arguments), 2, said)
+    message = "check: cannot write to standard output: No space left on device"
+    one_line(shell(toy, ">/dev/full", *arguments), 2, message)
     assert toy.left_over() == []
 
 
@@ -127,7 +127,7 @@ runpy.run_module("qbdcheck", run_name="__main__", alter_sys=True)
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("TMPDIR", "/no/such", "TMPDIR=/no/such is not a directory; set TMPDIR to another one"),
         ("TMPDIR", "/dev/null", "TMPDIR=/dev/null is not a directory; set TMPDIR to another one"),
@@ -138,18 +138,18 @@ runpy.run_module("qbdcheck", run_name="__main__", alter_sys=True)
         ),
     ],
 )
-def test_a_missing_directory_is_refused(toy: Toy, name: str, value: str, said: str) -> None:
+def test_a_missing_directory_is_refused(toy: Toy, name: str, value: str, message: str) -> None:
     toy.case("001_passes", "pass")
     del toy.environment["XDG_CACHE_HOME"]
-    one_line(shell(toy, "", "1", **{name: value}), 2, f"check: {said}")
+    one_line(shell(toy, "", "1", **{name: value}), 2, f"check: {message}")
     assert not Path("/nonexistent").exists()
     assert shell(toy, "", "-l", **{name: value}).code == 0
 
 
 def test_an_empty_shard_is_refused(toy: Toy) -> None:
     toy.case("001_passes", "pass")
-    said = "check: nothing to run: shard 2/2 is empty: there are more shards than cases"
-    one_line(shell(toy, "", "--shard", "2/2"), 2, said)
+    message = "check: nothing to run: shard 2/2 is empty: there are more shards than cases"
+    one_line(shell(toy, "", "--shard", "2/2"), 2, message)
     assert shell(toy, "", "--shard", "1/2").code == 0
 
 
@@ -158,11 +158,11 @@ def test_a_missing_debugger_is_refused(toy: Toy, flag: str, program: str) -> Non
     toy.case("001_passes", "pass")
     programs = toy.directory / "bin"
     programs.mkdir()
-    said = f"check: {flag} needs the program {program}, which is not installed"
+    message = f"check: {flag} needs the program {program}, which is not installed"
     for path in (*Path("/bin").iterdir(), *Path("/usr/bin").iterdir()):
         if path.name != program and not (programs / path.name).is_symlink():
             (programs / path.name).symlink_to(path)
-    one_line(shell(toy, "", flag, "1", PATH=str(programs)), 2, said)
+    one_line(shell(toy, "", flag, "1", PATH=str(programs)), 2, message)
 
 
 @pytest.mark.parametrize("flag", ["--html", "--json", "--junit", "--events", "-X"])

@@ -1,4 +1,4 @@
-"""Goldens, order, repetition, shards, lists: what a whole run does."""
+"""Whole runs: goldens, order, repetition, shards, lists."""
 
 from __future__ import annotations
 

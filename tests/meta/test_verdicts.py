@@ -1,4 +1,4 @@
-"""Each character of a case gets its verdict, and the run goes on behind it."""
+"""Each kind of case gets its verdict, and the run continues after it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def test_the_rerun_command_of_a_failure_repeats_it_with_the_same_seed(toy: Toy) 
     toy.case("001_passes", "pass")
     toy.case("007_random", "assert seed.stream('x').random() > 2, f'drew {int(seed)}'", "seed")
     first = toy.run("1-").cases["007_random"]
-    words = first["rerun"].split()
-    assert words[0] == "./check"
-    again = toy.run(*words[1:])
+    arguments = first["rerun"].split()
+    assert arguments[0] == "./check"
+    again = toy.run(*arguments[1:])
     assert list(again.cases) == ["007_random"]
     drew = [one["message"].split()[:2] for one in (first, again.cases["007_random"])]
     assert drew[0] == drew[1]

@@ -1,4 +1,4 @@
-"""Findings travel as data, compose, and read as sentences."""
+"""Findings can be stored as JSON, combined, and printed as sentences."""
 
 from __future__ import annotations
 

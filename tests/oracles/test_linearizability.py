@@ -1,4 +1,4 @@
-"""The checker, against the definition tried out by brute force."""
+"""The checker agrees with a brute-force search by the definition."""
 
 import itertools
 import re
@@ -61,7 +61,7 @@ def test_judges_as_the_definition_does(history: list[Access]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("history", "words"),
+    ("history", "message"),
     [
         ([access("w", 1, 0, 1), access("r", 0, 2, 3)], "#0 must be before #1"),
         ([access("w", 1, 0, 1), access("w", 2, 2, 3), access("r", 1, 4, 5)], "must be before"),
@@ -74,9 +74,9 @@ def test_judges_as_the_definition_does(history: list[Access]) -> None:
         ),
     ],
 )  # fmt: skip
-def test_anomalies_are_named(history: list[Access], words: str) -> None:
+def test_anomalies_are_named(history: list[Access], message: str) -> None:
     [anomaly] = check(history)
-    assert words in anomaly.text
+    assert message in anomaly.text
     assert len(anomaly.cycle) <= 4
     picture = timeline(anomaly, history)
     assert picture.count("<rect") > len({one.client for one in anomaly.cycle})

@@ -38,7 +38,7 @@ HEAD = "qbdcheck script: 1\nsize: 4096\nsteps:\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "its first line must be 'qbdcheck script: 1'"),
         ("a: [", "no YAML"),
@@ -55,10 +55,10 @@ HEAD = "qbdcheck script: 1\nsize: 4096\nsteps:\n"
         (HEAD + "  - {do: flush}\nmore: 1\n", "unknown key 'more'"),
     ],
 )
-def test_a_wrong_script_is_named(tmp_path: Path, text: str, words: str) -> None:
+def test_a_wrong_script_is_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(text)
-    with pytest.raises(ScriptError, match=words) as failure:
+    with pytest.raises(ScriptError, match=message) as failure:
         Script.read(path)
     assert str(path) in str(failure.value)
 

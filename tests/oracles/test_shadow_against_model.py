@@ -1,4 +1,4 @@
-"""The shadow against a naive disk that picks its own legal answers, and against naive sets."""
+"""The shadow agrees with a naive disk that picks legal answers at random, and with naive sets."""
 
 from __future__ import annotations
 

@@ -120,8 +120,8 @@ def test_qemu_io_reads_what_it_wrote_where_rules_see_every_request(proxied: Prox
     proxied.execute("rule-add", event="none", action="delay", milliseconds=1, iotype="flush")
     argv = ["write -P 5 1M 1M", "read -P 5 1M 1M", "write -z 1M 64k", "read -P 0 1M 64k",
              "discard 2M 64k", "flush", "map"]  # fmt: skip
-    said = output("qemu-io", "-f", "raw", *(f"-c{argument}" for argument in argv), proxied.uri)
-    assert "failed" not in said
+    message = output("qemu-io", "-f", "raw", *(f"-c{argument}" for argument in argv), proxied.uri)
+    assert "failed" not in message
 
 
 @pytest.mark.parametrize(("structured", "extended"), [(False, False), (True, False), (True, True)])

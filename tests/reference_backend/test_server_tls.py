@@ -68,7 +68,9 @@ def test_an_idle_client_can_continue_through_tls(
         assert client.read(0, 4) == b"xxx\0"
 
 
-def test_plaintext_is_accepted_if_tls_is_offered_and_refused_if_required(certificates: Path) -> None:
+def test_plaintext_is_accepted_if_tls_is_offered_and_refused_if_required(
+    certificates: Path,
+) -> None:
     context = server_context(certificates / "server")
     with running(tls=context) as server, Client.connect(server.address, "vol") as client:
         assert client.read(0, 1) == b"\0"

@@ -37,9 +37,9 @@ def test_info_lists_entries_and_counts_states(
 def test_make_writes_the_image_of_a_state(log: Path, tmp_path: Path) -> None:
     before, out = tmp_path / "before", tmp_path / "out"
     before.write_bytes(bytes(1024))
-    words = ["make", str(log), "--before", str(before), "--out", str(out)]
+    arguments = ["make", str(log), "--before", str(before), "--out", str(out)]
     for state, contents in (("1:0", b"a" * 512 + bytes(512)), ("1:1", b"a" * 512 + b"b" * 512)):
-        assert main([*words, "--state", state]) == 0
+        assert main([*arguments, "--state", state]) == 0
         assert out.read_bytes() == contents
 
 
@@ -51,8 +51,8 @@ def test_a_state_that_does_not_exist_is_refused(
 ) -> None:
     before = tmp_path / "before"
     before.write_bytes(bytes(1024))
-    words = ["make", str(log), "--before", str(before), "--out", str(tmp_path / "out")]
-    assert main([*words, "--state", state]) == 2
+    arguments = ["make", str(log), "--before", str(before), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--state", state]) == 2
     assert text in capsys.readouterr().err
 
 

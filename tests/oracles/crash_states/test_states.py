@@ -1,4 +1,4 @@
-"""The states that are enumerated, against all that a model says there are."""
+"""The enumerated states are exactly those of a model."""
 
 import itertools
 import random
@@ -174,8 +174,8 @@ def test_a_wrong_state_is_refused(text: str) -> None:
 def test_states_beyond_the_log_are_refused() -> None:
     states = CrashStates([write(0, 1, 1)], memoryview(bytearray(SIZE)))
     position = Position(states, memoryview(bytearray(SIZE)))
-    for state, words in ((StateId(1, 0), "1 epochs"), (StateId(0, 2), "no state 2")):
-        with pytest.raises(ValueError, match=words):
+    for state, message in ((StateId(1, 0), "1 epochs"), (StateId(0, 2), "no state 2")):
+        with pytest.raises(ValueError, match=message):
             position.go(state)
     with pytest.raises(ValueError, match="entry 0 of the log ends at 512"):
         CrashStates([write(0, 1, 1)], memoryview(bytearray(511)))

@@ -39,7 +39,7 @@ def test_a_case_is_read_without_import(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('groups="rw quick"', 'groups="rw quik"', "unknown group 'quik'; known: quick rw"),
         ('groups="rw quick"', 'groups=""', "at least one group"),
@@ -56,10 +56,10 @@ def test_a_case_is_read_without_import(tmp_path: Path) -> None:
     ],
 )
 def test_a_fault_in_a_case_makes_it_broken_with_its_reason(
-    tmp_path: Path, old: str, new: str, said: str
+    tmp_path: Path, old: str, new: str, message: str
 ) -> None:
     info = read_case(write(tmp_path, "017_zero.py", GOOD.replace(old, new)), ["rw", "quick"])
-    assert said in info.broken
+    assert message in info.broken
 
 
 def test_two_cases_in_one_file_are_refused(tmp_path: Path) -> None:

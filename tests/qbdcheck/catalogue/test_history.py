@@ -1,4 +1,4 @@
-"""What is remembered between runs, and that damage to it never matters."""
+"""The records that are kept between runs; damage to them is not an error."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def test_the_list_of_allowed_reasons_may_be_missing_or_empty(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("- a list\n", "1: write 'group: description'"),
         ("rw: [1]\n", "1: write 'group: description'"),
@@ -185,9 +185,9 @@ def test_the_list_of_allowed_reasons_may_be_missing_or_empty(tmp_path: Path) -> 
         ("\xff", "cannot read"),
     ],
 )
-def test_a_wrong_list_of_groups_is_refused(tmp_path: Path, content: str, said: str) -> None:
+def test_a_wrong_list_of_groups_is_refused(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "groups.yaml").write_text(content, encoding="latin-1")
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         load_groups(tmp_path)
 
 

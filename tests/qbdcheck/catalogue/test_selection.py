@@ -1,4 +1,4 @@
-"""Which cases a command line means."""
+"""The cases that a command line selects."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_an_argument_selects_these_cases(word: str, expected: list[int]) -> None
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "message"),
     [
         ("3", "no case 003; nearest: 001, 002, 005"),
         ("998", "no case 998; nearest: 005, 017, 030"),
@@ -66,11 +66,11 @@ def test_an_argument_selects_these_cases(word: str, expected: list[int]) -> None
     ],
 )
 def test_an_argument_that_selects_no_case_is_an_error_that_names_the_nearest(
-    word: str, said: str
+    word: str, message: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
         find(CATALOGUE, word)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -1,4 +1,4 @@
-"""A diagnosis names a bug by its data; text counts only for what is not data."""
+"""A diagnosis names a bug by its findings; the text counts only for other failures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from qbdcheck.mutation.expectation import (
 
 
 def bug(name: str, shows: tuple[str, ...], says: str = "") -> type[Mutant]:
-    """Return what the functions ask of a mutant; a subclass would be in the catalogue for ever."""
+    """Return a stand-in for a mutant; a subclass would stay in the catalogue."""
     return cast("type[Mutant]", SimpleNamespace(id=name, shows=shows, says=says))
 
 

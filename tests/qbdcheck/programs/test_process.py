@@ -1,4 +1,4 @@
-"""Programs are started, waited for and ended. None outlives the process that started it."""
+"""Start, wait for and end programs. No program outlives the process that started it."""
 
 from __future__ import annotations
 

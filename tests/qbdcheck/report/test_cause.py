@@ -1,4 +1,4 @@
-"""The one line that says why."""
+"""The one line with the cause of a failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a run: one file that stands alone, with what failed first."""
+"""The HTML page of a run: one self-contained file, failures first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VOID = {"meta", "input", "img", "br", "link"}
 
 
 class Elements(HTMLParser):
-    """Notes texts and elements; tells of one that is not closed."""
+    """Records texts and elements; fails if an element is not closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ def test_tests_in_a_guest_are_listed_one_by_one(tmp_path: Path, runs: ModuleType
 
 
 @pytest.mark.parametrize(
-    ("counts", "interrupted", "words"),
+    ("counts", "interrupted", "message"),
     [
         ({"pass": 1}, False, "All 1 cases passed"),
         ({"pass": 1}, True, "Interrupted"),
@@ -115,11 +115,11 @@ def test_tests_in_a_guest_are_listed_one_by_one(tmp_path: Path, runs: ModuleType
     ],
 )
 def test_the_title_shows_the_outcome(
-    counts: dict[str, int], interrupted: bool, words: str, tmp_path: Path, runs: ModuleType
+    counts: dict[str, int], interrupted: bool, message: str, tmp_path: Path, runs: ModuleType
 ) -> None:
     cases = [runs.ended(1, Verdict.PASS)] if counts else []
     end = RunEnded(1.0, counts, exit_code=0, interrupted=interrupted)
-    assert words in written(tmp_path / "run.html", [runs.STARTED, *cases, end]).text
+    assert message in written(tmp_path / "run.html", [runs.STARTED, *cases, end]).text
 
 
 def test_a_path_that_cannot_be_written_is_reported_at_once(tmp_path: Path) -> None:

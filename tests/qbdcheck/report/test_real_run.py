@@ -1,4 +1,4 @@
-"""One real run of ./check over a toy suite, told in every format: all of them say the same."""
+"""One real run of ./check over a toy suite: the reports of all formats agree."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedP
         )
         text = f'{head}@case(groups="quick")\ndef test(seed):\n{body}'
         (suites / f"{stem}.py").write_text(text)
-    words = [f"--suites-dir={suites.parent}", f"--golden-dir={place}", "--seed", "7", "--tap"]
+    arguments = [f"--suites-dir={suites.parent}", f"--golden-dir={place}", "--seed", "7", "--tap"]
     reports = [f"--junit={place}/junit.xml", f"--json={place}/run.json"]
     done = subprocess.run(
-        [sys.executable, ROOT / "check", *words, *reports, f"--events={place}/events.jsonl"],
+        [sys.executable, ROOT / "check", *arguments, *reports, f"--events={place}/events.jsonl"],
         env={**os.environ, "XDG_CACHE_HOME": str(place / "cache")},
         capture_output=True,
         text=True,
@@ -86,7 +86,9 @@ def test_tap_has_the_outcome_of_every_case(
     assert results["004_misspelt"].yaml_block["severity"] == "broken"
 
 
-def test_json_and_events_have_the_same_results(run: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+def test_json_and_events_have_the_same_results(
+    run: tuple[subprocess.CompletedProcess[str], Path],
+) -> None:
     _, place = run
     whole = json.loads((place / "run.json").read_text())
     assert {case["case_id"]: case["verdict"] for case in whole["cases"]} == VERDICTS

@@ -1,4 +1,4 @@
-"""docs/report.schema.json: what reports are, and nothing else."""
+"""docs/report.schema.json accepts reports and nothing else."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_reports_are_valid_by_the_schema(tmp_path: Path, runs: ModuleType, run: 
 
 def test_the_report_of_a_real_run_is_valid_by_the_schema(tmp_path: Path) -> None:
     report, events = tmp_path / "run.json", tmp_path / "events"
-    words = ["-t", "mutant:write-zeroes-noop", "1", "30", "--json", str(report)]
-    command = [sys.executable, "-m", "qbdcheck", *words, "--events", str(events)]
+    arguments = ["-t", "mutant:write-zeroes-noop", "1", "30", "--json", str(report)]
+    command = [sys.executable, "-m", "qbdcheck", *arguments, "--events", str(events)]
     subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120, check=False)
     whole = json.loads(report.read_text())
     assert is_valid(whole)

@@ -1,4 +1,4 @@
-"""What a person sees, without a terminal and on a real pseudo-terminal."""
+"""The output on a real pseudo-terminal and without a terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plain(events: list[Event], color: str = "auto") -> str:
 
 
 def on_a_terminal(events: list[Event], color: str = "auto") -> str:
-    """All bytes that the report writes to a pseudo-terminal, as text."""
+    """Return all bytes that the report writes to a pseudo-terminal, as text."""
     leader, follower = pty.openpty()
     received = bytearray()
 

@@ -1,4 +1,4 @@
-"""The data on a failure is found, whatever was raised for it."""
+"""The findings of a failure are found in every kind of error."""
 
 from __future__ import annotations
 

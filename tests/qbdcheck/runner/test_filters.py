@@ -1,4 +1,4 @@
-"""What filters turn into fixed words, and what they must not hide."""
+"""The filters: what they replace, and what they must not hide."""
 
 from __future__ import annotations
 

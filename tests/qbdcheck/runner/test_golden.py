@@ -1,4 +1,4 @@
-"""Golden files: which one counts, and that nothing is ignored."""
+"""Golden files: the choice of the variant, and the exact comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which errors are the target's fault, and which the case's."""
+"""The verdicts of errors: FAIL for the target's faults, BROKEN for mistakes in the case."""
 
 from __future__ import annotations
 

@@ -103,7 +103,9 @@ def test_shadow_follows_all_kinds_of_requests(open_target: Opener) -> None:
     disk.verify(700, 70000)
 
 
-def test_crash_keeps_flushed_data_and_the_shadow_permits_the_rest_to_be_lost(open_target: Opener) -> None:
+def test_crash_keeps_flushed_data_and_the_shadow_permits_the_rest_to_be_lost(
+    open_target: Opener,
+) -> None:
     session = open_target("reference")
     disk = session.new_disk("1M")
     data = disk.shadow.stamped(0, 65536)
