@@ -59,7 +59,9 @@ def resolve(place: Path, wanted: Sequence[str]) -> PackageSet:
     """
     for program in ("apt-get", "dpkg-deb", "mke2fs"):
         if shutil.which(program) is None:
-            raise NotRun(f"{program} is not on PATH: it makes the guest of Debian's packages")
+            raise NotRun(
+                f"{program} is not on PATH: it is needed to build the guest from Debian packages"
+            )
     shutil.rmtree(place / "none", ignore_errors=True)
     try:
         arguments = [*_apt_arguments(place, "none"), "--print-uris", "install", *wanted]

@@ -55,7 +55,7 @@ def finish_job(program: Monitored, job_id: str = "job", *, most_stops: int = 50)
 
 
 def _resume(program: Monitored, job_id: str, end: JobEnd) -> None:
-    """Resume a job that an error has stopped; a drained job continues by itself."""
+    """Resume a job that an error has stopped; a drained job continues without it."""
     for job in program.qmp("query-block-jobs"):
         if job["device"] == job_id and job["io-status"] != "ok":
             end.stops.append(job["io-status"])

@@ -217,7 +217,9 @@ def ltp(request: pytest.FixtureRequest, scratch: Path) -> LtpTree:
     """The installed LTP that --ltp or QBDCHECK_LTP names."""
     path = request.config.stash[GUEST_OPTIONS].ltp
     if path is None:
-        raise NotRun("no LTP: name an installed tree with --ltp (docs/user.md)")
+        raise NotRun(
+            "LTP is not installed: give the path of an installed tree with --ltp (docs/user.md)"
+        )
     return LtpTree(path, scratch)
 
 

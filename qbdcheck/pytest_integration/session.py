@@ -248,10 +248,10 @@ class PytestReports:
                 item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def tick(self) -> None:
-        """Do nothing: pytest redraws by itself."""
+        """Do nothing: pytest redraws its own output."""
 
     def close(self) -> None:
-        """Do nothing: pytest writes its reports by itself."""
+        """Do nothing: pytest writes its own reports."""
 
 
 def _reports_of(item: pytest.Item, ended: CaseEnded) -> list[pytest.TestReport]:

@@ -6,7 +6,7 @@ The life of a case, from selection to report:
 2.  `qbdcheck.catalogue.plan.make_plan` selects the case: `list_cases` reads its file without
     importing it, `selection.select` applies numbers, groups and exclusions, `ordering` sorts.
 3.  `qbdcheck.cli._run` starts the `reaper.Reaper`, which cleans up even if the runner is killed,
-    and starts pytest with the plugin `CheckSession`. Plain pytest collects the case by itself and
+    and starts pytest with the plugin `CheckSession`. Plain pytest collects the case itself and
     comes in at the next step (`qbdcheck.pytest_integration.session.run_items`).
 4.  `qbdcheck.pytest_integration.session.build_run` makes a `case_run.Unit` of the case for each
     image format, probes the target, and builds the `run.Run`.

@@ -363,7 +363,7 @@ class Snapshot(Disk):
 
         Its stamps name a different writer.
 
-        :raise NotRun: the target makes no clones.
+        :raise NotRun: the target does not make clones.
         """
         backend = clone_of(self._of, self._snapshot, name, self.backend.size)
         shadow = self.shadow.copy(writer=len(backend.host.siblings))

@@ -211,7 +211,7 @@ class Backend:
         :raise NotRun: volumes of this target live only as long as their server.
         """
         if self.description.volatile:
-            raise NotRun(f"target {self.description.name} keeps no data over a stop")
+            raise NotRun(f"target {self.description.name} does not keep data after a stop")
         self.end()
 
     def end(self) -> None:
@@ -231,7 +231,7 @@ class Backend:
             self._forget_server()
             if not ended or (server.returncode or 0) in _CRASHES:
                 raise ProgramError(
-                    f"target {self.description.name}: at its stop the server {how}",
+                    f"target {self.description.name}: the server {how} while it was stopped",
                     server.argv,
                     server.returncode,
                     server.output(),
@@ -303,7 +303,7 @@ class Backend:
         """Take a snapshot of the volume under a name."""
         action = self.description.volume.snapshot
         if action is None:
-            raise NotRun(f"target {self.description.name} takes no snapshots")
+            raise NotRun(f"target {self.description.name} does not take snapshots")
         self.perform(action, "volume.snapshot", snapshot=name)
 
     def control(self, command: str, /, **arguments: object) -> Any:

@@ -105,7 +105,7 @@ def test_a_hang_holds_a_request_until_it_is_resumed() -> None:
     thread.join(20)
     assert [reply.error for reply in replies] == [0]
     assert [name for name, *_ in disk.asked] == ["WRITE"]
-    assert not layer.waits, "once is over: nobody waits any more"
+    assert not layer.waits, "once is over: no request waits any more"
 
 
 def test_removing_a_rule_releases_held_requests() -> None:

@@ -66,7 +66,7 @@ def test_judges_as_the_definition_does(history: list[Access]) -> None:
         ([access("w", 1, 0, 1), access("r", 0, 2, 3)], "#0 must be before #1"),
         ([access("w", 1, 0, 1), access("w", 2, 2, 3), access("r", 1, 4, 5)], "must be before"),
         ([access("r", 1, 0, 1), access("w", 1, 2, 3)], "before it was written"),
-        ([access("r", 7, 0, 1)], "nobody wrote it"),
+        ([access("r", 7, 0, 1)], "was never written"),
         (
             [access("w", 1, 0, 10), access("w", 2, 0, 10, 2), access("r", 1, 1, 2, 3),
              access("r", 2, 3, 4, 3), access("r", 1, 5, 6, 3)],
@@ -116,7 +116,7 @@ def test_an_anomaly_is_a_finding_with_the_requests_as_evidence() -> None:
 
 def test_a_value_that_was_never_or_not_yet_written_is_an_anomaly() -> None:
     (never,) = check([access("r", 5, 2, 3)])
-    assert never.text == "#5 was read, and nobody wrote it"
+    assert never.text == "#5 was read, but was never written"
     (early,) = check([access("r", 5, 2, 3), access("w", 5, 4, NEVER)])
     assert early.text == "a value was read before it was written"
     assert early.finding.evidence[-1].startswith("2 to never")

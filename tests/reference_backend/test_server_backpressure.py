@@ -153,7 +153,7 @@ def test_a_client_that_leaves_while_it_waits_for_memory_frees_its_slot() -> None
 
 
 def test_memory_is_granted_in_the_order_of_requests() -> None:
-    """A large request is not overtaken for ever by smaller ones that fit."""
+    """Smaller requests that fit do not overtake a large request without limit."""
     budget = MemoryBudget(100)
     first = budget.take(60, 1.0)
     order: list[int] = []

@@ -30,7 +30,7 @@ Written by `tools/docs/bugs_and_mutants.py` from the mutants and from `./check -
 """
 NOT_SEEABLE = {
     "close-error-lost": "NBD's disconnect has no reply that could report the error; lost data at a close is `close-drops-dirty`",
-    "inflight-hang-on-disconnect": "a client that has gone sees no hang; what it leaves at the server is `connection-slot-leak` and `zombie-write-after-reconnect`, and cases 380-396 guard against it in QEMU's client",
+    "inflight-hang-on-disconnect": "a client that disconnected sees no hang; what it leaves at the server is `connection-slot-leak` and `zombie-write-after-reconnect`, and cases 380-396 guard against it in QEMU's client",
 }
 
 

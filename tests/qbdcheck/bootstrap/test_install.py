@@ -122,7 +122,7 @@ def test_a_changed_lock_file_makes_the_environment_stale(installed: Path) -> Non
     refused = f"check: no {installed}/suites/groups.yaml: it lists the groups that cases may name\n"
     message = start(installed, "1").stderr
     assert message.startswith("check: .venv does not match requirements.lock")
-    assert message.endswith(refused), "the run goes on"
+    assert message.endswith(refused), "the run continues"
     assert start(installed, "--install", "--help", env=_NO_NETWORK).returncode == 0
     assert start(installed, "1").stderr == refused
 

@@ -109,7 +109,10 @@ def test_a_guest_boots_with_an_ide_disk_and_its_panic_is_reported(
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        (Device("floppy"), "no device floppy; there are virtio-blk, virtio-scsi, nvme, ide, ahci"),
+        (
+            Device("floppy"),
+            "unknown device floppy; known: virtio-blk, virtio-scsi, nvme, ide, ahci",
+        ),
         (Device("nvme", werror="stop"), "nvme has no werror"),
         (Device("ide", iothread="io0"), "ide has no iothread"),
         (Device("ide", queues=2), "ide has no queues"),

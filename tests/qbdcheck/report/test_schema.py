@@ -119,5 +119,5 @@ def test_every_field_of_a_case_is_described() -> None:
 
 
 def test_an_unsupported_type_is_refused() -> None:
-    with pytest.raises(TypeError, match="no report has values of the type"):
+    with pytest.raises(TypeError, match="reports do not support values of the type"):
         schema._of(set[str], {})

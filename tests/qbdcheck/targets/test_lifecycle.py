@@ -120,7 +120,7 @@ def test_call_in_a_wrong_state_is_a_mistake_of_the_case(open_target: Opener) -> 
 
 def test_volatile_target_refuses_to_be_stopped(open_target: Opener) -> None:
     disk = open_target("nbdkit").new_disk("1M", prefill=False)
-    with pytest.raises(NotRun, match="keeps no data over a stop"):
+    with pytest.raises(NotRun, match="does not keep data after a stop"):
         disk.backend.stop()
 
 

@@ -258,7 +258,7 @@ def test_an_unexpected_extended_payload_is_drained_and_einval() -> None:
 
 
 def test_a_write_without_payload_len_is_taken_with_its_payload() -> None:
-    """QEMU's server traces it and goes on (nbd/server.c, nbd_co_receive_request)."""
+    """QEMU's server traces it and continues (nbd/server.c, nbd_co_receive_request)."""
     pair = Pair(ReplyMode.EXTENDED)
     raw = m.EXTENDED_REQUEST.pack(0x21E41C71, 0, C.WRITE, 5, 0, 3) + b"abc"
     assert len(pair.feed(raw)) == 32
