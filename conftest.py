@@ -1,3 +1,3 @@
-"""Registers the pytest plugin for the cases in suites/; the code is in qbdcheck.plugin."""
+"""Register the pytest plugin for the cases in suites/; the code is in qbdcheck.plugin."""
 
 pytest_plugins = ["qbdcheck.plugin"]

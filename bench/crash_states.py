@@ -246,15 +246,15 @@ def qcow2_log(directory: Path) -> tuple[Promises, list[Entry], bytes, bytearray]
                "log": {"driver": "file", "filename": str(log)}, "log-sector-size": 512}  # fmt: skip
     disk = "json:" + json.dumps({"driver": "qcow2", "file": logging})
     promises = Promises(MIB, Identity(1, 1))
-    words = []
+    arguments = []
     for number in range(40):
         offset, length = number * 25_000, 5000 + number * 100
         data = promises.stamped(offset, length)
         (directory / f"{number}").write_bytes(data)
         promises.write(offset, data, 0, 1 << 40)
-        words += ["-c", f"write -q -s {directory}/{number} {offset} {length}"]
-        words += ["-c", "flush"] if number % 5 == 4 else []
-    subprocess.run(["qemu-io", "-t", "writeback", *words, disk], check=True)
+        arguments += ["-c", f"write -q -s {directory}/{number} {offset} {length}"]
+        arguments += ["-c", "flush"] if number % 5 == 4 else []
+    subprocess.run(["qemu-io", "-t", "writeback", *arguments, disk], check=True)
     assert entries_in(log)
     end = bytearray(image.read_bytes())
     return promises, read_log(log), initial, end[: len(initial)]
@@ -265,7 +265,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--save", type=Path)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--only", default="", help="measure only names with these words")
+    parser.add_argument("--only", default="", help="measure only names with these arguments")
     options = parser.parse_args()
     need(["qemu-img", "qemu-storage-daemon", "qemu-system-x86_64", "e2fsck"])
     rounds = options.rounds

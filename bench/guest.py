@@ -112,8 +112,8 @@ def iops(session: TargetSession, scratch: Path, name: str, null: bool) -> tuple[
     guests = Guests(session, scratch)
     try:
         guest, path = attached(guests, session, name, null)
-        words = [*WORDS.split(), f"--filename={path}"]
-        run = Fio(guest, scratch)(*words, *(["--do_verify=0"] if null else []))
+        argv = [*WORDS.split(), f"--filename={path}"]
+        run = Fio(guest, scratch)(*argv, *(["--do_verify=0"] if null else []))
         [job] = run.must_be_clean().jobs
         return job.write.iops, job.read.iops
     finally:

@@ -127,8 +127,8 @@ def servers(directory: Path) -> Iterator[dict[int | None, tuple[int, Path]]]:
     try:
         for count in SERVED_RULES:
             address = directory / f"{count}"
-            words = [sys.executable, __file__, "--serve", str(count), str(address)]
-            started[count] = subprocess.Popen(words), address
+            argv = [sys.executable, __file__, "--serve", str(count), str(address)]
+            started[count] = subprocess.Popen(argv), address
         for process, address in started.values():
             deadline_s = time.monotonic() + 20
             while not address.exists():

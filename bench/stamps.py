@@ -96,7 +96,7 @@ def our_verify(file: Path) -> float:
 def beside_fio() -> dict[str, float]:
     """Return GB a second of CPU for a file in memory, read and verified: ours, and fio's.
 
-    fio verifies in the blocks that it wrote, 4 KiB in its usual job; stamps are looked at in bulk
+    fio verifies in the blocks that it wrote, 4 KiB in its usual job; stamps are verified in bulk
     whatever wrote them. With blocks of 1 MiB, fio is as fast as the processor's CRC instruction.
     """
     memory = Path("/dev/shm")

@@ -82,12 +82,12 @@ class Meter:
 
 def program_name(argv: Sequence[str]) -> str:
     """Name a command line: the program, or ``reference server`` for the reference backend."""
-    words = [os.fspath(word) for word in argv]
-    if "reference_backend" in words:
-        return "reference server" if "serve" in words else "reference command"
-    if Path(words[0]).name == "setpriv":  # qbdcheck starts programs through it
-        words = words[words.index("--") + 1 :]
-    return Path(words[0]).name
+    arguments = [os.fspath(word) for word in argv]
+    if "reference_backend" in arguments:
+        return "reference server" if "serve" in arguments else "reference command"
+    if Path(arguments[0]).name == "setpriv":  # qbdcheck starts programs through it
+        arguments = arguments[arguments.index("--") + 1 :]
+    return Path(arguments[0]).name
 
 
 def install(meter: Meter) -> None:
@@ -197,14 +197,14 @@ def render(found: Record, records: Sequence[Record], slowest: int) -> str:
     return "\n".join(lines)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print, save; return the exit status of the run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help=f"default: {RESULTS}")
     parser.add_argument("--slowest", type=int, default=15, metavar="N", help="cases listed (15)")
     parser.add_argument("-t", "--target", default="reference")
     parser.add_argument("what", nargs="*", help="numbers and ranges, as for ./check (all)")
-    options = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     bytecode.keep_bytecode()
     meter = Meter()
     install(meter)

@@ -309,7 +309,7 @@ class NomemNeverRetried(Mutant):
         self._large = 0
 
     def carry_out(self, request: Request, below: Below) -> Reply:
-        """Block the fourth large request for ever."""
+        """Block the fourth large request forever."""
         if request.length <= 65536 or request.command not in _DATA:
             return below(request)
         with self._lock:

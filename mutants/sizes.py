@@ -182,7 +182,7 @@ class ResizeNotNotified(Mutant):
     takes = FIXED
 
     def install(self) -> None:
-        """Report the first size for ever."""
+        """Always report the first size."""
         seen: list[int] = []
 
         def first(size: int) -> int:

@@ -1,4 +1,4 @@
-"""Checks that a snapshot that was taken under load has the contents of one moment.
+"""Check that a snapshot that was taken under load has the contents of one moment.
 
 A write takes effect at one moment between its request and its reply. A snapshot is taken at one
 moment, the cut, between its own request and reply. So each sector of the snapshot limits the cut:

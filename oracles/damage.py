@@ -19,7 +19,7 @@ class Damage(enum.Enum):
     NEVER_WRITTEN = "never written"
     """What the disk was prefilled with is still there."""
     LOST = "lost"
-    """An acknowledged write is gone; what is there instead is not recorded."""
+    """An acknowledged write is missing; the finding does not record the contents."""
     OTHER_WRITE = "other write"
     MISDIRECTED = "misdirected"
     SWAPPED = "swapped"

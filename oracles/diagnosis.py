@@ -46,7 +46,7 @@ def diagnose(
 
     :param data: what was seen. Shorter than ``expected`` means truncated.
     :param offset: of both, in bytes from the start of the volume; any alignment.
-    :param identity: whose volume it is; by default, whoever stamped the expected data.
+    :param identity: the owner of the volume; by default, the owner of the expected stamps.
     :param candidates: for a sector number, headers of stamps that it held before, to name the parts
         of a torn sector by.
     """

@@ -1,4 +1,4 @@
-"""Reads the files of an ext4 image as Linux does when the journal is empty.
+"""Read the files of an ext4 image as Linux does when the journal is empty.
 
 This reads what mke2fs makes today: files with extents, no inline data
 (Linux, Documentation/filesystems/ext4/: globals, group descriptors, inodes, ifork, directories).

@@ -25,7 +25,7 @@ class Finding:
     """One thing that is wrong, most often with one run of sectors.
 
     :ivar offset: in bytes of the volume, as is ``length``; both 0 where no place is concerned.
-    :ivar expected: what must be there; ``seen``: what is there; None where that says nothing.
+    :ivar expected: the expected contents; ``seen``: the actual contents; None if not known.
     :ivar difference: the first wrong byte, where bytes were compared.
     :ivar moved: bytes by which data is away from where it belongs (+: too high).
     :ivar part: (first, end) in bytes of each sector, where only a part of it is damaged.

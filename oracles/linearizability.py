@@ -122,7 +122,7 @@ def _check_sector(sector: int, accesses: Sequence[Access]) -> Anomaly | None:
         if value == INITIAL and write is None:
             write = Access(sector, True, INITIAL, _BEFORE, _BEFORE, 0, 0)
         if write is None:
-            text = f"#{value} was read, and nobody wrote it"
+            text = f"#{value} was read, but was never written"
             return Anomaly(sector, text, (seen[0],))
         early = min(seen, key=_returned)
         if early.returned < write.call:

@@ -1,4 +1,4 @@
-"""Reads a qcow2 image as a guest sees it, without QEMU: thousands of images a second.
+"""Read a qcow2 image as a guest sees it, without QEMU: thousands of images a second.
 
 Supported are the header, L1 and L2 tables, zero clusters, subclusters (extended L2) and external
 data files, as in QEMU's docs/interop/qcow2.txt. Images with compressed clusters, encryption or

@@ -8,7 +8,7 @@
       - {do: read, offset: 0, length: 4096}
 
 Every volume begins with stamps all over, durable; every script ends with a look at all of it. A
-script can also be expected in the words of qemu-io, or of nbdsh, for who has nothing else.
+script can also be exported as commands of qemu-io or of nbdsh, to repeat it without qbdcheck.
 """
 
 from __future__ import annotations

@@ -278,7 +278,7 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
     one("--version", action="store_true", help="print the version and exit")
     one("--doctor", action="store_true",
         help="show what is installed, what is missing, and which cases need it")  # fmt: skip
-    one("--install", action="store_true", help="install what is missing, then go on")
+    one("--install", action="store_true", help="install what is missing, then run the cases")
     one("--tests", action="store_true", help="run the project's own tests with tox")
     one("--probe", metavar="FILE", help="verify every claim of a target profile")
     one("--mutants", action="store_true",

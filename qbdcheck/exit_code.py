@@ -15,4 +15,4 @@ class ExitCode(IntEnum):
     USAGE = 2
     """Wrong usage or configuration, a set-up error, or no case was run."""
     INTERRUPTED = 130
-    """Interrupted by a signal, or the reader of the output has gone."""
+    """A signal interrupted the run, or the reader of the output exited."""

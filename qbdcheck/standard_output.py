@@ -1,7 +1,7 @@
-"""A standard output whose write errors can be told from all other errors.
+"""A standard output whose write errors can be distinguished from all other errors.
 
 Libraries treat some errors of standard output in their own way: rich ends the program with exit
-code 1 if the reader of a pipe has gone, which means here that a case failed.
+code 1 if the reader of a pipe has exited; in this program, 1 means that a case failed.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class ClientHandshake:
     ) -> Self:
         """Connect, receive the greeting, and send the client flags unless they are None.
 
-        :raise OSError: nobody listens.
+        :raise OSError: no server listens there.
         :raise RemoteProtocolError: the greeting is not an NBD greeting.
         """
         sock = connect(address, timeout_s)

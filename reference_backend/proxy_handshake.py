@@ -103,7 +103,7 @@ class Handshake:
             raise RemoteProtocolError(msg)
         data = self._named(number, self._client.receive(length))
         if number == Option.STARTTLS:
-            text = b"this proxy does without TLS"
+            text = b"this proxy does not support TLS"
             self._client.send(m.option_reply(number, OptionReply.ERR_UNSUP, text))
             return None
         self._target.send(m.option(number, data))

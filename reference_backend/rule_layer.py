@@ -125,7 +125,7 @@ class RuleLayer:
 def _drop_if_abandoned() -> None:
     """Fail a request whose client has left: the client may have sent it again elsewhere.
 
-    :raise BlockError: ESHUTDOWN; nobody receives it.
+    :raise BlockError: ESHUTDOWN; no client receives it.
     """
     if is_abandoned():
         raise BlockError(errno.ESHUTDOWN, "the client is gone")

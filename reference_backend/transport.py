@@ -240,7 +240,7 @@ class MemoryBudget:
     ) -> int:
         """Wait for memory and return how many bytes to give back later.
 
-        :param is_abandoned: called while waiting; returns whether nobody waits for the reply.
+        :param is_abandoned: called while waiting; returns whether no client waits for the reply.
         :raise TimeoutError: not enough memory became free in ``patience_s`` seconds.
         :raise ConnectionAbortedError: ``is_abandoned()`` returned True.
         """

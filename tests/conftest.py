@@ -1,4 +1,4 @@
-"""What all tests share: a busy machine is no failure of a property."""
+"""Settings of all tests: a slow machine must not fail a property test."""
 
 from __future__ import annotations
 

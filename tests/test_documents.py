@@ -95,15 +95,15 @@ def alternatives(command: str) -> list[str]:
 
 def replaced(command: str) -> list[str] | None:
     """Return the arguments of a command with examples for its placeholders; None: not to be run."""
-    words = shlex.split(command)[1:]
-    if {"--install", "--tests", "--mutants", "--doctor", "replay"} & set(words):
+    argv = shlex.split(command)[1:]
+    if {"--install", "--tests", "--mutants", "--doctor", "replay"} & set(argv):
         return None  # tests of their own run these
     examples = {
         "SIZE": "64M", "N": "2", "NUMBER": "17", "SUITE": "iotests", "SENTENCE": "a sentence",
         "/opt/ltp": "opt/ltp", "ID": "flush-noop", "GROUP...": "io", "TIME": "1m",
     }  # fmt: skip
-    words = [examples.get(word, word) for word in words]
-    return [word.replace("mutant:ID", "mutant:flush-noop") for word in words]
+    argv = [examples.get(word, word) for word in argv]
+    return [word.replace("mutant:ID", "mutant:flush-noop") for word in argv]
 
 
 COMMANDS = sorted(
@@ -128,24 +128,24 @@ def test_each_command_of_check_is_accepted(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = replaced(command)
-    if words is None:
+    arguments = replaced(command)
+    if arguments is None:
         return
     monkeypatch.chdir(place)
     monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
-    if words[:1] == ["rules"]:
-        words += ["FILE"] if len(words) < 3 and words[-1] != "schema" else []
-        words += ["--to", "yaml"] if words[1] == "convert" else []
-    elif words[:1] in (["fio"], ["runtest"], ["new"]) or {"--", "--probe"} & set(words):
-        parse(words)  # these start a target or write a file: their flags are checked
+    if arguments[:1] == ["rules"]:
+        arguments += ["FILE"] if len(arguments) < 3 and arguments[-1] != "schema" else []
+        arguments += ["--to", "yaml"] if arguments[1] == "convert" else []
+    elif arguments[:1] in (["fio"], ["runtest"], ["new"]) or {"--", "--probe"} & set(arguments):
+        parse(arguments)  # these start a target or write a file: their flags are checked
         return
-    elif not {"-h", "--help", "--version"} & set(words):
-        words.append("-l")
-    code = main(words)
+    elif not {"-h", "--help", "--version"} & set(arguments):
+        arguments.append("-l")
+    code = main(arguments)
     shown = capsys.readouterr()
     assert code == 0, f"{document}: {command}\n{shown.out[-2000:]}{shown.err}"
-    if "-t" in words:
-        profile(words[words.index("-t") + 1], ROOT / "targets")
+    if "-t" in arguments:
+        profile(arguments[arguments.index("-t") + 1], ROOT / "targets")
 
 
 MODULE_COMMAND = re.compile(
@@ -164,14 +164,14 @@ MODULES = sorted(
 @pytest.mark.parametrize(("document", "module", "rest"), MODULES)
 def test_each_module_command_has_its_flags(document: str, module: str, rest: str) -> None:
     rest = re.split(r"\s{2,}|\s#\s| & | \| | &$", rest)[0]
-    words = rest.replace("[", "").replace("]", "").split()
-    subcommand = [words[0]] if words and re.fullmatch(r"[a-z-]+", words[0]) else []
+    arguments = rest.replace("[", "").replace("]", "").split()
+    subcommand = [arguments[0]] if arguments and re.fullmatch(r"[a-z-]+", arguments[0]) else []
     command = [sys.executable, "-m", module, *subcommand, "--help"]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, f"{document}: {shlex.join(command)}\n{done.stderr}"
-    for word in words:
+    for word in arguments:
         flag = word.partition("=")[0]
         if flag.startswith("--") and not re.search(rf"{flag}\b", done.stdout):
             pytest.fail(f"{document}: python -m {module}{rest}: no flag {flag}")

@@ -1,4 +1,4 @@
-"""Style as a test: what docs/case-writer.md and CONTRIBUTING.md ask for is checked here.
+"""The style rules of docs/case-writer.md and CONTRIBUTING.md, checked.
 
 Each test collects all violations and shows them at once; each message says what to do instead.
 """
@@ -39,7 +39,7 @@ LONGER_FUNCTIONS = {
     # the server's loop: a call costs as much as a request does
     "reference_backend/nbd/transmission.py _fast": 91,
 }
-"""What is longer for a reason. May become shorter, must not grow, and gets no company."""
+"""Functions that may be longer, with their limits. Add no others."""
 
 BANNED_IMPORTS = {
     "subprocess": "qbdcheck.programs.process; in a case the fixture run",
@@ -82,7 +82,7 @@ MAY_IMPORT = {
         "tools/",
     ),
 }
-"""Where it may be used all the same: a file, or a folder with its slash."""
+"""The files and folders (with a slash) that may import a banned module."""
 BANNED_CALLS = {
     "os.system": "qbdcheck.programs.process.run",
     "os.popen": "qbdcheck.programs.process.run",
@@ -108,11 +108,11 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_bytes(), filename=str(path))
 
 
-def none_of(violations: list[str], mend: str = "") -> None:
-    """Fail with all of `violations`, a line each."""
+def none_of(violations: list[str], fix: str = "") -> None:
+    """Fail if there are `violations`; the message has one line for each, and the fix."""
     __tracebackhide__ = True
     if violations:
-        pytest.fail("\n".join([*violations, *([mend] if mend else [])]), pytrace=False)
+        pytest.fail("\n".join([*violations, *([fix] if fix else [])]), pytrace=False)
 
 
 def cases() -> list[Path]:
@@ -129,7 +129,7 @@ def arguments_of_test(path: Path) -> list[str]:
 
 
 def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Lines of a function without its docstring."""
+    """Return the number of lines of a function, without its docstring."""
     end = function.end_lineno or function.lineno
     lines = end - function.lineno + 1
     first = function.body[0]
@@ -162,7 +162,7 @@ def imported_modules(tree: ast.Module) -> Iterator[tuple[str, int]]:
             yield node.module.partition(".")[0], node.lineno
 
 
-def test_processes_randomness_time_and_sockets_have_one_home_each() -> None:
+def test_processes_randomness_time_and_sockets_are_imported_only_where_allowed() -> None:
     found = [
         f"{relative(path)}:{line}: import {module}; use {BANNED_IMPORTS[module]}"
         for path in python_files(*CODE)
@@ -187,7 +187,7 @@ def test_banned_calls_are_not_used() -> None:
             for keyword in node.keywords:
                 if keyword.arg == "shell" and ast.unparse(keyword.value) == "True":
                     found.append(  # noqa: PERF401
-                        f"{relative(path)}:{node.lineno}: shell=True; give a list of words"
+                        f"{relative(path)}:{node.lineno}: shell=True; pass a list of arguments"
                     )
     none_of(found)
 
@@ -204,7 +204,7 @@ def text_files() -> Iterator[Path]:
 
 
 def test_nothing_is_left_to_do_later() -> None:
-    # put together so that this file does not hold the words; the last is a word of filters too
+    # the words are split so that this file does not match; filters also use the last one
     later = re.compile(rf"\b(?:{'TO' + 'DO'}|{'FIX' + 'ME'})\b|#.*\b{'XX' + 'X'}\b")
     found = [
         f"{relative(path)}:{number}: {line.strip()}"
@@ -275,7 +275,7 @@ def test_cases_are_short() -> None:
 def test_a_case_has_a_golden_exactly_when_it_prints() -> None:
     goldens = {path.name.partition(".")[0] for path in (ROOT / "golden").glob("*.out")}
     printing = {path.stem for path in cases() if "golden" in arguments_of_test(path)}
-    none_of(sorted(goldens - printing), "a golden whose case does not print or is not there")
+    none_of(sorted(goldens - printing), "remove the golden: its case does not print or is missing")
     none_of(sorted(printing - goldens), "./check --update-golden NUMBER writes the golden")
 
 
@@ -349,7 +349,7 @@ def documents() -> list[Path]:
 
 
 def anchors_of(text: str) -> set[str]:
-    """The anchors of a document's headings, as GitHub and GitLab make them."""
+    """Return the anchors of a document's headings, as GitHub and GitLab make them."""
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

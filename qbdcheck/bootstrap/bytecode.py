@@ -1,4 +1,4 @@
-"""Lets Python write bytecode despite PYTHONDONTWRITEBYTECODE, which container images often set.
+"""Let Python write bytecode despite PYTHONDONTWRITEBYTECODE, which container images often set.
 
 A case starts Python servers. Without bytecode each server compiles all its modules again, which
 takes longer than the rest of the case. The bytecode goes to the project's ``__pycache__``

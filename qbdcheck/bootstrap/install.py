@@ -1,4 +1,4 @@
-"""Finds or makes the environment of a run. Standard library only.
+"""Find or make the environment of a run. Standard library only.
 
 There are two parts: system packages (`system_packages.py`) and Python packages (`.venv`, from
 requirements.lock). Only `--install` installs them. Every start comes through here, so it must be

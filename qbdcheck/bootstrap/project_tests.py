@@ -1,7 +1,7 @@
-"""``./check --tests``: run the project's own tests by tox, on any machine with Python.
+"""``./check --tests``: run the project's own tests with tox, on any machine with Python.
 
-Debian's and Ubuntu's pip refuses to install outside of an environment (PEP 668), and some systems
-have no pip at all. So tox gets an environment of its own, ``.tox/bootstrap``.
+On Debian and Ubuntu, pip refuses to install packages outside of an environment (PEP 668), and some
+systems have no pip. Therefore tox is installed into its own environment, ``.tox/bootstrap``.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ TOX = "tox>=4.11"
 
 
 def run_tests(arguments: Sequence[str]) -> int:
-    """Replace this process by ``tox run`` with `arguments`; return only if it cannot start.
+    """Replace this process with ``tox run`` and `arguments`; return only if it cannot start.
 
-    :raise InstallError: the environment of tox cannot be made.
+    :raise InstallError: the environment of tox cannot be created.
     """
     environment = ROOT / ".tox" / "bootstrap"
     tox = environment / "bin" / "tox"
     if not tox.exists():
         if importlib.util.find_spec("ensurepip") is None:
             raise InstallError(
-                f"{sys.executable} cannot make environments: its module ensurepip is missing;"
+                f"{sys.executable} cannot create environments: its module ensurepip is missing;"
                 f" ask an administrator to run: {ensurepip_fix()}"
             )
         note("installing tox into .tox/bootstrap")

@@ -1,4 +1,4 @@
-"""Lists the cases of a suites directory by reading their source, without importing them.
+"""List the cases of a suites directory by reading their source, without importing them.
 
 A case is a file ``NNN_name.py`` or ``NNNN_name.py`` below the directory. Its docstring and the
 arguments of its ``@case`` come from the syntax tree. A file with an error there stays in the list,

@@ -1,4 +1,4 @@
-"""Orders cases and splits them into shards. Pure."""
+"""Order cases and split them into shards. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes the plan of a run: which cases run in which order, and which are excluded and why."""
+"""Make the plan of a run: which cases run in which order, and which are excluded and why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selects cases by numbers, ranges, names and groups. Pure.
+"""Select cases by numbers, ranges, names and groups. Pure.
 
 The algorithm is that of qemu-iotests: the cases of the selected groups, minus those of the excluded
 groups, plus those that are named. Exclusions apply to ranges, but never to a case that is named

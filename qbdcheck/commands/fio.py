@@ -1,7 +1,7 @@
 """`./check fio FILE [SIZE]`: run a job file in a guest on the target, and print a verdict.
 
-The target's volume, of SIZE bytes (default 64M), is /dev/vdb in the guest. A job file that names
-several disks gets a volume for each.
+The target's volume has SIZE bytes (default 64M) and is /dev/vdb in the guest. If the job file names
+several disks, each disk is a volume of this size.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from blockio.sizes import parse_size
 from qbdcheck.errors import NotRun, SetupError, UsageError
+from qbdcheck.exit_code import ExitCode
 from qbdcheck.guest.fio_job_file import JobFile, read_job_file
 from qbdcheck.guest.fio_limits import check_job_file
 from qbdcheck.guest.fio_result import FioOutputError
@@ -26,11 +27,11 @@ from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.session import TargetSession
 
-USAGE = "usage: ./check fio FILE [SIZE]; SIZE is the volume's, such as 64M"
+USAGE = "usage: ./check fio FILE [SIZE]; SIZE is the size of the volume, such as 64M"
 _DAY_S = 86400.0
 _SECTOR = 512
 _DISCARDED = 13
-"""The field of /sys/block/DISK/stat with the sectors discarded, since Linux 4.18."""
+"""Index of the field of /sys/block/DISK/stat that counts discarded sectors, since Linux 4.18."""
 _REFUSED_OPTION = re.compile(r"Bad option <([^>]+)>|failed parsing (\S+)")
 
 
@@ -42,11 +43,11 @@ def main(
     guest_options: GuestOptions,
     description: Description,
     json_file: Path | None = None,
-) -> int:
-    """Run the job file that `arguments` name; return 0 for a pass, else 1.
+) -> ExitCode:
+    """Run the job file that `arguments` name; return GREEN for a pass, else RED.
 
-    :raise UsageError: there is no such file, or it cannot run on the volume; nothing was started.
-    :raise SetupError: no guest, or no target.
+    :raise UsageError: the file does not exist or cannot run on the volume; nothing was started.
+    :raise SetupError: no guest can run, or the target does not start.
     """
     file, size = _arguments(arguments)
     jobs = read_job_file(file, os.environ)
@@ -80,10 +81,10 @@ def main(
         session.close()
     if verdict.word != PASS:
         sys.stdout.write(f"{verdict.word}  {verdict.reason}\n")
-        return 1
+        return ExitCode.RED
     verified = any(section.verifies for section in jobs.sections)
     sys.stdout.write(f"fio found nothing wrong{'' if verified else '; no job verified data'}\n")
-    return 0
+    return ExitCode.GREEN
 
 
 def _run(
@@ -119,16 +120,16 @@ def _run(
 
 
 def _discarded(guest: Guest, disk: GuestDisk) -> int:
-    """Return the bytes that the guest's kernel discarded on a disk (Linux, block/stat)."""
+    """Return how many bytes the guest's kernel discarded on a disk (Linux, block/stat)."""
     fields = guest.run(f"cat /sys/block/{Path(disk.path).name}/stat").split()
     return int(fields[_DISCARDED]) * _SECTOR if len(fields) > _DISCARDED else 0
 
 
-def _refusal(jobs: JobFile, said: str) -> str:
-    """Return what fio refused, with the file and line where it stands."""
-    found = _REFUSED_OPTION.search(said)
+def _refusal(jobs: JobFile, output: str) -> str:
+    """Return the message for a job file that fio refuses, with the file and the line."""
+    found = _REFUSED_OPTION.search(output)
     where = jobs.where_of(found[1] or found[2]) if found else jobs.source
-    return f"{where}: {' '.join(said.split())}"
+    return f"{where}: {' '.join(output.split())}"
 
 
 def _arguments(given: tuple[str, ...]) -> tuple[Path, int]:

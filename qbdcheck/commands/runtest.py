@@ -1,8 +1,8 @@
 """`./check runtest FILE|GROUP... [SIZE]`: run tests in LTP's format in a guest on the target.
 
-It does what `runltp -f GROUPS -d DIR -t TIME -o LOG` does on a machine. GROUP is a file of the tree
-that --ltp names, or without --ltp a file of suites/guest/runtest. Each file system gets a new
-volume of SIZE bytes (default 1200M). With --kirk, LTP's own runner runs the tests.
+The command does what `runltp -f GROUPS -d DIR -t TIME -o LOG` does on a machine. GROUP is a file in
+the LTP tree of --ltp; without --ltp it is a file in suites/guest/runtest. Each file system gets a
+new volume of SIZE bytes (default 1200M). With --kirk, LTP's own runner runs the tests.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from blockio.sizes import parse_size
 from qbdcheck.errors import NotRun, ProgramError, SetupError, UsageError
+from qbdcheck.exit_code import ExitCode
 from qbdcheck.guest.kirk import run_kirk
 from qbdcheck.guest.ltp_tree import LtpTree
 from qbdcheck.guest.runtest import FILE_SYSTEMS, Entry, Runtest, as_kirk, parse, summary
@@ -25,22 +26,22 @@ from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.session import TargetSession
 
-USAGE = "usage: ./check runtest FILE|GROUP... [SIZE]; SIZE is the volume's, such as 1200M"
+USAGE = "usage: ./check runtest FILE|GROUP... [SIZE]; SIZE is the size of the volume, such as 1200M"
 OWN = "guest/runtest"
-"""The directory of the project's files in LTP's format, below the suites."""
+"""The directory with the project's own files in LTP's format, below the suites directory."""
 _TEST_S = 600.0
 _SUITE_S = 86400.0
 
 
 class _Progress:
-    """Writes how each test ended to standard output, and to a log like that of ``runltp -o``."""
+    """Writes the outcome of each test to standard output and to a log as ``runltp -o`` does."""
 
     def __init__(self, log: Path) -> None:
         self.results: list[TestEnded] = []
         self._log = log
 
     def log(self, *_values: object) -> None:
-        """Ignore what a case would log: the log file has it already."""
+        """Do nothing: `ended` writes the log."""
 
     def ended(self, one: TestEnded) -> None:
         self.results.append(one)
@@ -60,11 +61,11 @@ def main(
     description: Description,
     suites_dir: Path,
     json_file: Path | None = None,
-) -> int:
-    """Run the tests that `arguments` name; return 0 if all passed, else 1.
+) -> ExitCode:
+    """Run the tests that `arguments` name; return GREEN if all passed, else RED.
 
-    :raise UsageError: there is no such file or group, or it has no test; nothing was started.
-    :raise SetupError: no guest, or no target.
+    :raise UsageError: a file or group does not exist or has no tests; nothing was started.
+    :raise SetupError: no guest can run, or the target does not start.
     """
     groups, size = _arguments(arguments)
     scratch = execution.scratch_root / "0"
@@ -72,8 +73,8 @@ def main(
     execution.results_dir.mkdir(parents=True, exist_ok=True)
     tree = LtpTree(guest_options.ltp, scratch) if guest_options.ltp else None
     if guest_options.kirk and tree is None:
-        raise UsageError("--kirk runs the groups of an LTP tree: name one with --ltp")
-    entries = [entry for word in groups for entry in _entries(word, tree, suites_dir)]
+        raise UsageError("--kirk requires --ltp PATH: it runs the groups of an LTP tree")
+    entries = [entry for group in groups for entry in _entries(group, tree, suites_dir)]
     log = execution.results_dir / "runtest.log"
     progress = _Progress(log)
     session = TargetSession(
@@ -123,7 +124,7 @@ def main(
         json_file.write_text(f"{text}\n", encoding="utf-8")
     sys.stdout.write(f"{summary(progress.results)}\noutput  {log}\n")
     sys.stdout.writelines(f"FAIL  {failure}\n" for failure in failures)
-    return 1 if failures else 0
+    return ExitCode.RED if failures else ExitCode.GREEN
 
 
 def _arguments(given: tuple[str, ...]) -> tuple[list[str], int]:
@@ -135,27 +136,27 @@ def _arguments(given: tuple[str, ...]) -> tuple[list[str], int]:
     return [*names, last], parse_size("1200M")
 
 
-def _entries(word: str, tree: LtpTree | None, suites: Path) -> list[Entry]:
+def _entries(group: str, tree: LtpTree | None, suites: Path) -> list[Entry]:
     """Return the tests of a file or group.
 
-    :raise UsageError: there is no such file or group, or it has no test.
+    :raise UsageError: the file or group does not exist, or has no tests.
     """
-    if not (found := _read_entries(word, tree, suites)):
-        raise UsageError(f"{word}: no test in it; add a line NAME COMMAND")
+    if not (found := _read_entries(group, tree, suites)):
+        raise UsageError(f"{group}: it has no tests; add a line NAME COMMAND")
     return found
 
 
-def _read_entries(word: str, tree: LtpTree | None, suites: Path) -> list[Entry]:
-    path = Path(word)
+def _read_entries(group: str, tree: LtpTree | None, suites: Path) -> list[Entry]:
+    path = Path(group)
     if path.is_file():
         return _read(path)
     if tree is not None:
-        return tree.entries(word)
-    own = suites / OWN / word
-    if "/" not in word and own.is_file():
+        return tree.entries(group)
+    own = suites / OWN / group
+    if "/" not in group and own.is_file():
         return _read(own)
     known = ", ".join(sorted(file.name for file in (suites / OWN).iterdir()))
-    raise UsageError(f"{word}: no such file, and without --ltp the groups are {known}; {USAGE}")
+    raise UsageError(f"{group}: no such file; without --ltp the groups are {known}; {USAGE}")
 
 
 def _read(path: Path) -> list[Entry]:

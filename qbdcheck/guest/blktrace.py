@@ -171,7 +171,7 @@ def dropped(text: str) -> int:
     """
     found = _DROPPED.findall(text)
     if not found:
-        raise TraceError("blktrace does not say how many events it dropped: it did not end itself")
+        raise TraceError("blktrace did not report its dropped events: it did not end normally")
     return int(found[-1])
 
 

@@ -73,7 +73,7 @@ class Device:
 
     def _must_be_known(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"no device {self.kind}; there are {', '.join(KINDS)}")
+            raise ValueError(f"unknown device {self.kind}; known: {', '.join(KINDS)}")
         if self.kind == "nvme" and (self.werror or self.rerror):
             raise ValueError("nvme has no werror and no rerror")
         if self.kind in {"nvme", *_ATA} and self.iothread:

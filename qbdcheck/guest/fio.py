@@ -19,7 +19,7 @@ def parse(output: str, errors: str = "") -> FioResult:
     :param errors: its standard error, which has the verify failures.
     :raise FioOutputError: the output is none of these, or a part of it is not understood.
     """
-    said = f"{output}\n{errors}"
+    everything = f"{output}\n{errors}"
     if has_json(output):
         result = parse_json(output)
     elif has_text(output):
@@ -29,5 +29,5 @@ def parse(output: str, errors: str = "") -> FioResult:
     else:
         raise FioOutputError("no JSON, no text and no terse output of fio")
     return result.model_copy(
-        update={"failures": list(verify_failures(said)), "signals": signals(said)}
+        update={"failures": list(verify_failures(everything)), "signals": signals(everything)}
     )

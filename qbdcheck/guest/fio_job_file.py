@@ -262,7 +262,7 @@ def _must_use_disks(section: Section) -> None:
         if not name.startswith("/dev/") or _NO_DISKS.fullmatch(name):
             assert filename is not None
             raise UsageError(
-                f"{filename.where}: filename={name} is no disk; name one, such as {guest_disk(0)}"
+                f"{filename.where}: filename={name} is not a disk; use one, such as {guest_disk(0)}"
             )
 
 

@@ -50,8 +50,8 @@ class FioRun:
         if self.result.signals:
             raise CaseBroken(f"a process of fio died by signal {self.result.signals[0]}")
         if self.status or self.result.error:
-            said = self.errors.strip() or f"error {self.result.error}"
-            raise AssertionError(f"fio in the guest ended with {self.status}: {said[:500]}")
+            reported = self.errors.strip() or f"error {self.result.error}"
+            raise AssertionError(f"fio in the guest ended with {self.status}: {reported[:500]}")
         return self.result
 
 
@@ -136,8 +136,8 @@ class Fio:
 
 
 def _without_result(status: int, output: str, errors: str, reason: str) -> FioOutputError:
-    said = errors.strip() or output.strip() or reason
+    reported = errors.strip() or output.strip() or reason
     died = status > _BY_SIGNAL or bool(signals(f"{output}\n{errors}"))
     refused = not died and _REFUSED.search(f"{output}\n{errors}") is not None
     how = f"died by signal {status - _BY_SIGNAL}" if status > _BY_SIGNAL else f"ended with {status}"
-    return FioOutputError(f"fio {how}: {said[-800:]}", refused=refused)
+    return FioOutputError(f"fio {how}: {reported[-800:]}", refused=refused)

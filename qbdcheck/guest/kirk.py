@@ -73,8 +73,10 @@ def run_kirk(
         written = json.loads(report.read_text(encoding="utf-8"))
         results = [_ended(one) for one in written["results"]]
     except (OSError, ValueError, LookupError):
-        said = (done.stdout + done.stderr).strip()
-        raise ProgramError(f"kirk ended with {done.returncode}: {said[-800:]}", [], None) from None
+        output = (done.stdout + done.stderr).strip()
+        raise ProgramError(
+            f"kirk ended with {done.returncode}: {output[-800:]}", [], None
+        ) from None
     for one in results:
         ended(one)
     return results

@@ -18,7 +18,7 @@ from elftools.elf.elffile import ELFFile
 from qbdcheck.errors import NotRun
 
 _FIRST = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "lib", "usr/lib")
-"""The directories in which ld.so looks by itself."""
+"""The default search directories of ld.so."""
 _LINKS_MAX = 8
 
 
@@ -78,7 +78,7 @@ class Contents:
             at = Path(os.path.normpath(at))
             if not at.is_symlink() and not at.exists():
                 at = self.find(at.relative_to(self.tree).as_posix()) or at
-        raise NotRun(f"the guest cannot be made: {place} is a link that does not end")
+        raise NotRun(f"the guest cannot be made: {place} is a loop of symbolic links")
 
 
 def _kind(path: PurePosixPath) -> str:

@@ -213,7 +213,7 @@ class Observers:
         stacks = self._perf.stop()
         count = sum(stacks.values())
         if not count:
-            raise ProgramError("perf took no sample", [], None)
+            raise ProgramError("perf: no sample was taken", [], None)
         title = f"{self._guest.name} and its backend: {count} samples"
         self._keep("flame.svg", flame_graph(stacks, title).encode())
         top = ", ".join(f"{name} {share:.0%}" for name, share in busiest(stacks))

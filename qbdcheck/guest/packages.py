@@ -59,7 +59,9 @@ def resolve(place: Path, wanted: Sequence[str]) -> PackageSet:
     """
     for program in ("apt-get", "dpkg-deb", "mke2fs"):
         if shutil.which(program) is None:
-            raise NotRun(f"{program} is not on PATH: it makes the guest of Debian's packages")
+            raise NotRun(
+                f"{program} is not on PATH: it is needed to build the guest from Debian packages"
+            )
     shutil.rmtree(place / "none", ignore_errors=True)
     try:
         arguments = [*_apt_arguments(place, "none"), "--print-uris", "install", *wanted]
@@ -107,5 +109,5 @@ def unpack(place: Path, packages: PackageSet, tree: Path) -> None:
 
 
 def _last(error: ProgramError) -> str:
-    said = (error.stderr or str(error)).strip().splitlines()
-    return said[-1] if said else str(error)
+    reported = (error.stderr or str(error)).strip().splitlines()
+    return reported[-1] if reported else str(error)

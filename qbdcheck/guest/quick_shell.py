@@ -39,7 +39,7 @@ class QuickShell:
         self._guest = guest
         agent = guest.agent
         if guest.own is not None or not isinstance(agent, Agent):
-            raise NotRun("this needs busybox, which your guest may not have")
+            raise NotRun("this requires busybox, which this guest may lack")
         self._agent = agent
         guest.write_file(f"{base}.sh", _LOOP.format(base))
         guest.run(f"cd /run && mkfifo {base}.in && : > {base}.out && : > {base}.err"

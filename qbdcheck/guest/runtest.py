@@ -55,7 +55,7 @@ class Entry:
 
 
 def parse(text: str, source: str = "runtest file") -> list[Entry]:
-    """Return the tests of a file, in order. A name that is there twice is two tests.
+    """Return the tests of a file, in order. Two entries with one name are two tests.
 
     :raise UsageError: a line has a name and no command; names the line.
     """

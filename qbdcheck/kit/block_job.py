@@ -1,4 +1,4 @@
-"""Runs a block job that meets errors to its end, and records its stops and errors.
+"""Run a block job that meets errors to its end, and record its stops and errors.
 
 Reference: qapi/block-core.json, BLOCK_JOB_ERROR and BlockdevOnError; qapi/job.json, JobStatus.
 """
@@ -55,7 +55,7 @@ def finish_job(program: Monitored, job_id: str = "job", *, most_stops: int = 50)
 
 
 def _resume(program: Monitored, job_id: str, end: JobEnd) -> None:
-    """Resume a job that an error has stopped; a drained job continues by itself."""
+    """Resume a job that an error has stopped; a drained job continues without it."""
     for job in program.qmp("query-block-jobs"):
         if job["device"] == job_id and job["io-status"] != "ok":
             end.stops.append(job["io-status"])

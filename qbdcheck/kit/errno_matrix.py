@@ -64,7 +64,7 @@ def on_the_wire(connect: Callable[[bool], Client], at: int, *, status_at: int) -
 
     Results that differ between simple and structured replies are given as ``A/B``.
 
-    :param connect: makes a connection; with structured replies, if its argument says so.
+    :param connect: makes a connection; its argument selects structured replies.
     :param at: offset in bytes of a range whose requests fail. :param status_at: the same for
         block status.
     """

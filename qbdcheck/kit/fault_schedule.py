@@ -114,15 +114,15 @@ class Schedule:
             self._log(f"phase {name} is healed")
 
     def at(self, number: int, rule: Rule, *, heals_after: int = 1) -> str:
-        """Arm a fault that hits the Nth matching request and heals itself; return its id.
+        """Arm a fault that hits the Nth matching request and then ends; return its id.
 
         :param number: from 1. :param heals_after: number of requests in a row that it hits, from 1.
         :raise CaseBroken: the rule is wrong, or sets its own time.
         """
         timing = [key for key in TIMING if key in rule]
         if timing or number < 1 or heals_after < 1:
-            what = f"has the keys {', '.join(timing)}" if timing else "is counted from 1"
-            raise CaseBroken(f"schedule: when a fault starts {what}; the schedule says when")
+            what = f"remove {', '.join(timing)} from the rule" if timing else "count from 1"
+            raise CaseBroken(f"schedule: {what}; the schedule decides when the fault starts")
         return self._faults.add({**rule, "after": number - 1, "count": heals_after})
 
     def sweep(
@@ -156,4 +156,6 @@ class Schedule:
         :raise CaseBroken: a loaded phase was never used.
         """
         if self._left:
-            raise CaseBroken(f"schedule: no such phase came: {', '.join(sorted(self._left))}")
+            raise CaseBroken(
+                f"schedule: these phases never started: {', '.join(sorted(self._left))}"
+            )

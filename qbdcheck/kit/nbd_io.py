@@ -1,7 +1,7 @@
 """The raw NBD client on a disk whose contents are known: writes are stamped, reads are judged.
 
 `NbdIo` is for NBD what `qbdcheck.targets.disk_io.DiskIo` is for qemu-io. It reports each request
-to the shadow by itself, so a case cannot forget to do it.
+to the shadow automatically, so a case cannot forget it.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Runs the suite against seeded bugs: the kill matrix."""
+"""Run the suite against seeded bugs: the kill matrix."""

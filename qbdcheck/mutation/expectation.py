@@ -1,9 +1,9 @@
-"""What a diagnosis must say to name the bug of a mutant.
+"""The damage and text by which a diagnosis names the bug of a mutant.
 
-A mutant names kinds of damage, or one of the `EFFECTS`: a bug that loses writes shows as a stale
-sector, as zeroes, or as a broken file system, depending on what was there before and who reads it.
-A failure of which there is no data is matched by its text, from which the id of the mutant is
-struck out: the name of the target is in many messages.
+A mutant names kinds of damage, or one of the `EFFECTS`. A bug that loses writes can show as a stale
+sector, as zeroes, or as a broken file system; this depends on the old contents and on the reader.
+A failure without findings is matched by its text. The id of the mutant is removed from the text
+first, because many messages contain the name of the target.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ EFFECTS: Mapping[str, frozenset[Damage]] = {
         (Damage.STALE, Damage.NEVER_WRITTEN, Damage.TORN, Damage.UNKNOWN, Damage.STATUS)
     ),
 }
-"""Effects of bugs, each with the kinds of damage by which it shows."""
+"""Effects of bugs, each with the kinds of damage that it can cause."""
 
 
 def expected_damage(mutant: type[Mutant]) -> frozenset[Damage]:
-    """Return the kinds of damage by which a bug shows.
+    """Return the kinds of damage that a bug can cause.
 
     :raise ValueError: the mutant names a kind that does not exist.
     """
@@ -51,10 +51,10 @@ def expected_damage(mutant: type[Mutant]) -> frozenset[Damage]:
 
 
 def is_named(mutant: type[Mutant], damage: Iterable[str], text: str) -> bool:
-    """Say whether a diagnosis names the bug.
+    """Return whether a diagnosis names the bug.
 
-    :param damage: words of the kinds of damage that were found.
-    :param text: the message of the failure; it counts only for what is not data.
+    :param damage: the values of the kinds of damage that were found.
+    :param text: the message of the failure.
     """
     expected = {kind.value for kind in expected_damage(mutant)}
     if expected & set(damage):

@@ -1,9 +1,9 @@
 """`./check --mutants`: which seeded bugs the cases find, how fast, and by which diagnosis.
 
 Each mutant is a target (`-t mutant:ID`). The selected cases run on it until the first failure; with
-``--each-suite`` each suite has a run of its own. A control is a legal backend: it must pass all
-cases. The exit code is 1 if a mutant lives, does not start, or a control is accused; it is 2 if
-nothing could be tested.
+``--each-suite`` each suite runs separately. A control is a legal backend: it must pass all cases.
+The exit code is 1 if a mutant is not killed or does not start, or if a case fails on a control. It
+is 2 if nothing could be tested.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def main(
     reports: Reports,
     mutation: MutationOptions,
 ) -> int:
-    """Run the selection against the mutants that it names, or all; 1 if one result is not right.
+    """Run the selection against the mutants that it names, or against all; return the exit code.
 
-    :raise UsageError: an unknown id or knob, or a case; nothing has been run then.
+    :raise UsageError: an id, a knob or a case is unknown; nothing has been run.
     """
     cases = tuple(word for word in selection.arguments if word[0].isdigit())
     wanted = read_wanted(
@@ -100,20 +100,20 @@ def main(
     return ExitCode.GREEN if all(fate.is_right for fate in fates) else ExitCode.RED
 
 
-def read_wanted(words: Sequence[str], knobs: str) -> list[Wanted]:
+def read_wanted(arguments: Sequence[str], knobs: str) -> list[Wanted]:
     """Return the mutants of arguments ``ID[:KEY=VALUE...]``, or all; add the shared knobs.
 
     :raise UsageError: an argument or knob is wrong; one line.
     """
     shared = knobs.split(":") if knobs else []
     found = []
-    for word in words or catalogue():
-        mutant, base, own = parse(word)
+    for argument in arguments or catalogue():
+        mutant, base, own = parse(argument)
         if base != DEFAULT_BASE:
-            raise UsageError(f"{word}: --mutants uses {DEFAULT_BASE}; use -t mutant:{word}")
+            raise UsageError(f"{argument}: --mutants uses {DEFAULT_BASE}; use -t mutant:{argument}")
         names = {pair.partition("=")[0] for pair in own}
         if "requests" in names:
-            raise UsageError(f"{word}: --mutants counts the requests itself")
+            raise UsageError(f"{argument}: --mutants counts the requests itself")
         fitting = knobs_for(mutant, shared)
         left_out = [pair for pair in shared if pair not in fitting]
         both = [*own, *(pair for pair in fitting if pair.partition("=")[0] not in names)]
@@ -130,26 +130,26 @@ def guarded_bugs(case: Path) -> frozenset[str]:
 
 def _selecting(selection: Selection) -> list[str]:
     """Return the flags that select cases."""
-    words = []
+    flags = []
     for flag, values in (("-g", selection.groups), ("-x", selection.exclude_groups),
                          ("-e", selection.exclude_cases)):  # fmt: skip
-        words += [flag, ",".join(values)] if values else []
-    return words
+        flags += [flag, ",".join(values)] if values else []
+    return flags
 
 
 def _flags(selection: Selection, target: TargetOptions, execution: Execution) -> list[str]:
-    words = ["--seed", str(execution.seed)]
-    words += ["--suites-dir", str(selection.suites_dir), "--golden-dir", str(execution.golden_dir)]
-    words += ["--targets-dir", str(target.targets_dir)]
+    flags = ["--seed", str(execution.seed)]
+    flags += ["--suites-dir", str(selection.suites_dir), "--golden-dir", str(execution.golden_dir)]
+    flags += ["--targets-dir", str(target.targets_dir)]
     if execution.timeout_s is not None:
-        words += ["--timeout", str(execution.timeout_s)]
-    return words
+        flags += ["--timeout", str(execution.timeout_s)]
+    return flags
 
 
 def _each_suite(
     runner: Runner, one: Wanted, plan: Sequence[Planned], fate: Fate
 ) -> dict[str, Cell]:
-    """Run the cases of each suite alone, to the first kill of each."""
+    """Run the cases of each suite separately, each until its first kill."""
     cells: dict[str, Cell] = {}
     by_suite: dict[str, list[str]] = {}
     for planned in plan:
@@ -165,20 +165,21 @@ def _each_suite(
 
 
 class Progress:
-    """The results up to now, so that ``--resume`` goes on where the last run stopped.
+    """The results so far, so that ``--resume`` continues where the last run stopped.
 
-    :param words: the selection; another selection starts from the beginning.
+    :param selection: the arguments that select mutants and cases; a run with another selection
+        starts from the beginning.
     """
 
-    def __init__(self, file: Path, words: Sequence[str]) -> None:
+    def __init__(self, file: Path, selection: Sequence[str]) -> None:
         self._file = file
-        self._words = list(words)
+        self._selection = list(selection)
 
     def load(self) -> dict[tuple[str, str], Fate]:
         """Return the fates of the last run of the same selection, by id and knobs."""
         try:
             saved = json.loads(self._file.read_text(encoding="utf-8"))
-            if saved["words"] != self._words:
+            if saved["selection"] != self._selection:
                 return {}
             fates = [Fate.from_json(one) for one in saved["fates"]]
         except (OSError, ValueError, KeyError, TypeError):
@@ -187,7 +188,7 @@ class Progress:
 
     def save(self, fates: Sequence[Fate]) -> None:
         """Save the results."""
-        saved = {"words": self._words, "fates": [fate.as_json() for fate in fates]}
+        saved = {"selection": self._selection, "fates": [fate.as_json() for fate in fates]}
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(json.dumps(saved), encoding="utf-8")
 

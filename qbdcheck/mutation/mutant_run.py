@@ -1,4 +1,4 @@
-"""A run of cases against one mutant, and its result, suite by suite."""
+"""A run of cases against one mutant, and its result for each suite."""
 
 from __future__ import annotations
 
@@ -36,15 +36,14 @@ _END_S = 30.0
 class Cell:
     """The result of one run against a mutant.
 
-    :ivar state: ``killed``; ``alive``: cases ran, and none saw it; ``not ready``: its server did
-        not start, so that nothing was tested, while that of the reference backend does start; ``not
-        testable here``: no case ran, or none of those that guard against this bug, because the
-        target lacks a capability.
+    :ivar state: ``killed``: a case failed; ``alive``: cases ran, and none failed; ``not ready``:
+        the mutant's server did not start, but the reference backend starts; ``not testable here``:
+        no case ran, or no case that guards against this bug, because the target lacks a capability.
     :ivar seconds: from the start of the run to the first failure, or to its end.
-    :ivar requests: how many requests the mutant's servers had handled by then.
-    :ivar damage: the kinds of damage that this failure showed.
-    :ivar named: whether the diagnosis of that failure names the damage that this mutant does.
-    :ivar cases: that ran to their end; ``not_run``: that could not run.
+    :ivar requests: the number of requests that the mutant's servers had handled by then.
+    :ivar damage: the kinds of damage in this failure.
+    :ivar named: whether the diagnosis of that failure names the damage of this mutant.
+    :ivar cases: the number of cases that ran to their end; ``not_run``: that could not run.
     """
 
     state: str = NOT_TESTABLE
@@ -62,9 +61,9 @@ class Cell:
 class Fate(Cell):
     """The result of one mutant in the whole selection, until its first kill.
 
-    :ivar knobs: as in ``-t mutant:ID:KNOBS``; ``knobs_left_out``: that were meant for all mutants,
-        and that this one does not have.
-    :ivar suites: with ``--each-suite``, the same by suite, each from a run of its own.
+    :ivar knobs: as in ``-t mutant:ID:KNOBS``; ``knobs_left_out``: knobs for all mutants that this
+        mutant does not have.
+    :ivar suites: with ``--each-suite``, the result of the separate run of each suite.
     """
 
     id: str = ""
@@ -75,9 +74,10 @@ class Fate(Cell):
 
     @property
     def is_right(self) -> bool:
-        """Mutants die, controls live; what cannot be tested is neither right nor wrong.
+        """Whether the result is the intended one: mutants are killed, controls are not.
 
-        A server that does not start is wrong: nothing is known of it.
+        A mutant that cannot be tested here counts as right. A server that does not start counts as
+        wrong, because nothing is known about it.
         """
         if self.state == NOT_READY:
             return False
@@ -89,9 +89,9 @@ class Fate(Cell):
 
     @classmethod
     def from_json(cls, members: Mapping[str, Any]) -> Fate:
-        """Return the fate of which `as_json` made these members.
+        """Return the fate that `as_json` encoded.
 
-        :raise TypeError: it did not.
+        :raise TypeError: the members are not those of a fate.
         """
         names = {one.name for one in fields(cls)}
         known = {name: value for name, value in members.items() if name in names}
@@ -103,8 +103,8 @@ class Fate(Cell):
 class Runner:
     """Runs cases against mutants.
 
-    :ivar arguments: for the command line of every run: lanes, seed, and so on.
-    :ivar guards: bugs by the id of the case that guards against them.
+    :ivar arguments: arguments of every run: lanes, seed, and so on.
+    :ivar guards: the bugs that each case guards against, by the id of the case.
     """
 
     arguments: Sequence[str]
@@ -113,10 +113,10 @@ class Runner:
     def run(self, mutant: type[Mutant], knobs: str, selection: Sequence[str], cell: Cell) -> None:
         """Run the selection until its first failure, and fill the cell.
 
-        A target that does not start is tried once more. If it starts without the bug, and again
-        does not start with it, then it is not ready.
+        A target that does not start is tried a second time, after the reference backend has
+        started. If it fails again, its state is ``not ready``.
 
-        :raise UsageError: the run cannot start, with this mutant or without.
+        :raise UsageError: the run cannot start, not even on the reference backend.
         """
         self._attempt(mutant, knobs, selection, cell)
         if cell.state == NOT_READY:
@@ -159,7 +159,10 @@ class Runner:
         return frozenset(case for case, guarded in self.guards.items() if guarded & bugs)
 
     def _must_start(self, selection: Sequence[str]) -> None:
-        """:raise UsageError: the reference backend without a bug does not start either."""
+        """Check that the reference backend without a bug starts.
+
+        :raise UsageError: it does not start.
+        """
         with tempfile.TemporaryDirectory(prefix="qm") as directory:
             arguments = [*selection, *self.arguments, "--dry-run"]
             run = _start(f"{PREFIX}control-plain", arguments, Path(directory))
@@ -211,7 +214,7 @@ class _Watch:
         cell.diagnosis = cause_of(event["message"], event.get("details", ""), findings)
 
     def _judge(self) -> None:
-        """Say alive only where a case ran that could have seen the bug."""
+        """Set the state to alive, but only if a case ran that can detect the bug."""
         guarding = self._guarding & (self._ran | self._not_run)
         is_tested = bool(self._ran) and (not guarding or not guarding <= self._not_run)
         self._cell.state = ALIVE if is_tested else NOT_TESTABLE

@@ -1,4 +1,4 @@
-"""The kill matrix for people: in the terminal, and as a page."""
+"""The kill matrix in the terminal and as an HTML page."""
 
 from __future__ import annotations
 
@@ -41,7 +41,11 @@ def suites_of(fates: Sequence[Fate]) -> list[str]:
 def print_grid(console: Console, fates: Sequence[Fate]) -> None:
     """Print a row for each mutant, a column for each suite."""
     suites = suites_of(fates)
-    table = Table("mutant", *suites, title="Mutant x suite: killed by which case, after how long")
+    table = Table(
+        "mutant",
+        *suites,
+        title="Mutant x suite: the case that killed the mutant, and the seconds until then",
+    )
     for fate in fates:
         cells = (fate.suites.get(suite, Cell()) for suite in suites)
         table.add_row(_name(fate), *map(cell_text, cells))
@@ -71,7 +75,7 @@ def conclusions(fates: Sequence[Fate]) -> list[str]:
     with_knobs = [fate for fate in mutants if not fate.knobs_left_out]
     if len(with_knobs) < len(mutants):
         dead = sum(fate.state == KILLED for fate in with_knobs)
-        lines.append(f"Killed {dead} of the {len(with_knobs)} that have the knobs asked for")
+        lines.append(f"Killed {dead} of the {len(with_knobs)} that have the requested knobs")
     lines.append(f"The diagnosis names the damage of {sum(f.named for f in killed)} of them")
     named = {
         "Not named": [fate for fate in killed if not fate.named],
@@ -90,11 +94,11 @@ def page(fates: Sequence[Fate]) -> str:
     suites = suites_of(fates)
     head = "".join(f"<th>{escape(suite)}</th>" for suite in suites)
     rows = "\n".join(_row(fate, suites) for fate in fates)
-    told = "".join(f"<p>{escape(line)}</p>\n" for line in conclusions(fates))
+    paragraphs = "".join(f"<p>{escape(line)}</p>\n" for line in conclusions(fates))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f"<title>Kill matrix</title><style>{_STYLE}</style></head><body>\n"
-        f"<h1>Kill matrix</h1>\n{told}"
+        f"<h1>Kill matrix</h1>\n{paragraphs}"
         "<table><thead><tr><th>mutant</th><th>state</th><th>killed by</th><th>s</th>"
         f"<th>requests</th>{head}<th>diagnosis</th></tr></thead><tbody>\n{rows}\n"
         "</tbody></table></body></html>\n"
@@ -118,8 +122,8 @@ def _suite_cell(fate: Fate, cell: Cell) -> str:
     if cell.state == KILLED:
         colour = "wrong" if fate.control else "right"
         text = f"{escape(cell.case.partition('_')[0])}<small>{cell.seconds:.1f} s</small>"
-        told = escape(f"{cell.case}: {cell.diagnosis}", quote=True)
-        return f'<td class="{colour}" title="{told}">{text}</td>'
+        title = escape(f"{cell.case}: {cell.diagnosis}", quote=True)
+        return f'<td class="{colour}" title="{title}">{text}</td>'
     colour = "untested" if cell.state == NOT_TESTABLE else "right" if fate.control else "unseen"
     return f'<td class="{colour}">{escape(cell_text(cell))}</td>'
 

@@ -49,10 +49,10 @@ class Monitored(CloseOrAbandon):
             self._qmp = Qmp(ours, name, timeout_s)
         except ProgramError as error:
             self.process.has_ended_within(1.0)
-            said = self.process.describe()
+            ending = self.process.describe()
             self.process.kill()
             raise ProgramError(
-                f"{name} did not start: {said}", command, self.process.returncode, said
+                f"{name} did not start: {ending}", command, self.process.returncode, ending
             ) from error
 
     @property
@@ -82,9 +82,9 @@ class Monitored(CloseOrAbandon):
         except ProgramError as error:
             if not self.process.has_ended_within(0.5):
                 raise
-            said = self.process.describe()
+            ending = self.process.describe()
             code = self.process.returncode
-            raise ProgramError(f"{error}; {said}", self.process.argv, code, said) from None
+            raise ProgramError(f"{error}; {ending}", self.process.argv, code, ending) from None
 
     @property
     def events(self) -> list[Event]:

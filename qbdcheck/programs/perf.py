@@ -55,7 +55,7 @@ class PerfRecording:
         self._data.unlink()
         stacks = fold(script.stdout)
         if not stacks:
-            raise ProgramError("perf: it took no sample", ["perf"], None)
+            raise ProgramError("perf: no sample was taken", ["perf"], None)
         return stacks
 
 

@@ -225,7 +225,7 @@ def run_brief(
     """Run a program that takes milliseconds. Costs half of `run`; made for thousands of calls.
 
     The program stays in our process group and ends only with that group. It writes to files in
-    memory, so that nobody has to read while it runs. Any exit status is returned.
+    memory, so the caller need not read while it runs. Any exit status is returned.
 
     :raise ProgramError: the program did not end within ``timeout_s`` seconds and was killed.
     :raise SetupError: the program cannot be started.
@@ -374,7 +374,7 @@ class Process(RunningProgram):
         return self._exit_status()
 
     def _reap(self) -> None:
-        # Kill the group before the leader is reaped: until then nobody else can get its number.
+        # Kill the group before the leader is reaped: until then its number cannot be reused.
         # This also ends children that the program left in its group.
         if self._leaves_daemon:
             os.kill(self.pid, SIGKILL)

@@ -70,9 +70,9 @@ class RunningProgram(ABC):
 
     def describe(self) -> str:
         """Return the state of the program and its last output, on one line."""
-        said = tail(self.output())
+        reported = tail(self.output())
         how = f"{Path(self.argv[0]).name} {self._describe_state()}"
-        return f"{how}: {said}" if said else f"{how} and printed nothing"
+        return f"{how}: {reported}" if reported else f"{how} and printed nothing"
 
     def has_ended_within(self, timeout_s: float) -> bool:
         """Wait up to ``timeout_s`` seconds for the end. Return whether the program has ended."""

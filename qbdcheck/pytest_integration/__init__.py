@@ -1,1 +1,1 @@
-"""Joins the runner to pytest: the session of ./check, the items and the fixtures."""
+"""Join the runner to pytest: the session of ./check, the items and the fixtures."""

@@ -114,7 +114,7 @@ def target(request: pytest.FixtureRequest, scratch: Path) -> Iterator[TargetSess
 
 @pytest.fixture
 def new_disk(target: TargetSession) -> Callable[..., Disk]:
-    """Makes further disks."""
+    """Make further disks."""
     return target.new_disk
 
 
@@ -126,25 +126,25 @@ def disk(target: TargetSession) -> Disk:
 
 @pytest.fixture
 def qemu_io(target: TargetSession) -> Callable[..., DiskIo]:
-    """Opens a long-lived qemu-io."""
+    """Open a long-lived qemu-io."""
     return target.qemu_io
 
 
 @pytest.fixture
 def qemu_img(target: TargetSession) -> QemuImg:
-    """Runs qemu-img."""
+    """Run qemu-img."""
     return target.qemu_img
 
 
 @pytest.fixture
 def storage_daemon(target: TargetSession) -> Callable[..., StorageDaemon]:
-    """Starts qemu-storage-daemons."""
+    """Start qemu-storage-daemons."""
     return target.storage_daemon
 
 
 @pytest.fixture
 def machine(target: TargetSession) -> Callable[..., Machine]:
-    """Starts QEMUs without a running guest: ``with machine(kind="none") as vm``."""
+    """Start QEMUs without a running guest: ``with machine(kind="none") as vm``."""
     return target.machine
 
 
@@ -156,13 +156,13 @@ def vm(target: TargetSession) -> Machine:
 
 @pytest.fixture
 def nbd(target: TargetSession) -> Callable[..., Client]:
-    """Connects the raw NBD client to a disk or a URI."""
+    """Connect the raw NBD client to a disk or a URI."""
     return target.nbd
 
 
 @pytest.fixture
 def nbd_io(target: TargetSession) -> Callable[..., NbdIo]:
-    """Connects an NBD client that stamps its writes, judges its reads and follows the shadow."""
+    """Connect an NBD client that stamps its writes, judges its reads and follows the shadow."""
     return functools.partial(nbd_ios.connect, target)
 
 
@@ -186,7 +186,7 @@ def link(disk: Disk) -> Iterator[Link]:
 
 @pytest.fixture
 def logged_image(target: TargetSession, scratch: Path) -> Callable[..., LoggedImage]:
-    """Logs the writes to a disk's volume, and explores the crash states."""
+    """Log the writes to a disk's volume, and explore the crash states."""
 
     def make(disk: Disk, **options: Any) -> LoggedImage:
         return LoggedImage(disk, target.qemu_io, target.qemu_img, scratch, **options)
@@ -196,7 +196,7 @@ def logged_image(target: TargetSession, scratch: Path) -> Callable[..., LoggedIm
 
 @pytest.fixture
 def guest(request: pytest.FixtureRequest, target: TargetSession, scratch: Path) -> Iterator[Guests]:
-    """Starts small Linux guests with disks: ``guest(disk)``."""
+    """Start small Linux guests with disks: ``guest(disk)``."""
     guests = Guests(target, scratch)
     try:
         yield guests
@@ -208,7 +208,7 @@ def guest(request: pytest.FixtureRequest, target: TargetSession, scratch: Path) 
 
 @pytest.fixture
 def fio(scratch: Path) -> Callable[[Guest], Fio]:
-    """Runs fio in a guest: ``fio(guest)("--name=...", ...)``; its output stays in scratch."""
+    """Run fio in a guest: ``fio(guest)("--name=...", ...)``; its output stays in scratch."""
     return lambda guest: Fio(guest, scratch)
 
 
@@ -217,13 +217,15 @@ def ltp(request: pytest.FixtureRequest, scratch: Path) -> LtpTree:
     """The installed LTP that --ltp or QBDCHECK_LTP names."""
     path = request.config.stash[GUEST_OPTIONS].ltp
     if path is None:
-        raise NotRun("no LTP: name an installed tree with --ltp (docs/user.md)")
+        raise NotRun(
+            "LTP is not installed: give the path of an installed tree with --ltp (docs/user.md)"
+        )
     return LtpTree(path, scratch)
 
 
 @pytest.fixture
 def runtest(request: pytest.FixtureRequest, log: Callable[..., None]) -> Runtest:
-    """Runs tests in LTP's format on a file system of a guest; --soak repeats them."""
+    """Run tests in LTP's format on a file system of a guest; --soak repeats them."""
     # The time of --soak is for the whole case; each file system gets a part.
     soak_s = request.config.stash[EXECUTION].soak_s / len(FILE_SYSTEMS)
     return Runtest(log, soak_s, request.node.stash.get(TESTS, []).append)
@@ -237,7 +239,7 @@ def programs(target: TargetSession) -> Programs:
 
 @pytest.fixture
 def model(target: TargetSession, seed: Seed, log: Callable[..., None]) -> Iterator[ModelChecks]:
-    """Compares scripts with a model, and records the history of concurrent clients."""
+    """Compare scripts with a model, and record the history of concurrent clients."""
     checks = ModelChecks(target, seed, log)
     yield checks
     checks.close()
@@ -245,7 +247,7 @@ def model(target: TargetSession, seed: Seed, log: Callable[..., None]) -> Iterat
 
 @pytest.fixture
 def dual_write(target: TargetSession, seed: int) -> Iterator[DualWriter]:
-    """Sends all requests to a disk and to a raw reference, and compares the replies."""
+    """Send all requests to a disk and to a raw reference, and compare the replies."""
     writer = DualWriter(target, seed)
     try:
         yield writer
@@ -255,7 +257,7 @@ def dual_write(target: TargetSession, seed: int) -> Iterator[DualWriter]:
 
 @pytest.fixture
 def rules(disk: Disk, log: Callable[..., None], seed: int) -> Iterator[ArmedRules]:
-    """Arms faults on the backend of `disk`; a fault that never fires makes the case BROKEN."""
+    """Arm faults on the backend of `disk`; a fault that never fires makes the case BROKEN."""
     armed = ArmedRules(disk, log, int(seed))
     yield armed
     armed.settle()
@@ -263,7 +265,7 @@ def rules(disk: Disk, log: Callable[..., None], seed: int) -> Iterator[ArmedRule
 
 @pytest.fixture
 def schedule(rules: ArmedRules, log: Callable[..., None]) -> Iterator[Schedule]:
-    """Starts and stops faults; a phase that never starts makes the case BROKEN."""
+    """Start and stop faults; a phase that never starts makes the case BROKEN."""
     plan = Schedule(rules, log)
     yield plan
     plan.settle()
@@ -271,7 +273,7 @@ def schedule(rules: ArmedRules, log: Callable[..., None]) -> Iterator[Schedule]:
 
 @pytest.fixture
 def run() -> Callable[..., Completed]:
-    """Runs any program until it exits; the program dies with the case."""
+    """Run any program until it exits; the program dies with the case."""
     return run_program
 
 
@@ -280,7 +282,7 @@ def run() -> Callable[..., Completed]:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Output:
-    """Prints to the output of the case, through filters; it is compared after the call."""
+    """Print to the output of the case, through filters; it is compared after the call."""
     output: Output = request.node.stash[OUTPUT]
     return output
 
@@ -294,7 +296,7 @@ def seed(request: pytest.FixtureRequest) -> Seed:
 
 @pytest.fixture
 def log(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Writes a line to full.log."""
+    """Write a line to full.log."""
     path = request.node.stash[FULL_LOG]
 
     def write(*values: object) -> None:
@@ -306,6 +308,6 @@ def log(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 @pytest.fixture
 def not_run(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Records why a part of the case cannot run here; the rest still counts."""
+    """Record why a part of the case cannot run here; the rest still counts."""
     reasons: list[str] = request.node.stash[PARTLY_NOT_RUN]
     return reasons.append

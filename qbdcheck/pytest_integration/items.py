@@ -1,4 +1,4 @@
-"""Recognizes cases among pytest's items, and registers their fixtures."""
+"""Recognize cases among pytest's items, and register their fixtures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs under pytest: the session of ./check and the run loop of plain pytest.
+"""The runner inside pytest: the session of ./check, and the run loop of plain pytest.
 
 Both build their run in `build_run`, so that the same flags give the same verdicts.
 """
@@ -246,10 +246,10 @@ class PytestReports:
                 item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def tick(self) -> None:
-        """Do nothing: pytest redraws by itself."""
+        """Do nothing: pytest redraws its own output."""
 
     def close(self) -> None:
-        """Do nothing: pytest writes its reports by itself."""
+        """Do nothing: pytest writes its own reports."""
 
 
 def _reports_of(item: pytest.Item, ended: CaseEnded) -> list[pytest.TestReport]:

@@ -1,8 +1,8 @@
-"""Finds the one line that says why a case failed.
+"""Find the one line that says why a case failed.
 
 A failure has hundreds of lines; the list of cases has room for one. The findings of oracles come
-first. Other failures have only text. Of that the most useful line is taken: first the death of a
-program, then a time-out, then the first difference of the output, then the Python error.
+first. Other failures have only text. The line is then, in this order of preference, the death of a
+program, a time-out, the first difference of the output, or the Python error.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _FRAME = re.compile(r"^\s*(?:File \"|>|E\s{3,}|Traceback|---|\+\+\+|@@)")
 
 
 def cause_of_case(case: CaseEnded) -> str:
-    """Return the cause of a case's failure in one line; "" where nothing is known."""
+    """Return the cause of a case's failure in one line; "" if nothing is known."""
     return cause_of(case.message, case.details, case.findings)
 
 
 def cause_of(message: str, details: str, findings: Sequence[Finding] = ()) -> str:
-    """Return the cause in one line, from the data on a failure and from its text; "" without any.
+    """Return the cause in one line, from the findings and the text of a failure; "" if unknown.
 
-    There is source code in `details`, in which every word may mean something else. So the message
-    comes first, and of the details the lines of the error itself, which pytest marks with E.
+    `details` contains source code, which can match any pattern. Therefore the message is searched
+    first, then the lines of the error itself, which pytest marks with E.
     """
     judged = [finding for finding in findings if finding.damage.rank < Damage.HANG.rank]
     if judged:

@@ -18,14 +18,14 @@ from qbdcheck.programs.process import run, tail
 from qbdcheck.report.versions import inspect_program
 
 LOW_SPACE_BYTES = 2 << 30
-"""Cases 001-199 at -j2 have used at most half of this at one time."""
+"""Twice the largest disk usage that was measured for cases 001-199 at -j2."""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One line of the doctor: what is checked, what was found, and whether that is good enough.
+    """One line of the doctor: what is checked, what was found, and whether it is sufficient.
 
-    ``cost`` says what does not run because of it.
+    ``cost`` names what cannot run if it is not sufficient.
     """
 
     name: str
@@ -37,12 +37,14 @@ class Fact:
 def run_environment(scratch: Path) -> dict[str, str]:
     """Return the facts on the machine for the header of a run and for reports. Takes about 10 ms.
 
-    :raise SetupError: QEMU is too old; without any, the cases say so one by one.
+    :raise SetupError: QEMU is too old. A missing QEMU is no error here: each case reports it.
     """
     qemu = inspect_program("qemu-img")
     if qemu.version and not qemu.is_usable:
         variable = VARIABLES["qemu-img"]
-        raise SetupError(f"{qemu.path} is {qemu.fault}; name another with ${variable} or on PATH")
+        raise SetupError(
+            f"{qemu.path} is {qemu.fault}; set ${variable} or PATH to another qemu-img"
+        )
     return {
         "qemu": qemu.version or "not found",
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -74,14 +76,15 @@ def _guest_maker() -> Fact:
     if not missing:
         return Fact("guest", "can be made: apt-get, dpkg-deb, mke2fs")
     value = f"{', '.join(missing)} missing"
-    return Fact("guest", value, False, "cases in a guest, but with --guest-image yours")
+    return Fact("guest", value, False, "cases in a guest, unless --guest-image names an image")
 
 
 def _ltp() -> Fact:
     name = os.environ.get("QBDCHECK_LTP", "")
     if (Path(name) / "runtest").is_dir() or (name and Path(name).is_file()):
         return Fact("LTP", name)
-    value = f"QBDCHECK_LTP={name} is no tree of it" if name else "none; a recipe is in docs/user.md"
+    missing = "none; docs/user.md describes how to build it"
+    value = f"QBDCHECK_LTP={name} is not an installed LTP" if name else missing
     return Fact("LTP", value, not name, "540-549; --ltp or QBDCHECK_LTP names an installed tree")
 
 
@@ -95,7 +98,7 @@ def file_system(path: Path) -> str:
     except (OSError, ValueError):
         return "unknown"
     real = path.resolve()
-    # the longest wins, and of two on one place the later one, which hides the earlier
+    # the longest mount point wins; of two at one place the later one, which hides the earlier
     around = [
         (len(where), index, kind)
         for index, (where, kind) in enumerate(mounts)
@@ -118,7 +121,7 @@ def _scratch(scratch: Path) -> Fact:
 
 
 def _direct_io(scratch: Path) -> Fact:
-    """O_DIRECT is asked of the file system by a write: some take the flag and fail later."""
+    """Check O_DIRECT with a write: some file systems accept the flag, and the write fails."""
     cost = "cache modes none and directsync on file targets; set TMPDIR to ext4, xfs or btrfs"
     with tempfile.NamedTemporaryFile(dir=scratch, prefix="qbdcheck-probe-") as file:
         try:
@@ -144,8 +147,8 @@ def _aio(scratch: Path, mode: str) -> Fact:
             done = run(command, timeout_s=5, check=False)
         except QbdcheckError as error:
             return Fact(f"aio={mode}", f"no: {error}", is_good=False, cost=f"runs with -i {mode}")
-    said = tail(done.stderr, 1) or tail(done.stdout, 3)
-    if done.returncode == 0 and "4 KiB" in said:
+    reported = tail(done.stderr, 1) or tail(done.stdout, 3)
+    if done.returncode == 0 and "4 KiB" in reported:
         return Fact(f"aio={mode}", "yes")
-    reason = said.rpartition(": ")[2] or "qemu-io failed"
+    reason = reported.rpartition(": ")[2] or "qemu-io failed"
     return Fact(f"aio={mode}", f"no: {reason}", is_good=False, cost=f"runs with -i {mode}")

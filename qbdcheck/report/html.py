@@ -20,7 +20,7 @@ from qbdcheck.report.tally import Tally
 from qbdcheck.verdict import Verdict
 
 _TEXT_BYTES = 256 << 10
-"""Of each timeline its end, up to this."""
+"""Maximum size of the part that is shown of each timeline: its end."""
 _PICTURE_BYTES = 2 << 20
 """Larger pictures are named, not shown."""
 _TONES = {
@@ -31,9 +31,9 @@ _TONES = {
     "warn": "broken",
     "conf": "not_run",
 }
-"""Of how a test in a guest ended: the class that gives its colour."""
+"""The CSS class for each outcome of a test in a guest."""
 TIMELINE = ".timeline.txt"
-"""Ends the names of files with the timeline of a guest."""
+"""Suffix of the files with the timeline of a guest."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class _Attached:
 
 
 class Html(AtEnd):
-    """Facts, counts, all cases, and all of those that were not green.
+    """The HTML report: facts, counts, failures with their details, and all cases.
 
-    Timelines of guests and SVG pictures that cases left are in the page.
+    The page contains the timelines of guests and the SVG pictures of cases.
     """
 
     def text(self, tally: Tally) -> str:
@@ -57,7 +57,7 @@ class Html(AtEnd):
 
 
 def page(tally: Tally) -> str:
-    """Return the page of a run, ended or not."""
+    """Return the page of a run, which may not have ended."""
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     redaction = redaction_for(tally.run.environment if tally.run else {})
@@ -80,7 +80,7 @@ def page(tally: Tally) -> str:
 def _case(case: CaseEnded, redaction: Redaction) -> dict[str, Any]:
     """Return what the template shows of a case."""
     bad = case.verdict.is_bad
-    words = {
+    texts = {
         Verdict.PASS: sentence_of(case.sentence),
         Verdict.NOT_RUN: "; ".join(case.reasons),
     }
@@ -88,7 +88,7 @@ def _case(case: CaseEnded, redaction: Redaction) -> dict[str, Any]:
         "ended": case,
         "verdict": case.verdict.name.lower(),
         "word": case.verdict.value,
-        "text": words.get(case.verdict) or cause_of_case(case),
+        "text": texts.get(case.verdict) or cause_of_case(case),
         "sentence": sentence_of(case.sentence),
         "details": (case.details or case.message) if bad else "",
         "tests": " ".join(test_lines(case)),
@@ -109,4 +109,4 @@ def _attached(case: CaseEnded, redaction: Redaction) -> Iterator[_Attached]:
                     data = base64.b64encode(path.read_bytes()).decode("ascii")
                     yield _Attached(path.name, picture=f"data:image/svg+xml;base64,{data}")
             except OSError:
-                continue  # the name of the file is in the page all the same
+                continue  # the page still has the name of the file

@@ -71,7 +71,7 @@ def test_lines(case: CaseEnded) -> list[str]:
 
 
 def failure_block(case: CaseEnded) -> list[Text]:
-    """Return all of a failed case: its sentence, the diff, how to run it again, its files."""
+    """Return the lines on a failed case: its sentence, diff, command to run it again, and files."""
     style = VERDICT_STYLES[case.verdict]
     title = f"---- {case.case_id} {case.image_format}: {case.verdict.value} "
     lines = [Text(f"{title:-<80}", style)]

@@ -1,4 +1,4 @@
-"""Opens the files of reports."""
+"""Open the files of reports."""
 
 from __future__ import annotations
 

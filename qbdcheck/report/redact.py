@@ -1,4 +1,4 @@
-"""Takes out of a report what is nobody else's business.
+"""Remove private paths and secrets from a report.
 
 Reports leave the machine: CI servers keep JUnit files, people paste JSON into bug trackers. So
 the user's home directory becomes ``~``, the run's scratch directory ``SCRATCH``, and what follows a

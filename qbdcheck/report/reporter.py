@@ -34,7 +34,7 @@ class Reporter(Protocol):
 
 
 def reporters_for(options: Reports, output: TextIO | None = None) -> list[Reporter]:
-    """The reports that `options` ask for: one on `output` (stdout) and one for each file.
+    """Return the reports that `options` request: one on `output` (stdout) and one for each file.
 
     :raise SetupError: a report file cannot be written.
     """

@@ -131,4 +131,4 @@ def _of_generic(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
             "minItems": len(arguments),
             "maxItems": len(arguments),
         }
-    raise TypeError(f"no report has values of the type {hint}")
+    raise TypeError(f"reports do not support values of the type {hint}")

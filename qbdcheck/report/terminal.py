@@ -1,7 +1,7 @@
-"""The output for people: a line for each case, and on a terminal the running lanes below.
+"""The output on a terminal: a line for each case, and below the lines the running lanes.
 
-Nothing here runs in a thread: the runner forks, and a child that is forked while another thread
-holds the lock of rich would hang. The live part is redrawn on events and on `tick`.
+No thread is used: the runner forks, and a child hangs if it is forked while another thread holds
+the lock of rich. The live part is redrawn on events and on `tick`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Terminal:
                 self._print(Text(), *summary_lines(self._tally))
 
     def tick(self) -> None:
-        """Redraw the lanes, where there is a terminal."""
+        """Redraw the lanes, if the output is a terminal."""
         self._update(refresh=True)
 
     def _update(self, refresh: bool) -> None:

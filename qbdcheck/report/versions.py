@@ -1,4 +1,4 @@
-"""Which programs are there, of which version, and whether that is new enough."""
+"""The installed programs, their versions, and whether these are new enough."""
 
 from __future__ import annotations
 

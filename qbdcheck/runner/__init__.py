@@ -1,4 +1,4 @@
-"""Runs the cases of a plan, and decides their verdicts.
+"""Run the cases of a plan, and decide their verdicts.
 
 The life of a case, from selection to report:
 
@@ -6,7 +6,7 @@ The life of a case, from selection to report:
 2.  `qbdcheck.catalogue.plan.make_plan` selects the case: `list_cases` reads its file without
     importing it, `selection.select` applies numbers, groups and exclusions, `ordering` sorts.
 3.  `qbdcheck.cli._run` starts the `reaper.Reaper`, which cleans up even if the runner is killed,
-    and starts pytest with the plugin `CheckSession`. Plain pytest collects the case by itself and
+    and starts pytest with the plugin `CheckSession`. Plain pytest collects the case itself and
     comes in at the next step (`qbdcheck.pytest_integration.session.run_items`).
 4.  `qbdcheck.pytest_integration.session.build_run` makes a `case_run.Unit` of the case for each
     image format, probes the target, and builds the `run.Run`.
@@ -25,7 +25,7 @@ The life of a case, from selection to report:
 10. `lanes.Lanes._finish` reads the result, kills processes that the case left
     (`subreaper.end_strays`) and keeps logs and stacks of a case that is not green
     (`artefacts.keep_artefacts`). A crash, a time-out or a lost result is a failure of the case.
-11. `run.Run.finished` weighs documented deviations (`verdict_rules.weigh_deviation`) and --strict,
+11. `run.Run.finished` applies documented deviations (`verdict_rules.apply_deviation`) and --strict,
     records the duration (`qbdcheck.catalogue.history.Elapsed`) and sends `CaseEnded`.
 12. Each `qbdcheck.report.reporter.Reporter` handles the events: terminal, TAP, JUnit, JSON, HTML.
     After the last case `run.Run.execute` sends `RunEnded` and returns the `ExitCode`.

@@ -1,4 +1,4 @@
-"""Keeps the logs of a case that is not green, and removes the scratch directory of every case."""
+"""Keep the logs of a case that is not green, and remove the scratch directory of every case."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def keep_artefacts(
 ) -> list[Path]:
     """Copy logs, stacks, .bad files and repro/ of a case to `directory`; return the copies.
 
-    If the disk is full, copies are missing but the verdict stays.
+    If the disk is full, copies are missing, but the verdict does not change.
     """
     kept: list[Path] = []
     for pattern in patterns:
@@ -69,7 +69,7 @@ def remove_scratch(scratch: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def without_our_frames(stacks: str) -> str:
+def without_runner_frames(stacks: str) -> str:
     """Return stacks of faulthandler without the frames of the runner and of pytest."""
     kept: list[str] = []
     in_runner = False
@@ -106,7 +106,7 @@ def describe_stuck(pid: int, scratch: Path) -> str:
     parts: list[str] = []
     with contextlib.suppress(OSError):
         if stacks := (scratch / STACKS).read_text(errors="replace").strip():
-            parts.append(f"Python stacks of the case:\n{without_our_frames(stacks)}")
+            parts.append(f"Python stacks of the case:\n{without_runner_frames(stacks)}")
     programs = subreaper.living(subreaper.descendants(pid))
     if programs:
         lines = [f"  {stray.pid} ({subreaper.state(stray.pid)}) {stray.argv}" for stray in programs]

@@ -15,16 +15,16 @@ from qbdcheck.seed import Seed, case_seed
 from qbdcheck.verdict import Verdict
 
 _TEXT_LIMIT = 200_000
-"""The most characters of details that a child sends; longer text is a log, kept as a file."""
+"""Maximum length of the details that a child sends, in characters; longer text is in the logs."""
 
 
 @dataclass(frozen=True)
 class Unit:
     """A case to be run under one image format.
 
-    ``run_seed`` is the value of ``--seed`` that runs just this again. ``limit_s`` is None for no
-    time limit. ``collect`` makes pytest's item in the forked child; it may raise whatever the
-    import raises.
+    ``run_seed`` is the value of ``--seed`` that repeats this unit. ``limit_s`` is None if there is
+    no time limit. ``collect`` makes pytest's item in the forked child; it raises what the import
+    of the case raises.
     """
 
     case: CaseInfo
@@ -53,9 +53,9 @@ class Unit:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a unit. Fields as in `qbdcheck.report.events.CaseEnded`.
+    """The result of a unit. The fields are those of `qbdcheck.report.events.CaseEnded`.
 
-    ``setup_failed``: the target or the machine could not be made ready, for any case.
+    ``setup_failed``: the target or the machine could not be prepared, so no case can run.
     """
 
     verdict: Verdict
@@ -80,7 +80,7 @@ class Result:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Result | None:
-        """Return the result of `to_bytes`; None for anything else, such as half of it."""
+        """Return the result that `to_bytes` encoded; None if the bytes are incomplete or wrong."""
         try:
             fields = json.loads(data)
             return cls(

@@ -1,4 +1,4 @@
-"""Runs a case in its forked child, from fork to ``os._exit``.
+"""Run a case in its forked child, from fork to ``os._exit``.
 
 The child has a process group of its own, is a subreaper, and dies with the runner. It runs in its
 scratch directory, writes standard output and error to ``full.log`` there, and sends one `Result`.
@@ -37,7 +37,7 @@ from qbdcheck.runner.case_state import (
 from qbdcheck.runner.filters import Filters
 from qbdcheck.runner.golden import Comparison, Output, compare, find_golden, update
 from qbdcheck.runner.reaper import MARK
-from qbdcheck.runner.verdict_rules import describe, judge, weigh_full_disk, worse
+from qbdcheck.runner.verdict_rules import broken_if_disk_full, describe, judge, worse
 from qbdcheck.verdict import Verdict
 
 STACKS = "stacks.txt"
@@ -102,7 +102,7 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
     phases = ("setup", "call")
     result = Result(Verdict.PASS)
     for when in phases:
-        result = weigh_full_disk(_phase(item, when), scratch)
+        result = broken_if_disk_full(_phase(item, when), scratch)
         if result.verdict is not Verdict.PASS:
             break
     result = worse(result, _phase(item, "teardown"))

@@ -1,4 +1,4 @@
-"""Finds the data on what is wrong in an error that a case raised.
+"""Find the data on what is wrong in an error that a case raised.
 
 Oracles return `oracles.finding.Findings`. An error that is raised for findings has them as its
 attribute ``findings``. A bare ``assert shadow.check(...) == []`` has no such attribute: then the

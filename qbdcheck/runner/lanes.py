@@ -1,4 +1,4 @@
-"""Runs units in parallel, each in a forked child with a time limit.
+"""Run units in parallel, each in a forked child with a time limit.
 
 One thread with one selector waits for pidfds (the end of a child), pipes (its result) and a wake-up
 pipe of the signal handlers. A crash, a hang, a leftover process or a lost result is a
@@ -25,7 +25,7 @@ from qbdcheck.runner.artefacts import (
     describe_stuck,
     keep_artefacts,
     remove_scratch,
-    without_our_frames,
+    without_runner_frames,
 )
 from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.child import LOG, STACKS, STACKS_SIGNAL, run_child, strays_result
@@ -244,7 +244,9 @@ class Lanes:
         how = f"exited with {code} without a verdict"
         if code < 0:
             how = f"died by {signal.Signals(-code).name}"
-        return Result(Verdict.FAIL, f"the case's process {how}", without_our_frames(text[-_CHUNK:]))
+        return Result(
+            Verdict.FAIL, f"the case's process {how}", without_runner_frames(text[-_CHUNK:])
+        )
 
     def _forget(self, running: _Running) -> None:
         del self._running[running.pid]

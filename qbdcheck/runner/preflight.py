@@ -1,4 +1,4 @@
-"""Decides before a case starts whether it can run: image format, programs, capabilities."""
+"""Decide before a case starts whether it can run: image format, programs, capabilities."""
 
 from __future__ import annotations
 

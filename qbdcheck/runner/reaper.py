@@ -92,10 +92,10 @@ def _wait_and_clean(reading: int, scratch_root: Path) -> None:
     os.dup2(reading, 3)
     os.closerange(4, os.sysconf("SC_OPEN_MAX"))
     os.chdir("/")
-    said = b""
+    received = b""
     while chunk := os.read(3, 16):
-        said += chunk
-    clean(scratch_root, keep=said == _KEEP)
+        received += chunk
+    clean(scratch_root, keep=received == _KEEP)
 
 
 def clean(scratch_root: Path, keep: bool = False) -> None:

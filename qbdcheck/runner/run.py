@@ -1,4 +1,4 @@
-"""A run: takes units through the lanes, sends events to the reports, and records the results."""
+"""A run: send units to the lanes, send events to the reports, and record the results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.child import LOG
 from qbdcheck.runner.lanes import SUITE_TIME_LIMIT, Lanes, Place
 from qbdcheck.runner.reaper import Reaper
-from qbdcheck.runner.verdict_rules import weigh_deviation
+from qbdcheck.runner.verdict_rules import apply_deviation
 from qbdcheck.seed import repeat_seed
 from qbdcheck.verdict import Verdict
 
@@ -73,7 +73,7 @@ class Run:
         self._record: RunRecord | None = None
 
     def execute(self) -> ExitCode:
-        """Run everything, close all reports, and return the exit code (`ExitCode`)."""
+        """Run all units, close all reports, and return the exit code."""
         started_s, clock_s = clock.wall_s(), clock.now_s()
         self._record = RunRecord(self.execution.cache_dir, self._header())
         with RunningMark(self.execution.results_dir):
@@ -171,7 +171,7 @@ class Run:
     ) -> None:
         """Record the result of `unit` and report it."""
         if (where := self.deviation_of(unit)) is not None:
-            result = weigh_deviation(result, where)
+            result = apply_deviation(result, where)
         result = self._strict(result)
         case = unit.case
         event = CaseEnded(

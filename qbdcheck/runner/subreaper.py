@@ -1,4 +1,4 @@
-"""Finds and kills the descendants of this process. Linux only, through /proc and prctl(2).
+"""Find and kill the descendants of this process. Linux only, through /proc and prctl(2).
 
 The processes of a case may leave their process group (setsid) and their parent (double fork). They
 cannot leave a *subreaper*: PR_SET_CHILD_SUBREAPER makes this process the parent of every orphaned

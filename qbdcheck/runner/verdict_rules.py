@@ -1,8 +1,9 @@
-"""Turns the error that a case raised into a verdict.
+"""Turn the error that a case raised into a verdict.
 
 FAIL means that the target is wrong: an assertion failed, a program failed, a connection was lost.
-BROKEN means that nothing is known of the target: an error that only a programming mistake raises,
-or a server that did not start. In doubt the verdict is FAIL. Both make the run fail.
+BROKEN means that nothing is known about the target: the case raised an error that only a
+programming mistake raises, or a server did not start. In doubt the verdict is FAIL. Both verdicts
+make the run fail.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def judge(error: BaseException, when: str, details: str) -> Result:
     if isinstance(error, _MISTAKES):
         return Result(Verdict.BROKEN, message, details, findings=findings)
     setup_failed = when == "setup" and isinstance(error, UsageError)
-    if setup_failed and isinstance(error, NotReadyError):  # nothing of the target was tested
+    if setup_failed and isinstance(error, NotReadyError):  # the target was not tested
         message = f"in setup: {message}"
         return Result(Verdict.BROKEN, message, details, setup_failed=True, findings=findings)
     where = "" if when == "call" else f"in {when}: "
@@ -63,25 +64,29 @@ def judge(error: BaseException, when: str, details: str) -> Result:
     )
 
 
-def weigh_full_disk(result: Result, scratch: Path) -> Result:
-    """Return the result of a case; BROKEN instead of FAIL where the runner's own disk is full."""
+def broken_if_disk_full(result: Result, scratch: Path) -> Result:
+    """Return the result of a case; a FAIL becomes BROKEN if the runner's own disk is full."""
     if result.verdict is not Verdict.FAIL or shutil.disk_usage(scratch).free > _FULL_BYTES:
         return result
     where = scratch.parent.parent
-    message = f"{result.message}; {where} is full: name a larger directory with TMPDIR"
+    message = f"{result.message}; {where} is full: set TMPDIR to a larger directory"
     return replace(result, verdict=Verdict.BROKEN, message=message)
 
 
-def weigh_deviation(result: Result, where: str) -> Result:
-    """Return the result of a case that the target's profile expects to fail; `where` says why.
+def apply_deviation(result: Result, where: str) -> Result:
+    """Return the result of a case that the target's profile expects to fail.
 
     A failure counts as not run. A pass counts as a failure, so that profiles stay correct.
+
+    :param where: the place where the deviation is documented.
     """
     if result.verdict is Verdict.FAIL and not result.setup_failed:
         return Result(Verdict.NOT_RUN, reasons=(f"known deviation: {where}",))
     if result.verdict is Verdict.PASS:
-        gone = "the known deviation is gone: take it out of the target's profile"
-        return Result(Verdict.FAIL, f"{gone} ({where})", result.details)
+        fix = (
+            "the case passes despite its deviation: remove the deviation from the target's profile"
+        )
+        return Result(Verdict.FAIL, f"{fix} ({where})", result.details)
     return result
 
 

@@ -219,7 +219,7 @@ class Description(_Strict):
     """A command that prints the version of the server."""
     lacks: list[str] = []
     waives: list[str] = []
-    """Policies that the target is not held to (policies.py)."""
+    """Policies that do not apply to the target (policies.py)."""
     deviations: list[Deviation] = []
 
     @pydantic.model_validator(mode="after")

@@ -151,8 +151,8 @@ class Disk:
                 break
         if done.returncode != 0:
             # Leave out the path: it differs from case to case, and summaries group by reason.
-            said = tail(done.stderr).replace(filename, self.name)
-            raise NotRun(f"QEMU cannot make {self.format} on this target: {said}")
+            reported = tail(done.stderr).replace(filename, self.name)
+            raise NotRun(f"QEMU cannot make {self.format} on this target: {reported}")
 
     def prefill(self) -> None:
         """Fill the disk with stamps of generation 0, and flush.
@@ -215,10 +215,14 @@ class Disk:
             done = run(argv, cwd=file.parent, timeout_s=60 * programs.slowdown)
         except ProgramError as error:
             silent = "qemu-io printed nothing, so the flush failed"
-            said = tail(error.stdout + error.stderr) or (silent if error.returncode else str(error))
-            if self.format != "raw" and any(text in said for text in _CANNOT_GROW):
-                raise NotRun(f"QEMU cannot write {self.format} on this target: {said}") from None
-            raise SetupError(f"prefill of volume {self.name} failed: {said}") from None
+            reported = tail(error.stdout + error.stderr) or (
+                silent if error.returncode else str(error)
+            )
+            if self.format != "raw" and any(text in reported for text in _CANNOT_GROW):
+                raise NotRun(
+                    f"QEMU cannot write {self.format} on this target: {reported}"
+                ) from None
+            raise SetupError(f"prefill of volume {self.name} failed: {reported}") from None
         if done.stdout.strip():
             raise SetupError(f"prefill of volume {self.name} failed: {tail(done.stdout)}")
 
@@ -359,7 +363,7 @@ class Snapshot(Disk):
 
         Its stamps name a different writer.
 
-        :raise NotRun: the target makes no clones.
+        :raise NotRun: the target does not make clones.
         """
         backend = clone_of(self._of, self._snapshot, name, self.backend.size)
         shadow = self.shadow.copy(writer=len(backend.host.siblings))

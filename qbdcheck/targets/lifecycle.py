@@ -211,7 +211,7 @@ class Backend:
         :raise NotRun: volumes of this target live only as long as their server.
         """
         if self.description.volatile:
-            raise NotRun(f"target {self.description.name} keeps no data over a stop")
+            raise NotRun(f"target {self.description.name} does not keep data after a stop")
         self.end()
 
     def end(self) -> None:
@@ -231,7 +231,7 @@ class Backend:
             self._forget_server()
             if not ended or (server.returncode or 0) in _CRASHES:
                 raise ProgramError(
-                    f"target {self.description.name}: at its stop the server {how}",
+                    f"target {self.description.name}: the server {how} while it was stopped",
                     server.argv,
                     server.returncode,
                     server.output(),
@@ -303,7 +303,7 @@ class Backend:
         """Take a snapshot of the volume under a name."""
         action = self.description.volume.snapshot
         if action is None:
-            raise NotRun(f"target {self.description.name} takes no snapshots")
+            raise NotRun(f"target {self.description.name} does not take snapshots")
         self.perform(action, "volume.snapshot", snapshot=name)
 
     def control(self, command: str, /, **arguments: object) -> Any:
@@ -353,11 +353,11 @@ class Backend:
 
     def _must_be(self, *states: State) -> None:
         if self._server is not None and self.state is State.RUNNING and not self._server.is_running:
-            said = self._server.describe()
+            reported = self._server.describe()
             self._forget_server()
             self.state = State.CRASHED
             if State.CRASHED not in states:
-                message = f"target {self.description.name}: its server died: {said}"
+                message = f"target {self.description.name}: its server died: {reported}"
                 raise ProgramError(message, [self.description.name], None)
         if self.state not in states:
             wanted = " or ".join(state.value for state in states)
@@ -382,9 +382,9 @@ class Backend:
                 cwd=self.directory,
             )
         except ProgramError as error:
-            said = tail(error.stderr or error.stdout) or str(error)
+            reported = tail(error.stderr or error.stdout) or str(error)
             raise SetupError(
-                f"target {self.description.name}: {what}: {' '.join(argv)}: {said}"
+                f"target {self.description.name}: {what}: {' '.join(argv)}: {reported}"
             ) from None
 
     def _resolve(self, argv: list[str]) -> list[str]:

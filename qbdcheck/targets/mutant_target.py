@@ -96,7 +96,9 @@ def parse(text: str) -> MutantTarget:
         hint = f"did you mean '{near[0]}'?" if near else f"known: {' '.join(known)}"
         raise UsageError(f"unknown mutant '{wanted}'; {hint}")
     if at and not base:
-        raise UsageError(f"{PREFIX}{place}: name a target after @, such as {wanted}@reference-file")
+        raise UsageError(
+            f"{PREFIX}{place}: write a target after @, such as {wanted}@reference-file"
+        )
     mutant = known[wanted]
     try:
         knobs = split(pairs)

@@ -137,9 +137,9 @@ def succeeds(
     def check(timeout_s: float) -> None:
         done = run(argv, timeout_s=timeout_s, check=False, env=env, cwd=cwd)
         if done.returncode != 0:
-            said = tail(done.stderr or done.stdout) or "it printed nothing"
+            reported = tail(done.stderr or done.stdout) or "it printed nothing"
             how = describe_exit(done.returncode)
-            raise NotReadyYet(f"{failure}: {Path(argv[0]).name} {how}: {said}")
+            raise NotReadyYet(f"{failure}: {Path(argv[0]).name} {how}: {reported}")
 
     return check
 

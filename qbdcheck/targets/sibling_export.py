@@ -127,7 +127,7 @@ def clone_of(backend: Backend, snapshot: str, new: str, size: int) -> SiblingExp
     """
     action = backend.description.volume.clone
     if action is None:
-        raise NotRun(f"target {backend.description.name} makes no clones")
+        raise NotRun(f"target {backend.description.name} does not make clones")
     backend.perform(action, "volume.clone", snapshot=snapshot, new=new)
     return SiblingExport(backend, new, size, backend.description.volume.remove)
 

@@ -55,7 +55,7 @@ class Options:
         self._out = []
         try:
             if self.tls_missing() and number not in (Option.STARTTLS, Option.ABORT):
-                raise Refusal(OptionReply.ERR_TLS_REQD, "this server insists on TLS")
+                raise Refusal(OptionReply.ERR_TLS_REQD, "this server requires TLS")
             handler = self._table.get(number)
             if handler is None:
                 raise Refusal(OptionReply.ERR_UNSUP, f"option {number} is not known")
@@ -111,7 +111,7 @@ class Options:
         if self.agreement.tls:
             raise Refusal(OptionReply.ERR_INVALID, "TLS is on already")
         if self._tls is TlsMode.OFF:
-            raise Refusal(OptionReply.ERR_POLICY, "this server does without TLS")
+            raise Refusal(OptionReply.ERR_POLICY, "this server does not support TLS")
         self._reply(number, OptionReply.ACK)
         self.outcome = Option.STARTTLS
 
@@ -231,7 +231,7 @@ def _text(message: str) -> bytes:
 
 def _no_data(data: bytes) -> None:
     if data:
-        raise Refusal(OptionReply.ERR_INVALID, f"{len(data)} bytes of data where none belong")
+        raise Refusal(OptionReply.ERR_INVALID, f"{len(data)} bytes of unexpected data")
 
 
 def _take_string(data: bytes, at: int = 0) -> tuple[str, int]:

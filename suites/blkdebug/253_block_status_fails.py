@@ -17,9 +17,9 @@ def test(new_disk, qemu_img, scratch):
     # raw is above it because qemu-img map skips filters such as blkdebug.
     faulty = over("raw", blkdebug(disk.protocol_blockdev(), error(iotype="block-status")))
     faulty = json_filename(faulty)
-    for words in (["map", faulty], ["convert", "-O", "raw", faulty, copy]):
-        said = qemu_img.fails(*words)
-        expect_in("Input/output error", said, f"qemu-img {words[0]}")
+    for arguments in (["map", faulty], ["convert", "-O", "raw", faulty, copy]):
+        message = qemu_img.fails(*arguments)
+        expect_in("Input/output error", message, f"qemu-img {arguments[0]}")
     qemu_img("dd", "-O", "raw", "bs=64k", f"if={faulty}", f"of={copy}")
     expect_content(disk.shadow, 0, copy.read_bytes(), "the copy")
     qemu_img("convert", "-O", "raw", disk.filename, copy)

@@ -29,8 +29,8 @@ def test(disk, qemu_io):
             for command in ("aio_write -P {byte}", "aio_read -P {byte}"):
                 text = ""
                 for number in range(COUNT):
-                    words = command.format(byte=number + 1)
-                    text += io(f"{words} {number * LENGTH} {LENGTH}")
+                    request = command.format(byte=number + 1)
+                    text += io(f"{request} {number * LENGTH} {LENGTH}")
                 ended = parse_reports(text + io("aio_flush"))
                 failed = [one.error for one in ended if one.error]
                 expect_equal(failed, ["Input/output error"], f"the errors of {command}")

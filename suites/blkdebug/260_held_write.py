@@ -26,9 +26,9 @@ def test(disk, qemu_io):
         io("resume writer")
         io("wait_break written")
         io("resume written")
-        said = io("resume reader") + io("aio_flush")
-        assert "Pattern verification failed" not in said, (
-            f"the held read returned other data: {said}"
+        output = io("resume reader") + io("aio_flush")
+        assert "Pattern verification failed" not in output, (
+            f"the held read returned other data: {output}"
         )
         disk.shadow.pattern(AT, LENGTH, 0x77)
         io.read(AT - 4096, LENGTH + 8192)

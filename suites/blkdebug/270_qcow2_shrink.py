@@ -25,8 +25,8 @@ def test(new_disk, qemu_io, qemu_img):
     sizes, failures = iter(range(900 << 10, KEPT, -100 << 10)), 0
     for fault in faults:
         size = next(sizes)
-        words = ["resize", "-q", "--shrink", image.filename(fault), str(size)]
-        failures += bool(qemu_img.run(*words, check=False).returncode)
+        arguments = ["resize", "-q", "--shrink", image.filename(fault), str(size)]
+        failures += bool(qemu_img.run(*arguments, check=False).returncode)
         image.check()
         qemu_img("resize", "-q", "--shrink", disk.filename, str(size))
         disk.shadow.resize(size)

@@ -29,9 +29,9 @@ def test(new_disk, qemu_io, qemu_img):
         ("resize", image, "4M"),
         ("snapshot", "-c", "s0", image),
     )
-    for words in commands:
-        said = qemu_img.fails(*words)
-        expect_in("No space left on device", said, f"qemu-img {words[0]}")
+    for arguments in commands:
+        message = qemu_img.fails(*arguments)
+        expect_in("No space left on device", message, f"qemu-img {arguments[0]}")
     volume.verify()
     expect_no_check_errors(qemu_img, disk.filename)
     disk.verify()

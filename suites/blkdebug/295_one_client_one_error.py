@@ -22,13 +22,13 @@ def test(disk, qemu_io, storage_daemon):
         qsd.add(blkdebug(disk.protocol_blockdev(), rule, node_name="disk"))
         uri = qsd.export("disk")
         ios = [qemu_io(uri) for _ in range(3)]
-        said = ["", "", ""]
+        output = ["", "", ""]
         for number in range(10):
             for client, io in enumerate(ios):
                 at = client * PART + number * PIECE
-                said[client] += io(f"aio_write -P {client * 16 + number + 1} {at} {PIECE}")
+                output[client] += io(f"aio_write -P {client * 16 + number + 1} {at} {PIECE}")
         for client, io in enumerate(ios):
-            reports = parse_reports(said[client] + io("aio_flush"))
+            reports = parse_reports(output[client] + io("aio_flush"))
             errors = [one.error for one in reports if one.error]
             expect_equal(
                 errors,

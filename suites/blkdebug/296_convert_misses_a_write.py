@@ -17,17 +17,19 @@ from qbdcheck.kit.expectations import expect_equal, expect_in
 def test(new_disk, qemu_img):
     source, volume = new_disk("8M"), new_disk("8M")
 
-    def convert(faults, *words):
+    def convert(faults, *options):
         target = over("raw", {**blkdebug(volume.protocol_blockdev()), **faults})
         source_words = ("-n", "-O", "raw", source.filename, json_filename(target))
-        return qemu_img.run("convert", *words, *source_words, check=False)
+        return qemu_img.run("convert", *options, *source_words, check=False)
 
-    for words in (("-m", "1"), ("-m", "8"), ("-W", "-m", "8")):
+    for options in (("-m", "1"), ("-m", "8"), ("-W", "-m", "8")):
         for count in (1, 2, 3, 4):
-            done = convert(fail_nth("write_aio", count, ENOSPC, iotype="write", once=True), *words)
-            expect_equal(done.returncode, 1, f"convert {words}, write {count} fails: exit status")
+            done = convert(
+                fail_nth("write_aio", count, ENOSPC, iotype="write", once=True), *options
+            )
+            expect_equal(done.returncode, 1, f"convert {options}, write {count} fails: exit status")
             expect_in(
-                "No space left on device", done.stderr, f"convert {words}, write {count} fails"
+                "No space left on device", done.stderr, f"convert {options}, write {count} fails"
             )
     done = convert({})
     expect_equal(

@@ -24,8 +24,8 @@ def test(new_disk, qemu_img, scratch):
         assert done.returncode > 1, (
             f"qemu-img compare: expected a status above 1, got {done.returncode}: {done.stdout}"
         )
-    said = qemu_img.fails("dd", "-O", "raw", "bs=64k", f"if={name}", f"of={scratch / 'other'}")
-    expect_in("Input/output error", said, "qemu-img dd")
+    message = qemu_img.fails("dd", "-O", "raw", "bs=64k", f"if={name}", f"of={scratch / 'other'}")
+    expect_in("Input/output error", message, "qemu-img dd")
     done = qemu_img.run("dd", "-O", "raw", "bs=64k", "count=3", f"if={name}", f"of={copy}")
     expect_content(disk.shadow, 0, copy.read_bytes()[: 3 * 65536], "the copy")
     disk.verify()

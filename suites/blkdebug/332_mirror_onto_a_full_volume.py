@@ -1,4 +1,4 @@
-"""This case checks that a mirror onto a volume that is full for some time goes on, and is exact.
+"""This case checks that a mirror onto a volume that is full for some time continues, and is exact.
 
 How: the backend of the target has no space during a phase. The mirror must stop with "nospace". The
 phase ends, the job is resumed, and the copy must equal the source.

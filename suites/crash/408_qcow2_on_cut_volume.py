@@ -1,7 +1,7 @@
 """This case checks that a qcow2 image on the target survives power cuts at the target.
 
 How: a random workload on the image and a cut in the middle of it. The image is opened again and
-checked by qemu-img, and every byte is compared. The next round continues with what is there.
+checked by qemu-img, and every byte is compared. The next round continues with the image as it is.
 Guards: flush-noop, destage-reorder, flush-one-child-only, torn-write, fua-write-ack-early.
 """
 

@@ -23,6 +23,6 @@ def test(new_disk, qemu_io, qemu_img, scratch):
     for offset, length in ranges:
         full.shadow.write(offset, empty.shadow.expected(offset, length))
     for disk in (empty, full):
-        words = ("-n", "--target-is-zero", "-f", "qcow2", "-O", "raw")
-        qemu_img("convert", *words, source, disk.filename)
+        arguments = ("-n", "--target-is-zero", "-f", "qcow2", "-O", "raw")
+        qemu_img("convert", *arguments, source, disk.filename)
         disk.verify()

@@ -17,8 +17,8 @@ def test(new_disk, qemu_io, qemu_img, golden):
     one, two = new_disk("4M"), new_disk("4M", prefill=False)
     longer = new_disk("5M", prefill=False)
 
-    def compare(what, *words):
-        done = qemu_img.run("compare", *words, check=False)
+    def compare(what, *arguments):
+        done = qemu_img.run("compare", *arguments, check=False)
         golden(f"{what}: {done.stdout.strip()} ({done.returncode})")
 
     with qemu_io(one) as io:

@@ -16,19 +16,19 @@ PARTS = ((1, 2000, 1003), (512, 12, 7), (511, 20, 11), (64 * KIB, 7, 4), (MIB, 2
 def test(disk, qemu_img, scratch, golden):
     part = scratch / "part"
     for size, count, skip in PARTS:
-        words = (f"bs={size}", f"count={count}", f"skip={skip}")
-        qemu_img("dd", "-O", "raw", *words, f"if={disk.filename}", f"of={part}")
+        arguments = (f"bs={size}", f"count={count}", f"skip={skip}")
+        qemu_img("dd", "-O", "raw", *arguments, f"if={disk.filename}", f"of={part}")
         data = part.read_bytes()
         lengths = [size * count, size * (count - skip)]
         # QEMU rounds the size of the file up to whole sectors.
         length = next((it for it in lengths if len(data) == -(-it // 512) * 512), None)
         assert length is not None, (
-            f"dd {' '.join(words)}: expected {lengths} bytes, got {len(data)}"
+            f"dd {' '.join(arguments)}: expected {lengths} bytes, got {len(data)}"
         )
-        expect_content(disk.shadow, size * skip, data[:length], f"dd {' '.join(words)}")
-        expect_zeroes(data[length:], f"dd {' '.join(words)}, the rest of the last sector")
-    words = ("bs=1M", f"skip={disk.size // MIB + 1}")
-    done = qemu_img.run("dd", "-O", "raw", *words, f"if={disk.filename}", f"of={part}")
+        expect_content(disk.shadow, size * skip, data[:length], f"dd {' '.join(arguments)}")
+        expect_zeroes(data[length:], f"dd {' '.join(arguments)}, the rest of the last sector")
+    arguments = ("bs=1M", f"skip={disk.size // MIB + 1}")
+    done = qemu_img.run("dd", "-O", "raw", *arguments, f"if={disk.filename}", f"of={part}")
     golden(done.stderr.rpartition(": ")[2])
     expect_equal(len(part.read_bytes()), 0, "the size of a part behind the end")
     disk.verify()

@@ -24,8 +24,8 @@ def test(new_disk, qemu_io, qemu_img, golden):
         with qemu_io(json_filename(over("raw", disk.protocol_blockdev()))) as volume:
             volume.write(REFCOUNTS + 2 * cluster + 1, 1, pattern=low_byte)
 
-    def check(what, *words):
-        done = qemu_img.run("check", *words, disk.filename, check=False)
+    def check(what, *arguments):
+        done = qemu_img.run("check", *arguments, disk.filename, check=False)
         found = [line for line in (done.stdout + done.stderr).splitlines()
                  if line.startswith(("No errors", "ERROR", "Leaked", "Rep"))]  # fmt: skip
         golden(f"{what}: status {done.returncode};", "; ".join(found))

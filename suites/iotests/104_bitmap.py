@@ -13,12 +13,12 @@ from qbdcheck.kit.expectations import expect_sound
 def test(new_disk, qemu_io, qemu_img, golden):
     disk = new_disk("2M", format="qcow2")
 
-    def step(*words):
-        qemu_img("bitmap", *words[:-1], disk.filename, words[-1])
+    def step(*arguments):
+        qemu_img("bitmap", *arguments[:-1], disk.filename, arguments[-1])
         found = qemu_img.json("info", disk.filename)["format-specific"]["data"].get("bitmaps", [])
         names = [f"{one['name']}({','.join([str(one['granularity']), *one['flags']])})"
                  for one in sorted(found, key=lambda one: one["name"])]  # fmt: skip
-        golden(" ".join(words), "->", *names)
+        golden(" ".join(arguments), "->", *names)
 
     step("--add", "one")
     step("--add", "-g", "4k", "two")
@@ -30,8 +30,8 @@ def test(new_disk, qemu_io, qemu_img, golden):
     step("--clear", "one")
     step("--enable", "two")
     step("--remove", "one")
-    for words in (("--remove", "one"), ("--add", "two"), ("--merge", "gone", "two")):
-        error = qemu_img.fails("bitmap", *words[:-1], disk.filename, words[-1])
+    for arguments in (("--remove", "one"), ("--add", "two"), ("--merge", "gone", "two")):
+        error = qemu_img.fails("bitmap", *arguments[:-1], disk.filename, arguments[-1])
         golden(error.rpartition(": ")[2])
     disk.verify()
     expect_sound(qemu_img, disk.filename)

@@ -20,12 +20,12 @@ WRITES = (  # offset, size, step, count, depth, further arguments
 @case(groups="img concurrent", formats="any")
 def test(disk, qemu_img):
     for number, (offset, size, step, count, depth, more) in enumerate(WRITES):
-        words = ("-o", str(offset), "-s", str(size), "-S", str(step), "-c", str(count))
-        words += ("-d", str(depth), "-t", "writeback", *more)
+        positional = ("-o", str(offset), "-s", str(size), "-S", str(step), "-c", str(count))
+        positional += ("-d", str(depth), "-t", "writeback", *more)
         # bench waits only for its own requests; closing the disk flushes it
-        qemu_img("bench", "-q", *words[: -len(more) or None], disk.filename)
+        qemu_img("bench", "-q", *positional[: -len(more) or None], disk.filename)
         pattern = 0x41 + number
-        qemu_img("bench", "-q", "-w", f"--pattern={pattern}", *words, disk.filename)
+        qemu_img("bench", "-q", "-w", f"--pattern={pattern}", *positional, disk.filename)
         for request in range(count):
             disk.shadow.pattern(offset + step * request, size, pattern)
         disk.verify()

@@ -24,8 +24,8 @@ def test(new_disk, qemu_io, qemu_img, scratch, not_run):
     for mode in ("off", "metadata", "falloc", "full"):
         volume = new_disk("3M")
         image = json_filename(over("qcow2", volume.protocol_blockdev()))
-        words = ("-O", "qcow2", "-o", f"preallocation={mode}")
-        command = ("convert", "-f", "qcow2", *words, source, volume.backend.filename)
+        arguments = ("-O", "qcow2", "-o", f"preallocation={mode}")
+        command = ("convert", "-f", "qcow2", *arguments, source, volume.backend.filename)
         done = qemu_img.run(*command, check=False)
         if "Unsupported preallocation" in done.stderr:
             not_run(f"preallocation={mode}: {done.stderr.strip().rpartition(': ')[2]}")

@@ -28,8 +28,8 @@ def test(new_disk, qemu_img, scratch, not_run):
     for kind, options in FORMATS.items():
         volume = new_disk("20M", prefill=False) if kind in NEED_ZEROES else full
         name = volume.backend.filename
-        words = ("-O", kind, *(("-o", options) if options else ()))
-        done = qemu_img.run("convert", "-f", "raw", *words, source, name, check=False)
+        arguments = ("-O", kind, *(("-o", options) if options else ()))
+        done = qemu_img.run("convert", "-f", "raw", *arguments, source, name, check=False)
         if done.returncode:
             not_run(f"{kind}: {done.stderr.strip().rpartition(': ')[2]}")
             continue

@@ -20,8 +20,8 @@ def test(new_disk, qemu_io, qemu_img, storage_daemon, golden):
     qemu_img.objects += ["secret,id=right,data=right", "secret,id=wrong,data=wrong"]
     options = ("-o", "key-secret=right,iter-time=10")
     for _ in range(TRIES):
-        words = ("-f", "luks", *options, volume.backend.filename, "1536k")
-        done = qemu_img.run("create", "-q", *words, check=False)
+        arguments = ("-f", "luks", *options, volume.backend.filename, "1536k")
+        done = qemu_img.run("create", "-q", *arguments, check=False)
         if "accurate CPU usage" not in done.stderr:
             break
     assert done.returncode == 0, f"qemu-img create fails: {done.stderr}"

@@ -23,8 +23,8 @@ def test(new_disk, qemu_io, qemu_img, storage_daemon):
     options = "encrypt.format=luks,encrypt.key-secret=right,encrypt.iter-time=10"
     name = volume.backend.filename
     for _ in range(TRIES):
-        words = ("-f", "qcow2", "-o", options, name, str(shadow.size))
-        done = qemu_img.run("create", "-q", *words, check=False)
+        arguments = ("-f", "qcow2", "-o", options, name, str(shadow.size))
+        done = qemu_img.run("create", "-q", *arguments, check=False)
         if "accurate CPU usage" not in done.stderr:
             break
     assert done.returncode == 0, f"qemu-img create fails: {done.stderr}"

@@ -1,6 +1,6 @@
 """This case checks that an export with a client is removed only by force, and loses no write.
 
-How: safe removal is refused while a client is connected, and the client goes on. Hard removal
+How: safe removal is refused while a client is connected, and the client continues. Hard removal
 disconnects it: every write acknowledged before must be there. Then the export is gone, and can be
 created again.
 Guards: inflight-hang-on-disconnect, late-request-after-quiesce, connection-slot-leak.

@@ -1,7 +1,7 @@
 """This case checks that two jobs at once on different disks confuse neither data nor completion.
 
 How: a mirror and a backup, both throttled. Both sources are written to through exports while both
-jobs run. One is completed while the other goes on. Each copy is compared with its own source.
+jobs run. One is completed while the other continues. Each copy is compared with its own source.
 Guards: wrong-volume-or-lun, cross-connection-state, split-pool-deadlock.
 """
 

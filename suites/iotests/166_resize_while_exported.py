@@ -41,10 +41,10 @@ def test(new_disk, qemu_io, qemu_img, storage_daemon):
     disk.verify()
 
 
-def refused(command, *words, **arguments):
+def refused(command, *positional, **arguments):
     """Return whether a command is refused."""
     try:
-        command(*words, **arguments)
+        command(*positional, **arguments)
     except (IoFailed, QmpFailed):
         return True
     return False

@@ -31,8 +31,8 @@ def test(disk, qemu_io, qemu_img, golden):
     for what, export in near.items():
         node = disk.blockdev() | {"file": disk.protocol_blockdev(export=export)}
         error = qemu_img.fails("info", json_filename(node))
-        words = error.rpartition("}}': ")[2].splitlines()[0]
-        golden(f"{what}: {words}")
+        message = error.rpartition("}}': ")[2].splitlines()[0]
+        golden(f"{what}: {message}")
     with qemu_io(disk) as io:
         io.write(0, 4096)
     disk.verify()

@@ -26,28 +26,28 @@ WRONG = (
 )
 OUT_OF_RANGE = "Value '-512' is out of range"
 """The error of QEMU 10.0 for a negative number."""
-IN_WORDS_OF_7_2 = "Parameter '{}' expects a non-negative number below 2^64"
+AS_QEMU_7_2_SAYS = "Parameter '{}' expects a non-negative number below 2^64"
 
 
 @case(groups="names errors")
 def test(disk, qemu_img, golden):
     for options in WRONG:
         node = disk.blockdev() | options
-        words = [
+        errors = [
             qemu_img.fails("info", json_filename(node)),
             qemu_img.fails("info", "--image-opts", image_options(node)),
         ]
-        said = [text.splitlines()[0].rpartition("': ")[2] or text for text in words]
-        if all(OUT_OF_RANGE in text for text in said):
-            said = [IN_WORDS_OF_7_2.format(next(iter(options)))] * 2
-        golden(f"{options}: {said[0]}")
-        assert said[0] == said[1], (
-            f"{options}: json: and --image-opts give different errors: {said}"
+        messages = [text.splitlines()[0].rpartition("': ")[2] or text for text in errors]
+        if all(OUT_OF_RANGE in text for text in messages):
+            messages = [AS_QEMU_7_2_SAYS.format(next(iter(options)))] * 2
+        golden(f"{options}: {messages[0]}")
+        assert messages[0] == messages[1], (
+            f"{options}: json: and --image-opts give different errors: {messages}"
         )
-    for words in (
+    for arguments in (
         (json_filename(disk.blockdev()),),
         ("--image-opts", image_options(disk.blockdev())),
     ):
-        seen = qemu_img.json("info", *words)["virtual-size"]
+        seen = qemu_img.json("info", *arguments)["virtual-size"]
         expect_equal(seen, disk.size, "qemu-img info of the right options, virtual-size")
     disk.verify(0, 4096)

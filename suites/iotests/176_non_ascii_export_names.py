@@ -43,9 +43,9 @@ def test(new_disk, qemu_io, qemu_img, storage_daemon):
                 with qemu_io(uri, shadow=disk.shadow, read_only=True) as io:
                     io.read(0, 4096)
         for disk, name in zip(disks, PAIRS[3], strict=True):
-            words = image_options(over("raw", nbd_node(socket, name)))
+            options = image_options(over("raw", nbd_node(socket, name)))
             expect_equal(
-                qemu_img.json("info", "--image-opts", words)["virtual-size"], disk.size, name
+                qemu_img.json("info", "--image-opts", options)["virtual-size"], disk.size, name
             )
     for disk in disks:
         disk.verify()

@@ -30,8 +30,8 @@ def test(disk, qemu_io, storage_daemon, golden):
                 golden(f"{way}: {str(error).rpartition(': ')[2].partition(' (')[0]}")
                 continue
             with io:
-                said = {io(command).strip().splitlines()[-1] for command in WRITES}
-                golden(f"{way}: {' | '.join(sorted(said))}")
+                messages = {io(command).strip().splitlines()[-1] for command in WRITES}
+                golden(f"{way}: {' | '.join(sorted(messages))}")
                 io.read(0, 64 << 10)
         try:
             qsd.add(disk.blockdev("frozen", read_only=True))

@@ -35,11 +35,11 @@ def test(new_disk, qemu_io, storage_daemon, golden):
         disk.verify()
 
 
-def refuse(golden, command, *words, **arguments):
+def refuse(golden, command, *positional, **arguments):
     """Print the refusal of a command that must be refused."""
     try:
-        command(*words, **arguments)
+        command(*positional, **arguments)
     except QmpFailed as error:
         golden(error.description)
     else:
-        raise AssertionError(f"{words} {arguments}: expected an error, got success")
+        raise AssertionError(f"{positional} {arguments}: expected an error, got success")

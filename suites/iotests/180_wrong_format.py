@@ -16,8 +16,8 @@ FORMATS = ("qcow2", "qed", "vmdk", "vpc", "luks", "parallels", "bochs", "dmg")
 def test(disk, qemu_io, qemu_img, storage_daemon, scratch, golden):
     protocol = disk.protocol_blockdev()
     for driver in FORMATS:
-        words = over(driver, protocol) | ({"key-secret": "none"} if driver == "luks" else {})
-        error = qemu_img.fails("info", json_filename(words))
+        node = over(driver, protocol) | ({"key-secret": "none"} if driver == "luks" else {})
+        error = qemu_img.fails("info", json_filename(node))
         golden(f"{driver}: {error.rpartition('}')[2].removeprefix(chr(39) + ': ').strip()}")
 
     secret = scratch / "secret"

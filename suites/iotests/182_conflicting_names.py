@@ -27,8 +27,8 @@ def test(disk, qemu_img, golden):
         ("-f", "raw", "-f", "qcow2", uri),
         (uri, uri),
     )
-    for words in calls:
-        error = qemu_img.fails("info", *words)
+    for arguments in calls:
+        error = qemu_img.fails("info", *arguments)
         for text, word in ((uri, "URI"), (path, "SOCKET")):
             error = error.replace(text, word)
         golden(error.splitlines()[0].removeprefix("qemu-img: "))

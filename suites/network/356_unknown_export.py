@@ -1,6 +1,6 @@
 """This case checks that a server never serves a missing export, nor another export in its place.
 
-How: names similar to the right one. INFO and GO must give ERR_UNKNOWN, and the handshake goes on.
+How: names similar to the right one. INFO and GO must give ERR_UNKNOWN, and the handshake continues.
 EXPORT_NAME has no error reply, so the connection must end.
 Guards: wrong-volume-or-lun, acl-prefix-match.
 """

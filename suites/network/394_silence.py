@@ -53,4 +53,4 @@ def test(disk, new_disk, link, machine, qemu_io):
             link.refuse()
             link.cut()
             io.abandon()
-        vm.close()  # ends by itself, at the latest after the reconnect-delay
+        vm.close()  # QEMU ends at the latest after the reconnect-delay

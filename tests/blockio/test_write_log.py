@@ -21,7 +21,7 @@ ENTRIES = [
 ]
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+def test_a_saved_script_can_be_read_again(tmp_path: Path) -> None:
     path = tmp_path / "log"
     write_log(path, ENTRIES)
     assert [entry._replace(data=bytes(entry.data)) for entry in read_log(path)] == ENTRIES
@@ -49,7 +49,7 @@ def test_a_log_is_valid_after_each_entry(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "message"),
     [
         (lambda data: b"", "first sector"),
         (lambda data: b"QFI\xfb" + data[4:], "no write log"),
@@ -60,11 +60,11 @@ def test_a_log_is_valid_after_each_entry(tmp_path: Path) -> None:
         (lambda data: data[:528] + b"\xff" + data[529:], "unknown flags 0xff"),
     ],
 )
-def test_errors_name_the_damage(tmp_path: Path, damage: object, words: str) -> None:
+def test_errors_name_the_damage(tmp_path: Path, damage: object, message: str) -> None:
     path = tmp_path / "log"
     write_log(path, ENTRIES)
     path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
-    with pytest.raises(WriteLogError, match=words):
+    with pytest.raises(WriteLogError, match=message):
         read_log(path)
 
 

@@ -159,7 +159,7 @@ def seen_by_engine(rule_set: RuleSet, has_raw: bool, wanted: list[Wanted]) -> li
     for command, offset, length in wanted:
         iotype, before, after = COMMANDS[command]
         if command is Command.FLUSH and not is_dirty:
-            # The block layer drops it, after it told of it: nothing was written since the last.
+            # The block layer drops it, after its event: nothing was written since the last.
             before = before[:1]
         for one in before:
             if has_raw or one not in FROM_RAW:

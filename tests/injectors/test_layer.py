@@ -105,7 +105,7 @@ def test_a_hang_holds_a_request_until_it_is_resumed() -> None:
     thread.join(20)
     assert [reply.error for reply in replies] == [0]
     assert [name for name, *_ in disk.asked] == ["WRITE"]
-    assert not layer.waits, "once is over: nobody waits any more"
+    assert not layer.waits, "once is over: no request waits any more"
 
 
 def test_removing_a_rule_releases_held_requests() -> None:
@@ -146,7 +146,7 @@ def test_commands_add_list_change_and_remove_rules() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "arguments", "words"),
+    ("command", "arguments", "message"),
     [
         ("rule-add", {"event": "write_aoi"}, "write_aio"),
         ("rule-add", {"event": "none", "errno": "ENOPE"}, "ENOSPC"),
@@ -161,17 +161,17 @@ def test_commands_add_list_change_and_remove_rules() -> None:
     ],
 )
 def test_a_wrong_command_says_what_is_allowed(
-    command: str, arguments: dict[str, Any], words: str
+    command: str, arguments: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         create(None, seed=0).commands()[command](arguments)
 
 
 def test_each_fault_is_reported() -> None:
-    layer, told = create("rules: [{event: read_aio, id: r}]", seed=0), []
-    layer.on_event = lambda name, data: told.append((name, data["rule"], data["offset"]))
+    layer, events = create("rules: [{event: read_aio, id: r}]", seed=0), []
+    layer.on_event = lambda name, data: events.append((name, data["rule"], data["offset"]))
     errors(layer, Disk(), [write(), read(1024)])
-    assert told == [("FAULT_INJECTED", "r", 1024)]
+    assert events == [("FAULT_INJECTED", "r", 1024)]
 
 
 def test_a_connection_can_be_chosen() -> None:

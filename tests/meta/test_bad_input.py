@@ -1,4 +1,4 @@
-"""Bad input: one clear line, exit code 2, nothing left behind."""
+"""Bad input gives one clear line and exit code 2, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ nbd: "nbd+unix:///{name}?socket={socket}"
 """
 
 
-def refused(toy: Toy, *words: str) -> str:
-    """The one line with which ./check refuses `words`."""
-    done = toy.run(*words)
+def refused(toy: Toy, *arguments: str) -> str:
+    """Return the one line with which ./check refuses `arguments`."""
+    done = toy.run(*arguments)
     assert done.code == 2, done.out + done.err
     assert "Traceback" not in done.err
     lines = done.err.strip().splitlines()
@@ -35,7 +35,7 @@ def refused(toy: Toy, *words: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
         (["--dryrun"], "unknown flag --dryrun; did you mean --dry-run?"),
         (["-qcow3"], "unknown flag -qcow3; did you mean -qcow2?"),
@@ -54,9 +54,9 @@ def refused(toy: Toy, *words: str) -> str:
         (["--junit", "/no/such/dir/x.xml"], "cannot write report /no/such/dir/x.xml"),
     ],
 )
-def test_a_wrong_word_is_refused(toy: Toy, words: list[str], said: str) -> None:
+def test_a_wrong_argument_is_refused(toy: Toy, arguments: list[str], message: str) -> None:
     toy.case("001_passes", "pass")
-    assert said in refused(toy, *words)
+    assert message in refused(toy, *arguments)
 
 
 def test_two_cases_with_one_number_are_refused(toy: Toy) -> None:
@@ -80,20 +80,20 @@ def test_a_case_with_an_unknown_group_is_broken_and_names_the_known_ones(toy: To
 
 
 @pytest.mark.parametrize(
-    ("start", "said"),
+    ("start", "message"),
     [
         ("sh -c 'echo no such volume >&2; exit 3'", "no such volume"),
         ("sleep 614.5", "1 s"),
         ("no-such-server --socket {socket}", "no-such-server"),
     ],
 )
-def test_a_target_that_does_not_come_up_ends_the_run_before_its_first_case(
-    toy: Toy, start: str, said: str
+def test_a_target_that_does_not_start_ends_the_run_before_its_first_case(
+    toy: Toy, start: str, message: str
 ) -> None:
     toy.case("001_passes", "pass")
     profile = toy.directory / "toy.yaml"
     profile.write_text(TARGET % start)
-    assert said in refused(toy, "-t", str(profile))
+    assert message in refused(toy, "-t", str(profile))
 
 
 def test_a_qemu_that_is_too_old_is_refused(toy: Toy) -> None:
@@ -102,17 +102,19 @@ def test_a_qemu_that_is_too_old_is_refused(toy: Toy) -> None:
     old.write_text("#!/bin/sh\necho 'qemu-img version 5.2.0 (Debian 1:5.2+dfsg-11)'\n")
     old.chmod(0o755)
     toy.environment["QEMU_IMG_PROG"] = str(old)
-    said = refused(toy)
-    assert said.startswith(f"check: {old} is too old: 5.2.0, needed is 6.0 or newer; name another")
+    message = refused(toy)
+    assert message.startswith(
+        f"check: {old} is too old: 5.2.0, needed is 6.0 or newer; set $QEMU_IMG_PROG"
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system of its own")
-def test_a_full_disk_is_named_and_no_failure_of_the_target(toy: Toy) -> None:
+def test_a_full_disk_makes_a_case_broken_not_failed(toy: Toy) -> None:
     toy.case("001_fills_in_setup", "pass", "disk")
     toy.case("002_fills", "open('x', 'wb').write(bytes(1 << 24))")
     small = toy.temporary / "small"
     small.mkdir()
-    usual = toy.environment["TMPDIR"]
+    before = toy.environment["TMPDIR"]
     toy.environment["TMPDIR"] = str(small)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12M", "none", small], check=True)
     try:
@@ -120,8 +122,8 @@ def test_a_full_disk_is_named_and_no_failure_of_the_target(toy: Toy) -> None:
         assert list(small.iterdir()) == []
     finally:
         subprocess.run(["umount", small], check=True)
-        toy.environment["TMPDIR"] = usual
-    fix = f"{small} is full: name a larger directory with TMPDIR"
+        toy.environment["TMPDIR"] = before
+    fix = f"{small} is full: set TMPDIR to a larger directory"
     assert first.code == 2, first.out
     assert first.err.splitlines()[-1].startswith("check: prefill of volume disk failed: ")
     assert first.err.splitlines()[-1].endswith(fix)
@@ -129,14 +131,14 @@ def test_a_full_disk_is_named_and_no_failure_of_the_target(toy: Toy) -> None:
     assert second.cases["002_fills"]["message"].endswith(fix)
 
 
-def test_a_profile_with_a_wrong_key_is_refused_with_its_place(toy: Toy) -> None:
+def test_a_wrong_key_of_a_profile_is_refused_with_its_line(toy: Toy) -> None:
     toy.case("001_passes", "pass")
     profile = toy.directory / "toy.yaml"
     profile.write_text(TARGET.replace("ready:", "redy:") % "sleep 1")
     assert "redy" in refused(toy, "-t", str(profile))
 
 
-def test_a_place_where_no_directory_can_be_made_is_refused(toy: Toy) -> None:
+def test_an_unwritable_scratch_directory_is_refused(toy: Toy) -> None:
     toy.case("001_passes", "pass")
     temporary = toy.environment["TMPDIR"]
     toy.environment["TMPDIR"] = "/proc"
@@ -147,16 +149,16 @@ def test_a_place_where_no_directory_can_be_made_is_refused(toy: Toy) -> None:
     assert done.err.count("\n") == 1
 
 
-def test_a_missing_golden_file_is_told_before_the_run(toy: Toy) -> None:
+def test_a_missing_golden_file_is_reported_before_the_run(toy: Toy) -> None:
     toy.case("001_prints", "golden('one')", "golden")
     toy.case("002_passes", "pass")
-    said = refused(toy)
-    assert str(toy.golden / "001_prints.out") in said
-    assert "./check --update-golden 001 writes it" in said
+    message = refused(toy)
+    assert str(toy.golden / "001_prints.out") in message
+    assert "./check --update-golden 001 writes it" in message
     assert toy.run("2").code == 0, "what is not asked for does not matter"
 
 
-def test_a_golden_file_with_a_merge_conflict_is_told_before_the_run(toy: Toy) -> None:
+def test_a_merge_conflict_in_a_golden_file_is_reported_before_the_run(toy: Toy) -> None:
     toy.case("001_prints", "golden('one')", "golden")
     conflict = toy.golden / "001_prints.qcow2.out"
     conflict.write_text("zero\n<<<<<<< a\none\n=======\n>>>>>>> b\n")
@@ -164,7 +166,7 @@ def test_a_golden_file_with_a_merge_conflict_is_told_before_the_run(toy: Toy) ->
     assert f"{conflict}:2: golden file has a merge conflict; resolve it" in refused(toy)
 
 
-def test_a_golden_file_of_a_longer_name_is_another_case_s(toy: Toy) -> None:
+def test_a_golden_file_with_a_longer_name_belongs_to_another_case(toy: Toy) -> None:
     toy.case("001_prints", "golden('one')", "golden")
     (toy.golden / "001_prints_more.out").write_text("one\n")
     assert "no such golden file" in refused(toy)

@@ -1,4 +1,4 @@
-"""The runner is ended in mid-run: reports are written where it can, and nothing stays."""
+"""The runner is interrupted or killed: reports are complete where possible, and nothing is left."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ time.sleep(600)
 """
 
 
-def start(toy: Toy, *words: str) -> subprocess.Popen[str]:
-    """A run in the middle of its second case, which has all kinds of processes."""
+def start(toy: Toy, *arguments: str) -> subprocess.Popen[str]:
+    """Start a run, and return when its second case runs; this case has all kinds of processes."""
     toy.case("001_passes", "pass")
     toy.case("002_busy", BODY, "scratch")
     toy.case("003_never", "pass")
     junit = toy.directory / "junit.xml"
     process = subprocess.Popen(
-        toy.argv("1-", "--junit", str(junit), *words),
+        toy.argv("1-", "--junit", str(junit), *arguments),
         env=toy.environment, cwd=ROOT, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -74,7 +74,7 @@ def test_an_interrupted_run_writes_its_reports_and_leaves_nothing(
     assert "001_passes" in (toy.directory / "junit.xml").read_text()
 
 
-def test_ctrl_c_reaches_the_foreground_group_but_no_case_by_itself(toy: Toy) -> None:
+def test_ctrl_c_does_not_interrupt_a_case_directly(toy: Toy) -> None:
     process = start(toy)
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=20)
@@ -85,14 +85,14 @@ def test_ctrl_c_reaches_the_foreground_group_but_no_case_by_itself(toy: Toy) -> 
 def test_sigkill_of_the_runner_leaves_no_process_socket_or_file(toy: Toy) -> None:
     process = start(toy)
     process.kill()
-    # Whoever reads our output sees its end at once, though the reaper may still be at work.
+    # The reader of the output sees its end at once, although the reaper may still be running.
     assert process.stdout is not None
     assert select.select([process.stdout], [], [], 10)[0]
     process.communicate(timeout=20)
     assert nothing_left_within(toy, 10) == []
 
 
-def test_sigkill_right_after_the_start_leaves_nothing_either(toy: Toy) -> None:
+def test_sigkill_right_after_the_start_leaves_nothing(toy: Toy) -> None:
     toy.case("001_busy", BODY, "scratch")
     process = subprocess.Popen(
         toy.argv(), env=toy.environment, cwd=ROOT, text=True, stdout=subprocess.DEVNULL
@@ -117,7 +117,7 @@ def test_a_killed_run_can_be_resumed_where_it_stopped(toy: Toy) -> None:
     assert (again.code, again.err) == (2, "check: the last run is complete: nothing to resume\n")
 
 
-def test_a_reader_that_goes_away_ends_the_run_and_nothing_stays(toy: Toy) -> None:
+def test_a_run_ends_when_its_reader_exits_and_leaves_nothing(toy: Toy) -> None:
     for number in range(1, 9):
         toy.case(f"00{number}_prints", "import time\ntime.sleep(0.1)")
     process = subprocess.Popen(
@@ -134,7 +134,7 @@ def test_a_reader_that_goes_away_ends_the_run_and_nothing_stays(toy: Toy) -> Non
     assert toy.left_over() == []
 
 
-def test_durations_survive_and_a_damaged_record_is_no_error(toy: Toy) -> None:
+def test_durations_are_kept_and_a_damaged_record_is_not_an_error(toy: Toy) -> None:
     toy.case("001_passes", "pass")
     toy.run()
     record = next(Path(toy.cache / "elapsed").glob("*.json"))

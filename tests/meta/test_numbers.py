@@ -50,7 +50,7 @@ def test_columns_of_a_report_and_a_dry_run_are_aligned(toy: Toy) -> None:
     assert {line.index("raw") for line in done.out.splitlines() if line[:1].isdigit()} == {5}
 
 
-def test_durations_golden_files_and_reruns_know_four_digits(toy: Toy) -> None:
+def test_durations_golden_files_and_reruns_work_with_four_digits(toy: Toy) -> None:
     toy_with_numbers(toy)
     (toy.golden / "1000_first_of_four.out").unlink()
     refused = toy.run("1000")

@@ -1,4 +1,4 @@
-"""Hangs, leftovers and deaths: each ends with its case, and nothing stays."""
+"""Hangs, left-over processes and deaths affect only their own case, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_case_that_hangs_is_ended_with_its_stack_and_processes_shown(toy: Toy)
     assert toy.left_over(["toy-hang"]) == []
 
 
-def test_a_time_out_tells_what_the_server_was_working_on(toy: Toy) -> None:
+def test_a_time_out_lists_the_requests_in_flight_of_the_server(toy: Toy) -> None:
     toy.case("001_hangs", "import time\ntime.sleep(600)", "disk", limit_s=3)
     done = toy.run("-t", "reference", timeout_s=30)
     details = done.cases["001_hangs"]["details"]
@@ -37,7 +37,7 @@ def test_a_time_out_tells_what_the_server_was_working_on(toy: Toy) -> None:
     assert "reference_backend" in details
 
 
-def test_a_hang_that_ignores_all_signals_is_ended_too(toy: Toy) -> None:
+def test_a_hang_that_ignores_all_signals_is_killed(toy: Toy) -> None:
     body = """
     import signal
     signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))
@@ -49,7 +49,7 @@ def test_a_hang_that_ignores_all_signals_is_ended_too(toy: Toy) -> None:
     assert done.cases["001_hangs"]["message"] == "timed out after 1 s"
 
 
-def test_a_stopped_case_is_ended_too(toy: Toy) -> None:
+def test_a_stopped_case_is_killed(toy: Toy) -> None:
     toy.case("001_stops", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", limit_s=1)
     assert toy.run(timeout_s=30).cases["001_stops"]["message"] == "timed out after 1 s"
 
@@ -81,7 +81,7 @@ def test_a_leftover_process_fails_its_case_and_is_named_and_killed(toy: Toy) -> 
     assert toy.left_over(["toy-left", "sleep 611.5"]) == []
 
 
-def test_what_a_dead_case_leaves_is_killed(toy: Toy) -> None:
+def test_processes_of_a_case_that_died_are_killed(toy: Toy) -> None:
     body = """
     import os, subprocess
     subprocess.Popen(["setsid", "sleep", "612.5"])
@@ -93,7 +93,7 @@ def test_what_a_dead_case_leaves_is_killed(toy: Toy) -> None:
     assert toy.left_over(["sleep 612.5"]) == []
 
 
-def test_a_process_that_ends_within_the_grace_is_not_left_over(toy: Toy) -> None:
+def test_a_process_that_ends_within_the_grace_period_does_not_fail_the_case(toy: Toy) -> None:
     toy.case("001_soon", "import subprocess\ncase.kept = subprocess.Popen(['sleep', '0.05'])")
     assert toy.run().verdict("001_soon") == "pass"
 
@@ -108,7 +108,7 @@ def test_a_scratch_directory_that_was_made_read_only_is_removed(toy: Toy) -> Non
     assert toy.left_over() == []
 
 
-def test_the_suite_time_limit_ends_what_runs_and_starts_nothing_more(toy: Toy) -> None:
+def test_the_suite_time_limit_ends_running_cases_and_starts_no_others(toy: Toy) -> None:
     toy.case("001_hangs", "import time\ntime.sleep(600)")
     toy.case("002_passes", "pass")
     done = toy.run("--suite-timeout", "1.5", timeout_s=30)
@@ -133,7 +133,7 @@ def test_each_case_works_in_a_private_directory_with_a_short_name(toy: Toy) -> N
     assert toy.left_over() == []
 
 
-def test_cases_do_not_see_what_other_cases_did_to_their_process(toy: Toy) -> None:
+def test_cases_do_not_share_process_state(toy: Toy) -> None:
     toy.case("001_spoils", "import os, sys\nos.environ['SPOILT'] = '1'\nsys.spoilt = True")
     toy.case(
         "002_looks",

@@ -29,15 +29,15 @@ def shell(toy: Toy, redirection: str, *arguments: str, **changed: str) -> Finish
     return Finished(done.returncode, done.stdout, done.stderr, [])
 
 
-def one_line(done: Finished, code: int, said: str) -> None:
-    assert (done.code, done.err.splitlines()) == (code, [said])
+def one_line(done: Finished, code: int, message: str) -> None:
+    assert (done.code, done.err.splitlines()) == (code, [message])
 
 
 @pytest.mark.parametrize("arguments", [["1"], ["-l"], ["-n"], ["--help"], ["--tap"], ["--version"]])
 def test_a_full_output_device_is_one_line(toy: Toy, arguments: list[str]) -> None:
     toy.case("001_passes", "pass")
-    said = "check: cannot write to standard output: No space left on device"
-    one_line(shell(toy, ">/dev/full", *arguments), 2, said)
+    message = "check: cannot write to standard output: No space left on device"
+    one_line(shell(toy, ">/dev/full", *arguments), 2, message)
     assert toy.left_over() == []
 
 
@@ -53,7 +53,7 @@ def test_closed_input_and_error_streams_do_not_matter(toy: Toy) -> None:
     assert shell(toy, "<&- 2>&-", "1").code == 0
 
 
-def test_a_reader_that_goes_away_is_no_failed_case(toy: Toy) -> None:
+def test_a_reader_that_exits_does_not_give_the_exit_code_of_a_failed_case(toy: Toy) -> None:
     for number in range(1, 30):
         toy.case(f"{number:03}_passes", "pass")
     for arguments in (["1-"], ["-l"], ["1-", "--tap"]):
@@ -65,7 +65,7 @@ def test_a_reader_that_goes_away_is_no_failed_case(toy: Toy) -> None:
     assert toy.left_over() == []
 
 
-def test_reports_are_written_although_the_reader_went_away(toy: Toy) -> None:
+def test_reports_are_written_although_the_reader_exited(toy: Toy) -> None:
     toy.case("001_passes", "import time\ntime.sleep(0.5)")
     report = toy.directory / "report.json"
     done = shell(toy, "> >(exec true)", "1", "--json", str(report))
@@ -127,7 +127,7 @@ runpy.run_module("qbdcheck", run_name="__main__", alter_sys=True)
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("TMPDIR", "/no/such", "TMPDIR=/no/such is not a directory; set TMPDIR to another one"),
         ("TMPDIR", "/dev/null", "TMPDIR=/dev/null is not a directory; set TMPDIR to another one"),
@@ -138,31 +138,31 @@ runpy.run_module("qbdcheck", run_name="__main__", alter_sys=True)
         ),
     ],
 )
-def test_a_place_that_does_not_exist_is_refused(toy: Toy, name: str, value: str, said: str) -> None:
+def test_a_missing_directory_is_refused(toy: Toy, name: str, value: str, message: str) -> None:
     toy.case("001_passes", "pass")
     del toy.environment["XDG_CACHE_HOME"]
-    one_line(shell(toy, "", "1", **{name: value}), 2, f"check: {said}")
+    one_line(shell(toy, "", "1", **{name: value}), 2, f"check: {message}")
     assert not Path("/nonexistent").exists()
     assert shell(toy, "", "-l", **{name: value}).code == 0
 
 
 def test_an_empty_shard_is_refused(toy: Toy) -> None:
     toy.case("001_passes", "pass")
-    said = "check: nothing to run: shard 2/2 is empty: there are more shards than cases"
-    one_line(shell(toy, "", "--shard", "2/2"), 2, said)
+    message = "check: nothing to run: shard 2/2 is empty: there are more shards than cases"
+    one_line(shell(toy, "", "--shard", "2/2"), 2, message)
     assert shell(toy, "", "--shard", "1/2").code == 0
 
 
 @pytest.mark.parametrize(("flag", "program"), [("-gdb", "gdbserver"), ("-valgrind", "valgrind")])
-def test_a_debugger_that_is_missing_is_refused(toy: Toy, flag: str, program: str) -> None:
+def test_a_missing_debugger_is_refused(toy: Toy, flag: str, program: str) -> None:
     toy.case("001_passes", "pass")
     programs = toy.directory / "bin"
     programs.mkdir()
-    said = f"check: {flag} needs the program {program}, which is not installed"
+    message = f"check: {flag} needs the program {program}, which is not installed"
     for path in (*Path("/bin").iterdir(), *Path("/usr/bin").iterdir()):
         if path.name != program and not (programs / path.name).is_symlink():
             (programs / path.name).symlink_to(path)
-    one_line(shell(toy, "", flag, "1", PATH=str(programs)), 2, said)
+    one_line(shell(toy, "", flag, "1", PATH=str(programs)), 2, message)
 
 
 @pytest.mark.parametrize("flag", ["--html", "--json", "--junit", "--events", "-X"])

@@ -1,4 +1,4 @@
-"""Goldens, order, repetition, shards, lists: what a whole run does."""
+"""Whole runs: goldens, order, repetition, shards, lists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qbdcheck.files import ROOT
 from tests.meta.toys import Toy
 
 
-def test_output_that_equals_its_golden_file_passes_and_else_fails_with_a_diff(toy: Toy) -> None:
+def test_output_must_equal_the_golden_file_or_the_case_fails_with_a_diff(toy: Toy) -> None:
     toy.case("001_prints", "golden('one')\ngolden('two')", "golden")
     toy.case("002_prints", "golden('one')", "golden")
     toy.case("004_silent", "pass")
@@ -38,7 +38,7 @@ def test_variants_of_goldens_follow_format_and_cache_mode(toy: Toy) -> None:
     assert toy.run("-qcow2", "-nocache").code == 1
 
 
-def test_update_golden_writes_and_still_fails_once(toy: Toy) -> None:
+def test_update_golden_writes_the_file_and_fails_the_run_once(toy: Toy) -> None:
     toy.case("001_prints", "golden('one')", "golden")
     done = toy.run("--update-golden")
     assert done.code == 1
@@ -114,7 +114,7 @@ def test_excluded_cases_are_reported_with_their_reasons(toy: Toy) -> None:
     assert (done.code, done.verdict("005_passes")) == (0, "pass")
 
 
-def test_a_dry_run_says_what_would_run_and_what_not_and_why(toy: Toy) -> None:
+def test_a_dry_run_lists_what_would_run_and_why_the_rest_would_not(toy: Toy) -> None:
     toy.case("001_passes", "raise SystemError('it ran')")
     toy.case("002_needs", "pass", requires="control")
     done = toy.run("-n", "-e", "1=known")
@@ -132,7 +132,7 @@ def test_a_list_needs_neither_imports_nor_the_target(toy: Toy) -> None:
     assert done.code == 0
 
 
-def test_a_command_runs_with_the_target_started_and_its_exit_code_is_ours(toy: Toy) -> None:
+def test_a_command_runs_on_a_started_target_and_its_exit_code_is_passed_on(toy: Toy) -> None:
     done = toy.run("--", "sh", "-c", 'qemu-io -c "read 0 512" "$QBDCHECK_FILENAME" && exit 7')
     assert (done.code, "read 512/512 bytes" in done.out) == (7, True)
     assert toy.run("--", "nosuchcommand").code == 127
@@ -163,7 +163,7 @@ def test_plain_pytest_gives_the_same_verdicts(toy: Toy, flags: list[str]) -> Non
     assert toy.left_over() == []
 
 
-def test_debug_shows_what_a_case_logged_and_what_it_asked_of_qemu_io(toy: Toy) -> None:
+def test_debug_shows_the_log_of_a_case_and_its_qemu_io_commands(toy: Toy) -> None:
     toy.case(
         "001_logs",
         "log('a remark')\nwith qemu_io(disk) as io:\n    io('read 512 1k')",

@@ -12,7 +12,7 @@ from tests.meta.toys import Toy
 RUNS = 8
 
 
-def test_eight_runs_at_once_keep_all_durations_and_the_history(toy: Toy) -> None:
+def test_eight_parallel_runs_keep_all_durations_and_the_history(toy: Toy) -> None:
     for number in range(1, RUNS + 1):
         toy.case(f"{number:03}_passes", "pass")
     runs = [

@@ -1,4 +1,4 @@
-"""Each character of a case gets its verdict, and the run goes on behind it."""
+"""Each kind of case gets its verdict, and the run continues after it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def test_a_failed_assertion_is_a_failure_that_shows_the_values(toy: Toy) -> None
     assert "assert 1 == 2" in done.cases["001_fails"]["message"]
 
 
-def test_the_command_of_a_failure_runs_just_it_again_with_the_same_seed(toy: Toy) -> None:
+def test_the_rerun_command_of_a_failure_repeats_it_with_the_same_seed(toy: Toy) -> None:
     toy.case("001_passes", "pass")
     toy.case("007_random", "assert seed.stream('x').random() > 2, f'drew {int(seed)}'", "seed")
     first = toy.run("1-").cases["007_random"]
-    words = first["rerun"].split()
-    assert words[0] == "./check"
-    again = toy.run(*words[1:])
+    arguments = first["rerun"].split()
+    assert arguments[0] == "./check"
+    again = toy.run(*arguments[1:])
     assert list(again.cases) == ["007_random"]
     drew = [one["message"].split()[:2] for one in (first, again.cases["007_random"])]
     assert drew[0] == drew[1]
@@ -73,7 +73,7 @@ def test_a_case_that_is_not_python_is_listed_and_broken(toy: Toy) -> None:
     assert (done.code, done.verdict("001_syntax")) == (1, "broken")
 
 
-def test_an_import_that_kills_the_process_costs_only_its_case(toy: Toy) -> None:
+def test_an_import_that_kills_the_process_fails_only_its_case(toy: Toy) -> None:
     path = toy.case("001_import", "pass")
     path.write_text(
         path.read_text().replace("from qbdcheck", "import os; os.abort()\nfrom qbdcheck")
@@ -101,14 +101,14 @@ def test_a_case_that_leaves_its_process_without_a_verdict_fails(toy: Toy) -> Non
     assert "exited with 0 without a verdict" in done.cases["001_exits"]["message"]
 
 
-def test_a_case_may_close_all_descriptors_and_still_costs_only_itself(toy: Toy) -> None:
+def test_a_case_that_closes_all_descriptors_affects_no_other_case(toy: Toy) -> None:
     toy.case("001_closes", "import os\nos.closerange(3, 4096)\nassert False")
     toy.case("002_passes", "pass")
     done = toy.run()
     assert (done.verdict("001_closes"), done.verdict("002_passes")) == ("fail", "pass")
 
 
-def test_a_case_that_is_not_run_says_why_and_a_run_of_nothing_else_is_not_green(toy: Toy) -> None:
+def test_a_run_in_which_no_case_ran_is_not_green_and_shows_the_reasons(toy: Toy) -> None:
     toy.case("001_not", "from qbdcheck.kit import NotRun\nraise NotRun('no disk', 'no time')")
     done = toy.run()
     assert done.code == 2
@@ -117,7 +117,7 @@ def test_a_case_that_is_not_run_says_why_and_a_run_of_nothing_else_is_not_green(
     assert toy.run().code == 0
 
 
-def test_a_part_that_is_not_run_is_told_of_and_the_case_passes(toy: Toy) -> None:
+def test_a_part_that_is_not_run_is_reported_and_the_case_passes(toy: Toy) -> None:
     toy.case("001_partly", "not_run('no O_DIRECT here')", "not_run")
     done = toy.run()
     assert (done.code, done.verdict("001_partly")) == (0, "pass")
@@ -137,7 +137,7 @@ def test_missing_requirements_are_all_listed_before_the_case_starts(toy: Toy) ->
     ("variable", "fixture"),
     [("QEMU_IO_PROG", "disk"), ("QSD_PROG", "storage_daemon"), ("QEMU_PROG", "machine")],
 )
-def test_a_missing_program_of_qemu_costs_only_the_cases_that_need_it(
+def test_a_missing_qemu_program_affects_only_the_cases_that_need_it(
     toy: Toy, variable: str, fixture: str
 ) -> None:
     toy.case("001_needs", "pass", fixture)
@@ -149,7 +149,7 @@ def test_a_missing_program_of_qemu_costs_only_the_cases_that_need_it(
     assert done.cases["001_needs"]["reasons"] == ["program /no/such/program is not installed"]
 
 
-def test_a_known_deviation_is_not_run_as_long_as_it_is_there(toy: Toy) -> None:
+def test_a_failing_case_with_a_deviation_is_not_run_and_a_passing_one_fails(toy: Toy) -> None:
     toy.case("001_fails", "assert False, 'as it always does'")
     toy.case("002_passes", "pass")
     toy.case("003_passes", "pass")
@@ -171,7 +171,7 @@ def test_a_known_deviation_is_not_run_as_long_as_it_is_there(toy: Toy) -> None:
     ]
     assert "known deviation: docs/findings.md#nbdkit-any-export-name" in done.out
     assert done.verdict("002_passes") == "fail"
-    assert "take it out of the target's profile" in done.cases["002_passes"]["message"]
+    assert "remove the deviation from the target's profile" in done.cases["002_passes"]["message"]
     assert done.verdict("003_passes") == "pass"
     assert done.verdict("004_broken") == "broken"
 
@@ -208,7 +208,7 @@ def test_several_formats_make_a_matrix_of_items(toy: Toy) -> None:
     )
 
 
-def test_what_an_oracle_found_is_in_the_events_as_data(toy: Toy) -> None:
+def test_findings_of_an_oracle_are_in_the_events(toy: Toy) -> None:
     toy.case("001_bare", "disk = new_disk('64K')\nassert disk.shadow.check(512, bytes(512)) == []",
              "new_disk")  # fmt: skip
     lost = "disk = new_disk('64K')\ndisk.shadow.pattern(4096, 512, 7)\ndisk.verify()"

@@ -1,4 +1,4 @@
-"""Toy suites: small cases of known character, run by the real ``python -m qbdcheck``."""
+"""Toy suites: small cases with known results, run by the real ``python -m qbdcheck``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GROUPS = "quick: fast\nslow: slow\nrw: reads and writes\ndisabled: only when nam
 
 @dataclass
 class Finished:
-    """A run that has ended, with what its event stream said."""
+    """A run that ended, with its events."""
 
     code: int
     out: str
@@ -40,7 +40,7 @@ class Finished:
 
 @dataclass
 class Toy:
-    """A directory with suites, goldens and a cache of its own."""
+    """A directory with its own suites, goldens and cache."""
 
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -62,24 +62,26 @@ class Toy:
         return Path(self.environment["TMPDIR"])
 
     def case(self, stem: str, body: str, arguments: str = "", **declared: object) -> Path:
-        """Write a case; `declared` goes into @case beside the group quick."""
-        words = "".join(f", {name}={value!r}" for name, value in declared.items())
+        """Write a case; `declared` goes into @case, together with the group quick."""
+        options = "".join(f", {name}={value!r}" for name, value in declared.items())
         groups = "" if "groups" in declared else 'groups="quick"'
         head = f'"""This case checks that {stem} does as it should."""\n'
         head += "from qbdcheck.kit import case\n\n"
-        declaration = f"@case({groups}{words if groups else words[2:]})\ndef test({arguments}):\n"
+        declaration = (
+            f"@case({groups}{options if groups else options[2:]})\ndef test({arguments}):\n"
+        )
         path = self.suites / f"{stem}.py"
         path.write_text(head + declaration + textwrap.indent(textwrap.dedent(body).strip(), "    "))
         return path
 
-    def argv(self, *words: str) -> list[str]:
+    def argv(self, *arguments: str) -> list[str]:
         directories = ["--suites-dir", str(self.suites), "--golden-dir", str(self.golden)]
         events = ["--events", str(self.directory / "events")]
-        return [sys.executable, "-m", "qbdcheck", "-t", "file", *directories, *events, *words]
+        return [sys.executable, "-m", "qbdcheck", "-t", "file", *directories, *events, *arguments]
 
-    def run(self, *words: str, timeout_s: float = 60) -> Finished:
+    def run(self, *arguments: str, timeout_s: float = 60) -> Finished:
         done = subprocess.run(
-            self.argv(*words), capture_output=True, text=True, timeout=timeout_s,
+            self.argv(*arguments), capture_output=True, text=True, timeout=timeout_s,
             env=self.environment, cwd=ROOT,
         )  # fmt: skip
         return Finished(done.returncode, done.stdout, done.stderr, self.events())
@@ -90,8 +92,8 @@ class Toy:
             return []
         return [json.loads(line) for line in path.read_text().splitlines()]
 
-    def left_over(self, words: Sequence[str] = ()) -> list[str]:
-        """What a run has left: directories, and processes with one of `words` in their command."""
+    def left_over(self, names: Sequence[str] = ()) -> list[str]:
+        """Return what runs left behind: directories, and processes whose command has a name."""
         found = [str(path) for path in self.temporary.iterdir()]
         mark = str(self.temporary).encode()
         for entry in Path("/proc").iterdir():
@@ -103,13 +105,13 @@ class Toy:
             except OSError:
                 continue
             is_ours = bool(command) and (mark in command or mark in environment)
-            if is_ours or any(word.encode() in command for word in words):
+            if is_ours or any(word.encode() in command for word in names):
                 found.append(command.decode())
         return found
 
 
 def make_toy(directory: Path, temporary: Path) -> Toy:
-    """An empty toy in `directory`, whose runs put their scratch directories into `temporary`."""
+    """Return an empty toy in `directory`; its runs have their scratch in `temporary`."""
     for name in ("suites", "golden", "cache", "home"):
         (directory / name).mkdir()
     (directory / "suites" / "groups.yaml").write_text(GROUPS)

@@ -71,8 +71,8 @@ def test_dirty_tracking(serve: Serve, mutant: str) -> None:
 
 
 def test_sector_unit_mismatch(serve: Serve) -> None:
-    words = "--min-block", "4096"
-    with serve("sector-unit-mismatch", *words) as server, server.connect("v") as nbd:
+    arguments = "--min-block", "4096"
+    with serve("sector-unit-mismatch", *arguments) as server, server.connect("v") as nbd:
         nbd.trim(0, BLOCK)
         with pytest.raises(NbdError):
             nbd.trim(3 * MIB, BLOCK)

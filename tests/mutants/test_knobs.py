@@ -1,4 +1,4 @@
-"""Knobs of mutants: what they mean, and which values are refused."""
+"""Knobs of mutants: their effects, and the values that are refused."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ def test_an_empty_directory_counts_as_0(tmp_path: Path) -> None:
 
 
 def test_the_count_of_a_killed_server_is_kept(tmp_path: Path) -> None:
-    words = ["--memory", "1M", "--export-name", "v", "--layer", COUNTER + str(tmp_path)]
-    with ServerProcess(*words) as server:
+    arguments = ["--memory", "1M", "--export-name", "v", "--layer", COUNTER + str(tmp_path)]
+    with ServerProcess(*arguments) as server:
         with Client.connect(str(server.socket), "v") as client:
             for at in range(5):
                 client.write(at * 512, bytes(512))

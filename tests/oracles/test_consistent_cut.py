@@ -1,4 +1,4 @@
-"""Cuts that can be, and cuts that cannot."""
+"""Snapshots that are possible, and snapshots that are not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WRITES = (write(0, 1, 0, 10), write(1, 2, 20, 30), write(0, 3, 40, 50), write(2,
 
 
 @pytest.mark.parametrize(
-    ("asked", "answered", "values", "words"),
+    ("asked", "answered", "values", "message"),
     [
         (12, 18, (1, INITIAL, INITIAL), ""),
         (5, 25, (INITIAL, INITIAL, INITIAL), ""),
@@ -39,10 +39,12 @@ WRITES = (write(0, 1, 0, 10), write(1, 2, 20, 30), write(0, 3, 40, 50), write(2,
         (60, 70, (3, None, 4), ""),
     ],
 )
-def test_a_cut(asked: float, answered: float, values: tuple[int | None, ...], words: str) -> None:
+def test_a_snapshot_is_judged_by_its_times_and_values(
+    asked: float, answered: float, values: tuple[int | None, ...], message: str
+) -> None:
     found = contradictions(Cut(asked, answered, values), WRITES)
-    assert len(found) == bool(words)
-    assert words in str(found)
+    assert len(found) == bool(message)
+    assert message in str(found)
 
 
 def _moments() -> Iterator[tuple[int, ...]]:
@@ -56,7 +58,7 @@ def _moments() -> Iterator[tuple[int, ...]]:
             yield tuple(holds)
 
 
-def test_exactly_what_may_be_is_allowed() -> None:
+def test_exactly_the_possible_snapshots_are_allowed() -> None:
     may_be = set(_moments())
     values = {0: (INITIAL, 1, 3), 1: (INITIAL, 2), 2: (INITIAL, 4)}
     for holds in product(*values.values()):

@@ -42,7 +42,7 @@ def test_a_later_generation_than_expected_is_newer() -> None:
     assert only(seen, disk()).damage is Damage.NEWER
 
 
-def test_the_write_of_another_writer_in_the_same_generation_is_told_apart() -> None:
+def test_writes_of_different_writers_in_one_generation_are_distinguished() -> None:
     seen = disk()
     seen[sectors(3)] = stamp(3 * SECTOR, SECTOR, Identity(7, 9, 5), 7, 71)
     finding = only(seen, disk())
@@ -59,13 +59,13 @@ def test_a_misdirected_write_names_distance_and_request() -> None:
     assert finding.sectors == 2
 
 
-def test_an_offset_cut_to_32_bits_is_hinted_at() -> None:
+def test_the_finding_mentions_an_offset_truncated_to_32_bits() -> None:
     seen = disk()
     seen[sectors(0)] = stamp(1 << 32, SECTOR, ME, 8, 80)
     assert "4 GiB too low" in only(seen, disk()).text
 
 
-def test_swapped_sectors_are_told_from_misdirected_ones() -> None:
+def test_swapped_sectors_are_distinguished_from_misdirected_ones() -> None:
     seen = disk()
     seen[sectors(4)], seen[sectors(9)] = disk()[sectors(9)], disk()[sectors(4)]
     findings = diagnose(seen, 0, disk())
@@ -141,7 +141,7 @@ def test_a_tear_whose_old_part_holds_the_header_names_the_old_write() -> None:
 
 
 @pytest.mark.parametrize("filling", [0, 0xA5])
-def test_a_tear_towards_zeroes_or_a_pattern_is_recognised(filling: int) -> None:
+def test_a_sector_torn_between_a_stamp_and_zeroes_or_a_pattern_is_recognised(filling: int) -> None:
     seen = disk()
     seen[SECTOR + 64 : 2 * SECTOR] = filling
     finding = only(seen, disk())
@@ -271,7 +271,7 @@ def test_unknown_data_in_a_part_of_a_sector_names_the_bytes() -> None:
     assert text.startswith("bytes 188 to 287 of the sector are uninitialised or unknown data")
 
 
-def test_of_very_many_damaged_sectors_only_the_first_are_examined_closely() -> None:
+def test_only_the_first_of_many_damaged_sectors_are_examined_in_detail() -> None:
     expected = stamp(0, 4 << 20, ME, 7, 70)
     seen = np.random.default_rng(1).integers(0, 256, 4 << 20, dtype=np.uint8)
     findings = diagnose(seen, 0, expected)

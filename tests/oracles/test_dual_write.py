@@ -112,7 +112,7 @@ def test_all_mismatches_are_found_each_once() -> None:
     assert "and 7 more; 5120 bytes" in render(dual.mismatches, limit=3)
 
 
-def test_it_stops_at_the_first_mismatch_where_asked() -> None:
+def test_it_stops_at_the_first_mismatch_on_request() -> None:
     dual = pair(rules="{event: write_aio, action: drop}", stop_at_first=True)
     with pytest.raises(Stopped, match="never written"):
         dual.run([one(1, Kind.WRITE, 0, 4096), one(2, Kind.READ, 0, 4096)])
@@ -127,7 +127,7 @@ def test_an_error_of_one_side_is_a_mismatch_and_leaves_old_or_new() -> None:
     assert dual.verify() == []
 
 
-def test_the_same_failure_of_both_is_none_and_another_errno_only_where_asked() -> None:
+def test_equal_failures_are_no_mismatch_and_different_errnos_only_on_request() -> None:
     beyond = [one(1, Kind.READ, SIZE - 512, 1024), one(2, Kind.WRITE, SIZE, 512)]
     assert pair().run(beyond) == []
     rules = "{event: read_aio, iotype: read, errno: EIO}"

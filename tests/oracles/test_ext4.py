@@ -1,4 +1,4 @@
-"""The reader of ext4 gives what debugfs gives, of images that mke2fs made."""
+"""The ext4 reader agrees with debugfs on images that mke2fs made."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def made(directory: Path, *words: str) -> Path:
+def made(directory: Path, *arguments: str) -> Path:
     image = directory / "image"
     with image.open("wb") as file:
         file.truncate(16 << 20)
     source = str(directory / "source")
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", *words, "-d", source, str(image)], check=True)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", *arguments, "-d", source, str(image)], check=True)
     return image
 
 
-@pytest.mark.parametrize("words", [("-b", "1024"), ("-b", "4096"), ("-O", "^64bit,^dir_index")])
-def test_it_reads_what_debugfs_reads(tmp_path: Path, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("arguments", [("-b", "1024"), ("-b", "4096"), ("-O", "^64bit,^dir_index")])
+def test_it_reads_what_debugfs_reads(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     source, random = tmp_path / "source", Random(1)
     for number in range(300):
         directory = source / f"d{number % 7}" / ("deep" if number % 2 else "er")
@@ -39,7 +39,7 @@ def test_it_reads_what_debugfs_reads(tmp_path: Path, words: tuple[str, ...]) -> 
             file.seek(at)
             file.write(b"here")
         file.truncate(5 << 20)
-    image = made(tmp_path, *words)
+    image = made(tmp_path, *arguments)
     seen = Ext4(memoryview(image.read_bytes())).tree()
     dumped = tmp_path / "dumped"
     dumped.mkdir()
@@ -59,7 +59,7 @@ def test_it_reads_what_debugfs_reads(tmp_path: Path, words: tuple[str, ...]) -> 
     }
 
 
-def test_what_it_cannot_read_is_an_error(tmp_path: Path) -> None:
+def test_an_unsupported_image_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(Ext4Error, match="no ext4 superblock"):
         Ext4(memoryview(bytes(4096)))
     (tmp_path / "source").mkdir()

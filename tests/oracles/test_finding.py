@@ -1,4 +1,4 @@
-"""Findings travel as data, compose, and read as sentences."""
+"""Findings can be stored as JSON, combined, and printed as sentences."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_every_finding_has_a_sentence_and_a_line(finding: Finding) -> None:
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Finding)])
-def test_members_that_lack_one_are_no_finding(field: str) -> None:
+def test_a_finding_without_a_required_member_is_refused(field: str) -> None:
     members = Finding(Damage.TORN).to_json()
     del members[field]
     with pytest.raises(KeyError):
@@ -117,7 +117,7 @@ def test_findings_as_text_begin_with_what_was_judged() -> None:
     assert render([TORN] * 5, limit=2).endswith("... and 3 more; 2560 wrong bytes in all")
 
 
-def test_what_a_judge_says_is_a_finding_and_silence_is_none() -> None:
+def test_the_text_of_a_judge_becomes_a_finding_and_an_empty_text_does_not() -> None:
     assert reported(Damage.FILE, "a: gone") == [Finding(Damage.FILE, remark="a: gone")]
     assert reported(Damage.FILE, "") == []
 
@@ -160,7 +160,7 @@ def stamp(generation: int, operation: int, writer: int = 0) -> Content:
          "changing, expected the same twice"),
     ],
 )  # fmt: skip
-def test_sentences(finding: Finding, text: str) -> None:
+def test_each_finding_has_this_sentence(finding: Finding, text: str) -> None:
     assert sentence(finding) == text
 
 

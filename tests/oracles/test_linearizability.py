@@ -1,4 +1,4 @@
-"""The checker, against the definition tried out by brute force."""
+"""The checker agrees with a brute-force search by the definition."""
 
 import itertools
 import re
@@ -61,12 +61,12 @@ def test_judges_as_the_definition_does(history: list[Access]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("history", "words"),
+    ("history", "message"),
     [
         ([access("w", 1, 0, 1), access("r", 0, 2, 3)], "#0 must be before #1"),
         ([access("w", 1, 0, 1), access("w", 2, 2, 3), access("r", 1, 4, 5)], "must be before"),
         ([access("r", 1, 0, 1), access("w", 1, 2, 3)], "before it was written"),
-        ([access("r", 7, 0, 1)], "nobody wrote it"),
+        ([access("r", 7, 0, 1)], "was never written"),
         (
             [access("w", 1, 0, 10), access("w", 2, 0, 10, 2), access("r", 1, 1, 2, 3),
              access("r", 2, 3, 4, 3), access("r", 1, 5, 6, 3)],
@@ -74,16 +74,16 @@ def test_judges_as_the_definition_does(history: list[Access]) -> None:
         ),
     ],
 )  # fmt: skip
-def test_anomalies_are_named(history: list[Access], words: str) -> None:
+def test_anomalies_are_named(history: list[Access], message: str) -> None:
     [anomaly] = check(history)
-    assert words in anomaly.text
+    assert message in anomaly.text
     assert len(anomaly.cycle) <= 4
     picture = timeline(anomaly, history)
     assert picture.count("<rect") > len({one.client for one in anomaly.cycle})
     assert re.search(r"<svg .*</svg>", picture, re.DOTALL)
 
 
-def test_what_was_not_answered_may_happen_late_or_never() -> None:
+def test_a_request_without_a_reply_may_take_effect_late_or_never() -> None:
     lost = access("w", 1, 0, NEVER)
     assert check([lost, access("r", 0, 5, 6)]) == []
     assert check([lost, access("r", 0, 5, 6), access("r", 1, 7, 8)]) == []
@@ -98,7 +98,7 @@ def test_each_sector_is_judged_alone() -> None:
     assert anomaly.sector == 7
 
 
-def test_two_writes_of_a_value_are_the_histories_fault() -> None:
+def test_a_history_that_writes_a_value_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="two writes of #1"):
         check([access("w", 1, 0, 1), access("w", 1, 2, 3)])
 
@@ -116,7 +116,7 @@ def test_an_anomaly_is_a_finding_with_the_requests_as_evidence() -> None:
 
 def test_a_value_that_was_never_or_not_yet_written_is_an_anomaly() -> None:
     (never,) = check([access("r", 5, 2, 3)])
-    assert never.text == "#5 was read, and nobody wrote it"
+    assert never.text == "#5 was read, but was never written"
     (early,) = check([access("r", 5, 2, 3), access("w", 5, 4, NEVER)])
     assert early.text == "a value was read before it was written"
     assert early.finding.evidence[-1].startswith("2 to never")

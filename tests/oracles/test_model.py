@@ -1,4 +1,4 @@
-"""The model accepts a volume that is right, and says as data what is wrong with another."""
+"""The model accepts a correct volume, and returns findings for a wrong one."""
 
 from __future__ import annotations
 
@@ -89,16 +89,16 @@ def test_a_volume_that_is_right_is_not_accused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["write", "zero", "flush", "read"])
-def test_an_injected_error_is_due_once(kind: str) -> None:
+def test_an_injected_error_is_expected_once(kind: str) -> None:
     place = () if kind == "flush" else (0, 4096)
     play(Memory(), Step("fault", kind=kind, errno="ENOSPC"), Step(kind, *place), WRITE, READ)
 
 
-def test_a_fault_of_a_read_is_met_before_everything_is_read() -> None:
+def test_the_fault_of_a_read_is_expected_at_the_final_read() -> None:
     play(Memory(), Step("fault", kind="read", errno="EIO"), Step("snapshot"))
 
 
-def test_faults_go_when_the_server_is_killed() -> None:
+def test_faults_are_disarmed_when_the_server_is_killed() -> None:
     play(Memory(), Step("fault", kind="write", errno="EIO"), Step("kill"), WRITE)
 
 
@@ -187,7 +187,7 @@ def test_an_injected_error_that_is_swallowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("extents", "words"),
+    ("extents", "message"),
     [
         ([], "no extent"),
         ([Extent(0, 0)], "extent"),
@@ -196,14 +196,14 @@ def test_an_injected_error_that_is_swallowed() -> None:
         ([Extent(4096 + 1, STATE_ZERO)], "said to read as zeroes at 0+4096"),
     ],
 )
-def test_a_block_status_that_is_false(extents: list[Extent], words: str) -> None:
+def test_a_block_status_that_is_false(extents: list[Extent], message: str) -> None:
     class Lies(Memory):
         def status(self, step: Step) -> Sequence[Extent]:
             return extents
 
     damage, text = only_finding(Lies(), WRITE, Step("status", 0, 4096))
     assert damage is Damage.STATUS
-    assert words in text
+    assert message in text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The reader, against QEMU's own reading of the same images."""
+"""The qcow2 reader agrees with QEMU on the same images."""
 
 import random
 import subprocess
@@ -11,20 +11,20 @@ from oracles.qcow2 import Qcow2, Qcow2Error
 SIZE = 1 << 20
 
 
-def qemu_img(*words: object) -> None:
-    subprocess.run(["qemu-img", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+def qemu_img(*arguments: object) -> None:
+    subprocess.run(["qemu-img", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
 
 
 def filled(path: Path, options: str, seed: int = 1) -> memoryview:
     qemu_img("create", "-q", "-f", "qcow2", "-o", options, path, SIZE)
     rng = random.Random(seed)
-    words = []
+    arguments = []
     for number in range(40):
         offset, length = rng.randrange(SIZE - 30_000), rng.randrange(1, 30_000)
         kinds = (f"write -q -P {number + 1}", "write -q -z", "write -q -zu", "discard -q")
         kind = rng.choice(kinds)
-        words += ["-c", f"{kind} {offset} {length}"]
-    subprocess.run(["qemu-io", *words, str(path)], check=True, stdout=subprocess.DEVNULL)
+        arguments += ["-c", f"{kind} {offset} {length}"]
+    subprocess.run(["qemu-io", *arguments, str(path)], check=True, stdout=subprocess.DEVNULL)
     return memoryview(path.read_bytes())
 
 
@@ -75,7 +75,7 @@ def test_the_key_is_of_the_metadata_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         (lambda data: data[:3], "no qcow2 header"),
         (lambda data: b"QFI\xfa" + data[4:], "no qcow2 header"),
@@ -85,9 +85,9 @@ def test_the_key_is_of_the_metadata_alone(tmp_path: Path) -> None:
         (lambda data: data[:36] + bytes(4) + data[40:], "beyond the L1 table"),
     ],
 )
-def test_damage_is_named(tmp_path: Path, change: object, words: str) -> None:
+def test_damage_is_named(tmp_path: Path, change: object, message: str) -> None:
     data = bytes(filled(tmp_path / "a", "cluster_size=4096"))
-    with pytest.raises(Qcow2Error, match=words):
+    with pytest.raises(Qcow2Error, match=message):
         Qcow2(memoryview(change(data))).read(0, SIZE)  # type: ignore[operator]
 
 

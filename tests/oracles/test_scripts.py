@@ -26,7 +26,7 @@ def steps(draw: st.DrawFn) -> Step:
 
 
 @given(st.lists(steps(), min_size=1), st.text(st.characters(codec="ascii"), max_size=50))
-def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory,
+def test_a_saved_script_can_be_read_again(tmp_path_factory: pytest.TempPathFactory,
                                        some: list[Step], about: str) -> None:  # fmt: skip
     path = tmp_path_factory.getbasetemp() / "script.yaml"
     script = Script(SIZE, tuple(some), about)
@@ -38,7 +38,7 @@ HEAD = "qbdcheck script: 1\nsize: 4096\nsteps:\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "its first line must be 'qbdcheck script: 1'"),
         ("a: [", "no YAML"),
@@ -55,10 +55,10 @@ HEAD = "qbdcheck script: 1\nsize: 4096\nsteps:\n"
         (HEAD + "  - {do: flush}\nmore: 1\n", "unknown key 'more'"),
     ],
 )
-def test_a_wrong_script_is_named(tmp_path: Path, text: str, words: str) -> None:
+def test_a_wrong_script_is_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(text)
-    with pytest.raises(ScriptError, match=words) as failure:
+    with pytest.raises(ScriptError, match=message) as failure:
         Script.read(path)
     assert str(path) in str(failure.value)
 
@@ -103,7 +103,7 @@ def test_the_form_for_nbdsh_runs_and_sees_a_wrong_volume(tmp_path: Path) -> None
         assert (done.returncode == 0) == right, done.stderr
 
 
-def test_what_only_a_person_can_do_is_asked_for() -> None:
+def test_steps_that_need_a_person_are_instructions_in_the_text() -> None:
     script = Script(4096, (Step("write", 0, 512), Step("power-cut", seed=1), Step("read", 0, 512)))
     assert "cut the server's power here" in to_qemu_io(script)
     assert "cut the server's power here" in to_nbdsh(script)

@@ -85,7 +85,7 @@ def test_a_part_of_an_ambiguous_sector_is_judged_by_that_part() -> None:
     assert not permitted(shadow, 90, A[:10] + b"x" * 9 + A[:11])
 
 
-def test_what_was_read_once_must_be_read_again_after_it_is_settled() -> None:
+def test_a_settled_sector_must_read_the_same_again() -> None:
     shadow = Shadow(4 * SECTOR)
     shadow.write(0, A)
     shadow.maybe_write(0, B)
@@ -170,7 +170,7 @@ def test_small_unflushed_writes_to_one_sector_survive_in_any_combination() -> No
             assert permitted(shadow, 0, first + bytes(8) + tenth)
 
 
-def test_more_contents_than_can_be_told_apart_are_counted_as_unjudged() -> None:
+def test_too_many_permitted_contents_are_counted_as_unjudged() -> None:
     shadow = Shadow(SECTOR)
     for place in range(12):
         shadow.maybe_write(place, b"x")
@@ -260,7 +260,7 @@ def test_eight_mebibytes_are_judged_within_a_few_milliseconds() -> None:
     assert min(times) < 0.05
 
 
-def test_a_copy_goes_its_own_way() -> None:
+def test_a_copy_is_independent() -> None:
     shadow = Shadow(8 * SECTOR, Identity(1, 2))
     shadow.prefill()
     first = shadow.stamped(0, SECTOR)

@@ -1,4 +1,4 @@
-"""The shadow against a naive disk that picks its own legal answers, and against naive sets."""
+"""The shadow agrees with a naive disk that picks legal answers at random, and with naive sets."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ certain = st.sampled_from(["write", "fua", "pattern", "zero", "discard0", "flush
     wrong=st.integers(0, SIZE - 1),
     bits=st.integers(1, 255),
 )
-def test_without_doubt_there_is_one_right_image_and_any_other_byte_is_accused(
+def test_without_ambiguity_exactly_one_image_is_permitted(
     steps: list[Step], wrong: int, bits: int
 ) -> None:
     shadow, disk = Shadow(SIZE), Disk(random.Random(1))

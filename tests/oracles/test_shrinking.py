@@ -27,7 +27,7 @@ def test_a_failing_workload_shrinks_to_what_the_fault_needs(depth: int) -> None:
     assert fails(shortest)
 
 
-def test_nothing_that_is_left_can_be_left_out() -> None:
+def test_no_request_of_the_shrunk_workload_can_be_removed() -> None:
     batches = [(Request(n, Kind.READ, 0, 512),) for n in range(1, 65)]
 
     def fails(some: list[Batch]) -> bool:
@@ -36,7 +36,7 @@ def test_nothing_that_is_left_can_be_left_out() -> None:
     assert [batch[0].number for batch in shrink(batches, fails)] == [3, 30, 60]
 
 
-def test_a_workload_that_needs_requests_in_flight_together_keeps_them_so() -> None:
+def test_shrinking_keeps_requests_in_flight_together_if_the_fault_needs_it() -> None:
     batch = tuple(Request(n, Kind.READ, 0, 512) for n in range(8))
     assert shrink([batch] * 5, lambda some: max(map(len, some)) >= 2) == [batch[-2:]]
 

@@ -19,7 +19,7 @@ from oracles.stamps import (
 ME = Identity(run=7, volume=9, writer=2)
 
 
-def test_a_sector_says_whose_it_is_where_it_belongs_and_which_write_made_it() -> None:
+def test_a_stamp_has_its_owner_position_and_write() -> None:
     words = sector_words(stamp(5 * SECTOR, SECTOR, ME, generation=3, operation=57))
     assert header_of(words[0]) == Header(7, 9, lba=5, generation=3, writer=2, operation=57)
 

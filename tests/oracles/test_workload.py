@@ -46,7 +46,7 @@ def test_requests_in_flight_do_not_touch_the_same_bytes_unless_asked_to() -> Non
     assert any(contended(batch) for batch in together)
 
 
-def test_contended_is_what_a_comparison_of_all_pairs_says() -> None:
+def test_contended_equals_a_comparison_of_all_pairs() -> None:
     mix = Mix({**EVERYDAY, Kind.STATUS: 2}, depth=32, overlap=True)
     for batch in generate(random.Random(9), SIZE, 2000, mix):
         pairs = {
@@ -64,7 +64,7 @@ def test_two_reads_of_one_place_are_not_contended() -> None:
     assert not contended((Request(1, Kind.READ, 0, 512), Request(2, Kind.READ, 0, 512)))
 
 
-def test_a_record_gives_the_same_workload_back() -> None:
+def test_a_saved_workload_can_be_read_again() -> None:
     batches = generate(random.Random(3), SIZE, 200, Mix(FSX, depth=8))
     batches.append((Request(999, Kind.ZERO, 0, 512, fua=True, no_hole=True, fast=True),))
     assert load(dump(batches, SIZE, "seed 3")) == (batches, SIZE)

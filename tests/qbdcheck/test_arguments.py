@@ -1,4 +1,4 @@
-"""Flags and values: what they become, and the one line that a wrong one gives."""
+"""Flags and values: how they are parsed, and the one-line errors."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_the_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
         ("--dryrun", "unknown flag --dryrun; did you mean --dry-run?"),
         ("--hmtl x", "unknown flag --hmtl; did you mean --html?"),
@@ -138,10 +138,10 @@ def test_the_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--version --doctor", "not allowed with argument"),
     ],
 )
-def test_a_wrong_flag_or_value_gives_one_line(words: str, said: str) -> None:
+def test_a_wrong_flag_or_value_gives_one_line(arguments: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse(words.split())
-    assert said in str(caught.value)
+        parse(arguments.split())
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

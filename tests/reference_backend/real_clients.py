@@ -30,7 +30,7 @@ def run(*argv: str | Path, expect: int = 0, stdin: str = "") -> str:
 
 
 class Served:
-    """A server process; ``where`` is what it said it listens on."""
+    """A server process; ``where`` is the address that it reported."""
 
     def __init__(self, where: str) -> None:
         self.where = where

@@ -62,7 +62,7 @@ def test_requests_of_the_same_connection_overtake_one_that_is_held(place: Place)
         assert (counts["write"], counts["read"], counts["write_bytes"]) == (101, 102, 51204)
 
 
-def test_many_are_held_at_once_and_each_is_answered_once(place: Place) -> None:
+def test_many_requests_are_held_at_once_and_each_is_answered_once(place: Place) -> None:
     place.add(action="hang", iotype="write")
     with place.connect() as client:
         cookies = {
@@ -85,7 +85,7 @@ def test_delays_of_one_connection_pass_at_the_same_time(place: Place) -> None:
             assert len(client.receive_reply(cookie).data) == 512
 
 
-def test_faults_fall_in_the_order_of_the_requests(place: Place) -> None:
+def test_faults_are_applied_in_the_order_of_the_requests(place: Place) -> None:
     place.add(action="delay", milliseconds=1, every=3, iotype="write", errno="EIO")
     with place.connect() as client:
         cookies = [

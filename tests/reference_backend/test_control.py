@@ -114,7 +114,7 @@ def test_a_power_cut_of_one_volume_leaves_the_others_alone(server: ServerProcess
     assert with_qmp(server, script) == b"x" * 4096
 
 
-def test_write_through_leaves_a_power_cut_nothing(server: ServerProcess) -> None:
+def test_write_through_loses_nothing_in_a_power_cut(server: ServerProcess) -> None:
     async def script(qmp: QMPClient) -> Any:
         await qmp.execute("set-write-cache", {"name": "vol", "mode": "through"})
         for seed in range(5):
@@ -269,7 +269,7 @@ def test_commands_wait_for_the_negotiation(shared: ServerProcess) -> None:
         assert again["error"]["class"] == "CommandNotFound"
 
 
-def test_ids_of_any_kind_come_back(shared: ServerProcess) -> None:
+def test_ids_of_any_type_are_returned(shared: ServerProcess) -> None:
     with Raw(shared) as raw:
         raw.ask(b'{"execute": "qmp_capabilities"}')
         for identity in (0, "a", None, [1, {"b": 2}], {"c": '}"\\'}):
@@ -303,7 +303,7 @@ def test_a_message_byte_by_byte_and_several_at_once_are_understood(shared: Serve
         b'{"a": 1e999999, "b": "\\ud800"}',
     ],
 )
-def test_garbage_gets_an_error_and_the_session_goes_on(
+def test_garbage_gets_an_error_and_the_session_continues(
     shared: ServerProcess, garbage: bytes
 ) -> None:
     with Raw(shared) as raw:

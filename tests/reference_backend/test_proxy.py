@@ -120,8 +120,8 @@ def test_qemu_io_reads_what_it_wrote_where_rules_see_every_request(proxied: Prox
     proxied.execute("rule-add", event="none", action="delay", milliseconds=1, iotype="flush")
     argv = ["write -P 5 1M 1M", "read -P 5 1M 1M", "write -z 1M 64k", "read -P 0 1M 64k",
              "discard 2M 64k", "flush", "map"]  # fmt: skip
-    said = output("qemu-io", "-f", "raw", *(f"-c{argument}" for argument in argv), proxied.uri)
-    assert "failed" not in said
+    message = output("qemu-io", "-f", "raw", *(f"-c{argument}" for argument in argv), proxied.uri)
+    assert "failed" not in message
 
 
 @pytest.mark.parametrize(("structured", "extended"), [(False, False), (True, False), (True, True)])
@@ -147,7 +147,7 @@ def test_faults_reach_clients_in_every_mode_of_replies(
         assert again.read(0, 4096) == b"a" * 4096
 
 
-def test_a_held_request_holds_no_other_one_of_its_connection(over_reference: Proxied) -> None:
+def test_a_held_request_does_not_block_others_of_its_connection(over_reference: Proxied) -> None:
     over_reference.execute("rule-add", event="read_aio", action="hang", offset="0-511", id="h")
     with Client.connect(over_reference.uri) as client:
         held = client.send_request(Command.READ, 0, 4096)
@@ -156,7 +156,7 @@ def test_a_held_request_holds_no_other_one_of_its_connection(over_reference: Pro
         assert client.receive_reply(held).data == bytes(4096)
 
 
-def test_faults_fall_in_the_order_of_requests(over_reference: Proxied) -> None:
+def test_faults_are_applied_in_the_order_of_requests(over_reference: Proxied) -> None:
     over_reference.execute("rule-add", event="write_aio", errno="ENOSPC", after=20, count=3)
     with Client.connect(over_reference.uri) as client:
         sent = [
@@ -167,7 +167,7 @@ def test_faults_fall_in_the_order_of_requests(over_reference: Proxied) -> None:
     assert failed == [20, 21, 22]
 
 
-def test_clients_see_the_target_die(proxied: Proxied) -> None:
+def test_clients_are_disconnected_when_the_target_dies(proxied: Proxied) -> None:
     client = Client.connect(proxied.uri)
     proxied.execute("rule-add", event="read_aio", action="hang", offset="0-511")
     client.send_request(Command.READ, 0, 512)

@@ -1,4 +1,4 @@
-"""The command line, used by the real NBD programs of this field."""
+"""The server, started by its command line, with the usual NBD client programs."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_nbdinfo_lists_and_maps(short: Path) -> None:
 
 
 def test_qemu_io_writes_zeroes_discards_and_reads(served: Served) -> None:
-    said = qemu_io(
+    message = qemu_io(
         served.uri("vol"),
         "write -P 7 4k 64k",
         "read -P 7 4k 64k",
@@ -98,8 +98,8 @@ def test_qemu_io_writes_zeroes_discards_and_reads(served: Served) -> None:
         "read -P 5 30M 33M",
         "flush",
     )
-    assert "Pattern verification failed" not in said
-    assert "beyond" not in said
+    assert "Pattern verification failed" not in message
+    assert "beyond" not in message
     qemu_io(served.uri("vol"), "write 64M 512", expect=1)
 
 
@@ -114,7 +114,7 @@ def test_qemu_img_converts_compares_and_maps(served: Served, image: Path) -> Non
     assert data == [(MIB, 73728), (8 * MIB - 4096, 4096)]
 
 
-def test_qcow2_lives_on_a_volume(served: Served) -> None:
+def test_qcow2_works_on_a_volume(served: Served) -> None:
     uri = served.uri("vol")
     run("qemu-img", "create", "-f", "qcow2", uri, "1G")
     run("qemu-io", "-c", "write -P 4 500M 1M", "-f", "qcow2", uri)
@@ -214,8 +214,8 @@ print("well")
 
 
 def test_nbdsh_gets_each_command_and_each_error(served: Served) -> None:
-    said = run(*NBDSH, "-c", f"uri = {served.uri('vol')!r}", "-c", SCRIPT)
-    assert said == "well\n"
+    message = run(*NBDSH, "-c", f"uri = {served.uri('vol')!r}", "-c", SCRIPT)
+    assert message == "well\n"
 
 
 def test_nbdsh_works_without_structured_replies_too(served: Served) -> None:
@@ -231,12 +231,12 @@ def test_nbdsh_works_without_structured_replies_too(served: Served) -> None:
 
 @pytest.mark.parametrize("rw", ["randwrite", "write"])
 def test_fio_verifies_what_it_wrote(served: Served, rw: str) -> None:
-    said = run(
+    message = run(
         "fio", "--name=v", "--ioengine=nbd", f"--uri={served.uri('vol')}", f"--rw={rw}",
         "--bsrange=512-128k", "--iodepth=16", "--size=16M", "--verify=crc32c",
         "--do_verify=1", "--verify_fatal=1", "--verify_state_save=0", "--output-format=terse",
     )  # fmt: skip
-    assert "verify:" not in said
+    assert "verify:" not in message
 
 
 def test_qemu_nbd_serves_a_volume_given_only_its_uri(served: Served, short: Path) -> None:
@@ -263,7 +263,7 @@ def test_read_only_is_advertised_and_enforced(short: Path, image: Path) -> None:
     assert image.read_bytes() == before
 
 
-def test_each_switched_off_feature_is_gone_for_nbdinfo(short: Path) -> None:
+def test_nbdinfo_does_not_show_switched_off_features(short: Path) -> None:
     argv = [f"--no-{name}" for name in ("trim", "fua", "cache", "multi-conn", "block-status")]
     with serve(short, "--memory", "1M", *argv) as server:
         [export] = json.loads(run("nbdinfo", "--json", server.uri()))["exports"]
@@ -297,7 +297,7 @@ def qemu_img_tls(served: Served, directory: Path, expect: int = 0) -> str:
 
 
 @pytest.mark.parametrize("mode", ["offered", "required", "verified"])
-def test_tls_clients_are_let_in_and_plaintext_only_where_offered(
+def test_tls_clients_are_accepted_and_plaintext_only_if_offered(
     short: Path, certificates: Path, mode: str
 ) -> None:
     argv: list[str | Path] = ["--memory", "64M", "--export-name", "vol"]

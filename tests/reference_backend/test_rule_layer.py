@@ -116,7 +116,7 @@ def test_a_wrong_rules_file_gives_one_line(tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text("rules:\n- {event: write_aoi}\n")
     argv = ("serve", "--memory", "1M", "--socket", str(tmp_path / "s"), "--rules", str(rules))
-    said = command(*argv, expect=2).stderr
-    assert said.count("\n") == 1
-    assert f"{rules}:2" in said
-    assert "write_aio" in said
+    message = command(*argv, expect=2).stderr
+    assert message.count("\n") == 1
+    assert f"{rules}:2" in message
+    assert "write_aio" in message

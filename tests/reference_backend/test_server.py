@@ -114,7 +114,7 @@ def threads_of_clients() -> int:
     return sum(thread.name.startswith("nbd-") for thread in threading.enumerate()) - 1
 
 
-def test_an_idle_client_gives_up_its_thread_and_comes_back(
+def test_an_idle_client_releases_its_thread_and_can_continue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("reference_backend.session.IDLE_S", 0.1)
@@ -211,7 +211,7 @@ def test_a_request_whose_reply_goes_out_is_not_in_flight(monkeypatch: pytest.Mon
     assert seen == [[], []]
 
 
-def test_disconnect_all_drops_every_client_and_the_server_lives_on() -> None:
+def test_disconnect_all_drops_every_client_and_the_server_continues() -> None:
     with running() as server:
         active, idle = connect(server), connect(server)
         handshake = Client.open_socket(server.address)

@@ -152,8 +152,8 @@ def test_a_client_that_leaves_while_it_waits_for_memory_frees_its_slot() -> None
         server._service.budget.give_back(LARGEST)
 
 
-def test_memory_is_given_in_the_order_of_asking() -> None:
-    """A large request is not overtaken for ever by smaller ones that fit."""
+def test_memory_is_granted_in_the_order_of_requests() -> None:
+    """Smaller requests that fit do not overtake a large request without limit."""
     budget = MemoryBudget(100)
     first = budget.take(60, 1.0)
     order: list[int] = []
@@ -176,7 +176,7 @@ def test_memory_is_given_in_the_order_of_asking() -> None:
     assert (budget.used, budget.waiting) == (0, 0)
 
 
-def test_a_request_that_gives_up_does_not_block_the_next_one() -> None:
+def test_a_request_that_times_out_does_not_block_the_next_one() -> None:
     budget = MemoryBudget(100)
     first = budget.take(60, 1.0)
     waiting = threading.Thread(target=lambda: budget.give_back(budget.take(40, 5.0)))

@@ -146,7 +146,7 @@ def test_half_sent_large_writes_share_bounded_memory() -> None:
             assert client.read(32 * MIB - 1, 2) == b"w\0"
 
 
-def test_replies_that_nobody_takes_share_bounded_memory() -> None:
+def test_replies_that_are_not_received_share_bounded_memory() -> None:
     with process() as server:
         with server.connect() as client:
             client.write(0, b"d" * 32 * MIB)

@@ -1,4 +1,4 @@
-"""Well-behaved, hostile and vanishing clients together; afterwards nothing of them is left.
+"""Well-behaved, hostile and vanishing clients run together; afterwards no resource is in use.
 
 ``QBD_SOAK_S`` is the length in seconds; the default is short. For an hour:
 ``QBD_SOAK_S=3600 python -m pytest tests/reference_backend/test_server_soak.py``.

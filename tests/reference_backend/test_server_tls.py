@@ -53,7 +53,7 @@ def test_all_commands_work_through_tls(certificates: Path, mode: TlsMode) -> Non
         assert [info.tls for info in server.connections()] == [True]
 
 
-def test_an_idle_client_comes_back_through_tls(
+def test_an_idle_client_can_continue_through_tls(
     certificates: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reference_backend.session.IDLE_S", 0.1)
@@ -68,7 +68,9 @@ def test_an_idle_client_comes_back_through_tls(
         assert client.read(0, 4) == b"xxx\0"
 
 
-def test_offered_tls_lets_plaintext_in_and_required_does_not(certificates: Path) -> None:
+def test_plaintext_is_accepted_if_tls_is_offered_and_refused_if_required(
+    certificates: Path,
+) -> None:
     context = server_context(certificates / "server")
     with running(tls=context) as server, Client.connect(server.address, "vol") as client:
         assert client.read(0, 1) == b"\0"
@@ -87,7 +89,7 @@ def test_no_tls_is_refused_by_policy(certificates: Path) -> None:
 @pytest.mark.parametrize(
     ("who", "let_in"), [("client", True), ("anonymous", False), ("stranger", False)]
 )
-def test_with_verify_peer_only_certificates_of_our_ca_are_let_in(
+def test_with_verify_peer_only_certificates_of_the_ca_are_accepted(
     certificates: Path, who: str, let_in: bool
 ) -> None:
     context = client_context(certificates / who)
@@ -103,7 +105,7 @@ def test_with_verify_peer_only_certificates_of_our_ca_are_let_in(
         wait_until(lambda: server.statistics()["connections"] == 0)
 
 
-def test_our_client_refuses_an_expired_server_and_a_stranger(certificates: Path) -> None:
+def test_the_client_refuses_expired_and_unknown_server_certificates(certificates: Path) -> None:
     for theirs, ours, why in (("expired", "client", "expired"), ("server", "stranger", "verify")):
         with (
             running(tls=server_context(certificates / theirs)) as server,
@@ -125,7 +127,7 @@ def test_plaintext_behind_starttls_never_reaches_the_options(certificates: Path)
         wait_until(lambda: server.statistics()["connections"] == 0)
 
 
-def test_a_tls_handshake_that_never_comes_is_ended(certificates: Path) -> None:
+def test_a_missing_tls_handshake_is_ended_by_the_time_limit(certificates: Path) -> None:
     tls = server_context(certificates / "server")
     with running(tls=tls, limits=Limits(handshake_s=0.3)) as server:
         client = Client.open_socket(server.address)

@@ -1,4 +1,4 @@
-"""No space left: the client is reported ENOSPC, what was there stays, and the server goes on.
+"""No space left: the client gets ENOSPC, old data is kept, and the server continues.
 
 The limit is RLIMIT_FSIZE: the kernel refuses to let a file grow (EFBIG), which needs no privileges
 and takes the same way through the store as a full disk.

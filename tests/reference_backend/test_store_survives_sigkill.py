@@ -1,4 +1,4 @@
-"""A server on files is killed under load, many times; what it acknowledged is there afterwards."""
+"""A server on files is killed under load, many times; acknowledged data must survive."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def stamped(block: int, version: int) -> bytes:
 
 
 class Zygote:
-    """Where server processes come from."""
+    """A process that forks server processes."""
 
     def __init__(self, directory: Path) -> None:
         self.socket, self.control = directory / "s", directory / "c"
@@ -78,7 +78,7 @@ class Zygote:
 
 
 class Qmp:
-    """As much of a control client as resizes and snapshots need."""
+    """A minimal control client, for resizes and snapshots."""
 
     def __init__(self, path: Path) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
@@ -104,7 +104,7 @@ class Qmp:
 
 
 class Expected:
-    """What must be there: for each block the newest acknowledged version, or a newer one."""
+    """The expected contents: for each block the newest acknowledged version, or a newer one."""
 
     def __init__(self) -> None:
         self.acknowledged = [0] * BLOCKS

@@ -30,7 +30,7 @@ Written by `tools/docs/bugs_and_mutants.py` from the mutants and from `./check -
 """
 NOT_SEEABLE = {
     "close-error-lost": "NBD's disconnect has no reply that could report the error; lost data at a close is `close-drops-dirty`",
-    "inflight-hang-on-disconnect": "a client that has gone sees no hang; what it leaves at the server is `connection-slot-leak` and `zombie-write-after-reconnect`, and cases 380-396 guard against it in QEMU's client",
+    "inflight-hang-on-disconnect": "a client that disconnected sees no hang; what it leaves at the server is `connection-slot-leak` and `zombie-write-after-reconnect`, and cases 380-396 guard against it in QEMU's client",
 }
 
 
@@ -101,16 +101,16 @@ def _summary_rare(rare: Fates) -> str:
 def _row(one: str, fates: Fates) -> str:
     mutant = catalogue()[one]
     fate = fates.get(one)
-    case = time = requests = told = ""
+    case = time = requests = message = ""
     if fate is None:
         case = "not measured"
     elif fate["killed"]:
-        case, told = fate["case"], _cell(fate["diagnosis"])
+        case, message = fate["case"], _cell(fate["diagnosis"])
         time, requests = f"{fate['seconds']:.1f}", str(fate["requests"])
     else:
         alive = "none, as it must be" if is_control(mutant) else "**alive**"
         case = alive if fate["state"] == "alive" else fate["state"]
-    cells = (f"`{one}`", mutant.breaks, mutant.source, case, time, requests, told)
+    cells = (f"`{one}`", mutant.breaks, mutant.source, case, time, requests, message)
     return f"| {' | '.join(cells)} |"
 
 

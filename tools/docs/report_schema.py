@@ -1,4 +1,4 @@
-"""Writes docs/report.schema.json: ``python -m tools.docs.report_schema``."""
+"""Write docs/report.schema.json: ``python -m tools.docs.report_schema``."""
 
 from __future__ import annotations
 

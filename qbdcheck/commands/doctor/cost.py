@@ -1,4 +1,4 @@
-"""Finds the cases that need a program, from their declarations and fixtures."""
+"""Find the cases that need a program, from their declarations and fixtures."""
 
 from __future__ import annotations
 

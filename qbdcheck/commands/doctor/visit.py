@@ -1,4 +1,4 @@
-"""Examines the machine, prints tables, and returns whether the quick group can run."""
+"""Examine the machine, print tables, and return whether the quick group can run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judges the crash states of a log on all cores, each in place, and collects the wrong ones.
+"""Judge the crash states of a log on all cores, each in place, and collect the wrong ones.
 
 Each worker enumerates all states and judges every N-th block of them. Only findings pass between
 processes, and the findings do not depend on the number of workers. A worker has one image file,

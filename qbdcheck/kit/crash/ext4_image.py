@@ -1,4 +1,4 @@
-"""Makes an ext4 file system on a disk, without a guest."""
+"""Make an ext4 file system on a disk, without a guest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judges an ext4 file system after a crash: e2fsck repairs nothing, and promised files exist."""
+"""Judge an ext4 file system after a crash: e2fsck repairs nothing, and promised files exist."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Ext4Judge:
         names = (f"{path}:", f"{path.name}:")
         problems = [line for line in lines if not line.startswith(names)]
         if done.returncode not in (0, 1) or problems:
-            said = (problems or done.stderr.strip().splitlines() or ["no output"])[0]
-            text = f"e2fsck ended with {done.returncode}: {said.strip()}"
+            problem = (problems or done.stderr.strip().splitlines() or ["no output"])[0]
+            text = f"e2fsck ended with {done.returncode}: {problem.strip()}"
             return reported(Damage.METADATA, text)
         directory = self._history.directory(limit)
         key = xxh3_64_intdigest(image), directory  # many states recover to the same file system

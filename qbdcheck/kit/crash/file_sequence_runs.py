@@ -1,4 +1,4 @@
-"""Runs all short sequences of file operations on a disk, and explores their crash states."""
+"""Run all short sequences of file operations on a disk, and explore their crash states."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class SequenceRun:
 
     def explore(self, seed: int, **options: Any) -> Exploration:
         """Judge the crash states of the log, or of another log that is given."""
-        usual: dict[str, Any] = {"log": self.log, "acknowledged": self.history.acknowledged}
-        usual |= {"tear": 4096, "bounds": Bounds(subsets=8, chance=64)}
-        return self._logged.explore(self._make_judge, seed, **usual | options)
+        defaults: dict[str, Any] = {"log": self.log, "acknowledged": self.history.acknowledged}
+        defaults |= {"tear": 4096, "bounds": Bounds(subsets=8, chance=64)}
+        return self._logged.explore(self._make_judge, seed, **defaults | options)
 
 
 def run_on_ext4(  # noqa: PLR0917  # the fixtures, in one order in all cases

@@ -1,4 +1,4 @@
-"""Judges a qcow2 image after a crash: no corruption, and each sector of the guest old or new."""
+"""Judge a qcow2 image after a crash: no corruption, and each sector of the guest old or new."""
 
 from __future__ import annotations
 

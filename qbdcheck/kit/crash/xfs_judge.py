@@ -1,4 +1,4 @@
-"""Judges an xfs after a crash by Linux itself: a guest mounts it, which recovers its log.
+"""Judge an xfs after a crash by Linux itself: a guest mounts it, which recovers its log.
 
 One guest serves all states of a worker. Its disk is the worker's image file, which changes while
 nothing is mounted.
@@ -71,8 +71,8 @@ class XfsJudge(AbstractContextManager["XfsJudge"]):
         key = _key_without_log(image)
         if key not in self._repaired:
             self.repairs += 1
-            status, said, errors = self._shell.run(f"xfs_repair -n {self._disk}", _WITHIN_S)
-            lines = (said.decode(errors="replace") + errors).splitlines()
+            status, output, errors = self._shell.run(f"xfs_repair -n {self._disk}", _WITHIN_S)
+            lines = (output.decode(errors="replace") + errors).splitlines()
             problems = [line for line in lines if not line.lstrip().startswith(("-", "Phase"))]
             text = f"xfs_repair -n ended with {status}: {'; '.join(problems[:3])}"
             self._repaired[key] = text if status else ""

@@ -1,4 +1,4 @@
-"""Takes snapshots while many clients write, reads them back and judges them.
+"""Take snapshots while many clients write, read them back and judge them.
 
 Half of the volume holds data when the clients start, the other half was never written. A snapshot
 must show both as they were at one moment.

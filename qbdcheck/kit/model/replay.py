@@ -1,4 +1,4 @@
-"""Plays a script against a model; saves failing scripts, and plays them first the next time."""
+"""Play a script against a model. Save failing scripts, and play them first the next time."""
 
 from __future__ import annotations
 

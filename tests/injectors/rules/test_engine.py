@@ -119,7 +119,7 @@ def test_a_conf_is_read_and_written_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("[inject-eror]\n", "conf:1: .*inject-error"),
         ('[inject-error]\nerrno = "5"\n', "conf:1: .*event is required"),
@@ -131,8 +131,8 @@ def test_a_conf_is_read_and_written_back() -> None:
         ('[inject-error]\nevent = "none"\niotype = "all"\n', "conf:3: .*write-zeroes"),
     ],
 )
-def test_a_wrong_conf_names_line_and_what_is_allowed(text: str, words: str) -> None:
-    with pytest.raises(RuleSyntaxError, match=words):
+def test_a_wrong_conf_names_line_and_what_is_allowed(text: str, message: str) -> None:
+    with pytest.raises(RuleSyntaxError, match=message):
         parse_ini.read(text, "conf")
 
 

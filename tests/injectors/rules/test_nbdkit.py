@@ -1,4 +1,4 @@
-"""Rules as words for nbdkit's filters, held against the real nbdkit."""
+"""Rules as arguments for nbdkit's filters, compared with the real nbdkit."""
 
 from __future__ import annotations
 

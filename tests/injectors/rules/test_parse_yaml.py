@@ -82,7 +82,7 @@ def test_an_empty_file_has_no_rules() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("rules:\n- {event: reed}", r"r.yaml:2: event: 'reed' is not one of .*read_aio"),
         ("rules:\n- event: none\n  errno: ENOPE", r"r.yaml:3: errno: .*ENOSPC"),
@@ -125,8 +125,8 @@ def test_an_empty_file_has_no_rules() -> None:
         ("a: &a [*a]", r"r.yaml: .*nested too deeply"),
     ],
 )
-def test_a_wrong_file_names_line_key_and_what_is_allowed(text: str, words: str) -> None:
-    with pytest.raises(RuleSyntaxError, match=words):
+def test_a_wrong_file_names_line_key_and_what_is_allowed(text: str, message: str) -> None:
+    with pytest.raises(RuleSyntaxError, match=message):
         parse_yaml.read(text, "r.yaml")
 
 

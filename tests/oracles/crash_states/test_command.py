@@ -53,26 +53,26 @@ def test_info_of_a_discard_of_2_tib_needs_little_memory(
 def test_make_writes_the_image_of_a_state(log: Path, tmp_path: Path) -> None:
     before, out = tmp_path / "before", tmp_path / "out"
     before.write_bytes(bytes(1024))
-    words = ["make", str(log), "--before", str(before), "--out", str(out)]
+    arguments = ["make", str(log), "--before", str(before), "--out", str(out)]
     for state, contents in (("1:0", b"a" * 512 + bytes(512)), ("1:1", b"a" * 512 + b"b" * 512)):
-        assert main([*words, "--state", state]) == 0
+        assert main([*arguments, "--state", state]) == 0
         assert out.read_bytes() == contents
 
 
 @pytest.mark.parametrize(
     ("state", "text"), [("9:0", "the log has 2 epochs, not 9"), ("1:ff", "has no state ff")]
 )
-def test_a_state_that_is_not_there_is_refused(
+def test_a_state_that_does_not_exist_is_refused(
     log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], state: str, text: str
 ) -> None:
     before = tmp_path / "before"
     before.write_bytes(bytes(1024))
-    words = ["make", str(log), "--before", str(before), "--out", str(tmp_path / "out")]
-    assert main([*words, "--state", state]) == 2
+    arguments = ["make", str(log), "--before", str(before), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--state", state]) == 2
     assert text in capsys.readouterr().err
 
 
-def test_a_file_that_is_no_log_is_refused(
+def test_a_file_that_is_not_a_log_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "odd").write_bytes(b"odd" * 500)

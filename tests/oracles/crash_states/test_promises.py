@@ -4,7 +4,7 @@ from oracles.stamps import Identity
 SIZE = 1 << 16
 
 
-def test_each_moment_has_its_own_expectation() -> None:
+def test_the_permitted_contents_depend_on_the_moment_of_the_cut() -> None:
     promises = Promises(SIZE, Identity(1, 1))
     first, second = promises.stamped(0, 512), None
     promises.write(0, first, 0, 2)
@@ -30,7 +30,7 @@ def test_each_moment_has_its_own_expectation() -> None:
     assert promises.acknowledged == [2, 3, 5, 6]
 
 
-def test_zeroes_discards_and_resizes_have_their_moments() -> None:
+def test_zeroes_discards_and_resizes_take_effect_at_their_moments() -> None:
     promises = Promises(SIZE, Identity(1, 1))
     data = promises.stamped(0, 1024)
     promises.write(0, data, 0, 1)

@@ -1,4 +1,4 @@
-"""The states that are enumerated, against all that a model says there are."""
+"""The enumerated states are exactly those of a model."""
 
 import itertools
 import random
@@ -78,7 +78,7 @@ def test_all_states_and_no_others(log: list[Entry]) -> None:
 
 
 @given(logs(), st.integers(0, 1 << 32))
-def test_the_last_moment_of_a_state(log: list[Entry], seed: int) -> None:
+def test_the_last_moment_at_which_a_state_can_occur(log: list[Entry], seed: int) -> None:
     """Each entry makes a promise: states differ by the number of promises made."""
     image = bytearray(SIZE)
     acknowledged = list(range(1, len(log) + 1))
@@ -136,13 +136,13 @@ def test_tears_are_where_the_units_of_the_disk_are() -> None:
     assert torn == [(3, 1), (4, 11), (3, 6), (9, 6), (3, 11), (14, 1)]
 
 
-def test_a_write_that_says_flush_flushes_first() -> None:
+def test_a_write_with_the_flush_flag_flushes_first() -> None:
     log = [write(0, 1, 1), write(1, 1, 2)._replace(flags=LogFlag.FLUSH)]
     first, second = epochs(log, 0)
     assert (len(first), len(second), first.end, second.end) == (1, 1, 1, 2)
 
 
-def test_equal_contents_are_looked_at_again_when_more_was_promised() -> None:
+def test_equal_contents_are_judged_again_after_further_promises() -> None:
     log = [write(0, 1, 1), write(1, 1, 2)]
     for acknowledged, expected in (([], 4), ([2], 4), ([1], 4)):
         states = CrashStates(log, memoryview(bytearray(SIZE)), acknowledged, tear=0)
@@ -171,11 +171,11 @@ def test_a_wrong_state_is_refused(text: str) -> None:
     assert StateId.parse(str(StateId(3, 255))) == StateId(3, 255)
 
 
-def test_states_that_the_log_has_not_are_refused() -> None:
+def test_states_beyond_the_log_are_refused() -> None:
     states = CrashStates([write(0, 1, 1)], memoryview(bytearray(SIZE)))
     position = Position(states, memoryview(bytearray(SIZE)))
-    for state, words in ((StateId(1, 0), "1 epochs"), (StateId(0, 2), "no state 2")):
-        with pytest.raises(ValueError, match=words):
+    for state, message in ((StateId(1, 0), "1 epochs"), (StateId(0, 2), "no state 2")):
+        with pytest.raises(ValueError, match=message):
             position.go(state)
     with pytest.raises(ValueError, match="entry 0 of the log ends at 512"):
         CrashStates([write(0, 1, 1)], memoryview(bytearray(511)))

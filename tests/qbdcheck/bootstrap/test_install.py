@@ -127,9 +127,9 @@ def test_an_environment_without_its_packages_is_not_believed(installed: Path) ->
 def test_a_changed_lock_file_makes_the_environment_stale(installed: Path) -> None:
     (installed / "requirements.lock").write_text("# something else\n")
     refused = f"check: no {installed}/suites/groups.yaml: it lists the groups that cases may name\n"
-    said = start(installed, "1").stderr
-    assert said.startswith("check: .venv does not match requirements.lock")
-    assert said.endswith(refused), "the run goes on"
+    message = start(installed, "1").stderr
+    assert message.startswith("check: .venv does not match requirements.lock")
+    assert message.endswith(refused), "the run continues"
     assert start(installed, "--install", "--help", env=_NO_NETWORK).returncode == 0
     assert start(installed, "1").stderr == refused
 
@@ -182,8 +182,8 @@ def test_a_user_without_rights_is_told_the_command_and_the_run_goes_on(tree: Pat
     wanted = [line for line in done.stderr.splitlines() if "ask an administrator to run" in line]
     missing = [name for name in PROGRAMS if not any(is_in_sbin(name))]
     packages = " ".join(packages_of(missing, "apt"))
-    said = "check: programs are missing and this user may not install them; ask an administrator"
-    assert wanted == [f"{said} to run: apt-get install {packages}"]
+    message = "check: programs are missing and this user may not install them; ask an administrator"
+    assert wanted == [f"{message} to run: apt-get install {packages}"]
     assert "continuing without them" in done.stderr
     assert "installing Python packages into .venv" in done.stderr
 

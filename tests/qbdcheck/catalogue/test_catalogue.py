@@ -30,7 +30,7 @@ def write(directory: Path, name: str, text: str) -> Path:
     return path
 
 
-def test_a_case_is_read_without_being_imported(tmp_path: Path) -> None:
+def test_a_case_is_read_without_import(tmp_path: Path) -> None:
     info = read_case(write(tmp_path, "017_zero.py", GOOD), ["rw", "quick"])
     assert (info.number, info.case_id, info.broken) == (17, "017_zero", "")
     assert info.sentence == "zeroes are zeroes, e.g. after a discard"
@@ -39,7 +39,7 @@ def test_a_case_is_read_without_being_imported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('groups="rw quick"', 'groups="rw quik"', "unknown group 'quik'; known: quick rw"),
         ('groups="rw quick"', 'groups=""', "at least one group"),
@@ -56,10 +56,10 @@ def test_a_case_is_read_without_being_imported(tmp_path: Path) -> None:
     ],
 )
 def test_a_fault_in_a_case_makes_it_broken_with_its_reason(
-    tmp_path: Path, old: str, new: str, said: str
+    tmp_path: Path, old: str, new: str, message: str
 ) -> None:
     info = read_case(write(tmp_path, "017_zero.py", GOOD.replace(old, new)), ["rw", "quick"])
-    assert said in info.broken
+    assert message in info.broken
 
 
 def test_two_cases_in_one_file_are_refused(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_two_cases_with_one_number_are_an_error_that_names_both(tmp_path: Path) 
         list_cases(tmp_path)
 
 
-def test_other_files_are_no_cases(tmp_path: Path) -> None:
+def test_other_files_are_not_cases(tmp_path: Path) -> None:
     for name in (
         "17_short.py",
         "017_zero.txt",
@@ -106,7 +106,7 @@ def test_the_sentence_of_a_case(docstring: str, sentence: str) -> None:
     assert first_sentence(docstring) == sentence
 
 
-def test_the_decorator_checks_the_same_words_and_leaves_the_function_alone() -> None:
+def test_the_decorator_checks_its_arguments_and_does_not_change_the_function() -> None:
     @case(groups="rw")
     def test() -> int:
         return 5

@@ -1,4 +1,4 @@
-"""What is remembered between runs, and that damage to it never matters."""
+"""The records that are kept between runs; damage to them is not an error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from qbdcheck.errors import UsageError
 from qbdcheck.verdict import Verdict
 
 
-def test_durations_come_back_per_target_and_format(tmp_path: Path) -> None:
+def test_durations_are_stored_per_target_and_format(tmp_path: Path) -> None:
     one = Elapsed.load(tmp_path, "file", "raw")
     one.record("001_a", Verdict.PASS, 1.25)
     one.save()
@@ -30,7 +30,7 @@ def test_durations_come_back_per_target_and_format(tmp_path: Path) -> None:
     assert Elapsed.load(tmp_path, "file", "qcow2").seconds == {}
 
 
-def test_a_target_that_is_a_path_has_a_record_of_its_own(tmp_path: Path) -> None:
+def test_a_target_given_as_a_path_has_its_own_record(tmp_path: Path) -> None:
     one = Elapsed.load(tmp_path, "/srv/my targets/x.yaml", "raw")
     one.record("001_a", Verdict.PASS, 1)
     one.save()
@@ -45,7 +45,7 @@ def test_a_failure_does_not_change_the_known_duration(tmp_path: Path) -> None:
     assert (one.seconds["001_a"], one.verdicts["001_a"]) == (2.0, "fail")
 
 
-def test_two_runs_at_once_keep_each_others_results(tmp_path: Path) -> None:
+def test_parallel_runs_keep_each_others_results(tmp_path: Path) -> None:
     one, other = (Elapsed.load(tmp_path, "file", "raw") for _ in range(2))
     one.record("001_a", Verdict.PASS, 1)
     other.record("002_b", Verdict.PASS, 2)
@@ -72,7 +72,7 @@ def test_a_damaged_record_counts_as_empty(tmp_path: Path, content: bytes) -> Non
     assert json.loads(path.read_text())["001_a"]["elapsed_s"] == 1
 
 
-def test_an_unwritable_cache_is_no_error(tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_not_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     cache = tmp_path / "file" / "cache"
     one = Elapsed.load(cache, "file", "raw")
@@ -85,7 +85,7 @@ def test_an_unwritable_cache_is_no_error(tmp_path: Path) -> None:
     assert last_run(cache) is None
 
 
-def test_what_is_left_of_a_run_is_known_after_its_death(tmp_path: Path) -> None:
+def test_the_unfinished_cases_of_a_killed_run_are_known(tmp_path: Path) -> None:
     planned = [["001_a", "raw"], ["002_b", "raw"], ["002_b", "qcow2"]]
     header = {"target": "file", "formats": ["raw", "qcow2"], "seed": 5, "planned": planned}
     record = RunRecord(tmp_path, header)
@@ -141,7 +141,7 @@ def test_the_results_of_a_running_run_are_kept(tmp_path: Path) -> None:
     assert not running.exists()
 
 
-def test_a_mark_in_an_unwritable_place_is_no_error(tmp_path: Path) -> None:
+def test_a_running_mark_in_an_unwritable_directory_is_not_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with RunningMark(tmp_path / "file" / "run"):
         pass
@@ -171,7 +171,7 @@ def test_a_save_does_not_undo_what_another_run_saved(tmp_path: Path) -> None:
     assert Elapsed.load(tmp_path, "file", "raw").seconds == {"001_a": 7, "002_b": 2}
 
 
-def test_a_home_is_needed_only_without_a_cache_directory() -> None:
+def test_home_is_required_only_without_a_cache_directory() -> None:
     check_home({"XDG_CACHE_HOME": "/x", "HOME": "/no/such"})
     check_home({"HOME": "/"})
     with pytest.raises(UsageError, match="HOME=/no/such is not a directory"):

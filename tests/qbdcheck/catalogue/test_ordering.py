@@ -33,7 +33,7 @@ def test_longest_first_keeps_equal_ones_in_order() -> None:
     assert longest_first(["a", "bb", "c", "dd"], len) == ["bb", "dd", "a", "c"]
 
 
-def test_suites_take_turns_and_keep_their_orders() -> None:
+def test_interleaved_suites_keep_their_own_order() -> None:
     units = [f"{suite}{number}" for suite, count in (("a", 6), ("b", 3), ("c", 1))
              for number in range(count)]  # fmt: skip
     ordered = by_turns(units, lambda unit: unit[0])
@@ -41,7 +41,7 @@ def test_suites_take_turns_and_keep_their_orders() -> None:
     assert by_turns([], lambda unit: unit) == []
 
 
-def test_an_unknown_case_is_expected_to_take_the_median() -> None:
+def test_a_case_without_a_recorded_duration_counts_with_the_median() -> None:
     assert estimate({"a": 1.0, "b": 5.0, "c": 100.0}) == 5.0
     assert estimate({}) == 1.0
 

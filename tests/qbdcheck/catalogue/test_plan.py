@@ -176,7 +176,7 @@ def test_the_list_of_allowed_reasons_may_be_missing_or_empty(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("- a list\n", "1: write 'group: description'"),
         ("rw: [1]\n", "1: write 'group: description'"),
@@ -185,9 +185,9 @@ def test_the_list_of_allowed_reasons_may_be_missing_or_empty(tmp_path: Path) -> 
         ("\xff", "cannot read"),
     ],
 )
-def test_a_wrong_list_of_groups_is_refused(tmp_path: Path, content: str, said: str) -> None:
+def test_a_wrong_list_of_groups_is_refused(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "groups.yaml").write_text(content, encoding="latin-1")
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         load_groups(tmp_path)
 
 
@@ -196,7 +196,7 @@ def test_a_missing_list_of_groups_or_directory_is_refused(tmp_path: Path) -> Non
         load_groups(tmp_path)
 
 
-def test_missing_capabilities_and_formats_are_sentences() -> None:
+def test_missing_capabilities_and_formats_are_reported_as_sentences() -> None:
     assert missing_capabilities(["flush", "kill"], {"flush"}) == ["target lacks kill"]
     assert format_mismatch((), "raw") == format_mismatch(("raw",), "raw") == []
     assert format_mismatch(("raw", "vdi"), "qcow2") == [

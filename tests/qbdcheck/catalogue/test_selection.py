@@ -1,4 +1,4 @@
-"""Which cases a command line means."""
+"""The cases that a command line selects."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def numbers(**request: object) -> list[int]:
         ("suites/x/002_case2.py", [2]), ("17-17", [17]),
     ],
 )  # fmt: skip
-def test_a_word_means_these_cases(word: str, expected: list[int]) -> None:
+def test_an_argument_selects_these_cases(word: str, expected: list[int]) -> None:
     assert [case.number for case in find(CATALOGUE, word)] == expected
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "message"),
     [
         ("3", "no case 003; nearest: 001, 002, 005"),
         ("998", "no case 998; nearest: 005, 017, 030"),
@@ -65,14 +65,16 @@ def test_a_word_means_these_cases(word: str, expected: list[int]) -> None:
         ("1-2-3", "no case named '1-2-3'"),
     ],
 )
-def test_a_word_that_means_no_case_is_an_error_with_the_nearest(word: str, said: str) -> None:
+def test_an_argument_that_selects_no_case_is_an_error_that_names_the_nearest(
+    word: str, message: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         find(CATALOGUE, word)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_nothing_asked_for_is_the_group_quick_without_disabled_cases() -> None:
+def test_the_default_selection_is_the_group_quick_without_disabled_cases() -> None:
     assert numbers() == [1, 5]
 
 
@@ -86,7 +88,7 @@ def test_named_cases_are_added_to_the_groups_and_never_excluded() -> None:
     assert numbers(arguments=["2", "30"], exclusions={"2": "known"}) == [2, 30]
 
 
-def test_a_range_is_a_bulk_choice_to_which_exclusions_apply() -> None:
+def test_exclusions_apply_to_ranges() -> None:
     assert numbers(arguments=["1-30"], exclude_groups=["slow"]) == [1, 5]
     chosen = select(CATALOGUE, Request(arguments=["1-5"], exclusions={"2": "known bug"}), GROUPS)
     assert [case.number for case in chosen.cases] == [1, 5]
@@ -100,7 +102,7 @@ def test_a_disabled_case_runs_only_when_it_or_its_group_is_named() -> None:
     assert numbers(groups=["disabled"]) == [17]
 
 
-def test_start_from_drops_what_comes_before() -> None:
+def test_start_from_drops_the_cases_before_it() -> None:
     assert numbers(arguments=["1-"], start_from="5") == [5, 30]
 
 

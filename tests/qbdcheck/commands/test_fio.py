@@ -26,9 +26,9 @@ def guest_can_be_made() -> None:
 def check_fio(file: Path, text: str, *more: str, **variables: str) -> tuple[int, str]:
     """Run the command on a job file; return its exit code and all that it printed."""
     file.write_text(text)
-    words = [sys.executable, "-m", "qbdcheck", "fio", str(file), *more]
+    arguments = [sys.executable, "-m", "qbdcheck", "fio", str(file), *more]
     done = subprocess.run(
-        words, cwd=ROOT, env={**os.environ, **variables}, timeout=170, check=False,
+        arguments, cwd=ROOT, env={**os.environ, **variables}, timeout=170, check=False,
         capture_output=True, text=True,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
@@ -39,35 +39,37 @@ def test_a_job_of_another_machine_runs_on_two_volumes(tmp_path: Path) -> None:
     text = "[global]\ninclude own.inc\nbs=${KIB}k\nsize=1m\nverify=crc32c\n"
     text += "[one]\nfilename=/dev/nvme1n1\nrw=randwrite\n[two]\nfilename=/dev/sdf\nrw=write\n"
     report = tmp_path / "report.json"
-    status, said = check_fio(tmp_path / "j.fio", text, "2M", "--json", str(report), KIB="8")
-    assert status == 0, said
-    assert "/dev/nvme1n1 of the job file is /dev/vdb in the guest" in said
-    assert "/dev/sdf of the job file is /dev/vdc in the guest" in said
-    assert "one: mixed 256 requests, 2097152 bytes" in said
-    assert said.count("the volume counted 1048576 bytes read, 1048576 written") == 2, said
-    assert said.endswith("fio found nothing wrong\n")
+    status, message = check_fio(tmp_path / "j.fio", text, "2M", "--json", str(report), KIB="8")
+    assert status == 0, message
+    assert "/dev/nvme1n1 of the job file is /dev/vdb in the guest" in message
+    assert "/dev/sdf of the job file is /dev/vdc in the guest" in message
+    assert "one: mixed 256 requests, 2097152 bytes" in message
+    assert message.count("the volume counted 1048576 bytes read, 1048576 written") == 2, message
+    assert message.endswith("fio found nothing wrong\n")
     assert len(json.loads(report.read_text())["jobs"]) == 2
 
 
 def test_a_process_that_dies_is_broken_and_not_a_failure(tmp_path: Path) -> None:
     text = "[a]\nsize=512k\nrw=write\n[b]\nioengine=cpuio\ncpuload=1\nruntime=1\n"
     text += "exec_prerun=kill -ABRT $PPID\n"
-    status, said = check_fio(tmp_path / "j.fio", text, "1M")
+    status, message = check_fio(tmp_path / "j.fio", text, "1M")
     assert status == 1
-    assert "BROKEN  a process of fio died by SIGABRT" in said, said
+    assert "BROKEN  a process of fio died by SIGABRT" in message, message
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("[a]\nrw=write\nsize=1m\nverify=md5\nbsss=4k\n", "line 5: fio ended with 1: .*bsss=4k"),
         ("[a]\nrw=sideways\n", "line 2: fio ended with 1: .*rw=sideways"),
         ("[a]\nrw=write\ndirectory=/home\n", "line 3: directory: "),
     ],
 )
-def test_what_cannot_run_is_one_line_with_its_place(tmp_path: Path, text: str, words: str) -> None:
-    status, said = check_fio(tmp_path / "j.fio", text, "1M")
-    assert status == 2, said
-    last = said.strip().splitlines()[-1]
+def test_what_cannot_run_is_one_line_with_its_place(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    status, output = check_fio(tmp_path / "j.fio", text, "1M")
+    assert status == 2, output
+    last = output.strip().splitlines()[-1]
     assert "j.fio, " in last
-    assert re.search(words, last), said
+    assert re.search(message, last), output

@@ -10,15 +10,15 @@ from qbdcheck.files import ROOT
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
-        ("", "no test in it; add a line NAME COMMAND"),
-        ("# only a comment\n\n", "no test in it"),
+        ("", "it has no tests; add a line NAME COMMAND"),
+        ("# only a comment\n\n", "it has no tests"),
         ("one true\ntwo\n", "line 2: 'two' has no command"),
     ],
 )
 def test_a_file_without_a_test_ends_with_2_before_a_guest_starts(
-    tmp_path: Path, text: str, words: str
+    tmp_path: Path, text: str, message: str
 ) -> None:
     file = tmp_path / "mine"
     file.write_text(text)
@@ -28,6 +28,6 @@ def test_a_file_without_a_test_ends_with_2_before_a_guest_starts(
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 2
-    assert words in done.stderr
+    assert message in done.stderr
     assert str(file) in done.stderr
     assert not list(tmp_path.glob(".cache/qbdcheck/guest*")), "a guest was asked for"

@@ -1,4 +1,4 @@
-"""Guests for tests that only look: one image, and one guest a module."""
+"""Guests for tests that change nothing: one image, and one guest per module."""
 
 from collections.abc import Iterator
 

@@ -123,7 +123,7 @@ def test_a_line_sums_it_up() -> None:
 def test_dropped_events_are_counted() -> None:
     assert dropped("=== vdb ===\n  Total:   6307 events (dropped 0),      296 KiB data\n") == 0
     assert dropped("  Total:   6307 events (dropped 12),      296 KiB data\n") == 12
-    with pytest.raises(TraceError, match="did not end itself"):
+    with pytest.raises(TraceError, match="did not end normally"):
         dropped("")
 
 

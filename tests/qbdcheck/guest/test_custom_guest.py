@@ -153,7 +153,7 @@ def test_a_file_that_is_not_an_image_is_reported(small_linux: GuestImage, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
         (["--guest-image", "/nowhere"], "--guest-image /nowhere: no such file"),
         (["--guest-initrd", "/etc/passwd"], "require --guest-kernel"),
@@ -161,12 +161,14 @@ def test_a_file_that_is_not_an_image_is_reported(small_linux: GuestImage, tmp_pa
         (["--guest-login", "root"], "requires --guest-image or --guest-kernel"),
     ],
 )
-def test_wrong_flags_are_reported_in_one_line(words: list[str], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        parse(words)
+def test_wrong_flags_are_reported_in_one_line(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse(arguments)
 
 
 def test_flags_describe_a_guest() -> None:
-    words = ["--guest-kernel", "/etc/passwd", "--guest-append", "a=b", "--guest-login", "u:p"]
-    assert parse(words).guest.custom == CustomGuest(None, Path("/etc/passwd"), None, "a=b", "u:p")
+    arguments = ["--guest-kernel", "/etc/passwd", "--guest-append", "a=b", "--guest-login", "u:p"]
+    assert parse(arguments).guest.custom == CustomGuest(
+        None, Path("/etc/passwd"), None, "a=b", "u:p"
+    )
     assert parse([]).guest.custom is None

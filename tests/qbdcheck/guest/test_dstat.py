@@ -29,7 +29,7 @@ def test_the_text_of_the_talk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "no header"),
         ("usr sys idl\n 1 2 3\n", "no header"),
@@ -38,8 +38,8 @@ def test_the_text_of_the_talk() -> None:
         (TALK.replace("435M", "435X"), "'435X' is no number"),
     ],
 )
-def test_other_text_is_refused(text: str, words: str) -> None:
-    with pytest.raises(DstatError, match=words):
+def test_other_text_is_refused(text: str, message: str) -> None:
+    with pytest.raises(DstatError, match=message):
         parse_dstat(text)
 
 

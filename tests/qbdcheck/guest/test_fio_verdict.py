@@ -45,7 +45,7 @@ def test_a_run_that_moved_the_volume_and_verified_passes(jobs: JobFile) -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "moved", "words"),
+    ("result", "moved", "message"),
     [
         (done(), (0, 0), "fio did no I/O"),
         (done(4 * MIB, 4 * MIB), (4 * MIB, 0), "4194304 bytes of write, but the volume counted 0"),
@@ -58,11 +58,11 @@ def test_a_run_that_moved_the_volume_and_verified_passes(jobs: JobFile) -> None:
     ],
 )
 def test_a_run_that_shows_nothing_is_broken(
-    jobs: JobFile, result: FioResult, moved: tuple[int, int], words: str
+    jobs: JobFile, result: FioResult, moved: tuple[int, int], message: str
 ) -> None:
     found = verdict(jobs, result, moved)
     assert found.word == BROKEN
-    assert words in found.reason
+    assert message in found.reason
 
 
 def test_unified_reporting_passes(jobs: JobFile) -> None:

@@ -83,7 +83,7 @@ def test_tests_run_in_a_guest(restored: Guest, tmp_path: Path) -> None:
     with pytest.raises(
         AssertionError, match=r"f01: fail: it is wrong; in all .*1 fail.*1 timed out"
     ):
-        Runtest(lambda *words: logged.extend(words), 0.0, ended.append)(
+        Runtest(lambda *arguments: logged.extend(arguments), 0.0, ended.append)(
             restored, "ext4", tree.entries("all"), environment=environment, test_s=15.0
         )
     assert [(one.name, one.outcome) for one in ended] == [
@@ -112,9 +112,9 @@ def test_tests_run_in_a_guest(restored: Guest, tmp_path: Path) -> None:
 def test_cases_run_a_tree_and_report_its_tests(tmp_path: Path, image: object) -> None:
     tree = make_tree(tmp_path / "tree")
     report = tmp_path / "report.json"
-    words = [sys.executable, "-m", "qbdcheck"]
-    words += ["--ltp", str(tree), "--json", str(report), "541"]
-    run(words, cwd=ROOT, timeout_s=120)
+    arguments = [sys.executable, "-m", "qbdcheck"]
+    arguments += ["--ltp", str(tree), "--json", str(report), "541"]
+    run(arguments, cwd=ROOT, timeout_s=120)
     (case,) = json.loads(report.read_text(encoding="utf-8"))["cases"]
     assert case["verdict"] == "pass"
     assert [(one["name"], one["outcome"]) for one in case["tests"]] == [
@@ -122,13 +122,13 @@ def test_cases_run_a_tree_and_report_its_tests(tmp_path: Path, image: object) ->
         ("xfs gf01", "pass"), ("xfs conf01", "conf"),
     ]  # fmt: skip
     (tree / "runtest/dio").write_text("gf01 grows -d $TMPDIR\nf01 fails\n", encoding="utf-8")
-    done = run(words, cwd=ROOT, timeout_s=120, check=False)
+    done = run(arguments, cwd=ROOT, timeout_s=120, check=False)
     assert done.returncode == 1
     assert "f01: fail: it is wrong" in done.stdout
     (case,) = json.loads(report.read_text(encoding="utf-8"))["cases"]
     assert case["tests"][-1]["said"] == "it is wrong"
-    words[-1:] = ["runtest", "dio", "320M"]
-    done = run(words, cwd=ROOT, timeout_s=120, check=False)
+    arguments[-1:] = ["runtest", "dio", "320M"]
+    done = run(arguments, cwd=ROOT, timeout_s=120, check=False)
     assert done.returncode == 1
     assert "FAIL  ext4: f01: fail: it is wrong" in done.stdout
     assert "FAIL  xfs: f01: fail: it is wrong" in done.stdout
@@ -144,15 +144,15 @@ def test_kirk_runs_a_tree_in_a_guest(tmp_path: Path, image: object) -> None:
     places.write_text("#!/bin/sh\ngrep -q ' /mnt ' /proc/mounts && [ $TMPDIR = /mnt ]\n")
     places.chmod(0o755)
     report = tmp_path / "report.json"
-    words = [sys.executable, "-m", "qbdcheck"]
-    words += ["runtest", "all", "320M", "--ltp", str(tree), "--kirk"]
+    arguments = [sys.executable, "-m", "qbdcheck"]
+    arguments += ["runtest", "all", "320M", "--ltp", str(tree), "--kirk"]
     done = run(
-        [*words, "--timeout", "5", "--json", str(report)], cwd=ROOT, timeout_s=170, check=False
+        [*arguments, "--timeout", "5", "--json", str(report)], cwd=ROOT, timeout_s=170, check=False
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "FAIL  ext4: f01: fail: it is wrong" in done.stdout, done.stdout
-    told = json.loads(report.read_text(encoding="utf-8"))["results"]
-    outcomes = {one["test_fqn"]: one["status"] for one in told}
+    results = json.loads(report.read_text(encoding="utf-8"))["results"]
+    outcomes = {one["test_fqn"]: one["status"] for one in results}
     assert set(outcomes) == {f"{kind} {name}01" for kind in ("ext4", "xfs") for name in "cfhd"}
     assert {outcomes[f"{kind} d01"] for kind in ("ext4", "xfs")} == {"pass"}
     assert outcomes["ext4 c01"] == "conf"

@@ -25,11 +25,11 @@ def test_a_mutant_is_caught_in_the_guest_and_named(
     image: GuestImage, tmp_path: Path, mutant: str, case: str, named: str
 ) -> None:
     report = tmp_path / "report.json"
-    words = [sys.executable, "-m", "qbdcheck"]
-    words += ["-t", f"mutant:{mutant}", "--json", str(report), case]
-    done = run(words, cwd=ROOT, timeout_s=160, check=False)
+    arguments = [sys.executable, "-m", "qbdcheck"]
+    arguments += ["-t", f"mutant:{mutant}", "--json", str(report), case]
+    done = run(arguments, cwd=ROOT, timeout_s=160, check=False)
     assert done.returncode == 1, done.stdout
     (case_result,) = json.loads(report.read_text(encoding="utf-8"))["cases"]
     assert case_result["verdict"] == "fail"
-    said = case_result["message"] + case_result["details"]
-    assert re.search(named, said), said
+    output = case_result["message"] + case_result["details"]
+    assert re.search(named, output), output

@@ -18,11 +18,11 @@ def test_a_file_is_names_and_commands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [("a b\nlonely\n", "x, line 2: 'lonely' has no command"), ("\n\n c\n", "line 3: 'c' has")],
 )
-def test_errors_name_the_line(text: str, words: str) -> None:
-    with pytest.raises(UsageError, match=words):
+def test_errors_name_the_line(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         parse(text, "x")
 
 
@@ -62,8 +62,8 @@ def test_a_suite_in_which_nothing_passed_fails() -> None:
     with pytest.raises(AssertionError, match="nothing passed: 2 conf"):
         must_pass(results)
     must_pass([*results, TestEnded("c", "pass", 0.1)])
-    with pytest.raises(AssertionError, match="d: fail: it said this; in all 2 conf, 1 fail"):
-        must_pass([*results, TestEnded("d", "fail", 0.1, "it said this\n")])
+    with pytest.raises(AssertionError, match="d: fail: it printed this; in all 2 conf, 1 fail"):
+        must_pass([*results, TestEnded("d", "fail", 0.1, "it printed this\n")])
 
 
 def test_kirk_reads_the_report() -> None:

@@ -20,7 +20,7 @@ DATA = bytes(range(256)) * 2
 
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., Machine]:
-    return lambda *words: Machine(Programs(), tmp_path, arguments=words)
+    return lambda *argv: Machine(Programs(), tmp_path, arguments=argv)
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from qbdcheck.kit.error_policies import ERRORS, POLICIES, action_of
 
 
 def test_policies_agree_with_qemu() -> None:
-    told = {policy: [action_of(policy, error) for error in ERRORS] for policy in POLICIES}
-    assert told == {
+    actions = {policy: [action_of(policy, error) for error in ERRORS] for policy in POLICIES}
+    assert actions == {
         "report": ["report"] * 4,
         "ignore": ["ignore"] * 4,
         "stop": ["stop"] * 4,

@@ -1,4 +1,4 @@
-"""The NBD client that reports to the shadow by itself."""
+"""The NBD client that updates the shadow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sizes a target makes: measured on the reference and on one that rounds."""
+"""The probed sizes of volumes, on the reference and on a target that rounds sizes."""
 
 from __future__ import annotations
 

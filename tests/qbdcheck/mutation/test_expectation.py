@@ -1,4 +1,4 @@
-"""A diagnosis names a bug by its data; text counts only for what is not data."""
+"""A diagnosis names a bug by its findings; the text counts only for other failures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from qbdcheck.mutation.expectation import (
 
 
 def bug(name: str, shows: tuple[str, ...], says: str = "") -> type[Mutant]:
-    """Return what the functions ask of a mutant; a subclass would be in the catalogue for ever."""
+    """Return a stand-in for a mutant; a subclass would stay in the catalogue."""
     return cast("type[Mutant]", SimpleNamespace(id=name, shows=shows, says=says))
 
 
@@ -44,17 +44,19 @@ Loses = bug("loses", ("lost write", "hang"))
         (Loses, [], "", False),
     ],
 )
-def test_naming(mutant: type[Mutant], damage: list[str], text: str, named: bool) -> None:
+def test_a_diagnosis_names_the_bug_if_its_damage_or_text_matches(
+    mutant: type[Mutant], damage: list[str], text: str, named: bool
+) -> None:
     assert is_named(mutant, damage, text) is named
 
 
-def test_each_word_of_each_mutant_is_a_kind_of_damage_or_an_effect() -> None:
+def test_each_mutant_names_only_known_kinds_of_damage_and_effects() -> None:
     known = {kind.value for kind in Damage} | set(EFFECTS)
     for mutant in catalogue().values():
         assert set(mutant.shows) <= known, mutant.id
 
 
-def test_effects_are_no_kinds_of_damage_and_each_is_used() -> None:
+def test_effect_names_differ_from_kinds_of_damage_and_each_is_used() -> None:
     assert not set(EFFECTS) & {kind.value for kind in Damage}
     used = {word for mutant in catalogue().values() for word in mutant.shows}
     assert set(EFFECTS) <= used
@@ -65,11 +67,11 @@ def test_an_unknown_word_is_refused() -> None:
         expected_damage(bug("odd", ("burnt",)))
 
 
-def test_the_id_is_struck_out_everywhere() -> None:
+def test_the_id_of_the_mutant_is_removed_from_the_text() -> None:
     assert without_id(Torn, "mutant:torn-apart at /x/torn-apart.log") == "mutant: at /x/.log"
 
 
-def test_findings_of_an_event_come_back() -> None:
+def test_findings_can_be_read_from_an_event() -> None:
     finding = Finding(Damage.TORN, 512, 512)
     assert findings_in({"findings": [finding.to_json()]}) == [finding]
     assert findings_in({"event": "case_ended"}) == []

@@ -1,4 +1,4 @@
-"""`./check --mutants` as a user starts it: real runs against real mutants."""
+"""`./check --mutants` from the command line: real runs against real mutants."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from qbdcheck.files import ROOT
 from qbdcheck.mutation import kill_matrix
 
 
-def check(*words: str) -> subprocess.CompletedProcess[str]:
+def check(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "qbdcheck", *words],
+        [sys.executable, "-m", "qbdcheck", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -28,7 +28,7 @@ def check(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_mutant_is_killed_and_a_control_lives(tmp_path: Path) -> None:
+def test_a_mutant_is_killed_and_a_control_is_not(tmp_path: Path) -> None:
     report = tmp_path / "kill.json"
     done = check("--mutants", "phantom-write", "control-plain", "1-2", "--json", str(report))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -44,13 +44,13 @@ def test_a_mutant_is_killed_and_a_control_lives(tmp_path: Path) -> None:
     assert (alive["control"], alive["killed"], alive["cases"]) == (True, False, 2)
 
 
-def test_a_mutant_that_no_case_sees_is_told_and_is_no_success() -> None:
+def test_a_mutant_that_no_case_detects_is_reported_and_fails_the_run() -> None:
     done = check("--mutants", "long-name-smash", "1")
     assert done.returncode == 1
     assert "Alive: long-name-smash" in done.stdout
 
 
-def test_a_mutant_that_no_case_could_look_at_is_neither_alive_nor_killed(tmp_path: Path) -> None:
+def test_a_mutant_that_no_case_can_test_is_neither_alive_nor_killed(tmp_path: Path) -> None:
     report = tmp_path / "kill.json"
     # it offers no flush, and both cases need one
     done = check("--mutants", "flush-not-advertised", "409", "400", "--json", str(report))
@@ -62,16 +62,16 @@ def test_a_mutant_that_no_case_could_look_at_is_neither_alive_nor_killed(tmp_pat
     assert fate["not_run"] == 2
 
 
-def test_cases_that_do_not_guard_do_not_make_it_alive() -> None:
+def test_passing_cases_that_do_not_guard_against_the_bug_do_not_make_it_alive() -> None:
     # 1 runs; 409 is the one that guards against it, and needs the flush that is not offered
     done = check("--mutants", "flush-not-advertised", "1", "409")
     assert "Not testable here: flush-not-advertised" in done.stdout, done.stdout
 
 
-def test_knobs_of_one_and_of_all(tmp_path: Path) -> None:
+def test_knobs_apply_to_one_mutant_or_to_all(tmp_path: Path) -> None:
     report = tmp_path / "kill.json"
-    words = ["phantom-write:scope=write", "size-rounded-up", "control-plain", "1-2"]
-    done = check("--mutants", *words, "--knobs", "rate=1000000:seed=7", "--json", str(report))
+    arguments = ["phantom-write:scope=write", "size-rounded-up", "control-plain", "1-2"]
+    done = check("--mutants", *arguments, "--knobs", "rate=1000000:seed=7", "--json", str(report))
     assert done.returncode == 1, done.stdout + done.stderr
     phantom, size, control = json.loads(report.read_text())
     assert phantom["knobs"] == "scope=write:rate=1000000:seed=7"
@@ -82,7 +82,7 @@ def test_knobs_of_one_and_of_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         (["phantom-write:rate=0"], "phantom-write: rate=0: must be a whole number of at least 1"),
         (["size-rounded-up:rate=3"], "size-rounded-up: rate=3: this bug is a fixed fact"),
@@ -91,24 +91,24 @@ def test_knobs_of_one_and_of_all(tmp_path: Path) -> None:
         (["phantom-write@reference-file"], "use -t mutant:phantom-write@reference-file"),
     ],
 )
-def test_wrong_knobs_are_refused_before_anything_runs(words: list[str], told: str) -> None:
-    done = check("--mutants", *words, "1")
+def test_wrong_knobs_are_refused_before_anything_runs(arguments: list[str], message: str) -> None:
+    done = check("--mutants", *arguments, "1")
     assert (done.returncode, done.stdout) == (2, "")
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 def test_knobs_and_each_suite_require_mutants() -> None:
-    for words in (["--knobs", "rate=3"], ["--each-suite"]):
-        done = check(*words, "1")
+    for arguments in (["--knobs", "rate=3"], ["--each-suite"]):
+        done = check(*arguments, "1")
         assert done.returncode == 2
-        assert f"{words[0]} requires --mutants" in done.stderr
+        assert f"{arguments[0]} requires --mutants" in done.stderr
 
 
 def test_each_suite_has_its_own_kill(tmp_path: Path) -> None:
     report, page = tmp_path / "kill.json", tmp_path / "kill.html"
-    words = ["phantom-write", "control-plain", "1-2", "199", "200", "254", "--each-suite"]
-    done = check("--mutants", *words, "--json", str(report), "--html", str(page))
+    arguments = ["phantom-write", "control-plain", "1-2", "199", "200", "254", "--each-suite"]
+    done = check("--mutants", *arguments, "--json", str(report), "--html", str(page))
     assert done.returncode == 0, done.stdout + done.stderr
     dead, alive = json.loads(report.read_text())
     assert list(dead["suites"]) == ["iotests", "blkverify", "blkdebug"]
@@ -122,13 +122,15 @@ def test_each_suite_has_its_own_kill(tmp_path: Path) -> None:
     assert "alive, as it must be" in text
 
 
-def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_keeps_the_earlier_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     check("--mutants", "phantom-write", "1-2")
     (saved,) = tmp_path.rglob("mutants.json")
-    told = json.loads(saved.read_text())
-    told["fates"][0]["diagnosis"] = "stale, as it was before"
-    saved.write_text(json.dumps(told))
+    progress = json.loads(saved.read_text())
+    progress["fates"][0]["diagnosis"] = "stale, as it was before"
+    saved.write_text(json.dumps(progress))
     again = check("--mutants", "phantom-write", "control-plain", "1-2", "--resume")
     assert "stale, as it was before" in again.stdout
     assert "Killed 1 of 1 mutants" in again.stdout
@@ -136,8 +138,8 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     assert "stale, as it was before" not in other.stdout
 
 
-def test_a_target_that_never_starts_is_the_machines_fault(tmp_path: Path) -> None:
-    # nobody can be blamed where the reference backend does not start either
+def test_a_reference_backend_that_does_not_start_ends_the_run(tmp_path: Path) -> None:
+    # no mutant can be judged if the reference backend does not start either
     (tmp_path / "reference.yaml").write_text("name: reference\nabout: nothing\n")
     targets = ["--targets-dir", str(tmp_path)]
     done = check("--mutants", "phantom-write", "1", *targets)
@@ -145,7 +147,7 @@ def test_a_target_that_never_starts_is_the_machines_fault(tmp_path: Path) -> Non
     assert "Killed 1" not in done.stdout
 
 
-def test_a_server_that_does_not_start_is_no_kill(tmp_path: Path) -> None:
+def test_a_mutant_whose_server_does_not_start_is_not_killed(tmp_path: Path) -> None:
     for path in (ROOT / "targets").glob("*.yaml"):
         (tmp_path / path.name).write_text(path.read_text())
     start = tmp_path / "start"
@@ -153,8 +155,8 @@ def test_a_server_that_does_not_start_is_no_kill(tmp_path: Path) -> None:
     profile = tmp_path / "reference.yaml"
     profile.write_text(profile.read_text().replace("{python} -S", f"sh {start} {{python}} -S"))
     report = tmp_path / "kill.json"
-    words = ["phantom-write", "silent-bit-flip", "1", "200", "--targets-dir", str(tmp_path)]
-    done = check("--mutants", *words, "--json", str(report))
+    arguments = ["phantom-write", "silent-bit-flip", "1", "200", "--targets-dir", str(tmp_path)]
+    done = check("--mutants", *arguments, "--json", str(report))
     assert done.returncode == 1, done.stdout + done.stderr
     broken, dead = json.loads(report.read_text())
     assert (broken["state"], broken["killed"], broken["named"]) == ("not ready", False, False)
@@ -164,7 +166,7 @@ def test_a_server_that_does_not_start_is_no_kill(tmp_path: Path) -> None:
     assert "Killed 1 of 2 mutants" in done.stdout
 
 
-def test_a_diagnosis_that_names_another_damage_is_marked(
+def test_a_diagnosis_with_unexpected_damage_is_marked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(catalogue()["phantom-write"], "shows", ("bit flip",))
@@ -173,9 +175,9 @@ def test_a_diagnosis_that_names_another_damage_is_marked(
     kill_matrix.main(
         options.selection, options.target, options.execution, options.reports, options.mutation
     )
-    said = capsys.readouterr().out
-    assert "Killed 1 of 1 mutants" in said
-    assert "Not named: phantom-write" in said
+    message = capsys.readouterr().out
+    assert "Killed 1 of 1 mutants" in message
+    assert "Not named: phantom-write" in message
 
 
 def test_a_run_in_the_background_ends_at_its_first_kill() -> None:

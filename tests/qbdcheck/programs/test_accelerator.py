@@ -15,7 +15,7 @@ def test_a_probe_guest_runs_under_tcg() -> None:
     assert str(found).startswith("yes: a probe guest ran in ")
 
 
-def test_a_guest_that_does_not_end_in_time_is_no(tmp_path: Path) -> None:
+def test_a_guest_that_does_not_end_in_time_is_reported_as_unusable(tmp_path: Path) -> None:
     found = probe_accelerator("tcg", limit_s=0.01)
     assert not found.works
     assert str(found) == "no: a probe guest did not end within 0.01 s"
@@ -33,7 +33,7 @@ def test_unknown_accelerator_has_the_message_of_qemu() -> None:
     assert "abacus" in found.reason
 
 
-def test_without_qemu_the_reason_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_qemu_is_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "qemu-system-x86_64: no such program" in probe_accelerator("tcg").reason
 

@@ -85,7 +85,7 @@ def test_missing_event_is_an_error_that_lists_the_events_seen(short: Path) -> No
         qsd.wait_event("BLOCK_JOB_READY", within_s=0.1)
 
 
-def test_daemon_that_does_not_start_says_why(short: Path) -> None:
+def test_daemon_that_does_not_start_has_its_reason_in_the_error(short: Path) -> None:
     with pytest.raises(ProgramError, match="does not accept value 'nonsense'"):
         StorageDaemon(Programs(), short, arguments=["--blockdev", "driver=nonsense,node-name=n"])
 

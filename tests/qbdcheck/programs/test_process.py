@@ -1,4 +1,4 @@
-"""Programs are started, waited for and ended. None outlives the process that started it."""
+"""Start, wait for and end programs. No program outlives the process that started it."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_end_of_a_process_ends_what_it_left_in_its_group(tmp_path: Path) -> None
     assert _is_gone(int(process.output()))
 
 
-def test_has_ended_within_waits_no_longer_than_it_must(tmp_path: Path) -> None:
+def test_has_ended_within_returns_when_the_process_ends(tmp_path: Path) -> None:
     process = Process(["sleep", "0.1"], tmp_path, "short")
     started_s = now_s()
     assert not process.has_ended_within(0.01)
@@ -106,7 +106,7 @@ def test_has_ended_within_waits_no_longer_than_it_must(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
-def test_wait_raises_and_kills_when_time_is_over(tmp_path: Path) -> None:
+def test_wait_kills_the_process_and_raises_after_its_time_limit(tmp_path: Path) -> None:
     process = Process(["sleep", "100"], tmp_path, "long")
     with pytest.raises(ProgramError, match="did not end within"):
         process.wait(0.1)

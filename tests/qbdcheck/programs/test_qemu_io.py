@@ -78,7 +78,7 @@ def test_error_carries_the_text_of_the_errno(open_io: Open, image: Path) -> None
     assert caught.value.reason == "No space left on device"
 
 
-def test_failed_command_that_was_seen_lets_close_pass(open_io: Open) -> None:
+def test_close_does_not_raise_after_a_reported_failure(open_io: Open) -> None:
     with open_io() as io:
         assert io("write 9M 4k") == "write failed: Input/output error\n"
 
@@ -106,7 +106,7 @@ def test_command_without_an_answer_raises(open_io: Open) -> None:
         io("sleep 20000")
 
 
-def test_image_that_cannot_be_opened_says_why(open_io: Open) -> None:
+def test_image_that_cannot_be_opened_has_its_reason_in_the_error(open_io: Open) -> None:
     with pytest.raises(ProgramError, match="No such file or directory"):
         open_io("-f", "raw", "/nonexistent/image")
 

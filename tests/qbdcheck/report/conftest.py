@@ -1,4 +1,4 @@
-"""Makes the runs in runs.py available: tests are not a package, so they are loaded by path."""
+"""Make the runs in runs.py available: tests are not a package, so they are loaded by path."""
 
 from __future__ import annotations
 

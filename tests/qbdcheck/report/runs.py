@@ -1,4 +1,4 @@
-"""Runs as the runner would tell them, for the tests of all reports."""
+"""Events of runs, as the runner emits them, for the tests of all reports."""
 
 from __future__ import annotations
 

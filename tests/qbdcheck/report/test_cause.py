@@ -1,4 +1,4 @@
-"""The one line that says why."""
+"""The one line with the cause of a failure."""
 
 from __future__ import annotations
 
@@ -70,16 +70,16 @@ EIO = Finding(Damage.ERROR, seen=error(5), expected=error(0), request="read 0+51
 STUCK = Finding(Damage.HANG, remark="timed out after 60 s")
 
 
-def test_what_an_oracle_found_comes_before_all_text() -> None:
+def test_findings_of_an_oracle_come_before_all_text() -> None:
     cause = cause_of("qemu-io died by SIGSEGV", "timed out", [EIO, TORN])
     assert cause.startswith("offset 8704 (0x2200), sector 17, 512 bytes: torn at byte 256")
     assert cause_of("2 mismatches:", "", [EIO]).startswith("read 0+512: Input/output error (5)")
 
 
-def test_a_hang_says_no_more_than_the_text_does() -> None:
+def test_a_finding_of_a_hang_does_not_replace_the_text() -> None:
     assert cause_of("timed out after 60 s\nstuck in read", "", [STUCK]) == "timed out after 60 s"
     assert cause_of("qemu died by SIGSEGV", "", [STUCK]) == "qemu died by SIGSEGV"
 
 
-def test_the_words_for_damage_in_a_message_are_only_words() -> None:
+def test_names_of_damage_in_a_message_are_not_findings() -> None:
     assert cause_of("odd\nsector 3: stale, expected zeroes", "") == "odd"

@@ -1,4 +1,4 @@
-"""The page of a run: one file that stands alone, with what failed first."""
+"""The HTML page of a run: one self-contained file, failures first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VOID = {"meta", "input", "img", "br", "link"}
 
 
 class Elements(HTMLParser):
-    """Notes texts and elements; tells of one that is not closed."""
+    """Records texts and elements; fails if an element is not closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,9 @@ def written(path: Path, events: list[Event]) -> Elements:
     return elements
 
 
-def test_the_page_tells_verdict_facts_and_every_case(tmp_path: Path, runs: ModuleType) -> None:
+def test_the_page_has_the_verdict_the_facts_and_every_case(
+    tmp_path: Path, runs: ModuleType
+) -> None:
     page = written(tmp_path / "run.html", runs.mixed_run())
     assert "2 of 4 cases failed" in page.text
     for fact in ("reference", "20261123-021500-abcd", "7.2.22", "2 lanes"):
@@ -62,7 +64,7 @@ def test_the_page_tells_verdict_facts_and_every_case(tmp_path: Path, runs: Modul
     assert "in part not run: multi_conn part" in page.text
 
 
-def test_what_failed_has_its_cause_its_details_and_its_command(
+def test_a_failure_has_its_cause_details_and_rerun_command(
     tmp_path: Path, runs: ModuleType
 ) -> None:
     page = written(tmp_path / "run.html", runs.mixed_run())
@@ -74,7 +76,7 @@ def test_what_failed_has_its_cause_its_details_and_its_command(
     assert "the fault never fired" in page.text
 
 
-def test_nothing_is_fetched_and_no_script_runs(tmp_path: Path, runs: ModuleType) -> None:
+def test_the_page_fetches_nothing_and_has_no_scripts(tmp_path: Path, runs: ModuleType) -> None:
     page = written(tmp_path / "run.html", runs.mixed_run())
     assert not {"script", "link", "iframe"} & {tag for tag, _ in page.seen}
     for _, attributes in page.seen:
@@ -98,28 +100,28 @@ def test_timelines_and_pictures_are_in_the_page(tmp_path: Path, runs: ModuleType
     assert gone in page.text
 
 
-def test_tests_in_a_guest_are_told_one_by_one(tmp_path: Path, runs: ModuleType) -> None:
+def test_tests_in_a_guest_are_listed_one_by_one(tmp_path: Path, runs: ModuleType) -> None:
     page = written(tmp_path / "run.html", runs.run_with_tests())
     assert "tests in the guest: 1 pass, 1 conf: ext4 dio02 (conf)" in page.text
     assert re.search(r"conf\s*ext4 dio02\s*0.5\s*no O_DIRECT in", page.text)
 
 
 @pytest.mark.parametrize(
-    ("counts", "interrupted", "words"),
+    ("counts", "interrupted", "message"),
     [
         ({"pass": 1}, False, "All 1 cases passed"),
         ({"pass": 1}, True, "Interrupted"),
         ({}, False, "No case was run"),
     ],
 )
-def test_the_title_says_how_it_went(
-    counts: dict[str, int], interrupted: bool, words: str, tmp_path: Path, runs: ModuleType
+def test_the_title_shows_the_outcome(
+    counts: dict[str, int], interrupted: bool, message: str, tmp_path: Path, runs: ModuleType
 ) -> None:
     cases = [runs.ended(1, Verdict.PASS)] if counts else []
     end = RunEnded(1.0, counts, exit_code=0, interrupted=interrupted)
-    assert words in written(tmp_path / "run.html", [runs.STARTED, *cases, end]).text
+    assert message in written(tmp_path / "run.html", [runs.STARTED, *cases, end]).text
 
 
-def test_a_path_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="cannot write report"):
         Html(tmp_path / "no/run.html")

@@ -18,7 +18,7 @@ from qbdcheck.report.json_lines import JsonLines
 from qbdcheck.report.json_report import JsonReport
 
 
-def test_json_report_holds_the_whole_run_with_its_environment(
+def test_json_report_has_the_whole_run_with_its_environment(
     tmp_path: Path, runs: ModuleType
 ) -> None:
     report = JsonReport(tmp_path / "run.json")
@@ -38,7 +38,7 @@ def test_json_report_holds_the_whole_run_with_its_environment(
     }  # fmt: skip
 
 
-def test_json_report_of_a_run_that_never_ended_says_so(tmp_path: Path, runs: ModuleType) -> None:
+def test_json_report_of_a_run_without_an_end_has_end_null(tmp_path: Path, runs: ModuleType) -> None:
     report = JsonReport(tmp_path / "run.json")
     for event in runs.mixed_run()[:4]:
         report.handle(event)
@@ -48,7 +48,7 @@ def test_json_report_of_a_run_that_never_ended_says_so(tmp_path: Path, runs: Mod
     assert len(whole["cases"]) == 1
 
 
-def test_json_lines_has_one_object_an_event_in_order(tmp_path: Path, runs: ModuleType) -> None:
+def test_json_lines_has_one_object_per_event_in_order(tmp_path: Path, runs: ModuleType) -> None:
     report = JsonLines(tmp_path / "events.jsonl")
     for event in runs.mixed_run():
         report.handle(event)

@@ -28,7 +28,7 @@ def property_pairs(path: Path, parent: str) -> list[tuple[str, str]]:
     return [(one.attrib["name"], one.attrib["value"]) for one in found]
 
 
-def test_every_verdict_is_what_junit_calls_it(tmp_path: Path, runs: ModuleType) -> None:
+def test_every_verdict_has_its_junit_element(tmp_path: Path, runs: ModuleType) -> None:
     document = written(tmp_path / "j.xml", runs.mixed_run())
     (suite,) = document
     assert suite.name == "reference.raw"
@@ -61,7 +61,7 @@ def test_bytes_that_xml_forbids_do_not_break_the_document(tmp_path: Path, runs: 
     assert "odd <bytes> & ]]> \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}[31m" in text
 
 
-def test_each_image_format_is_a_suite_of_its_own(tmp_path: Path, runs: ModuleType) -> None:
+def test_each_image_format_is_a_separate_suite(tmp_path: Path, runs: ModuleType) -> None:
     events = [
         runs.STARTED,
         runs.ended(1, Verdict.PASS),

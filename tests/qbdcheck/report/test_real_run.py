@@ -1,4 +1,4 @@
-"""One real run of ./check over a toy suite, told in every format: all of them say the same."""
+"""One real run of ./check over a toy suite: the reports of all formats agree."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedP
         )
         text = f'{head}@case(groups="quick")\ndef test(seed):\n{body}'
         (suites / f"{stem}.py").write_text(text)
-    words = [f"--suites-dir={suites.parent}", f"--golden-dir={place}", "--seed", "7", "--tap"]
+    arguments = [f"--suites-dir={suites.parent}", f"--golden-dir={place}", "--seed", "7", "--tap"]
     reports = [f"--junit={place}/junit.xml", f"--json={place}/run.json"]
     done = subprocess.run(
-        [sys.executable, ROOT / "check", *words, *reports, f"--events={place}/events.jsonl"],
+        [sys.executable, ROOT / "check", *arguments, *reports, f"--events={place}/events.jsonl"],
         env={**os.environ, "XDG_CACHE_HOME": str(place / "cache")},
         capture_output=True,
         text=True,
@@ -57,7 +57,7 @@ VERDICTS = {
 }
 
 
-def test_the_run_is_red_and_every_format_is_there(
+def test_the_run_fails_and_every_report_exists(
     run: tuple[subprocess.CompletedProcess[str], Path],
 ) -> None:
     done, place = run
@@ -67,7 +67,9 @@ def test_the_run_is_red_and_every_format_is_there(
         assert (place / name).stat().st_size
 
 
-def test_tap_says_what_happened(run: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+def test_tap_has_the_outcome_of_every_case(
+    run: tuple[subprocess.CompletedProcess[str], Path],
+) -> None:
     text = run[0].stdout.replace("TAP version 14", "TAP version 13", 1)
     results = {
         line.description.split()[1]: line
@@ -84,7 +86,9 @@ def test_tap_says_what_happened(run: tuple[subprocess.CompletedProcess[str], Pat
     assert results["004_misspelt"].yaml_block["severity"] == "broken"
 
 
-def test_json_and_events_say_the_same(run: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+def test_json_and_events_have_the_same_results(
+    run: tuple[subprocess.CompletedProcess[str], Path],
+) -> None:
     _, place = run
     whole = json.loads((place / "run.json").read_text())
     assert {case["case_id"]: case["verdict"] for case in whole["cases"]} == VERDICTS
@@ -97,7 +101,7 @@ def test_json_and_events_say_the_same(run: tuple[subprocess.CompletedProcess[str
     assert [event["event"] for event in (events[0], events[-1])] == ["run_started", "run_ended"]
 
 
-def test_junit_says_the_same(run: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+def test_junit_has_the_same_results(run: tuple[subprocess.CompletedProcess[str], Path]) -> None:
     (suite,) = junitparser.JUnitXml.fromfile(str(run[1] / "junit.xml"))
     kinds = {case.name: type(case.result[0]).__name__ for case in suite if case.result}
     assert kinds == {"002_breaks": "Failure", "003_cannot": "Skipped", "004_misspelt": "Error"}

@@ -1,4 +1,4 @@
-"""docs/report.schema.json: what reports are, and nothing else."""
+"""docs/report.schema.json accepts reports and nothing else."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ def reported(tmp_path: Path, report: Callable[[Path], Any], runs: ModuleType, ru
     return path.read_text()
 
 
-def test_the_published_schema_is_the_one_that_is_made() -> None:
+def test_the_published_schema_is_up_to_date() -> None:
     assert PUBLISHED.read_text() == schema.text(), "python -m tools.docs.report_schema"
     jsonschema.Draft202012Validator.check_schema(json.loads(PUBLISHED.read_text()))
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_reports_are_as_the_schema_says(tmp_path: Path, runs: ModuleType, run: str) -> None:
+def test_reports_are_valid_by_the_schema(tmp_path: Path, runs: ModuleType, run: str) -> None:
     assert is_valid(json.loads(reported(tmp_path, JsonReport, runs, run)))
     for line in reported(tmp_path, JsonLines, runs, run).splitlines():
         assert is_valid(json.loads(line)), line
 
 
-def test_the_report_of_a_real_run_is_as_the_schema_says(tmp_path: Path) -> None:
+def test_the_report_of_a_real_run_is_valid_by_the_schema(tmp_path: Path) -> None:
     report, events = tmp_path / "run.json", tmp_path / "events"
-    words = ["-t", "mutant:write-zeroes-noop", "1", "30", "--json", str(report)]
-    command = [sys.executable, "-m", "qbdcheck", *words, "--events", str(events)]
+    arguments = ["-t", "mutant:write-zeroes-noop", "1", "30", "--json", str(report)]
+    command = [sys.executable, "-m", "qbdcheck", *arguments, "--events", str(events)]
     subprocess.run(command, cwd=ROOT, capture_output=True, timeout=120, check=False)
     whole = json.loads(report.read_text())
     assert is_valid(whole)
@@ -99,7 +99,7 @@ def test_another_version_is_refused(tmp_path: Path, runs: ModuleType) -> None:
     assert not is_valid(damaged(runs, tmp_path) | {"schema": 2})
 
 
-def test_findings_come_back_from_a_report_as_they_were(tmp_path: Path, runs: ModuleType) -> None:
+def test_findings_can_be_read_from_a_report(tmp_path: Path, runs: ModuleType) -> None:
     found = damaged(runs, tmp_path)["cases"][0]["findings"]
     first = Finding.from_json(found[0])
     assert first == runs.FINDINGS[0]
@@ -118,6 +118,6 @@ def test_every_field_of_a_case_is_described() -> None:
     assert list(described) == [field.name for field in fields(CaseEnded)]
 
 
-def test_a_type_that_no_report_has_is_refused() -> None:
-    with pytest.raises(TypeError, match="no report has values of the type"):
+def test_an_unsupported_type_is_refused() -> None:
+    with pytest.raises(TypeError, match="reports do not support values of the type"):
         schema._of(set[str], {})

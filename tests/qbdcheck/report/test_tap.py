@@ -27,7 +27,7 @@ def parsed(text: str) -> list[Line]:
     return list(Parser().parse_text(text.replace("TAP version 14", "TAP version 13", 1)))
 
 
-def test_a_foreign_parser_reads_plan_results_and_skip_reasons(runs: ModuleType) -> None:
+def test_another_parser_reads_plan_results_and_skip_reasons(runs: ModuleType) -> None:
     text = written(runs.mixed_run())
     assert text.startswith("TAP version 14\n")
     lines = parsed(text)
@@ -61,7 +61,7 @@ def test_an_interrupted_run_bails_out_and_has_no_plan(runs: ModuleType) -> None:
     assert not [line for line in lines if isinstance(line, Plan)]
 
 
-def test_a_name_with_a_hash_is_not_taken_for_a_directive(runs: ModuleType) -> None:
+def test_a_name_with_a_hash_is_not_a_directive(runs: ModuleType) -> None:
     case = runs.ended(1, Verdict.FAIL, case_id="001_a # SKIP not really", message="m")
     # tap.py 3.2 does not know escapes; the specification of version 14 has this very example
     assert "not ok 1 - 001_a \\# SKIP not really raw\n" in written([runs.STARTED, case])

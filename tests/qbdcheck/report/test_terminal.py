@@ -1,4 +1,4 @@
-"""What a person sees, without a terminal and on a real pseudo-terminal."""
+"""The output on a real pseudo-terminal and without a terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plain(events: list[Event], color: str = "auto") -> str:
 
 
 def on_a_terminal(events: list[Event], color: str = "auto") -> str:
-    """All bytes that the report writes to a pseudo-terminal, as text."""
+    """Return all bytes that the report writes to a pseudo-terminal, as text."""
     leader, follower = pty.openpty()
     received = bytearray()
 
@@ -51,7 +51,7 @@ def on_a_terminal(events: list[Event], color: str = "auto") -> str:
     return received.decode()
 
 
-def test_a_plain_run_has_a_line_a_case_as_qemu_iotests_has(runs: ModuleType) -> None:
+def test_output_has_one_line_per_case_like_qemu_iotests(runs: ModuleType) -> None:
     lines = plain(runs.mixed_run()).splitlines()
     assert "TARGET  -- reference" in lines
     (first,) = [line for line in lines if line.startswith("001")]
@@ -93,12 +93,12 @@ def test_a_green_run_ends_with_passed_all(runs: ModuleType) -> None:
     assert text.endswith("Passed all 7 cases in 9.0s (mean 4.00s a case)\n")
 
 
-def test_an_interrupted_run_says_how_far_it_came(runs: ModuleType) -> None:
+def test_an_interrupted_run_shows_how_many_cases_ended(runs: ModuleType) -> None:
     events = [runs.STARTED, runs.ended(1, Verdict.PASS), RunEnded(1.0, {}, 130, interrupted=True)]
     assert "Interrupted after 1 of 5 cases\nPassed all 1 case in" in plain(events)
 
 
-def test_a_run_of_nothing_is_not_called_passed(runs: ModuleType) -> None:
+def test_a_run_without_cases_is_not_reported_as_passed(runs: ModuleType) -> None:
     text = plain([runs.STARTED, runs.ended(1, Verdict.NOT_RUN), RunEnded(1.0, {}, 2)])
     assert text.endswith("No case was run\n")
     assert "no reason was given: 001" in text
@@ -114,7 +114,7 @@ def test_a_matrix_names_cases_with_their_format(runs: ModuleType) -> None:
     assert "Failures: 001-qcow2\n" in plain(events)
 
 
-def test_a_failure_shows_story_diff_rerun_and_files(runs: ModuleType) -> None:
+def test_a_failure_shows_sentence_diff_rerun_command_and_files(runs: ModuleType) -> None:
     text = plain(runs.mixed_run())
     block = text[text.index("---- 003_what_it_proves raw: fail") :]
     assert "checks that property 3 holds." in block
@@ -129,13 +129,13 @@ def test_no_escape_sequence_of_a_case_reaches_the_terminal(runs: ModuleType) -> 
     assert r"\x00\x1b[31m" in text
 
 
-def test_colours_are_for_terminals_unless_asked_for(runs: ModuleType) -> None:
+def test_colours_are_used_only_on_terminals_or_on_request(runs: ModuleType) -> None:
     assert "\x1b[31m-0 0x10000 data" in plain(runs.mixed_run(), "on")
     assert "\x1b[31m-0 0x10000 data" in on_a_terminal(runs.mixed_run())
     assert "\x1b" not in on_a_terminal(runs.mixed_run(), "off")
 
 
-def test_a_terminal_shows_lanes_while_cases_run_and_gives_the_cursor_back(
+def test_a_terminal_shows_running_lanes_and_restores_the_cursor(
     runs: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")

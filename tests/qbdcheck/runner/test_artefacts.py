@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qbdcheck.runner.artefacts import without_our_frames
+from qbdcheck.runner.artefacts import without_runner_frames
 from qbdcheck.runner.child import run_unit
 
 
@@ -15,7 +15,7 @@ def test_frames_of_the_runner_and_of_pytest_are_left_out() -> None:
   File "{runner}", line 100 in run_unit
 Thread 0x2:
   File "/lib/threading.py", line 10 in wait"""
-    assert without_our_frames(stacks).splitlines() == [
+    assert without_runner_frames(stacks).splitlines() == [
         "Current thread 0x1 (most recent call first):",
         '  File "/suites/iotests/001_x.py", line 20 in test',
         "Thread 0x2:",
@@ -23,4 +23,4 @@ Thread 0x2:
     ]
     stacks = f"""Thread 0x3:
   File "{runner}", line 100 in run_unit"""
-    assert without_our_frames(stacks) == "Thread 0x3:"
+    assert without_runner_frames(stacks) == "Thread 0x3:"

@@ -1,4 +1,4 @@
-"""The data on a failure is found, whatever was raised for it."""
+"""The findings of a failure are found in every kind of error."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ def test_findings_of_each_error_of_a_group_are_found() -> None:
     assert words(group) == ["lost"]
 
 
-def test_contents_come_first_and_nothing_comes_twice() -> None:
+def test_findings_on_contents_come_first_and_duplicates_are_dropped() -> None:
     assert words(WrongData("read", [EIO, TORN, TORN])) == ["torn", "error"]
 
 
-def test_only_so_many_travel() -> None:
+def test_the_number_of_findings_is_limited() -> None:
     many = [Finding(Damage.TORN, 512 * number, 512) for number in range(evidence.MOST + 5)]
     assert len(words(WrongData("read", many))) == evidence.MOST
 
 
-def test_a_bare_assertion_on_a_shadow_does_not_lose_what_is_wrong() -> None:
+def test_a_bare_assertion_on_a_shadow_keeps_its_findings() -> None:
     shadow = Shadow(4096)
 
     def equal() -> None:
@@ -90,7 +90,7 @@ def test_a_bare_assertion_on_a_shadow_does_not_lose_what_is_wrong() -> None:
     assert words(raised(gathered)) == ["unknown", "unknown"]
 
 
-def test_a_bare_assertion_on_mismatches_does_not_lose_them() -> None:
+def test_a_bare_assertion_on_mismatches_keeps_them() -> None:
     class Pair:
         mismatches = [Mismatch(Request(1, Kind.READ, 0, 512), TORN)]
 
@@ -100,7 +100,7 @@ def test_a_bare_assertion_on_mismatches_does_not_lose_them() -> None:
     assert words(raised(act)) == ["torn"]
 
 
-def test_what_was_right_or_expected_is_no_evidence() -> None:
+def test_correct_or_expected_results_give_no_findings() -> None:
     shadow = Shadow(4096)
 
     def act() -> None:
@@ -123,20 +123,18 @@ def test_what_was_right_or_expected_is_no_evidence() -> None:
         (NbdError(28), "error"),
     ],
 )
-def test_other_faults_have_the_damage_that_their_type_says(
-    error: BaseException, damage: str
-) -> None:
+def test_other_errors_have_the_damage_of_their_type(error: BaseException, damage: str) -> None:
     (found,) = findings_of(error)
     assert found.damage.value == damage
     assert found.text
 
 
 @pytest.mark.parametrize("error", [ProgramError("exit 1", ["x"], 1), ValueError("odd"), OSError(5)])
-def test_of_other_errors_nothing_is_known(error: BaseException) -> None:
+def test_unknown_errors_have_no_findings(error: BaseException) -> None:
     assert findings_of(error) == []
 
 
-def test_a_result_travels_with_its_findings() -> None:
+def test_findings_survive_the_pipe_to_the_runner() -> None:
     result = judge(WrongData("read", [TORN]), "call", "trace")
     assert result.findings == (TORN,)
     assert Result.from_bytes(result.to_bytes()) == result
@@ -149,7 +147,7 @@ def test_findings_of_call_and_teardown_are_both_kept() -> None:
     assert worse(Result(Verdict.PASS), teardown).findings == (LOST,)
 
 
-def test_the_findings_attribute_of_a_stranger_is_left_alone() -> None:
+def test_a_findings_attribute_of_another_type_is_ignored() -> None:
     error = ValueError("odd")
     error.findings = ["a", 1]  # type: ignore[attr-defined]
     assert findings_of(error) == Findings()
@@ -157,7 +155,7 @@ def test_the_findings_attribute_of_a_stranger_is_left_alone() -> None:
     assert findings_of(error) == []
 
 
-def test_a_server_that_does_not_get_ready_breaks_a_case_and_fails_one_that_restarts_it() -> None:
+def test_a_server_that_is_not_ready_is_broken_at_the_start_and_fail_at_a_restart() -> None:
     error = NotReadyError("target x: the server died at its start")
     setup, call = judge(error, "setup", "trace"), judge(error, "call", "trace")
     assert (setup.verdict, setup.setup_failed) == (Verdict.BROKEN, True)

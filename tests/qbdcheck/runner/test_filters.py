@@ -1,4 +1,4 @@
-"""What filters turn into fixed words, and what they must not hide."""
+"""The filters: what they replace, and what they must not hide."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_time_and_throughput_become_fixed_but_the_size_stays(line: str) -> None:
         "discard failed: Operation not supported",
     ],
 )
-def test_throughput_hides_nothing_else(text: str) -> None:
+def test_the_throughput_filter_hides_nothing_else(text: str) -> None:
     assert filter_throughput(text) == text
 
 
@@ -93,7 +93,7 @@ def test_versions_of_programs_become_fixed_and_format_versions_stay() -> None:
         assert filter_versions(kept) == kept
 
 
-def test_paths_become_words_below_which_names_stay() -> None:
+def test_paths_are_replaced_and_names_below_them_stay() -> None:
     text = "open '/tmp/qc-1/a/disk.raw' nbd+unix:///d?socket=%2Ftmp%2Fqc-1%2Fs"
     assert filter_path(text, "/tmp/qc-1", "TEST_DIR") == (
         "open 'TEST_DIR/a/disk.raw' nbd+unix:///d?socket=TEST_DIR%2Fs"
@@ -101,7 +101,7 @@ def test_paths_become_words_below_which_names_stay() -> None:
 
 
 @pytest.mark.parametrize("kept", ["/tmp/qc-12/x", "/tmp/qc-1x", "/tmp/qc-1.bak", "/tmp/qc"])
-def test_paths_that_only_begin_alike_stay(kept: str) -> None:
+def test_paths_with_the_same_prefix_stay(kept: str) -> None:
     assert filter_path(kept, "/tmp/qc-1", "TEST_DIR") == kept
 
 

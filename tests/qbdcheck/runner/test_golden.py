@@ -1,4 +1,4 @@
-"""Golden files: which one counts, and that nothing is ignored."""
+"""Golden files: the choice of the variant, and the exact comparison."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 from qbdcheck.runner.golden import Output, compare, conflict_line, find_golden, update, variants
 
 
-def test_variants_combine_and_the_most_exact_comes_first() -> None:
+def test_variants_combine_and_the_most_specific_comes_first() -> None:
     assert variants("017_x", "qcow2", "none") == [
         "017_x.qcow2.nocache.out", "017_x.qcow2.out", "017_x.nocache.out", "017_x.out",
     ]  # fmt: skip
     assert variants("017_x", "raw", "writeback") == ["017_x.raw.out", "017_x.out"]
 
 
-def test_the_first_existing_variant_counts(tmp_path: Path) -> None:
+def test_the_first_existing_variant_is_used(tmp_path: Path) -> None:
     for name in variants("017_x", "qcow2", "none")[::-1]:
         (tmp_path / name).write_text(name)
         found = find_golden(tmp_path, "017_x", "qcow2", "directsync")
@@ -76,7 +76,7 @@ def test_a_golden_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     assert "cannot read golden file" in result.message
 
 
-def test_update_writes_the_variant_that_counts_and_says_so(tmp_path: Path) -> None:
+def test_update_writes_the_variant_in_use_and_reports_it(tmp_path: Path) -> None:
     variant = tmp_path / "1.qcow2.out"
     variant.write_text("old\n")
     result = update("new\n", variant, tmp_path / "1.out")

@@ -1,4 +1,4 @@
-"""Which errors are the target's fault, and which the case's."""
+"""The verdicts of errors: FAIL for the target's faults, BROKEN for mistakes in the case."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qbdcheck.verdict import Verdict
         SystemExit(0), RuntimeError("x"), SetupError("does not restart"),
     ],
 )  # fmt: skip
-def test_what_a_target_can_cause_is_a_failure(error: BaseException) -> None:
+def test_errors_that_a_target_can_cause_are_fail(error: BaseException) -> None:
     assert judge(error, "call", "trace").verdict is Verdict.FAIL
 
 
@@ -29,11 +29,11 @@ def test_what_a_target_can_cause_is_a_failure(error: BaseException) -> None:
         IndexError("x"), ZeroDivisionError(), CaseBroken("no fault fired"), NotImplementedError(),
     ],
 )  # fmt: skip
-def test_what_only_a_mistake_in_the_case_can_cause_is_broken(error: BaseException) -> None:
+def test_errors_that_only_a_mistake_in_the_case_can_cause_are_broken(error: BaseException) -> None:
     assert judge(error, "call", "trace").verdict is Verdict.BROKEN
 
 
-def test_anything_that_an_import_raises_is_broken() -> None:
+def test_every_error_of_an_import_is_broken() -> None:
     result = judge(SystemExit(3), "collect", "trace")
     assert (result.verdict, result.message) == (Verdict.BROKEN, "cannot be imported: SystemExit: 3")
 
@@ -65,7 +65,7 @@ def test_the_failure_of_the_call_comes_before_that_of_the_teardown() -> None:
     assert worse(Result(Verdict.NOT_RUN, reasons=("x",)), Result(Verdict.PASS)).reasons == ("x",)
 
 
-def test_a_result_comes_back_over_the_pipe_and_half_of_one_does_not() -> None:
+def test_a_result_is_decoded_from_the_pipe_and_a_truncated_one_is_not() -> None:
     result = Result(Verdict.FAIL, "m\n\udcff", "d" * 10, ("r",), ("p",), True)
     data = result.to_bytes()
     assert Result.from_bytes(data) == result

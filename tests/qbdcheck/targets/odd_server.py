@@ -1,4 +1,4 @@
-"""An NBD server as it may be found in the field: old, sparse, or broken in its handshake.
+"""An NBD server with the oddities of real servers: old, sparse, or broken in its handshake.
 
 usage: odd_server.py SOCKET SIZE [ODDITY...]
 

@@ -136,7 +136,7 @@ def test_deviation_is_found_by_number_and_by_stem(file: Path) -> None:
         ("about: a test", "about: a test\nvolatile: true", 1, "volatile: requires start:"),
     ],
 )
-def test_mistake_is_one_line_that_says_where(
+def test_mistake_is_one_line_with_its_place(
     file: Path, old: str, new: str, line: int, expected: str
 ) -> None:
     assert old in GOOD
@@ -153,7 +153,7 @@ def test_mistake_is_one_line_that_says_where(
     ("content", "expected"),
     [(b"", "a profile is a mapping"), (b"- 1\n", "a profile is a mapping"), (b"\xff", "not UTF-8")],
 )
-def test_file_that_is_no_profile_at_all(file: Path, content: bytes, expected: str) -> None:
+def test_file_that_is_not_a_profile_is_refused(file: Path, content: bytes, expected: str) -> None:
     file.write_bytes(content)
     with pytest.raises(UsageError, match=expected):
         load(file)
@@ -169,7 +169,7 @@ def test_unknown_target_names_the_nearest() -> None:
     assert find("qemu-nbd", TARGETS) == TARGETS / "qemu-nbd.yaml"
 
 
-def test_directory_with_spaces_stays_one_word() -> None:
+def test_directory_with_spaces_stays_one_argument() -> None:
     expected = fill_command("a {dir}/x {options} 'b c'", {"dir": "/t m p", "options": ["-r", "-s"]})
     assert expected == ["a", "/t m p/x", "-r", "-s", "b c"]
     assert fill_command("a {options}", {"options": []}) == ["a"]

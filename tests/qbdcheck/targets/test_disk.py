@@ -84,7 +84,7 @@ def test_request_beyond_the_end_fails_and_changes_nothing(open_target: Opener) -
     disk.verify()
 
 
-def test_all_kinds_of_requests_keep_the_shadow_right(open_target: Opener) -> None:
+def test_shadow_follows_all_kinds_of_requests(open_target: Opener) -> None:
     session = open_target("reference")
     disk = session.new_disk("2M")
     with session.qemu_io(disk) as io:
@@ -103,7 +103,9 @@ def test_all_kinds_of_requests_keep_the_shadow_right(open_target: Opener) -> Non
     disk.verify(700, 70000)
 
 
-def test_crash_keeps_what_was_flushed_and_the_shadow_knows(open_target: Opener) -> None:
+def test_crash_keeps_flushed_data_and_the_shadow_permits_the_rest_to_be_lost(
+    open_target: Opener,
+) -> None:
     session = open_target("reference")
     disk = session.new_disk("1M")
     data = disk.shadow.stamped(0, 65536)

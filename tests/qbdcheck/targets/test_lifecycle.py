@@ -63,7 +63,7 @@ def test_target_that_does_not_start(open_target: Opener, profile: str, expected:
     assert not list(session.scratch.glob("*.volume"))
 
 
-def test_server_whose_port_is_taken_says_so(open_target: Opener) -> None:
+def test_server_whose_port_is_in_use_is_reported(open_target: Opener) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -95,7 +95,7 @@ def test_option_that_a_target_does_not_have_is_a_reason_not_to_run(open_target: 
         open_target("file").new_disk("1M", min_block=4096)
 
 
-def test_kill_and_start_keep_what_was_flushed(open_target: Opener) -> None:
+def test_kill_and_start_keep_flushed_data(open_target: Opener) -> None:
     session = open_target("qemu-nbd")
     disk = session.new_disk("1M")
     with session.qemu_io(disk) as io:
@@ -120,7 +120,7 @@ def test_call_in_a_wrong_state_is_a_mistake_of_the_case(open_target: Opener) -> 
 
 def test_volatile_target_refuses_to_be_stopped(open_target: Opener) -> None:
     disk = open_target("nbdkit").new_disk("1M", prefill=False)
-    with pytest.raises(NotRun, match="keeps no data over a stop"):
+    with pytest.raises(NotRun, match="does not keep data after a stop"):
         disk.backend.stop()
 
 

@@ -26,7 +26,7 @@ def test_knobs_are_options_of_the_layer() -> None:
     assert start_of(made).endswith("--layer mutants.stale:PhantomWrite:rate=3:scope=write")
 
 
-def test_a_layer_of_its_own_counts_requests(tmp_path: Path) -> None:
+def test_a_separate_layer_counts_requests(tmp_path: Path) -> None:
     made = profile(f"mutant:phantom-write:rate=3:requests={tmp_path}", TARGETS)
     assert made.name == "mutant:phantom-write:rate=3"
     counter = f"--layer mutants.requests:RequestCount:directory={tmp_path}"

@@ -1,4 +1,4 @@
-"""A server is waited for until it speaks; the last error is reported if it never does."""
+"""qbdcheck waits until a server answers; if it never does, the last error is reported."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ VIOLATIONS = {
 
 
 @pytest.mark.parametrize("sent", VIOLATIONS.values(), ids=VIOLATIONS.keys())
-def test_a_server_that_breaks_the_rules_is_caught(sent: bytes) -> None:
+def test_a_server_that_breaks_the_protocol_is_detected(sent: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         list(waiting().receive(sent))
 
@@ -108,12 +108,12 @@ def test_a_server_that_breaks_the_rules_is_caught(sent: bytes) -> None:
     "payload",
     [b"", b"\0\0\0\1", m.U32.pack(1) + bytes(7), m.U32.pack(1) + m.STATUS.pack(0, 3)],
 )
-def test_malformed_status_is_caught(payload: bytes) -> None:
+def test_malformed_status_is_detected(payload: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         list(waiting(Command.BLOCK_STATUS).receive(chunk(STATUS, payload)))
 
 
-def test_a_context_answered_twice_is_caught() -> None:
+def test_a_context_answered_twice_is_detected() -> None:
     payload = m.status_payload(1, [Extent(100, 0)], extended=False)
     client = waiting(Command.BLOCK_STATUS)
     with pytest.raises(RemoteProtocolError, match="twice"):
@@ -159,7 +159,7 @@ def test_greeting_and_option_replies_wait_for_their_bytes() -> None:
         parse_option_reply(m.OPTION_REPLY.pack(0x3E889045565A9, 7, 3, 0xFFFFFFFF))
 
 
-def test_refusals_name_the_reply_even_one_not_known() -> None:
+def test_refusals_name_the_reply_type_even_if_it_is_unknown() -> None:
     assert "ERR_UNSUP: no" in str(OptionRefused(9, OptionReply.ERR_UNSUP, "no"))
     assert "0x80000063" in str(OptionRefused(9, 0x80000063))
 
@@ -201,7 +201,7 @@ def test_garbage_raises_protocol_errors_only(mode: ReplyMode, magic: int, garbag
     command=st.sampled_from(list(Command)),
     flags=st.integers(0, 3),
 )
-def test_any_chunk_is_taken_or_a_protocol_error(
+def test_any_chunk_is_accepted_or_a_protocol_error(
     kind: int, payload: bytes, command: int, flags: int
 ) -> None:
     with contextlib.suppress(NbdProtocolError):

@@ -104,7 +104,7 @@ def test_replies_are_sent_one_by_one_from_when_a_rule_may_wait() -> None:
     pair = Pair(ReplyMode.SIMPLE, layers=[layer])
     two = b"".join(pair.header(Command.READ, 0, 512) for _ in range(2))
     pair.buffer[: len(two)] = two
-    assert pair.server.run(0, len(two)) == len(two), "nobody waits: both at once"
+    assert pair.server.run(0, len(two)) == len(two), "no request waits: both are handled at once"
     pair.server.out.clear()
     layer.commands()["rule-add"]({"event": "write_aio", "action": "hang"})
     assert pair.server.run(0, len(two)) == len(two) // 2

@@ -150,7 +150,7 @@ def test_list_names_every_export_in_order() -> None:
 @pytest.mark.parametrize(
     "option", [Option.LIST, Option.STARTTLS, Option.STRUCTURED_REPLY, Option.EXTENDED_HEADERS]
 )
-def test_data_where_none_belongs_is_invalid(option: Option) -> None:
+def test_unexpected_data_of_an_option_is_invalid(option: Option) -> None:
     server = negotiation(tls=TlsMode.OFFERED)
     assert only_type(server, option, b"x") == R.ERR_INVALID
     assert server.phase is Phase.OPTIONS

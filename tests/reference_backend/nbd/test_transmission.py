@@ -258,7 +258,7 @@ def test_an_unexpected_extended_payload_is_drained_and_einval() -> None:
 
 
 def test_a_write_without_payload_len_is_taken_with_its_payload() -> None:
-    """QEMU's server traces it and goes on (nbd/server.c, nbd_co_receive_request)."""
+    """QEMU's server traces it and continues (nbd/server.c, nbd_co_receive_request)."""
     pair = Pair(ReplyMode.EXTENDED)
     raw = m.EXTENDED_REQUEST.pack(0x21E41C71, 0, C.WRITE, 5, 0, 3) + b"abc"
     assert len(pair.feed(raw)) == 32
@@ -434,7 +434,7 @@ class FailingVolume(Volume):
 
 
 @every_mode
-def test_errors_of_the_device_are_replies_and_the_connection_goes_on(mode: ReplyMode) -> None:
+def test_errors_of_the_device_are_replies_and_the_connection_continues(mode: ReplyMode) -> None:
     pair = Pair(mode, FailingVolume(MemoryStore(SIZE)))
     assert pair.call(C.READ, 0, 512).error == errno.EIO
     assert pair.call(C.WRITE, 0, 4, payload=b"data").error == errno.ENOSPC

@@ -126,7 +126,7 @@ def test_without_fallocate_zeroing_is_probed_to_be_slow(
     assert not file.is_zero_fast(True)
 
 
-def test_a_zeroing_that_fails_is_not_tried_by_writing(
+def test_a_failed_zeroing_is_not_retried_by_writing(
     file: SparseFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SparseFile, "_allocate", failing(errno.EIO))

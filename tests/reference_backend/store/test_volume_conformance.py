@@ -209,7 +209,7 @@ def test_resize_calls_back_with_the_new_size(make_store: MakeStore) -> None:
         assert seen == [10000]
 
 
-def test_without_power_every_request_ends_the_connection(make_store: MakeStore) -> None:
+def test_after_power_off_every_request_ends_the_connection(make_store: MakeStore) -> None:
     with make_store(4096) as store:
         volume = Volume(store)
         volume.power_off()

@@ -106,7 +106,7 @@ def test_each_sector_is_durable_or_one_of_the_pending_versions(
 
 @settings(max_examples=100, deadline=None)
 @given(operations=st.lists(OPERATIONS, max_size=30), seed=st.integers(0, 99))
-def test_a_small_log_only_makes_more_durable(operations: list[Operation], seed: int) -> None:
+def test_a_smaller_log_makes_more_writes_durable(operations: list[Operation], seed: int) -> None:
     volume, versions = Volume(MemoryStore(SIZE), undo_limit=9000), Versions()
     play(volume, versions, operations)
     assert volume._cache is not None
@@ -188,7 +188,7 @@ def test_a_failed_flush_keeps_everything_pending(monkeypatch: pytest.MonkeyPatch
     assert volume.pending() == 1
 
 
-def test_write_through_has_nothing_to_lose() -> None:
+def test_write_through_has_no_pending_writes() -> None:
     volume = Volume(MemoryStore(4096), undo_limit=1 << 20, write_through=True)
     volume.write(0, b"a" * 4096)
     volume.power_cut(1)

@@ -38,7 +38,7 @@ def test_a_store_that_is_right_survives_all_crashes(tmp_path: Path, jobs: int) -
 
 
 @pytest.mark.parametrize(
-    ("plant", "words"),
+    ("plant", "message"),
     [
         ({"flushes": False}, "acknowledged and are lost"),
         ({"ordered": False}, "another value|damaged"),
@@ -46,10 +46,10 @@ def test_a_store_that_is_right_survives_all_crashes(tmp_path: Path, jobs: int) -
     ],
 )
 def test_a_planted_bug_is_found_and_named(
-    tmp_path: Path, plant: dict[str, bool], words: str
+    tmp_path: Path, plant: dict[str, bool], message: str
 ) -> None:
     result = explore_store(tmp_path, **plant)
-    with pytest.raises(AssertionError, match=words) as failure:
+    with pytest.raises(AssertionError, match=message) as failure:
         result.must_be_clean()
     assert "crash state " in str(failure.value)
     assert "lost: " in str(failure.value)

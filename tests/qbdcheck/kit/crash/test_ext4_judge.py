@@ -15,11 +15,11 @@ NEEDS = pytest.mark.skipif(
 
 
 def history() -> FileHistory:
-    told = FileHistory()
-    told.durable("a", b"old", 0, 2)
-    told.durable("a", b"new", 2, 4)
-    told.durable("a", None, 4, 6)
-    return told
+    history = FileHistory()
+    history.durable("a", b"old", 0, 2)
+    history.durable("a", b"new", 2, 4)
+    history.durable("a", None, 4, 6)
+    return history
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,8 @@ def test_all_sequences_are_generated() -> None:
 def test_what_may_be_there(
     names: tuple[str, ...], there: Files, persisted: bool, wrong: str
 ) -> None:
-    said = one("sync", *names).judge(there, persisted)
-    assert (wrong in said) if wrong else not said, said
+    message = one("sync", *names).judge(there, persisted)
+    assert (wrong in message) if wrong else not message, message
 
 
 def test_an_fsync_of_a_file_promises_its_data_and_of_a_directory_its_names() -> None:

@@ -20,8 +20,8 @@ steps:
 """
 
 
-def replay(*words: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "qbdcheck", "replay", *words]
+def replay(*arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "qbdcheck", "replay", *arguments]
     return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
 
 
@@ -46,17 +46,19 @@ def test_a_wrong_target_is_exit_1(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "text"),
+    ("arguments", "text"),
     [
         ((), "usage: ./check replay FILE"),
         (("/nonexistent",), "No such file"),
         (("{path}", "-t", "file"), "cannot flush"),
     ],
 )
-def test_what_cannot_be_played_is_exit_2(tmp_path: Path, words: tuple[str, ...], text: str) -> None:
+def test_what_cannot_be_played_is_exit_2(
+    tmp_path: Path, arguments: tuple[str, ...], text: str
+) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(SCRIPT)
-    done = replay(*(word.format(path=path) for word in words))
+    done = replay(*(word.format(path=path) for word in arguments))
     assert done.returncode == 2
     assert text in done.stderr or "power-cut" in done.stderr
     assert len(done.stderr.splitlines()) == 1
