@@ -45,7 +45,7 @@ NAMED_COMMANDS = ("new", "rules")
 NEEDS_NO_PLACES = ("new", "rules", "doctor", "install", "version")
 """Subcommands that use neither a scratch directory nor the cache."""
 EPILOG = """\
-selection: 17, 001-100, 12-, or a name; the default is the group quick; ./check -l lists all cases
+selection: 17, 001-100, 12-, or a name; default: the group quick; -l lists all cases
 subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; replay FILE;
   fio FILE [SIZE]; runtest FILE|GROUP... [SIZE]; --doctor; --install; --probe FILE;
   --mutants [ID...]; -- COMMAND
