@@ -52,7 +52,7 @@ Record = dict[str, Any]
 
 
 class Meter:
-    """What one case's process has noted so far."""
+    """The measurements of one case's process so far."""
 
     def __init__(self) -> None:
         self.phases_s: defaultdict[str, float] = defaultdict(float)

@@ -312,7 +312,7 @@ class HugeOptionRead(Mutant):
 
 
 class StarttlsStateCarried(Mutant):
-    """What was negotiated in plaintext is kept after STARTTLS."""
+    """The state negotiated in plaintext is kept after STARTTLS."""
 
     id = "starttls-state-carried"
     says = r"TLS|state|plain"

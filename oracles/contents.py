@@ -32,7 +32,7 @@ _ZEROES.flags.writeable = False
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What one request does to ``[offset, offset + length)``: bytes, or one repeated byte.
+    """The effect of one request on ``[offset, offset + length)``: bytes, or one repeated byte.
 
     ``maybe``: it is not known, sector by sector, whether it happened. ``fua``: it is durable once
     it is acknowledged.

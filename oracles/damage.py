@@ -81,7 +81,7 @@ RANKS = {
 
 
 class Confidence(enum.Enum):
-    """How certain the kind of damage is. That something is wrong is certain in any case."""
+    """The certainty of the kind of damage. It is always certain that something is wrong."""
 
     CERTAIN = "certain"
     """The data proves it: a checksum, a whole stamp, a comparison byte by byte."""
@@ -122,7 +122,7 @@ class What(enum.Enum):
 
 @dataclass(frozen=True)
 class Content:
-    """What is at a place, or must be. Fields that do not apply are None."""
+    """The actual or expected contents of a place. Fields that do not apply are None."""
 
     what: What
     generation: int | None = None

@@ -1,4 +1,4 @@
-"""What is wrong, as data: kinds of damage, findings, and the one sentence that is made of each.
+"""Findings: what is wrong, as data, and as one sentence for each finding.
 
 Every oracle returns `Findings`. They travel unchanged from the oracle through the result of a case
 to events and reports. `sentence` makes text of a finding where a person reads it, and nowhere else;
@@ -150,7 +150,7 @@ def _content(members: Mapping[str, Any] | None) -> Content | None:
 
 
 class Findings(list[Finding]):
-    """What an oracle returns: the findings in their order; an empty list is right.
+    """The findings of an oracle, in order; an empty list means that nothing is wrong.
 
     :ivar is_judged: whether the oracle had anything that it could judge.
     :ivar about: what was judged, the first line of the text.

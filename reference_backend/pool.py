@@ -21,7 +21,7 @@ NAME_BYTES_MAX = 4096
 
 
 class VolumeOptions(NamedTuple):
-    """How a pool opens its volumes; see :class:`Volume`."""
+    """Options with which a pool opens its volumes; see :class:`Volume`."""
 
     undo_limit: int = 0
     write_through: bool = False

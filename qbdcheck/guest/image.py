@@ -111,7 +111,7 @@ done
 
 @dataclass(frozen=True)
 class GuestImage:
-    """What QEMU boots.
+    """The files that QEMU boots.
 
     :ivar tools: an ext4 with programs, mounted at /usr.
     :ivar key: a hash of all that it was made of.

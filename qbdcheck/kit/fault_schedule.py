@@ -34,7 +34,7 @@ class Counts(Protocol):
 
 
 class Faults(Protocol):
-    """Where rules are armed: the fixture ``rules``."""
+    """The interface for arming rules: the fixture ``rules``."""
 
     def add(self, rule: Rule) -> str:
         """Arm a rule; return its id."""

@@ -47,7 +47,7 @@ FLAGS = int(
 
 @dataclass(frozen=True)
 class Lie:
-    """What one server does wrong; by default nothing.
+    """The misbehaviour of one server; by default none.
 
     :param fields: bytes to send in place of a field, by its name; the length may differ.
     :param cut: name of a field, and number of its bytes to send before the connection closes.

@@ -1,4 +1,4 @@
-"""What sizes of volumes and requests the target supports, measured, for cases that keep to them."""
+"""The sizes of volumes and requests that the target supports, measured."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Installed:
 
     @property
     def is_usable(self) -> bool:
-        """Whether cases can use it."""
+        """Whether cases can use the program."""
         return not self.fault
 
 

@@ -77,7 +77,7 @@ class _Running:
 
 @dataclass(frozen=True)
 class Place:
-    """Where cases run, and where their files are kept."""
+    """The directories in which cases run, and those that keep their files."""
 
     scratch_root: Path
     results_dir: Path

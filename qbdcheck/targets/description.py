@@ -127,7 +127,7 @@ Action = Annotated[_Action, BeforeValidator(_as_action)]
 
 
 class Volume(_Strict):
-    """How volumes are made and changed."""
+    """The commands that make and change volumes."""
 
     create: Commands = []
     remove: Commands = []

@@ -1,4 +1,4 @@
-"""What a server offers (Features), limits for clients (Limits), and what it serves (Device)."""
+"""Settings of a server: its features, the limits for clients, and the devices that it serves."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class TlsMode(enum.Enum):
 
 
 class Features(NamedTuple):
-    """What a server offers. All on by default; each ``--no-FEATURE`` switches one field off."""
+    """The features of a server, all on by default; each ``--no-FEATURE`` switches one off."""
 
     structured: bool = True
     extended: bool = True

@@ -106,7 +106,7 @@ class Qemu:
 
 
 class Graph(NamedTuple):
-    """What stands above the blkdebug node."""
+    """The nodes above the blkdebug node."""
 
     name: str
     about: str
@@ -161,7 +161,7 @@ GRAPHS = {
 
 
 class Operation(NamedTuple):
-    """What is done to a graph: words for the table, commands before, and the commands measured.
+    """An operation on a graph: its text in the table, the commands before it, and its commands.
 
     A command is one of qemu-io on the top node, or a key of QMP, or begins with ``qemu-img``.
     ``before`` is done on the image without blkdebug.
