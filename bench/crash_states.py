@@ -105,7 +105,7 @@ def store() -> Subject:
 
 
 def sqlite() -> Subject:
-    """SQLite with a write-ahead log, its own recovery and integrity check in each state."""
+    """Return SQLite with a write-ahead log; its recovery and integrity check judge each state."""
     disk = Recorder(sqlite_disk.SIZE)
     history = sqlite_disk.SqliteHistory()
     vfs = sqlite_disk.DiskVfs(f"bench{time.monotonic_ns()}", disk)

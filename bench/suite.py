@@ -46,7 +46,7 @@ _PHASES: tuple[tuple[type, str, str], ...] = (
     (Disk, "read_all", "reading for verify"),
     (TargetSession, "close", "end of servers"),
 )
-"""Methods whose time is noted; none of them is within another."""
+"""Methods whose time is measured; no method calls another of them."""
 
 Record = dict[str, Any]
 
@@ -141,7 +141,7 @@ def note_each_case(meter: Meter, directory: Path) -> None:
 
 
 def cpu_s(record: Record) -> float:
-    """CPU time of a case with all its programs, in seconds."""
+    """Return the CPU time of a case with all its programs, in seconds."""
     return float(record["own_cpu_s"] + sum(record["programs_cpu_s"].values()))
 
 

@@ -43,7 +43,7 @@ _AHEAD = 4
 Bytes = bytes | bytearray
 
 
-class Stopped(Exception):  # noqa: N818  # what the caller asked for
+class Stopped(Exception):  # noqa: N818  # requested by the caller
     """The first mismatch was found, and `stop_at_first` is set."""
 
 

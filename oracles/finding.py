@@ -65,7 +65,7 @@ class Finding:
 
     @property
     def last_write(self) -> str:
-        """The request that touched the place last; empty where none is known."""
+        """The request that touched the place last; empty if it is unknown."""
         return str(self.last_writes[0]) if self.last_writes else ""
 
     @property
@@ -75,7 +75,7 @@ class Finding:
 
     @cached_property
     def text(self) -> str:
-        """What is wrong, as `sentence` says it."""
+        """The finding as one sentence, as in `sentence`."""
         return sentence(self)
 
     @property
@@ -113,7 +113,7 @@ class Finding:
 
     @classmethod
     def from_json(cls, members: Mapping[str, Any]) -> Finding:
-        """Return the finding of which `to_json` made these members.
+        """Return the finding that `to_json` encoded as these members.
 
         :raise ValueError: something else made them. :raise LookupError, TypeError: as well.
         """

@@ -20,8 +20,8 @@ METHODS: dict[IoType, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     IoType.DISCARD: ("", ("trim",), ("trim",)),
     IoType.BLOCK_STATUS: ("", ("extents",), ("extents",)),
 }
-"""Of a kind of request: the events just before its decision, and its names in the filters error and
-delay."""
+"""For each kind of request, the events just before its decision, and its names in the filters error
+and delay."""
 
 
 def to_nbdkit(rules: RuleSet) -> list[str]:

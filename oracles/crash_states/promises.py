@@ -93,7 +93,7 @@ class Promises:
 
     @property
     def acknowledged(self) -> list[int]:
-        """For each request, how many entries the log had when it was answered, in order."""
+        """For each request, the number of log entries when it was answered, in order."""
         return sorted(request.answered for request in self._requests)
 
     def shadow(self, limit: int) -> Shadow:

@@ -29,7 +29,7 @@ _MESSAGE = "m"
 """The action of an I/O scheduler's message."""
 _PLACE = re.compile(r"(?P<sector>\d+) \+ (?P<sectors>\d+)")
 _NAME = re.compile(r"\[(?P<name>.*)\]")
-"""To the last bracket: a thread's name may have brackets of its own."""
+"""Matches up to the last bracket, because a thread's name may contain brackets."""
 _TOTAL = re.compile(
     r"\b(?P<way>Read|Write|IO)s? (?P<what>Queued|Dispatches|Requeued|Completed|Merges):"
     r"\s+(?P<count>\d[\d,]*?)(?:,\s+(?P<size>\d[\d,]*)(?P<unit>[KMG])iB)?(?=\s|$)"

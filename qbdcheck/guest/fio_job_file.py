@@ -47,7 +47,7 @@ _REFUSED = {
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a section, with the file and the line where it stands."""
+    """An option of a section, with its file and line."""
 
     key: str
     value: str

@@ -23,7 +23,7 @@ def size_unit(target: TargetSession) -> int:
     A volume of a multiple of it has exactly the size that was asked for, and ends at the end of a
     minimum block.
 
-    :raise NotRun: no volume has the size that was asked for.
+    :raise NotRun: no volume has the requested size.
     :raise AssertionError: a volume is smaller, or larger than by rounding.
     """
     for unit in _UNITS:

@@ -150,7 +150,7 @@ class Volume(_Strict):
 
 
 class Ready(_Strict):
-    """When a server that was started is ready."""
+    """The condition under which a started server is ready."""
 
     socket: str | None = None
     """A Unix socket that accepts connections."""

@@ -166,7 +166,7 @@ class Limits(NamedTuple):
     drain: int = 256 * 1024 * 1024
     """Longest payload that is discarded after a refusal; a longer one ends the connection."""
     handshake_s: float = 10.0
-    """From accept to the transmission phase, TLS included."""
+    """Time limit from accept to the transmission phase, including TLS."""
     stall_s: float = 30.0
     """A client that takes no replies, or sends no rest of a payload, for this time is dropped."""
     memory: int = 96 * 1024 * 1024

@@ -182,7 +182,7 @@ QMP: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def _basic(graph: str) -> list[Operation]:
-    """Operations that all formats have."""
+    """Return the operations that all formats have."""
     return [
         Operation(graph, "open", (), ()),
         Operation(graph, "read written data", (FIRST,), ("read 64k 4k",)),
@@ -236,7 +236,7 @@ OPERATIONS = [
     *_basic("qcow"), *_basic("qed"), *_basic("vmdk"), *_basic("vdi"), *_basic("vhdx"),
     *_basic("vpc"),
 ]  # fmt: skip
-"""In the order of the page."""
+"""The graphs in the order of the page."""
 
 
 class Bench:
