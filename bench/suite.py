@@ -2,7 +2,7 @@
 
 Runs the cases as ./check does, one at a time. In the process of each case it records how long the
 start of the server, the prefill, the comparison of contents and the end take, and how much CPU time
-each program used. On a shared machine, look at the CPU time. Prints a table and writes
+each program used. On a shared machine, compare the CPU time. Prints a table and writes
 bench/results/suite.json (if only some cases run, only with --json).
 
 For comparison: qemu-iotests over NBD (QEMU 7.2, ``check -nbd -raw``) needs about 2 s per case on

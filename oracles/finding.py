@@ -337,7 +337,7 @@ def _size(finding: Finding) -> str:
 
 def _length(finding: Finding) -> str:
     wanted = finding.expected.number if finding.expected else None
-    return f"{finding.seen} returned, {wanted} asked for"
+    return f"{finding.seen} returned, {wanted} requested"
 
 
 def _status(finding: Finding) -> str:

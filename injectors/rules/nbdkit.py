@@ -38,7 +38,7 @@ def to_nbdkit(rules: RuleSet) -> list[str]:
         if not beyond and rule.kinds & taken:
             beyond = ["second rule for one kind of request"]
         if not beyond and rule.event == "none" and len({one.event for one in rules.rules}) > 1:
-            beyond = ["rule on none beside rules on other events"]
+            beyond = ["rule on none together with rules on other events"]
         if beyond:
             name = f"rule {rule.name or rule.event}"
             raise NotExpressible(f"{name}: nbdkit's filters have no {', no '.join(beyond)}")

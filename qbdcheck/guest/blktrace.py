@@ -178,8 +178,8 @@ def dropped(text: str) -> int:
 def parse_btt(text: str) -> dict[str, Latency]:
     """Return the latencies of "All Devices" in btt's .avg file, by stage.
 
-    For requests that device mapper remapped, btt has stages of their own, such as Q2Cdm. They are
-    kept beside Q2C; without a Q2C they are named Q2C, since btt 1.3 prints no other.
+    For requests that device mapper remapped, btt has separate stages, such as Q2Cdm. They are kept
+    in addition to Q2C; without a Q2C they are named Q2C, since btt 1.3 prints no other.
 
     :raise TraceError: it has none, or a line is not understood.
     """

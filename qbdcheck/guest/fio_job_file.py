@@ -140,7 +140,7 @@ class JobFile:
 
     :ivar text: what fio gets; disks have the guest's names.
     :ivar disks: how many disks the guest needs.
-    :ivar notes: what was changed, a line each.
+    :ivar notes: the changes to the file, one line for each.
     """
 
     source: str

@@ -55,7 +55,7 @@ class Lie:
     :param answer: returns the replies to a READ or BLOCK_STATUS, in place of the right ones.
     :param structured: whether the server supports structured replies.
     :param connections: number of connections that get the wrong messages. A connection that ends
-        before them does not count (QEMU may connect once more after a node is closed).
+        before them does not count (QEMU may connect again after a node is closed).
     """
 
     fields: Mapping[str, bytes] = field(default_factory=dict)

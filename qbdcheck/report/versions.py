@@ -32,7 +32,7 @@ class Installed:
 
 
 def inspect_program(name: str) -> Installed:
-    """Look at one program of PROGRAMS: is it there, does it start, is it new enough."""
+    """Check whether one program of PROGRAMS is installed, starts, and is new enough."""
     path = Programs().path(name)
     if path is None:
         return Installed(name, None, "", "missing")

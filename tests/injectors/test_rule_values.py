@@ -98,7 +98,7 @@ def test_rules_on_none_and_on_another_event_are_not_for_nbdkit() -> None:
         Rule("none", iotypes=frozenset({IoType.DISCARD})),
         Rule("write_aio", iotypes=frozenset({IoType.WRITE})),
     ))  # fmt: skip
-    with pytest.raises(NotExpressible, match="rule on none beside rules on other events"):
+    with pytest.raises(NotExpressible, match="rule on none together with rules on other events"):
         to_nbdkit(rules)
 
 

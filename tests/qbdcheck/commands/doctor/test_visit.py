@@ -40,7 +40,7 @@ def suites(tmp_path: Path) -> Path:
 
 def visit(suites: Path) -> tuple[int, str]:
     stream = io.StringIO()
-    code = main(suites, stream, probe_limit_s=0.1)  # other tests look at accelerators
+    code = main(suites, stream, probe_limit_s=0.1)  # other tests probe accelerators
     return code, stream.getvalue()
 
 
