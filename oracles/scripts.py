@@ -8,7 +8,8 @@
       - {do: read, offset: 0, length: 4096}
 
 At the start every sector of the volume has a durable stamp. At the end of each script the whole
-volume is read. A script can also be exported as commands of qemu-io or of nbdsh, to repeat it without qbdcheck.
+volume is read. A script can also be exported as commands of qemu-io or of nbdsh, to repeat it
+without qbdcheck.
 """
 
 from __future__ import annotations
