@@ -1,4 +1,4 @@
-"""What the doctor finds, what it says that costs, and its exit code."""
+"""The findings of the doctor, the cases that they affect, and its exit code."""
 
 from __future__ import annotations
 
