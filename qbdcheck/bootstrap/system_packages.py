@@ -186,8 +186,8 @@ def run_or_raise(command: Sequence[str], what: str) -> None:
         raise InstallError(f"{what} failed: {command[0]}: {error.strerror}") from error
     if done.returncode:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-        telling = [line for line in lines if line.startswith(("E:", "ERROR:", "Error:"))]
-        reported = (telling or lines or ["no output"])[-1]
+        errors = [line for line in lines if line.startswith(("E:", "ERROR:", "Error:"))]
+        reported = (errors or lines or ["no output"])[-1]
         raise InstallError(
             f"{what} failed ({reported}); is there a network? Then run ./check --install again"
         )

@@ -29,7 +29,7 @@ from injectors.rules.nbdkit import to_nbdkit
         ({"probability": "x"}, "probability: 'x' is not a number"),
         ({"probability": True}, "probability: True is not a number"),
         ({"errno": 1.5}, "errno: 1.5 is not an errno: use a name such as ENOSPC, or a number"),
-        ({"sector": "x-3"}, "sector: 'x' is not a number, such as 4096 or 64K"),
+        ({"sector": "x-3"}, "sector: 'x' is not a size; write 512, 4k, 64M, 1.5G or 100T"),
         ({"offset": []}, "offset: an empty list matches no request; omit the key"),
         ({"once": 1}, "once: 1 is neither true nor false"),
         ({"may_not_fire": 1, "may-not-fire": 1}, "may-not-fire: is given twice; remove one"),
