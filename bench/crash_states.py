@@ -87,7 +87,7 @@ Subject = tuple[list[Entry], memoryview, list[int], Callable[[Path], Judge]]
 
 
 def volume() -> Subject:
-    """A volume of 64 MiB, 5,008 writes of 4 KiB to 16 places, a flush after each sixteenth."""
+    """Return 64 MiB with 5,008 writes of 4 KiB to 16 places, and a flush after each sixteenth."""
     disk = Recorder(64 * MIB)
     for number in range(5008):
         disk.write(number * 7 % 16 * 4 * MIB, (number + 1).to_bytes(4, "little") * 1024)
@@ -97,7 +97,7 @@ def volume() -> Subject:
 
 
 def store() -> Subject:
-    """The write-ahead-logging store, 400 commits, recovered from in each state."""
+    """Return the write-ahead-logging store after 400 commits; each state is recovered."""
     disk = Recorder(wal_store.SIZE)
     history = wal_store.WalHistory()
     wal_store.run_workload(wal_store.WalStore(disk), history, lambda: disk.position, 400)
@@ -105,7 +105,7 @@ def store() -> Subject:
 
 
 def sqlite() -> Subject:
-    """SQLite with a write-ahead log, its own recovery and integrity check in each state."""
+    """Return SQLite with a write-ahead log; its recovery and integrity check judge each state."""
     disk = Recorder(sqlite_disk.SIZE)
     history = sqlite_disk.SqliteHistory()
     vfs = sqlite_disk.DiskVfs(f"bench{time.monotonic_ns()}", disk)

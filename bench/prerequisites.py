@@ -1,4 +1,4 @@
-"""What each benchmark does first and last: check what it needs, save results as they come.
+"""The first and last steps of each benchmark: check its prerequisites, save its results.
 
 A benchmark imports this module before the modules that need packages.
 """

@@ -65,7 +65,7 @@ RULES: dict[str, list[str]] = {
 DONE = Reply()
 SERVER_BOUND = 0.9
 SERVED_RULES = (None, 0, 1, 100)
-"""How many rules each server has; None for no layer at all."""
+"""Number of rules of each server; None for no layer."""
 WORKLOADS = [(rw, depth) for rw in ("randwrite", "randread") for depth in (1, 16)]
 
 

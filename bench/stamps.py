@@ -41,7 +41,7 @@ PEERS = {
     "fio crc32c, 1 MiB blocks, each 512 bytes": (MIB, 512),
     "fio crc32c, 1 MiB blocks": (MIB, MIB),
 }
-"""Bytes of a request, and of what has a checksum of its own."""
+"""Bytes of a request, and of the unit that has its own checksum."""
 
 
 def speed(work: Callable[[], object], size: int) -> float:

@@ -2,7 +2,7 @@
 
 Runs the cases as ./check does, one at a time. In the process of each case it records how long the
 start of the server, the prefill, the comparison of contents and the end take, and how much CPU time
-each program used. On a shared machine, look at the CPU time. Prints a table and writes
+each program used. On a shared machine, compare the CPU time. Prints a table and writes
 bench/results/suite.json (if only some cases run, only with --json).
 
 For comparison: qemu-iotests over NBD (QEMU 7.2, ``check -nbd -raw``) needs about 2 s per case on
@@ -46,13 +46,13 @@ _PHASES: tuple[tuple[type, str, str], ...] = (
     (Disk, "read_all", "reading for verify"),
     (TargetSession, "close", "end of servers"),
 )
-"""Methods whose time is noted; none of them is within another."""
+"""Methods whose time is measured; no method calls another of them."""
 
 Record = dict[str, Any]
 
 
 class Meter:
-    """What one case's process has noted so far."""
+    """The measurements of one case's process so far."""
 
     def __init__(self) -> None:
         self.phases_s: defaultdict[str, float] = defaultdict(float)
@@ -141,7 +141,7 @@ def note_each_case(meter: Meter, directory: Path) -> None:
 
 
 def cpu_s(record: Record) -> float:
-    """CPU time of a case with all its programs, in seconds."""
+    """Return the CPU time of a case with all its programs, in seconds."""
     return float(record["own_cpu_s"] + sum(record["programs_cpu_s"].values()))
 
 

@@ -16,7 +16,7 @@ STATE_DIRTY = 1
 class Extent(NamedTuple):
     """A run of bytes with one status.
 
-    ``length`` is in bytes, at least 1; ``flags`` are the STATE_* bits of the context asked for.
+    ``length`` is in bytes, at least 1; ``flags`` are the STATE_* bits of the requested context.
     """
 
     length: int

@@ -30,7 +30,7 @@ class Duplicate(Fault):
         """Describe the fault."""
         if self.of == "reply":
             return "is answered twice"
-        return "is carried out, and once more after the next one"
+        return "is carried out, and again after the next one"
 
     def new_memory(self) -> Held:
         """Return an empty list of held requests."""

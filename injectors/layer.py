@@ -53,7 +53,7 @@ _BEFORE: dict[Command, tuple[IoType, tuple[str, ...]]] = {
     Command.BLOCK_STATUS: (IoType.BLOCK_STATUS, ()),
 }
 UsedEvents = tuple[IoType, tuple[str, ...], str | None, Arms | None, int]
-"""Of a command: its kind, the events before and after it that a rule uses, and the rules that the
+"""The kind of a command, the events before and after it that a rule uses, and the rules that the
 events before it arm, which are valid for one version of the engine."""
 _AFTER = {Command.WRITE: "pwritev_done", Command.WRITE_ZEROES: "pwritev_done"}
 

@@ -22,7 +22,7 @@ from injectors.rules.fault import SECTOR, Call, Fault, with_fields
 
 @dataclass(frozen=True)
 class MisdirectedWrite(Fault):
-    """Carry a request out ``by`` sectors beside its place."""
+    """Carry out a request ``by`` sectors away from its place."""
 
     action: ClassVar[str] = "misdirect"
     hurts: ClassVar[frozenset[IoType]] = frozenset({IoType.READ, IoType.WRITE})

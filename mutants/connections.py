@@ -43,7 +43,7 @@ class SharedCursorRace(RequestMutant):
         self._position = 0
 
     def observe(self, request: Request) -> None:
-        """Seek."""
+        """Move the shared position to the offset of the write."""
         if request.command is Command.WRITE:
             self._position = request.offset
 
@@ -54,7 +54,7 @@ class SharedCursorRace(RequestMutant):
 
 
 class MultiConnIncoherent(Mutant):
-    """Each connection has a write cache of its own."""
+    """Each connection has its own write cache."""
 
     id = "multi-conn-incoherent"
     shows = ("not linearizable", "stale", "never written")
@@ -357,7 +357,7 @@ class ConnectionSlotLeak(Mutant):
     shows = ("protocol error",)
     says = r"not served|refused|reset|closed the connection|Broken pipe"
     source = "nbd issue 126, blktap PR 408"
-    breaks = "after 256 clients that left during the handshake, no client is let in"
+    breaks = "after 256 clients that left during the handshake, no client is accepted"
     takes = ALWAYS
     MOST = 256
 

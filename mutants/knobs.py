@@ -1,4 +1,4 @@
-"""The knobs of a mutant: how often, from when on, and where it strikes."""
+"""The knobs of a mutant: how often, since when, and where its bug occurs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class KnobError(ValueError):
 class Knobs:
     """The values of the knobs, converted.
 
-    ``rate`` N: the bug strikes at one in N occasions, drawn from ``seed``. ``after`` N: the first N
+    ``rate`` N: the bug occurs at one in N occasions, drawn from ``seed``. ``after`` N: the first N
     occasions pass. ``idle`` seconds: the bug is armed only after this time without a request.
     ``scope`` commands, ``offset`` LO-HI (bytes, both included; requests that touch one of them) and
     ``connection`` N (from 1, in the order of connecting): other requests are no occasions.

@@ -1,4 +1,4 @@
-"""What all mutants share: the decision whether a bug strikes, and helpers for requests."""
+"""The base of all mutants: it decides whether the bug applies to a request."""
 
 from __future__ import annotations
 

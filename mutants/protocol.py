@@ -151,7 +151,7 @@ class AbortKillsServer(Mutant):
     takes = ALWAYS
 
     def install(self) -> None:
-        """Die at the option."""
+        """Exit at the option."""
         table = Options._table  # noqa: SLF001  # a mutant changes code
         real = table[Option.ABORT]
 
@@ -175,7 +175,7 @@ class LongNameSmash(Mutant):
     takes = ALWAYS
 
     def install(self) -> None:
-        """Die at a long name."""
+        """Exit at a long name."""
 
         def make(real: Any) -> Any:
             def find(answers: Options, name: str) -> Any:
@@ -300,7 +300,7 @@ class HugeOptionRead(Mutant):
     takes = ALWAYS
 
     def install(self) -> None:
-        """Die at a long option."""
+        """Exit at a long option."""
 
         def make(real: Any) -> Any:
             def skip(*arguments: Any) -> Any:
@@ -312,7 +312,7 @@ class HugeOptionRead(Mutant):
 
 
 class StarttlsStateCarried(Mutant):
-    """What was negotiated in plaintext is kept after STARTTLS."""
+    """The state negotiated in plaintext is kept after STARTTLS."""
 
     id = "starttls-state-carried"
     says = r"TLS|state|plain"

@@ -20,7 +20,7 @@ _CHANGES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 
 
 class FlushNotAdvertised(Mutant):
-    """There is a volatile cache, and flush is not advertised."""
+    """The cache is volatile, but flush is not advertised."""
 
     id = "flush-not-advertised"
     shows = ("lost write",)
@@ -69,7 +69,7 @@ class FlushSkipGenerationRace(Mutant):
 
 
 class DestageReorder(Mutant):
-    """A cache is written back in an order of its own."""
+    """A cache is written back in another order than that of the writes."""
 
     id = "destage-reorder"
     shows = ("lost write",)

@@ -1,1 +1,1 @@
-"""How truth is decided: pure functions of what was written and what is read."""
+"""Oracles: pure functions that judge what is read by what was written."""

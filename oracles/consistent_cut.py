@@ -60,7 +60,7 @@ def contradictions(cut: Cut, accesses: Iterable[Access]) -> Findings:
     for access in accesses:
         if access.is_write:
             writes[access.sector].append(access)
-    lower = Bound(cut.asked, "it was asked for")
+    lower = Bound(cut.asked, "it was requested")
     upper = Bound(cut.answered, "it was answered")
     wrong = Findings(is_judged=any(value is not None for value in cut.values))
     for sector, value in enumerate(cut.values):

@@ -32,7 +32,7 @@ _ZEROES.flags.writeable = False
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What one request does to ``[offset, offset + length)``: bytes, or one repeated byte.
+    """The effect of one request on ``[offset, offset + length)``: bytes, or one repeated byte.
 
     ``maybe``: it is not known, sector by sector, whether it happened. ``fua``: it is durable once
     it is acknowledged.
@@ -52,11 +52,11 @@ class Change:
         return self.data[start - self.offset : end - self.offset]
 
     def covers(self, start: int, end: int) -> bool:
-        """Say whether all of ``[start, end)`` is changed."""
+        """Return whether all of ``[start, end)`` is changed."""
         return self.offset <= start and end <= self.offset + self.length
 
     def touches(self, start: int, end: int) -> bool:
-        """Say whether any byte of ``[start, end)`` is changed."""
+        """Return whether any byte of ``[start, end)`` is changed."""
         return self.offset < end and start < self.offset + self.length
 
     def clipped(self, size: int) -> Change | None:

@@ -47,7 +47,7 @@ class Damage(enum.Enum):
     ERROR = "error"
     """A request failed, succeeded, or failed with an errno, where another outcome was due."""
     LENGTH = "length"
-    """A reply has more or less data than was asked for."""
+    """A reply has more or less data than was requested."""
     SIZE = "size"
     STATUS = "block status"
 
@@ -61,7 +61,7 @@ class Damage(enum.Enum):
 
     @property
     def rank(self) -> int:
-        """How much it tells: 0 for contents, 1 order and metadata, 2 wrong answers, 3 the rest."""
+        """The place in reports: 0 contents, 1 order and metadata, 2 wrong answers, 3 the rest."""
         return RANKS.get(self, 0)
 
 
@@ -81,12 +81,12 @@ RANKS = {
 
 
 class Confidence(enum.Enum):
-    """How certain the kind of damage is. That something is wrong is certain in any case."""
+    """The certainty of the kind of damage. It is always certain that something is wrong."""
 
     CERTAIN = "certain"
     """The data proves it: a checksum, a whole stamp, a comparison byte by byte."""
     LIKELY = "likely"
-    """It fits, and other causes could look the same."""
+    """The kind fits, but other causes could look the same."""
     UNKNOWN = "unknown"
     """No kind fits."""
 
@@ -109,7 +109,7 @@ class What(enum.Enum):
     STAMP = "stamp"
     """``generation``, ``operation``, ``writer``, ``run`` and ``volume`` say whose."""
     WRITE = "write"
-    """A write of which only the number is known: ``operation``."""
+    """A write of which only the number (``operation``) is known."""
     OTHER_WRITE = "another write"
     """A part of a stamp that no record names."""
     DATA = "other data"
@@ -122,7 +122,7 @@ class What(enum.Enum):
 
 @dataclass(frozen=True)
 class Content:
-    """What is at a place, or must be. Fields that do not apply are None."""
+    """The actual or expected contents of a place. Fields that do not apply are None."""
 
     what: What
     generation: int | None = None
@@ -192,7 +192,7 @@ class Operation:
     writer: int = 0
 
     def touches(self, offset: int, length: int) -> bool:
-        """Say whether any byte of a range was touched."""
+        """Return whether any byte of a range was touched."""
         return self.offset < offset + length and offset < self.offset + self.length
 
     def __str__(self) -> str:

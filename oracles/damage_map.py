@@ -17,7 +17,7 @@ _COLUMNS, _SIDE, _TOP, _LEFT = 64, 13, 40, 110
 
 
 class Kind(enum.IntEnum):
-    """What a sector holds, the harmless first."""
+    """Kinds of contents of a sector, the harmless ones first."""
 
     ZEROES = 0
     PREFILL = 1

@@ -1,4 +1,4 @@
-"""What is wrong with a sector: a name for each kind of damage, with the evidence.
+"""The diagnosis of a wrong sector: the kind of damage, with the evidence.
 
 The judgement compares what was seen with what was expected, sector by sector, and asks in this
 order: is it zeroes, is it a whole stamp (whose, from where, how old), is it the right data moved by

@@ -43,7 +43,7 @@ _AHEAD = 4
 Bytes = bytes | bytearray
 
 
-class Stopped(Exception):  # noqa: N818  # what the caller asked for
+class Stopped(Exception):  # noqa: N818  # requested by the caller
     """The first mismatch was found, and `stop_at_first` is set."""
 
 
@@ -282,7 +282,7 @@ class DualWrite:
                     self._report_contents(request, finding, our, their)
 
     def _agree(self) -> None:
-        """Where both sides are right and differ, copy the data of the target to the reference.
+        """Copy the data of the target to the reference where both sides are right but differ.
 
         This is done for whole sectors after the batch: during the batch a sector may be half done.
         """

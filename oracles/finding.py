@@ -1,4 +1,4 @@
-"""What is wrong, as data: kinds of damage, findings, and the one sentence that is made of each.
+"""Findings: what is wrong, as data, and as one sentence for each finding.
 
 Every oracle returns `Findings`. They travel unchanged from the oracle through the result of a case
 to events and reports. `sentence` makes text of a finding where a person reads it, and nowhere else;
@@ -65,7 +65,7 @@ class Finding:
 
     @property
     def last_write(self) -> str:
-        """The request that touched the place last; empty where none is known."""
+        """The request that touched the place last; empty if it is unknown."""
         return str(self.last_writes[0]) if self.last_writes else ""
 
     @property
@@ -75,7 +75,7 @@ class Finding:
 
     @cached_property
     def text(self) -> str:
-        """What is wrong, as `sentence` says it."""
+        """The finding as one sentence, as in `sentence`."""
         return sentence(self)
 
     @property
@@ -113,7 +113,7 @@ class Finding:
 
     @classmethod
     def from_json(cls, members: Mapping[str, Any]) -> Finding:
-        """Return the finding of which `to_json` made these members.
+        """Return the finding that `to_json` encoded as these members.
 
         :raise ValueError: something else made them. :raise LookupError, TypeError: as well.
         """
@@ -150,7 +150,7 @@ def _content(members: Mapping[str, Any] | None) -> Content | None:
 
 
 class Findings(list[Finding]):
-    """What an oracle returns: the findings in their order; an empty list is right.
+    """The findings of an oracle, in order; an empty list means that nothing is wrong.
 
     :ivar is_judged: whether the oracle had anything that it could judge.
     :ivar about: what was judged, the first line of the text.
@@ -337,7 +337,7 @@ def _size(finding: Finding) -> str:
 
 def _length(finding: Finding) -> str:
     wanted = finding.expected.number if finding.expected else None
-    return f"{finding.seen} returned, {wanted} asked for"
+    return f"{finding.seen} returned, {wanted} requested"
 
 
 def _status(finding: Finding) -> str:

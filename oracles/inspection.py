@@ -127,7 +127,7 @@ def marked_foreign(rows: list[Stretch]) -> list[Stretch]:
 
 
 def summary(rows: list[Stretch]) -> list[str]:
-    """Say how many sectors there are of each kind, the worst first."""
+    """Return the number of sectors of each kind, the worst first."""
     owner = owner_of(rows)
     counts = dict.fromkeys(Kind, 0)
     for row in rows:

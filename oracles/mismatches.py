@@ -1,4 +1,4 @@
-"""What two sides of a dual write differ in, with all that is known of it."""
+"""The differences between the two sides of a dual write, with their evidence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oracles.workload import Request
 
 
 class Difference(enum.StrEnum):
-    """What differs. The value is the word that reports use."""
+    """Kinds of differences. Reports use the values."""
 
     CONTENTS = "contents"
     ERROR = "error"

@@ -7,8 +7,9 @@
       - {do: power-cut, seed: 3}
       - {do: read, offset: 0, length: 4096}
 
-Every volume begins with stamps all over, durable; every script ends with a look at all of it. A
-script can also be exported as commands of qemu-io or of nbdsh, to repeat it without qbdcheck.
+At the start every sector of the volume has a durable stamp. At the end of each script the whole
+volume is read. A script can also be exported as commands of qemu-io or of nbdsh, to repeat it
+without qbdcheck.
 """
 
 from __future__ import annotations

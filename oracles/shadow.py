@@ -29,7 +29,7 @@ _LAST_WRITES = 3
 """Requests that a finding names as those that touched the place last."""
 
 
-class Ambiguous(ValueError):  # noqa: N818  # what the expectation is, where one was asked for
+class Ambiguous(ValueError):  # noqa: N818  # a state of the expected contents
     """The requested bytes have more than one right value; ``sector`` is the first ambiguous one."""
 
     def __init__(self, sector: int) -> None:

@@ -56,7 +56,7 @@ _TILE = np.tile(np.concatenate([np.zeros(HEADER_WORDS, dtype="<u8"), _CONSTANTS]
 
 @dataclass(frozen=True)
 class Identity:
-    """Whose data it is: run, volume and writer, each 0 to 2^32-1."""
+    """The owner of stamped data: run, volume and writer, each 0 to 2^32-1."""
 
     run: int
     volume: int

@@ -78,7 +78,7 @@ class TargetOptions:
 
 @dataclass(frozen=True)
 class Execution:
-    """How cases run, and where their files go."""
+    """Options for running cases, and the places of their files."""
 
     lanes: int = 1
     """Number of cases that run at the same time."""
@@ -121,7 +121,7 @@ class Reports:
 
 @dataclass(frozen=True)
 class GuestOptions:
-    """What guests boot, and what is recorded while they run."""
+    """Options of guests: the files that they boot, and what is recorded while they run."""
 
     custom: CustomGuest | None = None
     """Boots instead of the project's own small Linux."""

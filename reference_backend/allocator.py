@@ -1,9 +1,9 @@
 """Settings of the C library's allocator for a server of large blocks.
 
 The server allocates and frees the replies to READ all the time. By default, glibc returns freed
-memory at the top of its heap to the kernel at once, and maps blocks of 128 KiB and more anew. Then
-each reply causes a page fault for every 4 KiB (measured: reads of 64 KiB at queue depth 16 run at
-half the speed).
+memory at the top of its heap to the kernel at once, and maps blocks of 128 KiB and more for each
+use. Then each reply causes a page fault for every 4 KiB (measured: reads of 64 KiB at queue depth
+16 run at half the speed).
 """
 
 from __future__ import annotations

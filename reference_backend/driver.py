@@ -87,7 +87,7 @@ class QbdDriver:
     def file_open(self, options: Options, read_only: bool = False) -> None:
         """Open the volume (``bdrv_file_open``); a snapshot is always read-only.
 
-        :raise VolumeNotFound: there is none of that name.
+        :raise VolumeNotFound: no volume has that name.
         """
         name = options["volume"]
         if "snapshot" in options:

@@ -8,13 +8,15 @@ from typing import NoReturn
 from blockio.sizes import parse_size
 
 DESCRIPTION = (
-    "The command line: ``reference_backend serve|proxy|create|list|info|resize|snapshot|rm``."
+    "A correct NBD server with faults and power cuts on command, to test QEMU and qbdcheck."
 )
 FEATURES = (
     "structured", "extended", "df", "fua", "flush", "trim", "write-zeroes", "fast-zero", "cache",
     "multi-conn", "block-status", "dirty", "block-size", "fixed-newstyle", "no-zeroes",
 )  # fmt: skip
 """The features of ``--no-FEATURE``: the fields of nbd.settings.Features (checked by a test)."""
+
+LAYER = "MODULE:CLASS[:KEY=VALUE...]"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,19 +41,21 @@ def _size(text: str) -> int:
 
 def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
     serve = commands.add_parser("serve", help="serve volumes over NBD")
-    what = serve.add_argument_group("what to serve (one of)")
+    what = serve.add_argument_group("volumes (exactly one)")
     what = what.add_mutually_exclusive_group(required=True)
     what.add_argument("--pool", metavar="DIR", help="serve all volumes in this directory")
     what.add_argument("--memory", metavar="SIZE", type=_size, help="serve a volume in memory")
     what.add_argument("--image", metavar="FILE", help="serve one raw file or block device")
-    where = serve.add_argument_group("where (one of)").add_mutually_exclusive_group(required=True)
+    where = serve.add_argument_group("address (exactly one)").add_mutually_exclusive_group(
+        required=True
+    )
     where.add_argument("--socket", metavar="PATH", help="listen on a Unix socket, mode 0600")
     where.add_argument("--listen", metavar="HOST:PORT", help="listen on TCP; port 0: any free port")
     add = serve.add_argument
     add(
         "--allow-remote",
         action="store_true",
-        help="allow --listen beyond loopback",
+        help="allow --listen on other addresses than loopback",
     )
     add(
         "--export-name",
@@ -64,9 +68,9 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
     add("--read-only", action="store_true", help="refuse all changes")
     add("--tls-certs", metavar="DIR", help="offer TLS with the x509 files of this directory")
     add("--tls-required", action="store_true", help="refuse clients without TLS")
-    add("--tls-verify-peer", action="store_true", help="ask clients for a certificate of the CA")
-    add("--min-block", metavar="N", type=_size, default=1, help="minimum size (default 1)")
-    add("--preferred-block", metavar="N", type=_size, help="preferred size (default 4k)")
+    add("--tls-verify-peer", action="store_true", help="require client certificates of the CA")
+    add("--min-block", metavar="N", type=_size, default=1, help="minimum block size (default 1)")
+    add("--preferred-block", metavar="N", type=_size, help="preferred block size (default 4k)")
     add(
         "--max-block",
         metavar="N",
@@ -80,15 +84,15 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--undo-limit",
         metavar="SIZE",
         type=_size,
-        help="bytes that a power cut can lose (64M)",
+        help="most bytes that a power cut can lose (default 64M)",
     )
     add("--max-connections", metavar="N", type=int, help="close connections beyond this number")
-    add("--layer", action="append", default=[], metavar="MODULE:CLASS[:KEY=VALUE...]")
+    add("--layer", action="append", default=[], metavar=LAYER, help="add a layer; repeatable")
     add("--rules", metavar="FILE", help="fault rules (docs/rules.md)")
     add("--seed", metavar="N", type=int, default=0, help="seed of random decisions of rules")
     add("--pid-file", metavar="PATH", help="write the process id when ready; remove it at the end")
     add("--ready-fd", metavar="FD", type=int, help="write 'ready ADDRESS' to FD instead of stdout")
-    features = serve.add_argument_group("features not to offer")
+    features = serve.add_argument_group("features to switch off")
     for name in FEATURES:
         features.add_argument(
             f"--no-{name}", dest="without", action="append_const", const=name, default=[]
@@ -101,7 +105,7 @@ def _add_proxy(commands: argparse._SubParsersAction[_Parser]) -> None:
     add("--to", metavar="URI", required=True, help="URI of the target NBD server")
     add("--socket", metavar="PATH", required=True, help="listen on a Unix socket, mode 0600")
     add("--control", metavar="PATH", help="offer QMP on this Unix socket, to change rules")
-    add("--layer", action="append", default=[], metavar="MODULE:CLASS[:KEY=VALUE...]")
+    add("--layer", action="append", default=[], metavar=LAYER, help="add a layer; repeatable")
     add("--rules", metavar="FILE", help="fault rules (docs/rules.md)")
     add("--seed", metavar="N", type=int, default=0, help="seed of random decisions of rules")
     add("--ready-fd", metavar="FD", type=int, help="write 'ready ADDRESS' to FD instead of stdout")

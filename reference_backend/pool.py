@@ -21,7 +21,7 @@ NAME_BYTES_MAX = 4096
 
 
 class VolumeOptions(NamedTuple):
-    """How a pool opens its volumes; see :class:`Volume`."""
+    """Options with which a pool opens its volumes; see :class:`Volume`."""
 
     undo_limit: int = 0
     write_through: bool = False
@@ -151,7 +151,7 @@ class Pool(ABC):
     def remove(self, name: str) -> None:
         """Delete a volume with its snapshots, or one snapshot (``volume@snapshot``).
 
-        :raise VolumeNotFound: there is none of that name.
+        :raise VolumeNotFound: no volume has that name.
         """
         with self._lock:
             self._refuse_read_only()
@@ -175,7 +175,7 @@ class Pool(ABC):
     def resize(self, name: str, size: int) -> None:
         """Set the size of a volume in bytes; durable on return, like all management commands.
 
-        :raise VolumeNotFound: there is none of that name.
+        :raise VolumeNotFound: no volume has that name.
         :raise BlockError: EPERM read-only, EINVAL for a size outside of 0..2^63-1.
         """
         volume = self.open(name)
@@ -206,7 +206,7 @@ class Pool(ABC):
     def info(self, name: str) -> VolumeInfo:
         """Describe a volume or a snapshot.
 
-        :raise VolumeNotFound: there is none of that name.
+        :raise VolumeNotFound: no volume has that name.
         """
         with self._lock:
             volume = self.open(name)

@@ -41,7 +41,7 @@ class FixedExports:
     def open(self, name: str) -> Device:
         """Return the volume.
 
-        :raise VolumeNotFound: there is none of that name.
+        :raise VolumeNotFound: no volume has that name.
         """
         try:
             return self._volumes[name]

@@ -409,6 +409,24 @@ BANNED_WORDS = {
     r"unless told": "by default",
     r"pytest_face": "session",
     r"side by side": "in parallel, next to each other",
+    r"for ever\b": "forever, always, without limit",
+    r"of ours\b": "the project's",
+    r"goes on\b": "continues",
+    r"whoever\b|for who\b|who has\b": "the client, the user, the caller",
+    r"all the same\b": "still, nevertheless",
+    r"comes? up\b": "starts, appears",
+    r"once more\b": "again",
+    r"says? so\b|said so\b": "reports it",
+    r"looks? at\b|looked at\b": "checks, reads, judges",
+    r"by itself\b": "automatically, alone",
+    r"at hand\b": "available",
+    r"to be had\b": "available",
+    r"held against|hold against": "compared with",
+    r"(?:has|have) gone\b": "exited, disconnected, is missing",
+    r"(?:was|were|is|are) asked for\b": "requested",
+    r"insists? on\b": "requires",
+    r"(?:does|do) without\b": "does not need, does not support",
+    r"weigh_\w+|without_our_\w+": "apply_deviation, without_runner_frames",
 }
 """Words that a stranger does not understand, and what to write instead."""
 MAY_SAY = {
@@ -423,11 +441,12 @@ _BUG_CLASS = re.compile(r"previous-tenant-data")
 
 def test_text_has_no_banned_words() -> None:
     found = []
+    any_of_them = re.compile(rf"\b(?:{'|'.join(BANNED_WORDS)})", re.IGNORECASE)
     for path in text_files():
         if "__pycache__" in path.parts or path.suffix not in {".py", ".md", ".yaml", ".out", ""}:
             continue
-        name = relative(path)
-        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+        name, text = relative(path), path.read_text(errors="replace")
+        for number, line in enumerate(text.splitlines() if any_of_them.search(text) else (), 1):
             plain = _BUG_CLASS.sub("", line)
             for pattern, instead in BANNED_WORDS.items():
                 hit = re.search(rf"\b(?:{pattern})", plain, re.IGNORECASE)

@@ -177,7 +177,7 @@ def main() -> int:
     one.add_argument("cases", nargs="*", default=["1-499", "-g", "guest-quick"])
     one = commands.add_parser("run")
     one.add_argument("release", choices=RELEASES)
-    one.add_argument("words", nargs="+", metavar="COMMAND")
+    one.add_argument("argv", nargs="+", metavar="COMMAND")
     options, rest = parser.parse_known_args()
     try:
         if options.command == "bare":
@@ -189,7 +189,7 @@ def main() -> int:
             with system(options.release) as root:
                 must(root, f"apt-get update -q && {readme_packages()} -q")
                 must(root, "git clone --quiet /srv/qbdcheck.git qbdcheck")
-                must(root, f"cd qbdcheck && {shlex.join(options.words)}")
+                must(root, f"cd qbdcheck && {shlex.join(options.argv)}")
     except CannotMakeRootError as reason:
         print(f"not run: {reason}")
         return 0 if options.command in ("bare", "other-qemu") else 2

@@ -114,7 +114,7 @@ def _size(text: str, unit: int) -> int:
 
 
 def _spans(unit: int) -> Callable[[Any], tuple[Span, ...]]:
-    """Ranges in sectors or bytes: 7, "8-15", "1M+64K", or a list of these."""
+    """Parse ranges in sectors or bytes: 7, "8-15", "1M+64K", or a list of these."""
 
     def one(value: Any) -> Span:
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:

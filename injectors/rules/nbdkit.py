@@ -20,8 +20,8 @@ METHODS: dict[IoType, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     IoType.DISCARD: ("", ("trim",), ("trim",)),
     IoType.BLOCK_STATUS: ("", ("extents",), ("extents",)),
 }
-"""Of a kind of request: the events just before its decision, and its names in the filters error and
-delay."""
+"""For each kind of request, the events just before its decision, and its names in the filters error
+and delay."""
 
 
 def to_nbdkit(rules: RuleSet) -> list[str]:
@@ -38,7 +38,7 @@ def to_nbdkit(rules: RuleSet) -> list[str]:
         if not beyond and rule.kinds & taken:
             beyond = ["second rule for one kind of request"]
         if not beyond and rule.event == "none" and len({one.event for one in rules.rules}) > 1:
-            beyond = ["rule on none beside rules on other events"]
+            beyond = ["rule on none together with rules on other events"]
         if beyond:
             name = f"rule {rule.name or rule.event}"
             raise NotExpressible(f"{name}: nbdkit's filters have no {', no '.join(beyond)}")

@@ -1,4 +1,4 @@
-"""Epochs: the writes between two flushes, each of which may be lost, there, or torn.
+"""Epochs: the writes between two flushes, each of which may be lost, stored, or torn.
 
 A flush makes durable what was logged before it. A write with FUA is durable when it is answered; it
 orders no other writes. So a cut in an epoch may leave the durable image and any subset of the

@@ -16,7 +16,7 @@ from oracles.crash_states.epochs import Epoch
 
 @dataclass(frozen=True)
 class Bounds:
-    """How many states are tried.
+    """Limits for the number of states that are tried.
 
     :ivar subsets: all subsets are tried of epochs of up to this many writes, 0 to 20.
     :ivar reach: the largest distance (in writes) of a pair, or of a lost write from the cut.

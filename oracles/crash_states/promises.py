@@ -1,4 +1,4 @@
-"""What a user of a volume may find after a cut at a moment of its log.
+"""The contents that a user of a volume may find after a cut at a moment of its log.
 
 The requests of the user are above the log: they go to a disk whose image format writes the logged
 volume. For each request two positions in the log are known: when it was sent and when it was
@@ -93,7 +93,7 @@ class Promises:
 
     @property
     def acknowledged(self) -> list[int]:
-        """For each request, how many entries the log had when it was answered, in order."""
+        """For each request, the number of log entries when it was answered, in order."""
         return sorted(request.answered for request in self._requests)
 
     def shadow(self, limit: int) -> Shadow:

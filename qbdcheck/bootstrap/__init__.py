@@ -1,1 +1,1 @@
-"""What runs before the environment exists: it may use nothing but the standard library."""
+"""The code that runs before the environment exists. It uses only the standard library."""

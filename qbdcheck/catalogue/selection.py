@@ -22,7 +22,7 @@ _NUMBER_LIMIT = 9999
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for.
+    """The selection that the user requested.
 
     :ivar arguments: numbers, ranges and names.
     :ivar exclusions: the entries of -e and -X, with their reasons.

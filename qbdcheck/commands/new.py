@@ -108,8 +108,8 @@ def stem_of(title: str) -> str:
 def _next_free(suites_dir: Path, suite: str) -> int:
     """Return the next free number of `suite`, from the first of its ranges that has one.
 
-    In a range it is one above the last number in use. The gaps are for cases that belong beside
-    their neighbours, so they are used only when the end of the range is reached.
+    In a range it is one above the last number in use. Gaps are left for related cases, so they are
+    used only when the end of the range is reached.
     """
     cases = list_cases(suites_dir) if suites_dir.is_dir() else []
     taken = {one.number for one in cases}

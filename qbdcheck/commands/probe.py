@@ -94,7 +94,7 @@ def probe(description: Description, options: TargetOptions) -> Iterator[Step]:
     """
     with Scratch() as scratch:
         found = capabilities(description, options, scratch)
-        # What the target could do without lacks: in its profile.
+        # What the target could do if its profile had no lacks: key.
         bare = capabilities(description.model_copy(update={"lacks": []}), options, scratch)
         context = _Context(description, options, scratch, found)
         for name in (

@@ -17,7 +17,7 @@ from qbdcheck.programs.qmp import connect_within
 
 _SMALL_LINUX = ("/bin/busybox", "setsid", "/bin/dash", "-c")
 _ANY = ("/bin/sh", "-c", 'exec setsid /bin/sh -c "$0"')
-"""For a custom guest, which must have sh and setsid."""
+"""The shell command for a custom guest, which must have sh and setsid."""
 ENVIRONMENT = (
     "PATH=/usr/sbin:/usr/bin:/sbin:/bin:/applets", "HOME=/tmp", "LC_ALL=C", "TERM=dumb",
 )  # fmt: skip
@@ -157,7 +157,7 @@ class Running:
         return ran
 
     def kill(self) -> None:
-        """SIGKILL it and its children."""
+        """Send SIGKILL to the command and its children."""
         with contextlib.suppress(ProgramError):
             arguments = {"path": "/bin/sh", "arg": ["-c", f"kill -9 -{self.pid}"]}
             self._agent.execute("guest-exec", arguments)

@@ -29,7 +29,7 @@ _MESSAGE = "m"
 """The action of an I/O scheduler's message."""
 _PLACE = re.compile(r"(?P<sector>\d+) \+ (?P<sectors>\d+)")
 _NAME = re.compile(r"\[(?P<name>.*)\]")
-"""To the last bracket: a thread's name may have brackets of its own."""
+"""Matches up to the last bracket, because a thread's name may contain brackets."""
 _TOTAL = re.compile(
     r"\b(?P<way>Read|Write|IO)s? (?P<what>Queued|Dispatches|Requeued|Completed|Merges):"
     r"\s+(?P<count>\d[\d,]*?)(?:,\s+(?P<size>\d[\d,]*)(?P<unit>[KMG])iB)?(?=\s|$)"
@@ -178,8 +178,8 @@ def dropped(text: str) -> int:
 def parse_btt(text: str) -> dict[str, Latency]:
     """Return the latencies of "All Devices" in btt's .avg file, by stage.
 
-    For requests that device mapper remapped, btt has stages of their own, such as Q2Cdm. They are
-    kept beside Q2C; without a Q2C they are named Q2C, since btt 1.3 prints no other.
+    For requests that device mapper remapped, btt has separate stages, such as Q2Cdm. They are kept
+    in addition to Q2C; without a Q2C they are named Q2C, since btt 1.3 prints no other.
 
     :raise TraceError: it has none, or a line is not understood.
     """

@@ -47,7 +47,7 @@ _REFUSED = {
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a section, with the file and the line where it stands."""
+    """An option of a section, with its file and line."""
 
     key: str
     value: str
@@ -140,7 +140,7 @@ class JobFile:
 
     :ivar text: what fio gets; disks have the guest's names.
     :ivar disks: how many disks the guest needs.
-    :ivar notes: what was changed, a line each.
+    :ivar notes: the changes to the file, one line for each.
     """
 
     source: str

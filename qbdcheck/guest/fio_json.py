@@ -105,7 +105,7 @@ def _job(job: dict[str, Any]) -> Job:
 
 def _direction(one: dict[str, Any]) -> Direction:
     modern = "clat_ns" in one
-    # fio 2.x counts KiB in io_bytes, until io_kbytes was added beside it.
+    # fio 2.x counts KiB in io_bytes, until io_kbytes was added.
     done = one["io_bytes"] * (1 if "io_kbytes" in one or modern else 1024)
     iops, runtime_ms = one["iops"], one["runtime"]
     return Direction(

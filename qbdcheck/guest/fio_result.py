@@ -93,7 +93,7 @@ class Job(_Result):
 
 
 class DiskUse(_Result):
-    """What the kernel counted for a disk while fio ran."""
+    """The kernel's counters of a disk while fio ran."""
 
     name: str
     reads: int = 0

@@ -56,7 +56,7 @@ class FioRun:
 
 
 class FioRunning:
-    """A run of fio that may not have ended; the case continues beside it."""
+    """A run of fio in the background, which may not have ended."""
 
     def __init__(self, fio: Fio, running: Running | SerialRunning) -> None:
         self._fio = fio
@@ -101,7 +101,7 @@ class Fio:
         return self.finished(ran.status, ran.output, ran.errors)
 
     def begin(self, *arguments: str, file: str = "") -> FioRunning:
-        """Start fio; the case continues beside it."""
+        """Start fio in the background."""
         return FioRunning(self, self._guest.begin(self._line(arguments, file)))
 
     def _line(self, arguments: tuple[str, ...], file: str) -> str:

@@ -24,7 +24,7 @@ _FAILED = (
 
 @dataclass(frozen=True)
 class Moved:
-    """What a volume did during a run, by query-blockstats: bytes, and failed requests.
+    """The activity of a volume during a run, by query-blockstats: bytes, and failed requests.
 
     :ivar discarded: counted by QEMU or by the guest's kernel: QEMU 7.2 does not for virtio-blk.
     """

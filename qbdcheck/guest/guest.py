@@ -280,7 +280,7 @@ class Guest:
         return self._agent
 
     def kill(self) -> None:
-        """SIGKILL QEMU: the guest ends at once."""
+        """Send SIGKILL to QEMU: the guest ends at once."""
         self._forget_agent()
         self.machine.kill()
 

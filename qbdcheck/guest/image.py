@@ -111,7 +111,7 @@ done
 
 @dataclass(frozen=True)
 class GuestImage:
-    """What QEMU boots.
+    """The files that QEMU boots.
 
     :ivar tools: an ext4 with programs, mounted at /usr.
     :ivar key: a hash of all that it was made of.
@@ -177,7 +177,7 @@ def guest_image(cache_dir: Path, kernel: str = CLOUD_KERNEL) -> GuestImage:
 
 
 def _make_of_packages(place: Path, packages: PackageSet, image: GuestImage) -> None:
-    """Download, unpack and make; a package that is damaged is downloaded once more."""
+    """Download, unpack and make; a damaged package is downloaded again."""
     work = place / "work"
     for is_last in (False, True):
         shutil.rmtree(work, ignore_errors=True)

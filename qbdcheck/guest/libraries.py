@@ -104,7 +104,7 @@ def needed(file: Path) -> list[str]:
 def closure(contents: Contents, programs: Iterable[str]) -> Iterator[tuple[str, Path]]:
     """Yield each program and each library that it needs: path in the guest, and the file.
 
-    A program has the path that was asked for, wherever its package has it. A library keeps its own.
+    A program has the requested path, whatever its path in the package. A library keeps its own.
 
     :raise NotRun: a file is in no package; names the program that needs it.
     """

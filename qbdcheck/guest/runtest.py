@@ -37,7 +37,7 @@ _MOUNT = "grep -q ' /sys/fs/cgroup ' /proc/mounts || mount -t cgroup2 none /sys/
 _ENTER = (
     f"[ -e /sys/fs/cgroup/cgroup.procs ] && mkdir -p {_CGROUP} && echo $$ > {_CGROUP}/cgroup.procs"
 )
-"""Only with cgroup 2. In a custom guest without it, only the test's session is killed."""
+"""Requires cgroup 2. In a custom guest without it, only the test's session is killed."""
 _KILL_ALL = (
     f"n=0; while [ -e {_CGROUP} ] && ! rmdir {_CGROUP} 2>/dev/null && [ $n -lt 100 ]; do"
     f" for p in $(cat {_CGROUP}/cgroup.procs); do kill -9 $p; done 2>/dev/null;"

@@ -230,7 +230,7 @@ class SerialRunning:
         return Ran(self.command, int(status), output, errors)
 
     def kill(self) -> None:
-        """SIGKILL it and its children."""
+        """Send SIGKILL to the command and its children."""
         with contextlib.suppress(ProgramError):
             self._shell.ask(f"kill -9 -{self.pid}")
 

@@ -24,7 +24,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True)
 class GuestSetup:
-    """What guests start from.
+    """The files and settings from which guests start.
 
     :ivar template: None for a custom guest, which boots each time.
     :ivar reason: why the accelerator is TCG; "" for KVM.

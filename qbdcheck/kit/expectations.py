@@ -78,7 +78,7 @@ def expect_errno(io: QemuIo, command: str, *errnos: int) -> None:
 
 
 class Caught(Generic[_Error]):
-    """What `expect_failure` caught: ``value`` is the exception."""
+    """The result of `expect_failure`: ``value`` is the exception."""
 
     value: _Error
 

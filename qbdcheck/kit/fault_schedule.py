@@ -1,4 +1,4 @@
-"""When faults start and when they heal.
+"""Control when faults start and when they end.
 
 A fault starts with a phase of a case and heals at its end, also if the phase fails. Or it starts at
 the Nth matching request and heals after a number of requests. Or it sweeps: it hits the first
@@ -34,7 +34,7 @@ class Counts(Protocol):
 
 
 class Faults(Protocol):
-    """Where rules are armed: the fixture ``rules``."""
+    """The interface for arming rules: the fixture ``rules``."""
 
     def add(self, rule: Rule) -> str:
         """Arm a rule; return its id."""

@@ -47,7 +47,7 @@ FLAGS = int(
 
 @dataclass(frozen=True)
 class Lie:
-    """What one server does wrong; by default nothing.
+    """The misbehaviour of one server; by default none.
 
     :param fields: bytes to send in place of a field, by its name; the length may differ.
     :param cut: name of a field, and number of its bytes to send before the connection closes.
@@ -55,7 +55,7 @@ class Lie:
     :param answer: returns the replies to a READ or BLOCK_STATUS, in place of the right ones.
     :param structured: whether the server supports structured replies.
     :param connections: number of connections that get the wrong messages. A connection that ends
-        before them does not count (QEMU may connect once more after a node is closed).
+        before them does not count (QEMU may connect again after a node is closed).
     """
 
     fields: Mapping[str, bytes] = field(default_factory=dict)

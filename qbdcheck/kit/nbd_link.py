@@ -78,7 +78,7 @@ class Link:
     """A link in front of one backend; `disk.blockdev()` and `disk.uri` go through it.
 
     :param listener: a listening TCP socket for the clients, such as one of another network
-        namespace; by default a Unix socket beside that of the target.
+        namespace; by default a Unix socket in the directory of the target's socket.
     :raise NotRun: the target has no NBD server.
     """
 

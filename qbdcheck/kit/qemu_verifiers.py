@@ -23,7 +23,7 @@ _PATTERNS = 255
 
 @dataclass(frozen=True)
 class Verdict:
-    """How QEMU's comparison ended.
+    """The outcome of QEMU's comparison.
 
     ``what`` is ``""`` (no mismatch), ``contents``, ``return value``, ``died`` or ``error`` (QEMU
     does not open the disk, or a request failed). ``at`` is the first byte of a mismatch of

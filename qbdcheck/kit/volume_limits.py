@@ -1,4 +1,4 @@
-"""What sizes of volumes and requests the target supports, measured, for cases that keep to them."""
+"""The sizes of volumes and requests that the target supports, measured."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MOST = 64 << 20
 def size_unit(target: TargetSession) -> int:
     """Return the unit in bytes in which the target makes volumes, at least 512.
 
-    A volume of a multiple of it has exactly the size that was asked for, and ends at the end of a
+    A volume of a multiple of it has exactly the requested size, and ends at the end of a
     minimum block.
 
-    :raise NotRun: no volume has the size that was asked for.
+    :raise NotRun: no volume has the requested size.
     :raise AssertionError: a volume is smaller, or larger than by rounding.
     """
     for unit in _UNITS:
@@ -45,7 +45,7 @@ def exact_size(target: TargetSession, disk: Disk) -> int:
 
 
 def _size_made(target: TargetSession, disk: Disk) -> int:
-    """Return the size of a new volume, which may be larger than asked for by less than `MOST`.
+    """Return the size of a new volume, which may exceed the requested size by less than `MOST`.
 
     :raise AssertionError: it is smaller, or larger by more.
     """
@@ -84,7 +84,7 @@ def first_possible(
         if seen == size and size % minimum == 0:
             return disk
         failure = SetupError(
-            f"asked for a volume of {size} bytes, got {seen} with a minimum block of {minimum}"
+            f"requested a volume of {size} bytes, got {seen} with a minimum block of {minimum}"
         )
         log(str(failure))
     raise failure

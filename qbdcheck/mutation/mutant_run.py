@@ -174,7 +174,7 @@ class Runner:
 
 def _start(target: str, arguments: Sequence[str], here: Path) -> Process:
     argv = [sys.executable, "-m", "qbdcheck", "-t", target, *arguments]
-    # A cache of its own: its durations and last run must not mix with those of the user.
+    # A separate cache: durations and the last run must not mix with those of the user.
     return Process(argv, here, "check", env={"XDG_CACHE_HOME": str(here)}, cwd=ROOT)
 
 

@@ -25,7 +25,7 @@ _EXIT_STATUS = 33
 #          [0x1000] = 0x2003, [0x2000] = 0x3003, [0x3000] = 0x83
 #          cr3 = 0x1000; cr4 |= PAE (0x20); EFER (0xc0000080) |= LME (0x100)
 #          lgdt [0x7c90]; cr0 |= PG | PE; far jump to 8:0x7c68
-# 64-bit:  ecx = 0x400000; add rax, rcx; loop; al = 0x10; out 0xf4, al; hlt for ever
+# 64-bit:  ecx = 0x400000; add rax, rcx; loop; al = 0x10; out 0xf4, al; hlt forever
 # data:    gdt: null, 64-bit code; gdtr
 _BOOT_CODE = bytes.fromhex(
     "fa 31c0 8ed8 8ec0 8ed0 bc0070 bf0010 b90018 f3ab"

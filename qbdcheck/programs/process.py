@@ -272,7 +272,7 @@ def _text(data: bytes | None) -> str:
 
 
 class Process(RunningProgram):
-    """A program that runs beside the case. Its output goes to files, or to pipes if interactive.
+    """A program that runs in the background of the case. Its output goes to files or pipes.
 
     :param directory: holds ``NAME.out`` (stdout) and ``NAME.err`` (stderr); output is appended.
     :param interactive: stdin and stdout are pipes, and stderr goes to stdout.

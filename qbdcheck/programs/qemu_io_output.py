@@ -1,6 +1,6 @@
 """Parse the output of qemu-io (qemu-io-cmds.c: print_report, dump_buffer, the done callbacks).
 
-A data command first prints a hex dump if it was asked for one. Then it prints a report of two
+A data command first prints a hex dump if one was requested. Then it prints a report of two
 lines, or one line with an error. Completions of aio commands are printed when they happen, before
 the result of the current command. So the last report of an output is that of the command itself.
 """

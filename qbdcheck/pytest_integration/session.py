@@ -138,7 +138,7 @@ def _guest_description(config: pytest.Config, cases: Sequence[CaseInfo]) -> dict
 class CheckSession:
     """The plugin that ./check registers: the plan exists already, and pytest collects nothing.
 
-    ``was_interrupted`` tells whether a signal has come before the lanes handle signals.
+    ``was_interrupted`` returns whether a signal came before the lanes handle signals.
     ``error`` is the exception that ended the run early, ``exit_code`` the code of a complete run;
     both are None if pytest ended before the run started.
     """
@@ -204,7 +204,7 @@ class CheckSession:
 def collect_one(session: pytest.Session, unit_path: Path, image_format: str) -> pytest.Item:
     """Import the case in the file at `unit_path`; return its item for one image format.
 
-    :raise BaseException: whatever the import raises.
+    :raise BaseException: any error of the import.
     """
     stash = session.config.stash
     stash[TARGET_OPTIONS] = replace(stash[TARGET_OPTIONS], formats=(image_format,))

@@ -42,7 +42,7 @@ def cause_of(message: str, details: str, findings: Sequence[Finding] = ()) -> st
         return _one_line(min(judged, key=lambda finding: finding.damage.rank).line)
     error = "\n".join(line for line in details.splitlines() if line.startswith("E "))
     first, _, rest = message.strip().partition("\n")
-    if first.endswith(":"):  # the line after a heading tells more
+    if first.endswith(":"):  # the line after a heading is more specific
         rest = rest or error.partition(first)[2]
         first = f"{first} {next(filter(None, map(_unquoted, rest.splitlines())), '')}"
     return _one_line(

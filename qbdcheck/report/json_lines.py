@@ -1,4 +1,4 @@
-"""JSON-lines report: one event a line, live, for ``tail -f`` and dashboards.
+"""JSON-lines report: one event per line, live, for ``tail -f`` and dashboards.
 
 Each line is flushed when it is written. So a run that is killed leaves every event up to then, and
 only whole lines.

@@ -24,7 +24,7 @@ class Reporter(Protocol):
     def tick(self) -> None:
         """Redraw. Called by the runner's loop a few times a second while it waits.
 
-        Reports have no thread of their own, because the runner forks a child for each case.
+        Reports have no threads, because the runner forks a child for each case.
         """
         ...
 

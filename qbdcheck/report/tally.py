@@ -17,7 +17,7 @@ class Tally:
     end: RunEnded | None = None
     cases: list[CaseEnded] = field(default_factory=list)
     running: dict[int, CaseStarted] = field(default_factory=dict)
-    """By lane."""
+    """The running case of each lane."""
 
     def handle(self, event: Event) -> None:
         """Handle one event."""

@@ -27,12 +27,12 @@ class Installed:
 
     @property
     def is_usable(self) -> bool:
-        """Whether cases can use it."""
+        """Whether cases can use the program."""
         return not self.fault
 
 
 def inspect_program(name: str) -> Installed:
-    """Look at one program of PROGRAMS: is it there, does it start, is it new enough."""
+    """Check whether one program of PROGRAMS is installed, starts, and is new enough."""
     path = Programs().path(name)
     if path is None:
         return Installed(name, None, "", "missing")

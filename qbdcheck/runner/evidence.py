@@ -19,13 +19,13 @@ from qbdcheck.errors import NotReadyError, ProgramError
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
 MOST = 100
-"""Findings of one case that travel to reports; those that tell most come first."""
+"""Maximum number of findings of a case in reports; the most informative come first."""
 _REWRITTEN = "@py_"
-"""How the names begin under which pytest keeps the values of an assertion."""
+"""Prefixes of the names under which pytest keeps the values of an assertion."""
 
 
 def findings_of(error: BaseException) -> Findings:
-    """Return what is known as data of a failure, the findings that tell most first."""
+    """Return the findings of a failure, the most informative first."""
     for one in _chain(error):
         found = _all_findings(getattr(one, "findings", ()))
         if found:
@@ -108,7 +108,7 @@ def _of_type(error: BaseException) -> Finding | None:
 
 
 def _is_time_out(error: BaseException) -> bool:
-    """Say whether a program did not end in time; subclasses have no return code of a program."""
+    """Return whether a program exceeded its time limit; subclasses have no return code."""
     return type(error) is ProgramError and error.returncode is None
 
 

@@ -44,10 +44,10 @@ class Watcher(Protocol):
     """Receives the events of the lanes."""
 
     def started(self, unit: Unit, lane: int) -> None:
-        """`unit` has started on `lane` (from 0)."""
+        """Handle the start of `unit` on `lane` (from 0)."""
 
     def finished(self, unit: Unit, result: Result, elapsed_s: float, artefacts: list[Path]) -> None:
-        """`unit` has ended, and all its processes too."""
+        """Handle the end of `unit` and all its processes."""
 
     def show_log(self, unit: Unit, log: str) -> None:
         """Show the logs of a unit that has ended; called only with `Place.show_logs`."""
@@ -77,7 +77,7 @@ class _Running:
 
 @dataclass(frozen=True)
 class Place:
-    """Where cases run, and where their files are kept."""
+    """The directories in which cases run, and those that keep their files."""
 
     scratch_root: Path
     results_dir: Path

@@ -127,7 +127,7 @@ Action = Annotated[_Action, BeforeValidator(_as_action)]
 
 
 class Volume(_Strict):
-    """How volumes are made and changed."""
+    """The commands that make and change volumes."""
 
     create: Commands = []
     remove: Commands = []
@@ -150,7 +150,7 @@ class Volume(_Strict):
 
 
 class Ready(_Strict):
-    """When a server that was started is ready."""
+    """The condition under which a started server is ready."""
 
     socket: str | None = None
     """A Unix socket that accepts connections."""

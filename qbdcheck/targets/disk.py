@@ -265,7 +265,7 @@ class Disk:
         judge(self.shadow, offset, data, f"volume {self.name}, read {len(data)} bytes at {offset}")
 
     def read_all(self, offset: int = 0, length: int | None = None) -> Bytes:
-        """Read a range through qemu-img and return it without any comparison.
+        """Read a range through qemu-img and return it without comparison.
 
         ``qemu-img dd`` reads every byte; convert would trust the target's block status.
         """

@@ -23,7 +23,7 @@ from reference_backend.nbd.errors import NbdProtocolError, OptionRefused
 
 STEP_S = 0.001
 PORT_GRACE_S = 0.1
-"""How long a server may live on after it lost its port to another program, in seconds."""
+"""Seconds that a server may keep running after it lost its port to another program."""
 ATTEMPT_S = 1.0
 """Seconds that one check may take, at least."""
 HANDSHAKE_ERRORS = (OSError, EOFError, NbdProtocolError, OptionRefused)
@@ -158,7 +158,7 @@ def is_at(uri: str, ready: Ready) -> bool:
 
 
 def answers(uri: str, opens: Check) -> Check:
-    """Return the check that an NBD server greets, and knows its export.
+    """Return the check that an NBD server sends its greeting and has the export.
 
     :param opens: the check for a server that breaks the rules of the raw client: QEMU opens it.
     :raise ValueError: this is not an NBD URI.

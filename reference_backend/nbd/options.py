@@ -95,7 +95,7 @@ class Options:
     # -- one method for each option
 
     def _abort(self, number: int, data: bytes) -> None:
-        """ABORT: data is ignored, as the document asks."""
+        """Handle ABORT: its data is ignored, as the NBD document demands."""
         del data
         self._reply(number, OptionReply.ACK)
         self.outcome = Option.ABORT
@@ -155,7 +155,7 @@ class Options:
         self._reply(number, OptionReply.ACK)
 
     def _meta_context(self, number: int, data: bytes) -> None:
-        """LIST_META_CONTEXT and SET_META_CONTEXT ("Metadata querying")."""
+        """Handle LIST_META_CONTEXT and SET_META_CONTEXT ("Metadata querying")."""
         listing = number == Option.LIST_META_CONTEXT
         if not listing:
             self.agreement.contexts = {}

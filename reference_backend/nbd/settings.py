@@ -1,4 +1,4 @@
-"""What a server offers (Features), limits for clients (Limits), and what it serves (Device)."""
+"""Settings of a server: its features, the limits for clients, and the devices that it serves."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class TlsMode(enum.Enum):
 
 
 class Features(NamedTuple):
-    """What a server offers. All on by default; each ``--no-FEATURE`` switches one field off."""
+    """The features of a server, all on by default; each ``--no-FEATURE`` switches one off."""
 
     structured: bool = True
     extended: bool = True
@@ -166,7 +166,7 @@ class Limits(NamedTuple):
     drain: int = 256 * 1024 * 1024
     """Longest payload that is discarded after a refusal; a longer one ends the connection."""
     handshake_s: float = 10.0
-    """From accept to the transmission phase, TLS included."""
+    """Time limit from accept to the transmission phase, including TLS."""
     stall_s: float = 30.0
     """A client that takes no replies, or sends no rest of a payload, for this time is dropped."""
     memory: int = 96 * 1024 * 1024

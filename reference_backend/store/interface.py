@@ -1,4 +1,4 @@
-"""What a volume needs of the place where its bytes are."""
+"""The interface between a volume and the store of its bytes."""
 
 from __future__ import annotations
 

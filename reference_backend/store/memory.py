@@ -228,14 +228,14 @@ class MemoryStore:
     def open_snapshot(self, name: str) -> MemoryStore:
         """Return the frozen store of that snapshot.
 
-        :raise KeyError: there is none of that name.
+        :raise KeyError: no snapshot has that name.
         """
         return self._snapshots[name]
 
     def delete_snapshot(self, name: str) -> None:
         """Delete the snapshot; free the chunks that are not shared any more.
 
-        :raise KeyError: there is none of that name.
+        :raise KeyError: no snapshot has that name.
         """
         del self._snapshots[name]
 

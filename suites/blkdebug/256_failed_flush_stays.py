@@ -1,8 +1,8 @@
 """This case checks that after a failed flush the next one is sent again, until one succeeds.
 
 How: an export over blkdebug whose flushes fail with EIO, ENOSPC and EIO, and then succeed. A raw
-client must get each errno in turn on a connection that stays usable, and what was written must be
-there in between.
+client must get each errno in turn on a connection that stays usable, and the written data
+must be readable in between.
 Guards: flush-error-swallowed, flush-error-once, errno-collapsed, error-kills-connection.
 """
 

@@ -1,7 +1,7 @@
 """This case checks that zeroes and discards that fail half-way leave a qcow2 consistent.
 
 How: write-zeroes with and without unmap, and discard, of some clusters, with errors at metadata
-events. The range must contain old data or zeroes, nothing beside it may change, and there must be
+events. The range must contain old data or zeroes, nothing outside it may change, and there must be
 no corruption.
 Guards: discard-overreach, write-zeroes-noop, zero-flags-lost, torn-write.
 """

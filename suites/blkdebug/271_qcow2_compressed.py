@@ -1,4 +1,4 @@
-"""This case checks that errors at compressed clusters harm nothing beside them.
+"""This case checks that errors at compressed clusters harm no other data.
 
 How: an error at each event of compressed writes, of reading them, and of overwriting a part of one.
 Other data must be right. A normal write repairs the place, and so does reading again after an

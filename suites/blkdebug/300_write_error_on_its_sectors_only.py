@@ -29,7 +29,9 @@ def test(disk, qemu_io, rules):
         io.write(START + LENGTH, LENGTH)
         io.read(START - LENGTH, 3 * LENGTH)
         expect_equal(
-            rules.seen(fault).fired, 3, "how often the rule fired after requests beside its sectors"
+            rules.seen(fault).fired,
+            3,
+            "how often the rule fired after requests next to its sectors",
         )
         rules.heal()
         io.write(START, LENGTH)

@@ -1,6 +1,6 @@
 """This case checks that zeroes that were acknowledged and not written are found.
 
-How: one of ten WRITE_ZEROES does nothing. QEMU's blkverify cannot be asked for zeroes at all.
+How: one of ten WRITE_ZEROES does nothing. QEMU's blkverify does not support write-zeroes.
 Guards: write-zeroes-noop, zero-unmap-not-durable.
 """
 

@@ -1,8 +1,8 @@
 """This case checks that all writes that fio saw complete are there after a guest's reboot.
 
-How: fio is interrupted during random writes and saves its state. The guest reboots, first by itself
-and then by the reset button (system_reset), without a sync. QEMU, its nodes and the connection to
-the target stay. fio verifies up to that state.
+How: fio is interrupted during random writes and saves its state. The guest reboots without a sync,
+first by its kernel and then by the reset button (system_reset). QEMU, its nodes and the connection
+to the target stay. fio verifies up to that state.
 Guards: phantom-write, misdirected-write, silent-bit-flip.
 """
 

@@ -1,7 +1,7 @@
 """This case checks that a snapshot and a commit under a guest's load lose nothing.
 
 How: fio writes while an overlay is added, and while it is committed into the target. fio verifies
-then, and once more on the target alone.
+then, and again on the target alone.
 Guards: phantom-write, snapshot-not-point-in-time, misdirected-write.
 """
 

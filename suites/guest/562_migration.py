@@ -2,7 +2,7 @@
 
 How: fio writes and verifies. The guest is stopped meanwhile and moves to a second QEMU that has the
 same disk open. The first QEMU ends. fio continues there and ends without an error, and all data is
-verified once more.
+verified again.
 Guards: per-client-cache-stale, late-request-after-quiesce, phantom-write.
 """
 

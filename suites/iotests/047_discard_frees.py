@@ -1,7 +1,7 @@
 """This case checks that discarded and unmapped ranges become holes if the target reports holes.
 
 How: the target must report a new volume as a hole. Then 1 MiB that is discarded and 1 MiB that is
-zeroed with unmap must be holes again, and the data beside them must be unchanged.
+zeroed with unmap must be holes again, and the data next to them must be unchanged.
 Guards: zero-flags-lost, discard-not-tracked.
 """
 

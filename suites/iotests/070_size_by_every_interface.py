@@ -1,7 +1,7 @@
 """This case checks that every interface of QEMU reports the same size of a volume.
 
-How: sizes whose bytes differ. They are asked of qemu-img info, measure and map, of a node in
-qemu-storage-daemon, of its export, and in the NBD handshake.
+How: sizes whose bytes differ. They are read from qemu-img info, measure and map, from a node in
+qemu-storage-daemon, from its export, and from the NBD handshake.
 Guards: size-rounded-down, config-byteswapped, size-int-overflow.
 """
 

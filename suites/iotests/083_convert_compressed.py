@@ -1,7 +1,7 @@
 """This case checks that a compressed qcow2 image on a volume returns the data that was compressed.
 
 How: data that compresses well, badly and not at all, with zlib and zstd, is written by `convert -c`
-onto the volume and read through it. Then parts beside compressed clusters are overwritten.
+onto the volume and read through it. Then parts next to compressed clusters are overwritten.
 Guards: unaligned-offset-rounded, short-read-resume-offset, torn-write.
 """
 

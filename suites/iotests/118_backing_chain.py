@@ -1,6 +1,6 @@
 """This case checks that a chain of three images on three volumes reads as the layers demand.
 
-How: each layer has data beside, across and above that of the others, aligned to clusters and not.
+How: each layer has data next to, across and above that of the others, aligned to clusters and not.
 Every write to the top copies the rest of its cluster from below. The lower volumes must not change.
 Guards: clone-copyup-lost, iov-offset-ignored, wrong-volume-or-lun, status-hole-over-dirty.
 """

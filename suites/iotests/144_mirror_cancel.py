@@ -2,8 +2,8 @@
 ready.
 
 How: one mirror is cancelled in the middle, one by force when it is ready, and one without force
-when it is ready, with writes before it. Each time the export must go on with the source. Only the
-last leaves an exact copy.
+when it is ready, with writes before it. Each time the export must continue with the source.
+Only the last leaves an exact copy.
 Guards: late-request-after-quiesce, wrong-volume-or-lun.
 """
 

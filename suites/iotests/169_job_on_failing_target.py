@@ -1,7 +1,7 @@
 """This case checks that a job whose target fails reports it, harms no source, and can be resumed.
 
 How: blkdebug above the copy fails a write once. With on-target-error=report the job must end with
-that error. With stop it must wait, and after block-job-resume the copy must be exact. Writes go on
+that error. With stop it must wait, and after block-job-resume the copy must be exact. Writes run
 throughout.
 Guards: async-error-ignored, transient-becomes-fatal, errno-collapsed.
 """

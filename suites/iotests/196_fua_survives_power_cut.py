@@ -1,6 +1,6 @@
 """This case checks that each change with FUA is there after a power cut without a flush.
 
-How: a write, a write-zeroes and a discard with FUA, beside the same without. Then the power is cut.
+How: a write, a write-zeroes and a discard with FUA, and the same without. Then the power is cut.
 FUA on a discard must not end the connection either.
 Guards: fua-write-ack-early, fua-lost-on-trim, flush-not-advertised.
 """

@@ -1,7 +1,7 @@
 """This case checks that INFO, GO and EXPORT_NAME report the same size and the same flags.
 
 How: each option on its own connection. NBD_INFO_EXPORT comes exactly once, whatever information
-the client asks for. Information that is unknown, or asked for twice, does no harm.
+the client asks for. Information that is unknown, or requested twice, does no harm.
 Guards: handshake-length-off, size-rounded-down, size-rounded-up.
 """
 

@@ -1,4 +1,4 @@
-"""This case checks that structured replies come only if the client has asked for them.
+"""This case checks that structured replies come only if the client has requested them.
 
 How: STRUCTURED_REPLY with data must be ERR_INVALID. Without structured replies a read gets a simple
 reply, with them a structured one. Block status without a metadata context must fail.

@@ -1,4 +1,4 @@
-"""This case checks that block status comes in order, from the start asked for, and never empty.
+"""This case checks that block status comes in order, from the requested start, and is never empty.
 
 How: ranges over data, zeroes and the end of the disk. The extents lead to the end of the disk, and
 REQ_ONE, one extent at a time, reports the same as whole replies.

@@ -1,4 +1,4 @@
-"""This case checks that a silent server blocks only its own clients, and not for ever.
+"""This case checks that a silent server blocks only its own clients, and not forever.
 
 How: the link forwards nothing, with writes in flight. The monitor answers, and another disk works.
 Yank fails the writes at once; then the node can be removed and added again. On a slow link the data

@@ -27,10 +27,10 @@ def test(disk):
             client = clients.enter_context(negotiating(disk, client_flags=None))
             client.send((m.CLIENT_FLAGS.pack(3) + m.option(Option.LIST))[: number % 19])
             if number % 475 == 0:
-                assert is_serving(disk), f"a new client is not served beside {number} stalled ones"
+                assert is_serving(disk), f"a new client is not served while {number} others stall"
         for _number in range(FINISHED):
             enter_transmission(clients.enter_context(negotiating(disk)), disk)
-        assert is_serving(disk), "a new client is not served beside all stalled ones"
+        assert is_serving(disk), "a new client is not served while all others stall"
         during = footprint(disk.backend)
         grown = during.memory - before.memory
         assert grown < (SLOW + FINISHED) * MEMORY_EACH, (

@@ -47,7 +47,7 @@ def test(disk):
                 client = clients.enter_context(negotiating(disk))
                 with contextlib.suppress(OSError):
                     client.send(m.OPTION.pack(OPTION_MAGIC, number, length) + bytes(65536))
-        assert is_serving(disk), "a new client is not served beside huge options"
+        assert is_serving(disk), "a new client is not served during huge options"
         during = footprint(disk.backend)
         assert during.memory - before.memory < MEMORY, (
             f"too much memory: {before} before, {during} now"

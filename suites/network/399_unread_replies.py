@@ -41,7 +41,7 @@ def test(disk, nbd, qemu_io):
     for client in clients[2 * DEAF :]:
         header = REQUEST.pack(REQUEST_MAGIC, 0, Command.WRITE, 1, 0, 32 << 20)
         client.send(header + bytes(disk.shadow.expected(0, 4096)))
-    assert is_serving(disk), "a new client is not served beside clients that read no replies"
+    assert is_serving(disk), "a new client is not served while other clients read no replies"
     during = footprint(disk.backend)
     assert during.memory - before.memory < MEMORY, f"too much memory: {before} before, {during} now"
     for client in clients:

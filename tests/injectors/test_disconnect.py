@@ -1,4 +1,4 @@
-"""Connections that end around a reply."""
+"""Connections that end before, within or after a reply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests done twice, replies sent twice."""
+"""Requests that are executed twice, replies that are sent twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes that are acknowledged and not done."""
+"""Writes that are acknowledged and not executed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes that are overtaken."""
+"""Writes that are executed after later writes."""
 
 from __future__ import annotations
 

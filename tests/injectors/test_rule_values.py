@@ -29,7 +29,7 @@ from injectors.rules.nbdkit import to_nbdkit
         ({"probability": "x"}, "probability: 'x' is not a number"),
         ({"probability": True}, "probability: True is not a number"),
         ({"errno": 1.5}, "errno: 1.5 is not an errno: use a name such as ENOSPC, or a number"),
-        ({"sector": "x-3"}, "sector: 'x' is not a size; write 512, 4k"),
+        ({"sector": "x-3"}, "sector: 'x' is not a size; write 512, 4k, 64M, 1.5G or 100T"),
         ({"offset": []}, "offset: an empty list matches no request; omit the key"),
         ({"once": 1}, "once: 1 is neither true nor false"),
         ({"may_not_fire": 1, "may-not-fire": 1}, "may-not-fire: is given twice; remove one"),
@@ -98,7 +98,7 @@ def test_rules_on_none_and_on_another_event_are_not_for_nbdkit() -> None:
         Rule("none", iotypes=frozenset({IoType.DISCARD})),
         Rule("write_aio", iotypes=frozenset({IoType.WRITE})),
     ))  # fmt: skip
-    with pytest.raises(NotExpressible, match="rule on none beside rules on other events"):
+    with pytest.raises(NotExpressible, match="rule on none together with rules on other events"):
         to_nbdkit(rules)
 
 

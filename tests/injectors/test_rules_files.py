@@ -1,4 +1,4 @@
-"""Rules in all forms: each form is known by its contents, and what is written can be read back."""
+"""Rules in all forms: each form is recognized by its contents and can be written and read again."""
 
 from __future__ import annotations
 

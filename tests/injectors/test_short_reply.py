@@ -1,4 +1,4 @@
-"""Replies without their end."""
+"""Replies that are too short."""
 
 from __future__ import annotations
 

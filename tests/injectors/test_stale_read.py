@@ -1,4 +1,4 @@
-"""Reads that return the past."""
+"""Reads that return old data."""
 
 from __future__ import annotations
 

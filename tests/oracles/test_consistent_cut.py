@@ -27,7 +27,7 @@ WRITES = (write(0, 1, 0, 10), write(1, 2, 20, 30), write(0, 3, 40, 50), write(2,
         (5, 25, (1, 2, INITIAL), ""),
         (5, 25, (INITIAL, 2, INITIAL), "#1 was answered, and is lost: sector 0 is as before #1"),
         (5, 45, (3, INITIAL, INITIAL), "#2 was answered, and is lost: sector 1 is as before #2"),
-        (12, 18, (INITIAL, INITIAL, INITIAL), "as before #1; 2 later it was asked for"),
+        (12, 18, (INITIAL, INITIAL, INITIAL), "as before #1; 2 later it was requested"),
         (12, 18, (1, 2, INITIAL), "it was answered; 2 later write #2, which sector 1"),
         (60, 70, (1, 2, INITIAL), "#3 was answered, and is lost: sector 0 has #1"),
         (60, 70, (3, 2, INITIAL), ""),
@@ -48,7 +48,7 @@ def test_a_snapshot_is_judged_by_its_times_and_values(
 
 
 def _moments() -> Iterator[tuple[int, ...]]:
-    """Give what any snapshot may hold that is asked for at 0 and answered at 100, by definition."""
+    """Yield all contents that a snapshot requested at 0 and answered at 100 may have."""
     for moments in product((0, 10), (20, 30), (40, 50), (45, 1000)):
         for cut in (-1, 5, 15, 25, 35, 42, 47, 60, 100):
             holds = [INITIAL] * 3

@@ -32,7 +32,7 @@ def pair(size: int = SIZE, rules: str | None = None, **options: bool) -> DualWri
 
 
 def below(dual: DualWrite) -> Volume:
-    """The volume of the target, by a second way."""
+    """Return the volume of the target, read in a second way."""
     side = dual.target
     plain = side.side if isinstance(side, Layered) else side
     assert isinstance(plain, InOrder)

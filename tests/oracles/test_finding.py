@@ -142,7 +142,7 @@ def stamp(generation: int, operation: int, writer: int = 0) -> Content:
          "misdirected (+4294967296 sectors: 2 TiB too high, by the prefill)"),
         (Finding(Damage.BIT_FLIP, part=(3, 4), count=1), "bit flip at byte 3 of the sector"),
         (Finding(Damage.SIZE, seen=size(9), expected=size(8)), "9 bytes, not 8"),
-        (Finding(Damage.LENGTH, seen=size(9), expected=size(8)), "9 bytes returned, 8 asked for"),
+        (Finding(Damage.LENGTH, seen=size(9), expected=size(8)), "9 bytes returned, 8 requested"),
         (Finding(Damage.ERROR, seen=error(5), expected=error(0)),
          "Input/output error (5), expected success"),
         (Finding(Damage.ERROR, seen=error(-1), expected=error(0), side="target"),

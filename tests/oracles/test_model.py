@@ -144,7 +144,7 @@ def test_a_short_answer_has_the_wrong_length() -> None:
 
     damage, text = only_finding(Short(), READ)
     assert (damage, text) == (
-        Damage.LENGTH, "read 0+4096: 0 bytes returned, 4096 asked for"
+        Damage.LENGTH, "read 0+4096: 0 bytes returned, 4096 requested"
     )  # fmt: skip
 
 

@@ -106,7 +106,7 @@ class Qemu:
 
 
 class Graph(NamedTuple):
-    """What stands above the blkdebug node."""
+    """The nodes above the blkdebug node."""
 
     name: str
     about: str
@@ -161,7 +161,7 @@ GRAPHS = {
 
 
 class Operation(NamedTuple):
-    """What is done to a graph: words for the table, commands before, and the commands measured.
+    """An operation on a graph: its text in the table, the commands before it, and its commands.
 
     A command is one of qemu-io on the top node, or a key of QMP, or begins with ``qemu-img``.
     ``before`` is done on the image without blkdebug.
@@ -182,7 +182,7 @@ QMP: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def _basic(graph: str) -> list[Operation]:
-    """Operations that all formats have."""
+    """Return the operations that all formats have."""
     return [
         Operation(graph, "open", (), ()),
         Operation(graph, "read written data", (FIRST,), ("read 64k 4k",)),
@@ -236,7 +236,7 @@ OPERATIONS = [
     *_basic("qcow"), *_basic("qed"), *_basic("vmdk"), *_basic("vdi"), *_basic("vhdx"),
     *_basic("vpc"),
 ]  # fmt: skip
-"""In the order of the page."""
+"""The graphs in the order of the page."""
 
 
 class Bench:

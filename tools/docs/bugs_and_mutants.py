@@ -74,7 +74,7 @@ def _summary(fates: Fates, quick: Fates) -> str:
 
 
 def _summary_rare(rare: Fates) -> str:
-    """Say how many bugs are killed that strike once in a thousand occasions."""
+    """Return how many mutants are killed whose bug occurs once in a thousand occasions."""
     bugs = [fate for fate in rare.values() if not fate["control"]]
     chance = [fate for fate in bugs if not fate["knobs_left_out"]]
     fixed = [fate["id"] for fate in bugs if fate["knobs_left_out"]]

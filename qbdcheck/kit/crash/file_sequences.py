@@ -24,7 +24,7 @@ from qbdcheck.guest.quick_shell import QuickShell
 
 FOO, BAR, NEW, AWAY, HARD, SUB = "A/foo", "A/bar", "A/new", "B/foo", "A/hard", "A/sub"
 FILES = {FOO: b"f" * 3000, BAR: b"b" * 1000}
-"""The files at the start of each sequence, beside the empty directory B."""
+"""The files at the start of each sequence; there is also the empty directory B."""
 _SECTOR = 512
 _DD, _SYNC = "/bin/dd", "/bin/sync"
 """GNU's programs: those of busybox lack direct writes and the sync of one file."""

@@ -1,4 +1,4 @@
-"""Rules in words."""
+"""The description of rules by `./check rules explain`."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def logs(draw: st.DrawFn) -> list[Entry]:
 
 
 def model(log: list[Entry]) -> dict[int, set[bytes]]:
-    """All images after a cut without tearing, by the number of entries answered, the long way."""
+    """Return all images after a cut without tearing, by the number of answered entries, naively."""
     found: dict[int, set[bytes]] = {}
     for cut in range(len(log) + 1):
         flushes = [n for n, entry in enumerate(log[:cut]) if entry.flags & LogFlag.FLUSH]

@@ -35,7 +35,7 @@ _NO_NETWORK = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LIN
 
 
 def copy_tree(root: Path) -> Path:
-    """A checkout with what `check` needs to start, whose lock file asks for nothing."""
+    """Make a checkout with the files that `check` needs to start, and an empty lock file."""
     shutil.copytree(ROOT / "qbdcheck", root / "qbdcheck")
     shutil.copy(ROOT / "check", root)
     (root / "requirements.lock").write_text("# nothing\n")
@@ -65,7 +65,7 @@ def installed(first_install: tuple[Path, str]) -> Path:
 
 
 def packages_of_venv(tree: Path) -> Path:
-    """The file by which the tree's .venv finds this interpreter's packages: no download."""
+    """Return the file by which the tree's .venv finds this interpreter's packages: no download."""
     (site_packages,) = tree.glob(".venv/lib/python3.*/site-packages")
     return site_packages / "packages.pth"
 

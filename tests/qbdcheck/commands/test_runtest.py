@@ -30,4 +30,4 @@ def test_a_file_without_a_test_ends_with_2_before_a_guest_starts(
     assert done.returncode == 2
     assert message in done.stderr
     assert str(file) in done.stderr
-    assert not list(tmp_path.glob(".cache/qbdcheck/guest*")), "a guest was asked for"
+    assert not list(tmp_path.glob(".cache/qbdcheck/guest*")), "a guest was built"

@@ -159,7 +159,7 @@ D2C\t0.000063607\t0.000132765\t0.008394041\t782216
 
 
 def test_the_text_of_the_talk() -> None:
-    """As the QEMU talk (CLK 2017) prints it, with the letters beside it on the slide."""
+    """The output on the slide of the QEMU talk (CLK 2017), with its letters."""
     events = list(parse_events(TALK))
     assert [one.action for one in events] == list("QGPUIDCQ")
     assert {one.sector for one in events} == {2147483520, None, 2147483632}

@@ -58,7 +58,7 @@ def test_two_recipes_have_an_image_each(
 
 
 class Maker:
-    """Replaces apt, dpkg-deb and mke2fs: records the steps, and fails once in a step."""
+    """Replaces apt, dpkg-deb and mke2fs: records the steps, and fails once in one step."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps: list[str] = []

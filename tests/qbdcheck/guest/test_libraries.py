@@ -1,4 +1,4 @@
-"""Files are found where packages have them: before and after the merge of /usr."""
+"""Files of packages are found before and after the merge of /usr."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Sessions on real targets, as tests of targets have them."""
+"""The fixtures for sessions on real targets, shared with the tests of targets."""
 
 from tests.qbdcheck.targets.conftest import open_target, scratch
 

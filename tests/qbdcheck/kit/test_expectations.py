@@ -1,4 +1,4 @@
-"""Checks for cases: each passes on what is right, and its message names what is wrong."""
+"""Checks for cases: each accepts correct results, and its message names what is wrong."""
 
 from __future__ import annotations
 

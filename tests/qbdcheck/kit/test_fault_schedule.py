@@ -1,4 +1,4 @@
-"""Schedules over the real rule engine: each fault that starts also heals."""
+"""Schedules over the real rule engine: each fault that starts also ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Count:
 
 
 class Engine:
-    """Rules and a disk that takes everything, without a server."""
+    """Rules and a disk that accepts every request, without a server."""
 
     def __init__(self) -> None:
         self._place = RuleLayer(seed=1)

@@ -75,7 +75,7 @@ def test_a_hang_is_an_error_and_the_next_opening_works(hostile: HostileServer) -
 
 
 def test_failed_requests_in_flight_all_end(hostile: HostileServer) -> None:
-    """Reads that fail in flight are completions, whichever command's output tells of them."""
+    """Reads that fail in flight count as completed, whichever command's output reports them."""
     commands = [f"aio_read {number << 12} 4096" for number in range(8)]
     commands += [f"aio_write {number << 12} 4096" for number in range(8)]
     lie = Lie({"simple.errno": U32.pack(28), "simple.data": b""}, structured=False)

@@ -75,7 +75,7 @@ def test_frozen_connections_wait_and_new_ones_do_not(disk: Disk, link: Link) -> 
 
 
 def test_bytes_of_a_half_open_connection_still_arrive(disk: Disk, link: Link) -> None:
-    """What was on its way reaches the target though its client has been cut off."""
+    """Data in transit reaches the target although its client has been cut off."""
     with Client.connect(disk.uri) as client:
         link.freeze()
         client.send_request(Command.WRITE, 0, 6, payload=b"zombie")

@@ -117,7 +117,7 @@ def test_program_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from qbdcheck.programs.process import Process\n"
         "pid = Process(['sleep', '100'], Path(sys.argv[1]), 'orphan').pid\n"
-        "line = Path(f'/proc/{pid}/cmdline')\n"  # empty for a moment while exec goes on
+        "line = Path(f'/proc/{pid}/cmdline')\n"  # empty for a moment during exec
         "while b'setpriv' in (seen := line.read_bytes()) or not seen: os.sched_yield()\n"
         "print(pid, flush=True)\n"
         "os._exit(0)\n"

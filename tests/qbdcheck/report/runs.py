@@ -38,7 +38,7 @@ golden output differs
 
 
 def ended(number: int, verdict: Verdict, **fields: object) -> CaseEnded:
-    """A case that ended on raw after a second and a bit, with whatever else is given."""
+    """Return the end of a case on raw after 1.25 s, with other fields as given."""
     base: dict[str, object] = {
         "case_id": f"{number:03d}_what_it_proves",
         "number": number,
@@ -54,7 +54,7 @@ def ended(number: int, verdict: Verdict, **fields: object) -> CaseEnded:
 
 
 def started(number: int, lane: int = 0) -> CaseStarted:
-    """The start of the same case."""
+    """Return the start of the same case."""
     return CaseStarted(f"{number:03d}_what_it_proves", number, "raw", lane, 1_700_000_000.0)
 
 
@@ -95,7 +95,7 @@ TESTS = (
 
 
 def run_with_tests() -> list[Event]:
-    """A case that passed, with tests that it ran in a guest."""
+    """Return a run of a case that passed, with tests that it ran in a guest."""
     return [STARTED, started(1), ended(1, Verdict.PASS, tests=TESTS)]
 
 
@@ -117,7 +117,7 @@ FINDINGS = (
 
 
 def run_with_findings() -> list[Event]:
-    """A case that failed with two findings."""
+    """Return a run of a case that failed with two findings."""
     failed = ended(
         1, Verdict.FAIL, message="volume disk is not what it must be:", findings=FINDINGS
     )

@@ -69,7 +69,7 @@ def test_most_mutants_work_in_a_file_store() -> None:
         ("phantom-write:requests=/no/such", "phantom-write: requests=/no/such: there is no such"),
         ("size-rounded-up:rate=2", "size-rounded-up: rate=2: this bug is a fixed fact"),
         ("phantom-wirte@reference-file", "unknown mutant 'phantom-wirte'; did you mean"),
-        ("phantom-write@", "mutant:phantom-write@: name a target after @"),
+        ("phantom-write@", "mutant:phantom-write@: write a target after @"),
         ("phantom-write@refrence", "mutant:phantom-write@refrence: unknown target 'refrence'; did"),
         ("phantom-write@qemu-nbd", "@qemu-nbd: qemu-nbd does not run the reference backend"),
         ("phantom-write@proxy", "@proxy: proxy does not run the reference backend"),

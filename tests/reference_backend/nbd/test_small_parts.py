@@ -41,7 +41,7 @@ def test_zero_runs_are_found_in_any_kind_of_buffer(kind: type) -> None:
 
 
 class FailingExports(FixedExports):
-    """Exports whose medium fails when one is opened."""
+    """Exports that fail when they are opened."""
 
     def open(self, name: str) -> Device:
         raise BlockError(errno.EIO, f"{name}: medium")

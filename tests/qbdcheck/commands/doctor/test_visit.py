@@ -1,4 +1,4 @@
-"""What the doctor finds, what it says that costs, and its exit code."""
+"""The findings of the doctor, the cases that they affect, and its exit code."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def suites(tmp_path: Path) -> Path:
 
 def visit(suites: Path) -> tuple[int, str]:
     stream = io.StringIO()
-    code = main(suites, stream, probe_limit_s=0.1)  # other tests look at accelerators
+    code = main(suites, stream, probe_limit_s=0.1)  # other tests probe accelerators
     return code, stream.getvalue()
 
 

@@ -72,7 +72,7 @@ def test_the_end_of_the_log_is_the_written_volume() -> None:
 
 
 class Repairs:
-    """Writes over the file, as a repair does, and appends to it."""
+    """Overwrites a part of the file, as a repair does, and appends to it."""
 
     changes_the_file = True
 
