@@ -5,7 +5,6 @@ Both build their run in `build_run`, so that the same flags give the same verdic
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -125,8 +124,6 @@ def _guest_description(config: pytest.Config, cases: Sequence[CaseInfo]) -> dict
     if not any(b"guest" in path.read_bytes() and "guest" in fixtures_of(path) for path in paths):
         return {}
     cache_dir, custom = config.stash[EXECUTION].cache_dir, config.stash[GUEST_OPTIONS].custom
-    if not (cache_dir / "guest" / "current").exists() and custom is None:
-        sys.stderr.write("check: building the guest image, once; this takes a minute\n")
     try:
         programs = Programs(description_of(config).program_paths)
         return {"guest": str(guest_setup(programs, cache_dir, custom))}
