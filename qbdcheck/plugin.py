@@ -79,9 +79,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     """Compare the output with the golden file during the call, not during teardown."""
     result = yield
     if spec_of(pyfuncitem.function) is not None:
-        from qbdcheck.runner.child import check_golden  # only processes with cases need it
+        # only processes with cases need these
+        from qbdcheck.pytest_integration.fixtures import qemu_version_of
+        from qbdcheck.runner.child import check_golden
 
-        check_golden(pyfuncitem)
+        check_golden(pyfuncitem, lambda: qemu_version_of(pyfuncitem.config))
     return result
 
 

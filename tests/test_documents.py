@@ -20,6 +20,7 @@ from qbdcheck.catalogue.catalogue import list_cases, read_case
 from qbdcheck.catalogue.groups import load_groups
 from qbdcheck.cli import main
 from qbdcheck.files import ROOT
+from qbdcheck.programs.qemu_version import VERIFIED_QEMU
 from qbdcheck.targets.mutant_target import profile
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")),
@@ -232,3 +233,23 @@ def test_the_example_of_a_profile_is_a_profile(document: str, tmp_path: Path) ->
     path = tmp_path / "mine.yaml"
     path.write_text(example)
     assert load(path).name
+
+
+def test_the_table_of_verified_qemu_versions_is_that_of_the_doctor() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert dict(re.findall(r"^\| (\d+\.\d+) \| (\w[\w ]*) \|$", readme, re.M)) == VERIFIED_QEMU
+
+
+def test_each_finding_that_a_case_names_is_described() -> None:
+    described = set(re.findall(r"^## (\S+)$", (ROOT / "docs/findings.md").read_text(), re.M))
+    named = {
+        (path.name, name)
+        for path in sorted((ROOT / "suites").rglob("*.py"))
+        for pair in re.findall(
+            r"\bfinding ([a-z0-9-]+)|findings\.md, ([a-z0-9-]+)", path.read_text()
+        )
+        for name in pair
+        if name
+    }
+    assert named
+    assert {one for one in named if one[1] not in described} == set()

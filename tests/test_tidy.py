@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from qbdcheck.bootstrap.install import MODULES
+from qbdcheck.catalogue.capability_words import IMAGE_FORMATS
 from qbdcheck.catalogue.catalogue import CASE_FILE, list_cases
 from qbdcheck.catalogue.groups import load_groups
 from qbdcheck.commands.new import SUITES, ranges
@@ -277,6 +278,19 @@ def test_a_case_has_a_golden_exactly_when_it_prints() -> None:
     printing = {path.stem for path in cases() if "golden" in arguments_of_test(path)}
     none_of(sorted(goldens - printing), "remove the golden: its case does not print or is missing")
     none_of(sorted(printing - goldens), "./check --update-golden NUMBER writes the golden")
+
+
+def test_the_name_of_each_golden_is_one_that_the_runner_looks_for() -> None:
+    formats = "|".join(IMAGE_FORMATS)
+    name = re.compile(rf"\w+(?:\.(?:{formats}))?(?:\.nocache)?(?:\.qemu-\d+\.\d+)?\.out")
+    goldens = [path.name for path in (ROOT / "golden").iterdir()]
+    none_of([one for one in goldens if not name.fullmatch(one)], "see qbdcheck.runner.golden")
+    lone = [
+        one
+        for one in goldens
+        if ".qemu-" in one and f"{one.partition('.qemu-')[0]}.out" not in goldens
+    ]
+    none_of(lone, "a variant by version needs the golden for older versions")
 
 
 _PURE_MODULES = """

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from qbdcheck import clock
 from qbdcheck.guest.guest import Guest, GuestDisk
 from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.targets.disk import Disk
@@ -16,6 +17,9 @@ from qbdcheck.targets.disk_io import judge
 POLICIES = ("report", "ignore", "stop", "enospc")
 ERRORS = ("EIO", "ENOSPC", "EPERM", "ENOMEM")
 _BLOCK = 4096
+_HELD_BACK_S = 1.5
+"""QEMU sends an event that it holds back after one second."""
+_EVENT_WITHIN_S = 10.0
 _COMMANDS = {
     "write": "dd if=/tmp/data of={0} bs=4k seek={1} count=1 oflag=direct conv=notrunc",
     "read": "rm -f /tmp/data; dd if={0} of=/tmp/data bs=4k skip={1} count=1 iflag=direct",
@@ -77,7 +81,7 @@ class PolicyTrial:
         assert (ran.status != 0) == (action == "report"), (
             f"{what}: the guest's {command!r} ended with {ran.status}, expected {wanted}"
         )
-        events = [one["data"] for one in vm.events[known:] if one["event"] == "BLOCK_IO_ERROR"]
+        events = self._block_io_errors(known)
         assert events, f"{what}: no BLOCK_IO_ERROR"
         for event in events:
             reported = event["operation"], event["action"], event["node-name"]
@@ -85,8 +89,8 @@ class PolicyTrial:
             assert reported == expected, f"{what}: BLOCK_IO_ERROR {reported}, expected {expected}"
             # only a device that can stop gives a reason
             nospace = error == "ENOSPC" if policy in {"stop", "enospc"} else None
-            reported = event.get("nospace")
-            assert reported == nospace, f"{what}: nospace is {reported}, expected {nospace}"
+            reason = event.get("nospace")
+            assert reason == nospace, f"{what}: nospace is {reason}, expected {nospace}"
         key = "failed_wr_operations" if operation == "write" else "failed_rd_operations"
         failed = self._guest.stats(seen)[key] - before[key]
         # virtio-blk counts what the guest sees, scsi-hd each attempt (scsi_handle_rw_error)
@@ -96,6 +100,31 @@ class PolicyTrial:
             self._disk.shadow.write(at, data)  # ignored or reported, it never reached the target
         if operation == "read" and action == "stop":
             judge(self._disk.shadow, at, self._guest.read_file("/tmp/data"), what)
+
+    def _block_io_errors(self, known: int) -> list[dict[str, Any]]:
+        """Return the data of each BLOCK_IO_ERROR after the first ``known`` events.
+
+        QEMU 10.0 sends at most one a second for each device, and holds back the last one. The same
+        version added ``qom-path`` to the event. There this waits until no event is held back, so
+        that none is taken for that of the next failure.
+        """
+        deadline_s = clock.now_s() + _EVENT_WITHIN_S
+        while True:
+            events = self._guest.machine.events[known:]
+            errors: list[dict[str, Any]] = [
+                one["data"] for one in events if one["event"] == "BLOCK_IO_ERROR"
+            ]
+            held_back_s = _HELD_BACK_S if errors and "qom-path" in errors[-1] else 0.0
+            if errors and not held_back_s:
+                return errors
+            if clock.now_s() >= deadline_s:
+                return errors
+            if errors:
+                clock.pause(held_back_s)
+                if len(self._guest.machine.events) == known + len(events):
+                    return errors
+            else:
+                clock.pause(0.02)
 
     def _must_have_io_status(self, seen: GuestDisk, error: str, what: str) -> None:
         known: list[dict[str, Any]] = self._guest.machine.qmp("query-block")

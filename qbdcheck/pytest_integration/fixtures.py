@@ -33,6 +33,7 @@ from qbdcheck.programs.nbd_opener import NbdOpener
 from qbdcheck.programs.process import Completed
 from qbdcheck.programs.process import run as run_program
 from qbdcheck.programs.qemu_img import QemuImg
+from qbdcheck.programs.qemu_version import Version, qemu_version
 from qbdcheck.programs.storage_daemon import StorageDaemon
 from qbdcheck.runner.case_state import (
     EXECUTION,
@@ -73,6 +74,14 @@ def description_of(config: pytest.Config) -> descriptions.Description:
             options.name, options.targets_dir, config.stash[SELECTION].suites_dir
         )
     return config.stash[DESCRIPTION]
+
+
+def qemu_version_of(config: pytest.Config) -> Version:
+    """Return the version of the QEMU of the run's target.
+
+    :raise QbdcheckError: the profile is wrong, or qemu-img is missing or fails.
+    """
+    return qemu_version(Programs(description_of(config).program_paths))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -19,6 +20,7 @@ from typing import NoReturn
 import pytest
 
 from qbdcheck import clock
+from qbdcheck.programs.qemu_version import Version
 from qbdcheck.report.events import TestEnded
 from qbdcheck.runner import subreaper
 from qbdcheck.runner.case_run import Result, Unit
@@ -162,17 +164,18 @@ class GoldenDiffers(AssertionError):  # noqa: N818  # a verdict on the output
         self.comparison = comparison
 
 
-def check_golden(item: pytest.Item) -> None:
+def check_golden(item: pytest.Item, qemu_version: Callable[[], Version]) -> None:
     """Compare the output of a case whose function has returned.
 
     A case without output needs no golden file, but a case with a golden file must print.
 
+    :param qemu_version: returns the version of the target's QEMU.
     :raise GoldenDiffers: the golden file differs, is missing, has a conflict, or was rewritten.
     """
     execution, target = item.config.stash[EXECUTION], item.config.stash[TARGET_OPTIONS]
     output = item.stash[OUTPUT]
     case_id, image_format = item.path.stem, item.stash[IMAGE_FORMAT]
-    golden = find_golden(execution.golden_dir, case_id, image_format, target.cache)
+    golden = find_golden(execution.golden_dir, case_id, image_format, target.cache, qemu_version)
     if golden is None and not output.used:
         return
     default = execution.golden_dir / f"{case_id}.out"

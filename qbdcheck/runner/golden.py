@@ -3,7 +3,8 @@
 The comparison is exact: white space counts. If a golden file is missing or has a merge conflict,
 ./check does not start the run, and plain pytest fails the case. A golden file may have variants:
 the first that exists of ``017_x.qcow2.nocache.out``, ``017_x.qcow2.out``, ``017_x.nocache.out`` and
-``017_x.out`` is used.
+``017_x.out`` is used. Each may have variants by the version of QEMU: ``017_x.qemu-8.0.out`` is used
+in place of ``017_x.out`` from QEMU 8.0 on, until a variant of a higher version follows.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from qbdcheck.errors import UsageError
 from qbdcheck.files import write_atomically
+from qbdcheck.programs.qemu_version import Version
 from qbdcheck.runner.filters import Filters
 
 _CONFLICT = re.compile(r"^(?:<{7} |={7}$|>{7} |\|{7} )")
 _NO_CACHE = ("none", "directsync")
 """Cache modes that open with O_DIRECT: the variant ``.nocache``."""
+_SINCE = re.compile(r"\.qemu-(?P<major>\d+)\.(?P<minor>\d+)\.out\Z")
 
 
 @dataclass
@@ -76,9 +80,28 @@ def variants(case_id: str, image_format: str, cache: str) -> list[str]:
     return [*names, f"{case_id}.out"]
 
 
-def find_golden(golden_dir: Path, case_id: str, image_format: str, cache: str) -> Path | None:
-    """Return the golden file for this run of the case; None if there is none."""
+def find_golden(
+    golden_dir: Path,
+    case_id: str,
+    image_format: str,
+    cache: str,
+    qemu_version: Callable[[], Version],
+) -> Path | None:
+    """Return the golden file for this run of the case; None if there is none.
+
+    :param qemu_version: called only if there are variants by version.
+    """
     for name in variants(case_id, image_format, cache):
+        stem = name.removesuffix(".out")
+        since = {
+            (int(found["major"]), int(found["minor"])): path
+            for path in golden_dir.glob(f"{stem}.qemu-*.out")
+            if (found := _SINCE.fullmatch(path.name, len(stem)))
+        }
+        if since:
+            reached = [version for version in since if version <= qemu_version()]
+            if reached:
+                return since[max(reached)]
         if (golden_dir / name).is_file():
             return golden_dir / name
     return None
@@ -89,7 +112,7 @@ def check_golden_files(golden_dir: Path, case_id: str) -> None:
 
     :raise UsageError: it has none, or one has a merge conflict.
     """
-    names = re.compile(rf"{re.escape(case_id)}(?:\.\w+)*\.out\Z")
+    names = re.compile(rf"{re.escape(case_id)}(?:\.\w+)*(?:\.qemu-\d+\.\d+)?\.out\Z")
     files = sorted(path for path in golden_dir.glob(f"{case_id}*") if names.match(path.name))
     if not files:
         raise UsageError(

@@ -180,6 +180,8 @@ class Deviation(_Strict):
     """Image formats with which the case fails; all by default."""
     versions: Versions | None = None
     """Versions of the server with which the case fails, such as ``>=3.24 <3.27``."""
+    qemu: Versions | None = None
+    """Versions of QEMU with which the case fails, for a fault of QEMU."""
 
     def is_of(self, case_id: str, image_format: str) -> bool:
         """Return whether the deviation is about a case, given by its stem, and an image format."""
@@ -248,14 +250,26 @@ class Description(_Strict):
         """Return the document of the deviation that makes a case fail, or None if it must pass.
 
         :param case_id: the stem of the case, ``017_discard_reads_zero``.
-        :raise SetupError: the version of the server is needed and cannot be found.
+        :raise SetupError: the version of the server or of QEMU is needed and cannot be found.
         """
         for deviation in self.deviations:
-            if deviation.is_of(case_id, image_format) and (
-                deviation.versions is None or is_in_range(self.server_version(), deviation.versions)
-            ):
+            if deviation.is_of(case_id, image_format) and self._applies(deviation):
                 return f"docs/findings.md#{deviation.finding}"
         return None
+
+    def _applies(self, deviation: Deviation) -> bool:
+        """Return whether the versions of the server and of QEMU are those of the deviation."""
+        if deviation.versions and not is_in_range(self.server_version(), deviation.versions):
+            return False
+        return deviation.qemu is None or is_in_range(self.qemu_version(), deviation.qemu)
+
+    def qemu_version(self) -> str:
+        """Return the version of the target's qemu-img, such as ``7.2.22``.
+
+        :raise SetupError: qemu-img fails, or prints no version.
+        """
+        paths = tuple(self.program_paths.items())
+        return server_version(self.name, "qemu-img --version", paths)
 
     def server_version(self) -> str:
         """Return the version that the command ``version:`` prints, or "" without the key.

@@ -17,6 +17,7 @@ from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
 from qbdcheck.programs.monitored import Monitored
 from qbdcheck.programs.qemu_img import QemuImg
+from qbdcheck.programs.qemu_version import Version, qemu_version
 from qbdcheck.programs.storage_daemon import StorageDaemon
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import (
@@ -80,6 +81,11 @@ class TargetSession:
         self._clients: list[Client] = []
         self._monitored: list[Monitored] = []
         self._disks: list[Disk] = []
+
+    @property
+    def qemu_version(self) -> Version:
+        """Major and minor number of the version of the target's qemu-img."""
+        return qemu_version(self.programs)
 
     # Disks ---------------------------------------------------------------------------------------
 

@@ -10,6 +10,8 @@ from qbdcheck.kit.hostile_server import Lie
 from qbdcheck.kit.nbd import U16, U32, U64
 
 OK, EIO, EINVAL = "ok", "Input/output error", "Invalid argument"
+TOO_LONG = (EINVAL, EIO)
+"""QEMU refuses the chunk when it handles it (7.2), or with the header (10.0)."""
 SIMPLE = [
     ("magic", U32.pack(0), EIO),
     ("magic", U32.pack(0x668E33EF), EIO),
@@ -34,7 +36,7 @@ STRUCTURED = [
     ("cookie", U64.pack((1 << 64) - 1), EIO),
     ("length", U32.pack(0), EINVAL),
     ("length", U32.pack(8), EINVAL),
-    ("length", U32.pack(0xFFFFFFFF), EINVAL),
+    ("length", U32.pack(0xFFFFFFFF), TOO_LONG),
     ("offset", U64.pack(512), EINVAL),
     ("offset", U64.pack((1 << 64) - 512), EINVAL),
 ]
@@ -48,7 +50,8 @@ def test(hostile):
             lie = Lie({f"{message}.{field}": value}, structured=message == "chunk")
             what = f"{message}.{field} = {value.hex()}"
             seen = hostile.sees(lie, hostile.READ)
-            assert seen == expected, f"{what}: READ expected {expected}, seen {seen}"
+            wanted = expected if isinstance(expected, tuple) else (expected,)
+            assert seen in wanted, f"{what}: READ expected {' or '.join(wanted)}, seen {seen}"
             reports = hostile.in_flight(lie, IN_FLIGHT)
             assert len(reports) == len(IN_FLIGHT), (
                 f"{what}: {len(reports)} of 16 reads in flight ended"

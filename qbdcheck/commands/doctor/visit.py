@@ -20,6 +20,7 @@ from qbdcheck.catalogue.groups import QUICK
 from qbdcheck.commands.doctor.cost import cases_by_program, number_ranges
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.programs.accelerator import LIMIT_S, Accelerator, probe_accelerator
+from qbdcheck.programs.qemu_version import VERIFIED_QEMU, is_verified
 from qbdcheck.report.host import Fact, host_facts
 from qbdcheck.report.versions import Installed, inspect_program
 
@@ -85,7 +86,7 @@ def print_findings(findings: Findings, stream: TextIO) -> None:
 
 def closing_lines(findings: Findings) -> list[Text]:
     """Return the cases that cannot run, how to fix that, and whether the quick group can run."""
-    lines = []
+    lines = [_verified_line(findings.programs)]
     if lost := findings.lost():
         numbers = number_ranges(one.number for one in lost)
         lines.append(Text(f"Not run here: {len(lost)} of {findings.case_count} cases: {numbers}"))
@@ -104,6 +105,16 @@ def closing_lines(findings: Findings) -> list[Text]:
         lost_quick = number_ranges(one.number for one in findings.lost(QUICK))
         lines.append(Text(f"The quick group cannot run as a whole: {lost_quick}", "bold red"))
     return lines
+
+
+def _verified_line(programs: Sequence[Installed]) -> Text:
+    """Return the line that names the verified versions of QEMU, and whether this is one."""
+    listed = ", ".join(f"{version} ({system})" for version, system in VERIFIED_QEMU.items())
+    line = f"This release was verified with QEMU {listed}"
+    found = next((each.version for each in programs if each.name == "qemu-img"), "")
+    if not found or is_verified(found):
+        return Text(line)
+    return Text(f"{line}; not with {found}, which is installed", "yellow")
 
 
 def _program_table(findings: Findings) -> Table:

@@ -6,7 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.runner.golden import Output, compare, conflict_line, find_golden, update, variants
+from qbdcheck.errors import UsageError
+from qbdcheck.programs.qemu_version import Version
+from qbdcheck.runner.golden import (
+    Output,
+    check_golden_files,
+    compare,
+    conflict_line,
+    find_golden,
+    update,
+    variants,
+)
+
+
+def no_version() -> Version:
+    raise AssertionError("the version is needed only if there are variants by version")
 
 
 def test_variants_combine_and_the_most_specific_comes_first() -> None:
@@ -19,10 +33,57 @@ def test_variants_combine_and_the_most_specific_comes_first() -> None:
 def test_the_first_existing_variant_is_used(tmp_path: Path) -> None:
     for name in variants("017_x", "qcow2", "none")[::-1]:
         (tmp_path / name).write_text(name)
-        found = find_golden(tmp_path, "017_x", "qcow2", "directsync")
+        found = find_golden(tmp_path, "017_x", "qcow2", "directsync", no_version)
         assert found is not None
         assert found.name == name
-    assert find_golden(tmp_path, "018_y", "raw", "writeback") is None
+    assert find_golden(tmp_path, "018_y", "raw", "writeback", no_version) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [
+        ((7, 2), "017_x.out"),
+        ((7, 10), "017_x.out"),
+        ((8, 0), "017_x.qemu-8.0.out"),
+        ((9, 1), "017_x.qemu-8.0.out"),
+        ((9, 9), "017_x.qemu-8.0.out"),
+        ((9, 10), "017_x.qemu-9.10.out"),
+        ((10, 0), "017_x.qemu-9.10.out"),
+    ],
+)
+def test_a_variant_by_version_counts_from_its_version_on(
+    tmp_path: Path, version: Version, name: str
+) -> None:
+    files = "017_x.out", "017_x.qemu-8.0.out", "017_x.qemu-9.10.out", "017_xy.qemu-7.0.out"
+    for file in files:
+        (tmp_path / file).touch()
+    found = find_golden(tmp_path, "017_x", "raw", "writeback", lambda: version)
+    assert found == tmp_path / name
+
+
+def test_a_variant_by_format_counts_before_one_by_version(tmp_path: Path) -> None:
+    for file in ("017_x.out", "017_x.qemu-8.0.out", "017_x.qcow2.out"):
+        (tmp_path / file).touch()
+
+    def find(image_format: str) -> Path | None:
+        return find_golden(tmp_path, "017_x", image_format, "writeback", lambda: (8, 0))
+
+    assert find("qcow2") == tmp_path / "017_x.qcow2.out"
+    assert find("raw") == tmp_path / "017_x.qemu-8.0.out"
+    (tmp_path / "017_x.qcow2.qemu-7.2.out").touch()
+    assert find("qcow2") == tmp_path / "017_x.qcow2.qemu-7.2.out"
+
+
+def test_a_case_may_have_a_golden_only_from_a_version_on(tmp_path: Path) -> None:
+    (tmp_path / "017_x.qemu-8.0.out").touch()
+    assert find_golden(tmp_path, "017_x", "raw", "writeback", lambda: (7, 2)) is None
+
+
+def test_a_conflict_in_a_variant_by_version_is_found_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "017_x.out").write_text("a\n")
+    (tmp_path / "017_x.qcow2.qemu-8.0.out").write_text("<<<<<<< ours\n")
+    with pytest.raises(UsageError, match=r"017_x\.qcow2\.qemu-8\.0\.out:1: .*merge conflict"):
+        check_golden_files(tmp_path, "017_x")
 
 
 @pytest.mark.parametrize(

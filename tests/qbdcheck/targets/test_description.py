@@ -228,6 +228,29 @@ def test_deviation_is_expected_in_its_range_of_versions(
 
 
 @pytest.mark.parametrize(
+    ("installed", "qemu", "versions", "fails"),
+    [
+        ("7.2.22", "<10.0", ">=1", True),
+        ("10.0.13", "<10.0", ">=1", False),
+        ("7.2.22", "<10.0", ">=3", False),
+        ("10.0.13", ">=10.0", ">=3", False),
+    ],
+)
+def test_deviation_is_expected_in_its_range_of_versions_of_qemu(
+    file: Path, installed: str, qemu: str, versions: str, fails: bool
+) -> None:
+    program = file.parent / "qemu-img"
+    program.write_text(
+        f"#!/bin/sh\necho 'qemu-img version {installed} (Debian 1:{installed}+ds-0)'\n"
+    )
+    program.chmod(0o755)
+    text = GOOD.replace("as-hole}", f"as-hole, qemu: '{qemu}', versions: '{versions}'}}")
+    file.write_text(f"{text}version: echo server 2.0\n")
+    description = load(file).model_copy(update={"programs": {"qemu-img": str(program)}})
+    assert (description.expected_deviation("017_x", "raw") is not None) is fails
+
+
+@pytest.mark.parametrize(
     ("command", "expected"),
     [("echo none", "the output has no version number"), ("no-such-server -V", "no such program")],
 )

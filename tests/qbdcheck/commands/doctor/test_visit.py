@@ -9,10 +9,10 @@ import pytest
 
 from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.commands.doctor.cost import cases_by_program, number_ranges
-from qbdcheck.commands.doctor.visit import main
+from qbdcheck.commands.doctor.visit import Findings, closing_lines, main
 from qbdcheck.errors import UsageError
 from qbdcheck.report.host import file_system, host_facts, run_environment
-from qbdcheck.report.versions import inspect_program, is_older
+from qbdcheck.report.versions import Installed, inspect_program, is_older
 
 CASE = '''"""This case checks that {what}."""
 from qbdcheck.kit import case
@@ -50,6 +50,22 @@ def test_a_whole_machine_can_run_the_quick_group(suites: Path) -> None:
     assert "The quick group can run: ./check" in text
     assert "KVM" in text
     assert "O_DIRECT" in text
+
+
+@pytest.mark.parametrize(
+    ("version", "end"),
+    [
+        ("7.2.22", "7.2 (Debian 12), 10.0 (Debian 13)"),
+        ("10.0.13", "7.2 (Debian 12), 10.0 (Debian 13)"),
+        ("9.2.1", "10.0 (Debian 13); not with 9.2.1, which is installed"),
+    ],
+)
+def test_the_verified_versions_of_qemu_are_named(version: str, end: str) -> None:
+    programs = [Installed("qemu-img", "/usr/bin/qemu-img", version, "")]
+    found = Findings(programs, {}, [], [], case_count=1)
+    line = closing_lines(found)[0].plain
+    assert line.startswith("This release was verified with QEMU 7.2 (Debian 12)")
+    assert line.endswith(end)
 
 
 def test_a_missing_program_costs_its_cases_and_has_one_mend(
