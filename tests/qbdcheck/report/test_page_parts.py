@@ -28,7 +28,7 @@ def test_every_kind_of_damage_has_a_meaning_and_a_colour() -> None:
     assert set(MEANINGS) == set(Damage)
     style = (ROOT / "qbdcheck/report/page.css").read_text()
     for damage in Damage:
-        assert f".swatch.{colour(damage)}" in style
+        assert f".swatch.{colour(damage)}, .share .{colour(damage)} " in style
         assert f"svg.map .{colour(damage)} " in style
     assert f"k{COLOURS}" not in style
 
@@ -59,8 +59,12 @@ def test_the_map_has_no_size_that_nobody_knows() -> None:
 
 
 def test_a_row_never_shows_more_than_the_row_above() -> None:
-    made = volume_map([zeroed(0, 512), zeroed(8 * MIB - 512, 512), zeroed(512, 512)])
+    made = volume_map([zeroed(20992, 512), zeroed(44032, 512)])
     assert made is not None
+    assert [row.heading for row in made.rows[1:]] == [
+        "All damage: sectors 38 to 89",
+        "Around the first finding: sectors 38 to 49",
+    ]
     for row in made.rows:
         for bar in row.damage:
             assert 0 <= float(bar.left.rstrip("%")) <= 100
