@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from oracles.finding import Finding
 from qbdcheck.bootstrap.version import version
 from qbdcheck.files import ROOT
 from qbdcheck.report.at_end import AtEnd
@@ -179,6 +180,7 @@ def _failure(case: CaseEnded) -> dict[str, Any]:
         "sentence": sentence_of(case.sentence),
         "guards": guarded(Path(case.path)),
         "findings": [(colour(found.damage), found) for found in findings],
+        "has_table": any(map(_has_row, findings)) or len(findings) > 1,
         "wrong_bytes": sum(found.length for found in case.findings),
         "map": volume_map(findings),
         "compared": compared[:_COMPARED],
@@ -193,6 +195,11 @@ def _kinds(case: CaseEnded) -> list[tuple[str, str, str, int]]:
     counts = Counter(found.damage for found in ((first,) if first else ()))
     counts.update(found.damage for found in case.findings if found is not first)
     return [(colour(one), one.value, MEANINGS[one], number) for one, number in counts.items()]
+
+
+def _has_row(finding: Finding) -> bool:
+    """Whether a row of a table says more of a finding than its sentence."""
+    return bool(finding.length or finding.expected or finding.seen or finding.evidence)
 
 
 def _place(case: CaseEnded) -> str:

@@ -124,6 +124,14 @@ def test_a_finding_has_its_sentence_map_bytes_and_row(tmp_path: Path, runs: Modu
     assert "/home/nobody-here" in words  # not the home directory here
 
 
+def test_a_sentence_alone_makes_no_table(tmp_path: Path, runs: ModuleType) -> None:
+    lost = runs.ended(1, Verdict.FAIL, message="m", findings=(Finding(Damage.DIED, remark="gone"),))
+    page = written(tmp_path / "run.html", [runs.STARTED, lost])
+    assert "died: a program ended by a signal" in page.text
+    assert not [one for _, one in page.seen if one.get("data-label") == "damage"]
+    assert "svg" not in {tag for tag, _ in page.seen}
+
+
 def test_links_lead_to_a_failure(tmp_path: Path, runs: ModuleType) -> None:
     page = written(tmp_path / "run.html", runs.mixed_run())
     ids = {attributes["id"] for _, attributes in page.seen if "id" in attributes}
