@@ -8,9 +8,7 @@ is 2 if nothing could be tested.
 
 from __future__ import annotations
 
-import ast
 import json
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -32,11 +30,10 @@ from qbdcheck.mutation.mutant_run import (
 )
 from qbdcheck.mutation.tables import page, print_grid, print_summary
 from qbdcheck.options import Execution, MutationOptions, Reports, Selection, TargetOptions
+from qbdcheck.report import page_case
 from qbdcheck.targets.mutant_target import DEFAULT_BASE, knobs_for, parse
 
 _FILE_WIDTH = 160
-_GUARDS = re.compile(r"^Guards:((?:.|\n(?!\n))*)", re.MULTILINE)
-_BUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 
 
 @dataclass(frozen=True)
@@ -123,9 +120,7 @@ def read_wanted(arguments: Sequence[str], knobs: str) -> list[Wanted]:
 
 def guarded_bugs(case: Path) -> frozenset[str]:
     """Return the bugs of a case's ``Guards:`` line."""
-    text = ast.get_docstring(ast.parse(case.read_bytes())) or ""
-    guards = _GUARDS.search(text.replace("-\n", "-"))
-    return frozenset(_BUG.findall(guards[1])) if guards else frozenset()
+    return frozenset(page_case.guarded_bugs(case))
 
 
 def _selecting(selection: Selection) -> list[str]:

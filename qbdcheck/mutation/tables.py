@@ -9,21 +9,18 @@ from rich.console import Console
 from rich.table import Table
 
 from qbdcheck.mutation.mutant_run import ALIVE, KILLED, NOT_READY, NOT_TESTABLE, Cell, Fate
+from qbdcheck.report.page_style import style
 
 _DIAGNOSIS_MAX = 90
 _STYLE = """
-body { font: 14px/1.4 system-ui, sans-serif; margin: 2em; color: #1b1b1b; background: #fff; }
-h1 { font-size: 1.4em; } p { max-width: 60em; }
-table { border-collapse: collapse; margin: 1em 0; }
-th, td { border: 1px solid #ccc; padding: .25em .5em; text-align: left; vertical-align: top; }
-thead th { position: sticky; top: 0; background: #f0f0f0; }
+body { max-width: none; }
+th, td { border: 1px solid var(--line); padding: .25em .5em; }
+thead th { position: sticky; top: 0; background: var(--soft); }
 td.number { text-align: right; white-space: nowrap; }
-td small { display: block; color: #555; white-space: nowrap; }
-td.diagnosis { max-width: 46em; overflow-wrap: anywhere; }
-th.id { white-space: nowrap; font-weight: 600; }
-.right { background: #dff2df; } .wrong { background: #f8d0cc; } .untested { background: #ececec; }
-.unseen { background: #fff6d8; }
+td small { display: block; color: var(--dim); white-space: nowrap; }
+td.diagnosis { min-width: 20em; max-width: 46em; overflow-wrap: anywhere; }
 """
+"""What the matrix adds to the style sheet of all pages."""
 
 
 def cell_text(cell: Cell) -> str:
@@ -97,7 +94,8 @@ def page(fates: Sequence[Fate]) -> str:
     paragraphs = "".join(f"<p>{escape(line)}</p>\n" for line in conclusions(fates))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>Kill matrix</title><style>{_STYLE}</style></head><body>\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Kill matrix</title><style>{style()}{_STYLE}</style></head><body>\n"
         f"<h1>Kill matrix</h1>\n{paragraphs}"
         "<table><thead><tr><th>mutant</th><th>state</th><th>killed by</th><th>s</th>"
         f"<th>requests</th>{head}<th>diagnosis</th></tr></thead><tbody>\n{rows}\n"

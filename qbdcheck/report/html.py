@@ -1,28 +1,47 @@
-"""HTML report: one page without scripts or further files, written when the run ends."""
+"""HTML report: one page that needs no further file, written when the run ends."""
 
 from __future__ import annotations
 
 import base64
+import shlex
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
 
+from oracles.finding import Finding
+from qbdcheck.bootstrap.version import version
+from qbdcheck.files import ROOT
 from qbdcheck.report.at_end import AtEnd
 from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.lines import sentence_of, test_lines
+from qbdcheck.report.page_bytes import comparison
+from qbdcheck.report.page_case import guarded
+from qbdcheck.report.page_causes import causes, main_finding, reasons_not_run
+from qbdcheck.report.page_damage import MEANINGS, colour
+from qbdcheck.report.page_details import split_details
+from qbdcheck.report.page_map import home_of, volume_map
 from qbdcheck.report.redact import Redaction, redaction_for
 from qbdcheck.report.tally import Tally
 from qbdcheck.verdict import Verdict
 
 _TEXT_BYTES = 256 << 10
-"""Maximum size of the part that is shown of each timeline: its end."""
+"""Of each timeline its end, up to this."""
+_LOG_BYTES = 16 << 10
+"""Of each log its end, up to this."""
+_LOGS = (".log", ".out", ".err", ".bad", ".txt")
 _PICTURE_BYTES = 2 << 20
 """Larger pictures are named, not shown."""
+_COMPARED = 6
+"""Findings of a case whose bytes are shown."""
 _TONES = {
     "pass": "pass",
     "fail": "fail",
@@ -31,9 +50,9 @@ _TONES = {
     "warn": "broken",
     "conf": "not_run",
 }
-"""The CSS class for each outcome of a test in a guest."""
+"""Of how a test in a guest ended: the class that gives its colour."""
 TIMELINE = ".timeline.txt"
-"""Suffix of the files with the timeline of a guest."""
+"""Ends the names of files with the timeline of a guest."""
 
 
 @dataclass(frozen=True)
@@ -44,69 +63,181 @@ class _Attached:
     text: str = ""
     picture: str = ""
 
+    @property
+    def is_timeline(self) -> bool:
+        """Whether it is the timeline of a guest."""
+        return self.name.endswith(TIMELINE)
+
 
 class Html(AtEnd):
-    """The HTML report: facts, counts, failures with their details, and all cases.
+    """Verdict, causes and facts, every failure in detail, and a table of all cases.
 
-    The page contains the timelines of guests and the SVG pictures of cases.
+    Timelines of guests, ends of logs, and SVG pictures that cases left are in the page.
     """
 
     def text(self, tally: Tally) -> str:
         """Return the page."""
-        return page(tally)
+        return page(tally, command_line())
 
 
-def page(tally: Tally) -> str:
-    """Return the page of a run, which may not have ended."""
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    redaction = redaction_for(tally.run.environment if tally.run else {})
-    environment.filters["redacted"] = redaction.text
+def command_line() -> str:
+    """Return the command that started the run; empty if this is not a run of ./check."""
+    program = Path(sys.argv[0]).absolute()
+    if program not in (ROOT / "check", ROOT / "qbdcheck" / "__main__.py"):
+        return ""
+    return shlex.join(["./check", *sys.argv[1:]])
+
+
+def page(tally: Tally, command: str = "") -> str:
+    """Return the page of a run, ended or not."""
     run = tally.run
     started = datetime.fromtimestamp(run.started_s, UTC) if run else None
-    return environment.get_template("run.html.j2").render(
-        run=run,
-        started=f"{started:%Y-%m-%d %H:%M:%S} UTC" if started else "",
-        end=tally.end,
-        counts=tally.counts,
-        verdicts=[(verdict.name.lower(), verdict.value) for verdict in Verdict],
-        cases=[_case(case, redaction) for case in tally.cases],
-        tones=_TONES,
-        running=list(tally.running.values()),
-        slowest=max((case.elapsed_s for case in tally.cases), default=0.0) or 1.0,
+    return (
+        _environment(tally)
+        .get_template("run.html.j2")
+        .render(
+            run=run,
+            command=command,
+            version=version(),
+            started=f"{started:%Y-%m-%d %H:%M:%S} UTC" if started else "",
+            end=tally.end,
+            counts=tally.counts,
+            executed=tally.executed,
+            verdicts=[(verdict.name.lower(), verdict.value) for verdict in Verdict],
+            causes=causes(tally.cases),
+            reasons=reasons_not_run(tally.cases),
+            bad=[_failure(case) for case in _bad_first(tally)],
+            cases=[_case(case) for case in tally.cases],
+            suites=list(dict.fromkeys(_suite(case) for case in tally.cases)),
+            tones=_TONES,
+            running=list(tally.running.values()),
+            slowest=max((case.elapsed_s for case in tally.cases), default=0.0) or 1.0,
+        )
     )
 
 
-def _case(case: CaseEnded, redaction: Redaction) -> dict[str, Any]:
-    """Return what the template shows of a case."""
-    bad = case.verdict.is_bad
-    texts = {
+def _environment(tally: Tally) -> Environment:
+    """Return the environment of the templates; every text that it prints is redacted."""
+    redaction = redaction_for(tally.run.environment if tally.run else {})
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: _shown(value, redaction),
+    )
+
+
+def _shown(value: object, redaction: Redaction) -> object:
+    """Return what the page shows of a value: redacted, without control characters."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    text = redaction.text(value)
+    return "".join(
+        char if char.isprintable() or char in "\t\n" else f"\\x{ord(char):02x}" for char in text
+    )
+
+
+def _bad_first(tally: Tally) -> list[CaseEnded]:
+    """Return the failed cases in the order of their causes."""
+    return [case for cause in causes(tally.cases) for case in cause.cases]
+
+
+def _suite(case: CaseEnded) -> str:
+    return Path(case.path).parent.name
+
+
+def _case(case: CaseEnded) -> dict[str, Any]:
+    """Return what the table shows of a case."""
+    words = {
         Verdict.PASS: sentence_of(case.sentence),
         Verdict.NOT_RUN: "; ".join(case.reasons),
     }
     return {
         "ended": case,
+        "name": case.case_id.partition("_")[2].replace("_", " "),
+        "anchor": f"{case.case_id}.{case.image_format}",
         "verdict": case.verdict.name.lower(),
         "word": case.verdict.value,
-        "text": texts.get(case.verdict) or cause_of_case(case),
-        "sentence": sentence_of(case.sentence),
-        "details": (case.details or case.message) if bad else "",
+        "text": words.get(case.verdict) or cause_of_case(case),
         "tests": " ".join(test_lines(case)),
-        "attached": list(_attached(case, redaction)),
-        "suite": Path(case.path).parent.name,
+        "attached": [] if case.verdict.is_bad else list(_attached(case)),
+        "suite": _suite(case),
     }
 
 
-def _attached(case: CaseEnded, redaction: Redaction) -> Iterator[_Attached]:
+def _failure(case: CaseEnded) -> dict[str, Any]:
+    """Return what the page shows of a failed case."""
+    finding = main_finding(case)
+    findings = sorted(case.findings, key=lambda found: found is not finding)
+    compared = [one for found in findings if (one := comparison(found))]
+    return {
+        **_case(case),
+        "finding": finding,
+        "place": _place(case),
+        "home": home_of(finding) if finding else None,
+        "kinds": _kinds(case),
+        "sentence": sentence_of(case.sentence),
+        "guards": guarded(Path(case.path)),
+        "findings": [(colour(found.damage), found) for found in findings],
+        "has_table": any(map(_has_row, findings)) or len(findings) > 1,
+        "wrong_bytes": sum(found.length for found in case.findings),
+        "map": volume_map(findings),
+        "compared": compared[:_COMPARED],
+        "details": split_details(case.details or case.message),
+        "attached": [*_attached(case), *islice(_logs(case), 10)],
+    }
+
+
+def _kinds(case: CaseEnded) -> list[tuple[str, str, str, int]]:
+    """Return the kinds of damage that a case found: colour, name, meaning, number of findings."""
+    first = main_finding(case)
+    counts = Counter(found.damage for found in ((first,) if first else ()))
+    counts.update(found.damage for found in case.findings if found is not first)
+    return [(colour(one), one.value, MEANINGS[one], number) for one, number in counts.items()]
+
+
+def _has_row(finding: Finding) -> bool:
+    """Whether a row of a table says more of a finding than its sentence."""
+    return bool(finding.length or finding.expected or finding.seen or finding.evidence)
+
+
+def _place(case: CaseEnded) -> str:
+    """Return the sectors of the finding that tells most; empty if it has no place."""
+    finding = main_finding(case)
+    if finding is None or not finding.length:
+        return ""
+    last = finding.sector + finding.sectors - 1
+    return f"sectors {finding.sector} to {last}" if finding.sectors > 1 else f"sector {last}"
+
+
+def _attached(case: CaseEnded) -> Iterator[_Attached]:
     for artefact in case.artefacts:
         found = Path(artefact)
         for path in sorted(found.rglob("*.svg")) if found.is_dir() else [found]:
             try:
                 if path.name.endswith(TIMELINE):
-                    data = path.read_bytes()[-_TEXT_BYTES:].decode(errors="replace")
-                    yield _Attached(path.name, text=redaction.text(data))
+                    yield _Attached(path.name, text=_end_of(path, _TEXT_BYTES))
                 elif path.suffix == ".svg" and path.stat().st_size <= _PICTURE_BYTES:
                     data = base64.b64encode(path.read_bytes()).decode("ascii")
                     yield _Attached(path.name, picture=f"data:image/svg+xml;base64,{data}")
             except OSError:
-                continue  # the page still has the name of the file
+                continue  # the name of the file is in the page equal
+
+
+def _logs(case: CaseEnded) -> Iterator[_Attached]:
+    """Yield the ends of a case's logs, the empty ones left out."""
+    for path in map(Path, case.artefacts):
+        if path.suffix in _LOGS and not path.name.endswith(TIMELINE):
+            try:
+                text = _end_of(path, _LOG_BYTES)
+            except OSError:
+                continue  # the name of the file is in the page equal
+            if text.strip():
+                yield _Attached(path.name, text=text)
+
+
+def _end_of(path: Path, limit: int) -> str:
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - limit, 0))
+        return file.read(limit).decode(errors="replace")

@@ -1,0 +1,80 @@
+"""The causes of a run's failures: failures grouped by the kind of damage, or by their text.
+
+Texts that differ only in numbers are equal; the group shows the first of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from oracles.damage import Damage
+from oracles.finding import Finding
+from qbdcheck.report.cause import cause_of_case
+from qbdcheck.report.events import CaseEnded
+from qbdcheck.report.page_damage import MEANINGS, colour
+from qbdcheck.verdict import Verdict
+
+_MISPLACED = (Damage.MISDIRECTED, Damage.SWAPPED, Damage.FOREIGN)
+_NUMBER = re.compile(r"\b(?:0x[0-9a-f]+|\d+)\b")
+_OUTPUT = re.compile(r"^output line \d+")
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A group of failures: its name, what it means, its colour, its cases, and its share in %."""
+
+    name: str
+    meaning: str
+    colour: str
+    cases: tuple[CaseEnded, ...]
+    share: int
+
+
+def causes(cases: Sequence[CaseEnded]) -> list[Cause]:
+    """Return the groups of the failed cases, the largest first."""
+    bad = [case for case in cases if case.verdict.is_bad]
+    groups: dict[str, list[CaseEnded]] = {}
+    for case in bad:
+        groups.setdefault(_NUMBER.sub("N", " ".join(_kind(case))), []).append(case)
+    found = [
+        Cause(*_kind(group[0]), tuple(group), round(100 * len(group) / len(bad)))
+        for group in groups.values()
+    ]
+    return sorted(found, key=lambda one: -len(one.cases))
+
+
+def main_finding(case: CaseEnded) -> Finding | None:
+    """Return the finding that tells most; None if there is none.
+
+    Data in the wrong place comes first: it also explains what is missing elsewhere.
+    """
+    return min(
+        case.findings,
+        key=lambda finding: (finding.damage.rank, finding.damage not in _MISPLACED),
+        default=None,
+    )
+
+
+def _kind(case: CaseEnded) -> tuple[str, str, str]:
+    """Return name, meaning and colour of the group that a failed case belongs to."""
+    finding = main_finding(case)
+    if finding is not None:
+        return finding.damage.value, MEANINGS[finding.damage], colour(finding.damage)
+    cause = cause_of_case(case)
+    if _OUTPUT.match(cause):
+        return "output differs", "the output is not that of the golden file", "k-text"
+    if case.verdict is Verdict.BROKEN:
+        return "broken", cause, "k-broken"
+    return "fault without a finding", cause, "k-text"
+
+
+def reasons_not_run(cases: Iterable[CaseEnded]) -> list[tuple[str, list[CaseEnded]]]:
+    """Return the reasons why cases were not run, with the cases, the most frequent first."""
+    groups: dict[str, list[CaseEnded]] = {}
+    for case in cases:
+        if case.verdict is Verdict.NOT_RUN:
+            for reason in case.reasons or ("no reason was given",):
+                groups.setdefault(reason, []).append(case)
+    return sorted(groups.items(), key=lambda item: -len(item[1]))

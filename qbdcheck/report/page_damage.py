@@ -1,0 +1,57 @@
+"""What each kind of damage means in plain words, and its colour on the page."""
+
+from __future__ import annotations
+
+from oracles.damage import Damage
+
+COLOURS = 9
+"""The style sheet has the classes k0 to k8."""
+_OWN = (
+    Damage.ZEROED,
+    Damage.STALE,
+    Damage.TORN,
+    Damage.NEVER_WRITTEN,
+    Damage.LOST,
+    Damage.OTHER_WRITE,
+    Damage.MISDIRECTED,
+    Damage.FOREIGN,
+    Damage.UNKNOWN,
+)
+"""Kinds that are often on one page: each has a colour of its own among them."""
+
+MEANINGS = {
+    Damage.ZEROED: "the place reads as zeroes, and the data that must be there is gone",
+    Damage.STALE: "an older version is there: a later write was lost, or a cache served old data",
+    Damage.NEWER: "a later version is there than the one that must be",
+    Damage.NEVER_WRITTEN: "the write was acknowledged, and what was there before is still there",
+    Damage.LOST: "an acknowledged write is gone",
+    Damage.OTHER_WRITE: "another write won than the one that must have",
+    Damage.MISDIRECTED: "data is there that was written to another place of the volume",
+    Damage.SWAPPED: "two sectors have exchanged their contents",
+    Damage.FOREIGN: "the data belongs to another volume or to another run",
+    Damage.TORN: "a part of the sector is from one write, and the rest from another",
+    Damage.BIT_FLIP: "single bits changed",
+    Damage.ALTERED: "a few neighbouring bytes changed",
+    Damage.SHIFTED: "the data is there, some bytes too high or too low",
+    Damage.TRUNCATED: "the end of the data is missing",
+    Damage.BEYOND_END: "data was read, or written, beyond the end of the volume",
+    Damage.CHANGING: "two reads without a write in between returned different data",
+    Damage.UNKNOWN: "the data is wrong, and no known kind of damage fits",
+    Damage.NOT_LINEARIZABLE: "no order of the requests explains all the data that was read",
+    Damage.METADATA: "the structures of an image format or of a file system are damaged",
+    Damage.FILE: "a file, or a row of a database, is not what was promised",
+    Damage.ERROR: "a request had another outcome than it must have",
+    Damage.LENGTH: "a reply has more or less data than was requested",
+    Damage.SIZE: "the size is not what it must be",
+    Damage.STATUS: "the block status does not fit the data",
+    Damage.PROTOCOL: "a reply breaks the protocol, or the connection was lost",
+    Damage.NOT_READY: "a server did not start, or did not become ready in time",
+    Damage.DIED: "a program ended by a signal",
+    Damage.HANG: "something did not finish in its time limit",
+}
+
+
+def colour(damage: Damage) -> str:
+    """Return the class of the style sheet that has the colour of a kind of damage."""
+    order = _OWN if damage in _OWN else tuple(Damage)
+    return f"k{order.index(damage) % COLOURS}"
