@@ -65,7 +65,7 @@ def test_links_are_followed_within_the_tree(tmp_path: Path) -> None:
     assert Contents(tmp_path).real(link).name == "libx.so.1.2"
     loop = tmp_path / "usr/lib/loop"
     loop.symlink_to("loop")
-    with pytest.raises(NotRun, match="a link that does not end"):
+    with pytest.raises(NotRun, match="is a loop of symbolic links"):
         Contents(tmp_path).real(loop)
 
 
