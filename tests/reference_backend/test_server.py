@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import stat
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,16 @@ def test_connects_disconnects_and_requests_are_reported() -> None:
     assert expected.items() <= counted.items()
 
 
+@contextlib.contextmanager
+def sent_at_once(client: Client) -> Iterator[None]:
+    """Send the small requests of the block by one system call, so that they arrive together."""
+    parts: list[Bytes] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "send", parts.append)
+        yield
+    client.send(b"".join(parts))
+
+
 class Holding:
     """Holds writes until ``release`` is set."""
 
@@ -178,9 +190,10 @@ class Holding:
 def test_requests_in_flight_can_be_queried_and_earlier_replies_do_not_wait() -> None:
     layer = Holding()
     with running(layers=[layer]) as server, connect(server) as client:
-        first = client.send_request(Command.READ, 0, 512)
-        second = client.send_request(Command.WRITE, 512, 4, payload=b"held")
-        third = client.send_request(Command.READ, 1024, 100)
+        with sent_at_once(client):  # the server shows what it has received, not what is on its way
+            first = client.send_request(Command.READ, 0, 512)
+            second = client.send_request(Command.WRITE, 512, 4, payload=b"held")
+            third = client.send_request(Command.READ, 1024, 100)
         client.receive_reply(first)
         wait_until(lambda: len(server.query_requests()) == 2)
         held, queued = server.query_requests()
