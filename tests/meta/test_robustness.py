@@ -84,7 +84,8 @@ def test_an_interrupt_in_the_first_second_is_silent(toy: Toy, wait_s: float) -> 
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not handles(process.pid, signal.SIGHUP):
+    while not handles(process.pid, signal.SIGTERM):  # nohup ignores SIGHUP
+        assert process.poll() is None, process.communicate()
         time.sleep(0.001)
     time.sleep(wait_s)
     process.send_signal(signal.SIGINT)
