@@ -14,7 +14,10 @@ def run() -> int:
 
         keep_bytecode()  # before the imports that profit from it
 
-        from qbdcheck.cli import main
+        from qbdcheck import interrupts
+
+        with interrupts.raised():
+            from qbdcheck.cli import main
 
         return main()
     except KeyboardInterrupt:

@@ -11,11 +11,11 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from types import FrameType
 from typing import TYPE_CHECKING
 
+from qbdcheck import interrupts
 from qbdcheck.arguments import parse
 from qbdcheck.bootstrap.install import path_with_sbin
 from qbdcheck.catalogue.plan import Planned, make_plan
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["PATH"] = path_with_sbin(os.environ.get("PATH", os.defpath))
     try:
         _open_standard_streams()
-        with _signals_interrupt():
+        with interrupts.raised():
             code = _main(_parse(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except OutputError as error:
@@ -78,10 +78,6 @@ def _open_standard_streams() -> None:
     guard_standard_output()
 
 
-_received: list[int] = []
-"""Signals that interrupted the run. Python loses an exception in some callbacks of imports."""
-
-
 def _parse(argv: Sequence[str]) -> Options:
     """Parse without interruption: argparse hides an interrupt behind an error of its own."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
@@ -89,26 +85,6 @@ def _parse(argv: Sequence[str]) -> Options:
         return parse(argv)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP interrupt the run as Ctrl-C does."""
-    _received.clear()
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        _received.append(number)
-        raise KeyboardInterrupt
-
-    # A parent that ignores SIGHUP (nohup) wants the run to outlive the terminal.
-    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-    numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
@@ -259,7 +235,7 @@ def _run_under_pytest(options: Options, plan: Sequence[Planned], reaper: Reaper)
     from qbdcheck import plugin
     from qbdcheck.pytest_integration.session import CheckSession, NoTerminal
 
-    session = CheckSession(options, plan, reaper, was_interrupted=lambda: bool(_received))
+    session = CheckSession(options, plan, reaper, was_interrupted=lambda: bool(interrupts.received))
     argv = ["--disable-plugin-autoload", "--capture=no", "--tb=short", "--noconftest"]
     argv += ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}"]
     argv += [word for name in _PLUGINS_OFF for word in ("-p", f"no:{name}")]

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from qbdcheck import clock
+from qbdcheck import clock, interrupts
 from qbdcheck.errors import SetupError
 
 MARK = "QBDCHECK_RUN"
@@ -41,16 +41,17 @@ class Reaper:
 
     def __init__(self, parent: Path, keep: bool = False) -> None:
         self._keep = keep
-        self.scratch_root = scratch_root = _make_scratch_root(parent)
-        os.environ[MARK] = str(scratch_root)
-        reading, self._writing = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                _wait_and_clean(reading, scratch_root)
-            finally:
-                os._exit(0)
-        os.close(reading)
+        with interrupts.held():  # no directory without its reaper
+            self.scratch_root = scratch_root = _make_scratch_root(parent)
+            os.environ[MARK] = str(scratch_root)
+            reading, self._writing = os.pipe()
+            self.pid = os.fork()
+            if self.pid == 0:
+                try:
+                    _wait_and_clean(reading, scratch_root)
+                finally:
+                    os._exit(0)
+            os.close(reading)
 
     def leave_to_runner(self) -> None:
         """Close the pipe in a forked child, so that its end depends on the runner only."""
