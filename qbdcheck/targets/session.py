@@ -172,7 +172,7 @@ class TargetSession:
         return disk
 
     def waived(self, policy: str) -> bool:
-        """Return whether the target's profile waives a policy (policies.py).
+        """Return whether the target's profile waives a policy (qbdcheck.catalogue.policies).
 
         :raise KeyError: there is no such policy.
         """

@@ -14,7 +14,10 @@ from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.expectations import errno_name, expect_equal, expect_failure
 
 
-@case(groups="inject errors qcow2 format")
+@case(
+    groups="inject errors qcow2 format",
+    basis=("MUST: QEMU, interop/qcow2", "POLICY: image-survives-errors"),
+)
 def test(new_disk, qemu_io, qemu_img):
     image, data = new_disk("2M"), new_disk("1M", prefill=False)
     options = f"data_file={data.backend.filename},data_file_raw=on"

@@ -13,7 +13,7 @@ from qbdcheck.kit.expectations import expect_job_end
 BAD = {"event": "read_aio", "errno": "EIO", "iotype": "read", "sector": "5000-5100"}
 
 
-@case(groups="inject errors job", requires="nbd")
+@case(groups="inject errors job", requires="nbd", basis="MUST: QAPI, BlockdevOnError")
 def test(disk, new_disk, storage_daemon, schedule):
     for policy in ("report", "stop", "ignore"):
         copy = new_disk(disk.size)

@@ -13,7 +13,12 @@ OPTIONS = (
 )
 
 
-@case(groups="guest guest-quick", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest guest-quick",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis=("MUST: fio(1), verify", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, guest, fio, log):
     disk = new_disk("4M", prefill=False)
     system = guest(disk)

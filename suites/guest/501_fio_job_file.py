@@ -11,7 +11,12 @@ from qbdcheck.kit import case
 FILE = Path(__file__).resolve().parents[2] / "examples/talk.fio"
 
 
-@case(groups="guest", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis=("MUST: fio(1), verify", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, guest, fio, log):
     disk = new_disk("4M", prefill=False)
     result = fio(guest(disk))(file=FILE.read_text()).must_be_clean()

@@ -10,7 +10,12 @@ SIZES = ("512", "1536", "4k", "20k", "64k", "1m")
 SPLIT = "--bssplit=512/20:4k/40:64k/30:256k/10"
 
 
-@case(groups="guest blocksize slow", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest blocksize slow",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis=("MUST: fio(1), verify", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, guest, fio, log):
     disk = new_disk("6M", prefill=False)
     run = fio(guest(disk))

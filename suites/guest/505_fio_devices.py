@@ -11,7 +11,12 @@ from qbdcheck.kit.guest_tools import Device
 BLOCKS = ((512, 512), (512, 4096), (4096, 4096))
 
 
-@case(groups="guest device blocksize slow", programs="qemu-system-x86_64", limit_s=240)
+@case(
+    groups="guest device blocksize slow",
+    programs="qemu-system-x86_64",
+    limit_s=240,
+    basis=("MUST: fio(1), verify", "MUST: virtio, Block Device"),
+)
 def test(new_disk, guest, fio, log):
     system = guest()
     run = fio(system)

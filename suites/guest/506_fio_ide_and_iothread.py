@@ -11,7 +11,12 @@ from qbdcheck.kit.guest_tools import Device
 OPTIONS = "--ioengine=libaio --direct=1 --bs=4k --iodepth=16 --rw=randwrite --verify=md5"
 
 
-@case(groups="guest device concurrent slow", programs="qemu-system-x86_64", limit_s=240)
+@case(
+    groups="guest device concurrent slow",
+    programs="qemu-system-x86_64",
+    limit_s=240,
+    basis=("MUST: fio(1), verify", "MUST: ATA, Command set"),
+)
 def test(new_disk, guest, fio, log):
     first, second = new_disk("2M", prefill=False), new_disk("4M", prefill=False)
     plugged = [

@@ -8,7 +8,13 @@ Guards: discard-overreach, discard-exposes-backing.
 from qbdcheck.kit import case
 
 
-@case(groups="guest discard", requires="discard", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest discard",
+    requires="discard",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis=("MUST: fio(1), verify", "POLICY: discard-old-or-zero"),
+)
 def test(new_disk, guest, fio, log):
     disk = new_disk("4M", prefill=False)
     system = guest(disk.blockdev(discard="unmap"))

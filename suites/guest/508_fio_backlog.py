@@ -8,7 +8,12 @@ Guards: per-client-cache-stale.
 from qbdcheck.kit import case
 
 
-@case(groups="guest concurrent", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest concurrent",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis=("MUST: fio(1), verify", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, guest, fio, log):
     disk = new_disk("4M", prefill=False)
     options = "--filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=16 --size=2m"

@@ -10,7 +10,12 @@ from qbdcheck.kit import case
 OPTIONS = "--ioengine=libaio --direct=1 --bs=4k --iodepth=8 --rw=randwrite --verify=md5"
 
 
-@case(groups="guest concurrent", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest concurrent",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis=("MUST: fio(1), verify", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, guest, fio, log):
     disks = [new_disk("2M", prefill=False) for _ in range(3)]
     system = guest(*disks)

@@ -14,7 +14,12 @@ OPTIONS = (
 )
 
 
-@case(groups="guest crash", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest crash",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis=("MUST: fio(1), verify_state", "POLICY: answered-writes-outlive-their-connection"),
+)
 def test(new_disk, guest, fio, log):
     disk = new_disk("64M", prefill=False)
     system = guest(disk)

@@ -42,7 +42,13 @@ OPTIONS = (
 all of them."""
 
 
-@case(groups="guest inject slow", requires="nbd", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest inject slow",
+    requires="nbd",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis="MUST: qbdcheck, docs/rules.md",
+)
 def test(disk, guest, fio, rules, link, log):
     node = disk.blockdev()
     node["file"]["reconnect-delay"] = 20

@@ -13,7 +13,12 @@ AT = 1 << 20
 STAMPED = 4 << 20
 
 
-@case(groups="guest guest-quick inject", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest guest-quick inject",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis="MUST: qbdcheck, docs/rules.md",
+)
 def test(disk, guest, fio, rules, log):
     rule = {"event": "write_aio", "iotype": "write", "action": "corrupt", "once": True}
     system = guest(disk)

@@ -13,7 +13,12 @@ AT = 1 << 20
 OPTIONS = "--filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8 --rw=randwrite"
 
 
-@case(groups="guest guest-quick inject errors", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest guest-quick inject errors",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis="MUST: QAPI, BLOCK_IO_ERROR",
+)
 def test(disk, guest, fio, rules):
     system = guest(disk, device=Device(werror="report", rerror="report"))
     system.expected += ["I/O error, dev vdb", "Buffer I/O error on dev vdb"]

@@ -17,6 +17,7 @@ OPTIONS = "--ioengine=libaio --direct=1 --iodepth=16 --verify=md5 --filename=/de
     groups="guest device slow",
     programs="qemu-system-x86_64 qemu-storage-daemon",
     limit_s=180,
+    basis=("MUST: QEMU, interop/vhost-user", "MUST: fio(1), verify"),
 )
 def test(disk, guest, fio, storage_daemon, scratch, log):
     daemon = storage_daemon()

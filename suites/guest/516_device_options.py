@@ -24,7 +24,12 @@ OPTIONS = (
 STATUS = {True: "write back", False: "write through", None: "write back"}
 
 
-@case(groups="guest device concurrent flush slow", programs="qemu-system-x86_64", limit_s=240)
+@case(
+    groups="guest device concurrent flush slow",
+    programs="qemu-system-x86_64",
+    limit_s=240,
+    basis="MUST: virtio, Block Device",
+)
 def test(new_disk, guest, fio, target, seed, log, not_run):
     disks = [new_disk("2M", prefill=False) for _ in DEVICES]
     plugged = [

@@ -15,7 +15,12 @@ OPTIONS = (
 )
 
 
-@case(groups="guest device slow", programs="qemu-system-x86_64", limit_s=300)
+@case(
+    groups="guest device slow",
+    programs="qemu-system-x86_64",
+    limit_s=300,
+    basis=("MUST: fio(1), verify", "MUST: ATA, Command set"),
+)
 def test(new_disk, guest, fio, log):
     plugged = [
         (new_disk("2M", prefill=False).blockdev(discard="unmap"), Device("ahci", physical=physical))

@@ -13,7 +13,12 @@ OPTIONS = (
 )
 
 
-@case(groups="guest guest-quick inject errors", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest guest-quick inject errors",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis="MUST: qemu-system(1), werror and rerror",
+)
 def test(disk, guest, fio, rules):
     system = guest(disk)
     vm = system.machine

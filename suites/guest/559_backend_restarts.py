@@ -14,7 +14,13 @@ OPTIONS = (
 )
 
 
-@case(groups="guest crash", requires="nbd", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest crash",
+    requires="nbd",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis="MUST: QAPI, BlockdevOptionsNbd",
+)
 def test(new_disk, guest, fio):
     disk = new_disk("4M", prefill=False)
     node = disk.blockdev()

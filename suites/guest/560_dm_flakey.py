@@ -13,7 +13,12 @@ OPTIONS = (
 )
 
 
-@case(groups="guest inject", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest inject",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis="MUST: NBD, NBD_CMD_READ",
+)
 def test(new_disk, guest, fio):
     disk = new_disk("4M", prefill=False)
     system = guest(disk)

@@ -17,7 +17,13 @@ OPTIONS = (
 )
 
 
-@case(groups="guest network", requires="nbd", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest network",
+    requires="nbd",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis="MUST: QAPI, BlockdevOptionsNbd",
+)
 def test(disk, link, guest, fio):
     node = disk.blockdev()
     node["file"]["reconnect-delay"] = DELAY_S

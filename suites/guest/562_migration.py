@@ -15,7 +15,13 @@ OPTIONS = (
 )
 
 
-@case(groups="guest slow", requires="nbd", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest slow",
+    requires="nbd",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis=("MUST: QAPI, migrate", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, guest, scratch):
     disk = new_disk("4M", prefill=False)
     plugged = [(disk.blockdev(), Device())]

@@ -24,7 +24,12 @@ TURNS = (
 WRITE = {"event": "write_aio", "iotype": "write", "action": "error", "errno": "EIO"}
 
 
-@case(groups="guest inject errors slow", programs="qemu-system-x86_64", limit_s=240)
+@case(
+    groups="guest inject errors slow",
+    programs="qemu-system-x86_64",
+    limit_s=240,
+    basis="MUST: qemu-system(1), werror and rerror",
+)
 def test(disk, guest, rules, log):
     system = guest()
     system.expected += ["error, dev sd", "error on dev sd", "error, dev nvme", "error on dev nvme"]

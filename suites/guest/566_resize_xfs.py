@@ -14,7 +14,12 @@ LOAD = "i=0; while [ ! -e /tmp/stop ]; do head -c 100000 /dev/urandom > /mnt/loa
 LOAD += "i=$((i+1)); done"
 
 
-@case(groups="guest size discard", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest size discard",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis=("MUST: QAPI, block_resize", "POLICY: grown-part-reads-zero"),
+)
 def test(new_disk, guest):
     disk = new_disk(BEFORE, prefill=False, format="qcow2")
     system = guest(disk.blockdev(discard="unmap"))

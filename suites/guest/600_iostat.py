@@ -14,7 +14,12 @@ OPTIONS = (
 )
 
 
-@case(groups="guest slow", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest slow",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis="MUST: QAPI, query-blockstats",
+)
 def test(new_disk, guest, fio, log):
     system = guest(new_disk("4M", prefill=False))
     before = system.run("cat /sys/block/vdb/stat").split()

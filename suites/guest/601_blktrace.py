@@ -16,7 +16,12 @@ OPTIONS = (
 )
 
 
-@case(groups="guest slow", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest slow",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis=("MUST: QAPI, query-blockstats", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, guest, fio, log):
     system = guest(new_disk("2M", prefill=False))
     tracing = system.begin("mkdir -p /tmp/t && exec blktrace -d /dev/vdb -D /tmp/t -o t")
