@@ -285,9 +285,13 @@ class Description(_Strict):
 
         :raise KeyError: there is no such policy.
         """
-        name = POLICIES[policy].name
-        is_fresh = name == "fresh-volume-reads-zero" and self.fresh == "undefined"
-        return is_fresh or name in self.waives
+        return POLICIES[policy].name in self.waived_policies
+
+    @property
+    def waived_policies(self) -> frozenset[str]:
+        """The names of all policies that the profile waives."""
+        fresh = {"fresh-volume-reads-zero"} if self.fresh == "undefined" else set()
+        return frozenset({*self.waives, *fresh})
 
 
 def find(target: str, targets_dir: Path) -> Path:
