@@ -25,6 +25,6 @@ def test(new_disk, guest, fio, log):
         part = "256k" if size == "512" else "1536k" if size == "1536" else "4m"
         result = run(*options.split(), f"--bs={size}", f"--size={part}").must_be_clean()
         log(size, *result.summary())
-        assert result.jobs[0].read.requests > 0
+        assert result.jobs[0].read.requests, f"fio, bs={size}: no block was read back"
     result = run(*options.split(), SPLIT, "--size=3m", "--blockalign=512").must_be_clean()
     log(SPLIT, *result.summary())

@@ -6,6 +6,7 @@ Guards: phantom-write, misdirected-write.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 WAYS = (
     "--ioengine=libaio --direct=1 --iodepth=1",
@@ -31,4 +32,6 @@ def test(new_disk, guest, fio, log):
     for way in WAYS:
         result = run(*options.split(), *way.split()).must_be_clean()
         log(way, *result.summary())
-        assert result.jobs[0].write.requests == disk.size // 4096
+        expect_equal(
+            result.jobs[0].write.requests, disk.size // 4096, f"fio {way}, writes of 4 KiB"
+        )

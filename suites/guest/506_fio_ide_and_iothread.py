@@ -6,6 +6,7 @@ Guards: phantom-write, misdirected-write.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 from qbdcheck.kit.guest_tools import Device
 
 OPTIONS = "--ioengine=libaio --direct=1 --bs=4k --iodepth=16 --rw=randwrite --verify=md5"
@@ -30,4 +31,5 @@ def test(new_disk, guest, fio, log):
         jobs += [f"--name={disk.identity}", f"--filename={disk.path}", *OPTIONS.split()]
     result = fio(system)(*jobs).must_be_clean()
     log(*result.summary())
-    assert [job.write.bytes_done for job in result.jobs] == [2 << 20, 4 << 20]
+    done = [job.write.bytes_done for job in result.jobs]
+    expect_equal(done, [2 << 20, 4 << 20], "fio, bytes written to the ide and the virtio-blk disk")

@@ -6,6 +6,7 @@ Guards: cross-connection-state, misdirected-write, extent-boundary-misroute.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 OPTIONS = "--ioengine=libaio --direct=1 --bs=4k --iodepth=8 --rw=randwrite --verify=md5"
 
@@ -25,6 +26,9 @@ def test(new_disk, guest, fio, log):
         jobs += [f"--name={disk.identity}", f"--filename={disk.path}", *OPTIONS.split()]
     result = run(*jobs, "--randrepeat=1").must_be_clean()
     log(*result.summary())
-    assert len({disk.path for disk in system.disks}) == len(result.jobs) == 3
+    expect_equal(
+        len({disk.path for disk in system.disks}), 3, "different names of disks in the guest"
+    )
+    expect_equal(len(result.jobs), 3, "jobs that fio reports")
     again = run(*jobs, "--randrepeat=1", "--verify_only=1").must_be_clean()
-    assert [job.read.requests for job in again.jobs] == [512] * 3
+    expect_equal([job.read.requests for job in again.jobs], [512] * 3, "fio, reads of 4 KiB again")

@@ -7,6 +7,7 @@ Guards: phantom-write, misdirected-write, discard-overreach.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 from qbdcheck.kit.guest_tools import Device
 
 OPTIONS = (
@@ -33,11 +34,14 @@ def test(new_disk, guest, fio, log):
         name = seen.path.removeprefix("/dev/")
         queue = f"/sys/block/{name}/queue"
         values = system.run(f"cat {queue}/physical_block_size /sys/block/{name}/device/queue_depth")
-        assert [int(value) for value in values.split()] == [seen.device.physical, 32], values
+        expect_equal(
+            values.split(), [str(seen.device.physical), "32"], f"{name}: block size, queue depth"
+        )
         jobs += [f"--name={seen.identity}", f"--filename={seen.path}", *OPTIONS.split()]
     result = run(*jobs).must_be_clean()
     log(*result.summary())
-    assert [job.write.bytes_done for job in result.jobs] == [1 << 20] * 2
+    done = [job.write.bytes_done for job in result.jobs]
+    expect_equal(done, [1 << 20] * 2, "fio, bytes written to each disk")
     for seen in system.disks:
         system.run(f"blkdiscard -o 1052672 -l 65536 {seen.path}")  # directly after them
     run(*jobs, "--verify_only=1").must_be_clean()
