@@ -20,6 +20,7 @@ from oracles.contents import CHUNK, Change, Chunk, Contents
 from oracles.diagnosis import diagnose
 from oracles.finding import Finding, Findings
 from oracles.history import History
+from oracles.promises import policy_after
 from oracles.stamps import SECTOR, Bytes, Data, Identity, as_array, operation_of, stamp
 
 LARGEST = (1 << 63) - 1
@@ -53,12 +54,16 @@ class Shadow:
 
     :param size: 0 to 2^63-1; the memory depends on what is written, not on the size.
     :param identity: run and volume, for the stamps.
+    :param waived: policies (`oracles.promises`) that do not hold; what they demand is not judged.
     """
 
-    def __init__(self, size: int, identity: Identity | None = None) -> None:
+    def __init__(
+        self, size: int, identity: Identity | None = None, waived: frozenset[str] = frozenset()
+    ) -> None:
         if not 0 <= size <= LARGEST:
             raise ValueError(f"size {size} is not within 0 to 2^63-1")
         self.size = size
+        self.waived = waived
         self.identity = identity or Identity(0, 0)
         self.history = History(self.identity)
         self._now = Contents()
@@ -74,7 +79,7 @@ class Shadow:
             later ones of the original; by default the writer of the original.
         """
         who = self.identity if writer is None else replace(self.identity, writer=writer)
-        other = Shadow(self.size, who)
+        other = Shadow(self.size, who, self.waived)
         other.history = self.history.copy(who)
         other._now = self._now.copy()
         other._durable = {
@@ -272,7 +277,10 @@ class Shadow:
         for place, finding in enumerate(findings):
             last = self.history.last_writes(finding.offset, finding.length, _LAST_WRITES)
             findings[place] = replace(finding, last_writes=last)
-        return findings
+        if not self.waived:
+            return findings
+        judged = (one for one in findings if self._policy_of(one) not in self.waived)
+        return Findings(judged, is_judged=True)
 
     def settle(self, offset: int, data: Data) -> None:
         """Expect the data of this read from now on: contents may not change without a write.
@@ -291,7 +299,7 @@ class Shadow:
             states = self._now.states(sector)
             if states is not None:
                 fitting = frozenset(state for state in states if state[part] == there)
-                self._now.set_states(sector, fitting)
+                self._now.set_states(sector, fitting or None)  # none fits where it is waived
             elif high - low == SECTOR:
                 self._now.set_states(sector, frozenset((there,)))
 
@@ -304,6 +312,9 @@ class Shadow:
     def _within(self, offset: int, length: int) -> None:
         if offset < 0 or length < 0 or offset + length > self.size:
             raise ValueError(f"{offset}+{length} is not within a volume of {self.size} bytes")
+
+    def _policy_of(self, finding: Finding) -> str:
+        return policy_after(finding.last_writes, finding.offset, finding.length)
 
     def _written(
         self, offset: int, data: Data, *, fua: bool = False, maybe: bool = False

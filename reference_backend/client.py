@@ -187,16 +187,20 @@ class Client(ClientHandshake):
     def receive_reply(self, cookie: int | None = None) -> wire.Reply:
         """Return the next reply, or the one to ``cookie``. Keep other replies for later calls.
 
-        :raise ConnectionResetError: the server closed.
+        :raise ConnectionResetError: the server closed; the text names the request.
+        :raise TimeoutError: nothing came within the time limit of the socket.
         :raise RemoteProtocolError: the server broke the protocol.
         """
         while True:
             for index, reply in enumerate(self._ready):
                 if cookie is None or reply.cookie == cookie:
                     return self._ready.pop(index)
-            data = self.sock.recv(max(256 * 1024, self._wire().needed()))
+            try:
+                data = self.sock.recv(max(256 * 1024, self._wire().needed()))
+            except (TimeoutError, ConnectionError) as error:
+                raise self._lost(error, self._awaited(cookie)) from None
             if not data:
-                msg = "the server closed the connection"
+                msg = f"{self._awaited(cookie)}: the server closed the connection without a reply"
                 raise ConnectionResetError(msg)
             self._ready.extend(self._wire().receive(data))
 
@@ -213,11 +217,24 @@ class Client(ClientHandshake):
 
         :raise NbdError: the reply is an error.
         """
-        cookie = self.send_request(command, offset, length, flags=flags, payload=payload)
+        request = wire.Request(0, command, flags, offset, length)
+        try:
+            cookie = self.send_request(command, offset, length, flags=flags, payload=payload)
+        except (TimeoutError, ConnectionError) as error:
+            raise self._lost(error, f"{request}: while it was sent") from None
         reply = self.receive_reply(cookie)
         if reply.error:
-            raise NbdError(reply.error, reply.message, reply.error_offset)
+            raise NbdError(reply.error, reply.message, reply.error_offset, str(request))
         return reply
+
+    def _awaited(self, cookie: int | None) -> str:
+        """Return the requests without a reply in words: the one with a cookie, or the first."""
+        waiting = self._wire().waiting
+        if cookie in waiting:
+            return str(waiting[cookie])
+        first = next(iter(waiting.values()), None)
+        more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+        return f"{first}{more}" if first is not None else "no request is in flight"
 
     # -- transmission, one at a time; offsets and lengths in bytes, ``flags`` are CommandFlag bits
 

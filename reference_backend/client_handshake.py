@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import struct
@@ -43,6 +44,7 @@ class ClientHandshake:
         self.canonical_name: str | None = None
         self.description: str | None = None
         self.in_transmission = False
+        self._doing = "greeting"
 
     @classmethod
     def open_socket(
@@ -78,7 +80,9 @@ class ClientHandshake:
         try:
             self.sock.sendall(data)
         except BrokenPipeError as error:
-            raise BrokenPipeError(error.errno, "the server closed the connection") from None
+            lost = BrokenPipeError(f"{self._doing}: the server closed the connection")
+            lost.errno = error.errno
+            raise lost from None
 
     def receive(self, length: int) -> bytes:
         """Receive exactly ``length`` bytes.
@@ -88,17 +92,33 @@ class ClientHandshake:
         """
         parts = bytearray()
         while len(parts) < length:
-            data = self.sock.recv(length - len(parts))
+            missing = length - len(parts)
+            try:
+                data = self.sock.recv(missing)
+            except (TimeoutError, ConnectionError) as error:
+                raise self._lost(error, self._doing) from None
             if not data:
-                msg = f"the server closed the connection, {length - len(parts)} bytes early"
+                msg = f"{self._doing}: the server closed the connection, {missing} bytes early"
                 raise ConnectionResetError(msg)
             parts += data
         return bytes(parts)
+
+    def _lost(self, error: OSError, what: str) -> OSError:
+        """Return an error of the same kind that says what the server did not do, and when."""
+        if isinstance(error, TimeoutError):
+            limit_s = self.sock.gettimeout() or 0
+            return TimeoutError(f"{what}: the server sent nothing for {limit_s:g} s")
+        why = os.strerror(error.errno) if error.errno else str(error)
+        lost = type(error)(f"{what}: the server ended the connection ({why})")
+        lost.errno = error.errno
+        return lost
 
     # -- options
 
     def send_option(self, number: int, data: bytes = b"") -> None:
         """Send an option with any number."""
+        known = number in set(Option)
+        self._doing = f"option {Option(number).name if known else number}"
         self.send(m.option(number, data))
 
     def receive_option_reply(self) -> OptionReplyMessage:

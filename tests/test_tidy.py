@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from qbdcheck.bootstrap.install import MODULES
+from qbdcheck.catalogue.basis import policies_of
 from qbdcheck.catalogue.capability_words import IMAGE_FORMATS
 from qbdcheck.catalogue.catalogue import CASE_FILE, list_cases
 from qbdcheck.catalogue.groups import load_groups
+from qbdcheck.catalogue.policies import POLICIES
 from qbdcheck.commands.new import SUITES, ranges
 from qbdcheck.kit import MODULES as KIT_MODULES
 
@@ -230,12 +232,12 @@ def test_file_names_are_nouns_of_the_field() -> None:
 
 
 def test_every_case_can_be_read_and_says_what_it_checks() -> None:
-    broken = [
-        f"{one.case_id}: {one.broken}"
-        for one in list_cases(ROOT / "suites", load_groups(ROOT / "suites"))
-        if one.broken
-    ]
-    none_of(broken)
+    listed = list_cases(ROOT / "suites", load_groups(ROOT / "suites"))
+    none_of([f"{one.case_id}: {one.broken}" for one in listed if one.broken])
+    without = [one.case_id for one in listed if not one.spec.basis]
+    none_of(without, "add basis= to @case: docs/case-writer.md tells how to choose it")
+    used = {name for one in listed for name in policies_of(one.spec.basis)}
+    none_of(sorted(set(POLICIES) - used), "no case has this policy as its basis: remove it")
     silent = [
         relative(path)
         for path in cases()

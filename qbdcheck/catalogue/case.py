@@ -7,11 +7,12 @@ arguments when the case is imported.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from qbdcheck.catalogue.basis import check_basis
 from qbdcheck.catalogue.capability_words import CAPABILITIES, IMAGE_FORMATS
 
 SPEC_ATTRIBUTE = "__qbdcheck_case__"
@@ -30,6 +31,8 @@ class CaseSpec:
     programs: tuple[str, ...] = ()
     formats: tuple[str, ...] = ("raw",)
     limit_s: float = DEFAULT_LIMIT_S
+    basis: tuple[str, ...] = ()
+    """What the case checks (basis.py), the strongest first."""
 
     def supports(self, image_format: str) -> bool:
         """Return whether the case runs with `image_format`."""
@@ -66,10 +69,12 @@ def make_spec(
     programs: str = "",
     formats: str = "raw",
     limit_s: float = DEFAULT_LIMIT_S,
+    *,
+    basis: str | Sequence[str] = (),
 ) -> CaseSpec:
     """Return the checked arguments of ``@case``.
 
-    :raise ValueError: a capability or format is unknown, or the limit is not positive.
+    :raise ValueError: a capability, format or basis is unknown, or the limit is not positive.
     """
     if not groups.split():
         raise ValueError('a case needs at least one group: groups="rw quick"')
@@ -88,6 +93,7 @@ def make_spec(
         tuple(programs.split()),
         () if wanted == ["any"] else tuple(wanted),
         float(limit_s),
+        check_basis(basis),
     )
 
 
@@ -98,12 +104,13 @@ def case(
     programs: str = "",
     formats: str = "raw",
     limit_s: float = DEFAULT_LIMIT_S,
+    basis: str | Sequence[str] = (),
 ) -> Callable[[Function], Function]:
     """Declare a function as a case. All arguments are literals; docs/case-writer.md explains them.
 
-    :raise ValueError: a capability or format is unknown, or the limit is not positive.
+    :raise ValueError: a capability, format or basis is unknown, or the limit is not positive.
     """
-    spec = make_spec(groups, requires, programs, formats, limit_s)
+    spec = make_spec(groups, requires, programs, formats, limit_s, basis=basis)
 
     def declare(function: Function) -> Function:
         setattr(function, SPEC_ATTRIBUTE, spec)

@@ -18,7 +18,7 @@ from qbdcheck.errors import UsageError
 
 CASE_FILE = re.compile(r"(?P<number>\d{3}|[1-9]\d{3})_\w+\.py\Z")
 PREFIX = "This case checks that "
-_ARGUMENTS = ("groups", "requires", "programs", "formats", "limit_s")
+_ARGUMENTS = ("groups", "requires", "programs", "formats", "limit_s", "basis")
 
 
 def list_cases(suites_dir: Path, known_groups: Collection[str] | None = None) -> list[CaseInfo]:

@@ -48,9 +48,11 @@ from qbdcheck.kit import case
 # programs  programs that are not part of QEMU: "nbdcopy fio"
 # formats   "raw" (default), "raw qcow2", "any"
 # limit_s   time limit in seconds; the default is 60
+# basis     what demands this: a MUST or SHOULD of a document with its section, or a policy
+#           (docs/policies.md); several in parentheses: ("MUST: ...", "POLICY: ...")
 
 
-@case(groups="rw")
+@case(groups="rw", basis="MUST: NBD, NBD_CMD_READ")
 def test(disk, qemu_io):
     # Name a fixture as an argument to use it; the programs that it starts end with the case:
     #   disk new_disk        volumes on the target, full of stamps; disk.verify() compares all

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qbdcheck.catalogue.capability_words import CAPABILITIES
+from qbdcheck.catalogue.policies import POLICIES
 from qbdcheck.clock import now_s
 from qbdcheck.commands.profile_claims import CLAIMS, option_claim
 from qbdcheck.errors import NotRun, QbdcheckError, SetupError, UsageError
@@ -25,7 +26,6 @@ from qbdcheck.options import TargetOptions
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.capabilities import Scratch, capabilities
 from qbdcheck.targets.description import Description
-from qbdcheck.targets.policies import POLICIES
 from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
 from qbdcheck.targets.session import TargetSession
 

@@ -45,6 +45,15 @@ class RequestLost(ConnectionError):  # noqa: N818
     """A request has no reply: the connection ended, or the time limit passed."""
 
 
+def _why(error: OSError | EOFError) -> str:
+    """Return why a request has no reply, without the request."""
+    if isinstance(error, TimeoutError):
+        return "no reply within the time limit"
+    if isinstance(error, ConnectionError | EOFError):
+        return "the server ended the connection without a reply"
+    return error.strerror or str(error)
+
+
 @dataclass(frozen=True)
 class _Sent:
     """A request, the data that it writes, and the name of the connection."""
@@ -280,7 +289,7 @@ class NbdIo:
                 command, offset, length, flags=flags, payload=sent.data
             )
         except (OSError, EOFError) as error:
-            raise RequestLost(f"{sent}: {error or 'the server closed the connection'}") from None
+            raise RequestLost(f"{sent}: {_why(error)}") from None
         self._in_flight[cookie] = sent
         return cookie
 
@@ -294,7 +303,7 @@ class NbdIo:
         try:
             reply = self.client.receive_reply(cookie)
         except (OSError, EOFError) as error:
-            raise RequestLost(f"{waiting[0]}: {error or 'connection closed'}") from None
+            raise RequestLost(f"{waiting[0]}: {_why(error)}") from None
         sent = self._in_flight.pop(reply.cookie, None)
         if sent is None:
             raise AssertionError(f"a reply to cookie {reply.cookie:#x}, which is not in flight")
@@ -343,7 +352,7 @@ class NbdIo:
         except TimeoutError:
             raise RequestLost(f"{sent}: no reply within the time limit") from None
         except (OSError, EOFError) as error:
-            raise RequestLost(f"{sent}: {error or 'the server closed the connection'}") from None
+            raise RequestLost(f"{sent}: {_why(error)}") from None
 
     def _judge(self, sent: _Sent, data: Data) -> None:
         judge(self._shadow, sent.offset, data, str(sent))

@@ -65,7 +65,7 @@ def _named(request: str) -> Iterator[None]:
     try:
         yield
     except NbdError as error:
-        seen = f"{request}: expected success, got {errno_name(error.errno or 0)} ({error})"
+        seen = f"{request}: expected success, got {errno_name(error.errno or 0)} ({error.strerror})"
         raise AssertionError(seen) from None
     except (ConnectionError, EOFError):
         seen = f"{request}: the server closed the connection without a reply"

@@ -5,6 +5,7 @@ They have no logic: `TargetSession` creates and ends everything.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,8 +49,10 @@ from qbdcheck.runner.case_state import (
     SELECTION,
     TARGET_OPTIONS,
     TESTS,
+    WAIVED,
 )
 from qbdcheck.runner.golden import Output
+from qbdcheck.runner.policy_demand import resting_on
 from qbdcheck.seed import Seed
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.capabilities import capabilities
@@ -313,6 +316,15 @@ def log(request: pytest.FixtureRequest) -> Callable[..., None]:
             file.write(" ".join(map(str, values)) + "\n")
 
     return write
+
+
+@pytest.fixture
+def policy(
+    request: pytest.FixtureRequest, target: TargetSession
+) -> Callable[[str], contextlib.AbstractContextManager[None]]:
+    """Mark demands that rest on a policy alone: ``with policy("failed-write-old-or-new"):``."""
+    return functools.partial(resting_on, target.description.waived_policies,
+                             request.node.stash[WAIVED].append)  # fmt: skip
 
 
 @pytest.fixture

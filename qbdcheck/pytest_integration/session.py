@@ -76,6 +76,7 @@ def build_run(
         target_name=description.name,
         keep_timelines=config.stash[REPORTS].html_file is not None,
         environment=run_environment(execution.scratch_root) | _guest_description(config, running),
+        waives=description.waived_policies,
         allowed_reasons=allowed_reasons(selection.suites_dir) if execution.strict else None,
     )
 

@@ -57,7 +57,9 @@ class CaseEnded:
     ``elapsed_s`` is in seconds. ``reasons`` say why the case was not run, ``partly_not_run`` which
     parts were not. ``observed`` has the lines of --observe, ``tests`` the tests that ran in a
     guest. ``message`` is the first line of a failure, ``details`` all of it (diff, diagnosis,
-    stacks); ``findings`` say what is wrong as data.
+    stacks); ``findings`` say what is wrong as data. ``basis`` is what demands that which the case
+    checks; for a failure, what the violated demand rests on, if that is known more exactly (see
+    qbdcheck.catalogue.basis). ``waived`` has each failure that the profile waives, with its policy.
     """
 
     case_id: str
@@ -79,6 +81,8 @@ class CaseEnded:
     observed: tuple[str, ...] = ()
     tests: tuple[TestEnded, ...] = ()
     findings: tuple[Finding, ...] = ()
+    basis: tuple[str, ...] = ()
+    waived: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,8 @@ def _case_element(case: CaseEnded, redaction: Redaction) -> ET.Element:
         name=case.case_id,
         time=f"{case.elapsed_s:.3f}",
     )
-    if case.findings:
-        _add_findings(element, case, redaction)
+    if case.findings or case.basis:
+        _add_properties(element, case, redaction)
     if case.verdict is Verdict.NOT_RUN:
         ET.SubElement(element, "skipped", message=_xml("; ".join(case.reasons), redaction))
     elif case.verdict.is_bad:
@@ -97,9 +97,13 @@ def _case_element(case: CaseEnded, redaction: Redaction) -> ET.Element:
     return element
 
 
-def _add_findings(element: ET.Element, case: CaseEnded, redaction: Redaction) -> None:
-    """Add properties: ``damage`` with all kinds, and a ``finding`` in JSON for each finding."""
+def _add_properties(element: ET.Element, case: CaseEnded, redaction: Redaction) -> None:
+    """Add properties: each ``basis``, ``damage`` with all kinds, each ``finding`` in JSON."""
     block = ET.SubElement(element, "properties")
+    for one in case.basis:
+        ET.SubElement(block, "property", name="basis", value=one)
+    if not case.findings:
+        return
     ET.SubElement(block, "property", name="damage", value=", ".join(damage_words(case)))
     for finding in case.findings[:_FINDINGS]:
         members = json.dumps(plain(finding, redaction), ensure_ascii=False)
@@ -108,6 +112,7 @@ def _add_findings(element: ET.Element, case: CaseEnded, redaction: Redaction) ->
 
 def _notes(case: CaseEnded) -> list[str]:
     notes = [f"part not run: {part}" for part in case.partly_not_run]
+    notes += [f"waived: {one}" for one in case.waived]
     notes += [f"test {one.name}: {one.outcome}, {one.elapsed_s:.1f} s" for one in case.tests]
     if case.verdict.is_bad:
         notes += [f"again: {case.rerun}"] if case.rerun else []

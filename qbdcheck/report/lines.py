@@ -54,6 +54,8 @@ def case_line(case: CaseEnded, target: str) -> Text:
             line.append(sentence_of(case.sentence))
             if case.partly_not_run:
                 line.append(f" [in part: not {'; not '.join(case.partly_not_run)}]", "yellow")
+            if case.waived:
+                line.append(f" [waived: {'; waived: '.join(case.waived)}]", "yellow")
         case _:
             line.append(cause_of_case(case) or sentence_of(case.sentence))
     return line
@@ -77,6 +79,8 @@ def failure_block(case: CaseEnded) -> list[Text]:
     lines = [Text(f"{title:-<80}", style)]
     if case.sentence:
         lines.append(Text(f"checks that {sentence_of(case.sentence)}", "italic"))
+    if case.basis:
+        lines.append(Text(f"basis: {'; '.join(case.basis)}", "italic"))
     body = case.details or case.message
     in_diff = False
     for line in body.splitlines():

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
+from qbdcheck.catalogue.basis import rank
 from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.lines import VERDICT_STYLES
@@ -25,6 +26,7 @@ def summary_lines(tally: Tally) -> list[Text]:
         *_slowest(tally, namer),
         *_not_run(tally, namer),
         *_partly(tally, namer),
+        *_waived(tally, namer),
         *_bad(tally, namer, Verdict.FAIL, "Failures"),
         *_bad(tally, namer, Verdict.BROKEN, "Broken"),
     ]
@@ -71,12 +73,27 @@ def _partly(tally: Tally, namer: _Namer) -> list[Text]:
     ]
 
 
+def _waived(tally: Tally, namer: _Namer) -> list[Text]:
+    cases = [case for case in tally.with_verdict(*Verdict) if case.waived]
+    if not cases:
+        return []
+    lines = [Text.assemble(("Failures that the profile waives: ", "yellow"), namer.names(cases))]
+    return lines + [
+        Text(f"  {namer.name(case)}: waived: {one}", "dim") for case in cases for one in case.waived
+    ]
+
+
 def _bad(tally: Tally, namer: _Namer, verdict: Verdict, title: str) -> list[Text]:
     cases = tally.with_verdict(verdict)
     if not cases:
         return []
+    cases = sorted(cases, key=lambda case: rank(case.basis))  # stable: by number for each strength
     lines = [Text.assemble((f"{title}: ", VERDICT_STYLES[verdict]), namer.names(cases))]
-    return lines + [Text(f"  {namer.name(case)}: {cause_of_case(case)}") for case in cases]
+    for case in cases:
+        lines.append(Text(f"  {namer.name(case)}: {cause_of_case(case)}"))
+        if case.basis and verdict is Verdict.FAIL:
+            lines[-1].append(f"  [{case.basis[0]}]", "dim")
+    return lines
 
 
 def _slowest(tally: Tally, namer: _Namer) -> list[Text]:

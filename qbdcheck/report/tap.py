@@ -72,6 +72,8 @@ class Tap:
         facts: dict[str, object] = {"duration_ms": round(case.elapsed_s * 1000, 1)}
         if case.partly_not_run:
             facts["partly_not_run"] = case.partly_not_run
+        if case.waived:
+            facts["waived"] = case.waived
         if case.tests:
             facts["tests"] = {one.name: one.outcome for one in case.tests}
         if case.verdict.is_bad:
@@ -79,6 +81,7 @@ class Tap:
                 "severity": case.verdict.value,
                 "message": cause_of_case(case),
                 "sentence": case.sentence,
+                "basis": case.basis,
                 "seed": case.seed,
                 "again": case.rerun,
                 "files": case.artefacts,

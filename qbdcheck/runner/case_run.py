@@ -56,6 +56,7 @@ class Result:
     """The result of a unit. The fields are those of `qbdcheck.report.events.CaseEnded`.
 
     ``setup_failed``: the target or the machine could not be prepared, so no case can run.
+    ``basis`` is that of the failure, if it is known more exactly than that of the case.
     """
 
     verdict: Verdict
@@ -67,6 +68,8 @@ class Result:
     observed: tuple[str, ...] = ()
     tests: tuple[TestEnded, ...] = ()
     findings: tuple[Finding, ...] = ()
+    basis: tuple[str, ...] = ()
+    waived: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Return the bytes for the pipe from the forked child to the runner."""
@@ -93,6 +96,8 @@ class Result:
                 tuple(map(str, fields["observed"])),
                 tuple(TestEnded(**one) for one in fields["tests"]),
                 tuple(Finding.from_json(one) for one in fields["findings"]),
+                tuple(map(str, fields["basis"])),
+                tuple(map(str, fields["waived"])),
             )
         except (ValueError, LookupError, TypeError):
             return None

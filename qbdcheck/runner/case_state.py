@@ -34,6 +34,8 @@ TESTS = pytest.StashKey[list[TestEnded]]()
 """``item.stash[TESTS]``: tests that the case ran in a guest; the fixture `runtest` adds them."""
 PARTLY_NOT_RUN = pytest.StashKey[list[str]]()
 """``item.stash[PARTLY_NOT_RUN]``: the fixture ``not_run`` appends its reasons here."""
+WAIVED = pytest.StashKey[list[str]]()
+"""``item.stash[WAIVED]``: the fixture ``policy`` appends what failed and is waived."""
 FULL_LOG = pytest.StashKey[Path]()
 """``item.stash[FULL_LOG]``: the case's full.log; the fixture ``log`` appends to it."""
 

@@ -35,6 +35,7 @@ from qbdcheck.runner.case_state import (
     SEED,
     TARGET_OPTIONS,
     TESTS,
+    WAIVED,
 )
 from qbdcheck.runner.filters import Filters
 from qbdcheck.runner.golden import Comparison, Output, compare, find_golden, update
@@ -111,7 +112,8 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
     parts: list[str] = item.stash[PARTLY_NOT_RUN]
     observed: list[str] = item.stash[OBSERVED]
     tests: list[TestEnded] = item.stash[TESTS]
-    result = replace(result, observed=tuple(observed), tests=tuple(tests))
+    waived: list[str] = item.stash[WAIVED]
+    result = replace(result, observed=tuple(observed), tests=tuple(tests), waived=tuple(waived))
     if result.verdict is Verdict.PASS:
         return replace(result, partly_not_run=tuple(parts))
     return result
@@ -127,6 +129,7 @@ def _fill_case_state(item: pytest.Item, unit: Unit, scratch: Path) -> None:
     item.stash[PARTLY_NOT_RUN] = []
     item.stash[OBSERVED] = []
     item.stash[TESTS] = []
+    item.stash[WAIVED] = []
 
 
 def _phase(item: pytest.Item, when: str) -> Result:

@@ -15,11 +15,13 @@ import pytest
 from oracles.damage import Damage
 from oracles.damage import error as errno_of
 from oracles.finding import Finding, Findings
+from oracles.promises import policy_after
 from qbdcheck.errors import NotReadyError, ProgramError
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
 MOST = 100
 """Maximum number of findings of a case in reports; the most informative come first."""
+_CONTENTS = Damage.STALE.rank
 _REWRITTEN = "@py_"
 """Prefixes of the names under which pytest keeps the values of an assertion."""
 
@@ -37,6 +39,26 @@ def findings_of(error: BaseException) -> Findings:
                 return _first(found)
         return Findings()
     return Findings(filter(None, [_of_type(error)]))
+
+
+def basis_of(error: BaseException, findings: Sequence[Finding]) -> tuple[str, ...]:
+    """Return what a failure rests on, where that is known more exactly than for its case, else ().
+
+    The fixture ``policy`` marks an error by its attribute ``basis``. Wrong contents rest on a
+    policy where the last request there was a discard, or a write that failed.
+    """
+    marked: tuple[str, ...] = getattr(error, "basis", ())
+    if marked or not findings or any(one.damage.rank != _CONTENTS for one in findings):
+        return marked
+    policies = {_policy_of(finding) for finding in findings}
+    if "" in policies:
+        return ()
+    return tuple(f"POLICY: {name}" for name in sorted(policies))
+
+
+def _policy_of(finding: Finding) -> str:
+    """Return the policy that wrong contents violate; "" if a MUST promises the contents."""
+    return policy_after(finding.last_writes, finding.offset, finding.length)
 
 
 def _first(findings: Findings) -> Findings:

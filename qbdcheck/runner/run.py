@@ -28,7 +28,7 @@ from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.child import LOG
 from qbdcheck.runner.lanes import SUITE_TIME_LIMIT, Lanes, Place
 from qbdcheck.runner.reaper import Reaper
-from qbdcheck.runner.verdict_rules import apply_deviation
+from qbdcheck.runner.verdict_rules import apply_deviation, apply_waiver
 from qbdcheck.seed import repeat_seed
 from qbdcheck.verdict import Verdict
 
@@ -43,6 +43,7 @@ class Run:
         must pass.
     :ivar rerun_command: returns the command that runs one unit again.
     :ivar target_name: the name in the profile, which reports print instead of a path.
+    :ivar waives: policies that the profile waives.
     :ivar allowed_reasons: patterns (fnmatch) of the reasons for "not run" that --strict allows;
         None without --strict.
     """
@@ -59,6 +60,7 @@ class Run:
     keep_timelines: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     allowed_reasons: Sequence[str] | None = None
+    waives: frozenset[str] = frozenset()
     setup_error: str = ""
     """Why the target or the machine cannot be prepared, in one line; the exit code is then 2."""
     interrupted: str = ""
@@ -172,8 +174,9 @@ class Run:
         """Record the result of `unit` and report it."""
         if (where := self.deviation_of(unit)) is not None:
             result = apply_deviation(result, where)
-        result = self._strict(result)
         case = unit.case
+        basis = result.basis or case.spec.basis
+        result = self._strict(apply_waiver(result, basis, self.waives))
         event = CaseEnded(
             case_id=case.case_id,
             number=case.number,
@@ -194,6 +197,8 @@ class Run:
             observed=result.observed,
             tests=result.tests,
             findings=result.findings,
+            basis=basis,
+            waived=result.waived,
         )
         if result.setup_failed and not any(one.verdict is Verdict.PASS for one in self.ended):
             self.setup_error = result.message.removeprefix("in setup: ")

@@ -9,14 +9,16 @@ make the run fail.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from qbdcheck.catalogue.basis import is_waived, policies_of
 from qbdcheck.errors import CaseBroken, NotReadyError, NotRun, UsageError
 from qbdcheck.runner.case_run import Result
-from qbdcheck.runner.evidence import findings_of
+from qbdcheck.runner.evidence import basis_of, findings_of
 from qbdcheck.verdict import Verdict
 
 _FULL_BYTES = 1 << 20
@@ -60,7 +62,12 @@ def judge(error: BaseException, when: str, details: str) -> Result:
         return Result(Verdict.BROKEN, message, details, setup_failed=True, findings=findings)
     where = "" if when == "call" else f"in {when}: "
     return Result(
-        Verdict.FAIL, where + message, details, setup_failed=setup_failed, findings=findings
+        Verdict.FAIL,
+        where + message,
+        details,
+        setup_failed=setup_failed,
+        findings=findings,
+        basis=basis_of(error, findings),
     )
 
 
@@ -90,6 +97,26 @@ def apply_deviation(result: Result, where: str) -> Result:
     return result
 
 
+def apply_waiver(result: Result, basis: Sequence[str], waives: Collection[str]) -> Result:
+    """Return the result of a case; a failure that rests on waived policies only is a pass.
+
+    The note says what was waived. A failure that rests on a MUST or a SHOULD too stays.
+
+    :param basis: that of the failure. :param waives: the policies that the profile waives.
+    """
+    if result.verdict is not Verdict.FAIL or result.setup_failed or not is_waived(basis, waives):
+        return result
+    note = f"{' '.join(policies_of(basis))}: {result.message}"
+    return Result(
+        Verdict.PASS,
+        partly_not_run=result.partly_not_run,
+        observed=result.observed,
+        tests=result.tests,
+        basis=result.basis,
+        waived=(*result.waived, note),
+    )
+
+
 def describe(error: BaseException) -> str:
     """Return the first line of an error, with its type where the text alone is not enough."""
     if isinstance(error, pytest.FixtureLookupError):
@@ -111,6 +138,8 @@ def worse(one: Result, other: Result) -> Result:
     if not other.verdict.is_bad:
         return one
     if one.verdict.is_bad:
+        if other.basis != one.basis:  # not all of the failure rests on the basis of one part
+            one = replace(one, basis=())
         details = f"{one.details}\n\nAfterwards: {other.message}\n{other.details}"
         return replace(one, details=details, findings=one.findings + other.findings)
     return other

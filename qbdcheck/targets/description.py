@@ -18,12 +18,12 @@ import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from qbdcheck.catalogue.capability_words import CAPABILITIES, IMAGE_FORMATS
+from qbdcheck.catalogue.policies import POLICIES
 from qbdcheck.errors import UsageError
 from qbdcheck.files import ROOT
 from qbdcheck.targets import marked_yaml
 from qbdcheck.targets.marked_yaml import KeyPath, Marked
 from qbdcheck.targets.placeholders import KNOWN, names_in
-from qbdcheck.targets.policies import POLICIES
 from qbdcheck.targets.profile_errors import key_text, nearest, sentence
 from qbdcheck.targets.server_version import is_in_range, parse_range, server_version
 
@@ -221,7 +221,7 @@ class Description(_Strict):
     """A command that prints the version of the server."""
     lacks: list[str] = []
     waives: list[str] = []
-    """Policies that do not apply to the target (policies.py)."""
+    """Policies that do not apply to the target (qbdcheck.catalogue.policies)."""
     deviations: list[Deviation] = []
 
     @pydantic.model_validator(mode="after")
@@ -285,9 +285,13 @@ class Description(_Strict):
 
         :raise KeyError: there is no such policy.
         """
-        name = POLICIES[policy].name
-        is_fresh = name == "fresh-volume-reads-zero" and self.fresh == "undefined"
-        return is_fresh or name in self.waives
+        return POLICIES[policy].name in self.waived_policies
+
+    @property
+    def waived_policies(self) -> frozenset[str]:
+        """The names of all policies that the profile waives."""
+        fresh = {"fresh-volume-reads-zero"} if self.fresh == "undefined" else set()
+        return frozenset({*self.waives, *fresh})
 
 
 def find(target: str, targets_dir: Path) -> Path:

@@ -156,7 +156,13 @@ class TargetSession:
             reason = f"fresh volumes are undefined, and {format_size(length)} are too many to zero"
             raise NotRun(f"target {self.name}: {reason}")
         identity = Identity.of(f"{self.case_id}/{self.execution.seed}", name)
-        disk = Disk(backend, image_format, Shadow(length, identity), self.qemu_img, self.scratch)
+        disk = Disk(
+            backend,
+            image_format,
+            Shadow(length, identity, self.description.waived_policies),
+            self.qemu_img,
+            self.scratch,
+        )
         self._disks.append(disk)
         if image_format == "luks" and SECRET_OBJECT not in self.qemu_img.objects:
             self.qemu_img.objects.append(SECRET_OBJECT)
@@ -172,7 +178,7 @@ class TargetSession:
         return disk
 
     def waived(self, policy: str) -> bool:
-        """Return whether the target's profile waives a policy (policies.py).
+        """Return whether the target's profile waives a policy (qbdcheck.catalogue.policies).
 
         :raise KeyError: there is no such policy.
         """

@@ -21,6 +21,8 @@ from reference_backend.nbd.settings import Bytes
 REPLY_MAX = 64 * 1024 * 1024 + 64
 """Bytes of the longest reply payload accepted: the largest READ and a chunk's head."""
 
+_WITHOUT_RANGE = (Command.FLUSH, Command.DISC)
+
 
 @dataclass(slots=True)
 class Request:
@@ -33,6 +35,16 @@ class Request:
     length: int
     data: bytearray | None = None
     covered: int = 0
+
+    def __str__(self) -> str:
+        """Return ``WRITE of 512 bytes at offset 4096, flags FUA``."""
+        known = self.command in set(Command)
+        text = Command(self.command).name if known else f"command {self.command}"
+        if self.length or self.command not in _WITHOUT_RANGE:
+            text += f" of {self.length} bytes at offset {self.offset}"
+        if self.flags:
+            text += f", flags {CommandFlag(self.flags).name or hex(self.flags)}"
+        return text
 
 
 @dataclass(slots=True)

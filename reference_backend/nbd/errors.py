@@ -44,11 +44,24 @@ class OptionRefused(Exception):  # noqa: N818  # reads as a sentence where it is
 
 
 class NbdError(OSError):
-    """A request failed; ``errno`` is the reply's error value, ``offset`` its offset or None."""
+    """A request failed; ``errno`` is the reply's error value, ``offset`` its offset or None.
 
-    def __init__(self, number: int, message: str = "", offset: int | None = None) -> None:
+    :param message: the server's text; without one the text of the errno.
+    :param request: the request in words, such as ``WRITE of 512 bytes at offset 4096``.
+    """
+
+    def __init__(
+        self, number: int, message: str = "", offset: int | None = None, request: str = ""
+    ) -> None:
         super().__init__(number, message or os.strerror(number))
         self.offset = offset
+        self.request = request
+
+    def __str__(self) -> str:
+        number = self.errno or 0
+        name = errno.errorcode.get(number, f"errno {number}")
+        place = f", at offset {self.offset}" if self.offset is not None else ""
+        return f"{self.request or 'a request'}: the server answered {name} ({self.strerror}){place}"
 
 
 _TRAVELS_AS = {

@@ -20,7 +20,7 @@ COMMANDS = {
 }
 
 
-@case(groups="inject errors quick")
+@case(groups="inject errors quick", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
 def test(disk, qemu_io):
     for kind, (_, number) in COMMANDS.items():
         faulty = blkdebug(disk.protocol_blockdev(), error(number=number, iotype=kind))

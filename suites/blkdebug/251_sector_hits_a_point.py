@@ -25,7 +25,7 @@ RANGES = {
 }
 
 
-@case(groups="inject errors quick")
+@case(groups="inject errors quick", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
 def test(disk, qemu_io):
     for kind in ("read", "write"):
         rule = error(iotype=kind, sector=BAD)

@@ -15,7 +15,7 @@ from qbdcheck.kit.expectations import expect_errno
 AT = 3 << 20
 
 
-@case(groups="inject errors")
+@case(groups="inject errors", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
 def test(disk, qemu_io):
     for number in (EIO, ENOSPC, EINTR, EAGAIN, EBUSY):
         rules = [

@@ -11,7 +11,10 @@ from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.expectations import expect_content, expect_in
 
 
-@case(groups="inject errors status img")
+@case(
+    groups="inject errors status img",
+    basis=("MUST: QAPI, BlockdevOptionsBlkdebug", "MUST: NBD, Metadata contexts"),
+)
 def test(new_disk, qemu_img, scratch):
     disk, copy = new_disk("1M"), scratch / "copy"
     # raw is above it because qemu-img map skips filters such as blkdebug.

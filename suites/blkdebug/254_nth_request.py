@@ -15,7 +15,7 @@ from qbdcheck.kit.expectations import expect_errno
 STEP = 12345
 
 
-@case(groups="inject errors")
+@case(groups="inject errors", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
 def test(disk, qemu_io):
     for kind, number in (("read", EIO), ("write", ENOSPC)):
         for count in (1, 2, 5, 10):

@@ -29,7 +29,7 @@ EXPECTED = (
 READS = ("read 51200 512", "read 102400 512", "read 51200 512", "read 0 102400")
 
 
-@case(groups="inject errors")
+@case(groups="inject errors", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
 def test(disk, qemu_io):
     for rules, expected in EXPECTED:
         faulty = json_filename(blkdebug(disk.protocol_blockdev(), *rules))

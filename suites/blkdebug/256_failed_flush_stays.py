@@ -13,7 +13,7 @@ from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.nbd import Command
 
 
-@case(groups="inject errors flush export quick")
+@case(groups="inject errors flush export quick", basis="MUST: fsync(2), ERRORS")
 def test(disk, nbd_io, storage_daemon):
     rules = [error(number=number, iotype="flush", once=True) for number in (EIO, ENOSPC, EIO)]
     with storage_daemon() as qsd:

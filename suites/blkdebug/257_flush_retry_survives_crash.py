@@ -13,7 +13,11 @@ from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.nbd import Command
 
 
-@case(groups="inject errors flush export crash", requires="flush crash")
+@case(
+    groups="inject errors flush export crash",
+    requires="flush crash",
+    basis="MUST: fsync(2), ERRORS",
+)
 def test(disk, nbd_io, storage_daemon):
     rules = [error(number=EIO, iotype="flush", once=True)]
     with storage_daemon() as qsd:

@@ -11,7 +11,7 @@ from qbdcheck.kit.blockdev import json_filename
 from qbdcheck.kit.expectations import expect_failure
 
 
-@case(groups="inject errors flush")
+@case(groups="inject errors flush", basis="MUST: fsync(2), ERRORS")
 def test(disk, qemu_io):
     faulty = json_filename(blkdebug(disk.protocol_blockdev(), error(iotype="flush")))
     io = qemu_io(faulty, shadow=disk.shadow)

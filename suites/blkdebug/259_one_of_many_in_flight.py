@@ -16,7 +16,7 @@ from qbdcheck.kit.expectations import expect_equal
 COUNT, LENGTH, STRUCK = 32, 20 << 10, 17
 
 
-@case(groups="inject errors concurrent quick")
+@case(groups="inject errors concurrent quick", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
 def test(disk, qemu_io):
     sector = (STRUCK * LENGTH + 5000) // 512
     for immediately in (False, True):

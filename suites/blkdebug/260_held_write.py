@@ -13,7 +13,7 @@ from qbdcheck.kit.blockdev import json_filename, over
 AT, LENGTH = 1 << 20, 64 << 10
 
 
-@case(groups="inject concurrent")
+@case(groups="inject concurrent", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
 def test(disk, qemu_io):
     held = json_filename(over("raw", blkdebug(disk.protocol_blockdev())))
     with qemu_io(held, shadow=disk.shadow) as io:

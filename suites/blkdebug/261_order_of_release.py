@@ -12,7 +12,7 @@ from qbdcheck.kit.blockdev import json_filename
 AT, LENGTH = 3 << 20, 100_000
 
 
-@case(groups="inject concurrent")
+@case(groups="inject concurrent", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
 def test(disk, qemu_io):
     held = json_filename(blkdebug(disk.protocol_blockdev()))
     with qemu_io(held, shadow=disk.shadow) as io:

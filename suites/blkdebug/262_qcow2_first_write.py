@@ -14,7 +14,10 @@ EVENTS = "l1_update l2_alloc_write l2_update cluster_alloc refblock_alloc write_
 PART = 256 << 10
 
 
-@case(groups="inject errors qcow2")
+@case(
+    groups="inject errors qcow2",
+    basis=("MUST: QEMU, interop/qcow2", "POLICY: image-survives-errors"),
+)
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("2M", prefill=False, format="qcow2")
     disk.create_image(disk.size, "cluster_size=512")

@@ -19,7 +19,10 @@ EVENTS = {
 }
 
 
-@case(groups="inject errors qcow2")
+@case(
+    groups="inject errors qcow2",
+    basis=("MUST: QEMU, interop/qcow2", "POLICY: image-survives-errors"),
+)
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("4M", prefill=False, format="qcow2")
     with qemu_io(disk) as io:

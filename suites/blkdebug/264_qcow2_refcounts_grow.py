@@ -15,7 +15,10 @@ EVENTS = """refblock_alloc_hookup refblock_alloc_write refblock_alloc_write_bloc
 FULL = 1900 << 10
 
 
-@case(groups="inject errors qcow2 slow")
+@case(
+    groups="inject errors qcow2 slow",
+    basis=("MUST: QEMU, interop/qcow2", "POLICY: image-survives-errors"),
+)
 def test(new_disk, qemu_io, qemu_img):
     for event in EVENTS.split():
         disk = new_disk("3M", prefill=False, format="qcow2")

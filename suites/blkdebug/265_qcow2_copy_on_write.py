@@ -10,7 +10,10 @@ from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.faulty_image import FaultyImage
 
 
-@case(groups="inject errors qcow2 backing snapshot")
+@case(
+    groups="inject errors qcow2 backing snapshot",
+    basis=("MUST: QEMU, interop/qcow2", "POLICY: image-survives-errors"),
+)
 def test(new_disk, qemu_io, qemu_img):
     base, disk = new_disk("1M"), new_disk("1M", prefill=False, format="qcow2")
     disk.shadow.write(0, base.shadow.expected(0, base.size))

@@ -12,7 +12,10 @@ EVENTS = """l2_alloc_cow_read l2_alloc_write l1_update cluster_alloc cow_read co
     l2_update refblock_update_part"""
 
 
-@case(groups="inject errors qcow2 snapshot")
+@case(
+    groups="inject errors qcow2 snapshot",
+    basis=("MUST: QEMU, interop/qcow2", "POLICY: image-survives-errors"),
+)
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("8M", prefill=False, format="qcow2")
     disk.create_image(disk.size, "cluster_size=4k")

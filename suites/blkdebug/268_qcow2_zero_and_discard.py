@@ -14,7 +14,10 @@ from qbdcheck.kit.faulty_image import FaultyImage
 CLUSTER = 64 << 10
 
 
-@case(groups="inject errors qcow2 zero discard")
+@case(
+    groups="inject errors qcow2 zero discard",
+    basis=("MUST: QEMU, interop/qcow2", "POLICY: image-survives-errors"),
+)
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("2M", format="qcow2")
     image = FaultyImage(disk, qemu_io, qemu_img)

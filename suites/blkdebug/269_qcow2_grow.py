@@ -12,7 +12,10 @@ from qbdcheck.kit.faulty_image import FaultyImage
 EVENTS = "l1_grow_alloc_table l1_grow_write_table l1_grow_activate_table"
 
 
-@case(groups="inject errors qcow2 size img")
+@case(
+    groups="inject errors qcow2 size img",
+    basis=("MUST: QEMU, interop/qcow2", "POLICY: image-survives-errors"),
+)
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("1M", prefill=False, format="qcow2")
     disk.create_image(disk.size, "cluster_size=512")

@@ -15,7 +15,10 @@ LAST = 31 * CLUSTER
 EVENTS = ("cluster_alloc", "cluster_alloc_bytes", "write_compressed", "l2_update_compressed")
 
 
-@case(groups="inject errors qcow2")
+@case(
+    groups="inject errors qcow2",
+    basis=("MUST: QEMU, interop/qcow2", "POLICY: image-survives-errors"),
+)
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("2M", prefill=False, format="qcow2")
     image = FaultyImage(disk, qemu_io, qemu_img)

@@ -12,7 +12,10 @@ from qbdcheck.kit.expectations import expect_equal
 from qbdcheck.kit.faulty_image import FaultyImage
 
 
-@case(groups="inject errors qcow2 snapshot img")
+@case(
+    groups="inject errors qcow2 snapshot img",
+    basis=("MUST: qemu-img(1), snapshot", "POLICY: image-survives-errors"),
+)
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("1M", format="qcow2")
     image, failures = FaultyImage(disk, qemu_io, qemu_img), 0

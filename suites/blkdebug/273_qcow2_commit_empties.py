@@ -12,7 +12,10 @@ from qbdcheck.kit.blockdev import over
 from qbdcheck.kit.faulty_image import FaultyImage
 
 
-@case(groups="inject errors qcow2 commit backing img slow")
+@case(
+    groups="inject errors qcow2 commit backing img slow",
+    basis=("MUST: qemu-img(1), commit", "POLICY: image-survives-errors"),
+)
 def test(new_disk, qemu_io, qemu_img):
     base, top = new_disk("512k"), new_disk("512k", prefill=False, format="qcow2")
     raw = over("raw", base.protocol_blockdev())

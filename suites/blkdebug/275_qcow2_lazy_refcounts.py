@@ -10,7 +10,10 @@ from qbdcheck.kit.blkdebug import fail_nth
 from qbdcheck.kit.faulty_image import FaultyImage
 
 
-@case(groups="inject errors qcow2 flush")
+@case(
+    groups="inject errors qcow2 flush",
+    basis=("MUST: QEMU, interop/qcow2", "POLICY: image-survives-errors"),
+)
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("2M", prefill=False, format="qcow2")
     disk.create_image(disk.size, "lazy_refcounts=on")

@@ -10,7 +10,7 @@ from qbdcheck.kit.blkdebug import blkdebug, fail_nth
 from qbdcheck.kit.blockdev import json_filename, over
 
 
-@case(groups="inject errors format slow")
+@case(groups="inject errors format slow", basis="POLICY: image-survives-errors")
 def test(new_disk, qemu_io):
     for kind in ("vdi", "vpc"):
         disk = new_disk("8M", prefill=False, format=kind)

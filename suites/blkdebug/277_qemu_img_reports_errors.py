@@ -14,7 +14,7 @@ from qbdcheck.kit.expectations import expect_in, expect_no_check_errors
 from qbdcheck.kit.faulty_image import FaultyImage
 
 
-@case(groups="inject errors img convert")
+@case(groups="inject errors img convert", basis="MUST: qemu-img(1), convert")
 def test(new_disk, qemu_io, qemu_img):
     source, volume = new_disk("1M"), new_disk("1M")
     disk = new_disk("1M", format="qcow2")

@@ -16,7 +16,7 @@ from qbdcheck.kit.expectations import expect_equal
 CHUNK = 64 << 10
 
 
-@case(groups="inject errors job backup bitmap")
+@case(groups="inject errors job backup bitmap", basis="MUST: QEMU, interop/bitmaps")
 def test(new_disk, qemu_io, qemu_img, storage_daemon):
     for mode, side in (("on-success", "target"), ("always", "target"), ("always", "source")):
         disk, copy = new_disk("1M"), new_disk("1M")

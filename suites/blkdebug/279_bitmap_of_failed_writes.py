@@ -11,7 +11,7 @@ from qbdcheck.kit.block_job import finish_job
 from qbdcheck.kit.expectations import expect_equal, expect_failure, expect_same
 
 
-@case(groups="inject errors backup bitmap")
+@case(groups="inject errors backup bitmap", basis="MUST: QEMU, interop/bitmaps")
 def test(new_disk, qemu_io, storage_daemon):
     disk, copy = new_disk("1M"), new_disk("1M")
     rules = [

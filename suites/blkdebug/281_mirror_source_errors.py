@@ -20,7 +20,7 @@ POLICIES = {
 }
 
 
-@case(groups="inject errors job mirror")
+@case(groups="inject errors job mirror", basis="MUST: QAPI, BlockdevOnError")
 def test(new_disk, storage_daemon):
     disk, copy = new_disk("2M"), new_disk("2M")
     for policy, (message, stops, actions) in POLICIES.items():

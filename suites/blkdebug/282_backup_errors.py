@@ -22,7 +22,7 @@ ACTIONS = {
 }
 
 
-@case(groups="inject errors job backup")
+@case(groups="inject errors job backup", basis="MUST: QAPI, BlockdevOnError")
 def test(new_disk, storage_daemon):
     disk, copy = new_disk("1M"), new_disk("1M")
     data = disk.shadow.expected(0, disk.size)

@@ -15,7 +15,7 @@ from qbdcheck.kit.blockdev import over
 from qbdcheck.kit.expectations import expect_equal
 
 
-@case(groups="inject errors job stream backing")
+@case(groups="inject errors job stream backing", basis="MUST: QAPI, BlockdevOnError")
 def test(new_disk, qemu_io, storage_daemon):
     base = new_disk("1M")
     for policy in ("report", "ignore", "stop"):

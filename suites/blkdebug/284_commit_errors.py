@@ -16,7 +16,7 @@ from qbdcheck.kit.blockdev import over
 from qbdcheck.kit.expectations import expect_job_end
 
 
-@case(groups="inject errors job commit backing")
+@case(groups="inject errors job commit backing", basis="MUST: QAPI, BlockdevOnError")
 def test(new_disk, qemu_io, storage_daemon):
     for policy, kind in product(("report", "stop"), ("write", "read")):
         base, top = new_disk("1M"), new_disk("1M", prefill=False, format="qcow2")

@@ -15,7 +15,7 @@ from qbdcheck.kit.expectations import expect_equal
 SECTOR = 2000
 
 
-@case(groups="inject errors job mirror export")
+@case(groups="inject errors job mirror export", basis="MUST: QAPI, BlockdevOnError")
 def test(new_disk, qemu_io, storage_daemon):
     disk = new_disk("2M")
     for mode in ("background", "write-blocking"):

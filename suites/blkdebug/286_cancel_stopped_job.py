@@ -13,7 +13,7 @@ from qbdcheck.kit.block_job import finish_job
 from qbdcheck.kit.expectations import expect_job_end
 
 
-@case(groups="inject errors job mirror backup")
+@case(groups="inject errors job mirror backup", basis="MUST: QAPI, BlockdevOnError")
 def test(new_disk, qemu_io, storage_daemon):
     disk = new_disk("1M")
     for command in ("blockdev-mirror", "blockdev-backup"):

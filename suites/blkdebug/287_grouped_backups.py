@@ -13,7 +13,7 @@ from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.expectations import expect_equal
 
 
-@case(groups="inject errors job backup")
+@case(groups="inject errors job backup", basis="MUST: QAPI, ActionCompletionMode")
 def test(new_disk, storage_daemon):
     disks, copies = [new_disk("1M") for _ in range(2)], [new_disk("1M") for _ in range(2)]
     rule = error("none", EIO, iotype="write", sector=5, once=True)

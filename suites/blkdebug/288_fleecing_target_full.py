@@ -16,7 +16,7 @@ from qbdcheck.kit.expectations import expect_errno, expect_same
 AT = 256 << 10
 
 
-@case(groups="inject errors backup snapshot export")
+@case(groups="inject errors backup snapshot export", basis="MUST: QAPI, OnCbwError")
 def test(new_disk, qemu_io, storage_daemon):
     disk = new_disk("1M")
     for policy in ("break-guest-write", "break-snapshot"):

@@ -16,7 +16,7 @@ from qbdcheck.kit.expectations import expect_errno
 AT, LENGTH = 100_000, 200_000
 
 
-@case(groups="inject errors zero discard")
+@case(groups="inject errors zero discard", basis="MUST: NBD, NBD_CMD_WRITE_ZEROES")
 def test(new_disk, qemu_io):
     disk = new_disk("512k")
     for kind in ("write-zeroes", "discard"):

@@ -22,7 +22,7 @@ COMMANDS = {
 NUMBERS = {"read": ENOMEM, "write": ENOSPC, "write-zeroes": EIO, "discard": EPERM}
 
 
-@case(groups="inject errors export protocol quick")
+@case(groups="inject errors export protocol quick", basis="SHOULD: NBD, Error values")
 def test(new_disk, nbd_io, storage_daemon):
     disk = new_disk("512k")
     rules = [error(number=number, iotype=kind, sector=128) for kind, number in NUMBERS.items()]

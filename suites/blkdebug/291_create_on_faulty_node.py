@@ -13,7 +13,7 @@ from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.expectations import expect_in, expect_no_check_errors, expect_zeroes
 
 
-@case(groups="inject errors job qcow2")
+@case(groups="inject errors job qcow2", basis="MUST: QAPI, blockdev-create")
 def test(new_disk, qemu_io, qemu_img, storage_daemon):
     volume = new_disk("2M")
     failures = 0

@@ -16,7 +16,7 @@ from qbdcheck.kit.block_job import finish_job
 from qbdcheck.kit.expectations import expect_equal, expect_job_end, expect_same
 
 
-@case(groups="inject errors device job mirror")
+@case(groups="inject errors device job mirror", basis="MUST: QAPI, BlockdevOnError")
 def test(new_disk, machine, scratch):
     disk, copy = new_disk("1M"), new_disk("1M")
     on_disk = error(number=EIO, iotype="write", sector=100, once=True)

@@ -14,7 +14,7 @@ from qbdcheck.kit.blockdev import over
 from qbdcheck.kit.expectations import expect_same
 
 
-@case(groups="inject errors device snapshot qcow2 slow")
+@case(groups="inject errors device snapshot qcow2 slow", basis="MUST: QAPI, snapshot-save")
 def test(new_disk, machine, qemu_img, scratch):
     disk = new_disk("8M", prefill=False, format="qcow2")
     failures = 0

@@ -14,7 +14,10 @@ from qbdcheck.kit.blockdev import over
 from qbdcheck.kit.expectations import expect_job_end
 
 
-@case(groups="inject errors job mirror commit flush")
+@case(
+    groups="inject errors job mirror commit flush",
+    basis=("MUST: QAPI, blockdev-mirror", "MUST: fsync(2), ERRORS"),
+)
 def test(new_disk, qemu_io, storage_daemon):
     for command in ("blockdev-mirror", "block-commit"):
         base, top = new_disk("512k"), new_disk("512k", prefill=False, format="qcow2")

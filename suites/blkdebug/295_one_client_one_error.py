@@ -15,7 +15,7 @@ from qbdcheck.kit.expectations import expect_equal
 PART, PIECE = 1 << 20, 20_000
 
 
-@case(groups="inject errors export concurrent")
+@case(groups="inject errors export concurrent", basis="SHOULD: NBD, Error values")
 def test(disk, qemu_io, storage_daemon):
     rule = error(number=ENOSPC, iotype="write", sector=(PART + 5 * PIECE) // 512 + 3, once=True)
     with storage_daemon() as qsd:

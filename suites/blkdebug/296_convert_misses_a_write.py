@@ -13,7 +13,7 @@ from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.expectations import expect_equal, expect_in
 
 
-@case(groups="inject errors img convert")
+@case(groups="inject errors img convert", basis="MUST: qemu-img(1), convert")
 def test(new_disk, qemu_img):
     source, volume = new_disk("8M"), new_disk("8M")
 

@@ -19,7 +19,7 @@ FULL = (
 FREED = (state_change("pwritev_zero", 1, 2),)
 
 
-@case(groups="inject errors zero")
+@case(groups="inject errors zero", basis="POLICY: failure-is-not-sticky")
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("1M")
     faulty = over("raw", blkdebug(disk.protocol_blockdev(), *FULL, states=FREED))

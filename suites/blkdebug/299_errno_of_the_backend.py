@@ -22,7 +22,11 @@ AT = 64 << 10
 KINDS = ["read", "write", "write-zeroes", "discard", "flush", "block-status"]
 
 
-@case(groups="inject errors job protocol", requires="nbd flush discard write_zeroes structured df")
+@case(
+    groups="inject errors job protocol",
+    requires="nbd flush discard write_zeroes structured df",
+    basis="SHOULD: NBD, Error values",
+)
 def test(disk, nbd, qemu_io, storage_daemon, rules, golden):
     golden(row("injected", *WIRE_COLUMNS, "qemu-io", "job"))
     with storage_daemon() as qsd, qemu_io(disk) as io:

@@ -11,7 +11,7 @@ from qbdcheck.kit.expectations import expect_equal, expect_failure
 START, LENGTH = 1 << 20, 4096
 
 
-@case(groups="errors rw quick")
+@case(groups="errors rw quick", basis="POLICY: failed-write-old-or-new")
 def test(disk, qemu_io, rules):
     sectors = {"sector": "2048-2055", "iotype": "write"}
     fault = rules.add({"event": "write_aio", "errno": "ENOSPC", **sectors})

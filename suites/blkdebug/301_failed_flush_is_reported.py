@@ -12,7 +12,11 @@ from qbdcheck.kit.expectations import expect_failure
 from qbdcheck.kit.nbd import Command
 
 
-@case(groups="errors flush crash quick", requires="control nbd flush crash")
+@case(
+    groups="errors flush crash quick",
+    requires="control nbd flush crash",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: failure-is-not-sticky"),
+)
 def test(disk, qemu_io, nbd_io, rules):
     fault = rules.add({"event": "flush_to_disk", "errno": "EIO", "iotype": "flush"})
     io = qemu_io(disk)

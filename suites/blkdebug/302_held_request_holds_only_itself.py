@@ -12,7 +12,11 @@ from qbdcheck.kit.nbd import Command
 START, LENGTH = 2 << 20, 4096
 
 
-@case(groups="errors concurrent protocol quick", requires="nbd flush multi_conn")
+@case(
+    groups="errors concurrent protocol quick",
+    requires="nbd flush multi_conn",
+    basis="POLICY: request-holds-only-itself",
+)
 def test(disk, nbd_io, rules):
     place = {"sector": START // 512, "iotype": "write"}
     held = rules.add({"event": "write_aio", "action": "hang", **place})

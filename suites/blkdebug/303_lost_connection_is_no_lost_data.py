@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 PLACES = ("before-request", "before-reply", "mid-reply", "after-reply")
 
 
-@case(groups="errors rw protocol", requires="nbd")
+@case(groups="errors rw protocol", requires="nbd", basis="MUST: QAPI, BlockdevOptionsNbd")
 def test(disk, storage_daemon, qemu_io, rules):
     with storage_daemon() as qsd:
         node = disk.blockdev(node_name="disk")

@@ -12,7 +12,10 @@ from qbdcheck.kit.errno_matrix import ERRNOS, WIRE_COLUMNS, on_the_wire, row
 AT, STATUS_AT = 64 << 10, 512 << 10
 
 
-@case(groups="inject errors export protocol")
+@case(
+    groups="inject errors export protocol",
+    basis=("SHOULD: NBD, Error values", "MUST: QAPI, BlockdevOptionsBlkdebug"),
+)
 def test(new_disk, nbd, storage_daemon, golden):
     disk = new_disk("1M")
     golden(row("injected", *WIRE_COLUMNS))

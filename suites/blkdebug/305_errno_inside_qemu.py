@@ -19,7 +19,10 @@ SECTORS = {name: 256 + 8 * place for place, name in enumerate(ERRNOS)}
 COLUMNS = ("write", "zeroes", "discard", "read", "nbd-write", "nbd-read", "job", "device")
 
 
-@case(groups="inject errors export job device")
+@case(
+    groups="inject errors export job device",
+    basis=("SHOULD: NBD, Error values", "MUST: QAPI, BlockdevOptionsBlkdebug"),
+)
 def test(new_disk, qemu_io, storage_daemon, machine, scratch, golden):
     disk = new_disk("1M")
     rules = [error(number=ERRNOS[name], sector=sector) for name, sector in SECTORS.items()]

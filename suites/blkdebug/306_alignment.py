@@ -12,7 +12,7 @@ from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.nbd_requests import widened
 
 
-@case(groups="inject blocksize")
+@case(groups="inject blocksize", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
 def test(new_disk, qemu_io):
     disk = new_disk("1M")
     minimum = minimum_block(disk)

@@ -14,7 +14,7 @@ from qbdcheck.kit.expectations import errno_name, expect_content, expect_equal, 
 AT, LENGTH, BAD = 96 << 10, 512 << 10, 300 << 10
 
 
-@case(groups="inject errors blocksize")
+@case(groups="inject errors blocksize", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
 def test(new_disk, qemu_io, qemu_img, scratch):
     disk = new_disk("1M")
     for piece in (4096, 20480, 65536):

@@ -17,7 +17,7 @@ LIMITS = (
 RANGES = ((0, 512), (1, 5000), (4096, 4096), (65536 - 512, 1024), (100_000, 300_000))
 
 
-@case(groups="inject zero blocksize")
+@case(groups="inject zero blocksize", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
 def test(new_disk, qemu_io):
     disk = new_disk("1M")
     for limits in LIMITS:

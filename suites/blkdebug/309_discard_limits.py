@@ -21,7 +21,7 @@ LIMITS = (
 RANGES = ((0, 512), (4096, 4096), (65536 - 512, 1024), (102_400, 307_200))
 
 
-@case(groups="inject errors discard blocksize")
+@case(groups="inject errors discard blocksize", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
 def test(new_disk, qemu_io):
     disk = new_disk("1M")
     minimum = minimum_block(disk)

@@ -20,7 +20,7 @@ WRONG = (
 )
 
 
-@case(groups="inject errors blocksize")
+@case(groups="inject errors blocksize", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
 def test(new_disk, qemu_io, golden):
     disk = new_disk("64k")
     for limits in WRONG:

@@ -15,7 +15,7 @@ LIMITS = {"align": 4096, "max_transfer": 20480, "opt_write_zero": 8192, "max_wri
           "opt_discard": 8192, "max_discard": 40960}  # fmt: skip
 
 
-@case(groups="inject job mirror backup blocksize")
+@case(groups="inject job mirror backup blocksize", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
 def test(new_disk, qemu_io, storage_daemon):
     disk = new_disk("1M")
     for command, kind in (("blockdev-mirror", "raw"), ("blockdev-backup", "qcow2")):

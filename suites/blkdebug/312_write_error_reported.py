@@ -13,7 +13,7 @@ from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.expectations import expect_equal, expect_failure, expect_same
 
 
-@case(groups="inject errors device quick")
+@case(groups="inject errors device quick", basis="MUST: qemu-system(1), werror and rerror")
 def test(disk, machine, scratch, golden):
     rules = [error(number=number, iotype="write", sector=77, once=True) for number in (EIO, ENOSPC)]
     faulty = blkdebug(disk.protocol_blockdev(), *rules, node_name="disk")

@@ -16,7 +16,7 @@ from qbdcheck.kit.expectations import expect_equal, expect_same
 FAILS = (EIO, ENOSPC, EIO)
 
 
-@case(groups="inject errors device quick")
+@case(groups="inject errors device quick", basis="MUST: qemu-system(1), werror and rerror")
 def test(disk, machine, scratch):
     rules = [error(number=number, iotype="write", sector=9, once=True) for number in FAILS]
     faulty = blkdebug(disk.protocol_blockdev(), *rules, node_name="disk")

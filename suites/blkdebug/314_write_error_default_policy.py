@@ -13,7 +13,7 @@ from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.expectations import expect_equal, expect_failure
 
 
-@case(groups="inject errors device")
+@case(groups="inject errors device", basis="MUST: qemu-system(1), werror and rerror")
 def test(disk, machine, scratch):
     rules = [error(number=number, iotype="write", sector=5, once=True) for number in (EIO, ENOSPC)]
     faulty = blkdebug(disk.protocol_blockdev(), *rules, node_name="disk")

@@ -13,7 +13,7 @@ from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.expectations import expect_equal, expect_same
 
 
-@case(groups="inject errors device")
+@case(groups="inject errors device", basis="MUST: qemu-system(1), werror and rerror")
 def test(disk, machine, scratch):
     rule = error(number=EIO, iotype="write", sector=300, once=True)
     faulty = blkdebug(disk.protocol_blockdev(), rule, node_name="disk")

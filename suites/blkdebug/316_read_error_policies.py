@@ -20,7 +20,7 @@ POLICIES = {
 }
 
 
-@case(groups="inject errors device")
+@case(groups="inject errors device", basis="MUST: qemu-system(1), werror and rerror")
 def test(disk, machine, scratch):
     for policy, actions in POLICIES.items():
         rules = [

@@ -13,7 +13,7 @@ from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.expectations import expect_equal, expect_failure, expect_same
 
 
-@case(groups="inject errors device flush")
+@case(groups="inject errors device flush", basis="MUST: qemu-system(1), werror and rerror")
 def test(disk, machine, scratch):
     rule = error(number=EIO, iotype="flush", once=True)
     faulty = blkdebug(disk.protocol_blockdev(), rule, node_name="disk")

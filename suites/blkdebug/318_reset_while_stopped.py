@@ -13,7 +13,7 @@ from qbdcheck.kit.blkdebug import blkdebug, error
 from qbdcheck.kit.expectations import expect_equal
 
 
-@case(groups="inject errors device")
+@case(groups="inject errors device", basis="MUST: qemu-system(1), werror and rerror")
 def test(disk, machine, scratch):
     rule = error(number=ENOSPC, iotype="write", sector=600, once=True)
     faulty = blkdebug(disk.protocol_blockdev(), rule, node_name="disk")

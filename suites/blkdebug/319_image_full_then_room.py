@@ -18,7 +18,10 @@ EVENTS = {"cluster_alloc": "write", "write_aio": "write", "l2_update": "flush"}
 """An event, and the command of the guest that raises it."""
 
 
-@case(groups="inject errors device qcow2")
+@case(
+    groups="inject errors device qcow2",
+    basis=("MUST: qemu-system(1), werror and rerror", "MUST: QEMU, interop/qcow2"),
+)
 def test(new_disk, machine, qemu_img, scratch):
     disk = new_disk("1M", prefill=False, format="qcow2")
     for number, event in enumerate(EVENTS):

@@ -16,7 +16,7 @@ from qbdcheck.kit.expectations import expect_errno
 EVENTS = "pwritev_rmw_head pwritev_rmw_tail pwritev_rmw_after_head pwritev_rmw_after_tail pwritev"
 
 
-@case(groups="inject errors blocksize quick")
+@case(groups="inject errors blocksize quick", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
 def test(new_disk, qemu_io):
     disk = new_disk("256k")
     for event in EVENTS.split():

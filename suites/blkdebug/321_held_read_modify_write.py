@@ -12,7 +12,10 @@ from qbdcheck.kit.blockdev import json_filename
 BLOCK = 40 << 10
 
 
-@case(groups="inject concurrent blocksize")
+@case(
+    groups="inject concurrent blocksize",
+    basis=("MUST: QAPI, BlockdevOptionsBlkdebug", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, qemu_io):
     disk = new_disk("256k")
     faulty = json_filename(blkdebug(disk.protocol_blockdev(), align=4096))

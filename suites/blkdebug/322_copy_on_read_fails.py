@@ -12,7 +12,7 @@ from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.faulty_image import FaultyImage
 
 
-@case(groups="inject errors backing qcow2")
+@case(groups="inject errors backing qcow2", basis="MUST: QAPI, BlockdevOptionsCor")
 def test(new_disk, qemu_io, qemu_img):
     base, top = new_disk("512k"), new_disk("512k", prefill=False, format="qcow2")
     image = FaultyImage(top, qemu_io, qemu_img, backing=base.protocol_blockdev())

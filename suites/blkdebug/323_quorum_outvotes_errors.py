@@ -15,7 +15,7 @@ from qbdcheck.kit.expectations import expect_equal, expect_errno
 BAD = 200
 
 
-@case(groups="inject errors export")
+@case(groups="inject errors export", basis="MUST: QAPI, BlockdevOptionsQuorum")
 def test(new_disk, qemu_io, storage_daemon):
     disks = [new_disk("512k", prefill=False) for _ in range(3)]
     for kind in ("read", "write"):

@@ -15,7 +15,7 @@ from qbdcheck.kit.expectations import expect_errno
 WINDOW = {"raw": {"offset": 0, "size": 256 << 10}, "throttle": {"throttle_group": "group"}}
 
 
-@case(groups="inject errors throttle export")
+@case(groups="inject errors throttle export", basis="MUST: QAPI, BlockdevOptionsThrottle")
 def test(new_disk, qemu_io, storage_daemon):
     disk = new_disk("256k")
     for kind in ("throttle", "copy-on-read", "raw"):

@@ -14,7 +14,7 @@ from qbdcheck.kit.blockdev import json_filename
 from qbdcheck.kit.expectations import errno_name, expect_equal
 
 
-@case(groups="inject errors blocksize disabled")
+@case(groups="inject errors blocksize disabled", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
 def test(new_disk, qemu_io):
     disk = new_disk("64k")
     faulty = blkdebug(disk.protocol_blockdev(), error(number=EIO, iotype="read"), align=4096)

@@ -13,7 +13,10 @@ from qbdcheck.kit.faulty_image import FaultyImage
 CLUSTER, PART = 64 << 10, 2 << 10
 
 
-@case(groups="inject errors qcow2")
+@case(
+    groups="inject errors qcow2",
+    basis=("MUST: QEMU, interop/qcow2", "POLICY: image-survives-errors"),
+)
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("2M", prefill=False, format="qcow2")
     disk.create_image(disk.size, "extended_l2=on")

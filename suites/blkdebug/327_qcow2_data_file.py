@@ -14,7 +14,10 @@ from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.expectations import errno_name, expect_equal, expect_failure
 
 
-@case(groups="inject errors qcow2 format")
+@case(
+    groups="inject errors qcow2 format",
+    basis=("MUST: QEMU, interop/qcow2", "POLICY: image-survives-errors"),
+)
 def test(new_disk, qemu_io, qemu_img):
     image, data = new_disk("2M"), new_disk("1M", prefill=False)
     options = f"data_file={data.backend.filename},data_file_raw=on"
@@ -44,7 +47,8 @@ def test(new_disk, qemu_io, qemu_img):
             expect_equal(errno_name(errno_of_failure(failed)), "ENOSPC", f"an error at {event}")
         io.abandon()
     done = qemu_img.run("check", "-q", chain(), check=False)
-    assert done.returncode in {0, 3}, done.stdout + done.stderr
+    seen = f"qemu-img check exited with {done.returncode}: {done.stdout}{done.stderr}"
+    assert done.returncode in {0, 3}, seen
     with qemu_io(chain(), shadow=data.shadow) as io:
         io.read(190_000, 20_000)
         io.read(590_000, 20_000)

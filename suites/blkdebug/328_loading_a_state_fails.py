@@ -14,7 +14,7 @@ from qbdcheck.kit.blockdev import over
 from qbdcheck.kit.expectations import expect_failure, expect_same
 
 
-@case(groups="inject errors device snapshot qcow2")
+@case(groups="inject errors device snapshot qcow2", basis="MUST: QAPI, snapshot-load")
 def test(new_disk, machine, qemu_img, scratch):
     disk = new_disk("8M", prefill=False, format="qcow2")
     rule = error("vmstate_load", EIO, iotype="read", once=True)

@@ -14,7 +14,10 @@ from qbdcheck.kit.expectations import errno_name, expect_result
 from qbdcheck.kit.faulty_image import NOT_OPENED, FaultyImage
 
 
-@case(groups="inject errors qcow2")
+@case(
+    groups="inject errors qcow2",
+    basis=("MUST: QEMU, interop/qcow2", "POLICY: image-survives-errors"),
+)
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("64k", prefill=False, format="qcow2")
     disk.create_image(disk.size, "cluster_size=512")

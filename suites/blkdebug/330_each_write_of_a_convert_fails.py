@@ -9,7 +9,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_in
 
 
-@case(groups="inject errors convert", requires="nbd")
+@case(groups="inject errors convert", requires="nbd", basis="MUST: qemu-img(1), convert")
 def test(disk, new_disk, qemu_img, schedule):
     source = new_disk("8M")
     data = source.shadow.expected(0, source.size)

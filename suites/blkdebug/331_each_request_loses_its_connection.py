@@ -10,7 +10,12 @@ from qbdcheck.kit import case
 KINDS = ["read", "write", "write-zeroes", "flush"]
 
 
-@case(groups="inject rw protocol slow", requires="nbd flush write_zeroes", limit_s=120)
+@case(
+    groups="inject rw protocol slow",
+    requires="nbd flush write_zeroes",
+    limit_s=120,
+    basis="MUST: QAPI, BlockdevOptionsNbd",
+)
 def test(disk, storage_daemon, qemu_io, schedule):
     with storage_daemon() as qsd:
         node = disk.blockdev(node_name="disk")

@@ -10,7 +10,7 @@ from qbdcheck.kit.block_job import finish_job
 from qbdcheck.kit.expectations import expect_equal, expect_job_end
 
 
-@case(groups="inject errors job mirror", requires="nbd")
+@case(groups="inject errors job mirror", requires="nbd", basis="MUST: QAPI, BlockdevOnError")
 def test(disk, new_disk, storage_daemon, schedule):
     source = new_disk(disk.size)
     full = {"event": "write_aio", "errno": "ENOSPC", "iotype": "write", "sector": "4000-9000"}

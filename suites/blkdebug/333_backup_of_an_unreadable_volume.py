@@ -8,12 +8,12 @@ Guards: async-error-ignored, transient-becomes-fatal, errno-collapsed.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.block_job import finish_job
-from qbdcheck.kit.expectations import expect_job_end
+from qbdcheck.kit.expectations import expect_equal, expect_job_end
 
 BAD = {"event": "read_aio", "errno": "EIO", "iotype": "read", "sector": "5000-5100"}
 
 
-@case(groups="inject errors job", requires="nbd")
+@case(groups="inject errors job", requires="nbd", basis="MUST: QAPI, BlockdevOnError")
 def test(disk, new_disk, storage_daemon, schedule):
     for policy in ("report", "stop", "ignore"):
         copy = new_disk(disk.size)
@@ -24,7 +24,8 @@ def test(disk, new_disk, storage_daemon, schedule):
                 qsd.qmp("blockdev-backup", job_id="job", device="source", target="copy",
                         sync="full", on_source_error=policy, auto_dismiss=False)  # fmt: skip
                 seen = qsd.wait_event("BLOCK_JOB_ERROR", device="job")["data"]
-                assert (seen["operation"], seen["action"]) == ("read", policy), seen
+                how = seen["operation"], seen["action"]
+                expect_equal(how, ("read", policy), "BLOCK_JOB_ERROR: operation, action")
             end = finish_job(qsd)
         data = disk.shadow.expected(0, disk.size)
         if policy == "report":

@@ -11,7 +11,15 @@ from qbdcheck.kit.fault_schedule import Schedule
 from qbdcheck.kit.faulty_image import FaultyImage
 
 
-@case(groups="inject errors qcow2 flush slow", requires="nbd flush")
+@case(
+    groups="inject errors qcow2 flush slow",
+    requires="nbd flush",
+    basis=(
+        "MUST: QEMU, interop/qcow2",
+        "MUST: NBD, NBD_CMD_FLUSH",
+        "POLICY: image-survives-errors",
+    ),
+)
 def test(new_disk, qemu_io, qemu_img, rules, log):
     disk = new_disk("2M", prefill=False, format="qcow2")
     disk.create_image(disk.size, "cluster_size=4096")

@@ -10,7 +10,7 @@ from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.expectations import expect_equal, expect_in
 
 
-@case(groups="inject errors commit backing", requires="nbd")
+@case(groups="inject errors commit backing", requires="nbd", basis="MUST: QAPI, block-commit")
 def test(disk, new_disk, qemu_io, qemu_img, schedule):
     top = new_disk(disk.size, prefill=False, format="qcow2")
     top.create_image(disk.size, "cluster_size=65536")

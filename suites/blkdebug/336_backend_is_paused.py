@@ -12,7 +12,11 @@ from qbdcheck.kit.paused_backend import paused
 LENGTH = 16384
 
 
-@case(groups="inject rw protocol concurrent", requires="nbd")
+@case(
+    groups="inject rw protocol concurrent",
+    requires="nbd",
+    basis=("MUST: NBD, NBD_CMD_READ", "MUST: QAPI, BlockdevOptionsNbd"),
+)
 def test(disk, nbd_io, storage_daemon, qemu_io):
     shadow = disk.shadow
     with storage_daemon() as qsd, nbd_io(disk) as client:

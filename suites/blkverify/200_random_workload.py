@@ -8,7 +8,7 @@ Guards: phantom-write, misdirected-write, write-zeroes-noop, unaligned-offset-ro
 from qbdcheck.kit import case
 
 
-@case(groups="rw verify quick", formats="any")
+@case(groups="rw verify quick", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(disk, dual_write, seed):
     pair = dual_write(disk)
     pair.run(pair.workload(seed.stream("workload"), 400))

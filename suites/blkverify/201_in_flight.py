@@ -7,7 +7,7 @@ Guards: shared-cursor-race, merge-after-issue, misdirected-write.
 from qbdcheck.kit import case
 
 
-@case(groups="rw verify concurrent quick", formats="any")
+@case(groups="rw verify concurrent quick", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(disk, dual_write, seed):
     pair = dual_write(disk)
     pair.run(pair.workload(seed.stream("workload"), 800, depth=64, longest=32768))

@@ -8,7 +8,7 @@ Guards: overlap-deadlock, merge-after-issue, torn-write.
 from qbdcheck.kit import case
 
 
-@case(groups="rw verify concurrent", formats="any")
+@case(groups="rw verify concurrent", formats="any", basis="POLICY: overlapping-writes-leave-one")
 def test(new_disk, dual_write, seed):
     disk = new_disk("2M")
     pair = dual_write(disk)

@@ -9,7 +9,7 @@ from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.nbd_io import minimum_block
 
 
-@case(groups="rw verify", requires="nbd")
+@case(groups="rw verify", requires="nbd", basis="MUST: NBD, NBD_CMD_READ")
 def test(new_disk, dual_write, seed):
     disk = new_disk("64K")
     minimum = minimum_block(disk)

@@ -7,7 +7,12 @@ Guards: phantom-write, write-zeroes-noop, iov-offset-ignored.
 from qbdcheck.kit import case
 
 
-@case(groups="rw verify", requires="write_zeroes discard", formats="raw qcow2 vdi vmdk qed")
+@case(
+    groups="rw verify",
+    requires="write_zeroes discard",
+    formats="raw qcow2 vdi vmdk qed",
+    basis="MUST: NBD, NBD_CMD_READ",
+)
 def test(new_disk, dual_write, seed):
     pair = dual_write(new_disk("2M"), through="qemu-io")
     pair.run(pair.workload(seed.stream("workload"), 120, longest=16384))

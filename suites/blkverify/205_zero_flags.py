@@ -8,7 +8,11 @@ Guards: write-zeroes-noop, zero-flags-lost, fua-lost-on-trim, status-hole-over-d
 from qbdcheck.kit import case
 
 
-@case(groups="zero status verify quick", requires="write_zeroes")
+@case(
+    groups="zero status verify quick",
+    requires="write_zeroes",
+    basis="MUST: NBD, NBD_CMD_WRITE_ZEROES",
+)
 def test(new_disk, dual_write, seed):
     pair = dual_write(new_disk("4M"))
     weights = {"zero": 5, "write": 3, "read": 2, "status": 2}

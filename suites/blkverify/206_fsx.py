@@ -9,7 +9,11 @@ from oracles.workload import FSX
 from qbdcheck.kit import case
 
 
-@case(groups="size verify", requires="resize")
+@case(
+    groups="size verify",
+    requires="resize",
+    basis=("MUST: NBD, NBD_CMD_READ", "POLICY: grown-part-reads-zero"),
+)
 def test(new_disk, dual_write, seed):
     disk = new_disk("1M")
     pair = dual_write(disk)

@@ -10,7 +10,10 @@ from oracles.workload import FSX
 from qbdcheck.kit import case
 
 
-@case(groups="size verify qcow2 format")
+@case(
+    groups="size verify qcow2 format",
+    basis=("MUST: NBD, NBD_CMD_READ", "POLICY: grown-part-reads-zero"),
+)
 def test(new_disk, dual_write, qemu_img, seed):
     disk = new_disk("2M", format="qcow2")
     pair = dual_write(disk)

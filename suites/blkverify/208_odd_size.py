@@ -11,7 +11,7 @@ from qbdcheck.kit.nbd_io import minimum_block
 SIZE = 1_000_003
 
 
-@case(groups="size rw verify", requires="raw_size nbd")
+@case(groups="size rw verify", requires="raw_size nbd", basis="MUST: NBD, NBD_CMD_READ")
 def test(new_disk, dual_write, seed):
     disk = new_disk(SIZE, prefill=False)
     minimum = minimum_block(disk)

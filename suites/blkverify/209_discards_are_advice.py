@@ -8,7 +8,12 @@ Guards: discard-overreach, discard-exposes-backing, phantom-write.
 from qbdcheck.kit import case
 
 
-@case(groups="discard verify", requires="discard", formats="any")
+@case(
+    groups="discard verify",
+    requires="discard",
+    formats="any",
+    basis=("MUST: NBD, NBD_CMD_TRIM", "POLICY: discard-old-or-zero"),
+)
 def test(new_disk, dual_write, seed):
     disk = new_disk("2M")
     pair = dual_write(disk)

@@ -7,7 +7,12 @@ Guards: status-hole-over-dirty, extents-unsorted, alloc-map-rounding-reads-zero,
 from qbdcheck.kit import case
 
 
-@case(groups="status verify", requires="block_status", formats="raw qcow2 vdi vpc luks parallels")
+@case(
+    groups="status verify",
+    requires="block_status",
+    formats="raw qcow2 vdi vpc luks parallels",
+    basis="MUST: NBD, Metadata contexts",
+)
 def test(new_disk, dual_write, seed):
     pair = dual_write(new_disk("4M", prefill=False))
     weights = {"status": 3, "write": 3, "zero": 2, "discard": 1, "read": 1}

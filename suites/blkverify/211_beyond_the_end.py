@@ -8,7 +8,11 @@ Guards: oob-past-end, last-block-overrun, size-int-overflow.
 from qbdcheck.kit import case
 
 
-@case(groups="size errors verify protocol", requires="nbd write_zeroes")
+@case(
+    groups="size errors verify protocol",
+    requires="nbd write_zeroes",
+    basis=("SHOULD: NBD, Request types", "POLICY: refused-request-changes-nothing"),
+)
 def test(new_disk, dual_write):
     disk = new_disk("1M")
     pair = dual_write(disk)

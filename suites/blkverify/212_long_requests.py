@@ -7,7 +7,7 @@ Guards: limits-zero-or-excessive, short-read-resume-offset, structured-read-gap.
 from qbdcheck.kit import case
 
 
-@case(groups="rw verify", formats="any")
+@case(groups="rw verify", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(disk, dual_write, seed):
     pair = dual_write(disk, status=False)
     pair.run(pair.workload(seed.stream("workload"), 24, longest=4 << 20, depth=3))

@@ -7,7 +7,7 @@ Guards: wrong-volume-or-lun, cross-connection-state, shared-cursor-race.
 from qbdcheck.kit import case
 
 
-@case(groups="rw verify concurrent")
+@case(groups="rw verify concurrent", basis="MUST: NBD, NBD_CMD_READ")
 def test(new_disk, dual_write, seed):
     volume_a = new_disk("2M", name="A")
     volume_b = new_disk("2M", name="B", prefill=False)

@@ -8,7 +8,7 @@ Guards: phantom-write, status-hole-over-dirty.
 from qbdcheck.kit import case
 
 
-@case(groups="rw verify status")
+@case(groups="rw verify status", basis="MUST: NBD, NBD_CMD_READ")
 def test(new_disk, dual_write, seed):
     for reference in ("file", "memory"):
         pair = dual_write(new_disk("2M"), reference=reference)

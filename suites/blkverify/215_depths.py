@@ -7,7 +7,7 @@ Guards: shared-cursor-race, connection-slot-leak, merge-after-issue.
 from qbdcheck.kit import case
 
 
-@case(groups="rw verify concurrent")
+@case(groups="rw verify concurrent", basis="MUST: NBD, NBD_CMD_READ")
 def test(new_disk, dual_write, seed):
     pair = dual_write(new_disk("4M"), status=False)
     for depth in (1, 2, 4, 8, 16, 32, 64):

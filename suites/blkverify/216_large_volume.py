@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 GIB = 1 << 30
 
 
-@case(groups="size rw verify")
+@case(groups="size rw verify", basis="MUST: NBD, NBD_CMD_READ")
 def test(new_disk, dual_write):
     pair = dual_write(new_disk("100G", prefill=False))
 

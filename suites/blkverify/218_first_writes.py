@@ -7,7 +7,11 @@ Guards: thin-alloc-toctou, grow-exposes-old-data, clone-copyup-lost.
 from qbdcheck.kit import case
 
 
-@case(groups="rw verify concurrent", formats="raw qcow2 vdi vpc luks parallels")
+@case(
+    groups="rw verify concurrent",
+    formats="raw qcow2 vdi vpc luks parallels",
+    basis=("MUST: NBD, NBD_CMD_READ", "POLICY: fresh-volume-reads-zero"),
+)
 def test(new_disk, dual_write, seed):
     pair = dual_write(new_disk("4M", prefill=False))
     weights = {"write": 8, "read": 2, "zero": 1}

@@ -28,7 +28,12 @@ MIXES = (
 )
 
 
-@case(groups="rw verify status zero discard slow", requires="nbd raw_size", limit_s=400)
+@case(
+    groups="rw verify status zero discard slow",
+    requires="nbd raw_size",
+    limit_s=400,
+    basis="MUST: NBD, NBD_CMD_READ",
+)
 def test(new_disk, dual_write, seed):
     disk = new_disk(SIZE, prefill=False)
     minimum = minimum_block(disk)

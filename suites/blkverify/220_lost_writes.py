@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 RULES = "rules: [{event: write_aio, iotype: write, action: drop, after: 4, count: 3}]"
 
 
-@case(groups="verify rw quick")
+@case(groups="verify rw quick", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write, golden):
     pair = dual_write(new_disk("1M"), rules=RULES)
     for number in range(20):

@@ -12,7 +12,7 @@ rules: [{event: write_aio, iotype: write, action: misdirect, by: 128, after: 9, 
 """
 
 
-@case(groups="verify rw")
+@case(groups="verify rw", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write, golden):
     pair = dual_write(new_disk("1M"), rules=RULES)
     for number in range(16):

@@ -12,7 +12,7 @@ rules:
 """
 
 
-@case(groups="verify rw")
+@case(groups="verify rw", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     pair = dual_write(new_disk("1M"), rules=RULES)
     pair.ask("write", 65536, 8192)

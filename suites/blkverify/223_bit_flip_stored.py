@@ -9,7 +9,7 @@ from qbdcheck.kit import case
 RULES = "rules: [{event: write_aio, iotype: write, action: corrupt, once: true}]"
 
 
-@case(groups="verify rw quick")
+@case(groups="verify rw quick", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     pair = dual_write(new_disk("1M"), rules=RULES)
     pair.ask("write", 4096, 65536)

@@ -11,7 +11,7 @@ from qbdcheck.kit import case
 RULES = "rules: [{event: read_aio, iotype: read, action: corrupt, after: 10, count: 1}]"
 
 
-@case(groups="verify rw")
+@case(groups="verify rw", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     pair = dual_write(new_disk("1M"), rules=RULES)
     found = [pair.ask("read", number * 4096, 4096) for number in range(20)]

@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 RULES = "rules: [{event: read_aio, iotype: read, action: stale, once: true}]"
 
 
-@case(groups="verify rw")
+@case(groups="verify rw", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     pair = dual_write(new_disk("1M"), rules=RULES)
     pair.ask("write", 8192, 4096)

@@ -9,7 +9,7 @@ from qbdcheck.kit import case
 RULES = "rules: [{event: pwritev_zero, iotype: write-zeroes, action: drop, after: 6, count: 1}]"
 
 
-@case(groups="verify zero quick")
+@case(groups="verify zero quick", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     pair = dual_write(new_disk("1M"), rules=RULES)
     for number in range(10):

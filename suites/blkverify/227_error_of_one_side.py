@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 RULES = "rules: [{event: write_aio, iotype: write, errno: ENOSPC, after: 5, count: 1}]"
 
 
-@case(groups="verify errors quick")
+@case(groups="verify errors quick", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write, golden):
     pair = dual_write(new_disk("1M"), rules=RULES)
     for number in range(12):

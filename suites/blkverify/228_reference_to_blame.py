@@ -15,7 +15,7 @@ rules:
 """
 
 
-@case(groups="verify rw")
+@case(groups="verify rw", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     disk = new_disk("1M")
     pair = dual_write(disk, rules=RULES, faulty="reference")

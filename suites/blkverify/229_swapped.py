@@ -7,7 +7,7 @@ Guards: map-entry-shifted, iov-offset-ignored.
 from qbdcheck.kit import case
 
 
-@case(groups="verify rw")
+@case(groups="verify rw", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     pair = dual_write(new_disk("1M"))
     pair.ask("write", 4096, 8192)

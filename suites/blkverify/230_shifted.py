@@ -7,7 +7,7 @@ Guards: iov-offset-ignored, structured-read-gap.
 from qbdcheck.kit import case
 
 
-@case(groups="verify rw")
+@case(groups="verify rw", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     pair = dual_write(new_disk("1M"))
     pair.ask("write", 4096, 4096)

@@ -7,7 +7,7 @@ Guards: discard-overreach, missing-object-zero-fill, false-zero-init.
 from qbdcheck.kit import case
 
 
-@case(groups="verify rw zero")
+@case(groups="verify rw zero", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     pair = dual_write(new_disk("1M"))
     pair.ask("write", 4096, 65536)

@@ -7,7 +7,7 @@ Guards: wrong-volume-or-lun, previous-tenant-data.
 from qbdcheck.kit import case
 
 
-@case(groups="verify rw")
+@case(groups="verify rw", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     other = dual_write(new_disk("1M"))
     pair = dual_write(new_disk("1M"))

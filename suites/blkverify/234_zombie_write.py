@@ -9,7 +9,7 @@ from qbdcheck.kit import case
 RULES = "rules: [{event: write_aio, iotype: write, action: duplicate, after: 1, count: 1}]"
 
 
-@case(groups="verify rw")
+@case(groups="verify rw", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     pair = dual_write(new_disk("1M"), rules=RULES)
     for place in (0, 8192, 8192 + 4096, 65536):

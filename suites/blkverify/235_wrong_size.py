@@ -9,7 +9,7 @@ from copy import deepcopy
 from qbdcheck.kit import case
 
 
-@case(groups="verify size", requires="resize")
+@case(groups="verify size", requires="resize", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write, golden):
     disk = new_disk("1M")
     true_shadow = deepcopy(disk.shadow)

@@ -11,7 +11,7 @@ from qbdcheck.kit import case
 RULES = "rules: [{event: write_aio, iotype: write, action: drop}]"
 
 
-@case(groups="verify status", requires="block_status")
+@case(groups="verify status", requires="block_status", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write, qemu_img, not_run):
     disk = new_disk("1M", prefill=False)
     parts = json.loads(qemu_img("map", "--output=json", disk.filename))

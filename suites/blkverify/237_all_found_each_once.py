@@ -13,7 +13,7 @@ from qbdcheck.kit import case
 RULES = "rules: [{event: write_aio, iotype: write, action: drop, every: 3, count: 12}]"
 
 
-@case(groups="verify rw")
+@case(groups="verify rw", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     pair = dual_write(new_disk("1M"), rules=RULES)
     for number in range(40):

@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 RULES = "rules: [{event: none, iotype: discard, action: drop}]"
 
 
-@case(groups="verify discard")
+@case(groups="verify discard", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     for promise in (False, True):
         pair = dual_write(new_disk("1M"), rules=RULES, discard_reads_zero=promise)

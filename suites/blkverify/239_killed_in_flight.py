@@ -8,7 +8,11 @@ Guards: inflight-hang-on-disconnect, error-kills-connection.
 from qbdcheck.kit import case
 
 
-@case(groups="verify crash concurrent", requires="nbd kill flush")
+@case(
+    groups="verify crash concurrent",
+    requires="nbd kill flush",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: no-late-write"),
+)
 def test(new_disk, dual_write):
     disk = new_disk("1M")
     pair = dual_write(disk)

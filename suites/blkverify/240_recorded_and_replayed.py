@@ -13,7 +13,7 @@ RULES = "rules: [{event: write_aio, iotype: write, action: drop, offset: 256K+12
 LOST = Request(151, Kind.WRITE, 300 << 10, 8192)
 
 
-@case(groups="verify self")
+@case(groups="verify self", basis="MUST: qbdcheck, docs/kit.md")
 def test(dual_write, seed, scratch):
     first = dual_write.in_memory("1M", rules=RULES)
     first.run([*first.workload(seed.stream("workload"), 150, depth=8), (LOST,)])

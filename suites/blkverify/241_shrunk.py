@@ -15,7 +15,7 @@ rules: [{event: pwritev_zero, iotype: write-zeroes, action: drop, state: 2}]
 """
 
 
-@case(groups="verify self")
+@case(groups="verify self", basis="MUST: qbdcheck, docs/kit.md")
 def test(dual_write, seed):
     pair = dual_write.in_memory("64K", rules=RULES)
     weights = {"read": 3, "write": 5, "zero": 2, "flush": 1}

@@ -8,7 +8,7 @@ Guards: phantom-write, silent-bit-flip.
 from qbdcheck.kit import case
 
 
-@case(groups="verify rw", requires="write_zeroes")
+@case(groups="verify rw", requires="write_zeroes", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write, golden):
     pair = dual_write(new_disk("1M"))
     pair.ask("write", 0, 32768)

@@ -8,7 +8,7 @@ Guards: phantom-write, misdirected-write.
 from qbdcheck.kit import case
 
 
-@case(groups="verify rw")
+@case(groups="verify rw", basis=("MUST: QAPI, BlockdevOptionsBlkverify", "MUST: NBD, NBD_CMD_READ"))
 def test(new_disk, dual_write, seed):
     disk = new_disk("1M")
     pair = dual_write(disk)

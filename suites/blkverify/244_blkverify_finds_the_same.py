@@ -11,7 +11,7 @@ from qbdcheck.kit import case
 READ = [(Request(1, Kind.READ, 0, 65536),)]
 
 
-@case(groups="verify rw")
+@case(groups="verify rw", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write, golden):
     disk = new_disk("64K")
     pair = dual_write(disk)

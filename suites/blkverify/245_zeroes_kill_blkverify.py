@@ -8,7 +8,7 @@ Guards: write-zeroes-noop.
 from qbdcheck.kit import case
 
 
-@case(groups="verify zero", requires="write_zeroes")
+@case(groups="verify zero", requires="write_zeroes", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write, seed):
     disk = new_disk("1M")
     pair = dual_write(disk)

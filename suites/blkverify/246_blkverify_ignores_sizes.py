@@ -13,7 +13,7 @@ from qbdcheck.kit import case
 REQUESTS = [(Request(1, Kind.WRITE, 0, 4096),), (Request(2, Kind.READ, 0, 65536),)]
 
 
-@case(groups="verify size")
+@case(groups="verify size", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     disk = new_disk("1M")
     larger = disk.size + 65536

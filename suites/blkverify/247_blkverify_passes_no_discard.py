@@ -9,7 +9,7 @@ from oracles.workload import Kind, Request
 from qbdcheck.kit import case
 
 
-@case(groups="verify discard", requires="discard")
+@case(groups="verify discard", requires="discard", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     disk = new_disk("1M")
     discard = Request(1, Kind.DISCARD, 65536, 131072)

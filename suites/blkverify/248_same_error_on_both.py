@@ -14,7 +14,7 @@ FAIL = "rules: [{event: read_aio, iotype: read, errno: ENOSPC}]"
 RULE = [{"event": "none", "iotype": "read", "errno": 28}]
 
 
-@case(groups="verify errors")
+@case(groups="verify errors", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     disk = new_disk("1M")
     both = dual_write.by_qemu("blkverify", disk, READ, wrap=failing)

@@ -12,7 +12,7 @@ PLACES = (4096, 70_000, 200_000, 400_000, 900_000)
 READS = [(Request(n, Kind.READ, n * 65536, 65536),) for n in range(16)]
 
 
-@case(groups="verify rw quick")
+@case(groups="verify rw quick", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     disk = new_disk("1M")
     pair = dual_write(disk)

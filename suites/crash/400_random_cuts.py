@@ -11,7 +11,11 @@ from qbdcheck.kit.nbd_io import minimum_block
 KINDS = ("write", "write", "write", "fua", "zero", "discard", "flush")
 
 
-@case(groups="rw flush crash quick", requires="flush write_zeroes discard crash")
+@case(
+    groups="rw flush crash quick",
+    requires="flush write_zeroes discard crash",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: sector-writes-are-atomic"),
+)
 def test(new_disk, qemu_io, seed):
     disk = new_disk("1M")
     random, unit = seed.stream("workload"), minimum_block(disk)

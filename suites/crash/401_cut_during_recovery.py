@@ -10,7 +10,11 @@ from qbdcheck.kit import case
 KIB = 1 << 10
 
 
-@case(groups="rw flush crash quick", requires="flush crash")
+@case(
+    groups="rw flush crash quick",
+    requires="flush crash",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: sector-writes-are-atomic"),
+)
 def test(new_disk, qemu_io, seed):
     disk = new_disk("2M")
     for round_ in range(3):

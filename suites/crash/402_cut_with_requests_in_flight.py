@@ -11,7 +11,11 @@ from qbdcheck.kit.nbd import Command
 COUNT, LENGTH = 64, 12 << 10
 
 
-@case(groups="concurrent flush crash protocol", requires="nbd flush crash")
+@case(
+    groups="concurrent flush crash protocol",
+    requires="nbd flush crash",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: sector-writes-are-atomic"),
+)
 def test(new_disk, nbd_io, seed):
     disk = new_disk("2M")
     shadow = disk.shadow

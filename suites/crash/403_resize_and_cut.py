@@ -10,7 +10,11 @@ from qbdcheck.kit import case
 MIB = 1 << 20
 
 
-@case(groups="size flush crash", requires="flush crash resize")
+@case(
+    groups="size flush crash",
+    requires="flush crash resize",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: grown-part-reads-zero"),
+)
 def test(new_disk, qemu_io, qemu_img, seed):
     disk = new_disk("1M")
     for round_, size in enumerate((3 * MIB, 3 * MIB // 2, 2 * MIB + 4096, MIB, 3 * MIB)):

@@ -11,7 +11,11 @@ from qbdcheck.kit import case
 KIB = 1 << 10
 
 
-@case(groups="snapshot flush crash", requires="flush discard crash snapshot")
+@case(
+    groups="snapshot flush crash",
+    requires="flush discard crash snapshot",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: snapshot-is-one-moment"),
+)
 def test(new_disk, qemu_io, seed):
     disk = new_disk("1M")
     for round_ in range(3):

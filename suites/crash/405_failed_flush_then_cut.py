@@ -11,7 +11,11 @@ from qbdcheck.kit.nbd import Command
 FAILS = {"event": "flush_to_disk", "errno": "EIO", "iotype": "flush", "once": True}
 
 
-@case(groups="inject errors flush crash", requires="nbd control flush crash")
+@case(
+    groups="inject errors flush crash",
+    requires="nbd control flush crash",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: failure-is-not-sticky"),
+)
 def test(new_disk, nbd_io, rules, seed):
     disk = new_disk("2M")
     armed = rules.on(disk)

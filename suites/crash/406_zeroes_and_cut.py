@@ -10,7 +10,15 @@ from qbdcheck.kit import case
 KIB = 1 << 10
 
 
-@case(groups="zero discard flush crash", requires="flush write_zeroes discard crash")
+@case(
+    groups="zero discard flush crash",
+    requires="flush write_zeroes discard crash",
+    basis=(
+        "MUST: NBD, NBD_CMD_FLUSH",
+        "MUST: NBD, NBD_CMD_WRITE_ZEROES",
+        "POLICY: discard-old-or-zero",
+    ),
+)
 def test(new_disk, qemu_io, seed):
     disk = new_disk("2M")
     orders = ("zero", "unmap", "discard", "zero write", "write unmap", "discard zero write")

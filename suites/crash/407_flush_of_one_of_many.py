@@ -13,7 +13,11 @@ from qbdcheck.kit.nbd import Command
 LENGTH = 8192
 
 
-@case(groups="concurrent flush crash protocol", requires="nbd flush multi_conn crash")
+@case(
+    groups="concurrent flush crash protocol",
+    requires="nbd flush multi_conn crash",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "MUST: NBD, Transmission flags"),
+)
 def test(new_disk, nbd_io, seed):
     disk = new_disk("4M")
     for round_ in range(5):

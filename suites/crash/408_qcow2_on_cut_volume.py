@@ -9,7 +9,11 @@ from qbdcheck.kit import case
 from qbdcheck.kit.faulty_image import FaultyImage
 
 
-@case(groups="qcow2 flush crash", requires="flush crash")
+@case(
+    groups="qcow2 flush crash",
+    requires="flush crash",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: image-survives-power-cut"),
+)
 def test(new_disk, qemu_io, qemu_img, seed):
     disk = new_disk("4M", prefill=False, format="qcow2")
     disk.create_image(disk.size, "cluster_size=4096")

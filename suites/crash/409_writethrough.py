@@ -8,7 +8,15 @@ Guards: flush-noop, fua-write-ack-early, flush-not-advertised.
 from qbdcheck.kit import case
 
 
-@case(groups="rw flush crash", requires="flush write_zeroes crash")
+@case(
+    groups="rw flush crash",
+    requires="flush write_zeroes crash",
+    basis=(
+        "MUST: NBD, NBD_CMD_FLUSH",
+        "MUST: NBD, Command flags",
+        "POLICY: sector-writes-are-atomic",
+    ),
+)
 def test(new_disk, qemu_io, seed):
     disk = new_disk("1M")
     random = seed.stream("places")

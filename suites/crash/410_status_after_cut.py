@@ -13,6 +13,7 @@ KIB = 1 << 10
 @case(
     groups="status zero flush crash",
     requires="flush write_zeroes discard block_status crash",
+    basis=("MUST: NBD, Metadata contexts", "MUST: NBD, NBD_CMD_FLUSH"),
 )
 def test(new_disk, qemu_io, qemu_img, seed):
     disk = new_disk("2M", prefill=False)

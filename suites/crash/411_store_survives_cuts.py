@@ -10,7 +10,11 @@ from qbdcheck.kit.crash.wal_store import SIZE, WalHistory, WalStore, run_workloa
 from qbdcheck.kit.nbd_io import minimum_block
 
 
-@case(groups="flush crash protocol", requires="nbd flush crash")
+@case(
+    groups="flush crash protocol",
+    requires="nbd flush crash",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "MUST: NBD, Ordering of messages and writes"),
+)
 def test(new_disk, nbd, seed):
     for round_ in range(5):
         disk = new_disk(SIZE, prefill=False)

@@ -11,7 +11,12 @@ from qbdcheck.kit.crash.kill_cycles import kill_cycle
 CYCLES = 20
 
 
-@case(groups="flush crash concurrent slow", requires="nbd flush kill", limit_s=60)
+@case(
+    groups="flush crash concurrent slow",
+    requires="nbd flush kill",
+    limit_s=60,
+    basis="MUST: NBD, NBD_CMD_FLUSH",
+)
 def test(new_disk, nbd_io, seed):
     disk = new_disk("2M")
     random = seed.stream("workload")

@@ -10,7 +10,12 @@ from qbdcheck.kit.crash.kill_cycles import kill_cycle
 CYCLES = 300
 
 
-@case(groups="flush crash concurrent slow disabled", requires="nbd flush kill", limit_s=600)
+@case(
+    groups="flush crash concurrent slow disabled",
+    requires="nbd flush kill",
+    limit_s=600,
+    basis="MUST: NBD, NBD_CMD_FLUSH",
+)
 def test(new_disk, nbd_io, seed, log):
     disk = new_disk("2M")
     random = seed.stream("workload")

@@ -9,7 +9,11 @@ from qbdcheck.kit import case
 from qbdcheck.kit.faulty_image import FaultyImage
 
 
-@case(groups="qcow2 flush crash", requires="flush kill")
+@case(
+    groups="qcow2 flush crash",
+    requires="flush kill",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: image-survives-power-cut"),
+)
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("2M", prefill=False, format="qcow2")
     disk.create_image(disk.size, "cluster_size=4096")

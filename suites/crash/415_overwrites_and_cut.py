@@ -10,7 +10,11 @@ from qbdcheck.kit import case
 SECTORS, BLOCK = 64, 4096
 
 
-@case(groups="rw flush crash", requires="flush crash")
+@case(
+    groups="rw flush crash",
+    requires="flush crash",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "MUST: NBD, Ordering of messages and writes"),
+)
 def test(new_disk, qemu_io, seed):
     disk = new_disk("512k")
     for round_ in range(5):

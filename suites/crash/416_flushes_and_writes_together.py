@@ -9,7 +9,11 @@ from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 
 
-@case(groups="concurrent flush crash protocol quick", requires="nbd flush multi_conn crash")
+@case(
+    groups="concurrent flush crash protocol quick",
+    requires="nbd flush multi_conn crash",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "MUST: NBD, Transmission flags"),
+)
 def test(new_disk, nbd_io, seed):
     disk = new_disk("1M")
     for round_ in range(8):

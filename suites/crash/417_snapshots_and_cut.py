@@ -11,7 +11,15 @@ from qbdcheck.kit import case
 KIB = 1 << 10
 
 
-@case(groups="snapshot flush crash", requires="nbd flush crash clone add_volume")
+@case(
+    groups="snapshot flush crash",
+    requires="nbd flush crash clone add_volume",
+    basis=(
+        "MUST: NBD, NBD_CMD_FLUSH",
+        "POLICY: snapshot-is-one-moment",
+        "POLICY: clone-is-independent",
+    ),
+)
 def test(new_disk, nbd_io, qemu_io, seed):
     disk = new_disk("1M")
     other = new_disk("1536K", beside=disk)

@@ -29,7 +29,15 @@ def kill(disk, nbd_io, *others):
         one.verify()
 
 
-@case(groups="snapshot flush crash", requires="nbd flush kill clone snapshot_remove resize")
+@case(
+    groups="snapshot flush crash",
+    requires="nbd flush kill clone snapshot_remove resize",
+    basis=(
+        "MUST: NBD, NBD_CMD_FLUSH",
+        "POLICY: snapshot-is-one-moment",
+        "POLICY: clone-is-independent",
+    ),
+)
 def test(new_disk, nbd_io):
     disk = new_disk("1536K")
     first = disk.snapshot("first")

@@ -13,7 +13,11 @@ from qbdcheck.kit.model.concurrent import Plan
 PLAN = Plan(size=2 << 20, requests=60, depth=2, lengths=(1, 8, 24), share=1.0, fua=1.0)
 
 
-@case(groups="snapshot concurrent crash", requires="nbd multi_conn snapshot_read crash fua flush")
+@case(
+    groups="snapshot concurrent crash",
+    requires="nbd multi_conn snapshot_read crash fua flush",
+    basis=("MUST: NBD, Command flags", "POLICY: snapshot-is-one-moment"),
+)
 def test(new_disk, model, seed):
     disk = new_disk("2M", prefill=False)
     model.record_with_snapshots(

@@ -9,7 +9,11 @@ from qbdcheck.kit import case
 from qbdcheck.kit.crash.wal_store import SIZE, WalHistory, WalStore, run_workload
 
 
-@case(groups="crash states flush", requires="flush")
+@case(
+    groups="crash states flush",
+    requires="flush",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: sector-writes-are-atomic"),
+)
 def test(new_disk, logged_image, storage_daemon, nbd, seed, log):
     disk = new_disk(SIZE, prefill=False)
     logged, history = logged_image(disk), WalHistory()

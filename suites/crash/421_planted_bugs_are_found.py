@@ -16,7 +16,11 @@ BUGS = {
 }
 
 
-@case(groups="crash states flush self quick", requires="flush")
+@case(
+    groups="crash states flush self quick",
+    requires="flush",
+    basis="MUST: qbdcheck, docs/crash-model.md",
+)
 def test(new_disk, logged_image, storage_daemon, nbd, seed, golden, log):
     for bug, (options, text) in BUGS.items():
         disk = new_disk(SIZE, prefill=False)

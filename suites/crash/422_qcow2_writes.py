@@ -11,7 +11,11 @@ from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 CLUSTER = 4096
 
 
-@case(groups="crash states qcow2 flush", limit_s=60)
+@case(
+    groups="crash states qcow2 flush",
+    limit_s=60,
+    basis=("POLICY: image-survives-power-cut", "MUST: NBD, NBD_CMD_FLUSH"),
+)
 def test(new_disk, logged_image, programs, seed, log):
     disk = new_disk("1M", prefill=False, format="qcow2")
     disk.create_image(disk.size, f"cluster_size={CLUSTER}")

@@ -9,7 +9,11 @@ from qbdcheck.kit import case
 from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 
 
-@case(groups="crash states qcow2 flush slow", limit_s=60)
+@case(
+    groups="crash states qcow2 flush slow",
+    limit_s=60,
+    basis=("POLICY: image-survives-power-cut", "MUST: NBD, NBD_CMD_FLUSH"),
+)
 def test(new_disk, logged_image, programs, seed, log):
     disk = new_disk("1M", prefill=False, format="qcow2")
     disk.create_image(disk.size, "cluster_size=4096,lazy_refcounts=on")

@@ -13,7 +13,12 @@ KIB = 1 << 10
 IMAGE, DATA = 256 * KIB, 256 * KIB
 
 
-@case(groups="crash states qcow2 flush slow", limit_s=60, requires="nbd")
+@case(
+    groups="crash states qcow2 flush slow",
+    limit_s=60,
+    requires="nbd",
+    basis=("POLICY: image-survives-power-cut", "MUST: NBD, NBD_CMD_FLUSH"),
+)
 def test(new_disk, logged_image, qemu_io, qemu_img, storage_daemon, programs, scratch, seed, log):
     template = scratch / "template.qcow2"
     data = scratch / "template.data"

@@ -10,7 +10,7 @@ from qbdcheck.kit.crash.qcow2_judge import qcow2_judge
 from qbdcheck.kit.crash.recorder import without_flushes
 
 
-@case(groups="crash states qcow2 self", limit_s=60)
+@case(groups="crash states qcow2 self", limit_s=60, basis="MUST: qbdcheck, docs/crash-model.md")
 def test(new_disk, logged_image, programs, seed, golden, log):
     disk = new_disk("512k", prefill=False, format="qcow2")
     disk.create_image(disk.size, "cluster_size=4096")

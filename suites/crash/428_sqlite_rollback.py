@@ -9,7 +9,12 @@ from qbdcheck.kit import case
 from qbdcheck.kit.crash.sqlite_disk import SIZE, DiskVfs, SqliteHistory, connect, run_transactions
 
 
-@case(groups="crash states flush", requires="flush", limit_s=60)
+@case(
+    groups="crash states flush",
+    requires="flush",
+    limit_s=60,
+    basis=("MUST: SQLite, Atomic Commit In SQLite", "MUST: NBD, NBD_CMD_FLUSH"),
+)
 def test(new_disk, logged_image, storage_daemon, nbd, seed, log):
     disk = new_disk(SIZE, prefill=False)
     logged, history = logged_image(disk), SqliteHistory()

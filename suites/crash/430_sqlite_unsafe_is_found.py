@@ -12,7 +12,12 @@ from qbdcheck.kit.crash.sqlite_disk import SIZE, DiskVfs, SqliteHistory, connect
 LOST, CORRUPT = "committed and are lost", "CorruptError"
 
 
-@case(groups="crash states flush self", requires="flush", limit_s=60)
+@case(
+    groups="crash states flush self",
+    requires="flush",
+    limit_s=60,
+    basis="MUST: qbdcheck, docs/crash-model.md",
+)
 def test(new_disk, logged_image, storage_daemon, nbd, seed, golden, log):
     for journal, synchronous in (("delete", "off"), ("wal", "normal")):
         disk = new_disk(SIZE, prefill=False)

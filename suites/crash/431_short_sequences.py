@@ -10,7 +10,11 @@ from qbdcheck.kit.crash.bounded_workloads import run_sequences
 from qbdcheck.kit.crash.image_row import ImageRow
 
 
-@case(groups="crash states qcow2 slow", limit_s=120)
+@case(
+    groups="crash states qcow2 slow",
+    limit_s=120,
+    basis=("POLICY: image-survives-power-cut", "MUST: NBD, NBD_CMD_FLUSH"),
+)
 def test(new_disk, qemu_img, qemu_io, logged_image, programs, scratch, seed, log, golden):
     row = ImageRow(new_disk, qemu_img, qemu_io, logged_image, programs, scratch, 64)
     result = run_sequences(2, row.image, row.judge, seed)

@@ -25,7 +25,7 @@ def replayed(log, size):
     return bytes(image)
 
 
-@case(groups="crash states self", requires="write_log")
+@case(groups="crash states self", requires="write_log", basis="MUST: qbdcheck, docs/crash-model.md")
 def test(new_disk, logged_image, scratch, seed):
     own = scratch / "own.writelog"
     disk = new_disk("1M", prefill=False, write_log=str(own))

@@ -15,7 +15,14 @@ KINDS = ("write", "write", "zero", "discard")
 
 
 @case(
-    groups="rw flush crash slow", requires="nbd flush fua write_zeroes discard crash", limit_s=400
+    groups="rw flush crash slow",
+    requires="nbd flush fua write_zeroes discard crash",
+    limit_s=400,
+    basis=(
+        "MUST: NBD, NBD_CMD_FLUSH",
+        "MUST: NBD, Command flags",
+        "POLICY: sector-writes-are-atomic",
+    ),
 )
 def test(new_disk, nbd_io, seed):
     disk = new_disk("2M")

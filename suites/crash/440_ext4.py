@@ -22,6 +22,7 @@ SIZE = 8 << 20
     requires="flush",
     programs="qemu-system-x86_64 e2fsck mke2fs",
     limit_s=240,
+    basis=("MUST: fsync(2), DESCRIPTION", "MUST: NBD, NBD_CMD_FLUSH"),
 )
 def test(new_disk, logged_image, guest, qemu_img, scratch, seed, log, golden):
     disk = new_disk(SIZE, prefill=False)

@@ -23,6 +23,7 @@ LOOK_S = 20
     requires="flush",
     programs="qemu-system-x86_64",
     limit_s=180,
+    basis=("MUST: fsync(2), DESCRIPTION", "MUST: NBD, NBD_CMD_FLUSH"),
 )
 def test(new_disk, logged_image, guest, seed, log, golden):
     disk = new_disk(SIZE, prefill=False)

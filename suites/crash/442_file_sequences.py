@@ -16,6 +16,7 @@ from qbdcheck.kit.crash.recorder import without_flushes
     requires="flush",
     programs="qemu-system-x86_64 e2fsck mke2fs",
     limit_s=300,
+    basis=("MUST: fsync(2), DESCRIPTION", "MUST: NBD, NBD_CMD_FLUSH"),
 )
 def test(new_disk, logged_image, guest, qemu_img, scratch, seed, log, golden):
     disk = new_disk("7M", prefill=False)

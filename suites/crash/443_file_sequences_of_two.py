@@ -13,6 +13,7 @@ from qbdcheck.kit.crash.file_sequence_runs import run_on_ext4
     requires="flush",
     programs="qemu-system-x86_64 e2fsck mke2fs",
     limit_s=1800,
+    basis=("MUST: fsync(2), DESCRIPTION", "MUST: NBD, NBD_CMD_FLUSH"),
 )
 def test(new_disk, logged_image, guest, qemu_img, scratch, seed, log, golden):
     disk = new_disk("14M", prefill=False)

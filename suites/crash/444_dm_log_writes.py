@@ -27,6 +27,7 @@ MOUNT = "-t ext4 -o commit=300,noinit_itable"  # no writes in the background
     requires="flush",
     programs="qemu-system-x86_64 e2fsck mke2fs",
     limit_s=240,
+    basis=("MUST: fsync(2), DESCRIPTION", "MUST: NBD, NBD_CMD_FLUSH"),
 )
 def test(new_disk, logged_image, guest, qemu_img, scratch, seed, log, golden):
     disk, log_disk = new_disk(SIZE, prefill=False), new_disk("24M", prefill=False)

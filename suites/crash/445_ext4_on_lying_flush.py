@@ -23,6 +23,7 @@ LIE = {"event": "flush_to_disk", "action": "lie"}
     requires="flush crash control write_log",
     programs="qemu-system-x86_64 e2fsck mke2fs",
     limit_s=180,
+    basis="MUST: qbdcheck, docs/crash-model.md",
 )
 def test(new_disk, logged_image, guest, rules, qemu_img, scratch, seed, log, golden):
     for lies in (False, True):

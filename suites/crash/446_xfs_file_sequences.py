@@ -17,6 +17,7 @@ LOOK_S = 60
     requires="flush",
     programs="qemu-system-x86_64",
     limit_s=300,
+    basis=("MUST: fsync(2), DESCRIPTION", "MUST: NBD, NBD_CMD_FLUSH"),
 )
 def test(new_disk, logged_image, guest, seed, log, golden):
     disk = new_disk("33M", prefill=False)

@@ -6,6 +6,7 @@ Guards: phantom-write, misdirected-write, torn-write, silent-bit-flip.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 OPTIONS = (
     "--name=fio-4k --filename=/dev/vdb --ioengine=libaio --runtime=1h --direct=1 --bs=4k"
@@ -13,13 +14,19 @@ OPTIONS = (
 )
 
 
-@case(groups="guest guest-quick", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest guest-quick",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis=("MUST: fio(1), verify", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, guest, fio, log):
     disk = new_disk("4M", prefill=False)
     system = guest(disk)
-    assert system.disks[0].path == "/dev/vdb"
+    expect_equal(system.disks[0].path, "/dev/vdb", "the disk's name in the guest")
     result = fio(system)(*OPTIONS.split()).must_be_clean()
     log(*result.summary())
     (job,) = result.jobs
-    assert job.write.requests == job.read.requests == disk.size // 4096
-    assert job.write.bytes_done == disk.size
+    requests = job.write.requests, job.read.requests
+    expect_equal(requests, (disk.size // 4096,) * 2, "fio, writes and reads of 4 KiB")
+    expect_equal(job.write.bytes_done, disk.size, "fio, bytes written")

@@ -15,7 +15,12 @@ JOBS = (
 )
 
 
-@case(groups="guest slow", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest slow",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis=("MUST: fio(1), verify", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, guest, fio, log):
     disk = new_disk("2M", prefill=False)
     run = fio(guest(disk))

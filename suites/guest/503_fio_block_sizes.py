@@ -10,7 +10,12 @@ SIZES = ("512", "1536", "4k", "20k", "64k", "1m")
 SPLIT = "--bssplit=512/20:4k/40:64k/30:256k/10"
 
 
-@case(groups="guest blocksize slow", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest blocksize slow",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis=("MUST: fio(1), verify", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, guest, fio, log):
     disk = new_disk("6M", prefill=False)
     run = fio(guest(disk))
@@ -20,6 +25,6 @@ def test(new_disk, guest, fio, log):
         part = "256k" if size == "512" else "1536k" if size == "1536" else "4m"
         result = run(*options.split(), f"--bs={size}", f"--size={part}").must_be_clean()
         log(size, *result.summary())
-        assert result.jobs[0].read.requests > 0
+        assert result.jobs[0].read.requests, f"fio, bs={size}: no block was read back"
     result = run(*options.split(), SPLIT, "--size=3m", "--blockalign=512").must_be_clean()
     log(SPLIT, *result.summary())

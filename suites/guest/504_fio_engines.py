@@ -6,6 +6,7 @@ Guards: phantom-write, misdirected-write.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 WAYS = (
     "--ioengine=libaio --direct=1 --iodepth=1",
@@ -18,7 +19,12 @@ WAYS = (
 )
 
 
-@case(groups="guest concurrent slow", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest concurrent slow",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis=("MUST: fio(1), verify", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, guest, fio, log):
     disk = new_disk("2M", prefill=False)
     run = fio(guest(disk))
@@ -26,4 +32,6 @@ def test(new_disk, guest, fio, log):
     for way in WAYS:
         result = run(*options.split(), *way.split()).must_be_clean()
         log(way, *result.summary())
-        assert result.jobs[0].write.requests == disk.size // 4096
+        expect_equal(
+            result.jobs[0].write.requests, disk.size // 4096, f"fio {way}, writes of 4 KiB"
+        )

@@ -6,12 +6,18 @@ Guards: sector-unit-mismatch, unaligned-offset-rounded, min-block-underadvertise
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 from qbdcheck.kit.guest_tools import Device
 
 BLOCKS = ((512, 512), (512, 4096), (4096, 4096))
 
 
-@case(groups="guest device blocksize slow", programs="qemu-system-x86_64", limit_s=240)
+@case(
+    groups="guest device blocksize slow",
+    programs="qemu-system-x86_64",
+    limit_s=240,
+    basis=("MUST: fio(1), verify", "MUST: virtio, Block Device"),
+)
 def test(new_disk, guest, fio, log):
     system = guest()
     run = fio(system)
@@ -23,9 +29,11 @@ def test(new_disk, guest, fio, log):
             queue = f"/sys/block/{name}/queue"
             seen = system.run(f"cat {queue}/logical_block_size {queue}/physical_block_size")
             sizes = [int(size) for size in seen.split()]
-            assert sizes[0] == logical, (device, sizes)
+            expect_equal(sizes[0], logical, f"{disk.path} ({kind}), logical block size in bytes")
             if kind != "nvme":  # nvme reports its logical block size as the physical one
-                assert sizes[1] == physical, (device, sizes)
+                expect_equal(
+                    sizes[1], physical, f"{disk.path} ({kind}), physical block size in bytes"
+                )
             options = f"--name=dev --filename={disk.path} --ioengine=libaio --direct=1 --bs=4k"
             options += " --iodepth=16 --rw=randwrite --verify=md5"
             result = run(*options.split()).must_be_clean()

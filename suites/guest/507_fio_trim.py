@@ -8,7 +8,13 @@ Guards: discard-overreach, discard-exposes-backing.
 from qbdcheck.kit import case
 
 
-@case(groups="guest discard", requires="discard", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest discard",
+    requires="discard",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis=("MUST: fio(1), verify", "POLICY: discard-old-or-zero"),
+)
 def test(new_disk, guest, fio, log):
     disk = new_disk("4M", prefill=False)
     system = guest(disk.blockdev(discard="unmap"))
@@ -16,8 +22,8 @@ def test(new_disk, guest, fio, log):
     options = "--name=trims --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=16k --iodepth=8"
     result = run(*options.split(), "--rw=randtrimwrite", "--verify=crc32c").must_be_clean()
     log(*result.summary())
-    assert result.jobs[0].trim.requests > 0
-    assert result.jobs[0].read.requests > 0
+    assert result.jobs[0].trim.requests, "fio rw=randtrimwrite: no request was a trim"
+    assert result.jobs[0].read.requests, "fio rw=randtrimwrite: no block was read back"
     system.run("blkdiscard /dev/vdb")
     run(*options.split(), "--rw=write", "--verify=md5").must_be_clean()
     options = "--trim_percentage=20 --trim_backlog=16 --verify_backlog=16 --rw=randwrite"

@@ -6,9 +6,15 @@ Guards: per-client-cache-stale.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 
-@case(groups="guest concurrent", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest concurrent",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis=("MUST: fio(1), verify", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, guest, fio, log):
     disk = new_disk("4M", prefill=False)
     options = "--filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=16 --size=2m"
@@ -19,4 +25,6 @@ def test(new_disk, guest, fio, log):
     result = fio(guest(disk))(*jobs).must_be_clean()
     log(*result.summary())
     for job in result.jobs:
-        assert job.read.requests >= job.write.requests == 512
+        expect_equal(job.write.requests, 512, f"fio {job.name}, writes of 4 KiB")
+        seen = f"fio {job.name}: {job.read.requests} reads of 4 KiB, expected at least 512"
+        assert job.read.requests >= 512, seen

@@ -6,11 +6,17 @@ Guards: cross-connection-state, misdirected-write, extent-boundary-misroute.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 OPTIONS = "--ioengine=libaio --direct=1 --bs=4k --iodepth=8 --rw=randwrite --verify=md5"
 
 
-@case(groups="guest concurrent", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest concurrent",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis=("MUST: fio(1), verify", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, guest, fio, log):
     disks = [new_disk("2M", prefill=False) for _ in range(3)]
     system = guest(*disks)
@@ -20,6 +26,9 @@ def test(new_disk, guest, fio, log):
         jobs += [f"--name={disk.identity}", f"--filename={disk.path}", *OPTIONS.split()]
     result = run(*jobs, "--randrepeat=1").must_be_clean()
     log(*result.summary())
-    assert len({disk.path for disk in system.disks}) == len(result.jobs) == 3
+    expect_equal(
+        len({disk.path for disk in system.disks}), 3, "different names of disks in the guest"
+    )
+    expect_equal(len(result.jobs), 3, "jobs that fio reports")
     again = run(*jobs, "--randrepeat=1", "--verify_only=1").must_be_clean()
-    assert [job.read.requests for job in again.jobs] == [512] * 3
+    expect_equal([job.read.requests for job in again.jobs], [512] * 3, "fio, reads of 4 KiB again")

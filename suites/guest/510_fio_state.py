@@ -14,7 +14,12 @@ OPTIONS = (
 )
 
 
-@case(groups="guest crash", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest crash",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis=("MUST: fio(1), verify_state", "POLICY: answered-writes-outlive-their-connection"),
+)
 def test(new_disk, guest, fio, log):
     disk = new_disk("64M", prefill=False)
     system = guest(disk)
@@ -26,7 +31,7 @@ def test(new_disk, guest, fio, log):
     system.run("until [ -e /tmp/triggered ]; do sleep 0.05; done")
     assert load.is_running, "fio ended before the cut"
     names = system.run("ls /tmp/state").split()
-    assert len(names) == 1, names
+    assert len(names) == 1, f"fio saved {len(names)} files of state ({names}), expected 1"
     state = system.read_file(f"/tmp/state/{names[0]}")
     system.kill()
 

@@ -6,7 +6,10 @@ Each rule must report that it struck once.
 Guards: phantom-write, misdirected-write, silent-bit-flip, torn-write, stale-replica-after-failover.
 """
 
+from errno import EIO
+
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal, expect_in
 
 PART = 256 << 10
 """Bytes of a run. Its fault strikes in the middle."""
@@ -42,7 +45,13 @@ OPTIONS = (
 all of them."""
 
 
-@case(groups="guest inject slow", requires="nbd", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest inject slow",
+    requires="nbd",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis="MUST: qbdcheck, docs/rules.md",
+)
 def test(disk, guest, fio, rules, link, log):
     node = disk.blockdev()
     node["file"]["reconnect-delay"] = 20
@@ -54,6 +63,7 @@ def test(disk, guest, fio, rules, link, log):
         place = {"offset": f"{struck}+4K"} if "iotype" in rule else {}
         fault = rules.add({**rule, **place})
         before = system.stats(system.disks[0])
+        what = f"{rule['action']} of {struck}+4096"
         options = (f"--name={rule['action']}", f"--offset={start}", *OPTIONS.split())
         load = fio(system).begin(*options)
         if rule["action"] in {"hang", "short"}:
@@ -65,23 +75,25 @@ def test(disk, guest, fio, rules, link, log):
         run = load.wait()
         found = [failure.offset for failure in run.result.failures]
         log(rule, found, *run.result.summary())
-        assert rules.seen(fault).fired == 1, rule
+        expect_equal(rules.seen(fault).fired, 1, f"{what}: how often the rule fired")
         rules.remove(fault)
         if rule in DAMAGES:
-            assert found[:1] == [struck], (rule, found, run.errors)
+            expect_equal(found[:1], [struck], f"{what}: the first wrong block that fio found")
             # A misdirected write may have hit the block after it.
-            assert set(found) <= {struck, struck + 4096}, (rule, found)
+            others = set(found) - {struck, struck + 4096}
+            assert not others, f"{what}: fio also found wrong blocks at {sorted(others)}"
             continue
         after = system.stats(system.disks[0])
         errors = [line for line in system.console_lines() if "error, dev vdb" in line]
         if rule in BREAKS:
-            assert run.result.error == 5, (rule, run.result.error)
+            expect_equal(run.result.error, EIO, f"{what}: the errno that fio saw")
             event = system.machine.wait_event("BLOCK_IO_ERROR")["data"]
-            assert event["operation"] == "read", event
-            assert after["failed_rd_operations"] > before["failed_rd_operations"], after
-            assert f"sector {struck // 512} " in errors[0], errors
+            expect_equal(event["operation"], "read", f"{what}: operation of BLOCK_IO_ERROR")
+            failed = after["failed_rd_operations"] - before["failed_rd_operations"]
+            assert failed > 0, f"{what}: QEMU counted no failed read"
+            expect_in(f"sector {struck // 512} ", errors[0], f"{what}: the guest's kernel")
         else:
             run.must_be_clean()
-            assert not errors, (rule, errors)
+            expect_equal(errors, [], f"{what}: errors of the guest's kernel")
             for counter in ("failed_rd_operations", "failed_wr_operations"):
-                assert after[counter] == before[counter], (rule, counter)
+                expect_equal(after[counter], before[counter], f"{what}: {counter}")

@@ -8,12 +8,18 @@ Guards: silent-bit-flip, misdirected-write.
 import pytest
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 AT = 1 << 20
 STAMPED = 4 << 20
 
 
-@case(groups="guest guest-quick inject", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest guest-quick inject",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis="MUST: qbdcheck, docs/rules.md",
+)
 def test(disk, guest, fio, rules, log):
     rule = {"event": "write_aio", "iotype": "write", "action": "corrupt", "once": True}
     system = guest(disk)
@@ -21,8 +27,8 @@ def test(disk, guest, fio, rules, log):
     options = "--name=hurt --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"
     options += " --size=2m --rw=randwrite --verify=md5 --verify_dump=1"
     run = fio(system)(*options.split())
-    assert [failure.offset for failure in run.result.failures] == [AT], run.errors
-    assert run.result.failures[0].file == "/dev/vdb"
+    wrong = [(failure.file, failure.offset) for failure in run.result.failures]
+    expect_equal(wrong, [("/dev/vdb", AT)], "fio, file and offset of each wrong block")
     assert run.dumps, "fio kept no dump of the wrong block"
     with pytest.raises(AssertionError, match=r"/dev/vdb offset 1048576, 4096 bytes"):
         run.must_be_clean()

@@ -7,6 +7,7 @@ Guards: phantom-write, misdirected-write, extent-boundary-misroute.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 RAM = "memory-backend-memfd,id=ram,size=512M,share=on"
 STAMPED = 4 << 20
@@ -17,6 +18,7 @@ OPTIONS = "--ioengine=libaio --direct=1 --iodepth=16 --verify=md5 --filename=/de
     groups="guest device slow",
     programs="qemu-system-x86_64 qemu-storage-daemon",
     limit_s=180,
+    basis=("MUST: QEMU, interop/vhost-user", "MUST: fio(1), verify"),
 )
 def test(disk, guest, fio, storage_daemon, scratch, log):
     daemon = storage_daemon()
@@ -32,8 +34,9 @@ def test(disk, guest, fio, storage_daemon, scratch, log):
     extra = ["-chardev", f"socket,id=vhost,path={socket}"]
     extra += ["-device", "vhost-user-blk-pci,id=vhost,chardev=vhost,num-queues=2,addr=12"]
     system = guest(ram=RAM, extra=extra, cpus=2)
-    assert system.run("cat /sys/block/vdb/serial") == "vhost_user_blk"
-    assert int(system.run("blockdev --getsize64 /dev/vdb")) == disk.size
+    expect_equal(system.run("cat /sys/block/vdb/serial"), "vhost_user_blk", "serial of /dev/vdb")
+    seen = int(system.run("blockdev --getsize64 /dev/vdb"))
+    expect_equal(seen, disk.size, "size of /dev/vdb in bytes")
     run = fio(system)
     small = run("--name=small", *OPTIONS.split(), "--bs=4k", "--rw=randwrite", "--size=2m")
     log(*small.must_be_clean().summary())

@@ -14,7 +14,12 @@ OPTIONS = (
 )
 
 
-@case(groups="guest slow", programs="qemu-system-x86_64", limit_s=400)
+@case(
+    groups="guest slow",
+    programs="qemu-system-x86_64",
+    limit_s=400,
+    basis="MUST: fio(1), verify_state",
+)
 def test(new_disk, guest, fio, log):
     disk = new_disk("32M", prefill=False)
     system = guest(disk)

@@ -8,6 +8,7 @@ Guards: fua-write-ack-early, flush-noop, phantom-write, discard-overreach.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 from qbdcheck.kit.guest_tools import Device
 
 DEVICES = (
@@ -24,7 +25,12 @@ OPTIONS = (
 STATUS = {True: "write back", False: "write through", None: "write back"}
 
 
-@case(groups="guest device concurrent flush slow", programs="qemu-system-x86_64", limit_s=240)
+@case(
+    groups="guest device concurrent flush slow",
+    programs="qemu-system-x86_64",
+    limit_s=240,
+    basis="MUST: virtio, Block Device",
+)
 def test(new_disk, guest, fio, target, seed, log, not_run):
     disks = [new_disk("2M", prefill=False) for _ in DEVICES]
     plugged = [
@@ -37,12 +43,13 @@ def test(new_disk, guest, fio, target, seed, log, not_run):
         jobs += [f"--name={seen.identity}", f"--filename={seen.path}", *OPTIONS.split()]
         name = seen.path.removeprefix("/dev/")
         queues = int(system.run(f"ls /sys/block/{name}/mq | wc -l"))
-        assert queues == (seen.device.queues or 1), (seen, queues)
+        expect_equal(queues, seen.device.queues or 1, f"queues of {seen.path}")
         cache = system.run(f"cat /sys/block/{name}/queue/write_cache").strip()
-        assert cache == STATUS[seen.device.write_cache], (seen, cache)
+        expect_equal(cache, STATUS[seen.device.write_cache], f"write cache of {seen.path}")
     result = fio(system)(*jobs).must_be_clean()
     log(*result.summary())
-    assert sum(job.write.bytes_done for job in result.jobs) == len(DEVICES) * disks[0].size
+    done = sum(job.write.bytes_done for job in result.jobs)
+    expect_equal(done, len(DEVICES) * disks[0].size, "fio, bytes written to all disks")
     for seen in system.disks:
         first = f"dd if={seen.path} bs=4k count=257 iflag=direct 2>/dev/null | sha256sum"
         before = system.run(first)
@@ -51,7 +58,7 @@ def test(new_disk, guest, fio, target, seed, log, not_run):
             "virtio-scsi",
             "ide",
         }:  # QEMU 7.2 does not count discards of the others
-            assert system.stats(seen)["unmap_operations"] == 1, seen
+            expect_equal(system.stats(seen)["unmap_operations"], 1, f"discards of {seen.path}")
         assert system.run(first) == before, f"{seen.path}: the discard went beyond its range"
     if not {"flush", "crash"} <= target.capabilities:
         not_run("the target's write cache: the target lacks flush or crash")

@@ -7,6 +7,7 @@ Guards: phantom-write, misdirected-write, discard-overreach.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 from qbdcheck.kit.guest_tools import Device
 
 OPTIONS = (
@@ -15,7 +16,12 @@ OPTIONS = (
 )
 
 
-@case(groups="guest device slow", programs="qemu-system-x86_64", limit_s=300)
+@case(
+    groups="guest device slow",
+    programs="qemu-system-x86_64",
+    limit_s=300,
+    basis=("MUST: fio(1), verify", "MUST: ATA, Command set"),
+)
 def test(new_disk, guest, fio, log):
     plugged = [
         (new_disk("2M", prefill=False).blockdev(discard="unmap"), Device("ahci", physical=physical))
@@ -28,11 +34,14 @@ def test(new_disk, guest, fio, log):
         name = seen.path.removeprefix("/dev/")
         queue = f"/sys/block/{name}/queue"
         values = system.run(f"cat {queue}/physical_block_size /sys/block/{name}/device/queue_depth")
-        assert [int(value) for value in values.split()] == [seen.device.physical, 32], values
+        expect_equal(
+            values.split(), [str(seen.device.physical), "32"], f"{name}: block size, queue depth"
+        )
         jobs += [f"--name={seen.identity}", f"--filename={seen.path}", *OPTIONS.split()]
     result = run(*jobs).must_be_clean()
     log(*result.summary())
-    assert [job.write.bytes_done for job in result.jobs] == [1 << 20] * 2
+    done = [job.write.bytes_done for job in result.jobs]
+    expect_equal(done, [1 << 20] * 2, "fio, bytes written to each disk")
     for seen in system.disks:
         system.run(f"blkdiscard -o 1052672 -l 65536 {seen.path}")  # directly after them
     run(*jobs, "--verify_only=1").must_be_clean()

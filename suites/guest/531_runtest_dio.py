@@ -13,6 +13,11 @@ from qbdcheck.kit.guest_tools import run_runtest_file
 FILE = Path(__file__).parent / "runtest/dio"
 
 
-@case(groups="guest runtest slow", programs="qemu-system-x86_64", limit_s=300)
+@case(
+    groups="guest runtest slow",
+    programs="qemu-system-x86_64",
+    limit_s=300,
+    basis="MUST: LTP, runtest/dio",
+)
 def test(new_disk, guest, runtest):
     run_runtest_file(FILE, new_disk, guest, runtest)

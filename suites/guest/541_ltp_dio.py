@@ -11,6 +11,11 @@ from qbdcheck.kit.guest_tools import run_ltp_groups
 GROUPS = ("dio",)
 
 
-@case(groups="guest runtest slow", programs="qemu-system-x86_64 mke2fs", limit_s=7200)
+@case(
+    groups="guest runtest slow",
+    programs="qemu-system-x86_64 mke2fs",
+    limit_s=7200,
+    basis="MUST: LTP, runtest/dio",
+)
 def test(new_disk, guest, ltp, runtest):
     run_ltp_groups(GROUPS, ltp, new_disk, guest, runtest)

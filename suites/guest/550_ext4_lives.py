@@ -9,7 +9,12 @@ from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import FileSet
 
 
-@case(groups="guest guest-quick", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest guest-quick",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis=("MUST: fsync(2), DESCRIPTION", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, guest):
     disk = new_disk("32M", prefill=False)
     system = guest(disk.blockdev(discard="unmap"))

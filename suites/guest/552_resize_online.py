@@ -9,7 +9,12 @@ from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import FileSet
 
 
-@case(groups="guest size", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest size",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis=("MUST: QAPI, block_resize", "POLICY: grown-part-reads-zero"),
+)
 def test(new_disk, guest):
     disk = new_disk("16M", prefill=False, format="qcow2")
     system = guest(disk)

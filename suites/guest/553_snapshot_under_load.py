@@ -13,7 +13,12 @@ OPTIONS = (
 )
 
 
-@case(groups="guest snapshot commit", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest snapshot commit",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis="MUST: QAPI, block-commit",
+)
 def test(new_disk, guest, fio, scratch, qemu_img):
     disk = new_disk("4M", prefill=False)
     system = guest(disk)

@@ -13,7 +13,12 @@ OPTIONS = (
 )
 
 
-@case(groups="guest mirror", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest mirror",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis="MUST: QAPI, blockdev-mirror",
+)
 def test(new_disk, guest, fio):
     first, second = new_disk("4M", prefill=False), new_disk("4M")
     system = guest(first)

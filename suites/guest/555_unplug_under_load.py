@@ -13,7 +13,12 @@ OPTIONS = (
 )
 
 
-@case(groups="guest device slow", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest device slow",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis="MUST: QAPI, device_del",
+)
 def test(new_disk, guest, fio):
     system = guest(new_disk("6M", prefill=False), new_disk("4M", prefill=False))
     system.expected += ["error, dev vdb", "error on dev vdb"]

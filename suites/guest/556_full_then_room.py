@@ -6,6 +6,7 @@ Guards: transient-becomes-fatal, async-error-ignored, phantom-write.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 OPTIONS = (
     "--name=load --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"
@@ -13,7 +14,12 @@ OPTIONS = (
 )
 
 
-@case(groups="guest guest-quick inject errors", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest guest-quick inject errors",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis="MUST: qemu-system(1), werror and rerror",
+)
 def test(disk, guest, fio, rules):
     system = guest(disk)
     vm = system.machine
@@ -22,9 +28,10 @@ def test(disk, guest, fio, rules):
     load = fio(system).begin(*OPTIONS.split())
     event = vm.wait_event("BLOCK_IO_ERROR", 60)["data"]
     policy = event["operation"], event["action"], event["nospace"]
-    assert policy == ("write", "stop", True), event
+    expect_equal(policy, ("write", "stop", True), "BLOCK_IO_ERROR: operation, action, nospace")
     vm.wait_event("STOP")
-    assert vm.qmp("query-status")["status"] == "io-error"
+    expect_equal(vm.qmp("query-status")["status"], "io-error", "status of the machine")
     vm.qmp("cont")
     load.wait().must_be_clean()
-    assert not [line for line in system.console_lines() if "error, dev" in line]
+    errors = [line for line in system.console_lines() if "error, dev" in line]
+    expect_equal(errors, [], "errors of the guest's kernel")

@@ -15,7 +15,12 @@ from qbdcheck.kit.guest_tools import Device
 AT = 1 << 20
 
 
-@case(groups="guest inject errors slow", programs="qemu-system-x86_64", limit_s=240)
+@case(
+    groups="guest inject errors slow",
+    programs="qemu-system-x86_64",
+    limit_s=240,
+    basis="MUST: qemu-system(1), werror and rerror",
+)
 def test(disk, guest, rules, log):
     system = guest()
     system.expected += ["I/O error, dev vd", "Buffer I/O error on dev vd", "error, dev vd"]

@@ -10,7 +10,12 @@ from qbdcheck.kit import case
 from qbdcheck.kit.guest_tools import SyncedFiles
 
 
-@case(groups="guest crash flush", programs="qemu-system-x86_64", limit_s=240)
+@case(
+    groups="guest crash flush",
+    programs="qemu-system-x86_64",
+    limit_s=240,
+    basis="MUST: fsync(2), DESCRIPTION",
+)
 def test(new_disk, guest, seed):
     disk = new_disk("24M", prefill=False)
     random = seed.stream("cuts")

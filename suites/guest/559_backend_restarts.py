@@ -6,7 +6,10 @@ verified before is still there.
 Guards: zombie-write-after-reconnect, inflight-hang-on-disconnect, flush-noop.
 """
 
+from errno import EIO
+
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 OPTIONS = (
     "--name=load --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"
@@ -14,7 +17,13 @@ OPTIONS = (
 )
 
 
-@case(groups="guest crash", requires="nbd", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest crash",
+    requires="nbd",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis="MUST: QAPI, BlockdevOptionsNbd",
+)
 def test(new_disk, guest, fio):
     disk = new_disk("4M", prefill=False)
     node = disk.blockdev()
@@ -38,7 +47,7 @@ def test(new_disk, guest, fio):
     load = run.begin(*options, "--offset=4m", "--loops=50")
     system.wait_writes(system.disks[1])
     hasty.backend.stop()
-    assert load.wait().result.error == 5
+    expect_equal(load.wait().result.error, EIO, "the server is away: the errno that fio saw")
     hasty.backend.start()
     read_again = f"n=0; until dd if={path} of=/dev/null bs=4k count=1 iflag=direct; do"
     system.run(f"{read_again} n=$((n+1)); [ $n -lt 50 ] || exit 1; sleep 0.2; done 2>&1")

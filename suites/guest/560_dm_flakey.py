@@ -5,7 +5,10 @@ removed, the same data is verified, and none of it is from the time of the error
 Guards: async-error-ignored, phantom-write.
 """
 
+from errno import EIO
+
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 
 OPTIONS = (
     "--name=load --filename=/dev/vdb --ioengine=libaio --direct=1 --bs=4k --iodepth=8"
@@ -13,7 +16,12 @@ OPTIONS = (
 )
 
 
-@case(groups="guest inject", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest inject",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis="MUST: NBD, NBD_CMD_READ",
+)
 def test(new_disk, guest, fio):
     disk = new_disk("4M", prefill=False)
     system = guest(disk)
@@ -24,6 +32,7 @@ def test(new_disk, guest, fio):
     table = "0 8192 flakey /dev/vdb 0 0 60 1 error_writes"
     system.run(f"/sbin/dmsetup create --noudevsync flaky --table '{table}' && dmsetup mknodes")
     options = OPTIONS.replace("/dev/vdb", "/dev/mapper/flaky").split()
-    assert run(*options, "--randseed=7").result.error == 5
+    seen = run(*options, "--randseed=7").result.error
+    expect_equal(seen, EIO, "writes through dm-flakey: the errno that fio saw")
     system.run("/sbin/dmsetup remove --noudevsync flaky")
     run(*OPTIONS.split(), "--verify_only=1").must_be_clean()

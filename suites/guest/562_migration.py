@@ -7,6 +7,7 @@ Guards: per-client-cache-stale, late-request-after-quiesce, phantom-write.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 from qbdcheck.kit.guest_tools import Device, Running
 
 OPTIONS = (
@@ -15,7 +16,13 @@ OPTIONS = (
 )
 
 
-@case(groups="guest slow", requires="nbd", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest slow",
+    requires="nbd",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis=("MUST: QAPI, migrate", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, guest, scratch):
     disk = new_disk("4M", prefill=False)
     plugged = [(disk.blockdev(), Device())]
@@ -28,8 +35,9 @@ def test(new_disk, guest, scratch):
     here.machine.qmp("stop")  # memory that changes may arrive damaged (docs/findings.md)
     here.machine.qmp("migrate", uri=uri)
     there.start()
-    assert here.machine.qmp("query-migrate")["status"] == "completed"
-    assert there.disks[0].path == path
+    status = here.machine.qmp("query-migrate")["status"]
+    expect_equal(status, "completed", "status of the migration")
+    expect_equal(there.disks[0].path, path, "the disk's name at the destination")
     moved = Running(there.agent, load.command, load.pid)
     assert moved.is_running, "the load ended before the guest had moved"
     here.quit()

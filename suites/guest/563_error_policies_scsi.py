@@ -8,6 +8,7 @@ Guards: async-error-ignored, transient-becomes-fatal, phantom-write.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.error_policies import PolicyTrial
+from qbdcheck.kit.expectations import expect_equal
 from qbdcheck.kit.guest_tools import Device
 
 AT = 1 << 20
@@ -24,7 +25,12 @@ TURNS = (
 WRITE = {"event": "write_aio", "iotype": "write", "action": "error", "errno": "EIO"}
 
 
-@case(groups="guest inject errors slow", programs="qemu-system-x86_64", limit_s=240)
+@case(
+    groups="guest inject errors slow",
+    programs="qemu-system-x86_64",
+    limit_s=240,
+    basis="MUST: qemu-system(1), werror and rerror",
+)
 def test(disk, guest, rules, log):
     system = guest()
     system.expected += ["error, dev sd", "error on dev sd", "error, dev nvme", "error on dev nvme"]
@@ -43,8 +49,9 @@ def test(disk, guest, rules, log):
         fault = rules.add({**WRITE, "offset": f"{at}+4K", "once": not lasts})
         ran = system.execute(f"dd if=/tmp/data of={seen.path} bs=4k seek={at // 4096} oflag=direct")
         log(lasts, ran)
-        assert (ran.status != 0) == wanted, ran
-        assert rules.seen(fault).fired >= 1
+        how = "fails always" if lasts else "fails once"
+        expect_equal(int(ran.status != 0), wanted, f"nvme, a write that {how}: dd failed")
+        assert rules.seen(fault).fired, f"nvme: no write of {at}+4096 reached the backend"
         rules.remove(fault)
         if not wanted:
             disk.shadow.write(at, data)

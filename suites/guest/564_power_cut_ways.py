@@ -10,7 +10,12 @@ from qbdcheck.kit.guest_tools import SyncedFiles
 from qbdcheck.kit.power_cuts import cut, ways_of
 
 
-@case(groups="guest crash flush slow", programs="qemu-system-x86_64", limit_s=300)
+@case(
+    groups="guest crash flush slow",
+    programs="qemu-system-x86_64",
+    limit_s=300,
+    basis="MUST: fsync(2), DESCRIPTION",
+)
 def test(new_disk, guest, target, seed, log, not_run):
     random = seed.stream("cuts")
     ways = ways_of(target)

@@ -12,7 +12,12 @@ from qbdcheck.kit.power_cuts import cut, ways_of
 CYCLES = 120
 
 
-@case(groups="guest crash flush slow disabled", programs="qemu-system-x86_64", limit_s=7200)
+@case(
+    groups="guest crash flush slow disabled",
+    programs="qemu-system-x86_64",
+    limit_s=7200,
+    basis="MUST: fsync(2), DESCRIPTION",
+)
 def test(new_disk, guest, target, seed, log):
     random = seed.stream("cuts")
     ways = ways_of(target)

@@ -7,6 +7,7 @@ Guards: phantom-write, misdirected-write.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 from qbdcheck.kit.guest_tools import FileSet
 
 BEFORE, AFTER = 320 << 20, 400 << 20
@@ -14,7 +15,12 @@ LOAD = "i=0; while [ ! -e /tmp/stop ]; do head -c 100000 /dev/urandom > /mnt/loa
 LOAD += "i=$((i+1)); done"
 
 
-@case(groups="guest size discard", programs="qemu-system-x86_64", limit_s=180)
+@case(
+    groups="guest size discard",
+    programs="qemu-system-x86_64",
+    limit_s=180,
+    basis=("MUST: QAPI, block_resize", "POLICY: grown-part-reads-zero"),
+)
 def test(new_disk, guest):
     disk = new_disk(BEFORE, prefill=False, format="qcow2")
     system = guest(disk.blockdev(discard="unmap"))
@@ -31,7 +37,7 @@ def test(new_disk, guest):
     system.run("xfs_growfs /mnt", within_s=90)
     system.wait_writes(system.disks[0], 20)
     system.run("touch /tmp/stop")
-    assert load.wait(60).status == 0
+    expect_equal(load.wait(60).status, 0, "exit status of the load in the guest")
     free = int(system.run("stat -f -c '%b' /mnt")) * 4096
     assert free > BEFORE, "the file system did not grow"
     files.add("large", 8 << 20)

@@ -6,6 +6,7 @@ Guards: phantom-write, async-error-ignored.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_equal
 from qbdcheck.kit.guest_tools import parse_iostat
 
 OPTIONS = (
@@ -14,7 +15,12 @@ OPTIONS = (
 )
 
 
-@case(groups="guest slow", programs="qemu-system-x86_64", limit_s=120)
+@case(
+    groups="guest slow",
+    programs="qemu-system-x86_64",
+    limit_s=120,
+    basis="MUST: QAPI, query-blockstats",
+)
 def test(new_disk, guest, fio, log):
     system = guest(new_disk("4M", prefill=False))
     before = system.run("cat /sys/block/vdb/stat").split()
@@ -25,11 +31,11 @@ def test(new_disk, guest, fio, log):
     after = system.run("cat /sys/block/vdb/stat").split()
     log(*result.summary(), *records)
     requests = result.jobs[0].write.requests
-    assert requests == 4096
+    expect_equal(requests, 4096, "fio, writes")
     written = (int(after[6]) - int(before[6])) * 512
     assert written == result.jobs[0].write.bytes_done, "the guest's kernel counted other writes"
     done = system.stats(system.disks[0])["wr_operations"] - counted
     assert done == int(after[4]) - int(before[4]), "QEMU and the guest's kernel disagree"
-    assert {record.disk for record in records} == {"vdb"}
+    expect_equal({record.disk for record in records}, {"vdb"}, "disks that iostat reports")
     seen = sum(record.write_bytes_per_s * record.interval_s for record in records)
-    assert 0 < seen <= written * 1.1, (seen, written)
+    assert 0 < seen <= written * 1.1, f"iostat saw {seen:.0f} bytes, the kernel {written}"

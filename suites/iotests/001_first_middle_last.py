@@ -9,7 +9,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_equal
 
 
-@case(groups="rw quick", formats="any")
+@case(groups="rw quick", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         for offset in (0, disk.size // 2, disk.size - 512):

@@ -8,7 +8,7 @@ Guards: unaligned-offset-rounded, min-block-underadvertised, phantom-write.
 from qbdcheck.kit import case
 
 
-@case(groups="rw quick", formats="any")
+@case(groups="rw quick", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(disk, qemu_io):
     sector = 8
     with qemu_io(disk) as io:

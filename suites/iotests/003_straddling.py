@@ -11,7 +11,7 @@ EDGES = (512, 1024, 4096, 8192, 64 << 10, 128 << 10, 1 << 20, (1 << 20) + 512, 2
          4 << 20, 5 << 20)  # fmt: skip
 
 
-@case(groups="rw quick", formats="any")
+@case(groups="rw quick", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         for edge in EDGES:

@@ -12,7 +12,7 @@ SIZES = (1, 511, 512, 513, 7, 100, 3, 1021, 255, 257, 64, 399, 453)
 WHOLE, PIECES = 1 << 20, (3 << 20) + 77
 
 
-@case(groups="rw quick", formats="any")
+@case(groups="rw quick", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(disk, qemu_io, scratch):
     data = disk.shadow.stamped(WHOLE, 4096)
     spans, start = [], 0

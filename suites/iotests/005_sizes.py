@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 SIZES = sorted({size + more for size in (1 << n for n in range(1, 17)) for more in (-1, 0, 1)})
 
 
-@case(groups="rw quick", formats="any")
+@case(groups="rw quick", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         for number, size in enumerate(SIZES):

@@ -11,7 +11,7 @@ from qbdcheck.kit import case
 MIB = 1 << 20
 
 
-@case(groups="rw slow", formats="any")
+@case(groups="rw slow", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(new_disk, qemu_io):
     disk = new_disk(66 * MIB, prefill=False)
     with qemu_io(disk) as io:

@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="rw", formats="any")
+@case(groups="rw", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         io.write(1, 2 * MIB)

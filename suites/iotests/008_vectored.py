@@ -17,7 +17,7 @@ SHAPES = (
 )
 
 
-@case(groups="rw quick", formats="any")
+@case(groups="rw quick", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         for byte, (offset, lengths) in enumerate(SHAPES, start=1):

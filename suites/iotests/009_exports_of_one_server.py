@@ -15,7 +15,15 @@ from qbdcheck.kit.nbd import Command, TransmissionFlag
 MIB, SECTOR = 1 << 20, 512
 
 
-@case(groups="rw quick snapshot protocol", requires="nbd snapshot_read add_volume resize")
+@case(
+    groups="rw quick snapshot protocol",
+    requires="nbd snapshot_read add_volume resize",
+    basis=(
+        "MUST: NBD, NBD_CMD_READ",
+        "MUST: NBD, Transmission flags",
+        "POLICY: snapshot-is-one-moment",
+    ),
+)
 def test(new_disk, nbd_io, qemu_io):
     large = new_disk("2M")
     frozen = large.snapshot("frozen")

@@ -10,7 +10,10 @@ from qbdcheck.kit import case
 BEYOND = ("{size} 512", "{last} 2", "{half} 6m", "1t 512", "9223372036854775296 512")
 
 
-@case(groups="rw quick errors")
+@case(
+    groups="rw quick errors",
+    basis=("SHOULD: NBD, Error values", "POLICY: refused-request-changes-nothing"),
+)
 def test(disk, qemu_io, golden):
     places = {"size": disk.size, "last": disk.size - 1, "half": disk.size // 2}
     with qemu_io(disk) as io:

@@ -18,7 +18,11 @@ EXPECTED = (EINVAL, ENOSPC, EIO)
 COMMANDS = (Command.READ, Command.WRITE, Command.TRIM, Command.WRITE_ZEROES)
 
 
-@case(groups="rw quick errors protocol", requires="nbd")
+@case(
+    groups="rw quick errors protocol",
+    requires="nbd",
+    basis=("SHOULD: NBD, Request types", "POLICY: refused-request-changes-nothing"),
+)
 def test(disk, nbd, log):
     far = (1 << 64) - 512
     with nbd(disk) as client:

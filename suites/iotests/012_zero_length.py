@@ -8,7 +8,7 @@ Guards: zero-length-op.
 from qbdcheck.kit import case
 
 
-@case(groups="rw quick", formats="any")
+@case(groups="rw quick", formats="any", basis="POLICY: zero-length-changes-nothing")
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         for offset in (0, 1, 511, disk.size // 2, disk.size - 1, disk.size):

@@ -8,7 +8,7 @@ Guards: wrong-volume-or-lun, cross-connection-state, oob-past-end.
 from qbdcheck.kit import case
 
 
-@case(groups="rw quick", formats="any")
+@case(groups="rw quick", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(new_disk, qemu_io):
     small, large = new_disk(2 << 20), new_disk(5 << 20)
     with qemu_io(small) as one, qemu_io(large) as other:

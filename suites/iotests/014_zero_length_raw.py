@@ -20,7 +20,7 @@ from qbdcheck.kit.nbd_requests import (
 COMMANDS = (Command.READ, Command.WRITE, Command.TRIM, Command.CACHE, Command.WRITE_ZEROES)
 
 
-@case(groups="rw quick protocol", requires="nbd")
+@case(groups="rw quick protocol", requires="nbd", basis="POLICY: zero-length-changes-nothing")
 def test(disk, nbd, log):
     with nbd(disk) as client:
         minimum = block_sizes(client).minimum

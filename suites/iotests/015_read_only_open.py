@@ -7,7 +7,10 @@ Guards: capability-bit-collision, phantom-write.
 from qbdcheck.kit import case
 
 
-@case(groups="rw quick errors")
+@case(
+    groups="rw quick errors",
+    basis=("MUST: QAPI, BlockdevOptions", "POLICY: refused-request-changes-nothing"),
+)
 def test(disk, qemu_io, golden):
     with qemu_io(disk, read_only=True) as io:
         io.read(0, 64 << 10)

@@ -12,7 +12,11 @@ from qbdcheck.kit.nbd import Command, TransmissionFlag
 from qbdcheck.kit.nbd_requests import block_sizes, expect_error, request_name
 
 
-@case(groups="rw quick protocol", requires="nbd read_only")
+@case(
+    groups="rw quick protocol",
+    requires="nbd read_only",
+    basis=("MUST: NBD, Transmission flags", "POLICY: refused-request-changes-nothing"),
+)
 def test(new_disk, nbd, log):
     disk = new_disk(prefill=False, read_only=True)
     with nbd(disk) as client:

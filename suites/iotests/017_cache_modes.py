@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 MODES = ("writeback", "writethrough", "none", "directsync", "unsafe")
 
 
-@case(groups="rw quick flush", formats="any")
+@case(groups="rw quick flush", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(disk, qemu_io):
     for number, mode in enumerate(MODES):
         # aio=native would need O_DIRECT, which half of the modes lack

@@ -11,7 +11,7 @@ MODES = (("threads", "writeback"), ("native", "none"), ("io_uring", "writeback")
          ("io_uring", "none"))  # fmt: skip
 
 
-@case(groups="rw concurrent", formats="any", requires="aio_native")
+@case(groups="rw concurrent", formats="any", requires="aio_native", basis="MUST: NBD, NBD_CMD_READ")
 def test(disk, qemu_io):
     for number, (aio, cache) in enumerate(MODES):
         with qemu_io(disk, cache=cache, aio=aio) as io:

@@ -8,7 +8,9 @@ Guards: fua-write-ack-early, phantom-write.
 from qbdcheck.kit import case
 
 
-@case(groups="rw flush", requires="fua")
+@case(
+    groups="rw flush", requires="fua", basis=("MUST: NBD, Command flags", "MUST: NBD, NBD_CMD_READ")
+)
 def test(disk, qemu_io, target):
     with qemu_io(disk) as io:
         for sector in range(0, 64, 4):

@@ -8,7 +8,11 @@ Guards: per-client-cache-stale, multi-conn-incoherent, capability-bit-collision.
 from qbdcheck.kit import case
 
 
-@case(groups="rw quick concurrent protocol", requires="nbd multi_conn flush")
+@case(
+    groups="rw quick concurrent protocol",
+    requires="nbd multi_conn flush",
+    basis=("MUST: NBD, Transmission flags", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(disk, nbd_io):
     clients = [nbd_io(disk), nbd_io(disk)]
     block = max(512, clients[0].block_sizes[0])

@@ -8,7 +8,7 @@ Guards: flush-noop, torn-write, close-drops-dirty.
 from qbdcheck.kit import case
 
 
-@case(groups="rw quick flush", requires="flush kill")
+@case(groups="rw quick flush", requires="flush kill", basis="MUST: NBD, NBD_CMD_FLUSH")
 def test(disk, qemu_io):
     io = qemu_io(disk)
     for number in range(16):

@@ -9,7 +9,11 @@ from qbdcheck.kit import case
 from qbdcheck.kit.nbd_requests import widened
 
 
-@case(groups="rw quick flush protocol", requires="nbd")
+@case(
+    groups="rw quick flush protocol",
+    requires="nbd",
+    basis="POLICY: answered-writes-outlive-their-connection",
+)
 def test(disk, nbd_io):
     for number in range(8):
         with nbd_io(disk) as io:

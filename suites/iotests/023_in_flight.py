@@ -8,7 +8,7 @@ Guards: shared-cursor-race, misdirected-write, merge-after-issue.
 from qbdcheck.kit import case
 
 
-@case(groups="rw quick concurrent", formats="any")
+@case(groups="rw quick concurrent", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(disk, qemu_io, seed):
     order = seed.stream("order")
     places = [(number * 65536 + order.randrange(8192), 1 + order.randrange(49152))

@@ -9,7 +9,11 @@ Guards: overlap-deadlock, merge-after-issue, torn-write.
 from qbdcheck.kit import case
 
 
-@case(groups="rw concurrent", formats="any")
+@case(
+    groups="rw concurrent",
+    formats="any",
+    basis=("MUST: NBD, NBD_CMD_READ", "POLICY: overlapping-writes-leave-one"),
+)
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         for round_number in range(4):

@@ -11,7 +11,11 @@ from qbdcheck.kit.nbd import Command
 WRITES = 16
 
 
-@case(groups="rw quick protocol", requires="nbd")
+@case(
+    groups="rw quick protocol",
+    requires="nbd",
+    basis=("MUST: NBD, NBD_CMD_READ", "POLICY: fresh-volume-reads-zero"),
+)
 def test(new_disk, nbd_io, target):
     disk = new_disk(prefill=False)
     connections = 2 if "multi_conn" in target.capabilities else 1

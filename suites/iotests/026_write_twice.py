@@ -8,7 +8,7 @@ Guards: phantom-write, per-client-cache-stale.
 from qbdcheck.kit import case
 
 
-@case(groups="rw quick", formats="any")
+@case(groups="rw quick", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         for number in range(30):

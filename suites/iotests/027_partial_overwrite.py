@@ -11,7 +11,7 @@ BLOCK = 8192
 CUTS = (0, 1, 512, 513, 4095, 4096, 4608, 8191)
 
 
-@case(groups="rw quick", formats="any")
+@case(groups="rw quick", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(new_disk, qemu_io):
     written, fresh = new_disk(), new_disk(prefill=False)
     for disk in (written, fresh):

@@ -8,7 +8,12 @@ Guards: phantom-write, misdirected-write, silent-bit-flip, write-zeroes-noop.
 from qbdcheck.kit import case
 
 
-@case(groups="rw", formats="any", requires="write_zeroes")
+@case(
+    groups="rw",
+    formats="any",
+    requires="write_zeroes",
+    basis=("MUST: NBD, NBD_CMD_READ", "MUST: NBD, NBD_CMD_WRITE_ZEROES"),
+)
 def test(disk, qemu_io, seed):
     chance = seed.stream("workload")
     hot = [chance.randrange(disk.size) for _ in range(8)]

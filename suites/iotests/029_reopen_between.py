@@ -9,7 +9,7 @@ Guards: map-entry-shifted, close-drops-dirty, phantom-write.
 from qbdcheck.kit import case
 
 
-@case(groups="rw", formats="any")
+@case(groups="rw", formats="any", basis="MUST: NBD, NBD_CMD_READ")
 def test(new_disk, qemu_io, seed, target):
     disk = new_disk(prefill=False)
     blocks = list(range(0, disk.size, 16384))

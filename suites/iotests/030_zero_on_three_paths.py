@@ -9,7 +9,12 @@ from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_zeroes
 
 
-@case(groups="rw quick zero", requires="write_zeroes", formats="any")
+@case(
+    groups="rw quick zero",
+    requires="write_zeroes",
+    formats="any",
+    basis=("MUST: NBD, NBD_CMD_WRITE_ZEROES", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(disk, new_disk, qemu_io):
     empty = new_disk(prefill=False)
     for volume in (disk, empty):

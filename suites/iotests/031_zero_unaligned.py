@@ -9,7 +9,12 @@ from qbdcheck.kit import case
 EDGES = (1, 511, 512, 513, 4095, 4096, 4097)
 
 
-@case(groups="rw quick zero", requires="write_zeroes", formats="any")
+@case(
+    groups="rw quick zero",
+    requires="write_zeroes",
+    formats="any",
+    basis=("MUST: NBD, NBD_CMD_WRITE_ZEROES", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(disk, qemu_io):
     spot = 0
     with qemu_io(disk) as io:

@@ -9,7 +9,11 @@ from qbdcheck.kit import case
 from qbdcheck.kit.nbd import STATE_HOLE, CommandFlag
 
 
-@case(groups="zero status quick protocol", requires="nbd write_zeroes block_status")
+@case(
+    groups="zero status quick protocol",
+    requires="nbd write_zeroes block_status",
+    basis="MUST: NBD, NBD_CMD_WRITE_ZEROES",
+)
 def test(disk, new_disk, nbd_io):
     for volume in (disk, new_disk(prefill=False)):
         with nbd_io(volume) as io:

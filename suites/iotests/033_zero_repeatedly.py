@@ -7,7 +7,12 @@ Guards: write-zeroes-noop, sparse-tail-dropped, alloc-map-rounding-reads-zero.
 from qbdcheck.kit import case
 
 
-@case(groups="rw quick zero", requires="write_zeroes", formats="any")
+@case(
+    groups="rw quick zero",
+    requires="write_zeroes",
+    formats="any",
+    basis=("MUST: NBD, NBD_CMD_WRITE_ZEROES", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(disk, qemu_io, seed):
     chance = seed.stream("ranges")
     with qemu_io(disk) as io:

@@ -11,7 +11,12 @@ from qbdcheck.kit.expectations import expect_in
 RANGES = ((1 << 20, 1 << 20), (4 << 20, 4096), ((5 << 20) + 512, 512), ((6 << 20) + 100, 9000))
 
 
-@case(groups="rw zero", requires="write_zeroes", formats="any")
+@case(
+    groups="rw zero",
+    requires="write_zeroes",
+    formats="any",
+    basis=("MUST: NBD, NBD_CMD_WRITE_ZEROES", "POLICY: refused-request-changes-nothing"),
+)
 def test(disk, qemu_io, log):
     for start, length in RANGES:
         with qemu_io(disk) as io:

@@ -14,7 +14,11 @@ from qbdcheck.kit.nbd_requests import request_name, widened
 RANGES = ((0, 1 << 20), (2 << 20, 64 << 10), ((3 << 20) + 17, 5000), ((4 << 20) - 1, 2))
 
 
-@case(groups="zero quick protocol", requires="nbd write_zeroes fast_zero")
+@case(
+    groups="zero quick protocol",
+    requires="nbd write_zeroes fast_zero",
+    basis=("MUST: NBD, NBD_CMD_WRITE_ZEROES", "POLICY: refused-request-changes-nothing"),
+)
 def test(disk, nbd_io, log):
     with nbd_io(disk) as io:
         minimum = io.block_sizes[0]

@@ -9,7 +9,15 @@ from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_same
 
 
-@case(groups="zero discard flush crash quick", requires="write_zeroes discard flush kill")
+@case(
+    groups="zero discard flush crash quick",
+    requires="write_zeroes discard flush kill",
+    basis=(
+        "MUST: NBD, NBD_CMD_FLUSH",
+        "MUST: NBD, NBD_CMD_WRITE_ZEROES",
+        "POLICY: discard-old-or-zero",
+    ),
+)
 def test(disk, qemu_io):
     for start in (0, 4 << 20):
         with qemu_io(disk) as io:

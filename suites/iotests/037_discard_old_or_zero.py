@@ -9,7 +9,12 @@ from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_same
 
 
-@case(groups="rw quick discard", requires="discard", formats="any")
+@case(
+    groups="rw quick discard",
+    requires="discard",
+    formats="any",
+    basis="POLICY: discard-old-or-zero",
+)
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         for number, length in enumerate((4096, 65536, 1 << 20)):

@@ -12,7 +12,11 @@ from qbdcheck.kit.nbd_requests import widened
 EDGES = (1, 511, 512, 513, 4095, 4097)
 
 
-@case(groups="discard quick protocol", requires="nbd discard")
+@case(
+    groups="discard quick protocol",
+    requires="nbd discard",
+    basis=("MUST: NBD, NBD_CMD_TRIM", "POLICY: discard-old-or-zero"),
+)
 def test(disk, nbd_io):
     spot = 0
     with nbd_io(disk) as io:

@@ -8,7 +8,7 @@ Guards: discard-overreach, limits-zero-or-excessive, journal-slot-overlap.
 from qbdcheck.kit import case
 
 
-@case(groups="rw discard", requires="discard", formats="any")
+@case(groups="rw discard", requires="discard", formats="any", basis="POLICY: discard-old-or-zero")
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         for _ in range(2):

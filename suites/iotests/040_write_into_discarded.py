@@ -11,7 +11,7 @@ from qbdcheck.kit import case
 WRITES = ((0, 1), (511, 2), (512, 512), (4095, 4097), (8192, 8192), (65535, 1), (61440, 4096))
 
 
-@case(groups="rw discard", requires="discard", formats="any")
+@case(groups="rw discard", requires="discard", formats="any", basis="POLICY: discard-old-or-zero")
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         for number, (start, length) in enumerate(WRITES):

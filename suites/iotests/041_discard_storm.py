@@ -11,7 +11,17 @@ from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.nbd_requests import widened
 
 
-@case(groups="rw discard zero", requires="discard write_zeroes", formats="any")
+@case(
+    groups="rw discard zero",
+    requires="discard write_zeroes",
+    formats="any",
+    basis=(
+        "MUST: NBD, NBD_CMD_TRIM",
+        "MUST: NBD, NBD_CMD_WRITE_ZEROES",
+        "MUST: NBD, NBD_CMD_READ",
+        "POLICY: discard-old-or-zero",
+    ),
+)
 def test(disk, qemu_io, seed):
     chance = seed.stream("operations")
     minimum = minimum_block(disk)

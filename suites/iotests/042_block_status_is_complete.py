@@ -13,7 +13,11 @@ STARTS = (0, 4096, 65536, (1 << 20) + 512, (3 << 20) - 4096)
 LENGTHS = (512, 4096, 1 << 20, 5 << 20)
 
 
-@case(groups="status quick protocol", requires="nbd block_status discard write_zeroes")
+@case(
+    groups="status quick protocol",
+    requires="nbd block_status discard write_zeroes",
+    basis=("MUST: NBD, NBD_CMD_BLOCK_STATUS", "MUST: NBD, Metadata contexts"),
+)
 def test(disk, nbd_io):
     with nbd_io(disk) as io:
         io.write_zeroes(1 << 20, 1 << 20)

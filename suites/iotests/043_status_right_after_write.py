@@ -9,7 +9,11 @@ from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.nbd import STATE_ZERO
 
 
-@case(groups="status quick protocol", requires="nbd block_status")
+@case(
+    groups="status quick protocol",
+    requires="nbd block_status",
+    basis="MUST: NBD, Metadata contexts",
+)
 def test(new_disk, nbd_io, target):
     disk = new_disk("32M", prefill=False)
     clients = [nbd_io(disk)]

@@ -11,7 +11,11 @@ from qbdcheck.kit.nbd import STATE_ZERO, Command
 STEP = 8192
 
 
-@case(groups="status quick protocol", requires="nbd block_status")
+@case(
+    groups="status quick protocol",
+    requires="nbd block_status",
+    basis=("MUST: NBD, NBD_CMD_BLOCK_STATUS", "MUST: NBD, Metadata contexts"),
+)
 def test(new_disk, nbd_io, log):
     disk = new_disk(prefill=False)
     with nbd_io(disk) as io:

@@ -11,7 +11,11 @@ from qbdcheck.kit.expectations import expect_equal
 WRITTEN = ((0, 65536), (1 << 20, 512 << 10), (5 << 20, 4096), ((8 << 20) - 65536, 65536))
 
 
-@case(groups="status quick", formats="any")
+@case(
+    groups="status quick",
+    formats="any",
+    basis=("MUST: qemu-img(1), map", "POLICY: written-data-is-no-hole"),
+)
 def test(new_disk, qemu_io):
     disk = new_disk(prefill=False)
     with qemu_io(disk) as io:

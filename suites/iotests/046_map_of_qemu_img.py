@@ -11,7 +11,12 @@ from qbdcheck.kit.expectations import expect_content, expect_equal
 MIB = 1 << 20
 
 
-@case(groups="status img quick", formats="any", requires="write_zeroes discard")
+@case(
+    groups="status img quick",
+    formats="any",
+    requires="write_zeroes discard",
+    basis=("MUST: qemu-img(1), map", "MUST: NBD, Metadata contexts"),
+)
 def test(disk, qemu_io, qemu_img):
     with qemu_io(disk) as io:
         io.write_zeroes(2 * MIB, MIB, unmap=True)

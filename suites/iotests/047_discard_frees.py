@@ -11,7 +11,11 @@ from qbdcheck.kit.nbd import STATE_HOLE
 MIB = 1 << 20
 
 
-@case(groups="status discard quick protocol", requires="nbd block_status discard write_zeroes")
+@case(
+    groups="status discard quick protocol",
+    requires="nbd block_status discard write_zeroes",
+    basis="POLICY: discarded-space-is-a-hole",
+)
 def test(disk, new_disk, nbd, nbd_io, not_run):
     with nbd(new_disk(prefill=False)) as client:
         fresh = client.block_status(0, MIB)["base:allocation"][0]

@@ -9,7 +9,11 @@ from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.expectations import expect_content, expect_equal
 
 
-@case(groups="status convert quick", requires="block_status")
+@case(
+    groups="status convert quick",
+    requires="block_status",
+    basis=("MUST: qemu-img(1), convert", "MUST: NBD, Metadata contexts"),
+)
 def test(new_disk, qemu_io, qemu_img, scratch):
     disk = new_disk("512M", prefill=False)
     with qemu_io(disk) as io:

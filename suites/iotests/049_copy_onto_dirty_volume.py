@@ -8,7 +8,10 @@ Guards: false-zero-init, zero-via-nondeterministic-discard, write-zeroes-noop.
 from qbdcheck.kit import case
 
 
-@case(groups="convert zero quick")
+@case(
+    groups="convert zero quick",
+    basis=("MUST: qemu-img(1), convert", "MUST: NBD, NBD_CMD_WRITE_ZEROES"),
+)
 def test(disk, qemu_img, scratch):
     source = scratch / "source"
     data = disk.shadow.stamped(3 << 20, 100_000)

@@ -9,7 +9,12 @@ from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_zeroes
 
 
-@case(groups="rw quick zero", requires="write_zeroes", formats="any")
+@case(
+    groups="rw quick zero",
+    requires="write_zeroes",
+    formats="any",
+    basis=("MUST: NBD, NBD_CMD_WRITE_ZEROES", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         for unmap in (False, True):

@@ -13,7 +13,15 @@ GIB = 1 << 30
 QEMU_IO_MAX = (1 << 31) - 512
 
 
-@case(groups="size zero discard quick", requires="write_zeroes discard")
+@case(
+    groups="size zero discard quick",
+    requires="write_zeroes discard",
+    basis=(
+        "MUST: NBD, NBD_CMD_WRITE_ZEROES",
+        "MUST: NBD, NBD_CMD_TRIM",
+        "POLICY: discard-old-or-zero",
+    ),
+)
 def test(qemu_io, nbd_io, target, log):
     disk = first_possible(target, [9 * GIB >> less for less in range(0, 9, 2)], log)
     part = disk.size // 9

@@ -13,7 +13,16 @@ BLOCK = 12 << 10
 KINDS = (Command.WRITE, Command.WRITE, Command.TRIM, Command.WRITE_ZEROES)
 
 
-@case(groups="concurrent zero discard quick protocol", requires="nbd write_zeroes discard")
+@case(
+    groups="concurrent zero discard quick protocol",
+    requires="nbd write_zeroes discard",
+    basis=(
+        "MUST: NBD, NBD_CMD_WRITE_ZEROES",
+        "MUST: NBD, NBD_CMD_TRIM",
+        "MUST: NBD, NBD_CMD_READ",
+        "POLICY: discard-old-or-zero",
+    ),
+)
 def test(disk, nbd_io, seed):
     chance = seed.stream("kinds")
     with nbd_io(disk) as io:

@@ -8,7 +8,12 @@ Guards: previous-tenant-data, alloc-map-rounding-reads-zero, clone-copyup-lost.
 from qbdcheck.kit import case
 
 
-@case(groups="rw zero", requires="write_zeroes", formats="any")
+@case(
+    groups="rw zero",
+    requires="write_zeroes",
+    formats="any",
+    basis=("MUST: NBD, NBD_CMD_WRITE_ZEROES", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         for number in range(7):

@@ -8,7 +8,12 @@ Guards: unaligned-offset-rounded, zero-via-nondeterministic-discard, discard-ove
 from qbdcheck.kit import case
 
 
-@case(groups="rw quick zero", requires="write_zeroes", formats="any")
+@case(
+    groups="rw quick zero",
+    requires="write_zeroes",
+    formats="any",
+    basis=("MUST: NBD, NBD_CMD_WRITE_ZEROES", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(disk, qemu_io):
     with qemu_io(disk) as io:
         spot = 0

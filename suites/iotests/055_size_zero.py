@@ -15,7 +15,11 @@ from qbdcheck.kit.volume_limits import first_possible
 SIZES = (0, 1, 512, 4096, 65536, 1 << 20, 4 << 20)
 
 
-@case(groups="size quick protocol", requires="nbd")
+@case(
+    groups="size quick protocol",
+    requires="nbd",
+    basis=("MUST: NBD, NBD_OPT_GO", "SHOULD: NBD, Request types"),
+)
 def test(nbd_io, target, qemu_io, log):
     disk = first_possible(target, SIZES, log)
     with nbd_io(disk) as io:

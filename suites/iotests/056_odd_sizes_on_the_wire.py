@@ -19,7 +19,11 @@ MOST = 8 << 20
 """The largest surplus in bytes that is taken for rounding."""
 
 
-@case(groups="size protocol", requires="nbd")
+@case(
+    groups="size protocol",
+    requires="nbd",
+    basis=("POLICY: volume-is-as-large-as-asked", "POLICY: refused-request-changes-nothing"),
+)
 def test(new_disk, nbd_io, target, log, not_run):
     most = 0 if "raw_size" in target.capabilities else MOST
     with nbd_io(new_disk(MOST, prefill=False)) as io:

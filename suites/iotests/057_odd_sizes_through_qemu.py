@@ -13,7 +13,11 @@ from qbdcheck.kit.nbd_requests import widened
 TAILS = (1, 511, 512, 513, 4095)
 
 
-@case(groups="size convert", requires="raw_size")
+@case(
+    groups="size convert",
+    requires="raw_size",
+    basis=("MUST: NBD, NBD_CMD_READ", "MUST: qemu-img(1), convert"),
+)
 def test(new_disk, qemu_io, qemu_img, scratch):
     minimum = minimum_block(new_disk("8M", prefill=False))
     for tail in sorted({widened(0, tail, minimum)[1] for tail in TAILS}):

@@ -12,7 +12,7 @@ from qbdcheck.kit.volume_limits import first_possible, size_unit
 MIB = 1 << 20
 
 
-@case(groups="size")
+@case(groups="size", basis=("MUST: NBD, NBD_CMD_READ", "MUST: NBD, NBD_CMD_WRITE"))
 def test(new_disk, qemu_io, target, log):
     unit = size_unit(target)
     more = max(unit, MIB)

@@ -11,7 +11,7 @@ from qbdcheck.kit.volume_limits import first_possible
 MIB = 1 << 20
 
 
-@case(groups="size quick")
+@case(groups="size quick", basis=("MUST: NBD, NBD_CMD_READ", "MUST: NBD, NBD_CMD_WRITE"))
 def test(qemu_io, target, log):
     disk = first_possible(target, [(1 << bits) + 16 * MIB for bits in range(41, 24, -2)], log)
     edge = disk.size - 16 * MIB

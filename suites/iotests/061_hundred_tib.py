@@ -12,7 +12,7 @@ from qbdcheck.kit.volume_limits import first_possible
 SIZES = (100 << 40, *(1 << bits for bits in range(46, 22, -2)))
 
 
-@case(groups="size quick")
+@case(groups="size quick", basis=("MUST: NBD, NBD_CMD_READ", "MUST: NBD, NBD_CMD_WRITE"))
 def test(qemu_io, target, log):
     disk = first_possible(target, SIZES, log)
     places = [0, disk.size - 4096]

@@ -14,7 +14,11 @@ LARGEST = (1 << 63) - 1
 SIZES = (LARGEST, LARGEST - 511, LARGEST - 4095, *(1 << bits for bits in range(62, 22, -4)))
 
 
-@case(groups="size quick protocol", requires="nbd")
+@case(
+    groups="size quick protocol",
+    requires="nbd",
+    basis=("MUST: NBD, NBD_CMD_READ", "MUST: NBD, NBD_CMD_WRITE"),
+)
 def test(nbd_io, target, log):
     disk = first_possible(target, SIZES, log)
     size = disk.size

@@ -12,7 +12,11 @@ from qbdcheck.kit.volume_limits import size_unit
 STEPS = (512, 4096, 65536 - 512, 1 << 20, (3 << 20) + 1536)
 
 
-@case(groups="size quick", requires="resize")
+@case(
+    groups="size quick",
+    requires="resize",
+    basis=("POLICY: grown-part-reads-zero", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, qemu_io, target):
     unit = size_unit(target)
     disk = new_disk(2 * max(1 << 20, unit))

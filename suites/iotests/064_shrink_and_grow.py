@@ -11,7 +11,11 @@ from qbdcheck.kit.volume_limits import size_unit
 CUTS = ((4 << 20) + 512, (3 << 20) + 4096, 1 << 20, (512 << 10) - 1024, 1024)
 
 
-@case(groups="size quick", requires="resize")
+@case(
+    groups="size quick",
+    requires="resize",
+    basis=("POLICY: grown-part-reads-zero", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, qemu_io, target):
     unit = size_unit(target)
     size = widened(0, 5 << 20, unit)[1]

@@ -11,7 +11,11 @@ from qbdcheck.kit.nbd_requests import expect_error
 OLD, NEW = 8 << 20, 4 << 20
 
 
-@case(groups="size quick protocol", requires="nbd resize")
+@case(
+    groups="size quick protocol",
+    requires="nbd resize",
+    basis=("POLICY: new-size-is-seen", "POLICY: refused-request-changes-nothing"),
+)
 def test(new_disk, nbd):
     disk = new_disk(OLD)
     disk.resize(NEW)

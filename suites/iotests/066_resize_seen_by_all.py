@@ -11,7 +11,7 @@ from qbdcheck.kit.nbd_requests import widened
 from qbdcheck.kit.volume_limits import size_unit
 
 
-@case(groups="size img quick", requires="resize")
+@case(groups="size img quick", requires="resize", basis="POLICY: new-size-is-seen")
 def test(new_disk, qemu_io, qemu_img, nbd, target):
     unit = size_unit(target)
     disk = new_disk(2 * max(1 << 20, unit))

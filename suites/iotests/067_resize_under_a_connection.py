@@ -10,7 +10,15 @@ from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_io import RequestLost
 
 
-@case(groups="size quick protocol", requires="nbd resize")
+@case(
+    groups="size quick protocol",
+    requires="nbd resize",
+    basis=(
+        "POLICY: new-size-is-seen",
+        "POLICY: refused-request-changes-nothing",
+        "POLICY: grown-part-reads-zero",
+    ),
+)
 def test(new_disk, nbd_io):
     disk = new_disk("4M")
     with nbd_io(disk) as io:

@@ -10,7 +10,11 @@ from qbdcheck.kit.nbd_requests import widened
 from qbdcheck.kit.volume_limits import size_unit
 
 
-@case(groups="size", requires="resize")
+@case(
+    groups="size",
+    requires="resize",
+    basis=("POLICY: grown-part-reads-zero", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, qemu_io, seed, target):
     chance = seed.stream("sizes")
     unit = size_unit(target)

@@ -7,7 +7,11 @@ Guards: resize-false-success, grow-exposes-old-data.
 from qbdcheck.kit import case
 
 
-@case(groups="size quick", requires="resize raw_size")
+@case(
+    groups="size quick",
+    requires="resize raw_size",
+    basis=("POLICY: grown-part-reads-zero", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk):
     disk = new_disk("3M")
     for _ in range(2):

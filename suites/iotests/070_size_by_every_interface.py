@@ -13,7 +13,10 @@ from qbdcheck.kit.volume_limits import first_possible, size_unit
 SIZES = (0x0001_0203_0400, 0x0004_0506_0000, 8 << 20)
 
 
-@case(groups="size img export quick")
+@case(
+    groups="size img export quick",
+    basis=("MUST: QAPI, query-named-block-nodes", "MUST: NBD, NBD_OPT_GO"),
+)
 def test(qemu_img, storage_daemon, nbd, target, log):
     unit = size_unit(target)
     for wanted in SIZES:

@@ -15,7 +15,15 @@ from qbdcheck.kit.volume_limits import size_unit
 SIZES = ((1 << 20) + 512, (1 << 20) + 3584, (64 << 10) - 512)
 
 
-@case(groups="size rw", requires="write_zeroes discard")
+@case(
+    groups="size rw",
+    requires="write_zeroes discard",
+    basis=(
+        "MUST: NBD, NBD_CMD_READ",
+        "MUST: NBD, NBD_CMD_WRITE_ZEROES",
+        "POLICY: refused-request-changes-nothing",
+    ),
+)
 def test(new_disk, qemu_io, qemu_img, target):
     unit = size_unit(target)
     for size in sorted({widened(0, size, unit)[1] for size in SIZES}):

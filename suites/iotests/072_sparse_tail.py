@@ -9,7 +9,11 @@ from qbdcheck.kit import case
 LENGTHS = (1, 513, 4095, 4097, 65535, 65537, (1 << 20) - 1)
 
 
-@case(groups="rw convert quick", formats="any")
+@case(
+    groups="rw convert quick",
+    formats="any",
+    basis=("MUST: NBD, NBD_CMD_READ", "MUST: qemu-img(1), convert"),
+)
 def test(disk, qemu_io, scratch):
     with qemu_io(disk) as io:
         for number, length in enumerate(LENGTHS):

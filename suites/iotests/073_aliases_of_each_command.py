@@ -12,7 +12,11 @@ from qbdcheck.kit.volume_limits import first_possible
 BITS = (31, 32, 40, 41, 43)
 
 
-@case(groups="size discard zero", requires="write_zeroes discard")
+@case(
+    groups="size discard zero",
+    requires="write_zeroes discard",
+    basis=("MUST: NBD, NBD_CMD_WRITE_ZEROES", "MUST: NBD, NBD_CMD_TRIM", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(qemu_io, target, log):
     sizes = [(1 << bits) + (1 << 20) for bits in (*reversed(BITS), 29)]
     disk = first_possible(target, sizes, log)

@@ -14,7 +14,11 @@ KIB = 1 << 10
 PARTS = ((64, 64), (200, 4), (301, 1), (512, 512), (1500, 100))
 
 
-@case(groups="discard snapshot quick", requires="snapshot discard")
+@case(
+    groups="discard snapshot quick",
+    requires="snapshot discard",
+    basis=("POLICY: discard-old-or-zero", "POLICY: snapshot-is-one-moment"),
+)
 def test(new_disk, qemu_io):
     disk = new_disk("2M")
     minimum = minimum_block(disk)

@@ -9,7 +9,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_size
 
 
-@case(groups="img quick errors", requires="nbd")
+@case(groups="img quick errors", requires="nbd", basis="MUST: qemu-img(1), create")
 def test(disk, qemu_img, golden):
     qemu_img("create", "-q", "-f", "raw", disk.backend.filename, str(disk.size))
     disk.shadow.zero(0, 512)

@@ -13,7 +13,7 @@ from qbdcheck.kit.expectations import expect_in, expect_sound
 SIZE = 4 << 20
 
 
-@case(groups="img format qcow2")
+@case(groups="img format qcow2", basis=("MUST: qemu-img(1), create", "MUST: QEMU, interop/qcow2"))
 def test(disk, qemu_io, qemu_img):
     qemu_img("create", "-q", "-f", "qcow2", disk.backend.filename, str(SIZE))
     image = json_filename(over("qcow2", disk.protocol_blockdev()))

@@ -11,7 +11,7 @@ from qbdcheck.kit.expectations import expect_content
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img convert quick", formats="any")
+@case(groups="img convert quick", formats="any", basis="MUST: qemu-img(1), convert")
 def test(disk, qemu_io, qemu_img, scratch):
     with qemu_io(disk) as io:
         io.write_zeroes(1 * MIB, 512 * KIB, unmap=True)

@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img convert zero quick", formats="any")
+@case(groups="img convert zero quick", formats="any", basis="MUST: qemu-img(1), convert")
 def test(disk, qemu_io, qemu_img, scratch):
     source = scratch / "source.qcow2"
     qemu_img("create", "-q", "-f", "qcow2", source, str(disk.size))

@@ -12,7 +12,7 @@ from qbdcheck.kit.expectations import expect_content, expect_identical, expect_s
 MIB = 1 << 20
 
 
-@case(groups="img convert quick")
+@case(groups="img convert quick", basis="MUST: qemu-img(1), convert")
 def test(new_disk, qemu_img, scratch):
     volume = new_disk("3M")
     data = bytearray(volume.shadow.stamped(0, 2 * MIB)) + bytearray(MIB)

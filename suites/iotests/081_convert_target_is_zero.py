@@ -11,7 +11,7 @@ from qbdcheck.kit import case
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img convert")
+@case(groups="img convert", basis="MUST: qemu-img(1), convert")
 def test(new_disk, qemu_io, qemu_img, scratch):
     source = scratch / "source.qcow2"
     empty, full = new_disk("4M", prefill=False), new_disk("4M")

@@ -9,7 +9,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_content, expect_identical
 
 
-@case(groups="img convert concurrent")
+@case(groups="img convert concurrent", basis="MUST: qemu-img(1), convert")
 def test(new_disk, qemu_io, qemu_img, scratch):
     one, two = new_disk("12M"), new_disk("12M", prefill=False)
     with qemu_io(one) as io:

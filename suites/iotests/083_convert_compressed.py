@@ -13,7 +13,7 @@ from qbdcheck.kit.expectations import expect_content, expect_sound
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img convert qcow2")
+@case(groups="img convert qcow2", basis="MUST: qemu-img(1), convert")
 def test(new_disk, qemu_io, qemu_img, scratch, seed):
     volume = new_disk("8M")
     data = bytearray(volume.shadow.stamped(0, MIB)) + bytearray(MIB)

@@ -12,7 +12,7 @@ from qbdcheck.kit.expectations import expect_content, expect_equal
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img convert quick")
+@case(groups="img convert quick", basis="MUST: qemu-img(1), convert")
 def test(new_disk, qemu_io, qemu_img, scratch, log):
     disk = new_disk("2M")
     with qemu_io(disk) as io:

@@ -10,7 +10,7 @@ from qbdcheck.kit.expectations import expect_content
 from qbdcheck.kit.volume_limits import size_unit
 
 
-@case(groups="img convert quick")
+@case(groups="img convert quick", basis="MUST: qemu-img(1), convert")
 def test(new_disk, qemu_img, scratch, target):
     unit = size_unit(target)
     parts = [new_disk(unit * (units * 512 // unit or 1)) for units in (129, 2047, 1)]

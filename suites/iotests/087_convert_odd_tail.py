@@ -13,7 +13,7 @@ from qbdcheck.kit.nbd_requests import widened
 BASE = 1 << 20
 
 
-@case(groups="img convert size", requires="raw_size")
+@case(groups="img convert size", requires="raw_size", basis="MUST: qemu-img(1), convert")
 def test(new_disk, qemu_io, qemu_img, scratch):
     minimum = minimum_block(new_disk("8M", prefill=False))
     for extra in sorted({widened(0, extra, minimum)[1] for extra in (1, 511, 513)}):

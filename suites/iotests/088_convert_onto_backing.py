@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img convert backing qcow2")
+@case(groups="img convert backing qcow2", basis="MUST: qemu-img(1), convert")
 def test(new_disk, qemu_io, qemu_img, scratch):
     base, top = new_disk("2M"), new_disk("2M", prefill=False, format="qcow2")
     changed = scratch / "changed.qcow2"

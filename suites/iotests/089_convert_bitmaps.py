@@ -9,7 +9,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_content, expect_sound
 
 
-@case(groups="img convert bitmap qcow2 quick")
+@case(groups="img convert bitmap qcow2 quick", basis="MUST: qemu-img(1), convert")
 def test(new_disk, qemu_io, qemu_img, golden):
     one, two = (new_disk("2M", format="qcow2", prefill=prefill) for prefill in (True, False))
     qemu_img("bitmap", "--add", "-g", "32k", one.filename, "daily")

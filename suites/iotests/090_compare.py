@@ -12,7 +12,7 @@ from qbdcheck.kit import case
 MIB = 1 << 20
 
 
-@case(groups="img")
+@case(groups="img", basis="MUST: qemu-img(1), compare")
 def test(new_disk, qemu_io, qemu_img, golden):
     one, two = new_disk("4M"), new_disk("4M", prefill=False)
     longer = new_disk("5M", prefill=False)

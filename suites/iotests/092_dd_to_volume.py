@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 KIB = 1 << 10
 
 
-@case(groups="img convert quick", requires="nbd")
+@case(groups="img convert quick", requires="nbd", basis="MUST: qemu-img(1), dd")
 def test(new_disk, qemu_img, scratch):
     disk = new_disk("2M")
     for size in (512, 4 * KIB, 37 * 512, 256 * KIB):

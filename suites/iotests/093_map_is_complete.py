@@ -11,7 +11,12 @@ from qbdcheck.kit.expectations import expect_equal
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img status quick", formats="any", requires="block_status")
+@case(
+    groups="img status quick",
+    formats="any",
+    requires="block_status",
+    basis=("MUST: qemu-img(1), map", "MUST: NBD, Metadata contexts"),
+)
 def test(disk, qemu_io, qemu_img):
     with qemu_io(disk) as io:
         io.write_zeroes(0, 64 * KIB, unmap=True)

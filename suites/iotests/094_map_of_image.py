@@ -12,7 +12,9 @@ from qbdcheck.kit.expectations import expect_content
 KIB = 1 << 10
 
 
-@case(groups="img status qcow2 quick")
+@case(
+    groups="img status qcow2 quick", basis=("MUST: qemu-img(1), map", "MUST: QEMU, interop/qcow2")
+)
 def test(new_disk, qemu_io, qemu_img, golden):
     image = new_disk("2M", prefill=False, format="qcow2")
     with qemu_io(image) as io:

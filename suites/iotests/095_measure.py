@@ -10,7 +10,7 @@ from qbdcheck.kit.blockdev import json_filename, over
 from qbdcheck.kit.expectations import expect_identical, expect_sound
 
 
-@case(groups="img size quick")
+@case(groups="img size quick", basis="MUST: qemu-img(1), measure")
 def test(new_disk, qemu_io, qemu_img, golden, scratch):
     disk = new_disk("2M")
     with qemu_io(disk) as io:

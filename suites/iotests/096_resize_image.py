@@ -11,7 +11,9 @@ from qbdcheck.kit.expectations import expect_size, expect_sound
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img size qcow2 quick")
+@case(
+    groups="img size qcow2 quick", basis=("MUST: qemu-img(1), resize", "MUST: QEMU, interop/qcow2")
+)
 def test(new_disk, qemu_io, qemu_img, golden):
     disk = new_disk("2M", format="qcow2")
     disk.resize(3 * MIB + 64 * KIB)

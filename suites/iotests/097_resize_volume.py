@@ -12,7 +12,7 @@ from qbdcheck.kit.volume_limits import size_unit
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img size", requires="nbd resize")
+@case(groups="img size", requires="nbd resize", basis="MUST: qemu-img(1), resize")
 def test(new_disk, qemu_io, qemu_img, golden, target):
     unit = size_unit(target)
     disk = new_disk("2M")

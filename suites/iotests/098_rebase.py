@@ -11,7 +11,7 @@ from qbdcheck.kit.expectations import expect_sound
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img backing qcow2")
+@case(groups="img backing qcow2", basis="MUST: qemu-img(1), rebase")
 def test(new_disk, qemu_io, qemu_img):
     base = new_disk("1M")
     middle, top = (new_disk("1M", prefill=False, format="qcow2") for _ in range(2))

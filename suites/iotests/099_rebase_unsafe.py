@@ -12,7 +12,7 @@ KIB, MIB = 1 << 10, 1 << 20
 OWN = (256 * KIB, 128 * KIB)
 
 
-@case(groups="img backing qcow2")
+@case(groups="img backing qcow2", basis="MUST: qemu-img(1), rebase")
 def test(new_disk, qemu_io, qemu_img, golden):
     one, two = new_disk("1M"), new_disk("1M")
     top = new_disk("1M", prefill=False, format="qcow2")

@@ -11,7 +11,7 @@ from qbdcheck.kit.expectations import expect_sound
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img commit backing qcow2")
+@case(groups="img commit backing qcow2", basis="MUST: qemu-img(1), commit")
 def test(new_disk, qemu_io, qemu_img):
     for keep in ((), ("-d",)):
         base, top = new_disk("2M"), new_disk("2M", prefill=False, format="qcow2")

@@ -13,7 +13,7 @@ from qbdcheck.kit.expectations import expect_sound
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img commit backing qcow2")
+@case(groups="img commit backing qcow2", basis="MUST: qemu-img(1), commit")
 def test(new_disk, qemu_io, qemu_img):
     chain = [new_disk("1M"), *(new_disk("1M", prefill=False, format="qcow2") for _ in range(2))]
     for number, (below, disk) in enumerate(pairwise(chain)):

@@ -13,7 +13,7 @@ KIB = 1 << 10
 REFCOUNTS = 128 * KIB  # the third cluster of a new image: 2 bytes for each cluster from 0 on
 
 
-@case(groups="img qcow2 quick")
+@case(groups="img qcow2 quick", basis="MUST: qemu-img(1), check")
 def test(new_disk, qemu_io, qemu_img, golden):
     disk = new_disk("1M", prefill=False, format="qcow2")
     with qemu_io(disk) as io:

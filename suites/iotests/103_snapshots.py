@@ -13,7 +13,9 @@ from qbdcheck.kit.expectations import expect_in, expect_sound
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="img snapshot qcow2")
+@case(
+    groups="img snapshot qcow2", basis=("MUST: qemu-img(1), snapshot", "MUST: QEMU, interop/qcow2")
+)
 def test(new_disk, qemu_io, qemu_img, golden):
     disk = new_disk("2M", format="qcow2")
     moments = {}

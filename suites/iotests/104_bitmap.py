@@ -9,7 +9,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_sound
 
 
-@case(groups="img bitmap qcow2")
+@case(groups="img bitmap qcow2", basis="MUST: qemu-img(1), bitmap")
 def test(new_disk, qemu_io, qemu_img, golden):
     disk = new_disk("2M", format="qcow2")
 

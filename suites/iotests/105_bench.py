@@ -17,7 +17,7 @@ WRITES = (  # offset, size, step, count, depth, further arguments
 )
 
 
-@case(groups="img concurrent", formats="any")
+@case(groups="img concurrent", formats="any", basis="MUST: qemu-img(1), bench")
 def test(disk, qemu_img):
     for number, (offset, size, step, count, depth, more) in enumerate(WRITES):
         positional = ("-o", str(offset), "-s", str(size), "-S", str(step), "-c", str(count))

@@ -12,7 +12,7 @@ from qbdcheck.kit.expectations import expect_sound
 KIB = 1 << 10
 
 
-@case(groups="img qcow2")
+@case(groups="img qcow2", basis=("MUST: qemu-img(1), amend", "MUST: QEMU, interop/qcow2"))
 def test(new_disk, qemu_io, qemu_img, golden):
     disk = new_disk("1M", prefill=False, format="qcow2")
     disk.create_image(disk.size, "cluster_size=4k")  # larger clusters make this slow

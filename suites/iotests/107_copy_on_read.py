@@ -13,7 +13,7 @@ CLUSTER = 64 * KIB
 READS = ((5 * CLUSTER + 7, 100), (8 * CLUSTER - 1, 2), (2 * MIB - 512, 512), (1310720, CLUSTER))
 
 
-@case(groups="img backing qcow2")
+@case(groups="img backing qcow2", basis="MUST: QAPI, BlockdevOptionsCor")
 def test(new_disk, qemu_io, qemu_img):
     base, top = new_disk("2M"), new_disk("2M", prefill=False, format="qcow2")
     backing = ("-F", "raw", "-b", base.filename)

@@ -10,7 +10,7 @@ from itertools import pairwise
 from qbdcheck.kit import case
 
 
-@case(groups="img backing qcow2")
+@case(groups="img backing qcow2", basis="MUST: qemu-img(1), info")
 def test(new_disk, qemu_img, qemu_io, golden):
     chain = [new_disk("512k"), *(new_disk(size, prefill=False, format="qcow2")
                                  for size in ("1M", "1536k"))]  # fmt: skip

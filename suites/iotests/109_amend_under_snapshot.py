@@ -14,7 +14,7 @@ from qbdcheck.kit.expectations import expect_in, expect_sound
 KIB = 1 << 10
 
 
-@case(groups="img snapshot qcow2")
+@case(groups="img snapshot qcow2", basis=("MUST: qemu-img(1), amend", "MUST: QEMU, interop/qcow2"))
 def test(new_disk, qemu_io, qemu_img, log):
     disk = new_disk("1M", format="qcow2")
     with qemu_io(disk) as io:

@@ -11,7 +11,7 @@ from qbdcheck.kit.expectations import expect_equal, expect_sound
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format qcow2")
+@case(groups="format qcow2", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("3M", prefill=False, format="qcow2")
     for cluster in (512, 4 * KIB, 64 * KIB, 2 * MIB):

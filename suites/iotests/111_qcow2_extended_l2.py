@@ -12,7 +12,7 @@ KIB = 1 << 10
 SUB, CLUSTER = 4 * KIB, 128 * KIB
 
 
-@case(groups="format qcow2 backing zero discard")
+@case(groups="format qcow2 backing zero discard", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_io, qemu_img):
     base, top = new_disk("1M"), new_disk("1M", prefill=False, format="qcow2")
     options = ("-o", "extended_l2=on,cluster_size=128k", "-F", "raw", "-b", base.filename)

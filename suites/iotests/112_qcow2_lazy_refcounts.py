@@ -11,7 +11,7 @@ from qbdcheck.kit.expectations import expect_equal, expect_in, expect_sound
 KIB = 1 << 10
 
 
-@case(groups="format qcow2 flush crash quick")
+@case(groups="format qcow2 flush crash quick", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("1M", prefill=False, format="qcow2")
     disk.create_image(disk.size, "lazy_refcounts=on")

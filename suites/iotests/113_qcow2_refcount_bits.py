@@ -12,7 +12,7 @@ from qbdcheck.kit.expectations import expect_sound
 KIB = 1 << 10
 
 
-@case(groups="format qcow2 snapshot")
+@case(groups="format qcow2 snapshot", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_io, qemu_img, golden):
     disk = new_disk("512k", prefill=False, format="qcow2")
     for bits in (1, 2, 8, 64):

@@ -12,7 +12,7 @@ from qbdcheck.kit.expectations import expect_equal, expect_identical, expect_sou
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format qcow2")
+@case(groups="format qcow2", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_io, qemu_img):
     meta, data = new_disk("2M"), new_disk("2M")
     options = f"data_file={data.backend.filename},data_file_raw=on"

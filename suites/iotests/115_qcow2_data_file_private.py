@@ -15,7 +15,7 @@ from qbdcheck.kit.expectations import expect_content, expect_sound
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format qcow2 snapshot quick")
+@case(groups="format qcow2 snapshot quick", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_io, qemu_img, scratch):
     meta, data = new_disk("2M"), new_disk("3M")
     options = f"data_file={data.backend.filename}"

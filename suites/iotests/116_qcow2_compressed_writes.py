@@ -13,7 +13,7 @@ KIB = 1 << 10
 CLUSTER = 64 * KIB
 
 
-@case(groups="format qcow2")
+@case(groups="format qcow2", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("1M", prefill=False, format="qcow2")
     for kind in ("zlib", "zstd"):

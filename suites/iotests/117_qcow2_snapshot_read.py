@@ -13,7 +13,7 @@ from qbdcheck.kit.expectations import expect_content, expect_sound, expect_zeroe
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format qcow2 snapshot convert")
+@case(groups="format qcow2 snapshot convert", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_io, qemu_img, scratch):
     disk = new_disk("1M", format="qcow2")
     moments = []

@@ -13,7 +13,7 @@ from qbdcheck.kit.expectations import expect_sound
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format backing qcow2")
+@case(groups="format backing qcow2", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_io, qemu_img):
     chain = [new_disk("2M"), *(new_disk("2M", prefill=False, format="qcow2") for _ in range(2))]
     for number, (below, disk) in enumerate(pairwise(chain)):

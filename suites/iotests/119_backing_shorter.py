@@ -12,7 +12,7 @@ from qbdcheck.kit.volume_limits import size_unit
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format backing qcow2 size")
+@case(groups="format backing qcow2 size", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_io, qemu_img, target):
     base = new_disk(MIB - 5 * size_unit(target))
     top = new_disk("2M", prefill=False, format="qcow2")

@@ -11,7 +11,7 @@ from qbdcheck.kit.expectations import expect_sound, expect_zeroes
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format discard backing qcow2")
+@case(groups="format discard backing qcow2", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_io, qemu_img):
     base, top = new_disk("1M"), new_disk("1M", prefill=False, format="qcow2")
     backing = ("-F", "raw", "-b", base.filename)

@@ -14,7 +14,10 @@ from qbdcheck.kit.expectations import expect_content, expect_equal
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format qcow2 zero convert")
+@case(
+    groups="format qcow2 zero convert",
+    basis=("MUST: QEMU, interop/qcow2", "MUST: qemu-img(1), create"),
+)
 def test(new_disk, qemu_io, qemu_img, scratch, not_run):
     source, shadow = scratch / "source", Shadow(2 * MIB)
     qemu_img("create", "-q", "-f", "qcow2", source, str(shadow.size))

@@ -17,7 +17,7 @@ NEED_ZEROES = ("vpc", "parallels")
 PLACES = ((0, 70 * KIB), (777 * KIB, 33 * KIB), (MIB + 5, 999), (2 * MIB - 4 * KIB, 4 * KIB))
 
 
-@case(groups="format convert")
+@case(groups="format convert", basis="MUST: qemu-img(1), convert")
 def test(new_disk, qemu_img, scratch, not_run):
     full, source, read = new_disk("20M"), scratch / "source", scratch / "read"
     shadow, data = Shadow(2 * MIB, full.shadow.identity), bytearray(2 * MIB)

@@ -11,7 +11,7 @@ from qbdcheck.kit.expectations import expect_no_check_errors
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format")
+@case(groups="format", basis="MUST: qemu-block-drivers(7), vdi")
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("4M", format="vdi")
     disk.verify()

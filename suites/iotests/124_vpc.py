@@ -15,7 +15,7 @@ from qbdcheck.kit.volume_limits import size_unit
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format size")
+@case(groups="format size", basis="MUST: qemu-block-drivers(7), vpc")
 def test(new_disk, qemu_io, qemu_img, scratch, target):
     disk = new_disk("5M", prefill=False, format="vpc")
     with qemu_io(disk) as io:

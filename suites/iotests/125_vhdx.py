@@ -9,6 +9,6 @@ from qbdcheck.kit import case
 from qbdcheck.kit.image_on_volume import exercise_image_on_volume
 
 
-@case(groups="format")
+@case(groups="format", basis="MUST: qemu-block-drivers(7), vhdx")
 def test(target, scratch):
     exercise_image_on_volume(target, "vhdx", scratch)

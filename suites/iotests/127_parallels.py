@@ -9,6 +9,6 @@ from qbdcheck.kit import case
 from qbdcheck.kit.image_on_volume import exercise_image_on_volume
 
 
-@case(groups="format quick")
+@case(groups="format quick", basis="MUST: QEMU, interop/parallels")
 def test(target, scratch):
     exercise_image_on_volume(target, "parallels", scratch)

@@ -14,7 +14,7 @@ from qbdcheck.kit.volume_limits import size_unit
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="format convert")
+@case(groups="format convert", basis="MUST: qemu-block-drivers(7), vmdk")
 def test(new_disk, qemu_io, qemu_img, scratch, target):
     local, read = scratch / "local", scratch / "read"
     source = new_disk("3M")

@@ -14,7 +14,7 @@ KIB, MIB = 1 << 10, 1 << 20
 TRIES = 30  # QEMU measures the key derivation, and fails if the CPU clock is too coarse
 
 
-@case(groups="format slow")
+@case(groups="format slow", basis="MUST: qemu-block-drivers(7), luks")
 def test(new_disk, qemu_io, qemu_img, storage_daemon, golden):
     volume = new_disk("4M", prefill=False)
     qemu_img.objects += ["secret,id=right,data=right", "secret,id=wrong,data=wrong"]

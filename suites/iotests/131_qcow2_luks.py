@@ -16,7 +16,7 @@ KIB, MIB = 1 << 10, 1 << 20
 TRIES = 30  # QEMU measures the key derivation, and fails if the CPU clock is too coarse
 
 
-@case(groups="format qcow2 slow")
+@case(groups="format qcow2 slow", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_io, qemu_img, storage_daemon):
     volume, shadow = new_disk("6M", prefill=False), Shadow(2 * MIB)
     qemu_img.objects.append("secret,id=right,data=right")

@@ -16,7 +16,7 @@ KIB, MIB = 1 << 10, 1 << 20
 WINDOWS = ((0, 64 * KIB), (64 * KIB, MIB), (MIB + 64 * KIB, 512), (MIB + 64 * KIB + 512, 300 * KIB))
 
 
-@case(groups="format rw")
+@case(groups="format rw", basis="MUST: QAPI, BlockdevOptionsRaw")
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("2M")
     minimum = minimum_block(disk)

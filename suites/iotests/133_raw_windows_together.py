@@ -13,7 +13,7 @@ MIB = 1 << 20
 MIDDLE, SIZE = MIB + 512, 2 * MIB
 
 
-@case(groups="format rw export quick")
+@case(groups="format rw export quick", basis="MUST: QAPI, BlockdevOptionsRaw")
 def test(new_disk, qemu_io, storage_daemon):
     disk = new_disk(SIZE)
     halves = {"low": (0, MIDDLE), "high": (MIDDLE, SIZE - MIDDLE)}

@@ -15,7 +15,7 @@ CHANGES = (("write", 70 * KIB, 5), ("zero", 300 * KIB, 64 * KIB), ("discard", 64
            ("write", 2 * MIB - 512, 512))  # fmt: skip
 
 
-@case(groups="format bitmap qcow2 quick")
+@case(groups="format bitmap qcow2 quick", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_io, qemu_img, storage_daemon):
     disk = new_disk("2M", format="qcow2")
     qemu_img("bitmap", "--add", "-g", str(GRANULE), disk.filename, "changes")

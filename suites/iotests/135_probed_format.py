@@ -12,7 +12,7 @@ from qbdcheck.kit.expectations import expect_equal, expect_failure, expect_same
 KIB = 1 << 10
 
 
-@case(groups="format errors quick")
+@case(groups="format errors quick", basis="MUST: QEMU, system/images")
 def test(new_disk, qemu_io, qemu_img, scratch):
     disk, header, secret = new_disk("1M"), scratch / "header", scratch / "secret"
     secret.write_bytes(b"secret of the host " * 4096)

@@ -22,7 +22,7 @@ FIELDS = {  # offset, length, value: docs/interop/qcow2.rst of QEMU
 }
 
 
-@case(groups="format errors qcow2")
+@case(groups="format errors qcow2", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_io, qemu_img, golden):
     disk = new_disk("1M", format="qcow2")
     volume = json_filename(over("raw", disk.protocol_blockdev()))

@@ -14,7 +14,7 @@ KIB = 1 << 10
 CLUSTER = 64 * KIB
 
 
-@case(groups="format errors qcow2 quick")
+@case(groups="format errors qcow2 quick", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_io, qemu_img, golden):
     disk = new_disk("1M", prefill=False, format="qcow2")
     with qemu_io(disk) as io:

@@ -12,7 +12,10 @@ KIB, MIB = 1 << 10, 1 << 20
 CLUSTER = 64 * KIB
 
 
-@case(groups="format discard qcow2")
+@case(
+    groups="format discard qcow2",
+    basis=("MUST: QEMU, interop/qcow2", "POLICY: discard-old-or-zero"),
+)
 def test(new_disk, qemu_io, qemu_img):
     disk = new_disk("2M", format="qcow2")
     for discard in ("unmap", "ignore", "unmap"):

@@ -17,7 +17,11 @@ CLUSTER = 64 * KIB
 REASONS = ("No space left on device", "Invalid argument")
 
 
-@case(groups="format errors qcow2 quick", requires="nbd")
+@case(
+    groups="format errors qcow2 quick",
+    requires="nbd",
+    basis=("MUST: QEMU, interop/qcow2", "POLICY: failed-write-old-or-new"),
+)
 def test(new_disk, qemu_io, qemu_img, scratch):
     volume, shadow, read = new_disk("1M"), Shadow(4 * MIB), scratch / "read"
     name = volume.backend.filename

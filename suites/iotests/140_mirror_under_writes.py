@@ -12,7 +12,7 @@ from qbdcheck.kit.expectations import expect_same
 CHUNK = 64 << 10
 
 
-@case(groups="job mirror export concurrent")
+@case(groups="job mirror export concurrent", basis="MUST: QAPI, blockdev-mirror")
 def test(disk, new_disk, qemu_io, storage_daemon):
     copy = new_disk()
     with storage_daemon() as qsd:

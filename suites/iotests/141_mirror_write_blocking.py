@@ -12,7 +12,7 @@ CHUNK = 64 << 10
 OFFSETS = (5 << 20, 6 << 20, (7 << 20) - CHUNK)
 
 
-@case(groups="job mirror export concurrent")
+@case(groups="job mirror export concurrent", basis="MUST: QAPI, MirrorCopyMode")
 def test(disk, new_disk, qemu_io, storage_daemon):
     copy = new_disk()
     for killed in (True, False):

@@ -17,7 +17,7 @@ def overlay(qemu_img, path, size):
     return {"driver": "qcow2", "file": {"driver": "file", "filename": str(path)}}
 
 
-@case(groups="job mirror backing")
+@case(groups="job mirror backing", basis="MUST: QAPI, blockdev-mirror")
 def test(disk, new_disk, qemu_io, qemu_img, storage_daemon, scratch):
     copy = new_disk(prefill=False)
     before = disk.shadow.expected(0, disk.size)

@@ -9,7 +9,7 @@ write-zeroes-noop.
 from qbdcheck.kit import case
 
 
-@case(groups="job mirror backup zero status")
+@case(groups="job mirror backup zero status", basis="MUST: QAPI, blockdev-mirror")
 def test(new_disk, qemu_io, storage_daemon):
     source = new_disk("4M", prefill=False)
     with qemu_io(source) as io:

@@ -11,7 +11,7 @@ from qbdcheck.kit.volume_limits import size_unit
 CHUNK = 64 << 10
 
 
-@case(groups="job mirror size")
+@case(groups="job mirror size", basis="MUST: QAPI, blockdev-mirror")
 def test(new_disk, qemu_io, storage_daemon, target):
     unit = size_unit(target)
     for size, granularity in (

@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 CHUNK = 64 << 10
 
 
-@case(groups="job backup export concurrent discard")
+@case(groups="job backup export concurrent discard", basis="MUST: QAPI, blockdev-backup")
 def test(disk, new_disk, qemu_io, storage_daemon):
     copy = new_disk()
     with storage_daemon() as qsd:

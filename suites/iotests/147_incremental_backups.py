@@ -12,7 +12,7 @@ from qbdcheck.kit.expectations import expect_equal
 CHUNK = 64 << 10
 
 
-@case(groups="job backup bitmap discard quick")
+@case(groups="job backup bitmap discard quick", basis="MUST: QAPI, blockdev-backup")
 def test(disk, new_disk, qemu_io, storage_daemon):
     copy = new_disk()
     with storage_daemon() as qsd:

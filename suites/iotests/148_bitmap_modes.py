@@ -19,7 +19,7 @@ def count(qsd):
     return node["dirty-bitmaps"][0]["count"] // CHUNK
 
 
-@case(groups="job backup bitmap")
+@case(groups="job backup bitmap", basis="MUST: QAPI, BitmapSyncMode")
 def test(disk, new_disk, qemu_io, storage_daemon):
     copy = new_disk()
     copy.shadow = disk.shadow

@@ -17,7 +17,7 @@ def bitmaps(qemu_img, disk):
     return sorted((entry["name"], entry["granularity"], tuple(entry["flags"])) for entry in found)
 
 
-@case(groups="job backup bitmap qcow2 format")
+@case(groups="job backup bitmap qcow2 format", basis="MUST: QEMU, interop/bitmaps")
 def test(new_disk, qemu_io, qemu_img, storage_daemon):
     disk, copy = new_disk("4M", format="qcow2"), new_disk("4M")
     copy.shadow = disk.shadow

@@ -40,7 +40,7 @@ def rounded(ranges, granularity):
     return {block for granule in granules for block in range(granule * per, (granule + 1) * per)}
 
 
-@case(groups="bitmap export status quick", programs="nbdinfo")
+@case(groups="bitmap export status quick", programs="nbdinfo", basis="MUST: QEMU, interop/nbd")
 def test(disk, qemu_io, storage_daemon, run):
     with storage_daemon() as qsd:
         qsd.add(disk.blockdev("source", discard="unmap"))

@@ -21,7 +21,7 @@ def counts(qsd):
     }
 
 
-@case(groups="bitmap backup job")
+@case(groups="bitmap backup job", basis="MUST: QEMU, interop/bitmaps")
 def test(disk, new_disk, qemu_io, storage_daemon, golden):
     copy = new_disk()
     copy.shadow = disk.shadow

@@ -13,7 +13,7 @@ from qbdcheck.kit.expectations import expect_equal
 KIB64 = 64 << 10
 
 
-@case(groups="snapshot export concurrent")
+@case(groups="snapshot export concurrent", basis="MUST: QAPI, BlockdevOptionsCbw")
 def test(new_disk, qemu_io, storage_daemon):
     disk, saved = new_disk("1M"), new_disk("1M")
     frozen = deepcopy(disk.shadow)

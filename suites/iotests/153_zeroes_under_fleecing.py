@@ -13,7 +13,7 @@ from qbdcheck.kit import case
 KIB64 = 64 << 10
 
 
-@case(groups="snapshot export zero discard")
+@case(groups="snapshot export zero discard", basis="MUST: QAPI, BlockdevOptionsCbw")
 def test(new_disk, qemu_io, storage_daemon):
     disk, saved = new_disk("2M"), new_disk("2M")
     frozen = deepcopy(disk.shadow)

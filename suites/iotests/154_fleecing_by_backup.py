@@ -14,7 +14,7 @@ from qbdcheck.kit.expectations import expect_equal
 KIB64 = 64 << 10
 
 
-@case(groups="job backup snapshot export concurrent")
+@case(groups="job backup snapshot export concurrent", basis="MUST: QAPI, blockdev-backup")
 def test(new_disk, qemu_io, qemu_img, storage_daemon, scratch):
     disk = new_disk("1M")
     frozen = deepcopy(disk.shadow)

@@ -11,7 +11,7 @@ from qbdcheck.kit import case
 CHUNK = 64 << 10
 
 
-@case(groups="job commit backing export concurrent quick")
+@case(groups="job commit backing export concurrent quick", basis="MUST: QAPI, block-commit")
 def test(disk, qemu_io, qemu_img, storage_daemon, scratch):
     qemu_img("create", "-q", "-f", "qcow2", scratch / "top", str(disk.size))
     with storage_daemon() as qsd:

@@ -14,7 +14,7 @@ from qbdcheck.kit import case
 CHUNK = 64 << 10
 
 
-@case(groups="job commit backing export")
+@case(groups="job commit backing export", basis="MUST: QAPI, block-commit")
 def test(disk, qemu_io, qemu_img, storage_daemon, scratch):
     def layer(name, backing):
         qemu_img("create", "-q", "-f", "qcow2", scratch / name, str(disk.size))

@@ -13,7 +13,7 @@ PIECES = 16
 PIECE = 16 << 10
 
 
-@case(groups="throttle export")
+@case(groups="throttle export", basis="MUST: QAPI, BlockdevOptionsThrottle")
 def test(new_disk, qemu_io, storage_daemon):
     disks = [new_disk("2M"), new_disk("2M")]
     with storage_daemon() as qsd:

@@ -9,7 +9,7 @@ Guards: reopen-different-placement, wrong-volume-or-lun, late-request-after-quie
 from qbdcheck.kit import case
 
 
-@case(groups="reopen export quick")
+@case(groups="reopen export quick", basis="MUST: QAPI, blockdev-reopen")
 def test(new_disk, qemu_io, storage_daemon, golden):
     one, two = new_disk("2M"), new_disk("2M")
     with storage_daemon() as qsd:

@@ -12,7 +12,7 @@ from qbdcheck.kit import QmpFailed, case
 SIZE = 512 << 10
 
 
-@case(groups="job qcow2 format")
+@case(groups="job qcow2 format", basis="MUST: QAPI, blockdev-create")
 def test(disk, new_disk, qemu_io, storage_daemon, golden):
     data = new_disk()
     with storage_daemon() as qsd:

@@ -11,7 +11,7 @@ from copy import deepcopy
 from qbdcheck.kit import case
 
 
-@case(groups="export rw")
+@case(groups="export rw", basis="MUST: QAPI, BlockdevOptionsQuorum")
 def test(new_disk, qemu_io, storage_daemon):
     disk = new_disk("1M")
     others = [new_disk("1M"), new_disk("1M")]

@@ -11,7 +11,7 @@ from qbdcheck.kit import IoFailed, case
 WINDOWS = ((512, 65536), (65536 + 512, 1 << 20), ((8 << 20) - 1024, 1024))
 
 
-@case(groups="export rw size quick")
+@case(groups="export rw size quick", basis="MUST: QAPI, BlockdevOptionsRaw")
 def test(disk, qemu_io, storage_daemon):
     with storage_daemon() as qsd:
         qsd.add(disk.protocol_blockdev("volume"))

@@ -10,7 +10,7 @@ from qbdcheck.kit import ProgramError, QmpFailed, case
 from qbdcheck.kit.expectations import expect_equal, expect_in
 
 
-@case(groups="export errors quick")
+@case(groups="export errors quick", basis="MUST: QAPI, block-export-del")
 def test(disk, qemu_io, qemu_img, storage_daemon, golden):
     with storage_daemon() as qsd:
         qsd.add(disk.blockdev("source"))

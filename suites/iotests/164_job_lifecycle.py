@@ -12,7 +12,7 @@ from qbdcheck.kit.expectations import expect_equal
 CHUNK = 64 << 10
 
 
-@case(groups="job backup errors slow")
+@case(groups="job backup errors slow", basis="MUST: QAPI, JobStatus")
 def test(disk, new_disk, qemu_io, storage_daemon, golden):
     copy = new_disk()
     frozen = disk.shadow.expected(0, disk.size)

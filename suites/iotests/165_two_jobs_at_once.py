@@ -11,7 +11,7 @@ from qbdcheck.kit.expectations import expect_equal
 CHUNK = 64 << 10
 
 
-@case(groups="job mirror backup concurrent export")
+@case(groups="job mirror backup concurrent export", basis="MUST: QAPI, blockdev-mirror")
 def test(new_disk, qemu_io, storage_daemon):
     one, two, copy1, copy2 = (new_disk("2M") for _ in range(4))
     frozen = two.shadow.expected(0, two.size)

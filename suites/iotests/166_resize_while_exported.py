@@ -12,7 +12,7 @@ from qbdcheck.kit.expectations import expect_size
 SIZES = (3 << 20, (3 << 20) + 512, 1 << 20, 4 << 20)
 
 
-@case(groups="size export qcow2 format")
+@case(groups="size export qcow2 format", basis="MUST: QAPI, block_resize")
 def test(new_disk, qemu_io, qemu_img, storage_daemon):
     disk = new_disk("2M", format="qcow2")
     with storage_daemon() as qsd:

@@ -31,7 +31,7 @@ def bitmaps(qsd):
     return {entry["name"]: entry["count"] for entry in node.get("dirty-bitmaps", [])}
 
 
-@case(groups="job backup bitmap export errors")
+@case(groups="job backup bitmap export errors", basis="MUST: QAPI, transaction")
 def test(new_disk, qemu_io, storage_daemon, golden):
     disks, copies, ios = {}, {}, {}
     with storage_daemon() as qsd:

@@ -12,7 +12,10 @@ from qbdcheck.kit.blockdev import nbd_node, over
 from qbdcheck.kit.expectations import expect_in
 
 
-@case(groups="export rw status discard")
+@case(
+    groups="export rw status discard",
+    basis=("MUST: NBD, NBD_CMD_READ", "MUST: NBD, NBD_CMD_WRITE_ZEROES"),
+)
 def test(disk, qemu_io, qemu_img, storage_daemon):
     with storage_daemon() as near, storage_daemon() as far:
         near.add(disk.blockdev("disk", discard="unmap"))

@@ -12,7 +12,7 @@ from qbdcheck.kit.expectations import expect_equal
 CHUNK = 64 << 10
 
 
-@case(groups="job mirror backup errors export")
+@case(groups="job mirror backup errors export", basis="MUST: QAPI, BlockdevOnError")
 def test(new_disk, qemu_io, storage_daemon):
     disk = new_disk("2M")
     copies = {name: new_disk("2M") for name in ("blockdev-mirror", "blockdev-backup")}

@@ -32,7 +32,11 @@ def spellings(disk):
                          **{f"file.{key}": value for key, value in dotted.items()}})  # fmt: skip
 
 
-@case(groups="names", requires="nbd")
+@case(
+    groups="names",
+    requires="nbd",
+    basis=("MUST: NBD URI, NBD URI components", "MUST: QAPI, BlockdevOptionsNbd"),
+)
 def test(disk, qemu_io, qemu_img):
     names = list(spellings(disk))
     with qemu_io(disk) as io:

@@ -11,7 +11,11 @@ from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import json_filename
 
 
-@case(groups="names errors quick", requires="nbd")
+@case(
+    groups="names errors quick",
+    requires="nbd",
+    basis=("MUST: NBD, NBD_OPT_GO", "MUST: NBD, NBD_OPT_EXPORT_NAME"),
+)
 def test(disk, qemu_io, qemu_img, golden):
     name = disk.protocol_blockdev()["export"]
     near = {

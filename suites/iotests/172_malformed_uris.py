@@ -28,7 +28,7 @@ WITHOUT_QUERY = ("nbd+unix:///", "nbd+unix:///disk")
 GLIB_LINE = "qemu-img: GLib: g_hash_table_lookup: assertion 'hash_table != NULL' failed\n"
 
 
-@case(groups="names errors quick", requires="nbd")
+@case(groups="names errors quick", requires="nbd", basis="MUST: NBD URI, NBD URI components")
 def test(disk, qemu_img, golden, target):
     expect_size(qemu_img, disk.uri, disk.size)
     socket = str(disk.volume_path)

@@ -27,7 +27,7 @@ NAMES = (
 )
 
 
-@case(groups="names errors quick", requires="nbd")
+@case(groups="names errors quick", requires="nbd", basis="MUST: QAPI, BlockdevOptions")
 def test(disk, qemu_img, golden):
     socket = str(disk.volume_path)
     for name in NAMES:

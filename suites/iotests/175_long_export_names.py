@@ -15,7 +15,7 @@ from qbdcheck.kit.expectations import expect_equal, expect_in
 LENGTHS = (255, 256, 4095, 4096)
 
 
-@case(groups="names export errors")
+@case(groups="names export errors", basis="MUST: NBD, Conventions")
 def test(disk, qemu_io, qemu_img, storage_daemon, golden):
     with storage_daemon() as qsd:
         qsd.add(disk.blockdev("source"))

@@ -24,7 +24,7 @@ PAIRS = (
 )
 
 
-@case(groups="names export")
+@case(groups="names export", basis=("MUST: NBD, Conventions", "MUST: NBD URI, NBD URI components"))
 def test(new_disk, qemu_io, qemu_img, storage_daemon):
     disks = [new_disk("64K"), new_disk("64K")]
     with storage_daemon() as qsd:

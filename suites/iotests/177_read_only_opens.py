@@ -10,7 +10,7 @@ from qbdcheck.kit import ProgramError, QmpFailed, case
 WRITES = ("write 0 512", "write -z 0 64k", "write -z -u 0 64k", "discard 0 64k", "write -f 512 512")
 
 
-@case(groups="names rw errors quick")
+@case(groups="names rw errors quick", basis="MUST: QAPI, BlockdevOptions")
 def test(disk, qemu_io, storage_daemon, golden):
     with storage_daemon() as qsd:
         qsd.add(disk.blockdev("source"))

@@ -11,7 +11,7 @@ GOOD = ("a", "A", "n-1.b_c" + "n" * 24)
 BAD = ("", "1disk", "-disk", "disk/0", "disk 0", "di\u00e9k", "#block1", "n" * 32)
 
 
-@case(groups="names errors export")
+@case(groups="names errors export", basis="MUST: QAPI, BlockdevOptions")
 def test(new_disk, qemu_io, storage_daemon, golden):
     disks = {name: new_disk("64K") for name in GOOD}
     with storage_daemon() as qsd:

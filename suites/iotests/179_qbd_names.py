@@ -28,7 +28,7 @@ BAD = ("", "qbd:", "rbd:pool/vol", "qbd:vol", "qbd:/vol", "qbd:pool/", "qbd:pool
 NAME = "qbd:pool/caf\u00e9 1"
 
 
-@case(groups="names errors quick")
+@case(groups="names errors quick", basis="MUST: qbdcheck, docs/kit.md")
 def test(qemu_io, scratch, golden):
     for name in GOOD:
         golden(name, QbdDriver.parse_filename(name))

@@ -12,7 +12,7 @@ from qbdcheck.kit.expectations import expect_equal
 FORMATS = ("qcow2", "qed", "vmdk", "vpc", "luks", "parallels", "bochs", "dmg")
 
 
-@case(groups="names format errors quick")
+@case(groups="names format errors quick", basis="MUST: QEMU, system/images")
 def test(disk, qemu_io, qemu_img, storage_daemon, scratch, golden):
     protocol = disk.protocol_blockdev()
     for driver in FORMATS:

@@ -12,7 +12,7 @@ from qbdcheck.kit.blockdev import json_filename
 from qbdcheck.kit.expectations import expect_equal
 
 
-@case(groups="names backing qcow2 img", requires="nbd")
+@case(groups="names backing qcow2 img", requires="nbd", basis="MUST: QEMU, interop/qcow2")
 def test(new_disk, qemu_io, qemu_img, scratch):
     disk, other = new_disk("256K"), new_disk("256K")
     names = {"uri": disk.uri, "json": json_filename(disk.blockdev())}

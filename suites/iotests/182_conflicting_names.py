@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_equal
 
 
-@case(groups="names errors quick", requires="nbd")
+@case(groups="names errors quick", requires="nbd", basis="MUST: QAPI, BlockdevOptions")
 def test(disk, qemu_img, golden):
     node = disk.protocol_blockdev()
     path, export, uri = str(disk.volume_path), node["export"], disk.uri

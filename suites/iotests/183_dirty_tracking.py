@@ -11,7 +11,11 @@ CONTEXT = "qbd:dirty"
 KIB = 1 << 10
 
 
-@case(groups="bitmap discard zero protocol quick", requires="nbd snapshot discard write_zeroes")
+@case(
+    groups="bitmap discard zero protocol quick",
+    requires="nbd snapshot discard write_zeroes",
+    basis="POLICY: dirty-bitmap-covers-all-changes",
+)
 def test(new_disk, nbd):
     disk = new_disk("2M")
     disk.backend.snapshot("base")

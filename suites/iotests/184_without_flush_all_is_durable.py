@@ -11,7 +11,11 @@ from qbdcheck.kit.nbd import TransmissionFlag
 from qbdcheck.kit.nbd_requests import widened
 
 
-@case(groups="flush crash protocol quick", requires="nbd crash")
+@case(
+    groups="flush crash protocol quick",
+    requires="nbd crash",
+    basis="POLICY: no-flush-means-no-cache",
+)
 def test(new_disk, nbd_io, seed, log):
     disk = new_disk("1M")
     for round_ in range(6):

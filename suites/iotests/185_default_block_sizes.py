@@ -8,7 +8,7 @@ Guards: min-block-underadvertised, config-byteswapped, limits-zero-or-excessive.
 from qbdcheck.kit import case
 
 
-@case(groups="blocksize quick protocol", requires="nbd")
+@case(groups="blocksize quick protocol", requires="nbd", basis="MUST: NBD, Block size constraints")
 def test(disk, nbd_io, log):
     with nbd_io(disk) as io:
         sizes = io.client.block_sizes

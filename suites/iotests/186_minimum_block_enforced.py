@@ -12,7 +12,11 @@ from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_io import RequestFailed
 
 
-@case(groups="blocksize quick protocol", requires="nbd min_block")
+@case(
+    groups="blocksize quick protocol",
+    requires="nbd min_block",
+    basis=("MUST: NBD, Block size constraints", "POLICY: refused-request-changes-nothing"),
+)
 def test(new_disk, nbd_io):
     for minimum in (512, 4096, 65536):
         disk = new_disk("1M", min_block=minimum)

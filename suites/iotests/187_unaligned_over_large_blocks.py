@@ -11,7 +11,11 @@ from qbdcheck.kit import IoFailed, case
 RANGES = ((1, 1), (511, 2), (4095, 2), (5000, 9000), (65535, 2), (70000, 130000), (300001, 7))
 
 
-@case(groups="blocksize rw", requires="min_block write_zeroes")
+@case(
+    groups="blocksize rw",
+    requires="min_block write_zeroes",
+    basis=("MUST: NBD, Block size constraints", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(new_disk, qemu_io):
     for minimum in (4096, 65536):
         disk = new_disk("2M", min_block=minimum)

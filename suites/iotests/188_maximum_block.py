@@ -9,7 +9,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 
 
-@case(groups="blocksize quick protocol", requires="nbd")
+@case(groups="blocksize quick protocol", requires="nbd", basis="MUST: NBD, Block size constraints")
 def test(new_disk, nbd_io, qemu_io):
     maximum = 65536
     disk = new_disk("4M", max_block=maximum)

@@ -8,7 +8,7 @@ Guards: limits-zero-or-excessive, payload-not-drained, iov-offset-ignored.
 from qbdcheck.kit import case
 
 
-@case(groups="blocksize rw protocol", requires="nbd")
+@case(groups="blocksize rw protocol", requires="nbd", basis="MUST: NBD, Block size constraints")
 def test(new_disk, nbd_io):
     disk = new_disk("40M", prefill=False)
     with nbd_io(disk) as io:

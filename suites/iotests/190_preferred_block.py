@@ -8,7 +8,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_equal
 
 
-@case(groups="blocksize protocol", requires="nbd")
+@case(groups="blocksize protocol", requires="nbd", basis="MUST: NBD, Block size constraints")
 def test(new_disk, nbd, qemu_io):
     for preferred in (4096, 1 << 17, 1 << 20):
         disk = new_disk("4M", preferred_block=preferred)

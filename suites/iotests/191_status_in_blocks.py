@@ -8,7 +8,11 @@ Guards: status-unaligned-eof, malformed-extents.
 from qbdcheck.kit import case
 
 
-@case(groups="blocksize status quick protocol", requires="nbd min_block block_status")
+@case(
+    groups="blocksize status quick protocol",
+    requires="nbd min_block block_status",
+    basis=("MUST: NBD, Block size constraints", "MUST: NBD, NBD_CMD_BLOCK_STATUS"),
+)
 def test(new_disk, nbd_io):
     for minimum in (4096, 65536):
         disk = new_disk("1M", prefill=False, min_block=minimum)

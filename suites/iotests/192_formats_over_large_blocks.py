@@ -9,7 +9,11 @@ from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_sound
 
 
-@case(groups="blocksize qcow2", requires="min_block")
+@case(
+    groups="blocksize qcow2",
+    requires="min_block",
+    basis=("MUST: QEMU, interop/qcow2", "MUST: NBD, Block size constraints"),
+)
 def test(new_disk, qemu_io, qemu_img):
     for cluster in (4096, 65536):
         volume = new_disk("6M", min_block=4096)

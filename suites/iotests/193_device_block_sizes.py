@@ -11,7 +11,11 @@ DEVICES = ("virtio-blk-pci", "scsi-hd", "nvme")
 SIZES = ((512, 512), (512, 4096), (4096, 4096))
 
 
-@case(groups="blocksize", limit_s=30)
+@case(
+    groups="blocksize",
+    limit_s=30,
+    basis=("MUST: NBD, Block size constraints", "MUST: virtio, Block Device"),
+)
 def test(disk, machine):
     with machine("-device", "virtio-scsi-pci,id=scsi0", kind="pc") as vm:
         vm.add(disk.blockdev(node_name="disk"))

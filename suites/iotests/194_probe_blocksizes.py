@@ -11,7 +11,10 @@ from qbdcheck.kit.reference import MemoryPool, QbdDriver, VolumeOptions
 NAMES = ("qbd:pool/volume", "qbd:pool/volume:logical_block_size=4096:physical_block_size=16384")
 
 
-@case(groups="blocksize quick")
+@case(
+    groups="blocksize quick",
+    basis=("MUST: QAPI, BlockdevOptionsNbd", "MUST: NBD, Block size constraints"),
+)
 def test(golden):
     for minimum, preferred in ((1, 4096), (512, 4096), (4096, 65536)):
         pool = MemoryPool(VolumeOptions(block_sizes=(minimum, preferred, 1 << 20)))

@@ -10,7 +10,11 @@ from qbdcheck.kit import case
 KIB = 1 << 10
 
 
-@case(groups="rw flush crash quick", requires="flush write_zeroes discard crash")
+@case(
+    groups="rw flush crash quick",
+    requires="flush write_zeroes discard crash",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: sector-writes-are-atomic"),
+)
 def test(disk, qemu_io, seed):
     for round_ in range(6):
         io = qemu_io(disk)

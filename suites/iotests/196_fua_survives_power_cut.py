@@ -11,7 +11,15 @@ from qbdcheck.kit.nbd import CommandFlag
 MIB = 1 << 20
 
 
-@case(groups="rw flush crash protocol quick", requires="nbd fua write_zeroes discard crash")
+@case(
+    groups="rw flush crash protocol quick",
+    requires="nbd fua write_zeroes discard crash",
+    basis=(
+        "MUST: NBD, Command flags",
+        "MUST: NBD, Ordering of messages and writes",
+        "POLICY: sector-writes-are-atomic",
+    ),
+)
 def test(disk, nbd_io, seed):
     for round_ in range(4):
         with nbd_io(disk) as io:

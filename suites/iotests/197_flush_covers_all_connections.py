@@ -12,7 +12,11 @@ from qbdcheck.kit import case
 MIB = 1 << 20
 
 
-@case(groups="flush crash concurrent protocol quick", requires="nbd flush multi_conn crash")
+@case(
+    groups="flush crash concurrent protocol quick",
+    requires="nbd flush multi_conn crash",
+    basis=("MUST: NBD, Transmission flags", "MUST: NBD, NBD_CMD_FLUSH"),
+)
 def test(disk, nbd_io, seed):
     for round_ in range(4):
         with ExitStack() as clients:

@@ -13,7 +13,11 @@ from qbdcheck.kit.nbd import Command
 BLOCKS, CLIENTS = 24, 4
 
 
-@case(groups="concurrent rw protocol quick", requires="nbd multi_conn")
+@case(
+    groups="concurrent rw protocol quick",
+    requires="nbd multi_conn",
+    basis="MUST: NBD, NBD_CMD_READ",
+)
 def test(new_disk, nbd_io):
     disk = new_disk("2M")
     for round_ in range(4):

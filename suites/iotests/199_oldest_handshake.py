@@ -9,7 +9,11 @@ from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_equal
 
 
-@case(groups="names protocol quick", requires="nbd")
+@case(
+    groups="names protocol quick",
+    requires="nbd",
+    basis=("MUST: NBD, NBD_OPT_EXPORT_NAME", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(disk, nbd, nbd_io):
     with nbd(disk) as modern:
         size, flags = modern.size, modern.flags

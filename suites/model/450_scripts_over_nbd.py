@@ -10,7 +10,17 @@ from qbdcheck.kit import case
 SCRIPTS, SCRIPTS_WITH_KILLS = 100, 40
 
 
-@case(groups="model rw flush crash slow", requires="nbd flush", limit_s=300)
+@case(
+    groups="model rw flush crash slow",
+    requires="nbd flush",
+    limit_s=300,
+    basis=(
+        "MUST: NBD, NBD_CMD_READ",
+        "MUST: NBD, NBD_CMD_FLUSH",
+        "MUST: NBD, NBD_CMD_WRITE_ZEROES",
+        "POLICY: discard-old-or-zero",
+    ),
+)
 def test(new_disk, model, seed):
     player = model.over_nbd(new_disk(model.SIZE, prefill=False))
     model.search(player, SCRIPTS_WITH_KILLS if "kill" in player.abilities else SCRIPTS)

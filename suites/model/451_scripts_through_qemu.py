@@ -10,6 +10,16 @@ from qbdcheck.kit import case
 SCRIPTS = 40
 
 
-@case(groups="model rw flush crash slow", requires="flush", limit_s=120)
+@case(
+    groups="model rw flush crash slow",
+    requires="flush",
+    limit_s=120,
+    basis=(
+        "MUST: NBD, NBD_CMD_READ",
+        "MUST: NBD, NBD_CMD_FLUSH",
+        "MUST: NBD, NBD_CMD_WRITE_ZEROES",
+        "POLICY: discard-old-or-zero",
+    ),
+)
 def test(new_disk, model):
     model.search(model.through_qemu(new_disk(model.SIZE, prefill=False)), SCRIPTS)

@@ -8,6 +8,11 @@ Guards: flush-noop, fua-write-ack-early, zero-unmap-not-durable, alloc-map-round
 from qbdcheck.kit import case
 
 
-@case(groups="model rw flush crash slow", requires="nbd flush", limit_s=600)
+@case(
+    groups="model rw flush crash slow",
+    requires="nbd flush",
+    limit_s=600,
+    basis=("MUST: NBD, NBD_CMD_READ", "MUST: NBD, NBD_CMD_FLUSH"),
+)
 def test(new_disk, model, log):
     log(model.try_all(model.over_nbd(new_disk(model.BLOCKS_SIZE, prefill=False)), depth=2))

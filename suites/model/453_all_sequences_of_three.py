@@ -7,6 +7,11 @@ Guards: flush-noop, fua-write-ack-early, zero-unmap-not-durable, alloc-map-round
 from qbdcheck.kit import case
 
 
-@case(groups="model rw flush crash slow disabled", requires="nbd flush", limit_s=900)
+@case(
+    groups="model rw flush crash slow disabled",
+    requires="nbd flush",
+    limit_s=900,
+    basis=("MUST: NBD, NBD_CMD_READ", "MUST: NBD, NBD_CMD_FLUSH"),
+)
 def test(new_disk, model, log):
     log(model.try_all(model.over_nbd(new_disk(model.BLOCKS_SIZE, prefill=False)), depth=3))

@@ -12,7 +12,7 @@ from qbdcheck.kit.model.replay import play
 BUGS = ("flush-noop", "fua-write-ack-early", "discard-overreach", "write-zeroes-noop")
 
 
-@case(groups="model self slow", limit_s=120)
+@case(groups="model self slow", limit_s=120, basis="MUST: qbdcheck, docs/models.md")
 def test(model, seed, log):
     for bug in BUGS:
         found = search(model.in_process(bug), int(seed), 500)

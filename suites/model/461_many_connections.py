@@ -9,7 +9,11 @@ from qbdcheck.kit import case
 from qbdcheck.kit.model.concurrent import Plan
 
 
-@case(groups="model concurrent quick", requires="nbd multi_conn")
+@case(
+    groups="model concurrent quick",
+    requires="nbd multi_conn",
+    basis=("MUST: NBD, Transmission flags", "POLICY: requests-take-effect-at-one-moment"),
+)
 def test(new_disk, model):
     disk = new_disk("32k", prefill=False)
     for round_ in range(2):

@@ -9,7 +9,11 @@ from qbdcheck.kit import case
 from qbdcheck.kit.model.concurrent import Plan
 
 
-@case(groups="model concurrent", requires="nbd multi_conn")
+@case(
+    groups="model concurrent",
+    requires="nbd multi_conn",
+    basis="POLICY: requests-take-effect-at-one-moment",
+)
 def test(new_disk, model):
     disk = new_disk("4k", prefill=False)
     plan = Plan(size=4096, requests=250, depth=4, lengths=(1, 1, 8), share=0.5, fua=0.1)

@@ -9,7 +9,10 @@ from qbdcheck.kit import case
 from qbdcheck.kit.model.concurrent import Plan
 
 
-@case(groups="model concurrent export")
+@case(
+    groups="model concurrent export",
+    basis=("MUST: QAPI, block-export-add", "POLICY: requests-take-effect-at-one-moment"),
+)
 def test(new_disk, model, storage_daemon, nbd):
     disk = new_disk("32k", prefill=False)
     with storage_daemon() as daemon:

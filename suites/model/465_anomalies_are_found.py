@@ -11,7 +11,7 @@ from qbdcheck.kit.model.concurrent import Plan
 PLAN = Plan(size=4096, lengths=(1, 8))
 
 
-@case(groups="model self")
+@case(groups="model self", basis="MUST: qbdcheck, docs/models.md")
 def test(model, log, golden):
     for bug, options in (("per-client-cache-stale", {}), ("phantom-write", {"rate": "4"})):
         anomalies = model.history_of(bug, 3, PLAN, **options).anomalies()

@@ -10,7 +10,12 @@ from qbdcheck.kit import case
 from qbdcheck.kit.model.concurrent import Plan
 
 
-@case(groups="model concurrent quick", requires="nbd multi_conn", limit_s=30)
+@case(
+    groups="model concurrent quick",
+    requires="nbd multi_conn",
+    limit_s=30,
+    basis="POLICY: request-holds-only-itself",
+)
 def test(new_disk, model):
     disk = new_disk("1M", prefill=False)
     plan = Plan(size=1 << 20, requests=24, depth=3, lengths=(160, 256, 1024), share=0.6)

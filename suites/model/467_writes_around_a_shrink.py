@@ -13,7 +13,12 @@ from qbdcheck.kit.nbd import Command
 MIB, BLOCK, CLIENTS, DEPTH = 1 << 20, 4096, 6, 40
 
 
-@case(groups="model size concurrent quick", requires="nbd resize multi_conn", limit_s=30)
+@case(
+    groups="model size concurrent quick",
+    requires="nbd resize multi_conn",
+    limit_s=30,
+    basis="POLICY: grown-part-reads-zero",
+)
 def test(new_disk, nbd):
     disk = new_disk("2M")
     for _ in range(3):

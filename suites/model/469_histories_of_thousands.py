@@ -17,7 +17,12 @@ PLANS = (
 )
 
 
-@case(groups="model concurrent slow", requires="nbd multi_conn", limit_s=400)
+@case(
+    groups="model concurrent slow",
+    requires="nbd multi_conn",
+    limit_s=400,
+    basis="POLICY: requests-take-effect-at-one-moment",
+)
 def test(new_disk, model):
     disk = new_disk("64k", prefill=False)
     for round_ in range(ROUNDS):

@@ -11,7 +11,12 @@ from qbdcheck.kit import case
 MIB, MORE, ROUNDS, BLOCK = 1 << 20, 32 << 10, 1000, 4096
 
 
-@case(groups="model size slow", requires="nbd resize", limit_s=400)
+@case(
+    groups="model size slow",
+    requires="nbd resize",
+    limit_s=400,
+    basis=("POLICY: new-size-is-seen", "POLICY: grown-part-reads-zero"),
+)
 def test(new_disk, nbd_io, seed):
     disk = new_disk("1M")
     random = seed.stream("places")

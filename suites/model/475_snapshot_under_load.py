@@ -13,7 +13,11 @@ from qbdcheck.kit.model.concurrent import Plan
 PLAN = Plan(size=4 << 20, requests=100, depth=2, lengths=(1, 8, 8, 24), share=1.0)
 
 
-@case(groups="model snapshot concurrent quick", requires="nbd multi_conn snapshot_read")
+@case(
+    groups="model snapshot concurrent quick",
+    requires="nbd multi_conn snapshot_read",
+    basis="POLICY: snapshot-is-one-moment",
+)
 def test(new_disk, model):
     disk = new_disk("4M", prefill=False)
     model.record_with_snapshots(disk, 6, PLAN, 0)

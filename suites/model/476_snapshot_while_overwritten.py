@@ -12,7 +12,11 @@ from qbdcheck.kit.nbd import Command
 BLOCK, UNIT = 4096, 65536
 
 
-@case(groups="model snapshot concurrent quick", requires="nbd snapshot_read")
+@case(
+    groups="model snapshot concurrent quick",
+    requires="nbd snapshot_read",
+    basis="POLICY: snapshot-is-one-moment",
+)
 def test(new_disk, nbd_io, seed):
     disk = new_disk("1M")
     for name in ("first", "second"):

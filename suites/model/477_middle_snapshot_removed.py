@@ -18,7 +18,11 @@ STAGES = (
 """Writes before each snapshot: offsets and lengths in KiB."""
 
 
-@case(groups="snapshot quick", requires="snapshot_read snapshot_remove")
+@case(
+    groups="snapshot quick",
+    requires="snapshot_read snapshot_remove",
+    basis="POLICY: snapshot-is-one-moment",
+)
 def test(new_disk, qemu_io):
     disk = new_disk("4M")
     taken = []

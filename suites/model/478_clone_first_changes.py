@@ -11,7 +11,11 @@ from qbdcheck.kit import case
 KIB, MIB = 1 << 10, 1 << 20
 
 
-@case(groups="snapshot discard zero quick", requires="clone discard write_zeroes resize")
+@case(
+    groups="snapshot discard zero quick",
+    requires="clone discard write_zeroes resize",
+    basis="POLICY: clone-is-independent",
+)
 def test(new_disk, qemu_io):
     disk = new_disk("5M")
     snapshot = disk.snapshot("base")

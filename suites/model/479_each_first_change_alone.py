@@ -26,7 +26,11 @@ def change(clone, qemu_io, kind):
         io.flush()
 
 
-@case(groups="snapshot discard zero", requires="clone discard write_zeroes resize")
+@case(
+    groups="snapshot discard zero",
+    requires="clone discard write_zeroes resize",
+    basis="POLICY: clone-is-independent",
+)
 def test(new_disk, qemu_io):
     disk = new_disk("2M")
     snapshot = disk.snapshot("base")

@@ -12,7 +12,11 @@ from qbdcheck.kit import case
 SECTOR, STEP = 512, 48 << 10
 
 
-@case(groups="model snapshot quick", requires="nbd multi_conn clone write_zeroes discard")
+@case(
+    groups="model snapshot quick",
+    requires="nbd multi_conn clone write_zeroes discard",
+    basis="POLICY: clone-is-independent",
+)
 def test(new_disk, nbd_io, seed):
     disk = new_disk("4M")
     random = seed.stream("pieces")

@@ -12,7 +12,11 @@ from qbdcheck.kit.nbd_io import minimum_block
 MIB, SECTOR = 1 << 20, 512
 
 
-@case(groups="snapshot size quick", requires="clone resize nbd")
+@case(
+    groups="snapshot size quick",
+    requires="clone resize nbd",
+    basis=("POLICY: clone-is-independent", "POLICY: grown-part-reads-zero"),
+)
 def test(new_disk, nbd_io):
     disk = new_disk("3M")
     snapshot = disk.snapshot("base")

@@ -12,7 +12,11 @@ from qbdcheck.kit import case
 KIB, SIZE = 1 << 10, 4 << 20
 
 
-@case(groups="snapshot mirror convert concurrent", requires="nbd snapshot_read")
+@case(
+    groups="snapshot mirror convert concurrent",
+    requires="nbd snapshot_read",
+    basis="POLICY: snapshot-is-one-moment",
+)
 def test(new_disk, qemu_io, qemu_img, nbd_io, storage_daemon, scratch):
     disk = new_disk(SIZE, prefill=False)
     with qemu_io(disk) as io:

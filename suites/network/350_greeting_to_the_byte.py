@@ -15,7 +15,11 @@ from qbdcheck.kit.nbd_probe import export_name, negotiating
 LENGTH = 4096
 
 
-@case(groups="protocol", requires="nbd")
+@case(
+    groups="protocol",
+    requires="nbd",
+    basis=("MUST: NBD, Newstyle negotiation", "MUST: NBD, NBD_OPT_EXPORT_NAME"),
+)
 def test(disk):
     with negotiating(disk, client_flags=None) as client:
         flags = client.handshake_flags

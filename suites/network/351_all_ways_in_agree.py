@@ -13,7 +13,11 @@ from qbdcheck.kit.nbd_probe import export_name, negotiating, option_replies, opt
 ASKED = ((), (0,), (3,), (0, 1, 2, 3), (3, 3, 3), (0x7FFF, 0xFFFF))
 
 
-@case(groups="protocol", requires="nbd")
+@case(
+    groups="protocol",
+    requires="nbd",
+    basis=("MUST: NBD, NBD_OPT_GO", "MUST: NBD, NBD_OPT_EXPORT_NAME"),
+)
 def test(disk, not_run):
     name, seen = export_name(disk), set()
     with negotiating(disk) as client:

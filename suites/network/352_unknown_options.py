@@ -10,7 +10,11 @@ from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.nbd_probe import enter_transmission, negotiating, option_result
 
 
-@case(groups="protocol", requires="nbd")
+@case(
+    groups="protocol",
+    requires="nbd",
+    basis=("MUST: NBD, Fixed newstyle negotiation", "MUST: NBD, Option reply types"),
+)
 def test(disk):
     with negotiating(disk) as client:
         for number in (12, 99, 0x7FFFFFFF, 0x80000001, 0xFFFFFFFF):

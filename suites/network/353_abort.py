@@ -18,7 +18,11 @@ LEAVE = (
 )
 
 
-@case(groups="protocol", requires="nbd")
+@case(
+    groups="protocol",
+    requires="nbd",
+    basis=("MUST: NBD, NBD_OPT_ABORT", "POLICY: clients-do-not-disturb-each-other"),
+)
 def test(disk):
     with connected(disk) as other:
         for options in LEAVE:

@@ -18,7 +18,7 @@ from qbdcheck.kit.nbd_probe import (
 )
 
 
-@case(groups="protocol", requires="nbd")
+@case(groups="protocol", requires="nbd", basis="MUST: NBD, NBD_OPT_LIST")
 def test(disk, not_run):
     with negotiating(disk) as client:
         *listed, end = option_replies(client, Option.LIST)

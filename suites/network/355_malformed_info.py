@@ -28,7 +28,11 @@ def malformed(name):
     yield m.string(name) + m.U16.pack(0) + m.U16.pack(3)
 
 
-@case(groups="protocol", requires="nbd")
+@case(
+    groups="protocol",
+    requires="nbd",
+    basis=("MUST: NBD, NBD_OPT_GO", "MUST: NBD, Option reply types"),
+)
 def test(disk):
     for option in (Option.INFO, Option.GO):
         for data in malformed(export_name(disk)):

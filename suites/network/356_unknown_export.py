@@ -11,7 +11,11 @@ from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import export_name, is_closed, negotiating, option_result
 
 
-@case(groups="protocol", requires="nbd")
+@case(
+    groups="protocol",
+    requires="nbd",
+    basis=("MUST: NBD, NBD_OPT_GO", "MUST: NBD, NBD_OPT_EXPORT_NAME"),
+)
 def test(disk):
     name = export_name(disk)
     wrong = (

@@ -11,7 +11,11 @@ from qbdcheck.kit.nbd import client_replies as wire
 from qbdcheck.kit.nbd_probe import enter_transmission, errno_of, negotiating, option_result
 
 
-@case(groups="protocol", requires="nbd structured")
+@case(
+    groups="protocol",
+    requires="nbd structured",
+    basis=("MUST: NBD, NBD_OPT_STRUCTURED_REPLY", "MUST: NBD, Structured reply chunk message"),
+)
 def test(disk):
     for agreed, magic in ((False, SIMPLE_REPLY_MAGIC), (True, STRUCTURED_REPLY_MAGIC)):
         with negotiating(disk) as client:

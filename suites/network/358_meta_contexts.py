@@ -21,7 +21,11 @@ UNKNOWN = ("base:", "base:allocatio", "base:allocation2", "BASE:ALLOCATION", "x-
 LAST_SETS = (((BASE,), True), ((BASE, "x-none:such"), True), (("x-none:such",), False), ((), False))
 
 
-@case(groups="protocol status", requires="nbd structured block_status")
+@case(
+    groups="protocol status",
+    requires="nbd structured block_status",
+    basis="MUST: NBD, NBD_OPT_SET_META_CONTEXT",
+)
 def test(disk):
     name = export_name(disk)
     with negotiating(disk) as client:

@@ -12,7 +12,7 @@ from qbdcheck.kit.nbd_probe import is_closed, is_serving, negotiating
 UNKNOWN = (1 << 2, 1 << 3, 1 << 15, 1 << 16, 1 << 31, 0xFFFFFFFC)
 
 
-@case(groups="protocol", requires="nbd")
+@case(groups="protocol", requires="nbd", basis="MUST: NBD, Client flags")
 def test(disk):
     for bits in UNKNOWN:
         with negotiating(disk, client_flags=None) as client:

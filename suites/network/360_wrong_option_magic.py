@@ -12,7 +12,11 @@ from qbdcheck.kit.nbd_probe import connected, is_closed, is_serving, negotiating
 FILLER = bytes(64)
 
 
-@case(groups="protocol", requires="nbd")
+@case(
+    groups="protocol",
+    requires="nbd",
+    basis=("MUST: NBD, Newstyle negotiation", "POLICY: clients-do-not-disturb-each-other"),
+)
 def test(disk):
     right = m.option(Option.LIST)
     with connected(disk) as other:

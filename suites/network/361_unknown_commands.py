@@ -9,7 +9,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.nbd_probe import CLOSED, connected, is_serving
 
 
-@case(groups="protocol", requires="nbd")
+@case(groups="protocol", requires="nbd", basis="SHOULD: NBD, Request types")
 def test(disk):
     for command in (8, 9, 99, 0x7FFF, 0xFFFF):
         with connected(disk) as io:

@@ -10,7 +10,7 @@ from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_probe import CLOSED, connected, is_serving
 
 
-@case(groups="protocol size", requires="nbd")
+@case(groups="protocol size", requires="nbd", basis="SHOULD: NBD, NBD_CMD_READ")
 def test(disk):
     end = disk.size
     ranges = [(end, 512), (end - 512, 1024), (end + 512, 512), (end, 1)]

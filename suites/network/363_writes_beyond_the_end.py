@@ -11,7 +11,11 @@ from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import CLOSED, connected, is_serving
 
 
-@case(groups="protocol size", requires="nbd")
+@case(
+    groups="protocol size",
+    requires="nbd",
+    basis=("SHOULD: NBD, NBD_CMD_WRITE", "POLICY: refused-request-changes-nothing"),
+)
 def test(disk):
     end = disk.size
     poison = (m.REQUEST.pack(REQUEST_MAGIC, 0, Command.WRITE, 1, 0, 484) + b"\xbd" * 484) * 64

@@ -12,7 +12,11 @@ from qbdcheck.kit.nbd_probe import CLOSED, connected, errno_of, is_serving
 COMMANDS = {"discard": Command.TRIM, "write_zeroes": Command.WRITE_ZEROES, "cache": Command.CACHE}
 
 
-@case(groups="protocol size", requires="nbd")
+@case(
+    groups="protocol size",
+    requires="nbd",
+    basis=("SHOULD: NBD, Request types", "POLICY: refused-request-changes-nothing"),
+)
 def test(disk, target, not_run):
     end = disk.size
     commands = {

@@ -10,7 +10,7 @@ from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_probe import CLOSED, connected, errno_of, is_serving
 
 
-@case(groups="protocol", requires="nbd")
+@case(groups="protocol", requires="nbd", basis="POLICY: zero-length-changes-nothing")
 def test(disk, target):
     commands = [Command.READ, Command.WRITE]
     commands += [Command.TRIM] if "discard" in target.capabilities else []

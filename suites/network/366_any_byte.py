@@ -11,7 +11,11 @@ from qbdcheck.kit.nbd_probe import connected
 SHAPES = ((0, 1), (1, 1), (511, 2), (513, 510), (4095, 1), (4095, 4098), (65535, 3), (70001, 12345))
 
 
-@case(groups="protocol rw", requires="nbd raw_size")
+@case(
+    groups="protocol rw",
+    requires="nbd raw_size",
+    basis=("MUST: NBD, Block size constraints", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(disk, not_run):
     with connected(disk) as io:
         if io.block_sizes[0] > 1:

@@ -11,7 +11,11 @@ from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import CLOSED, connected
 
 
-@case(groups="protocol blocksize", requires="nbd min_block")
+@case(
+    groups="protocol blocksize",
+    requires="nbd min_block",
+    basis=("SHOULD: NBD, Block size constraints", "POLICY: refused-request-changes-nothing"),
+)
 def test(new_disk):
     disk = new_disk("1M", min_block=4096)
     payload = (m.REQUEST.pack(REQUEST_MAGIC, 0, Command.WRITE, 9, 0, 4096) + bytes(4096)) * 3

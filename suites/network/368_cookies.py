@@ -13,7 +13,7 @@ BLOCK = 4096
 COOKIES = (0, (1 << 64) - 1, 1 << 63, 1 << 32, 0x0102030405060708, 0x2560951367446698)
 
 
-@case(groups="protocol concurrent", requires="nbd")
+@case(groups="protocol concurrent", requires="nbd", basis="MUST: NBD, Transmission")
 def test(disk):
     with connected(disk) as io:
         client = io.client

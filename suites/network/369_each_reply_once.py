@@ -15,7 +15,7 @@ DEPTH = 32
 """Requests in flight: more than a server handles at once, and less than a socket buffers."""
 
 
-@case(groups="protocol concurrent", requires="nbd")
+@case(groups="protocol concurrent", requires="nbd", basis="MUST: NBD, Transmission")
 def test(disk, seed):
     random = seed.stream("requests")
     with connected(disk) as io:

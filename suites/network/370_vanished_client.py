@@ -12,7 +12,9 @@ from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_probe import connected, is_serving
 
 
-@case(groups="protocol concurrent", requires="nbd")
+@case(
+    groups="protocol concurrent", requires="nbd", basis="POLICY: clients-do-not-disturb-each-other"
+)
 def test(disk):
     with connected(disk) as other:
         for _ in range(3):

@@ -16,7 +16,11 @@ RANGES = ((0, 4 << 20), (1 << 20, 1 << 20), ((1 << 20) - 512, 1 << 20), ((1 << 2
 """Offsets and lengths in bytes for blocks of 512; they grow with the minimum block."""
 
 
-@case(groups="protocol status quick", requires="nbd structured")
+@case(
+    groups="protocol status quick",
+    requires="nbd structured",
+    basis=("MUST: NBD, Structured reply types", "MUST: NBD, Structured reply chunk message"),
+)
 def test(disk, nbd_io, target):
     with nbd_io(disk, contexts=()) as io:
         unit = max(512, io.block_sizes[0])

@@ -46,7 +46,11 @@ def must_be_the_same(states, whole, how):
     )
 
 
-@case(groups="protocol status quick", requires="nbd structured block_status")
+@case(
+    groups="protocol status quick",
+    requires="nbd structured block_status",
+    basis="MUST: NBD, NBD_CMD_BLOCK_STATUS",
+)
 def test(disk, nbd_io, target):
     with nbd_io(disk) as io:
         client = io.client

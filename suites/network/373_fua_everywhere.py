@@ -21,7 +21,7 @@ NEEDS = {
 }
 
 
-@case(groups="protocol flush quick", requires="nbd fua")
+@case(groups="protocol flush quick", requires="nbd fua", basis="MUST: NBD, Command flags")
 def test(disk, nbd_io, target):
     contexts = ("base:allocation",) if "block_status" in target.capabilities else ()
     with nbd_io(disk, contexts=contexts, structured="structured" in target.capabilities) as io:

@@ -12,7 +12,11 @@ from qbdcheck.kit.nbd_io import describe
 ENOTSUP = 95
 
 
-@case(groups="protocol zero quick", requires="nbd write_zeroes")
+@case(
+    groups="protocol zero quick",
+    requires="nbd write_zeroes",
+    basis="MUST: NBD, NBD_CMD_WRITE_ZEROES",
+)
 def test(disk, nbd_io, target):
     flags = [0, int(CommandFlag.NO_HOLE)]
     flags += [each | CommandFlag.FUA for each in flags if "fua" in target.capabilities]

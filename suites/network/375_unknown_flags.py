@@ -14,7 +14,11 @@ OFFERED = 0x1DFF
 """NBD document, "Transmission flags": bits 0 to 8, 10, 11 and 12."""
 
 
-@case(groups="protocol quick", requires="nbd")
+@case(
+    groups="protocol quick",
+    requires="nbd",
+    basis=("SHOULD: NBD, Command flags", "POLICY: refused-request-changes-nothing"),
+)
 def test(disk):
     bits = [1 << bit for bit in range(6, 16)] + [0xFFC0]
     requests = [(number * 4096, flags) for number, flags in enumerate(bits)]

@@ -13,7 +13,11 @@ from qbdcheck.kit.nbd_probe import CLOSED, connected
 WRITES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 
 
-@case(groups="protocol quick", requires="nbd read_only")
+@case(
+    groups="protocol quick",
+    requires="nbd read_only",
+    basis=("MUST: NBD, Transmission flags", "POLICY: refused-request-changes-nothing"),
+)
 def test(new_disk):
     disk = new_disk("1M", read_only=True)
     payload = (m.REQUEST.pack(REQUEST_MAGIC, 0, Command.WRITE_ZEROES, 9, 0, 65536) * 147)[:4096]

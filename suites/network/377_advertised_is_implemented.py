@@ -21,7 +21,7 @@ COMMANDS = {
 }
 
 
-@case(groups="protocol quick", requires="nbd")
+@case(groups="protocol quick", requires="nbd", basis="MUST: NBD, Transmission flags")
 def test(disk):
     for flag, (command, offset, length) in COMMANDS.items():
         with connected(disk) as io:

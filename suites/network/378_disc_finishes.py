@@ -28,7 +28,11 @@ def until_closed(client):
     return {cookie: error for _magic, error, cookie in replies}
 
 
-@case(groups="protocol concurrent quick", requires="nbd")
+@case(
+    groups="protocol concurrent quick",
+    requires="nbd",
+    basis=("MUST: NBD, NBD_CMD_DISC", "POLICY: answered-writes-outlive-their-connection"),
+)
 def test(disk):
     for number in range(4):
         with connected(disk) as io:

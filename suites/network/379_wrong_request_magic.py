@@ -20,7 +20,7 @@ WRONG = (
 )
 
 
-@case(groups="protocol quick", requires="nbd")
+@case(groups="protocol quick", requires="nbd", basis="MUST: NBD, Request message")
 def test(disk):
     write = m.REQUEST.pack(REQUEST_MAGIC, 0, Command.WRITE, 2, 0, 512) + b"\xbd" * 512
     with connected(disk) as other:

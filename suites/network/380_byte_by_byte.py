@@ -13,7 +13,7 @@ from qbdcheck.kit.nbd_probe import export_name, negotiating
 STEPS = (4096, 7, 1)
 
 
-@case(groups="protocol quick", requires="nbd")
+@case(groups="protocol quick", requires="nbd", basis="MUST: NBD, Transmission")
 def test(disk):
     stream = m.option(99, b"unknown")
     stream += m.option(Option.EXPORT_NAME, export_name(disk).encode())

@@ -13,7 +13,7 @@ from qbdcheck.kit.nbd_probe import connected, is_serving
 LENGTH = 65536
 
 
-@case(groups="protocol crash quick", requires="nbd")
+@case(groups="protocol crash quick", requires="nbd", basis="MUST: NBD, NBD_CMD_WRITE")
 def test(disk):
     for number, sent in enumerate((0, 1, 512, LENGTH // 2, LENGTH - 1)):
         at = number * LENGTH * 2

@@ -25,7 +25,10 @@ GREETINGS = [
 UNFIXED = {"greeting.flags": U16.pack(0)}
 
 
-@case(groups="hostile protocol quick")
+@case(
+    groups="hostile protocol quick",
+    basis=("MUST: NBD, Newstyle negotiation", "POLICY: qemu-survives-any-server"),
+)
 def test(hostile):
     for what, fields, expected in GREETINGS:
         seen = hostile.sees(Lie(fields), hostile.READ, hostile.READ)

@@ -21,7 +21,10 @@ NAMES_OF_CONTEXTS = [b"", b"base", b"base:bogus", b"x" * 4097]
 NO = (OptionReply.ERR_UNSUP, OptionReply.ERR_POLICY, OptionReply.ERR_INVALID, 0x80000077)
 
 
-@case(groups="hostile protocol quick")
+@case(
+    groups="hostile protocol quick",
+    basis=("MUST: NBD, Option reply types", "POLICY: qemu-survives-any-server"),
+)
 def test(hostile):
     for answer in ANSWERS:
         for field, values in LIES.items():

@@ -40,7 +40,10 @@ def with_info(kind, size, flags):
     return Lie({"export.data": INFO_EXPORT.pack(kind, size, flags)})
 
 
-@case(groups="hostile protocol quick")
+@case(
+    groups="hostile protocol quick",
+    basis=("MUST: NBD, NBD_OPT_GO", "POLICY: qemu-survives-any-server"),
+)
 def test(hostile):
     both = (hostile.READ, "write -P 0x5a 512 512")
     for size, expected in SIZES:

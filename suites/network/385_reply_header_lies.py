@@ -43,7 +43,14 @@ STRUCTURED = [
 IN_FLIGHT = [f"aio_read -P 0x5a {number << 12} 4096" for number in range(16)]
 
 
-@case(groups="hostile protocol quick concurrent")
+@case(
+    groups="hostile protocol quick concurrent",
+    basis=(
+        "MUST: NBD, Simple reply message",
+        "MUST: NBD, Structured reply chunk message",
+        "POLICY: qemu-survives-any-server",
+    ),
+)
 def test(hostile):
     for message, lies in (("simple", SIMPLE), ("chunk", STRUCTURED)):
         for field, value, expected in lies:

@@ -68,7 +68,10 @@ REPLIES = [
 ]  # fmt: skip
 
 
-@case(groups="hostile protocol quick")
+@case(
+    groups="hostile protocol quick",
+    basis=("MUST: NBD, Structured reply types", "POLICY: qemu-survives-any-server"),
+)
 def test(hostile):
     for what, answer, expected in REPLIES:
         seen = hostile.sees(Lie(answer=answer), hostile.READ)

@@ -70,7 +70,10 @@ def mapped(qemu_img, filename):
     return " and ".join(sorted(kinds))
 
 
-@case(groups="hostile protocol status")
+@case(
+    groups="hostile protocol status",
+    basis=("MUST: NBD, NBD_CMD_BLOCK_STATUS", "POLICY: qemu-survives-any-server"),
+)
 def test(hostile, qemu_img):
     for what, answer, expected in REPLIES:
         hostile.tell(Lie(answer=answer))

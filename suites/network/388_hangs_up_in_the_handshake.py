@@ -9,7 +9,13 @@ from qbdcheck.kit import case
 from qbdcheck.kit.hostile_server import Lie
 
 
-@case(groups="hostile protocol quick")
+@case(
+    groups="hostile protocol quick",
+    basis=(
+        "MUST: NBD, Handshake",
+        "POLICY: qemu-survives-any-server",
+    ),
+)
 def test(hostile):
     for structured in (True, False):
         cuts = hostile.cuts(structured=structured)

@@ -33,7 +33,10 @@ def check_reads(hostile, lie, what):
     assert set(failed) == {EIO}, f"{what}: errors of 16 reads in flight: {failed}"
 
 
-@case(groups="hostile protocol concurrent")
+@case(
+    groups="hostile protocol concurrent",
+    basis=("MUST: NBD, Terminating the transmission phase", "POLICY: qemu-survives-any-server"),
+)
 def test(hostile):
     for structured in (True, False):
         cuts = hostile.cuts(*COMMANDS, structured=structured)

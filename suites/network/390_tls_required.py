@@ -12,7 +12,7 @@ from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.nbd_probe import export_name, is_closed, negotiating, option_result
 
 
-@case(groups="protocol tls", requires="nbd tls")
+@case(groups="protocol tls", requires="nbd tls", basis="MUST: NBD, FORCEDTLS mode")
 def test(new_disk, scratch, storage_daemon, qemu_img, qemu_io):
     authority = Authority("ours")
     server = authority.issue(scratch / "server", "server")

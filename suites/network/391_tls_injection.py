@@ -16,7 +16,11 @@ from qbdcheck.kit.nbd_probe import export_name, negotiating, option_result, supp
 REFUSALS = (OptionReply.ERR_UNSUP, OptionReply.ERR_POLICY, OptionReply.ACK)
 
 
-@case(groups="protocol tls hostile", requires="nbd tls")
+@case(
+    groups="protocol tls hostile",
+    requires="nbd tls",
+    basis=("MUST: NBD, NBD_OPT_STARTTLS", "MUST: NBD, FORCEDTLS mode"),
+)
 def test(new_disk, scratch, hostile, qemu_img):
     authority = Authority("ours")
     server = authority.issue(scratch / "server", "server")

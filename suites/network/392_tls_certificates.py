@@ -28,7 +28,11 @@ def accepts_client(disk, certificates):
         return False
 
 
-@case(groups="protocol tls", requires="nbd tls")
+@case(
+    groups="protocol tls",
+    requires="nbd tls",
+    basis=("MUST: NBD, TLS support", "MUST: QAPI, BlockdevOptionsNbd"),
+)
 def test(new_disk, scratch, qemu_img, not_run, target):
     ours, theirs = Authority("ours"), Authority("theirs")
     known = ours.issue(scratch / "known", "client")

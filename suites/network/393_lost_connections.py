@@ -28,7 +28,11 @@ def works_again(io):
     return False
 
 
-@case(groups="protocol network concurrent slow", requires="nbd")
+@case(
+    groups="protocol network concurrent slow",
+    requires="nbd",
+    basis="MUST: QAPI, BlockdevOptionsNbd",
+)
 def test(disk, link, storage_daemon, qemu_io):
     with storage_daemon() as qsd:
         qsd.add(disk.protocol_blockdev("patient", reconnect_delay=30))

@@ -18,7 +18,11 @@ def start_writes(io):
         io.aio_write(number << 18, LENGTH)
 
 
-@case(groups="protocol network concurrent slow", requires="nbd")
+@case(
+    groups="protocol network concurrent slow",
+    requires="nbd",
+    basis=("POLICY: clients-do-not-disturb-each-other", "MUST: QAPI, BlockdevOptionsNbd"),
+)
 def test(disk, new_disk, link, machine, qemu_io, target, not_run):
     other = new_disk("1M", name="other")
     with machine(kind="none") as vm:

@@ -18,7 +18,11 @@ KINDS = [
 ]
 
 
-@case(groups="protocol inject network", requires="nbd flush write_zeroes discard")
+@case(
+    groups="protocol inject network",
+    requires="nbd flush write_zeroes discard",
+    basis="POLICY: no-late-write",
+)
 def test(disk, nbd, nbd_io, rules):
     for number, (kind, command, payload) in enumerate(KINDS):
         for when in ("before", "after"):

@@ -18,7 +18,11 @@ def start_writes(io, turn):
         io.aio_write((number << 18) + (turn << 16), LENGTH)
 
 
-@case(groups="protocol network concurrent slow", requires="nbd")
+@case(
+    groups="protocol network concurrent slow",
+    requires="nbd",
+    basis=("MUST: QAPI, BlockdevOptionsNbd", "MUST: NBD, NBD_CMD_READ"),
+)
 def test(disk, storage_daemon, qemu_io, not_run):
     with NetnsHost() as host:
         link = Link(disk.backend, host.listen())

@@ -18,7 +18,11 @@ SLOW, FINISHED, SPARE = 1900, 100, 16
 MEMORY_EACH = 64 << 10
 
 
-@case(groups="protocol hostile concurrent slow", requires="nbd")
+@case(
+    groups="protocol hostile concurrent slow",
+    requires="nbd",
+    basis="POLICY: clients-do-not-disturb-each-other",
+)
 def test(disk):
     assert is_serving(disk), "a new client is not served at the start"
     before = footprint(disk.backend)

@@ -34,7 +34,7 @@ def malformed():
     yield Option.EXPORT_NAME, b"x" * 100_000
 
 
-@case(groups="protocol hostile", requires="nbd")
+@case(groups="protocol hostile", requires="nbd", basis="POLICY: clients-do-not-disturb-each-other")
 def test(disk):
     assert is_serving(disk), "a new client is not served at the start"
     before = footprint(disk.backend)

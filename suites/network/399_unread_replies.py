@@ -27,7 +27,11 @@ def ask(client, command, length):
         client.sock.sendall(requests)
 
 
-@case(groups="protocol hostile concurrent slow", requires="nbd block_status discard")
+@case(
+    groups="protocol hostile concurrent slow",
+    requires="nbd block_status discard",
+    basis="POLICY: clients-do-not-disturb-each-other",
+)
 def test(disk, nbd, qemu_io):
     with qemu_io(disk) as io:
         for number in range(1000):

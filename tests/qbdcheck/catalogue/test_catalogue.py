@@ -47,6 +47,8 @@ def test_a_case_is_read_without_import(tmp_path: Path) -> None:
         ('formats="raw qcow2"', 'formats="qcow3"', "unknown format 'qcow3'"),
         ('formats="raw qcow2"', 'formats=""', "formats is empty"),
         ("limit_s=20", "limit_s=0", "it must be above 0 seconds"),
+        ("limit_s=20", 'basis="MUST: NBD"', "names no section"),
+        ("limit_s=20", 'basis="POLICY: other"', "unknown policy 'other'"),
         ("limit_s=20", "limit_s=LIMIT", "argument 'limit_s' is not a literal"),
         ("limit_s=20", "limits=20", "unknown argument 'limits'"),
         ('groups="rw quick", ', "", "missing 1 required positional argument: 'groups'"),

@@ -82,3 +82,12 @@ def test_findings_are_properties_of_their_case(tmp_path: Path, runs: ModuleType)
     members = json.loads(properties[1][1])
     assert (members["damage"], members["seen"]["generation"]) == ("stale", 4)
     assert case.result[0].message.startswith("offset 4096 (0x1000), sector 8, 512 bytes: stale")
+
+
+def test_basis_and_waivers_are_in_the_case(tmp_path: Path, runs: ModuleType) -> None:
+    basis = ("MUST: NBD, NBD_CMD_READ", "POLICY: discard-old-or-zero")
+    note = "discard-old-or-zero: sector 9 reads 0xff"
+    events = [runs.STARTED, runs.ended(1, Verdict.PASS, basis=basis, waived=(note,))]
+    written(tmp_path / "j.xml", events)
+    assert property_pairs(tmp_path / "j.xml", "testcase") == [("basis", one) for one in basis]
+    assert f"waived: {note}" in "".join(ET.parse(tmp_path / "j.xml").getroot().itertext())

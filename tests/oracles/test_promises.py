@@ -1,0 +1,58 @@
+"""What no document promises, and how a shadow treats it when it is waived."""
+
+from __future__ import annotations
+
+import pytest
+
+from oracles.damage import Operation
+from oracles.promises import policy_after
+from oracles.shadow import Shadow
+
+BAD = b"\xff" * 4096
+
+
+@pytest.mark.parametrize(
+    ("text", "offset", "length", "policy"),
+    [
+        ("discard", 4096, 512, "discard-old-or-zero"),
+        ("discard", 8192, 4096, "discard-old-or-zero"),
+        ("discard", 4096 - 512, 1024, ""),
+        ("write (outcome unknown)", 4096, 8192, "failed-write-old-or-new"),
+        ("write", 4096, 512, ""),
+        ("discard (in flight with others)", 4096, 512, ""),
+    ],
+)
+def test_the_last_request_tells_the_policy(
+    text: str, offset: int, length: int, policy: str
+) -> None:
+    assert policy_after((Operation(1, 4096, 8192, text),), offset, length) == policy
+
+
+def test_without_a_request_a_document_says_it() -> None:
+    assert policy_after((), 0, 512) == ""
+
+
+def discarded(*waived: str) -> Shadow:
+    shadow = Shadow(64 << 10, waived=frozenset(waived))
+    shadow.prefill()
+    shadow.discard(8192, 4096)
+    return shadow
+
+
+def test_a_waived_policy_is_not_judged_and_everything_else_is() -> None:
+    assert discarded().check(8192, BAD)
+    shadow = discarded("discard-old-or-zero").copy()
+    assert not shadow.check(8192, BAD)
+    assert shadow.check(4096, BAD)
+    assert shadow.check(8192 - 512, bytes(4096))
+    assert discarded("failed-write-old-or-new").check(8192, BAD)
+
+
+def test_data_that_is_settled_where_a_policy_is_waived_may_be_anything() -> None:
+    shadow = discarded("discard-old-or-zero")
+    shadow.settle(8192, BAD)
+    assert not shadow.check(8192, BAD)
+    data = shadow.stamped(8192, 4096)
+    shadow.write(8192, data)
+    assert not shadow.check(8192, data)
+    assert shadow.check(8192, BAD)
