@@ -43,6 +43,7 @@ MODULES = (
     "ata_disk",
     "blkdebug",
     "block_job",
+    "block_status",
     "blockdev",
     "crash.bounded_workloads",
     "crash.dm_log",
