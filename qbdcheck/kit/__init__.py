@@ -80,6 +80,7 @@ MODULES = (
     "paused_backend",
     "power_cuts",
     "reference",
+    "server_ends",
     "volume_limits",
 )
 """The modules of this package that cases may import."""
