@@ -10,6 +10,7 @@ from mutants.mutant import Mutant
 
 GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "protocol",
           "connections", "recovery", "changes", "snapshots", "headers", "equal_blocks",
+          "tracking",
           "controls")  # fmt: skip
 
 
