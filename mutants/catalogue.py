@@ -9,7 +9,9 @@ from mutants.controls import Control
 from mutants.mutant import Mutant
 
 GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "protocol",
-          "connections", "recovery", "changes", "snapshots", "controls")  # fmt: skip
+          "connections", "recovery", "changes", "snapshots", "headers", "equal_blocks",
+          "tracking",
+          "controls")  # fmt: skip
 
 
 def catalogue() -> dict[str, type[Mutant]]:

@@ -43,6 +43,7 @@ MODULES = (
     "ata_disk",
     "blkdebug",
     "block_job",
+    "block_status",
     "blockdev",
     "crash.bounded_workloads",
     "crash.dm_log",
@@ -79,6 +80,7 @@ MODULES = (
     "paused_backend",
     "power_cuts",
     "reference",
+    "server_ends",
     "volume_limits",
 )
 """The modules of this package that cases may import."""

@@ -1,0 +1,170 @@
+"""Block status as a map: the extents of many replies joined, clipped and compared by context.
+
+Reference: NBD document, "NBD_CMD_BLOCK_STATUS", "NBD_REPLY_TYPE_BLOCK_STATUS".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from blockio.layers import Command, CommandFlag
+from oracles.damage import Damage
+from oracles.finding import reported
+from qbdcheck.kit.expectations import errno_name
+from qbdcheck.kit.nbd_requests import request_name
+from reference_backend.nbd.errors import NbdError, NbdProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from blockio.extents import Extent
+    from reference_backend.client import Client
+
+Run = tuple[int, int, int]
+"""Start, end and flags of a range; start and end in bytes."""
+
+
+_BLOCK = 4096
+
+
+class StatusWrong(AssertionError):  # noqa: N818  # the verdict on a target
+    """A block status is wrong; the message names the request, the context and the range."""
+
+    def __init__(self, message: str, damage: Damage = Damage.STATUS) -> None:
+        super().__init__(message)
+        self.findings = reported(damage, message)
+
+
+def ask(
+    client: Client, offset: int, length: int, flags: int = 0, only: Sequence[str] | None = None
+) -> dict[str, list[Extent]]:
+    """Send BLOCK_STATUS, check the form of the reply, and return the extents of each context.
+
+    The reply must have each context exactly once, at least one extent of each, none of length 0,
+    none that begins behind the request, and with REQ_ONE one alone that ends within the request.
+    The reply must be complete: nothing of it may follow the next reply.
+
+    :param only: the contexts to ask for in a payload (extended headers); None asks for all.
+    :raise StatusWrong: the reply is an error, is incomplete, is late, or has a wrong form.
+    """
+    what = request_name(Command.BLOCK_STATUS, offset, length, flags)
+    names = set(client.contexts.values())
+    if only is not None:
+        what, names = f"{what} for {', '.join(only)} alone", set(only)
+    what = f"block status: {what} in mode {client.mode.name}"
+    with _explained(what, len(names)):
+        found = client.block_status(offset, length, flags, only=only)
+        client.read(offset, min(length, _BLOCK))  # nothing of the status may come after this
+    _check(found.keys() == names, what, f"contexts {sorted(found)}, expected {sorted(names)}")
+    for name, extents in found.items():
+        _check(bool(extents), what, f"no extent of {name}")
+        _check(all(one.length > 0 for one in extents), what, f"an extent of length 0 of {name}")
+        if flags & CommandFlag.REQ_ONE:
+            _check(len(extents) == 1, what, f"{len(extents)} extents of {name}, expected one")
+            longer = f"the extent of {name} has {extents[0].length} bytes"
+            _check(extents[0].length <= length, what, longer)
+        before_last = sum(one.length for one in extents[:-1])
+        _check(before_last < length, what, f"an extent of {name} begins behind the request")
+    return found
+
+
+@contextmanager
+def _explained(what: str, contexts: int) -> Iterator[None]:
+    try:
+        yield
+    except NbdError as error:
+        seen = f"{what}: expected success, got {errno_name(error.errno or 0)}"
+        raise StatusWrong(seen, Damage.ERROR) from None
+    except TimeoutError:
+        seen = f"{what}: timed out: no complete reply, with a DONE for {contexts} contexts"
+        raise StatusWrong(seen, Damage.HANG) from None
+    except NbdProtocolError as error:
+        raise StatusWrong(f"{what}: protocol error: {error}", Damage.PROTOCOL) from None
+    except (ConnectionError, EOFError):
+        seen = f"{what}: the server closed the connection"
+        raise StatusWrong(seen, Damage.PROTOCOL) from None
+
+
+def _check(is_right: bool, what: str, wrong: str) -> None:
+    if not is_right:
+        raise StatusWrong(f"{what}: {wrong}")
+
+
+def follow(  # noqa: PLR0917  # the fields of the request, in their order
+    client: Client,
+    offset: int,
+    end: int,
+    flags: int = 0,
+    only: Sequence[str] | None = None,
+    step: int = 1 << 31,
+) -> dict[str, list[Run]]:
+    """Follow the extents of all contexts from ``offset`` to ``end``; return the map of each.
+
+    Each next request begins where the shortest answer ended, as a client of several contexts does.
+
+    :param step: the longest request in bytes.
+    :raise StatusWrong: see `ask`.
+    """
+    maps: dict[str, list[Run]] = {name: [] for name in only or client.contexts.values()}
+    while offset < end:
+        found = ask(client, offset, min(step, end - offset), flags, only)
+        reached = min(end, *(offset + sum(one.length for one in found[name]) for name in found))
+        for name, extents in found.items():
+            maps[name] = joined([*maps[name], *runs(offset, reached, extents)])
+        offset = reached
+    return maps
+
+
+def runs(offset: int, end: int, extents: Iterable[Extent]) -> Iterator[Run]:
+    """Yield the runs of extents that begin at ``offset``, clipped at ``end``."""
+    for extent in extents:
+        after = min(offset + extent.length, end)
+        if offset < after:
+            yield offset, after, extent.flags
+        offset += extent.length
+
+
+def joined(all_runs: Iterable[Run]) -> list[Run]:
+    """Return runs in order with neighbours of equal flags joined."""
+    result: list[Run] = []
+    for start, end, flags in all_runs:
+        if result and result[-1][1] == start and result[-1][2] == flags:
+            result[-1] = (result[-1][0], end, flags)
+        else:
+            result.append((start, end, flags))
+    return result
+
+
+def part(whole: Sequence[Run], offset: int, end: int) -> list[Run]:
+    """Return the part of a map within [offset, end)."""
+    return [
+        (max(start, offset), min(stop, end), flags)
+        for start, stop, flags in whole
+        if start < end and stop > offset
+    ]
+
+
+def expect_status(seen: Sequence[Run], expected: Sequence[Run], what: str) -> None:
+    """Compare two maps of one context.
+
+    :raise StatusWrong: they differ; with the first range that differs.
+    """
+    edges = sorted({edge for start, end, _ in (*seen, *expected) for edge in (start, end)})
+    for start, end in pairwise(edges):
+        one, other = (_flags_at(some, start) for some in (seen, expected))
+        if one != other:
+            raise StatusWrong(
+                f"block status: {what}: {end - start} bytes at {start} have"
+                f" {_words(one)}, expected {_words(other)}"
+            )
+
+
+def _flags_at(some: Sequence[Run], offset: int) -> int | None:
+    return next((flags for start, end, flags in some if start <= offset < end), None)
+
+
+def _words(flags: int | None) -> str:
+    return "no extent" if flags is None else f"flags {flags:#x}"

@@ -1,0 +1,81 @@
+"""This case checks that each metadata context says alone what it says among others, in all modes.
+
+How: data, zeroes, holes and changes since a snapshot on one volume. The map of each context alone
+is taken first, range by range. Then all contexts, pairs of them and payloads that filter them are
+asked for, with structured replies and with extended headers, with and without REQ_ONE. Each reply
+must be complete, and equal what the context says alone.
+Guards: contexts-share-flags, status-done-per-context, status-done-missing, payload-filter-ignored.
+Basis: MUST: NBD, NBD_CMD_BLOCK_STATUS and NBD_REPLY_TYPE_BLOCK_STATUS
+"""
+
+from itertools import permutations
+
+from qbdcheck.kit import case
+from qbdcheck.kit.block_status import ask, expect_status, follow, joined, part, runs
+from qbdcheck.kit.nbd import CommandFlag, ReplyMode
+from qbdcheck.kit.nbd_probe import export_name, negotiating
+from qbdcheck.kit.nbd_requests import widened
+
+MIB, KIB, RANGES = 1 << 20, 1 << 10, 24
+
+
+@case(groups="protocol status bitmap quick", requires="nbd structured block_status")
+def test(new_disk, nbd, target, seed):
+    disk = new_disk("2M")
+    prepare(disk, nbd, target)
+    with negotiating(disk) as client:
+        client.opt_structured_reply()
+        names = client.opt_list_meta_context(export_name(disk))
+    with nbd(disk) as client:
+        ranges = list(ranges_of(client, disk.size, seed.stream("ranges")))
+    alone = {}
+    for name in names:
+        with nbd(disk, contexts=(name,)) as client:
+            for start, length in ranges:
+                alone[name, start, length] = follow(client, start, start + length)[name]
+    orders = [names, *permutations(names, 2), *((name,) for name in names)]
+    for extended in (False, True):
+        for contexts in orders:
+            with nbd(disk, contexts=contexts, extended=extended) as client:
+                client.sock.settimeout(10)
+                for start, length in ranges:
+                    compare(client, alone, start, length)
+
+
+def compare(client, alone, start, length):
+    filters = [None]
+    if client.mode is ReplyMode.EXTENDED:
+        filters += [(name,) for name in client.contexts.values()]
+    for flags in (0, CommandFlag.REQ_ONE):
+        for only in filters:
+            for name, extents in ask(client, start, length, flags, only).items():
+                seen = joined(runs(start, start + length, extents))
+                what = f"{name} with {len(client.contexts)} contexts, {client.mode.name}"
+                expected = part(alone[name, start, length], start, seen[-1][1])
+                expect_status(seen, expected, f"{what}, [{start}, {start + length})")
+
+
+def ranges_of(client, size, random):
+    """Yield the whole volume and ranges of several lengths, in blocks that the server accepts."""
+    minimum = client.block_sizes[0] if client.block_sizes else 1
+    yield 0, size
+    for _ in range(RANGES):
+        start = random.choice((0, 64 * KIB, 300 * KIB, MIB, random.randrange(size - 4096)))
+        length = random.choice((512, 4096, 100 * KIB, MIB - 1, size))
+        start, length = widened(start, length, minimum)
+        yield start, min(length, size - start)
+
+
+def prepare(disk, nbd, target):
+    """Make holes, zeroes and data, and change some of each after a snapshot."""
+    able = target.capabilities
+    for round_ in range(2):
+        with nbd(disk, contexts=()) as client:
+            if "discard" in able:
+                client.trim((300 + 400 * round_) * KIB, 128 * KIB)
+            if "write_zeroes" in able:
+                client.write_zeroes((100 + 400 * round_) * KIB, 64 * KIB)
+                client.write_zeroes((1300 + 200 * round_) * KIB, 64 * KIB, CommandFlag.NO_HOLE)
+            client.write((64 + 336 * round_) * KIB, disk.shadow.stamped(0, 8 * KIB))
+        if "snapshot" in able and not round_:
+            disk.backend.snapshot("base")  # a target may need a restart for it

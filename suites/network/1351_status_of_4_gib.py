@@ -1,0 +1,59 @@
+"""This case checks that block status is right for extents and requests of 4 GiB and more.
+
+How: islands of data on a sparse volume of 9 GiB, with a hole of more than 4 GiB. The map is taken
+by requests of 1 GiB. Then requests of 2^32-1 and 2^32-512 bytes and, with extended headers, of the
+whole volume must return parts of that map, and no island may be called zero.
+Guards: extent-32bit-wrap, status-length-wrap, offset-32bit-wrap, zero-progress-status.
+Basis: MUST: NBD, NBD_REPLY_TYPE_BLOCK_STATUS_EXT
+"""
+
+from qbdcheck.kit import case
+from qbdcheck.kit.block_status import ask, expect_status, follow, joined, part, runs
+from qbdcheck.kit.nbd import STATE_ZERO, CommandFlag, ReplyMode
+from qbdcheck.kit.nbd_requests import widened
+
+GIB, KIB = 1 << 30, 1 << 10
+SIZE, ISLAND = 9 * GIB, 64 * KIB
+ISLANDS = (0, 4 * GIB - ISLAND, 4 * GIB + ISLAND, SIZE - ISLAND)
+STARTS = (0, ISLAND, 4 * GIB - 4096, 4 * GIB + 2 * ISLAND, SIZE - 4 * GIB)
+LENGTHS = (2 * GIB, 4 * GIB - 64 * KIB, 4 * GIB - 512, 4 * GIB - 1)
+
+
+@case(groups="protocol status size quick", requires="nbd structured block_status")
+def test(new_disk, nbd):
+    disk = new_disk(SIZE, prefill=False)
+    maps = {}
+    for extended in (False, True):
+        with nbd(disk, extended=extended) as client:
+            client.sock.settimeout(10)
+            if not maps:
+                for at in ISLANDS:
+                    client.write(at, disk.shadow.stamped(at, ISLAND))
+                maps = follow(client, 0, SIZE, step=GIB)
+                must_cover_islands(maps)
+            minimum = client.block_sizes[0] if client.block_sizes else 1
+            for start in STARTS:
+                for length in LENGTHS:
+                    if length % minimum == 0:
+                        compare(client, maps, start, min(length, SIZE - start))
+                if client.mode is ReplyMode.EXTENDED:
+                    compare(client, maps, *widened(start, SIZE - start, minimum))
+            if client.mode is ReplyMode.EXTENDED:
+                for name, seen in follow(client, 0, SIZE, step=SIZE).items():
+                    expect_status(seen, maps[name], f"{name} of the whole volume at once")
+
+
+def compare(client, maps, start, length):
+    for flags in (0, CommandFlag.REQ_ONE):
+        for name, extents in ask(client, start, length, flags).items():
+            seen = joined(runs(start, start + length, extents))
+            what = f"{name} of {length} bytes at {start}, {client.mode.name}"
+            expect_status(seen, part(maps[name], start, seen[-1][1]), what)
+
+
+def must_cover_islands(maps):
+    for name, seen in maps.items():
+        for at in ISLANDS:
+            for start, end, flags in part(seen, at, at + ISLAND):
+                zero = name == "base:allocation" and flags & STATE_ZERO
+                assert not zero, f"block status: data at [{start}, {end}) is called zero"
