@@ -27,7 +27,7 @@ def show(
     :raise SetupError: the target does not start.
     """
     available = capabilities(description, target, execution.scratch_root)
-    programs = Programs(description.program_paths)
+    programs = Programs(description.program_paths, build=description.build)
     running = 0
     for planned in plan:
         case = planned.case

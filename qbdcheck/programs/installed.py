@@ -43,12 +43,14 @@ class Programs:
 
     :param paths: path of each program, from the target's profile.
     :param log_dir: directory for the logs of valgrind.
+    :param build: a command that builds the programs in ``paths``.
     """
 
     paths: Mapping[str, str] = field(default_factory=dict)
     gdb: bool = False
     valgrind: bool = False
     log_dir: Path = Path()
+    build: str | None = None
 
     def path(self, name: str) -> str | None:
         """Return the path of a program, or None if it is not installed."""
@@ -69,6 +71,8 @@ class Programs:
         wanted = self.paths.get(name) or os.environ.get(VARIABLES.get(name, ""), "") or name
         package = _PACKAGES.get(name)
         fix = f"; install the Debian package {package}" if package and wanted == name else ""
+        if self.build and "/" in wanted:
+            fix = f"; run: {self.build}"
         return f"program {wanted} is not installed{fix}"
 
     def argv(self, name: str, *arguments: str) -> list[str]:

@@ -23,7 +23,7 @@ from qbdcheck.errors import UsageError
 from qbdcheck.files import ROOT
 from qbdcheck.targets import marked_yaml
 from qbdcheck.targets.marked_yaml import KeyPath, Marked
-from qbdcheck.targets.placeholders import KNOWN, names_in
+from qbdcheck.targets.placeholders import KNOWN, fill, names_in
 from qbdcheck.targets.profile_errors import key_text, nearest, sentence
 from qbdcheck.targets.server_version import is_in_range, parse_range, server_version
 
@@ -198,6 +198,8 @@ class Description(_Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
     about: str
     programs: list[str] | dict[str, str] = []
+    build: Command | None = None
+    """A command that builds the programs, for the message that one is missing."""
     environment: dict[str, str] = {}
     files: dict[str, str] = {}
     """Contents of files that the server needs, by path. Written before each start."""
@@ -243,7 +245,7 @@ class Description(_Strict):
     def program_paths(self) -> dict[str, str]:
         """The path, or the bare name, of each program that the profile names."""
         if isinstance(self.programs, dict):
-            return dict(self.programs)
+            return {name: fill(path, {"root": str(ROOT)}) for name, path in self.programs.items()}
         return {name: name for name in self.programs}
 
     def expected_deviation(self, case_id: str, image_format: str) -> str | None:

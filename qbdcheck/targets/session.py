@@ -74,6 +74,7 @@ class TargetSession:
             gdb=options.gdb,
             valgrind=options.valgrind,
             log_dir=scratch,
+            build=description.build,
         )
         self.qemu_img = QemuImg(self.programs, scratch)
         self.backends: list[Backend] = []
