@@ -82,3 +82,15 @@ def test_findings_are_properties_of_their_case(tmp_path: Path, runs: ModuleType)
     members = json.loads(properties[1][1])
     assert (members["damage"], members["seen"]["generation"]) == ("stale", 4)
     assert case.result[0].message.startswith("offset 4096 (0x1000), sector 8, 512 bytes: stale")
+
+
+def test_kept_files_below_the_working_directory_are_attachments(
+    tmp_path: Path, runs: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = (str(tmp_path / "results/003/full.log"), "/elsewhere/003/full.log")
+    events = [runs.STARTED, runs.ended(3, Verdict.FAIL, message="m", artefacts=kept)]
+    (suite,) = written(tmp_path / "j.xml", events)
+    (case,) = suite
+    attached = [line for line in case.system_out.splitlines() if line.startswith("[[")]
+    assert attached == ["[[ATTACHMENT|results/003/full.log]]"]
