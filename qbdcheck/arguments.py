@@ -15,7 +15,7 @@ from qbdcheck import clock
 from qbdcheck.catalogue.capability_words import IMAGE_FORMATS
 from qbdcheck.catalogue.history import check_home, default_cache_dir, last_run
 from qbdcheck.errors import UsageError
-from qbdcheck.files import ROOT
+from qbdcheck.files import COMMAND, INSTALLED, ROOT
 from qbdcheck.options import (
     CustomGuest,
     Execution,
@@ -44,6 +44,7 @@ NAMED_COMMANDS = ("new", "rules")
 """Subcommands without a dash that take all arguments after them."""
 NEEDS_NO_PLACES = ("new", "rules", "doctor", "install", "version")
 """Subcommands that use neither a scratch directory nor the cache."""
+_NEEDS_CHECKOUT = "{} writes into a checkout; git clone the project and use ./check there"
 EPILOG = """\
 selection: 17, 001-100, 12-, or a name; default: the group quick; -l lists all cases
 subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; replay FILE;
@@ -77,6 +78,8 @@ def parse(argv: Sequence[str]) -> Options:
     """
     argv, command = _split_command(argv)
     if argv and argv[0] in NAMED_COMMANDS:
+        if INSTALLED and argv[0] == "new":
+            raise UsageError(_NEEDS_CHECKOUT.format("new"))
         return _options(build_parser().parse_args([]), (), argv[0], tuple(argv[1:]))
     parser = build_parser()
     arguments, rest = parser.parse_known_intermixed_args(argv)
@@ -85,6 +88,8 @@ def parse(argv: Sequence[str]) -> Options:
     if arguments.aio == "native" and arguments.cache not in DIRECT_CACHE_MODES:
         modes = " or ".join(f"-c {mode}" for mode in DIRECT_CACHE_MODES)
         raise UsageError(f"-i native needs {modes}: QEMU refuses aio=native without O_DIRECT")
+    if INSTALLED and arguments.update_golden and arguments.golden_dir == ROOT / "golden":
+        raise UsageError(_NEEDS_CHECKOUT.format("--update-golden"))
     subcommand = next((name for name in _FLAG_COMMANDS if getattr(arguments, name)), "")
     extra: tuple[str, ...] = (arguments.probe,) if subcommand == "probe" else ()
     if subcommand != "mutants" and (arguments.knobs or arguments.each_suite):
@@ -113,7 +118,7 @@ def _unknown_flag(parser: argparse.ArgumentParser, argument: str) -> str:
     flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001
     near = difflib.get_close_matches(argument.partition("=")[0], flags, n=1, cutoff=0.5)
     return f"unknown flag {argument}; " + (
-        f"did you mean {near[0]}?" if near else "./check --help lists all"
+        f"did you mean {near[0]}?" if near else f"{COMMAND} --help lists all"
     )
 
 
@@ -165,7 +170,7 @@ def _observed(text: str) -> tuple[str, ...]:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all flags; documentation and completion may read it."""
     parser = _Parser(
-        prog="./check",
+        prog=COMMAND,
         description="Verifies a QEMU block backend with numbered cases.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -234,7 +239,7 @@ def _add_guest(group: argparse._ArgumentGroup) -> None:
     add("--observe", type=_observed, default=(), metavar="A,B",
         help=f"record in guests, and summarize: {', '.join(OBSERVED)}, or all")  # fmt: skip
     add("--ltp", type=_path, metavar="PATH", help="an installed LTP: a directory or a tar file")
-    add("--kirk", action="store_true", help="use LTP's own runner kirk for ./check runtest")
+    add("--kirk", action="store_true", help="use LTP's own runner kirk for runtest")
     add("--soak", type=_duration, default=0.0, metavar="TIME",
         help="repeat the tests of each runtest case for this time: 90s, 30m, 24h")  # fmt: skip
 
@@ -271,6 +276,8 @@ def _add_reports(group: argparse._ArgumentGroup) -> None:
         ("events", "a live stream of JSON lines"),
     ):
         add(f"--{name}", dest=f"{name}_file", type=_path, metavar="FILE", help=f"write {what}")
+    add("--github", action="store_true",
+        help="write annotations and the step summary of GitHub Actions")  # fmt: skip
 
 
 def _add_others(group: argparse._ArgumentGroup) -> None:
@@ -384,6 +391,7 @@ def _reports(given: argparse.Namespace) -> Reports:
         json_file=given.json_file,
         html_file=given.html_file,
         events_file=given.events_file,
+        github=given.github,
     )
 
 

@@ -6,8 +6,15 @@ import os
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-"""The directory of the project, with suites, golden and targets."""
+_BUNDLED = Path(__file__).resolve().parent / "_bundled"
+INSTALLED = _BUNDLED.is_dir()
+"""Whether this is an installed package (pip, pipx), not a checkout."""
+
+ROOT = _BUNDLED if INSTALLED else Path(__file__).resolve().parents[1]
+"""The directory of the project, with suites, golden and targets. A wheel has it in the package."""
+
+COMMAND = "qbdcheck" if INSTALLED else "./check"
+"""The command as a user types it."""
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -117,6 +117,8 @@ class Reports:
     json_file: Path | None = None
     html_file: Path | None = None
     events_file: Path | None = None
+    github: bool = False
+    """Write annotations and the step summary of GitHub Actions."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,7 @@ from qbdcheck.errors import UsageError
 from qbdcheck.options import Options
 from qbdcheck.pytest_integration.items import FORMAT_PARAMETER, is_case, register_fixtures
 from qbdcheck.runner.case_state import EXECUTION, TARGET_OPTIONS, store_options
+from qbdcheck.seed import Seed
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +42,24 @@ def pytest_configure(config: pytest.Config) -> None:
     keep_bytecode()
     if EXECUTION not in config.stash:
         store_options(config, _options_of(config))
+    if config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(_Xdist(), "qbdcheck-xdist")
+    # A worker of pytest-xdist has the seed of its controller.
+    if workerinput := getattr(config, "workerinput", None):
+        seed = Seed(workerinput["qbdcheck_seed"])
+        config.stash[EXECUTION] = replace(config.stash[EXECUTION], seed=seed)
+
+
+class _Xdist:
+    """Hooks of pytest-xdist, registered if it is installed."""
+
+    def pytest_configure_node(self, node: Any) -> None:
+        """Give the seed to a worker."""
+        node.workerinput["qbdcheck_seed"] = int(node.config.stash[EXECUTION].seed)
+
+    def pytest_report_header(self, config: pytest.Config) -> str:
+        """Print the seed: under pytest-xdist the controller does not collect."""
+        return f"qbdcheck: seed {config.stash[EXECUTION].seed}"
 
 
 def _options_of(config: pytest.Config) -> Options:
@@ -96,14 +117,50 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    """Report a case that has run; run it first in a worker of pytest-xdist."""
+    if not is_case(item):
+        return None
+    from qbdcheck.pytest_integration.pytest_reports import (
+        ENDED,
+        Endings,
+        repeat_verdict,
+        report_error,
+    )
+    from qbdcheck.pytest_integration.session import run_items
+
+    if ENDED not in item.stash:
+        try:
+            run_items(item.session, [item], Endings)
+        except pytest.UsageError as error:  # a worker must report every item that it was given
+            report_error(item, str(error))
+            return True
+    repeat_verdict(item)
+    return True
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Complete the report of a case."""
+    report = yield
+    if is_case(item):
+        from qbdcheck.pytest_integration.pytest_reports import complete
+
+        complete(item, report)
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Run cases in lanes, then the other tests as pytest does."""
     if session.config.option.collectonly or not any(is_case(one) for one in session.items):
         return None
+    if hasattr(session.config, "workerinput"):
+        return None  # pytest-xdist gives this worker one item after another
     from qbdcheck.pytest_integration.session import run_items  # needs the code of targets
 
-    if hasattr(session.config, "workerinput"):
-        raise pytest.UsageError("cases do not run under xdist: use ./check -j N")
     run_items(session, [item for item in session.items if is_case(item)])
     session.items[:] = [item for item in session.items if not is_case(item)]
     return None if session.items else True

@@ -29,8 +29,11 @@ ROOT = Path(__file__).resolve().parents[1]
 RELEASES = ("bookworm", "trixie")
 USER = "tester"
 MIRROR = os.environ.get("QBDCHECK_DEBIAN_MIRROR", "http://deb.debian.org/debian")
-CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-"""Copied into the root if PIP_CERT is set: a network whose proxy has its own certificate."""
+PASSED = ("PIP_DEFAULT_TIMEOUT", "PIP_INDEX_URL", "http_proxy", "https_proxy", "no_proxy")
+"""Variables of this machine's network that the systems need too."""
+CERTIFICATES = "/srv/certificates.crt"
+"""A copy of the file that PIP_CERT names, for a network whose proxy has its own certificate. It is
+not in /etc/ssl, where the package ca-certificates would replace it."""
 _ENTER = """
 set -e
 mount --make-rprivate /
@@ -89,9 +92,8 @@ def system(release: str) -> Iterator[Path]:
         root = Path(directory) / "root"
         subprocess.run(["cp", "-a", str(base), str(root)], check=True)
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
-        if "PIP_CERT" in os.environ and CERTIFICATES.exists():
-            (root / "etc/ssl/certs").mkdir(parents=True, exist_ok=True)
-            shutil.copy(CERTIFICATES, root / CERTIFICATES.relative_to("/"))
+        if "PIP_CERT" in os.environ:
+            shutil.copy(os.environ["PIP_CERT"], root / CERTIFICATES.lstrip("/"))
         subprocess.run(
             ["git", "clone", "--quiet", "--bare", str(ROOT), str(root / "srv/qbdcheck.git")],
             check=True,
@@ -112,6 +114,7 @@ def enter(root: Path, command: str, user: str = "root") -> int:
     ]
     if "PIP_CERT" in os.environ:
         environment += [f"PIP_CERT={CERTIFICATES}", f"SSL_CERT_FILE={CERTIFICATES}"]
+    environment += [f"{name}={os.environ[name]}" for name in PASSED if name in os.environ]
     shell = ["bash", "-ec", f"cd ~ && {command}"]
     if user != "root":
         shell = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *shell]

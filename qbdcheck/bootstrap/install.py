@@ -27,7 +27,7 @@ from qbdcheck.bootstrap.system_packages import (
     run_or_raise,
 )
 from qbdcheck.exit_code import ExitCode
-from qbdcheck.files import ROOT
+from qbdcheck.files import COMMAND, INSTALLED, ROOT
 
 MODULES = (
     "pytest",
@@ -67,6 +67,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if wants_install:
             _install()
+        if "--tests" in own and INSTALLED:
+            raise InstallError(
+                "--tests needs a checkout; git clone the project and use ./check there"
+            )
         if "--tests" in own:
             return run_tests([argument for argument in own if argument != "--tests"])
         if _NEEDS_ONLY_PYTHON.intersection(own) and not _NEEDS_PACKAGES.intersection(own):
@@ -80,9 +84,10 @@ def main(arguments: Sequence[str]) -> int:
 def _install() -> None:
     try:
         install_programs()
-        make_venv()
+        if not INSTALLED:  # pip has installed the Python packages
+            make_venv()
     except KeyboardInterrupt:
-        note("interrupted; ./check --install continues from here")
+        note(f"interrupted; {COMMAND} --install continues from here")
         raise SystemExit(ExitCode.INTERRUPTED) from None
 
 
@@ -98,8 +103,17 @@ def path_with_sbin(path: str) -> str:
 def run_qbdcheck(arguments: list[str]) -> int:
     """Run ``python -m qbdcheck``: in .venv if it is up to date, else in this interpreter.
 
+    An installed qbdcheck has the packages of its own environment only.
+
     :raise InstallError: no interpreter has the packages.
     """
+    if INSTALLED:
+        if missing := missing_modules():
+            raise InstallError(
+                f"Python packages are missing ({', '.join(missing)});"
+                " install qbdcheck again, with its dependencies"
+            )
+        return _run_here(arguments)
     venv = ROOT / ".venv"
     venv_python = venv / "bin" / "python"
     in_venv = venv.is_dir() and Path(sys.prefix).samefile(venv)

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qbdcheck.files import COMMAND
+
 
 def note(text: str) -> None:
     """Print a message on standard error."""
@@ -112,7 +114,8 @@ def install_programs() -> None:
         _apt_install(as_root, packages)
     if still := missing_programs():
         note(
-            f"still not on PATH: {' '.join(still)}; ./check --doctor lists the cases that need them"
+            f"still not on PATH: {' '.join(still)};"
+            f" {COMMAND} --doctor lists the cases that need them"
         )
 
 
@@ -193,10 +196,10 @@ def run_or_raise(command: Sequence[str], what: str) -> None:
             raise InstallError(
                 f"{what} failed: the certificate of the package server is not trusted."
                 " If a proxy of your company replaces certificates, set PIP_CERT to the file"
-                " with its CA. Then run ./check --install again"
+                f" with its CA. Then run {COMMAND} --install again"
             )
         errors = [line for line in lines if line.startswith(("E:", "ERROR:", "Error:"))]
         reason = (errors or lines or ["no output"])[-1]
         raise InstallError(
-            f"{what} failed ({reason}); is there a network? Then run ./check --install again"
+            f"{what} failed ({reason}); is there a network? Then run {COMMAND} --install again"
         )

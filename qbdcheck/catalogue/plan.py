@@ -28,6 +28,7 @@ from qbdcheck.catalogue.selection import (
     select,
 )
 from qbdcheck.errors import UsageError
+from qbdcheck.files import COMMAND
 from qbdcheck.options import Execution, Selection, TargetOptions
 from qbdcheck.seed import Seed
 
@@ -152,7 +153,7 @@ def _resumed(cache_dir: Path, plan: list[Planned], catalogue: Sequence[CaseInfo]
 def _why_empty(plan: Sequence[Planned]) -> str:
     if plan:
         return "all selected cases are excluded"
-    return "the selection has no case; ./check -l lists all"
+    return f"the selection has no case; {COMMAND} -l lists all"
 
 
 def _shard_of(

@@ -15,6 +15,7 @@ from pathlib import Path
 from blockio.sizes import parse_size
 from qbdcheck.errors import NotRun, SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
+from qbdcheck.files import COMMAND
 from qbdcheck.guest.fio_job_file import JobFile, read_job_file
 from qbdcheck.guest.fio_limits import check_job_file
 from qbdcheck.guest.fio_result import FioOutputError
@@ -27,7 +28,7 @@ from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.session import TargetSession
 
-USAGE = "usage: ./check fio FILE [SIZE]; SIZE is the size of the volume, such as 64M"
+USAGE = f"usage: {COMMAND} fio FILE [SIZE]; SIZE is the size of the volume, such as 64M"
 _DAY_S = 86400.0
 _SECTOR = 512
 _DISCARDED = 13
@@ -71,7 +72,7 @@ def main(
     except GuestFailed as error:
         verdict = Verdict(FAIL, str(error))
     except NotRun as error:
-        raise SetupError(f"./check fio: {error}") from None
+        raise SetupError(f"{COMMAND} fio: {error}") from None
     except FioOutputError as error:
         if error.refused:
             raise UsageError(_refusal(jobs, str(error))) from None

@@ -15,6 +15,7 @@ from oracles.model import Wrong
 from oracles.scripts import Script, ScriptError
 from qbdcheck.errors import NotRun, ProgramError, SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
+from qbdcheck.files import COMMAND
 from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.model.players import OverNbd, through_qemu
 from qbdcheck.kit.model.replay import play
@@ -35,7 +36,7 @@ def main(
     :raise UsageError: the file or the target is wrong, or the target cannot do a step.
     """
     if len(arguments) != 1:
-        raise UsageError("usage: ./check replay FILE [-t TARGET]")
+        raise UsageError(f"usage: {COMMAND} replay FILE [-t TARGET]")
     try:
         script = Script.read(Path(arguments[0]))
     except ScriptError as error:

@@ -21,10 +21,11 @@ from injectors.rules.errors import RuleError, RuleSyntaxError
 from injectors.rules.explain import explain
 from injectors.rules.model import RuleSet
 from qbdcheck.errors import UsageError
+from qbdcheck.files import COMMAND
 
 FORMS = ("blkdebug-conf", "blockdev-json", "nbdkit", "yaml")
 USAGE = (
-    "usage: ./check rules check FILE... | explain FILE | "
+    f"usage: {COMMAND} rules check FILE... | explain FILE | "
     f"convert FILE --to {'|'.join(FORMS)} [--image NODE] | schema"
 )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from blockio.sizes import parse_size
 from qbdcheck.errors import NotRun, ProgramError, SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
+from qbdcheck.files import COMMAND
 from qbdcheck.guest.kirk import run_kirk
 from qbdcheck.guest.ltp_tree import LtpTree
 from qbdcheck.guest.runtest import FILE_SYSTEMS, Entry, Runtest, as_kirk, parse, summary
@@ -26,7 +27,7 @@ from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.session import TargetSession
 
-USAGE = "usage: ./check runtest FILE|GROUP... [SIZE]; SIZE is the size of the volume, such as 1200M"
+USAGE = f"usage: {COMMAND} runtest FILE|GROUP... [SIZE]; SIZE of the volume, such as 1200M"
 OWN = "guest/runtest"
 """The directory with the project's own files in LTP's format, below the suites directory."""
 _TEST_S = 600.0
@@ -115,7 +116,7 @@ def main(
                 failures.append(f"{kind}: {error}")
             guest.quit()
     except NotRun as error:
-        raise SetupError(f"./check runtest: {error}") from None
+        raise SetupError(f"{COMMAND} runtest: {error}") from None
     finally:
         guests.close()
         session.close()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qbdcheck.errors import UsageError
+from qbdcheck.files import COMMAND
 
 _INCLUDES_MAX = 16
 """Depth of files that include each other."""
@@ -218,7 +219,7 @@ def _value(name: str, environment: Mapping[str, str], where: str) -> str:
         return environment[name]
     except KeyError:
         raise UsageError(
-            f"{where}: the variable {name} is not set; run {name}=VALUE ./check fio FILE"
+            f"{where}: the variable {name} is not set; run {name}=VALUE {COMMAND} fio FILE"
         ) from None
 
 

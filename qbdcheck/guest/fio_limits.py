@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from qbdcheck.errors import UsageError
+from qbdcheck.files import COMMAND
 from qbdcheck.guest.fio_job_file import JobFile, Section, size_of
 
 _FALSE_ALARM = "fio reports wrong blocks for it on any disk"
@@ -63,7 +64,7 @@ def _must_fit(section: Section, volume: int) -> None:
         if size is not None and end > volume * max(len(section.disks), 1):
             raise UsageError(
                 f"{option.where}: [{section.name}] ends at {end} bytes, and the volume has"
-                f" {volume}; make it smaller, or run ./check fio FILE {_rounded_up(end)}"
+                f" {volume}; make it smaller, or run {COMMAND} fio FILE {_rounded_up(end)}"
             )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -24,7 +23,7 @@ from qbdcheck.options import Execution, Options, TargetOptions
 from qbdcheck.programs.installed import Programs
 from qbdcheck.pytest_integration.fixtures import capabilities_of, description_of
 from qbdcheck.pytest_integration.items import is_case, register_fixtures
-from qbdcheck.report.events import CaseEnded, CaseStarted, Event
+from qbdcheck.pytest_integration.pytest_reports import PytestReports
 from qbdcheck.report.host import run_environment
 from qbdcheck.report.reporter import Reporter, reporters_for
 from qbdcheck.runner.case_run import Result, Unit
@@ -229,54 +228,17 @@ class NoTerminal:
         config.pluginmanager.unregister(name="terminalreporter")
 
 
-class PytestReports:
-    """Turns events into reports of pytest, for its terminal, JUnit file and exit code."""
-
-    def __init__(self, items: dict[tuple[str, str], pytest.Item]) -> None:
-        self._items = items
-
-    def handle(self, event: Event) -> None:
-        """Log the start and the end of cases."""
-        if isinstance(event, CaseStarted | CaseEnded):
-            item = self._items[event.case_id, event.image_format]
-            if isinstance(event, CaseStarted):
-                item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-            else:
-                for report in _reports_of(item, event):
-                    item.ihook.pytest_runtest_logreport(report=report)
-                item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-
-    def tick(self) -> None:
-        """Do nothing: pytest redraws its own output."""
-
-    def close(self) -> None:
-        """Do nothing: pytest writes its own reports."""
-
-
-def _reports_of(item: pytest.Item, ended: CaseEnded) -> list[pytest.TestReport]:
-    outcome: Literal["passed", "failed", "skipped"] = "passed"
-    longrepr: str | tuple[str, int, str] | None = None
-    if ended.verdict is Verdict.NOT_RUN:
-        outcome = "skipped"
-        longrepr = (str(item.path), item.location[1] or 0, "; ".join(ended.reasons))
-    elif ended.verdict.is_bad:
-        outcome = "failed"
-        verdict = "BROKEN: " if ended.verdict is Verdict.BROKEN else ""
-        longrepr = f"{verdict}{ended.message}\n{ended.details}\nagain: {ended.rerun}"
-    nodeid, location = item.nodeid, item.location
-    seconds = ended.elapsed_s
-    return [
-        pytest.TestReport(nodeid, location, {}, "passed", None, "setup"),
-        pytest.TestReport(nodeid, location, {}, outcome, longrepr, "call", duration=seconds),
-        pytest.TestReport(nodeid, location, {}, "passed", None, "teardown"),
-    ]
-
-
 # Section: the run loop of plain pytest
 
 
-def run_items(session: pytest.Session, items: Sequence[pytest.Item]) -> None:
+def run_items(
+    session: pytest.Session,
+    items: Sequence[pytest.Item],
+    reports: Callable[[Mapping[tuple[str, str], pytest.Item]], Reporter] = PytestReports,
+) -> None:
     """Run the cases that plain pytest has collected, with its own reports.
+
+    :param reports: makes the only report of the run, from the items by `Unit.key`.
 
     :raise KeyboardInterrupt: the run was interrupted; no process of it is left.
     :raise pytest.UsageError: the target does not start.
@@ -286,14 +248,19 @@ def run_items(session: pytest.Session, items: Sequence[pytest.Item]) -> None:
     try:
         with Reaper(execution.scratch_root, execution.keep) as reaper:
             config.stash[EXECUTION] = replace(execution, scratch_root=reaper.scratch_root)
-            _run_items(config, items, reaper)
+            _run_items(config, items, reaper, reports)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     finally:
         config.stash[EXECUTION] = execution
 
 
-def _run_items(config: pytest.Config, items: Sequence[pytest.Item], reaper: Reaper) -> None:
+def _run_items(
+    config: pytest.Config,
+    items: Sequence[pytest.Item],
+    reaper: Reaper,
+    reports: Callable[[Mapping[tuple[str, str], pytest.Item]], Reporter],
+) -> None:
     selection, target = config.stash[SELECTION], config.stash[TARGET_OPTIONS]
     execution = config.stash[EXECUTION]
     groups = load_groups(selection.suites_dir)
@@ -312,7 +279,7 @@ def _run_items(config: pytest.Config, items: Sequence[pytest.Item], reaper: Reap
             selection, target.name, catalogue, image_format
         ).items()
     }
-    run = build_run(config, units, [PytestReports(by_key)], reaper, excluded)
+    run = build_run(config, units, [reports(by_key)], reaper, excluded)
     code = run.execute()
     if run.setup_error:
         raise SetupError(run.setup_error)

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from oracles.finding import Finding
 from qbdcheck.bootstrap.version import version
-from qbdcheck.files import ROOT
+from qbdcheck.files import COMMAND, ROOT
 from qbdcheck.report.at_end import AtEnd
 from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.events import CaseEnded
@@ -85,7 +85,7 @@ def command_line() -> str:
     program = Path(sys.argv[0]).absolute()
     if program not in (ROOT / "check", ROOT / "qbdcheck" / "__main__.py"):
         return ""
-    return shlex.join(["./check", *sys.argv[1:]])
+    return shlex.join([COMMAND, *sys.argv[1:]])
 
 
 def page(tally: Tally, command: str = "") -> str:

@@ -2,7 +2,8 @@
 
 There is no standard; this follows the elements that all readers share (testsuites, testsuite,
 properties, testcase, failure, error, skipped, system-out). FAIL is ``failure``, BROKEN is
-``error``, NOT_RUN is ``skipped`` with all reasons as its message.
+``error``, NOT_RUN is ``skipped`` with all reasons as its message. The name of a suite depends only
+on the target and the format, so that a server can compare runs.
 """
 
 from __future__ import annotations
@@ -117,7 +118,18 @@ def _notes(case: CaseEnded) -> list[str]:
     if case.verdict.is_bad:
         notes += [f"again: {case.rerun}"] if case.rerun else []
         notes += [f"file: {path}" for path in case.artefacts]
+        notes += [f"[[ATTACHMENT|{path}]]" for path in _attachments(case)]
     return notes
+
+
+def _attachments(case: CaseEnded) -> list[str]:
+    """Return the files of a case below the working directory, relative to it.
+
+    Jenkins (plugin JUnit Attachments) and GitLab look for them from the directory of the job.
+    """
+    here = Path.cwd()
+    paths = [Path(path) for path in case.artefacts]
+    return [str(path.relative_to(here)) for path in paths if path.is_relative_to(here)]
 
 
 def _xml(text: str, redaction: Redaction) -> str:

@@ -38,6 +38,7 @@ def reporters_for(options: Reports, output: TextIO | None = None) -> list[Report
 
     :raise SetupError: a report file cannot be written.
     """
+    from qbdcheck.report.github import GitHub, summary_file
     from qbdcheck.report.html import Html
     from qbdcheck.report.json_lines import JsonLines  # only what a run uses
     from qbdcheck.report.json_report import JsonReport
@@ -55,4 +56,6 @@ def reporters_for(options: Reports, output: TextIO | None = None) -> list[Report
         reports.append(Html(options.html_file))
     if options.events_file is not None:
         reports.append(JsonLines(options.events_file))
+    if options.github:
+        reports.append(GitHub(stream, summary_file()))
     return reports

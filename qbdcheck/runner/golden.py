@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qbdcheck.errors import UsageError
-from qbdcheck.files import write_atomically
+from qbdcheck.files import COMMAND, write_atomically
 from qbdcheck.programs.qemu_version import Version
 from qbdcheck.runner.filters import Filters
 
@@ -117,7 +117,7 @@ def check_golden_files(golden_dir: Path, case_id: str) -> None:
     if not files:
         raise UsageError(
             f"{golden_dir / case_id}.out: no such golden file, but the case prints; "
-            f"./check --update-golden {case_id.partition('_')[0]} writes it"
+            f"{COMMAND} --update-golden {case_id.partition('_')[0]} writes it"
         )
     for path in files:
         try:

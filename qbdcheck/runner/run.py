@@ -20,7 +20,7 @@ from qbdcheck.catalogue.history import (
     drop_old_results,
 )
 from qbdcheck.exit_code import ExitCode
-from qbdcheck.files import ROOT
+from qbdcheck.files import COMMAND, ROOT
 from qbdcheck.options import Execution, TargetOptions
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
 from qbdcheck.report.reporter import Reporter
@@ -279,7 +279,7 @@ class Run:
 
 def rerun_command(suites_dir: Path, target: TargetOptions, golden_dir: Path, unit: Unit) -> str:
     """Return the command that runs only `unit` again, with its seed."""
-    argv = ["./check", "-t", target.name, f"-{unit.image_format}"]
+    argv = [COMMAND, "-t", target.name, f"-{unit.image_format}"]
     if target.cache != "writeback":
         argv += ["-c", target.cache]
     if target.aio is not None:

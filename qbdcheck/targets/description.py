@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from qbdcheck.catalogue.capability_words import CAPABILITIES, IMAGE_FORMATS
 from qbdcheck.catalogue.policies import POLICIES
 from qbdcheck.errors import UsageError
-from qbdcheck.files import ROOT
+from qbdcheck.files import COMMAND, ROOT
 from qbdcheck.targets import marked_yaml
 from qbdcheck.targets.marked_yaml import KeyPath, Marked
 from qbdcheck.targets.placeholders import KNOWN, fill, names_in
@@ -403,7 +403,7 @@ def _unknown_in_deviations(deviations: Sequence[Deviation], suites_dir: Path) ->
         place: KeyPath = ("deviations", number)
         if stems and not any(deviation.is_of(stem, _any_format(deviation)) for stem in stems):
             near = difflib.get_close_matches(deviation.case, stems, 1)
-            hint = f"did you mean '{near[0]}'?" if near else "./check -l lists the cases"
+            hint = f"did you mean '{near[0]}'?" if near else f"{COMMAND} -l lists the cases"
             yield (*place, "case"), f"unknown case '{deviation.case}'; {hint}"
         if anchors and deviation.finding not in anchors:
             hint = nearest(deviation.finding, anchors, "docs/findings.md has")

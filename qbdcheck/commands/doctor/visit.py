@@ -19,6 +19,7 @@ from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.catalogue.groups import QUICK
 from qbdcheck.commands.doctor.cost import cases_by_program, number_ranges
 from qbdcheck.exit_code import ExitCode
+from qbdcheck.files import COMMAND
 from qbdcheck.programs.accelerator import LIMIT_S, Accelerator, probe_accelerator
 from qbdcheck.programs.qemu_version import VERIFIED_QEMU, is_verified
 from qbdcheck.report.host import Fact, host_facts
@@ -93,12 +94,12 @@ def closing_lines(findings: Findings) -> list[Text]:
     missing = [program.name for program in findings.faulty if program.path is None]
     if missing:
         lines.append(Text(f"To install what is missing: {fix_command(missing)}"))
-        lines.append(Text("   or, as root or with sudo: ./check --install"))
+        lines.append(Text(f"   or, as root or with sudo: {COMMAND} --install"))
     for program in findings.faulty:
         if program.path is not None:
             lines.append(Text(f"{program.name} ({program.path}): {program.fault}", "red"))  # noqa: PERF401
     if findings.can_run_quick:
-        lines.append(Text("The quick group can run: ./check", "bold green"))
+        lines.append(Text(f"The quick group can run: {COMMAND}", "bold green"))
     elif not findings.case_count:
         lines.append(Text("There is no case to run", "bold red"))
     else:

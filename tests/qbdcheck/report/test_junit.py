@@ -91,3 +91,15 @@ def test_basis_and_waivers_are_in_the_case(tmp_path: Path, runs: ModuleType) -> 
     written(tmp_path / "j.xml", events)
     assert property_pairs(tmp_path / "j.xml", "testcase") == [("basis", one) for one in basis]
     assert f"waived: {note}" in "".join(ET.parse(tmp_path / "j.xml").getroot().itertext())
+
+
+def test_kept_files_below_the_working_directory_are_attachments(
+    tmp_path: Path, runs: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = (str(tmp_path / "results/003/full.log"), "/elsewhere/003/full.log")
+    events = [runs.STARTED, runs.ended(3, Verdict.FAIL, message="m", artefacts=kept)]
+    (suite,) = written(tmp_path / "j.xml", events)
+    (case,) = suite
+    attached = [line for line in case.system_out.splitlines() if line.startswith("[[")]
+    assert attached == ["[[ATTACHMENT|results/003/full.log]]"]
