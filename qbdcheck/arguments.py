@@ -40,21 +40,22 @@ _SHORT_PATH = 40
 
 OBSERVED = ("iostat", "blktrace", "blockstats", "backend", "perf")
 """Kinds of --observe; qbdcheck.guest.observers has one method for each."""
-NAMED_COMMANDS = ("new", "rules")
+NAMED_COMMANDS = ("new", "rules", "diff")
 """Subcommands without a dash that take all arguments after them."""
-NEEDS_NO_PLACES = ("new", "rules", "doctor", "install", "version")
+NEEDS_NO_PLACES = (*NAMED_COMMANDS, "doctor", "install", "version")
 """Subcommands that use neither a scratch directory nor the cache."""
 EPILOG = """\
 selection: 17, 001-100, 12-, or a name; default: the group quick; -l lists all cases
 subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; replay FILE;
   fio FILE [SIZE]; runtest FILE|GROUP... [SIZE]; --doctor; --install; --probe FILE;
   --mutants [ID...]; -- COMMAND
+on saved runs: diff RUN [RUN] (each has --help)
 exit code: 0 all passed; 1 a case failed; 2 wrong usage, set-up error or no case run;
   130 interrupted
 """
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
@@ -140,7 +141,8 @@ def _duration(text: str) -> float:
     return float(found[1]) * _UNITS_S[found[2]]
 
 
-def _path(text: str) -> Path:
+def path_of(text: str) -> Path:
+    """Return the path that an argument names; argparse reports an empty one."""
     if not text:
         raise argparse.ArgumentTypeError("the path is empty")
     return Path(text)
@@ -164,7 +166,7 @@ def _observed(text: str) -> tuple[str, ...]:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all flags; documentation and completion may read it."""
-    parser = _Parser(
+    parser = Parser(
         prog="./check",
         description="Verifies a QEMU block backend with numbered cases.",
         epilog=EPILOG,
@@ -179,7 +181,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_others(parser.add_argument_group("instead of running cases"))
     for name in ("suites", "golden", "targets"):
         parser.add_argument(
-            f"--{name}-dir", type=_path, default=ROOT / name, help=argparse.SUPPRESS
+            f"--{name}-dir", type=path_of, default=ROOT / name, help=argparse.SUPPRESS
         )
     return parser
 
@@ -193,7 +195,7 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         help="select the cases of these groups")  # fmt: skip
     add("-x", dest="exclude_groups", action="append", default=[], metavar="A,B",
         help="exclude the cases of these groups")  # fmt: skip
-    add("-X", dest="exclude_file", type=_path, metavar="FILE",
+    add("-X", dest="exclude_file", type=path_of, metavar="FILE",
         help="exclude the cases in FILE; each line is CASE REASON")  # fmt: skip
     add("-e", dest="exclude_cases", action="append", default=[], metavar="A,B",
         help="exclude these cases; 017=why gives a reason")  # fmt: skip
@@ -225,15 +227,20 @@ def _add_target(group: argparse._ArgumentGroup) -> None:
 
 def _add_guest(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--guest-image", type=_path, metavar="FILE", help="boot this disk image")
-    add("--guest-kernel", type=_path, metavar="FILE", help="boot this kernel")
-    add("--guest-initrd", type=_path, metavar="FILE", help="initial RAM disk of the kernel")
+    add("--guest-image", type=path_of, metavar="FILE", help="boot this disk image")
+    add("--guest-kernel", type=path_of, metavar="FILE", help="boot this kernel")
+    add("--guest-initrd", type=path_of, metavar="FILE", help="initial RAM disk of the kernel")
     add("--guest-append", default="", metavar="TEXT", help="kernel command line: root=/dev/vda1")
     add("--guest-login", default="", metavar="USER[:PASSWORD]",
         help="log in on the serial console; the default is the guest agent")  # fmt: skip
     add("--observe", type=_observed, default=(), metavar="A,B",
         help=f"record in guests, and summarize: {', '.join(OBSERVED)}, or all")  # fmt: skip
-    add("--ltp", type=_path, metavar="PATH", help="an installed LTP: a directory or a tar file")
+    add(
+        "--ltp",
+        type=path_of,
+        metavar="PATH",
+        help="an installed LTP: a directory or a tar file",
+    )
     add("--kirk", action="store_true", help="use LTP's own runner kirk for ./check runtest")
     add("--soak", type=_duration, default=0.0, metavar="TIME",
         help="repeat the tests of each runtest case for this time: 90s, 30m, 24h")  # fmt: skip
@@ -270,7 +277,15 @@ def _add_reports(group: argparse._ArgumentGroup) -> None:
         ("json", "a JSON file"),
         ("events", "a live stream of JSON lines"),
     ):
-        add(f"--{name}", dest=f"{name}_file", type=_path, metavar="FILE", help=f"write {what}")
+        add(
+            f"--{name}",
+            dest=f"{name}_file",
+            type=path_of,
+            metavar="FILE",
+            help=f"write {what}",
+        )
+    add("--results", type=path_of, metavar="DIR",
+        help="leave the results of the run in DIR/ID; default: the user's cache")  # fmt: skip
 
 
 def _add_others(group: argparse._ArgumentGroup) -> None:
@@ -320,11 +335,13 @@ def _options(
         print_server=given.print_server,
         targets_dir=given.targets_dir.absolute(),
     )
+    scratch_parent = _scratch_parent() if needs_places else None
+    execution = _execution(given, seed, cache_dir, scratch_parent)
     return Options(
         selection=_selection(given),
         target=target,
-        execution=_execution(given, seed, cache_dir, _scratch_parent() if needs_places else None),
-        reports=_reports(given),
+        execution=execution,
+        reports=_reports(given, execution.results_dir),
         guest=GuestOptions(_custom_guest(given), given.observe, _ltp(given.ltp), given.kirk),
         mutation=MutationOptions(given.knobs, given.each_suite),
         dry_run=given.dry_run,
@@ -371,12 +388,12 @@ def _execution(
         golden_dir=given.golden_dir.absolute(),
         run_id=run_id,
         scratch_root=scratch_parent or Path("/tmp"),
-        results_dir=cache_dir / "results" / run_id,
+        results_dir=(given.results or cache_dir / "results").absolute() / run_id,
         cache_dir=cache_dir,
     )
 
 
-def _reports(given: argparse.Namespace) -> Reports:
+def _reports(given: argparse.Namespace, results_dir: Path) -> Reports:
     return Reports(
         tap=given.tap,
         color=given.color,
@@ -384,6 +401,8 @@ def _reports(given: argparse.Namespace) -> Reports:
         json_file=given.json_file,
         html_file=given.html_file,
         events_file=given.events_file,
+        results_dir=results_dir,
+        results_chosen=given.results is not None,
     )
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from qbdcheck.arguments import parse
 from qbdcheck.bootstrap.install import path_with_sbin
 from qbdcheck.catalogue.plan import Planned, make_plan
+from qbdcheck.catalogue.results_root import REPORT
 from qbdcheck.errors import SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
@@ -126,6 +127,10 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
             from qbdcheck.commands import rules
 
             return rules.main(options.arguments)
+        case "diff":
+            from qbdcheck.commands import diff
+
+            return diff.main(options.arguments, options.execution.cache_dir)
         case "doctor":
             from qbdcheck.commands.doctor import visit
 
@@ -269,4 +274,7 @@ def _run_under_pytest(options: Options, plan: Sequence[Planned], reaper: Reaper)
         raise session.error
     if session.exit_code is None:
         raise KeyboardInterrupt
+    results = options.execution.results_dir
+    if (results / REPORT).exists():
+        print(f"{'# ' if options.reports.tap else ''}results: {results}")
     return session.exit_code

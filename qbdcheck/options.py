@@ -117,6 +117,10 @@ class Reports:
     json_file: Path | None = None
     html_file: Path | None = None
     events_file: Path | None = None
+    results_dir: Path | None = None
+    """Where the run leaves its report and events for later commands: `Execution.results_dir`."""
+    results_chosen: bool = False
+    """The user named the directory (--results): it must be writable."""
 
 
 @dataclass(frozen=True)

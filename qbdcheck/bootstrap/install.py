@@ -49,7 +49,7 @@ MODULES = (
 _STAMP = "qbdcheck-lock.sha256"
 _NEEDS_ONLY_PYTHON = frozenset(["-h", "--help", "-l", "--list", "--version"])
 _NEEDS_PACKAGES = frozenset(
-    ["new", "rules", "replay", "fio", "runtest", "--doctor", "--probe", "--mutants"]
+    ["new", "rules", "replay", "fio", "runtest", "diff", "--doctor", "--probe", "--mutants"]
 )
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 

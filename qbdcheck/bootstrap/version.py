@@ -15,10 +15,21 @@ def version() -> str:
     return _git_description() or _project_version()
 
 
-def _git_description() -> str:
+def commit() -> str:
+    """Return the commit of the checkout, with ``-dirty`` if it has changes; "" without git."""
+    return _git_description("--always", "--exclude=*", "--abbrev=12")
+
+
+def version_and_commit() -> str:
+    """Return ``0.1.0 (8b026c9a0b1c)``, or only the version where it tells the commit."""
+    name, of = version(), commit()
+    return f"{name} ({of})" if of and of.partition("-")[0][:7] not in name else name
+
+
+def _git_description(*options: str) -> str:
     if not (ROOT / ".git").exists():
         return ""
-    argv = ["git", "-C", str(ROOT), "describe", "--tags", "--dirty"]
+    argv = ["git", "-C", str(ROOT), "describe", *(options or ("--tags",)), "--dirty"]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):

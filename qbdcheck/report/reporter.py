@@ -42,6 +42,7 @@ def reporters_for(options: Reports, output: TextIO | None = None) -> list[Report
     from qbdcheck.report.json_lines import JsonLines  # only what a run uses
     from qbdcheck.report.json_report import JsonReport
     from qbdcheck.report.junit import JUnit
+    from qbdcheck.report.saved_results import SavedResults
     from qbdcheck.report.tap import Tap
     from qbdcheck.report.terminal import Terminal
 
@@ -55,4 +56,6 @@ def reporters_for(options: Reports, output: TextIO | None = None) -> list[Report
         reports.append(Html(options.html_file))
     if options.events_file is not None:
         reports.append(JsonLines(options.events_file))
+    if options.results_dir is not None:
+        reports.append(SavedResults(options.results_dir, must=options.results_chosen))
     return reports

@@ -12,13 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qbdcheck import clock
-from qbdcheck.catalogue.history import (
-    Elapsed,
-    RunningMark,
-    RunRecord,
-    append_history,
-    drop_old_results,
-)
+from qbdcheck.catalogue.history import Elapsed, RunRecord, append_history
+from qbdcheck.catalogue.results_root import RunningMark, link_latest, tidy
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
 from qbdcheck.options import Execution, TargetOptions
@@ -88,6 +83,7 @@ class Run:
                     RunEnded(elapsed_s, self.counts, code, interrupted=bool(self.interrupted))
                 )
             self._remember(started_s, elapsed_s, code)
+        link_latest(self.execution.results_dir.parent)  # only of runs that have ended
         return code
 
     def _start_event(self, started_s: float) -> RunStarted:
@@ -254,7 +250,7 @@ class Run:
         if self._record is not None:
             self._record.close()
         options = self.execution
-        drop_old_results(options.results_dir.parent)
+        tidy(options.results_dir.parent)
         bad = [case.case_id for case in self.ended if case.verdict.is_bad]
         append_history(
             options.cache_dir,
