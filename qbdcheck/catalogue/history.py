@@ -141,6 +141,8 @@ class LastRun:
     planned: tuple[tuple[str, str], ...]
     """(case_id, image_format), in order."""
     done: frozenset[tuple[str, str]]
+    bad: frozenset[tuple[str, str]] = frozenset()
+    """Those of ``done`` that failed or were broken."""
 
     @property
     def left(self) -> list[tuple[str, str]]:
@@ -165,9 +167,9 @@ class RunRecord:
             self._write(header)
             temporary.replace(cache_dir / "last-run.jsonl")
 
-    def done(self, case_id: str, image_format: str) -> None:
+    def done(self, case_id: str, image_format: str, is_bad: bool = False) -> None:
         """Record that a case has ended."""
-        self._write({"done": [case_id, image_format]})
+        self._write({"done": [case_id, image_format], "bad": is_bad})
 
     def close(self) -> None:
         """Close the file."""
@@ -186,13 +188,16 @@ def last_run(cache_dir: Path) -> LastRun | None:
     try:
         lines = (cache_dir / "last-run.jsonl").read_text(encoding="utf-8").splitlines()
         header = json.loads(lines[0])
-        done = [json.loads(line)["done"] for line in lines[1:] if line.endswith("}")]
+        ended = [json.loads(line) for line in lines[1:] if line.endswith("}")]
+        done = [(str(one["done"][0]), str(one["done"][1])) for one in ended]
+        bad = [unit for unit, one in zip(done, ended, strict=True) if one.get("bad")]
         return LastRun(
             str(header["target"]),
             tuple(map(str, header["formats"])),
             int(header["seed"]),
             tuple((str(one), str(two)) for one, two in header["planned"]),
-            frozenset((str(one), str(two)) for one, two in done),
+            frozenset(done),
+            frozenset(bad),
         )
     except (OSError, ValueError, LookupError, TypeError):
         return None

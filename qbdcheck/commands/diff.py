@@ -15,7 +15,7 @@ _LISTED = 100
 """Cases that the text names in each list; --json names all."""
 
 
-def main(arguments: Sequence[str], cache_dir: Path) -> int:
+def main(arguments: Sequence[str], default_root: Path) -> int:
     """Print the comparison; return 1 if it has new failures, else 0.
 
     :raise UsageError: an argument is wrong, or a run cannot be read.
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str], cache_dir: Path) -> int:
                         help="the later run; default: latest")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args(arguments)
-    root = results_root(given, cache_dir)
+    root = results_root(given, default_root)
     made = compare(load(given.before, root), load(given.after, root))
     print(json.dumps(_object(made), indent=1, ensure_ascii=False) if given.json else _text(made))
     return ExitCode.RED if made.new_failures else ExitCode.GREEN

@@ -21,13 +21,13 @@ def parser_of(command: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def results_root(given: argparse.Namespace, cache_dir: Path) -> Path:
-    """Return the directory of results.
+def results_root(given: argparse.Namespace, default_root: Path) -> Path:
+    """Return the directory of results: `default_root` without --results.
 
     :raise UsageError: the one that --results names does not exist.
     """
     if given.results is None:
-        return cache_dir / "results"
+        return default_root
     root: Path = given.results
     if not root.is_dir():
         raise UsageError(f"--results {root}: no such directory")

@@ -13,6 +13,7 @@ from typing import Literal
 
 import pytest
 
+from qbdcheck import clock
 from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.catalogue.catalogue import list_cases, read_case
 from qbdcheck.catalogue.groups import load_groups
@@ -40,6 +41,8 @@ from qbdcheck.runner.case_state import (
 from qbdcheck.runner.preflight import decide_before, fixtures_of
 from qbdcheck.runner.reaper import Reaper
 from qbdcheck.runner.run import Run, rerun_command
+from qbdcheck.saved.baseline import Baseline
+from qbdcheck.saved.baseline import load as load_baseline
 from qbdcheck.verdict import Verdict
 
 _VALGRIND_SLOWDOWN = 30.0
@@ -62,6 +65,14 @@ def build_run(
     execution = config.stash[EXECUTION]
     description = description_of(config)
     running = [unit.case for unit in units if unit.key not in excluded]
+    baseline = None
+    if execution.baseline is not None:
+        baseline = load_baseline(
+            execution.baseline,
+            description.name,
+            {case.case_id for case in list_cases(selection.suites_dir)},
+            may_miss=execution.update_baseline,
+        )
     return Run(
         target=target,
         execution=execution,
@@ -77,7 +88,20 @@ def build_run(
         keep_timelines=config.stash[REPORTS].html_file is not None,
         environment=run_environment(execution.scratch_root) | _guest_description(config, running),
         allowed_reasons=allowed_reasons(selection.suites_dir) if execution.strict else None,
+        baseline=baseline,
     )
+
+
+def update_baseline(baseline: Baseline) -> str:
+    """Write what the run has changed in the baseline; return the line that says it.
+
+    :raise UsageError: the file cannot be written.
+    """
+    changed, new, gone = baseline.updated(clock.date(clock.wall_s()))
+    changed.write()
+    count = len(changed.known)
+    failures = f"{count} known failure{'s' * (count != 1)}"
+    return f"baseline: {baseline.path}: {failures} ({new} new, {gone} removed)"
 
 
 def make_unit(
@@ -156,6 +180,8 @@ class CheckSession:
         self._reaper = reaper
         self.exit_code: int | None = None
         self.error: BaseException | None = None
+        self.remarks: list[str] = []
+        """What is to be printed below the summary."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -190,6 +216,8 @@ class CheckSession:
         self.exit_code = run.execute()
         if run.setup_error:
             raise SetupError(run.setup_error)
+        if run.baseline is not None and self._options.execution.update_baseline:
+            self.remarks.append(update_baseline(run.baseline))
 
     def _unit_of(self, session: pytest.Session, planned: Planned) -> Unit:
         case, image_format = planned.case, planned.image_format
@@ -255,7 +283,7 @@ class PytestReports:
 def _reports_of(item: pytest.Item, ended: CaseEnded) -> list[pytest.TestReport]:
     outcome: Literal["passed", "failed", "skipped"] = "passed"
     longrepr: str | tuple[str, int, str] | None = None
-    if ended.verdict is Verdict.NOT_RUN:
+    if ended.verdict in (Verdict.NOT_RUN, Verdict.KNOWN):
         outcome = "skipped"
         longrepr = (str(item.path), item.location[1] or 0, "; ".join(ended.reasons))
     elif ended.verdict.is_bad:

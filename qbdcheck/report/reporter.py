@@ -47,7 +47,8 @@ def reporters_for(options: Reports, output: TextIO | None = None) -> list[Report
     from qbdcheck.report.terminal import Terminal
 
     stream = output or sys.stdout
-    reports: list[Reporter] = [Tap(stream) if options.tap else Terminal(stream, options.color)]
+    terminal = Terminal(stream, options.color, options.durations)
+    reports: list[Reporter] = [Tap(stream) if options.tap else terminal]
     if options.junit_file is not None:
         reports.append(JUnit(options.junit_file))
     if options.json_file is not None:

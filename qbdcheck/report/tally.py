@@ -48,6 +48,12 @@ class Tally:
                 del self.running[lane]
                 return
 
+    def retried(self, case: CaseEnded) -> CaseRetried | None:
+        """Return how often a failed case failed again; None without --retry."""
+        key = (case.case_id, case.image_format)
+        found = (one for one in self.retries if (one.case_id, one.image_format) == key)
+        return next(found, None)
+
     def with_verdict(self, *verdicts: Verdict) -> list[CaseEnded]:
         """Return the ended cases with one of `verdicts`, by number, then format."""
         chosen = [case for case in self.cases if case.verdict in verdicts]

@@ -67,3 +67,26 @@ def test_diff_tells_a_new_failure_from_an_old_one(toy: Toy) -> None:
     wrong = toy.command("diff", "latest~9")
     assert (wrong.code, wrong.err.count("\n")) == (2, 1)
     assert toy.command("diff").code == 2
+
+
+def test_history_shows_runs_and_a_case_over_them(toy: Toy) -> None:
+    assert "there is no run in" in toy.command("history").err
+    toy.case("001_changes", "pass")
+    toy.case("002_passes", "pass")
+    toy.run()
+    toy.case("001_changes", "assert False, 'sector 8 is stale'")
+    toy.run()
+    done = toy.command("history")
+    assert done.code == 0, done.err
+    assert "  001_changes  |.F|\n" in done.out
+    assert "002_passes" not in done.out
+    done = toy.command("history", "1", "-t", "file")
+    assert "verdict |.F|\n" in done.out
+    assert re.search(r"^  \d{8}-\S+ +fail +\d\.\ds  sector 8 is stale$", done.out, re.M)
+    made = json.loads(toy.command("history", "--json").out)
+    assert [one["verdicts"] for one in made["cases"]] == [["pass", "fail"], ["pass", "pass"]]
+    toy.environment |= {"PYTHONIOENCODING": "ascii"}
+    assert toy.command("history", "1").code == 0
+    for arguments in (["77"], ["-n", "0"], ["-t", "nosuch"], ["--results", "/nosuch"]):
+        wrong = toy.command("history", *arguments)
+        assert (wrong.code, wrong.err.count("\n"), wrong.out) == (2, 1, "")

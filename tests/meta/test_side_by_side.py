@@ -41,12 +41,12 @@ def test_eight_parallel_runs_keep_all_durations_and_the_history(toy: Toy) -> Non
     assert len(last.planned) == 1
     assert last.left == []
     results = toy.cache / "results"
-    runs = [path for path in results.iterdir() if not path.is_symlink()]
-    assert {path.name for path in runs} == {line["run"] for line in history}
-    for run in runs:
-        assert json.loads((run / "report.json").read_text())["run"]["run_id"] == run.name
-        assert sorted(path.name for path in run.iterdir()) == ["events.jsonl", "report.json"]
-    assert (results / "latest").resolve() in runs
+    left = [path for path in results.iterdir() if not path.is_symlink()]
+    assert {path.name for path in left} == {line["run"] for line in history}
+    for one in left:
+        assert json.loads((one / "report.json").read_text())["run"]["run_id"] == one.name
+        assert sorted(path.name for path in one.iterdir()) == ["events.jsonl", "report.json"]
+    assert (results / "latest").resolve() in left
 
 
 def events(toy: Toy) -> str:
