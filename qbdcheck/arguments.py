@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from qbdcheck import clock
+from qbdcheck import clock, config_file
 from qbdcheck.catalogue.capability_words import IMAGE_FORMATS
 from qbdcheck.catalogue.history import check_home, default_cache_dir, last_run
 from qbdcheck.errors import UsageError
@@ -40,9 +40,13 @@ _SHORT_PATH = 40
 
 OBSERVED = ("iostat", "blktrace", "blockstats", "backend", "perf")
 """Kinds of --observe; qbdcheck.guest.observers has one method for each."""
-NAMED_COMMANDS = ("new", "rules")
+ON_SAVED_RUNS = ("diff", "history")
+NAMED_COMMANDS = ("new", "rules", "completion", *ON_SAVED_RUNS)
 """Subcommands without a dash that take all arguments after them."""
-NEEDS_NO_PLACES = ("new", "rules", "doctor", "install", "version")
+_WITH_FLAGS = ("replay", "fio", "runtest")
+"""Subcommands without a dash that take the flags of a run, too."""
+COMMANDS = (*NAMED_COMMANDS, *_WITH_FLAGS)
+NEEDS_NO_PLACES = (*NAMED_COMMANDS, "doctor", "install", "version")
 """Subcommands that use neither a scratch directory nor the cache."""
 _NEEDS_CHECKOUT = "{} writes into a checkout; git clone the project and use ./check there"
 EPILOG = """\
@@ -50,12 +54,14 @@ selection: 17, 001-100, 12-, or a name; default: the group quick; -l lists all c
 subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; replay FILE;
   fio FILE [SIZE]; runtest FILE|GROUP... [SIZE]; --doctor; --install; --probe FILE;
   --mutants [ID...]; -- COMMAND
+on saved runs: diff RUN [RUN]; history [CASE] (each has --help)
+for the shell: completion bash|zsh
 exit code: 0 all passed; 1 a case failed; 2 wrong usage, set-up error or no case run;
   130 interrupted
 """
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
@@ -77,25 +83,37 @@ def parse(argv: Sequence[str]) -> Options:
     :raise UsageError: a flag or value is wrong; one line.
     """
     argv, command = _split_command(argv)
+    parser = build_parser()
     if argv and argv[0] in NAMED_COMMANDS:
         if INSTALLED and argv[0] == "new":
             raise UsageError(_NEEDS_CHECKOUT.format("new"))
-        return _options(build_parser().parse_args([]), (), argv[0], tuple(argv[1:]))
-    parser = build_parser()
+        arguments = parser.parse_args([])
+        if argv[0] in ON_SAVED_RUNS:
+            config_file.apply(config_file.find(Path.cwd()), None, parser, [], arguments)
+        return _options(arguments, (), argv[0], tuple(argv[1:]))
     arguments, rest = parser.parse_known_intermixed_args(argv)
     if rest:
         raise UsageError(_unknown_flag(parser, rest[0]))
+    if not arguments.no_config:
+        file = config_file.find(Path.cwd())
+        config_file.apply(file, arguments.env, parser, argv, arguments)
+    elif arguments.env is not None:
+        raise UsageError("--no-config and --env exclude each other")
     if arguments.aio == "native" and arguments.cache not in DIRECT_CACHE_MODES:
         modes = " or ".join(f"-c {mode}" for mode in DIRECT_CACHE_MODES)
         raise UsageError(f"-i native needs {modes}: QEMU refuses aio=native without O_DIRECT")
     if INSTALLED and arguments.update_golden and arguments.golden_dir == ROOT / "golden":
         raise UsageError(_NEEDS_CHECKOUT.format("--update-golden"))
+    if arguments.update_baseline and arguments.baseline is None:
+        raise UsageError("--update-baseline requires --baseline FILE")
+    if arguments.resume and arguments.last_failed:
+        raise UsageError("--resume and --last-failed exclude each other")
     subcommand = next((name for name in _FLAG_COMMANDS if getattr(arguments, name)), "")
     extra: tuple[str, ...] = (arguments.probe,) if subcommand == "probe" else ()
     if subcommand != "mutants" and (arguments.knobs or arguments.each_suite):
         flag = "--knobs" if arguments.knobs else "--each-suite"
         raise UsageError(f"{flag} requires --mutants; for one mutant use -t mutant:ID:rate=1000")
-    if arguments.selection[:1] in (["replay"], ["fio"], ["runtest"]):
+    if arguments.selection and arguments.selection[0] in _WITH_FLAGS:
         subcommand, *rest = arguments.selection
         extra = tuple(rest)
     return _options(arguments, command, subcommand, extra)
@@ -145,7 +163,8 @@ def _duration(text: str) -> float:
     return float(found[1]) * _UNITS_S[found[2]]
 
 
-def _path(text: str) -> Path:
+def path_of(text: str) -> Path:
+    """Return the path that an argument names; argparse reports an empty one."""
     if not text:
         raise argparse.ArgumentTypeError("the path is empty")
     return Path(text)
@@ -169,7 +188,7 @@ def _observed(text: str) -> tuple[str, ...]:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all flags; documentation and completion may read it."""
-    parser = _Parser(
+    parser = Parser(
         prog=COMMAND,
         description="Verifies a QEMU block backend with numbered cases.",
         epilog=EPILOG,
@@ -181,10 +200,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_guest(parser.add_argument_group("guests"))
     _add_execution(parser.add_argument_group("execution"))
     _add_reports(parser.add_argument_group("reports"))
+    _add_defaults(parser.add_argument_group("default flags: .qbdcheck.toml, pyproject.toml"))
     _add_others(parser.add_argument_group("instead of running cases"))
     for name in ("suites", "golden", "targets"):
         parser.add_argument(
-            f"--{name}-dir", type=_path, default=ROOT / name, help=argparse.SUPPRESS
+            f"--{name}-dir", type=path_of, default=ROOT / name, help=argparse.SUPPRESS
         )
     return parser
 
@@ -198,12 +218,13 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         help="select the cases of these groups")  # fmt: skip
     add("-x", dest="exclude_groups", action="append", default=[], metavar="A,B",
         help="exclude the cases of these groups")  # fmt: skip
-    add("-X", dest="exclude_file", type=_path, metavar="FILE",
+    add("-X", dest="exclude_file", type=path_of, metavar="FILE",
         help="exclude the cases in FILE; each line is CASE REASON")  # fmt: skip
     add("-e", dest="exclude_cases", action="append", default=[], metavar="A,B",
         help="exclude these cases; 017=why gives a reason")  # fmt: skip
     add("--start-from", metavar="CASE", help="skip all cases with a lower number")
     add("--resume", action="store_true", help="run the cases that the last run did not finish")
+    add("--last-failed", action="store_true", help="run the cases that failed in the last run")
     add("--shard", type=_shard, metavar="I/N", help="run part I of N, split by recorded time")
     add("--turns", action="store_true", help="interleave the suites, to find each bug early")
     add("-r", "--random", action="store_true", help="run in random order, from the seed")
@@ -230,16 +251,21 @@ def _add_target(group: argparse._ArgumentGroup) -> None:
 
 def _add_guest(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--guest-image", type=_path, metavar="FILE", help="boot this disk image")
-    add("--guest-kernel", type=_path, metavar="FILE", help="boot this kernel")
-    add("--guest-initrd", type=_path, metavar="FILE", help="initial RAM disk of the kernel")
+    add("--guest-image", type=path_of, metavar="FILE", help="boot this disk image")
+    add("--guest-kernel", type=path_of, metavar="FILE", help="boot this kernel")
+    add("--guest-initrd", type=path_of, metavar="FILE", help="initial RAM disk of the kernel")
     add("--guest-append", default="", metavar="TEXT", help="kernel command line: root=/dev/vda1")
     add("--guest-login", default="", metavar="USER[:PASSWORD]",
         help="log in on the serial console; the default is the guest agent")  # fmt: skip
     add("--observe", type=_observed, default=(), metavar="A,B",
         help=f"record in guests, and summarize: {', '.join(OBSERVED)}, or all")  # fmt: skip
-    add("--ltp", type=_path, metavar="PATH", help="an installed LTP: a directory or a tar file")
-    add("--kirk", action="store_true", help="use LTP's own runner kirk for runtest")
+    add(
+        "--ltp",
+        type=path_of,
+        metavar="PATH",
+        help="an installed LTP: a directory or a tar file",
+    )
+    add("--kirk", action="store_true", help="use LTP's own runner kirk for ./check runtest")
     add("--soak", type=_duration, default=0.0, metavar="TIME",
         help="repeat the tests of each runtest case for this time: 90s, 30m, 24h")  # fmt: skip
 
@@ -254,6 +280,14 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
     add("--repeat", type=lambda text: _number(text, "--repeat", 1), default=1, metavar="N",
         help="run the selection N times")  # fmt: skip
     add("--until-fail", action="store_true", help="repeat until a case fails")
+    add("--stop-after", type=lambda text: _number(text, "--stop-after", 1), default=0,
+        metavar="N", help="start no further case after N failures")  # fmt: skip
+    add("--retry", type=lambda text: _number(text, "--retry", 1), default=0, metavar="N",
+        help="run failed cases again alone: N times with their seed, N times with others",
+    )  # fmt: skip
+    add("--baseline", type=path_of, metavar="FILE",
+        help="failures that FILE lists are known: they do not fail the run")  # fmt: skip
+    add("--update-baseline", action="store_true", help="write the failures of the run to FILE")
     add("--timeout", type=_seconds, metavar="S", help="time limit of each case, in seconds")
     add("--suite-timeout", type=_seconds, metavar="S", help="time limit of the run, in seconds")
     add("-d", "--debug", action="store_true", help="print the logs of each case")
@@ -275,9 +309,25 @@ def _add_reports(group: argparse._ArgumentGroup) -> None:
         ("json", "a JSON file"),
         ("events", "a live stream of JSON lines"),
     ):
-        add(f"--{name}", dest=f"{name}_file", type=_path, metavar="FILE", help=f"write {what}")
+        add(
+            f"--{name}",
+            dest=f"{name}_file",
+            type=path_of,
+            metavar="FILE",
+            help=f"write {what}",
+        )
     add("--github", action="store_true",
         help="write annotations and the step summary of GitHub Actions")  # fmt: skip
+    add("--durations", type=lambda text: _number(text, "--durations", 0), metavar="N",
+        help="list the N slowest cases; 0: all")  # fmt: skip
+    add("--results", type=path_of, metavar="DIR",
+        help="leave the results of the run in DIR/ID; default: the user's cache")  # fmt: skip
+
+
+def _add_defaults(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--env", metavar="NAME", help="add the flags of [env.NAME] in the file")
+    add("--no-config", action="store_true", help="do not read the file")
 
 
 def _add_others(group: argparse._ArgumentGroup) -> None:
@@ -310,7 +360,7 @@ def _options(
     if needs_places:
         check_home(os.environ)
     name, formats, seed = given.target, tuple(dict.fromkeys(given.formats or ())), given.seed
-    if given.resume and (last := last_run(cache_dir)) is not None:
+    if (given.resume or given.last_failed) and (last := last_run(cache_dir)) is not None:
         name, formats = name or last.target, formats or last.formats
         seed = last.seed if seed is None else seed
     seed = new_seed() if seed is None else seed
@@ -327,11 +377,13 @@ def _options(
         print_server=given.print_server,
         targets_dir=given.targets_dir.absolute(),
     )
+    scratch_parent = _scratch_parent() if needs_places else None
+    execution = _execution(given, seed, cache_dir, scratch_parent)
     return Options(
         selection=_selection(given),
         target=target,
-        execution=_execution(given, seed, cache_dir, _scratch_parent() if needs_places else None),
-        reports=_reports(given),
+        execution=execution,
+        reports=_reports(given, execution.results_dir),
         guest=GuestOptions(_custom_guest(given), given.observe, _ltp(given.ltp), given.kirk),
         mutation=MutationOptions(given.knobs, given.each_suite),
         dry_run=given.dry_run,
@@ -351,6 +403,7 @@ def _selection(given: argparse.Namespace) -> Selection:
         exclude_file=given.exclude_file,
         start_from=given.start_from,
         resume=given.resume,
+        last_failed=given.last_failed,
         shard=given.shard,
         random_order=given.random,
         turns=given.turns,
@@ -368,6 +421,10 @@ def _execution(
         depth=given.depth or 0,
         repeat=given.repeat,
         until_fail=given.until_fail,
+        stop_after=given.stop_after,
+        retry=given.retry,
+        baseline=given.baseline and given.baseline.absolute(),
+        update_baseline=given.update_baseline,
         timeout_s=given.timeout,
         suite_timeout_s=given.suite_timeout,
         soak_s=given.soak,
@@ -378,12 +435,12 @@ def _execution(
         golden_dir=given.golden_dir.absolute(),
         run_id=run_id,
         scratch_root=scratch_parent or Path("/tmp"),
-        results_dir=cache_dir / "results" / run_id,
+        results_dir=(given.results or cache_dir / "results").absolute() / run_id,
         cache_dir=cache_dir,
     )
 
 
-def _reports(given: argparse.Namespace) -> Reports:
+def _reports(given: argparse.Namespace, results_dir: Path) -> Reports:
     return Reports(
         tap=given.tap,
         color=given.color,
@@ -392,6 +449,9 @@ def _reports(given: argparse.Namespace) -> Reports:
         html_file=given.html_file,
         events_file=given.events_file,
         github=given.github,
+        durations=given.durations,
+        results_dir=results_dir,
+        results_chosen=given.results is not None,
     )
 
 

@@ -19,6 +19,7 @@ from qbdcheck import interrupts
 from qbdcheck.arguments import parse
 from qbdcheck.bootstrap.install import path_with_sbin
 from qbdcheck.catalogue.plan import Planned, make_plan
+from qbdcheck.catalogue.results_root import REPORT
 from qbdcheck.errors import SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
@@ -102,6 +103,19 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
             from qbdcheck.commands import rules
 
             return rules.main(options.arguments)
+        case "completion":
+            from qbdcheck.commands import completion
+
+            places = options.selection.suites_dir, options.target.targets_dir
+            return completion.main(options.arguments, *places)
+        case "diff":
+            from qbdcheck.commands import diff
+
+            return diff.main(options.arguments, options.execution.results_dir.parent)
+        case "history":
+            from qbdcheck.commands import history
+
+            return history.main(options.arguments, options.execution.results_dir.parent)
         case "doctor":
             from qbdcheck.commands.doctor import visit
 
@@ -145,7 +159,8 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
 def _list(options: Options) -> int:
     """Print the selected cases, or all cases if there is no selection."""
     selection = options.selection
-    if not selection.arguments and not selection.groups and not selection.resume:
+    of_last_run = selection.resume or selection.last_failed
+    if not selection.arguments and not selection.groups and not of_last_run:
         selection = replace(selection, everything=True)
     cases = {one.case.number: one.case for one in _plan(replace(options, selection=selection))}
     width = max(len(case.case_id) for case in cases.values())
@@ -245,4 +260,9 @@ def _run_under_pytest(options: Options, plan: Sequence[Planned], reaper: Reaper)
         raise session.error
     if session.exit_code is None:
         raise KeyboardInterrupt
+    results = options.execution.results_dir
+    if (results / REPORT).exists():
+        session.remarks.append(f"results: {results}")
+    for remark in session.remarks:
+        print(f"{'# ' if options.reports.tap else ''}{remark}")
     return session.exit_code

@@ -23,3 +23,8 @@ def local_stamp(seconds: float) -> str:
 def pause(seconds: float) -> None:
     """Sleep for `seconds` in a loop that polls a condition."""
     time.sleep(seconds)
+
+
+def date(seconds: float) -> str:
+    """Return the local date of a time since the epoch, as YYYY-MM-DD."""
+    return time.strftime("%Y-%m-%d", time.localtime(seconds))

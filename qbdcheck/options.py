@@ -49,6 +49,8 @@ class Selection:
     everything: bool = False
     """All cases, the group disabled included: for --list without a selection."""
     resume: bool = False
+    last_failed: bool = False
+    """The cases that failed in the last run."""
     shard: tuple[int, int] | None = None
     """(I, N): run part I of N, 1 <= I <= N."""
     random_order: bool = False
@@ -87,6 +89,13 @@ class Execution:
     """Longest sequence for cases that try all sequences; 0: the default of the case."""
     repeat: int = 1
     until_fail: bool = False
+    stop_after: int = 0
+    """Start no further case after this number of failures; 0: run all."""
+    retry: int = 0
+    """Run each failed case again this often with its seed, and this often with others."""
+    baseline: Path | None = None
+    """File of known failures."""
+    update_baseline: bool = False
     timeout_s: float | None = None
     """Replaces the time limit of every case, in seconds."""
     suite_timeout_s: float | None = None
@@ -119,6 +128,12 @@ class Reports:
     events_file: Path | None = None
     github: bool = False
     """Write annotations and the step summary of GitHub Actions."""
+    durations: int | None = None
+    """Number of slowest cases that the summary lists on lines of their own; None: five on one."""
+    results_dir: Path | None = None
+    """Where the run leaves its report and events for later commands: `Execution.results_dir`."""
+    results_chosen: bool = False
+    """The user named the directory (--results): it must be writable."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ class Verdict(enum.Enum):
     """The target, or QEMU above it, violated a property."""
     BROKEN = "broken"
     """Nothing is proved: the case crashed, its fault did not fire, or no server started."""
+    KNOWN = "known"
+    """The target failed as its baseline says (--baseline)."""
     PASS = "pass"  # noqa: S105
     NOT_RUN = "not run"
     """Not run, for a stated reason."""

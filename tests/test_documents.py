@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.arguments import parse
+from qbdcheck.arguments import NAMED_COMMANDS, parse
 from qbdcheck.catalogue.catalogue import list_cases, read_case
 from qbdcheck.catalogue.groups import load_groups
 from qbdcheck.cli import main
@@ -98,6 +98,10 @@ NOT_RUN_HERE = {"--install", "--tests", "--mutants", "--doctor", "--probe", "--"
 """Other tests run these. Here their flags are checked."""
 
 
+PARSED_ONLY = [["fio"], ["runtest"], *([one] for one in NAMED_COMMANDS if one != "rules")]
+"""They start a target, write a file or need saved runs; other tests run them."""
+
+
 def replaced(command: str) -> list[str]:
     """Return the arguments of a command with examples for its placeholders."""
     argv = shlex.split(command)[1:]
@@ -137,7 +141,7 @@ def test_each_command_of_check_is_accepted(
     if arguments[:1] == ["rules"]:
         arguments += ["FILE"] if len(arguments) < 3 and arguments[-1] != "schema" else []
         arguments += ["--to", "yaml"] if arguments[1] == "convert" else []
-    elif arguments[:1] in (["fio"], ["runtest"], ["new"]) or NOT_RUN_HERE & set(arguments):
+    elif arguments[:1] in PARSED_ONLY or NOT_RUN_HERE & set(arguments):
         parse(arguments)  # these start a target or write a file: their flags are checked
         return
     elif not {"-h", "--help", "--version"} & set(arguments):

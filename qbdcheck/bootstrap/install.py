@@ -48,9 +48,9 @@ MODULES = (
 """The modules of the dependencies in pyproject.toml."""
 _STAMP = "qbdcheck-lock.sha256"
 _NEEDS_ONLY_PYTHON = frozenset(["-h", "--help", "-l", "--list", "--version"])
-_NEEDS_PACKAGES = frozenset(
-    ["new", "rules", "replay", "fio", "runtest", "--doctor", "--probe", "--mutants"]
-)
+_ON_SAVED_RUNS = ("diff", "history", "merge", "durations", "verify-certificate")
+_ON_TARGETS = ("replay", "fio", "runtest", "certify", "--doctor", "--probe", "--mutants")
+_NEEDS_PACKAGES = frozenset(["new", "rules", *_ON_TARGETS, *_ON_SAVED_RUNS])
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 

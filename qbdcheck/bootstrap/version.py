@@ -43,6 +43,19 @@ def _of_git() -> str:
     return f"{FIRST_RELEASE}.dev{count_of_commits}+g{commit}" if commit else ""
 
 
+def commit() -> str:
+    """Return the commit of the checkout, with ``-dirty`` if it has changes; "" without git."""
+    if INSTALLED or not (ROOT / ".git").exists():
+        return ""
+    return _git("describe", "--always", "--exclude=*", "--abbrev=12", "--dirty")
+
+
+def version_and_commit() -> str:
+    """Return ``0.1.0 (8b026c9a0b1c)``, or only the version where it tells the commit."""
+    name, of = version(), commit()
+    return f"{name} ({of})" if of and of.partition("-")[0][:7] not in name else name
+
+
 def _git(*arguments: str) -> str:
     argv = ["git", "-C", str(ROOT), *arguments]
     try:

@@ -1,10 +1,10 @@
-"""Files that runs leave for later runs: durations, last verdicts and results.
+"""Files that runs leave for later runs: durations and last verdicts.
 
 They are in ``$XDG_CACHE_HOME/qbdcheck`` (``~/.cache/qbdcheck``): ``elapsed/TARGET-FORMAT.json``,
-``history.jsonl`` (one line for each run), ``last-run.jsonl`` (for ``--resume``) and ``results/``.
-No verdict depends on them: a damaged file counts as empty, and an unwritable directory is not an
-error. Any number of runs may use them at the same time: a lock protects each update, and the
-results of a running run are locked against removal.
+``history.jsonl`` (one line for each run), ``last-run.jsonl`` (for ``--resume`` and
+``--last-failed``); `qbdcheck.catalogue.results_root` has the results. No verdict depends on them: a
+damaged file counts as empty, and an unwritable directory is not an error. Any number of runs may
+use them at the same time: a lock protects each update.
 """
 
 from __future__ import annotations
@@ -14,21 +14,16 @@ import fcntl
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from qbdcheck.errors import UsageError
 from qbdcheck.files import write_atomically
 from qbdcheck.verdict import Verdict
 
 _HISTORY_LINES = 1000
-_RESULTS_KEPT = 20
-_RUN_ID = re.compile(r"\d{8}-\d{6}-")
-_RUN_LOCK = ".running"
-"""Locked file in the results directory of a running run."""
 
 
 def default_cache_dir(environment: Mapping[str, str]) -> Path:
@@ -136,62 +131,6 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-class RunningMark:
-    """Marks the results directory of a running run, so that other runs do not remove it.
-
-    The mark is a lock, which ends with the process. An unwritable directory is not an error.
-    """
-
-    def __init__(self, results_dir: Path) -> None:
-        self._dir = results_dir
-        self._descriptor: int | None = None
-        with contextlib.suppress(OSError):
-            results_dir.mkdir(parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._descriptor = os.open(results_dir / _RUN_LOCK, flags, 0o644)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Remove the mark, and the directory if it is empty then."""
-        if self._descriptor is not None:
-            with contextlib.suppress(OSError):
-                (self._dir / _RUN_LOCK).unlink()
-                self._dir.rmdir()
-            os.close(self._descriptor)
-            self._descriptor = None
-
-
-def _is_running(results_dir: Path) -> bool:
-    try:
-        descriptor = os.open(results_dir / _RUN_LOCK, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def drop_old_results(results_root: Path) -> None:
-    """Remove the results of all but the newest twenty runs, except those of running runs.
-
-    Names of runs start with their local time, so they sort by age.
-    """
-    with contextlib.suppress(OSError):
-        runs = sorted(path for path in results_root.iterdir() if _RUN_ID.match(path.name))
-        for path in runs[:-_RESULTS_KEPT]:
-            if not _is_running(path):
-                shutil.rmtree(path, ignore_errors=True)
-
-
 @dataclass(frozen=True)
 class LastRun:
     """The plan of the last run, and the units that it finished."""
@@ -202,6 +141,8 @@ class LastRun:
     planned: tuple[tuple[str, str], ...]
     """(case_id, image_format), in order."""
     done: frozenset[tuple[str, str]]
+    bad: frozenset[tuple[str, str]] = frozenset()
+    """Those of ``done`` that failed or were broken."""
 
     @property
     def left(self) -> list[tuple[str, str]]:
@@ -226,9 +167,9 @@ class RunRecord:
             self._write(header)
             temporary.replace(cache_dir / "last-run.jsonl")
 
-    def done(self, case_id: str, image_format: str) -> None:
+    def done(self, case_id: str, image_format: str, is_bad: bool = False) -> None:
         """Record that a case has ended."""
-        self._write({"done": [case_id, image_format]})
+        self._write({"done": [case_id, image_format], "bad": is_bad})
 
     def close(self) -> None:
         """Close the file."""
@@ -247,13 +188,16 @@ def last_run(cache_dir: Path) -> LastRun | None:
     try:
         lines = (cache_dir / "last-run.jsonl").read_text(encoding="utf-8").splitlines()
         header = json.loads(lines[0])
-        done = [json.loads(line)["done"] for line in lines[1:] if line.endswith("}")]
+        ended = [json.loads(line) for line in lines[1:] if line.endswith("}")]
+        done = [(str(one["done"][0]), str(one["done"][1])) for one in ended]
+        bad = [unit for unit, one in zip(done, ended, strict=True) if one.get("bad")]
         return LastRun(
             str(header["target"]),
             tuple(map(str, header["formats"])),
             int(header["seed"]),
             tuple((str(one), str(two)) for one, two in header["planned"]),
-            frozenset((str(one), str(two)) for one, two in done),
+            frozenset(done),
+            frozenset(bad),
         )
     except (OSError, ValueError, LookupError, TypeError):
         return None

@@ -68,8 +68,8 @@ def make_plan(
         plan += [Planned(case, image_format) for case in selected.cases]
         plan += [Planned(case, image_format, reason) for case, reason in selected.excluded]
     plan.sort(key=lambda planned: planned.case.number)
-    if selection.resume:
-        plan = _resumed(execution.cache_dir, plan, catalogue)
+    if selection.resume or selection.last_failed:
+        plan = _of_last_run(execution.cache_dir, plan, catalogue, selection.last_failed)
     if all(planned.excluded for planned in plan):
         raise UsageError("nothing to run: " + _why_empty(plan))
     if selection.shard is not None:
@@ -90,7 +90,10 @@ def _selected(
         exclusions,
         selection.start_from,
         everything=selection.everything
-        or (selection.resume and not (selection.arguments or selection.groups)),
+        or (
+            (selection.resume or selection.last_failed)
+            and not (selection.arguments or selection.groups)
+        ),
     )
     return select(catalogue, request, groups)
 
@@ -137,17 +140,22 @@ def _skips(text: str, scopes: set[str]) -> dict[str, str]:
     return parse_exclusion_list(entries, SKIP_VARIABLE)
 
 
-def _resumed(cache_dir: Path, plan: list[Planned], catalogue: Sequence[CaseInfo]) -> list[Planned]:
+def _of_last_run(
+    cache_dir: Path, plan: list[Planned], catalogue: Sequence[CaseInfo], failed: bool
+) -> list[Planned]:
+    """Return the part of `plan` that failed in the last run, or that it did not finish."""
     last = last_run(cache_dir)
     if last is None:
-        raise UsageError("there is no last run to resume")
-    left = set(last.left)
-    if not left:
-        raise UsageError("the last run is complete: nothing to resume")
+        raise UsageError(f"there is no last run{'' if failed else ' to resume'}")
+    wanted = set(last.bad if failed else last.left)
+    if not wanted:
+        why = "no case of the last run failed" if failed else "the last run is complete"
+        raise UsageError(f"{why}: nothing to {'run' if failed else 'resume'}")
     known = {case.case_id for case in catalogue}
-    if gone := sorted({case_id for case_id, _ in left} - known):
-        raise UsageError(f"cannot resume: case {gone[0]} of the last run no longer exists")
-    return [planned for planned in plan if (planned.case.case_id, planned.image_format) in left]
+    if gone := sorted({case_id for case_id, _ in wanted} - known):
+        verb = "run" if failed else "resume"
+        raise UsageError(f"cannot {verb}: case {gone[0]} of the last run no longer exists")
+    return [planned for planned in plan if (planned.case.case_id, planned.image_format) in wanted]
 
 
 def _why_empty(plan: Sequence[Planned]) -> str:

@@ -108,7 +108,7 @@ def complete(item: pytest.Item, report: pytest.TestReport) -> None:
         return
     report.duration = ended.elapsed_s
     report.stop = report.start + ended.elapsed_s
-    if ended.verdict is Verdict.NOT_RUN:
+    if ended.verdict in (Verdict.NOT_RUN, Verdict.KNOWN):
         report.longrepr = (str(item.path), item.location[1] or 0, "; ".join(ended.reasons))
     if item.config.getoption("htmlpath", None):
         from pytest_html import extras
@@ -128,7 +128,7 @@ def _body(item: pytest.Item, ended: CaseEnded) -> None:
 
         for name, text in _attachments(ended):
             allure.attach(text, name=name, attachment_type=allure.attachment_type.TEXT)
-    if ended.verdict is Verdict.NOT_RUN:
+    if ended.verdict in (Verdict.NOT_RUN, Verdict.KNOWN):
         pytest.skip("; ".join(ended.reasons))
     if ended.verdict.is_bad:
         kind = CaseBrokenError if ended.verdict is Verdict.BROKEN else CaseFailedError

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from qbdcheck import clock
 from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.catalogue.catalogue import list_cases, read_case
 from qbdcheck.catalogue.groups import load_groups
@@ -39,6 +40,8 @@ from qbdcheck.runner.case_state import (
 from qbdcheck.runner.preflight import decide_before, fixtures_of
 from qbdcheck.runner.reaper import Reaper
 from qbdcheck.runner.run import Run, rerun_command
+from qbdcheck.saved.baseline import Baseline
+from qbdcheck.saved.baseline import load as load_baseline
 from qbdcheck.verdict import Verdict
 
 _VALGRIND_SLOWDOWN = 30.0
@@ -61,6 +64,14 @@ def build_run(
     execution = config.stash[EXECUTION]
     description = description_of(config)
     running = [unit.case for unit in units if unit.key not in excluded]
+    baseline = None
+    if execution.baseline is not None:
+        baseline = load_baseline(
+            execution.baseline,
+            description.name,
+            {case.case_id for case in list_cases(selection.suites_dir)},
+            may_miss=execution.update_baseline,
+        )
     return Run(
         target=target,
         execution=execution,
@@ -77,7 +88,20 @@ def build_run(
         environment=run_environment(execution.scratch_root) | _guest_description(config, running),
         waives=description.waived_policies,
         allowed_reasons=allowed_reasons(selection.suites_dir) if execution.strict else None,
+        baseline=baseline,
     )
+
+
+def update_baseline(baseline: Baseline) -> str:
+    """Write what the run has changed in the baseline; return the line that says it.
+
+    :raise UsageError: the file cannot be written.
+    """
+    changed, new, gone = baseline.updated(clock.date(clock.wall_s()))
+    changed.write()
+    count = len(changed.known)
+    failures = f"{count} known failure{'s' * (count != 1)}"
+    return f"baseline: {baseline.path}: {failures} ({new} new, {gone} removed)"
 
 
 def make_unit(
@@ -156,6 +180,8 @@ class CheckSession:
         self._reaper = reaper
         self.exit_code: int | None = None
         self.error: BaseException | None = None
+        self.remarks: list[str] = []
+        """What is to be printed below the summary."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -190,6 +216,8 @@ class CheckSession:
         self.exit_code = run.execute()
         if run.setup_error:
             raise SetupError(run.setup_error)
+        if run.baseline is not None and self._options.execution.update_baseline:
+            self.remarks.append(update_baseline(run.baseline))
 
     def _unit_of(self, session: pytest.Session, planned: Planned) -> Unit:
         case, image_format = planned.case, planned.image_format

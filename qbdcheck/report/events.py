@@ -86,13 +86,42 @@ class CaseEnded:
 
 
 @dataclass(frozen=True)
+class CaseRetried:
+    """How often a failed case failed again (--retry), alone, at the end of the run.
+
+    ``failed_same`` of ``runs_same`` runs with the same seed failed, ``failed_other`` of
+    ``runs_other`` with other seeds. ``failing_seeds`` are those of the latter that failed.
+    """
+
+    case_id: str
+    number: int
+    image_format: str
+    runs_same: int
+    failed_same: int
+    runs_other: int
+    failed_other: int
+    failing_seeds: tuple[int, ...] = ()
+
+    @property
+    def rate(self) -> str:
+        """The rates in words: ``3 of 20, with this seed 20 of 20``."""
+        other = f"{self.failed_other} of {self.runs_other}"
+        return f"{other}, with this seed {self.failed_same} of {self.runs_same}"
+
+
+@dataclass(frozen=True)
 class RunEnded:
-    """The end of a run; ``interrupted`` after Ctrl-C, SIGTERM or the suite's time limit."""
+    """The end of a run; ``interrupted`` after Ctrl-C, SIGTERM or the suite's time limit.
+
+    ``stopped`` says why the run ended before all its cases had: the signal, the time limit, or
+    ``--stop-after``; empty if it did not.
+    """
 
     elapsed_s: float
     counts: dict[str, int]
     exit_code: int
     interrupted: bool = False
+    stopped: str = ""
 
 
-Event = RunStarted | CaseStarted | CaseEnded | RunEnded
+Event = RunStarted | CaseStarted | CaseEnded | CaseRetried | RunEnded

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blockio.sizes import format_size
+from qbdcheck.bootstrap.version import version_and_commit
 from qbdcheck.errors import QbdcheckError, SetupError
 from qbdcheck.programs.installed import VARIABLES
 from qbdcheck.programs.process import run, tail
@@ -46,6 +47,7 @@ def run_environment(scratch: Path) -> dict[str, str]:
             f"{qemu.path} is {qemu.fault}; set ${variable} or PATH to another qemu-img"
         )
     return {
+        "qbdcheck": version_and_commit(),
         "qemu": qemu.version or "not found",
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),

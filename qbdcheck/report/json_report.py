@@ -12,11 +12,16 @@ from qbdcheck.report.tally import Tally
 
 
 class JsonReport(AtEnd):
-    """One object: ``schema``, ``run``, ``counts``, ``cases``, ``end``."""
+    """One object: ``schema``, ``run``, ``counts``, ``cases``, ``retries``, ``end``."""
 
     def text(self, tally: Tally) -> str:
         """Return the object."""
-        return json.dumps(_whole(tally), indent=1, ensure_ascii=False) + "\n"
+        return report_text(tally)
+
+
+def report_text(tally: Tally) -> str:
+    """Return the report of a run, ended or not."""
+    return json.dumps(_whole(tally), indent=1, ensure_ascii=False) + "\n"
 
 
 def _whole(tally: Tally) -> dict[str, object]:
@@ -36,5 +41,6 @@ def _whole(tally: Tally) -> dict[str, object]:
         "run": plain(run),
         "counts": tally.counts,
         "cases": [plain(case) for case in tally.cases],
+        "retries": [plain(retried) for retried in tally.retries],
         "end": plain(end),
     }

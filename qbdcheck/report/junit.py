@@ -18,7 +18,7 @@ from pathlib import Path
 from qbdcheck.report.at_end import AtEnd
 from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.encode import damage_words, plain
-from qbdcheck.report.events import CaseEnded
+from qbdcheck.report.events import CaseEnded, CaseRetried
 from qbdcheck.report.redact import Redaction, redaction_for
 from qbdcheck.report.tally import Tally
 from qbdcheck.verdict import Verdict
@@ -59,7 +59,7 @@ def junit_element(tally: Tally) -> ET.Element:
             for name, value in properties.items():
                 ET.SubElement(block, "property", name=name, value=_xml(value, redaction))
         for case in cases:
-            suite.append(_case_element(case, redaction))
+            suite.append(_case_element(case, redaction, tally.retried(case)))
     return root
 
 
@@ -71,12 +71,12 @@ def _sums(cases: list[CaseEnded]) -> dict[str, str]:
         "tests": str(len(cases)),
         "failures": count(Verdict.FAIL),
         "errors": count(Verdict.BROKEN),
-        "skipped": count(Verdict.NOT_RUN),
+        "skipped": str(int(count(Verdict.NOT_RUN)) + int(count(Verdict.KNOWN))),
         "time": f"{sum(case.elapsed_s for case in cases):.3f}",
     }
 
 
-def _case_element(case: CaseEnded, redaction: Redaction) -> ET.Element:
+def _case_element(case: CaseEnded, redaction: Redaction, retried: CaseRetried | None) -> ET.Element:
     suite = Path(case.path).parent.name or "suites"
     element = ET.Element(
         "testcase",
@@ -86,14 +86,17 @@ def _case_element(case: CaseEnded, redaction: Redaction) -> ET.Element:
     )
     if case.findings or case.basis:
         _add_properties(element, case, redaction)
-    if case.verdict is Verdict.NOT_RUN:
+    if case.verdict in (Verdict.NOT_RUN, Verdict.KNOWN):
         ET.SubElement(element, "skipped", message=_xml("; ".join(case.reasons), redaction))
     elif case.verdict.is_bad:
         tag = "failure" if case.verdict is Verdict.FAIL else "error"
         cause = _xml(cause_of_case(case), redaction)
         bad = ET.SubElement(element, tag, message=cause, type=case.verdict.value)
         bad.text = _xml(case.details or case.message, redaction)
-    if notes := _notes(case):
+    notes = _notes(case)
+    if retried is not None and case.verdict.is_bad:
+        notes.append(f"again, alone: failed {retried.rate}")
+    if notes:
         ET.SubElement(element, "system-out").text = _xml("\n".join(notes), redaction)
     return element
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 
 from rich.text import Text
@@ -15,10 +16,15 @@ VERDICT_STYLES = {
     Verdict.FAIL: "bold red",
     Verdict.BROKEN: "bold magenta",
     Verdict.NOT_RUN: "yellow",
+    Verdict.KNOWN: "cyan",
 }
 _DIFF_STYLES = (("+++", "bold"), ("---", "bold"), ("@@", "cyan"), ("+", "green"), ("-", "red"))
 _SHOWN = 20
 """Tests of a guest that are named in a line; the reports in files have all."""
+_NARROW = 100
+"""On terminals with fewer columns, a line has no time of the last run."""
+_LEAST = 30
+"""The fewest columns into which text is wrapped."""
 _PREFIX = "this case checks that "
 
 
@@ -41,24 +47,50 @@ def header_lines(run: RunStarted) -> list[str]:
     return [f"{name.upper():{width}} -- {value}" for name, value in facts.items()]
 
 
-def case_line(case: CaseEnded, target: str) -> Text:
-    """Return ``017  reference raw  pass      0.2s (last: 0.2s)  what it proves``, or the cause."""
+def wrapped(text: str, width: int | None, indent: int = 0) -> str:
+    """Return `text` with line ends between words, so that no line is longer than `width` columns.
+
+    :param width: None leaves the text as it is.
+    :param indent: the columns before the text, also of the further lines; not in the result's
+        first line.
+    """
+    if width is None:
+        return text
+    lines = textwrap.wrap(text, max(width - indent, _LEAST), break_on_hyphens=False)
+    return ("\n" + " " * indent).join(lines)
+
+
+def case_line(case: CaseEnded, with_format: bool, width: int | None = None) -> Text:
+    """Return ``017  pass      0.2s (last: 0.2s)  what it proves``, or the cause of a failure.
+
+    :param with_format: show the image format; useless where all cases have the same.
+    :param width: columns of the terminal: a failure's cause is wrapped, other text is cut, both
+        between words; None for one line with everything.
+    """
     last = f" (last: {case.last_s:.1f}s)" if case.last_s is not None else ""
-    line = Text(f"{case.number:03d}".ljust(4) + f" {target} {case.image_format:5}  ")
+    line = Text(f"{case.number:03d}".ljust(4) + " ")
+    if with_format:
+        line.append(f"{case.image_format:9} ")
     line.append(f"{case.verdict.value:7}", VERDICT_STYLES[case.verdict])
-    line.append(f" {case.elapsed_s:5.1f}s{last:14}  ", "dim")
-    match case.verdict:
-        case Verdict.NOT_RUN:
-            line.append("; ".join(case.reasons))
-        case Verdict.PASS:
-            line.append(sentence_of(case.sentence))
-            if case.partly_not_run:
-                line.append(f" [in part: not {'; not '.join(case.partly_not_run)}]", "yellow")
-            if case.waived:
-                line.append(f" [waived: {'; waived: '.join(case.waived)}]", "yellow")
-        case _:
-            line.append(cause_of_case(case) or sentence_of(case.sentence))
-    return line
+    line.append(f" {case.elapsed_s:5.1f}s", "dim")
+    line.append("  " if width is not None and width < _NARROW else f"{last:14}  ", "dim")
+    if case.verdict.is_bad:
+        cause = cause_of_case(case) or sentence_of(case.sentence)
+        return line.append(wrapped(cause, width, line.cell_len))
+    said = Text(sentence_of(case.sentence))
+    if case.verdict in (Verdict.NOT_RUN, Verdict.KNOWN):
+        said = Text("; ".join(case.reasons))
+    else:
+        if case.partly_not_run:
+            said.append(f" [in part: not {'; not '.join(case.partly_not_run)}]", "yellow")
+        if case.waived:
+            said.append(f" [waived: {'; waived: '.join(case.waived)}]", "yellow")
+    if width is not None and line.cell_len + said.cell_len > width:
+        room = max(width - line.cell_len, _LEAST)
+        kept = said.plain[: room - 3].rpartition(" ")[0] or said.plain[: room - 3]
+        said.truncate(len(kept))
+        said.append("...", "dim")
+    return line.append_text(said)
 
 
 def test_lines(case: CaseEnded) -> list[str]:
@@ -72,21 +104,28 @@ def test_lines(case: CaseEnded) -> list[str]:
     return [f"{line}{': ' if others else ''}{', '.join(others[:_SHOWN])}{more}"]
 
 
-def failure_block(case: CaseEnded) -> list[Text]:
-    """Return the lines on a failed case: its sentence, diff, command to run it again, and files."""
+def failure_block(case: CaseEnded, width: int | None = None) -> list[Text]:
+    """Return the lines on a failed case: its sentence, diff, command to run it again, and files.
+
+    Sentences are wrapped to `width` columns. Diffs, commands and paths are not: people copy them.
+    """
     style = VERDICT_STYLES[case.verdict]
     title = f"---- {case.case_id} {case.image_format}: {case.verdict.value} "
     lines = [Text(f"{title:-<80}", style)]
     if case.sentence:
-        lines.append(Text(f"checks that {sentence_of(case.sentence)}", "italic"))
+        sentence = f"checks that {sentence_of(case.sentence)}"
+        lines.append(Text(wrapped(sentence, width), "italic"))
     if case.basis:
-        lines.append(Text(f"basis: {'; '.join(case.basis)}", "italic"))
+        lines.append(Text(wrapped(f"basis: {'; '.join(case.basis)}", width), "italic"))
     body = case.details or case.message
     in_diff = False
     for line in body.splitlines():
         in_diff = in_diff or line.startswith(("--- ", "@@ "))
         in_diff = in_diff and bool(line) and line[0] in "+-@ "
-        lines.append(Text(_printable(line), _line_style(line, in_diff)))
+        shown = _printable(line)
+        if line.startswith("E ") and width is not None:
+            shown = wrapped(shown, width, 4)
+        lines.append(Text(shown, _line_style(line, in_diff)))
     if case.rerun:
         lines.append(Text.assemble(("again  ", "bold"), case.rerun))
     lines += [Text.assemble(("file   ", "bold"), path) for path in case.artefacts]

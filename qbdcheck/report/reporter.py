@@ -43,11 +43,13 @@ def reporters_for(options: Reports, output: TextIO | None = None) -> list[Report
     from qbdcheck.report.json_lines import JsonLines  # only what a run uses
     from qbdcheck.report.json_report import JsonReport
     from qbdcheck.report.junit import JUnit
+    from qbdcheck.report.saved_results import SavedResults
     from qbdcheck.report.tap import Tap
     from qbdcheck.report.terminal import Terminal
 
     stream = output or sys.stdout
-    reports: list[Reporter] = [Tap(stream) if options.tap else Terminal(stream, options.color)]
+    terminal = Terminal(stream, options.color, options.durations)
+    reports: list[Reporter] = [Tap(stream) if options.tap else terminal]
     if options.junit_file is not None:
         reports.append(JUnit(options.junit_file))
     if options.json_file is not None:
@@ -58,4 +60,6 @@ def reporters_for(options: Reports, output: TextIO | None = None) -> list[Report
         reports.append(JsonLines(options.events_file))
     if options.github:
         reports.append(GitHub(stream, summary_file()))
+    if options.results_dir is not None:
+        reports.append(SavedResults(options.results_dir, must=options.results_chosen))
     return reports

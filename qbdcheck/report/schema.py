@@ -14,7 +14,7 @@ from typing import Any
 
 from oracles.finding import Finding
 from qbdcheck.report.encode import SCHEMA_VERSION
-from qbdcheck.report.events import CaseEnded, CaseStarted, RunEnded, RunStarted
+from qbdcheck.report.events import CaseEnded, CaseRetried, CaseStarted, RunEnded, RunStarted
 from qbdcheck.verdict import Verdict
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -30,6 +30,7 @@ _EVENTS = {
     "run_started": RunStarted,
     "case_started": CaseStarted,
     "case_ended": CaseEnded,
+    "case_retried": CaseRetried,
     "run_ended": RunEnded,
 }
 
@@ -54,9 +55,10 @@ def schema() -> dict[str, Any]:
             "run": {"anyOf": [run, {"type": "null"}]},
             "counts": _of(dict[str, int], definitions),
             "cases": {"type": "array", "items": {"$ref": "#/$defs/CaseEnded"}},
+            "retries": {"type": "array", "items": {"$ref": "#/$defs/CaseRetried"}},
             "end": {"anyOf": [end, {"type": "null"}]},
         },
-        "required": ["schema", "run", "counts", "cases", "end"],
+        "required": ["schema", "run", "counts", "cases", "retries", "end"],
     }
     lines = [_line(name, event.__name__) for name, event in _EVENTS.items()]
     lines[0]["properties"]["schema"] = version

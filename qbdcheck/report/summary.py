@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from rich.text import Text
 
 from qbdcheck.catalogue.basis import rank
 from qbdcheck.report.cause import cause_of_case
-from qbdcheck.report.events import CaseEnded
-from qbdcheck.report.lines import VERDICT_STYLES
+from qbdcheck.report.events import CaseEnded, RunEnded
+from qbdcheck.report.lines import VERDICT_STYLES, wrapped
 from qbdcheck.report.tally import Tally
 from qbdcheck.verdict import Verdict
 
@@ -18,15 +18,22 @@ SLOWEST = 5
 """The number of slowest cases in the summary."""
 
 
-def summary_lines(tally: Tally) -> list[Text]:
-    """Return the last lines of a run that ended or was interrupted."""
+def summary_lines(
+    tally: Tally, durations: int | None = None, width: int | None = None
+) -> list[Text]:
+    """Return the last lines of a run that ended or was interrupted.
+
+    :param durations: number of slowest cases, each on a line; 0 for all, None for five on one line.
+    :param width: columns, to which reasons and causes are wrapped; None for no limit.
+    """
     formats = {case.image_format for case in tally.cases}
-    namer = _Namer(with_format=len(formats) > 1)
+    namer = _Namer(len(formats) > 1, width)
     lines = [
-        *_slowest(tally, namer),
+        *(_slowest(tally, namer) if durations is None else _durations(tally, namer, durations)),
         *_not_run(tally, namer),
         *_partly(tally, namer),
         *_waived(tally, namer),
+        *_known(tally, namer),
         *_bad(tally, namer, Verdict.FAIL, "Failures"),
         *_bad(tally, namer, Verdict.BROKEN, "Broken"),
     ]
@@ -36,8 +43,13 @@ def summary_lines(tally: Tally) -> list[Text]:
 class _Namer:
     """Names a case by its number, and by its image format where a run has several."""
 
-    def __init__(self, with_format: bool) -> None:
+    def __init__(self, with_format: bool, width: int | None) -> None:
         self._with_format = with_format
+        self._width = width
+
+    def listed(self, text: str, style: str = "") -> Text:
+        """Return an indented line of a list, wrapped."""
+        return Text(f"  {wrapped(text, self._width, 2)}", style)
 
     def name(self, case: CaseEnded) -> str:
         return f"{case.number:03d}" + (f"-{case.image_format}" if self._with_format else "")
@@ -57,7 +69,7 @@ def _not_run(tally: Tally, namer: _Namer) -> list[Text]:
         for reason in case.reasons or ("no reason was given",):
             by_reasons[reason].append(case)
     for reason, having in sorted(by_reasons.items(), key=lambda item: -len(item[1])):
-        lines.append(Text(f"  {reason}: {namer.names(having)}", "dim"))
+        lines.append(namer.listed(f"{reason}: {namer.names(having)}", "dim"))
     return lines
 
 
@@ -67,7 +79,7 @@ def _partly(tally: Tally, namer: _Namer) -> list[Text]:
         return []
     lines = [Text.assemble(("Some parts not run in: ", "yellow"), namer.names(cases))]
     return lines + [
-        Text(f"  {namer.name(case)}: {part}", "dim")
+        namer.listed(f"{namer.name(case)}: {part}", "dim")
         for case in cases
         for part in case.partly_not_run
     ]
@@ -90,10 +102,37 @@ def _bad(tally: Tally, namer: _Namer, verdict: Verdict, title: str) -> list[Text
     cases = sorted(cases, key=lambda case: rank(case.basis))  # stable: by number for each strength
     lines = [Text.assemble((f"{title}: ", VERDICT_STYLES[verdict]), namer.names(cases))]
     for case in cases:
-        lines.append(Text(f"  {namer.name(case)}: {cause_of_case(case)}"))
-        if case.basis and verdict is Verdict.FAIL:
-            lines[-1].append(f"  [{case.basis[0]}]", "dim")
+        basis = f"  [{case.basis[0]}]" if case.basis and verdict is Verdict.FAIL else ""
+        rate = _rate(tally, case)
+        lines.append(namer.listed(f"{namer.name(case)}: {cause_of_case(case)}{rate}{basis}"))
     return lines
+
+
+def _rate(tally: Tally, case: CaseEnded) -> str:
+    retried = tally.retried(case)
+    return f" (again, alone: failed {retried.rate})" if retried else ""
+
+
+def _known(tally: Tally, namer: _Namer) -> list[Text]:
+    cases = tally.with_verdict(Verdict.KNOWN)
+    if not cases:
+        return []
+    lines = [Text.assemble(("Known failures: ", VERDICT_STYLES[Verdict.KNOWN]), namer.names(cases))]
+    return lines + [
+        namer.listed(f"{namer.name(case)}: {'; '.join(case.reasons)}", "dim") for case in cases
+    ]
+
+
+def _durations(tally: Tally, namer: _Namer, number: int) -> list[Text]:
+    ran = [case for case in tally.cases if case.verdict is not Verdict.NOT_RUN]
+    slowest = sorted(ran, key=lambda case: -case.elapsed_s)[: number or None]
+    if not slowest:
+        return []
+    title = f"Slowest {len(slowest)} of {len(ran)} cases:"
+    return [
+        Text(title, "dim"),
+        *(Text(f"{case.elapsed_s:8.2f}s  {namer.name(case)}  {case.case_id}") for case in slowest),
+    ]
 
 
 def _slowest(tally: Tally, namer: _Namer) -> list[Text]:
@@ -106,24 +145,49 @@ def _slowest(tally: Tally, namer: _Namer) -> list[Text]:
 
 
 def _verdict(tally: Tally) -> list[Text]:
-    """Return ``Passed all 98 cases`` or ``Failed 1 of 98 cases``, the time, an interruption."""
-    failed = len(tally.with_verdict(Verdict.FAIL))
-    broken = len(tally.with_verdict(Verdict.BROKEN))
-    executed = tally.executed
+    """Return the last line, such as ``Passed all 98 cases`` or ``Failed 1 of 98 cases``.
+
+    A run that ended early never says "passed all": ``Interrupted after 6 of 153 cases; 6 passed``.
+    """
+    failed, broken, known = (
+        len(tally.with_verdict(one)) for one in (Verdict.FAIL, Verdict.BROKEN, Verdict.KNOWN)
+    )
+    executed, end = tally.executed, tally.end
     cases = f"{executed} case{'s' * (executed != 1)}"
-    lines = []
-    if tally.end is not None and tally.end.interrupted:
-        of = f" of {tally.run.selected}" if tally.run else ""
-        lines.append(Text(f"Interrupted after {len(tally.cases)}{of} cases", "bold yellow"))
-    if not executed:
-        lines.append(Text("No case was run", "bold red"))
+    if end is not None and (end.interrupted or end.stopped):
+        line = _ended_early(tally, end)
+    elif not executed:
+        line = Text("No case was run", "bold red")
     elif failed or broken:
         also = f", {broken} of them broken" if broken else ""
-        lines.append(Text(f"Failed {failed + broken} of {cases}{also}", "bold red"))
+        line = Text(f"Failed {failed + broken} of {cases}{also}", "bold red")
+    elif known:
+        failures = f"{known} known failure{'s' * (known != 1)}"
+        line = Text(f"Passed {executed - known} of {cases}, {failures}", "bold green")
     else:
-        lines.append(Text(f"Passed all {cases}", "bold green"))
-    if tally.end is not None and executed:
-        lines[-1].append(f" in {tally.end.elapsed_s:.1f}s", "not bold default")
+        line = Text(f"Passed all {cases}", "bold green")
+    if end is not None and executed:
+        line.append(f" in {end.elapsed_s:.1f}s", "not bold default")
         mean_s = sum(case.elapsed_s for case in tally.cases) / executed
-        lines[-1].append(f" (mean {mean_s:.2f}s a case)", "not bold dim default")
-    return lines
+        line.append(f" (mean {mean_s:.2f}s a case)", "not bold dim default")
+    return [line]
+
+
+def _ended_early(tally: Tally, end: RunEnded) -> Text:
+    """Return ``Interrupted after 6 of 153 cases; 6 passed``, red if a case failed."""
+    done = [case for case in tally.cases if end.stopped not in case.reasons]
+    verdicts = Counter(case.verdict for case in done)
+    words = {
+        Verdict.FAIL: "failed",
+        Verdict.BROKEN: "broken",
+        Verdict.KNOWN: "known failures",
+        Verdict.PASS: "passed",
+        Verdict.NOT_RUN: "not run",
+    }
+    counts = [f"{verdicts[one]} {word}" for one, word in words.items() if verdicts[one]]
+    of = f" of {tally.run.selected} cases" if tally.run else " cases"
+    is_signal = not end.stopped or end.stopped.startswith("SIG")
+    how = "Interrupted" if is_signal else f"Stopped ({end.stopped})"
+    bad = verdicts[Verdict.FAIL] + verdicts[Verdict.BROKEN]
+    text = f"{how} after {len(done)}{of}; {', '.join(counts) or 'none ended'}"
+    return Text(text, "bold red" if bad else "bold yellow")

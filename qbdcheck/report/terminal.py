@@ -6,7 +6,6 @@ the lock of rich. The live part is redrawn on events and on `tick`.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -16,7 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from qbdcheck import clock
-from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
+from qbdcheck.report.events import (
+    CaseEnded,
+    CaseRetried,
+    CaseStarted,
+    Event,
+    RunEnded,
+    RunStarted,
+)
 from qbdcheck.report.lines import case_line, failure_block, header_lines, test_lines
 from qbdcheck.report.summary import summary_lines
 from qbdcheck.report.tally import Tally
@@ -26,10 +32,10 @@ class Terminal:
     """Writes a run to `stream`, which it does not close.
 
     ``color`` is ``auto`` (colours and live progress where `stream` is a terminal), ``on`` (colours
-    everywhere) or ``off`` (neither).
+    everywhere) or ``off`` (neither). ``durations``: see `summary_lines`.
     """
 
-    def __init__(self, stream: TextIO, color: str = "auto") -> None:
+    def __init__(self, stream: TextIO, color: str = "auto", durations: int | None = None) -> None:
         self._is_terminal = is_terminal = stream.isatty()
         colored = color in ("on", "always") or (color == "auto" and is_terminal)
         self._console = Console(
@@ -42,6 +48,7 @@ class Terminal:
             emoji=False,
             soft_wrap=True,
         )
+        self._durations = durations
         self._tally = Tally()
         self._live: Live | None = None
         if is_terminal and color not in ("off", "never") and not self._console.is_dumb_terminal:
@@ -60,9 +67,13 @@ class Terminal:
                 pass
             case CaseEnded():
                 self._case(event)
+            case CaseRetried():
+                name = f"{event.number:03d}" + f" {event.image_format}" * self._has_formats
+                self._print(Text(f"{name}: again, alone: failed {event.rate}"))
             case RunEnded():
                 self.close()
-                self._print(Text(), *summary_lines(self._tally))
+                lines = summary_lines(self._tally, self._durations, self._width)
+                self._print(Text(), *lines)
 
     def tick(self) -> None:
         """Redraw the lanes, if the output is a terminal."""
@@ -77,16 +88,23 @@ class Terminal:
         if self._live is not None and self._live.is_started:
             self._live.stop()
 
+    @property
+    def _width(self) -> int | None:
+        """The columns of the terminal; None where the output is not a terminal."""
+        return max(self._console.width, 60) if self._is_terminal else None
+
+    @property
+    def _has_formats(self) -> bool:
+        """Whether cases have different image formats."""
+        run = self._tally.run
+        return run is None or len(run.formats) > 1
+
     def _case(self, case: CaseEnded) -> None:
-        target = self._tally.run.target if self._tally.run else ""
-        target = Path(target).stem if target.endswith(".yaml") else target
-        line = case_line(case, target)
-        if self._is_terminal:
-            line.truncate(max(self._console.width, 60), overflow="ellipsis")
+        line = case_line(case, self._has_formats, self._width)
         seen = (*test_lines(case), *case.observed)
         self._print(line, *[Text(f"     {one}", "dim") for one in seen])
         if case.verdict.is_bad:
-            self._print(*failure_block(case))
+            self._print(*failure_block(case, self._width))
 
     def _print(self, *lines: Text) -> None:
         for line in lines:
@@ -125,6 +143,7 @@ def _counts(tally: Tally) -> Text:
     for key, word, style in (
         ("fail", "failed", "bold red"),
         ("broken", "broken", "bold magenta"),
+        ("known", "known", "cyan"),
         ("not_run", "not run", "yellow"),
     ):
         if counts[key]:

@@ -12,13 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qbdcheck import clock
-from qbdcheck.catalogue.history import (
-    Elapsed,
-    RunningMark,
-    RunRecord,
-    append_history,
-    drop_old_results,
-)
+from qbdcheck.catalogue.history import Elapsed, RunRecord, append_history
+from qbdcheck.catalogue.results_root import RunningMark, link_latest, tidy
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import COMMAND, ROOT
 from qbdcheck.options import Execution, TargetOptions
@@ -28,7 +23,9 @@ from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.child import LOG
 from qbdcheck.runner.lanes import SUITE_TIME_LIMIT, Lanes, Place
 from qbdcheck.runner.reaper import Reaper
-from qbdcheck.runner.verdict_rules import apply_deviation, apply_waiver
+from qbdcheck.runner.retries import Retries
+from qbdcheck.runner.verdict_rules import apply_baseline, apply_deviation, apply_waiver
+from qbdcheck.saved.baseline import Baseline
 from qbdcheck.seed import repeat_seed
 from qbdcheck.verdict import Verdict
 
@@ -46,6 +43,7 @@ class Run:
     :ivar waives: policies that the profile waives.
     :ivar allowed_reasons: patterns (fnmatch) of the reasons for "not run" that --strict allows;
         None without --strict.
+    :ivar baseline: the known failures of the target (--baseline).
     """
 
     target: TargetOptions
@@ -61,6 +59,7 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=dict)
     allowed_reasons: Sequence[str] | None = None
     waives: frozenset[str] = frozenset()
+    baseline: Baseline | None = None
     setup_error: str = ""
     """Why the target or the machine cannot be prepared, in one line; the exit code is then 2."""
     interrupted: str = ""
@@ -72,6 +71,8 @@ class Run:
             one: Elapsed.load(self.execution.cache_dir, self.target.name, one) for one in formats
         }
         self._lanes: Lanes | None = None
+        self._failed: dict[tuple[str, str], Unit] = {}
+        self._stopped_after = ""
         self._record: RunRecord | None = None
 
     def execute(self) -> ExitCode:
@@ -84,12 +85,21 @@ class Run:
                     ends.callback(report.close)
                 self._emit(self._start_event(started_s))
                 limit_s = self.execution.suite_timeout_s
-                self._run_lanes(float("inf") if limit_s is None else clock_s + limit_s)
+                deadline_s = float("inf") if limit_s is None else clock_s + limit_s
+                self._run_lanes(deadline_s)
+                self._retry(deadline_s)
                 code, elapsed_s = self._exit_code(), clock.now_s() - clock_s
                 self._emit(
-                    RunEnded(elapsed_s, self.counts, code, interrupted=bool(self.interrupted))
+                    RunEnded(
+                        elapsed_s,
+                        self.counts,
+                        code,
+                        interrupted=bool(self.interrupted),
+                        stopped=self.interrupted or self._stopped_after,
+                    )
                 )
             self._remember(started_s, elapsed_s, code)
+        link_latest(self.execution.results_dir.parent)  # only of runs that have ended
         return code
 
     def _start_event(self, started_s: float) -> RunStarted:
@@ -111,16 +121,35 @@ class Run:
         verdicts = [case.verdict for case in self.ended]
         return {verdict.name.lower(): verdicts.count(verdict) for verdict in Verdict}
 
-    def _run_lanes(self, deadline_s: float) -> None:
+    @property
+    def _place(self) -> Place:
         options = self.execution
-        place = Place(
+        return Place(
             self.reaper.scratch_root,
             options.results_dir,
             keep=options.keep,
             show_logs="*.log" if options.debug else LOG if self.target.print_server else "",
             keep_timelines=self.keep_timelines,
         )
-        self._lanes = Lanes(options.lanes, place, self.reaper, self)
+
+    def _retry(self, deadline_s: float) -> None:
+        """Run the failed cases again, if --retry requests it, and report the rates."""
+        if not self.execution.retry or self.interrupted or self.setup_error:
+            return
+        retries = Retries(
+            list(self._failed.values()),
+            self.execution.retry,
+            self._place,
+            self.reaper,
+            self._judged,
+            self.tick,
+        )
+        for event in retries.run(deadline_s):
+            self._emit(event)
+        self.interrupted = retries.stopped
+
+    def _run_lanes(self, deadline_s: float) -> None:
+        self._lanes = Lanes(self.execution.lanes, self._place, self.reaper, self)
         units = self._units()
         self._lanes.run(units, deadline_s)
         if self._lanes.stopped == SUITE_TIME_LIMIT:
@@ -141,12 +170,20 @@ class Run:
                     self.finished(unit, result, 0.0, [])
                 else:
                     yield unit
-                if options.until_fail and any(case.verdict.is_bad for case in self.ended):
+                if options.until_fail and self._bad_cases:
+                    return
+                if options.stop_after and self._bad_cases >= options.stop_after:
+                    failures = f"{options.stop_after} failure{'s' * (options.stop_after != 1)}"
+                    self._stopped_after = f"--stop-after: {failures}"
                     return
             repetition += 1
             endless = options.until_fail and options.repeat == 1
             if repetition >= options.repeat and not (endless and self._has_executed()):
                 return
+
+    @property
+    def _bad_cases(self) -> int:
+        return sum(case.verdict.is_bad for case in self.ended)
 
     def _lanes_stopped(self) -> bool:
         return self._lanes is not None and bool(self._lanes.stopped)
@@ -172,11 +209,9 @@ class Run:
         self, unit: Unit, result: Result, elapsed_s: float, artefacts: Iterable[Path]
     ) -> None:
         """Record the result of `unit` and report it."""
-        if (where := self.deviation_of(unit)) is not None:
-            result = apply_deviation(result, where)
+        result = self._judged(unit, result)
         case = unit.case
         basis = result.basis or case.spec.basis
-        result = self._strict(apply_waiver(result, basis, self.waives))
         event = CaseEnded(
             case_id=case.case_id,
             number=case.number,
@@ -205,8 +240,10 @@ class Run:
             if self._lanes is not None:
                 self._lanes.stop("set-up failed")
         self.ended.append(event)
+        if result.verdict.is_bad:
+            self._failed.setdefault(unit.key, unit)
         if self._record is not None:
-            self._record.done(*unit.key)
+            self._record.done(*unit.key, is_bad=result.verdict.is_bad)
         if result.verdict is not Verdict.NOT_RUN:
             self._elapsed[unit.image_format].record(case.case_id, result.verdict, elapsed_s)
         self._emit(event)
@@ -220,6 +257,15 @@ class Run:
         """Let the reports redraw."""
         for report in self.reports:
             report.tick()
+
+    def _judged(self, unit: Unit, result: Result) -> Result:
+        """Return the result that counts."""
+        if (where := self.deviation_of(unit)) is not None:
+            result = apply_deviation(result, where)
+        result = apply_waiver(result, result.basis or unit.case.spec.basis, self.waives)
+        if where is None and self.baseline is not None:
+            result = apply_baseline(result, self.baseline, unit.key)
+        return self._strict(result)
 
     def _strict(self, result: Result) -> Result:
         if self.allowed_reasons is None or result.verdict is not Verdict.NOT_RUN:
@@ -259,7 +305,7 @@ class Run:
         if self._record is not None:
             self._record.close()
         options = self.execution
-        drop_old_results(options.results_dir.parent)
+        tidy(options.results_dir.parent)
         bad = [case.case_id for case in self.ended if case.verdict.is_bad]
         append_history(
             options.cache_dir,

@@ -17,8 +17,10 @@ import pytest
 
 from qbdcheck.catalogue.basis import is_waived, policies_of
 from qbdcheck.errors import CaseBroken, NotReadyError, NotRun, UsageError
+from qbdcheck.report.cause import cause_of
 from qbdcheck.runner.case_run import Result
 from qbdcheck.runner.evidence import basis_of, findings_of
+from qbdcheck.saved.baseline import Baseline
 from qbdcheck.verdict import Verdict
 
 _FULL_BYTES = 1 << 20
@@ -115,6 +117,27 @@ def apply_waiver(result: Result, basis: Sequence[str], waives: Collection[str]) 
         basis=result.basis,
         waived=(*result.waived, note),
     )
+
+
+def apply_baseline(result: Result, baseline: Baseline, key: tuple[str, str]) -> Result:
+    """Return the result of a case, judged with the known failures of the target.
+
+    A known failure becomes KNOWN. A case that passes despite its entry fails, so that the baseline
+    stays correct. In a known case, damage of another kind is a failure.
+    """
+    if result.verdict is Verdict.FAIL and not result.setup_failed:
+        cause = cause_of(result.message, result.details, result.findings)
+        known = baseline.failed(*key, result.findings, cause)
+        if known is not None:
+            return replace(result, verdict=Verdict.KNOWN, reasons=(known.words,))
+        if listed := baseline.of(*key):
+            what = ", ".join(listed[0].damage) or listed[0].cause
+            details = f"{result.details}\n\nThe baseline of this case has another cause: {what}"
+            return replace(result, details=details.strip())
+    elif result.verdict is Verdict.PASS and (known := baseline.passed(*key)) is not None:
+        message = f"known failure is gone: update the baseline ({baseline.path}: {known.words})"
+        return Result(Verdict.FAIL, message, result.details)
+    return result
 
 
 def describe(error: BaseException) -> str:

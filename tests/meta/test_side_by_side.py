@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 
-from qbdcheck.catalogue.history import RunningMark, drop_old_results, last_run
+from qbdcheck.catalogue.history import last_run
+from qbdcheck.catalogue.results_root import RunningMark, tidy
 from qbdcheck.files import ROOT
 from tests.meta.toys import Toy
 
@@ -39,7 +40,13 @@ def test_eight_parallel_runs_keep_all_durations_and_the_history(toy: Toy) -> Non
     assert last is not None
     assert len(last.planned) == 1
     assert last.left == []
-    assert list((toy.cache / "results").iterdir()) == [], "green runs leave no results"
+    results = toy.cache / "results"
+    left = [path for path in results.iterdir() if not path.is_symlink()]
+    assert {path.name for path in left} == {line["run"] for line in history}
+    for one in left:
+        assert json.loads((one / "report.json").read_text())["run"]["run_id"] == one.name
+        assert sorted(path.name for path in one.iterdir()) == ["events.jsonl", "report.json"]
+    assert (results / "latest").resolve() in left
 
 
 def events(toy: Toy) -> str:
@@ -56,12 +63,12 @@ def test_the_results_of_a_running_run_are_not_removed(toy: Toy) -> None:
     (second / ".running").touch()
     with RunningMark(oldest):
         (oldest / "full.log").write_text("still being written")
-        drop_old_results(results)
+        tidy(results)
         assert (oldest / "full.log").exists()
         assert not second.exists(), "the run that left this mark has died"
         assert len(list(results.iterdir())) == 20 + 1
     assert [path.name for path in oldest.iterdir()] == ["full.log"]
-    drop_old_results(results)
+    tidy(results)
     assert not oldest.exists()
 
 

@@ -86,6 +86,14 @@ class Toy:
         )  # fmt: skip
         return Finished(done.returncode, done.stdout, done.stderr, self.events())
 
+    def command(self, *arguments: str) -> Finished:
+        """Run a subcommand, which takes neither the target nor the suites of the toy."""
+        done = subprocess.run(
+            [sys.executable, "-m", "qbdcheck", *arguments], capture_output=True, text=True,
+            timeout=60, env=self.environment, cwd=self.directory,
+        )  # fmt: skip
+        return Finished(done.returncode, done.stdout, done.stderr, [])
+
     def events(self) -> list[dict[str, Any]]:
         path = self.directory / "events"
         if not path.exists():

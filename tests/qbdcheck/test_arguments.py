@@ -31,7 +31,7 @@ def test_a_bare_check_has_the_documented_defaults() -> None:
     )  # fmt: skip
     assert (execution.lanes, execution.repeat, execution.timeout_s) == (1, 1, None)
     assert options.selection == Selection(suites_dir=ROOT / "suites")
-    assert options.reports == Reports()
+    assert options.reports == Reports(results_dir=execution.results_dir)
     assert options.guest == GuestOptions()
 
 

@@ -9,12 +9,10 @@ import pytest
 
 from qbdcheck.catalogue.history import (
     Elapsed,
-    RunningMark,
     RunRecord,
     append_history,
     check_home,
     default_cache_dir,
-    drop_old_results,
     last_run,
 )
 from qbdcheck.errors import UsageError
@@ -106,45 +104,6 @@ def test_history_gets_one_line_a_run(tmp_path: Path) -> None:
     append_history(tmp_path, {"run": 2})
     lines = (tmp_path / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["run"] for line in lines] == [1, 2]
-
-
-def test_only_the_results_of_the_last_runs_are_kept_and_nothing_else_is_touched(
-    tmp_path: Path,
-) -> None:
-    for day in range(10, 32):
-        (tmp_path / f"202611{day}-120000-abcd-1").mkdir()
-    (tmp_path / "mine").mkdir()
-    drop_old_results(tmp_path)
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert len(names) == 21
-    assert (names[0], names[-1]) == ("20261112-120000-abcd-1", "mine")
-    drop_old_results(tmp_path / "none")
-
-
-def test_the_results_of_a_running_run_are_kept(tmp_path: Path) -> None:
-    running = tmp_path / "20200101-000000-0001-1"
-    dead = tmp_path / "20200101-000001-0001-1"
-    for index in range(20):
-        (tmp_path / f"20210101-0000{index:02}-0001-1").mkdir()
-    dead.mkdir()
-    (dead / ".running").touch()
-    with RunningMark(running):
-        (running / "full.log").touch()
-        drop_old_results(tmp_path)
-        assert running.is_dir()
-        assert not dead.exists()
-    assert [path.name for path in running.iterdir()] == ["full.log"]
-    with RunningMark(running / "empty"):
-        pass
-    assert not (running / "empty").exists()
-    drop_old_results(tmp_path)
-    assert not running.exists()
-
-
-def test_a_running_mark_in_an_unwritable_directory_is_not_an_error(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with RunningMark(tmp_path / "file" / "run"):
-        pass
 
 
 def test_a_later_run_does_not_mix_with_the_record_of_an_earlier_one(tmp_path: Path) -> None:

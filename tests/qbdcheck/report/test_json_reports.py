@@ -28,13 +28,16 @@ def test_json_report_has_the_whole_run_with_its_environment(
     whole = json.loads((tmp_path / "run.json").read_text())
     assert whole["run"]["environment"]["qemu"] == "7.2.22"
     assert whole["run"]["seed"] == 7
-    assert whole["counts"] == {"fail": 1, "broken": 1, "pass": 2, "not_run": 1}
+    assert whole["counts"] == {
+        "fail": 1, "broken": 1, "known": 0, "pass": 2, "not_run": 1,
+    }  # fmt: skip
     assert [case["verdict"] for case in whole["cases"]] == [
         "pass", "not_run", "fail", "broken", "pass",
     ]  # fmt: skip
     assert whole["cases"][1]["reasons"] == ["target lacks resize", "program fio is missing # 1"]
     assert whole["end"] == {
         "elapsed_s": 6.5, "counts": {"pass": 2}, "exit_code": 1, "interrupted": False,
+        "stopped": "",
     }  # fmt: skip
 
 

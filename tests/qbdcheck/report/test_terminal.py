@@ -11,7 +11,9 @@ from types import ModuleType
 
 import pytest
 
-from qbdcheck.report.events import Event, RunEnded
+from qbdcheck.report.events import CaseRetried, Event, RunEnded
+from qbdcheck.report.summary import summary_lines
+from qbdcheck.report.tally import Tally
 from qbdcheck.report.terminal import Terminal
 from qbdcheck.verdict import Verdict
 
@@ -55,9 +57,7 @@ def test_output_has_one_line_per_case_like_qemu_iotests(runs: ModuleType) -> Non
     lines = plain(runs.mixed_run()).splitlines()
     assert "TARGET  -- reference" in lines
     (first,) = [line for line in lines if line.startswith("001")]
-    assert re.fullmatch(
-        r"001  reference raw    pass      1\.2s \(last: 1\.1s\)\s+property 1 holds\.", first
-    )
+    assert re.fullmatch(r"001  pass      1\.2s \(last: 1\.1s\)\s+property 1 holds\.", first)
     (not_run,) = [line for line in lines if line.startswith("002")]
     assert "not run" in not_run
     assert "target lacks resize; program fio is missing # 1" in not_run
@@ -93,9 +93,82 @@ def test_a_green_run_ends_with_passed_all(runs: ModuleType) -> None:
     assert text.endswith("Passed all 7 cases in 9.0s (mean 4.00s a case)\n")
 
 
-def test_an_interrupted_run_shows_how_many_cases_ended(runs: ModuleType) -> None:
-    events = [runs.STARTED, runs.ended(1, Verdict.PASS), RunEnded(1.0, {}, 130, interrupted=True)]
-    assert "Interrupted after 1 of 5 cases\nPassed all 1 case in" in plain(events)
+def test_an_interrupted_run_never_says_passed_all(runs: ModuleType) -> None:
+    passed = [runs.STARTED, runs.ended(1, Verdict.PASS)]
+    end = RunEnded(1.0, {}, 130, interrupted=True, stopped="SIGINT")
+    text = plain([*passed, end])
+    assert text.endswith("Interrupted after 1 of 5 cases; 1 passed in 1.0s (mean 1.25s a case)\n")
+    assert "Passed all" not in text
+    assert "\x1b[1;33mInterrupted after 1 of 5 cases; 1 passed" in plain([*passed, end], "on")
+    failed = [*passed, runs.ended(2, Verdict.FAIL, message="m"), end]
+    assert "\x1b[1;31mInterrupted after 2 of 5 cases; 1 failed, 1 passed" in plain(failed, "on")
+    assert plain([runs.STARTED, end]).endswith("Interrupted after 0 of 5 cases; none ended\n")
+
+
+def test_a_run_that_was_stopped_says_by_what(runs: ModuleType) -> None:
+    late = "the time limit of the run has expired"
+    events = [runs.STARTED, runs.ended(1, Verdict.PASS)]
+    events += [runs.ended(number, Verdict.NOT_RUN, reasons=(late,)) for number in range(2, 6)]
+    events += [RunEnded(1.0, {}, 1, interrupted=True, stopped=late)]
+    assert f"Stopped ({late}) after 1 of 5 cases; 1 passed in" in plain(events)
+    events = [runs.STARTED, runs.ended(1, Verdict.FAIL, message="m")]
+    events += [RunEnded(1.0, {}, 1, stopped="--stop-after: 1 failure")]
+    assert "Stopped (--stop-after: 1 failure) after 1 of 5 cases; 1 failed in" in plain(events)
+
+
+def test_at_80_columns_the_cause_is_whole_and_lines_end_between_words(
+    runs: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    cause = "the sector holds generation 4 of writer 2, but 7 was flushed and acknowledged; " * 2
+    events = [
+        runs.STARTED,
+        runs.ended(1, Verdict.FAIL, message=cause.strip(), last_s=1.0, details=f"E   {cause}"),
+        runs.ended(2, Verdict.PASS, sentence="word " * 40, last_s=1.0),
+        runs.ended(3, Verdict.NOT_RUN, reasons=("the target lacks " + "it " * 40,)),
+        RunEnded(1.0, {}, 1),
+    ]
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", on_a_terminal(events, "off"))
+    lines = text.replace("\r", "").splitlines()
+    assert max(map(len, lines)) <= 80
+    at = next(index for index, line in enumerate(lines) if line.startswith("001"))
+    shown = " ".join(line.strip() for line in lines[at : at + 3])
+    assert shown == f"001  fail      1.2s  {cause.strip()}"
+    assert next(line for line in lines if line.startswith("002")).endswith(" word...")
+    assert "reference" not in "".join(lines[at:])
+    summary = "\n".join(lines[lines.index("Failures: 001") :])
+    assert cause.strip() in " ".join(summary.split())
+
+
+def test_known_failures_are_shown_and_do_not_hide_in_the_passes(runs: ModuleType) -> None:
+    known = runs.ended(2, Verdict.KNOWN, message="m", reasons=("known failure since 2026: slow",))
+    text = plain([runs.STARTED, runs.ended(1, Verdict.PASS), known, RunEnded(1.0, {}, 0)])
+    assert "\n002  known " in text
+    assert "Known failures: 002\n  002: known failure since 2026: slow\n" in text
+    assert "\nPassed 1 of 2 cases, 1 known failure in" in text
+
+
+def test_durations_lists_the_slowest_cases_on_lines_of_their_own(runs: ModuleType) -> None:
+    cases = [runs.ended(number, Verdict.PASS, elapsed_s=number) for number in range(1, 8)]
+    tally = Tally()
+    for event in (runs.STARTED, *cases, RunEnded(9.0, {}, 0)):
+        tally.handle(event)
+    lines = [line.plain for line in summary_lines(tally, durations=2)]
+    assert lines[:3] == [
+        "Slowest 2 of 7 cases:",
+        "    7.00s  007  007_what_it_proves",
+        "    6.00s  006  006_what_it_proves",
+    ]
+    assert len(summary_lines(tally, durations=0)) == 1 + 7 + 1
+
+
+def test_a_retried_case_shows_its_rates(runs: ModuleType) -> None:
+    failed = runs.ended(1, Verdict.FAIL, message="m")
+    retried = CaseRetried("001_what_it_proves", 1, "raw", 20, 20, 20, 3, (5, 6, 7))
+    text = plain([runs.STARTED, failed, retried, RunEnded(1.0, {}, 1)])
+    rate = "again, alone: failed 3 of 20, with this seed 20 of 20"
+    assert f"\n001: {rate}\n" in text
+    assert f"  001: m ({rate})\n" in text
 
 
 def test_a_run_without_cases_is_not_reported_as_passed(runs: ModuleType) -> None:

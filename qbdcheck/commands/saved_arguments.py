@@ -1,0 +1,34 @@
+"""What the commands on saved runs have in common: their parsers and ``--results``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from qbdcheck.arguments import Parser, path_of
+from qbdcheck.errors import UsageError
+
+
+def parser_of(command: str, description: str) -> argparse.ArgumentParser:
+    """Return the parser of `./check COMMAND`, with ``--results``."""
+    parser = Parser(prog=f"./check {command}", description=description, allow_abbrev=False)
+    parser.add_argument(
+        "--results",
+        type=path_of,
+        metavar="DIR",
+        help="the directory of results; default: that of the user's cache",
+    )
+    return parser
+
+
+def results_root(given: argparse.Namespace, default_root: Path) -> Path:
+    """Return the directory of results: `default_root` without --results.
+
+    :raise UsageError: the one that --results names does not exist.
+    """
+    if given.results is None:
+        return default_root
+    root: Path = given.results
+    if not root.is_dir():
+        raise UsageError(f"--results {root}: no such directory")
+    return root

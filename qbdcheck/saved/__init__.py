@@ -1,0 +1,1 @@
+"""Saved runs: read, compared, counted over time, merged, and certified."""
