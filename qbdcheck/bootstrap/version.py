@@ -15,10 +15,19 @@ def version() -> str:
     return _git_description() or _project_version()
 
 
+def commit() -> str:
+    """Return the commit of the checkout, with ``-dirty`` if files differ; empty without git."""
+    return _git_output("describe", "--always", "--abbrev=12", "--dirty", "--exclude=*")
+
+
 def _git_description() -> str:
+    return _git_output("describe", "--tags", "--dirty")
+
+
+def _git_output(*arguments: str) -> str:
     if not (ROOT / ".git").exists():
         return ""
-    argv = ["git", "-C", str(ROOT), "describe", "--tags", "--dirty"]
+    argv = ["git", "-C", str(ROOT), *arguments]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -13,6 +13,7 @@ from typing import Literal
 
 import pytest
 
+from qbdcheck.bootstrap.version import commit
 from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.catalogue.catalogue import list_cases, read_case
 from qbdcheck.catalogue.groups import load_groups
@@ -25,7 +26,7 @@ from qbdcheck.programs.installed import Programs
 from qbdcheck.pytest_integration.fixtures import capabilities_of, description_of
 from qbdcheck.pytest_integration.items import is_case, register_fixtures
 from qbdcheck.report.events import CaseEnded, CaseStarted, Event
-from qbdcheck.report.host import run_environment
+from qbdcheck.report.host import machine_facts, run_environment
 from qbdcheck.report.reporter import Reporter, reporters_for
 from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.case_state import (
@@ -40,6 +41,7 @@ from qbdcheck.runner.case_state import (
 from qbdcheck.runner.preflight import decide_before, fixtures_of
 from qbdcheck.runner.reaper import Reaper
 from qbdcheck.runner.run import Run, rerun_command
+from qbdcheck.targets.description import Description
 from qbdcheck.verdict import Verdict
 
 _VALGRIND_SLOWDOWN = 30.0
@@ -76,8 +78,21 @@ def build_run(
         target_name=description.name,
         keep_timelines=config.stash[REPORTS].html_file is not None,
         environment=run_environment(execution.scratch_root) | _guest_description(config, running),
+        facts=_facts(description),
+        capabilities=sorted(capabilities_of(config)),
+        withdrawn=sorted(description.lacks),
         allowed_reasons=allowed_reasons(selection.suites_dir) if execution.strict else None,
     )
+
+
+def _facts(description: Description) -> dict[str, str]:
+    """Return what is known of the checkout, the backend and the machine."""
+    try:
+        backend = description.server_version() or "not known: the profile has no 'version:'"
+    except SetupError as error:
+        backend = f"not known: {error}"
+    facts = {"commit": commit(), "backend": backend, "profile": description.about}
+    return {name: value for name, value in (facts | machine_facts()).items() if value}
 
 
 def make_unit(

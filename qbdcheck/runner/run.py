@@ -43,6 +43,7 @@ class Run:
         must pass.
     :ivar rerun_command: returns the command that runs one unit again.
     :ivar target_name: the name in the profile, which reports print instead of a path.
+    :ivar facts: with ``capabilities`` and ``withdrawn``, those of `RunStarted`.
     :ivar allowed_reasons: patterns (fnmatch) of the reasons for "not run" that --strict allows;
         None without --strict.
     """
@@ -58,6 +59,9 @@ class Run:
     target_name: str = ""
     keep_timelines: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    capabilities: Sequence[str] = ()
+    withdrawn: Sequence[str] = ()
     allowed_reasons: Sequence[str] | None = None
     setup_error: str = ""
     """Why the target or the machine cannot be prepared, in one line; the exit code is then 2."""
@@ -101,6 +105,9 @@ class Run:
             lanes=options.lanes,
             started_s=started_s,
             environment=dict(self.environment),
+            facts=dict(self.facts),
+            capabilities=tuple(self.capabilities),
+            withdrawn=tuple(self.withdrawn),
         )
 
     @property
