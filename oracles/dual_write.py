@@ -145,8 +145,12 @@ class DualWrite:
     def catch_up(self) -> Shadow:
         """Record all requests up to now in the shadow; return it."""
         log, self._log = self._log, []
+        history = self._shadow.history
+        clock, history.clock = history.clock, None  # it is not known when they were answered
+        history.lane = "dual write"
         for done in log:
             self._record(done)
+        history.clock = clock
         return self._shadow
 
     def _ask(self, batch: Batch) -> tuple[list[Outcome], list[Outcome]]:
@@ -268,6 +272,7 @@ class DualWrite:
             if our == their:
                 return
         shadow = self.catch_up()
+        self._note(request, is_certain=True)
         wrong = {
             "reference": shadow.check(request.offset, our),
             "target": shadow.check(request.offset, their),
@@ -359,6 +364,7 @@ class DualWrite:
         together: list[tuple[str, Change, int | None]] = []
         for place, request in enumerate(done.batch):
             if not request.kind.changes or not request.length:
+                self._note(request, is_certain=not done.failed[place])
                 continue
             if request.offset + request.length > self._shadow.size:
                 continue  # refused by both sides, or reported: there are no contents beyond the end
@@ -370,6 +376,17 @@ class DualWrite:
                 self._record_alone(request, generation, failed)
         if together:
             self._shadow.in_flight(together)
+
+    def _note(self, request: Request, *, is_certain: bool) -> None:
+        """Note a read or a flush for the life of a sector."""
+        if request.kind in (Kind.READ, Kind.FLUSH):
+            self._shadow.history.note(
+                request.kind.value,
+                request.offset,
+                request.length,
+                number=request.number,
+                is_certain=is_certain,
+            )
 
     def _data(self, request: Request, generation: int) -> bytes:
         identity, number = self._shadow.identity, request.number

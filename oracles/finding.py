@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Self
 
 from oracles.damage import Confidence, Content, Damage, Difference, Operation, Verdict, What
+from oracles.life import Culprit, Moment, culprit_of
 
 SECTOR = 512
 SHOWN = 16
@@ -35,6 +36,8 @@ class Finding:
     :ivar request: the request whose answer is wrong.
     :ivar remark: what the other fields cannot say.
     :ivar evidence: further lines for people.
+    :ivar found_at: where the expected stamp is instead, in bytes; None: not found, or not searched.
+    :ivar life: what happened to the first sector, the first event first; it is not compared.
     """
 
     damage: Damage
@@ -52,6 +55,8 @@ class Finding:
     request: str = ""
     remark: str = ""
     evidence: tuple[str, ...] = ()
+    found_at: int | None = None
+    life: tuple[Moment, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def sectors(self) -> int:
@@ -76,7 +81,19 @@ class Finding:
     @cached_property
     def text(self) -> str:
         """The finding as one sentence, as in `sentence`."""
-        return sentence(self)
+        return sentence(self) + self._elsewhere
+
+    @property
+    def _elsewhere(self) -> str:
+        if self.found_at is None:
+            return ""
+        sector = self.found_at // SECTOR
+        return f"; found instead at sector {sector} ({sector - self.sector:+d})"
+
+    @property
+    def culprit(self) -> Culprit | None:
+        """What the finding contradicts; None if its life does not show it."""
+        return culprit_of(self.life, self.damage, self.expected, self.seen)
 
     @property
     def line(self) -> str:
@@ -108,7 +125,7 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """Return the members of a JSON object; ``text`` is there for people."""
-        return {**{field.name: _plain(getattr(self, field.name)) for field in fields(self)},
+        return {**{one.name: _plain(getattr(self, one.name)) for one in fields(self)},
                 "text": self.text}  # fmt: skip
 
     @classmethod
@@ -117,7 +134,7 @@ class Finding:
 
         :raise ValueError: something else made them. :raise LookupError, TypeError: as well.
         """
-        values = {field.name: members[field.name] for field in fields(cls)}
+        values = {one.name: members[one.name] for one in fields(cls)}
         for name in ("expected", "seen"):
             values[name] = _content(values[name])
         if (found := values["difference"]) is not None:
@@ -128,13 +145,14 @@ class Finding:
         values["part"] = None if values["part"] is None else (values["part"][0], values["part"][1])
         values["last_writes"] = tuple(Operation(**one) for one in values["last_writes"])
         values["evidence"] = tuple(values["evidence"])
+        values["life"] = tuple(Moment(**one) for one in values["life"])
         return cls(**values)
 
 
 def _plain(value: object) -> object:
     match value:
-        case Content() | Difference() | Operation():
-            return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        case Content() | Difference() | Operation() | Moment():
+            return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
         case enum.Enum():
             return value.value
         case bytes():
@@ -183,6 +201,18 @@ class Findings(list[Finding]):
     def __str__(self) -> str:
         text = render(self)
         return f"{self.about}:\n{text}" if self and self.about else text
+
+
+_MISPLACED = (Damage.MISDIRECTED, Damage.SWAPPED, Damage.FOREIGN)
+
+
+def telling(findings: Sequence[Finding], count: int) -> list[int]:
+    """Return the places of the findings that tell most: the first, and data in the wrong place."""
+    order = sorted(
+        range(len(findings)),
+        key=lambda place: (findings[place].damage.rank, findings[place].damage not in _MISPLACED),
+    )
+    return order[:count]
 
 
 def reported(damage: Damage, remark: str) -> Findings:

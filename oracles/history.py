@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 from oracles.damage import Operation
-from oracles.stamps import SECTOR, Header, Identity
+from oracles.life import Moment, life_of
+from oracles.stamps import SECTOR, Bytes, Header, Identity
+
+_MOMENTS = 50_000
+"""Moments that are kept: those of the last operations."""
+_TELLING = 64
+"""First bytes that, with the place, tell the data of one write from that of another."""
 
 
 class History:
-    """Operations in the order in which they were known to end. Iterate over it for the entries."""
+    """Operations in the order in which they were known to end. Iterate over it for the entries.
+
+    :ivar lane: the connection or program of the operations to come, for the life of a sector.
+    :ivar clock: returns seconds of a clock that only rises; None: the life has no times.
+    :ivar faults: return the faults that fired, as moments with the times of that clock.
+    """
 
     def __init__(self, identity: Identity) -> None:
+        self.lane = ""
+        self._lanes: dict[str, int] = {}
+        self.clock: Callable[[], float] | None = None
+        self.faults: list[Callable[[], list[Moment]]] = []
+        self._start_s: float | None = None
+        self._moments: deque[Moment] = deque(maxlen=_MOMENTS)
         self._identity = identity
         self._entries: list[Operation] = []
         self._last_number = 0
         self._generation = 0
         self._stamped: dict[int, tuple[int, int]] = {}
+        self._unaligned: dict[tuple[int, int, bytes], int] = {}
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(self._entries)
@@ -32,6 +52,8 @@ class History:
         other._last_number = self._last_number
         other._generation = self._generation
         other._stamped = dict(self._stamped)
+        other.clock, other._start_s = self.clock, self._start_s
+        other._moments = self._moments.copy()
         return other
 
     def next_number(self) -> int:
@@ -49,18 +71,105 @@ class History:
         """Return the number if an operation of this history wrote stamps with it, else None."""
         return number if number in self._stamped else None
 
+    def stamped(self, offset: int, data: bytes, number: int) -> None:
+        """Remember the number of stamped data: an unaligned write does not show it in its data."""
+        if offset % SECTOR or len(data) < SECTOR:
+            self._unaligned[offset, len(data), data[:_TELLING]] = number
+
+    def number_of(self, offset: int, data: Bytes) -> int | None:
+        """Return, once, the number of unaligned data that was stamped; None for other data."""
+        if not self._unaligned:
+            return None
+        return self._unaligned.pop((offset, len(data), data[:_TELLING].tobytes()), None)
+
     def prefilled(self, offset: int, length: int) -> None:
         """Record stamps of generation 0."""
         entry = Operation(0, offset, length, "prefill", 0, self._identity.writer)
         self._entries.append(entry)
+        self.note("prefill", offset, length, generation=0)
 
-    def record(self, text: str, offset: int, length: int, number: int | None = None) -> None:
-        """Record an operation; without a number it gets the next one."""
+    def note(
+        self,
+        kind: str,
+        offset: int = 0,
+        length: int = 0,
+        *,
+        number: int = 0,
+        generation: int | None = None,
+        fua: bool = False,
+        is_certain: bool = True,
+        text: str = "",
+    ) -> None:
+        """Add a moment to the life of the volume; see `Moment` for the fields."""
+        at_s = self._since_start(self.clock()) if self.clock else None
+        lane = "" if kind in ("prefill", "cut") else self.lane
+        self._moments.append(
+            Moment(
+                kind=kind,
+                number=number,
+                offset=offset,
+                length=length,
+                at_s=at_s,
+                lane=lane,
+                generation=generation,
+                fua=fua,
+                is_certain=is_certain,
+                text=text,
+            )
+        )
+
+    def new_lane(self, program: str) -> str:
+        """Return a name for the next connection of a program: ``NBD connection 2``."""
+        self._lanes[program] = self._lanes.get(program, 0) + 1
+        return f"{program} {self._lanes[program]}"
+
+    def _since_start(self, now_s: float) -> float:
+        if self._start_s is None:
+            self._start_s = now_s
+        return round(now_s - self._start_s, 6)
+
+    def life(self, *places: tuple[int, int]) -> tuple[Moment, ...]:
+        """Return the last moments that concern ranges (offset, length), and faults that fired."""
+        fired = [
+            replace(one, at_s=None if one.at_s is None else self._since_start(one.at_s))
+            for source in self.faults
+            for one in source()
+        ]
+        moments = list(self._moments)
+        if fired:
+            moments = sorted([*moments, *fired], key=lambda one: one.at_s or 0.0)
+        return life_of(moments, places)
+
+    def record(
+        self,
+        text: str,
+        offset: int,
+        length: int,
+        number: int | None = None,
+        *,
+        kind: str = "write",
+        fua: bool = False,
+        is_certain: bool = True,
+    ) -> None:
+        """Record an operation; without a number it gets the next one.
+
+        :param kind: of the moment, as are the rest.
+        """
         if number is None:
             number = self.next_number()
         self._last_number = max(self._last_number, number)
         generation, writer = self._stamped.get(number, (None, 0))
         self._entries.append(Operation(number, offset, length, text, generation, writer))
+        self.note(
+            kind,
+            offset,
+            length,
+            number=number,
+            generation=generation,
+            fua=fua,
+            is_certain=is_certain,
+            text=text,
+        )
 
     def last_writes(self, offset: int, length: int, count: int = 1) -> tuple[Operation, ...]:
         """Return up to ``count`` operations that touched a range, the last one first."""

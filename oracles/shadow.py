@@ -17,17 +17,33 @@ from dataclasses import replace
 import numpy as np
 
 from oracles.contents import CHUNK, Change, Chunk, Contents
+from oracles.damage import Damage
 from oracles.diagnosis import diagnose
-from oracles.finding import Finding, Findings
+from oracles.finding import Finding, Findings, telling
 from oracles.history import History
 from oracles.promises import policy_after
-from oracles.stamps import SECTOR, Bytes, Data, Identity, as_array, operation_of, stamp
+from oracles.stamps import (
+    SECTOR,
+    Bytes,
+    Data,
+    Identity,
+    as_array,
+    operation_of,
+    place_of_stamp,
+    stamp,
+)
 
 LARGEST = (1 << 63) - 1
 """The largest volume in bytes: offsets are signed 64-bit numbers in QEMU (BDRV_MAX_LENGTH)."""
 _PREFILL_STEP = 4 << 20
 _LAST_WRITES = 3
 """Requests that a finding names as those that touched the place last."""
+_LIVES = 3
+"""Findings of a check that carry the life of their first sector."""
+_SEARCHED = 20
+"""Findings of a check whose lost stamps are looked for elsewhere."""
+MISSED = frozenset({Damage.ZEROED, Damage.STALE, Damage.NEVER_WRITTEN, Damage.OTHER_WRITE})
+"""Kinds of damage that mean that a whole stamp is not where it belongs."""
 
 
 class Ambiguous(ValueError):  # noqa: N818  # a state of the expected contents
@@ -99,13 +115,15 @@ class Shadow:
     ) -> bytes:
         """Return new stamped data for a write of this range; call ``write`` when the write is done.
 
-        Data of at least a whole sector names the operation, so that ``write`` finds it there;
-        otherwise pass the same number (of ``next_operation``) to both.
+        ``write`` finds the number of the operation by the data, if it is written where it belongs.
         """
         number = self.next_operation() if operation is None else operation
         who = self.identity if writer is None else replace(self.identity, writer=writer)
         generation = self.history.next_generation(number, who.writer)
-        return stamp(offset, length, who, generation, number).tobytes()
+        data = stamp(offset, length, who, generation, number).tobytes()
+        if operation is None:
+            self.history.stamped(offset, data, number)
+        return data
 
     def prefill(self, offset: int = 0, length: int | None = None) -> Bytes:
         """Expect stamps of generation 0 in a range, durably; return them, to be written there.
@@ -118,7 +136,7 @@ class Shadow:
         for start in range(0, length, _PREFILL_STEP):
             part = min(_PREFILL_STEP, length - start)
             data[start : start + part] = stamp(offset + start, part, self.identity)
-        self.flush()
+        self._all_durable()
         self._now.apply(Change(offset, length, data))
         self.history.prefilled(offset, length)
         return data
@@ -179,6 +197,10 @@ class Shadow:
 
     def flush(self) -> None:
         """Record an acknowledged flush: what was acknowledged before it was sent is durable."""
+        self.history.note("flush")
+        self._all_durable()
+
+    def _all_durable(self) -> None:
         self._durable.clear()
         self._pending.clear()
 
@@ -194,7 +216,8 @@ class Shadow:
                 self._now.apply(changes[0], maybe=not changes[0].fua)
             else:
                 self._now.apply_in_any_order(changes, maybe=True)
-        self.flush()
+        self.history.note("cut")
+        self._all_durable()
 
     def resize(self, size: int) -> None:
         """Record a new size, durably: what is cut off is lost, what is added reads as zeroes."""
@@ -210,6 +233,7 @@ class Shadow:
             self._pending = [tuple(c for c in changes if c) for changes in kept]
             self._pending = [changes for changes in self._pending if changes]
         self.size = size
+        self.history.note("resize", 0, size)
 
     # Expectations
 
@@ -277,10 +301,36 @@ class Shadow:
         for place, finding in enumerate(findings):
             last = self.history.last_writes(finding.offset, finding.length, _LAST_WRITES)
             findings[place] = replace(finding, last_writes=last)
+        self._search(findings, seen, offset)
+        for place in telling(findings, _LIVES):
+            finding = findings[place]
+            places = [(finding.offset, min(finding.length, SECTOR))]
+            if finding.damage is Damage.MISDIRECTED and finding.moved is not None:
+                places.append((finding.offset - finding.moved, SECTOR))
+            findings[place] = replace(finding, life=self.history.life(*places))
         if not self.waived:
             return findings
         judged = (one for one in findings if self._policy_of(one) not in self.waived)
         return Findings(judged, is_judged=True)
+
+    def search(self, findings: Findings, seen: Bytes, offset: int) -> None:
+        """Look in further data of the volume for what findings miss; note where it is.
+
+        :param offset: of the data, in bytes; a multiple of 512.
+        """
+        self._search(findings, seen, offset)
+
+    def _search(self, findings: Findings, seen: Bytes, offset: int) -> None:
+        for place, finding in enumerate(findings[:_SEARCHED]):
+            wanted = finding.expected
+            if finding.found_at is not None or finding.damage not in MISSED or wanted is None:
+                continue
+            if wanted.generation is None or wanted.operation is None:
+                continue
+            version = wanted.generation, wanted.operation
+            found = place_of_stamp(seen, offset, finding.sector, version, self.identity)
+            if found is not None:
+                findings[place] = replace(finding, found_at=found)
 
     def settle(self, offset: int, data: Data) -> None:
         """Expect the data of this read from now on: contents may not change without a write.
@@ -326,8 +376,21 @@ class Shadow:
         self._within(change.offset, change.length)
         if operation is None and change.data is not None:
             operation = self.history.known(operation_of(change.data))
+            operation = self.history.number_of(change.offset, change.data) or operation
+        kind = "write" if change.data is not None or change.fill else "zero"
+        if text.startswith("discard"):
+            kind = "discard"
+        is_certain = not change.maybe or kind == "discard"
         text += " (FUA)" if change.fua else ""
-        self.history.record(text, change.offset, change.length, operation)
+        self.history.record(
+            text,
+            change.offset,
+            change.length,
+            operation,
+            kind=kind,
+            fua=change.fua,
+            is_certain=is_certain,
+        )
 
     def _change(self, text: str, change: Change, operation: int | None = None) -> None:
         self._record(text, change, operation)

@@ -222,6 +222,38 @@ def operation_of(data: Data) -> int | None:
     return int(words[0, 4]) if sound(words)[0] else None
 
 
+def place_of_stamp(
+    data: Data, offset: int, sector: int, version: tuple[int, int], identity: Identity
+) -> int | None:
+    """Return the offset at which the stamp of a sector is in data, elsewhere than in its place.
+
+    Only whole sectors are searched.
+
+    :param offset: of the data on its volume, in bytes.
+    :param sector: for which the stamp was made. :param version: generation and operation.
+    """
+    generation, operation = version
+    skip = -offset % SECTOR
+    flat = as_array(data)[skip:]
+    flat = flat[: len(flat) // SECTOR * SECTOR]
+    if not len(flat):
+        return None
+    words = sector_words(flat)
+    owner = (identity.run & _LOW32) << 32 | identity.volume & _LOW32
+    same = (
+        (words[:, 0] == _MAGIC_WORD)
+        & (words[:, 1] == np.uint64(owner))
+        & (words[:, 2] == np.uint64(sector))
+        & (words[:, 3] >> np.uint64(32) == np.uint64(generation))
+        & (words[:, 4] == np.uint64(operation & _MASK64))
+    )
+    for row in np.flatnonzero(same):
+        place = offset + skip + int(row) * SECTOR
+        if place != sector * SECTOR and sound(words[row : row + 1])[0]:
+            return place
+    return None
+
+
 def verify(data: Data, offset: int, identity: Identity) -> bool:
     """Return whether every sector is a sound stamp of this volume at its own place.
 

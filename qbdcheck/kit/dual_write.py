@@ -264,6 +264,8 @@ class Pair:
         if self._faults is not None:
             self._faults.start_again()
         shadow = Shadow(self._disk.size, self._disk.shadow.identity)
+        shadow.history.clock = self._disk.shadow.history.clock
+        shadow.history.faults = self._disk.shadow.history.faults
         data = shadow.prefill().tobytes()
         for start in range(0, len(data), _STEP):
             for side in ("target", "reference"):

@@ -17,7 +17,7 @@ from oracles.stamps import Data
 from qbdcheck.errors import CaseBroken
 from qbdcheck.kit.expectations import errno_name
 from qbdcheck.targets.disk import Disk
-from qbdcheck.targets.disk_io import judge
+from qbdcheck.targets.disk_io import ReadAgain, judge
 from qbdcheck.targets.session import TargetSession
 from reference_backend.client import Client
 from reference_backend.nbd.client_replies import Reply
@@ -113,13 +113,28 @@ class NbdIo:
     :param client: connected, in the transmission phase; for all that breaks rules use it directly.
     :param shadow: of the disk behind the export.
     :param name: how messages call the connection.
+    :param again: reads what was wrong again, as `Disk.again`.
     """
 
-    def __init__(self, client: Client, shadow: Shadow, name: str = "the NBD connection") -> None:
+    def __init__(
+        self,
+        client: Client,
+        shadow: Shadow,
+        name: str = "the NBD connection",
+        again: ReadAgain | None = None,
+    ) -> None:
         self.client = client
         self.name = name
-        self._shadow = shadow
+        self._expected = shadow
+        self._lane = shadow.history.new_lane("NBD connection")
+        self._again = again
         self._in_flight: dict[int, _Sent] = {}
+
+    @property
+    def _shadow(self) -> Shadow:
+        """The shadow; what it records next is of this connection."""
+        self._expected.history.lane = self._lane
+        return self._expected
 
     def __enter__(self) -> Self:
         return self
@@ -355,7 +370,7 @@ class NbdIo:
             raise RequestLost(f"{sent}: {_why(error)}") from None
 
     def _judge(self, sent: _Sent, data: Data) -> None:
-        judge(self._shadow, sent.offset, data, str(sent))
+        judge(self._shadow, sent.offset, data, str(sent), again=self._again)
 
 
 def minimum_block(disk: Disk) -> int:
@@ -383,4 +398,5 @@ def connect(
     elif shadow is None:
         raise CaseBroken(f"nbd_io({disk!r}): a URI needs shadow=")
     name = disk.name if isinstance(disk, Disk) else disk
-    return NbdIo(session.nbd(disk, **options), shadow, f"the connection to {name}")
+    again = disk.again if isinstance(disk, Disk) else None
+    return NbdIo(session.nbd(disk, **options), shadow, f"the connection to {name}", again)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from qbdcheck import clock
+from qbdcheck.bootstrap.version import commit
 from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.catalogue.catalogue import list_cases, read_case
 from qbdcheck.catalogue.groups import load_groups
@@ -25,7 +26,7 @@ from qbdcheck.programs.installed import Programs
 from qbdcheck.pytest_integration.fixtures import capabilities_of, description_of
 from qbdcheck.pytest_integration.items import is_case, register_fixtures
 from qbdcheck.pytest_integration.pytest_reports import PytestReports
-from qbdcheck.report.host import run_environment
+from qbdcheck.report.host import machine_facts, run_environment
 from qbdcheck.report.reporter import Reporter, reporters_for
 from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.case_state import (
@@ -42,6 +43,7 @@ from qbdcheck.runner.reaper import Reaper
 from qbdcheck.runner.run import Run, rerun_command
 from qbdcheck.saved.baseline import Baseline
 from qbdcheck.saved.baseline import load as load_baseline
+from qbdcheck.targets.description import Description
 from qbdcheck.verdict import Verdict
 
 _VALGRIND_SLOWDOWN = 30.0
@@ -87,6 +89,9 @@ def build_run(
         keep_timelines=config.stash[REPORTS].html_file is not None,
         environment=run_environment(execution.scratch_root) | _guest_description(config, running),
         waives=description.waived_policies,
+        facts=_facts(description),
+        capabilities=sorted(capabilities_of(config)),
+        withdrawn=sorted(description.lacks),
         allowed_reasons=allowed_reasons(selection.suites_dir) if execution.strict else None,
         baseline=baseline,
     )
@@ -102,6 +107,16 @@ def update_baseline(baseline: Baseline) -> str:
     count = len(changed.known)
     failures = f"{count} known failure{'s' * (count != 1)}"
     return f"baseline: {baseline.path}: {failures} ({new} new, {gone} removed)"
+
+
+def _facts(description: Description) -> dict[str, str]:
+    """Return what is known of the checkout, the backend and the machine."""
+    try:
+        backend = description.server_version() or "not known: the profile has no 'version:'"
+    except SetupError as error:
+        backend = f"not known: {error}"
+    facts = {"commit": commit(), "backend": backend, "profile": description.about}
+    return {name: value for name, value in (facts | machine_facts()).items() if value}
 
 
 def make_unit(

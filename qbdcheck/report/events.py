@@ -10,7 +10,11 @@ from qbdcheck.verdict import Verdict
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The header of a run. Times are seconds since the epoch."""
+    """The header of a run. Times are seconds since the epoch.
+
+    ``facts`` say more of what ran: commit, backend, machine. ``capabilities`` are those that the
+    target has, ``withdrawn`` those that its profile says it lacks, whatever it offers.
+    """
 
     run_id: str
     seed: int
@@ -20,6 +24,9 @@ class RunStarted:
     lanes: int
     started_s: float
     environment: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
+    capabilities: tuple[str, ...] = ()
+    withdrawn: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,26 @@ def run_environment(scratch: Path) -> dict[str, str]:
     }
 
 
+def machine_facts() -> dict[str, str]:
+    """Return the machine and its system, for reports; what is not known is left out."""
+    processor = _value(Path("/proc/cpuinfo"), "model name", ":")
+    memory = _value(Path("/proc/meminfo"), "MemTotal", ":").removesuffix(" kB")
+    size = f", {format_size(int(memory) << 10)} of memory" if memory.isdigit() else ""
+    system = _value(Path("/etc/os-release"), "PRETTY_NAME", "=").strip('"')
+    facts = {"machine": f"{processor}{size}".removeprefix(", "), "system": system}
+    return {name: value for name, value in facts.items() if value}
+
+
+def _value(file: Path, name: str, separator: str) -> str:
+    """Return the first value of a name in a file of lines; empty without one."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    pairs = (line.partition(separator) for line in lines)
+    return next((value.strip() for key, _, value in pairs if key.strip() == name), "")
+
+
 def host_facts(scratch: Path) -> list[Fact]:
     """Return all facts; `scratch` is the directory in which cases make their files."""
     return [

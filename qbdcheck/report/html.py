@@ -6,7 +6,7 @@ import base64
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -18,17 +18,20 @@ from markupsafe import Markup
 
 from oracles.finding import Finding
 from qbdcheck.bootstrap.version import version
+from qbdcheck.catalogue.capability_words import CAPABILITIES
 from qbdcheck.files import COMMAND, ROOT
 from qbdcheck.report.at_end import AtEnd
 from qbdcheck.report.cause import cause_of_case
-from qbdcheck.report.events import CaseEnded
+from qbdcheck.report.events import CaseEnded, RunStarted
 from qbdcheck.report.lines import sentence_of, test_lines
 from qbdcheck.report.page_bytes import comparison
 from qbdcheck.report.page_case import guarded
 from qbdcheck.report.page_causes import causes, main_finding, reasons_not_run
 from qbdcheck.report.page_damage import MEANINGS, colour
 from qbdcheck.report.page_details import split_details
+from qbdcheck.report.page_life import LEGEND, life_of
 from qbdcheck.report.page_map import home_of, volume_map
+from qbdcheck.report.page_script import script_of
 from qbdcheck.report.redact import Redaction, redaction_for
 from qbdcheck.report.tally import Tally
 from qbdcheck.verdict import Verdict
@@ -40,6 +43,12 @@ _LOG_BYTES = 16 << 10
 _LOGS = (".log", ".out", ".err", ".bad", ".txt")
 _PICTURE_BYTES = 2 << 20
 """Larger pictures are named, not shown."""
+_ATTACHED_BYTES = 2 << 20
+"""Of all logs, timelines and pictures together: the page can be sent by mail."""
+_DETAILED = 60
+"""Failures that the page shows in full; it lists the others."""
+_DETAILS = 8 << 10
+"""Characters that are shown of each end of a failure's text."""
 _COMPARED = 6
 """Findings of a case whose bytes are shown."""
 _TONES = {
@@ -88,9 +97,16 @@ def command_line() -> str:
     return shlex.join([COMMAND, *sys.argv[1:]])
 
 
-def page(tally: Tally, command: str = "") -> str:
-    """Return the page of a run, ended or not."""
+def page(tally: Tally, command: str = "", clusters: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Return the page of a run, ended or not.
+
+    :param clusters: causes that explain failures, the most important first, each with ``title`` and
+        maybe ``share`` (percent), ``cases`` (ids), ``example``, ``script`` and ``looks_like`` (a
+        list); without any the page groups the failures by their kind of damage alone.
+    """
     run = tally.run
+    failed = _bad_first(tally)
+    budget = _Budget(_ATTACHED_BYTES)
     started = datetime.fromtimestamp(run.started_s, UTC) if run else None
     return (
         _environment(tally)
@@ -106,14 +122,53 @@ def page(tally: Tally, command: str = "") -> str:
             verdicts=[(verdict.name.lower(), verdict.value) for verdict in Verdict],
             causes=causes(tally.cases),
             reasons=reasons_not_run(tally.cases),
-            bad=[_failure(case) for case in _bad_first(tally)],
-            cases=[_case(case) for case in tally.cases],
+            clusters=clusters,
+            anchors={case.case_id: f"{case.case_id}.{case.image_format}" for case in failed},
+            capabilities=_capabilities(run) if run else [],
+            failed=len(failed),
+            bad=[_failure(case, budget) for case in failed[:_DETAILED]],
+            brief=[_case(case, budget) for case in failed[_DETAILED:]],
+            cases=[_case(case, budget) for case in tally.cases],
+            groups=sorted({group for case in tally.cases for group in case.groups}),
             suites=list(dict.fromkeys(_suite(case) for case in tally.cases)),
             tones=_TONES,
             running=list(tally.running.values()),
             slowest=max((case.elapsed_s for case in tally.cases), default=0.0) or 1.0,
         )
     )
+
+
+class _Budget:
+    """The bytes that attachments of the page may have together."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def take(self, found: Iterable[_Attached]) -> list[_Attached]:
+        """Return the attachments that fit; the others become a note that names them."""
+        kept = []
+        for one in found:
+            size = len(one.text) + len(one.picture)
+            if size > self._left:
+                kept.append(_Attached(one.name, text="left out: the page would be too large"))
+                continue
+            self._left -= size
+            kept.append(one)
+        return kept
+
+
+def _capabilities(run: RunStarted) -> list[tuple[str, str, str]]:
+    """Return each capability with its meaning, and ``yes``, ``no`` or ``withdrawn``."""
+    if not run.capabilities:
+        return []
+    return [
+        (
+            word,
+            f"the target {meaning}",
+            "withdrawn" if word in run.withdrawn else "yes" if word in run.capabilities else "no",
+        )
+        for word, meaning in CAPABILITIES.items()
+    ]
 
 
 def _environment(tally: Tally) -> Environment:
@@ -147,7 +202,7 @@ def _suite(case: CaseEnded) -> str:
     return Path(case.path).parent.name
 
 
-def _case(case: CaseEnded) -> dict[str, Any]:
+def _case(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
     """Return what the table shows of a case."""
     words = {
         Verdict.PASS: sentence_of(case.sentence),
@@ -161,18 +216,18 @@ def _case(case: CaseEnded) -> dict[str, Any]:
         "word": case.verdict.value,
         "text": words.get(case.verdict) or cause_of_case(case),
         "tests": " ".join(test_lines(case)),
-        "attached": [] if case.verdict.is_bad else list(_attached(case)),
+        "attached": [] if case.verdict.is_bad else budget.take(_attached(case)),
         "suite": _suite(case),
     }
 
 
-def _failure(case: CaseEnded) -> dict[str, Any]:
+def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
     """Return what the page shows of a failed case."""
     finding = main_finding(case)
     findings = sorted(case.findings, key=lambda found: found is not finding)
     compared = [one for found in findings if (one := comparison(found))]
     return {
-        **_case(case),
+        **_case(case, budget),
         "finding": finding,
         "place": _place(case),
         "home": home_of(finding) if finding else None,
@@ -183,9 +238,18 @@ def _failure(case: CaseEnded) -> dict[str, Any]:
         "has_table": any(map(_has_row, findings)) or len(findings) > 1,
         "wrong_bytes": sum(found.length for found in case.findings),
         "map": volume_map(findings),
+        "life": life_of(finding) if finding else None,
+        "legend": LEGEND,
+        "again": [
+            f"{line[:1].upper()}{line[1:]}."
+            for line in (finding.evidence if finding else ())
+            if line.startswith("read again")
+        ],
+        "script": script_of(case.artefacts, finding),
         "compared": compared[:_COMPARED],
-        "details": split_details(case.details or case.message),
-        "attached": [*_attached(case), *islice(_logs(case), 10)],
+        "details": split_details(_ends_of(case.details or case.message)),
+        "basis": getattr(case, "basis", ()),
+        "attached": budget.take([*_attached(case), *islice(_logs(case), 10)]),
     }
 
 
@@ -235,6 +299,14 @@ def _logs(case: CaseEnded) -> Iterator[_Attached]:
                 continue  # the name of the file is in the page equal
             if text.strip():
                 yield _Attached(path.name, text=text)
+
+
+def _ends_of(text: str) -> str:
+    """Return a text without the middle of a very long one."""
+    if len(text) <= 2 * _DETAILS:
+        return text
+    left_out = len(text) - 2 * _DETAILS
+    return f"{text[:_DETAILS]}\n... {left_out} characters left out ...\n{text[-_DETAILS:]}"
 
 
 def _end_of(path: Path, limit: int) -> str:

@@ -2,6 +2,9 @@
 {
   const rows = [...document.querySelectorAll("#cases > tbody > tr")];
   const suite = document.getElementById("by-suite");
+  const group = document.getElementById("by-group");
+  const time = document.getElementById("by-time");
+  const order = document.getElementById("by-order");
   const words = document.getElementById("by-text");
   const shown = document.getElementById("shown");
   const texts = rows.map((row) => row.textContent.toLowerCase());
@@ -10,13 +13,23 @@
     let count = 0;
     rows.forEach((row, at) => {
       const fits = (!suite.value || row.dataset.suite === suite.value) &&
+        (!group.value || row.dataset.groups.split(" ").includes(group.value)) &&
+        Number(row.dataset.s) >= Number(time.value || 0) &&
         wanted.every((word) => texts[at].includes(word));
       row.hidden = !fits;
       count += fits;
     });
     shown.textContent = count === rows.length ? "" : count + " of " + rows.length;
   };
+  const sort = () => {
+    const key = { time: "s", slower: "more" }[order.value];
+    const sorted = key ? [...rows].sort((a, b) => b.dataset[key] - a.dataset[key]) : rows;
+    document.querySelector("#cases > tbody").append(...sorted);
+  };
   suite.addEventListener("change", filter);
+  group.addEventListener("change", filter);
+  time.addEventListener("input", filter);
+  order.addEventListener("change", sort);
   words.addEventListener("input", filter);
   document.getElementById("filters").hidden = false;
   for (const button of document.querySelectorAll("button.copy")) {

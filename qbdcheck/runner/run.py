@@ -41,6 +41,7 @@ class Run:
     :ivar rerun_command: returns the command that runs one unit again.
     :ivar target_name: the name in the profile, which reports print instead of a path.
     :ivar waives: policies that the profile waives.
+    :ivar facts: with ``capabilities`` and ``withdrawn``, those of `RunStarted`.
     :ivar allowed_reasons: patterns (fnmatch) of the reasons for "not run" that --strict allows;
         None without --strict.
     :ivar baseline: the known failures of the target (--baseline).
@@ -57,6 +58,9 @@ class Run:
     target_name: str = ""
     keep_timelines: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    capabilities: Sequence[str] = ()
+    withdrawn: Sequence[str] = ()
     allowed_reasons: Sequence[str] | None = None
     waives: frozenset[str] = frozenset()
     baseline: Baseline | None = None
@@ -113,6 +117,9 @@ class Run:
             lanes=options.lanes,
             started_s=started_s,
             environment=dict(self.environment),
+            facts=dict(self.facts),
+            capabilities=tuple(self.capabilities),
+            withdrawn=tuple(self.withdrawn),
         )
 
     @property

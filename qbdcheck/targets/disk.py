@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from injectors.layer import FIRED
+from oracles.life import Moment
 from oracles.shadow import Shadow
 from oracles.stamps import Bytes, Data
-from qbdcheck.clock import now_s, pause
+from qbdcheck.clock import now_s, pause, wall_s
 from qbdcheck.errors import NotRun, ProgramError, SetupError
 from qbdcheck.programs.blockdev import Blockdev, dashed, json_filename, node, over
 from qbdcheck.programs.process import run, tail
 from qbdcheck.programs.qemu_img import QemuImg
-from qbdcheck.targets.disk_io import judge
+from qbdcheck.targets.disk_io import ReadAgain, judge
 from qbdcheck.targets.lifecycle import Backend
 from qbdcheck.targets.sibling_export import SiblingExport, clone_of, remove_snapshot, snapshot_of
+from reference_backend.client import Client
 
 SECRET = "qbdcheck-secret"  # noqa: S105
 """Id and content of the secret object that opens encrypted images."""
@@ -58,6 +62,8 @@ _CANNOT_GROW = ("Invalid argument", "No space left on device")
 
 
 _IN_USE_S, _IN_USE_STEP_S = 5.0, 0.005
+_AGAIN_S = 5.0
+"""Time limit of a read that only tells more of a failure."""
 
 
 class Disk:
@@ -79,8 +85,20 @@ class Disk:
         self.format = image_format
         self.shadow = shadow
         backend.on_power_lost.append(shadow.power_cut)
+        shadow.history.clock = now_s
+        shadow.history.faults.append(self._fired)
         self._qemu_img = qemu_img
         self._scratch = scratch
+
+    def _fired(self) -> list[Moment]:
+        """Return the faults that fired, from the events of the control socket."""
+        away_s = now_s() - wall_s()
+        return [
+            Moment("fault", at_s=away_s + _seconds(event), text=_fault_text(event.get("data", {})))
+            for events in self.backend.event_lists
+            for event in list(events)
+            if event["event"] == FIRED
+        ]
 
     @property
     def name(self) -> str:
@@ -255,14 +273,17 @@ class Disk:
         for start in range(offset, offset + length, _VERIFY_WHOLE_MAX):
             count = min(_VERIFY_WHOLE_MAX, offset + length - start)
             data = self.read_all(start, count)
-            judge(self.shadow, start, data, f"volume {self.name} has wrong contents")
+            self.shadow.history.lane = "qemu-img"
+            what = f"volume {self.name} has wrong contents"
+            judge(self.shadow, start, data, what, again=self.again)
 
     def judge(self, offset: int, data: Data) -> None:
         """Compare data that was read in any other way with the shadow.
 
         :raise WrongData: the data is not permitted there.
         """
-        judge(self.shadow, offset, data, f"volume {self.name}, read {len(data)} bytes at {offset}")
+        what = f"volume {self.name}, read {len(data)} bytes at {offset}"
+        judge(self.shadow, offset, data, what, again=self.again)
 
     def read_all(self, offset: int = 0, length: int | None = None) -> Bytes:
         """Read a range through qemu-img and return it without comparison.
@@ -285,6 +306,17 @@ class Disk:
         # The window consists of whole sectors, and QEMU rounds sizes up to sectors.
         skip = 0 if whole else offset % 512
         return data[skip:] if whole else data[skip : skip + length]
+
+    @property
+    def again(self) -> ReadAgain | None:
+        """Reads over a new NBD connection, past the shadow; None where the disk has none."""
+        if self.format != "raw" or self.backend.uri is None:
+            return None
+        return self._read_again
+
+    def _read_again(self, offset: int, length: int) -> Bytes:
+        with Client.connect(self.uri, timeout_s=_AGAIN_S) as client:
+            return np.frombuffer(client.read(offset, length), dtype=np.uint8)
 
     def _window(self, offset: int, length: int) -> Blockdev:
         start = offset - offset % 512
@@ -368,6 +400,16 @@ class Snapshot(Disk):
         backend = clone_of(self._of, self._snapshot, name, self.backend.size)
         shadow = self.shadow.copy(writer=len(backend.host.siblings))
         return Disk(backend, self.format, shadow, self._qemu_img, self._scratch)
+
+
+def _seconds(event: Mapping[str, Any]) -> float:
+    """Return the time of a QMP event in seconds since the epoch."""
+    stamp = event.get("timestamp", {})
+    return float(stamp.get("seconds", 0)) + float(stamp.get("microseconds", 0)) / 1e6
+
+
+def _fault_text(data: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in data.items())
 
 
 def _without(start: int, length: int, used: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from oracles.damage import Damage
 from oracles.finding import Finding, Findings
 from oracles.shadow import NotPermitted, Shadow
-from oracles.stamps import Data, Identity, as_array, stamp
-from qbdcheck.errors import CaseBroken, ProgramError
+from oracles.stamps import SECTOR, Data, Identity, as_array, stamp
+from qbdcheck.errors import CaseBroken, ProgramError, QbdcheckError
 from qbdcheck.programs.qemu_io import QemuIo
 
 FLUSHING_MODES = frozenset({"writethrough", "directsync"})
 """Cache modes (-t) in which QEMU flushes after every write."""
 _PATTERNS = 255
+ReadAgain = Callable[[int, int], Data]
+"""Returns the bytes at an offset, of a length, past the connection that read before."""
+_AGAIN = 2
+"""Findings of a read that are read again."""
+_AROUND = 64
+"""Sectors on both sides that are searched for lost stamps."""
+_SMALL = 16 << 20
+"""Volumes up to this size in bytes are searched as a whole."""
 
 
 class WrongData(AssertionError):  # noqa: N818  # the verdict on a target
@@ -25,13 +34,18 @@ class WrongData(AssertionError):  # noqa: N818  # the verdict on a target
         super().__init__(str(self.findings))
 
 
-def judge(shadow: Shadow, offset: int, data: Data, what: str) -> None:
+def judge(
+    shadow: Shadow, offset: int, data: Data, what: str, *, again: ReadAgain | None = None
+) -> None:
     """Compare the data of a read with the shadow. From then on the shadow permits only this data.
 
     QEMU rounds sizes up to 512 bytes. Data beyond the end of the disk must be zeroes.
 
+    :param again: reads again if the data is wrong: whether the damage is still there, and what
+        is around it, tells a wrong read from a lost or misdirected write.
     :raise WrongData: the data is not one of the permitted contents.
     """
+    shadow.history.note("read", offset, len(data), text=what)
     seen = as_array(data)
     inside = max(0, min(len(seen), shadow.size - offset))
     if seen[inside:].any():
@@ -45,7 +59,39 @@ def judge(shadow: Shadow, offset: int, data: Data, what: str) -> None:
     try:
         shadow.settle(offset, data)
     except NotPermitted as error:
-        raise WrongData(what, error.findings) from None
+        findings = error.findings
+        if again is not None:
+            findings = _looked_again(shadow, findings, again)
+        raise WrongData(what, findings) from None
+
+
+def _looked_again(shadow: Shadow, findings: Findings, again: ReadAgain) -> Findings:
+    """Read the place of the first findings and their neighbourhood again; add what that shows."""
+    found = Findings(findings, about=findings.about)
+    for place, finding in enumerate(found[:_AGAIN]):
+        low, high = max(0, finding.sector - _AROUND), finding.sector + finding.sectors + _AROUND
+        if shadow.size <= _SMALL:
+            low, high = 0, shadow.size // SECTOR
+        start, end = low * SECTOR, min(high * SECTOR, shadow.size)
+        try:
+            seen = as_array(again(start, end - start))
+        except (QbdcheckError, OSError, EOFError) as error:
+            remark = f"read again: {(str(error).splitlines() or [''])[0]}"
+            found[place] = replace(finding, evidence=(*finding.evidence, remark))
+            return found
+        low, high = finding.offset - start, finding.offset + finding.length - start
+        still = shadow.check(finding.offset, seen[low:high])
+        if not still:
+            remark = "read again over a new connection: the data is right, so the read was wrong"
+        elif {one.damage for one in still} == {finding.damage}:
+            remark = (
+                "read again over a new connection: the same damage, so the stored data is wrong"
+            )
+        else:
+            remark = f"read again over a new connection: {still[0].text}"
+        found[place] = replace(finding, evidence=(*finding.evidence, remark))
+        shadow.search(found, seen, start)
+    return found
 
 
 class DiskIo(QemuIo):
@@ -55,6 +101,7 @@ class DiskIo(QemuIo):
 
     :param shadow: the shadow of the disk; None for a file without one.
     :param cache: the cache mode of qemu-io; decides when data is durable.
+    :param again: reads what was wrong again, see `judge`.
     """
 
     def __init__(
@@ -66,8 +113,11 @@ class DiskIo(QemuIo):
         shadow: Shadow | None,
         cache: str,
         timeout_s: float,
+        again: ReadAgain | None = None,
     ) -> None:
-        self._shadow = shadow
+        self._expected = shadow
+        self._lane = name
+        self._again = again
         self._cache = cache
         self._data_file = directory / f"{name}.data"
         self._pending: list[tuple[int, bytes]] = []
@@ -75,6 +125,13 @@ class DiskIo(QemuIo):
         self._next_pattern = 0
         self._generation = 0
         super().__init__(argv, directory, name, timeout_s)
+
+    @property
+    def _shadow(self) -> Shadow | None:
+        """The shadow; what it records next is of this qemu-io."""
+        if self._expected is not None:
+            self._expected.history.lane = self._lane
+        return self._expected
 
     # Writes --------------------------------------------------------------------------------------
 
@@ -180,7 +237,8 @@ class DiskIo(QemuIo):
         if len(report.data) != length:
             raise CaseBroken(f"qemu-io printed {len(report.data)} of {length} bytes read")
         if self._shadow is not None and not self._overlaps_pending(offset, length):
-            judge(self._shadow, offset, report.data, f"read {length} bytes at {offset}")
+            what = f"read {length} bytes at {offset}"
+            judge(self._shadow, offset, report.data, what, again=self._again)
         return report.data
 
     def _overlaps_pending(self, offset: int, length: int) -> bool:
@@ -236,7 +294,8 @@ class DiskIo(QemuIo):
         """Compare the reads that overlap with no concurrent write."""
         for offset, data in reads:
             if self._shadow is not None and not self._overlaps_pending(offset, len(data)):
-                judge(self._shadow, offset, data, f"aio_read {len(data)} bytes at {offset}")
+                what = f"aio_read {len(data)} bytes at {offset}"
+                judge(self._shadow, offset, data, what, again=self._again)
 
     def _settle_pending(self, *, failed: bool) -> None:
         pending, self._pending = self._pending, []

@@ -224,7 +224,9 @@ class TargetSession:
         arguments += ["-i", aio] if aio else []
         arguments += ["-r"] if read_only else []
         filename = str(disk)
+        again = None
         if isinstance(disk, Disk):
+            again = disk.again
             arguments += disk.object_arguments
             filename = json_filename({**disk.blockdev(), **dashed(options or {})})
             shadow = shadow or disk.shadow
@@ -242,6 +244,7 @@ class TargetSession:
             shadow=shadow,
             cache=cache,
             timeout_s=COMMAND_TIMEOUT_S * self.programs.slowdown,
+            again=again,
         )
         self._ios.append(io)
         return io

@@ -178,13 +178,15 @@ def test_secrets_and_control_characters_are_not_in_the_page(
     assert f"{home}/" not in page.text
 
 
-def test_the_table_filters_by_suite_and_text(tmp_path: Path, runs: ModuleType) -> None:
+def test_the_table_filters_by_suite_group_time_and_text(tmp_path: Path, runs: ModuleType) -> None:
     other = runs.ended(9, Verdict.PASS, path="suites/crash/009_x.py", last_s=2.5)
     page = written(tmp_path / "run.html", [*runs.mixed_run()[:-1], other])
     suites = [one["data-suite"] for _, one in page.seen if "data-suite" in one]
     assert suites == ["iotests"] * 5 + ["crash"]
+    groups = {one["data-groups"] for _, one in page.seen if "data-groups" in one}
+    assert groups == {"rw quick"}
     options = [tag for tag, _ in page.seen if tag == "option"]
-    assert len(options) == 3
+    assert len(options) == 3 + 3 + 3  # suites, groups, orders
     [filters] = [one for _, one in page.seen if one.get("id") == "filters"]
     assert "hidden" in filters  # the script shows it; without a script it would do nothing
     assert re.search(r"1\.2\s+2\.5", page.text)
@@ -211,6 +213,11 @@ def test_a_real_failure_is_on_its_page(tmp_path: Path) -> None:
     assert "./check -t mutant:phantom-write 2 --seed 7 --html" in text
     assert "./check -t mutant:phantom-write -raw --seed 7 2" in text
     assert "Whole volume, 8 MiB" in text
+    assert re.search(r"Write #\d+ was acknowledged at [\d.]+ s, and the read", text)
+    assert "Read again over a new connection: the same damage" in text
+    assert re.search(r"qbdcheck \S+, commit [0-9a-f]{12}", text)
+    assert re.search(r"Capabilities: \d+ of \d+", text)
+    assert "qbdcheck script: 1" in text
     assert "in test disk.verify()" in text
 
 

@@ -1,0 +1,230 @@
+"""The life of a sector: all that happened to it, in order, as a record that a finding carries.
+
+`History` keeps a bounded list of moments: writes, reads, flushes, power cuts, faults. `life_of`
+selects those that touched a range, and those that concern the whole volume. `culprit_of` names the
+moment that a finding contradicts: the write that is gone, or the flush that did not keep it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from oracles.damage import Content, Damage, What
+
+MOST = 200
+"""Moments of one life that touched the range; flushes and the like come in addition."""
+_OTHERS = 100
+"""Flushes, power cuts and faults of one life."""
+_GONE = frozenset(
+    {
+        Damage.ZEROED,
+        Damage.STALE,
+        Damage.NEVER_WRITTEN,
+        Damage.LOST,
+        Damage.OTHER_WRITE,
+        Damage.TORN,
+        Damage.UNKNOWN,
+        Damage.BIT_FLIP,
+        Damage.ALTERED,
+        Damage.SHIFTED,
+        Damage.FOREIGN,
+    }
+)
+"""Kinds of damage that mean that a write is not there, or not whole."""
+_PARTS = (Damage.TORN, Damage.BIT_FLIP, Damage.ALTERED, Damage.SHIFTED)
+"""Kinds of damage that leave something of the write."""
+_SECTOR = 512
+WHOLE = ("flush", "cut", "fault", "resize", "restart")
+"""Kinds of moments that concern the whole volume."""
+CHANGES = ("prefill", "write", "zero", "discard")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One event in the life of a volume.
+
+    :ivar kind: ``prefill``, ``write``, ``zero``, ``discard``, ``read``, ``flush``, ``cut``,
+        ``fault``, ``resize`` or ``restart``.
+    :ivar number: of the operation, as in its stamp; 0 where it has none.
+    :ivar at_s: when it was known to be over, in seconds of a clock that only rises; None if that
+        was not recorded.
+    :ivar lane: the connection or the program; empty if it is not known.
+    :ivar generation: of its stamps; None where it wrote none.
+    :ivar fua: the request was to be durable when it was acknowledged.
+    :ivar is_certain: it was acknowledged; False: it failed, or nothing is known of it.
+    :ivar text: further words.
+    """
+
+    kind: str
+    number: int = 0
+    offset: int = 0
+    length: int = 0
+    at_s: float | None = None
+    lane: str = ""
+    generation: int | None = None
+    fua: bool = False
+    is_certain: bool = True
+    text: str = ""
+
+    def touches(self, offset: int, length: int) -> bool:
+        """Return whether it touched a byte of a range, or concerns the whole volume."""
+        if self.kind in WHOLE:
+            return True
+        return self.offset < offset + length and offset < self.offset + self.length
+
+
+def life_of(moments: Sequence[Moment], places: Sequence[tuple[int, int]]) -> tuple[Moment, ...]:
+    """Return the last moments that concern ranges of bytes (offset, length), in their order."""
+
+    def concerns(one: Moment) -> bool:
+        return any(one.touches(*place) for place in places)
+
+    touching = (one for one in reversed(moments) if one.kind not in WHOLE and concerns(one))
+    kept = list(islice(touching, MOST))
+    others = list(islice((m for m in reversed(moments) if m.kind in WHOLE), _OTHERS))
+    chosen = {id(moment) for moment in (*kept, *others)}
+    return tuple(moment for moment in moments if id(moment) in chosen)
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """The moment that a finding contradicts, by its place in the life, and one sentence.
+
+    ``lost`` is the place of the write that is not there, where that is another moment.
+    """
+
+    place: int
+    sentence: str
+    lost: int | None = None
+
+
+def culprit_of(
+    life: Sequence[Moment], damage: Damage, expected: Content | None, seen: Content | None
+) -> Culprit | None:
+    """Return what a finding contradicts; None if the life does not show it."""
+    if damage is Damage.MISDIRECTED and seen is not None and seen.what is What.STAMP:
+        at = _place_of(life, seen)
+        if at is None:
+            return None
+        write = life[at]
+        first, last = write.offset // _SECTOR, (write.offset + write.length - 1) // _SECTOR
+        place = f"sectors {first} to {last}" if last > first else f"sector {first}"
+        text = f"{_named(write)} was sent to {place}{_at(write)}, and its data went elsewhere."
+        return Culprit(at, text)
+    if damage not in _GONE:
+        return None
+    lost = _owed(life, expected)
+    if lost is None:
+        return None
+    if damage is Damage.TORN and (torn := _torn(life)) is not None:
+        return torn
+    return _of_lost(life, lost, whole=damage not in _PARTS)
+
+
+def _torn(life: Sequence[Moment]) -> Culprit | None:
+    """Return the change that a power cut has torn: the last one that was not durable."""
+    cuts = [at for at, one in enumerate(life) if one.kind == "cut"]
+    if not cuts:
+        return None
+    cut = cuts[-1]
+    for at in reversed(range(cut)):
+        one = life[at]
+        if one.kind == "flush" or one.fua:
+            return None
+        if one.kind in CHANGES:
+            text = (
+                f"The power was cut{_at(life[cut])}. {_named(one)} was not flushed: after the cut"
+                " the sector may be old or new, and it is partly old and partly new."
+            )
+            return Culprit(at, text)
+    return None
+
+
+def _owed(life: Sequence[Moment], expected: Content | None) -> int | None:
+    """Return the place of the change whose contents must be there."""
+    if expected is None:
+        return None
+    if expected.what in (What.STAMP, What.WRITE):
+        return _place_of(life, expected)
+    last = [at for at, one in enumerate(life) if one.kind in CHANGES and one.is_certain]
+    if expected.what is What.ZEROES:
+        last = [at for at in last if life[at].kind in ("zero", "discard")]
+    elif expected.what is What.PATTERN:
+        last = [at for at in last if life[at].kind == "write"]
+    return last[-1] if last else None
+
+
+def _place_of(life: Sequence[Moment], content: Content) -> int | None:
+    """Return the place of the write of a stamp; generation 0 is the prefill."""
+    for at in reversed(range(len(life))):
+        one = life[at]
+        if one.kind not in CHANGES:
+            continue
+        if one.kind == "prefill" if content.generation == 0 else one.number == content.operation:
+            return at
+    return None
+
+
+def _of_lost(life: Sequence[Moment], lost: int, *, whole: bool) -> Culprit:
+    write = life[lost]
+    after = range(lost + 1, len(life))
+    cut = next((at for at in after if life[at].kind == "cut"), None)
+    gone = "is gone" if whole else "is damaged"
+    if cut is None:
+        return Culprit(lost, _never_cut(life, lost, gone))
+    flush = next((at for at in after if at < cut and life[at].kind == "flush"), None)
+    power = f"The power was cut{_at(life[cut])}"
+    if flush is not None:
+        text = (
+            f"{power}. {_named(write)} was acknowledged{_at(write)} and flushed"
+            f"{_at(life[flush])}, and {gone}: the flush between did not make it durable."
+        )
+        return Culprit(flush, text, lost)
+    if write.fua:
+        text = (
+            f"{power}. {_named(write)} had FUA and was acknowledged{_at(write)}, and {gone}:"
+            " FUA did not make it durable."
+        )
+        return Culprit(lost, text)
+    text = f"{power}. {_named(write)} was acknowledged{_at(write)}, and {gone}."
+    return Culprit(lost, text)
+
+
+def _never_cut(life: Sequence[Moment], lost: int, gone: str) -> str:
+    write = life[lost]
+    reads = [one for one in life[lost + 1 :] if one.kind == "read"]
+    if not reads:
+        return f"{_named(write)} was acknowledged{_at(write)}, and {gone}. No power was cut."
+    read = reads[-1]
+    other = ""
+    if read.lane and write.lane and read.lane != write.lane:
+        other = f" from another connection ({read.lane})"
+    before = ""
+    if len(reads) > 1:
+        number = "One read" if len(reads) == 2 else f"{len(reads) - 1} reads"
+        before = f" {number} before returned it."
+    return (
+        f"{_named(write)} was acknowledged{_at(write)}, and the read{other}{_at(read)} does not"
+        f" return it. No power was cut.{before}"
+    )
+
+
+_WORDS = {
+    "prefill": "The prefill",
+    "write": "Write",
+    "zero": "Write zeroes",
+    "discard": "Discard",
+    "read": "Read",
+}
+
+
+def _named(one: Moment) -> str:
+    word = _WORDS.get(one.kind, one.kind.capitalize())
+    number = f" #{one.number}" if one.number and one.kind != "prefill" else ""
+    return f"{word}{number}"
+
+
+def _at(one: Moment) -> str:
+    return "" if one.at_s is None else f" at {one.at_s:.3f} s"

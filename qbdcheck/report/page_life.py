@@ -1,0 +1,195 @@
+"""The life of a sector as a picture: a lane for each connection, a mark for each event, in order.
+
+The marks are at equal distances, because the times between them differ by a factor of a million;
+the times are in the texts that hovering shows, and in the table below the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from oracles.damage import Damage
+from oracles.finding import SECTOR, Finding
+from oracles.life import WHOLE, Moment
+
+_SHOWN = 48
+"""Marks of a picture; the table has all moments."""
+_STEP = 30
+"""Width of a mark in pixels."""
+_LEFT = 128
+_LANE = 34
+_TOP = 26
+_TEXTS = {
+    "prefill": "prefill",
+    "write": "write",
+    "zero": "write zeroes",
+    "discard": "discard",
+    "read": "read",
+    "flush": "flush",
+    "cut": "power cut",
+    "fault": "fault",
+    "resize": "resize",
+    "restart": "restart",
+}
+_LETTERS = {"prefill": "P", "write": "W", "zero": "Z", "discard": "D", "read": "R", "fault": "!"}
+_NO_LANE = "volume"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An event in the picture: its middle, its class, its letter, and what hovering shows.
+
+    ``role`` is ``culprit``, ``lost``, ``saw`` (the read that saw the damage) or empty. ``bottom``
+    is 0 for a mark in a lane, else the lower end of a line through all lanes.
+    """
+
+    x: int
+    y: int
+    kind: str
+    letter: str
+    title: str
+    role: str
+    note: str
+    bottom: int = 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table: (time, event, connection, place, what it means here), and its role."""
+
+    cells: tuple[str, str, str, str, str]
+    role: str
+
+
+@dataclass(frozen=True)
+class Life:
+    """The picture and the table; ``sentence`` says what the culprit did, empty if none is known."""
+
+    sector: int
+    width: int
+    height: int
+    lanes: tuple[tuple[str, int], ...]
+    marks: tuple[Mark, ...]
+    lines: tuple[Line, ...]
+    left_out: int
+    sentence: str
+    kinds: tuple[str, ...]
+    roles: tuple[tuple[str, str], ...]
+
+
+LEGEND = {kind: (_LETTERS.get(kind, ""), text) for kind, text in _TEXTS.items()}
+"""The letter and the name of each kind of event."""
+
+
+def life_of(finding: Finding) -> Life | None:
+    """Return the life of the first sector of a finding; None if nothing is known of it."""
+    life = finding.life
+    if not life:
+        return None
+    roles = _roles(finding)
+    chosen = _chosen(life, roles)
+    names = list(dict.fromkeys(one.lane or _NO_LANE for at in chosen for one in [life[at]]
+                               if one.kind not in WHOLE)) or [_NO_LANE]  # fmt: skip
+    lanes = {name: _TOP + _LANE * number for number, name in enumerate(names)}
+    bottom = _TOP + _LANE * len(names)
+    marks = tuple(
+        _mark(life[at], roles.get(at, ("", "")), _LEFT + _STEP * number, lanes, bottom)
+        for number, at in enumerate(chosen)
+    )
+    culprit = finding.culprit
+    return Life(
+        sector=finding.sector,
+        width=_LEFT + _STEP * len(chosen) + 40,
+        height=bottom + 20,
+        lanes=tuple(lanes.items()),
+        marks=marks,
+        lines=tuple(_line(one, roles.get(at, ("", ""))) for at, one in enumerate(life)),
+        left_out=len(life) - len(chosen),
+        sentence=culprit.sentence if culprit else "",
+        kinds=tuple(kind for kind in _TEXTS if any(life[at].kind == kind for at in chosen)),
+        roles=tuple(dict(roles.values()).items()),
+    )
+
+
+def _roles(finding: Finding) -> dict[int, tuple[str, str]]:
+    """Return the role of moments and a word for it, by their places."""
+    life, culprit = finding.life, finding.culprit
+    roles: dict[int, tuple[str, str]] = {}
+    if life[-1].kind == "read":
+        roles[len(life) - 1] = "saw", "saw the damage"
+    if culprit is None:
+        return roles
+    if culprit.lost is not None:
+        gone = "is damaged" if finding.damage is Damage.TORN else "is gone"
+        roles[culprit.lost] = "lost", gone
+    kind = life[culprit.place].kind
+    words = {"flush": "made nothing durable", "cut": "the power was cut"}
+    word = words.get(kind, "is not there")
+    if finding.damage is Damage.MISDIRECTED:
+        word = "went to the wrong place"
+    if finding.damage is Damage.TORN and kind != "flush":
+        word = "is torn"
+    roles[culprit.place] = "culprit", word
+    return roles
+
+
+def _chosen(life: Sequence[Moment], roles: dict[int, tuple[str, str]]) -> list[int]:
+    """Return the places that the picture shows: those with a role, and the last others.
+
+    Of equal flushes in a row only the first and the last are shown: they often are hundreds.
+    """
+    places = [at for at in range(len(life)) if at in roles or not _is_between(life, at)]
+    if len(places) <= _SHOWN:
+        return places
+    kept = set(places[-_SHOWN:]) | set(roles)
+    return sorted(kept)
+
+
+def _is_between(life: Sequence[Moment], at: int) -> bool:
+    """Return whether a flush stands between two flushes of the same connection."""
+    if not 0 < at < len(life) - 1:
+        return False
+    around = life[at - 1 : at + 2]
+    return all(one.kind == "flush" and one.lane == life[at].lane for one in around)
+
+
+def _mark(one: Moment, role: tuple[str, str], x: int, lanes: dict[str, int], bottom: int) -> Mark:
+    title = "\n".join(_title(one, role[1]))
+    if one.kind in WHOLE:
+        return Mark(x, _TOP - 8, one.kind, _LETTERS.get(one.kind, ""), title, *role, bottom)
+    y = lanes[one.lane or _NO_LANE]
+    kind = one.kind if one.is_certain else f"{one.kind} unknown"
+    kind += " fua" if one.fua else ""
+    return Mark(x, y, kind, _LETTERS.get(one.kind, "?"), title, *role)
+
+
+def _title(one: Moment, word: str) -> Iterator[str]:
+    number = f" #{one.number}" if one.number else ""
+    yield f"{_TEXTS.get(one.kind, one.kind)}{number}" + (" with FUA" if one.fua else "")
+    if one.at_s is not None:
+        yield f"at {one.at_s:.6f} s"
+    if one.length and one.kind not in WHOLE:
+        first, last = one.offset // SECTOR, (one.offset + one.length - 1) // SECTOR
+        yield f"{one.length} bytes at {one.offset}, sectors {first} to {last}"
+    if one.lane:
+        yield one.lane
+    if not one.is_certain:
+        yield "not acknowledged: its outcome is not known"
+    if one.text and one.kind in ("fault", "read"):
+        yield one.text
+    if word:
+        yield word
+
+
+def _line(one: Moment, role: tuple[str, str]) -> Line:
+    number = f" #{one.number}" if one.number else ""
+    what = _TEXTS.get(one.kind, one.kind) + number + (", FUA" if one.fua else "")
+    place = f"{one.offset}+{one.length}" if one.length and one.kind not in WHOLE else ""
+    words = [role[1]] if role[1] else []
+    if not one.is_certain:
+        words.append("outcome not known")
+    if one.kind == "fault":
+        words.append(one.text)
+    time = "" if one.at_s is None else f"{one.at_s:.6f}"
+    return Line((time, what, one.lane, place, "; ".join(words)), role[0])

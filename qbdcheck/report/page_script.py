@@ -1,0 +1,83 @@
+"""The shortest script that a page can offer: a file that the case left, or the life of a sector.
+
+A case that shrinks its workload leaves ``repro/script.yaml`` and ``repro/script.sh``. For other
+failures the script has the recorded operations on the damaged sector, and it was not tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from oracles.finding import Finding
+from oracles.life import Moment
+from oracles.scripts import SIZE_MAX, Script, Step, to_qemu_io
+
+_STEPS = 60
+"""Steps of a script that is made of a life: the last ones."""
+_ROUND = 64 << 10
+_LONGEST = 32 << 10
+"""A longer text is left to the bundle."""
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A script: how it came about, the text for ``./check replay``, and that for qemu-io."""
+
+    about: str
+    replay: str
+    qemu_io: str
+
+
+def script_of(artefacts: Sequence[str], finding: Finding | None) -> Offered | None:
+    """Return the script of a failure; None if there is none."""
+    if (found := _kept(artefacts)) is not None:
+        return found
+    if finding is None:
+        return None
+    script = _of_life(finding)
+    if script is None:
+        return None
+    about = "The operations on this sector as recorded, on one connection. The script was not tried"
+    return Offered(f"{about}.", script.to_yaml(), to_qemu_io(script))
+
+
+def _kept(artefacts: Sequence[str]) -> Offered | None:
+    for directory in map(Path, artefacts):
+        try:
+            replay = (directory / "script.yaml").read_text(encoding="utf-8")
+            qemu_io = (directory / "script.sh").read_text(encoding="utf-8")
+        except OSError:
+            continue
+        if len(replay) + len(qemu_io) <= _LONGEST:
+            return Offered("The shortest script that failed.", replay, qemu_io)
+    return None
+
+
+def _of_life(finding: Finding) -> Script | None:
+    life = finding.life
+    ends = [one.offset + one.length for one in life if one.kind != "resize"]
+    ends.append(finding.offset + finding.length)
+    size = -(-max(ends) // _ROUND) * _ROUND
+    steps = tuple(_steps(life))[-_STEPS:]
+    if size > SIZE_MAX or not any(step.do in ("write", "zero", "discard") for step in steps):
+        return None
+    if steps[-1].do != "read":
+        steps = (*steps, Step("read", finding.sector * 512, finding.sectors * 512))
+    return Script(size, steps, f"the life of sector {finding.sector}")
+
+
+def _steps(life: Sequence[Moment]) -> Iterator[Step]:
+    last = ""
+    for one in life:
+        match one.kind:
+            case "write" | "zero":
+                yield Step(one.kind, one.offset, one.length, fua=one.fua)
+            case "discard" | "read":
+                yield Step(one.kind, one.offset, one.length)
+            case "flush" if last != "flush":
+                yield Step("flush")
+            case "cut":
+                yield Step("power-cut")
+        last = one.kind

@@ -1,0 +1,130 @@
+"""The life of a sector, and the moment that a finding contradicts."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+
+from oracles.damage import Damage
+from oracles.finding import SECTOR, Finding
+from oracles.life import MOST, Moment
+from oracles.shadow import NotPermitted, Shadow
+from oracles.stamps import Identity
+
+
+@pytest.fixture
+def shadow() -> Shadow:
+    made = Shadow(64 * SECTOR, Identity(1, 2))
+    ticks = count()
+    made.history.clock = lambda: next(ticks) * 1.0
+    made.prefill()
+    made.flush()
+    return made
+
+
+def write(shadow: Shadow, sector: int, **flags: bool) -> bytes:
+    data = shadow.stamped(sector * SECTOR, SECTOR)
+    shadow.write(sector * SECTOR, data, **flags)
+    return data
+
+
+def finding_of(shadow: Shadow, sector: int, data: bytes) -> Finding:
+    shadow.history.note("read", sector * SECTOR, len(data))
+    with pytest.raises(NotPermitted) as caught:
+        shadow.settle(sector * SECTOR, data)
+    return caught.value.findings[0]
+
+
+def sentence(finding: Finding) -> str:
+    assert finding.culprit is not None
+    return finding.culprit.sentence
+
+
+def test_a_flushed_write_that_a_power_cut_removes_accuses_the_flush(shadow: Shadow) -> None:
+    old = shadow.expected(5 * SECTOR, SECTOR)
+    write(shadow, 5)
+    shadow.flush()
+    shadow.power_cut()
+    finding = finding_of(shadow, 5, old)
+    assert [one.kind for one in finding.life] == [
+        "prefill", "flush", "write", "flush", "cut", "read"
+    ]  # fmt: skip
+    assert sentence(finding) == (
+        "The power was cut at 4.000 s. Write #1 was acknowledged at 2.000 s and flushed at 3.000 s,"
+        " and is gone: the flush between did not make it durable."
+    )
+    assert finding.culprit
+    assert (finding.culprit.place, finding.culprit.lost) == (3, 2)
+
+
+def test_a_lost_write_with_fua_accuses_fua(shadow: Shadow) -> None:
+    old = shadow.expected(5 * SECTOR, SECTOR)
+    write(shadow, 5, fua=True)
+    shadow.power_cut()
+    assert "FUA did not make it durable" in sentence(finding_of(shadow, 5, old))
+
+
+def test_a_torn_sector_accuses_the_write_that_was_not_flushed(shadow: Shadow) -> None:
+    old = shadow.expected(5 * SECTOR, SECTOR)
+    new = write(shadow, 5)
+    shadow.power_cut()
+    finding = finding_of(shadow, 5, new[:256] + old[256:])
+    assert finding.damage is Damage.TORN
+    assert finding.culprit
+    assert finding.life[finding.culprit.place].kind == "write"
+    assert "partly old and partly new" in sentence(finding)
+
+
+def test_without_a_cut_the_write_is_named_and_the_reader(shadow: Shadow) -> None:
+    old = shadow.expected(5 * SECTOR, SECTOR)
+    shadow.history.lane = "one"
+    new = write(shadow, 5)
+    shadow.history.note("read", 5 * SECTOR, SECTOR)
+    shadow.settle(5 * SECTOR, new)
+    shadow.history.lane = "two"
+    finding = finding_of(shadow, 5, old)
+    assert sentence(finding) == (
+        "Write #1 was acknowledged at 2.000 s, and the read from another connection (two) at"
+        " 4.000 s does not return it. No power was cut. One read before returned it."
+    )
+
+
+def test_misdirected_data_names_the_write_and_where_it_was_sent(shadow: Shadow) -> None:
+    new = write(shadow, 5)
+    finding = finding_of(shadow, 9, new)
+    assert finding.damage is Damage.MISDIRECTED
+    assert "Write #1 was sent to sector 5" in sentence(finding)
+
+
+def test_a_lost_stamp_is_found_where_it_went(shadow: Shadow) -> None:
+    whole = bytearray(shadow.expected(0, 64 * SECTOR))
+    data = write(shadow, 5)
+    whole[6 * SECTOR : 7 * SECTOR] = data
+    lost = next(one for one in shadow.check(0, bytes(whole)) if one.sector == 5)
+    assert lost.found_at == 6 * SECTOR
+    assert lost.text.endswith("; found instead at sector 6 (+1)")
+
+
+def test_a_stamp_at_its_own_place_is_not_found_elsewhere(shadow: Shadow) -> None:
+    whole = bytearray(shadow.expected(0, 64 * SECTOR))
+    write(shadow, 5)
+    assert [one.found_at for one in shadow.check(0, bytes(whole))] == [None]
+
+
+def test_a_life_is_bounded_and_survives_json(shadow: Shadow) -> None:
+    for _ in range(2 * MOST):
+        write(shadow, 5)
+        shadow.flush()
+    finding = finding_of(shadow, 5, bytes(SECTOR))
+    assert sum(one.kind == "write" for one in finding.life) == MOST - 1  # and the read
+    assert len(finding.life) < 2 * MOST
+    again = Finding.from_json(finding.to_json())
+    assert again.life == finding.life
+
+
+def test_faults_that_fired_are_in_their_place(shadow: Shadow) -> None:
+    write(shadow, 5)
+    shadow.history.faults.append(lambda: [Moment("fault", at_s=1.5, text="rule r1")])
+    finding = finding_of(shadow, 5, bytes(SECTOR))
+    assert [one.kind for one in finding.life] == ["prefill", "flush", "fault", "write", "read"]
