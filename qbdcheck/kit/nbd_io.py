@@ -16,6 +16,7 @@ from oracles.shadow import Shadow
 from oracles.stamps import Data
 from qbdcheck.errors import CaseBroken
 from qbdcheck.kit.expectations import errno_name
+from qbdcheck.programs.requests_sent import OK, Sent, note
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.session import TargetSession
@@ -111,6 +112,7 @@ class NbdIo:
         self.name = name
         self._shadow = shadow
         self._in_flight: dict[int, _Sent] = {}
+        self._noted: dict[int, Sent] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -208,14 +210,17 @@ class NbdIo:
         :raise RequestLost: there is no answer within the time limit.
         """
         sent = self._made(command, offset, length, flags, data)
+        noted = note(str(sent))
         try:
             self.client.call(command, offset, length, flags=flags, payload=sent.data)
         except NbdError as error:
+            noted.result = OK  # an error is an answer: the server lived
             return error.errno or 0
         except TimeoutError:
             raise RequestLost(f"{sent}: no reply within the time limit") from None
         except (OSError, EOFError):
             return CLOSED
+        noted.result = OK
         sent.report(self._shadow, maybe=False)
         return 0
 
@@ -238,9 +243,11 @@ class NbdIo:
         """
         payload = data if data is not None else bytes(length if command == Command.WRITE else 0)
         sent = _Sent(command, offset, length, flags, payload, self.name)
+        noted = note(str(sent))
         try:
             self.client.call(command, offset, length, flags=flags, payload=payload)
         except NbdError as error:
+            noted.result = OK
             number = error.errno or 0
         except TimeoutError:
             raise RequestLost(f"{sent}: no reply within the time limit") from None
@@ -275,6 +282,7 @@ class NbdIo:
             if sent.overlaps(other):
                 raise CaseBroken(f"{sent} overlaps {other}, which is in flight")
         sent.report(self._shadow, maybe=True)
+        noted = note(str(sent))
         try:
             cookie = self.client.send_request(
                 command, offset, length, flags=flags, payload=sent.data
@@ -282,6 +290,7 @@ class NbdIo:
         except (OSError, EOFError) as error:
             raise RequestLost(f"{sent}: {error or 'the server closed the connection'}") from None
         self._in_flight[cookie] = sent
+        self._noted[cookie] = noted
         return cookie
 
     def finish(self, cookie: int | None = None) -> Reply:
@@ -296,6 +305,8 @@ class NbdIo:
         except (OSError, EOFError) as error:
             raise RequestLost(f"{waiting[0]}: {error or 'connection closed'}") from None
         sent = self._in_flight.pop(reply.cookie, None)
+        if sent is not None:
+            self._noted.pop(reply.cookie).result = OK
         if sent is None:
             raise AssertionError(f"a reply to cookie {reply.cookie:#x}, which is not in flight")
         if reply.error:
@@ -336,9 +347,12 @@ class NbdIo:
 
     @staticmethod
     def _ask(sent: _Sent, act: _Act) -> None:
+        noted = note(str(sent))
         try:
             act()
+            noted.result = OK
         except NbdError as error:
+            noted.result = OK  # an error is an answer: the server lived
             raise RequestFailed(str(sent), error) from None
         except TimeoutError:
             raise RequestLost(f"{sent}: no reply within the time limit") from None

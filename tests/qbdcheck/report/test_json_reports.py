@@ -35,6 +35,7 @@ def test_json_report_has_the_whole_run_with_its_environment(
     assert whole["cases"][1]["reasons"] == ["target lacks resize", "program fio is missing # 1"]
     assert whole["end"] == {
         "elapsed_s": 6.5, "counts": {"pass": 2}, "exit_code": 1, "interrupted": False,
+        "causes": [], "looks_like": [],
     }  # fmt: skip
 
 
