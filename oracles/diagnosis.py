@@ -15,7 +15,14 @@ import numpy as np
 
 from oracles.damage import Confidence, Damage, Difference
 from oracles.finding import SHOWN, Finding, Findings, render
-from oracles.sector_damage import Candidates, content_of, judge_unsound, version_of
+from oracles.sector_damage import (
+    Candidates,
+    Finder,
+    content_of,
+    judge_strange,
+    judge_unsound,
+    version_of,
+)
 from oracles.stamps import (
     SECTOR,
     Bytes,
@@ -30,6 +37,10 @@ from oracles.stamps import (
 
 __all__ = ["Damage", "Finding", "Findings", "diagnose", "render"]
 
+_WEAK = (Damage.UNKNOWN, Damage.TORN, Damage.SHIFTED)
+"""Kinds that a part of a stamp from elsewhere can look like, where they are only likely."""
+_SEARCHED = 32
+"""Sectors of one comparison whose strange contents are searched among all stamps of the volume."""
 _EXAMINED = 512
 """Sectors without a whole stamp that one comparison examines byte by byte (about 1 ms each)."""
 
@@ -41,6 +52,7 @@ def diagnose(
     *,
     identity: Identity | None = None,
     candidates: Candidates | None = None,
+    finder: Finder | None = None,
 ) -> Findings:
     """Compare what a read returned with what it must return, and name each damage.
 
@@ -49,13 +61,14 @@ def diagnose(
     :param identity: the owner of the volume; by default, the owner of the expected stamps.
     :param candidates: for a sector number, headers of stamps that it held before, to name the parts
         of a torn sector by.
+    :param finder: for the key of a fill, the header of the stamp, wherever it was written.
     """
     seen, wanted = as_array(data), as_array(expected)
     if len(seen) > len(wanted):
         raise ValueError(f"{len(seen)} bytes seen where {len(wanted)} were expected")
     findings = Findings(is_judged=len(wanted) > 0)
     if not np.array_equal(seen, wanted[: len(seen)]):
-        comparison = _Comparison(seen, offset, wanted[: len(seen)], identity, candidates)
+        comparison = _Comparison(seen, offset, wanted[: len(seen)], identity, candidates, finder)
         findings += comparison.findings()
     if len(seen) < len(wanted):
         end = offset + len(seen)
@@ -68,13 +81,14 @@ def diagnose(
 class _Comparison:
     """Two equally long byte ranges of one volume, laid out by sector."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  # the arguments of diagnose
         self,
         seen: Bytes,
         offset: int,
         wanted: Bytes,
         identity: Identity | None,
         candidates: Candidates | None,
+        finder: Finder | None,
     ) -> None:
         self.first = offset // SECTOR
         self.start = offset
@@ -86,7 +100,9 @@ class _Comparison:
         self.wanted = np.pad(wanted, (before, after)) if before or after else wanted
         self.identity = identity
         self.candidates = candidates or (lambda _sector: ())
+        self.finder = finder or (lambda _key: None)
         self.examined = 0
+        self.searched = 0
 
     def findings(self) -> Iterable[Finding]:
         """Return the findings in the order of their offsets."""
@@ -112,7 +128,8 @@ class _Comparison:
             else:
                 finding = self._judge_bytes(row)
             named.append((row, finding))
-        return self._merge(_mark_swaps(named, misplaced, self.first))
+        named = list(_mark_swaps(named, misplaced, self.first))
+        return self._merge(_mark_found(named, self.first))
 
     def _row(self, row: int) -> tuple[bytes, bytes]:
         place = slice(row * SECTOR, (row + 1) * SECTOR)
@@ -141,7 +158,12 @@ class _Comparison:
         low = max(self.start - sector * SECTOR, 0)
         high = min(self.end - sector * SECTOR, SECTOR)
         headers = list(self.candidates(sector))
-        return judge_unsound(seen[low:high], wanted[low:high], low, sector, headers)
+        found = judge_unsound(seen[low:high], wanted[low:high], low, sector, headers)
+        if found.confidence is Confidence.CERTAIN or self.searched >= _SEARCHED:
+            return found
+        self.searched += 1
+        strange = judge_strange(seen[low:high], wanted[low:high], low, sector, self.finder)
+        return strange if strange is not None and found.damage in _WEAK else found
 
     def _merge(self, named: Iterable[tuple[int, Finding]]) -> Iterable[Finding]:
         """Give the sectors their places, and make one finding of neighbours that are alike."""
@@ -192,5 +214,23 @@ def _mark_swaps(
         if home is not None and misplaced.get(home) == first + row:
             distance = (home - first - row) * SECTOR
             yield row, replace(finding, damage=Damage.SWAPPED, moved=distance)
+        else:
+            yield row, finding
+
+
+def _mark_found(named: Iterable[tuple[int, Finding]], first: int) -> Iterable[tuple[int, Finding]]:
+    """Say of missing data where in the same read it is instead."""
+    named = list(named)
+    elsewhere = {
+        (one.seen, first + row - one.moved // SECTOR): first + row
+        for row, one in named
+        if one.damage in {Damage.MISDIRECTED, Damage.SHIFTED} and one.moved and one.seen
+    }
+    for row, finding in named:
+        place = elsewhere.get((finding.expected, first + row))  # type: ignore[arg-type]
+        is_missing = finding.damage not in {Damage.MISDIRECTED, Damage.SWAPPED}
+        if place is not None and is_missing:
+            evidence = f"what belongs to sector {first + row} is found at sector {place} instead"
+            yield row, replace(finding, evidence=(*finding.evidence, evidence))
         else:
             yield row, finding

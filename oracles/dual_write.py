@@ -180,7 +180,9 @@ class DualWrite:
             payloads: list[Payload] = [b""] * len(batch)
             for place, request in enumerate(batch):
                 if request.kind is Kind.WRITE and request.length:
-                    generation = history.next_generation(request.number, identity.writer)
+                    generation = history.next_generation(
+                        request.number, identity.writer, request.offset, request.length
+                    )
                     generations[place] = generation
                     writes.append((request.offset, request.length, generation, request.number))
                     places.append((payloads, place))
@@ -240,6 +242,7 @@ class DualWrite:
                 expected=error(right.error),
                 seen=error(wrong.error),
                 side=side,
+                remark=f"{wrong.why}; the request got no reply" if wrong.why else "",
             ),
         )
 

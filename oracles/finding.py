@@ -292,6 +292,10 @@ def _misdirected(finding: Finding) -> str:
         if abs(finding.moved) == 1 << bits:
             hint = f": {distance} too {'high' if finding.moved > 0 else 'low'}"
     by = f"write #{seen.operation}" if seen and seen.generation else "the prefill"
+    if finding.part is not None:
+        first, end = finding.part
+        where = f"bytes {first} to {end - 1} of the sector are misdirected"
+        return f"{where} ({finding.moved // SECTOR:+d} sectors{hint}, by {by})"
     return f"misdirected ({finding.moved // SECTOR:+d} sectors{hint}, by {by})"
 
 

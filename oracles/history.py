@@ -7,14 +7,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
+
 from oracles.damage import Operation
 from oracles.life import Moment, life_of
-from oracles.stamps import SECTOR, Bytes, Header, Identity
+from oracles.stamps import SECTOR, Bytes, Header, Identity, keys_of
 
 _MOMENTS = 50_000
 """Moments that are kept: those of the last operations."""
 _TELLING = 64
 """First bytes that, with the place, tell the data of one write from that of another."""
+_SEARCHED = 1 << 20
+"""Sectors of which `History.stamp_with` compares the keys; this takes 50 ms."""
 
 
 class History:
@@ -38,6 +42,7 @@ class History:
         self._generation = 0
         self._stamped: dict[int, tuple[int, int]] = {}
         self._unaligned: dict[tuple[int, int, bytes], int] = {}
+        self._places: dict[int, tuple[int, int]] = {}
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(self._entries)
@@ -54,6 +59,7 @@ class History:
         other._stamped = dict(self._stamped)
         other.clock, other._start_s = self.clock, self._start_s
         other._moments = self._moments.copy()
+        other._places = dict(self._places)
         return other
 
     def next_number(self) -> int:
@@ -61,10 +67,14 @@ class History:
         self._last_number += 1
         return self._last_number
 
-    def next_generation(self, number: int, writer: int) -> int:
-        """Return the generation, from 1, of the stamps that an operation will write."""
+    def next_generation(self, number: int, writer: int, offset: int = 0, length: int = 0) -> int:
+        """Return the generation, from 1, of the stamps that an operation will write.
+
+        :param offset: in bytes, as is ``length``: where it will write them; 0 if not known.
+        """
         self._generation += 1
         self._stamped[number] = (self._generation, writer)
+        self._places[number] = (offset, length)
         return self._generation
 
     def known(self, number: int | None) -> int | None:
@@ -175,6 +185,36 @@ class History:
         """Return up to ``count`` operations that touched a range, the last one first."""
         touching = (entry for entry in reversed(self._entries) if entry.touches(offset, length))
         return tuple(islice(touching, count))
+
+    def stamp_with(self, key: int) -> Header | None:
+        """Return the header of the stamp whose fill has a key; None if none was written.
+
+        Only the newest writes are searched, up to a million sectors.
+        """
+        left = _SEARCHED
+        for number, offset, length, generation, writer in self._all_stamped():
+            first = offset // SECTOR
+            count = (offset + length - 1) // SECTOR + 1 - first
+            left -= count
+            if left < 0:
+                return None
+            identity = Identity(self._identity.run, self._identity.volume, writer)
+            keys = keys_of(identity, first, count, generation, number)
+            places = np.flatnonzero(keys == np.uint64(key))
+            if len(places):
+                lba = first + int(places[0])
+                return Header(identity.run, identity.volume, lba, generation, writer, number)
+        return None
+
+    def _all_stamped(self) -> Iterator[tuple[int, int, int, int, int]]:
+        """Give number, offset, length, generation and writer of all that was stamped."""
+        for number in reversed(self._places):
+            offset, length = self._places[number]
+            if length:
+                yield number, offset, length, *self._stamped[number]
+        for entry in self._entries:
+            if entry.generation == 0 and entry.length:
+                yield entry.number, entry.offset, entry.length, 0, entry.writer
 
     def stamps_of(self, sector: int) -> list[Header]:
         """Return the headers of all stamps that were written to a sector, newest first."""

@@ -15,6 +15,7 @@ from oracles.stamps import (
     SECTOR,
     Header,
     fill_keys,
+    fragment_in,
     header_keys,
     header_of,
     sector_words,
@@ -24,6 +25,9 @@ from oracles.stamps import (
 
 Candidates = Callable[[int], Iterable[Header]]
 """Gives the headers of stamps that a sector held at some time."""
+
+Finder = Callable[[int], Header | None]
+"""Gives the header of the stamp whose fill has a key; None if nobody wrote it."""
 
 _PROBE = 16
 """Bytes of the right data that must be found elsewhere to call it shifted; a coincidence has a
@@ -78,6 +82,50 @@ def judge_unsound(
         or _judge_tear(seen, wanted, low, sector, headers)
         or _judge_zeroed_parts(seen, wanted, low)
         or _unknown(seen, wanted, low)
+    )
+
+
+def judge_strange(
+    seen: bytes, wanted: bytes, low: int, sector: int, finder: Finder
+) -> Finding | None:
+    """Recognise, in data that fits nothing else, a part of a stamp that was written elsewhere.
+
+    :param low: where ``seen`` and ``wanted`` begin within the sector.
+    :param finder: gives the header of the stamp of a key, from all stamps of the volume.
+    :return: a finding without a place; None if there is no part of a stamp.
+    """
+    places = _different(seen, wanted)
+    first, end = places[0], places[-1] + 1
+    found = fragment_in(seen[first:end])
+    if found is None:
+        return None
+    part = (low + first, low + end)
+    is_whole = part == (0, SECTOR)
+    place = low + first + found.at - found.source
+    header = finder(found.key)
+    expected = content_of(wanted)
+    if header is None:  # of another volume or run, or too old; its place within a sector is known
+        if place % SECTOR == 0:
+            return None
+        return Finding(
+            Damage.SHIFTED,
+            expected=expected,
+            part=part,
+            confidence=Confidence.LIKELY,
+            remark="a part of the sector is a stamp of an unknown write, at a wrong place",
+        )
+    moved = (sector - header.lba) * SECTOR + place
+    version = version_of(header)
+    if moved == 0:
+        return Finding(Damage.STALE, expected=expected, seen=version, part=part)
+    damage = Damage.SHIFTED if moved % SECTOR else Damage.MISDIRECTED
+    return Finding(
+        damage,
+        expected=expected,
+        seen=version,
+        moved=moved,
+        part=None if is_whole else part,
+        evidence=(f"the data belongs to sector {header.lba}, and is found at sector {sector}",),
     )
 
 

@@ -119,7 +119,7 @@ class Shadow:
         """
         number = self.next_operation() if operation is None else operation
         who = self.identity if writer is None else replace(self.identity, writer=writer)
-        generation = self.history.next_generation(number, who.writer)
+        generation = self.history.next_generation(number, who.writer, offset, length)
         data = stamp(offset, length, who, generation, number).tobytes()
         if operation is None:
             self.history.stamped(offset, data, number)
@@ -297,7 +297,14 @@ class Shadow:
             if states is None or there.tobytes() in {state[part] for state in states}:
                 wanted[low - offset : high - offset] = there
         headers = self.history.stamps_of
-        findings = diagnose(seen, offset, wanted, identity=self.identity, candidates=headers)
+        findings = diagnose(
+            seen,
+            offset,
+            wanted,
+            identity=self.identity,
+            candidates=headers,
+            finder=self.history.stamp_with,
+        )
         for place, finding in enumerate(findings):
             last = self.history.last_writes(finding.offset, finding.length, _LAST_WRITES)
             findings[place] = replace(finding, last_writes=last)

@@ -27,11 +27,15 @@ Payloads = Sequence[Payload]
 
 @dataclass(slots=True)
 class Outcome:
-    """The outcome of a request: 0 or a Linux errno, and what a read or block status returned."""
+    """The outcome of a request: 0 or a Linux errno, and what a read or block status returned.
+
+    ``why``: what the errno cannot say, such as how a side broke the protocol.
+    """
 
     error: int = 0
     data: bytes | bytearray = b""
     extents: Sequence[Extent] = ()
+    why: str = ""
 
 
 class Side(Protocol):

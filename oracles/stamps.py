@@ -196,6 +196,56 @@ def header_keys(words: Words) -> Words:
         return _keys(words[:, 1], words[:, 2], words[:, 3], words[:, 4])
 
 
+_STEPS = _CONSTANTS[:-1] ^ _CONSTANTS[1:]
+"""Each is different: what two neighbouring words of a fill differ by says where they belong."""
+_PLACES = {int(step): HEADER_WORDS + place for place, step in enumerate(_STEPS)}
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A part of a stamp at any place: byte ``at`` of some data is byte ``source`` of the stamp.
+
+    ``key`` is that of the stamp's fill; it belongs to one header only.
+    """
+
+    key: int
+    source: int
+    at: int
+
+
+def fragment_in(data: bytes) -> Fragment | None:
+    """Return the first part of a stamp in data, at any alignment; None without one.
+
+    Two words of the fill prove it: by chance they fit with a probability of 2^-50.
+    """
+    found: Fragment | None = None
+    for at in range(min(8, len(data))):
+        count = (len(data) - at) // 8
+        if count < 2:
+            break
+        words = np.frombuffer(data, dtype="<u8", count=count, offset=at)
+        steps = words[:-1] ^ words[1:]
+        for row in np.flatnonzero(np.isin(steps, _STEPS)):
+            place = _PLACES[int(steps[row])]
+            start = at + 8 * int(row)
+            if found is None or start < found.at:
+                key = int(words[row]) ^ int(_CONSTANTS[place - HEADER_WORDS])
+                found = Fragment(key, 8 * place, start)
+            break
+    return found
+
+
+def keys_of(  # the words of a header
+    identity: Identity, first: int, count: int, generation: int, operation: int
+) -> Words:
+    """Return the keys of the stamps of one write, in ``count`` sectors from ``first`` on."""
+    lba = np.arange(first, first + count, dtype=np.uint64)
+    owner = (identity.run & _LOW32) << 32 | identity.volume & _LOW32
+    version = (generation & _LOW32) << 32 | identity.writer & _LOW32
+    with np.errstate(over="ignore"):
+        return _keys(owner, lba, version, operation & _MASK64)
+
+
 def sound(words: Words) -> npt.NDArray[np.bool_]:
     """Return for each sector whether it is a whole stamp: header and fill agree."""
     result: npt.NDArray[np.bool_] = words[:, 0] == _MAGIC_WORD

@@ -110,8 +110,10 @@ def parse(argv: Sequence[str]) -> Options:
         raise UsageError("--resume and --last-failed exclude each other")
     subcommand = next((name for name in _FLAG_COMMANDS if getattr(arguments, name)), "")
     extra: tuple[str, ...] = (arguments.probe,) if subcommand == "probe" else ()
-    if subcommand != "mutants" and (arguments.knobs or arguments.each_suite):
-        flag = "--knobs" if arguments.knobs else "--each-suite"
+    of_mutants = ("knobs", "each_suite", "fingerprints")
+    given = next((name for name in of_mutants if getattr(arguments, name)), "")
+    if subcommand != "mutants" and given:
+        flag = f"--{given.replace('_', '-')}"
         raise UsageError(f"{flag} requires --mutants; for one mutant use -t mutant:ID:rate=1000")
     if arguments.selection and arguments.selection[0] in _WITH_FLAGS:
         subcommand, *rest = arguments.selection
@@ -345,6 +347,10 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
     add("--knobs", default="", metavar="K=V:K=V", help="set knobs of all mutants that have them")
     add("--each-suite", action="store_true",
         help="with --mutants: run each suite until its first kill")  # fmt: skip
+    add("--fingerprints", type=Path, metavar="FILE",
+        help="with --mutants: run all cases on each, and write which fail and how; --repeat N"
+             " takes N samples with different seeds; an existing FILE is continued",
+    )  # fmt: skip
 
 
 def _split(lists: Sequence[str]) -> tuple[str, ...]:
@@ -385,7 +391,12 @@ def _options(
         execution=execution,
         reports=_reports(given, execution.results_dir),
         guest=GuestOptions(_custom_guest(given), given.observe, _ltp(given.ltp), given.kirk),
-        mutation=MutationOptions(given.knobs, given.each_suite),
+        mutation=MutationOptions(
+            given.knobs,
+            given.each_suite,
+            given.fingerprints,
+            1 if given.seed is None else given.seed,
+        ),
         dry_run=given.dry_run,
         list_only=given.list,
         command=command,

@@ -31,6 +31,9 @@ from qbdcheck.standard_output import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qbdcheck.report.causes import Contradiction
     from qbdcheck.runner.reaper import Reaper
 
 _PLUGINS_OFF = (
@@ -250,7 +253,21 @@ def _run_under_pytest(options: Options, plan: Sequence[Planned], reaper: Reaper)
     from qbdcheck import plugin
     from qbdcheck.pytest_integration.session import CheckSession, NoTerminal
 
-    session = CheckSession(options, plan, reaper, was_interrupted=lambda: bool(interrupts.received))
+    def contradictions(scratch: Path, capabilities: frozenset[str]) -> list[Contradiction]:
+        from qbdcheck.commands.probe import contradictions_of
+        from qbdcheck.targets.mutant_target import profile
+
+        target = options.target
+        description = profile(target.name, target.targets_dir, options.selection.suites_dir)
+        return contradictions_of(description, target, scratch, capabilities)
+
+    session = CheckSession(
+        options,
+        plan,
+        reaper,
+        was_interrupted=lambda: bool(interrupts.received),
+        contradictions=contradictions,
+    )
     argv = ["--disable-plugin-autoload", "--capture=no", "--tb=short", "--noconftest"]
     argv += ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}"]
     argv += [word for name in _PLUGINS_OFF for word in ("-p", f"no:{name}")]

@@ -158,6 +158,10 @@ class MutationOptions:
     """KEY=VALUE:..., for all mutants that have them."""
     each_suite: bool = False
     """Run each suite until its own first kill."""
+    fingerprints_file: Path | None = None
+    """Measure fingerprints into this file instead of a kill matrix."""
+    first_seed: int = 1
+    """Seed of the first fingerprint of each mutant; the next has the next seed."""
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,14 @@ from qbdcheck.errors import NotRun, QbdcheckError, SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
 from qbdcheck.options import TargetOptions
+from qbdcheck.report.causes import Contradiction
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.capabilities import Scratch, capabilities
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
 from qbdcheck.targets.session import TargetSession
 
+_DETAIL_MAX = 200
 _STYLES = {"ok": "green", "WRONG": "bold red", "absent": "dim"}
 _TITLES = {
     "start": "starts, and QEMU opens a volume",
@@ -96,7 +98,7 @@ def probe(description: Description, options: TargetOptions) -> Iterator[Step]:
         found = capabilities(description, options, scratch)
         # What the target could do if its profile had no lacks: key.
         bare = capabilities(description.model_copy(update={"lacks": []}), options, scratch)
-        context = _Context(description, options, scratch, found)
+        context = _Context(description, options, scratch, found, is_first_fatal=True)
         for name in (
             "start",
             "fresh",
@@ -113,6 +115,31 @@ def probe(description: Description, options: TargetOptions) -> Iterator[Step]:
                 continue
             yield context.run(f"options.{option}", option_claim(option))
     yield from _deviations(description)
+
+
+def contradictions_of(
+    description: Description,
+    options: TargetOptions,
+    scratch: Path,
+    capabilities: frozenset[str],
+) -> list[Contradiction]:
+    """Return the claims of a target that do not hold, for a run in which much has failed.
+
+    Options of the command line, such as a cache mode, do not apply: they are not the target's.
+
+    :param capabilities: that the target advertises or its profile states.
+    """
+    plain = replace(options, cache="writeback", aio=None, image_options="", formats=("raw",))
+    directory = scratch / "claims"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    context = _Context(description, plain, directory, capabilities)
+    found = []
+    for word in CAPABILITIES:
+        if word in capabilities and word in CLAIMS:
+            step = context.run(word, CLAIMS[word])
+            if step.state != "ok":
+                found.append(Contradiction(word, _first_lines(step.detail)))
+    return found
 
 
 def _capability(context: _Context, word: str, sentence: str, bare: frozenset[str]) -> Step:
@@ -149,6 +176,8 @@ class _Context:
     options: TargetOptions
     scratch: Path
     found: frozenset[str]
+    is_first_fatal: bool = False
+    """Whether an error of use in the first claim ends all: the target does not start."""
     count: int = 0
 
     def run(self, name: str, claim: Callable[[TargetSession], str]) -> Step:
@@ -166,11 +195,18 @@ class _Context:
             finally:
                 session.close()
         except (QbdcheckError, AssertionError, ValueError, *HANDSHAKE_ERRORS) as error:
-            if isinstance(error, UsageError) and self.count == 1:
+            if isinstance(error, UsageError) and self.count == 1 and self.is_first_fatal:
                 raise
             kind = "cannot be tried: " if isinstance(error, NotRun) else ""
             return Step(name, "WRONG", kind + _short(error), now_s() - started_s)
         return Step(name, "ok", detail, now_s() - started_s)
+
+
+def _first_lines(detail: str) -> str:
+    """Return the heading of a result and the line below it as one line."""
+    first, *rest = detail.splitlines()
+    text = f"{first} {rest[0]}" if rest and first.endswith(":") else first
+    return " ".join(text.split())[:_DETAIL_MAX]
 
 
 def _short(error: BaseException) -> str:

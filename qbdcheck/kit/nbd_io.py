@@ -16,6 +16,7 @@ from oracles.shadow import Shadow
 from oracles.stamps import Data
 from qbdcheck.errors import CaseBroken
 from qbdcheck.kit.expectations import errno_name
+from qbdcheck.programs.requests_sent import OK, Sent, note
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import ReadAgain, judge
 from qbdcheck.targets.session import TargetSession
@@ -129,6 +130,7 @@ class NbdIo:
         self._lane = shadow.history.new_lane("NBD connection")
         self._again = again
         self._in_flight: dict[int, _Sent] = {}
+        self._noted: dict[int, Sent] = {}
 
     @property
     def _shadow(self) -> Shadow:
@@ -232,14 +234,17 @@ class NbdIo:
         :raise RequestLost: there is no answer within the time limit.
         """
         sent = self._made(command, offset, length, flags, data)
+        noted = note(str(sent))
         try:
             self.client.call(command, offset, length, flags=flags, payload=sent.data)
         except NbdError as error:
+            noted.result = OK  # an error is an answer: the server lived
             return error.errno or 0
         except TimeoutError:
             raise RequestLost(f"{sent}: no reply within the time limit") from None
         except (OSError, EOFError):
             return CLOSED
+        noted.result = OK
         sent.report(self._shadow, maybe=False)
         return 0
 
@@ -262,9 +267,11 @@ class NbdIo:
         """
         payload = data if data is not None else bytes(length if command == Command.WRITE else 0)
         sent = _Sent(command, offset, length, flags, payload, self.name)
+        noted = note(str(sent))
         try:
             self.client.call(command, offset, length, flags=flags, payload=payload)
         except NbdError as error:
+            noted.result = OK
             number = error.errno or 0
         except TimeoutError:
             raise RequestLost(f"{sent}: no reply within the time limit") from None
@@ -299,6 +306,7 @@ class NbdIo:
             if sent.overlaps(other):
                 raise CaseBroken(f"{sent} overlaps {other}, which is in flight")
         sent.report(self._shadow, maybe=True)
+        noted = note(str(sent))
         try:
             cookie = self.client.send_request(
                 command, offset, length, flags=flags, payload=sent.data
@@ -306,6 +314,7 @@ class NbdIo:
         except (OSError, EOFError) as error:
             raise RequestLost(f"{sent}: {_why(error)}") from None
         self._in_flight[cookie] = sent
+        self._noted[cookie] = noted
         return cookie
 
     def finish(self, cookie: int | None = None) -> Reply:
@@ -320,6 +329,8 @@ class NbdIo:
         except (OSError, EOFError) as error:
             raise RequestLost(f"{waiting[0]}: {_why(error)}") from None
         sent = self._in_flight.pop(reply.cookie, None)
+        if sent is not None:
+            self._noted.pop(reply.cookie).result = OK
         if sent is None:
             raise AssertionError(f"a reply to cookie {reply.cookie:#x}, which is not in flight")
         if reply.error:
@@ -360,9 +371,12 @@ class NbdIo:
 
     @staticmethod
     def _ask(sent: _Sent, act: _Act) -> None:
+        noted = note(str(sent))
         try:
             act()
+            noted.result = OK
         except NbdError as error:
+            noted.result = OK  # an error is an answer: the server lived
             raise RequestFailed(str(sent), error) from None
         except TimeoutError:
             raise RequestLost(f"{sent}: no reply within the time limit") from None

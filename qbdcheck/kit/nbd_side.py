@@ -65,6 +65,7 @@ class NbdSide:
         self._outcomes: dict[int, Outcome] = {}
         self._waiting: dict[int, Request] = {}
         self._client: Client | None = None
+        self._why_lost = ""
         self._buffer = bytearray()
         self._view = memoryview(self._buffer)
         self._connect()
@@ -95,6 +96,7 @@ class NbdSide:
         self._batch = batch
         self._outcomes = {}
         self._waiting = {}
+        self._why_lost = ""
         base = self._cookie + 1
         self._cookie += len(batch)
         try:
@@ -102,8 +104,8 @@ class NbdSide:
             if any(request.length > client.longest for request in batch):
                 self._do_long(client, batch, payloads, base)
             self._send(client, self._encoded(client, batch, payloads, base))
-        except (OSError, EOFError, RemoteProtocolError, OptionRefused):
-            self._lose()
+        except (OSError, EOFError, RemoteProtocolError, OptionRefused) as error:
+            self._lose(error)
 
     def finish(self) -> list[Outcome]:
         """Return the outcome of each request of the batch."""
@@ -111,11 +113,11 @@ class NbdSide:
         try:
             while self._waiting and client is not None:
                 self._receive(client)
-        except (OSError, EOFError, RemoteProtocolError):
-            self._lose()
+        except (OSError, EOFError, RemoteProtocolError) as error:
+            self._lose(error)
         first = self._cookie - len(self._batch) + 1
-        outcomes = self._outcomes
-        return [outcomes.get(first + n) or Outcome(_LOST) for n in range(len(self._batch))]
+        outcomes, lost = self._outcomes, Outcome(_LOST, why=self._why_lost)
+        return [outcomes.get(first + n) or lost for n in range(len(self._batch))]
 
     def _connect(self) -> Client:
         contexts = (CONTEXT,) if self._status else ()
@@ -135,7 +137,10 @@ class NbdSide:
         self._poll.register(client.sock, select.POLLIN | select.POLLOUT)
         return client
 
-    def _lose(self) -> None:
+    def _lose(self, error: Exception | None = None) -> None:
+        """End the connection; remember how the server broke the protocol, if it did."""
+        broken = isinstance(error, RemoteProtocolError)
+        self._why_lost = f"the server broke the protocol: {error}" if broken else ""
         if self._client is not None:
             with contextlib.suppress(OSError):
                 self._client.sock.close()

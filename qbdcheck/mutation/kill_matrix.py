@@ -21,6 +21,7 @@ from mutants.mutant import Mutant
 from qbdcheck.catalogue.plan import Planned, make_plan
 from qbdcheck.errors import UsageError
 from qbdcheck.exit_code import ExitCode
+from qbdcheck.mutation import fingerprint_run
 from qbdcheck.mutation.mutant_run import (
     NOT_READY,
     NOT_TESTABLE,
@@ -60,6 +61,10 @@ def main(
     wanted = read_wanted(
         [word for word in selection.arguments if word not in cases], mutation.knobs
     )
+    if mutation.fingerprints_file is not None:
+        flags = ["--turns", "-j", str(execution.lanes)]
+        flags += [*_flags(selection, target, execution), *_selecting(selection), *cases]
+        return _fingerprints(wanted, mutation, execution.repeat, flags)
     of_cases = replace(selection, arguments=cases, resume=False)
     plan = make_plan(of_cases, target, execution)
     plan = [planned for planned in plan if not planned.excluded]
@@ -95,6 +100,24 @@ def main(
     if all(fate.state == NOT_TESTABLE for fate in fates):
         return ExitCode.USAGE
     return ExitCode.GREEN if all(fate.is_right for fate in fates) else ExitCode.RED
+
+
+def _fingerprints(
+    wanted: Sequence[Wanted], mutation: MutationOptions, repeat: int, flags: Sequence[str]
+) -> int:
+    """Take the samples that the file does not have yet; first one of each mutant.
+
+    :raise UsageError: the file cannot be read or written, or is something else.
+    """
+    assert mutation.fingerprints_file is not None
+    progress = fingerprint_run.Progress.load(mutation.fingerprints_file)
+    for seed in range(mutation.first_seed, mutation.first_seed + repeat):
+        for one in wanted:
+            if not progress.has(one.mutant.id, one.knobs, seed):
+                sample = fingerprint_run.measure(one.mutant, one.knobs, seed, flags)
+                progress.add(sample)
+                fingerprint_run.say(sample)
+    return ExitCode.GREEN
 
 
 def read_wanted(arguments: Sequence[str], knobs: str) -> list[Wanted]:

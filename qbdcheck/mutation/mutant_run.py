@@ -29,7 +29,7 @@ KILLED, ALIVE, NOT_READY = "killed", "alive", "not ready"
 NOT_TESTABLE = "not testable here"
 _SET_UP = "set-up of the target"
 _POLL_S = 0.05
-_END_S = 30.0
+END_S = 30.0
 
 
 @dataclass
@@ -135,14 +135,14 @@ class Runner:
             watch = _Watch(here, self._guarding(mutant), cell)
             target = ":".join(filter(None, [PREFIX + mutant.id, knobs, f"{COUNT}={here}"]))
             arguments = [*selection, *self.arguments, "--events", str(watch.events)]
-            run, started_s = _start(target, arguments, here), clock.now_s()
+            run, started_s = start(target, arguments, here), clock.now_s()
             try:
                 watch.until_failure(run)
             finally:
                 cell.seconds = round(clock.now_s() - started_s, 2)
                 cell.requests = counted(here)
                 # Not SIGINT: a process in the background of a shell ignores it.
-                code = run.stop(SIGTERM, _END_S)
+                code = run.stop(SIGTERM, END_S)
             last = tail(run.output(), 1)
             is_over = cell.state in (KILLED, NOT_READY)
             is_refused = not is_over and code == ExitCode.USAGE and last.startswith("check: ")
@@ -165,14 +165,15 @@ class Runner:
         """
         with tempfile.TemporaryDirectory(prefix="qm") as directory:
             arguments = [*selection, *self.arguments, "--dry-run"]
-            run = _start(f"{PREFIX}control-plain", arguments, Path(directory))
+            run = start(f"{PREFIX}control-plain", arguments, Path(directory))
             while not run.has_ended_within(_POLL_S):
                 pass
-            if run.stop(SIGTERM, _END_S) == ExitCode.USAGE:
+            if run.stop(SIGTERM, END_S) == ExitCode.USAGE:
                 raise UsageError(tail(run.output(), 1).removeprefix("check: "))
 
 
-def _start(target: str, arguments: Sequence[str], here: Path) -> Process:
+def start(target: str, arguments: Sequence[str], here: Path) -> Process:
+    """Start a run of cases against a target, with its caches in a directory of its own."""
     argv = [sys.executable, "-m", "qbdcheck", "-t", target, *arguments]
     # A separate cache: durations and the last run must not mix with those of the user.
     return Process(argv, here, "check", env={"XDG_CACHE_HOME": str(here)}, cwd=ROOT)
@@ -194,7 +195,7 @@ class _Watch:
 
     def until_failure(self, run: Process) -> None:
         """Return when a case has failed, or the run has ended."""
-        for event in self._events_of(run.has_ended_within):
+        for event in events_of(self.events, run.has_ended_within):
             verdict = str(event.get("verdict", "")).lower().replace("_", " ")
             if not verdict:
                 continue
@@ -219,13 +220,14 @@ class _Watch:
         is_tested = bool(self._ran) and (not guarding or not guarding <= self._not_run)
         self._cell.state = ALIVE if is_tested else NOT_TESTABLE
 
-    def _events_of(self, has_ended_within: Callable[[float], bool]) -> Iterator[dict[str, Any]]:
-        """Yield the events as the run writes them, until it ends."""
-        with self.events.open(encoding="utf-8") as stream:
-            rest = ""
-            while True:
-                ended = has_ended_within(_POLL_S)
-                *lines, rest = (rest + stream.read()).split("\n")
-                yield from (json.loads(line) for line in lines if line)
-                if ended:
-                    return
+
+def events_of(events: Path, has_ended_within: Callable[[float], bool]) -> Iterator[dict[str, Any]]:
+    """Yield the events of a run from its file as the run writes them, until the run ends."""
+    with events.open(encoding="utf-8") as stream:
+        rest = ""
+        while True:
+            ended = has_ended_within(_POLL_S)
+            *lines, rest = (rest + stream.read()).split("\n")
+            yield from (json.loads(line) for line in lines if line)
+            if ended:
+                return

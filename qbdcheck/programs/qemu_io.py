@@ -19,6 +19,7 @@ from qbdcheck.errors import ProgramError
 from qbdcheck.programs.closing import CloseOrAbandon
 from qbdcheck.programs.process import Process, describe_exit, tail
 from qbdcheck.programs.qemu_io_output import Report, looks_failed, parse_map, parse_reports
+from qbdcheck.programs.requests_sent import OK, Sent, note
 
 PROMPT = b"qemu-io> "
 COMMAND_MAX = 1000
@@ -61,6 +62,7 @@ class QemuIo(CloseOrAbandon):
         self._flushed = False
         self._completions: list[Report] = []
         self._in_flight = 0
+        self._unfinished: list[Sent] = []
         self._buffer = bytearray()
         self._directory = directory
         self._log = directory / f"{name}.log"
@@ -154,11 +156,13 @@ class QemuIo(CloseOrAbandon):
 
         :raise IoFailed: the request failed.
         """
+        sent = note(f"qemu-io {command}")
         output = self._send(command)
         reports = parse_reports(output)
         if not reports:
             raise ProgramError(f"qemu-io printed no report: {command}", self.argv, None, output)
         self._completions += reports[:-1]
+        sent.result = reports[-1].error or OK
         if reports[-1].error:
             self._fail(command, reports[-1].error, output)
         return reports[-1]
@@ -174,6 +178,7 @@ class QemuIo(CloseOrAbandon):
 
         :raise IoFailed: qemu-io refuses the command at once.
         """
+        self._unfinished.append(note(f"qemu-io {command}"))
         output = self._send(command)
         reports = parse_reports(output)
         self._in_flight += 1
@@ -193,14 +198,20 @@ class QemuIo(CloseOrAbandon):
         """Wait for all aio requests. Return their reports in order of completion."""
         self._completions += parse_reports(self._send("aio_flush"))
         reports, self._completions, self._in_flight = self._completions, [], 0
-        if any(report.error for report in reports):
+        errors = {report.error for report in reports if report.error}
+        for sent in self._unfinished:  # which of them failed is not known
+            sent.result = "; ".join(sorted(errors)) or OK
+        self._unfinished.clear()
+        if errors:
             self._failed_visibly = True
         return reports
 
     def flush(self) -> None:
         """Flush. Only `close` reports a failure, because qemu-io prints nothing."""
         self._flushed = True
+        sent = note("qemu-io flush")
         output = self._send("flush")
+        sent.result = tail(output) if output.strip() and not self._in_flight else OK
         if self._in_flight:
             self._completions += parse_reports(output)
         elif output.strip():

@@ -26,6 +26,7 @@ from qbdcheck.programs.installed import Programs
 from qbdcheck.pytest_integration.fixtures import capabilities_of, description_of
 from qbdcheck.pytest_integration.items import is_case, register_fixtures
 from qbdcheck.pytest_integration.pytest_reports import PytestReports
+from qbdcheck.report.causes import Contradiction
 from qbdcheck.report.host import machine_facts, run_environment
 from qbdcheck.report.reporter import Reporter, reporters_for
 from qbdcheck.runner.case_run import Result, Unit
@@ -178,6 +179,8 @@ class CheckSession:
     """The plugin that ./check registers: the plan exists already, and pytest collects nothing.
 
     ``was_interrupted`` returns whether a signal came before the lanes handle signals.
+    ``contradictions`` probes the claims of the target in a directory, for a run that failed; its
+    second argument are the capabilities to probe.
     ``error`` is the exception that ended the run early, ``exit_code`` the code of a complete run;
     both are None if pytest ended before the run started.
     """
@@ -188,8 +191,10 @@ class CheckSession:
         plan: Sequence[Planned],
         reaper: Reaper,
         was_interrupted: Callable[[], bool] = lambda: False,
+        contradictions: Callable[[Path, frozenset[str]], Sequence[Contradiction]] | None = None,
     ) -> None:
         self._was_interrupted = was_interrupted
+        self._contradictions = contradictions
         self._options = options
         self._plan = plan
         self._reaper = reaper
@@ -226,6 +231,10 @@ class CheckSession:
             (one.case.case_id, one.image_format): one.excluded for one in self._plan if one.excluded
         }
         run = build_run(session.config, units, reports, self._reaper, excluded)
+        if self._contradictions is not None:
+            scratch = self._reaper.scratch_root
+            claimed, probed = capabilities_of(session.config), self._contradictions
+            run.contradictions = lambda words: probed(scratch, claimed & words)
         if self._was_interrupted():
             raise KeyboardInterrupt
         self.exit_code = run.execute()

@@ -26,6 +26,33 @@ _PYTHON_ERROR = re.compile(
 _FRAME = re.compile(r"^\s*(?:File \"|>|E\s{3,}|Traceback|---|\+\+\+|@@)")
 
 
+SERVER_DIED = "server died: "
+"""Begins the remark of the finding that a server died."""
+_MISPLACED = (Damage.MISDIRECTED, Damage.SWAPPED, Damage.SHIFTED, Damage.FOREIGN)
+"""Data in a wrong place also explains what is missing elsewhere."""
+
+
+def main_finding(findings: Sequence[Finding]) -> Finding | None:
+    """Return the finding that explains most; None if there is none.
+
+    The death of the server comes first: lost connections and data follow from it. Then contents
+    come before order, and order before answers. Among the contents, data in a wrong place
+    comes first, and data that no known kind of damage fits comes last. All reports use this order.
+    """
+    return min(findings, key=_explains_less, default=None)
+
+
+def is_judged(finding: Finding) -> bool:
+    """Return whether the finding says more than the text of the failure."""
+    return finding.damage.rank < Damage.HANG.rank or finding.remark.startswith(SERVER_DIED)
+
+
+def _explains_less(finding: Finding) -> tuple[bool, int, bool, bool]:
+    damage = finding.damage
+    is_lesser = not finding.remark.startswith(SERVER_DIED)
+    return is_lesser, damage.rank, damage not in _MISPLACED, damage is Damage.UNKNOWN
+
+
 def cause_of_case(case: CaseEnded) -> str:
     """Return the cause of a case's failure in one line; "" if nothing is known."""
     return cause_of(case.message, case.details, case.findings)
@@ -37,9 +64,9 @@ def cause_of(message: str, details: str, findings: Sequence[Finding] = ()) -> st
     `details` contains source code, which can match any pattern. Therefore the message is searched
     first, then the lines of the error itself, which pytest marks with E.
     """
-    judged = [finding for finding in findings if finding.damage.rank < Damage.HANG.rank]
-    if judged:
-        return _one_line(min(judged, key=lambda finding: finding.damage.rank).line)
+    main = main_finding(findings)
+    if main is not None and is_judged(main):
+        return _one_line(main.line)
     error = "\n".join(line for line in details.splitlines() if line.startswith("E "))
     first, _, rest = message.strip().partition("\n")
     if first.endswith(":"):  # the line after a heading is more specific

@@ -12,7 +12,7 @@ import dataclasses
 import re
 
 from oracles.finding import Finding
-from qbdcheck.report.events import CaseEnded, Event, TestEnded
+from qbdcheck.report.events import CaseEnded, Cause, Event, LooksLike, TestEnded
 from qbdcheck.report.redact import Redaction
 from qbdcheck.verdict import Verdict
 
@@ -26,7 +26,9 @@ def event_object(event: Event, redaction: Redaction) -> dict[str, object]:
     return {"event": name, **_fields(event, redaction)}
 
 
-def _fields(value: Event | TestEnded, redaction: Redaction) -> dict[str, object]:
+def _fields(
+    value: Event | TestEnded | Cause | LooksLike, redaction: Redaction
+) -> dict[str, object]:
     return {
         field.name: plain(getattr(value, field.name), redaction)
         for field in dataclasses.fields(value)
@@ -50,7 +52,7 @@ def plain(value: object, redaction: Redaction) -> object:
             made = round(value, 6)
         case tuple() | list():
             made = [plain(item, redaction) for item in value]
-        case TestEnded():
+        case TestEnded() | Cause() | LooksLike():
             made = _fields(value, redaction)
         case Finding():
             made = plain(value.to_json(), redaction)

@@ -117,11 +117,54 @@ class CaseRetried:
 
 
 @dataclass(frozen=True)
+class Cause:
+    """A cause that explains a part of a run's failures.
+
+    ``kind``: ``contradiction`` (the target claims what its probe refuted), ``pattern`` (what the
+    failures share) or ``other``. ``title`` says what they have in common. ``cases`` are the numbers
+    of the cases that it explains, ``failures`` counts them (a case can fail under several formats),
+    ``share`` is their part of all failures, 0 to 1. ``read_first`` is the case to read, ``example``
+    its failure in one sentence, ``rerun`` the command that repeats it. ``script`` is the smallest
+    script that fails; "" without one. ``traits``: what most of the failures share, with weights.
+    """
+
+    kind: str
+    title: str
+    cases: tuple[str, ...]
+    failures: int
+    share: float
+    read_first: str
+    example: str
+    rerun: str = ""
+    script: str = ""
+    traits: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LooksLike:
+    """A seeded bug with similar failures (docs/fingerprints.md). It is a hint, and no proof.
+
+    ``score`` is 0 to 1. ``breaks`` says what the bug does; ``seen_in`` where it was real. ``cases``
+    failed in both, the most telling first. ``explained`` is the share of the run's failures that
+    the bug has too, of the cases that were measured with it.
+    """
+
+    id: str
+    score: float
+    breaks: str
+    seen_in: str
+    cases: tuple[str, ...] = ()
+    explained: float = 0.0
+
+
+@dataclass(frozen=True)
 class RunEnded:
     """The end of a run; ``interrupted`` after Ctrl-C, SIGTERM or the suite's time limit.
 
     ``stopped`` says why the run ended before all its cases had: the signal, the time limit, or
     ``--stop-after``; empty if it did not.
+    ``causes`` has the causes of the failures, the likely root first; ``looks_like`` the seeded bugs
+    that fail alike. Both are empty if nothing failed.
     """
 
     elapsed_s: float
@@ -129,6 +172,8 @@ class RunEnded:
     exit_code: int
     interrupted: bool = False
     stopped: str = ""
+    causes: tuple[Cause, ...] = ()
+    looks_like: tuple[LooksLike, ...] = ()
 
 
 Event = RunStarted | CaseStarted | CaseEnded | CaseRetried | RunEnded

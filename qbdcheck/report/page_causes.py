@@ -9,14 +9,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from oracles.damage import Damage
 from oracles.finding import Finding
 from qbdcheck.report.cause import cause_of_case
+from qbdcheck.report.cause import main_finding as first_of
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.page_damage import MEANINGS, colour
 from qbdcheck.verdict import Verdict
 
-_MISPLACED = (Damage.MISDIRECTED, Damage.SWAPPED, Damage.FOREIGN)
 _NUMBER = re.compile(r"\b(?:0x[0-9a-f]+|\d+)\b")
 _OUTPUT = re.compile(r"^output line \d+")
 
@@ -46,15 +45,8 @@ def causes(cases: Sequence[CaseEnded]) -> list[Cause]:
 
 
 def main_finding(case: CaseEnded) -> Finding | None:
-    """Return the finding that tells most; None if there is none.
-
-    Data in the wrong place comes first: it also explains what is missing elsewhere.
-    """
-    return min(
-        case.findings,
-        key=lambda finding: (finding.damage.rank, finding.damage not in _MISPLACED),
-        default=None,
-    )
+    """Return the finding that explains most; None if there is none."""
+    return first_of(case.findings)
 
 
 def _kind(case: CaseEnded) -> tuple[str, str, str]:

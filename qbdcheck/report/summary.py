@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
@@ -14,6 +15,7 @@ from qbdcheck.report.lines import VERDICT_STYLES, wrapped
 from qbdcheck.report.tally import Tally
 from qbdcheck.verdict import Verdict
 
+_COLUMNS = 80
 SLOWEST = 5
 """The number of slowest cases in the summary."""
 
@@ -37,7 +39,45 @@ def summary_lines(
         *_bad(tally, namer, Verdict.FAIL, "Failures"),
         *_bad(tally, namer, Verdict.BROKEN, "Broken"),
     ]
-    return [*lines, *_verdict(tally)]
+    return [*lines, *cause_lines(tally.end), *_verdict(tally)]
+
+
+def cause_lines(end: RunEnded | None) -> list[Text]:
+    """Return the causes of the failures, and what they look like, for 80 columns."""
+    if end is None or not end.causes:
+        return []
+    lines = [Text("Causes, the likely root first:", "bold")]
+    for number, cause in enumerate(end.causes, 1):
+        total = round(cause.failures / cause.share) if cause.share else cause.failures
+        head = f"{number}. {cause.failures} of {total} failures: {cause.title}"
+        lines += _wrapped(head, "  ", "     ", "bold red" if number == 1 else "")
+        lines += _wrapped(f"read {cause.read_first} first: {cause.example}", "     ", "     ")
+        if len(cause.cases) > 1:
+            lines += _wrapped("cases " + " ".join(cause.cases), "     ", "     ", "dim")
+        if cause.script:
+            lines.append(Text(f"     smallest script: {cause.script}"))
+        elif number == 1 and cause.rerun:
+            lines.append(Text(f"     again: {cause.rerun}"))
+    if end.looks_like:
+        named = ", ".join(f"{one.id} ({one.score:.2f})" for one in end.looks_like)
+        lines += _wrapped(f"Looks like: {named}", "", "  ", "bold")
+    for like in end.looks_like:
+        seen = f"; real: {like.seen_in}" if like.seen_in else ""
+        lines += _wrapped(f"{like.id}: {like.breaks}{seen}", "  ", "    ", "dim")
+    return lines
+
+
+def _wrapped(text: str, first: str, others: str, style: str = "") -> list[Text]:
+    """Return text as lines of at most 80 columns; a word that is longer stays whole."""
+    wrapped = textwrap.wrap(
+        text,
+        _COLUMNS,
+        initial_indent=first,
+        subsequent_indent=others,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [Text(line, style) for line in wrapped]
 
 
 class _Namer:

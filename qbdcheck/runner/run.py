@@ -17,7 +17,15 @@ from qbdcheck.catalogue.results_root import RunningMark, link_latest, tidy
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import COMMAND, ROOT
 from qbdcheck.options import Execution, TargetOptions
-from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
+from qbdcheck.report.causes import MASS, Contradiction, causes_of, suspects
+from qbdcheck.report.events import (
+    CaseEnded,
+    CaseStarted,
+    Event,
+    LooksLike,
+    RunEnded,
+    RunStarted,
+)
 from qbdcheck.report.reporter import Reporter
 from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.child import LOG
@@ -42,6 +50,8 @@ class Run:
     :ivar target_name: the name in the profile, which reports print instead of a path.
     :ivar waives: policies that the profile waives.
     :ivar facts: with ``capabilities`` and ``withdrawn``, those of `RunStarted`.
+    :ivar contradictions: probes the claims of the target to some capabilities, and returns those
+        that do not hold. It is called after a mass failure.
     :ivar allowed_reasons: patterns (fnmatch) of the reasons for "not run" that --strict allows;
         None without --strict.
     :ivar baseline: the known failures of the target (--baseline).
@@ -64,6 +74,7 @@ class Run:
     allowed_reasons: Sequence[str] | None = None
     waives: frozenset[str] = frozenset()
     baseline: Baseline | None = None
+    contradictions: Callable[[frozenset[str]], Sequence[Contradiction]] | None = None
     setup_error: str = ""
     """Why the target or the machine cannot be prepared, in one line; the exit code is then 2."""
     interrupted: str = ""
@@ -100,11 +111,28 @@ class Run:
                         code,
                         interrupted=bool(self.interrupted),
                         stopped=self.interrupted or self._stopped_after,
+                        causes=causes_of(self.ended, self._contradictions()),
+                        looks_like=self._looks_like(),
                     )
                 )
             self._remember(started_s, elapsed_s, code)
         link_latest(self.execution.results_dir.parent)  # only of runs that have ended
         return code
+
+    def _contradictions(self) -> Sequence[Contradiction]:
+        """Return the claims that do not hold, after a mass failure; () if the run was stopped."""
+        failed = sum(case.verdict.is_bad for case in self.ended)
+        if self.contradictions is None or self.interrupted or self.setup_error or failed < MASS:
+            return ()
+        return self.contradictions(suspects(self.ended))
+
+    def _looks_like(self) -> tuple[LooksLike, ...]:
+        if not any(case.verdict is Verdict.FAIL for case in self.ended):
+            return ()
+        # Only a run that failed needs the fingerprints and the catalogue of mutants.
+        from qbdcheck.report.likeness import looks_like
+
+        return looks_like(self.ended)
 
     def _start_event(self, started_s: float) -> RunStarted:
         options = self.execution

@@ -32,6 +32,7 @@ from qbdcheck.programs.qmp import Event, Qmp, connect_within
 from qbdcheck.targets import readiness
 from qbdcheck.targets.description import Action, Description, Ready
 from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, names_in
+from qbdcheck.targets.server_death import ServerDiedError, last_error, reason_in
 from qbdcheck.targets.volume_state import State
 
 SOCKET_PATH_MAX = 107
@@ -230,8 +231,10 @@ class Backend:
                 how = f"did not end within {STOP_GRACE_S:g} s"
             self._forget_server()
             if not ended or (server.returncode or 0) in _CRASHES:
+                reason = reason_in(server.output()) or last_error(server)
                 raise ProgramError(
-                    f"target {self.description.name}: the server {how} while it was stopped",
+                    f"target {self.description.name}: the server {how} while it was stopped"
+                    + (f" ({reason})" if reason else ""),
                     server.argv,
                     server.returncode,
                     server.output(),
@@ -353,12 +356,11 @@ class Backend:
 
     def _must_be(self, *states: State) -> None:
         if self._server is not None and self.state is State.RUNNING and not self._server.is_running:
-            reported = self._server.describe()
+            death = ServerDiedError(self.description.name, self._server)
             self._forget_server()
             self.state = State.CRASHED
             if State.CRASHED not in states:
-                message = f"target {self.description.name}: its server died: {reported}"
-                raise ProgramError(message, [self.description.name], None)
+                raise death
         if self.state not in states:
             wanted = " or ".join(state.value for state in states)
             raise CaseBroken(f"volume {self.name} is {self.state.value}, it must be {wanted}")

@@ -1,5 +1,6 @@
 import time
 
+import numpy as np
 import pytest
 
 from oracles.diagnosis import Damage
@@ -279,3 +280,42 @@ def test_a_copy_is_independent() -> None:
     copy.power_cut()
     assert copy.ambiguous() == [0, 1]
     assert shadow.ambiguous() == []
+
+
+@pytest.mark.parametrize(
+    ("there", "read", "damage", "moved"),
+    [
+        # the place where the write of 3000 bytes at 100000 landed, and what is read of it
+        pytest.param(
+            104096, (104096, 3000), Damage.MISDIRECTED, 4096, id="unaligned, 8 sectors on"
+        ),
+        pytest.param(104096, (104200, 200), Damage.MISDIRECTED, 4096, id="a part of a sector"),
+        pytest.param(100003, (99840, 4096), Damage.SHIFTED, 3, id="3 bytes on"),
+        pytest.param(300077, (299520, 4096), Damage.SHIFTED, 200077, id="far, at an odd distance"),
+    ],
+)
+def test_data_at_a_wrong_place_is_recognised_by_any_part_of_it(
+    there: int, read: tuple[int, int], damage: Damage, moved: int
+) -> None:
+    shadow = Shadow(1 << 20, Identity.of("run", "volume"))
+    image = np.array(shadow.prefill())
+    data = shadow.stamped(100_000, 3000)
+    shadow.write(100_000, data)
+    shadow.write(there + 1, shadow.stamped(there + 1, 2999))  # so that no prefill is expected
+    image[there : there + 3000] = np.frombuffer(data, dtype=np.uint8)
+    offset, length = read
+    findings = shadow.check(offset, image[offset : offset + length].tobytes())
+    assert {(one.damage, one.moved) for one in findings if one.moved} == {(damage, moved)}
+    assert not [one for one in findings if one.damage is Damage.UNKNOWN]
+
+
+def test_missing_data_is_said_to_be_at_the_other_place() -> None:
+    shadow = Shadow(1 << 20, Identity.of("run", "volume"))
+    image = np.array(shadow.prefill())
+    data = shadow.stamped(8192, 512)
+    shadow.write(8192, data)
+    image[12288:12800] = np.frombuffer(data, dtype=np.uint8)
+    missing, found = shadow.check(0, image.tobytes())
+    assert (missing.damage, missing.sector) == (Damage.NEVER_WRITTEN, 16)
+    assert missing.evidence == ("what belongs to sector 16 is found at sector 24 instead",)
+    assert (found.damage, found.moved) == (Damage.MISDIRECTED, 4096)

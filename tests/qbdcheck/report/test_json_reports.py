@@ -38,6 +38,7 @@ def test_json_report_has_the_whole_run_with_its_environment(
     assert whole["end"] == {
         "elapsed_s": 6.5, "counts": {"pass": 2}, "exit_code": 1, "interrupted": False,
         "stopped": "",
+        "causes": [], "looks_like": [],
     }  # fmt: skip
 
 

@@ -1,0 +1,302 @@
+"""The causes of a run's failures: what they share, the likely root first.
+
+A failure has traits (`qbdcheck.report.symptoms`): its kinds of damage, the request, the errno, the
+state of the target. Each trait has a weight: how few kinds of bugs show it. The first cause is the
+trait with the largest product of weight and share of the failures. It explains the failures that
+have the trait, and those that show nothing more telling: misdirected data is missing elsewhere, and
+breaks images and goldens. The other causes are found in the same way among the other failures.
+
+A contradiction is a claim of the target that its probe refuted in this run. It is the first
+hypothesis if any failure fits it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from oracles.damage import Damage
+from qbdcheck.report import symptoms
+from qbdcheck.report.cause import cause_of_case, main_finding
+from qbdcheck.report.events import CaseEnded, Cause
+from qbdcheck.report.symptoms import Symptoms, symptoms_of
+
+MOST = 5
+"""Causes that a run names; the failures of all others are one more."""
+MASS = 8
+"""From so many failures on, a run is a mass failure: its target's claims are probed again."""
+_TELLING = 1.5
+"""A trait of at least this weight points to a cause of its own."""
+_COMMON = 0.8
+"""A trait that this share of a cause's failures has is part of its description."""
+_SCRIPT = "script.sh"
+
+Trait = tuple[str, str]
+"""A kind of trait and its value: ``("command", "flush")``."""
+
+_DAMAGES: Mapping[Damage, float] = {
+    Damage.MISDIRECTED: 4.0,
+    Damage.SWAPPED: 4.0,
+    Damage.SHIFTED: 3.0,
+    Damage.FOREIGN: 2.0,
+    Damage.BIT_FLIP: 3.0,
+    Damage.BEYOND_END: 3.0,
+    Damage.CHANGING: 2.5,
+    Damage.TRUNCATED: 2.5,
+    Damage.SIZE: 2.5,
+    Damage.LENGTH: 2.0,
+    Damage.STATUS: 2.0,
+    Damage.NEWER: 2.0,
+    Damage.DIED: 6.0,
+    Damage.HANG: 2.5,
+    Damage.PROTOCOL: 1.6,
+    Damage.NOT_READY: 2.0,
+    Damage.ZEROED: 1.2,
+    Damage.TORN: 1.0,
+    Damage.STALE: 1.0,
+    Damage.NEVER_WRITTEN: 1.0,
+    Damage.LOST: 1.0,
+    Damage.NOT_LINEARIZABLE: 1.0,
+}
+_COMMANDS: Mapping[str, float] = {
+    symptoms.ZEROES: 3.0,
+    symptoms.DISCARD: 2.5,
+    symptoms.FLUSH: 2.5,
+    symptoms.STATUS: 2.0,
+    "resize": 2.0,
+    "snapshot": 2.0,
+    "cache": 2.0,
+    "handshake": 1.4,
+    symptoms.WRITE: 0.6,
+    symptoms.READ: 0.5,
+}
+_KINDS: Mapping[str, float] = {
+    "program": 6.5,
+    "end": 1.4,
+    "flag": 2.6,
+    "errno": 1.7,
+    "moved": 4.5,
+    "expected": 1.5,
+    "state": 1.3,
+    "alignment": 0.4,
+    "size": 0.3,
+}
+"""Weights of the other traits."""
+_WEAK_ENDS = ("output differs", "pattern differs", "corrupt image", "must fail")
+_OTHER = 0.3
+_CLAIMS: Mapping[str, Trait] = {
+    "write_zeroes": ("command", symptoms.ZEROES),
+    "fast_zero": ("flag", "FAST_ZERO"),
+    "discard": ("command", symptoms.DISCARD),
+    "flush": ("command", symptoms.FLUSH),
+    "fua": ("flag", "FUA"),
+    "cache": ("command", "cache"),
+    "block_status": ("command", symptoms.STATUS),
+    "resize": ("command", "resize"),
+    "snapshot": ("command", "snapshot"),
+    "clone": ("command", "snapshot"),
+    "crash": ("state", "after a power cut"),
+    "kill": ("state", "after a crash or a restart"),
+    "multi_conn": ("state", "with requests in flight"),
+    "df": ("flag", "DF"),
+}
+"""What failures have in common that a false claim causes."""
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A claim that does not hold: the capability, and the result of its probe in one line."""
+
+    claim: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class _Failure:
+    case: CaseEnded
+    shows: Symptoms
+    traits: frozenset[Trait]
+
+    @property
+    def number(self) -> str:
+        return f"{self.case.number:03d}"
+
+    @property
+    def simplicity(self) -> tuple[bool, bool, int, int]:
+        """The order in which failures are read: data before text, few findings, low numbers."""
+        findings = self.case.findings
+        names_request = bool(self.shows.command)
+        return not findings, not names_request, min(len(findings), 20), self.case.number
+
+
+def causes_of(
+    cases: Iterable[CaseEnded], contradictions: Sequence[Contradiction] = ()
+) -> tuple[Cause, ...]:
+    """Return the causes of the failures among cases, the likely root first; () without one."""
+    failures = [_failure(case) for case in cases if case.verdict.is_bad]
+    rest, found = failures, []
+    for one in contradictions:
+        cause, rest = _of_contradiction(one, rest, len(failures))
+        if cause is not None:
+            found.append(cause)
+    while rest and len(found) < MOST:
+        cause, rest = _next(rest, len(failures), is_first=not found)
+        found.append(cause)
+    if rest:
+        found.append(_cause(("other", "other failures"), rest, rest, len(failures), set()))
+    return tuple(found)
+
+
+def suspects(cases: Iterable[CaseEnded]) -> frozenset[str]:
+    """Return the capabilities whose claims could explain a failure, if they were false."""
+    traits = {trait for case in cases if case.verdict.is_bad for trait in _failure(case).traits}
+    return frozenset(word for word, trait in _CLAIMS.items() if trait in traits)
+
+
+def traits_of(shows: Symptoms) -> frozenset[Trait]:
+    """Return the traits of a failure."""
+    found: set[Trait] = {("damage", kind) for kind in shows.damage}
+    found |= {("flag", flag) for flag in shows.flags}
+    for kind in ("command", "size", "alignment", "state", "errno", "end", "program", "moved"):
+        if value := getattr(shows, kind):
+            found.add((kind, value))
+    if shows.expected == "zeroes" and not {"zeroed"} & set(shows.damage):
+        found.add(("expected", "zeroes"))
+    return frozenset(found)
+
+
+def _failure(case: CaseEnded) -> _Failure:
+    shows = symptoms_of(case.message, case.details, case.findings, case.groups)
+    return _Failure(case, shows, traits_of(shows))
+
+
+def weight(trait: Trait) -> float:
+    """Return how much a trait says about the cause; 1 is average."""
+    kind, value = trait
+    if kind == "damage":
+        return _DAMAGES.get(Damage(value), 0.8)
+    if kind == "command":
+        return _COMMANDS.get(value, 1.0)
+    if kind == "end" and value in _WEAK_ENDS:
+        return 0.7
+    if kind == "end" and value == "server died":
+        return 6.0
+    return _KINDS.get(kind, _OTHER)
+
+
+def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, list[_Failure]]:
+    """Return the likeliest cause of some failures, and the failures that it does not explain."""
+    counts: dict[Trait, int] = {}
+    for failure in rest:
+        for trait in failure.traits:
+            counts[trait] = counts.get(trait, 0) + 1
+    if not counts:
+        return _cause(("other", "failures without a finding"), rest, rest, total, set()), []
+    root = max(counts, key=lambda trait: (counts[trait] * weight(trait), counts[trait], trait))
+    members = [failure for failure in rest if root in failure.traits]
+    shared = _shared(members)
+    explained = [
+        failure
+        for failure in rest
+        if failure in members or _is_explained(failure, shared, is_first)
+    ]
+    title = _title(root, shared)
+    return (
+        _cause(("pattern", title), members, explained, total, shared),
+        [failure for failure in rest if failure not in explained],
+    )
+
+
+def _of_contradiction(
+    one: Contradiction, rest: list[_Failure], total: int
+) -> tuple[Cause | None, list[_Failure]]:
+    """Return the cause that a false claim is, if any failure fits it, and the other failures."""
+    trait = _CLAIMS.get(one.claim)
+    members = [failure for failure in rest if trait in failure.traits]
+    if not members:
+        return None, rest
+    shared = _shared(members)
+    explained = [
+        failure for failure in rest if failure in members or _is_explained(failure, shared, True)
+    ]
+    title = f"the target claims {one.claim}, but its probe failed: {one.detail}"
+    cause = _cause(("contradiction", title), members, explained, total, shared)
+    return cause, [failure for failure in rest if failure not in explained]
+
+
+def _shared(members: Sequence[_Failure]) -> set[Trait]:
+    """Return the traits that most members have."""
+    counts: dict[Trait, int] = {}
+    for failure in members:
+        for trait in failure.traits:
+            counts[trait] = counts.get(trait, 0) + 1
+    return {trait for trait, count in counts.items() if count >= _COMMON * len(members)}
+
+
+def _is_explained(failure: _Failure, shared: set[Trait], is_first: bool) -> bool:
+    """Return whether a failure has a telling trait of a cause, or none of its own."""
+    if any(weight(trait) >= _TELLING for trait in shared & failure.traits):
+        return True
+    return is_first and all(weight(trait) < _TELLING for trait in failure.traits)
+
+
+def _title(root: Trait, shared: set[Trait]) -> str:
+    """Return what the failures of a cause have in common, the root first."""
+    implied = {("damage", Damage.DIED.value)} if root[0] == "program" else set()
+    others = sorted(shared - {root} - implied, key=lambda trait: (-weight(trait), trait))
+    return ", ".join(_words(trait) for trait in [root, *others][:4])
+
+
+def _words(trait: Trait) -> str:
+    kind, value = trait
+    forms = {
+        "command": f"request: {value}",
+        "expected": f"{value} expected",
+        "size": f"{value} bytes" if value.isdigit() else value,
+        "moved": f"data is {value}",
+    }
+    return forms.get(kind, value)
+
+
+def _cause(
+    what: tuple[str, str],
+    members: Sequence[_Failure],
+    explained: Sequence[_Failure],
+    total: int,
+    shared: set[Trait],
+) -> Cause:
+    """Return a cause. ``what``: its kind and title."""
+    first = min(members, key=lambda failure: failure.simplicity)
+    script = _smallest_script(failure.case for failure in explained)
+    return Cause(
+        kind=what[0],
+        title=what[1],
+        cases=tuple(dict.fromkeys(failure.number for failure in explained)),
+        failures=len(explained),
+        share=round(len(explained) / total, 4),
+        read_first=first.number,
+        example=_example(first.case),
+        rerun=first.case.rerun,
+        script=script,
+        traits={f"{kind}:{value}": round(weight((kind, value)), 2)
+                for kind, value in sorted(shared, key=lambda one: (-weight(one), one))},
+    )  # fmt: skip
+
+
+def _example(case: CaseEnded) -> str:
+    """Return one sentence on a failure, with its request."""
+    text = cause_of_case(case) or case.message.partition("\n")[0]
+    main = main_finding(case.findings)
+    if main is not None and not main.request and main.last_write:
+        text += f"; last write there: {main.last_write}"
+    return text
+
+
+def _smallest_script(cases: Iterable[CaseEnded]) -> str:
+    """Return the shortest script that a case has saved; "" without one."""
+    scripts = [
+        Path(name) for case in cases for name in case.artefacts if Path(name).name == _SCRIPT
+    ]
+    sizes = {path: path.stat().st_size for path in scripts if path.is_file()}
+    return str(min(sizes, key=lambda path: (sizes[path], path))) if sizes else ""

@@ -1,0 +1,157 @@
+"""The causes of a run: from made failures, and from a real run against a real seeded bug."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from oracles.damage import Content, Damage, Operation, What, error
+from oracles.finding import Finding
+from qbdcheck.files import ROOT
+from qbdcheck.report.causes import Contradiction, causes_of, suspects
+from qbdcheck.report.events import CaseEnded, RunEnded
+from qbdcheck.report.summary import cause_lines
+from qbdcheck.verdict import Verdict
+
+ZEROES = Content(What.ZEROES)
+DATA = Content(What.DATA)
+CLAIM = Contradiction("write_zeroes", "offset 65536: never written, expected zeroes")
+
+
+def wrong(damage: Damage, by: str = "write", number: int = 5, **fields: object) -> Finding:
+    last = (Operation(number, 4096, 4096, by),)
+    base: dict[str, object] = {"expected": DATA, "last_writes": last}
+    return Finding(damage, 4096, 4096, **{**base, **fields})  # type: ignore[arg-type]
+
+
+def fails(runs: ModuleType, number: int, *findings: Finding, message: str = "") -> CaseEnded:
+    made: CaseEnded = runs.ended(
+        number,
+        Verdict.FAIL,
+        message=message or str(findings[0]),
+        findings=findings,
+        rerun=f"./check {number}",
+    )
+    return made
+
+
+def test_misdirected_data_explains_what_is_missing_elsewhere(runs: ModuleType) -> None:
+    misdirected = wrong(Damage.MISDIRECTED, moved=4096)
+    cases = [
+        runs.ended(1, Verdict.PASS),
+        fails(runs, 2, wrong(Damage.STALE)),
+        fails(runs, 3, wrong(Damage.NEVER_WRITTEN), misdirected),
+        fails(runs, 4, misdirected),
+        fails(runs, 5, message="output differs from golden file 005"),
+        fails(runs, 6, Finding(Damage.SIZE, expected=Content(What.BYTES, number=8))),
+    ]
+    first, second = causes_of(cases)
+    assert first.title.startswith("data is +8 sectors away, misdirected")
+    assert (first.cases, first.failures, first.share) == (("002", "003", "004", "005"), 4, 0.8)
+    assert first.read_first == "004"
+    assert "misdirected" in first.example
+    assert "last write there: #5 write" in first.example
+    assert (second.cases, second.share) == (("006",), 0.2)
+
+
+def test_a_false_claim_is_the_first_hypothesis(runs: ModuleType) -> None:
+    cases = [
+        fails(runs, 2, wrong(Damage.MISDIRECTED, moved=4096)),
+        fails(runs, 3, wrong(Damage.MISDIRECTED, moved=4096)),
+        fails(runs, 4, wrong(Damage.NEVER_WRITTEN, "write zeroes", expected=ZEROES)),
+    ]
+    assert "write_zeroes" in suspects(cases)
+    assert "discard" not in suspects(cases)
+    first, second = causes_of(cases, [CLAIM])
+    assert (first.kind, first.cases) == ("contradiction", ("004",))
+    assert first.title.startswith("the target claims write_zeroes, but its probe failed: offset")
+    assert second.cases == ("002", "003")
+
+
+def test_a_false_claim_that_no_failure_fits_is_no_cause(runs: ModuleType) -> None:
+    (only,) = causes_of([fails(runs, 2, wrong(Damage.STALE, "write"))], [CLAIM])
+    assert only.kind == "pattern"
+
+
+def test_the_death_of_the_server_comes_before_what_follows_from_it(runs: ModuleType) -> None:
+    died = Finding(
+        Damage.DIED,
+        request="READ of 512 bytes at 0",
+        remark="server died: server s was killed by SIGABRT (s.c:7: Assertion `n > 0' failed.)",
+        evidence=("request: READ of 512 bytes at 0: no reply",),
+    )
+    lost = Finding(Damage.PROTOCOL, remark="Connection reset by peer")
+    eio = Finding(Damage.ERROR, expected=error(0), seen=error(5), request="read 0+512")
+    cases = [fails(runs, 2, lost, died), fails(runs, 3, eio, died), fails(runs, 4, lost)]
+    first, *others = causes_of(cases)
+    assert first.title.startswith("server s was killed by SIGABRT (s.c:7: Assertion")
+    assert first.cases[:2] == ("002", "003")
+    assert first.example.startswith("READ of 512 bytes at 0: server died")
+    assert [other.cases for other in others] == [("004",)]
+
+
+def test_the_smallest_failing_script_is_named(runs: ModuleType, tmp_path: Path) -> None:
+    scripts = []
+    for number, size in ((2, 900), (3, 40)):
+        script = tmp_path / str(number) / "repro" / "script.sh"
+        script.parent.mkdir(parents=True)
+        script.write_text("x" * size)
+        scripts.append(script)
+    cases = [
+        runs.ended(
+            number, Verdict.FAIL, message="no", findings=(wrong(Damage.STALE),),
+            artefacts=(str(script), str(script.parent / "gone" / "script.sh")),
+        )
+        for number, script in zip((2, 3), scripts, strict=True)
+    ]  # fmt: skip
+    (cause,) = causes_of(cases)
+    assert cause.script == str(scripts[1])
+    ended = RunEnded(1.0, {"fail": 2}, 1, causes=(cause,))
+    assert f"     smallest script: {scripts[1]}" in [line.plain for line in cause_lines(ended)]
+
+
+def test_a_clean_run_has_no_cause(runs: ModuleType) -> None:
+    assert causes_of([runs.ended(1, Verdict.PASS)], [CLAIM]) == ()
+    assert cause_lines(RunEnded(1.0, {"pass": 1}, 0)) == []
+
+
+def test_many_causes_end_in_one_of_all_others(runs: ModuleType) -> None:
+    kinds = [Damage.MISDIRECTED, Damage.SIZE, Damage.LENGTH, Damage.HANG, Damage.BIT_FLIP,
+             Damage.TRUNCATED, Damage.FOREIGN]  # fmt: skip
+    cases = [fails(runs, n, Finding(kind, remark=kind.value)) for n, kind in enumerate(kinds, 1)]
+    found = causes_of(cases)
+    assert len(found) == 6
+    assert found[-1].kind == "other"
+    assert sum(cause.failures for cause in found) == len(kinds)
+
+
+def test_a_server_that_ignores_write_zeroes_is_one_cause(tmp_path: Path) -> None:
+    """A real run: twelve cases of one cause, a false claim, and lines of at most 80 columns."""
+    report = tmp_path / "run.json"
+    cases = ["1", "30-33", "42", "46-47", "59", "60", "76"]
+    done = subprocess.run(
+        [sys.executable, "-m", "qbdcheck", "-t", "mutant:write-zeroes-noop", *cases,
+         "--seed", "1", "--json", str(report)],
+        cwd=ROOT,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    end = json.loads(report.read_text())["end"]
+    first = end["causes"][0]
+    assert first["kind"] == "contradiction"
+    assert "write_zeroes" in first["title"]
+    assert first["share"] >= 0.9
+    assert "command:write zeroes" in first["traits"]
+    assert first["rerun"].startswith("./check -t mutant:write-zeroes-noop")
+    lines = done.stdout[done.stdout.index("Causes, the likely root first:") :].splitlines()
+    told = [line for line in lines if "again:" not in line]
+    assert max(map(len, told)) <= 80
+    assert f"read {first['read_first']} first:" in done.stdout
