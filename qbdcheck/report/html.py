@@ -22,7 +22,7 @@ from qbdcheck.catalogue.capability_words import CAPABILITIES
 from qbdcheck.files import COMMAND, ROOT
 from qbdcheck.report.at_end import AtEnd
 from qbdcheck.report.cause import cause_of_case
-from qbdcheck.report.events import CaseEnded, RunStarted
+from qbdcheck.report.events import CaseEnded, RunEnded, RunStarted
 from qbdcheck.report.lines import sentence_of, test_lines
 from qbdcheck.report.page_bytes import comparison
 from qbdcheck.report.page_case import guarded
@@ -86,7 +86,25 @@ class Html(AtEnd):
 
     def text(self, tally: Tally) -> str:
         """Return the page."""
-        return page(tally, command_line())
+        return page(tally, command_line(), clusters_of(tally.end))
+
+
+def clusters_of(end: RunEnded | None) -> list[dict[str, Any]]:
+    """Return the causes of a run in the form that `page` takes; the likely bugs go to the first."""
+    if end is None:
+        return []
+    alike = [f"{one.id} ({one.score:.2f}): {one.breaks}" for one in end.looks_like]
+    return [
+        {
+            "title": cause.title,
+            "share": round(100 * cause.share),
+            "cases": cause.cases,
+            "example": cause.example,
+            "script": cause.script,
+            "looks_like": () if place else alike,
+        }
+        for place, cause in enumerate(end.causes)
+    ]
 
 
 def command_line() -> str:
