@@ -85,10 +85,14 @@ def parse(argv: Sequence[str]) -> Options:
     if arguments.aio == "native" and arguments.cache not in DIRECT_CACHE_MODES:
         modes = " or ".join(f"-c {mode}" for mode in DIRECT_CACHE_MODES)
         raise UsageError(f"-i native needs {modes}: QEMU refuses aio=native without O_DIRECT")
+    if arguments.stress and not arguments.probe:
+        raise UsageError("--stress requires --probe FILE")
     subcommand = next((name for name in _FLAG_COMMANDS if getattr(arguments, name)), "")
     extra: tuple[str, ...] = (arguments.probe,) if subcommand == "probe" else ()
-    if subcommand != "mutants" and (arguments.knobs or arguments.each_suite):
+    given = arguments.knobs or arguments.each_suite or arguments.controls
+    if subcommand != "mutants" and given:
         flag = "--knobs" if arguments.knobs else "--each-suite"
+        flag = "--controls" if arguments.controls else flag
         raise UsageError(f"{flag} requires --mutants; for one mutant use -t mutant:ID:rate=1000")
     if arguments.selection[:1] in (["replay"], ["fio"], ["runtest"]):
         subcommand, *rest = arguments.selection
@@ -285,7 +289,11 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
         help="run the cases against seeded bugs: --mutants [ID...] [CASE...] [-g A,B] [-j N]",
     )  # fmt: skip
     add = group.add_argument
+    add("--stress", action="store_true",
+        help="with --probe: many connections, deep queues, limits of sizes")  # fmt: skip
     add("--knobs", default="", metavar="K=V:K=V", help="set knobs of all mutants that have them")
+    add("--controls", action="store_true",
+        help="with --mutants: legal oddities, alone and combined")  # fmt: skip
     add("--each-suite", action="store_true",
         help="with --mutants: run each suite until its first kill")  # fmt: skip
 
@@ -326,8 +334,9 @@ def _options(
         execution=_execution(given, seed, cache_dir, _scratch_parent() if needs_places else None),
         reports=_reports(given),
         guest=GuestOptions(_custom_guest(given), given.observe, _ltp(given.ltp), given.kirk),
-        mutation=MutationOptions(given.knobs, given.each_suite),
+        mutation=MutationOptions(given.knobs, given.each_suite, given.controls),
         dry_run=given.dry_run,
+        stress=given.stress,
         list_only=given.list,
         command=command,
         subcommand=subcommand,

@@ -141,6 +141,8 @@ class MutationOptions:
     """KEY=VALUE:..., for all mutants that have them."""
     each_suite: bool = False
     """Run each suite until its own first kill."""
+    controls: bool = False
+    """Run legal oddities, each alone and combined, instead of seeded bugs."""
 
 
 @dataclass(frozen=True)
@@ -161,3 +163,5 @@ class Options:
     """``doctor install probe mutants new replay rules fio runtest version``, or nothing."""
     arguments: tuple[str, ...] = ()
     """Arguments of the subcommand, such as the profile of ``probe``."""
+    stress: bool = False
+    """--probe also tries many connections, deep queues and the limits of sizes."""
