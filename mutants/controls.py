@@ -11,7 +11,8 @@ from blockio.layers import Below, Command, CommandFlag, Reply, Request
 from mutants.mutant import Mutant, changed
 from mutants.patching import replace
 from mutants.snapshots import CopiedLater, clone_behind
-from reference_backend.nbd import options, rules
+from reference_backend.blocking_requests import mark_under_way
+from reference_backend.nbd import options, replies, rules
 from reference_backend.nbd.constants import OptionReply
 from reference_backend.nbd.options import Options, Refusal
 from reference_backend.store import write_cache
@@ -176,6 +177,7 @@ class Reorders(Control):
     id = "control-reorders"
     breaks = "every third request takes 1 ms longer, so that replies come in another order"
     waits = True
+    pauses = True
 
     def carry_out(self, request: Request, below: Below) -> Reply:
         """Wait 1 ms before every third request."""
@@ -183,6 +185,7 @@ class Reorders(Control):
             self._seen += 1
             late = self._seen % 3 == 0
         if late:
+            mark_under_way()  # later requests of the same client may overtake it
             time.sleep(0.001)
         return below(request)
 
@@ -236,6 +239,84 @@ class TinyRequests(Control):
 
         replace(options, "advertised_sizes", make)
         replace(rules, "advertised_sizes", make)
+
+
+class SplitExtents(Control):
+    """Neighbouring extents may have the same status."""
+
+    id = "control-split-extents"
+    breaks = "block status splits each of the first eight extents into two equal in status"
+
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Split at a multiple of 64 KiB; a client that wants one extent (REQ_ONE) gets one."""
+        reply = below(request)
+        if request.flags & CommandFlag.REQ_ONE:
+            return reply
+        for name, extents in reply.extents.items():
+            parts = [part for one in extents[:8] for part in _halves(one)]
+            reply.extents[name] = [*parts, *extents[8:]]
+        return reply
+
+
+def _halves(extent: Extent) -> list[Extent]:
+    half = extent.length // 2 & -65536
+    if not half:
+        return [extent]
+    return [Extent(half, extent.flags), Extent(extent.length - half, extent.flags)]
+
+
+class CacheRefused(Control):
+    """CACHE is advice, and may fail with EINVAL (NBD document, NBD_CMD_CACHE)."""
+
+    id = "control-cache-einval"
+    breaks = "CACHE is offered, and always fails with EINVAL"
+
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Refuse CACHE."""
+        return Reply(errno.EINVAL) if request.command is Command.CACHE else below(request)
+
+
+class ZeroLengthRefused(Control):
+    """The NBD document leaves open what a request of length 0 does."""
+
+    id = "control-zero-length-einval"
+    breaks = "requests of length 0 fail with EINVAL"
+
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Refuse what has a length and has none."""
+        if not request.length and request.command is not Command.FLUSH:
+            return Reply(errno.EINVAL)
+        return below(request)
+
+
+class SmallChunks(Control):
+    """A structured reply may have any number of chunks."""
+
+    id = "control-small-chunks"
+    breaks = "reads from 64 KiB on are answered in chunks of 16 KiB"
+    LONGEST = 16 << 10
+
+    def install(self) -> None:
+        """Cut the runs from which the chunks are made."""
+
+        def make(real: Any) -> Any:
+            def runs(data: Any) -> list[tuple[int, int, bool]]:
+                return [
+                    (at, min(at + self.LONGEST, stop), hole)
+                    for start, stop, hole in real(data)
+                    for at in range(start, stop, self.LONGEST)
+                ]
+
+            return runs
+
+        replace(replies, "zero_runs", make)
+
+
+class Legal(Control):
+    """A backend with the oddities of the key ``has`` (mutants/oddities.py)."""
+
+    id = "control-legal"
+    breaks = "the legal oddities that has=NAME+NAME names"
 
 
 class ClonesCopiedLater(Control):

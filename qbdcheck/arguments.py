@@ -108,9 +108,11 @@ def parse(argv: Sequence[str]) -> Options:
         raise UsageError("--update-baseline requires --baseline FILE")
     if arguments.resume and arguments.last_failed:
         raise UsageError("--resume and --last-failed exclude each other")
+    if arguments.stress and not arguments.probe:
+        raise UsageError("--stress requires --probe FILE")
     subcommand = next((name for name in _FLAG_COMMANDS if getattr(arguments, name)), "")
     extra: tuple[str, ...] = (arguments.probe,) if subcommand == "probe" else ()
-    of_mutants = ("knobs", "each_suite", "fingerprints")
+    of_mutants = ("knobs", "each_suite", "controls", "fingerprints")
     given = next((name for name in of_mutants if getattr(arguments, name)), "")
     if subcommand != "mutants" and given:
         flag = f"--{given.replace('_', '-')}"
@@ -344,7 +346,11 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
         help="run the cases against seeded bugs: --mutants [ID...] [CASE...] [-g A,B] [-j N]",
     )  # fmt: skip
     add = group.add_argument
+    add("--stress", action="store_true",
+        help="with --probe: many connections, deep queues, limits of sizes")  # fmt: skip
     add("--knobs", default="", metavar="K=V:K=V", help="set knobs of all mutants that have them")
+    add("--controls", action="store_true",
+        help="with --mutants: legal oddities, alone and combined")  # fmt: skip
     add("--each-suite", action="store_true",
         help="with --mutants: run each suite until its first kill")  # fmt: skip
     add("--fingerprints", type=Path, metavar="FILE",
@@ -394,10 +400,12 @@ def _options(
         mutation=MutationOptions(
             given.knobs,
             given.each_suite,
+            given.controls,
             given.fingerprints,
             1 if given.seed is None else given.seed,
         ),
         dry_run=given.dry_run,
+        stress=given.stress,
         list_only=given.list,
         command=command,
         subcommand=subcommand,

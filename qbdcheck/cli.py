@@ -152,6 +152,7 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
                 options.target,
                 options.arguments[0],
                 color=color,
+                stress=options.stress,
                 suites_dir=options.selection.suites_dir,
             )
     if options.list_only:

@@ -158,6 +158,8 @@ class MutationOptions:
     """KEY=VALUE:..., for all mutants that have them."""
     each_suite: bool = False
     """Run each suite until its own first kill."""
+    controls: bool = False
+    """Run legal oddities, each alone and combined, instead of seeded bugs."""
     fingerprints_file: Path | None = None
     """Measure fingerprints into this file instead of a kill matrix."""
     first_seed: int = 1
@@ -182,3 +184,5 @@ class Options:
     """``doctor install probe mutants new replay rules fio runtest version``, or nothing."""
     arguments: tuple[str, ...] = ()
     """Arguments of the subcommand, such as the profile of ``probe``."""
+    stress: bool = False
+    """--probe also tries many connections, deep queues and the limits of sizes."""

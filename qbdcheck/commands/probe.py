@@ -19,6 +19,7 @@ from qbdcheck.catalogue.capability_words import CAPABILITIES
 from qbdcheck.catalogue.policies import POLICIES
 from qbdcheck.clock import now_s
 from qbdcheck.commands.profile_claims import CLAIMS, option_claim
+from qbdcheck.commands.stress import TRIALS
 from qbdcheck.errors import NotRun, QbdcheckError, SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
@@ -56,17 +57,19 @@ def main(
     file: str | Path,
     *,
     color: bool = True,
+    stress: bool = False,
     suites_dir: Path = ROOT / "suites",
 ) -> int:
     """Probe the profile in ``file`` (or a name in targets/) and print a table.
 
+    :param stress: try many connections, deep queues and the limits of sizes too.
     :return: 0 if all claims hold, 1 if one does not.
     :raise UsageError: the profile has a mistake, or the target does not start (exit code 2).
     """
     plain = replace(options, cache="writeback", aio=None, image_options="", formats=("raw",))
     description = descriptions.load(descriptions.find(str(file), options.targets_dir), suites_dir)
     console = Console(no_color=not color or "NO_COLOR" in os.environ, highlight=False)
-    steps = list(probe(description, plain))
+    steps = list(probe(description, plain, stress=stress))
     console.print(_table(description, steps))
     wrong = [step for step in steps if step.state == "WRONG"]
     if wrong:
@@ -89,7 +92,9 @@ def _table(description: Description, steps: list[Step]) -> Table:
     return table
 
 
-def probe(description: Description, options: TargetOptions) -> Iterator[Step]:
+def probe(
+    description: Description, options: TargetOptions, *, stress: bool = False
+) -> Iterator[Step]:
     """Yield the steps, in order.
 
     :raise SetupError: the target does not start.
@@ -114,6 +119,12 @@ def probe(description: Description, options: TargetOptions) -> Iterator[Step]:
                 yield Step(f"options.{option}", "WRONG", "starts, but no client sees an effect")
                 continue
             yield context.run(f"options.{option}", option_claim(option))
+        if stress:
+            for title, (needs_nbd, trial) in TRIALS.items():
+                if not needs_nbd or "nbd" in found:
+                    yield context.run(title, trial)
+                else:
+                    yield Step(title, "absent", "no raw NBD client can reach the target")
     yield from _deviations(description)
 
 

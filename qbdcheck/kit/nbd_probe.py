@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from qbdcheck.errors import NotRun
 from qbdcheck.kit.nbd_io import CLOSED, NbdIo, RequestFailed, RequestLost, describe
 from qbdcheck.targets.disk import Disk
 from reference_backend.client import Client, parse_uri
@@ -26,6 +27,7 @@ __all__ = [
     "export_name",
     "is_closed",
     "is_serving",
+    "needs_options",
     "negotiating",
     "option_replies",
     "option_result",
@@ -65,11 +67,22 @@ def connected(disk: Disk) -> Iterator[NbdIo]:
         yield NbdIo(client, disk.shadow, f"the connection to {disk.name}")
 
 
+def needs_options(client: Client) -> None:
+    """Check that the server answers options, which only the fixed newstyle handshake does.
+
+    :raise NotRun: it has the older handshake, in which EXPORT_NAME is the only option.
+    """
+    if not client.handshake_flags & c.HandshakeFlag.FIXED_NEWSTYLE:
+        raise NotRun("the server has no fixed newstyle handshake, and so no options")
+
+
 def option_replies(client: Client, number: int, data: bytes = b"") -> list[OptionReplyMessage]:
     """Send an option; return all its replies. The last one is ACK or an error.
 
     :raise AssertionError: a reply names another option.
+    :raise NotRun: the server has no fixed newstyle handshake.
     """
+    needs_options(client)
     client.send_option(number, data)
     replies: list[OptionReplyMessage] = []
     while True:
@@ -93,8 +106,11 @@ def enter_transmission(client: Client, disk: Disk) -> None:
 
     :raise AssertionError: the size is not that of the disk.
     """
-    if not supports_option(client, Option.INFO, m.info_request(export_name(disk))):
-        client.opt_export_name(export_name(disk))
+    fixed = client.handshake_flags & c.HandshakeFlag.FIXED_NEWSTYLE
+    request = m.info_request(export_name(disk))
+    if not fixed or not supports_option(client, Option.INFO, request):
+        no_zeroes = bool(client.handshake_flags & c.HandshakeFlag.NO_ZEROES)
+        client.opt_export_name(export_name(disk), no_zeroes=no_zeroes)
     else:
         client.opt_go(export_name(disk))
     assert client.size == disk.size, (

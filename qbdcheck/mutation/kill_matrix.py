@@ -17,7 +17,9 @@ from pathlib import Path
 from rich.console import Console
 
 from mutants.catalogue import catalogue, is_control
+from mutants.controls import Legal
 from mutants.mutant import Mutant
+from mutants.oddities import alone, combined
 from qbdcheck.catalogue.plan import Planned, make_plan
 from qbdcheck.errors import UsageError
 from qbdcheck.exit_code import ExitCode
@@ -32,7 +34,7 @@ from qbdcheck.mutation.mutant_run import (
 from qbdcheck.mutation.tables import page, print_grid, print_summary
 from qbdcheck.options import Execution, MutationOptions, Reports, Selection, TargetOptions
 from qbdcheck.report import page_case
-from qbdcheck.targets.mutant_target import DEFAULT_BASE, knobs_for, parse
+from qbdcheck.targets.mutant_target import DEFAULT_BASE, HAS, knobs_for, parse
 
 _FILE_WIDTH = 160
 
@@ -58,9 +60,11 @@ def main(
     :raise UsageError: an id, a knob or a case is unknown; nothing has been run.
     """
     cases = tuple(word for word in selection.arguments if word[0].isdigit())
-    wanted = read_wanted(
-        [word for word in selection.arguments if word not in cases], mutation.knobs
-    )
+    ids = [word for word in selection.arguments if word not in cases]
+    if mutation.controls:
+        wanted = read_controls(ids, execution.seed)
+    else:
+        wanted = read_wanted(ids, mutation.knobs)
     if mutation.fingerprints_file is not None:
         flags = ["--turns", "-j", str(execution.lanes)]
         flags += [*_flags(selection, target, execution), *_selecting(selection), *cases]
@@ -118,6 +122,20 @@ def _fingerprints(
                 progress.add(sample)
                 fingerprint_run.say(sample)
     return ExitCode.GREEN
+
+
+def read_controls(arguments: Sequence[str], seed: int) -> list[Wanted]:
+    """Return all controls, each legal oddity alone, and combinations with each pair of oddities.
+
+    :param arguments: texts of oddities, ``NAME+NAME``: these instead of all.
+    :param seed: of the combinations.
+    :raise UsageError: an oddity is unknown.
+    """
+    if arguments:
+        return read_wanted([f"{Legal.id}:{HAS}={text}" for text in arguments], "")
+    controls = [one for one in catalogue().values() if is_control(one) and one is not Legal]
+    texts = [*alone(), *combined(seed)]
+    return [*map(Wanted, controls), *(Wanted(Legal, f"{HAS}={text}") for text in texts)]
 
 
 def read_wanted(arguments: Sequence[str], knobs: str) -> list[Wanted]:

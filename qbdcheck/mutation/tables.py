@@ -68,7 +68,13 @@ def conclusions(fates: Sequence[Fate]) -> list[str]:
     killed = [fate for fate in mutants if fate.state == KILLED]
     seconds = sorted(fate.seconds for fate in killed)
     middle = f", median {seconds[len(seconds) // 2]:.1f} s" if seconds else ""
-    lines = [f"Killed {len(killed)} of {len(mutants)} mutants{middle}"]
+    legal = [fate for fate in fates if fate.control and fate.state in (ALIVE, KILLED)]
+    lines = []
+    if legal and not mutants:
+        accused = sum(fate.state == KILLED for fate in legal)
+        lines.append(f"Cases accused {accused} of {len(legal)} legal backends")
+        killed = []
+    lines.append(f"Killed {len(killed)} of {len(mutants)} mutants{middle}")
     with_knobs = [fate for fate in mutants if not fate.knobs_left_out]
     if len(with_knobs) < len(mutants):
         dead = sum(fate.state == KILLED for fate in with_knobs)

@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mutants import oddities
 from mutants.catalogue import catalogue, is_control, layer_argument
+from mutants.controls import Legal
 from mutants.knobs import KnobError, split
 from mutants.mutant import Mutant
+from mutants.oddities import SIZES, Oddity, OddityError
 from qbdcheck.errors import UsageError
 from qbdcheck.files import ROOT
 from qbdcheck.targets import description as descriptions
@@ -23,6 +26,8 @@ PREFIX = "mutant:"
 COUNT = "requests"
 """A key that is not a knob of the bug: the directory where the servers count their requests."""
 DEFAULT_BASE = "reference"
+HAS = "has"
+"""A key that is not a knob: the oddities of ``control-legal`` (mutants/oddities.py)."""
 _COUNTER = "mutants.requests:RequestCount:directory="
 _SERVER = "reference_backend serve"
 """Part of the start command of every target that runs the reference backend."""
@@ -49,7 +54,10 @@ def profile(target: str, targets_dir: Path, suites_dir: Path = ROOT / "suites") 
     reference = _base_profile(mutant, base, targets_dir)
     counts = [pair for pair in pairs if pair.startswith(f"{COUNT}=")]
     knobs = [pair for pair in pairs if pair not in counts]
-    layers = [":".join([layer_argument(mutant), *knobs])]
+    has = _oddities(knobs)
+    bugs = [pair for pair in knobs if not pair.startswith(f"{HAS}=")]
+    layers = [":".join([layer_argument(mutant), *bugs])]
+    layers += [f"mutants.controls:{one.control}" for one in has if one.control]
     for pair in counts:
         directory = Path(pair.partition("=")[2])
         if not directory.is_dir():
@@ -59,10 +67,26 @@ def profile(target: str, targets_dir: Path, suites_dir: Path = ROOT / "suites") 
     return reference.model_copy(
         update={
             "name": ":".join([f"{PREFIX}{mutant.id}{of_base}", *knobs]),
+            # the sizes of an oddity exclude those that a case chooses
+            "options": {} if any(one.factor in SIZES for one in has) else reference.options,
             "about": f"the reference backend with a bug: {mutant.breaks}",
-            "start": " ".join([reference.start or "", *(f"--layer {layer}" for layer in layers)]),
+            "start": " ".join(
+                [
+                    # options of a case come later, and so override those of an oddity
+                    (reference.start or "").replace(
+                        "{options}", " ".join([*(one.arguments for one in has), "{options}"])
+                    ),
+                    *(f"--layer {layer}" for layer in layers),
+                ]
+            ),
         }
     )
+
+
+def _oddities(pairs: Sequence[str]) -> list[Oddity]:
+    """Return the oddities of ``has=NAME+NAME`` among pairs that `parse` has checked."""
+    return [one for pair in pairs if pair.startswith(f"{HAS}=") for one in oddities.parse(
+        pair.partition("=")[2])]  # fmt: skip
 
 
 def _base_profile(mutant: type[Mutant], base: str, targets_dir: Path) -> Description:
@@ -103,8 +127,12 @@ def parse(text: str) -> MutantTarget:
     try:
         knobs = split(pairs)
         knobs.pop(COUNT, None)
+        if (has := knobs.pop(HAS, None)) is not None:
+            if mutant is not Legal:
+                raise UsageError(f"{wanted}: only {Legal.id} has the key {HAS}")
+            oddities.parse(has)
         mutant.knobs_of(knobs)
-    except KnobError as error:
+    except (KnobError, OddityError) as error:
         raise UsageError(f"{wanted}: {str(error).removeprefix(f'{wanted}: ')}") from None
     return MutantTarget(mutant, base or DEFAULT_BASE, pairs)
 

@@ -8,7 +8,14 @@ Guards: probe-or-abort-kills-server.
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Option
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import connected, export_name, is_closed, is_serving, negotiating
+from qbdcheck.kit.nbd_probe import (
+    connected,
+    export_name,
+    is_closed,
+    is_serving,
+    needs_options,
+    negotiating,
+)
 
 LEAVE = (
     m.option(Option.ABORT),
@@ -24,6 +31,8 @@ LEAVE = (
     basis=("MUST: NBD, NBD_OPT_ABORT", "POLICY: clients-do-not-disturb-each-other"),
 )
 def test(disk):
+    with negotiating(disk) as client:
+        needs_options(client)
     with connected(disk) as other:
         for options in LEAVE:
             with negotiating(disk) as client:

@@ -21,7 +21,7 @@ def test(disk, seed):
     with connected(disk) as io:
         unit = max(512, io.block_sizes[0])
         for index in range(300):
-            length = random.choice((1, 8, 24)) * unit
+            length = min(random.choice((1, 8, 24)) * unit, io.block_sizes[2])
             command = random.choice((Command.READ, Command.WRITE, Command.WRITE))
             io.send(command, index % (disk.size // (24 * unit)) * 24 * unit, length)
             if io.in_flight > DEPTH:

@@ -8,7 +8,7 @@ Guards: handshake-length-off, payload-not-drained.
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import REQUEST_MAGIC, Command, Option
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_probe import export_name, negotiating
+from qbdcheck.kit.nbd_probe import export_name, needs_options, negotiating
 
 STEPS = (4096, 7, 1)
 
@@ -22,6 +22,7 @@ def test(disk):
     answers = []
     for step in STEPS:
         with negotiating(disk) as client:
+            needs_options(client)
             for start in range(0, len(stream), step):
                 client.send(stream[start : start + step])
             seen = b""

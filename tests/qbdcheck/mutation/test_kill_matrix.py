@@ -99,7 +99,7 @@ def test_wrong_knobs_are_refused_before_anything_runs(arguments: list[str], mess
 
 
 def test_knobs_and_each_suite_require_mutants() -> None:
-    for arguments in (["--knobs", "rate=3"], ["--each-suite"]):
+    for arguments in (["--knobs", "rate=3"], ["--each-suite"], ["--controls"]):
         done = check(*arguments, "1")
         assert done.returncode == 2
         assert f"{arguments[0]} requires --mutants" in done.stderr
@@ -205,3 +205,20 @@ def test_a_mutant_is_a_target_like_any_other() -> None:
     refused = check("-t", "mutant:nothing", "1")
     assert refused.returncode == 2
     assert "unknown mutant 'nothing'" in refused.stderr
+
+
+def test_legal_oddities_are_not_accused(tmp_path: Path) -> None:
+    report = tmp_path / "controls.json"
+    done = check("--mutants", "--controls", "no-flush+min-4096", "1-2", "--json", str(report))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Cases accused 0 of 1 legal backends" in done.stdout
+    (fate,) = json.loads(report.read_text())
+    assert (fate["id"], fate["knobs"]) == ("control-legal", "has=no-flush+min-4096")
+    assert (fate["control"], fate["state"], fate["cases"]) == (True, "alive", 2)
+
+
+def test_all_oddities_are_run_alone_and_each_pair_together() -> None:
+    wanted = [one.knobs for one in kill_matrix.read_controls([], seed=1)]
+    assert "has=no-flush" in wanted
+    assert any("no-flush" in one and "min-4096" in one for one in wanted)
+    assert wanted.count("") > 10

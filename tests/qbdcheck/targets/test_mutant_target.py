@@ -104,3 +104,26 @@ def test_a_knob_that_is_wrong_for_every_mutant_is_refused() -> None:
         knobs_for(catalogue()["size-rounded-up"], ["rate=often"])
     with pytest.raises(UsageError, match="nonsense=1: unknown knob"):
         knobs_for(catalogue()["control-plain"], ["nonsense=1"])
+
+
+def test_oddities_are_options_before_those_of_a_case_and_layers() -> None:
+    made = profile("mutant:control-legal:has=min-4096+discard-noop", TARGETS)
+    assert made.name == "mutant:control-legal:has=min-4096+discard-noop"
+    assert "--min-block 4096 {options}" in " ".join(start_of(made).split())
+    assert start_of(made).endswith(
+        "--layer mutants.controls:Legal --layer mutants.controls:DiscardNoop"
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("control-legal:has=no-flash", "control-legal: unknown oddity 'no-flash'; known:"),
+        ("control-legal:has=no-fua+fua-flushes", "no-fua and fua-flushes exclude each other"),
+        ("control-slow:has=no-flush", "control-slow: only control-legal has the key has"),
+    ],
+)
+def test_wrong_oddities_are_refused(target: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        profile(f"mutant:{target}", TARGETS)
+    assert message in str(caught.value)

@@ -1,0 +1,166 @@
+"""Legal oddities of a backend: each alone, and combinations that contain each pair of them.
+
+An oddity sets one *factor* of the backend (its minimum block, the commands that it offers, the form
+of its replies) to one value that documents allow. No case may accuse a backend for it. The target
+``mutant:control-legal:has=no-flush+min-4096`` is the reference backend with these two.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+
+class OddityError(ValueError):
+    """A name is unknown, or two oddities exclude each other; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Oddity:
+    """One value of one factor.
+
+    :ivar arguments: of the server, as one text.
+    :ivar control: the class in mutants/controls.py that makes it; "" if the server itself does.
+    """
+
+    name: str
+    factor: str
+    arguments: str = ""
+    control: str = ""
+
+
+def _of(factor: str, **values: str) -> list[Oddity]:
+    return [Oddity(name.replace("_", "-"), factor, text) for name, text in values.items()]
+
+
+def _layers(factor: str, **values: str) -> list[Oddity]:
+    return [Oddity(name.replace("_", "-"), factor, "", text) for name, text in values.items()]
+
+
+_ALL = (
+    # sizes
+    *_of("minimum", min_512="--min-block 512", min_4096="--min-block 4096"),
+    *_of("preferred", preferred_64k="--preferred-block 64k", preferred_1m="--preferred-block 1M"),
+    *_of("maximum", max_64k="--max-block 64k", max_1m="--max-block 1M"),
+    # the handshake and the form of replies
+    *_of(
+        "headers",
+        structured_headers="--no-extended",
+        simple_headers="--no-extended --no-structured",
+    ),
+    *_of("handshake", no_fixed_newstyle="--no-fixed-newstyle --no-no-zeroes"),
+    *_of("zeroes of the handshake", no_no_zeroes="--no-no-zeroes"),
+    # commands that are not offered; without FLUSH, what is answered must be durable
+    *_of("flush", no_flush="--no-flush --write-cache through"),
+    *_of("fua", no_fua="--no-fua"),
+    *_layers("fua", fua_flushes="FuaFlushesAll"),
+    *_of("trim", no_trim="--no-trim"),
+    *_layers("trim", discard_noop="DiscardNoop", discard_partly="DiscardZeroesPartly"),
+    *_of("write zeroes", no_write_zeroes="--no-write-zeroes"),
+    *_layers("write zeroes", zeroes_allocate="ZeroesAlwaysAllocate"),
+    *_of("fast zero", no_fast_zero="--no-fast-zero"),
+    *_layers("fast zero", slow_zeroes="ZeroesAreData"),
+    *_of("cache", no_cache="--no-cache"),
+    *_layers("cache", cache_einval="CacheRefused"),
+    *_of("connections", no_multi_conn="--no-multi-conn"),
+    *_of("df", no_df="--no-df"),
+    *_of("block status", no_block_status="--no-block-status"),
+    *_layers(
+        "block status",
+        short_extents="ShortExtents",
+        split_extents="SplitExtents",
+        no_holes="NoHoles",
+    ),
+    # replies
+    *_layers("order", reorders="Reorders", slow="Slow"),
+    *_layers("chunks", small_chunks="SmallChunks"),
+    *_layers("length 0", no_zero_length="ZeroLengthRefused"),
+    # power cuts
+    *_layers("power cuts", torn_writes="TearsWrites"),
+)
+ODDITIES: Mapping[str, Oddity] = {one.name: one for one in _ALL}
+"""Each oddity by its name."""
+
+SIZES = frozenset(("minimum", "preferred", "maximum", "handshake"))
+"""Factors that set block sizes or hide them: with them a case cannot choose block sizes."""
+_EXCLUDE = (
+    ("no-fixed-newstyle", ("headers", "minimum", "preferred", "maximum", "df", "block status",
+                           "chunks", "zeroes of the handshake")),
+    ("simple-headers", ("df", "block status", "chunks")),
+    ("no-write-zeroes", ("fast zero",)),
+    ("max-64k", ("preferred-1m",)),
+    # 2 ms for each of the thousands of replies that the status of a huge volume then needs
+    ("slow", ("short-extents",)),
+)  # fmt: skip
+"""An oddity, and the factors or oddities that have no meaning together with it."""
+
+
+def parse(text: str) -> list[Oddity]:
+    """Return the oddities of ``NAME+NAME``.
+
+    :raise OddityError: a name is unknown, or two names exclude each other.
+    """
+    found = []
+    for name in text.split("+"):
+        if name not in ODDITIES:
+            raise OddityError(f"unknown oddity '{name}'; known: {' '.join(ODDITIES)}")
+        found.append(ODDITIES[name])
+    for one, other in itertools.combinations(found, 2):
+        if not are_compatible(one, other):
+            raise OddityError(f"{one.name} and {other.name} exclude each other")
+    return found
+
+
+def are_compatible(one: Oddity, other: Oddity) -> bool:
+    """Return whether a backend can have both."""
+    if one.factor == other.factor:
+        return False
+    pairs = ((one, other), (other, one))
+    return not any(
+        first.name == name and {second.name, second.factor} & set(others)
+        for first, second in pairs
+        for name, others in _EXCLUDE
+    )
+
+
+def alone() -> list[str]:
+    """Return the text of each oddity alone."""
+    return list(ODDITIES)
+
+
+def combined(seed: int) -> list[str]:
+    """Return texts of combinations in which each pair that is possible occurs at least once.
+
+    A greedy covering array: each combination starts with a pair that no earlier one has, and is
+    filled with what adds the most new pairs. The same seed gives the same list.
+    """
+    chooser = random.Random(seed)
+    missing = {
+        frozenset((one.name, other.name))
+        for one, other in itertools.combinations(_ALL, 2)
+        if are_compatible(one, other)
+    }
+    rows = []
+    while missing:
+        first = chooser.choice(sorted(map(sorted, missing)))
+        row = [ODDITIES[name] for name in first]
+        while candidates := list(_fitting(row)):
+            gains = {one.name: _new_pairs(one, row, missing) for one in candidates}
+            best = max(gains.values())
+            if not best:
+                break
+            row.append(chooser.choice([one for one in candidates if gains[one.name] == best]))
+        missing -= {frozenset((a.name, b.name)) for a, b in itertools.combinations(row, 2)}
+        rows.append("+".join(one.name for one in sorted(row, key=_ALL.index)))
+    return rows
+
+
+def _fitting(row: Iterable[Oddity]) -> Iterator[Oddity]:
+    row = list(row)
+    return (one for one in _ALL if all(are_compatible(one, other) for other in row))
+
+
+def _new_pairs(one: Oddity, row: Iterable[Oddity], missing: set[frozenset[str]]) -> int:
+    return sum(frozenset((one.name, other.name)) in missing for other in row)
