@@ -63,7 +63,7 @@ class _FlushesSome(RequestMutant):
 
 
 class FlushCoversLast64(_FlushesSome):
-    """A flush looks at a ring of 64 entries."""
+    """A flush knows the writes in a ring of 64 entries."""
 
     id = "flush-covers-last-64"
     shows = ("lost write",)

@@ -4,7 +4,7 @@ How: lengths around 32 MiB, 64 MiB, 2 GiB and 4 GiB, with extended headers also 
 with each combination of FUA, FAST_ZERO and (up to 64 MiB, because it takes space) NO_HOLE. Data
 just before, in, at the places where lengths are cut, and just behind each range is read afterwards.
 Guards: zeroes-length-wrap, fast-zero-int-length, fua-zeroes-cut, cache-long-hangs-up,
-write-zeroes-truncated, discard-overreach.
+write-zeroes-noop, discard-overreach.
 Basis: MUST: NBD, NBD_CMD_WRITE_ZEROES, NBD_CMD_TRIM, NBD_CMD_CACHE
 """
 

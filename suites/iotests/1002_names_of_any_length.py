@@ -1,4 +1,4 @@
-"""This case checks that volumes are told apart by their whole names, also long ones.
+"""This case checks that a volume is found by its whole name only, also by a long one.
 
 How: volumes of one server with names of 1, 23, 24, 255 and 4096 bytes, which begin alike, and with
 names beyond ASCII; a name that the target refuses is left out. Each keeps its own data. LIST names

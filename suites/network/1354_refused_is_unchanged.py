@@ -2,7 +2,7 @@
 
 How: every command beyond the end, with an overflowing end, with unknown flags, of length 0 or
 unaligned; commands that do not exist; and every change of a read-only disk. After each error
-everything is read, the size is asked for by a new handshake, and so is the block status.
+everything is read again, and a new handshake and the block status show nothing new.
 Guards: refused-flag-executed, refused-write-partial, oob-past-end, offset-len-overflow.
 Basis: MUST: NBD, NBD_EINVAL, NBD_ENOSPC and NBD_EPERM
 """
