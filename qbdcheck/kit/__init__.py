@@ -81,6 +81,7 @@ MODULES = (
     "power_cuts",
     "reference",
     "server_ends",
+    "small_space",
     "volume_limits",
 )
 """The modules of this package that cases may import."""

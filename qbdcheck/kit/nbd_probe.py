@@ -79,20 +79,41 @@ def needs_options(client: Client) -> None:
 def option_replies(client: Client, number: int, data: bytes = b"") -> list[OptionReplyMessage]:
     """Send an option; return all its replies. The last one is ACK or an error.
 
-    :raise AssertionError: a reply names another option.
+    :raise AssertionError: a reply names another option, no reply ends the option in time, or a
+        reply has another length than it declares.
     :raise NotRun: the server has no fixed newstyle handshake.
     """
     needs_options(client)
     client.send_option(number, data)
     replies: list[OptionReplyMessage] = []
     while True:
-        reply = client.receive_option_reply()
+        reply = _next_reply(client, number, replies)
         assert reply.option == number, (
             f"option {number} was sent, the reply names option {reply.option}"
         )
         replies.append(reply)
         if reply.reply == OptionReply.ACK or c.is_option_error(reply.reply):
             return replies
+
+
+def _next_reply(
+    client: Client, number: int, before: list[OptionReplyMessage]
+) -> OptionReplyMessage:
+    name = Option(number).name if number in list(Option) else f"option {number}"
+    what = "export" if number == Option.LIST else "reply"
+    seen = f"{len(before)} {what}{'s' * (len(before) != 1)}"
+    try:
+        return client.receive_option_reply()
+    except TimeoutError:
+        raise AssertionError(f"{name}: no ACK after {seen}") from None
+    except NbdProtocolError as error:
+        if not before or "magic" not in str(error):
+            raise
+        declared = len(before[-1].data)
+        raise AssertionError(
+            f"{name}: {what} {len(before)} declares {declared} bytes, and its content has another"
+            f" length: what follows is not a reply ({error})"
+        ) from None
 
 
 def option_result(client: Client, number: int, data: bytes = b"") -> str:

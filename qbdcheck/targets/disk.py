@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,17 @@ FORMAT_OPTIONS = {
     "luks": f"key-secret={SECRET},iter-time=100",
 }
 """Options of `qemu-img create` that a format needs: exact size, a key, few iterations."""
+
+_STEM_MAX = 200
+"""Bytes of a name in a file name; file systems allow 255, and there are suffixes."""
+
+
+def file_stem(name: str) -> str:
+    """Return a file name without suffix for a volume: a name may have slashes, or be very long."""
+    safe = name.replace("/", "_")
+    if len(safe.encode()) <= _STEM_MAX:
+        return safe
+    return f"{safe[:32]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def volume_size(image_format: str, size: int) -> int:
@@ -145,8 +157,8 @@ class Disk:
         return self.backend.path
 
     def _file(self, kind: str) -> Path:
-        """Return the path of a scratch file; a snapshot's name may have slashes."""
-        return self._scratch / f"{self.name.replace('/', '_')}.{kind}"
+        """Return the path of a scratch file."""
+        return self._scratch / f"{file_stem(self.name)}.{kind}"
 
     # Contents ------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from qbdcheck.targets.disk import (
     PREFILL_WHOLE_MAX,
     SECRET_OBJECT,
     Disk,
+    file_stem,
     volume_size,
 )
 from qbdcheck.targets.disk_io import DiskIo
@@ -312,7 +313,7 @@ class TargetSession:
         """
         for disk in self._disks:
             if disk.backend.state is State.RUNNING and not disk.volume_path.is_file():
-                image = self.scratch / f"{disk.name.replace('/', '_')}.img"
+                image = self.scratch / f"{file_stem(disk.name)}.img"
                 with contextlib.suppress(ProgramError):
                     self.qemu_img("convert", "-O", "raw", disk.filename, image)
 

@@ -1,8 +1,8 @@
-"""This case checks that block status follows every change, whoever asks and whoever changes.
+"""This case checks that block status follows every change, also one by another connection.
 
 How: connection A asks about a range, B changes some of it, A asks again. The changes (writes,
-zeroes, discards, some with FUA) begin before, at, in and behind the extents that A was told, and
-run into them. Neither A nor B may be told that a range is zero that has data.
+zeroes, discards, some with FUA) begin before, at, in and behind the extents that A received, and
+run into them. Neither reply may call a range zero that has data.
 Guards: status-cached-per-connection, status-cache-misses-overlap, status-hole-over-dirty.
 Basis: MUST: NBD, NBD_STATE_ZERO
 """
@@ -28,7 +28,7 @@ def test(new_disk, nbd_io, target, seed):
         for _ in range(STEPS):
             asks, changes = random.choice((pair, pair, pair[::-1]))
             if told and random.random() < 0.5:
-                start, end = random.choice(told)[:2]  # an extent that a client was told
+                start, end = random.choice(told)[:2]  # an extent of an earlier reply
                 end = min(end, start + 8 * UNIT)
             else:
                 start = random.randrange(SIZE // UNIT - 8) * UNIT

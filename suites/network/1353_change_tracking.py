@@ -6,7 +6,7 @@ clean; what is far from each change is not dirty; the status of each part equals
 whole, also on another connection.
 Guards: dirty-cleared-by-zero, dirty-slice-starts-clean, discard-not-tracked,
 incremental-misses-hole.
-Basis: POLICY: qbd:dirty and qemu:dirty-bitmap call nothing clean that changed
+Basis: POLICY: change tracking calls nothing clean that changed
 """
 
 from qbdcheck.kit import NotRun, case

@@ -2,7 +2,7 @@
 
 How: the names in the replies to LIST; a single export may be listed by the empty name. LIST with
 data must be ERR_INVALID ("MUST"). A server may refuse to list at all.
-Guards: handshake-length-off, payload-not-drained.
+Guards: handshake-length-off, payload-not-drained, list-length-short, list-ack-missing.
 """
 
 from qbdcheck.kit import case
@@ -18,7 +18,7 @@ from qbdcheck.kit.nbd_probe import (
 )
 
 
-@case(groups="protocol", requires="nbd", basis="MUST: NBD, NBD_OPT_LIST")
+@case(groups="protocol quick", requires="nbd", basis="MUST: NBD, NBD_OPT_LIST")
 def test(disk, not_run):
     with negotiating(disk) as client:
         *listed, end = option_replies(client, Option.LIST)

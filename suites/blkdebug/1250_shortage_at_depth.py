@@ -1,0 +1,53 @@
+"""This case checks that a shortage that heals costs only the requests that report it, at depth.
+
+How: 128 requests in flight, again and again, while the disk below fails some of them with ENOMEM,
+EAGAIN and ENOSPC, a limited number of times. Each request is answered. One that fails left old or
+new data, each other one is carried out, none hangs, and after the shortage all succeed.
+Guards: shortage-loses-neighbour, nomem-never-retried, async-error-ignored.
+Basis: MUST: NBD, error values
+"""
+
+from qbdcheck.kit import case
+from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.nbd_io import RequestFailed
+
+DEPTH, SLOT, BATCHES = 128, 16 << 10, 4
+
+
+@case(groups="inject errors concurrent quick", requires="nbd flush")
+def test(new_disk, nbd_io, rules, seed):
+    disk = new_disk(DEPTH * SLOT)
+    armed = rules.on(disk)
+    random = seed.stream("requests")
+    for errno in ("ENOMEM", "EAGAIN", "ENOSPC"):
+        rule = armed.add({
+            "event": "none", "iotype": ["read", "write"], "errno": errno, "every": 5, "count": 40,
+        })  # fmt: skip
+        with nbd_io(disk) as io:
+            io.client.sock.settimeout(20)
+            failed = sum(batch(io, random) for _ in range(BATCHES))
+            fired = armed.seen(rule).fired
+            assert failed <= fired, f"{failed} requests failed, of which {fired} by {errno}"
+            armed.remove(rule)
+            for number in range(2):
+                seen = batch(io, random)
+                assert not seen, f"batch {number} after the {errno}: {seen} requests failed"
+            for slot in range(DEPTH):
+                io.read(slot * SLOT, SLOT)
+            io.flush()
+    disk.verify()
+
+
+def batch(io, random):
+    """Send writes and reads of all slots, and wait for all; return how many failed."""
+    for slot in random.sample(range(DEPTH), DEPTH):
+        command = random.choice((Command.WRITE, Command.WRITE, Command.READ))
+        lengths = (4096, 8192, SLOT) if command is Command.WRITE else (1024,)
+        io.send(command, slot * SLOT, max(random.choice(lengths), io.block_sizes[0]))
+    failed = 0
+    while io.in_flight:
+        try:
+            io.finish()
+        except RequestFailed:
+            failed += 1
+    return failed

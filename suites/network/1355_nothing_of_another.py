@@ -1,0 +1,100 @@
+"""This case checks that no byte that a server sends is another client's.
+
+How: a secret is sent by other connections: as the name of an export, in malformed and unknown
+options, in the payload of refused writes, and as data of another volume of the server where there
+can be one. Then every byte that a further client receives is searched: the padding of EXPORT_NAME,
+error texts, option replies, data at the end, in holes and where nothing was written.
+Guards: error-text-of-another, padding-of-another, previous-tenant-data, cross-connection-state.
+Basis: MUST: NBD, NBD_OPT_EXPORT_NAME (124 bytes of zeroes); POLICY: no client sees another's bytes
+"""
+
+import contextlib
+
+from qbdcheck.kit import case
+from qbdcheck.kit.nbd import Command, NbdError, NbdProtocolError, Option
+from qbdcheck.kit.nbd import messages as m
+from qbdcheck.kit.nbd_probe import enter_transmission, export_name, negotiating, option_replies
+
+SIZE, BLOCK = 1 << 20, 4096
+FAILS = (OSError, EOFError, NbdError, NbdProtocolError, AssertionError)
+
+
+class Recording:
+    """A socket that keeps what it receives."""
+
+    def __init__(self, sock):
+        self.sock, self.seen = sock, bytearray()
+
+    def recv(self, length):
+        """Receive, and keep a copy."""
+        data = self.sock.recv(length)
+        self.seen += data
+        return data
+
+    def __getattr__(self, name):
+        return getattr(self.sock, name)
+
+
+@case(groups="protocol errors quick", requires="nbd")
+def test(new_disk, nbd_io, target, seed):
+    disk = new_disk(SIZE, prefill=False)
+    secret = bytes(seed.stream("secret").choices(range(97, 123), k=12))
+    if "add_volume" in target.capabilities:
+        with nbd_io(new_disk(SIZE, beside=disk)) as io:
+            io.write(0, SIZE // 2, data=(secret * SIZE)[: SIZE // 2])
+            io.read(0, SIZE // 2)
+    for way in (handshake, oldest_handshake):
+        plant(disk, secret)
+        with negotiating(disk, 1 if way is oldest_handshake else 3) as client:
+            client.sock = record = Recording(client.sock)
+            with contextlib.suppress(*FAILS):
+                way(client, disk)
+            found = record.seen.find(secret)
+            context = bytes(record.seen[max(found - 24, 0) : found + 12])
+            seen = f"what another client sent is in the replies, at byte {found}: ...{context}"
+            assert found < 0, f"{way.__name__}: {seen}"
+
+
+def options(client, *texts):
+    """Send options that fail, and some that do not."""
+    for data in texts:
+        for number in (Option.INFO, Option.LIST, Option.SET_META_CONTEXT, Option.STARTTLS, 0x7101):
+            with contextlib.suppress(*FAILS):
+                option_replies(client, number, data)
+
+
+def plant(disk, secret):
+    """Send the secret in every place that leaves no trace in the volume."""
+    with negotiating(disk) as client:
+        enter_transmission(client, disk)
+        payload = (secret * BLOCK)[: 2 * BLOCK]
+        for offset, flags in ((SIZE, 0), (SIZE - BLOCK, 0), (0, 1 << 13)):
+            with contextlib.suppress(*FAILS):
+                client.call(Command.WRITE, offset, 2 * BLOCK, flags=flags, payload=payload)
+    with negotiating(disk) as client:  # the last bytes that the server received are the secret
+        name = (secret * 4).decode()
+        options(client, secret * 8, m.info_request(name), m.meta_context_request(name, [name]))
+
+
+def handshake(client, disk):
+    options(client, b"", b"\0", b"\0\0\0\1x", b"\0\0\0\4none\0\0", m.info_request("none"))
+    with contextlib.suppress(*FAILS):
+        client.opt_structured_reply()
+        client.opt_set_meta_context(export_name(disk), ["base:allocation"])
+    enter_transmission(client, disk)
+    requests(client)
+
+
+def oldest_handshake(client, disk):
+    client.opt_export_name(export_name(disk), no_zeroes=False)
+    requests(client)
+
+
+def requests(client):
+    """Read what nobody wrote, and send requests that fail."""
+    for offset, length in ((0, SIZE), (SIZE - BLOCK, BLOCK), (0, BLOCK), (12288, 100 * BLOCK)):
+        client.read(offset, length)
+    for command in (Command.READ, Command.WRITE_ZEROES, Command.BLOCK_STATUS, Command.CACHE, 99):
+        for offset, flags in ((SIZE - BLOCK, 0), (SIZE, 0), (0, 1 << 13)):
+            with contextlib.suppress(NbdError):
+                client.call(command, offset, 2 * BLOCK, flags=flags)
