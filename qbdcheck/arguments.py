@@ -40,13 +40,14 @@ _SHORT_PATH = 40
 
 OBSERVED = ("iostat", "blktrace", "blockstats", "backend", "perf")
 """Kinds of --observe; qbdcheck.guest.observers has one method for each."""
-NAMED_COMMANDS = ("new", "rules")
+NAMED_COMMANDS = ("new", "rules", "inspect")
 """Subcommands without a dash that take all arguments after them."""
-NEEDS_NO_PLACES = ("new", "rules", "doctor", "install", "version")
+NEEDS_NO_PLACES = ("new", "rules", "inspect", "doctor", "install", "version")
 """Subcommands that use neither a scratch directory nor the cache."""
 EPILOG = """\
 selection: 17, 001-100, 12-, or a name; default: the group quick; -l lists all cases
 subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; replay FILE;
+  inspect FILE [--log LOG] [--html PAGE];
   fio FILE [SIZE]; runtest FILE|GROUP... [SIZE]; --doctor; --install; --probe FILE;
   --mutants [ID...]; -- COMMAND
 exit code: 0 all passed; 1 a case failed; 2 wrong usage, set-up error or no case run;
@@ -266,6 +267,7 @@ def _add_reports(group: argparse._ArgumentGroup) -> None:
     add("--color", choices=("auto", "on", "off"), default="auto", help="auto, on or off")
     for name, what in (
         ("html", "an HTML page of the run"),
+        ("bundle", "a zip file: the page, logs, scripts, JSON, events"),
         ("junit", "a JUnit XML file"),
         ("json", "a JSON file"),
         ("events", "a live stream of JSON lines"),
@@ -383,6 +385,7 @@ def _reports(given: argparse.Namespace) -> Reports:
         junit_file=given.junit_file,
         json_file=given.json_file,
         html_file=given.html_file,
+        bundle_file=given.bundle_file,
         events_file=given.events_file,
     )
 

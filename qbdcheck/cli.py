@@ -126,6 +126,10 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
             from qbdcheck.commands import rules
 
             return rules.main(options.arguments)
+        case "inspect":
+            from qbdcheck.commands import inspect
+
+            return inspect.main(options.arguments)
         case "doctor":
             from qbdcheck.commands.doctor import visit
 
@@ -269,4 +273,10 @@ def _run_under_pytest(options: Options, plan: Sequence[Planned], reaper: Reaper)
         raise session.error
     if session.exit_code is None:
         raise KeyboardInterrupt
+    if options.execution.keep:
+        from qbdcheck.runner.artefacts import kept_lines
+
+        comment = "# " if options.reports.tap else ""
+        for line in kept_lines(options.execution.scratch_root):
+            print(comment + line)
     return session.exit_code

@@ -116,6 +116,7 @@ class Reports:
     junit_file: Path | None = None
     json_file: Path | None = None
     html_file: Path | None = None
+    bundle_file: Path | None = None
     events_file: Path | None = None
 
 

@@ -16,7 +16,12 @@ class JsonReport(AtEnd):
 
     def text(self, tally: Tally) -> str:
         """Return the object."""
-        return json.dumps(_whole(tally), indent=1, ensure_ascii=False) + "\n"
+        return text_of(tally)
+
+
+def text_of(tally: Tally) -> str:
+    """Return the text of a report."""
+    return json.dumps(_whole(tally), indent=1, ensure_ascii=False) + "\n"
 
 
 def _whole(tally: Tally) -> dict[str, object]:
