@@ -222,7 +222,7 @@ class Client(ClientHandshake):
                 f"sent: {name}, offset {one.offset}, length {one.length}, flags {one.flags:#x},"
                 f" cookie {one.cookie:#x}{payload}"
             )
-        shown = data[:_SHOWN].hex(" ", 4) + (" ..." if len(data) > _SHOWN else "")
+        shown = data[:_SHOWN].hex(" ", -4) + (" ..." if len(data) > _SHOWN else "")
         error.add_note(f"received, {len(data)} bytes: {shown}" if data else "received: nothing")
         return error
 

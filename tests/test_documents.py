@@ -137,7 +137,9 @@ def test_each_command_of_check_is_accepted(
     if arguments[:1] == ["rules"]:
         arguments += ["FILE"] if len(arguments) < 3 and arguments[-1] != "schema" else []
         arguments += ["--to", "yaml"] if arguments[1] == "convert" else []
-    elif arguments[:1] in (["fio"], ["runtest"], ["new"]) or NOT_RUN_HERE & set(arguments):
+    elif arguments[:1] in (["fio"], ["runtest"], ["new"], ["inspect"]) or NOT_RUN_HERE & set(
+        arguments
+    ):
         parse(arguments)  # these start a target or write a file: their flags are checked
         return
     elif not {"-h", "--help", "--version"} & set(arguments):
