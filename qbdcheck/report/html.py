@@ -27,7 +27,7 @@ from qbdcheck.report.lines import sentence_of, test_lines
 from qbdcheck.report.page_bytes import comparison
 from qbdcheck.report.page_case import guarded
 from qbdcheck.report.page_causes import causes, main_finding, reasons_not_run
-from qbdcheck.report.page_damage import MEANINGS, colour
+from qbdcheck.report.page_damage import MEANINGS, colour, hint
 from qbdcheck.report.page_details import split_details
 from qbdcheck.report.page_life import LEGEND, life_of
 from qbdcheck.report.page_map import home_of, volume_map
@@ -275,7 +275,12 @@ def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
             if line.startswith("read again")
         ],
         "plain": next(
-            (line for line in (finding.evidence if finding else ()) if line.startswith(_PLAIN)), ""
+            (
+                f"{line[:1].upper()}{line[1:]}."
+                for line in (finding.evidence if finding else ())
+                if line.startswith(_PLAIN)
+            ),
+            hint(case.message),
         ),
         "wire": [line for line in (finding.evidence if finding else ()) if line.startswith(_WIRE)],
         "script": script_of(case.artefacts, finding),
