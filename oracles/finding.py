@@ -37,6 +37,8 @@ class Finding:
     :ivar remark: what the other fields cannot say.
     :ivar evidence: further lines for people.
     :ivar found_at: where the expected stamp is instead, in bytes; None: not found, or not searched.
+    :ivar allocation: (offset, length, whether it is a hole) of ranges around the place, as the
+        block status says; empty: not known.
     :ivar life: what happened to the first sector, the first event first; it is not compared.
     """
 
@@ -56,6 +58,7 @@ class Finding:
     remark: str = ""
     evidence: tuple[str, ...] = ()
     found_at: int | None = None
+    allocation: tuple[tuple[int, int, bool], ...] = ()
     life: tuple[Moment, ...] = field(default=(), compare=False, repr=False)
 
     @property
@@ -145,6 +148,7 @@ class Finding:
         values["part"] = None if values["part"] is None else (values["part"][0], values["part"][1])
         values["last_writes"] = tuple(Operation(**one) for one in values["last_writes"])
         values["evidence"] = tuple(values["evidence"])
+        values["allocation"] = tuple((at, size, hole) for at, size, hole in values["allocation"])
         values["life"] = tuple(Moment(**one) for one in values["life"])
         return cls(**values)
 

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from oracles.damage import Damage
 from oracles.finding import SECTOR, Finding, Findings
+from oracles.life import Moment
 
 INITIAL = 0
 """The value of every sector before the first write."""
@@ -61,7 +62,7 @@ class Anomaly:
     @property
     def finding(self) -> Finding:
         """What is wrong, with the requests as evidence."""
-        start = min(access.call for access in self.cycle)
+        start = min((one.call for one in self.cycle if one.call != _BEFORE), default=0.0)
         evidence = tuple(
             f"{_time(access.call - start)} to {_time(access.returned - start)}: {access}"
             for access in self.cycle
@@ -71,13 +72,58 @@ class Anomaly:
             self.sector * SECTOR,
             SECTOR,
             remark=self.text,
-            evidence=evidence,
+            evidence=tuple(filter(None, [self.plain])) + evidence,
+            life=self._life(start),
+        )
+
+    @property
+    def plain(self) -> str:
+        """What happened, in plain words, where a read returned an older value; else empty."""
+        for read in self.cycle:
+            if read.is_write:
+                continue
+            old = next(
+                (one for one in self.cycle if one.is_write and one.value == read.value), None
+            )
+            for other in self.cycle:
+                newer = other.value != read.value and other.returned < read.call
+                if newer and (old is None or other.call > old.call):
+                    return _stale(read, other)
+        return ""
+
+    def _life(self, start: float) -> tuple[Moment, ...]:
+        """Return the requests as moments in the order of their ends; times are microseconds."""
+        ordered = sorted(self.cycle, key=lambda one: min(one.returned, one.call + 1e12))
+        return tuple(
+            Moment(
+                "prefill" if one.call == _BEFORE else "write" if one.is_write else "read",
+                number=one.value,
+                offset=self.sector * SECTOR,
+                length=SECTOR,
+                at_s=None if one.returned in (NEVER, _BEFORE) else (one.returned - start) / 1e6,
+                lane="" if one.call == _BEFORE else f"client {one.client}",
+                is_certain=one.returned != NEVER,
+                text=f"request {one.request}, {_time(one.call - start)} to"
+                f" {_time(one.returned - start)}",
+            )
+            for one in ordered
         )
 
     def __str__(self) -> str:
         found = self.finding
         lines = [f"sector {self.sector}: {self.text}", *(f"  {one}" for one in found.evidence)]
         return "\n".join(lines)
+
+
+def _stale(read: Access, newer: Access) -> str:
+    what = "the contents from before the case" if read.value == INITIAL else f"#{read.value}"
+    known = f"client {newer.client} had read the newer #{newer.value}"
+    if newer.is_write:
+        known = f"the newer write #{newer.value} of client {newer.client} was acknowledged"
+    return (
+        f"stale read: client {read.client} read {what} (request {read.request}),"
+        f" which it sent after {known}"
+    )
 
 
 def _time(value: float) -> str:

@@ -41,7 +41,7 @@ _SHORT_PATH = 40
 OBSERVED = ("iostat", "blktrace", "blockstats", "backend", "perf")
 """Kinds of --observe; qbdcheck.guest.observers has one method for each."""
 ON_SAVED_RUNS = ("diff", "history")
-NAMED_COMMANDS = ("new", "rules", "completion", *ON_SAVED_RUNS)
+NAMED_COMMANDS = ("new", "rules", "completion", "inspect", *ON_SAVED_RUNS)
 """Subcommands without a dash that take all arguments after them."""
 _WITH_FLAGS = ("replay", "fio", "runtest")
 """Subcommands without a dash that take the flags of a run, too."""
@@ -52,6 +52,7 @@ _NEEDS_CHECKOUT = "{} writes into a checkout; git clone the project and use ./ch
 EPILOG = """\
 selection: 17, 001-100, 12-, or a name; default: the group quick; -l lists all cases
 subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; replay FILE;
+  inspect FILE [--log LOG] [--html PAGE];
   fio FILE [SIZE]; runtest FILE|GROUP... [SIZE]; --doctor; --install; --probe FILE;
   --mutants [ID...]; -- COMMAND
 on saved runs: diff RUN [RUN]; history [CASE] (each has --help)
@@ -99,6 +100,20 @@ def parse(argv: Sequence[str]) -> Options:
         config_file.apply(file, arguments.env, parser, argv, arguments)
     elif arguments.env is not None:
         raise UsageError("--no-config and --env exclude each other")
+    subcommand = next((name for name in _FLAG_COMMANDS if getattr(arguments, name)), "")
+    extra: tuple[str, ...] = (arguments.probe,) if subcommand == "probe" else ()
+    _check_combination(arguments)
+    if arguments.selection and arguments.selection[0] in _WITH_FLAGS:
+        subcommand, *rest = arguments.selection
+        extra = tuple(rest)
+    return _options(arguments, command, subcommand, extra)
+
+
+def _check_combination(arguments: argparse.Namespace) -> None:
+    """Refuse flags that need others, or exclude them.
+
+    :raise UsageError: it names the flags.
+    """
     if arguments.aio == "native" and arguments.cache not in DIRECT_CACHE_MODES:
         modes = " or ".join(f"-c {mode}" for mode in DIRECT_CACHE_MODES)
         raise UsageError(f"-i native needs {modes}: QEMU refuses aio=native without O_DIRECT")
@@ -110,17 +125,11 @@ def parse(argv: Sequence[str]) -> Options:
         raise UsageError("--resume and --last-failed exclude each other")
     if arguments.stress and not arguments.probe:
         raise UsageError("--stress requires --probe FILE")
-    subcommand = next((name for name in _FLAG_COMMANDS if getattr(arguments, name)), "")
-    extra: tuple[str, ...] = (arguments.probe,) if subcommand == "probe" else ()
     of_mutants = ("knobs", "each_suite", "controls", "fingerprints")
     given = next((name for name in of_mutants if getattr(arguments, name)), "")
-    if subcommand != "mutants" and given:
+    if given and not arguments.mutants:
         flag = f"--{given.replace('_', '-')}"
         raise UsageError(f"{flag} requires --mutants; for one mutant use -t mutant:ID:rate=1000")
-    if arguments.selection and arguments.selection[0] in _WITH_FLAGS:
-        subcommand, *rest = arguments.selection
-        extra = tuple(rest)
-    return _options(arguments, command, subcommand, extra)
 
 
 _FLAG_COMMANDS = ("version", "doctor", "install", "probe", "mutants")
@@ -309,6 +318,7 @@ def _add_reports(group: argparse._ArgumentGroup) -> None:
     add("--color", choices=("auto", "on", "off"), default="auto", help="auto, on or off")
     for name, what in (
         ("html", "an HTML page of the run"),
+        ("bundle", "a zip file: the page, logs, scripts, JSON, events"),
         ("junit", "a JUnit XML file"),
         ("json", "a JSON file"),
         ("events", "a live stream of JSON lines"),
@@ -466,6 +476,7 @@ def _reports(given: argparse.Namespace, results_dir: Path) -> Reports:
         junit_file=given.junit_file,
         json_file=given.json_file,
         html_file=given.html_file,
+        bundle_file=given.bundle_file,
         events_file=given.events_file,
         github=given.github,
         durations=given.durations,

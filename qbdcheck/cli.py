@@ -119,6 +119,10 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
             from qbdcheck.commands import history
 
             return history.main(options.arguments, options.execution.results_dir.parent)
+        case "inspect":
+            from qbdcheck.commands import inspect
+
+            return inspect.main(options.arguments)
         case "doctor":
             from qbdcheck.commands.doctor import visit
 
@@ -278,6 +282,10 @@ def _run_under_pytest(options: Options, plan: Sequence[Planned], reaper: Reaper)
         raise session.error
     if session.exit_code is None:
         raise KeyboardInterrupt
+    if options.execution.keep:
+        from qbdcheck.runner.artefacts import kept_lines
+
+        session.remarks += kept_lines(options.execution.scratch_root)
     results = options.execution.results_dir
     if (results / REPORT).exists():
         session.remarks.append(f"results: {results}")

@@ -125,6 +125,7 @@ class Reports:
     junit_file: Path | None = None
     json_file: Path | None = None
     html_file: Path | None = None
+    bundle_file: Path | None = None
     events_file: Path | None = None
     github: bool = False
     """Write annotations and the step summary of GitHub Actions."""

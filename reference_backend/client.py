@@ -13,9 +13,10 @@ import socket
 import ssl
 import struct
 import urllib.parse
+from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from blockio.extents import Extent
 from blockio.layers import Command, CommandFlag
@@ -24,7 +25,7 @@ from reference_backend.listener import Address
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import constants as c
 from reference_backend.nbd.agreement import ReplyMode
-from reference_backend.nbd.errors import NbdError, OptionRefused
+from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused
 from reference_backend.nbd.settings import Bytes
 
 
@@ -52,6 +53,12 @@ def parse_uri(uri: str) -> tuple[Address, str, bool]:
 _UNLIMITED = 0xFFFFFFFF
 """The maximum size of a server that advertises none (NBD document)."""
 
+_NOTED = 6
+"""Requests that an error of the protocol names: the last ones."""
+_SHOWN = 128
+"""Bytes of the wrong reply that it shows."""
+_Error = TypeVar("_Error", bound=Exception)
+
 
 class Client(ClientHandshake):
     """A connection to an NBD server, handshake and transmission."""
@@ -60,6 +67,7 @@ class Client(ClientHandshake):
         super().__init__(sock)
         self._replies: wire.Replies | None = None
         self._ready: list[wire.Reply] = []
+        self._sent: deque[tuple[int, wire.Request]] = deque(maxlen=_NOTED)
         self._cookie = 0
 
     @classmethod
@@ -175,7 +183,9 @@ class Client(ClientHandshake):
         if cookie is None:
             self._cookie += 1
             cookie = self._cookie
-        self._wire().expect(wire.Request(cookie, command, flags, offset, length))
+        request = wire.Request(cookie, command, flags, offset, length)
+        self._sent.append((len(payload), request))
+        self._wire().expect(request)
         head = wire.request(self.mode, flags, command, cookie, offset, length)
         if len(payload) > 64 * 1024:
             self.send(head)
@@ -201,8 +211,24 @@ class Client(ClientHandshake):
                 raise self._lost(error, self._awaited(cookie)) from None
             if not data:
                 msg = f"{self._awaited(cookie)}: the server closed the connection without a reply"
-                raise ConnectionResetError(msg)
-            self._ready.extend(self._wire().receive(data))
+                raise self._noted(ConnectionResetError(msg), b"")
+            try:
+                self._ready.extend(self._wire().receive(data))
+            except NbdProtocolError as error:
+                raise self._noted(error, data) from None
+
+    def _noted(self, error: _Error, data: bytes) -> _Error:
+        """Return the error with the last requests, and the reply, as notes."""
+        for size, one in self._sent:
+            name = Command(one.command).name if one.command in list(Command) else str(one.command)
+            payload = f", {size} bytes of data" if size else ""
+            error.add_note(
+                f"sent: {name}, offset {one.offset}, length {one.length}, flags {one.flags:#x},"
+                f" cookie {one.cookie:#x}{payload}"
+            )
+        shown = data[:_SHOWN].hex(" ", -4) + (" ..." if len(data) > _SHOWN else "")
+        error.add_note(f"received, {len(data)} bytes: {shown}" if data else "received: nothing")
+        return error
 
     def call(
         self,

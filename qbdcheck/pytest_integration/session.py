@@ -87,7 +87,7 @@ def build_run(
         rerun_command=partial(rerun_command, selection.suites_dir, target, execution.golden_dir),
         reaper=reaper,
         target_name=description.name,
-        keep_timelines=config.stash[REPORTS].html_file is not None,
+        keep_timelines=bool(config.stash[REPORTS].html_file or config.stash[REPORTS].bundle_file),
         environment=run_environment(execution.scratch_root) | _guest_description(config, running),
         waives=description.waived_policies,
         facts=_facts(description),

@@ -27,7 +27,7 @@ from qbdcheck.report.lines import sentence_of, test_lines
 from qbdcheck.report.page_bytes import comparison
 from qbdcheck.report.page_case import guarded
 from qbdcheck.report.page_causes import causes, main_finding, reasons_not_run
-from qbdcheck.report.page_damage import MEANINGS, colour
+from qbdcheck.report.page_damage import MEANINGS, colour, hint
 from qbdcheck.report.page_details import split_details
 from qbdcheck.report.page_life import LEGEND, life_of
 from qbdcheck.report.page_map import home_of, volume_map
@@ -46,9 +46,15 @@ _PICTURE_BYTES = 2 << 20
 _ATTACHED_BYTES = 2 << 20
 """Of all logs, timelines and pictures together: the page can be sent by mail."""
 _DETAILED = 60
-"""Failures that the page shows in full; it lists the others."""
+"""Failures that the page shows in full, at most; it lists the others."""
+_PAGE_LENGTH = 4 << 20
+"""A page with more characters than this shows fewer failures in full."""
 _DETAILS = 8 << 10
 """Characters that are shown of each end of a failure's text."""
+_WIRE = ("sent: ", "received")
+"""Begin the lines of a finding's evidence that are messages of the connection."""
+_PLAIN = "stale read: "
+"""Begins the line that says in plain words what a history shows."""
 _COMPARED = 6
 """Findings of a case whose bytes are shown."""
 _TONES = {
@@ -115,13 +121,35 @@ def command_line() -> str:
     return shlex.join([COMMAND, *sys.argv[1:]])
 
 
-def page(tally: Tally, command: str = "", clusters: Sequence[Mapping[str, Any]] = ()) -> str:
+def page(
+    tally: Tally,
+    command: str = "",
+    clusters: Sequence[Mapping[str, Any]] = (),
+    links: Mapping[str, str] | None = None,
+) -> str:
     """Return the page of a run, ended or not.
 
     :param clusters: causes that explain failures, the most important first, each with ``title`` and
         maybe ``share`` (percent), ``cases`` (ids), ``example``, ``script`` and ``looks_like`` (a
         list); without any the page groups the failures by their kind of damage alone.
+    :param links: by the path of an artefact, where it is relative to the page.
     """
+    detailed = _DETAILED
+    while True:
+        text = _page(tally, command, clusters, links or {}, detailed)
+        if len(text) <= _PAGE_LENGTH or detailed == 1:
+            return text
+        detailed = max(1, detailed // 2)
+
+
+def _page(
+    tally: Tally,
+    command: str,
+    clusters: Sequence[Mapping[str, Any]],
+    links: Mapping[str, str],
+    detailed: int,
+) -> str:
+    """Return the page with this number of failures in full."""
     run = tally.run
     failed = _bad_first(tally)
     budget = _Budget(_ATTACHED_BYTES)
@@ -141,11 +169,12 @@ def page(tally: Tally, command: str = "", clusters: Sequence[Mapping[str, Any]] 
             causes=causes(tally.cases),
             reasons=reasons_not_run(tally.cases),
             clusters=clusters,
+            links=links,
             anchors={case.case_id: f"{case.case_id}.{case.image_format}" for case in failed},
             capabilities=_capabilities(run) if run else [],
             failed=len(failed),
-            bad=[_failure(case, budget) for case in failed[:_DETAILED]],
-            brief=[_case(case, budget) for case in failed[_DETAILED:]],
+            bad=[_failure(case, budget) for case in failed[:detailed]],
+            brief=[_case(case, budget) for case in failed[detailed:]],
             cases=[_case(case, budget) for case in tally.cases],
             groups=sorted({group for case in tally.cases for group in case.groups}),
             suites=list(dict.fromkeys(_suite(case) for case in tally.cases)),
@@ -263,6 +292,15 @@ def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
             for line in (finding.evidence if finding else ())
             if line.startswith("read again")
         ],
+        "plain": next(
+            (
+                f"{line[:1].upper()}{line[1:]}."
+                for line in (finding.evidence if finding else ())
+                if line.startswith(_PLAIN)
+            ),
+            hint(case.message),
+        ),
+        "wire": [line for line in (finding.evidence if finding else ()) if line.startswith(_WIRE)],
         "script": script_of(case.artefacts, finding),
         "compared": compared[:_COMPARED],
         "details": split_details(_ends_of(case.details or case.message)),
@@ -281,7 +319,8 @@ def _kinds(case: CaseEnded) -> list[tuple[str, str, str, int]]:
 
 def _has_row(finding: Finding) -> bool:
     """Whether a row of a table says more of a finding than its sentence."""
-    return bool(finding.length or finding.expected or finding.seen or finding.evidence)
+    evidence = [line for line in finding.evidence if not line.startswith(_WIRE)]
+    return bool(finding.length or finding.expected or finding.seen or evidence)
 
 
 def _place(case: CaseEnded) -> str:

@@ -50,6 +50,23 @@ MEANINGS = {
     Damage.HANG: "something did not finish in its time limit",
 }
 
+_HINTS = (
+    (
+        "bad magic header 0,",
+        (
+            "fio wrote this block, and it reads as zeroes: the write is not there, or the read is"
+            " wrong."
+        ),
+    ),
+    ("bad magic header", "fio wrote this block, and it holds data that is not of fio."),
+    (" LOST file", "A file that was synced before the power cut is not there after it."),
+)
+
+
+def hint(text: str) -> str:
+    """Return what the words of a guest's program mean for the target; empty for other words."""
+    return next((meaning for words, meaning in _HINTS if words in text), "")
+
 
 def colour(damage: Damage) -> str:
     """Return the class of the style sheet that has the colour of a kind of damage."""

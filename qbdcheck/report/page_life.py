@@ -6,6 +6,7 @@ the times are in the texts that hovering shows, and in the table below the pictu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,10 +16,10 @@ from oracles.life import WHOLE, Moment
 
 _SHOWN = 48
 """Marks of a picture; the table has all moments."""
-_STEP = 30
+_STEP = 36
 """Width of a mark in pixels."""
 _LEFT = 128
-_LANE = 34
+_LANE = 42
 _TOP = 26
 _TEXTS = {
     "prefill": "prefill",
@@ -33,6 +34,7 @@ _TEXTS = {
     "restart": "restart",
 }
 _LETTERS = {"prefill": "P", "write": "W", "zero": "Z", "discard": "D", "read": "R", "fault": "!"}
+_STALE = re.compile(r"^stale read: .*\(request (\d+)\)", re.MULTILINE)
 _NO_LANE = "volume"
 
 
@@ -40,8 +42,9 @@ _NO_LANE = "volume"
 class Mark:
     """An event in the picture: its middle, its class, its letter, and what hovering shows.
 
-    ``role`` is ``culprit``, ``lost``, ``saw`` (the read that saw the damage) or empty. ``bottom``
-    is 0 for a mark in a lane, else the lower end of a line through all lanes.
+    ``number`` is that of its operation. ``role`` is ``culprit``, ``lost``, ``saw`` (the read that
+    saw the damage) or empty. ``bottom`` is 0 for a mark in a lane, else the lower end of a line
+    through all lanes.
     """
 
     x: int
@@ -51,6 +54,7 @@ class Mark:
     title: str
     role: str
     note: str
+    number: str = ""
     bottom: int = 0
 
 
@@ -116,6 +120,12 @@ def _roles(finding: Finding) -> dict[int, tuple[str, str]]:
     """Return the role of moments and a word for it, by their places."""
     life, culprit = finding.life, finding.culprit
     roles: dict[int, tuple[str, str]] = {}
+    if finding.damage is Damage.NOT_LINEARIZABLE:
+        stale = _STALE.search("\n".join(finding.evidence))
+        for at, one in enumerate(life if stale else ()):
+            if stale and one.kind == "read" and one.text.startswith(f"request {stale[1]},"):
+                roles[at] = "culprit", "returned an old value"
+        return roles
     if life[-1].kind == "read":
         roles[len(life) - 1] = "saw", "saw the damage"
     if culprit is None:
@@ -157,11 +167,13 @@ def _is_between(life: Sequence[Moment], at: int) -> bool:
 def _mark(one: Moment, role: tuple[str, str], x: int, lanes: dict[str, int], bottom: int) -> Mark:
     title = "\n".join(_title(one, role[1]))
     if one.kind in WHOLE:
-        return Mark(x, _TOP - 8, one.kind, _LETTERS.get(one.kind, ""), title, *role, bottom)
+        letter = _LETTERS.get(one.kind, "")
+        return Mark(x, _TOP - 8, one.kind, letter, title, *role, bottom=bottom)
     y = lanes[one.lane or _NO_LANE]
     kind = one.kind if one.is_certain else f"{one.kind} unknown"
     kind += " fua" if one.fua else ""
-    return Mark(x, y, kind, _LETTERS.get(one.kind, "?"), title, *role)
+    number = f"#{one.number}" if one.number else ""
+    return Mark(x, y, kind, _LETTERS.get(one.kind, "?"), title, *role, number=number)
 
 
 def _title(one: Moment, word: str) -> Iterator[str]:

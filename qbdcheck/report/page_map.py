@@ -5,10 +5,11 @@ Positions are percentages of the width, so the picture fits any width and its te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from blockio.sizes import format_size
+from oracles.damage import Operation
 from oracles.finding import SECTOR, Finding
 from qbdcheck.report.page_damage import MEANINGS, colour
 
@@ -38,6 +39,8 @@ class Bar:
 class Row:
     """A row: the heading, marks of the axis (percent, text), damage, and the writes below it.
 
+    ``allocation`` are the holes and the data that the block status reports.
+
     ``focus`` is the part that the next row shows, in percent; None in the last row.
     """
 
@@ -45,6 +48,7 @@ class Row:
     marks: tuple[tuple[int, str], ...]
     damage: tuple[Bar, ...]
     writes: tuple[Bar, ...]
+    allocation: tuple[Bar, ...] = ()
     focus: tuple[str, str] | None = None
 
 
@@ -56,6 +60,7 @@ class VolumeMap:
     legend: tuple[tuple[str, str, str], ...]
     has_writes: bool
     has_home: bool
+    has_allocation: bool
 
 
 def volume_map(findings: Sequence[Finding]) -> VolumeMap | None:
@@ -73,6 +78,7 @@ def volume_map(findings: Sequence[Finding]) -> VolumeMap | None:
         rows=tuple(rows),
         legend=tuple((colour(kind), kind.value, MEANINGS[kind]) for kind in kinds),
         has_writes=any(row.writes for row in rows),
+        has_allocation=any(row.allocation for row in rows),
         has_home=any(home_of(finding) is not None for finding in placed),
     )
 
@@ -142,7 +148,7 @@ def _row(placed: Sequence[Finding], window: _Window, heading: str, inner: _Windo
         _bar(window, home, one.length, "home", f"belongs here: {one.line}") for home, one in homes
     ]
     writes = {
-        write: _bar(window, write.offset, write.length, "write", str(write))
+        write: _bar(window, write.offset, write.length, "write", _write_text(write))
         for one in placed
         for write in one.last_writes
         if write.text != PREFILL
@@ -155,8 +161,24 @@ def _row(placed: Sequence[Finding], window: _Window, heading: str, inner: _Windo
         marks=tuple((part, _mark(window, part)) for part in _QUARTERS),
         damage=tuple(bar for bar in damage if bar),
         writes=tuple(bar for bar in writes.values() if bar),
+        allocation=tuple(_allocation(placed, window)),
         focus=focus,
     )
+
+
+def _write_text(write: Operation) -> str:
+    generation = f", generation {write.generation}" if write.generation else ""
+    return f"{write}{generation}"
+
+
+def _allocation(placed: Sequence[Finding], window: _Window) -> Iterator[Bar]:
+    """Yield what the block status reports of a window; each range once."""
+    ranges = dict.fromkeys(one for finding in placed for one in finding.allocation)
+    for offset, length, is_hole in ranges:
+        name = "hole" if is_hole else "data"
+        text = f"block status: {name}, {offset}+{length}"
+        if (bar := _bar(window, offset, length, name, text)) is not None:
+            yield bar
 
 
 def _bar(window: _Window, offset: int, length: int, kind: str, title: str) -> Bar | None:

@@ -69,7 +69,7 @@ def _of_life(finding: Finding) -> Script | None:
 
 
 def _steps(life: Sequence[Moment]) -> Iterator[Step]:
-    last = ""
+    last = "flush"  # replay begins with a durable prefill
     for one in life:
         match one.kind:
             case "write" | "zero":
@@ -80,4 +80,4 @@ def _steps(life: Sequence[Moment]) -> Iterator[Step]:
                 yield Step("flush")
             case "cut":
                 yield Step("power-cut")
-        last = one.kind
+        last = last if one.kind == "prefill" else one.kind

@@ -56,6 +56,10 @@ def reporters_for(options: Reports, output: TextIO | None = None) -> list[Report
         reports.append(JsonReport(options.json_file))
     if options.html_file is not None:
         reports.append(Html(options.html_file))
+    if options.bundle_file is not None:
+        from qbdcheck.report.bundle import Bundle
+
+        reports.append(Bundle(options.bundle_file))
     if options.events_file is not None:
         reports.append(JsonLines(options.events_file))
     if options.github:

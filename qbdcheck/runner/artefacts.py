@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from blockio.sizes import format_size
 from qbdcheck.errors import ProgramError
 from qbdcheck.programs.qmp import Qmp
 from qbdcheck.runner import subreaper
@@ -19,6 +20,8 @@ EVIDENCE = ("*.log", "*.bad", "*.err", "*.out", "*.stderr", "*.stdout", "*.txt",
 """Files that are kept if a case is not green."""
 TIMELINES = ("*.timeline.txt",)
 """Files of guests that may be kept for every case."""
+_LISTED = 10
+"""Volumes that the end of a run names."""
 _KEPT_BYTES = 1 << 20
 """Bytes that are kept from the end of each file."""
 _TAIL_BYTES = 2000
@@ -55,6 +58,28 @@ def tail(path: Path, limit: int) -> bytes:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - limit))
         return file.read()
+
+
+def kept_lines(scratch_root: Path) -> list[str]:
+    """Return what ``--keep`` has kept: the directory of the run, and the volumes in it."""
+    volumes = sorted(path for path in scratch_root.rglob("*") if _is_volume(path))
+    size = sum(path.stat().st_size for path in volumes)
+    lines = [
+        f"Kept: {scratch_root} ({len(volumes)} volumes, {format_size(size)}); remove it by hand"
+    ]
+    lines += [f"  {path}" for path in volumes[:_LISTED]]
+    if len(volumes) > _LISTED:
+        lines.append(f"  ... and {len(volumes) - _LISTED} more volumes")
+    if volumes:
+        lines.append(f"What a volume contains: ./check inspect {volumes[0]}")
+    return lines
+
+
+def _is_volume(path: Path) -> bool:
+    """Return whether a file is the copy of a volume, or the file of a target that uses files."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    return path.suffix == ".img" or (path.parent.name.endswith(".volume") and not path.suffix)
 
 
 def remove_scratch(scratch: Path) -> None:

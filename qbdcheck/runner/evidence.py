@@ -122,11 +122,20 @@ def _of_type(error: BaseException) -> Finding | None:
     elif isinstance(error, ConnectionError | EOFError | NbdProtocolError):
         damage = Damage.PROTOCOL
     if damage is not None:
-        return Finding(damage, remark=text or type(error).__name__)
+        remark = text or type(error).__name__
+        notes = _notes_of(error)
+        sent = [note.removeprefix("sent: ") for note in notes if note.startswith("sent: ")]
+        request = f"after {sent[-1]}" if sent else ""
+        return Finding(damage, request=request, remark=remark, evidence=notes)
     if isinstance(error, NbdError):
         seen = errno_of(error.errno or 0)
         return Finding(Damage.ERROR, expected=errno_of(0), seen=seen, remark=text)
     return None
+
+
+def _notes_of(error: BaseException) -> tuple[str, ...]:
+    """Return the notes of an error and of those that it was raised for."""
+    return tuple(note for one in _chain(error) for note in getattr(one, "__notes__", ()))
 
 
 def _is_time_out(error: BaseException) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from blockio.extents import STATE_HOLE
 from injectors.layer import FIRED
 from oracles.life import Moment
 from oracles.shadow import Shadow
@@ -76,6 +77,9 @@ _CANNOT_GROW = ("Invalid argument", "No space left on device")
 _IN_USE_S, _IN_USE_STEP_S = 5.0, 0.005
 _AGAIN_S = 5.0
 """Time limit of a read that only tells more of a failure."""
+_CONTEXT = "base:allocation"
+_EXTENTS = 200
+"""Extents of the block status that a finding has."""
 
 
 class Disk:
@@ -326,9 +330,22 @@ class Disk:
             return None
         return self._read_again
 
-    def _read_again(self, offset: int, length: int) -> Bytes:
-        with Client.connect(self.uri, timeout_s=_AGAIN_S) as client:
-            return np.frombuffer(client.read(offset, length), dtype=np.uint8)
+    def _read_again(
+        self, offset: int, length: int
+    ) -> tuple[Bytes, tuple[tuple[int, int, bool], ...]]:
+        with Client.connect(self.uri, contexts=[_CONTEXT], timeout_s=_AGAIN_S) as client:
+            data = np.frombuffer(client.read(offset, length), dtype=np.uint8)
+            found: list[tuple[int, int, bool]] = []
+            at, end = offset, offset + length
+            while _CONTEXT in client.contexts.values() and at < end and len(found) < _EXTENTS:
+                extents = client.block_status(at, end - at).get(_CONTEXT, [])
+                for extent in extents:
+                    stop = min(at + extent.length, end)
+                    found.append((at, stop - at, bool(extent.flags & STATE_HOLE)))
+                    at = stop
+                if not extents:
+                    break
+            return data, tuple(found[:_EXTENTS])
 
     def _window(self, offset: int, length: int) -> Blockdev:
         start = offset - offset % 512

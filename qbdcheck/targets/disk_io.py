@@ -12,12 +12,14 @@ from oracles.shadow import NotPermitted, Shadow
 from oracles.stamps import SECTOR, Data, Identity, as_array, stamp
 from qbdcheck.errors import CaseBroken, ProgramError, QbdcheckError
 from qbdcheck.programs.qemu_io import QemuIo
+from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused
 
 FLUSHING_MODES = frozenset({"writethrough", "directsync"})
 """Cache modes (-t) in which QEMU flushes after every write."""
 _PATTERNS = 255
-ReadAgain = Callable[[int, int], Data]
-"""Returns the bytes at an offset, of a length, past the connection that read before."""
+ReadAgain = Callable[[int, int], tuple[Data, tuple[tuple[int, int, bool], ...]]]
+"""Returns the bytes at an offset, of a length, past the connection that read before, and what
+`Finding.allocation` has."""
 _AGAIN = 2
 """Findings of a read that are read again."""
 _AROUND = 64
@@ -74,8 +76,16 @@ def _looked_again(shadow: Shadow, findings: Findings, again: ReadAgain) -> Findi
             low, high = 0, shadow.size // SECTOR
         start, end = low * SECTOR, min(high * SECTOR, shadow.size)
         try:
-            seen = as_array(again(start, end - start))
-        except (QbdcheckError, OSError, EOFError) as error:
+            data, allocation = again(start, end - start)
+            seen = as_array(data)
+        except (
+            QbdcheckError,
+            NbdError,
+            NbdProtocolError,
+            OptionRefused,
+            OSError,
+            EOFError,
+        ) as error:
             remark = f"read again: {(str(error).splitlines() or [''])[0]}"
             found[place] = replace(finding, evidence=(*finding.evidence, remark))
             return found
@@ -89,7 +99,8 @@ def _looked_again(shadow: Shadow, findings: Findings, again: ReadAgain) -> Findi
             )
         else:
             remark = f"read again over a new connection: {still[0].text}"
-        found[place] = replace(finding, evidence=(*finding.evidence, remark))
+        evidence = (*finding.evidence, remark)
+        found[place] = replace(finding, evidence=evidence, allocation=allocation)
         shadow.search(found, seen, start)
     return found
 

@@ -296,5 +296,6 @@ def parse_status(payload: bytes, *, extended: bool) -> tuple[int, list[Extent]]:
     if extended and fields[1]:
         _need(fields[1] * layout.size == body, "a wrong count of status descriptors")
     found = [Extent(*pair) for pair in layout.iter_unpack(payload[head.size :])]
-    _need(all(extent.length for extent in found), "an empty extent")
+    empty = next((at for at, extent in enumerate(found, 1) if not extent.length), None)
+    _need(empty is None, f"an empty extent: number {empty} of {len(found)} has length 0")
     return fields[0], found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -11,7 +12,7 @@ from qbdcheck.files import ROOT
 from qbdcheck.report.page_bytes import comparison
 from qbdcheck.report.page_case import guarded
 from qbdcheck.report.page_causes import causes, main_finding, reasons_not_run
-from qbdcheck.report.page_damage import COLOURS, MEANINGS, colour
+from qbdcheck.report.page_damage import COLOURS, MEANINGS, colour, hint
 from qbdcheck.report.page_details import split_details
 from qbdcheck.report.page_map import home_of, volume_map
 from qbdcheck.verdict import Verdict
@@ -175,3 +176,25 @@ def test_the_bugs_of_a_case_have_their_meaning(tmp_path: Path) -> None:
     assert guarded(tmp_path / "gone.py") == []
     case.write_text("no (python")
     assert guarded(case) == []
+
+
+def test_the_map_shows_holes_and_generations() -> None:
+    write = Operation(3, MIB, 4096, "write", 9)
+    allocation = ((0, MIB, True), (MIB, 7 * MIB, False))
+    one = zeroed(MIB, 512, write)
+    made = volume_map([replace(one, allocation=allocation), one])
+    assert made is not None
+    assert made.has_allocation
+    whole = made.rows[0]
+    assert [(bar.kind, bar.left, bar.width) for bar in whole.allocation] == [
+        ("hole", "0.000%", "12.500%"),
+        ("data", "12.500%", "87.500%"),
+    ]
+    assert [bar.title for bar in whole.writes] == ["#3 write 1048576+4096, generation 9"]
+
+
+def test_words_of_guest_programs_are_explained() -> None:
+    assert "reads as zeroes" in hint("/dev/vdb offset 0: verify: bad magic header 0, wanted acca")
+    assert "not of fio" in hint("verify: bad magic header a83f, wanted acca")
+    assert "synced" in hint("ext4 after the cut: LOST file1, LOST file2")
+    assert not hint("output line 3")

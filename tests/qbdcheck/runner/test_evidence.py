@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import pytest
 
+from blockio.layers import Command
 from oracles.damage import Damage
 from oracles.finding import Finding, Findings
 from oracles.mismatches import Mismatch
@@ -18,7 +20,9 @@ from qbdcheck.runner.evidence import findings_of
 from qbdcheck.runner.verdict_rules import judge, worse
 from qbdcheck.targets.disk_io import WrongData
 from qbdcheck.verdict import Verdict
-from reference_backend.nbd.errors import NbdError, RemoteProtocolError
+from reference_backend.client import Client
+from reference_backend.nbd.agreement import ReplyMode
+from reference_backend.nbd.errors import NbdError, NbdProtocolError, RemoteProtocolError
 
 TORN = Finding(Damage.TORN, 512, 512)
 LOST = Finding(Damage.LOST, 1024, 512)
@@ -162,3 +166,18 @@ def test_a_server_that_is_not_ready_is_broken_at_the_start_and_fail_at_a_restart
     assert (call.verdict, call.setup_failed) == (Verdict.FAIL, False)
     for result in (setup, call):
         assert [finding.damage for finding in result.findings] == [Damage.NOT_READY]
+
+
+def test_a_broken_reply_is_reported_with_the_last_messages() -> None:
+    ours, theirs = socket.socketpair()
+    client = Client(ours)
+    client.mode = ReplyMode.STRUCTURED
+    with ours, theirs:
+        cookie = client.send_request(Command.BLOCK_STATUS, 4096, 8192)
+        theirs.sendall(b"no reply of NBD, but more than 16 bytes")
+        with pytest.raises(NbdProtocolError) as caught:
+            client.receive_reply(cookie)
+    [finding] = findings_of(caught.value)
+    assert finding.damage is Damage.PROTOCOL
+    assert finding.request.startswith("after BLOCK_STATUS, offset 4096, length 8192")
+    assert finding.evidence[-1].startswith("received, 39 bytes: 6e6f2072")

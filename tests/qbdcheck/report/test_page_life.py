@@ -1,0 +1,112 @@
+"""The picture of a sector's life, and the script that is made of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from oracles.damage import Content, Damage, What
+from oracles.finding import SECTOR, Finding
+from oracles.life import Moment
+from oracles.linearizability import Access, check
+from oracles.scripts import Script
+from qbdcheck.report.page_life import life_of
+from qbdcheck.report.page_script import script_of
+
+WRITE = Moment("write", 7, 5 * SECTOR, SECTOR, 1.0, "qemu-io.0", 3)
+LOST = Finding(
+    Damage.NEVER_WRITTEN,
+    5 * SECTOR,
+    SECTOR,
+    expected=Content(What.STAMP, 3, 7, 0, 1, 2),
+    seen=Content(What.STAMP, 0, 0, 0, 1, 2),
+    life=(
+        Moment("prefill", 0, 0, 64 * SECTOR, 0.0, generation=0),
+        Moment("flush", at_s=0.5),
+        WRITE,
+        Moment("flush", at_s=2.0),
+        Moment("cut", at_s=3.0),
+        Moment("read", 0, 0, 64 * SECTOR, 4.0, "qemu-img"),
+    ),
+)
+
+
+def test_each_connection_has_a_lane_and_each_event_a_mark() -> None:
+    life = life_of(LOST)
+    assert life
+    assert [name for name, _ in life.lanes] == ["volume", "qemu-io.0", "qemu-img"]
+    assert [(one.kind, one.role) for one in life.marks] == [
+        ("prefill", ""),
+        ("flush", ""),
+        ("write", "lost"),
+        ("flush", "culprit"),
+        ("cut", ""),
+        ("read", "saw"),
+    ]
+    assert life.marks[2].title.splitlines() == [
+        "write #7",
+        "at 1.000000 s",
+        "512 bytes at 2560, sectors 5 to 5",
+        "qemu-io.0",
+        "is gone",
+    ]
+    assert life.lines[3].cells[4] == "made nothing durable"
+    assert [one.x for one in life.marks] == sorted(one.x for one in life.marks)
+
+
+def test_a_long_life_shows_the_end_and_the_culprit() -> None:
+    many = [replace(WRITE, number=100 + n) for n in range(300)]
+    reads = tuple(Moment("read", 0, 5 * SECTOR, SECTOR, 5.0, "q") for _ in range(300))
+    life = life_of(replace(LOST, life=(*many, *LOST.life, *reads)))
+    assert life
+    assert len(life.marks) <= 52
+    assert life.left_out + len(life.marks) == 606
+    assert "culprit" in {one.role for one in life.marks}
+
+
+def test_without_a_record_there_is_no_picture() -> None:
+    assert life_of(replace(LOST, life=())) is None
+    assert script_of((), replace(LOST, life=())) is None
+
+
+def test_the_read_that_returned_an_old_value_is_marked() -> None:
+    accesses = [
+        Access(3, True, 1, 0, 1, 1, 11),
+        Access(3, True, 2, 2, 3, 2, 12),
+        Access(3, False, 2, 4, 5, 3, 13),
+        Access(3, False, 1, 6, 7, 4, 14),
+    ]
+    [anomaly] = check(accesses)
+    finding = anomaly.finding
+    assert finding.evidence[0] == (
+        "stale read: client 4 read #1 (request 14), which it sent after"
+        " the newer write #2 of client 2 was acknowledged"
+    )
+    life = life_of(finding)
+    assert life
+    [marked] = [one for one in life.marks if one.role == "culprit"]
+    assert marked.number == "#1"
+    assert "client 4" in marked.title
+    assert not any(re.search("nan|never", line) for line in finding.evidence)
+
+
+def test_the_script_has_the_steps_of_the_life(tmp_path: Path) -> None:
+    offered = script_of((), LOST)
+    assert offered
+    path = tmp_path / "script.yaml"
+    path.write_text(offered.replay)
+    steps = [str(step) for step in Script.read(path).steps]
+    assert steps == ["write 2560+512", "flush", "power-cut 0", "read 0+32768"]
+    assert "qemu-io" in offered.qemu_io
+
+
+@pytest.mark.parametrize("length", [10, 40_000])
+def test_a_script_that_the_case_left_comes_first(tmp_path: Path, length: int) -> None:
+    (tmp_path / "script.yaml").write_text("x" * length)
+    (tmp_path / "script.sh").write_text("y")
+    offered = script_of((str(tmp_path),), LOST)
+    assert offered
+    assert (offered.replay == "x" * length) == (length < 32 << 10)

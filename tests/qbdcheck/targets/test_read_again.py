@@ -1,0 +1,75 @@
+"""A wrong read is repeated: what that shows is in the findings."""
+
+from __future__ import annotations
+
+import pytest
+
+from oracles.shadow import Shadow
+from oracles.stamps import SECTOR, Identity
+from qbdcheck.errors import ProgramError
+from qbdcheck.targets.disk_io import ReadAgain, WrongData, judge
+
+HOLES = ((0, 64 * SECTOR, True),)
+
+
+@pytest.fixture
+def shadow() -> Shadow:
+    made = Shadow(64 * SECTOR, Identity(1, 2))
+    made.prefill()
+    return made
+
+
+def evidence(shadow: Shadow, seen: bytes, again: ReadAgain) -> tuple[str, ...]:
+    with pytest.raises(WrongData) as caught:
+        judge(shadow, 5 * SECTOR, seen, "read", again=again)
+    [finding] = caught.value.findings
+    return finding.evidence
+
+
+def test_right_data_the_second_time_accuses_the_read(shadow: Shadow) -> None:
+    right = shadow.expected(0, 64 * SECTOR)
+    [line] = evidence(shadow, bytes(SECTOR), lambda at, length: (right[at : at + length], ()))
+    assert line.endswith("the data is right, so the read was wrong")
+
+
+def test_the_same_damage_accuses_the_stored_data(shadow: Shadow) -> None:
+    [line] = evidence(shadow, bytes(SECTOR), lambda _, length: (bytes(length), HOLES))
+    assert line.endswith("the same damage, so the stored data is wrong")
+
+
+def test_other_damage_is_named(shadow: Shadow) -> None:
+    [line] = evidence(shadow, bytes(SECTOR), lambda _, length: (b"x" * length, ()))
+    assert "read again over a new connection: " in line
+    assert "same damage" not in line
+
+
+def test_a_server_that_is_gone_changes_nothing_else(shadow: Shadow) -> None:
+    def gone(_offset: int, _length: int) -> tuple[bytes, tuple[tuple[int, int, bool], ...]]:
+        raise ConnectionRefusedError("nobody listens")
+
+    assert evidence(shadow, bytes(SECTOR), gone) == ("read again: nobody listens",)
+
+    def failed(_offset: int, _length: int) -> tuple[bytes, tuple[tuple[int, int, bool], ...]]:
+        raise ProgramError("first line\nsecond", [], None)
+
+    assert evidence(shadow, bytes(SECTOR), failed)[0].startswith("read again: first line")
+
+
+def test_the_neighbourhood_is_searched_for_the_lost_write(shadow: Shadow) -> None:
+    whole = bytearray(shadow.expected(0, 64 * SECTOR))
+    old = bytes(whole[5 * SECTOR : 6 * SECTOR])
+    data = shadow.stamped(5 * SECTOR, SECTOR)
+    shadow.write(5 * SECTOR, data)
+    whole[6 * SECTOR : 7 * SECTOR] = data
+    with pytest.raises(WrongData) as caught:
+        judge(
+            shadow,
+            5 * SECTOR,
+            old,
+            "read",
+            again=lambda at, length: (bytes(whole[at : at + length]), HOLES),
+        )
+    [finding] = caught.value.findings
+    assert finding.found_at == 6 * SECTOR
+    assert finding.allocation == HOLES
+    assert "found instead at sector 6 (+1)" in str(finding)
