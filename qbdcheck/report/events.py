@@ -10,7 +10,10 @@ from qbdcheck.verdict import Verdict
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The header of a run. Times are seconds since the epoch."""
+    """The header of a run. Times are seconds since the epoch.
+
+    ``shard`` is ``I/N`` if the run is a part of a larger one (--shard), else empty.
+    """
 
     run_id: str
     seed: int
@@ -20,6 +23,7 @@ class RunStarted:
     lanes: int
     started_s: float
     environment: dict[str, str] = field(default_factory=dict)
+    shard: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class CaseEnded:
     ``elapsed_s`` is in seconds. ``reasons`` say why the case was not run, ``partly_not_run`` which
     parts were not. ``observed`` has the lines of --observe, ``tests`` the tests that ran in a
     guest. ``message`` is the first line of a failure, ``details`` all of it (diff, diagnosis,
-    stacks); ``findings`` say what is wrong as data.
+    stacks); ``findings`` say what is wrong as data. ``measures`` count what the case did.
     """
 
     case_id: str
@@ -79,6 +83,7 @@ class CaseEnded:
     observed: tuple[str, ...] = ()
     tests: tuple[TestEnded, ...] = ()
     findings: tuple[Finding, ...] = ()
+    measures: dict[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import pytest
 
@@ -67,6 +67,7 @@ class Result:
     observed: tuple[str, ...] = ()
     tests: tuple[TestEnded, ...] = ()
     findings: tuple[Finding, ...] = ()
+    measures: dict[str, int] = field(default_factory=dict, hash=False)
 
     def to_bytes(self) -> bytes:
         """Return the bytes for the pipe from the forked child to the runner."""
@@ -93,6 +94,7 @@ class Result:
                 tuple(map(str, fields["observed"])),
                 tuple(TestEnded(**one) for one in fields["tests"]),
                 tuple(Finding.from_json(one) for one in fields["findings"]),
+                measures={str(name): int(one) for name, one in fields["measures"].items()},
             )
         except (ValueError, LookupError, TypeError):
             return None

@@ -42,6 +42,7 @@ class Run:
     :ivar target_name: the name in the profile, which reports print instead of a path.
     :ivar allowed_reasons: patterns (fnmatch) of the reasons for "not run" that --strict allows;
         None without --strict.
+    :ivar shard: ``I/N`` of --shard, or empty.
     :ivar baseline: the known failures of the target (--baseline).
     """
 
@@ -58,6 +59,7 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=dict)
     allowed_reasons: Sequence[str] | None = None
     baseline: Baseline | None = None
+    shard: str = ""
     setup_error: str = ""
     """Why the target or the machine cannot be prepared, in one line; the exit code is then 2."""
     interrupted: str = ""
@@ -111,6 +113,7 @@ class Run:
             lanes=options.lanes,
             started_s=started_s,
             environment=dict(self.environment),
+            shard=self.shard,
         )
 
     @property
@@ -229,6 +232,7 @@ class Run:
             observed=result.observed,
             tests=result.tests,
             findings=result.findings,
+            measures=result.measures,
         )
         if result.setup_failed and not any(one.verdict is Verdict.PASS for one in self.ended):
             self.setup_error = result.message.removeprefix("in setup: ")
