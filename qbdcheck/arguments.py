@@ -5,18 +5,23 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from qbdcheck import clock, config_file
+from qbdcheck.argument_types import duration as _duration
+from qbdcheck.argument_types import number as _number
+from qbdcheck.argument_types import path_of as _path
+from qbdcheck.argument_types import seconds as _seconds
+from qbdcheck.argument_types import shard as _shard
 from qbdcheck.catalogue.capability_words import IMAGE_FORMATS
 from qbdcheck.catalogue.history import check_home, default_cache_dir, last_run
 from qbdcheck.errors import UsageError
 from qbdcheck.files import COMMAND, INSTALLED, ROOT
 from qbdcheck.options import (
+    CertificateOptions,
     CustomGuest,
     Execution,
     GuestOptions,
@@ -34,16 +39,15 @@ if TYPE_CHECKING:
 CACHE_MODES = ("none", "writeback", "writethrough", "directsync", "unsafe")
 AIO_MODES = ("threads", "native", "io_uring")
 DIRECT_CACHE_MODES = ("none", "directsync")
-_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SHORT_PATH = 40
 """A longer $TMPDIR leaves too little of the 107 bytes that the path of a Unix socket may have."""
 
 OBSERVED = ("iostat", "blktrace", "blockstats", "backend", "perf")
 """Kinds of --observe; qbdcheck.guest.observers has one method for each."""
-ON_SAVED_RUNS = ("diff", "history")
+ON_SAVED_RUNS = ("diff", "history", "merge", "durations", "verify-certificate")
 NAMED_COMMANDS = ("new", "rules", "completion", "inspect", *ON_SAVED_RUNS)
 """Subcommands without a dash that take all arguments after them."""
-_WITH_FLAGS = ("replay", "fio", "runtest")
+_WITH_FLAGS = ("replay", "fio", "runtest", "certify")
 """Subcommands without a dash that take the flags of a run, too."""
 COMMANDS = (*NAMED_COMMANDS, *_WITH_FLAGS)
 NEEDS_NO_PLACES = (*NAMED_COMMANDS, "doctor", "install", "version")
@@ -54,8 +58,9 @@ selection: 17, 001-100, 12-, or a name; default: the group quick; -l lists all c
 subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; replay FILE;
   inspect FILE [--log LOG] [--html PAGE];
   fio FILE [SIZE]; runtest FILE|GROUP... [SIZE]; --doctor; --install; --probe FILE;
-  --mutants [ID...]; -- COMMAND
-on saved runs: diff RUN [RUN]; history [CASE] (each has --help)
+  --mutants [ID...]; -- COMMAND; certify [CASE...]
+on saved runs: diff RUN [RUN]; history [CASE]; merge RUN...; durations RUN...;
+  verify-certificate FILE (each has --help)
 for the shell: completion bash|zsh
 exit code: 0 all passed; 1 a case failed; 2 wrong usage, set-up error or no case run;
   130 interrupted
@@ -106,6 +111,10 @@ def parse(argv: Sequence[str]) -> Options:
     if arguments.selection and arguments.selection[0] in _WITH_FLAGS:
         subcommand, *rest = arguments.selection
         extra = tuple(rest)
+    if subcommand == "certify":
+        arguments.selection, extra = rest or ["1-"][: not arguments.groups], ()
+    elif arguments.key or arguments.compare:
+        raise UsageError(f"{'--key' if arguments.key else '--compare'} belongs to ./check certify")
     return _options(arguments, command, subcommand, extra)
 
 
@@ -153,43 +162,6 @@ def _unknown_flag(parser: argparse.ArgumentParser, argument: str) -> str:
     )
 
 
-def _number(text: str, name: str, least: int) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= {least} ({name})")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return value
-
-
-def _duration(text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
-    if found is None or not float(found[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 30m, 24h, 2d")
-    return float(found[1]) * _UNITS_S[found[2]]
-
-
-def path_of(text: str) -> Path:
-    """Return the path that an argument names; argparse reports an empty one."""
-    if not text:
-        raise argparse.ArgumentTypeError("the path is empty")
-    return Path(text)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    part, _, parts = text.partition("/")
-    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with 1 <= I <= N, such as 2/3")
-    return int(part), int(parts)
-
-
 def _observed(text: str) -> tuple[str, ...]:
     kinds = OBSERVED if text == "all" else tuple(dict.fromkeys(text.split(",")))
     for kind in kinds:
@@ -217,7 +189,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_others(parser.add_argument_group("instead of running cases"))
     for name in ("suites", "golden", "targets"):
         parser.add_argument(
-            f"--{name}-dir", type=path_of, default=ROOT / name, help=argparse.SUPPRESS
+            f"--{name}-dir", type=_path, default=ROOT / name, help=argparse.SUPPRESS
         )
     return parser
 
@@ -231,14 +203,19 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         help="select the cases of these groups")  # fmt: skip
     add("-x", dest="exclude_groups", action="append", default=[], metavar="A,B",
         help="exclude the cases of these groups")  # fmt: skip
-    add("-X", dest="exclude_file", type=path_of, metavar="FILE",
+    add("-X", dest="exclude_file", type=_path, metavar="FILE",
         help="exclude the cases in FILE; each line is CASE REASON")  # fmt: skip
     add("-e", dest="exclude_cases", action="append", default=[], metavar="A,B",
         help="exclude these cases; 017=why gives a reason")  # fmt: skip
     add("--start-from", metavar="CASE", help="skip all cases with a lower number")
     add("--resume", action="store_true", help="run the cases that the last run did not finish")
     add("--last-failed", action="store_true", help="run the cases that failed in the last run")
-    add("--shard", type=_shard, metavar="I/N", help="run part I of N, split by recorded time")
+    add(
+        "--shard",
+        type=_shard,
+        metavar="I/N",
+        help="run part I of N, split by the times in suites/durations.json",
+    )
     add("--turns", action="store_true", help="interleave the suites, to find each bug early")
     add("-r", "--random", action="store_true", help="run in random order, from the seed")
 
@@ -264,9 +241,9 @@ def _add_target(group: argparse._ArgumentGroup) -> None:
 
 def _add_guest(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--guest-image", type=path_of, metavar="FILE", help="boot this disk image")
-    add("--guest-kernel", type=path_of, metavar="FILE", help="boot this kernel")
-    add("--guest-initrd", type=path_of, metavar="FILE", help="initial RAM disk of the kernel")
+    add("--guest-image", type=_path, metavar="FILE", help="boot this disk image")
+    add("--guest-kernel", type=_path, metavar="FILE", help="boot this kernel")
+    add("--guest-initrd", type=_path, metavar="FILE", help="initial RAM disk of the kernel")
     add("--guest-append", default="", metavar="TEXT", help="kernel command line: root=/dev/vda1")
     add("--guest-login", default="", metavar="USER[:PASSWORD]",
         help="log in on the serial console; the default is the guest agent")  # fmt: skip
@@ -274,7 +251,7 @@ def _add_guest(group: argparse._ArgumentGroup) -> None:
         help=f"record in guests, and summarize: {', '.join(OBSERVED)}, or all")  # fmt: skip
     add(
         "--ltp",
-        type=path_of,
+        type=_path,
         metavar="PATH",
         help="an installed LTP: a directory or a tar file",
     )
@@ -298,7 +275,7 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
     add("--retry", type=lambda text: _number(text, "--retry", 1), default=0, metavar="N",
         help="run failed cases again alone: N times with their seed, N times with others",
     )  # fmt: skip
-    add("--baseline", type=path_of, metavar="FILE",
+    add("--baseline", type=_path, metavar="FILE",
         help="failures that FILE lists are known: they do not fail the run")  # fmt: skip
     add("--update-baseline", action="store_true", help="write the failures of the run to FILE")
     add("--timeout", type=_seconds, metavar="S", help="time limit of each case, in seconds")
@@ -326,7 +303,7 @@ def _add_reports(group: argparse._ArgumentGroup) -> None:
         add(
             f"--{name}",
             dest=f"{name}_file",
-            type=path_of,
+            type=_path,
             metavar="FILE",
             help=f"write {what}",
         )
@@ -334,7 +311,7 @@ def _add_reports(group: argparse._ArgumentGroup) -> None:
         help="write annotations and the step summary of GitHub Actions")  # fmt: skip
     add("--durations", type=lambda text: _number(text, "--durations", 0), metavar="N",
         help="list the N slowest cases; 0: all")  # fmt: skip
-    add("--results", type=path_of, metavar="DIR",
+    add("--results", type=_path, metavar="DIR",
         help="leave the results of the run in DIR/ID; default: the user's cache")  # fmt: skip
 
 
@@ -361,6 +338,10 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
     add("--knobs", default="", metavar="K=V:K=V", help="set knobs of all mutants that have them")
     add("--controls", action="store_true",
         help="with --mutants: legal oddities, alone and combined")  # fmt: skip
+    add("--key", type=_path, metavar="FILE",
+        help="with certify: the ed25519 key (PEM); default: one of the user's own")  # fmt: skip
+    add("--compare", type=_path, nargs=2, default=(), metavar="FILE",
+        help="with certify: compare two certificates")  # fmt: skip
     add("--each-suite", action="store_true",
         help="with --mutants: run each suite until its first kill")  # fmt: skip
     add("--fingerprints", type=Path, metavar="FILE",
@@ -414,6 +395,7 @@ def _options(
             given.fingerprints,
             1 if given.seed is None else given.seed,
         ),
+        certificate=CertificateOptions(given.key, tuple(given.compare)),
         dry_run=given.dry_run,
         stress=given.stress,
         list_only=given.list,

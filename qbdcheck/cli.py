@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from qbdcheck.report.causes import Contradiction
     from qbdcheck.runner.reaper import Reaper
+    from qbdcheck.targets.description import Description
 
 _PLUGINS_OFF = (
     "cacheprovider", "debugging", "doctest", "faulthandler", "junitxml", "legacypath", "logging",
@@ -111,18 +112,12 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
 
             places = options.selection.suites_dir, options.target.targets_dir
             return completion.main(options.arguments, *places)
-        case "diff":
-            from qbdcheck.commands import diff
-
-            return diff.main(options.arguments, options.execution.results_dir.parent)
-        case "history":
-            from qbdcheck.commands import history
-
-            return history.main(options.arguments, options.execution.results_dir.parent)
         case "inspect":
             from qbdcheck.commands import inspect
 
             return inspect.main(options.arguments)
+        case "diff" | "history" | "merge" | "durations" | "verify-certificate":
+            return _on_saved_runs(options)
         case "doctor":
             from qbdcheck.commands.doctor import visit
 
@@ -164,6 +159,22 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
     return _run(options)
 
 
+def _on_saved_runs(options: Options) -> int:
+    from qbdcheck.commands import diff, durations, history, merge, verify_certificate
+
+    root, suites_dir = options.execution.results_dir.parent, options.selection.suites_dir
+    match options.subcommand:
+        case "diff":
+            return diff.main(options.arguments, root)
+        case "history":
+            return history.main(options.arguments, root)
+        case "merge":
+            return merge.main(options.arguments, root)
+        case "durations":
+            return durations.main(options.arguments, root, suites_dir)
+    return verify_certificate.main(options.arguments)
+
+
 def _list(options: Options) -> int:
     """Print the selected cases, or all cases if there is no selection."""
     selection = options.selection
@@ -191,7 +202,15 @@ def _run(options: Options) -> int:
     from qbdcheck.runner.golden import check_golden_files
     from qbdcheck.runner.reaper import Reaper
 
-    plan = [] if options.command or options.subcommand else _plan(options)
+    certifies = options.subcommand == "certify"
+    if certifies:
+        from qbdcheck.commands import certify
+
+        if options.certificate.compare:
+            return certify.compare(options.certificate.compare)
+        certify.check(options)
+    is_run = certifies or not (options.command or options.subcommand)
+    plan = _plan(options) if is_run else []
     if not options.execution.update_golden:
         for planned in plan:
             if planned.case.prints and not planned.excluded:
@@ -236,7 +255,7 @@ def _run(options: Options) -> int:
             from qbdcheck.commands.dry_run import show
 
             return show(target, execution, description, plan)
-        return _run_under_pytest(options, plan, reaper)
+        return _run_under_pytest(options, plan, reaper, description)
 
 
 def _check_debuggers(options: Options) -> None:
@@ -252,7 +271,9 @@ def _check_debuggers(options: Options) -> None:
             raise SetupError(f"{flag} needs the program {program}, which is not installed")
 
 
-def _run_under_pytest(options: Options, plan: Sequence[Planned], reaper: Reaper) -> int:
+def _run_under_pytest(
+    options: Options, plan: Sequence[Planned], reaper: Reaper, description: Description
+) -> int:
     import pytest
 
     from qbdcheck import plugin
@@ -289,6 +310,10 @@ def _run_under_pytest(options: Options, plan: Sequence[Planned], reaper: Reaper)
     results = options.execution.results_dir
     if (results / REPORT).exists():
         session.remarks.append(f"results: {results}")
+    if options.subcommand == "certify":
+        from qbdcheck.commands import certify
+
+        session.remarks += certify.write(options, description, session.capabilities)
     for remark in session.remarks:
         print(f"{'# ' if options.reports.tap else ''}{remark}")
     return session.exit_code

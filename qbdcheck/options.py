@@ -168,6 +168,16 @@ class MutationOptions:
 
 
 @dataclass(frozen=True)
+class CertificateOptions:
+    """Options of ``certify``."""
+
+    key: Path | None = None
+    """PEM file of an ed25519 key; None: the user's key, which is made at the first use."""
+    compare: tuple[Path, ...] = ()
+    """Two certificates to compare instead of a run."""
+
+
+@dataclass(frozen=True)
 class Options:
     """Everything on the command line."""
 
@@ -177,12 +187,13 @@ class Options:
     reports: Reports = field(default_factory=Reports)
     guest: GuestOptions = field(default_factory=GuestOptions)
     mutation: MutationOptions = field(default_factory=MutationOptions)
+    certificate: CertificateOptions = field(default_factory=CertificateOptions)
     dry_run: bool = False
     list_only: bool = False
     command: tuple[str, ...] = ()
     """The command after ``--``, to run with the environment of a case."""
     subcommand: str = ""
-    """``doctor install probe mutants new replay rules fio runtest version``, or nothing."""
+    """``doctor install probe mutants new replay rules fio runtest certify version``, or nothing."""
     arguments: tuple[str, ...] = ()
     """Arguments of the subcommand, such as the profile of ``probe``."""
     stress: bool = False

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.arguments import NAMED_COMMANDS, parse
+from qbdcheck.arguments import COMMANDS as SUBCOMMANDS
+from qbdcheck.arguments import parse
 from qbdcheck.catalogue.catalogue import list_cases, read_case
 from qbdcheck.catalogue.groups import load_groups
 from qbdcheck.cli import main
@@ -98,7 +99,7 @@ NOT_RUN_HERE = {"--install", "--tests", "--mutants", "--doctor", "--probe", "--"
 """Other tests run these. Here their flags are checked."""
 
 
-PARSED_ONLY = [["fio"], ["runtest"], *([one] for one in NAMED_COMMANDS if one != "rules")]
+PARSED_ONLY = [[one] for one in SUBCOMMANDS if one not in ("rules", "replay")]
 """They start a target, write a file or need saved runs; other tests run them."""
 
 

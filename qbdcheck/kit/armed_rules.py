@@ -15,6 +15,7 @@ from qbdcheck import clock
 from qbdcheck.errors import CaseBroken, QbdcheckError
 from qbdcheck.kit.fault_proxy import FaultProxy
 from qbdcheck.programs.qmp import QmpFailed
+from qbdcheck.runner import measures
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.volume_state import State
 
@@ -41,6 +42,7 @@ class ArmedRules:
         self._log = log
         self._seed = seed
         self._silent: dict[str, str] = {}
+        self._counted: dict[str, int] = {}
         self._others: list[ArmedRules] = []
         self._proxy = None if self._has_rules() else FaultProxy(disk.backend, seed)
 
@@ -135,6 +137,9 @@ class ArmedRules:
     def _note(self, rules: list[dict[str, Any]]) -> None:
         for rule in rules:
             self._log(f"rules: {rule}")
+            before = self._counted.get(rule["id"], 0)
+            measures.count(measures.FAULTS, max(rule["fired"] - before, 0))
+            self._counted[rule["id"]] = max(rule["fired"], before)
             if rule["fired"]:
                 self._silent.pop(rule["id"], None)
 

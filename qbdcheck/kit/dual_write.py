@@ -23,6 +23,7 @@ from qbdcheck.kit.nbd_side import NbdSide
 from qbdcheck.kit.qemu_verifiers import DRIVERS, Verdict, verdict_of
 from qbdcheck.programs.blockdev import Blockdev, file_node, json_filename
 from qbdcheck.programs.qmp import QmpFailed
+from qbdcheck.runner import measures
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
 from reference_backend.store.memory import MemoryStore
@@ -95,6 +96,7 @@ class Faults:
     def _note(self) -> None:
         # By their position: their ids are not reused when they are loaded again.
         for number, rule in enumerate(self.layer.describe()["rules"], 1):
+            measures.count(measures.FAULTS, rule["fired"])
             fired = bool(rule["fired"] or rule["rule"].get("may_not_fire"))
             self._fired[number] = fired or self._fired.get(number, False)
 
@@ -172,7 +174,10 @@ class Pair:
         self._records += 1
         self._record = self._directory / f"{self._disk.name}.workload.{self._records}.jsonl"
         self._record.write_text(dump(batches, self._disk.size, f"on {self._disk.name}"))
-        self._number = max([self._number, *(r.number for batch in batches for r in batch)])
+        requests = [request for batch in batches for request in batch]
+        self._number = max([self._number, *(one.number for one in requests)])
+        moved = sum(one.length for one in requests if one.kind in (Kind.READ, Kind.WRITE))
+        measures.count_dual_write(len(requests), moved)
         try:
             return self._dual.run(batches)
         finally:

@@ -95,6 +95,7 @@ def build_run(
         withdrawn=sorted(description.lacks),
         allowed_reasons=allowed_reasons(selection.suites_dir) if execution.strict else None,
         baseline=baseline,
+        shard="{}/{}".format(*selection.shard) if selection.shard else "",
     )
 
 
@@ -202,6 +203,8 @@ class CheckSession:
         self.error: BaseException | None = None
         self.remarks: list[str] = []
         """What is to be printed below the summary."""
+        self.capabilities: frozenset[str] = frozenset()
+        """Those of the target, as they were probed."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -237,6 +240,7 @@ class CheckSession:
             run.contradictions = lambda words: probed(scratch, claimed & words)
         if self._was_interrupted():
             raise KeyboardInterrupt
+        self.capabilities = capabilities_of(session.config)
         self.exit_code = run.execute()
         if run.setup_error:
             raise SetupError(run.setup_error)

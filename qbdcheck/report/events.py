@@ -14,6 +14,7 @@ class RunStarted:
 
     ``facts`` say more of what ran: commit, backend, machine. ``capabilities`` are those that the
     target has, ``withdrawn`` those that its profile says it lacks, whatever it offers.
+    ``shard`` is ``I/N`` if the run is a part of a larger one (--shard), else empty.
     """
 
     run_id: str
@@ -27,6 +28,7 @@ class RunStarted:
     facts: dict[str, str] = field(default_factory=dict)
     capabilities: tuple[str, ...] = ()
     withdrawn: tuple[str, ...] = ()
+    shard: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class CaseEnded:
     stacks); ``findings`` say what is wrong as data. ``basis`` is what demands that which the case
     checks; for a failure, what the violated demand rests on, if that is known more exactly (see
     qbdcheck.catalogue.basis). ``waived`` has each failure that the profile waives, with its policy.
+    ``measures`` count what the case did.
     """
 
     case_id: str
@@ -90,6 +93,7 @@ class CaseEnded:
     findings: tuple[Finding, ...] = ()
     basis: tuple[str, ...] = ()
     waived: tuple[str, ...] = ()
+    measures: dict[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import pytest
 
@@ -70,6 +70,7 @@ class Result:
     findings: tuple[Finding, ...] = ()
     basis: tuple[str, ...] = ()
     waived: tuple[str, ...] = ()
+    measures: dict[str, int] = field(default_factory=dict, hash=False)
 
     def to_bytes(self) -> bytes:
         """Return the bytes for the pipe from the forked child to the runner."""
@@ -98,6 +99,7 @@ class Result:
                 tuple(Finding.from_json(one) for one in fields["findings"]),
                 tuple(map(str, fields["basis"])),
                 tuple(map(str, fields["waived"])),
+                measures={str(name): int(one) for name, one in fields["measures"].items()},
             )
         except (ValueError, LookupError, TypeError):
             return None

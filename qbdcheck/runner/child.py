@@ -22,7 +22,7 @@ import pytest
 from qbdcheck import clock
 from qbdcheck.programs.qemu_version import Version
 from qbdcheck.report.events import TestEnded
-from qbdcheck.runner import subreaper
+from qbdcheck.runner import measures, subreaper
 from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.case_state import (
     EXECUTION,
@@ -113,7 +113,13 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
     observed: list[str] = item.stash[OBSERVED]
     tests: list[TestEnded] = item.stash[TESTS]
     waived: list[str] = item.stash[WAIVED]
-    result = replace(result, observed=tuple(observed), tests=tuple(tests), waived=tuple(waived))
+    result = replace(
+        result,
+        observed=tuple(observed),
+        tests=tuple(tests),
+        waived=tuple(waived),
+        measures=measures.counted(),
+    )
     if result.verdict is Verdict.PASS:
         return replace(result, partly_not_run=tuple(parts))
     return result

@@ -54,6 +54,7 @@ class Run:
         that do not hold. It is called after a mass failure.
     :ivar allowed_reasons: patterns (fnmatch) of the reasons for "not run" that --strict allows;
         None without --strict.
+    :ivar shard: ``I/N`` of --shard, or empty.
     :ivar baseline: the known failures of the target (--baseline).
     """
 
@@ -75,6 +76,7 @@ class Run:
     waives: frozenset[str] = frozenset()
     baseline: Baseline | None = None
     contradictions: Callable[[frozenset[str]], Sequence[Contradiction]] | None = None
+    shard: str = ""
     setup_error: str = ""
     """Why the target or the machine cannot be prepared, in one line; the exit code is then 2."""
     interrupted: str = ""
@@ -148,6 +150,7 @@ class Run:
             facts=dict(self.facts),
             capabilities=tuple(self.capabilities),
             withdrawn=tuple(self.withdrawn),
+            shard=self.shard,
         )
 
     @property
@@ -269,6 +272,7 @@ class Run:
             findings=result.findings,
             basis=basis,
             waived=result.waived,
+            measures=result.measures,
         )
         if result.setup_failed and not any(one.verdict is Verdict.PASS for one in self.ended):
             self.setup_error = result.message.removeprefix("in setup: ")

@@ -90,3 +90,37 @@ def test_history_shows_runs_and_a_case_over_them(toy: Toy) -> None:
     for arguments in (["77"], ["-n", "0"], ["-t", "nosuch"], ["--results", "/nosuch"]):
         wrong = toy.command("history", *arguments)
         assert (wrong.code, wrong.err.count("\n"), wrong.out) == (2, 1, "")
+
+
+def test_the_reports_of_shards_are_merged(toy: Toy) -> None:
+    for number in range(1, 6):
+        toy.case(f"00{number}_it", "assert False, 'sector 8 is stale'" if number == 2 else "pass")
+    files = [str(toy.directory / f"{part}.json") for part in (1, 2, 3)]
+    for part, file in enumerate(files, 1):
+        toy.run("--shard", f"{part}/3", "--json", file)
+    out = {kind: toy.directory / f"merged.{kind}" for kind in ("html", "junit", "json")}
+    flags = [word for kind, path in out.items() for word in (f"--{kind}", str(path))]
+    done = toy.command("merge", *files, *flags)
+    assert done.code == 1, done.err
+    assert "Failures: 002\n" in done.out
+    assert "Failed 1 of 5 cases" in done.out
+    merged = tally_of_text(out["json"].read_text())
+    assert [case.number for case in merged.cases] == [1, 2, 3, 4, 5]
+    assert 'tests="5" failures="1"' in out["junit"].read_text()
+    assert "sector 8 is stale" in out["html"].read_text()
+    done = toy.command("merge", files[0], files[2], files[2])
+    assert done.code == 1
+    assert "note: missing shard: 2/3\n" in done.out
+    assert "in 2 reports" in done.out
+    assert toy.command("diff", str(out["json"]), files[0]).code == 0
+
+
+def test_durations_are_written_from_runs(toy: Toy) -> None:
+    toy.case("001_slow", "import time\ntime.sleep(1.2)")
+    toy.case("002_fails", "assert False")
+    toy.run()
+    path = toy.directory / "durations.json"
+    path.write_text('{"002_fails": {"elapsed_s": 7}, "gone": {"elapsed_s": 1}}')
+    done = toy.command("durations", "latest", "-o", str(path))
+    assert (done.code, done.err) == (0, ""), done.err
+    assert json.loads(path.read_text()) == {}, "the cases of the toy are not those of the suites"

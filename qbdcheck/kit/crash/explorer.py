@@ -28,6 +28,7 @@ from oracles.crash_states.families import Bounds
 from oracles.crash_states.states import Candidate, CrashStates, Position
 from oracles.finding import Findings
 from qbdcheck import clock
+from qbdcheck.runner import measures
 
 _BLOCK = 16
 """States in a row for one worker: neighbours differ by little."""
@@ -208,6 +209,8 @@ class Explorer:
             result.explored += explored
             ordered += wrong
         result.wrong = [one for _, one in sorted(ordered, key=lambda pair: pair[0])]
+        measures.count(measures.CRASH_STATES, result.explored)
+        measures.count(measures.CRASH_STATES_OF, result.distinct)
         result.seconds = clock.now_s() - started_s
         return result
 

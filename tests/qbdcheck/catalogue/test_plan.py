@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qbdcheck.catalogue.capability_words import format_mismatch, missing_capabilities
+from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.catalogue.groups import load_groups
 from qbdcheck.catalogue.history import Elapsed, RunRecord
 from qbdcheck.catalogue.plan import (
@@ -18,6 +24,7 @@ from qbdcheck.catalogue.plan import (
     make_plan,
 )
 from qbdcheck.errors import UsageError
+from qbdcheck.files import ROOT
 from qbdcheck.options import Execution, Selection, TargetOptions
 from qbdcheck.verdict import Verdict
 
@@ -202,3 +209,68 @@ def test_missing_capabilities_and_formats_are_reported_as_sentences() -> None:
     assert format_mismatch(("raw", "vdi"), "qcow2") == [
         "not for image format qcow2 (only raw, vdi)"
     ]
+
+
+CATALOGUE = list_cases(ROOT / "suites")
+GROUPS = load_groups(ROOT / "suites")
+
+
+@given(st.data())
+@hypothesis.settings(max_examples=60)
+def test_shards_of_any_selection_are_disjoint_and_complete_on_every_machine(
+    data: st.DataObject,
+) -> None:
+    """Each shard is planned on another machine: with other lanes, and other times in its cache."""
+    numbers = st.integers(1, 600).map(str) | st.tuples(
+        st.integers(1, 300), st.integers(0, 300)
+    ).map(lambda pair: f"{pair[0]}-{pair[0] + pair[1]}")
+    formats = data.draw(st.sampled_from([("raw",), ("raw", "qcow2"), ("qcow2", "vdi", "raw")]))
+    selection = Selection(
+        arguments=tuple(data.draw(st.lists(st.just("1-") | numbers, max_size=3))),
+        groups=tuple(data.draw(st.lists(st.sampled_from(sorted(GROUPS)), max_size=2))),
+        exclude_cases=tuple(data.draw(st.lists(st.integers(1, 100).map(str), max_size=3))),
+        suites_dir=ROOT / "suites",
+    )
+    parts = data.draw(st.integers(1, 9))
+    target = replace(TARGET, formats=formats)
+
+    def units(one: Selection, machine: Execution) -> list[tuple[str, str, str]]:
+        planned = make_plan(one, target, machine, {})
+        return [(it.case.case_id, it.image_format, it.excluded) for it in planned]
+
+    with tempfile.TemporaryDirectory() as temporary, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("qbdcheck.catalogue.plan.list_cases", lambda *_: CATALOGUE)
+        try:
+            whole = units(selection, Execution(cache_dir=Path(temporary) / "none"))
+        except UsageError:
+            hypothesis.reject()
+        shards = []
+        for part in range(1, parts + 1):
+            cache = Path(temporary) / str(part)
+            elapsed = Elapsed.load(cache, TARGET.name, "raw")
+            for case in CATALOGUE[:: part + 1]:
+                elapsed.record(case.case_id, Verdict.PASS, float(case.number * part % 13))
+            elapsed.save()
+            machine = Execution(lanes=part, cache_dir=cache)
+            with contextlib.suppress(UsageError):  # a shard without cases
+                shards += units(replace(selection, shard=(part, parts)), machine)
+    assert len(shards) == len(set(shards))
+    missing = set(whole) - set(shards)
+    assert set(shards) <= set(whole)
+    assert all(excluded for *_, excluded in missing), "only of shards that have no case to run"
+
+
+def test_the_shipped_durations_are_of_cases_that_exist_and_cover_nearly_all() -> None:
+    shipped = Elapsed.read(ROOT / "suites" / "durations.json").seconds
+    known = {case.case_id for case in CATALOGUE}
+    gone = sorted(set(shipped) - known)
+    assert not gone, "./check durations latest, after a run of all cases"
+    assert len(shipped) > 0.9 * len(known), "./check durations latest, after a run of all cases"
+    loads = []
+    for part in range(1, 5):
+        chosen = make_plan(
+            Selection(arguments=("1-",), shard=(part, 4), suites_dir=ROOT / "suites"),
+            TARGET, Execution(), {},
+        )  # fmt: skip
+        loads.append(sum(shipped.get(one.case.case_id, 1.0) for one in chosen))
+    assert max(loads) < 1.05 * min(loads) + max(shipped.values())

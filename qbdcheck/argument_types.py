@@ -1,0 +1,50 @@
+"""The types of values on the command line. argparse reports what they raise, in one line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def number(text: str, name: str, least: int) -> int:
+    """Return a whole number that is at least `least`; `name` is that of its flag."""
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= {least} ({name})")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def duration(text: str) -> float:
+    """Return the seconds of ``90s``, ``30m``, ``24h`` or ``2d``."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    if found is None or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 30m, 24h, 2d")
+    return float(found[1]) * _UNITS_S[found[2]]
+
+
+def path_of(text: str) -> Path:
+    """Return the path that an argument names; argparse reports an empty one."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
+
+
+def shard(text: str) -> tuple[int, int]:
+    """Return (I, N) of ``I/N`` with 1 <= I <= N."""
+    part, _, parts = text.partition("/")
+    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with 1 <= I <= N, such as 2/3")
+    return int(part), int(parts)
