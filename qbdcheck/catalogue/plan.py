@@ -202,10 +202,13 @@ def _shared_durations(suites_dir: Path, chosen: str) -> Mapping[str, float]:
     return Elapsed.read(path).seconds
 
 
-def allowed_reasons(suites_dir: Path) -> list[str]:
+def allowed_reasons(suites_dir: Path, target: str) -> list[str]:
     """Return the patterns of reasons for "not run" that --strict allows: allowed-not-run.yaml.
 
-    :raise UsageError: the file is not a list of strings.
+    An entry is a pattern (fnmatch) of reasons, or ``{target: PATTERN, reason: PATTERN}`` for
+    targets with such a name only.
+
+    :raise UsageError: the file is not a list of these.
     """
     import yaml  # third-party: only with --strict
 
