@@ -49,8 +49,8 @@ MODULES = (
 _STAMP = "qbdcheck-lock.sha256"
 _NEEDS_ONLY_PYTHON = frozenset(["-h", "--help", "-l", "--list", "--version"])
 _ON_SAVED_RUNS = ("diff", "history", "merge", "durations", "verify-certificate")
-_ON_TARGETS = ("replay", "fio", "runtest", "certify", "--doctor", "--probe", "--mutants")
-_NEEDS_PACKAGES = frozenset(["new", "rules", *_ON_TARGETS, *_ON_SAVED_RUNS])
+_ON_TARGETS = ("replay", "fio", "runtest", "certify", "--probe", "--mutants")
+_NEEDS_PACKAGES = frozenset(["new", "rules", "inspect", *_ON_TARGETS, *_ON_SAVED_RUNS])
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
@@ -75,7 +75,12 @@ def main(arguments: Sequence[str]) -> int:
             return run_tests([argument for argument in own if argument != "--tests"])
         if _NEEDS_ONLY_PYTHON.intersection(own) and not _NEEDS_PACKAGES.intersection(own):
             return _run_here([*own, *rest])
-        return run_qbdcheck([*own, *rest])
+        try:
+            return run_qbdcheck([*own, *rest])
+        except InstallError:
+            if "--doctor" not in own:
+                raise
+            return _run_here([*own, *rest])  # the doctor says what is missing
     except InstallError as error:
         note(str(error))
         return ExitCode.USAGE

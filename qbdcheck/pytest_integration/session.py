@@ -18,7 +18,7 @@ from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.catalogue.catalogue import list_cases, read_case
 from qbdcheck.catalogue.groups import load_groups
 from qbdcheck.catalogue.plan import Planned, allowed_reasons, excluded_reasons
-from qbdcheck.errors import NotRun, ProgramError, SetupError, UsageError
+from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.guest.setup import guest_setup
 from qbdcheck.options import Execution, Options, TargetOptions
@@ -93,7 +93,9 @@ def build_run(
         facts=_facts(description),
         capabilities=sorted(capabilities_of(config)),
         withdrawn=sorted(description.lacks),
-        allowed_reasons=allowed_reasons(selection.suites_dir) if execution.strict else None,
+        allowed_reasons=(
+            allowed_reasons(selection.suites_dir, description.name) if execution.strict else None
+        ),
         baseline=baseline,
         shard="{}/{}".format(*selection.shard) if selection.shard else "",
     )
@@ -169,7 +171,7 @@ def _guest_description(config: pytest.Config, cases: Sequence[CaseInfo]) -> dict
     try:
         programs = Programs(description_of(config).program_paths)
         return {"guest": str(guest_setup(programs, cache_dir, custom))}
-    except (NotRun, ProgramError) as error:
+    except (NotRun, CaseBroken, ProgramError) as error:
         return {"guest": f"none: {str(error).partition(chr(10))[0]}"}
 
 

@@ -12,7 +12,7 @@ from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.process import run, tail
 
 _NUMBER = re.compile(r"(?<![\w.])v?(\d+(?:\.\d+)+)")
-_FLAG: Mapping[str, str] = {"mkfs.ext4": "-V"}
+_FLAG: Mapping[str, str] = {"mkfs.ext4": "-V", "ip": "-V"}
 """Arguments that print the version of a program, if they are not --version."""
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qbdcheck.catalogue.capability_words import format_mismatch, missing_capabilities
 from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.programs.installed import Programs
-from qbdcheck.runner.case_run import Result
 from qbdcheck.verdict import Verdict
+
+if TYPE_CHECKING:
+    from qbdcheck.runner.case_run import Result
 
 _OF_DISKS = ("qemu-img", "qemu-io")
 """Programs that fill and compare disks."""
@@ -53,6 +56,8 @@ def decide_before(
     :param capabilities: the probed capabilities of the target.
     :param programs: finds the programs of the case and of its fixtures.
     """
+    from qbdcheck.runner.case_run import Result  # needs pytest, which the doctor may not have
+
     if case.broken:
         return Result(Verdict.BROKEN, case.broken)
     reasons = [

@@ -1,4 +1,7 @@
-"""Examine the machine, print tables, and return whether the quick group can run."""
+"""Examine the machine, print tables, and return whether the quick group can run.
+
+Nothing here needs more than Python: the doctor is what people ask when something is missing.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from qbdcheck.bootstrap.install import missing_modules
 from qbdcheck.bootstrap.system_packages import PROGRAMS, fix_command
 from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.catalogue.groups import QUICK
 from qbdcheck.commands.doctor.cost import cases_by_program, number_ranges
+from qbdcheck.commands.doctor.page import Sheet, Styled, show
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import COMMAND
 from qbdcheck.programs.accelerator import LIMIT_S, Accelerator, probe_accelerator
 from qbdcheck.programs.qemu_version import VERIFIED_QEMU, is_verified
 from qbdcheck.report.host import Fact, host_facts
 from qbdcheck.report.versions import Installed, inspect_program
-
-_PLAIN_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,8 @@ class Findings:
     facts: Sequence[Fact]
     accelerators: Sequence[Accelerator]
     case_count: int
+    missing_packages: Sequence[str] = ()
+    """Python packages that qbdcheck itself needs."""
 
     @property
     def faulty(self) -> list[Installed]:
@@ -56,7 +57,7 @@ class Findings:
     @property
     def can_run_quick(self) -> bool:
         """Whether there are cases, and each case of the quick group has its programs."""
-        return self.case_count > 0 and not self.lost(QUICK)
+        return self.case_count > 0 and not self.lost(QUICK) and not self.missing_packages
 
 
 def examine(suites_dir: Path, scratch: Path, probe_limit_s: float = LIMIT_S) -> Findings:
@@ -71,81 +72,79 @@ def examine(suites_dir: Path, scratch: Path, probe_limit_s: float = LIMIT_S) -> 
         facts=host_facts(scratch),
         accelerators=[probe_accelerator(name, probe_limit_s) for name in ("kvm", "tcg")],
         case_count=len(cases),
+        missing_packages=missing_modules(),
     )
 
 
 def print_findings(findings: Findings, stream: TextIO) -> None:
     """Print the tables, then the command that installs what is missing."""
-    is_terminal = stream.isatty()
-    width = None if is_terminal else _PLAIN_WIDTH
-    console = Console(file=stream, highlight=False, width=width, no_color=not is_terminal)
-    console.print(_program_table(findings))
-    console.print(_machine_table(findings))
-    for line in closing_lines(findings):
-        console.print(line, soft_wrap=True)
+    show([_program_table(findings), _machine_table(findings)], closing_lines(findings), stream)
 
 
-def closing_lines(findings: Findings) -> list[Text]:
+def closing_lines(findings: Findings) -> list[Styled]:
     """Return the cases that cannot run, how to fix that, and whether the quick group can run."""
     lines = [_verified_line(findings.programs)]
     if lost := findings.lost():
         numbers = number_ranges(one.number for one in lost)
-        lines.append(Text(f"Not run here: {len(lost)} of {findings.case_count} cases: {numbers}"))
+        lines.append(Styled(f"Not run here: {len(lost)} of {findings.case_count} cases: {numbers}"))
+    if findings.missing_packages:
+        named = ", ".join(findings.missing_packages)
+        lines.append(Styled(f"Python packages are missing: {named}", "red"))
     missing = [program.name for program in findings.faulty if program.path is None]
     if missing:
-        lines.append(Text(f"To install what is missing: {fix_command(missing)}"))
-        lines.append(Text(f"   or, as root or with sudo: {COMMAND} --install"))
+        lines.append(Styled(f"To install what is missing: {fix_command(missing)}"))
+        lines.append(Styled(f"   or, as root or with sudo: {COMMAND} --install"))
+    elif findings.missing_packages:
+        lines.append(Styled(f"To install them: {COMMAND} --install"))
     for program in findings.faulty:
         if program.path is not None:
-            lines.append(Text(f"{program.name} ({program.path}): {program.fault}", "red"))  # noqa: PERF401
+            lines.append(Styled(f"{program.name} ({program.path}): {program.fault}", "red"))  # noqa: PERF401
     if findings.can_run_quick:
-        lines.append(Text(f"The quick group can run: {COMMAND}", "bold green"))
+        lines.append(Styled(f"The quick group can run: {COMMAND}", "bold green"))
     elif not findings.case_count:
-        lines.append(Text("There is no case to run", "bold red"))
-    else:
+        lines.append(Styled("There is no case to run", "bold red"))
+    elif findings.lost(QUICK):
         lost_quick = number_ranges(one.number for one in findings.lost(QUICK))
-        lines.append(Text(f"The quick group cannot run as a whole: {lost_quick}", "bold red"))
+        lines.append(Styled(f"The quick group cannot run as a whole: {lost_quick}", "bold red"))
     return lines
 
 
-def _verified_line(programs: Sequence[Installed]) -> Text:
+def _verified_line(programs: Sequence[Installed]) -> Styled:
     """Return the line that names the verified versions of QEMU, and whether this is one."""
     listed = ", ".join(f"{version} ({system})" for version, system in VERIFIED_QEMU.items())
     line = f"This release was verified with QEMU {listed}"
     found = next((each.version for each in programs if each.name == "qemu-img"), "")
     if not found or is_verified(found):
-        return Text(line)
-    return Text(f"{line}; not with {found}, which is installed", "yellow")
+        return Styled(line)
+    return Styled(f"{line}; not with {found}, which is installed", "yellow")
 
 
-def _program_table(findings: Findings) -> Table:
-    table = Table(title="Programs", title_justify="left")
-    for column in ("program", "version", "needed", "for", "cases", "state"):
-        table.add_column(column, overflow="fold")
+def _program_table(findings: Findings) -> Sheet:
+    rows = []
     for program in findings.programs:
         package = PROGRAMS[program.name]
-        state = Text("ok", "green") if program.is_usable else Text(program.fault, "red")
-        table.add_row(
+        state = Styled("ok", "green") if program.is_usable else Styled(program.fault, "red")
+        plain = (
             program.name,
             program.version or "-",
             package.minimum or "any",
             package.why,
             str(len(findings.needing.get(program.name, ()))),
-            state,
         )
-    return table
+        rows.append([*map(Styled, plain), state])
+    return Sheet("Programs", ("program", "version", "needed", "for", "cases", "state"), rows)
 
 
-def _machine_table(findings: Findings) -> Table:
-    table = Table(title="Machine", title_justify="left")
-    for column in ("what", "found", "consequence"):
-        table.add_column(column, overflow="fold")
-    for fact in findings.facts:
-        table.add_row(fact.name, Text(fact.value, "" if fact.is_good else "yellow"), fact.cost)
+def _machine_table(findings: Findings) -> Sheet:
+    rows = [
+        [Styled(fact.name), Styled(fact.value, "" if fact.is_good else "yellow"), Styled(fact.cost)]
+        for fact in findings.facts
+    ]
     for each in findings.accelerators:
+        found = Styled(str(each), "green" if each.works else "yellow")
         cost = "" if each.works else _ACCELERATOR_COST[each.name]
-        table.add_row(each.name.upper(), Text(str(each), "green" if each.works else "yellow"), cost)
-    return table
+        rows.append([Styled(each.name.upper()), found, Styled(cost)])
+    return Sheet("Machine", ("what", "found", "consequence"), rows)
 
 
 _ACCELERATOR_COST = {"kvm": "guests run under TCG, slower", "tcg": "no guest runs without KVM"}

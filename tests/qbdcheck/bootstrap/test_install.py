@@ -230,6 +230,18 @@ def test_help_needs_only_python(tree: Path, argument: str) -> None:
     assert done.stdout.startswith("usage: ./check")
 
 
+def test_the_doctor_needs_only_python_and_names_the_packages_that_are_missing(tree: Path) -> None:
+    shutil.copytree(ROOT / "blockio", tree / "blockio")
+    shutil.copytree(ROOT / "oracles", tree / "oracles")
+    shutil.copytree(ROOT / "suites", tree / "suites")
+    done = start(tree, "--doctor")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "qemu-storage-daemon" in done.stdout
+    assert f"Python packages are missing: {', '.join(MODULES)}" in done.stdout
+    assert "./check --install" in done.stdout
+    assert not (tree / ".venv").exists()
+
+
 def test_version_and_list_need_only_python(tree: Path) -> None:
     done = start(tree, "--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"qbdcheck {FIRST_RELEASE}\n", "")
