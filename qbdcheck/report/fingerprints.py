@@ -28,9 +28,9 @@ FORMAT = "raw"
 """The image format under which fingerprints are measured; failures of others are not compared."""
 SHOWN = 3
 """Bugs that a run names at most."""
-THRESHOLD = 0.35
-"""Similarity below which a run looks like nothing that is known. `tools/docs/fingerprints.py`
-measures which share of right answers it costs."""
+THRESHOLD = 0.5
+"""Similarity below which a run looks like nothing that is known; docs/fingerprints.md has what this
+and other thresholds cost."""
 _LEAST_SHARED = 2
 """Cases that must have failed in both, unless the run and the bug have fewer failures."""
 
