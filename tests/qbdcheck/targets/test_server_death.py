@@ -72,6 +72,7 @@ def run(place: Path, layer: str, fixture: str) -> dict[str, Any]:
         check=False,
     )  # fmt: skip
     events = [json.loads(line) for line in (place / "events").read_text().splitlines()]
+    ended: dict[str, Any]
     (ended,) = [event for event in events if event["event"] == "case_ended"]
     assert ended["verdict"] == "fail", done.stdout
     ended["told"] = done.stdout
