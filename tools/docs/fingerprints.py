@@ -4,7 +4,7 @@ r"""Write docs/fingerprints.md: how well the fingerprints name a seeded bug.
     gzip -9n < found.jsonl > mutants/fingerprints.jsonl.gz
     .venv/bin/python tools/docs/fingerprints.py > docs/fingerprints.md
 
-Each sample of a bug that has several is compared with all other samples, itself left out.
+With the name of a file, the page is about the fingerprints in it. Each sample of a bug that has several is compared with all other samples, itself left out.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Trial:
 
     sample: Sample
     found: Sequence[Likeness]
+    named: Sequence[Likeness] = ()
+    """What a run would name: above the threshold, and from enough cases."""
 
     @property
     def first(self) -> Likeness | None:
@@ -77,13 +79,13 @@ def trials_of(samples: Sequence[Sample]) -> list[Trial]:
     """Leave out each sample of a bug that has several, and compare it with all others."""
     usable = failing(samples)
     counts = Counter(one.id for one in usable)
-    return [
-        Trial(
-            left_out, Fingerprints(x for x in usable if x is not left_out).compare(left_out.cases)
-        )
-        for left_out in usable
-        if counts[left_out.id] > 1
-    ]
+    trials = []
+    for left_out in usable:
+        if counts[left_out.id] > 1:
+            known = Fingerprints(other for other in usable if other is not left_out)
+            found, named = known.compare(left_out.cases), known.looks_like(left_out.cases)
+            trials.append(Trial(left_out, found, named))
+    return trials
 
 
 def share(part: int, whole: int) -> str:
@@ -96,19 +98,20 @@ def summary(samples: Sequence[Sample], trials: Sequence[Trial]) -> str:
     bugs = [name for name, mutant in catalogue().items() if not is_control(mutant)]
     measured = {one.id for one in samples if not one.control}
     detected = {one.id for one in failing(samples)}
-    named = [trial for trial in trials if trial.first and trial.first.score >= THRESHOLD]
+    named = [trial for trial in trials if trial.named]
     cases = sorted(len(one.cases) for one in samples if not one.control)
     missing = [f"`{name}`" for name in bugs if name not in measured]
     silent = [f"`{name}`" for name in bugs if name in measured - detected]
     hits, firsts = sum(one.is_hit for one in trials), sum(one.is_first for one in trials)
     groups, count = sum(one.is_right_group for one in trials), len(trials)
-    right = sum(one.is_hit for one in named)
+    right = sum(one.sample.id in {like.id for like in one.named} for one in named)
     repeated = len({one.sample.id for one in trials})
     rates = (
         f"**The right bug is among the first {SHOWN} in {share(hits, count)} samples, the first in"
         f" {share(firsts, count)}; the first is of the right group in {share(groups, count)}.**"
-        f" The first is above the threshold in {share(len(named), count)}; of these"
-        f" {share(right, len(named))} name the right bug.\n"
+        f" A run names a bug only above the threshold, and if at least 5 cases ran in both:"
+        f" {share(len(named), count)} do, and of these {share(right, len(named))} name the right"
+        " one.\n"
     )
     what = (
         f"Measured: {len(samples)} samples of {len(measured)} of {len(bugs)} bugs, of {cases[0]} to"
@@ -232,4 +235,4 @@ def text(samples: Sequence[Sample]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(text(fingerprints.read()))
+    sys.stdout.write(text(fingerprints.read(*map(Path, sys.argv[1:2]))))

@@ -70,6 +70,14 @@ def test_below_the_threshold_a_run_looks_like_nothing() -> None:
     assert KNOWN.looks_like(run) == []
 
 
+def test_few_cases_are_too_few_to_name_a_bug() -> None:
+    cases = {f"{number}": MOVED if number < 3 else PASS for number in range(1, 8)}
+    known = Fingerprints([Sample("moved", "g", 1, cases=cases), sample("other", _7=STALE)])
+    assert [one.id for one in known.looks_like(cases)] == ["moved"]
+    assert known.looks_like({case: cases[case] for case in "1234"}) == []
+    assert known.compare({case: cases[case] for case in "1234"})[0].score > 0.99
+
+
 def test_controls_and_bugs_that_no_case_finds_are_not_named() -> None:
     assert len(KNOWN) == 4
     assert "legal" not in {one.id for one in KNOWN.compare({"1": STALE})}
