@@ -18,6 +18,7 @@ from blockio.extents import Extent
 from blockio.layers import CommandFlag
 from oracles.sides import COMMANDS, CONTEXT, Outcome, Payload, Payloads, command_flags
 from oracles.workload import Batch, Kind, Request
+from qbdcheck.programs.requests_sent import note
 from reference_backend.client import Client
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import constants as c
@@ -141,6 +142,8 @@ class NbdSide:
         """End the connection; remember how the server broke the protocol, if it did."""
         broken = isinstance(error, RemoteProtocolError)
         self._why_lost = f"the server broke the protocol: {error}" if broken else ""
+        for request in self._waiting.values():  # for the report on a server that died
+            note(str(request))
         if self._client is not None:
             with contextlib.suppress(OSError):
                 self._client.sock.close()

@@ -49,11 +49,13 @@ class Progress:
     def load(cls, file: Path) -> Progress:
         """Return the samples of an earlier run, which may have been interrupted.
 
-        :raise UsageError: the file is compressed, or something else.
+        :raise UsageError: the file is compressed, or something else, or cannot be written.
         """
         if file.name.endswith(".gz"):
             raise UsageError(f"{file}: write to a name without .gz, and compress it afterwards")
-        return cls(file, fingerprints.read(file) if file.exists() else [])
+        progress = cls(file, fingerprints.read(file) if file.exists() else [])
+        progress.write("")
+        return progress
 
     def has(self, mutant: str, knobs: str, seed: int) -> bool:
         """Return whether a sample has been taken."""
@@ -65,9 +67,16 @@ class Progress:
         :raise UsageError: the file cannot be written.
         """
         self.samples.append(sample)
+        self.write(fingerprints.text_of([sample]))
+
+    def write(self, text: str) -> None:
+        """Append to the file.
+
+        :raise UsageError: the file cannot be written.
+        """
         try:
             with self.file.open("a", encoding="utf-8") as stream:
-                stream.write(fingerprints.text_of([sample]))
+                stream.write(text)
         except OSError as error:
             raise UsageError(f"{self.file}: cannot be written: {error.strerror}") from None
 

@@ -38,6 +38,7 @@ from qbdcheck.programs.qemu_version import Version, qemu_version
 from qbdcheck.programs.storage_daemon import StorageDaemon
 from qbdcheck.runner.case_state import (
     EXECUTION,
+    FINDINGS,
     FULL_LOG,
     GUEST_OPTIONS,
     IMAGE_FORMAT,
@@ -60,6 +61,7 @@ from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.mutant_target import profile
 from qbdcheck.targets.session import TargetSession
+from qbdcheck.targets.status_check import check_status
 from reference_backend.client import Client
 
 DESCRIPTION = pytest.StashKey[descriptions.Description]()
@@ -120,6 +122,7 @@ def target(request: pytest.FixtureRequest, scratch: Path) -> Iterator[TargetSess
     )
     try:
         yield session
+        check_status(session, request.node.stash.get(FINDINGS, ()))
     finally:
         session.close()
 

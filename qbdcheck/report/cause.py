@@ -28,6 +28,8 @@ _FRAME = re.compile(r"^\s*(?:File \"|>|E\s{3,}|Traceback|---|\+\+\+|@@)")
 
 SERVER_DIED = "server died: "
 """Begins the remark of the finding that a server died."""
+STATUS_REQUEST = "block status"
+"""The request of the finding that a block status claims zeroes where there is data."""
 _MISPLACED = (Damage.MISDIRECTED, Damage.SWAPPED, Damage.SHIFTED, Damage.FOREIGN)
 """Data in a wrong place also explains what is missing elsewhere."""
 
@@ -39,7 +41,23 @@ def main_finding(findings: Sequence[Finding]) -> Finding | None:
     come before order, and order before answers. Among the contents, data in a wrong place
     comes first, and data that no known kind of damage fits comes last. All reports use this order.
     """
-    return min(findings, key=_explains_less, default=None)
+    return _lying_status(findings) or min(findings, key=_explains_less, default=None)
+
+
+def _lying_status(findings: Sequence[Finding]) -> Finding | None:
+    """Return the block status that claims zeroes where data was then found zeroed.
+
+    What follows block status, such as a copy, loses the data; the volume itself still has it.
+    """
+    zeroed = [one for one in findings if one.damage is Damage.ZEROED]
+    for one in findings:
+        is_status = one.damage is Damage.STATUS and one.request == STATUS_REQUEST
+        if is_status and any(
+            one.offset < other.offset + other.length and other.offset < one.offset + one.length
+            for other in zeroed
+        ):
+            return one
+    return None
 
 
 def is_judged(finding: Finding) -> bool:

@@ -28,9 +28,11 @@ FORMAT = "raw"
 """The image format under which fingerprints are measured; failures of others are not compared."""
 SHOWN = 3
 """Bugs that a run names at most."""
-THRESHOLD = 0.35
-"""Similarity below which a run looks like nothing that is known. `tools/docs/fingerprints.py`
-measures which share of right answers it costs."""
+THRESHOLD = 0.5
+"""Similarity below which a run looks like nothing that is known; docs/fingerprints.md has what this
+and other thresholds cost."""
+_LEAST_COMPARED = 5
+"""Cases that must have run in both: fewer are too few to say what a run looks like."""
 _LEAST_SHARED = 2
 """Cases that must have failed in both, unless the run and the bug have fewer failures."""
 
@@ -117,6 +119,7 @@ class Likeness:
     :ivar score: 0 to 1; 1 means the same cases with the same symptoms.
     :ivar shared: cases that failed in both, the most telling first.
     :ivar explained: the share of the run's failures, of those measured, that the bug has too.
+    :ivar compared: the number of cases that ran in both.
     """
 
     id: str
@@ -124,6 +127,7 @@ class Likeness:
     score: float
     shared: tuple[str, ...] = ()
     explained: float = 0.0
+    compared: int = 0
 
 
 def read(file: Path = FILE) -> list[Sample]:
@@ -163,6 +167,11 @@ def features(case: str, outcome: Outcome) -> Iterator[str]:
             yield f"{case}:shape:{outcome.shape}"
 
 
+def _similarity(one: Likeness) -> tuple[float, int, int, str]:
+    """Return the order of bugs: of equal scores, the one with more evidence is first."""
+    return -round(one.score, 2), -len(one.shared), -one.compared, one.id
+
+
 class Fingerprints:
     """The fingerprints of all seeded bugs; a bug with several samples has the mean of them.
 
@@ -191,7 +200,7 @@ class Fingerprints:
     def compare(self, run: Outcomes) -> list[Likeness]:
         """Return all seeded bugs that share a failure with a run, the most similar first."""
         found = (self._likeness(name, run) for name in self._profiles)
-        return sorted((one for one in found if one.score > 0), key=lambda one: (-one.score, one.id))
+        return sorted(filter(lambda one: one.score > 0, found), key=_similarity)
 
     def looks_like(self, run: Outcomes) -> list[Likeness]:
         """Return up to three seeded bugs that a run looks like; none for a clean run."""
@@ -199,7 +208,8 @@ class Fingerprints:
         likely = []
         for one in self.compare(run)[:SHOWN]:
             of_bug = self._profiles[one.id].failures(run)
-            if one.score >= THRESHOLD and len(one.shared) >= min(_LEAST_SHARED, failed, of_bug):
+            is_shared = len(one.shared) >= min(_LEAST_SHARED, failed, of_bug)
+            if one.score >= THRESHOLD and one.compared >= _LEAST_COMPARED and is_shared:
                 likely.append(one)
         return likely
 
@@ -213,7 +223,7 @@ class Fingerprints:
         shared = {case for case in failed if f"{case}:fail" in theirs}
         telling = sorted(shared, key=lambda case: (-self._weight(f"{case}:fail"), case))
         explained = len(shared) / len(failed) if failed else 0.0
-        return Likeness(name, profile.group, score, tuple(telling), explained)
+        return Likeness(name, profile.group, score, tuple(telling), explained, len(common))
 
     def _weight(self, feature: str) -> float:
         return self._weights.get(feature, math.log(len(self._profiles) + 1))

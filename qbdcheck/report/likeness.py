@@ -15,6 +15,7 @@ from qbdcheck.report.symptoms import symptoms_of
 from qbdcheck.verdict import Verdict
 
 BUGS = ROOT / "docs" / "bugs.md"
+_REFERENCE = re.compile(r"\s*\(docs/bugs\.md[^)]*\)|docs/bugs\.md,? ?[A-Z]?\d*(?: \([^)]*\))?")
 _ROW = re.compile(r"^\| `([\w-]+)` \| .*? \| ([^|]*) \|$", re.MULTILINE)
 
 
@@ -33,7 +34,7 @@ def looks_like(cases: Iterable[CaseEnded]) -> tuple[LooksLike, ...]:
             id=one.id,
             score=round(one.score, 4),
             breaks=texts[one.id].breaks,
-            seen_in=real.get(one.id) or texts[one.id].source,
+            seen_in=_real_cases(texts[one.id].source, real.get(one.id, "")),
             cases=one.shared,
             explained=round(one.explained, 4),
         )
@@ -57,6 +58,15 @@ def outcomes_of(cases: Iterable[CaseEnded]) -> dict[str, Outcome]:
         verdict = case.verdict.name.lower()
         found[number] = Outcome(verdict, shows.damage, shows.shape, case.elapsed_s)
     return found
+
+
+def _real_cases(source: str, listed: str) -> str:
+    """Return where a bug was real: the source of the mutant, and the row of docs/bugs.md."""
+    own = _REFERENCE.sub("", source).strip(" ,;")
+    rows = [row.strip() for row in listed.split(";") if row.strip() and row.strip() not in own]
+    if listed.strip() and not re.search(r"\d", own):  # it names no commit, issue or year
+        own = ""
+    return "; ".join([*filter(None, [own]), *rows])
 
 
 def seen_in() -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from oracles.finding import Finding
 from qbdcheck.options import Execution, GuestOptions, Options, Reports, Selection, TargetOptions
 from qbdcheck.report.events import TestEnded
 from qbdcheck.runner.golden import Output
@@ -36,6 +37,8 @@ PARTLY_NOT_RUN = pytest.StashKey[list[str]]()
 """``item.stash[PARTLY_NOT_RUN]``: the fixture ``not_run`` appends its reasons here."""
 WAIVED = pytest.StashKey[list[str]]()
 """``item.stash[WAIVED]``: the fixture ``policy`` appends what failed and is waived."""
+FINDINGS = pytest.StashKey[tuple[Finding, ...]]()
+"""``item.stash[FINDINGS]``: what was wrong in setup and call, for the teardown."""
 FULL_LOG = pytest.StashKey[Path]()
 """``item.stash[FULL_LOG]``: the case's full.log; the fixture ``log`` appends to it."""
 

@@ -26,6 +26,7 @@ from qbdcheck.runner import measures, subreaper
 from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.case_state import (
     EXECUTION,
+    FINDINGS,
     FULL_LOG,
     IMAGE_FORMAT,
     OBSERVED,
@@ -108,6 +109,7 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
         result = broken_if_disk_full(_phase(item, when), scratch)
         if result.verdict is not Verdict.PASS:
             break
+    item.stash[FINDINGS] = result.findings
     result = worse(result, _phase(item, "teardown"))
     parts: list[str] = item.stash[PARTLY_NOT_RUN]
     observed: list[str] = item.stash[OBSERVED]

@@ -17,6 +17,7 @@ from qbdcheck.errors import NotReadyError, ProgramError
 from qbdcheck.programs.daemon import Daemon
 from qbdcheck.programs.process import Process, describe_exit, run, tail
 from qbdcheck.targets.description import Ready, check_port
+from qbdcheck.targets.server_death import reason_in
 from reference_backend.client import Client, parse_uri
 from reference_backend.nbd.constants import HandshakeFlag, OptionReply
 from reference_backend.nbd.errors import NbdProtocolError, OptionRefused
@@ -91,9 +92,11 @@ def wait_ready(
 
 
 def _died(target: str, server: Process | Daemon) -> str:
+    how, reason = server.describe(), reason_in(server.output())
+    if reason:
+        how = f"{Path(server.argv[0]).name} {describe_exit(server.returncode)}: {reason}"
     return (
-        f"target {target}: the server died at its start: "
-        f"{server.describe()} (command: {' '.join(server.argv)})"
+        f"target {target}: the server died at its start: {how} (command: {' '.join(server.argv)})"
     )
 
 

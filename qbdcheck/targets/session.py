@@ -198,6 +198,11 @@ class TargetSession:
         self.backends.append(backend)
         return backend
 
+    @property
+    def disks(self) -> Sequence[Disk]:
+        """The disks of the case, in the order in which they were made."""
+        return tuple(self._disks)
+
     # Programs ------------------------------------------------------------------------------------
 
     def qemu_io(

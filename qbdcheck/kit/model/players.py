@@ -17,6 +17,7 @@ from oracles.stamps import Data
 from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.programs.monitored import Monitored
+from qbdcheck.programs.requests_sent import note
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.sibling_export import SiblingExport, snapshot_of
 from reference_backend.client import Client
@@ -250,6 +251,7 @@ class OverNbd:
         except NbdError as error:
             raise StepFailed(error.errno or errno.EIO, error.strerror or "") from None
         except (OSError, EOFError, NbdProtocolError) as error:
+            note(f"{step}, a step of a script")  # for the report on a server that died
             raise StepFailed(errno.ECONNRESET, f"connection lost: {error}") from None
         if step.do == "status":
             return [extent for extents in reply.extents.values() for extent in extents]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from oracles.damage import Content, Damage, Operation, What, error
 from oracles.finding import Finding
@@ -129,28 +130,42 @@ def test_many_causes_end_in_one_of_all_others(runs: ModuleType) -> None:
     assert sum(cause.failures for cause in found) == len(kinds)
 
 
-def test_a_server_that_ignores_write_zeroes_is_one_cause(tmp_path: Path) -> None:
-    """A real run: twelve cases of one cause, a false claim, and lines of at most 80 columns."""
-    report = tmp_path / "run.json"
-    cases = ["1", "30-33", "42", "46-47", "59", "60", "76"]
+def check(place: Path, target: str, *cases: str) -> tuple[subprocess.CompletedProcess[str], Any]:
+    """Run cases against a target; return the finished run, and the end of its JSON report."""
     done = subprocess.run(
-        [sys.executable, "-m", "qbdcheck", "-t", "mutant:write-zeroes-noop", *cases,
-         "--seed", "1", "--json", str(report)],
+        [sys.executable, "-m", "qbdcheck", "-t", target, *cases, "--seed", "1",
+         "--json", str(place / "run.json")],
         cwd=ROOT,
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        env={**os.environ, "XDG_CACHE_HOME": str(place)},
         capture_output=True,
         text=True,
         timeout=240,
         check=False,
     )  # fmt: skip
+    return done, json.loads((place / "run.json").read_text())["end"]
+
+
+def test_a_legal_oddity_has_no_cause_and_looks_like_nothing(tmp_path: Path) -> None:
+    done, end = check(tmp_path, "mutant:control-discard-noop", "1", "60")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (end["causes"], end["looks_like"]) == ([], [])
+    assert "Causes" not in done.stdout
+    assert "Looks like" not in done.stdout
+
+
+def test_a_server_that_ignores_write_zeroes_is_one_cause(tmp_path: Path) -> None:
+    """A real run: ten failures of one cause, a false claim, and lines of at most 80 columns."""
+    cases = ["1", "30-33", "42", "46-47", "59", "60", "76"]
+    done, end = check(tmp_path, "mutant:write-zeroes-noop", *cases)
     assert done.returncode == 1, done.stdout + done.stderr
-    end = json.loads(report.read_text())["end"]
     first = end["causes"][0]
     assert first["kind"] == "contradiction"
     assert "write_zeroes" in first["title"]
     assert first["share"] >= 0.9
     assert "command:write zeroes" in first["traits"]
     assert first["rerun"].startswith("./check -t mutant:write-zeroes-noop")
+    assert end["looks_like"][0]["id"] == "write-zeroes-noop"
+    assert "Looks like: write-zeroes-noop (" in done.stdout
     lines = done.stdout[done.stdout.index("Causes, the likely root first:") :].splitlines()
     told = [line for line in lines if "again:" not in line]
     assert max(map(len, told)) <= 80

@@ -38,6 +38,11 @@ def _children() -> set[int]:
             "sh was killed by SIGSEGV and printed nothing",
         ),
         (
+            "start: sh -c 'echo Broken pipe >&2; echo s.c:7:Assertion failed >&2; kill -ABRT $$'\n"
+            + READY,
+            r"died at its start: sh was killed by SIGABRT: s\.c:7:Assertion failed \(command",
+        ),
+        (
             "volume: {create: sh -c 'echo pool is offline >&2; exit 1'}\n",
             "target mine: volume.create: .*pool is offline",
         ),
