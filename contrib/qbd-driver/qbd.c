@@ -1652,7 +1652,8 @@ qbd_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
     int ret;
 
     if (prealloc != PREALLOC_MODE_OFF) {
-        error_setg(errp, "qbd volumes have no preallocation");
+        error_setg(errp, "Unsupported preallocation mode '%s'",
+                   PreallocMode_str(prealloc));
         return -ENOTSUP;
     }
     qemu_co_mutex_lock(&s->grow_lock);
@@ -1970,18 +1971,24 @@ static int GRAPH_RDLOCK qbd_snapshot_list(BlockDriverState *bs,
 {
     BDRVQBDState *s = bs->opaque;
     Error *local_err = NULL;
-    QDict *volume;
-    QDict *answer = qbd_query(s, &volume, &local_err);
-    QList *names = volume ? qdict_get_qlist(volume, "snapshots") : NULL;
     QEMUSnapshotInfo *table;
     QListEntry *entry;
+    QDict *answer, *volume;
+    QList *names;
     int count = 0;
+    int ret;
 
     *psn_tab = NULL;
-    if (!names) {
+    if (!s->control) {
+        return -ENOTSUP;
+    }
+    answer = qbd_query(s, &volume, &local_err);
+    names = volume ? qdict_get_qlist(volume, "snapshots") : NULL;
+    if (!names) {               /* a snapshot that was opened by its name */
+        ret = local_err ? -EIO : 0;
         error_free(local_err);
         qobject_unref(answer);
-        return -EIO;
+        return ret;
     }
     table = g_new0(QEMUSnapshotInfo, qlist_size(names));
     QLIST_FOREACH_ENTRY(names, entry) {
