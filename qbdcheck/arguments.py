@@ -285,6 +285,8 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
         help="run the cases against seeded bugs: --mutants [ID...] [CASE...] [-g A,B] [-j N]",
     )  # fmt: skip
     add = group.add_argument
+    # bootstrap.extras takes it out before this parser sees it; here it is for --help.
+    add("--with", dest="with_", metavar="NAME", help="with --install: qbd-driver, or all")
     add("--knobs", default="", metavar="K=V:K=V", help="set knobs of all mutants that have them")
     add("--each-suite", action="store_true",
         help="with --mutants: run each suite until its first kill")  # fmt: skip

@@ -36,6 +36,7 @@
 #include "qapi/error.h"
 #include "qemu/bswap.h"
 #include "qemu/coroutine.h"
+#include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/iov.h"
 #include "qemu/lockable.h"
@@ -45,10 +46,10 @@
 #include "qemu/timer.h"
 #include "qemu/units.h"
 #include "block/block_int.h"
+#include "block/block-io.h"
 #include "io/channel-socket.h"
 
 #if QEMU_VERSION_MAJOR < 8
-#include "qemu/cutils.h"
 #define GRAPH_RDLOCK            /* 8.0 annotates what holds the graph lock */
 #define GRAPH_UNLOCKED
 #define coroutine_mixed_fn      /* 8.1: works in coroutines and outside */

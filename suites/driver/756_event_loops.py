@@ -23,7 +23,9 @@ def test(disk, machine):
             vm.execute("human-monitor-command", {"command-line": f'qemu-io disk "{line}"'})
 
         for number, loop in enumerate(LOOPS):
-            vm.execute("x-blockdev-set-iothread", {"node-name": "node", "iothread": loop, "force": True})
+            vm.execute(
+                "x-blockdev-set-iothread", {"node-name": "node", "iothread": loop, "force": True}
+            )
             for place in range(32):
                 pattern, offset = 32 * number + place + 1, (place << 17) + (number << 15)
                 human(f"aio_write -q -P {pattern} {offset} {20 * KIB}")

@@ -20,7 +20,8 @@ def test(new_disk, qemu_io, qemu_img, golden):
             io.write(64 * KIB * cluster, 64 * KIB)
         io.write_zeroes(64 * KIB * 20, 64 * KIB)
     # Three columns of 16 characters; the fourth is the name of the volume's node.
-    golden(*[line[:48].rstrip() + "\n" for line in qemu_img("map", image.filename).splitlines()])
+    header, *rows = qemu_img("map", image.filename).splitlines()
+    golden(*[line + "\n" for line in (header, *(row[:48].rstrip() for row in rows))])
     below = json_filename(over("raw", image.protocol_blockdev()))
     with qemu_io(below, read_only=True) as volume:
         for extent in qemu_img.json("map", image.filename):
