@@ -7,8 +7,9 @@ Guards: discard-overreach, discard-rounds-outward.
 from qbdcheck.kit import case
 from qbdcheck.kit.own_driver import own_driver
 
-RANGES = ((512, 512), (4096 - 512, 1024), (8192 + 512, 4096), (20_480, 4096 + 512), (65_536, 65_024),
-          (200_192, 131_072), (400_000, 1000), (401_001, 4099), (500_001, 65_537))  # fmt: skip
+RANGES = ((512, 512), (4096 - 512, 1024), (8192 + 512, 4096), (20_480, 4096 + 512),
+          (65_536, 65_024), (200_192, 131_072), (400_000, 1000), (401_001, 4099),
+          (500_001, 65_537))  # fmt: skip
 
 
 @case(groups="rw discard", requires="discard", limit_s=30)
