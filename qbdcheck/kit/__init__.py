@@ -76,6 +76,7 @@ MODULES = (
     "nbd_probe",
     "nbd_requests",
     "netns_host",
+    "own_driver",
     "paused_backend",
     "power_cuts",
     "reference",
