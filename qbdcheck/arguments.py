@@ -335,6 +335,8 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--stress", action="store_true",
         help="with --probe: many connections, deep queues, limits of sizes")  # fmt: skip
+    # bootstrap.extras takes it out before this parser sees it; here it is for --help.
+    add("--with", dest="with_", metavar="NAME", help="with --install: qbd-driver, or all")
     add("--knobs", default="", metavar="K=V:K=V", help="set knobs of all mutants that have them")
     add("--controls", action="store_true",
         help="with --mutants: legal oddities, alone and combined")  # fmt: skip

@@ -32,7 +32,7 @@ LAST_PLANNED_NUMBER = 799
 
 FOLDERS = (
     "blockio", "reference_backend", "oracles", "injectors", "mutants", "qbdcheck", "suites",
-    "golden", "targets", "tools", "tests", "bench", "fuzz", "docs", "examples",
+    "golden", "targets", "tools", "tests", "bench", "fuzz", "docs", "examples", "contrib",
 )  # fmt: skip
 MADE_BY_A_RUN = ("suites/allowed-not-run.yaml",)
 """Files that a user may add."""

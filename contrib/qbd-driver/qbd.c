@@ -36,6 +36,7 @@
 #include "qapi/error.h"
 #include "qemu/bswap.h"
 #include "qemu/coroutine.h"
+#include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/iov.h"
 #include "qemu/lockable.h"
@@ -45,15 +46,24 @@
 #include "qemu/timer.h"
 #include "qemu/units.h"
 #include "block/block_int.h"
+#include "block/block-io.h"
 #include "io/channel-socket.h"
 
-#if QEMU_VERSION_MAJOR < 8
-#include "qemu/cutils.h"
-#define GRAPH_RDLOCK            /* 8.0 annotates what holds the graph lock */
+/* QEMU's API for drivers changes from version to version. */
+#define QEMU_AT_LEAST(major, minor) \
+    (QEMU_VERSION_MAJOR > (major) || \
+     (QEMU_VERSION_MAJOR == (major) && QEMU_VERSION_MINOR >= (minor)))
+
+/* Annotations that 7.2 does not have: who holds the graph lock, and functions
+ * that work in coroutines and outside. */
+#ifndef GRAPH_RDLOCK
+#define GRAPH_RDLOCK
 #define GRAPH_UNLOCKED
-#define coroutine_mixed_fn      /* 8.1: works in coroutines and outside */
 #endif
-#if QEMU_VERSION_MAJOR < 10
+#ifndef coroutine_mixed_fn
+#define coroutine_mixed_fn
+#endif
+#if !QEMU_AT_LEAST(10, 0)
 #include "qapi/qmp/qdict.h"
 #include "qapi/qmp/qjson.h"
 #include "qapi/qmp/qlist.h"
@@ -166,6 +176,12 @@ typedef struct QBDRequest {
     CoQueue wake;               /* the coroutine of this request, if it waits */
     QTAILQ_ENTRY(QBDRequest) next;
 } QBDRequest;
+
+#if QEMU_AT_LEAST(10, 1)
+typedef unsigned int QBDStatusMode;     /* BDRV_WANT_ flags */
+#else
+typedef bool QBDStatusMode;             /* want_zero */
+#endif
 
 /* The connection ended before the reply.  Never leaves this file. */
 #define QBD_LOST                (-EPIPE)
@@ -515,8 +531,7 @@ static void qbd_free_options(BDRVQBDState *s)
 
 static void qbd_attach_channel(QIOChannelSocket *ioc, AioContext *context)
 {
-#if QEMU_VERSION_MAJOR < 8 || \
-    (QEMU_VERSION_MAJOR == 8 && QEMU_VERSION_MINOR < 2)
+#if !QEMU_AT_LEAST(8, 2)
     qio_channel_attach_aio_context(QIO_CHANNEL(ioc), context);
 #else
     /* A coroutine waits in its own AioContext; nothing is to be attached. */
@@ -526,8 +541,7 @@ static void qbd_attach_channel(QIOChannelSocket *ioc, AioContext *context)
 
 static void qbd_detach_channel(QIOChannelSocket *ioc)
 {
-#if QEMU_VERSION_MAJOR < 8 || \
-    (QEMU_VERSION_MAJOR == 8 && QEMU_VERSION_MINOR < 2)
+#if !QEMU_AT_LEAST(8, 2)
     qio_channel_detach_aio_context(QIO_CHANNEL(ioc));
 #endif
 }
@@ -1579,12 +1593,12 @@ qbd_co_flush_to_disk(BlockDriverState *bs)
  * - BDRV_BLOCK_OFFSET_VALID: the data is at *@map in *@file.
  * @offset and @bytes are in the node and aligned to bl.request_alignment.
  * *@pnum must be aligned too, may be less than @bytes, and may be more if this
- * costs nothing.  If @want_zero is false, the caller prefers a long *@pnum to
- * exact zeroes.  QEMU caches ranges of data, so the answer must not depend on
- * anything but the contents.
+ * costs nothing.  @mode says what the caller wants to know (before 10.1 it is
+ * called want_zero; false: it prefers a long *@pnum to exact zeroes).  QEMU
+ * caches ranges of data, so the answer must depend on the contents only.
  */
 static int coroutine_fn GRAPH_RDLOCK
-qbd_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
+qbd_co_block_status(BlockDriverState *bs, QBDStatusMode mode, int64_t offset,
                     int64_t bytes, int64_t *pnum, int64_t *map,
                     BlockDriverState **file)
 {
@@ -1652,7 +1666,8 @@ qbd_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
     int ret;
 
     if (prealloc != PREALLOC_MODE_OFF) {
-        error_setg(errp, "qbd volumes have no preallocation");
+        error_setg(errp, "Unsupported preallocation mode '%s'",
+                   PreallocMode_str(prealloc));
         return -ENOTSUP;
     }
     qemu_co_mutex_lock(&s->grow_lock);
@@ -1714,7 +1729,7 @@ static int GRAPH_RDLOCK qbd_probe_blocksizes(BlockDriverState *bs,
 /* Life of a node                                                           */
 
 /*
- * bdrv_open (bdrv_file_open before 9.0): open the volume.
+ * bdrv_open (bdrv_file_open before 9.1): open the volume.
  *
  * bs->opaque has instance_size bytes of zeroes.  The driver takes its own
  * options out of @options and leaves the others; QEMU refuses what nobody took.
@@ -1815,8 +1830,7 @@ static int qbd_reopen_prepare(BDRVReopenState *state, BlockReopenQueue *queue,
     return 0;
 }
 
-#if QEMU_VERSION_MAJOR < 8 || \
-    (QEMU_VERSION_MAJOR == 8 && QEMU_VERSION_MINOR < 2)
+#if !QEMU_AT_LEAST(8, 2)
 /*
  * bdrv_detach_aio_context, bdrv_attach_aio_context: the node moves to another
  * event loop (an iothread).
@@ -1970,18 +1984,24 @@ static int GRAPH_RDLOCK qbd_snapshot_list(BlockDriverState *bs,
 {
     BDRVQBDState *s = bs->opaque;
     Error *local_err = NULL;
-    QDict *volume;
-    QDict *answer = qbd_query(s, &volume, &local_err);
-    QList *names = volume ? qdict_get_qlist(volume, "snapshots") : NULL;
     QEMUSnapshotInfo *table;
     QListEntry *entry;
+    QDict *answer, *volume;
+    QList *names;
     int count = 0;
+    int ret;
 
     *psn_tab = NULL;
-    if (!names) {
+    if (!s->control) {
+        return -ENOTSUP;
+    }
+    answer = qbd_query(s, &volume, &local_err);
+    names = volume ? qdict_get_qlist(volume, "snapshots") : NULL;
+    if (!names) {               /* a snapshot that was opened by its name */
+        ret = local_err ? -EIO : 0;
         error_free(local_err);
         qobject_unref(answer);
-        return -EIO;
+        return ret;
     }
     table = g_new0(QEMUSnapshotInfo, qlist_size(names));
     QLIST_FOREACH_ENTRY(names, entry) {
@@ -2015,20 +2035,19 @@ static BlockDriver bdrv_qbd = {
     .bdrv_co_create_opts        = qbd_co_create_opts,
     .bdrv_has_zero_init         = bdrv_has_zero_init_1,
 
-#if QEMU_VERSION_MAJOR < 9
+#if !QEMU_AT_LEAST(9, 1)
     .bdrv_file_open             = qbd_open,
 #else
     .bdrv_open                  = qbd_open,
 #endif
     .bdrv_close                 = qbd_close,
     .bdrv_reopen_prepare        = qbd_reopen_prepare,
-#if QEMU_VERSION_MAJOR < 8 || \
-    (QEMU_VERSION_MAJOR == 8 && QEMU_VERSION_MINOR < 2)
+#if !QEMU_AT_LEAST(8, 2)
     .bdrv_detach_aio_context    = qbd_detach_aio_context,
     .bdrv_attach_aio_context    = qbd_attach_aio_context,
 #endif
 
-#if QEMU_VERSION_MAJOR < 8
+#if !QEMU_AT_LEAST(8, 0)
     .bdrv_getlength             = qbd_co_getlength,
 #else
     .bdrv_co_getlength          = qbd_co_getlength,

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from qbdcheck.bootstrap.extras import install_extras, take_extras
 from qbdcheck.bootstrap.project_tests import run_tests
 from qbdcheck.bootstrap.system_packages import (
     InstallError,
@@ -61,12 +62,13 @@ def main(arguments: Sequence[str]) -> int:
     """
     own = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
     rest = list(arguments[len(own) :])
-    wants_install = "--install" in own
-    own = [argument for argument in own if argument != "--install"]
     os.environ["PATH"] = path_with_sbin(os.environ.get("PATH", os.defpath))
     try:
+        extras, own = take_extras(own)
+        wants_install = "--install" in own
+        own = [argument for argument in own if argument != "--install"]
         if wants_install:
-            _install()
+            _install(extras)
         if "--tests" in own and INSTALLED:
             raise InstallError(
                 "--tests needs a checkout; git clone the project and use ./check there"
@@ -86,11 +88,12 @@ def main(arguments: Sequence[str]) -> int:
         return ExitCode.USAGE
 
 
-def _install() -> None:
+def _install(extras: Sequence[str]) -> None:
     try:
         install_programs()
         if not INSTALLED:  # pip has installed the Python packages
             make_venv()
+        install_extras(extras)
     except KeyboardInterrupt:
         note(f"interrupted; {COMMAND} --install continues from here")
         raise SystemExit(ExitCode.INTERRUPTED) from None

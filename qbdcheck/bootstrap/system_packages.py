@@ -111,7 +111,7 @@ def install_programs() -> None:
     if package_manager() == "dnf":
         run_or_raise([*as_root, "dnf", "install", "-y", *packages], "dnf install")
     else:
-        _apt_install(as_root, packages)
+        apt_install(as_root, packages)
     if still := missing_programs():
         note(
             f"still not on PATH: {' '.join(still)};"
@@ -143,7 +143,7 @@ apt-get install -y -q --no-install-recommends "$@"
 """Installs without starting services: invoke-rc.d(8) asks policy-rc.d, and 101 means no."""
 
 
-def _apt_install(as_root: list[str], packages: list[str]) -> None:
+def apt_install(as_root: list[str], packages: list[str]) -> None:
     """Install those of `packages` that this release has; print the names of the others.
 
     :raise InstallError: apt-get failed, or has none of them.

@@ -1,0 +1,31 @@
+"""This case checks that the driver changes the size of a volume, and knows the new size at once.
+
+How: a node grows and shrinks in one QEMU, by truncate. After each change its length, its new last
+sector and the sector behind it must fit; a part that was cut off must not come back.
+Guards: size-rounded-down, shrink-keeps-tail, stale-size-after-resize.
+"""
+
+from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_size
+from qbdcheck.kit.own_driver import own_driver
+
+MIB = 1 << 20
+
+
+@case(groups="size", limit_s=30)
+def test(new_disk, qemu_io, qemu_img, not_run):
+    disk = new_disk(4 * MIB)
+    own_driver(disk)
+    with qemu_io(disk) as io:
+        for size in (6 * MIB, 2 * MIB, 5 * MIB):
+            answer = io(f"truncate {size}")
+            if "failed" in answer or "upported" in answer:
+                not_run(f"the driver does not resize: {answer.strip()}")
+            disk.shadow.resize(size)
+            assert f"{size // MIB} MiB" in io("length"), f"{io('length')} after truncate {size}"
+            io.read(size - 4096, 4096)
+            io.write(size - 512, 512)
+            assert "error" in io(f"read {size} 512") or "failed" in io(f"read {size} 512")
+        io.flush()
+    expect_size(qemu_img, disk.filename, disk.size)
+    disk.verify()
