@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from oracles.finding import Finding
+from qbdcheck.machine_speed import Load
 from qbdcheck.verdict import Verdict
 
 
@@ -51,13 +52,40 @@ class TestEnded:
 
 
 @dataclass(frozen=True)
+class FirstTry:
+    """The first try of a case that exceeded a time limit while the machine was starved.
+
+    ``message`` names the limit, ``starved`` is the evidence; ``elapsed_s`` in seconds.
+    """
+
+    verdict: Verdict
+    message: str
+    elapsed_s: float
+    starved: Load
+
+
+@dataclass(frozen=True)
+class CasePostponed:
+    """A case exceeded a time limit while the machine was starved; it runs again at the end, alone.
+
+    The next events of the same case are ``case_started`` and ``case_ended`` of its second try.
+    """
+
+    case_id: str
+    number: int
+    image_format: str
+    first_try: FirstTry
+
+
+@dataclass(frozen=True)
 class CaseEnded:
     """A case ended.
 
     ``elapsed_s`` is in seconds. ``reasons`` say why the case was not run, ``partly_not_run`` which
     parts were not. ``observed`` has the lines of --observe, ``tests`` the tests that ran in a
     guest. ``message`` is the first line of a failure, ``details`` all of it (diff, diagnosis,
-    stacks); ``findings`` say what is wrong as data.
+    stacks); ``findings`` say what is wrong as data. ``starved`` is what others took of the machine
+    where the verdict is BROKEN for that reason. ``first_try``: this is the second try.
     """
 
     case_id: str
@@ -79,6 +107,8 @@ class CaseEnded:
     observed: tuple[str, ...] = ()
     tests: tuple[TestEnded, ...] = ()
     findings: tuple[Finding, ...] = ()
+    starved: Load | None = None
+    first_try: FirstTry | None = None
 
 
 @dataclass(frozen=True)
@@ -91,4 +121,4 @@ class RunEnded:
     interrupted: bool = False
 
 
-Event = RunStarted | CaseStarted | CaseEnded | RunEnded
+Event = RunStarted | CaseStarted | CasePostponed | CaseEnded | RunEnded

@@ -90,7 +90,9 @@ def _case_element(case: CaseEnded, redaction: Redaction) -> ET.Element:
     elif case.verdict.is_bad:
         tag = "failure" if case.verdict is Verdict.FAIL else "error"
         cause = _xml(cause_of_case(case), redaction)
-        bad = ET.SubElement(element, tag, message=cause, type=case.verdict.value)
+        bad = ET.SubElement(
+            element, tag, message=cause, type="starved" if case.starved else case.verdict.value
+        )
         bad.text = _xml(case.details or case.message, redaction)
     if notes := _notes(case):
         ET.SubElement(element, "system-out").text = _xml("\n".join(notes), redaction)
@@ -108,6 +110,8 @@ def _add_findings(element: ET.Element, case: CaseEnded, redaction: Redaction) ->
 
 def _notes(case: CaseEnded) -> list[str]:
     notes = [f"part not run: {part}" for part in case.partly_not_run]
+    if case.first_try is not None:
+        notes.append(f"second try, alone; the first was {case.first_try.message}")
     notes += [f"test {one.name}: {one.outcome}, {one.elapsed_s:.1f} s" for one in case.tests]
     if case.verdict.is_bad:
         notes += [f"again: {case.rerun}"] if case.rerun else []

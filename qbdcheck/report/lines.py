@@ -7,7 +7,7 @@ from collections import Counter
 from rich.text import Text
 
 from qbdcheck.report.cause import cause_of_case
-from qbdcheck.report.events import CaseEnded, RunStarted
+from qbdcheck.report.events import CaseEnded, CasePostponed, RunStarted
 from qbdcheck.verdict import Verdict
 
 VERDICT_STYLES = {
@@ -56,6 +56,22 @@ def case_line(case: CaseEnded, target: str) -> Text:
                 line.append(f" [in part: not {'; not '.join(case.partly_not_run)}]", "yellow")
         case _:
             line.append(cause_of_case(case) or sentence_of(case.sentence))
+    line.append(second_try(case), "yellow")
+    return line
+
+
+def second_try(case: CaseEnded) -> str:
+    """Return `` [second try, alone; the first was starved: ...]``; "" for a first try."""
+    first = case.first_try
+    return f" [second try, alone; the first was {first.message}]" if first else ""
+
+
+def postponed_line(case: CasePostponed, target: str) -> Text:
+    """Return ``017  reference raw  starved  30.2s  again at the end, alone; starved: ...``."""
+    line = Text(f"{case.number:03d}".ljust(4) + f" {target} {case.image_format:5}  ")
+    line.append("starved", "yellow")
+    line.append(f" {case.first_try.elapsed_s:5.1f}s{'':14}  ", "dim")
+    line.append(f"runs again at the end, alone; {case.first_try.message}")
     return line
 
 

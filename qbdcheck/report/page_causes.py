@@ -18,6 +18,7 @@ from qbdcheck.verdict import Verdict
 
 _MISPLACED = (Damage.MISDIRECTED, Damage.SWAPPED, Damage.FOREIGN)
 _NUMBER = re.compile(r"\b(?:0x[0-9a-f]+|\d+)\b")
+_STARVED = "a time limit was exceeded while others used the machine: nothing is known"
 _OUTPUT = re.compile(r"^output line \d+")
 
 
@@ -62,6 +63,8 @@ def _kind(case: CaseEnded) -> tuple[str, str, str]:
     finding = main_finding(case)
     if finding is not None:
         return finding.damage.value, MEANINGS[finding.damage], colour(finding.damage)
+    if case.starved is not None:
+        return "starved", _STARVED, "k-broken"
     cause = cause_of_case(case)
     if _OUTPUT.match(cause):
         return "output differs", "the output is not that of the golden file", "k-text"

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
+from qbdcheck.report.events import (
+    CaseEnded,
+    CasePostponed,
+    CaseStarted,
+    Event,
+    RunEnded,
+    RunStarted,
+)
 from qbdcheck.verdict import Verdict
 
 
@@ -26,13 +33,15 @@ class Tally:
                 self.run = event
             case CaseStarted():
                 self.running[event.lane] = event
+            case CasePostponed():
+                self._leave_lane(event)
             case CaseEnded():
                 self.cases.append(event)
                 self._leave_lane(event)
             case RunEnded():
                 self.end = event
 
-    def _leave_lane(self, ended: CaseEnded) -> None:
+    def _leave_lane(self, ended: CaseEnded | CasePostponed) -> None:
         for lane, started in self.running.items():
             if (started.case_id, started.image_format) == (ended.case_id, ended.image_format):
                 del self.running[lane]

@@ -13,7 +13,14 @@ import yaml
 
 from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.encode import damage_words, plain
-from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
+from qbdcheck.report.events import (
+    CaseEnded,
+    CasePostponed,
+    CaseStarted,
+    Event,
+    RunEnded,
+    RunStarted,
+)
 from qbdcheck.report.redact import Redaction, redaction_for
 from qbdcheck.verdict import Verdict
 
@@ -32,7 +39,7 @@ class Tap:
             case RunStarted():
                 self._redaction = redaction_for(event.environment)
                 lines = self._header(event)
-            case CaseStarted():
+            case CaseStarted() | CasePostponed():
                 lines = []
             case CaseEnded():
                 self._points += 1
@@ -72,6 +79,8 @@ class Tap:
         facts: dict[str, object] = {"duration_ms": round(case.elapsed_s * 1000, 1)}
         if case.partly_not_run:
             facts["partly_not_run"] = case.partly_not_run
+        if case.first_try is not None:
+            facts["first_try"] = case.first_try.message
         if case.tests:
             facts["tests"] = {one.name: one.outcome for one in case.tests}
         if case.verdict.is_bad:

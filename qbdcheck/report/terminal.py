@@ -16,8 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from qbdcheck import clock
-from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
-from qbdcheck.report.lines import case_line, failure_block, header_lines, test_lines
+from qbdcheck.report.events import (
+    CaseEnded,
+    CasePostponed,
+    CaseStarted,
+    Event,
+    RunEnded,
+    RunStarted,
+)
+from qbdcheck.report.lines import case_line, failure_block, header_lines, postponed_line, test_lines
 from qbdcheck.report.summary import summary_lines
 from qbdcheck.report.tally import Tally
 
@@ -58,6 +65,8 @@ class Terminal:
                     self._live.start()
             case CaseStarted():
                 pass
+            case CasePostponed():
+                self._print(postponed_line(event, self._target))
             case CaseEnded():
                 self._case(event)
             case RunEnded():
@@ -77,10 +86,13 @@ class Terminal:
         if self._live is not None and self._live.is_started:
             self._live.stop()
 
-    def _case(self, case: CaseEnded) -> None:
+    @property
+    def _target(self) -> str:
         target = self._tally.run.target if self._tally.run else ""
-        target = Path(target).stem if target.endswith(".yaml") else target
-        line = case_line(case, target)
+        return Path(target).stem if target.endswith(".yaml") else target
+
+    def _case(self, case: CaseEnded) -> None:
+        line = case_line(case, self._target)
         if self._is_terminal:
             line.truncate(max(self._console.width, 60), overflow="ellipsis")
         seen = (*test_lines(case), *case.observed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import itertools
 import os
 import shlex
 import sys
@@ -22,7 +23,15 @@ from qbdcheck.catalogue.history import (
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
 from qbdcheck.options import Execution, TargetOptions
-from qbdcheck.report.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted
+from qbdcheck.report.events import (
+    CaseEnded,
+    CasePostponed,
+    CaseStarted,
+    Event,
+    FirstTry,
+    RunEnded,
+    RunStarted,
+)
 from qbdcheck.report.reporter import Reporter
 from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.child import LOG
@@ -31,6 +40,23 @@ from qbdcheck.runner.reaper import Reaper
 from qbdcheck.runner.verdict_rules import apply_deviation
 from qbdcheck.seed import repeat_seed
 from qbdcheck.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A unit whose first try was starved, with what `Run.finished` gets of it."""
+
+    unit: Unit
+    result: Result
+    elapsed_s: float
+    artefacts: tuple[Path, ...]
+
+    @property
+    def first_try(self) -> FirstTry:
+        assert self.result.starved is not None
+        return FirstTry(
+            self.result.verdict, self.result.message, self.elapsed_s, self.result.starved
+        )
 
 
 @dataclass
@@ -70,6 +96,8 @@ class Run:
             one: Elapsed.load(self.execution.cache_dir, self.target.name, one) for one in formats
         }
         self._lanes: Lanes | None = None
+        self._held: dict[tuple[str, int], _Held] = {}
+        self._numbers = itertools.count(1)
         self._record: RunRecord | None = None
 
     def execute(self) -> ExitCode:
@@ -118,14 +146,24 @@ class Run:
             show_logs="*.log" if options.debug else LOG if self.target.print_server else "",
             keep_timelines=self.keep_timelines,
         )
-        self._lanes = Lanes(options.lanes, place, self.reaper, self)
+        self._lanes = Lanes(options.lanes, place, self.reaper, self, self._numbers)
         units = self._units()
         self._lanes.run(units, deadline_s)
+        if self._held and not self._lanes.stopped:
+            self._run_again(place, deadline_s)
         if self._lanes.stopped == SUITE_TIME_LIMIT:
             for unit in units:
                 self.finished(unit, Result(Verdict.NOT_RUN, reasons=(SUITE_TIME_LIMIT,)), 0.0, [])
+        for held in self._held.values():
+            self._end(held.unit, held.result, held.elapsed_s, held.artefacts)
         if not self.setup_error:
             self.interrupted = self._lanes.stopped
+
+    def _run_again(self, place: Place, deadline_s: float) -> None:
+        """Run the units that were starved again, one at a time, with nothing beside them."""
+        units = [replace(held.unit, is_second_try=True) for held in self._held.values()]
+        self._lanes = Lanes(1, place, self.reaper, self, self._numbers)
+        self._lanes.run(iter(units), deadline_s)
 
     def _units(self) -> Iterator[Unit]:
         """Yield the units that lanes start, repeated as requested; finish the others here."""
@@ -169,7 +207,30 @@ class Run:
     def finished(
         self, unit: Unit, result: Result, elapsed_s: float, artefacts: Iterable[Path]
     ) -> None:
-        """Record the result of `unit` and report it."""
+        """Record the result of `unit` and report it; postpone the first try of a starved unit."""
+        key = (unit.case.case_id + unit.image_format, self._repetition_of(unit))
+        first_try = None
+        if unit.is_second_try:
+            first_try = self._held.pop(key).first_try
+        elif result.starved is not None:
+            self._held[key] = held = _Held(unit, result, elapsed_s, tuple(artefacts))
+            case = unit.case
+            self._emit(CasePostponed(case.case_id, case.number, unit.image_format, held.first_try))
+            return
+        self._end(unit, result, elapsed_s, artefacts, first_try)
+
+    def _repetition_of(self, unit: Unit) -> int:
+        """Return the repetition that is run again; with --until-fail only the last one is."""
+        return 0 if self.execution.until_fail else unit.repetition
+
+    def _end(
+        self,
+        unit: Unit,
+        result: Result,
+        elapsed_s: float,
+        artefacts: Iterable[Path],
+        first_try: FirstTry | None = None,
+    ) -> None:
         if (where := self.deviation_of(unit)) is not None:
             result = apply_deviation(result, where)
         result = self._strict(result)
@@ -194,6 +255,8 @@ class Run:
             observed=result.observed,
             tests=result.tests,
             findings=result.findings,
+            starved=result.starved,
+            first_try=first_try,
         )
         if result.setup_failed and not any(one.verdict is Verdict.PASS for one in self.ended):
             self.setup_error = result.message.removeprefix("in setup: ")
