@@ -20,7 +20,7 @@ from typing import NoReturn
 import pytest
 
 from qbdcheck import clock, machine_speed
-from qbdcheck.machine_speed import Limit, be_patient
+from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.qemu_version import Version
 from qbdcheck.report.events import TestEnded
 from qbdcheck.runner import subreaper
@@ -109,7 +109,6 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
     item.config.pluginmanager.unregister(name="capturemanager")
     _fill_case_state(item, unit, scratch)
     machine_speed.THIS.start_anew()
-    be_patient(item.config.stash[EXECUTION].timeout_s)
     phases = ("setup", "call")
     result = Result(Verdict.PASS)
     for when in phases:
