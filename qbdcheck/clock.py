@@ -10,6 +10,11 @@ def now_s() -> float:
     return time.monotonic()
 
 
+def thread_cpu_s() -> float:
+    """Return the CPU time that this thread has used, in seconds."""
+    return time.thread_time()
+
+
 def wall_s() -> float:
     """Return the seconds since the epoch, for reports."""
     return time.time()

@@ -49,7 +49,7 @@ class ProgramError(QbdcheckError):
     """A program of a case failed, timed out or died.
 
     Attributes: ``argv``, ``returncode`` (None: timed out; negative: died by that signal),
-    ``stdout`` and ``stderr``.
+    ``stdout``, ``stderr``, and ``timed_out``: whether a time limit was exceeded.
     """
 
     def __init__(
@@ -59,9 +59,12 @@ class ProgramError(QbdcheckError):
         returncode: int | None,
         stdout: str = "",
         stderr: str = "",
+        *,
+        timed_out: bool = False,
     ) -> None:
         super().__init__(message)
         self.argv = list(argv)
         self.returncode = returncode
         self.stdout = stdout
         self.stderr = stderr
+        self.timed_out = timed_out

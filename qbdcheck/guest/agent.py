@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qbdcheck.clock import now_s, pause
+from qbdcheck.clock import pause
 from qbdcheck.errors import ProgramError
+from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.qmp import connect_within
 
 _SMALL_LINUX = ("/bin/busybox", "setsid", "/bin/dash", "-c")
@@ -146,12 +147,12 @@ class Running:
 
         :raise TimeoutError: it did not end; it is killed, with all its children.
         """
-        end_s = now_s() + within_s
+        limit = Limit(within_s)
         step_s = _FIRST_STEP_S
         while (ran := self._poll()) is None:
-            if now_s() >= end_s:
+            if limit.is_over:
                 self.kill()
-                raise TimeoutError(f"'{self.command}' did not end within {within_s:g} s")
+                raise TimeoutError(f"'{self.command}' did not end within {limit.seconds:g} s")
             pause(step_s)
             step_s = min(2 * step_s, _LONGEST_STEP_S)
         return ran

@@ -20,6 +20,7 @@ from qbdcheck.guest.agent import Agent, Ran, Running
 from qbdcheck.guest.devices import SCSI_BUS, Device
 from qbdcheck.guest.image import GuestImage
 from qbdcheck.guest.serial_shell import SerialRunning, SerialShell
+from qbdcheck.machine_speed import Limit
 from qbdcheck.options import CustomGuest
 from qbdcheck.programs.blockdev import Blockdev
 from qbdcheck.programs.installed import Programs
@@ -239,31 +240,31 @@ class Guest:
             self._agent = self._connect()
 
     def _wait_incoming(self) -> None:
-        end_s = clock.now_s() + BOOT_S
+        limit = Limit(BOOT_S)
         while self.machine.qmp("query-status")["status"] == "inmigrate":
-            if clock.now_s() > end_s:
-                self.fail("the guest did not get its saved state")
+            if limit.is_over:
+                self.fail("the guest did not get its saved state", timed_out=True)
             clock.pause(0.005)
 
     def _wait_agent_port(self) -> None:
-        end_s = clock.now_s() + (OWN_BOOT_S if self.own else BOOT_S)
+        limit = Limit(OWN_BOOT_S if self.own else BOOT_S)
         while True:
             try:
                 self.machine.wait_event("VSERPORT_CHANGE", 0.5, id=_AGENT_PORT, open=True)
                 return
             except ProgramError:
-                if not self.machine.process.is_running or clock.now_s() > end_s:
+                if not self.machine.process.is_running or limit.is_over:
                     raise
 
     def _wait_new(self, name: str, known: int, **match: object) -> int:
         """Wait for an event after the first ``known``; return the number of events up to it."""
-        end_s = clock.now_s() + (OWN_BOOT_S if self.own else BOOT_S)
+        limit = Limit(OWN_BOOT_S if self.own else BOOT_S)
         while True:
             for number, event in enumerate(self.machine.events[known:], known + 1):
                 data = event.get("data", {})
                 if event["event"] == name and all(data.get(key) == match[key] for key in match):
                     return number
-            if clock.now_s() > end_s or not self.machine.process.is_running:
+            if limit.is_over or not self.machine.process.is_running:
                 raise ProgramError(f"no event {name}", [], None)
             clock.pause(0.01)
 
@@ -343,11 +344,12 @@ class Guest:
 
         :raise GuestFailed: they do not end in time.
         """
-        end_s = clock.now_s() + within_s
+        limit = Limit(within_s)
         wanted = self.stats(disk)["wr_operations"] + count
         while self.stats(disk)["wr_operations"] < wanted:
-            if clock.now_s() > end_s:
-                self.fail(f"no {count} writes of {disk.identity} ended within {within_s:g} s")
+            if limit.is_over:
+                late = f"no {count} writes of {disk.identity} ended within {limit.seconds:g} s"
+                self.fail(late, timed_out=True)
             clock.pause(0.01)
 
     def detach(self, disk: GuestDisk, within_s: float = 30.0) -> None:
@@ -392,7 +394,7 @@ class Guest:
         try:
             return self.agent.run(command, within_s)
         except TimeoutError as error:
-            self.fail(str(error))
+            self.fail(str(error), timed_out=True)
         except GuestFailed:
             raise
         except ProgramError as error:
@@ -450,14 +452,18 @@ class Guest:
     def _note(self, channel: str, text: str) -> None:
         self._timeline.append(Moment(clock.now_s() - self._start_s, channel, text))
 
-    def fail(self, what: str) -> NoReturn:
-        """Raise GuestFailed with the tail of the console; lines that report trouble come first."""
+    def fail(self, what: str, *, timed_out: bool = False) -> NoReturn:
+        """Raise GuestFailed with the tail of the console; lines that report trouble come first.
+
+        :param timed_out: whether a time limit was exceeded.
+        """
         printed = self.console_lines()
         bad = console.bad_lines(printed, self.expected)
         if bad and bad[0].strip() not in what:
             what = f"{what}; the guest's kernel says: {bad[0].strip()}"
         tail = "\n".join(printed)[-_TAIL:]
-        raise GuestFailed(f"{what}\nconsole:\n{tail}", self.machine.process.argv, None, tail)
+        argv = self.machine.process.argv
+        raise GuestFailed(f"{what}\nconsole:\n{tail}", argv, None, tail, timed_out=timed_out)
 
 
 def _event_text(event: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from qbdcheck import clock
 from qbdcheck.errors import NotRun
 from qbdcheck.guest.agent import Agent
 from qbdcheck.guest.guest import Guest
+from qbdcheck.machine_speed import Limit
 
 _LOOP = """\
 while read -r line; do
@@ -58,11 +59,12 @@ class QuickShell:
         data = base64.b64encode(f"{line}\n".encode()).decode()
         self._ask("guest-file-write", self._in, {"buf-b64": data})
         self._ask("guest-file-flush", self._in)
-        end_s = clock.now_s() + within_s
+        limit = Limit(within_s)
         step_s = _FIRST_STEP_S
         while not (status := self._read(self._status)).endswith(b"\n"):
-            if clock.now_s() > end_s:
-                self._guest.fail(f"'{line}' did not end within {within_s:g} s")
+            if limit.is_over:
+                late = f"'{line}' did not end within {limit.seconds:g} s"
+                self._guest.fail(late, timed_out=True)
             clock.pause(step_s)
             step_s = min(2 * step_s, _LONGEST_STEP_S)
         return int(status), self._whole(self._out), self._whole(self._err).decode(errors="replace")

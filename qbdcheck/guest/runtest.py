@@ -16,6 +16,7 @@ from typing import Any
 from qbdcheck import clock
 from qbdcheck.errors import UsageError
 from qbdcheck.guest.guest import Guest
+from qbdcheck.machine_speed import must_not_be_starved
 from qbdcheck.report.events import TestEnded
 
 FAIL, BROKEN, WARN, CONF = 1, 2, 4, 32
@@ -89,6 +90,7 @@ def run_test(
 
     :param limit_s: seconds until the test is killed; its outcome is then TIMED_OUT.
     :raise GuestFailed: the guest died.
+    :raise TimeoutError: the test was killed while the host was starved.
     """
     own = shlex.quote(f"{directory}/{entry.name}")
     variables = " ".join(f"{key}={shlex.quote(is_)}" for key, is_ in environment.items())
@@ -103,6 +105,7 @@ def run_test(
         how = outcome(status)
     except TimeoutError:
         how, note = TIMED_OUT, f"killed after {round(limit_s, 1):g} s"
+        must_not_be_starved(f"{entry.name}: {note}")
     elapsed_s = clock.now_s() - start_s
     said = guest.run(f"{_KILL_ALL}; rm -rf {own}; tail -c {_SAID} {_OUTPUT}; rm -f {_OUTPUT}")
     if how != "pass" and not said.strip() and not note:

@@ -19,9 +19,10 @@ from pathlib import Path
 import pexpect
 import pexpect.fdpexpect
 
-from qbdcheck.clock import now_s, pause
+from qbdcheck.clock import pause
 from qbdcheck.errors import ProgramError
 from qbdcheck.guest.agent import Ran
+from qbdcheck.machine_speed import Limit
 
 _PROMPT = r"(?:^|[\r\n])[^\r\n]*[#$%] ?$"
 _PLACE = "/tmp/.qbdcheck"
@@ -69,16 +70,15 @@ class SerialShell:
             raise _gone(f"no shell on the serial console: {type(error).__name__}") from None
 
     def _log_in(self, user: str, password: str, timeout_s: float) -> None:
-        end_s = now_s() + timeout_s
+        limit = Limit(timeout_s)
         asked = False
         logins = 0
         while True:
-            left_s = end_s - now_s()
-            if left_s <= 0:
-                raise _gone(f"no prompt on the serial console within {timeout_s:g} s")
+            if limit.is_over:
+                raise _gone(f"no prompt on the serial console within {limit.seconds:g} s")
             found = self._line.expect(
                 [r"ogin: ?$", r"assword: ?$", _PROMPT, r"[Ii]ncorrect", pexpect.TIMEOUT],
-                timeout=min(left_s, 5.0),
+                timeout=min(limit.total_left_s, 5.0),
             )
             logins += found == 0
             if found == 0 and logins <= _LOGINS:
@@ -109,7 +109,7 @@ class SerialShell:
                 f"( {command} ) > {_PLACE}.a 2>&1; echo; echo '@'{self._number}'<'; "
                 f"base64 {_PLACE}.a; echo '@'{self._number}'>' $(md5sum < {_PLACE}.a)"
             )
-            match = self._answer(self._number, now_s() + within_s)
+            match = self._answer(self._number, Limit(within_s))
             if match is None:
                 continue
             if not match["sum"]:
@@ -119,12 +119,12 @@ class SerialShell:
                 return data
         raise _gone(f"the shell on the serial console does not answer '{command[:60]}'")
 
-    def _answer(self, number: int, end_s: float) -> re.Match[str] | None:
+    def _answer(self, number: int, limit: Limit) -> re.Match[str] | None:
         pattern = re.compile(
             rf"@{number}<\s(?P<data>.*?)@{number}> ?(?P<sum>\w*)[^\n]*\n", re.DOTALL
         )
         text = ""
-        while (left_s := end_s - now_s()) > 0:
+        while left_s := limit.left_s():
             with contextlib.suppress(pexpect.TIMEOUT):
                 text += self._line.read_nonblocking(4096, left_s)
             if match := pattern.search(_KERNEL_LINE.sub("", text)):
@@ -214,12 +214,12 @@ class SerialRunning:
 
         :raise TimeoutError: it did not end; it is killed, with all its children.
         """
-        end_s = now_s() + within_s
+        limit = Limit(within_s)
         step_s = _FIRST_STEP_S
         while not (status := self._status()):
-            if now_s() >= end_s:
+            if limit.is_over:
                 self.kill()
-                raise TimeoutError(f"'{self.command}' did not end within {within_s:g} s")
+                raise TimeoutError(f"'{self.command}' did not end within {limit.seconds:g} s")
             pause(step_s)
             step_s = min(2 * step_s, _LONGEST_STEP_S)
         output, errors = (

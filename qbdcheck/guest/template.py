@@ -19,6 +19,7 @@ from qbdcheck import clock
 from qbdcheck.errors import ProgramError
 from qbdcheck.guest.guest import MEMORY_MIB, Guest
 from qbdcheck.guest.image import GuestImage
+from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.installed import Programs
 
 _VERSION = 3
@@ -92,9 +93,9 @@ def _make(programs: Programs, image: GuestImage, directory: Path, accelerator: s
         capability = {"capability": "x-ignore-shared", "state": True}
         machine.execute("migrate-set-capabilities", {"capabilities": [capability]})
         machine.execute("migrate", {"uri": f"exec:cat > '{work / 'state'}'"})
-        end_s = clock.now_s() + _SAVE_S
+        limit = Limit(_SAVE_S)
         while (status := machine.qmp("query-migrate").get("status")) != "completed":
-            if status in {"failed", "cancelled"} or clock.now_s() > end_s:
+            if status in {"failed", "cancelled"} or limit.is_over:
                 raise ProgramError(f"the template was not saved: {status}", [], None)
             clock.pause(0.01)
     finally:

@@ -18,6 +18,7 @@ from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
 
 if TYPE_CHECKING:
     from qbdcheck.clock import now_s, pause
+    from qbdcheck.machine_speed import Limit, work_s
     from qbdcheck.programs.qemu_io import IoFailed
     from qbdcheck.programs.qemu_io_output import parse_reports
     from qbdcheck.programs.qmp import QmpFailed
@@ -28,6 +29,7 @@ __all__ = [
     "Authority",
     "CaseBroken",
     "IoFailed",
+    "Limit",
     "NotRun",
     "ProgramError",
     "QmpFailed",
@@ -37,6 +39,7 @@ __all__ = [
     "now_s",
     "parse_reports",
     "pause",
+    "work_s",
 ]
 
 MODULES = (
@@ -92,9 +95,11 @@ _LOADED_ON_USE = {
     "IoFailed": "qbdcheck.programs.qemu_io",
     "QmpFailed": "qbdcheck.programs.qmp",
     "judge": "qbdcheck.targets.disk_io",
+    "Limit": "qbdcheck.machine_speed",
     "now_s": "qbdcheck.clock",
     "parse_reports": "qbdcheck.programs.qemu_io_output",
     "pause": "qbdcheck.clock",
+    "work_s": "qbdcheck.machine_speed",
 }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from qbdcheck import clock
 from qbdcheck.errors import CaseBroken, QbdcheckError
 from qbdcheck.kit.fault_proxy import FaultProxy
+from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.qmp import QmpFailed
 from qbdcheck.runner import measures
 from qbdcheck.targets.disk import Disk
@@ -83,10 +84,11 @@ class ArmedRules:
 
         :raise CaseBroken: it does not fire in time.
         """
-        end_s = clock.now_s() + within_s
+        limit = Limit(within_s)
         while not self.seen(identity).fired:
-            if clock.now_s() > end_s:
-                raise CaseBroken(f"the rule {identity} did not fire within {within_s:g} s")
+            if limit.is_over:
+                late = f"the rule {identity} did not fire within {limit.seconds:g} s"
+                raise CaseBroken(late) from TimeoutError(late)
             clock.pause(0.01)
 
     def change(self, identity: str, **values: Any) -> None:

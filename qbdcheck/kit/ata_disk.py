@@ -14,8 +14,9 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from qbdcheck.clock import now_s, pause
+from qbdcheck.clock import pause
 from qbdcheck.errors import ProgramError
+from qbdcheck.machine_speed import Limit, elapsed_limit_s
 from qbdcheck.programs.blockdev import Blockdev
 from qbdcheck.programs.machine import Machine
 
@@ -94,7 +95,7 @@ class AtaDisk:
     def connect(self) -> None:
         """Connect to the qtest socket, and intercept the interrupts."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(self._timeout_s)
+        self._socket.settimeout(elapsed_limit_s(self._timeout_s))
         self._socket.connect(str(self._path))
         self._ask("irq_intercept_in ioapic")
 
@@ -154,10 +155,10 @@ class AtaDisk:
         :raise DeviceError: the device reports an error.
         :raise ProgramError: no interrupt in time.
         """
-        deadline = now_s() + self._timeout_s
+        limit = Limit(self._timeout_s)
         while _IRQ not in self._lines:
-            if now_s() > deadline:
-                message = f"the ATA device gave no interrupt within {self._timeout_s:g} s"
+            if limit.is_over:
+                message = f"the ATA device gave no interrupt within {limit.seconds:g} s"
                 raise ProgramError(message, ["qtest"], None)
             self._ask("inb 0x3f6")  # the alternate status: does not acknowledge the interrupt
             pause(0.0005)

@@ -11,6 +11,7 @@ from typing import Any
 from qbdcheck import clock
 from qbdcheck.guest.guest import Guest, GuestDisk
 from qbdcheck.kit.armed_rules import ArmedRules
+from qbdcheck.machine_speed import Limit
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import judge
 
@@ -108,7 +109,7 @@ class PolicyTrial:
         version added ``qom-path`` to the event. There this waits until no event is held back, so
         that none is taken for that of the next failure.
         """
-        deadline_s = clock.now_s() + _EVENT_WITHIN_S
+        limit = Limit(_EVENT_WITHIN_S)
         while True:
             events = self._guest.machine.events[known:]
             errors: list[dict[str, Any]] = [
@@ -117,7 +118,7 @@ class PolicyTrial:
             held_back_s = _HELD_BACK_S if errors and "qom-path" in errors[-1] else 0.0
             if errors and not held_back_s:
                 return errors
-            if clock.now_s() >= deadline_s:
+            if limit.is_over:
                 return errors
             if errors:
                 clock.pause(held_back_s)

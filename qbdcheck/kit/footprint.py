@@ -8,7 +8,8 @@ from typing import NamedTuple
 import psutil
 
 from blockio.sizes import format_size
-from qbdcheck.clock import now_s, pause
+from qbdcheck.clock import pause
+from qbdcheck.machine_speed import Limit, must_not_be_starved
 from qbdcheck.targets.lifecycle import Backend
 
 
@@ -48,10 +49,12 @@ def settles(backend: Backend, before: Footprint, spare: int, within_s: float = 3
     :param within_s: seconds; QEMU keeps idle threads for ten.
     :return: the last measurement, settled or not.
     """
-    deadline = now_s() + within_s
+    limit = Limit(within_s)
     while True:
         after = footprint(backend)
         back = all(now <= then + spare for now, then in zip(after[1:], before[1:], strict=True))
-        if back or now_s() > deadline:
+        if not back and limit.is_over:
+            must_not_be_starved(f"the server did not settle within {limit.seconds:g} s: {after}")
+        if back or limit.is_over:
             return after
         pause(0.05)

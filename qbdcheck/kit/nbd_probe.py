@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from qbdcheck.errors import NotRun
 from qbdcheck.kit.nbd_io import CLOSED, NbdIo, RequestFailed, RequestLost, describe
+from qbdcheck.machine_speed import Limit, elapsed_limit_s, must_not_be_starved
 from qbdcheck.targets.disk import Disk
 from reference_backend.client import Client, parse_uri
 from reference_backend.nbd import constants as c
@@ -51,7 +52,7 @@ def negotiating(disk: Disk, client_flags: int | None = ALL_FLAGS) -> Iterator[Cl
     :param client_flags: None: send no client flags.
     """
     client = Client.open_socket(
-        parse_uri(disk.uri)[0], timeout_s=REPLY_LIMIT_S, client_flags=client_flags
+        parse_uri(disk.uri)[0], timeout_s=elapsed_limit_s(REPLY_LIMIT_S), client_flags=client_flags
     )
     try:
         yield client
@@ -170,16 +171,22 @@ def errno_of(  # noqa: PLR0917  # the fields of the header, in their order
 
 
 def is_closed(client: Client) -> bool:
-    """Wait until the server closes the connection; False after ``REPLY_LIMIT_S``."""
-    client.sock.settimeout(REPLY_LIMIT_S)
-    try:
-        while client.sock.recv(65536):
+    """Wait until the server closes the connection; False after ``REPLY_LIMIT_S``.
+
+    :raise TimeoutError: it does not, and the machine is starved.
+    """
+    limit = Limit(REPLY_LIMIT_S)
+    while left_s := limit.left_s():
+        client.sock.settimeout(left_s)
+        try:
+            if not client.sock.recv(65536):
+                return True
+        except TimeoutError:
             pass
-    except TimeoutError:
-        return False
-    except OSError:
-        pass
-    return True
+        except OSError:
+            return True
+    must_not_be_starved(f"the server did not close the connection within {limit.seconds:g} s")
+    return False
 
 
 def is_serving(disk: Disk) -> bool:

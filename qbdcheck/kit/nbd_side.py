@@ -18,6 +18,7 @@ from blockio.extents import Extent
 from blockio.layers import CommandFlag
 from oracles.sides import COMMANDS, CONTEXT, Outcome, Payload, Payloads, command_flags
 from oracles.workload import Batch, Kind, Request
+from qbdcheck.machine_speed import elapsed_limit_s
 from qbdcheck.programs.requests_sent import note
 from reference_backend.client import Client
 from reference_backend.nbd import client_replies as wire
@@ -122,8 +123,9 @@ class NbdSide:
 
     def _connect(self) -> Client:
         contexts = (CONTEXT,) if self._status else ()
+        limit_s = elapsed_limit_s(_TIMEOUT_S)
         client = Client.connect(
-            self._uri(), structured=self._status, contexts=contexts, timeout_s=_TIMEOUT_S
+            self._uri(), structured=self._status, contexts=contexts, timeout_s=limit_s
         )
         self._client = client
         self._size = client.size
@@ -131,7 +133,7 @@ class NbdSide:
         self._replies = wire.Replies(client.mode)
         # With a timeout of Python's, send() would block even with MSG_DONTWAIT.
         client.sock.settimeout(None)
-        set_timeout(client.sock, socket.SO_RCVTIMEO, _TIMEOUT_S)
+        set_timeout(client.sock, socket.SO_RCVTIMEO, limit_s)
         if client.sock.family == socket.AF_UNIX:  # room for a batch of large writes
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self._poll = select.poll()
@@ -152,7 +154,7 @@ class NbdSide:
 
     def _do_long(self, client: Client, batch: Batch, payloads: Payloads, base: int) -> None:
         """Do requests above the maximum block in pieces, before the rest is in flight."""
-        client.sock.settimeout(_TIMEOUT_S)
+        client.sock.settimeout(elapsed_limit_s(_TIMEOUT_S))
         for cookie, (request, data) in enumerate(zip(batch, payloads, strict=True), base):
             if request.length <= client.longest or request.kind not in (_READ, _WRITE):
                 continue

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from qbdcheck.errors import NotRun, ProgramError
+from qbdcheck.machine_speed import elapsed_limit_s
 from qbdcheck.programs.process import Completed, run
 
 CLONE_NEWNET = 0x40000000
@@ -152,7 +153,7 @@ class NetnsHost:
                 outcome.put((None, error))
 
         self._work.put(guarded)
-        value, error = outcome.get(timeout=2 * COMMAND_TIMEOUT_S)
+        value, error = outcome.get(timeout=elapsed_limit_s(2 * COMMAND_TIMEOUT_S))
         if error is not None:
             raise error
         return value

@@ -199,6 +199,8 @@ class _Watch:
             verdict = str(event.get("verdict", "")).lower().replace("_", " ")
             if not verdict:
                 continue
+            if event.get("starved"):  # says nothing about the mutant
+                verdict = "not run"
             (self._not_run if verdict == "not run" else self._ran).add(event["case_id"])
             if verdict in ("fail", "broken"):
                 self._bad(event)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from qbdcheck.clock import now_s
 from qbdcheck.errors import ProgramError
+from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.blockdev import Blockdev, dashed
 from qbdcheck.programs.closing import CloseOrAbandon
 from qbdcheck.programs.process import Process
@@ -136,17 +136,17 @@ class Monitored(CloseOrAbandon):
         :return: its last entry of ``query-jobs``.
         :raise ProgramError: the job failed (the message has its error), or it took too long.
         """
-        deadline = now_s() + within_s
+        limit = Limit(within_s)
         while True:
             job = self._job(job_id)
             if job["status"] in {to, "concluded"}:
                 break
-            left = deadline - now_s()
-            if left <= 0:
-                message = f"job {job_id} is still {job['status']} after {within_s:g} s"
+            left_s = limit.left_s()
+            if left_s == 0:
+                message = f"job {job_id} is still {job['status']} after {limit.seconds:g} s"
                 raise ProgramError(message, self.process.argv, None)
             with contextlib.suppress(ProgramError):
-                self.wait_event("JOB_STATUS_CHANGE", min(left, 1.0), id=job_id)
+                self.wait_event("JOB_STATUS_CHANGE", left_s, id=job_id)
         if job["status"] == "concluded" and dismiss:
             self.execute("job-dismiss", {"id": job_id})
         if "error" in job:
@@ -175,7 +175,7 @@ class Monitored(CloseOrAbandon):
         with contextlib.suppress(ProgramError):
             self._qmp.execute("quit")
         self._qmp.close()
-        ended = self.process.has_ended_within(QUIT_GRACE_S)
+        ended = self.process.has_ended_in(Limit(QUIT_GRACE_S))
         code = self.process.returncode if ended else self.process.kill()
         if not ended or code != 0:
             how = self.process.describe() if ended else "did not end after quit"

@@ -31,6 +31,7 @@ from signal import SIGKILL, Signals
 from typing import IO, TypeVar
 
 from qbdcheck.errors import ProgramError, SetupError
+from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.running import RunningProgram, kill_group, tail
 
 __all__ = ["DEFAULT_TIMEOUT_S", "Completed", "Process", "describe_exit", "run", "run_brief", "tail"]
@@ -179,12 +180,14 @@ def run(
 ) -> Completed:
     """Run a program to its end. Return its output, decoded as UTF-8 with backslash escapes.
 
+    :param timeout_s: seconds of work on the idle machine (see `Limit`).
     :param check: raise if the exit status is not 0.
     :raise ProgramError: the program failed, or did not end within ``timeout_s`` seconds and was
         killed.
     :raise SetupError: the program cannot be started.
     """
     command = tuple(os.fspath(argument) for argument in argv)
+    limit = Limit(timeout_s)
     popen = _start(
         command,
         stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
@@ -196,12 +199,13 @@ def run(
     )
     data = stdin.encode() if isinstance(stdin, str) else stdin
     try:
-        out, err = popen.communicate(data or None, timeout_s)
-    except subprocess.TimeoutExpired:
-        kill_group(popen.pid, SIGKILL)
-        out, err = popen.communicate()
-        message = f"{command[0]} did not end within {timeout_s:g} s: {' '.join(command)}"
-        raise ProgramError(message, command, None, _text(out), _text(err)) from None
+        done_with = _communicate(popen, data, limit)
+        if done_with is None:
+            kill_group(popen.pid, SIGKILL)
+            out, err = popen.communicate()
+            message = f"{command[0]} did not end within {limit.seconds:g} s: {' '.join(command)}"
+            raise ProgramError(message, command, None, _text(out), _text(err))
+        out, err = done_with
     except BaseException:
         kill_group(popen.pid, SIGKILL)
         popen.wait()
@@ -214,6 +218,21 @@ def run(
         )
         raise ProgramError(message, command, done.returncode, done.stdout, done.stderr)
     return done
+
+
+def _communicate(
+    popen: subprocess.Popen[bytes], data: bytes, limit: Limit
+) -> tuple[bytes, bytes] | None:
+    """Send `data` to a program and return its output at its end; None after the limit."""
+    sent: bytes | None = data or None
+    while True:
+        left_s = limit.left_s()
+        try:
+            return popen.communicate(sent, left_s)
+        except subprocess.TimeoutExpired:  # no output is lost
+            sent = None
+            if left_s == 0:
+                return None
 
 
 def run_brief(
@@ -240,7 +259,8 @@ def run_brief(
         pid = os.posix_spawnp(
             command[0], command, {**os.environ, **(env or {})}, file_actions=actions
         )
-        ended = _wait_brief(pid, timeout_s)
+        limit = Limit(timeout_s)
+        ended = _wait_brief(pid, limit)
         out, err = (_text(os.pread(file, os.fstat(file).st_size, 0)) for file in files)
     except FileNotFoundError:
         raise SetupError(f"{command[0]}: no such program; install it or put it on PATH") from None
@@ -248,17 +268,19 @@ def run_brief(
         for file in files:
             os.close(file)
     if ended is None:
-        message = f"{command[0]} did not end within {timeout_s:g} s: {' '.join(command)}"
+        message = f"{command[0]} did not end within {limit.seconds:g} s: {' '.join(command)}"
         raise ProgramError(message, command, None, out, err)
     return Completed(command, ended, out, err)
 
 
-def _wait_brief(pid: int, timeout_s: float) -> int | None:
+def _wait_brief(pid: int, limit: Limit) -> int | None:
     pidfd = os.pidfd_open(pid)
     try:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
-        in_time = bool(poll.poll(timeout_s * 1000))
+        in_time = False
+        while not in_time and (left_s := limit.left_s()):
+            in_time = bool(poll.poll(left_s * 1000))
         if not in_time:
             os.kill(pid, SIGKILL)
         _, status = os.waitpid(pid, 0)
@@ -367,9 +389,10 @@ class Process(RunningProgram):
 
         :raise ProgramError: the program did not end in time and was killed.
         """
-        if not self.has_ended_within(timeout_s):
+        limit = Limit(timeout_s)
+        if not self.has_ended_in(limit):
             self.kill()
-            message = f"{self.argv[0]} did not end within {timeout_s:g} s"
+            message = f"{self.argv[0]} did not end within {limit.seconds:g} s"
             raise ProgramError(message, self.argv, None, self.output())
         return self._exit_status()
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from qbdcheck.clock import now_s
 from qbdcheck.errors import ProgramError
+from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.closing import CloseOrAbandon
 from qbdcheck.programs.process import Process, describe_exit, tail
 from qbdcheck.programs.qemu_io_output import Report, looks_failed, parse_map, parse_reports
@@ -109,7 +109,7 @@ class QemuIo(CloseOrAbandon):
         Output after the prompt (aio completions that qemu-io has flushed) belongs to the next call.
         A hex dump never has a prompt at the start of a line.
         """
-        deadline = now_s() + self.timeout_s
+        limit = Limit(self.timeout_s)
         descriptor = self._process.stdout.fileno()
         searched = 0
         while True:
@@ -120,9 +120,9 @@ class QemuIo(CloseOrAbandon):
                 self._note(command, output)
                 return output
             searched = max(0, len(self._buffer) - len(PROMPT))
-            left = deadline - now_s()
-            if left <= 0 or not self._poll.poll(left * 1000):
-                self._give_up(command)
+            while not self._poll.poll((left_s := limit.left_s()) * 1000):
+                if left_s == 0:
+                    self._give_up(command, limit.seconds)
             chunk = os.read(descriptor, _READ_SIZE)
             if not chunk:
                 self._died(command)
@@ -133,11 +133,11 @@ class QemuIo(CloseOrAbandon):
         with contextlib.suppress(OSError), self._log.open("a") as log:
             log.write(f"qemu-io> {command}\n{kept}")
 
-    def _give_up(self, command: str) -> NoReturn:
+    def _give_up(self, command: str, after_s: float) -> NoReturn:
         output = self._buffer.decode("utf-8", "backslashreplace")
         self._note(command, output)
         self.abandon()
-        message = f"qemu-io did not answer within {self.timeout_s:g} s: {command}"
+        message = f"qemu-io did not answer within {after_s:g} s: {command}"
         raise ProgramError(message, self.argv, None, output)
 
     def _died(self, command: str) -> NoReturn:
@@ -250,8 +250,10 @@ class QemuIo(CloseOrAbandon):
 
     def _drain_pipe(self) -> str:
         chunks: list[bytes] = []
-        deadline = now_s() + self.timeout_s
-        while self._poll.poll(max(0.0, deadline - now_s()) * 1000):
+        limit = Limit(self.timeout_s)
+        while left_s := limit.left_s():
+            if not self._poll.poll(left_s * 1000):
+                continue
             chunk = os.read(self._process.stdout.fileno(), _READ_SIZE)
             if not chunk:
                 break

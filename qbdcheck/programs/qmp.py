@@ -11,13 +11,15 @@ import contextlib
 import socket
 import threading
 from collections.abc import Coroutine, Mapping
+from concurrent.futures import wait as wait_for
 from pathlib import Path
 from typing import Any, TypeVar
 
 from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError
 
-from qbdcheck.clock import now_s, pause
+from qbdcheck.clock import pause
 from qbdcheck.errors import ProgramError
+from qbdcheck.machine_speed import Limit, patient_s
 
 Event = dict[str, Any]
 _T = TypeVar("_T")
@@ -89,7 +91,13 @@ class Qmp:
                 self._arrived.notify_all()
 
     def _call(self, work: Coroutine[Any, Any, _T], timeout_s: float) -> _T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
+        limit, future = Limit(timeout_s), asyncio.run_coroutine_threadsafe(work, self._loop)
+        while not future.done() and (left_s := limit.left_s()):
+            wait_for([future], left_s)
+        if not future.done():
+            future.cancel()
+            raise TimeoutError
+        return future.result()
 
     def execute(self, command: str, /, arguments: Mapping[str, Any] | None = None) -> Any:
         """Run a command and return its ``return`` value.
@@ -105,7 +113,7 @@ class Qmp:
         except ExecuteError as error:
             raise QmpFailed(command, error.error_class, str(error)) from None
         except TimeoutError:
-            message = f"{self.name}: no answer to {command} within {self.timeout_s:g} s"
+            message = f"{self.name}: no answer to {command} within {patient_s(self.timeout_s):g} s"
             raise ProgramError(message, [self.name], None) from None
         except (QMPError, OSError, EOFError) as error:
             message = f"{self.name}: connection lost during {command}: {_reason(error)}"
@@ -118,16 +126,17 @@ class Qmp:
 
         :raise ProgramError: no such event came within ``within_s`` seconds.
         """
-        deadline = now_s() + within_s
+        limit = Limit(within_s)
         with self._arrived:
             while True:
                 for index, message in enumerate(self._unseen):
                     if _matches(message, event, match):
                         return self._unseen.pop(index)
-                if not self._arrived.wait(deadline - now_s()) and now_s() >= deadline:
+                if not self._arrived.wait(left_s := limit.left_s()) and left_s == 0:
                     seen = ", ".join(str(message["event"]) for message in self.events) or "none"
                     wanted = f"{event} {match}" if match else event
-                    text = f"{self.name}: no event {wanted} within {within_s:g} s; events: {seen}"
+                    within = f"within {limit.seconds:g} s"
+                    text = f"{self.name}: no event {wanted} {within}; events: {seen}"
                     raise ProgramError(text, [self.name], None)
 
     def close(self) -> None:
@@ -167,14 +176,14 @@ def connect_within(path: Path, name: str, within_s: float, *, greets: bool = Tru
     :param greets: see `Qmp`.
     :raise ProgramError: nothing accepts connections within ``within_s`` seconds.
     """
-    deadline = now_s() + within_s
+    limit = Limit(within_s)
     while True:
         probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             probe.connect(str(path))
         except OSError as error:
             probe.close()
-            if now_s() >= deadline:
+            if limit.is_over:
                 message = f"{name}: nothing listens on {path}: {error.strerror}"
                 raise ProgramError(message, [name], None) from None
             pause(CONNECT_STEP_S)

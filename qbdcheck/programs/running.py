@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from signal import SIGTERM, Signals
 
+from qbdcheck.machine_speed import Limit
+
 TERM_GRACE_S = 5.0
 """Seconds that a program may take to end after SIGTERM before it gets SIGKILL."""
 _TAIL_LINES = 5
@@ -85,6 +87,13 @@ class RunningProgram(ABC):
         self._reap()
         return True
 
+    def has_ended_in(self, limit: Limit) -> bool:
+        """Wait up to a limit for the end. Return whether the program has ended."""
+        while not self.has_ended_within(left_s := limit.left_s()):
+            if left_s == 0:
+                return False
+        return True
+
     def signal(self, number: Signals) -> None:
         """Send a signal to the program itself, not to its children."""
         if self.is_running:
@@ -93,7 +102,7 @@ class RunningProgram(ABC):
     def stop(self, number: Signals = SIGTERM, grace_s: float = TERM_GRACE_S) -> int:
         """Send a signal, then SIGKILL after ``grace_s`` seconds. Return the exit status."""
         self.signal(number)
-        if not self.has_ended_within(grace_s):
+        if not self.has_ended_in(Limit(grace_s)):
             self.kill()
         return self._exit_status()
 

@@ -21,6 +21,7 @@ from qbdcheck.catalogue.plan import Planned, allowed_reasons, excluded_reasons
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.guest.setup import guest_setup
+from qbdcheck.machine_speed import be_patient
 from qbdcheck.options import Execution, Options, TargetOptions
 from qbdcheck.programs.installed import Programs
 from qbdcheck.pytest_integration.fixtures import capabilities_of, description_of
@@ -65,6 +66,7 @@ def build_run(
     """
     selection, target = config.stash[SELECTION], config.stash[TARGET_OPTIONS]
     execution = config.stash[EXECUTION]
+    be_patient(execution.timeout_s)
     description = description_of(config)
     running = [unit.case for unit in units if unit.key not in excluded]
     baseline = None

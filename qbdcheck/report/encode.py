@@ -2,7 +2,8 @@
 
 docs/report.schema.json describes them; `qbdcheck.report.schema` makes it.
 
-Every object has ``event`` (``run_started``, ``case_started``, ``case_ended``, ``run_ended``).
+Every object has ``event`` (``run_started``, ``case_started``, ``case_postponed``, ``case_ended``,
+``run_ended``).
 ``verdict`` is one of ``pass``, ``fail``, ``broken``, ``not_run``. Times end in ``_s`` (seconds).
 """
 
@@ -12,7 +13,8 @@ import dataclasses
 import re
 
 from oracles.finding import Finding
-from qbdcheck.report.events import CaseEnded, Cause, Event, LooksLike, TestEnded
+from qbdcheck.machine_speed import Load
+from qbdcheck.report.events import CaseEnded, Cause, Event, FirstTry, LooksLike, TestEnded
 from qbdcheck.report.redact import Redaction
 from qbdcheck.verdict import Verdict
 
@@ -27,7 +29,7 @@ def event_object(event: Event, redaction: Redaction) -> dict[str, object]:
 
 
 def _fields(
-    value: Event | TestEnded | Cause | LooksLike, redaction: Redaction
+    value: Event | TestEnded | Cause | LooksLike | FirstTry | Load, redaction: Redaction
 ) -> dict[str, object]:
     return {
         field.name: plain(getattr(value, field.name), redaction)
@@ -52,7 +54,7 @@ def plain(value: object, redaction: Redaction) -> object:
             made = round(value, 6)
         case tuple() | list():
             made = [plain(item, redaction) for item in value]
-        case TestEnded() | Cause() | LooksLike():
+        case TestEnded() | Cause() | LooksLike() | FirstTry() | Load():
             made = _fields(value, redaction)
         case Finding():
             made = plain(value.to_json(), redaction)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from oracles.finding import Finding
+from qbdcheck.machine_speed import Load
 from qbdcheck.verdict import Verdict
 
 
@@ -60,6 +61,32 @@ class TestEnded:
 
 
 @dataclass(frozen=True)
+class FirstTry:
+    """The first try of a case that exceeded a time limit while the machine was starved.
+
+    ``message`` names the limit, ``starved`` is the evidence; ``elapsed_s`` in seconds.
+    """
+
+    verdict: Verdict
+    message: str
+    elapsed_s: float
+    starved: Load
+
+
+@dataclass(frozen=True)
+class CasePostponed:
+    """A case exceeded a time limit while the machine was starved; it runs again at the end, alone.
+
+    The next events of the same case are ``case_started`` and ``case_ended`` of its second try.
+    """
+
+    case_id: str
+    number: int
+    image_format: str
+    first_try: FirstTry
+
+
+@dataclass(frozen=True)
 class CaseEnded:
     """A case ended.
 
@@ -70,6 +97,8 @@ class CaseEnded:
     checks; for a failure, what the violated demand rests on, if that is known more exactly (see
     qbdcheck.catalogue.basis). ``waived`` has each failure that the profile waives, with its policy.
     ``measures`` count what the case did.
+    ``starved`` is what others took of the machine where the verdict is BROKEN for that reason.
+    ``first_try``: this is the second try.
     """
 
     case_id: str
@@ -94,6 +123,8 @@ class CaseEnded:
     basis: tuple[str, ...] = ()
     waived: tuple[str, ...] = ()
     measures: dict[str, int] = field(default_factory=dict, hash=False)
+    starved: Load | None = None
+    first_try: FirstTry | None = None
 
 
 @dataclass(frozen=True)
@@ -180,4 +211,4 @@ class RunEnded:
     looks_like: tuple[LooksLike, ...] = ()
 
 
-Event = RunStarted | CaseStarted | CaseEnded | CaseRetried | RunEnded
+Event = RunStarted | CaseStarted | CasePostponed | CaseEnded | CaseRetried | RunEnded

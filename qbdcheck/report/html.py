@@ -23,7 +23,7 @@ from qbdcheck.files import COMMAND, ROOT
 from qbdcheck.report.at_end import AtEnd
 from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.events import CaseEnded, RunEnded, RunStarted
-from qbdcheck.report.lines import sentence_of, test_lines
+from qbdcheck.report.lines import second_try, sentence_of, test_lines
 from qbdcheck.report.page_bytes import comparison
 from qbdcheck.report.page_case import guarded
 from qbdcheck.report.page_causes import causes, main_finding, reasons_not_run
@@ -261,7 +261,7 @@ def _case(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
         "anchor": f"{case.case_id}.{case.image_format}",
         "verdict": case.verdict.name.lower(),
         "word": case.verdict.value,
-        "text": words.get(case.verdict) or cause_of_case(case),
+        "text": (words.get(case.verdict) or cause_of_case(case)) + second_try(case),
         "tests": " ".join(test_lines(case)),
         "attached": [] if case.verdict.is_bad else budget.take(_attached(case)),
         "suite": _suite(case),

@@ -91,7 +91,9 @@ def _case_element(case: CaseEnded, redaction: Redaction, retried: CaseRetried | 
     elif case.verdict.is_bad:
         tag = "failure" if case.verdict is Verdict.FAIL else "error"
         cause = _xml(cause_of_case(case), redaction)
-        bad = ET.SubElement(element, tag, message=cause, type=case.verdict.value)
+        bad = ET.SubElement(
+            element, tag, message=cause, type="starved" if case.starved else case.verdict.value
+        )
         bad.text = _xml(case.details or case.message, redaction)
     notes = _notes(case)
     if retried is not None and case.verdict.is_bad:
@@ -117,6 +119,8 @@ def _add_properties(element: ET.Element, case: CaseEnded, redaction: Redaction) 
 def _notes(case: CaseEnded) -> list[str]:
     notes = [f"part not run: {part}" for part in case.partly_not_run]
     notes += [f"waived: {one}" for one in case.waived]
+    if case.first_try is not None:
+        notes.append(f"second try, alone; the first was {case.first_try.message}")
     notes += [f"test {one.name}: {one.outcome}, {one.elapsed_s:.1f} s" for one in case.tests]
     if case.verdict.is_bad:
         notes += [f"again: {case.rerun}"] if case.rerun else []

@@ -8,7 +8,7 @@ from collections import Counter
 from rich.text import Text
 
 from qbdcheck.report.cause import cause_of_case
-from qbdcheck.report.events import CaseEnded, RunStarted
+from qbdcheck.report.events import CaseEnded, CasePostponed, RunStarted
 from qbdcheck.verdict import Verdict
 
 VERDICT_STYLES = {
@@ -76,7 +76,7 @@ def case_line(case: CaseEnded, with_format: bool, width: int | None = None) -> T
     line.append("  " if width is not None and width < _NARROW else f"{last:14}  ", "dim")
     if case.verdict.is_bad:
         cause = cause_of_case(case) or sentence_of(case.sentence)
-        return line.append(wrapped(cause, width, line.cell_len))
+        return line.append(wrapped(cause + second_try(case), width, line.cell_len))
     said = Text(sentence_of(case.sentence))
     if case.verdict in (Verdict.NOT_RUN, Verdict.KNOWN):
         said = Text("; ".join(case.reasons))
@@ -85,12 +85,30 @@ def case_line(case: CaseEnded, with_format: bool, width: int | None = None) -> T
             said.append(f" [in part: not {'; not '.join(case.partly_not_run)}]", "yellow")
         if case.waived:
             said.append(f" [waived: {'; waived: '.join(case.waived)}]", "yellow")
+    said.append(second_try(case), "yellow")
     if width is not None and line.cell_len + said.cell_len > width:
         room = max(width - line.cell_len, _LEAST)
         kept = said.plain[: room - 3].rpartition(" ")[0] or said.plain[: room - 3]
         said.truncate(len(kept))
         said.append("...", "dim")
     return line.append_text(said)
+
+
+def second_try(case: CaseEnded) -> str:
+    """Return `` [second try, alone; the first was starved: ...]``; "" for a first try."""
+    first = case.first_try
+    return f" [second try, alone; the first was {first.message}]" if first else ""
+
+
+def postponed_line(case: CasePostponed, with_format: bool, width: int | None = None) -> Text:
+    """Return ``017  starved  30.2s  runs again at the end, alone; starved: ...``."""
+    line = Text(f"{case.number:03d}".ljust(4) + " ")
+    if with_format:
+        line.append(f"{case.image_format:9} ")
+    line.append("starved", "yellow")
+    line.append(f" {case.first_try.elapsed_s:5.1f}s  ", "dim")
+    again = f"runs again at the end, alone; {case.first_try.message}"
+    return line.append(wrapped(again, width, line.cell_len))
 
 
 def test_lines(case: CaseEnded) -> list[str]:

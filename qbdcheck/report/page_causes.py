@@ -17,6 +17,7 @@ from qbdcheck.report.page_damage import MEANINGS, colour
 from qbdcheck.verdict import Verdict
 
 _NUMBER = re.compile(r"\b(?:0x[0-9a-f]+|\d+)\b")
+_STARVED = "a time limit was exceeded while others used the machine: nothing is known"
 _OUTPUT = re.compile(r"^output line \d+")
 
 
@@ -54,6 +55,8 @@ def _kind(case: CaseEnded) -> tuple[str, str, str]:
     finding = main_finding(case)
     if finding is not None:
         return finding.damage.value, MEANINGS[finding.damage], colour(finding.damage)
+    if case.starved is not None:
+        return "starved", _STARVED, "k-broken"
     cause = cause_of_case(case)
     if _OUTPUT.match(cause):
         return "output differs", "the output is not that of the golden file", "k-text"

@@ -14,7 +14,14 @@ from typing import Any
 
 from oracles.finding import Finding
 from qbdcheck.report.encode import SCHEMA_VERSION
-from qbdcheck.report.events import CaseEnded, CaseRetried, CaseStarted, RunEnded, RunStarted
+from qbdcheck.report.events import (
+    CaseEnded,
+    CasePostponed,
+    CaseRetried,
+    CaseStarted,
+    RunEnded,
+    RunStarted,
+)
 from qbdcheck.verdict import Verdict
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -29,6 +36,7 @@ _PLAIN: dict[object, dict[str, Any]] = {
 _EVENTS = {
     "run_started": RunStarted,
     "case_started": CaseStarted,
+    "case_postponed": CasePostponed,
     "case_ended": CaseEnded,
     "case_retried": CaseRetried,
     "run_ended": RunEnded,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from qbdcheck.report.events import (
     CaseEnded,
+    CasePostponed,
     CaseRetried,
     CaseStarted,
     Event,
@@ -34,6 +35,8 @@ class Tally:
                 self.run = event
             case CaseStarted():
                 self.running[event.lane] = event
+            case CasePostponed():
+                self._leave_lane(event)
             case CaseEnded():
                 self.cases.append(event)
                 self._leave_lane(event)
@@ -42,7 +45,7 @@ class Tally:
             case RunEnded():
                 self.end = event
 
-    def _leave_lane(self, ended: CaseEnded) -> None:
+    def _leave_lane(self, ended: CaseEnded | CasePostponed) -> None:
         for lane, started in self.running.items():
             if (started.case_id, started.image_format) == (ended.case_id, ended.image_format):
                 del self.running[lane]

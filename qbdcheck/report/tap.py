@@ -15,6 +15,7 @@ from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.encode import damage_words, plain
 from qbdcheck.report.events import (
     CaseEnded,
+    CasePostponed,
     CaseRetried,
     CaseStarted,
     Event,
@@ -42,7 +43,7 @@ class Tap:
             case RunStarted():
                 self._redaction = redaction_for(event.environment)
                 lines = self._header(event)
-            case CaseStarted():
+            case CaseStarted() | CasePostponed():
                 lines = []
             case CaseRetried():
                 name = f"{event.case_id} {event.image_format}"
@@ -89,6 +90,8 @@ class Tap:
             facts["partly_not_run"] = case.partly_not_run
         if case.waived:
             facts["waived"] = case.waived
+        if case.first_try is not None:
+            facts["first_try"] = case.first_try.message
         if case.tests:
             facts["tests"] = {one.name: one.outcome for one in case.tests}
         if case.verdict.is_bad:

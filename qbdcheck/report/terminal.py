@@ -17,13 +17,20 @@ from rich.text import Text
 from qbdcheck import clock
 from qbdcheck.report.events import (
     CaseEnded,
+    CasePostponed,
     CaseRetried,
     CaseStarted,
     Event,
     RunEnded,
     RunStarted,
 )
-from qbdcheck.report.lines import case_line, failure_block, header_lines, test_lines
+from qbdcheck.report.lines import (
+    case_line,
+    failure_block,
+    header_lines,
+    postponed_line,
+    test_lines,
+)
 from qbdcheck.report.summary import summary_lines
 from qbdcheck.report.tally import Tally
 
@@ -65,6 +72,8 @@ class Terminal:
                     self._live.start()
             case CaseStarted():
                 pass
+            case CasePostponed():
+                self._print(postponed_line(event, self._has_formats, self._width))
             case CaseEnded():
                 self._case(event)
             case CaseRetried():

@@ -10,6 +10,7 @@ import pytest
 
 from oracles.finding import Finding
 from qbdcheck.catalogue.case import CaseInfo
+from qbdcheck.machine_speed import Load
 from qbdcheck.report.events import TestEnded
 from qbdcheck.seed import Seed, case_seed
 from qbdcheck.verdict import Verdict
@@ -33,6 +34,8 @@ class Unit:
     limit_s: float | None
     collect: Callable[[], pytest.Item]
     repetition: int = 0
+    is_second_try: bool = False
+    """Whether it runs alone, because the machine was starved at its first try."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -48,6 +51,7 @@ class Unit:
     def name(self) -> str:
         """A name for files: ``017_discard.qcow2``, ``017_discard.qcow2.3`` when repeated."""
         repeated = f".{self.repetition + 1}" if self.repetition else ""
+        repeated += ".again" * self.is_second_try
         return f"{self.case.case_id}.{self.image_format}{repeated}"
 
 
@@ -55,6 +59,7 @@ class Unit:
 class Result:
     """The result of a unit. The fields are those of `qbdcheck.report.events.CaseEnded`.
 
+    ``starved``: a time limit was exceeded while others used the machine; the verdict is BROKEN.
     ``setup_failed``: the target or the machine could not be prepared, so no case can run.
     ``basis`` is that of the failure, if it is known more exactly than that of the case.
     """
@@ -71,6 +76,7 @@ class Result:
     basis: tuple[str, ...] = ()
     waived: tuple[str, ...] = ()
     measures: dict[str, int] = field(default_factory=dict, hash=False)
+    starved: Load | None = None
 
     def to_bytes(self) -> bytes:
         """Return the bytes for the pipe from the forked child to the runner."""
@@ -100,6 +106,7 @@ class Result:
                 tuple(map(str, fields["basis"])),
                 tuple(map(str, fields["waived"])),
                 measures={str(name): int(one) for name, one in fields["measures"].items()},
+                starved=Load(**fields["starved"]) if fields["starved"] else None,
             )
         except (ValueError, LookupError, TypeError):
             return None

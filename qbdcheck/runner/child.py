@@ -19,7 +19,8 @@ from typing import NoReturn
 
 import pytest
 
-from qbdcheck import clock
+from qbdcheck import clock, machine_speed
+from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.qemu_version import Version
 from qbdcheck.report.events import TestEnded
 from qbdcheck.runner import measures, subreaper
@@ -41,7 +42,13 @@ from qbdcheck.runner.case_state import (
 from qbdcheck.runner.filters import Filters
 from qbdcheck.runner.golden import Comparison, Output, compare, find_golden, update
 from qbdcheck.runner.reaper import MARK
-from qbdcheck.runner.verdict_rules import broken_if_disk_full, describe, judge, worse
+from qbdcheck.runner.verdict_rules import (
+    broken_if_disk_full,
+    describe,
+    judge,
+    unless_starved,
+    worse,
+)
 from qbdcheck.verdict import Verdict
 
 STACKS = "stacks.txt"
@@ -103,6 +110,7 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
     # It would redirect standard output of all children to one shared file.
     item.config.pluginmanager.unregister(name="capturemanager")
     _fill_case_state(item, unit, scratch)
+    machine_speed.THIS.start_anew()
     phases = ("setup", "call")
     result = Result(Verdict.PASS)
     for when in phases:
@@ -201,14 +209,14 @@ def check_golden(item: pytest.Item, qemu_version: Callable[[], Version]) -> None
 
 def _look_for_strays(result: Result) -> Result:
     """Fail a case that left running processes."""
-    deadline_s = clock.now_s() + _GRACE_S
+    grace = Limit(_GRACE_S)
     while strays := subreaper.living(subreaper.descendants()):
-        if clock.now_s() > deadline_s:
+        if grace.is_over:
             break
         clock.pause(0.005)
     if not strays:
         return result
-    return worse(result, strays_result(strays))
+    return worse(result, unless_starved(strays_result(strays)))
 
 
 def strays_result(strays: list[subreaper.Stray]) -> Result:

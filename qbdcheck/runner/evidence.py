@@ -138,8 +138,21 @@ def _notes_of(error: BaseException) -> tuple[str, ...]:
     return tuple(note for one in _chain(error) for note in getattr(one, "__notes__", ()))
 
 
+def is_late(error: BaseException, findings: Findings | tuple[Finding, ...]) -> bool:
+    """Return whether a case failed because a time limit was exceeded, and not by wrong data.
+
+    :param findings: those of `findings_of`.
+    """
+    if any(finding.damage.rank < Damage.HANG.rank for finding in findings):
+        return False
+    late = (TimeoutError, NotReadyError)
+    return any(isinstance(one, late) or _is_time_out(one) for one in _chain(error))
+
+
 def _is_time_out(error: BaseException) -> bool:
     """Return whether a program exceeded its time limit; subclasses have no return code."""
+    if isinstance(error, ProgramError) and error.timed_out:
+        return True
     return type(error) is ProgramError and error.returncode is None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import os
 import selectors
 import signal
@@ -19,6 +20,7 @@ from typing import Protocol
 
 from qbdcheck import clock
 from qbdcheck.errors import SetupError
+from qbdcheck.machine_speed import work_s
 from qbdcheck.runner import subreaper
 from qbdcheck.runner.artefacts import (
     TIMELINES,
@@ -31,13 +33,14 @@ from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.child import LOG, STACKS, STACKS_SIGNAL, run_child, strays_result
 from qbdcheck.runner.evidence import hang
 from qbdcheck.runner.reaper import Reaper
-from qbdcheck.runner.verdict_rules import worse
+from qbdcheck.runner.verdict_rules import unless_starved, worse
 from qbdcheck.verdict import Verdict
 
 _TICK_S = 0.2
 _STACKS_WAIT_S = 0.5
 _CHUNK = 1 << 16
 SUITE_TIME_LIMIT = "the time limit of the run has expired"
+_KILLED = "killed: "
 
 
 class Watcher(Protocol):
@@ -65,14 +68,16 @@ class _Running:
     reading: int
     scratch: Path
     started_s: float
+    started_work_s: float
     data: bytearray = field(default_factory=bytearray)
     stuck: str = ""
     """Description of the hang after a time-out; empty before."""
 
     @property
-    def deadline_s(self) -> float:
+    def left_s(self) -> float:
+        """The seconds of work until the limit of the case is over; negative afterwards."""
         limit_s = self.unit.limit_s
-        return float("inf") if limit_s is None else self.started_s + limit_s
+        return float("inf") if limit_s is None else self.started_work_s + limit_s - work_s()
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,19 @@ class Place:
 
 
 class Lanes:
-    """`count` lanes that run units until there are none left, or `stop` is called."""
+    """`count` lanes that run units until there are none left, or `stop` is called.
 
-    def __init__(self, count: int, place: Place, reaper: Reaper, watcher: Watcher) -> None:
+    :param numbers: name the scratch directories; from 1 by default.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        place: Place,
+        reaper: Reaper,
+        watcher: Watcher,
+        numbers: Iterator[int] | None = None,
+    ) -> None:
         self._idle = list(range(count))[::-1]
         self._place = place
         self._reaper = reaper
@@ -100,7 +115,7 @@ class Lanes:
         self._running: dict[int, _Running] = {}
         self._selector = selectors.DefaultSelector()
         self._spared = set(subreaper.children())
-        self._numbers = iter(range(1, 1 << 31))
+        self._numbers = numbers or itertools.count(1)
         self.stopped = ""
         """Why the run was stopped; empty while it is running."""
 
@@ -130,7 +145,7 @@ class Lanes:
             if clock.now_s() >= deadline_s and not self.stopped:
                 self.stopped = SUITE_TIME_LIMIT
                 for running in list(self._running.values()):
-                    self._time_out(running, f"killed: {SUITE_TIME_LIMIT}")
+                    self._time_out(running, f"{_KILLED}{SUITE_TIME_LIMIT}")
 
     def stop(self, why: str) -> None:
         """Stop the run and kill running cases without a verdict. Safe in a signal handler.
@@ -149,7 +164,7 @@ class Lanes:
         lane = self._idle.pop()
         self._watcher.started(unit, lane)
         runner_pid = os.getpid()
-        started_s = clock.now_s()
+        started_s, started_work_s = clock.now_s(), work_s()
         pid = os.fork()
         if pid == 0:
             self._reaper.leave_to_runner()
@@ -158,18 +173,18 @@ class Lanes:
         os.close(sending)
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
-        running = _Running(unit, lane, pid, os.pidfd_open(pid), reading, scratch, started_s)
+        pidfd = os.pidfd_open(pid)
+        running = _Running(unit, lane, pid, pidfd, reading, scratch, started_s, started_work_s)
         os.set_blocking(reading, False)
         self._running[pid] = running
         self._selector.register(reading, selectors.EVENT_READ, (running, "pipe"))
         self._selector.register(running.pidfd, selectors.EVENT_READ, (running, "pid"))
 
     def _wait(self, deadline_s: float) -> None:
-        deadlines = [running.deadline_s for running in self._running.values() if not running.stuck]
-        if self.stopped:
-            deadline_s = float("inf")
-        next_s = min([deadline_s, clock.now_s() + _TICK_S, *deadlines])
-        for key, _ in self._selector.select(max(0.0, next_s - clock.now_s())):
+        left_s = [running.left_s for running in self._running.values() if not running.stuck]
+        if not self.stopped:
+            left_s.append(deadline_s - clock.now_s())
+        for key, _ in self._selector.select(max(0.0, min([_TICK_S, *left_s]))):
             if key.data is None:
                 _drain(key.fd)
                 continue
@@ -178,9 +193,8 @@ class Lanes:
                 self._receive(running)
             else:
                 self._finish(running)
-        now = clock.now_s()
         for running in list(self._running.values()):
-            if running.deadline_s <= now and not running.stuck:
+            if running.left_s <= 0 and not running.stuck:
                 limit_s = running.unit.limit_s
                 self._time_out(running, f"timed out after {limit_s:g} s")
         self._watcher.tick()
@@ -218,7 +232,7 @@ class Lanes:
         strays = subreaper.end_strays(self._spared | set(self._running))
         result = self._result(running, status)
         if strays and not result.verdict.is_bad:
-            result = worse(result, strays_result(strays))
+            result = worse(result, unless_starved(strays_result(strays), running.started_s))
         directory, artefacts = self._place.results_dir / running.unit.name, []
         if result.verdict.is_bad:
             artefacts = keep_artefacts(running.scratch, directory)
@@ -235,7 +249,10 @@ class Lanes:
     def _result(self, running: _Running, status: int) -> Result:
         if running.stuck:
             message, _, details = running.stuck.partition("\n")
-            return Result(Verdict.FAIL, message, details, findings=(hang(message),))
+            if message.startswith(_KILLED):  # it had not used up its own limit
+                return Result(Verdict.BROKEN, message, details)
+            late = Result(Verdict.FAIL, message, details, findings=(hang(message),))
+            return unless_starved(late, running.started_s)
         result = Result.from_bytes(bytes(running.data))
         if result is not None and status == 0:
             return result

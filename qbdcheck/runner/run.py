@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import itertools
 import os
 import shlex
 import sys
@@ -20,8 +21,10 @@ from qbdcheck.options import Execution, TargetOptions
 from qbdcheck.report.causes import MASS, Contradiction, causes_of, suspects
 from qbdcheck.report.events import (
     CaseEnded,
+    CasePostponed,
     CaseStarted,
     Event,
+    FirstTry,
     LooksLike,
     RunEnded,
     RunStarted,
@@ -36,6 +39,23 @@ from qbdcheck.runner.verdict_rules import apply_baseline, apply_deviation, apply
 from qbdcheck.saved.baseline import Baseline
 from qbdcheck.seed import repeat_seed
 from qbdcheck.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A unit whose first try was starved, with what `Run.finished` gets of it."""
+
+    unit: Unit
+    result: Result
+    elapsed_s: float
+    artefacts: tuple[Path, ...]
+
+    @property
+    def first_try(self) -> FirstTry:
+        assert self.result.starved is not None
+        return FirstTry(
+            self.result.verdict, self.result.message, self.elapsed_s, self.result.starved
+        )
 
 
 @dataclass
@@ -90,6 +110,8 @@ class Run:
         self._lanes: Lanes | None = None
         self._failed: dict[tuple[str, str], Unit] = {}
         self._stopped_after = ""
+        self._held: dict[tuple[str, int], _Held] = {}
+        self._numbers = itertools.count(1)
         self._record: RunRecord | None = None
 
     def execute(self) -> ExitCode:
@@ -187,14 +209,24 @@ class Run:
         self.interrupted = retries.stopped
 
     def _run_lanes(self, deadline_s: float) -> None:
-        self._lanes = Lanes(self.execution.lanes, self._place, self.reaper, self)
+        self._lanes = Lanes(self.execution.lanes, self._place, self.reaper, self, self._numbers)
         units = self._units()
         self._lanes.run(units, deadline_s)
+        if self._held and not self._lanes.stopped:
+            self._run_again(deadline_s)
         if self._lanes.stopped == SUITE_TIME_LIMIT:
             for unit in units:
                 self.finished(unit, Result(Verdict.NOT_RUN, reasons=(SUITE_TIME_LIMIT,)), 0.0, [])
+        for held in self._held.values():
+            self._end(held.unit, held.result, held.elapsed_s, held.artefacts)
         if not self.setup_error:
             self.interrupted = self._lanes.stopped
+
+    def _run_again(self, deadline_s: float) -> None:
+        """Run the units that were starved again, one at a time, with nothing beside them."""
+        units = [replace(held.unit, is_second_try=True) for held in self._held.values()]
+        self._lanes = Lanes(1, self._place, self.reaper, self, self._numbers)
+        self._lanes.run(iter(units), deadline_s)
 
     def _units(self) -> Iterator[Unit]:
         """Yield the units that lanes start, repeated as requested; finish the others here."""
@@ -246,7 +278,30 @@ class Run:
     def finished(
         self, unit: Unit, result: Result, elapsed_s: float, artefacts: Iterable[Path]
     ) -> None:
-        """Record the result of `unit` and report it."""
+        """Record the result of `unit` and report it; postpone the first try of a starved unit."""
+        key = (unit.case.case_id + unit.image_format, self._repetition_of(unit))
+        first_try = None
+        if unit.is_second_try:
+            first_try = self._held.pop(key).first_try
+        elif result.starved is not None:
+            self._held[key] = held = _Held(unit, result, elapsed_s, tuple(artefacts))
+            case = unit.case
+            self._emit(CasePostponed(case.case_id, case.number, unit.image_format, held.first_try))
+            return
+        self._end(unit, result, elapsed_s, artefacts, first_try)
+
+    def _repetition_of(self, unit: Unit) -> int:
+        """Return the repetition that is run again; with --until-fail only the last one is."""
+        return 0 if self.execution.until_fail else unit.repetition
+
+    def _end(
+        self,
+        unit: Unit,
+        result: Result,
+        elapsed_s: float,
+        artefacts: Iterable[Path],
+        first_try: FirstTry | None = None,
+    ) -> None:
         result = self._judged(unit, result)
         case = unit.case
         basis = result.basis or case.spec.basis
@@ -273,6 +328,8 @@ class Run:
             basis=basis,
             waived=result.waived,
             measures=result.measures,
+            starved=result.starved,
+            first_try=first_try,
         )
         if result.setup_failed and not any(one.verdict is Verdict.PASS for one in self.ended):
             self.setup_error = result.message.removeprefix("in setup: ")

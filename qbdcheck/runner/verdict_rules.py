@@ -2,8 +2,8 @@
 
 FAIL means that the target is wrong: an assertion failed, a program failed, a connection was lost.
 BROKEN means that nothing is known about the target: the case raised an error that only a
-programming mistake raises, or a server did not start. In doubt the verdict is FAIL. Both verdicts
-make the run fail.
+programming mistake raises, a server did not start, or a time limit was exceeded while others used
+the machine ("starved"). In doubt the verdict is FAIL. Both verdicts make the run fail.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from qbdcheck import machine_speed
 from qbdcheck.catalogue.basis import is_waived, policies_of
 from qbdcheck.errors import CaseBroken, NotReadyError, NotRun, UsageError
 from qbdcheck.report.cause import cause_of
 from qbdcheck.runner.case_run import Result
-from qbdcheck.runner.evidence import basis_of, findings_of
+from qbdcheck.runner.evidence import basis_of, findings_of, is_late
 from qbdcheck.saved.baseline import Baseline
 from qbdcheck.verdict import Verdict
 
@@ -56,21 +57,42 @@ def judge(error: BaseException, when: str, details: str) -> Result:
     if when == "collect":
         return Result(Verdict.BROKEN, f"cannot be imported: {message}", details)
     findings = tuple(findings_of(error))
-    if isinstance(error, _MISTAKES):
-        return Result(Verdict.BROKEN, message, details, findings=findings)
-    setup_failed = when == "setup" and isinstance(error, UsageError)
-    if setup_failed and isinstance(error, NotReadyError):  # the target was not tested
-        message = f"in setup: {message}"
-        return Result(Verdict.BROKEN, message, details, setup_failed=True, findings=findings)
-    where = "" if when == "call" else f"in {when}: "
-    return Result(
-        Verdict.FAIL,
-        where + message,
-        details,
-        setup_failed=setup_failed,
-        findings=findings,
-        basis=basis_of(error, findings),
+    result = _judge_failure(
+        error,
+        when,
+        Result(Verdict.FAIL, message, details, findings=findings, basis=basis_of(error, findings)),
     )
+    return unless_starved(result) if is_late(error, findings) else result
+
+
+def _judge_failure(error: BaseException, when: str, failure: Result) -> Result:
+    if isinstance(error, _MISTAKES):
+        return replace(failure, verdict=Verdict.BROKEN)
+    where = "" if when == "call" else f"in {when}: "
+    failure = replace(failure, message=where + failure.message)
+    if when != "setup" or not isinstance(error, UsageError):
+        return failure
+    # Without a server, the target was not tested.
+    verdict = Verdict.BROKEN if isinstance(error, NotReadyError) else Verdict.FAIL
+    return replace(failure, verdict=verdict, setup_failed=True)
+
+
+def unless_starved(late: Result, started_s: float = 0.0) -> Result:
+    """Return the result of a case that exceeded a time limit; BROKEN if the machine was starved.
+
+    The last moments count: limits are in seconds of work, so a limit that was exceeded on an idle
+    machine has been exceeded by its last seconds. The findings of a starved case are dropped,
+    because they accuse the target.
+
+    :param started_s: time of the monotonic clock when the case started; what was before is no
+        excuse.
+    """
+    load = machine_speed.THIS.recent(since_s=started_s)
+    if not load.is_starved:
+        return late
+    message = f"starved: {load.sentence}; {late.message}"
+    details = f"{message}\n\n{late.details}"
+    return Result(Verdict.BROKEN, message, details, starved=load)
 
 
 def broken_if_disk_full(result: Result, scratch: Path) -> Result:

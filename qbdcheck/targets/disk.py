@@ -16,6 +16,7 @@ from oracles.shadow import Shadow
 from oracles.stamps import Bytes, Data
 from qbdcheck.clock import now_s, pause, wall_s
 from qbdcheck.errors import NotRun, ProgramError, SetupError
+from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.blockdev import Blockdev, dashed, json_filename, node, over
 from qbdcheck.programs.process import run, tail
 from qbdcheck.programs.qemu_img import QemuImg
@@ -407,12 +408,12 @@ class Snapshot(Disk):
 
         :raise NotRun: the target has no action for it. :raise ProgramError: the server refuses.
         """
-        deadline = now_s() + _IN_USE_S
+        limit = Limit(_IN_USE_S)
         while True:
             try:
                 remove_snapshot(self._of, self._snapshot)
             except ProgramError:
-                if now_s() >= deadline:
+                if limit.is_over:
                     raise
                 pause(_IN_USE_STEP_S)
             else:

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from qbdcheck.clock import now_s
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
 from qbdcheck.files import ROOT
+from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.blockdev import json_filename
 from qbdcheck.programs.daemon import Daemon
 from qbdcheck.programs.installed import Programs
@@ -244,13 +244,13 @@ class Backend:
     def _ask_to_end(self, server: Process | Daemon) -> bool:
         """Perform the action ``stop``. Return whether the server has ended."""
         action = self.description.stop
-        deadline = now_s() + STOP_GRACE_S * self.programs.slowdown
+        limit = Limit(STOP_GRACE_S * self.programs.slowdown)
         if action.number is None:
             self._do(action, "stop")
-            return server.has_ended_within(deadline - now_s())
-        while now_s() < deadline:
+            return server.has_ended_in(limit)
+        while left_s := limit.left_s():  # at most STOP_AGAIN_S
             server.signal(action.number)
-            if server.has_ended_within(min(STOP_AGAIN_S, deadline - now_s())):
+            if server.has_ended_within(left_s):
                 return True
         return False
 

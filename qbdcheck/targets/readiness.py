@@ -12,8 +12,9 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from qbdcheck.clock import now_s, pause
+from qbdcheck.clock import pause
 from qbdcheck.errors import NotReadyError, ProgramError
+from qbdcheck.machine_speed import Limit, elapsed_limit_s
 from qbdcheck.programs.daemon import Daemon
 from qbdcheck.programs.process import Process, describe_exit, run, tail
 from qbdcheck.targets.description import Ready, check_port
@@ -49,12 +50,12 @@ def adopt_daemon(target: str, ready: Ready, starter: Process) -> Daemon:
     if starter.wait(ready.within) != 0:
         raise NotReadyError(_died(target, starter))
     path = Path(ready.pid_file or "")
-    deadline = now_s() + ready.within
+    limit = Limit(ready.within)
     while not (path.is_file() and path.read_text().strip().isdigit()):
-        if now_s() >= deadline:
+        if limit.is_over:
             raise NotReadyError(
                 f"target {target}: the server wrote no process id to {path} "
-                f"within {ready.within:g} s"
+                f"within {limit.seconds:g} s"
             )
         pause(STEP_S)
     return Daemon(int(path.read_text()), starter)
@@ -69,20 +70,20 @@ def wait_ready(
     :param patience: factor on the time limit, for debuggers.
     :raise NotReadyError: the server dies before, or is not ready in time.
     """
-    deadline = now_s() + ready.within * patience
+    limit = Limit(ready.within * patience)
     while True:
         try:
             for check in checks:
-                check(max(ATTEMPT_S * patience, deadline - now_s()))
+                check(max(ATTEMPT_S * patience, limit.total_left_s))
         except (NotReadyYet, ProgramError, *HANDSHAKE_ERRORS) as error:
             problem = " ".join(str(error).split())
         else:
             break
         if not server.is_running:
             raise NotReadyError(_died(target, server))
-        if now_s() >= deadline:
+        if limit.is_over:
             raise NotReadyError(
-                f"target {target}: the server is not ready within {ready.within:g} s: "
+                f"target {target}: the server is not ready within {limit.seconds:g} s: "
                 f"{problem}; its output: {tail(server.output()) or 'none'}"
             )
         pause(STEP_S)
@@ -123,7 +124,7 @@ def accepts(ready: Ready) -> Check:
             raise NotReadyYet(f"nothing accepts connections on {where}")
         family = socket.AF_UNIX if port is None else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.settimeout(timeout_s)
+            probe.settimeout(elapsed_limit_s(timeout_s))
             try:
                 probe.connect(path if port is None else ("127.0.0.1", port))
             except OSError:
@@ -181,7 +182,7 @@ def answers(uri: str, opens: Check) -> Check:
 
     def ask(timeout_s: float) -> None:
         try:
-            client = Client.open_socket(address, timeout_s=timeout_s)
+            client = Client.open_socket(address, timeout_s=elapsed_limit_s(timeout_s))
         except (ConnectionRefusedError, FileNotFoundError):
             where = f"port {address[1]}" if isinstance(address, tuple) else address
             raise NotReadyYet(f"nothing accepts connections on {where}") from None

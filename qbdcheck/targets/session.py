@@ -11,6 +11,7 @@ from blockio.sizes import format_size, parse_size
 from oracles.shadow import Shadow
 from oracles.stamps import Identity
 from qbdcheck.errors import NotRun, ProgramError
+from qbdcheck.machine_speed import elapsed_limit_s
 from qbdcheck.options import Execution, GuestOptions, TargetOptions
 from qbdcheck.programs.blockdev import dashed, json_filename, over
 from qbdcheck.programs.installed import Programs
@@ -299,12 +300,16 @@ class TargetSession:
         uri = disk.uri if isinstance(disk, Disk) else disk
         if export_name:
             address, name, _secure = parse_uri(uri)
-            client = Client.open_socket(address)
+            client = Client.open_socket(address, timeout_s=elapsed_limit_s(COMMAND_TIMEOUT_S))
             no_zeroes = bool(client.handshake_flags & HandshakeFlag.NO_ZEROES)
             client.opt_export_name(name, no_zeroes=no_zeroes)
         else:
             client = Client.connect(
-                uri, structured=structured, extended=extended, contexts=contexts
+                uri,
+                structured=structured,
+                extended=extended,
+                contexts=contexts,
+                timeout_s=elapsed_limit_s(COMMAND_TIMEOUT_S),
             )
         self._clients.append(client)
         return client

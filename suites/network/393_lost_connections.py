@@ -6,7 +6,7 @@ Every byte is verified.
 Guards: inflight-hang-on-disconnect, connection-slot-leak, zombie-write-after-reconnect.
 """
 
-from qbdcheck.kit import IoFailed, QmpFailed, case, pause
+from qbdcheck.kit import IoFailed, Limit, QmpFailed, case, pause
 
 LENGTH = 8192
 
@@ -18,7 +18,8 @@ def start_writes(io, count):
 
 def works_again(io):
     """Read until a read succeeds; a failed one may have started to connect."""
-    for _attempt in range(200):
+    limit = Limit(10)
+    while not limit.is_over:
         try:
             io.read(0, LENGTH)
         except IoFailed:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qbdcheck.files import ROOT
+from tests.proc_files import write_proc
 
 GROUPS = "quick: fast\nslow: slow\nrw: reads and writes\ndisabled: only when named\n"
 
@@ -129,6 +130,8 @@ def make_toy(directory: Path, temporary: Path) -> Toy:
         "HOME": str(directory / "home"),
         "TMPDIR": str(temporary),
         "PYTHONPATH": str(ROOT),
+        # An idle machine: time limits of a second mean a second, whatever else runs here.
+        "QBDCHECK_PROC": str(write_proc(directory / "proc")),
     }
     environment.pop("QBDCHECK_SKIP", None)
     return Toy(directory, environment)

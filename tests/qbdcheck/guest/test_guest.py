@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from qbdcheck.catalogue.history import default_cache_dir
-from qbdcheck.clock import now_s
 from qbdcheck.guest.agent import Agent
 from qbdcheck.guest.devices import KINDS, Device
 from qbdcheck.guest.guest import Guest, GuestFailed
 from qbdcheck.guest.image import GuestImage, guest_image
 from qbdcheck.guest.quick_shell import QuickShell
 from qbdcheck.guest.template import template
+from qbdcheck.machine_speed import work_s
 from qbdcheck.programs.installed import Programs
 
 SIZE = 1 << 20
@@ -44,10 +44,10 @@ def test_a_quick_shell_keeps_its_variables_and_is_fast(restored: Guest) -> None:
     assert shell.run("n=41; cd /proc; echo one; echo two >&2") == (0, b"one\n", "two\n")
     assert shell.run('echo "$((n + 1)) $PWD"; false') == (1, b"42 /proc\n", "")
     assert shell.run("head -c 100000 /dev/zero")[1] == bytes(100000)
-    start_s = now_s()
+    start_s = work_s()
     for _ in range(20):
         shell.run(":")
-    assert now_s() - start_s < 10
+    assert work_s() - start_s < 10
     with pytest.raises(GuestFailed, match="did not end within"):
         shell.run("sleep 20", within_s=0.3)
 

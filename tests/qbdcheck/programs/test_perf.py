@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from qbdcheck.errors import ProgramError
+from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.perf import PerfRecording, busiest, flame_graph, fold
 from qbdcheck.programs.process import Process
 
@@ -59,7 +60,7 @@ def test_busy_program_is_in_the_samples(tmp_path: Path) -> None:
     busy = Process(["sh", "-c", "while :; do :; done"], tmp_path, "busy")
     try:
         recording = PerfRecording([busy.pid], tmp_path, "p")
-        busy.has_ended_within(2.0)  # perf starts late on a loaded machine
+        busy.has_ended_in(Limit(2))  # perf starts late on a loaded machine
         try:
             stacks = recording.stop()
         except ProgramError as error:

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
+from oracles.damage import Damage
+from oracles.finding import Finding
+from qbdcheck import machine_speed
+from qbdcheck.errors import CaseBroken, NotReadyError, NotRun, ProgramError, SetupError
+from qbdcheck.guest.guest import GuestFailed
+from qbdcheck.machine_speed import Machine
+from qbdcheck.programs.qmp import QmpFailed
 from qbdcheck.runner.case_run import Result
 from qbdcheck.runner.verdict_rules import judge, worse
 from qbdcheck.verdict import Verdict
+from tests.proc_files import write_proc
+
+
+@pytest.fixture(autouse=True)
+def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files of an idle machine."""
+    files = write_proc(tmp_path / "proc")
+    monkeypatch.setattr(machine_speed, "THIS", Machine(files, tmp_path, cores=2))
+    return files
+
+
+@pytest.fixture
+def starved(proc: Path) -> None:
+    machine_speed.THIS.work_s()
+    write_proc(proc, waiting_us={"cpu": 10**9}, runnable=9)
 
 
 @pytest.mark.parametrize(
@@ -73,3 +96,47 @@ def test_a_result_is_decoded_from_the_pipe_and_a_truncated_one_is_not() -> None:
         assert Result.from_bytes(data[:cut]) is None
     assert Result.from_bytes(b"[]") is None
     assert Result.from_bytes(b'{"verdict": "SUPER"}') is None
+
+
+LATE = [
+    TimeoutError("timed out"), NotReadyError("not ready within 10 s"),
+    ProgramError("qemu-io did not answer within 30 s: read", ["qemu-io"], None),
+    GuestFailed("'fio' did not end within 60 s", ["qemu"], None, timed_out=True),
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("starved")
+@pytest.mark.parametrize("error", LATE)
+def test_a_limit_that_is_exceeded_while_the_machine_is_starved_is_broken(
+    error: BaseException,
+) -> None:
+    result = judge(error, "call", "trace")
+    assert result.verdict is Verdict.BROKEN
+    assert result.message.startswith("starved: ") and str(error) in result.message
+    assert result.starved is not None and result.starved.is_starved
+    assert (result.findings, result.setup_failed) == ((), False)
+
+
+@pytest.mark.usefixtures("starved")
+@pytest.mark.parametrize(
+    "error",
+    [
+        AssertionError("1 != 2"), ConnectionResetError(104, "reset"),
+        ProgramError("qemu-io died", ["qemu-io"], -6), QmpFailed("x", "GenericError", "no"),
+    ],
+)  # fmt: skip
+def test_what_is_no_limit_fails_on_a_starved_machine_as_well(error: BaseException) -> None:
+    assert judge(error, "call", "trace").verdict is Verdict.FAIL
+
+
+@pytest.mark.usefixtures("starved")
+def test_wrong_data_counts_more_than_a_limit_that_was_exceeded_with_it() -> None:
+    error = AssertionError("lost")
+    error.findings = [Finding(Damage.STALE, 0, 512)]  # type: ignore[attr-defined]
+    error.__context__ = TimeoutError()
+    assert judge(error, "call", "").verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("error", LATE)
+def test_a_limit_that_is_exceeded_on_an_idle_machine_is_no_excuse(error: BaseException) -> None:
+    assert judge(error, "call", "trace").verdict is Verdict.FAIL

@@ -1,0 +1,35 @@
+"""What the events of a run say about a mutant."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qbdcheck.mutation.mutant_run import ALIVE, KILLED, NOT_TESTABLE, Cell, _Watch
+from qbdcheck.programs.process import Process
+
+GUARDING = "001_guards"
+BROKEN = {"case_id": GUARDING, "verdict": "broken", "message": "no reply", "findings": []}
+STARVED = {**BROKEN, "starved": {"slowdown": 5.0}}
+POSTPONED = {"event": "case_postponed", "case_id": GUARDING}
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [
+        ([BROKEN], KILLED),
+        ([STARVED], NOT_TESTABLE),
+        ([POSTPONED, {**BROKEN, "verdict": "fail", "starved": None}], KILLED),
+        ([POSTPONED, {"case_id": GUARDING, "verdict": "pass"}], ALIVE),
+    ],
+)
+def test_a_starved_case_is_neither_a_kill_nor_a_miss(
+    tmp_path: Path, events: list[dict[str, object]], state: str
+) -> None:
+    cell = Cell()
+    watch = _Watch(tmp_path, frozenset({GUARDING}), cell)
+    watch.events.write_text("".join(json.dumps(event) + "\n" for event in events))
+    watch.until_failure(Process(["true"], tmp_path, "run"))
+    assert cell.state == state
