@@ -4,7 +4,6 @@ How: 128 requests in flight, again and again, while the disk below fails some of
 EAGAIN and ENOSPC, a limited number of times. Each request is answered. One that fails left old or
 new data, each other one is carried out, none hangs, and after the shortage all succeed.
 Guards: shortage-loses-neighbour, nomem-never-retried, async-error-ignored.
-Basis: MUST: NBD, error values
 """
 
 from qbdcheck.kit import case
@@ -14,7 +13,9 @@ from qbdcheck.kit.nbd_io import RequestFailed
 DEPTH, SLOT, BATCHES = 128, 16 << 10, 4
 
 
-@case(groups="inject errors concurrent quick", requires="nbd flush")
+@case(
+    groups="inject errors concurrent quick", requires="nbd flush", basis="MUST: NBD, Error values"
+)
 def test(new_disk, nbd_io, rules, seed):
     disk = new_disk(DEPTH * SLOT)
     armed = rules.on(disk)

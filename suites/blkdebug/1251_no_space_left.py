@@ -4,7 +4,6 @@ How: an empty volume of 4 MiB on a file system of 2 MiB. Writes of many sizes un
 space, and more around that point; each is acknowledged and there, or fails and is old or new. Reads
 work. After a discard writes work again. The acknowledged data is there after the server's end.
 Guards: async-error-ignored, errno-collapsed, error-kills-connection, thin-alloc-toctou.
-Basis: MUST: NBD, NBD_ENOSPC
 """
 
 from errno import EDQUOT, EIO, ENOSPC
@@ -20,7 +19,11 @@ SIZES = (512, 4 * KIB, 64 * KIB - 512, 64 * KIB, 256 * KIB, 300 * KIB)
 FULL = {ENOSPC, EDQUOT, EIO}
 
 
-@case(groups="inject errors size discard", requires="nbd flush")
+@case(
+    groups="inject errors size discard",
+    requires="nbd flush",
+    basis=("MUST: NBD, Error values", "POLICY: failed-write-old-or-new"),
+)
 def test(new_disk, nbd_io, scratch, seed):
     with limited_space(scratch, LIMIT):
         disk = new_disk(SIZE, prefill=False)

@@ -5,7 +5,6 @@ data and over one another, discards, and takes a snapshot. All blocks are read a
 every copy is overwritten, zeroed or discarded, one by one. Then the server is stopped, killed and
 cut off from power, as far as the target supports it.
 Guards: dedup-shared-freed, zero-detect-drops-part, equal-write-skipped, flush-noop.
-Basis: MUST: NBD, NBD_CMD_WRITE and NBD_CMD_FLUSH
 """
 
 from qbdcheck.kit import case
@@ -15,7 +14,11 @@ from qbdcheck.kit.server_ends import end, ways_of
 BLOCK, BLOCKS, STEPS = 4096, 48, 160
 
 
-@case(groups="rw zero discard flush crash quick", requires="nbd")
+@case(
+    groups="rw zero discard flush crash quick",
+    requires="nbd",
+    basis=("MUST: NBD, NBD_CMD_WRITE", "MUST: NBD, NBD_CMD_FLUSH"),
+)
 def test(new_disk, nbd_io, target, seed):
     for number, way in enumerate(ways_of(new_disk(BLOCK)) or ["nothing"]):
         disk = new_disk(BLOCK * BLOCKS)

@@ -4,7 +4,6 @@ How: the first, the middle, the newest of three snapshots and an only one are re
 data was not rewritten since the removed snapshot, part since it. The other snapshots and the volume
 are read after the removal, after more writes, and after a stop, a kill and a power cut.
 Guards: snapshot-removal-loses-unchanged, snapshot-delete-shared-block, clone-copyup-lost.
-Basis: POLICY: a snapshot keeps its contents until it is removed
 """
 
 from qbdcheck.kit import case
@@ -19,7 +18,11 @@ STAGES = (
 """Writes before each snapshot: offsets and lengths in KiB."""
 
 
-@case(groups="snapshot flush crash quick", requires="nbd snapshot_read snapshot_remove")
+@case(
+    groups="snapshot flush crash quick",
+    requires="nbd snapshot_read snapshot_remove",
+    basis="POLICY: snapshot-is-one-moment",
+)
 def test(new_disk, nbd_io, seed):
     for way in ways_of(new_disk(4096)):
         disk = new_disk("2304K")

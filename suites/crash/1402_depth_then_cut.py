@@ -4,7 +4,6 @@ How: 64, 65 and 200 writes of 512 bytes to 64 KiB in flight; all are answered. T
 further writes right behind it. The power is cut as soon as the reply to FLUSH arrives. The first
 writes are there, the others old or new.
 Guards: flush-covers-last-64, flush-skips-large-at-depth, flush-noop, flush-skip-generation-race.
-Basis: MUST: NBD, NBD_CMD_FLUSH
 """
 
 from qbdcheck.kit import case
@@ -15,7 +14,11 @@ SLOTS, SLOT = 320, 64 * KIB
 SIZES = (512, 4096, 16 * KIB, 16 * KIB + 512, 40 * KIB, 64 * KIB)
 
 
-@case(groups="rw flush concurrent crash quick", requires="nbd flush crash")
+@case(
+    groups="rw flush concurrent crash quick",
+    requires="nbd flush crash",
+    basis="MUST: NBD, NBD_CMD_FLUSH",
+)
 def test(new_disk, nbd_io, seed):
     disk = new_disk(SLOTS * SLOT)
     for round_, depth in enumerate((64, 200, 65)):

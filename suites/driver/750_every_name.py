@@ -12,7 +12,7 @@ from qbdcheck.kit.own_driver import own_driver, plain_filename
 PART = 64 << 10
 
 
-@case(groups="names", programs="qemu-system-x86_64", limit_s=60)
+@case(groups="names", programs="qemu-system-x86_64", limit_s=60, basis="MUST: QEMU, system/images")
 def test(disk, new_disk, machine, qemu_io, qemu_img, scratch):
     own_driver(disk)
     name, other = plain_filename(disk), new_disk(disk.size, prefill=False)

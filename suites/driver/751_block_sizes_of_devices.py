@@ -12,7 +12,12 @@ from qbdcheck.kit.own_driver import own_driver
 DEVICES = ("virtio-blk-pci", "scsi-hd")
 
 
-@case(groups="blocksize device", requires="min_block", limit_s=30)
+@case(
+    groups="blocksize device",
+    requires="min_block",
+    limit_s=30,
+    basis="MUST: NBD, Block size constraints",
+)
 def test(new_disk, machine, log):
     small = new_disk("1M", prefill=False)
     large = new_disk("1M", prefill=False, min_block=4096, preferred_block=16384)

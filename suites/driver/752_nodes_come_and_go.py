@@ -12,7 +12,7 @@ from qbdcheck.kit.own_driver import own_driver
 ROUNDS = 3
 
 
-@case(groups="rw export", limit_s=60)
+@case(groups="rw export", limit_s=60, basis="MUST: QAPI, blockdev-add")
 def test(disk, new_disk, storage_daemon, qemu_io):
     own_driver(disk)
     stays, second = new_disk("1M"), new_disk("1M")

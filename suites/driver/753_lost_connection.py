@@ -11,7 +11,9 @@ from qbdcheck.kit.own_driver import own_driver
 PLACES = ("before-request", "before-reply", "mid-reply", "after-reply")
 
 
-@case(groups="errors rw concurrent", requires="control", limit_s=60)
+@case(
+    groups="errors rw concurrent", requires="control", limit_s=60, basis="MUST: NBD, NBD_CMD_WRITE"
+)
 def test(disk, qemu_io, rules):
     own_driver(disk)
     with qemu_io(disk) as io:

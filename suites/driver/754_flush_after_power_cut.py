@@ -12,7 +12,7 @@ from qbdcheck.kit.own_driver import own_driver
 COUNT, STEP = 64, 65536
 
 
-@case(groups="flush crash", requires="flush crash", limit_s=60)
+@case(groups="flush crash", requires="flush crash", limit_s=60, basis="MUST: NBD, NBD_CMD_FLUSH")
 def test(disk, qemu_io, seed, log):
     own_driver(disk)
     io = qemu_io(disk)

@@ -12,7 +12,7 @@ from qbdcheck.kit.own_driver import own_driver
 SIZE, TAIL = (1 << 20) + 777, 265
 
 
-@case(groups="size convert", limit_s=30)
+@case(groups="size convert", limit_s=30, basis="MUST: NBD, NBD_CMD_READ")
 def test(new_disk, qemu_io, qemu_img, scratch, not_run):
     disk = new_disk(SIZE, prefill=False)
     own_driver(disk)

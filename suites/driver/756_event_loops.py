@@ -12,7 +12,12 @@ LOOPS = (None, "io1", "io2", None)
 KIB = 1 << 10
 
 
-@case(groups="concurrent device", programs="qemu-system-x86_64", limit_s=60)
+@case(
+    groups="concurrent device",
+    programs="qemu-system-x86_64",
+    limit_s=60,
+    basis="MUST: QAPI, x-blockdev-set-iothread",
+)
 def test(disk, machine):
     own_driver(disk)
     objects = [part for name in ("io1", "io2") for part in ("-object", f"iothread,id={name}")]

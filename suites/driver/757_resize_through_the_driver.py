@@ -12,7 +12,7 @@ from qbdcheck.kit.own_driver import own_driver
 MIB = 1 << 20
 
 
-@case(groups="size", limit_s=30)
+@case(groups="size", limit_s=30, basis="MUST: QAPI, block_resize")
 def test(new_disk, qemu_io, qemu_img, not_run):
     disk = new_disk(4 * MIB)
     own_driver(disk)

@@ -10,7 +10,12 @@ from qbdcheck.kit import case
 from qbdcheck.kit.own_driver import own_driver
 
 
-@case(groups="blocksize concurrent", requires="min_block", limit_s=30)
+@case(
+    groups="blocksize concurrent",
+    requires="min_block",
+    limit_s=30,
+    basis="MUST: NBD, Block size constraints",
+)
 def test(new_disk, qemu_io):
     disk = new_disk("1M", min_block=4096)
     own_driver(disk)

@@ -12,7 +12,7 @@ RANGES = ((512, 512), (4096 - 512, 1024), (8192 + 512, 4096), (20_480, 4096 + 51
           (500_001, 65_537))  # fmt: skip
 
 
-@case(groups="rw discard", requires="discard", limit_s=30)
+@case(groups="rw discard", requires="discard", limit_s=30, basis="MUST: NBD, NBD_CMD_TRIM")
 def test(disk, qemu_io):
     own_driver(disk)
     with qemu_io(disk) as io:

@@ -18,7 +18,12 @@ REQUESTS = (
 )
 
 
-@case(groups="errors", requires="control flush discard write_zeroes fua", limit_s=30)
+@case(
+    groups="errors",
+    requires="control flush discard write_zeroes fua",
+    limit_s=30,
+    basis="MUST: NBD, Error values",
+)
 def test(new_disk, rules, qemu_io, log):
     disk = new_disk("1M", prefill=False)
     own_driver(disk)

@@ -9,7 +9,12 @@ from qbdcheck.kit import case
 from qbdcheck.kit.own_driver import own_driver
 
 
-@case(groups="concurrent", requires="control", limit_s=30)
+@case(
+    groups="concurrent",
+    requires="control",
+    limit_s=30,
+    basis="MUST: NBD, Ordering of messages and writes",
+)
 def test(disk, qemu_io, rules):
     own_driver(disk)
     with qemu_io(disk) as io:

@@ -5,7 +5,6 @@ is read at offsets and lengths just before, at and just behind the edges of page
 and MiB, within one block and across several; then by vectors of uneven buffers.
 Guards: snapshot-read-across-pages, clone-read-across-hole, iov-offset-ignored,
 alloc-map-rounding-reads-zero, clone-copyup-lost.
-Basis: MUST: NBD, NBD_CMD_READ
 """
 
 from qbdcheck.kit import case
@@ -23,7 +22,7 @@ LENGTHS = (1, 512, 1024, 4096, 4608, 8192, 12 * KIB + 1, 64 * KIB, 68 * KIB + 51
 SHAPES = ([512, 512], [1, 511, 512, 4096, 3, 509], [100] * 50, [65536, 1, 65535])
 
 
-@case(groups="rw snapshot quick", requires="nbd snapshot_read")
+@case(groups="rw snapshot quick", requires="nbd snapshot_read", basis="MUST: NBD, NBD_CMD_READ")
 def test(new_disk, nbd_io, qemu_io, target, seed):
     disk = new_disk(SIZE, prefill=False)
     fill(disk, nbd_io, WRITTEN)

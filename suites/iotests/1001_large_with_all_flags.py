@@ -5,7 +5,6 @@ with each combination of FUA, FAST_ZERO and (up to 64 MiB, because it takes spac
 just before, in, at the places where lengths are cut, and just behind each range is read afterwards.
 Guards: zeroes-length-wrap, fast-zero-int-length, fua-zeroes-cut, cache-long-hangs-up,
 write-zeroes-noop, discard-overreach.
-Basis: MUST: NBD, NBD_CMD_WRITE_ZEROES, NBD_CMD_TRIM, NBD_CMD_CACHE
 """
 
 from errno import EINVAL, ENOTSUP
@@ -24,7 +23,15 @@ BEYOND_32_BITS = (4 * GIB, 4 * GIB + 4096, 5 * GIB)
 FLAGS = {"fua": CommandFlag.FUA, "fast_zero": CommandFlag.FAST_ZERO}
 
 
-@case(groups="size zero discard protocol quick", requires="nbd write_zeroes")
+@case(
+    groups="size zero discard protocol quick",
+    requires="nbd write_zeroes",
+    basis=(
+        "MUST: NBD, NBD_CMD_WRITE_ZEROES",
+        "MUST: NBD, NBD_CMD_TRIM",
+        "MUST: NBD, NBD_CMD_CACHE",
+    ),
+)
 def test(nbd_io, target, log):
     disk = first_possible(target, [9 * GIB >> less for less in range(0, 9, 2)], log)
     with nbd_io(disk) as io:

@@ -3,7 +3,6 @@
 How: a large write is answered. At once a small write or zeroes hit the same place, on
 the same and on another connection. The newest data must be there.
 Guards: small-overtakes-large, destage-reorder, thin-alloc-toctou.
-Basis: MUST: NBD, ordering of messages and writes
 """
 
 from qbdcheck.kit import case
@@ -12,7 +11,9 @@ from qbdcheck.kit.nbd import Command, TransmissionFlag
 KIB, ROUNDS = 1 << 10, 60
 
 
-@case(groups="rw concurrent quick", requires="nbd")
+@case(
+    groups="rw concurrent quick", requires="nbd", basis="MUST: NBD, Ordering of messages and writes"
+)
 def test(new_disk, nbd_io, target, seed):
     disk = new_disk("1M")
     random = seed.stream("places")

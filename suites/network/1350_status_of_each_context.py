@@ -5,7 +5,6 @@ is taken first, range by range. Then all contexts, pairs of them and payloads th
 asked for, with structured replies and with extended headers, with and without REQ_ONE. Each reply
 must be complete, and equal what the context says alone.
 Guards: contexts-share-flags, status-done-per-context, status-done-missing, payload-filter-ignored.
-Basis: MUST: NBD, NBD_CMD_BLOCK_STATUS and NBD_REPLY_TYPE_BLOCK_STATUS
 """
 
 from itertools import permutations
@@ -19,7 +18,11 @@ from qbdcheck.kit.nbd_requests import widened
 MIB, KIB, RANGES = 1 << 20, 1 << 10, 24
 
 
-@case(groups="protocol status bitmap quick", requires="nbd structured block_status")
+@case(
+    groups="protocol status bitmap quick",
+    requires="nbd structured block_status",
+    basis=("MUST: NBD, NBD_CMD_BLOCK_STATUS", "MUST: NBD, Structured reply types"),
+)
 def test(new_disk, nbd, target, seed):
     disk = new_disk("2M")
     prepare(disk, nbd, target)

@@ -4,7 +4,6 @@ How: islands of data on a sparse volume of 9 GiB, with a hole of more than 4 GiB
 by requests of 1 GiB. Then requests of 2^32-1 and 2^32-512 bytes and, with extended headers, of the
 whole volume must return parts of that map, and no island may be called zero.
 Guards: extent-32bit-wrap, status-length-wrap, offset-32bit-wrap, zero-progress-status.
-Basis: MUST: NBD, NBD_REPLY_TYPE_BLOCK_STATUS_EXT
 """
 
 from qbdcheck.kit import case
@@ -19,7 +18,11 @@ STARTS = (0, ISLAND, 4 * GIB - 4096, 4 * GIB + 2 * ISLAND, SIZE - 4 * GIB)
 LENGTHS = (2 * GIB, 4 * GIB - 64 * KIB, 4 * GIB - 512, 4 * GIB - 1)
 
 
-@case(groups="protocol status size quick", requires="nbd structured block_status")
+@case(
+    groups="protocol status size quick",
+    requires="nbd structured block_status",
+    basis=("MUST: NBD, NBD_CMD_BLOCK_STATUS", "MUST: NBD, Structured reply types"),
+)
 def test(new_disk, nbd):
     disk = new_disk(SIZE, prefill=False)
     maps = {}

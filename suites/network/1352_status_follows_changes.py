@@ -4,7 +4,6 @@ How: connection A asks about a range, B changes some of it, A asks again. The ch
 zeroes, discards, some with FUA) begin before, at, in and behind the extents that A received, and
 run into them. Neither reply may call a range zero that has data.
 Guards: status-cached-per-connection, status-cache-misses-overlap, status-hole-over-dirty.
-Basis: MUST: NBD, NBD_STATE_ZERO
 """
 
 from qbdcheck.kit import case
@@ -16,7 +15,11 @@ BASE, KIB, SIZE, STEPS = "base:allocation", 1 << 10, 2 << 20, 250
 UNIT = 16 * KIB
 
 
-@case(groups="protocol status concurrent quick", requires="nbd structured block_status")
+@case(
+    groups="protocol status concurrent quick",
+    requires="nbd structured block_status",
+    basis="MUST: NBD, NBD_CMD_BLOCK_STATUS",
+)
 def test(new_disk, nbd_io, target, seed):
     disk = new_disk(SIZE)
     random = seed.stream("changes")

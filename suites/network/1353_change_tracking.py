@@ -6,7 +6,6 @@ clean; what is far from each change is not dirty; the status of each part equals
 whole, also on another connection.
 Guards: dirty-cleared-by-zero, dirty-slice-starts-clean, discard-not-tracked,
 incremental-misses-hole.
-Basis: POLICY: change tracking calls nothing clean that changed
 """
 
 from qbdcheck.kit import NotRun, case
@@ -18,7 +17,11 @@ KIB, SIZE, FAR = 1 << 10, 2 << 20, 128 << 10
 TRACKING = ("qbd:dirty", "qemu:dirty-bitmap")
 
 
-@case(groups="bitmap discard zero protocol quick", requires="nbd snapshot structured")
+@case(
+    groups="bitmap discard zero protocol quick",
+    requires="nbd snapshot structured",
+    basis="POLICY: dirty-bitmap-covers-all-changes",
+)
 def test(new_disk, nbd_io, seed):
     disk = new_disk(SIZE)
     random = seed.stream("changes")

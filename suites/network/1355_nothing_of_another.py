@@ -5,7 +5,6 @@ options, in the payload of refused writes, and as data of another volume of the 
 can be one. Then every byte that a further client receives is searched: the padding of EXPORT_NAME,
 error texts, option replies, data at the end, in holes and where nothing was written.
 Guards: error-text-of-another, padding-of-another, previous-tenant-data, cross-connection-state.
-Basis: MUST: NBD, NBD_OPT_EXPORT_NAME (124 bytes of zeroes); POLICY: no client sees another's bytes
 """
 
 import contextlib
@@ -35,7 +34,11 @@ class Recording:
         return getattr(self.sock, name)
 
 
-@case(groups="protocol errors quick", requires="nbd")
+@case(
+    groups="protocol errors quick",
+    requires="nbd",
+    basis=("MUST: NBD, NBD_OPT_EXPORT_NAME", "POLICY: request-holds-only-itself"),
+)
 def test(new_disk, nbd_io, target, seed):
     disk = new_disk(SIZE, prefill=False)
     secret = bytes(seed.stream("secret").choices(range(97, 123), k=12))

@@ -3,7 +3,6 @@
 How: bursts of writes, reads and flushes on two connections, then nothing for a second, then bursts
 again, twice. The first request after a pause is a write, then a read, on either connection.
 Guards: idle-write-lost, idle-read-fails, close-drops-dirty.
-Basis: POLICY: a connection lasts until a side ends it
 """
 
 from qbdcheck.kit import case, pause
@@ -12,7 +11,11 @@ from qbdcheck.kit.nbd import Command
 PAUSES_S = (1.0, 1.0)
 
 
-@case(groups="rw concurrent protocol", requires="nbd")
+@case(
+    groups="rw concurrent protocol",
+    requires="nbd",
+    basis="POLICY: clients-do-not-disturb-each-other",
+)
 def test(new_disk, nbd_io, seed):
     rest(new_disk("1M"), nbd_io, seed.stream("bursts"), PAUSES_S)
 
