@@ -163,7 +163,10 @@ class _Comparison:
             return found
         self.searched += 1
         strange = judge_strange(seen[low:high], wanted[low:high], low, sector, self.finder)
-        return strange if strange is not None and found.damage in _WEAK else found
+        if strange is None or found.damage not in _WEAK:
+            return found
+        # A stamp that nobody recorded does not say by how much it is shifted.
+        return found if strange.moved is None and found.damage is Damage.SHIFTED else strange
 
     def _merge(self, named: Iterable[tuple[int, Finding]]) -> Iterable[Finding]:
         """Give the sectors their places, and make one finding of neighbours that are alike."""

@@ -28,7 +28,7 @@ FORMAT = "raw"
 """The image format under which fingerprints are measured; failures of others are not compared."""
 SHOWN = 3
 """Bugs that a run names at most."""
-THRESHOLD = 0.5
+THRESHOLD = 0.7
 """Similarity below which a run looks like nothing that is known; docs/fingerprints.md has what this
 and other thresholds cost."""
 _LEAST_COMPARED = 5
