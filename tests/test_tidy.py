@@ -55,6 +55,7 @@ MAY_IMPORT = {
     "subprocess": (
         "qbdcheck/programs/process.py",
         "qbdcheck/bootstrap/install.py",
+        "qbdcheck/bootstrap/extras.py",
         "qbdcheck/bootstrap/system_packages.py",
         "qbdcheck/bootstrap/version.py",
         "bench/",

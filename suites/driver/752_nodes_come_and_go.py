@@ -3,7 +3,7 @@
 How: nodes of two volumes are added, read and written through an export, and removed, in turn, while
 a third node stays in use. What a closed node left behind (a timer, a connection, freed memory)
 shows itself in the next one, or kills QEMU while it idles.
-Guards: use-after-close, wrong-volume-or-lun, connection-slot-leak.
+Guards: late-request-after-quiesce, wrong-volume-or-lun, connection-slot-leak.
 """
 
 from qbdcheck.kit import case, pause

@@ -3,7 +3,7 @@
 How: QEMU writes 64 times, the power of the backend is cut, and QEMU flushes. The driver may connect
 again. But then a flush that succeeds means that all earlier writes are durable: if the backend has
 lost some with its cache, the flush must fail.
-Guards: flush-noop, flush-per-connection.
+Guards: flush-noop, flush-error-once.
 """
 
 from qbdcheck.kit import CaseBroken, ProgramError, case

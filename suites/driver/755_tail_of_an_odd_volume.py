@@ -2,7 +2,7 @@
 
 How: a volume ends in the middle of a sector. QEMU rounds its size up, so a read of the last sector
 ends behind the volume: the driver must return the data and then zeroes.
-Guards: tail-sector-lost, read-past-eof-garbage, zero-tail-dropped.
+Guards: sparse-tail-dropped, size-rounded-down, last-block-overrun.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: a node grows and shrinks in one QEMU, by truncate. After each change its length, its new last
 sector and the sector behind it must fit; a part that was cut off must not come back.
-Guards: size-rounded-down, shrink-keeps-tail, stale-size-after-resize.
+Guards: resize-false-success, resize-not-notified, grow-exposes-old-data.
 """
 
 from qbdcheck.kit import case

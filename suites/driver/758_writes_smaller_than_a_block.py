@@ -1,9 +1,9 @@
 """This case checks that writes smaller than the blocks of the volume work, and harm no neighbour.
 
-How: the volume can only write whole blocks of 4096 bytes. The driver must say so
+How: the volume can only write whole blocks of 4096 bytes. The driver must report it
 (bl.request_alignment), so that QEMU reads and writes around smaller requests, also those in flight
 together in one block.
-Guards: min-block-underadvertised, rmw-unlocked.
+Guards: min-block-underadvertised, limits-zero-or-excessive.
 """
 
 from qbdcheck.kit import case

@@ -1,7 +1,7 @@
 """This case checks that a discard through the driver changes no byte outside of its range.
 
 How: discards that start and end at odd bytes, between stamps; and lengths around 4 KiB and 64 KiB.
-Guards: discard-overreach, discard-rounds-outward.
+Guards: discard-overreach.
 """
 
 from qbdcheck.kit import case

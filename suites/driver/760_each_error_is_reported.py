@@ -2,7 +2,7 @@
 
 How: the backend answers reads, writes, zeroes, discards and flushes with errors, one kind after the
 other. QEMU must see each, and the next request of that kind must work.
-Guards: write-error-swallowed, flush-error-swallowed, errno-collapsed.
+Guards: async-error-ignored, flush-error-swallowed, errno-collapsed, error-kills-connection.
 """
 
 from qbdcheck.kit import ProgramError, case

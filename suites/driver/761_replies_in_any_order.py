@@ -2,7 +2,7 @@
 
 How: 32 reads and 16 writes are in flight together, and the backend holds back some of them, so that
 later ones are answered first. Each read must return the data of its own place.
-Guards: reply-to-wrong-request, misdirected-write.
+Guards: shared-cursor-race, misdirected-write.
 """
 
 from qbdcheck.kit import case
