@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from blockio.extents import STATE_HOLE, STATE_ZERO, Extent
+from blockio.layers import Reply, Request
 from mutants.knobs import ALWAYS
-from mutants.mutant import Mutant
+from mutants.mutant import Mutant, StatusMutant
 from mutants.patching import replace
 from reference_backend.nbd.agreement import Agreement
 from reference_backend.store.volume import Volume
+
+_BASE = "base:allocation"
 
 
 class ContextKeptForOtherExport(Mutant):
@@ -93,3 +97,41 @@ class GrowthLostInCut(Mutant):
 
         replace(Volume, "resize", resize)
         replace(Volume, "power_cut", cut)
+
+
+class StatusBehindGrowth(StatusMutant):
+    """The map of a volume has the size that the volume had when it was opened."""
+
+    id = "status-behind-growth"
+    shows = ("block status",)
+    says = r"block status"
+    source = "variant of resize-not-notified"
+    breaks = "block status calls everything zero behind the place where the volume once ended"
+
+    def install(self) -> None:
+        """Note the smallest size before a growth."""
+        self._end = 1 << 63
+
+        def make(real: Any) -> Any:
+            def resize(volume: Volume, size: int) -> None:
+                self._end = min(self._end, volume.size)
+                real(volume, size)
+
+            return resize
+
+        replace(Volume, "resize", make)
+
+    def damages_reply(self, request: Request, reply: Reply) -> bool:
+        """Return whether the range is behind the old end."""
+        return request.offset + request.length > self._end and _BASE in reply.extents
+
+    def damage_reply(self, request: Request, reply: Reply) -> None:
+        """Replace what is behind the old end."""
+        inside = max(self._end - request.offset, 0)
+        kept: list[Extent] = []
+        for extent in reply.extents[_BASE]:
+            length = min(extent.length, inside - sum(one.length for one in kept))
+            if length > 0:
+                kept.append(Extent(length, extent.flags))
+        rest = request.length - sum(one.length for one in kept)
+        reply.extents[_BASE] = [*kept, Extent(rest, STATE_HOLE | STATE_ZERO)]

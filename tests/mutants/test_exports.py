@@ -46,3 +46,12 @@ def test_a_power_cut_undoes_a_growth(serve: Serve) -> None:
         cut(server, 1)
         with server.connect("v") as nbd:
             assert nbd.size == 4 << 20
+
+
+def test_the_status_behind_a_growth_is_zero(serve: Serve) -> None:
+    with serve("status-behind-growth") as server:
+        control(server, "volume-resize", name="v", size=5 << 20)
+        with server.connect("v") as nbd:
+            nbd.write((4 << 20) - 4096, X * 2)
+            first, second, *_ = nbd.block_status((4 << 20) - 4096, 8192)[BASE]
+            assert (first.length, first.flags, second.flags) == (4096, 0, 3)
