@@ -19,7 +19,7 @@ STAGES = (
 """Writes before each snapshot: offsets and lengths in KiB."""
 
 
-@case(groups="snapshot flush crash quick", requires="nbd snapshot_read snapshot_remove")
+@case(groups="snapshot flush crash", requires="nbd snapshot_read snapshot_remove")
 def test(new_disk, nbd_io, seed):
     for way in ways_of(new_disk(4096)):
         disk = new_disk("2304K")

@@ -19,7 +19,7 @@ from qbdcheck.kit.volume_limits import size_unit
 KIB = 1 << 10
 
 
-@case(groups="flush size crash quick", requires="nbd flush add_volume resize")
+@case(groups="flush size crash", requires="nbd flush add_volume resize")
 def test(new_disk, nbd_io, target, seed):
     unit = size_unit(target)
     for way in ways_of(new_disk(4096)):

@@ -24,7 +24,7 @@ BEYOND_32_BITS = (4 * GIB, 4 * GIB + 4096, 5 * GIB)
 FLAGS = {"fua": CommandFlag.FUA, "fast_zero": CommandFlag.FAST_ZERO}
 
 
-@case(groups="size zero discard protocol quick", requires="nbd write_zeroes")
+@case(groups="size zero discard protocol", requires="nbd write_zeroes")
 def test(nbd_io, target, log):
     disk = first_possible(target, [9 * GIB >> less for less in range(0, 9, 2)], log)
     with nbd_io(disk) as io:

@@ -25,7 +25,7 @@ END = 1 << 64
 BEYOND = ((SIZE - BLOCK, 2 * BLOCK), (SIZE, BLOCK), (1 << 40, BLOCK), (END - BLOCK, 2 * BLOCK))
 
 
-@case(groups="protocol errors status quick", requires="nbd")
+@case(groups="protocol errors status", requires="nbd")
 def test(new_disk, nbd_io, nbd, target):
     refused = refuse(new_disk(SIZE), nbd_io, nbd, kinds_of)
     assert refused, "no request was refused"

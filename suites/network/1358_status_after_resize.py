@@ -18,7 +18,7 @@ BASE, KIB = "base:allocation", 1 << 10
 SIZES = (1024 * KIB + 512, 1100 * KIB, 1100 * KIB + 1536, 1000 * KIB, 1000 * KIB + 77, 2048 * KIB)
 
 
-@case(groups="size status protocol quick", requires="nbd structured block_status resize")
+@case(groups="size status protocol", requires="nbd structured block_status resize")
 def test(new_disk, nbd_io, target):
     unit = size_unit(target)
     if "raw_size" in target.capabilities:
