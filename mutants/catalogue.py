@@ -10,7 +10,7 @@ from mutants.mutant import Mutant
 
 GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "protocol",
           "connections", "recovery", "changes", "snapshots", "headers", "equal_blocks",
-          "tracking", "depth", "lengths",
+          "tracking", "depth", "lengths", "exports",
           "controls")  # fmt: skip
 
 

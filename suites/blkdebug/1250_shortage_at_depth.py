@@ -1,6 +1,6 @@
 """This case checks that a shortage that heals costs only the requests that report it, at depth.
 
-How: 128 requests in flight, again and again, while the disk below fails some of them with ENOMEM,
+How: 96 requests in flight, again and again, while the disk below fails some of them with ENOMEM,
 EAGAIN and ENOSPC, a limited number of times. Each request is answered. One that fails left old or
 new data, each other one is carried out, none hangs, and after the shortage all succeed.
 Guards: shortage-loses-neighbour, nomem-never-retried, async-error-ignored.
@@ -10,12 +10,10 @@ from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_io import RequestFailed
 
-DEPTH, SLOT, BATCHES = 128, 16 << 10, 4
+DEPTH, SLOT, BATCHES = 96, 16 << 10, 3
 
 
-@case(
-    groups="inject errors concurrent quick", requires="nbd flush", basis="MUST: NBD, Error values"
-)
+@case(groups="inject errors concurrent", requires="nbd flush", basis="MUST: NBD, Error values")
 def test(new_disk, nbd_io, rules, seed):
     disk = new_disk(DEPTH * SLOT)
     armed = rules.on(disk)

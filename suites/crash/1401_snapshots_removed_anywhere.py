@@ -19,7 +19,7 @@ STAGES = (
 
 
 @case(
-    groups="snapshot flush crash quick",
+    groups="snapshot flush crash",
     requires="nbd snapshot_read snapshot_remove",
     basis="POLICY: snapshot-is-one-moment",
 )

@@ -41,7 +41,7 @@ def test(new_disk, nbd_io, qemu_io, target, seed):
     for volume in volumes:
         with nbd_io(volume) as io:
             minimum = io.block_sizes[0]
-            for offset, length in random.sample(shapes, 300):
+            for offset, length in random.sample(shapes, 160):
                 io.read(*widened(offset, min(length, SIZE - offset), minimum))
         with qemu_io(volume, read_only=True) as io:
             for edge in random.sample(EDGES, 4):

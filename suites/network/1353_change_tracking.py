@@ -29,7 +29,7 @@ def test(new_disk, nbd_io, seed):
     with nbd_io(disk, contexts=TRACKING[:1]) as io, nbd_io(disk, contexts=TRACKING[:1]) as other:
         if not io.client.contexts:
             raise NotRun(f"the target has no context {TRACKING[0]}")
-        for round_ in range(6):
+        for round_ in range(3):
             before = disk.shadow.expected(0, SIZE)
             touched = set()
             for _ in range(40):
@@ -48,7 +48,7 @@ def test(new_disk, nbd_io, seed):
                 sectors = range((start - FAR) // 512, (end + FAR) // 512)
                 alone = f"qbd:dirty: [{start}, {end}) is dirty, and nothing near it changed"
                 assert not flags or touched.intersection(sectors), alone
-            for _ in range(40):
+            for _ in range(20):
                 place = random.randrange(SIZE - 9000), random.choice((1, 512, 9000))
                 start, length = widened(*place, io.block_sizes[0])
                 seen = dirty(random.choice((io, other)), start, start + length)

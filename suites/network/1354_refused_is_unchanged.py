@@ -25,7 +25,7 @@ BEYOND = ((SIZE - BLOCK, 2 * BLOCK), (SIZE, BLOCK), (1 << 40, BLOCK), (END - BLO
 
 
 @case(
-    groups="protocol errors status quick",
+    groups="protocol errors status",
     requires="nbd",
     basis=("MUST: NBD, Error values", "POLICY: refused-request-changes-nothing"),
 )
