@@ -5,7 +5,6 @@ it was written; one grows by an odd number of blocks, and is written at its new 
 Then the server stops, is killed, and loses its power, as far as the target supports it. Each export
 has the acknowledged size and its flushed data.
 Guards: flush-first-export-only, growth-lost-in-cut, flush-noop, wrong-volume-or-lun.
-Basis: MUST: NBD, NBD_CMD_FLUSH; POLICY: an acknowledged size lasts after a flush
 """
 
 import contextlib
@@ -19,7 +18,11 @@ from qbdcheck.kit.volume_limits import size_unit
 KIB = 1 << 10
 
 
-@case(groups="flush size crash", requires="nbd flush add_volume resize")
+@case(
+    groups="flush size crash",
+    requires="nbd flush add_volume resize",
+    basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: new-size-is-seen"),
+)
 def test(new_disk, nbd_io, target, seed):
     unit = size_unit(target)
     for way in ways_of(new_disk(4096)):

@@ -4,7 +4,6 @@ How: SET_META_CONTEXT for one export, then GO for another one: BLOCK_STATUS must
 connection must live. Chosen for the export that is entered, also after contexts for another one,
 it must answer for that export.
 Guards: context-kept-for-other-export, cross-connection-state.
-Basis: MUST: NBD, NBD_OPT_SET_META_CONTEXT
 """
 
 from qbdcheck.kit import case
@@ -15,7 +14,11 @@ from qbdcheck.kit.nbd_probe import enter_transmission, errno_of, export_name, ne
 BASE, SIZE = "base:allocation", 1 << 20
 
 
-@case(groups="protocol status quick", requires="nbd structured block_status add_volume")
+@case(
+    groups="protocol status quick",
+    requires="nbd structured block_status add_volume",
+    basis="MUST: NBD, NBD_OPT_SET_META_CONTEXT",
+)
 def test(new_disk):
     full = new_disk(SIZE)
     empty = new_disk(SIZE, prefill=False, beside=full)

@@ -4,7 +4,6 @@ How: sizes inside and at the edge of sectors and blocks, as far as the target ma
 resize, on a new connection, before and after writes at the end: the status leads
 to the new end, nothing with data is called zero, and what a growth added reads as zeroes.
 Guards: status-behind-growth, status-unaligned-eof, resize-not-notified, grow-exposes-old-data.
-Basis: MUST: NBD, NBD_REPLY_TYPE_BLOCK_STATUS
 """
 
 from qbdcheck.kit import case
@@ -18,7 +17,11 @@ BASE, KIB = "base:allocation", 1 << 10
 SIZES = (1024 * KIB + 512, 1100 * KIB, 1100 * KIB + 1536, 1000 * KIB, 1000 * KIB + 77, 2048 * KIB)
 
 
-@case(groups="size status protocol", requires="nbd structured block_status resize")
+@case(
+    groups="size status protocol",
+    requires="nbd structured block_status resize",
+    basis="MUST: NBD, NBD_CMD_BLOCK_STATUS",
+)
 def test(new_disk, nbd_io, target):
     unit = size_unit(target)
     if "raw_size" in target.capabilities:
