@@ -8,6 +8,9 @@ from pathlib import Path
 
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
+OBSERVED = ("iostat", "blktrace", "blockstats", "backend", "perf")
+"""Kinds of --observe; qbdcheck.guest.observers has one method for each."""
+
 
 def number(text: str, name: str, least: int) -> int:
     """Return a whole number that is at least `least`; `name` is that of its flag."""
@@ -48,3 +51,13 @@ def shard(text: str) -> tuple[int, int]:
     if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
         raise argparse.ArgumentTypeError(f"{text!r} is not I/N with 1 <= I <= N, such as 2/3")
     return int(part), int(parts)
+
+
+def observed_kinds(text: str) -> tuple[str, ...]:
+    """Return the kinds of --observe: a list with commas, or ``all``."""
+    kinds = OBSERVED if text == "all" else tuple(dict.fromkeys(text.split(",")))
+    for kind in kinds:
+        if kind not in OBSERVED:
+            known = ", ".join(OBSERVED)
+            raise argparse.ArgumentTypeError(f"unknown kind {kind!r}; known: {known}, all")
+    return kinds

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from qbdcheck import clock, config_file
-from qbdcheck.argument_types import duration as _duration
-from qbdcheck.argument_types import number as _number
-from qbdcheck.argument_types import path_of as _path
-from qbdcheck.argument_types import seconds as _seconds
-from qbdcheck.argument_types import shard as _shard
+from qbdcheck.argument_types import (
+    OBSERVED,
+    duration,
+    number,
+    observed_kinds,
+    path_of,
+    seconds,
+    shard,
+)
 from qbdcheck.catalogue.capability_words import IMAGE_FORMATS
 from qbdcheck.catalogue.history import check_home, default_cache_dir, last_run
 from qbdcheck.errors import UsageError
@@ -42,8 +46,6 @@ DIRECT_CACHE_MODES = ("none", "directsync")
 _SHORT_PATH = 40
 """A longer $TMPDIR leaves too little of the 107 bytes that the path of a Unix socket may have."""
 
-OBSERVED = ("iostat", "blktrace", "blockstats", "backend", "perf")
-"""Kinds of --observe; qbdcheck.guest.observers has one method for each."""
 ON_SAVED_RUNS = ("diff", "history", "merge", "durations", "verify-certificate")
 NAMED_COMMANDS = ("new", "rules", "completion", "inspect", *ON_SAVED_RUNS)
 """Subcommands without a dash that take all arguments after them."""
@@ -162,15 +164,6 @@ def _unknown_flag(parser: argparse.ArgumentParser, argument: str) -> str:
     )
 
 
-def _observed(text: str) -> tuple[str, ...]:
-    kinds = OBSERVED if text == "all" else tuple(dict.fromkeys(text.split(",")))
-    for kind in kinds:
-        if kind not in OBSERVED:
-            known = ", ".join(OBSERVED)
-            raise argparse.ArgumentTypeError(f"unknown kind {kind!r}; known: {known}, all")
-    return kinds
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all flags; documentation and completion may read it."""
     parser = Parser(
@@ -189,7 +182,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_others(parser.add_argument_group("instead of running cases"))
     for name in ("suites", "golden", "targets"):
         parser.add_argument(
-            f"--{name}-dir", type=_path, default=ROOT / name, help=argparse.SUPPRESS
+            f"--{name}-dir", type=path_of, default=ROOT / name, help=argparse.SUPPRESS
         )
     return parser
 
@@ -203,7 +196,7 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
         help="select the cases of these groups")  # fmt: skip
     add("-x", dest="exclude_groups", action="append", default=[], metavar="A,B",
         help="exclude the cases of these groups")  # fmt: skip
-    add("-X", dest="exclude_file", type=_path, metavar="FILE",
+    add("-X", dest="exclude_file", type=path_of, metavar="FILE",
         help="exclude the cases in FILE; each line is CASE REASON")  # fmt: skip
     add("-e", dest="exclude_cases", action="append", default=[], metavar="A,B",
         help="exclude these cases; 017=why gives a reason")  # fmt: skip
@@ -212,7 +205,7 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
     add("--last-failed", action="store_true", help="run the cases that failed in the last run")
     add(
         "--shard",
-        type=_shard,
+        type=shard,
         metavar="I/N",
         help="run part I of N, split by the times in suites/durations.json",
     )
@@ -241,45 +234,45 @@ def _add_target(group: argparse._ArgumentGroup) -> None:
 
 def _add_guest(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--guest-image", type=_path, metavar="FILE", help="boot this disk image")
-    add("--guest-kernel", type=_path, metavar="FILE", help="boot this kernel")
-    add("--guest-initrd", type=_path, metavar="FILE", help="initial RAM disk of the kernel")
+    add("--guest-image", type=path_of, metavar="FILE", help="boot this disk image")
+    add("--guest-kernel", type=path_of, metavar="FILE", help="boot this kernel")
+    add("--guest-initrd", type=path_of, metavar="FILE", help="initial RAM disk of the kernel")
     add("--guest-append", default="", metavar="TEXT", help="kernel command line: root=/dev/vda1")
     add("--guest-login", default="", metavar="USER[:PASSWORD]",
         help="log in on the serial console; the default is the guest agent")  # fmt: skip
-    add("--observe", type=_observed, default=(), metavar="A,B",
+    add("--observe", type=observed_kinds, default=(), metavar="A,B",
         help=f"record in guests, and summarize: {', '.join(OBSERVED)}, or all")  # fmt: skip
     add(
         "--ltp",
-        type=_path,
+        type=path_of,
         metavar="PATH",
         help="an installed LTP: a directory or a tar file",
     )
     add("--kirk", action="store_true", help="use LTP's own runner kirk for ./check runtest")
-    add("--soak", type=_duration, default=0.0, metavar="TIME",
+    add("--soak", type=duration, default=0.0, metavar="TIME",
         help="repeat the tests of each runtest case for this time: 90s, 30m, 24h")  # fmt: skip
 
 
 def _add_execution(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("-j", dest="lanes", type=lambda text: _number(text, "-j", 1), default=1, metavar="N",
+    add("-j", dest="lanes", type=lambda text: number(text, "-j", 1), default=1, metavar="N",
         help="run N cases in parallel, longest first")  # fmt: skip
-    add("--depth", type=lambda text: _number(text, "--depth", 1), metavar="N",
+    add("--depth", type=lambda text: number(text, "--depth", 1), metavar="N",
         help="longest sequence for cases that try all sequences of operations")  # fmt: skip
-    add("--seed", type=lambda text: _number(text, "--seed", 0), metavar="N", help="seed of the run")
-    add("--repeat", type=lambda text: _number(text, "--repeat", 1), default=1, metavar="N",
+    add("--seed", type=lambda text: number(text, "--seed", 0), metavar="N", help="seed of the run")
+    add("--repeat", type=lambda text: number(text, "--repeat", 1), default=1, metavar="N",
         help="run the selection N times")  # fmt: skip
     add("--until-fail", action="store_true", help="repeat until a case fails")
-    add("--stop-after", type=lambda text: _number(text, "--stop-after", 1), default=0,
+    add("--stop-after", type=lambda text: number(text, "--stop-after", 1), default=0,
         metavar="N", help="start no further case after N failures")  # fmt: skip
-    add("--retry", type=lambda text: _number(text, "--retry", 1), default=0, metavar="N",
+    add("--retry", type=lambda text: number(text, "--retry", 1), default=0, metavar="N",
         help="run failed cases again alone: N times with their seed, N times with others",
     )  # fmt: skip
-    add("--baseline", type=_path, metavar="FILE",
+    add("--baseline", type=path_of, metavar="FILE",
         help="failures that FILE lists are known: they do not fail the run")  # fmt: skip
     add("--update-baseline", action="store_true", help="write the failures of the run to FILE")
-    add("--timeout", type=_seconds, metavar="S", help="time limit of each case, in seconds")
-    add("--suite-timeout", type=_seconds, metavar="S", help="time limit of the run, in seconds")
+    add("--timeout", type=seconds, metavar="S", help="time limit of each case, in seconds")
+    add("--suite-timeout", type=seconds, metavar="S", help="time limit of the run, in seconds")
     add("-d", "--debug", action="store_true", help="print the logs of each case")
     add("--keep", action="store_true", help="keep scratch directories and volumes")
     add("--strict", action="store_true",
@@ -303,15 +296,15 @@ def _add_reports(group: argparse._ArgumentGroup) -> None:
         add(
             f"--{name}",
             dest=f"{name}_file",
-            type=_path,
+            type=path_of,
             metavar="FILE",
             help=f"write {what}",
         )
     add("--github", action="store_true",
         help="write annotations and the step summary of GitHub Actions")  # fmt: skip
-    add("--durations", type=lambda text: _number(text, "--durations", 0), metavar="N",
+    add("--durations", type=lambda text: number(text, "--durations", 0), metavar="N",
         help="list the N slowest cases; 0: all")  # fmt: skip
-    add("--results", type=_path, metavar="DIR",
+    add("--results", type=path_of, metavar="DIR",
         help="leave the results of the run in DIR/ID; default: the user's cache")  # fmt: skip
 
 
@@ -340,9 +333,9 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
     add("--knobs", default="", metavar="K=V:K=V", help="set knobs of all mutants that have them")
     add("--controls", action="store_true",
         help="with --mutants: legal oddities, alone and combined")  # fmt: skip
-    add("--key", type=_path, metavar="FILE",
+    add("--key", type=path_of, metavar="FILE",
         help="with certify: the ed25519 key (PEM); default: one of the user's own")  # fmt: skip
-    add("--compare", type=_path, nargs=2, default=(), metavar="FILE",
+    add("--compare", type=path_of, nargs=2, default=(), metavar="FILE",
         help="with certify: compare two certificates")  # fmt: skip
     add("--each-suite", action="store_true",
         help="with --mutants: run each suite until its first kill")  # fmt: skip

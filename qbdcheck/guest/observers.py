@@ -37,7 +37,7 @@ _COUNTED = ("rd_operations", "wr_operations", "flush_operations", "unmap_operati
 class Observers:
     """The observers of one guest.
 
-    :param kinds: members of `qbdcheck.arguments.OBSERVED`.
+    :param kinds: members of `qbdcheck.argument_types.OBSERVED`.
     :param scratch: the directory of the case, with the control sockets of its backends.
     :param results: a directory for their output; it is made on the first output.
     """

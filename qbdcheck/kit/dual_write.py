@@ -30,8 +30,7 @@ from reference_backend.store.memory import MemoryStore
 from reference_backend.store.volume import Volume as MemoryVolume
 
 _STEP = 4 << 20
-_QEMU_ROUNDING = 512
-"""QEMU rounds sizes up to sectors."""
+_QEMU_ROUNDING = 512  # QEMU rounds sizes up to sectors
 
 
 class Differs(AssertionError):  # noqa: N818  # the verdict on a target
@@ -52,12 +51,10 @@ class Volume(Protocol):
     @property
     def name(self) -> str:
         """Name, for the record of the workload."""
-        ...
 
     @property
     def size(self) -> int:
         """Size in bytes."""
-        ...
 
 
 class MemoryDisk:

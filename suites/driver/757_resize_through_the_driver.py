@@ -25,7 +25,9 @@ def test(new_disk, qemu_io, qemu_img, not_run):
             assert f"{size // MIB} MiB" in io("length"), f"{io('length')} after truncate {size}"
             io.read(size - 4096, 4096)
             io.write(size - 512, 512)
-            assert "error" in io(f"read {size} 512") or "failed" in io(f"read {size} 512")
+            beyond = io(f"read {size} 512")
+            text = f"READ of 512 bytes at the end, offset {size}, must fail: {beyond.strip()}"
+            assert "error" in beyond or "failed" in beyond, text
         io.flush()
     expect_size(qemu_img, disk.filename, disk.size)
     disk.verify()

@@ -25,7 +25,6 @@ class Recording:
         self.sock, self.seen = sock, bytearray()
 
     def recv(self, length):
-        """Receive, and keep a copy."""
         data = self.sock.recv(length)
         self.seen += data
         return data
@@ -54,12 +53,11 @@ def test(new_disk, nbd_io, target, seed):
                 way(client, disk)
             found = record.seen.find(secret)
             context = bytes(record.seen[max(found - 24, 0) : found + 12])
-            seen = f"what another client sent is in the replies, at byte {found}: ...{context}"
+            seen = f"another client's data is in the replies, at byte {found}: ...{context}"
             assert found < 0, f"{way.__name__}: {seen}"
 
 
 def options(client, *texts):
-    """Send options that fail, and some that do not."""
     for data in texts:
         for number in (Option.INFO, Option.LIST, Option.SET_META_CONTEXT, Option.STARTTLS, 0x7101):
             with contextlib.suppress(*FAILS):
@@ -67,7 +65,6 @@ def options(client, *texts):
 
 
 def plant(disk, secret):
-    """Send the secret in every place that leaves no trace in the volume."""
     with negotiating(disk) as client:
         enter_transmission(client, disk)
         payload = (secret * BLOCK)[: 2 * BLOCK]

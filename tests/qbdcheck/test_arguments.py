@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.arguments import OBSERVED, parse
+from qbdcheck.argument_types import OBSERVED
+from qbdcheck.arguments import parse
 from qbdcheck.errors import UsageError
 from qbdcheck.files import ROOT
 from qbdcheck.guest.observers import Observers
