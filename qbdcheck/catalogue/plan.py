@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -202,10 +203,13 @@ def _shared_durations(suites_dir: Path, chosen: str) -> Mapping[str, float]:
     return Elapsed.read(path).seconds
 
 
-def allowed_reasons(suites_dir: Path) -> list[str]:
+def allowed_reasons(suites_dir: Path, target: str) -> list[str]:
     """Return the patterns of reasons for "not run" that --strict allows: allowed-not-run.yaml.
 
-    :raise UsageError: the file is not a list of strings.
+    An entry is a pattern (fnmatch) of reasons, or ``{target: PATTERN, reason: PATTERN}`` for
+    targets with such a name only; ``!PATTERN`` stands for all others.
+
+    :raise UsageError: the file is not a list of these.
     """
     import yaml  # third-party: only with --strict
 
@@ -218,6 +222,22 @@ def allowed_reasons(suites_dir: Path) -> list[str]:
         raise UsageError(f"cannot read {path}: {' '.join(str(error).split())}") from None
     if loaded is None:
         return []
-    if not isinstance(loaded, list) or not all(isinstance(one, str) for one in loaded):
-        raise UsageError(f"{path}: must be a list of patterns of reasons")
-    return loaded
+    if not isinstance(loaded, list) or not all(map(_is_reason, loaded)):
+        raise UsageError(
+            f"{path}: must be a list of patterns of reasons, or of {{target: PATTERN,"
+            " reason: PATTERN}"
+        )
+    entries = [one if isinstance(one, dict) else {"target": "*", "reason": one} for one in loaded]
+    return [one["reason"] for one in entries if _is_named(target, one["target"])]
+
+
+def _is_named(target: str, pattern: str) -> bool:
+    named = fnmatch.fnmatchcase(target, pattern.removeprefix("!"))
+    return named is not pattern.startswith("!")
+
+
+def _is_reason(entry: object) -> bool:
+    if isinstance(entry, dict):
+        words = [*entry, *entry.values()]
+        return set(entry) == {"target", "reason"} and all(isinstance(one, str) for one in words)
+    return isinstance(entry, str)

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from blockio.sizes import parse_size
-from qbdcheck.errors import NotRun, SetupError, UsageError
+from qbdcheck.errors import CaseBroken, NotRun, SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import COMMAND
 from qbdcheck.guest.fio_job_file import JobFile, read_job_file
@@ -71,7 +71,7 @@ def main(
         verdict = _run(guests, session, jobs, size, json_file)
     except GuestFailed as error:
         verdict = Verdict(FAIL, str(error))
-    except NotRun as error:
+    except (NotRun, CaseBroken) as error:
         raise SetupError(f"{COMMAND} fio: {error}") from None
     except FioOutputError as error:
         if error.refused:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from blockio.sizes import parse_size
-from qbdcheck.errors import NotRun, ProgramError, SetupError, UsageError
+from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import COMMAND
 from qbdcheck.guest.kirk import run_kirk
@@ -115,7 +115,7 @@ def main(
             except (AssertionError, ProgramError) as error:
                 failures.append(f"{kind}: {error}")
             guest.quit()
-    except NotRun as error:
+    except (NotRun, CaseBroken) as error:
         raise SetupError(f"{COMMAND} runtest: {error}") from None
     finally:
         guests.close()

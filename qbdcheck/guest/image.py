@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qbdcheck.clock import now_s, wall_s
-from qbdcheck.errors import NotRun, ProgramError
+from qbdcheck.errors import CaseBroken, ProgramError
 from qbdcheck.guest.cpio import Member, archive, directory
 from qbdcheck.guest.libraries import Contents, closure
 from qbdcheck.guest.packages import PackageSet, download, resolve, unpack
@@ -156,6 +156,7 @@ def guest_image(cache_dir: Path, kernel: str = CLOUD_KERNEL) -> GuestImage:
     :param cache_dir: gets ``guest/``, about 300 MB for each kernel.
     :param kernel: a package of Debian's.
     :raise NotRun: it cannot be made here: no apt, no network; with the reason.
+    :raise CaseBroken: it could be made here, but that failed: an error of this project.
     """
     place = cache_dir / "guest"
     place.mkdir(parents=True, exist_ok=True)
@@ -187,13 +188,13 @@ def _make_of_packages(place: Path, packages: PackageSet, image: GuestImage) -> N
         except ProgramError as error:
             shutil.rmtree(place / "archives", ignore_errors=True)
             if is_last:
-                raise NotRun(f"the guest cannot be made: {error}") from None
+                raise CaseBroken(f"the guest cannot be made: {error}") from None
         else:
             break
     try:
         _make(work, image)
     except ProgramError as error:
-        raise NotRun(f"the guest cannot be made: {error}") from None
+        raise CaseBroken(f"the guest cannot be made: {error}") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
     shutil.rmtree(place / "archives", ignore_errors=True)
@@ -339,7 +340,7 @@ def _members(contents: Contents, core: Mapping[str, Path]) -> Iterator[Member]:
     yield directory(f"lib/modules/{release}")
     busybox = contents.find("bin/busybox")
     if busybox is None:
-        raise NotRun("the guest cannot be made: no package has bin/busybox")
+        raise CaseBroken("the guest cannot be made: no package has bin/busybox")
     yield Member("bin/busybox", busybox.read_bytes(), 0o755)
     yield Member("bin/sh", link="dash")
     for path, source in sorted(core.items()):

@@ -15,7 +15,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
-from qbdcheck.errors import NotRun
+from qbdcheck.errors import CaseBroken
 
 _FIRST = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "lib", "usr/lib")
 """The default search directories of ld.so."""
@@ -57,17 +57,17 @@ class Contents:
     def glob_first(self, *patterns: str) -> Path:
         """Return the first file or directory that one of the patterns matches.
 
-        :raise NotRun: there is none.
+        :raise CaseBroken: there is none.
         """
         for pattern in patterns:
             if found := sorted(self.tree.glob(pattern)):
                 return found[0]
-        raise NotRun(f"the guest cannot be made: no package has {patterns[0]}")
+        raise CaseBroken(f"the guest cannot be made: no package has {patterns[0]}")
 
     def real(self, place: Path) -> Path:
         """Follow symbolic links within the tree.
 
-        :raise NotRun: they lead nowhere.
+        :raise CaseBroken: they lead nowhere.
         """
         at = place
         for _ in range(_LINKS_MAX):
@@ -78,7 +78,7 @@ class Contents:
             at = Path(os.path.normpath(at))
             if not at.is_symlink() and not at.exists():
                 at = self.find(at.relative_to(self.tree).as_posix()) or at
-        raise NotRun(f"the guest cannot be made: {place} is a loop of symbolic links")
+        raise CaseBroken(f"the guest cannot be made: {place} is a loop of symbolic links")
 
 
 def _kind(path: PurePosixPath) -> str:
@@ -106,7 +106,7 @@ def closure(contents: Contents, programs: Iterable[str]) -> Iterator[tuple[str, 
 
     A program has the requested path, whatever its path in the package. A library keeps its own.
 
-    :raise NotRun: a file is in no package; names the program that needs it.
+    :raise CaseBroken: a file is in no package; names the program that needs it.
     """
     seen: set[str] = set()
     waiting = [(name, name) for name in programs]
@@ -114,7 +114,7 @@ def closure(contents: Contents, programs: Iterable[str]) -> Iterator[tuple[str, 
         name, who = waiting.pop()
         place = contents.find(name) if "/" in name else contents.find_library(name)
         if place is None:
-            raise NotRun(f"the guest cannot be made: no package has {name}, which {who} needs")
+            raise CaseBroken(f"the guest cannot be made: no package has {name}, which {who} needs")
         path = name if "/" in name else place.relative_to(contents.tree).as_posix()
         if path in seen:
             continue

@@ -52,6 +52,7 @@ def guest_setup(programs: Programs, cache_dir: Path, own: CustomGuest | None = N
     """Return what guests start from, and make it if it is not in the cache: about a minute.
 
     :raise NotRun: the guest cannot be made here.
+    :raise CaseBroken: it could be made here, but that failed.
     :raise GuestFailed: the guest does not boot.
     """
     place = cache_dir / "guest"

@@ -16,7 +16,7 @@ from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.catalogue.catalogue import list_cases, read_case
 from qbdcheck.catalogue.groups import load_groups
 from qbdcheck.catalogue.plan import Planned, allowed_reasons, excluded_reasons
-from qbdcheck.errors import NotRun, ProgramError, SetupError, UsageError
+from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.guest.setup import guest_setup
 from qbdcheck.options import Execution, Options, TargetOptions
@@ -75,7 +75,9 @@ def build_run(
         target_name=description.name,
         keep_timelines=config.stash[REPORTS].html_file is not None,
         environment=run_environment(execution.scratch_root) | _guest_description(config, running),
-        allowed_reasons=allowed_reasons(selection.suites_dir) if execution.strict else None,
+        allowed_reasons=(
+            allowed_reasons(selection.suites_dir, description.name) if execution.strict else None
+        ),
     )
 
 
@@ -127,7 +129,7 @@ def _guest_description(config: pytest.Config, cases: Sequence[CaseInfo]) -> dict
     try:
         programs = Programs(description_of(config).program_paths)
         return {"guest": str(guest_setup(programs, cache_dir, custom))}
-    except (NotRun, ProgramError) as error:
+    except (NotRun, CaseBroken, ProgramError) as error:
         return {"guest": f"none: {str(error).partition(chr(10))[0]}"}
 
 

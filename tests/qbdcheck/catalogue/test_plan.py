@@ -159,20 +159,31 @@ def test_the_order_is_by_number_longest_first_interleaved_or_random(
     assert {tuple(sorted(order)) for order in orders} == {("1", "1000", "2", "3")}
 
 
-@pytest.mark.parametrize("content", ["a: b\n", "- [1]\n", "- 'x\n", "\xff"])
+@pytest.mark.parametrize(
+    "content",
+    ["a: b\n", "- [1]\n", "- {reason: x}\n", "- {target: x, reason: 1}\n", "- 'x\n", "\xff"],
+)
 def test_a_wrong_list_of_allowed_reasons_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "allowed-not-run.yaml").write_text(content, encoding="latin-1")
     with pytest.raises(UsageError, match=r"allowed-not-run\.yaml"):
-        allowed_reasons(tmp_path)
+        allowed_reasons(tmp_path, "reference")
+
+
+def test_a_reason_is_allowed_for_all_targets_or_for_some(tmp_path: Path) -> None:
+    text = "- no tape *\n- {target: nbdkit*, reason: target lacks *}\n"
+    text += "- {target: '!nbdkit*', reason: target has *}\n"
+    (tmp_path / "allowed-not-run.yaml").write_text(text)
+    assert allowed_reasons(tmp_path, "reference") == ["no tape *", "target has *"]
+    assert allowed_reasons(tmp_path, "nbdkit-file") == ["no tape *", "target lacks *"]
 
 
 def test_the_list_of_allowed_reasons_may_be_missing_or_empty(tmp_path: Path) -> None:
-    assert allowed_reasons(tmp_path) == []
+    assert allowed_reasons(tmp_path, "reference") == []
     file = tmp_path / "allowed-not-run.yaml"
     file.write_text("# nothing\n")
-    assert allowed_reasons(tmp_path) == []
+    assert allowed_reasons(tmp_path, "reference") == []
     file.write_text("- no O_DIRECT *\n")
-    assert allowed_reasons(tmp_path) == ["no O_DIRECT *"]
+    assert allowed_reasons(tmp_path, "reference") == ["no O_DIRECT *"]
 
 
 @pytest.mark.parametrize(

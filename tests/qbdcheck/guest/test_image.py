@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.errors import NotRun, ProgramError
+from qbdcheck.errors import CaseBroken, NotRun, ProgramError
 from qbdcheck.guest import image as images
 from qbdcheck.guest.image import CLOUD_KERNEL, FULL_KERNEL, GuestImage, guest_image, make_ext4
 from qbdcheck.guest.packages import PackageSet, resolve
@@ -128,7 +128,7 @@ def test_a_package_that_stays_damaged_is_named(
         raise ProgramError("dpkg-deb: a_1.deb is damaged", [], 2)
 
     monkeypatch.setattr(images, "unpack", damaged)
-    with pytest.raises(NotRun, match=r"cannot be made: dpkg-deb: a_1\.deb is damaged"):
+    with pytest.raises(CaseBroken, match=r"cannot be made: dpkg-deb: a_1\.deb is damaged"):
         guest_image(tmp_path)
     assert not (tmp_path / "guest/archives").exists(), "the damaged file was kept"
 
