@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.arguments import parse
+from qbdcheck.arguments import build_parser, parse
 from qbdcheck.catalogue.catalogue import list_cases, read_case
 from qbdcheck.catalogue.groups import load_groups
 from qbdcheck.cli import main
@@ -253,3 +253,27 @@ def test_each_finding_that_a_case_names_is_described() -> None:
     }
     assert named
     assert {one for one in named if one[1] not in described} == set()
+
+
+AWAITED = frozenset({"--baseline", "--bundle", "--results"})
+"""Flags of the workflows that the parser does not have yet; remove each when it has it."""
+
+
+def flags_of_workflows() -> list[tuple[str, str]]:
+    """Return the file and each long flag of a command qbdcheck in examples/ci."""
+    found = []
+    for path in sorted((ROOT / "examples/ci").iterdir()):
+        if path.suffix != ".md":
+            for command in re.findall(
+                r"(?:^|\s)qbdcheck (?:.*\\\n|.*\n\s+--)*.*", path.read_text()
+            ):
+                found += [(path.name, flag) for flag in re.findall(r"\s(--[a-z][a-z-]+)", command)]
+    return found
+
+
+def test_the_flags_of_the_workflows_exist() -> None:
+    flags = flags_of_workflows()
+    assert {name for name, _ in flags} == {"github.yml", "gitlab-ci.yml", "Jenkinsfile"}
+    assert len(flags) > 20
+    known = {flag for action in build_parser()._actions for flag in action.option_strings}
+    assert {flag for _, flag in flags} - known - AWAITED == set()
