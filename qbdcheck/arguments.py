@@ -45,7 +45,6 @@ AIO_MODES = ("threads", "native", "io_uring")
 DIRECT_CACHE_MODES = ("none", "directsync")
 _SHORT_PATH = 40
 """A longer $TMPDIR leaves too little of the 107 bytes that the path of a Unix socket may have."""
-
 ON_SAVED_RUNS = ("diff", "history", "merge", "durations", "verify-certificate")
 NAMED_COMMANDS = ("new", "rules", "completion", "inspect", *ON_SAVED_RUNS)
 """Subcommands without a dash that take all arguments after them."""
@@ -58,8 +57,8 @@ _NEEDS_CHECKOUT = "{} writes into a checkout; git clone the project and use ./ch
 EPILOG = """\
 selection: 17, 001-100, 12-, or a name; default: the group quick; -l lists all cases
 subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; replay FILE;
-  inspect FILE [--log LOG] [--html PAGE];
-  fio FILE [SIZE]; runtest FILE|GROUP... [SIZE]; --doctor; --install; --probe FILE;
+  inspect FILE [--log LOG] [--html PAGE]; fio FILE [SIZE];
+  runtest FILE|GROUP... [SIZE]; --doctor; --install; --probe FILE;
   --mutants [ID...]; -- COMMAND; certify [CASE...]
 on saved runs: diff RUN [RUN]; history [CASE]; merge RUN...; durations RUN...;
   verify-certificate FILE (each has --help)

@@ -260,10 +260,6 @@ def test_each_finding_that_a_case_names_is_described() -> None:
     assert {one for one in named if one[1] not in described} == set()
 
 
-AWAITED = frozenset({"--baseline", "--bundle", "--results"})
-"""Flags of the workflows that the parser does not have yet; remove each when it has it."""
-
-
 def flags_of_workflows() -> list[tuple[str, str]]:
     """Return the file and each long flag of a command qbdcheck in examples/ci."""
     found = []
@@ -281,4 +277,4 @@ def test_the_flags_of_the_workflows_exist() -> None:
     assert {name for name, _ in flags} == {"github.yml", "gitlab-ci.yml", "Jenkinsfile"}
     assert len(flags) > 20
     known = {flag for action in build_parser()._actions for flag in action.option_strings}
-    assert {flag for _, flag in flags} - known - AWAITED == set()
+    assert {flag for _, flag in flags} - known == set()
