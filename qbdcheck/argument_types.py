@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from pathlib import Path
 
@@ -61,3 +62,13 @@ def observed_kinds(text: str) -> tuple[str, ...]:
             known = ", ".join(OBSERVED)
             raise argparse.ArgumentTypeError(f"unknown kind {kind!r}; known: {known}, all")
     return kinds
+
+
+def lanes_by_default(given: argparse.Namespace) -> int:
+    """Return one lane for each core that this process may use.
+
+    Under a debugger a case has the machine and the terminal for itself. The kill matrix measures
+    the seconds until a kill, so that they do not depend on the machine's cores.
+    """
+    is_alone = given.gdb or given.valgrind or given.mutants
+    return 1 if is_alone else len(os.sched_getaffinity(0))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
 from qbdcheck import clock, config_file
+from qbdcheck.argument_parser import Parser
 from qbdcheck.argument_types import (
     OBSERVED,
     duration,
+    lanes_by_default,
     number,
     observed_kinds,
     path_of,
@@ -36,9 +36,6 @@ from qbdcheck.options import (
     TargetOptions,
 )
 from qbdcheck.seed import SEED_LIMIT, new_seed
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
 
 CACHE_MODES = ("none", "writeback", "writethrough", "directsync", "unsafe")
 AIO_MODES = ("threads", "native", "io_uring")
@@ -66,22 +63,6 @@ for the shell: completion bash|zsh
 exit code: 0 all passed; 1 a case failed; 2 wrong usage, set-up error or no case run;
   130 interrupted
 """
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the error instead of exiting.
-
-        :raise UsageError: always.
-        """
-        raise UsageError(message)
-
-    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
-        """Print the help. Unlike argparse, do not hide that it cannot be written."""
-        (file or sys.stdout).write(self.format_help())
-        sys.stdout.flush()
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -254,8 +235,8 @@ def _add_guest(group: argparse._ArgumentGroup) -> None:
 
 def _add_execution(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("-j", dest="lanes", type=lambda text: number(text, "-j", 1), default=1, metavar="N",
-        help="run N cases in parallel, longest first")  # fmt: skip
+    add("-j", dest="lanes", type=lambda text: number(text, "-j", 1), metavar="N",
+        help="run N cases in parallel, longest first; default: one a core, in order")  # fmt: skip
     add("--depth", type=lambda text: number(text, "--depth", 1), metavar="N",
         help="longest sequence for cases that try all sequences of operations")  # fmt: skip
     add("--seed", type=lambda text: number(text, "--seed", 0), metavar="N", help="seed of the run")
@@ -421,7 +402,8 @@ def _execution(
 ) -> Execution:
     run_id = f"{clock.local_stamp(clock.wall_s())}-{seed % 0x10000:04x}-{os.getpid()}"
     return Execution(
-        lanes=given.lanes,
+        lanes=given.lanes or lanes_by_default(given),
+        in_order=given.lanes is None,
         seed=seed,
         depth=given.depth or 0,
         repeat=given.repeat,

@@ -84,6 +84,8 @@ class Execution:
 
     lanes: int = 1
     """Number of cases that run at the same time."""
+    in_order: bool = False
+    """Start cases in the order of the selection, although there are several lanes."""
     seed: int = 0
     depth: int = 0
     """Longest sequence for cases that try all sequences; 0: the default of the case."""

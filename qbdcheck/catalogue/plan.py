@@ -183,7 +183,7 @@ def _ordered(
         return shuffled(plan, Seed(execution.seed).stream("order"))
     if selection.turns:
         return by_turns(plan, lambda one: one.case.path.parent)
-    if execution.lanes == 1:
+    if execution.lanes == 1 or execution.in_order:
         return plan
     tables = {
         one: Elapsed.load(execution.cache_dir, target.name, one).seconds for one in target.formats

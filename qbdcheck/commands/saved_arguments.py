@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from qbdcheck.argument_parser import Parser
 from qbdcheck.argument_types import path_of
-from qbdcheck.arguments import Parser
 from qbdcheck.errors import UsageError
 
 

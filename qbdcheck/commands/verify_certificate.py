@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from qbdcheck.argument_parser import Parser
 from qbdcheck.argument_types import path_of
-from qbdcheck.arguments import Parser
 from qbdcheck.errors import UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.saved.certificate import verified

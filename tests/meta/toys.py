@@ -78,7 +78,17 @@ class Toy:
     def argv(self, *arguments: str) -> list[str]:
         directories = ["--suites-dir", str(self.suites), "--golden-dir", str(self.golden)]
         events = ["--events", str(self.directory / "events")]
-        return [sys.executable, "-m", "qbdcheck", "-t", "file", *directories, *events, *arguments]
+        return [
+            sys.executable,
+            "-m",
+            "qbdcheck",
+            "-t",
+            "file",
+            "-j1",
+            *directories,
+            *events,
+            *arguments,
+        ]
 
     def run(self, *arguments: str, timeout_s: float = 60) -> Finished:
         done = subprocess.run(

@@ -30,10 +30,21 @@ def test_a_bare_check_has_the_documented_defaults() -> None:
     assert (target.name, target.formats, target.cache, target.aio) == (
         "reference", ("raw",), "writeback", None,
     )  # fmt: skip
-    assert (execution.lanes, execution.repeat, execution.timeout_s) == (1, 1, None)
+    assert (execution.lanes, execution.in_order) == (len(os.sched_getaffinity(0)), True)
+    assert (execution.repeat, execution.timeout_s) == (1, None)
     assert options.selection == Selection(suites_dir=ROOT / "suites")
     assert options.reports == Reports(results_dir=execution.results_dir)
     assert options.guest == GuestOptions()
+
+
+@pytest.mark.parametrize("flags", [["-gdb"], ["-valgrind"], ["--mutants"], ["-j1"]])
+def test_a_debugger_and_the_kill_matrix_have_one_lane(flags: list[str]) -> None:
+    assert parse(flags).execution.lanes == 1
+
+
+def test_lanes_that_were_asked_for_start_the_longest_case_first() -> None:
+    execution = parse(["-j4"]).execution
+    assert (execution.lanes, execution.in_order) == (4, False)
 
 
 def test_flags_of_qemu_iotests_are_taken() -> None:

@@ -1,0 +1,28 @@
+"""The parser of all commands."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from qbdcheck.errors import UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the error instead of exiting.
+
+        :raise UsageError: always.
+        """
+        raise UsageError(message)
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help. Unlike argparse, do not hide that it cannot be written."""
+        (file or sys.stdout).write(self.format_help())
+        sys.stdout.flush()
