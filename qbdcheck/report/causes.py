@@ -30,6 +30,8 @@ _TELLING = 1.5
 """A trait of at least this weight points to a cause of its own."""
 _COMMON = 0.8
 """A trait that this share of a cause's failures has is part of its description."""
+_TOLD = 5
+"""Traits in the title of a cause."""
 _SCRIPT = "script.sh"
 
 Trait = tuple[str, str]
@@ -59,6 +61,12 @@ _DAMAGES: Mapping[Damage, float] = {
     Damage.LOST: 1.0,
     Damage.NOT_LINEARIZABLE: 1.0,
 }
+_CONTENTS = frozenset({
+    Damage.ZEROED, Damage.STALE, Damage.NEWER, Damage.NEVER_WRITTEN, Damage.LOST,
+    Damage.MISDIRECTED, Damage.SWAPPED, Damage.FOREIGN, Damage.TORN, Damage.ALTERED,
+    Damage.SHIFTED, Damage.TRUNCATED, Damage.CHANGING, Damage.UNKNOWN,
+})  # fmt: skip
+"""Kinds that are said of data."""
 _COMMANDS: Mapping[str, float] = {
     symptoms.ZEROES: 3.0,
     symptoms.DISCARD: 2.5,
@@ -242,21 +250,38 @@ def _is_explained(failure: _Failure, shared: set[Trait], is_first: bool) -> bool
 
 
 def _title(root: Trait, shared: set[Trait]) -> str:
-    """Return what the failures of a cause have in common, the root first."""
-    implied = {("damage", Damage.DIED.value)} if root[0] == "program" else set()
-    others = sorted(shared - {root} - implied, key=lambda trait: (-weight(trait), trait))
-    return ", ".join(_words(trait) for trait in [root, *others][:4])
+    """Return what the failures of a cause have in common, as a sentence of the telling traits.
+
+    For example: ``torn data of write zeroes requests, after a power cut, at most 512 bytes``.
+    """
+    others = sorted(shared - {root}, key=lambda trait: (-weight(trait), trait))
+    told: dict[str, list[str]] = {}
+    for kind, value in [root, *others][:_TOLD]:
+        told.setdefault(kind, []).append(value)
+    parts = [" ".join(part for part in (_subject(told), _requests(told)) if part)]
+    parts += [f"where {value} are expected" for value in told.get("expected", ())]
+    for kind in ("moved", "state", "errno", "size", "alignment"):
+        parts += told.get(kind, [])
+    return ", ".join(part for part in parts if part)
 
 
-def _words(trait: Trait) -> str:
-    kind, value = trait
-    forms = {
-        "command": f"request: {value}",
-        "expected": f"{value} expected",
-        "size": f"{value} bytes" if value.isdigit() else value,
-        "moved": f"data is {value}",
-    }
-    return forms.get(kind, value)
+def _subject(told: Mapping[str, Sequence[str]]) -> str:
+    """Return what went wrong: a program's death, the kinds of damage, or how requests ended."""
+    if "program" in told:
+        return told["program"][0]
+    damage = told.get("damage", ())
+    contents = " or ".join(kind for kind in damage if Damage(kind) in _CONTENTS)
+    rest = [kind for kind in damage if Damage(kind) not in _CONTENTS]
+    return ", ".join([*([f"{contents} data"] if contents else []), *rest, *told.get("end", ())])
+
+
+def _requests(told: Mapping[str, Sequence[str]]) -> str:
+    """Return ``of write requests with FUA``; "" if no command and no flag is known."""
+    if "program" in told or not {"command", "flag"} & set(told):
+        return ""
+    command = "".join(f"{value} " for value in told.get("command", ()))
+    flags = " and ".join(told.get("flag", ()))
+    return f"of {command}requests" + (f" with {flags}" if flags else "")
 
 
 def _cause(
