@@ -6,6 +6,7 @@ import pytest
 
 from qbdcheck.errors import NotRun
 from qbdcheck.programs.qemu_io import IoFailed
+from qbdcheck.targets.disk import file_stem
 from qbdcheck.targets.disk_io import WrongData
 from tests.qbdcheck.targets.conftest import Opener
 
@@ -187,3 +188,10 @@ def test_disk_size_may_have_a_unit(open_target: Opener) -> None:
     assert session.new_disk("64k", prefill=False).size == 65536
     with pytest.raises(ValueError, match="'8 MiB' is not a size"):
         session.new_disk("8 MiB")
+
+
+def test_the_file_of_a_volume_with_a_long_name_has_a_short_name() -> None:
+    assert file_stem("pool/disk") == "pool_disk"
+    long, other = file_stem("n" * 4096), file_stem("n" * 4095)
+    assert long != other
+    assert len(long) < 64
