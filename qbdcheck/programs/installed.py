@@ -64,7 +64,7 @@ class Programs:
         """
         missing = [self.missing(name) for name in names if self.path(name) is None]
         if missing:
-            raise NotRun(*missing)
+            raise NotRun(*dict.fromkeys(missing))
 
     def missing(self, name: str) -> str:
         """Return the message that a program is missing, with the package that has it."""
@@ -72,7 +72,7 @@ class Programs:
         package = _PACKAGES.get(name)
         fix = f"; install the Debian package {package}" if package and wanted == name else ""
         if self.build and "/" in wanted:
-            fix = f"; run: {self.build}"
+            return f"the programs in {Path(wanted).parent} are not built; run: {self.build}"
         return f"program {wanted} is not installed{fix}"
 
     def argv(self, name: str, *arguments: str) -> list[str]:

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
+from qbdcheck.files import ROOT
 from qbdcheck.targets.volume_state import State
 from tests.qbdcheck.targets.conftest import Opener
 
@@ -93,6 +94,16 @@ def test_missing_program_of_a_profile_is_a_reason_not_to_run(open_target: Opener
     session = open_target(HEAD + "programs: [no-such-tool]\n")
     with pytest.raises(NotRun, match="program no-such-tool is not installed"):
         session.new_disk("1M")
+
+
+def test_programs_that_are_not_built_are_one_reason_with_the_command(open_target: Opener) -> None:
+    programs = "programs: {a: '{root}/none/a', b: '{root}/none/b'}\nbuild: make -C none\n"
+    session = open_target(HEAD + programs)
+    with pytest.raises(NotRun) as caught:
+        session.new_disk("1M")
+    assert caught.value.reasons == (
+        f"the programs in {ROOT}/none are not built; run: make -C none",
+    )
 
 
 def test_option_that_a_target_does_not_have_is_a_reason_not_to_run(open_target: Opener) -> None:
