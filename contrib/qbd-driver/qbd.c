@@ -54,8 +54,10 @@
     (QEMU_VERSION_MAJOR > (major) || \
      (QEMU_VERSION_MAJOR == (major) && QEMU_VERSION_MINOR >= (minor)))
 
-/* Annotations that 7.2 does not have: who holds the graph lock, and functions
- * that work in coroutines and outside. */
+/*
+ * Annotations that 7.2 does not have: who holds the graph lock, and functions
+ * that work in coroutines and outside.
+ */
 #ifndef GRAPH_RDLOCK
 #define GRAPH_RDLOCK
 #define GRAPH_UNLOCKED

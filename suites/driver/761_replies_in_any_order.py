@@ -6,12 +6,10 @@ Guards: shared-cursor-race, misdirected-write.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.own_driver import own_driver
 
 
-@case(groups="concurrent", requires="control", limit_s=30)
+@case(groups="concurrent", requires="own_driver control", limit_s=30)
 def test(disk, qemu_io, rules):
-    own_driver(disk)
     with qemu_io(disk) as io:
         for event, sector in (("read_aio", 256), ("write_aio", 8192 + 256), ("read_aio", 1536)):
             slow = {"event": event, "sector": f"{sector}-{sector + 7}", "action": "delay"}
