@@ -28,17 +28,17 @@
 
 static void qbd_rename_schema_entry(void)
 {
-    uintptr_t page_mask = ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
+    uintptr_t page_size = qemu_real_host_page_size();
     int i;
 
     /* The number of "rbd" depends on how QEMU was configured. */
     for (i = 0; i < BlockdevDriver_lookup.size; i++) {
         const char **entry = (const char **)&BlockdevDriver_lookup.array[i];
-        void *page = (void *)((uintptr_t)entry & page_mask);
+        void *page = (void *)(QEMU_ALIGN_DOWN((uintptr_t)entry, page_size));
 
         if (!strcmp(*entry, "rbd")) {
             /* The table is in memory that was made read-only after loading. */
-            if (mprotect(page, sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE)) {
+            if (mprotect(page, page_size, PROT_READ | PROT_WRITE)) {
                 perror("qbd: mprotect");
                 exit(1);
             }

@@ -54,8 +54,10 @@
     (QEMU_VERSION_MAJOR > (major) || \
      (QEMU_VERSION_MAJOR == (major) && QEMU_VERSION_MINOR >= (minor)))
 
-/* Annotations that 7.2 does not have: who holds the graph lock, and functions
- * that work in coroutines and outside. */
+/*
+ * Annotations that 7.2 does not have: who holds the graph lock, and functions
+ * that work in coroutines and outside.
+ */
 #ifndef GRAPH_RDLOCK
 #define GRAPH_RDLOCK
 #define GRAPH_UNLOCKED
@@ -186,6 +188,18 @@ typedef bool QBDStatusMode;             /* want_zero */
 /* The connection ended before the reply.  Never leaves this file. */
 #define QBD_LOST                (-EPIPE)
 
+/* What the backend says about the volume when it is opened. */
+typedef struct QBDExport {
+    int64_t size;               /* in bytes */
+    uint16_t flags;
+    uint32_t min_block;
+    uint32_t preferred_block;
+    uint32_t max_block;
+    bool structured;            /* replies are structured */
+    bool has_status;
+    uint32_t status_context;
+} QBDExport;
+
 typedef struct BDRVQBDState {
     /* Set by qbd_open, constant afterwards. */
     char *pool;
@@ -206,13 +220,7 @@ typedef struct BDRVQBDState {
     CoMutex connect_lock;
     CoMutex send_lock;          /* requests must not mix on the socket */
     CoMutex grow_lock;
-    bool structured;
-    bool has_status;
-    uint32_t status_context;
-    uint16_t export_flags;
-    uint32_t min_block;
-    uint32_t preferred_block;
-    uint32_t max_block;
+    QBDExport export;
 
     /*
      * Since 9.0 the requests of one node can come from several threads, so
@@ -226,7 +234,7 @@ typedef struct BDRVQBDState {
     QTAILQ_HEAD(, QBDRequest) requests;
     CoQueue slots;              /* requests that wait for a slot */
     CoQueue idle;               /* qbd_co_reconnect waits for in_flight == 0 */
-    int64_t size;               /* of the volume, in bytes */
+    int64_t size;               /* of the volume, also after it has grown */
 
     /*
      * Acknowledged writes may be in the backend's volatile cache.  If the
@@ -832,7 +840,7 @@ static void qbd_append_string(GByteArray *data, const char *text)
 }
 
 /* Agree on structured replies, which block status requires. */
-static int coroutine_mixed_fn qbd_agree_structured(BDRVQBDState *s,
+static int coroutine_mixed_fn qbd_agree_structured(QBDExport *export,
                                                    QIOChannelSocket *ioc,
                                                    Error **errp)
 {
@@ -843,27 +851,27 @@ static int coroutine_mixed_fn qbd_agree_structured(BDRVQBDState *s,
         return -1;
     }
     reply = qbd_read_option_reply(ioc, NBD_OPT_STRUCTURED_REPLY, data, errp);
-    s->structured = reply == NBD_REP_ACK;
+    export->structured = reply == NBD_REP_ACK;
     return reply ? 0 : -1;
 }
 
 /* Agree on the metadata context of block status. */
-static int coroutine_mixed_fn qbd_agree_status(BDRVQBDState *s,
+static int coroutine_mixed_fn qbd_agree_status(QBDExport *export,
                                                QIOChannelSocket *ioc,
-                                               const char *export,
+                                               const char *name,
                                                Error **errp)
 {
     g_autoptr(GByteArray) data = g_byte_array_new();
     uint32_t queries = cpu_to_be32(1);
     uint32_t reply;
 
-    qbd_append_string(data, export);
+    qbd_append_string(data, name);
     g_byte_array_append(data, (void *)&queries, sizeof(queries));
     qbd_append_string(data, "base:allocation");
     if (qbd_send_option(ioc, NBD_OPT_SET_META_CONTEXT, data, errp) < 0) {
         return -1;
     }
-    s->has_status = false;
+    export->has_status = false;
     do {
         reply = qbd_read_option_reply(ioc, NBD_OPT_SET_META_CONTEXT, data,
                                       errp);
@@ -871,40 +879,40 @@ static int coroutine_mixed_fn qbd_agree_status(BDRVQBDState *s,
             return -1;
         }
         if (reply == NBD_REP_META_CONTEXT && data->len >= 4) {
-            s->status_context = ldl_be_p(data->data);
-            s->has_status = true;
+            export->status_context = ldl_be_p(data->data);
+            export->has_status = true;
         }
     } while (reply == NBD_REP_META_CONTEXT);
     return 0;
 }
 
-static void qbd_take_info(BDRVQBDState *s, GByteArray *data)
+static void qbd_take_info(QBDExport *export, GByteArray *data)
 {
     uint16_t type = data->len >= 2 ? lduw_be_p(data->data) : UINT16_MAX;
 
     if (type == NBD_INFO_EXPORT && data->len == 12) {
-        s->size = ldq_be_p(data->data + 2);
-        s->export_flags = lduw_be_p(data->data + 10);
+        export->size = ldq_be_p(data->data + 2);
+        export->flags = lduw_be_p(data->data + 10);
     } else if (type == NBD_INFO_BLOCK_SIZE && data->len == 14) {
-        s->min_block = ldl_be_p(data->data + 2);
-        s->preferred_block = ldl_be_p(data->data + 6);
-        s->max_block = ldl_be_p(data->data + 10);
+        export->min_block = ldl_be_p(data->data + 2);
+        export->preferred_block = ldl_be_p(data->data + 6);
+        export->max_block = ldl_be_p(data->data + 10);
     }
 }
 
 /* Choose the volume.  The transmission phase follows. */
-static int coroutine_mixed_fn qbd_go(BDRVQBDState *s, QIOChannelSocket *ioc,
-                                     const char *export, Error **errp)
+static int coroutine_mixed_fn qbd_go(QBDExport *export, QIOChannelSocket *ioc,
+                                     const char *name, Error **errp)
 {
     g_autoptr(GByteArray) data = g_byte_array_new();
     uint32_t reply;
 
-    s->size = -1;
-    s->min_block = 1;
-    s->preferred_block = 4096;
-    s->max_block = 32 * MiB;
+    export->size = -1;
+    export->min_block = 1;
+    export->preferred_block = 4096;
+    export->max_block = 32 * MiB;
 
-    qbd_append_string(data, export);
+    qbd_append_string(data, name);
     qbd_append_be16(data, 1);
     qbd_append_be16(data, NBD_INFO_BLOCK_SIZE);
     if (qbd_send_option(ioc, NBD_OPT_GO, data, errp) < 0) {
@@ -916,28 +924,30 @@ static int coroutine_mixed_fn qbd_go(BDRVQBDState *s, QIOChannelSocket *ioc,
             return -EIO;
         }
         if (reply == NBD_REP_INFO) {
-            qbd_take_info(s, data);
+            qbd_take_info(export, data);
         }
     } while (reply == NBD_REP_INFO);
 
     if (reply & NBD_REP_IS_ERROR) {
-        error_setg(errp, "The backend refuses volume %s: %.*s", export,
+        error_setg(errp, "The backend refuses volume %s: %.*s", name,
                    (int)data->len, (const char *)data->data);
         return reply == NBD_REP_ERR_UNKNOWN ? -ENOENT : -EIO;
     }
-    if (reply != NBD_REP_ACK || s->size < 0 || !is_power_of_2(s->min_block)) {
+    if (reply != NBD_REP_ACK || export->size < 0 ||
+        !is_power_of_2(export->min_block)) {
         error_setg(errp, "The backend's description of volume %s is wrong",
-                   export);
+                   name);
         return -EINVAL;
     }
     return 0;
 }
 
 static int coroutine_mixed_fn qbd_negotiate(BDRVQBDState *s,
+                                            QBDExport *export,
                                             QIOChannelSocket *ioc,
                                             Error **errp)
 {
-    g_autofree char *export =
+    g_autofree char *name =
         g_strdup_printf("%s/%s%s%s", s->pool, s->image,
                         s->snapshot ? "@" : "", s->snapshot ?: "");
     uint8_t greeting[18];
@@ -955,20 +965,21 @@ static int coroutine_mixed_fn qbd_negotiate(BDRVQBDState *s,
     stl_be_p(flags, (NBD_FIXED_NEWSTYLE | NBD_NO_ZEROES) &
                     lduw_be_p(greeting + 16));
     if (qbd_write(ioc, flags, sizeof(flags), errp) < 0 ||
-        qbd_agree_structured(s, ioc, errp) < 0) {
+        qbd_agree_structured(export, ioc, errp) < 0) {
         return -EIO;
     }
-    s->has_status = false;
-    if (s->structured && qbd_agree_status(s, ioc, export, errp) < 0) {
+    export->has_status = false;
+    if (export->structured && qbd_agree_status(export, ioc, name, errp) < 0) {
         return -EIO;
     }
-    return qbd_go(s, ioc, export, errp);
+    return qbd_go(export, ioc, name, errp);
 }
 
 /* Open the connection.  No request is in flight. */
 static int coroutine_mixed_fn qbd_connect(BlockDriverState *bs, Error **errp)
 {
     BDRVQBDState *s = bs->opaque;
+    QBDExport export = { 0 };
     QIOChannelSocket *ioc;
     int ret;
 
@@ -976,14 +987,17 @@ static int coroutine_mixed_fn qbd_connect(BlockDriverState *bs, Error **errp)
     if (!ioc) {
         return -ECONNREFUSED;
     }
-    ret = qbd_negotiate(s, ioc, errp);
+    ret = qbd_negotiate(s, &export, ioc, errp);
     if (ret < 0) {
         qbd_close_channel(ioc);
         return ret;
     }
+    /* Only now: what a failed attempt has heard must not change the node. */
     s->ioc = ioc;
+    s->export = export;
     WITH_QEMU_LOCK_GUARD(&s->lock) {
         s->connected = true;
+        s->size = export.size;
         if (s->writes != s->flushed_writes) {
             s->writes_lost = true;
             s->flushed_writes = s->writes;
@@ -1145,7 +1159,7 @@ static int coroutine_fn qbd_co_receive_chunk(BDRVQBDState *s, QBDRequest *req,
     case NBD_CHUNK_STATUS:
         if (req->type != NBD_CMD_BLOCK_STATUS || bytes < 12 ||
             (bytes - 4) % 8 || qbd_read(s->ioc, head, 12, NULL) < 0 ||
-            ldl_be_p(head) != s->status_context) {
+            ldl_be_p(head) != s->export.status_context) {
             return -EINVAL;
         }
         req->extent_bytes = ldl_be_p(head + 4);
@@ -1192,12 +1206,12 @@ static int coroutine_fn qbd_co_receive(BDRVQBDState *s)
         is_last = true;
         req->ret = qbd_errno(ldl_be_p(head + 4));
         if (req->type == NBD_CMD_READ && !req->ret) {
-            ret = s->structured ? -EINVAL :
+            ret = s->export.structured ? -EINVAL :
                   qbd_co_receive_data(s, req, req->offset, req->bytes, false);
         }
         break;
     case NBD_STRUCTURED_MAGIC:
-        if (!s->structured || qbd_read(s->ioc, head + 16, 4, NULL) < 0) {
+        if (!s->export.structured || qbd_read(s->ioc, head + 16, 4, NULL) < 0) {
             return -EINVAL;
         }
         is_last = lduw_be_p(head + 4) & NBD_CHUNK_DONE;
@@ -1386,6 +1400,9 @@ qbd_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
     };
     int ret = 0;
 
+    if (offset + bytes > ROUND_UP(s->size, BDRV_SECTOR_SIZE)) {
+        return -EIO;            /* another client has made the volume smaller */
+    }
     if (in_volume < bytes) {
         qemu_iovec_memset(qiov, in_volume, 0, bytes - in_volume);
         if (!in_volume) {
@@ -1495,7 +1512,7 @@ qbd_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
     };
     int ret;
 
-    if (!(s->export_flags & NBD_SEND_WRITE_ZEROES)) {
+    if (!(s->export.flags & NBD_SEND_WRITE_ZEROES)) {
         return -ENOTSUP;
     }
     if (flags & BDRV_REQ_FUA) {
@@ -1535,7 +1552,7 @@ qbd_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
     };
     int ret;
 
-    if (!(s->export_flags & NBD_SEND_TRIM)) {
+    if (!(s->export.flags & NBD_SEND_TRIM)) {
         return -ENOTSUP;
     }
     if (req.bytes <= 0) {
@@ -1564,7 +1581,7 @@ qbd_co_flush_to_disk(BlockDriverState *bs)
     uint64_t covered;
     int ret = 0;
 
-    if (!(s->export_flags & NBD_SEND_FLUSH)) {
+    if (!(s->export.flags & NBD_SEND_FLUSH)) {
         return 0;
     }
     WITH_QEMU_LOCK_GUARD(&s->lock) {
@@ -1603,7 +1620,7 @@ qbd_co_block_status(BlockDriverState *bs, QBDStatusMode mode, int64_t offset,
                     BlockDriverState **file)
 {
     BDRVQBDState *s = bs->opaque;
-    int64_t limit = QEMU_ALIGN_DOWN(UINT32_MAX, MAX(s->min_block, 512));
+    int64_t limit = QEMU_ALIGN_DOWN(UINT32_MAX, MAX(s->export.min_block, 512));
     QBDRequest req = {
         .type = NBD_CMD_BLOCK_STATUS,
         .flags = NBD_FLAG_REQ_ONE,
@@ -1618,7 +1635,7 @@ qbd_co_block_status(BlockDriverState *bs, QBDStatusMode mode, int64_t offset,
     if (offset >= s->size) {    /* QEMU rounds the size up */
         return BDRV_BLOCK_ZERO | BDRV_BLOCK_OFFSET_VALID;
     }
-    if (!s->has_status) {
+    if (!s->export.has_status) {
         return BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID;
     }
     ret = qbd_co_request(bs, &req);
@@ -1692,16 +1709,17 @@ qbd_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
 static void qbd_refresh_limits(BlockDriverState *bs, Error **errp)
 {
     BDRVQBDState *s = bs->opaque;
-    uint32_t largest = QEMU_ALIGN_DOWN(UINT32_MAX, MAX(s->min_block, 512));
+    uint32_t block = s->export.min_block;
+    uint32_t largest = QEMU_ALIGN_DOWN(UINT32_MAX, MAX(block, 512));
 
-    bs->bl.request_alignment = s->min_block;
-    bs->bl.opt_transfer = s->preferred_block;
-    bs->bl.max_transfer = MIN(QEMU_ALIGN_DOWN(s->max_block, s->min_block),
-                              QEMU_ALIGN_DOWN(INT_MAX, s->min_block));
+    bs->bl.request_alignment = block;
+    bs->bl.opt_transfer = s->export.preferred_block;
+    bs->bl.max_transfer = QEMU_ALIGN_DOWN(MIN(s->export.max_block, INT_MAX),
+                                          block);
     bs->bl.max_pwrite_zeroes = largest;
     bs->bl.max_pdiscard = largest;
-    bs->bl.pdiscard_alignment = s->min_block;
-    bs->bl.pwrite_zeroes_alignment = s->min_block;
+    bs->bl.pdiscard_alignment = block;
+    bs->bl.pwrite_zeroes_alignment = block;
 }
 
 /*
@@ -1718,10 +1736,11 @@ static int GRAPH_RDLOCK qbd_probe_blocksizes(BlockDriverState *bs,
                                              BlockSizes *bsz)
 {
     BDRVQBDState *s = bs->opaque;
-    uint32_t logical = MAX(BDRV_SECTOR_SIZE, s->min_block);
+    uint32_t logical = MAX(BDRV_SECTOR_SIZE, s->export.min_block);
+    uint32_t physical = MAX(BDRV_SECTOR_SIZE, s->export.preferred_block);
 
     bsz->log = s->logical_block_size ?: MIN(logical, QBD_MAX_LOGICAL_BLOCK);
-    bsz->phys = s->physical_block_size ?: MAX(s->preferred_block, bsz->log);
+    bsz->phys = s->physical_block_size ?: MAX(physical, bsz->log);
     return 0;
 }
 
@@ -1760,7 +1779,7 @@ static int qbd_open(BlockDriverState *bs, QDict *options, int flags,
     if (ret < 0) {
         goto fail;
     }
-    if (s->export_flags & NBD_READ_ONLY || s->snapshot) {
+    if (s->export.flags & NBD_READ_ONLY || s->snapshot) {
         ret = bdrv_apply_auto_read_only(bs, "The qbd volume is read-only",
                                         errp);
         if (ret < 0) {
@@ -1771,11 +1790,11 @@ static int qbd_open(BlockDriverState *bs, QDict *options, int flags,
 
     bs->supported_write_flags = 0;
     bs->supported_zero_flags = BDRV_REQ_MAY_UNMAP;
-    if (s->export_flags & NBD_SEND_FUA) {
+    if (s->export.flags & NBD_SEND_FUA) {
         bs->supported_write_flags |= BDRV_REQ_FUA;
         bs->supported_zero_flags |= BDRV_REQ_FUA;
     }
-    if (s->export_flags & NBD_SEND_FAST_ZERO) {
+    if (s->export.flags & NBD_SEND_FAST_ZERO) {
         bs->supported_zero_flags |= BDRV_REQ_NO_FALLBACK;
     }
     /* The new part of a volume that has grown reads as zeroes. */
@@ -1823,7 +1842,7 @@ static int qbd_reopen_prepare(BDRVReopenState *state, BlockReopenQueue *queue,
     BDRVQBDState *s = state->bs->opaque;
 
     if (state->flags & BDRV_O_RDWR &&
-        (s->export_flags & NBD_READ_ONLY || s->snapshot)) {
+        (s->export.flags & NBD_READ_ONLY || s->snapshot)) {
         error_setg(errp, "The qbd volume is read-only");
         return -EACCES;
     }

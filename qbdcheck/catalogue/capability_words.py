@@ -31,6 +31,7 @@ CAPABILITIES: Mapping[str, str] = {
     "tls": "can be started with TLS required",
     "write_log": "can log the writes of a volume (dm-log-writes format)",
     "aio_native": "can be opened with aio=native",
+    "own_driver": "has a QEMU driver of its own",
 }
 """The capabilities that a case may require; each completes the sentence "the target ..."."""
 

@@ -80,7 +80,6 @@ MODULES = (
     "nbd_probe",
     "nbd_requests",
     "netns_host",
-    "own_driver",
     "paused_backend",
     "power_cuts",
     "reference",

@@ -40,6 +40,8 @@ _FLAGS = {
     "df": TransmissionFlag.SEND_DF,
     "multi_conn": TransmissionFlag.CAN_MULTI_CONN,
 }
+_SHARED_DRIVERS = frozenset(("nbd", "file", "host_device"))
+"""Drivers of QEMU that reach many backends. The cases of a driver are not for them."""
 _known: dict[str, frozenset[str]] = {}
 
 
@@ -113,6 +115,8 @@ def declared(description: Description) -> Iterator[str]:
         yield "tls"
     if "write_log" in description.options:
         yield "write_log"
+    if description.blockdev["driver"] not in _SHARED_DRIVERS:
+        yield "own_driver"
 
 
 def _of_volume(session: TargetSession) -> tuple[set[str], bool]:

@@ -7,15 +7,19 @@ Guards: wrong-volume-or-lun, misdirected-write.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.blockdev import image_options, json_filename
-from qbdcheck.kit.own_driver import own_driver, plain_filename
 
 PART = 64 << 10
 
 
-@case(groups="names", programs="qemu-system-x86_64", limit_s=60, basis="MUST: QEMU, system/images")
+@case(
+    groups="names",
+    requires="own_driver",
+    programs="qemu-system-x86_64",
+    limit_s=60,
+    basis="MUST: QEMU, system/images",
+)
 def test(disk, new_disk, machine, qemu_io, qemu_img, scratch):
-    own_driver(disk)
-    name, other = plain_filename(disk), new_disk(disk.size, prefill=False)
+    name, other = disk.backend.filename, new_disk(disk.size, prefill=False)
     ways = (
         ("-f", "raw", name),
         ("--image-opts", image_options({"driver": "raw", "file": disk.protocol_blockdev()})),
@@ -39,7 +43,7 @@ def test(disk, new_disk, machine, qemu_io, qemu_img, scratch):
         for number, node in enumerate(("drive", "added", "node"), len(ways)):
             human(f'qemu-io {node} "write -P {number} {number * PART} {PART}"')
             disk.shadow.write(number * PART, bytes([number]) * PART)
-        target = plain_filename(other)
+        target = other.backend.filename
         copied = {"device": "drive", "target": target, "format": "raw", "sync": "full",
                   "mode": "existing", "job-id": "mirror"}  # fmt: skip
         vm.execute("drive-mirror", copied)

@@ -7,21 +7,19 @@ Guards: config-byteswapped, min-block-underadvertised.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.own_driver import own_driver
 
 DEVICES = ("virtio-blk-pci", "scsi-hd")
 
 
 @case(
     groups="blocksize device",
-    requires="min_block",
+    requires="own_driver min_block",
     limit_s=30,
     basis="MUST: NBD, Block size constraints",
 )
 def test(new_disk, machine, log):
     small = new_disk("1M", prefill=False)
     large = new_disk("1M", prefill=False, min_block=4096, preferred_block=16384)
-    own_driver(small)
     expected = {small: (512, None), large: (4096, 16384)}
     with machine("-device", "virtio-scsi-pci,id=scsi0", kind="pc") as vm:
         for number, (disk, (logical, physical)) in enumerate(expected.items()):

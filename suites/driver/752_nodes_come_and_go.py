@@ -7,14 +7,12 @@ Guards: late-request-after-quiesce, wrong-volume-or-lun, connection-slot-leak.
 """
 
 from qbdcheck.kit import case, pause
-from qbdcheck.kit.own_driver import own_driver
 
 ROUNDS = 3
 
 
-@case(groups="rw export", limit_s=60, basis="MUST: QAPI, blockdev-add")
+@case(groups="rw export", requires="own_driver", limit_s=60, basis="MUST: QAPI, blockdev-add")
 def test(disk, new_disk, storage_daemon, qemu_io):
-    own_driver(disk)
     stays, second = new_disk("1M"), new_disk("1M")
     with storage_daemon() as qsd:
         qsd.add(stays.blockdev(node_name="stays"))

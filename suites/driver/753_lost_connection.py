@@ -6,16 +6,17 @@ Guards: zombie-write-after-reconnect, inflight-hang-on-disconnect, connection-sl
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.own_driver import own_driver
 
 PLACES = ("before-request", "before-reply", "mid-reply", "after-reply")
 
 
 @case(
-    groups="errors rw concurrent", requires="control", limit_s=60, basis="MUST: NBD, NBD_CMD_WRITE"
+    groups="errors rw concurrent",
+    requires="own_driver control",
+    limit_s=60,
+    basis="MUST: NBD, NBD_CMD_WRITE",
 )
 def test(disk, qemu_io, rules):
-    own_driver(disk)
     with qemu_io(disk) as io:
         for round_, when in enumerate(PLACES):
             for event in ("write_aio", "read_aio"):

@@ -7,14 +7,17 @@ Guards: flush-noop, flush-error-once.
 """
 
 from qbdcheck.kit import CaseBroken, ProgramError, case
-from qbdcheck.kit.own_driver import own_driver
 
 COUNT, STEP = 64, 65536
 
 
-@case(groups="flush crash", requires="flush crash", limit_s=60, basis="MUST: NBD, NBD_CMD_FLUSH")
+@case(
+    groups="flush crash",
+    requires="own_driver flush crash",
+    limit_s=60,
+    basis="MUST: NBD, NBD_CMD_FLUSH",
+)
 def test(disk, qemu_io, seed, log):
-    own_driver(disk)
     io = qemu_io(disk)
     for number in range(COUNT):
         io.write(number * STEP, 4096)

@@ -7,15 +7,13 @@ Guards: sparse-tail-dropped, size-rounded-down, last-block-overrun.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_equal
-from qbdcheck.kit.own_driver import own_driver
 
 SIZE, TAIL = (1 << 20) + 777, 265
 
 
-@case(groups="size convert", limit_s=30, basis="MUST: NBD, NBD_CMD_READ")
+@case(groups="size convert", requires="own_driver", limit_s=30, basis="MUST: NBD, NBD_CMD_READ")
 def test(new_disk, qemu_io, qemu_img, scratch, not_run):
     disk = new_disk(SIZE, prefill=False)
-    own_driver(disk)
     end = -(-SIZE // 512) * 512
     seen = qemu_img.json("info", disk.filename)["virtual-size"]
     if seen != end:

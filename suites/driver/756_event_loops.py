@@ -6,7 +6,6 @@ Guards: misdirected-write, inflight-hang-on-disconnect.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.own_driver import own_driver, plain_filename
 
 LOOPS = (None, "io1", "io2", None)
 KIB = 1 << 10
@@ -14,14 +13,14 @@ KIB = 1 << 10
 
 @case(
     groups="concurrent device",
+    requires="own_driver",
     programs="qemu-system-x86_64",
     limit_s=60,
     basis="MUST: QAPI, x-blockdev-set-iothread",
 )
 def test(disk, machine):
-    own_driver(disk)
     objects = [part for name in ("io1", "io2") for part in ("-object", f"iothread,id={name}")]
-    drive = ["-drive", f"file={plain_filename(disk)},format=raw,if=none,id=disk,node-name=node"]
+    drive = ["-drive", f"file={disk.backend.filename},format=raw,if=none,id=disk,node-name=node"]
     with machine(*objects, *drive, kind="pc") as vm:
 
         def human(line):

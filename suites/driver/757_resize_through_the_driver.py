@@ -7,15 +7,13 @@ Guards: resize-false-success, resize-not-notified, grow-exposes-old-data.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_size
-from qbdcheck.kit.own_driver import own_driver
 
 MIB = 1 << 20
 
 
-@case(groups="size", limit_s=30, basis="MUST: QAPI, block_resize")
+@case(groups="size", requires="own_driver", limit_s=30, basis="MUST: QAPI, block_resize")
 def test(new_disk, qemu_io, qemu_img, not_run):
     disk = new_disk(4 * MIB)
-    own_driver(disk)
     with qemu_io(disk) as io:
         for size in (6 * MIB, 2 * MIB, 5 * MIB):
             answer = io(f"truncate {size}")

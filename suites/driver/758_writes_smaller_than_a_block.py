@@ -7,18 +7,16 @@ Guards: min-block-underadvertised, limits-zero-or-excessive.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.own_driver import own_driver
 
 
 @case(
     groups="blocksize concurrent",
-    requires="min_block",
+    requires="own_driver min_block",
     limit_s=30,
     basis="MUST: NBD, Block size constraints",
 )
 def test(new_disk, qemu_io):
     disk = new_disk("1M", min_block=4096)
-    own_driver(disk)
     with qemu_io(disk) as io:
         for offset, length in ((0, 512), (1024, 100), (4000, 200), (65536 - 1, 2), (70_000, 9000)):
             io.write(offset, length)

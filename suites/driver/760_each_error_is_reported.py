@@ -7,7 +7,6 @@ Guards: async-error-ignored, flush-error-swallowed, errno-collapsed, error-kills
 
 from qbdcheck.kit import ProgramError, case
 from qbdcheck.kit.expectations import expect_failure
-from qbdcheck.kit.own_driver import own_driver
 
 REQUESTS = (
     ("read", "read_aio", "read 0 4096", "EIO", "Input/output error"),
@@ -20,13 +19,12 @@ REQUESTS = (
 
 @case(
     groups="errors",
-    requires="control flush discard write_zeroes fua",
+    requires="own_driver control flush discard write_zeroes fua",
     limit_s=30,
     basis="MUST: NBD, Error values",
 )
 def test(new_disk, rules, qemu_io, log):
     disk = new_disk("1M", prefill=False)
-    own_driver(disk)
     armed = rules.on(disk)
     for iotype, event, command, name, text in REQUESTS:
         fault = armed.add({"event": event, "iotype": iotype, "errno": name})

@@ -6,17 +6,15 @@ Guards: shared-cursor-race, misdirected-write.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.own_driver import own_driver
 
 
 @case(
     groups="concurrent",
-    requires="control",
+    requires="own_driver control",
     limit_s=30,
     basis="MUST: NBD, Ordering of messages and writes",
 )
 def test(disk, qemu_io, rules):
-    own_driver(disk)
     with qemu_io(disk) as io:
         for event, sector in (("read_aio", 256), ("write_aio", 8192 + 256), ("read_aio", 1536)):
             slow = {"event": event, "sector": f"{sector}-{sector + 7}", "action": "delay"}

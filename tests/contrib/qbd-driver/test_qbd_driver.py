@@ -6,10 +6,13 @@ without them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -171,3 +174,44 @@ def test_a_mutant_that_is_not_built_is_named() -> None:
     done = run(BUILD / "bin/qemu-img", "--version", QBD_MUTANT="no-such-mutant")
     assert done.returncode == 127
     assert "run: make -C contrib/qbd-driver mutants" in done.stderr
+
+
+@NEEDS_DRIVER
+def test_a_backend_that_comes_back_without_the_volume_is_an_error(tmp_path: Path) -> None:
+    conf = tmp_path / "qbd.conf"
+    conf.write_text(f"[qbd]\nsocket={tmp_path}/s\ncontrol={tmp_path}/c\nreconnect=1\n")
+    with serving(tmp_path, "pool/volume"):
+        io = subprocess.Popen(
+            [str(BUILD / "bin/qemu-io"), "-f", "raw", "qbd:pool/volume"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, "QBD_CONF": str(conf)},
+        )  # fmt: skip
+        assert io.stdin is not None
+        assert io.stdout is not None
+        io.stdin.write("write -P 1 0 4k\n")
+        io.stdin.flush()
+        assert "wrote 4096/4096" in io.stdout.readline()
+    with serving(tmp_path, "pool/other"):
+        output, _ = io.communicate("read 0 4k\nread 0 4k\n", timeout=30)
+    assert output.count("read failed: Input/output error") == 2
+    assert "read 4096/4096" not in output
+
+
+@contextlib.contextmanager
+def serving(directory: Path, name: str) -> Iterator[None]:
+    """Run the reference backend with one volume."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "reference_backend", "serve", "--memory", "1M",
+         "--export-name", name, "--socket", str(directory / "s"),
+         "--control", str(directory / "c")],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline().startswith("ready")
+        yield
+    finally:
+        server.kill()
+        server.communicate()
+        for socket in ("s", "c"):
+            (directory / socket).unlink(missing_ok=True)
