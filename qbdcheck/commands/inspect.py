@@ -31,8 +31,8 @@ from qbdcheck.exit_code import ExitCode
 from qbdcheck.report.events import CaseEnded, RunEnded, RunStarted
 from qbdcheck.report.html import page
 from qbdcheck.report.output import open_report
-from qbdcheck.report.saved_run import is_run, read_run
 from qbdcheck.report.tally import Tally
+from qbdcheck.saved.runs import is_run, read_run
 from qbdcheck.verdict import Verdict
 
 _MOST = 100

@@ -91,14 +91,14 @@ def load(name: str, root: Path) -> SavedRun:
     :raise UsageError: there is no such run, or its report cannot be read.
     """
     path = _find(name, root)
-    return SavedRun(name if name.startswith("latest") else path.name, _read(path))
+    return SavedRun(name if name.startswith("latest") else path.name, read_run(path))
 
 
 def load_all(root: Path, most: int) -> Iterable[SavedRun]:
     """Yield the newest `most` runs, the oldest first; unreadable ones are left out."""
     for path in saved_runs(root)[-most:]:
         try:
-            yield SavedRun(path.name, _read(path))
+            yield SavedRun(path.name, read_run(path))
         except UsageError:
             continue
 
@@ -120,7 +120,7 @@ def _find(name: str, root: Path) -> Path:
     raise UsageError(f"{name}: no run with this id in {root}, and no such file; a run is {NAMES}")
 
 
-def _read(path: Path) -> Tally:
+def read_run(path: Path) -> Tally:
     """Return the run in a file, a bundle, or the directory of a run.
 
     :raise UsageError: it cannot be read.
@@ -128,13 +128,23 @@ def _read(path: Path) -> Tally:
     try:
         if path.is_dir():
             kept = path / REPORT if (path / REPORT).exists() else path / EVENTS
-            return _read(kept)
+            return read_run(kept)
         text = _of_bundle(path) if zipfile.is_zipfile(path) else path.read_text(encoding="utf-8")
         return tally_of_text(text)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, zipfile.BadZipFile, RuntimeError) as error:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a file begins as a report or a bundle does, rather than as an image."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError:
+        return False
+    return head.startswith(b"PK\x03\x04") or head.lstrip().startswith(b'{\n "schema"')
 
 
 def _of_bundle(path: Path) -> str:
