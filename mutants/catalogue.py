@@ -10,7 +10,8 @@ from mutants.mutant import Mutant
 
 GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "protocol",
           "connections", "recovery", "changes", "snapshots", "headers", "equal_blocks",
-          "tracking",
+          "tracking", "splitting", "transformation", "caching", "barriers", "journals", "unmapping",
+          "mapping", "lineage", "replication", "answers", "exchanges", "shortages", "greetings",
           "controls")  # fmt: skip
 
 
