@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from blockio.extents import STATE_DIRTY, STATE_HOLE, STATE_ZERO, Extent
@@ -30,7 +31,7 @@ class StatusMergedByHoleBit(StatusMutant):
         """Return whether data follows allocated zeroes."""
         found = reply.extents.get(_ALLOCATION, ())
         flags = [one.flags for one in found]
-        return any(pair == (STATE_ZERO, 0) for pair in zip(flags, flags[1:], strict=False))
+        return any(pair == (STATE_ZERO, 0) for pair in pairwise(flags))
 
     def damage_reply(self, request: Request, reply: Reply) -> None:
         """Merge."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import NoReturn
@@ -100,10 +101,8 @@ class FailedWriteDoneLater(RequestMutant):
 
     @staticmethod
     def _again(request: Request, below: Below) -> None:
-        try:
+        with contextlib.suppress(BlockError):  # it may fail again
             below(request)
-        except BlockError:
-            pass  # it fails again
 
 
 class ErrorOfPreviousRequest(Mutant):

@@ -171,10 +171,10 @@ class ErrorTextLeaksData(Mutant):
         self._last = b""
 
         def make(real: Any) -> Any:
-            def refuse(executor: Executor, out: Any, cookie: int, offset: int, number: int,
-                       why: str) -> None:  # fmt: skip
+            def refuse(executor: Executor, out: Any, *error: Any) -> None:
+                *fields, why = error
                 text = self._last.decode("latin-1")
-                real(executor, out, cookie, offset, number, f"{why} {text}" if text else why)
+                real(executor, out, *fields, f"{why} {text}" if text else why)
 
             return refuse
 

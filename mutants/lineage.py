@@ -60,7 +60,7 @@ class WriteAfterTruncateReadsHole(ReplyMutant):
     id = "write-after-truncate-reads-hole"
     shows = ("zeroed", "lost write")
     source = "openzfs 1644e2ffd2"
-    breaks = "what is written behind an old end after a shrink and a growth reads as zeroes until a flush"
+    breaks = "after a shrink and a growth, writes to the new part read as zeroes until a flush"
     commands = (Command.READ,)
 
     def install(self) -> None:

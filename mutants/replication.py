@@ -41,7 +41,7 @@ class NewClientMissesReplica(_Lagging):
     id = "new-client-misses-replica"
     shows = ("lost write", "misplaced data", "not linearizable")
     source = "Mayastor ea4902ca"
-    breaks = "the first write of each connection misses one of two copies, which serves every fourth read"
+    breaks = "the first write of a connection misses one of two copies, which serves every 4th read"
 
     def install(self) -> None:
         """Start without clients."""

@@ -101,7 +101,7 @@ class CompressedBlockGrows(_Compressed):
     )
 
     def damages(self, request: Request) -> bool:
-        """Return whether a compressed cluster is overwritten as a whole by data that is not small."""
+        """Return whether a compressed cluster is overwritten as a whole by random data."""
         return bool(self._grown(request))
 
     def _grown(self, request: Request) -> list[int]:
