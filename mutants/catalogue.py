@@ -11,6 +11,8 @@ from mutants.mutant import Mutant
 GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "protocol",
           "connections", "recovery", "changes", "snapshots", "headers", "equal_blocks",
           "tracking", "depth", "lengths", "exports",
+          "splitting", "transformation", "caching", "barriers", "journals", "unmapping",
+          "mapping", "lineage", "replication", "answers", "exchanges", "shortages", "greetings",
           "controls")  # fmt: skip
 
 

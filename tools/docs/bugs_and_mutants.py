@@ -6,6 +6,10 @@ r"""Write docs/bugs-and-mutants.md from the mutants and from kill matrices.
     .venv/bin/python tools/docs/bugs_and_mutants.py quick.json [rest.json] [--rare rare.json] \\
         > docs/bugs-and-mutants.md
 
+The section on first sight comes from `bench/results/first_sight.json`: for each mutant that was
+written before a case looked for its kind, the cases that ran at that time, and the first kill. The
+file is never measured again; entries are added with each further collection of bugs.
+
 The first matrix is that of the quick group. If a bug is in several matrices, the first one in which
 it was killed counts. A bug that is in none is listed as not measured.
 """
@@ -98,6 +102,29 @@ def _summary_rare(rare: Fates) -> str:
     return " ".join(lines) + "\n"
 
 
+def _first_sight() -> str:
+    """Return what the cases that existed before a mutant made of it."""
+    text = (ROOT / "bench/results/first_sight.json").read_text(encoding="utf-8")
+    seen = json.loads(text)["mutants"]
+    killed = [fate for fate in seen if fate["state"] == "killed"]
+    named = sum(fate["named"] for fate in killed)
+    alive = [f"`{fate['id']}`" for fate in seen if fate["state"] == "alive"]
+    waiting = [f"`{fate['id']}`" for fate in seen if fate["state"] == "not measured"]
+    count = len(seen) - len(waiting)
+    lines = [
+        "## First sight\n\nThe kinds of the last chapter of bugs.md were written as mutants before a"
+        " case looked for them. Each ran once, against those cases of the group quick that could see"
+        " it, as they were before (`bench/results/first_sight.json` has the list), until its first"
+        " kill. The cases that were written because of the survivors do not count here. The table of"
+        " each group below has the present state.\n",
+        f"**{len(killed)} of {count} were killed at first sight ({100 * len(killed) // count} %)**;"
+        f" {named} diagnoses named the damage. Alive: {', '.join(alive) or 'none'}.",
+    ]
+    if waiting:
+        lines.append(f"Not measured before cases existed: {', '.join(waiting)}.")
+    return "\n".join(lines) + "\n"
+
+
 def _row(one: str, fates: Fates) -> str:
     mutant = catalogue()[one]
     fate = fates.get(one)
@@ -129,6 +156,7 @@ def main() -> None:
     print(_summary(fates, quick))
     if arguments.rare:
         print(_summary_rare(_load(arguments.rare)))
+    print(_first_sight())
     for group in GROUPS:
         print(f"## {group}\n\n| id | what it does | after | killed by | s | requests | diagnosis |")
         print("|---|---|---|---|---|---|---|")

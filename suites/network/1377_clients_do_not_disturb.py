@@ -1,0 +1,100 @@
+"""This case checks that a connection works whatever it and other clients did before.
+
+How: reads of 16 to 64 KiB in flight together; the same cookie and range again after a change; a
+pause of more than a second; clients that come, fail in the handshake and leave while others work;
+errors whose texts hold no data; LIST, GO for an unknown export, then GO for a known one; a context
+that was set for another export.
+Guards: read-buffer-shared, reply-cache-by-cookie, completion-without-wakeup, close-ends-others,
+error-text-leaks-data, list-omits-last, go-error-ends-handshake, context-kept-for-other-export,
+cache-length-kills.
+"""
+
+from qbdcheck.kit import case, pause
+from qbdcheck.kit.nbd import Command, Option, TransmissionFlag
+from qbdcheck.kit.nbd import messages as m
+from qbdcheck.kit.nbd_probe import (
+    enter_transmission,
+    errno_of,
+    export_name,
+    negotiating,
+    option_replies,
+    option_result,
+)
+
+KIB, MIB, BASE = 1 << 10, 1 << 20, "base:allocation"
+
+
+@case(
+    groups="protocol concurrent quick",
+    requires="nbd structured multi_conn",
+    basis=(
+        "MUST: NBD, NBD_CMD_READ",
+        "MUST: NBD, NBD_OPT_GO",
+        "MUST: NBD, NBD_OPT_LIST",
+        "MUST: NBD, Metadata querying",
+    ),
+)
+def test(new_disk, nbd_io, seed, target):
+    disk = new_disk("128M", prefill=False)
+    random = seed.stream("reads")
+    with nbd_io(disk) as old, nbd_io(disk) as io:
+        old.write(0, 2 * MIB)
+        for _ in range(8):
+            length = random.choice((16, 32, 64)) * KIB
+            for number in random.sample(range(16), 8):
+                io.send(Command.READ, number * 128 * KIB, length)
+            io.finish_all()
+        repeat_cookie(io)
+        if io.offers(TransmissionFlag.SEND_CACHE):
+            for length in (32 * MIB, 64 * MIB, 128 * MIB):
+                io.client.call(Command.CACHE, 0, length)
+        leave(disk, nbd_io)
+        old.read(0, 64 * KIB)
+        secret = random.randbytes(8).hex().encode()
+        old.write(0, 4096, data=secret * 256)
+        cookie = io.client.send_request(Command.READ, disk.size, 4096)
+        text = io.client.receive_reply(cookie).message
+        assert secret.decode() not in text, f"READ beyond the end: the error has data: {text}"
+        pause(1.2)
+        for one in (io, old):
+            one.read(64 * KIB, 4096)
+    disk.verify()
+    if "add_volume" in target.capabilities and "block_status" in target.capabilities:
+        set_for_another(disk, new_disk("1M", beside=disk))
+
+
+def repeat_cookie(io):
+    """Read with one cookie before and after a change."""
+    for _ in range(3):
+        io.write(MIB, 4096)
+        expected = io.read(MIB, 4096)
+        cookie = io.client.send_request(Command.READ, MIB, 4096, cookie=77)
+        seen = bytes(io.client.receive_reply(cookie).data)
+        assert seen == expected, "READ of 4096 bytes at 1 MiB with a cookie used before: old data"
+
+
+def leave(disk, nbd_io):
+    """Let clients leave: after a read, in the handshake, after an unknown export."""
+    with nbd_io(disk) as third:
+        third.read(0, 4096)
+    with negotiating(disk) as client:
+        result = option_result(client, Option.GO, m.info_request("no such export", []))
+        assert result != "ACK", f"GO for an unknown export: {result}"
+        replies = option_replies(client, Option.LIST)
+        assert replies, "LIST after a refused GO: no reply"
+        enter_transmission(client, disk)
+        assert errno_of(client, Command.READ, 0, 4096) == 0, "READ after a refused GO: an error"
+
+
+def set_for_another(disk, other):
+    """Check LIST, and that a context holds for its own export alone."""
+    with negotiating(disk) as client:
+        listed = client.opt_list()
+        for one in (disk, other):
+            name = export_name(one)
+            assert name in listed, f"LIST lacks {name}: {listed}"
+        client.opt_structured_reply()
+        client.opt_set_meta_context(export_name(disk), [BASE])
+        enter_transmission(client, other)
+        seen = errno_of(client, Command.BLOCK_STATUS, 0, 4096)
+        assert seen, "BLOCK_STATUS with a context of another export: expected an error"
