@@ -19,7 +19,15 @@ from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import COMMAND
 from qbdcheck.guest.kirk import run_kirk
 from qbdcheck.guest.ltp_tree import LtpTree
-from qbdcheck.guest.runtest import FILE_SYSTEMS, Entry, Runtest, as_kirk, parse, summary
+from qbdcheck.guest.runtest import (
+    FILE_SYSTEMS,
+    Entry,
+    Runtest,
+    as_kirk,
+    limit_factor,
+    parse,
+    summary,
+)
 from qbdcheck.kit.guests import Guests
 from qbdcheck.options import Execution, GuestOptions, TargetOptions
 from qbdcheck.report.events import TestEnded
@@ -93,11 +101,12 @@ def main(
     failures = []
     try:
         for kind in FILE_SYSTEMS:
-            guest = guests(session.new_disk(size, prefill=False))
+            disks = [session.new_disk(size, prefill=False) for _ in range(2 if tree else 1)]
+            guest = guests(*disks)
             sys.stdout.write(f"{description.name}: {size} bytes, {kind}\n")
             try:
                 environment = tree.put_into(guest) if tree else {}
-                test_s = execution.timeout_s or _TEST_S
+                test_s = execution.timeout_s or _TEST_S * limit_factor(guest)
                 suite_s = execution.suite_timeout_s or _SUITE_S
                 if guest_options.kirk:
                     run.judged(
