@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any
 
 from qbdcheck import clock
-from qbdcheck.errors import UsageError
+from qbdcheck.errors import NotRun, UsageError
 from qbdcheck.guest.guest import Guest
 from qbdcheck.machine_speed import THIS, Limit, work_s
 from qbdcheck.programs.process import run
@@ -69,10 +69,14 @@ _KILL_ALL = (
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a runtest file."""
+    """A line of a runtest file.
+
+    :ivar skip: why it is not run; "" to run it.
+    """
 
     name: str
     command: str
+    skip: str = ""
 
 
 def parse(text: str, source: str = "runtest file") -> list[Entry]:
@@ -198,14 +202,16 @@ def run_tests(
         for entry in entries:
             if number > 1 and clock.now_s() - start_s >= soak_s:
                 return results
-            if number == 1 and suite.is_over:
+            if entry.skip:
+                one = TestEnded(entry.name, "conf", 0.0, entry.skip)
+            elif number == 1 and suite.is_over:
                 one = TestEnded(entry.name, "broken", 0.0, f"no time left of {suite_s:g} s")
             else:
                 limit_s = test_s if number > 1 else min(test_s, suite.total_left_s)
                 one = run_test(guest, entry, directory, limit_s, environment or {})
             results.append(replace(one, name=f"{one.name}#{number}") if number > 1 else one)
             ended(results[-1])
-        if clock.now_s() - start_s >= soak_s:
+        if clock.now_s() - start_s >= soak_s or all(entry.skip for entry in entries):
             break
     return results
 
@@ -215,14 +221,29 @@ class Runtest:
 
     :param soak_s: seconds for which each suite is repeated; 0 runs it once.
     :param ended: called after each test. Names begin with the file system: ``ext4 dio01``.
+    :param choose: returns those of the entries that are to be run.
     """
 
     def __init__(
-        self, log: Callable[..., None], soak_s: float, ended: Callable[[TestEnded], None]
+        self,
+        log: Callable[..., None],
+        soak_s: float,
+        ended: Callable[[TestEnded], None],
+        choose: Callable[[Sequence[Entry]], Sequence[Entry]] = list,
     ) -> None:
+        self._choose = choose
         self._log = log
         self.soak_s = soak_s
         self._ended = ended
+
+    def chosen(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Return the entries that are to be run.
+
+        :raise NotRun: there is none.
+        """
+        if not (found := self._choose(entries)):
+            raise NotRun("no test of it matches --only-tests")
+        return found
 
     def __call__(
         self,

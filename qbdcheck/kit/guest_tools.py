@@ -12,7 +12,7 @@ from qbdcheck.guest.file_set import FileSet
 from qbdcheck.guest.guest import Guest
 from qbdcheck.guest.iostat import parse_iostat
 from qbdcheck.guest.ltp_tree import LtpTree
-from qbdcheck.guest.runtest import FILE_SYSTEMS, Entry, Runtest, limit_factor, parse
+from qbdcheck.guest.runtest import FILE_SYSTEMS, Runtest, limit_factor, parse
 from qbdcheck.guest.synced_files import SyncedFiles
 from qbdcheck.targets.disk import Disk
 
@@ -40,7 +40,7 @@ def run_runtest_file(
 
     :raise AssertionError: a test did not pass. :raise GuestFailed: the file system is damaged.
     """
-    entries = parse(file.read_text(encoding="utf-8"), file.name)
+    entries = runtest.chosen(parse(file.read_text(encoding="utf-8"), file.name))
     for kind in FILE_SYSTEMS:
         system = guest(new_disk(_FILE_SIZE, prefill=False))
         runtest(system, kind, entries)
@@ -58,7 +58,7 @@ def run_ltp_groups(
 
     :raise AssertionError: a test did not pass. :raise GuestFailed: the file system is damaged.
     """
-    entries: list[Entry] = [entry for group in groups for entry in ltp.entries(group)]
+    entries = runtest.chosen([entry for group in groups for entry in ltp.entries(group)])
     for kind in FILE_SYSTEMS:
         # the second is for tests that make a file system of their own
         system = guest(*(new_disk(_LTP_SIZE, prefill=False) for _ in range(2)))
