@@ -228,6 +228,11 @@ def _add_guest(group: argparse._ArgumentGroup) -> None:
         metavar="PATH",
         help="an installed LTP: a directory or a tar file",
     )
+    add("--only-tests", default="", metavar="A,B",
+        help="run only the tests of LTP and runtest files with these names: dio0*,aio01",
+    )  # fmt: skip
+    add("--skip-tests", type=path_of, metavar="FILE",
+        help="do not run the tests that FILE lists, one NAME [REASON] a line")  # fmt: skip
     add("--kirk", action="store_true", help="use LTP's own runner kirk for ./check runtest")
     add("--soak", type=duration, default=0.0, metavar="TIME",
         help="repeat the tests of each runtest case for this time: 90s, 30m, 24h")  # fmt: skip
@@ -362,7 +367,14 @@ def _options(
         target=target,
         execution=execution,
         reports=_reports(given, execution.results_dir),
-        guest=GuestOptions(_custom_guest(given), given.observe, _ltp(given.ltp), given.kirk),
+        guest=GuestOptions(
+            _custom_guest(given),
+            given.observe,
+            _ltp(given.ltp),
+            given.kirk,
+            tuple(filter(None, given.only_tests.split(","))),
+            given.skip_tests,
+        ),
         mutation=MutationOptions(
             given.knobs,
             given.each_suite,
