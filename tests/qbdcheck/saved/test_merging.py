@@ -9,7 +9,6 @@ import pytest
 
 from qbdcheck.errors import UsageError
 from qbdcheck.report.events import CaseRetried
-from qbdcheck.report.tally import Tally
 from qbdcheck.saved.merging import merge
 from qbdcheck.saved.runs import SavedRun
 from qbdcheck.verdict import Verdict
@@ -24,7 +23,7 @@ def part(run: SavedRun, shard: str = "", **header: object) -> SavedRun:
     environment = {"qbdcheck": "0.1.0 (abc)", "cores": "2"}
     fields = {"shard": shard, "environment": environment, **header}
     fresh = replace(tally.run, **fields)  # type: ignore[arg-type]
-    return SavedRun(run.name, Tally(fresh, tally.end, tally.cases, {}, tally.retries))
+    return SavedRun(run.name, replace(tally, run=fresh, running={}))
 
 
 def test_shards_become_one_run(saved: Made) -> None:
