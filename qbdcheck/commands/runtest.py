@@ -86,14 +86,7 @@ def main(
     tree = LtpTree(guest_options.ltp, scratch) if guest_options.ltp else None
     if guest_options.kirk and tree is None:
         raise UsageError("--kirk requires --ltp PATH: it runs the groups of an LTP tree")
-    every = [entry for group in groups for entry in _entries(group, tree, suites_dir)]
-    choice = TestChoice.of(guest_options.tests, guest_options.skip_tests)
-    if guest_options.kirk and choice != TestChoice():
-        raise UsageError("--only-tests and --skip-tests cannot be used with --kirk")
-    entries = choice.apply(every)
-    if not any(not entry.skip for entry in entries):
-        names = ", ".join(dict.fromkeys(entry.name for entry in every[:_SHOWN]))
-        raise UsageError(f"--only-tests and --skip-tests leave no test; the first are {names}")
+    entries = _chosen(groups, tree, guest_options, suites_dir)
     log = execution.results_dir / "runtest.log"
     progress = _Progress(log)
     session = TargetSession(
@@ -144,6 +137,24 @@ def main(
         session.close()
     _write(progress, entries, log, json_file, failures)
     return ExitCode.RED if failures else ExitCode.GREEN
+
+
+def _chosen(
+    groups: Sequence[str], tree: LtpTree | None, options: GuestOptions, suites_dir: Path
+) -> list[Entry]:
+    """Return the tests of the groups that --only-tests and --skip-tests leave.
+
+    :raise UsageError: they leave none, or kirk cannot choose.
+    """
+    every = [entry for group in groups for entry in _entries(group, tree, suites_dir)]
+    choice = TestChoice.of(options.tests, options.skip_tests)
+    if options.kirk and choice != TestChoice():
+        raise UsageError("--only-tests and --skip-tests cannot be used with --kirk")
+    entries = choice.apply(every)
+    if not any(not entry.skip for entry in entries):
+        names = ", ".join(dict.fromkeys(entry.name for entry in every[:_SHOWN]))
+        raise UsageError(f"--only-tests and --skip-tests leave no test; the first are {names}")
+    return entries
 
 
 def _write(
