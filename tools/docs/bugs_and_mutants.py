@@ -111,14 +111,20 @@ def _first_sight() -> str:
     alive = [f"`{fate['id']}`" for fate in seen if fate["state"] == "alive"]
     waiting = [f"`{fate['id']}`" for fate in seen if fate["state"] == "not measured"]
     count = len(seen) - len(waiting)
-    lines = [
+    intro = (
         "## First sight\n\nThe kinds of the last chapter of bugs.md were written as mutants before a"
         " case looked for them. Each ran once, against those cases of the group quick that could see"
         " it, as they were before (`bench/results/first_sight.json` has the list), until its first"
         " kill. The cases that were written because of the survivors do not count here. The table of"
-        " each group below has the present state.\n",
-        f"**{len(killed)} of {count} were killed at first sight ({100 * len(killed) // count} %)**;"
-        f" {named} diagnoses named the damage. Alive: {', '.join(alive) or 'none'}.",
+        " each group below has the present state.\n"
+    )
+    lines = [
+        intro,
+        (
+            f"**{len(killed)} of {count} were killed at first sight"
+            f" ({100 * len(killed) // count} %)**; {named} diagnoses named the damage."
+            f" Alive: {', '.join(alive) or 'none'}."
+        ),
     ]
     if waiting:
         lines.append(f"Not measured before cases existed: {', '.join(waiting)}.")
