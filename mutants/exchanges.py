@@ -10,7 +10,7 @@ from typing import NoReturn
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, Reply, Request
 from mutants.connections import on_end
-from mutants.mutant import Mutant, ReplyMutant, RequestMutant, changed
+from mutants.mutant import Mutant, ReplyMutant, RequestMutant, changed, raising
 
 _CHANGES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 
@@ -86,6 +86,7 @@ class FailedWriteDoneLater(RequestMutant):
 
     def carry_out(self, request: Request, below: Below) -> Reply:
         """Try failed writes again."""
+        below = raising(below)
         with self._lock:
             due = [one for left, one in self._failed if left <= 1]
             self._failed = [(left - 1, one) for left, one in self._failed if left > 1]
@@ -120,6 +121,7 @@ class ErrorOfPreviousRequest(Mutant):
 
     def carry_out(self, request: Request, below: Below) -> Reply:
         """Fail again."""
+        below = raising(below)
         left, number = self._errors.pop(request.connection, (0, 0))
         if left == 1 and self.strikes(request):
             raise BlockError(number, "the error of another request")

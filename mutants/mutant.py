@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import ClassVar
 
+from blockio.errors import BlockError
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
 from mutants.knobs import ALL, COMMANDS, KnobError, Knobs
 
@@ -217,6 +218,18 @@ def write(request: Request, below: Below, offset: int, data: bytes) -> None:
     """
     asked = Request(Command.WRITE, 0, offset, len(data), request.cookie, data, request.connection)
     below(asked)
+
+
+def raising(below: Below) -> Below:
+    """Return ``below`` with replies that carry an error raised as `BlockError`."""
+
+    def ask(request: Request) -> Reply:
+        reply = below(request)
+        if reply.error:
+            raise BlockError(reply.error, "failed below")
+        return reply
+
+    return ask
 
 
 def without(request: Request, flag: CommandFlag) -> Request:

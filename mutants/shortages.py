@@ -6,7 +6,7 @@ import errno
 
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, Reply, Request
-from mutants.mutant import BLOCK, Mutant, ReplyMutant, blocks, changed
+from mutants.mutant import BLOCK, Mutant, ReplyMutant, blocks, changed, raising
 
 _BUSY = (errno.EAGAIN, errno.ENOMEM, errno.EBUSY, errno.EINTR)
 
@@ -27,6 +27,7 @@ class FailureLeaksSlot(Mutant):
 
     def carry_out(self, request: Request, below: Below) -> Reply:
         """Refuse the request if there is no slot."""
+        below = raising(below)
         if self._leaked >= self.MOST:
             raise BlockError(errno.ENOMEM, "no slot is free")
         try:
@@ -48,6 +49,7 @@ class BusyCountsAsDone(Mutant):
 
     def carry_out(self, request: Request, below: Below) -> Reply:
         """Acknowledge the request."""
+        below = raising(below)
         try:
             return below(request)
         except BlockError as error:
@@ -67,6 +69,7 @@ class RetryWithEmptyPayload(Mutant):
 
     def carry_out(self, request: Request, below: Below) -> Reply:
         """Try again with zeroes."""
+        below = raising(below)
         try:
             return below(request)
         except BlockError:
@@ -87,6 +90,7 @@ class SomeReadErrorsIgnored(Mutant):
 
     def carry_out(self, request: Request, below: Below) -> Reply:
         """Return garbage."""
+        below = raising(below)
         try:
             return below(request)
         except BlockError as error:

@@ -8,7 +8,17 @@ import time
 
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
-from mutants.mutant import BLOCK, Mutant, RequestMutant, blocks, changed, read, whole_blocks, write
+from mutants.mutant import (
+    BLOCK,
+    Mutant,
+    RequestMutant,
+    blocks,
+    changed,
+    raising,
+    read,
+    whole_blocks,
+    write,
+)
 
 _CLUSTER = 65536
 _CHANGES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
@@ -137,6 +147,7 @@ class DoubleAllocation(Mutant):
 
     def carry_out(self, request: Request, below: Below) -> Reply:
         """Write to two places after an error."""
+        below = raising(below)
         if request.command is not Command.WRITE:
             return below(request)
         try:

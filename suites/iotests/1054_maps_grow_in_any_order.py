@@ -10,7 +10,7 @@ alloc-map-rounding-reads-zero.
 from qbdcheck.kit import case
 from qbdcheck.kit.volume_limits import first_possible
 
-UNIT, BLOCK, COUNT = 65536, 4096, 150
+UNIT, BLOCK, COUNT = 65536, 4096, 100
 SIZES = (17 << 40, *(1 << bits for bits in range(43, 22, -2)))
 
 
