@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from qbdcheck import clock
@@ -222,6 +223,7 @@ class Runtest:
     :param soak_s: seconds for which each suite is repeated; 0 runs it once.
     :param ended: called after each test. Names begin with the file system: ``ext4 dio01``.
     :param choose: returns those of the entries that are to be run.
+    :param logs: a directory for write logs of volumes; None if the target cannot write them.
     """
 
     def __init__(
@@ -230,7 +232,9 @@ class Runtest:
         soak_s: float,
         ended: Callable[[TestEnded], None],
         choose: Callable[[Sequence[Entry]], Sequence[Entry]] = list,
+        logs: Path | None = None,
     ) -> None:
+        self.logs = logs
         self._choose = choose
         self._log = log
         self.soak_s = soak_s
@@ -349,8 +353,8 @@ def must_pass(results: Sequence[TestEnded]) -> None:
     bad = [result for result in results if result.outcome in {"fail", "broken", TIMED_OUT}]
     if bad:
         first = bad[0]
-        raise AssertionError(
-            f"{first.name}: {first.outcome}: {first.said.strip()[-600:]}; in all {summary(results)}"
-        )
+        # One line: the line of a failure that reports show is the one with the name.
+        said = " / ".join(first.said.strip()[-600:].splitlines())
+        raise AssertionError(f"{first.name}: {first.outcome}: {said}; in all {summary(results)}")
     if not any(result.outcome == "pass" for result in results):
         raise AssertionError(f"nothing passed: {summary(results)}")

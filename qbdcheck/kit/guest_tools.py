@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from blockio.sizes import parse_size
 from qbdcheck.guest.agent import Running
 from qbdcheck.guest.blktrace import dropped, parse_btt, parse_events, parse_totals
 from qbdcheck.guest.devices import Device
 from qbdcheck.guest.file_set import FileSet
 from qbdcheck.guest.guest import Guest
 from qbdcheck.guest.iostat import parse_iostat
+from qbdcheck.guest.logged_volume import LoggedVolumes
 from qbdcheck.guest.ltp_tree import LtpTree
 from qbdcheck.guest.runtest import FILE_SYSTEMS, Runtest, limit_factor, parse
 from qbdcheck.guest.synced_files import SyncedFiles
@@ -42,9 +44,10 @@ def run_runtest_file(
     """
     entries = runtest.chosen(parse(file.read_text(encoding="utf-8"), file.name))
     for kind in FILE_SYSTEMS:
-        system = guest(new_disk(_FILE_SIZE, prefill=False))
-        runtest(system, kind, entries)
-        system.quit()
+        logged = LoggedVolumes(runtest.logs)
+        system = guest(*_disks(1, _FILE_SIZE, new_disk, logged))
+        with logged.checked(kind, system.quit):
+            runtest(system, kind, entries)
 
 
 def run_ltp_groups(
@@ -61,8 +64,20 @@ def run_ltp_groups(
     entries = runtest.chosen([entry for group in groups for entry in ltp.entries(group)])
     for kind in FILE_SYSTEMS:
         # the second is for tests that make a file system of their own
-        system = guest(*(new_disk(_LTP_SIZE, prefill=False) for _ in range(2)))
+        logged = LoggedVolumes(runtest.logs)
+        system = guest(*_disks(2, _LTP_SIZE, new_disk, logged))
         environment = ltp.put_into(system)
         test_s = _LTP_TEST_S * limit_factor(system)
-        runtest(system, kind, entries, environment=environment, test_s=test_s, suite_s=_LTP_SUITE_S)
-        system.quit()
+        limits = {"test_s": test_s, "suite_s": _LTP_SUITE_S}
+        with logged.checked(kind, system.quit):
+            runtest(system, kind, entries, environment=environment, **limits)
+
+
+def _disks(
+    count: int, size: str, new_disk: Callable[..., Disk], logged: LoggedVolumes
+) -> Iterator[Disk]:
+    """Yield new disks whose writes are logged, if the target can do that."""
+    for number in range(count):
+        disk = new_disk(size, prefill=False, **logged.options(number))
+        logged.follow(number, disk, parse_size(size))
+        yield disk

@@ -242,7 +242,12 @@ def ltp(request: pytest.FixtureRequest, scratch: Path) -> LtpTree:
 
 
 @pytest.fixture
-def runtest(request: pytest.FixtureRequest, log: Callable[..., None]) -> Runtest:
+def runtest(
+    request: pytest.FixtureRequest,
+    log: Callable[..., None],
+    target: TargetSession,
+    scratch: Path,
+) -> Runtest:
     """Run tests in LTP's format on a file system of a guest; --soak repeats them."""
     # The time of --soak is for the whole case; each file system gets a part.
     soak_s = request.config.stash[EXECUTION].soak_s / len(FILE_SYSTEMS)
@@ -255,7 +260,9 @@ def runtest(request: pytest.FixtureRequest, log: Callable[..., None]) -> Runtest
         tests.append(one)
         tell(one)
 
-    return Runtest(log, soak_s, ended, choice.apply)
+    # The log is of the volume: an image on it has other data at other places.
+    can_log = "request_log" in target.capabilities and target.image_format == "raw"
+    return Runtest(log, soak_s, ended, choice.apply, scratch if can_log else None)
 
 
 @pytest.fixture

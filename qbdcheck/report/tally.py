@@ -28,9 +28,9 @@ class Tally:
     cases: list[CaseEnded] = field(default_factory=list)
     running: dict[int, CaseStarted] = field(default_factory=dict)
     """The running case of each lane."""
+    retries: list[CaseRetried] = field(default_factory=list)
     guest_tests: dict[tuple[str, str], list[TestEnded]] = field(default_factory=dict)
     """The tests in a guest that have ended, of each running case: by its id and image format."""
-    retries: list[CaseRetried] = field(default_factory=list)
 
     def handle(self, event: Event) -> None:
         """Handle one event."""
