@@ -24,7 +24,7 @@ from qbdcheck.files import ROOT
 class Extra:
     """An optional part. ``apt``: packages of Debian and Ubuntu; ``build``: a command, run last.
 
-    ``target`` is the target that it makes possible.
+    ``target`` is the target that it makes possible. Without ``build`` the packages are all.
     """
 
     apt: tuple[str, ...]
@@ -47,6 +47,7 @@ EXTRAS: Mapping[str, Extra] = {
         ("make", "-s", "-C", str(ROOT / "contrib/qbd-driver")),
         "qbd",
     ),
+    "iscsi": Extra(("tgt", "qemu-block-extra"), (), "iscsi"),
 }
 
 
@@ -85,6 +86,8 @@ def install_extras(names: Sequence[str]) -> None:
         missing = [package for package in extra.apt if not _is_installed(package)]
         if missing:
             _install_packages(name, missing)
+        if not extra.build:
+            continue
         note(f"building {name} for the target {extra.target}")
         run_or_raise(extra.build, f"--with {name}: {' '.join(extra.build)}")
 

@@ -26,14 +26,19 @@ def show(
 
     :raise SetupError: the target does not start.
     """
-    available = capabilities(description, target, execution.scratch_root)
-    programs = Programs(description.program_paths, build=description.build)
+    absent = description.not_here()
+    available = frozenset() if absent else capabilities(description, target, execution.scratch_root)
+    programs = Programs(
+        description.program_paths, build=description.build, install=description.install
+    )
     running = 0
     for planned in plan:
         case = planned.case
         decided = decide_before(case, planned.image_format, available, programs)
         reasons = [planned.excluded] if planned.excluded else []
-        if decided is not None:
+        if absent:
+            reasons += absent
+        elif decided is not None:
             reasons += decided.reasons or [f"broken: {decided.message}"]
         running += not reasons
         line = f"{case.number:03}".ljust(4) + f" {planned.image_format:9}  "

@@ -6,7 +6,7 @@ Reference: qapi/block-core.json, BlockdevOptions.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 Blockdev = dict[str, Any]
@@ -66,3 +66,8 @@ def _flat(value: object, prefix: str) -> Iterator[tuple[str, str]]:
         yield prefix, "on" if value else "off"
     else:
         yield prefix, str(value)
+
+
+def object_arguments(objects: Sequence[str]) -> list[str]:
+    """Return the arguments that define `objects` for qemu-img and qemu-io."""
+    return [part for text in objects for part in ("--object", text)]

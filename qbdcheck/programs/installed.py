@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qbdcheck.errors import NotRun, SetupError
+from qbdcheck.files import COMMAND
 
 VALGRIND_ERROR = 99
 """Exit status if valgrind found an error (the same as in qemu-iotests' common.rc)."""
@@ -44,6 +45,7 @@ class Programs:
     :param paths: path of each program, from the target's profile.
     :param log_dir: directory for the logs of valgrind.
     :param build: a command that builds the programs in ``paths``.
+    :param install: the part of ``./check --install --with`` that has the programs.
     """
 
     paths: Mapping[str, str] = field(default_factory=dict)
@@ -51,6 +53,7 @@ class Programs:
     valgrind: bool = False
     log_dir: Path = Path()
     build: str | None = None
+    install: str | None = None
 
     def path(self, name: str) -> str | None:
         """Return the path of a program, or None if it is not installed."""
@@ -71,6 +74,8 @@ class Programs:
         wanted = self.paths.get(name) or os.environ.get(VARIABLES.get(name, ""), "") or name
         package = _PACKAGES.get(name)
         fix = f"; install the Debian package {package}" if package and wanted == name else ""
+        if self.install and not package:
+            fix = f"; run: {COMMAND} --install --with {self.install}"
         if self.build and "/" in wanted:
             return f"the programs in {Path(wanted).parent} are not built; run: {self.build}"
         return f"program {wanted} is not installed{fix}"

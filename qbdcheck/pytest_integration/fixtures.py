@@ -102,8 +102,12 @@ def scratch(request: pytest.FixtureRequest) -> Path:
 def capabilities_of(config: pytest.Config) -> frozenset[str]:
     """Return the capabilities of the run's target, which are probed once.
 
+    None are known of a target that cannot run on this machine (`Description.not_here`).
+
     :raise UsageError: the target is unknown, or does not start.
     """
+    if description_of(config).not_here():
+        return frozenset()
     scratch_root = config.stash[EXECUTION].scratch_root
     return capabilities(description_of(config), config.stash[TARGET_OPTIONS], scratch_root)
 

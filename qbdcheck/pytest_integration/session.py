@@ -154,11 +154,17 @@ def _verdict_before(
 ) -> Callable[[Unit], Result | None]:
     """Return the function that decides before a unit starts whether it can run."""
     capabilities = capabilities_of(config)
-    programs = Programs(description_of(config).program_paths)
+    description = description_of(config)
+    programs = Programs(
+        description.program_paths, build=description.build, install=description.install
+    )
+    absent = description.not_here()
 
     def decide(unit: Unit) -> Result | None:
         if reason := excluded.get(unit.key):
             return Result(Verdict.NOT_RUN, reasons=(reason,))
+        if absent:
+            return Result(Verdict.NOT_RUN, reasons=absent)
         return decide_before(unit.case, unit.image_format, capabilities, programs)
 
     return decide

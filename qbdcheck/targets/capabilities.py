@@ -132,7 +132,8 @@ def _of_volume(session: TargetSession) -> tuple[set[str], bool]:
         seen = size_seen(session, disk)
     else:
         found = set(of_driver(session, disk))
-        seen = disk.volume_path.stat().st_size if disk.volume_path.is_file() else 0
+        is_file = disk.protocol_blockdev()["driver"] == "file" and disk.volume_path.is_file()
+        seen = disk.volume_path.stat().st_size if is_file else 0
     found.update(of_server(session, disk))
     if size == seen == PROBE_SIZE:
         found.add("raw_size")

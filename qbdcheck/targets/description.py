@@ -7,6 +7,7 @@ policies, cases and findings. An error is one line with the file, the line, the 
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from qbdcheck.catalogue.capability_words import CAPABILITIES, IMAGE_FORMATS
 from qbdcheck.catalogue.policies import POLICIES
 from qbdcheck.errors import UsageError
 from qbdcheck.files import COMMAND, ROOT
+from qbdcheck.programs.installed import Programs
 from qbdcheck.targets import marked_yaml
 from qbdcheck.targets.marked_yaml import KeyPath, Marked
 from qbdcheck.targets.placeholders import KNOWN, fill, names_in
@@ -87,6 +89,13 @@ def _versions(value: str) -> str:
     return value
 
 
+def _need(value: str) -> str:
+    if value != "root" and not value.startswith("/"):
+        raise ValueError("use root, or the absolute path of a file that must exist")
+    return value
+
+
+Need = Annotated[str, pydantic.AfterValidator(_need)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=3600)]
 Command = Annotated[str, pydantic.AfterValidator(_command)]
 Commands = Annotated[list[Command], BeforeValidator(_as_list)]
@@ -200,6 +209,10 @@ class Description(_Strict):
     programs: list[str] | dict[str, str] = []
     build: Command | None = None
     """A command that builds the programs, for the message that one is missing."""
+    install: str | None = None
+    """The part of ``./check --install --with`` that installs the programs."""
+    needs: list[Need] = []
+    """What the machine must have: ``root``, or paths that must exist."""
     environment: dict[str, str] = {}
     files: dict[str, str] = {}
     """Contents of files that the server needs, by path. Written before each start."""
@@ -207,6 +220,8 @@ class Description(_Strict):
     options: dict[OptionName, str] = {}
     start: Command | None = None
     ready: Ready | None = None
+    objects: list[str] = []
+    """Definitions of objects that each program of QEMU gets, such as TLS credentials."""
     blockdev: dict[str, Any]
     nbd: str | None = None
     filename: str | None = None
@@ -247,6 +262,23 @@ class Description(_Strict):
         if isinstance(self.programs, dict):
             return {name: fill(path, {"root": str(ROOT)}) for name, path in self.programs.items()}
         return {name: name for name in self.programs}
+
+    def not_here(self) -> tuple[str, ...]:
+        """Return why no case can run on this machine: it lacks what ``needs:`` names, or programs.
+
+        A missing program is a reason only with ``install:``, which says how to get it.
+        """
+        reasons = []
+        for need in self.needs:
+            if need == "root" and os.geteuid() != 0:
+                reasons.append(f"target {self.name} needs root")
+            if need != "root" and not Path(need).exists():
+                reasons.append(f"target {self.name} needs {need}, which does not exist")
+        if self.install is not None:
+            programs = Programs(self.program_paths, install=self.install)
+            absent = [name for name in self.program_paths if programs.path(name) is None]
+            reasons += [programs.missing(name) for name in absent]
+        return tuple(reasons)
 
     def expected_deviation(self, case_id: str, image_format: str) -> str | None:
         """Return the document of the deviation that makes a case fail, or None if it must pass.

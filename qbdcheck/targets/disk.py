@@ -17,7 +17,14 @@ from oracles.stamps import Bytes, Data
 from qbdcheck.clock import now_s, pause, wall_s
 from qbdcheck.errors import NotRun, ProgramError, SetupError
 from qbdcheck.machine_speed import Limit
-from qbdcheck.programs.blockdev import Blockdev, dashed, json_filename, node, over
+from qbdcheck.programs.blockdev import (
+    Blockdev,
+    dashed,
+    json_filename,
+    node,
+    object_arguments,
+    over,
+)
 from qbdcheck.programs.process import run, tail
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.targets.disk_io import ReadAgain, judge
@@ -264,7 +271,8 @@ class Disk:
     @property
     def object_arguments(self) -> list[str]:
         """Arguments that define the objects (secrets) to which the disk's nodes refer."""
-        return ["--object", SECRET_OBJECT] if self.format == "luks" else []
+        secret = [SECRET_OBJECT] if self.format == "luks" else []
+        return object_arguments([*secret, *self.backend.objects])
 
     def verify(self, offset: int = 0, length: int | None = None) -> None:
         """Read everything through qemu-img and compare it with the shadow, sector by sector.

@@ -24,7 +24,7 @@ from urllib.parse import quote
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
 from qbdcheck.files import ROOT
 from qbdcheck.machine_speed import Limit
-from qbdcheck.programs.blockdev import json_filename
+from qbdcheck.programs.blockdev import json_filename, object_arguments
 from qbdcheck.programs.daemon import Daemon
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.process import Completed, Process, run, tail
@@ -87,10 +87,8 @@ class Backend:
         self._server: Process | Daemon | None = None
         self._control: Qmp | None = None
         self._port: int | None = None
-        missing = [f"target {description.name} has no option {key}"
-                   for key in self._options if key not in description.options]  # fmt: skip
-        if missing:
-            raise NotRun(*missing)
+        if missing := [key for key in self._options if key not in description.options]:
+            raise NotRun(*(f"target {description.name} has no option {key}" for key in missing))
         programs.require(*description.program_paths)
 
     # Placeholders --------------------------------------------------------------------------------
@@ -134,6 +132,11 @@ class Backend:
         return filled
 
     @property
+    def objects(self) -> list[str]:
+        """Definitions of the objects to which the protocol node refers (``--object``)."""
+        return [fill(text, self.values()) for text in self.description.objects]
+
+    @property
     def uri(self) -> str | None:
         """NBD URI, or None if the target has none."""
         return self.front[1] if self.front is not None else self._server_uri()
@@ -151,18 +154,16 @@ class Backend:
     @property
     def filename(self) -> str | None:
         """A plain file name for `qemu-img create`, or None if the target has none."""
-        if self.description.filename is not None:
-            return fill(self.description.filename, self.values())
-        return self.uri
+        named = self.description.filename
+        return self.uri if named is None else fill(named, self.values())
 
     @property
     def path(self) -> Path:
         """The file or socket behind the volume."""
-        if self.description.path is not None:
-            return Path(fill(self.description.path, self.values()))
         ready = self.description.ready
-        if ready is not None and ready.socket is not None:
-            return Path(fill(ready.socket, self.values()))
+        place = self.description.path or (ready.socket if ready is not None else None)
+        if place is not None:
+            return Path(fill(place, self.values()))
         return Path(str(self.blockdev.get("filename", self.directory / self.name)))
 
     @property
@@ -465,7 +466,8 @@ class Backend:
             elif uri is None or not readiness.is_at(uri, ready):
                 yield readiness.accepts(ready)
             key, value = "nbd", uri
-            argv = ["qemu-img", "info", "-U", json_filename(self._server_blockdev())]
+            argv = ["qemu-img", "info", *object_arguments(self.objects), "-U"]
+            argv += [json_filename(self._server_blockdev())]
             failure = "QEMU does not open the volume"
             opens = readiness.succeeds(self._resolve(argv), failure, cwd=self.directory)
             yield opens if uri is None else readiness.answers(uri, opens)

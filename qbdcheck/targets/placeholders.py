@@ -58,10 +58,13 @@ def fill(text: str, values: Values) -> str:
 
 
 def fill_tree(value: Value, values: Values) -> Value:
-    """Fill in a tree of options. A string that is only ``{size}`` becomes a number."""
+    """Fill in a tree of options. A string that is only ``{size}`` becomes a number.
+
+    ``{port}`` stays text: the ports of QAPI's addresses are strings (InetSocketAddressBase).
+    """
     if isinstance(value, str):
         match = _PLACEHOLDER.fullmatch(value)
-        whole = values.get(match[1]) if match else None
+        whole = values.get(match[1]) if match and match[1] != "port" else None
         return whole if isinstance(whole, int) else fill(value, values)
     if isinstance(value, dict):
         return {key: fill_tree(item, values) for key, item in value.items()}

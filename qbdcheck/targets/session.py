@@ -13,7 +13,7 @@ from oracles.stamps import Identity
 from qbdcheck.errors import NotRun, ProgramError
 from qbdcheck.machine_speed import elapsed_limit_s
 from qbdcheck.options import Execution, GuestOptions, TargetOptions
-from qbdcheck.programs.blockdev import dashed, json_filename, over
+from qbdcheck.programs.blockdev import dashed, json_filename, object_arguments, over
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
 from qbdcheck.programs.monitored import Monitored
@@ -77,6 +77,7 @@ class TargetSession:
             valgrind=options.valgrind,
             log_dir=scratch,
             build=description.build,
+            install=description.install,
         )
         self.qemu_img = QemuImg(self.programs, scratch)
         self.backends: list[Backend] = []
@@ -155,6 +156,7 @@ class TargetSession:
         """Create the image on a running volume, and write stamps or zeroes."""
         is_undefined = image_format == "raw" and zero and self.description.fresh == "undefined"
         must_zero = is_undefined or image_format == "luks"
+        self.qemu_img.objects += backend.objects
         if is_undefined and length > PREFILL_WHOLE_MAX:
             reason = f"fresh volumes are undefined, and {format_size(length)} are too many to zero"
             raise NotRun(f"target {self.name}: {reason}")
@@ -232,6 +234,8 @@ class TargetSession:
         arguments += ["-r"] if read_only else []
         filename = str(disk)
         again = None
+        if not isinstance(disk, Disk):
+            arguments += object_arguments([text for each in self.backends for text in each.objects])
         if isinstance(disk, Disk):
             again = disk.again
             arguments += disk.object_arguments

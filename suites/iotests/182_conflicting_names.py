@@ -6,13 +6,15 @@ unchanged and still open.
 Guards: wrong-volume-or-lun.
 """
 
-from qbdcheck.kit import case
+from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.expectations import expect_equal
 
 
 @case(groups="names errors quick", requires="nbd", basis="MUST: QAPI, BlockdevOptions")
 def test(disk, qemu_img, golden):
     node = disk.protocol_blockdev()
+    if node["server"]["type"] != "unix":
+        raise NotRun("the target is not reached by a Unix socket, and the options name one")
     path, export, uri = str(disk.volume_path), node["export"], disk.uri
     calls = (
         ("--image-opts", "-f", "raw", f"driver=nbd,path={path},export={export}"),

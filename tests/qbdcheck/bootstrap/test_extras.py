@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from qbdcheck.bootstrap import extras
 from qbdcheck.bootstrap.extras import EXTRAS, install_extras, take_extras
 from qbdcheck.bootstrap.system_packages import InstallError
+from qbdcheck.files import ROOT
+from qbdcheck.targets.description import load
+
+KNOWN = ", ".join((*EXTRAS, "all"))
 
 
 @pytest.mark.parametrize(
@@ -28,8 +34,11 @@ def test_all_are_all() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--install", "--with", "qdb"], "--with: unknown part 'qdb'; known: qbd-driver, all"),
-        (["--install", "--with"], "--with: unknown part ''; known: qbd-driver, all"),
+        (
+            ["--install", "--with", "qdb"],
+            f"--with: unknown part 'qdb'; known: {KNOWN}",
+        ),
+        (["--install", "--with"], f"--with: unknown part ''; known: {KNOWN}"),
         (["--with", "all"], "--with works only together with --install"),
     ],
 )
@@ -72,3 +81,19 @@ def test_without_apt_or_root_the_command_is_named(
     with pytest.raises(InstallError) as caught:
         install_extras(["qbd-driver"])
     assert str(caught.value) == message
+
+
+def test_a_part_of_packages_only_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[object] = []
+    monkeypatch.setattr(extras, "_is_installed", lambda _package: False)
+    monkeypatch.setattr(extras, "package_manager", lambda: "apt")
+    monkeypatch.setattr(extras, "root_prefix", list)
+    monkeypatch.setattr(extras, "apt_install", lambda *arguments: steps.append(arguments))
+    monkeypatch.setattr(extras, "run_or_raise", lambda command, _: steps.append(command))
+    install_extras(["iscsi"])
+    assert steps == [([], list(EXTRAS["iscsi"].apt))]
+
+
+@pytest.mark.parametrize("profile", sorted((ROOT / "targets").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_part_that_a_profile_names_exists(profile: Path) -> None:
+    assert load(profile).install in (None, *EXTRAS)
