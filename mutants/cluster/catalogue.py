@@ -16,14 +16,15 @@ class ClusterMutant:
 
     :ivar shows: the kinds of damage that name it (values of `oracles.damage.Damage`); empty for a
         control.
-    :ivar faults: kinds of faults that let it show. :ivar seed: of a schedule of them that does.
+    :ivar faults: kinds of faults that let it show. :ivar seed: of a schedule of them that does;
+        None if none is known.
     """
 
     name: str
     change: type[Node | Leader | Replica]
     shows: frozenset[str]
     faults: tuple[str, ...] = ()
-    seed: int = 0
+    seed: int | None = None
 
     @property
     def is_control(self) -> bool:
@@ -79,6 +80,18 @@ _ALL = (
         "flush-leader-only", bugs.FlushLeaderOnly, _OLD, ("room", "wipe", "cut"), seed=213
     ),
     ClusterMutant("read-of-uncommitted", bugs.ReadOfUncommitted, _ORDER, _RESTARTS, seed=145),
+    ClusterMutant(
+        "wall-clock-lease", bugs.WallClockLease, _ORDER, ("clock", *_PARTITIONS), seed=222
+    ),
+    ClusterMutant("two-leaders", bugs.TwoLeaders, _ORDER, ("one way", "loss", "bridge"), seed=580),
+    ClusterMutant("long-lease", bugs.LongLease, _ORDER, _PARTITIONS),
+    ClusterMutant("forgets-epoch", bugs.ForgetsEpoch, _ORDER, ("room", "cut", "kill")),
+    ClusterMutant("lost-vote", bugs.LostVote, _ORDER, ("room", "cut", "kill")),
+    ClusterMutant("votes-without-waiting", bugs.VotesWithoutWaiting, _ORDER, _RESTARTS),
+    ClusterMutant("keeps-stray", bugs.KeepsStray, frozenset({"stale", "torn"}), _RESTARTS),
+    ClusterMutant(
+        "flush-counts-behind", bugs.FlushCountsBehind, _OLD, ("room", "wipe", "loss", "cut")
+    ),
     ClusterMutant("slow-failover", bugs.SlowFailover, frozenset()),
     ClusterMutant("read-only-minority", bugs.ReadOnlyMinority, frozenset()),
     ClusterMutant("full-resync", bugs.FullResync, frozenset()),
