@@ -1,4 +1,4 @@
-"""The command line: ``reference_backend serve|proxy|create|list|info|resize|snapshot|rm``.
+"""The command line: ``reference_backend serve|proxy|cluster|create|list|info|resize|snapshot|rm``.
 
 Exit status: 0 for success; 2 for wrong arguments or an error that the message says how to fix.
 Start-up time matters, because each test case starts a server. So modules that only some commands
@@ -30,6 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from reference_backend.proxy import proxy
 
             return proxy(arguments)
+        if arguments.command == "cluster":
+            from reference_backend.cluster.serving import serve_cluster
+
+            return serve_cluster(arguments)  # type: ignore[arg-type]  # never by the fast parser
         from reference_backend.pool_commands import run
 
         return run(arguments)

@@ -111,6 +111,24 @@ def _add_proxy(commands: argparse._SubParsersAction[_Parser]) -> None:
     add("--ready-fd", metavar="FD", type=int, help="write 'ready ADDRESS' to FD instead of stdout")
 
 
+def _add_cluster(commands: argparse._SubParsersAction[_Parser]) -> None:
+    cluster = commands.add_parser("cluster", help="serve a volume that three nodes keep")
+    add = cluster.add_argument
+    add("--dir", metavar="DIR", required=True, help="directory of stores and sockets of nodes")
+    add("--size", metavar="SIZE", type=_size, required=True, help="size of the volume")
+    add("--socket", metavar="PATH", required=True, help="Unix socket for NBD; DIR/nbd-N.sock else")
+    slow_down = "make all times of the protocol longer by this factor, on a loaded machine"
+    add("--slow-down", metavar="X", type=float, default=1.0, help=slow_down)
+    add("--node", metavar="N", type=int, help="run this node only (1 to 3; default: all)")
+    add(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="N=PATH",
+        help="socket by which node N is reached (default DIR/node-N.sock); repeatable",
+    )
+
+
 def _add_pool_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     def add(name: str, about: str, *positional: str) -> _Parser:
         command = commands.add_parser(name, help=about)
@@ -141,5 +159,6 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
         _add_serve(commands)
     if command != "serve":
         _add_proxy(commands)
+        _add_cluster(commands)
         _add_pool_commands(commands)
     return top

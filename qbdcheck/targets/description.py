@@ -201,6 +201,24 @@ class Deviation(_Strict):
         return is_case and (not self.formats or image_format in self.formats)
 
 
+class Node(_Strict):
+    """One node of a cluster. A case starts, kills, pauses it and cuts its links."""
+
+    name: str = Field(pattern=r"^[a-z0-9]+$")
+    start: Command
+    """A command that runs the node in the foreground."""
+    nbd: str
+    """NBD URI of the volume at this node; its socket accepts connections when the node is ready."""
+    store: str
+    """The file or directory of the node's data."""
+    address: str
+    """The Unix socket by which the other nodes reach it."""
+    links: dict[str, str] = {}
+    """For each other node, the Unix socket that this node connects to instead of its address."""
+    leads: str | None = None
+    """A regular expression of the line that the node prints when it becomes the leader."""
+
+
 class Description(_Strict):
     """A whole profile."""
 
@@ -240,6 +258,10 @@ class Description(_Strict):
     waives: list[str] = []
     """Policies that do not apply to the target (qbdcheck.catalogue.policies)."""
     deviations: list[Deviation] = []
+    nodes: list[Node] = []
+    """The nodes, if the target is a cluster."""
+    failover: Seconds = 10.0
+    """The time after which a cluster that lost a node, or a link, serves again."""
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Description:
@@ -254,6 +276,12 @@ class Description(_Strict):
                 raise ValueError(f"{key}: requires a server; add start:")
         if self.version is None and any(deviation.versions for deviation in self.deviations):
             raise ValueError("versions: in deviations: requires version:")
+        names = {node.name for node in self.nodes}
+        if len(names) != len(self.nodes):
+            raise ValueError("nodes: two nodes have the same name")
+        for node in self.nodes:
+            if not names - {node.name} >= node.links.keys():
+                raise ValueError(f"nodes: links: of node {node.name} must name other nodes")
         return self
 
     @property
@@ -388,6 +416,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "volume": Volume,
     "ready": Ready,
     "deviations": Deviation,
+    "nodes": Node,
     **dict.fromkeys(
         ("stop", "kill", "crash", "resize", "snapshot", "snapshot_remove", "clone", "add"), _Action
     ),

@@ -1,0 +1,94 @@
+"""Run many simulated schedules of one cluster, and shrink the first that fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mutants.cluster.catalogue import catalogue
+from oracles.damage import Damage
+from oracles.finding import Findings
+from qbdcheck.kit.cluster.schedule import FAULTS, Schedule, generate, shrink
+from qbdcheck.kit.cluster.simulation import Build, simulate
+
+
+@dataclass
+class Hunt:
+    """What many schedules of one cluster showed.
+
+    :ivar schedules: how many ran. :ivar failing: the first that failed, not shrunk.
+    :ivar happened: how often each fault did something, in all of them.
+    """
+
+    schedules: int
+    requests: int
+    happened: Counter[str]
+    findings: Findings
+    failing: Schedule | None = None
+    trace: Sequence[str] = ()
+
+    @property
+    def damages(self) -> set[Damage]:
+        """The kinds of damage of the failing schedule."""
+        return {finding.damage for finding in self.findings}
+
+    @property
+    def words(self) -> set[str]:
+        """Their words, as a mutant lists them."""
+        return {damage.value for damage in self.damages}
+
+    def __str__(self) -> str:
+        if self.failing is None:
+            return f"{self.schedules} schedules, {self.requests} requests: nothing is wrong"
+        lines = [str(self.findings), str(self.failing), "what happened:"]
+        return "\n".join([*lines, *(f"  {line}" for line in self.trace)])
+
+
+def build_of(mutant: str = "") -> Build:
+    """Return the classes of a mutant of the cluster; those of the right one without a name.
+
+    :raise KeyError: there is no such mutant.
+    """
+    if not mutant:
+        return Build()
+    found = catalogue()[mutant]
+    return Build(found.node, found.replica)
+
+
+def hunt(seeds: Iterable[int], mutant: str = "", faults: Sequence[str] = FAULTS) -> Hunt:
+    """Run the schedules of these seeds until one fails.
+
+    :param faults: the kinds of faults to draw from.
+    """
+    result = Hunt(0, 0, Counter(), Findings())
+    build = build_of(mutant)
+    for seed in seeds:
+        schedule = generate(seed, faults)
+        outcome = simulate(schedule, build)
+        result.schedules += 1
+        result.requests += outcome.requests
+        result.happened += outcome.happened
+        if outcome.findings:
+            result.findings, result.failing = outcome.findings, schedule
+            result.trace = outcome.trace
+            break
+    return result
+
+
+def smallest(found: Hunt, mutant: str = "") -> Hunt:
+    """Return the failing schedule of a hunt, shrunk to the steps that it needs to fail as before.
+
+    :raise ValueError: no schedule failed.
+    """
+    if found.failing is None:
+        raise ValueError("no schedule failed: there is nothing to shrink")
+    build = build_of(mutant)
+    wanted = found.damages
+
+    def fails(schedule: Schedule) -> bool:
+        return bool(wanted & {one.damage for one in simulate(schedule, build).findings})
+
+    schedule = shrink(found.failing, fails)
+    outcome = simulate(schedule, build)
+    return Hunt(1, outcome.requests, outcome.happened, outcome.findings, schedule, outcome.trace)

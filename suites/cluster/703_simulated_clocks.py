@@ -1,0 +1,20 @@
+"""This case checks that clocks that are set do not extend the lease of a leader.
+
+How: 40 simulated schedules with faults of these kinds, with requests in bursts near them. All reads
+are judged, all replicas compared, and each kind of fault must have happened.
+Guards: stale-replica-after-failover.
+"""
+
+from qbdcheck.kit import case
+from qbdcheck.kit.cluster.hunt import hunt
+
+FAULTS = ("clock", "pause", "partition")
+
+
+@case(groups="cluster self", basis="MUST: qbdcheck, docs/cluster.md")
+def test(seed, log):
+    found = hunt(range(seed, seed + 40), faults=FAULTS)
+    log(found)
+    assert found.failing is None, f"{found}"
+    silent = [kind for kind in (*FAULTS, "election") if not found.happened[kind]]
+    assert not silent, f"these faults never happened: {silent}"

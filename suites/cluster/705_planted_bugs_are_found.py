@@ -1,0 +1,23 @@
+"""This case checks that the simulation finds bugs of a cluster, and names the damage of each.
+
+How: each mutant runs the schedule that is known to show it. The findings must have a kind of damage
+that the mutant lists, and the right cluster must pass the same schedule.
+Guards: stale-replica-after-failover, flush-one-child-only, torn-write.
+"""
+
+from qbdcheck.kit import case
+from qbdcheck.kit.cluster.hunt import catalogue, hunt
+
+
+@case(groups="cluster self", basis="MUST: qbdcheck, docs/cluster.md")
+def test(log):
+    mutants = [one for one in catalogue().values() if one.seed is not None]
+    assert len(mutants) >= 12
+    for mutant in mutants:
+        found = hunt([mutant.seed], mutant.name, mutant.faults)
+        log(mutant.name, found)
+        assert found.failing is not None, f"{mutant.name} is not found"
+        named = found.words & mutant.shows
+        assert named, f"{mutant.name} is not named: {found.findings}"
+        right = hunt([mutant.seed], faults=mutant.faults)
+        assert right.failing is None, f"{mutant.name}: the right cluster fails: {right}"

@@ -1,0 +1,19 @@
+"""This case checks that clusters that are slow or unusual, but right, are not accused.
+
+How: late elections, a leader without followers that refuses writes at once, and a resync of all
+granules run simulated schedules with all kinds of faults.
+Guards: stale-replica-after-failover.
+"""
+
+from qbdcheck.kit import case
+from qbdcheck.kit.cluster.hunt import catalogue, hunt
+
+
+@case(groups="cluster self", basis="MUST: qbdcheck, docs/cluster.md")
+def test(seed, log):
+    controls = [one.name for one in catalogue().values() if one.is_control]
+    assert len(controls) == 3
+    for name in controls:
+        found = hunt(range(seed, seed + 20), name)
+        log(name, found)
+        assert found.failing is None, f"{name}: {found}"

@@ -1,0 +1,40 @@
+"""The simulation repeats itself, and does what its schedule says."""
+
+from __future__ import annotations
+
+import pytest
+
+from oracles.damage import Damage
+from qbdcheck.kit.cluster.hunt import hunt, smallest
+from qbdcheck.kit.cluster.schedule import FAULTS, Schedule, Step, generate
+from qbdcheck.kit.cluster.simulation import simulate
+
+
+def test_a_schedule_has_one_outcome() -> None:
+    one, again = simulate(generate(7)), simulate(generate(7))
+    assert (one.events, one.trace, one.happened) == (again.events, again.trace, again.happened)
+    assert simulate(generate(8)).events != one.events
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_each_fault_happens_and_is_survived(kind: str) -> None:
+    requests = tuple(Step(2 + at / 20, ("read", "write")[at % 2], at % 3, 0, 4) for at in range(40))
+    fault = Step(2.5, kind, 3, 0, 0, 1.0, 0.8)
+    outcome = simulate(Schedule(1, tuple(sorted((fault, *requests)))))
+    assert outcome.happened[kind] >= 1
+    assert not outcome.findings
+    assert outcome.requests == len(requests) + 15
+
+
+def test_a_mutant_is_found_and_its_schedule_shrunk() -> None:
+    found = hunt(range(50), "drops-in-flight")
+    assert found.damages & {Damage.LOST, Damage.STALE}
+    small = smallest(found, "drops-in-flight")
+    assert small.failing and found.failing
+    assert len(small.failing.steps) < len(found.failing.steps)
+    assert "drops" not in str(small) and "node" in str(small)
+
+
+def test_nothing_to_shrink() -> None:
+    with pytest.raises(ValueError, match="no schedule failed"):
+        smallest(hunt([1]))
