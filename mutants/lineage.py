@@ -177,7 +177,7 @@ class SnapshotIndexWraps(Mutant):
     """The index of a snapshot has five bits."""
 
     id = "snapshot-index-wraps"
-    shows = ("lost write", "newer", "misplaced data")
+    shows = ("lost write", "newer", "misplaced data", "size")
     source = "class known from chains of snapshots with a limit (longhorn-engine 8bf0b1d7: 250)"
     breaks = "the 33rd snapshot of a volume shows the contents of the first one"
     takes = ALWAYS

@@ -2,13 +2,15 @@
 
 How: reads and writes of exactly the largest size, of 4 to 7 MiB that are unaligned at one or both
 ends, that end at the end of the volume, or that cross a multiple of 1 GiB; and small writes
-directly behind long ones, at places that the long ones have just written.
+directly behind long ones, at places that the long ones have just written. At the end more than
+2 GiB are zeroed at once.
 Guards: vectored-tail-dropped, bounce-size-without-head, short-write-not-continued,
 short-read-keeps-buffer, exact-maximum-refused, chunk-receive-overwrites, deferred-write-overtaken,
-hole-leaves-old-buffer, map-index-wraps.
+hole-leaves-old-buffer, map-index-wraps, zeroes-length-31-bit.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd import TransmissionFlag
 from qbdcheck.kit.nbd_requests import widened
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -17,7 +19,7 @@ LENGTHS = (4 * MIB + 1024, 6 * MIB + 512)
 
 
 @case(
-    groups="rw size quick",
+    groups="rw size zero quick",
     requires="nbd",
     basis=("MUST: NBD, NBD_CMD_WRITE", "MUST: NBD, Block size constraints"),
 )
@@ -47,3 +49,7 @@ def test(new_disk, nbd_io, seed):
             start = widened(SIZE - length, length, minimum)[0]
             io.read(start, SIZE - start)
         io.read(64 * MIB, largest)
+        if io.offers(TransmissionFlag.SEND_WRITE_ZEROES):
+            io.write_zeroes(0, 2 * GIB + 8192)
+            for at in (0, 64 * MIB, GIB - 2 * MIB, 2 * GIB - 65536):
+                io.read(at, 2 * MIB)
