@@ -71,6 +71,7 @@ MAY_IMPORT = {
         "oracles/crash_states/",
         "qbdcheck/kit/crash/kill_cycles.py",
         "qbdcheck/kit/model/concurrent.py",
+        "qbdcheck/kit/cluster/",
     ),
     "time": ("qbdcheck/clock.py", "reference_backend/", "mutants/", "bench/", "fuzz/"),
     "socket": (

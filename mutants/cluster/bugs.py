@@ -53,8 +53,8 @@ class FlushCountsBehind(Leader):
     """A flush counts a follower that does not have all of the writes."""
 
     def _ask_for_sync(self, number: int, flush: _Flush) -> None:
-        for who in flush.lacks:
-            self.node.send(who, m.Sync(self.epoch, number))
+        for peer_id in flush.lacks:
+            self.node.send(peer_id, m.Sync(self.epoch, number))
 
 
 class LongLease(Leader):
@@ -233,7 +233,7 @@ class ReadOnlyMinority(Leader):
 class FullResync(Leader):
     """A control: a follower that comes back gets all granules, also those that are equal."""
 
-    def _meet(self, who: int, state: m.State, is_fenced: bool = False) -> None:
-        super()._meet(who, state, is_fenced)
-        peer: Peer = self.peers[who]
+    def _meet(self, peer_id: int, state: m.State, is_fenced: bool = False) -> None:
+        super()._meet(peer_id, state, is_fenced)
+        peer: Peer = self.peers[peer_id]
         peer.behind.update(dict.fromkeys(range(self._replica.granules), 0.0))

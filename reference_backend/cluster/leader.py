@@ -123,21 +123,21 @@ class Leader:
 
     # Followers
 
-    def _meet(self, who: int, state: m.State, is_fenced: bool = False) -> None:
+    def _meet(self, peer_id: int, state: m.State, is_fenced: bool = False) -> None:
         """Note the state of an incarnation of a follower, and what it lacks."""
-        peer = self.peers.get(who)
+        peer = self.peers.get(peer_id)
         if peer is not None and peer.incarnation > state.incarnation:
             return
         if peer is None or peer.incarnation < state.incarnation:
-            peer = self.peers[who] = Peer(state.incarnation)
+            peer = self.peers[peer_id] = Peer(state.incarnation)
         peer.behind = dict.fromkeys(self._behind(state), _LONG_AGO)
         peer.restoring = set(peer.behind) if state.is_doubtful else None
         peer.is_fenced |= is_fenced or not state.is_blank
         for flush in self._flushes.values():
-            flush.lacks[who] = {one: self._replica.version(one) for one in peer.behind}
+            flush.lacks[peer_id] = {one: self._replica.version(one) for one in peer.behind}
         for granule, version in enumerate(state.table):
             self._replace_stray(granule, version)
-        self._end_restoring(who, peer)
+        self._end_restoring(peer_id, peer)
         self._commit_held(peer)
 
     def _behind(self, state: m.State) -> set[int]:
@@ -153,14 +153,14 @@ class Leader:
         if version > self._replica.version(granule) and granule not in self._busy:
             self._replicate(granule, self._replica.get(granule), _Write((0, 0)))
 
-    def _end_restoring(self, who: int, peer: Peer) -> None:
+    def _end_restoring(self, peer_id: int, peer: Peer) -> None:
         """Tell a follower that it has got back all that it may have lost."""
         if peer.restoring is None or peer.restoring:
             return
         if not peer.is_fenced and not self.has_lease():
             return  # this leader may be an old one: let it not mislead a node without an epoch
         peer.is_fenced = True
-        self.node.send(who, m.Synced(self.epoch, peer.incarnation))
+        self.node.send(peer_id, m.Synced(self.epoch, peer.incarnation))
         self._commit_held(peer)
 
     def _commit_held(self, peer: Peer) -> None:
@@ -204,16 +204,16 @@ class Leader:
         if self._is_given_up():
             self.node.step_down()
             return
-        for who in self.node.peers:
-            self.node.send(who, m.Heartbeat(self.epoch, self._lease_clock()))
-        for granule, who in list(self._missing.items())[: m.BATCH]:
-            self.node.send(who, m.Fetch(self.epoch, (granule,)))
-        for who, peer in self.peers.items():
+        for peer_id in self.node.peers:
+            self.node.send(peer_id, m.Heartbeat(self.epoch, self._lease_clock()))
+        for granule, peer_id in list(self._missing.items())[: m.BATCH]:
+            self.node.send(peer_id, m.Fetch(self.epoch, (granule,)))
+        for peer_id, peer in self.peers.items():
             due = [one for one, sent in peer.behind.items() if self.node.now >= sent + m.RETRY_S]
             for granule in due[: m.BATCH]:
                 peer.behind[granule] = self.node.now
-                self.node.send(who, m.Put(self.epoch, granule, self._replica.get(granule)))
-            self._end_restoring(who, peer)
+                self.node.send(peer_id, m.Put(self.epoch, granule, self._replica.get(granule)))
+            self._end_restoring(peer_id, peer)
         for number, flush in self._flushes.items():
             self._ask_for_sync(number, flush)
 
@@ -263,20 +263,20 @@ class Leader:
         record = record._replace(version=write.version)
         self._replica.put(granule, record)
         self._busy[granule] = write
-        for who, peer in self.peers.items():
+        for peer_id, peer in self.peers.items():
             peer.behind[granule] = self.node.now
-            self.node.send(who, m.Put(self.epoch, granule, record))
+            self.node.send(peer_id, m.Put(self.epoch, granule, record))
 
-    def _on_put_ack(self, who: int, peer: Peer, ack: m.PutAck) -> None:
+    def _on_put_ack(self, peer_id: int, peer: Peer, ack: m.PutAck) -> None:
         granule, version = ack.granule, ack.version
         self._replace_stray(granule, version)
         if version == self._replica.version(granule):
             peer.behind.pop(granule, None)
         if peer.restoring:
             peer.restoring.discard(granule)
-            self._end_restoring(who, peer)
+            self._end_restoring(peer_id, peer)
         for number, flush in self._flushes.items():
-            lacks = flush.lacks.get(who, {})
+            lacks = flush.lacks.get(peer_id, {})
             if granule in lacks and version >= lacks[granule]:
                 del lacks[granule]
                 self._ask_for_sync(number, flush)
@@ -308,15 +308,15 @@ class Leader:
         self._replica.sync()
         self._number += 1
         flush = _Flush(client, request)
-        for who, peer in self.peers.items():
-            flush.lacks[who] = {one: self._replica.version(one) for one in peer.behind}
+        for peer_id, peer in self.peers.items():
+            flush.lacks[peer_id] = {one: self._replica.version(one) for one in peer.behind}
         self._flushes[self._number] = flush
         self._ask_for_sync(self._number, flush)
 
     def _ask_for_sync(self, number: int, flush: _Flush) -> None:
-        for who, lacks in flush.lacks.items():
+        for peer_id, lacks in flush.lacks.items():
             if not lacks:
-                self.node.send(who, m.Sync(self.epoch, number))
+                self.node.send(peer_id, m.Sync(self.epoch, number))
 
     def _on_sync_ack(self, peer: Peer, ack: m.SyncAck) -> None:
         if peer.is_fenced and (flush := self._flushes.pop(ack.flush, None)) is not None:
