@@ -12,7 +12,7 @@ from qbdcheck.kit.cluster.hunt import catalogue, hunt
 @case(groups="cluster self", basis="MUST: qbdcheck, docs/cluster.md")
 def test(log):
     mutants = [one for one in catalogue().values() if one.seed is not None]
-    assert len(mutants) >= 12
+    assert len(mutants) >= 12, f"only {len(mutants)} planted bugs have a seed"
     for mutant in mutants:
         found = hunt([mutant.seed], mutant.name, mutant.faults)
         log(mutant.name, found)

@@ -12,7 +12,7 @@ from qbdcheck.kit.cluster.hunt import catalogue, hunt
 @case(groups="cluster self", basis="MUST: qbdcheck, docs/cluster.md")
 def test(seed, log):
     controls = [one.name for one in catalogue().values() if one.is_control]
-    assert len(controls) == 3
+    assert len(controls) == 3, f"the controls are {controls}"
     for name in controls:
         found = hunt(range(seed, seed + 20), name)
         log(name, found)

@@ -21,8 +21,8 @@ def test(log):
     log(small)
     assert len(small.failing.steps) < len(found.failing.steps) / 3, f"{small}"
     again = simulate(Schedule.from_json(small.failing.to_json()), build_of(MUTANT))
-    assert again.findings == small.findings
-    assert again.trace == small.trace
+    assert again.findings == small.findings, f"the schedule read back finds {again.findings}"
+    assert again.trace == small.trace, f"the schedule read back does {again.trace}"
     for place in range(len(small.failing.steps)):
         steps = small.failing.steps[:place] + small.failing.steps[place + 1 :]
         rest = simulate(Schedule(small.failing.seed, steps), build_of(MUTANT))

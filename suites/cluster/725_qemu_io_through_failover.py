@@ -23,4 +23,5 @@ def test(target, scratch, run):
         cluster.kill(leader)
         qemu_io(first, "read -P 0x11 0 100k", "read -P 0x22 100k 7k", "write -P 0x33 512 64k")
         qemu_io(second, "read -P 0x33 512 64k", "read -P 0x22 100k 7k", "read -P 0 512k 64k")
-        assert cluster.happened == [f"node {leader} was killed"]
+        happened = cluster.happened
+        assert happened == [f"node {leader} was killed"], f"the faults are {happened}"

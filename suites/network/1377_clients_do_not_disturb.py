@@ -83,8 +83,7 @@ def leave(disk, nbd_io):
         result = option_result(client, Option.GO, m.info_request("no such export", []))
         if result == "ACK":  # the server accepts any name, and has left the handshake
             return
-        replies = option_replies(client, Option.LIST)
-        assert replies, "LIST after a refused GO: no reply"
+        assert option_replies(client, Option.LIST), "LIST after a refused GO: no reply"
         enter_transmission(client, disk)
         assert errno_of(client, Command.READ, 0, 4096) == 0, "READ after a refused GO: an error"
 
@@ -93,8 +92,7 @@ def set_for_another(disk, other):
     """Check LIST, and that a context holds for its own export alone."""
     with negotiating(disk) as client:
         listed = client.opt_list()
-        for one in (disk, other):
-            name = export_name(one)
+        for name in map(export_name, (disk, other)):
             assert name in listed, f"LIST lacks {name}: {listed}"
         client.opt_structured_reply()
         client.opt_set_meta_context(export_name(disk), [BASE])
