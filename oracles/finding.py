@@ -260,7 +260,17 @@ def _zeroed(finding: Finding) -> str:
         return f"zeroed{_expected(finding)}"
     first, end = finding.part
     where = f"{finding.count} bytes from byte {first} to {end - 1} of the sector"
+    if end - first == 1:
+        where = f"byte {first} of the sector"
     return f"zeroed in part: {where}{_expected(finding)}"
+
+
+def _bytes(first: int, end: int) -> str:
+    return f"byte {first}" if end - first == 1 else f"bytes {first} to {end - 1}"
+
+
+def _are(first: int, end: int) -> str:
+    return "is" if end - first == 1 else "are"
 
 
 def _aged(finding: Finding) -> str:
@@ -297,8 +307,7 @@ def _misdirected(finding: Finding) -> str:
             hint = f": {distance} too {'high' if finding.moved > 0 else 'low'}"
     by = f"write #{seen.operation}" if seen and seen.generation else "the prefill"
     if finding.part is not None:
-        first, end = finding.part
-        where = f"bytes {first} to {end - 1} of the sector are misdirected"
+        where = f"{_bytes(*finding.part)} of the sector {_are(*finding.part)} misdirected"
         return f"{where} ({finding.moved // SECTOR:+d} sectors{hint}, by {by})"
     return f"misdirected ({finding.moved // SECTOR:+d} sectors{hint}, by {by})"
 
@@ -324,7 +333,7 @@ def _torn(finding: Finding) -> str:
         return f"torn at byte {end}: first {finding.seen}, then {new}"
     if end == SECTOR:
         return f"torn at byte {first}: first {new}, then {finding.seen}"
-    return f"torn: bytes {first} to {end - 1} are {finding.seen}, rest {new}"
+    return f"torn: {_bytes(first, end)} {_are(first, end)} {finding.seen}, rest {new}"
 
 
 def _flipped(finding: Finding) -> str:
@@ -339,8 +348,7 @@ def _flipped(finding: Finding) -> str:
 
 
 def _altered(finding: Finding) -> str:
-    first, end = finding.part or (0, SECTOR)
-    return f"bytes {first} to {end - 1} of the sector altered"
+    return f"{_bytes(*(finding.part or (0, SECTOR)))} of the sector altered"
 
 
 def _shifted(finding: Finding) -> str:
@@ -356,8 +364,7 @@ def _unknown(finding: Finding) -> str:
     what = f"uninitialised or unknown data{_expected(finding)}"
     if finding.part is None:
         return what
-    first, end = finding.part
-    return f"bytes {first} to {end - 1} of the sector are {what}"
+    return f"{_bytes(*finding.part)} of the sector {_are(*finding.part)} {what}"
 
 
 def _error(finding: Finding) -> str:

@@ -8,7 +8,7 @@ let f be the first return in it, and s the last call. Two clusters A and B contr
 fA < sB and fB < sA: A must be before B and B before A. Nothing else can be wrong, except a
 read that returns before its write is called, or a read of a value that was never written.
 
-Times may be of any unit; calls and returns that are equal count as concurrent.
+Times are microseconds; calls and returns that are equal count as concurrent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -29,6 +29,8 @@ INITIAL = 0
 NEVER = float("inf")
 """Return time of a request with an unknown outcome: it may take effect at any time, or never."""
 _BEFORE = float("-inf")
+STALE = ", returned an old value"
+"""Ends the text of the moment of a read that returned an old value."""
 
 
 class Access(NamedTuple):
@@ -47,53 +49,116 @@ class Access(NamedTuple):
     request: int
 
     def __str__(self) -> str:
+        if self.call == _BEFORE:
+            return "the initial contents"
         verb = "writes" if self.is_write else "reads"
-        return f"client {self.client} {verb} #{self.value} (request {self.request})"
+        what = f"#{self.value}" if self.value != INITIAL else "the initial contents"
+        return f"client {self.client} {verb} {what} (request {self.request})"
 
 
 @dataclass(frozen=True)
 class Anomaly:
-    """Requests that contradict one another. ``cycle`` has as few of them as possible."""
+    """Requests that contradict one another. ``cycle`` has as few of them as possible.
+
+    :ivar text: the proof.
+    :ivar writes: the writes of the values in the cycle, whether they are in it or not.
+    :ivar reads: the reads of these values, all of them.
+    """
 
     sector: int
     text: str
     cycle: tuple[Access, ...]
+    writes: tuple[Access, ...] = ()
+    reads: tuple[Access, ...] = ()
 
     @property
     def finding(self) -> Finding:
         """What is wrong, with the requests as evidence."""
-        start = min((one.call for one in self.cycle if one.call != _BEFORE), default=0.0)
-        evidence = tuple(
-            f"{_time(access.call - start)} to {_time(access.returned - start)}: {access}"
-            for access in self.cycle
-        )
+        start = self._start
+        requests = tuple(_line(access, start) for access in self._told)
+        plain = self.plain
         return Finding(
             Damage.NOT_LINEARIZABLE,
             self.sector * SECTOR,
             SECTOR,
-            remark=self.text,
-            evidence=tuple(filter(None, [self.plain])) + evidence,
+            remark=plain or self.text,
+            evidence=(*requests, *([f"proof: {self.text}"] if plain else [])),
             life=self._life(start),
         )
 
     @property
     def plain(self) -> str:
         """What happened, in plain words, where a read returned an older value; else empty."""
-        for read in self.cycle:
-            if read.is_write:
-                continue
-            old = next(
-                (one for one in self.cycle if one.is_write and one.value == read.value), None
+        found = self._stale()
+        return "" if found is None else self._sentence(*found)
+
+    @property
+    def stale(self) -> Access | None:
+        """The read that returned an older value; None if no single read is to blame."""
+        found = self._stale()
+        return None if found is None else found[0]
+
+    @property
+    def _start(self) -> float:
+        return min((one.call for one in self._told if one.call != _BEFORE), default=0.0)
+
+    @property
+    def _told(self) -> tuple[Access, ...]:
+        """The requests that explain the anomaly: the cycle, and the writes of what was read."""
+        chosen = dict.fromkeys((*self.cycle, *self.writes))
+        return tuple(sorted(chosen, key=lambda one: (one.call, one.returned)))
+
+    def _stale(self) -> tuple[Access, Access, Access] | None:
+        """Return (a read of an old value, the newer write, the request that had shown it)."""
+        told = self._told
+        writes = {one.value: one for one in told if one.is_write}
+        for known in told:
+            newer = writes.get(known.value)
+            for read in told:
+                old = writes.get(read.value)
+                if read.is_write or newer is None or old is None or newer is old:
+                    continue
+                if old.returned < newer.call and known.returned < read.call:
+                    return read, newer, known
+        return None
+
+    def _sentence(self, read: Access, newer: Access, known: Access) -> str:
+        """Return one sentence on a read of an old value."""
+        start = self._start
+        old = "the contents from before the case"
+        if read.value != INITIAL:
+            writer = next(one for one in self._told if one.is_write and one.value == read.value)
+            old = f"the older write {_number(writer)}"
+        if newer.returned < read.call:
+            happened = f"was acknowledged at {_time(newer.returned - start)}"
+        else:
+            happened = (
+                f"was read by client {known.client} (request {known.request}) at"
+                f" {_time(known.returned - start)}"
             )
-            for other in self.cycle:
-                newer = other.value != read.value and other.returned < read.call
-                if newer and (old is None or other.call > old.call):
-                    return _stale(read, other)
-        return ""
+        then = "then " if read.client == newer.client else ""
+        return (
+            f"write {_number(newer)} of client {newer.client} {happened}; client {read.client}"
+            f" {then}read {old} at {_time(read.call - start)} (request {read.request});"
+            f" {self._seen(read, newer)}"
+        )
+
+    def _seen(self, read: Access, newer: Access) -> str:
+        """Return whether other reads returned the newer write: the difference from a lost one."""
+        saw = [one for one in self.reads if one.value == newer.value]
+        if not saw:
+            return f"no read ever returned #{newer.value}: it is lost, or was never visible"
+        first = min(saw, key=_returned)
+        when = "before" if first.returned < read.call else "later"
+        return (
+            f"#{newer.value} is not lost: client {first.client} read it {when}"
+            f" (request {first.request})"
+        )
 
     def _life(self, start: float) -> tuple[Moment, ...]:
         """Return the requests as moments in the order of their ends; times are microseconds."""
-        ordered = sorted(self.cycle, key=lambda one: min(one.returned, one.call + 1e12))
+        stale = self.stale
+        ordered = sorted(self._told, key=lambda one: min(one.returned, one.call + 1e12))
         return tuple(
             Moment(
                 "prefill" if one.call == _BEFORE else "write" if one.is_write else "read",
@@ -103,31 +168,34 @@ class Anomaly:
                 at_s=None if one.returned in (NEVER, _BEFORE) else (one.returned - start) / 1e6,
                 lane="" if one.call == _BEFORE else f"client {one.client}",
                 is_certain=one.returned != NEVER,
-                text=f"request {one.request}, {_time(one.call - start)} to"
-                f" {_time(one.returned - start)}",
+                text=("" if one.call == _BEFORE else f"request {one.request}, sent at"
+                      f" {_time(one.call - start)}{STALE if one is stale else ''}"),
             )
             for one in ordered
-        )
+        )  # fmt: skip
 
     def __str__(self) -> str:
         found = self.finding
-        lines = [f"sector {self.sector}: {self.text}", *(f"  {one}" for one in found.evidence)]
+        lines = [f"sector {self.sector}: {found.remark}", *(f"  {one}" for one in found.evidence)]
         return "\n".join(lines)
 
 
-def _stale(read: Access, newer: Access) -> str:
-    what = "the contents from before the case" if read.value == INITIAL else f"#{read.value}"
-    known = f"client {newer.client} had read the newer #{newer.value}"
-    if newer.is_write:
-        known = f"the newer write #{newer.value} of client {newer.client} was acknowledged"
-    return (
-        f"stale read: client {read.client} read {what} (request {read.request}),"
-        f" which it sent after {known}"
-    )
+def _line(access: Access, start: float) -> str:
+    """Return a request with its times in words."""
+    if access.call == _BEFORE:
+        return "before the case: the initial contents"
+    end = "no reply" if access.returned == NEVER else f"to {_time(access.returned - start)}"
+    return f"{_time(access.call - start)} {end}: {access}"
 
 
-def _time(value: float) -> str:
-    return "never" if value == NEVER else "before all" if value == _BEFORE else f"{value:g}"
+def _number(write: Access) -> str:
+    """Return ``#7``, with the number of its request where that is another."""
+    request = "" if write.request == write.value else f" (request {write.request})"
+    return f"#{write.value}{request}"
+
+
+def _time(microseconds: float) -> str:
+    return f"{microseconds / 1000:.3f} ms"
 
 
 class _Cluster(NamedTuple):
@@ -180,7 +248,16 @@ def _check_sector(sector: int, accesses: Sequence[Access]) -> Anomaly | None:
             clusters.append(_cluster([write]))
     if INITIAL not in reads and INITIAL not in writes:
         clusters.append(_cluster([Access(sector, True, INITIAL, _BEFORE, _BEFORE, 0, 0)]))
-    return _contradiction(sector, clusters)
+    anomaly = _contradiction(sector, clusters)
+    if anomaly is None:
+        return None
+    values = {one.value for one in anomaly.cycle}
+    initial = Access(sector, True, INITIAL, _BEFORE, _BEFORE, 0, 0)
+    return replace(
+        anomaly,
+        writes=tuple(writes.get(value, initial) for value in sorted(values)),
+        reads=tuple(one for value in sorted(values) for one in reads.get(value, ())),
+    )
 
 
 def _returned(access: Access) -> float:

@@ -34,11 +34,11 @@ def timeline(anomaly: Anomaly, history: Sequence[Access], unit: str = "us") -> s
         '<g font-family="sans-serif" font-size="12">',
         f'<rect width="{_WIDTH}" height="{height}" fill="white"/>',
         f'<text x="10" y="20" font-weight="bold">sector {anomaly.sector}</text>',
-        f'<text x="10" y="38">{escape(anomaly.text)}</text>',
+        f'<text x="10" y="38">{escape(anomaly.plain or anomaly.text)}</text>',
     ]
     for number, client in enumerate(clients):
         y = _TOP + number * _LANE
-        parts.append(f'<text x="10" y="{y + 22}">client {client}</text>')
+        parts.append(f'<text x="10" y="{y + 22}">{_name(client)}</text>')
         parts.append(
             f'<line x1="{_LEFT}" y1="{y + _LANE - 4}" x2="{_WIDTH - 10}" y2="{y + _LANE - 4}"'
             ' stroke="#ddd"/>'
@@ -51,6 +51,11 @@ def timeline(anomaly: Anomaly, history: Sequence[Access], unit: str = "us") -> s
     length = f"{end - begin:,.0f} {unit}"
     parts.append(f'<text x="{_WIDTH - 20}" y="{base}" text-anchor="end">{length}</text>')
     return "\n".join([*parts, "</g>", "</svg>\n"])
+
+
+def _name(client: int) -> str:
+    """Return the name of a lane; what was there before all requests has the number 0."""
+    return f"client {client}" if client else "before"
 
 
 def _bar(  # noqa: PLR0917  # the picture's measures

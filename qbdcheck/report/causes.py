@@ -20,6 +20,7 @@ from oracles.damage import Damage
 from qbdcheck.report import symptoms
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded, Cause
+from qbdcheck.report.shared_facts import shared_facts
 from qbdcheck.report.symptoms import Symptoms, symptoms_of
 
 MOST = 5
@@ -59,7 +60,7 @@ _DAMAGES: Mapping[Damage, float] = {
     Damage.STALE: 1.0,
     Damage.NEVER_WRITTEN: 1.0,
     Damage.LOST: 1.0,
-    Damage.NOT_LINEARIZABLE: 1.0,
+    Damage.NOT_LINEARIZABLE: 0.9,
 }
 _CONTENTS = frozenset({
     Damage.ZEROED, Damage.STALE, Damage.NEWER, Damage.NEVER_WRITTEN, Damage.LOST,
@@ -91,8 +92,12 @@ _KINDS: Mapping[str, float] = {
     "size": 0.3,
 }
 """Weights of the other traits."""
+_CIRCUMSTANCES = ("state", "size", "alignment")
+"""Kinds of traits that are no cause of their own: a title has them only if all failures do."""
+_IS_CUT = {"after a power cut", "after a crash or a restart"}
 _WEAK_ENDS = ("output differs", "pattern differs", "corrupt image", "must fail")
 _OTHER = 0.3
+_NOTHING = "failures whose texts have no request and no kind of damage in common"
 _CLAIMS: Mapping[str, Trait] = {
     "write_zeroes": ("command", symptoms.ZEROES),
     "fast_zero": ("flag", "FAST_ZERO"),
@@ -152,7 +157,15 @@ def causes_of(
         cause, rest = _next(rest, len(failures), is_first=not found)
         found.append(cause)
     if rest:
-        found.append(_cause(("other", "other failures"), rest, rest, len(failures), set()))
+        found.append(
+            _cause(
+                ("other", "failures that share nothing with the others"),
+                rest,
+                rest,
+                len(failures),
+                set(),
+            )
+        )
     return tuple(found)
 
 
@@ -200,7 +213,9 @@ def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, l
         for trait in failure.traits:
             counts[trait] = counts.get(trait, 0) + 1
     if not counts:
-        return _cause(("other", "failures without a finding"), rest, rest, total, set()), []
+        return _cause(
+            ("other", "failures of which only the text is known"), rest, rest, total, set()
+        ), []
     root = max(counts, key=lambda trait: (counts[trait] * weight(trait), counts[trait], trait))
     members = [failure for failure in rest if root in failure.traits]
     shared = _shared(members)
@@ -209,7 +224,9 @@ def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, l
         for failure in rest
         if failure in members or _is_explained(failure, shared, is_first)
     ]
-    title = _title(root, shared)
+    if root[0] in _CIRCUMSTANCES:
+        members = explained
+    title = _title(root, _true_of_all(members)) + _facts(members) + _followers(members, explained)
     return (
         _cause(("pattern", title), members, explained, total, shared),
         [failure for failure in rest if failure not in explained],
@@ -242,6 +259,29 @@ def _shared(members: Sequence[_Failure]) -> set[Trait]:
     return {trait for trait, count in counts.items() if count >= _COMMON * len(members)}
 
 
+def _true_of_all(members: Sequence[_Failure]) -> set[Trait]:
+    """Return the traits that each failure has, and that none of its findings contradicts."""
+    common = set.intersection(*(set(failure.traits) for failure in members))
+    return {
+        trait
+        for trait in common
+        if not any(symptoms.is_contradicted(trait, one.case.findings) for one in members)
+    }
+
+
+def _facts(members: Sequence[_Failure]) -> str:
+    facts = shared_facts([one for failure in members for one in failure.case.findings])
+    return f": {', '.join(facts)}" if facts else ""
+
+
+def _followers(members: Sequence[_Failure], explained: Sequence[_Failure]) -> str:
+    """Return how many failures do not show it themselves."""
+    others = len(explained) - len(members)
+    if not others:
+        return ""
+    return f"; {others} other failure{'s' if others > 1 else ''} may follow from it"
+
+
 def _is_explained(failure: _Failure, shared: set[Trait], is_first: bool) -> bool:
     """Return whether a failure has a telling trait of a cause, or none of its own."""
     if any(weight(trait) >= _TELLING for trait in shared & failure.traits):
@@ -256,21 +296,28 @@ def _title(root: Trait, shared: set[Trait]) -> str:
     """
     others = sorted(shared - {root}, key=lambda trait: (-weight(trait), trait))
     told: dict[str, list[str]] = {}
-    for kind, value in [root, *others][:_TOLD]:
+    roots = [root] if root in shared or root[0] == "damage" else []
+    for kind, value in [*roots, *others][:_TOLD]:
         told.setdefault(kind, []).append(value)
     parts = [" ".join(part for part in (_subject(told), _requests(told)) if part)]
     parts += [f"where {value} are expected" for value in told.get("expected", ())]
     for kind in ("moved", "state", "errno", "size", "alignment"):
         parts += told.get(kind, [])
-    return ", ".join(part for part in parts if part)
+    return (
+        ", ".join(part for part in parts if part)
+        or "failures whose texts have no request and no kind of damage in common"
+    )
 
 
 def _subject(told: Mapping[str, Sequence[str]]) -> str:
     """Return what went wrong: a program's death, the kinds of damage, or how requests ended."""
     if "program" in told:
         return told["program"][0]
-    damage = told.get("damage", ())
-    contents = " or ".join(kind for kind in damage if Damage(kind) in _CONTENTS)
+    damage = list(told.get("damage", ()))
+    if _IS_CUT & set(told.get("state", ())):
+        never, lost = Damage.NEVER_WRITTEN.value, Damage.LOST.value
+        damage = list(dict.fromkeys(lost if kind == never else kind for kind in damage))
+    contents = " and ".join(kind for kind in damage if Damage(kind) in _CONTENTS)
     rest = [kind for kind in damage if Damage(kind) not in _CONTENTS]
     return ", ".join([*([f"{contents} data"] if contents else []), *rest, *told.get("end", ())])
 

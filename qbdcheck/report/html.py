@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -31,7 +31,10 @@ from qbdcheck.report.page_damage import MEANINGS, colour, hint
 from qbdcheck.report.page_details import split_details
 from qbdcheck.report.page_life import LEGEND, life_of
 from qbdcheck.report.page_map import home_of, volume_map
+from qbdcheck.report.page_reply import extents_of
 from qbdcheck.report.page_script import script_of
+from qbdcheck.report.page_verdict import verdict_of
+from qbdcheck.report.page_words import named, parts_of, request_in_words, text_of
 from qbdcheck.report.redact import Redaction, redaction_for
 from qbdcheck.report.tally import Tally
 from qbdcheck.verdict import Verdict
@@ -53,10 +56,10 @@ _DETAILS = 8 << 10
 """Characters that are shown of each end of a failure's text."""
 _WIRE = ("sent: ", "received")
 """Begin the lines of a finding's evidence that are messages of the connection."""
-_PLAIN = "stale read: "
-"""Begins the line that says in plain words what a history shows."""
 _COMPARED = 6
 """Findings of a case whose bytes are shown."""
+_VERDICTS = 8
+"""Failures whose verdict is at the top of the page."""
 _TONES = {
     "pass": "pass",
     "fail": "fail",
@@ -170,9 +173,14 @@ def _page(
             reasons=reasons_not_run(tally.cases),
             clusters=clusters,
             links=links,
-            anchors={case.case_id: f"{case.case_id}.{case.image_format}" for case in failed},
+            anchors={
+                name: f"{case.case_id}.{case.image_format}"
+                for case in reversed(failed)
+                for name in (case.case_id, f"{case.number:03d}")
+            },
             capabilities=_capabilities(run) if run else [],
             failed=len(failed),
+            verdicts_of=[_said(case, run) for case in failed[:_VERDICTS]],
             bad=[_failure(case, budget) for case in failed[:detailed]],
             brief=[_case(case, budget) for case in failed[detailed:]],
             cases=[_case(case, budget) for case in tally.cases],
@@ -204,6 +212,16 @@ class _Budget:
         return kept
 
 
+def _said(case: CaseEnded, run: RunStarted | None) -> dict[str, str]:
+    """Return the line at the top of the page that says what is wrong in a failed case."""
+    image_format = f"-{case.image_format}" if run and len(run.formats) > 1 else ""
+    return {
+        "anchor": f"{case.case_id}.{case.image_format}",
+        "number": f"{case.number:03d}{image_format}",
+        "says": verdict_of(case),
+    }
+
+
 def _capabilities(run: RunStarted) -> list[tuple[str, str, str]]:
     """Return each capability with its meaning, and ``yes``, ``no`` or ``withdrawn``."""
     if not run.capabilities:
@@ -221,13 +239,19 @@ def _capabilities(run: RunStarted) -> list[tuple[str, str, str]]:
 def _environment(tally: Tally) -> Environment:
     """Return the environment of the templates; every text that it prints is redacted."""
     redaction = redaction_for(tally.run.environment if tally.run else {})
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=lambda value: _shown(value, redaction),
     )
+    environment.filters |= {
+        "in_words": request_in_words,
+        "sentence": text_of,
+        "parts": parts_of,
+    }
+    return environment
 
 
 def _shown(value: object, redaction: Redaction) -> object:
@@ -270,11 +294,13 @@ def _case(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
 
 def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
     """Return what the page shows of a failed case."""
+    case = replace(case, findings=tuple(named(case.findings)))
     finding = main_finding(case)
     findings = sorted(case.findings, key=lambda found: found is not finding)
     compared = [one for found in findings if (one := comparison(found))]
     return {
         **_case(case, budget),
+        "says": verdict_of(case),
         "finding": finding,
         "place": _place(case),
         "home": home_of(finding) if finding else None,
@@ -292,15 +318,9 @@ def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
             for line in (finding.evidence if finding else ())
             if line.startswith("read again")
         ],
-        "plain": next(
-            (
-                f"{line[:1].upper()}{line[1:]}."
-                for line in (finding.evidence if finding else ())
-                if line.startswith(_PLAIN)
-            ),
-            hint(case.message),
-        ),
+        "plain": hint(case.message),
         "wire": [line for line in (finding.evidence if finding else ()) if line.startswith(_WIRE)],
+        "extents": extents_of(finding.evidence) if finding else (),
         "script": script_of(case.artefacts, finding),
         "compared": compared[:_COMPARED],
         "details": split_details(_ends_of(case.details or case.message)),

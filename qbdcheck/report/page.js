@@ -1,5 +1,9 @@
 "use strict";
 {
+  const ran = document.getElementById("what-ran");
+  if (ran && matchMedia("(min-width: 701px)").matches) {
+    ran.open = true;
+  }
   const rows = [...document.querySelectorAll("#cases > tbody > tr")];
   const suite = document.getElementById("by-suite");
   const group = document.getElementById("by-group");

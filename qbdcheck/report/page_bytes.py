@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from oracles.damage import Content, Difference, What
-from oracles.finding import Finding
+from oracles.damage import Content, Damage, Difference, What
+from oracles.finding import SECTOR, Finding
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Comparison:
 def comparison(finding: Finding) -> Comparison | None:
     """Return the details of a finding; None if it has neither bytes nor a stamp."""
     difference = finding.difference
-    fields = tuple(_fields(finding.expected, finding.seen))
+    fields = (*_sectors(finding), *_fields(finding.expected, finding.seen))
     if difference is None and not fields:
         return None
     difference = difference or Difference(finding.offset, b"", b"")
@@ -65,6 +65,23 @@ def _fields(expected: Content | None, seen: Content | None) -> Iterator[tuple[st
     for name in ("generation", "operation", "writer", "run", "volume"):
         texts = [_number(name, getattr(side, name)) if side else "" for side in sides]
         yield name, texts[0], texts[1], all(sides) and texts[0] != texts[1]
+
+
+def _sectors(finding: Finding) -> Iterator[tuple[str, str, str, bool]]:
+    """Yield the field with the number of the sector that each stamp was made for."""
+    expected, seen = (
+        side is not None and side.what is What.STAMP for side in (finding.expected, finding.seen)
+    )
+    if not expected and not seen:
+        return
+    own = finding.first_difference // SECTOR
+    home: int | None = own
+    if finding.damage is Damage.MISDIRECTED and finding.moved:
+        home = own - finding.moved // SECTOR if finding.moved % SECTOR == 0 else None
+    elif finding.damage in (Damage.MISDIRECTED, Damage.FOREIGN, Damage.SWAPPED, Damage.SHIFTED):
+        home = None
+    there = "not known" if home is None else str(home)
+    yield "sector", str(own) if expected else "", there if seen else "", home != own
 
 
 def _number(name: str, number: int | None) -> str:

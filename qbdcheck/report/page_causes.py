@@ -14,6 +14,7 @@ from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.cause import main_finding as first_of
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.page_damage import MEANINGS, colour
+from qbdcheck.report.page_words import named
 from qbdcheck.verdict import Verdict
 
 _NUMBER = re.compile(r"\b(?:0x[0-9a-f]+|\d+)\b")
@@ -47,7 +48,7 @@ def causes(cases: Sequence[CaseEnded]) -> list[Cause]:
 
 def main_finding(case: CaseEnded) -> Finding | None:
     """Return the finding that explains most; None if there is none."""
-    return first_of(case.findings)
+    return first_of(named(case.findings))
 
 
 def _kind(case: CaseEnded) -> tuple[str, str, str]:
@@ -62,7 +63,7 @@ def _kind(case: CaseEnded) -> tuple[str, str, str]:
         return "output differs", "the output is not that of the golden file", "k-text"
     if case.verdict is Verdict.BROKEN:
         return "broken", cause, "k-broken"
-    return "fault without a finding", cause, "k-text"
+    return "told by its text", cause, "k-text"
 
 
 def reasons_not_run(cases: Iterable[CaseEnded]) -> list[tuple[str, list[CaseEnded]]]:

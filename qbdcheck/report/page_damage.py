@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from oracles.damage import Damage
 
-COLOURS = 9
-"""The style sheet has the classes k0 to k8."""
+COLOURS = 10
+"""The style sheet has the classes k0 to k9."""
 _OWN = (
     Damage.ZEROED,
     Damage.STALE,
@@ -16,6 +16,7 @@ _OWN = (
     Damage.MISDIRECTED,
     Damage.FOREIGN,
     Damage.UNKNOWN,
+    Damage.ALTERED,
 )
 """Kinds that are often on one page: each has a colour of its own among them."""
 

@@ -6,13 +6,13 @@ the times are in the texts that hovering shows, and in the table below the pictu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from oracles.damage import Damage
 from oracles.finding import SECTOR, Finding
 from oracles.life import WHOLE, Moment
+from oracles.linearizability import STALE
 
 _SHOWN = 48
 """Marks of a picture; the table has all moments."""
@@ -34,7 +34,6 @@ _TEXTS = {
     "restart": "restart",
 }
 _LETTERS = {"prefill": "P", "write": "W", "zero": "Z", "discard": "D", "read": "R", "fault": "!"}
-_STALE = re.compile(r"^stale read: .*\(request (\d+)\)", re.MULTILINE)
 _NO_LANE = "volume"
 
 
@@ -121,9 +120,8 @@ def _roles(finding: Finding) -> dict[int, tuple[str, str]]:
     life, culprit = finding.life, finding.culprit
     roles: dict[int, tuple[str, str]] = {}
     if finding.damage is Damage.NOT_LINEARIZABLE:
-        stale = _STALE.search("\n".join(finding.evidence))
-        for at, one in enumerate(life if stale else ()):
-            if stale and one.kind == "read" and one.text.startswith(f"request {stale[1]},"):
+        for at, one in enumerate(life):
+            if one.kind == "read" and one.text.endswith(STALE):
                 roles[at] = "culprit", "returned an old value"
         return roles
     if life[-1].kind == "read":

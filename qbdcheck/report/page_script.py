@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from oracles.damage import Damage
 from oracles.finding import Finding
 from oracles.life import Moment
 from oracles.scripts import SIZE_MAX, Script, Step, to_qemu_io
@@ -34,13 +35,36 @@ def script_of(artefacts: Sequence[str], finding: Finding | None) -> Offered | No
     """Return the script of a failure; None if there is none."""
     if (found := _kept(artefacts)) is not None:
         return found
-    if finding is None:
+    if finding is None or _is_between_connections(finding) or _has_unknown_flags(finding):
         return None
     script = _of_life(finding)
     if script is None:
         return None
     about = "The operations on this sector as recorded, on one connection. The script was not tried"
     return Offered(f"{about}.", script.to_yaml(), to_qemu_io(script))
+
+
+def _is_between_connections(finding: Finding) -> bool:
+    """Return whether the damage needs several connections, or requests in flight.
+
+    It does if a read on the connection of the write returned the write. A script has one connection
+    and one request at a time: it would repeat nothing.
+    """
+    if finding.damage is Damage.NOT_LINEARIZABLE:
+        return True
+    life, culprit = finding.life, finding.culprit
+    if culprit is None or any(one.kind == "cut" for one in life):
+        return False
+    write = life[culprit.place]
+    reads = [one for one in life[culprit.place :] if one.kind == "read" and one.lane]
+    if not reads or not write.lane or reads[-1].lane == write.lane:
+        return False
+    return any(one.lane == write.lane for one in reads[:-1])
+
+
+def _has_unknown_flags(finding: Finding) -> bool:
+    """Return whether the flags of a request are not known: a life has no NO_HOLE of zeroes."""
+    return any(one.kind == "zero" for one in finding.life)
 
 
 def _kept(artefacts: Sequence[str]) -> Offered | None:

@@ -105,14 +105,14 @@ def symptoms_of(
         damage=tuple(damage),
         command=command,
         flags=flags,
-        size=_size_class(main.length) if main and main.length else "",
-        alignment=_alignment(main.offset, main.length) if main and main.length else "",
+        size=size_class(main.length) if main and main.length else "",
+        alignment=alignment_of(main.offset, main.length) if main and main.length else "",
         state=next((_STATES[group] for group in groups if group in _STATES), ""),
         errno=errno,
         end=end,
         program=_program(main, text),
         expected=_expected(findings),
-        moved=_moved(main),
+        moved=moved_by(main),
         shape=_shape(main, command, errno, end, text),
     )
 
@@ -122,6 +122,36 @@ def of_event(event: Mapping[str, object], findings: Sequence[Finding]) -> Sympto
     groups = event.get("groups", ())
     assert isinstance(groups, Sequence)
     return symptoms_of(str(event["message"]), str(event.get("details", "")), findings, groups)
+
+
+def command_of(text: str) -> str:
+    """Return the command that a text names; "" without one."""
+    return _first(_COMMANDS, text)
+
+
+def is_contradicted(trait: tuple[str, str], findings: Sequence[Finding]) -> bool:
+    """Return whether a finding of a failure shows that a trait does not hold for all of it.
+
+    A trait comes from the finding that tells most; the others may have another size or request.
+    """
+    kind, value = trait
+    damaged = [one for one in findings if one.damage.rank == 0 and one.length]
+    match kind:
+        case "command":
+            writes = (one.last_writes[0].text for one in damaged if one.last_writes)
+            return any(command_of(text) != value for text in writes if text != "prefill")
+        case "size":
+            limit = next((size for size, name in _SIZES if name == value), None)
+            return limit is not None and any(one.length > limit for one in findings)
+        case "alignment":
+            places = [(one.offset, one.length) for one in findings if one.length]
+            return any(alignment_of(*place) != value for place in places)
+        case "moved":
+            return any(moved_by(one) != value for one in damaged if one.moved)
+        case "expected":
+            kinds = {one.expected.what is What.ZEROES for one in damaged if one.expected}
+            return kinds == {True, False}
+    return False
 
 
 def _is_judged(finding: Finding | None) -> bool:
@@ -151,6 +181,8 @@ def _request(main: Finding | None, text: str) -> tuple[str, tuple[str, ...]]:
             return "", ()
         elif main.request:
             texts = iter((main.request,))
+    elif main is not None and main.damage is Damage.NOT_LINEARIZABLE:
+        return "", ()  # the text names reads and writes, none of which is to blame alone
     elif main is not None and main.request:
         texts = iter((main.request, text))
     for one in texts:
@@ -172,11 +204,13 @@ def _errno(main: Finding | None, text: str) -> str:
     return named[1] if named and named[1] in numbers.errorcode.values() else ""
 
 
-def _size_class(length: int) -> str:
+def size_class(length: int) -> str:
+    """Return the class of a length in bytes, such as ``at most 4 KiB``."""
     return next((name for limit, name in _SIZES if length <= limit), "over 1 MiB")
 
 
-def _alignment(offset: int, length: int) -> str:
+def alignment_of(offset: int, length: int) -> str:
+    """Return how a range of bytes is aligned."""
     place = offset | length
     if place % SECTOR:
         return "unaligned"
@@ -192,7 +226,8 @@ def _expected(findings: Sequence[Finding]) -> str:
     return next((kind for kind in ("zeroes", "data") if kind in kinds), "")
 
 
-def _moved(main: Finding | None) -> str:
+def moved_by(main: Finding | None) -> str:
+    """Return how far data is from its place; "" where it is not misplaced."""
     if main is None or not main.moved:
         return ""
     if main.moved % SECTOR:

@@ -107,7 +107,8 @@ def test_an_anomaly_is_a_finding_with_the_requests_as_evidence() -> None:
     anomalies = check([access("w", 1, 0, 1), access("r", 0, 2, 3)])
     (finding,) = found = findings_of(anomalies)
     assert (finding.damage, finding.offset, finding.length) == (Damage.NOT_LINEARIZABLE, 0, 512)
-    assert finding.text == f"not linearizable: {anomalies[0].text}"
+    assert finding.text == f"not linearizable: {anomalies[0].plain}"
+    assert f"proof: {anomalies[0].text}" in finding.evidence
     assert any("writes #1" in line for line in finding.evidence)
     assert str(anomalies[0]).splitlines()[1:] == [f"  {line}" for line in finding.evidence]
     assert str(found).splitlines()[0].startswith("offset 0 (0x0), sector 0, 512 bytes: not linear")
@@ -119,4 +120,47 @@ def test_a_value_that_was_never_or_not_yet_written_is_an_anomaly() -> None:
     assert never.text == "#5 was read, but was never written"
     (early,) = check([access("r", 5, 2, 3), access("w", 5, 4, NEVER)])
     assert early.text == "a value was read before it was written"
-    assert early.finding.evidence[-1].startswith("2 to never")
+    assert early.finding.evidence[-1].startswith("0.002 ms no reply")
+
+
+def moved(verb: str, value: int, call: float, client: int, request: int) -> Access:
+    return Access(24, verb == "w", value, 1000 * call, 1000 * call + 500, client, request)
+
+
+def test_a_lost_write_is_told_from_one_that_is_old_again() -> None:
+    """A read of an old value blames the write that no read returned, or else the read."""
+    (lost,) = check([moved("w", 7, 1, 1, 7), moved("w", 8, 2, 2, 8), moved("r", 7, 3, 2, 9)])
+    assert lost.plain == (
+        "write #8 of client 2 was acknowledged at 1.500 ms; client 2 then read the older"
+        " write #7 at 2.000 ms (request 9); no read ever returned #8: it is lost, or was never"
+        " visible"
+    )
+    (before,) = check([
+        moved("w", 7, 1, 1, 7), moved("w", 8, 2, 2, 8), moved("r", 8, 3, 3, 9),
+        moved("r", 7, 4, 4, 10),
+    ])  # fmt: skip
+    assert before.plain.endswith("#8 is not lost: client 3 read it before (request 9)")
+    (later,) = check([
+        moved("w", 7, 1, 1, 7), moved("w", 8, 2, 2, 8), moved("r", 7, 3, 4, 10),
+        moved("r", 8, 4, 3, 11),
+    ])  # fmt: skip
+    assert later.plain.endswith("#8 is not lost: client 3 read it later (request 11)")
+
+
+def test_the_client_that_read_the_older_write_is_named() -> None:
+    """The write of the newer value is not one of the requests that contradict one another."""
+    (anomaly,) = check([
+        moved("w", 130, 0, 2, 130), moved("w", 180, 3, 1, 180), moved("r", 180, 4, 2, 184),
+        moved("r", 130, 5.4, 3, 206), moved("r", 180, 23, 1, 259),
+    ])  # fmt: skip
+    assert anomaly.stale is not None
+    assert (anomaly.stale.client, anomaly.stale.value) == (3, 130)
+    assert anomaly.plain.startswith("write #180 of client 1 was acknowledged at 3.500 ms; client 3")
+
+
+def test_what_was_there_before_is_no_client() -> None:
+    (anomaly,) = check([moved("w", 8, 2, 2, 8), moved("r", INITIAL, 3, 2, 9)])
+    text = f"{anomaly}\n{timeline(anomaly, [])}"
+    assert "before the case: the initial contents" in text
+    assert "client 0" not in text
+    assert "before all" not in text

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -53,13 +54,33 @@ def test_misdirected_data_explains_what_is_missing_elsewhere(runs: ModuleType) -
     first, second = causes_of(cases)
     assert (
         first.title
-        == "misdirected data of write requests, +8 sectors away, at most 4 KiB, aligned to 4096"
+        == "misdirected data of write requests, +8 sectors away, at most 4 KiB, aligned to 4096;"
+        " 2 other failures may follow from it"
     )
     assert (first.cases, first.failures, first.share) == (("002", "003", "004", "005"), 4, 0.8)
     assert first.read_first == "004"
     assert "misdirected" in first.example
     assert "last write there: #5 write" in first.example
     assert (second.cases, second.share) == (("006",), 0.2)
+
+
+def test_a_title_has_no_trait_that_a_finding_contradicts(runs: ModuleType) -> None:
+    torn = {"damage": Damage.TORN, "last_writes": (Operation(1, 0, 4096, "write zeroes"),)}
+    zeroes = Finding(offset=512, length=512, **torn)  # type: ignore[arg-type]
+    (cause,) = causes_of([fails(runs, 2, zeroes)])
+    assert cause.title == "torn data of write zeroes requests, at most 512 bytes, aligned to 512"
+    longer = Finding(Damage.TORN, 8192, 52736, last_writes=(Operation(2, 0, 4096, "write"),))
+    (cause,) = causes_of([fails(runs, 2, zeroes, longer)])
+    assert cause.title == "torn data, aligned to 512"
+    (cause,) = causes_of([fails(runs, 2, zeroes, replace(zeroes, offset=8193))])
+    assert "aligned" not in cause.title
+
+
+def test_a_title_has_only_what_holds_for_all_failures(runs: ModuleType) -> None:
+    after_a_cut = replace(fails(runs, 2, wrong(Damage.STALE)), groups=("states",))
+    (cause,) = causes_of([after_a_cut, after_a_cut, after_a_cut, after_a_cut,
+                          fails(runs, 3, wrong(Damage.STALE))])  # fmt: skip
+    assert "power cut" not in cause.title
 
 
 def test_a_false_claim_is_the_first_hypothesis(runs: ModuleType) -> None:

@@ -81,9 +81,10 @@ def test_the_read_that_returned_an_old_value_is_marked() -> None:
     ]
     [anomaly] = check(accesses)
     finding = anomaly.finding
-    assert finding.evidence[0] == (
-        "stale read: client 4 read #1 (request 14), which it sent after"
-        " the newer write #2 of client 2 was acknowledged"
+    assert finding.remark == (
+        "write #2 (request 12) of client 2 was acknowledged at 0.003 ms; client 4 read the older"
+        " write #1 (request 11) at 0.006 ms (request 14); #2 is not lost: client 3 read it before"
+        " (request 13)"
     )
     life = life_of(finding)
     assert life
@@ -110,3 +111,18 @@ def test_a_script_that_the_case_left_comes_first(tmp_path: Path, length: int) ->
     offered = script_of((str(tmp_path),), LOST)
     assert offered
     assert (offered.replay == "x" * length) == (length < 32 << 10)
+
+
+def test_a_fault_between_connections_has_no_script_of_one_connection() -> None:
+    read = replace(WRITE, kind="read", number=8)
+    other = replace(read, number=9, lane="qemu-io.1")
+    prefill = LOST.life[0]
+    assert script_of((), replace(LOST, life=(prefill, WRITE, other)))
+    assert script_of((), replace(LOST, life=(prefill, WRITE, read, other))) is None
+    [anomaly] = check([Access(3, True, 1, 0, 1, 1, 1), Access(3, False, 0, 2, 3, 2, 2)])
+    assert script_of((), anomaly.finding) is None
+
+
+def test_zeroes_of_which_the_flags_are_not_known_have_no_script() -> None:
+    life = (LOST.life[0], replace(WRITE, kind="zero"), *LOST.life[3:])
+    assert script_of((), replace(LOST, life=life)) is None

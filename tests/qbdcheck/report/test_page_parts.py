@@ -89,9 +89,13 @@ def test_bytes_and_fields_that_differ_are_marked(runs: ModuleType) -> None:
     assert made is not None
     assert [(cell.hex, cell.differs) for cell in made.expected] == [("07", True)]
     assert [(name, differs) for name, _, _, differs in made.fields] == [
-        ("generation", True), ("operation", True), ("writer", False), ("run", False),
-        ("volume", False),
+        ("sector", False), ("generation", True), ("operation", True), ("writer", False),
+        ("run", False), ("volume", False),
     ]  # fmt: skip
+    moved = comparison(replace(runs.FINDINGS[0], damage=Damage.MISDIRECTED, moved=4096))
+    assert moved is not None
+    name, expected, seen, differs = moved.fields[0]
+    assert (name, int(expected) - int(seen), differs) == ("sector", 8, True)
     short = comparison(Finding(Damage.LENGTH, difference=Difference(7, b"Ab\x00", b"A")))
     assert short is not None
     assert [(one.char, one.differs) for one in short.expected] == [

@@ -1,0 +1,221 @@
+"""The verdict of a failure: one sentence that names the request, what became of it, and where.
+
+It is made of the finding that tells most. Where a failure has no finding, it is made of its text:
+the first line of the output that differs, or the words of a program in a guest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from oracles.damage import Content, Damage
+from oracles.finding import SECTOR, Finding
+from oracles.life import Moment
+from qbdcheck.files import ROOT
+from qbdcheck.report.cause import cause_of_case, main_finding
+from qbdcheck.report.events import CaseEnded
+
+_REPLY = re.compile(r"^after (?P<name>[A-Z_]+), offset (?P<offset>\d+), length (?P<length>\d+)")
+_OUTPUT = re.compile(r"^output line (\d+)(.*)", re.DOTALL)
+_DIFF = re.compile(r"^--- (\S.*)\n\+\+\+ ", re.MULTILINE)
+_FIO = re.compile(
+    r"fio in the guest: (?P<file>\S+) offset (?P<offset>\d+), (?P<length>\d+) bytes: verify: bad"
+    r" magic header (?P<magic>[0-9a-f]+), wanted [0-9a-f]+"
+)
+_LOST_FILES = re.compile(r"(?P<kind>\S+) after the cut: (?P<files>LOST .*)")
+_NAMES = {"prefill": "The prefill", "write": "Write", "zero": "Write zeroes", "discard": "Discard"}
+_UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
+
+
+def verdict_of(case: CaseEnded) -> str:
+    """Return the verdict of a failed case, one sentence with its full stop."""
+    finding = main_finding(case.findings)
+    text = _of_finding(finding) if finding is not None else ""
+    text = text or _of_text(case) or cause_of_case(case) or "Nothing is known of this failure"
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def place_of(finding: Finding) -> str:
+    """Return ``sector 7`` or ``sectors 7 to 9``."""
+    last = finding.sector + finding.sectors - 1
+    return f"sectors {finding.sector} to {last}" if finding.sectors > 1 else f"sector {last}"
+
+
+def _of_finding(finding: Finding) -> str:
+    if finding.damage is Damage.PROTOCOL and (asked := _REPLY.match(finding.request)):
+        length = _in_units(int(asked["length"]))
+        request = f"{asked['name']} reply (offset {asked['offset']}, length {length})"
+        return f"the {request} breaks the protocol: {finding.text}"
+    if finding.damage is Damage.NOT_LINEARIZABLE:
+        return f"{place_of(finding)}: {finding.remark or finding.text}"
+    if finding.damage.rank or not finding.length:
+        return ""
+    return _of_data(finding)
+
+
+def _of_data(finding: Finding) -> str:
+    """Return what became of a write, where the life of the sector names it."""
+    culprit = finding.culprit
+    place = place_of(finding) + (f" of the {finding.side}" if finding.side else "")
+    has = _has(finding, is_one=finding.sectors == 1)
+    if culprit is None:
+        last = next(iter(finding.last_writes), None)
+        if last is None or last.text == "prefill":
+            return f"{place} {has}"
+        return f"after {last.text} #{last.number} {_range(last.length, last.offset)} {place} {has}"
+    at = culprit.place if culprit.lost is None else culprit.lost
+    write, after = finding.life[at], finding.life[at + 1 :]
+    if finding.damage is Damage.MISDIRECTED:
+        return f"{_named(write)} went to the wrong place: {place} {has}"
+    cut = next((number for number, one in enumerate(after) if one.kind == "cut"), None)
+    acknowledged = "was acknowledged" if write.is_certain else "has no known outcome"
+    if cut is None:
+        read = next((one for one in reversed(after) if one.kind == "read"), None)
+        return f"{_named(write)} {acknowledged}; {'read back' if read else 'then'}, {place} {has}"
+    if any(one.kind == "flush" for one in after[:cut]):
+        acknowledged += " and flushed"
+    elif not write.fua and write.kind != "prefill":
+        acknowledged += ", but not flushed"
+    return f"{_named(write)} {acknowledged}; after a power cut {place} {has}"
+
+
+def _named(write: Moment) -> str:
+    name = _NAMES.get(write.kind, write.kind.capitalize())
+    if write.kind == "prefill":
+        return name
+    number = f" #{write.number}" if write.number else ""
+    return f"{name}{number} {_range(write.length, write.offset)}{' with FUA' if write.fua else ''}"
+
+
+def _range(length: int, offset: int) -> str:
+    return f"of {length} byte{'s' if length != 1 else ''} at offset {offset}"
+
+
+def _has(finding: Finding, *, is_one: bool) -> str:
+    """Return what a place has, as the rest of a sentence whose subject is the place."""
+    make = _STATES.get(finding.damage)
+    if make is None:
+        return f"{'is' if is_one else 'are'} wrong: {finding.text}"
+    return make(finding, is_one)
+
+
+def _never(finding: Finding, is_one: bool) -> str:  # noqa: ARG001
+    return f"still {'has' if is_one else 'have'} the prefill"
+
+
+def _lost(finding: Finding, is_one: bool) -> str:
+    if finding.seen is None:
+        return f"{'is' if is_one else 'are'} wrong: {finding.text}"
+    seen = "the prefill" if str(finding.seen) == "prefill" else str(finding.seen)
+    return f"still {'has' if is_one else 'have'} {seen}"
+
+
+def _zeroed(finding: Finding, is_one: bool) -> str:
+    if finding.part is None:
+        return f"{'reads' if is_one else 'read'} as zeroes"
+    return f"{'has' if is_one else 'have'} zeroes at {_bytes(finding)}"
+
+
+def _older(finding: Finding, is_one: bool) -> str:
+    age = "newer" if finding.damage is Damage.NEWER else "older"
+    part = "" if finding.part is None else f" at {_bytes(finding)}"
+    verb = "has" if is_one else "have"
+    return f"{verb} the {age} contents ({_content(finding.seen)}){part}"
+
+
+def _torn(finding: Finding, is_one: bool) -> str:
+    first, end = finding.part or (0, SECTOR)
+    verb = "is" if is_one else "are"
+    old, new = _content(finding.seen), _content(finding.expected)
+    if (first, end) == (0, SECTOR):
+        return f"{verb} torn: most of it is {old}, the rest {new}"
+    if first == 0:
+        return f"{verb} torn at byte {end}: {old} before it, and {new} from it on"
+    if end == SECTOR:
+        return f"{verb} torn at byte {first}: {new} before it, and {old} from it on"
+    return f"{verb} torn: {_bytes(finding)} are {old}, and the rest is {new}"
+
+
+def _misdirected(finding: Finding, is_one: bool) -> str:
+    if not finding.moved:
+        return f"{'has' if is_one else 'have'} {finding.text}"
+    way = "higher" if finding.moved > 0 else "lower"
+    distance = abs(finding.moved)
+    by = f"{distance // SECTOR} sectors" if distance % SECTOR == 0 else f"{distance} bytes"
+    part = "" if finding.part is None else f" at {_bytes(finding)}"
+    verb = "has" if is_one else "have"
+    return f"{verb} its data{part}, {by} {way} than where it was written"
+
+
+def _altered(finding: Finding, is_one: bool) -> str:
+    return f"{'has' if is_one else 'have'} other data at {_bytes(finding)}"
+
+
+_STATES: dict[Damage, Callable[[Finding, bool], str]] = {
+    Damage.NEVER_WRITTEN: _never,
+    Damage.LOST: _lost,
+    Damage.ZEROED: _zeroed,
+    Damage.STALE: _older,
+    Damage.NEWER: _older,
+    Damage.TORN: _torn,
+    Damage.MISDIRECTED: _misdirected,
+    Damage.ALTERED: _altered,
+}
+
+
+def _bytes(finding: Finding) -> str:
+    first, end = finding.part or (0, SECTOR)
+    return f"byte {first}" if end - first == 1 else f"bytes {first} to {end - 1}"
+
+
+def _content(content: Content | None) -> str:
+    return "the expected data" if content is None else str(content)
+
+
+def _in_units(length: int) -> str:
+    for bits, unit in _UNITS:
+        if length and length % (1 << bits) == 0:
+            return f"{length >> bits} {unit}"
+    return f"{length} bytes"
+
+
+def _of_text(case: CaseEnded) -> str:
+    """Return the verdict of a failure without a finding; "" if its text is not known."""
+    cause = cause_of_case(case)
+    if differs := _OUTPUT.match(cause):
+        return f"line {differs[1]} of the output differs from {_golden(case)}{differs[2]}"
+    if fio := _FIO.search(case.message):
+        what = "zeroes" if fio["magic"] == "0" else "data that is not of fio"
+        return (
+            f"fio in a guest wrote {fio['length']} bytes at offset {fio['offset']} of"
+            f" {fio['file']}, and then read {what} there. The block was read once: the write is"
+            " lost if a second read, over a new connection, returns the same, and the read is"
+            " wrong if it returns the data"
+        )
+    if lost := _LOST_FILES.search(case.message):
+        files = lost["files"].replace("LOST ", "")
+        return (
+            f"{lost['kind']} in a guest had synced {files}, and after a power cut of QEMU"
+            " they are not there. A write or a flush that was acknowledged did not last, or the"
+            " read after the cut is wrong: a second read of the volume decides between them"
+        )
+    return ""
+
+
+def _golden(case: CaseEnded) -> str:
+    """Return the expected output that a case was compared with, and whether it is the shipped one.
+
+    The path is that of the machine where the case ran, below the project that has the case.
+    """
+    found = _DIFF.search(case.details)
+    if found is None:
+        return "the expected output"
+    path = Path(found[1])
+    projects = [ROOT, *Path(case.path).parents[2:3]]
+    project = next((one for one in projects if path.is_relative_to(one / "golden")), None)
+    if project is not None or not path.is_absolute():
+        shown = path if project is None else path.relative_to(project)
+        return f"the expected output {shown}"
+    return f"the expected output {path}, which is not the one that is shipped,"

@@ -1,0 +1,64 @@
+"""Facts that all findings of some failures share: the byte, the connections, the writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from oracles.damage import Damage
+from oracles.finding import SECTOR, Finding
+from oracles.linearizability import STALE
+
+_LOST = (Damage.NEVER_WRITTEN, Damage.LOST, Damage.STALE)
+
+
+def shared_facts(findings: Sequence[Finding]) -> list[str]:
+    """Return what all these findings have in common, one clause for each fact."""
+    return [fact for fact in (_byte(findings), _connections(findings), _writes(findings)) if fact]
+
+
+def _byte(findings: Sequence[Finding]) -> str:
+    """Return the byte of the sector at which all torn or changed sectors have their border."""
+    parts = [one.part for one in findings if one.part is not None]
+    kinds = (Damage.TORN, Damage.ALTERED, Damage.BIT_FLIP)
+    if len(parts) < 2 or len(parts) < len(findings) or any(f.damage not in kinds for f in findings):
+        return ""
+    borders = [{at for at in part if 0 < at < SECTOR} for part in parts]
+    common = set.intersection(*borders)
+    return f"always at byte {min(common)} of the sector" if len(common) == 1 else ""
+
+
+def _connections(findings: Sequence[Finding]) -> str:
+    """Return whether the stale reads were all on another connection than the newer write."""
+    pairs = [pair for one in findings if one.damage is Damage.NOT_LINEARIZABLE
+             for pair in _stale(one)]  # fmt: skip
+    if len(pairs) < 2 or len(pairs) < len(findings):
+        return ""
+    if all(read != write for read, write in pairs):
+        return "only across connections"
+    return "only on one connection" if all(read == write for read, write in pairs) else ""
+
+
+def _stale(finding: Finding) -> Iterator[tuple[str, str]]:
+    """Yield the connections of a stale read and of the newer write."""
+    reads = [one for one in finding.life if one.kind == "read" and one.text.endswith(STALE)]
+    for read in reads[:1]:
+        newer = [one for one in finding.life if one.kind == "write" and one.number != read.number]
+        if newer:
+            yield read.lane, newer[-1].lane
+
+
+def _writes(findings: Sequence[Finding]) -> str:
+    """Return how many writes are lost, and how long they are."""
+    if any(one.damage not in _LOST for one in findings):
+        return ""
+    writes = {
+        (write.number, write.offset, write.length)
+        for one in findings
+        for write in one.last_writes[:1]
+        if write.text == "write"
+    }
+    lengths = sorted(length for _, _, length in writes)
+    if len(writes) < 2:
+        return ""
+    sizes = f"{lengths[0]} to {lengths[-1]}" if lengths[0] != lengths[-1] else f"{lengths[0]}"
+    return f"{len(writes)} writes lost, {sizes} bytes"

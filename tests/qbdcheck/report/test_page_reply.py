@@ -1,0 +1,25 @@
+"""A block status reply is shown as a table of its extents."""
+
+from __future__ import annotations
+
+from qbdcheck.report.page_reply import extents_of
+
+SENT = "sent: BLOCK_STATUS, offset 4096, length 8388608, flags 0x0, cookie 0x7"
+HEAD = "668e33ef 00010005 00000000 00000007 00000014"
+
+
+def test_the_extents_follow_the_requested_offset() -> None:
+    body = "00000001 00080000 00000000 00000000 00000003"
+    found = extents_of(("sent: WRITE", SENT, f"received, 40 bytes: {HEAD} {body}"))
+    assert [(one.number, one.offset, one.length, one.is_empty) for one in found] == [
+        (1, 4096, 524288, False),
+        (2, 528384, 0, True),
+    ]
+    assert [one.flags for one in found] == ["0x0: allocated data", "0x3: hole, reads as zeroes"]
+
+
+def test_other_replies_have_no_table() -> None:
+    assert extents_of(()) == ()
+    assert extents_of((SENT, "received: nothing")) == ()
+    assert extents_of((SENT, "received, 16 bytes: 67446698 00000000 00000000 00000007")) == ()
+    assert extents_of((f"received, 20 bytes: {HEAD}",)) == ()

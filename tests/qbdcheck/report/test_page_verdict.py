@@ -1,0 +1,152 @@
+"""Every failure has one sentence that names the request, what became of it, and where."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import ModuleType
+
+import pytest
+
+from oracles.damage import Content, Damage, Operation, What
+from oracles.finding import SECTOR, Finding
+from oracles.life import Moment
+from oracles.linearizability import Access, check
+from qbdcheck.files import ROOT
+from qbdcheck.report.events import CaseEnded
+from qbdcheck.report.page_verdict import verdict_of
+from qbdcheck.report.page_words import named, parts_of, request_in_words, text_of
+from qbdcheck.verdict import Verdict
+
+NEW = Content(What.STAMP, 3, 7, 0, 1, 2)
+OLD = Content(What.STAMP, 0, 0, 0, 1, 2)
+PREFILL = Moment("prefill", 0, 0, 64 * SECTOR, 0.0, generation=0)
+WRITE = Moment("write", 7, 2500, 700, 1.0, "qemu-io.0", 3)
+FLUSH, CUT = Moment("flush", at_s=2.0), Moment("cut", at_s=3.0)
+READ = Moment("read", 9, 0, 64 * SECTOR, 4.0, "qemu-img")
+LOST = Finding(Damage.NEVER_WRITTEN, 5 * SECTOR, SECTOR, expected=NEW, seen=OLD)
+
+
+def verdict(runs: ModuleType, *findings: Finding, message: str = "wrong", details: str = "") -> str:
+    case: CaseEnded = runs.ended(
+        3, Verdict.FAIL, message=message, details=details, findings=findings
+    )
+    return verdict_of(case)
+
+
+@pytest.mark.parametrize(
+    ("life", "became"),
+    [
+        ((PREFILL, WRITE, READ), "was acknowledged; read back, sector 5 still has"),
+        ((PREFILL, WRITE, FLUSH, CUT, READ),
+         "was acknowledged and flushed; after a power cut sector 5 still has"),
+        ((PREFILL, WRITE, CUT, READ),
+         "was acknowledged, but not flushed; after a power cut sector 5 still has"),
+        ((PREFILL, replace(WRITE, fua=True), CUT, READ),
+         "with FUA was acknowledged; after a power cut sector 5 still has"),
+    ],
+)  # fmt: skip
+def test_a_lost_write_is_named_with_what_became_of_it(
+    runs: ModuleType, life: tuple[Moment, ...], became: str
+) -> None:
+    found = verdict(runs, replace(LOST, life=life))
+    assert found == f"Write #7 of 700 bytes at offset 2500 {became} the prefill."
+
+
+@pytest.mark.parametrize(
+    ("finding", "words"),
+    [
+        (Finding(Damage.TORN, 512, SECTOR, seen=OLD, expected=NEW, part=(192, 512)),
+         "Sector 1 is torn at byte 192: generation 3 by write #7 before it, and prefill from it"),
+        (Finding(Damage.ZEROED, 0, 1024), "Sectors 0 to 1 read as zeroes."),
+        (Finding(Damage.ALTERED, 0, SECTOR, part=(298, 299)),
+         "Sector 0 has other data at byte 298."),
+        (Finding(Damage.MISDIRECTED, 8192, SECTOR, seen=NEW, moved=4096),
+         "Sector 16 has its data, 8 sectors higher than where it was written."),
+        (Finding(Damage.BIT_FLIP, 0, SECTOR, part=(3, 4), count=1),
+         "Sector 0 is wrong: bit flip at byte 3 of the sector."),
+    ],
+)  # fmt: skip
+def test_a_place_without_a_life_is_named(runs: ModuleType, finding: Finding, words: str) -> None:
+    assert verdict(runs, finding).startswith(words)
+
+
+def test_a_misdirected_write_names_its_range(runs: ModuleType) -> None:
+    finding = Finding(
+        Damage.MISDIRECTED, 5 * SECTOR, SECTOR, seen=NEW, moved=4096, life=(PREFILL, WRITE, READ)
+    )
+    found = verdict(runs, finding)
+    assert found.startswith(
+        "Write #7 of 700 bytes at offset 2500 went to the wrong place: sector 5"
+    )
+
+
+def test_a_reply_is_named_with_its_request(runs: ModuleType) -> None:
+    finding = Finding(
+        Damage.PROTOCOL,
+        request="after BLOCK_STATUS, offset 0, length 8388608, flags 0x0, cookie 0x7",
+        remark="an empty extent: number 2 of 15 has length 0",
+    )
+    assert verdict(runs, finding) == (
+        "The BLOCK_STATUS reply (offset 0, length 8 MiB) breaks the protocol: an empty extent:"
+        " number 2 of 15 has length 0."
+    )
+
+
+def test_a_history_names_the_stale_read(runs: ModuleType) -> None:
+    accesses = [Access(3, True, 1, 0, 1, 1, 1), Access(3, False, 0, 2, 3, 2, 2)]
+    found = verdict(runs, check(accesses)[0].finding)
+    assert found.startswith("Sector 3: write #1 of client 1 was acknowledged at 0.001 ms; client 2")
+
+
+def diff(path: object) -> str:
+    return f"--- {path}\n+++ 3.out.bad\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
+
+
+def test_an_output_names_the_line_and_the_expected_file(runs: ModuleType) -> None:
+    shipped = verdict(runs, details=diff(ROOT / "golden" / "3.out"), message="")
+    assert shipped == (
+        "Line 2 of the output differs from the expected output golden/3.out: expected 'b', got 'c'."
+    )
+    other = verdict(runs, details=diff("/elsewhere/3.out"), message="")
+    assert "expected output /elsewhere/3.out, which is not the one that is shipped" in other
+
+
+def test_a_guest_that_read_wrong_says_what_decides(runs: ModuleType) -> None:
+    found = verdict(
+        runs,
+        message="fio in the guest: /dev/vdb offset 4096, 8192 bytes: verify: bad magic header 0,"
+        " wanted acca; 1 blocks in all",
+    )
+    assert "wrote 8192 bytes at offset 4096 of /dev/vdb, and then read zeroes there" in found
+    assert "lost if a second read" in found
+    lost = verdict(runs, message="ext4 after the cut: LOST file1, LOST file2")
+    assert lost.startswith("Ext4 in a guest had synced file1, file2, and after a power cut")
+
+
+def test_a_failure_of_which_little_is_known_has_its_text(runs: ModuleType) -> None:
+    assert verdict(runs, message="the size is odd") == "The size is odd."
+
+
+def test_what_a_power_cut_took_away_is_lost() -> None:
+    cut = replace(LOST, life=(PREFILL, WRITE, FLUSH, CUT, READ))
+    early = replace(LOST, life=(PREFILL, CUT, WRITE, READ))
+    assert [one.damage for one in named([cut, LOST])] == [Damage.LOST] * 2
+    assert [one.damage for one in named([early, LOST])] == [Damage.NEVER_WRITTEN] * 2
+    assert text_of(named([cut])[0]).startswith("lost: prefill is still there, expected gen")
+
+
+def test_other_data_names_the_writes_that_made_it() -> None:
+    writes = (Operation(9, 2570, 10, "write"), Operation(7, 2500, 100, "write"),
+              Operation(0, 0, 32768, "prefill"))  # fmt: skip
+    finding = replace(LOST, expected=Content(What.DATA), last_writes=writes)
+    assert parts_of(finding) == (
+        "bytes 10 to 19 by write #9, bytes 0 to 39 by write #7, the rest by the prefill"
+    )
+    assert "expected other data (bytes 10 to 19 by" in text_of(finding)
+    assert not parts_of(replace(finding, expected=NEW))
+
+
+def test_a_request_is_told_in_words() -> None:
+    assert request_in_words("#88 read 628224+7674") == "read #88 of 7674 bytes at offset 628224"
+    assert request_in_words("write zeroes 0+1") == "write zeroes of 1 byte at offset 0"
+    assert request_in_words("after BLOCK_STATUS") == "after BLOCK_STATUS"
