@@ -32,6 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 from qbdcheck import cli  # noqa: E402
 from qbdcheck.bootstrap import bytecode  # noqa: E402
+from qbdcheck.report.events import TestEnded  # noqa: E402
 from qbdcheck.runner import child  # noqa: E402
 from qbdcheck.runner.case_run import Result, Unit  # noqa: E402
 from qbdcheck.targets.disk import Disk  # noqa: E402
@@ -120,10 +121,12 @@ def note_each_case(meter: Meter, directory: Path) -> None:
     """Make each case's process leave a record in ``directory``."""
     run_unit = child.run_unit
 
-    def noted(unit: Unit, scratch: Path) -> Result:
+    def noted(
+        unit: Unit, scratch: Path, test_ended: Callable[[TestEnded], None] = lambda _: None
+    ) -> Result:
         meter.clear()
         before = time.monotonic()
-        result = run_unit(unit, scratch)
+        result = run_unit(unit, scratch, test_ended)
         own = resource.getrusage(resource.RUSAGE_SELF)
         record = {
             "case": unit.case.case_id,

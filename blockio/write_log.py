@@ -9,8 +9,10 @@ A mark has its text in the entry's own sector, behind the four numbers.
 
 from __future__ import annotations
 
+import ctypes
 import enum
 import mmap
+import os
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,6 +25,11 @@ _SUPER = struct.Struct("<QQQL")
 _ENTRY = struct.Struct("<QQQQ")
 _COUNT = struct.Struct("<Q")
 _COUNT_AT = 16
+_FREE = 16 << 20
+_PUNCH_HOLE = 3
+"""FALLOC_FL_KEEP_SIZE and FALLOC_FL_PUNCH_HOLE of linux/falloc.h."""
+_fallocate = ctypes.CDLL(None).fallocate
+_fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 _SECTOR_SIZES = tuple(1 << bits for bits in range(9, 17))
 
 
@@ -112,6 +119,68 @@ def entries_in(path: Path) -> int:
         file.seek(_COUNT_AT)
         head = file.read(_COUNT.size)
     return int(_COUNT.unpack(head)[0]) if len(head) == _COUNT.size else 0
+
+
+class LogFollower:
+    """Reads a log while it is written, and gives the space of what was read back.
+
+    :param path: an existing log, whose writer counts each entry after its data.
+    :raise OSError: the file cannot be opened for reading and writing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("r+b", buffering=0)
+        self._at = 0
+        self._sector_size = 0
+        self._read = 0
+        self._freed = 0
+
+    def new_entries(self) -> Iterator[Entry]:
+        """Yield the entries since the last call.
+
+        :raise WriteLogError: the file is not a log, or it is damaged.
+        """
+        count = entries_in(self._path)
+        if not self._at and count:
+            head = os.pread(self._file.fileno(), SECTOR, 0)
+            magic, _, _, self._sector_size = _SUPER.unpack_from(head)
+            if magic != MAGIC or self._sector_size not in _SECTOR_SIZES:
+                raise WriteLogError(f"{self._path}: no write log: it begins with {magic:#x}")
+            self._at = self._freed = self._sector_size
+        while self._read < count:
+            yield self._next()
+            self._read += 1
+            if self._at - self._freed >= _FREE:
+                self._free()
+
+    def _next(self) -> Entry:
+        head = os.pread(self._file.fileno(), self._sector_size, self._at)
+        sector, sectors, bits, mark_length = _ENTRY.unpack_from(head)
+        if bits & ~_KNOWN_FLAGS:
+            where = f"{self._path}: entry {self._read}"
+            raise WriteLogError(f"{where} has unknown flags {bits:#x}; damaged?")
+        flags = LogFlag(bits)
+        self._at += self._sector_size
+        if flags & LogFlag.MARK:
+            return Entry(flags, data=head[_ENTRY.size : _ENTRY.size + mark_length])
+        length = sectors * self._sector_size
+        if flags & LogFlag.DISCARD:
+            return Entry(flags, sector * self._sector_size, length)
+        data = os.pread(self._file.fileno(), length, self._at)
+        if len(data) != length:
+            raise WriteLogError(f"{self._path}: entry {self._read} goes beyond the end")
+        self._at += length
+        return Entry(flags, sector * self._sector_size, length, data)
+
+    def _free(self) -> None:
+        """Punch a hole; a file system without holes keeps the data."""
+        _fallocate(self._file.fileno(), _PUNCH_HOLE, self._freed, self._at - self._freed)
+        self._freed = self._at
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class LogWriter:

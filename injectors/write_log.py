@@ -65,3 +65,13 @@ class WriteLog:
                 Command.READ, 0, start, end - start, request.cookie, b"", request.connection
             )
             self._writer.append(Entry(flags, start, end - start, bytes(below(asked).data)))
+
+
+class RequestLog(WriteLog):
+    """Log what clients requested: this layer is on top of all others, whatever their order.
+
+    Where another layer damages data, this log still says what the volume should contain.
+    """
+
+    is_on_top = True
+    above_rules = True

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from pathlib import Path
+
+from qbdcheck.errors import UsageError
 
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -61,3 +64,21 @@ def observed_kinds(text: str) -> tuple[str, ...]:
             known = ", ".join(OBSERVED)
             raise argparse.ArgumentTypeError(f"unknown kind {kind!r}; known: {known}, all")
     return kinds
+
+
+def ltp_tree(given: Path | None) -> Path | None:
+    """Return the LTP of --ltp or QBDCHECK_LTP; None without both.
+
+    :raise UsageError: it does not exist.
+    """
+    path = given or Path(os.environ.get("QBDCHECK_LTP", "")).expanduser()
+    if path == Path():
+        return None
+    if not path.exists():
+        raise UsageError(f"--ltp {path}: no such file or directory")
+    return path.absolute()
+
+
+def comma_list(text: str) -> tuple[str, ...]:
+    """Return the words of ``A,B``."""
+    return tuple(word for word in text.split(",") if word)

@@ -149,6 +149,10 @@ class GuestOptions:
     """An installed LTP, or a tar file of one, for the cases 540-549."""
     kirk: bool = False
     """Use LTP's own runner for the groups of ./check runtest."""
+    tests: tuple[str, ...] = ()
+    """Shell patterns: run only these tests of runtest files and LTP's groups; () for all."""
+    skip_tests: Path | None = None
+    """A file with patterns of tests that are not run, and the reasons."""
 
 
 @dataclass(frozen=True)

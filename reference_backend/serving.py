@@ -273,9 +273,12 @@ def _with_rules(rules: Sequence[RuleLayer], layers: Sequence[Layer]) -> list[Lay
 def load_layers(texts: Sequence[str]) -> list[Layer]:
     """Return the layers of ``MODULE:CLASS[:KEY=VALUE...]``. The class converts the values.
 
+    A layer whose class has ``is_on_top`` comes first: it sees what clients request.
+
     :raise ValueError: the module or class does not exist, or the class refuses its options.
     """
-    return [_load_layer(text) for text in texts]
+    layers = [_load_layer(text) for text in texts]
+    return sorted(layers, key=lambda layer: not getattr(layer, "is_on_top", False))
 
 
 def _load_layer(text: str) -> Layer:

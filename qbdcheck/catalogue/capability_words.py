@@ -30,6 +30,7 @@ CAPABILITIES: Mapping[str, str] = {
     "read_only": "can be started read-only",
     "tls": "can be started with TLS required",
     "write_log": "can log the writes of a volume (dm-log-writes format)",
+    "request_log": "can log the writes that clients request, also those that it damages",
     "aio_native": "can be opened with aio=native",
 }
 """The capabilities that a case may require; each completes the sentence "the target ..."."""

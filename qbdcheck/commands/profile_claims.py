@@ -337,8 +337,8 @@ def option_claim(option: str) -> Claim:
     def claim(session: TargetSession) -> str:
         if option in {"tls", "mutual_tls"}:
             return _tls(session, option)
-        if option == "write_log":
-            return _write_log(session)
+        if option in {"write_log", "request_log"}:
+            return _write_log(session, option)
         wanted: dict[str, Any] = {option: _VALUES[option]}
         disk = session.new_disk(SIZE, format="raw", **wanted)
         if option == "read_only":
@@ -371,9 +371,10 @@ def _tls(session: TargetSession, option: str) -> str:
     raise AssertionError("the server accepted a client without TLS")
 
 
-def _write_log(session: TargetSession) -> str:
-    path = session.scratch / "claim.writelog"
-    session.new_disk(SIZE, format="raw", write_log=str(path))
+def _write_log(session: TargetSession, option: str) -> str:
+    path = session.scratch / f"claim.{option}"
+    wanted: dict[str, Any] = {option: str(path)}
+    session.new_disk(SIZE, format="raw", **wanted)
     logged = sum(entry.length for entry in read_log(path) if not entry.flags & LogFlag.DISCARD)
     if logged < SIZE:
         raise AssertionError(f"{SIZE} bytes were written, the log has {logged}")

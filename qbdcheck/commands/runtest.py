@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +18,18 @@ from blockio.sizes import parse_size
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import COMMAND
+from qbdcheck.guest.choice import TestChoice
 from qbdcheck.guest.kirk import run_kirk
 from qbdcheck.guest.ltp_tree import LtpTree
-from qbdcheck.guest.runtest import FILE_SYSTEMS, Entry, Runtest, as_kirk, parse, summary
+from qbdcheck.guest.runtest import (
+    FILE_SYSTEMS,
+    Entry,
+    Runtest,
+    as_kirk,
+    limit_factor,
+    parse,
+    summary,
+)
 from qbdcheck.kit.guests import Guests
 from qbdcheck.options import Execution, GuestOptions, TargetOptions
 from qbdcheck.report.events import TestEnded
@@ -32,6 +42,7 @@ OWN = "guest/runtest"
 """The directory with the project's own files in LTP's format, below the suites directory."""
 _TEST_S = 600.0
 _SUITE_S = 86400.0
+_SHOWN = 10
 
 
 class _Progress:
@@ -75,7 +86,8 @@ def main(
     tree = LtpTree(guest_options.ltp, scratch) if guest_options.ltp else None
     if guest_options.kirk and tree is None:
         raise UsageError("--kirk requires --ltp PATH: it runs the groups of an LTP tree")
-    entries = [entry for group in groups for entry in _entries(group, tree, suites_dir)]
+    every = [entry for group in groups for entry in _entries(group, tree, suites_dir)]
+    entries = _chosen(every, guest_options)
     log = execution.results_dir / "runtest.log"
     progress = _Progress(log)
     session = TargetSession(
@@ -93,11 +105,12 @@ def main(
     failures = []
     try:
         for kind in FILE_SYSTEMS:
-            guest = guests(session.new_disk(size, prefill=False))
+            disks = [session.new_disk(size, prefill=False) for _ in range(2 if tree else 1)]
+            guest = guests(*disks)
             sys.stdout.write(f"{description.name}: {size} bytes, {kind}\n")
             try:
                 environment = tree.put_into(guest) if tree else {}
-                test_s = execution.timeout_s or _TEST_S
+                test_s = execution.timeout_s or _TEST_S * limit_factor(guest)
                 suite_s = execution.suite_timeout_s or _SUITE_S
                 if guest_options.kirk:
                     run.judged(
@@ -117,15 +130,45 @@ def main(
             guest.quit()
     except (NotRun, CaseBroken) as error:
         raise SetupError(f"{COMMAND} runtest: {error}") from None
+    except KeyboardInterrupt:
+        _write(progress, entries, log, json_file, [*failures, "interrupted"])
+        raise
     finally:
         guests.close()
         session.close()
+    _write(progress, entries, log, json_file, failures)
+    return ExitCode.RED if failures else ExitCode.GREEN
+
+
+def _chosen(every: Sequence[Entry], options: GuestOptions) -> Sequence[Entry]:
+    """Return the tests that --only-tests and --skip-tests leave.
+
+    :raise UsageError: there is none, or --kirk chooses for itself.
+    """
+    choice = TestChoice.of(options.tests, options.skip_tests)
+    if options.kirk and choice != TestChoice():
+        raise UsageError("--only-tests and --skip-tests cannot be used with --kirk")
+    entries = choice.apply(every)
+    if all(entry.skip for entry in entries):
+        names = ", ".join(dict.fromkeys(entry.name for entry in every[:_SHOWN]))
+        raise UsageError(f"--only-tests and --skip-tests leave no test; the first are {names}")
+    return entries
+
+
+def _write(
+    progress: _Progress,
+    entries: Sequence[Entry],
+    log: Path,
+    json_file: Path | None,
+    failures: Sequence[str],
+) -> None:
+    """Write the report and the summary of the tests that have ended."""
     if json_file is not None:
         text = json.dumps(as_kirk(progress.results, entries), indent=1)
         json_file.write_text(f"{text}\n", encoding="utf-8")
     sys.stdout.write(f"{summary(progress.results)}\noutput  {log}\n")
     sys.stdout.writelines(f"FAIL  {failure}\n" for failure in failures)
-    return ExitCode.RED if failures else ExitCode.GREEN
+    sys.stdout.flush()
 
 
 def _arguments(given: tuple[str, ...]) -> tuple[list[str], int]:

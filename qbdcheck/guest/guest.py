@@ -124,6 +124,7 @@ class Guest:
         accelerator: str = "tcg",
     ) -> None:
         self.name = name
+        self.accelerator = accelerator
         self.own = image if isinstance(image, CustomGuest) else None
         self.expected: list[str] = []
         """Console lines with one of these words are not a failure in this case."""

@@ -35,7 +35,8 @@ CLOUD_KERNEL, FULL_KERNEL = "linux-image-cloud-amd64", "linux-image-amd64"
 PACKAGES = (
     "busybox-static", "dash", "libc6", "libgcc-s1", "coreutils",
     "util-linux", "qemu-guest-agent", "e2fsprogs", "xfsprogs", "fio", "stress-ng", "blktrace",
-    "sysstat", "dmsetup", "fsmark", "dbench", "ioping",
+    "sysstat", "dmsetup", "fsmark", "dbench", "ioping", "bash", "quota", "attr", "acl",
+    "genisoimage", "squashfs-tools",
 )  # fmt: skip
 CORE = (
     "bin/dash", "bin/dd", "bin/sync", "usr/sbin/qemu-ga", "sbin/mke2fs", "sbin/e2fsck",
@@ -49,20 +50,32 @@ TOOLS = (
     "usr/sbin/xfs_growfs", "usr/sbin/xfs_db", "usr/sbin/blktrace", "usr/bin/blkparse",
     "usr/bin/btt", "usr/bin/iostat", "usr/bin/fs_mark", "usr/bin/dbench", "usr/bin/ioping",
     "usr/sbin/e4defrag", "usr/sbin/filefrag", "usr/bin/truncate", "usr/bin/stat",
-    "usr/bin/timeout",
+    "usr/bin/timeout", "usr/bin/env", "usr/bin/bash", "usr/sbin/setquota", "usr/sbin/quotacheck",
+    "usr/sbin/quotaon", "usr/sbin/repquota", "usr/bin/quota", "usr/bin/setfattr",
+    "usr/bin/getfattr", "usr/bin/setfacl", "usr/bin/getfacl", "usr/bin/genisoimage",
+    "usr/bin/mksquashfs", "usr/bin/unsquashfs",
 )  # fmt: skip
 TOOLS_DATA = ("usr/share/dbench/client.txt",)
 MODULES_AT_START = ("virtio_pci", "virtio_blk", "virtio_console", "crc32c_generic", "ext4")
 MODULES = (
     *MODULES_AT_START, "virtio_scsi", "sd_mod", "ata_piix", "ahci", "nvme", "xfs", "dm_mod",
-    "dm_flakey", "dm_log_writes", "loop",
+    "dm_flakey", "dm_log_writes", "loop", "isofs", "squashfs", "binfmt_misc", "quota_v2",
 )  # fmt: skip
 """Modules that the kernel has built in are left out."""
+LINKS = {
+    "bin/sh": "dash", "bin/bash": "/usr/bin/bash",
+    "sbin/quotaoff": "/usr/sbin/quotaon", "sbin/modprobe": "/bin/busybox",
+    **{f"sbin/mkfs.ext{number}": "mke2fs" for number in (2, 3, 4)},
+    **{f"sbin/fsck.ext{number}": "e2fsck" for number in (2, 3, 4)},
+}  # fmt: skip
+"""Further names of programs, as Debian's packages link them. The kernel runs /sbin/modprobe."""
+USERS = (("root", 0), ("daemon", 1), ("bin", 2), ("nobody", 65534))
+"""Users of the guest; each has a group of its own. Tests of LTP become the user nobody."""
 TOOLS_SERIAL = "tools"
 _UUID = "c5f5e7ab-0000-4000-8000-000000000001"
 _MAKE_S = 120.0
 _UNUSED_S = 30 * 86400.0
-_VERSION = 7
+_VERSION = 8
 """The version of this recipe. An image of another version is not used."""
 _DIRECTORIES = (
     "bin", "sbin", "dev", "etc", "proc", "sys", "mnt", "tmp", "run", "var", "lib", "lib/modules",
@@ -252,7 +265,7 @@ def _files(place: Path, key: str) -> GuestImage:
 
 def _recipe(kernel: str) -> str:
     parts = (kernel, *PACKAGES, *CORE, *TOOLS, *TOOLS_DATA, *MODULES, *MODULES_AT_START)
-    return _hash([str(_VERSION), INIT, *parts])
+    return _hash([str(_VERSION), INIT, repr(LINKS), repr(USERS), *parts])
 
 
 def _hash(parts: Iterable[str]) -> str:
@@ -342,11 +355,10 @@ def _members(contents: Contents, core: Mapping[str, Path]) -> Iterator[Member]:
     if busybox is None:
         raise CaseBroken("the guest cannot be made: no package has bin/busybox")
     yield Member("bin/busybox", busybox.read_bytes(), 0o755)
-    yield Member("bin/sh", link="dash")
+    for name, aim in LINKS.items():
+        yield Member(name, link=aim)
     for path, source in sorted(core.items()):
         yield Member(path, source.read_bytes(), 0o755)
-    for name in ("fsck.ext4", "mkfs.ext4"):
-        yield Member(f"sbin/{name}", link="e2fsck" if name.startswith("fsck") else "mke2fs")
     for name in order:
         yield Member(f"lib/modules/{release}/{name}.ko", _module(modules[name]))
     # As depmod(8) writes it: all modules that one needs, also indirectly, the first to load last.
@@ -361,8 +373,10 @@ def _members(contents: Contents, core: Mapping[str, Path]) -> Iterator[Member]:
     yield Member(f"lib/modules/{release}/config", config.read_bytes())
     yield Member(f"lib/modules/{release}/modules.builtin", (home / "modules.builtin").read_bytes())
     yield Member("etc/mtab", link="/proc/mounts")
-    yield Member("etc/passwd", b"root:x:0:0:root:/tmp:/bin/sh\n")
-    yield Member("etc/group", b"root:x:0:\n")
+    users = "".join(f"{name}:x:{number}:{number}:{name}:/tmp:/bin/sh\n" for name, number in USERS)
+    yield Member("etc/passwd", users.encode())
+    groups = "".join(f"{name}:x:{number}:\n" for name, number in (*USERS, ("nogroup", 65533)))
+    yield Member("etc/group", groups.encode())
     yield Member("etc/mke2fs.conf", (tree / "etc/mke2fs.conf").read_bytes())
     at_start = [name for name in MODULES_AT_START if name in modules]
     text = INIT.format(modules=" ".join(at_start), serial=TOOLS_SERIAL)

@@ -17,7 +17,7 @@ from typing import Any
 from qbdcheck.errors import ProgramError, UsageError
 from qbdcheck.files import ROOT
 from qbdcheck.guest.guest import Guest
-from qbdcheck.guest.runtest import PLACE
+from qbdcheck.guest.runtest import PLACE, multipliers
 from qbdcheck.programs.process import run
 from qbdcheck.report.events import TestEnded
 
@@ -66,7 +66,13 @@ def run_kirk(
             arguments,
             timeout_s=suite_s * len(groups) + soak_s + _MARGIN_S,
             check=False,
-            env={**os.environ, **environment, "TMPDIR": PLACE, "PYTHONPATH": str(ROOT)},
+            env={
+                **os.environ,
+                **multipliers("", test_s),
+                **environment,
+                "TMPDIR": PLACE,
+                "PYTHONPATH": str(ROOT),
+            },
         )
     (work / f"{guest.name}.kirk.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     try:

@@ -12,6 +12,8 @@ from qbdcheck.programs.process import run
 ALIASES = {"io": ("aio01", "aio02")}
 """Groups that newer trees do not have, and the tests that were in them (LTP 20240524)."""
 _LTP = "/opt/ltp"
+_MODULES = "loop isofs squashfs binfmt_misc quota_v2 xfs"
+"""Modules that LTP's tests look for, or that mount(2) could not load: they have no alias file."""
 
 
 class LtpTree:
@@ -60,8 +62,12 @@ class LtpTree:
     def put_into(self, guest: Guest) -> dict[str, str]:
         """Mount the tree in a guest at /opt/ltp; return the variables that its tests need.
 
+        The second disk of the guest, if it has one, becomes the device of tests that make a file
+        system of their own (LTP_DEV). Without it they would use a loop device on the first.
+
         :raise GuestFailed: the tree cannot be mounted.
         """
+        own = guest.disks[1].path if len(guest.disks) > 1 else ""
         image = self._scratch / "ltp.img"
         used = sum(one.stat().st_size for one in self.path.rglob("*") if one.is_file())
         size = used * 5 // 4 + (16 << 20)
@@ -75,8 +81,9 @@ class LtpTree:
             guest.run(f"mkdir -p {_LTP} && mount -t ext4 -o ro,noload {disk.path} {_LTP}")
         except GuestFailed as error:
             guest.fail(f"the LTP tree cannot be mounted: {error}")
+        guest.execute(f"modprobe -a {_MODULES}")  # a custom guest may have them built in
         return {
             "LTPROOT": _LTP, "PATH": f"{_LTP}/testcases/bin:{guest.run('echo $PATH').strip()}",
             "LD_LIBRARY_PATH": f"{_LTP}/lib:{_LTP}/lib64", "LTP_COLORIZE_OUTPUT": "0",
-            "LTP_RUNTIME_MUL": "0.01", "LTP_TIMEOUT_MUL": "5",
+            **({"LTP_DEV": own} if own else {}),
         }  # fmt: skip

@@ -11,12 +11,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from qbdcheck import clock
-from qbdcheck.errors import UsageError
+from qbdcheck.errors import NotRun, UsageError
 from qbdcheck.guest.guest import Guest
-from qbdcheck.machine_speed import must_not_be_starved
+from qbdcheck.machine_speed import THIS, Limit, work_s
+from qbdcheck.programs.process import run
 from qbdcheck.report.events import TestEnded
 
 FAIL, BROKEN, WARN, CONF = 1, 2, 4, 32
@@ -29,7 +31,18 @@ FILE_SYSTEMS = {
 PLACE = "/mnt"
 """The mount point of the file system that tests run on."""
 TIMED_OUT = "timed out"
+STARVED_NOTE = ", while others used the machine"
+RUNTIME_MUL = "0.01"
+"""LTP's library refuses less than 0.0099 (lib/tst_test.c). Tests of 30 minutes end in 18 s."""
+_LIMITED_BY_RUNTIME = ("read_all",)
+"""Programs of LTP that give each of their processes a tenth of the run time, and no less."""
+_LIBRARY_S = 30.0
+"""The shortest limit of LTP's library for a test, in seconds of the guest's clock."""
+_LEAST_TIMEOUT_MUL = 5.0
+_LOOP = "i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done"
+_MOST_FACTOR = 4.0
 _MAKE_S = 180.0
+_CLEAN_S = 300.0
 _SAID = 4000
 """Bytes of a test's output that are kept: the last ones."""
 _OUTPUT = "/tmp/.runtest.out"
@@ -39,6 +52,14 @@ _ENTER = (
     f"[ -e /sys/fs/cgroup/cgroup.procs ] && mkdir -p {_CGROUP} && echo $$ > {_CGROUP}/cgroup.procs"
 )
 """Requires cgroup 2. In a custom guest without it, only the test's session is killed."""
+_REMEMBER = "cut -d' ' -f2 /proc/mounts > /tmp/.mounted"
+_UNMOUNT = (
+    "cut -d' ' -f2 /proc/mounts | tac | while read -r m; do"
+    ' grep -qxF "$m" /tmp/.mounted || umount -l "$m"; done 2>/dev/null;'
+    " for d in /sys/block/loop*/loop; do"
+    " [ -e $d ] && p=${d%/loop} && losetup -d /dev/${p##*/}; done 2>/dev/null"
+)
+"""Unmounts what is mounted now and was not before the test, the last first; frees loop devices."""
 _KILL_ALL = (
     f"n=0; while [ -e {_CGROUP} ] && ! rmdir {_CGROUP} 2>/dev/null && [ $n -lt 100 ]; do"
     f" for p in $(cat {_CGROUP}/cgroup.procs); do kill -9 $p; done 2>/dev/null;"
@@ -49,10 +70,14 @@ _KILL_ALL = (
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a runtest file."""
+    """A line of a runtest file.
+
+    :ivar skip: why it is not run; "" to run it.
+    """
 
     name: str
     command: str
+    skip: str = ""
 
 
 def parse(text: str, source: str = "runtest file") -> list[Entry]:
@@ -86,18 +111,18 @@ def run_test(
     """Run one test in a new directory below `directory`, which is removed afterwards.
 
     The test runs in a cgroup of its own. At its end all processes in there are killed, also those
-    that left its session.
+    that left its session. What it mounted is unmounted, also if it is busy.
 
-    :param limit_s: seconds until the test is killed; its outcome is then TIMED_OUT.
+    :param limit_s: seconds of work until the test is killed; its outcome is then TIMED_OUT.
     :raise GuestFailed: the guest died.
-    :raise TimeoutError: the test was killed while the host was starved.
     """
     own = shlex.quote(f"{directory}/{entry.name}")
-    variables = " ".join(f"{key}={shlex.quote(is_)}" for key, is_ in environment.items())
+    variables = {**multipliers(entry.command, limit_s), **environment}
+    exported = " ".join(f"{key}={shlex.quote(is_)}" for key, is_ in variables.items())
     start_s = clock.now_s()
     # The output goes to a file: a process that is left behind would keep a pipe open.
-    line = f"exec > {_OUTPUT} 2>&1; {_ENTER}; mkdir {own} && cd {own} && "
-    line += f"export TMPDIR={own} TMP={own} {variables}; {entry.command}"
+    line = f"exec > {_OUTPUT} 2>&1; {_REMEMBER}; {_ENTER}; mkdir {own} && cd {own} && "
+    line += f"export TMPDIR={own} TMP={own} {exported}; {entry.command}"
     running = guest.begin(line)
     note, status = "", 0
     try:
@@ -105,12 +130,46 @@ def run_test(
         how = outcome(status)
     except TimeoutError:
         how, note = TIMED_OUT, f"killed after {round(limit_s, 1):g} s"
-        must_not_be_starved(f"{entry.name}: {note}")
+        if THIS.recent().is_starved:
+            note += STARVED_NOTE
     elapsed_s = clock.now_s() - start_s
-    said = guest.run(f"{_KILL_ALL}; rm -rf {own}; tail -c {_SAID} {_OUTPUT}; rm -f {_OUTPUT}")
+    clean = f"{_KILL_ALL}; {_UNMOUNT}; rm -rf {own}; tail -c {_SAID} {_OUTPUT}; rm -f {_OUTPUT}"
+    said = guest.run(clean, _CLEAN_S)
     if how != "pass" and not said.strip() and not note:
         note = f"exit status {status}, without output"
     return TestEnded(entry.name, how, elapsed_s, "\n".join(filter(None, (said.rstrip(), note))))
+
+
+def multipliers(command: str, limit_s: float) -> dict[str, str]:
+    """Return the multipliers of LTP's library (setup-tests in its documentation) for a command.
+
+    The library kills a test after 30 s and more of the guest's clock, which knows nothing of the
+    load of the host. So its limit is put behind ours. A test whose run time is the limit of its own
+    workers gets all of it.
+    """
+    slow = max(THIS.slowdown, 1.0)
+    timeout = max(limit_s * slow / _LIBRARY_S, _LEAST_TIMEOUT_MUL)
+    found = {"LTP_TIMEOUT_MUL": f"{min(timeout, 10000):.0f}"}
+    if set(_LIMITED_BY_RUNTIME) & set(command.split()):
+        found["LTP_RUNTIME_MUL"] = f"{min(2 * slow, 100):.0f}"
+    else:
+        found["LTP_RUNTIME_MUL"] = RUNTIME_MUL
+    return found
+
+
+def limit_factor(guest: Guest) -> float:
+    """Return by which factor tests take longer in a guest than on the host: 1 to 4.
+
+    A loop of the shell is run in both. I/O is slowed down less than that, so the factor is limited.
+    """
+    if guest.accelerator == "kvm":
+        return 1.0
+    elapsed_s = []
+    for execute in (lambda line: run(["sh", "-c", line], timeout_s=60), guest.execute):
+        start_s = work_s()
+        execute(_LOOP)
+        elapsed_s.append(max(work_s() - start_s, 1e-3))
+    return min(max(elapsed_s[1] / elapsed_s[0], 1.0), _MOST_FACTOR)
 
 
 def run_tests(
@@ -127,8 +186,9 @@ def run_tests(
     """Run tests one after the other, each in a directory of its own.
 
     :param directory: in the guest, on the file system that is tested.
-    :param test_s: seconds until a test is killed with all its processes.
-    :param suite_s: seconds for the first round; the tests that have no time left are broken.
+    :param test_s: seconds of work until a test is killed with all its processes.
+    :param suite_s: seconds of work for the first round; the tests that have no time left are
+        broken.
     :param soak_s: seconds for which the rounds are repeated; it ends between two tests. Tests of
         the second round are named ``dio01#2``.
     :param ended: called after each test.
@@ -137,20 +197,22 @@ def run_tests(
     guest.run(f"grep -q ' {directory} ' /proc/mounts")  # in memory all would pass
     guest.execute(_MOUNT)
     start_s = clock.now_s()
+    suite = Limit(suite_s)
     results: list[TestEnded] = []
     for number in count(1):
         for entry in entries:
-            gone_s = clock.now_s() - start_s
-            if number > 1 and gone_s >= soak_s:
+            if number > 1 and clock.now_s() - start_s >= soak_s:
                 return results
-            if number == 1 and gone_s >= suite_s:
+            if entry.skip:
+                one = TestEnded(entry.name, "conf", 0.0, entry.skip)
+            elif number == 1 and suite.is_over:
                 one = TestEnded(entry.name, "broken", 0.0, f"no time left of {suite_s:g} s")
             else:
-                limit_s = test_s if number > 1 else min(test_s, suite_s - gone_s)
+                limit_s = test_s if number > 1 else min(test_s, suite.total_left_s)
                 one = run_test(guest, entry, directory, limit_s, environment or {})
             results.append(replace(one, name=f"{one.name}#{number}") if number > 1 else one)
             ended(results[-1])
-        if clock.now_s() - start_s >= soak_s:
+        if clock.now_s() - start_s >= soak_s or all(entry.skip for entry in entries):
             break
     return results
 
@@ -160,14 +222,32 @@ class Runtest:
 
     :param soak_s: seconds for which each suite is repeated; 0 runs it once.
     :param ended: called after each test. Names begin with the file system: ``ext4 dio01``.
+    :param choose: returns those of the entries that are to be run.
+    :param logs: a directory for write logs of volumes; None if the target cannot write them.
     """
 
     def __init__(
-        self, log: Callable[..., None], soak_s: float, ended: Callable[[TestEnded], None]
+        self,
+        log: Callable[..., None],
+        soak_s: float,
+        ended: Callable[[TestEnded], None],
+        choose: Callable[[Sequence[Entry]], Sequence[Entry]] = list,
+        logs: Path | None = None,
     ) -> None:
+        self.logs = logs
+        self._choose = choose
         self._log = log
         self.soak_s = soak_s
         self._ended = ended
+
+    def chosen(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Return the entries that are to be run.
+
+        :raise NotRun: there is none.
+        """
+        if not (found := self._choose(entries)):
+            raise NotRun("no test of it matches --only-tests")
+        return found
 
     def __call__(
         self,
@@ -273,8 +353,8 @@ def must_pass(results: Sequence[TestEnded]) -> None:
     bad = [result for result in results if result.outcome in {"fail", "broken", TIMED_OUT}]
     if bad:
         first = bad[0]
-        raise AssertionError(
-            f"{first.name}: {first.outcome}: {first.said.strip()[-600:]}; in all {summary(results)}"
-        )
+        # One line: the line of a failure that reports show is the one with the name.
+        said = " / ".join(first.said.strip()[-600:].splitlines())
+        raise AssertionError(f"{first.name}: {first.outcome}: {said}; in all {summary(results)}")
     if not any(result.outcome == "pass" for result in results):
         raise AssertionError(f"nothing passed: {summary(results)}")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from qbdcheck.errors import NotRun
+from qbdcheck.guest.choice import TestChoice
 from qbdcheck.guest.fio_run import Fio
 from qbdcheck.guest.guest import Guest
 from qbdcheck.guest.ltp_tree import LtpTree
@@ -36,6 +37,7 @@ from qbdcheck.programs.process import run as run_program
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.qemu_version import Version, qemu_version
 from qbdcheck.programs.storage_daemon import StorageDaemon
+from qbdcheck.report.events import TestEnded
 from qbdcheck.runner.case_state import (
     EXECUTION,
     FINDINGS,
@@ -49,6 +51,7 @@ from qbdcheck.runner.case_state import (
     SEED,
     SELECTION,
     TARGET_OPTIONS,
+    TEST_ENDED,
     TESTS,
     WAIVED,
 )
@@ -239,11 +242,27 @@ def ltp(request: pytest.FixtureRequest, scratch: Path) -> LtpTree:
 
 
 @pytest.fixture
-def runtest(request: pytest.FixtureRequest, log: Callable[..., None]) -> Runtest:
+def runtest(
+    request: pytest.FixtureRequest,
+    log: Callable[..., None],
+    target: TargetSession,
+    scratch: Path,
+) -> Runtest:
     """Run tests in LTP's format on a file system of a guest; --soak repeats them."""
     # The time of --soak is for the whole case; each file system gets a part.
     soak_s = request.config.stash[EXECUTION].soak_s / len(FILE_SYSTEMS)
-    return Runtest(log, soak_s, request.node.stash.get(TESTS, []).append)
+    options = request.config.stash[GUEST_OPTIONS]
+    choice = TestChoice.of(options.tests, options.skip_tests)
+    tests: list[TestEnded] = request.node.stash.get(TESTS, [])
+    tell = request.node.stash.get(TEST_ENDED, lambda _: None)
+
+    def ended(one: TestEnded) -> None:
+        tests.append(one)
+        tell(one)
+
+    # The log is of the volume: an image on it has other data at other places.
+    can_log = "request_log" in target.capabilities and target.image_format == "raw"
+    return Runtest(log, soak_s, ended, choice.apply, scratch if can_log else None)
 
 
 @pytest.fixture

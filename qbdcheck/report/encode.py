@@ -2,8 +2,8 @@
 
 docs/report.schema.json describes them; `qbdcheck.report.schema` makes it.
 
-Every object has ``event`` (``run_started``, ``case_started``, ``case_postponed``, ``case_ended``,
-``run_ended``).
+Every object has ``event`` (``run_started``, ``case_started``, ``guest_test_ended``,
+``case_postponed``, ``case_ended``, ``case_retried``, ``run_ended``).
 ``verdict`` is one of ``pass``, ``fail``, ``broken``, ``not_run``. Times end in ``_s`` (seconds).
 """
 

@@ -61,6 +61,16 @@ class TestEnded:
 
 
 @dataclass(frozen=True)
+class GuestTestEnded:
+    """A test in a guest ended, and its case runs on. ``case_ended`` has all its tests again."""
+
+    case_id: str
+    number: int
+    image_format: str
+    test: TestEnded
+
+
+@dataclass(frozen=True)
 class FirstTry:
     """The first try of a case that exceeded a time limit while the machine was starved.
 
@@ -211,4 +221,6 @@ class RunEnded:
     looks_like: tuple[LooksLike, ...] = ()
 
 
-Event = RunStarted | CaseStarted | CasePostponed | CaseEnded | CaseRetried | RunEnded
+Event = (
+    RunStarted | CaseStarted | GuestTestEnded | CasePostponed | CaseEnded | CaseRetried | RunEnded
+)

@@ -8,7 +8,7 @@ from collections import Counter
 from rich.text import Text
 
 from qbdcheck.report.cause import cause_of_case
-from qbdcheck.report.events import CaseEnded, CasePostponed, RunStarted
+from qbdcheck.report.events import CaseEnded, CasePostponed, GuestTestEnded, RunStarted
 from qbdcheck.verdict import Verdict
 
 VERDICT_STYLES = {
@@ -109,6 +109,12 @@ def postponed_line(case: CasePostponed, with_format: bool, width: int | None = N
     line.append(f" {case.first_try.elapsed_s:5.1f}s  ", "dim")
     again = f"runs again at the end, alone; {case.first_try.message}"
     return line.append(wrapped(again, width, line.cell_len))
+
+
+def guest_test_line(event: GuestTestEnded) -> str:
+    """Return ``541: ext4 dio01: pass, 3.2 s``: a test that ended while its case runs."""
+    one = event.test
+    return f"{event.number:03d}: {one.name}: {one.outcome}, {one.elapsed_s:.1f} s"
 
 
 def test_lines(case: CaseEnded) -> list[str]:

@@ -19,6 +19,7 @@ from qbdcheck.report.events import (
     CasePostponed,
     CaseRetried,
     CaseStarted,
+    GuestTestEnded,
     RunEnded,
     RunStarted,
 )
@@ -36,6 +37,7 @@ _PLAIN: dict[object, dict[str, Any]] = {
 _EVENTS = {
     "run_started": RunStarted,
     "case_started": CaseStarted,
+    "guest_test_ended": GuestTestEnded,
     "case_postponed": CasePostponed,
     "case_ended": CaseEnded,
     "case_retried": CaseRetried,

@@ -11,8 +11,10 @@ from qbdcheck.report.events import (
     CaseRetried,
     CaseStarted,
     Event,
+    GuestTestEnded,
     RunEnded,
     RunStarted,
+    TestEnded,
 )
 from qbdcheck.verdict import Verdict
 
@@ -27,6 +29,8 @@ class Tally:
     running: dict[int, CaseStarted] = field(default_factory=dict)
     """The running case of each lane."""
     retries: list[CaseRetried] = field(default_factory=list)
+    guest_tests: dict[tuple[str, str], list[TestEnded]] = field(default_factory=dict)
+    """The tests in a guest that have ended, of each running case: by its id and image format."""
 
     def handle(self, event: Event) -> None:
         """Handle one event."""
@@ -35,6 +39,9 @@ class Tally:
                 self.run = event
             case CaseStarted():
                 self.running[event.lane] = event
+            case GuestTestEnded():
+                key = event.case_id, event.image_format
+                self.guest_tests.setdefault(key, []).append(event.test)
             case CasePostponed():
                 self._leave_lane(event)
             case CaseEnded():
@@ -46,6 +53,7 @@ class Tally:
                 self.end = event
 
     def _leave_lane(self, ended: CaseEnded | CasePostponed) -> None:
+        self.guest_tests.pop((ended.case_id, ended.image_format), None)
         for lane, started in self.running.items():
             if (started.case_id, started.image_format) == (ended.case_id, ended.image_format):
                 del self.running[lane]

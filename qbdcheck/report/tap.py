@@ -19,9 +19,11 @@ from qbdcheck.report.events import (
     CaseRetried,
     CaseStarted,
     Event,
+    GuestTestEnded,
     RunEnded,
     RunStarted,
 )
+from qbdcheck.report.lines import guest_test_line
 from qbdcheck.report.redact import Redaction, redaction_for
 from qbdcheck.verdict import Verdict
 
@@ -45,6 +47,8 @@ class Tap:
                 lines = self._header(event)
             case CaseStarted() | CasePostponed():
                 lines = []
+            case GuestTestEnded():
+                lines = [f"# {_escape(guest_test_line(event))}"]
             case CaseRetried():
                 name = f"{event.case_id} {event.image_format}"
                 lines = [f"# {name}: again, alone: failed {event.rate}"]

@@ -21,12 +21,14 @@ from qbdcheck.report.events import (
     CaseRetried,
     CaseStarted,
     Event,
+    GuestTestEnded,
     RunEnded,
     RunStarted,
 )
 from qbdcheck.report.lines import (
     case_line,
     failure_block,
+    guest_test_line,
     header_lines,
     postponed_line,
     test_lines,
@@ -72,6 +74,8 @@ class Terminal:
                     self._live.start()
             case CaseStarted():
                 pass
+            case GuestTestEnded():
+                self._print(Text(guest_test_line(event), "dim"))
             case CasePostponed():
                 self._print(postponed_line(event, self._has_formats, self._width))
             case CaseEnded():

@@ -55,6 +55,19 @@ class Unit:
         return f"{self.case.case_id}.{self.image_format}{repeated}"
 
 
+def progress_line(one: TestEnded) -> bytes:
+    """Return the line by which a child tells the runner of a test in a guest."""
+    return json.dumps(asdict(one)).encode() + b"\n"
+
+
+def progress_of(line: bytes) -> TestEnded | None:
+    """Return the test that `progress_line` encoded; None if the line is wrong."""
+    try:
+        return TestEnded(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
+
+
 @dataclass(frozen=True)
 class Result:
     """The result of a unit. The fields are those of `qbdcheck.report.events.CaseEnded`.

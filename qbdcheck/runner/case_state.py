@@ -5,6 +5,7 @@ All keys of an item are set before its fixtures are made.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,8 @@ OBSERVED = pytest.StashKey[list[str]]()
 """``item.stash[OBSERVED]``: summary lines of --observe."""
 TESTS = pytest.StashKey[list[TestEnded]]()
 """``item.stash[TESTS]``: tests that the case ran in a guest; the fixture `runtest` adds them."""
+TEST_ENDED = pytest.StashKey[Callable[[TestEnded], None]]()
+"""``item.stash[TEST_ENDED]``: tells the runner of a test at once."""
 PARTLY_NOT_RUN = pytest.StashKey[list[str]]()
 """``item.stash[PARTLY_NOT_RUN]``: the fixture ``not_run`` appends its reasons here."""
 WAIVED = pytest.StashKey[list[str]]()

@@ -24,7 +24,7 @@ from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.qemu_version import Version
 from qbdcheck.report.events import TestEnded
 from qbdcheck.runner import measures, subreaper
-from qbdcheck.runner.case_run import Result, Unit
+from qbdcheck.runner.case_run import Result, Unit, progress_line
 from qbdcheck.runner.case_state import (
     EXECUTION,
     FINDINGS,
@@ -36,6 +36,7 @@ from qbdcheck.runner.case_state import (
     SCRATCH,
     SEED,
     TARGET_OPTIONS,
+    TEST_ENDED,
     TESTS,
     WAIVED,
 )
@@ -63,18 +64,25 @@ def run_child(unit: Unit, scratch: Path, sending: int, runner_pid: int) -> NoRet
     """Run `unit` in this forked process, write the result to the pipe `sending`, and exit."""
     try:
         _leave_the_runner(scratch, runner_pid)
-        result = run_unit(unit, scratch)
+
+        def test_ended(one: TestEnded) -> None:
+            _send(sending, progress_line(one))
+
+        result = run_unit(unit, scratch, test_ended)
         result = _look_for_strays(result)
     except BaseException as error:  # any error must reach the runner
         result = Result(Verdict.BROKEN, f"the runner's child failed: {describe(error)}")
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-        data = result.to_bytes()
-        while data:
-            data = data[os.write(sending, data) :]
+        _send(sending, result.to_bytes())
     finally:
         os._exit(0)
+
+
+def _send(sending: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(sending, data) :]
 
 
 def _leave_the_runner(scratch: Path, runner_pid: int) -> None:
@@ -101,8 +109,13 @@ def _leave_the_runner(scratch: Path, runner_pid: int) -> None:
     gc.enable()
 
 
-def run_unit(unit: Unit, scratch: Path) -> Result:
-    """Collect and run the case in this process; `scratch` exists and is empty."""
+def run_unit(
+    unit: Unit, scratch: Path, test_ended: Callable[[TestEnded], None] = lambda _: None
+) -> Result:
+    """Collect and run the case in this process; `scratch` exists and is empty.
+
+    :param test_ended: called after each test that the case runs in a guest.
+    """
     try:
         item = unit.collect()
     except BaseException as error:  # an import may raise anything, SystemExit too
@@ -110,6 +123,7 @@ def run_unit(unit: Unit, scratch: Path) -> Result:
     # It would redirect standard output of all children to one shared file.
     item.config.pluginmanager.unregister(name="capturemanager")
     _fill_case_state(item, unit, scratch)
+    item.stash[TEST_ENDED] = test_ended
     machine_speed.THIS.start_anew()
     phases = ("setup", "call")
     result = Result(Verdict.PASS)

@@ -14,13 +14,14 @@ import os
 import selectors
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from qbdcheck import clock
 from qbdcheck.errors import SetupError
 from qbdcheck.machine_speed import work_s
+from qbdcheck.report.events import TestEnded
 from qbdcheck.runner import subreaper
 from qbdcheck.runner.artefacts import (
     TIMELINES,
@@ -29,7 +30,7 @@ from qbdcheck.runner.artefacts import (
     remove_scratch,
     without_runner_frames,
 )
-from qbdcheck.runner.case_run import Result, Unit
+from qbdcheck.runner.case_run import Result, Unit, progress_of
 from qbdcheck.runner.child import LOG, STACKS, STACKS_SIGNAL, run_child, strays_result
 from qbdcheck.runner.evidence import hang
 from qbdcheck.runner.reaper import Reaper
@@ -48,6 +49,9 @@ class Watcher(Protocol):
 
     def started(self, unit: Unit, lane: int) -> None:
         """Handle the start of `unit` on `lane` (from 0)."""
+
+    def test_ended(self, unit: Unit, test: TestEnded) -> None:
+        """Handle the end of a test in a guest; `unit` is still running."""
 
     def finished(self, unit: Unit, result: Result, elapsed_s: float, artefacts: list[Path]) -> None:
         """Handle the end of `unit` and all its processes."""
@@ -70,6 +74,8 @@ class _Running:
     started_s: float
     started_work_s: float
     data: bytearray = field(default_factory=bytearray)
+    tests: list[TestEnded] = field(default_factory=list)
+    """The tests in a guest that have ended."""
     stuck: str = ""
     """Description of the hang after a time-out; empty before."""
 
@@ -210,6 +216,16 @@ class Lanes:
                     self._selector.unregister(running.reading)
                 return
             running.data += chunk
+            self._tell_progress(running)
+
+    def _tell_progress(self, running: _Running) -> None:
+        """Pass on the tests that have ended. Each is a line; the result, at the end, is none."""
+        *lines, rest = bytes(running.data).split(b"\n")
+        running.data[:] = rest
+        for line in lines:
+            if (test := progress_of(line)) is not None:
+                running.tests.append(test)
+                self._watcher.test_ended(running.unit, test)
 
     def _time_out(self, running: _Running, why: str) -> None:
         """Record where the case hangs, then kill it; `_finish` follows when it has ended."""
@@ -231,6 +247,8 @@ class Lanes:
         self._forget(running)
         strays = subreaper.end_strays(self._spared | set(self._running))
         result = self._result(running, status)
+        if not result.tests:  # the case did not come to its end
+            result = replace(result, tests=tuple(running.tests))
         if strays and not result.verdict.is_bad:
             result = worse(result, unless_starved(strays_result(strays), running.started_s))
         directory, artefacts = self._place.results_dir / running.unit.name, []

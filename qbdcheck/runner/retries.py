@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from qbdcheck.report.events import CaseRetried
+from qbdcheck.report.events import CaseRetried, TestEnded
 from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.lanes import Lanes, Place
 from qbdcheck.runner.reaper import Reaper
@@ -76,6 +76,9 @@ class Retries:
 
     def started(self, unit: Unit, lane: int) -> None:
         """Do nothing: the reports count each case once."""
+
+    def test_ended(self, unit: Unit, test: TestEnded) -> None:
+        """Do nothing: the first failure was shown."""
 
     def finished(
         self,

@@ -25,9 +25,11 @@ from qbdcheck.report.events import (
     CaseStarted,
     Event,
     FirstTry,
+    GuestTestEnded,
     LooksLike,
     RunEnded,
     RunStarted,
+    TestEnded,
 )
 from qbdcheck.report.reporter import Reporter
 from qbdcheck.runner.case_run import Result, Unit
@@ -274,6 +276,11 @@ class Run:
                 self._last_s(unit),
             )
         )
+
+    def test_ended(self, unit: Unit, test: TestEnded) -> None:
+        """Report the end of a test in a guest."""
+        case = unit.case
+        self._emit(GuestTestEnded(case.case_id, case.number, unit.image_format, test))
 
     def finished(
         self, unit: Unit, result: Result, elapsed_s: float, artefacts: Iterable[Path]

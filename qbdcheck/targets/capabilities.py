@@ -111,8 +111,7 @@ def declared(description: Description) -> Iterator[str]:
     yield from (name for name, key in keys.items() if key is not None)
     if description.nbd is not None and "tls" in description.options:
         yield "tls"
-    if "write_log" in description.options:
-        yield "write_log"
+    yield from {"write_log", "request_log"} & set(description.options)
 
 
 def _of_volume(session: TargetSession) -> tuple[set[str], bool]:

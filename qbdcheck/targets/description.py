@@ -28,7 +28,7 @@ from qbdcheck.targets.profile_errors import key_text, nearest, sentence
 from qbdcheck.targets.server_version import is_in_range, parse_range, server_version
 
 OptionName = Literal["min_block", "preferred_block", "max_block", "read_only", "tls", "mutual_tls",
-                     "write_log"]  # fmt: skip
+                     "write_log", "request_log"]  # fmt: skip
 SignalName = Literal["TERM", "KILL", "INT", "QUIT", "HUP", "USR1", "USR2"]
 _PORT_MAX = 65535
 _CASE_NUMBER = re.compile(r"\d+")

@@ -112,7 +112,7 @@ class TargetSession:
             ``fresh: undefined``.
         :param options: options of the target: min_block, preferred_block, max_block (bytes),
             read_only, tls and mutual_tls (a directory of certificates; the disk has no prefill,
-            and only a client with a TLS context can reach it), write_log (a file).
+            and only a client with a TLS context can reach it), write_log and request_log (a file).
         :raise NotRun: the target lacks an option, or QEMU cannot make the format on it.
         :raise SetupError: the target does not start.
         """

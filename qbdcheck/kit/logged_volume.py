@@ -1,0 +1,278 @@
+"""What a guest wrote to a volume, by the write log of the target, compared with the volume.
+
+A test of LTP or fio only says that a file is wrong. The log says which sectors were written last
+with which data, so the sector, the kind of damage and the write that was damaged can be named.
+
+The log is followed while it is written, and its space is given back: it would become as large as
+all that the guest writes. The last data of each sector is kept in a sparse file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blockio.errors import BlockError
+from blockio.write_log import SECTOR, Entry, LogFlag, LogFollower, WriteLogError
+from oracles.damage import Damage, Operation
+from oracles.diagnosis import diagnose
+from oracles.finding import Finding
+from qbdcheck import clock
+from qbdcheck.errors import ProgramError
+from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.disk_io import WrongData
+from reference_backend.client import Client
+
+_STEP_S = 0.05
+_PIECE = 1 << 20
+_MOST = 32
+"""Sectors that are diagnosed; a volume that is wrong everywhere has millions."""
+_AROUND = 2 << 20
+"""Bytes on both sides in which the data of a lost write is searched."""
+_CONNECT_S = 30.0
+_Bytes = NDArray[np.uint8]
+_Hashes = NDArray[np.uint64]
+_WEIGHTS = np.random.default_rng(512).integers(1, 1 << 63, 64, dtype=np.uint64) * 2 + 1
+
+
+class LoggedVolume:
+    """Follows the log of one volume.
+
+    :param log: the file that the target writes; the first entry may already be in it.
+    :param shadow: a new file for the last data of each sector, sparse.
+    """
+
+    def __init__(self, disk: Disk, size: int, log: Path, shadow: Path) -> None:
+        self._disk = disk
+        self._size = size
+        self._expected = np.memmap(shadow, dtype=np.uint8, mode="w+", shape=(size,))
+        sectors = size // SECTOR
+        self._number = np.zeros(sectors, dtype=np.uint32)
+        """The number of the last write of each sector; 0: none, or discarded since."""
+        self._hash = np.zeros(sectors, dtype=np.uint64)
+        self._before = np.zeros(sectors, dtype=np.uint64)
+        """Hashes of the data of each sector: the last, and the one before."""
+        self._places, self._lengths = array("Q", [0]), array("Q", [0])
+        self._log = LogFollower(log)
+        self._error: Exception | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def _follow(self) -> None:
+        try:
+            while not self._stopped.is_set():
+                self._take()
+                clock.pause(_STEP_S)
+            self._take()
+        except (WriteLogError, OSError) as error:
+            self._error = error
+
+    def _take(self) -> None:
+        for entry in self._log.new_entries():
+            self._apply(entry)
+
+    def _apply(self, entry: Entry) -> None:
+        if not entry.length or entry.flags & LogFlag.MARK:
+            return
+        self._places.append(entry.offset)
+        self._lengths.append(entry.length)
+        end = min(entry.offset + entry.length, self._size)
+        where = slice(entry.offset // SECTOR, end // SECTOR)
+        if entry.flags & LogFlag.DISCARD:
+            self._number[where] = 0  # what is there now may be old or zero
+            return
+        data = np.frombuffer(entry.data, dtype=np.uint8)[: end - entry.offset]
+        self._expected[entry.offset : end] = data
+        self._before[where] = self._hash[where]
+        self._hash[where] = _hashes(data)
+        self._number[where] = len(self._places) - 1
+
+    def findings(self) -> list[Finding]:
+        """Return what is wrong on the volume; ends the following. The guest must have ended.
+
+        :raise BlockError: the volume cannot be read.
+        :raise WriteLogError: the log is damaged.
+        """
+        with Client.connect(self._disk.uri, timeout_s=_CONNECT_S) as client:
+            client.flush()  # carried out after all that the guest sent
+            self.stop()
+            if self._error is not None:
+                raise self._error
+            found = list(self._wrong(client))
+        return _joined(found)
+
+    def stop(self) -> None:
+        """End the following; may be called twice."""
+        self._stopped.set()
+        self._thread.join()
+        self._log.close()
+
+    def _wrong(self, client: Client) -> Iterator[Finding]:
+        count = 0
+        for start, seen in self._pieces(client):
+            first = start // SECTOR
+            last = first + len(seen) // SECTOR
+            differs = (self._expected[start : start + len(seen)] != seen).reshape(-1, SECTOR)
+            wrong = differs.any(axis=1) & (self._number[first:last] > 0)
+            for index in np.flatnonzero(wrong):
+                sector = first + int(index)
+                at = int(index) * SECTOR
+                yield from self._diagnosed(client, sector, seen[at : at + SECTOR])
+                count += 1
+                if count >= _MOST:
+                    return
+
+    def _pieces(self, client: Client) -> Iterator[tuple[int, _Bytes]]:
+        """Yield the parts of the volume that were written, with their contents."""
+        per = _PIECE // SECTOR
+        for first in range(0, len(self._number), per):
+            if self._number[first : first + per].any():
+                start = first * SECTOR
+                length = min(_PIECE, self._size - start)
+                yield start, np.frombuffer(client.read(start, length), dtype=np.uint8)
+
+    def _diagnosed(self, client: Client, sector: int, seen: _Bytes) -> Iterator[Finding]:
+        place = sector * SECTOR
+        wanted = self._expected[place : place + SECTOR].tobytes()
+        number = int(self._number[sector])
+        write = Operation(number, self._places[number], self._lengths[number], "write")
+        of_seen = _hashes(seen)[0]
+        owner = self._owner(of_seen, sector)
+        moved_to = self._elsewhere(client, sector, wanted)
+        (first, *_) = [*diagnose(seen, place, wanted), None]
+        assert first is not None, "the contents differ"
+        about = f"of write #{number} to {write.offset}+{write.length}, by the write log"
+        if seen.any() and owner is not None and self._before[sector] != of_seen:
+            remark = f"misdirected: it has the data of sector {owner}"
+            yield _renamed(first, Damage.MISDIRECTED, write, remark, (sector - owner) * SECTOR)
+        elif not seen.any():
+            yield _renamed(first, Damage.ZEROED, write, f"zeroed: no data {about}")
+        elif self._before[sector] == of_seen:
+            yield _renamed(first, Damage.STALE, write, f"stale: older data than that {about}")
+        else:
+            yield _renamed(first, first.damage, write, first.remark or f"not the data {about}")
+        if moved_to is not None:
+            remark = f"misdirected: it has the data of sector {sector}, {about}"
+            data = Finding(Damage.MISDIRECTED, moved_to, SECTOR, seen=first.expected)
+            yield _renamed(data, Damage.MISDIRECTED, write, remark, moved_to - place)
+
+    def _owner(self, wanted: np.uint64, sector: int) -> int | None:
+        """Return the nearest sector whose last data has this hash; None if there is none."""
+        found = np.flatnonzero((self._hash == wanted) & (self._number > 0))
+        return int(min(found, key=lambda one: abs(int(one) - sector))) if len(found) else None
+
+    def _elsewhere(self, client: Client, sector: int, wanted: bytes) -> int | None:
+        """Return where the data of a sector is instead, in bytes; None if it is not found."""
+        if not any(wanted):
+            return None
+        start = max(sector * SECTOR - _AROUND, 0)
+        end = min(sector * SECTOR + _AROUND, self._size)
+        seen = np.frombuffer(client.read(start, end - start), dtype=np.uint8).reshape(-1, SECTOR)
+        same = (seen == np.frombuffer(wanted, dtype=np.uint8)).all(axis=1)
+        for index in np.flatnonzero(same):
+            other = start // SECTOR + int(index)
+            belongs = self._number[other] and self._hash[other] == self._hash[sector]
+            if other != sector and not belongs:
+                return other * SECTOR
+        return None
+
+
+def _renamed(
+    one: Finding, damage: Damage, write: Operation, remark: str, moved: int | None = None
+) -> Finding:
+    return Finding(
+        damage, one.offset, one.length, expected=one.expected, seen=one.seen,
+        difference=one.difference, moved=moved, last_writes=(write,), remark=remark,
+    )  # fmt: skip
+
+
+def _joined(findings: Sequence[Finding]) -> list[Finding]:
+    """Return findings of neighbouring sectors with one cause as one, each place once."""
+    joined: list[Finding] = []
+    for one in sorted(findings, key=lambda one: (one.damage.value, one.moved or 0, one.offset)):
+        last = joined[-1] if joined else None
+        alike = last is not None and (last.damage, last.moved) == (one.damage, one.moved)
+        if last is not None and alike and one.offset <= last.offset + last.length:
+            length = max(one.offset + one.length - last.offset, last.length)
+            joined[-1] = _with_length(last, length)
+        else:
+            joined.append(one)
+    return joined
+
+
+def _with_length(one: Finding, length: int) -> Finding:
+    return Finding(
+        one.damage, one.offset, length, expected=one.expected, seen=one.seen,
+        difference=one.difference, moved=one.moved, last_writes=one.last_writes, remark=one.remark,
+    )  # fmt: skip
+
+
+def _hashes(data: _Bytes) -> _Hashes:
+    """Return a hash of each sector."""
+    words = np.ascontiguousarray(data).view(np.uint64).reshape(-1, SECTOR // 8)
+    hashes: _Hashes = (words * _WEIGHTS).sum(axis=1, dtype=np.uint64)
+    return hashes
+
+
+class LoggedVolumes:
+    """The volumes of one guest. Without a log, nothing is checked.
+
+    :param directory: for logs and shadows; None if the target cannot log.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+        self._volumes: list[LoggedVolume] = []
+
+    def options(self, number: int) -> dict[str, str]:
+        """Return the options with which the disk of this number must be made."""
+        return {} if self._directory is None else {"request_log": str(self._path(number, "log"))}
+
+    def follow(self, number: int, disk: Disk, size: int) -> None:
+        """Follow the log of a disk that was made with `options`."""
+        if self._directory is not None:
+            log, shadow = (self._path(number, kind) for kind in ("log", "written"))
+            self._volumes.append(LoggedVolume(disk, size, log, shadow))
+
+    def _path(self, number: int, kind: str) -> Path:
+        assert self._directory is not None
+        return self._directory / f"guest-volume{number}.{kind}"
+
+    def check(self, what: str) -> None:
+        """Compare all volumes with what was written to them. The guest must have ended.
+
+        :raise WrongData: a volume has other data; names sector, kind and write.
+        """
+        found: list[Finding] = []
+        for volume in self._volumes:
+            found += volume.findings()
+        if found:
+            raise WrongData(what, found)
+
+    @contextlib.contextmanager
+    def checked(self, what: str, end: Callable[[], None]) -> Iterator[None]:
+        """Check the volumes after the block; what is found is chained to a failure of the block.
+
+        :param end: ends the guest at once.
+        """
+        try:
+            try:
+                yield
+            except (AssertionError, ProgramError) as error:
+                end()
+                # The failure itself counts where the volume cannot be read any more.
+                with contextlib.suppress(BlockError, OSError):
+                    self.check(f"{what}: {str(error).partition(chr(10))[0]}")
+                raise
+            end()
+            self.check(what)
+        finally:
+            for volume in self._volumes:
+                volume.stop()

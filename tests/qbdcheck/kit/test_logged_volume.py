@@ -1,0 +1,129 @@
+"""A volume that differs from its write log: the sector, the kind and the write are named."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from blockio.layers import Below, Command, Layer, Reply, Request
+from blockio.write_log import SECTOR, Entry, LogFlag, LogFollower, LogWriter
+from injectors.write_log import WriteLog
+from mutants.mutant import changed
+from oracles.damage import Damage
+from oracles.finding import Finding
+from qbdcheck.kit.logged_volume import LoggedVolume
+from reference_backend.client import Client
+from reference_backend.server import Server
+from reference_backend.store.memory import MemoryStore
+from reference_backend.store.volume import Volume
+
+SIZE = 4 << 20
+PLACE = 1 << 20
+Harm = Callable[[Request], Request | None]
+
+
+class Harmed:
+    """A layer that changes or drops each write that begins with the letter H."""
+
+    waits = False
+
+    def __init__(self, harm: Harm) -> None:
+        self._harm = harm
+
+    def handle(self, request: Request, below: Below) -> Reply:
+        if request.command is Command.WRITE and bytes(request.payload[:1]) == b"H":
+            changed = self._harm(request)
+            return below(changed) if changed is not None else Reply()
+        return below(request)
+
+
+def data(letter: bytes, sectors: int) -> bytes:
+    return b"".join(
+        letter + random.Random(letter[0] << 8 | one).randbytes(SECTOR - 1) for one in range(sectors)
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[[Harm, Callable[[Client], None]], list[Finding]]:
+    def findings(harm: Harm, writes: Callable[[Client], None]) -> list[Finding]:
+        log = WriteLog(str(tmp_path / "log"))
+        layers: list[Layer] = [log, Harmed(harm)]
+        server = Server({"v": Volume(MemoryStore(SIZE), "v")}, tmp_path / "s", layers=layers)
+        server.start()
+        try:
+            disk = SimpleNamespace(uri=f"nbd+unix:///v?socket={tmp_path / 's'}")
+            followed = LoggedVolume(disk, SIZE, tmp_path / "log", tmp_path / "shadow")  # type: ignore[arg-type]
+            with Client.connect(server.address, "v") as client:
+                client.write(PLACE, data(b"o", 8))
+                client.write(0, data(b"n", 4))
+                writes(client)
+            return followed.findings()
+        finally:
+            server.stop()
+            log.close()
+
+    return findings
+
+
+def harmed(client: Client) -> None:
+    client.write(PLACE, data(b"H", 2))
+
+
+def moved(request: Request) -> Request:
+    return changed(request, offset=request.offset + 8 * SECTOR)
+
+
+def test_a_sound_volume_has_no_finding(run: Callable[..., list[Finding]]) -> None:
+    def all_kinds(client: Client) -> None:
+        harmed(client)
+        client.write_zeroes(0, SECTOR)
+        client.trim(PLACE + SECTOR, 4 * SECTOR)
+        client.write(SIZE - SECTOR, data(b"e", 1))
+
+    assert run(lambda request: request, all_kinds) == []
+
+
+def test_a_lost_write_is_stale_and_named(run: Callable[..., list[Finding]]) -> None:
+    (found,) = run(lambda _: None, harmed)
+    assert (found.damage, found.offset, found.length) == (Damage.STALE, PLACE, 2 * SECTOR)
+    assert found.last_write == f"#3 write {PLACE}+1024"
+
+
+def test_a_misdirected_write_is_found_at_both_places(run: Callable[..., list[Finding]]) -> None:
+    found = {one.damage: one for one in run(moved, harmed)}
+    assert set(found) == {Damage.STALE, Damage.MISDIRECTED}
+    wrong = found[Damage.MISDIRECTED]
+    assert (wrong.offset, wrong.length, wrong.moved) == (PLACE + 8 * SECTOR, 1024, 8 * SECTOR)
+    assert f"sector {PLACE // SECTOR}, of write #3" in wrong.remark
+
+
+def test_zeroes_and_a_flipped_bit_are_told_apart(run: Callable[..., list[Finding]]) -> None:
+    def zeroed(request: Request) -> Request:
+        return changed(request, payload=bytes(request.length))
+
+    def flipped(request: Request) -> Request:
+        payload = bytearray(request.payload)
+        payload[700] ^= 4
+        return changed(request, payload=bytes(payload))
+
+    (zeroes,) = run(zeroed, harmed)
+    assert (zeroes.damage, zeroes.length) == (Damage.ZEROED, 2 * SECTOR)
+    (flip,) = run(flipped, harmed)
+    assert (flip.damage, flip.offset) == (Damage.BIT_FLIP, PLACE + SECTOR)
+
+
+def test_a_follower_reads_entries_once_and_frees_their_space(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    writer, follower = LogWriter(path), LogFollower(path)
+    assert list(follower.new_entries()) == []
+    for letter in b"abc":
+        entry = Entry(LogFlag.FUA, 4096, 16 << 20, bytes([letter]) * (16 << 20))
+        writer.append(entry)
+        writer.append(Entry(LogFlag.DISCARD, 512, 512))
+        assert list(follower.new_entries()) == [entry, Entry(LogFlag.DISCARD, 512, 512)]
+    assert path.stat().st_size > 48 << 20
+    assert path.stat().st_blocks * 512 < 20 << 20
+    follower.close()
+    writer.close()
