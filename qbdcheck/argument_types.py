@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+from qbdcheck.errors import UsageError
+
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 OBSERVED = ("iostat", "blktrace", "blockstats", "backend", "perf")
@@ -72,3 +74,21 @@ def lanes_by_default(given: argparse.Namespace) -> int:
     """
     is_alone = given.gdb or given.valgrind or given.mutants
     return 1 if is_alone else len(os.sched_getaffinity(0))
+
+
+def ltp_tree(given: Path | None) -> Path | None:
+    """Return the LTP of --ltp or QBDCHECK_LTP; None without both.
+
+    :raise UsageError: it does not exist.
+    """
+    path = given or Path(os.environ.get("QBDCHECK_LTP", "")).expanduser()
+    if path == Path():
+        return None
+    if not path.exists():
+        raise UsageError(f"--ltp {path}: no such file or directory")
+    return path.absolute()
+
+
+def comma_list(text: str) -> tuple[str, ...]:
+    """Return the words of ``A,B``."""
+    return tuple(word for word in text.split(",") if word)

@@ -12,8 +12,10 @@ from qbdcheck import clock, config_file
 from qbdcheck.argument_parser import Parser
 from qbdcheck.argument_types import (
     OBSERVED,
+    comma_list,
     duration,
     lanes_by_default,
+    ltp_tree,
     number,
     observed_kinds,
     path_of,
@@ -222,15 +224,9 @@ def _add_guest(group: argparse._ArgumentGroup) -> None:
         help="log in on the serial console; the default is the guest agent")  # fmt: skip
     add("--observe", type=observed_kinds, default=(), metavar="A,B",
         help=f"record in guests, and summarize: {', '.join(OBSERVED)}, or all")  # fmt: skip
-    add(
-        "--ltp",
-        type=path_of,
-        metavar="PATH",
-        help="an installed LTP: a directory or a tar file",
-    )
-    add("--only-tests", default="", metavar="A,B",
-        help="run only the tests of LTP and runtest files with these names: dio0*,aio01",
-    )  # fmt: skip
+    add("--ltp", type=path_of, metavar="PATH", help="an installed LTP: a directory or a tar file")
+    add("--only-tests", type=comma_list, default=(), metavar="A,B",
+        help="run only these tests of LTP and runtest files: dio0*,aio01")  # fmt: skip
     add("--skip-tests", type=path_of, metavar="FILE",
         help="do not run the tests that FILE lists, one NAME [REASON] a line")  # fmt: skip
     add("--kirk", action="store_true", help="use LTP's own runner kirk for ./check runtest")
@@ -370,9 +366,9 @@ def _options(
         guest=GuestOptions(
             _custom_guest(given),
             given.observe,
-            _ltp(given.ltp),
+            ltp_tree(given.ltp),
             given.kirk,
-            tuple(filter(None, given.only_tests.split(","))),
+            given.only_tests,
             given.skip_tests,
         ),
         mutation=MutationOptions(
@@ -453,15 +449,6 @@ def _reports(given: argparse.Namespace, results_dir: Path) -> Reports:
         results_dir=results_dir,
         results_chosen=given.results is not None,
     )
-
-
-def _ltp(given: Path | None) -> Path | None:
-    path = given or Path(os.environ.get("QBDCHECK_LTP", "")).expanduser()
-    if path == Path():
-        return None
-    if not path.exists():
-        raise UsageError(f"--ltp {path}: no such file or directory")
-    return path.absolute()
 
 
 def _custom_guest(given: argparse.Namespace) -> CustomGuest | None:

@@ -86,7 +86,8 @@ def main(
     tree = LtpTree(guest_options.ltp, scratch) if guest_options.ltp else None
     if guest_options.kirk and tree is None:
         raise UsageError("--kirk requires --ltp PATH: it runs the groups of an LTP tree")
-    entries = _chosen(groups, tree, guest_options, suites_dir)
+    every = [entry for group in groups for entry in _entries(group, tree, suites_dir)]
+    entries = _chosen(every, guest_options)
     log = execution.results_dir / "runtest.log"
     progress = _Progress(log)
     session = TargetSession(
@@ -139,19 +140,16 @@ def main(
     return ExitCode.RED if failures else ExitCode.GREEN
 
 
-def _chosen(
-    groups: Sequence[str], tree: LtpTree | None, options: GuestOptions, suites_dir: Path
-) -> list[Entry]:
-    """Return the tests of the groups that --only-tests and --skip-tests leave.
+def _chosen(every: Sequence[Entry], options: GuestOptions) -> Sequence[Entry]:
+    """Return the tests that --only-tests and --skip-tests leave.
 
-    :raise UsageError: they leave none, or kirk cannot choose.
+    :raise UsageError: there is none, or --kirk chooses for itself.
     """
-    every = [entry for group in groups for entry in _entries(group, tree, suites_dir)]
     choice = TestChoice.of(options.tests, options.skip_tests)
     if options.kirk and choice != TestChoice():
         raise UsageError("--only-tests and --skip-tests cannot be used with --kirk")
     entries = choice.apply(every)
-    if not any(not entry.skip for entry in entries):
+    if all(entry.skip for entry in entries):
         names = ", ".join(dict.fromkeys(entry.name for entry in every[:_SHOWN]))
         raise UsageError(f"--only-tests and --skip-tests leave no test; the first are {names}")
     return entries

@@ -12,10 +12,10 @@ from qbdcheck.guest.devices import Device
 from qbdcheck.guest.file_set import FileSet
 from qbdcheck.guest.guest import Guest
 from qbdcheck.guest.iostat import parse_iostat
-from qbdcheck.guest.logged_volume import LoggedVolumes
 from qbdcheck.guest.ltp_tree import LtpTree
 from qbdcheck.guest.runtest import FILE_SYSTEMS, Runtest, limit_factor, parse
 from qbdcheck.guest.synced_files import SyncedFiles
+from qbdcheck.kit.logged_volume import LoggedVolumes
 from qbdcheck.targets.disk import Disk
 
 __all__ = [

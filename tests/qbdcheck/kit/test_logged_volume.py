@@ -1,19 +1,19 @@
 """A volume that differs from its write log: the sector, the kind and the write are named."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from blockio.layers import Below, Command, Reply, Request
+from blockio.layers import Below, Command, Layer, Reply, Request
 from blockio.write_log import SECTOR, Entry, LogFlag, LogFollower, LogWriter
 from injectors.write_log import WriteLog
 from mutants.mutant import changed
 from oracles.damage import Damage
 from oracles.finding import Finding
-from qbdcheck.guest.logged_volume import LoggedVolume
+from qbdcheck.kit.logged_volume import LoggedVolume
 from reference_backend.client import Client
 from reference_backend.server import Server
 from reference_backend.store.memory import MemoryStore
@@ -46,10 +46,10 @@ def data(letter: bytes, sectors: int) -> bytes:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[[Harm, Callable[[Client], None]], list[Finding]]]:
+def run(tmp_path: Path) -> Callable[[Harm, Callable[[Client], None]], list[Finding]]:
     def findings(harm: Harm, writes: Callable[[Client], None]) -> list[Finding]:
         log = WriteLog(str(tmp_path / "log"))
-        layers = [log, Harmed(harm)]
+        layers: list[Layer] = [log, Harmed(harm)]
         server = Server({"v": Volume(MemoryStore(SIZE), "v")}, tmp_path / "s", layers=layers)
         server.start()
         try:
