@@ -60,6 +60,14 @@ class History:
         other.clock, other._start_s = self.clock, self._start_s
         other._moments = self._moments.copy()
         other._places = dict(self._places)
+        other._lanes = dict(self._lanes)
+        other._unaligned = dict(self._unaligned)
+        return other
+
+    def __deepcopy__(self, _memo: dict[int, object]) -> History:
+        """Return an independent copy; it shares the clock and the sources of faults."""
+        other = self.copy(self._identity)
+        other.lane, other.faults = self.lane, list(self.faults)
         return other
 
     def next_number(self) -> int:

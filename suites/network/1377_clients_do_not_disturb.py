@@ -42,8 +42,8 @@ def test(new_disk, nbd_io, seed, target):
         old.write(0, 2 * MIB)
         for _ in range(8):
             length = random.choice((16, 32, 64)) * KIB
-            for number in random.sample(range(16), 8):
-                io.send(Command.READ, number * 128 * KIB, length)
+            for place in random.sample(range(0, 2 * MIB, 128 * KIB), 8):
+                io.send(Command.READ, place, length)
             io.finish_all()
         repeat_cookie(io)
         if io.offers(TransmissionFlag.SEND_CACHE):
@@ -54,12 +54,11 @@ def test(new_disk, nbd_io, seed, target):
         old.read(0, 64 * KIB)
         secret = random.randbytes(8).hex().encode()
         old.write(0, 4096, data=secret * 256)
-        cookie = io.client.send_request(Command.READ, disk.size, 4096)
-        text = io.client.receive_reply(cookie).message
+        beyond = io.client.send_request(Command.READ, disk.size, 4096)
+        text = io.client.receive_reply(beyond).message
         assert secret.decode() not in text, f"READ beyond the end: the error has data: {text}"
         pause(1.2)
-        for one in (io, old):
-            one.read(64 * KIB, 4096)
+        io.read(64 * KIB, 4096), old.read(64 * KIB, 4096)
     disk.verify()
     if "add_volume" in target.capabilities and "block_status" in target.capabilities:
         set_for_another(disk, new_disk("1M", beside=disk))
@@ -71,8 +70,9 @@ def repeat_cookie(io):
         io.write(MIB, 4096)
         expected = io.read(MIB, 4096)
         cookie = io.client.send_request(Command.READ, MIB, 4096, cookie=77)
-        seen = bytes(io.client.receive_reply(cookie).data)
-        assert seen == expected, "READ of 4096 bytes at 1 MiB with a cookie used before: old data"
+        assert bytes(io.client.receive_reply(cookie).data) == expected, (
+            "READ of 4096 bytes at 1 MiB with a cookie used before: old data"
+        )
 
 
 def leave(disk, nbd_io):
@@ -80,9 +80,8 @@ def leave(disk, nbd_io):
     with nbd_io(disk) as third:
         third.read(0, 4096)
     with negotiating(disk) as client:
-        result = option_result(client, Option.GO, m.info_request("no such export", []))
-        if result == "ACK":  # the server accepts any name, and has left the handshake
-            return
+        if option_result(client, Option.GO, m.info_request("no such export", [])) == "ACK":
+            return  # the server accepts any name, and has left the handshake
         assert option_replies(client, Option.LIST), "LIST after a refused GO: no reply"
         enter_transmission(client, disk)
         assert errno_of(client, Command.READ, 0, 4096) == 0, "READ after a refused GO: an error"
@@ -97,5 +96,5 @@ def set_for_another(disk, other):
         client.opt_structured_reply()
         client.opt_set_meta_context(export_name(disk), [BASE])
         enter_transmission(client, other)
-        seen = errno_of(client, Command.BLOCK_STATUS, 0, 4096)
-        assert seen, "BLOCK_STATUS with a context of another export: expected an error"
+        errno = errno_of(client, Command.BLOCK_STATUS, 0, 4096)
+        assert errno, "BLOCK_STATUS with a context of another export: expected an error"

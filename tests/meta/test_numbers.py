@@ -45,7 +45,7 @@ def test_a_list_has_all_cases_sorted_by_number(toy: Toy) -> None:
 def test_columns_of_a_report_and_a_dry_run_are_aligned(toy: Toy) -> None:
     toy_with_numbers(toy)
     done = toy.run("1", "1000")
-    assert {line.index("file") for line in done.out.splitlines() if line[:1].isdigit()} == {5}
+    assert {line.index("pass") for line in done.out.splitlines() if line[:1].isdigit()} == {5}
     done = toy.run("-n", "1", "1000")
     assert {line.index("raw") for line in done.out.splitlines() if line[:1].isdigit()} == {5}
 

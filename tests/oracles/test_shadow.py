@@ -1,4 +1,5 @@
 import time
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -319,3 +320,17 @@ def test_missing_data_is_said_to_be_at_the_other_place() -> None:
     assert (missing.damage, missing.sector) == (Damage.NEVER_WRITTEN, 16)
     assert missing.evidence == ("what belongs to sector 16 is found at sector 24 instead",)
     assert (found.damage, found.moved) == (Damage.MISDIRECTED, 4096)
+
+
+def test_a_deep_copy_of_a_shadow_is_independent() -> None:
+    """A running disk has a clock and sources of faults, which cannot be copied."""
+    shadow = Shadow(8 * SECTOR, Identity(1, 2, 3))
+    shadow.history.clock = time.monotonic
+    shadow.history.faults.append(list)
+    shadow.history.lane = "NBD connection 1"
+    frozen = deepcopy(shadow)
+    shadow.write(0, shadow.stamped(0, SECTOR))
+    assert len(shadow.history) == len(frozen.history) + 1
+    assert frozen.history.lane == "NBD connection 1"
+    assert frozen.check(0, bytes(SECTOR)) == []
+    assert shadow.check(0, bytes(SECTOR)) != []

@@ -30,7 +30,12 @@ def _changed(tmp_path: Path, target: str, old: str, new: str) -> Path:
 def test_every_claim_of_a_shipped_profile_holds(
     target: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = main(OPTIONS, target, color=False)
+    try:
+        code = main(OPTIONS, target, color=False)
+    except SetupError as error:
+        if "are not built; run: make" not in str(error):
+            raise
+        pytest.skip(str(error))
     output = capsys.readouterr().out
     assert (code, "WRONG" in output, "None" in output) == (0, False, False), output
 

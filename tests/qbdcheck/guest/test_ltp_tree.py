@@ -90,7 +90,9 @@ def test_tests_run_in_a_guest(restored: Guest, tmp_path: Path) -> None:
         ("ext4 gf01", "pass"), ("ext4 f01", "fail"), ("ext4 b01", "broken"), ("ext4 w01", "warn"),
         ("ext4 c01", "conf"), ("ext4 h01", "timed out"), ("ext4 s01", "pass"), ("ext4 s02", "pass"),
     ]  # fmt: skip
-    assert (ended[1].said, ended[5].said) == ("it is wrong", "it begins\nkilled after 15 s")
+    assert ended[1].said == "it is wrong"
+    # "while others used the machine" follows on a loaded machine
+    assert ended[5].said.startswith("it begins\nkilled after 15 s")
     assert "ext4 f01: fail, " in str(logged)
     assert restored.execute("ps | grep '[s]leep 999'").status == 1, "a test outlived its end"
     assert restored.run("ls /mnt").split() == ["lost+found"], "a test left files behind"

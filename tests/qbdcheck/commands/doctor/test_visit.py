@@ -163,7 +163,7 @@ def test_the_header_of_a_run_names_qemu_kernel_and_scratch(tmp_path: Path) -> No
     environment = run_environment(tmp_path)
     assert environment["qemu"][0].isdigit()
     assert environment["scratch"].startswith(f"{tmp_path} (")
-    assert set(environment) == {"qemu", "kernel", "python", "cores", "scratch"}
+    assert set(environment) == {"qbdcheck", "qemu", "kernel", "python", "cores", "scratch"}
 
 
 def test_every_fact_that_is_bad_says_what_it_costs(tmp_path: Path) -> None:
