@@ -72,8 +72,8 @@ def _summary(fates: Fates, quick: Fates) -> str:
         f" ({100 * len(by_quick) // max(len(bugs), 1)} %) by the quick group; half of them within"
         f" {_median(killed, 'seconds'):.1f} s and {_median(killed, 'requests'):.0f} requests;"
         f" {sum(fate['named'] for fate in killed)} diagnoses name the damage. {len(accused)} of"
-        f" {len(controls)} controls are accused. Not measured:"
-        f" {sum(one not in fates for one in known)}.\n"
+        f" {len(controls)} controls are accused. The other"
+        f" {sum(one not in fates for one in known)} mutants are newer than this measurement.\n"
     )
 
 
