@@ -8,7 +8,7 @@ from typing import Any
 from blockio.layers import Below, Command, Reply, Request
 from mutants.knobs import ALWAYS
 from mutants.mutant import BLOCK, Mutant, RequestMutant, changed, whole_blocks
-from mutants.patching import replace
+from mutants.patching import change_snapshots, replace
 from reference_backend.memory_pool import MemoryPool
 from reference_backend.store.memory import MemoryStore
 from reference_backend.store.volume import Volume
@@ -122,15 +122,10 @@ class SnapshotReadAcrossPages(Mutant):
     def install(self) -> None:
         """Patch the reads of snapshots."""
 
-        def make(real: Any) -> Any:
-            def open_snapshot(pool: MemoryPool, name: str, snapshot: str) -> Volume:
-                volume: Volume = real(pool, name, snapshot)
-                setattr(volume, "read", _skips_a_page(volume, self.strikes))  # noqa: B010
-                return volume
+        def change(_pool: MemoryPool, _name: str, _snapshot: str, volume: Volume) -> None:
+            setattr(volume, "read", _skips_a_page(volume, self.strikes))  # noqa: B010
 
-            return open_snapshot
-
-        replace(MemoryPool, "_open_snapshot", make)
+        change_snapshots(change)
 
 
 def _skips_a_page(volume: Volume, strikes: Callable[[], bool]) -> Callable[[int, int], bytes]:

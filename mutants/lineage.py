@@ -9,7 +9,7 @@ from typing import Any
 from blockio.layers import Command, Reply, Request
 from mutants.knobs import ALWAYS
 from mutants.mutant import BLOCK, Mutant, ReplyMutant, blocks
-from mutants.patching import replace
+from mutants.patching import change_snapshots, replace
 from reference_backend.memory_pool import MemoryPool
 from reference_backend.store.memory import CHUNK_BYTES, MemoryStore
 from reference_backend.store.ranges import RangeSet
@@ -258,17 +258,12 @@ class SnapshotSizeFollowsVolume(Mutant):
     def install(self) -> None:
         """Cut the size."""
 
-        def make(real: Any) -> Any:
-            def open_snapshot(pool: MemoryPool, name: str, snapshot: str) -> Volume:
-                volume: Volume = real(pool, name, snapshot)
-                size = pool.open(name).size
-                if size < volume.size and self.strikes():
-                    volume.size = size
-                return volume
+        def change(pool: MemoryPool, name: str, _snapshot: str, volume: Volume) -> None:
+            size = pool.open(name).size
+            if size < volume.size and self.strikes():
+                volume.size = size
 
-            return open_snapshot
-
-        replace(MemoryPool, "_open_snapshot", make)
+        change_snapshots(change)
 
 
 class GrowZeroesPartBlock(Mutant):

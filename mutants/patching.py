@@ -7,7 +7,9 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, NoReturn
 
+from reference_backend.memory_pool import MemoryPool
 from reference_backend.nbd import messages as m
+from reference_backend.store.volume import Volume
 
 _STATUS = 70
 """Exit status of a server that a bug killed (EX_SOFTWARE of sysexits.h)."""
@@ -16,6 +18,23 @@ _STATUS = 70
 def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     """Replace a function of a class or module with ``make(function)``."""
     setattr(owner, name, make(getattr(owner, name)))
+
+
+def change_snapshots(change: Callable[[MemoryPool, str, str, Volume], None]) -> None:
+    """Call ``change(pool, name, snapshot, volume)`` for each snapshot that a client opens.
+
+    :param change: may patch ``volume``, the opened snapshot of the volume ``name``.
+    """
+
+    def make(real: Any) -> Any:
+        def open_snapshot(pool: MemoryPool, name: str, snapshot: str) -> Volume:
+            volume: Volume = real(pool, name, snapshot)
+            change(pool, name, snapshot, volume)
+            return volume
+
+        return open_snapshot
+
+    replace(MemoryPool, "_open_snapshot", make)
 
 
 class ChangedStruct:

@@ -13,7 +13,7 @@ from blockio.errors import BlockError
 from blockio.layers import Below, Command, Reply, Request
 from mutants.knobs import ALWAYS
 from mutants.mutant import BLOCK, Mutant, RequestMutant, blocks
-from mutants.patching import replace
+from mutants.patching import change_snapshots, replace
 from reference_backend.memory_pool import MemoryPool
 from reference_backend.nbd.agreement import Agreement
 from reference_backend.store.memory import CHUNK_BYTES, MemoryStore
@@ -80,20 +80,13 @@ class SnapshotNotPointInTime(Mutant):
     def install(self) -> None:
         """Read from the volume what the snapshot has not saved."""
 
-        def make(real: Any) -> Any:
-            def open_snapshot(pool: MemoryPool, name: str, snapshot: str) -> Volume:
-                volume: Volume = real(pool, name, snapshot)
-                head = pool.open(name)
+        def change(pool: MemoryPool, name: str, snapshot: str, volume: Volume) -> None:
+            def is_newest() -> bool:
+                return pool.snapshots(name)[-1] == snapshot
 
-                def is_newest() -> bool:
-                    return pool.snapshots(name)[-1] == snapshot
+            _read_through(volume, pool.open(name), is_newest, self.strikes)
 
-                _read_through(volume, head, is_newest, self.strikes)
-                return volume
-
-            return open_snapshot
-
-        replace(MemoryPool, "_open_snapshot", make)
+        change_snapshots(change)
 
 
 def _read_through(

@@ -348,14 +348,26 @@ def elapsed_limit_s(seconds: float) -> float:
     return patient_s(seconds) * THIS.slowdown
 
 
+class StarvedError(TimeoutError):
+    """A time limit was exceeded while others used the machine.
+
+    :ivar load: what they took of it at that moment.
+    """
+
+    def __init__(self, message: str, load: Load) -> None:
+        super().__init__(message)
+        self.load = load
+
+
 def must_not_be_starved(late: str) -> None:
     """Check at the end of a wait, before a case fails for it, that the machine was not starved.
 
     :param late: what did not happen in time.
-    :raise TimeoutError: it was; the runner then gives the verdict BROKEN "starved".
+    :raise StarvedError: it was; the runner then gives the verdict BROKEN "starved".
     """
-    if THIS.recent().is_starved:
-        raise TimeoutError(late)
+    load = THIS.recent()
+    if load.is_starved:
+        raise StarvedError(late, load)
 
 
 class Limit:

@@ -31,6 +31,7 @@ from qbdcheck.guest.runtest import (
     summary,
 )
 from qbdcheck.kit.guests import Guests
+from qbdcheck.machine_speed import StarvedError
 from qbdcheck.options import Execution, GuestOptions, TargetOptions
 from qbdcheck.report.events import TestEnded
 from qbdcheck.targets.capabilities import capabilities
@@ -125,7 +126,7 @@ def main(
                     limits = {"test_s": test_s, "suite_s": suite_s}
                     run(guest, kind, entries, environment=environment, **limits)
                 guest.settle()
-            except (AssertionError, ProgramError) as error:
+            except (AssertionError, ProgramError, StarvedError) as error:
                 failures.append(f"{kind}: {error}")
             guest.quit()
     except (NotRun, CaseBroken) as error:

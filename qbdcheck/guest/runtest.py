@@ -17,7 +17,7 @@ from typing import Any
 from qbdcheck import clock
 from qbdcheck.errors import NotRun, UsageError
 from qbdcheck.guest.guest import Guest
-from qbdcheck.machine_speed import THIS, Limit, work_s
+from qbdcheck.machine_speed import THIS, Limit, StarvedError, work_s
 from qbdcheck.programs.process import run
 from qbdcheck.report.events import TestEnded
 
@@ -124,20 +124,22 @@ def run_test(
     line = f"exec > {_OUTPUT} 2>&1; {_REMEMBER}; {_ENTER}; mkdir {own} && cd {own} && "
     line += f"export TMPDIR={own} TMP={own} {exported}; {entry.command}"
     running = guest.begin(line)
-    note, status = "", 0
+    note, status, load = "", 0, None
     try:
         status = running.wait(limit_s).status
         how = outcome(status)
     except TimeoutError:
         how, note = TIMED_OUT, f"killed after {round(limit_s, 1):g} s"
-        if THIS.recent().is_starved:
-            note += STARVED_NOTE
+        recent = THIS.recent()
+        if recent.is_starved:
+            note, load = note + STARVED_NOTE, recent
     elapsed_s = clock.now_s() - start_s
     clean = f"{_KILL_ALL}; {_UNMOUNT}; rm -rf {own}; tail -c {_SAID} {_OUTPUT}; rm -f {_OUTPUT}"
     said = guest.run(clean, _CLEAN_S)
     if how != "pass" and not said.strip() and not note:
         note = f"exit status {status}, without output"
-    return TestEnded(entry.name, how, elapsed_s, "\n".join(filter(None, (said.rstrip(), note))))
+    told = "\n".join(filter(None, (said.rstrip(), note)))
+    return TestEnded(entry.name, how, elapsed_s, told, load)
 
 
 def multipliers(command: str, limit_s: float) -> dict[str, str]:
@@ -263,6 +265,7 @@ class Runtest:
 
         :param kind: a key of FILE_SYSTEMS. The other parameters are those of `run_tests`.
         :raise AssertionError: a test failed or broke, or none passed.
+        :raise StarvedError: tests timed out while others used the machine, and no other one failed.
         :raise GuestFailed: the file system is damaged, or was not made.
         """
         more = {**(environment or {}), "LTP_DEV_FS_TYPE": kind}
@@ -291,6 +294,7 @@ class Runtest:
 
         :param run: runs tests below PLACE, and calls its argument after each.
         :raise AssertionError: a test failed or broke, or none passed.
+        :raise StarvedError: tests timed out while others used the machine, and no other one failed.
         :raise GuestFailed: the file system is damaged, or was not made.
         """
         make, check = FILE_SYSTEMS[kind]
@@ -349,12 +353,14 @@ def must_pass(results: Sequence[TestEnded]) -> None:
     """Check that no test failed, broke or timed out, and that at least one passed.
 
     :raise AssertionError: names the first that did not pass.
+    :raise StarvedError: all of these timed out while others used the machine.
     """
     bad = [result for result in results if result.outcome in {"fail", "broken", TIMED_OUT}]
     if bad:
-        first = bad[0]
+        first = next((result for result in bad if result.starved is None), bad[0])
         # One line: the line of a failure that reports show is the one with the name.
         said = " / ".join(first.said.strip()[-600:].splitlines())
-        raise AssertionError(f"{first.name}: {first.outcome}: {said}; in all {summary(results)}")
+        message = f"{first.name}: {first.outcome}: {said}; in all {summary(results)}"
+        raise StarvedError(message, first.starved) if first.starved else AssertionError(message)
     if not any(result.outcome == "pass" for result in results):
         raise AssertionError(f"nothing passed: {summary(results)}")

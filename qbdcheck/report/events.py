@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from oracles.finding import Finding
 from qbdcheck.machine_speed import Load
@@ -49,7 +51,8 @@ class TestEnded:
     """A test that a case ran in a guest, such as one of LTP.
 
     ``outcome`` is pass, fail, timed out, broken, warn or conf; ``elapsed_s`` in seconds; ``said``
-    the end of its output, in the events of a run only where it did not pass.
+    the end of its output, in the events of a run only where it did not pass. ``starved`` is what
+    others took of the machine when the test timed out for that reason.
     """
 
     __test__ = False  # for pytest
@@ -58,6 +61,16 @@ class TestEnded:
     outcome: str
     elapsed_s: float
     said: str = ""
+    starved: Load | None = None
+
+    @classmethod
+    def from_json(cls, members: Mapping[str, Any]) -> TestEnded:
+        """Return the test of an object that `dataclasses.asdict` made.
+
+        :raise TypeError: a member is unknown or missing.
+        """
+        load = members.get("starved")
+        return cls(**{**members, "starved": Load(**load) if load else None})
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def progress_line(one: TestEnded) -> bytes:
 def progress_of(line: bytes) -> TestEnded | None:
     """Return the test that `progress_line` encoded; None if the line is wrong."""
     try:
-        return TestEnded(**json.loads(line))
+        return TestEnded.from_json(json.loads(line))
     except (ValueError, TypeError):
         return None
 
@@ -114,7 +114,7 @@ class Result:
                 tuple(map(str, fields["partly_not_run"])),
                 bool(fields["setup_failed"]),
                 tuple(map(str, fields["observed"])),
-                tuple(TestEnded(**one) for one in fields["tests"]),
+                tuple(TestEnded.from_json(one) for one in fields["tests"]),
                 tuple(Finding.from_json(one) for one in fields["findings"]),
                 tuple(map(str, fields["basis"])),
                 tuple(map(str, fields["waived"])),

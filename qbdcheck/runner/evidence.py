@@ -17,6 +17,7 @@ from oracles.damage import error as errno_of
 from oracles.finding import Finding, Findings
 from oracles.promises import policy_after
 from qbdcheck.errors import NotReadyError, ProgramError
+from qbdcheck.machine_speed import Load, StarvedError
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
 MOST = 100
@@ -147,6 +148,11 @@ def is_late(error: BaseException, findings: Findings | tuple[Finding, ...]) -> b
         return False
     late = (TimeoutError, NotReadyError)
     return any(isinstance(one, late) or _is_time_out(one) for one in _chain(error))
+
+
+def load_of(error: BaseException) -> Load | None:
+    """Return what others took of the machine when a limit was exceeded, if the error knows it."""
+    return next((one.load for one in _chain(error) if isinstance(one, StarvedError)), None)
 
 
 def _is_time_out(error: BaseException) -> bool:

@@ -20,7 +20,7 @@ from qbdcheck.catalogue.basis import is_waived, policies_of
 from qbdcheck.errors import CaseBroken, NotReadyError, NotRun, UsageError
 from qbdcheck.report.cause import cause_of
 from qbdcheck.runner.case_run import Result
-from qbdcheck.runner.evidence import basis_of, findings_of, is_late
+from qbdcheck.runner.evidence import basis_of, findings_of, is_late, load_of
 from qbdcheck.saved.baseline import Baseline
 from qbdcheck.verdict import Verdict
 
@@ -62,7 +62,10 @@ def judge(error: BaseException, when: str, details: str) -> Result:
         when,
         Result(Verdict.FAIL, message, details, findings=findings, basis=basis_of(error, findings)),
     )
-    return unless_starved(result) if is_late(error, findings) else result
+    if not is_late(error, findings):
+        return result
+    load = load_of(error)
+    return unless_starved(result) if load is None else starved(result, load)
 
 
 def _judge_failure(error: BaseException, when: str, failure: Result) -> Result:
@@ -88,8 +91,11 @@ def unless_starved(late: Result, started_s: float = 0.0) -> Result:
         excuse.
     """
     load = machine_speed.THIS.recent(since_s=started_s)
-    if not load.is_starved:
-        return late
+    return starved(late, load) if load.is_starved else late
+
+
+def starved(late: Result, load: machine_speed.Load) -> Result:
+    """Return the result of a case that exceeded a time limit while others had the machine."""
     message = f"starved: {load.sentence}; {late.message}"
     details = f"{message}\n\n{late.details}"
     return Result(Verdict.BROKEN, message, details, starved=load)

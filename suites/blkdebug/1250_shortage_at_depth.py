@@ -3,7 +3,7 @@
 How: 96 requests in flight, again and again, while the disk below fails some of them with ENOMEM,
 EAGAIN and ENOSPC, a limited number of times. Each request is answered. One that fails left old or
 new data, each other one is carried out, none hangs, and after the shortage all succeed.
-Guards: shortage-loses-neighbour, nomem-never-retried, async-error-ignored.
+Guards: shortage-loses-neighbour, async-error-ignored.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,7 @@
 How: an empty volume of 4 MiB on a file system of 2 MiB. Writes of many sizes until there is no
 space, and more around that point; each is acknowledged and there, or fails and is old or new. Reads
 work. After a discard writes work again. The acknowledged data is there after the server's end.
-Guards: async-error-ignored, error-kills-connection, thin-alloc-toctou.
+Guards: async-error-ignored, error-kills-connection.
 Basis: MUST: NBD, NBD_ENOSPC
 """
 

@@ -3,7 +3,7 @@
 How: the first, the middle, the newest of three snapshots and an only one are removed. Part of the
 data was not rewritten since the removed snapshot, part since it. The other snapshots and the volume
 are read after the removal, after more writes, and after a stop, a kill and a power cut.
-Guards: snapshot-removal-loses-unchanged, snapshot-delete-shared-block, clone-copyup-lost.
+Guards: snapshot-removal-loses-unchanged.
 """
 
 from qbdcheck.kit import case

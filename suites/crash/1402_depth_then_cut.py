@@ -3,7 +3,7 @@
 How: 65 and 160 writes of 512 bytes to 32 KiB in flight; all are answered. Then FLUSH, with
 further writes right behind it. The power is cut as soon as the reply to FLUSH arrives. The first
 writes are there, the others old or new.
-Guards: flush-covers-last-64, flush-skips-large-at-depth, flush-noop, flush-skip-generation-race.
+Guards: flush-covers-last-64, flush-skips-large-at-depth, flush-noop.
 """
 
 from qbdcheck.kit import case

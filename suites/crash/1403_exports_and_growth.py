@@ -4,7 +4,7 @@ How: writes on all exports of a server; each is flushed on its own connection, i
 it was written; one grows by an odd number of blocks, and is written at its new end and flushed.
 Then the server stops, is killed, and loses its power, as far as the target supports it. Each export
 has the acknowledged size and its flushed data.
-Guards: flush-first-export-only, growth-lost-in-cut, flush-noop, wrong-volume-or-lun.
+Guards: flush-first-export-only, growth-lost-in-cut, flush-noop.
 """
 
 import contextlib

@@ -3,8 +3,7 @@
 How: a small volume is written and zeroed again and again at overlapping places, then flushed. The
 power is cut at once: nothing is pending, so each byte must be the newest. If the volume can grow,
 it grows between, and its size must survive the flush and the cut.
-Guards: replay-in-offset-order, journal-misses-zeroes, grow-not-durable, journal-slot-overlap,
-zero-unmap-not-durable.
+Guards: replay-in-offset-order, journal-misses-zeroes, grow-not-durable, zero-unmap-not-durable.
 """
 
 from qbdcheck.kit import case

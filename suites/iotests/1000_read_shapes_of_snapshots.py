@@ -3,8 +3,7 @@
 How: a volume with written, rewritten and never written pages, two snapshots of it and a clone. Each
 is read at offsets and lengths just before, at and just behind the edges of pages, 64 KiB clusters
 and MiB, within one block and across several; then by vectors of uneven buffers.
-Guards: snapshot-read-across-pages, clone-read-across-hole, iov-offset-ignored,
-alloc-map-rounding-reads-zero, clone-copyup-lost.
+Guards: snapshot-read-across-pages, clone-read-across-hole, alloc-map-rounding-reads-zero.
 """
 
 from qbdcheck.kit import case

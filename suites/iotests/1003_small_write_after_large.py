@@ -2,7 +2,7 @@
 
 How: a large write is answered. At once a small write or zeroes hit the same place, on
 the same and on another connection. The newest data must be there.
-Guards: small-overtakes-large, destage-reorder, thin-alloc-toctou.
+Guards: small-overtakes-large.
 """
 
 from qbdcheck.kit import case

@@ -4,7 +4,7 @@ How: clusters of 64 KiB with random bytes, one byte, one word, few bytes that ar
 and random bytes that differ from others in one bit. Each kind replaces each kind, as a whole and in
 parts. Then 320 equal blocks are written, and some of them are overwritten.
 Guards: compressed-block-grows, compressed-part-overwrite, dedup-prefix-hash, zero-detect-samples,
-pattern-collapsed, reference-count-wraps, tweak-unit-changes, dedup-shared-freed.
+pattern-collapsed, reference-count-wraps, tweak-unit-changes.
 """
 
 from qbdcheck.kit import case

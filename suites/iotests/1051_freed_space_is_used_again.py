@@ -4,7 +4,7 @@ How: a volume of which half was written. Ranges are discarded and zeroed in whol
 of blocks, in neighbours with small gaps; then come writes to the same place, to others, to clusters
 that were never written, with and without a flush between. All is read after a few more requests.
 Guards: stale-punch-after-reuse, discard-behind-write, thin-reuse-shows-others,
-zeroes-merged-over-gap, discard-length-negative, discard-overreach, previous-tenant-data.
+zeroes-merged-over-gap, discard-length-negative, discard-overreach.
 """
 
 from qbdcheck.kit import case

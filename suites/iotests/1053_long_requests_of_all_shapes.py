@@ -5,8 +5,8 @@ ends, that end at the end of the volume, or that cross a multiple of 1 GiB; and 
 directly behind long ones, at places that the long ones have just written. At the end more than
 2 GiB are zeroed at once.
 Guards: vectored-tail-dropped, bounce-size-without-head, short-write-not-continued,
-short-read-keeps-buffer, exact-maximum-refused, chunk-receive-overwrites, deferred-write-overtaken,
-hole-leaves-old-buffer, map-index-wraps, zeroes-length-31-bit.
+exact-maximum-refused, chunk-receive-overwrites, deferred-write-overtaken, map-index-wraps,
+zeroes-length-31-bit.
 """
 
 from qbdcheck.kit import case

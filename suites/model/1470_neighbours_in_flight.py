@@ -3,8 +3,7 @@
 How: two connections work in the same clusters of 64 KiB at the same time, on ranges that do not
 overlap: one writes, the other discards, zeroes and writes, several requests in flight each. After
 each round all clusters are read.
-Guards: discard-races-write, thin-alloc-toctou, parity-buffer-shared,
-shared-position-read.
+Guards: discard-races-write, thin-alloc-toctou, parity-buffer-shared.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,7 @@
 How: every command beyond the end, with an overflowing end, with unknown flags, of length 0 or
 unaligned; commands that do not exist; and every change of a read-only disk. After each error
 everything is read again, and a new handshake and the block status show nothing new.
-Guards: refused-flag-executed, refused-write-partial, oob-past-end, offset-len-overflow.
+Guards: refused-flag-executed, refused-write-partial, oob-past-end.
 """
 
 from qbdcheck.kit import case

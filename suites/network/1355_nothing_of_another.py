@@ -4,7 +4,7 @@ How: a secret is sent by other connections: as the name of an export, in malform
 options, in the payload of refused writes, and as data of another volume of the server where there
 can be one. Then every byte that a further client receives is searched: the padding of EXPORT_NAME,
 error texts, option replies, data at the end, in holes and where nothing was written.
-Guards: error-text-of-another, padding-of-another, previous-tenant-data, cross-connection-state.
+Guards: error-text-of-another, padding-of-another.
 """
 
 import contextlib

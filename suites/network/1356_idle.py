@@ -2,7 +2,7 @@
 
 How: bursts of writes, reads and flushes on two connections, then nothing for a second, then bursts
 again, twice. The first request after a pause is a write, then a read, on either connection.
-Guards: idle-write-lost, idle-read-fails, close-drops-dirty.
+Guards: idle-write-lost, idle-read-fails.
 """
 
 from qbdcheck.kit import case, pause

@@ -3,7 +3,7 @@
 How: SET_META_CONTEXT for one export, then GO for another one: BLOCK_STATUS must fail, and the
 connection must live. Chosen for the export that is entered, also after contexts for another one,
 it must answer for that export.
-Guards: context-kept-for-other-export, cross-connection-state.
+Guards: context-kept-for-other-export.
 """
 
 from qbdcheck.kit import case

@@ -3,7 +3,7 @@
 How: sizes inside and at the edge of sectors and blocks, as far as the target makes them. After each
 resize, on a new connection, before and after writes at the end: the status leads
 to the new end, nothing with data is called zero, and what a growth added reads as zeroes.
-Guards: status-behind-growth, status-unaligned-eof, resize-not-notified, grow-exposes-old-data.
+Guards: status-behind-growth, resize-not-notified, grow-exposes-old-data.
 """
 
 from qbdcheck.kit import case

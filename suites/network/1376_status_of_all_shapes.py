@@ -3,8 +3,7 @@
 How: allocated zeroes, holes and data next to each other in pieces of 512 bytes to 64 KiB; 150
 pieces in one range; ranges that start and end inside blocks. What is reported as zero must read as
 zeroes, for the whole and for each part.
-Guards: status-merged-by-hole-bit, status-tail-is-hole, status-overflow-is-hole,
-status-hole-over-dirty, extents-unsorted.
+Guards: status-merged-by-hole-bit, status-tail-is-hole, status-overflow-is-hole, extents-unsorted.
 """
 
 from qbdcheck.kit import case

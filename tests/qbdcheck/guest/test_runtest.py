@@ -7,7 +7,10 @@ import pytest
 from qbdcheck.errors import UsageError
 from qbdcheck.files import ROOT
 from qbdcheck.guest.runtest import Entry, as_kirk, must_pass, outcome, parse, summary
+from qbdcheck.machine_speed import Load, StarvedError
 from qbdcheck.report.events import TestEnded
+from qbdcheck.runner.case_run import Result, progress_line, progress_of
+from qbdcheck.verdict import Verdict
 
 OWN = ROOT / "suites/guest/runtest"
 
@@ -64,6 +67,27 @@ def test_a_suite_in_which_nothing_passed_fails() -> None:
     must_pass([*results, TestEnded("c", "pass", 0.1)])
     with pytest.raises(AssertionError, match="d: fail: it printed this; in all 2 conf, 1 fail"):
         must_pass([*results, TestEnded("d", "fail", 0.1, "it printed this\n")])
+
+
+LOAD = Load(10.0, 5.0, 0.9, 0.0, 0.0, 0.0, 0.0, 9.0, 2, 0.5, disk_busy=False)
+
+
+def test_a_test_that_timed_out_on_a_starved_machine_is_no_failure_of_its_suite() -> None:
+    late = TestEnded("dio30", "timed out", 99.0, "killed after 120 s", LOAD)
+    passed = TestEnded("dio01", "pass", 1.0)
+    with pytest.raises(StarvedError, match="dio30: timed out") as caught:
+        must_pass([passed, late, passed])
+    assert caught.value.load == LOAD
+    for bad in (TestEnded("dio02", "fail", 1.0), TestEnded("dio03", "timed out", 99.0)):
+        with pytest.raises(AssertionError, match=rf"{bad.name}: {bad.outcome}"):
+            must_pass([late, bad, passed])
+
+
+def test_the_load_of_a_test_survives_its_way_to_the_runner() -> None:
+    late = TestEnded("dio30", "timed out", 99.0, "killed after 120 s", LOAD)
+    assert progress_of(progress_line(late)) == late
+    result = Result(Verdict.BROKEN, "starved", tests=(late,))
+    assert Result.from_bytes(result.to_bytes()) == result
 
 
 def test_kirk_reads_the_report() -> None:

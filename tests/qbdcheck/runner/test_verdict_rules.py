@@ -11,7 +11,7 @@ from oracles.finding import Finding
 from qbdcheck import machine_speed
 from qbdcheck.errors import CaseBroken, NotReadyError, NotRun, ProgramError, SetupError
 from qbdcheck.guest.guest import GuestFailed
-from qbdcheck.machine_speed import Machine
+from qbdcheck.machine_speed import Machine, StarvedError
 from qbdcheck.programs.qmp import QmpFailed
 from qbdcheck.runner.case_run import Result
 from qbdcheck.runner.verdict_rules import judge, worse
@@ -140,3 +140,16 @@ def test_wrong_data_counts_more_than_a_limit_that_was_exceeded_with_it() -> None
 @pytest.mark.parametrize("error", LATE)
 def test_a_limit_that_is_exceeded_on_an_idle_machine_is_no_excuse(error: BaseException) -> None:
     assert judge(error, "call", "trace").verdict is Verdict.FAIL
+
+
+def test_an_error_that_knows_of_a_starved_machine_is_broken_when_it_is_idle_again(
+    proc: Path,
+) -> None:
+    machine_speed.THIS.work_s()
+    write_proc(proc, waiting_us={"cpu": 10**9}, runnable=9)
+    error = StarvedError("ext4 dio30: timed out", machine_speed.THIS.recent())
+    machine_speed.THIS = Machine(write_proc(proc), proc.parent, cores=2)
+    assert not machine_speed.THIS.recent().is_starved
+    result = judge(error, "call", "details")
+    assert (result.verdict, result.starved) == (Verdict.BROKEN, error.load)
+    assert "ext4 dio30: timed out" in result.message
