@@ -22,6 +22,7 @@ from qbdcheck.argument_types import (
     seconds,
     shard,
 )
+from qbdcheck.bootstrap.extras import EXTRAS
 from qbdcheck.catalogue.capability_words import IMAGE_FORMATS
 from qbdcheck.catalogue.history import check_home, default_cache_dir, last_run
 from qbdcheck.errors import UsageError
@@ -310,7 +311,8 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
     add("--stress", action="store_true",
         help="with --probe: many connections, deep queues, limits of sizes")  # fmt: skip
     # bootstrap.extras takes it out before this parser sees it; here it is for --help.
-    add("--with", dest="with_", metavar="NAME", help="with --install: qbd-driver, or all")
+    add("--with", dest="with_", metavar="NAME",
+        help=f"with --install: {', '.join(EXTRAS)}, or all")  # fmt: skip
     add("--knobs", default="", metavar="K=V:K=V", help="set knobs of all mutants that have them")
     add("--controls", action="store_true",
         help="with --mutants: legal oddities, alone and combined")  # fmt: skip

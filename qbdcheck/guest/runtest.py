@@ -138,8 +138,8 @@ def run_test(
     said = guest.run(clean, _CLEAN_S)
     if how != "pass" and not said.strip() and not note:
         note = f"exit status {status}, without output"
-    told = "\n".join(filter(None, (said.rstrip(), note)))
-    return TestEnded(entry.name, how, elapsed_s, told, load)
+    text = "\n".join(filter(None, (said.rstrip(), note)))
+    return TestEnded(entry.name, how, elapsed_s, text, load)
 
 
 def multipliers(command: str, limit_s: float) -> dict[str, str]:

@@ -295,39 +295,39 @@ def _title(root: Trait, shared: set[Trait]) -> str:
     For example: ``torn data of write zeroes requests, after a power cut, at most 512 bytes``.
     """
     others = sorted(shared - {root}, key=lambda trait: (-weight(trait), trait))
-    told: dict[str, list[str]] = {}
+    chosen: dict[str, list[str]] = {}
     roots = [root] if root in shared or root[0] == "damage" else []
     for kind, value in [*roots, *others][:_TOLD]:
-        told.setdefault(kind, []).append(value)
-    parts = [" ".join(part for part in (_subject(told), _requests(told)) if part)]
-    parts += [f"where {value} are expected" for value in told.get("expected", ())]
+        chosen.setdefault(kind, []).append(value)
+    parts = [" ".join(part for part in (_subject(chosen), _requests(chosen)) if part)]
+    parts += [f"where {value} are expected" for value in chosen.get("expected", ())]
     for kind in ("moved", "state", "errno", "size", "alignment"):
-        parts += told.get(kind, [])
+        parts += chosen.get(kind, [])
     return (
         ", ".join(part for part in parts if part)
         or "failures whose texts have no request and no kind of damage in common"
     )
 
 
-def _subject(told: Mapping[str, Sequence[str]]) -> str:
+def _subject(chosen: Mapping[str, Sequence[str]]) -> str:
     """Return what went wrong: a program's death, the kinds of damage, or how requests ended."""
-    if "program" in told:
-        return told["program"][0]
-    damage = list(told.get("damage", ()))
-    if _IS_CUT & set(told.get("state", ())):
+    if "program" in chosen:
+        return chosen["program"][0]
+    damage = list(chosen.get("damage", ()))
+    if _IS_CUT & set(chosen.get("state", ())):
         never, lost = Damage.NEVER_WRITTEN.value, Damage.LOST.value
         damage = list(dict.fromkeys(lost if kind == never else kind for kind in damage))
     contents = " and ".join(kind for kind in damage if Damage(kind) in _CONTENTS)
     rest = [kind for kind in damage if Damage(kind) not in _CONTENTS]
-    return ", ".join([*([f"{contents} data"] if contents else []), *rest, *told.get("end", ())])
+    return ", ".join([*([f"{contents} data"] if contents else []), *rest, *chosen.get("end", ())])
 
 
-def _requests(told: Mapping[str, Sequence[str]]) -> str:
+def _requests(chosen: Mapping[str, Sequence[str]]) -> str:
     """Return ``of write requests with FUA``; "" if no command and no flag is known."""
-    if "program" in told or not {"command", "flag"} & set(told):
+    if "program" in chosen or not {"command", "flag"} & set(chosen):
         return ""
-    command = "".join(f"{value} " for value in told.get("command", ()))
-    flags = " and ".join(told.get("flag", ()))
+    command = "".join(f"{value} " for value in chosen.get("command", ()))
+    flags = " and ".join(chosen.get("flag", ()))
     return f"of {command}requests" + (f" with {flags}" if flags else "")
 
 

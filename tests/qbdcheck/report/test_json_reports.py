@@ -128,6 +128,6 @@ def test_tests_of_a_guest_are_objects_of_their_case(tmp_path: Path, runs: Module
     report.close()
     (case,) = json.loads((tmp_path / "run.json").read_text())["cases"]
     assert case["tests"][0] == {
-        "name": "ext4 dio01", "outcome": "pass", "elapsed_s": 1.25, "said": "",
+        "name": "ext4 dio01", "outcome": "pass", "elapsed_s": 1.25, "said": "", "starved": None,
     }  # fmt: skip
     assert case["tests"][1]["said"].startswith("no O_DIRECT")
