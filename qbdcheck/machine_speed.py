@@ -145,6 +145,7 @@ class Machine:
         self._work_s = 0.0
         self._shown_s = 0.0
         self._rate = 1.0
+        self._slowdown, self._slowdown_at_s = 1.0, -1.0  # of the snapshot taken at that time
         self._lock = threading.Lock()
 
     def forget_lock(self) -> None:
@@ -184,7 +185,14 @@ class Machine:
     def slowdown(self) -> float:
         """The factor by which programs run slower now than on the idle machine, from 1 to 10."""
         self.work_s()
-        return self.recent().slowdown
+        with self._lock:
+            at_s = self._snapshots[-1].at_s if self._snapshots else 0.0
+            if self._slowdown_at_s == at_s:  # no newer counters: callers poll every millisecond
+                return self._slowdown
+        slowdown = self.recent().slowdown
+        with self._lock:
+            self._slowdown, self._slowdown_at_s = slowdown, at_s
+        return slowdown
 
     # Spans
 

@@ -187,5 +187,7 @@ def expect_zeroes(data: Data, what: str) -> None:
 
     :raise AssertionError: one is not; with the place of the first.
     """
-    wrong = next((at for at, byte in enumerate(bytes(data)) if byte), None)
-    assert wrong is None, f"{what}: expected zeroes, got {bytes(data)[wrong]:#04x} at byte {wrong}"
+    seen = bytes(data)
+    rest = seen.lstrip(b"\0")
+    wrong = len(seen) - len(rest)
+    assert not rest, f"{what}: expected zeroes, got {seen[wrong]:#04x} at byte {wrong}"

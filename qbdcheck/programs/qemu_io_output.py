@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 _REPORT = re.compile(r"(wrote|read|discard) (\d+)/(\d+) bytes at offset (\d+)$")
 _STATISTICS = re.compile(r"[\d.]+ \w+, \d+ ops; ")
-_DUMP = re.compile(r"[0-9a-f]{8,}:  ")
+_DUMP = re.compile(r"(?:^[0-9a-f]{8,}:  .*(?:\n|\Z))+", re.MULTILINE)
+_DUMPED = re.compile(r"^[0-9a-f]{8,}:  ((?:[0-9a-f]{2} )+) ", re.MULTILINE)
 _EXTENT = re.compile(r"\(0x([0-9a-f]+)\) bytes\s+(not )?allocated at offset .*\(0x([0-9a-f]+)\)$")
 
 
@@ -33,25 +34,30 @@ def parse_reports(text: str) -> list[Report]:
     A line that no successful command prints becomes a report with an error.
     """
     reports: list[Report] = []
-    dump: list[str] = []
+    place, dump = 0, ""
+    for block in _DUMP.finditer(text):  # by expressions on the whole: a dump can have 65,536 lines
+        reports += _parse_ends(text[place : block.start()], dump)
+        place, dump = block.end(), "".join(_DUMPED.findall(block[0]))
+    return reports + _parse_ends(text[place:], dump)
+
+
+def _parse_ends(text: str, dump: str) -> list[Report]:
+    """Return the reports of the lines after a hex dump; the first of them says what was read."""
+    reports = []
     for line in text.splitlines():
-        if _DUMP.match(line):
-            dump.append(line.partition(":  ")[2].partition("  ")[0])
-            continue
-        if not line.strip() or _STATISTICS.match(line):
-            continue
-        reports.append(_parse_end(line, dump))
-        dump = []
+        if line.strip() and not _STATISTICS.match(line):
+            reports.append(_parse_end(line, dump))
+            dump = ""
     return reports
 
 
-def _parse_end(line: str, dump: list[str]) -> Report:
+def _parse_end(line: str, dump: str) -> Report:
     match = _REPORT.match(line)
     if match is None:
         return Report("", 0, 0, error=reason_of(line))
     done, total = int(match[2]), int(match[3])
     error = "" if done == total else f"only {done} of {total} bytes done"
-    return Report(match[1], int(match[4]), total, bytes.fromhex("".join(dump)), error)
+    return Report(match[1], int(match[4]), total, bytes.fromhex(dump), error)
 
 
 def reason_of(line: str) -> str:
