@@ -145,15 +145,17 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
             )
         case "probe":
             from qbdcheck.commands import probe
+            from qbdcheck.runner.reaper import Reaper
 
             color = options.reports.color != "off"
-            return probe.main(
-                options.target,
-                options.arguments[0],
-                color=color,
-                stress=options.stress,
-                suites_dir=options.selection.suites_dir,
-            )
+            with Reaper(options.execution.scratch_root):
+                return probe.main(
+                    options.target,
+                    options.arguments[0],
+                    color=color,
+                    stress=options.stress,
+                    suites_dir=options.selection.suites_dir,
+                )
     if options.list_only:
         return _list(options)
     return _run(options)
@@ -218,10 +220,12 @@ def _run(options: Options) -> int:
     _check_debuggers(options)
     # The imports below take 0.3 s, which neither --help nor a mistyped number needs.
     from qbdcheck.targets.mutant_target import profile
+    from qbdcheck.targets.run_server import shared_servers_end
 
     target = options.target
     description = profile(target.name, target.targets_dir, options.selection.suites_dir)
-    with Reaper(options.execution.scratch_root, options.execution.keep) as reaper:
+    keep = options.execution.keep
+    with Reaper(options.execution.scratch_root, keep) as reaper, shared_servers_end(keep=keep):
         execution = replace(options.execution, scratch_root=reaper.scratch_root)
         options = replace(options, execution=execution)
         if options.subcommand == "fio":

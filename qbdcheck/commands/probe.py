@@ -29,6 +29,7 @@ from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.capabilities import Scratch, capabilities
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
+from qbdcheck.targets.run_server import ENDS_SERVER, shared_servers_end
 from qbdcheck.targets.session import TargetSession
 
 _DETAIL_MAX = 200
@@ -99,7 +100,7 @@ def probe(
 
     :raise SetupError: the target does not start.
     """
-    with Scratch() as scratch:
+    with Scratch() as scratch, shared_servers_end():
         found = capabilities(description, options, scratch)
         # What the target could do if its profile had no lacks: key.
         bare = capabilities(description.model_copy(update={"lacks": []}), options, scratch)
@@ -199,7 +200,12 @@ class _Context:
         started_s = now_s()
         try:
             session = TargetSession(
-                self.description, self.options, directory, case_id=name, capabilities=self.found
+                self.description,
+                self.options,
+                directory,
+                case_id=name,
+                capabilities=self.found,
+                ends_server=name in {*ENDS_SERVER, _TITLES["stop"]},
             )
             try:
                 detail = claim(session)

@@ -32,7 +32,7 @@ from typing import IO, TypeVar
 
 from qbdcheck.errors import ProgramError, SetupError
 from qbdcheck.machine_speed import Limit
-from qbdcheck.programs.running import RunningProgram, kill_group, tail
+from qbdcheck.programs.running import RunningProgram, kill_group, status_of_zombie, tail
 
 __all__ = ["DEFAULT_TIMEOUT_S", "Completed", "Process", "describe_exit", "run", "run_brief", "tail"]
 
@@ -317,6 +317,7 @@ class Process(RunningProgram):
     ) -> None:
         command = tuple(os.fspath(argument) for argument in argv)
         self._leaves_daemon = leaves_daemon
+        self._starter_pid = os.getpid()
         self.name = name
         self.out_file = directory / f"{name}.out"
         self.err_file = directory / f"{name}.err"
@@ -399,11 +400,15 @@ class Process(RunningProgram):
     def _reap(self) -> None:
         # Kill the group before the leader is reaped: until then its number cannot be reused.
         # This also ends children that the program left in its group.
+        status = None if self._starter_pid == os.getpid() else status_of_zombie(self.pid)
         if self._leaves_daemon:
             os.kill(self.pid, SIGKILL)
         else:
             kill_group(self.pid, SIGKILL)
-        self._popen.wait()
+        if status is None:
+            self._popen.wait()
+        else:  # it was inherited by fork: only its parent can collect it
+            self._popen.returncode = status
         self._close_pidfd()
 
     def close_pipes(self) -> None:

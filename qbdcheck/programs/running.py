@@ -29,6 +29,18 @@ def kill_group(pid: int, number: Signals) -> None:
         os.killpg(pid, number)
 
 
+def status_of_zombie(pid: int) -> int | None:
+    """Return the exit status of a process that has ended and was not collected yet.
+
+    Negative after a signal. None if it runs, is gone, or is not ours (proc(5), stat, exit_code).
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return os.waitstatus_to_exitcode(int(fields[-1])) if fields[0] == "Z" else None
+
+
 class RunningProgram(ABC):
     """A program that was started. Its end is seen through a pidfd.
 

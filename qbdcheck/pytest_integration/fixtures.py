@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from qbdcheck.catalogue.case import spec_of
 from qbdcheck.errors import NotRun
 from qbdcheck.guest.choice import TestChoice
 from qbdcheck.guest.fio_run import Fio
@@ -63,6 +64,7 @@ from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.mutant_target import profile
+from qbdcheck.targets.run_server import ENDS_SERVER
 from qbdcheck.targets.session import TargetSession
 from qbdcheck.targets.status_check import check_status
 from reference_backend.client import Client
@@ -112,6 +114,19 @@ def capabilities_of(config: pytest.Config) -> frozenset[str]:
     return capabilities(description_of(config), config.stash[TARGET_OPTIONS], scratch_root)
 
 
+def _ends_server(request: pytest.FixtureRequest) -> bool:
+    """Return whether the case declares that it kills or crashes its server, or is known to fail.
+
+    A case with a deviation may be the end of the server.
+    """
+    spec = spec_of(getattr(request.node, "function", None))
+    if spec is not None and not ENDS_SERVER.isdisjoint(spec.requires):
+        return True
+    description = description_of(request.config)
+    image_format = request.node.stash.get(IMAGE_FORMAT, "raw")
+    return any(one.is_of(request.node.path.stem, image_format) for one in description.deviations)
+
+
 @pytest.fixture
 def target(request: pytest.FixtureRequest, scratch: Path) -> Iterator[TargetSession]:
     """The target of this case; all its programs end with the case."""
@@ -126,6 +141,7 @@ def target(request: pytest.FixtureRequest, scratch: Path) -> Iterator[TargetSess
         image_format=request.node.stash.get(IMAGE_FORMAT, "raw"),
         case_id=Path(str(request.node.path)).stem,
         capabilities=available,
+        ends_server=_ends_server(request),
     )
     try:
         yield session

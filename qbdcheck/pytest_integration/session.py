@@ -46,6 +46,7 @@ from qbdcheck.runner.run import Run, rerun_command
 from qbdcheck.saved.baseline import Baseline
 from qbdcheck.saved.baseline import load as load_baseline
 from qbdcheck.targets.description import Description
+from qbdcheck.targets.run_server import ENDS_SERVER, shared_servers_end
 from qbdcheck.verdict import Verdict
 
 _VALGRIND_SLOWDOWN = 30.0
@@ -128,12 +129,14 @@ def _facts(description: Description) -> dict[str, str]:
 def make_unit(
     case: CaseInfo,
     image_format: str,
-    target: TargetOptions,
+    config: pytest.Config,
     execution: Execution,
     collect: Callable[[], pytest.Item],
 ) -> Unit:
     """Return the unit of `case` under `image_format`."""
-    limit_s = limit_of(case, target, execution)
+    limit_s = limit_of(case, config.stash[TARGET_OPTIONS], execution)
+    if limit_s is not None:
+        limit_s += own_start_s(description_of(config), case.spec.requires)
     return Unit(case, image_format, execution.seed, limit_s, collect)
 
 
@@ -147,6 +150,17 @@ def limit_of(case: CaseInfo, target: TargetOptions, execution: Execution) -> flo
     if "runtest" in case.spec.groups:
         limit_s += execution.soak_s
     return limit_s * _VALGRIND_SLOWDOWN if target.valgrind else limit_s
+
+
+def own_start_s(description: Description, requires: Sequence[str]) -> float:
+    """Return the seconds that servers of a case's own may take, beside its limit.
+
+    A case that ends its server cannot use the one of the run (``scope: run``). It starts one, ends
+    it and starts it again.
+    """
+    if description.scope != "run" or ENDS_SERVER.isdisjoint(requires):
+        return 0.0
+    return 2 * description.ready.within if description.ready is not None else 0.0
 
 
 def _verdict_before(
@@ -264,7 +278,7 @@ class CheckSession:
             return collect_one(session, case.path, image_format)
 
         options = self._options
-        return make_unit(case, image_format, options.target, options.execution, collect)
+        return make_unit(case, image_format, session.config, options.execution, collect)
 
 
 def collect_one(session: pytest.Session, unit_path: Path, image_format: str) -> pytest.Item:
@@ -314,7 +328,8 @@ def run_items(
     try:
         with Reaper(execution.scratch_root, execution.keep) as reaper:
             config.stash[EXECUTION] = replace(execution, scratch_root=reaper.scratch_root)
-            _run_items(config, items, reaper, reports)
+            with shared_servers_end(keep=execution.keep):
+                _run_items(config, items, reaper, reports)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     finally:
@@ -334,7 +349,7 @@ def _run_items(
     units: list[Unit] = []
     for item in items:
         case, image_format = read_case(item.path, groups), image_format_of(item, target)
-        unit = make_unit(case, image_format, target, execution, partial(_itself, item))
+        unit = make_unit(case, image_format, config, execution, partial(_itself, item))
         by_key[unit.key] = item
         units.append(unit)
     catalogue = list_cases(selection.suites_dir, groups)

@@ -20,6 +20,7 @@ _THROUGHPUT = re.compile(
     r"\b\d+ ops; [0-9:.]+(?: sec)? "
     r"\((?:[0-9.]+|inf) (?:[KMGTPE]iB|bytes)/sec and (?:[0-9.]+|inf) ops/sec\)"
 )
+_CASE_WORD = re.compile(r"\bqc[0-9a-f]{8}-(?=[a-z])")
 _BENCH_TIME = re.compile(r"Run completed in [0-9.]+ seconds\.")
 _DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:?\d{2})?")
 _TIMESTAMP = re.compile(
@@ -80,6 +81,11 @@ def filter_versions(text: str) -> str:
     return _QMP_VERSION.sub('"qemu": VERSION, "package": PACKAGE', text)
 
 
+def filter_case_words(text: str) -> str:
+    """Remove the word of a case from names on a server of all cases (``{case}`` of a profile)."""
+    return _CASE_WORD.sub("", text)
+
+
 def filter_path(text: str, path: str, word: str) -> str:
     """Replace the directory `path` and its URL-quoted form by `word`, also at the start of a path.
 
@@ -101,6 +107,7 @@ FILTERS: tuple[Filter, ...] = (
     filter_pids,
     filter_disk_usage,
     filter_versions,
+    filter_case_words,
 )
 """The filters that do not depend on the run, in the order of their application."""
 

@@ -19,9 +19,11 @@ from typing import Any
 from oracles.stamps import SECTOR
 from qbdcheck.errors import NotRun, ProgramError, SetupError
 from qbdcheck.options import TargetOptions
+from qbdcheck.programs.installed import Programs
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
+from qbdcheck.targets.run_server import start_shared
 from qbdcheck.targets.session import TargetSession
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import TransmissionFlag
@@ -67,6 +69,10 @@ def _probe(description: Description, options: TargetOptions, scratch_root: Path)
     found = set(declared(description))
     with Scratch(scratch_root) as scratch:
         try:
+            programs = Programs(
+                description.program_paths, build=description.build, install=description.install
+            )
+            start_shared(description, programs, scratch_root, print_server=options.print_server)
             session = TargetSession(description, plain, scratch)
             try:
                 seen, has_nbd = _of_volume(session)

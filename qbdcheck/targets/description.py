@@ -7,6 +7,7 @@ policies, cases and findings. An error is one line with the file, the line, the 
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 import re
 import shlex
@@ -23,7 +24,7 @@ from qbdcheck.catalogue.policies import POLICIES
 from qbdcheck.errors import UsageError
 from qbdcheck.files import COMMAND, ROOT
 from qbdcheck.programs.installed import Programs
-from qbdcheck.targets import marked_yaml
+from qbdcheck.targets import marked_yaml, scope
 from qbdcheck.targets.marked_yaml import KeyPath, Marked
 from qbdcheck.targets.placeholders import KNOWN, fill, names_in
 from qbdcheck.targets.profile_errors import key_text, nearest, sentence
@@ -236,6 +237,8 @@ class Description(_Strict):
     """Contents of files that the server needs, by path. Written before each start."""
     volume: Volume = Volume()
     options: dict[OptionName, str] = {}
+    scope: Literal["case", "run"] = "case"
+    """Whether each volume has a server, or all volumes of a run share one."""
     start: Command | None = None
     ready: Ready | None = None
     objects: list[str] = []
@@ -388,7 +391,8 @@ def load(file: Path, suites_dir: Path = ROOT / "suites") -> Description:
         description = Description.model_validate(document.value)
     except pydantic.ValidationError as error:
         raise UsageError(_first_error(file, document, error)) from None
-    problem = next(_unknown_names(document.value, description, suites_dir), None)
+    found = _unknown_names(document.value, description, suites_dir)
+    problem = next(itertools.chain(found, scope.problems(document.value)), None)
     if problem is not None:
         path, text = problem
         raise UsageError(f"{file}:{document.line(path)}: {key_text(path)}: {text}")

@@ -31,7 +31,7 @@ from qbdcheck.programs.process import Completed, Process, run, tail
 from qbdcheck.programs.qmp import Event, Qmp, connect_within
 from qbdcheck.targets import readiness
 from qbdcheck.targets.description import Action, Description, Ready
-from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, names_in
+from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, names_in, option_arguments
 from qbdcheck.targets.server_death import ServerDiedError, last_error, reason_in
 from qbdcheck.targets.volume_state import State
 
@@ -103,21 +103,12 @@ class Backend:
             "control": str(self.directory / "c"),
             "python": sys.executable,
             "root": str(ROOT),
-            "options": self._option_arguments(),
+            "options": option_arguments(self.description.options, self._options),
             "pid": self._server.pid if self._server else 0,
         }
         if self._port is not None:
             values["port"] = self._port
         return {**values, **more}
-
-    def _option_arguments(self) -> list[str]:
-        arguments: list[str] = []
-        for key, value in self._options.items():
-            if value is not False and value is not None:
-                template = self.description.options[key]  # type: ignore[index]
-                filled = value if isinstance(value, str) else int(value)
-                arguments += fill_command(template, {"value": filled})
-        return arguments
 
     # How clients reach it ------------------------------------------------------------------------
 
@@ -457,23 +448,28 @@ class Backend:
         :raise SetupError: a port or the NBD URI is malformed.
         """
         uri = self._server_uri()
-        key, value = "ready.port", ready.port
-        try:
-            if ready.command is not None:
-                argv = self._resolve(fill_command(ready.command, self.values()))
-                failure = "the command of ready"
-                yield readiness.succeeds(argv, failure, env=self._environment(), cwd=self.directory)
-            elif uri is None or not readiness.is_at(uri, ready):
-                yield readiness.accepts(ready)
-            key, value = "nbd", uri
-            argv = ["qemu-img", "info", *object_arguments(self.objects), "-U"]
-            argv += [json_filename(self._server_blockdev())]
-            failure = "QEMU does not open the volume"
-            opens = readiness.succeeds(self._resolve(argv), failure, cwd=self.directory)
-            yield opens if uri is None else readiness.answers(uri, opens)
-        except ValueError as error:
-            message = f"target {self.description.name}: {key}: {value}: {error}"
-            raise SetupError(message) from None
+        if ready.command is not None or uri is None or not readiness.is_at(uri, ready):
+            yield self._accepts(ready)
+        yield self._opens()
+
+    def _accepts(self, ready: Ready) -> readiness.Check:
+        """Return the check that the server is there, whatever its volume."""
+        if ready.command is not None:
+            argv = self._resolve(fill_command(ready.command, self.values()))
+            failure = "the command of ready"
+            return readiness.succeeds(argv, failure, env=self._environment(), cwd=self.directory)
+        with readiness.key_of(self.description.name, "ready.port", ready.port):
+            return readiness.accepts(ready)
+
+    def _opens(self) -> readiness.Check:
+        """Return the check that the volume can be opened: over NBD, or else by QEMU."""
+        uri = self._server_uri()
+        argv = ["qemu-img", "info", *object_arguments(self.objects), "-U"]
+        argv += [json_filename(self._server_blockdev())]
+        failure = "QEMU does not open the volume"
+        opens = readiness.succeeds(self._resolve(argv), failure, cwd=self.directory)
+        with readiness.key_of(self.description.name, "nbd", uri):
+            return opens if uri is None else readiness.answers(uri, opens)
 
     def _filled(self, ready: Ready) -> dict[str, str]:
         places = {"socket": ready.socket, "port": ready.port, "pid_file": ready.pid_file}

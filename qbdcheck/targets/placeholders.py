@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from qbdcheck.targets.marked_yaml import Value
 
@@ -25,6 +26,8 @@ KNOWN = {
     "new": "name of the new volume (only under volume.clone and volume.add)",
     "seed": "a number that decides which data a simulated crash keeps",
     "pid": "process id of the running server",
+    "run": "private directory of the server of all volumes (only with scope: run)",
+    "case": "a word that no other case's volumes have in their names (only with scope: run)",
     "python": "the Python that runs qbdcheck",
     "root": "the directory of the project",
 }
@@ -88,3 +91,17 @@ def fill_command(command: str, values: Values) -> list[str]:
         else:
             argv.append(fill(argument, values))
     return argv
+
+
+def option_arguments(templates: Mapping[Any, str], options: Mapping[str, Any]) -> list[str]:
+    """Return the arguments that ``{options}`` stands for.
+
+    :param templates: the commands of ``options:`` in the profile. :param options: their values; a
+        False or None gives no argument.
+    """
+    arguments: list[str] = []
+    for key, value in options.items():
+        if value is not False and value is not None:
+            filled = value if isinstance(value, str) else int(value)
+            arguments += fill_command(templates[key], {"value": filled})
+    return arguments

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from qbdcheck.clock import pause
-from qbdcheck.errors import NotReadyError, ProgramError
+from qbdcheck.errors import NotReadyError, ProgramError, SetupError
 from qbdcheck.machine_speed import Limit, elapsed_limit_s
 from qbdcheck.programs.daemon import Daemon
 from qbdcheck.programs.process import Process, describe_exit, run, tail
@@ -146,6 +146,18 @@ def succeeds(
             raise NotReadyYet(f"{failure}: {Path(argv[0]).name} {how}: {reported}")
 
     return check
+
+
+@contextlib.contextmanager
+def key_of(target: str, key: str, value: str | None) -> Iterator[None]:
+    """Name the key of the profile whose value is malformed.
+
+    :raise SetupError: the body raised ValueError.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise SetupError(f"target {target}: {key}: {value}: {error}") from None
 
 
 def is_at(uri: str, ready: Ready) -> bool:

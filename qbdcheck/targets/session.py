@@ -31,6 +31,7 @@ from qbdcheck.targets.disk import (
 )
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.lifecycle import Backend
+from qbdcheck.targets.run_server import ENDS_SERVER, RunServer, RunVolume, shared
 from qbdcheck.targets.sibling_export import volume_beside
 from qbdcheck.targets.volume_state import State
 from reference_backend.client import Client, parse_uri
@@ -47,7 +48,9 @@ class TargetSession:
 
     :param scratch: the private directory of the case.
     :param case_id: part of the stamps, so that data of another case is recognised.
-    :param capabilities: the probed capabilities of the target.
+    :param capabilities: the probed capabilities of the target. With ``scope: run``, those to kill
+        and crash a server count only with ``ends_server``.
+    :param ends_server: whether the case may end its server; then ``scope: run`` shares none.
     """
 
     def __init__(
@@ -61,10 +64,14 @@ class TargetSession:
         image_format: str = "raw",
         case_id: str = "",
         capabilities: Collection[str] = (),
+        ends_server: bool = False,
     ) -> None:
         self.description = description
         self.name = description.name
         self.capabilities = frozenset(capabilities)
+        self._ends_server = ends_server
+        if description.scope == "run" and not ends_server:
+            self.capabilities -= ENDS_SERVER
         self.options = options
         self.execution = execution
         self.guest_options = guest_options
@@ -190,14 +197,27 @@ class TargetSession:
         return self.description.waived(policy)
 
     def _backend(self, name: str, options: Mapping[str, Any]) -> Backend:
-        backend = Backend(
-            self.description,
-            self.programs,
-            self.scratch,
-            name,
-            options,
-            print_server=self.options.print_server,
-        )
+        print_server = self.options.print_server
+        backend: Backend
+        if self.description.scope == "run":
+            server = None if options or self._ends_server else shared(self.description)
+            owned = server is None
+            if server is None:
+                parent = self.scratch / f"{name}.server"
+                parent.mkdir(mode=0o700)
+                server = RunServer(
+                    self.description, self.programs, parent, options, print_server=print_server
+                )
+            backend = RunVolume(server, self.scratch, name, owned=owned)
+        else:
+            backend = Backend(
+                self.description,
+                self.programs,
+                self.scratch,
+                name,
+                options,
+                print_server=print_server,
+            )
         self.backends.append(backend)
         return backend
 

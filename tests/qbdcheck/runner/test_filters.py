@@ -8,6 +8,7 @@ import pytest
 
 from qbdcheck.runner.filters import (
     Filters,
+    filter_case_words,
     filter_dates,
     filter_disk_usage,
     filter_node_names,
@@ -53,6 +54,12 @@ def test_the_throughput_filter_hides_nothing_else(text: str) -> None:
 def test_generated_node_names_become_fixed_and_chosen_ones_stay() -> None:
     assert filter_node_names("node #block123 on #block045") == "node NODE_NAME on NODE_NAME"
     assert filter_node_names("node block123 #blocks disk0") == "node block123 #blocks disk0"
+
+
+def test_the_word_of_a_case_goes_and_other_names_stay() -> None:
+    assert filter_case_words("export=qc01234abc-disk") == "export=disk"
+    for kept in ("export=qc0123-disk", "xqc01234abc-disk", "qc01234abc", "c01234abc-disk"):
+        assert filter_case_words(kept) == kept
 
 
 def test_uuids_become_fixed_and_other_hexadecimal_stays() -> None:
