@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from qbdcheck.errors import UsageError
 
+LOCAL_WORKERS = re.compile(r"local:([1-9]\d{0,2})")
+"""The value of ``--cluster`` for workers on this machine."""
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 OBSERVED = ("iostat", "blktrace", "blockstats", "backend", "perf")
@@ -46,6 +49,36 @@ def path_of(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("the path is empty")
     return Path(text)
+
+
+def cluster_address(text: str) -> str:
+    """Return the address of a Dask scheduler, or ``local:N`` with 1 <= N <= 999."""
+    if LOCAL_WORKERS.fullmatch(text) or (
+        not text.startswith("local:") and re.fullmatch(r"(\w+://)?[^\s/]+:\d+", text)
+    ):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is neither the address of a Dask scheduler (tcp://host:8786) nor local:N"
+        " (N workers on this machine, 1 to 999)"
+    )
+
+
+def check_cluster_flags(given: argparse.Namespace, subcommand: str, command: Sequence[str]) -> None:
+    """Refuse what works on this machine only, if ``--cluster`` was given.
+
+    :raise UsageError: it names the flag.
+    """
+    if not given.cluster:
+        return
+    what = subcommand or ("-- COMMAND" if command else "")
+    if what and what != "mutants":
+        raise UsageError(f"--cluster runs cases and --mutants; {what} works on this machine only")
+    if given.lanes is not None:
+        raise UsageError("-j counts cases on this machine; with --cluster each worker has its own")
+    for flag, value in (("--keep", given.keep), ("-gdb", given.gdb), ("-n", given.dry_run),
+                        ("--update-golden", given.update_golden)):  # fmt: skip
+        if value:
+            raise UsageError(f"{flag} works on this machine only; leave it or --cluster out")
 
 
 def shard(text: str) -> tuple[int, int]:

@@ -12,6 +12,8 @@ from qbdcheck import clock, config_file
 from qbdcheck.argument_parser import Parser
 from qbdcheck.argument_types import (
     OBSERVED,
+    check_cluster_flags,
+    cluster_address,
     comma_list,
     duration,
     lanes_by_default,
@@ -100,6 +102,7 @@ def parse(argv: Sequence[str]) -> Options:
         arguments.selection, extra = rest or ["1-"][: not arguments.groups], ()
     elif arguments.key or arguments.compare:
         raise UsageError(f"{'--key' if arguments.key else '--compare'} belongs to ./check certify")
+    check_cluster_flags(arguments, subcommand, command)
     return _options(arguments, command, subcommand, extra)
 
 
@@ -239,6 +242,8 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("-j", dest="lanes", type=lambda text: number(text, "-j", 1), metavar="N",
         help="run N cases in parallel, longest first; default: one a core, in order")  # fmt: skip
+    add("--cluster", type=cluster_address, metavar="ADDRESS|local:N",
+        help="run on the workers of a Dask scheduler, or on N workers of this machine")  # fmt: skip
     add("--depth", type=lambda text: number(text, "--depth", 1), metavar="N",
         help="longest sequence for cases that try all sequences of operations")  # fmt: skip
     add("--seed", type=lambda text: number(text, "--seed", 0), metavar="N", help="seed of the run")
@@ -358,8 +363,8 @@ def _options(
         print_server=given.print_server,
         targets_dir=given.targets_dir.absolute(),
     )
-    scratch_parent = _scratch_parent() if needs_places else None
-    execution = _execution(given, seed, cache_dir, scratch_parent)
+    scratch = scratch_parent() if needs_places else None
+    execution = _execution(given, seed, cache_dir, scratch)
     return Options(
         selection=_selection(given),
         target=target,
@@ -381,6 +386,7 @@ def _options(
             1 if given.seed is None else given.seed,
         ),
         certificate=CertificateOptions(given.key, tuple(given.compare)),
+        cluster=given.cluster or "",
         dry_run=given.dry_run,
         stress=given.stress,
         list_only=given.list,
@@ -408,12 +414,12 @@ def _selection(given: argparse.Namespace) -> Selection:
 
 
 def _execution(
-    given: argparse.Namespace, seed: int, cache_dir: Path, scratch_parent: Path | None
+    given: argparse.Namespace, seed: int, cache_dir: Path, scratch: Path | None
 ) -> Execution:
     run_id = f"{clock.local_stamp(clock.wall_s())}-{seed % 0x10000:04x}-{os.getpid()}"
     return Execution(
-        lanes=given.lanes or lanes_by_default(given),
-        in_order=given.lanes is None,
+        lanes=2 if given.cluster else given.lanes or lanes_by_default(given),
+        in_order=given.lanes is None and not given.cluster,
         seed=seed,
         depth=given.depth or 0,
         repeat=given.repeat,
@@ -431,7 +437,7 @@ def _execution(
         update_golden=given.update_golden,
         golden_dir=given.golden_dir.absolute(),
         run_id=run_id,
-        scratch_root=scratch_parent or Path("/tmp"),
+        scratch_root=scratch or Path("/tmp"),
         results_dir=(given.results or cache_dir / "results").absolute() / run_id,
         cache_dir=cache_dir,
     )
@@ -470,7 +476,7 @@ def _custom_guest(given: argparse.Namespace) -> CustomGuest | None:
     return CustomGuest(image, kernel, initrd, given.guest_append, given.guest_login)
 
 
-def _scratch_parent() -> Path:
+def scratch_parent() -> Path:
     """Return where to create the run's private directory: $TMPDIR, or /tmp.
 
     A $TMPDIR that is too long for the paths of sockets is not used.

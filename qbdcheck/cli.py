@@ -22,7 +22,6 @@ from qbdcheck.catalogue.plan import Planned, make_plan
 from qbdcheck.catalogue.results_root import REPORT
 from qbdcheck.errors import SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
-from qbdcheck.files import ROOT
 from qbdcheck.options import Options
 from qbdcheck.standard_output import (
     OutputError,
@@ -36,12 +35,6 @@ if TYPE_CHECKING:
     from qbdcheck.report.causes import Contradiction
     from qbdcheck.runner.reaper import Reaper
     from qbdcheck.targets.description import Description
-
-_PLUGINS_OFF = (
-    "cacheprovider", "debugging", "doctest", "faulthandler", "junitxml", "legacypath", "logging",
-    "pastebin", "pytester", "recwarn", "stepwise", "threadexception", "unraisableexception",
-)  # fmt: skip
-"""Plugins of pytest that a case never uses; a child starts faster without them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -262,6 +255,11 @@ def _run(options: Options) -> int:
         return _run_under_pytest(options, plan, reaper, description)
 
 
+def _note(line: str) -> None:
+    """Print a line that belongs to no report."""
+    print(f"check: {line}", file=sys.stderr)
+
+
 def _check_debuggers(options: Options) -> None:
     """Check that the program of -gdb or -valgrind is installed.
 
@@ -281,7 +279,7 @@ def _run_under_pytest(
     import pytest
 
     from qbdcheck import plugin
-    from qbdcheck.pytest_integration.session import CheckSession, NoTerminal
+    from qbdcheck.pytest_integration.session import CheckSession, NoTerminal, pytest_argv
 
     def contradictions(scratch: Path, capabilities: frozenset[str]) -> list[Contradiction]:
         from qbdcheck.commands.probe import contradictions_of
@@ -291,18 +289,24 @@ def _run_under_pytest(
         description = profile(target.name, target.targets_dir, options.selection.suites_dir)
         return contradictions_of(description, target, scratch, capabilities)
 
-    session = CheckSession(
-        options,
-        plan,
-        reaper,
-        was_interrupted=lambda: bool(interrupts.received),
-        contradictions=contradictions,
-    )
-    argv = ["--disable-plugin-autoload", "--capture=no", "--tb=short", "--noconftest"]
-    argv += ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}"]
-    argv += [word for name in _PLUGINS_OFF for word in ("-p", f"no:{name}")]
-    argv += [str(options.selection.suites_dir)]
-    pytest.main(argv, plugins=[session, NoTerminal(), plugin])
+    with contextlib.ExitStack() as ends:
+        elsewhere = None
+        if options.cluster:
+            from qbdcheck.workers.session import workers_for
+
+            scratch = reaper.scratch_root
+            elsewhere = ends.enter_context(workers_for(options, plan, scratch, _note))
+        session = CheckSession(
+            options,
+            plan,
+            reaper,
+            was_interrupted=lambda: bool(interrupts.received),
+            contradictions=contradictions,
+            elsewhere=elsewhere,
+        )
+        pytest.main(
+            pytest_argv(options.selection.suites_dir), plugins=[session, NoTerminal(), plugin]
+        )
     if session.error is not None:
         raise session.error
     if session.exit_code is None:

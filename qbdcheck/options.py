@@ -194,6 +194,8 @@ class Options:
     guest: GuestOptions = field(default_factory=GuestOptions)
     mutation: MutationOptions = field(default_factory=MutationOptions)
     certificate: CertificateOptions = field(default_factory=CertificateOptions)
+    cluster: str = ""
+    """Address of a Dask scheduler, or ``local:N``: run on its workers; empty: on this machine."""
     dry_run: bool = False
     list_only: bool = False
     command: tuple[str, ...] = ()

@@ -69,8 +69,9 @@ def _options_of(config: pytest.Config) -> Options:
         raise pytest.UsageError(f"--check: {error}") from None
     except ValueError as error:
         raise pytest.UsageError(f"--check: {error}") from None
-    if options.subcommand or options.command or options.list_only or options.dry_run:
-        raise pytest.UsageError("--check takes only flags that run cases")
+    runs_cases = not (options.subcommand or options.command or options.list_only)
+    if not runs_cases or options.dry_run or options.cluster:
+        raise pytest.UsageError("--check takes only flags that run cases, here")
     return options
 
 

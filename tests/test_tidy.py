@@ -75,6 +75,7 @@ MAY_IMPORT = {
     ),
     "time": ("qbdcheck/clock.py", "reference_backend/", "mutants/", "bench/", "fuzz/"),
     "socket": (
+        "qbdcheck/workers/channel.py",
         "reference_backend/",
         "qbdcheck/programs/qmp.py",
         "qbdcheck/programs/monitored.py",

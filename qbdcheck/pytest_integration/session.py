@@ -6,7 +6,7 @@ Both build their run in `build_run`, so that the same flags give the same verdic
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from qbdcheck.catalogue.groups import load_groups
 from qbdcheck.catalogue.plan import Planned, allowed_reasons, excluded_reasons
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
+from qbdcheck.files import ROOT
 from qbdcheck.guest.setup import guest_setup
 from qbdcheck.machine_speed import be_patient
 from qbdcheck.options import Execution, Options, TargetOptions
@@ -40,6 +41,7 @@ from qbdcheck.runner.case_state import (
     TARGET_OPTIONS,
     store_options,
 )
+from qbdcheck.runner.lanes import Place, UnitRunner, Watcher
 from qbdcheck.runner.preflight import decide_before, fixtures_of
 from qbdcheck.runner.reaper import Reaper
 from qbdcheck.runner.run import Run, rerun_command
@@ -50,6 +52,30 @@ from qbdcheck.targets.run_server import ENDS_SERVER, shared_servers_end
 from qbdcheck.verdict import Verdict
 
 _VALGRIND_SLOWDOWN = 30.0
+_PLUGINS_OFF = (
+    "cacheprovider", "debugging", "doctest", "faulthandler", "junitxml", "legacypath", "logging",
+    "pastebin", "pytester", "recwarn", "stepwise", "threadexception", "unraisableexception",
+)  # fmt: skip
+"""Plugins of pytest that a case never uses; a child starts faster without them."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Machines that run the units instead of this one.
+
+    :ivar lanes: the number of units that they run at the same time.
+    :ivar capabilities: those that the target has on all of them.
+    :ivar environment: with ``facts``, those of `Run`.
+    :ivar verdict_before: as in `Run`: decides whether any of them can run a unit.
+    :ivar make_lanes: as in `Run`.
+    """
+
+    lanes: int
+    capabilities: frozenset[str]
+    environment: Mapping[str, str]
+    facts: Mapping[str, str]
+    verdict_before: Callable[[Unit], Result | None]
+    make_lanes: Callable[[Place, Watcher, bool], UnitRunner]
 
 
 def build_run(
@@ -58,10 +84,13 @@ def build_run(
     reports: Sequence[Reporter],
     reaper: Reaper,
     excluded: Mapping[tuple[str, str], str],
+    *,
+    elsewhere: Elsewhere | None = None,
 ) -> Run:
     """Return the run of `units`, with the options in the stash of `config`.
 
     :param excluded: the reason for each excluded unit, by `Unit.key`.
+    :param elsewhere: what runs the units; None for children of this process.
     :raise SetupError: the target does not start.
     :raise UsageError: the profile, or the list of allowed reasons, is wrong.
     """
@@ -78,12 +107,21 @@ def build_run(
             {case.case_id for case in list_cases(selection.suites_dir)},
             may_miss=execution.update_baseline,
         )
+    if elsewhere is not None:
+        here, before = elsewhere, _unless_excluded(elsewhere.verdict_before, excluded)
+        execution = replace(execution, lanes=here.lanes)
+        capabilities, environment, facts = here.capabilities, here.environment, here.facts
+    else:
+        before = _verdict_before(config, excluded)
+        capabilities, facts = capabilities_of(config), _facts(description)
+        environment = run_environment(execution.scratch_root)
+        environment |= _guest_description(config, running)
     return Run(
         target=target,
         execution=execution,
         planned=units,
         reports=reports,
-        verdict_before=_verdict_before(config, excluded),
+        verdict_before=before,
         deviation_of=lambda unit: description.expected_deviation(
             unit.case.case_id, unit.image_format
         ),
@@ -91,15 +129,16 @@ def build_run(
         reaper=reaper,
         target_name=description.name,
         keep_timelines=bool(config.stash[REPORTS].html_file or config.stash[REPORTS].bundle_file),
-        environment=run_environment(execution.scratch_root) | _guest_description(config, running),
+        environment=environment,
         waives=description.waived_policies,
-        facts=_facts(description),
-        capabilities=sorted(capabilities_of(config)),
+        facts=facts,
+        capabilities=sorted(capabilities),
         withdrawn=sorted(description.lacks),
         allowed_reasons=(
             allowed_reasons(selection.suites_dir, description.name) if execution.strict else None
         ),
         baseline=baseline,
+        make_lanes=elsewhere.make_lanes if elsewhere is not None else None,
         shard="{}/{}".format(*selection.shard) if selection.shard else "",
     )
 
@@ -184,6 +223,17 @@ def _verdict_before(
     return decide
 
 
+def _unless_excluded(
+    decide: Callable[[Unit], Result | None], excluded: Mapping[tuple[str, str], str]
+) -> Callable[[Unit], Result | None]:
+    def decided(unit: Unit) -> Result | None:
+        if reason := excluded.get(unit.key):
+            return Result(Verdict.NOT_RUN, reasons=(reason,))
+        return decide(unit)
+
+    return decided
+
+
 def _guest_description(config: pytest.Config, cases: Sequence[CaseInfo]) -> dict[str, str]:
     """Prepare guests once before the lanes start, if a case needs one; return their description."""
     paths = {case.path for case in cases}
@@ -206,6 +256,7 @@ class CheckSession:
     ``was_interrupted`` returns whether a signal came before the lanes handle signals.
     ``contradictions`` probes the claims of the target in a directory, for a run that failed; its
     second argument are the capabilities to probe.
+    ``elsewhere`` runs the cases on other machines.
     ``error`` is the exception that ended the run early, ``exit_code`` the code of a complete run;
     both are None if pytest ended before the run started.
     """
@@ -217,7 +268,10 @@ class CheckSession:
         reaper: Reaper,
         was_interrupted: Callable[[], bool] = lambda: False,
         contradictions: Callable[[Path, frozenset[str]], Sequence[Contradiction]] | None = None,
+        *,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        self._elsewhere = elsewhere
         self._was_interrupted = was_interrupted
         self._contradictions = contradictions
         self._options = options
@@ -257,14 +311,15 @@ class CheckSession:
         excluded = {
             (one.case.case_id, one.image_format): one.excluded for one in self._plan if one.excluded
         }
-        run = build_run(session.config, units, reports, self._reaper, excluded)
-        if self._contradictions is not None:
+        elsewhere = self._elsewhere
+        run = build_run(session.config, units, reports, self._reaper, excluded, elsewhere=elsewhere)
+        if self._contradictions is not None and elsewhere is None:
             scratch = self._reaper.scratch_root
             claimed, probed = capabilities_of(session.config), self._contradictions
             run.contradictions = lambda words: probed(scratch, claimed & words)
         if self._was_interrupted():
             raise KeyboardInterrupt
-        self.capabilities = capabilities_of(session.config)
+        self.capabilities = frozenset(run.capabilities)
         self.exit_code = run.execute()
         if run.setup_error:
             raise SetupError(run.setup_error)
@@ -279,6 +334,14 @@ class CheckSession:
 
         options = self._options
         return make_unit(case, image_format, session.config, options.execution, collect)
+
+
+def pytest_argv(suites_dir: Path) -> list[str]:
+    """Return the arguments of pytest for a session of ./check."""
+    argv = ["--disable-plugin-autoload", "--capture=no", "--tb=short", "--noconftest"]
+    argv += ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}"]
+    argv += [word for name in _PLUGINS_OFF for word in ("-p", f"no:{name}")]
+    return [*argv, str(suites_dir)]
 
 
 def collect_one(session: pytest.Session, unit_path: Path, image_format: str) -> pytest.Item:

@@ -41,7 +41,8 @@ _TICK_S = 0.2
 _STACKS_WAIT_S = 0.5
 _CHUNK = 1 << 16
 SUITE_TIME_LIMIT = "the time limit of the run has expired"
-_KILLED = "killed: "
+KILLED = "killed: "
+"""Start of the message of a case that was ended with the run."""
 
 
 class Watcher(Protocol):
@@ -61,6 +62,18 @@ class Watcher(Protocol):
 
     def tick(self) -> None:
         """Redraw; called a few times a second."""
+
+
+class UnitRunner(Protocol):
+    """What runs the units of a run: `Lanes`, or the workers of a cluster."""
+
+    stopped: str
+
+    def run(self, units: Iterator[Unit], deadline_s: float = float("inf")) -> None:
+        """Run all `units`; return when the last one has ended."""
+
+    def stop(self, why: str) -> None:
+        """Stop the run. Safe in a signal handler."""
 
 
 @dataclass
@@ -151,7 +164,7 @@ class Lanes:
             if clock.now_s() >= deadline_s and not self.stopped:
                 self.stopped = SUITE_TIME_LIMIT
                 for running in list(self._running.values()):
-                    self._time_out(running, f"{_KILLED}{SUITE_TIME_LIMIT}")
+                    self._time_out(running, f"{KILLED}{SUITE_TIME_LIMIT}")
 
     def stop(self, why: str) -> None:
         """Stop the run and kill running cases without a verdict. Safe in a signal handler.
@@ -267,7 +280,7 @@ class Lanes:
     def _result(self, running: _Running, status: int) -> Result:
         if running.stuck:
             message, _, details = running.stuck.partition("\n")
-            if message.startswith(_KILLED):  # it had not used up its own limit
+            if message.startswith(KILLED):  # it had not used up its own limit
                 return Result(Verdict.BROKEN, message, details)
             late = Result(Verdict.FAIL, message, details, findings=(hang(message),))
             return unless_starved(late, running.started_s)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from qbdcheck.report.events import CaseRetried, TestEnded
 from qbdcheck.runner.case_run import Result, Unit
-from qbdcheck.runner.lanes import Lanes, Place
-from qbdcheck.runner.reaper import Reaper
+from qbdcheck.runner.lanes import Place, UnitRunner, Watcher
 from qbdcheck.seed import Seed
 
 
@@ -17,6 +16,7 @@ from qbdcheck.seed import Seed
 class Retries:
     """Runs each of `units` `count` times with its own seed, and `count` times with others.
 
+    :ivar make_lanes: makes what runs them, one at a time.
     :ivar judge: returns the result that counts: with deviations and known failures applied.
     :ivar tick: called a few times a second.
     """
@@ -24,7 +24,7 @@ class Retries:
     units: Sequence[Unit]
     count: int
     place: Place
-    reaper: Reaper
+    make_lanes: Callable[[Place, Watcher, bool], UnitRunner]
     judge: Callable[[Unit, Result], Result]
     tick: Callable[[], None]
     stopped: str = ""
@@ -40,7 +40,7 @@ class Retries:
             scratch = self.place.scratch_root / f"r{number:x}"
             scratch.mkdir(mode=0o700)
             place = replace(self.place, scratch_root=scratch)
-            lanes = Lanes(1, place, self.reaper, self)
+            lanes = self.make_lanes(place, self, True)
             lanes.run(iter(again), deadline_s)
             if lanes.stopped:
                 self.stopped = lanes.stopped

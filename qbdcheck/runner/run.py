@@ -34,7 +34,7 @@ from qbdcheck.report.events import (
 from qbdcheck.report.reporter import Reporter
 from qbdcheck.runner.case_run import Result, Unit
 from qbdcheck.runner.child import LOG
-from qbdcheck.runner.lanes import SUITE_TIME_LIMIT, Lanes, Place
+from qbdcheck.runner.lanes import SUITE_TIME_LIMIT, Lanes, Place, UnitRunner, Watcher
 from qbdcheck.runner.reaper import Reaper
 from qbdcheck.runner.retries import Retries
 from qbdcheck.runner.verdict_rules import apply_baseline, apply_deviation, apply_waiver
@@ -76,6 +76,8 @@ class Run:
         that do not hold. It is called after a mass failure.
     :ivar allowed_reasons: patterns (fnmatch) of the reasons for "not run" that --strict allows;
         None without --strict.
+    :ivar make_lanes: makes what runs units elsewhere than in children of this process; its last
+        argument asks for one unit at a time on each machine.
     :ivar shard: ``I/N`` of --shard, or empty.
     :ivar baseline: the known failures of the target (--baseline).
     """
@@ -98,6 +100,7 @@ class Run:
     waives: frozenset[str] = frozenset()
     baseline: Baseline | None = None
     contradictions: Callable[[frozenset[str]], Sequence[Contradiction]] | None = None
+    make_lanes: Callable[[Place, Watcher, bool], UnitRunner] | None = None
     shard: str = ""
     setup_error: str = ""
     """Why the target or the machine cannot be prepared, in one line; the exit code is then 2."""
@@ -109,7 +112,7 @@ class Run:
         self._elapsed = {
             one: Elapsed.load(self.execution.cache_dir, self.target.name, one) for one in formats
         }
-        self._lanes: Lanes | None = None
+        self._lanes: UnitRunner | None = None
         self._failed: dict[tuple[str, str], Unit] = {}
         self._stopped_after = ""
         self._held: dict[tuple[str, int], _Held] = {}
@@ -202,7 +205,7 @@ class Run:
             list(self._failed.values()),
             self.execution.retry,
             self._place,
-            self.reaper,
+            self._new_lanes,
             self._judged,
             self.tick,
         )
@@ -210,8 +213,14 @@ class Run:
             self._emit(event)
         self.interrupted = retries.stopped
 
+    def _new_lanes(self, place: Place, watcher: Watcher, alone: bool) -> UnitRunner:
+        if self.make_lanes is not None:
+            return self.make_lanes(place, watcher, alone)
+        count = 1 if alone else self.execution.lanes
+        return Lanes(count, place, self.reaper, watcher, self._numbers)
+
     def _run_lanes(self, deadline_s: float) -> None:
-        self._lanes = Lanes(self.execution.lanes, self._place, self.reaper, self, self._numbers)
+        self._lanes = self._new_lanes(self._place, self, alone=False)
         units = self._units()
         self._lanes.run(units, deadline_s)
         if self._held and not self._lanes.stopped:
@@ -227,7 +236,7 @@ class Run:
     def _run_again(self, deadline_s: float) -> None:
         """Run the units that were starved again, one at a time, with nothing beside them."""
         units = [replace(held.unit, is_second_try=True) for held in self._held.values()]
-        self._lanes = Lanes(1, self._place, self.reaper, self, self._numbers)
+        self._lanes = self._new_lanes(self._place, self, alone=True)
         self._lanes.run(iter(units), deadline_s)
 
     def _units(self) -> Iterator[Unit]:
