@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from typing import Any
 
@@ -117,6 +118,34 @@ class Slow(Control):
     def carry_out(self, request: Request, below: Below) -> Reply:
         """Wait 2 ms."""
         time.sleep(0.002)
+        return below(request)
+
+
+class TenthSlower(Control):
+    """Slow is not wrong. ``./check perf`` must find it, compared with `Plain`.
+
+    Each 16th request of a thread uses a tenth of the CPU time that the thread used since the one
+    before, so that reading the clock costs next to nothing.
+    """
+
+    id = "control-tenth-slower"
+    breaks = "requests cost a tenth more CPU time"
+    EVERY = 16
+
+    def install(self) -> None:
+        """Count the requests of each thread."""
+        self._of_thread = threading.local()
+
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Pass the request on, sometimes later."""
+        mine = self._of_thread.__dict__
+        mine["seen"] = seen = mine.get("seen", 0) + 1
+        if seen % self.EVERY == 1:
+            now_ns = time.thread_time_ns()
+            until_ns = now_ns + (now_ns - mine.get("ended_ns", now_ns)) // 10
+            while time.thread_time_ns() < until_ns:
+                pass
+            mine["ended_ns"] = time.thread_time_ns()
         return below(request)
 
 
