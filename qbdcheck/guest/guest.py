@@ -9,17 +9,20 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from qbdcheck import clock
 from qbdcheck.errors import NotRun, ProgramError
-from qbdcheck.guest import console, custom_guest
+from qbdcheck.guest import console, vhost_user
 from qbdcheck.guest.agent import Agent, Ran, Running
-from qbdcheck.guest.devices import SCSI_BUS, Device
+from qbdcheck.guest.devices import Device
 from qbdcheck.guest.image import GuestImage
+from qbdcheck.guest.machine_arguments import AGENT_PORT, MEMORY_MIB, machine_arguments
 from qbdcheck.guest.serial_shell import SerialRunning, SerialShell
+from qbdcheck.guest.timeline import Moment, console_moments, event_moments
+from qbdcheck.guest.vhost_user import Route, no_route, shared_memory
 from qbdcheck.machine_speed import Limit
 from qbdcheck.options import CustomGuest
 from qbdcheck.programs.blockdev import Blockdev
@@ -32,15 +35,10 @@ BOOT_S = 120.0
 OWN_BOOT_S = 600.0
 """Limit of the boot of a custom guest: a whole distribution under TCG."""
 COMMAND_S = 60.0
-MEMORY_MIB = 512
 _APPEAR_S = 30.0
-_AGENT_PORT = "qgaport"
-_KERNEL_ARGUMENTS = (
-    "console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check tsc=reliable"
-    " random.trust_cpu=on 8250.nr_uarts=1 audit=0 selinux=0 apparmor=0 cryptomgr.notests"
-    " raid=noautodetect printk.time=1"
-)
 _TAIL = 2000
+_KERNEL_WRITES = 4
+"""Field of /sys/block/DISK/stat: writes that have ended (Linux, block/stat)."""
 _NOT_FOUND = 127
 """The exit status of a shell for a command that does not exist (POSIX, 2.8.2)."""
 
@@ -54,45 +52,27 @@ class GuestDisk:
     """A disk of a guest. ``path`` is its device file in the guest, such as /dev/vdb."""
 
     identity: str
-    node: str
+    opened: str
+    """The name of its node, or the socket of its vhost-user server."""
     device: Device
     path: str
+    slot: int = 0
+    """Its PCI slot, if it is served by vhost-user; else 0."""
 
+    @property
+    def socket(self) -> str | None:
+        """The socket of its vhost-user server; None if QEMU has a node of it."""
+        return self.opened if self.slot else None
 
-@dataclass(frozen=True)
-class Moment:
-    """An entry of the timeline: seconds since the guest's start, the channel and the text."""
+    @property
+    def node(self) -> str:
+        """The name of its node in QEMU.
 
-    at_s: float
-    channel: str
-    text: str
-
-
-def machine_arguments(
-    image: GuestImage | CustomGuest, directory: Path, name: str, memory: str, cpus: int = 1
-) -> list[str]:
-    """Return the arguments of QEMU that a template and the guests that start from it share.
-
-    :param memory: the -object of the guest's RAM.
-    :raise SetupError: a custom image cannot be opened.
-    """
-    if isinstance(image, CustomGuest):
-        boot = custom_guest.boot_argv(image, directory, name, _KERNEL_ARGUMENTS)
-        console = custom_guest.console_argv(image, directory, name)
-    else:
-        boot = image.boot_argv(_KERNEL_ARGUMENTS)
-        console = image.console_argv(directory, name)
-    return [
-        "-m", str(MEMORY_MIB), "-smp", str(cpus), "-object", memory,
-        *boot,
-        *console,
-        "-serial", "chardev:console",
-        "-chardev", f"socket,id=qga,path={directory / name}.qga,server=on,wait=off",
-        "-device", "virtio-serial-pci,id=vser,addr=9",
-        "-device", f"virtserialport,chardev=qga,name=org.qemu.guest_agent.0,id={_AGENT_PORT}",
-        "-device", f"virtio-scsi-pci,id={SCSI_BUS},addr=10",
-        "-no-reboot",
-    ]  # fmt: skip
+        :raise NotRun: a disk by vhost-user has none.
+        """
+        if self.slot:
+            raise NotRun(vhost_user.NO_NODE)
+        return self.opened
 
 
 class Guest:
@@ -105,6 +85,8 @@ class Guest:
     :param plugged: disks that are there from the start, as ide disks must be.
     :param incoming: the URI its state comes from, as for migrate-incoming.
     :param accelerator: ``tcg`` or ``kvm``.
+    :param route: returns the socket of the server of a disk by vhost-user (vhost_user.py).
+        With it, the memory of the guest is shared.
     :raise GuestFailed: the guest did not start.
     """
 
@@ -122,6 +104,7 @@ class Guest:
         plugged: Sequence[tuple[Blockdev, Device]] = (),
         incoming: str = "",
         accelerator: str = "tcg",
+        route: Route = no_route,
     ) -> None:
         self.name = name
         self.accelerator = accelerator
@@ -140,7 +123,10 @@ class Guest:
         self._base = directory / name
         self._agent: Agent | SerialShell | None = None
         self._restored = template is not None or bool(incoming)
-        if template is not None:
+        self._route = route
+        if route is not no_route and not ram:
+            ram = shared_memory(template, directory, name, MEMORY_MIB)
+        elif template is not None:
             ram = f"memory-backend-file,id=ram,size={MEMORY_MIB}M,mem-path={template / 'ram'}"
             ram += ",share=off"  # copy on write: each guest changes its own copy
         ram = ram or f"memory-backend-ram,id=ram,size={MEMORY_MIB}M"
@@ -148,6 +134,10 @@ class Guest:
         arguments += [*extra, *(["-incoming", "defer"] if self._restored else [])]
         for index, (blockdev, device) in enumerate(plugged):
             identity = f"disk{index}"
+            if route(blockdev) is not None:
+                raise NotRun(
+                    "disks by vhost-user are plugged in later, and this case needs them first"
+                )
             node = {"node-name": f"node-{identity}", **blockdev}
             arguments += ["-blockdev", json.dumps(node)]
             for options in filter(
@@ -193,8 +183,7 @@ class Guest:
     def _find_disks(self) -> None:
         """Find the paths of the disks that were plugged in before it ran."""
         for index, disk in enumerate(self.disks):
-            path = self._path_of(disk.device, disk.identity)
-            self.disks[index] = GuestDisk(disk.identity, disk.node, disk.device, path)
+            self.disks[index] = replace(disk, path=self._path_of(disk))
 
     def reboot(self, *, hard: bool = False) -> None:
         """Reboot the guest in the same QEMU: its memory is lost, its disks stay.
@@ -216,7 +205,7 @@ class Guest:
             known = self._wait_new("RESET", known)
             lines = len(self.console_lines())
             self._forget_agent()
-            self._wait_new("VSERPORT_CHANGE", known, id=_AGENT_PORT, open=True)
+            self._wait_new("VSERPORT_CHANGE", known, id=AGENT_PORT, open=True)
             self._agent = self._connect()
             uptime = float(self._agent.run("cat /proc/uptime").output.split()[0])
         except (ProgramError, TimeoutError) as error:
@@ -251,7 +240,7 @@ class Guest:
         limit = Limit(OWN_BOOT_S if self.own else BOOT_S)
         while True:
             try:
-                self.machine.wait_event("VSERPORT_CHANGE", 0.5, id=_AGENT_PORT, open=True)
+                self.machine.wait_event("VSERPORT_CHANGE", 0.5, id=AGENT_PORT, open=True)
                 return
             except ProgramError:
                 if not self.machine.process.is_running or limit.is_over:
@@ -299,23 +288,52 @@ class Guest:
     # Disks
 
     def attach(
-        self, blockdev: Blockdev | str, device: Device | None = None, identity: str = ""
+        self,
+        blockdev: Blockdev | str | GuestDisk,
+        device: Device | None = None,
+        identity: str = "",
     ) -> GuestDisk:
         """Plug a disk in, while the guest runs or before it starts.
 
-        :param blockdev: options of its node, or the name of an existing node.
+        :param blockdev: options of its node, the name of an existing node, or a disk that was
+            unplugged.
+        :raise NotRun: a disk by vhost-user cannot have this device.
         :raise GuestFailed: the guest does not see it.
         """
         device = device or Device()
         identity = identity or f"disk{self._attached}"
         self._attached += 1
+        socket = blockdev.socket if isinstance(blockdev, GuestDisk) else None
+        if isinstance(blockdev, GuestDisk) and socket is None:
+            blockdev = blockdev.node
+        elif isinstance(blockdev, dict):
+            socket = self._route(blockdev)
+        elif self._route is not no_route:
+            raise NotRun(vhost_user.NO_NODE)
+        if socket is not None:
+            return self._attach_vhost_user(socket, device, identity)
+        assert isinstance(blockdev, str | dict)
         node = blockdev if isinstance(blockdev, str) else self._add(blockdev, identity)
         self._note("qmp", f"device_add {device.kind} {identity} on {node}")
         if controller := device.controller(identity):
             self.machine.execute("device_add", controller)
         self.machine.execute("device_add", device.options(node, identity))
-        path = self._path_of(device, identity) if self._agent is not None else ""
-        self.disks.append(GuestDisk(identity, node, device, path))
+        disk = GuestDisk(identity, node, device, "")
+        path = self._path_of(disk) if self._agent is not None else ""
+        self.disks.append(replace(disk, path=path))
+        if self.on_attach is not None:
+            self.on_attach(self.disks[-1])
+        return self.disks[-1]
+
+    def _attach_vhost_user(self, socket: str, device: Device, identity: str) -> GuestDisk:
+        slot = vhost_user.slot_of(self._attached - 1)
+        options = vhost_user.device_options(device, identity, slot)
+        self._note("qmp", f"device_add vhost-user-blk {identity} on {socket}")
+        self.machine.execute("chardev-add", vhost_user.chardev(identity, socket))
+        self.machine.execute("device_add", options)
+        disk = GuestDisk(identity, socket, device, "", slot)
+        path = self._path_of(disk) if self._agent is not None else ""
+        self.disks.append(replace(disk, path=path))
         if self.on_attach is not None:
             self.on_attach(self.disks[-1])
         return self.disks[-1]
@@ -323,11 +341,13 @@ class Guest:
     def _add(self, blockdev: Blockdev, identity: str) -> str:
         return self.machine.add({"node-name": f"node-{identity}", **blockdev})
 
-    def _path_of(self, device: Device, identity: str) -> str:
+    def _path_of(self, disk: GuestDisk) -> str:
+        device, identity = disk.device, disk.identity
+        find = vhost_user.find(disk.slot) if disk.slot else device.find(identity)
         # One command that waits in the guest is faster than several.
         load = f"modprobe -a {device.modules}; " if device.modules else ""
         tries = round(_APPEAR_S * 20)
-        search = f"{load}n=0; while [ $n -lt {tries} ]; do p=$({device.find(identity)}); "
+        search = f"{load}n=0; while [ $n -lt {tries} ]; do p=$({find}); "
         search += '[ -n "$p" ] && echo /dev/$p && exit 0; n=$((n+1)); sleep 0.05; done; exit 1'
         ran = self._ran(search, 2 * _APPEAR_S)
         if ran.status:
@@ -335,7 +355,12 @@ class Guest:
         return ran.output.strip()
 
     def stats(self, disk: GuestDisk) -> dict[str, Any]:
-        """Return the counters of a disk (query-blockstats)."""
+        """Return the counters of a disk (query-blockstats).
+
+        :raise NotRun: a disk by vhost-user has none.
+        """
+        if disk.slot:
+            raise NotRun(vhost_user.NO_NODE)
         known = self.machine.qmp("query-blockstats")
         (found,) = [one for one in known if disk.identity in Path(one.get("qdev", "")).parts]
         return dict(found["stats"])
@@ -346,12 +371,19 @@ class Guest:
         :raise GuestFailed: they do not end in time.
         """
         limit = Limit(within_s)
-        wanted = self.stats(disk)["wr_operations"] + count
-        while self.stats(disk)["wr_operations"] < wanted:
+        wanted = self._writes(disk) + count
+        while self._writes(disk) < wanted:
             if limit.is_over:
                 late = f"no {count} writes of {disk.identity} ended within {limit.seconds:g} s"
                 self.fail(late, timed_out=True)
             clock.pause(0.01)
+
+    def _writes(self, disk: GuestDisk) -> int:
+        """Return how many writes of a disk have ended: QEMU's count, or else the kernel's."""
+        if not disk.slot:
+            return int(self.stats(disk)["wr_operations"])
+        fields = self._ran(f"cat /sys/block/{Path(disk.path).name}/stat", COMMAND_S).output.split()
+        return int(fields[_KERNEL_WRITES])
 
     def detach(self, disk: GuestDisk, within_s: float = 30.0) -> None:
         """Unplug a disk. Its node stays.
@@ -361,6 +393,8 @@ class Guest:
         self._note("qmp", f"device_del {disk.identity}")
         self.machine.execute("device_del", {"id": disk.identity})
         self.machine.wait_event("DEVICE_DELETED", within_s, device=disk.identity)
+        if disk.slot:
+            self.machine.execute("chardev-remove", {"id": f"chardev-{disk.identity}"})
         self.disks.remove(disk)
 
     # Commands
@@ -435,19 +469,9 @@ class Guest:
         :param others: events of backends by name: faults, connections.
         """
         moments = list(self._timeline)
-        wall = clock.wall_s() - clock.now_s() + self._start_s
-        for name, events in {"": self.machine.events, **(others or {})}.items():
-            for event in events:
-                stamp = event["timestamp"]
-                at_s = stamp["seconds"] + stamp["microseconds"] / 1e6 - wall
-                arguments = f"{name}: {_event_text(event)}" if name else _event_text(event)
-                moments.append(Moment(at_s, "backend" if name else "event", arguments))
-        for index, line in enumerate(self.console_lines()):
-            stamped = line.startswith("[") and "]" in line
-            number = line[1:].partition("]")[0].strip() if stamped else ""
-            with contextlib.suppress(ValueError):
-                zero_s = next((is_ for at, is_ in reversed(self._boots) if at <= index), 0.0)
-                moments.append(Moment(float(number) - zero_s, "console", line))
+        sources = {"": self.machine.events, **(others or {})}
+        moments += event_moments(sources, clock.wall_s() - clock.now_s() + self._start_s)
+        moments += console_moments(self.console_lines(), self._boots)
         return sorted(moments, key=lambda one: one.at_s)
 
     def _note(self, channel: str, text: str) -> None:
@@ -465,8 +489,3 @@ class Guest:
         tail = "\n".join(printed)[-_TAIL:]
         argv = self.machine.process.argv
         raise GuestFailed(f"{what}\nconsole:\n{tail}", argv, None, tail, timed_out=timed_out)
-
-
-def _event_text(event: Mapping[str, Any]) -> str:
-    data = event.get("data", {})
-    return " ".join([str(event["event"]), *(f"{key}={value}" for key, value in data.items())])

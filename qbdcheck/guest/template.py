@@ -17,8 +17,9 @@ from pathlib import Path
 
 from qbdcheck import clock
 from qbdcheck.errors import ProgramError
-from qbdcheck.guest.guest import MEMORY_MIB, Guest
+from qbdcheck.guest.guest import Guest
 from qbdcheck.guest.image import GuestImage
+from qbdcheck.guest.machine_arguments import MEMORY_MIB
 from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.installed import Programs
 

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qbdcheck.errors import ProgramError
+from qbdcheck.errors import NotRun, ProgramError
 from qbdcheck.guest.devices import Device
 from qbdcheck.guest.guest import Guest, GuestDisk
 from qbdcheck.guest.image import FULL_KERNEL, GuestImage, guest_image
 from qbdcheck.guest.observers import Observers
 from qbdcheck.guest.setup import GuestSetup, guest_setup
+from qbdcheck.guest.vhost_user import no_route
 from qbdcheck.options import CustomGuest
 from qbdcheck.programs.blockdev import Blockdev
 from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.placeholders import fill
 from qbdcheck.targets.session import TargetSession
 
 
@@ -77,6 +79,7 @@ class Guests:
             accelerator=setup.accelerator,
             cpus=cpus,
             plugged=plugged,
+            route=self._vhost_user if self._target.description.vhost_user else no_route,
             **options,
         )
         self.running.append(guest)
@@ -100,6 +103,25 @@ class Guests:
         if full_kernel and isinstance(setup.image, GuestImage):
             return guest_image(self._target.execution.cache_dir, FULL_KERNEL)
         return setup.image
+
+    def _vhost_user(self, blockdev: Blockdev) -> str | None:
+        """Return the vhost-user socket of the volume that a node opens, or None.
+
+        :raise NotRun: the node has an image on the volume, or a filter, or is behind a proxy.
+        """
+        for disk in self._target.disks:
+            backend = disk.backend
+            if not _opens(blockdev, backend.blockdev):
+                continue
+            if backend.front is not None:
+                raise NotRun("the faults of this case are in a proxy for NBD, not for vhost-user")
+            file = blockdev.get("file", {})
+            if blockdev["driver"] != "raw" or file.get("driver") != backend.blockdev["driver"]:
+                driver = blockdev["driver"]
+                raise NotRun(f"vhost-user serves the volume itself, and not {driver} on it")
+            assert backend.description.vhost_user is not None
+            return fill(backend.description.vhost_user, backend.values())
+        return None
 
     def of_worker(self, directory: Path, name: str = "guest") -> Guest:
         """Start a guest for a worker process, with which it ends. Its console is not checked.
@@ -151,3 +173,10 @@ class Guests:
                 path = self._scratch / f"{guest.name}.timeline.txt"
                 path.write_text("".join(lines), encoding="utf-8")
             guest.kill()
+
+
+def _opens(blockdev: Blockdev, protocol: Blockdev) -> bool:
+    """Return whether a node, or one below it, has all options of a protocol node."""
+    if protocol.items() <= blockdev.items():
+        return True
+    return any(_opens(one, protocol) for one in blockdev.values() if isinstance(one, dict))

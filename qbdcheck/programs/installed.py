@@ -54,6 +54,17 @@ class Programs:
     log_dir: Path = Path()
     build: str | None = None
     install: str | None = None
+    clients: dict[str, list[str]] = field(default_factory=dict)
+    """The commands before QEMU's programs, by the server that they reach; see `reach`."""
+
+    def reach(self, server: str, command: Sequence[str]) -> None:
+        """Run QEMU's programs by a command, which lets them reach a server, from now on.
+
+        :raise NotRun: they reach another server by another command.
+        """
+        self.clients[server] = list(command)
+        if len({tuple(one) for one in self.clients.values()}) > 1:
+            raise NotRun("the programs of QEMU can reach one server of this target at a time")
 
     def path(self, name: str) -> str | None:
         """Return the path of a program, or None if it is not installed."""
@@ -88,7 +99,11 @@ class Programs:
         path = self.path(name)
         if path is None:
             raise SetupError(self.missing(name))
-        return [*self._wrapper(name), path, *arguments]
+        return [*self.client(name), *self._wrapper(name), path, *arguments]
+
+    def client(self, name: str) -> Sequence[str]:
+        """Return the command before a program, if it is one of QEMU's and `reach` was called."""
+        return next(iter(self.clients.values()), []) if name.startswith("qemu-") else []
 
     @property
     def slowdown(self) -> float:

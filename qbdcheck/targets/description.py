@@ -243,8 +243,12 @@ class Description(_Strict):
     ready: Ready | None = None
     objects: list[str] = []
     """Definitions of objects that each program of QEMU gets, such as TLS credentials."""
+    client: Command | None = None
+    """A command that runs the programs of QEMU, so that they reach the server."""
     blockdev: dict[str, Any]
     nbd: str | None = None
+    vhost_user: str | None = None
+    """The Unix socket of a vhost-user-blk server of the volume, for guests."""
     filename: str | None = None
     path: str | None = None
     control: str | None = None

@@ -464,10 +464,14 @@ class Backend:
     def _opens(self) -> readiness.Check:
         """Return the check that the volume can be opened: over NBD, or else by QEMU."""
         uri = self._server_uri()
+        if self.description.client is not None:
+            command = fill_command(self.description.client, self.values())
+            self.programs.reach(str(self.values().get("run", self.directory)), command)
         argv = ["qemu-img", "info", *object_arguments(self.objects), "-U"]
         argv += [json_filename(self._server_blockdev())]
         failure = "QEMU does not open the volume"
-        opens = readiness.succeeds(self._resolve(argv), failure, cwd=self.directory)
+        argv = [*self.programs.client("qemu-img"), *self._resolve(argv)]
+        opens = readiness.succeeds(argv, failure, cwd=self.directory)
         with readiness.key_of(self.description.name, "nbd", uri):
             return opens if uri is None else readiness.answers(uri, opens)
 

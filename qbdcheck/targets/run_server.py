@@ -100,8 +100,10 @@ class RunVolume(Backend):
     :param owned: whether the server is the case's own, so that it may be stopped and killed.
     """
 
-    def __init__(self, server: RunServer, directory: Path, name: str, *, owned: bool) -> None:
-        super().__init__(server.description, server.programs, directory, name)
+    def __init__(
+        self, server: RunServer, programs: Programs, directory: Path, name: str, *, owned: bool
+    ) -> None:
+        super().__init__(server.description, programs, directory, name)
         self.server = server
         self._owned = owned
         place = f"{self.directory}:{os.getpid()}".encode()

@@ -208,7 +208,7 @@ class TargetSession:
                 server = RunServer(
                     self.description, self.programs, parent, options, print_server=print_server
                 )
-            backend = RunVolume(server, self.scratch, name, owned=owned)
+            backend = RunVolume(server, self.programs, self.scratch, name, owned=owned)
         else:
             backend = Backend(
                 self.description,

@@ -32,7 +32,7 @@ def test(new_disk, guest, fio):
     system.detach(first)
     assert load.wait().status != 0, "fio did not report that its disk is gone"
     beside.wait().must_be_clean()
-    again = system.attach(first.node, identity="again")
+    again = system.attach(first, identity="again")
     options = OPTIONS.replace("/dev/vdb", again.path).split()
     run(*options, "--verify_only=1").must_be_clean()
     run(*options).must_be_clean()
