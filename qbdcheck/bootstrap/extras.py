@@ -24,7 +24,8 @@ from qbdcheck.files import ROOT
 class Extra:
     """An optional part. ``apt``: packages of Debian and Ubuntu; ``build``: a command, run last.
 
-    ``target`` is the target that it makes possible. Without ``build`` the packages are all.
+    ``target`` is the target that it makes possible, or the cases. Without ``build`` the packages
+    are all.
     """
 
     apt: tuple[str, ...]
@@ -48,6 +49,12 @@ EXTRAS: Mapping[str, Extra] = {
         "qbd",
     ),
     "iscsi": Extra(("tgt", "qemu-block-extra"), (), "iscsi"),
+    # No service is started: each case has a libvirtd of its own.
+    "libvirt": Extra(
+        ("libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients", "libxml2-utils"),
+        (),
+        "cases 650-699",
+    ),
 }
 
 
