@@ -24,7 +24,8 @@ from qbdcheck.files import ROOT
 class Extra:
     """An optional part. ``apt``: packages of Debian and Ubuntu; ``build``: a command, run last.
 
-    ``target`` is the target that it makes possible. Without ``build`` the packages are all.
+    ``target`` is the target that it makes possible, or the cases. Without ``build`` the packages
+    are all.
     """
 
     apt: tuple[str, ...]
@@ -52,6 +53,12 @@ EXTRAS: Mapping[str, Extra] = {
     "http": Extra(("nginx-light", "qemu-block-extra"), (), "http"),
     "nfs": Extra(("nfs-ganesha-vfs", "rpcbind", "iproute2", "qemu-block-extra"), (), "nfs"),
     "rbd": Extra(("ceph-mon", "ceph-osd", "ceph-common", "qemu-block-extra"), (), "rbd"),
+    # No service is started: each case has a libvirtd of its own.
+    "libvirt": Extra(
+        ("libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients", "libxml2-utils"),
+        (),
+        "cases 650-699",
+    ),
 }
 
 

@@ -16,7 +16,8 @@ from qbdcheck.errors import ProgramError
 from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.qmp import connect_within
 
-_SMALL_LINUX = ("/bin/busybox", "setsid", "/bin/dash", "-c")
+SMALL_LINUX = ("/bin/busybox", "setsid", "/bin/dash", "-c")
+"""The shell command for the small Linux of image.py."""
 _ANY = ("/bin/sh", "-c", 'exec setsid /bin/sh -c "$0"')
 """The shell command for a custom guest, which must have sh and setsid."""
 ENVIRONMENT = (
@@ -24,8 +25,6 @@ ENVIRONMENT = (
 )  # fmt: skip
 _FIRST_STEP_S = 0.005
 _LONGEST_STEP_S = 0.1
-_CHUNK = 1 << 20
-"""Bytes of a file in one request. The agent returns at most 48 MiB."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,11 @@ class Agent:
     :raise ProgramError: the agent does not answer.
     """
 
+    chunk = 1 << 20
+    """Bytes of a file in one request. The agent returns at most 48 MiB."""
+
     def __init__(self, path: Path, timeout_s: float = 30.0, *, small: bool = True) -> None:
-        self._shell = _SMALL_LINUX if small else _ANY
+        self._shell = SMALL_LINUX if small else _ANY
         self._qmp = connect_within(path, "guest agent", timeout_s, greets=False)
         self.execute("guest-sync", {"id": 20261123})
 
@@ -93,8 +95,8 @@ class Agent:
         """Write a file of the guest."""
         handle = self.execute("guest-file-open", {"path": path, "mode": "w"})
         try:
-            for at in range(0, len(data), _CHUNK):
-                text = base64.b64encode(data[at : at + _CHUNK]).decode()
+            for at in range(0, len(data), self.chunk):
+                text = base64.b64encode(data[at : at + self.chunk]).decode()
                 self.execute("guest-file-write", {"handle": handle, "buf-b64": text})
         finally:
             self.execute("guest-file-close", {"handle": handle})
@@ -105,7 +107,7 @@ class Agent:
         data = b""
         try:
             while True:
-                part = self.execute("guest-file-read", {"handle": handle, "count": _CHUNK})
+                part = self.execute("guest-file-read", {"handle": handle, "count": self.chunk})
                 data += base64.b64decode(part["buf-b64"])
                 if part["eof"] or not part["count"]:
                     return data

@@ -11,7 +11,7 @@ from qbdcheck.options import CustomGuest
 
 AGENT_PORT = "qgaport"
 MEMORY_MIB = 512
-_KERNEL_ARGUMENTS = (
+KERNEL_ARGUMENTS = (
     "console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check tsc=reliable"
     " random.trust_cpu=on 8250.nr_uarts=1 audit=0 selinux=0 apparmor=0 cryptomgr.notests"
     " raid=noautodetect printk.time=1"
@@ -27,10 +27,10 @@ def machine_arguments(
     :raise SetupError: a custom image cannot be opened.
     """
     if isinstance(image, CustomGuest):
-        boot = custom_guest.boot_argv(image, directory, name, _KERNEL_ARGUMENTS)
+        boot = custom_guest.boot_argv(image, directory, name, KERNEL_ARGUMENTS)
         console = custom_guest.console_argv(image, directory, name)
     else:
-        boot = image.boot_argv(_KERNEL_ARGUMENTS)
+        boot = image.boot_argv(KERNEL_ARGUMENTS)
         console = image.console_argv(directory, name)
     return [
         "-m", str(MEMORY_MIB), "-smp", str(cpus), "-object", memory,

@@ -71,7 +71,8 @@ class AtaDisk:
     """
 
     def __init__(self, scratch: Path, timeout_s: float = 10.0) -> None:
-        self._path = scratch / "qtest"
+        self.path = scratch / "qtest"
+        """The socket of the qtest protocol, at which QEMU listens."""
         self._rom = scratch / "halt.rom"
         self._timeout_s = timeout_s
         self._lines: list[str] = []
@@ -83,20 +84,24 @@ class AtaDisk:
         :param blockdev: the disk, with a node-name.
         :param policy: ``werror``, ``rerror``: report, ignore, enospc, stop.
         """
+        options = "".join(f",{key}={value}" for key, value in policy.items())
+        device = f"ide-hd,id=ata0,bus=ide.0,drive={blockdev['node-name']}{options}"
+        return ["-bios", str(self.write_rom()), "-m", "16", "-qtest-log", "none",
+                "-qtest", f"unix:{self.path},server=on,wait=off",
+                "-blockdev", json.dumps(blockdev), "-device", device]  # fmt: skip
+
+    def write_rom(self) -> Path:
+        """Write the ROM in which the processor starts; return its path."""
         rom = bytearray(_ROM_SIZE)
         rom[-16 : -16 + len(_HALT)] = _HALT
         self._rom.write_bytes(rom)
-        options = "".join(f",{key}={value}" for key, value in policy.items())
-        device = f"ide-hd,id=ata0,bus=ide.0,drive={blockdev['node-name']}{options}"
-        return ["-bios", str(self._rom), "-m", "16", "-qtest-log", "none",
-                "-qtest", f"unix:{self._path},server=on,wait=off",
-                "-blockdev", json.dumps(blockdev), "-device", device]  # fmt: skip
+        return self._rom
 
     def connect(self) -> None:
         """Connect to the qtest socket, and intercept the interrupts."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(elapsed_limit_s(self._timeout_s))
-        self._socket.connect(str(self._path))
+        self._socket.connect(str(self.path))
         self._ask("irq_intercept_in ioapic")
 
     def close(self) -> None:

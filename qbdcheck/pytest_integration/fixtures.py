@@ -27,6 +27,7 @@ from qbdcheck.kit.dual_write import DualWriter
 from qbdcheck.kit.fault_schedule import Schedule
 from qbdcheck.kit.guests import Guests
 from qbdcheck.kit.hostile_server import HostileServer
+from qbdcheck.kit.libvirt.daemon import LibvirtDaemon
 from qbdcheck.kit.model.checks import ModelChecks
 from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.nbd_link import Link
@@ -259,6 +260,13 @@ def ltp(request: pytest.FixtureRequest, scratch: Path) -> LtpTree:
             "LTP is not installed: give the path of an installed tree with --ltp (docs/user.md)"
         )
     return LtpTree(path, scratch)
+
+
+@pytest.fixture
+def libvirt(target: TargetSession, scratch: Path) -> Iterator[LibvirtDaemon]:
+    """A private libvirtd, which ends with the case, and with it its domains."""
+    with LibvirtDaemon(target.programs, scratch, target.execution.cache_dir) as daemon:
+        yield daemon
 
 
 @pytest.fixture

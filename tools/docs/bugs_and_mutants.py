@@ -32,9 +32,15 @@ HEAD = """# Bugs and mutants
 
 Written by `tools/docs/bugs_and_mutants.py` from the mutants and from `./check --mutants`; do not edit. [bugs.md](bugs.md) explains each kind of bug and where it was real. [mutants.md](mutants.md) explains how to use mutants. Seconds count from the start of a run of all cases in order, on two cores, to the first failure. Each id is also a target: `./check -t mutant:ID`.
 """
+ABOVE = "a bug of QEMU or of the management; no backend has it"
 NOT_SEEABLE = {
     "close-error-lost": "NBD's disconnect has no reply that could report the error; lost data at a close is `close-drops-dirty`",
     "inflight-hang-on-disconnect": "a client that disconnected sees no hang; what it leaves at the server is `connection-slot-leak` and `zombie-write-after-reconnect`, and cases 380-396 guard against it in QEMU's client",
+    "option-not-passed": ABOVE,
+    "job-misses-write": ABOVE,
+    "event-not-sent": ABOVE,
+    "requests-not-counted": ABOVE,
+    "limit-not-enforced": ABOVE,
 }
 
 
