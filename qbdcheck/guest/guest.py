@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -51,17 +51,22 @@ class GuestFailed(ProgramError):  # noqa: N818  # an outcome
 
 @dataclass(frozen=True)
 class GuestDisk:
-    """A disk of a guest. ``path`` is its device file in the guest, such as /dev/vdb."""
+    """A disk of a guest.
+
+    :ivar path: its device file in the guest, such as /dev/vdb.
+    :ivar blockdev: the options of its node; None if the case made the node.
+    """
 
     identity: str
     node: str
     device: Device
     path: str
+    blockdev: Blockdev | None = None
 
 
 @dataclass(frozen=True)
 class Moment:
-    """An entry of the timeline: seconds since the guest's start, the channel and the text."""
+    """An entry of the timeline: seconds since the case began, the channel and the text."""
 
     at_s: float
     channel: str
@@ -124,6 +129,7 @@ class Guest:
         accelerator: str = "tcg",
     ) -> None:
         self.name = name
+        self.programs = programs
         self.accelerator = accelerator
         self.own = image if isinstance(image, CustomGuest) else None
         self.expected: list[str] = []
@@ -154,7 +160,7 @@ class Guest:
                 None, (device.controller(identity), device.options(node["node-name"], identity))
             ):
                 arguments += ["-device", json.dumps(options)]
-            self.disks.append(GuestDisk(identity, node["node-name"], device, ""))
+            self.disks.append(GuestDisk(identity, node["node-name"], device, "", blockdev))
         kind = "pc,memory-backend=ram"
         self.machine = Machine(
             programs, directory, name, kind, arguments=arguments, accelerator=accelerator
@@ -194,7 +200,7 @@ class Guest:
         """Find the paths of the disks that were plugged in before it ran."""
         for index, disk in enumerate(self.disks):
             path = self._path_of(disk.device, disk.identity)
-            self.disks[index] = GuestDisk(disk.identity, disk.node, disk.device, path)
+            self.disks[index] = replace(disk, path=path)
 
     def reboot(self, *, hard: bool = False) -> None:
         """Reboot the guest in the same QEMU: its memory is lost, its disks stay.
@@ -315,7 +321,8 @@ class Guest:
             self.machine.execute("device_add", controller)
         self.machine.execute("device_add", device.options(node, identity))
         path = self._path_of(device, identity) if self._agent is not None else ""
-        self.disks.append(GuestDisk(identity, node, device, path))
+        options = None if isinstance(blockdev, str) else blockdev
+        self.disks.append(GuestDisk(identity, node, device, path, options))
         if self.on_attach is not None:
             self.on_attach(self.disks[-1])
         return self.disks[-1]
@@ -432,6 +439,8 @@ class Guest:
     def timeline(self, others: Mapping[str, Sequence[Event]] | None = None) -> list[Moment]:
         """Return the entries of all channels in order: agent, QMP's events, console.
 
+        Their times are those of the case, so they can be compared with all else that it recorded.
+
         :param others: events of backends by name: faults, connections.
         """
         moments = list(self._timeline)
@@ -448,6 +457,8 @@ class Guest:
             with contextlib.suppress(ValueError):
                 zero_s = next((is_ for at, is_ in reversed(self._boots) if at <= index), 0.0)
                 moments.append(Moment(float(number) - zero_s, "console", line))
+        begun_s = clock.case_s() - (clock.now_s() - self._start_s)
+        moments = [replace(one, at_s=one.at_s + begun_s) for one in moments]
         return sorted(moments, key=lambda one: one.at_s)
 
     def _note(self, channel: str, text: str) -> None:
