@@ -28,6 +28,7 @@ class Finding:
     :ivar offset: in bytes of the volume, as is ``length``; both 0 where no place is concerned.
     :ivar expected: the expected contents; ``seen``: the actual contents; None if not known.
     :ivar difference: the first wrong byte, where bytes were compared.
+    :ivar sector_bytes: all bytes of the first wrong sector; it is not compared.
     :ivar moved: bytes by which data is away from where it belongs (+: too high).
     :ivar part: (first, end) in bytes of each sector, where only a part of it is damaged.
     :ivar count: bits or bytes that are wrong in each sector, where that is the damage.
@@ -60,6 +61,7 @@ class Finding:
     found_at: int | None = None
     allocation: tuple[tuple[int, int, bool], ...] = ()
     life: tuple[Moment, ...] = field(default=(), compare=False, repr=False)
+    sector_bytes: Difference | None = field(default=None, compare=False, repr=False)
 
     @property
     def sectors(self) -> int:
@@ -137,12 +139,14 @@ class Finding:
 
         :raise ValueError: something else made them. :raise LookupError, TypeError: as well.
         """
+        members = {"sector_bytes": None, **members}
         values = {one.name: members[one.name] for one in fields(cls)}
         for name in ("expected", "seen"):
             values[name] = _content(values[name])
-        if (found := values["difference"]) is not None:
-            expected, seen = bytes.fromhex(found["expected"]), bytes.fromhex(found["seen"])
-            values["difference"] = Difference(found["offset"], expected, seen)
+        for name in ("difference", "sector_bytes"):
+            if (found := values[name]) is not None:
+                expected, seen = bytes.fromhex(found["expected"]), bytes.fromhex(found["seen"])
+                values[name] = Difference(found["offset"], expected, seen)
         values["damage"] = Damage(values["damage"])
         values["confidence"] = Confidence(values["confidence"])
         values["part"] = None if values["part"] is None else (values["part"][0], values["part"][1])

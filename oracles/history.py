@@ -25,7 +25,7 @@ class History:
     """Operations in the order in which they were known to end. Iterate over it for the entries.
 
     :ivar lane: the connection or program of the operations to come, for the life of a sector.
-    :ivar clock: returns seconds of a clock that only rises; None: the life has no times.
+    :ivar clock: returns the seconds since the case began; None: the life has no times.
     :ivar faults: return the faults that fired, as moments with the times of that clock.
     """
 
@@ -34,7 +34,6 @@ class History:
         self._lanes: dict[str, int] = {}
         self.clock: Callable[[], float] | None = None
         self.faults: list[Callable[[], list[Moment]]] = []
-        self._start_s: float | None = None
         self._moments: deque[Moment] = deque(maxlen=_MOMENTS)
         self._identity = identity
         self._entries: list[Operation] = []
@@ -57,7 +56,7 @@ class History:
         other._last_number = self._last_number
         other._generation = self._generation
         other._stamped = dict(self._stamped)
-        other.clock, other._start_s = self.clock, self._start_s
+        other.clock = self.clock
         other._moments = self._moments.copy()
         other._places = dict(self._places)
         other._lanes = dict(self._lanes)
@@ -119,7 +118,7 @@ class History:
         text: str = "",
     ) -> None:
         """Add a moment to the life of the volume; see `Moment` for the fields."""
-        at_s = self._since_start(self.clock()) if self.clock else None
+        at_s = round(self.clock(), 6) if self.clock else None
         lane = "" if kind in ("prefill", "cut") else self.lane
         self._moments.append(
             Moment(
@@ -141,15 +140,10 @@ class History:
         self._lanes[program] = self._lanes.get(program, 0) + 1
         return f"{program} {self._lanes[program]}"
 
-    def _since_start(self, now_s: float) -> float:
-        if self._start_s is None:
-            self._start_s = now_s
-        return round(now_s - self._start_s, 6)
-
     def life(self, *places: tuple[int, int]) -> tuple[Moment, ...]:
         """Return the last moments that concern ranges (offset, length), and faults that fired."""
         fired = [
-            replace(one, at_s=None if one.at_s is None else self._since_start(one.at_s))
+            replace(one, at_s=None if one.at_s is None else round(one.at_s, 6))
             for source in self.faults
             for one in source()
         ]

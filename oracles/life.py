@@ -48,7 +48,7 @@ class Moment:
     :ivar kind: ``prefill``, ``write``, ``zero``, ``discard``, ``read``, ``flush``, ``cut``,
         ``fault``, ``resize`` or ``restart``.
     :ivar number: of the operation, as in its stamp; 0 where it has none.
-    :ivar at_s: when it was known to be over, in seconds of a clock that only rises; None if that
+    :ivar at_s: when it was known to be over, in seconds since the case began; None if that
         was not recorded.
     :ivar lane: the connection or the program; empty if it is not known.
     :ivar generation: of its stamps; None where it wrote none.

@@ -74,8 +74,7 @@ class Anomaly:
     @property
     def finding(self) -> Finding:
         """What is wrong, with the requests as evidence."""
-        start = self._start
-        requests = tuple(_line(access, start) for access in self._told)
+        requests = tuple(map(_line, self._told))
         plain = self.plain
         return Finding(
             Damage.NOT_LINEARIZABLE,
@@ -83,7 +82,7 @@ class Anomaly:
             SECTOR,
             remark=plain or self.text,
             evidence=(*requests, *([f"proof: {self.text}"] if plain else [])),
-            life=self._life(start),
+            life=self._life(),
         )
 
     @property
@@ -97,10 +96,6 @@ class Anomaly:
         """The read that returned an older value; None if no single read is to blame."""
         found = self._stale()
         return None if found is None else found[0]
-
-    @property
-    def _start(self) -> float:
-        return min((one.call for one in self._told if one.call != _BEFORE), default=0.0)
 
     @property
     def _told(self) -> tuple[Access, ...]:
@@ -124,22 +119,21 @@ class Anomaly:
 
     def _sentence(self, read: Access, newer: Access, known: Access) -> str:
         """Return one sentence on a read of an old value."""
-        start = self._start
         old = "the contents from before the case"
         if read.value != INITIAL:
             writer = next(one for one in self._told if one.is_write and one.value == read.value)
             old = f"the older write {_number(writer)}"
         if newer.returned < read.call:
-            happened = f"was acknowledged at {_time(newer.returned - start)}"
+            happened = f"was acknowledged at {_time(newer.returned)}"
         else:
             happened = (
                 f"was read by client {known.client} (request {known.request}) at"
-                f" {_time(known.returned - start)}"
+                f" {_time(known.returned)}"
             )
         then = "then " if read.client == newer.client else ""
         return (
             f"write {_number(newer)} of client {newer.client} {happened}; client {read.client}"
-            f" {then}read {old} at {_time(read.call - start)} (request {read.request});"
+            f" {then}read {old} at {_time(read.call)} (request {read.request});"
             f" {self._seen(read, newer)}"
         )
 
@@ -155,7 +149,7 @@ class Anomaly:
             f" (request {first.request})"
         )
 
-    def _life(self, start: float) -> tuple[Moment, ...]:
+    def _life(self) -> tuple[Moment, ...]:
         """Return the requests as moments in the order of their ends; times are microseconds."""
         stale = self.stale
         ordered = sorted(self._told, key=lambda one: min(one.returned, one.call + 1e12))
@@ -165,11 +159,11 @@ class Anomaly:
                 number=one.value,
                 offset=self.sector * SECTOR,
                 length=SECTOR,
-                at_s=None if one.returned in (NEVER, _BEFORE) else (one.returned - start) / 1e6,
+                at_s=None if one.returned in (NEVER, _BEFORE) else one.returned / 1e6,
                 lane="" if one.call == _BEFORE else f"client {one.client}",
                 is_certain=one.returned != NEVER,
                 text=("" if one.call == _BEFORE else f"request {one.request}, sent at"
-                      f" {_time(one.call - start)}{STALE if one is stale else ''}"),
+                      f" {_time(one.call)}{STALE if one is stale else ''}"),
             )
             for one in ordered
         )  # fmt: skip
@@ -180,12 +174,12 @@ class Anomaly:
         return "\n".join(lines)
 
 
-def _line(access: Access, start: float) -> str:
+def _line(access: Access) -> str:
     """Return a request with its times in words."""
     if access.call == _BEFORE:
         return "before the case: the initial contents"
-    end = "no reply" if access.returned == NEVER else f"to {_time(access.returned - start)}"
-    return f"{_time(access.call - start)} {end}: {access}"
+    end = "no reply" if access.returned == NEVER else f"to {_time(access.returned)}"
+    return f"{_time(access.call)} {end}: {access}"
 
 
 def _number(write: Access) -> str:
@@ -195,7 +189,7 @@ def _number(write: Access) -> str:
 
 
 def _time(microseconds: float) -> str:
-    return f"{microseconds / 1000:.3f} ms"
+    return f"{microseconds / 1e6:.6f} s"
 
 
 class _Cluster(NamedTuple):

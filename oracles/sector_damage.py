@@ -32,6 +32,8 @@ Finder = Callable[[int], Header | None]
 _PROBE = 16
 """Bytes of the right data that must be found elsewhere to call it shifted; a coincidence has a
 probability of 2^-128."""
+_BEYOND_HEADER = 48
+"""Bytes of a part that must agree: all stamps of a volume begin with the same 16 bytes."""
 _FEW = 8
 """Up to this many neighbouring bytes that changed are called altered, not torn."""
 
@@ -169,7 +171,7 @@ def _judge_shift(seen: bytes, wanted: bytes, sector: int) -> Finding | None:
     if moved > 0 and seen[: len(seen) - moved] == wanted[moved:]:
         return Finding(Damage.SHIFTED, expected=expected, moved=-moved)
     found = moved_stamp(seen, sector)
-    if found is not None:
+    if found is not None and found != moved_stamp(wanted, sector):  # else it is there by right
         return Finding(Damage.SHIFTED, expected=expected, moved=found)
     return _judge_moved_part(seen, wanted)
 
@@ -181,7 +183,8 @@ def _judge_moved_part(seen: bytes, wanted: bytes) -> Finding | None:
     for moved_to, where, sign in ((seen, wanted, -1), (wanted, seen, 1)):
         probe = moved_to[first : first + _PROBE]
         place = where.find(probe) if len(probe) == _PROBE and len(set(probe)) > 1 else -1
-        if place >= 0:
+        length = min(_BEYOND_HEADER, places[-1] + 1 - first, SECTOR - place)
+        if place >= 0 and moved_to[first : first + length] == where[place : place + length]:
             return Finding(
                 Damage.SHIFTED,
                 expected=content_of(wanted),

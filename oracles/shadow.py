@@ -17,10 +17,11 @@ from dataclasses import replace
 import numpy as np
 
 from oracles.contents import CHUNK, Change, Chunk, Contents
-from oracles.damage import Damage
+from oracles.damage import Damage, Difference
 from oracles.diagnosis import diagnose
 from oracles.finding import Finding, Findings, telling
 from oracles.history import History
+from oracles.lost_part import as_lost_write, place_of_part
 from oracles.promises import policy_after
 from oracles.stamps import (
     SECTOR,
@@ -307,7 +308,11 @@ class Shadow:
         )
         for place, finding in enumerate(findings):
             last = self.history.last_writes(finding.offset, finding.length, _LAST_WRITES)
-            findings[place] = replace(finding, last_writes=last)
+            whole = _sector_bytes(finding, seen, wanted, offset)
+            findings[place] = as_lost_write(replace(finding, last_writes=last), whole)
+        for place in telling(findings, _LIVES):
+            whole = _sector_bytes(findings[place], seen, wanted, offset)
+            findings[place] = replace(findings[place], sector_bytes=whole)
         self._search(findings, seen, offset)
         for place in telling(findings, _LIVES):
             finding = findings[place]
@@ -333,9 +338,10 @@ class Shadow:
             if finding.found_at is not None or finding.damage not in MISSED or wanted is None:
                 continue
             if wanted.generation is None or wanted.operation is None:
-                continue
-            version = wanted.generation, wanted.operation
-            found = place_of_stamp(seen, offset, finding.sector, version, self.identity)
+                found = place_of_part(finding, seen, offset, self._likeliest)
+            else:
+                version = wanted.generation, wanted.operation
+                found = place_of_stamp(seen, offset, finding.sector, version, self.identity)
             if found is not None:
                 findings[place] = replace(finding, found_at=found)
 
@@ -427,3 +433,11 @@ class Shadow:
             if not np.array_equal(there, seen[low - offset : high - offset]):
                 return False
         return True
+
+
+def _sector_bytes(finding: Finding, seen: Bytes, wanted: Bytes, offset: int) -> Difference:
+    """Return the first wrong sector, as far as it was read."""
+    start = finding.first_difference // SECTOR * SECTOR
+    low, high = max(start, offset), min(start + SECTOR, offset + len(seen))
+    part = slice(low - offset, high - offset)
+    return Difference(low, wanted[part].tobytes(), seen[part].tobytes())

@@ -10,6 +10,22 @@ def now_s() -> float:
     return time.monotonic()
 
 
+class _Case:
+    """When the case in this process began; until one begins, when this module was imported."""
+
+    start_s = time.monotonic()
+
+
+def begin_case() -> None:
+    """Set the zero of `case_s`: the one clock of all that a case records."""
+    _Case.start_s = now_s()
+
+
+def case_s() -> float:
+    """Return the seconds since the case began, for the times of requests, faults and guests."""
+    return now_s() - _Case.start_s
+
+
 def thread_cpu_s() -> float:
     """Return the CPU time that this thread has used, in seconds."""
     return time.thread_time()

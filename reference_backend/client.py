@@ -55,7 +55,7 @@ _UNLIMITED = 0xFFFFFFFF
 
 _NOTED = 6
 """Requests that an error of the protocol names: the last ones."""
-_SHOWN = 4096
+_SHOWN = 512
 """Bytes of the wrong reply that it shows."""
 _Error = TypeVar("_Error", bound=Exception)
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from oracles.finding import Finding, Findings
 from qbdcheck.errors import CaseBroken, ProgramError
 from qbdcheck.guest.agent import Running
 from qbdcheck.guest.fio import parse
 from qbdcheck.guest.fio_messages import signals
 from qbdcheck.guest.fio_result import FioOutputError, FioResult
 from qbdcheck.guest.guest import Guest
+from qbdcheck.guest.second_read import findings_of
 from qbdcheck.guest.serial_shell import SerialRunning
 
 RUN_S = 180.0
@@ -28,25 +31,40 @@ _REFUSED = re.compile(
 )
 
 
+class WrongBlocks(AssertionError):  # noqa: N818  # an outcome
+    """fio found blocks that do not hold what it wrote."""
+
+    def __init__(self, text: str, findings: Sequence[Finding]) -> None:
+        super().__init__("\n".join([text, *(findings[0].evidence if findings else ())]))
+        self.findings = findings
+
+
 @dataclass
 class FioRun:
-    """A run that ended: what fio printed, and where its dumps are on the host."""
+    """A run that ended: what fio printed, and where its dumps are on the host.
+
+    :ivar findings: the wrong blocks that are on a disk of the guest.
+    """
 
     status: int
     result: FioResult
     output: str
     errors: str
     dumps: list[Path] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
 
     def must_be_clean(self) -> FioResult:
         """Return the result.
 
-        :raise AssertionError: fio found wrong data or an error; names the first.
+        :raise WrongBlocks: fio found wrong data; names the first block.
+        :raise AssertionError: fio ended with an error.
         :raise CaseBroken: a process of fio died, so that not all was done.
         """
         wrong = self.result.failures
         if wrong:
-            raise AssertionError(f"fio in the guest: {wrong[0]}; {len(wrong)} blocks in all")
+            raise WrongBlocks(
+                f"fio in the guest: {wrong[0]}; {len(wrong)} blocks in all", self.findings
+            )
         if self.result.signals:
             raise CaseBroken(f"a process of fio died by signal {self.result.signals[0]}")
         if self.status or self.result.error:
@@ -125,6 +143,9 @@ class Fio:
             run = FioRun(status, parse(output, errors), output, errors)
         except FioOutputError as error:
             raise _without_result(status, output, errors, str(error)) from None
+        run.findings = Findings(
+            findings_of(run.result.failures, self._guest.disks, self._guest.programs, self._keep)
+        )
         names = [dump for failure in run.result.failures for dump in failure.dumps]
         for dump in dict.fromkeys(names[:_DUMPS]):
             with contextlib.suppress(ProgramError):

@@ -49,13 +49,18 @@ class GuestFailed(ProgramError):  # noqa: N818  # an outcome
 
 @dataclass(frozen=True)
 class GuestDisk:
-    """A disk of a guest. ``path`` is its device file in the guest, such as /dev/vdb."""
+    """A disk of a guest.
+
+    :ivar path: its device file in the guest, such as /dev/vdb.
+    :ivar blockdev: the options of its node; None if the case made the node.
+    """
 
     identity: str
     opened: str
     """The name of its node, or the socket of its vhost-user server."""
     device: Device
     path: str
+    blockdev: Blockdev | None = None
     slot: int = 0
     """Its PCI slot, if it is served by vhost-user; else 0."""
 
@@ -107,6 +112,7 @@ class Guest:
         route: Route = no_route,
     ) -> None:
         self.name = name
+        self.programs = programs
         self.accelerator = accelerator
         self.own = image if isinstance(image, CustomGuest) else None
         self.expected: list[str] = []
@@ -144,7 +150,7 @@ class Guest:
                 None, (device.controller(identity), device.options(node["node-name"], identity))
             ):
                 arguments += ["-device", json.dumps(options)]
-            self.disks.append(GuestDisk(identity, node["node-name"], device, ""))
+            self.disks.append(GuestDisk(identity, node["node-name"], device, "", blockdev))
         kind = "pc,memory-backend=ram"
         self.machine = Machine(
             programs, directory, name, kind, arguments=arguments, accelerator=accelerator
@@ -318,7 +324,9 @@ class Guest:
         if controller := device.controller(identity):
             self.machine.execute("device_add", controller)
         self.machine.execute("device_add", device.options(node, identity))
-        disk = GuestDisk(identity, node, device, "")
+        disk = GuestDisk(
+            identity, node, device, "", None if isinstance(blockdev, str) else blockdev
+        )
         path = self._path_of(disk) if self._agent is not None else ""
         self.disks.append(replace(disk, path=path))
         if self.on_attach is not None:
@@ -331,7 +339,7 @@ class Guest:
         self._note("qmp", f"device_add vhost-user-blk {identity} on {socket}")
         self.machine.execute("chardev-add", vhost_user.chardev(identity, socket))
         self.machine.execute("device_add", options)
-        disk = GuestDisk(identity, socket, device, "", slot)
+        disk = GuestDisk(identity, socket, device, "", slot=slot)
         path = self._path_of(disk) if self._agent is not None else ""
         self.disks.append(replace(disk, path=path))
         if self.on_attach is not None:
@@ -466,12 +474,16 @@ class Guest:
     def timeline(self, others: Mapping[str, Sequence[Event]] | None = None) -> list[Moment]:
         """Return the entries of all channels in order: agent, QMP's events, console.
 
+        Their times are those of the case, so they can be compared with all else that it recorded.
+
         :param others: events of backends by name: faults, connections.
         """
         moments = list(self._timeline)
         sources = {"": self.machine.events, **(others or {})}
         moments += event_moments(sources, clock.wall_s() - clock.now_s() + self._start_s)
         moments += console_moments(self.console_lines(), self._boots)
+        begun_s = clock.case_s() - (clock.now_s() - self._start_s)
+        moments = [replace(one, at_s=one.at_s + begun_s) for one in moments]
         return sorted(moments, key=lambda one: one.at_s)
 
     def _note(self, channel: str, text: str) -> None:

@@ -12,7 +12,7 @@ from qbdcheck.programs.qmp import Event
 
 @dataclass(frozen=True)
 class Moment:
-    """An entry of the timeline: seconds since the guest's start, the channel and the text."""
+    """An entry of the timeline: seconds since the case began, the channel and the text."""
 
     at_s: float
     channel: str

@@ -114,7 +114,7 @@ def _made(case: CaseEnded, redaction: Redaction) -> Iterator[tuple[str, str]]:
     yield "details.txt", redaction.text(text)
     diff = split_details(case.details).diff
     if diff:
-        yield "golden.diff", redaction.text("\n".join(line for _, line in diff) + "\n")
+        yield "golden.diff", redaction.text("\n".join(line.text for line in diff) + "\n")
     script = script_of(case.artefacts, main_finding(case))
     if script is not None:
         yield "script.yaml", script.replay

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from oracles.finding import Finding
 from qbdcheck.bootstrap.version import version
 from qbdcheck.catalogue.capability_words import CAPABILITIES
+from qbdcheck.catalogue.policies import POLICIES
 from qbdcheck.files import COMMAND, ROOT
 from qbdcheck.report.at_end import AtEnd
 from qbdcheck.report.cause import cause_of_case
@@ -324,9 +325,16 @@ def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
         "script": script_of(case.artefacts, finding),
         "compared": compared[:_COMPARED],
         "details": split_details(_ends_of(case.details or case.message)),
-        "basis": getattr(case, "basis", ()),
+        "basis": [_demand(one) for one in case.basis],
         "attached": budget.take([*_attached(case), *islice(_logs(case), 10)]),
     }
+
+
+def _demand(basis: str) -> tuple[str, str, str]:
+    """Return a basis, and of a policy what it demands and why; both empty for a document."""
+    kind, _, name = basis.partition(": ")
+    policy = POLICIES.get(name) if kind == "POLICY" else None
+    return (basis, policy.sentence, policy.reason) if policy else (basis, "", "")
 
 
 def _kinds(case: CaseEnded) -> list[tuple[str, str, str, int]]:
@@ -353,9 +361,14 @@ def _place(case: CaseEnded) -> str:
 
 
 def _attached(case: CaseEnded) -> Iterator[_Attached]:
+    """Yield timelines and pictures; a picture that several artefacts name comes once."""
+    known = set()
     for artefact in case.artefacts:
         found = Path(artefact)
         for path in sorted(found.rglob("*.svg")) if found.is_dir() else [found]:
+            if (place := path.resolve()) in known:
+                continue
+            known.add(place)
             try:
                 if path.name.endswith(TIMELINE):
                     yield _Attached(path.name, text=_end_of(path, _TEXT_BYTES))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from oracles.damage import Content, Damage, Difference, What
 from oracles.finding import SECTOR, Finding
+
+_IN_ROW = 16
+"""Bytes in a row, as hexdump shows them."""
+_FIRST = 3
+"""Rows with a difference that are always shown."""
 
 
 @dataclass(frozen=True)
@@ -20,16 +25,36 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A finding in detail: its bytes from ``offset`` on, and the fields of its stamps.
+class Row:
+    """Up to 16 bytes of both sides from ``offset`` on.
 
-    ``fields`` has (name, expected, seen, whether they differ).
+    :ivar note: what begins in this row, such as the place of a tear.
+    :ivar left_out: number of rows before this one that are equal on both sides and are not shown.
+    """
+
+    offset: int
+    expected: tuple[Cell, ...]
+    seen: tuple[Cell, ...]
+    note: str = ""
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finding in detail: its bytes, and the fields of its stamps.
+
+    :ivar offset: of the first byte that differs.
+    :ivar rows: around the first difference, and around a tear.
+    :ivar whole: all rows of the sector; empty where ``rows`` has them all.
+    :ivar left_out: rows behind the last of ``rows``.
+    :ivar fields: (name, expected, seen, whether they differ).
     """
 
     finding: Finding
     offset: int
-    expected: tuple[Cell, ...]
-    seen: tuple[Cell, ...]
+    rows: tuple[Row, ...]
+    whole: tuple[Row, ...]
+    left_out: int
     fields: tuple[tuple[str, str, str, bool], ...]
 
 
@@ -40,13 +65,62 @@ def comparison(finding: Finding) -> Comparison | None:
     if difference is None and not fields:
         return None
     difference = difference or Difference(finding.offset, b"", b"")
+    whole = tuple(_rows(finding, finding.sector_bytes or difference))
+    kept = _kept(whole) if finding.sector_bytes else range(len(whole))
+    last = [-1, *kept]
+    rows = (replace(whole[at], left_out=at - last[n] - 1) for n, at in enumerate(kept))
     return Comparison(
         finding=finding,
         offset=difference.offset,
-        expected=_cells(difference.expected, difference.seen),
-        seen=_cells(difference.seen, difference.expected),
+        rows=tuple(rows),
+        whole=whole if len(kept) < len(whole) else (),
+        left_out=len(whole) - 1 - last[-1],
         fields=fields,
     )
+
+
+def _rows(finding: Finding, bytes_of: Difference) -> Iterator[Row]:
+    """Yield all bytes in rows that end at a multiple of 16."""
+    length = max(len(bytes_of.expected), len(bytes_of.seen))
+    tears = _tears(finding)
+    start = 0
+    while start < length:
+        end = start + _IN_ROW
+        if finding.sector_bytes:
+            end -= (bytes_of.offset + start) % _IN_ROW
+        expected, seen = bytes_of.expected[start:end], bytes_of.seen[start:end]
+        offset = bytes_of.offset + start
+        notes = [
+            f"{word} at byte {tear % SECTOR} of the sector"
+            for tear, word in tears.items()
+            if offset <= tear < bytes_of.offset + end
+        ]
+        yield Row(offset, _cells(expected, seen), _cells(seen, expected), "; ".join(notes))
+        start = end
+
+
+def _tears(finding: Finding) -> dict[int, str]:
+    """Return the offsets at which the wrong part of a sector begins and ends."""
+    if finding.part is None or finding.part == (0, SECTOR):
+        return {}
+    first, end = finding.part
+    start = finding.first_difference // SECTOR * SECTOR
+    tears = {start + first: "the wrong part begins"} if first else {}
+    return tears | ({start + end: "the wrong part ends"} if end < SECTOR else {})
+
+
+def _kept(rows: Sequence[Row]) -> list[int]:
+    """Return the rows to show: the first that differ, those at a tear, and one around each.
+
+    A row whose neighbours on both sides are shown is shown, too.
+    """
+    wrong = [at for at, row in enumerate(rows) if any(one.differs for one in row.seen)
+             or len(row.seen) != len(row.expected)]  # fmt: skip
+    marked = [at for at, row in enumerate(rows) if row.note]
+    wanted = {near for at in marked for near in (at - 1, at, at + 1)}
+    wanted |= {near for at in wrong[:_FIRST] for near in (at - 1, at)} if wrong else set()
+    wanted = {at for at in wanted if 0 <= at < len(rows)} or set(range(min(len(rows), _FIRST)))
+    return sorted(wanted | {at for at in range(len(rows)) if {at - 1, at + 1} <= wanted})
 
 
 def _cells(own: bytes, other: bytes) -> tuple[Cell, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 from oracles.damage import Content, Damage
@@ -19,6 +20,13 @@ from qbdcheck.report.events import CaseEnded
 
 _REPLY = re.compile(r"^after (?P<name>[A-Z_]+), offset (?P<offset>\d+), length (?P<length>\d+)")
 _OUTPUT = re.compile(r"^output line (\d+)(.*)", re.DOTALL)
+_EXPECTED = re.compile(
+    r"^: expected (?P<a>['\"])(?P<expected>.*)(?P=a), got (?P<b>['\"])(?P<got>.*)(?P=b)$"
+)
+_LONG = 80
+"""Characters of a comparison that is narrowed to the words that differ."""
+_WORDS = 4
+"""Words that differ are shown up to this number."""
 _DIFF = re.compile(r"^--- (\S.*)\n\+\+\+ ", re.MULTILINE)
 _FIO = re.compile(
     r"fio in the guest: (?P<file>\S+) offset (?P<offset>\d+), (?P<length>\d+) bytes: verify: bad"
@@ -32,7 +40,8 @@ _UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
 def verdict_of(case: CaseEnded) -> str:
     """Return the verdict of a failed case, one sentence with its full stop."""
     finding = main_finding(case.findings)
-    text = _of_finding(finding) if finding is not None else ""
+    in_guest = finding is not None and finding.request.startswith("fio in the guest")
+    text = _of_finding(finding) if finding is not None and not in_guest else ""
     text = text or _of_text(case) or cause_of_case(case) or "Nothing is known of this failure"
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
@@ -185,12 +194,18 @@ def _of_text(case: CaseEnded) -> str:
     """Return the verdict of a failure without a finding; "" if its text is not known."""
     cause = cause_of_case(case)
     if differs := _OUTPUT.match(cause):
-        return f"line {differs[1]} of the output differs from {_golden(case)}{differs[2]}"
+        return f"line {differs[1]} of the output differs from {_golden(case)}{_narrow(differs[2])}"
     if fio := _FIO.search(case.message):
         what = "zeroes" if fio["magic"] == "0" else "data that is not of fio"
-        return (
+        seen = (
             f"fio in a guest wrote {fio['length']} bytes at offset {fio['offset']} of"
-            f" {fio['file']}, and then read {what} there. The block was read once: the write is"
+            f" {fio['file']}, and then read {what} there"
+        )
+        again = next((line for line in _evidence(case) if line.startswith("read again")), "")
+        if again:
+            return f"{seen}; {again}"
+        return (
+            f"{seen}. The block was read once: the write is"
             " lost if a second read, over a new connection, returns the same, and the read is"
             " wrong if it returns the data"
         )
@@ -202,6 +217,31 @@ def _of_text(case: CaseEnded) -> str:
             " read after the cut is wrong: a second read of the volume decides between them"
         )
     return ""
+
+
+def _evidence(case: CaseEnded) -> tuple[str, ...]:
+    finding = main_finding(case.findings)
+    return finding.evidence if finding else ()
+
+
+def _narrow(words: str) -> str:
+    """Return ``: expected 'a', got 'b'`` without what long lines have in common at their ends."""
+    found = _EXPECTED.match(words)
+    if found is None or len(words) <= _LONG:
+        return words
+    one, two = found["expected"].split(), found["got"].split()
+    shorter = min(len(one), len(two))
+    head = next((at for at in range(shorter) if one[at] != two[at]), shorter)
+    behind = (at for at in range(shorter - head) if one[-1 - at] != two[-1 - at])
+    tail = next(behind, shorter - head)
+
+    def part(line: list[str]) -> str:
+        middle = [word for word, _ in groupby(line[head : len(line) - tail])]
+        shown = ["..." * (head > 0), *middle[:_WORDS], "..." * (tail > 0 or len(middle) > _WORDS)]
+        return " ".join(filter(None, shown))
+
+    where = f" (from word {head + 1} on)" if head else ""
+    return f"{where}: expected {part(one)!r}, got {part(two)!r}"
 
 
 def _golden(case: CaseEnded) -> str:

@@ -125,6 +125,7 @@ def run_unit(
     _fill_case_state(item, unit, scratch)
     item.stash[TEST_ENDED] = test_ended
     machine_speed.THIS.start_anew()
+    clock.begin_case()
     phases = ("setup", "call")
     result = Result(Verdict.PASS)
     for when in phases:

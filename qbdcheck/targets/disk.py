@@ -14,7 +14,7 @@ from injectors.layer import FIRED
 from oracles.life import Moment
 from oracles.shadow import Shadow
 from oracles.stamps import Bytes, Data
-from qbdcheck.clock import now_s, pause, wall_s
+from qbdcheck.clock import case_s, pause, wall_s
 from qbdcheck.errors import NotRun, ProgramError, SetupError
 from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.blockdev import (
@@ -109,14 +109,14 @@ class Disk:
         self.format = image_format
         self.shadow = shadow
         backend.on_power_lost.append(shadow.power_cut)
-        shadow.history.clock = now_s
+        shadow.history.clock = case_s
         shadow.history.faults.append(self._fired)
         self._qemu_img = qemu_img
         self._scratch = scratch
 
     def _fired(self) -> list[Moment]:
         """Return the faults that fired, from the events of the control socket."""
-        away_s = now_s() - wall_s()
+        away_s = case_s() - wall_s()
         return [
             Moment("fault", at_s=away_s + _seconds(event), text=_fault_text(event.get("data", {})))
             for events in self.backend.event_lists

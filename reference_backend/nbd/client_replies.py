@@ -201,6 +201,7 @@ class Replies:
         if pending.command == Command.READ and not reply.error:
             if pending.covered != pending.length:
                 msg = f"READ of {pending.length} bytes ended after {pending.covered}"
+                msg += f": no chunk for {_gaps(pending, reply)}"
                 raise RemoteProtocolError(msg)
             reply.data = pending.data or bytearray()
         _need_extents(reply)
@@ -282,6 +283,18 @@ def _place(pending: Request, reply: Reply, offset: int, data: bytes | None, leng
         pending.data[at : at + length] = data
     pending.covered += length
     reply.chunks.append((offset, length, data is None))
+
+
+def _gaps(pending: Request, reply: Reply) -> str:
+    """Return in words which ranges of a read had no content chunk."""
+    found = []
+    at, end = pending.offset, pending.offset + pending.length
+    for offset, length, _hole in [*sorted(reply.chunks), (end, 0, False)]:
+        if offset > at:
+            found.append(f"{offset - at} bytes at offset {at}")
+        at = offset + length
+    more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+    return f"{', '.join(found[:3])}{more}"
 
 
 def parse_status(payload: bytes, *, extended: bool) -> tuple[int, list[Extent]]:

@@ -11,7 +11,7 @@ from oracles.damage import Damage
 from oracles.finding import Finding, Findings
 from oracles.linearizability import INITIAL, NEVER, Access
 from oracles.stamps import SECTOR, Identity, header_of, sector_words, sound, stamp
-from qbdcheck.clock import now_s, pause
+from qbdcheck.clock import case_s, now_s, pause
 from qbdcheck.kit.cluster.processes import ClusterProcesses
 from qbdcheck.kit.nbd import Client, NbdError
 from qbdcheck.seed import Seed
@@ -97,7 +97,7 @@ class Clients:
             self._number += 1
             number = self._number
         values, returned = [number] * count, NEVER
-        call = now_s()
+        call = case_s()
         try:
             if what == "flush":
                 client.flush()
@@ -106,7 +106,7 @@ class Clients:
                 client.write(sector * SECTOR, data.tobytes())
             else:
                 values = self._values(bytes(client.read(sector * SECTOR, count * SECTOR)), sector)
-            returned = now_s()
+            returned = case_s()
         finally:
             with self._lock:
                 if what == "flush" and returned != NEVER:

@@ -9,8 +9,8 @@ from qbdcheck.clock import pause
 from qbdcheck.errors import NotRun
 from qbdcheck.guest.agent import SMALL_LINUX, Agent, Running
 from qbdcheck.guest.guest import BOOT_S, GuestFailed
-from qbdcheck.guest.machine_arguments import KERNEL_ARGUMENTS, MEMORY_MIB
 from qbdcheck.guest.image import TOOLS_SERIAL, GuestImage
+from qbdcheck.guest.machine_arguments import KERNEL_ARGUMENTS, MEMORY_MIB
 from qbdcheck.kit.guests import Guests
 from qbdcheck.kit.libvirt.daemon import LibvirtDaemon, VirshFailed
 from qbdcheck.kit.libvirt.domain import Domain

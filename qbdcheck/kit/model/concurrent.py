@@ -256,12 +256,12 @@ class _Client(threading.Thread):
         command = Command.WRITE if writes else Command.READ
         flags = CommandFlag.FUA if writes and random.random() < plan.fua else 0
         data = (_MAGIC | number).to_bytes(8, "little") * (sectors * _WORDS) if writes else b""
-        self._flight[cookie] = _Sent(command, first, sectors, number, clock.now_s() * 1e6)
+        self._flight[cookie] = _Sent(command, first, sectors, number, clock.case_s() * 1e6)
         self._client.send_request(command, *place, flags=flags, payload=data, cookie=cookie)
 
     def _receive(self) -> None:
         reply = self._client.receive_reply()
-        returned = clock.now_s() * 1e6
+        returned = clock.case_s() * 1e6
         sent = self._flight.pop(reply.cookie)
         if reply.error:
             place = sent.first * SECTOR, sent.sectors * SECTOR
@@ -320,9 +320,9 @@ def seen(
 
 def final_reads(client: Client, size: int, history: History) -> None:
     """Read everything at the end, as accesses after all others."""
-    call = clock.now_s() * 1e6
+    call = clock.case_s() * 1e6
     values = seen(client.read(0, size), 0, history.mixed, call, float("inf"))
-    returned = clock.now_s() * 1e6
+    returned = clock.case_s() * 1e6
     history.accesses += [
         Access(at, False, value, call, returned, 0, 0)
         for at, value in enumerate(values)

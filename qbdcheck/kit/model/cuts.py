@@ -62,9 +62,9 @@ class Camera:
         """Take the snapshots."""
         for number in range(self.count):
             wait_for(self.plan.requests)
-            asked = clock.now_s() * 1e6
+            asked = clock.case_s() * 1e6
             snapshot = self.disk.snapshot(f"cut{number}")
-            self.taken.append(_Taken(snapshot, asked, clock.now_s() * 1e6))
+            self.taken.append(_Taken(snapshot, asked, clock.case_s() * 1e6))
         wait_for(self.plan.requests)
 
     def judge(self, history: History) -> None:
@@ -85,7 +85,7 @@ class Camera:
                 f"snapshot {taken.snapshot.name} shows the volume at no single moment (times in us)"
             )
             _raise(name, contradictions(cut, history.accesses))
-        now = clock.now_s() * 1e6
+        now = clock.case_s() * 1e6
         last = self._cut(self.disk, history.mixed, now, now)
         name = f"volume {self.disk.name} has not the contents that its clients wrote (times in us)"
         _raise(name, contradictions(last, history.accesses))

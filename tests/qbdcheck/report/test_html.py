@@ -114,7 +114,7 @@ def test_a_finding_has_its_sentence_map_bytes_and_row(tmp_path: Path, runs: Modu
     words = " ".join(page.text.split())
     assert "Sector 8: stale (generation 4 by write #40, expected 7 by write #70). Last" in words
     assert "stale: 1 of 1 failure, 100 %" in words
-    assert re.search(r"expected\s?07", words)
+    assert re.search(r"expected ?seen ?\d+ ?07", words), words[-3000:]
     assert "#70 write 4096+512" in words
     tags = [tag for tag, _ in page.seen]
     assert tags.count("svg") == 1
@@ -208,7 +208,7 @@ def test_a_real_failure_is_on_its_page(tmp_path: Path) -> None:
     assert_stands_alone(page, path.read_text())
     text = " ".join(page.text.split())
     assert "1 of 1 case failed" in text
-    assert "never written: 1 of 1 failure, 100 %" in text
+    assert "never written: the write was acknowledged, and what was there" in text
     assert re.search(r"Sector \d+: never written: prefill still there", text)
     assert "./check -t mutant:phantom-write 2 --seed 7 --html" in text
     assert "./check -t mutant:phantom-write -raw --seed 7 2" in text

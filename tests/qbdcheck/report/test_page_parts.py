@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from oracles.damage import Content, Damage, Difference, Operation, What
-from oracles.finding import Finding
+from oracles.finding import SECTOR, Finding
 from qbdcheck.files import ROOT
 from qbdcheck.report.page_bytes import comparison
 from qbdcheck.report.page_case import guarded
@@ -87,7 +87,7 @@ def test_misplaced_data_is_shown_where_it_belongs() -> None:
 def test_bytes_and_fields_that_differ_are_marked(runs: ModuleType) -> None:
     made = comparison(runs.FINDINGS[0])
     assert made is not None
-    assert [(cell.hex, cell.differs) for cell in made.expected] == [("07", True)]
+    assert [(cell.hex, cell.differs) for cell in made.rows[0].expected] == [("07", True)]
     assert [(name, differs) for name, _, _, differs in made.fields] == [
         ("sector", False), ("generation", True), ("operation", True), ("writer", False),
         ("run", False), ("volume", False),
@@ -98,11 +98,40 @@ def test_bytes_and_fields_that_differ_are_marked(runs: ModuleType) -> None:
     assert (name, int(expected) - int(seen), differs) == ("sector", 8, True)
     short = comparison(Finding(Damage.LENGTH, difference=Difference(7, b"Ab\x00", b"A")))
     assert short is not None
-    assert [(one.char, one.differs) for one in short.expected] == [
+    assert [(one.char, one.differs) for one in short.rows[0].expected] == [
         ("A", False), ("b", True), (".", True),
     ]  # fmt: skip
-    assert len(short.seen) == 1
+    assert len(short.rows[0].seen) == 1
     assert comparison(Finding(Damage.SIZE, seen=Content(What.BYTES, number=3))) is None
+
+
+def test_the_bytes_of_a_sector_are_shown_at_the_difference_and_at_the_tear() -> None:
+    old, new = bytes(SECTOR), bytes(range(1, 251)) + bytes(range(1, 263 - 12))
+    new = (new + b"x" * SECTOR)[:SECTOR]
+    torn = old[:200] + new[200:]
+    whole = Difference(7 * SECTOR, new, torn)
+    made = comparison(
+        Finding(
+            Damage.TORN, 7 * SECTOR, SECTOR, part=(0, 200),
+            difference=Difference(7 * SECTOR, new[:16], torn[:16]), sector_bytes=whole,
+        )
+    )  # fmt: skip
+    assert made is not None
+    assert [row.offset - 7 * SECTOR for row in made.rows] == [0, 16, 32, 176, 192, 208]
+    assert [row.left_out for row in made.rows] == [0, 0, 0, 8, 0, 0]
+    assert made.rows[4].note == "the wrong part ends at byte 200 of the sector"
+    assert [cell.differs for cell in made.rows[4].seen] == [True] * 8 + [False] * 8
+    assert (len(made.whole), made.left_out) == (32, 18)
+
+
+def test_rows_of_a_sector_that_was_read_from_its_middle_end_at_16_bytes() -> None:
+    whole = Difference(1000, b"a" * 24, b"a" * 23 + b"b")
+    made = comparison(
+        Finding(Damage.ALTERED, 1000, 24, difference=Difference(1023, b"a", b"b"),
+                sector_bytes=whole)
+    )  # fmt: skip
+    assert made is not None
+    assert [(row.offset, len(row.seen)) for row in made.rows] == [(1000, 8), (1008, 16)]
 
 
 DETAILS = """\
@@ -124,8 +153,9 @@ E   that was all"""
 def test_details_are_split_into_error_diff_and_frames() -> None:
     made = split_details(DETAILS)
     assert made.error == "qbdcheck.kit.GoldenDiffers: output differs\n\nthat was all"
-    assert [kind for kind, _ in made.diff] == ["file", "file", "hunk", "same", "gone", "added"]
-    assert made.diff[-1] == ("added", "+0 hole")
+    assert [line.kind for line in made.diff] == ["file", "file", "hunk", "same", "gone", "added"]
+    assert made.diff[-1].text == "+0 hole"
+    assert made.diff[-1].parts == (("+", False), ("0", False), (" ", False), ("hole", True))
     assert made.frames.count("\n") == 3
     assert "raise GoldenDiffers" in made.frames
     plain = split_details("no frames\n- a list\n+ of things")

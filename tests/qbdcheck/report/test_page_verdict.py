@@ -95,7 +95,7 @@ def test_a_reply_is_named_with_its_request(runs: ModuleType) -> None:
 def test_a_history_names_the_stale_read(runs: ModuleType) -> None:
     accesses = [Access(3, True, 1, 0, 1, 1, 1), Access(3, False, 0, 2, 3, 2, 2)]
     found = verdict(runs, check(accesses)[0].finding)
-    assert found.startswith("Sector 3: write #1 of client 1 was acknowledged at 0.001 ms; client 2")
+    assert found.startswith("Sector 3: write #1 of client 1 was acknowledged at 0.000001 s;")
 
 
 def diff(path: object) -> str:
