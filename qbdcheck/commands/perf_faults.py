@@ -1,4 +1,4 @@
-"""``./check perf faults``: latency while nodes and links are lost, resyncs run, snapshots are taken.
+"""``./check perf faults``: latency while nodes and links fail, or snapshots are taken.
 
 A cluster is judged by its ``nodes:``; any other target by its snapshots and its restart. The
 longest stall must stay within ``failover:`` of the profile.

@@ -324,14 +324,8 @@ class Guest:
         if controller := device.controller(identity):
             self.machine.execute("device_add", controller)
         self.machine.execute("device_add", device.options(node, identity))
-        disk = GuestDisk(
-            identity, node, device, "", None if isinstance(blockdev, str) else blockdev
-        )
-        path = self._path_of(disk) if self._agent is not None else ""
-        self.disks.append(replace(disk, path=path))
-        if self.on_attach is not None:
-            self.on_attach(self.disks[-1])
-        return self.disks[-1]
+        options = None if isinstance(blockdev, str) else blockdev
+        return self._attached_as(GuestDisk(identity, node, device, "", options))
 
     def _attach_vhost_user(self, socket: str, device: Device, identity: str) -> GuestDisk:
         slot = vhost_user.slot_of(self._attached - 1)
@@ -339,7 +333,9 @@ class Guest:
         self._note("qmp", f"device_add vhost-user-blk {identity} on {socket}")
         self.machine.execute("chardev-add", vhost_user.chardev(identity, socket))
         self.machine.execute("device_add", options)
-        disk = GuestDisk(identity, socket, device, "", slot=slot)
+        return self._attached_as(GuestDisk(identity, socket, device, "", slot=slot))
+
+    def _attached_as(self, disk: GuestDisk) -> GuestDisk:
         path = self._path_of(disk) if self._agent is not None else ""
         self.disks.append(replace(disk, path=path))
         if self.on_attach is not None:
