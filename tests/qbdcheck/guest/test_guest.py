@@ -172,16 +172,17 @@ def test_a_disk_that_hangs_is_reported_by_the_kernel_in_bounded_time(
     guest = Guest(Programs(), tmp_path, image, template=saved.directory)
     try:
         guest.start()
-        guest.machine.execute("object-add", {
-            "qom-type": "throttle-group", "id": "still", "limits": {"bps-total": 512},
-        })  # fmt: skip
+        group = {"qom-type": "throttle-group", "id": "still"}
+        guest.machine.execute("object-add", group)
         node = {"driver": "throttle", "throttle-group": "still", "file": new_disk(tmp_path)}
         disk = guest.attach(node, Device())
+        still = {"path": "/objects/still", "property": "limits", "value": {"bps-total": 64}}
+        guest.machine.execute("qom-set", still)  # not before: the kernel reads each new disk
         guest.run("echo 2 > /proc/sys/kernel/hung_task_timeout_secs")
         # buffered: the kernel does not report direct I/O that waits (blk_io_schedule)
-        read = f"for i in $(seq 4); do dd if={disk.path} of=/dev/null bs=4k count=1 skip=$((i*8)) "
+        read = f"for i in $(seq 4); do dd if={disk.path} of=/dev/null bs=4k count=1 skip=$((i*50)) "
         with pytest.raises(GuestFailed, match=r"kernel says: .*blocked for more than 2 seconds"):
-            guest.run(read + "& done; wait", within_s=20)
+            guest.run(read + "& done; wait", within_s=10)
     finally:
         guest.kill()
 
