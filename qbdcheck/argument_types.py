@@ -44,6 +44,33 @@ def duration(text: str) -> float:
     return float(found[1]) * _UNITS_S[found[2]]
 
 
+LANES_MAX = 1000
+"""Lanes are processes; more of them than this are a slip of the finger."""
+
+
+def lanes(text: str) -> int:
+    """Return the number of lanes of -j."""
+    value = number(text, "-j", 1)
+    if value > LANES_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is too large; at most {LANES_MAX} (-j)")
+    return value
+
+
+def word(text: str) -> str:
+    """Return a name, or a list with commas; argparse reports one without any word."""
+    if not text.replace(",", "").strip():
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing")
+    return text
+
+
+def file_of(text: str) -> Path:
+    """Return the path of a file that is there."""
+    path = path_of(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"{text}: no such file")
+    return path
+
+
 def path_of(text: str) -> Path:
     """Return the path that an argument names; argparse reports an empty one."""
     if not text:

@@ -17,6 +17,8 @@ from qbdcheck.argument_types import (
     cluster_address,
     comma_list,
     duration,
+    file_of,
+    lanes,
     lanes_by_default,
     ltp_tree,
     number,
@@ -24,6 +26,7 @@ from qbdcheck.argument_types import (
     path_of,
     seconds,
     shard,
+    word,
 )
 from qbdcheck.bootstrap.extras import EXTRAS
 from qbdcheck.catalogue.capability_words import IMAGE_FORMATS
@@ -124,6 +127,9 @@ def _check_combination(arguments: argparse.Namespace) -> None:
         raise UsageError(_NEEDS_CHECKOUT.format("--update-golden"))
     if arguments.update_baseline and arguments.baseline is None:
         raise UsageError("--update-baseline requires --baseline FILE")
+    of_last_run = arguments.resume or arguments.last_failed
+    if arguments.image_options and not of_last_run and set(arguments.formats or ()) <= {"raw"}:
+        raise UsageError("-o is for image formats, and raw has none of its options: add -qcow2")
     if arguments.resume and arguments.last_failed:
         raise UsageError("--resume and --last-failed exclude each other")
     if arguments.stress and not arguments.probe:
@@ -184,13 +190,13 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
     add("selection", nargs="*", metavar="CASE", help="17, 001-100, 12-, or a name")
     add("-n", "--dry-run", action="store_true", help="show what would run, what not, and why")
     add("-l", "--list", action="store_true", help="list all cases (or those selected) and exit")
-    add("-g", dest="groups", action="append", default=[], metavar="A,B",
+    add("-g", dest="groups", action="append", type=word, default=[], metavar="A,B",
         help="select the cases of these groups")  # fmt: skip
-    add("-x", dest="exclude_groups", action="append", default=[], metavar="A,B",
+    add("-x", dest="exclude_groups", action="append", type=word, default=[], metavar="A,B",
         help="exclude the cases of these groups")  # fmt: skip
     add("-X", dest="exclude_file", type=path_of, metavar="FILE",
         help="exclude the cases in FILE; each line is CASE REASON")  # fmt: skip
-    add("-e", dest="exclude_cases", action="append", default=[], metavar="A,B",
+    add("-e", dest="exclude_cases", action="append", type=word, default=[], metavar="A,B",
         help="exclude these cases; 017=why gives a reason")  # fmt: skip
     add("--start-from", metavar="CASE", help="skip all cases with a lower number")
     add("--resume", action="store_true", help="run the cases that the last run did not finish")
@@ -207,7 +213,7 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
 
 def _add_target(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("-t", "--target", metavar="NAME", help="name of a file in targets/, or a path")
+    add("-t", "--target", type=word, metavar="NAME", help="name of a file in targets/, or a path")
     for name in IMAGE_FORMATS:
         add(f"-{name}", dest="formats", action="append_const", const=name,
             help=f"image format {name}")  # fmt: skip
@@ -237,7 +243,7 @@ def _add_guest(group: argparse._ArgumentGroup) -> None:
     add("--ltp", type=path_of, metavar="PATH", help="an installed LTP: a directory or a tar file")
     add("--only-tests", type=comma_list, default=(), metavar="A,B",
         help="run only these tests of LTP and runtest files: dio0*,aio01")  # fmt: skip
-    add("--skip-tests", type=path_of, metavar="FILE",
+    add("--skip-tests", type=file_of, metavar="FILE",
         help="do not run the tests that FILE lists, one NAME [REASON] a line")  # fmt: skip
     add("--kirk", action="store_true", help="use LTP's own runner kirk for ./check runtest")
     add("--soak", type=duration, default=0.0, metavar="TIME",
@@ -246,7 +252,7 @@ def _add_guest(group: argparse._ArgumentGroup) -> None:
 
 def _add_execution(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("-j", dest="lanes", type=lambda text: number(text, "-j", 1), metavar="N",
+    add("-j", dest="lanes", type=lanes, metavar="N",
         help="run N cases in parallel, longest first; default: one a core, in order")  # fmt: skip
     add("--cluster", type=cluster_address, metavar="ADDRESS|local:N",
         help="run on the workers of a Dask scheduler, or on N workers of this machine")  # fmt: skip

@@ -85,7 +85,7 @@ def _parse(argv: Sequence[str]) -> Options:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
+def _main(options: Options) -> int:  # noqa: PLR0911, PLR0912  # one for each subcommand
     match options.subcommand:
         case "version":
             from qbdcheck.bootstrap.version import version
@@ -128,6 +128,9 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
             return replay.main(options.arguments, target, options.execution, description)
         case "mutants":
             from qbdcheck.mutation import kill_matrix
+
+            if options.list_only:
+                return kill_matrix.list_mutants(options.selection, options.mutation)
 
             return kill_matrix.main(
                 options.selection,

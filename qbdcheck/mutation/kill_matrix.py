@@ -48,6 +48,18 @@ class Wanted:
     left_out: str = ""
 
 
+def list_mutants(selection: Selection, mutation: MutationOptions) -> int:
+    """Print the mutants that would run, each with what it does; return the exit code.
+
+    :raise UsageError: an id or a knob is unknown.
+    """
+    ids = [word for word in selection.arguments if not word[0].isdigit()]
+    wanted = read_controls(ids, 1) if mutation.controls else read_wanted(ids, mutation.knobs)
+    width = max(len(one.mutant.id) for one in wanted)
+    sys.stdout.writelines(f"{one.mutant.id:{width}}  {one.mutant.breaks}\n" for one in wanted)
+    return ExitCode.GREEN
+
+
 def main(
     selection: Selection,
     target: TargetOptions,

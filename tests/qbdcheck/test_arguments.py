@@ -146,6 +146,11 @@ def test_the_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> None:
         ("-t file --", "no command after --"),
         ("--html=", "the path is empty"),
         ("--json=", "the path is empty"),
+        ("--target=", "argument -t/--target: '' names nothing"),
+        ("-g,", "argument -g: ',' names nothing"),
+        ("-j 1001", "1001 is too large; at most 1000 (-j)"),
+        ("-o preallocation=full 1", "-o is for image formats, and raw has none of its options"),
+        ("--skip-tests /nonexistent 530", "argument --skip-tests: /nonexistent: no such file"),
         ("--knobs a=1", "--knobs requires --mutants"),
         ("--version --doctor", "not allowed with argument"),
     ],
@@ -155,6 +160,11 @@ def test_a_wrong_flag_or_value_gives_one_line(arguments: str, message: str) -> N
         parse(arguments.split())
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_options_of_images_need_an_image_format() -> None:
+    for flags in (["-qcow2"], ["-raw", "-qcow2"], ["--last-failed"]):
+        assert parse(["-o", "preallocation=full", *flags]).target.image_options
 
 
 def test_flags_may_stand_between_cases() -> None:

@@ -223,3 +223,14 @@ def test_all_oddities_are_run_alone_and_each_pair_together() -> None:
     assert "has=no-flush" in wanted
     assert any("no-flush" in one and "min-4096" in one for one in wanted)
     assert wanted.count("") > 10
+
+
+def test_the_mutants_are_listed_with_what_they_do(capsys: pytest.CaptureFixture[str]) -> None:
+    options = parse(["--mutants", "-l", "phantom-write", "torn-write"])
+    assert kill_matrix.list_mutants(options.selection, options.mutation) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["phantom-write", "torn-write"]
+    assert lines[0].endswith(catalogue()["phantom-write"].breaks)
+    every = parse(["--mutants", "-l"])
+    kill_matrix.list_mutants(every.selection, every.mutation)
+    assert len(capsys.readouterr().out.splitlines()) == len(catalogue())
