@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from typing import Any
 
@@ -117,6 +118,34 @@ class Slow(Control):
     def carry_out(self, request: Request, below: Below) -> Reply:
         """Wait 2 ms."""
         time.sleep(0.002)
+        return below(request)
+
+
+class TenthSlower(Control):
+    """Slow is not wrong. ``./check perf`` must find it, compared with `Plain`.
+
+    Each 16th request uses a tenth of the CPU time that its thread used since it did that before, so
+    that reading the clock costs next to nothing.
+    """
+
+    id = "control-tenth-slower"
+    breaks = "requests cost a tenth more CPU time"
+    EVERY = 16
+
+    def install(self) -> None:
+        """Count requests, and remember for each thread when it was slow."""
+        self._count = 0
+        self._slow_ns: dict[int, int] = {}
+
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Pass the request on, sometimes later."""
+        self._count += 1
+        if self._count % self.EVERY == 0:
+            thread, now_ns = threading.get_ident(), time.thread_time_ns()
+            until_ns = now_ns + (now_ns - self._slow_ns.get(thread, now_ns)) // 10
+            while time.thread_time_ns() < until_ns:
+                pass
+            self._slow_ns[thread] = time.thread_time_ns()
         return below(request)
 
 
