@@ -6,9 +6,10 @@ import argparse
 import difflib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from qbdcheck import clock, config_file
+from qbdcheck import clock, config_file, perf_arguments
 from qbdcheck.argument_parser import Parser
 from qbdcheck.argument_types import (
     OBSERVED,
@@ -34,6 +35,7 @@ from qbdcheck.options import (
     GuestOptions,
     MutationOptions,
     Options,
+    PerfOptions,
     Reports,
     Selection,
     TargetOptions,
@@ -48,7 +50,7 @@ _SHORT_PATH = 40
 ON_SAVED_RUNS = ("diff", "history", "merge", "durations", "verify-certificate")
 NAMED_COMMANDS = ("new", "rules", "completion", "inspect", *ON_SAVED_RUNS)
 """Subcommands without a dash that take all arguments after them."""
-_WITH_FLAGS = ("replay", "fio", "runtest", "certify")
+_WITH_FLAGS = ("replay", "fio", "runtest", "certify", "perf")
 """Subcommands without a dash that take the flags of a run, too."""
 COMMANDS = (*NAMED_COMMANDS, *_WITH_FLAGS)
 NEEDS_NO_PLACES = (*NAMED_COMMANDS, "doctor", "install", "version")
@@ -59,7 +61,7 @@ selection: 17, 001-100, 12-, or a name; default: the group quick; -l lists all c
 subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; replay FILE;
   inspect FILE [--log LOG] [--html PAGE]; fio FILE [SIZE];
   runtest FILE|GROUP... [SIZE]; --doctor; --install; --probe FILE;
-  --mutants [ID...]; -- COMMAND; certify [CASE...]
+  --mutants [ID...]; -- COMMAND; certify [CASE...]; perf (has --help)
 on saved runs: diff RUN [RUN]; history [CASE]; merge RUN...; durations RUN...;
   verify-certificate FILE (each has --help)
 for the shell: completion bash|zsh
@@ -75,6 +77,10 @@ def parse(argv: Sequence[str]) -> Options:
     """
     argv, command = _split_command(argv)
     parser = build_parser()
+    perf = PerfOptions()
+    if argv and argv[0] == "perf":
+        perf, rest = perf_arguments.split(argv[1:])
+        argv = ["perf", *rest]
     if argv and argv[0] in NAMED_COMMANDS:
         if INSTALLED and argv[0] == "new":
             raise UsageError(_NEEDS_CHECKOUT.format("new"))
@@ -100,7 +106,7 @@ def parse(argv: Sequence[str]) -> Options:
         arguments.selection, extra = rest or ["1-"][: not arguments.groups], ()
     elif arguments.key or arguments.compare:
         raise UsageError(f"{'--key' if arguments.key else '--compare'} belongs to ./check certify")
-    return _options(arguments, command, subcommand, extra)
+    return replace(_options(arguments, command, subcommand, extra), perf=perf)
 
 
 def _check_combination(arguments: argparse.Namespace) -> None:

@@ -194,7 +194,7 @@ def _plan(options: Options) -> list[Planned]:
     return make_plan(options.selection, options.target, options.execution)
 
 
-def _run(options: Options) -> int:
+def _run(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
     """Do everything that needs the target.
 
     :raise UsageError: the run cannot start, or the target does not start.
@@ -235,6 +235,10 @@ def _run(options: Options) -> int:
                 description=description,
                 json_file=options.reports.json_file,
             )
+        if options.subcommand == "perf":
+            from qbdcheck.commands import perf
+
+            return perf.main(options, description)
         if options.subcommand == "runtest":
             from qbdcheck.commands import runtest
 

@@ -183,6 +183,29 @@ class CertificateOptions:
     """Two certificates to compare instead of a run."""
 
 
+PERF_SUBJECTS = ("matrix", "faults", "growth")
+PERF_PROFILES = ("quick", "full")
+
+
+@dataclass(frozen=True)
+class PerfOptions:
+    """Options of ``perf``."""
+
+    what: str = PERF_SUBJECTS[0]
+    """A member of `PERF_SUBJECTS`."""
+    versus: str = ""
+    """Another target to compare with."""
+    profile: str = PERF_PROFILES[0]
+    in_guest: bool = False
+    max_regression: float | None = None
+    """The share by which the target may be slower; None: 5 % with a baseline, else no limit."""
+    accepted_noise: float = 0.10
+    rounds: int = 0
+    """Samples of each shape and target; 0: those of the profile."""
+    only: str = ""
+    """A part of the names of the shapes."""
+
+
 @dataclass(frozen=True)
 class Options:
     """Everything on the command line."""
@@ -194,12 +217,13 @@ class Options:
     guest: GuestOptions = field(default_factory=GuestOptions)
     mutation: MutationOptions = field(default_factory=MutationOptions)
     certificate: CertificateOptions = field(default_factory=CertificateOptions)
+    perf: PerfOptions = field(default_factory=PerfOptions)
     dry_run: bool = False
     list_only: bool = False
     command: tuple[str, ...] = ()
     """The command after ``--``, to run with the environment of a case."""
     subcommand: str = ""
-    """``doctor install probe mutants new replay rules fio runtest certify version``, or nothing."""
+    """``doctor install probe mutants new replay rules fio runtest certify perf version``."""
     arguments: tuple[str, ...] = ()
     """Arguments of the subcommand, such as the profile of ``probe``."""
     stress: bool = False
