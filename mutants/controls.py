@@ -124,8 +124,8 @@ class Slow(Control):
 class TenthSlower(Control):
     """Slow is not wrong. ``./check perf`` must find it, compared with `Plain`.
 
-    Each 16th request of a thread uses a tenth of the CPU time that the thread used since the one
-    before, so that reading the clock costs next to nothing.
+    Each 16th request uses a tenth of the CPU time that its thread used since it did that before, so
+    that reading the clock costs next to nothing.
     """
 
     id = "control-tenth-slower"
@@ -133,19 +133,19 @@ class TenthSlower(Control):
     EVERY = 16
 
     def install(self) -> None:
-        """Count the requests of each thread."""
-        self._of_thread = threading.local()
+        """Count requests, and remember for each thread when it was slow."""
+        self._count = 0
+        self._slow_ns: dict[int, int] = {}
 
     def carry_out(self, request: Request, below: Below) -> Reply:
         """Pass the request on, sometimes later."""
-        mine = self._of_thread.__dict__
-        mine["seen"] = seen = mine.get("seen", 0) + 1
-        if seen % self.EVERY == 1:
-            now_ns = time.thread_time_ns()
-            until_ns = now_ns + (now_ns - mine.get("ended_ns", now_ns)) // 10
+        self._count += 1
+        if self._count % self.EVERY == 0:
+            thread, now_ns = threading.get_ident(), time.thread_time_ns()
+            until_ns = now_ns + (now_ns - self._slow_ns.get(thread, now_ns)) // 10
             while time.thread_time_ns() < until_ns:
                 pass
-            mine["ended_ns"] = time.thread_time_ns()
+            self._slow_ns[thread] = time.thread_time_ns()
         return below(request)
 
 

@@ -165,6 +165,13 @@ _ALL = (
         " guests of others.",
     ),
     Policy(
+        "cost-of-a-request-is-bounded",
+        "What a request costs the server does not grow with the size of a volume, the pieces of its"
+        " data, its snapshots or earlier requests; an idle server costs nothing.",
+        "No document limits the cost. A backend whose cost grows becomes unusable on the volumes"
+        " that matter most, long after it passed all tests on small ones.",
+    ),
+    Policy(
         "qemu-survives-any-server",
         "QEMU neither crashes nor hangs, nor takes wrong messages for data, whatever a server"
         " sends.",

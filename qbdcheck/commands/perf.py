@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import count
 
 from qbdcheck.commands.perf_reports import measured_noise, write_text
 from qbdcheck.errors import NotRun, SetupError, UsageError
@@ -19,6 +20,7 @@ from qbdcheck.perf.results import Compared, Result
 from qbdcheck.perf.rounds import Measure, Measured, NoisyError, make
 from qbdcheck.perf.sample import Sample
 from qbdcheck.perf.shapes import GUEST_PROFILES, PROFILES, Profile, Shape
+from qbdcheck.programs.perf import PerfRecording, busiest, flame_difference, flame_graph
 from qbdcheck.report import perf_page
 from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.description import Description
@@ -26,6 +28,7 @@ from qbdcheck.targets.mutant_target import profile
 from qbdcheck.targets.session import TargetSession
 
 _LIMIT_WITH_BASELINE = 0.05
+_RECORDED_S = 2.0
 
 
 def main(options: Options, description: Description) -> ExitCode:
@@ -69,6 +72,8 @@ def _matrix(options: Options, description: Description) -> ExitCode:
         return ExitCode.RED
     result = _judged(options, list(descriptions), found, measured, before)
     _report(options, result)
+    if "perf" in options.guest.observe and not options.perf.in_guest:
+        _flame_graphs(options, plan, descriptions)
     return ExitCode.RED if any(one.wrong for one in result.compared) else ExitCode.GREEN
 
 
@@ -135,19 +140,13 @@ def _progress(text: str) -> None:
         sys.stderr.flush()
 
 
-@contextlib.contextmanager
-def _target(
-    options: Options, description: Description, plan: Profile, number: int
-) -> Iterator[Measure]:
-    """Yield the function that measures a shape on a target."""
-    scratch = options.execution.scratch_root / f"perf{number}"
+def _sessions(options: Options, description: Description, name: str) -> Callable[[], TargetSession]:
+    """Return a function that opens a session on a target, each in a directory of its own."""
+    scratch, numbers = options.execution.scratch_root / name, count()
     scratch.mkdir(mode=0o700)
-    count = 0
 
     def session() -> TargetSession:
-        nonlocal count
-        count += 1
-        place = scratch / str(count)
+        place = scratch / str(next(numbers))
         place.mkdir(mode=0o700)
         return TargetSession(
             description,
@@ -155,8 +154,18 @@ def _target(
             place,
             execution=options.execution,
             guest_options=options.guest,
-            case_id=f"perf{number}",
+            case_id=name,
         )
+
+    return session
+
+
+@contextlib.contextmanager
+def _target(
+    options: Options, description: Description, plan: Profile, number: int
+) -> Iterator[Measure]:
+    """Yield the function that measures a shape on a target."""
+    session = _sessions(options, description, f"perf{number}")
 
     def on_host(shape: Shape) -> Sample:
         with host_load.loaded(session(), plan.size) as ready:
@@ -193,10 +202,10 @@ def _judged(
     if before is not None:
         rows = gate.compare(measured, target, before, target, paired=False)
         accepted = _LIMIT_WITH_BASELINE if limit is None else limit
-        compared.append(Compared("the baseline", rows, accepted))
+        compared.append(Compared("the baseline", rows, accepted, found.worst))
     if len(names) > 1:
         rows = gate.compare(measured, target, measured, names[1], paired=True)
-        compared.append(Compared(names[1], rows, limit))
+        compared.append(Compared(names[1], rows, limit, found.worst))
     return Result(target, found, baselines.machine(), measured, compared)
 
 
@@ -225,6 +234,32 @@ def _report(options: Options, result: Result) -> None:
         write_text(options.reports.json_file, result.to_json())
     if options.reports.html_file is not None:
         write_text(options.reports.html_file, perf_page.matrix(result.document()))
+
+
+def _flame_graphs(options: Options, plan: Profile, descriptions: Mapping[str, Description]) -> None:
+    """Record the server of each target under the first shape, and write flame graphs."""
+    directory, shape = options.execution.results_dir, plan.shapes[0]
+    directory.mkdir(parents=True, exist_ok=True)
+    recorded = []
+    for number, (name, description) in enumerate(descriptions.items()):
+        session = _sessions(options, description, f"flames{number}")()
+        with host_load.loaded(session, plan.size) as ready:
+            if not ready.pids:
+                print(f"{name} has no server to record")
+                return
+            recording = PerfRecording(ready.pids, session.scratch, "server")
+            host_load.measure(ready, shape, max(plan.seconds, _RECORDED_S))
+            recorded.append(recording.stop())
+        title = f"{name}, {shape.label}"
+        (directory / f"{number}.flame.svg").write_text(flame_graph(recorded[-1], title))
+        busy = ", ".join(f"{one} {share:.0%}" for one, share in busiest(recorded[-1]))
+        print(f"{title}: busiest: {busy}")
+    if len(recorded) > 1:
+        target, other = descriptions
+        title = f"{target}, compared with {other}: red has a larger share"
+        text = flame_difference(recorded[1], recorded[0], title)
+        (directory / "difference.flame.svg").write_text(text)
+    print(f"flame graphs: {directory}")
 
 
 def _update_baseline(options: Options, result: Result) -> None:

@@ -1,4 +1,4 @@
-"""``./check perf faults``: latency while nodes and links fail, or snapshots are taken.
+"""``./check perf faults``: latency while nodes and links are lost, or snapshots are taken.
 
 A cluster is judged by its ``nodes:``; any other target by its snapshots and its restart. The
 longest stall must stay within ``failover:`` of the profile.
@@ -39,7 +39,7 @@ def main(options: Options, description: Description) -> ExitCode:
         print(f"{'fault':<28}{'requests':>9}{'p50 ms':>9}{'p99 ms':>9}{'longest stall':>15}")
         for one in _measured(options, description):
             found.append(one)
-            wrong |= _judge(one, limit_s)
+            wrong |= judge(one, limit_s)
     except (NoisyError, StarvedError) as error:
         print(f"BROKEN  the machine is too noisy: {error}")
         wrong = True
@@ -60,7 +60,7 @@ def main(options: Options, description: Description) -> ExitCode:
     return ExitCode.RED if wrong else ExitCode.GREEN
 
 
-def _judge(one: Timeline, limit_s: float) -> bool:
+def judge(one: Timeline, limit_s: float) -> bool:
     """Print the line of a fault; return whether its stall is too long.
 
     :raise StarvedError: it is, and the machine was starved.

@@ -16,7 +16,11 @@ def measured_noise(options: Options) -> noise.Noise:
     :raise NoisyError: it is more than the options accept.
     """
     found, accepted = noise.measure(), options.perf.accepted_noise
-    print(f"noise: {found}\n  (accepted: {accepted:.0%})", flush=True)
+    print(
+        f"noise: other programs use {found.others:.0%} of the CPU; the same work takes\n"
+        f"  {found.spread:.1%} more or less time (accepted: {accepted:.0%})",
+        flush=True,
+    )
     if found.worst > accepted:
         raise NoisyError(f"{found.worst:.0%} of noise; --accept-noise accepts {accepted:.0%}")
     return found

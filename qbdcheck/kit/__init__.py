@@ -95,6 +95,7 @@ MODULES = (
     "paused_backend",
     "power_cuts",
     "reference",
+    "request_cost",
     "server_ends",
     "small_space",
     "volume_limits",

@@ -113,7 +113,7 @@ class Load:
         self.timeline = Timeline(fault)
         self._uris = list(uris)
         self._timeout_s = timeout_s
-        self._is_over = False
+        self._over = threading.Event()
         self._lock = threading.Lock()
         self._start_s = now_s()
         count = max(len(self._uris), 2)
@@ -128,7 +128,7 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._is_over = True
+        self._over.set()
         for thread in self._threads:
             thread.join()
 
@@ -158,7 +158,7 @@ class Load:
         client: Client | None = None
         due_s = self._start_s + _EVERY_S * number / len(self._threads)
         data = bytes([number + 1]) * _BLOCK
-        while not self._is_over:
+        while not self._over.is_set():
             pause(max(due_s - now_s(), 0.0))
             offset = random.randrange(SIZE // _BLOCK) * _BLOCK
             writes = random.random() < 0.5
@@ -170,7 +170,7 @@ class Load:
                 except (OSError, NbdError, EOFError):
                     _close(client)
                     client, node = None, (node + 1) % len(self._uris)
-                    if self._is_over and now_s() - due_s > self._timeout_s:
+                    if self._over.is_set() and now_s() - due_s > self._timeout_s:
                         with self._lock:
                             self.timeline.unanswered += 1
                         return

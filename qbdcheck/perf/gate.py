@@ -100,8 +100,12 @@ def _row(
     return Row(label, metric, cost, strict)
 
 
-def regressions(rows: Sequence[Row], limit: float) -> list[Row]:
-    """Return the rows whose cost is above the limit beyond doubt."""
+def regressions(rows: Sequence[Row], limit: float, noise: float = 0.0) -> list[Row]:
+    """Return the rows whose cost is above the limit beyond doubt.
+
+    :param noise: of the machine, as a share. It is added to the limit of IOPS: what other programs
+        do changes the time of a request much more than its CPU time.
+    """
     has_server = any(row.metric is SERVER for row in rows)
-    judged = {IOPS, SERVER if has_server else CLIENT}
-    return [row for row in rows if row.metric in judged and row.exceeds(limit)]
+    limits = {IOPS: limit + noise, SERVER if has_server else CLIENT: limit}
+    return [row for row in rows if row.metric in limits and row.exceeds(limits[row.metric])]

@@ -27,6 +27,7 @@ CLIENTS = (1, 2, 4, 8, 16, 32)
 FRAGMENTS = (16, 256, 4096, 16384)
 _COMMANDS = (Command.READ, Command.WRITE)
 _PLACES = 240
+_BATCHES = 11
 _SMALL = 64 << 20
 _FLAT, _LINEAR = 0.15, 0.7
 TOLERANCE = 0.2
@@ -72,12 +73,12 @@ class Growth:
         span = f"{_size(self.axis, self.sizes[0])} - {_size(self.axis, self.sizes[-1])}"
         interval = f"{found.value:.2f} ({found.low:.2f} - {found.high:.2f})"
         return (
-            f"{self.name:<18}{span:>17}{medians[0]:>8.1f}{medians[-1]:>8.1f}  {interval:<21}"
+            f"{self.name:<18}{span:>14}{medians[0]:>8.1f}{medians[-1]:>8.1f}  {interval:<22}"
             f"{self.order}"
         )
 
 
-HEAD = f"{'axis':<18}{'n':>17}{'first':>8}{'last':>8}  {'exponent e':<21}cost"
+HEAD = f"{'axis':<18}{'n':>14}{'first':>8}{'last':>8}  {'exponent e':<22}cost"
 
 
 def _size(axis: str, size: int) -> str:
@@ -166,7 +167,10 @@ def _both(
 ) -> dict[Command, list[float]]:
     """Measure writes and reads; the write pass comes first, so that reads find data."""
     costs_us(disk, every, Command.WRITE, offsets, batches=1)
-    return {command: costs_us(disk, every, command, offsets, depth=depth) for command in _COMMANDS}
+    return {
+        command: costs_us(disk, every, command, offsets, depth=depth, batches=_BATCHES)
+        for command in _COMMANDS
+    }
 
 
 def _axis(

@@ -34,13 +34,6 @@ class Noise(NamedTuple):
         """The larger of the two, which the limit is about."""
         return max(self.others, self.spread)
 
-    def __str__(self) -> str:
-        """Return it as part of a sentence."""
-        return (
-            f"other programs use {self.others:.0%} of the CPU;"
-            f" the same work takes {self.spread:.1%} more or less time"
-        )
-
 
 def unit_s() -> float:
     """Do a fixed piece of work of about 10 ms; return the CPU seconds that it took."""

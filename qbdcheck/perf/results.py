@@ -24,16 +24,18 @@ class Compared:
     """A comparison with another target, or with a baseline.
 
     :ivar limit: the share by which the target may cost more; None: nothing is judged.
+    :ivar noise: of the machine, as a share.
     """
 
     other: str
     rows: list[Row]
     limit: float | None = None
+    noise: float = 0.0
 
     @property
     def wrong(self) -> list[Row]:
         """The regressions."""
-        return [] if self.limit is None else gate.regressions(self.rows, self.limit)
+        return [] if self.limit is None else gate.regressions(self.rows, self.limit, self.noise)
 
 
 @dataclass(frozen=True)

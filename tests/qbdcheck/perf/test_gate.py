@@ -31,6 +31,12 @@ def test_a_shape_that_alone_became_slow_is_named() -> None:
     assert {row.word for row in wrong} == {"slower", "dearer"}
 
 
+def test_the_noise_of_the_machine_widens_the_limit_of_iops_only() -> None:
+    both = measured({"new": 1.2, "old": 1.0}, 6)
+    rows = compare(both, "new", both, "old", paired=True)
+    assert {row.metric for row in regressions(rows, LIMIT, noise=0.3)} == {SERVER}
+
+
 def test_much_noise_shows_no_difference() -> None:
     both = measured({"new": 1.1, "old": 1.0}, 7, scatter=0.5)
     rows = compare(both, "new", both, "old", paired=True)

@@ -9,7 +9,14 @@ import pytest
 
 from qbdcheck.errors import ProgramError
 from qbdcheck.machine_speed import Limit
-from qbdcheck.programs.perf import PerfRecording, busiest, flame_graph, fold
+from qbdcheck.programs.perf import (
+    DEEPEST,
+    PerfRecording,
+    busiest,
+    flame_difference,
+    flame_graph,
+    fold,
+)
 from qbdcheck.programs.process import Process
 
 SCRIPT = (Path(__file__).parent / "perf-script.txt").read_text()
@@ -47,6 +54,30 @@ def test_boxes_are_as_wide_as_their_share() -> None:
         "b<c>: 3 samples, 75.0%": 899.5,
         "d: 1 samples, 25.0%": 299.5,
     }
+
+
+def test_small_stacks_are_left_out_and_deep_ones_are_cut() -> None:
+    deep = ";".join(f"f{number}" for number in range(100))
+    text = flame_graph(Counter({"p;big": 2000, "p;small": 3, deep: 1000}), "t")
+    assert "big" in text and "small" not in text
+    assert "[deeper]: 1000 samples" in text
+    assert f"f{DEEPEST - 2}:" in text and f"f{DEEPEST - 1}:" not in text
+
+
+def test_a_difference_shows_what_grew() -> None:
+    before = Counter({"p;read": 50, "p;copy": 50, "p;gone": 10})
+    after = Counter({"p;read": 100, "p;copy": 300})
+    root = ET.fromstring(flame_difference(before, after, "t"))
+    ns = "{http://www.w3.org/2000/svg}"
+    fills = {
+        (group.findtext(f"{ns}title") or "").partition(":")[0]: rect.attrib["fill"]
+        for group in root.iter(f"{ns}g")
+        for rect in group.iter(f"{ns}rect")
+    }
+    assert fills.keys() == {"p", "read", "copy"}
+    assert fills["copy"].startswith("hsl(0,") and fills["read"].startswith("hsl(220,")
+    assert fills["p"].endswith("100%)")
+    assert "copy: 300 samples, 75.0%, +29.5%" in flame_difference(before, after, "t")
 
 
 def test_busiest_functions_do_not_count_their_callees() -> None:
