@@ -13,6 +13,7 @@ GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "prot
           "tracking", "depth", "lengths", "exports",
           "splitting", "transformation", "caching", "barriers", "journals", "unmapping",
           "mapping", "lineage", "replication", "answers", "exchanges", "shortages", "greetings",
+          "sessions",
           "controls")  # fmt: skip
 
 

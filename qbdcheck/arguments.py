@@ -258,6 +258,8 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         help="run on the workers of a Dask scheduler, or on N workers of this machine")  # fmt: skip
     add("--depth", type=lambda text: number(text, "--depth", 1), metavar="N",
         help="longest sequence for cases that try all sequences of operations")  # fmt: skip
+    add("--headers", choices=("simple", "structured", "extended"), default="",
+        help="headers on which the raw NBD connections of cases agree")  # fmt: skip
     add("--seed", type=lambda text: number(text, "--seed", 0), metavar="N", help="seed of the run")
     add("--repeat", type=lambda text: number(text, "--repeat", 1), default=1, metavar="N",
         help="run the selection N times")  # fmt: skip
@@ -434,6 +436,7 @@ def _execution(
         in_order=given.lanes is None and not given.cluster,
         seed=seed,
         depth=given.depth or 0,
+        headers=given.headers,
         repeat=given.repeat,
         until_fail=given.until_fail,
         stop_after=given.stop_after,

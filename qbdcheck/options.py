@@ -89,6 +89,8 @@ class Execution:
     seed: int = 0
     depth: int = 0
     """Longest sequence for cases that try all sequences; 0: the default of the case."""
+    headers: str = ""
+    """Headers that raw NBD connections agree on: simple, structured, extended; "": the default."""
     repeat: int = 1
     until_fail: bool = False
     stop_after: int = 0

@@ -16,7 +16,7 @@ import urllib.parse
 from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from blockio.extents import Extent
 from blockio.layers import Command, CommandFlag
@@ -25,7 +25,12 @@ from reference_backend.listener import Address
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import constants as c
 from reference_backend.nbd.agreement import ReplyMode
-from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused
+from reference_backend.nbd.errors import (
+    NbdError,
+    NbdProtocolError,
+    OptionRefused,
+    RemoteProtocolError,
+)
 from reference_backend.nbd.settings import Bytes
 
 
@@ -61,7 +66,12 @@ _Error = TypeVar("_Error", bound=Exception)
 
 
 class Client(ClientHandshake):
-    """A connection to an NBD server, handshake and transmission."""
+    """A connection to an NBD server, handshake and transmission.
+
+    :cvar headers: what `connect` asks for where its arguments do not say.
+    """
+
+    headers: ClassVar[ReplyMode] = ReplyMode.STRUCTURED
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
@@ -76,8 +86,8 @@ class Client(ClientHandshake):
         target: Address,
         export: str = "",
         *,
-        structured: bool = True,
-        extended: bool = False,
+        structured: bool | None = None,
+        extended: bool | None = None,
         contexts: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
         timeout_s: float | None = 30.0,
@@ -85,7 +95,9 @@ class Client(ClientHandshake):
         """Connect and enter the transmission phase.
 
         :param target: an NBD URI, a Unix socket's path, or (host, port).
+        :param structured: ask for structured replies; None: as ``headers`` says.
         :param extended: ask for extended headers; fall back to ``structured`` if they are refused.
+            None: as ``headers`` says.
         :raise OptionRefused: the server refuses the export, or TLS if ``tls`` is given.
         """
         address: Address = target
@@ -96,7 +108,12 @@ class Client(ClientHandshake):
         try:
             if tls is not None:
                 client.opt_starttls(tls, str(address[0]) if isinstance(address, tuple) else None)
-            client.negotiate(export, contexts, structured=structured, extended=extended)
+            client.negotiate(
+                export,
+                contexts,
+                structured=cls.headers > ReplyMode.SIMPLE if structured is None else structured,
+                extended=cls.headers is ReplyMode.EXTENDED if extended is None else extended,
+            )
         except BaseException:
             client.sock.close()
             raise
@@ -313,6 +330,7 @@ class Client(ClientHandshake):
         """Send BLOCK_STATUS; return extents by context name.
 
         :param only: the contexts to ask for in a payload (extended headers, BLOCK_STAT_PAYLOAD).
+        :raise RemoteProtocolError: the reply has a context that was not chosen.
         """
         if only is None:
             reply = self.call(Command.BLOCK_STATUS, offset, length, flags=flags)
@@ -326,4 +344,8 @@ class Client(ClientHandshake):
                 flags=flags | CommandFlag.PAYLOAD_LEN,
                 payload=payload,
             )
+        unknown = sorted(reply.extents.keys() - self.contexts.keys())
+        if unknown:
+            msg = f"a reply to BLOCK_STATUS has context {unknown[0]}, which was not chosen"
+            raise RemoteProtocolError(msg)
         return {self.contexts[key]: extents for key, extents in reply.extents.items()}

@@ -75,6 +75,7 @@ MODULES = (
     "guest_tools",
     "hostile_messages",
     "hostile_server",
+    "idle",
     "image_on_volume",
     "libvirt.daemon",
     "libvirt.domain",

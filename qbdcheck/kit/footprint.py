@@ -43,6 +43,20 @@ def footprint(backend: Backend) -> Footprint:
     return Footprint(memory, threads, descriptors)
 
 
+def cpu_s(backend: Backend) -> float:
+    """Return the seconds of CPU that a running backend has used, its children included.
+
+    :raise CaseBroken: the backend has no running server.
+    """
+    server = psutil.Process(backend.pid)
+    used = 0.0
+    for process in (server, *server.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            used += times.user + times.system
+    return used
+
+
 def settles(backend: Backend, before: Footprint, spare: int, within_s: float = 30.0) -> Footprint:
     """Wait until threads and descriptors exceed the earlier numbers by at most ``spare``.
 

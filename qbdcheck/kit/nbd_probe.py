@@ -13,9 +13,11 @@ from qbdcheck.errors import NotRun
 from qbdcheck.kit.nbd_io import CLOSED, NbdIo, RequestFailed, RequestLost, describe
 from qbdcheck.machine_speed import Limit, elapsed_limit_s, must_not_be_starved
 from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.session import must_agree
 from reference_backend.client import Client, parse_uri
 from reference_backend.nbd import constants as c
 from reference_backend.nbd import messages as m
+from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.client_options import OptionReplyMessage
 from reference_backend.nbd.constants import Option, OptionReply
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
@@ -62,8 +64,16 @@ def negotiating(disk: Disk, client_flags: int | None = ALL_FLAGS) -> Iterator[Cl
 
 @contextlib.contextmanager
 def connected(disk: Disk) -> Iterator[NbdIo]:
-    """Connect to a disk's export with simple replies; close at the end, without DISC."""
+    """Connect to a disk's export with simple replies; close at the end, without DISC.
+
+    With ``--headers extended`` the connection has extended headers.
+
+    :raise NotRun: the server refuses them.
+    """
     with negotiating(disk) as client:
+        if Client.headers is ReplyMode.EXTENDED:
+            client.agree_on_headers(structured=True, extended=True)
+            must_agree(client, ReplyMode.EXTENDED)
         enter_transmission(client, disk)
         yield NbdIo(client, disk.shadow, f"the connection to {disk.name}")
 

@@ -125,7 +125,11 @@ class NbdSide:
         contexts = (CONTEXT,) if self._status else ()
         limit_s = elapsed_limit_s(_TIMEOUT_S)
         client = Client.connect(
-            self._uri(), structured=self._status, contexts=contexts, timeout_s=limit_s
+            self._uri(),
+            structured=self._status,
+            extended=False,
+            contexts=contexts,
+            timeout_s=limit_s,
         )
         self._client = client
         self._size = client.size

@@ -102,17 +102,25 @@ def scratch(request: pytest.FixtureRequest) -> Path:
     return path
 
 
+_NOT_SIMPLE = {"structured", "block_status"}
+"""What a connection with simple replies does not have."""
+
+
 def capabilities_of(config: pytest.Config) -> frozenset[str]:
     """Return the capabilities of the run's target, which are probed once.
 
-    None are known of a target that cannot run on this machine (`Description.not_here`).
+    None are known of a target that cannot run on this machine (`Description.not_here`). With
+    ``--headers simple`` there are no structured replies.
 
     :raise UsageError: the target is unknown, or does not start.
     """
     if description_of(config).not_here():
         return frozenset()
-    scratch_root = config.stash[EXECUTION].scratch_root
-    return capabilities(description_of(config), config.stash[TARGET_OPTIONS], scratch_root)
+    execution = config.stash[EXECUTION]
+    found = capabilities(
+        description_of(config), config.stash[TARGET_OPTIONS], execution.scratch_root
+    )
+    return found - _NOT_SIMPLE if execution.headers == "simple" else found
 
 
 def _ends_server(request: pytest.FixtureRequest) -> bool:

@@ -35,12 +35,22 @@ from qbdcheck.targets.run_server import ENDS_SERVER, RunServer, RunVolume, share
 from qbdcheck.targets.sibling_export import volume_beside
 from qbdcheck.targets.volume_state import State
 from reference_backend.client import Client, parse_uri
+from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import HandshakeFlag
 
 DEFAULT_SIZE = 8 << 20
 COMMAND_TIMEOUT_S = 30.0
 _DEFAULT_EXECUTION, _DEFAULT_GUEST = Execution(), GuestOptions()
 _Monitored = TypeVar("_Monitored", bound=Monitored)
+
+
+def must_agree(client: Client, mode: ReplyMode) -> None:
+    """Check that a server agreed on the demanded headers.
+
+    :raise NotRun: it refused them.
+    """
+    if client.mode < mode:
+        raise NotRun(f"the server refuses {mode.name.lower()} headers, as --headers demands")
 
 
 class TargetSession:
@@ -74,6 +84,7 @@ class TargetSession:
             self.capabilities -= ENDS_SERVER
         self.options = options
         self.execution = execution
+        Client.headers = ReplyMode[(execution.headers or "structured").upper()]
         self.guest_options = guest_options
         self.scratch = scratch
         self.image_format = image_format
@@ -311,15 +322,17 @@ class TargetSession:
     def nbd(
         self,
         disk: Disk | str,
-        structured: bool = True,
-        extended: bool = False,
+        structured: bool | None = None,
+        extended: bool | None = None,
         contexts: Sequence[str] = ("base:allocation",),
         export_name: bool = False,
     ) -> Client:
         """Connect the raw NBD client to a disk or to a URI. The shadow does not follow its writes.
 
+        :param structured: ask for structured replies; None: as ``--headers`` says.
+        :param extended: likewise for extended headers.
         :param export_name: send only the option EXPORT_NAME, like the oldest clients.
-        :raise NotRun: the target has no NBD URI.
+        :raise NotRun: the target has no NBD URI, or refuses the headers that ``--headers`` demands.
         """
         uri = disk.uri if isinstance(disk, Disk) else disk
         if export_name:
@@ -336,6 +349,9 @@ class TargetSession:
                 timeout_s=elapsed_limit_s(COMMAND_TIMEOUT_S),
             )
         self._clients.append(client)
+        demanded = self.execution.headers
+        if demanded and structured is None and extended is None and not export_name:
+            must_agree(client, ReplyMode[demanded.upper()])
         return client
 
     # The end -------------------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 
 How: clusters of 64 KiB with random bytes, one byte, one word, few bytes that are not zero, zeroes,
 and random bytes that differ from others in one bit. Each kind replaces each kind, as a whole and in
-parts. Then 320 equal blocks are written, and some of them are overwritten.
-Guards: compressed-block-grows, compressed-part-overwrite, dedup-prefix-hash, zero-detect-samples,
-pattern-collapsed, reference-count-wraps, tweak-unit-changes.
+parts. Then 320 equal blocks are written, and some of them are overwritten. Blocks of each of the
+256 values of a byte are written, aligned to 4 KiB and not.
+Guards: all-ones-is-erased, compressed-block-grows, compressed-part-overwrite, dedup-prefix-hash,
+zero-detect-samples, pattern-collapsed, reference-count-wraps, tweak-unit-changes.
 """
 
 from qbdcheck.kit import case
@@ -15,7 +16,7 @@ PARTS = ((0, 512), (512, 4096), (30_720, 512), (61_440, 4096))
 
 @case(groups="rw quick", requires="nbd", basis="MUST: NBD, NBD_CMD_WRITE")
 def test(new_disk, nbd_io, seed):
-    disk = new_disk("4M")
+    disk = new_disk("7M")
     random = seed.stream("contents")
     kinds = all_kinds(random)
     with nbd_io(disk) as io:
@@ -36,6 +37,10 @@ def test(new_disk, nbd_io, seed):
         for at in random.sample(range(320), 80):
             io.write(5 * MIB // 2 + at * BLOCK, BLOCK)
         io.read(5 * MIB // 2, 320 * BLOCK)
+        values = b"".join(bytes([value]) * BLOCK for value in range(256))
+        for start in (4 * MIB, 11 * MIB // 2 + block):
+            io.write(start, MIB, data=values)
+            io.read(start, MIB)
     disk.verify()
 
 

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from mutants.catalogue import catalogue
 from oracles.finding import Findings
@@ -66,14 +67,17 @@ class ModelChecks:
 
     # Players -------------------------------------------------------------------------------------
 
-    def over_nbd(self, disk: Disk) -> OverNbd:
-        """Return a player through the raw client, with faults if the target takes them."""
+    def over_nbd(self, disk: Disk, **options: Any) -> OverNbd:
+        """Return a player through the raw client, with faults if the target takes them.
+
+        :param options: ``structured`` and ``extended`` of the fixture ``nbd``.
+        """
         rules: ArmedRules | None = None
         with contextlib.suppress(NotRun):
             if disk.backend.description.control is not None:
                 rules = ArmedRules(disk, self._log, int(self._seed))
                 self._rules.append(rules)
-        player = OverNbd(disk, lambda: self._session.nbd(disk), rules=rules)
+        player = OverNbd(disk, lambda: self._session.nbd(disk, **options), rules=rules)
         self._players.append(player)
         return player
 
