@@ -135,6 +135,7 @@ def _main(options: Options) -> int:  # noqa: PLR0911  # one for each subcommand
                 options.execution,
                 options.reports,
                 options.mutation,
+                cluster=options if options.cluster else None,
             )
         case "probe":
             from qbdcheck.commands import probe
