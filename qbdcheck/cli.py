@@ -138,6 +138,7 @@ def _main(options: Options) -> int:  # noqa: PLR0911, PLR0912  # one for each su
                 options.execution,
                 options.reports,
                 options.mutation,
+                cluster=options if options.cluster else None,
             )
         case "probe":
             from qbdcheck.commands import probe

@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from mutants.catalogue import catalogue, is_control
 from mutants.controls import Legal
-from mutants.mutant import Mutant
 from mutants.oddities import alone, combined
 from qbdcheck.catalogue.plan import Planned, make_plan
 from qbdcheck.errors import UsageError
 from qbdcheck.exit_code import ExitCode
-from qbdcheck.mutation import fingerprint_run
+from qbdcheck.mutation import fingerprint_run, on_workers
 from qbdcheck.mutation.mutant_run import (
     NOT_READY,
     NOT_TESTABLE,
@@ -32,20 +31,19 @@ from qbdcheck.mutation.mutant_run import (
     Runner,
 )
 from qbdcheck.mutation.tables import page, print_grid, print_summary
-from qbdcheck.options import Execution, MutationOptions, Reports, Selection, TargetOptions
+from qbdcheck.mutation.wanted import Wanted
+from qbdcheck.options import (
+    Execution,
+    MutationOptions,
+    Options,
+    Reports,
+    Selection,
+    TargetOptions,
+)
 from qbdcheck.report import page_case
 from qbdcheck.targets.mutant_target import DEFAULT_BASE, HAS, knobs_for, parse
 
 _FILE_WIDTH = 160
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A mutant and its knobs, as ``KEY=VALUE:KEY=VALUE``."""
-
-    mutant: type[Mutant]
-    knobs: str = ""
-    left_out: str = ""
 
 
 def list_mutants(selection: Selection, mutation: MutationOptions) -> int:
@@ -66,9 +64,12 @@ def main(
     execution: Execution,
     reports: Reports,
     mutation: MutationOptions,
+    *,
+    cluster: Options | None = None,
 ) -> int:
     """Run the selection against the mutants that it names, or against all; return the exit code.
 
+    :param cluster: all options, if the workers of ``--cluster`` shall run it.
     :raise UsageError: an id, a knob or a case is unknown; nothing has been run.
     """
     cases = tuple(word for word in selection.arguments if word[0].isdigit())
@@ -78,8 +79,11 @@ def main(
     else:
         wanted = read_wanted(ids, mutation.knobs)
     if mutation.fingerprints_file is not None:
-        flags = ["--turns", "-j", str(execution.lanes)]
-        flags += [*_flags(selection, target, execution), *_selecting(selection), *cases]
+        flags = [*_flags(selection, target, execution), *_selecting(selection), *cases]
+        if cluster is not None:
+            on_workers.fingerprints(cluster, wanted, flags)
+            return ExitCode.GREEN
+        flags = ["--turns", "-j", str(execution.lanes), *flags]
         return _fingerprints(wanted, mutation, execution.repeat, flags)
     of_cases = replace(selection, arguments=cases, resume=False)
     plan = make_plan(of_cases, target, execution)
@@ -92,6 +96,9 @@ def main(
     progress = Progress(execution.cache_dir / "mutants.json", [*cases, *_selecting(selection)])
     earlier = progress.load() if selection.resume else {}
     fates: list[Fate] = []
+    if cluster is not None:
+        flags = [*_flags(selection, target, execution), *_selecting(selection), *cases]
+        earlier |= _on_workers(cluster, wanted, earlier, flags, progress=progress, console=console)
     for one in wanted:
         fate = earlier.get((one.mutant.id, one.knobs))
         if fate is None:
@@ -104,18 +111,45 @@ def main(
             fate.suites = _each_suite(runner, one, plan, fate)
         fates.append(fate)
         progress.save(fates)
-        _print_fate(console, fate)
+        if cluster is None:
+            _print_fate(console, fate)
     if mutation.each_suite:
         print_grid(console, fates)
     print_summary(console, fates)
+    _write(reports, fates)
+    if all(fate.state == NOT_TESTABLE for fate in fates):
+        return ExitCode.USAGE
+    return ExitCode.GREEN if all(fate.is_right for fate in fates) else ExitCode.RED
+
+
+def _write(reports: Reports, fates: Sequence[Fate]) -> None:
     if reports.json_file is not None:
         report = [fate.as_json() for fate in fates]
         reports.json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if reports.html_file is not None:
         reports.html_file.write_text(page(fates), encoding="utf-8")
-    if all(fate.state == NOT_TESTABLE for fate in fates):
-        return ExitCode.USAGE
-    return ExitCode.GREEN if all(fate.is_right for fate in fates) else ExitCode.RED
+
+
+def _on_workers(
+    cluster: Options,
+    wanted: Sequence[Wanted],
+    earlier: Mapping[tuple[str, str], Fate],
+    flags: Sequence[str],
+    *,
+    progress: Progress,
+    console: Console,
+) -> dict[tuple[str, str], Fate]:
+    """Run the mutants that have no fate yet on workers; save and print each fate as it comes."""
+    found = {(one.mutant.id, one.knobs): earlier.get((one.mutant.id, one.knobs)) for one in wanted}
+    left = [one for one in wanted if found[one.mutant.id, one.knobs] is None]
+
+    def ended(fate: Fate) -> None:
+        found[fate.id, fate.knobs] = fate
+        progress.save([one for one in found.values() if one is not None])
+        _print_fate(console, fate)
+
+    on_workers.kill_matrix(cluster, left, flags, ended)
+    return {key: fate for key, fate in found.items() if fate is not None}
 
 
 def _fingerprints(

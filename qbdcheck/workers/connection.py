@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def connect(text: str, scratch: Path) -> Iterator[Connection]:
     found = LOCAL_WORKERS.fullmatch(text)
     count = int(found[1]) if found else 0
     try:
+        import dask
         import distributed
     except ImportError:
         raise SetupError(HOW_TO_INSTALL) from None
@@ -51,10 +53,12 @@ def connect(text: str, scratch: Path) -> Iterator[Connection]:
         address: Any = text
         with _no_interrupt_in_new_threads():
             if count:
+                ends.enter_context(dask.config.set({"temporary-directory": str(scratch)}))
                 address = distributed.LocalCluster(
                     n_workers=count,
                     threads_per_worker=1,
                     processes=True,
+                    security=True,  # its own certificates: other users may reach 127.0.0.1
                     dashboard_address="127.0.0.1:0",
                     local_directory=str(scratch),
                     silence_logs=_SILENT,
@@ -83,6 +87,7 @@ def _no_interrupt_in_new_threads() -> Iterator[None]:
 
     Ctrl-C reaches all processes of the terminal. Only this one ends the run; it ends the others.
     """
+    resource_tracker.ensure_running()  # later it would unblock SIGINT in the thread that needs it
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield

@@ -147,7 +147,9 @@ class Members:
         for member in self._all.values():
             info = found.get(member.address)
             if info is None or member.key != _key(member.address, info):
-                self._missing.append((member.address, "was lost"))
+                if not member.is_running:  # missed before; the event that says why did not come
+                    self._missing.append((member.address, "was lost"))
+                member.is_running = False
             elif now_s - member.seen_at_s > self._silence_s:
                 self._silent[member.key] = member.seen
                 silence = f"gave no sign of life for {self._silence_s:g} s"

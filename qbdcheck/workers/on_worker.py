@@ -51,7 +51,7 @@ class Engine:
 
     def __init__(self, setup: Setup, task: Task) -> None:
         self._channel, theirs = Channel.pair()
-        self._log_dir = Path(tempfile.mkdtemp(prefix="qe-"))
+        self._log_dir = Path(tempfile.mkdtemp(prefix="engine-", dir=task.directory))
         with contextlib.closing(theirs):
             self._process = Process(
                 [sys.executable, "-m", "qbdcheck.workers.engine", str(theirs.descriptor)],
@@ -130,6 +130,11 @@ class Task:
     def tell(self, message: dict[str, Any]) -> None:
         """Send a message to the client."""
         self._worker.log_event(self._topic, {**message, "attempt": self._attempt})
+
+    @property
+    def directory(self) -> str:
+        """The directory of the worker, which Dask removes."""
+        return str(self._worker.local_directory)
 
     def is_cancelled(self) -> bool:
         """Return whether nobody waits for the task, because the client is gone."""
@@ -223,3 +228,33 @@ def _python_path() -> str:
     """Return where Python finds this qbdcheck, before what the worker has."""
     here = str(Path(__file__).resolve().parents[2])
     return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
+
+
+def run_command(session: str, attempt: int, command: dict[str, Any]) -> dict[str, Any]:
+    """Run a command of this project to its end; return its exit code, output and files.
+
+    ``argv`` in `command` are the arguments of Python. ``@DIR@`` in it becomes a directory, whose
+    files come back; ``@ROOT@`` that of the project.
+    """
+    task = Task(session, attempt)
+    with tempfile.TemporaryDirectory(prefix="command-", dir=task.directory) as name:
+        here = Path(name)
+        words = [
+            word.replace("@DIR@", name).replace("@ROOT@", str(ROOT)) for word in command["argv"]
+        ]
+        process = Process(
+            [sys.executable, *words],
+            here,
+            "command",
+            env={MARK: "", "PYTHONPATH": _python_path(), "XDG_CACHE_HOME": name},
+            cwd=ROOT,
+        )
+        while not process.has_ended_within(_POLL_S):
+            if task.is_cancelled():
+                process.stop(signal.SIGTERM, _END_S)
+                return {"lost": "the unit was cancelled"}
+        code = process.stop(signal.SIGTERM, _END_S)
+        if code < 0:
+            return {"lost": process.describe()}
+        files = {path.name: path.read_bytes() for path in here.iterdir() if path.is_file()}
+        return {"code": code, "output": process.output(), "files": files}

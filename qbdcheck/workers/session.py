@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from qbdcheck.catalogue.plan import Planned
 from qbdcheck.options import Options
@@ -69,10 +71,16 @@ def open_pool(
             yield pool, connection
         finally:
             if not connection.local_workers:
-                _end_sessions(connection, setup.session)
+                addresses = [member.address for member in pool.members.usable]
+                _end_sessions(connection.client, setup.session, addresses)
 
 
-def _end_sessions(connection: Connection, session: str) -> None:
+def _end_sessions(client: Any, session: str, addresses: list[str]) -> None:
     """End the engines that are idle; those that run a unit end when that is cancelled."""
-    with contextlib.suppress(Exception):  # an engine that is left ends when it was idle for long
-        connection.client.run(on_worker.end_session, session, on_error="ignore", wait=True)
+
+    async def end() -> None:
+        await client.run(on_worker.end_session, session, workers=addresses, on_error="ignore")
+
+    # An engine that is left ends when it was idle for long.
+    with contextlib.suppress(Exception):
+        asyncio.run_coroutine_threadsafe(end(), client.loop.asyncio_loop).result(_END_S)

@@ -79,16 +79,13 @@ class WorkerLanes:
         )
 
     def _can_run(self, member: Member, unit: Unit) -> bool:
-        """Return whether a worker has what a unit needs.
+        """Return whether a worker has what a unit needs, or no worker has it.
 
-        Where no worker has a guest, each of them can say why.
+        A unit that no worker can run still starts with --retry; its verdict says why.
         """
-        if unit.key in member.cannot:
-            return False
-        usable = self.pool.members.usable
-        return unit.key not in member.without_guest or all(
-            unit.key in one.without_guest or unit.key in one.cannot for one in usable
-        )
+        if has_all(member, unit):
+            return True
+        return not any(has_all(one, unit) for one in self.pool.members.usable)
 
     def _elapsed_s(self, job: Job) -> float:
         return clock.now_s() - self._started_s.get(id(job), clock.now_s())
@@ -130,6 +127,11 @@ class WorkerLanes:
     def tick(self) -> None:
         """Let the reports redraw."""
         self.watcher.tick()
+
+
+def has_all(member: Member, unit: Unit) -> bool:
+    """Return whether a worker has what a unit needs."""
+    return unit.key not in member.cannot and unit.key not in member.without_guest
 
 
 def verdict_before(pool: Pool, unit: Unit) -> Result | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,24 @@ from qbdcheck.errors import UsageError
 from qbdcheck.files import ROOT
 from qbdcheck.guest.observers import Observers
 from qbdcheck.options import GuestOptions, Reports, Selection
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--cluster local:0", "'local:0' is neither the address of a Dask scheduler"),
+        ("--cluster here", "'here' is neither the address of a Dask scheduler"),
+        ("--cluster local:2 -j2", "-j counts cases on this machine"),
+        ("--cluster local:2 --keep", "--keep works on this machine only"),
+        ("--cluster tcp://a:1 -n", "-n works on this machine only"),
+        ("--cluster tls://a:1 --update-golden", "--update-golden works on this machine only"),
+        ("--cluster a:8786 fio x.fio", "fio works on this machine only"),
+        ("--cluster a:8786 -- true", "-- COMMAND works on this machine only"),
+    ],
+)
+def test_what_cannot_run_on_workers_is_refused(words: str, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        parse(words.split())
 
 
 def test_what_is_observed_is_known_to_the_observers() -> None:
