@@ -418,7 +418,8 @@ class Backend:
     def _start_server(self, command: str) -> None:
         ready = self.description.ready
         assert ready is not None
-        if "port" in set(names_in(self.description.model_dump())):
+        is_new = self._port is None or self.description.scope == "case"  # a cluster stores its port
+        if is_new and "port" in set(names_in(self.description.model_dump())):
             self._port = readiness.free_port()
         for stale in ("s", "c"):
             (self.directory / stale).unlink(missing_ok=True)
