@@ -50,7 +50,6 @@ EXTRAS: Mapping[str, Extra] = {
     ),
     "iscsi": Extra(("tgt", "qemu-block-extra"), (), "iscsi"),
     "ssh": Extra(("openssh-server", "openssh-client", "qemu-block-extra"), (), "ssh"),
-    "http": Extra(("nginx-light", "qemu-block-extra"), (), "http"),
     "nfs": Extra(("nfs-ganesha-vfs", "rpcbind", "iproute2", "qemu-block-extra"), (), "nfs"),
     "rbd": Extra(("ceph-mon", "ceph-osd", "ceph-common", "qemu-block-extra"), (), "rbd"),
     # No service is started: each case has a libvirtd of its own.

@@ -306,19 +306,18 @@ class Guest:
         :raise NotRun: a disk by vhost-user cannot have this device.
         :raise GuestFailed: the guest does not see it.
         """
-        device = device or Device()
         identity = identity or f"disk{self._attached}"
         self._attached += 1
-        socket = blockdev.socket if isinstance(blockdev, GuestDisk) else None
-        if isinstance(blockdev, GuestDisk) and socket is None:
-            blockdev = blockdev.node
+        socket = None
+        if isinstance(blockdev, GuestDisk):
+            socket, blockdev = blockdev.socket, blockdev.opened
         elif isinstance(blockdev, dict):
             socket = self._route(blockdev)
         elif self._route is not no_route:
             raise NotRun(vhost_user.NO_NODE)
         if socket is not None:
             return self._attach_vhost_user(socket, device, identity)
-        assert isinstance(blockdev, str | dict)
+        device = device or Device()
         node = blockdev if isinstance(blockdev, str) else self._add(blockdev, identity)
         self._note("qmp", f"device_add {device.kind} {identity} on {node}")
         if controller := device.controller(identity):
@@ -327,13 +326,13 @@ class Guest:
         options = None if isinstance(blockdev, str) else blockdev
         return self._attached_as(GuestDisk(identity, node, device, "", options))
 
-    def _attach_vhost_user(self, socket: str, device: Device, identity: str) -> GuestDisk:
+    def _attach_vhost_user(self, socket: str, device: Device | None, identity: str) -> GuestDisk:
         slot = vhost_user.slot_of(self._attached - 1)
         options = vhost_user.device_options(device, identity, slot)
         self._note("qmp", f"device_add vhost-user-blk {identity} on {socket}")
         self.machine.execute("chardev-add", vhost_user.chardev(identity, socket))
         self.machine.execute("device_add", options)
-        return self._attached_as(GuestDisk(identity, socket, device, "", slot=slot))
+        return self._attached_as(GuestDisk(identity, socket, device or Device(), "", slot=slot))
 
     def _attached_as(self, disk: GuestDisk) -> GuestDisk:
         path = self._path_of(disk) if self._agent is not None else ""

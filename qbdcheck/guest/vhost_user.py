@@ -22,6 +22,8 @@ Route = Callable[[Blockdev], str | None]
 _FIRST_SLOT = 17
 """PCI slots from here on are for these disks: above those of QEMU and of `Guest`."""
 _SLOTS = 32 - _FIRST_SLOT
+_RECONNECT_S = 1
+"""Seconds after which QEMU connects again to a server that was restarted."""
 NO_NODE = "the disk is served by vhost-user: QEMU has no node of it"
 
 
@@ -56,23 +58,25 @@ def slot_of(number: int) -> int:
 def chardev(identity: str, path: str) -> dict[str, Any]:
     """Return the arguments of chardev-add for the socket of a server."""
     address = {"type": "unix", "data": {"path": path}}
-    return {
-        "id": f"chardev-{identity}",
-        "backend": {"type": "socket", "data": {"addr": address, "server": False}},
-    }
+    data = {"addr": address, "server": False, "reconnect": _RECONNECT_S}
+    return {"id": f"chardev-{identity}", "backend": {"type": "socket", "data": data}}
 
 
-def device_options(device: Device, identity: str, slot: int) -> dict[str, Any]:
-    """Return the arguments of device_add.
+def device_options(device: Device | None, identity: str, slot: int) -> dict[str, Any]:
+    """Return the arguments of device_add. The server decides on the sizes of blocks.
+
+    :param device: what the case asks for; None if any disk will do.
 
     :raise NotRun: vhost-user has no such device, or not this option of it.
     """
+    device = device or Device(physical=512)
     wanted = {
         f"as {device.kind}": device.kind != "virtio-blk",
         "with werror or rerror": device.werror or device.rerror,
         "with an iothread": device.iothread,
         "with a write cache that the guest can switch": device.write_cache is not None,
         f"with blocks of {device.logical}": device.logical != 512,
+        f"with physical blocks of {device.physical}": device.physical != 512,
     }
     for what, is_wanted in wanted.items():
         if is_wanted:

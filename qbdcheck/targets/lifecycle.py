@@ -296,8 +296,7 @@ class Backend:
 
     def snapshot(self, name: str) -> None:
         """Take a snapshot of the volume under a name."""
-        action = self.description.volume.snapshot
-        if action is None:
+        if (action := self.description.volume.snapshot) is None:
             raise NotRun(f"target {self.description.name} does not take snapshots")
         self.perform(action, "volume.snapshot", snapshot=name)
 
@@ -340,11 +339,11 @@ class Backend:
         shutil.rmtree(self.directory, ignore_errors=True)
         self.state = State.ABSENT
 
+    # Inside --------------------------------------------------------------------------------------
+
     def _report_power_loss(self) -> None:
         for callback in self.on_power_lost:
             callback()
-
-    # Inside --------------------------------------------------------------------------------------
 
     def _must_be(self, *states: State) -> None:
         if self._server is not None and self.state is State.RUNNING and not self._server.is_running:
@@ -418,11 +417,12 @@ class Backend:
     def _start_server(self, command: str) -> None:
         ready = self.description.ready
         assert ready is not None
-        if "port" in set(names_in(self.description.model_dump())):
+        is_new = self._port is None or self.description.scope == "case"  # a cluster stores its port
+        if is_new and "port" in set(names_in(self.description.model_dump())):
             self._port = readiness.free_port()
         for stale in ("s", "c"):
             (self.directory / stale).unlink(missing_ok=True)
-        if ready.pid_file is not None:  # left by a killed server; its id must not be adopted
+        if ready.pid_file is not None:  # of a killed server; its id must not be adopted
             Path(fill(ready.pid_file, self.values())).unlink(missing_ok=True)
         self._write_files()
         argv = self._resolve(fill_command(command, self.values()))

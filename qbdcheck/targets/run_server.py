@@ -177,6 +177,8 @@ class RunVolume(Backend):
 
     def remove(self, keep: bool = False) -> None:
         """Remove the volume, and a server of the case's own. Never raises: the case is over."""
+        if self._owned or not self.server.is_alive:
+            self.state = State.ABSENT  # the volume goes with the server, which may not answer
         super().remove(keep)
         if self._owned:
             self.server.remove(keep)

@@ -31,7 +31,15 @@ if [ ! -e made ]; then
 fi
 daemon ceph-osd -i 0
 osd=$!
-trap 'kill $osd 2>/dev/null; wait $osd; kill $mon 2>/dev/null; wait $mon; exit 0' TERM INT
+stop() {  # once: the signal may come again
+    trap '' TERM INT
+    kill $osd 2>/dev/null
+    while kill -0 $osd 2>/dev/null; do wait $osd; done
+    kill $mon 2>/dev/null
+    while kill -0 $mon 2>/dev/null; do wait $mon; done
+    exit 0
+}
+trap stop TERM INT
 if [ ! -e made ]; then
     ceph --connect-timeout 60 osd crush add 0 1.0 root=default host=host >/dev/null 2>&1
     ceph --connect-timeout 60 osd pool create rbd 8 8 >/dev/null 2>&1

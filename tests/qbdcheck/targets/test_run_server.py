@@ -107,6 +107,28 @@ def test_case_that_kills_has_a_server_of_its_own(description: Description, root:
     assert not list((root / "1").glob("*.server"))
 
 
+def test_own_server_keeps_its_port_and_is_not_asked_to_remove_a_volume(scratch: Path) -> None:
+    """A cluster stores its addresses. `volume.remove` would wait for a server that has ended."""
+    file = scratch / "mine.yaml"
+    text = PROFILE.replace("--unix={socket}", "--port={port} --ipaddr=127.0.0.1")
+    text = text.replace('{socket: "{socket}", within', '{port: "{port}", within')
+    text = text.replace(
+        'server: {type: unix, path: "{socket}"}',
+        'server: {type: inet, host: 127.0.0.1, port: "{port}"}',
+    ).replace("nbd+unix:///{case}-{name}?socket={socket}", "nbd://127.0.0.1:{port}/{case}-{name}")
+    file.write_text(text.replace("remove: rm", "remove: touch /nonexistent/rm"))
+    with _session(load(file), scratch, "1", ends_server=True) as session:
+        volume = _volume(session)
+        port = volume.values()["port"]
+        volume.kill()
+        volume.start()
+        assert volume.values()["port"] == port
+        session.disks[0].verify()
+    assert not list((scratch / "1").iterdir())
+    file.unlink()
+    (scratch / "1").rmdir()
+
+
 def test_death_of_the_shared_server_is_told_and_survived(
     description: Description, root: Path
 ) -> None:
