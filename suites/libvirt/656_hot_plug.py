@@ -2,7 +2,7 @@
 
 How: while a client writes to one disk, a second is attached by its XML, written, detached, and
 attached again. Neither the load nor the other disk may lose a write, and QEMU may keep no node.
-Guards: cross-connection-state, wrong-volume-or-lun, phantom-write.
+Guards: wrong-volume-or-lun, phantom-write, misdirected-write.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: a snapshot is taken, blocks are written, and a second snapshot is taken under load. What the
 domain reads through the chain is judged, and the volume itself must be as at the first snapshot.
-Guards: snapshot-not-point-in-time, phantom-write.
+Guards: snapshot-not-point-in-time.
 """
 
 from qbdcheck.kit import case

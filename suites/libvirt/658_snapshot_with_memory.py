@@ -2,7 +2,7 @@
 
 How: a snapshot saves the memory to a file and puts an overlay on the volume. The domain writes on
 and ends. It is restored from the memory file, on the volume without the overlay.
-Guards: snapshot-not-point-in-time, phantom-write.
+Guards: snapshot-not-point-in-time.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: blocks are written above a snapshot. blockcommit --active --pivot runs under load, which goes
 on after the pivot. The domain must be on the volume again, with all that was written.
-Guards: job-misses-write, phantom-write.
+Guards: phantom-write, misdirected-write, silent-bit-flip.
 """
 
 from qbdcheck.kit import case

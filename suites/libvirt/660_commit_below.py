@@ -2,7 +2,7 @@
 
 How: the chain is volume, first and second overlay, each with its own writes. The first overlay is
 committed to the volume under load. The volume must be as at the second snapshot.
-Guards: job-misses-write, phantom-write.
+Guards: status-hole-over-dirty.
 """
 
 from qbdcheck.kit import case

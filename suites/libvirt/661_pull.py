@@ -2,7 +2,7 @@
 
 How: the overlay has some blocks of its own. blockpull copies the rest while a client writes. Then
 the chain has one layer, the domain reads all data, and the volume is as at the snapshot.
-Guards: job-misses-write, phantom-write.
+Guards: wrong-volume-or-lun.
 """
 
 from qbdcheck.kit import case

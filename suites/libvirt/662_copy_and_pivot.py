@@ -2,7 +2,7 @@
 
 How: the copy goes to a second volume of the target that holds other data. Writes go on after the
 pivot. The second volume must have everything; the first must not get a write after the pivot.
-Guards: job-misses-write, wrong-volume-or-lun, phantom-write.
+Guards: job-misses-write, phantom-write, misdirected-write.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: the copy is ready, the load continues, and the job is aborted. The copy must be complete as of
 the abort, and the volume must have all writes, also those that follow.
-Guards: job-misses-write, phantom-write.
+Guards: job-misses-write, phantom-write, misdirected-write.
 """
 
 from qbdcheck.kit import case

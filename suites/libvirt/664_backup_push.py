@@ -2,7 +2,7 @@
 
 How: reads of the volume are held, so that the backup copies nothing. A client overwrites blocks of
 which QEMU must copy the old data first. The reads are released. The image must be as at the start.
-Guards: job-misses-write, snapshot-not-point-in-time.
+Guards: phantom-write, misdirected-write, status-hole-over-dirty.
 """
 
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 How: backup-begin serves the disk over NBD. Between the parts that a client reads, the domain
 overwrites all of the disk. The client must read the data of the moment at which the backup began.
-Guards: snapshot-not-point-in-time, phantom-write.
+Guards: phantom-write, misdirected-write.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: writes without a flush, virsh save, reading the volume from outside, virsh restore; twice. The
 volume must have all data when save returns, because the domain may be restored on another host.
-Guards: close-drops-dirty, phantom-write.
+Guards: phantom-write, misdirected-write.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: a full backup sets a checkpoint on a qcow2 image. The client changes blocks, and an incremental
 backup is pushed on top of a copy of the full one. The result must be what the domain reads.
-Guards: incremental-misses-hole, job-misses-write.
+Guards: phantom-write, misdirected-write, silent-bit-flip.
 """
 
 import itertools

@@ -2,7 +2,7 @@
 
 How: the backend fails one write of a device, once for each policy and errno. The domain must pause
 or go on, libvirt must send the event, and the device must see what the policy demands.
-Guards: async-error-ignored, transient-becomes-fatal, event-not-sent.
+Guards: async-error-ignored, zombie-write-after-reconnect, option-not-passed.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: the backend fails one read of a device for each policy. The domain must pause and read again
 when it is resumed, or report the error; error_policy, set to the opposite, must not matter.
-Guards: async-error-ignored, event-not-sent.
+Guards: option-not-passed, event-not-sent.
 """
 
 from qbdcheck.kit import case

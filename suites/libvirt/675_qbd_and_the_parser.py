@@ -2,7 +2,7 @@
 
 How: define, create, attach-device and domxml-to-native on a disk with protocol='qbd'. Each message
 must name the attribute and its value. Nothing may be defined, and no disk may be attached.
-Guards: advertised-not-implemented.
+Guards: unknown-name-accepted.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: the reference backend serves a volume. QEMU has the driver loaded under the name rbd, and the
 domain a disk with protocol='rbd'. It must read and write, grow by blockresize, and be saved.
-Guards: wrong-volume-or-lun, resize-not-notified, phantom-write.
+Guards: phantom-write.
 """
 
 from qbdcheck.kit import case

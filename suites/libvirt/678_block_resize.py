@@ -2,7 +2,7 @@
 
 How: virsh blockresize on a disk of the target, then on a file. What NBD cannot do must change
 neither size nor data; what is done must be seen by QEMU, by the file, and as zeroes.
-Guards: resize-false-success, grow-exposes-old-data.
+Guards: resize-false-success.
 """
 
 import contextlib

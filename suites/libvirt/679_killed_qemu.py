@@ -2,7 +2,7 @@
 
 How: a client writes through the domain, flushes and writes on; QEMU gets SIGKILL with requests in
 flight. The domain must be `crashed`, and a new start must read old or new data, never a third.
-Guards: close-drops-dirty, event-not-sent.
+Guards: phantom-write, misdirected-write, event-not-sent.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: the disk is read through the domain. A writable export of its node must be refused, and no
 request that changes anything may arrive at the backend.
-Guards: option-not-passed, unadvertised-command-executed.
+Guards: option-not-passed.
 """
 
 from qbdcheck.kit import QmpFailed, case

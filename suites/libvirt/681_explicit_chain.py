@@ -2,7 +2,7 @@
 
 How: an overlay whose header names no backing file, and a domain whose XML names the volume as its
 backing store. The domain must read the volume, write the overlay, and leave the volume alone.
-Guards: wrong-volume-or-lun, phantom-write.
+Guards: option-not-passed.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: three disks of the target with other options each. The guest's kernel must report what the XML
 says, and write and read each disk in blocks of the size that it has.
-Guards: option-not-passed, phantom-write.
+Guards: option-not-passed.
 """
 
 from qbdcheck.kit import case

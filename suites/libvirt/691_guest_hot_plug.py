@@ -2,7 +2,7 @@
 
 How: the guest writes to one disk in a loop. A second is attached, written with stamps and detached,
 and the load must neither stop nor fail. At last the disk under load itself is detached.
-Guards: cross-connection-state, phantom-write.
+Guards: phantom-write.
 """
 
 from qbdcheck.kit import case

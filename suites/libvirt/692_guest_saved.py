@@ -2,7 +2,7 @@
 
 How: a process of the guest counts, and writes each number to the disk and to its memory. The domain
 is saved and restored under it. Disk and memory must agree, and no number may be missing.
-Guards: close-drops-dirty, phantom-write.
+Guards: phantom-write.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: a guest rewrites 1 MiB in a loop, with a number in each turn. The disk moves to a second volume
 and back, each time with --pivot. The guest must see no error, and the last turn must be complete.
-Guards: job-misses-write, wrong-volume-or-lun.
+Guards: phantom-write.
 """
 
 from qbdcheck.kit import case

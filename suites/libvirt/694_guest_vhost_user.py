@@ -2,7 +2,7 @@
 
 How: qemu-storage-daemon exports the target as vhost-user-blk. The domain shares its memory. Stamps
 that the guest writes are read back by the guest, and from outside after the end of the domain.
-Guards: phantom-write, misdirected-write.
+Guards: phantom-write.
 """
 
 from qbdcheck.kit import case

@@ -41,6 +41,7 @@ NOT_SEEABLE = {
     "event-not-sent": ABOVE,
     "requests-not-counted": ABOVE,
     "limit-not-enforced": ABOVE,
+    "unknown-name-accepted": ABOVE,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 from qbdcheck.errors import NotRun
 from qbdcheck.files import COMMAND, ROOT
@@ -30,3 +31,10 @@ def violations(document: Path, schema: Path = INSTALLED) -> list[str]:
         return []
     lines = (line.strip() for line in done.stderr.splitlines())
     return [line.removeprefix(f"{document}:") for line in lines if line]
+
+
+def source_in(document: Path) -> str:
+    """Return the source of the first disk in a file with a domain, in canonical XML."""
+    source = ET.parse(document).find("./devices/disk/source")  # noqa: S314  # our own, or libvirt's
+    assert source is not None, f"{document} has no disk with a source"
+    return ET.canonicalize(ET.tostring(source, encoding="unicode"), strip_text=True)
