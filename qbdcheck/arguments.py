@@ -201,12 +201,8 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
     add("--start-from", metavar="CASE", help="skip all cases with a lower number")
     add("--resume", action="store_true", help="run the cases that the last run did not finish")
     add("--last-failed", action="store_true", help="run the cases that failed in the last run")
-    add(
-        "--shard",
-        type=shard,
-        metavar="I/N",
-        help="run part I of N, split by the times in suites/durations.json",
-    )
+    add("--shard", type=shard, metavar="I/N",
+        help="run part I of N, split by the times in suites/durations.json")  # fmt: skip
     add("--turns", action="store_true", help="interleave the suites, to find each bug early")
     add("-r", "--random", action="store_true", help="run in random order, from the seed")
 
@@ -294,13 +290,8 @@ def _add_reports(group: argparse._ArgumentGroup) -> None:
         ("json", "a JSON file"),
         ("events", "a live stream of JSON lines"),
     ):
-        add(
-            f"--{name}",
-            dest=f"{name}_file",
-            type=path_of,
-            metavar="FILE",
-            help=f"write {what}",
-        )
+        add(f"--{name}", dest=f"{name}_file", type=path_of, metavar="FILE",
+            help=f"write {what}")  # fmt: skip
     add("--github", action="store_true",
         help="write annotations and the step summary of GitHub Actions")  # fmt: skip
     add("--durations", type=lambda text: number(text, "--durations", 0), metavar="N",
