@@ -131,7 +131,6 @@ def _main(options: Options) -> int:  # noqa: PLR0911, PLR0912  # one for each su
 
             if options.list_only:
                 return kill_matrix.list_mutants(options.selection, options.mutation)
-
             return kill_matrix.main(
                 options.selection,
                 options.target,
