@@ -2,7 +2,7 @@
 
 How: the backend closes the connection within a write of a device, before and after it is carried
 out. The domain must pause with an I/O error, and the write must arrive when it is resumed.
-Guards: option-not-passed.
+Guards: close-drops-dirty, option-not-passed.
 """
 
 from qbdcheck.kit import case

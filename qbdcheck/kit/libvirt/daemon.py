@@ -34,6 +34,9 @@ _COMMAND_S = 60.0
 _SBIN = "/usr/sbin:/usr/local/sbin"
 _AS_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--pid", "--fork",
             "--kill-child=KILL", "--mount-proc")  # fmt: skip
+_LONGEST = "/c/libvirt/qemu/lib/domain-999-d/monitor.sock"
+_SOCKET_PATH_MAX = 107
+"""Bytes (unix(7))."""
 _CONFIGURATION = 'stdio_handler = "file"\n'
 """The output of QEMU goes to a file, not to virtlogd, which would be one more process."""
 
@@ -57,6 +60,7 @@ class LibvirtDaemon:
     :param programs: the target's programs. :param scratch: the private directory of the case.
     :param cache_dir: gets ``libvirt/``, what libvirtd has found out about each QEMU.
     :raise NotRun: libvirt is not installed, or there are no user namespaces here.
+    :raise SetupError: libvirtd does not start, or ``scratch`` is too long a path.
     """
 
     def __init__(self, programs: Programs, scratch: Path, cache_dir: Path) -> None:
@@ -70,8 +74,9 @@ class LibvirtDaemon:
         trial = run([*_AS_USER, "true"], check=False)
         if trial.returncode:
             raise NotRun(f"libvirtd needs user namespaces: {trial.stderr.strip()}")
-        # Short names: the path of a monitor socket must fit into 108 bytes.
         self.root = scratch / "v"
+        if len(os.fsencode(self.root)) + len(_LONGEST) > _SOCKET_PATH_MAX:
+            raise SetupError(f"{scratch} is too long for libvirt's sockets; set TMPDIR")
         self.directory = scratch
         self._shared = cache_dir.absolute() / "libvirt"
         self._environment = {
@@ -88,7 +93,11 @@ class LibvirtDaemon:
             env=self._environment,
         )
         self._uri = f"qemu+unix:///session?socket={self.root}/r/libvirt/libvirt-sock"
-        self._wait_ready()
+        try:
+            self._wait_ready()
+        except BaseException:
+            self.close()
+            raise
 
     def _directories(self) -> dict[str, str]:
         """Make the directories; return the variables that name them."""

@@ -5,12 +5,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from qbdcheck.clock import pause
-from qbdcheck.errors import NotRun
+from qbdcheck.errors import NotRun, SetupError
 from qbdcheck.files import ROOT
 from qbdcheck.kit.libvirt import daemon as daemons
 from qbdcheck.kit.libvirt.daemon import LibvirtDaemon, VirshFailed
@@ -33,6 +35,13 @@ Domain(daemon, domain_xml(emulator=daemon.emulator))
 print("ready", flush=True)
 sys.stdin.read()
 """
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A directory whose path leaves room for libvirt's sockets."""
+    with tempfile.TemporaryDirectory(prefix="qc-") as name:
+        yield Path(name)
 
 
 def processes_with(text: str) -> list[str]:
@@ -58,8 +67,14 @@ def test_a_missing_libvirt_is_a_reason_with_the_command(
 
 
 @needs_libvirt
-def test_commands_answer_and_their_errors_have_the_message(tmp_path: Path) -> None:
-    with LibvirtDaemon(Programs(), tmp_path, tmp_path / "cache") as daemon:
+def test_a_path_that_is_too_long_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="is too long for libvirt's sockets; set TMPDIR"):
+        LibvirtDaemon(Programs(), tmp_path / ("x" * 60), tmp_path)
+
+
+@needs_libvirt
+def test_commands_answer_and_their_errors_have_the_message(short_path: Path) -> None:
+    with LibvirtDaemon(Programs(), short_path, short_path / "cache") as daemon:
         assert daemon.virsh("list", "--all", "--name").split() == []
         assert daemon.fails("start", "nobody") == "failed to get domain 'nobody'"
         with pytest.raises(VirshFailed) as caught:
@@ -67,23 +82,23 @@ def test_commands_answer_and_their_errors_have_the_message(tmp_path: Path) -> No
         assert caught.value.text == "failed to get domain 'nobody'"
         with pytest.raises(AssertionError, match="virsh uri: expected an error, got success"):
             daemon.fails("uri")
-    assert processes_with(f"{tmp_path}/v") == []
+    assert processes_with(f"{short_path}/v") == []
 
 
 @needs_libvirt
-def test_everything_dies_with_a_killed_owner(tmp_path: Path) -> None:
+def test_everything_dies_with_a_killed_owner(short_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    argv = [sys.executable, "-c", OWNER, str(tmp_path)]
+    argv = [sys.executable, "-c", OWNER, str(short_path)]
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
     ) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == b"ready\n"
-        running = " ".join(processes_with(f"{tmp_path}/v"))
+        running = " ".join(processes_with(f"{short_path}/v"))
         assert "libvirtd" in running
         assert "qemu-system" in running
         owner.send_signal(signal.SIGKILL)
     limit = Limit(10)
-    while left := processes_with(f"{tmp_path}/v"):
+    while left := processes_with(f"{short_path}/v"):
         assert not limit.is_over, f"still running: {left}"
         pause(0.01)
