@@ -53,7 +53,7 @@ def connect(text: str, scratch: Path) -> Iterator[Connection]:
         address: Any = text
         with _no_interrupt_in_new_threads():
             if count:
-                ends.enter_context(dask.config.set({"temporary-directory": str(scratch)}))
+                ends.enter_context(dask.config.set(_of_local_workers(scratch)))
                 address = distributed.LocalCluster(
                     n_workers=count,
                     threads_per_worker=1,
@@ -74,6 +74,14 @@ def connect(text: str, scratch: Path) -> Iterator[Connection]:
                 ) from None
         ends.callback(client.close, 5)
         yield Connection(client, str(client.dashboard_link or ""), count)
+
+
+def _of_local_workers(scratch: Path) -> dict[str, Any]:
+    """Return settings of Dask: all files below `scratch`, and no profiles of this project's code.
+
+    The profiler samples 100 times a second, and its history grows for a quarter of an hour.
+    """
+    return {"temporary-directory": str(scratch), "distributed.worker.profile.enabled": False}
 
 
 def _end(cluster: Any) -> None:

@@ -91,6 +91,7 @@ class Pool:
     def __init__(self, client: Any, setup: Setup, say: Callable[[str], None]) -> None:
         self._client = client
         self._setup = setup
+        self._say = say
         self._happened: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self.members = Members(client, setup, say, self._await)
         self._running: dict[int, _Attempt] = {}
@@ -134,10 +135,11 @@ class Pool:
         :raise SetupError: no worker is left.
         """
         waiting: list[Job] = []
+        is_all = False
         try:
             while not stopped():
-                self._fill(jobs, waiting, watcher, alone)
-                if not waiting and not self._running:
+                is_all = self._fill(jobs, waiting, watcher, alone) or is_all
+                if is_all and not waiting and not self._running:
                     return
                 self._check_somebody(waiting)
                 self._take(_TICK_S, (watcher, waiting))
@@ -161,23 +163,28 @@ class Pool:
 
     # Start
 
-    def _fill(self, jobs: Iterator[Job], waiting: list[Job], watcher: Watcher, alone: bool) -> None:
-        """Give a job to each free thread: first those that have waited, then new ones."""
+    def _fill(self, jobs: Iterator[Job], waiting: list[Job], watcher: Watcher, alone: bool) -> bool:
+        """Give a job to each free thread: first those that have waited, then new ones.
+
+        :return: whether there are no new ones. While no thread is free, nobody knows.
+        """
         while free := self._free(alone):
-            chosen = None
+            chosen, is_all = None, False
             for job in waiting:
                 if (chosen := self._best(job, free)) is not None:
                     waiting.remove(job)
                     break
             while chosen is None and len(waiting) < LOOK_AHEAD:
                 if (new := next(jobs, None)) is None:
+                    is_all = True
                     break
                 job = new
                 if (chosen := self._best(job, free)) is None:
                     waiting.append(job)
             if chosen is None:
-                return
+                return is_all
             self._start(job, chosen, watcher)
+        return False
 
     def _free(self, alone: bool) -> list[Member]:
         """Return the workers with a free thread."""
@@ -279,6 +286,7 @@ class Pool:
     ) -> None:
         """Run again what a worker was doing that is gone."""
         for member in self.members.remove(address):
+            self._say(f"worker {member.name} ({address}) {how}")
             for attempt in list(self._running.values()):
                 if attempt.member is member and of_run is not None:
                     self._lost(attempt, f"worker {member.name} {how}", *of_run, counts=counts)
@@ -331,20 +339,18 @@ class Pool:
             attempt.future = None
 
     def _check_somebody(self, waiting: list[Job]) -> None:
-        """Check that somebody can do what is waiting.
+        """Check that somebody can do what is to be done.
 
         :raise SetupError: nobody could for a minute.
         """
-        if self._running or self.members.being_described or not waiting:
-            self._nobody_since_s = None
-            return
-        if any(job.can_run(one) for job in waiting for one in self.members.usable):
+        usable = [one for one in self.members.usable if one.is_running]
+        is_somebody = any(job.can_run(one) for job in waiting for one in usable)
+        if self._running or self.members.being_described or is_somebody or (usable and not waiting):
             self._nobody_since_s = None
             return
         now_s = clock.now_s()
         self._nobody_since_s = self._nobody_since_s or now_s
         if now_s - self._nobody_since_s > NOBODY_S:
-            raise SetupError(
-                f"no worker is left for {waiting[0].name} and {len(waiting) - 1} more:"
-                f" {self.members.why_none()}; --resume runs the rest"
-            )
+            what = f" for {waiting[0].name}" if waiting else ""
+            why = self.members.why_none()
+            raise SetupError(f"no worker is left{what}: {why}; --resume runs the rest")
