@@ -58,7 +58,7 @@ def _shape(text: str) -> Shape:
 
 _QUICK = ("fio:randwrite:4K:1:1", "fio:randread:4K:1:1", "fio:randwrite:4K:16:1",
           "fio:randread:4K:16:1", "fio:randwrite:64K:4:1", "qemu-img:write:4K:16:1")  # fmt: skip
-_GUEST = ("fio:randwrite:4K:16:1", "fio:randread:4K:16:1", "fio:write:4K:1:1")
+_GUEST = ("fio:randwrite:4K:16:1", "fio:randread:4K:16:1", "fio:write:4K:16:1")
 
 PROFILES = {
     "quick": Profile(tuple(map(_shape, _QUICK)), 6, 0.4, 64 << 20),

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from qbdcheck import clock
+from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.cpu_time import Meter, busy_s, ended_children_s, tree_s
-from qbdcheck.programs.process import run
+from qbdcheck.programs.process import Process, run
 
 
 def _burn(seconds: float) -> None:
@@ -25,6 +26,26 @@ def test_threads_that_ended_still_count() -> None:
     thread.start()
     thread.join()
     assert tree_s([os.getpid()]) - before_s >= 0.05
+
+
+def test_a_child_that_ended_still_counts_for_its_parent(tmp_path: Path) -> None:
+    burn = "import time\nwhile time.process_time() < 0.2: pass"
+    script = (
+        "import os, sys, time\n"
+        "pid = os.fork()\n"
+        f"if not pid:\n    exec({burn!r})\n    os._exit(0)\n"
+        "os.waitpid(pid, 0)\nprint('done', flush=True)\ntime.sleep(60)\n"
+    )
+    parent = Process(["python3", "-c", script], tmp_path, "parent")
+    try:
+        limit = Limit(30)
+        while "done" not in parent.output():
+            assert not limit.is_over
+            clock.pause(0.02)
+        assert tree_s([parent.pid]) >= 0.19
+        assert clock.process_cpu_s(parent.pid) < tree_s([parent.pid]) - 0.15
+    finally:
+        parent.kill()
 
 
 def test_programs_that_ended_are_the_client() -> None:
