@@ -25,7 +25,7 @@ from qbdcheck.report.at_end import AtEnd
 from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.events import CaseEnded, RunEnded, RunStarted
 from qbdcheck.report.lines import second_try, sentence_of, test_lines
-from qbdcheck.report.page_bytes import comparison
+from qbdcheck.report.page_bytes import chars_of, comparison, hex_of
 from qbdcheck.report.page_case import guarded
 from qbdcheck.report.page_causes import causes, main_finding, reasons_not_run
 from qbdcheck.report.page_damage import MEANINGS, colour, hint
@@ -143,7 +143,7 @@ def page(
         text = _page(tally, command, clusters, links or {}, detailed)
         if len(text) <= _PAGE_LENGTH or detailed == 1:
             return text
-        detailed = max(1, detailed // 2)
+        detailed = max(1, min(detailed - 1, int(0.9 * detailed * _PAGE_LENGTH / len(text))))
 
 
 def _page(
@@ -251,6 +251,8 @@ def _environment(tally: Tally) -> Environment:
         "in_words": request_in_words,
         "sentence": text_of,
         "parts": parts_of,
+        "hex": hex_of,
+        "chars": chars_of,
     }
     return environment
 
@@ -298,7 +300,7 @@ def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
     case = replace(case, findings=tuple(named(case.findings)))
     finding = main_finding(case)
     findings = sorted(case.findings, key=lambda found: found is not finding)
-    compared = [one for found in findings if (one := comparison(found))]
+    compared = filter(None, map(comparison, findings))
     return {
         **_case(case, budget),
         "says": verdict_of(case),
@@ -323,7 +325,7 @@ def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
         "wire": [line for line in (finding.evidence if finding else ()) if line.startswith(_WIRE)],
         "extents": extents_of(finding.evidence) if finding else (),
         "script": script_of(case.artefacts, finding),
-        "compared": compared[:_COMPARED],
+        "compared": list(islice(compared, _COMPARED)),
         "details": split_details(_ends_of(case.details or case.message)),
         "basis": [_demand(one) for one in case.basis],
         "attached": budget.take([*_attached(case), *islice(_logs(case), 10)]),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import groupby, zip_longest
+
+from markupsafe import Markup, escape
 
 from oracles.damage import Content, Damage, Difference, What
 from oracles.finding import SECTOR, Finding
@@ -56,6 +58,28 @@ class Comparison:
     whole: tuple[Row, ...]
     left_out: int
     fields: tuple[tuple[str, str, str, bool], ...]
+
+
+def hex_of(cells: Sequence[Cell]) -> Markup:
+    """Return bytes in hexadecimal, with those that differ marked; ``nothing`` for none.
+
+    The markup is made here: a template would take seconds for a page with many sectors.
+    """
+    runs = groupby(cells, key=lambda one: one.differs)
+    parts = (_marked(" ".join(one.hex for one in run), differs) for differs, run in runs)
+    return Markup(" ").join(parts) or Markup("nothing")
+
+
+def chars_of(cells: Sequence[Cell]) -> Markup:
+    """Return bytes as text, with those that differ marked."""
+    runs = groupby(cells, key=lambda one: one.differs)
+    return Markup("").join(
+        _marked("".join(one.char for one in run), differs) for differs, run in runs
+    )
+
+
+def _marked(text: str, differs: bool) -> Markup:
+    return Markup("<b>{}</b>").format(text) if differs else escape(text)
 
 
 def comparison(finding: Finding) -> Comparison | None:

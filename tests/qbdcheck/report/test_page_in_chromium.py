@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from types import ModuleType
 
@@ -22,7 +23,8 @@ from qbdcheck.report.html import page
 from qbdcheck.report.tally import Tally
 from qbdcheck.verdict import Verdict
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+NAMES = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 FLAGS = (
     "--headless",
@@ -42,9 +44,8 @@ addEventListener("error", (event) => { document.title = "error: " + event.messag
 </script>
 """
 REPORT = """
-<pre id="seen"></pre>
 <script>
-{
+addEventListener("load", () => {
   const wide = [...document.querySelectorAll("body *")].filter((one) =>
     !one.closest(".scroll, pre, svg.map, details:not([open])") &&
     one.getBoundingClientRect().right > innerWidth + 1);
@@ -67,15 +68,50 @@ REPORT = """
   const order = rows();
   document.getElementById("show-pass").click();
   const bad = rows();
-  document.getElementById("seen").textContent = JSON.stringify({
+  parent.postMessage(JSON.stringify({
+    width: innerWidth, isDark: matchMedia("(prefers-color-scheme: dark)").matches,
+    weak: [".dim", ".fail", ".pass", "a", "p", "th", ".x b", "td.differs", "svg.life .mark text"]
+      .flatMap((name) => [...document.querySelectorAll(name)].slice(0, 5))
+      .filter((one) => one.textContent.trim() && contrast(one) < 4.5)
+      .map((one) => one.outerHTML.slice(0, 100) + " " + contrast(one)),
     title: document.title, wide: wide.map((one) => one.outerHTML.slice(0, 200)),
     marks: document.querySelectorAll("svg.life .mark").length,
     drawn: document.querySelector("svg.life").getBoundingClientRect().height,
     all, crash, long, order, bad,
-  });
-}
+  }), "*");
+});
+// Relative luminance and contrast (WCAG 2.1, 1.4.3).
+const light = (colour) => {
+  const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((one) => one / 255)
+    .map((one) => one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+};
+const behind = (one) => {
+  const rect = one instanceof SVGElement && one.parentElement.querySelector("rect");
+  if (rect) { return getComputedStyle(rect).fill; }
+  for (let at = one; at; at = at.parentElement) {
+    const colour = getComputedStyle(at).backgroundColor;
+    if (colour !== "rgba(0, 0, 0, 0)") { return colour; }
+  }
+  return "rgb(255, 255, 255)";
+};
+const contrast = (one) => {
+  const style = getComputedStyle(one);
+  const two = [light(one instanceof SVGElement ? style.fill : style.color), light(behind(one))];
+  return (Math.max(...two) + 0.05) / (Math.min(...two) + 0.05);
+};
 </script>
 """
+WIDTHS = (1280, 390)
+FRAMES = """<!doctype html><pre id="seen"></pre><script>
+addEventListener("message", (event) => {
+  document.getElementById("seen").textContent += event.data + "\\n";
+});
+</script>
+""" + "".join(
+    f'<iframe src="run.html" style="width:{width}px;height:900px"></iframe>' for width in WIDTHS
+)
+"""The page in frames, because a window of Chromium is at least 500 pixels wide."""
 
 
 def failed(runs: ModuleType, number: int, **fields: object) -> CaseEnded:
@@ -112,7 +148,10 @@ def chromium(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         )
 
 
-def test_the_page_works_in_a_browser_and_fits_a_phone(tmp_path: Path, runs: ModuleType) -> None:
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_the_page_works_in_a_browser_and_fits_a_phone(
+    tmp_path: Path, runs: ModuleType, scheme: str
+) -> None:
     cases = [
         failed(runs, 1, groups=("crash",), elapsed_s=3.0),
         runs.ended(2, Verdict.PASS, elapsed_s=0.5),
@@ -120,23 +159,45 @@ def test_the_page_works_in_a_browser_and_fits_a_phone(tmp_path: Path, runs: Modu
     ]
     text = page(tally_of(runs, *cases))
     assert "http" not in text.replace("http-equiv", "")
-    path = tmp_path / "run.html"
-    path.write_text(text.replace("<style>", PROBE + "<style>", 1) + REPORT)
-    done = chromium(path, "--window-size=500,900", "--dump-dom")
+    (tmp_path / "run.html").write_text(text.replace("<style>", PROBE + "<style>", 1) + REPORT)
+    path = tmp_path / "frames.html"
+    path.write_text(FRAMES)
+    setting = f"--blink-settings=preferredColorScheme={('dark', 'light').index(scheme)}"
+    done = chromium(path, "--window-size=1300,900", setting, "--dump-dom")
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert console == []
     found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found
-    seen = json.loads(found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-    assert seen["title"].startswith("qbdcheck: <script>"), seen["title"]  # text, not run
-    assert seen["wide"] == []
-    assert seen["marks"] == 6
-    assert seen["drawn"] > 80
-    assert seen["all"] == ["001", "002", "003"]
-    assert seen["crash"] == ["001", "003"]
-    assert seen["long"] == ["001", "003"]
-    assert seen["order"] == ["001", "003", "002"]
-    assert seen["bad"] == ["001"]
+    reports = [json.loads(line) for line in unescape(found[1]).splitlines()]
+    assert sorted(seen["width"] for seen in reports) == sorted(WIDTHS)
+    for seen in reports:
+        assert seen["isDark"] == (scheme == "dark")
+        assert seen["title"].startswith("qbdcheck: <script>"), seen["title"]  # text, not run
+        assert seen["wide"] == []
+        assert seen["weak"] == []
+        assert seen["marks"] == 6
+        assert seen["drawn"] > 80
+        assert seen["all"] == ["001", "002", "003"]
+        assert seen["crash"] == ["001", "003"]
+        assert seen["long"] == ["001", "003"]
+        assert seen["order"] == ["001", "003", "002"]
+        assert seen["bad"] == ["001"]
+
+
+def test_a_browser_without_javascript_shows_the_page(tmp_path: Path, runs: ModuleType) -> None:
+    (tmp_path / "run.html").write_text(page(tally_of(runs, failed(runs, 1))))
+    (tmp_path / "blank.html").write_text("<!doctype html><title>blank</title>")
+    sizes = []
+    for name in ("run", "blank"):
+        frame, picture = tmp_path / f"{name}.frame.html", tmp_path / f"{name}.png"
+        # No script runs in a frame with an empty sandbox (HTML Standard, "sandbox").
+        frame.write_text(f'<iframe sandbox="" src="{name}.html" width="700" height="800"></iframe>')
+        done = chromium(frame, "--window-size=800,900", f"--screenshot={picture}")
+        console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+        assert all("Blocked script execution" in line for line in console)
+        assert bool(console) == (name == "run")
+        sizes.append(picture.stat().st_size)
+    assert sizes[0] > 4 * sizes[1]
 
 
 def test_without_javascript_the_essentials_are_there(runs: ModuleType) -> None:
