@@ -17,7 +17,7 @@ class ClusterMutant:
     :ivar shows: the kinds of damage that name it (values of `oracles.damage.Damage`); empty for a
         control.
     :ivar faults: kinds of faults that let it show. :ivar seed: of a schedule of them that does;
-        None if none is known.
+        None if none is known. :ivar at_events: the faults of this schedule follow events.
     """
 
     name: str
@@ -25,6 +25,7 @@ class ClusterMutant:
     shows: frozenset[str]
     faults: tuple[str, ...] = ()
     seed: int | None = None
+    at_events: bool = False
 
     @property
     def is_control(self) -> bool:
@@ -84,13 +85,34 @@ _ALL = (
         "wall-clock-lease", bugs.WallClockLease, _ORDER, ("clock", *_PARTITIONS), seed=222
     ),
     ClusterMutant("two-leaders", bugs.TwoLeaders, _ORDER, ("one way", "loss", "bridge"), seed=580),
-    ClusterMutant("long-lease", bugs.LongLease, _ORDER, _PARTITIONS),
-    ClusterMutant("forgets-epoch", bugs.ForgetsEpoch, _ORDER, ("room", "cut", "kill")),
-    ClusterMutant("lost-vote", bugs.LostVote, _ORDER, ("room", "cut", "kill")),
-    ClusterMutant("votes-without-waiting", bugs.VotesWithoutWaiting, _ORDER, _RESTARTS),
-    ClusterMutant("keeps-stray", bugs.KeepsStray, frozenset({"stale", "torn"}), _RESTARTS),
+    ClusterMutant("long-lease", bugs.LongLease, _ORDER, ("partition",), seed=67, at_events=True),
     ClusterMutant(
-        "flush-counts-behind", bugs.FlushCountsBehind, _OLD, ("room", "wipe", "loss", "cut")
+        "forgets-epoch", bugs.ForgetsEpoch, _ORDER, ("kill", "cut", "room"), seed=3, at_events=True
+    ),
+    ClusterMutant(
+        "lost-vote",
+        bugs.LostVote,
+        _ORDER | {"torn"},
+        ("kill", "partition"),
+        seed=1849,
+        at_events=True,
+    ),
+    ClusterMutant("votes-without-waiting", bugs.VotesWithoutWaiting, _ORDER, _RESTARTS),
+    ClusterMutant(
+        "keeps-stray",
+        bugs.KeepsStray,
+        frozenset({"stale", "torn"}),
+        ("client", "partition"),
+        seed=65,
+        at_events=True,
+    ),
+    ClusterMutant(
+        "flush-counts-behind",
+        bugs.FlushCountsBehind,
+        _OLD,
+        ("wipe", "cut", "loss"),
+        seed=1529,
+        at_events=True,
     ),
     ClusterMutant("slow-failover", bugs.SlowFailover, frozenset()),
     ClusterMutant("read-only-minority", bugs.ReadOnlyMinority, frozenset()),

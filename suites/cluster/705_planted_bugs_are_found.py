@@ -14,10 +14,10 @@ def test(log):
     mutants = [one for one in catalogue().values() if one.seed is not None]
     assert len(mutants) >= 12, f"only {len(mutants)} planted bugs have a seed"
     for mutant in mutants:
-        found = hunt([mutant.seed], mutant.name, mutant.faults)
+        found = hunt([mutant.seed], mutant.name, mutant.faults, mutant.at_events)
         log(mutant.name, found)
         assert found.failing is not None, f"{mutant.name} is not found"
         named = found.words & mutant.shows
         assert named, f"{mutant.name} is not named: {found.findings}"
-        right = hunt([mutant.seed], faults=mutant.faults)
+        right = hunt([mutant.seed], "", mutant.faults, mutant.at_events)
         assert right.failing is None, f"{mutant.name}: the right cluster fails: {right}"

@@ -113,6 +113,18 @@ def test_headers_fall_back_where_the_server_lacks_them(features: Features, mode:
         assert client.read(0, 10) == bytes(10)
 
 
+def test_headers_are_those_of_the_class_where_arguments_do_not_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with running() as server:
+        for mode in ReplyMode:
+            monkeypatch.setattr(Client, "headers", mode)
+            with Client.connect(server.address, "vol") as client:
+                assert client.mode is mode
+        with Client.connect(server.address, "vol", structured=False, extended=False) as client:
+            assert client.mode is ReplyMode.SIMPLE
+
+
 def test_errors_carry_errno_and_message() -> None:
     with running() as server, Client.connect(server.address, "vol") as client:
         with pytest.raises(NbdError, match="beyond the end") as failed:

@@ -28,7 +28,7 @@ def row(mutant: ClusterMutant) -> str:
     """Return the line of one bug."""
     if mutant.seed is None:
         return f"| `{mutant.name}` | {mutant.about} | | **not found** | | | |\n"
-    found = hunt([mutant.seed], mutant.name, mutant.faults)
+    found = hunt([mutant.seed], mutant.name, mutant.faults, mutant.at_events)
     if found.failing is None:
         raise ValueError(f"{mutant.name}: the schedule of seed {mutant.seed} does not find it")
     small = smallest(found, mutant.name)

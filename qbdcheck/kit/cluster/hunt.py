@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from mutants.cluster.catalogue import catalogue
 from oracles.damage import Damage
 from oracles.finding import Findings
-from qbdcheck.kit.cluster.schedule import FAULTS, Schedule, generate, shrink
+from qbdcheck.kit.cluster.schedule import (
+    FAULTS,
+    Schedule,
+    generate,
+    generate_at_events,
+    shrink,
+)
 from qbdcheck.kit.cluster.simulation import Build, simulate
 
 
@@ -56,15 +62,22 @@ def build_of(mutant: str = "") -> Build:
     return Build(found.node, found.replica)
 
 
-def hunt(seeds: Iterable[int], mutant: str = "", faults: Sequence[str] = FAULTS) -> Hunt:
+def hunt(
+    seeds: Iterable[int],
+    mutant: str = "",
+    faults: Sequence[str] = FAULTS,
+    at_events: bool = False,
+) -> Hunt:
     """Run the schedules of these seeds until one fails.
 
-    :param faults: the kinds of faults to draw from.
+    :param faults: the kinds of faults to draw from. :param at_events: tie the faults to elections,
+        votes and replies (`generate_at_events`) instead of to times.
     """
+    make = generate_at_events if at_events else generate
     result = Hunt(0, 0, Counter(), Findings())
     build = build_of(mutant)
     for seed in seeds:
-        schedule = generate(seed, faults)
+        schedule = make(seed, faults)
         outcome = simulate(schedule, build)
         result.schedules += 1
         result.requests += outcome.requests

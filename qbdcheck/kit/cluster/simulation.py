@@ -117,6 +117,8 @@ class Simulation:
         self._leaders: dict[int, int] = {}
         self._trace: list[str] = []
         self._healed = 0.0
+        self._waiting = [step for step in schedule.steps if step.after]
+        """Steps whose event has not come yet."""
 
     def run(self) -> Outcome:
         """Run the schedule, heal, read everything, and judge."""
@@ -126,12 +128,13 @@ class Simulation:
         for one in self._clients:
             self._at(self._random.uniform(0, m.TICK_S), partial(self._tick_client, one))
         for step in self._schedule.steps:
-            self._at(step.at, partial(self._do, step))
             self._healed = max(self._healed, step.at + step.lasts)
+            if not step.after:
+                self._at(step.at, partial(self._do, step))
         self._at(self._healed + 0.01, self._read_everything)
         events = self._loop(self._is_over)
         settled = self.time + _SCRUB_S
-        while self.time < settled and self._scrub():
+        while self.time < min(settled, _LAST_S) and self._scrub():
             events += self._loop(self._after(self.time + 2 * m.TICK_S))
         self.happened.update({"lost": sum(one.disk.lost for one in self._places.values()),
                               "torn": sum(one.disk.torn for one in self._places.values()),
@@ -172,6 +175,7 @@ class Simulation:
         replica = self._build.replica(place.disk, GRANULES, granule_bytes, place.start)
         place.node = self._build.node(one, replica, place.clock.monotonic(self.time))
         place.node.wall = lambda: place.clock.wall
+        self._happens("start", one)
 
     def _tick_node(self, one: int) -> None:
         place = self._places[one]
@@ -188,6 +192,7 @@ class Simulation:
 
     def _post(self, sender: int, outbox: list[tuple[int, m.Message]]) -> None:
         for receiver, message in outbox:
+            self._note_event(sender, receiver, message)
             for delay in self._links.delays(sender, receiver):
                 self._at(self.time + delay, partial(self._deliver, sender, receiver, message))
         outbox.clear()
@@ -213,6 +218,7 @@ class Simulation:
             self._leaders[one] = node.epoch
             self.happened["election"] += 1
             self._trace.append(f"{self.time:.3f} s: node {one} leads epoch {node.epoch}")
+            self._happens("lead", one)
 
     def _after_gateway(self, one: int, client: _Client) -> None:
         for number, data in client.gateway.done:
@@ -224,7 +230,33 @@ class Simulation:
         client.gateway.done.clear()
         self._post(one, client.gateway.outbox)
 
+    def _note_event(self, sender: int, receiver: int, message: m.Message) -> None:
+        if not self._waiting:
+            return
+        if isinstance(message, m.Ask | m.Vote):
+            self._happens("stand" if isinstance(message, m.Ask) else "vote", sender)
+        elif isinstance(message, m.Reply):
+            client = self._clients[receiver]
+            call = client.calls.get(message.number)
+            if call is not None and message.client == client.gateway.client:
+                events = {"write": "written", "flush": "flushed"}
+                self._happens(events.get(call.step.what, ""), sender)
+
     # Steps
+
+    def _happens(self, event: str, actor: int) -> None:
+        """Begin the steps that wait for an event."""
+        if not self._waiting:
+            return
+        due = [one for one in self._waiting if one.after == event and one.at <= self.time]
+        for step in due:
+            self._waiting.remove(step)
+            at = self.time + step.late
+            changed = step._replace(at=at, after="", node=_after(actor, step.node))
+            if step.what in FAULTS:
+                changed = changed._replace(who=_after(actor, step.who), node=0)
+                self._healed = max(self._healed, at + step.lasts)
+            self._at(at, partial(self._do, changed))
 
     def _do(self, step: Step) -> None:
         if step.what not in FAULTS:
@@ -239,6 +271,8 @@ class Simulation:
                 self.happened["pause"] += 1
                 place.paused = []
                 self._at(self.time + step.lasts, lambda: self._resume(step.who))
+        elif step.what == "client":
+            self._replace_client(step.who - 1)
         elif step.what == "clock":
             self.happened["clock"] += 1
             self._places[step.who].clock.step += 20 * (step.amount - 0.5)
@@ -253,11 +287,21 @@ class Simulation:
         self._calls.append(call)
         granule, start = divmod(step.sector, SECTORS)
         data = _SECTOR.pack(call.value, call.value) * step.length if step.what == "write" else b""
-        if step.who:  # two clients ask their own node first: they find two leaders, if there are
+        if step.node:
+            client.gateway.node = step.node
+        elif step.who:  # two clients ask their own node first: they find two leaders, if there are
             client.gateway.node = step.who + 1
         number = client.gateway.submit(step.what, self.time, granule, start * _SECTOR.size, data)
         client.calls[number] = call
         self._after_gateway(10 + step.who, client)
+
+    def _replace_client(self, place: int) -> None:
+        """Let a client die: nobody repeats its requests, and their outcome stays unknown."""
+        client = self._clients[10 + place]
+        self.happened["client"] += 1
+        number = client.gateway.client + CLIENTS
+        client.gateway = self._build.gateway(number, client.gateway.node)
+        client.calls.clear()
 
     def _take_down(self, step: Step) -> None:
         for one in m.NODES if step.what == "room" else (step.who,):
@@ -293,6 +337,7 @@ class Simulation:
         if self.time < self._healed:
             self._at(self._healed + 0.01, self._read_everything)
             return
+        self._waiting.clear()
         for client in range(CLIENTS):
             for granule in range(GRANULES):
                 step = Step(self.time, "read", client, granule * SECTORS, SECTORS)
@@ -339,6 +384,11 @@ class Simulation:
                 damage = Damage.STALE if is_older else Damage.TORN
                 found.append(Finding(damage, granule * SECTORS * 512, SECTORS * 512, remark=text))
         return found
+
+
+def _after(node: int, count: int) -> int:
+    """Return the node that many places after another one."""
+    return (node - 1 + count) % len(m.NODES) + 1
 
 
 def _accesses(call: _Call) -> list[Access]:

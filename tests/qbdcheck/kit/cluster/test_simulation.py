@@ -6,7 +6,14 @@ import pytest
 
 from oracles.damage import Damage
 from qbdcheck.kit.cluster.hunt import hunt, smallest
-from qbdcheck.kit.cluster.schedule import FAULTS, Schedule, Step, generate
+from qbdcheck.kit.cluster.schedule import (
+    EVENTS,
+    FAULTS,
+    Schedule,
+    Step,
+    generate,
+    generate_at_events,
+)
 from qbdcheck.kit.cluster.simulation import simulate
 
 
@@ -24,6 +31,30 @@ def test_each_fault_happens_and_is_survived(kind: str) -> None:
     assert outcome.happened[kind] >= 1
     assert not outcome.findings
     assert outcome.requests == len(requests) + 15
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_fault_waits_for_its_event(event: str) -> None:
+    requests = tuple(
+        Step(2 + at / 20, ("flush", "write")[at % 2], at % 3, 0, 4) for at in range(40)
+    )
+    first = Step(2.1, "kill", 3, 0, 0, 0.1, 0.8)  # it makes a node start, and others vote
+    fault = Step(2.0, "pause", 0, 0, 0, 0.3, 0.8, event, 0.01)
+    outcome = simulate(Schedule(1, tuple(sorted((first, fault, *requests)))))
+    assert outcome.happened["pause"] == 1
+    assert not outcome.findings
+    never = simulate(Schedule(1, (fault._replace(at=50.0), *requests)))
+    assert never.happened["pause"] == 0
+
+
+def test_schedules_at_events_repeat_themselves() -> None:
+    schedule = generate_at_events(7)
+    assert Schedule.from_json(schedule.to_json()) == schedule
+    assert simulate(schedule).trace == simulate(generate_at_events(7)).trace
+    assert "after the first" in str(schedule)
+    assert all(
+        step.what in {"kill", "cut"} for step in generate_at_events(7, ("kill", "cut"), 0).steps
+    )
 
 
 def test_a_mutant_is_found_and_its_schedule_shrunk() -> None:

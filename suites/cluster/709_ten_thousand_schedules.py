@@ -1,0 +1,19 @@
+"""This case checks that ten thousand simulated schedules show nothing wrong with the cluster.
+
+How: 5,000 schedules with faults at random times, and 5,000 with faults at votes, elections, starts
+and replies. All reads are judged, and all replicas compared.
+Guards: stale-replica-after-failover, flush-one-child-only, torn-write.
+"""
+
+from qbdcheck.kit import case
+from qbdcheck.kit.cluster.hunt import hunt
+
+SCHEDULES = 5_000
+
+
+@case(groups="cluster self nightly", limit_s=1200, basis="MUST: qbdcheck, docs/cluster.md")
+def test(seed, log):
+    for at_events in (False, True):
+        found = hunt(range(seed, seed + SCHEDULES), at_events=at_events)
+        log(found)
+        assert found.failing is None, f"{found}"

@@ -1,0 +1,51 @@
+"""This case checks that requests that were sent before DISC are carried out.
+
+How: writes, zeroes and DISC in one stream of bytes, in simple and extended mode. The server handles
+DISC after all outstanding requests, so each of them is on the volume once the connection is closed,
+whether its reply was sent or not.
+Guards: disconnect-drops-outstanding, close-drops-dirty.
+"""
+
+from qbdcheck.kit import case
+from qbdcheck.kit.nbd import Command, CommandFlag, TransmissionFlag
+from qbdcheck.kit.nbd import client_replies as wire
+
+LENGTH, EACH, TURNS = 4096, 14, 100
+
+
+@case(
+    groups="protocol concurrent",
+    requires="nbd",
+    basis=("MUST: NBD, NBD_CMD_DISC", "POLICY: answered-writes-outlive-their-connection"),
+)
+def test(new_disk, nbd_io):
+    disk = new_disk(2 * TURNS * EACH * LENGTH)
+    for extended in (False, True):
+        for turn in range(TURNS):
+            with nbd_io(disk, structured=extended, extended=extended) as io:
+                stream = b"".join(requests(io, disk, turn + TURNS * extended))
+                io.client.send(stream + message(io, Command.DISC, 99, 0, 0))
+                while io.client.sock.recv(65536):
+                    pass
+    disk.verify()
+
+
+def requests(io, disk, turn):
+    """Yield the bytes of requests, and note in the shadow what they change."""
+    zeroes = io.offers(TransmissionFlag.SEND_WRITE_ZEROES)
+    for number in range(EACH):
+        at = (turn * EACH + number) * LENGTH
+        if zeroes and number % 5 == turn % 5:
+            disk.shadow.zero(at, LENGTH)
+            yield message(io, Command.WRITE_ZEROES, number, at, LENGTH)
+        else:
+            data = bytes(disk.shadow.stamped(at, LENGTH))
+            disk.shadow.write(at, data)
+            yield message(io, Command.WRITE, number, at, LENGTH) + data
+
+
+def message(io, command, cookie, offset, length):
+    flags = 0
+    if command == Command.WRITE and io.client.mode.name == "EXTENDED":
+        flags = CommandFlag.PAYLOAD_LEN
+    return wire.request(io.client.mode, flags, command, cookie, offset, length)
