@@ -22,6 +22,8 @@ from qbdcheck.workers.unit_lanes import WorkerLanes, verdict_before
 _FIRST_S = 30.0
 """Longest wait for the first worker, in seconds; the description of workers is not limited."""
 _END_S = 5
+_SHOWN = 8
+"""Workers that the header of a run lists."""
 
 
 @contextlib.contextmanager
@@ -38,7 +40,9 @@ def workers_for(
         first = pool.members.usable[0].ready or {}
         every = [set((one.ready or {}).get("capabilities", ())) for one in pool.members.usable]
         environment: dict[str, str] = dict(first.get("environment", {}))
-        environment["workers"] = "; ".join(one.labels for one in pool.members.usable)
+        shown = [one.labels for one in pool.members.usable[:_SHOWN]]
+        more = len(pool.members.usable) - len(shown)
+        environment["workers"] = "; ".join(shown) + f"; and {more} more" * (more > 0)
         if connection.dashboard:
             environment["dashboard"] = connection.dashboard
 
