@@ -119,6 +119,9 @@ class Guests:
             if blockdev["driver"] != "raw" or file.get("driver") != backend.blockdev["driver"]:
                 driver = blockdev["driver"]
                 raise NotRun(f"vhost-user serves the volume itself, and not {driver} on it")
+            more = sorted(file.keys() - backend.blockdev.keys() - {"node-name"})
+            if more:
+                raise NotRun(f"vhost-user has no {', '.join(more)}, an option of QEMU's node")
             assert backend.description.vhost_user is not None
             return fill(backend.description.vhost_user, backend.values())
         return None

@@ -73,6 +73,10 @@ def test_only_the_raw_volume_of_the_target_is_routed(open_target: Opener) -> Non
     assert route(over("raw", file_node("/tmp/other"))) is None
     with pytest.raises(NotRun, match="not qcow2 on it"):
         route(over("qcow2", disk.protocol_blockdev()))
+    options = disk.blockdev()
+    options["file"]["reconnect-delay"] = 30
+    with pytest.raises(NotRun, match="has no reconnect-delay, an option of QEMU's node"):
+        route(options)
     disk.backend.front = (dict(disk.protocol_blockdev()), "")
     with pytest.raises(NotRun, match="in a proxy for NBD"):
         route(disk.blockdev())
