@@ -25,7 +25,7 @@ def read_again(
 ) -> list[Finding]:
     stored = directory / "stored"
     stored.write_bytes(bytes(8192) + data.ljust(8192, b"\0"))
-    options = {"driver": "file", "filename": str(stored)}
+    options: dict[str, object] = {"driver": "file", "filename": str(stored)}
     options = {**blockdev, "file": options} if blockdev else options
     disk = GuestDisk("disk0", "node-disk0", Device(), "/dev/vdb", options)
     failure = VerifyFailure(file=path, offset=8192, length=4096, what=what)
