@@ -205,8 +205,11 @@ class Shadow:
         self._durable.clear()
         self._pending.clear()
 
-    def power_cut(self) -> None:
-        """Record a power cut: any subset of the pending writes is there, sector by sector."""
+    def power_cut(self, seed: int | None = None) -> None:
+        """Record a power cut: any subset of the pending writes is there, sector by sector.
+
+        :param seed: decided which subset, where that is known; only the life has it.
+        """
         for number, chunk in self._durable.items():
             if chunk is None:
                 self._now.chunks.pop(number, None)
@@ -217,7 +220,7 @@ class Shadow:
                 self._now.apply(changes[0], maybe=not changes[0].fua)
             else:
                 self._now.apply_in_any_order(changes, maybe=True)
-        self.history.note("cut")
+        self.history.note("cut", text="" if seed is None else f"seed {seed}")
         self._all_durable()
 
     def resize(self, size: int) -> None:

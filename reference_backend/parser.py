@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 from typing import NoReturn
 
 from blockio.sizes import parse_size
@@ -151,9 +153,15 @@ def _add_pool_commands(commands: argparse._SubParsersAction[_Parser]) -> None:
     add("rm", "remove a volume with its snapshots, or one snapshot (NAME@SNAPSHOT)", "name")
 
 
+def _program() -> str:
+    """Return the name of the command as it was typed: a wheel installs it as qbd-backend."""
+    typed = Path(sys.argv[0]).name
+    return typed if typed == "qbd-backend" else "reference_backend"
+
+
 def parser(command: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of the whole command line, or only of the part for ``command``."""
-    top = _Parser(prog="reference_backend", description=DESCRIPTION)
+    top = _Parser(prog=_program(), description=DESCRIPTION)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     if command != "pool":
         _add_serve(commands)

@@ -62,6 +62,8 @@ def tally_of_report(content: object) -> Tally:
             tally.handle(_of_class(CaseRetried, retried))
         if content.get("end") is not None:
             tally.handle(_of_class(RunEnded, content["end"]))
+    except KeyError as error:
+        raise ValueError(f"is a damaged report: {error} is missing") from None
     except (TypeError, LookupError, AttributeError) as error:
         raise ValueError(f"is a damaged report: {error}") from None
     return tally
@@ -100,8 +102,14 @@ def _of_class(made: type[Made], members: Mapping[str, Any]) -> Made:
     :raise TypeError, ValueError, LookupError: the members are not those of the class.
     """
     hints = typing.get_type_hints(made)
-    names = [field.name for field in dataclasses.fields(made)]  # type: ignore[arg-type]
+    known = dataclasses.fields(made)  # type: ignore[arg-type]
+    names = [field.name for field in known]
     values = {name: _of(hints[name], members[name]) for name in names if name in members}
+    for field in known:
+        has_default = {field.default, field.default_factory} != {dataclasses.MISSING}
+        if field.name not in members and not has_default:
+            whose = members.get("case_id", members.get("event", made.__name__))
+            raise TypeError(f"{whose} has no {field.name!r}")
     return made(**values)
 
 

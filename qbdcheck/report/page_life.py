@@ -186,7 +186,7 @@ def _title(one: Moment, word: str) -> Iterator[str]:
         yield one.lane
     if not one.is_certain:
         yield "not acknowledged: its outcome is not known"
-    if one.text and one.kind in ("fault", "read"):
+    if one.text and one.kind in ("fault", "read", "cut"):
         yield one.text
     if word:
         yield word
@@ -199,7 +199,7 @@ def _line(one: Moment, role: tuple[str, str]) -> Line:
     words = [role[1]] if role[1] else []
     if not one.is_certain:
         words.append("outcome not known")
-    if one.kind == "fault":
+    if one.kind in ("fault", "cut") and one.text:
         words.append(one.text)
     time = "" if one.at_s is None else f"{one.at_s:.6f}"
     return Line((time, what, one.lane, place, "; ".join(words)), role[0])

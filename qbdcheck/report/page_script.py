@@ -103,5 +103,6 @@ def _steps(life: Sequence[Moment]) -> Iterator[Step]:
             case "flush" if last != "flush":
                 yield Step("flush")
             case "cut":
-                yield Step("power-cut")
+                seed = one.text.removeprefix("seed ")
+                yield Step("power-cut", seed=int(seed) if seed.isdigit() else 0)
         last = last if one.kind == "prefill" else one.kind

@@ -17,12 +17,10 @@ from oracles.life import Moment
 from qbdcheck.files import ROOT
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded
+from qbdcheck.report.page_details import split_details
 
 _REPLY = re.compile(r"^after (?P<name>[A-Z_]+), offset (?P<offset>\d+), length (?P<length>\d+)")
 _OUTPUT = re.compile(r"^output line (\d+)(.*)", re.DOTALL)
-_EXPECTED = re.compile(
-    r"^: expected (?P<a>['\"])(?P<expected>.*)(?P=a), got (?P<b>['\"])(?P<got>.*)(?P=b)$"
-)
 _LONG = 80
 """Characters of a comparison that is narrowed to the words that differ."""
 _WORDS = 4
@@ -80,6 +78,12 @@ def _of_data(finding: Finding) -> str:
         return f"{_named(write)} went to the wrong place: {place} {has}"
     cut = next((number for number, one in enumerate(after) if one.kind == "cut"), None)
     acknowledged = "was acknowledged" if write.is_certain else "has no known outcome"
+    if finding.found_at is not None:
+        away = finding.found_at - finding.offset
+        return (
+            f"{_named(write)} went to the wrong place: {place} {has}, and its data is"
+            f" {_away(away)} {'higher' if away > 0 else 'lower'}"
+        )
     if cut is None:
         read = next((one for one in reversed(after) if one.kind == "read"), None)
         return f"{_named(write)} {acknowledged}; {'read back' if read else 'then'}, {place} {has}"
@@ -151,11 +155,17 @@ def _misdirected(finding: Finding, is_one: bool) -> str:
     if not finding.moved:
         return f"{'has' if is_one else 'have'} {finding.text}"
     way = "higher" if finding.moved > 0 else "lower"
-    distance = abs(finding.moved)
-    by = f"{distance // SECTOR} sectors" if distance % SECTOR == 0 else f"{distance} bytes"
+    by = _away(finding.moved)
     part = "" if finding.part is None else f" at {_bytes(finding)}"
     verb = "has" if is_one else "have"
     return f"{verb} its data{part}, {by} {way} than where it was written"
+
+
+def _away(moved: int) -> str:
+    distance = abs(moved)
+    if distance % SECTOR:
+        return f"{distance} bytes"
+    return f"{distance // SECTOR} sector{'s' if distance != SECTOR else ''}"
 
 
 def _altered(finding: Finding, is_one: bool) -> str:
@@ -194,7 +204,8 @@ def _of_text(case: CaseEnded) -> str:
     """Return the verdict of a failure without a finding; "" if its text is not known."""
     cause = cause_of_case(case)
     if differs := _OUTPUT.match(cause):
-        return f"line {differs[1]} of the output differs from {_golden(case)}{_narrow(differs[2])}"
+        how = _narrow(differs[2], case.details)
+        return f"line {differs[1]} of the output differs from {_golden(case)}{how}"
     if fio := _FIO.search(case.message):
         what = "zeroes" if fio["magic"] == "0" else "data that is not of fio"
         seen = (
@@ -224,12 +235,19 @@ def _evidence(case: CaseEnded) -> tuple[str, ...]:
     return finding.evidence if finding else ()
 
 
-def _narrow(words: str) -> str:
-    """Return ``: expected 'a', got 'b'`` without what long lines have in common at their ends."""
-    found = _EXPECTED.match(words)
-    if found is None or len(words) <= _LONG:
+def _narrow(words: str, details: str) -> str:
+    """Return what differs between two long lines of a diff, without what their ends have in common.
+
+    :param words: what is said of short lines, and of lines without a partner.
+    """
+    diff = split_details(details).diff
+    lines = [
+        next((line.text[1:].split() for line in diff if line.kind == kind), [])
+        for kind in ("gone", "added")
+    ]
+    one, two = lines
+    if len(words) <= _LONG or not one or not two or ": expected" not in words:
         return words
-    one, two = found["expected"].split(), found["got"].split()
     shorter = min(len(one), len(two))
     head = next((at for at in range(shorter) if one[at] != two[at]), shorter)
     behind = (at for at in range(shorter - head) if one[-1 - at] != two[-1 - at])

@@ -158,6 +158,8 @@ def verified(data: bytes) -> tuple[dict[str, Any], str]:
         Ed25519PublicKey.from_public_bytes(public_key).verify(value, _bytes(stated))
     except InvalidSignature:
         raise ValueError("the signature is not of this statement") from None
+    except json.JSONDecodeError:
+        raise ValueError("is not JSON: no certificate, or a damaged one") from None
     except (LookupError, TypeError, AttributeError, UnicodeError, RecursionError) as error:
         raise ValueError(f"is not a certificate: {error}") from None
     return stated, public_key.hex()

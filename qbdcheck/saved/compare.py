@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from qbdcheck.saved.runs import SavedRun, Unit
@@ -55,11 +55,32 @@ class Comparison:
 def compare(before: SavedRun, after: SavedRun) -> Comparison:
     """Return the changes from `before` to `after`."""
     made = Comparison(before, after)
-    old_units, new_units = before.units, after.units
+    new_units = after.units
+    names = _renamed(before.units, new_units)
+    old_units = {names.get(key, key): unit for key, unit in before.units.items()}
+    old_names = {new: old[0] for old, new in names.items()}
     for key in sorted({*old_units, *new_units}):
         for name, said in _changes(old_units.get(key), new_units.get(key), after):
-            made.lists[name].append(Change(*key, said))
+            renamed = f" (its name was {old_names[key]})" if key in old_names else ""
+            made.lists[name].append(Change(*key, f"{said}{renamed}"))
     return made
+
+
+_Key = tuple[str, str]
+
+
+def _renamed(old: Iterable[_Key], new: Iterable[_Key]) -> dict[_Key, _Key]:
+    """Return the later key of each case that has kept its number, but not its name."""
+    old, new = set(old), set(new)
+    added = {
+        (_number(case), image_format): (case, image_format) for case, image_format in new - old
+    }
+    places = {key: (_number(key[0]), key[1]) for key in old - new}
+    return {key: added[place] for key, place in places.items() if place in added}
+
+
+def _number(case_id: str) -> str:
+    return case_id.partition("_")[0]
 
 
 def _changes(old: Unit | None, new: Unit | None, after: SavedRun) -> Iterator[tuple[str, str]]:

@@ -73,7 +73,7 @@ class Backend:
         self.name = name
         self.state = State.ABSENT
         self.size = 0
-        self.on_power_lost: list[Callable[[], None]] = []
+        self.on_power_lost: list[Callable[[int | None], None]] = []
         """Called after `kill` and `crash`, when data that was not flushed may be gone."""
         self.front: tuple[dict[str, Any], str] | None = None
         """blockdev options and URI of a proxy in front of the server, if there is one."""
@@ -274,7 +274,7 @@ class Backend:
             raise NotRun(f"target {self.description.name} has no crash action")
         self._must_be(State.RUNNING)
         self._do(action, "crash", seed=seed)
-        self._report_power_loss()
+        self._report_power_loss(seed)
         if self._server is not None and not self._server.is_running:
             self._close_control()
             self._forget_server()
@@ -341,9 +341,9 @@ class Backend:
 
     # Inside --------------------------------------------------------------------------------------
 
-    def _report_power_loss(self) -> None:
+    def _report_power_loss(self, seed: int | None = None) -> None:
         for callback in self.on_power_lost:
-            callback()
+            callback(seed)
 
     def _must_be(self, *states: State) -> None:
         if self._server is not None and self.state is State.RUNNING and not self._server.is_running:

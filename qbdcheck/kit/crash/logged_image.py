@@ -19,8 +19,9 @@ from pathlib import Path
 
 from blockio.write_log import Entry, entries_in, read_log, write_log
 from oracles.crash_states.families import Bounds
+from oracles.crash_states.picture import picture
 from oracles.crash_states.promises import Promises
-from oracles.crash_states.states import CrashStates
+from oracles.crash_states.states import CrashStates, StateId
 from qbdcheck.kit.crash.explorer import Exploration, Explorer, Judge
 from qbdcheck.programs.blockdev import Blockdev, dashed, json_filename, node, over
 from qbdcheck.programs.qemu_img import QemuImg
@@ -227,13 +228,15 @@ class LoggedImage:
             **limits,  # type: ignore[arg-type]
         ).run()
         if result.wrong:
-            self._keep(entries, result.wrong[0].state, tear)
+            self._keep(entries, states, result.wrong[0].state, tear)
         return result
 
-    def _keep(self, entries: Sequence[Entry], state: str, tear: int) -> None:
-        """Save the log and a script that make the first wrong state again."""
+    def _keep(self, entries: Sequence[Entry], states: CrashStates, state: str, tear: int) -> None:
+        """Save the log, a script that makes the first wrong state again, and its picture."""
         repro = self._scratch / "repro"
         repro.mkdir(exist_ok=True)
+        drawn = picture(states, StateId.parse(state))
+        (repro / "crash-state.svg").write_text(drawn, encoding="utf-8")
         write_log(repro / "writes.log", entries)
         (repro / "before.img").write_bytes(self.initial)
         (repro / "run").write_text(

@@ -66,6 +66,7 @@ def test_unknown_keys_are_ignored_and_missing_ones_have_their_defaults(runs: Mod
     [
         ({"schema": 2}, "has schema 2; this version reads 1"),
         ({"cases": [{"case_id": 1}]}, "damaged report: 1 is not a str"),
+        ({"cases": [{"case_id": "003_x", "number": 3}]}, "damaged report: 003_x has no"),
         ({"cases": [7]}, "damaged report"),
         ({"cases": [{"verdict": "green"}]}, "damaged report"),
     ],

@@ -13,6 +13,8 @@ from oracles.finding import SECTOR, Finding
 from oracles.life import Moment
 from oracles.linearizability import Access, check
 from oracles.scripts import Script
+from oracles.shadow import Shadow
+from oracles.stamps import Identity
 from qbdcheck.report.page_life import life_of
 from qbdcheck.report.page_script import script_of
 
@@ -126,3 +128,19 @@ def test_a_fault_between_connections_has_no_script_of_one_connection() -> None:
 def test_zeroes_of_which_the_flags_are_not_known_have_no_script() -> None:
     life = (LOST.life[0], replace(WRITE, kind="zero"), *LOST.life[3:])
     assert script_of((), replace(LOST, life=life)) is None
+
+
+def test_a_script_repeats_a_power_cut_with_its_seed() -> None:
+    shadow = Shadow(64 * SECTOR, Identity(1, 2))
+    old = shadow.prefill()[5 * SECTOR : 6 * SECTOR].tobytes()
+    shadow.write(5 * SECTOR, shadow.stamped(5 * SECTOR, SECTOR))
+    shadow.flush()
+    shadow.power_cut(77)
+    shadow.history.note("read", 5 * SECTOR, SECTOR)
+    (finding,) = shadow.check(5 * SECTOR, old)
+    offered = script_of((), finding)
+    assert offered is not None
+    assert "{do: power-cut, seed: 77}" in offered.replay
+    life = life_of(finding)
+    assert life is not None
+    assert "seed 77" in [line.cells[4] for line in life.lines if line.cells[1] == "power cut"]

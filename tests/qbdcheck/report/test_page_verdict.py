@@ -150,3 +150,36 @@ def test_a_request_is_told_in_words() -> None:
     assert request_in_words("#88 read 628224+7674") == "read #88 of 7674 bytes at offset 628224"
     assert request_in_words("write zeroes 0+1") == "write zeroes of 1 byte at offset 0"
     assert request_in_words("after BLOCK_STATUS") == "after BLOCK_STATUS"
+
+
+def test_a_lost_write_whose_data_is_elsewhere_went_to_the_wrong_place(runs: ModuleType) -> None:
+    life = (PREFILL, WRITE, READ)
+    found = verdict(runs, replace(LOST, life=life, found_at=6 * SECTOR))
+    assert "went to the wrong place: sector 5 still has the prefill, and its data is 1" in found
+    assert found.endswith("1 sector higher.")
+    found = verdict(runs, replace(LOST, life=life, found_at=4 * SECTOR - 9))
+    assert found.endswith("521 bytes lower.")
+
+
+def test_a_long_line_of_an_output_is_narrowed_to_what_differs(runs: ModuleType) -> None:
+    same = "  ".join(f"word{number}" for number in range(20))
+    details = (
+        f"--- golden/003_x.out\n+++ 003_x.out.bad\n@@ -1 +1 @@\n-{same} EPERM EPERM end\n"
+        f"+{same} EIO EIO end\n"
+    )
+    found = verdict(runs, message="output differs", details=details)
+    assert found.endswith("(from word 21 on): expected '... EPERM ...', got '... EIO ...'.")
+
+
+def test_a_wrong_block_of_fio_has_the_second_read(runs: ModuleType) -> None:
+    what = "verify: bad magic header 0, wanted acca"
+    message = f"fio in the guest: /dev/vdb offset 8192, 4096 bytes: {what}"
+    again = "read again over a new connection: zeroes, so the stored data is wrong"
+    finding = Finding(
+        Damage.ZEROED, 8192, 4096, request="fio in the guest, /dev/vdb", evidence=(again,)
+    )
+    found = verdict(runs, finding, message=message)
+    assert found == (
+        "Fio in a guest wrote 4096 bytes at offset 8192 of /dev/vdb, and then read zeroes there;"
+        f" {again}."
+    )

@@ -45,6 +45,18 @@ def test_each_change_is_in_its_list(saved: Made) -> None:
     }
 
 
+def test_a_case_with_a_new_name_is_the_same_case(saved: Made) -> None:
+    before, after = saved((1, *FAIL), (2,), (3,)), saved((1, *FAIL), (2, *FAIL), (4,))
+    for one in after.tally.cases:
+        object.__setattr__(one, "case_id", f"{one.case_id}_renamed")
+    found = listed(before, after)
+    assert [said for _, said in found["still failing"]] == [
+        f"sector 8 is stale (its name was {before.tally.cases[0].case_id})"
+    ]
+    assert [case for case, _ in found["new failures"]] == ["002"]
+    assert [case for case, _ in found["newly not run"]] == ["003"]
+
+
 def test_a_failure_that_did_not_run_again_is_not_fixed(saved: Made) -> None:
     assert list(listed(saved((1, *FAIL)), saved((1, *NOT_RUN)))) == ["newly not run"]
     changes = listed(saved((1, *FAIL)), saved(interrupted=True))
