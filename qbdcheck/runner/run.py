@@ -42,6 +42,8 @@ from qbdcheck.saved.baseline import Baseline
 from qbdcheck.seed import repeat_seed
 from qbdcheck.verdict import Verdict
 
+_LOST = "the run ended before the case had a result: a fault of qbdcheck, please report it"
+
 
 @dataclass(frozen=True)
 class _Held:
@@ -116,6 +118,7 @@ class Run:
         self._failed: dict[tuple[str, str], Unit] = {}
         self._stopped_after = ""
         self._held: dict[tuple[str, int], _Held] = {}
+        self._unfinished: dict[tuple[str, str, int], Unit] = {}
         self._numbers = itertools.count(1)
         self._record: RunRecord | None = None
 
@@ -232,6 +235,9 @@ class Run:
             self._end(held.unit, held.result, held.elapsed_s, held.artefacts)
         if not self.setup_error:
             self.interrupted = self._lanes.stopped
+        if not self._lanes.stopped:  # a run that lost a case must not be green
+            for unit in (*self._unfinished.values(), *units):
+                self._end(unit, Result(Verdict.BROKEN, _LOST), 0.0, ())
 
     def _run_again(self, deadline_s: float) -> None:
         """Run the units that were starved again, one at a time, with nothing beside them."""
@@ -250,6 +256,7 @@ class Run:
                 if (result := self.verdict_before(unit)) is not None:
                     self.finished(unit, result, 0.0, [])
                 else:
+                    self._unfinished[(*unit.key, repetition)] = unit
                     yield unit
                 if options.until_fail and self._bad_cases:
                     return
@@ -318,6 +325,7 @@ class Run:
         artefacts: Iterable[Path],
         first_try: FirstTry | None = None,
     ) -> None:
+        self._unfinished.pop((*unit.key, unit.repetition), None)
         result = self._judged(unit, result)
         case = unit.case
         basis = result.basis or case.spec.basis
