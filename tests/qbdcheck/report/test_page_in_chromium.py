@@ -192,7 +192,9 @@ def test_a_browser_without_javascript_shows_the_page(tmp_path: Path, runs: Modul
         frame, picture = tmp_path / f"{name}.frame.html", tmp_path / f"{name}.png"
         # No script runs in a frame with an empty sandbox (HTML Standard, "sandbox").
         frame.write_text(f'<iframe sandbox="" src="{name}.html" width="700" height="800"></iframe>')
-        done = chromium(frame, "--window-size=800,900", f"--screenshot={picture}")
+        # The virtual time waits for the frame, also on a slow machine.
+        more = ("--virtual-time-budget=10000", "--window-size=800,900", f"--screenshot={picture}")
+        done = chromium(frame, *more)
         console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
         assert all("Blocked script execution" in line for line in console)
         assert bool(console) == (name == "run")
