@@ -159,7 +159,11 @@ def test_a_findings_attribute_of_another_type_is_ignored() -> None:
     assert findings_of(error) == []
 
 
-def test_a_server_that_is_not_ready_is_broken_at_the_start_and_fail_at_a_restart() -> None:
+def test_a_server_that_is_not_ready_is_broken_at_the_start_and_fail_at_a_restart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # as on an idle machine
+    monkeypatch.setattr("qbdcheck.runner.verdict_rules.unless_starved", lambda late: late)
     error = NotReadyError("target x: the server died at its start")
     setup, call = judge(error, "setup", "trace"), judge(error, "call", "trace")
     assert (setup.verdict, setup.setup_failed) == (Verdict.BROKEN, True)
