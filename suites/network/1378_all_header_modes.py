@@ -7,6 +7,8 @@ one reply, refused ones change nothing, and all connections read what the others
 Guards: payload-not-drained, error-kills-connection, reply-cache-by-cookie.
 """
 
+from errno import EINVAL
+
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, CommandFlag, ReplyMode, TransmissionFlag
 
@@ -42,10 +44,12 @@ def burst(io, random):
     """Send a request of a random command to each slot, all in flight together."""
     commands = [Command.READ, Command.WRITE]
     commands += [one for one, flag in FLAGS.items() if io.offers(flag)]
+    if Command.CACHE in commands and io.attempt(Command.CACHE, 0, 4096) == EINVAL:
+        commands.remove(Command.CACHE)  # a server may have nothing to cache (NBD, NBD_CMD_CACHE)
     fua = CommandFlag.FUA if io.offers(TransmissionFlag.SEND_FUA) else 0
     for slot in random.sample(range(SLOTS), SLOTS):
         command = random.choice(commands)
-        length = random.choice((4096, 12 << 10, SLOT))
+        length = min(random.choice((4096, 12 << 10, SLOT)), io.block_sizes[2])
         changes = command in {Command.WRITE, Command.WRITE_ZEROES, Command.TRIM}
         io.send(command, slot * SLOT, length, random.choice((0, fua)) if changes else 0)
     io.finish_all()
