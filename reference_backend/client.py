@@ -229,6 +229,7 @@ class Client(ClientHandshake):
             if not data:
                 msg = f"{self._awaited(cookie)}: the server closed the connection without a reply"
                 raise self._noted(ConnectionResetError(msg), b"")
+            self.heard()
             try:
                 self._ready.extend(self._wire().receive(data))
             except NbdProtocolError as error:

@@ -72,6 +72,9 @@ class ClientHandshake:
 
     # -- bytes
 
+    def heard(self) -> None:
+        """Do nothing; called when data of the server has arrived. Others may replace it."""
+
     def send(self, data: Bytes) -> None:
         """Send raw bytes.
 
@@ -100,6 +103,7 @@ class ClientHandshake:
             if not data:
                 msg = f"{self._doing}: the server closed the connection, {missing} bytes early"
                 raise ConnectionResetError(msg)
+            self.heard()
             parts += data
         return bytes(parts)
 

@@ -30,6 +30,7 @@ from pathlib import Path
 from signal import SIGKILL, Signals
 from typing import IO, TypeVar
 
+from qbdcheck import answers
 from qbdcheck.errors import ProgramError, SetupError
 from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.running import RunningProgram, kill_group, status_of_zombie, tail
@@ -210,6 +211,7 @@ def run(
         kill_group(popen.pid, SIGKILL)
         popen.wait()
         raise
+    answers.came()
     done = Completed(command, popen.returncode, _text(out), _text(err))
     if check and done.returncode != 0:
         why = tail(done.stderr) or tail(done.stdout) or "it printed nothing"

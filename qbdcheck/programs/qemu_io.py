@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from qbdcheck import answers
 from qbdcheck.errors import ProgramError
 from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.closing import CloseOrAbandon
@@ -162,6 +163,7 @@ class QemuIo(CloseOrAbandon):
         if not reports:
             raise ProgramError(f"qemu-io printed no report: {command}", self.argv, None, output)
         self._completions += reports[:-1]
+        answers.came()
         sent.result = reports[-1].error or OK
         if reports[-1].error:
             self._fail(command, reports[-1].error, output)
@@ -197,6 +199,7 @@ class QemuIo(CloseOrAbandon):
     def drain_reports(self) -> list[Report]:
         """Wait for all aio requests. Return their reports in order of completion."""
         self._completions += parse_reports(self._send("aio_flush"))
+        answers.came()
         reports, self._completions, self._in_flight = self._completions, [], 0
         errors = {report.error for report in reports if report.error}
         for sent in self._unfinished:  # which of them failed is not known
@@ -211,6 +214,7 @@ class QemuIo(CloseOrAbandon):
         self._flushed = True
         sent = note("qemu-io flush")
         output = self._send("flush")
+        answers.came()
         sent.result = tail(output) if output.strip() and not self._in_flight else OK
         if self._in_flight:
             self._completions += parse_reports(output)

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 import pytest
 
-from qbdcheck import clock, machine_speed
+from qbdcheck import answers, clock, machine_speed
 from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.qemu_version import Version
 from qbdcheck.report.events import TestEnded
@@ -60,8 +60,14 @@ _GRACE_S = 0.3
 """Seconds for which a terminated process may still exist after the case."""
 
 
-def run_child(unit: Unit, scratch: Path, sending: int, runner_pid: int) -> NoReturn:
-    """Run `unit` in this forked process, write the result to the pipe `sending`, and exit."""
+def run_child(
+    unit: Unit, scratch: Path, sending: int, runner_pid: int, answered: answers.Answers
+) -> NoReturn:
+    """Run `unit` in this forked process, write the result to the pipe `sending`, and exit.
+
+    :param answered: counts the answers of the target, for the runner.
+    """
+    answers.begin_case(answered)
     try:
         _leave_the_runner(scratch, runner_pid)
 

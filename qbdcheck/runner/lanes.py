@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from qbdcheck import clock
+from qbdcheck.answers import Answers
 from qbdcheck.errors import SetupError
 from qbdcheck.machine_speed import work_s
 from qbdcheck.report.events import TestEnded
@@ -34,12 +35,14 @@ from qbdcheck.runner.case_run import Result, Unit, progress_of
 from qbdcheck.runner.child import LOG, STACKS, STACKS_SIGNAL, run_child, strays_result
 from qbdcheck.runner.evidence import hang
 from qbdcheck.runner.reaper import Reaper
-from qbdcheck.runner.verdict_rules import unless_starved, worse
+from qbdcheck.runner.verdict_rules import too_slow, unless_starved, worse
 from qbdcheck.verdict import Verdict
 
 _TICK_S = 0.2
 _STACKS_WAIT_S = 0.5
 _CHUNK = 1 << 16
+_SLOW_GRACE_S = 3.0
+"""Seconds after the limit in which a case that is only slow must get another answer."""
 SUITE_TIME_LIMIT = "the time limit of the run has expired"
 KILLED = "killed: "
 """Start of the message of a case that was ended with the run."""
@@ -86,17 +89,35 @@ class _Running:
     scratch: Path
     started_s: float
     started_work_s: float
+    answers: Answers
     data: bytearray = field(default_factory=bytearray)
     tests: list[TestEnded] = field(default_factory=list)
     """The tests in a guest that have ended."""
     stuck: str = ""
     """Description of the hang after a time-out; empty before."""
+    answered: int | None = None
+    """The answers when the limit was over; None before."""
 
     @property
     def left_s(self) -> float:
         """The seconds of work until the limit of the case is over; negative afterwards."""
         limit_s = self.unit.limit_s
-        return float("inf") if limit_s is None else self.started_work_s + limit_s - work_s()
+        if limit_s is None:
+            return float("inf")
+        grace_s = 0.0 if self.answered is None else _SLOW_GRACE_S
+        return self.started_work_s + limit_s + grace_s - work_s()
+
+    def may_be_slow(self) -> bool:
+        """Begin a grace when the limit is over; return False at once if no answer ever came."""
+        if self.answered is not None or self.answers.count == 0:
+            return False
+        self.answered = self.answers.count
+        return True
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the limit is over, but answers still came after that."""
+        return self.answered is not None and self.answers.count > self.answered
 
 
 @dataclass(frozen=True)
@@ -184,16 +205,19 @@ class Lanes:
         self._watcher.started(unit, lane)
         runner_pid = os.getpid()
         started_s, started_work_s = clock.now_s(), work_s()
+        answered = Answers()
         pid = os.fork()
         if pid == 0:
             self._reaper.leave_to_runner()
             os.close(reading)
-            run_child(unit, scratch, sending, runner_pid)
+            run_child(unit, scratch, sending, runner_pid, answered)
         os.close(sending)
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
         pidfd = os.pidfd_open(pid)
-        running = _Running(unit, lane, pid, pidfd, reading, scratch, started_s, started_work_s)
+        running = _Running(
+            unit, lane, pid, pidfd, reading, scratch, started_s, started_work_s, answered
+        )
         os.set_blocking(reading, False)
         self._running[pid] = running
         self._selector.register(reading, selectors.EVENT_READ, (running, "pipe"))
@@ -213,7 +237,7 @@ class Lanes:
             else:
                 self._finish(running)
         for running in list(self._running.values()):
-            if running.left_s <= 0 and not running.stuck:
+            if running.left_s <= 0 and not running.stuck and not running.may_be_slow():
                 limit_s = running.unit.limit_s
                 self._time_out(running, f"timed out after {limit_s:g} s")
         self._watcher.tick()
@@ -283,6 +307,8 @@ class Lanes:
             if message.startswith(KILLED):  # it had not used up its own limit
                 return Result(Verdict.BROKEN, message, details)
             late = Result(Verdict.FAIL, message, details, findings=(hang(message),))
+            if running.is_slow:
+                late = too_slow(late, running.answers.count)
             return unless_starved(late, running.started_s)
         result = Result.from_bytes(bytes(running.data))
         if result is not None and status == 0:

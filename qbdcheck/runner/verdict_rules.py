@@ -101,6 +101,18 @@ def starved(late: Result, load: machine_speed.Load) -> Result:
     return Result(Verdict.BROKEN, message, details, starved=load)
 
 
+def too_slow(late: Result, answers: int) -> Result:
+    """Return the result of a case whose time is over while the target still answers: BROKEN.
+
+    :param answers: that it got until now.
+    """
+    message = (
+        f"{late.message}, but nothing hangs: the target still answers ({answers} answers until"
+        " now). It is too slow for this limit; give a longer one with --timeout"
+    )
+    return Result(Verdict.BROKEN, message, f"{message}\n\n{late.details}")
+
+
 def broken_if_disk_full(result: Result, scratch: Path) -> Result:
     """Return the result of a case; a FAIL becomes BROKEN if the runner's own disk is full."""
     if result.verdict is not Verdict.FAIL or shutil.disk_usage(scratch).free > _FULL_BYTES:

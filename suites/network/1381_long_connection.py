@@ -14,7 +14,12 @@ from qbdcheck.kit.nbd import messages as m
 REQUESTS, BATCH, LENGTH = 66_000, 500, 512
 
 
-@case(groups="protocol rw concurrent slow", requires="nbd", basis="MUST: NBD, Transmission")
+@case(
+    groups="protocol rw concurrent slow",
+    requires="nbd",
+    limit_s=300,
+    basis="MUST: NBD, Transmission",
+)
 def test(new_disk, nbd_io):
     disk = new_disk("1M")
     with nbd_io(disk, structured=False, extended=False) as io:

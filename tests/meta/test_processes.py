@@ -37,6 +37,35 @@ def test_a_time_out_lists_the_requests_in_flight_of_the_server(toy: Toy) -> None
     assert "reference_backend" in details
 
 
+@pytest.mark.parametrize(
+    ("after", "verdict", "message"),
+    [
+        (
+            "continue",
+            "broken",
+            "timed out after 2 s, but nothing hangs: the target still answers (",
+        ),
+        ("time.sleep(600)", "fail", "timed out after 2 s"),
+    ],
+)
+def test_a_slow_target_is_broken_and_one_that_hangs_fails(
+    toy: Toy, after: str, verdict: str, message: str
+) -> None:
+    body = f"""
+    import time
+    with nbd_io(disk) as io:
+        while True:
+            io.read(0, 512)
+            time.sleep(0.1)
+            {after}
+    """
+    toy.case("001_endless", body, "disk, nbd_io", limit_s=2)
+    case = toy.run("-t", "reference", timeout_s=60).cases["001_endless"]
+    assert case["verdict"] == verdict
+    assert case["message"].startswith(message)
+    assert ("--timeout" in case["message"]) == (verdict == "broken")
+
+
 def test_a_hang_that_ignores_all_signals_is_killed(toy: Toy) -> None:
     body = """
     import signal
