@@ -44,6 +44,8 @@ class Cell:
     :ivar damage: the kinds of damage in this failure.
     :ivar named: whether the diagnosis of that failure names the damage of this mutant.
     :ivar cases: the number of cases that ran to their end; ``not_run``: that could not run.
+    :ivar broken: the cases that were BROKEN. They say nothing about the mutant and count as not
+        run.
     """
 
     state: str = NOT_TESTABLE
@@ -55,6 +57,7 @@ class Cell:
     named: bool = False
     cases: int = 0
     not_run: int = 0
+    broken: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -199,7 +202,8 @@ class _Watch:
             verdict = str(event.get("verdict", "")).lower().replace("_", " ")
             if not verdict:
                 continue
-            if event.get("starved"):  # says nothing about the mutant
+            if verdict == "broken" and not self._is_not_ready(event):
+                self._cell.broken.append(event["case_id"])
                 verdict = "not run"
             (self._not_run if verdict == "not run" else self._ran).add(event["case_id"])
             if verdict in ("fail", "broken"):
@@ -212,9 +216,15 @@ class _Watch:
         """Fill the cell from the case that failed."""
         cell, findings = self._cell, findings_in(event)
         cell.damage = list(dict.fromkeys(finding.damage.value for finding in findings))
-        is_ready = Damage.NOT_READY.value not in cell.damage or event["verdict"] != "broken"
-        cell.state, cell.case = KILLED if is_ready else NOT_READY, event["case_id"]
+        cell.state = KILLED if event["verdict"] == "fail" else NOT_READY
+        cell.case = event["case_id"]
         cell.diagnosis = cause_of(event["message"], event.get("details", ""), findings)
+
+    @staticmethod
+    def _is_not_ready(event: Mapping[str, Any]) -> bool:
+        """Whether the server did not start; a starved machine is no reason to believe that."""
+        damage = {finding.damage for finding in findings_in(event)}
+        return Damage.NOT_READY in damage and not event.get("starved")
 
     def _judge(self) -> None:
         """Set the state to alive, but only if a case ran that can detect the bug."""

@@ -89,6 +89,9 @@ def conclusions(fates: Sequence[Fate]) -> list[str]:
         "Without these knobs": [fate for fate in mutants if fate.knobs_left_out],
     }
     lines += [f"{what}: {' '.join(map(_name, those))}" for what, those in named.items() if those]
+    broken = [f"{_name(fate)} ({' '.join(fate.broken)})" for fate in fates if fate.broken]
+    if broken:
+        lines.append(f"With broken cases: {' '.join(broken)}")
     return lines
 
 

@@ -19,13 +19,15 @@ POSTPONED = {"event": "case_postponed", "case_id": GUARDING}
 @pytest.mark.parametrize(
     ("events", "state"),
     [
-        ([BROKEN], KILLED),
+        ([BROKEN], NOT_TESTABLE),
+        ([BROKEN, {"case_id": "002_other", "verdict": "pass"}], NOT_TESTABLE),
+        ([BROKEN, {**BROKEN, "case_id": "002_other", "verdict": "fail"}], KILLED),
         ([STARVED], NOT_TESTABLE),
         ([POSTPONED, {**BROKEN, "verdict": "fail", "starved": None}], KILLED),
         ([POSTPONED, {"case_id": GUARDING, "verdict": "pass"}], ALIVE),
     ],
 )
-def test_a_starved_case_is_neither_a_kill_nor_a_miss(
+def test_a_broken_case_is_neither_a_kill_nor_a_miss(
     tmp_path: Path, events: list[dict[str, object]], state: str
 ) -> None:
     cell = Cell()
