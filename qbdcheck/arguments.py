@@ -204,6 +204,8 @@ def _add_selection(group: argparse._ArgumentGroup) -> None:
     add("--shard", type=shard, metavar="I/N",
         help="run part I of N, split by the times in suites/durations.json")  # fmt: skip
     add("--turns", action="store_true", help="interleave the suites, to find each bug early")
+    add("--best-first", action="store_true",
+        help="begin with the cases that find the most bugs per second")  # fmt: skip
     add("-r", "--random", action="store_true", help="run in random order, from the seed")
 
 
@@ -414,6 +416,7 @@ def _selection(given: argparse.Namespace) -> Selection:
         shard=given.shard,
         random_order=given.random,
         turns=given.turns,
+        best_first=given.best_first,
         suites_dir=given.suites_dir.absolute(),
     )
 

@@ -56,6 +56,8 @@ class Selection:
     random_order: bool = False
     turns: bool = False
     """Interleave the suites."""
+    best_first: bool = False
+    """Begin with the cases of suites/best-first.txt; interleave the suites of the others."""
     suites_dir: Path = Path("suites")
 
 

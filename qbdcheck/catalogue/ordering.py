@@ -38,6 +38,14 @@ def by_turns(units: Sequence[Unit], suite: Callable[[Unit], object]) -> list[Uni
     return [units[index] for index in sorted(range(len(units)), key=share.__getitem__)]
 
 
+def listed_first(
+    units: Sequence[Unit], name: Callable[[Unit], str], listed: Sequence[str]
+) -> list[Unit]:
+    """Return `units` with those that are in the list first, in its order; a stable sort."""
+    place = {one: number for number, one in enumerate(listed)}
+    return sorted(units, key=lambda unit: place.get(name(unit), len(place)))
+
+
 def shuffled(units: Sequence[Unit], generator: Random) -> list[Unit]:
     """Return `units` in the order that `generator` draws."""
     mixed = list(units)

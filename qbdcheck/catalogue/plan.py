@@ -16,6 +16,7 @@ from qbdcheck.catalogue.ordering import (
     UNKNOWN_S,
     by_turns,
     estimate,
+    listed_first,
     longest_first,
     shard,
     shuffled,
@@ -38,6 +39,7 @@ SKIP_VARIABLE = "QBDCHECK_SKIP"
 DURATIONS_VARIABLE = "QBDCHECK_DURATIONS"
 """Environment variable with the file of durations by which ``--shard`` splits."""
 ALLOWED_NOT_RUN = "allowed-not-run.yaml"
+BEST_FIRST = "best-first.txt"
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,13 @@ def _ordered(
 ) -> list[Planned]:
     if selection.random_order:
         return shuffled(plan, Seed(execution.seed).stream("order"))
-    if selection.turns:
-        return by_turns(plan, lambda one: one.case.path.parent)
+    if selection.turns or selection.best_first:
+        plan = by_turns(plan, lambda one: one.case.path.parent)
+    if selection.best_first:
+        best = best_cases(selection.suites_dir)
+        plan = listed_first(plan, lambda one: one.case.case_id, best)
+    if selection.turns or selection.best_first:
+        return plan
     if execution.lanes == 1 or execution.in_order:
         return plan
     tables = {
@@ -195,6 +202,18 @@ def _ordered(
         return seconds.get(planned.case.case_id, default[planned.image_format])
 
     return longest_first(plan, duration_s)
+
+
+def best_cases(suites_dir: Path) -> list[str]:
+    """Return the ids of the cases that find the most bugs per second, the best first.
+
+    They come from suites/best-first.txt, which `tools/best_first.py` writes; none if it is missing.
+    """
+    try:
+        lines = (suites_dir / BEST_FIRST).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _shared_durations(suites_dir: Path, chosen: str) -> Mapping[str, float]:

@@ -83,14 +83,14 @@ def main(
         if cluster is not None:
             on_workers.fingerprints(cluster, wanted, flags)
             return ExitCode.GREEN
-        flags = ["--turns", "-j", str(execution.lanes), *flags]
+        flags = ["--best-first", "-j", str(execution.lanes), *flags]
         return _fingerprints(wanted, mutation, execution.repeat, flags)
     of_cases = replace(selection, arguments=cases, resume=False)
     plan = make_plan(of_cases, target, execution)
     plan = [planned for planned in plan if not planned.excluded]
     guards = {one.case.case_id: guarded_bugs(one.case.path) for one in plan}
     runner = Runner(
-        ["--turns", "-j", str(execution.lanes), *_flags(selection, target, execution)], guards
+        ["--best-first", "-j", str(execution.lanes), *_flags(selection, target, execution)], guards
     )
     console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
     progress = Progress(execution.cache_dir / "mutants.json", [*cases, *_selecting(selection)])

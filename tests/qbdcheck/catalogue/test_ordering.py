@@ -5,7 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbdcheck.catalogue.ordering import by_turns, estimate, longest_first, shard, shuffled
+from qbdcheck.catalogue.ordering import (
+    by_turns,
+    estimate,
+    listed_first,
+    longest_first,
+    shard,
+    shuffled,
+)
 from qbdcheck.seed import Seed, case_seed, repeat_seed
 
 DURATIONS = st.lists(st.floats(0, 100), max_size=30)
@@ -31,6 +38,12 @@ def test_no_shard_is_longer_than_the_mean_and_one_unit(durations: list[float], p
 
 def test_longest_first_keeps_equal_ones_in_order() -> None:
     assert longest_first(["a", "bb", "c", "dd"], len) == ["bb", "dd", "a", "c"]
+
+
+def test_listed_ones_come_first_in_the_order_of_the_list() -> None:
+    listed = ["d", "b", "gone"]
+    assert listed_first(["a", "b", "c", "d"], str, listed) == ["d", "b", "a", "c"]
+    assert listed_first(["b", "a"], str, []) == ["b", "a"]
 
 
 def test_interleaved_suites_keep_their_own_order() -> None:

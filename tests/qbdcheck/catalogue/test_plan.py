@@ -158,6 +158,10 @@ def test_the_order_is_by_number_longest_first_interleaved_or_random(
     assert plan(selection, execution) == ["1", "2", "3", "1000"]
     assert plan(selection, replace(execution, lanes=2)) == ["1000", "2", "3", "1"]
     assert plan(replace(selection, turns=True), execution) == ["1", "3", "2", "1000"]
+    best_first = replace(selection, best_first=True)
+    assert plan(best_first, execution) == ["1", "3", "2", "1000"]
+    (suites / "best-first.txt").write_text("# the best\n002_b\n004_gone\n1000_c\n")
+    assert plan(best_first, execution) == ["2", "1000", "1", "3"]
     orders = {
         tuple(plan(replace(selection, random_order=True), replace(execution, seed=seed)))
         for seed in range(9)
