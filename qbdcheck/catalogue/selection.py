@@ -166,10 +166,15 @@ def parse_exclusions(text: str, source: str) -> dict[str, str]:
 
 
 def parse_exclusion_list(entries: Iterable[str], source: str = "-e") -> dict[str, str]:
-    """Parse the entries of ``-e``: ``017``, ``001-010``, or ``017=why``."""
+    """Parse the entries of ``-e``: ``017``, ``001-010``, or ``017=why``.
+
+    :raise UsageError: nothing comes after ``=``.
+    """
     exclusions: dict[str, str] = {}
     for entry in entries:
-        case, _, reason = entry.partition("=")
+        case, equals, reason = entry.partition("=")
+        if equals and not reason.strip():
+            raise UsageError(f"{source} {entry}: no reason after '='; write {case.strip()}=WHY")
         if case.strip():
             exclusions[case.strip()] = _reason(reason.strip(), source)
     return exclusions

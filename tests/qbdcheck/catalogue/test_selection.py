@@ -128,6 +128,8 @@ def test_an_exclude_file_gives_reasons() -> None:
 
 
 def test_an_exclude_list_may_give_reasons() -> None:
+    with pytest.raises(UsageError, match="-e 17=: no reason after '='; write 17=WHY"):
+        parse_exclusion_list(["17="])
     assert parse_exclusion_list(["017", "2=too slow", ""]) == {
         "017": "excluded by -e",
         "2": "excluded by -e: too slow",
