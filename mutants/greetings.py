@@ -191,7 +191,7 @@ class CacheLengthKills(RequestMutant):
     """A hint for a long range allocates as much."""
 
     id = "cache-length-kills"
-    shows = ("protocol error", "error", "hang")
+    shows = ("died", "protocol error", "error", "hang")
     says = r"closed the connection|reset|errno"
     source = "class known from lengths that are trusted (CVE-2025-47711)"
     breaks = "a CACHE request of 64 MiB and more ends the server"

@@ -60,7 +60,7 @@ class CacheLongHangsUp(ReplyMutant):
 
     id = "cache-long-hangs-up"
     shows = ("protocol error",)
-    says = r"closed the connection"
+    says = r"(closed|ended) the connection"
     source = "QEMU 2ddb6a2d (limits of CACHE and PREFETCH)"
     breaks = "a cache request of more than 64 MiB ends the connection"
     commands = (Command.CACHE,)

@@ -141,7 +141,7 @@ class AbortKillsServer(Mutant):
     """A client that aborts the handshake kills the server."""
 
     id = "probe-or-abort-kills-server"
-    shows = ("error", "hang", "protocol error")
+    shows = ("died", "error", "hang", "protocol error")
     says = (
         r"Input/output error|No space left|Invalid argument|errno|timed? ?out"
         r"|can't open|Could not open|did not start|closed the connection"
@@ -165,7 +165,7 @@ class LongNameSmash(Mutant):
     """A long name overruns a buffer."""
 
     id = "long-name-smash"
-    shows = ("error", "hang", "protocol error")
+    shows = ("died", "error", "hang", "protocol error")
     says = (
         r"Input/output error|No space left|Invalid argument|errno|timed? ?out"
         r"|can't open|Could not open|did not start|closed the connection"

@@ -70,7 +70,7 @@ class LastBlockOverrun(Mutant):
     """Read-ahead does not stop at the end of the volume."""
 
     id = "last-block-overrun"
-    shows = ("error", "protocol error")
+    shows = ("died", "error", "protocol error")
     says = r"Input/output error|beyond|errno"
     source = "docs/bugs.md, E6"
     breaks = "a read within 64 KiB of the end kills the server"
@@ -130,7 +130,10 @@ class ZeroLengthOp(RequestMutant):
     """A request of length 0 fails an assertion."""
 
     id = "zero-length-op"
-    shows = ("protocol error",)
+    shows = (
+        "died",
+        "protocol error",
+    )
     says = r"closed the connection|length|errno"
     source = "QEMU ac9d00bf7b, ef8c887ee0; SPDK ef65d8467c"
     breaks = "a request for a range of length 0 kills the server"

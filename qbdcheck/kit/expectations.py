@@ -8,6 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+from oracles.damage import Content, Damage
+from oracles.damage import error as outcome
+from oracles.damage import size as size_of
+from oracles.finding import Finding, Findings
 from oracles.shadow import Shadow
 from oracles.stamps import Data
 from qbdcheck.kit.blkdebug import errno_of
@@ -17,6 +21,24 @@ from qbdcheck.programs.qemu_io import QemuIo
 from qbdcheck.targets.disk_io import WrongData
 
 _Error = TypeVar("_Error", bound=BaseException)
+
+
+class WrongAnswer(AssertionError):  # noqa: N818  # a verdict, as WrongData
+    """A request has another outcome, or a volume another size, than the right one.
+
+    :ivar findings: the same as data, for reports.
+    """
+
+    def __init__(self, text: str, damage: Damage, expected: Content, seen: Content) -> None:
+        super().__init__(text)
+        self.findings = Findings([Finding(damage, expected=expected, seen=seen, remark=text)])
+
+
+def wrong_errno(request: str, seen: int, *errnos: int) -> WrongAnswer:
+    """Return the error of a request whose errno is none of ``errnos``; 0 is success."""
+    wanted = " or ".join(map(errno_name, errnos))
+    text = f"{request}: expected {wanted}, got {errno_name(seen)}"
+    return WrongAnswer(text, Damage.ERROR, outcome(errnos[0]), outcome(seen))
 
 
 def errno_name(number: int) -> str:
@@ -32,9 +54,20 @@ def errno_name(number: int) -> str:
 def expect_result(seen: int, expected: int, request: str) -> None:
     """Compare the errno of a request, 0 for success, with the one that is right.
 
-    :raise AssertionError: it is another.
+    :raise WrongAnswer: it is another.
     """
-    assert seen == expected, f"{request}: expected {errno_name(expected)}, got {errno_name(seen)}"
+    if seen != expected:
+        raise wrong_errno(request, seen, expected)
+
+
+def expect_bytes(seen: int, expected: int, what: str) -> None:
+    """Compare the size of a volume, an export or an image, in bytes.
+
+    :raise WrongAnswer: it is another.
+    """
+    if seen != expected:
+        text = f"{what}: expected a size of {expected} bytes, got {seen}"
+        raise WrongAnswer(text, Damage.SIZE, size_of(expected), size_of(seen))
 
 
 def expect_content(
@@ -70,11 +103,11 @@ def expect_same(seen: Data, expected: Data, what: str) -> None:
 def expect_errno(io: QemuIo, command: str, *errnos: int) -> None:
     """Run a command of qemu-io that must fail with one of ``errnos``, past the shadow.
 
-    :raise AssertionError: it succeeded, or failed with another errno.
+    :raise WrongAnswer: it succeeded, or failed with another errno.
     """
     seen = errno_of(io, command)
-    wanted = " or ".join(map(errno_name, errnos))
-    assert seen in errnos, f"qemu-io '{command}': expected {wanted}, got {errno_name(seen)}"
+    if seen not in errnos:
+        raise wrong_errno(f"qemu-io '{command}'", seen, *errnos)
 
 
 class Caught(Generic[_Error]):
@@ -89,7 +122,7 @@ def expect_failure(kind: type[_Error], request: str, text: str = "") -> Iterator
 
     :param request: what the block requests, for the message.
     :param text: must be in the text of the exception.
-    :raise AssertionError: the block succeeded, or the text is another.
+    :raise WrongAnswer: the block succeeded. :raise AssertionError: the text is another.
     """
     caught: Caught[_Error] = Caught()
     try:
@@ -98,7 +131,8 @@ def expect_failure(kind: type[_Error], request: str, text: str = "") -> Iterator
         caught.value = error
         expect_in(text, str(error), request)
     else:
-        raise AssertionError(f"{request}: expected an error, got success")
+        text = f"{request}: expected an error, got success"
+        raise WrongAnswer(text, Damage.ERROR, outcome(numbers.EIO), outcome(0))
 
 
 def expect_sound(qemu_img: QemuImg, filename: str) -> None:
@@ -123,10 +157,9 @@ def expect_no_check_errors(qemu_img: QemuImg, filename: str) -> None:
 def expect_size(qemu_img: QemuImg, filename: str | os.PathLike[str], size: int) -> None:
     """Compare the virtual size that ``qemu-img info`` reports, in bytes.
 
-    :raise AssertionError: it is another.
+    :raise WrongAnswer: it is another.
     """
-    seen = qemu_img.json("info", filename)["virtual-size"]
-    assert seen == size, f"qemu-img info: expected a size of {size} bytes, got {seen}"
+    expect_bytes(qemu_img.json("info", filename)["virtual-size"], size, "qemu-img info")
 
 
 def expect_identical(qemu_img: QemuImg, *arguments: str | os.PathLike[str]) -> None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from errno import EIO
 from types import TracebackType
 from typing import Any, Self
 
 from blockio.layers import Command, CommandFlag
+from oracles.damage import Damage
+from oracles.damage import error as outcome
 from oracles.shadow import Shadow
 from oracles.stamps import Data
 from qbdcheck.errors import CaseBroken
-from qbdcheck.kit.expectations import errno_name
+from qbdcheck.kit.expectations import WrongAnswer, errno_name, wrong_errno
 from qbdcheck.programs.requests_sent import OK, Sent, note
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import ReadAgain, judge
@@ -43,16 +46,20 @@ class RequestFailed(NbdError):  # noqa: N818  # as IoFailed of qemu-io
 
 
 class RequestLost(ConnectionError):  # noqa: N818
-    """A request has no reply: the connection ended, or the time limit passed."""
+    """A request has no reply: the connection ended, or the time limit passed (`RequestHangs`)."""
 
 
-def _why(error: OSError | EOFError) -> str:
-    """Return why a request has no reply, without the request."""
+class RequestHangs(RequestLost, TimeoutError):  # noqa: N818  # as RequestLost
+    """A request has no reply within the time limit."""
+
+
+def _lost(request: object, error: OSError | EOFError) -> RequestLost:
+    """Return the error of a request without a reply: the connection has ended, or it hangs."""
     if isinstance(error, TimeoutError):
-        return "no reply within the time limit"
+        return RequestHangs(f"{request}: no reply within the time limit")
     if isinstance(error, ConnectionError | EOFError):
-        return "the server ended the connection without a reply"
-    return error.strerror or str(error)
+        return RequestLost(f"{request}: the server ended the connection without a reply")
+    return RequestLost(f"{request}: {error.strerror or error}")
 
 
 @dataclass(frozen=True)
@@ -241,7 +248,7 @@ class NbdIo:
             noted.result = OK  # an error is an answer: the server lived
             return error.errno or 0
         except TimeoutError:
-            raise RequestLost(f"{sent}: no reply within the time limit") from None
+            raise RequestHangs(f"{sent}: no reply within the time limit") from None
         except (OSError, EOFError):
             return CLOSED
         noted.result = OK
@@ -263,7 +270,8 @@ class NbdIo:
         The shadow expects no change. A write carries zeroes, or ``data``.
 
         :param errnos: the errnos that are allowed; by default any, and a closed connection.
-        :raise AssertionError: the request succeeds, or fails with another errno.
+        :raise WrongAnswer: the request succeeds, or fails with another errno.
+        :raise RequestLost: the server closes the connection, though ``errnos`` are given.
         """
         payload = data if data is not None else bytes(length if command == Command.WRITE else 0)
         sent = _Sent(command, offset, length, flags, payload, self.name)
@@ -274,15 +282,19 @@ class NbdIo:
             noted.result = OK
             number = error.errno or 0
         except TimeoutError:
-            raise RequestLost(f"{sent}: no reply within the time limit") from None
+            raise RequestHangs(f"{sent}: no reply within the time limit") from None
         except (OSError, EOFError):
             number = CLOSED
         else:
-            raise AssertionError(f"{sent}: expected an error, the request succeeded (errno 0)")
-        if errnos and number not in errnos:
+            if errnos:
+                raise wrong_errno(str(sent), 0, *errnos)
+            text = f"{sent}: expected an error, the request succeeded (errno 0)"
+            raise WrongAnswer(text, Damage.ERROR, outcome(EIO), outcome(0))
+        if errnos and number == CLOSED:
             wanted = " or ".join(map(errno_name, errnos))
-            got = "a closed connection" if number == CLOSED else errno_name(number)
-            raise AssertionError(f"{sent}: expected {wanted}, got {got}")
+            raise RequestLost(f"{sent}: expected {wanted}, but the server closed the connection")
+        if errnos and number not in errnos:
+            raise wrong_errno(str(sent), number, *errnos)
         return number
 
     # In flight together --------------------------------------------------------------------------
@@ -312,7 +324,7 @@ class NbdIo:
                 command, offset, length, flags=flags, payload=sent.data
             )
         except (OSError, EOFError) as error:
-            raise RequestLost(f"{sent}: {_why(error)}") from None
+            raise _lost(sent, error) from None
         self._in_flight[cookie] = sent
         self._noted[cookie] = noted
         return cookie
@@ -327,7 +339,7 @@ class NbdIo:
         try:
             reply = self.client.receive_reply(cookie)
         except (OSError, EOFError) as error:
-            raise RequestLost(f"{waiting[0]}: {_why(error)}") from None
+            raise _lost(waiting[0], error) from None
         sent = self._in_flight.pop(reply.cookie, None)
         if sent is not None:
             self._noted.pop(reply.cookie).result = OK
@@ -378,10 +390,8 @@ class NbdIo:
         except NbdError as error:
             noted.result = OK  # an error is an answer: the server lived
             raise RequestFailed(str(sent), error) from None
-        except TimeoutError:
-            raise RequestLost(f"{sent}: no reply within the time limit") from None
         except (OSError, EOFError) as error:
-            raise RequestLost(f"{sent}: {_why(error)}") from None
+            raise _lost(sent, error) from None
 
     def _judge(self, sent: _Sent, data: Data) -> None:
         judge(self._shadow, sent.offset, data, str(sent), again=self._again)

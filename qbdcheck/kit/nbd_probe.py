@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator
 
 from qbdcheck.errors import NotRun
-from qbdcheck.kit.nbd_io import CLOSED, NbdIo, RequestFailed, RequestLost, describe
+from qbdcheck.kit.nbd_io import CLOSED, NbdIo, RequestFailed, RequestHangs, RequestLost, describe
 from qbdcheck.machine_speed import Limit, elapsed_limit_s, must_not_be_starved
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import must_agree
@@ -174,7 +174,7 @@ def errno_of(  # noqa: PLR0917  # the fields of the header, in their order
         return int(error.errno or 0)
     except TimeoutError:
         request = describe(command, offset, length, flags)
-        raise RequestLost(f"{request}: no reply within {REPLY_LIMIT_S:g} s") from None
+        raise RequestHangs(f"{request}: no reply within {REPLY_LIMIT_S:g} s") from None
     except (ConnectionError, BrokenPipeError):
         return CLOSED
     return 0

@@ -10,7 +10,7 @@ Guards: flush-first-export-only, growth-lost-in-cut, flush-noop.
 import contextlib
 
 from qbdcheck.kit import case
-from qbdcheck.kit.expectations import expect_equal
+from qbdcheck.kit.expectations import expect_bytes
 from qbdcheck.kit.nbd_requests import widened
 from qbdcheck.kit.server_ends import end, ways_of
 from qbdcheck.kit.volume_limits import size_unit
@@ -43,5 +43,5 @@ def test(new_disk, nbd_io, target, seed):
             end(first, way, seed + round_)
             for disk in disks:
                 with nbd_io(disk) as io:
-                    expect_equal(io.client.size, disk.size, f"the size of {disk.name} after {way}")
+                    expect_bytes(io.client.size, disk.size, f"{disk.name} after {way}")
                     io.read(0, disk.size)

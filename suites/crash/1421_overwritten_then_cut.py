@@ -7,6 +7,7 @@ Guards: replay-in-offset-order, journal-misses-zeroes, grow-not-durable, zero-un
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_bytes
 from qbdcheck.kit.nbd import TransmissionFlag
 
 KIB, ROUNDS = 1 << 10, 12
@@ -20,8 +21,7 @@ def test(new_disk, nbd_io, target, seed):
         if round_ % 3 == 1 and "resize" in target.capabilities:
             disk.resize(disk.size + 64 * KIB)
         with nbd_io(disk) as io:
-            seen = io.client.size
-            assert seen == disk.size, f"the size is {seen}, not {disk.size}, after a power cut"
+            expect_bytes(io.client.size, disk.size, f"{disk.name} after a power cut")
             unit = max(512, io.block_sizes[0])
             for number in range(10):
                 length = random.randrange(1, 9) * unit

@@ -10,6 +10,7 @@ Guards: cross-connection-state, wrong-volume-or-lun, capability-bit-collision.
 import contextlib
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_bytes
 from qbdcheck.kit.nbd import Command, TransmissionFlag
 
 MIB, SECTOR = 1 << 20, 512
@@ -35,9 +36,7 @@ def test(new_disk, nbd_io, qemu_io):
         for last in (large, small, frozen, large):
             clients.append((last, opened.enter_context(nbd_io(last))))
             for disk, io in clients:
-                size = io.client.size
-                seen = f"export {disk.name}: expected {disk.size} bytes, got {size}"
-                assert size == disk.size, seen
+                expect_bytes(io.client.size, disk.size, f"export {disk.name}")
                 block = max(SECTOR, io.block_sizes[0])
                 end = disk.size - block
                 read_only = io.offers(TransmissionFlag.READ_ONLY)

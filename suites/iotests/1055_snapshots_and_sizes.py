@@ -10,6 +10,7 @@ grow-zeroes-part-block, grow-exposes-old-data.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_bytes
 from qbdcheck.kit.nbd_io import minimum_block
 
 KIB, MIB, COUNT = 1 << 10, 1 << 20, 34
@@ -68,6 +69,5 @@ def change(io, random, size):
 def check(nbd_io, volumes):
     for one in volumes:
         with nbd_io(one) as io:
-            seen = io.client.size
-            assert seen == one.size, f"{one.name} has {seen} bytes, expected {one.size}"
+            expect_bytes(io.client.size, one.size, one.name)
             io.read(0, one.size)

@@ -7,6 +7,7 @@ resize-not-notified.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_bytes
 
 MIB, MORE, ROUNDS, BLOCK = 1 << 20, 32 << 10, 1000, 4096
 
@@ -23,8 +24,7 @@ def test(new_disk, nbd_io, seed):
     for number in range(ROUNDS):
         disk.resize(MIB + MORE)
         with nbd_io(disk) as io:
-            size = io.client.size
-            assert size == disk.size, f"resize {number}: the size is {size}, not {disk.size}"
+            expect_bytes(io.client.size, disk.size, f"resize {number}")
             io.read(MIB, MORE)
             for start in (BLOCK * random.randrange(MIB // BLOCK), MIB + MORE - BLOCK):
                 io.write(start, BLOCK)

@@ -9,6 +9,7 @@ wrong-volume-or-lun, resize-during-copy, rebuild-granularity-mismatch.
 import contextlib
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_bytes
 from qbdcheck.kit.nbd_io import minimum_block
 
 KIB = 1 << 10
@@ -32,10 +33,9 @@ def change(disk, io, random):
 
 def read(disk, nbd_io):
     with nbd_io(disk) as io:
-        size = io.client.size
-        assert size == disk.size, f"{disk.name} has {size} bytes, expected {disk.size}"
-        if size:
-            io.read(0, size)
+        expect_bytes(io.client.size, disk.size, disk.name)
+        if disk.size:
+            io.read(0, disk.size)
 
 
 @case(

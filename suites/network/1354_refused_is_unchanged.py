@@ -8,7 +8,7 @@ Guards: refused-flag-executed, refused-write-partial, oob-past-end.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.block_status import expect_status, follow
-from qbdcheck.kit.expectations import expect_equal
+from qbdcheck.kit.expectations import expect_bytes
 from qbdcheck.kit.nbd import Command, CommandFlag, TransmissionFlag
 from qbdcheck.kit.nbd_io import describe
 from qbdcheck.kit.nbd_probe import errno_of
@@ -76,7 +76,7 @@ def refuse(disk, nbd_io, nbd, kinds):
                 continue  # whether it may be accepted is the subject of other cases
         refused += 1
         with nbd_io(disk) as io:
-            expect_equal(io.client.size, SIZE, f"the size after {what}")
+            expect_bytes(io.client.size, SIZE, f"the export after {what}")
             io.name = f"a new connection, after {what}"
             io.read(0, SIZE)
         for name, seen in status(disk, nbd).items():

@@ -8,7 +8,7 @@ Guards: status-behind-growth, resize-not-notified, grow-exposes-old-data.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.block_status import StatusWrong, follow
-from qbdcheck.kit.expectations import expect_equal
+from qbdcheck.kit.expectations import expect_bytes, expect_equal
 from qbdcheck.kit.nbd import STATE_ZERO
 from qbdcheck.kit.nbd_requests import widened
 from qbdcheck.kit.volume_limits import size_unit
@@ -31,7 +31,7 @@ def test(new_disk, nbd_io, target):
         old = disk.size
         disk.resize(widened(0, wanted, unit)[1])
         with nbd_io(disk) as io:
-            expect_equal(io.client.size, disk.size, "the size on a new connection")
+            expect_bytes(io.client.size, disk.size, "a new connection")
             check(io, disk.size, f"after a resize from {old} to {disk.size}")
             block = io.block_sizes[0]
             at = max(disk.size - 20 * KIB, 0)

@@ -6,6 +6,7 @@ Guards: handshake-length-off, size-rounded-down, size-rounded-up.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_bytes
 from qbdcheck.kit.nbd import Info, Option, OptionReply
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import export_name, negotiating, option_replies, option_result
@@ -46,4 +47,4 @@ def test(disk, not_run):
                 seen.add(m.INFO_EXPORT.unpack(exports[0])[1:])
     assert len(seen) == 1, f"different sizes and flags: {sorted(seen)}"
     [(size, _flags)] = seen
-    assert size == disk.size, f"the export has {size} bytes, expected {disk.size}"
+    expect_bytes(size, disk.size, "the export")

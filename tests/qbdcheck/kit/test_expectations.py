@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from oracles.damage import Damage
 from oracles.shadow import Shadow
 from qbdcheck.kit.block_job import JobEnd
 from qbdcheck.kit.expectations import (
+    WrongAnswer,
     errno_name,
+    expect_bytes,
     expect_content,
     expect_equal,
     expect_errno,
@@ -24,6 +28,7 @@ from qbdcheck.kit.expectations import (
     expect_size,
     expect_sound,
     expect_zeroes,
+    wrong_errno,
 )
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.qemu_img import QemuImg
@@ -114,3 +119,14 @@ def test_images_and_requests_are_checked_by_qemu(tmp_path: Path) -> None:
         message = "qemu-io 'read 0 512': expected EIO or EINVAL, got success"
         with pytest.raises(AssertionError, match=message):
             expect_errno(io, "read 0 512", 5, 22)
+
+
+def test_a_wrong_errno_and_a_wrong_size_are_findings() -> None:
+    with pytest.raises(WrongAnswer, match="READ: expected EINVAL or EPERM, got EIO") as caught:
+        raise wrong_errno("READ", errno.EIO, errno.EINVAL, errno.EPERM)
+    (finding,) = caught.value.findings
+    assert finding.damage is Damage.ERROR and finding.text == str(caught.value)
+    with pytest.raises(WrongAnswer, match="disk: expected a size of 2 bytes, got 1") as caught:
+        expect_bytes(1, 2, "disk")
+    assert [one.damage for one in caught.value.findings] == [Damage.SIZE]
+    expect_bytes(2, 2, "disk")

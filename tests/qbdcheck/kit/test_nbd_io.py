@@ -7,9 +7,20 @@ import errno
 import pytest
 
 from blockio.layers import Command, CommandFlag
+from oracles.damage import Damage
 from qbdcheck.errors import CaseBroken
 from qbdcheck.kit.armed_rules import ArmedRules
-from qbdcheck.kit.nbd_io import CLOSED, NbdIo, RequestFailed, RequestLost, connect, describe
+from qbdcheck.kit.nbd_io import (
+    CLOSED,
+    NbdIo,
+    RequestFailed,
+    RequestHangs,
+    RequestLost,
+    _Sent,
+    connect,
+    describe,
+)
+from qbdcheck.runner.evidence import findings_of
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import WrongData
 from qbdcheck.targets.session import TargetSession
@@ -120,6 +131,18 @@ def test_a_lost_request_is_old_or_new(session: TargetSession, disk: Disk) -> Non
     with pytest.raises(RequestLost, match="WRITE of 512 bytes at 1024"):
         io.write(1024, 512)
     assert disk.shadow.ambiguous() == [2]
+
+
+def test_a_request_without_an_answer_is_a_time_out(session: TargetSession, disk: Disk) -> None:
+    io = connect(session, disk)
+    io.client.sock.settimeout(0.1)
+    request = _Sent(Command.READ, 0, 512, 0, b"", "the connection")
+    with pytest.raises(RequestHangs, match=r"READ of 512 bytes at 0.*: no reply within") as caught:
+        io._ask(request, io.client.receive_reply)
+    assert isinstance(caught.value, TimeoutError)
+    (finding,) = findings_of(caught.value)
+    assert finding.damage is Damage.HANG
+    io.client.cut()
 
 
 def test_an_attempt_that_is_refused_changes_nothing(session: TargetSession, disk: Disk) -> None:
