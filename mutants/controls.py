@@ -270,6 +270,28 @@ class TinyRequests(Control):
         replace(rules, "advertised_sizes", make)
 
 
+class LargeBlocks(Control):
+    """A server may accept aligned requests only, if it advertises that."""
+
+    id = "control-large-blocks"
+    breaks = "requests that are not aligned to 4096 bytes are refused, as advertised"
+    SMALLEST = 4096
+
+    def install(self) -> None:
+        """Advertise the minimum, and enforce it."""
+
+        def make(real: Any) -> Any:
+            def sizes(*arguments: Any) -> tuple[int, int, int]:
+                minimum, preferred, maximum = real(*arguments)
+                least = minimum if minimum > 1 else self.SMALLEST  # an option wins
+                return least, max(preferred, least), maximum // least * least
+
+            return sizes
+
+        replace(options, "advertised_sizes", make)
+        replace(rules, "advertised_sizes", make)
+
+
 class SplitExtents(Control):
     """Neighbouring extents may have the same status."""
 

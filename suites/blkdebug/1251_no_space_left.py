@@ -54,10 +54,9 @@ def run_out(disk, nbd_io, random):
 def fill(io, random):
     """Write all over the volume; return how many writes failed."""
     refused = 0
-    minimum = io.block_sizes[0]
     for number in range(120):
         length = random.choice(SIZES)
-        at = random.randrange(0, SIZE - length, max(512, minimum))
+        at, length = io.fit(random.randrange(0, SIZE - length, 512), length)
         try:
             io.write(at, length)
         except RequestFailed as error:

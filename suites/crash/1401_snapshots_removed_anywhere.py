@@ -46,7 +46,7 @@ def test(new_disk, nbd_io, seed):
 def fill(disk, nbd_io, places):
     with nbd_io(disk) as io:
         for at, length in places:
-            io.write(at * KIB, length * KIB)
+            io.write(*io.fit(at * KIB, length * KIB))
         io.flush()
 
 

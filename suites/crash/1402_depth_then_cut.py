@@ -24,21 +24,20 @@ def test(new_disk, nbd_io, seed):
     for round_, depth in enumerate((65, 160)):
         random = seed.stream(f"depth {depth}")
         io = nbd_io(disk)
-        minimum = io.block_sizes[0]
         places = random.sample(range(SLOTS), depth + 32)
         for slot in places[:depth]:
-            send(io, random, slot, minimum)
+            send(io, random, slot)
         io.finish_all()
         flush = io.send(Command.FLUSH)
         for slot in places[depth:]:
-            send(io, random, slot, minimum)
+            send(io, random, slot)
         io.finish(flush)
         disk.backend.crash(seed=seed + round_)
         io.client.sock.close()
         disk.verify()
 
 
-def send(io, random, slot, minimum):
-    length = max(random.choice(SIZES), minimum)
-    at = random.randrange(0, SLOT - length + 1, 512) & -minimum
-    io.send(Command.WRITE, slot * SLOT + at, length)
+def send(io, random, slot):
+    length = random.choice(SIZES)
+    at = random.randrange(0, SLOT - length + 1, 512)
+    io.send(Command.WRITE, *io.fit(slot * SLOT + at, length))

@@ -85,6 +85,15 @@ def test_the_limit_is_advertised_and_enforced(serve: Serve) -> None:
         assert nbd.read(0, 300_000) == bytes(4096) + b"x" * 200_000 + bytes(95_904)
 
 
+def test_the_minimum_is_advertised_and_enforced(serve: Serve) -> None:
+    with serve("control-large-blocks") as server, server.connect("v") as nbd:
+        assert nbd.block_sizes is not None
+        assert nbd.block_sizes[:2] == (4096, 4096)
+        for command in (Command.READ, Command.WRITE):
+            with pytest.raises(NbdError, match="not aligned to 4096 bytes"):
+                nbd.call(command, 512, 4096, payload=bytes(4096 * (command == Command.WRITE)))
+
+
 def test_a_control_accepts_all_knobs() -> None:
     for control_ in CONTROLS:
         catalogue()[control_].knobs_of({"rate": "1000", "scope": "write"})
