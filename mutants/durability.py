@@ -15,7 +15,10 @@ class FlushNoop(RequestMutant):
     """A flush makes nothing durable."""
 
     id = "flush-noop"
-    shows = ("lost write",)
+    shows = (
+        "error",
+        "lost write",
+    )
     source = "QEMU vmdk, vdi and many caches (docs/bugs.md)"
     breaks = "a flush answers at once and makes nothing durable"
     commands = (Command.FLUSH,)
@@ -72,7 +75,10 @@ class FlushOneChildOnly(FlushNoop):
     """Only one of two lower devices is flushed."""
 
     id = "flush-one-child-only"
-    shows = ("lost write",)
+    shows = (
+        "error",
+        "lost write",
+    )
     source = "QEMU quorum and blkverify flushes (docs/bugs.md)"
     breaks = "a flush makes nothing durable if the newest write is in an odd MiB"
 

@@ -394,6 +394,9 @@ def _status(finding: Finding) -> str:
     return f"said to read as zeroes, expected {there}"
 
 
+READ_WAS_WRONG = "so the read was wrong"
+"""End of the evidence of a finding whose place had the right data when it was read again."""
+
 _SENTENCES: dict[Damage, Callable[[Finding], str]] = {
     Damage.ZEROED: _zeroed,
     Damage.STALE: _aged,

@@ -63,7 +63,7 @@ class FioRun:
         wrong = self.result.failures
         if wrong:
             raise WrongBlocks(
-                f"fio in the guest: {wrong[0]}; {len(wrong)} blocks in all", self.findings
+                f"fio in the guest: {wrong[0]}; wrong blocks in all: {len(wrong)}", self.findings
             )
         if self.result.signals:
             raise CaseBroken(f"a process of fio died by signal {self.result.signals[0]}")

@@ -82,7 +82,9 @@ def judge(
     moved = sum(volumes, Moved(0, 0, 0, 0))
     if result.failures:
         first = result.failures[0]
-        return Verdict(FAIL, f"fio in the guest: {first}; {len(result.failures)} blocks in all")
+        return Verdict(
+            FAIL, f"fio in the guest: {first}; wrong blocks in all: {len(result.failures)}"
+        )
     if result.signals:
         name = signal.Signals(result.signals[0]).name
         return Verdict(BROKEN, f"a process of fio died by {name}: not all of the jobs was done")

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from oracles.damage import Content, Damage, What
-from oracles.finding import SECTOR, Finding
+from oracles.finding import READ_WAS_WRONG, SECTOR, Finding
 from oracles.sector_damage import content_of
 from qbdcheck.catalogue.capability_words import IMAGE_FORMATS
 from qbdcheck.errors import ProgramError
@@ -90,7 +90,7 @@ def _says(data: bytes, failure: VerifyFailure) -> str:
     seen = content_of(data)
     if data.startswith(_MAGIC):
         if "magic" in failure.what:
-            return "a block of fio, so the read was wrong"
+            return f"a block of fio, {READ_WAS_WRONG}"
         return "it begins as a block of fio; its other bytes were not compared"
     what = "zeroes" if seen.what is What.ZEROES else "no block of fio either"
     return f"{what}, so the stored data is wrong"

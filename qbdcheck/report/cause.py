@@ -121,6 +121,8 @@ def _first_difference(details: str) -> str:
     for line in details[hunk.end() :].splitlines()[1:]:
         if line.startswith("-") and expected is None and got is None:
             expected = line[1:]
+        elif line.startswith("-") and got is None:
+            continue  # the lines of a hunk that are missing come before those that are new
         elif line.startswith("+") and got is None:
             got = line[1:]
         elif expected is not None or got is not None:

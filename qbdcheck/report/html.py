@@ -28,7 +28,7 @@ from qbdcheck.report.lines import second_try, sentence_of, test_lines
 from qbdcheck.report.page_bytes import chars_of, comparison, hex_of
 from qbdcheck.report.page_case import guarded
 from qbdcheck.report.page_causes import causes, main_finding, reasons_not_run
-from qbdcheck.report.page_damage import MEANINGS, colour, hint
+from qbdcheck.report.page_damage import colour, hint, meaning_of
 from qbdcheck.report.page_details import split_details
 from qbdcheck.report.page_life import LEGEND, life_of
 from qbdcheck.report.page_map import home_of, volume_map
@@ -342,9 +342,10 @@ def _demand(basis: str) -> tuple[str, str, str]:
 def _kinds(case: CaseEnded) -> list[tuple[str, str, str, int]]:
     """Return the kinds of damage that a case found: colour, name, meaning, number of findings."""
     first = main_finding(case)
-    counts = Counter(found.damage for found in ((first,) if first else ()))
-    counts.update(found.damage for found in case.findings if found is not first)
-    return [(colour(one), one.value, MEANINGS[one], number) for one, number in counts.items()]
+    ordered = [*filter(None, [first]), *(found for found in case.findings if found is not first)]
+    counts = Counter(found.damage for found in ordered)
+    meanings = {found.damage: meaning_of(found) for found in reversed(ordered)}
+    return [(colour(one), one.value, meanings[one], number) for one, number in counts.items()]
 
 
 def _has_row(finding: Finding) -> bool:

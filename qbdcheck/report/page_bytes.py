@@ -31,7 +31,7 @@ class Row:
     """Up to 16 bytes of both sides from ``offset`` on.
 
     :ivar note: what begins in this row, such as the place of a tear.
-    :ivar left_out: number of rows before this one that are equal on both sides and are not shown.
+    :ivar left_out: number of rows before this one that are not shown.
     """
 
     offset: int
@@ -124,13 +124,14 @@ def _rows(finding: Finding, bytes_of: Difference) -> Iterator[Row]:
 
 
 def _tears(finding: Finding) -> dict[int, str]:
-    """Return the offsets at which the wrong part of a sector begins and ends."""
+    """Return the offsets at which the part of a sector that does not fit begins and ends."""
     if finding.part is None or finding.part == (0, SECTOR):
         return {}
     first, end = finding.part
     start = finding.first_difference // SECTOR * SECTOR
-    tears = {start + first: "the wrong part begins"} if first else {}
-    return tears | ({start + end: "the wrong part ends"} if end < SECTOR else {})
+    part = "the part that does not fit the rest"
+    tears = {start + first: f"{part} begins"} if first else {}
+    return tears | ({start + end: f"{part} ends"} if end < SECTOR else {})
 
 
 def _kept(rows: Sequence[Row]) -> list[int]:

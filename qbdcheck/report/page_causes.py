@@ -13,7 +13,7 @@ from oracles.finding import Finding
 from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.cause import main_finding as first_of
 from qbdcheck.report.events import CaseEnded
-from qbdcheck.report.page_damage import MEANINGS, colour
+from qbdcheck.report.page_damage import colour, meaning_of
 from qbdcheck.report.page_words import named
 from qbdcheck.verdict import Verdict
 
@@ -55,7 +55,7 @@ def _kind(case: CaseEnded) -> tuple[str, str, str]:
     """Return name, meaning and colour of the group that a failed case belongs to."""
     finding = main_finding(case)
     if finding is not None:
-        return finding.damage.value, MEANINGS[finding.damage], colour(finding.damage)
+        return finding.damage.value, meaning_of(finding), colour(finding.damage)
     if case.starved is not None:
         return "starved", _STARVED, "k-broken"
     cause = cause_of_case(case)

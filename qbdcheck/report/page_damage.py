@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oracles.damage import Damage
+from oracles.finding import READ_WAS_WRONG, Finding
 
 COLOURS = 10
 """The style sheet has the classes k0 to k9."""
@@ -22,7 +23,7 @@ _OWN = (
 
 MEANINGS = {
     Damage.ZEROED: "the place reads as zeroes, and the data that must be there is gone",
-    Damage.STALE: "an older version is there: a later write was lost, or a cache served old data",
+    Damage.STALE: "an older version is there: a later change was lost, or old data was served",
     Damage.NEWER: "a later version is there than the one that must be",
     Damage.NEVER_WRITTEN: "the write was acknowledged, and what was there before is still there",
     Damage.LOST: "an acknowledged write is gone",
@@ -50,6 +51,19 @@ MEANINGS = {
     Damage.DIED: "a program ended by a signal",
     Damage.HANG: "something did not finish in its time limit",
 }
+
+_WRONG_READ = "the read returned what is not stored: a second read returned the right data"
+
+
+def is_wrong_read(finding: Finding) -> bool:
+    """Return whether a second read showed that the stored data is right."""
+    return any(READ_WAS_WRONG in line for line in finding.evidence)
+
+
+def meaning_of(finding: Finding) -> str:
+    """Return what the damage of a finding means; the write is not blamed if the read is wrong."""
+    return _WRONG_READ if is_wrong_read(finding) else MEANINGS[finding.damage]
+
 
 _HINTS = (
     (

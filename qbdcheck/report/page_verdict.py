@@ -17,10 +17,12 @@ from oracles.life import Moment
 from qbdcheck.files import ROOT
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded
+from qbdcheck.report.page_damage import is_wrong_read
 from qbdcheck.report.page_details import split_details
 
 _REPLY = re.compile(r"^after (?P<name>[A-Z_]+), offset (?P<offset>\d+), length (?P<length>\d+)")
 _OUTPUT = re.compile(r"^output line (\d+)(.*)", re.DOTALL)
+_MISSING, _SURPLUS = " is missing", " is not expected"
 _LONG = 80
 """Characters of a comparison that is narrowed to the words that differ."""
 _WORDS = 4
@@ -32,6 +34,7 @@ _FIO = re.compile(
 )
 _LOST_FILES = re.compile(r"(?P<kind>\S+) after the cut: (?P<files>LOST .*)")
 _NAMES = {"prefill": "The prefill", "write": "Write", "zero": "Write zeroes", "discard": "Discard"}
+_MIB = 1 << 20
 _UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
 
 
@@ -45,9 +48,19 @@ def verdict_of(case: CaseEnded) -> str:
 
 
 def place_of(finding: Finding) -> str:
-    """Return ``sector 7`` or ``sectors 7 to 9``."""
+    """Return ``sector 7`` or ``sectors 7 to 9``, and which MiB begins or ends there."""
     last = finding.sector + finding.sectors - 1
-    return f"sectors {finding.sector} to {last}" if finding.sectors > 1 else f"sector {last}"
+    place = f"sectors {finding.sector} to {last}" if finding.sectors > 1 else f"sector {last}"
+    return place + _at_boundary(finding.sector * SECTOR, (last + 1) * SECTOR)
+
+
+def _at_boundary(start: int, end: int) -> str:
+    """Return what is special about a range: requests are often split at each MiB."""
+    if start % _MIB and not end % _MIB:
+        return f" (the last before {_in_units(end)})"
+    if start and not start % _MIB and end % _MIB:
+        return f" (the first from {_in_units(start)} on)"
+    return ""
 
 
 def _of_finding(finding: Finding) -> str:
@@ -59,14 +72,21 @@ def _of_finding(finding: Finding) -> str:
         return f"{place_of(finding)}: {finding.remark or finding.text}"
     if finding.damage.rank or not finding.length:
         return ""
+    if is_wrong_read(finding):
+        has = f"{_sided_place(finding)} {_has(finding, is_one=finding.sectors == 1)}"
+        return f"a read is wrong, and the stored data is right: in the read, {has}"
     return _of_data(finding)
+
+
+def _sided_place(finding: Finding) -> str:
+    return place_of(finding) + (f" of the {finding.side}" if finding.side else "")
 
 
 def _of_data(finding: Finding) -> str:
     """Return what became of a write, where the life of the sector names it."""
-    culprit = finding.culprit
-    place = place_of(finding) + (f" of the {finding.side}" if finding.side else "")
+    place = _sided_place(finding)
     has = _has(finding, is_one=finding.sectors == 1)
+    culprit = finding.culprit
     if culprit is None:
         last = next(iter(finding.last_writes), None)
         if last is None or last.text == "prefill":
@@ -204,8 +224,7 @@ def _of_text(case: CaseEnded) -> str:
     """Return the verdict of a failure without a finding; "" if its text is not known."""
     cause = cause_of_case(case)
     if differs := _OUTPUT.match(cause):
-        how = _narrow(differs[2], case.details)
-        return f"line {differs[1]} of the output differs from {_golden(case)}{how}"
+        return _of_output(case, differs[1], _narrow(differs[2], case.details))
     if fio := _FIO.search(case.message):
         what = "zeroes" if fio["magic"] == "0" else "data that is not of fio"
         seen = (
@@ -233,6 +252,15 @@ def _of_text(case: CaseEnded) -> str:
 def _evidence(case: CaseEnded) -> tuple[str, ...]:
     finding = main_finding(case.findings)
     return finding.evidence if finding else ()
+
+
+def _of_output(case: CaseEnded, line: str, how: str) -> str:
+    """Return how an output differs from the expected one."""
+    if how.startswith(_MISSING):
+        return f"the output lacks line {line} of {_golden(case)}{how.removeprefix(_MISSING)}"
+    if how.startswith(_SURPLUS):
+        return f"line {line} of the output is not in {_golden(case)}{how.removeprefix(_SURPLUS)}"
+    return f"line {line} of the output differs from {_golden(case)}{how}"
 
 
 def _narrow(words: str, details: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from oracles.damage import Damage
-from oracles.finding import Finding, Findings
+from oracles.finding import READ_WAS_WRONG, Finding, Findings
 from oracles.shadow import NotPermitted, Shadow
 from oracles.stamps import SECTOR, Data, Identity, as_array, stamp
 from qbdcheck.errors import CaseBroken, ProgramError, QbdcheckError
@@ -92,7 +92,7 @@ def _looked_again(shadow: Shadow, findings: Findings, again: ReadAgain) -> Findi
         low, high = finding.offset - start, finding.offset + finding.length - start
         still = shadow.check(finding.offset, seen[low:high])
         if not still:
-            remark = "read again over a new connection: the data is right, so the read was wrong"
+            remark = f"read again over a new connection: the data is right, {READ_WAS_WRONG}"
         elif {one.damage for one in still} == {finding.damage}:
             remark = (
                 "read again over a new connection: the same damage, so the stored data is wrong"

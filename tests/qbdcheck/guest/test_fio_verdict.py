@@ -109,7 +109,7 @@ def test_what_the_backend_does_wrong_is_a_failure(jobs: JobFile) -> None:
     found = verdict(jobs, result, (4 * MIB, 4 * MIB), status=1)
     assert found.word == FAIL
     assert found.reason.endswith(
-        "/dev/vdb offset 512, 4096 bytes: md5: verify failed; 2 blocks in all"
+        "/dev/vdb offset 512, 4096 bytes: md5: verify failed; wrong blocks in all: 2"
     )
     found = verdict(jobs, done(error=5), (0, 0), status=1, failed=3)
     assert found == Verdict(

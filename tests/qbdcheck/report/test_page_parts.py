@@ -39,7 +39,7 @@ def test_the_map_zooms_from_the_volume_to_the_first_damage() -> None:
     assert made is not None
     assert [row.heading for row in made.rows] == [
         "Whole volume, 8 MiB",
-        "All damage: sectors 1842 to 6357",
+        "All damage and what is around it: sectors 1842 to 6357",
         "Around the first finding: sectors 2040 to 2056",
     ]
     whole, damage, first = made.rows
@@ -63,7 +63,7 @@ def test_a_row_never_shows_more_than_the_row_above() -> None:
     made = volume_map([zeroed(20992, 512), zeroed(44032, 512)])
     assert made is not None
     assert [row.heading for row in made.rows[1:]] == [
-        "All damage: sectors 38 to 89",
+        "All damage and what is around it: sectors 38 to 89",
         "Around the first finding: sectors 38 to 49",
     ]
     for row in made.rows:
@@ -119,7 +119,7 @@ def test_the_bytes_of_a_sector_are_shown_at_the_difference_and_at_the_tear() -> 
     assert made is not None
     assert [row.offset - 7 * SECTOR for row in made.rows] == [0, 16, 32, 176, 192, 208]
     assert [row.left_out for row in made.rows] == [0, 0, 0, 8, 0, 0]
-    assert made.rows[4].note == "the wrong part ends at byte 200 of the sector"
+    assert made.rows[4].note == "the part that does not fit the rest ends at byte 200 of the sector"
     assert [cell.differs for cell in made.rows[4].seen] == [True] * 8 + [False] * 8
     assert (len(made.whole), made.left_out) == (32, 18)
 

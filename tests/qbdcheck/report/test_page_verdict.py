@@ -8,12 +8,12 @@ from types import ModuleType
 import pytest
 
 from oracles.damage import Content, Damage, Operation, What
-from oracles.finding import SECTOR, Finding
+from oracles.finding import READ_WAS_WRONG, SECTOR, Finding
 from oracles.life import Moment
 from oracles.linearizability import Access, check
 from qbdcheck.files import ROOT
 from qbdcheck.report.events import CaseEnded
-from qbdcheck.report.page_verdict import verdict_of
+from qbdcheck.report.page_verdict import place_of, verdict_of
 from qbdcheck.report.page_words import named, parts_of, request_in_words, text_of
 from qbdcheck.verdict import Verdict
 
@@ -111,11 +111,40 @@ def test_an_output_names_the_line_and_the_expected_file(runs: ModuleType) -> Non
     assert "expected output /elsewhere/3.out, which is not the one that is shipped" in other
 
 
+def test_an_output_that_lacks_a_line_or_has_one_too_many_says_so(runs: ModuleType) -> None:
+    for lines, words in (
+        ("-b", "The output lacks line 2 of the expected output: 'b'."),
+        ("+c", "Line 2 of the output is not in the expected output: 'c'."),
+        (
+            "-b\n-d\n+c\n+e",
+            "Line 2 of the output differs from the expected output: expected 'b', got 'c'.",
+        ),
+    ):
+        found = verdict(runs, message="output differs", details=f"@@ -1,2 +1,1 @@\n a\n{lines}")
+        assert found == words
+
+
+def test_a_wrong_read_does_not_blame_the_write(runs: ModuleType) -> None:
+    again = f"read again over a new connection: the data is right, {READ_WAS_WRONG}"
+    finding = Finding(Damage.NEVER_WRITTEN, 1048064, 512, evidence=(again,))
+    assert verdict(runs, finding) == (
+        "A read is wrong, and the stored data is right: in the read, sector 2047"
+        " (the last before 1 MiB) still has the prefill."
+    )
+
+
+def test_a_place_at_a_boundary_is_named() -> None:
+    assert place_of(Finding(Damage.ZEROED, 1 << 30, 1024)) == (
+        "sectors 2097152 to 2097153 (the first from 1 GiB on)"
+    )
+    assert place_of(Finding(Damage.ZEROED, 1 << 20, 1 << 20)) == "sectors 2048 to 4095"
+
+
 def test_a_guest_that_read_wrong_says_what_decides(runs: ModuleType) -> None:
     found = verdict(
         runs,
         message="fio in the guest: /dev/vdb offset 4096, 8192 bytes: verify: bad magic header 0,"
-        " wanted acca; 1 blocks in all",
+        " wanted acca; wrong blocks in all: 1",
     )
     assert "wrote 8192 bytes at offset 4096 of /dev/vdb, and then read zeroes there" in found
     assert "lost if a second read" in found
