@@ -168,12 +168,6 @@ class NbdIo:
         """Minimum, preferred and maximum; 1, 4096 and 2^32-1 where the server advertises none."""
         return self.client.block_sizes or (1, 4096, 0xFFFFFFFF)
 
-    def fit(self, offset: int, length: int) -> tuple[int, int]:
-        """Return the smallest (offset, length) that has this range and keeps to minimum blocks."""
-        minimum = self.block_sizes[0]
-        start = offset // minimum * minimum
-        return start, -(-(offset + length) // minimum) * minimum - start
-
     def offers(self, flag: TransmissionFlag) -> bool:
         """Return whether the export has a transmission flag, such as ``SEND_TRIM``."""
         return bool(self.client.flags & flag)

@@ -43,6 +43,8 @@ _STACKS_WAIT_S = 0.5
 _CHUNK = 1 << 16
 _SLOW_GRACE_S = 3.0
 """Seconds after the limit in which a case that is only slow must get another answer."""
+_SILENCE_S = 5.0
+"""A case that got no answer for longer than this may hang, also if some request ended later."""
 SUITE_TIME_LIMIT = "the time limit of the run has expired"
 KILLED = "killed: "
 """Start of the message of a case that was ended with the run."""
@@ -97,6 +99,10 @@ class _Running:
     """Description of the hang after a time-out; empty before."""
     answered: int | None = None
     """The answers when the limit was over; None before."""
+    heard: int = 0
+    heard_work_s: float = 0.0
+    silence_s: float = 0.0
+    """The longest time without an answer, between or after answers, in seconds of work."""
 
     @property
     def left_s(self) -> float:
@@ -107,17 +113,26 @@ class _Running:
         grace_s = 0.0 if self.answered is None else _SLOW_GRACE_S
         return self.started_work_s + limit_s + grace_s - work_s()
 
+    def listen(self) -> None:
+        """Note whether answers have come since the last call."""
+        count, now_s = self.answers.count, work_s()
+        if count != self.heard:
+            self.heard, self.heard_work_s = count, now_s
+        elif count:
+            self.silence_s = max(self.silence_s, now_s - self.heard_work_s)
+
     def may_be_slow(self) -> bool:
-        """Begin a grace when the limit is over; return False at once if no answer ever came."""
-        if self.answered is not None or self.answers.count == 0:
+        """Begin a grace when the limit is over; return False at once if answers do not flow."""
+        if self.answered is not None or not self.heard or self.silence_s > _SILENCE_S:
             return False
         self.answered = self.answers.count
         return True
 
     @property
     def is_slow(self) -> bool:
-        """Whether the limit is over, but answers still came after that."""
-        return self.answered is not None and self.answers.count > self.answered
+        """Whether answers flowed until the limit was over, and still after that."""
+        flows = self.silence_s <= _SILENCE_S
+        return flows and self.answered is not None and self.answers.count > self.answered
 
 
 @dataclass(frozen=True)
@@ -237,6 +252,7 @@ class Lanes:
             else:
                 self._finish(running)
         for running in list(self._running.values()):
+            running.listen()
             if running.left_s <= 0 and not running.stuck and not running.may_be_slow():
                 limit_s = running.unit.limit_s
                 self._time_out(running, f"timed out after {limit_s:g} s")

@@ -12,6 +12,7 @@ from errno import EDQUOT, EIO, ENOSPC
 from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.nbd import TransmissionFlag
 from qbdcheck.kit.nbd_io import RequestFailed
+from qbdcheck.kit.nbd_requests import widened
 from qbdcheck.kit.server_ends import end, ways_of
 from qbdcheck.kit.small_space import limited_space
 
@@ -56,7 +57,7 @@ def fill(io, random):
     refused = 0
     for number in range(120):
         length = random.choice(SIZES)
-        at, length = io.fit(random.randrange(0, SIZE - length, 512), length)
+        at, length = widened(random.randrange(0, SIZE - length, 512), length, io.block_sizes[0])
         try:
             io.write(at, length)
         except RequestFailed as error:

@@ -7,6 +7,7 @@ Guards: snapshot-removal-loses-unchanged.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd_requests import widened
 from qbdcheck.kit.server_ends import end, ways_of
 
 KIB = 1 << 10
@@ -46,7 +47,7 @@ def test(new_disk, nbd_io, seed):
 def fill(disk, nbd_io, places):
     with nbd_io(disk) as io:
         for at, length in places:
-            io.write(*io.fit(at * KIB, length * KIB))
+            io.write(*widened(at * KIB, length * KIB, io.block_sizes[0]))
         io.flush()
 
 

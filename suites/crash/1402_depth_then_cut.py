@@ -8,6 +8,7 @@ Guards: flush-covers-last-64, flush-skips-large-at-depth, flush-noop.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.nbd_requests import widened
 
 KIB = 1 << 10
 SLOTS, SLOT = 200, 32 * KIB
@@ -40,4 +41,4 @@ def test(new_disk, nbd_io, seed):
 def send(io, random, slot):
     length = random.choice(SIZES)
     at = random.randrange(0, SLOT - length + 1, 512)
-    io.send(Command.WRITE, *io.fit(slot * SLOT + at, length))
+    io.send(Command.WRITE, *widened(slot * SLOT + at, length, io.block_sizes[0]))

@@ -13,6 +13,7 @@ from errno import EINVAL
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, CommandFlag, TransmissionFlag
+from qbdcheck.kit.nbd_requests import widened
 
 KIB, MIB, BLOCK = 1 << 10, 1 << 20, 4096
 SIZE, ROUNDS = 8 * MIB, 32
@@ -65,7 +66,7 @@ def rewrite(io, random):
             for _ in range(random.choice((2, 3))):
                 io.write(at, BLOCK)
             for start, length in PARTS if number % 2 else ():
-                io.write(*io.fit(at + start, length))
+                io.write(*widened(at + start, length, io.block_sizes[0]))
         io.write((1024 + random.randrange(900)) * BLOCK, 512 if io.block_sizes[0] <= 512 else BLOCK)
         if number % 16 == 0:
             io.read(0, 2 * MIB)

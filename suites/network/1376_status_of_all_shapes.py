@@ -10,6 +10,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.block_status import follow
 from qbdcheck.kit.nbd import CommandFlag
 from qbdcheck.kit.nbd_requests import widened
+from qbdcheck.kit.volume_limits import size_unit
 
 KIB, SIZE, ZERO = 1 << 10, 4 << 20, 2
 CONTEXT = "base:allocation"
@@ -20,8 +21,8 @@ CONTEXT = "base:allocation"
     requires="nbd structured block_status write_zeroes",
     basis="MUST: NBD, NBD_CMD_BLOCK_STATUS",
 )
-def test(new_disk, nbd_io, seed):
-    disk = new_disk(SIZE + 1024 if seed % 2 else SIZE)
+def test(new_disk, nbd_io, target, seed):
+    disk = new_disk(SIZE + max(1024, size_unit(target)) if seed % 2 else SIZE)
     random = seed.stream("places")
     with nbd_io(disk) as io:
         minimum = io.block_sizes[0]
