@@ -30,7 +30,7 @@ from mutants.catalogue import GROUPS, catalogue, is_control  # noqa: E402  # the
 
 HEAD = """# Bugs and mutants
 
-Written by `tools/docs/bugs_and_mutants.py` from the mutants and from `./check --mutants`; do not edit. [bugs.md](bugs.md) explains each kind of bug and where it was real. [mutants.md](mutants.md) explains how to use mutants. Seconds count from the start of a run of all cases in order, on two cores, to the first failure. Each id is also a target: `./check -t mutant:ID`.
+Written by `tools/docs/bugs_and_mutants.py` from the mutants and from `./check --mutants`; do not edit. [bugs.md](bugs.md) explains each kind of bug and where it was real. [mutants.md](mutants.md) explains how to use mutants. Seconds count from the start of a run with `--best-first`, one of two at a time on two cores, to the first failure (FAIL; a broken case does not count). Each id is also a target: `./check -t mutant:ID`.
 """
 ABOVE = "a bug of QEMU or of the management; no backend has it"
 NOT_SEEABLE = {
