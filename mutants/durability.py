@@ -15,7 +15,7 @@ class FlushNoop(RequestMutant):
     """A flush makes nothing durable."""
 
     id = "flush-noop"
-    shows = (
+    shows: ClassVar[tuple[str, ...]] = (
         "error",
         "lost write",
     )

@@ -1,8 +1,14 @@
-"""Settings of all tests: a slow machine must not fail a property test."""
+"""Settings of all tests: a slow machine must not fail a property test; Ctrl-C works everywhere."""
 
 from __future__ import annotations
+
+import signal
 
 from hypothesis import settings
 
 settings.register_profile("qbdcheck", deadline=None)
 settings.load_profile("qbdcheck")
+
+# A shell starts the commands in its background with SIGINT ignored, and their children inherit it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -81,7 +81,8 @@ def test_verify_failures_have_offsets_and_dumps() -> None:
     assert first.dumps == ("vdb.12288.hdr_fail",)
     assert len(result.failures) == 9
     assert result.error == 84
-    with pytest.raises(AssertionError, match=r"/dev/vdb offset 0, 4096 bytes: .*; 9 blocks"):
+    text = r"/dev/vdb offset 0, 4096 bytes: .*; wrong blocks in all: 9"
+    with pytest.raises(AssertionError, match=text):
         FioRun(1, result, "", "").must_be_clean()
 
 

@@ -137,8 +137,12 @@ def test_a_request_without_an_answer_is_a_time_out(session: TargetSession, disk:
     io = connect(session, disk)
     io.client.sock.settimeout(0.1)
     request = _Sent(Command.READ, 0, 512, 0, b"", "the connection")
+
+    def wait() -> None:
+        io.client.receive_reply()
+
     with pytest.raises(RequestHangs, match=r"READ of 512 bytes at 0.*: no reply within") as caught:
-        io._ask(request, io.client.receive_reply)
+        io._ask(request, wait)
     assert isinstance(caught.value, TimeoutError)
     (finding,) = findings_of(caught.value)
     assert finding.damage is Damage.HANG
