@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from blockio.extents import Extent
@@ -249,6 +250,16 @@ class TearsWrites(Control):
         replace(write_cache, "_runs", make)
 
 
+def _advertise(change: Callable[[int, int, int], tuple[int, int, int]]) -> None:
+    """Advertise and enforce other block sizes; ``change`` gets minimum, preferred and maximum."""
+
+    def make(real: Any) -> Any:
+        return lambda *arguments: change(*real(*arguments))
+
+    replace(options, "advertised_sizes", make)
+    replace(rules, "advertised_sizes", make)
+
+
 class TinyRequests(Control):
     """A server may accept small requests only, if it advertises that."""
 
@@ -258,16 +269,7 @@ class TinyRequests(Control):
 
     def install(self) -> None:
         """Advertise the limit, and enforce it."""
-
-        def make(real: Any) -> Any:
-            def sizes(*arguments: Any) -> tuple[int, int, int]:
-                minimum, preferred, maximum = real(*arguments)
-                return minimum, preferred, max(min(maximum, self.LONGEST), preferred)
-
-            return sizes
-
-        replace(options, "advertised_sizes", make)
-        replace(rules, "advertised_sizes", make)
+        _advertise(lambda low, best, high: (low, best, max(min(high, self.LONGEST), best)))
 
 
 class LargeBlocks(Control):
@@ -278,18 +280,13 @@ class LargeBlocks(Control):
     SMALLEST = 4096
 
     def install(self) -> None:
-        """Advertise the minimum, and enforce it."""
+        """Advertise the minimum, and enforce it; a minimum that an option sets stays."""
 
-        def make(real: Any) -> Any:
-            def sizes(*arguments: Any) -> tuple[int, int, int]:
-                minimum, preferred, maximum = real(*arguments)
-                least = minimum if minimum > 1 else self.SMALLEST  # an option wins
-                return least, max(preferred, least), maximum // least * least
+        def larger(low: int, best: int, high: int) -> tuple[int, int, int]:
+            least = low if low > 1 else self.SMALLEST
+            return least, max(best, least), high // least * least
 
-            return sizes
-
-        replace(options, "advertised_sizes", make)
-        replace(rules, "advertised_sizes", make)
+        _advertise(larger)
 
 
 class SplitExtents(Control):

@@ -130,10 +130,7 @@ class ZeroLengthOp(RequestMutant):
     """A request of length 0 fails an assertion."""
 
     id = "zero-length-op"
-    shows = (
-        "died",
-        "protocol error",
-    )
+    shows = ("died", "protocol error")
     says = r"closed the connection|length|errno"
     source = "QEMU ac9d00bf7b, ef8c887ee0; SPDK ef65d8467c"
     breaks = "a request for a range of length 0 kills the server"

@@ -184,12 +184,9 @@ def _ordered(
     if selection.random_order:
         return shuffled(plan, Seed(execution.seed).stream("order"))
     if selection.turns or selection.best_first:
-        plan = by_turns(plan, lambda one: one.case.path.parent)
-    if selection.best_first:
-        best = best_cases(selection.suites_dir)
-        plan = listed_first(plan, lambda one: one.case.case_id, best)
-    if selection.turns or selection.best_first:
-        return plan
+        best = best_cases(selection.suites_dir) if selection.best_first else []
+        in_turn = by_turns(plan, lambda one: one.case.path.parent)
+        return listed_first(in_turn, lambda one: one.case.case_id, best)
     if execution.lanes == 1 or execution.in_order:
         return plan
     tables = {

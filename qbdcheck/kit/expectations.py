@@ -29,16 +29,20 @@ class WrongAnswer(AssertionError):  # noqa: N818  # a verdict, as WrongData
     :ivar findings: the same as data, for reports.
     """
 
-    def __init__(self, text: str, damage: Damage, expected: Content, seen: Content) -> None:
+    def __init__(self, text: str, damage: Damage, expected: Content | None, seen: Content) -> None:
         super().__init__(text)
         self.findings = Findings([Finding(damage, expected=expected, seen=seen, remark=text)])
 
 
 def wrong_errno(request: str, seen: int, *errnos: int) -> WrongAnswer:
-    """Return the error of a request whose errno is none of ``errnos``; 0 is success."""
-    wanted = " or ".join(map(errno_name, errnos))
+    """Return the error of a request whose errno is none of ``errnos``; 0 is success.
+
+    :param errnos: the right ones; none if any error is right.
+    """
+    wanted = " or ".join(map(errno_name, errnos)) or "an error"
     text = f"{request}: expected {wanted}, got {errno_name(seen)}"
-    return WrongAnswer(text, Damage.ERROR, outcome(errnos[0]), outcome(seen))
+    expected = outcome(errnos[0]) if errnos else None
+    return WrongAnswer(text, Damage.ERROR, expected, outcome(seen))
 
 
 def errno_name(number: int) -> str:
@@ -131,8 +135,7 @@ def expect_failure(kind: type[_Error], request: str, text: str = "") -> Iterator
         caught.value = error
         expect_in(text, str(error), request)
     else:
-        text = f"{request}: expected an error, got success"
-        raise WrongAnswer(text, Damage.ERROR, outcome(numbers.EIO), outcome(0))
+        raise wrong_errno(request, 0)
 
 
 def expect_sound(qemu_img: QemuImg, filename: str) -> None:

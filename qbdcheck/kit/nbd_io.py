@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from errno import EIO
 from types import TracebackType
 from typing import Any, Self
 
 from blockio.layers import Command, CommandFlag
-from oracles.damage import Damage
-from oracles.damage import error as outcome
 from oracles.shadow import Shadow
 from oracles.stamps import Data
 from qbdcheck.errors import CaseBroken
-from qbdcheck.kit.expectations import WrongAnswer, errno_name, wrong_errno
+from qbdcheck.kit.expectations import errno_name, wrong_errno
 from qbdcheck.programs.requests_sent import OK, Sent, note
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import ReadAgain, judge
@@ -286,10 +283,7 @@ class NbdIo:
         except (OSError, EOFError):
             number = CLOSED
         else:
-            if errnos:
-                raise wrong_errno(str(sent), 0, *errnos)
-            text = f"{sent}: expected an error, the request succeeded (errno 0)"
-            raise WrongAnswer(text, Damage.ERROR, outcome(EIO), outcome(0))
+            raise wrong_errno(str(sent), 0, *errnos)
         if errnos and number == CLOSED:
             wanted = " or ".join(map(errno_name, errnos))
             raise RequestLost(f"{sent}: expected {wanted}, but the server closed the connection")

@@ -79,10 +79,10 @@ class Fate(Cell):
     def is_right(self) -> bool:
         """Whether the result is the intended one: mutants are killed, controls are not.
 
-        A mutant that cannot be tested here counts as right. A server that does not start counts as
-        wrong, because nothing is known about it.
+        A mutant that cannot be tested here counts as right. A server that does not start, and
+        one with a broken case and no kill, counts as wrong: nothing is known about it.
         """
-        if self.state == NOT_READY:
+        if self.state == NOT_READY or (self.broken and self.state != KILLED):
             return False
         return self.state == NOT_TESTABLE or (self.state == KILLED) is not self.control
 

@@ -36,6 +36,7 @@ def test(new_disk, nbd_io, seed):
         with nbd_io(disk) as io:
             change(io, random, disk.size)
         taken.append(disk.snapshot(f"s{number}"))
+    disk.resize(MIB // odd * odd)  # smaller than most snapshots, whatever the seed
     check(nbd_io, [disk, *taken])
     for one in random.sample(taken, COUNT * 2 // 3):
         taken.remove(one)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.mutation.mutant_run import ALIVE, KILLED, NOT_TESTABLE, Cell, _Watch
+from qbdcheck.mutation.mutant_run import ALIVE, KILLED, NOT_TESTABLE, Cell, Fate, _Watch
 from qbdcheck.programs.process import Process
 
 GUARDING = "001_guards"
@@ -35,3 +35,20 @@ def test_a_broken_case_is_neither_a_kill_nor_a_miss(
     watch.events.write_text("".join(json.dumps(event) + "\n" for event in events))
     watch.until_failure(Process(["true"], tmp_path, "run"))
     assert cell.state == state
+
+
+@pytest.mark.parametrize(
+    ("state", "broken", "control", "is_right"),
+    [
+        (KILLED, [GUARDING], False, True),
+        (NOT_TESTABLE, [GUARDING], False, False),
+        (NOT_TESTABLE, [], False, True),
+        (ALIVE, [GUARDING], True, False),
+        (ALIVE, [], True, True),
+    ],
+)
+def test_a_broken_case_without_a_kill_is_wrong(
+    state: str, broken: list[str], control: bool, is_right: bool
+) -> None:
+    fate = Fate(id="x", state=state, broken=broken, control=control)
+    assert fate.is_right == is_right
