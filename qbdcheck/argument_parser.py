@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from qbdcheck import interrupts
 from qbdcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ class Parser(argparse.ArgumentParser):
         :raise UsageError: always.
         """
         raise UsageError(message)
+
+    def parse_known_intermixed_args(self, *arguments: Any, **options: Any) -> Any:
+        """Parse as argparse does. A signal waits: it would leave actions half changed."""
+        with interrupts.held():
+            return super().parse_known_intermixed_args(*arguments, **options)
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         """Print the help. Unlike argparse, do not hide that it cannot be written."""
