@@ -5,10 +5,14 @@ import os
 import sys
 
 INTERRUPTED = 130
+OURS = ("qbdcheck", "reference_backend", "oracles", "injectors", "mutants", "blockio", "suites")
 
 
 def run() -> int:
-    """Run the command; return the exit code. An interrupt during the imports is caught too."""
+    """Run the command; return the exit code. An interrupt during the imports is caught too.
+
+    A Python without the packages of requirements.lock gets one line and exit code 2.
+    """
     try:
         from qbdcheck.bootstrap.bytecode import keep_bytecode
 
@@ -22,6 +26,14 @@ def run() -> int:
         return main()
     except KeyboardInterrupt:
         return INTERRUPTED
+    except ModuleNotFoundError as error:
+        if (error.name or "qbdcheck").partition(".")[0] in OURS:
+            raise
+        sys.stderr.write(
+            f"check: {sys.executable} lacks the Python package {error.name}; run ./check, which "
+            "has an environment of its own, or ./check --install first\n"
+        )
+        return 2
 
 
 code = run()
