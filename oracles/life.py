@@ -38,6 +38,9 @@ _PARTS = (Damage.TORN, Damage.BIT_FLIP, Damage.ALTERED, Damage.SHIFTED)
 _SECTOR = 512
 WHOLE = ("flush", "cut", "fault", "resize", "restart")
 """Kinds of moments that concern the whole volume."""
+NOT_JUDGED = "not judged: in flight with a change there"
+"""The text of a read that nobody compared; all others that have an outcome were right, or are the
+last of a life."""
 CHANGES = ("prefill", "write", "zero", "discard")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from oracles.displacement import summary
 from oracles.finding import Finding
 from qbdcheck.bootstrap.version import version
 from qbdcheck.catalogue.capability_words import CAPABILITIES
@@ -28,7 +29,7 @@ from qbdcheck.report.lines import second_try, sentence_of, test_lines
 from qbdcheck.report.page_bytes import chars_of, comparison, hex_of
 from qbdcheck.report.page_case import guarded
 from qbdcheck.report.page_causes import causes, main_finding, reasons_not_run
-from qbdcheck.report.page_damage import colour, hint, meaning_of
+from qbdcheck.report.page_damage import colour, hint, letter, meaning_of, second_reads
 from qbdcheck.report.page_details import split_details
 from qbdcheck.report.page_life import LEGEND, life_of
 from qbdcheck.report.page_map import home_of, volume_map
@@ -253,6 +254,7 @@ def _environment(tally: Tally) -> Environment:
         "parts": parts_of,
         "hex": hex_of,
         "chars": chars_of,
+        "letter": letter,
     }
     return environment
 
@@ -310,17 +312,15 @@ def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
         "kinds": _kinds(case),
         "sentence": sentence_of(case.sentence),
         "guards": guarded(Path(case.path)),
-        "findings": [(colour(found.damage), found) for found in findings],
+        "findings": [(colour(one.damage), one) for one in findings if not one.follows],
+        "followers": [(colour(one.damage), one) for one in findings if one.follows],
+        "displaced": summary(findings),
         "has_table": any(map(_has_row, findings)) or len(findings) > 1,
-        "wrong_bytes": sum(found.length for found in case.findings),
+        "wrong_bytes": sum(found.length for found in findings if not found.follows),
         "map": volume_map(findings),
         "life": life_of(finding) if finding else None,
         "legend": LEGEND,
-        "again": [
-            f"{line[:1].upper()}{line[1:]}."
-            for line in (finding.evidence if finding else ())
-            if line.startswith("read again")
-        ],
+        "again": second_reads(findings),
         "plain": hint(case.message),
         "wire": [line for line in (finding.evidence if finding else ()) if line.startswith(_WIRE)],
         "extents": extents_of(finding.evidence) if finding else (),
@@ -340,9 +340,13 @@ def _demand(basis: str) -> tuple[str, str, str]:
 
 
 def _kinds(case: CaseEnded) -> list[tuple[str, str, str, int]]:
-    """Return the kinds of damage that a case found: colour, name, meaning, number of findings."""
+    """Return the kinds of damage that a case found: colour, name, meaning, number of findings.
+
+    What follows from another finding is no kind of its own.
+    """
     first = main_finding(case)
-    ordered = [*filter(None, [first]), *(found for found in case.findings if found is not first)]
+    others = (found for found in case.findings if found is not first and not found.follows)
+    ordered = [*filter(None, [first]), *others]
     counts = Counter(found.damage for found in ordered)
     meanings = {found.damage: meaning_of(found) for found in reversed(ordered)}
     return [(colour(one), one.value, meanings[one], number) for one, number in counts.items()]

@@ -16,6 +16,7 @@ import pytest
 
 from oracles.damage import Content, Damage, What
 from oracles.damage import error as errno_of
+from oracles.displacement import explained
 from oracles.finding import Finding, Findings
 from oracles.promises import policy_after
 from qbdcheck.errors import NotReadyError, ProgramError
@@ -68,8 +69,9 @@ def _policy_of(finding: Finding) -> str:
 
 
 def _first(findings: Findings) -> Findings:
-    """Return each finding once, contents before order, order before answers."""
-    return Findings(sorted(dict.fromkeys(findings), key=lambda one: one.damage.rank)[:MOST])
+    """Return each finding once, contents before order, order before answers, causes first."""
+    found = sorted(explained(dict.fromkeys(findings)), key=lambda one: one.damage.rank)
+    return Findings(found[:MOST])
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
