@@ -25,7 +25,7 @@ from blockio.extents import STATE_ZERO
 from oracles.contents import Change
 from oracles.damage import Content, Damage, What, error, size
 from oracles.finding import SHOWN, Finding, Findings
-from oracles.life import NOT_JUDGED
+from oracles.life import DIFFERED, NOT_JUDGED
 from oracles.mismatches import Mismatch, findings_of
 from oracles.shadow import Shadow
 from oracles.sides import Outcome, Payload, Payloads, Side
@@ -92,6 +92,7 @@ class DualWrite:
         self.look_again: Callable[[Finding], Finding] | None = None
         self._log: list[_Done] = []
         self._open: list[tuple[int, int]] = []
+        self._noted: set[int] = set()
         self._known: dict[tuple[str, int], str] = {}
         self._compare_sizes(Request(0, Kind.RESIZE, 0, shadow.size))
 
@@ -144,9 +145,9 @@ class DualWrite:
         for start in range(0, len(reads), _AHEAD):
             batch = tuple(reads[start : start + _AHEAD])
             ours, theirs = self._ask(batch)
-            found = len(self.mismatches)
+            self._noted.discard(0)
             self._compare(batch, ours, theirs)
-            if found == len(self.mismatches):
+            if 0 not in self._noted:  # all requests of a verification have the number 0
                 for request in batch:
                     self._note(request, is_certain=True)
             self._agree()
@@ -285,7 +286,8 @@ class DualWrite:
             if our == their:
                 return
         shadow = self.catch_up()
-        self._note(request, is_certain=True)
+        self._noted.add(request.number)
+        self._note(request, is_certain=True, text=DIFFERED)
         wrong = {
             "reference": shadow.check(request.offset, our),
             "target": shadow.check(request.offset, their),
@@ -379,9 +381,9 @@ class DualWrite:
         together: list[tuple[str, Change, int | None]] = []
         for place, request in enumerate(done.batch):
             if not request.kind.changes or not request.length:
-                self._note(
-                    request, is_certain=not done.failed[place], is_judged=place not in open_ones
-                )
+                text = NOT_JUDGED if place in open_ones else ""
+                if request.number not in self._noted:
+                    self._note(request, is_certain=not done.failed[place], text=text)
                 continue
             if request.offset + request.length > self._shadow.size:
                 continue  # refused by both sides, or reported: there are no contents beyond the end
@@ -394,7 +396,7 @@ class DualWrite:
         if together:
             self._shadow.in_flight(together)
 
-    def _note(self, request: Request, *, is_certain: bool, is_judged: bool = True) -> None:
+    def _note(self, request: Request, *, is_certain: bool, text: str = "") -> None:
         """Note a read or a flush for the life of a sector."""
         if request.kind in (Kind.READ, Kind.FLUSH):
             self._shadow.history.note(
@@ -403,7 +405,7 @@ class DualWrite:
                 request.length,
                 number=request.number,
                 is_certain=is_certain,
-                text="" if is_judged else NOT_JUDGED,
+                text=text,
             )
 
     def _data(self, request: Request, generation: int) -> bytes:

@@ -47,6 +47,7 @@ _PHRASES = {
     "unaligned": "at unaligned places",
 }
 """Traits as the title of a cause says them."""
+_SAID = {Damage.LENGTH.value: "wrong length", Damage.SIZE.value: "wrong size"}
 _MOVED = re.compile(r"([+-])(\d+) (bytes|sectors) away")
 
 Trait = tuple[str, str]
@@ -342,7 +343,7 @@ def _subject(chosen: Mapping[str, Sequence[str]]) -> str:
         never, lost = Damage.NEVER_WRITTEN.value, Damage.LOST.value
         damage = list(dict.fromkeys(lost if kind == never else kind for kind in damage))
     contents = " or ".join(kind for kind in damage if Damage(kind) in _CONTENTS)
-    rest = [kind for kind in damage if Damage(kind) not in _CONTENTS]
+    rest = [_SAID.get(kind, kind) for kind in damage if Damage(kind) not in _CONTENTS]
     return ", ".join([*([f"{contents} data"] if contents else []), *rest, *chosen.get("end", ())])
 
 
@@ -352,7 +353,8 @@ def _requests(chosen: Mapping[str, Sequence[str]]) -> str:
         return ""
     command = "".join(f"{value} " for value in chosen.get("command", ()))
     flags = " and ".join(chosen.get("flag", ()))
-    of = "in replies to" if Damage.PROTOCOL.value in chosen.get("damage", ()) else "of"
+    in_reply = {Damage.PROTOCOL.value, Damage.LENGTH.value} & set(chosen.get("damage", ()))
+    of = "in replies to" if in_reply else "of"
     return f"{of} {command}requests" + (f" with {flags}" if flags else "")
 
 

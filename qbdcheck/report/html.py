@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from oracles.displacement import summary
 from oracles.finding import Finding
+from oracles.life import resized
 from qbdcheck.bootstrap.version import version
 from qbdcheck.catalogue.capability_words import CAPABILITIES
 from qbdcheck.catalogue.policies import POLICIES
@@ -34,6 +35,7 @@ from qbdcheck.report.page_details import split_details
 from qbdcheck.report.page_life import LEGEND, life_of
 from qbdcheck.report.page_map import home_of, volume_map
 from qbdcheck.report.page_reply import extents_of
+from qbdcheck.report.page_reply import parts_of as chunks_of
 from qbdcheck.report.page_script import script_of
 from qbdcheck.report.page_verdict import verdict_of
 from qbdcheck.report.page_words import named, parts_of, request_in_words, text_of
@@ -57,6 +59,7 @@ _PAGE_LENGTH = 4 << 20
 _DETAILS = 8 << 10
 """Characters that are shown of each end of a failure's text."""
 _WIRE = ("sent: ", "received")
+_CHUNK = "chunk "
 """Begin the lines of a finding's evidence that are messages of the connection."""
 _COMPARED = 6
 """Findings of a case whose bytes are shown."""
@@ -320,9 +323,11 @@ def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
         "map": volume_map(findings),
         "life": life_of(finding) if finding else None,
         "legend": LEGEND,
+        "resized": resized(finding.life, finding.offset) if finding else "",
         "again": second_reads(findings),
         "plain": hint(case.message),
         "wire": [line for line in (finding.evidence if finding else ()) if line.startswith(_WIRE)],
+        "chunks": chunks_of(finding.evidence) if finding else (),
         "extents": extents_of(finding.evidence) if finding else (),
         "script": script_of(case.artefacts, finding),
         "compared": list(islice(compared, _COMPARED)),
@@ -354,7 +359,7 @@ def _kinds(case: CaseEnded) -> list[tuple[str, str, str, int]]:
 
 def _has_row(finding: Finding) -> bool:
     """Whether a row of a table says more of a finding than its sentence."""
-    evidence = [line for line in finding.evidence if not line.startswith(_WIRE)]
+    evidence = [line for line in finding.evidence if not line.startswith((*_WIRE, _CHUNK))]
     return bool(finding.length or finding.expected or finding.seen or evidence)
 
 

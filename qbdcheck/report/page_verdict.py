@@ -80,7 +80,7 @@ def _of_finding(finding: Finding) -> str:
         length = _in_units(int(asked["length"]))
         request = f"{asked['name']} reply (offset {asked['offset']}, length {length})"
         return f"the {request} breaks the protocol: {finding.text}"
-    if finding.damage is Damage.NOT_LINEARIZABLE:
+    if finding.damage in (Damage.NOT_LINEARIZABLE, Damage.LENGTH) and finding.length:
         return f"{place_of(finding)}: {finding.remark or finding.text}"
     if finding.damage.rank or not finding.length:
         return ""

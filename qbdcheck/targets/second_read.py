@@ -123,4 +123,7 @@ def _with_gaps(findings: Sequence[Finding], error: ReplyHasGaps) -> Findings:
             )
     if found and line not in {text for one in found for text in one.evidence}:
         found[0] = _with(found[0], line)
+    if found:  # the messages of the reply
+        notes = [one for one in getattr(error, "__notes__", ()) if not one.startswith("received")]
+        found[0] = replace(found[0], evidence=(*found[0].evidence, *notes))
     return found

@@ -14,6 +14,7 @@ from blockio.layers import Command, CommandFlag
 from reference_backend.nbd import constants as c
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
+from reference_backend.nbd.chunk_log import ChunkLog
 from reference_backend.nbd.constants import Chunk, ChunkFlag
 from reference_backend.nbd.errors import RemoteProtocolError, ReplyHasGaps
 from reference_backend.nbd.settings import Bytes
@@ -88,6 +89,7 @@ class Replies:
         self.waiting: dict[int, Request] = {}
         self._partial: dict[int, Reply] = {}
         self._buffer = bytearray()
+        self.chunks = ChunkLog()
 
     def expect(self, pending: Request) -> None:
         """Register a request that was sent."""
@@ -186,6 +188,7 @@ class Replies:
             _magic, flags, kind, cookie, _length = m.STRUCTURED_REPLY.unpack_from(message)
             pending = self._find(cookie)
             payload = message[m.STRUCTURED_REPLY.size :]
+        self.chunks.add(kind, flags, cookie, payload)
         reply = self._partial.setdefault(cookie, Reply(cookie, pending.command))
         self._take_chunk(pending, reply, kind, payload)
         if not flags & ChunkFlag.DONE:
