@@ -17,7 +17,7 @@ shadow alone.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from blockio.errors import BlockError
@@ -25,6 +25,7 @@ from blockio.extents import STATE_ZERO
 from oracles.contents import Change
 from oracles.damage import Content, Damage, What, error, size
 from oracles.finding import SHOWN, Finding, Findings
+from oracles.life import DIFFERED, NOT_JUDGED
 from oracles.mismatches import Mismatch, findings_of
 from oracles.shadow import Shadow
 from oracles.sides import Outcome, Payload, Payloads, Side
@@ -65,6 +66,9 @@ class DualWrite:
     :param discard_reads_zero: the target promises that discarded ranges read as zeroes.
     :param same_errno: both sides must fail with the same errno, not just fail.
     :param stop_at_first: raise Stopped after the first mismatch was added to ``mismatches``.
+    :ivar look_again: reads the place of a finding on the target again, and returns the finding
+        with what that shows. It is called at once, while no request is in flight. None: nobody
+        reads again.
     """
 
     def __init__(
@@ -85,8 +89,10 @@ class DualWrite:
         self._discard_reads_zero = discard_reads_zero
         self._same_errno = same_errno
         self._stop_at_first = stop_at_first
+        self.look_again: Callable[[Finding], Finding] | None = None
         self._log: list[_Done] = []
         self._open: list[tuple[int, int]] = []
+        self._noted: set[int] = set()
         self._known: dict[tuple[str, int], str] = {}
         self._compare_sizes(Request(0, Kind.RESIZE, 0, shadow.size))
 
@@ -128,6 +134,7 @@ class DualWrite:
 
     def verify(self, offset: int = 0, length: int | None = None) -> list[Mismatch]:
         """Read a range from both sides and compare every byte; return the new mismatches."""
+        self.catch_up()
         before = len(self.mismatches)
         end = min(self.reference.size, self.target.size)
         end = end if length is None else min(end, offset + length)
@@ -138,7 +145,11 @@ class DualWrite:
         for start in range(0, len(reads), _AHEAD):
             batch = tuple(reads[start : start + _AHEAD])
             ours, theirs = self._ask(batch)
+            self._noted.discard(0)
             self._compare(batch, ours, theirs)
+            if 0 not in self._noted:  # all requests of a verification have the number 0
+                for request in batch:
+                    self._note(request, is_certain=True)
             self._agree()
         return self.mismatches[before:]
 
@@ -275,7 +286,8 @@ class DualWrite:
             if our == their:
                 return
         shadow = self.catch_up()
-        self._note(request, is_certain=True)
+        self._noted.add(request.number)
+        self._note(request, is_certain=True, text=DIFFERED)
         wrong = {
             "reference": shadow.check(request.offset, our),
             "target": shadow.check(request.offset, their),
@@ -350,6 +362,8 @@ class DualWrite:
             self._known[side, sector] = text
         start = finding.first_difference - request.offset
         part = slice(start, min(start + SHOWN, finding.offset + finding.length - request.offset))
+        if side == "target" and self.look_again is not None:
+            finding = self.look_again(finding)
         self._report(request, finding, bytes(our[part]), bytes(their[part]))
 
     def _report(
@@ -367,7 +381,9 @@ class DualWrite:
         together: list[tuple[str, Change, int | None]] = []
         for place, request in enumerate(done.batch):
             if not request.kind.changes or not request.length:
-                self._note(request, is_certain=not done.failed[place])
+                text = NOT_JUDGED if place in open_ones else ""
+                if request.number not in self._noted:
+                    self._note(request, is_certain=not done.failed[place], text=text)
                 continue
             if request.offset + request.length > self._shadow.size:
                 continue  # refused by both sides, or reported: there are no contents beyond the end
@@ -380,7 +396,7 @@ class DualWrite:
         if together:
             self._shadow.in_flight(together)
 
-    def _note(self, request: Request, *, is_certain: bool) -> None:
+    def _note(self, request: Request, *, is_certain: bool, text: str = "") -> None:
         """Note a read or a flush for the life of a sector."""
         if request.kind in (Kind.READ, Kind.FLUSH):
             self._shadow.history.note(
@@ -389,6 +405,7 @@ class DualWrite:
                 request.length,
                 number=request.number,
                 is_certain=is_certain,
+                text=text,
             )
 
     def _data(self, request: Request, generation: int) -> bytes:

@@ -40,6 +40,7 @@ class Finding:
     :ivar found_at: where the expected stamp is instead, in bytes; None: not found, or not searched.
     :ivar allocation: (offset, length, whether it is a hole) of ranges around the place, as the
         block status says; empty: not known.
+    :ivar follows: what it follows from, if another finding of the case is its cause; else empty.
     :ivar life: what happened to the first sector, the first event first; it is not compared.
     """
 
@@ -60,6 +61,7 @@ class Finding:
     evidence: tuple[str, ...] = ()
     found_at: int | None = None
     allocation: tuple[tuple[int, int, bool], ...] = ()
+    follows: str = ""
     life: tuple[Moment, ...] = field(default=(), compare=False, repr=False)
     sector_bytes: Difference | None = field(default=None, compare=False, repr=False)
 
@@ -139,7 +141,7 @@ class Finding:
 
         :raise ValueError: something else made them. :raise LookupError, TypeError: as well.
         """
-        members = {"sector_bytes": None, **members}
+        members = {"sector_bytes": None, "follows": "", **members}
         values = {one.name: members[one.name] for one in fields(cls)}
         for name in ("expected", "seen"):
             values[name] = _content(values[name])

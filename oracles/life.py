@@ -7,6 +7,7 @@ moment that a finding contradicts: the write that is gone, or the flush that did
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -36,8 +37,14 @@ _GONE = frozenset(
 _PARTS = (Damage.TORN, Damage.BIT_FLIP, Damage.ALTERED, Damage.SHIFTED)
 """Kinds of damage that leave something of the write."""
 _SECTOR = 512
+_SIZES = re.compile(r"from (\d+) to (\d+) bytes")
+"""The text of the moment of a resize."""
 WHOLE = ("flush", "cut", "fault", "resize", "restart")
 """Kinds of moments that concern the whole volume."""
+NOT_JUDGED = "not judged: in flight with a change there"
+"""The text of a read that nobody compared."""
+DIFFERED = "was wrong"
+"""The text of a read that was compared and differed, where the case went on."""
 CHANGES = ("prefill", "write", "zero", "discard")
 
 
@@ -121,6 +128,20 @@ def culprit_of(
     if damage is Damage.TORN and (torn := _torn(life)) is not None:
         return torn
     return _of_lost(life, lost, whole=damage not in _PARTS)
+
+
+def resized(life: Sequence[Moment], offset: int) -> str:
+    """Return which sizes a volume had, and whether a place was behind its end; "" without any."""
+    found = [_SIZES.fullmatch(one.text) for one in life if one.kind == "resize"]
+    pairs = [(int(one[1]), int(one[2])) for one in found if one]
+    if not pairs:
+        return ""
+    sizes = [pairs[0][0], *(new for _, new in pairs)]
+    smallest = min(sizes)
+    told = f"the volume had {' bytes, then '.join(map(str, sizes))} bytes; offset {offset} was "
+    if offset < smallest:
+        return f"{told}never behind its end"
+    return f"{told}behind its end while it had {smallest} bytes"
 
 
 def _torn(life: Sequence[Moment]) -> Culprit | None:

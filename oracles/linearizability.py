@@ -77,7 +77,7 @@ class Anomaly:
         requests = tuple(map(_line, self._told))
         plain = self.plain
         return Finding(
-            Damage.NOT_LINEARIZABLE,
+            Damage.LOST if self.is_lost else Damage.NOT_LINEARIZABLE,
             self.sector * SECTOR,
             SECTOR,
             remark=plain or self.text,
@@ -96,6 +96,20 @@ class Anomaly:
         """The read that returned an older value; None if no single read is to blame."""
         found = self._stale()
         return None if found is None else found[0]
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether a write that was acknowledged is in no read, and an older one is there at last.
+
+        Otherwise a cache may have served the old value while the new one was stored.
+        """
+        found = self._stale()
+        if found is None:
+            return False
+        read, newer, _ = found
+        is_known = any(one.value == newer.value for one in self.reads)
+        last = [one.value for one in self.reads if not one.client]  # after all requests
+        return not is_known and read.value in last
 
     @property
     def _told(self) -> tuple[Access, ...]:
@@ -141,6 +155,8 @@ class Anomaly:
         """Return whether other reads returned the newer write: the difference from a lost one."""
         saw = [one for one in self.reads if one.value == newer.value]
         if not saw:
+            if self.is_lost:
+                return f"no read ever returned #{newer.value}, nor does one at the end: it is lost"
             return f"no read ever returned #{newer.value}: it is lost, or was never visible"
         first = min(saw, key=_returned)
         when = "before" if first.returned < read.call else "later"

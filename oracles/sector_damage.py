@@ -80,7 +80,7 @@ def judge_unsound(
         return Finding(Damage.STALE, expected=expected, seen=older, part=part)
     return (
         _judge_shift(seen, wanted, sector)
-        or _judge_flip(seen, wanted, low)
+        or judge_flip(seen, wanted, low)
         or _judge_tear(seen, wanted, low, sector, headers)
         or _judge_zeroed_parts(seen, wanted, low)
         or _unknown(seen, wanted, low)
@@ -209,12 +209,26 @@ def moved_stamp(seen: bytes, sector: int) -> int | None:
     return None
 
 
-def _judge_flip(seen: bytes, wanted: bytes, low: int) -> Finding | None:
+def judge_flip(seen: bytes, wanted: bytes, low: int) -> Finding | None:
+    """Recognise a few changed bits or neighbouring bytes; see `judge_unsound`."""
     places = _different(seen, wanted)
     first, last = places[0], places[-1]
     part = low + first, low + last + 1
     flipped = sum((seen[i] ^ wanted[i]).bit_count() for i in places)
     expected = content_of(wanted)
+    if flipped == 1 and not any(wanted):
+        # Most of the data of another place may be zeroes as well: nothing proves a flipped bit.
+        told = f"not zero: byte {part[0]} of the sector is {seen[first]:#04x}"
+        told += ", a flipped bit or data of another place"
+        return Finding(
+            Damage.UNKNOWN,
+            expected=expected,
+            seen=Content(What.DATA),
+            part=part,
+            count=1,
+            confidence=Confidence.UNKNOWN,
+            remark=told,
+        )
     if flipped == 1:
         return Finding(Damage.BIT_FLIP, expected=expected, part=part, count=1)
     likely = Confidence.LIKELY

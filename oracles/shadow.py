@@ -236,8 +236,8 @@ class Shadow:
             kept = [[c.clipped(size) for c in changes] for changes in self._pending]
             self._pending = [tuple(c for c in changes if c) for changes in kept]
             self._pending = [changes for changes in self._pending if changes]
+        self.history.note("resize", 0, size, text=f"from {self.size} to {size} bytes")
         self.size = size
-        self.history.note("resize", 0, size)
 
     # Expectations
 

@@ -25,11 +25,13 @@ from reference_backend.listener import Address
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd import constants as c
 from reference_backend.nbd.agreement import ReplyMode
+from reference_backend.nbd.chunk_log import missing
 from reference_backend.nbd.errors import (
     NbdError,
     NbdProtocolError,
     OptionRefused,
     RemoteProtocolError,
+    ReplyHasGaps,
 )
 from reference_backend.nbd.settings import Bytes
 
@@ -246,6 +248,13 @@ class Client(ClientHandshake):
             )
         shown = data[:_SHOWN].hex(" ", -4) + (" ..." if len(data) > _SHOWN else "")
         error.add_note(f"received, {len(data)} bytes: {shown}" if data else "received: nothing")
+        if isinstance(error, NbdProtocolError):
+            is_wrong = not isinstance(error, ReplyHasGaps)
+            for line in self._wire().chunks.lines(last_is_wrong=is_wrong):
+                error.add_note(line)
+        if isinstance(error, ReplyHasGaps):
+            for line in missing(error.gaps):
+                error.add_note(line)
         return error
 
     def call(

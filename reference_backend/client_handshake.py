@@ -187,7 +187,7 @@ class ClientHandshake:
         """Send LIST_META_CONTEXT; return the names that match."""
         data = m.meta_context_request(export, queries)
         replies = self.option(Option.LIST_META_CONTEXT, data)
-        return [m.decode_name(reply.data[4:]) for reply in replies]
+        return [m.decode_name(reply.data[4:], "the name of a context") for reply in replies]
 
     def opt_set_meta_context(self, export: str, queries: Sequence[str]) -> dict[int, str]:
         """Send SET_META_CONTEXT; return the chosen names by id, also kept in ``contexts``."""
@@ -221,9 +221,9 @@ class ClientHandshake:
             _kind, self.size, flags = m.INFO_EXPORT.unpack(data)
             self.flags = TransmissionFlag(flags)
         elif kind == Info.NAME:
-            self.canonical_name = m.decode_name(data[2:])
+            self.canonical_name = m.decode_name(data[2:], "the name of the export")
         elif kind == Info.DESCRIPTION:
-            self.description = m.decode_name(data[2:])
+            self.description = m.decode_name(data[2:], "the description of the export")
         elif kind == Info.BLOCK_SIZE:
             _kind, minimum, preferred, maximum = m.INFO_BLOCK_SIZE.unpack(data)
             self.block_sizes = (minimum, preferred, maximum)

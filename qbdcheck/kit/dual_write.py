@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,21 +11,24 @@ from typing import Any, Protocol
 
 from blockio.sizes import parse_size
 from injectors.layer import create
+from oracles.displacement import explained, summary
 from oracles.dual_write import DualWrite
+from oracles.finding import Finding, Findings
 from oracles.mismatches import Mismatch, findings_of, render
 from oracles.shadow import Shadow
 from oracles.sides import InOrder, Layered, Outcome, Side
 from oracles.stamps import Identity
 from oracles.workload import Batch, Chance, Kind, Mix, Request, dump, generate
 from qbdcheck.errors import CaseBroken, NotRun
+from qbdcheck.kit.exported_disk import ExportedDisk
 from qbdcheck.kit.local_sides import RawFile, ThroughQemuIo
 from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.nbd_side import NbdSide
 from qbdcheck.kit.qemu_verifiers import DRIVERS, Verdict, verdict_of
 from qbdcheck.programs.blockdev import Blockdev, file_node, json_filename
-from qbdcheck.programs.qmp import QmpFailed
 from qbdcheck.runner import measures
 from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.second_read import AGAIN, looked_again
 from qbdcheck.targets.session import TargetSession
 from reference_backend.store.memory import MemoryStore
 from reference_backend.store.volume import Volume as MemoryVolume
@@ -38,9 +42,11 @@ class Differs(AssertionError):  # noqa: N818  # the verdict on a target
 
     def __init__(self, mismatches: Sequence[Mismatch], record: Path | None) -> None:
         where = f"\nthe workload is in {record.name}" if record else ""
-        super().__init__(f"{len(mismatches)} mismatches:\n{render(mismatches)}{where}")
+        self.findings = explained(findings_of(mismatches))
+        head = f"{len(mismatches)} mismatches"
+        head += f"; {text}" if (text := summary(self.findings)) else ""
+        super().__init__(f"{head}:\n{render(mismatches)}{where}")
         self.mismatches = tuple(mismatches)
-        self.findings = findings_of(mismatches)
 
 
 class Volume(Protocol):
@@ -326,8 +332,12 @@ class DualWriter:
             else:
                 ours = Layered(ours, faults.layer)
 
+        look = None if faults is not None else looking_again(disk, theirs)
+
         def make() -> DualWrite:
-            return DualWrite(ours, theirs, disk.shadow, **options)
+            dual = DualWrite(ours, theirs, disk.shadow, **options)
+            dual.look_again = look
+            return dual
 
         minimum = minimum_block(disk) if disk.format == "raw" else 1
         return Pair(
@@ -438,7 +448,7 @@ class DualWriter:
             uri = disk.uri
             side = NbdSide(uri, status=status, resizer=disk.backend.resize)
         else:
-            export = _Export(self._session, disk)
+            export = ExportedDisk(self._session, disk)
             self._closing.append(export.close)
             side = NbdSide(
                 export.uri, status=status, resizer=export.resize, rounding=_QEMU_ROUNDING
@@ -447,53 +457,33 @@ class DualWriter:
         return side
 
 
+def looking_again(disk: Disk, side: Side) -> Callable[[Finding], Finding] | None:
+    """Return a function that reads the place of a finding again; it does so for the first ones.
+
+    It reads over the connection of the side, then over a new one. None where the disk has no other
+    way to it.
+    """
+    again = disk.again
+    if again is None:
+        return None
+    left = [AGAIN]
+
+    def read_same(offset: int, length: int) -> bytes:
+        side.start((Request(0, Kind.READ, offset, length),), [b""])
+        (outcome,) = side.finish()
+        if outcome.error:
+            raise OSError(outcome.error, outcome.why or os.strerror(outcome.error))
+        return bytes(outcome.data)
+
+    def look(finding: Finding) -> Finding:
+        left[0] -= 1
+        if left[0] < 0:
+            return finding
+        return looked_again(disk.shadow, Findings([finding]), again, read_same)[0]
+
+    return look
+
+
 def _below(side: Side) -> Side:
     """Return a side without the rules over it."""
     return side.side if isinstance(side, Layered) else side
-
-
-class _Export:
-    """A disk exported by its own qemu-storage-daemon."""
-
-    def __init__(self, session: TargetSession, disk: Disk) -> None:
-        self._daemon = session.storage_daemon()
-        self._disk = disk
-        self._exports = 0
-        self._uri = ""
-        self._open()
-
-    def uri(self) -> str:
-        """Return the URI of the present export."""
-        return self._uri
-
-    def resize(self, size: int) -> None:
-        """Resize the disk; its export is removed meanwhile, because it blocks a resize in QEMU.
-
-        :raise NotRun: QEMU cannot resize the format.
-        """
-        exported = self._daemon.qmp("query-block-exports")[0]["id"]
-        self._daemon.qmp("block-export-del", id=exported, mode="hard")
-        self._daemon.wait_event("BLOCK_EXPORT_DELETED", id=exported)
-        if self._disk.format == "raw":
-            self._daemon.qmp("blockdev-del", node_name="target")
-            self._disk.backend.resize(size)
-            self._open()
-            return
-        try:
-            self._daemon.qmp("block_resize", node_name="target", size=size)
-        except QmpFailed as error:
-            name = self._disk.format
-            raise NotRun(f"QEMU cannot resize {name}: {error.description}") from None
-        self._export()
-
-    def close(self) -> None:
-        """End the daemon."""
-        self._daemon.close()
-
-    def _open(self) -> None:
-        self._daemon.add(self._disk.blockdev("target", discard="unmap"))
-        self._export()
-
-    def _export(self) -> None:
-        self._exports += 1
-        self._uri = self._daemon.export("target", f"target{self._exports}")

@@ -7,18 +7,22 @@ to the shadow automatically, so a case cannot forget it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
 from blockio.layers import Command, CommandFlag
+from oracles.damage import Damage
+from oracles.damage import error as outcome
+from oracles.finding import Finding, Findings
 from oracles.shadow import Shadow
 from oracles.stamps import Data
 from qbdcheck.errors import CaseBroken
 from qbdcheck.kit.expectations import errno_name, wrong_errno
 from qbdcheck.programs.requests_sent import OK, Sent, note
 from qbdcheck.targets.disk import Disk
-from qbdcheck.targets.disk_io import ReadAgain, judge
+from qbdcheck.targets.disk_io import judge
+from qbdcheck.targets.second_read import ReadAgain
 from qbdcheck.targets.session import TargetSession
 from reference_backend.client import Client
 from reference_backend.nbd.client_replies import Reply
@@ -32,11 +36,16 @@ _Act = Callable[[], None]
 
 
 class RequestFailed(NbdError):  # noqa: N818  # as IoFailed of qemu-io
-    """The server answered a request with an error; ``request`` describes the request."""
+    """The server answered a request with an error; ``request`` describes the request.
+
+    :ivar findings: the error; who knows of damaged data beside it adds that.
+    """
 
     def __init__(self, request: str, error: NbdError) -> None:
         super().__init__(error.errno or 0, error.strerror or "", error.offset)
         self.request = request
+        wrong = Finding(Damage.ERROR, expected=outcome(0), seen=outcome(self.errno or 0))
+        self.findings = Findings([replace(wrong, remark=str(self))])
 
     def __str__(self) -> str:
         return f"{self.request} failed: {self.strerror} (errno {self.errno})"
@@ -388,7 +397,8 @@ class NbdIo:
             raise _lost(sent, error) from None
 
     def _judge(self, sent: _Sent, data: Data) -> None:
-        judge(self._shadow, sent.offset, data, str(sent), again=self._again)
+        same = None if self._in_flight else self.client.read
+        judge(self._shadow, sent.offset, data, str(sent), again=self._again, same=same)
 
 
 def minimum_block(disk: Disk) -> int:

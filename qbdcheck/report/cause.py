@@ -65,10 +65,11 @@ def is_judged(finding: Finding) -> bool:
     return finding.damage.rank < Damage.HANG.rank or finding.remark.startswith(SERVER_DIED)
 
 
-def _explains_less(finding: Finding) -> tuple[bool, int, bool, bool]:
+def _explains_less(finding: Finding) -> tuple[bool, int, bool, bool, bool]:
     damage = finding.damage
     is_lesser = not finding.remark.startswith(SERVER_DIED)
-    return is_lesser, damage.rank, damage not in _MISPLACED, damage is Damage.UNKNOWN
+    follows = bool(finding.follows)
+    return is_lesser, damage.rank, follows, damage not in _MISPLACED, damage is Damage.UNKNOWN
 
 
 def cause_of_case(case: CaseEnded) -> str:

@@ -12,6 +12,7 @@ hypothesis if any failure fits it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,20 @@ _COMMON = 0.8
 _TOLD = 5
 """Traits in the title of a cause."""
 _SCRIPT = "script.sh"
+
+_PHRASES = {
+    "at most 512 bytes": "places of at most 512 bytes",
+    "at most 4 KiB": "places of at most 4 KiB",
+    "at most 64 KiB": "places of at most 64 KiB",
+    "at most 1 MiB": "places of at most 1 MiB",
+    "over 1 MiB": "places of over 1 MiB",
+    "aligned to 512": "at multiples of 512 bytes",
+    "aligned to 4096": "at multiples of 4096 bytes",
+    "unaligned": "at unaligned places",
+}
+"""Traits as the title of a cause says them."""
+_SAID = {Damage.LENGTH.value: "wrong length", Damage.SIZE.value: "wrong size"}
+_MOVED = re.compile(r"([+-])(\d+) (bytes|sectors) away")
 
 Trait = tuple[str, str]
 """A kind of trait and its value: ``("command", "flush")``."""
@@ -188,7 +203,8 @@ def traits_of(shows: Symptoms) -> frozenset[Trait]:
 
 
 def _failure(case: CaseEnded) -> _Failure:
-    shows = symptoms_of(case.message, case.details, case.findings, case.groups)
+    findings = [one for one in case.findings if not one.follows]
+    shows = symptoms_of(case.message, case.details, findings, case.groups)
     return _Failure(case, shows, traits_of(shows))
 
 
@@ -302,11 +318,20 @@ def _title(root: Trait, shared: set[Trait]) -> str:
     parts = [" ".join(part for part in (_subject(chosen), _requests(chosen)) if part)]
     parts += [f"where {value} are expected" for value in chosen.get("expected", ())]
     for kind in ("moved", "state", "errno", "size", "alignment"):
-        parts += chosen.get(kind, [])
+        parts += [_PHRASES.get(value, value) for value in map(_distance, chosen.get(kind, []))]
     return (
         ", ".join(part for part in parts if part)
         or "failures whose texts have no request and no kind of damage in common"
     )
+
+
+def _distance(value: str) -> str:
+    """Return ``8 sectors too high`` for ``+8 sectors away``; other words as they are."""
+    found = _MOVED.fullmatch(value)
+    if found is None:
+        return value
+    unit = found[3].removesuffix("s") if found[2] == "1" else found[3]
+    return f"{found[2]} {unit} too {'high' if found[1] == '+' else 'low'}"
 
 
 def _subject(chosen: Mapping[str, Sequence[str]]) -> str:
@@ -317,8 +342,8 @@ def _subject(chosen: Mapping[str, Sequence[str]]) -> str:
     if _IS_CUT & set(chosen.get("state", ())):
         never, lost = Damage.NEVER_WRITTEN.value, Damage.LOST.value
         damage = list(dict.fromkeys(lost if kind == never else kind for kind in damage))
-    contents = " and ".join(kind for kind in damage if Damage(kind) in _CONTENTS)
-    rest = [kind for kind in damage if Damage(kind) not in _CONTENTS]
+    contents = " or ".join(kind for kind in damage if Damage(kind) in _CONTENTS)
+    rest = [_SAID.get(kind, kind) for kind in damage if Damage(kind) not in _CONTENTS]
     return ", ".join([*([f"{contents} data"] if contents else []), *rest, *chosen.get("end", ())])
 
 
@@ -328,7 +353,9 @@ def _requests(chosen: Mapping[str, Sequence[str]]) -> str:
         return ""
     command = "".join(f"{value} " for value in chosen.get("command", ()))
     flags = " and ".join(chosen.get("flag", ()))
-    return f"of {command}requests" + (f" with {flags}" if flags else "")
+    in_reply = {Damage.PROTOCOL.value, Damage.LENGTH.value} & set(chosen.get("damage", ()))
+    of = "in replies to" if in_reply else "of"
+    return f"{of} {command}requests" + (f" with {flags}" if flags else "")
 
 
 def _cause(

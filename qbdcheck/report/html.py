@@ -16,7 +16,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from oracles.displacement import summary
 from oracles.finding import Finding
+from oracles.life import resized
 from qbdcheck.bootstrap.version import version
 from qbdcheck.catalogue.capability_words import CAPABILITIES
 from qbdcheck.catalogue.policies import POLICIES
@@ -28,11 +30,12 @@ from qbdcheck.report.lines import second_try, sentence_of, test_lines
 from qbdcheck.report.page_bytes import chars_of, comparison, hex_of
 from qbdcheck.report.page_case import guarded
 from qbdcheck.report.page_causes import causes, main_finding, reasons_not_run
-from qbdcheck.report.page_damage import colour, hint, meaning_of
+from qbdcheck.report.page_damage import colour, hint, letter, meaning_of, second_reads
 from qbdcheck.report.page_details import split_details
 from qbdcheck.report.page_life import LEGEND, life_of
 from qbdcheck.report.page_map import home_of, volume_map
 from qbdcheck.report.page_reply import extents_of
+from qbdcheck.report.page_reply import parts_of as chunks_of
 from qbdcheck.report.page_script import script_of
 from qbdcheck.report.page_verdict import verdict_of
 from qbdcheck.report.page_words import named, parts_of, request_in_words, text_of
@@ -56,6 +59,7 @@ _PAGE_LENGTH = 4 << 20
 _DETAILS = 8 << 10
 """Characters that are shown of each end of a failure's text."""
 _WIRE = ("sent: ", "received")
+_CHUNK = "chunk "
 """Begin the lines of a finding's evidence that are messages of the connection."""
 _COMPARED = 6
 """Findings of a case whose bytes are shown."""
@@ -253,6 +257,7 @@ def _environment(tally: Tally) -> Environment:
         "parts": parts_of,
         "hex": hex_of,
         "chars": chars_of,
+        "letter": letter,
     }
     return environment
 
@@ -310,19 +315,19 @@ def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
         "kinds": _kinds(case),
         "sentence": sentence_of(case.sentence),
         "guards": guarded(Path(case.path)),
-        "findings": [(colour(found.damage), found) for found in findings],
+        "findings": [(colour(one.damage), one) for one in findings if not one.follows],
+        "followers": [(colour(one.damage), one) for one in findings if one.follows],
+        "displaced": summary(findings),
         "has_table": any(map(_has_row, findings)) or len(findings) > 1,
-        "wrong_bytes": sum(found.length for found in case.findings),
+        "wrong_bytes": sum(found.length for found in findings if not found.follows),
         "map": volume_map(findings),
         "life": life_of(finding) if finding else None,
         "legend": LEGEND,
-        "again": [
-            f"{line[:1].upper()}{line[1:]}."
-            for line in (finding.evidence if finding else ())
-            if line.startswith("read again")
-        ],
+        "resized": resized(finding.life, finding.offset) if finding else "",
+        "again": second_reads(findings),
         "plain": hint(case.message),
         "wire": [line for line in (finding.evidence if finding else ()) if line.startswith(_WIRE)],
+        "chunks": chunks_of(finding.evidence) if finding else (),
         "extents": extents_of(finding.evidence) if finding else (),
         "script": script_of(case.artefacts, finding),
         "compared": list(islice(compared, _COMPARED)),
@@ -340,9 +345,13 @@ def _demand(basis: str) -> tuple[str, str, str]:
 
 
 def _kinds(case: CaseEnded) -> list[tuple[str, str, str, int]]:
-    """Return the kinds of damage that a case found: colour, name, meaning, number of findings."""
+    """Return the kinds of damage that a case found: colour, name, meaning, number of findings.
+
+    What follows from another finding is no kind of its own.
+    """
     first = main_finding(case)
-    ordered = [*filter(None, [first]), *(found for found in case.findings if found is not first)]
+    others = (found for found in case.findings if found is not first and not found.follows)
+    ordered = [*filter(None, [first]), *others]
     counts = Counter(found.damage for found in ordered)
     meanings = {found.damage: meaning_of(found) for found in reversed(ordered)}
     return [(colour(one), one.value, meanings[one], number) for one, number in counts.items()]
@@ -350,7 +359,7 @@ def _kinds(case: CaseEnded) -> list[tuple[str, str, str, int]]:
 
 def _has_row(finding: Finding) -> bool:
     """Whether a row of a table says more of a finding than its sentence."""
-    evidence = [line for line in finding.evidence if not line.startswith(_WIRE)]
+    evidence = [line for line in finding.evidence if not line.startswith((*_WIRE, _CHUNK))]
     return bool(finding.length or finding.expected or finding.seen or evidence)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from oracles.damage import Damage
 from oracles.finding import READ_WAS_WRONG, Finding
 
@@ -60,6 +62,17 @@ def is_wrong_read(finding: Finding) -> bool:
     return any(READ_WAS_WRONG in line for line in finding.evidence)
 
 
+def second_reads(findings: Sequence[Finding]) -> list[str]:
+    """Return what the second reads of a case's first finding show, or those of another one."""
+    for place, one in enumerate(findings):
+        lines = [line for line in one.evidence if line.startswith("read again")]
+        if lines:
+            where = f"Sector {one.sector}: " if place else ""
+            told = [f"{line[:1].upper()}{line[1:]}." for line in lines]
+            return [f"{where}{line[:1].lower() if where else line[:1]}{line[1:]}" for line in told]
+    return []
+
+
 def meaning_of(finding: Finding) -> str:
     """Return what the damage of a finding means; the write is not blamed if the read is wrong."""
     return _WRONG_READ if is_wrong_read(finding) else MEANINGS[finding.damage]
@@ -81,6 +94,38 @@ _HINTS = (
 def hint(text: str) -> str:
     """Return what the words of a guest's program mean for the target; empty for other words."""
     return next((meaning for words, meaning in _HINTS if words in text), "")
+
+
+_LETTERS = {
+    Damage.ZEROED: "0",
+    Damage.STALE: "S",
+    Damage.NEWER: "N",
+    Damage.NEVER_WRITTEN: "P",
+    Damage.LOST: "L",
+    Damage.OTHER_WRITE: "O",
+    Damage.MISDIRECTED: "M",
+    Damage.SWAPPED: "W",
+    Damage.FOREIGN: "F",
+    Damage.TORN: "T",
+    Damage.BIT_FLIP: "B",
+    Damage.ALTERED: "A",
+    Damage.SHIFTED: "H",
+    Damage.TRUNCATED: "E",
+    Damage.BEYOND_END: "X",
+    Damage.CHANGING: "C",
+    Damage.UNKNOWN: "?",
+    Damage.STATUS: "Z",
+    Damage.LENGTH: "G",
+}
+"""Letters of the kinds of damage that have a place: not everybody can tell the colours apart."""
+
+
+def letter(damage: Damage | str) -> str:
+    """Return the letter of a kind of damage or its word; empty for one that has no place."""
+    known = {kind.value for kind in Damage}
+    if isinstance(damage, str) and damage not in known:
+        return ""
+    return _LETTERS.get(Damage(damage), "")
 
 
 def colour(damage: Damage) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from oracles.damage import Damage
 from oracles.finding import SECTOR, Finding
-from oracles.life import WHOLE, Moment
+from oracles.life import DIFFERED, NOT_JUDGED, WHOLE, Moment
 from oracles.linearizability import STALE
 
 _SHOWN = 48
@@ -35,6 +35,8 @@ _TEXTS = {
 }
 _LETTERS = {"prefill": "P", "write": "W", "zero": "Z", "discard": "D", "read": "R", "fault": "!"}
 _NO_LANE = "volume"
+RIGHT = "right"
+"""The role of a read that returned the right data."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,9 @@ def _roles(finding: Finding) -> dict[int, tuple[str, str]]:
             if one.kind == "read" and one.text.endswith(STALE):
                 roles[at] = "culprit", "returned an old value"
         return roles
+    for at, one in enumerate(life[:-1]):
+        if one.kind == "read" and one.is_certain and one.text not in (NOT_JUDGED, DIFFERED):
+            roles[at] = RIGHT, "was right"
     if life[-1].kind == "read":
         roles[len(life) - 1] = "saw", "saw the damage"
     if culprit is None:
@@ -150,7 +155,7 @@ def _chosen(life: Sequence[Moment], roles: dict[int, tuple[str, str]]) -> list[i
     places = [at for at in range(len(life)) if at in roles or not _is_between(life, at)]
     if len(places) <= _SHOWN:
         return places
-    kept = set(places[-_SHOWN:]) | set(roles)
+    kept = set(places[-_SHOWN:]) | {at for at, (name, _) in roles.items() if name != RIGHT}
     return sorted(kept)
 
 
@@ -186,7 +191,7 @@ def _title(one: Moment, word: str) -> Iterator[str]:
         yield one.lane
     if not one.is_certain:
         yield "not acknowledged: its outcome is not known"
-    if one.text and one.kind in ("fault", "read", "cut"):
+    if one.text and one.kind in ("fault", "read", "cut", "resize"):
         yield one.text
     if word:
         yield word
@@ -199,7 +204,7 @@ def _line(one: Moment, role: tuple[str, str]) -> Line:
     words = [role[1]] if role[1] else []
     if not one.is_certain:
         words.append("outcome not known")
-    if one.kind in ("fault", "cut") and one.text:
+    if one.text and (one.kind in ("fault", "cut", "resize") or one.text in (NOT_JUDGED, DIFFERED)):
         words.append(one.text)
     time = "" if one.at_s is None else f"{one.at_s:.6f}"
     return Line((time, what, one.lane, place, "; ".join(words)), role[0])

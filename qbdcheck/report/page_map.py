@@ -6,12 +6,12 @@ Positions are percentages of the width, so the picture fits any width and its te
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from blockio.sizes import format_size
 from oracles.damage import Operation
 from oracles.finding import SECTOR, Finding
-from qbdcheck.report.page_damage import MEANINGS, colour
+from qbdcheck.report.page_damage import MEANINGS, colour, letter
 
 _AROUND = 8
 """Sectors that the last row shows on both sides of the first damage."""
@@ -21,18 +21,30 @@ _ZOOM = 0.7
 """A row is left out if it shows more than this share of the row above it."""
 _NARROWEST = 0.05
 """A bar has at least this width in percent, so that it is drawn; its border makes it visible."""
+_LETTER_ROOM = 1.5
+"""A bar of at least this width in percent shows the letter of its damage."""
 _QUARTERS = (0, 25, 50, 75, 100)
 PREFILL = "prefill"
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A range in a row: where it is in percent, its class, and the text that hovering shows."""
+    """A range in a row: where it is in percent, its class, and the text that hovering shows.
+
+    ``letter``: of the kind of damage, if the bar has room for it. ``hatch``: a class as well.
+    """
 
     left: str
     width: str
     kind: str
     title: str
+    letter: str = ""
+    hatch: str = ""
+
+    @property
+    def middle(self) -> str:
+        """Where its letter is, in percent."""
+        return f"{float(self.left.rstrip('%')) + float(self.width.rstrip('%')) / 2:.3f}%"
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,7 @@ class VolumeMap:
     legend: tuple[tuple[str, str, str], ...]
     has_writes: bool
     has_home: bool
+    has_followers: bool
     has_allocation: bool
 
 
@@ -73,12 +86,13 @@ def volume_map(findings: Sequence[Finding]) -> VolumeMap | None:
         _row(placed, window, heading, windows[number + 1][0] if number + 1 < len(windows) else None)
         for number, (window, heading) in enumerate(windows)
     ]
-    kinds = dict.fromkeys(finding.damage for finding in placed)
+    kinds = dict.fromkeys(finding.damage for finding in placed if not finding.follows)
     return VolumeMap(
         rows=tuple(rows),
         legend=tuple((colour(kind), kind.value, MEANINGS[kind]) for kind in kinds),
         has_writes=any(row.writes for row in rows),
         has_allocation=any(row.allocation for row in rows),
+        has_followers=any(finding.follows for finding in placed),
         has_home=any(home_of(finding) is not None for finding in placed),
     )
 
@@ -142,7 +156,7 @@ def _size(placed: Sequence[Finding]) -> tuple[int, bool]:
 
 
 def _row(placed: Sequence[Finding], window: _Window, heading: str, inner: _Window | None) -> Row:
-    damage = [_bar(window, one.offset, one.length, colour(one.damage), one.line) for one in placed]
+    damage = [_damage(window, one) for one in placed]
     homes = [(home, one) for one in placed if (home := home_of(one)) is not None]
     damage += [
         _bar(window, home, one.length, "home", f"belongs here: {one.line}") for home, one in homes
@@ -164,6 +178,17 @@ def _row(placed: Sequence[Finding], window: _Window, heading: str, inner: _Windo
         allocation=tuple(_allocation(placed, window)),
         focus=focus,
     )
+
+
+def _damage(window: _Window, one: Finding) -> Bar | None:
+    """Return the bar of a finding; what follows from another one is paler."""
+    kind = colour(one.damage)
+    follows = " follows" if one.follows else ""
+    bar = _bar(window, one.offset, one.length, kind + follows, one.line)
+    if bar is None:
+        return None
+    has_room = float(bar.width.rstrip("%")) >= _LETTER_ROOM
+    return replace(bar, letter=letter(one.damage) if has_room else "", hatch=f"h{kind[1:]}")
 
 
 def _write_text(write: Operation) -> str:

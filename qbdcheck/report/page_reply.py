@@ -1,4 +1,4 @@
-"""A block status reply that broke the protocol, decoded from its bytes into a table."""
+"""A reply that broke the protocol, as tables: its chunks, and the extents of a block status."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 _RECEIVED = re.compile(r"^received, \d+ bytes: ([0-9a-f ]+)$")
 _ASKED = re.compile(r"^sent: BLOCK_STATUS, offset (\d+), length \d+", re.MULTILINE)
+_CHUNK_LINE = re.compile(
+    r"^chunk (?P<number>\d+): (?P<fields>[^;]*(?:;[^;]*){4}?)(?P<wrong>; wrong)?$"
+)
+"""As `reference_backend.nbd.chunk_log` writes it."""
 _CHUNK = struct.Struct(">IHHQI")
 """Header of a structured reply chunk (NBD, "Structured reply chunk message"): magic, flags, type,
 cookie, length of the payload."""
@@ -31,6 +35,33 @@ class Extent:
     def is_empty(self) -> bool:
         """Whether it describes nothing, which the protocol forbids."""
         return not self.length
+
+
+@dataclass(frozen=True)
+class Part:
+    """A chunk of a reply, in words; ``-`` for no value. ``number``: empty for data that is missing.
+
+    ``is_wrong``: it broke the protocol.
+    """
+
+    number: str
+    kind: str
+    offset: str
+    length: str
+    flags: str
+    error: str
+    is_wrong: bool
+
+
+def parts_of(wire: Sequence[str]) -> tuple[Part, ...]:
+    """Return the chunks of the last reply, from the messages of a connection."""
+    found = filter(None, map(_CHUNK_LINE.match, wire))
+    made = []
+    for one in found:
+        kind, offset, length, flags, error = one["fields"].split("; ")
+        number = "" if one["number"] == "0" else one["number"]
+        made.append(Part(number, kind, offset, length, flags, error, bool(one["wrong"])))
+    return tuple(made)
 
 
 def extents_of(wire: Sequence[str]) -> tuple[Extent, ...]:

@@ -7,11 +7,12 @@ the first line of the output that differs, or the words of a program in a guest.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from oracles.damage import Content, Damage
+from oracles.damage import Content, Damage, What
+from oracles.displacement import summary
 from oracles.finding import SECTOR, Finding
 from oracles.life import Moment
 from qbdcheck.files import ROOT
@@ -43,8 +44,19 @@ def verdict_of(case: CaseEnded) -> str:
     finding = main_finding(case.findings)
     in_guest = finding is not None and finding.request.startswith("fio in the guest")
     text = _of_finding(finding) if finding is not None and not in_guest else ""
+    if finding is not None and finding.damage is Damage.MISDIRECTED and not is_wrong_read(finding):
+        text = _of_displaced(case.findings, text)
     text = text or _of_text(case) or cause_of_case(case) or "Nothing is known of this failure"
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def _of_displaced(findings: Sequence[Finding], text: str) -> str:
+    """Return the verdict on data at a wrong place: whose it is comes first, then one place."""
+    told = summary(findings)
+    is_told = any(one.remark for one in findings if one.damage is Damage.MISDIRECTED)
+    if not told or is_told or " went to the wrong place" in text:
+        return text
+    return f"{told}. {text[:1].upper()}{text[1:]}"
 
 
 def place_of(finding: Finding) -> str:
@@ -68,7 +80,7 @@ def _of_finding(finding: Finding) -> str:
         length = _in_units(int(asked["length"]))
         request = f"{asked['name']} reply (offset {asked['offset']}, length {length})"
         return f"the {request} breaks the protocol: {finding.text}"
-    if finding.damage is Damage.NOT_LINEARIZABLE:
+    if finding.damage in (Damage.NOT_LINEARIZABLE, Damage.LENGTH) and finding.length:
         return f"{place_of(finding)}: {finding.remark or finding.text}"
     if finding.damage.rank or not finding.length:
         return ""
@@ -79,7 +91,8 @@ def _of_finding(finding: Finding) -> str:
 
 
 def _sided_place(finding: Finding) -> str:
-    return place_of(finding) + (f" of the {finding.side}" if finding.side else "")
+    on = f" on the {finding.side}" if finding.side not in ("", "target") else ""
+    return place_of(finding) + on
 
 
 def _of_data(finding: Finding) -> str:
@@ -89,7 +102,8 @@ def _of_data(finding: Finding) -> str:
     culprit = finding.culprit
     if culprit is None:
         last = next(iter(finding.last_writes), None)
-        if last is None or last.text == "prefill":
+        is_older = finding.damage is Damage.MISDIRECTED  # the last write there is not to blame
+        if last is None or last.text == "prefill" or is_older:
             return f"{place} {has}"
         return f"after {last.text} #{last.number} {_range(last.length, last.offset)} {place} {has}"
     at = culprit.place if culprit.lost is None else culprit.lost
@@ -155,7 +169,7 @@ def _older(finding: Finding, is_one: bool) -> str:
     age = "newer" if finding.damage is Damage.NEWER else "older"
     part = "" if finding.part is None else f" at {_bytes(finding)}"
     verb = "has" if is_one else "have"
-    return f"{verb} the {age} contents ({_content(finding.seen)}){part}"
+    return f"{verb} the {age} contents ({finding.seen or 'not known'}){part}"
 
 
 def _torn(finding: Finding, is_one: bool) -> str:
@@ -163,22 +177,24 @@ def _torn(finding: Finding, is_one: bool) -> str:
     verb = "is" if is_one else "are"
     old, new = _content(finding.seen), _content(finding.expected)
     if (first, end) == (0, SECTOR):
-        return f"{verb} torn: most of it is {old}, the rest {new}"
+        return f"{verb} torn: most bytes are {old}, and the others are {new}"
     if first == 0:
-        return f"{verb} torn at byte {end}: {old} before it, and {new} from it on"
+        return f"{verb} torn at byte {end}: the bytes before it are {old}, the others are {new}"
     if end == SECTOR:
-        return f"{verb} torn at byte {first}: {new} before it, and {old} from it on"
-    return f"{verb} torn: {_bytes(finding)} are {old}, and the rest is {new}"
+        return f"{verb} torn at byte {first}: the bytes before it are {new}, the others are {old}"
+    return f"{verb} torn: {_bytes(finding)} are {old}, and the others are {new}"
 
 
 def _misdirected(finding: Finding, is_one: bool) -> str:
-    if not finding.moved:
-        return f"{'has' if is_one else 'have'} {finding.text}"
-    way = "higher" if finding.moved > 0 else "lower"
-    by = _away(finding.moved)
-    part = "" if finding.part is None else f" at {_bytes(finding)}"
     verb = "has" if is_one else "have"
-    return f"{verb} its data{part}, {by} {way} than where it was written"
+    if not finding.moved:
+        return f"{verb} {finding.text}"
+    way = "lower" if finding.moved > 0 else "higher"
+    part = "" if finding.part is None else f", at {_bytes(finding)},"
+    seen = finding.seen
+    whose = f"data of write #{seen.operation}" if seen and seen.operation else "data"
+    whose = "the prefill" if seen and seen.generation == 0 else whose
+    return f"{verb}{part} {whose} that belongs {_away(finding.moved)} {way}"
 
 
 def _away(moved: int) -> str:
@@ -210,7 +226,11 @@ def _bytes(finding: Finding) -> str:
 
 
 def _content(content: Content | None) -> str:
-    return "the expected data" if content is None else str(content)
+    if content is None:
+        return "the expected data"
+    if content.what is What.STAMP and not content.generation:
+        return "the prefill"
+    return f"of {content}" if content.what in (What.STAMP, What.WRITE) else str(content)
 
 
 def _in_units(length: int) -> str:

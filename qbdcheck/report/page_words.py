@@ -12,6 +12,7 @@ from oracles.life import CHANGES
 
 _REQUEST = re.compile(r"^(?:#(\d+) )?([a-z][a-z ]*?) (\d+)\+(\d+)$")
 _OTHER = "expected other data"
+_MIXED = "data of several writes"
 
 
 def request_in_words(request: str) -> str:
@@ -45,18 +46,23 @@ def text_of(finding: Finding) -> str:
     if finding.damage is Damage.LOST and finding.seen is not None:
         text = text.replace("lost,", f"lost: {finding.seen} is still there,", 1)
     if parts := parts_of(finding):
-        text = text.replace(_OTHER, f"{_OTHER} ({parts})")
+        text = text.replace(_OTHER, f"expected {parts}")
     return text
 
 
 def parts_of(finding: Finding) -> str:
-    """Return which bytes of a sector are of which write, where several writes made its contents."""
+    """Return what a sector must hold that several writes, or a part of one, have made."""
     if finding.expected is None or finding.expected.what is not What.DATA or finding.sectors != 1:
         return ""
-    return ", ".join(_parts(finding))
+    parts = list(_parts(finding))
+    if len(parts) == 1:
+        return f"data of {parts[0][1]}"
+    told = [f"{place} by {name}" if place else f"the rest by {name}" for place, name in parts]
+    return f"{_MIXED}: {', '.join(told)}" if told else ""
 
 
-def _parts(finding: Finding) -> Iterator[str]:
+def _parts(finding: Finding) -> Iterator[tuple[str, str]]:
+    """Yield bytes of the sector and their write, the newest first; "" for all other bytes."""
     start = finding.sector * SECTOR
     for write in finding.last_writes:
         first = max(write.offset - start, 0)
@@ -65,10 +71,10 @@ def _parts(finding: Finding) -> Iterator[str]:
             continue
         name = "the prefill" if write.text == "prefill" else f"{write.text} #{write.number}"
         if end - first == SECTOR:
-            yield f"the rest by {name}"
+            yield "", name
             return
         place = f"byte {first}" if end - first == 1 else f"bytes {first} to {end - 1}"
-        yield f"{place} by {name}"
+        yield place, name
 
 
 def _is_cut_away(finding: Finding) -> bool:

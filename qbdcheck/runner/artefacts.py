@@ -16,7 +16,17 @@ from qbdcheck.runner import subreaper
 from qbdcheck.runner.child import STACKS
 from qbdcheck.runner.reaper import unmount_below
 
-EVIDENCE = ("*.log", "*.bad", "*.err", "*.out", "*.stderr", "*.stdout", "*.txt", "repro")
+EVIDENCE = (
+    "*.log",
+    "*.bad",
+    "*.err",
+    "*.out",
+    "*.stderr",
+    "*.stdout",
+    "*.txt",
+    "*.workload.*.jsonl",
+    "repro",
+)
 """Files that are kept if a case is not green."""
 TIMELINES = ("*.timeline.txt",)
 """Files of guests that may be kept for every case."""

@@ -7,22 +7,28 @@ findings are among the values of the frame that failed.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
 import pytest
 
-from oracles.damage import Damage
+from oracles.damage import Content, Damage, What
 from oracles.damage import error as errno_of
+from oracles.displacement import explained
 from oracles.finding import Finding, Findings
 from oracles.promises import policy_after
 from qbdcheck.errors import NotReadyError, ProgramError
 from qbdcheck.machine_speed import Load, StarvedError
+from qbdcheck.programs.qemu_io import IoFailed
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
 MOST = 100
 """Maximum number of findings of a case in reports; the most informative come first."""
 _CONTENTS = Damage.STALE.rank
+_BY_TEXT = {os.strerror(number): errno_of(number) for number in errno.errorcode}
+"""Outcomes by the text that qemu-io prints for them."""
 _REWRITTEN = "@py_"
 """Prefixes of the names under which pytest keeps the values of an assertion."""
 
@@ -63,8 +69,9 @@ def _policy_of(finding: Finding) -> str:
 
 
 def _first(findings: Findings) -> Findings:
-    """Return each finding once, contents before order, order before answers."""
-    return Findings(sorted(dict.fromkeys(findings), key=lambda one: one.damage.rank)[:MOST])
+    """Return each finding once, contents before order, order before answers, causes first."""
+    found = sorted(explained(dict.fromkeys(findings)), key=lambda one: one.damage.rank)
+    return Findings(found[:MOST])
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -128,6 +135,9 @@ def _of_type(error: BaseException) -> Finding | None:
         sent = [note.removeprefix("sent: ") for note in notes if note.startswith("sent: ")]
         request = f"after {sent[-1]}" if sent else ""
         return Finding(damage, request=request, remark=remark, evidence=notes)
+    if isinstance(error, IoFailed):
+        seen = _BY_TEXT.get(error.reason, Content(What.TEXT, text=error.reason))
+        return Finding(Damage.ERROR, expected=errno_of(0), seen=seen, remark=text)
     if isinstance(error, NbdError):
         seen = errno_of(error.errno or 0)
         return Finding(Damage.ERROR, expected=errno_of(0), seen=seen, remark=text)

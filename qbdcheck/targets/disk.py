@@ -27,8 +27,9 @@ from qbdcheck.programs.blockdev import (
 )
 from qbdcheck.programs.process import run, tail
 from qbdcheck.programs.qemu_img import QemuImg
-from qbdcheck.targets.disk_io import ReadAgain, judge
+from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.lifecycle import Backend
+from qbdcheck.targets.second_read import ReadAgain
 from qbdcheck.targets.sibling_export import SiblingExport, clone_of, remove_snapshot, snapshot_of
 from reference_backend.client import Client
 

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 from oracles.damage import Damage
-from oracles.finding import READ_WAS_WRONG, Finding, Findings
+from oracles.finding import Finding, Findings
 from oracles.shadow import NotPermitted, Shadow
-from oracles.stamps import SECTOR, Data, Identity, as_array, stamp
-from qbdcheck.errors import CaseBroken, ProgramError, QbdcheckError
+from oracles.stamps import Data, Identity, as_array, stamp
+from qbdcheck.errors import CaseBroken, ProgramError
 from qbdcheck.programs.qemu_io import QemuIo
-from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused
+from qbdcheck.targets.second_read import ReadAgain, ReadSame, looked_again
 
 FLUSHING_MODES = frozenset({"writethrough", "directsync"})
 """Cache modes (-t) in which QEMU flushes after every write."""
 _PATTERNS = 255
-ReadAgain = Callable[[int, int], tuple[Data, tuple[tuple[int, int, bool], ...]]]
-"""Returns the bytes at an offset, of a length, past the connection that read before, and what
-`Finding.allocation` has."""
-_AGAIN = 2
-"""Findings of a read that are read again."""
-_AROUND = 64
-"""Sectors on both sides that are searched for lost stamps."""
-_SMALL = 16 << 20
-"""Volumes up to this size in bytes are searched as a whole."""
 
 
 class WrongData(AssertionError):  # noqa: N818  # the verdict on a target
@@ -37,7 +27,13 @@ class WrongData(AssertionError):  # noqa: N818  # the verdict on a target
 
 
 def judge(
-    shadow: Shadow, offset: int, data: Data, what: str, *, again: ReadAgain | None = None
+    shadow: Shadow,
+    offset: int,
+    data: Data,
+    what: str,
+    *,
+    again: ReadAgain | None = None,
+    same: ReadSame | None = None,
 ) -> None:
     """Compare the data of a read with the shadow. From then on the shadow permits only this data.
 
@@ -45,6 +41,7 @@ def judge(
 
     :param again: reads again if the data is wrong: whether the damage is still there, and what
         is around it, tells a wrong read from a lost or misdirected write.
+    :param same: as `again`, over the connection that read.
     :raise WrongData: the data is not one of the permitted contents.
     """
     shadow.history.note("read", offset, len(data), text=what)
@@ -63,46 +60,8 @@ def judge(
     except NotPermitted as error:
         findings = error.findings
         if again is not None:
-            findings = _looked_again(shadow, findings, again)
+            findings = looked_again(shadow, findings, again, same)
         raise WrongData(what, findings) from None
-
-
-def _looked_again(shadow: Shadow, findings: Findings, again: ReadAgain) -> Findings:
-    """Read the place of the first findings and their neighbourhood again; add what that shows."""
-    found = Findings(findings, about=findings.about)
-    for place, finding in enumerate(found[:_AGAIN]):
-        low, high = max(0, finding.sector - _AROUND), finding.sector + finding.sectors + _AROUND
-        if shadow.size <= _SMALL:
-            low, high = 0, shadow.size // SECTOR
-        start, end = low * SECTOR, min(high * SECTOR, shadow.size)
-        try:
-            data, allocation = again(start, end - start)
-            seen = as_array(data)
-        except (
-            QbdcheckError,
-            NbdError,
-            NbdProtocolError,
-            OptionRefused,
-            OSError,
-            EOFError,
-        ) as error:
-            remark = f"read again: {(str(error).splitlines() or [''])[0]}"
-            found[place] = replace(finding, evidence=(*finding.evidence, remark))
-            return found
-        low, high = finding.offset - start, finding.offset + finding.length - start
-        still = shadow.check(finding.offset, seen[low:high])
-        if not still:
-            remark = f"read again over a new connection: the data is right, {READ_WAS_WRONG}"
-        elif {one.damage for one in still} == {finding.damage}:
-            remark = (
-                "read again over a new connection: the same damage, so the stored data is wrong"
-            )
-        else:
-            remark = f"read again over a new connection: {still[0].text}"
-        evidence = (*finding.evidence, remark)
-        found[place] = replace(finding, evidence=evidence, allocation=allocation)
-        shadow.search(found, seen, start)
-    return found
 
 
 class DiskIo(QemuIo):
@@ -249,8 +208,12 @@ class DiskIo(QemuIo):
             raise CaseBroken(f"qemu-io printed {len(report.data)} of {length} bytes read")
         if self._shadow is not None and not self._overlaps_pending(offset, length):
             what = f"read {length} bytes at {offset}"
-            judge(self._shadow, offset, report.data, what, again=self._again)
+            same = None if self._pending else self._read_same
+            judge(self._shadow, offset, report.data, what, again=self._again, same=same)
         return report.data
+
+    def _read_same(self, offset: int, length: int) -> bytes:
+        return self.request(f"read -v {offset} {length}").data
 
     def _overlaps_pending(self, offset: int, length: int) -> bool:
         return any(

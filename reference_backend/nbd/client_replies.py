@@ -14,8 +14,9 @@ from blockio.layers import Command, CommandFlag
 from reference_backend.nbd import constants as c
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
+from reference_backend.nbd.chunk_log import ChunkLog
 from reference_backend.nbd.constants import Chunk, ChunkFlag
-from reference_backend.nbd.errors import RemoteProtocolError
+from reference_backend.nbd.errors import RemoteProtocolError, ReplyHasGaps
 from reference_backend.nbd.settings import Bytes
 
 REPLY_MAX = 64 * 1024 * 1024 + 64
@@ -88,6 +89,7 @@ class Replies:
         self.waiting: dict[int, Request] = {}
         self._partial: dict[int, Reply] = {}
         self._buffer = bytearray()
+        self.chunks = ChunkLog()
 
     def expect(self, pending: Request) -> None:
         """Register a request that was sent."""
@@ -186,6 +188,7 @@ class Replies:
             _magic, flags, kind, cookie, _length = m.STRUCTURED_REPLY.unpack_from(message)
             pending = self._find(cookie)
             payload = message[m.STRUCTURED_REPLY.size :]
+        self.chunks.add(kind, flags, cookie, payload)
         reply = self._partial.setdefault(cookie, Reply(cookie, pending.command))
         self._take_chunk(pending, reply, kind, payload)
         if not flags & ChunkFlag.DONE:
@@ -201,8 +204,7 @@ class Replies:
         if pending.command == Command.READ and not reply.error:
             if pending.covered != pending.length:
                 msg = f"READ of {pending.length} bytes ended after {pending.covered}"
-                msg += f": no chunk for {_gaps(pending, reply)}"
-                raise RemoteProtocolError(msg)
+                raise ReplyHasGaps(msg, _gaps(pending, reply))
             reply.data = pending.data or bytearray()
         _need_extents(reply)
         return reply
@@ -285,16 +287,15 @@ def _place(pending: Request, reply: Reply, offset: int, data: bytes | None, leng
     reply.chunks.append((offset, length, data is None))
 
 
-def _gaps(pending: Request, reply: Reply) -> str:
-    """Return in words which ranges of a read had no content chunk."""
+def _gaps(pending: Request, reply: Reply) -> list[tuple[int, int]]:
+    """Return the ranges (offset, length) of a read that had no content chunk."""
     found = []
     at, end = pending.offset, pending.offset + pending.length
     for offset, length, _hole in [*sorted(reply.chunks), (end, 0, False)]:
         if offset > at:
-            found.append(f"{offset - at} bytes at offset {at}")
+            found.append((at, offset - at))
         at = offset + length
-    more = f", and {len(found) - 3} more" if len(found) > 3 else ""
-    return f"{', '.join(found[:3])}{more}"
+    return found
 
 
 def parse_status(payload: bytes, *, extended: bool) -> tuple[int, list[Extent]]:

@@ -2,6 +2,7 @@
 
 NbdProtocolError            a violation of the protocol; the connection cannot continue
 ├── RemoteProtocolError     by the peer
+│   └── ReplyHasGaps        a successful read without data for a part of its range
 └── LocalProtocolError      by the caller (a call in a wrong state, a value out of range)
 OptionRefused               the server answered an option with an error (client side)
 NbdError                    a request failed with an errno (client side)
@@ -21,6 +22,16 @@ class NbdProtocolError(Exception):
 
 class RemoteProtocolError(NbdProtocolError):
     """The peer broke the protocol."""
+
+
+class ReplyHasGaps(RemoteProtocolError):  # noqa: N818  # reads as a sentence
+    """The chunks of a successful read do not cover its range; ``gaps``: (offset, length), bytes."""
+
+    def __init__(self, request: str, gaps: list[tuple[int, int]]) -> None:
+        shown = ", ".join(f"{length} bytes at offset {offset}" for offset, length in gaps[:3])
+        more = f", and {len(gaps) - 3} more" if len(gaps) > 3 else ""
+        super().__init__(f"{request}: no chunk for {shown}{more}")
+        self.gaps = tuple(gaps)
 
 
 class LocalProtocolError(NbdProtocolError):

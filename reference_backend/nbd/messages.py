@@ -28,6 +28,8 @@ INFO_BLOCK_SIZE = struct.Struct(">HIII")
 U16 = struct.Struct(">H")
 U32 = struct.Struct(">I")
 U64 = struct.Struct(">Q")
+_SHOWN = 60
+"""Bytes of a wrong string that an error shows."""
 
 REQUEST = struct.Struct(">IHHQQI")
 """magic, flags, type, cookie, offset, length ("Request message", compact)."""
@@ -87,21 +89,22 @@ def take_string(data: bytes, at: int) -> tuple[str, int]:
     return decode_name(data[start : start + length]), start + length
 
 
-def decode_name(raw: bytes) -> str:
+def decode_name(raw: bytes, what: str = "a string") -> str:
     """Decode a string ("Conventions": UTF-8, no NUL, at most 4096 bytes).
 
+    :param what: names it in errors.
     :raise RemoteProtocolError: the bytes are not such a string.
     """
     if len(raw) > c.NAME_MAX:
-        msg = f"a string of {len(raw)} bytes is longer than {c.NAME_MAX}"
+        msg = f"{what} of {len(raw)} bytes is longer than {c.NAME_MAX}"
         raise RemoteProtocolError(msg)
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
-        msg = f"a string is not UTF-8: {error}"
+        msg = f"{what} is not UTF-8: {error}; it is {raw[:_SHOWN]!r}"
         raise RemoteProtocolError(msg) from error
     if "\0" in text:
-        msg = "a string contains a NUL"
+        msg = f"{what} contains a NUL at byte {raw.index(0)} of {len(raw)}: {raw[:_SHOWN]!r}"
         raise RemoteProtocolError(msg)
     return text
 

@@ -4,11 +4,32 @@ is.
 How: names one character longer or shorter, in other case, with blanks, slashes and dots around the
 right one, and long ones. Each must fail with QEMU's exact error text, and the volume must still be
 served.
-Guards: wrong-volume-or-lun, acl-prefix-match, long-name-smash, probe-or-abort-kills-server.
+Guards: wrong-volume-or-lun, acl-prefix-match, long-name-smash, probe-or-abort-kills-server,
+name-folded, go-error-ends-handshake.
 """
 
-from qbdcheck.kit import case
+from oracles.damage import Damage
+from oracles.damage import error as outcome
+from qbdcheck.kit import ProgramError, case
 from qbdcheck.kit.blockdev import json_filename
+from qbdcheck.kit.expectations import WrongAnswer
+
+
+def refusal_of(qemu_img, node, export):
+    """Open an export that does not exist; return the error that QEMU prints."""
+    shown = repr(export if len(export) < 40 else f"{export[:30]}... ({len(export)} characters)")
+    try:
+        error = qemu_img.fails("info", json_filename(node))
+    except ProgramError as opened:
+        if opened.returncode:
+            raise
+        text = f"{shown}, which is no export, was opened: another export is served for it"
+        raise WrongAnswer(text, Damage.FOREIGN, None, outcome(0)) from None
+    if "end-of-file" in error or "closed" in error or "reset" in error:
+        text = f"the server closed the connection at {shown}, which is no export"
+        text += "; expected the error reply ERR_UNKNOWN"
+        raise WrongAnswer(text, Damage.PROTOCOL, None, outcome(-1))
+    return error
 
 
 @case(
@@ -34,7 +55,7 @@ def test(disk, qemu_io, qemu_img, golden):
     }
     for what, export in near.items():
         node = disk.blockdev() | {"file": disk.protocol_blockdev(export=export)}
-        error = qemu_img.fails("info", json_filename(node))
+        error = refusal_of(qemu_img, node, export)
         message = error.rpartition("}}': ")[2].splitlines()[0]
         golden(f"{what}: {message}")
     with qemu_io(disk) as io:

@@ -1,11 +1,14 @@
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from injectors.layer import create
 from oracles.damage import Damage, Verdict, error
 from oracles.dual_write import DualWrite, Stopped
+from oracles.finding import Finding
+from oracles.life import DIFFERED, NOT_JUDGED
 from oracles.mismatches import Difference, render
 from oracles.shadow import Shadow
 from oracles.sides import InOrder, Layered, Outcome, Side
@@ -219,3 +222,36 @@ def test_the_side_that_fails_is_to_blame() -> None:
     assert finding.side == "reference"
     assert finding.text == "reference: No space left on device (28); target: success"
     assert finding.seen == error(28)
+
+
+def test_a_mismatch_is_looked_at_again_at_once_and_the_life_says_which_reads_were_right() -> None:
+    dual = pair()
+    dual.step(one(1, Kind.WRITE, 4096, 1024))
+    dual.step(one(2, Kind.READ, 4096, 512))
+    below(dual).write(4096, bytes(512))
+    seen = []
+
+    def look(finding: Finding) -> Finding:
+        seen.append(finding.sector)
+        return replace(finding, evidence=("looked",))
+
+    dual.look_again = look
+    dual.step(one(3, Kind.READ, 4096, 512))
+    dual.step(one(4, Kind.READ, 4608, 512))
+    assert seen == [8]
+    assert [found.evidence for found in dual.findings] == [("looked",)]
+    life = dual.catch_up().history.life((4096, 1024))
+    assert [(m.number, m.text) for m in life if m.kind == "read"] == [
+        (2, ""),
+        (3, DIFFERED),
+        (4, ""),
+    ]
+    dual.verify(4096, 1024)
+    assert [m.text for m in dual.catch_up().history.life((4096, 1024))][-1] == DIFFERED
+
+
+def test_reads_in_flight_with_a_change_there_are_not_judged() -> None:
+    dual = pair()
+    dual.step((*one(1, Kind.WRITE, 4096, 512), *one(2, Kind.READ, 4096, 512)))
+    life = dual.catch_up().history.life((4096, 512))
+    assert [m.text for m in life if m.kind == "read"] == [NOT_JUDGED]

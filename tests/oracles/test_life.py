@@ -8,7 +8,7 @@ import pytest
 
 from oracles.damage import Damage
 from oracles.finding import SECTOR, Finding
-from oracles.life import MOST, Moment
+from oracles.life import MOST, Moment, resized
 from oracles.shadow import NotPermitted, Shadow
 from oracles.stamps import Identity
 
@@ -128,3 +128,15 @@ def test_faults_that_fired_are_in_their_place(shadow: Shadow) -> None:
     shadow.history.faults.append(lambda: [Moment("fault", at_s=1.5, text="rule r1")])
     finding = finding_of(shadow, 5, bytes(SECTOR))
     assert [one.kind for one in finding.life] == ["prefill", "flush", "fault", "write", "read"]
+
+
+def test_the_sizes_of_a_volume_say_whether_a_place_was_behind_its_end(shadow: Shadow) -> None:
+    shadow.resize(8 * SECTOR)
+    shadow.resize(64 * SECTOR)
+    life = finding_of(shadow, 20, b"x" * SECTOR).life
+    sizes = "the volume had 32768 bytes, then 4096 bytes, then 32768 bytes"
+    assert resized(life, 20 * SECTOR) == (
+        f"{sizes}; offset 10240 was behind its end while it had 4096 bytes"
+    )
+    assert resized(life, 5 * SECTOR) == f"{sizes}; offset 2560 was never behind its end"
+    assert resized((), 0) == ""

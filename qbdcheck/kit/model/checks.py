@@ -10,7 +10,7 @@ from typing import Any
 
 from mutants.catalogue import catalogue
 from oracles.finding import Findings
-from oracles.linearizability import Anomaly, findings_of
+from oracles.linearizability import Anomaly
 from oracles.model import Player, Wrong
 from oracles.scripts import Script
 from oracles.timeline import timeline
@@ -35,10 +35,10 @@ _LOSS_S = 0.01
 class NotLinearizable(AssertionError):  # noqa: N818  # the verdict on a target
     """A recorded history is not linearizable; ``findings`` say in which sectors."""
 
-    def __init__(self, anomalies: Sequence[Anomaly]) -> None:
+    def __init__(self, anomalies: Sequence[Anomaly], findings: Findings) -> None:
         first = f"not linearizable, in {len(anomalies)} sectors"
         super().__init__(f"{first}\n{anomalies[0]}")
-        self.findings: Findings = findings_of(anomalies)
+        self.findings = findings
 
 
 class ModelChecks:
@@ -239,7 +239,7 @@ class ModelChecks:
             raise CaseBroken(f"only {met} writes of sectors were recorded")
         if anomalies:
             self._draw(anomalies[0], history)
-            raise NotLinearizable(anomalies)
+            raise NotLinearizable(anomalies, history.findings())
 
     def _draw(self, anomaly: Anomaly, history: concurrent.History) -> None:
         repro: Path = self._session.scratch / "repro"

@@ -15,30 +15,27 @@ from random import Random
 import numpy as np
 
 from blockio.layers import Command, CommandFlag
-from oracles.damage import Damage
 from oracles.finding import Finding, Findings
 from oracles.linearizability import INITIAL, NEVER, Access, Anomaly, check
+from oracles.numbered_sectors import MAGIC, WORDS, Mixed, displaced, finding_of, strange
 from oracles.stamps import SECTOR
 from qbdcheck import clock
 from qbdcheck.kit.nbd_io import RequestFailed, describe
 from reference_backend.client import Client
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
-_WORDS = SECTOR // 8
 _STEP_S = 0.0005
-_MAGIC = 0x71626468 << 32
-"""High half of each word of a sector of a recorded write ("qbdh")."""
 
 
 class Torn(AssertionError):  # noqa: N818  # the verdict on a target
-    """A sector holds parts of two writes, or data that was never written.
+    """A sector holds parts of two writes, changed bits, or data that was never written.
 
     ``findings`` has the sector.
     """
 
-    def __init__(self, damage: Damage, sector: int, remark: str) -> None:
-        super().__init__(f"sector {sector} {remark}")
-        self.findings = Findings([Finding(damage, sector * SECTOR, SECTOR, remark=remark)])
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings = Findings(findings)
+        super().__init__(f"sector {self.findings[0].sector}: {self.findings[0].text}")
 
 
 @dataclass(frozen=True)
@@ -61,20 +58,6 @@ class Plan:
     flushes: float = 0.0
 
 
-@dataclass(frozen=True)
-class Mixed:
-    """A read that saw parts of several writes in one sector.
-
-    This is allowed while one of the writes is in flight: NBD promises nothing for overlapping
-    requests, and Linux's buffered reads are not atomic with respect to writes.
-    """
-
-    sector: int
-    values: tuple[int, ...]
-    call: float
-    returned: float
-
-
 @dataclass
 class History:
     """Requests of all clients, and their accesses to sectors."""
@@ -86,20 +69,24 @@ class History:
     def anomalies(self) -> list[Anomaly]:
         """Return the anomalies of all sectors.
 
-        :raise Torn: a read saw parts of two writes, none of them in flight at that time.
+        :raise Torn: a read saw parts of two writes, none of them in flight at that time, or
+            changed bits.
         """
-        writes = {
-            (access.sector, access.value): access for access in self.accesses if access.is_write
-        }
-        for one in self.mixed:
-            parts = [writes.get((one.sector, value)) for value in one.values]
-            if not any(
-                part and part.call <= one.returned and part.returned >= one.call for part in parts
-            ):
-                numbers = ", ".join(f"#{value}" for value in one.values)
-                remark = f"holds parts of several writes: {numbers}"
-                raise Torn(Damage.TORN, one.sector, remark)
+        if strange(self.mixed, self.accesses):
+            raise Torn(self.findings())
         return check(self.accesses)
+
+    def findings(self) -> Findings:
+        """Return what is wrong, the cause before what follows from it."""
+        wrong = strange(self.mixed, self.accesses)
+        moved = displaced(self.accesses)
+        try:
+            anomalies = check(self.accesses)
+        except ValueError:  # numbers were used again: nothing can be said
+            anomalies = []
+        places = {one.offset for one in moved}
+        rest = (one.finding for one in anomalies if one.sector * SECTOR not in places)
+        return Findings([*wrong, *moved, *rest])
 
 
 @dataclass(frozen=True)
@@ -113,7 +100,7 @@ class _Sent:
 
 def initial(size: int) -> bytes:
     """Return the contents of the volume before the first write."""
-    return np.full(size // 8, _MAGIC | INITIAL, dtype="<u8").tobytes()
+    return np.full(size // 8, MAGIC | INITIAL, dtype="<u8").tobytes()
 
 
 def record(  # noqa: PLR0917  # the arguments of each client
@@ -153,12 +140,24 @@ def record(  # noqa: PLR0917  # the arguments of each client
         client.sock.close()
     history = History()
     for worker in workers:
-        if worker.failure is not None:
-            raise worker.failure
         history.accesses += worker.accesses
         history.mixed += worker.mixed
         history.requests += worker.requests
+    failures = [worker.failure for worker in workers if worker.failure is not None]
+    if failures:
+        raise _with_history(failures[0], history)
     return history
+
+
+def _with_history(failure: BaseException, history: History) -> BaseException:
+    """Return a failure with what is wrong in the data that was read until then.
+
+    A request at a wrong place can fail, and the same bug damages data elsewhere.
+    """
+    if isinstance(failure, Torn | RequestFailed):
+        found = history.findings()
+        failure.findings = Findings([*failure.findings, *found])
+    return failure
 
 
 def _wait_for(workers: Sequence[_Client], requests: int) -> None:
@@ -255,7 +254,7 @@ class _Client(threading.Thread):
         number = next(self._numbers)
         command = Command.WRITE if writes else Command.READ
         flags = CommandFlag.FUA if writes and random.random() < plan.fua else 0
-        data = (_MAGIC | number).to_bytes(8, "little") * (sectors * _WORDS) if writes else b""
+        data = (MAGIC | number).to_bytes(8, "little") * (sectors * WORDS) if writes else b""
         self._flight[cookie] = _Sent(command, first, sectors, number, clock.case_s() * 1e6)
         self._client.send_request(command, *place, flags=flags, payload=data, cookie=cookie)
 
@@ -265,13 +264,15 @@ class _Client(threading.Thread):
         sent = self._flight.pop(reply.cookie)
         if reply.error:
             place = sent.first * SECTOR, sent.sectors * SECTOR
+            if sent.command is Command.WRITE:
+                self._wrote(sent, NEVER)
             request = f"client {self._number}: {describe(sent.command, *place)}"
             raise RequestFailed(request, NbdError(reply.error, reply.message))
         if sent.command is Command.WRITE:
             self._wrote(sent, returned)
         elif sent.command is Command.READ:
-            values = seen(reply.data, sent.first, self.mixed, sent.call, returned)
             times = sent.call, returned
+            values = seen(reply.data, sent.first, self.mixed, *times, self._number, sent.number)
             self.accesses += [
                 Access(sent.first + at, False, value, *times, self._number, sent.number)
                 for at, value in enumerate(values)
@@ -291,29 +292,32 @@ class _Client(threading.Thread):
         self._flight.clear()
 
 
-def seen(
+def seen(  # noqa: PLR0917  # a read and its times
     data: bytes | bytearray | memoryview,
     first: int,
     mixed: list[Mixed],
     call: float,
     returned: float,
+    client: int = 0,
+    request: int = 0,
 ) -> Sequence[int | None]:
     """Return for each sector of a read the number of its write; None if it is of several writes.
 
     :param mixed: sectors of several writes are appended.
     :raise Torn: a sector holds data that was never written.
     """
-    words = np.frombuffer(data, dtype="<u8").reshape(-1, _WORDS)
-    if not ((words >> np.uint64(32)) == _MAGIC >> 32).all():
-        row = int(np.argmin(((words >> np.uint64(32)) == _MAGIC >> 32).all(axis=1)))
-        damage = Damage.UNKNOWN if words[row].any() else Damage.ZEROED
-        remark = f"holds data that was never written: {words[row, 0]:#018x} ..."
-        raise Torn(damage, first + row, remark)
+    words = np.frombuffer(data, dtype="<u8").reshape(-1, WORDS)
+
+    def part(row: int, values: tuple[int, ...]) -> Mixed:
+        return Mixed(first + row, values, call, returned, words[row].tobytes(), client, request)
+
+    known = ((words >> np.uint64(32)) == MAGIC >> 32).all(axis=1)
+    if not known.all():
+        raise Torn([finding_of(part(int(np.argmin(known)), ()))])
     numbers = words & np.uint64(0xFFFFFFFF)
     found: list[int | None] = numbers[:, 0].tolist()
     for row in np.flatnonzero((numbers != numbers[:, :1]).any(axis=1)).tolist():
-        parts = tuple(sorted(set(numbers[row].tolist())))
-        mixed.append(Mixed(first + row, parts, call, returned))
+        mixed.append(part(row, tuple(sorted(set(numbers[row].tolist())))))
         found[row] = None
     return found
 

@@ -15,10 +15,11 @@ from oracles.consistent_cut import ZEROES, Cut, contradictions
 from oracles.damage import Damage
 from oracles.finding import Findings, render, reported
 from oracles.linearizability import INITIAL
+from oracles.numbered_sectors import Mixed
 from oracles.stamps import SECTOR
 from qbdcheck import clock
 from qbdcheck.errors import CaseBroken
-from qbdcheck.kit.model.concurrent import History, Mixed, Plan, initial, seen
+from qbdcheck.kit.model.concurrent import History, Plan, initial, seen
 from qbdcheck.targets.disk import Disk, Snapshot
 from reference_backend.client import Client
 from reference_backend.nbd.constants import TransmissionFlag

@@ -54,8 +54,8 @@ def test_misdirected_data_explains_what_is_missing_elsewhere(runs: ModuleType) -
     first, second = causes_of(cases)
     assert (
         first.title
-        == "misdirected data of write requests, +8 sectors away, at most 4 KiB, aligned to 4096;"
-        " 2 other failures may follow from it"
+        == "misdirected data of write requests, 8 sectors too high, places of at most 4 KiB,"
+        " at multiples of 4096 bytes; 2 other failures may follow from it"
     )
     assert (first.cases, first.failures, first.share) == (("002", "003", "004", "005"), 4, 0.8)
     assert first.read_first == "004"
@@ -68,12 +68,15 @@ def test_a_title_has_no_trait_that_a_finding_contradicts(runs: ModuleType) -> No
     torn = {"damage": Damage.TORN, "last_writes": (Operation(1, 0, 4096, "write zeroes"),)}
     zeroes = Finding(offset=512, length=512, **torn)  # type: ignore[arg-type]
     (cause,) = causes_of([fails(runs, 2, zeroes)])
-    assert cause.title == "torn data of write zeroes requests, at most 512 bytes, aligned to 512"
+    assert (
+        cause.title == "torn data of write zeroes requests, places of at most 512 bytes,"
+        " at multiples of 512 bytes"
+    )
     longer = Finding(Damage.TORN, 8192, 52736, last_writes=(Operation(2, 0, 4096, "write"),))
     (cause,) = causes_of([fails(runs, 2, zeroes, longer)])
-    assert cause.title == "torn data, aligned to 512"
+    assert cause.title == "torn data, at multiples of 512 bytes"
     (cause,) = causes_of([fails(runs, 2, zeroes, replace(zeroes, offset=8193))])
-    assert "aligned" not in cause.title
+    assert "multiples" not in cause.title
 
 
 def test_a_title_has_only_what_holds_for_all_failures(runs: ModuleType) -> None:

@@ -10,12 +10,12 @@ import pytest
 
 from oracles.damage import Content, Damage, What
 from oracles.finding import SECTOR, Finding
-from oracles.life import Moment
+from oracles.life import DIFFERED, NOT_JUDGED, Moment
 from oracles.linearizability import Access, check
 from oracles.scripts import Script
 from oracles.shadow import Shadow
 from oracles.stamps import Identity
-from qbdcheck.report.page_life import life_of
+from qbdcheck.report.page_life import RIGHT, life_of
 from qbdcheck.report.page_script import script_of
 
 WRITE = Moment("write", 7, 5 * SECTOR, SECTOR, 1.0, "qemu-io.0", 3)
@@ -144,3 +144,15 @@ def test_a_script_repeats_a_power_cut_with_its_seed() -> None:
     life = life_of(finding)
     assert life is not None
     assert "seed 77" in [line.cells[4] for line in life.lines if line.cells[1] == "power cut"]
+
+
+def test_reads_that_were_right_are_told_from_the_one_that_saw_the_damage() -> None:
+    read = Moment("read", 0, 5 * SECTOR, SECTOR, 5.0, "q")
+    texts = ["", NOT_JUDGED, DIFFERED, ""]
+    reads = tuple(replace(read, text=text) for text in texts)
+    life = life_of(replace(LOST, life=(WRITE, *reads)))
+    assert life
+    assert [line.cells[4] for line in life.lines[1:]] == [
+        "was right", NOT_JUDGED, DIFFERED, "saw the damage",
+    ]  # fmt: skip
+    assert [one.role for one in life.marks][1:] == [RIGHT, "", "", "saw"]

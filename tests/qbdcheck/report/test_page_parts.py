@@ -12,7 +12,7 @@ from qbdcheck.files import ROOT
 from qbdcheck.report.page_bytes import comparison
 from qbdcheck.report.page_case import guarded
 from qbdcheck.report.page_causes import causes, main_finding, reasons_not_run
-from qbdcheck.report.page_damage import COLOURS, MEANINGS, colour, hint
+from qbdcheck.report.page_damage import COLOURS, MEANINGS, colour, hint, letter, second_reads
 from qbdcheck.report.page_details import split_details
 from qbdcheck.report.page_map import home_of, volume_map
 from qbdcheck.verdict import Verdict
@@ -32,6 +32,32 @@ def test_every_kind_of_damage_has_a_meaning_and_a_colour() -> None:
         assert f".swatch.{colour(damage)}, .share .{colour(damage)} " in style
         assert f"svg.map .{colour(damage)} " in style
     assert f"k{COLOURS}" not in style
+
+
+def test_kinds_of_damage_with_a_place_are_told_apart_without_colours() -> None:
+    letters = [letter(damage) for damage in Damage]
+    assert letter("torn") == letter(Damage.TORN) == "T"
+    assert letter("named by its message only") == letter(Damage.HANG) == ""
+    assert len(set(filter(None, letters))) == len(list(filter(None, letters)))
+
+
+def test_what_follows_from_other_damage_is_paler_and_has_no_kind_of_its_own() -> None:
+    follower = replace(zeroed(3 * MIB, 4096), damage=Damage.STALE, follows="data of write #3")
+    made = volume_map([zeroed(MIB, 512), follower])
+    assert made is not None
+    assert [name for _, name, _ in made.legend] == ["zeroed"]
+    assert made.has_followers
+    assert [bar.kind for bar in made.rows[0].damage] == ["k0", "k1 follows"]
+    assert [bar.letter for bar in made.rows[-1].damage] == ["0"]
+
+
+def test_the_second_reads_of_another_finding_name_its_sector() -> None:
+    seen = replace(zeroed(MIB, 512), evidence=("read again over a new connection: the same",))
+    assert second_reads([seen, zeroed(0, 512)]) == ["Read again over a new connection: the same."]
+    assert second_reads([zeroed(0, 512), seen]) == [
+        "Sector 2048: read again over a new connection: the same."
+    ]
+    assert second_reads([zeroed(0, 512)]) == []
 
 
 def test_the_map_zooms_from_the_volume_to_the_first_damage() -> None:

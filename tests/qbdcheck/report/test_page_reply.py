@@ -1,8 +1,8 @@
-"""A block status reply is shown as a table of its extents."""
+"""A reply is shown as tables: its chunks, and the extents of a block status."""
 
 from __future__ import annotations
 
-from qbdcheck.report.page_reply import extents_of
+from qbdcheck.report.page_reply import extents_of, parts_of
 
 SENT = "sent: BLOCK_STATUS, offset 4096, length 8388608, flags 0x0, cookie 0x7"
 HEAD = "668e33ef 00010005 00000000 00000007 00000014"
@@ -23,3 +23,23 @@ def test_other_replies_have_no_table() -> None:
     assert extents_of((SENT, "received: nothing")) == ()
     assert extents_of((SENT, "received, 16 bytes: 67446698 00000000 00000000 00000007")) == ()
     assert extents_of((f"received, 20 bytes: {HEAD}",)) == ()
+
+
+def test_the_chunks_of_a_reply_are_a_table_with_the_wrong_one_marked() -> None:
+    found = parts_of(
+        (
+            SENT,
+            "chunk 1: OFFSET_DATA; 4096; 512; -; -",
+            "chunk 2: ERROR; -; 14; DONE; 5 (Input/output error); wrong",
+            "received: nothing",
+        )
+    )
+    assert [(one.number, one.kind, one.offset, one.length) for one in found] == [
+        ("1", "OFFSET_DATA", "4096", "512"), ("2", "ERROR", "-", "14"),
+    ]  # fmt: skip
+    assert [(one.flags, one.error, one.is_wrong) for one in found] == [
+        ("-", "-", False), ("DONE", "5 (Input/output error)", True),
+    ]  # fmt: skip
+    [missing] = parts_of(("chunk 0: no chunk; 512; 1024; -; -; wrong",))
+    assert (missing.number, missing.kind, missing.is_wrong) == ("", "no chunk", True)
+    assert parts_of((SENT,)) == ()

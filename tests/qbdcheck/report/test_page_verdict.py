@@ -56,12 +56,12 @@ def test_a_lost_write_is_named_with_what_became_of_it(
     ("finding", "words"),
     [
         (Finding(Damage.TORN, 512, SECTOR, seen=OLD, expected=NEW, part=(192, 512)),
-         "Sector 1 is torn at byte 192: generation 3 by write #7 before it, and prefill from it"),
+         "Sector 1 is torn at byte 192: the bytes before it are of generation 3 by write #7, the"),
         (Finding(Damage.ZEROED, 0, 1024), "Sectors 0 to 1 read as zeroes."),
         (Finding(Damage.ALTERED, 0, SECTOR, part=(298, 299)),
          "Sector 0 has other data at byte 298."),
         (Finding(Damage.MISDIRECTED, 8192, SECTOR, seen=NEW, moved=4096),
-         "Sector 16 has its data, 8 sectors higher than where it was written."),
+         "Data of write #7 is 8 sectors too high. Sector 16 has data of write #7 that belongs 8"),
         (Finding(Damage.BIT_FLIP, 0, SECTOR, part=(3, 4), count=1),
          "Sector 0 is wrong: bit flip at byte 3 of the sector."),
     ],
@@ -169,9 +169,10 @@ def test_other_data_names_the_writes_that_made_it() -> None:
               Operation(0, 0, 32768, "prefill"))  # fmt: skip
     finding = replace(LOST, expected=Content(What.DATA), last_writes=writes)
     assert parts_of(finding) == (
-        "bytes 10 to 19 by write #9, bytes 0 to 39 by write #7, the rest by the prefill"
+        "data of several writes: bytes 10 to 19 by write #9, bytes 0 to 39 by write #7, the rest by"
+        " the prefill"
     )
-    assert "expected other data (bytes 10 to 19 by" in text_of(finding)
+    assert "expected data of several writes: bytes 10 to 19 by" in text_of(finding)
     assert not parts_of(replace(finding, expected=NEW))
 
 

@@ -14,6 +14,7 @@ from oracles.mismatches import Mismatch
 from oracles.shadow import Shadow
 from oracles.workload import Kind, Request
 from qbdcheck.errors import NotReadyError, ProgramError
+from qbdcheck.programs.qemu_io import IoFailed
 from qbdcheck.runner import evidence
 from qbdcheck.runner.case_run import Result
 from qbdcheck.runner.evidence import findings_of
@@ -125,6 +126,7 @@ def test_correct_or_expected_results_give_no_findings() -> None:
         (EOFError(), "protocol error"),
         (RemoteProtocolError("bad magic"), "protocol error"),
         (NbdError(28), "error"),
+        (IoFailed("write 0 512: No space left on device", ["qemu-io"], None), "error"),
     ],
 )
 def test_other_errors_have_the_damage_of_their_type(error: BaseException, damage: str) -> None:

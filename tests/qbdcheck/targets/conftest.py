@@ -12,6 +12,7 @@ import pytest
 from qbdcheck.files import ROOT
 from qbdcheck.options import TargetOptions
 from qbdcheck.targets import description as descriptions
+from qbdcheck.targets.mutant_target import profile
 from qbdcheck.targets.session import TargetSession
 
 Opener = Callable[..., TargetSession]
@@ -26,16 +27,18 @@ def scratch() -> Iterator[Path]:
 
 @pytest.fixture
 def open_target(scratch: Path) -> Iterator[Opener]:
-    """A function that opens a session on a shipped target, or on a profile given as text."""
+    """A function that opens a session on a shipped target, ``mutant:ID``, or a profile's text."""
     sessions: list[TargetSession] = []
 
     def open_one(target: str, image_format: str = "raw", **options: Any) -> TargetSession:
-        file = ROOT / "targets" / f"{target}.yaml"
         if "\n" in target:
             file = scratch / "profile.yaml"
             file.write_text(target)
+            chosen = descriptions.load(file)
+        else:
+            chosen = profile(target, ROOT / "targets")
         session = TargetSession(
-            descriptions.load(file), TargetOptions(**options), scratch, image_format=image_format
+            chosen, TargetOptions(**options), scratch, image_format=image_format
         )
         sessions.append(session)
         return session

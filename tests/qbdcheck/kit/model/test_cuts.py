@@ -6,10 +6,11 @@ import pytest
 
 from oracles.consistent_cut import ZEROES
 from oracles.linearizability import INITIAL
+from oracles.numbered_sectors import Mixed
 from oracles.stamps import SECTOR
 from qbdcheck.errors import CaseBroken
 from qbdcheck.kit.model.checks import ModelChecks
-from qbdcheck.kit.model.concurrent import History, Mixed, Plan, Torn, initial
+from qbdcheck.kit.model.concurrent import History, Plan, Torn, initial
 from qbdcheck.kit.model.cuts import Camera
 from qbdcheck.seed import Seed
 from tests.qbdcheck.targets.conftest import Opener
@@ -31,7 +32,7 @@ def test_values_of_sectors(open_target: Opener) -> None:
     torn = _sector(7)[:256] + _sector(8)[:256]
     assert camera.values(torn + data[SECTOR:], mixed, 1, 2)[0] is None
     assert mixed == [Mixed(0, (7, 8), 1, 2)]
-    with pytest.raises(Torn, match="sector 3 holds data that was never written"):
+    with pytest.raises(Torn, match="sector 3: holds data that was never written"):
         camera.values(data[: 3 * SECTOR] + b"x" * SECTOR, [], 1, 2)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from oracles.damage import Damage
 from oracles.shadow import Shadow
 from oracles.stamps import SECTOR, Identity
 from qbdcheck.errors import ProgramError
-from qbdcheck.targets.disk_io import ReadAgain, WrongData, judge
+from qbdcheck.targets.disk_io import WrongData, judge
+from qbdcheck.targets.second_read import ReadAgain
+from reference_backend.nbd.errors import ReplyHasGaps
 
 HOLES = ((0, 64 * SECTOR, True),)
 
@@ -73,3 +76,44 @@ def test_the_neighbourhood_is_searched_for_the_lost_write(shadow: Shadow) -> Non
     assert finding.found_at == 6 * SECTOR
     assert finding.allocation == HOLES
     assert "found instead at sector 6 (+1)" in str(finding)
+
+
+def test_the_connection_that_saw_the_damage_is_asked_as_well(shadow: Shadow) -> None:
+    right = shadow.expected(0, 64 * SECTOR)
+
+    def again(at: int, length: int) -> tuple[bytes, tuple[tuple[int, int, bool], ...]]:
+        return bytes(right[at : at + length]), ()
+
+    with pytest.raises(WrongData) as caught:
+        judge(shadow, 5 * SECTOR, bytes(SECTOR), "read", again=again, same=lambda _, n: bytes(n))
+    assert caught.value.findings[0].evidence == (
+        "read again over the same connection: the same damage",
+        "read again over a new connection: the data is right, so the read was wrong",
+    )
+
+    def gone(_offset: int, _length: int) -> bytes:
+        raise ConnectionResetError("reset")
+
+    with pytest.raises(WrongData) as caught:
+        judge(shadow, 5 * SECTOR, bytes(SECTOR), "read", again=again, same=gone)
+    assert caught.value.findings[0].evidence[0] == "read again over the same connection: reset"
+
+
+def test_a_reply_that_leaves_the_place_out_is_the_damage(shadow: Shadow) -> None:
+    """The reader saw what its buffer held, which looks like any other damage."""
+
+    def again(_offset: int, _length: int) -> tuple[bytes, tuple[tuple[int, int, bool], ...]]:
+        raise ReplyHasGaps("READ of 32768 bytes ended after 28672", [(4 * SECTOR, 4096)])
+
+    strange = bytes(shadow.expected(9 * SECTOR, SECTOR))
+    with pytest.raises(WrongData) as caught:
+        judge(shadow, 5 * SECTOR, strange, "read", again=again)
+    [finding] = caught.value.findings
+    assert finding.damage is Damage.LENGTH
+    assert finding.text.startswith("the reply to a READ has no data for this place")
+    assert finding.evidence[-1].endswith("no chunk for 4096 bytes at offset 2048")
+    with pytest.raises(WrongData) as caught:  # another place: the gap does not explain it
+        judge(shadow, 40 * SECTOR, strange, "read", again=again)
+    [finding] = caught.value.findings
+    assert finding.damage is Damage.MISDIRECTED
+    assert "no chunk for" in finding.evidence[-1]

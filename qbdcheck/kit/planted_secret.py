@@ -1,0 +1,73 @@
+"""A secret that other connections leave with a server, to look for it in what a client gets."""
+
+from __future__ import annotations
+
+import contextlib
+
+from blockio.layers import Command
+from oracles.damage import Damage
+from oracles.damage import error as outcome
+from qbdcheck.kit.expectations import WrongAnswer
+from qbdcheck.kit.nbd_io import describe
+from qbdcheck.kit.nbd_probe import enter_transmission, negotiating, option_replies
+from qbdcheck.targets.disk import Disk
+from reference_backend.client import Client
+from reference_backend.nbd import messages as m
+from reference_backend.nbd.constants import Option
+from reference_backend.nbd.errors import NbdError, NbdProtocolError
+
+FAILS = (OSError, EOFError, NbdError, NbdProtocolError, AssertionError)
+"""What a server may answer to a malformed option or request, and how that ends."""
+_BLOCK = 4096
+
+
+def send_options(client: Client, *texts: bytes) -> None:
+    """Send options that a server knows, and one that it does not, with each text as their data."""
+    for data in texts:
+        for number in (Option.INFO, Option.LIST, Option.SET_META_CONTEXT, Option.STARTTLS, 0x7101):
+            with contextlib.suppress(*FAILS):
+                option_replies(client, number, data)
+
+
+def plant(disk: Disk, secret: bytes) -> None:
+    """Send a secret as the payload of writes that are refused, then as the data of options.
+
+    :raise WrongAnswer: a write was refused, and the volume has its data.
+    """
+    refused = [_refused(disk, secret, *write) for write in _writes(disk.size)]
+    with negotiating(disk) as client:
+        enter_transmission(client, disk)
+        for offset, flags in filter(None, refused):
+            _nothing_stored(client, disk.size, secret, offset, flags)
+    with negotiating(disk) as client:  # the last bytes that the server received are the secret
+        name = (secret * 4).decode()
+        texts = m.info_request(name), m.meta_context_request(name, [name])
+        send_options(client, secret * 8, *texts)
+
+
+def _writes(size: int) -> tuple[tuple[int, int], ...]:
+    """Return offset and flags of writes behind the end, across it, and with an unknown flag."""
+    return (size, 0), (size - _BLOCK, 0), (0, 1 << 13)
+
+
+def _refused(disk: Disk, secret: bytes, offset: int, flags: int) -> tuple[int, int] | None:
+    """Send a write of the secret; return it if it was refused, and undo it if it was done."""
+    payload = (secret * _BLOCK)[: 2 * _BLOCK]
+    with negotiating(disk) as client:
+        enter_transmission(client, disk)
+        try:
+            client.call(Command.WRITE, offset, 2 * _BLOCK, flags=flags, payload=payload)
+        except FAILS:
+            return offset, flags
+        with contextlib.suppress(*FAILS):
+            client.call(Command.WRITE, offset, 2 * _BLOCK, payload=bytes(2 * _BLOCK))
+    return None
+
+
+def _nothing_stored(client: Client, size: int, secret: bytes, offset: int, flags: int) -> None:
+    length = min(2 * _BLOCK, size - offset)
+    at = bytes(client.read(offset, length)).find(secret) if length > 0 else -1
+    if at >= 0:
+        what = describe(Command.WRITE, offset, 2 * _BLOCK, flags)
+        text = f"{what} was refused, and its data is in the volume at {offset + at}"
+        raise WrongAnswer(text, Damage.OTHER_WRITE, None, outcome(0))

@@ -1,0 +1,129 @@
+"""A second read of damaged data: is the stored data wrong, or was only the read wrong?
+
+It is done at once, before other requests can change the place: over the connection that saw the
+damage where that can be used, then over a new one. What is around the place shows where a lost
+write went. A reply that does not cover its range shows why the reader saw what its buffer held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from oracles.damage import Confidence, Damage
+from oracles.finding import READ_WAS_WRONG, Finding, Findings
+from oracles.shadow import Shadow
+from oracles.stamps import SECTOR, Data, as_array
+from qbdcheck.errors import QbdcheckError
+from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused, ReplyHasGaps
+
+ReadAgain = Callable[[int, int], tuple[Data, tuple[tuple[int, int, bool], ...]]]
+"""Returns the bytes at an offset, of a length, past the connection that read before, and what
+`Finding.allocation` has."""
+ReadSame = Callable[[int, int], Data]
+"""Returns the bytes at an offset, of a length, over the connection that read before."""
+AGAIN = 2
+"""Findings of a read that are read again."""
+_AROUND = 64
+"""Sectors on both sides that are searched for lost stamps."""
+_SMALL = 16 << 20
+"""Volumes up to this size in bytes are searched as a whole."""
+_UNIT = 64 << 10
+"""Reads are multiples of the largest minimum block that NBD allows, in bytes."""
+_FAILS = (QbdcheckError, NbdError, NbdProtocolError, OptionRefused, OSError, EOFError)
+
+
+def looked_again(
+    shadow: Shadow, findings: Findings, again: ReadAgain, same: ReadSame | None = None
+) -> Findings:
+    """Read the place of the first findings and their neighbourhood again; add what that shows.
+
+    :param same: reads over the connection that saw the damage; None where it cannot be used.
+    """
+    found = Findings(findings, about=findings.about)
+    for place, first in enumerate(found[:AGAIN]):
+        start, end = _around(shadow, first)
+        finding = first if same is None else _on_same(shadow, first, same)
+        found[place] = finding
+        try:
+            data, allocation = again(start, end - start)
+        except ReplyHasGaps as error:
+            return _with_gaps(found, error)
+        except _FAILS as error:
+            found[place] = _with(finding, f"read again: {(str(error).splitlines() or [''])[0]}")
+            return found
+        seen = as_array(data)
+        low, high = finding.offset - start, finding.offset + finding.length - start
+        says = _says(shadow, finding, seen[low:high])
+        found[place] = replace(
+            _with(finding, f"read again over a new connection: {says}"), allocation=allocation
+        )
+        shadow.search(found, seen, start)
+    return found
+
+
+def _around(shadow: Shadow, finding: Finding) -> tuple[int, int]:
+    """Return the range (start, end) in bytes that is read again."""
+    if shadow.size <= _SMALL:
+        return 0, shadow.size
+    low = (finding.sector - _AROUND) * SECTOR
+    high = (finding.sector + finding.sectors + _AROUND) * SECTOR
+    return max(0, low // _UNIT * _UNIT), min(-(-high // _UNIT) * _UNIT, shadow.size)
+
+
+def _on_same(shadow: Shadow, finding: Finding, same: ReadSame) -> Finding:
+    first = finding.offset // _UNIT * _UNIT
+    end = min(-(-(finding.offset + finding.length) // _UNIT) * _UNIT, shadow.size)
+    low = finding.offset - first
+    try:
+        seen = as_array(same(first, end - first))[low : low + finding.length]
+    except _FAILS as error:
+        text = (str(error).splitlines() or [""])[0]
+        return _with(finding, f"read again over the same connection: {text}")
+    still = shadow.check(finding.offset, seen)
+    kinds = {one.damage for one in still}
+    says = "the same damage" if kinds == {finding.damage} else "the data is right"
+    if still and kinds != {finding.damage}:
+        says = still[0].text
+    return _with(finding, f"read again over the same connection: {says}")
+
+
+def _says(shadow: Shadow, finding: Finding, seen: Data) -> str:
+    """Return what the read over a new connection shows."""
+    still = shadow.check(finding.offset, seen)
+    if not still:
+        return f"the data is right, {READ_WAS_WRONG}"
+    if {one.damage for one in still} == {finding.damage}:
+        return "the same damage, so the stored data is wrong"
+    return still[0].text
+
+
+def _with(finding: Finding, line: str) -> Finding:
+    return replace(finding, evidence=(*finding.evidence, line))
+
+
+def _with_gaps(findings: Sequence[Finding], error: ReplyHasGaps) -> Findings:
+    """Return the findings; those in a range that a reply leaves out are what a buffer held."""
+    line = f"read again over a new connection: {error}"
+    found = Findings(findings)
+    for place, one in enumerate(found):
+        end = one.offset + one.length
+        if any(at <= one.offset and end <= at + length for at, length in error.gaps):
+            told = (
+                "the reply to a READ has no data for this place, so the reader saw what its buffer"
+                f" held: {one.text}"
+            )
+            found[place] = replace(
+                _with(one, line),
+                damage=Damage.LENGTH,
+                seen=None,
+                moved=None,
+                remark=told,
+                confidence=Confidence.LIKELY,
+            )
+    if found and line not in {text for one in found for text in one.evidence}:
+        found[0] = _with(found[0], line)
+    if found:  # the messages of the reply
+        notes = [one for one in getattr(error, "__notes__", ()) if not one.startswith("received")]
+        found[0] = replace(found[0], evidence=(*found[0].evidence, *notes))
+    return found
