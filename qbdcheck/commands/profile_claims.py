@@ -82,7 +82,7 @@ def _written(session: TargetSession) -> Disk:
     if "nbd" not in session.capabilities:
         return disk
     # A raw client, because qemu-io flushes when it closes.
-    data = disk.shadow.stamped(16 * BLOCK, 8 * BLOCK)
+    data = disk.shadow.stamped(16 * BLOCK, max(8 * BLOCK, session.minimum_block))
     with session.nbd(disk, contexts=()) as client:
         client.write(16 * BLOCK, data)
     disk.shadow.write(16 * BLOCK, data)
@@ -275,11 +275,12 @@ def _block_status(session: TargetSession) -> str:
 def _multi_conn(session: TargetSession) -> str:
     disk = session.new_disk(SIZE, format="raw")
     with session.nbd(disk, contexts=()) as one, session.nbd(disk, contexts=()) as other:
-        data = disk.shadow.stamped(0, BLOCK)
+        block = max(BLOCK, one.block_sizes[0] if one.block_sizes else 1)
+        data = disk.shadow.stamped(0, block)
         one.write(0, data)
         other.flush()
         disk.shadow.write(0, data)
-        _judge(disk, 0, bytes(other.read(0, BLOCK)))
+        _judge(disk, 0, bytes(other.read(0, block)))
     return "a flush and a read on one connection cover a write on another"
 
 

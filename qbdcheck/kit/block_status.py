@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from blockio.extents import Extent
 from blockio.layers import Command, CommandFlag
 from oracles.damage import Damage
 from oracles.finding import reported
 from qbdcheck.kit.expectations import errno_name
-from qbdcheck.kit.nbd_requests import request_name
+from qbdcheck.kit.nbd_requests import request_name, widened
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from blockio.extents import Extent
     from reference_backend.client import Client
 
 Run = tuple[int, int, int]
@@ -28,6 +28,8 @@ Run = tuple[int, int, int]
 
 
 _BLOCK = 4096
+_U32 = 0xFFFFFFFF
+"""The longest request without extended headers, in bytes."""
 
 
 class StatusWrong(AssertionError):  # noqa: N818  # the verdict on a target
@@ -47,9 +49,37 @@ def ask(
     none that begins behind the request, and with REQ_ONE one alone that ends within the request.
     The reply must be complete: nothing of it may follow the next reply.
 
+    The request has whole minimum blocks; the part before ``offset`` is left out of the result.
+
     :param only: the contexts to ask for in a payload (extended headers); None asks for all.
     :raise StatusWrong: the reply is an error, is incomplete, is late, or has a wrong form.
     """
+    minimum = client.block_sizes[0] if client.block_sizes else 1
+    if (offset | length) % minimum == 0:
+        return _asked(client, offset, length, flags, only)
+    is_short = length <= _U32
+    start, length = widened(offset, length, minimum)
+    if is_short:
+        length = min(length, _U32 // minimum * minimum)
+    if start < client.size:
+        length = min(length, client.size - start)
+    found = _asked(client, start, length, flags, only)
+    return {name: _behind(extents, offset - start) for name, extents in found.items()}
+
+
+def _behind(extents: list[Extent], skip: int) -> list[Extent]:
+    """Return extents without their first ``skip`` bytes."""
+    while skip and extents and extents[0].length <= skip:
+        skip -= extents[0].length
+        extents = extents[1:]
+    if not skip or not extents:
+        return extents
+    return [Extent(extents[0].length - skip, extents[0].flags), *extents[1:]]
+
+
+def _asked(
+    client: Client, offset: int, length: int, flags: int, only: Sequence[str] | None
+) -> dict[str, list[Extent]]:
     what = request_name(Command.BLOCK_STATUS, offset, length, flags)
     names = set(client.contexts.values())
     if only is not None:
@@ -57,7 +87,8 @@ def ask(
     what = f"block status: {what} in mode {client.mode.name}"
     with _explained(what, len(names)):
         found = client.block_status(offset, length, flags, only=only)
-        client.read(offset, min(length, _BLOCK))  # nothing of the status may come after this
+        block = max(_BLOCK, client.block_sizes[0] if client.block_sizes else 1)
+        client.read(offset, min(length, block))  # nothing of the status may come after this
     _check(found.keys() == names, what, f"contexts {sorted(found)}, expected {sorted(names)}")
     for name, extents in found.items():
         _check(bool(extents), what, f"no extent of {name}")

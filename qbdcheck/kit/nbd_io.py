@@ -7,11 +7,12 @@ to the shadow automatically, so a case cannot forget it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakKeyDictionary, WeakSet
 
-from blockio.layers import Command, CommandFlag
+from blockio.layers import Command
 from oracles.damage import Damage
 from oracles.damage import error as outcome
 from oracles.finding import Finding, Findings
@@ -19,6 +20,8 @@ from oracles.shadow import Shadow
 from oracles.stamps import Data
 from qbdcheck.errors import CaseBroken
 from qbdcheck.kit.expectations import errno_name, wrong_errno
+from qbdcheck.kit.nbd_requests import widened
+from qbdcheck.kit.sent_request import SentRequest, laid_over
 from qbdcheck.programs.requests_sent import OK, Sent, note
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import judge
@@ -31,8 +34,15 @@ from reference_backend.nbd.errors import NbdError
 
 CLOSED = -1
 """Returned in place of an errno: the server closed the connection."""
-_CHANGES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 _Act = Callable[[], None]
+_U32 = 0xFFFFFFFF
+"""The longest request without extended headers, in bytes."""
+_END = 1 << 64
+"""No request ends behind this offset."""
+
+
+_OPEN: WeakKeyDictionary[Shadow, WeakSet[NbdIo]] = WeakKeyDictionary()
+"""The connections to each disk."""
 
 
 class RequestFailed(NbdError):  # noqa: N818  # as IoFailed of qemu-io
@@ -68,58 +78,13 @@ def _lost(request: object, error: OSError | EOFError) -> RequestLost:
     return RequestLost(f"{request}: {error.strerror or error}")
 
 
-@dataclass(frozen=True)
-class _Sent:
-    """A request, the data that it writes, and the name of the connection."""
-
-    command: int
-    offset: int
-    length: int
-    flags: int
-    data: bytes
-    client: str
-
-    def overlaps(self, other: _Sent) -> bool:
-        """Return whether the result of one of the two depends on the other."""
-        together = self.offset < other.offset + other.length
-        together = together and other.offset < self.offset + self.length
-        return together and (self.command in _CHANGES or other.command in _CHANGES)
-
-    def report(self, shadow: Shadow, *, maybe: bool) -> None:
-        """Report the change to the shadow; ``maybe``: the sectors are old or new from now on."""
-        if self.length == 0 or self.command not in _CHANGES:
-            return
-        fua = bool(self.flags & CommandFlag.FUA) and not maybe
-        if self.command == Command.TRIM:
-            shadow.discard(self.offset, self.length)
-        elif self.command == Command.WRITE_ZEROES:
-            shadow.zero(self.offset, self.length, fua=fua, maybe=maybe)
-        elif maybe:
-            shadow.maybe_write(self.offset, self.data)
-        else:
-            shadow.write(self.offset, self.data, fua=fua)
-
-    def __str__(self) -> str:
-        return f"{describe(self.command, self.offset, self.length, self.flags)} on {self.client}"
-
-
-def describe(command: int, offset: int = 0, length: int = 0, flags: int = 0) -> str:
-    """Return a request in words: ``WRITE of 512 bytes at 4096 (FUA)``."""
-    known = command in list(Command)
-    name = Command(command).name if known else f"command {command}"
-    text = name if command == Command.FLUSH else f"{name} of {length} bytes at {offset}"
-    return f"{text} ({flag_names(flags)})" if flags else text
-
-
-def flag_names(flags: int) -> str:
-    """Return the names of command flags: ``FUA, NO_HOLE``; unknown bits as a number."""
-    names = [flag.name or "" for flag in CommandFlag if flag & flags]
-    rest = flags & ~sum(CommandFlag)
-    return ", ".join([*names, hex(rest)] if rest else names)
-
-
 class NbdIo:
     """An NBD client whose writes the shadow follows. All offsets and lengths are in bytes.
+
+    It keeps to the minimum block, as QEMU does: where a request is not aligned to it, the whole
+    blocks are read, written, zeroed or discarded, and the shadow follows that. Requests that are to
+    be in flight together, and overlap only because of this, wait for each other. A request that
+    breaks the rule on purpose is ``exact``.
 
     What the shadow expects after a change: the new contents if the request succeeded; the old or
     the new contents if it failed, if its reply never came, or while it is in flight.
@@ -128,6 +93,7 @@ class NbdIo:
     :param shadow: of the disk behind the export.
     :param name: how messages call the connection.
     :param again: reads what was wrong again, as `Disk.again`.
+    :param sizes: the minimum, preferred and maximum block if the handshake does not tell them.
     """
 
     def __init__(
@@ -136,14 +102,20 @@ class NbdIo:
         shadow: Shadow,
         name: str = "the NBD connection",
         again: ReadAgain | None = None,
+        sizes: tuple[int, int, int] | None = None,
     ) -> None:
         self.client = client
         self.name = name
+        self._sizes = client.block_sizes or sizes
         self._expected = shadow
         self._lane = shadow.history.new_lane("NBD connection")
         self._again = again
-        self._in_flight: dict[int, _Sent] = {}
+        self._in_flight: dict[int, SentRequest] = {}
         self._noted: dict[int, Sent] = {}
+        self._early: dict[int, Reply | RequestFailed] = {}
+        """Replies for which a later request had to wait; `finish` returns them."""
+        self._beside = _OPEN.setdefault(shadow, WeakSet())
+        self._beside.add(self)
 
     @property
     def _shadow(self) -> Shadow:
@@ -165,6 +137,7 @@ class NbdIo:
     def close(self) -> None:
         """End the connection by DISC. Requests still in flight are old or new from now on."""
         self._in_flight.clear()
+        self._early.clear()
         self.client.close()
 
     # What the export offers ----------------------------------------------------------------------
@@ -172,7 +145,7 @@ class NbdIo:
     @property
     def block_sizes(self) -> tuple[int, int, int]:
         """Minimum, preferred and maximum; 1, 4096 and 2^32-1 where the server advertises none."""
-        return self.client.block_sizes or (1, 4096, 0xFFFFFFFF)
+        return self._sizes or (1, 4096, 0xFFFFFFFF)
 
     def offers(self, flag: TransmissionFlag) -> bool:
         """Return whether the export has a transmission flag, such as ``SEND_TRIM``."""
@@ -183,24 +156,24 @@ class NbdIo:
     def write(
         self, offset: int, length: int, flags: int = 0, *, data: bytes | None = None
     ) -> bytes:
-        """Write stamped data, or ``data``; return what was written.
+        """Write stamped data, or ``data``; return what was written of the range.
 
         :raise RequestFailed: the server answers with an error. :raise RequestLost: there is no
             answer. In both cases the sectors are old or new from now on.
         """
         sent = self._made(Command.WRITE, offset, length, flags, data)
-        self._change(sent, lambda: self.client.write(offset, sent.data, flags))
-        return sent.data
+        self._change(sent, lambda: self.client.write(sent.offset, sent.data, flags))
+        return sent.cut(sent.data)
 
     def write_zeroes(self, offset: int, length: int, flags: int = 0) -> None:
         """Write zeroes. Raises as `write` does."""
         sent = self._made(Command.WRITE_ZEROES, offset, length, flags)
-        self._change(sent, lambda: self.client.write_zeroes(offset, length, flags))
+        self._change(sent, lambda: self.client.write_zeroes(sent.offset, sent.length, flags))
 
     def discard(self, offset: int, length: int, flags: int = 0) -> None:
         """Discard (TRIM): the range is as it was, or zeroes. Raises as `write` does."""
         sent = self._made(Command.TRIM, offset, length, flags)
-        self._change(sent, lambda: self.client.trim(offset, length, flags))
+        self._change(sent, lambda: self.client.trim(sent.offset, sent.length, flags))
 
     def flush(self, flags: int = 0) -> None:
         """Flush: what was acknowledged is durable. Raises as `write` does.
@@ -213,22 +186,23 @@ class NbdIo:
         self._ask(sent, lambda: self.client.flush(flags))
         self._shadow.flush()
 
-    def read(self, offset: int, length: int, flags: int = 0) -> bytes:
+    def read(self, offset: int, length: int, flags: int = 0, *, exact: bool = False) -> bytes:
         """Read, compare with the shadow, and return the bytes.
 
+        :param exact: do not widen the request to whole blocks.
         :raise RequestFailed: the server answers with an error. :raise RequestLost: there is no
             answer. :raise WrongData: the bytes are none of the permitted contents.
         """
-        sent = self._made(Command.READ, offset, length, flags)
+        sent = self._made(Command.READ, offset, length, flags, exact=exact)
         data = b""
 
         def read() -> None:
             nonlocal data
-            data = bytes(self.client.read(offset, length, flags))
+            data = bytes(self.client.read(sent.offset, sent.length, flags))
 
         self._ask(sent, read)
         self._judge(sent, data)
-        return data
+        return sent.cut(data)
 
     def attempt(
         self,
@@ -238,18 +212,20 @@ class NbdIo:
         flags: int = 0,
         *,
         data: bytes | None = None,
+        exact: bool = False,
     ) -> int:
         """Send a request that may be refused; return 0, the errno, or `CLOSED`.
 
         After success the change must be there; after an error or a lost connection nothing of the
         request may be there. A write carries stamped data, or ``data``.
 
+        :param exact: do not widen the request to whole blocks.
         :raise RequestLost: there is no answer within the time limit.
         """
-        sent = self._made(command, offset, length, flags, data)
+        sent = self._made(command, offset, length, flags, data, exact=exact, limited=True)
         noted = note(str(sent))
         try:
-            self.client.call(command, offset, length, flags=flags, payload=sent.data)
+            self.client.call(command, sent.offset, sent.length, flags=flags, payload=sent.data)
         except NbdError as error:
             noted.result = OK  # an error is an answer: the server lived
             return error.errno or 0
@@ -279,11 +255,12 @@ class NbdIo:
         :raise WrongAnswer: the request succeeds, or fails with another errno.
         :raise RequestLost: the server closes the connection, though ``errnos`` are given.
         """
-        payload = data if data is not None else bytes(length if command == Command.WRITE else 0)
-        sent = _Sent(command, offset, length, flags, payload, self.name)
+        if data is None and command == Command.WRITE:
+            data = bytes(length)
+        sent = self._made(command, offset, length, flags, data, limited=True)
         noted = note(str(sent))
         try:
-            self.client.call(command, offset, length, flags=flags, payload=payload)
+            self.client.call(command, sent.offset, sent.length, flags=flags, payload=sent.data)
         except NbdError as error:
             noted.result = OK
             number = error.errno or 0
@@ -316,7 +293,7 @@ class NbdIo:
         :raise CaseBroken: it overlaps a request in flight here, so that the result depends on the
             order. The dual write and the model judge such requests.
         """
-        sent = self._made(command, offset, length, flags, data)
+        sent = self._made(command, offset, length, flags, data, limited=True)
         for other in self._in_flight.values():
             if sent.overlaps(other):
                 raise CaseBroken(f"{sent} overlaps {other}, which is in flight")
@@ -324,7 +301,7 @@ class NbdIo:
         noted = note(str(sent))
         try:
             cookie = self.client.send_request(
-                command, offset, length, flags=flags, payload=sent.data
+                command, sent.offset, sent.length, flags=flags, payload=sent.data
             )
         except (OSError, EOFError) as error:
             raise _lost(sent, error) from None
@@ -338,6 +315,15 @@ class NbdIo:
         :raise RequestFailed: the reply is an error. :raise RequestLost: there is no reply.
             :raise WrongData: a read returned what is not permitted.
         """
+        early = next(iter(self._early), None) if cookie is None else cookie
+        if early in self._early:
+            answer = self._early.pop(early)
+            if isinstance(answer, RequestFailed):
+                raise answer
+            return answer
+        return self._finish(cookie)
+
+    def _finish(self, cookie: int | None) -> Reply:
         waiting = [self._in_flight[cookie]] if cookie else list(self._in_flight.values())
         try:
             reply = self.client.receive_reply(cookie)
@@ -353,13 +339,15 @@ class NbdIo:
         sent.report(self._shadow, maybe=False)
         if sent.command == Command.READ:
             self._judge(sent, bytes(reply.data))
+            if sent.is_widened:
+                reply.data = bytearray(sent.cut(bytes(reply.data)))
         elif sent.command == Command.FLUSH:
             self._shadow.flush()
         return reply
 
     def finish_all(self) -> None:
         """Wait for the replies to all requests in flight. Raises as `finish` does."""
-        while self._in_flight:
+        while self._in_flight or self._early:
             self.finish()
 
     @property
@@ -370,13 +358,59 @@ class NbdIo:
     # Inside --------------------------------------------------------------------------------------
 
     def _made(
-        self, command: int, offset: int, length: int, flags: int, data: bytes | None = None
-    ) -> _Sent:
-        if command == Command.WRITE and data is None:
-            data = self._shadow.stamped(offset, length)
-        return _Sent(command, offset, length, flags, data or b"", self.name)
+        self,
+        command: int,
+        offset: int,
+        length: int,
+        flags: int,
+        data: bytes | None = None,
+        *,
+        exact: bool = False,
+        limited: bool = False,
+    ) -> SentRequest:
+        """Return the request in whole blocks; wait for what it overlaps only because of that.
 
-    def _change(self, sent: _Sent, act: _Act) -> None:
+        :param limited: the client does not divide it into parts of the maximum block.
+        """
+        minimum, _, maximum = self.block_sizes
+        start, count = offset, length
+        if length and not exact and (offset | length) % minimum:
+            longest = maximum if limited and command in {Command.READ, Command.WRITE} else _U32
+            start, count = _in_blocks(offset, length, minimum, longest, self.client.size)
+        if command == Command.WRITE:
+            if data is None or count > length:
+                whole = self._shadow.stamped(start, count)
+                data = whole if data is None else laid_over(whole, offset - start, data)
+            data = data[:count]
+        sent = SentRequest(command, start, count, flags, data or b"", self.name, (offset, length))
+        if minimum > 1:
+            self._wait_for_neighbours(sent)
+        return sent
+
+    def _wait_for_neighbours(self, sent: SentRequest) -> None:
+        """Finish requests in flight that overlap only because requests have whole blocks."""
+        for io in list(self._beside):
+            io._make_way(sent)  # noqa: SLF001
+
+    def _make_way(self, sent: SentRequest) -> None:
+        flushes = [
+            cookie for cookie, one in self._in_flight.items() if one.command == Command.FLUSH
+        ]
+        blocking = [
+            cookie
+            for cookie, other in self._in_flight.items()
+            if (sent.is_widened or other.is_widened)
+            and sent.overlaps(other)
+            and not sent.asks_over(other)
+        ]
+        # A flush first: it covers no request that ends after it was sent.
+        for cookie in [*flushes, *blocking] if blocking else ():
+            try:
+                self._early[cookie] = self._finish(cookie)
+            except RequestFailed as error:
+                self._early[cookie] = error
+
+    def _change(self, sent: SentRequest, act: _Act) -> None:
         try:
             self._ask(sent, act)
         except (RequestFailed, RequestLost):
@@ -385,7 +419,7 @@ class NbdIo:
         sent.report(self._shadow, maybe=False)
 
     @staticmethod
-    def _ask(sent: _Sent, act: _Act) -> None:
+    def _ask(sent: SentRequest, act: _Act) -> None:
         noted = note(str(sent))
         try:
             act()
@@ -396,13 +430,34 @@ class NbdIo:
         except (OSError, EOFError) as error:
             raise _lost(sent, error) from None
 
-    def _judge(self, sent: _Sent, data: Data) -> None:
+    def _judge(self, sent: SentRequest, data: Data) -> None:
         same = None if self._in_flight else self.client.read
         judge(self._shadow, sent.offset, data, str(sent), again=self._again, same=same)
 
 
+def _in_blocks(  # a range and what limits it
+    offset: int, length: int, minimum: int, longest: int, size: int
+) -> tuple[int, int]:
+    """Return a range in whole minimum blocks.
+
+    It stays within the export, or behind its end, as the range was. It is no longer than the
+    longest request, unless the range was.
+    """
+    start, count = widened(offset, length, minimum)
+    is_inside = offset + length <= size
+    if is_inside:
+        count = min(count, size - start)
+    if length <= longest < count:
+        surplus = count - longest // minimum * minimum
+        start += 0 if is_inside else surplus
+        count -= surplus
+    return (start, count) if start + count <= _END else (offset, length)
+
+
 def minimum_block(disk: Disk) -> int:
     """Return the minimum block that the server advertises, in bytes; 1 without a server or value.
+
+    `NbdIo` and `DiskIo.discard` keep to it by themselves.
 
     :raise OptionRefused: the server refuses the export.
     """
@@ -427,4 +482,5 @@ def connect(
         raise CaseBroken(f"nbd_io({disk!r}): a URI needs shadow=")
     name = disk.name if isinstance(disk, Disk) else disk
     again = disk.again if isinstance(disk, Disk) else None
-    return NbdIo(session.nbd(disk, **options), shadow, f"the connection to {name}", again)
+    sizes = disk.backend.sizes if isinstance(disk, Disk) else None
+    return NbdIo(session.nbd(disk, **options), shadow, f"the connection to {name}", again, sizes)

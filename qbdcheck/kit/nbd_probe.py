@@ -10,7 +10,8 @@ import contextlib
 from collections.abc import Iterator
 
 from qbdcheck.errors import NotRun
-from qbdcheck.kit.nbd_io import CLOSED, NbdIo, RequestFailed, RequestHangs, RequestLost, describe
+from qbdcheck.kit.nbd_io import CLOSED, NbdIo, RequestFailed, RequestHangs, RequestLost
+from qbdcheck.kit.nbd_requests import describe
 from qbdcheck.machine_speed import Limit, elapsed_limit_s, must_not_be_starved
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import must_agree
@@ -75,7 +76,7 @@ def connected(disk: Disk) -> Iterator[NbdIo]:
             client.agree_on_headers(structured=True, extended=True)
             must_agree(client, ReplyMode.EXTENDED)
         enter_transmission(client, disk)
-        yield NbdIo(client, disk.shadow, f"the connection to {disk.name}")
+        yield NbdIo(client, disk.shadow, f"the connection to {disk.name}", sizes=disk.backend.sizes)
 
 
 def needs_options(client: Client) -> None:

@@ -43,6 +43,21 @@ def widened(offset: int, length: int, block: int) -> tuple[int, int]:
     return start, -(-(offset + length) // block) * block - start
 
 
+def describe(command: int, offset: int = 0, length: int = 0, flags: int = 0) -> str:
+    """Return a request in words: ``WRITE of 512 bytes at 4096 (FUA)``."""
+    known = command in list(Command)
+    name = Command(command).name if known else f"command {command}"
+    text = name if command == Command.FLUSH else f"{name} of {length} bytes at {offset}"
+    return f"{text} ({flag_names(flags)})" if flags else text
+
+
+def flag_names(flags: int) -> str:
+    """Return the names of command flags: ``FUA, NO_HOLE``; unknown bits as a number."""
+    names = [flag.name or "" for flag in CommandFlag if flag & flags]
+    rest = flags & ~sum(CommandFlag)
+    return ", ".join([*names, hex(rest)] if rest else names)
+
+
 def is_offered(client: Client, command: Command) -> bool:
     """Return whether the transmission flags of the export offer a command."""
     flag = _OFFERED_BY.get(command)

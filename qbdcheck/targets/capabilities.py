@@ -20,6 +20,7 @@ from oracles.stamps import SECTOR
 from qbdcheck.errors import NotRun, ProgramError, SetupError
 from qbdcheck.options import TargetOptions
 from qbdcheck.programs.installed import Programs
+from qbdcheck.targets.advertised_sizes import remember
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
@@ -170,6 +171,7 @@ def reaches(session: TargetSession, disk: Disk) -> bool:
 def of_handshake(session: TargetSession, disk: Disk) -> Iterator[str]:
     """Yield what an NBD server offers in its handshake."""
     with session.nbd(disk) as client:
+        remember(session.description, client.block_sizes)
         yield from (name for name, flag in _FLAGS.items() if client.flags & flag)
         if client.mode is not ReplyMode.SIMPLE:
             yield "structured"

@@ -27,6 +27,7 @@ from qbdcheck.programs.blockdev import (
 )
 from qbdcheck.programs.process import run, tail
 from qbdcheck.programs.qemu_img import QemuImg
+from qbdcheck.targets.advertised_sizes import whole_blocks
 from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.lifecycle import Backend
 from qbdcheck.targets.second_read import ReadAgain
@@ -372,8 +373,12 @@ class Disk:
     # Changes -------------------------------------------------------------------------------------
 
     def resize(self, size: int) -> None:
-        """Change the size of the disk and of the shadow. ``size``: in bytes."""
+        """Change the size of the disk and of the shadow.
+
+        :param size: in bytes; of a raw disk it is rounded up as by `TargetSession.new_disk`.
+        """
         if self.format == "raw":
+            size = whole_blocks(size, self.backend.sizes)
             self.backend.resize(size)
         else:
             shrink = ["--shrink"] if size < self.size else []

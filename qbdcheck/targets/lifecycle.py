@@ -30,6 +30,7 @@ from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.process import Completed, Process, run, tail
 from qbdcheck.programs.qmp import Event, Qmp, connect_within
 from qbdcheck.targets import readiness
+from qbdcheck.targets.advertised_sizes import sizes_of
 from qbdcheck.targets.description import Action, Description, Ready
 from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, names_in, option_arguments
 from qbdcheck.targets.server_death import ServerDiedError, last_error, reason_in
@@ -42,20 +43,18 @@ STOP_GRACE_S = 10.0
 STOP_AGAIN_S = 1.0
 """Seconds after which the signal is sent again. qemu-nbd 7.2 loses a SIGTERM that comes between its
 listen() and its main loop, because it sets its state to RUNNING later (qemu-nbd.c: main)."""
-_CRASHES = frozenset(
-    -signal.Signals[f"SIG{name}"] for name in ("SEGV", "ABRT", "BUS", "FPE", "ILL")
-)
+_CRASHES = frozenset(-signal.Signals[f"SIG{one}"] for one in ("SEGV", "ABRT", "BUS", "FPE", "ILL"))
 """Exit statuses of a server that crashed."""
 
 
 class Backend:
     """One volume and its server.
 
-    :param directory: private to the case; exists. The volume gets a directory in it.
-    :param name: name of the volume and of the export.
+    :param directory: private to the case; the volume gets a directory in it.
+    :param name: name of the volume and of its export.
     :param options: options of the target, such as min_block=4096, read_only=True.
     :param print_server: whether the server's output goes to stderr when it ends (-p).
-    :raise NotRun: the profile lacks one of the options, or a program is missing.
+    :raise NotRun: the profile lacks an option, or a program is missing.
     """
 
     def __init__(
@@ -72,6 +71,8 @@ class Backend:
         self.programs = programs
         self.name = name
         self.state = State.ABSENT
+        self._options = dict(options or {})
+        self.sizes = sizes_of(description, self._options)
         self.size = 0
         self.on_power_lost: list[Callable[[int | None], None]] = []
         """Called after `kill` and `crash`, when data that was not flushed may be gone."""
@@ -82,7 +83,6 @@ class Backend:
         self.siblings: list[Backend] = []
         """Other exports of the same server (sibling_export.py), oldest first."""
         self.directory = directory / f"{name}.volume"
-        self._options = dict(options or {})
         self._print_server = print_server
         self._server: Process | Daemon | None = None
         self._control: Qmp | None = None

@@ -104,6 +104,7 @@ class RunVolume(Backend):
         self, server: RunServer, programs: Programs, directory: Path, name: str, *, owned: bool
     ) -> None:
         super().__init__(server.description, programs, directory, name)
+        self.sizes = server.sizes
         self.server = server
         self._owned = owned
         place = f"{self.directory}:{os.getpid()}".encode()

@@ -20,6 +20,7 @@ from qbdcheck.programs.monitored import Monitored
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.qemu_version import Version, qemu_version
 from qbdcheck.programs.storage_daemon import StorageDaemon
+from qbdcheck.targets.advertised_sizes import sizes_of, whole_blocks
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import (
     GROWING_FORMATS,
@@ -109,6 +110,18 @@ class TargetSession:
         """Major and minor number of the version of the target's qemu-img."""
         return qemu_version(self.programs)
 
+    @property
+    def minimum_block(self) -> int:
+        """Minimum block in bytes that the target advertises; 1 if it advertises none."""
+        sizes = sizes_of(self.description, {})
+        return sizes[0] if sizes is not None else 1
+
+    @property
+    def preferred_block(self) -> int:
+        """Preferred block in bytes that the target advertises; 1 if it advertises none."""
+        sizes = sizes_of(self.description, {})
+        return sizes[1] if sizes is not None else 1
+
     # Disks ---------------------------------------------------------------------------------------
 
     def new_disk(
@@ -124,7 +137,8 @@ class TargetSession:
     ) -> Disk:
         """Make a fresh volume, start its server, create the image and write stamps.
 
-        :param size: bytes, or ``"64M"``.
+        :param size: bytes, or ``"64M"``; of a raw disk it is rounded up to whole minimum blocks
+            of the target, if these have more than 512 bytes.
         :param format: image format; by default that of the run.
         :param beside: a disk whose server serves this one too. Then options are not allowed.
         :param zero: whether a volume without prefill is zeroed if the profile says
@@ -140,11 +154,16 @@ class TargetSession:
         count = sum(1 + len(backend.siblings) for backend in self.backends)
         name = name or (f"disk{count}" if count else "disk")
         if beside is not None:
-            served = volume_beside(beside.backend, name, volume_size(image_format, length))
+            if image_format == "raw":
+                length = whole_blocks(length, beside.backend.sizes)
+            size = whole_blocks(volume_size(image_format, length), beside.backend.sizes)
+            served = volume_beside(beside.backend, name, size)
             return self._filled(served, image_format, length, name, prefill=prefill, zero=zero)
         backend = self._backend(name, options)
         read_only = bool(options.get("read_only"))
-        backend.create(volume_size(image_format, length))
+        if image_format == "raw":
+            length = whole_blocks(length, backend.sizes)
+        backend.create(whole_blocks(volume_size(image_format, length), backend.sizes))
         # A read-only volume is filled first and made read-only later. A volatile volume would lose
         # its data in between, so it stays empty.
         volatile = self.description.volatile
@@ -264,7 +283,9 @@ class TargetSession:
         arguments += ["-i", aio] if aio else []
         arguments += ["-r"] if read_only else []
         filename = str(disk)
-        again = None
+        again, block = None, 1
+        if isinstance(disk, Disk) and disk.format == "raw" and disk.backend.sizes is not None:
+            block = disk.backend.sizes[0]
         if not isinstance(disk, Disk):
             arguments += object_arguments([text for each in self.backends for text in each.objects])
         if isinstance(disk, Disk):
@@ -287,6 +308,7 @@ class TargetSession:
             cache=cache,
             timeout_s=COMMAND_TIMEOUT_S * self.programs.slowdown,
             again=again,
+            block=block,
         )
         self._ios.append(io)
         return io

@@ -35,6 +35,7 @@ class SiblingExport(Backend):
         super().__init__(host.description, host.programs, host.directory.parent, name)
         self.host: Backend = host.host if isinstance(host, SiblingExport) else host
         self.size = size
+        self.sizes = self.host.sizes
         self.directory = self.host.directory
         self.on_power_lost = self.host.on_power_lost
         self.event_lists = self.host.event_lists

@@ -8,6 +8,7 @@ Guards: split-status-of-last-part, async-error-ignored, missing-object-zero-fill
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, TransmissionFlag
+from qbdcheck.kit.nbd_requests import widened
 
 KIB, SECTOR = 1 << 10, 512
 BAD = 1536 * KIB + 40 * KIB
@@ -38,7 +39,7 @@ def test(new_disk, nbd_io, rules):
                 continue
             rule = rules.add({"event": event, "errno": "EIO", "sector": bad // SECTOR})
             limit = disk.size if command is Command.WRITE_ZEROES else longest
-            for length in {min(length, limit) for length in LENGTHS}:
+            for length in {min(widened(0, length, minimum)[1], limit) for length in LENGTHS}:
                 for before in (0, length // 3, length // 2, length - minimum):
                     at = bad - before // minimum * minimum
                     seen = io.attempt(command, at, length)
@@ -46,7 +47,7 @@ def test(new_disk, nbd_io, rules):
                         f"{command.name} of {length} bytes at {at}: the sector at {bad} fails,"
                         f" {bad - at} bytes behind the start; expected an error, got success"
                     )
-            beside = min(96 * KIB, limit)
+            beside = min(widened(0, 96 * KIB, minimum)[1], limit)
             for at in (bad - beside, bad + minimum):
                 assert not io.attempt(command, at, beside), (
                     f"{command.name} of {beside} bytes at {at} fails; the bad sector is at {bad}"

@@ -8,10 +8,9 @@ Guards: flush-covers-last-64, flush-skips-large-at-depth, flush-noop.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
-from qbdcheck.kit.nbd_requests import widened
 
 KIB = 1 << 10
-SLOTS, SLOT = 200, 32 * KIB
+SLOTS = 200
 SIZES = (512, 4096, 16 * KIB, 16 * KIB + 512, 20 * KIB, 32 * KIB)
 
 
@@ -20,25 +19,26 @@ SIZES = (512, 4096, 16 * KIB, 16 * KIB + 512, 20 * KIB, 32 * KIB)
     requires="nbd flush crash",
     basis="MUST: NBD, NBD_CMD_FLUSH",
 )
-def test(new_disk, nbd_io, seed):
-    disk = new_disk(SLOTS * SLOT)
+def test(new_disk, nbd_io, target, seed):
+    size = max(32 * KIB, target.minimum_block)
+    disk = new_disk(SLOTS * size)
     for round_, depth in enumerate((65, 160)):
         random = seed.stream(f"depth {depth}")
         io = nbd_io(disk)
         places = random.sample(range(SLOTS), depth + 32)
         for slot in places[:depth]:
-            send(io, random, slot)
+            send(io, random, slot, size)
         io.finish_all()
         flush = io.send(Command.FLUSH)
         for slot in places[depth:]:
-            send(io, random, slot)
+            send(io, random, slot, size)
         io.finish(flush)
         disk.backend.crash(seed=seed + round_)
         io.client.sock.close()
         disk.verify()
 
 
-def send(io, random, slot):
+def send(io, random, slot, size):
     length = random.choice(SIZES)
-    at = random.randrange(0, SLOT - length + 1, 512)
-    io.send(Command.WRITE, *widened(slot * SLOT + at, length, io.block_sizes[0]))
+    at = random.randrange(0, size - length + 1, 512)
+    io.send(Command.WRITE, slot * size + at, length)

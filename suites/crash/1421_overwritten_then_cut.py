@@ -15,11 +15,12 @@ KIB, ROUNDS = 1 << 10, 12
 
 @case(groups="flush crash zero quick", requires="nbd flush crash", basis="MUST: NBD, NBD_CMD_FLUSH")
 def test(new_disk, nbd_io, target, seed):
-    disk = new_disk(64 * KIB)
+    step = 16 * max(target.minimum_block, 4 * KIB)
+    disk = new_disk(step)
     random = seed.stream("places")
     for round_ in range(ROUNDS):
         if round_ % 3 == 1 and "resize" in target.capabilities:
-            disk.resize(disk.size + 64 * KIB)
+            disk.resize(disk.size + step)
         with nbd_io(disk) as io:
             expect_bytes(io.client.size, disk.size, f"{disk.name} after a power cut")
             unit = max(512, io.block_sizes[0])

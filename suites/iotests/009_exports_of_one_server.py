@@ -46,7 +46,7 @@ def test(new_disk, nbd_io, qemu_io):
                     io.must_refuse(Command.WRITE, end, block)
                 else:
                     io.write(end, block)
-                    io.write(len(clients) * 4 * block, block)
+                    io.write(len(clients) * 4 * block % end, block)
                 io.read(end, block)
                 io.read(0, disk.size)
     with qemu_io(small) as one, qemu_io(large) as other, qemu_io(frozen, read_only=True) as third:

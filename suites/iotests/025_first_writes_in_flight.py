@@ -21,11 +21,11 @@ def test(new_disk, nbd_io, target):
     connections = 2 if "multi_conn" in target.capabilities else 1
     clients = [nbd_io(disk) for _ in range(connections)]
     sector = max(512, clients[0].block_sizes[0])
-    step = max(4096, 4 * sector)
+    step, length = max(4096, 4 * sector), min(2 * sector, clients[0].block_sizes[2])
     for block in range(min(64, disk.size // (WRITES * step))):
         for number in range(WRITES):
             offset = (block * WRITES + number) * step + number % 2 * sector
-            clients[number % connections].send(Command.WRITE, offset, 2 * sector)
+            clients[number % connections].send(Command.WRITE, offset, length)
         for client in clients:
             client.finish_all()
     for client in clients:

@@ -7,6 +7,7 @@ Guards: status-hole-over-dirty.
 
 from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.nbd import STATE_ZERO
+from qbdcheck.kit.nbd_requests import widened
 
 
 @case(
@@ -23,7 +24,8 @@ def test(new_disk, nbd_io, target):
         offset = number * 81920 // 4096 * 4096
         clients[0].write(offset, 4096)
         for io in clients:
-            extent = io.client.block_status(offset, 4096)["base:allocation"][0]
+            place = widened(offset, 4096, io.block_sizes[0])
+            extent = io.client.block_status(*place)["base:allocation"][0]
             assert not extent.flags & STATE_ZERO, (
                 f"block status of 4096 bytes at {offset}: zero, after an acknowledged write"
             )

@@ -11,7 +11,8 @@ from errno import EINVAL, ENOTSUP
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, CommandFlag, ReplyMode, TransmissionFlag
-from qbdcheck.kit.nbd_io import CLOSED, describe
+from qbdcheck.kit.nbd_io import CLOSED
+from qbdcheck.kit.nbd_requests import describe
 from qbdcheck.kit.volume_limits import first_possible
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30

@@ -25,7 +25,10 @@ def test(new_disk, nbd_io, target, seed):
             at = random.randrange(0, disk.size - length, 4 * KIB)
             random.choice(both).write(at, length)
             io = random.choice(both)
-            place = at + random.randrange(0, length, 4 * KIB), random.choice((minimum, 4 * KIB))
+            place = (
+                at + random.randrange(0, length, 4 * KIB),
+                random.choice((min(minimum, 4 * KIB), 4 * KIB)),
+            )
             kinds = [Command.WRITE, Command.WRITE]
             if io.offers(TransmissionFlag.SEND_WRITE_ZEROES):
                 kinds.append(Command.WRITE_ZEROES)

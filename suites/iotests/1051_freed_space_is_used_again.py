@@ -41,7 +41,7 @@ def test(new_disk, nbd_io, seed):
             other = random.choice(known) * CLUSTER
             places = [new * CLUSTER + BLOCK, at, other + 2 * BLOCK]
             for place in random.sample(places, 2):
-                io.write(place, max(BLOCK, minimum))
+                io.write(place, BLOCK)
             for place in (at, new * CLUSTER, other):
                 io.read(place, CLUSTER)
             known.append(new)

@@ -8,7 +8,6 @@ Guards: discard-not-tracked, incremental-misses-hole, resize-during-copy.
 from qbdcheck.kit import NotRun, case
 
 CONTEXT = "qbd:dirty"
-KIB = 1 << 10
 
 
 @case(
@@ -16,32 +15,35 @@ KIB = 1 << 10
     requires="nbd snapshot discard write_zeroes",
     basis="POLICY: dirty-bitmap-covers-all-changes",
 )
-def test(new_disk, nbd):
-    disk = new_disk("2M")
+def test(new_disk, nbd, target):
+    unit = max(4096, target.minimum_block)
+    disk = new_disk(512 * unit)
     disk.backend.snapshot("base")
     with nbd(disk, contexts=(CONTEXT,)) as client:
         if CONTEXT not in client.contexts.values():
             raise NotRun(f"the target has no context {CONTEXT}")
-        client.write(64 * KIB, disk.shadow.stamped(64 * KIB, 8 * KIB))
-        client.write_zeroes(256 * KIB, 64 * KIB)
-        client.trim(512 * KIB, 64 * KIB)
-        client.trim(768 * KIB, 64 * KIB)
-        client.write(784 * KIB, disk.shadow.stamped(784 * KIB, 4 * KIB))
-        changed = [(64, 8), (256, 64)]
+        client.write(16 * unit, disk.shadow.stamped(16 * unit, 2 * unit))
+        client.write_zeroes(64 * unit, 16 * unit)
+        client.trim(128 * unit, 16 * unit)
+        client.trim(192 * unit, 16 * unit)
+        client.write(196 * unit, disk.shadow.stamped(196 * unit, unit))
+        changed = [(16, 2), (64, 16)]
         # A discard may do nothing. One that removed the data has changed the volume.
-        changed += [(at, 64) for at in (512, 768) if not any(client.read(at * KIB, 8 * KIB))]
-        changed.append((784, 4))
+        changed += [(at, 16) for at in (128, 192) if not any(client.read(at * unit, 2 * unit))]
+        changed.append((196, 1))
         at = 0
-        dirty = bytearray(disk.size // (4 * KIB))
+        dirty = bytearray(disk.size // unit)
         while at < disk.size:
             for extent in client.block_status(at, disk.size - at)[CONTEXT]:
-                first, last = at // (4 * KIB), -(-(at + extent.length) // (4 * KIB))
+                first, last = at // unit, -(-(at + extent.length) // unit)
                 if extent.flags & 1:
                     dirty[first:last] = b"\1" * (last - first)
                 at += extent.length
     expected = bytearray(len(dirty))
     for start, length in changed:
-        expected[start // 4 : (start + length) // 4] = b"\1" * (length // 4)
+        expected[start : start + length] = b"\1" * length
     for wrong, meaning in ((0, "changed, but clean"), (1, "unchanged, but dirty")):
         blocks = [n for n, seen in enumerate(dirty) if seen != expected[n] and seen == wrong]
-        assert not blocks, f"qbd:dirty: {meaning}, from {blocks[0] * 4} KiB: {len(blocks)} x 4 KiB"
+        assert not blocks, (
+            f"qbd:dirty: {meaning}, from {blocks[0] * unit} on: {len(blocks)} blocks of {unit}"
+        )

@@ -27,8 +27,8 @@ def test(new_disk, nbd_io):
             for offset in (0, minimum, disk.size - minimum):
                 io.write(offset, minimum)
             for offset, length in ((minimum // 2, minimum), (0, minimum // 2), (1, 1)):
-                io.attempt(Command.WRITE, offset, length)
+                io.attempt(Command.WRITE, offset, length, exact=True)
                 with contextlib.suppress(RequestFailed):
-                    io.read(offset, length)
+                    io.read(offset, length, exact=True)
             io.flush()
         disk.verify()

@@ -10,9 +10,9 @@ from qbdcheck.kit.nbd import Command
 
 
 @case(groups="blocksize quick protocol", requires="nbd", basis="MUST: NBD, Block size constraints")
-def test(new_disk, nbd_io, qemu_io):
-    maximum = 65536
-    disk = new_disk("4M", max_block=maximum)
+def test(new_disk, nbd_io, qemu_io, target):
+    maximum = max(65536, target.preferred_block)
+    disk = new_disk(max(4 << 20, 3 * maximum), max_block=maximum)
     with nbd_io(disk) as client:
         if client.client.block_sizes is None:
             raise NotRun("the server advertises no block sizes")

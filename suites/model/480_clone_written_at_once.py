@@ -8,6 +8,7 @@ Guards: rebuild-granularity-mismatch, clone-copyup-lost, iov-offset-ignored.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.nbd_requests import widened
 
 SECTOR, STEP = 512, 48 << 10
 
@@ -23,9 +24,10 @@ def test(new_disk, nbd_io, seed):
     clone = disk.snapshot("base").clone("copy")
     with nbd_io(clone) as one, nbd_io(clone) as other:
         unit = max(SECTOR, one.block_sizes[0])
-        for number, start in enumerate(range(disk.size - STEP, 0, -STEP)):
+        step = widened(0, STEP, unit)[1]
+        for number, start in enumerate(range(disk.size - step, 0, -step)):
             client, reader = (one, other) if number % 2 else (other, one)
-            offset = start + random.randrange(STEP // unit) * unit
+            offset = start + random.randrange(step // unit) * unit
             length = random.choice((1, 7, 8, 65, 129, 192)) * SECTOR
             length = min(-(-length // unit) * unit, disk.size - offset)
             kind = random.choice(("write", "write", "write", "zero", "discard"))
@@ -35,7 +37,7 @@ def test(new_disk, nbd_io, seed):
                 client.write_zeroes(offset, length)
             else:
                 client.discard(offset, length)
-            reader.read(start, STEP)
+            reader.read(start, step)
         one.read(0, clone.size)
         one.flush()
         later = clone.snapshot("later")

@@ -69,16 +69,24 @@ def ranges_of(client, size, random):
         yield start, min(length, size - start)
 
 
+def blocks(client, start_kib, length_kib):
+    """Return a range in bytes that the server accepts."""
+    minimum = client.block_sizes[0] if client.block_sizes else 1
+    return widened(start_kib * KIB, length_kib * KIB, minimum)
+
+
 def prepare(disk, nbd, target):
     """Make holes, zeroes and data, and change some of each after a snapshot."""
     able = target.capabilities
     for round_ in range(2):
         with nbd(disk, contexts=()) as client:
             if "discard" in able:
-                client.trim((300 + 400 * round_) * KIB, 128 * KIB)
+                client.trim(*blocks(client, 300 + 400 * round_, 128))
             if "write_zeroes" in able:
-                client.write_zeroes((100 + 400 * round_) * KIB, 64 * KIB)
-                client.write_zeroes((1300 + 200 * round_) * KIB, 64 * KIB, CommandFlag.NO_HOLE)
-            client.write((64 + 336 * round_) * KIB, disk.shadow.stamped(0, 8 * KIB))
+                client.write_zeroes(*blocks(client, 100 + 400 * round_, 64))
+                hole = CommandFlag.NO_HOLE
+                client.write_zeroes(*blocks(client, 1300 + 200 * round_, 64), hole)
+            at, length = blocks(client, 64 + 336 * round_, 8)
+            client.write(at, disk.shadow.stamped(0, length))
         if "snapshot" in able and not round_:
             disk.backend.snapshot("base")  # a target may need a restart for it

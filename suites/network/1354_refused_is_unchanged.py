@@ -10,8 +10,8 @@ from qbdcheck.kit import case
 from qbdcheck.kit.block_status import expect_status, follow
 from qbdcheck.kit.expectations import expect_bytes
 from qbdcheck.kit.nbd import Command, CommandFlag, TransmissionFlag
-from qbdcheck.kit.nbd_io import describe
 from qbdcheck.kit.nbd_probe import errno_of
+from qbdcheck.kit.nbd_requests import describe
 
 SIZE, BLOCK = 1 << 20, 4096
 CHANGES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)

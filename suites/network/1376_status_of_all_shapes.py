@@ -22,7 +22,8 @@ CONTEXT = "base:allocation"
     basis="MUST: NBD, NBD_CMD_BLOCK_STATUS",
 )
 def test(new_disk, nbd_io, target, seed):
-    disk = new_disk(SIZE + max(1024, size_unit(target)) if seed % 2 else SIZE)
+    size = max(SIZE, 160 * target.minimum_block)
+    disk = new_disk(size + max(1024, size_unit(target)) if seed % 2 else size)
     random = seed.stream("places")
     with nbd_io(disk) as io:
         minimum = io.block_sizes[0]

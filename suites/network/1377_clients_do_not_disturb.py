@@ -45,12 +45,12 @@ def test(new_disk, nbd_io, seed, target):
             for place in random.sample(range(0, 2 * MIB, 128 * KIB), 8):
                 io.send(Command.READ, place, length)
             io.finish_all()
-        repeat_cookie(io)
+        repeat_cookie(io, max(4096, io.block_sizes[0]))
         if io.offers(TransmissionFlag.SEND_CACHE):
             for length in (32 * MIB, 64 * MIB, 128 * MIB):
                 seen = io.attempt(Command.CACHE, 0, length)
                 assert seen != CLOSED, f"CACHE of {length} bytes at 0 ended the connection"
-        leave(disk, nbd_io)
+        leave(disk, nbd_io, max(4096, io.block_sizes[0]))
         old.read(0, 64 * KIB)
         secret = random.randbytes(8).hex().encode()
         old.write(0, 4096, data=secret * 256)
@@ -64,18 +64,18 @@ def test(new_disk, nbd_io, seed, target):
         set_for_another(disk, new_disk("1M", beside=disk))
 
 
-def repeat_cookie(io):
+def repeat_cookie(io, length):
     """Read with one cookie before and after a change."""
     for _ in range(3):
-        io.write(MIB, 4096)
-        expected = io.read(MIB, 4096)
-        cookie = io.client.send_request(Command.READ, MIB, 4096, cookie=77)
+        io.write(MIB, length)
+        expected = io.read(MIB, length)
+        cookie = io.client.send_request(Command.READ, MIB, length, cookie=77)
         assert bytes(io.client.receive_reply(cookie).data) == expected, (
-            "READ of 4096 bytes at 1 MiB with a cookie used before: old data"
+            f"READ of {length} bytes at 1 MiB with a cookie used before: old data"
         )
 
 
-def leave(disk, nbd_io):
+def leave(disk, nbd_io, length):
     """Let clients leave: after a read, in the handshake, after an unknown export."""
     with nbd_io(disk) as third:
         third.read(0, 4096)
@@ -84,7 +84,7 @@ def leave(disk, nbd_io):
             return  # the server accepts any name, and has left the handshake
         assert option_replies(client, Option.LIST), "LIST after a refused GO: no reply"
         enter_transmission(client, disk)
-        assert errno_of(client, Command.READ, 0, 4096) == 0, "READ after a refused GO: an error"
+        assert errno_of(client, Command.READ, 0, length) == 0, "READ after a refused GO: an error"
 
 
 def set_for_another(disk, other):

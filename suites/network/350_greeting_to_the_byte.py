@@ -35,4 +35,4 @@ def test(disk):
             if not no_zeroes:
                 reserved = client.receive(124)
                 assert not any(reserved), f"client flags {flags}: reserved bytes {reserved.hex()}"
-            NbdIo(client, disk.shadow).read(0, LENGTH)
+            NbdIo(client, disk.shadow, sizes=disk.backend.sizes).read(0, LENGTH)

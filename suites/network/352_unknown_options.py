@@ -24,4 +24,4 @@ def test(disk):
                     f"option {number:#x} with {length} bytes of data: {result}, not ERR_UNSUP"
                 )
         enter_transmission(client, disk)
-        NbdIo(client, disk.shadow).read(4096, 4096)
+        NbdIo(client, disk.shadow, sizes=disk.backend.sizes).read(4096, 4096)

@@ -34,4 +34,4 @@ def test(disk, not_run):
             result = option_result(client, Option.LIST, b"data")
             assert result == "ERR_INVALID", f"LIST with data: {result}, not ERR_INVALID"
         enter_transmission(client, disk)
-        NbdIo(client, disk.shadow).read(0, 4096)
+        NbdIo(client, disk.shadow, sizes=disk.backend.sizes).read(0, 4096)

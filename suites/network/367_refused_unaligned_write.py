@@ -21,6 +21,9 @@ def test(new_disk):
     payload = (m.REQUEST.pack(REQUEST_MAGIC, 0, Command.WRITE, 9, 0, 4096) + bytes(4096)) * 3
     for offset, length in ((1, 512), (512, 4096), (4096, 28), (0, 4124), (4095, 8192)):
         with connected(disk) as io:
-            if io.attempt(Command.WRITE, offset, length, data=payload[:length]) != CLOSED:
+            if (
+                io.attempt(Command.WRITE, offset, length, data=payload[:length], exact=True)
+                != CLOSED
+            ):
                 io.read(8192, 4096)
     disk.verify()

@@ -7,8 +7,8 @@ Guards: structured-read-gap, status-hole-over-dirty.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, CommandFlag
-from qbdcheck.kit.nbd_io import describe
 from qbdcheck.kit.nbd_probe import errno_of
+from qbdcheck.kit.nbd_requests import describe
 
 EOVERFLOW = 75
 RANGES = ((0, 4 << 20), (1 << 20, 1 << 20), ((1 << 20) - 512, 1 << 20), ((1 << 20) + 1536, 512),

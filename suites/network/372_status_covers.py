@@ -7,7 +7,7 @@ Guards: malformed-extents, zero-progress-status, status-unaligned-eof, status-ho
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, CommandFlag
-from qbdcheck.kit.nbd_io import describe
+from qbdcheck.kit.nbd_requests import describe
 
 BASE = "base:allocation"
 ZERO = 2

@@ -9,7 +9,7 @@ from errno import EINVAL
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, CommandFlag
-from qbdcheck.kit.nbd_io import describe
+from qbdcheck.kit.nbd_requests import describe
 
 NEEDS = {
     Command.READ: "fua",

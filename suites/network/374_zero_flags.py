@@ -7,7 +7,7 @@ Guards: write-zeroes-noop, zero-flags-lost, discard-overreach.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, CommandFlag
-from qbdcheck.kit.nbd_io import describe
+from qbdcheck.kit.nbd_requests import describe
 
 ENOTSUP = 95
 

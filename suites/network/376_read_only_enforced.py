@@ -7,8 +7,8 @@ Guards: unadvertised-command-executed, payload-not-drained.
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import REQUEST_MAGIC, Command, TransmissionFlag
 from qbdcheck.kit.nbd import messages as m
-from qbdcheck.kit.nbd_io import describe
 from qbdcheck.kit.nbd_probe import CLOSED, connected
+from qbdcheck.kit.nbd_requests import describe
 
 WRITES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 

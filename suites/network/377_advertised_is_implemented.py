@@ -10,8 +10,8 @@ from errno import EINVAL
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd import TransmissionFlag as Flag
-from qbdcheck.kit.nbd_io import describe
 from qbdcheck.kit.nbd_probe import connected, is_serving
+from qbdcheck.kit.nbd_requests import describe
 
 COMMANDS = {
     Flag.SEND_FLUSH: (Command.FLUSH, 0, 0),

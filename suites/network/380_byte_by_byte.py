@@ -14,11 +14,12 @@ STEPS = (4096, 7, 1)
 
 
 @case(groups="protocol quick", requires="nbd", basis="MUST: NBD, Transmission")
-def test(disk):
+def test(disk, target):
     stream = m.option(99, b"unknown")
     stream += m.option(Option.EXPORT_NAME, export_name(disk).encode())
-    stream += m.REQUEST.pack(REQUEST_MAGIC, 0, Command.READ, 1, 0, 8192)
-    expected = disk.shadow.expected(0, 8192)
+    length = max(8192, target.minimum_block)
+    stream += m.REQUEST.pack(REQUEST_MAGIC, 0, Command.READ, 1, 0, length)
+    expected = disk.shadow.expected(0, length)
     answers = []
     for step in STEPS:
         with negotiating(disk) as client:

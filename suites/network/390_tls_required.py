@@ -45,7 +45,9 @@ def test(new_disk, scratch, storage_daemon, qemu_img, qemu_io):
     with negotiating(disk) as client:
         client.send_option(Option.EXPORT_NAME, export.encode())
         assert is_closed(client), "EXPORT_NAME without TLS: the connection stays open"
-    with NbdIo(Client.connect(disk.uri, tls=client_context(known)), disk.shadow) as io:
+    with NbdIo(
+        Client.connect(disk.uri, tls=client_context(known)), disk.shadow, sizes=disk.backend.sizes
+    ) as io:
         io.write(0, 1 << 20)
         for number in range(16):
             io.send(Command.READ, number << 16, 1 << 16)

@@ -49,7 +49,7 @@ def test(new_disk, scratch, hostile, qemu_img):
             f"SET_META_CONTEXT after TLS: {answer}, structured replies are still agreed"
         )
     with Client.connect(disk.uri, tls=context) as client:
-        NbdIo(client, disk.shadow).read(0, 4096)
+        NbdIo(client, disk.shadow, sizes=disk.backend.sizes).read(0, 4096)
     qemu_img.objects.append(f"tls-creds-x509,id=tls,endpoint=client,dir={known}")
     filename = f"{hostile.filename},tls-creds=tls,tls-hostname=localhost"
     for reply in REFUSALS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from qbdcheck.kit.model.cuts import Camera
 from qbdcheck.kit.model.players import InProcess, OverNbd, through_qemu
 from qbdcheck.kit.model.replay import keep, played_first, saved_scripts
 from qbdcheck.seed import Seed
+from qbdcheck.targets.advertised_sizes import whole_blocks
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
 from reference_backend.client import Client
@@ -146,6 +148,7 @@ class ModelChecks:
         :raise AssertionError: a history is not linearizable.
         """
         opened = connect or (lambda: self._session.nbd(disk))
+        plan = _in_blocks(plan, disk)
         self._prepare(disk, plan)
         seed = self._seed.derive("round", round_)
         history = concurrent.record(opened, clients, plan, seed)
@@ -155,6 +158,7 @@ class ModelChecks:
         self, disk: Disk, clients: int, plan: concurrent.Plan, rounds: int
     ) -> None:
         """Record rounds in which the clients, except the last, lose their connections in turn."""
+        plan = _in_blocks(plan, disk)
         self._prepare(disk, plan)
         total = concurrent.History()
         numbers = 0
@@ -193,6 +197,7 @@ class ModelChecks:
         :raise AssertionError: a snapshot has not the contents of one moment between its request and
             its reply.
         """
+        plan = _in_blocks(plan, disk)
         camera = Camera(disk, plan, count, self._session.nbd)
         camera.prepare()
         seed = self._seed.derive("round", round_)
@@ -246,6 +251,11 @@ class ModelChecks:
         repro.mkdir(exist_ok=True)
         picture = timeline(anomaly, history.accesses)
         (repro / "timeline.svg").write_text(picture, encoding="utf-8")
+
+
+def _in_blocks(plan: concurrent.Plan, disk: Disk) -> concurrent.Plan:
+    """Return a plan that uses whole minimum blocks of the disk."""
+    return replace(plan, size=whole_blocks(plan.size, disk.backend.sizes))
 
 
 def _cut(opened: list[Client], clients: int) -> None:

@@ -20,7 +20,8 @@ from oracles.linearizability import INITIAL, NEVER, Access, Anomaly, check
 from oracles.numbered_sectors import MAGIC, WORDS, Mixed, displaced, finding_of, strange
 from oracles.stamps import SECTOR
 from qbdcheck import clock
-from qbdcheck.kit.nbd_io import RequestFailed, describe
+from qbdcheck.kit.nbd_io import RequestFailed
+from qbdcheck.kit.nbd_requests import describe
 from reference_backend.client import Client
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 

@@ -6,7 +6,16 @@ import pytest
 
 from blockio.extents import Extent
 from oracles.damage import Damage
-from qbdcheck.kit.block_status import StatusWrong, expect_status, joined, part, runs
+from qbdcheck.kit.block_status import (
+    StatusWrong,
+    ask,
+    expect_status,
+    follow,
+    joined,
+    part,
+    runs,
+)
+from tests.qbdcheck.targets.conftest import Opener
 
 
 def test_extents_are_clipped_at_the_end() -> None:
@@ -30,3 +39,18 @@ def test_the_first_range_that_differs_is_named(seen: list[tuple[int, int, int]])
     with pytest.raises(StatusWrong, match="10 bytes at 10") as caught:
         expect_status(seen, [(0, 20, 1)], "x")
     assert caught.value.findings[0].damage is Damage.STATUS
+
+
+def test_a_request_has_whole_blocks(open_target: Opener) -> None:
+    session = open_target("reference")
+    disk = session.new_disk("1M", prefill=False, min_block=65536)
+    with session.nbd(disk) as client:
+        client.write(65536, bytes([1]) * 65536)
+        found = ask(client, 100_000, 512)["base:allocation"]
+        assert found[0] == Extent(131072 - 100_000, 0)
+        seen = follow(client, 60_000, 200_000)["base:allocation"]
+    assert [(start, end) for start, end, _ in seen] == [
+        (60_000, 65536),
+        (65536, 131072),
+        (131072, 200_000),
+    ]

@@ -16,10 +16,10 @@ from qbdcheck.kit.nbd_io import (
     RequestFailed,
     RequestHangs,
     RequestLost,
-    _Sent,
     connect,
-    describe,
 )
+from qbdcheck.kit.nbd_requests import describe
+from qbdcheck.kit.sent_request import SentRequest
 from qbdcheck.runner.evidence import findings_of
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import WrongData
@@ -136,7 +136,7 @@ def test_a_lost_request_is_old_or_new(session: TargetSession, disk: Disk) -> Non
 def test_a_request_without_an_answer_is_a_time_out(session: TargetSession, disk: Disk) -> None:
     io = connect(session, disk)
     io.client.sock.settimeout(0.1)
-    request = _Sent(Command.READ, 0, 512, 0, b"", "the connection")
+    request = SentRequest(Command.READ, 0, 512, 0, b"", "the connection", (0, 512))
 
     def wait() -> None:
         io.client.receive_reply()
@@ -204,3 +204,76 @@ def test_the_client_of_a_handshake_can_be_used(disk: Disk) -> None:
         io.write(0, 512)
         assert io.block_sizes[0] == 1
     disk.verify()
+
+
+# A large minimum block ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def large(session: TargetSession) -> Disk:
+    """A disk with a minimum block of 64 KiB."""
+    return session.new_disk("1M", min_block=65536)
+
+
+def test_requests_have_whole_blocks(session: TargetSession, large: Disk) -> None:
+    with connect(session, large) as io:
+        assert io.write(70_000, 512) == large.shadow.expected(70_000, 512)
+        io.write_zeroes(130_000, 4096)
+        io.discard(large.size - 512, 512)
+        assert io.write(200_000, 3, data=b"abc") == b"abc"
+        assert io.read(200_000, 3) == b"abc"
+        assert io.attempt(Command.WRITE, 300_000, 512) == 0
+        assert io.attempt(Command.WRITE, 300_000, 512, exact=True) == errno.EINVAL
+        with pytest.raises(RequestFailed):
+            io.read(300_000, 512, exact=True)
+        io.must_refuse(Command.WRITE, large.size, 512, errnos=(errno.ENOSPC, errno.EINVAL))
+        io.must_refuse(Command.READ, (1 << 64) - 512, 512)
+        io.read(0, large.size)
+    large.verify()
+
+
+def test_neighbours_in_one_block_wait_for_each_other(session: TargetSession, large: Disk) -> None:
+    with connect(session, large) as one, connect(session, large) as other:
+        first = one.send(Command.WRITE, 0, 512)
+        flush = one.send(Command.FLUSH)
+        third = other.send(Command.WRITE, 1024, 512)
+        assert (one.in_flight, other.in_flight) == (0, 1)
+        assert one.finish(flush).error == one.finish(first).error == 0
+        other.finish(third)
+        read = other.send(Command.READ, 1000, 100)
+        assert bytes(other.finish(read).data) == large.shadow.expected(1000, 100)
+        one.send(Command.WRITE, 65536, 65536)
+        with pytest.raises(CaseBroken, match="overlaps"):
+            one.send(Command.WRITE, 65600, 512)
+        one.finish_all()
+    large.verify()
+
+
+def test_a_failure_is_that_of_its_own_request(session: TargetSession, large: Disk) -> None:
+    rules = ArmedRules(large, lambda *_words: None)
+    rules.add({"event": "none", "iotype": "write", "errno": "EIO", "once": True})
+    with connect(session, large) as io:
+        cookie = io.send(Command.WRITE, 0, 512)
+        io.write(1024, 512)
+        with pytest.raises(RequestFailed, match="WRITE of 65536 bytes at 0"):
+            io.finish(cookie)
+    large.verify()
+
+
+def test_requests_keep_to_the_maximum_too(session: TargetSession) -> None:
+    disk = session.new_disk("1M", min_block=65536, max_block=65536)
+    with connect(session, disk) as io:
+        io.write(4096, 65536)  # the client divides it
+        io.send(Command.WRITE, 4096, 65536)
+        io.finish_all()
+        io.must_refuse(Command.READ, disk.size - 4096, 8192)
+        io.read(0, disk.size)
+    disk.verify()
+
+
+def test_a_handshake_without_sizes_uses_the_known_ones(session: TargetSession, large: Disk) -> None:
+    with connect(session, large, export_name=True) as io:
+        assert io.client.block_sizes is None
+        assert io.block_sizes[0] == 65536
+        io.write(4096, 512)
+    large.verify()
