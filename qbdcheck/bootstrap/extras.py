@@ -49,6 +49,7 @@ EXTRAS: Mapping[str, Extra] = {
         "qbd",
     ),
     "iscsi": Extra(("tgt", "qemu-block-extra"), (), "iscsi"),
+    "http": Extra(("nginx-light", "qemu-block-extra"), (), "http"),
     "ssh": Extra(("openssh-server", "openssh-client", "qemu-block-extra"), (), "ssh"),
     "nfs": Extra(("nfs-ganesha-vfs", "rpcbind", "iproute2", "qemu-block-extra"), (), "nfs"),
     "rbd": Extra(("ceph-mon", "ceph-osd", "ceph-common", "qemu-block-extra"), (), "rbd"),

@@ -33,6 +33,7 @@ CAPABILITIES: Mapping[str, str] = {
     "request_log": "can log the writes that clients request, also those that it damages",
     "aio_native": "can be opened with aio=native",
     "own_driver": "has a QEMU driver of its own",
+    "refuses_writes": "serves volumes that no client can write",
 }
 """The capabilities that a case may require; each completes the sentence "the target ..."."""
 

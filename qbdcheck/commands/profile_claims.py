@@ -56,6 +56,11 @@ def _sizes(session: TargetSession) -> str:
 
 def _data(session: TargetSession) -> str:
     disk = session.new_disk(SIZE, format="raw")
+    if session.description.is_read_only:
+        with session.qemu_io(disk) as io:
+            io.read(0, SIZE)
+        disk.verify()
+        return "the file behind the volume, read through qemu-io and qemu-img"
     with session.qemu_io(disk) as io:
         io.write(0, BLOCK)
         io.write(SIZE - BLOCK, BLOCK)
@@ -76,6 +81,8 @@ def _stop(session: TargetSession) -> str:
 def _written(session: TargetSession) -> Disk:
     """Return a prefilled disk with one write that is flushed and one that is not."""
     disk = session.new_disk(SIZE, format="raw")
+    if session.description.is_read_only:
+        return disk
     with session.qemu_io(disk) as io:
         io.write(0, 8 * BLOCK)
         io.flush()
@@ -299,6 +306,16 @@ def _block_sizes(client: Client) -> str:
     return "block sizes {}, {} and {}".format(*client.block_sizes)
 
 
+def _refuses_writes(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    with session.qemu_io(disk) as io:
+        answer = io("write -P 1 0 4k")
+    if "wrote" in answer:
+        raise AssertionError("a write was accepted; the profile says read-only: true")
+    disk.verify()
+    return "a write is refused, and the data stays"
+
+
 CLAIMS: dict[str, Claim] = {
     "start": _start,
     "fresh": _fresh,
@@ -325,6 +342,7 @@ CLAIMS: dict[str, Claim] = {
     "block_status": _block_status,
     "multi_conn": _multi_conn,
     "nbd": _nbd,
+    "refuses_writes": _refuses_writes,
 }
 """The claim of each capability. The other capabilities are proven by the probe itself."""
 

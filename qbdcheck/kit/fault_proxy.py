@@ -14,8 +14,8 @@ from qbdcheck.errors import NotRun
 from qbdcheck.files import ROOT
 from qbdcheck.programs.process import Process
 from qbdcheck.programs.qmp import Qmp, connect_within
-from qbdcheck.targets.description import Ready
 from qbdcheck.targets.lifecycle import Backend
+from qbdcheck.targets.profile_parts import Ready
 from qbdcheck.targets.readiness import accepts, wait_ready
 from reference_backend.client import parse_uri
 

@@ -64,8 +64,16 @@ def decide_before(
         *format_mismatch(case.spec.formats, image_format),
         *(programs.missing(name) for name in _needed(case, programs) if not programs.path(name)),
         *missing_capabilities(case.spec.requires, capabilities),
+        *_writes(case, capabilities),
     ]
     return Result(Verdict.NOT_RUN, reasons=tuple(reasons)) if reasons else None
+
+
+def _writes(case: CaseInfo, capabilities: Collection[str]) -> list[str]:
+    """Return a reason if a case may write and the target is read-only."""
+    reads_only = {"reading"} & set(case.spec.groups) or "refuses_writes" in case.spec.requires
+    is_read_only = "refuses_writes" in capabilities
+    return ["the target is read-only"] if is_read_only and not reads_only else []
 
 
 def _needed(case: CaseInfo, programs: Programs) -> list[str]:

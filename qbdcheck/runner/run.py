@@ -37,7 +37,12 @@ from qbdcheck.runner.child import LOG
 from qbdcheck.runner.lanes import SUITE_TIME_LIMIT, Lanes, Place, UnitRunner, Watcher
 from qbdcheck.runner.reaper import Reaper
 from qbdcheck.runner.retries import Retries
-from qbdcheck.runner.verdict_rules import apply_baseline, apply_deviation, apply_waiver
+from qbdcheck.runner.verdict_rules import (
+    KnownFailure,
+    apply_baseline,
+    apply_deviation,
+    apply_waiver,
+)
 from qbdcheck.saved.baseline import Baseline
 from qbdcheck.seed import repeat_seed
 from qbdcheck.verdict import Verdict
@@ -89,7 +94,7 @@ class Run:
     planned: Sequence[Unit]
     reports: Sequence[Reporter]
     verdict_before: Callable[[Unit], Result | None]
-    deviation_of: Callable[[Unit], str | None]
+    deviation_of: Callable[[Unit], KnownFailure | None]
     rerun_command: Callable[[Unit], str]
     reaper: Reaper
     target_name: str = ""
@@ -306,12 +311,17 @@ class Run:
         first_try = None
         if unit.is_second_try:
             first_try = self._held.pop(key).first_try
-        elif result.starved is not None:
+        elif result.starved is not None and not self._fails_by_chance(unit):
             self._held[key] = held = _Held(unit, result, elapsed_s, tuple(artefacts))
             case = unit.case
             self._emit(CasePostponed(case.case_id, case.number, unit.image_format, held.first_try))
             return
         self._end(unit, result, elapsed_s, artefacts, first_try)
+
+    def _fails_by_chance(self, unit: Unit) -> bool:
+        """Return whether the profile knows a failure of the unit that depends on timing."""
+        known = self.deviation_of(unit)
+        return known is not None and known.sometimes
 
     def _repetition_of(self, unit: Unit) -> int:
         """Return the repetition that is run again; with --until-fail only the last one is."""
@@ -380,10 +390,11 @@ class Run:
 
     def _judged(self, unit: Unit, result: Result) -> Result:
         """Return the result that counts."""
-        if (where := self.deviation_of(unit)) is not None:
-            result = apply_deviation(result, where)
+        known = self.deviation_of(unit)
+        if known is not None:
+            result = apply_deviation(result, known)
         result = apply_waiver(result, result.basis or unit.case.spec.basis, self.waives)
-        if where is None and self.baseline is not None:
+        if known is None and self.baseline is not None:
             result = apply_baseline(result, self.baseline, unit.key)
         return self._strict(result)
 

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -122,20 +123,34 @@ def broken_if_disk_full(result: Result, scratch: Path) -> Result:
     return replace(result, verdict=Verdict.BROKEN, message=message)
 
 
-def apply_deviation(result: Result, where: str) -> Result:
+class KnownFailure(Protocol):
+    """A failure of a case that the target's profile names."""
+
+    @property
+    def where(self) -> str:
+        """The place where it is documented."""
+
+    @property
+    def sometimes(self) -> bool:
+        """Whether it depends on timing, so that a pass is right too."""
+
+
+def apply_deviation(result: Result, known: KnownFailure) -> Result:
     """Return the result of a case that the target's profile expects to fail.
 
     A failure counts as not run. A pass counts as a failure, so that profiles stay correct.
 
-    :param where: the place where the deviation is documented.
+    :param known: the deviation. If its failure depends on timing, a pass is a pass, and a time
+        limit that was exceeded on a starved machine is that failure.
     """
-    if result.verdict is Verdict.FAIL and not result.setup_failed:
-        return Result(Verdict.NOT_RUN, reasons=(f"known deviation: {where}",))
-    if result.verdict is Verdict.PASS:
+    is_late = result.starved is not None and known.sometimes
+    if (result.verdict is Verdict.FAIL or is_late) and not result.setup_failed:
+        return Result(Verdict.NOT_RUN, reasons=(f"known deviation: {known.where}",))
+    if result.verdict is Verdict.PASS and not known.sometimes:
         fix = (
             "the case passes despite its deviation: remove the deviation from the target's profile"
         )
-        return Result(Verdict.FAIL, f"{fix} ({where})", result.details)
+        return Result(Verdict.FAIL, f"{fix} ({known.where})", result.details)
     return result
 
 

@@ -121,6 +121,8 @@ def declared(description: Description) -> Iterator[str]:
     if description.nbd is not None and "tls" in description.options:
         yield "tls"
     yield from {"write_log", "request_log"} & set(description.options)
+    if description.is_read_only:
+        yield "refuses_writes"
     if description.blockdev["driver"] not in _SHARED_DRIVERS:
         yield "own_driver"
 
@@ -187,6 +189,8 @@ def size_seen(session: TargetSession, disk: Disk) -> int:
 
 def of_driver(session: TargetSession, disk: Disk) -> Iterator[str]:
     """Yield each request that succeeds through QEMU's own driver."""
+    if session.description.is_read_only:
+        return
     with session.qemu_io(disk) as io:
         io("write -P 1 0 64k")
         requests = {

@@ -9,15 +9,12 @@ from __future__ import annotations
 import difflib
 import itertools
 import os
-import re
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from signal import Signals
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import pydantic
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from qbdcheck.catalogue.capability_words import CAPABILITIES, IMAGE_FORMATS
 from qbdcheck.catalogue.policies import POLICIES
@@ -28,199 +25,25 @@ from qbdcheck.targets import marked_yaml, scope
 from qbdcheck.targets.marked_yaml import KeyPath, Marked
 from qbdcheck.targets.placeholders import KNOWN, fill, names_in
 from qbdcheck.targets.profile_errors import key_text, nearest, sentence
-from qbdcheck.targets.server_version import is_in_range, parse_range, server_version
+from qbdcheck.targets.profile_parts import (
+    Action,
+    Command,
+    Deviation,
+    Need,
+    Node,
+    OneAction,
+    Ready,
+    Seconds,
+    Strict,
+    Volume,
+)
+from qbdcheck.targets.server_version import is_in_range, server_version
 
 OptionName = Literal["min_block", "preferred_block", "max_block", "read_only", "tls", "mutual_tls",
                      "write_log", "request_log"]  # fmt: skip
-SignalName = Literal["TERM", "KILL", "INT", "QUIT", "HUP", "USR1", "USR2"]
-_PORT_MAX = 65535
-_CASE_NUMBER = re.compile(r"\d+")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s)?")
 
 
-def _seconds(value: object) -> object:
-    """Return the seconds of ``5``, ``5 s`` and ``500 ms``."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("not a time: use 5 s or 500 ms")
-    return float(match[1]) / (1000 if match[2] == "ms" else 1)
-
-
-def _port(value: object) -> object:
-    """Return a port as text. It may have placeholders."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if isinstance(value, str) and "{" not in value:
-        check_port(value)
-    return value
-
-
-def check_port(port: str) -> int:
-    """Return the number of a TCP port.
-
-    :raise ValueError: it is not a number from 1 to 65535.
-    """
-    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= _PORT_MAX):
-        raise ValueError(f"not a TCP port: use a number from 1 to {_PORT_MAX}")
-    return int(port)
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _as_action(value: object) -> object:
-    return {"command": value} if isinstance(value, str | list) else value
-
-
-def _command(value: str) -> str:
-    try:
-        argv = shlex.split(value)
-    except ValueError as error:
-        raise ValueError(f"{str(error).lower()} in the command") from None
-    if not argv:
-        raise ValueError("the command is empty")
-    return value
-
-
-def _versions(value: str) -> str:
-    parse_range(value)
-    return value
-
-
-def _need(value: str) -> str:
-    if value != "root" and not value.startswith("/"):
-        raise ValueError("use root, or the absolute path of a file that must exist")
-    return value
-
-
-Need = Annotated[str, pydantic.AfterValidator(_need)]
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=3600)]
-Command = Annotated[str, pydantic.AfterValidator(_command)]
-Commands = Annotated[list[Command], BeforeValidator(_as_list)]
-Port = Annotated[str, BeforeValidator(_port)]
-Versions = Annotated[str, pydantic.AfterValidator(_versions)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class _Action(_Strict):
-    """An action on a volume or its server: commands, a signal, or a control command."""
-
-    command: Commands = []
-    signal: SignalName | None = None
-    control: str | None = None
-    arguments: dict[str, Any] = {}
-    restart: bool = False
-    """Whether the server is stopped before the action and started after it."""
-
-    @pydantic.model_validator(mode="after")
-    def _is_one_thing(self) -> _Action:
-        given = [name for name in ("command", "signal", "control") if getattr(self, name)]
-        if len(given) != 1:
-            raise ValueError("give exactly one of: command, signal, control")
-        if self.arguments and not self.control:
-            raise ValueError("arguments: requires control:")
-        return self
-
-    @property
-    def number(self) -> Signals | None:
-        """The signal, as a number."""
-        return Signals[f"SIG{self.signal}"] if self.signal else None
-
-
-Action = Annotated[_Action, BeforeValidator(_as_action)]
-
-
-class Volume(_Strict):
-    """The commands that make and change volumes."""
-
-    create: Commands = []
-    remove: Commands = []
-    resize: Action | None = None
-    snapshot: Action | None = None
-    snapshot_name: str | None = None
-    """The name of a snapshot on the server. It replaces ``{name}``."""
-    snapshot_remove: Action | None = None
-    clone: Action | None = None
-    add: Action | None = None
-
-    @pydantic.model_validator(mode="after")
-    def _snapshots_fit_together(self) -> Volume:
-        for key in ("snapshot_name", "snapshot_remove", "clone"):
-            if getattr(self, key) and not self.snapshot:
-                raise ValueError(f"{key}: requires snapshot:")
-        if self.snapshot_name and "snapshot" not in names_in(self.snapshot_name):
-            raise ValueError('snapshot_name: must contain {snapshot}, as in "{name}@{snapshot}"')
-        return self
-
-
-class Ready(_Strict):
-    """The condition under which a started server is ready."""
-
-    socket: str | None = None
-    """A Unix socket that accepts connections."""
-    port: Port | None = None
-    """A TCP port of the loopback interface that accepts connections."""
-    command: Command | None = None
-    """A command that exits with 0."""
-    pid_file: str | None = None
-    """The file in which a server that goes into the background writes its process id."""
-    within: Seconds = 5.0
-
-    @pydantic.model_validator(mode="after")
-    def _is_one_thing(self) -> Ready:
-        if sum(place is not None for place in (self.socket, self.port, self.command)) != 1:
-            raise ValueError('give exactly one of: socket: "{socket}", port: "{port}", command:')
-        return self
-
-
-class Deviation(_Strict):
-    """A case that fails on this target for a known, documented reason."""
-
-    case: str
-    """Number or stem of a case."""
-    finding: str
-    """Anchor in docs/findings.md."""
-    formats: list[str] = []
-    """Image formats with which the case fails; all by default."""
-    versions: Versions | None = None
-    """Versions of the server with which the case fails, such as ``>=3.24 <3.27``."""
-    qemu: Versions | None = None
-    """Versions of QEMU with which the case fails, for a fault of QEMU."""
-
-    def is_of(self, case_id: str, image_format: str) -> bool:
-        """Return whether the deviation is about a case, given by its stem, and an image format."""
-        number = _CASE_NUMBER.match(case_id)
-        is_case = self.case == case_id or (
-            number is not None and self.case.isdigit() and int(self.case) == int(number[0])
-        )
-        return is_case and (not self.formats or image_format in self.formats)
-
-
-class Node(_Strict):
-    """One node of a cluster. A case starts, kills, pauses it and cuts its links."""
-
-    name: str = Field(pattern=r"^[a-z0-9]+$")
-    start: Command
-    """A command that runs the node in the foreground."""
-    nbd: str
-    """NBD URI of the volume at this node; its socket accepts connections when the node is ready."""
-    store: str
-    """The file or directory of the node's data."""
-    address: str
-    """The Unix socket by which the other nodes reach it."""
-    links: dict[str, str] = {}
-    """For each other node, the Unix socket that this node connects to instead of its address."""
-    leads: str | None = None
-    """A regular expression of the line that the node prints when it becomes the leader."""
-
-
-class Description(_Strict):
+class Description(Strict):
     """A whole profile."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
@@ -252,7 +75,7 @@ class Description(_Strict):
     filename: str | None = None
     path: str | None = None
     control: str | None = None
-    stop: Action = _Action(signal="TERM")
+    stop: Action = OneAction(signal="TERM")
     kill: Action | None = None
     crash: Action | None = None
     volatile: bool = False
@@ -278,6 +101,8 @@ class Description(_Strict):
             raise ValueError("volatile: requires start: and excludes kill:")
         if not isinstance(self.blockdev.get("driver"), str):
             raise ValueError("blockdev: has no driver")
+        if self.is_read_only and self.path is None:
+            raise ValueError("read-only: requires path:, the file behind the volume")
         for key in ("kill", "crash"):
             if getattr(self, key) and not self.start:
                 raise ValueError(f"{key}: requires a server; add start:")
@@ -290,6 +115,11 @@ class Description(_Strict):
             if not names - {node.name} >= node.links.keys():
                 raise ValueError(f"nodes: links: of node {node.name} must name other nodes")
         return self
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether no client can write a volume. Its contents are written to the file ``path:``."""
+        return self.blockdev.get("read-only") is True
 
     @property
     def program_paths(self) -> dict[str, str]:
@@ -315,15 +145,15 @@ class Description(_Strict):
             reasons += [programs.missing(name) for name in absent]
         return tuple(reasons)
 
-    def expected_deviation(self, case_id: str, image_format: str) -> str | None:
-        """Return the document of the deviation that makes a case fail, or None if it must pass.
+    def expected_deviation(self, case_id: str, image_format: str) -> Deviation | None:
+        """Return the deviation that makes a case fail, or None if the case must pass.
 
         :param case_id: the stem of the case, ``017_discard_reads_zero``.
         :raise SetupError: the version of the server or of QEMU is needed and cannot be found.
         """
         for deviation in self.deviations:
             if deviation.is_of(case_id, image_format) and self._applies(deviation):
-                return f"docs/findings.md#{deviation.finding}"
+                return deviation
         return None
 
     def _applies(self, deviation: Deviation) -> bool:
@@ -426,7 +256,8 @@ _PARTS: dict[str, type[BaseModel]] = {
     "deviations": Deviation,
     "nodes": Node,
     **dict.fromkeys(
-        ("stop", "kill", "crash", "resize", "snapshot", "snapshot_remove", "clone", "add"), _Action
+        ("stop", "kill", "crash", "resize", "snapshot", "snapshot_remove", "clone", "add"),
+        OneAction,
     ),
 }
 

@@ -20,6 +20,7 @@ from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.blockdev import (
     Blockdev,
     dashed,
+    file_node,
     json_filename,
     node,
     object_arguments,
@@ -147,6 +148,8 @@ class Disk:
         """Return the blockdev options of the disk: the format node on the protocol node."""
         if self.format == "luks":
             options = {"key_secret": SECRET, **options}
+        if self.backend.description.is_read_only:
+            options = {"read_only": True, **options}
         return over(self.format, self.protocol_blockdev(), node_name, **options)
 
     @property
@@ -176,12 +179,20 @@ class Disk:
 
     # Contents ------------------------------------------------------------------------------------
 
+    def _writable(self) -> Blockdev:
+        """Return the disk for its first contents: on a read-only target the file behind it."""
+        if not self.backend.description.is_read_only:
+            return self.blockdev()
+        secret = {"key_secret": SECRET} if self.format == "luks" else {}
+        return over(self.format, file_node(self.volume_path), None, **secret)
+
     def create_image(self, size: int, options: str) -> None:
         """Put an empty image of the format on the volume.
 
         :raise NotRun: QEMU cannot make this format on this target; has QEMU's message.
         """
-        filename = self.backend.filename
+        is_read_only = self.backend.description.is_read_only
+        filename = str(self.volume_path) if is_read_only else self.backend.filename
         if filename is None:
             name = self.backend.description.name
             raise NotRun(f"target {name} has no file name for qemu-img create")
@@ -252,7 +263,7 @@ class Disk:
         programs = self.backend.programs
         write = f"write -q -s {file.name} {offset} {length}"
         argv = programs.argv(
-            "qemu-io", "-t", "writeback", *self.object_arguments, self.filename,
+            "qemu-io", "-t", "writeback", *self.object_arguments, json_filename(self._writable()),
             "-c", write, "-c", "flush",
         )  # fmt: skip
         try:

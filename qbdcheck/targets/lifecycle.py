@@ -31,8 +31,9 @@ from qbdcheck.programs.process import Completed, Process, run, tail
 from qbdcheck.programs.qmp import Event, Qmp, connect_within
 from qbdcheck.targets import readiness
 from qbdcheck.targets.advertised_sizes import sizes_of
-from qbdcheck.targets.description import Action, Description, Ready
+from qbdcheck.targets.description import Description
 from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, names_in, option_arguments
+from qbdcheck.targets.profile_parts import Action, Ready
 from qbdcheck.targets.server_death import ServerDiedError, last_error, reason_in
 from qbdcheck.targets.volume_state import State
 
@@ -368,12 +369,8 @@ class Backend:
     def _command(self, argv: list[str], what: str) -> Completed:
         argv = self._resolve(argv)
         try:
-            return run(
-                argv,
-                timeout_s=COMMAND_TIMEOUT_S,
-                env=self._environment(),
-                cwd=self.directory,
-            )
+            environment = self._environment()
+            return run(argv, timeout_s=COMMAND_TIMEOUT_S, env=environment, cwd=self.directory)
         except ProgramError as error:
             reported = tail(error.stderr or error.stdout) or str(error)
             raise SetupError(
@@ -467,8 +464,8 @@ class Backend:
         if self.description.client is not None:
             command = fill_command(self.description.client, self.values())
             self.programs.reach(str(self.values().get("run", self.directory)), command)
-        argv = ["qemu-img", "info", *object_arguments(self.objects), "-U"]
-        argv += [json_filename(self._server_blockdev())]
+        objects, name = object_arguments(self.objects), json_filename(self._server_blockdev())
+        argv = ["qemu-img", "info", *objects, "-U", name]
         failure = "QEMU does not open the volume"
         argv = [*self.programs.client("qemu-img"), *self._resolve(argv)]
         opens = readiness.succeeds(argv, failure, cwd=self.directory)

@@ -17,7 +17,7 @@ from qbdcheck.errors import NotReadyError, ProgramError, SetupError
 from qbdcheck.machine_speed import Limit, elapsed_limit_s
 from qbdcheck.programs.daemon import Daemon
 from qbdcheck.programs.process import Process, describe_exit, run, tail
-from qbdcheck.targets.description import Ready, check_port
+from qbdcheck.targets.profile_parts import Ready, check_port
 from qbdcheck.targets.server_death import reason_in
 from reference_backend.client import Client, parse_uri
 from reference_backend.nbd.constants import HandshakeFlag, OptionReply

@@ -20,8 +20,9 @@ from typing import Any
 from qbdcheck.errors import NotRun, ProgramError, SetupError
 from qbdcheck.programs.installed import Programs
 from qbdcheck.targets import readiness
-from qbdcheck.targets.description import Description, Ready
+from qbdcheck.targets.description import Description
 from qbdcheck.targets.lifecycle import Backend
+from qbdcheck.targets.profile_parts import Ready
 from qbdcheck.targets.server_death import ServerDiedError
 from qbdcheck.targets.volume_state import State
 

@@ -281,7 +281,8 @@ class TargetSession:
         aio = aio or self.options.aio
         arguments = ["-t", cache, "-d", discard]
         arguments += ["-i", aio] if aio else []
-        arguments += ["-r"] if read_only else []
+        is_read_only = isinstance(disk, Disk) and self.description.is_read_only
+        arguments += ["-r"] if read_only or is_read_only else []
         filename = str(disk)
         again, block = None, 1
         if isinstance(disk, Disk) and disk.format == "raw" and disk.backend.sizes is not None:

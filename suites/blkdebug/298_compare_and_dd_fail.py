@@ -13,7 +13,7 @@ from qbdcheck.kit.expectations import expect_content, expect_in
 BAD = 700
 
 
-@case(groups="inject errors img", basis="MUST: qemu-img(1), compare")
+@case(groups="inject errors img reading", basis="MUST: qemu-img(1), compare")
 def test(new_disk, qemu_img, scratch):
     disk, copy = new_disk("1M"), scratch / "copy"
     faulty = over("raw", blkdebug(disk.protocol_blockdev(), error(iotype="read", sector=BAD)))

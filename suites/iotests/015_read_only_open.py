@@ -8,7 +8,7 @@ from qbdcheck.kit import case
 
 
 @case(
-    groups="rw quick errors",
+    groups="rw reading quick errors",
     basis=("MUST: QAPI, BlockdevOptions", "POLICY: refused-request-changes-nothing"),
 )
 def test(disk, qemu_io, golden):

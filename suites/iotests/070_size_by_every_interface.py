@@ -14,7 +14,7 @@ SIZES = (0x0001_0203_0400, 0x0004_0506_0000, 8 << 20)
 
 
 @case(
-    groups="size img export quick",
+    groups="size img export reading quick",
     basis=("MUST: QAPI, query-named-block-nodes", "MUST: NBD, NBD_OPT_GO"),
 )
 def test(qemu_img, storage_daemon, nbd, target, log):

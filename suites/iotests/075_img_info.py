@@ -13,7 +13,7 @@ from qbdcheck.kit.volume_limits import size_unit
 SIZES = (512, 4096, 65536 + 512, 3 << 20)
 
 
-@case(groups="img size", basis="MUST: qemu-img(1), info")
+@case(groups="img size reading", basis="MUST: qemu-img(1), info")
 def test(new_disk, qemu_img, golden, target):
     unit = size_unit(target)
     for size in sorted({widened(0, size, unit)[1] for size in SIZES}):

@@ -13,7 +13,7 @@ SECTOR = 515
 BAD = 512 * SECTOR
 
 
-@case(groups="img convert errors quick", basis="MUST: qemu-img(1), convert")
+@case(groups="img convert errors reading quick", basis="MUST: qemu-img(1), convert")
 def test(new_disk, qemu_img, scratch, golden):
     disk = new_disk("512k")
     rule = {"event": "none", "iotype": "read", "sector": SECTOR, "errno": 5, "immediately": False}

@@ -12,7 +12,7 @@ KIB, MIB = 1 << 10, 1 << 20
 PARTS = ((1, 2000, 1003), (512, 12, 7), (511, 20, 11), (64 * KIB, 7, 4), (MIB, 2, 1), (5000, 7, 0))
 
 
-@case(groups="img convert quick", formats="any", basis="MUST: qemu-img(1), dd")
+@case(groups="img convert reading quick", formats="any", basis="MUST: qemu-img(1), dd")
 def test(disk, qemu_img, scratch, golden):
     part = scratch / "part"
     for size, count, skip in PARTS:

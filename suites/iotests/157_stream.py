@@ -14,7 +14,7 @@ from qbdcheck.kit.expectations import expect_same
 CHUNK = 64 << 10
 
 
-@case(groups="job stream backing export concurrent", basis="MUST: QAPI, block-stream")
+@case(groups="job stream backing export concurrent reading", basis="MUST: QAPI, block-stream")
 def test(new_disk, qemu_io, qemu_img, storage_daemon, scratch):
     disk = new_disk("4M")
     before = disk.shadow.expected(0, disk.size)

@@ -29,7 +29,7 @@ OUT_OF_RANGE = "Value '-512' is out of range"
 AS_QEMU_7_2_SAYS = "Parameter '{}' expects a non-negative number below 2^64"
 
 
-@case(groups="names errors", basis="MUST: QAPI, BlockdevOptions")
+@case(groups="names errors reading", basis="MUST: QAPI, BlockdevOptions")
 def test(disk, qemu_img, golden):
     for options in WRONG:
         node = disk.blockdev() | options

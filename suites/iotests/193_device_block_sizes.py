@@ -12,7 +12,7 @@ SIZES = ((512, 512), (512, 4096), (4096, 4096))
 
 
 @case(
-    groups="blocksize",
+    groups="blocksize reading",
     limit_s=30,
     basis=("MUST: NBD, Block size constraints", "MUST: virtio, Block Device"),
 )

@@ -14,7 +14,8 @@ from qbdcheck.guest.guest import GuestFailed
 from qbdcheck.machine_speed import Machine, StarvedError
 from qbdcheck.programs.qmp import QmpFailed
 from qbdcheck.runner.case_run import Result
-from qbdcheck.runner.verdict_rules import judge, worse
+from qbdcheck.runner.verdict_rules import apply_deviation, judge, worse
+from qbdcheck.targets.profile_parts import Deviation
 from qbdcheck.verdict import Verdict
 from tests.proc_files import write_proc
 
@@ -153,3 +154,34 @@ def test_an_error_that_knows_of_a_starved_machine_is_broken_when_it_is_idle_agai
     result = judge(error, "call", "details")
     assert (result.verdict, result.starved) == (Verdict.BROKEN, error.load)
     assert "ext4 dio30: timed out" in result.message
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sometimes", "expected"),
+    [
+        (Verdict.FAIL, False, Verdict.NOT_RUN),
+        (Verdict.FAIL, True, Verdict.NOT_RUN),
+        (Verdict.PASS, False, Verdict.FAIL),
+        (Verdict.PASS, True, Verdict.PASS),
+        (Verdict.BROKEN, True, Verdict.BROKEN),
+        (Verdict.NOT_RUN, True, Verdict.NOT_RUN),
+    ],
+)
+def test_a_known_failure_is_not_run_and_a_pass_is_right_only_if_it_depends_on_timing(
+    verdict: Verdict, sometimes: bool, expected: Verdict
+) -> None:
+    known = Deviation(case="1", finding="a-server-hangs", sometimes=sometimes)
+    result = apply_deviation(Result(verdict, "seen"), known)
+    assert result.verdict is expected
+    if verdict is Verdict.FAIL:
+        assert result.reasons == ("known deviation: docs/findings.md#a-server-hangs",)
+
+
+@pytest.mark.usefixtures("starved")
+@pytest.mark.parametrize("sometimes", [False, True])
+def test_a_known_hang_on_a_starved_machine_is_the_known_failure(sometimes: bool) -> None:
+    late = judge(ProgramError("no answer", ["qemu-io"], None, timed_out=True), "call", "trace")
+    assert late.starved is not None
+    known = Deviation(case="1", finding="a-server-hangs", sometimes=sometimes)
+    expected = Verdict.NOT_RUN if sometimes else Verdict.BROKEN
+    assert apply_deviation(late, known).verdict is expected

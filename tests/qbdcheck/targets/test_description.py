@@ -51,15 +51,23 @@ def test_shipped_profile_is_sound(name: str) -> None:
     assert description.name == name.lower()
 
 
+def test_read_only_target_needs_the_file_behind_its_volumes(file: Path) -> None:
+    file.write_text(GOOD.replace("driver: nbd,", "driver: nbd, read-only: true,"))
+    with pytest.raises(UsageError, match="requires path:, the file behind the volume"):
+        load(file)
+
+
 def test_deviation_is_found_by_number_and_by_stem(file: Path) -> None:
     file.write_text(GOOD)
     description = load(file)
-    assert description.expected_deviation("017_x", "raw") == FINDINGS + "no-hole-reported-as-hole"
+    by_number = description.expected_deviation("017_x", "raw")
+    assert by_number is not None
+    assert by_number.where == FINDINGS + "no-hole-reported-as-hole"
+    assert not by_number.sometimes
     assert description.expected_deviation("018_x", "raw") is None
-    assert (
-        description.expected_deviation("040_write_into_discarded", "qcow2")
-        == FINDINGS + "nbdkit-file-regrows"
-    )
+    by_stem = description.expected_deviation("040_write_into_discarded", "qcow2")
+    assert by_stem is not None
+    assert by_stem.where == FINDINGS + "nbdkit-file-regrows"
     assert description.expected_deviation("040_write_into_discarded", "raw") is None
 
 
