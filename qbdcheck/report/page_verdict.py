@@ -43,11 +43,29 @@ def verdict_of(case: CaseEnded) -> str:
     """Return the verdict of a failed case, one sentence with its full stop."""
     finding = main_finding(case.findings)
     in_guest = finding is not None and finding.request.startswith("fio in the guest")
-    text = _of_finding(finding) if finding is not None and not in_guest else ""
+    text = ""
+    if finding is not None:
+        text = _of_fio(finding) if in_guest else _of_finding(finding)
     if finding is not None and finding.damage is Damage.MISDIRECTED and not is_wrong_read(finding):
         text = _of_displaced(case.findings, text)
     text = text or _of_text(case) or cause_of_case(case) or "Nothing is known of this failure"
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def _of_fio(finding: Finding) -> str:
+    """Return the verdict on a block of fio that was found at a wrong place; "" for others."""
+    if finding.damage is Damage.MISDIRECTED and finding.moved:
+        way = "higher" if finding.moved > 0 else "lower"
+        by = _away(finding.moved)
+        return f"a write of fio in a guest went {by} {way} than it was sent: {finding.text}"
+    if finding.found_at is not None:
+        away = finding.found_at - finding.offset
+        way = "higher" if away > 0 else "lower"
+        return (
+            f"a write of fio in a guest went to the wrong place: {place_of(finding)} has not the"
+            f" block that belongs there, and it is {_away(away)} {way}"
+        )
+    return ""
 
 
 def _of_displaced(findings: Sequence[Finding], text: str) -> str:

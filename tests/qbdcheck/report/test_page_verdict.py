@@ -70,6 +70,20 @@ def test_a_place_without_a_life_is_named(runs: ModuleType, finding: Finding, wor
     assert verdict(runs, finding).startswith(words)
 
 
+def test_a_block_of_fio_at_a_wrong_place_is_named(runs: ModuleType) -> None:
+    block = Finding(
+        Damage.MISDIRECTED, 8192, 4096, moved=4096, request="fio in the guest, /dev/vdb",
+        remark="misdirected: a block of fio for offset 4096 is at offset 8192",
+    )  # fmt: skip
+    assert verdict(runs, block).startswith(
+        "A write of fio in a guest went 8 sectors higher than it was sent: misdirected: a block"
+    )
+    lost = replace(block, damage=Damage.ZEROED, moved=None, remark="", found_at=4096)
+    assert verdict(runs, lost).endswith(
+        "sectors 16 to 23 has not the block that belongs there, and it is 8 sectors lower."
+    )
+
+
 def test_a_misdirected_write_names_its_range(runs: ModuleType) -> None:
     finding = Finding(
         Damage.MISDIRECTED, 5 * SECTOR, SECTOR, seen=NEW, moved=4096, life=(PREFILL, WRITE, READ)
