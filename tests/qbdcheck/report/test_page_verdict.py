@@ -63,7 +63,7 @@ def test_a_lost_write_is_named_with_what_became_of_it(
         (Finding(Damage.MISDIRECTED, 8192, SECTOR, seen=NEW, moved=4096),
          "Data of write #7 is 8 sectors too high. Sector 16 has data of write #7 that belongs 8"),
         (Finding(Damage.BIT_FLIP, 0, SECTOR, part=(3, 4), count=1),
-         "Sector 0 is wrong: bit flip at byte 3 of the sector."),
+         "Sector 0 has changed bits: bit flip at byte 3 of the sector."),
     ],
 )  # fmt: skip
 def test_a_place_without_a_life_is_named(runs: ModuleType, finding: Finding, words: str) -> None:
