@@ -43,7 +43,7 @@ class _Displaced(NamedTuple):
 
 
 def explained(findings: Iterable[Finding]) -> Findings:
-    """Return findings; those that follow from a displaced write say so, and come last."""
+    """Return findings; those that follow from a displaced write name it, and come last."""
     about = findings.about if isinstance(findings, Findings) else ""
     judged = findings.is_judged if isinstance(findings, Findings) else True
     found = list(findings)

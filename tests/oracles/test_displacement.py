@@ -1,4 +1,4 @@
-"""What follows from a write that went to the wrong place is told from damage of its own."""
+"""What follows from a write that went to the wrong place, and what is damage of its own."""
 
 from __future__ import annotations
 
