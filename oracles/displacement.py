@@ -14,6 +14,8 @@ from typing import NamedTuple
 from oracles.damage import Damage, What
 from oracles.finding import SECTOR, Finding, Findings
 
+_DISTANCES = 2
+"""More distances than these are only counted."""
 _SHOWN = 4
 """Numbers of writes that a summary names."""
 
@@ -41,7 +43,7 @@ class _Displaced(NamedTuple):
 
 
 def explained(findings: Iterable[Finding]) -> Findings:
-    """Return findings; those that follow from a displaced write come last, with a remark."""
+    """Return findings; those that follow from a displaced write name it, and come last."""
     about = findings.about if isinstance(findings, Findings) else ""
     judged = findings.is_judged if isinstance(findings, Findings) else True
     found = list(findings)
@@ -64,6 +66,15 @@ def summary(findings: Sequence[Finding]) -> str:
     if not moves:
         return ""
     parts = []
+    if len(moves) > _DISTANCES:
+        every = list(dict.fromkeys(number for numbers in moves.values() for number in numbers))
+        shown = ", ".join(f"#{number}" for number in every[:_SHOWN])
+        more = ", ..." if len(every) > _SHOWN else ""
+        parts.append(
+            f"data of {len(every)} writes ({shown}{more}) is at wrong places, at"
+            f" {len(moves)} different distances"
+        )
+        moves = {}
     for moved, numbers in moves.items():
         more = ", ..." if len(numbers) > _SHOWN else ""
         named = ", ".join(f"#{number}" for number in numbers[:_SHOWN])

@@ -13,14 +13,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from oracles.damage import Confidence, Content, Damage, Difference, What
+from oracles.damage import Confidence, Content, Damage, Difference, Operation, What
 from oracles.finding import READ_WAS_WRONG, SECTOR, SHOWN, Finding
-from oracles.linearizability import INITIAL, NEVER, Access
+from oracles.linearizability import INITIAL, NEVER, Access, Anomaly
 from oracles.sector_damage import judge_flip
 
 MAGIC = 0x71626468 << 32
 """High half of each word ("qbdh")."""
 WORDS = SECTOR // 8
+_FOLLOWS = "data of a write at a wrong place"
 _LOW = 0xFFFFFFFF
 
 
@@ -118,11 +119,22 @@ def strange(mixed: Sequence[Mixed], accesses: Iterable[Access]) -> list[Finding]
         if not one.is_allowed(writes):
             written = {value for sector, value in writes if sector == one.sector}
             key = one.sector, one.data
-            found.setdefault(key, (one, finding_of(one, written)))
+            finding = finding_of(one, written)
+            found.setdefault(key, (one, replace(finding, last_writes=_write(finding, accesses))))
     return [
         replace(finding, evidence=_later(one, finding.expected, mixed, accesses))
         for one, finding in found.values()
     ]
+
+
+def _write(finding: Finding, accesses: Iterable[Access]) -> tuple[Operation, ...]:
+    """Return the write of which most of a sector is; () if it is not known."""
+    number = finding.expected.operation if finding.expected else None
+    sectors = [one.sector for one in accesses if one.is_write and one.value == number]
+    if not number or not sectors:
+        return ()
+    first, count = min(sectors), max(sectors) + 1 - min(sectors)
+    return (Operation(number, first * SECTOR, count * SECTOR, "write"),)
 
 
 def _later(
@@ -174,6 +186,22 @@ def displaced(accesses: Iterable[Access]) -> list[Finding]:
             at_home = any(one.sector in sent for one in seen)
             found.append(_displaced(homes[value][0], sent, away, first, at_home=at_home))
     return sorted(found, key=lambda one: one.offset)
+
+
+def beside(moved: Sequence[Finding], anomalies: Iterable[Anomaly]) -> list[Finding]:
+    """Return the findings of anomalies; those of displaced writes and their places follow.
+
+    :param moved: what `displaced` found.
+    """
+    places = {sector for one in moved for sector in range(one.sector, one.sector + one.sectors)}
+    numbers = {one.seen.operation for one in moved if one.seen}
+    found = []
+    for one in anomalies:
+        if one.sector in places and not one.writes:
+            continue  # only the number that was not sent there
+        follows = one.sector in places or any(each.value in numbers for each in one.writes)
+        found.append(replace(one.finding, follows=_FOLLOWS) if follows else one.finding)
+    return found
 
 
 def _displaced(

@@ -62,8 +62,9 @@ def expect_faulted(  # the request and its fault
     if hits:
         times = f" {hits} times" if hits > 1 else ""
         text = f"{request}: the disk below failed it{times}, and the backend reported success"
-    answer = wrong_errno(request, 0).findings
-    raise NotFailed(text, Findings([*_missing(rules, disk, text, cut=cut), *answer]))
+    missing = _missing(rules, disk, text, cut=cut)
+    (answer,) = wrong_errno(request, 0).findings
+    raise NotFailed(text, Findings([*missing, replace(answer, follows=text if missing else "")]))
 
 
 def _missing(rules: ArmedRules, disk: Disk, text: str, *, cut: bool) -> Findings:

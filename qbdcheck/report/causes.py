@@ -21,6 +21,7 @@ from oracles.damage import Damage
 from qbdcheck.report import symptoms
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded, Cause
+from qbdcheck.report.page_words import named
 from qbdcheck.report.shared_facts import shared_facts
 from qbdcheck.report.symptoms import Symptoms, symptoms_of
 
@@ -47,6 +48,7 @@ _PHRASES = {
     "unaligned": "at unaligned places",
 }
 """Traits as the title of a cause says them."""
+_LOST = "lost data"
 _SAID = {Damage.LENGTH.value: "wrong length", Damage.SIZE.value: "wrong size"}
 _MOVED = re.compile(r"([+-])(\d+) (bytes|sectors) away")
 
@@ -109,7 +111,6 @@ _KINDS: Mapping[str, float] = {
 """Weights of the other traits."""
 _CIRCUMSTANCES = ("state", "size", "alignment")
 """Kinds of traits that are no cause of their own: a title has them only if all failures do."""
-_IS_CUT = {"after a power cut", "after a crash or a restart"}
 _WEAK_ENDS = ("output differs", "pattern differs", "corrupt image", "must fail")
 _OTHER = 0.3
 _NOTHING = "failures whose texts have no request and no kind of damage in common"
@@ -203,7 +204,7 @@ def traits_of(shows: Symptoms) -> frozenset[Trait]:
 
 
 def _failure(case: CaseEnded) -> _Failure:
-    findings = [one for one in case.findings if not one.follows]
+    findings = [one for one in named(case.findings) if not one.follows]
     shows = symptoms_of(case.message, case.details, findings, case.groups)
     return _Failure(case, shows, traits_of(shows))
 
@@ -315,10 +316,15 @@ def _title(root: Trait, shared: set[Trait]) -> str:
     roots = [root] if root in shared or root[0] == "damage" else []
     for kind, value in [*roots, *others][:_TOLD]:
         chosen.setdefault(kind, []).append(value)
-    parts = [" ".join(part for part in (_subject(chosen), _requests(chosen)) if part)]
+    subject, requests = _subject(chosen), _requests(chosen)
+    parts = [" ".join(filter(None, (subject or "wrong outcome" * bool(requests), requests)))]
     parts += [f"where {value} are expected" for value in chosen.get("expected", ())]
     for kind in ("moved", "state", "errno", "size", "alignment"):
         parts += [_PHRASES.get(value, value) for value in map(_distance, chosen.get(kind, []))]
+    state = next(iter(chosen.get("state", ())), "")
+    if parts[0].startswith(_LOST) and state in parts:
+        parts.remove(state)
+        parts[0] = f"data{parts[0].removeprefix(_LOST)} is lost {state}"
     return (
         ", ".join(part for part in parts if part)
         or "failures whose texts have no request and no kind of damage in common"
@@ -339,9 +345,6 @@ def _subject(chosen: Mapping[str, Sequence[str]]) -> str:
     if "program" in chosen:
         return chosen["program"][0]
     damage = list(chosen.get("damage", ()))
-    if _IS_CUT & set(chosen.get("state", ())):
-        never, lost = Damage.NEVER_WRITTEN.value, Damage.LOST.value
-        damage = list(dict.fromkeys(lost if kind == never else kind for kind in damage))
     contents = " or ".join(kind for kind in damage if Damage(kind) in _CONTENTS)
     rest = [_SAID.get(kind, kind) for kind in damage if Damage(kind) not in _CONTENTS]
     return ", ".join([*([f"{contents} data"] if contents else []), *rest, *chosen.get("end", ())])

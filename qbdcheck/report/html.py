@@ -61,6 +61,8 @@ _DETAILS = 8 << 10
 _WIRE = ("sent: ", "received")
 _CHUNK = "chunk "
 """Begin the lines of a finding's evidence that are messages of the connection."""
+_NOTES = 3
+"""More lines of evidence than these are in the table only."""
 _COMPARED = 6
 """Findings of a case whose bytes are shown."""
 _VERDICTS = 8
@@ -323,6 +325,7 @@ def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
         "map": volume_map(findings),
         "life": life_of(finding) if finding else None,
         "legend": LEGEND,
+        "notes": _notes(finding) if finding else [],
         "resized": resized(finding.life, finding.offset) if finding else "",
         "again": second_reads(findings),
         "plain": hint(case.message),
@@ -335,6 +338,15 @@ def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
         "basis": [_demand(one) for one in case.basis],
         "attached": budget.take([*_attached(case), *islice(_logs(case), 10)]),
     }
+
+
+def _notes(finding: Finding) -> list[str]:
+    """Return what else is known of wrong contents, each as a sentence."""
+    known = (*_WIRE, _CHUNK, "read again")
+    lines = [line for line in finding.evidence if not line.startswith(known)]
+    if finding.damage.rank or len(lines) > _NOTES:
+        return []
+    return [f"{line[:1].upper()}{line[1:].rstrip('.')}." for line in lines]
 
 
 def _demand(basis: str) -> tuple[str, str, str]:

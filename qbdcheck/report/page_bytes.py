@@ -129,6 +129,8 @@ def _tears(finding: Finding) -> dict[int, str]:
         return {}
     first, end = finding.part
     start = finding.first_difference // SECTOR * SECTOR
+    if end - first == 1:
+        return {start + first: "the byte that does not fit the rest is here,"}
     part = "the part that does not fit the rest"
     tears = {start + first: f"{part} begins"} if first else {}
     return tears | ({start + end: f"{part} ends"} if end < SECTOR else {})

@@ -29,7 +29,7 @@ MEANINGS = {
     Damage.NEWER: "a later version is there than the one that must be",
     Damage.NEVER_WRITTEN: "the write was acknowledged, and what was there before is still there",
     Damage.LOST: "an acknowledged write is gone",
-    Damage.OTHER_WRITE: "another write won than the one that must have",
+    Damage.OTHER_WRITE: "the place has another write than the one that must be there",
     Damage.MISDIRECTED: "data is there that was written to another place of the volume",
     Damage.SWAPPED: "two sectors have exchanged their contents",
     Damage.FOREIGN: "the data belongs to another volume or to another run",

@@ -14,7 +14,7 @@ from pathlib import Path
 from oracles.damage import Content, Damage, What
 from oracles.displacement import summary
 from oracles.finding import SECTOR, Finding
-from oracles.life import Moment
+from oracles.life import Moment, resized
 from qbdcheck.files import ROOT
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded
@@ -34,6 +34,8 @@ _FIO = re.compile(
     r" magic header (?P<magic>[0-9a-f]+), wanted [0-9a-f]+"
 )
 _LOST_FILES = re.compile(r"(?P<kind>\S+) after the cut: (?P<files>LOST .*)")
+_BEHIND = re.compile(r"was behind its end while it had (\d+) bytes$")
+"""Ends what `oracles.life.resized` says of a place that was cut off."""
 _NAMES = {"prefill": "The prefill", "write": "Write", "zero": "Write zeroes", "discard": "Discard"}
 _MIB = 1 << 20
 _UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
@@ -43,11 +45,31 @@ def verdict_of(case: CaseEnded) -> str:
     """Return the verdict of a failed case, one sentence with its full stop."""
     finding = main_finding(case.findings)
     in_guest = finding is not None and finding.request.startswith("fio in the guest")
-    text = _of_finding(finding) if finding is not None and not in_guest else ""
+    text = ""
+    if finding is not None:
+        text = _of_fio(finding) if in_guest else _of_finding(finding)
+        if text and (behind := _BEHIND.search(resized(finding.life, finding.offset))):
+            text += f"; this was behind the end while the volume had {behind[1]} bytes"
     if finding is not None and finding.damage is Damage.MISDIRECTED and not is_wrong_read(finding):
         text = _of_displaced(case.findings, text)
     text = text or _of_text(case) or cause_of_case(case) or "Nothing is known of this failure"
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def _of_fio(finding: Finding) -> str:
+    """Return the verdict on a block of fio that was found at a wrong place; "" for others."""
+    if finding.damage is Damage.MISDIRECTED and finding.moved:
+        way = "higher" if finding.moved > 0 else "lower"
+        by = _away(finding.moved)
+        return f"a write of fio in a guest went {by} {way} than it was sent: {finding.text}"
+    if finding.found_at is not None:
+        away = finding.found_at - finding.offset
+        way = "higher" if away > 0 else "lower"
+        return (
+            f"a write of fio in a guest went to the wrong place: {place_of(finding)} has not the"
+            f" block that belongs there, and it is {_away(away)} {way}"
+        )
+    return ""
 
 
 def _of_displaced(findings: Sequence[Finding], text: str) -> str:
@@ -204,6 +226,10 @@ def _away(moved: int) -> str:
     return f"{distance // SECTOR} sector{'s' if distance != SECTOR else ''}"
 
 
+def _flipped(finding: Finding, is_one: bool) -> str:
+    return f"{'has' if is_one else 'have'} changed bits: {finding.text}"
+
+
 def _altered(finding: Finding, is_one: bool) -> str:
     return f"{'has' if is_one else 'have'} other data at {_bytes(finding)}"
 
@@ -217,6 +243,7 @@ _STATES: dict[Damage, Callable[[Finding, bool], str]] = {
     Damage.TORN: _torn,
     Damage.MISDIRECTED: _misdirected,
     Damage.ALTERED: _altered,
+    Damage.BIT_FLIP: _flipped,
 }
 
 

@@ -40,7 +40,6 @@ class Recording:
     requires="nbd",
     basis=(
         "MUST: NBD, NBD_OPT_EXPORT_NAME",
-        "POLICY: request-holds-only-itself",
         "POLICY: refused-request-changes-nothing",
     ),
 )

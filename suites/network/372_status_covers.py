@@ -5,12 +5,15 @@ REQ_ONE, one extent at a time, reports the same as whole replies.
 Guards: malformed-extents, zero-progress-status, status-unaligned-eof, status-hole-over-dirty.
 """
 
+from oracles.damage import Content, Damage, What
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import WrongAnswer
 from qbdcheck.kit.nbd import Command, CommandFlag
 from qbdcheck.kit.nbd_requests import describe
 
 BASE = "base:allocation"
 ZERO = 2
+STATES = ("data", "hole", "reads as zeroes", "hole that reads as zeroes")
 
 
 def walk(client, size, flags, step):
@@ -40,10 +43,15 @@ def must_be_the_same(states, whole, how):
         f"block status of {len(states)} sectors {how}, expected {len(whole)}"
     )
     differ = [number for number, state in enumerate(states) if state != whole[number]]
-    assert not differ, (
-        f"block status of sector {differ[0]} and {len(differ) - 1} more: {states[differ[0]]} {how},"
-        f" expected {whole[differ[0]]} as in the status of the whole disk"
-    )
+    if differ:
+        seen, wanted = STATES[states[differ[0]]], STATES[whole[differ[0]]]
+        text = f"block status of sector {differ[0]} and {len(differ) - 1} more is {seen!r} {how}"
+        text += f", and {wanted!r} in the status of the whole disk"
+        raise WrongAnswer(text, Damage.STATUS, said(wanted), said(seen))
+
+
+def said(state):
+    return Content(What.TEXT, text=state)
 
 
 @case(
@@ -64,8 +72,7 @@ def test(disk, nbd_io, target):
         must_be_the_same(walk(client, disk.size, one, 3 << 17), whole, "by REQ_ONE in steps")
         seen = disk.shadow.expected(0, disk.size)
         for number, state in enumerate(whole):
-            if state & ZERO:
-                assert not any(seen[number * 512 : number * 512 + 512]), (
-                    f"block status {state}: sector {number} reads as zeroes, expected data"
-                )
+            if state & ZERO and any(seen[number * 512 : number * 512 + 512]):
+                text = f"block status of sector {number} is {STATES[state]!r}, and it has data"
+                raise WrongAnswer(text, Damage.STATUS, said("data"), said(STATES[state]))
     disk.verify()

@@ -1,4 +1,4 @@
-"""What follows from a write that went to the wrong place is separate from damage of its own."""
+"""What follows from a write that went to the wrong place, and what is damage of its own."""
 
 from __future__ import annotations
 
@@ -70,5 +70,9 @@ def test_several_writes_are_counted() -> None:
     assert summary(found) == "data of 6 writes (#30, #31, #32, #33, ...) is 8 sectors too high"
     down = replace(misdirected(9), moved=-SECTOR)
     assert summary([down]) == "data of write #9 is 1 sector too low"
+    many = [replace(misdirected(number), moved=number * SECTOR) for number in range(1, 7)]
+    assert summary(many) == (
+        "data of 6 writes (#1, #2, #3, #4, ...) is at wrong places, at 6 different distances"
+    )
     assert summary([MISSING]) == ""
     assert explained([MISSING]) == [MISSING]

@@ -7,8 +7,8 @@ import pytest
 
 from oracles.damage import Confidence, Damage
 from oracles.finding import READ_WAS_WRONG, SECTOR
-from oracles.linearizability import NEVER, Access
-from oracles.numbered_sectors import MAGIC, WORDS, Mixed, displaced, finding_of, strange
+from oracles.linearizability import INITIAL, NEVER, Access, check
+from oracles.numbered_sectors import MAGIC, WORDS, Mixed, beside, displaced, finding_of, strange
 
 
 def filled(number: int) -> bytes:
@@ -84,6 +84,7 @@ def test_a_later_read_says_whether_the_stored_data_is_wrong() -> None:
     once, twice = mixed(flipped, 9, 25), mixed(flipped, 9, 25, call=20)
     history = [write(9, 3)]
     assert strange([once], history)[0].evidence == ()
+    assert strange([once], history)[0].last_write == "#9 write 1536+512"
     [finding] = strange([once, twice], history)
     assert finding.evidence[0].endswith("the same bytes, so the stored data is wrong")
     [finding] = strange([once], [*history, read(9, 30)])
@@ -109,3 +110,10 @@ def test_a_number_in_a_sector_that_it_was_not_sent_to_is_displaced() -> None:
 
 def test_a_number_that_nobody_wrote_is_not_displaced() -> None:
     assert displaced([read(77, 4), read(0, 5), write(5, 1)]) == []
+
+
+def test_anomalies_of_a_displaced_write_follow_from_it() -> None:
+    history = [write(5, 1, 4), read(INITIAL, 5, 4), read(5, 9, 12), write(6, 1, 30)]
+    history += [read(INITIAL, 5, 30)]
+    found = beside(displaced(history), check(history))
+    assert [(one.sector, bool(one.follows)) for one in found] == [(4, True), (30, False)]

@@ -17,7 +17,7 @@ import numpy as np
 from blockio.layers import Command, CommandFlag
 from oracles.finding import Finding, Findings
 from oracles.linearizability import INITIAL, NEVER, Access, Anomaly, check
-from oracles.numbered_sectors import MAGIC, WORDS, Mixed, displaced, finding_of, strange
+from oracles.numbered_sectors import MAGIC, WORDS, Mixed, beside, displaced, finding_of, strange
 from oracles.stamps import SECTOR
 from qbdcheck import clock
 from qbdcheck.kit.nbd_io import RequestFailed
@@ -85,9 +85,7 @@ class History:
             anomalies = check(self.accesses)
         except ValueError:  # numbers were used again: nothing can be said
             anomalies = []
-        places = {one.offset for one in moved}
-        rest = (one.finding for one in anomalies if one.sector * SECTOR not in places)
-        return Findings([*wrong, *moved, *rest])
+        return Findings([*wrong, *moved, *beside(moved, anomalies)])
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from oracles.damage import Content, Damage, Operation, What, error
 from oracles.finding import Finding
+from oracles.life import Moment
 from qbdcheck.files import ROOT
 from qbdcheck.report.causes import Contradiction, causes_of, suspects
 from qbdcheck.report.events import CaseEnded, RunEnded
@@ -198,3 +199,19 @@ def test_a_server_that_ignores_write_zeroes_is_one_cause(tmp_path: Path) -> None
     told = [line for line in lines if not line.strip().startswith(whole)]
     assert max(map(len, told)) <= 80
     assert f"read {first['read_first']} first:" in done.stdout
+
+
+def test_what_a_power_cut_took_is_lost_in_the_title_as_on_the_page(runs: ModuleType) -> None:
+    life = (Moment("write", 5, 0, 4096), Moment("cut"))
+    gone = replace(wrong(Damage.NEVER_WRITTEN), life=life)
+    (cause,) = causes_of([replace(fails(runs, 2, gone), groups=("crash", "states"))])
+    assert cause.title.startswith("data of write requests is lost after a")
+    (cause,) = causes_of([replace(fails(runs, 2, replace(gone, life=())), groups=("crash",))])
+    assert cause.title.startswith("never written data of write requests")
+
+
+def test_what_follows_from_a_displaced_write_is_not_in_the_title(runs: ModuleType) -> None:
+    follower = replace(wrong(Damage.BIT_FLIP), follows="data of write #5 is 8 sectors too high")
+    (cause,) = causes_of([fails(runs, 2, wrong(Damage.MISDIRECTED, moved=-512), follower)])
+    assert cause.title.startswith("misdirected data of write requests, 1 sector too low")
+    assert "bit flip" not in cause.title

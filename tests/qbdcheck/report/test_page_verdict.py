@@ -63,11 +63,25 @@ def test_a_lost_write_is_named_with_what_became_of_it(
         (Finding(Damage.MISDIRECTED, 8192, SECTOR, seen=NEW, moved=4096),
          "Data of write #7 is 8 sectors too high. Sector 16 has data of write #7 that belongs 8"),
         (Finding(Damage.BIT_FLIP, 0, SECTOR, part=(3, 4), count=1),
-         "Sector 0 is wrong: bit flip at byte 3 of the sector."),
+         "Sector 0 has changed bits: bit flip at byte 3 of the sector."),
     ],
 )  # fmt: skip
 def test_a_place_without_a_life_is_named(runs: ModuleType, finding: Finding, words: str) -> None:
     assert verdict(runs, finding).startswith(words)
+
+
+def test_a_block_of_fio_at_a_wrong_place_is_named(runs: ModuleType) -> None:
+    block = Finding(
+        Damage.MISDIRECTED, 8192, 4096, moved=4096, request="fio in the guest, /dev/vdb",
+        remark="misdirected: a block of fio for offset 4096 is at offset 8192",
+    )  # fmt: skip
+    assert verdict(runs, block).startswith(
+        "A write of fio in a guest went 8 sectors higher than it was sent: misdirected: a block"
+    )
+    lost = replace(block, damage=Damage.ZEROED, moved=None, remark="", found_at=4096)
+    assert verdict(runs, lost).endswith(
+        "sectors 16 to 23 has not the block that belongs there, and it is 8 sectors lower."
+    )
 
 
 def test_a_misdirected_write_names_its_range(runs: ModuleType) -> None:
