@@ -17,12 +17,12 @@ from oracles.sides import InOrder, Layered, Outcome, Side
 from oracles.stamps import Identity
 from oracles.workload import Batch, Chance, Kind, Mix, Request, dump, generate
 from qbdcheck.errors import CaseBroken, NotRun
+from qbdcheck.kit.exported_disk import ExportedDisk
 from qbdcheck.kit.local_sides import RawFile, ThroughQemuIo
 from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.nbd_side import NbdSide
 from qbdcheck.kit.qemu_verifiers import DRIVERS, Verdict, verdict_of
 from qbdcheck.programs.blockdev import Blockdev, file_node, json_filename
-from qbdcheck.programs.qmp import QmpFailed
 from qbdcheck.runner import measures
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
@@ -30,6 +30,8 @@ from reference_backend.store.memory import MemoryStore
 from reference_backend.store.volume import Volume as MemoryVolume
 
 _STEP = 4 << 20
+_UNIT = 4096
+"""Bytes in which cases choose places of requests."""
 _QEMU_ROUNDING = 512  # QEMU rounds sizes up to sectors
 
 
@@ -303,6 +305,7 @@ class DualWriter:
         status: bool = True,
         rules: str | None = None,
         faulty: str = "target",
+        exact: bool = False,
         **options: bool,
     ) -> Pair:
         """Return a pair of a disk and a reference with the same contents.
@@ -313,10 +316,14 @@ class DualWriter:
         :param reference: ``file``, ``memory``, or another raw disk with the same contents.
         :param status: the workload asks for block status; slower.
         :param rules: rules (YAML) of `injectors` below the side that ``faulty`` names.
+        :param exact: the case chooses places of requests, in units of 4096 bytes. The way to a disk
+            with a larger minimum block is then ``qemu``, which reads and writes around them. The
+            same holds with ``rules``.
         :param options: of `oracles.dual_write.DualWrite`.
         """
         self._pairs += 1
-        through = through or self._default_way(disk)
+        is_exact = exact or rules is not None
+        through = through or self._default_way(disk, is_exact=is_exact)
         ours, theirs = self._reference(reference, disk), self._side(disk, through, status)
         faults = None if rules is None else Faults(rules, self._seed)
         if faults is not None:
@@ -423,9 +430,10 @@ class DualWriter:
                 plain.write(offset, shadow.expected(offset, part))
 
     @staticmethod
-    def _default_way(disk: Disk) -> str:
+    def _default_way(disk: Disk, *, is_exact: bool = False) -> str:
         raw_nbd = disk.format == "raw" and disk.backend.uri is not None
-        return "nbd" if raw_nbd else "qemu"
+        is_coarse = raw_nbd and is_exact and minimum_block(disk) > _UNIT
+        return "nbd" if raw_nbd and not is_coarse else "qemu"
 
     def _side(self, disk: Disk, through: str, status: bool) -> Side:
         if through == "qemu-io":
@@ -438,7 +446,7 @@ class DualWriter:
             uri = disk.uri
             side = NbdSide(uri, status=status, resizer=disk.backend.resize)
         else:
-            export = _Export(self._session, disk)
+            export = ExportedDisk(self._session, disk)
             self._closing.append(export.close)
             side = NbdSide(
                 export.uri, status=status, resizer=export.resize, rounding=_QEMU_ROUNDING
@@ -450,50 +458,3 @@ class DualWriter:
 def _below(side: Side) -> Side:
     """Return a side without the rules over it."""
     return side.side if isinstance(side, Layered) else side
-
-
-class _Export:
-    """A disk exported by its own qemu-storage-daemon."""
-
-    def __init__(self, session: TargetSession, disk: Disk) -> None:
-        self._daemon = session.storage_daemon()
-        self._disk = disk
-        self._exports = 0
-        self._uri = ""
-        self._open()
-
-    def uri(self) -> str:
-        """Return the URI of the present export."""
-        return self._uri
-
-    def resize(self, size: int) -> None:
-        """Resize the disk; its export is removed meanwhile, because it blocks a resize in QEMU.
-
-        :raise NotRun: QEMU cannot resize the format.
-        """
-        exported = self._daemon.qmp("query-block-exports")[0]["id"]
-        self._daemon.qmp("block-export-del", id=exported, mode="hard")
-        self._daemon.wait_event("BLOCK_EXPORT_DELETED", id=exported)
-        if self._disk.format == "raw":
-            self._daemon.qmp("blockdev-del", node_name="target")
-            self._disk.backend.resize(size)
-            self._open()
-            return
-        try:
-            self._daemon.qmp("block_resize", node_name="target", size=size)
-        except QmpFailed as error:
-            name = self._disk.format
-            raise NotRun(f"QEMU cannot resize {name}: {error.description}") from None
-        self._export()
-
-    def close(self) -> None:
-        """End the daemon."""
-        self._daemon.close()
-
-    def _open(self) -> None:
-        self._daemon.add(self._disk.blockdev("target", discard="unmap"))
-        self._export()
-
-    def _export(self) -> None:
-        self._exports += 1
-        self._uri = self._daemon.export("target", f"target{self._exports}")
