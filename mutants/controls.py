@@ -289,6 +289,31 @@ class LargeBlocks(Control):
         _advertise(larger)
 
 
+class LargestMinimum(LargeBlocks):
+    """The largest minimum block that the NBD document allows (Block size constraints)."""
+
+    id = "control-minimum-64k"
+    breaks = "requests that are not aligned to 64 KiB are refused, as advertised"
+    SMALLEST = 65536
+
+
+class OneBlockSize(Control):
+    """A server may serve whole blocks of one size only."""
+
+    id = "control-one-block-size"
+    breaks = "each read and write has 64 KiB, as advertised: the minimum is the maximum"
+    ONLY = 65536
+
+    def install(self) -> None:
+        """Advertise the size three times, and enforce it."""
+
+        def one(low: int, best: int, high: int) -> tuple[int, int, int]:
+            least = low if low > 1 else self.ONLY
+            return least, max(best, least), max(min(high, self.ONLY), best, least)
+
+        _advertise(one)
+
+
 class SplitExtents(Control):
     """Neighbouring extents may have the same status."""
 

@@ -41,8 +41,19 @@ def _layers(factor: str, **values: str) -> list[Oddity]:
 
 _ALL = (
     # sizes
-    *_of("minimum", min_512="--min-block 512", min_4096="--min-block 4096"),
-    *_of("preferred", preferred_64k="--preferred-block 64k", preferred_1m="--preferred-block 1M"),
+    *_of(
+        "minimum",
+        min_512="--min-block 512",
+        min_4096="--min-block 4096",
+        min_16k="--min-block 16k",
+        min_64k="--min-block 64k",
+    ),
+    *_of(
+        "preferred",
+        preferred_64k="--preferred-block 64k",
+        preferred_1m="--preferred-block 1M",
+        preferred_4m="--preferred-block 4M",
+    ),
     *_of("maximum", max_64k="--max-block 64k", max_1m="--max-block 1M"),
     # the handshake and the form of replies
     *_of(
@@ -90,7 +101,8 @@ _EXCLUDE = (
                            "chunks", "zeroes of the handshake")),
     ("simple-headers", ("df", "block status", "chunks")),
     ("no-write-zeroes", ("fast zero",)),
-    ("max-64k", ("preferred-1m",)),
+    ("max-64k", ("preferred-1m", "preferred-4m")),
+    ("max-1m", ("preferred-4m",)),
     # 2 ms for each of the thousands of replies that the status of a huge volume then needs
     ("slow", ("short-extents",)),
 )  # fmt: skip

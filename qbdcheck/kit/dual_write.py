@@ -34,6 +34,8 @@ from reference_backend.store.memory import MemoryStore
 from reference_backend.store.volume import Volume as MemoryVolume
 
 _STEP = 4 << 20
+_UNIT = 4096
+"""Bytes in which cases choose places of requests."""
 _QEMU_ROUNDING = 512  # QEMU rounds sizes up to sectors
 
 
@@ -309,6 +311,7 @@ class DualWriter:
         status: bool = True,
         rules: str | None = None,
         faulty: str = "target",
+        exact: bool = False,
         **options: bool,
     ) -> Pair:
         """Return a pair of a disk and a reference with the same contents.
@@ -319,10 +322,14 @@ class DualWriter:
         :param reference: ``file``, ``memory``, or another raw disk with the same contents.
         :param status: the workload asks for block status; slower.
         :param rules: rules (YAML) of `injectors` below the side that ``faulty`` names.
+        :param exact: the case chooses places of requests, in units of 4096 bytes. The way to a disk
+            with a larger minimum block is then ``qemu``, which reads and writes around them. The
+            same holds with ``rules``.
         :param options: of `oracles.dual_write.DualWrite`.
         """
         self._pairs += 1
-        through = through or self._default_way(disk)
+        is_exact = exact or rules is not None
+        through = through or self._default_way(disk, is_exact=is_exact)
         ours, theirs = self._reference(reference, disk), self._side(disk, through, status)
         faults = None if rules is None else Faults(rules, self._seed)
         if faults is not None:
@@ -433,9 +440,10 @@ class DualWriter:
                 plain.write(offset, shadow.expected(offset, part))
 
     @staticmethod
-    def _default_way(disk: Disk) -> str:
+    def _default_way(disk: Disk, *, is_exact: bool = False) -> str:
         raw_nbd = disk.format == "raw" and disk.backend.uri is not None
-        return "nbd" if raw_nbd else "qemu"
+        is_coarse = raw_nbd and is_exact and minimum_block(disk) > _UNIT
+        return "nbd" if raw_nbd and not is_coarse else "qemu"
 
     def _side(self, disk: Disk, through: str, status: bool) -> Side:
         if through == "qemu-io":

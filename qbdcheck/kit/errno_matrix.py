@@ -71,27 +71,34 @@ def on_the_wire(connect: Callable[[bool], Client], at: int, *, status_at: int) -
     seen: dict[str, list[str]] = {column: [] for column in WIRE_COLUMNS}
     for structured in (False, True):
         client = connect(structured)
+        length = _length(client)
         requests = _requests(client, at, structured=structured)
         if structured:
-            requests["status"] = partial(client.block_status, status_at, _LENGTH)
+            requests["status"] = partial(client.block_status, status_at, length)
         # Last, because a server may drop the connection.
-        requests["read" if structured else "simple-read"] = partial(client.read, at, _LENGTH)
+        requests["read" if structured else "simple-read"] = partial(client.read, at, length)
         for column, request in requests.items():
             seen[column].append(answer(request))
         client.close()
     return ["/".join(dict.fromkeys(seen[column])) for column in WIRE_COLUMNS]
 
 
+def _length(client: Client) -> int:
+    """Return 4096, or the minimum block if that is larger, in bytes."""
+    return max(_LENGTH, client.block_sizes[0] if client.block_sizes else 1)
+
+
 def _requests(client: Client, at: int, *, structured: bool) -> dict[str, Callable[[], object]]:
     """Return the requests that exist with both kinds of replies, and the read with DF."""
+    length = _length(client)
     requests: dict[str, Callable[[], object]] = {
-        "write": lambda: client.write(at, bytes([0x5A]) * _LENGTH),
-        "zeroes": lambda: client.write_zeroes(at, _LENGTH),
-        "trim": lambda: client.trim(at, _LENGTH),
+        "write": lambda: client.write(at, bytes([0x5A]) * length),
+        "zeroes": lambda: client.write_zeroes(at, length),
+        "trim": lambda: client.trim(at, length),
         "flush": client.flush,
     }
     if structured:
-        requests["read-DF"] = lambda: client.call(Command.READ, at, _LENGTH, flags=CommandFlag.DF)
+        requests["read-DF"] = lambda: client.call(Command.READ, at, length, flags=CommandFlag.DF)
     return requests
 
 

@@ -191,6 +191,8 @@ class DiskIo(QemuIo):
         """
         if self._block > SECTOR:
             end = -(-(offset + length) // self._block) * self._block
+            if self._shadow is not None and offset + length <= self._shadow.size:
+                end = min(end, self._shadow.size)
             offset = offset // self._block * self._block
             length = end - offset
         try:

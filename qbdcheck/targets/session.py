@@ -117,6 +117,14 @@ class TargetSession:
         return sizes[0] if sizes is not None else 1
 
     @property
+    def scale(self) -> int:
+        """How many units of 4096 bytes are a minimum block, at least 1.
+
+        A case whose places are multiples of 4096 bytes multiplies them by it.
+        """
+        return max(1, self.minimum_block // 4096)
+
+    @property
     def preferred_block(self) -> int:
         """Preferred block in bytes that the target advertises; 1 if it advertises none."""
         sizes = sizes_of(self.description, {})
@@ -285,8 +293,11 @@ class TargetSession:
         arguments += ["-r"] if read_only or is_read_only else []
         filename = str(disk)
         again, block = None, 1
-        if isinstance(disk, Disk) and disk.format == "raw" and disk.backend.sizes is not None:
-            block = disk.backend.sizes[0]
+        if isinstance(disk, Disk):
+            has_blocks = disk.format == "raw" and disk.backend.sizes is not None
+            block = disk.backend.sizes[0] if has_blocks and disk.backend.sizes else 1
+        elif shadow is not None:  # a node or an export over a disk, with its minimum block
+            block = self.minimum_block
         if not isinstance(disk, Disk):
             arguments += object_arguments([text for each in self.backends for text in each.objects])
         if isinstance(disk, Disk):

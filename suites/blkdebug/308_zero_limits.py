@@ -18,14 +18,15 @@ RANGES = ((0, 512), (1, 5000), (4096, 4096), (65536 - 512, 1024), (100_000, 300_
 
 
 @case(groups="inject zero blocksize", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
-def test(new_disk, qemu_io):
-    disk = new_disk("1M")
-    for limits in LIMITS:
+def test(new_disk, qemu_io, target):
+    disk = new_disk((1 << 20) * target.scale)
+    for smallest in LIMITS:
+        limits = {name: value * target.scale for name, value in smallest.items()}
         node = json_filename(blkdebug(disk.protocol_blockdev(), **limits))
         with qemu_io(node, shadow=disk.shadow) as io:
             for unmap in (False, True):
-                io.write(0, 512 << 10)
+                io.write(0, (512 << 10) * target.scale)
                 for offset, length in RANGES:
-                    io.write_zeroes(offset, length, unmap=unmap)
+                    io.write_zeroes(offset * target.scale, length * target.scale, unmap=unmap)
                 io.read(60_000, 50_000)
         disk.verify()

@@ -22,15 +22,17 @@ RANGES = ((0, 512), (4096, 4096), (65536 - 512, 1024), (102_400, 307_200))
 
 
 @case(groups="inject errors discard blocksize", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
-def test(new_disk, qemu_io):
-    disk = new_disk("1M")
+def test(new_disk, qemu_io, target):
+    scale = target.scale
+    disk = new_disk((1 << 20) * scale)
     minimum = minimum_block(disk)
-    ranges = [widened(*one, minimum) for one in RANGES]
-    for limits in LIMITS:
-        for rules in ((), (error(iotype="discard", sector=500),)):
+    ranges = [widened(at * scale, length * scale, minimum) for at, length in RANGES]
+    for smallest in LIMITS:
+        limits = {name: value * scale for name, value in smallest.items()}
+        for rules in ((), (error(iotype="discard", sector=500 * scale),)):
             node = json_filename(blkdebug(disk.protocol_blockdev(), *rules, **limits))
             with qemu_io(node, shadow=disk.shadow) as io:
-                io.write(0, 512 << 10)
+                io.write(0, (512 << 10) * scale)
                 for offset, length in ranges[:3]:
                     io.discard(offset, length)
                 if rules:

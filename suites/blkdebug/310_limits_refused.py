@@ -21,13 +21,17 @@ WRONG = (
 
 
 @case(groups="inject errors blocksize", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
-def test(new_disk, qemu_io, golden):
-    disk = new_disk("64k")
+def test(new_disk, qemu_io, target, golden):
+    disk = new_disk(65536 * target.scale)
     for limits in WRONG:
-        node = blkdebug(disk.protocol_blockdev(), **limits)
-        with expect_failure(ProgramError, f"open with {limits}") as refused:
+        scaled = {name: value * target.scale for name, value in limits.items()}
+        node = blkdebug(disk.protocol_blockdev(), **scaled)
+        with expect_failure(ProgramError, f"open with {scaled}") as refused:
             qemu_io(json_filename(node))
-        golden(limits, str(refused.value).rpartition("}: ")[2].partition(" (")[0])
+        text = str(refused.value).rpartition("}: ")[2].partition(" (")[0]
+        for name, value in scaled.items():
+            text = text.replace(str(value), str(limits[name]))
+        golden(limits, text)
     for rule in (error(""), {"errno": 5}, error("no_such_event"), error(iotype="erase")):
         node = blkdebug(disk.protocol_blockdev(), rule)
         with expect_failure(ProgramError, f"open with the rule {rule}") as refused:

@@ -16,13 +16,15 @@ LIMITS = {"align": 4096, "max_transfer": 20480, "opt_write_zero": 8192, "max_wri
 
 
 @case(groups="inject job mirror backup blocksize", basis="MUST: QAPI, BlockdevOptionsBlkdebug")
-def test(new_disk, qemu_io, storage_daemon):
-    disk = new_disk("1M")
+def test(new_disk, qemu_io, storage_daemon, target):
+    size = (1 << 20) * target.scale
+    limits = {name: value * target.scale for name, value in LIMITS.items()}
+    disk = new_disk(size)
     for command, kind in (("blockdev-mirror", "raw"), ("blockdev-backup", "qcow2")):
-        copy = new_disk("1M", prefill=False, format=kind)
+        copy = new_disk(size, prefill=False, format=kind)
         with storage_daemon() as qsd:
-            qsd.add(blkdebug(disk.protocol_blockdev(), node_name="source", **LIMITS))
-            qsd.add(over(kind, blkdebug(copy.protocol_blockdev(), **LIMITS), "copy"))
+            qsd.add(blkdebug(disk.protocol_blockdev(), node_name="source", **limits))
+            qsd.add(over(kind, blkdebug(copy.protocol_blockdev(), **limits), "copy"))
             with qemu_io(qsd.export("source"), shadow=disk.shadow) as io:
                 io.write(1000, 70_000)
                 io.write_zeroes(300_001, 50_000)

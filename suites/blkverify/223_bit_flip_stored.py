@@ -12,10 +12,9 @@ RULES = "rules: [{event: write_aio, iotype: write, action: corrupt, once: true}]
 @case(groups="verify rw quick", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
     pair = dual_write(new_disk("1M"), rules=RULES)
-    at = max(4096, pair.minimum)
-    pair.ask("write", at, 65536)
+    pair.ask("write", 4096, 65536)
     mismatch = pair.must_find_one(
-        pair.verify(), side="target", damage="bit flip", last_write=f"#1 write {at}+65536"
+        pair.verify(), side="target", damage="bit flip", last_write="#1 write 4096+65536"
     )
     wrong = int.from_bytes(mismatch.target) ^ int.from_bytes(mismatch.reference)
     assert wrong.bit_count() == 1, f"{wrong.bit_count()} bits differ, expected one:\n{mismatch}"

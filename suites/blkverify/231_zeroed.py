@@ -9,7 +9,7 @@ from qbdcheck.kit import case
 
 @case(groups="verify rw zero", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write):
-    pair = dual_write(new_disk("1M"))
+    pair = dual_write(new_disk("1M"), exact=True)
     pair.ask("write", 4096, 65536)
     pair.damage(8192, bytes(1536))
     found = pair.verify()

@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 
 @case(groups="verify rw", requires="write_zeroes", basis="MUST: qbdcheck, docs/kit.md")
 def test(new_disk, dual_write, golden):
-    pair = dual_write(new_disk("1M"))
+    pair = dual_write(new_disk("1M"), exact=True)
     pair.ask("write", 0, 32768)
     pair.ask("zero", 8192, 8192)
     pair.ask("write", 12288, 4096, fua=True)

@@ -9,8 +9,8 @@ from qbdcheck.kit.expectations import expect_equal
 
 
 @case(groups="blocksize protocol", requires="nbd", basis="MUST: NBD, Block size constraints")
-def test(new_disk, nbd, qemu_io):
-    for preferred in (4096, 1 << 17, 1 << 20):
+def test(new_disk, nbd, qemu_io, target):
+    for preferred in (4096 * target.scale, 1 << 17, 1 << 20):
         disk = new_disk("4M", preferred_block=preferred)
         with nbd(disk) as client:
             if client.block_sizes is None:

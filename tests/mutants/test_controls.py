@@ -16,15 +16,16 @@ MIB = 1 << 20
 @pytest.mark.parametrize("mutant", CONTROLS)
 def test_data_is_right_on_a_control(serve: Serve, mutant: str) -> None:
     with serve(mutant) as server, server.connect("v") as nbd:
+        unit = max(4096, nbd.block_sizes[0] if nbd.block_sizes else 1)
         nbd.write(0, b"x" * MIB)
-        nbd.write_zeroes(4096, 4096)
-        nbd.trim(8192, 4096)
+        nbd.write_zeroes(unit, unit)
+        nbd.trim(2 * unit, unit)
         nbd.flush()
         data = bytes(nbd.read(0, MIB))
-        assert data[:4096] == b"x" * 4096
-        assert data[4096:8192] == bytes(4096)
-        assert data[8192:12288] in (bytes(4096), b"x" * 4096)
-        assert data[12288:] == b"x" * (MIB - 12288)
+        assert data[:unit] == b"x" * unit
+        assert data[unit : 2 * unit] == bytes(unit)
+        assert data[2 * unit : 3 * unit] in (bytes(unit), b"x" * unit)
+        assert data[3 * unit :] == b"x" * (MIB - 3 * unit)
 
 
 @pytest.mark.parametrize("mutant", ["control-clones-copied-later", "control-slow-snapshots"])
@@ -85,12 +86,21 @@ def test_the_limit_is_advertised_and_enforced(serve: Serve) -> None:
         assert nbd.read(0, 300_000) == bytes(4096) + b"x" * 200_000 + bytes(95_904)
 
 
-def test_the_minimum_is_advertised_and_enforced(serve: Serve) -> None:
-    with serve("control-large-blocks") as server, server.connect("v") as nbd:
-        assert nbd.block_sizes is not None
-        assert nbd.block_sizes[:2] == (4096, 4096)
+@pytest.mark.parametrize(
+    ("control", "sizes"),
+    [
+        ("control-large-blocks", (4096, 4096, 32 << 20)),
+        ("control-minimum-64k", (65536, 65536, 32 << 20)),
+        ("control-one-block-size", (65536, 65536, 65536)),
+    ],
+)
+def test_the_minimum_is_advertised_and_enforced(
+    serve: Serve, control: str, sizes: tuple[int, int, int]
+) -> None:
+    with serve(control) as server, server.connect("v") as nbd:
+        assert nbd.block_sizes == sizes
         for command in (Command.READ, Command.WRITE):
-            with pytest.raises(NbdError, match="not aligned to 4096 bytes"):
+            with pytest.raises(NbdError, match=f"not aligned to {sizes[0]} bytes"):
                 nbd.call(command, 512, 4096, payload=bytes(4096 * (command == Command.WRITE)))
 
 
