@@ -13,7 +13,7 @@ GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "prot
           "tracking", "depth", "lengths", "exports",
           "splitting", "transformation", "caching", "barriers", "journals", "unmapping",
           "mapping", "lineage", "replication", "answers", "exchanges", "shortages", "greetings",
-          "sessions",
+          "sessions", "allocation", "page_contents", "entangled", "pacing",
           "controls")  # fmt: skip
 
 
