@@ -45,6 +45,7 @@ __all__ = [
 MODULES = (
     "ata_disk",
     "blkdebug",
+    "block_contents",
     "block_job",
     "block_status",
     "blockdev",
@@ -96,6 +97,7 @@ MODULES = (
     "paused_backend",
     "power_cuts",
     "reference",
+    "related_requests",
     "request_cost",
     "server_ends",
     "small_space",
