@@ -31,7 +31,7 @@ _ZEROES = bytes(BLOCK)
 MIB = 1 << 20
 
 
-class _BlockMutant(RequestMutant):
+class BlockMutant(RequestMutant):
     """A bug that stores other bytes for some whole blocks of a write.
 
     ``stored`` returns what is stored instead of a block, or None to store it as it is.
@@ -119,7 +119,7 @@ class SharedZeroPageWritten(Mutant):
                 write(request, below, other * BLOCK + start % BLOCK, data)
 
 
-class ZeroTailNotStored(_BlockMutant):
+class ZeroTailNotStored(BlockMutant):
     """The zeroes at the end of a block are not stored."""
 
     id = "zero-tail-not-stored"
@@ -134,7 +134,7 @@ class ZeroTailNotStored(_BlockMutant):
         return kept + old[len(kept) :] if 0 < len(kept) <= BLOCK - 512 else None
 
 
-class EqualSumWriteSkipped(_BlockMutant):
+class EqualSumWriteSkipped(BlockMutant):
     """A block is compared with its predecessor by a sum."""
 
     id = "equal-sum-write-skipped"
@@ -148,7 +148,7 @@ class EqualSumWriteSkipped(_BlockMutant):
         return old if zlib.adler32(block) & 0xFFFF == zlib.adler32(old) & 0xFFFF else None
 
 
-class ZeroDetectBySum(_BlockMutant):
+class ZeroDetectBySum(BlockMutant):
     """A block counts as zeroes if its words have the sum 0."""
 
     id = "zero-detect-by-sum"
@@ -161,7 +161,7 @@ class ZeroDetectBySum(_BlockMutant):
         return _ZEROES if sum(array("I", block)) % (1 << 32) == 0 else None
 
 
-class DedupByCrc(_BlockMutant):
+class DedupByCrc(BlockMutant):
     """Equal blocks are found by their CRC-32, without a comparison."""
 
     id = "dedup-by-crc"
@@ -182,7 +182,7 @@ class DedupByCrc(_BlockMutant):
         return found
 
 
-class RunLengthWraps(_BlockMutant):
+class RunLengthWraps(BlockMutant):
     """The length of a run of equal bytes has 8 bits."""
 
     id = "run-length-wraps"
@@ -199,7 +199,7 @@ class RunLengthWraps(_BlockMutant):
         return short + bytes(BLOCK - len(short))
 
 
-class VersionByteWraps(_BlockMutant):
+class VersionByteWraps(BlockMutant):
     """The version of a block has 8 bits, and the larger one is the newer."""
 
     id = "version-byte-wraps"

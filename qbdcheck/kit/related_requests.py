@@ -1,4 +1,4 @@
-"""Random requests, each in relation to earlier ones: repeated, beside, inside, around, far away.
+"""Random requests, each in relation to earlier ones: repeated, beside, inside, in pieces, far away.
 
 Bugs in caches, maps and counters need two or three requests that have something to do with each
 other. Independent random places seldom have. So each place here is made from a recent one.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from random import Random
 
 from blockio.layers import CommandFlag
@@ -61,6 +62,8 @@ class RelatedRequests:
         else:
             at, length = self.place()
             act = random.choice(self._kinds)(at, length)
+            if length > self._minimum and random.random() < 0.2:
+                act = self._in_pieces(at, length)
             self._changes.append((act, at, length))
         act(io, CommandFlag.FUA if random.random() < self._fua else 0)
         return at, length
@@ -146,6 +149,22 @@ class RelatedRequests:
     def _zero(self, at: int, length: int) -> _Change:
         hole = self._random.choice((0, CommandFlag.NO_HOLE))
         return lambda io, flags: io.write_zeroes(at, length, flags | hole)
+
+    def _in_pieces(self, at: int, length: int) -> _Change:
+        """Return a change of one kind in two to five pieces, in order or backwards."""
+        kind = self._random.choice(self._kinds)
+        count = self._random.randint(2, 5)
+        edges = {self._random.randrange(length) // self._minimum for _ in range(count - 1)}
+        starts = sorted({0, *(edge * self._minimum for edge in edges)})
+        pieces = [kind(at + start, end - start) for start, end in pairwise([*starts, length])]
+        if self._random.random() < 0.3:
+            pieces.reverse()
+
+        def change(io: NbdIo, flags: int) -> None:
+            for piece in pieces:
+                piece(io, flags)
+
+        return change
 
     @staticmethod
     def _discard(at: int, length: int) -> _Change:
