@@ -13,7 +13,8 @@ GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "prot
           "tracking", "depth", "lengths", "exports",
           "splitting", "transformation", "caching", "barriers", "journals", "unmapping",
           "mapping", "lineage", "replication", "answers", "exchanges", "shortages", "greetings",
-          "sessions",
+          "sessions", "allocation", "page_contents", "entangled", "pacing",
+          "variants", "further_variants",
           "controls")  # fmt: skip
 
 

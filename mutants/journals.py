@@ -102,6 +102,23 @@ class JournalMissesZeroes(_Replayed):
         return [(offset, data) for is_write, offset, data in log if is_write]
 
 
+class DiscardsReplayedOverWrites(_Replayed):
+    """Discards are replayed from a list of their own, after everything else."""
+
+    id = "discards-replayed-over-writes"
+    shows = ("zeroed", "lost write")
+    source = (
+        "class known from recovery of discards (ZFS zil replay of TX_TRUNCATE, vitastor d32edf6c)"
+    )
+    breaks = "after a power cut, zeroes and discards are replayed over the writes after them"
+
+    def replayed(self, log: list[tuple[bool, int, bytes]]) -> list[Entry]:
+        """Return the zeroes, if nothing was changed since the last flush."""
+        if self._pending or not any(is_write for is_write, *_ in log):
+            return []
+        return [(offset, data) for is_write, offset, data in log if not is_write]
+
+
 class LogWrapsOverUnflushed(Mutant):
     """A log that wraps forgets its oldest entries."""
 

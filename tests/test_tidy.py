@@ -69,6 +69,8 @@ MAY_IMPORT = {
         "bench/",
         "fuzz/",
         "oracles/crash_states/",
+        "qbdcheck/kit/block_contents.py",
+        "qbdcheck/kit/related_requests.py",
         "qbdcheck/kit/crash/kill_cycles.py",
         "qbdcheck/kit/model/concurrent.py",
         "qbdcheck/kit/cluster/",

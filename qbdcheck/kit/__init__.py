@@ -45,6 +45,7 @@ __all__ = [
 MODULES = (
     "ata_disk",
     "blkdebug",
+    "block_contents",
     "block_job",
     "block_status",
     "blockdev",
@@ -98,6 +99,7 @@ MODULES = (
     "planted_secret",
     "power_cuts",
     "reference",
+    "related_requests",
     "request_cost",
     "server_ends",
     "small_space",

@@ -8,8 +8,8 @@ from blockio.layers import Command
 from oracles.damage import Damage
 from oracles.damage import error as outcome
 from qbdcheck.kit.expectations import WrongAnswer
-from qbdcheck.kit.nbd_requests import describe
 from qbdcheck.kit.nbd_probe import enter_transmission, negotiating, option_replies
+from qbdcheck.kit.nbd_requests import describe
 from qbdcheck.targets.disk import Disk
 from reference_backend.client import Client
 from reference_backend.nbd import messages as m

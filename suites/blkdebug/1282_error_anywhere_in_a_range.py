@@ -2,11 +2,14 @@
 
 How: one sector of the storage fails. Reads, writes and zeroes have it as their first sector, their
 last one, and at places between, for lengths below and above page, 64 KiB and 1 MiB. Each must
-report an error. Requests beside the sector succeed. Then the sector heals, and all is read.
-Guards: split-status-of-last-part, async-error-ignored, missing-object-zero-fill.
+report an error. Requests beside the sector, directly or up to 60 KiB away, succeed. Then the sector
+heals, and all is read.
+Guards: readahead-error-reported, split-status-of-last-part, async-error-ignored,
+missing-object-zero-fill.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import wrong_errno
 from qbdcheck.kit.nbd import Command, TransmissionFlag
 from qbdcheck.kit.nbd_requests import widened
 
@@ -47,11 +50,21 @@ def test(new_disk, nbd_io, rules):
                         f"{command.name} of {length} bytes at {at}: the sector at {bad} fails,"
                         f" {bad - at} bytes behind the start; expected an error, got success"
                     )
-            beside = min(widened(0, 96 * KIB, minimum)[1], limit)
-            for at in (bad - beside, bad + minimum):
-                assert not io.attempt(command, at, beside), (
-                    f"{command.name} of {beside} bytes at {at} fails; the bad sector is at {bad}"
-                )
+            lengths = (minimum, 4 * KIB, 64 * KIB, 96 * KIB)
+            for beside in {min(widened(0, length, minimum)[1], limit) for length in lengths}:
+                for at in (bad - beside, bad + minimum, bad - beside - 60 * KIB):
+                    start = at // minimum * minimum
+                    assert_success(io, command, start, beside, bad)
             rules.remove(rule)
         io.read(0, disk.size)
     disk.verify()
+
+
+def assert_success(io, command, at, length, bad):
+    """Check that a request beside the bad sector succeeds; the place is in whole blocks."""
+    if at <= bad < at + length:
+        return
+    seen = io.attempt(command, at, length)
+    if seen:
+        what = f"{command.name} of {length} bytes at {at}; only the sector at {bad} is bad"
+        raise wrong_errno(what, seen, 0)

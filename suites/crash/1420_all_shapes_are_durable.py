@@ -1,12 +1,12 @@
 """This case checks that what must survive a power cut survives it, whatever its shape and place.
 
-How: writes of all sizes over a volume of 24 MiB from two connections, up to 200 between flushes,
-the last one short; a flush from either connection. Then writes with FUA: long ones, parts of
-blocks, directly behind plain ones, into places that were never written. Then the power is cut, and
-the next round begins at once.
-Guards: flush-of-first-part, log-wraps-over-unflushed, flush-after-recovery-skipped,
-fua-first-part-only, fua-lost-on-part-block, fua-lost-in-merge, fua-without-map,
-flush-of-other-queue, flush-leaves-tail-page, flush-noop, fua-write-ack-early.
+How: writes of all sizes over a volume of 24 MiB from two connections, up to 200 and up to 10 MiB
+between flushes, the last one short; a flush from either connection. Then writes with FUA: long
+ones, parts of blocks, directly behind plain ones, into places that were never written. Then the
+power is cut, and the next round begins at once.
+Guards: flush-covers-newest-segment, flush-of-first-part, log-wraps-over-unflushed,
+flush-after-recovery-skipped, fua-first-part-only, fua-lost-on-part-block, fua-lost-in-merge,
+fua-without-map, flush-of-other-queue, flush-leaves-tail-page, flush-noop, fua-write-ack-early.
 """
 
 from qbdcheck.kit import case
@@ -37,6 +37,8 @@ def test(new_disk, nbd_io, seed):
                 length = random.choice((100, 512, 4096, 12 * KIB))
                 place = random.randrange(SIZE - MIB), length
                 random.choice((io, other)).write(*widened(*place, minimum))
+            for number in range(9 if round_ % 2 else 0):
+                random.choice((io, other)).write((number * 2 + round_) % 20 * MIB, MIB)
             random.choice((io, other)).write(*widened(random.randrange(MIB), 100, minimum))
             random.choice((io, other)).flush()
             for number in range(12):

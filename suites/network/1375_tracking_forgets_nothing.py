@@ -2,9 +2,9 @@
 
 How: after a snapshot, 200 separate writes that start and end inside granules, in random order. All
 changed sectors are dirty, also when they are asked about again, from another connection, in parts,
-and after the volume has grown.
-Guards: dirty-ranges-dropped, dirty-end-rounded-down, dirty-cleared-by-asking,
-tracking-lost-on-resize, dirty-slice-starts-clean.
+after a snapshot of another volume of the same server, and after the volume has grown.
+Guards: checkpoint-clears-others, dirty-ranges-dropped, dirty-end-rounded-down,
+dirty-cleared-by-asking, tracking-lost-on-resize, dirty-slice-starts-clean.
 """
 
 from qbdcheck.kit import NotRun, case
@@ -20,7 +20,7 @@ CONTEXT = "qbd:dirty"
     requires="nbd snapshot structured resize",
     basis="POLICY: dirty-bitmap-covers-all-changes",
 )
-def test(new_disk, nbd_io, seed):
+def test(new_disk, nbd_io, target, seed):
     disk = new_disk(SIZE)
     random = seed.stream("places")
     disk.backend.snapshot("first")
@@ -40,10 +40,28 @@ def test(new_disk, nbd_io, seed):
             seen = follow(io.client, start, start + length)[CONTEXT]
             expect_status(seen, part(whole, start, start + length), f"{CONTEXT} at {start}")
         must_be_dirty(io, written, "asked for the third time")
+        if "add_volume" in target.capabilities:
+            change_another(new_disk("1M", beside=disk), nbd_io)
+            must_be_dirty(io, written, "after a snapshot of another volume")
         disk.resize(SIZE + 1024 * KIB)
     with nbd_io(disk, contexts=(CONTEXT,)) as io:
         must_be_dirty(io, written, "after the volume has grown")
     disk.verify()
+
+
+def change_another(disk, nbd_io):
+    """Change a volume before and after a snapshot of it; what came after is dirty, no more."""
+    with nbd_io(disk, contexts=(CONTEXT,)) as io:
+        io.write(0, 64 * KIB)
+        disk.backend.snapshot("other")
+        io.write(512 * KIB, 64 * KIB)
+        whole = follow(io.client, 0, disk.size)[CONTEXT]
+        for start, end, flags in whole:
+            is_changed = start < 576 * KIB and end > 512 * KIB
+            assert bool(flags & 1) == is_changed, (
+                f"{CONTEXT} of another volume: [{start}, {end}) has flags {flags},"
+                f" only {64 * KIB} bytes at {512 * KIB} changed"
+            )
 
 
 def must_be_dirty(io, written, when):

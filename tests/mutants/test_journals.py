@@ -72,3 +72,13 @@ def test_the_first_flush_after_a_power_cut_does_nothing(serve: Serve) -> None:
             with server.connect("v") as nbd:
                 lost += nbd.read(0, 1)[0] != seed + 1
     assert lost
+
+
+def test_discards_are_replayed_over_writes(serve: Serve) -> None:
+    def act(nbd: Client) -> None:
+        nbd.write_zeroes(0, 1024)
+        nbd.flush()
+        nbd.write(0, b"x" * 512)
+        nbd.flush()
+
+    assert after_cut(serve, "discards-replayed-over-writes", act, 512) == bytes(512)

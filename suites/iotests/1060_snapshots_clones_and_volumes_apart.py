@@ -1,0 +1,61 @@
+"""This case checks that volumes, snapshots and clones stay apart, whichever is removed or changed.
+
+How: two volumes of one server get snapshots of the same name, directly after a change and twice
+without one between. A clone is made; its snapshot is removed, or stays. Then the volumes, then the
+clones are changed by requests that have to do with each other. Everything is read after each step.
+The sizes are no multiples of 64 KiB.
+Guards: removal-unshares-clone, snapshot-names-shared.
+"""
+
+from qbdcheck.kit import case
+from qbdcheck.kit.nbd_io import minimum_block
+from qbdcheck.kit.related_requests import RelatedRequests
+from qbdcheck.kit.volume_limits import size_unit
+
+KIB, ROUNDS = 1 << 10, 4
+
+
+@case(
+    groups="snapshot quick",
+    requires="nbd snapshot_read snapshot_remove clone",
+    basis=("POLICY: snapshot-is-one-moment", "POLICY: clone-is-independent"),
+)
+def test(new_disk, nbd_io, target, seed):
+    random = seed.stream("tree")
+    unit = max(size_unit(target), minimum_block(new_disk("64K")))
+    size = 160 * KIB // unit * unit + unit
+    volumes = [new_disk(size)]
+    if "add_volume" in target.capabilities:
+        volumes.append(new_disk(size, beside=volumes[0]))
+    clones = []
+    for round_ in range(ROUNDS):
+        change(volumes, nbd_io, random)
+        taken = [one.snapshot(f"same{round_}") for one in volumes]
+        if round_ % 2:
+            taken.append(volumes[0].snapshot(f"more{round_}"))
+        read([*volumes, *taken, *clones], nbd_io)
+        source = taken.pop(random.randrange(len(taken)))
+        clones = [*clones[-1:], source.clone(f"clone{round_}")]
+        if round_ % 3 < 2:
+            source.remove()
+        else:
+            taken.append(source)
+        for changed in (volumes, clones):
+            change(changed, nbd_io, random)
+            read([*volumes, *taken, *clones], nbd_io)
+        while taken:
+            taken.pop().remove()
+
+
+def change(volumes, nbd_io, random):
+    for one in volumes:
+        with nbd_io(one) as io:
+            related = RelatedRequests(random, one.size, io)
+            for _ in range(6):
+                related.change(io)
+
+
+def read(volumes, nbd_io):
+    for one in volumes:
+        with nbd_io(one) as io:
+            io.read(0, one.size)
