@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+LATE = ("blocked for more than", "soft lockup", "rcu_sched self-detected stall")
+"""Messages of a kernel that waits too long. A starved host is a reason too."""
 FATAL = (
-    "Kernel panic", "BUG:", "Oops:", "general protection fault", "Out of memory:",
-    "blocked for more than", "soft lockup", "rcu_sched self-detected stall",
+    "Kernel panic", "BUG:", "Oops:", "general protection fault", "Out of memory:", *LATE,
 )  # fmt: skip
 """Messages of a kernel that is broken or stuck. No case expects them."""
 DISK_ERRORS = (
@@ -28,6 +29,11 @@ def lines(path: Path) -> list[str]:
     except FileNotFoundError:
         return []
     return _COLOURS.sub("", text).replace("\r", "").splitlines()
+
+
+def are_late(bad: Iterable[str]) -> bool:
+    """Return whether all these lines only say that something takes too long."""
+    return all(any(late in line for late in LATE) for line in bad)
 
 
 def bad_lines(printed: Iterable[str], expected: Iterable[str] = ()) -> list[str]:

@@ -460,7 +460,8 @@ class Guest:
         """
         bad = console.bad_lines(console.lines(self._console), self.expected)
         if bad:
-            self.fail(f"the guest's kernel says: {bad[0].strip()}")
+            late = console.are_late(bad)
+            self.fail(f"the guest's kernel says: {bad[0].strip()}", timed_out=late)
 
     def console_lines(self) -> list[str]:
         """Return the lines of the console so far."""

@@ -193,9 +193,6 @@ class Disk:
         """
         is_read_only = self.backend.description.is_read_only
         filename = str(self.volume_path) if is_read_only else self.backend.filename
-        if filename is None:
-            name = self.backend.description.name
-            raise NotRun(f"target {name} has no file name for qemu-img create")
         parts = [part for part in (FORMAT_OPTIONS.get(self.format, ""), options) if part]
         arguments = ["-o", ",".join(parts)] if parts else []
         for _ in range(_LUKS_TRIES if self.format == "luks" else 1):

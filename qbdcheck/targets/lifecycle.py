@@ -144,10 +144,13 @@ class Backend:
         return fill(self.description.nbd, {**self.values(), **values})
 
     @property
-    def filename(self) -> str | None:
-        """A plain file name for `qemu-img create`, or None if the target has none."""
+    def filename(self) -> str:
+        """A plain file name for `qemu-img create`; raises NotRun if the target has none."""
         named = self.description.filename
-        return self.uri if named is None else fill(named, self.values())
+        name = self.uri if named is None else fill(named, self.values())
+        if name is None:
+            raise NotRun(f"target {self.description.name} has no file name for qemu-img create")
+        return name
 
     @property
     def path(self) -> Path:

@@ -6,6 +6,7 @@ Guards: false-zero-init, zero-via-nondeterministic-discard, write-zeroes-noop.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.blockdev import image_options
 
 
 @case(
@@ -19,23 +20,8 @@ def test(disk, qemu_img, scratch):
         file.truncate(disk.size)
         file.seek(3 << 20)
         file.write(data)
-    qemu_img("convert", "-n", "-f", "raw", "--target-image-opts", str(source), options(disk))
+    target = image_options(disk.blockdev())
+    qemu_img("convert", "-n", "-f", "raw", "--target-image-opts", str(source), target)
     disk.shadow.zero(0, disk.size)
     disk.shadow.write(3 << 20, data)
     disk.verify()
-
-
-def options(disk):
-    """Return the options of the disk's nodes in the syntax of --target-image-opts."""
-    flat = []
-
-    def walk(prefix, value):
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}" if prefix else key, inner)
-        else:
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            flat.append(f"{prefix}={text.replace(',', ',,')}")
-
-    walk("", disk.blockdev())
-    return ",".join(flat)

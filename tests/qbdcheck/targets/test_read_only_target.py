@@ -8,6 +8,7 @@ import pytest
 
 from qbdcheck.catalogue.case import CaseInfo, make_spec
 from qbdcheck.commands.profile_claims import CLAIMS
+from qbdcheck.errors import NotRun
 from qbdcheck.options import TargetOptions
 from qbdcheck.programs.installed import Programs
 from qbdcheck.runner.preflight import decide_before
@@ -34,6 +35,12 @@ def test_the_contents_are_written_to_the_file_and_read_by_qemu(open_target: Open
         io.read(1000, 70_000)
         assert "read-only" in io("write -P 1 0 4k")
     disk.verify()
+
+
+def test_a_target_without_a_file_name_runs_no_case_that_needs_one(open_target: Opener) -> None:
+    disk = open_target(PROFILE).new_disk(1 << 20, prefill=False)
+    with pytest.raises(NotRun, match="target behind has no file name for qemu-img create"):
+        _ = disk.backend.filename
 
 
 def test_an_image_is_made_on_the_file(open_target: Opener) -> None:
