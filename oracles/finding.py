@@ -106,8 +106,10 @@ class Finding:
     def line(self) -> str:
         """Request, place and sentence, on one line."""
         if self.side:
-            subject = self.damage.value if self.damage.rank == Damage.SIZE.rank else "contents"
-            head = f"{self.request}: {subject} of {self.side} at offset {self.offset}"
+            subject = "wrong contents" + f" of the {self.side}" * (self.side != "target")
+            if self.damage.rank == Damage.SIZE.rank:
+                subject = f"{self.damage.value} of {self.side}"
+            head = f"{self.request}: {subject} at offset {self.offset}"
             return f"{head} (sector {self.sector}), {self.length} bytes: {self.text}"
         head = f"{self.request}: " if self.request else ""
         if not self.length:

@@ -90,6 +90,7 @@ class Mismatch:
             lines.append(f"    target    {self.target.hex(' ', 4) or 'nothing'}")
         if self.last_write:
             lines.append(f"    last write there: {self.last_write}")
+        lines += [f"    {one}" for one in self.finding.evidence if one.startswith("read again")]
         return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -216,22 +217,11 @@ def judge_flip(seen: bytes, wanted: bytes, low: int) -> Finding | None:
     part = low + first, low + last + 1
     flipped = sum((seen[i] ^ wanted[i]).bit_count() for i in places)
     expected = content_of(wanted)
-    if flipped == 1 and not any(wanted):
-        # Most of the data of another place may be zeroes as well: nothing proves a flipped bit.
-        told = f"not zero: byte {part[0]} of the sector is {seen[first]:#04x}"
-        told += ", a flipped bit or data of another place"
-        return Finding(
-            Damage.UNKNOWN,
-            expected=expected,
-            seen=Content(What.DATA),
-            part=part,
-            count=1,
-            confidence=Confidence.UNKNOWN,
-            remark=told,
-        )
-    if flipped == 1:
-        return Finding(Damage.BIT_FLIP, expected=expected, part=part, count=1)
     likely = Confidence.LIKELY
+    if flipped == 1:
+        # Most of the data of another place may be zeroes as well.
+        sure = Confidence.CERTAIN if any(wanted) else likely
+        return Finding(Damage.BIT_FLIP, expected=expected, part=part, count=1, confidence=sure)
     if last - first < _FEW:
         return Finding(Damage.ALTERED, expected=expected, part=part, confidence=likely)
     if flipped == len(places) and flipped <= _FEW:
@@ -338,4 +328,24 @@ def _tear_by_keys(seen: bytes, wanted: bytes, low: int, expected: Content) -> Fi
     part = (0, end) if end < SECTOR else (first, SECTOR)
     return Finding(
         Damage.TORN, expected=expected, seen=other, part=part, confidence=Confidence.LIKELY
+    )
+
+
+def of_unwritten(finding: Finding) -> Finding:
+    """Return a bit flip as unknown data where nobody wrote: nothing proves that a bit flipped.
+
+    The data of another place may be zeroes but for one bit.
+    """
+    is_zeroes = finding.expected is not None and finding.expected.what is What.ZEROES
+    if finding.damage is not Damage.BIT_FLIP or finding.last_writes or not is_zeroes:
+        return finding
+    difference = finding.difference
+    seen = "" if difference is None or not difference.seen else f" is {difference.seen[0]:#04x}"
+    at = finding.part[0] if finding.part else 0
+    return replace(
+        finding,
+        damage=Damage.UNKNOWN,
+        seen=Content(What.DATA),
+        confidence=Confidence.UNKNOWN,
+        remark=f"not zero: byte {at} of the sector{seen}, a flipped bit or data of another place",
     )

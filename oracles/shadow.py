@@ -23,6 +23,7 @@ from oracles.finding import Finding, Findings, telling
 from oracles.history import History
 from oracles.lost_part import as_lost_write, place_of_part
 from oracles.promises import policy_after
+from oracles.sector_damage import of_unwritten
 from oracles.stamps import (
     SECTOR,
     Bytes,
@@ -312,7 +313,7 @@ class Shadow:
         for place, finding in enumerate(findings):
             last = self.history.last_writes(finding.offset, finding.length, _LAST_WRITES)
             whole = _sector_bytes(finding, seen, wanted, offset)
-            findings[place] = as_lost_write(replace(finding, last_writes=last), whole)
+            findings[place] = as_lost_write(of_unwritten(replace(finding, last_writes=last)), whole)
         for place in telling(findings, _LIVES):
             whole = _sector_bytes(findings[place], seen, wanted, offset)
             findings[place] = replace(findings[place], sector_bytes=whole)

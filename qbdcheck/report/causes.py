@@ -13,11 +13,13 @@ hypothesis if any failure fits it.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oracles.damage import Damage
+from oracles.finding import Finding
 from qbdcheck.report import symptoms
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded, Cause
@@ -206,7 +208,17 @@ def traits_of(shows: Symptoms) -> frozenset[Trait]:
 def _failure(case: CaseEnded) -> _Failure:
     findings = [one for one in named(case.findings) if not one.follows]
     shows = symptoms_of(case.message, case.details, findings, case.groups)
+    if _is_due_to_a_flush(main_finding(findings)):
+        shows = replace(shows, command=symptoms.FLUSH, flags=())
     return _Failure(case, shows, traits_of(shows))
+
+
+def _is_due_to_a_flush(finding: Finding | None) -> bool:
+    """Return whether the life of a place names a flush that made nothing durable."""
+    culprit = finding.culprit if finding is not None else None
+    return (
+        finding is not None and culprit is not None and finding.life[culprit.place].kind == "flush"
+    )
 
 
 def weight(trait: Trait) -> float:
@@ -243,7 +255,11 @@ def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, l
     ]
     if root[0] in _CIRCUMSTANCES:
         members = explained
-    title = _title(root, _true_of_all(members)) + _facts(members) + _followers(members, explained)
+    true = _true_of_all(members)
+    title = _title(root, true)
+    if title == _NOTHING or all(kind in _CIRCUMSTANCES for kind, _ in {root, *true}):
+        title = _mixed(members)
+    title += _facts(members) + _followers(members, explained)
     return (
         _cause(("pattern", title), members, explained, total, shared),
         [failure for failure in rest if failure not in explained],
@@ -267,6 +283,18 @@ def _of_contradiction(
     return cause, [failure for failure in rest if failure not in explained]
 
 
+def _mixed(members: Sequence[_Failure]) -> str:
+    """Return the kinds of damage of failures that have none in common, with their numbers."""
+    kinds = Counter(one.shows.damage[0] for one in members if one.shows.damage)
+    states = Counter(one.shows.state for one in members if one.shows.state)
+    if not kinds:
+        return _NOTHING
+    told = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
+    state, count = (states.most_common(1) or [("", 0)])[0]
+    where = f"; {state} in {count} of {len(members)}" if state else ""
+    return f"different kinds of damage: {told}{where}"
+
+
 def _shared(members: Sequence[_Failure]) -> set[Trait]:
     """Return the traits that most members have."""
     counts: dict[Trait, int] = {}
@@ -282,7 +310,8 @@ def _true_of_all(members: Sequence[_Failure]) -> set[Trait]:
     return {
         trait
         for trait in common
-        if not any(symptoms.is_contradicted(trait, one.case.findings) for one in members)
+        if trait == ("command", symptoms.FLUSH)  # the last request there is a write
+        or not any(symptoms.is_contradicted(trait, one.case.findings) for one in members)
     }
 
 
@@ -317,6 +346,10 @@ def _title(root: Trait, shared: set[Trait]) -> str:
     for kind, value in [*roots, *others][:_TOLD]:
         chosen.setdefault(kind, []).append(value)
     subject, requests = _subject(chosen), _requests(chosen)
+    if symptoms.FLUSH in chosen.get("command", ()) and subject.endswith(" data"):
+        requests = "that flush requests had to make durable"
+    if symptoms.FLUSH in chosen.get("command", ()) and not subject:
+        subject, requests = "flush requests that made nothing durable, or ended wrongly", ""
     parts = [" ".join(filter(None, (subject or "wrong outcome" * bool(requests), requests)))]
     parts += [f"where {value} are expected" for value in chosen.get("expected", ())]
     for kind in ("moved", "state", "errno", "size", "alignment"):
@@ -325,10 +358,7 @@ def _title(root: Trait, shared: set[Trait]) -> str:
     if parts[0].startswith(_LOST) and state in parts:
         parts.remove(state)
         parts[0] = f"data{parts[0].removeprefix(_LOST)} is lost {state}"
-    return (
-        ", ".join(part for part in parts if part)
-        or "failures whose texts have no request and no kind of damage in common"
-    )
+    return ", ".join(part for part in parts if part) or _NOTHING
 
 
 def _distance(value: str) -> str:

@@ -13,6 +13,7 @@ from oracles.damage import Damage
 from oracles.finding import SECTOR, Finding
 from oracles.life import DIFFERED, NOT_JUDGED, WHOLE, Moment
 from oracles.linearizability import STALE
+from qbdcheck.report.page_damage import is_wrong_read
 
 _SHOWN = 48
 """Marks of a picture; the table has all moments."""
@@ -111,7 +112,7 @@ def life_of(finding: Finding) -> Life | None:
         marks=marks,
         lines=tuple(_line(one, roles.get(at, ("", ""))) for at, one in enumerate(life)),
         left_out=len(life) - len(chosen),
-        sentence=culprit.sentence if culprit else "",
+        sentence=culprit.sentence if culprit and not is_wrong_read(finding) else "",
         kinds=tuple(kind for kind in _TEXTS if any(life[at].kind == kind for at in chosen)),
         roles=tuple(dict(roles.values()).items()),
     )
@@ -131,7 +132,7 @@ def _roles(finding: Finding) -> dict[int, tuple[str, str]]:
             roles[at] = RIGHT, "was right"
     if life[-1].kind == "read":
         roles[len(life) - 1] = "saw", "saw the damage"
-    if culprit is None:
+    if culprit is None or is_wrong_read(finding):
         return roles
     if culprit.lost is not None:
         gone = "is damaged" if finding.damage is Damage.TORN else "is gone"

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from oracles.damage import Confidence
 from oracles.diagnosis import Damage, Finding, diagnose, render
+from oracles.shadow import Shadow
 from oracles.stamps import SECTOR, Header, Identity, stamp
 
 ME = Identity(run=7, volume=9)
@@ -316,3 +318,15 @@ def test_a_sector_with_an_unknown_part_is_unknown(end: int) -> None:
     history = [Header(7, 9, 0, 4, 0, 40), Header(7, 9, 0, 5, 0, 50)]
     (finding,) = diagnose(seen, 0, expected, identity=ME, candidates=lambda _: history)
     assert finding.damage is Damage.UNKNOWN
+
+
+def test_one_bit_in_zeroes_that_nobody_wrote_may_be_data_of_another_place() -> None:
+    shadow = Shadow(8 * SECTOR, ME)
+    seen = bytearray(SECTOR)
+    seen[5] = 0x02
+    (finding,) = shadow.check(SECTOR, bytes(seen))
+    assert (finding.damage, finding.confidence) == (Damage.UNKNOWN, Confidence.UNKNOWN)
+    assert finding.text.startswith("not zero: byte 5 of the sector is 0x02, a flipped bit or data")
+    shadow.zero(SECTOR, SECTOR)
+    (finding,) = shadow.check(SECTOR, bytes(seen))
+    assert (finding.damage, finding.confidence) == (Damage.BIT_FLIP, Confidence.LIKELY)

@@ -215,3 +215,29 @@ def test_what_follows_from_a_displaced_write_is_not_in_the_title(runs: ModuleTyp
     (cause,) = causes_of([fails(runs, 2, wrong(Damage.MISDIRECTED, moved=-512), follower)])
     assert cause.title.startswith("misdirected data of write requests, 1 sector too low")
     assert "bit flip" not in cause.title
+
+
+def test_a_flush_that_kept_nothing_is_the_request_to_blame(runs: ModuleType) -> None:
+    life = (Moment("write", 5, 0, 4096), Moment("flush"), Moment("cut"), Moment("read", 0, 0, 512))
+    wanted = Content(What.STAMP, generation=3, operation=5)
+    kinds = (Damage.STALE, Damage.ZEROED, Damage.NEVER_WRITTEN)
+    cases = [
+        fails(runs, number, replace(wrong(kind), life=life, expected=wanted))
+        for number, kind in enumerate(kinds, 2)
+    ]
+    (cause,) = causes_of(cases)
+    assert cause.title.startswith("flush requests that made nothing durable, or ended wrongly")
+    (alone,) = causes_of(cases[:1])
+    assert alone.title.startswith("stale data that flush requests had to make durable")
+
+
+def test_failures_with_nothing_in_common_name_their_kinds(runs: ModuleType) -> None:
+    kinds = (Damage.STALE, Damage.ZEROED, Damage.STALE)
+    cases = [
+        replace(fails(runs, number, Finding(kind)), groups=("crash",))
+        for number, kind in enumerate(kinds, 2)
+    ]
+    (cause,) = causes_of(cases)
+    assert cause.title == (
+        "different kinds of damage: stale (2), zeroed (1); after a crash or a restart in 3 of 3"
+    )

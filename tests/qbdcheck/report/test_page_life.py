@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oracles.damage import Content, Damage, What
-from oracles.finding import SECTOR, Finding
+from oracles.finding import READ_WAS_WRONG, SECTOR, Finding
 from oracles.life import DIFFERED, NOT_JUDGED, Moment
 from oracles.linearizability import Access, check
 from oracles.scripts import Script
@@ -156,3 +156,11 @@ def test_reads_that_were_right_are_told_from_the_one_that_saw_the_damage() -> No
         "was right", NOT_JUDGED, DIFFERED, "saw the damage",
     ]  # fmt: skip
     assert [one.role for one in life.marks][1:] == [RIGHT, "", "", "saw"]
+
+
+def test_where_only_the_read_was_wrong_no_write_is_to_blame() -> None:
+    again = (f"read again over a new connection: the data is right, {READ_WAS_WRONG}",)
+    life = life_of(replace(LOST, evidence=again))
+    assert life
+    assert life.sentence == ""
+    assert {one.role for one in life.marks} <= {"", "saw", RIGHT}
