@@ -37,6 +37,9 @@ CLOSED = -1
 _Act = Callable[[], None]
 _U32 = 0xFFFFFFFF
 """The longest request without extended headers, in bytes."""
+_COARSE, _UNREAD = 4096, 65536
+"""With a minimum block above the first, fewer bytes of reads than the second are left unread while
+a long payload is sent; all in bytes."""
 _END = 1 << 64
 """No request ends behind this offset."""
 
@@ -297,6 +300,8 @@ class NbdIo:
         for other in self._in_flight.values():
             if sent.overlaps(other):
                 raise CaseBroken(f"{sent} overlaps {other}, which is in flight")
+        if sent.data and self.block_sizes[0] > _COARSE:
+            self._read_replies()
         sent.report(self._shadow, maybe=True)
         noted = note(str(sent))
         try:
@@ -352,8 +357,8 @@ class NbdIo:
 
     @property
     def in_flight(self) -> int:
-        """Number of requests without a reply."""
-        return len(self._in_flight)
+        """Number of requests whose replies `finish` has not returned."""
+        return len(self._in_flight) + len(self._early)
 
     # Inside --------------------------------------------------------------------------------------
 
@@ -392,6 +397,20 @@ class NbdIo:
         for io in list(self._beside):
             io._make_way(sent)  # noqa: SLF001
 
+    def _read_replies(self) -> None:
+        """Take long replies off the socket: a server may not read on until they are taken."""
+        reads = [cookie for cookie, one in self._in_flight.items() if one.command == Command.READ]
+        unread = sum(self._in_flight[cookie].length for cookie in reads)
+        while unread > _UNREAD:
+            unread -= self._in_flight[reads[0]].length
+            self._finish_early(reads.pop(0))
+
+    def _finish_early(self, cookie: int) -> None:
+        try:
+            self._early[cookie] = self._finish(cookie)
+        except RequestFailed as error:
+            self._early[cookie] = error
+
     def _make_way(self, sent: SentRequest) -> None:
         flushes = [
             cookie for cookie, one in self._in_flight.items() if one.command == Command.FLUSH
@@ -405,10 +424,7 @@ class NbdIo:
         ]
         # A flush first: it covers no request that ends after it was sent.
         for cookie in [*flushes, *blocking] if blocking else ():
-            try:
-                self._early[cookie] = self._finish(cookie)
-            except RequestFailed as error:
-                self._early[cookie] = error
+            self._finish_early(cookie)
 
     def _change(self, sent: SentRequest, act: _Act) -> None:
         try:

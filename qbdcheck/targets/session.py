@@ -125,6 +125,12 @@ class TargetSession:
         return max(1, self.minimum_block // 4096)
 
     @property
+    def maximum_block(self) -> int:
+        """Maximum block in bytes that the target advertises; 2^32-1 if it advertises none."""
+        sizes = sizes_of(self.description, {})
+        return sizes[2] if sizes is not None else 0xFFFFFFFF
+
+    @property
     def preferred_block(self) -> int:
         """Preferred block in bytes that the target advertises; 1 if it advertises none."""
         sizes = sizes_of(self.description, {})

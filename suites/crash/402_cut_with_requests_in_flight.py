@@ -16,8 +16,10 @@ COUNT, LENGTH = 64, 12 << 10
     requires="nbd flush crash",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: sector-writes-are-atomic"),
 )
-def test(new_disk, nbd_io, seed):
-    disk = new_disk("2M")
+def test(new_disk, nbd_io, target, seed):
+    unit = 4096 * target.scale
+    length = min(LENGTH * target.scale, target.maximum_block)
+    disk = new_disk((2 << 20) * target.scale)
     shadow = disk.shadow
     random = seed.stream("places")
     for round_ in range(6):
@@ -26,13 +28,13 @@ def test(new_disk, nbd_io, seed):
         io.flush()
         client, sent = io.client, []  # the writes overlap, hence past NbdIo
         for _ in range(COUNT):
-            offset = random.randrange(0, disk.size - LENGTH) & -4096
-            data = shadow.stamped(offset, LENGTH)
-            cookie = client.send_request(Command.WRITE, offset, LENGTH, payload=data)
+            offset = random.randrange(0, disk.size - length) & -unit
+            data = shadow.stamped(offset, length)
+            cookie = client.send_request(Command.WRITE, offset, length, payload=data)
             sent.append((cookie, offset, data))
         for cookie, *_ in sent[: random.randrange(0, COUNT)]:
             error = client.receive_reply(cookie).error
-            assert not error, f"a WRITE of {LENGTH} bytes in flight with 63 others: errno {error}"
+            assert not error, f"a WRITE of {length} bytes in flight with 63 others: errno {error}"
         shadow.concurrent([(offset, data) for _, offset, data in sent])
         disk.backend.crash(seed=seed + round_)
         client.sock.close()

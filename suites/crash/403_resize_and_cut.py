@@ -28,5 +28,5 @@ def test(new_disk, qemu_io, qemu_img, seed):
             io.flush()
         disk.backend.crash(seed=seed + round_)
         seen = qemu_img.json("info", disk.filename)["virtual-size"]
-        expect_bytes(seen, size, "the volume after the cut")
+        expect_bytes(seen, disk.size, "the volume after the cut")
         disk.verify()

@@ -26,24 +26,26 @@ def replayed(log, size):
 
 
 @case(groups="crash states self", requires="write_log", basis="MUST: qbdcheck, docs/crash-model.md")
-def test(new_disk, logged_image, scratch, seed):
+def test(new_disk, logged_image, target, scratch, seed):
+    unit = max(512, target.minimum_block)
     own = scratch / "own.writelog"
-    disk = new_disk("1M", prefill=False, write_log=str(own))
+    disk = new_disk(2048 * unit, prefill=False, write_log=str(own))
     logged = logged_image(disk)
     random = seed.stream("workload")
     with logged.opened():
         for number in range(40):
-            offset = random.randrange(0, disk.size - 20_000) & -512
+            offset = random.randrange(0, disk.size - 20_000 * unit // 512) & -unit
             match number % 8:
                 case 5:
-                    logged.zero(offset, 8192)
+                    logged.zero(offset, 16 * unit)
                 case 6:
-                    logged.discard(offset, 8192)
-                    logged.write(offset, 8192)
+                    logged.discard(offset, 16 * unit)
+                    logged.write(offset, 16 * unit)
                 case 7:
                     logged.flush()
                 case _:
-                    logged.write(offset, random.randrange(1, 40) * 512)
+                    length = random.randrange(1, 40) * unit
+                    logged.write(offset, min(length, target.maximum_block))
     of_target, of_qemu = read_log(own), logged.log()
     whole = disk.read_all().tobytes()
     for name, log in (("the target", of_target), ("blklogwrites", of_qemu)):

@@ -24,29 +24,30 @@ KINDS = ("write", "write", "zero", "discard")
         "POLICY: sector-writes-are-atomic",
     ),
 )
-def test(new_disk, nbd_io, seed):
-    disk = new_disk("2M")
+def test(new_disk, nbd_io, target, seed):
+    other, units = MIB * target.scale, max(10, UNITS // target.scale)
+    disk = new_disk(2 * other)
     random = seed.stream("cuts")
     for number in range(CUTS):
         with nbd_io(disk) as io:
             unit = max(512, io.block_sizes[0])
-            for start in (0, MIB):
-                io.read(start, UNITS * unit)
+            for start in (0, other):
+                io.read(start, units * unit)
             for _ in range(random.randrange(1, 4)):
-                change(io, random, fua=False)
+                change(io, random, (0, other), units, fua=False)
             if random.random() < 0.8:
                 io.flush()
             for _ in range(random.randrange(4)):
-                change(io, random, fua=random.random() < 0.5)
+                change(io, random, (0, other), units, fua=random.random() < 0.5)
             disk.backend.crash(seed=seed + number)
     disk.verify()
 
 
-def change(io, random, fua):
+def change(io, random, starts, units, fua):
     """Change some blocks."""
     unit = max(512, io.block_sizes[0])
     length = unit * random.randrange(1, 9)
-    offset = random.choice((0, MIB)) + unit * random.randrange(UNITS - 8)
+    offset = random.choice(starts) + unit * random.randrange(units - 8)
     flags = CommandFlag.FUA if fua else 0
     kind = random.choice(KINDS)
     if kind == "write":

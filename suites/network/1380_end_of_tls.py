@@ -21,7 +21,7 @@ IDLE_S, BUSY_SHARE, SPARE = 0.4, 0.5, 4
     requires="nbd tls",
     basis=("MUST: NBD, TLS support", "POLICY: clients-do-not-disturb-each-other"),
 )
-def test(new_disk, scratch):
+def test(new_disk, target, scratch):
     authority = Authority("ours")
     server = authority.issue(scratch / "server", "server")
     context = client_context(authority.trust(scratch / "client"))
@@ -34,7 +34,7 @@ def test(new_disk, scratch):
             client.opt_starttls(context)
             if phase != "in the handshake":
                 client.opt_go(export_name(disk))
-                client.read(0, 4096)
+                client.read(0, 4096 * target.scale)
             if phase == "with reads in flight":
                 for number in range(8):
                     client.send_request(Command.READ, number << 16, 1 << 16)

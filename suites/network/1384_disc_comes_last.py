@@ -18,30 +18,31 @@ LENGTH, EACH, TURNS = 4096, 14, 100
     requires="nbd",
     basis=("MUST: NBD, NBD_CMD_DISC", "POLICY: answered-writes-outlive-their-connection"),
 )
-def test(new_disk, nbd_io):
-    disk = new_disk(2 * TURNS * EACH * LENGTH)
+def test(new_disk, nbd_io, target):
+    length, turns = LENGTH * target.scale, max(10, TURNS // target.scale)
+    disk = new_disk(2 * turns * EACH * length)
     for extended in (False, True):
-        for turn in range(TURNS):
+        for turn in range(turns):
             with nbd_io(disk, structured=extended, extended=extended) as io:
-                stream = b"".join(requests(io, disk, turn + TURNS * extended))
+                stream = b"".join(requests(io, disk, turn + turns * extended, length))
                 io.client.send(stream + message(io, Command.DISC, 99, 0, 0))
                 while io.client.sock.recv(65536):
                     pass
     disk.verify()
 
 
-def requests(io, disk, turn):
+def requests(io, disk, turn, length):
     """Yield the bytes of requests, and note in the shadow what they change."""
     zeroes = io.offers(TransmissionFlag.SEND_WRITE_ZEROES)
     for number in range(EACH):
-        at = (turn * EACH + number) * LENGTH
+        at = (turn * EACH + number) * length
         if zeroes and number % 5 == turn % 5:
-            disk.shadow.zero(at, LENGTH)
-            yield message(io, Command.WRITE_ZEROES, number, at, LENGTH)
+            disk.shadow.zero(at, length)
+            yield message(io, Command.WRITE_ZEROES, number, at, length)
         else:
-            data = bytes(disk.shadow.stamped(at, LENGTH))
+            data = bytes(disk.shadow.stamped(at, length))
             disk.shadow.write(at, data)
-            yield message(io, Command.WRITE, number, at, LENGTH) + data
+            yield message(io, Command.WRITE, number, at, length) + data
 
 
 def message(io, command, cookie, offset, length):

@@ -26,7 +26,8 @@ LAST_SETS = (((BASE,), True), ((BASE, "x-none:such"), True), (("x-none:such",), 
     requires="nbd structured block_status",
     basis="MUST: NBD, NBD_OPT_SET_META_CONTEXT",
 )
-def test(disk):
+def test(disk, target):
+    length = 4096 * target.scale
     name = export_name(disk)
     with negotiating(disk) as client:
         client.opt_structured_reply()
@@ -48,9 +49,9 @@ def test(disk):
             client.opt_set_meta_context(name, [BASE])
             client.opt_set_meta_context(name, queries)
             enter_transmission(client, disk)
-            error = errno_of(client, Command.BLOCK_STATUS, 0, 4096)
+            error = errno_of(client, Command.BLOCK_STATUS, 0, length)
             assert (error == 0) is has_status, (
-                f"BLOCK_STATUS of 4096 bytes at 0 after SET_META_CONTEXT {queries}: errno {error}"
+                f"BLOCK_STATUS of {length} bytes at 0 after SET {queries}: errno {error}"
             )
     with negotiating(disk) as client:
         result = option_result(client, Option.SET_META_CONTEXT, right)

@@ -14,19 +14,20 @@ COOKIES = (0, (1 << 64) - 1, 1 << 63, 1 << 32, 0x0102030405060708, 0x25609513674
 
 
 @case(groups="protocol concurrent", requires="nbd", basis="MUST: NBD, Transmission")
-def test(disk):
+def test(disk, target):
+    block = BLOCK * target.scale
     with connected(disk) as io:
         client = io.client
         for cookies in (COOKIES, tuple(1 << bit for bit in range(64)), COOKIES[::-1]):
             for index, cookie in enumerate(cookies):
-                client.send_request(Command.READ, index * BLOCK, BLOCK, cookie=cookie)
+                client.send_request(Command.READ, index * block, block, cookie=cookie)
             seen = {}
             for _ in cookies:
                 reply = client.receive_reply()
                 assert reply.cookie not in seen, f"two replies to the cookie {reply.cookie:#x}"
                 seen[reply.cookie] = reply
             for index, cookie in enumerate(cookies):
-                what = f"READ of {BLOCK} bytes at {index * BLOCK} with the cookie {cookie:#x}"
+                what = f"READ of {block} bytes at {index * block} with the cookie {cookie:#x}"
                 reply = seen[cookie]
                 assert not reply.error, f"{what}: errno {reply.error}"
-                judge(disk.shadow, index * BLOCK, reply.data, what)
+                judge(disk.shadow, index * block, reply.data, what)

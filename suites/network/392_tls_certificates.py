@@ -19,11 +19,11 @@ def opens(qemu_img, disk, certificates, name="localhost"):
     return qemu_img.run("info", json_filename(node), check=False).returncode == 0
 
 
-def accepts_client(disk, certificates):
+def accepts_client(disk, certificates, length):
     """Return whether the server serves a raw client."""
     try:
         with Client.connect(disk.uri, tls=client_context(certificates), timeout_s=5) as client:
-            return not any(client.read(0, 4096))
+            return not any(client.read(0, length))
     except (OSError, EOFError, NbdProtocolError):
         return False
 
@@ -34,6 +34,7 @@ def accepts_client(disk, certificates):
     basis=("MUST: NBD, TLS support", "MUST: QAPI, BlockdevOptionsNbd"),
 )
 def test(new_disk, scratch, qemu_img, not_run, target):
+    length = 4096 * target.scale
     ours, theirs = Authority("ours"), Authority("theirs")
     known = ours.issue(scratch / "known", "client")
     for what, issuer, options in (
@@ -66,12 +67,14 @@ def test(new_disk, scratch, qemu_img, not_run, target):
         "of another CA": ours.trust(theirs.issue(scratch / "stranger", "client")),
         "expired": ours.issue(scratch / "old", "client", days=-3),
     }
-    assert accepts_client(disk, known), "the server refuses a raw client with a valid certificate"
+    assert accepts_client(disk, known, length), (
+        "the server refuses a raw client with a valid certificate"
+    )
     assert opens(qemu_img, disk, known), "the server refuses QEMU with a valid certificate"
     for what, certificates in strangers.items():
-        accepted = accepts_client(disk, certificates)
+        accepted = accepts_client(disk, certificates, length)
         assert not accepted, f"the server accepts a raw client with the certificate: {what}"
         accepted = opens(qemu_img, disk, certificates)
         assert not accepted, f"the server accepts QEMU with the certificate: {what}"
-    accepted = accepts_client(disk, known)
+    accepted = accepts_client(disk, known, length)
     assert accepted, "the server refuses a valid client after invalid ones"

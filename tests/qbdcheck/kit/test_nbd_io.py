@@ -237,7 +237,8 @@ def test_neighbours_in_one_block_wait_for_each_other(session: TargetSession, lar
         first = one.send(Command.WRITE, 0, 512)
         flush = one.send(Command.FLUSH)
         third = other.send(Command.WRITE, 1024, 512)
-        assert (one.in_flight, other.in_flight) == (0, 1)
+        assert (len(one._in_flight), len(other._in_flight)) == (0, 1)
+        assert (one.in_flight, other.in_flight) == (2, 1)
         assert one.finish(flush).error == one.finish(first).error == 0
         other.finish(third)
         read = other.send(Command.READ, 1000, 100)
