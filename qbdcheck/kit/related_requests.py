@@ -76,8 +76,10 @@ class RelatedRequests:
         at, length = self.place()
         act = self._random.choice(self._kinds)(at, length)
         act(io, 0)
-        if self._random.random() < 0.5:
-            near = self._fitted(*self._related(at, length))
+        if self._random.random() < 0.6:
+            inside = at + self._random.randrange(length)
+            part = inside, min(self._random.choice((512, _BLOCK)), at + length - inside)
+            near = self._fitted(*self._random.choice((part, self._related(at, length))))
             act = self._random.choice(self._kinds)(*near)
         act(io, CommandFlag.FUA)
 
