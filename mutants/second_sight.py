@@ -209,7 +209,7 @@ class UnalignedEndPadded(RequestMutant):
         return (request.offset + request.length) % 512 != 0 and request.connection in self._buffer
 
     def damage(self, request: Request, below: Below) -> Reply:
-        """Write more than was asked for, if it fits into the volume."""
+        """Write more than was requested, if it fits into the volume."""
         rest = -(request.offset + request.length) % 512
         data = bytes(request.payload) + self._buffer[request.connection][:rest]
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from blockio.layers import Command
 from reference_backend.client import Client
 from tests.mutants.bench import BLOCK, MIB, UNIT, Bench
-from tests.mutants.conftest import Serve, control, cut
+from tests.mutants.conftest import Serve, cut
 from tests.mutants.test_entangled import dirty, read, resize, snapshot, write
 
 FUA = 1
