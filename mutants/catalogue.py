@@ -14,7 +14,7 @@ GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "prot
           "splitting", "transformation", "caching", "barriers", "journals", "unmapping",
           "mapping", "lineage", "replication", "answers", "exchanges", "shortages", "greetings",
           "sessions", "allocation", "page_contents", "entangled", "pacing",
-          "variants", "further_variants",
+          "variants", "further_variants", "second_sight",
           "controls")  # fmt: skip
 
 

@@ -382,7 +382,7 @@ class PreallocatedZeroStaysZero(StatusMutant):
 
     id = "preallocated-zero-stays-zero"
     shows = ("block status", "zeroed", "lost write")
-    says = r"status"
+    says = r"(?i)status"
     source = "class known from zero clusters with an allocation (qcow2 subclusters)"
     breaks = "a small write into zeroes that were made with NO_HOLE leaves their status at zero"
 
@@ -427,7 +427,7 @@ class StatusOffsetRounded(StatusMutant):
 
     id = "status-offset-rounded"
     shows = ("block status", "zeroed", "lost write")
-    says = r"status"
+    says = r"(?i)status"
     source = "class known from lookups in whole blocks (variant of dirty-slice-starts-clean)"
     breaks = "the first extent of a block status from inside a block of 4 KiB is too long"
 

@@ -152,7 +152,7 @@ class CombinedZeroesInvisible(Mutant):
     shows = ("missing zeroes", "lost write", "misplaced data", "not linearizable")
     says = r"not zero"
     source = "variant of combined-writes-invisible"
-    breaks = "zeroes directly behind zeroes are not seen by others until this one does another"
+    breaks = "zeroes directly behind zeroes are hidden from others until their client sends more"
     commands = (Command.READ,)
 
     def install(self) -> None:

@@ -138,7 +138,7 @@ class EqualSumWriteSkipped(BlockMutant):
     """A block is compared with its predecessor by a sum."""
 
     id = "equal-sum-write-skipped"
-    shows = ("lost write", "misplaced data")
+    shows = ("lost write", "misplaced data", "bit flip")
     source = "class known from writes that are skipped if nothing changes (ZFS nopwrite)"
     breaks = "a block whose bytes have the same sum as those of the old block is not written"
     needs_old = True

@@ -109,6 +109,8 @@ class Mix:
     :param depth: requests in flight together, from 1.
     :param overlap: whether requests in flight together may touch the same bytes.
     :param hot: the number of places that get half of the requests; 0: all places are equal.
+    :param related: share of the requests whose place is made from that of a recent one: the same,
+        a half of it, inside it, directly before or behind it, the 4 KiB or 64 KiB around it.
     :param smallest: the smallest size in bytes that a resize makes.
     :param size_align: new sizes are multiples of it, in bytes; 0: of ``align``.
     """
@@ -119,6 +121,7 @@ class Mix:
     depth: int = 1
     overlap: bool = False
     hot: int = 8
+    related: float = 0.25
     smallest: int = 4096
     size_align: int = 0
 
@@ -134,6 +137,7 @@ class _Maker:
         self.number = first
         self.kinds = [Kind(kind) for kind, weight in mix.weights.items() if weight > 0]
         self.weights = [weight for weight in mix.weights.values() if weight > 0]
+        self.recent: list[tuple[int, int]] = []
         self.hot = [chance.randrange(max(1, size)) for _ in range(mix.hot)]
 
     def batch(self, count: int) -> Batch:
@@ -146,12 +150,17 @@ class _Maker:
                     return (self._resize(),)
                 break
             request = self._request(kind)
-            if not self.mix.overlap and any(_overlap(request, other) for other in made):
+            if self._is_in_the_way(request, made):
+                request = self._request(kind, related=0)
+            if self._is_in_the_way(request, made):
                 # A small disk may have no free place left: the batch is smaller.
                 break
             made.append(request)
             self.number += 1
         return tuple(made)
+
+    def _is_in_the_way(self, request: Request, made: Sequence[Request]) -> bool:
+        return not self.mix.overlap and any(_overlap(request, other) for other in made)
 
     def _resize(self) -> Request:
         align = self.mix.size_align or self.mix.align
@@ -161,9 +170,25 @@ class _Maker:
         self.number += 1
         return request
 
-    def _request(self, kind: Kind) -> Request:
+    def _request(self, kind: Kind, related: float | None = None) -> Request:
         if kind is Kind.FLUSH:
             return Request(self.number, kind)
+        chance = self.chance
+        related = self.mix.related if related is None else related
+        if self.recent and chance.random() < related:
+            offset, length = self._related(*chance.choice(self.recent))
+        else:
+            offset, length = self._place()
+        self.recent = [*self.recent[-7:], (offset, length)]
+        change = kind in (Kind.WRITE, Kind.ZERO)
+        return Request(
+            self.number, kind, offset, length,
+            fua=change and chance.random() < 0.1,
+            no_hole=kind is Kind.ZERO and chance.random() < 0.5,
+        )  # fmt: skip
+
+    def _place(self) -> tuple[int, int]:
+        """Return a place that has nothing to do with others, or begins at a hot one."""
         chance, align = self.chance, self.mix.align
         units = max(1, min(self.mix.longest, self.size) // align)
         # Short and long requests are equally frequent: lengths are drawn by powers of two.
@@ -174,12 +199,30 @@ class _Maker:
         offset -= offset % chance.choice((1, 512, 4096))
         offset = max(0, min(offset, self.size - length))
         offset -= offset % align
-        change = kind in (Kind.WRITE, Kind.ZERO)
-        return Request(
-            self.number, kind, offset, min(length, self.size - offset),
-            fua=change and chance.random() < 0.1,
-            no_hole=kind is Kind.ZERO and chance.random() < 0.5,
-        )  # fmt: skip
+        return offset, min(length, self.size - offset)
+
+    def _related(self, offset: int, length: int) -> tuple[int, int]:
+        """Return a place that is made from another one; it keeps to the limits of the mix."""
+        chance, mix = self.chance, self.mix
+        half, inside = length // 2, offset + chance.randrange(max(1, length))
+        unit = chance.choice((4096, 65536))
+        start, length = chance.choice(
+            (
+                (offset, length),
+                (offset, half),
+                (offset + half, length - half),
+                (offset + half, length),
+                (inside, 512),
+                (offset + length, length),
+                (offset - length, length),
+                (offset // unit * unit, unit),
+            )
+        )
+        start = max(0, min(start, self.size - 1)) // mix.align * mix.align
+        length = min(max(length, 1), mix.longest)
+        length = -(-length // mix.align) * mix.align
+        most = min(mix.longest // mix.align * mix.align or mix.align, self.size - start)
+        return start, max(0, min(length, most))
 
 
 def generate(

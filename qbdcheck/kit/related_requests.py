@@ -21,7 +21,7 @@ _BLOCK, _UNIT, _OBJECT = 4096, 65536, 1 << 20
 _LENGTHS = (1, 100, 512, 512, 1024, 4096, 4096, 8192, 20_480, _UNIT, _UNIT + 4096, 100_001)
 _MEMORY = 10
 """Places and changes that are remembered."""
-_Change = Callable[[NbdIo, int], None]
+_Change = Callable[[NbdIo, int, int], None]
 
 
 class RelatedRequests:
@@ -51,10 +51,12 @@ class RelatedRequests:
         self._fua = fua if io.offers(TransmissionFlag.SEND_FUA) else 0
         self._kinds = self._offered(io)
 
-    def change(self, io: NbdIo) -> tuple[int, int]:
-        """Carry out one change; return its place, in bytes.
+    def change(self, io: NbdIo, base: int = 0) -> tuple[int, int]:
+        """Carry out one change; return its place, in bytes from ``base``.
 
         Two fifths repeat an earlier change, half of them the newest one.
+
+        :param base: added to the offset: the same requests can be sent to windows of a volume.
         """
         random = self._random
         if self._changes and random.random() < 0.4:
@@ -65,7 +67,7 @@ class RelatedRequests:
             if length > self._minimum and random.random() < 0.2:
                 act = self._in_pieces(at, length)
             self._changes.append((act, at, length))
-        act(io, CommandFlag.FUA if random.random() < self._fua else 0)
+        act(io, base, CommandFlag.FUA if random.random() < self._fua else 0)
         return at, length
 
     def pair_with_fua(self, io: NbdIo) -> None:
@@ -75,11 +77,13 @@ class RelatedRequests:
         """
         at, length = self.place()
         act = self._random.choice(self._kinds)(at, length)
-        act(io, 0)
-        if self._random.random() < 0.5:
-            near = self._fitted(*self._related(at, length))
+        act(io, 0, 0)
+        if self._random.random() < 0.6:
+            inside = at + self._random.randrange(length)
+            part = inside, min(self._random.choice((512, _BLOCK)), at + length - inside)
+            near = self._fitted(*self._random.choice((part, self._related(at, length))))
             act = self._random.choice(self._kinds)(*near)
-        act(io, CommandFlag.FUA)
+        act(io, 0, CommandFlag.FUA)
 
     def around(self, at: int, length: int) -> tuple[int, int]:
         """Return the place with the 64 KiB units around it, for a read."""
@@ -139,16 +143,16 @@ class RelatedRequests:
         data = self._contents.draw(length)
         keeps = self._random.random() < 0.5
 
-        def write(io: NbdIo, flags: int) -> None:
+        def write(io: NbdIo, base: int, flags: int) -> None:
             nonlocal data
-            written = io.write(at, length, flags, data=data)
+            written = io.write(base + at, length, flags, data=data)
             data = written if keeps else data
 
         return write
 
     def _zero(self, at: int, length: int) -> _Change:
         hole = self._random.choice((0, CommandFlag.NO_HOLE))
-        return lambda io, flags: io.write_zeroes(at, length, flags | hole)
+        return lambda io, base, flags: io.write_zeroes(base + at, length, flags | hole)
 
     def _in_pieces(self, at: int, length: int) -> _Change:
         """Return a change of one kind in two to five pieces, in order or backwards."""
@@ -160,12 +164,12 @@ class RelatedRequests:
         if self._random.random() < 0.3:
             pieces.reverse()
 
-        def change(io: NbdIo, flags: int) -> None:
+        def change(io: NbdIo, base: int, flags: int) -> None:
             for piece in pieces:
-                piece(io, flags)
+                piece(io, base, flags)
 
         return change
 
     @staticmethod
     def _discard(at: int, length: int) -> _Change:
-        return lambda io, flags: io.discard(at, length, flags)
+        return lambda io, base, flags: io.discard(base + at, length, flags)

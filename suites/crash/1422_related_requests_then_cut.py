@@ -34,7 +34,7 @@ def test(new_disk, nbd_io, seed):
                     io.flush()
             if round_ % 2:
                 io.flush()
-            for _ in range(8 if round_ % 3 == 0 else 0):
+            for _ in range(0 if round_ % 3 == 1 else 16):
                 related.pair_with_fua(io)
             disk.backend.crash(seed=seed + round_)
         with nbd_io(disk) as io:

@@ -1,13 +1,15 @@
-"""This case checks that writes in flight to one block lose nothing that only one of them covers.
+"""This case checks that changes in flight to one block lose nothing that only one of them covers.
 
-How: one connection writes whole blocks, a second one parts of them, a third one reads them, all at
-the same time. Where two writes overlap, either may win; all other bytes are those of their only
-writer. At rest, every connection reads the same: the newest data.
-Guards: rmw-undoes-whole-write, fill-races-write.
+How: one connection writes, zeroes or discards whole blocks, a second one writes parts of them, a
+third one reads them, all at the same time. Where two changes overlap, either may win; all other
+bytes are those of their only change. At rest, every connection reads the same: the newest data.
+Guards: rmw-undoes-whole-write, fill-races-write, rmw-undoes-zeroes.
 """
 
+from oracles.contents import Change
+from oracles.stamps import as_array
 from qbdcheck.kit import case
-from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.nbd import Command, TransmissionFlag
 from qbdcheck.kit.nbd_requests import widened
 
 KIB, BLOCK, ROUNDS = 1 << 10, 4096, 60
@@ -15,42 +17,52 @@ WHOLES = (BLOCK, BLOCK, 2 * BLOCK, 64 * KIB)
 PARTS = (1, 100, 512, 512, 1024, 5000)
 
 
-@case(groups="concurrent rw quick", requires="nbd multi_conn", basis="MUST: NBD, NBD_CMD_WRITE")
+@case(
+    groups="concurrent rw zero discard quick",
+    requires="nbd multi_conn",
+    basis=("MUST: NBD, NBD_CMD_WRITE", "POLICY: discard-old-or-zero"),
+)
 def test(new_disk, nbd, nbd_io, seed):
     disk = new_disk(256 * KIB)
     random = seed.stream("places")
     with nbd(disk) as wholes, nbd(disk) as parts, nbd(disk) as reads, nbd_io(disk) as io:
         minimum = io.block_sizes[0]
+        kinds = [Command.WRITE]
+        if io.offers(TransmissionFlag.SEND_WRITE_ZEROES):
+            kinds.append(Command.WRITE_ZEROES)
+        if io.offers(TransmissionFlag.SEND_TRIM):
+            kinds.append(Command.TRIM)
         for _ in range(ROUNDS):
             length = random.choice(WHOLES)
             start = random.randrange(disk.size // length) * length
-            around = start, length
-            places = [around]
+            sends = [(reads, Command.READ, start, length)]
+            sends.append((wholes, random.choice(kinds), start, length))
             for _ in range(random.choice((1, 1, 2))):
                 part = random.choice(PARTS)
                 at = max(0, start + random.randrange(-min(part, start), length))
                 at, part = widened(at, part, minimum)
-                places.append((at, min(part, disk.size - at)))
-            together(disk.shadow, wholes, parts, reads, places, random)
+                sends.append((parts, Command.WRITE, at, min(part, disk.size - at)))
+            random.shuffle(sends)
+            together(disk.shadow, sends)
             for one in (wholes, parts, reads):
-                io.client, kept = one, io.client
-                io.read(*around)
+                kept, io.client = io.client, one
+                io.read(start, length)
                 io.client = kept
         io.read(0, disk.size)
     disk.verify()
 
 
-def together(shadow, wholes, parts, reads, places, random):
-    """Write the first place by one client, the others by the second; read it meanwhile."""
-    writes = [(at, shadow.stamped(at, length)) for at, length in places]
-    sends = [(wholes, Command.WRITE, *writes[0]), (reads, Command.READ, places[0][0], b"")]
-    sends += [(parts, Command.WRITE, at, data) for at, data in writes[1:]]
-    random.shuffle(sends)
-    cookies = []
-    for client, command, at, data in sends:
-        length = len(data) or places[0][1]
+def together(shadow, sends):
+    """Send requests on their connections, wait for all replies, and report the changes."""
+    cookies, changes = [], []
+    for client, command, at, length in sends:
+        data = shadow.stamped(at, length) if command == Command.WRITE else b""
         cookies.append((client, client.send_request(command, at, length, payload=data)))
+        if command != Command.READ:
+            payload = as_array(data) if data else None
+            change = Change(at, length, payload, 0, maybe=command == Command.TRIM)
+            changes.append((command.name.lower(), change, None))
     for client, cookie in cookies:
         reply = client.receive_reply(cookie)
         assert not reply.error, f"a request in flight with others failed: {reply.message}"
-    shadow.concurrent(writes)
+    shadow.in_flight(changes)

@@ -2,7 +2,7 @@
 
 How: after a snapshot, 200 separate writes that start and end inside granules, in random order. All
 changed sectors are dirty, also when they are asked about again, from another connection, in parts,
-after a snapshot of another volume of the same server, and after the volume has grown.
+after a clone was made, after a snapshot of another volume, and after the volume has grown.
 Guards: checkpoint-clears-others, dirty-ranges-dropped, dirty-end-rounded-down,
 dirty-cleared-by-asking, tracking-lost-on-resize, dirty-slice-starts-clean.
 """
@@ -23,7 +23,9 @@ CONTEXT = "qbd:dirty"
 def test(new_disk, nbd_io, target, seed):
     disk = new_disk(SIZE)
     random = seed.stream("places")
-    disk.backend.snapshot("first")
+    first = disk.snapshot("first") if "clone" in target.capabilities else None
+    if first is None:
+        disk.backend.snapshot("first")
     with nbd_io(disk, contexts=(CONTEXT,)) as io, nbd_io(disk, contexts=(CONTEXT,)) as other:
         if not io.client.contexts:
             raise NotRun(f"the target has no context {CONTEXT}")
@@ -40,6 +42,9 @@ def test(new_disk, nbd_io, target, seed):
             seen = follow(io.client, start, start + length)[CONTEXT]
             expect_status(seen, part(whole, start, start + length), f"{CONTEXT} at {start}")
         must_be_dirty(io, written, "asked for the third time")
+        if first is not None:
+            first.clone("child")
+            must_be_dirty(io, written, "after a clone of the snapshot was made")
         if "add_volume" in target.capabilities:
             change_another(new_disk("1M", beside=disk), nbd_io)
             must_be_dirty(io, written, "after a snapshot of another volume")

@@ -87,3 +87,21 @@ def test_a_broken_record_is_refused_with_its_line(text: str, complaint: str) -> 
     head = '{"what": "qbdcheck workload", "version": 1, "size": 512}'
     with pytest.raises(ValueError, match=complaint):
         load(text.replace("HEAD", head))
+
+
+@pytest.mark.parametrize("align", [1, 4096])
+def test_requests_are_related_to_recent_ones(align: int) -> None:
+    counts = []
+    for related in (0.0, 0.5):
+        mix = Mix(hot=0, related=related, align=align)
+        made = [one for batch in generate(random.Random(5), 64 << 20, 1000, mix) for one in batch]
+        places = [(one.offset, one.length) for one in made if one.kind is not Kind.FLUSH]
+        ends = [offset + length for offset, length in places]
+        counts.append(
+            (
+                sum(one in places[max(0, at - 8) : at] for at, one in enumerate(places)),
+                sum(one[0] in ends[max(0, at - 8) : at] for at, one in enumerate(places)),
+            )
+        )
+    assert counts[0][0] < 5 and counts[0][1] < 5
+    assert counts[1][0] > 30 and counts[1][1] > 30

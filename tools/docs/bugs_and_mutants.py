@@ -109,31 +109,50 @@ def _summary_rare(rare: Fates) -> str:
     return " ".join(lines) + "\n"
 
 
+COLLECTIONS = {
+    "": "The first collection, of fixes in recent years",
+    "unread": "A collection whose author had read no case",
+    "variants": "Variants of that collection, after cases for it existed, on these cases alone",
+    "second": "A further collection, after all of these cases existed",
+}
+"""The values of ``collection`` in the file, each with what the page says of it."""
+
+
 def _first_sight() -> str:
-    """Return what the cases that existed before a mutant made of it."""
+    """Return what the cases that existed before a mutant made of it, for each collection."""
     text = (ROOT / "bench/results/first_sight.json").read_text(encoding="utf-8")
     seen = json.loads(text)["mutants"]
-    killed = [fate for fate in seen if fate["state"] == "killed"]
-    named = sum(fate["named"] for fate in killed)
-    alive = [f"`{fate['id']}`" for fate in seen if fate["state"] == "alive"]
-    waiting = [f"`{fate['id']}`" for fate in seen if fate["state"] == "not measured"]
-    count = len(seen) - len(waiting)
-    about = (
-        "## First sight\n\nThe kinds of the last chapter of bugs.md were written as mutants before a"
+    about_all = (
+        "## First sight\n\nThe kinds of the last chapters of bugs.md were written as mutants before a"
         " case looked for them. Each ran once, against those cases of the group quick that could see"
         " it, as they were before (`bench/results/first_sight.json` has the list), until its first"
         " kill. The cases that were written because of the survivors do not count here. The table of"
         " each group below has the present state.\n"
     )
+    lines = [about_all]
+    for collection, about in COLLECTIONS.items():
+        fates = [fate for fate in seen if fate.get("collection", "") == collection]
+        lines += [f"{about}: {line}\n" for line in _share(fates)]
+    return "\n".join(lines)
+
+
+def _share(seen: list[dict[str, Any]]) -> list[str]:
+    """Return the share of a collection that was killed at first sight, in words; [] for none."""
+    killed = [fate for fate in seen if fate["state"] == "killed"]
+    named = sum(fate["named"] for fate in killed)
+    alive = [f"`{fate['id']}`" for fate in seen if fate["state"] == "alive"]
+    waiting = [f"`{fate['id']}`" for fate in seen if fate["state"] == "not measured"]
+    count = len(seen) - len(waiting)
+    if not count:
+        return []
     share = 100 * len(killed) // count
-    result = (
+    line = (
         f"**{len(killed)} of {count} were killed at first sight ({share} %)**;"
         f" {named} diagnoses named the damage. Alive: {', '.join(alive) or 'none'}."
     )
-    lines = [about, result]
     if waiting:
-        lines.append(f"Not measured before cases existed: {', '.join(waiting)}.")
-    return "\n".join(lines) + "\n"
+        line += f" Not measured before cases existed: {', '.join(waiting)}."
+    return [line]
 
 
 def _row(one: str, fates: Fates) -> str:
