@@ -48,7 +48,7 @@ EXTRAS: Mapping[str, Extra] = {
         ("make", "-s", "-C", str(ROOT / "contrib/qbd-driver")),
         "qbd",
     ),
-    "iscsi": Extra(("tgt", "qemu-block-extra"), (), "iscsi"),
+    "iscsi": Extra(("tgt", "libiscsi-bin", "qemu-block-extra"), (), "iscsi"),
     "http": Extra(("nginx-light", "qemu-block-extra"), (), "http"),
     "ssh": Extra(("openssh-server", "openssh-client", "qemu-block-extra"), (), "ssh"),
     "nfs": Extra(("nfs-ganesha-vfs", "rpcbind", "iproute2", "qemu-block-extra"), (), "nfs"),

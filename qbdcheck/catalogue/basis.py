@@ -33,6 +33,7 @@ DOCUMENTS = {
     "open(2)": "Linux man pages and POSIX",
     "virtio": "the VIRTIO specification: a device",
     "ATA": "the ATA command set: a command, or all",
+    "SCSI": "SCSI block commands (SBC-3) and primary commands (SPC-4): a command, or all",
     "libvirt": "libvirt's XML formats: a format and an element",
     "virsh(1)": "virsh: a command",
     "fio(1)": "fio: an option",

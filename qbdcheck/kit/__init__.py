@@ -79,6 +79,7 @@ MODULES = (
     "hostile_server",
     "idle",
     "image_on_volume",
+    "libiscsi",
     "libvirt.daemon",
     "libvirt.domain",
     "libvirt.guest",
