@@ -176,7 +176,7 @@ def given(description: Description, word: str) -> bool:
     """Return whether the profile has a key for a capability."""
     if word == "nbd":
         return description.nbd is not None
-    key = {"snapshot_read": "snapshot_name", "add_volume": "add"}.get(word, word)
+    key = {"snapshot_read": "serves_snapshots", "add_volume": "add"}.get(word, word)
     return bool(getattr(description.volume, key, None))
 
 

@@ -216,7 +216,7 @@ def of_server(session: TargetSession, disk: Disk) -> Iterator[str]:
     keys = disk.backend.description.volume
     size = disk.size
     try:
-        if keys.snapshot_name is not None:
+        if keys.serves_snapshots:
             snapshot = disk.snapshot("probe")
             if is_served(session, snapshot, size):
                 yield "snapshot_read"

@@ -128,18 +128,27 @@ class Volume(Strict):
     snapshot: Action | None = None
     snapshot_name: str | None = None
     """The name of a snapshot on the server. It replaces ``{name}``."""
+    snapshot_blockdev: dict[str, Any] = {}
+    """Options that reach a snapshot of the volume, beside those of ``blockdev:``."""
     snapshot_remove: Action | None = None
     clone: Action | None = None
     add: Action | None = None
 
     @pydantic.model_validator(mode="after")
     def _snapshots_fit_together(self) -> Volume:
-        for key in ("snapshot_name", "snapshot_remove", "clone"):
+        for key in ("snapshot_name", "snapshot_blockdev", "snapshot_remove", "clone"):
             if getattr(self, key) and not self.snapshot:
                 raise ValueError(f"{key}: requires snapshot:")
         if self.snapshot_name and "snapshot" not in names_in(self.snapshot_name):
             raise ValueError('snapshot_name: must contain {snapshot}, as in "{name}@{snapshot}"')
+        if self.snapshot_name and self.snapshot_blockdev:
+            raise ValueError("snapshot_blockdev: and snapshot_name: exclude each other")
         return self
+
+    @property
+    def serves_snapshots(self) -> bool:
+        """Whether snapshots can be read by their own names or options."""
+        return bool(self.snapshot_name or self.snapshot_blockdev)
 
 
 class Ready(Strict):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
 from qbdcheck.programs.qmp import Qmp
 from qbdcheck.targets.lifecycle import Backend
-from qbdcheck.targets.placeholders import fill
+from qbdcheck.targets.placeholders import fill, fill_tree
 from qbdcheck.targets.volume_state import State
 
 
@@ -93,17 +94,39 @@ class SiblingExport(Backend):
             self._commands(self._ending, "volume.remove", **self._more)
 
 
+class SnapshotByOptions(SiblingExport):
+    """A snapshot that is reached by the name of its volume and further options of the node.
+
+    :param volume: the volume, or a clone. ``snapshot``: the name of the snapshot.
+    """
+
+    def __init__(self, volume: Backend, snapshot: str, ending: Sequence[str]) -> None:
+        more = {"snapshot": snapshot, "name": volume.name}
+        super().__init__(volume, f"{volume.name}@{snapshot}", volume.size, ending, more)
+
+    def values(self, **more: str | int) -> dict[str, str | int | list[str]]:
+        """Return the values of the placeholders: ``{name}`` is that of the volume."""
+        return {**super().values(), **self._more, **more}
+
+    def _server_blockdev(self) -> dict[str, Any]:
+        options = fill_tree(self.description.volume.snapshot_blockdev, self.values())
+        assert isinstance(options, dict)
+        return {**super()._server_blockdev(), **options}
+
+
 def snapshot_of(backend: Backend, name: str) -> SiblingExport:
     """Take a snapshot and return it as an export that can be read.
 
-    :raise NotRun: the profile has no snapshot_name.
+    :raise NotRun: the profile has neither snapshot_name nor snapshot_blockdev.
     """
     volume = backend.description.volume
-    if volume.snapshot_name is None:
+    if not volume.serves_snapshots:
         raise NotRun(f"target {backend.description.name} does not serve its snapshots")
     backend.snapshot(name)
-    served = fill(volume.snapshot_name, backend.values(snapshot=name))
     ending = volume.snapshot_remove.command if volume.remove and volume.snapshot_remove else ()
+    if volume.snapshot_name is None:
+        return SnapshotByOptions(backend, name, ending)
+    served = fill(volume.snapshot_name, backend.values(snapshot=name))
     return SiblingExport(
         backend, served, backend.size, ending, {"snapshot": name, "name": backend.name}
     )

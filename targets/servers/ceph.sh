@@ -43,6 +43,8 @@ trap stop TERM INT
 if [ ! -e made ]; then
     ceph --connect-timeout 60 osd crush add 0 1.0 root=default host=host >/dev/null 2>&1
     ceph --connect-timeout 60 osd pool create rbd 8 8 >/dev/null 2>&1
+    # clones of snapshots that need not be protected
+    ceph --connect-timeout 60 osd set-require-min-compat-client mimic >/dev/null 2>&1
     touch made
 fi
 while kill -0 $mon 2>/dev/null && kill -0 $osd 2>/dev/null; do

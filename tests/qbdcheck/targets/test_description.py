@@ -109,6 +109,12 @@ def test_deviation_is_found_by_number_and_by_stem(file: Path) -> None:
         ),
         ("  create:", "  clone: copy {new}\n  create:", 3, "clone: requires snapshot:"),
         (
+            "  create:",
+            '  snapshot_name: "@{snapshot}"\n  snapshot: x\n  snapshot_blockdev: {a: b}\n  create:',
+            3,
+            "snapshot_blockdev: and snapshot_name: exclude each other",
+        ),
+        (
             "500 ms",
             "5 parsecs",
             6,

@@ -113,3 +113,34 @@ volume:
     assert len(list(elsewhere.iterdir())) == 4
     mine.close()
     assert list(elsewhere.iterdir()) == []
+
+
+BY_OPTIONS = """\
+name: copies
+about: a file whose snapshots are copies, which an option of the node names
+volume:
+  create: truncate -s {size} {dir}/{name}
+  snapshot: cp {dir}/{name} {dir}/{name}.{snapshot}
+  snapshot_blockdev: {filename: "{dir}/{name}.{snapshot}"}
+  snapshot_remove: rm {dir}/{name}.{snapshot}
+blockdev: {driver: file, filename: "{dir}/{name}"}
+filename: "{dir}/{name}"
+"""
+
+
+def test_a_snapshot_can_be_reached_by_options_of_the_node(open_target: Opener) -> None:
+    session = open_target(BY_OPTIONS)
+    disk = session.new_disk(1 << 20)
+    older = disk.snapshot("older")
+    with session.qemu_io(disk) as io:
+        io.write(1000, 70_000)
+        io.flush()
+    newer = disk.snapshot("newer")
+    assert older.protocol_blockdev()["filename"].endswith("/disk.older")
+    assert disk.protocol_blockdev()["filename"].endswith("/disk")
+    older.verify()
+    newer.verify()
+    older.remove()
+    newer.verify()
+    with pytest.raises(ProgramError):
+        older.read_all()
