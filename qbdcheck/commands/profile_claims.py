@@ -26,6 +26,11 @@ SIZE = 1 << 20
 BLOCK = 4096
 
 
+def _block(session: TargetSession) -> int:
+    """Return 4096, or the minimum block of the target if that is larger, in bytes."""
+    return max(BLOCK, session.minimum_block)
+
+
 def _start(session: TargetSession) -> str:
     disk = session.new_disk(SIZE, prefill=False, format="raw")
     with session.qemu_io(disk) as io:
@@ -282,7 +287,7 @@ def _block_status(session: TargetSession) -> str:
 def _multi_conn(session: TargetSession) -> str:
     disk = session.new_disk(SIZE, format="raw")
     with session.nbd(disk, contexts=()) as one, session.nbd(disk, contexts=()) as other:
-        block = max(BLOCK, one.block_sizes[0] if one.block_sizes else 1)
+        block = _block(session)
         data = disk.shadow.stamped(0, block)
         one.write(0, data)
         other.flush()
@@ -382,7 +387,7 @@ def _tls(session: TargetSession, option: str) -> str:
     wanted: dict[str, Any] = {option: str(server)}
     disk = session.new_disk(SIZE, prefill=False, format="raw", **wanted)
     with Client.connect(disk.uri, tls=client_context(known)) as client:
-        client.write(0, bytes(BLOCK))
+        client.write(0, bytes(_block(session)))
     try:
         session.nbd(disk)
     except (NbdProtocolError, OptionRefused, OSError):
@@ -406,7 +411,7 @@ def _is_read_only(session: TargetSession, disk: Disk) -> None:
             if not client.flags & TransmissionFlag.READ_ONLY:
                 raise AssertionError("the server does not advertise read-only")
             try:
-                client.write(0, bytes(BLOCK))
+                client.write(0, bytes(_block(session)))
             except OSError:
                 pass
             else:

@@ -26,6 +26,9 @@ _BLOCK = 4096
 _MOST_CONNECTIONS = 128
 _DEPTHS = (1, 16, 64, 256)
 _VOLUME = "16M"
+_IN_FLIGHT = 4 << 20
+"""Most bytes in flight. Replies are read after the last request: a server may stop reading when the
+socket is full of its replies."""
 
 
 def connections(session: TargetSession) -> str:
@@ -67,7 +70,7 @@ def queues(session: TargetSession) -> str:
     with _client(disk) as client:
         block = _block(client)
         for depth in _DEPTHS:
-            if now_s() > deadline_s or depth * block > disk.size:
+            if now_s() > deadline_s or depth * block > _IN_FLIGHT:
                 break
             started_s = now_s()
             late = _write_and_read(disk, client, depth, block)

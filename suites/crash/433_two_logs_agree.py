@@ -37,10 +37,10 @@ def test(new_disk, logged_image, target, scratch, seed):
             offset = random.randrange(0, disk.size - 20_000 * unit // 512) & -unit
             match number % 8:
                 case 5:
-                    logged.zero(offset, 16 * unit)
+                    logged.zero(offset, min(16 * unit, target.maximum_block))
                 case 6:
-                    logged.discard(offset, 16 * unit)
-                    logged.write(offset, 16 * unit)
+                    logged.discard(offset, min(16 * unit, target.maximum_block))
+                    logged.write(offset, min(16 * unit, target.maximum_block))
                 case 7:
                     logged.flush()
                 case _:

@@ -45,6 +45,17 @@ def test_a_right_server_is_stressed_and_described(
     assert "64 writes and reads of 64 KiB in flight" in output
 
 
+def test_all_claims_hold_with_the_largest_minimum_block(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = (TARGETS / "reference.yaml").read_text()
+    profile = tmp_path / "large.yaml"
+    profile.write_text(text.replace("{options}", "--min-block 64k {options}", 1))
+    code, output = stressed(profile, capsys, monkeypatch)
+    assert code == 0, output
+    assert "65536 to 33554432 bytes, at the start and at the end" in output
+
+
 def test_a_server_that_mixes_up_data_is_found(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
