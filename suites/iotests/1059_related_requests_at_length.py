@@ -14,7 +14,7 @@ from qbdcheck.kit.nbd_requests import widened
 from qbdcheck.kit.related_requests import RelatedRequests
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-STEPS = 1000
+STEPS = 600
 SIZES = (320 * KIB, 768 * KIB, 2 * MIB)
 CONTEXT = "base:allocation"
 

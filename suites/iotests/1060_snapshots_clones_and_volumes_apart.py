@@ -53,7 +53,7 @@ def change(volumes, nbd_io, random):
     for one in volumes:
         with nbd_io(one) as io:
             related = RelatedRequests(random, WINDOW, io)
-            for _ in range(15):
+            for _ in range(12):
                 related.change(io, random.choice(WINDOWS))
 
 

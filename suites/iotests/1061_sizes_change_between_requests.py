@@ -13,7 +13,7 @@ from qbdcheck.kit.nbd_requests import widened
 from qbdcheck.kit.related_requests import RelatedRequests
 from qbdcheck.kit.volume_limits import size_unit
 
-KIB, ROUNDS, WINDOW = 1 << 10, 24, 128 << 10
+KIB, ROUNDS, WINDOW = 1 << 10, 15, 128 << 10
 STEPS = (512, 4096, 20 * KIB, 64 * KIB, 300 * KIB)
 
 
