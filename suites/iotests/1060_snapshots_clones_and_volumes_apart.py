@@ -35,7 +35,7 @@ def test(new_disk, nbd_io, target, seed):
         if round_ % 2:
             taken.append(volumes[0].snapshot(f"more{round_}"))
         read([*volumes, *taken, *clones], nbd_io)
-        source = taken.pop(random.randrange(len(taken)))
+        source = taken.pop(len(kept) + (round_ + 1) % len(volumes))
         clones = [*clones[-1:], source.clone(f"clone{round_}")]
         if round_ % 3 < 2:
             source.remove()
@@ -53,7 +53,7 @@ def change(volumes, nbd_io, random):
     for one in volumes:
         with nbd_io(one) as io:
             related = RelatedRequests(random, WINDOW, io)
-            for _ in range(12):
+            for _ in range(16):
                 related.change(io, random.choice(WINDOWS))
 
 
