@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from random import Random
 
-from blockio.layers import CommandFlag
+from blockio.layers import Command, CommandFlag
 from qbdcheck.kit.block_contents import Contents
 from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.nbd_requests import widened
@@ -22,6 +22,7 @@ _LENGTHS = (1, 100, 512, 512, 1024, 4096, 4096, 8192, 20_480, _UNIT, _UNIT + 409
 _MEMORY = 10
 """Places and changes that are remembered."""
 _Change = Callable[[NbdIo, int, int], None]
+_Kind = Callable[[int, int], _Change]
 
 
 class RelatedRequests:
@@ -50,6 +51,7 @@ class RelatedRequests:
         self._changes: deque[tuple[_Change, int, int]] = deque(maxlen=_MEMORY)
         self._fua = fua if io.offers(TransmissionFlag.SEND_FUA) else 0
         self._kinds = self._offered(io)
+        self._hints = random.choice((0, 0.1, 0.4)) if io.offers(TransmissionFlag.SEND_CACHE) else 0
 
     def change(self, io: NbdIo, base: int = 0) -> tuple[int, int]:
         """Carry out one change; return its place, in bytes from ``base``.
@@ -68,6 +70,8 @@ class RelatedRequests:
                 act = self._in_pieces(at, length)
             self._changes.append((act, at, length))
         act(io, base, CommandFlag.FUA if random.random() < self._fua else 0)
+        if random.random() < self._hints:
+            self._hint(io, base, at, length)
         return at, length
 
     def pair_with_fua(self, io: NbdIo) -> None:
@@ -130,14 +134,24 @@ class RelatedRequests:
         )
         return self._random.choice(ways)
 
-    def _offered(self, io: NbdIo) -> list[Callable[[int, int], _Change]]:
-        """Return functions that make a change of a place, as often as they are to be drawn."""
-        kinds: list[Callable[[int, int], _Change]] = [self._write] * 4
+    def _offered(self, io: NbdIo) -> list[_Kind]:
+        """Return functions that make a change of a place, as often as they are to be drawn.
+
+        Each instance draws which kinds it has, and how often. So some sequences have no zeroes, or
+        hardly a write, and go further in what is left ("swarm testing", Groce et al., ISSTA 2012).
+        """
+        kinds: list[_Kind] = [self._write] * self._random.choice((1, 4, 4))
         if io.offers(TransmissionFlag.SEND_WRITE_ZEROES):
-            kinds += [self._zero, self._zero]
+            kinds += [self._zero] * self._random.choice((0, 1, 2, 2))
         if io.offers(TransmissionFlag.SEND_TRIM):
-            kinds += [self._discard, self._discard]
+            kinds += [self._discard] * self._random.choice((0, 1, 2, 2))
         return kinds
+
+    def _hint(self, io: NbdIo, base: int, at: int, length: int) -> None:
+        """Ask to load the place, or what is around it; a server may refuse that."""
+        if self._random.random() < 0.5:
+            at, length = self.around(at, length)
+        io.attempt(Command.CACHE, base + at, length)
 
     def _write(self, at: int, length: int) -> _Change:
         data = self._contents.draw(length)

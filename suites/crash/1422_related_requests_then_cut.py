@@ -32,10 +32,11 @@ def test(new_disk, nbd_io, seed):
                 related.change(io)
                 if random.random() < 0.05:
                     io.flush()
-            if round_ % 2:
-                io.flush()
-            for _ in range(0 if round_ % 3 == 1 else 16):
-                related.pair_with_fua(io)
+            for number in range(32):
+                if number == 16 and round_ % 2:
+                    io.flush()
+                if number // 16 == round_ % 3 or round_ % 3 == 2:
+                    related.pair_with_fua(io)
             disk.backend.crash(seed=seed + round_)
         with nbd_io(disk) as io:
             io.read(0, disk.size)

@@ -24,8 +24,9 @@ def test(new_disk, nbd_io, seed):
     disk = new_disk(768 * KIB)
     random = seed.stream("requests")
     with nbd_io(disk) as io, nbd_io(disk) as other:
-        related = RelatedRequests(random, disk.size, io)
-        for _ in range(STEPS):
+        for step in range(STEPS):
+            if step % 50 == 0:
+                related = RelatedRequests(random, disk.size, io)
             place = related.change(random.choice((io, other)))
             random.choice((io, other)).read(*related.around(*place))
         io.read(0, disk.size)

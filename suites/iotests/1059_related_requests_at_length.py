@@ -9,12 +9,12 @@ Guards: double-discard-frees-twice, cache-tag-cut, send-ring-wraps, map-index-wr
 
 from qbdcheck.kit import case
 from qbdcheck.kit.block_status import StatusWrong, follow
-from qbdcheck.kit.nbd import STATE_ZERO, Command, TransmissionFlag
+from qbdcheck.kit.nbd import STATE_ZERO
 from qbdcheck.kit.nbd_requests import widened
 from qbdcheck.kit.related_requests import RelatedRequests
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-STEPS = 1000
+STEPS = 600
 SIZES = (320 * KIB, 768 * KIB, 2 * MIB)
 CONTEXT = "base:allocation"
 
@@ -37,8 +37,9 @@ def play(disk, nbd_io, random, starts, size):
     """Change windows of the volume that begin at ``starts``, in bytes; read and ask between."""
     with nbd_io(disk) as one, nbd_io(disk) as two, nbd_io(disk) as three:
         clients = (one, two, three)
-        related = RelatedRequests(random, size, one)
-        for _ in range(STEPS):
+        for step in range(STEPS):
+            if step % 100 == 0:
+                related = RelatedRequests(random, size, one)
             io = random.choice(clients)
             start = random.choice(starts)
             at, length = related.change(io, start)
@@ -46,7 +47,8 @@ def play(disk, nbd_io, random, starts, size):
             around = related.around(at, length)
             random.choice(clients).read(start + around[0], around[1])
             random.choice(clients).read(other + around[0], min(around[1], 64 * KIB))
-            hint(random.choice(clients), random, start + at, length)
+            if random.random() < 0.02:
+                one.flush()
             if random.random() < 0.1:
                 low = max(0, at - random.choice((0, 512, 3000)))
                 place = widened(low, min(length, 64 * KIB) + 8 * KIB, one.block_sizes[0])
@@ -55,15 +57,6 @@ def play(disk, nbd_io, random, starts, size):
                 )
         for start in starts:
             one.read(start, size)
-
-
-def hint(io, random, at, length):
-    """Flush, or hint that a range will be read, or do nothing."""
-    drawn = random.random()
-    if drawn < 0.02:
-        io.flush()
-    elif drawn < 0.1 and io.offers(TransmissionFlag.SEND_CACHE):
-        io.attempt(Command.CACHE, at, length)
 
 
 def must_be_zero(io, at, length):

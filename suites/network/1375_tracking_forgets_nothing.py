@@ -10,6 +10,7 @@ dirty-cleared-by-asking, tracking-lost-on-resize, dirty-slice-starts-clean.
 from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.block_status import expect_status, follow, part
 from qbdcheck.kit.nbd_requests import widened
+from qbdcheck.kit.volume_limits import size_unit
 
 KIB, SIZE, COUNT = 1 << 10, 8 << 20, 200
 CONTEXT = "qbd:dirty"
@@ -21,7 +22,7 @@ CONTEXT = "qbd:dirty"
     basis="POLICY: dirty-bitmap-covers-all-changes",
 )
 def test(new_disk, nbd_io, target, seed):
-    disk = new_disk(SIZE)
+    disk = new_disk(SIZE + size_unit(target))
     random = seed.stream("places")
     first = disk.snapshot("first") if "clone" in target.capabilities else None
     if first is None:
@@ -35,6 +36,8 @@ def test(new_disk, nbd_io, target, seed):
             place = number * 40 * KIB + 512 * random.randrange(8), random.choice((512, 4096, 9000))
             written.append(widened(*place, minimum))
             io.write(*written[-1])
+        written.append((disk.size - size_unit(target), size_unit(target)))
+        io.write(*written[-1])
         whole = must_be_dirty(io, written, "after the writes")
         expect_status(must_be_dirty(other, written, "asked again"), whole, CONTEXT)
         for _ in range(60):
@@ -48,7 +51,7 @@ def test(new_disk, nbd_io, target, seed):
         if "add_volume" in target.capabilities:
             change_another(new_disk("1M", beside=disk), nbd_io)
             must_be_dirty(io, written, "after a snapshot of another volume")
-        disk.resize(SIZE + 1024 * KIB)
+        disk.resize(disk.size + 1024 * KIB)
     with nbd_io(disk, contexts=(CONTEXT,)) as io:
         must_be_dirty(io, written, "after the volume has grown")
     disk.verify()
@@ -71,7 +74,7 @@ def change_another(disk, nbd_io):
 
 def must_be_dirty(io, written, when):
     """Check that all that was written is dirty; return the map."""
-    whole = follow(io.client, 0, SIZE)[CONTEXT]
+    whole = follow(io.client, 0, max(start + length for start, length in written))[CONTEXT]
     for start, length in written:
         for first, end, flags in part(whole, start, start + length):
             assert flags & 1, f"{CONTEXT} {when}: [{first}, {end}) changed, but is clean"

@@ -35,23 +35,38 @@ class Io:
     def discard(self, at: int, length: int, flags: int) -> None:
         self.sent.append(("discard", at, length, flags, None))
 
+    def attempt(self, _command: int, at: int, length: int) -> int:
+        assert at >= 0 and length > 0 and at + length <= SIZE
+        return 0
 
-def made(minimum: int = 1, longest: int = 1 << 25, **options: Any) -> tuple[Io, RelatedRequests]:
+
+def made(
+    minimum: int = 1, longest: int = 1 << 25, seed: int = 3, **options: Any
+) -> tuple[Io, RelatedRequests]:
     io: Any = Io(minimum, longest)
-    return io, RelatedRequests(random.Random(3), SIZE, io, **options)
+    return io, RelatedRequests(random.Random(seed), SIZE, io, **options)
 
 
 @pytest.mark.parametrize(("minimum", "longest"), [(1, 1 << 25), (4096, 65536), (512, 16384)])
 def test_requests_keep_to_the_volume_and_its_blocks(minimum: int, longest: int) -> None:
     io, related = made(minimum, longest)
-    for _ in range(2000):
+    for _ in range(1000):
         at, length = related.change(io)  # type: ignore[arg-type]
         assert at >= 0 and 0 < length <= longest and at + length <= SIZE
         assert at % minimum == length % minimum == 0
         start, around = related.around(at, length)
         assert start <= at and around <= longest and start + around <= SIZE
         assert start % minimum == around % minimum == 0
-    assert {sent[0] for sent in io.sent} == {"write", "zero", "discard"}
+
+
+def test_instances_differ_in_their_kinds() -> None:
+    kinds = set()
+    for seed in range(40):
+        io, related = made(seed=seed)
+        for _ in range(60):
+            related.change(io)  # type: ignore[arg-type]
+        kinds.add(frozenset(sent[0] for sent in io.sent))
+    assert {"write", "zero", "discard"} in kinds and len(kinds) > 2
 
 
 def test_requests_repeat_and_touch_each_other() -> None:
@@ -61,8 +76,9 @@ def test_requests_repeat_and_touch_each_other() -> None:
     pairs = list(zip(io.sent, io.sent[1:], strict=False))
     again = sum(one[:3] == other[:3] for one, other in pairs)
     follows = sum(one[1] + one[2] == other[1] for one, other in pairs)
-    assert again > 100 and follows > 5
-    assert 300 < sum(bool(sent[3] & CommandFlag.FUA) for sent in io.sent) < 700
+    assert again > 100 and follows > 3
+    share = sum(bool(sent[3] & CommandFlag.FUA) for sent in io.sent) / len(io.sent)
+    assert 0.4 < share < 0.6
 
 
 def test_the_second_of_a_pair_has_fua() -> None:
