@@ -36,7 +36,7 @@ PACKAGES = (
     "busybox-static", "dash", "libc6", "libgcc-s1", "coreutils",
     "util-linux", "qemu-guest-agent", "e2fsprogs", "xfsprogs", "fio", "stress-ng", "blktrace",
     "sysstat", "dmsetup", "fsmark", "dbench", "ioping", "bash", "quota", "attr", "acl",
-    "genisoimage", "squashfs-tools",
+    "genisoimage", "squashfs-tools", "mount",
 )  # fmt: skip
 CORE = (
     "bin/dash", "bin/dd", "bin/sync", "usr/sbin/qemu-ga", "sbin/mke2fs", "sbin/e2fsck",
@@ -55,6 +55,10 @@ TOOLS = (
     "usr/bin/getfattr", "usr/bin/setfacl", "usr/bin/getfacl", "usr/bin/genisoimage",
     "usr/bin/mksquashfs", "usr/bin/unsquashfs",
 )  # fmt: skip
+UTIL_LINUX = ("bin/mount", "bin/umount")
+"""Programs of util-linux in `UTIL_LINUX_DIR`, which only LTP's tests have on their PATH. They know
+options that busybox's do not: ``uid=nobody`` of the test isofs."""
+UTIL_LINUX_DIR = "lib/util-linux"
 TOOLS_DATA = ("usr/share/dbench/client.txt",)
 MODULES_AT_START = ("virtio_pci", "virtio_blk", "virtio_console", "crc32c_generic", "ext4")
 MODULES = (
@@ -75,7 +79,7 @@ TOOLS_SERIAL = "tools"
 _UUID = "c5f5e7ab-0000-4000-8000-000000000001"
 _MAKE_S = 120.0
 _UNUSED_S = 30 * 86400.0
-_VERSION = 8
+_VERSION = 9
 """The version of this recipe. An image of another version is not used."""
 _DIRECTORIES = (
     "bin", "sbin", "dev", "etc", "proc", "sys", "mnt", "tmp", "run", "var", "lib", "lib/modules",
@@ -302,8 +306,10 @@ def _make_tools(contents: Contents, work: Path, image: Path) -> None:
     sources = {
         # Files in /lib or /bin, of packages from before the merge of /usr, go to /usr as well.
         Path(path).relative_to("usr") if path.startswith("usr/") else Path(path): source
-        for path, source in closure(contents, (*CORE, *TOOLS))
+        for path, source in closure(contents, (*CORE, *TOOLS, *UTIL_LINUX))
     }
+    for name in UTIL_LINUX:
+        sources[Path(UTIL_LINUX_DIR, Path(name).name)] = sources.pop(Path(name))
     sources |= {Path(path).relative_to("usr"): contents.tree / path for path in TOOLS_DATA}
     make_ext4(sources, work, image)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from qbdcheck.errors import ProgramError, UsageError
 from qbdcheck.guest.guest import Guest, GuestFailed
+from qbdcheck.guest.image import UTIL_LINUX_DIR
 from qbdcheck.guest.runtest import Entry, parse
 from qbdcheck.programs.process import run
 
@@ -83,7 +84,8 @@ class LtpTree:
             guest.fail(f"the LTP tree cannot be mounted: {error}")
         guest.execute(f"modprobe -a {_MODULES}")  # a custom guest may have them built in
         return {
-            "LTPROOT": _LTP, "PATH": f"{_LTP}/testcases/bin:{guest.run('echo $PATH').strip()}",
+            "LTPROOT": _LTP,
+            "PATH": f"{_LTP}/testcases/bin:/usr/{UTIL_LINUX_DIR}:{guest.run('echo $PATH').strip()}",
             "LD_LIBRARY_PATH": f"{_LTP}/lib:{_LTP}/lib64", "LTP_COLORIZE_OUTPUT": "0",
             **({"LTP_DEV": own} if own else {}),
         }  # fmt: skip

@@ -6,6 +6,7 @@ include/tst_res_flags.h). Exit codes are flags, and several may be set.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +46,10 @@ _MAKE_S = 180.0
 _CLEAN_S = 300.0
 _SAID = 4000
 """Bytes of a test's output that are kept: the last ones."""
+_WRONG = re.compile(r"\b(TFAIL|TBROK|FAIL|BROK)\b")
+"""Marks a line of LTP's library, new or old, that says what failed."""
+_TOLD = 3
+"""Lines of a failed test in its headline."""
 _OUTPUT = "/tmp/.runtest.out"
 _CGROUP = "/sys/fs/cgroup/qbdcheck-test"
 _MOUNT = "grep -q ' /sys/fs/cgroup ' /proc/mounts || mount -t cgroup2 none /sys/fs/cgroup"
@@ -349,6 +354,13 @@ def as_kirk(results: Sequence[TestEnded], entries: Sequence[Entry]) -> dict[str,
     return {"results": listed, "stats": stats, "environment": {}}
 
 
+def _telling(said: str) -> list[str]:
+    """Return the lines of a test's output that say what failed; the last lines if none does."""
+    lines = said.strip().splitlines()
+    wrong = [line for line in lines if _WRONG.search(line)]
+    return wrong[:_TOLD] or said.strip()[-600:].splitlines()
+
+
 def must_pass(results: Sequence[TestEnded]) -> None:
     """Check that no test failed, broke or timed out, and that at least one passed.
 
@@ -359,7 +371,7 @@ def must_pass(results: Sequence[TestEnded]) -> None:
     if bad:
         first = next((result for result in bad if result.starved is None), bad[0])
         # One line: the line of a failure that reports show is the one with the name.
-        said = " / ".join(first.said.strip()[-600:].splitlines())
+        said = " / ".join(_telling(first.said))
         message = f"{first.name}: {first.outcome}: {said}; in all {summary(results)}"
         raise StarvedError(message, first.starved) if first.starved else AssertionError(message)
     if not any(result.outcome == "pass" for result in results):

@@ -69,6 +69,12 @@ def test_a_suite_in_which_nothing_passed_fails() -> None:
         must_pass([*results, TestEnded("d", "fail", 0.1, "it printed this\n")])
 
 
+def test_the_headline_of_a_failed_test_has_the_lines_that_failed() -> None:
+    said = "d 1 TFAIL: mount failed\n" + "d 2 TPASS: umount passed\n" * 60 + "failed   1\n"
+    with pytest.raises(AssertionError, match=r"^d: fail: d 1 TFAIL: mount failed; in all 1 fail$"):
+        must_pass([TestEnded("d", "fail", 0.1, said)])
+
+
 LOAD = Load(10.0, 5.0, 0.9, 0.0, 0.0, 0.0, 0.0, 9.0, 2, 0.5, disk_busy=False)
 
 
