@@ -102,6 +102,7 @@ MODULES = (
     "reference",
     "related_requests",
     "request_cost",
+    "request_errors",
     "server_ends",
     "small_space",
     "volume_limits",

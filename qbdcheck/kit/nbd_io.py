@@ -7,20 +7,17 @@ to the shadow automatically, so a case cannot forget it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 from weakref import WeakKeyDictionary, WeakSet
 
 from blockio.layers import Command
-from oracles.damage import Damage
-from oracles.damage import error as outcome
-from oracles.finding import Finding, Findings
 from oracles.shadow import Shadow
 from oracles.stamps import Data
 from qbdcheck.errors import CaseBroken
 from qbdcheck.kit.expectations import errno_name, wrong_errno
 from qbdcheck.kit.nbd_requests import widened
+from qbdcheck.kit.request_errors import RequestFailed, RequestHangs, RequestLost, lost
 from qbdcheck.kit.sent_request import SentRequest, laid_over
 from qbdcheck.programs.requests_sent import OK, Sent, note
 from qbdcheck.targets.disk import Disk
@@ -46,39 +43,6 @@ _END = 1 << 64
 
 _OPEN: WeakKeyDictionary[Shadow, WeakSet[NbdIo]] = WeakKeyDictionary()
 """The connections to each disk."""
-
-
-class RequestFailed(NbdError):  # noqa: N818  # as IoFailed of qemu-io
-    """The server answered a request with an error; ``request`` describes the request.
-
-    :ivar findings: the error; who knows of damaged data beside it adds that.
-    """
-
-    def __init__(self, request: str, error: NbdError) -> None:
-        super().__init__(error.errno or 0, error.strerror or "", error.offset)
-        self.request = request
-        wrong = Finding(Damage.ERROR, expected=outcome(0), seen=outcome(self.errno or 0))
-        self.findings = Findings([replace(wrong, remark=str(self))])
-
-    def __str__(self) -> str:
-        return f"{self.request} failed: {self.strerror} (errno {self.errno})"
-
-
-class RequestLost(ConnectionError):  # noqa: N818
-    """A request has no reply: the connection ended, or the time limit passed (`RequestHangs`)."""
-
-
-class RequestHangs(RequestLost, TimeoutError):  # noqa: N818  # as RequestLost
-    """A request has no reply within the time limit."""
-
-
-def _lost(request: object, error: OSError | EOFError) -> RequestLost:
-    """Return the error of a request without a reply: the connection has ended, or it hangs."""
-    if isinstance(error, TimeoutError):
-        return RequestHangs(f"{request}: no reply within the time limit")
-    if isinstance(error, ConnectionError | EOFError):
-        return RequestLost(f"{request}: the server ended the connection without a reply")
-    return RequestLost(f"{request}: {error.strerror or error}")
 
 
 class NbdIo:
@@ -309,7 +273,7 @@ class NbdIo:
                 command, sent.offset, sent.length, flags=flags, payload=sent.data
             )
         except (OSError, EOFError) as error:
-            raise _lost(sent, error) from None
+            raise lost(sent, error) from None
         self._in_flight[cookie] = sent
         self._noted[cookie] = noted
         return cookie
@@ -333,7 +297,7 @@ class NbdIo:
         try:
             reply = self.client.receive_reply(cookie)
         except (OSError, EOFError) as error:
-            raise _lost(waiting[0], error) from None
+            raise lost(waiting[0], error) from None
         sent = self._in_flight.pop(reply.cookie, None)
         if sent is not None:
             self._noted.pop(reply.cookie).result = OK
@@ -444,7 +408,7 @@ class NbdIo:
             noted.result = OK  # an error is an answer: the server lived
             raise RequestFailed(str(sent), error) from None
         except (OSError, EOFError) as error:
-            raise _lost(sent, error) from None
+            raise lost(sent, error) from None
 
     def _judge(self, sent: SentRequest, data: Data) -> None:
         same = None if self._in_flight else self.client.read

@@ -10,8 +10,9 @@ import contextlib
 from collections.abc import Iterator
 
 from qbdcheck.errors import NotRun
-from qbdcheck.kit.nbd_io import CLOSED, NbdIo, RequestFailed, RequestHangs, RequestLost
+from qbdcheck.kit.nbd_io import CLOSED, NbdIo
 from qbdcheck.kit.nbd_requests import describe
+from qbdcheck.kit.request_errors import RequestFailed, RequestHangs, RequestLost
 from qbdcheck.machine_speed import Limit, elapsed_limit_s, must_not_be_starved
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import must_agree

@@ -8,7 +8,7 @@ Guards: shortage-loses-neighbour, async-error-ignored.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
-from qbdcheck.kit.nbd_io import RequestFailed
+from qbdcheck.kit.request_errors import RequestFailed
 
 DEPTH, SLOT, BATCHES = 96, 16 << 10, 3
 

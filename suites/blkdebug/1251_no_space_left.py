@@ -11,8 +11,8 @@ from errno import EDQUOT, EIO, ENOSPC
 
 from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.nbd import TransmissionFlag
-from qbdcheck.kit.nbd_io import RequestFailed
 from qbdcheck.kit.nbd_requests import widened
+from qbdcheck.kit.request_errors import RequestFailed
 from qbdcheck.kit.server_ends import end, ways_of
 from qbdcheck.kit.small_space import limited_space
 

@@ -11,7 +11,7 @@ import errno
 from qbdcheck.kit import ProgramError, case
 from qbdcheck.kit.expectations import expect_result
 from qbdcheck.kit.faulted_requests import expect_faulted
-from qbdcheck.kit.nbd_io import RequestFailed
+from qbdcheck.kit.request_errors import RequestFailed
 
 
 @case(

@@ -7,7 +7,7 @@ Guards: resize-not-notified, geometry-change-stale-buffer, oob-past-end, resize-
 
 from qbdcheck.kit import NotRun, SetupError, case
 from qbdcheck.kit.nbd import Command
-from qbdcheck.kit.nbd_io import RequestHangs, RequestLost
+from qbdcheck.kit.request_errors import RequestHangs, RequestLost
 
 
 @case(

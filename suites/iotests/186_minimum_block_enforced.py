@@ -9,7 +9,7 @@ import contextlib
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
-from qbdcheck.kit.nbd_io import RequestFailed
+from qbdcheck.kit.request_errors import RequestFailed
 
 
 @case(

@@ -20,8 +20,8 @@ from oracles.linearizability import INITIAL, NEVER, Access, Anomaly, check
 from oracles.numbered_sectors import MAGIC, WORDS, Mixed, beside, displaced, finding_of, strange
 from oracles.stamps import SECTOR
 from qbdcheck import clock
-from qbdcheck.kit.nbd_io import RequestFailed
 from qbdcheck.kit.nbd_requests import describe
+from qbdcheck.kit.request_errors import RequestFailed
 from reference_backend.client import Client
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 

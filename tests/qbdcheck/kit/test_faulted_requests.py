@@ -7,8 +7,9 @@ import pytest
 from oracles.damage import Damage
 from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.faulted_requests import NotFailed, expect_faulted
-from qbdcheck.kit.nbd_io import RequestFailed, connect
+from qbdcheck.kit.nbd_io import connect
 from qbdcheck.kit.planted_secret import plant
+from qbdcheck.kit.request_errors import RequestFailed
 from qbdcheck.runner.evidence import findings_of
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession

@@ -10,15 +10,9 @@ from blockio.layers import Command, CommandFlag
 from oracles.damage import Damage
 from qbdcheck.errors import CaseBroken
 from qbdcheck.kit.armed_rules import ArmedRules
-from qbdcheck.kit.nbd_io import (
-    CLOSED,
-    NbdIo,
-    RequestFailed,
-    RequestHangs,
-    RequestLost,
-    connect,
-)
+from qbdcheck.kit.nbd_io import CLOSED, NbdIo, connect
 from qbdcheck.kit.nbd_requests import describe
+from qbdcheck.kit.request_errors import RequestFailed, RequestHangs, RequestLost
 from qbdcheck.kit.sent_request import SentRequest
 from qbdcheck.runner.evidence import findings_of
 from qbdcheck.targets.disk import Disk
