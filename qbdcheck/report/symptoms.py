@@ -47,6 +47,8 @@ _ENDS: Sequence[tuple[str, re.Pattern[str]]] = (
     ("output differs", re.compile(r"^output (?:line|differs)", re.MULTILINE)),
     ("must fail", re.compile(r"expected an error|DID NOT RAISE|must fail|succeeded")),
 )
+_TEST_FAILED = re.compile(r"^(?:ext[234] |xfs )?[\w.#-]+: (?:fail|broken|timed out): ")
+"""The message of a case whose test in a guest failed; the rest of it is that test's own output."""
 _SIZES = ((SECTOR, "at most 512 bytes"), (4096, "at most 4 KiB"), (1 << 16, "at most 64 KiB"),
           (1 << 20, "at most 1 MiB"))  # fmt: skip
 _STATES = {
@@ -101,6 +103,8 @@ def symptoms_of(
     command, flags = _request(main, text)
     errno = _errno(main, text)
     end = "" if _is_judged(main) else _first(_ENDS, text)
+    if main is None and _TEST_FAILED.match(message):
+        command, flags, errno, end = "", (), "", "a test in the guest failed"
     return Symptoms(
         damage=tuple(damage),
         command=command,

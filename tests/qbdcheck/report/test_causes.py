@@ -65,6 +65,14 @@ def test_misdirected_data_explains_what_is_missing_elsewhere(runs: ModuleType) -
     assert (second.cases, second.share) == (("006",), 0.2)
 
 
+def test_the_output_of_a_test_in_the_guest_names_no_request_of_the_target(
+    runs: ModuleType,
+) -> None:
+    said = "isofs: fail: isofs 2 TFAIL: mount -o loop,map=off,block=512 failed; in all 1 fail"
+    (cause,) = causes_of([fails(runs, 542, message=said)])
+    assert cause.title == "a test in the guest failed"
+
+
 def test_a_title_has_no_trait_that_a_finding_contradicts(runs: ModuleType) -> None:
     torn = {"damage": Damage.TORN, "last_writes": (Operation(1, 0, 4096, "write zeroes"),)}
     zeroes = Finding(offset=512, length=512, **torn)  # type: ignore[arg-type]
