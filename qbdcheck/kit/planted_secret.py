@@ -8,6 +8,7 @@ from blockio.layers import Command
 from oracles.damage import Damage
 from oracles.damage import error as outcome
 from qbdcheck.kit.expectations import WrongAnswer
+from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.nbd_probe import enter_transmission, negotiating, option_replies
 from qbdcheck.kit.nbd_requests import describe
 from qbdcheck.targets.disk import Disk
@@ -35,10 +36,11 @@ def plant(disk: Disk, secret: bytes) -> None:
     :raise WrongAnswer: a write was refused, and the volume has its data.
     """
     refused = [_refused(disk, secret, *write) for write in _writes(disk.size)]
+    minimum = minimum_block(disk)
     with negotiating(disk) as client:
         enter_transmission(client, disk)
         for offset, flags in filter(None, refused):
-            _nothing_stored(client, disk.size, secret, offset, flags)
+            _nothing_stored(client, disk.size, minimum, secret, offset, flags)
     with negotiating(disk) as client:  # the last bytes that the server received are the secret
         name = (secret * 4).decode()
         texts = m.info_request(name), m.meta_context_request(name, [name])
@@ -64,10 +66,15 @@ def _refused(disk: Disk, secret: bytes, offset: int, flags: int) -> tuple[int, i
     return None
 
 
-def _nothing_stored(client: Client, size: int, secret: bytes, offset: int, flags: int) -> None:
-    length = min(2 * _BLOCK, size - offset)
-    at = bytes(client.read(offset, length)).find(secret) if length > 0 else -1
+def _nothing_stored(  # noqa: PLR0917  # the volume, and one write
+    client: Client, size: int, minimum: int, secret: bytes, offset: int, flags: int
+) -> None:
+    block = max(minimum, _BLOCK)
+    start, end = offset // block * block, min(offset + 2 * _BLOCK, size)
+    places = range(start, end, block)
+    data = b"".join(bytes(client.read(at, min(block, size - at))) for at in places)
+    at = data.find(secret)
     if at >= 0:
         what = describe(Command.WRITE, offset, 2 * _BLOCK, flags)
-        text = f"{what} was refused, and its data is in the volume at {offset + at}"
+        text = f"{what} was refused, and its data is in the volume at {start + at}"
         raise WrongAnswer(text, Damage.OTHER_WRITE, None, outcome(0))

@@ -26,14 +26,14 @@ def test(new_disk, nbd, nbd_io, seed):
     disk = new_disk(256 * KIB)
     random = seed.stream("places")
     with nbd(disk) as wholes, nbd(disk) as parts, nbd(disk) as reads, nbd_io(disk) as io:
-        minimum = io.block_sizes[0]
+        minimum, _, longest = io.block_sizes
         kinds = [Command.WRITE]
         if io.offers(TransmissionFlag.SEND_WRITE_ZEROES):
             kinds.append(Command.WRITE_ZEROES)
         if io.offers(TransmissionFlag.SEND_TRIM):
             kinds.append(Command.TRIM)
         for _ in range(ROUNDS):
-            length = random.choice(WHOLES)
+            length = widened(0, random.choice(WHOLES), minimum)[1]
             start = random.randrange(disk.size // length) * length
             sends = [(reads, Command.READ, start, length)]
             sends.append((wholes, random.choice(kinds), start, length))
@@ -41,7 +41,8 @@ def test(new_disk, nbd, nbd_io, seed):
                 part = random.choice(PARTS)
                 at = max(0, start + random.randrange(-min(part, start), length))
                 at, part = widened(at, part, minimum)
-                sends.append((parts, Command.WRITE, at, min(part, disk.size - at)))
+                part = min(part, disk.size - at, longest)
+                sends.append((parts, Command.WRITE, at, part))
             random.shuffle(sends)
             together(disk.shadow, sends)
             for one in (wholes, parts, reads):
