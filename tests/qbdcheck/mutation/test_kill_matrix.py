@@ -162,7 +162,8 @@ def test_a_mutant_whose_server_does_not_start_is_not_killed(tmp_path: Path) -> N
     broken, dead = json.loads(report.read_text())
     assert (broken["state"], broken["killed"], broken["named"]) == ("not ready", False, False)
     assert "the server died at its start" in broken["diagnosis"]
-    assert (dead["state"], dead["damage"]) == ("killed", ["bit flip"])
+    assert dead["state"] == "killed"
+    assert "bit flip" in dead["damage"]  # where the random place is decides what else is wrong
     assert "Did not start: phantom-write" in done.stdout
     assert "Killed 1 of 2 mutants" in done.stdout
 
