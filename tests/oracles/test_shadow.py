@@ -109,6 +109,20 @@ def test_settling_a_part_of_a_sector_leaves_only_the_contents_that_fit() -> None
     assert permitted(shadow, 500, b"\xaa")
 
 
+def test_damage_beside_a_discarded_part_is_judged_without_that_part() -> None:
+    shadow = Shadow(1 << 20, ME)
+    old = shadow.stamped(0, SECTOR)
+    shadow.write(0, old)
+    shadow.discard(68, 2)
+    seen = bytearray(old)
+    seen[68:70] = bytes(2)
+    assert shadow.check(0, bytes(seen)) == []
+    seen[7] ^= 0x10
+    (finding,) = shadow.check(0, bytes(seen))
+    assert finding.damage is Damage.BIT_FLIP
+    assert finding.part == (7, 8)
+
+
 def test_an_acknowledged_write_settles_what_was_ambiguous() -> None:
     shadow = Shadow(4 * SECTOR)
     shadow.maybe_write(0, A)

@@ -157,13 +157,13 @@ def test_a_mutant_whose_server_does_not_start_is_not_killed(tmp_path: Path) -> N
     profile.write_text(profile.read_text().replace("{python} -S", f"sh {start} {{python}} -S"))
     report = tmp_path / "kill.json"
     arguments = ["phantom-write", "silent-bit-flip", "1", "200", "--targets-dir", str(tmp_path)]
+    arguments += ["--seed", "1"]  # with some seeds, two flips in one place are "altered" bytes
     done = check("--mutants", *arguments, "--json", str(report))
     assert done.returncode == 1, done.stdout + done.stderr
     broken, dead = json.loads(report.read_text())
     assert (broken["state"], broken["killed"], broken["named"]) == ("not ready", False, False)
     assert "the server died at its start" in broken["diagnosis"]
-    assert dead["state"] == "killed"
-    assert "bit flip" in dead["damage"]  # where the random place is decides what else is wrong
+    assert (dead["state"], dead["damage"]) == ("killed", ["bit flip"])
     assert "Did not start: phantom-write" in done.stdout
     assert "Killed 1 of 2 mutants" in done.stdout
 
