@@ -16,6 +16,7 @@ from typing import Protocol
 
 import pytest
 
+from oracles.damage import Damage
 from qbdcheck import machine_speed
 from qbdcheck.catalogue.basis import is_waived, policies_of
 from qbdcheck.errors import CaseBroken, NotReadyError, NotRun, UsageError
@@ -134,17 +135,24 @@ class KnownFailure(Protocol):
     def sometimes(self) -> bool:
         """Whether it depends on timing, so that a pass is right too."""
 
+    @property
+    def damage(self) -> Collection[Damage]:
+        """The only kinds of damage that it has, if any are named."""
+
 
 def apply_deviation(result: Result, known: KnownFailure) -> Result:
     """Return the result of a case that the target's profile expects to fail.
 
-    A failure counts as not run. A pass counts as a failure, so that profiles stay correct.
+    A failure counts as not run, unless it has other damage than the known one. A pass counts as a
+    failure, so that profiles stay correct.
 
     :param known: the deviation. If its failure depends on timing, a pass is a pass, and a time
         limit that was exceeded on a starved machine is that failure.
     """
     is_late = result.starved is not None and known.sometimes
     if (result.verdict is Verdict.FAIL or is_late) and not result.setup_failed:
+        if _has_other_damage(result, known):
+            return result
         return Result(Verdict.NOT_RUN, reasons=(f"known deviation: {known.where}",))
     if result.verdict is Verdict.PASS and not known.sometimes:
         fix = (
@@ -152,6 +160,17 @@ def apply_deviation(result: Result, known: KnownFailure) -> Result:
         )
         return Result(Verdict.FAIL, f"{fix} ({known.where})", result.details)
     return result
+
+
+def _has_other_damage(result: Result, known: KnownFailure) -> bool:
+    """Return whether a failure shows more than the known one.
+
+    A case that passes now and then would otherwise hide wrong contents for ever.
+    """
+    kinds = {finding.damage for finding in result.findings}
+    if known.damage:
+        return not kinds <= set(known.damage)
+    return known.sometimes and any(kind.rank == 0 for kind in kinds)
 
 
 def apply_waiver(result: Result, basis: Sequence[str], waives: Collection[str]) -> Result:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from oracles.damage import Damage
 from qbdcheck.targets.placeholders import names_in
 from qbdcheck.targets.server_version import parse_range
 
@@ -48,6 +49,19 @@ def check_port(port: str) -> int:
     return int(port)
 
 
+def _damage(value: object) -> object:
+    """Return the kind of damage of that name.
+
+    :raise ValueError: there is none.
+    """
+    if isinstance(value, Damage):
+        return value
+    known = {kind.value: kind for kind in Damage}
+    if value not in known:
+        raise ValueError(f"not a kind of damage: use one of {', '.join(known)}")
+    return known[str(value)]
+
+
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -77,6 +91,7 @@ def _need(value: str) -> str:
     return value
 
 
+DamageKind = Annotated[Damage, BeforeValidator(_damage)]
 Need = Annotated[str, pydantic.AfterValidator(_need)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=3600)]
 Command = Annotated[str, pydantic.AfterValidator(_command)]
@@ -186,6 +201,9 @@ class Deviation(Strict):
     """Versions of QEMU with which the case fails, for a fault of QEMU."""
     sometimes: bool = False
     """Whether the failure depends on timing, so that a pass is right too."""
+    damage: list[DamageKind] = []
+    """The kinds of damage that the failure has; a failure with another kind is not this one. By
+    default all kinds, but with ``sometimes`` none that is wrong contents."""
 
     @property
     def where(self) -> str:

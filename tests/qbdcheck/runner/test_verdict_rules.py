@@ -177,6 +177,24 @@ def test_a_known_failure_is_not_run_and_a_pass_is_right_only_if_it_depends_on_ti
         assert result.reasons == ("known deviation: docs/findings.md#a-server-hangs",)
 
 
+@pytest.mark.parametrize(
+    ("found", "sometimes", "damage", "expected"),
+    [
+        (Damage.HANG, True, [], Verdict.NOT_RUN),
+        (Damage.ZEROED, True, [], Verdict.FAIL),
+        (Damage.ZEROED, True, [Damage.ZEROED], Verdict.NOT_RUN),
+        (Damage.ZEROED, False, [], Verdict.NOT_RUN),
+        (Damage.ZEROED, False, [Damage.HANG], Verdict.FAIL),
+    ],
+)
+def test_other_damage_than_the_known_one_is_a_failure(
+    found: Damage, sometimes: bool, damage: list[Damage], expected: Verdict
+) -> None:
+    known = Deviation(case="1", finding="a-server-hangs", sometimes=sometimes, damage=damage)
+    failed = Result(Verdict.FAIL, "seen", findings=(Finding(found),))
+    assert apply_deviation(failed, known).verdict is expected
+
+
 @pytest.mark.usefixtures("starved")
 @pytest.mark.parametrize("sometimes", [False, True])
 def test_a_known_hang_on_a_starved_machine_is_the_known_failure(sometimes: bool) -> None:
