@@ -267,20 +267,25 @@ class ConcurrentMapUpdateLost(Mutant):
         replace(Volume, "write", make_write)
         replace(Volume, "power_cut", make_cut)
 
+    def page_of(self, volume: Volume, offset: int, length: int) -> int | None:
+        """Return the page of the map that a write changes; None if it changes none."""
+        units = {(id(volume), unit) for unit in blocks(offset, length, _UNIT)}
+        is_first = not units & self._known
+        self._known |= units
+        return min(unit for _, unit in units) // self.PAGE if units and is_first else None
+
     def _write(self, real: Any, volume: Volume, offset: int, data: Any, fua: bool) -> None:
-        units = {(id(volume), unit) for unit in blocks(offset, len(data), _UNIT)}
         end = offset + len(data)
         with self._lock:
             self._lost = [
                 one for one in self._lost
                 if one[0] != id(volume) or one[1] >= end or one[1] + len(one[2]) <= offset
             ]  # fmt: skip
-            is_first = not units & self._known
-            self._known |= units
-        if not is_first or not units or end > volume.size:
+            number = self.page_of(volume, offset, len(data)) if end <= volume.size else None
+        if number is None:
             real(volume, offset, data, fua)
             return
-        page = id(volume), min(unit for _, unit in units) // self.PAGE
+        page = id(volume), number
         with self._lock:
             old = volume.store.read(offset, len(data))
             is_alone = not self._flying[page]

@@ -11,7 +11,7 @@ from blockio.extents import STATE_ZERO, Extent, merged
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
 from mutants.knobs import ALWAYS
 from mutants.mutant import BLOCK, Mutant, RequestMutant, StatusMutant, changed, whole_blocks
-from mutants.patching import replace
+from mutants.patching import all_volumes, replace
 from reference_backend.memory_pool import MemoryPool
 from reference_backend.store.memory import CHUNK_BYTES, MemoryStore
 from reference_backend.store.ranges import RangeSet
@@ -283,14 +283,7 @@ class CheckpointClearsOthers(Mutant):
 
     def install(self) -> None:
         """Note all volumes, and clear their tracking."""
-        known: weakref.WeakSet[Volume] = weakref.WeakSet()
-
-        def make_init(real: Any) -> Any:
-            def init(volume: Volume, *arguments: Any, **options: Any) -> None:
-                real(volume, *arguments, **options)
-                known.add(volume)
-
-            return init
+        known = all_volumes()
 
         def make(real: Any) -> Any:
             def checkpoint(volume: Volume, *arguments: Any) -> None:
@@ -301,7 +294,6 @@ class CheckpointClearsOthers(Mutant):
 
             return checkpoint
 
-        replace(Volume, "__init__", make_init)
         replace(Volume, "snapshot", make)
         replace(Volume, "checkpoint", make)
 

@@ -19,6 +19,7 @@ from mutants.knobs import ALWAYS
 from mutants.mutant import BLOCK, Mutant, ReplyMutant, RequestMutant, blocks, raising, read
 from mutants.mutant import changed as changed_request
 from mutants.mutant import whole_blocks as whole
+from mutants.pacing import hide
 from mutants.patching import replace
 from reference_backend.store.write_cache import WriteCache
 
@@ -177,18 +178,8 @@ class CombinedZeroesInvisible(Mutant):
             reply = below(request)
             others = [held for one, held in self._held.items() if one != whose]
             if request.command is Command.READ and others:
-                self._hide(request, reply, others)
+                hide(self, request, reply, others)
             return reply
-
-    def _hide(self, request: Request, reply: Reply, others: list[tuple[int, bytes]]) -> None:
-        data, end = bytearray(reply.data), request.offset + request.length
-        for offset, old in others:
-            first, after = max(offset, request.offset), min(offset + len(old), end)
-            if first < after:
-                part = old[first - offset : after - offset]
-                data[first - request.offset : after - request.offset] = part
-        if data != reply.data and self.strikes(request):
-            reply.data = bytes(data)
 
 
 class TieByOffset(RequestMutant):

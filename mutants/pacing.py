@@ -7,6 +7,7 @@ import errno
 import time
 import weakref
 from collections import Counter, OrderedDict, deque
+from collections.abc import Sequence
 from typing import Any
 
 from blockio.errors import BlockError
@@ -47,22 +48,21 @@ class RmwUndoesWholeWrite(Mutant):
 
     def install(self) -> None:
         """Read the block, wait, write the block."""
-        whole: Counter[tuple[int, int]] = Counter()
+        self.changes: Counter[tuple[int, int]] = Counter()
 
         def make(real: Any) -> Any:
             def write_(volume: Volume, offset: int, data: Any, fua: bool = False) -> None:
-                for number in whole_blocks(offset, len(data)):
-                    whole[id(volume), number] += 1
+                self.note_write(volume, offset, len(data))
                 number = offset // BLOCK
                 start, end = number * BLOCK, min((number + 1) * BLOCK, volume.size)
                 is_part = 0 < len(data) < BLOCK and offset + len(data) <= end
                 if not is_part:
                     real(volume, offset, data, fua)
                     return
-                before = whole[id(volume), number]
+                before = self.changes[id(volume), number]
                 block = bytearray(volume.store.read(start, end - start))
                 time.sleep(0.001)
-                if whole[id(volume), number] != before and self.strikes():
+                if self.changes[id(volume), number] != before and self.strikes():
                     block[offset - start : offset - start + len(data)] = data
                     offset, data = start, bytes(block)
                 real(volume, offset, data, fua)
@@ -70,6 +70,10 @@ class RmwUndoesWholeWrite(Mutant):
             return write_
 
         replace(Volume, "write", make)
+
+    def note_write(self, volume: Volume, offset: int, length: int) -> None:
+        """Count changes of whole blocks, which a write of a part does not exclude."""
+        self.changes.update((id(volume), one) for one in whole_blocks(offset, length))
 
 
 class FillRacesWrite(Mutant):
@@ -279,20 +283,26 @@ class CombinedWritesInvisible(Mutant):
                 self._held = {one: kept for one, kept in self._held.items() if one == whose}
             reply = below(request)
             if request.command is Command.READ:
-                self._hide(request, reply)
+                others = [held for one, held in self._held.items() if one != whose]
+                hide(self, request, reply, [one for held in others for one in held])
             return reply
 
-    def _hide(self, request: Request, reply: Reply) -> None:
-        data = bytearray(reply.data)
-        end = request.offset + request.length
-        for whose, held in self._held.items():
-            for offset, old in held if whose != request.connection else ():
-                first, after = max(offset, request.offset), min(offset + len(old), end)
-                if first < after:
-                    part = old[first - offset : after - offset]
-                    data[first - request.offset : after - request.offset] = part
-        if data != reply.data and self.strikes(request):
-            reply.data = bytes(data)
+
+def hide(
+    mutant: Mutant, request: Request, reply: Reply, pieces: Sequence[tuple[int, bytes]]
+) -> None:
+    """Show old data to a read instead of the newest.
+
+    :param pieces: offsets in bytes, and the data that was there.
+    """
+    data, end = bytearray(reply.data), request.offset + request.length
+    for offset, old in pieces:
+        first, after = max(offset, request.offset), min(offset + len(old), end)
+        if first < after:
+            part = old[first - offset : after - offset]
+            data[first - request.offset : after - request.offset] = part
+    if data != reply.data and mutant.strikes(request):
+        reply.data = bytes(data)
 
 
 class SameTickOlderWins(RequestMutant):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable
 from struct import Struct
 from typing import Any, NoReturn
@@ -18,6 +19,21 @@ _STATUS = 70
 def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     """Replace a function of a class or module with ``make(function)``."""
     setattr(owner, name, make(getattr(owner, name)))
+
+
+def all_volumes() -> weakref.WeakSet[Volume]:
+    """Return the set of all volumes of the server, which grows as they are made."""
+    known: weakref.WeakSet[Volume] = weakref.WeakSet()
+
+    def make(real: Any) -> Any:
+        def init(volume: Volume, *arguments: Any, **options: Any) -> None:
+            real(volume, *arguments, **options)
+            known.add(volume)
+
+        return init
+
+    replace(Volume, "__init__", make)
+    return known
 
 
 def change_snapshots(change: Callable[[MemoryPool, str, str, Volume], None]) -> None:

@@ -6,18 +6,19 @@ example.
 
 from __future__ import annotations
 
-import time
 import weakref
 import zlib
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from typing import Any
 
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
+from mutants.allocation import ConcurrentMapUpdateLost
 from mutants.knobs import ALWAYS
-from mutants.mutant import BLOCK, Mutant, RequestMutant, blocks, write
+from mutants.mutant import Mutant, RequestMutant, blocks, write
 from mutants.mutant import whole_blocks as whole
+from mutants.pacing import RmwUndoesWholeWrite
 from mutants.page_contents import BlockMutant, JournalMagicNotRestored
-from mutants.patching import replace
+from mutants.patching import all_volumes, replace
 from reference_backend.memory_pool import MemoryPool
 from reference_backend.store.memory import MemoryStore
 from reference_backend.store.ranges import RangeSet
@@ -225,7 +226,7 @@ class MagicInSectorNotRestored(JournalMagicNotRestored):
     MAGIC = bytes.fromhex("feedbabe")
 
 
-class RmwUndoesZeroes(Mutant):
+class RmwUndoesZeroes(RmwUndoesWholeWrite):
     """A read-modify-write does not exclude zeroes of its block."""
 
     id = "rmw-undoes-zeroes"
@@ -233,98 +234,35 @@ class RmwUndoesZeroes(Mutant):
     says = r"not zero"
     source = "variant of rmw-undoes-whole-write (nbdkit 539246ea)"
     breaks = "zeroes or a discard around a part of a block that is written meanwhile are lost"
-    takes = ALWAYS
-    waits = True
 
     def install(self) -> None:
-        """Read the block, wait, write the block."""
-        zeroed: Counter[tuple[int, int]] = Counter()
+        """Note which blocks are zeroed, and read, wait and write the block of a part."""
+        super().install()
 
-        def make_zero(real: Any) -> Any:
+        def make(real: Any) -> Any:
             def zero(volume: Volume, offset: int, length: int, *arguments: Any) -> None:
-                for number in blocks(offset, length) if length < 1 << 28 else ():
-                    zeroed[id(volume), number] += 1
+                if length < 1 << 28:
+                    self.changes.update((id(volume), one) for one in blocks(offset, length))
                 real(volume, offset, length, *arguments)
 
             return zero
 
-        def make_write(real: Any) -> Any:
-            def write_(volume: Volume, offset: int, data: Any, fua: bool = False) -> None:
-                number = offset // BLOCK
-                start, end = number * BLOCK, min((number + 1) * BLOCK, volume.size)
-                if not 0 < len(data) < BLOCK or offset + len(data) > end:
-                    real(volume, offset, data, fua)
-                    return
-                before = zeroed[id(volume), number]
-                block = bytearray(volume.store.read(start, end - start))
-                time.sleep(0.001)
-                if zeroed[id(volume), number] != before and self.strikes():
-                    block[offset - start : offset - start + len(data)] = data
-                    offset, data = start, bytes(block)
-                real(volume, offset, data, fua)
+        replace(Volume, "_zero", make)
 
-            return write_
-
-        replace(Volume, "_zero", make_zero)
-        replace(Volume, "write", make_write)
+    def note_write(self, volume: Volume, offset: int, length: int) -> None:
+        """Writes are excluded."""
 
 
-class ConcurrentOverwriteLost(Mutant):
+class ConcurrentOverwriteLost(ConcurrentMapUpdateLost):
     """Two entries of one page of a log overwrite each other."""
 
     id = "concurrent-overwrite-lost"
-    shows = ("lost write",)
     source = "variant of concurrent-map-update-lost"
     breaks = "of two writes to one MiB at the same time, a power cut takes one back, flushed or not"
-    takes = ALWAYS
-    waits = True
 
-    def install(self) -> None:
-        """Note what was written at the same time, and undo one of it after a power cut."""
-        self._flying: Counter[tuple[int, int]] = Counter()
-        self._lost: list[tuple[int, int, bytes]] = []
-
-        def make_write(real: Any) -> Any:
-            def write_(volume: Volume, offset: int, data: Any, fua: bool = False) -> None:
-                self._write(real, volume, offset, data, fua)
-
-            return write_
-
-        def make_cut(real: Any) -> Any:
-            def power_cut(volume: Volume, seed: int) -> None:
-                real(volume, seed)
-                for whose, offset, old in self._lost:
-                    inside = offset + len(old) <= volume.size
-                    if whose == id(volume) and inside and self.strikes():
-                        volume._powered.write(offset, old)  # noqa: SLF001  # a mutant changes code
-                self._lost = [one for one in self._lost if one[0] != id(volume)]
-
-            return power_cut
-
-        replace(Volume, "write", make_write)
-        replace(Volume, "power_cut", make_cut)
-
-    def _write(self, real: Any, volume: Volume, offset: int, data: Any, fua: bool) -> None:
-        end, page = offset + len(data), (id(volume), offset // MIB)
-        if end > volume.size or len(data) > _UNIT:
-            real(volume, offset, data, fua)
-            return
-        with self._lock:
-            self._lost = [
-                one for one in self._lost
-                if one[0] != id(volume) or one[1] >= end or one[1] + len(one[2]) <= offset
-            ]  # fmt: skip
-            is_alone = not self._flying[page]
-            self._flying[page] += 1
-            old = volume.store.read(offset, len(data))
-        time.sleep(0.0005)
-        try:
-            real(volume, offset, data, fua)
-        finally:
-            with self._lock:
-                self._flying[page] -= 1
-                if not is_alone:
-                    self._lost.append((id(volume), offset, old))
+    def page_of(self, volume: Volume, offset: int, length: int) -> int | None:
+        """Return the page of the log, which has the entries of one MiB."""
+        return offset // MIB if length <= _UNIT else None
 
 
 class CloneOfFirstFound(Mutant):
@@ -366,14 +304,7 @@ class CloneClearsTracking(Mutant):
 
     def install(self) -> None:
         """Note all volumes, and clear their tracking."""
-        known: weakref.WeakSet[Volume] = weakref.WeakSet()
-
-        def make_init(real: Any) -> Any:
-            def init(volume: Volume, *arguments: Any, **options: Any) -> None:
-                real(volume, *arguments, **options)
-                known.add(volume)
-
-            return init
+        known = all_volumes()
 
         def make(real: Any) -> Any:
             def clone(store: MemoryStore) -> MemoryStore:
@@ -385,5 +316,4 @@ class CloneClearsTracking(Mutant):
 
             return clone
 
-        replace(Volume, "__init__", make_init)
         replace(MemoryStore, "clone", make)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from qemu.qmp import QMPClient
+from qemu.qmp import ExecuteError, QMPClient
 
 from mutants.catalogue import catalogue, layer_argument
 from reference_backend.client import Client
@@ -44,6 +46,41 @@ def control(server: ServerProcess, command: str, **arguments: object) -> Any:
 def cut(server: ServerProcess, seed: int) -> None:
     """Cut the power of all volumes."""
     control(server, "power-cut", seed=seed)
+
+
+def remove(server: ServerProcess, name: str) -> None:
+    """Remove a volume or snapshot, also if the server still has to notice that clients left."""
+    for _ in range(200):
+        with contextlib.suppress(ExecuteError):
+            control(server, "volume-remove", name=name)
+            return
+        time.sleep(0.02)
+    control(server, "volume-remove", name=name)
+
+
+def together(
+    server: ServerProcess,
+    *acts: Callable[[Client, int], object],
+    until: Sequence[object] | None = None,
+) -> None:
+    """Carry out acts at the same time on connections of their own; the number is that of the turn.
+
+    :param until: there are 50 turns, and more until one of these is true, but at most 2000: whether
+        two threads meet is chance. Without it there are 50 turns.
+    """
+
+    def run(act: Callable[[Client, int], object]) -> None:
+        with server.connect("v") as nbd:
+            for turn in range(50 if until is None else 2000):
+                if turn >= 50 and any(until or ()):
+                    return
+                act(nbd, turn)
+
+    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 @pytest.fixture

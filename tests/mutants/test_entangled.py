@@ -5,7 +5,7 @@ from __future__ import annotations
 from blockio.layers import CommandFlag
 from reference_backend.client import Client
 from tests.mutants.bench import BLOCK, MIB, UNIT, Bench
-from tests.mutants.conftest import Serve, control
+from tests.mutants.conftest import Serve, control, remove
 from tests.reference_backend.cli_server import ServerProcess
 
 X, Y = b"x" * BLOCK, b"y" * BLOCK
@@ -79,7 +79,7 @@ def test_two_snapshots_change_with_the_volume(serve: Serve) -> None:
 def test_a_clone_without_its_snapshot_changes_with_the_volume(serve: Serve) -> None:
     with serve("removal-unshares-clone") as server:
         cloned(server)
-        control(server, "volume-remove", name="v@s")
+        remove(server, "v@s")
         write(server, "v", 0, Y)
         assert read(server, "c") == Y
         assert read(server, "c", BLOCK) == X

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.conftest import Serve, control, cut
+from tests.mutants.conftest import Serve, control, cut, remove
 
 BLOCK = 4096
 X, Y = b"x" * BLOCK, b"y" * BLOCK
@@ -58,7 +58,7 @@ def test_a_power_cut_loses_what_a_removed_snapshot_shared(serve: Serve) -> None:
             nbd.write(0, X)
             control(server, "volume-snapshot", name="v", snapshot="s")
             nbd.write(1 << 20, Y)
-            control(server, "volume-remove", name="v@s")
+            remove(server, "v@s")
             assert bytes(nbd.read(0, BLOCK)) == X
             nbd.flush()
         cut(server, 1)

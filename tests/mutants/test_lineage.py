@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from reference_backend.client import Client
-from tests.mutants.conftest import Serve, control
+from tests.mutants.conftest import Serve, control, remove
 from tests.reference_backend.cli_server import ServerProcess
 
 BLOCK, MIB = 4096, 1 << 20
@@ -98,7 +98,7 @@ def test_a_merge_drops_zeroes(serve: Serve) -> None:
         nbd.write_zeroes(0, BLOCK)
         snapshot(server, "b")
         assert bytes(nbd.read(0, BLOCK)) == bytes(BLOCK)
-        control(server, "volume-remove", name="v@b")
+        remove(server, "v@b")
         assert bytes(nbd.read(0, BLOCK)) == X
 
 

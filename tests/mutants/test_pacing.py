@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -12,32 +11,9 @@ from blockio.errors import BlockError
 from blockio.layers import Command, CommandFlag
 from reference_backend.client import Client
 from tests.mutants.bench import BLOCK, KIB, MIB, UNIT, Bench
-from tests.mutants.conftest import Serve, cut
-from tests.reference_backend.cli_server import ServerProcess
+from tests.mutants.conftest import Serve, cut, together
 
 GIB = 1 << 30
-
-
-def together(
-    server: ServerProcess, seen: list[bool], *acts: Callable[[Client, int], object]
-) -> None:
-    """Carry out acts in turns, on connections of their own, until one of ``seen`` is true.
-
-    There are at least 50 turns, and at most 2000: two threads meet by chance.
-    """
-
-    def run(act: Callable[[Client, int], object]) -> None:
-        with server.connect("v") as nbd:
-            for turn in range(2000):
-                if turn >= 50 and any(seen):
-                    return
-                act(nbd, turn)
-
-    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def test_a_part_undoes_a_whole_write(serve: Serve) -> None:
@@ -49,7 +25,7 @@ def test_a_part_undoes_a_whole_write(serve: Serve) -> None:
             nbd.write(0, data)
             lost.append(bytes(nbd.read(512, BLOCK - 512)) != data[512:])
 
-        together(server, lost, whole, lambda nbd, _: nbd.write(0, b"p" * 512))
+        together(server, whole, lambda nbd, _: nbd.write(0, b"p" * 512), until=lost)
         assert any(lost)
 
 
@@ -62,7 +38,7 @@ def test_a_fill_keeps_what_a_write_replaced(serve: Serve) -> None:
             nbd.write(0, data)
             stale.append(bytes(nbd.read(0, BLOCK)) != data)
 
-        together(server, stale, write, lambda nbd, _: nbd.read(0, BLOCK))
+        together(server, write, lambda nbd, _: nbd.read(0, BLOCK), until=stale)
         assert any(stale)
         with server.connect("v") as nbd:
             nbd.write(0, b"n" * BLOCK)

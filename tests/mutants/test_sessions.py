@@ -14,7 +14,7 @@ from reference_backend.client import Client
 from reference_backend.nbd import client_replies as wire
 from reference_backend.nbd.errors import NbdProtocolError
 from tests.mutants.bench import BLOCK, KIB, UNIT, Bench
-from tests.mutants.conftest import Serve, control, cut
+from tests.mutants.conftest import Serve, control, cut, remove
 
 
 def test_disc_overtakes_writes(serve: Serve) -> None:
@@ -116,7 +116,7 @@ def test_a_name_brings_the_removed_snapshot(serve: Serve) -> None:
             control(server, "volume-snapshot", name="v", snapshot="s")
             with server.connect("v@s") as nbd:
                 assert nbd.read(0, 1) == b"a"
-            control(server, "volume-remove", name="v@s")
+            remove(server, "v@s")
 
 
 def test_the_cookie_is_cut(serve: Serve) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from blockio.layers import Command
 from reference_backend.nbd.errors import NbdError
-from tests.mutants.conftest import Serve, control
+from tests.mutants.conftest import Serve, control, remove
 from tests.reference_backend.cli_server import ServerProcess
 
 BLOCK, UNIT, MIB = 4096, 65536, 1 << 20
@@ -63,7 +63,7 @@ def test_snapshot_delete_shared_block(serve: Serve) -> None:
             for name in "abc":
                 nbd.write("abc".index(name) * MIB, name.encode() * MIB)
                 snapshot(server, name)
-            control(server, "volume-remove", name="v@b")
+            remove(server, "v@b")
             nbd.write(0, b"n" * MIB)
         with server.connect("v@a") as first, server.connect("v@c") as last:
             assert bytes(first.read(0, MIB)) == b"a" * MIB

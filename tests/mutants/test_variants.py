@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import zlib
 from collections.abc import Callable
 
 from reference_backend.client import Client
 from tests.mutants.bench import BLOCK, MIB, UNIT, Bench
-from tests.mutants.conftest import Serve, control, cut
+from tests.mutants.conftest import Serve, control, cut, together
 from tests.mutants.test_entangled import dirty
-from tests.reference_backend.cli_server import ServerProcess
 
 FUA = 1
 
@@ -88,23 +86,6 @@ def test_another_magic_is_lost(serve: Serve) -> None:
     assert after_cuts(serve, "magic-in-sector-not-restored", act, 0) == {b"\0"}
 
 
-def together(server: ServerProcess, *acts: Callable[[Client, int], object]) -> None:
-    """Carry out acts at the same time, 40 turns each, on connections of their own."""
-    start = threading.Barrier(len(acts))
-
-    def run(act: Callable[[Client, int], object]) -> None:
-        with server.connect("v") as nbd:
-            for turn in range(40):
-                start.wait(60)
-                act(nbd, turn)
-
-    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
 def test_a_part_undoes_zeroes(serve: Serve) -> None:
     with serve("rmw-undoes-zeroes") as server:
         lost = []
@@ -119,7 +100,7 @@ def test_a_part_undoes_zeroes(serve: Serve) -> None:
             for _ in range(6):
                 nbd.write(BLOCK, b"p" * 512)
 
-        together(server, zero, part)
+        together(server, zero, part, until=lost)
         assert any(lost)
 
 

@@ -126,6 +126,12 @@ def test_deviation_is_found_by_number_and_by_stem(file: Path) -> None:
         ('socket: "{socket}"', "port: 65536", 6, "ready.port: not a TCP port: use a number from 1"),
         ('socket: "{socket}"', 'port: "0"', 6, "ready.port: not a TCP port"),
         ('socket: "{socket}", ', "", 6, "ready: give exactly one of: socket"),
+        (
+            "[qcow2]",
+            "[qcow2], damage: [hung]",
+            13,
+            "not a kind of damage: use one of zeroed, stale",
+        ),
         ("[qcow2]", "[qcow2], versions: new", 13, "not a range of versions; write '>=3.24 <3.27'"),
         ("[qcow2]", "[qcow2], versions: '>=1'", 1, "versions: in deviations: requires version:"),
         ('"17"', '"999"', 12, "deviations.0.case: unknown case '999'; ./check -l lists the cases"),
