@@ -99,6 +99,7 @@ MODULES = (
     "paused_backend",
     "planted_secret",
     "power_cuts",
+    "quorum",
     "reference",
     "related_requests",
     "request_cost",

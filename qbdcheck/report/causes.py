@@ -51,7 +51,11 @@ _PHRASES = {
 }
 """Traits as the title of a cause says them."""
 _LOST = "lost data"
-_SAID = {Damage.LENGTH.value: "wrong length", Damage.SIZE.value: "wrong size"}
+_SAID = {
+    Damage.LENGTH.value: "wrong length",
+    Damage.SIZE.value: "wrong size",
+    "must fail": "wrong success",
+}
 _MOVED = re.compile(r"([+-])(\d+) (bytes|sectors) away")
 
 Trait = tuple[str, str]
@@ -377,7 +381,8 @@ def _subject(chosen: Mapping[str, Sequence[str]]) -> str:
     damage = list(chosen.get("damage", ()))
     contents = " or ".join(kind for kind in damage if Damage(kind) in _CONTENTS)
     rest = [_SAID.get(kind, kind) for kind in damage if Damage(kind) not in _CONTENTS]
-    return ", ".join([*([f"{contents} data"] if contents else []), *rest, *chosen.get("end", ())])
+    rest += [_SAID.get(end, end) for end in chosen.get("end", ())]
+    return ", ".join([*([f"{contents} data"] if contents else []), *rest])
 
 
 def _requests(chosen: Mapping[str, Sequence[str]]) -> str:

@@ -165,7 +165,7 @@ def apply_deviation(result: Result, known: KnownFailure) -> Result:
 def _has_other_damage(result: Result, known: KnownFailure) -> bool:
     """Return whether a failure shows more than the known one.
 
-    A case that passes now and then would otherwise hide wrong contents for ever.
+    A case that passes now and then would otherwise always hide wrong contents.
     """
     kinds = {finding.damage for finding in result.findings}
     if known.damage:

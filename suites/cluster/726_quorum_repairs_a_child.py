@@ -9,8 +9,8 @@ Guards: silent-bit-flip, stale-replica-after-failover, resync-overwrites-newer.
 from copy import deepcopy
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blockdev import node
 from qbdcheck.kit.expectations import expect_equal
+from qbdcheck.kit.quorum import equal_disks, export_quorum
 
 KIB = 1 << 10
 CHANGED = ((0, 512), (100 * KIB + 512, 3 * KIB), (300 * KIB, 64 * KIB))
@@ -19,21 +19,14 @@ LEFT = (700 * KIB, 4 * KIB)
 
 @case(groups="cluster rw export", basis="MUST: QAPI, BlockdevOptionsQuorum")
 def test(new_disk, qemu_io, storage_daemon):
-    disks = [new_disk("1M", prefill=False) for _ in range(3)]
-    for disk in disks:
-        disk.shadow = disks[0].shadow
-        disk.prefill()
-    disks[1].shadow = deepcopy(disks[0].shadow)
+    disks = equal_disks(new_disk)
     with qemu_io(disks[1]) as direct:
         for offset, length in (*CHANGED, LEFT):
             direct.write(offset, length)
         direct.flush()
     with storage_daemon() as qsd:
-        for number, disk in enumerate(disks):
-            qsd.add(disk.protocol_blockdev(f"child{number}"))
-        names = [f"child{number}" for number in range(3)]
-        qsd.add(node("quorum", "all", children=names, vote_threshold=2, rewrite_corrupted=True))
-        with qemu_io(qsd.export("all"), shadow=disks[0].shadow) as io:
+        uri = export_quorum(qsd, disks, rewrite_corrupted=True)
+        with qemu_io(uri, shadow=disks[0].shadow) as io:
             io.read(0, 600 * KIB)
             io.flush()
         bad = qsd.wait_event("QUORUM_REPORT_BAD")["data"]

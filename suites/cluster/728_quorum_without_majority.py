@@ -9,8 +9,8 @@ Guards: stale-replica-after-failover, some-read-errors-ignored, resync-overwrite
 from copy import deepcopy
 
 from qbdcheck.kit import case
-from qbdcheck.kit.blockdev import node
 from qbdcheck.kit.expectations import expect_errno
+from qbdcheck.kit.quorum import equal_disks, export_quorum
 
 EIO, KIB = 5, 1 << 10
 SPLIT, OUTVOTED = 256 * KIB, 512 * KIB
@@ -18,24 +18,16 @@ SPLIT, OUTVOTED = 256 * KIB, 512 * KIB
 
 @case(groups="cluster errors export", basis="MUST: QAPI, BlockdevOptionsQuorum")
 def test(new_disk, qemu_io, storage_daemon):
-    disks = [new_disk("1M", prefill=False) for _ in range(3)]
-    for disk in disks:
-        disk.shadow = disks[0].shadow
-        disk.prefill()
+    disks = equal_disks(new_disk)
     common = deepcopy(disks[0].shadow)
     for number, disk in enumerate(disks):
-        disk.shadow = deepcopy(common)
         with qemu_io(disk) as direct:
             direct.write(SPLIT, 4 * KIB, pattern=number + 1)
             if number == 2:
                 direct.write(OUTVOTED, 4 * KIB)
             direct.flush()
     with storage_daemon() as qsd:
-        for number, disk in enumerate(disks):
-            qsd.add(disk.protocol_blockdev(f"child{number}"))
-        names = [f"child{number}" for number in range(3)]
-        qsd.add(node("quorum", "all", children=names, vote_threshold=2, rewrite_corrupted=True))
-        uri = qsd.export("all")
+        uri = export_quorum(qsd, disks, rewrite_corrupted=True)
         with qemu_io(uri, shadow=common) as io:
             io.read(0, SPLIT)
             io.read(OUTVOTED - 4 * KIB, 16 * KIB)

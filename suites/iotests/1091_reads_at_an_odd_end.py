@@ -2,7 +2,7 @@
 
 How: for several sizes the tail is read in pieces that end at the last byte, before it, and behind
 it. QEMU rounds sizes up to sectors; what it adds reads as zeroes. A read behind that is refused.
-Guards: size-rounded-down, last-block-overrun, sparse-tail-dropped.
+Guards: size-rounded-down, last-block-overrun, alloc-map-rounding-reads-zero.
 """
 
 from qbdcheck.kit import case

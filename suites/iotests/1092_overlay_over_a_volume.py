@@ -2,7 +2,7 @@
 
 How: a qcow2 file has the volume as its backing file, as images of distributions are used over HTTP.
 Writes go to the image, reads cross the seams, and a flat copy has both. The volume stays the same.
-Guards: clone-copyup-lost, iov-offset-ignored, missing-object-zero-fill.
+Guards: last-block-overrun, short-read-resume-offset, unaligned-offset-rounded.
 """
 
 from copy import deepcopy

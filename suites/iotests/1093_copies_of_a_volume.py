@@ -1,9 +1,8 @@
 """This case checks that convert, compare, measure and map agree on a volume that nobody writes.
 
-How: a volume with data, a range of zeroes and a second range of data is copied with 1 and with 16
-requests in flight, into raw and compressed qcow2. Each copy must be identical. A copy that was
-changed by one byte must differ.
-Guards: status-hole-over-dirty, sparse-tail-dropped, async-error-ignored.
+How: a full volume is copied with 1 and with 16 requests in flight, into raw and compressed qcow2.
+Each copy must be identical. A copy that was changed by one byte must differ.
+Guards: last-block-overrun, transient-becomes-fatal.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: reads are in flight when the server is killed. Each ends with the right data or an error. After
 the server is started again a new client reads everything.
-Guards: inflight-hang-on-disconnect, short-read-keeps-buffer, some-read-errors-ignored.
+Guards: inflight-hang-on-disconnect, short-read-keeps-buffer, last-block-overrun.
 """
 
 from contextlib import suppress

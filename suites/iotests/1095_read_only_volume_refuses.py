@@ -2,7 +2,7 @@
 
 How: QEMU must not open it for writing, and opens it read-only where it may choose. Every kind of
 change is refused, and so is a writable export of the node. The golden has the errors.
-Guards: phantom-write, read-only-not-advertised, errno-collapsed.
+Guards: read-only-not-advertised, errno-collapsed.
 """
 
 from qbdcheck.kit import QmpFailed, case

@@ -2,7 +2,7 @@
 
 How: a node that was opened read-only is the source of a mirror and of a full backup, with two
 clients of an export that read meanwhile. Each copy must be identical to the volume.
-Guards: job-misses-write, bounce-size-without-head, shared-cursor-race.
+Guards: last-block-overrun, short-read-resume-offset, unaligned-offset-rounded.
 """
 
 from qbdcheck.kit import case

@@ -2,7 +2,7 @@
 
 How: no client writes, so the case also runs on read-only targets. Four times, 16 reads of 1 byte
 to 150 KB are in flight at random offsets. Some overlap.
-Guards: shared-position-read, reply-cache-by-cookie, inflight-hang-on-disconnect.
+Guards: last-block-overrun, short-read-resume-offset, inflight-hang-on-disconnect.
 """
 
 from qbdcheck.kit import case

@@ -73,6 +73,11 @@ def test_the_output_of_a_test_in_the_guest_names_no_request_of_the_target(
     assert cause.title == "a test in the guest failed"
 
 
+def test_a_success_where_an_error_is_due_is_named(runs: ModuleType) -> None:
+    (cause,) = causes_of([fails(runs, 728, message="read 0 4096: expected an error, got success")])
+    assert cause.title == "wrong success of read requests"
+
+
 def test_a_title_has_no_trait_that_a_finding_contradicts(runs: ModuleType) -> None:
     torn = {"damage": Damage.TORN, "last_writes": (Operation(1, 0, 4096, "write zeroes"),)}
     zeroes = Finding(offset=512, length=512, **torn)  # type: ignore[arg-type]
