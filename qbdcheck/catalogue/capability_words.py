@@ -34,6 +34,7 @@ CAPABILITIES: Mapping[str, str] = {
     "aio_native": "can be opened with aio=native",
     "own_driver": "has a QEMU driver of its own",
     "refuses_writes": "serves volumes that no client can write",
+    "volume_per_connection": "gives each connection a volume of its own",
 }
 """The capabilities that a case may require; each completes the sentence "the target ..."."""
 

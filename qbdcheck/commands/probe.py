@@ -18,13 +18,14 @@ from rich.text import Text
 from qbdcheck.catalogue.capability_words import CAPABILITIES
 from qbdcheck.catalogue.policies import POLICIES
 from qbdcheck.clock import now_s
+from qbdcheck.commands.connection_volumes import HINT
 from qbdcheck.commands.profile_claims import CLAIMS, option_claim
 from qbdcheck.commands.stress import TRIALS
 from qbdcheck.errors import NotRun, QbdcheckError, SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
 from qbdcheck.options import TargetOptions
-from qbdcheck.report.causes import Contradiction
+from qbdcheck.report.causes import EVERYTHING, Contradiction
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.capabilities import Scratch, capabilities
 from qbdcheck.targets.description import Description
@@ -105,6 +106,9 @@ def probe(
         # What the target could do if its profile had no lacks: key.
         bare = capabilities(description.model_copy(update={"lacks": []}), options, scratch)
         context = _Context(description, options, scratch, found, is_first_fatal=True)
+        if description.has_volume_per_connection:
+            yield from _of_one_connection(context)
+            return
         for name in (
             "start",
             "fresh",
@@ -129,6 +133,17 @@ def probe(
     yield from _deviations(description)
 
 
+def _of_one_connection(context: _Context) -> Iterator[Step]:
+    """Yield the claims of a target whose volumes end with their connection.
+
+    The others write by one program and read by another.
+    """
+    for name in ("start", "fresh"):
+        yield context.run(_TITLES[name], CLAIMS[name])
+    for word in ("nbd", "volume_per_connection"):
+        yield context.run(word, CLAIMS[word])
+
+
 def contradictions_of(
     description: Description,
     options: TargetOptions,
@@ -145,6 +160,9 @@ def contradictions_of(
     directory = scratch / "claims"
     directory.mkdir(mode=0o700, exist_ok=True)
     context = _Context(description, plain, directory, capabilities)
+    word = "volume_per_connection"
+    if description.nbd and context.run(word, CLAIMS[word]).state == "ok":
+        return [Contradiction(EVERYTHING, HINT)]
     found = []
     for word in CAPABILITIES:
         if word in capabilities and word in CLAIMS:

@@ -10,6 +10,7 @@ from typing import Any
 
 from blockio.layers import CommandFlag
 from blockio.write_log import LogFlag, read_log
+from qbdcheck.commands import connection_volumes
 from qbdcheck.errors import ProgramError
 from qbdcheck.targets.certificates import Authority
 from qbdcheck.targets.disk import Disk
@@ -60,6 +61,8 @@ def _sizes(session: TargetSession) -> str:
 
 
 def _data(session: TargetSession) -> str:
+    if "nbd" in session.capabilities and connection_volumes.has_own(session):
+        raise AssertionError(connection_volumes.HINT)
     disk = session.new_disk(SIZE, format="raw")
     if session.description.is_read_only:
         with session.qemu_io(disk) as io:
@@ -348,6 +351,7 @@ CLAIMS: dict[str, Claim] = {
     "multi_conn": _multi_conn,
     "nbd": _nbd,
     "refuses_writes": _refuses_writes,
+    "volume_per_connection": connection_volumes.claim,
 }
 """The claim of each capability. The other capabilities are proven by the probe itself."""
 

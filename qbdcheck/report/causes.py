@@ -120,6 +120,8 @@ _CIRCUMSTANCES = ("state", "size", "alignment")
 _WEAK_ENDS = ("output differs", "pattern differs", "corrupt image", "must fail")
 _OTHER = 0.3
 _NOTHING = "failures whose texts have no request and no kind of damage in common"
+EVERYTHING = "everything"
+"""The claim of a contradiction that explains each failure: the profile is of another target."""
 _CLAIMS: Mapping[str, Trait] = {
     "write_zeroes": ("command", symptoms.ZEROES),
     "fast_zero": ("flag", "FAST_ZERO"),
@@ -274,6 +276,8 @@ def _of_contradiction(
     one: Contradiction, rest: list[_Failure], total: int
 ) -> tuple[Cause | None, list[_Failure]]:
     """Return the cause that a false claim is, if any failure fits it, and the other failures."""
+    if one.claim == EVERYTHING:
+        return _cause(("contradiction", one.detail), rest, rest, total, set()), []
     trait = _CLAIMS.get(one.claim)
     members = [failure for failure in rest if trait in failure.traits]
     if not members:

@@ -64,16 +64,26 @@ def decide_before(
         *format_mismatch(case.spec.formats, image_format),
         *(programs.missing(name) for name in _needed(case, programs) if not programs.path(name)),
         *missing_capabilities(case.spec.requires, capabilities),
-        *_writes(case, capabilities),
+        *_excluded(case, capabilities),
     ]
     return Result(Verdict.NOT_RUN, reasons=tuple(reasons)) if reasons else None
 
 
-def _writes(case: CaseInfo, capabilities: Collection[str]) -> list[str]:
-    """Return a reason if a case may write and the target is read-only."""
-    reads_only = {"reading"} & set(case.spec.groups) or "refuses_writes" in case.spec.requires
-    is_read_only = "refuses_writes" in capabilities
-    return ["the target is read-only"] if is_read_only and not reads_only else []
+def _excluded(case: CaseInfo, capabilities: Collection[str]) -> list[str]:
+    """Return why a target of a special kind excludes a case that was not made for that kind.
+
+    No client can write a read-only target. Where each connection has a volume of its own, the next
+    program does not find what the last one wrote.
+    """
+    reasons = []
+    requires = case.spec.requires
+    if "refuses_writes" in capabilities and not (
+        "reading" in case.spec.groups or "refuses_writes" in requires
+    ):
+        reasons.append("the target is read-only")
+    if "volume_per_connection" in capabilities and "volume_per_connection" not in requires:
+        reasons.append("the target gives each connection a volume of its own")
+    return reasons
 
 
 def _needed(case: CaseInfo, programs: Programs) -> list[str]:

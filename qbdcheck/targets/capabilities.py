@@ -123,6 +123,8 @@ def declared(description: Description) -> Iterator[str]:
     yield from {"write_log", "request_log"} & set(description.options)
     if description.is_read_only:
         yield "refuses_writes"
+    if description.has_volume_per_connection:
+        yield "volume_per_connection"
     if description.blockdev["driver"] not in _SHARED_DRIVERS:
         yield "own_driver"
 

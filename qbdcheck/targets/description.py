@@ -78,8 +78,8 @@ class Description(Strict):
     stop: Action = OneAction(signal="TERM")
     kill: Action | None = None
     crash: Action | None = None
-    volatile: bool = False
-    """Whether volumes live only as long as their server."""
+    volatile: Literal["connection"] | bool = False
+    """Whether volumes live only as long as their server, or as long as one connection."""
     fresh: Literal["zero", "undefined"] = "zero"
     """What a volume reads as before it is written."""
     version: Command | None = None
@@ -99,6 +99,8 @@ class Description(Strict):
             raise ValueError('start: requires ready: {socket: "{socket}", within: 5 s}')
         if self.volatile and (self.kill or not self.start):
             raise ValueError("volatile: requires start: and excludes kill:")
+        if self.has_volume_per_connection and self.nbd is None:
+            raise ValueError("volatile: connection requires nbd:")
         if not isinstance(self.blockdev.get("driver"), str):
             raise ValueError("blockdev: has no driver")
         if self.is_read_only and self.path is None:
@@ -115,6 +117,11 @@ class Description(Strict):
             if not names - {node.name} >= node.links.keys():
                 raise ValueError(f"nodes: links: of node {node.name} must name other nodes")
         return self
+
+    @property
+    def has_volume_per_connection(self) -> bool:
+        """Whether each connection has a volume of its own, which ends with it."""
+        return self.volatile == "connection"
 
     @property
     def is_read_only(self) -> bool:
