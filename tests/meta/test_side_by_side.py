@@ -77,11 +77,13 @@ def test_a_run_does_not_remove_the_results_of_another_one(toy: Toy) -> None:
     toy.case("001_waits", "import time\nlog('here')\ntime.sleep(8)\nassert False", "log")
     toy.case("002_passes", "pass")
     process = subprocess.Popen(
-        toy.argv("1"), env=toy.environment, cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [*toy.argv("1"), "--events", str(toy.directory / "others")],  # two runs, two files
+        env=toy.environment,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
     )
     results = toy.cache / "results"
     try:
-        assert process.stdout is not None
         while process.poll() is None and not (results.is_dir() and list(results.iterdir())):
             pass
         (mine,) = results.iterdir()
@@ -89,7 +91,8 @@ def test_a_run_does_not_remove_the_results_of_another_one(toy: Toy) -> None:
             (results / f"29990101-0000{index:02}-0001-1").mkdir()
         assert toy.run("2").code == 0
         assert mine.exists()
-        process.communicate(timeout=60)
+        process.wait(timeout=60)
     finally:
         process.kill()
+        process.wait()
     assert (mine / "001_waits.raw" / "full.log").read_text().startswith("here")
