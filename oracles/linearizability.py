@@ -145,9 +145,11 @@ class Anomaly:
                 f" {_time(known.returned)}"
             )
         then = "then " if read.client == newer.client else ""
+        since = min(newer.returned, known.returned)
         return (
             f"write {_number(newer)} of client {newer.client} {happened}; client {read.client}"
-            f" {then}read {old} at {_time(read.call)} (request {read.request});"
+            f" {then}read {old} {_lasting(read.call - since)} later, at {_time(read.call)}"
+            f" (request {read.request});"
             f" {self._seen(read, newer)}"
         )
 
@@ -157,9 +159,16 @@ class Anomaly:
         if not saw:
             if self.is_lost:
                 return f"no read ever returned #{newer.value}, nor does one at the end: it is lost"
-            return f"no read ever returned #{newer.value}: it is lost, or was never visible"
+            return (
+                f"no read ever returned #{newer.value}: it was lost, or nobody read it before the"
+                " next write"
+            )
         first = min(saw, key=_returned)
-        when = "before" if first.returned < read.call else "later"
+        when = "at the same time"
+        if first.returned < read.call:
+            when = "before"
+        elif first.call > read.returned:
+            when = "later"
         return (
             f"#{newer.value} is not lost: client {first.client} read it {when}"
             f" (request {first.request})"
@@ -206,6 +215,15 @@ def _number(write: Access) -> str:
 
 def _time(microseconds: float) -> str:
     return f"{microseconds / 1e6:.6f} s"
+
+
+def _lasting(microseconds: float) -> str:
+    """Return a duration as people say it."""
+    if microseconds < 1000:
+        return f"{microseconds:.0f} us"
+    if microseconds < 1e6:
+        return f"{microseconds / 1e3:.3g} ms"
+    return f"{microseconds / 1e6:.3g} s"
 
 
 class _Cluster(NamedTuple):
@@ -307,7 +325,7 @@ def _anomaly(sector: int, one: _Cluster, other: _Cluster) -> Anomaly:
     a, b = one.finisher.value, other.finisher.value
     cycle = dict.fromkeys((one.finisher, other.starter, other.finisher, one.starter))
     text = (
-        f"#{a} must be before #{b}, for it was there before the latter's last request began,"
-        f" and #{b} before #{a} for the same reason"
+        f"#{a} was there before the last request of #{b} began, and #{b} was there before the last"
+        f" request of #{a} began: one of them came back after the other had replaced it"
     )
     return Anomaly(sector, text, tuple(sorted(cycle, key=lambda access: access.call)))

@@ -63,7 +63,7 @@ def _kind(case: CaseEnded) -> tuple[str, str, str]:
         return "output differs", "the output is not that of the golden file", "k-text"
     if case.verdict is Verdict.BROKEN:
         return "broken", cause, "k-broken"
-    return "named by its message only", cause, "k-text"
+    return "other failures", cause, "k-text"
 
 
 def reasons_not_run(cases: Iterable[CaseEnded]) -> list[tuple[str, list[CaseEnded]]]:

@@ -54,6 +54,7 @@ MEANINGS = {
     Damage.HANG: "something did not finish in its time limit",
 }
 
+_NOT_EXAMINED = "wrong data; so many places are damaged that this one was not examined closely"
 _WRONG_READ = "the read returned what is not stored: a second read returned the right data"
 
 
@@ -75,6 +76,8 @@ def second_reads(findings: Sequence[Finding]) -> list[str]:
 
 def meaning_of(finding: Finding) -> str:
     """Return what the damage of a finding means; the write is not blamed if the read is wrong."""
+    if finding.damage is Damage.UNKNOWN and finding.seen is None and finding.count:
+        return _NOT_EXAMINED
     return _WRONG_READ if is_wrong_read(finding) else MEANINGS[finding.damage]
 
 

@@ -37,7 +37,7 @@ def test_every_kind_of_damage_has_a_meaning_and_a_colour() -> None:
 def test_kinds_of_damage_with_a_place_are_told_apart_without_colours() -> None:
     letters = [letter(damage) for damage in Damage]
     assert letter("torn") == letter(Damage.TORN) == "T"
-    assert letter("named by its message only") == letter(Damage.HANG) == ""
+    assert letter("other failures") == letter(Damage.HANG) == ""
     assert len(set(filter(None, letters))) == len(list(filter(None, letters)))
 
 
@@ -65,7 +65,7 @@ def test_the_map_zooms_from_the_volume_to_the_first_damage() -> None:
     assert made is not None
     assert [row.heading for row in made.rows] == [
         "Whole volume, 8 MiB",
-        "All damage and what is around it: sectors 1842 to 6357",
+        "All damage, and around it: sectors 1842 to 6357",
         "Around the first finding: sectors 2040 to 2056",
     ]
     whole, damage, first = made.rows
@@ -89,7 +89,7 @@ def test_a_row_never_shows_more_than_the_row_above() -> None:
     made = volume_map([zeroed(20992, 512), zeroed(44032, 512)])
     assert made is not None
     assert [row.heading for row in made.rows[1:]] == [
-        "All damage and what is around it: sectors 38 to 89",
+        "All damage, and around it: sectors 38 to 89",
         "Around the first finding: sectors 38 to 49",
     ]
     for row in made.rows:
