@@ -238,6 +238,7 @@ class ClientHandshake:
         self.size, flags = m.EXPORT.unpack(self.receive(m.EXPORT.size))
         self.flags = TransmissionFlag(flags)
         if not no_zeroes:
+            self._doing = "option EXPORT_NAME, the 124 zeroes after the flags of the export"
             self.receive(c.EXPORT_ZEROES)
         self.export = export
         self.in_transmission = True

@@ -148,7 +148,8 @@ def enter_transmission(client: Client, disk: Disk) -> None:
     else:
         client.opt_go(export_name(disk))
     assert client.size == disk.size, (
-        f"the export has {client.size} bytes, expected {disk.size} bytes"
+        f"the export has {client.size} bytes, expected {disk.size} bytes; if it had the right size"
+        " before, the server carried out an earlier request beyond the end"
     )
 
 

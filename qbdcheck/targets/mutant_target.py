@@ -57,7 +57,7 @@ def profile(target: str, targets_dir: Path, suites_dir: Path = ROOT / "suites") 
     has = _oddities(knobs)
     bugs = [pair for pair in knobs if not pair.startswith(f"{HAS}=")]
     layers = [":".join([layer_argument(mutant), *bugs])]
-    layers += [f"mutants.controls:{one.control}" for one in has if one.control]
+    layers += [f"mutants.{one.control}" for one in has if one.control]
     for pair in counts:
         directory = Path(pair.partition("=")[2])
         if not directory.is_dir():

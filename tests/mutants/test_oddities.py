@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import itertools
 
 import pytest
 
 from blockio.layers import Command
-from mutants import controls
+from mutants.controls import Control
 from mutants.oddities import (
     ODDITIES,
     OddityError,
     alone,
     are_compatible,
     combined,
+    drawn,
     parse,
 )
 from reference_backend.nbd.errors import NbdError
@@ -41,6 +43,15 @@ def test_each_possible_pair_is_in_a_combination_and_each_combination_is_possible
     assert len(rows) < len(alone())
 
 
+def test_random_combinations_are_possible_and_are_those_of_the_seed() -> None:
+    rows = drawn(7, 200)
+    assert all(2 <= len(parse(text)) <= 6 for text in rows)
+    assert rows[:50] == drawn(7, 50)
+    assert rows != drawn(8, 200)
+    used = {one.name for text in rows for one in parse(text)}
+    assert used == set(ODDITIES)
+
+
 def test_a_seed_chooses_the_combinations() -> None:
     assert combined(1) != combined(2)
 
@@ -50,7 +61,9 @@ def test_each_oddity_is_one_of_the_server_or_of_a_control(name: str) -> None:
     oddity = ODDITIES[name]
     assert bool(oddity.arguments) is not bool(oddity.control)
     if oddity.control:
-        assert issubclass(getattr(controls, oddity.control), controls.Control)
+        module, _, name_of_class = oddity.control.partition(":")
+        made_by = getattr(importlib.import_module(f"mutants.{module}"), name_of_class)
+        assert issubclass(made_by, Control)
 
 
 @pytest.mark.parametrize(
