@@ -7,10 +7,13 @@ of its replies) to one value that documents allow. No case may accuse a backend 
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+
+from mutants.controls import Control
 
 
 class OddityError(ValueError):
@@ -81,6 +84,7 @@ _ALL = (
     *_layers("fua", fua_flushes="FuaFlushesAll"),
     *_of("trim", no_trim="--no-trim"),
     *_layers("trim", discard_noop="DiscardNoop", discard_partly="DiscardZeroesPartly"),
+    *_rare("trim", discard_ff="DiscardLeavesOnes"),
     *_of("write zeroes", no_write_zeroes="--no-write-zeroes"),
     *_layers("write zeroes", zeroes_allocate="ZeroesAlwaysAllocate"),
     *_of("fast zero", no_fast_zero="--no-fast-zero"),
@@ -126,6 +130,15 @@ _EXCLUDE = (
     ("slow", ("short-extents",)),
 )  # fmt: skip
 """An oddity, and the factors or oddities that have no meaning together with it."""
+
+
+def control_of(oddity: Oddity) -> type[Control] | None:
+    """Return the control that makes an oddity; None if the server itself does."""
+    if not oddity.control:
+        return None
+    module, _, name = oddity.control.partition(":")
+    found: type[Control] = getattr(importlib.import_module(f"mutants.{module}"), name)
+    return found
 
 
 def parse(text: str) -> list[Oddity]:

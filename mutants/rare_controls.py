@@ -17,6 +17,7 @@ from reference_backend.nbd import messages as m
 from reference_backend.nbd import options
 from reference_backend.nbd import rules as rules_of_requests
 from reference_backend.nbd.constants import Chunk, Info, Option, OptionReply, TransmissionFlag
+from reference_backend.nbd.errors import RemoteProtocolError
 from reference_backend.nbd.execution import Executor
 from reference_backend.nbd.options import Options, Refusal
 from reference_backend.nbd.replies import ReplyBuilder, zero_runs
@@ -118,6 +119,7 @@ class UnknownFlags(Control):
 
     id = "control-unknown-flags"
     breaks = "ROTATIONAL, SEND_RESIZE and a flag without a meaning are set"
+    waives = ("known-transmission-flags",)
     ADDED = TransmissionFlag.ROTATIONAL | TransmissionFlag.SEND_RESIZE | (1 << 15)
 
     def install(self) -> None:
@@ -145,6 +147,28 @@ class LongUnsplitRefused(Control):
         if is_unsplit and request.length > _UNSPLIT:
             return Reply(errno.EOVERFLOW)
         return below(request)
+
+
+class DiscardLeavesOnes(Control):
+    """After a discard nothing is known about the contents (NBD_CMD_TRIM)."""
+
+    id = "control-discard-ff"
+    breaks = "discarded ranges read as 0xff"
+    waives = ("discard-old-or-zero",)
+    PIECE = 1 << 20
+
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Write 0xff in place of a discard, with its flags."""
+        if request.command is not Command.TRIM:
+            return below(request)
+        end = request.offset + request.length
+        for at in range(request.offset, end, self.PIECE):
+            ones = b"\xff" * min(self.PIECE, end - at)
+            flags = request.flags & CommandFlag.FUA
+            reply = below(changed(request, Command.WRITE, at, payload=ones, flags=flags))
+            if reply.error:
+                return reply
+        return Reply()
 
 
 class LongExtents(Control):
@@ -285,20 +309,20 @@ class ViolationsEndConnection(Control):
     """A server may end the connection of a client that violates a MUST ("Transmission")."""
 
     id = "control-violations-disconnect"
-    breaks = "commands and flags that were not offered, and unaligned requests, end the connection"
+    breaks = "known commands and flags that were not offered, and unaligned requests, disconnect"
 
     def install(self) -> None:
         """End the connection in place of the reply."""
-        broken = ("was not offered", "are not allowed here", "not aligned to")
+        broken = ("are not allowed here", "not aligned to")
+        missing = {f"command {int(one)} was not offered" for one in Command}
 
         def make(real: Any) -> Any:
             def refuse(  # noqa: PLR0917  # the arguments of the real function
                 executor: Executor, out: Any, cookie: int, offset: int, number: int, why: str
             ) -> None:
-                if any(text in why for text in broken):
-                    executor.hang_up = True
-                else:
-                    real(executor, out, cookie, offset, number, why)
+                if why in missing or any(text in why for text in broken):
+                    raise RemoteProtocolError(why)
+                real(executor, out, cookie, offset, number, why)
 
             return refuse
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 from weakref import WeakKeyDictionary, WeakSet
 
-from blockio.layers import Command
+from blockio.layers import Command, CommandFlag
 from oracles.shadow import Shadow
 from oracles.stamps import Data
 from qbdcheck.errors import CaseBroken
@@ -118,6 +118,9 @@ class NbdIo:
         """Return whether the export has a transmission flag, such as ``SEND_TRIM``."""
         return bool(self.client.flags & flag)
 
+    def _offered(self, flags: int) -> int:
+        return flags if self.offers(TransmissionFlag.SEND_FUA) else flags & ~CommandFlag.FUA
+
     # One at a time -------------------------------------------------------------------------------
 
     def write(
@@ -125,20 +128,28 @@ class NbdIo:
     ) -> bytes:
         """Write stamped data, or ``data``; return what was written of the range.
 
+        FUA is left out where the export does not offer it; then the write is not durable.
+
         :raise RequestFailed: the server answers with an error. :raise RequestLost: there is no
             answer. In both cases the sectors are old or new from now on.
         """
+        flags = self._offered(flags)
         sent = self._made(Command.WRITE, offset, length, flags, data)
         self._change(sent, lambda: self.client.write(sent.offset, sent.data, flags))
         return sent.cut(sent.data)
 
     def write_zeroes(self, offset: int, length: int, flags: int = 0) -> None:
-        """Write zeroes. Raises as `write` does."""
+        """Write zeroes, with FUA as `write` does. Raises as `write` does."""
+        flags = self._offered(flags)
         sent = self._made(Command.WRITE_ZEROES, offset, length, flags)
         self._change(sent, lambda: self.client.write_zeroes(sent.offset, sent.length, flags))
 
     def discard(self, offset: int, length: int, flags: int = 0) -> None:
-        """Discard (TRIM): the range is as it was, or zeroes. Raises as `write` does."""
+        """Discard (TRIM), with FUA as `write` does: the range is as it was, or zeroes.
+
+        Raises as `write` does.
+        """
+        flags = self._offered(flags)
         sent = self._made(Command.TRIM, offset, length, flags)
         self._change(sent, lambda: self.client.trim(sent.offset, sent.length, flags))
 
@@ -213,14 +224,16 @@ class NbdIo:
         *,
         data: bytes | None = None,
         errnos: Sequence[int] = (),
+        may_close: bool = True,
     ) -> int:
         """Send a request that the server must refuse; return the errno, or `CLOSED`.
 
         The shadow expects no change. A write carries zeroes, or ``data``.
 
         :param errnos: the errnos that are allowed; by default any, and a closed connection.
+        :param may_close: whether a closed connection is right without ``errnos``.
         :raise WrongAnswer: the request succeeds, or fails with another errno.
-        :raise RequestLost: the server closes the connection, though ``errnos`` are given.
+        :raise RequestLost: the server closes the connection, though it may not.
         """
         if data is None and command == Command.WRITE:
             data = bytes(length)
@@ -237,8 +250,8 @@ class NbdIo:
             number = CLOSED
         else:
             raise wrong_errno(str(sent), 0, *errnos)
-        if errnos and number == CLOSED:
-            wanted = " or ".join(map(errno_name, errnos))
+        if number == CLOSED and (errnos or not may_close):
+            wanted = " or ".join(map(errno_name, errnos)) or "an error"
             raise RequestLost(f"{sent}: expected {wanted}, but the server closed the connection")
         if errnos and number not in errnos:
             raise wrong_errno(str(sent), number, *errnos)
@@ -255,11 +268,12 @@ class NbdIo:
         *,
         data: bytes | None = None,
     ) -> int:
-        """Send a request without waiting; return its cookie, for `finish`.
+        """Send a request without waiting, with FUA as `write` does; return its cookie.
 
         :raise CaseBroken: it overlaps a request in flight here, so that the result depends on the
             order. The dual write and the model judge such requests.
         """
+        flags = self._offered(flags)
         sent = self._made(command, offset, length, flags, data, limited=True)
         for other in self._in_flight.values():
             if sent.overlaps(other):

@@ -30,6 +30,7 @@ __all__ = [
     "enter_transmission",
     "errno_of",
     "export_name",
+    "has_go",
     "is_closed",
     "is_serving",
     "needs_options",
@@ -151,6 +152,14 @@ def enter_transmission(client: Client, disk: Disk) -> None:
         f"the export has {client.size} bytes, expected {disk.size} bytes; if it had the right size"
         " before, the server carried out an earlier request beyond the end"
     )
+
+
+def has_go(disk: Disk) -> bool:
+    """Return whether the server has GO and INFO, so that it refuses a missing export by a reply."""
+    with negotiating(disk) as client:
+        if not client.handshake_flags & c.HandshakeFlag.FIXED_NEWSTYLE:
+            return False
+        return supports_option(client, Option.INFO, m.info_request(export_name(disk)))
 
 
 def supports_option(client: Client, number: int, data: bytes = b"") -> bool:

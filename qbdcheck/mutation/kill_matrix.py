@@ -18,7 +18,7 @@ from rich.console import Console
 
 from mutants.catalogue import catalogue, is_control
 from mutants.controls import Legal
-from mutants.oddities import alone, combined, drawn
+from mutants.oddities import ODDITIES, alone, combined, control_of, drawn
 from qbdcheck.catalogue.plan import Planned, make_plan
 from qbdcheck.errors import UsageError
 from qbdcheck.exit_code import ExitCode
@@ -177,6 +177,8 @@ def _fingerprints(
 def read_controls(arguments: Sequence[str], seed: int, combinations: int = 0) -> list[Wanted]:
     """Return all controls, each legal oddity alone, and combinations with each pair of oddities.
 
+    A control that is an oddity is there once.
+
     :param arguments: texts of oddities, ``NAME+NAME``: these instead of all.
     :param seed: of the combinations.
     :param combinations: return so many random combinations, and nothing else; 0: all as above.
@@ -186,7 +188,9 @@ def read_controls(arguments: Sequence[str], seed: int, combinations: int = 0) ->
         return read_wanted([f"{Legal.id}:{HAS}={text}" for text in arguments], "")
     if combinations:
         return [Wanted(Legal, f"{HAS}={text}") for text in drawn(seed, combinations)]
-    controls = [one for one in catalogue().values() if is_control(one) and one is not Legal]
+    of_oddities = {control_of(one) for one in ODDITIES.values()}
+    others = [one for one in catalogue().values() if is_control(one) and one not in of_oddities]
+    controls = [one for one in others if one is not Legal]
     texts = [*alone(), *combined(seed)]
     return [*map(Wanted, controls), *(Wanted(Legal, f"{HAS}={text}") for text in texts)]
 

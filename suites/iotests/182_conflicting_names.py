@@ -31,7 +31,7 @@ def test(disk, qemu_img, golden):
     )
     for arguments in calls:
         error = qemu_img.fails("info", *arguments)
-        for text, word in ((uri, "URI"), (path, "SOCKET")):
+        for text, word in ((uri, "URI"), (path, "SOCKET"), (f"export={export}", "export=disk")):
             error = error.replace(text, word)
         golden(error.splitlines()[0].removeprefix("qemu-img: "))
     info = qemu_img.json("info", "-f", "raw", uri)

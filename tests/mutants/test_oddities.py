@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import itertools
 
 import pytest
 
 from blockio.layers import Command
-from mutants.controls import Control
 from mutants.oddities import (
     ODDITIES,
     OddityError,
     alone,
     are_compatible,
     combined,
+    control_of,
     drawn,
     parse,
 )
@@ -61,9 +60,9 @@ def test_each_oddity_is_one_of_the_server_or_of_a_control(name: str) -> None:
     oddity = ODDITIES[name]
     assert bool(oddity.arguments) is not bool(oddity.control)
     if oddity.control:
-        module, _, name_of_class = oddity.control.partition(":")
-        made_by = getattr(importlib.import_module(f"mutants.{module}"), name_of_class)
-        assert issubclass(made_by, Control)
+        made_by = control_of(oddity)
+        assert made_by is not None
+        assert oddity.control.endswith(f":{made_by.__name__}")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import pytest
 
 from blockio.layers import Command, CommandFlag
 from mutants.rare_controls import ContextsOfOthers, UnknownFlags
+from qbdcheck.files import ROOT
+from qbdcheck.targets.mutant_target import profile
 from reference_backend.client import Client
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import NbdError, OptionRefused
@@ -86,6 +88,16 @@ def test_chunks_come_backwards(serve: Serve) -> None:
         assert offsets == sorted(offsets, reverse=True)
 
 
+def test_discarded_ranges_read_as_ones_and_the_policy_is_waived(serve: Serve) -> None:
+    with serve("control-discard-ff") as server, server.connect("v") as nbd:
+        nbd.write(0, bytes(3 * MIB))
+        nbd.trim(4096, 2 * MIB)
+        data = bytes(nbd.read(0, 3 * MIB))
+        assert data == bytes(4096) + b"\xff" * 2 * MIB + bytes(MIB - 4096)
+    target = profile("mutant:control-legal:has=discard-ff+unknown-flags", ROOT / "targets")
+    assert target.waives == ["discard-old-or-zero", "known-transmission-flags"]
+
+
 def test_long_zeroes_are_refused(serve: Serve) -> None:
     with serve("control-long-effects-refused", size=64 * MIB) as server, server.connect("v") as nbd:
         size = 33 * MIB
@@ -108,11 +120,15 @@ def test_flushes_and_awakenings_take_time(serve: Serve) -> None:
         assert time.monotonic() - begun_s >= 1
 
 
-@pytest.mark.parametrize("command", [200, Command.READ])
-def test_a_violation_ends_its_connection_only(serve: Serve, command: int) -> None:
-    with serve("control-violations-disconnect") as server:
+@pytest.mark.parametrize("command", [Command.CACHE, Command.READ, Command.WRITE])
+def test_a_violation_ends_its_connection_only(serve: Serve, command: Command) -> None:
+    with serve("control-violations-disconnect", "--no-cache") as server:
         with contextlib.closing(server.connect("v")) as nbd, pytest.raises(ConnectionResetError):
-            nbd.call(command, 0, 4096, flags=0 if command == 200 else 1 << 9)
+            payload = bytes(4096) if command is Command.WRITE else b""
+            flags = 0 if command is Command.CACHE else 1 << 9
+            nbd.call(command, 0, 4096, flags=flags, payload=payload)
         with server.connect("v") as nbd:
+            with pytest.raises(NbdError, match="not offered"):
+                nbd.call(200, 0, 4096)  # no MUST forbids it: it gets EINVAL
             nbd.write(0, b"x" * 4096)
             assert bytes(nbd.read(0, 4096)) == b"x" * 4096
