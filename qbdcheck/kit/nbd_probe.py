@@ -51,15 +51,21 @@ def export_name(disk: Disk) -> str:
 
 
 @contextlib.contextmanager
-def negotiating(disk: Disk, client_flags: int | None = ALL_FLAGS) -> Iterator[Client]:
+def negotiating(
+    disk: Disk, client_flags: int | None = ALL_FLAGS, *, needs_handshake: bool = True
+) -> Iterator[Client]:
     """Connect to a disk's server and stop after the client's flags; close at the end.
 
     :param client_flags: None: send no client flags.
+    :raise NotRun: the server has the oldstyle handshake, in which a client sends nothing, and
+        ``needs_handshake``.
     """
     client = Client.open_socket(
         parse_uri(disk.uri)[0], timeout_s=elapsed_limit_s(REPLY_LIMIT_S), client_flags=client_flags
     )
     try:
+        if client.is_oldstyle and needs_handshake:
+            raise NotRun("the server has the oldstyle handshake, in which a client sends nothing")
         yield client
     finally:
         client.sock.close()
@@ -73,7 +79,7 @@ def connected(disk: Disk) -> Iterator[NbdIo]:
 
     :raise NotRun: the server refuses them.
     """
-    with negotiating(disk) as client:
+    with negotiating(disk, needs_handshake=False) as client:
         if Client.headers is ReplyMode.EXTENDED:
             client.agree_on_headers(structured=True, extended=True)
             must_agree(client, ReplyMode.EXTENDED)
