@@ -64,7 +64,7 @@ def test(new_disk, nbd_io, target, seed):
 def handshake(client, disk):
     send_options(client, b"", b"\0", b"\0\0\0\1x", b"\0\0\0\4none\0\0", m.info_request("none"))
     with contextlib.suppress(*FAILS):
-        client.agree_on_headers(structured=True, extended=False)
+        client.opt_structured_reply()
         client.opt_set_meta_context(export_name(disk), ["base:allocation"])
     enter_transmission(client, disk)
     requests(client)
