@@ -250,12 +250,18 @@ class ClientHandshake:
 
         :param no_zeroes: whether both sides agreed on NO_ZEROES.
         :raise ConnectionResetError: the server refused.
+        :raise RemoteProtocolError: the server sent an option reply.
         """
         self.export = export
         if self.is_oldstyle:
             return
         self.send_option(Option.EXPORT_NAME, export.encode())
         self.size, flags = m.EXPORT.unpack(self.receive(m.EXPORT.size))
+        if self.size == c.OPTION_REPLY_MAGIC:
+            raise RemoteProtocolError(
+                "EXPORT_NAME got an option reply; it has none: the size and the flags of the export"
+                " come next, or the connection ends"
+            )
         self.flags = TransmissionFlag(flags)
         if not no_zeroes:
             self._doing = "option EXPORT_NAME, the 124 zeroes after the flags of the export"
