@@ -309,10 +309,12 @@ class ViolationsEndConnection(Control):
     """A server may end the connection of a client that violates a MUST ("Transmission")."""
 
     id = "control-violations-disconnect"
-    breaks = "known commands and flags that were not offered, and unaligned requests, disconnect"
+    breaks = "commands and flags not offered, unaligned requests and malformed options disconnect"
 
     def install(self) -> None:
         """End the connection in place of the reply."""
+        for name in ("_no_data", "_parse_info", "_parse_meta_context"):
+            replace(options, name, _or_disconnect)
         broken = ("are not allowed here", "not aligned to")
         missing = {f"command {int(one)} was not offered" for one in Command}
 
@@ -327,3 +329,17 @@ class ViolationsEndConnection(Control):
             return refuse
 
         replace(Executor, "refuse", make)
+
+
+def _or_disconnect(real: Any) -> Any:
+    """Return a function that ends the connection where the real one refuses malformed data."""
+
+    def check(*arguments: Any) -> Any:
+        try:
+            return real(*arguments)
+        except Refusal as refusal:
+            if refusal.reply != OptionReply.ERR_INVALID:
+                raise
+            raise RemoteProtocolError(str(refusal)) from refusal
+
+    return check

@@ -6,6 +6,7 @@ to the shadow automatically, so a case cannot forget it.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -29,6 +30,8 @@ from reference_backend.nbd.client_replies import Reply
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import NbdError
 
+TOO_LONG = (errno.EINVAL, errno.EOVERFLOW)
+"""Answers to a command without payload beyond the maximum ("Block size constraints")."""
 CLOSED = -1
 """Returned in place of an errno: the server closed the connection."""
 _Act = Callable[[], None]
@@ -114,6 +117,12 @@ class NbdIo:
         """Minimum, preferred and maximum; 1, 4096 and 2^32-1 where the server advertises none."""
         return self._sizes or (1, 4096, 0xFFFFFFFF)
 
+    @property
+    def longest_sure(self) -> int:
+        """Bytes of the longest range that no server may refuse for its length alone."""
+        minimum, _preferred, maximum = self._sizes or (1, 4096, 32 << 20)
+        return maximum // minimum * minimum
+
     def offers(self, flag: TransmissionFlag) -> bool:
         """Return whether the export has a transmission flag, such as ``SEND_TRIM``."""
         return bool(self.client.flags & flag)
@@ -139,19 +148,16 @@ class NbdIo:
         return sent.cut(sent.data)
 
     def write_zeroes(self, offset: int, length: int, flags: int = 0) -> None:
-        """Write zeroes, with FUA as `write` does. Raises as `write` does."""
+        """Write zeroes, in parts if a long range is refused. FUA and errors as of `write`."""
         flags = self._offered(flags)
         sent = self._made(Command.WRITE_ZEROES, offset, length, flags)
-        self._change(sent, lambda: self.client.write_zeroes(sent.offset, sent.length, flags))
+        self._change(sent, lambda: self._in_parts(sent, self.client.write_zeroes, flags))
 
     def discard(self, offset: int, length: int, flags: int = 0) -> None:
-        """Discard (TRIM), with FUA as `write` does: the range is as it was, or zeroes.
-
-        Raises as `write` does.
-        """
+        """Discard (TRIM): the range is as it was, or zeroes. Sent and raises as `write_zeroes`."""
         flags = self._offered(flags)
         sent = self._made(Command.TRIM, offset, length, flags)
-        self._change(sent, lambda: self.client.trim(sent.offset, sent.length, flags))
+        self._change(sent, lambda: self._in_parts(sent, self.client.trim, flags))
 
     def flush(self, flags: int = 0) -> None:
         """Flush: what was acknowledged is durable. Raises as `write` does.
@@ -411,6 +417,18 @@ class NbdIo:
             sent.report(self._shadow, maybe=True)
             raise
         sent.report(self._shadow, maybe=False)
+
+    def _in_parts(
+        self, sent: SentRequest, ask: Callable[[int, int, int], None], flags: int
+    ) -> None:
+        try:
+            ask(sent.offset, sent.length, flags)
+        except NbdError as error:
+            part, end = self.longest_sure, sent.offset + sent.length
+            if sent.length <= part or error.errno not in TOO_LONG:
+                raise
+            for at in range(sent.offset, end, part):
+                ask(at, min(part, end - at), flags)
 
     @staticmethod
     def _ask(sent: SentRequest, act: _Act) -> None:

@@ -136,9 +136,20 @@ def _next_reply(
         ) from None
 
 
-def option_result(client: Client, number: int, data: bytes = b"") -> str:
-    """Send an option; return the name of its last reply: ``ACK``, ``ERR_UNSUP``, or a number."""
-    last = option_replies(client, number, data)[-1].reply
+def option_result(
+    client: Client, number: int, data: bytes = b"", *, may_close: bool = False
+) -> str:
+    """Send an option; return the name of its last reply: ``ACK``, ``ERR_UNSUP``, or a number.
+
+    :param may_close: return "CLOSED" if the server ends the connection. It may, if the option
+        violates a MUST ("Terminating the session").
+    """
+    try:
+        last = option_replies(client, number, data)[-1].reply
+    except ConnectionError:
+        if not may_close:
+            raise
+        return "CLOSED"
     return OptionReply(last).name if last in list(OptionReply) else hex(last)
 
 
