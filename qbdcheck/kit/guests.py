@@ -206,9 +206,8 @@ def for_guests(node: Blockdev, minimum: int) -> Blockdev:
     """
     file = node.get("file")
     below = file.get("driver") if node.get("driver") == "raw" and isinstance(file, dict) else None
-    if "nbd" not in {node.get("driver"), below} or minimum <= SMALL or node.get("discard") != "unmap":
-        return node
-    return {**node, "discard": "ignore"}
+    discards = "nbd" in {node.get("driver"), below} and node.get("discard") == "unmap"
+    return {**node, "discard": "ignore"} if discards and minimum > SMALL else node
 
 
 def _opens(blockdev: Blockdev, protocol: Blockdev) -> bool:

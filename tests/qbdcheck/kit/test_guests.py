@@ -21,9 +21,7 @@ def test_guests_run_where_their_blocks_are_large_enough(minimum: int) -> None:
 
 
 def test_guests_do_not_run_on_larger_blocks() -> None:
-    with pytest.raises(
-        NotRun, match="16384 bytes; blocks of guests have 4096"
-    ):
+    with pytest.raises(NotRun, match="16384 bytes; blocks of guests have 4096"):
         needs_small_blocks(16384)
 
 
