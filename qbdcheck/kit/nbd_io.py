@@ -16,7 +16,7 @@ from blockio.layers import Command, CommandFlag
 from oracles.shadow import Shadow
 from oracles.stamps import Data
 from qbdcheck.errors import CaseBroken
-from qbdcheck.kit.expectations import errno_name, wrong_errno
+from qbdcheck.kit.expectations import errno_name, recommended, wrong_errno
 from qbdcheck.kit.nbd_requests import widened
 from qbdcheck.kit.request_errors import RequestFailed, RequestHangs, RequestLost, lost
 from qbdcheck.kit.sent_request import SentRequest, laid_over
@@ -260,7 +260,8 @@ class NbdIo:
             wanted = " or ".join(map(errno_name, errnos)) or "an error"
             raise RequestLost(f"{sent}: expected {wanted}, but the server closed the connection")
         if errnos and number not in errnos:
-            raise wrong_errno(str(sent), number, *errnos)
+            with recommended("NBD, Error values"):
+                raise wrong_errno(str(sent), number, *errnos)
         return number
 
     # In flight together --------------------------------------------------------------------------
