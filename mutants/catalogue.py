@@ -15,7 +15,7 @@ GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "prot
           "mapping", "lineage", "replication", "answers", "exchanges", "shortages", "greetings",
           "sessions", "allocation", "page_contents", "entangled", "pacing",
           "variants", "further_variants", "second_sight",
-          "controls")  # fmt: skip
+          "controls", "rare_controls")  # fmt: skip
 
 
 def catalogue() -> dict[str, type[Mutant]]:

@@ -6,7 +6,7 @@ import errno
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from blockio.extents import Extent
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
@@ -30,6 +30,8 @@ class Control(Mutant):
 
     above_rules = False
     """Rules see the requests of the client only, not the additional ones of a control."""
+    waives: ClassVar[tuple[str, ...]] = ()
+    """The policies, beyond the documents, that the backend does not keep to."""
 
 
 class Plain(Control):

@@ -7,10 +7,13 @@ of its replies) to one value that documents allow. No case may accuse a backend 
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+
+from mutants.controls import Control
 
 
 class OddityError(ValueError):
@@ -22,7 +25,8 @@ class Oddity:
     """One value of one factor.
 
     :ivar arguments: of the server, as one text.
-    :ivar control: the class in mutants/controls.py that makes it; "" if the server itself does.
+    :ivar control: the control that makes it, ``MODULE:CLASS`` in mutants/; "" if the server itself
+        does.
     """
 
     name: str
@@ -35,8 +39,15 @@ def _of(factor: str, **values: str) -> list[Oddity]:
     return [Oddity(name.replace("_", "-"), factor, text) for name, text in values.items()]
 
 
-def _layers(factor: str, **values: str) -> list[Oddity]:
-    return [Oddity(name.replace("_", "-"), factor, "", text) for name, text in values.items()]
+def _layers(factor: str, module: str = "controls", **values: str) -> list[Oddity]:
+    return [
+        Oddity(name.replace("_", "-"), factor, "", f"{module}:{text}")
+        for name, text in values.items()
+    ]
+
+
+def _rare(factor: str, **values: str) -> list[Oddity]:
+    return _layers(factor, "rare_controls", **values)
 
 
 _ALL = (
@@ -54,6 +65,7 @@ _ALL = (
         preferred_1m="--preferred-block 1M",
         preferred_4m="--preferred-block 4M",
     ),
+    *_rare("minimum", sizes_required="SizesRequired"),
     *_of("maximum", max_64k="--max-block 64k", max_1m="--max-block 1M"),
     # the handshake and the form of replies
     *_of(
@@ -63,12 +75,16 @@ _ALL = (
     ),
     *_of("handshake", no_fixed_newstyle="--no-fixed-newstyle --no-no-zeroes"),
     *_of("zeroes of the handshake", no_no_zeroes="--no-no-zeroes"),
+    *_rare("list", list_refused="ListRefused"),
+    *_rare("contexts", foreign_contexts="ContextsOfOthers"),
+    *_rare("flags", unknown_flags="UnknownFlags"),
     # commands that are not offered; without FLUSH, what is answered must be durable
     *_of("flush", no_flush="--no-flush --write-cache through"),
     *_of("fua", no_fua="--no-fua"),
     *_layers("fua", fua_flushes="FuaFlushesAll"),
     *_of("trim", no_trim="--no-trim"),
     *_layers("trim", discard_noop="DiscardNoop", discard_partly="DiscardZeroesPartly"),
+    *_rare("trim", discard_ff="DiscardLeavesOnes"),
     *_of("write zeroes", no_write_zeroes="--no-write-zeroes"),
     *_layers("write zeroes", zeroes_allocate="ZeroesAlwaysAllocate"),
     *_of("fast zero", no_fast_zero="--no-fast-zero"),
@@ -77,6 +93,8 @@ _ALL = (
     *_layers("cache", cache_einval="CacheRefused"),
     *_of("connections", no_multi_conn="--no-multi-conn"),
     *_of("df", no_df="--no-df"),
+    *_rare("df", df_eoverflow="LongUnsplitRefused"),
+    *_rare("long effects", long_effects_refused="LongEffectsRefused"),
     *_of("block status", no_block_status="--no-block-status"),
     *_layers(
         "block status",
@@ -84,10 +102,14 @@ _ALL = (
         split_extents="SplitExtents",
         no_holes="NoHoles",
     ),
+    *_rare("block status", long_extents="LongExtents"),
     # replies
     *_layers("order", reorders="Reorders", slow="Slow"),
+    *_rare("order", slow_flush="SlowFlush", naps="Naps"),
     *_layers("chunks", small_chunks="SmallChunks"),
+    *_rare("chunks", chunks_backwards="ChunksBackwards"),
     *_layers("length 0", no_zero_length="ZeroLengthRefused"),
+    *_rare("violations", violations_disconnect="ViolationsEndConnection"),
     # power cuts
     *_layers("power cuts", torn_writes="TearsWrites"),
 )
@@ -98,8 +120,9 @@ SIZES = frozenset(("minimum", "preferred", "maximum", "handshake"))
 """Factors that set block sizes or hide them: with them a case cannot choose block sizes."""
 _EXCLUDE = (
     ("no-fixed-newstyle", ("headers", "minimum", "preferred", "maximum", "df", "block status",
-                           "chunks", "zeroes of the handshake")),
-    ("simple-headers", ("df", "block status", "chunks")),
+                           "chunks", "zeroes of the handshake", "list", "contexts")),
+    ("simple-headers", ("df", "block status", "chunks", "contexts")),
+    ("no-block-status", ("contexts",)),
     ("no-write-zeroes", ("fast zero",)),
     ("max-64k", ("preferred-1m", "preferred-4m")),
     ("max-1m", ("preferred-4m",)),
@@ -107,6 +130,15 @@ _EXCLUDE = (
     ("slow", ("short-extents",)),
 )  # fmt: skip
 """An oddity, and the factors or oddities that have no meaning together with it."""
+
+
+def control_of(oddity: Oddity) -> type[Control] | None:
+    """Return the control that makes an oddity; None if the server itself does."""
+    if not oddity.control:
+        return None
+    module, _, name = oddity.control.partition(":")
+    found: type[Control] = getattr(importlib.import_module(f"mutants.{module}"), name)
+    return found
 
 
 def parse(text: str) -> list[Oddity]:
@@ -165,6 +197,23 @@ def combined(seed: int) -> list[str]:
                 break
             row.append(chooser.choice([one for one in candidates if gains[one.name] == best]))
         missing -= {frozenset((a.name, b.name)) for a, b in itertools.combinations(row, 2)}
+        rows.append("+".join(one.name for one in sorted(row, key=_ALL.index)))
+    return rows
+
+
+def drawn(seed: int, count: int) -> list[str]:
+    """Return the texts of random combinations, each of 2 to 6 oddities.
+
+    A combination of few oddities hides less than one of `combined`, because no case uses what an
+    oddity switches off. The same seed gives the same list; a longer list begins like a shorter one.
+    """
+    chooser = random.Random(f"drawn {seed}")
+    rows = []
+    for _ in range(count):
+        wanted = chooser.randint(2, 6)
+        row: list[Oddity] = []
+        while len(row) < wanted and (candidates := list(_fitting(row))):
+            row.append(chooser.choice(candidates))
         rows.append("+".join(one.name for one in sorted(row, key=_ALL.index)))
     return rows
 

@@ -134,6 +134,8 @@ def _check_combination(arguments: argparse.Namespace) -> None:
         raise UsageError("--resume and --last-failed exclude each other")
     if arguments.stress and not arguments.probe:
         raise UsageError("--stress requires --probe FILE")
+    if arguments.combinations and not arguments.controls:
+        raise UsageError("--combinations requires --controls")
     of_mutants = ("knobs", "each_suite", "controls", "fingerprints")
     given = next((name for name in of_mutants if getattr(arguments, name)), "")
     if given and not arguments.mutants:
@@ -328,6 +330,8 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
     add("--knobs", default="", metavar="K=V:K=V", help="set knobs of all mutants that have them")
     add("--controls", action="store_true",
         help="with --mutants: legal oddities, alone and combined")  # fmt: skip
+    add("--combinations", type=lambda text: number(text, "--combinations", 1), default=0,
+        metavar="N", help="with --controls: N random combinations of the seed instead")  # fmt: skip
     add("--key", type=path_of, metavar="FILE",
         help="with certify: the ed25519 key (PEM); default: one of the user's own")  # fmt: skip
     add("--compare", type=path_of, nargs=2, default=(), metavar="FILE",
@@ -389,6 +393,7 @@ def _options(
             given.knobs,
             given.each_suite,
             given.controls,
+            given.combinations,
             given.fingerprints,
             1 if given.seed is None else given.seed,
         ),

@@ -171,6 +171,8 @@ class MutationOptions:
     """Run each suite until its own first kill."""
     controls: bool = False
     """Run legal oddities, each alone and combined, instead of seeded bugs."""
+    combinations: int = 0
+    """With controls: run this number of random combinations instead of all."""
     fingerprints_file: Path | None = None
     """Measure fingerprints into this file instead of a kill matrix."""
     first_seed: int = 1

@@ -127,7 +127,8 @@ class Client(ClientHandshake):
         """Agree on what the server supports, and enter the transmission phase, as QEMU does.
 
         A server that refuses SET_META_CONTEXT gives no contexts. A server without GO, or without
-        the fixed newstyle handshake, is entered by EXPORT_NAME.
+        the fixed newstyle handshake, is entered by EXPORT_NAME. One with the oldstyle handshake has
+        no options, and serves its only export.
 
         :raise OptionRefused: the server refuses the export.
         """

@@ -24,9 +24,14 @@ from reference_backend.nbd.errors import OptionRefused, RemoteProtocolError
 from reference_backend.nbd.settings import Bytes
 from reference_backend.transport import set_timeout
 
+_OLDSTYLE = struct.pack(">QQ", c.INIT_MAGIC, c.OLDSTYLE_MAGIC)
+
 
 class ClientHandshake:
     """A connection to an NBD server in the handshake phase.
+
+    A server with the oldstyle handshake (``is_oldstyle``) has no such phase: it serves its only
+    export at once, whatever name is asked for.
 
     After INFO or GO: ``size`` in bytes, ``flags`` (TransmissionFlag), ``block_sizes`` (minimum,
     preferred, maximum, or None if not advertised), ``contexts`` (names by id), ``mode``.
@@ -44,6 +49,7 @@ class ClientHandshake:
         self.canonical_name: str | None = None
         self.description: str | None = None
         self.in_transmission = False
+        self.is_oldstyle = False
         self._doing = "greeting"
 
     @classmethod
@@ -62,13 +68,24 @@ class ClientHandshake:
         sock = connect(address, timeout_s)
         client = cls(sock)
         try:
-            client.handshake_flags = parse_greeting(client.receive(m.GREETING.size)) or 0
+            greeting = client.receive(m.GREETING.size)
+            if greeting.startswith(_OLDSTYLE):
+                client._enter_oldstyle(greeting)
+                return client
+            client.handshake_flags = parse_greeting(greeting) or 0
             if client_flags is not None:
                 client.send(m.CLIENT_FLAGS.pack(client_flags & client.handshake_flags))
         except BaseException:
             sock.close()
             raise
         return client
+
+    def _enter_oldstyle(self, greeting: bytes) -> None:
+        self._doing = "oldstyle greeting"
+        greeting += self.receive(m.OLDSTYLE.size - len(greeting))
+        *_magics, self.size, _handshake_flags, flags = m.OLDSTYLE.unpack(greeting)
+        self.flags = TransmissionFlag(flags)
+        self.is_oldstyle = self.in_transmission = True
 
     # -- bytes
 
@@ -229,17 +246,26 @@ class ClientHandshake:
             self.block_sizes = (minimum, preferred, maximum)
 
     def opt_export_name(self, export: str = "", *, no_zeroes: bool = True) -> None:
-        """Send EXPORT_NAME and enter the transmission phase.
+        """Send EXPORT_NAME and enter the transmission phase; an oldstyle server is there already.
 
         :param no_zeroes: whether both sides agreed on NO_ZEROES.
         :raise ConnectionResetError: the server refused.
+        :raise RemoteProtocolError: the server sent an option reply.
         """
+        self.export = export
+        if self.is_oldstyle:
+            return
         self.send_option(Option.EXPORT_NAME, export.encode())
         self.size, flags = m.EXPORT.unpack(self.receive(m.EXPORT.size))
+        if self.size == c.OPTION_REPLY_MAGIC:
+            raise RemoteProtocolError(
+                "EXPORT_NAME got an option reply; it has none: the size and the flags of the export"
+                " come next, or the connection ends"
+            )
         self.flags = TransmissionFlag(flags)
         if not no_zeroes:
+            self._doing = "option EXPORT_NAME, the 124 zeroes after the flags of the export"
             self.receive(c.EXPORT_ZEROES)
-        self.export = export
         self.in_transmission = True
 
 

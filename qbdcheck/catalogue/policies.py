@@ -58,6 +58,12 @@ _ALL = (
         " part of it damages data behind the end or of a read-only volume.",
     ),
     Policy(
+        "known-transmission-flags",
+        "A server sets no transmission flag that the NBD document lacks.",
+        "Clients ignore unknown flags. If a feature is offered with the bit of another one, then no"
+        " client uses it, or a later one uses it wrongly.",
+    ),
+    Policy(
         "zero-length-changes-nothing",
         "A request of length 0 succeeds or is refused, and changes nothing.",
         "The NBD document leaves it open. Clients send such requests by mistake, and a server"

@@ -34,6 +34,19 @@ class WrongAnswer(AssertionError):  # noqa: N818  # a verdict, as WrongData
         self.findings = Findings([Finding(damage, expected=expected, seen=seen, remark=text)])
 
 
+@contextmanager
+def recommended(section: str) -> Iterator[None]:
+    """Give each failed assertion of the block a SHOULD as its basis.
+
+    :param section: document and section, as in ``basis=``: ``"NBD, NBD_OPT_LIST"``.
+    """
+    try:
+        yield
+    except AssertionError as error:
+        error.__dict__["basis"] = (f"SHOULD: {section}",)
+        raise
+
+
 def wrong_errno(request: str, seen: int, *errnos: int) -> WrongAnswer:
     """Return the error of a request whose errno is none of ``errnos``; 0 is success.
 

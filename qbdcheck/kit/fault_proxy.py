@@ -6,6 +6,7 @@ lead to its socket.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +18,9 @@ from qbdcheck.programs.qmp import Qmp, connect_within
 from qbdcheck.targets.lifecycle import Backend
 from qbdcheck.targets.profile_parts import Ready
 from qbdcheck.targets.readiness import accepts, wait_ready
-from reference_backend.client import parse_uri
+from reference_backend.client import Client, parse_uri
+from reference_backend.listener import Address
+from reference_backend.nbd.errors import NbdProtocolError
 
 READY_S = 10.0
 
@@ -37,7 +40,9 @@ class FaultProxy:
                 f"target {backend.description.name} takes no fault rules, and has no NBD "
                 "server for a proxy"
             )
-        _address, export, _secure = parse_uri(uri)
+        address, export, _secure = parse_uri(uri)
+        if _is_oldstyle(address):
+            raise NotRun("the server has the oldstyle handshake, which the fault proxy lacks")
         socket, control = backend.directory / "p", backend.directory / "pc"
         self._backend = backend
         self._process = Process(
@@ -71,3 +76,12 @@ class FaultProxy:
         self._backend.front = None
         self.qmp.close()
         self._process.stop()
+
+
+def _is_oldstyle(address: Address) -> bool:
+    """Return whether a server with the oldstyle handshake runs; False if no server does."""
+    with contextlib.suppress(OSError, EOFError, NbdProtocolError):
+        client = Client.open_socket(address, timeout_s=READY_S, client_flags=None)
+        client.sock.close()
+        return client.is_oldstyle
+    return False

@@ -16,9 +16,13 @@ from qbdcheck.guest.setup import GuestSetup, guest_setup
 from qbdcheck.guest.vhost_user import no_route
 from qbdcheck.options import CustomGuest
 from qbdcheck.programs.blockdev import Blockdev
+from qbdcheck.targets.advertised_sizes import SMALL
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.placeholders import fill
 from qbdcheck.targets.session import TargetSession
+
+BLOCK_MAX = 4096
+"""Bytes of the largest block of a guest's disk."""
 
 
 class Guests:
@@ -68,6 +72,7 @@ class Guests:
         :raise GuestFailed: the guest does not start.
         """
         setup = self.setup
+        needs_small_blocks(self._target.minimum_block)
         boot = boot or cpus > 1 or bool(plugged) or bool(options) or full_kernel
         late = start and not boot  # its own disks come first then
         guest = Guest(
@@ -144,12 +149,12 @@ class Guests:
         guest.start()
         return guest
 
-    @staticmethod
     def _plug(
-        guest: Guest, disks: Sequence[Disk | Blockdev], device: Device | None
+        self, guest: Guest, disks: Sequence[Disk | Blockdev], device: Device | None
     ) -> list[GuestDisk]:
+        minimum = self._target.minimum_block
         nodes = [disk if isinstance(disk, dict) else disk.blockdev() for disk in disks]
-        return [guest.attach(node, device) for node in nodes]
+        return [guest.attach(for_guests(node, minimum), device) for node in nodes]
 
     def settle(self) -> None:
         """Check all consoles.
@@ -176,6 +181,33 @@ class Guests:
                 path = self._scratch / f"{guest.name}.timeline.txt"
                 path.write_text("".join(lines), encoding="utf-8")
             guest.kill()
+
+
+def needs_small_blocks(minimum: int) -> None:
+    """Check that a guest's blocks are not smaller than those of the target.
+
+    QEMU reads and writes a whole block for each smaller request of a guest: faults and their
+    evidence are then at other places than the guest's requests.
+
+    :param minimum: the minimum block of the target, in bytes.
+    :raise NotRun: it is larger than the largest block of a guest's disk.
+    """
+    if minimum > BLOCK_MAX:
+        raise NotRun(f"the minimum block is {minimum} bytes; blocks of guests have {BLOCK_MAX}")
+
+
+def for_guests(node: Blockdev, minimum: int) -> Blockdev:
+    """Return the options of a raw node for a guest: without discards that QEMU does not align.
+
+    QEMU's NBD client passes a guest's discards on unaligned, and the guest sees the server's EINVAL
+    (docs/findings.md, qemu-client-unaligned-discard).
+
+    :param minimum: the minimum block of the target, in bytes.
+    """
+    file = node.get("file")
+    below = file.get("driver") if node.get("driver") == "raw" and isinstance(file, dict) else None
+    discards = "nbd" in {node.get("driver"), below} and node.get("discard") == "unmap"
+    return {**node, "discard": "ignore"} if discards and minimum > SMALL else node
 
 
 def _opens(blockdev: Blockdev, protocol: Blockdev) -> bool:

@@ -6,16 +6,17 @@ to the shadow automatically, so a case cannot forget it.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 from weakref import WeakKeyDictionary, WeakSet
 
-from blockio.layers import Command
+from blockio.layers import Command, CommandFlag
 from oracles.shadow import Shadow
 from oracles.stamps import Data
 from qbdcheck.errors import CaseBroken
-from qbdcheck.kit.expectations import errno_name, wrong_errno
+from qbdcheck.kit.expectations import errno_name, recommended, wrong_errno
 from qbdcheck.kit.nbd_requests import widened
 from qbdcheck.kit.request_errors import RequestFailed, RequestHangs, RequestLost, lost
 from qbdcheck.kit.sent_request import SentRequest, laid_over
@@ -29,6 +30,8 @@ from reference_backend.nbd.client_replies import Reply
 from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import NbdError
 
+TOO_LONG = (errno.EINVAL, errno.EOVERFLOW)
+"""Answers to a command without payload beyond the maximum ("Block size constraints")."""
 CLOSED = -1
 """Returned in place of an errno: the server closed the connection."""
 _Act = Callable[[], None]
@@ -114,9 +117,18 @@ class NbdIo:
         """Minimum, preferred and maximum; 1, 4096 and 2^32-1 where the server advertises none."""
         return self._sizes or (1, 4096, 0xFFFFFFFF)
 
+    @property
+    def longest_sure(self) -> int:
+        """Bytes of the longest range that no server may refuse for its length alone."""
+        minimum, _preferred, maximum = self._sizes or (1, 4096, 32 << 20)
+        return maximum // minimum * minimum
+
     def offers(self, flag: TransmissionFlag) -> bool:
         """Return whether the export has a transmission flag, such as ``SEND_TRIM``."""
         return bool(self.client.flags & flag)
+
+    def _offered(self, flags: int) -> int:
+        return flags if self.offers(TransmissionFlag.SEND_FUA) else flags & ~CommandFlag.FUA
 
     # One at a time -------------------------------------------------------------------------------
 
@@ -125,22 +137,27 @@ class NbdIo:
     ) -> bytes:
         """Write stamped data, or ``data``; return what was written of the range.
 
+        FUA is left out where the export does not offer it; then the write is not durable.
+
         :raise RequestFailed: the server answers with an error. :raise RequestLost: there is no
             answer. In both cases the sectors are old or new from now on.
         """
+        flags = self._offered(flags)
         sent = self._made(Command.WRITE, offset, length, flags, data)
         self._change(sent, lambda: self.client.write(sent.offset, sent.data, flags))
         return sent.cut(sent.data)
 
     def write_zeroes(self, offset: int, length: int, flags: int = 0) -> None:
-        """Write zeroes. Raises as `write` does."""
+        """Write zeroes, in parts if a long range is refused. FUA and errors as of `write`."""
+        flags = self._offered(flags)
         sent = self._made(Command.WRITE_ZEROES, offset, length, flags)
-        self._change(sent, lambda: self.client.write_zeroes(sent.offset, sent.length, flags))
+        self._change(sent, lambda: self._in_parts(sent, self.client.write_zeroes, flags))
 
     def discard(self, offset: int, length: int, flags: int = 0) -> None:
-        """Discard (TRIM): the range is as it was, or zeroes. Raises as `write` does."""
+        """Discard (TRIM): the range is as it was, or zeroes. Sent and raises as `write_zeroes`."""
+        flags = self._offered(flags)
         sent = self._made(Command.TRIM, offset, length, flags)
-        self._change(sent, lambda: self.client.trim(sent.offset, sent.length, flags))
+        self._change(sent, lambda: self._in_parts(sent, self.client.trim, flags))
 
     def flush(self, flags: int = 0) -> None:
         """Flush: what was acknowledged is durable. Raises as `write` does.
@@ -213,14 +230,16 @@ class NbdIo:
         *,
         data: bytes | None = None,
         errnos: Sequence[int] = (),
+        may_close: bool = True,
     ) -> int:
         """Send a request that the server must refuse; return the errno, or `CLOSED`.
 
         The shadow expects no change. A write carries zeroes, or ``data``.
 
         :param errnos: the errnos that are allowed; by default any, and a closed connection.
+        :param may_close: whether a closed connection is right without ``errnos``.
         :raise WrongAnswer: the request succeeds, or fails with another errno.
-        :raise RequestLost: the server closes the connection, though ``errnos`` are given.
+        :raise RequestLost: the server closes the connection, though it may not.
         """
         if data is None and command == Command.WRITE:
             data = bytes(length)
@@ -237,11 +256,12 @@ class NbdIo:
             number = CLOSED
         else:
             raise wrong_errno(str(sent), 0, *errnos)
-        if errnos and number == CLOSED:
-            wanted = " or ".join(map(errno_name, errnos))
+        if number == CLOSED and (errnos or not may_close):
+            wanted = " or ".join(map(errno_name, errnos)) or "an error"
             raise RequestLost(f"{sent}: expected {wanted}, but the server closed the connection")
         if errnos and number not in errnos:
-            raise wrong_errno(str(sent), number, *errnos)
+            with recommended("NBD, Error values"):
+                raise wrong_errno(str(sent), number, *errnos)
         return number
 
     # In flight together --------------------------------------------------------------------------
@@ -255,11 +275,12 @@ class NbdIo:
         *,
         data: bytes | None = None,
     ) -> int:
-        """Send a request without waiting; return its cookie, for `finish`.
+        """Send a request without waiting, with FUA as `write` does; return its cookie.
 
         :raise CaseBroken: it overlaps a request in flight here, so that the result depends on the
             order. The dual write and the model judge such requests.
         """
+        flags = self._offered(flags)
         sent = self._made(command, offset, length, flags, data, limited=True)
         for other in self._in_flight.values():
             if sent.overlaps(other):
@@ -397,6 +418,18 @@ class NbdIo:
             sent.report(self._shadow, maybe=True)
             raise
         sent.report(self._shadow, maybe=False)
+
+    def _in_parts(
+        self, sent: SentRequest, ask: Callable[[int, int, int], None], flags: int
+    ) -> None:
+        try:
+            ask(sent.offset, sent.length, flags)
+        except NbdError as error:
+            part, end = self.longest_sure, sent.offset + sent.length
+            if sent.length <= part or error.errno not in TOO_LONG:
+                raise
+            for at in range(sent.offset, end, part):
+                ask(at, min(part, end - at), flags)
 
     @staticmethod
     def _ask(sent: SentRequest, act: _Act) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "enter_transmission",
     "errno_of",
     "export_name",
+    "has_go",
     "is_closed",
     "is_serving",
     "needs_options",
@@ -50,15 +51,21 @@ def export_name(disk: Disk) -> str:
 
 
 @contextlib.contextmanager
-def negotiating(disk: Disk, client_flags: int | None = ALL_FLAGS) -> Iterator[Client]:
+def negotiating(
+    disk: Disk, client_flags: int | None = ALL_FLAGS, *, needs_handshake: bool = True
+) -> Iterator[Client]:
     """Connect to a disk's server and stop after the client's flags; close at the end.
 
     :param client_flags: None: send no client flags.
+    :raise NotRun: the server has the oldstyle handshake, in which a client sends nothing, and
+        ``needs_handshake``.
     """
     client = Client.open_socket(
         parse_uri(disk.uri)[0], timeout_s=elapsed_limit_s(REPLY_LIMIT_S), client_flags=client_flags
     )
     try:
+        if client.is_oldstyle and needs_handshake:
+            raise NotRun("the server has the oldstyle handshake, in which a client sends nothing")
         yield client
     finally:
         client.sock.close()
@@ -72,7 +79,7 @@ def connected(disk: Disk) -> Iterator[NbdIo]:
 
     :raise NotRun: the server refuses them.
     """
-    with negotiating(disk) as client:
+    with negotiating(disk, needs_handshake=False) as client:
         if Client.headers is ReplyMode.EXTENDED:
             client.agree_on_headers(structured=True, extended=True)
             must_agree(client, ReplyMode.EXTENDED)
@@ -129,9 +136,20 @@ def _next_reply(
         ) from None
 
 
-def option_result(client: Client, number: int, data: bytes = b"") -> str:
-    """Send an option; return the name of its last reply: ``ACK``, ``ERR_UNSUP``, or a number."""
-    last = option_replies(client, number, data)[-1].reply
+def option_result(
+    client: Client, number: int, data: bytes = b"", *, may_close: bool = False
+) -> str:
+    """Send an option; return the name of its last reply: ``ACK``, ``ERR_UNSUP``, or a number.
+
+    :param may_close: return "CLOSED" if the server ends the connection. It may, if the option
+        violates a MUST ("Terminating the session").
+    """
+    try:
+        last = option_replies(client, number, data)[-1].reply
+    except ConnectionError:
+        if not may_close:
+            raise
+        return "CLOSED"
     return OptionReply(last).name if last in list(OptionReply) else hex(last)
 
 
@@ -148,8 +166,17 @@ def enter_transmission(client: Client, disk: Disk) -> None:
     else:
         client.opt_go(export_name(disk))
     assert client.size == disk.size, (
-        f"the export has {client.size} bytes, expected {disk.size} bytes"
+        f"the export has {client.size} bytes, expected {disk.size} bytes; if it had the right size"
+        " before, the server carried out an earlier request beyond the end"
     )
+
+
+def has_go(disk: Disk) -> bool:
+    """Return whether the server has GO and INFO, so that it refuses a missing export by a reply."""
+    with negotiating(disk) as client:
+        if not client.handshake_flags & c.HandshakeFlag.FIXED_NEWSTYLE:
+            return False
+        return supports_option(client, Option.INFO, m.info_request(export_name(disk)))
 
 
 def supports_option(client: Client, number: int, data: bytes = b"") -> bool:

@@ -15,9 +15,9 @@ from qbdcheck.targets.disk import Disk
 from reference_backend.client import Client
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.constants import Option
-from reference_backend.nbd.errors import NbdError, NbdProtocolError
+from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused
 
-FAILS = (OSError, EOFError, NbdError, NbdProtocolError, AssertionError)
+FAILS = (OSError, EOFError, NbdError, NbdProtocolError, OptionRefused, AssertionError)
 """What a server may answer to a malformed option or request, and how that ends."""
 _BLOCK = 4096
 

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from mutants.catalogue import catalogue, is_control
 from mutants.controls import Legal
-from mutants.oddities import alone, combined
+from mutants.oddities import ODDITIES, alone, combined, control_of, drawn
 from qbdcheck.catalogue.plan import Planned, make_plan
 from qbdcheck.errors import UsageError
 from qbdcheck.exit_code import ExitCode
@@ -52,7 +52,11 @@ def list_mutants(selection: Selection, mutation: MutationOptions) -> int:
     :raise UsageError: an id or a knob is unknown.
     """
     ids = [word for word in selection.arguments if not word[0].isdigit()]
-    wanted = read_controls(ids, 1) if mutation.controls else read_wanted(ids, mutation.knobs)
+    wanted = (
+        read_controls(ids, 1, mutation.combinations)
+        if mutation.controls
+        else read_wanted(ids, mutation.knobs)
+    )
     width = max(len(one.mutant.id) for one in wanted)
     sys.stdout.writelines(f"{one.mutant.id:{width}}  {one.mutant.breaks}\n" for one in wanted)
     return ExitCode.GREEN
@@ -75,7 +79,7 @@ def main(
     cases = tuple(word for word in selection.arguments if word[0].isdigit())
     ids = [word for word in selection.arguments if word not in cases]
     if mutation.controls:
-        wanted = read_controls(ids, execution.seed)
+        wanted = read_controls(ids, execution.seed, mutation.combinations)
     else:
         wanted = read_wanted(ids, mutation.knobs)
     if mutation.fingerprints_file is not None:
@@ -170,16 +174,23 @@ def _fingerprints(
     return ExitCode.GREEN
 
 
-def read_controls(arguments: Sequence[str], seed: int) -> list[Wanted]:
+def read_controls(arguments: Sequence[str], seed: int, combinations: int = 0) -> list[Wanted]:
     """Return all controls, each legal oddity alone, and combinations with each pair of oddities.
+
+    A control that is an oddity is there once.
 
     :param arguments: texts of oddities, ``NAME+NAME``: these instead of all.
     :param seed: of the combinations.
+    :param combinations: return so many random combinations, and nothing else; 0: all as above.
     :raise UsageError: an oddity is unknown.
     """
     if arguments:
         return read_wanted([f"{Legal.id}:{HAS}={text}" for text in arguments], "")
-    controls = [one for one in catalogue().values() if is_control(one) and one is not Legal]
+    if combinations:
+        return [Wanted(Legal, f"{HAS}={text}") for text in drawn(seed, combinations)]
+    of_oddities = {control_of(one) for one in ODDITIES.values()}
+    others = [one for one in catalogue().values() if is_control(one) and one not in of_oddities]
+    controls = [one for one in others if one is not Legal]
     texts = [*alone(), *combined(seed)]
     return [*map(Wanted, controls), *(Wanted(Legal, f"{HAS}={text}") for text in texts)]
 

@@ -118,6 +118,7 @@ _KINDS: Mapping[str, float] = {
 _CIRCUMSTANCES = ("state", "size", "alignment")
 """Kinds of traits that are no cause of their own: a title has them only if all failures do."""
 _WEAK_ENDS = ("output differs", "pattern differs", "corrupt image", "must fail")
+_HANDSHAKE: Trait = ("command", "handshake")
 _OTHER = 0.3
 _NOTHING = "failures whose texts have no request and no kind of damage in common"
 EVERYTHING = "everything"
@@ -284,9 +285,14 @@ def _of_contradiction(
         return None, rest
     shared = _shared(members)
     explained = [
-        failure for failure in rest if failure in members or _is_explained(failure, shared, True)
+        failure
+        for failure in rest
+        if failure in members
+        # a claim is about requests, so what a server does wrong before them has another cause
+        or (_HANDSHAKE not in failure.traits and _is_explained(failure, shared, True))
     ]
     title = f"the target claims {one.claim}, but its probe failed: {one.detail}"
+    title += _followers(members, explained)
     cause = _cause(("contradiction", title), members, explained, total, shared)
     return cause, [failure for failure in rest if failure not in explained]
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from mutants import oddities
 from mutants.catalogue import catalogue, is_control, layer_argument
-from mutants.controls import Legal
+from mutants.controls import Control, Legal
 from mutants.knobs import KnobError, split
 from mutants.mutant import Mutant
-from mutants.oddities import SIZES, Oddity, OddityError
+from mutants.oddities import SIZES, Oddity, OddityError, control_of
 from qbdcheck.errors import UsageError
 from qbdcheck.files import ROOT
 from qbdcheck.targets import description as descriptions
@@ -57,7 +57,7 @@ def profile(target: str, targets_dir: Path, suites_dir: Path = ROOT / "suites") 
     has = _oddities(knobs)
     bugs = [pair for pair in knobs if not pair.startswith(f"{HAS}=")]
     layers = [":".join([layer_argument(mutant), *bugs])]
-    layers += [f"mutants.controls:{one.control}" for one in has if one.control]
+    layers += [f"mutants.{one.control}" for one in has if one.control]
     for pair in counts:
         directory = Path(pair.partition("=")[2])
         if not directory.is_dir():
@@ -69,6 +69,7 @@ def profile(target: str, targets_dir: Path, suites_dir: Path = ROOT / "suites") 
             "name": ":".join([f"{PREFIX}{mutant.id}{of_base}", *knobs]),
             # the sizes of an oddity exclude those that a case chooses
             "options": {} if any(one.factor in SIZES for one in has) else reference.options,
+            "waives": [*reference.waives, *_waived(mutant, has)],
             "about": f"the reference backend with a bug: {mutant.breaks}",
             "start": " ".join(
                 [
@@ -81,6 +82,12 @@ def profile(target: str, targets_dir: Path, suites_dir: Path = ROOT / "suites") 
             ),
         }
     )
+
+
+def _waived(mutant: type[Mutant], has: Sequence[Oddity]) -> list[str]:
+    """Return the policies that a control or its oddities do not keep to."""
+    controls = [one for one in (mutant, *map(control_of, has)) if one and issubclass(one, Control)]
+    return sorted({policy for one in controls for policy in one.waives})
 
 
 def _oddities(pairs: Sequence[str]) -> list[Oddity]:

@@ -13,6 +13,8 @@ INIT_MAGIC = 0x4E42444D41474943
 """``NBDMAGIC``: the first eight bytes of any server ("Newstyle negotiation")."""
 OPTION_MAGIC = 0x49484156454F5054
 """``IHAVEOPT``: follows INIT_MAGIC, and starts every option."""
+OLDSTYLE_MAGIC = 0x420281861253
+"""Follows INIT_MAGIC if the server knows no options ("Oldstyle negotiation")."""
 OPTION_REPLY_MAGIC = 0x3E889045565A9
 REQUEST_MAGIC = 0x25609513
 EXTENDED_REQUEST_MAGIC = 0x21E41C71

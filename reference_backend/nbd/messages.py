@@ -13,6 +13,8 @@ from reference_backend.nbd import constants as c
 from reference_backend.nbd.errors import RemoteProtocolError
 
 GREETING = struct.Struct(">QQH")
+OLDSTYLE = struct.Struct(">QQQHH124x")
+"""Magics, size, handshake flags (0) and transmission flags of the only export."""
 """init magic, option magic, handshake flags ("Newstyle negotiation")."""
 CLIENT_FLAGS = struct.Struct(">I")
 OPTION = struct.Struct(">QII")

@@ -11,7 +11,7 @@ from errno import EINVAL, ENOTSUP
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, CommandFlag, ReplyMode, TransmissionFlag
-from qbdcheck.kit.nbd_io import CLOSED
+from qbdcheck.kit.nbd_io import CLOSED, TOO_LONG
 from qbdcheck.kit.nbd_requests import describe
 from qbdcheck.kit.volume_limits import first_possible
 
@@ -75,8 +75,9 @@ def attempt(io, command, length, flags):
     what = describe(command, START, length, flags)
     error = io.attempt(command, START, length, flags)
     assert error != CLOSED, f"{what}: the server closed the connection"
-    may_refuse = {Command.CACHE: EINVAL, Command.TRIM: 0, Command.WRITE_ZEROES: 0}[command]
-    allowed = {0, may_refuse, ENOTSUP if flags & CommandFlag.FAST_ZERO else 0}
+    may_refuse = set(TOO_LONG) if length > io.longest_sure else set()
+    may_refuse |= {EINVAL} if command == Command.CACHE else set()
+    allowed = {0, *may_refuse, ENOTSUP if flags & CommandFlag.FAST_ZERO else 0}
     assert error in allowed, f"{what}: errno {error}, expected {sorted(allowed)}"
     io.name = f"the connection, after {what}"
     for at in marks:

@@ -46,7 +46,7 @@ def test(new_disk, nbd_io, log):
             f"LIST: {len(names)} names, of {[len(name) for name in names]} letters;"
             f" there are {len(known)} exports"
         )
-        client.opt_structured_reply()
+        option_result(client, Option.STRUCTURED_REPLY)
         for name in set(UNKNOWN) - known:
             for option, data in (
                 (Option.INFO, m.info_request(name)),

@@ -37,7 +37,10 @@ def test(new_disk, qemu_io, qemu_img, scratch):
                 )
                 break
         else:
-            pytest.fail("1 MiB of data fits into a volume of 1 MiB that also has metadata")
+            pytest.fail(
+                "an image wrote 1 MiB of data to a volume of 1 MiB, which also has its metadata:"
+                " the backend accepted writes beyond the end of the volume"
+            )
         io.read(0, 4 * CLUSTER)
     with qemu_io(image, shadow=shadow) as io:
         io.discard(3 * CLUSTER, 4 * CLUSTER)

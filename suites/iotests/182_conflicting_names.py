@@ -15,7 +15,7 @@ def test(disk, qemu_img, golden):
     node = disk.protocol_blockdev()
     if node["server"]["type"] != "unix":
         raise NotRun("the target is not reached by a Unix socket, and the options name one")
-    path, export, uri = str(disk.volume_path), node["export"], disk.uri
+    path, export, uri = str(disk.volume_path), node.get("export", ""), disk.uri
     calls = (
         ("--image-opts", "-f", "raw", f"driver=nbd,path={path},export={export}"),
         ("--image-opts", f"driver=nbd,path={path},export={export},server.type=unix"),
@@ -31,7 +31,7 @@ def test(disk, qemu_img, golden):
     )
     for arguments in calls:
         error = qemu_img.fails("info", *arguments)
-        for text, word in ((uri, "URI"), (path, "SOCKET")):
+        for text, word in ((uri, "URI"), (path, "SOCKET"), (f"export={export},", "export=disk,")):
             error = error.replace(text, word)
         golden(error.splitlines()[0].removeprefix("qemu-img: "))
     info = qemu_img.json("info", "-f", "raw", uri)

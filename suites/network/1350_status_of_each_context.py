@@ -34,6 +34,9 @@ def test(new_disk, nbd, target, seed):
     alone = {}
     for name in names:
         with nbd(disk, contexts=(name,)) as client:
+            assert name in client.contexts.values(), (
+                f"LIST_META_CONTEXT has {name!r}, and SET_META_CONTEXT does not choose it"
+            )
             for start, length in ranges:
                 alone[name, start, length] = follow(client, start, start + length)[name]
     orders = [names, *permutations(names, 2), *((name,) for name in names)]

@@ -59,9 +59,8 @@ def burst(io, random):
 def refused(io, size):
     """Send requests that must fail; the connection lives."""
     for command in (Command.READ, Command.WRITE):
-        assert io.must_refuse(command, size, 4096) > 0, f"{command.name} beyond the end: closed"
+        io.must_refuse(command, size, 4096, may_close=False)  # beyond the end
     answer = io.attempt(63, 0, 4096)
     assert answer, "the unknown command 63 succeeds"
     if io.client.mode is ReplyMode.EXTENDED and io.offers(TransmissionFlag.SEND_WRITE_ZEROES):
-        answer = io.must_refuse(Command.WRITE_ZEROES, 4096, 1 << 40)
-        assert answer > 0, "WRITE_ZEROES of 1 TiB: closed"
+        io.must_refuse(Command.WRITE_ZEROES, 4096, 1 << 40, may_close=False)

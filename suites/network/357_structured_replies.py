@@ -6,6 +6,7 @@ Guards: payload-not-drained, unadvertised-command-executed.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import recommended
 from qbdcheck.kit.nbd import SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC, Command, Option, ReplyMode
 from qbdcheck.kit.nbd import client_replies as wire
 from qbdcheck.kit.nbd_probe import enter_transmission, errno_of, negotiating, option_result
@@ -14,13 +15,21 @@ from qbdcheck.kit.nbd_probe import enter_transmission, errno_of, negotiating, op
 @case(
     groups="protocol",
     requires="nbd structured",
-    basis=("MUST: NBD, NBD_OPT_STRUCTURED_REPLY", "MUST: NBD, Structured reply chunk message"),
+    basis=(
+        "MUST: NBD, NBD_OPT_STRUCTURED_REPLY",
+        "MUST: NBD, Structured reply chunk message",
+        "SHOULD: NBD, NBD_OPT_STRUCTURED_REPLY",
+    ),
 )
 def test(disk):
     for agreed, magic in ((False, SIMPLE_REPLY_MAGIC), (True, STRUCTURED_REPLY_MAGIC)):
         with negotiating(disk) as client:
-            result = option_result(client, Option.STRUCTURED_REPLY, b"?")
-            assert result == "ERR_INVALID", f"STRUCTURED_REPLY with data: {result}"
+            result = option_result(client, Option.STRUCTURED_REPLY, b"?", may_close=True)
+            with recommended("NBD, NBD_OPT_STRUCTURED_REPLY"):
+                assert result in {"ERR_INVALID", "CLOSED"}, f"STRUCTURED_REPLY with data: {result}"
+        with negotiating(disk) as client:
+            if result != "CLOSED":  # the option that was refused changes nothing
+                option_result(client, Option.STRUCTURED_REPLY, b"?")
             if agreed:
                 client.opt_structured_reply()
             enter_transmission(client, disk)

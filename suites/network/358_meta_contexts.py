@@ -38,11 +38,15 @@ def test(disk, target):
         for query in UNKNOWN:
             chosen = client.opt_set_meta_context(name, [query])
             assert BASE not in chosen.values(), f"SET {query!r} chose {chosen}"
-        right = m.meta_context_request(name, [BASE])
-        for wrong in (right[:-1], right[:4], b"", m.string(name) + m.U32.pack(0xFFFFFFFF)):
+    right = m.meta_context_request(name, [BASE])
+    for wrong in (right[:-1], right[:4], b"", m.string(name) + m.U32.pack(0xFFFFFFFF)):
+        with negotiating(disk) as client:
+            client.opt_structured_reply()
             for option in (Option.LIST_META_CONTEXT, Option.SET_META_CONTEXT):
-                result = option_result(client, option, wrong)
+                result = option_result(client, option, wrong, may_close=True)
                 assert result != "ACK", f"{option.name} accepts malformed data {wrong.hex()}"
+                if result == "CLOSED":
+                    break
     for queries, has_status in LAST_SETS:
         with negotiating(disk) as client:
             client.opt_structured_reply()
@@ -54,5 +58,5 @@ def test(disk, target):
                 f"BLOCK_STATUS of {length} bytes at 0 after SET {queries}: errno {error}"
             )
     with negotiating(disk) as client:
-        result = option_result(client, Option.SET_META_CONTEXT, right)
+        result = option_result(client, Option.SET_META_CONTEXT, right, may_close=True)
         assert result != "ACK", "SET_META_CONTEXT succeeds without structured replies"

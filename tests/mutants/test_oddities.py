@@ -8,13 +8,14 @@ import itertools
 import pytest
 
 from blockio.layers import Command
-from mutants import controls
 from mutants.oddities import (
     ODDITIES,
     OddityError,
     alone,
     are_compatible,
     combined,
+    control_of,
+    drawn,
     parse,
 )
 from reference_backend.nbd.errors import NbdError
@@ -41,6 +42,15 @@ def test_each_possible_pair_is_in_a_combination_and_each_combination_is_possible
     assert len(rows) < len(alone())
 
 
+def test_random_combinations_are_possible_and_are_those_of_the_seed() -> None:
+    rows = drawn(7, 200)
+    assert all(2 <= len(parse(text)) <= 6 for text in rows)
+    assert rows[:50] == drawn(7, 50)
+    assert rows != drawn(8, 200)
+    used = {one.name for text in rows for one in parse(text)}
+    assert used == set(ODDITIES)
+
+
 def test_a_seed_chooses_the_combinations() -> None:
     assert combined(1) != combined(2)
 
@@ -50,7 +60,9 @@ def test_each_oddity_is_one_of_the_server_or_of_a_control(name: str) -> None:
     oddity = ODDITIES[name]
     assert bool(oddity.arguments) is not bool(oddity.control)
     if oddity.control:
-        assert issubclass(getattr(controls, oddity.control), controls.Control)
+        made_by = control_of(oddity)
+        assert made_by is not None
+        assert oddity.control.endswith(f":{made_by.__name__}")
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
+import threading
+from pathlib import Path
 
 import pytest
 
 from blockio.layers import Command
 from reference_backend.client import Client, parse_uri
+from reference_backend.nbd import constants as c
+from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import Option, OptionReply, TransmissionFlag
 from reference_backend.nbd.errors import NbdError, OptionRefused, RemoteProtocolError
@@ -156,3 +161,33 @@ def test_a_server_of_another_protocol_is_a_protocol_error() -> None:
             handshake.receive_option_reply()
         accepted.close()
         client.close()
+
+
+def test_an_option_reply_to_export_name_is_a_protocol_error() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(m.option_reply(Option.EXPORT_NAME, OptionReply.ERR_UNSUP, b""))
+        with pytest.raises(RemoteProtocolError, match="EXPORT_NAME got an option reply"):
+            Client(ours).opt_export_name("vol", no_zeroes=False)
+
+
+def test_an_oldstyle_server_serves_its_only_export_at_once(tmp_path: Path) -> None:
+    flags = TransmissionFlag.HAS_FLAGS | TransmissionFlag.SEND_FLUSH
+    greeting = struct.pack(">QQQHH124x", c.INIT_MAGIC, c.OLDSTYLE_MAGIC, 7 << 20, 0, flags)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen()
+        thread = threading.Thread(target=_greet, args=(listening, greeting))
+        thread.start()
+        client = Client.connect(str(tmp_path / "s"), "any name", contexts=["base:allocation"])
+        assert (client.size, client.flags, client.mode) == (7 << 20, flags, ReplyMode.SIMPLE)
+        assert client.is_oldstyle
+        client.sock.close()
+        thread.join()
+
+
+def _greet(listening: socket.socket, greeting: bytes) -> None:
+    accepted, _ = listening.accept()
+    with accepted:
+        accepted.sendall(greeting)
+        assert not accepted.recv(1)  # a client sends nothing in this handshake

@@ -23,6 +23,7 @@ from qbdcheck import clock
 from qbdcheck.kit.nbd_requests import describe
 from qbdcheck.kit.request_errors import RequestFailed
 from reference_backend.client import Client
+from reference_backend.nbd.constants import TransmissionFlag
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
 _STEP_S = 0.0005
@@ -47,7 +48,7 @@ class Plan:
     :ivar lengths: lengths of requests, in sectors.
     :ivar depth: requests in flight of each client.
     :ivar share: share of writes among the requests. ``fua``: share of FUA among the writes.
-    :ivar flushes: share of flushes among the requests.
+    :ivar flushes: share of flushes among the requests; none if the server does not offer FLUSH.
     """
 
     size: int = 32 << 10
@@ -240,7 +241,7 @@ class _Client(threading.Thread):
         plan, random = self._plan, self._random
         self.requests += 1
         cookie = self.requests
-        if random.random() < plan.flushes:
+        if random.random() < plan.flushes and self._offers(TransmissionFlag.SEND_FLUSH):
             self._flight[cookie] = _Sent(Command.FLUSH, 0, 0, 0, 0.0)
             self._client.send_request(Command.FLUSH, cookie=cookie)
             return
@@ -252,10 +253,14 @@ class _Client(threading.Thread):
         writes = random.random() < plan.share
         number = next(self._numbers)
         command = Command.WRITE if writes else Command.READ
-        flags = CommandFlag.FUA if writes and random.random() < plan.fua else 0
+        durable = writes and random.random() < plan.fua
+        flags = CommandFlag.FUA if durable and self._offers(TransmissionFlag.SEND_FUA) else 0
         data = (MAGIC | number).to_bytes(8, "little") * (sectors * WORDS) if writes else b""
         self._flight[cookie] = _Sent(command, first, sectors, number, clock.case_s() * 1e6)
         self._client.send_request(command, *place, flags=flags, payload=data, cookie=cookie)
+
+    def _offers(self, flag: TransmissionFlag) -> bool:
+        return bool(self._client.flags & flag)
 
     def _receive(self) -> None:
         reply = self._client.receive_reply()

@@ -9,12 +9,13 @@ import pytest
 from blockio.layers import Command, CommandFlag
 from oracles.damage import Damage
 from qbdcheck.errors import CaseBroken
+from qbdcheck.files import ROOT
 from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.nbd_io import CLOSED, NbdIo, connect
 from qbdcheck.kit.nbd_requests import describe
 from qbdcheck.kit.request_errors import RequestFailed, RequestHangs, RequestLost
 from qbdcheck.kit.sent_request import SentRequest
-from qbdcheck.runner.evidence import findings_of
+from qbdcheck.runner.evidence import basis_of, findings_of
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import WrongData
 from qbdcheck.targets.session import TargetSession
@@ -160,8 +161,40 @@ def test_what_must_be_refused(session: TargetSession, disk: Disk) -> None:
         assert io.must_refuse(Command.WRITE, disk.size, 512, errnos=(errno.ENOSPC,))
         with pytest.raises(AssertionError, match=r"READ of 512 bytes at 0 .*expected an error"):
             io.must_refuse(Command.READ, 0, 512)
-        with pytest.raises(AssertionError, match="expected EIO, got EINVAL"):
+        with pytest.raises(AssertionError, match="expected EIO, got EINVAL") as caught:
             io.must_refuse(Command.READ, disk.size, 512, errnos=(errno.EIO,))
+        assert basis_of(caught.value, ()) == ("SHOULD: NBD, Error values",)
+        io.client.cut()
+        with pytest.raises(RequestLost, match="expected an error, but the server closed"):
+            io.must_refuse(Command.READ, disk.size, 512, may_close=False)
+
+
+def test_fua_is_left_out_where_it_is_not_offered(open_target: Opener) -> None:
+    session = open_target(_reference("--no-fua"))
+    disk = session.new_disk("1M")
+    with connect(session, disk) as io:
+        io.write(0, 4096, CommandFlag.FUA)
+        io.write_zeroes(8192, 4096, CommandFlag.FUA)
+        io.discard(16384, 4096, CommandFlag.FUA)
+        io.finish(io.send(Command.WRITE, 65536, 4096, CommandFlag.FUA))
+        assert io.attempt(Command.WRITE, 0, 4096, CommandFlag.FUA) == errno.EINVAL
+    disk.verify()
+
+
+def test_long_ranges_are_sent_in_parts_where_they_are_refused(open_target: Opener) -> None:
+    session = open_target(_reference("--layer mutants.rare_controls:LongEffectsRefused"))
+    disk = session.new_disk("100M", prefill=False)
+    with connect(session, disk) as io:
+        io.write(70 << 20, 8192)
+        assert io.attempt(Command.WRITE_ZEROES, 4096, 90 << 20) == errno.EOVERFLOW
+        io.write_zeroes(4096, 90 << 20)
+        io.discard(0, 100 << 20)
+    disk.verify()
+
+
+def _reference(arguments: str) -> str:
+    text = (ROOT / "targets/reference.yaml").read_text()
+    return text.replace("{options}", f"{arguments} {{options}}", 1)
 
 
 def test_a_uri_needs_a_shadow(session: TargetSession, disk: Disk) -> None:

@@ -114,6 +114,18 @@ def test_a_false_claim_is_the_first_hypothesis(runs: ModuleType) -> None:
     assert second.cases == ("002", "003")
 
 
+def test_a_false_claim_explains_no_failure_of_the_handshake(runs: ModuleType) -> None:
+    cases = [
+        fails(runs, 4, wrong(Damage.NEVER_WRITTEN, "write zeroes", expected=ZEROES)),
+        fails(runs, 5, message="the file differs"),
+        fails(runs, 354, message="LIST with data: ACK, not ERR_INVALID"),
+    ]
+    first, second = causes_of(cases, [CLAIM])
+    assert first.cases == ("004", "005")
+    assert first.title.endswith("; 1 other failure may follow from it")
+    assert second.cases == ("354",)
+
+
 def test_a_false_claim_that_no_failure_fits_is_no_cause(runs: ModuleType) -> None:
     (only,) = causes_of([fails(runs, 2, wrong(Damage.STALE, "write"))], [CLAIM])
     assert only.kind == "pattern"

@@ -3,7 +3,7 @@
 usage: odd_server.py SOCKET SIZE [ODDITY...]
 
 Oddities: ``no-go`` (GO and INFO are unknown options), ``no-meta`` (structured replies, but
-SET_META_CONTEXT is refused), ``not-fixed`` (neither fixed newstyle nor NO_ZEROES),
+SET_META_CONTEXT is refused), ``not-fixed`` (neither fixed newstyle nor NO_ZEROES), ``oldstyle``,
 ``short-info`` (INFO_EXPORT of the wrong length), ``bad-greeting``, ``drops:SECONDS`` (the socket
 accepts and closes connections for so long), ``noise`` (a fresh volume is not zero).
 """
@@ -49,6 +49,10 @@ class Connection:
         if "bad-greeting" in self.odd:
             self.sock.sendall(b"SSH-2.0-OpenSSH_9.2p1\r\n" * 4)
             raise EOFError
+        if "oldstyle" in self.odd:
+            magics = b"NBDMAGIC" + struct.pack(">Q", 0x420281861253)
+            self.sock.sendall(magics + struct.pack(">QHH124x", len(self.volume), 0, FLAGS))
+            return
         self.sock.sendall(b"NBDMAGICIHAVEOPT" + struct.pack(">H", 0 if self.is_plain else 3))
         self.take(4)
         while True:

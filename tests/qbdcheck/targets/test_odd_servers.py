@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from qbdcheck.errors import NotRun, SetupError
+from qbdcheck.kit.fault_proxy import FaultProxy
+from qbdcheck.kit.nbd_probe import connected, has_go, negotiating
 from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.size_limits import SizeLimits, probe_sizes
 from reference_backend.nbd.agreement import ReplyMode
@@ -12,7 +14,9 @@ from tests.qbdcheck.targets.conftest import Opener
 from tests.qbdcheck.targets.test_readiness import odd
 
 
-@pytest.mark.parametrize("oddities", ["", "no-go", "no-meta", "no-go no-meta", "not-fixed"])
+@pytest.mark.parametrize(
+    "oddities", ["", "no-go", "no-meta", "no-go no-meta", "not-fixed", "oldstyle"]
+)
 def test_server_without_newer_options_is_tested(open_target: Opener, oddities: str) -> None:
     session = open_target(odd(oddities))
     found = capabilities(session.description, session.options, session.scratch)
@@ -26,7 +30,7 @@ def test_server_without_newer_options_is_tested(open_target: Opener, oddities: s
     disk.verify()
 
 
-@pytest.mark.parametrize("oddities", ["no-go no-meta", "not-fixed"])
+@pytest.mark.parametrize("oddities", ["no-go no-meta", "not-fixed", "oldstyle"])
 def test_raw_client_reads_and_writes_after_export_name(open_target: Opener, oddities: str) -> None:
     session = open_target(odd(oddities))
     disk = session.new_disk("1M", prefill=False)
@@ -35,6 +39,23 @@ def test_raw_client_reads_and_writes_after_export_name(open_target: Opener, oddi
         assert (client.mode is ReplyMode.STRUCTURED) is ("no-meta" in oddities)
         client.write(512, b"x" * 512)
         assert bytes(client.read(0, 1024)) == bytes(512) + b"x" * 512
+
+
+def test_what_needs_options_is_not_run_on_an_oldstyle_server(open_target: Opener) -> None:
+    session = open_target(odd("oldstyle"))
+    disk = session.new_disk("1M", prefill=False)
+    with pytest.raises(NotRun, match="oldstyle handshake"), negotiating(disk):
+        pass
+    with pytest.raises(NotRun, match="oldstyle handshake"):
+        FaultProxy(disk.backend, 1)
+    with connected(disk) as io:
+        io.write(0, 4096)
+        io.read(0, 8192)
+
+
+@pytest.mark.parametrize(("oddities", "expected"), [("", True), ("no-go", False)])
+def test_servers_without_go_are_known(open_target: Opener, oddities: str, expected: bool) -> None:
+    assert has_go(open_target(odd(oddities)).new_disk("1M", prefill=False)) is expected
 
 
 def test_refused_export_is_not_entered_by_export_name(open_target: Opener) -> None:

@@ -1,0 +1,345 @@
+"""Controls with answers that the NBD document allows and that few servers give."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from blockio.extents import Extent
+from blockio.layers import Below, Command, CommandFlag, Reply, Request
+from mutants.controls import Control
+from mutants.mutant import changed
+from mutants.patching import replace
+from reference_backend.nbd import messages as m
+from reference_backend.nbd import options
+from reference_backend.nbd import rules as rules_of_requests
+from reference_backend.nbd.constants import Chunk, Info, Option, OptionReply, TransmissionFlag
+from reference_backend.nbd.errors import RemoteProtocolError
+from reference_backend.nbd.execution import Executor
+from reference_backend.nbd.options import Options, Refusal
+from reference_backend.nbd.replies import ReplyBuilder, zero_runs
+from reference_backend.nbd.settings import Features
+
+_UNSPLIT = 65536
+"""Bytes of a read that a server must be able to send as one chunk (NBD_CMD_READ)."""
+
+
+class ListRefused(Control):
+    """A server does not have to list its exports (NBD_OPT_LIST)."""
+
+    id = "control-list-refused"
+    breaks = "LIST is refused with ERR_POLICY"
+
+    def install(self) -> None:
+        """Refuse the option."""
+
+        def answer(options_: Options, number: int, data: bytes) -> None:
+            del options_, number, data
+            raise Refusal(OptionReply.ERR_POLICY, "exports are not listed")
+
+        Options._table[Option.LIST] = answer  # noqa: SLF001
+
+
+class SizesRequired(Control):
+    """A server with a minimum block may insist that a client asks for it."""
+
+    id = "control-sizes-required"
+    breaks = "GO without a request for the block size ends with BLOCK_SIZE_REQD; the minimum is 512"
+
+    def install(self) -> None:
+        """Advertise a minimum, and refuse clients that do not ask for it."""
+        real = Options._table[Option.GO]  # noqa: SLF001
+
+        def answer(options_: Options, number: int, data: bytes) -> None:
+            if Info.BLOCK_SIZE not in options._parse_info(data)[1]:  # noqa: SLF001
+                raise Refusal(OptionReply.ERR_BLOCK_SIZE_REQD, "ask for the block size")
+            real(options_, number, data)
+
+        Options._table[Option.GO] = answer  # noqa: SLF001
+
+        def make(sizes: Any) -> Any:
+            def advertised(*arguments: Any) -> tuple[int, int, int]:
+                low, best, high = sizes(*arguments)
+                return max(low, 512), max(best, 512), max(high // 512 * 512, 512)
+
+            return advertised
+
+        replace(options, "advertised_sizes", make)
+        replace(rules_of_requests, "advertised_sizes", make)
+
+
+class ContextsOfOthers(Control):
+    """A server may have metadata contexts that a client does not know, and any ids."""
+
+    id = "control-foreign-contexts"
+    breaks = "a context of another namespace is listed; the ids of contexts are large"
+    NAME = "x-odd:zones"
+    FIRST = 0xFFFF_FF00
+
+    def install(self) -> None:
+        """Offer the context, and number all contexts from the end of the range."""
+        replace(Features, "contexts", lambda real: lambda one: [*_or_none(real(one)), *real(one)])
+
+        def make(real: Any) -> Any:
+            def match(*arguments: Any, listing: bool) -> dict[int, str]:
+                found: Mapping[int, str] = real(*arguments, listing=listing)
+                return {self.FIRST + key: name for key, name in found.items()}
+
+            return match
+
+        replace(options, "match_contexts", make)
+
+        def ask(request: Request, real: Any, executor: Executor) -> Reply:
+            named = executor.contexts
+            executor.contexts = {key: one for key, one in named.items() if one != self.NAME}
+            try:
+                reply: Reply = real(executor, request)
+            finally:
+                executor.contexts = named
+            if self.NAME in named.values():
+                reply.extents[self.NAME] = [Extent(request.length, 0x8000_0001)]
+            return reply
+
+        real = Executor._ask[Command.BLOCK_STATUS]  # noqa: SLF001
+        Executor._ask[Command.BLOCK_STATUS] = lambda executor, request: ask(  # noqa: SLF001
+            request, real, executor
+        )
+
+
+def _or_none(contexts: Sequence[str]) -> list[str]:
+    """Return the context of another namespace, if the server has contexts at all."""
+    return [ContextsOfOthers.NAME] if contexts else []
+
+
+class UnknownFlags(Control):
+    """A client ignores transmission flags that it does not know; a disk may be rotational."""
+
+    id = "control-unknown-flags"
+    breaks = "ROTATIONAL, SEND_RESIZE and a flag without a meaning are set"
+    waives = ("known-transmission-flags",)
+    ADDED = TransmissionFlag.ROTATIONAL | TransmissionFlag.SEND_RESIZE | (1 << 15)
+
+    def install(self) -> None:
+        """Set the flags."""
+
+        def make(real: Any) -> Any:
+            def flags(*arguments: Any, **options_: Any) -> TransmissionFlag:
+                found: TransmissionFlag = real(*arguments, **options_) | self.ADDED
+                return found
+
+            return flags
+
+        replace(Features, "transmission_flags", make)
+
+
+class LongUnsplitRefused(Control):
+    """A server may refuse a read with DF that is longer than 64 KiB."""
+
+    id = "control-df-eoverflow"
+    breaks = "reads of more than 64 KiB with DF fail with EOVERFLOW"
+
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Refuse long reads with DF."""
+        is_unsplit = request.command is Command.READ and request.flags & CommandFlag.DF
+        if is_unsplit and request.length > _UNSPLIT:
+            return Reply(errno.EOVERFLOW)
+        return below(request)
+
+
+class DiscardLeavesOnes(Control):
+    """After a discard nothing is known about the contents (NBD_CMD_TRIM)."""
+
+    id = "control-discard-ff"
+    breaks = "discarded ranges read as 0xff"
+    waives = ("discard-old-or-zero",)
+    PIECE = 1 << 20
+
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Write 0xff in place of a discard, with its flags."""
+        if request.command is not Command.TRIM:
+            return below(request)
+        end = request.offset + request.length
+        for at in range(request.offset, end, self.PIECE):
+            ones = b"\xff" * min(self.PIECE, end - at)
+            flags = request.flags & CommandFlag.FUA
+            reply = below(changed(request, Command.WRITE, at, payload=ones, flags=flags))
+            if reply.error:
+                return reply
+        return Reply()
+
+
+class LongExtents(Control):
+    """The last extent of a block status may reach beyond the range."""
+
+    id = "control-long-extents"
+    breaks = "block status says the status to the end of the last extent, beyond the range"
+    AHEAD = 1 << 20
+
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Ask for a mebibyte more, and keep no extent that begins behind the range."""
+        if request.command is not Command.BLOCK_STATUS or request.flags & CommandFlag.REQ_ONE:
+            return below(request)
+        size = self.size_of(request, below)
+        longer = min(request.length + self.AHEAD, size - request.offset)
+        reply = below(changed(request, length=longer))
+        for name, extents in reply.extents.items():
+            reply.extents[name] = _started_within(extents, request.length)
+        return reply
+
+    def size_of(self, request: Request, below: Below) -> int:
+        """Return the end of the range: the server keeps the size, and extents cannot pass it."""
+        del below
+        return self._sizes.get(request.connection, request.offset + request.length)
+
+    def install(self) -> None:
+        """Note the size of the export of each connection."""
+        self._sizes: dict[int, int] = {}
+
+        def make(real: Any) -> Any:
+            def carry_out(executor: Executor, out: Any, request: Request, contexts: Any) -> None:
+                self._sizes[request.connection] = executor.device.size
+                real(executor, out, request, contexts)
+
+            return carry_out
+
+        replace(Executor, "carry_out", make)
+
+
+def _started_within(extents: Sequence[Extent], length: int) -> list[Extent]:
+    kept, at = [], 0
+    for extent in extents:
+        if at >= length:
+            break
+        kept.append(extent)
+        at += extent.length
+    return kept
+
+
+class ChunksBackwards(Control):
+    """The chunks of a read may come in any order, and NONE may end them."""
+
+    id = "control-chunks-backwards"
+    breaks = "reads from 8 KiB on come in chunks of 4 KiB, the last one first; NONE ends the reply"
+    LONGEST = 4096
+
+    def install(self) -> None:
+        """Send the chunks in another order."""
+
+        def make(real: Any) -> Any:
+            def read(
+                replies: Any, out: Any, cookie: int, offset: int, data: Any, *, whole: bool = False
+            ) -> None:
+                if whole or not replies.mode or len(data) < 2 * self.LONGEST:
+                    real(replies, out, cookie, offset, data, whole=whole)
+                else:
+                    self._send(replies, out, cookie, offset, data)
+
+            return read
+
+        replace(ReplyBuilder, "read", make)
+
+    def _send(self, replies: Any, out: Any, cookie: int, offset: int, data: Any) -> None:
+        view = memoryview(data)
+        for start, stop, is_hole in reversed(zero_runs(data)):
+            if is_hole:
+                payload = m.OFFSET_HOLE.pack(offset + start, stop - start)
+                head = replies._chunk(0, Chunk.OFFSET_HOLE, cookie, offset, len(payload))  # noqa: SLF001
+                out.append(head + payload)
+                continue
+            for at in reversed(range(start, stop, self.LONGEST)):
+                part = view[at : min(at + self.LONGEST, stop)]
+                replies._data(out, 0, cookie, offset, at, part)  # noqa: SLF001
+        out.append(replies._chunk(1, Chunk.NONE, cookie, offset, 0))  # noqa: SLF001
+
+
+class LongEffectsRefused(Control):
+    """A server may refuse commands without a payload that are longer than its maximum."""
+
+    id = "control-long-effects-refused"
+    breaks = "TRIM, WRITE_ZEROES and CACHE of more than 32 MiB fail with EOVERFLOW"
+    LONGEST = 32 << 20
+
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Refuse long requests without a payload."""
+        is_long = request.length > self.LONGEST
+        if is_long and request.command in (Command.TRIM, Command.WRITE_ZEROES, Command.CACHE):
+            return Reply(errno.EOVERFLOW)
+        return below(request)
+
+
+class SlowFlush(Control):
+    """A flush may take long."""
+
+    id = "control-slow-flush"
+    breaks = "each flush takes 50 ms longer"
+    waits = True
+
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Wait before a flush."""
+        if request.command is Command.FLUSH:
+            time.sleep(0.05)
+        return below(request)
+
+
+class Naps(Control):
+    """A server may have to wake up first."""
+
+    id = "control-naps"
+    breaks = "the first request after 0.5 s without one takes 1 s longer"
+    waits = True
+
+    def install(self) -> None:
+        """Remember the time of the last request."""
+        self._last_used_s = time.monotonic()
+        self._waking = threading.Lock()
+
+    def carry_out(self, request: Request, below: Below) -> Reply:
+        """Wait after a pause."""
+        with self._waking:
+            if time.monotonic() - self._last_used_s > 0.5:
+                time.sleep(1)
+            self._last_used_s = time.monotonic()
+        return below(request)
+
+
+class ViolationsEndConnection(Control):
+    """A server may end the connection of a client that violates a MUST ("Transmission")."""
+
+    id = "control-violations-disconnect"
+    breaks = "commands and flags not offered, unaligned requests and malformed options disconnect"
+
+    def install(self) -> None:
+        """End the connection in place of the reply."""
+        for name in ("_no_data", "_parse_info", "_parse_meta_context"):
+            replace(options, name, _or_disconnect)
+        broken = ("are not allowed here", "not aligned to")
+        missing = {f"command {int(one)} was not offered" for one in Command}
+
+        def make(real: Any) -> Any:
+            def refuse(  # noqa: PLR0917  # the arguments of the real function
+                executor: Executor, out: Any, cookie: int, offset: int, number: int, why: str
+            ) -> None:
+                if why in missing or any(text in why for text in broken):
+                    raise RemoteProtocolError(why)
+                real(executor, out, cookie, offset, number, why)
+
+            return refuse
+
+        replace(Executor, "refuse", make)
+
+
+def _or_disconnect(real: Any) -> Any:
+    """Return a function that ends the connection where the real one refuses malformed data."""
+
+    def check(*arguments: Any) -> Any:
+        try:
+            return real(*arguments)
+        except Refusal as refusal:
+            if refusal.reply != OptionReply.ERR_INVALID:
+                raise
+            raise RemoteProtocolError(str(refusal)) from refusal
+
+    return check
