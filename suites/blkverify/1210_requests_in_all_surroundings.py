@@ -16,7 +16,6 @@ from qbdcheck.kit.covering.themes import RELATED, walk
 
 @case(
     groups="rw zero discard verify quick",
-    requires="nbd",
     basis=("MUST: NBD, NBD_CMD_WRITE", "MUST: NBD, NBD_CMD_READ", "POLICY: discard-old-or-zero"),
 )
 def test(nbd_io, target, seed, log):

@@ -22,4 +22,4 @@ from qbdcheck.kit.covering.themes import CUTS, walk
     ),
 )
 def test(nbd_io, target, seed, log):
-    walk(CUTS, target, nbd_io, seed, log, rows=180)
+    walk(CUTS, target, nbd_io, seed, log, rows=150)

@@ -23,4 +23,4 @@ from qbdcheck.kit.covering.themes import SNAPSHOTS, walk
     ),
 )
 def test(nbd_io, target, seed, log):
-    walk(SNAPSHOTS, target, nbd_io, seed, log, rows=160)
+    walk(SNAPSHOTS, target, nbd_io, seed, log, rows=130)

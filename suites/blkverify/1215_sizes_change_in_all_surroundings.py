@@ -17,4 +17,4 @@ from qbdcheck.kit.covering.themes import RESIZES, walk
     basis=("MUST: NBD, NBD_CMD_READ", "POLICY: grown-part-reads-zero"),
 )
 def test(nbd_io, target, seed, log):
-    walk(RESIZES, target, nbd_io, seed, log, rows=120)
+    walk(RESIZES, target, nbd_io, seed, log, rows=110)

@@ -13,7 +13,6 @@ from qbdcheck.kit.covering.themes import RELATED, walk
 
 @case(
     groups="rw zero discard verify nightly",
-    requires="nbd",
     limit_s=300,
     basis=("MUST: NBD, NBD_CMD_WRITE", "MUST: NBD, NBD_CMD_READ", "POLICY: discard-old-or-zero"),
 )

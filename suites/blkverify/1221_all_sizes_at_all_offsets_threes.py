@@ -11,7 +11,6 @@ from qbdcheck.kit.covering.themes import SIZES, walk
 
 @case(
     groups="rw zero discard verify nightly",
-    requires="nbd",
     limit_s=300,
     basis=("MUST: NBD, NBD_CMD_WRITE", "MUST: NBD, NBD_CMD_READ", "POLICY: discard-old-or-zero"),
 )

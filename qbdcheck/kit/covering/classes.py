@@ -43,6 +43,7 @@ EARLIER = (
     "discarded twice",
     "written, discarded",
     "read",
+    "read up to it",
     "hinted",
 )
 CONTENTS = (
@@ -53,7 +54,11 @@ CONTENTS = (
     "one byte differs",
     "as elsewhere",
     "resembling",
-    "special",
+    "ending in zeroes",
+    "runs",
+    "words that cancel",
+    "a magic number",
+    "a word repeated",
 )
 """What a write contains."""
 CONNECTION = ("the same", "another", "a new one")
@@ -129,6 +134,7 @@ _CLASHES: Mapping[tuple[str, str], Callable[[str, str], bool]] = {
     ("command", "depth"): lambda command, depth: depth != "alone" and command in _ALONE,
     ("command", "afterwards"): lambda command, after: command != "write" and after == ELSEWHERE,
     ("earlier", "relation"): lambda earlier, where: earlier == "nothing" and where != "same",
+    ("command", "size"): lambda command, size: command == "write" and size == "over 64M",
     ("size", "offset"): lambda size, at: size in LARGE and at not in LARGE_AT,
     ("depth", "size"): lambda depth, size: depth != "alone" and size in LARGE,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from qbdcheck.kit.block_contents import BLOCK, kinds, look_alikes
+from qbdcheck.kit.block_contents import BLOCK, kinds_by_name, look_alikes
 from qbdcheck.kit.nbd_io import NbdIo
 
 _REMEMBERED = 6
@@ -18,7 +18,7 @@ class Data:
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._kinds = kinds(random)
+        self._kinds = kinds_by_name(random)
         self._equal = random.randbytes(BLOCK)
         self._recent = [self._equal]
 
@@ -38,10 +38,12 @@ class Data:
             "one byte differs": lambda: self._with_wrong_byte(io.read(at, length)),
             "as elsewhere": lambda: _repeated(self._random.choice(self._recent), length),
             "resembling": lambda: self._resembling(io, at, length),
-            "special": lambda: _aligned(self._random.choice(self._kinds)(), at, length),
         }
-        maker = makers.get(contents)
-        return maker() if maker else None
+        if contents in makers:
+            return makers[contents]()
+        if contents in self._kinds:
+            return _aligned(self._kinds[contents](), at, length)
+        return None
 
     def _with_wrong_byte(self, data: bytes) -> bytes:
         wrong = bytearray(data)

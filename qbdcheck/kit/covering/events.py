@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from random import Random
+from typing import Any
 
 from blockio.extents import STATE_ZERO
-from qbdcheck.kit.block_status import follow
+from qbdcheck.kit.block_status import StatusWrong, follow
 from qbdcheck.kit.covering.connections import Connections
 from qbdcheck.kit.covering.places import Place
+from qbdcheck.kit.expectations import expect_bytes
 from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.server_ends import end
 from qbdcheck.targets.disk import Disk, Snapshot
@@ -30,7 +32,9 @@ class Events:
 
     :param connect: connects to a disk; takes the options of `qbdcheck.kit.nbd_io.connect`.
     :param is_coherent: several connections may be used at a time.
-    :param beside: another volume of the same server, if there is one.
+    :ivar beside: another volume of the same server, if there is one.
+    :ivar unit: new sizes are multiples of it, in bytes.
+    :ivar tracking: the metadata context that says what has changed since the newest snapshot.
     """
 
     def __init__(
@@ -40,8 +44,10 @@ class Events:
         random: Random,
         *,
         is_coherent: bool,
-        beside: Disk | None = None,
     ) -> None:
+        self.beside: Disk | None = None
+        self.tracking = ""
+        self.unit = 1
         self._connect = connect
         self._random = random
         self.is_coherent = is_coherent
@@ -51,7 +57,6 @@ class Events:
         self._disks = [disk]
         """The volume, and the clones of the present group; the last one is used."""
         self._clients: dict[str, Connections] = {}
-        self._beside = beside
         self._seen: set[int] = set()
 
     @property
@@ -73,9 +78,14 @@ class Events:
         """Return the connections to a volume."""
         if disk.name not in self._clients:
             most = _CONNECTIONS if self.is_coherent else 1
-            connect = partial(self._connect, disk)
+            connect = partial(self._connected, disk)
             self._clients[disk.name] = Connections(connect, self._random, most)
         return self._clients[disk.name]
+
+    def _connected(self, disk: Disk, **options: Any) -> NbdIo:
+        io = self._connect(disk, **options)
+        expect_bytes(io.client.size, disk.size, disk.name)
+        return io
 
     def is_fresh(self, at: int, length: int) -> bool:
         """Return whether a range was in no ground before; from now on it was."""
@@ -100,11 +110,12 @@ class Events:
             "stop": lambda: self._end("stop"),
             "kill": lambda: self._end("kill"),
             "snapshot": self._take,
+            "snapshot beside": self._take_beside,
             "remove oldest": lambda: self._remove(0),
             "remove newest": lambda: self._remove(-1),
             "clone": self._clone,
             "back": lambda: self._disks.insert(0, self._disks.pop()),
-            "grow": lambda: self._resize(self.size + self._amount()),
+            "grow": lambda: self._resize(self.size + max(self._amount(), self.unit)),
             "shrink": lambda: self._resize(self._edge(places)),
         }
         events[word]()
@@ -126,7 +137,7 @@ class Events:
 
     def _resize(self, size: int) -> None:
         self.clients.close()
-        self.disk.resize(size)
+        self.disk.resize(max(_CHUNK, size) // self.unit * self.unit)
 
     def _amount(self) -> int:
         return self._random.choice((512, 4096, 20_480, 65_536, 307_200, 1 << 20))
@@ -135,14 +146,14 @@ class Events:
         """Return a size that cuts one of the places, or ends at one of its ends."""
         at, length = self._random.choice(places)
         size = self._random.choice((at, at + length // 2, at + length))
-        return max(min(size, self.size), _CHUNK)
+        return min(size, self.size)
 
     def _change_beside(self, places: Sequence[Place]) -> None:
         """Write to the same places of the other volume, and flush it."""
-        if self._beside is not None:
-            io = self.clients_of(self._beside).first()
+        if self.beside is not None:
+            io = self.clients_of(self.beside).first()
             for at, length in places:
-                io.write(min(at, self._beside.size - length), min(length, _CHUNK))
+                io.write(min(at, self.beside.size - length), min(length, _CHUNK))
             io.flush()
 
     def _take(self) -> None:
@@ -150,6 +161,18 @@ class Events:
             self._remove(self._random.choice((0, 1, -1)))
         self._names += 1
         self._snapshots.append((self.disk, self.disk.snapshot(f"s{self._names}")))
+
+    def _take_beside(self) -> None:
+        """Take a snapshot of the other volume, with the name of this one's newest."""
+        if self.beside is not None and self._snapshots:
+            name = f"s{self._names}"
+            taken = any(
+                one.name.endswith(f"@{name}")
+                for disk, one in self._snapshots
+                if disk is self.beside
+            )
+            if not taken:
+                self._snapshots.insert(0, (self.beside, self.beside.snapshot(name)))
 
     def _remove(self, number: int) -> None:
         if self._snapshots:
@@ -169,16 +192,32 @@ class Events:
         """Yield a connection to each snapshot and each further volume."""
         for _, snapshot in self._snapshots:
             with self._connect(snapshot) as io:
+                expect_bytes(io.client.size, snapshot.size, snapshot.name)
                 yield io
         for disk in self._disks[:-1]:
             yield self.clients_of(disk).first()
-        if self._beside is not None and self._beside.name in self._clients:
-            yield self.clients_of(self._beside).first()
+        if self.beside is not None and self.beside.name in self._clients:
+            yield self.clients_of(self.beside).first()
 
-    def newest_snapshot(self) -> Snapshot | None:
-        """Return the newest snapshot of the volume that is used."""
+    def check_tracking(self, places: Sequence[Place]) -> None:
+        """Check that what differs from the newest snapshot is dirty, where that is tracked."""
         found = [snapshot for disk, snapshot in self._snapshots if disk is self.disk]
-        return found[-1] if found else None
+        io = self.clients.first()
+        if not found or self.disk is not self._original or not self.tracking:
+            return
+        if self.tracking not in io.client.contexts.values():
+            return
+        with self._connect(found[-1]) as old:
+            for at, length in places:
+                end = min(at + length, found[-1].size)
+                if at >= end:
+                    continue
+                before, now = old.read(at, end - at), io.read(at, end - at)
+                for start, stop, flags in follow(io.client, at, end)[self.tracking]:
+                    changed = before[start - at : stop - at] != now[start - at : stop - at]
+                    if not flags and changed:
+                        where = f"[{start}, {stop})"
+                        raise StatusWrong(f"{self.tracking}: {where} changed, but is clean")
 
     def check_all(self) -> None:
         """Read all that was written; and what claims to hold data, or all of a small volume."""

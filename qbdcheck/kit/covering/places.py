@@ -39,12 +39,10 @@ SIZES: Mapping[str, tuple[int, ...]] = MappingProxyType(
         "odd over 4M": (4 * _MIB + 777, 6 * _MIB - 513),
         "16M and more": (16 * _MIB, 17 * _MIB + 512),
         "about 32M": (32 * _MIB, 32 * _MIB - 511, 32 * _MIB - 4095, 33 * _MIB + 1),
+        "over 64M": (65 * _MIB, 70 * _MIB + 4096, 66 * _MIB + 77),
     }
 )
 """Lengths of each class of sizes."""
-SMALL = tuple(name for name in SIZES if max(SIZES[name]) <= 200_003)
-"""Classes of sizes of which hundreds of requests cost little."""
-
 _EDGES = {"4K": _PAGE, "64K": _UNIT, "1M": _MIB, "4M": 4 * _MIB}
 _WAYS = ("at", "behind", "before", "ends at", "across")
 OFFSETS = (
@@ -56,12 +54,36 @@ OFFSETS = (
     "high",
 )
 """Classes of offsets. ``behind`` and ``before``: by one sector."""
-LARGE = ("odd over 2M", "odd over 4M", "16M and more", "about 32M")
+LARGE = ("odd over 2M", "odd over 4M", "16M and more", "about 32M", "over 64M")
 """Classes of sizes of which a request takes milliseconds; 32 MiB is the usual maximum block."""
 LARGE_AT = ("odd", "end", "across 64K", "across a power of two")
 """Classes of offsets at which they are tried."""
-NEAR = tuple(name for name in OFFSETS if "4M" not in name and "power" not in name)
-"""Classes of offsets for small volumes."""
+SHAPES: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
+    {
+        "part of a sector": (("part of a sector", "odd"),),
+        "a sector": (("512", "at 4K"), ("512", "before 64K"), ("512", "behind 64K")),
+        "part of a page": (("1K", "behind 4K"), ("4K-512", "behind 4K"), ("4K-512", "at 64K")),
+        "a page": (("4K", "at 4K"), ("4K", "at 64K"), ("4K", "ends at 64K")),
+        "across pages": (("1K", "across 4K"), ("4K", "across 4K"), ("4K+512", "at 4K")),
+        "pages": (("8K-32K", "at 4K"),),
+        "any bytes": (("odd below 64K", "odd"),),
+        "the start of a unit": (("8K-32K", "at 64K"), ("odd below 64K", "at 64K")),
+        "the end of a unit": (("8K-32K", "ends at 64K"), ("odd below 64K", "ends at 64K")),
+        "almost a unit": (("64K-512", "at 64K"), ("64K-512", "behind 64K")),
+        "a unit": (("64K", "at 64K"),),
+        "a unit and more": (("64K+512", "at 64K"), ("64K+512", "before 64K")),
+        "across units": (("8K-32K", "across 64K"), ("64K", "across 64K"), ("odd over 64K", "odd")),
+        "units": (("128K-512K", "at 64K"),),
+        "across objects": (("8K-32K", "across 1M"), ("odd over 64K", "across 1M")),
+        "an object": (("1M", "at 1M"),),
+        "an object and more": (("1M+512", "at 1M"), ("1M+512", "before 1M")),
+        "at the start": (("4K", "start"), ("odd below 64K", "start")),
+        "at the end": (("512", "end"), ("8K-32K", "end"), ("odd below 64K", "end")),
+    }
+)
+"""Sizes and offsets that belong together: what of the divisions of a server a request touches.
+
+A page has 4 KiB here, a unit 64 KiB, an object 1 MiB."""
 
 RELATIONS = (
     "same",

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+from qbdcheck.errors import NotRun
 from qbdcheck.kit.covering import classes, places
 from qbdcheck.kit.covering.array import CoveringArray, pairs_of, triples_of
 from qbdcheck.kit.covering.classes import Offer, clash
-from qbdcheck.kit.covering.events import Events
+from qbdcheck.kit.covering.events import CONTEXT, Events
 from qbdcheck.kit.covering.walker import Walker
 from qbdcheck.kit.nbd_io import NbdIo
-from qbdcheck.kit.volume_limits import size_unit
+from qbdcheck.kit.volume_limits import first_possible, size_unit
 from qbdcheck.seed import Seed
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
 
-MIB, GIB = 1 << 20, 1 << 30
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+_SURROUNDINGS: Mapping[str, Sequence[str]] = {
+    "fua": classes.FUA,
+    "shape": tuple(places.SHAPES),
+    "relation": places.RELATIONS,
+    "ground": classes.GROUND,
+    "earlier": classes.EARLIER,
+    "connection": classes.CONNECTION,
+    "afterwards": classes.AFTERWARDS,
+}
 
 
 @dataclass(frozen=True)
@@ -27,37 +40,35 @@ class Theme:
     :ivar triples: sets of three dimensions of which all combinations are to be covered.
     :ivar size: of the volume, in bytes, without its odd end.
     :ivar together: rows that share an event.
+    :ivar window: bytes at the end of the volume in which the places are.
+    :ivar tracking: a metadata context that the target needs.
     """
 
     dimensions: Mapping[str, Sequence[str]]
     triples: tuple[tuple[str, str, str], ...] = ()
     size: int = GIB
     together: int = 1
+    window: int = 1 << 62
+    tracking: str = ""
 
 
 RELATED = Theme(
     {
         "command": classes.COMMAND,
-        "fua": classes.FUA,
-        "size": places.SMALL,
-        "offset": ("start", "odd", "at 64K", "before 64K", "across 64K", "at 1M", "ends at 1M"),
-        "relation": places.RELATIONS,
-        "ground": classes.GROUND,
-        "earlier": classes.EARLIER,
-        "connection": classes.CONNECTION,
+        **_SURROUNDINGS,
         "depth": classes.DEPTH,
-        "afterwards": classes.AFTERWARDS,
         "reader": classes.CONNECTION[:2],
         "course": (
             "earlier, main, then",
             "earlier, flush, main, then",
             "earlier, main, flush, then",
-            "earlier, read, main, then",
+            "earlier, main, read, then",
             "earlier, reconnect, main, then",
         ),
     },
     (
         ("command", "relation", "earlier"),
+        ("command", "shape", "earlier"),
         ("command", "earlier", "afterwards"),
         ("command", "ground", "earlier"),
     ),
@@ -79,33 +90,23 @@ SIZES = Theme(
 CONTENTS = Theme(
     {
         "command": ("write", "zero", "discard"),
-        "fua": classes.FUA,
-        "size": ("part of a sector", "512", "4K", "4K+512", "8K-32K", "64K", "odd over 64K"),
-        "offset": ("at 4K", "behind 4K", "at 64K", "across 64K", "odd"),
-        "relation": places.RELATIONS,
-        "ground": classes.GROUND,
-        "earlier": classes.EARLIER,
+        **_SURROUNDINGS,
         "contents": classes.CONTENTS,
-        "connection": classes.CONNECTION,
         "depth": classes.DEPTH[:2],
-        "afterwards": classes.AFTERWARDS,
         "course": ("earlier, main, then", "earlier, main, flush, then"),
     },
-    (("contents", "earlier", "afterwards"), ("contents", "size", "afterwards")),
+    (
+        ("contents", "earlier", "afterwards"),
+        ("contents", "shape", "afterwards"),
+        ("contents", "shape", "earlier"),
+    ),
 )
 CUTS = Theme(
     {
         "command": classes.CHANGES,
-        "fua": classes.FUA,
-        "size": places.SMALL,
-        "offset": places.NEAR,
-        "relation": places.RELATIONS,
-        "ground": classes.GROUND,
-        "earlier": classes.EARLIER,
+        **_SURROUNDINGS,
         "contents": classes.CONTENTS,
-        "connection": classes.CONNECTION,
         "depth": classes.DEPTH,
-        "afterwards": classes.AFTERWARDS,
         "course": (
             "earlier, main, then, cut",
             "earlier, main, flush, then, cut",
@@ -120,21 +121,20 @@ CUTS = Theme(
             "flush beside, earlier, main, flush, then, cut",
         ),
     },
-    (("command", "fua", "course"), ("command", "earlier", "course")),
+    (
+        ("command", "fua", "course"),
+        ("command", "earlier", "course"),
+        ("fua", "relation", "earlier"),
+        ("contents", "fua", "course"),
+    ),
     64 * MIB,
     12,
 )
 SNAPSHOTS = Theme(
     {
         "command": classes.CHANGES,
-        "size": places.SMALL,
-        "offset": places.NEAR,
-        "relation": places.RELATIONS,
-        "ground": classes.GROUND,
-        "earlier": classes.EARLIER,
+        **_SURROUNDINGS,
         "contents": classes.CONTENTS,
-        "connection": classes.CONNECTION,
-        "afterwards": classes.AFTERWARDS,
         "course": (
             "earlier, snapshot, main, then",
             "earlier, main, snapshot, then",
@@ -146,6 +146,7 @@ SNAPSHOTS = Theme(
             "earlier, snapshot, main, then, remove newest, main",
             "earlier, snapshot, main, snapshot, then, remove oldest, main",
             "earlier, snapshot, remove newest, main, snapshot, then",
+            "earlier, snapshot, snapshot beside, main, then",
             "earlier, snapshot, clone, main, then",
             "earlier, snapshot, clone, back, main, then",
             "earlier, snapshot, clone, back, remove newest, main, then",
@@ -155,20 +156,41 @@ SNAPSHOTS = Theme(
             "earlier, snapshot, main, flush, then, cut",
         ),
     },
-    (("command", "earlier", "course"), ("command", "afterwards", "course")),
+    (
+        ("command", "earlier", "course"),
+        ("command", "shape", "course"),
+        ("command", "afterwards", "course"),
+    ),
     64 * MIB,
-    12,
+    10,
+)
+TRACKING = Theme(
+    {
+        "command": classes.CHANGES,
+        **_SURROUNDINGS,
+        "depth": classes.DEPTH,
+        "course": (
+            "earlier, snapshot, main, then",
+            "snapshot, earlier, main, then",
+            "earlier, snapshot, main, read, then",
+            "earlier, snapshot, main, snapshot, then",
+            "snapshot, earlier, snapshot, main, then",
+            "earlier, snapshot, main, snapshot, read, main, then",
+            "earlier, snapshot, main, flush beside, snapshot beside, then",
+            "earlier, snapshot, main, clone, back, then",
+            "earlier, snapshot, main, grow, then",
+        ),
+    },
+    (("command", "shape", "course"), ("command", "earlier", "course")),
+    64 * MIB,
+    8,
+    tracking="qbd:dirty",
 )
 RESIZES = Theme(
     {
         "command": classes.CHANGES,
-        "fua": classes.FUA,
-        "size": places.SMALL,
-        "offset": ("end", "ends at 4K", "ends at 64K", "across 64K", "high"),
-        "relation": places.RELATIONS,
-        "ground": classes.GROUND,
-        "earlier": classes.EARLIER,
-        "afterwards": classes.AFTERWARDS,
+        **_SURROUNDINGS,
+        "shape": tuple(name for name in places.SHAPES if "object" not in name),
         "course": (
             "earlier, main, grow, then",
             "earlier, grow, main, then",
@@ -180,10 +202,12 @@ RESIZES = Theme(
             "earlier, main, flush, grow, then, cut",
             "earlier, snapshot, clone, main, shrink, grow, then",
             "earlier, snapshot, shrink, grow, main, then",
+            "earlier, main, snapshot, shrink, then",
         ),
     },
-    (("command", "earlier", "course"),),
+    (("command", "shape", "course"), ("command", "earlier", "course")),
     2 * MIB,
+    window=256 * KIB,
 )
 RESTARTS = Theme(
     {
@@ -197,20 +221,31 @@ RESTARTS = Theme(
             "earlier, stop, main, then, kill",
         ),
     },
-    (("command", "earlier", "course"),),
+    (("command", "earlier", "course"), ("command", "shape", "course")),
     64 * MIB,
     24,
 )
 
 
-_NEEDED = {"cut": "crash", "kill": "kill", "clone": "clone", "flush beside": "add_volume"}
+Connect = Callable[..., NbdIo]
+"""Connects to a disk, as the fixture ``nbd_io``."""
+_UNITS = (512, 4096, 65_536, 0)
+"""What a volume has behind a multiple of 1 MiB, in bytes; a target may not make each size."""
+_NEEDED = {
+    "cut": "crash",
+    "kill": "kill",
+    "snapshot": "snapshot_read",
+    "clone": "clone",
+    "flush beside": "add_volume",
+    "snapshot beside": "add_volume",
+}
 """Capabilities of a target that words of a course need."""
 
 
 def walk(  # the fixtures of a case
     theme: Theme,
     target: TargetSession,
-    connect: Callable[..., NbdIo],
+    connect: Connect,
     seed: Seed,
     log: Callable[..., None],
     *,
@@ -223,33 +258,57 @@ def walk(  # the fixtures of a case
     :param rows: the most rows; by default as many as it needs.
     :param full: cover all triples of dimensions, not only those of the theme.
     """
-    disk = _volume(target, theme.size)
-    is_coherent = "multi_conn" in target.capabilities
-    with connect(disk, structured=True) as io:
-        offer = Offer.of(io, is_coherent=is_coherent)
+    disk = first_possible(target, [theme.size + unit for unit in _UNITS], log)
+    if theme.tracking:
+        connect = partial(connect, contexts=(CONTEXT, theme.tracking))
+    with _reached(target, disk, connect) as (reach, is_coherent):
+        with reach(disk, structured=True) as io:
+            offer = Offer.of(io, is_coherent=is_coherent)
+            if theme.tracking and theme.tracking not in io.client.contexts.values():
+                raise NotRun(f"the target has no context {theme.tracking}")
+        dimensions = _possible(theme, offer, target.capabilities)
+        beside = None
+        if any("beside" in course for course in dimensions["course"]):
+            beside = target.new_disk(disk.size, prefill=False, beside=disk)
+        wanted = pairs_of(dimensions)
+        wanted += triples_of(dimensions) if full else list(theme.triples)
+        array = CoveringArray(dimensions, wanted, seed.stream("array"), clash)
+        events = Events(disk, reach, seed.stream("events"), is_coherent=is_coherent)
+        if "raw_size" not in target.capabilities and "resize" in target.capabilities:
+            events.unit = size_unit(target)
+        events.beside, events.tracking = beside, theme.tracking
+        walker = Walker(events, seed.stream("places"), log, theme.window)
+        walker.play(array.rows(rows), theme.together)
+    log(coverage(array, len(walker.done)))
+
+
+@contextmanager
+def _reached(target: TargetSession, disk: Disk, connect: Connect) -> Iterator[tuple[Connect, bool]]:
+    """Give a function that connects to disks, and whether its connections see the same data.
+
+    A target without an NBD server is reached through a qemu-storage-daemon.
+    """
+    if "nbd" in target.capabilities:
+        yield connect, "multi_conn" in target.capabilities
+        return
+    with target.storage_daemon() as daemon:
+        uri = daemon.export(daemon.add(disk.blockdev("volume", discard="unmap")), name="disk")
+
+        def through(one: Disk, **options: Any) -> NbdIo:
+            return connect(uri, one.shadow, **options)
+
+        yield through, True
+
+
+def _possible(theme: Theme, offer: Offer, capabilities: Collection[str]) -> dict[str, list[str]]:
+    """Return the dimensions of a theme with what the target can do."""
     dimensions = offer.of_classes(theme.dimensions)
     dimensions["course"] = [
         course
         for course in dimensions["course"]
-        if all(_NEEDED.get(word, "") in {"", *target.capabilities} for word in course.split(", "))
+        if all(_NEEDED.get(word, "") in {"", *capabilities} for word in course.split(", "))
     ]
-    beside = None
-    if any("beside" in course for course in dimensions["course"]):
-        beside = target.new_disk(disk.size, prefill=False, beside=disk)
-    wanted = pairs_of(dimensions)
-    wanted += triples_of(dimensions) if full else list(theme.triples)
-    array = CoveringArray(dimensions, wanted, seed.stream("array"), clash)
-    chance = seed.stream("events")
-    events = Events(disk, connect, chance, is_coherent=is_coherent, beside=beside)
-    walker = Walker(events, seed.stream("places"))
-    walker.play(array.rows(rows), theme.together)
-    log(coverage(array, len(walker.done)))
-
-
-def _volume(target: TargetSession, size: int) -> Disk:
-    """Return an empty volume that ends behind a multiple of 4 KiB, if the target can make it."""
-    unit = max(size_unit(target), 512)
-    return target.new_disk(size // unit * unit + unit, prefill=False)
+    return dimensions
 
 
 def coverage(array: CoveringArray, rows: int) -> str:

@@ -16,7 +16,7 @@ from qbdcheck.errors import CaseBroken
 from qbdcheck.kit.covering.array import Row
 from qbdcheck.kit.covering.connections import Connections
 from qbdcheck.kit.covering.events import Events
-from qbdcheck.kit.covering.places import Place, place, related
+from qbdcheck.kit.covering.places import SHAPES, Place, place, related
 from qbdcheck.kit.covering.requests import Requests
 from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.nbd_requests import widened
@@ -25,6 +25,9 @@ _MARGINS = (512, 4096, 5000, 65_536, 66_048)
 """Bytes before and behind a place that are made before, and read after it."""
 _TOGETHER_MAX = 1 << 20
 _READ = 2 << 20
+_MARKED, _MARK = 4 << 20, 4096
+"""Of longer ranges only places of so many bytes are filled before, and read after a request."""
+_TRIES = 8
 _ASKED = 0.3
 """Share of the surroundings whose block status is compared with their contents."""
 
@@ -46,12 +49,15 @@ class Step:
 
 
 class Walker:
-    """Carries out rows on the volume of ``events``, from the byte ``low`` on."""
+    """Carries out rows on the volume of ``events``, in its last ``window`` bytes."""
 
-    def __init__(self, events: Events, random: Random, low: int = 0) -> None:
+    def __init__(
+        self, events: Events, random: Random, log: Callable[..., None], window: int = 1 << 62
+    ) -> None:
+        self._log = log
         self._events = events
         self._random = random
-        self._low = low
+        self._window = window
         self._requests = Requests(random, events.size)
         self._group: list[Step] = []
         self.done: list[Row] = []
@@ -81,6 +87,8 @@ class Walker:
     def _play(self, rows: Sequence[Row]) -> None:
         self._events.begin()
         self._group = [self._step(row) for row in rows]
+        for step in self._group:
+            self._log(f"{step.main} {step.earlier} {step.row}")
         words: dict[str, Callable[[Step], None]] = {
             "earlier": self._earlier,
             "main": self._main,
@@ -102,14 +110,28 @@ class Walker:
 
     def _step(self, row: Row) -> Step:
         size = self._events.size
-        main = place(self._random, row["size"], row["offset"], size, self._low)
+        main = self._place(row, size)
         if row.get("ground") == "never written":
-            for _ in range(8):
+            for _ in range(_TRIES):
                 if self._events.is_fresh(*main):
                     break
-                main = place(self._random, row["size"], row["offset"], size, self._low)
+                main = self._place(row, size)
         earlier = related(self._random, row.get("relation", "same"), *main, size)
-        return Step(row, main, earlier, [main, earlier])
+        is_long = main[1] > _MARKED and row["command"] != "write"
+        return Step(row, main, earlier, self._marks(main) if is_long else [main, earlier])
+
+    def _place(self, row: Row, size: int) -> Place:
+        kinds = [(row["size"], row["offset"])] if "size" in row else SHAPES[row["shape"]]
+        low = max(0, size - self._window)
+        return place(self._random, *self._random.choice(kinds), size, low)
+
+    def _marks(self, target: Place) -> list[Place]:
+        """Return places in, before and behind a long range, instead of all of it."""
+        at, length = target
+        steps = [0, length // 2, length - _MARK, length, -_MARK]
+        steps += [1 << self._random.randrange(16, length.bit_length() - 1) for _ in range(2)]
+        starts = {max(0, min(at + step, self._events.size - _MARK)) for step in steps}
+        return [(start, _MARK) for start in sorted(starts)]
 
     def _earlier(self, step: Step) -> None:
         io = self._clients.first()
@@ -122,12 +144,16 @@ class Walker:
         """Bring the surroundings of a row into the state of a class of `GROUND`."""
         if ground == "never written":
             return
+        how = {"data": "written", "zeroes": "written, zeroed", "discarded": "written, discarded"}
+        if step.main[1] > _MARKED:
+            for mark in self._marks(step.main):
+                step.touched.append(mark)
+                self._requests.earlier("written", io, *mark)
+            return
         at, length = self._around(step.main)
         step.touched.append((at, length))
-        if ground == "data" and not self._events.is_fresh(at, length):
-            return
-        how = {"data": "written", "zeroes": "written, zeroed", "discarded": "written, discarded"}
-        self._requests.earlier(how.get(ground, ground), io, at, length)
+        if ground != "data" or self._events.is_fresh(at, length):
+            self._requests.earlier(how.get(ground, ground), io, at, length)
 
     def _main(self, step: Step) -> None:
         before = step.by if step.by is not None else self._clients.first()
@@ -176,11 +202,13 @@ class Walker:
             io = self._clients.by(step.of("reader", "the same"), first)
             for target in _joined([self._around(self._within(one)) for one in step.touched]):
                 self._read(io, target, with_status=self._random.random() < _ASKED)
-            self._read(io, self._within(step.main))
+            if step.main[1] <= _MARKED:
+                self._read(io, self._within(step.main))
         for other in self._events.others():
             for step in steps:
                 for target in _joined([self._around(one) for one in step.touched]):
                     self._read(other, target)
+        self._events.check_tracking([self._within(one) for s in steps for one in s.touched])
 
     def _read(self, io: NbdIo, target: Place, *, with_status: bool = False) -> None:
         at, length = target
