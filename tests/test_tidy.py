@@ -70,6 +70,7 @@ MAY_IMPORT = {
         "fuzz/",
         "oracles/crash_states/",
         "qbdcheck/kit/block_contents.py",
+        "qbdcheck/kit/covering/",
         "qbdcheck/kit/related_requests.py",
         "qbdcheck/kit/crash/kill_cycles.py",
         "qbdcheck/kit/model/concurrent.py",

@@ -54,6 +54,7 @@ MODULES = (
     "cluster.processes",
     "cluster.schedule",
     "cluster.simulation",
+    "covering.themes",
     "crash.bounded_workloads",
     "crash.dm_log",
     "crash.ext4_image",

@@ -68,18 +68,31 @@ class Contents:
 
 def kinds(random: Random) -> list[Callable[[], bytes]]:
     """Return functions, each of which makes a new block of 4096 bytes of one kind."""
-    return [
-        lambda: bytes(BLOCK),
-        lambda: bytes([random.randrange(1, 256)]) * BLOCK,
-        lambda: random.randbytes(8) * (BLOCK // 8),
-        lambda: random.choice(MAGICS).ljust(16, b"\x01") + random.randbytes(BLOCK - 16),
-        lambda: _ending_in_zeroes(random),
-        lambda: _ending_in_zeroes(random)[::-1],
-        lambda: _runs(random),
-        lambda: _sum_of_zero(random),
-        lambda: random.choice([one for _, pair in look_alikes(random) for one in pair]),
-        lambda: random.randbytes(BLOCK),
-    ]
+    return list(kinds_by_name(random).values())
+
+
+def kinds_by_name(random: Random) -> dict[str, Callable[[], bytes]]:
+    """Return the functions of `kinds`, by the names of the kinds."""
+    return {
+        "zeroes": lambda: bytes(BLOCK),
+        "a byte repeated": lambda: bytes([random.randrange(1, 256)]) * BLOCK,
+        "a word repeated": lambda: random.randbytes(8) * (BLOCK // 8),
+        "a magic number": lambda: (
+            random.choice(MAGICS).ljust(16, b"\x01") + random.randbytes(BLOCK - 16)
+        ),
+        "ending in zeroes": lambda: _ending_in_zeroes(random),
+        "beginning with zeroes": lambda: _ending_in_zeroes(random)[::-1],
+        "runs": lambda: _runs(random),
+        "words that cancel": lambda: _sum_of_zero(random),
+        "resembling": lambda: random.choice(
+            [one for _, pair in look_alikes(random) for one in pair]
+        ),
+        "random": lambda: random.randbytes(BLOCK),
+    }
+
+
+def _look_alike(random: Random) -> bytes:
+    return random.choice([one for _, pair in look_alikes(random) for one in pair])
 
 
 def _ending_in_zeroes(random: Random) -> bytes:

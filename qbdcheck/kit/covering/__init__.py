@@ -1,0 +1,1 @@
+"""Covering arrays of requests: each combination of classes that matters occurs by construction."""

@@ -1,0 +1,320 @@
+"""Themes: the dimensions that one case covers, and the combinations that it covers most deeply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from qbdcheck.errors import NotRun
+from qbdcheck.kit.covering import classes, places
+from qbdcheck.kit.covering.array import CoveringArray, pairs_of, triples_of
+from qbdcheck.kit.covering.classes import Offer, clash
+from qbdcheck.kit.covering.events import CONTEXT, Events
+from qbdcheck.kit.covering.walker import Walker
+from qbdcheck.kit.nbd_io import NbdIo
+from qbdcheck.kit.volume_limits import first_possible, size_unit
+from qbdcheck.seed import Seed
+from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.session import TargetSession
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+_SURROUNDINGS: Mapping[str, Sequence[str]] = {
+    "fua": classes.FUA,
+    "shape": tuple(places.SHAPES),
+    "relation": places.RELATIONS,
+    "ground": classes.GROUND,
+    "earlier": classes.EARLIER,
+    "connection": classes.CONNECTION,
+    "afterwards": classes.AFTERWARDS,
+}
+
+
+@dataclass(frozen=True)
+class Theme:
+    """What a case covers.
+
+    :ivar dimensions: the classes of each dimension.
+    :ivar triples: sets of three dimensions of which all combinations are to be covered.
+    :ivar size: of the volume, in bytes, without its odd end.
+    :ivar together: rows that share an event.
+    :ivar window: bytes at the end of the volume in which the places are.
+    :ivar tracking: a metadata context that the target needs.
+    """
+
+    dimensions: Mapping[str, Sequence[str]]
+    triples: tuple[tuple[str, str, str], ...] = ()
+    size: int = GIB
+    together: int = 1
+    window: int = 1 << 62
+    tracking: str = ""
+
+
+RELATED = Theme(
+    {
+        "command": classes.COMMAND,
+        **_SURROUNDINGS,
+        "depth": classes.DEPTH,
+        "reader": classes.CONNECTION[:2],
+        "course": (
+            "earlier, main, then",
+            "earlier, flush, main, then",
+            "earlier, main, flush, then",
+            "earlier, main, read, then",
+            "earlier, reconnect, main, then",
+        ),
+    },
+    (
+        ("command", "relation", "earlier"),
+        ("command", "shape", "earlier"),
+        ("command", "earlier", "afterwards"),
+        ("command", "ground", "earlier"),
+    ),
+)
+SIZES = Theme(
+    {
+        "command": ("write", "zero", "zero FAST_ZERO", "discard"),
+        "fua": classes.FUA,
+        "size": tuple(places.SIZES),
+        "offset": places.OFFSETS,
+        "ground": ("data", "never written"),
+        "connection": classes.CONNECTION,
+        "reader": classes.CONNECTION[:2],
+        "course": ("earlier, main", "earlier, main, flush"),
+    },
+    (("command", "size", "offset"),),
+    8 * GIB,
+)
+CONTENTS = Theme(
+    {
+        "command": ("write", "zero", "discard"),
+        **_SURROUNDINGS,
+        "contents": classes.CONTENTS,
+        "depth": classes.DEPTH[:2],
+        "course": ("earlier, main, then", "earlier, main, flush, then"),
+    },
+    (
+        ("contents", "earlier", "afterwards"),
+        ("contents", "shape", "afterwards"),
+        ("contents", "shape", "earlier"),
+    ),
+)
+CUTS = Theme(
+    {
+        "command": classes.CHANGES,
+        **_SURROUNDINGS,
+        "contents": classes.CONTENTS,
+        "depth": classes.DEPTH,
+        "course": (
+            "earlier, main, then, cut",
+            "earlier, main, flush, then, cut",
+            "earlier, flush, main, then, cut",
+            "earlier, main, then, flush, cut",
+            "earlier, main, then, other flush, cut",
+            "earlier, cut, main, then, flush, cut",
+            "earlier, flush, cut, main, then, cut",
+            "earlier, main, reconnect, flush, then, cut",
+            "earlier, main, flush, cut, then, cut",
+            "earlier, main, flush beside, then, cut",
+            "flush beside, earlier, main, flush, then, cut",
+        ),
+    },
+    (
+        ("command", "fua", "course"),
+        ("command", "earlier", "course"),
+        ("fua", "relation", "earlier"),
+        ("contents", "fua", "course"),
+    ),
+    64 * MIB,
+    12,
+)
+SNAPSHOTS = Theme(
+    {
+        "command": classes.CHANGES,
+        **_SURROUNDINGS,
+        "contents": classes.CONTENTS,
+        "course": (
+            "earlier, snapshot, main, then",
+            "earlier, main, snapshot, then",
+            "snapshot, earlier, main, then",
+            "earlier, snapshot, main, snapshot, then",
+            "snapshot, earlier, snapshot, main, then",
+            "earlier, snapshot, snapshot, main, then",
+            "earlier, snapshot, main, then, remove oldest",
+            "earlier, snapshot, main, then, remove newest, main",
+            "earlier, snapshot, main, snapshot, then, remove oldest, main",
+            "earlier, snapshot, remove newest, main, snapshot, then",
+            "earlier, snapshot, snapshot beside, main, then",
+            "earlier, snapshot, clone, main, then",
+            "earlier, snapshot, clone, back, main, then",
+            "earlier, snapshot, clone, back, remove newest, main, then",
+            "earlier, snapshot, clone, main, snapshot, clone, then",
+            "earlier, snapshot, clone, main, snapshot, clone, main, then, back",
+            "earlier, flush, snapshot, main, remove newest, flush, cut, then",
+            "earlier, snapshot, main, flush, then, cut",
+        ),
+    },
+    (
+        ("command", "earlier", "course"),
+        ("command", "shape", "course"),
+        ("command", "afterwards", "course"),
+    ),
+    64 * MIB,
+    10,
+)
+TRACKING = Theme(
+    {
+        "command": classes.CHANGES,
+        **_SURROUNDINGS,
+        "depth": classes.DEPTH,
+        "course": (
+            "earlier, snapshot, main, then",
+            "snapshot, earlier, main, then",
+            "earlier, snapshot, main, read, then",
+            "earlier, snapshot, main, snapshot, then",
+            "snapshot, earlier, snapshot, main, then",
+            "earlier, snapshot, main, snapshot, read, main, then",
+            "earlier, snapshot, main, flush beside, snapshot beside, then",
+            "earlier, snapshot, main, clone, back, then",
+            "earlier, snapshot, main, grow, then",
+        ),
+    },
+    (("command", "shape", "course"), ("command", "earlier", "course")),
+    64 * MIB,
+    8,
+    tracking="qbd:dirty",
+)
+RESIZES = Theme(
+    {
+        "command": classes.CHANGES,
+        **_SURROUNDINGS,
+        "shape": tuple(name for name in places.SHAPES if "object" not in name),
+        "course": (
+            "earlier, main, grow, then",
+            "earlier, grow, main, then",
+            "earlier, main, shrink, grow, then",
+            "earlier, shrink, main, grow, then",
+            "earlier, main, flush, shrink, then, grow",
+            "earlier, shrink, grow, main, then",
+            "earlier, grow, main, flush, then, cut",
+            "earlier, main, flush, grow, then, cut",
+            "earlier, snapshot, clone, main, shrink, grow, then",
+            "earlier, snapshot, shrink, grow, main, then",
+            "earlier, main, snapshot, shrink, then",
+        ),
+    },
+    (("command", "shape", "course"), ("command", "earlier", "course")),
+    2 * MIB,
+    window=256 * KIB,
+)
+RESTARTS = Theme(
+    {
+        **CUTS.dimensions,
+        "course": (
+            "earlier, main, then, kill",
+            "earlier, main, flush, then, kill",
+            "earlier, flush, kill, main, then, kill",
+            "earlier, main, then, other flush, kill, main",
+            "earlier, main, then, stop",
+            "earlier, stop, main, then, kill",
+        ),
+    },
+    (("command", "earlier", "course"), ("command", "shape", "course")),
+    64 * MIB,
+    24,
+)
+
+
+Connect = Callable[..., NbdIo]
+"""Connects to a disk, as the fixture ``nbd_io``."""
+_UNITS = (512, 4096, 65_536, 0)
+"""What a volume has behind a multiple of 1 MiB, in bytes; a target may not make each size."""
+_NEEDED = {
+    "cut": "crash",
+    "kill": "kill",
+    "snapshot": "snapshot_read",
+    "clone": "clone",
+    "flush beside": "add_volume",
+    "snapshot beside": "add_volume",
+}
+"""Capabilities of a target that words of a course need."""
+
+
+def walk(  # the fixtures of a case
+    theme: Theme,
+    target: TargetSession,
+    connect: Connect,
+    seed: Seed,
+    log: Callable[..., None],
+    *,
+    rows: int | None = None,
+    full: bool = False,
+) -> None:
+    """Carry out the covering array of a theme on a new volume; log what it covered.
+
+    :param connect: connects to a disk (the fixture ``nbd_io``).
+    :param rows: the most rows; by default as many as it needs.
+    :param full: cover all triples of dimensions, not only those of the theme.
+    """
+    disk = first_possible(target, [theme.size + unit for unit in _UNITS], log)
+    if theme.tracking:
+        connect = partial(connect, contexts=(CONTEXT, theme.tracking))
+    with _reached(target, disk, connect) as (reach, is_coherent):
+        with reach(disk, structured=True) as io:
+            offer = Offer.of(io, is_coherent=is_coherent)
+            if theme.tracking and theme.tracking not in io.client.contexts.values():
+                raise NotRun(f"the target has no context {theme.tracking}")
+        dimensions = _possible(theme, offer, target.capabilities)
+        beside = None
+        if any("beside" in course for course in dimensions["course"]):
+            beside = target.new_disk(disk.size, prefill=False, beside=disk)
+        wanted = pairs_of(dimensions)
+        wanted += triples_of(dimensions) if full else list(theme.triples)
+        array = CoveringArray(dimensions, wanted, seed.stream("array"), clash)
+        events = Events(disk, reach, seed.stream("events"), is_coherent=is_coherent)
+        if "raw_size" not in target.capabilities and "resize" in target.capabilities:
+            events.unit = size_unit(target)
+        events.beside, events.tracking = beside, theme.tracking
+        walker = Walker(events, seed.stream("places"), log, theme.window)
+        walker.play(array.rows(rows), theme.together)
+    log(coverage(array, len(walker.done)))
+
+
+@contextmanager
+def _reached(target: TargetSession, disk: Disk, connect: Connect) -> Iterator[tuple[Connect, bool]]:
+    """Give a function that connects to disks, and whether its connections see the same data.
+
+    A target without an NBD server is reached through a qemu-storage-daemon.
+    """
+    if "nbd" in target.capabilities:
+        yield connect, "multi_conn" in target.capabilities
+        return
+    with target.storage_daemon() as daemon:
+        uri = daemon.export(daemon.add(disk.blockdev("volume", discard="unmap")), name="disk")
+
+        def through(one: Disk, **options: Any) -> NbdIo:
+            return connect(uri, one.shadow, **options)
+
+        yield through, True
+
+
+def _possible(theme: Theme, offer: Offer, capabilities: Collection[str]) -> dict[str, list[str]]:
+    """Return the dimensions of a theme with what the target can do."""
+    dimensions = offer.of_classes(theme.dimensions)
+    dimensions["course"] = [
+        course
+        for course in dimensions["course"]
+        if all(_NEEDED.get(word, "") in {"", *capabilities} for word in course.split(", "))
+    ]
+    return dimensions
+
+
+def coverage(array: CoveringArray, rows: int) -> str:
+    """Return what the rows of an array covered, as a sentence."""
+    parts = [
+        f"{array.covered(strength)} of {array.feasible(strength)} {name}"
+        for strength, name in ((2, "pairs"), (3, "triples"))
+    ]
+    return f"{rows} rows cover {' and '.join(parts)} of classes of requests"

@@ -1,0 +1,25 @@
+"""This case checks that flush and FUA hold for any request in any surroundings, over power cuts at
+any point.
+
+How: the rows of a covering array: an earlier request, the main one with or without FUA, and a
+further one, with a flush of this or another connection, of another volume, a reconnection and one
+or two power cuts between them. Each pair of classes of two dimensions occurs. A dozen rows share
+each power cut. What was flushed must be there, and the rest old or new.
+Guards: eviction-restores-old, fua-lost-in-merge, fua-first-part-only, flush-of-first-part.
+"""
+
+from qbdcheck.kit import case
+from qbdcheck.kit.covering.themes import CUTS, walk
+
+
+@case(
+    groups="flush crash zero discard quick",
+    requires="nbd crash",
+    basis=(
+        "MUST: NBD, NBD_CMD_FLUSH",
+        "MUST: NBD, Command flags",
+        "POLICY: sector-writes-are-atomic",
+    ),
+)
+def test(nbd_io, target, seed, log):
+    walk(CUTS, target, nbd_io, seed, log, rows=150)

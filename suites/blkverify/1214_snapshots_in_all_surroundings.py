@@ -1,0 +1,26 @@
+"""This case checks that snapshots, clones and volumes stay apart, whatever request changes one of
+them.
+
+How: the rows of a covering array: an earlier request, the main one and a further one, with
+snapshots, removals of snapshots, clones and clones of clones between them. Each pair of classes of
+two dimensions occurs. A dozen rows share each snapshot. All volumes, snapshots and clones are read
+around each place.
+Guards: zeroes-in-clone-show-parent, snapshot-merge-drops-zeroes, grandchild-reads-grandparent,
+discard-exposes-backing.
+"""
+
+from qbdcheck.kit import case
+from qbdcheck.kit.covering.themes import SNAPSHOTS, walk
+
+
+@case(
+    groups="snapshot zero discard quick",
+    requires="nbd snapshot_read snapshot_remove",
+    basis=(
+        "POLICY: snapshot-is-one-moment",
+        "POLICY: clone-is-independent",
+        "MUST: NBD, NBD_CMD_READ",
+    ),
+)
+def test(nbd_io, target, seed, log):
+    walk(SNAPSHOTS, target, nbd_io, seed, log, rows=130)

@@ -1,0 +1,24 @@
+"""This case checks that what was flushed outlives a kill of the server, and all that was answered
+outlives a stop.
+
+How: the rows of a covering array: an earlier request, the main one and a further one, with flushes,
+kills and stops of the server between them. Each pair of classes of two dimensions occurs. Two dozen
+rows share each restart.
+Guards: flush-noop, fua-write-ack-early.
+"""
+
+from qbdcheck.kit import case
+from qbdcheck.kit.covering.themes import RESTARTS, walk
+
+
+@case(
+    groups="flush crash zero discard quick",
+    requires="nbd kill",
+    basis=(
+        "MUST: NBD, NBD_CMD_FLUSH",
+        "MUST: NBD, Command flags",
+        "POLICY: sector-writes-are-atomic",
+    ),
+)
+def test(nbd_io, target, seed, log):
+    walk(RESTARTS, target, nbd_io, seed, log, rows=150)
