@@ -326,7 +326,7 @@ class SnapshotLostInCut(VolumeMutant):
 
     id = "snapshot-lost-in-cut"
     shows = ("error", "lost", "newer")
-    says = r"snapshot|no volume|not found|unknown"
+    says = r"snapshot|no volume|not found|unknown|no export named"
     source = "class known from records without fsync (Longhorn snapshot metadata)"
     breaks = "a power cut removes the newest snapshot, unless a flush followed it"
     memory_only = True

@@ -49,6 +49,7 @@ class ReadRepairWritesOld(Mutant):
 
     id = "read-repair-writes-old"
     shows = ("lost write", "misplaced data", "error")
+    says = r"expected an error, got success"
     source = "class known from repair on read (Longhorn, glusterfs, Linux md)"
     breaks = "a read that fails is answered with what an earlier read of the range returned"
     commands = (Command.READ,)

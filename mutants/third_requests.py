@@ -312,6 +312,7 @@ class SlowWriteAnsweredEarly(RequestMutant):
 
     id = "slow-write-answered-early"
     shows = ("error", "lost write", "not linearizable", "misplaced data")
+    says = r"fails: success"
     source = "class known from time-outs that complete a request (Longhorn, iSCSI initiators)"
     breaks = "a write that takes over 0.2 s is acknowledged then, whatever becomes of it"
     commands = (Command.WRITE,)

@@ -12,7 +12,7 @@ from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.related_requests import RelatedRequests
 from qbdcheck.kit.volume_limits import size_unit
 
-KIB, MIB, ROUNDS = 1 << 10, 1 << 20, 5
+KIB, MIB, ROUNDS = 1 << 10, 1 << 20, 4
 WINDOW, WINDOWS = 192 * KIB, (0, 960 * KIB, 2 * MIB)
 
 
