@@ -15,6 +15,7 @@ GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "prot
           "mapping", "lineage", "replication", "answers", "exchanges", "shortages", "greetings",
           "sessions", "allocation", "page_contents", "entangled", "pacing",
           "variants", "further_variants", "second_sight",
+          "third_caches", "third_cuts", "third_snapshots", "third_requests", "third_replies",
           "controls", "rare_controls")  # fmt: skip
 
 

@@ -21,6 +21,7 @@ CAPABILITIES: Mapping[str, str] = {
     "snapshot_remove": "removes snapshots",
     "clone": "makes writable clones of snapshots",
     "add_volume": "exports further volumes on the same server",
+    "volume_remove": "removes clones and further volumes while it runs",
     "kill": "can be killed and started again",
     "crash": "can lose unflushed data on command",
     "control": "has a control socket",

@@ -191,6 +191,20 @@ def _add_volume(session: TargetSession) -> str:
     return "writes to one volume do not change the other"
 
 
+def _volume_remove(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, format="raw")
+    snapshot = disk.snapshot("probe")
+    clone = snapshot.clone("clone")
+    clone.remove()
+    snapshot.verify()
+    disk.verify()
+    try:
+        clone.read_all()
+    except ProgramError:
+        return "cannot be read afterwards; the volume and its snapshot are unchanged"
+    raise AssertionError("the clone can be read after it was removed")
+
+
 def _control(session: TargetSession) -> str:
     disk = session.new_disk(SIZE, prefill=False, format="raw")
     commands = disk.backend.control("query-commands")
@@ -349,6 +363,7 @@ CLAIMS: dict[str, Claim] = {
     "snapshot_remove": _snapshot_remove,
     "clone": _clone,
     "add_volume": _add_volume,
+    "volume_remove": _volume_remove,
     "control": _control,
     "flush": _flush,
     "fua": _fua,

@@ -222,8 +222,13 @@ def of_server(session: TargetSession, disk: Disk) -> Iterator[str]:
             snapshot = disk.snapshot("probe")
             if is_served(session, snapshot, size):
                 yield "snapshot_read"
-            if keys.clone is not None and is_served(session, snapshot.clone("clone"), size):
-                yield "clone"
+            if keys.clone is not None:
+                clone = snapshot.clone("clone")
+                if is_served(session, clone, size):
+                    yield "clone"
+                if keys.volume_remove is not None:
+                    clone.remove()
+                    yield "volume_remove"
             if keys.snapshot_remove is not None:
                 snapshot.remove()
                 yield "snapshot_remove"

@@ -263,7 +263,17 @@ _PARTS: dict[str, type[BaseModel]] = {
     "deviations": Deviation,
     "nodes": Node,
     **dict.fromkeys(
-        ("stop", "kill", "crash", "resize", "snapshot", "snapshot_remove", "clone", "add"),
+        (
+            "stop",
+            "kill",
+            "crash",
+            "resize",
+            "snapshot",
+            "snapshot_remove",
+            "clone",
+            "add",
+            "volume_remove",
+        ),
         OneAction,
     ),
 }

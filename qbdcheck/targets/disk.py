@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,13 @@ from qbdcheck.targets.advertised_sizes import whole_blocks
 from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.lifecycle import Backend
 from qbdcheck.targets.second_read import ReadAgain
-from qbdcheck.targets.sibling_export import SiblingExport, clone_of, remove_snapshot, snapshot_of
+from qbdcheck.targets.sibling_export import (
+    SiblingExport,
+    clone_of,
+    remove_snapshot,
+    remove_volume,
+    snapshot_of,
+)
 from reference_backend.client import Client
 
 SECRET = "qbdcheck-secret"  # noqa: S105
@@ -397,6 +403,26 @@ class Disk:
                 raise NotRun(f"QEMU cannot resize this {self.format} image: {tail(done.stderr)}")
         self.shadow.resize(size)
 
+    def remove(self) -> None:
+        """Remove a clone, or a volume made ``beside`` another; their server continues.
+
+        :raise NotRun: the target has no action for it. :raise ProgramError: the server refuses.
+        """
+        self._remove(lambda: remove_volume(self.backend))
+
+    def _remove(self, act: Callable[[], None]) -> None:
+        limit = Limit(_IN_USE_S)
+        while True:
+            try:
+                act()
+            except ProgramError:
+                if limit.is_over:
+                    raise
+                pause(_IN_USE_STEP_S)
+            else:
+                break
+        self.backend.on_power_lost.remove(self.shadow.power_cut)
+
     # Snapshots -----------------------------------------------------------------------------------
 
     def snapshot(self, name: str) -> Snapshot:
@@ -423,24 +449,11 @@ class Snapshot(Disk):
         self._snapshot = name
 
     def remove(self) -> None:
-        """Remove the snapshot.
-
-        A server may refuse this while it still ends its last connection. So it is tried again for
-        5 s.
+        """Remove the snapshot; tried again for 5 s while the server ends its last connection.
 
         :raise NotRun: the target has no action for it. :raise ProgramError: the server refuses.
         """
-        limit = Limit(_IN_USE_S)
-        while True:
-            try:
-                remove_snapshot(self._of, self._snapshot)
-            except ProgramError:
-                if limit.is_over:
-                    raise
-                pause(_IN_USE_STEP_S)
-            else:
-                break
-        self.backend.on_power_lost.remove(self.shadow.power_cut)
+        self._remove(lambda: remove_snapshot(self._of, self._snapshot))
 
     def clone(self, name: str) -> Disk:
         """Make a writable volume of the snapshot. Return it as a new disk.

@@ -148,12 +148,16 @@ class Volume(Strict):
     snapshot_remove: Action | None = None
     clone: Action | None = None
     add: Action | None = None
+    volume_remove: Action | None = None
+    """Removes a volume that ``clone`` or ``add`` made, while the server runs."""
 
     @pydantic.model_validator(mode="after")
     def _snapshots_fit_together(self) -> Volume:
         for key in ("snapshot_name", "snapshot_blockdev", "snapshot_remove", "clone"):
             if getattr(self, key) and not self.snapshot:
                 raise ValueError(f"{key}: requires snapshot:")
+        if self.volume_remove and not (self.clone or self.add):
+            raise ValueError("volume_remove: requires clone: or add:")
         if self.snapshot_name and "snapshot" not in names_in(self.snapshot_name):
             raise ValueError('snapshot_name: must contain {snapshot}, as in "{name}@{snapshot}"')
         if self.snapshot_name and self.snapshot_blockdev:

@@ -166,7 +166,10 @@ class TargetSession:
         image_format = format or self.image_format
         length = parse_size(size) if isinstance(size, str) else size
         count = sum(1 + len(backend.siblings) for backend in self.backends)
-        name = name or (f"disk{count}" if count else "disk")
+        used = {one.name for backend in self.backends for one in (backend, *backend.siblings)}
+        while not name:  # some of the volumes before it may be removed
+            candidate, count = f"disk{count}" if count else "disk", count + 1
+            name = candidate if candidate not in used else None
         if beside is not None:
             if image_format == "raw":
                 length = whole_blocks(length, beside.backend.sizes)

@@ -143,6 +143,22 @@ def remove_snapshot(backend: Backend, name: str) -> None:
     backend.perform(action, "volume.snapshot_remove", snapshot=name)
 
 
+def remove_volume(backend: Backend) -> None:
+    """Remove a volume that a clone or `volume_beside` made; its server continues.
+
+    :raise NotRun: the profile has no action for it.
+    :raise CaseBroken: it is the first volume of its server.
+    """
+    action = backend.description.volume.volume_remove
+    if action is None:
+        raise NotRun(f"target {backend.description.name} does not remove volumes while it runs")
+    if not isinstance(backend, SiblingExport):
+        raise CaseBroken(f"{backend.name} is the first volume of its server, it stays")
+    backend.perform(action, "volume.volume_remove")
+    if backend in backend.host.siblings:
+        backend.host.siblings.remove(backend)
+
+
 def clone_of(backend: Backend, snapshot: str, new: str, size: int) -> SiblingExport:
     """Make a writable volume of a snapshot.
 

@@ -1,12 +1,13 @@
 """This case checks that requests that fail have no effect on the requests that follow them.
 
 How: writes, zeroes, discards and reads fail once each, with one of several errnos, also those that
-mean "try again". A failed write is repeated with other data and read at once and a few requests
-later; other clusters are written for the first time; the request after a failed one succeeds. After
-100 failures the volume still works, and all other data is as it was.
+mean "try again". What fails was read and changed before. A failed write is repeated with other data
+and read at once and a few requests later; other clusters are written for the first time; the
+request after a failed one succeeds. After 100 failures the volume still works, and all other data
+is as it was.
 Guards: failed-write-done-later, double-allocation-after-error, error-of-previous-request,
 failure-leaks-slot, busy-counts-as-done, retry-with-empty-payload, some-read-errors-ignored,
-async-error-ignored.
+async-error-ignored, read-repair-writes-old.
 """
 
 from qbdcheck.kit import case
@@ -33,6 +34,8 @@ def test(new_disk, nbd_io, rules, seed):
             number = turn * 2
             errno = ERRNOS[turn % len(ERRNOS)]
             for command, event in EVENTS.items():
+                io.read(number * CLUSTER, 4 * KIB)
+                io.write(number * CLUSTER, 4 * KIB)
                 fails(io, rules, event, errno, command, number * CLUSTER)
             io.write(number * CLUSTER, 8 * KIB)
             io.write((number + 1) * CLUSTER, 4 * KIB)

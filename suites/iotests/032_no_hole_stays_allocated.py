@@ -1,12 +1,18 @@
 """This case checks that ranges zeroed with NO_HOLE stay allocated and read as zeroes.
 
-How: a raw client zeroes data and a hole with NO_HOLE, and queries the block status. Then it zeroes
-part of the range without the flag. The range must read as zeroes either way.
-Guards: zero-flags-lost, status-hole-over-dirty.
+How: a raw client zeroes data, a hole, and both together with NO_HOLE, from a block to most of the
+volume, and queries the block status. Then it zeroes part of the range without the flag. The range
+must read as zeroes either way.
+Guards: zero-flags-lost, status-hole-over-dirty, no-hole-first-part-only.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.block_status import follow
 from qbdcheck.kit.nbd import STATE_HOLE, CommandFlag
+from qbdcheck.kit.nbd_requests import widened
+
+KIB, MIB = 1 << 10, 1 << 20
+PLACES = ((MIB, MIB), (3 * KIB, 64 * KIB), (MIB // 2, 3 * MIB + 512), (512 * KIB, 7 * MIB))
 
 
 @case(
@@ -17,15 +23,15 @@ from qbdcheck.kit.nbd import STATE_HOLE, CommandFlag
 def test(disk, new_disk, nbd_io):
     for volume in (disk, new_disk(prefill=False)):
         with nbd_io(volume) as io:
-            io.write_zeroes(1 << 20, 1 << 20, CommandFlag.NO_HOLE)
-            position = 1 << 20
-            while position < 2 << 20:
-                left = (2 << 20) - position
-                extents = io.client.block_status(position, left)["base:allocation"]
-                for extent in extents:
-                    assert not extent.flags & STATE_HOLE, (
-                        f"block status at {position}: a hole, after WRITE_ZEROES with NO_HOLE"
+            for place in PLACES:
+                at, length = widened(*place, io.block_sizes[0])
+                io.write_zeroes(at, length, CommandFlag.NO_HOLE)
+                for first, end, flags in follow(io.client, at, at + length)["base:allocation"]:
+                    assert not flags & STATE_HOLE, (
+                        f"block status of [{first}, {end}): a hole, after WRITE_ZEROES of {length}"
+                        f" bytes at {at} with NO_HOLE"
                     )
-                    position += extent.length
-            io.write_zeroes(1 << 20, 512 << 10)
+                io.write_zeroes(at, widened(0, length // 2, io.block_sizes[0])[1])
+                io.read(at, length)
+                io.write(at + length // 8192 * 4096, 4096)
         volume.verify()

@@ -54,6 +54,7 @@ def test_every_claim_of_a_shipped_profile_holds(
         (("EXAMPLE", "rm {dir}/{name}.{snapshot}", "ls {dir}"), "it was removed"),
         (("EXAMPLE", "cp --sparse=always {dir}/{name}.{", "ln {dir}/{name}.{"), "clone"),
         (("reference", "add: {control: volume-create", "add: {control: volumes"), "add_volume"),
+        (("EXAMPLE", "volume_remove: rm", "volume_remove: ls"), "it was removed"),
         (("qemu-nbd", "version: qemu-nbd --version", "version: echo none"), "no version number"),
         (("nbdkit", "memory size={size}", "pattern size={size}"), "add fresh: undefined"),
     ],

@@ -36,10 +36,28 @@ def test_snapshots_and_clones_have_their_own_contents(open_target: Opener, targe
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_a_removed_volume_leaves_all_others_as_they_are(open_target: Opener, target: str) -> None:
+    session = open_target(target)
+    disk = session.new_disk("1M")
+    snapshot = disk.snapshot("a")
+    clone = snapshot.clone("copy")
+    other = session.new_disk("2M", beside=disk)
+    clone.remove()
+    other.remove()
+    for one in (disk, snapshot, snapshot.clone("copy")):
+        one.verify()
+    with pytest.raises(ProgramError):
+        other.read_all()
+    with pytest.raises(CaseBroken, match="first volume"):
+        disk.remove()
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_actions_of_the_profile_are_capabilities(open_target: Opener, target: str) -> None:
     session = open_target(target)
     found = capabilities(session.description, session.options, session.scratch)
     assert {"snapshot", "snapshot_read", "snapshot_remove", "clone", "add_volume"} <= found
+    assert "volume_remove" in found
 
 
 def test_a_wrong_snapshot_is_found(open_target: Opener) -> None:

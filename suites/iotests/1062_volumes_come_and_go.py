@@ -1,0 +1,58 @@
+"""This case checks that a removed volume takes nothing along, and leaves nothing behind.
+
+How: a volume, a snapshot and several clones of it, each changed by requests that have to do with
+each other; then a clone is removed, and made again under its name. A volume beside them is filled,
+removed and made again, smaller or larger: it must be empty. After each step all others are read.
+Guards: clone-removal-frees-parent, recreated-volume-shows-old, sibling-clones-share-copy,
+snapshot-delete-shared-block.
+"""
+
+from qbdcheck.kit import case
+from qbdcheck.kit.nbd_io import minimum_block
+from qbdcheck.kit.related_requests import RelatedRequests
+from qbdcheck.kit.volume_limits import size_unit
+
+KIB, MIB, ROUNDS = 1 << 10, 1 << 20, 4
+WINDOW, WINDOWS = 192 * KIB, (0, 960 * KIB, 2 * MIB)
+
+
+@case(
+    groups="snapshot size quick",
+    requires="nbd snapshot_read clone add_volume volume_remove",
+    basis=("POLICY: clone-is-independent", "POLICY: fresh-volume-reads-zero"),
+)
+def test(new_disk, nbd_io, target, seed):
+    random = seed.stream("volumes")
+    unit = max(size_unit(target), minimum_block(new_disk("64K")))
+    disk = new_disk(2304 * KIB // unit * unit)
+    change(disk, nbd_io, random)
+    snapshot = disk.snapshot("origin")
+    clones = {name: snapshot.clone(name) for name in ("one", "two", "three")}
+    for round_ in range(ROUNDS):
+        changed = random.choice([disk, *clones.values()])
+        change(changed, nbd_io, random)
+        read([disk, snapshot, *clones.values()], nbd_io)
+        name = random.choice(list(clones))
+        clones.pop(name).remove()
+        read([disk, snapshot, *clones.values()], nbd_io)
+        extra = new_disk(random.choice((MIB, 3 * MIB)), beside=disk, name="extra", prefill=False)
+        read([extra], nbd_io)
+        change(extra, nbd_io, random)
+        extra.remove()
+        if round_ != 2:
+            clones[name] = snapshot.clone(name)
+        read([disk, snapshot, *clones.values()], nbd_io)
+
+
+def change(disk, nbd_io, random):
+    with nbd_io(disk) as io:
+        related = RelatedRequests(random, WINDOW, io)
+        for _ in range(8):
+            base = random.choice([start for start in WINDOWS if start + WINDOW <= disk.size])
+            related.change(io, base)
+
+
+def read(disks, nbd_io):
+    for one in disks:
+        with nbd_io(one) as io:
+            io.read(0, one.size)
