@@ -7,7 +7,7 @@ have the trait, and those that show nothing more telling: misdirected data is mi
 breaks images and goldens. The other causes are found in the same way among the other failures.
 
 A contradiction is a claim of the target that its probe refuted in this run. It is the first
-hypothesis if any failure fits it.
+hypothesis if enough failures fit it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ MASS = 8
 """From so many failures on, a run is a mass failure: its target's claims are probed again."""
 _TELLING = 1.5
 """A trait of at least this weight points to a cause of its own."""
+_CONTRADICTED = 0.25
+"""The share of the failures that must fit a false claim. A server that loses plain writes fails the
+probe of FUA too, but then FUA is not what the failures have in common."""
 _COMMON = 0.8
 """A trait that this share of a cause's failures has is part of its description."""
 _TOLD = 5
@@ -273,10 +276,10 @@ def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, l
 def _of_contradiction(
     one: Contradiction, rest: list[_Failure], total: int
 ) -> tuple[Cause | None, list[_Failure]]:
-    """Return the cause that a false claim is, if any failure fits it, and the other failures."""
+    """Return the cause that a false claim is, if enough failures fit it, and the other failures."""
     trait = _CLAIMS.get(one.claim)
     members = [failure for failure in rest if trait in failure.traits]
-    if not members:
+    if not members or len(members) < _CONTRADICTED * total:
         return None, rest
     shared = _shared(members)
     explained = [

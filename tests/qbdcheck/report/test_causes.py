@@ -119,6 +119,15 @@ def test_a_false_claim_that_no_failure_fits_is_no_cause(runs: ModuleType) -> Non
     assert only.kind == "pattern"
 
 
+def test_a_claim_that_few_failures_fit_is_not_what_they_have_in_common(runs: ModuleType) -> None:
+    lost = [fails(runs, number, wrong(Damage.STALE, "write")) for number in range(10, 19)]
+    zeroes = fails(runs, 4, wrong(Damage.NEVER_WRITTEN, "write zeroes", expected=ZEROES))
+    causes = causes_of([*lost, zeroes], [CLAIM])
+    assert [one.kind for one in causes] == ["pattern"] * len(causes)
+    three = [replace(zeroes, number=number) for number in (4, 5, 6)]
+    assert causes_of([*lost, *three], [CLAIM])[0].kind == "contradiction"
+
+
 def test_the_death_of_the_server_comes_before_what_follows_from_it(runs: ModuleType) -> None:
     died = Finding(
         Damage.DIED,
