@@ -122,6 +122,12 @@ _CIRCUMSTANCES = ("state", "size", "alignment")
 """Kinds of traits that are no cause of their own: a title has them only if all failures do."""
 _WEAK_ENDS = ("output differs", "pattern differs", "corrupt image", "must fail")
 _OTHER = 0.3
+_MIXED = "different kinds of damage"
+_OLDER = frozenset(
+    kind.value
+    for kind in (Damage.STALE, Damage.NEVER_WRITTEN, Damage.LOST, Damage.NOT_LINEARIZABLE)
+)
+"""Kinds that say the same: what is read is older than a write that was acknowledged."""
 _NOTHING = "failures whose texts have no request and no kind of damage in common"
 _CLAIMS: Mapping[str, Trait] = {
     "write_zeroes": ("command", symptoms.ZEROES),
@@ -297,9 +303,10 @@ def _mixed(members: Sequence[_Failure]) -> str:
     if not kinds:
         return _NOTHING
     told = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
+    subject = "older data than was acknowledged" if kinds.keys() <= _OLDER else _MIXED
     state, count = (states.most_common(1) or [("", 0)])[0]
     where = f"; {state} in {count} of {len(members)}" if state else ""
-    return f"different kinds of damage: {told}{where}"
+    return f"{subject}: {told}{where}"
 
 
 def _shared(members: Sequence[_Failure]) -> set[Trait]:

@@ -253,6 +253,16 @@ def test_a_flush_that_kept_nothing_is_the_request_to_blame(runs: ModuleType) -> 
     assert alone.title.startswith("stale data that flush requests had to make durable")
 
 
+def test_kinds_that_are_all_older_data_are_called_so(runs: ModuleType) -> None:
+    kinds = (Damage.STALE, Damage.NOT_LINEARIZABLE, Damage.NEVER_WRITTEN)
+    cases = [
+        replace(fails(runs, number, Finding(kind)), groups=("concurrent",))
+        for number, kind in enumerate(kinds, 2)
+    ]
+    (cause,) = causes_of(cases)
+    assert cause.title.startswith("older data than was acknowledged: ")
+
+
 def test_failures_with_nothing_in_common_name_their_kinds(runs: ModuleType) -> None:
     kinds = (Damage.STALE, Damage.ZEROED, Damage.STALE)
     cases = [
