@@ -23,6 +23,7 @@ from oracles.finding import Finding
 from qbdcheck.report import symptoms
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded, Cause
+from qbdcheck.report.page_damage import is_wrong_read
 from qbdcheck.report.page_words import named
 from qbdcheck.report.shared_facts import shared_facts
 from qbdcheck.report.symptoms import Symptoms, symptoms_of
@@ -304,6 +305,10 @@ def _mixed(members: Sequence[_Failure]) -> str:
         return _NOTHING
     told = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
     subject = "older data than was acknowledged" if kinds.keys() <= _OLDER else _MIXED
+    wrong = [any(is_wrong_read(finding) for finding in one.case.findings) for one in members]
+    histories = [Damage.NOT_LINEARIZABLE.value in one.shows.damage for one in members]
+    if any(wrong) and all(map(any, zip(wrong, histories, strict=True))):
+        subject = "reads that return other data than is stored"
     state, count = (states.most_common(1) or [("", 0)])[0]
     where = f"; {state} in {count} of {len(members)}" if state else ""
     return f"{subject}: {told}{where}"

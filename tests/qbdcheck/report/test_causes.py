@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from oracles.damage import Content, Damage, Operation, What, error
-from oracles.finding import Finding
+from oracles.finding import READ_WAS_WRONG, Finding
 from oracles.life import Moment
 from qbdcheck.files import ROOT
 from qbdcheck.report.causes import Contradiction, causes_of, suspects
@@ -261,6 +261,10 @@ def test_kinds_that_are_all_older_data_are_called_so(runs: ModuleType) -> None:
     ]
     (cause,) = causes_of(cases)
     assert cause.title.startswith("older data than was acknowledged: ")
+    wrong_read = replace(Finding(Damage.ZEROED), evidence=(f"read again: {READ_WAS_WRONG}",))
+    read = replace(fails(runs, 9, wrong_read), groups=("concurrent",))
+    (cause,) = causes_of([cases[1], read])
+    assert cause.title.startswith("reads that return other data than is stored: ")
 
 
 def test_failures_with_nothing_in_common_name_their_kinds(runs: ModuleType) -> None:
