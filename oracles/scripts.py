@@ -105,7 +105,9 @@ class Script:
         try:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise ScriptError(f"{path}: {error}") from None
+            raise ScriptError(f"{path}: {error.strerror}") from None
+        except UnicodeError:
+            raise ScriptError(f"{path}: is not UTF-8 text") from None
         except (yaml.YAMLError, ValueError, LookupError) as error:
             raise ScriptError(f"{path}: no YAML: {' '.join(str(error).split())}") from None
         if not isinstance(document, dict) or document.get(_HEADER) != _VERSION:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from qbdcheck.errors import UsageError
+from qbdcheck.files import why_unreadable
 
 NAMES = (".qbdcheck.toml", "pyproject.toml")
 CASES = "cases"
@@ -60,7 +61,7 @@ def find(directory: Path) -> ConfigFile | None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, UnicodeError) as error:
-            raise UsageError(f"{name}: cannot be read: {error}") from None
+            raise UsageError(f"{name}: {why_unreadable(error)}") from None
         is_own = name == NAMES[0]
         if not is_own and "tool.qbdcheck" not in text:
             continue

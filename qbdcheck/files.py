@@ -17,6 +17,11 @@ COMMAND = "qbdcheck" if INSTALLED else "./check"
 """The command as a user types it."""
 
 
+def why_unreadable(error: OSError | UnicodeError) -> str:
+    """Return why a text file cannot be read, for a message that names the file."""
+    return error.strerror or str(error) if isinstance(error, OSError) else "is not UTF-8 text"
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Replace the file `path` by `text` atomically: a reader sees the old or the new text."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

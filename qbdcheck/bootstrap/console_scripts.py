@@ -24,4 +24,5 @@ def backend() -> None:
 
     :raise SystemExit: always, with the exit status.
     """
-    runpy.run_module("reference_backend", run_name="__main__", alter_sys=True)
+    # with alter_sys it would take the name of the package for the name of the program
+    runpy.run_module("reference_backend", run_name="__main__")

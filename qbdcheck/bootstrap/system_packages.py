@@ -80,11 +80,27 @@ def packages_of(programs: Iterable[str], manager: str) -> list[str]:
     return list(dict.fromkeys(getattr(PROGRAMS[name], manager or "apt") for name in programs))
 
 
-def fix_command(programs: Iterable[str]) -> str:
-    """Return the command that installs `programs`, for an administrator."""
-    manager = package_manager() or "apt"
-    tool = "apt-get" if manager == "apt" else "dnf"
-    return f"{tool} install {' '.join(packages_of(programs, manager))}"
+def setup_command() -> str:
+    """Return the command that installs all that is missing, for an administrator; "" if nothing is.
+
+    This includes what Python needs to create an environment.
+    """
+    packages = _missing_packages()
+    return _install_command(package_manager() or "apt", packages) if packages else ""
+
+
+def _missing_packages() -> list[str]:
+    """Return the packages of missing programs, and on Debian the one of the module ensurepip."""
+    packages = packages_of(missing_programs(), package_manager())
+    if package_manager() == "apt" and not _has_ensurepip():
+        packages.append(_ensurepip_package())
+    return packages
+
+
+def _install_command(manager: str, packages: Iterable[str]) -> str:
+    """Return a command; without recommended packages, such as the windows of QEMU."""
+    tool = "dnf install" if manager == "dnf" else "apt-get install --no-install-recommends"
+    return f"{tool} {' '.join(packages)}"
 
 
 def install_programs() -> None:
@@ -92,20 +108,17 @@ def install_programs() -> None:
 
     :raise InstallError: the package manager failed.
     """
-    packages = packages_of(missing_programs(), package_manager())
-    if package_manager() == "apt" and importlib.util.find_spec("ensurepip") is None:
-        packages.append(ensurepip_fix().split()[-1])
+    packages = _missing_packages()
     if not packages:
         return
     as_root = root_prefix()
     if not package_manager() or as_root is None:
-        tool = "dnf" if package_manager() == "dnf" else "apt-get"
-        wanted = f"{tool} install {' '.join(packages)}"
         note(
-            f"programs are missing and this user may not install them;"
-            f" ask an administrator to run: {wanted}\n"
-            "check: continuing without them; cases that need them do not run"
+            "packages are missing and this user may not install them;"
+            f" ask an administrator to run: {setup_command()}"
         )
+        if _has_ensurepip():
+            note("continuing without them; cases that need them do not run")
         return
     note(f"installing {' '.join(packages)}")
     if package_manager() == "dnf":
@@ -171,11 +184,20 @@ def _apt_knows(package: str) -> bool:
     return subprocess.run(show, capture_output=True, check=False).returncode == 0
 
 
-def ensurepip_fix() -> str:
-    """Return the command that installs the module ensurepip, a separate package on Debian."""
+def _has_ensurepip() -> bool:
+    return importlib.util.find_spec("ensurepip") is not None
+
+
+def _ensurepip_package() -> str:
+    """Return Debian's package of the module ensurepip for the Python that runs this."""
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     system = Path(sys.executable).resolve() == Path("/usr/bin", version)
-    return f"apt-get install {'python3-venv' if system else f'{version}-venv'}"
+    return "python3-venv" if system else f"{version}-venv"
+
+
+def ensurepip_fix() -> str:
+    """Return the command that installs the module ensurepip, a separate package on Debian."""
+    return f"apt-get install {_ensurepip_package()}"
 
 
 def run_or_raise(command: Sequence[str], what: str) -> None:

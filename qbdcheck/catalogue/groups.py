@@ -53,4 +53,4 @@ def check_groups(groups: Iterable[str], known: Collection[str]) -> None:
         if group not in known:
             near = difflib.get_close_matches(group, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(f"unknown group {group!r}{hint} Known: {' '.join(sorted(known))}")
+            raise UsageError(f"unknown group {group!r}{hint}; known: {' '.join(sorted(known))}")

@@ -30,7 +30,7 @@ from qbdcheck.catalogue.selection import (
     select,
 )
 from qbdcheck.errors import UsageError
-from qbdcheck.files import COMMAND
+from qbdcheck.files import COMMAND, why_unreadable
 from qbdcheck.options import Execution, Selection, TargetOptions
 from qbdcheck.seed import Seed
 
@@ -114,7 +114,7 @@ def exclusions_of(
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeError) as error:
-            raise UsageError(f"cannot read exclude file {file}: {error}") from None
+            raise UsageError(f"exclude file {file}: {why_unreadable(error)}") from None
         exclusions |= parse_exclusions(text, file.name)
     return exclusions | parse_exclusion_list(selection.exclude_cases)
 

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--html", type=Path)
     given = parser.parse_args(arguments)
     if not given.file.is_file():
-        raise UsageError(f"{given.file}: no such file")
+        raise UsageError(f"{given.file}: {'is not a' if given.file.exists() else 'no such'} file")
     target = given.html or given.file.with_name(f"{given.file.name}.html")
     if target.exists() and target.samefile(given.file):
         raise UsageError(f"--html {target} would overwrite the file that is inspected")

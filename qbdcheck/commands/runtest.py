@@ -17,7 +17,7 @@ from pathlib import Path
 from blockio.sizes import parse_size
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
-from qbdcheck.files import COMMAND
+from qbdcheck.files import COMMAND, why_unreadable
 from qbdcheck.guest.choice import TestChoice
 from qbdcheck.guest.kirk import run_kirk
 from qbdcheck.guest.ltp_tree import LtpTree
@@ -208,4 +208,4 @@ def _read(path: Path) -> list[Entry]:
     try:
         return parse(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not a runtest file: {error}") from None
+        raise UsageError(f"{path}: not a runtest file: {why_unreadable(error)}") from None

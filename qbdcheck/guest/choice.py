@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qbdcheck.errors import UsageError
+from qbdcheck.files import why_unreadable
 from qbdcheck.guest.runtest import Entry
 
 
@@ -43,7 +44,7 @@ class TestChoice:
         try:
             text = skip_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--skip-tests {skip_file}: it cannot be read: {error}") from None
+            raise UsageError(f"--skip-tests {skip_file}: {why_unreadable(error)}") from None
         skipped = []
         for number, line in enumerate(text.splitlines(), 1):
             pattern, _, reason = line.partition("#")[0].strip().partition(" ")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qbdcheck.errors import UsageError
-from qbdcheck.files import COMMAND
+from qbdcheck.files import COMMAND, why_unreadable
 
 _INCLUDES_MAX = 16
 """Depth of files that include each other."""
@@ -196,7 +196,7 @@ def _lines(path: Path, environment: Mapping[str, str], depth: int) -> Iterator[_
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not a job file of fio: {error}") from None
+        raise UsageError(f"{path}: not a job file of fio: {why_unreadable(error)}") from None
     for number, raw in enumerate(text.splitlines(), 1):
         where = f"{path}, line {number}"
         line = re.split("[;#]", raw, maxsplit=1)[0].strip()

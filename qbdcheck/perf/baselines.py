@@ -18,6 +18,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict
 
 from qbdcheck.errors import UsageError
+from qbdcheck.files import why_unreadable
 from qbdcheck.perf.rounds import Measured
 from qbdcheck.perf.sample import Sample
 from qbdcheck.perf.shapes import Shape
@@ -100,7 +101,7 @@ def read(file: Path) -> Baselines:
     except FileNotFoundError:
         return Baselines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--baseline {file}: {error}") from None
+        raise UsageError(f"--baseline {file}: {why_unreadable(error)}") from None
     try:
         found = Baselines.model_validate_json(text)
     except pydantic.ValidationError as error:

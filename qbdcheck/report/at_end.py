@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from qbdcheck.report.events import Event
-from qbdcheck.report.output import open_report
+from qbdcheck.report.output import open_report, writing
 from qbdcheck.report.tally import Tally
 
 
@@ -32,7 +32,11 @@ class AtEnd(ABC):
         """Do nothing: the report is written at the end."""
 
     def close(self) -> None:
-        """Write the report and close the file."""
+        """Write the report and close the file.
+
+        :raise SetupError: it cannot be written.
+        """
         if not self._file.closed:
-            self._file.write(self.text(self._tally))
-            self._file.close()
+            text = self.text(self._tally)
+            with writing(self._file), self._file:
+                self._file.write(text)

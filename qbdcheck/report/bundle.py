@@ -48,6 +48,8 @@ class Bundle:
         self._events: list[Event] = []
         self._closed = False
         try:
+            if path.exists() and not path.is_file():
+                raise SetupError(f"cannot write the bundle {path}: it exists and is not a file")
             path.unlink(missing_ok=True)
             tempfile.TemporaryFile(dir=path.parent).close()
         except OSError as error:

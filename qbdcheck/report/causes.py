@@ -7,7 +7,7 @@ have the trait, and those that show nothing more telling: misdirected data is mi
 breaks images and goldens. The other causes are found in the same way among the other failures.
 
 A contradiction is a claim of the target that its probe refuted in this run. It is the first
-hypothesis if any failure fits it.
+hypothesis if enough failures fit it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from oracles.finding import Finding
 from qbdcheck.report import symptoms
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded, Cause
+from qbdcheck.report.page_damage import is_wrong_read
 from qbdcheck.report.page_words import named
 from qbdcheck.report.shared_facts import shared_facts
 from qbdcheck.report.symptoms import Symptoms, symptoms_of
@@ -33,6 +34,9 @@ MASS = 8
 """From so many failures on, a run is a mass failure: its target's claims are probed again."""
 _TELLING = 1.5
 """A trait of at least this weight points to a cause of its own."""
+_CONTRADICTED = 0.25
+"""The share of the failures that must fit a false claim. A server that loses plain writes fails the
+probe of FUA too, but then FUA is not what the failures have in common."""
 _COMMON = 0.8
 """A trait that this share of a cause's failures has is part of its description."""
 _TOLD = 5
@@ -120,6 +124,12 @@ _CIRCUMSTANCES = ("state", "size", "alignment")
 _WEAK_ENDS = ("output differs", "pattern differs", "corrupt image", "must fail")
 _HANDSHAKE: Trait = ("command", "handshake")
 _OTHER = 0.3
+_MIXED = "different kinds of damage"
+_OLDER = frozenset(
+    kind.value
+    for kind in (Damage.STALE, Damage.NEVER_WRITTEN, Damage.LOST, Damage.NOT_LINEARIZABLE)
+)
+"""Kinds that say the same: what is read is older than a write that was acknowledged."""
 _NOTHING = "failures whose texts have no request and no kind of damage in common"
 EVERYTHING = "everything"
 """The claim of a contradiction that explains each failure: the profile is of another target."""
@@ -276,12 +286,12 @@ def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, l
 def _of_contradiction(
     one: Contradiction, rest: list[_Failure], total: int
 ) -> tuple[Cause | None, list[_Failure]]:
-    """Return the cause that a false claim is, if any failure fits it, and the other failures."""
+    """Return the cause that a false claim is, if enough failures fit it, and the other failures."""
     if one.claim == EVERYTHING:
         return _cause(("contradiction", one.detail), rest, rest, total, set()), []
     trait = _CLAIMS.get(one.claim)
     members = [failure for failure in rest if trait in failure.traits]
-    if not members:
+    if not members or len(members) < _CONTRADICTED * total:
         return None, rest
     shared = _shared(members)
     explained = [
@@ -304,9 +314,14 @@ def _mixed(members: Sequence[_Failure]) -> str:
     if not kinds:
         return _NOTHING
     told = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
+    subject = "older data than was acknowledged" if kinds.keys() <= _OLDER else _MIXED
+    wrong = [any(is_wrong_read(finding) for finding in one.case.findings) for one in members]
+    histories = [Damage.NOT_LINEARIZABLE.value in one.shows.damage for one in members]
+    if any(wrong) and all(map(any, zip(wrong, histories, strict=True))):
+        subject = "reads that return other data than is stored"
     state, count = (states.most_common(1) or [("", 0)])[0]
     where = f"; {state} in {count} of {len(members)}" if state else ""
-    return f"different kinds of damage: {told}{where}"
+    return f"{subject}: {told}{where}"
 
 
 def _shared(members: Sequence[_Failure]) -> set[Trait]:

@@ -34,7 +34,10 @@ and other thresholds cost."""
 _LEAST_COMPARED = 5
 """Cases that must have run in both: fewer are too few to say what a run looks like."""
 _LEAST_SHARED = 2
-"""Cases that must have failed in both, unless the run and the bug have fewer failures."""
+"""Cases that must have failed in both, unless the run has a single failure."""
+_LEAST_MEASURED = 0.25
+"""The share of the run's failures that must have been measured for the bug. Without it a run of
+fifteen failures could look exactly like a bug that was measured in one of these cases."""
 
 
 @dataclass(frozen=True)
@@ -204,14 +207,18 @@ class Fingerprints:
 
     def looks_like(self, run: Outcomes) -> list[Likeness]:
         """Return up to three seeded bugs that a run looks like; none for a clean run."""
-        failed = sum(one.is_bad for one in run.values())
-        likely = []
-        for one in self.compare(run)[:SHOWN]:
-            of_bug = self._profiles[one.id].failures(run)
-            is_shared = len(one.shared) >= min(_LEAST_SHARED, failed, of_bug)
-            if one.score >= THRESHOLD and one.compared >= _LEAST_COMPARED and is_shared:
-                likely.append(one)
-        return likely
+        likely = (one for one in self.compare(run) if one.score >= THRESHOLD)
+        return [one for one in likely if self._has_evidence(one, run)][:SHOWN]
+
+    def _has_evidence(self, one: Likeness, run: Outcomes) -> bool:
+        """Return whether enough cases, and enough failures of a run, were measured for a bug."""
+        failed = [case for case, outcome in run.items() if outcome.is_bad]
+        measured = [case for case in failed if case in self._profiles[one.id].measured]
+        return (
+            one.compared >= _LEAST_COMPARED
+            and len(one.shared) >= min(_LEAST_SHARED, len(failed))
+            and len(measured) >= _LEAST_MEASURED * len(failed)
+        )
 
     def _likeness(self, name: str, run: Outcomes) -> Likeness:
         profile = self._profiles[name]
@@ -259,9 +266,6 @@ class _Profile:
 
     def within(self, cases: Collection[str]) -> dict[str, float]:
         return {name: share for name, share in self.shares.items() if _case_of(name) in cases}
-
-    def failures(self, cases: Collection[str]) -> int:
-        return sum(name.endswith(":fail") for name in self.within(cases))
 
 
 def _case_of(feature: str) -> str:

@@ -109,7 +109,7 @@ def clusters_of(end: RunEnded | None) -> list[dict[str, Any]]:
     """Return the causes of a run in the form that `page` takes; the likely bugs go to the first."""
     if end is None:
         return []
-    alike = [f"{one.id} ({one.score:.2f}): {one.breaks}" for one in end.looks_like]
+    alike = [f"{one.id} (similarity {one.score:.2f}): {one.breaks}" for one in end.looks_like]
     return [
         {
             "title": cause.title,

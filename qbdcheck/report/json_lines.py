@@ -11,7 +11,7 @@ from pathlib import Path
 
 from qbdcheck.report.encode import SCHEMA_VERSION, event_object
 from qbdcheck.report.events import Event, RunStarted
-from qbdcheck.report.output import open_report
+from qbdcheck.report.output import open_report, writing
 from qbdcheck.report.redact import Redaction, redaction_for
 
 
@@ -26,18 +26,26 @@ class JsonLines:
         self._redaction = Redaction()
 
     def handle(self, event: Event) -> None:
-        """Append `event` as one line, in one write."""
+        """Append `event` as one line, in one write.
+
+        :raise SetupError: it cannot be written.
+        """
         extra: dict[str, object] = {}
         if isinstance(event, RunStarted):
             self._redaction = redaction_for(event.environment)
             extra = {"schema": SCHEMA_VERSION}
         line = json.dumps({**event_object(event, self._redaction), **extra}, ensure_ascii=False)
-        self._file.write(line + "\n")
-        self._file.flush()
+        with writing(self._file):
+            self._file.write(line + "\n")
+            self._file.flush()
 
     def tick(self) -> None:
         """Do nothing: events are written when they happen."""
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file.
+
+        :raise SetupError: what remained cannot be written.
+        """
+        with writing(self._file):
+            self._file.close()

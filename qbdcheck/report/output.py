@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -23,3 +25,15 @@ def open_report(path: Path) -> TextIO:
             f"cannot write report {path}: {error.strerror}; give a path in a directory that exists"
             " and that you may write to"
         ) from error
+
+
+@contextmanager
+def writing(file: TextIO) -> Iterator[None]:
+    """Name the report in errors of the block, which writes to it.
+
+    :raise SetupError: it cannot be written, for example because the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(f"cannot write report {file.name}: {error.strerror}") from error

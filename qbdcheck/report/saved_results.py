@@ -40,7 +40,7 @@ class SavedResults:
         """Record one event."""
         self._tally.handle(event)
         if self._events is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, SetupError):
                 self._events.handle(event)
 
     def tick(self) -> None:
@@ -49,8 +49,8 @@ class SavedResults:
     def close(self) -> None:
         """Write the report. A second call does nothing."""
         if self._events is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, SetupError):
                 write_atomically(self._directory / REPORT, report_text(self._tally))
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, SetupError):
                 self._events.close()
             self._events = None

@@ -1,7 +1,8 @@
-"""Facts that all findings of some failures share: the byte, the connections, the writes."""
+"""Facts that all findings of some failures share: bytes, ends, connections, writes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from oracles.damage import Damage
@@ -9,11 +10,15 @@ from oracles.finding import SECTOR, Finding
 from oracles.linearizability import STALE
 
 _LOST = (Damage.NEVER_WRITTEN, Damage.LOST, Damage.STALE)
+_LEAST_ENDS = 3
+_LEAST_UNIT = 8192
+"""Bytes. Ends at multiples of less are usual."""
 
 
 def shared_facts(findings: Sequence[Finding]) -> list[str]:
     """Return what all these findings have in common, one clause for each fact."""
-    return [fact for fact in (_byte(findings), _connections(findings), _writes(findings)) if fact]
+    facts = (_byte(findings), _ends(findings), _connections(findings), _writes(findings))
+    return [fact for fact in facts if fact]
 
 
 def _byte(findings: Sequence[Finding]) -> str:
@@ -25,6 +30,20 @@ def _byte(findings: Sequence[Finding]) -> str:
     borders = [{at for at in part if 0 < at < SECTOR} for part in parts]
     common = set.intersection(*borders)
     return f"always at byte {min(common)} of the sector" if len(common) == 1 else ""
+
+
+def _ends(findings: Sequence[Finding]) -> str:
+    """Return the unit at whose multiples all lost data ends, if it does not begin there too."""
+    kinds = (*_LOST, Damage.ZEROED)
+    if any(one.damage not in kinds or not one.length for one in findings):
+        return ""
+    ends = {one.offset + one.length for one in findings}
+    unit = math.gcd(*ends) & -math.gcd(*ends)
+    begins = math.gcd(*(one.offset for one in findings))
+    is_usual = unit < _LEAST_UNIT or begins == 0 or 4 * (begins & -begins) > unit
+    if len(ends) < _LEAST_ENDS or is_usual:
+        return ""
+    return f"always up to a multiple of {unit >> 10} KiB"
 
 
 def _connections(findings: Sequence[Finding]) -> str:

@@ -36,6 +36,9 @@ from qbdcheck.report.lines import (
 from qbdcheck.report.summary import summary_lines
 from qbdcheck.report.tally import Tally
 
+_BAR = 30
+"""Columns of the progress bar, where the counts leave so many."""
+
 
 class Terminal:
     """Writes a run to `stream`, which it does not close.
@@ -130,13 +133,17 @@ class Terminal:
         if run is None:
             return Text()
         done, total = len(self._tally.cases), max(run.selected, len(self._tally.cases), 1)
-        bar = Table.grid(padding=(0, 1))
-        bar.add_row(
-            ProgressBar(total=total, completed=done, width=30),
+        texts = [
             Text(f"{done}/{total}"),
             _counts(self._tally),
             Text(_time_left(now_s - run.started_s, done, total), "dim"),
-        )
+        ]
+        for text in texts:
+            text.no_wrap = True
+        free = self._console.width - sum(text.cell_len + 1 for text in texts)
+        bar = Table.grid(padding=(0, 1))
+        width = max(min(_BAR, free), 1)
+        bar.add_row(ProgressBar(total=total, completed=done, width=width), *texts)
         lanes = [
             Text(
                 f"  {lane + 1}: {case.case_id} {case.image_format}  "

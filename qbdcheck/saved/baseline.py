@@ -19,7 +19,7 @@ import yaml
 from oracles.damage import Damage
 from oracles.finding import Finding
 from qbdcheck.errors import UsageError
-from qbdcheck.files import write_atomically
+from qbdcheck.files import why_unreadable, write_atomically
 
 _HEADER = """\
 # Known failures of this backend, for ./check --baseline. --update-baseline writes this file again,
@@ -162,7 +162,7 @@ def load(path: Path, target: str, known_cases: Collection[str], may_miss: bool) 
             return Baseline(path, target)
         raise UsageError(f"--baseline {path}: no such file; --update-baseline creates it") from None
     except (OSError, UnicodeError) as error:
-        raise UsageError(f"--baseline {path}: cannot be read: {error}") from None
+        raise UsageError(f"--baseline {path}: {why_unreadable(error)}") from None
     try:
         content, lines = yaml.safe_load(text), _lines_of(text)
     except yaml.YAMLError as error:

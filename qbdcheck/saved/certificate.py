@@ -161,7 +161,11 @@ def verified(data: bytes) -> tuple[dict[str, Any], str]:
         raise ValueError("the signature is not of this statement") from None
     except json.JSONDecodeError:
         raise ValueError("is not JSON: no certificate, or a damaged one") from None
-    except (LookupError, TypeError, AttributeError, UnicodeError, RecursionError) as error:
+    except UnicodeError:
+        raise ValueError("is not a certificate: is not UTF-8 text") from None
+    except KeyError as error:
+        raise ValueError(f"is not a certificate: it has no {error}") from None
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"is not a certificate: {error}") from None
     return stated, public_key.hex()
 

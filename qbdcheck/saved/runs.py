@@ -10,6 +10,7 @@ from pathlib import Path
 
 from qbdcheck.catalogue.results_root import EVENTS, REPORT, saved_runs
 from qbdcheck.errors import UsageError
+from qbdcheck.files import why_unreadable
 from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.decode import tally_of_text
 from qbdcheck.report.events import CaseEnded
@@ -131,8 +132,8 @@ def read_run(path: Path) -> Tally:
             return read_run(kept)
         text = _of_bundle(path) if zipfile.is_zipfile(path) else path.read_text(encoding="utf-8")
         return tally_of_text(text)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except (OSError, UnicodeError) as error:
+        raise UsageError(f"{path}: {why_unreadable(error)}") from None
     except (ValueError, zipfile.BadZipFile, RuntimeError) as error:
         raise UsageError(f"{path}: {' '.join(str(error).split())}") from None
 

@@ -208,7 +208,8 @@ def find(target: str, targets_dir: Path) -> Path:
     if "/" in target or target.endswith((".yaml", ".yml")):
         file = Path(target)
         if not file.is_file():
-            raise UsageError(f"target file {target} does not exist")
+            why = "is not a file" if file.exists() else "does not exist"
+            raise UsageError(f"target file {target} {why}")
         return file
     file = targets_dir / f"{target}.yaml"
     if file.is_file():

@@ -23,6 +23,8 @@ REPLY_MAX = 64 * 1024 * 1024 + 64
 """Bytes of the longest reply payload accepted: the largest READ and a chunk's head."""
 
 _WITHOUT_RANGE = (Command.FLUSH, Command.DISC)
+_TOLD = 4
+"""Cookies in flight that a message names at most."""
 
 
 @dataclass(slots=True)
@@ -164,8 +166,7 @@ class Replies:
         try:
             return self.waiting[cookie]
         except KeyError:
-            msg = f"a reply to cookie {cookie:#x}, which is not in flight"
-            raise RemoteProtocolError(msg) from None
+            raise RemoteProtocolError(_of_no_request(cookie, list(self.waiting))) from None
 
     # -- messages
 
@@ -313,3 +314,18 @@ def parse_status(payload: bytes, *, extended: bool) -> tuple[int, list[Extent]]:
     empty = next((at for at, extent in enumerate(found, 1) if not extent.length), None)
     _need(empty is None, f"an empty extent: number {empty} of {len(found)} has length 0")
     return fields[0], found
+
+
+def _of_no_request(cookie: int, waiting: Sequence[int]) -> str:
+    """Return what is wrong with the cookie of a reply, from the cookies that are in flight."""
+    text = f"a reply to cookie {cookie:#x}, which is not in flight"
+    turned = int.from_bytes(cookie.to_bytes(8, "big"), "little")
+    if turned in waiting:
+        return f"{text}; cookie {turned:#x} is: the reply has its bytes in reverse order"
+    cut = [one for one in waiting if one != cookie and one & 0xFFFFFFFF == cookie]
+    if cut:
+        return f"{text}; cookie {cut[0]:#x} is: the reply has only its lower 32 bits"
+    if not waiting:
+        return f"{text}; no request is"
+    more = ", ..." if len(waiting) > _TOLD else ""
+    return f"{text}; in flight: {', '.join(f'{one:#x}' for one in waiting[:_TOLD])}{more}"

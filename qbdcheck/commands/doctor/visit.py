@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from qbdcheck.bootstrap.install import missing_modules
-from qbdcheck.bootstrap.system_packages import PROGRAMS, fix_command
+from qbdcheck.bootstrap.system_packages import PROGRAMS, setup_command
 from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.catalogue.groups import QUICK
@@ -90,9 +90,9 @@ def closing_lines(findings: Findings) -> list[Styled]:
     if findings.missing_packages:
         named = ", ".join(findings.missing_packages)
         lines.append(Styled(f"Python packages are missing: {named}", "red"))
-    missing = [program.name for program in findings.faulty if program.path is None]
-    if missing:
-        lines.append(Styled(f"To install what is missing: {fix_command(missing)}"))
+    is_incomplete = any(program.path is None for program in findings.faulty)
+    if is_incomplete or (findings.missing_packages and setup_command()):
+        lines.append(Styled(f"To install what is missing: {setup_command()}"))
         lines.append(Styled(f"   or, as root or with sudo: {COMMAND} --install"))
     elif findings.missing_packages:
         lines.append(Styled(f"To install them: {COMMAND} --install"))

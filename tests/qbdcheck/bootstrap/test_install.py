@@ -16,14 +16,15 @@ from pathlib import Path
 
 import pytest
 
+from qbdcheck.bootstrap import system_packages
 from qbdcheck.bootstrap.install import MODULES, is_current, missing_modules, path_with_sbin
 from qbdcheck.bootstrap.system_packages import (
     PROGRAMS,
     InstallError,
     ensurepip_fix,
-    fix_command,
     packages_of,
     run_or_raise,
+    setup_command,
 )
 from qbdcheck.bootstrap.version import FIRST_RELEASE
 from qbdcheck.catalogue.catalogue import CASE_FILE
@@ -159,6 +160,22 @@ def test_a_python_that_cannot_make_environments_names_the_debian_package(tree: P
     assert f"ask an administrator to run: {ensurepip_fix()}" in done.stderr
 
 
+def test_the_command_for_an_administrator_includes_what_environments_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(system_packages, "missing_programs", lambda: ["fio"])
+    monkeypatch.setattr(system_packages, "package_manager", lambda: "apt")
+    monkeypatch.setattr(system_packages, "_has_ensurepip", lambda: False)
+    monkeypatch.setattr(sys, "executable", "/usr/bin/no-python")
+    venv = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+    command = "apt-get install --no-install-recommends"
+    assert setup_command() == f"{command} fio {venv}"
+    monkeypatch.setattr(system_packages, "_has_ensurepip", lambda: True)
+    assert setup_command() == f"{command} fio"
+    monkeypatch.setattr(system_packages, "missing_programs", list)
+    assert setup_command() == ""  # it is not None
+
+
 @pytest.mark.skipif(
     os.geteuid() != 0 or subprocess.run([SYSTEM_PYTHON, "-c", "import tomllib"]).returncode != 0,
     reason="needs root to become a user without rights, and a Python 3.11 which that user may run",
@@ -183,8 +200,9 @@ def test_a_user_without_rights_is_told_the_command_and_the_run_goes_on(tree: Pat
     wanted = [line for line in done.stderr.splitlines() if "ask an administrator to run" in line]
     missing = [name for name in PROGRAMS if not any(is_in_sbin(name))]
     packages = " ".join(packages_of(missing, "apt"))
-    message = "check: programs are missing and this user may not install them; ask an administrator"
-    assert wanted == [f"{message} to run: apt-get install {packages}"]
+    message = "check: packages are missing and this user may not install them; ask an administrator"
+    command = "apt-get install --no-install-recommends"
+    assert wanted == [f"{message} to run: {command} {packages}"]
     assert "continuing without them" in done.stderr
     assert "installing Python packages into .venv" in done.stderr
 
@@ -220,7 +238,6 @@ def test_every_program_has_a_package_for_each_package_manager() -> None:
         assert package.dnf, name
     assert packages_of(["qemu-img", "qemu-io", "fio"], "apt") == ["qemu-utils", "fio"]
     assert packages_of(["qemu-img", "qemu-io", "nbdcopy"], "dnf") == ["qemu-img", "libnbd"]
-    assert fix_command(["fio"]) in ("apt-get install fio", "dnf install fio")
 
 
 @pytest.mark.parametrize("argument", ["-h", "--help"])

@@ -97,6 +97,7 @@ def test_a_failure_names_the_installed_command(bin_dir: Path, tmp_path: Path) ->
 
 def test_the_backend_is_a_command_too(bin_dir: Path, tmp_path: Path) -> None:
     backend = bin_dir / "qbd-backend"
+    assert succeed(backend, "--help", cwd=tmp_path).startswith("usage: qbd-backend [-h] COMMAND")
     succeed(backend, "create", "--pool", tmp_path / "pool", "disk", "1M", cwd=tmp_path)
     assert "disk" in succeed(backend, "list", "--pool", tmp_path / "pool", cwd=tmp_path)
 

@@ -14,8 +14,9 @@ import pytest
 from blockio.write_log import Entry, LogFlag, LogWriter
 from oracles.stamps import SECTOR, Identity, stamp
 from qbdcheck.commands import inspect
-from qbdcheck.errors import UsageError
+from qbdcheck.errors import SetupError, UsageError
 from qbdcheck.files import ROOT
+from qbdcheck.report.bundle import Bundle
 
 WHO = Identity(1, 2)
 SIZE = 64 * SECTOR
@@ -157,3 +158,10 @@ def test_a_bundle_that_cannot_be_written_is_known_at_the_start(tmp_path: Path) -
     assert done.returncode == 2
     assert "cannot write the bundle" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_bundle_does_not_replace_what_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SetupError, match="pipe: it exists and is not a file"):
+        Bundle(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()

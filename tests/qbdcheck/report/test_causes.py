@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from oracles.damage import Content, Damage, Operation, What, error
-from oracles.finding import Finding
+from oracles.finding import READ_WAS_WRONG, Finding
 from oracles.life import Moment
 from qbdcheck.files import ROOT
 from qbdcheck.report.causes import Contradiction, causes_of, suspects
@@ -129,6 +129,15 @@ def test_a_false_claim_explains_no_failure_of_the_handshake(runs: ModuleType) ->
 def test_a_false_claim_that_no_failure_fits_is_no_cause(runs: ModuleType) -> None:
     (only,) = causes_of([fails(runs, 2, wrong(Damage.STALE, "write"))], [CLAIM])
     assert only.kind == "pattern"
+
+
+def test_a_claim_that_few_failures_fit_is_not_what_they_have_in_common(runs: ModuleType) -> None:
+    lost = [fails(runs, number, wrong(Damage.STALE, "write")) for number in range(10, 19)]
+    zeroes = fails(runs, 4, wrong(Damage.NEVER_WRITTEN, "write zeroes", expected=ZEROES))
+    causes = causes_of([*lost, zeroes], [CLAIM])
+    assert [one.kind for one in causes] == ["pattern"] * len(causes)
+    three = [replace(zeroes, number=number) for number in (4, 5, 6)]
+    assert causes_of([*lost, *three], [CLAIM])[0].kind == "contradiction"
 
 
 def test_the_death_of_the_server_comes_before_what_follows_from_it(runs: ModuleType) -> None:
@@ -254,6 +263,20 @@ def test_a_flush_that_kept_nothing_is_the_request_to_blame(runs: ModuleType) -> 
     assert cause.title.startswith("flush requests that made nothing durable, or ended wrongly")
     (alone,) = causes_of(cases[:1])
     assert alone.title.startswith("stale data that flush requests had to make durable")
+
+
+def test_kinds_that_are_all_older_data_are_called_so(runs: ModuleType) -> None:
+    kinds = (Damage.STALE, Damage.NOT_LINEARIZABLE, Damage.NEVER_WRITTEN)
+    cases = [
+        replace(fails(runs, number, Finding(kind)), groups=("concurrent",))
+        for number, kind in enumerate(kinds, 2)
+    ]
+    (cause,) = causes_of(cases)
+    assert cause.title.startswith("older data than was acknowledged: ")
+    wrong_read = replace(Finding(Damage.ZEROED), evidence=(f"read again: {READ_WAS_WRONG}",))
+    read = replace(fails(runs, 9, wrong_read), groups=("concurrent",))
+    (cause,) = causes_of([cases[1], read])
+    assert cause.title.startswith("reads that return other data than is stored: ")
 
 
 def test_failures_with_nothing_in_common_name_their_kinds(runs: ModuleType) -> None:

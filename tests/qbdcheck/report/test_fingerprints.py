@@ -157,6 +157,24 @@ def _is_bad(outcome: Outcome) -> bool:
     return outcome.is_bad
 
 
+def test_one_failure_in_common_says_nothing_about_a_run_of_many() -> None:
+    cases = {str(number): PASS for number in range(1, 7)}
+    bug = {**cases, "1": MOVED}
+    known = Fingerprints([Sample("moved", "g", 1, cases=bug), sample("other", _7=STALE)])
+    assert [one.id for one in known.looks_like(bug)] == ["moved"]
+    assert known.compare({**bug, "8": MOVED, "9": MOVED})[0].score > 0.99
+    assert known.looks_like({**bug, "8": MOVED, "9": MOVED}) == []
+
+
+def test_failures_that_were_not_measured_for_a_bug_count_against_it() -> None:
+    measured = {str(number): MOVED if number < 3 else PASS for number in range(1, 7)}
+    known = Fingerprints([Sample("moved", "g", 1, cases=measured), sample("other", _7=STALE)])
+    assert [one.id for one in known.looks_like(measured)] == ["moved"]
+    more = {str(number): MOVED for number in range(10, 16)}
+    assert [one.id for one in known.looks_like({**measured, **more})] == ["moved"]
+    assert known.looks_like({**measured, **more, "16": STALE}) == []
+
+
 def test_a_failing_run_names_the_bug_with_its_description_and_real_cases(runs: ModuleType) -> None:
     """Failures as a server that ignores write zeroes causes them, among cases that passed."""
     samples = [one for one in fingerprints.read() if one.id == "write-zeroes-noop"]

@@ -131,3 +131,16 @@ def test_tests_of_a_guest_are_objects_of_their_case(tmp_path: Path, runs: Module
         "name": "ext4 dio01", "outcome": "pass", "elapsed_s": 1.25, "said": "", "starved": None,
     }  # fmt: skip
     assert case["tests"][1]["said"].startswith("no O_DIRECT")
+
+
+@pytest.mark.parametrize("kind", [JsonReport, JsonLines])
+def test_a_full_disk_is_one_message_that_names_the_report(
+    kind: type[JsonReport | JsonLines], runs: ModuleType
+) -> None:
+    report = kind(Path("/dev/full"))
+    with pytest.raises(SetupError, match="cannot write report /dev/full: No space left on device"):
+        try:
+            for event in runs.mixed_run():
+                report.handle(event)
+        finally:  # as the runner does
+            report.close()

@@ -31,6 +31,20 @@ def test_the_writes_are_counted_with_their_lengths() -> None:
     assert shared_facts([gone(1, 1)]) == []
 
 
+def lost(offset: int, length: int, damage: Damage = Damage.ZEROED) -> Finding:
+    return Finding(damage, offset, length)
+
+
+def test_the_unit_is_told_at_whose_multiples_lost_data_ends() -> None:
+    ends = [lost(28672, 4096), lost(86016, 12288), lost(61440, 4096, Damage.LOST)]
+    assert shared_facts(ends) == ["always up to a multiple of 32 KiB"]
+    assert shared_facts(ends[:2]) == []
+    assert shared_facts([*ends, lost(4096, 4096)]) == []
+    assert shared_facts([*ends, lost(28672, 4096, Damage.MISDIRECTED)]) == []
+    whole_units = [lost(number << 15, 1 << 15) for number in range(1, 5)]
+    assert shared_facts(whole_units) == []
+
+
 def history(sector: int, reader: int) -> Finding:
     (anomaly,) = check([
         Access(sector, True, 1, 0, 1, 1, 1),

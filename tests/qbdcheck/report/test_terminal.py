@@ -221,6 +221,19 @@ def test_a_terminal_shows_running_lanes_and_restores_the_cursor(
     assert threading.enumerate() == before, "a refresh thread would make fork unsafe"
 
 
+def test_the_progress_keeps_to_one_line_of_80_columns(
+    runs: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    verdicts = (Verdict.PASS, Verdict.FAIL, Verdict.NOT_RUN, Verdict.BROKEN)
+    ended = [runs.ended(number, verdicts[number % 4]) for number in range(1, 21)]
+    shown = on_a_terminal([runs.mixed_run()[0], *ended], "on")
+    bars = [line for line in re.split(r"[\r\n]+", shown) if "left" in line and "passed" in line]
+    assert any("5 not run" in line and "5 broken" in line for line in bars)
+    assert all(len(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line)) <= 80 for line in bars)
+
+
 def test_tests_of_a_guest_are_counted_and_those_that_did_not_pass_named(runs: ModuleType) -> None:
     assert "     tests in the guest: 1 pass, 1 conf: ext4 dio02 (conf)\n" in plain(
         runs.run_with_tests()

@@ -105,6 +105,27 @@ def test_a_server_that_breaks_the_protocol_is_detected(sent: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("cookies", "said"),
+    [
+        ((0xEFCD_AB00_0000_0000,), "; cookie 0xefcdab0000000000 is: the reply has its bytes in"),
+        ((0x1_00AB_CDEF, 7), "; cookie 0x100abcdef is: the reply has only its lower 32 bits"),
+        ((3, 7), "; in flight: 0x3, 0x7"),
+        ((1, 2, 3, 4, 5), "; in flight: 0x1, 0x2, 0x3, 0x4, ..."),
+        ((), "; no request is"),
+    ],
+)
+def test_a_reply_to_no_request_is_compared_with_those_in_flight(
+    cookies: tuple[int, ...], said: str
+) -> None:
+    client = wire.Replies(ReplyMode.STRUCTURED)
+    for cookie in cookies:
+        client.expect(wire.Request(cookie, Command.WRITE, 0, 0, 512))
+    with pytest.raises(RemoteProtocolError, match="which is not in flight") as found:
+        list(client.receive(chunk(NONE)))
+    assert said in str(found.value)
+
+
+@pytest.mark.parametrize(
     "payload",
     [b"", b"\0\0\0\1", m.U32.pack(1) + bytes(7), m.U32.pack(1) + m.STATUS.pack(0, 3)],
 )
