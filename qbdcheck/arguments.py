@@ -134,9 +134,7 @@ def _check_combination(arguments: argparse.Namespace) -> None:
         raise UsageError("--resume and --last-failed exclude each other")
     if arguments.stress and not arguments.probe:
         raise UsageError("--stress requires --probe FILE")
-    if arguments.combinations and not arguments.controls:
-        raise UsageError("--combinations requires --controls")
-    of_mutants = ("knobs", "each_suite", "controls", "fingerprints")
+    of_mutants = ("knobs", "each_suite", "controls", "fingerprints", "combinations")
     given = next((name for name in of_mutants if getattr(arguments, name)), "")
     if given and not arguments.mutants:
         flag = f"--{given.replace('_', '-')}"
@@ -330,8 +328,8 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
     add("--knobs", default="", metavar="K=V:K=V", help="set knobs of all mutants that have them")
     add("--controls", action="store_true",
         help="with --mutants: legal oddities, alone and combined")  # fmt: skip
-    add("--combinations", type=lambda text: number(text, "--combinations", 1), default=0,
-        metavar="N", help="with --controls: N random combinations of the seed instead")  # fmt: skip
+    add("--combinations", type=lambda text: number(text, "--combinations", 1), metavar="N",
+        help="with --controls: N random combinations of the seed instead")  # fmt: skip
     add("--key", type=path_of, metavar="FILE",
         help="with certify: the ed25519 key (PEM); default: one of the user's own")  # fmt: skip
     add("--compare", type=path_of, nargs=2, default=(), metavar="FILE",
@@ -340,8 +338,7 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
         help="with --mutants: run each suite until its first kill")  # fmt: skip
     add("--fingerprints", type=Path, metavar="FILE",
         help="with --mutants: run all cases on each, and write which fail and how; --repeat N"
-             " takes N samples with different seeds; an existing FILE is continued",
-    )  # fmt: skip
+             " takes N samples with different seeds; an existing FILE is continued")  # fmt: skip
 
 
 def _split(lists: Sequence[str]) -> tuple[str, ...]:
@@ -393,7 +390,7 @@ def _options(
             given.knobs,
             given.each_suite,
             given.controls,
-            given.combinations,
+            given.combinations or 0,
             given.fingerprints,
             1 if given.seed is None else given.seed,
         ),

@@ -31,7 +31,7 @@ class ClientHandshake:
     """A connection to an NBD server in the handshake phase.
 
     A server with the oldstyle handshake (``is_oldstyle``) has no such phase: it serves its only
-    export at once, whatever name is asked for.
+    export at once, whatever name a client gives.
 
     After INFO or GO: ``size`` in bytes, ``flags`` (TransmissionFlag), ``block_sizes`` (minimum,
     preferred, maximum, or None if not advertised), ``contexts`` (names by id), ``mode``.

@@ -57,8 +57,10 @@ def list_mutants(selection: Selection, mutation: MutationOptions) -> int:
         if mutation.controls
         else read_wanted(ids, mutation.knobs)
     )
-    width = max(len(one.mutant.id) for one in wanted)
-    sys.stdout.writelines(f"{one.mutant.id:{width}}  {one.mutant.breaks}\n" for one in wanted)
+    names = [":".join(filter(None, (one.mutant.id, one.knobs))) for one in wanted]
+    width = max(map(len, names))
+    for name, one in zip(names, wanted, strict=True):
+        sys.stdout.write(f"{name:{width}}  {one.mutant.breaks}\n")
     return ExitCode.GREEN
 
 
@@ -78,6 +80,8 @@ def main(
     """
     cases = tuple(word for word in selection.arguments if word[0].isdigit())
     ids = [word for word in selection.arguments if word not in cases]
+    if mutation.combinations and not mutation.controls:
+        raise UsageError("--combinations requires --controls")
     if mutation.controls:
         wanted = read_controls(ids, execution.seed, mutation.combinations)
     else:
