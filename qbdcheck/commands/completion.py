@@ -102,6 +102,11 @@ _qbdcheck() {{
 {chr(10).join(branches)}
     esac
     case ${{COMP_WORDS[1]}} in
+        completion)
+            if ((COMP_CWORD > 1)); then
+                mapfile -t COMPREPLY < <(compgen -W "{" ".join(SHELLS)}" -- "$word")
+                return
+            fi ;;
         {"|".join(COMMANDS)})
             if ((COMP_CWORD > 1)) && [[ $word != -* ]]; then
                 mapfile -t COMPREPLY < <(compgen -f -- "$word")
@@ -130,16 +135,26 @@ def zsh(words: Words) -> str:
             listed, files = words.values(action)
             name = _zsh_text(str(action.metavar or action.dest))
             alternatives = f"({' '.join(listed)})" if listed else ""
-            value = f":{name}:" + ("_files" if files else alternatives)
+            if listed and files:
+                alternatives = f"{{compadd -- {' '.join(listed)}; _files}}"
+            value = f":{name}:" + (alternatives or "_files" * files)
         repeats = "*" if isinstance(action, argparse._AppendAction) else ""  # noqa: SLF001
         lines += [shlex.quote(f"{repeats}{flag}[{text}]{value}") for flag in action.option_strings]
     first = shlex.quote(f"1: :({' '.join((*COMMANDS, *words.cases))})")
-    rest = shlex.quote(f"*: :({' '.join(words.cases)})")
+    rest = shlex.quote("*: :_qbdcheck_rest")
     arguments = " \\\n        ".join([*lines, first, rest])
     return f"""\
 #compdef {" ".join(PROGRAMS)}
 # Completion of ./check for zsh: a file _qbdcheck in a directory of $fpath, or eval it.
+_qbdcheck_rest() {{
+    case $line[1] in
+        completion) compadd -- {" ".join(SHELLS)} ;;
+        {"|".join(COMMANDS)}) _files ;;
+        *) compadd -- {" ".join(words.cases)} ;;
+    esac
+}}
 _qbdcheck() {{
+    local line
     _arguments \\
         {arguments}
 }}

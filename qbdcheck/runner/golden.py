@@ -185,11 +185,21 @@ def _keep(bad: Path, output: str) -> None:
     bad.write_bytes(output.encode(errors="backslashreplace"))
 
 
+_CONTEXT = 3
+_NEAR_START = 15
+"""Lines, as ``_CONTEXT``."""
+
+
 def _diff(expected: str, seen: str, expected_name: str, seen_name: str) -> str:
-    """Return a unified diff that also shows if only the newline at the end is missing."""
-    lines = difflib.unified_diff(
-        expected.splitlines(keepends=True), seen.splitlines(keepends=True), expected_name, seen_name
-    )
+    """Return a unified diff that also shows if only the newline at the end is missing.
+
+    A difference near the start is shown from the first line on, which heads the columns of a table.
+    """
+    old, new = expected.splitlines(keepends=True), seen.splitlines(keepends=True)
+    pairs = enumerate(zip(old, new, strict=False))
+    first = next((number for number, (one, other) in pairs if one != other), 0)
+    context = max(first, _CONTEXT) if first <= _NEAR_START else _CONTEXT
+    lines = difflib.unified_diff(old, new, expected_name, seen_name, n=context)
     marked = (
         line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
     )

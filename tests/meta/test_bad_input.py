@@ -46,7 +46,7 @@ def refused(toy: Toy, *arguments: str) -> str:
         (["-g", "quik"], "unknown group 'quik'; did you mean quick"),
         (["-g", "slow"], "nothing to run"),
         (["-e", "1"], "nothing to run: all selected cases are excluded"),
-        (["-X", "/no/such/file"], "cannot read exclude file /no/such/file"),
+        (["-X", "/no/such/file"], "exclude file /no/such/file: No such file or directory"),
         (["--start-from", "7"], "no case 007"),
         (["--resume"], "there is no last run to resume"),
         (["-t", "nosuch"], "unknown target 'nosuch'"),

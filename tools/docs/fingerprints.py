@@ -109,7 +109,8 @@ def summary(samples: Sequence[Sample], trials: Sequence[Trial]) -> str:
     rates = (
         f"**The right bug is among the first {SHOWN} in {share(hits, count)} samples, the first in"
         f" {share(firsts, count)}; the first is of the right group in {share(groups, count)}.**"
-        f" A run names a bug only above the threshold, and if at least 5 cases ran in both:"
+        f" A run names a bug only above the threshold, if at least 5 cases ran in both, if two failed"
+        " in both (or its only one), and if a quarter of its failures were measured for the bug:"
         f" {share(len(named), count)} do, and of these {share(right, len(named))} name the right"
         " one.\n"
     )

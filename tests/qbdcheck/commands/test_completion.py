@@ -50,6 +50,7 @@ def test_bash_completes_flags_values_cases_and_files(script: Path) -> None:
     assert completed(script, "--seed", "") == []
     assert completed(script, "hist") == ["history"]
     assert completed(script, "diff", "mi") == ["mine.yaml"]
+    assert completed(script, "completion", "z") == ["zsh"]
     assert completed(script, "17", "018") == completed(script, "018")
     assert set(COMMANDS) < set(completed(script, ""))
 
@@ -88,4 +89,13 @@ def test_zsh_completes_a_flag_on_tab(tmp_path: Path, capsys: pytest.CaptureFixtu
     shell.expect("set-42")
     shell.send("./check --until-f\t")
     shell.expect("--until-fail")
+    for typed, added in (
+        ("-t reference-f", "ile"),
+        ("-t SECUR", "ITY.md"),
+        ("17 018_aio", "_modes"),
+        ("inspect SECUR", "ITY.md"),
+        ("completion z", "sh"),
+    ):
+        shell.send(f"\x15./check {typed}\t")
+        shell.expect(added)
     shell.close(force=True)

@@ -28,5 +28,5 @@ def test_a_skipped_test_stays_with_its_reason(tmp_path: Path) -> None:
 
 
 def test_a_skip_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--skip-tests .*/none: it cannot be read"):
+    with pytest.raises(UsageError, match=r"--skip-tests .*/none: No such file"):
         TestChoice.of((), tmp_path / "none")

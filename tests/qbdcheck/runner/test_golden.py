@@ -86,6 +86,16 @@ def test_a_conflict_in_a_variant_by_version_is_found_before_the_run(tmp_path: Pa
         check_golden_files(tmp_path, "017_x")
 
 
+def test_a_difference_near_the_start_shows_the_heads_of_the_columns(tmp_path: Path) -> None:
+    golden, bad = tmp_path / "1.out", tmp_path / "1.out.bad"
+    lines = ["errno  read  write\n", *(f"{n}  {n}  {n}\n" for n in range(1, 40))]
+    golden.write_text("".join(lines))
+    near = "".join(["errno  read  write\n", *lines[1:6], "6  6  5\n", *lines[7:]])
+    assert "@@ -1,13 +1,13 @@\n errno  read  write\n" in compare(near, golden, golden, bad).diff
+    far = "".join([*lines[:30], "other\n", *lines[31:]])
+    assert "@@ -28,7 +28,7 @@\n" in compare(far, golden, golden, bad).diff
+
+
 @pytest.mark.parametrize(
     ("golden", "seen"),
     [
