@@ -41,6 +41,7 @@ class CoveringArray:
     :param dimensions: the values of each dimension, by name.
     :param wanted: sets of two or three dimensions whose combinations must all occur.
     :param clash: what cannot be together; by default everything can.
+    :raise ValueError: a dimension has no values.
     """
 
     def __init__(
@@ -53,7 +54,14 @@ class CoveringArray:
         self._random = random
         self._names = list(dimensions)
         self._values = [list(values) for values in dimensions.values()]
+        if not all(self._values):
+            raise ValueError(f"a dimension without values: {dimensions}")
         self._allowed = self._compatible(clash)
+        self._clashing = {
+            place
+            for place, others in enumerate(self._allowed)
+            if not all(allowed.all() for allowed in others)
+        }
         number = {name: place for place, name in enumerate(self._names)}
         self._left: dict[tuple[int, ...], _Flags] = {}
         for names in wanted:
@@ -121,6 +129,8 @@ class CoveringArray:
         """Return a row with the values of ``start``; None if there is none."""
         order = [place for place in range(len(self._names)) if place not in start]
         self._random.shuffle(order)
+        # What clashes with nothing cannot fail: behind the rest, it is not tried again and again.
+        order.sort(key=lambda place: place not in self._clashing)
         return self._fill(dict(start), order)
 
     def _fill(self, row: dict[int, int], order: list[int]) -> dict[int, int] | None:
