@@ -17,6 +17,8 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
+_PAIR = 8
+"""How many triples a pair is worth: rows that are cut off shall have most pairs."""
 Row = dict[str, str]
 """A value for each dimension."""
 Dimensions = Mapping[str, Sequence[str]]
@@ -111,8 +113,10 @@ class CoveringArray:
             self._feasible[places] -= 1  # no complete row has it
 
     def _uncovered(self) -> dict[int, int] | None:
-        """Return a random combination that is not covered."""
+        """Return a random combination that is not covered: a pair, as long as there is one."""
         counts = {places: int(flags.sum()) for places, flags in self._left.items()}
+        least = min((len(places) for places, count in counts.items() if count), default=0)
+        counts = {places: count for places, count in counts.items() if len(places) == least}
         total = sum(counts.values())
         if not total:
             return None
@@ -159,9 +163,8 @@ class CoveringArray:
         gains = np.zeros(len(self._values[place]), dtype=np.int64)
         for places in self._sets_with[place]:
             if all(one == place or one in row for one in places):
-                gains += self._left[places][
-                    tuple(slice(None) if one == place else row[one] for one in places)
-                ]
+                chosen = tuple(slice(None) if one == place else row[one] for one in places)
+                gains += self._left[places][chosen] * (_PAIR if len(places) == 2 else 1)
         return gains
 
     def _cover(self, row: dict[int, int]) -> None:
