@@ -1,11 +1,11 @@
 """This case checks that a request is right whatever was in its range before, and whatever comes
 after it.
 
-How: the rows of a covering array. In each, an earlier request makes data, zeroes or a hole that has
-some relation to the range of the main request: the same, overlapping, inside, around, beside, a
-power of two away. Then come the main request, alone or among others in flight, and a further one,
-from up to three connections. Each pair of classes of two dimensions occurs. What is around is read
-after each row.
+How: the first rows of a covering array. In each, an earlier request makes data, zeroes or a hole
+that has some relation to the range of the main request: the same, overlapping, inside, around,
+beside, a power of two away. Then come the main request, alone or among others in flight, and a
+further one, from up to three connections. They have most pairs of classes of two dimensions; the
+log says how many. What is around is read after each row.
 Guards: deferred-write-overtaken, compressed-part-overwrite, double-discard-frees-twice, zeroes-
 merged-over-gap, thin-reuse-shows-others.
 """

@@ -1,9 +1,9 @@
 """This case checks that requests of all sizes are right at all kinds of offsets.
 
-How: the rows of a covering array: each command with sizes from a byte to 33 MiB, at, before, behind
-and across multiples of 4 KiB, 64 KiB, 1 MiB and 4 MiB and powers of two up to 8 GiB, at the start
-and at the end. Each pair of classes of two dimensions occurs. What is around is read after each
-row.
+How: the first rows of a covering array: each command with sizes from a byte to 33 MiB, at, before,
+behind and across multiples of 4 KiB, 64 KiB, 1 MiB and 4 MiB and powers of two up to 8 GiB, at the
+start and at the end. They have most pairs of classes of two dimensions; the log says how many. What
+is around is read after each row.
 Guards: vectored-tail-dropped, bounce-size-without-head, offset-32bit-wrap.
 """
 

@@ -1,10 +1,10 @@
 """This case checks that what a write stores does not depend on what was there, or on what else was
 written.
 
-How: the rows of a covering array: writes of stamps, zeroes, equal blocks, the data that is there,
-with one byte changed, data of another place, and data with the same checksum, over data, zeroes and
-holes; then a further request in the same range. Each pair of classes of two dimensions occurs. What
-is around is read after each row.
+How: the first rows of a covering array: writes of stamps, zeroes, equal blocks, the data that is
+there, with one byte changed, data of another place, and data with the same checksum, over data,
+zeroes and holes; then a further request in the same range. They have most pairs of classes of two
+dimensions; the log says how many. What is around is read after each row.
 Guards: rmw-edge-cache-stale, dedup-prefix-hash, compressed-block-grows, shared-zero-page-written.
 """
 

@@ -1,10 +1,10 @@
 """This case checks that flush and FUA hold for any request in any surroundings, over power cuts at
 any point.
 
-How: the rows of a covering array: an earlier request, the main one with or without FUA, and a
+How: the first rows of a covering array: an earlier request, the main one with or without FUA, and a
 further one, with a flush of this or another connection, of another volume, a reconnection and one
-or two power cuts between them. Each pair of classes of two dimensions occurs. A dozen rows share
-each power cut. What was flushed must be there, and the rest old or new.
+or two power cuts between them. They have most pairs of classes of two dimensions; the log says how
+many. A dozen rows share each power cut. What was flushed must be there, and the rest old or new.
 Guards: eviction-restores-old, fua-lost-in-merge, fua-first-part-only, flush-of-first-part.
 """
 

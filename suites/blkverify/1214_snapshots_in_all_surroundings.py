@@ -1,10 +1,10 @@
 """This case checks that snapshots, clones and volumes stay apart, whatever request changes one of
 them.
 
-How: the rows of a covering array: an earlier request, the main one and a further one, with
-snapshots, removals of snapshots, clones and clones of clones between them. Each pair of classes of
-two dimensions occurs. A dozen rows share each snapshot. All volumes, snapshots and clones are read
-around each place.
+How: the first rows of a covering array: an earlier request, the main one and a further one, with
+snapshots, removals of snapshots, clones and clones of clones between them. They have most pairs of
+classes of two dimensions; the log says how many. A dozen rows share each snapshot. All volumes,
+snapshots and clones are read around each place.
 Guards: zeroes-in-clone-show-parent, snapshot-merge-drops-zeroes, grandchild-reads-grandparent,
 discard-exposes-backing.
 """

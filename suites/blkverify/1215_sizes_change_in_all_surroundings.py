@@ -1,9 +1,9 @@
 """This case checks that a resize loses nothing and brings nothing back, whatever requests come
 before and after it.
 
-How: the rows of a covering array: an earlier request near the end of the volume, the main one and a
-further one, with growth, shrinking, or both between them. Each pair of classes of two dimensions
-occurs. What is around is read after each row, with a new connection.
+How: the first rows of a covering array: an earlier request near the end of the volume, the main one
+and a further one, with growth, shrinking, or both between them. They have most pairs of classes of
+two dimensions; the log says how many. What is around is read after each row, with a new connection.
 Guards: grow-drops-dirty-tail, straddle-old-end, shrink-keeps-part-unit, grow-exposes-old-data.
 """
 

@@ -1,9 +1,9 @@
 """This case checks that what was flushed outlives a kill of the server, and all that was answered
 outlives a stop.
 
-How: the rows of a covering array: an earlier request, the main one and a further one, with flushes,
-kills and stops of the server between them. Each pair of classes of two dimensions occurs. Two dozen
-rows share each restart.
+How: the first rows of a covering array: an earlier request, the main one and a further one, with
+flushes, kills and stops of the server between them. They have most pairs of classes of two
+dimensions; the log says how many. Two dozen rows share each restart.
 Guards: flush-noop, fua-write-ack-early.
 """
 

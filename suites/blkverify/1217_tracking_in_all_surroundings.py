@@ -1,9 +1,9 @@
 """This case checks that change tracking calls nothing clean that differs from the newest snapshot.
 
-How: the rows of a covering array: an earlier request, the main one and a further one, with
-snapshots of this and of another volume, clones, reads and growth between them. Each pair of classes
-of two dimensions occurs. What the range of a request holds is compared with the newest snapshot:
-what differs must be dirty.
+How: the first rows of a covering array: an earlier request, the main one and a further one, with
+snapshots of this and of another volume, clones, reads and growth between them. They have most pairs
+of classes of two dimensions; the log says how many. What the range of a request holds is compared
+with the newest snapshot: what differs must be dirty.
 Guards: discard-not-tracked, incremental-misses-hole, tracking-lost-on-resize.
 """
 

@@ -17,6 +17,8 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
+_PAIR = 8
+"""How many triples a pair is worth: rows that are cut off shall have most pairs."""
 Row = dict[str, str]
 """A value for each dimension."""
 Dimensions = Mapping[str, Sequence[str]]
@@ -41,6 +43,7 @@ class CoveringArray:
     :param dimensions: the values of each dimension, by name.
     :param wanted: sets of two or three dimensions whose combinations must all occur.
     :param clash: what cannot be together; by default everything can.
+    :raise ValueError: a dimension has no values.
     """
 
     def __init__(
@@ -53,7 +56,14 @@ class CoveringArray:
         self._random = random
         self._names = list(dimensions)
         self._values = [list(values) for values in dimensions.values()]
+        if not all(self._values):
+            raise ValueError(f"a dimension without values: {dimensions}")
         self._allowed = self._compatible(clash)
+        self._clashing = {
+            place
+            for place, others in enumerate(self._allowed)
+            if not all(allowed.all() for allowed in others)
+        }
         number = {name: place for place, name in enumerate(self._names)}
         self._left: dict[tuple[int, ...], _Flags] = {}
         for names in wanted:
@@ -103,8 +113,10 @@ class CoveringArray:
             self._feasible[places] -= 1  # no complete row has it
 
     def _uncovered(self) -> dict[int, int] | None:
-        """Return a random combination that is not covered."""
+        """Return a random combination that is not covered: a pair, as long as there is one."""
         counts = {places: int(flags.sum()) for places, flags in self._left.items()}
+        least = min((len(places) for places, count in counts.items() if count), default=0)
+        counts = {places: count for places, count in counts.items() if len(places) == least}
         total = sum(counts.values())
         if not total:
             return None
@@ -121,6 +133,8 @@ class CoveringArray:
         """Return a row with the values of ``start``; None if there is none."""
         order = [place for place in range(len(self._names)) if place not in start]
         self._random.shuffle(order)
+        # What clashes with nothing cannot fail: behind the rest, it is not tried again and again.
+        order.sort(key=lambda place: place not in self._clashing)
         return self._fill(dict(start), order)
 
     def _fill(self, row: dict[int, int], order: list[int]) -> dict[int, int] | None:
@@ -149,9 +163,8 @@ class CoveringArray:
         gains = np.zeros(len(self._values[place]), dtype=np.int64)
         for places in self._sets_with[place]:
             if all(one == place or one in row for one in places):
-                gains += self._left[places][
-                    tuple(slice(None) if one == place else row[one] for one in places)
-                ]
+                chosen = tuple(slice(None) if one == place else row[one] for one in places)
+                gains += self._left[places][chosen] * (_PAIR if len(places) == 2 else 1)
         return gains
 
     def _cover(self, row: dict[int, int]) -> None:

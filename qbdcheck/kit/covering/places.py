@@ -6,7 +6,7 @@ objects, powers of two.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from random import Random
 from types import MappingProxyType
 
@@ -171,3 +171,15 @@ def _far(random: Random, at: int, length: int, volume: int) -> Place:
     steps = [sign << bits for bits in range(12, 63) for sign in (1, -1)]
     fits = [step for step in steps if at + step >= 0 and at + step + length <= volume]
     return at + random.choice([step for step in fits if abs(step) >= length] or [0]), length
+
+
+def joined(places: Iterable[Place]) -> list[Place]:
+    """Return places with those joined that overlap."""
+    found: list[Place] = []
+    for at, length in sorted(places):
+        if found and at <= found[-1][0] + found[-1][1]:
+            start, count = found[-1]
+            found[-1] = start, max(count, at + length - start)
+        else:
+            found.append((at, length))
+    return found

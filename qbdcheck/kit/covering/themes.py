@@ -161,7 +161,7 @@ SNAPSHOTS = Theme(
         ("command", "shape", "course"),
         ("command", "afterwards", "course"),
     ),
-    64 * MIB,
+    12 * MIB,
     10,
 )
 TRACKING = Theme(
@@ -182,7 +182,7 @@ TRACKING = Theme(
         ),
     },
     (("command", "shape", "course"), ("command", "earlier", "course")),
-    64 * MIB,
+    12 * MIB,
     8,
     tracking="qbd:dirty",
 )
@@ -301,13 +301,18 @@ def _reached(target: TargetSession, disk: Disk, connect: Connect) -> Iterator[tu
 
 
 def _possible(theme: Theme, offer: Offer, capabilities: Collection[str]) -> dict[str, list[str]]:
-    """Return the dimensions of a theme with what the target can do."""
+    """Return the dimensions of a theme with what the target can do.
+
+    :raise NotRun: it can do no course of events.
+    """
     dimensions = offer.of_classes(theme.dimensions)
     dimensions["course"] = [
         course
         for course in dimensions["course"]
         if all(_NEEDED.get(word, "") in {"", *capabilities} for word in course.split(", "))
     ]
+    if not dimensions["course"]:
+        raise NotRun("the target can do no course of events of this case")
     return dimensions
 
 

@@ -16,7 +16,7 @@ from qbdcheck.errors import CaseBroken
 from qbdcheck.kit.covering.array import Row
 from qbdcheck.kit.covering.connections import Connections
 from qbdcheck.kit.covering.events import Events
-from qbdcheck.kit.covering.places import SHAPES, Place, place, related
+from qbdcheck.kit.covering.places import SHAPES, Place, joined, place, related
 from qbdcheck.kit.covering.requests import Requests
 from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.nbd_requests import widened
@@ -200,15 +200,15 @@ class Walker:
         for step in steps:
             first = step.by if step.by is not None else self._clients.first()
             io = self._clients.by(step.of("reader", "the same"), first)
-            for target in _joined([self._around(self._within(one)) for one in step.touched]):
+            if step.main[1] <= _MARKED or step.row["command"] == "write":
+                io.read(*self._within(step.main))  # before others, which may change a cache
+            for target in joined([self._around(self._within(one)) for one in step.touched]):
                 self._read(io, target, with_status=self._random.random() < _ASKED)
-            if step.main[1] <= _MARKED:
-                self._read(io, self._within(step.main))
         for other in self._events.others():
             for step in steps:
-                for target in _joined([self._around(one) for one in step.touched]):
+                for target in joined([self._around(one) for one in step.touched]):
                     self._read(other, target)
-        self._events.check_tracking([self._within(one) for s in steps for one in s.touched])
+        self._events.check_tracking(joined(self._within(one) for s in steps for one in s.touched))
 
     def _read(self, io: NbdIo, target: Place, *, with_status: bool = False) -> None:
         at, length = target
@@ -224,15 +224,3 @@ class Walker:
     def check_all(self) -> None:
         """Read all of the volume that was written or that claims to hold data."""
         self._events.check_all()
-
-
-def _joined(places: Iterable[Place]) -> list[Place]:
-    """Return places with those joined that overlap."""
-    found: list[Place] = []
-    for at, length in sorted(places):
-        if found and at <= found[-1][0] + found[-1][1]:
-            start, count = found[-1]
-            found[-1] = start, max(count, at + length - start)
-        else:
-            found.append((at, length))
-    return found

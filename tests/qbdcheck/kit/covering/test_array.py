@@ -88,3 +88,8 @@ def test_strengths_are_mixed() -> None:
     )
     assert array.covered(3) == array.feasible(3) == 4 * 3 * 3
     assert array.covered(2) == array.feasible(2)
+
+
+def test_a_dimension_needs_values() -> None:
+    with pytest.raises(ValueError, match="without values"):
+        CoveringArray({"one": ("a",), "other": ()}, [("one", "other")], random.Random(1))

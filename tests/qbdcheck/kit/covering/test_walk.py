@@ -1,0 +1,120 @@
+"""Walks over covering arrays on real targets: right ones pass, wrong ones are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from qbdcheck.errors import CaseBroken, NotRun
+from qbdcheck.kit.block_status import StatusWrong
+from qbdcheck.kit.covering import classes, themes
+from qbdcheck.kit.covering.array import CoveringArray
+from qbdcheck.kit.covering.themes import walk
+from qbdcheck.kit.nbd_io import connect
+from qbdcheck.seed import Seed
+from qbdcheck.targets.disk_io import WrongData
+from reference_backend.nbd.constants import TransmissionFlag
+from tests.qbdcheck.kit.conftest import open_target, scratch
+from tests.qbdcheck.targets.conftest import Opener
+
+__all__ = ["open_target", "scratch"]
+Walk = Callable[..., list[str]]
+ALL_FLAGS = sum(TransmissionFlag)
+ABLE = (
+    *("nbd", "multi_conn", "crash", "resize", "raw_size"),
+    *("snapshot_read", "snapshot_remove", "clone", "add_volume"),
+)
+"""What the reference backend can do."""
+QUICK = (themes.RELATED, themes.CUTS, themes.SNAPSHOTS, themes.RESIZES, themes.TRACKING)
+
+
+@pytest.fixture
+def walked(open_target: Opener) -> Walk:
+    """Walk on a target; return the log."""
+
+    def run(target: str, theme: themes.Theme, rows: int, seed: int = 1) -> list[str]:
+        log: list[str] = []
+        session = open_target(target)
+        session.capabilities = frozenset(() if target == "file" else ABLE)
+        walk(theme, session, partial(connect, session), Seed(seed), log.append, rows=rows)
+        return log
+
+    return run
+
+
+def test_a_walk_says_what_it_covered(walked: Walk) -> None:
+    log = walked("reference", themes.SIZES, 12)
+    assert len(log) == 13 and "'command':" in log[0]
+    assert log[-1].startswith("12 rows cover ") and " pairs and " in log[-1]
+    covered, _, feasible = log[-1].removeprefix("12 rows cover ").split()[:3]
+    assert 200 < int(covered) < int(feasible)
+
+
+@pytest.mark.parametrize("theme", QUICK)
+def test_rows_of_each_theme_pass_on_a_right_target(walked: Walk, theme: themes.Theme) -> None:
+    walked("reference", theme, 12, seed=5)
+
+
+def test_a_target_without_nbd_is_reached_through_qemu(walked: Walk) -> None:
+    assert walked("file", themes.RELATED, 8)[-1].startswith("8 rows")
+
+
+@pytest.mark.parametrize(
+    ("mutant", "theme"),
+    [
+        ("write-zeroes-noop", themes.RELATED),
+        ("compressed-part-overwrite", themes.CONTENTS),
+        ("flush-noop", themes.CUTS),
+        ("discard-exposes-backing", themes.SNAPSHOTS),
+        ("grow-exposes-old-data", themes.RESIZES),
+    ],
+)
+def test_wrong_contents_are_found(walked: Walk, mutant: str, theme: themes.Theme) -> None:
+    with pytest.raises(WrongData):
+        walked(f"mutant:{mutant}", theme, 150)
+
+
+@pytest.mark.parametrize("mutant", ["discard-not-tracked", "tracking-lost-on-resize"])
+def test_changes_that_are_called_clean_are_found(walked: Walk, mutant: str) -> None:
+    with pytest.raises(StatusWrong, match=r"qbd:dirty: .* changed, but is clean"):
+        walked(f"mutant:{mutant}", themes.TRACKING, 80)
+
+
+def test_data_that_is_called_zero_is_found(walked: Walk) -> None:
+    with pytest.raises(StatusWrong, match="is called zero, but has data"):
+        walked("mutant:status-lies-behind-first-mib", themes.RELATED, 60)
+
+
+def test_a_walk_without_rows_is_broken(walked: Walk) -> None:
+    with pytest.raises(CaseBroken, match="no row"):
+        walked("reference", themes.RELATED, 0)
+
+
+def test_a_target_without_any_course_is_not_run(walked: Walk) -> None:
+    with pytest.raises(NotRun, match="no course of events"):
+        walked("file", themes.CUTS, 5)
+
+
+def test_what_is_not_offered_is_left_out() -> None:
+    dimensions = themes.RELATED.dimensions
+    all_of_it = classes.Offer(ALL_FLAGS, has_status=True, is_coherent=True)
+    assert all_of_it.of_classes(dimensions) == {k: list(v) for k, v in dimensions.items()}
+    least = classes.Offer(0, has_status=False, is_coherent=False).of_classes(dimensions)
+    assert least["command"] == ["write", "read"]
+    assert least["fua"] == [""]
+    assert least["earlier"] == [
+        "nothing", "written", "written in pieces", "written twice", "read", "read up to it",
+    ]  # fmt: skip
+    assert least["connection"] == ["the same", "a new one"]
+
+
+@pytest.mark.parametrize("theme", [*QUICK, themes.SIZES, themes.CONTENTS, themes.RESTARTS])
+def test_no_row_has_classes_that_clash(theme: themes.Theme) -> None:
+    array = CoveringArray(theme.dimensions, theme.triples, Seed(1).stream("rows"), classes.clash)
+    for row in array.rows(100):
+        assert row["command"] in classes.CHANGES or not row.get("fua")
+        assert row["command"] == "write" or row.get("contents", "stamps") == "stamps"
+        assert row["command"] == "write" or row.get("afterwards") != classes.ELSEWHERE
+        assert row.get("earlier") != "nothing" or row.get("relation", "same") == "same"
