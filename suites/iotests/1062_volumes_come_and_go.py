@@ -8,6 +8,7 @@ snapshot-delete-shared-block.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.block_status import zero_reads_as_zero
 from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.related_requests import RelatedRequests
 from qbdcheck.kit.volume_limits import size_unit
@@ -56,3 +57,4 @@ def read(disks, nbd_io):
     for one in disks:
         with nbd_io(one) as io:
             io.read(0, one.size)
+            zero_reads_as_zero(io, 0, one.size)
