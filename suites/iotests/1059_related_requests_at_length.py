@@ -15,7 +15,6 @@ from qbdcheck.kit.related_requests import RelatedRequests
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 STEPS = 600
 SIZES = (320 * KIB, 768 * KIB, 2 * MIB)
-CONTEXT = "base:allocation"
 
 
 @case(
