@@ -68,4 +68,4 @@ def test_data_that_is_called_zero_is_found(open_target: Opener, target: str) -> 
             zero_reads_as_zero(io, 0, disk.size)
             return
         with pytest.raises(StatusWrong, match="called zero, but has data"):
-            zero_reads_as_zero(io, 0, disk.size)
+            zero_reads_as_zero(io, 1 << 20, disk.size)
