@@ -16,6 +16,7 @@ GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "prot
           "sessions", "allocation", "page_contents", "entangled", "pacing",
           "variants", "further_variants", "second_sight",
           "third_caches", "third_cuts", "third_snapshots", "third_requests", "third_replies",
+          "third_variants",
           "controls", "rare_controls")  # fmt: skip
 
 

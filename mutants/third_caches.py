@@ -129,7 +129,7 @@ class DeletedObjectReadOnce(VolumeMutant):
     """An object that was deleted is still found for a moment."""
 
     id = "deleted-object-read-once"
-    shows = ("missing zeroes", "lost write", "changing")
+    shows = ("missing zeroes", "lost write", "changing", "altered")
     says = r"not zero"
     source = "s3backer issue 135 (stale content after a deletion)"
     breaks = "the first read of a 64 KiB object that was zeroed as a whole returns its old data"

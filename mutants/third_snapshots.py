@@ -93,7 +93,7 @@ class SnapshotPrefixMatch(Mutant):
     """Snapshots are found by the beginning of their names."""
 
     id = "snapshot-prefix-match"
-    shows = ("newer", "lost write", "misplaced data")
+    shows = ("newer", "lost write", "misplaced data", "size")
     says = r"unlike"
     source = "class known from names that are compared as prefixes (variant of acl-prefix-match)"
     breaks = "a snapshot opens as the newest one whose name begins with its name"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from blockio.extents import Extent
+from blockio.extents import STATE_ZERO, Extent
 from blockio.layers import Command, CommandFlag
 from oracles.damage import Damage
 from oracles.finding import reported
@@ -21,6 +21,7 @@ from reference_backend.nbd.errors import NbdError, NbdProtocolError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qbdcheck.kit.nbd_io import NbdIo
     from reference_backend.client import Client
 
 Run = tuple[int, int, int]
@@ -28,6 +29,7 @@ Run = tuple[int, int, int]
 
 
 _BLOCK = 4096
+_BASE = "base:allocation"
 _U32 = 0xFFFFFFFF
 """The longest request without extended headers, in bytes."""
 
@@ -147,6 +149,18 @@ def follow(  # noqa: PLR0917  # the fields of the request, in their order
             maps[name] = joined([*maps[name], *runs(offset, reached, extents)])
         offset = reached
     return maps
+
+
+def zero_reads_as_zero(io: NbdIo, offset: int, end: int) -> None:
+    """Check that what base:allocation calls zero reads as zeroes; without the context do nothing.
+
+    :raise StatusWrong: there is data, or the reply is wrong. :raise WrongData: see `NbdIo.read`.
+    """
+    if _BASE not in io.client.contexts.values():
+        return
+    for start, after, flags in follow(io.client, offset, end)[_BASE]:
+        if flags & STATE_ZERO and any(io.read(start, after - start)):
+            raise StatusWrong(f"block status: [{start}, {after}) is called zero, but has data")
 
 
 def runs(offset: int, end: int, extents: Iterable[Extent]) -> Iterator[Run]:

@@ -9,7 +9,8 @@ Guards: snapshot-lost-in-cut, snapshot-removal-loses-unchanged, clone-copyup-los
 from qbdcheck.kit import case
 from qbdcheck.kit.related_requests import RelatedRequests
 
-SIZE, ROUNDS = 512 << 10, 8
+KIB, ROUNDS = 1 << 10, 8
+SIZE, WINDOW, WINDOWS = 1280 * KIB, 192 * KIB, (0, 960 * KIB, 1088 * KIB)
 
 
 @case(
@@ -23,9 +24,9 @@ def test(new_disk, nbd_io, seed):
     snapshots, others = [], []
     for round_ in range(ROUNDS):
         with nbd_io(disk) as io:
-            related = RelatedRequests(random, SIZE, io)
+            related = RelatedRequests(random, WINDOW, io)
             for _ in range(12):
-                related.change(io)
+                related.change(io, random.choice(WINDOWS))
             io.flush()
         kind = round_ % 4
         if kind in {0, 1}:

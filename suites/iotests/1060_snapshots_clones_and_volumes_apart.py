@@ -2,12 +2,15 @@
 
 How: two volumes of one server get snapshots of the same name, directly after a change and twice
 without one between. A clone is made; its snapshot is removed, or stays. Then the volumes, then the
-clones are changed by requests that have to do with each other. Everything is read after each step.
+clones are changed by requests that have to do with each other. Everything is read after each step,
+and what block status calls zero must be zero.
 The changes are at the beginning and around 1 MiB; the sizes are no multiples of 64 KiB.
-Guards: removal-unshares-clone, snapshot-names-shared.
+Guards: removal-unshares-clone, snapshot-names-shared, clone-status-ignores-parent,
+status-top-layer-only, cow-run-joined.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.block_status import zero_reads_as_zero
 from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.related_requests import RelatedRequests
 from qbdcheck.kit.volume_limits import size_unit
@@ -62,3 +65,4 @@ def read(volumes, nbd_io):
         with nbd_io(one) as io:
             for start in WINDOWS:
                 io.read(start, min(WINDOW, one.size - start))
+            zero_reads_as_zero(io, 0, one.size)

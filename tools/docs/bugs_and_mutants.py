@@ -114,6 +114,7 @@ COLLECTIONS = {
     "unread": "A collection whose author had read no case",
     "variants": "Variants of that collection, after cases for it existed, on these cases alone",
     "second": "A further collection, after all of these cases existed",
+    "third": "A third collection, whose author had read no case, against the whole group quick",
 }
 """The values of ``collection`` in the file, each with what the page says of it."""
 

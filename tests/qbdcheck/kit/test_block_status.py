@@ -14,7 +14,9 @@ from qbdcheck.kit.block_status import (
     joined,
     part,
     runs,
+    zero_reads_as_zero,
 )
+from qbdcheck.kit.nbd_io import connect
 from tests.qbdcheck.targets.conftest import Opener
 
 
@@ -54,3 +56,16 @@ def test_a_request_has_whole_blocks(open_target: Opener) -> None:
         (65536, 131072),
         (131072, 200_000),
     ]
+
+
+@pytest.mark.parametrize("target", ["reference", "mutant:status-lies-behind-first-mib"])
+def test_data_that_is_called_zero_is_found(open_target: Opener, target: str) -> None:
+    session = open_target(target)
+    disk = session.new_disk("2M")
+    with connect(session, disk) as io:
+        zero_reads_as_zero(io, 0, 1 << 20)
+        if target == "reference":
+            zero_reads_as_zero(io, 0, disk.size)
+            return
+        with pytest.raises(StatusWrong, match="called zero, but has data"):
+            zero_reads_as_zero(io, 1 << 20, disk.size)
