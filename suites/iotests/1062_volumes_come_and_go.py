@@ -42,6 +42,8 @@ def test(new_disk, nbd_io, target, seed):
         extra.remove()
         if round_ != 2:
             clones[name] = snapshot.clone(name)
+            with nbd_io(clones[name]) as io:
+                io.write(0, 4096)  # the first part is its own, the rest is inherited
         read([disk, snapshot, *clones.values()], nbd_io)
 
 
