@@ -14,7 +14,7 @@ import ssl
 import struct
 import urllib.parse
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import ClassVar, Self, TypeVar
 
@@ -57,6 +57,8 @@ def parse_uri(uri: str) -> tuple[Address, str, bool]:
     raise ValueError(msg)
 
 
+_SECTOR = 512
+"""Bytes that a power cut does not tear."""
 _UNLIMITED = 0xFFFFFFFF
 """The maximum size of a server that advertises none (NBD document)."""
 
@@ -299,25 +301,36 @@ class Client(ClientHandshake):
 
     def read(self, offset: int, length: int, flags: int = 0) -> bytearray:
         """Send READ; split it into several if it is longer than the advertised maximum."""
-        longest = self.longest
-        if length <= longest:
+        if length <= self.longest:
             return self.call(Command.READ, offset, length, flags=flags).data
         data = bytearray()
-        for at in range(0, length, longest):
-            part = min(longest, length - at)
-            data += self.call(Command.READ, offset + at, part, flags=flags).data
+        for at, count in self._parts(offset, length):
+            data += self.call(Command.READ, at, count, flags=flags).data
         return data
 
     def write(self, offset: int, data: Bytes, flags: int = 0) -> None:
         """Send WRITE; split it into several if it is longer than the advertised maximum."""
-        longest = self.longest
-        if len(data) <= longest:
+        if len(data) <= self.longest:
             self.call(Command.WRITE, offset, len(data), flags=flags, payload=data)
             return
         view = memoryview(data)
-        for at in range(0, len(data), longest):
-            part = view[at : at + longest]
-            self.call(Command.WRITE, offset + at, len(part), flags=flags, payload=part)
+        for at, count in self._parts(offset, len(data)):
+            part = view[at - offset : at - offset + count]
+            self.call(Command.WRITE, at, count, flags=flags, payload=part)
+
+    def _parts(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """Yield offset and length of the parts of a range that is too long for one request.
+
+        They begin at multiples of a sector, except for the first one: no sector is written in two
+        parts, so that after a power cut each sector is as before, or as written.
+        """
+        at, end = offset, offset + length
+        while at < end:
+            stop = min(at + self.longest, end)
+            if stop < end and stop // _SECTOR * _SECTOR > at:
+                stop = stop // _SECTOR * _SECTOR
+            yield at, stop - at
+            at = stop
 
     def write_zeroes(self, offset: int, length: int, flags: int = 0) -> None:
         """Send WRITE_ZEROES."""

@@ -15,6 +15,7 @@ from reference_backend.client import Client, parse_uri
 from reference_backend.nbd import constants as c
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
+from reference_backend.nbd.client_replies import Reply
 from reference_backend.nbd.constants import Option, OptionReply, TransmissionFlag
 from reference_backend.nbd.errors import NbdError, OptionRefused, RemoteProtocolError
 from reference_backend.nbd.settings import Features
@@ -52,6 +53,30 @@ def test_a_uri_connects() -> None:
             assert client.block_sizes == (1, 4096, 32 << 20)
             assert client.contexts == {1: "base:allocation"}
             assert client.canonical_name == "vol"
+
+
+def test_a_long_request_is_split_between_sectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sector that two requests write has a third state after a power cut."""
+    sent: list[tuple[int, int, int]] = []
+    call = Client.call
+
+    def noted(
+        self: Client, command: int, offset: int = 0, length: int = 0, **more: object
+    ) -> Reply:
+        sent.append((command, offset, length))
+        return call(self, command, offset, length, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Client, "call", noted)
+    monkeypatch.setattr(Client, "longest", 65536)
+    with running() as server, Client.connect(f"nbd+unix:///vol?socket={server.address}") as client:
+        data = bytes(range(251)) * 800
+        client.write(1000, data)
+        assert bytes(client.read(1000, len(data))) == data
+        client.write(512, data[:65536])
+    writes = [(offset, length) for command, offset, length in sent if command == Command.WRITE]
+    assert writes == [(1000, 65048), (66048, 65536), (131584, 65536), (197120, 4680), (512, 65536)]
+    reads = [(offset, length) for command, offset, length in sent if command == Command.READ]
+    assert reads == writes[:4]
 
 
 def test_options_go_one_by_one() -> None:
