@@ -264,6 +264,7 @@ def walk(  # the fixtures of a case
     with _reached(target, disk, connect) as (reach, is_coherent):
         with reach(disk, structured=True) as io:
             offer = Offer.of(io, is_coherent=is_coherent)
+            minimum = io.block_sizes[0]
             if theme.tracking and theme.tracking not in io.client.contexts.values():
                 raise NotRun(f"the target has no context {theme.tracking}")
         dimensions = _possible(theme, offer, target.capabilities)
@@ -274,8 +275,9 @@ def walk(  # the fixtures of a case
         wanted += triples_of(dimensions) if full else list(theme.triples)
         array = CoveringArray(dimensions, wanted, seed.stream("array"), clash)
         events = Events(disk, reach, seed.stream("events"), is_coherent=is_coherent)
+        events.unit = minimum
         if "raw_size" not in target.capabilities and "resize" in target.capabilities:
-            events.unit = size_unit(target)
+            events.unit = max(minimum, size_unit(target))
         events.beside, events.tracking = beside, theme.tracking
         walker = Walker(events, seed.stream("places"), log, theme.window)
         walker.play(array.rows(rows), theme.together)
