@@ -115,6 +115,8 @@ COLLECTIONS = {
     "variants": "Variants of that collection, after cases for it existed, on these cases alone",
     "second": "A further collection, after all of these cases existed",
     "third": "A third collection, whose author had read no case, against the whole group quick",
+    "covering": "The third collection, on the covering arrays of 1210-1217 alone, whose author had"
+    " not seen it (41 of 50 together with the group quick of that time)",
 }
 """The values of ``collection`` in the file, each with what the page says of it."""
 
