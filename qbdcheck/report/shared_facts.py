@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from blockio.sizes import format_size
 from oracles.damage import Damage
 from oracles.finding import SECTOR, Finding
 from oracles.linearizability import STALE
@@ -13,11 +14,20 @@ _LOST = (Damage.NEVER_WRITTEN, Damage.LOST, Damage.STALE)
 _LEAST_ENDS = 3
 _LEAST_UNIT = 8192
 """Bytes. Ends at multiples of less are usual."""
+_LEAST_PLACES = 8
+_WINDOW_UNIT, _WINDOW_MAX = 64 << 10, 2 << 20
+"""Bytes: what a window of places is rounded to, and its largest size."""
 
 
 def shared_facts(findings: Sequence[Finding]) -> list[str]:
     """Return what all these findings have in common, one clause for each fact."""
-    facts = (_byte(findings), _ends(findings), _connections(findings), _writes(findings))
+    facts = (
+        _byte(findings),
+        _window(findings),
+        _ends(findings),
+        _connections(findings),
+        _writes(findings),
+    )
     return [fact for fact in facts if fact]
 
 
@@ -30,6 +40,19 @@ def _byte(findings: Sequence[Finding]) -> str:
     borders = [{at for at in part if 0 < at < SECTOR} for part in parts]
     common = set.intersection(*borders)
     return f"always at byte {min(common)} of the sector" if len(common) == 1 else ""
+
+
+def _window(findings: Sequence[Finding]) -> str:
+    """Return the part of the volume that has all damage, if that is small and not its start."""
+    places = {one.offset for one in findings}
+    if any(not one.length for one in findings) or len(places) < _LEAST_PLACES:
+        return ""
+    first = min(places) // _WINDOW_UNIT * _WINDOW_UNIT
+    last = max(one.offset + one.length for one in findings)
+    end = -(-last // _WINDOW_UNIT) * _WINDOW_UNIT
+    if not first or end - first > _WINDOW_MAX:
+        return ""
+    return f"all of it between {format_size(first)} and {format_size(end)}"
 
 
 def _ends(findings: Sequence[Finding]) -> str:

@@ -27,7 +27,14 @@ _COMMANDS: Sequence[tuple[str, re.Pattern[str]]] = (
     ("snapshot", re.compile(r"\bsnapshots?\b|\bclones?\b", re.IGNORECASE)),
     (FLUSH, re.compile(r"\bflush", re.IGNORECASE)),
     ("cache", re.compile(r"\bCACHE\b")),
-    ("handshake", re.compile(r"handshake|can't open|could not open|\boption\b", re.IGNORECASE)),
+    (
+        "handshake",
+        re.compile(
+            r"handshake|can't open|could not open|\boption\b"
+            r"|\b(?-i:LIST|GO|EXPORT_NAME|STARTTLS|STRUCTURED_REPLY|(?:SET|LIST)_META_CONTEXT)\b",
+            re.IGNORECASE,
+        ),
+    ),
     (WRITE, re.compile(r"\b(?:aio_)?write\b", re.IGNORECASE)),
     (READ, re.compile(r"\b(?:aio_)?read\b", re.IGNORECASE)),
 )

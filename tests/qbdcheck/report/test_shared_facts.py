@@ -45,6 +45,15 @@ def test_the_unit_is_told_at_whose_multiples_lost_data_ends() -> None:
     assert shared_facts(whole_units) == []
 
 
+def test_the_part_of_the_volume_is_told_that_has_all_damage() -> None:
+    places = [lost((768 + 20 * number) << 10, 512, Damage.MISDIRECTED) for number in range(12)]
+    assert shared_facts(places) == ["all of it between 768 KiB and 1 MiB"]
+    assert shared_facts(places[:7]) == []
+    assert shared_facts([*places, lost(4096, 512, Damage.MISDIRECTED)]) == []
+    assert shared_facts([*places, lost(64 << 20, 512, Damage.MISDIRECTED)]) == []
+    assert shared_facts([*places, Finding(Damage.ERROR, request="WRITE")]) == []
+
+
 def history(sector: int, reader: int) -> Finding:
     (anomaly,) = check([
         Access(sector, True, 1, 0, 1, 1, 1),
