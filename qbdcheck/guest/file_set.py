@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from textwrap import shorten
+
 from qbdcheck.guest.guest import Guest
 
 _KEPT = "/tmp/kept"
 _COMPARE_S = 120.0
+_COMMANDS_MAX, _COMMAND_MAX = 8, 60
+"""Commands that a message names, and characters of each."""
 _DIFFERENCE = (
     "{n++; if (n == 1) first = $1 - 1; last = $1 - 1; if ($3 == 0) zero++}"
     ' END {if (n) printf "%d bytes from %d to %d are wrong, %d of them are zero", n, first, last,'
@@ -37,6 +41,8 @@ class FileSet:
     def __init__(self, guest: Guest, directory: str) -> None:
         self._guest = guest
         self._directory = directory
+        self._right_after: int | None = None
+        """Commands of the guest that had ended when all files were right for the last time."""
         guest.run(
             f"mkdir -p {_KEPT}/deep/er && cd {_KEPT} && for i in 1 2 3 4 5 6 7 8; do"
             " head -c $((i * 70001)) /dev/urandom > file$i || exit 1; done"
@@ -59,12 +65,29 @@ class FileSet:
     def must_be_intact(self) -> None:
         """Check that all files are there and unchanged.
 
-        :raise GuestFailed: a file is missing or has other contents; names it, and the first and
-            last wrong byte, counted from 0.
+        :raise GuestFailed: a file is missing or has other contents; names it, the first and last
+            wrong byte, counted from 0, and what the guest did since the files were right.
         """
+        ran = self._commands()
         command = _COMPARE.replace("DIRECTORY", self._directory)
         wrong = self._guest.run(command, _COMPARE_S).strip().splitlines()
         if wrong:
             first, *others = wrong
             more = f"; wrong too: {'; '.join(others)}" if others else ""
-            self._guest.fail(f"files of the guest are not as it wrote them: {first}{more}")
+            self._guest.fail(
+                f"files of the guest are not as it wrote them: {first}{more}{self._since(ran)}"
+            )
+        self._right_after = len(self._commands())
+
+    def _commands(self) -> list[str]:
+        """Return the commands that the guest ran, the first one first, shortened."""
+        lines = (one.text for one in self._guest.timeline() if one.channel == "agent")
+        commands = (text[2:].partition("\n")[0] for text in lines if text.startswith("$ "))
+        return [shorten(one, _COMMAND_MAX, placeholder=" ...") for one in commands]
+
+    def _since(self, ran: list[str]) -> str:
+        """Return the commands since the files were right, as a clause; "" if they never were."""
+        if self._right_after is None:
+            return ""
+        commands = ran[self._right_after :][:_COMMANDS_MAX]
+        return f"; all were right before these commands: {', '.join(commands) or 'none'}"

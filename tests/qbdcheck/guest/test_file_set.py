@@ -19,6 +19,8 @@ def test_a_damaged_file_is_named_with_its_wrong_bytes(restored: Guest) -> None:
     text = str(found.value).partition("\n")[0]
     assert "/files/file2, 140002 bytes: " in text
     _, _, numbers = text.partition("140002 bytes: ")
+    numbers, _, since = numbers.partition("; all were right before these commands: ")
+    assert since == "dd if=/dev/zero of=/files/file2 bs=4096 seek=2 count=1 ..."
     wrong, _, _, first, _, last, *_, zero, _, _, _, _ = numbers.split()
     assert 8192 <= int(first) < 8300
     assert 12188 < int(last) <= 12287
@@ -29,4 +31,5 @@ def test_a_damaged_file_is_named_with_its_wrong_bytes(restored: Guest) -> None:
         files.must_be_intact()
     text = str(found.value).partition("\n")[0]
     assert "/files/deep/moved is missing; wrong too: /files/file2" in text
-    assert text.endswith("; /files/late has 8999 bytes, expected 9000")
+    assert "; /files/late has 8999 bytes, expected 9000; all were right before" in text
+    assert "cd /tmp/kept || exit 2" not in text.partition("before these commands")[2][:40]
