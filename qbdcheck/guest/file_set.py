@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import shorten
 
-from qbdcheck.guest.guest import Guest
+from oracles.damage import Damage
+from oracles.finding import Finding, Findings
+from qbdcheck.guest.guest import Guest, GuestFailed
 
 _KEPT = "/tmp/kept"
 _COMPARE_S = 120.0
@@ -28,6 +31,18 @@ find . -type f | sort | sed 's,^[.]/,,' | while read -r f; do
     echo "DIRECTORY/$f, $size bytes: $(cmp -l "$f" "DIRECTORY/$f" 2>&1 | awk '{_DIFFERENCE}')"
 done
 """.strip()
+
+
+class FilesDamaged(GuestFailed):
+    """Files of the guest have other contents than it wrote; each is a finding.
+
+    :param failed: has the message.
+    :param wrong: a line for each file.
+    """
+
+    def __init__(self, failed: GuestFailed, wrong: Sequence[str]) -> None:
+        super().__init__(str(failed), failed.argv, failed.returncode, failed.stdout)
+        self.findings = Findings(Finding(Damage.FILE, remark=line) for line in wrong)
 
 
 class FileSet:
@@ -74,9 +89,11 @@ class FileSet:
         if wrong:
             first, *others = wrong
             more = f"; wrong too: {'; '.join(others)}" if others else ""
-            self._guest.fail(
-                f"files of the guest are not as it wrote them: {first}{more}{self._since(ran)}"
-            )
+            what = f"files of the guest are not as it wrote them: {first}{more}{self._since(ran)}"
+            try:
+                self._guest.fail(what)
+            except GuestFailed as failed:
+                raise FilesDamaged(failed, wrong) from None
         self._right_after = len(self._commands())
 
     def _commands(self) -> list[str]:

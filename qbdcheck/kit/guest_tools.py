@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from blockio.sizes import parse_size
 from qbdcheck.guest.agent import Running
 from qbdcheck.guest.blktrace import dropped, parse_btt, parse_events, parse_totals
 from qbdcheck.guest.devices import Device
@@ -21,6 +20,7 @@ from qbdcheck.targets.disk import Disk
 __all__ = [
     "Device",
     "FileSet",
+    "LoggedVolumes",
     "Running",
     "SyncedFiles",
     "dropped",
@@ -77,7 +77,5 @@ def _disks(
     count: int, size: str, new_disk: Callable[..., Disk], logged: LoggedVolumes
 ) -> Iterator[Disk]:
     """Yield new disks whose writes are logged, if the target can do that."""
-    for number in range(count):
-        disk = new_disk(size, prefill=False, **logged.options(number))
-        logged.follow(number, disk, parse_size(size))
-        yield disk
+    for _ in range(count):
+        yield logged.new(new_disk, size)

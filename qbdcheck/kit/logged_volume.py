@@ -14,11 +14,13 @@ import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blockio.errors import BlockError
+from blockio.sizes import parse_size
 from blockio.write_log import SECTOR, Entry, LogFlag, LogFollower, WriteLogError
 from oracles.damage import Damage, Operation
 from oracles.diagnosis import diagnose
@@ -27,6 +29,7 @@ from qbdcheck import clock
 from qbdcheck.errors import ProgramError
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import WrongData
+from qbdcheck.targets.session import TargetSession
 from reference_backend.client import Client
 
 _STEP_S = 0.05
@@ -230,6 +233,23 @@ class LoggedVolumes:
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
         self._volumes: list[LoggedVolume] = []
+
+    @classmethod
+    def of(cls, target: TargetSession, directory: Path) -> Self:
+        """Return the volumes of a guest on a target.
+
+        The log is of the volume. An image on it has other data at other places, so then nothing is
+        checked, as on a target that cannot log.
+        """
+        can_log = "request_log" in target.capabilities and target.image_format == "raw"
+        return cls(directory if can_log else None)
+
+    def new(self, new_disk: Callable[..., Disk], size: str) -> Disk:
+        """Make a disk without contents, and follow its log."""
+        number = len(self._volumes)
+        disk = new_disk(size, prefill=False, **self.options(number))
+        self.follow(number, disk, parse_size(size))
+        return disk
 
     def options(self, number: int) -> dict[str, str]:
         """Return the options with which the disk of this number must be made."""

@@ -6,7 +6,7 @@ Guards: phantom-write, misdirected-write, discard-overreach, flush-noop.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.guest_tools import FileSet
+from qbdcheck.kit.guest_tools import FileSet, LoggedVolumes
 
 
 @case(
@@ -15,9 +15,16 @@ from qbdcheck.kit.guest_tools import FileSet
     limit_s=120,
     basis=("MUST: fsync(2), DESCRIPTION", "MUST: NBD, NBD_CMD_READ"),
 )
-def test(new_disk, guest):
-    disk = new_disk("32M", prefill=False)
+def test(new_disk, guest, target, scratch):
+    logged = LoggedVolumes.of(target, scratch)
+    disk = logged.new(new_disk, "32M")
     system = guest(disk.blockdev(discard="unmap"))
+    with logged.checked("ext4", system.quit):
+        keep_files(system)
+
+
+def keep_files(system):
+    """Write files, and check them after a remount and after fstrim."""
     system.run("/sbin/mke2fs -q -t ext4 /dev/vdb && mkdir -p /mnt")
     system.run("mount -o discard /dev/vdb /mnt")
     files = FileSet(system, "/mnt")

@@ -5,7 +5,7 @@ Guards: phantom-write, misdirected-write, discard-overreach, flush-noop.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.guest_tools import FileSet
+from qbdcheck.kit.guest_tools import FileSet, LoggedVolumes
 
 
 @case(
@@ -14,9 +14,16 @@ from qbdcheck.kit.guest_tools import FileSet
     limit_s=120,
     basis=("MUST: fsync(2), DESCRIPTION", "MUST: NBD, NBD_CMD_READ"),
 )
-def test(new_disk, guest):
-    disk = new_disk("320M", prefill=False)
+def test(new_disk, guest, target, scratch):
+    logged = LoggedVolumes.of(target, scratch)
+    disk = logged.new(new_disk, "320M")
     system = guest(disk.blockdev(discard="unmap"))
+    with logged.checked("xfs", system.quit):
+        keep_files(system)
+
+
+def keep_files(system):
+    """Write files, and check them after a remount and after fstrim."""
     system.run("modprobe xfs; /sbin/mkfs.xfs -q -f /dev/vdb && mkdir -p /mnt", within_s=90)
     system.run("mount -o discard /dev/vdb /mnt")
     files = FileSet(system, "/mnt")
