@@ -27,7 +27,7 @@ COMMAND = (
 CHANGES = COMMAND[:5]
 """Commands that change contents."""
 FUA = ("", "FUA")
-GROUND = ("data", "never written", "zeroes", "discarded", "equal blocks")
+GROUND = ("data", "never written", "zeroed", "discarded", "equal blocks")
 """What the surroundings hold before the earlier request."""
 EARLIER = (
     "nothing",

@@ -144,7 +144,7 @@ class Walker:
         """Bring the surroundings of a row into the state of a class of `GROUND`."""
         if ground == "never written":
             return
-        how = {"data": "written", "zeroes": "written, zeroed", "discarded": "written, discarded"}
+        how = {"data": "written", "zeroed": "written, zeroed", "discarded": "written, discarded"}
         if step.main[1] > _MARKED:
             for mark in self._marks(step.main):
                 step.touched.append(mark)
