@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oracles.contents import CHUNK, Change, Chunk, Contents
 from oracles.damage import Damage, Difference
@@ -22,7 +23,7 @@ from oracles.diagnosis import diagnose
 from oracles.finding import Finding, Findings, telling
 from oracles.history import History
 from oracles.lost_part import as_lost_write, place_of_part
-from oracles.promises import policy_after
+from oracles.promises import policy_after, rest_on
 from oracles.sector_damage import of_unwritten
 from oracles.stamps import (
     SECTOR,
@@ -38,6 +39,8 @@ from oracles.stamps import (
 LARGEST = (1 << 63) - 1
 """The largest volume in bytes: offsets are signed 64-bit numbers in QEMU (BDRV_MAX_LENGTH)."""
 _PREFILL_STEP = 4 << 20
+_WAIVED_BY = 256
+"""Requests that are looked through for those that a waived policy is about."""
 _LAST_WRITES = 3
 """Requests that a finding names as those that touched the place last."""
 _LIVES = 3
@@ -329,7 +332,8 @@ class Shadow:
             findings[place] = replace(finding, life=self.history.life(*places))
         if not self.waived:
             return findings
-        judged = (one for one in findings if self._policy_of(one) not in self.waived)
+        differs = np.flatnonzero(seen != wanted) + offset
+        judged = (one for one in findings if not self._is_waived(one, differs))
         return Findings(judged, is_judged=True)
 
     def search(self, findings: Findings, seen: Bytes, offset: int) -> None:
@@ -383,8 +387,14 @@ class Shadow:
         if offset < 0 or length < 0 or offset + length > self.size:
             raise ValueError(f"{offset}+{length} is not within a volume of {self.size} bytes")
 
-    def _policy_of(self, finding: Finding) -> str:
-        return policy_after(finding.last_writes, finding.offset, finding.length)
+    def _is_waived(self, finding: Finding, differs: NDArray[np.int64]) -> bool:
+        """Return whether all that is wrong in a range rests on policies that are waived."""
+        low, high = np.searchsorted(differs, (finding.offset, finding.offset + finding.length))
+        if low == high:
+            policy = policy_after(finding.last_writes, finding.offset, finding.length)
+            return policy in self.waived
+        last = self.history.last_writes(finding.offset, finding.length, _WAIVED_BY)
+        return rest_on(differs[low:high], last, self.waived)
 
     def _written(
         self, offset: int, data: Data, *, fua: bool = False, maybe: bool = False

@@ -48,6 +48,24 @@ def test_a_waived_policy_is_not_judged_and_everything_else_is() -> None:
     assert discarded("failed-write-old-or-new").check(8192, BAD)
 
 
+def test_each_byte_is_judged_by_the_last_request_that_touched_it() -> None:
+    """Several discards cover a range and end within sectors; then a write is inside."""
+    shadow = Shadow(64 << 10, waived=frozenset({"discard-old-or-zero"}))
+    right = bytearray(shadow.prefill())
+    for offset, length in ((8100, 4000), (12_000, 1000)):
+        shadow.discard(offset, length)
+        right[offset : offset + length] = b"\xff" * length
+    shadow.write(9000, b"w" * 100)
+    right[9000:9100] = b"w" * 100
+    shadow.discard(9050, 10)
+    right[9050:9060] = b"\xff" * 10
+    assert not shadow.check(4096, bytes(right[4096:20_480]))
+    for wrong in (8099, 13_000, 9000, 9060):  # beside what was discarded, and in the write
+        damaged = bytearray(right)
+        damaged[wrong] ^= 1
+        assert shadow.check(4096, bytes(damaged[4096:20_480])), wrong
+
+
 def test_data_that_is_settled_where_a_policy_is_waived_may_be_anything() -> None:
     shadow = discarded("discard-old-or-zero")
     shadow.settle(8192, BAD)

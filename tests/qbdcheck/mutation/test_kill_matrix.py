@@ -223,7 +223,7 @@ def test_all_oddities_are_run_alone_and_each_pair_together() -> None:
     wanted = [one.knobs for one in kill_matrix.read_controls([], seed=1)]
     assert "has=no-flush" in wanted
     assert any("no-flush" in one and "min-4096" in one for one in wanted)
-    assert wanted.count("") > 10
+    assert wanted.count("") > 8
 
 
 def test_the_mutants_are_listed_with_what_they_do(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,10 @@ from tests.qbdcheck.targets.test_readiness import odd
     "oddities", ["", "no-go", "no-meta", "no-go no-meta", "not-fixed", "oldstyle"]
 )
 def test_server_without_newer_options_is_tested(open_target: Opener, oddities: str) -> None:
-    session = open_target(odd(oddities))
+    profile = odd(oddities)
+    if oddities == "oldstyle":  # its export has no name, and QEMU refuses to name it
+        profile = profile.replace(', export: "{name}"', "")
+    session = open_target(profile)
     found = capabilities(session.description, session.options, session.scratch)
     assert {"nbd", "flush"} <= found
     assert "block_status" not in found
