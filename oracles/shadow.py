@@ -23,7 +23,7 @@ from oracles.diagnosis import diagnose
 from oracles.finding import Finding, Findings, telling
 from oracles.history import History
 from oracles.lost_part import as_lost_write, place_of_part
-from oracles.promises import policy_after, rest_on
+from oracles.promises import DISCARD, FAILED_WRITE
 from oracles.sector_damage import of_unwritten
 from oracles.stamps import (
     SECTOR,
@@ -35,12 +35,11 @@ from oracles.stamps import (
     place_of_stamp,
     stamp,
 )
+from oracles.unknown_bytes import UnknownBytes
 
 LARGEST = (1 << 63) - 1
 """The largest volume in bytes: offsets are signed 64-bit numbers in QEMU (BDRV_MAX_LENGTH)."""
 _PREFILL_STEP = 4 << 20
-_WAIVED_BY = 256
-"""Requests that are looked through for those that a waived policy is about."""
 _LAST_WRITES = 3
 """Requests that a finding names as those that touched the place last."""
 _LIVES = 3
@@ -57,6 +56,10 @@ class Ambiguous(ValueError):  # noqa: N818  # a state of the expected contents
     def __init__(self, sector: int) -> None:
         super().__init__(f"sector {sector} may hold more than one content")
         self.sector = sector
+
+
+class Unpromised(ValueError):  # noqa: N818  # a state of the expected contents
+    """Nothing is promised about a requested byte, because a policy is waived."""
 
 
 class NotPermitted(ValueError):  # noqa: N818
@@ -90,6 +93,7 @@ class Shadow:
         self._now = Contents()
         self._durable: dict[int, Chunk | None] = {}
         self._pending: list[tuple[Change, ...]] = []
+        self._unknown = UnknownBytes()
 
     def copy(self, writer: int | None = None) -> Shadow:
         """Return an independent shadow with the same expectation, for a snapshot or a clone.
@@ -107,6 +111,7 @@ class Shadow:
             number: chunk.copy() if chunk else None for number, chunk in self._durable.items()
         }
         other._pending = list(self._pending)
+        other._unknown = self._unknown.copy()
         return other
 
     # Data to write
@@ -143,6 +148,7 @@ class Shadow:
             data[start : start + part] = stamp(offset + start, part, self.identity)
         self._all_durable()
         self._now.apply(Change(offset, length, data))
+        self._unknown.remove(offset, offset + length, durable=True)
         self.history.prefilled(offset, length)
         return data
 
@@ -195,6 +201,8 @@ class Shadow:
         """
         for text, change, operation in requests:
             self._record(f"{text} (in flight with others)", change, operation)
+        for text, change, _ in sorted(requests, key=lambda request: request[1].maybe):
+            self._note_unknown(text, change)
         changes = tuple(change for _, change, _ in requests)
         self._save_durable(changes)
         self._now.apply_in_any_order(changes)
@@ -208,6 +216,7 @@ class Shadow:
     def _all_durable(self) -> None:
         self._durable.clear()
         self._pending.clear()
+        self._unknown.flush()
 
     def power_cut(self, seed: int | None = None) -> None:
         """Record a power cut: any subset of the pending writes is there, sector by sector.
@@ -224,6 +233,7 @@ class Shadow:
                 self._now.apply(changes[0], maybe=not changes[0].fua)
             else:
                 self._now.apply_in_any_order(changes, maybe=True)
+        self._unknown.power_cut()
         self.history.note("cut", text="" if seed is None else f"seed {seed}")
         self._all_durable()
 
@@ -240,6 +250,7 @@ class Shadow:
             kept = [[c.clipped(size) for c in changes] for changes in self._pending]
             self._pending = [tuple(c for c in changes if c) for changes in kept]
             self._pending = [changes for changes in self._pending if changes]
+        self._unknown.resize(min(size, self.size))
         self.history.note("resize", 0, size, text=f"from {self.size} to {size} bytes")
         self.size = size
 
@@ -249,8 +260,12 @@ class Shadow:
         """Return what a read must return.
 
         :raise Ambiguous: some sector of the range has more than one right content.
+        :raise Unpromised: a policy is waived, and without it some byte may be anything.
         """
         self._within(offset, length)
+        if self._unknown.touch(offset, offset + length):
+            policies = " and ".join(sorted(self.waived & {DISCARD, FAILED_WRITE}))
+            raise Unpromised(f"the target waives {policies}, which decides what is to be compared")
         ambiguous = next(iter(self.ambiguous(offset, length)), None)
         if ambiguous is not None:
             raise Ambiguous(ambiguous)
@@ -306,7 +321,9 @@ class Shadow:
                 wanted[low - offset : high - offset] = there
             else:
                 likeliest = wanted[low - offset : high - offset]
-                likeliest[:] = _nearest([as_array(one[part]) for one in states], there, likeliest)
+                promised = self._unknown.others(np.arange(low, high)) - low
+                permitted = [as_array(one[part]) for one in states]
+                likeliest[:] = _nearest(permitted, there, likeliest, promised)
         headers = self.history.stamps_of
         findings = diagnose(
             seen,
@@ -330,11 +347,12 @@ class Shadow:
             if finding.damage is Damage.MISDIRECTED and finding.moved is not None:
                 places.append((finding.offset - finding.moved, SECTOR))
             findings[place] = replace(finding, life=self.history.life(*places))
-        if not self.waived:
+        if not self._unknown:
             return findings
-        differs = np.flatnonzero(seen != wanted) + offset
-        judged = (one for one in findings if not self._is_waived(one, differs))
-        return Findings(judged, is_judged=True)
+        differs = self._unknown.others(np.flatnonzero(seen != wanted) + offset)
+        ends = [np.searchsorted(differs, (one.offset, one.offset + one.length)) for one in findings]
+        wrong = (one for one, (low, high) in zip(findings, ends, strict=True) if low < high)
+        return Findings(wrong, is_judged=True)
 
     def search(self, findings: Findings, seen: Bytes, offset: int) -> None:
         """Look in further data of the volume for what findings miss; note where it is.
@@ -387,14 +405,14 @@ class Shadow:
         if offset < 0 or length < 0 or offset + length > self.size:
             raise ValueError(f"{offset}+{length} is not within a volume of {self.size} bytes")
 
-    def _is_waived(self, finding: Finding, differs: NDArray[np.int64]) -> bool:
-        """Return whether all that is wrong in a range rests on policies that are waived."""
-        low, high = np.searchsorted(differs, (finding.offset, finding.offset + finding.length))
-        if low == high:
-            policy = policy_after(finding.last_writes, finding.offset, finding.length)
-            return policy in self.waived
-        last = self.history.last_writes(finding.offset, finding.length, _WAIVED_BY)
-        return rest_on(differs[low:high], last, self.waived)
+    def _note_unknown(self, text: str, change: Change) -> None:
+        """Keep what is unknown because of the policies that are waived."""
+        start, end = change.offset, change.offset + change.length
+        policy = DISCARD if text.startswith("discard") else FAILED_WRITE
+        if not change.maybe:
+            self._unknown.remove(start, end, durable=change.fua)
+        elif policy in self.waived:
+            self._unknown.add(start, end)
 
     def _written(
         self, offset: int, data: Data, *, fua: bool = False, maybe: bool = False
@@ -424,6 +442,7 @@ class Shadow:
 
     def _change(self, text: str, change: Change, operation: int | None = None) -> None:
         self._record(text, change, operation)
+        self._note_unknown(text, change)
         self._save_durable((change,))
         self._now.apply(change)
         self._pending.append((change,))
@@ -452,15 +471,19 @@ class Shadow:
         return True
 
 
-def _nearest(states: Sequence[Bytes], seen: Bytes, likeliest: Bytes) -> Bytes:
+def _nearest(
+    states: Sequence[Bytes], seen: Bytes, likeliest: Bytes, promised: NDArray[np.int64]
+) -> Bytes:
     """Return the permitted contents to compare a sector with.
 
     They are the likeliest ones, unless others have at most half as many bytes that differ from what
     was seen: a discard may have zeroed a part of the sector, and that is no damage.
+
+    :param promised: the bytes that count.
     """
-    differing = [int(np.count_nonzero(one != seen)) for one in states]
+    differing = [int(np.count_nonzero((one != seen)[promised])) for one in states]
     fewest = min(differing)
-    if 2 * fewest > np.count_nonzero(likeliest != seen):
+    if 2 * fewest > np.count_nonzero((likeliest != seen)[promised]):
         return likeliest
     return states[differing.index(fewest)]
 

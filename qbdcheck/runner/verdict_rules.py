@@ -17,6 +17,7 @@ from typing import Protocol
 import pytest
 
 from oracles.damage import Damage
+from oracles.shadow import Unpromised
 from qbdcheck import machine_speed
 from qbdcheck.catalogue.basis import is_waived, policies_of
 from qbdcheck.errors import CaseBroken, NotReadyError, NotRun, UsageError
@@ -55,6 +56,8 @@ def judge(error: BaseException, when: str, details: str) -> Result:
         return Result(Verdict.NOT_RUN, reasons=tuple(error.reasons))
     if isinstance(error, pytest.skip.Exception):
         return Result(Verdict.NOT_RUN, reasons=(error.msg or "skipped without a reason",))
+    if isinstance(error, Unpromised):
+        return Result(Verdict.NOT_RUN, reasons=(str(error),))
     message = describe(error)
     if when == "collect":
         return Result(Verdict.BROKEN, f"cannot be imported: {message}", details)

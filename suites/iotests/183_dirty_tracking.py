@@ -24,12 +24,14 @@ def test(new_disk, nbd, target):
             raise NotRun(f"the target has no context {CONTEXT}")
         client.write(16 * unit, disk.shadow.stamped(16 * unit, 2 * unit))
         client.write_zeroes(64 * unit, 16 * unit)
+        before = {at: disk.shadow.expected(at * unit, 2 * unit) for at in (128, 192)}
         client.trim(128 * unit, 16 * unit)
         client.trim(192 * unit, 16 * unit)
         client.write(196 * unit, disk.shadow.stamped(196 * unit, unit))
         changed = [(16, 2), (64, 16)]
-        # A discard may do nothing. One that removed the data has changed the volume.
-        changed += [(at, 16) for at in (128, 192) if not any(client.read(at * unit, 2 * unit))]
+        # A discard may do nothing. One that changed the data has changed the volume.
+        changed += [(at, 16) for at, old in before.items()
+                    if bytes(client.read(at * unit, 2 * unit)) != old]  # fmt: skip
         changed.append((196, 1))
         at = 0
         dirty = bytearray(disk.size // unit)

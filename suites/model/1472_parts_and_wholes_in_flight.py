@@ -15,6 +15,7 @@ from qbdcheck.kit.nbd_requests import widened
 KIB, BLOCK, ROUNDS = 1 << 10, 4096, 60
 WHOLES = (BLOCK, BLOCK, 2 * BLOCK, 64 * KIB)
 PARTS = (1, 100, 512, 512, 1024, 5000)
+WORDS = {Command.WRITE: "write", Command.WRITE_ZEROES: "write zeroes", Command.TRIM: "discard"}
 
 
 @case(
@@ -62,7 +63,7 @@ def together(shadow, sends):
         if command != Command.READ:
             payload = as_array(data) if data else None
             change = Change(at, length, payload, 0, maybe=command == Command.TRIM)
-            changes.append((command.name.lower(), change, None))
+            changes.append((WORDS[command], change, None))
     for client, cookie in cookies:
         reply = client.receive_reply(cookie)
         assert not reply.error, f"a request in flight with others failed: {reply.message}"

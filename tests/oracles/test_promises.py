@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from oracles.contents import Change
 from oracles.damage import Operation
 from oracles.promises import policy_after
-from oracles.shadow import Shadow
+from oracles.shadow import Ambiguous, Shadow, Unpromised
+from oracles.stamps import as_array
 
 BAD = b"\xff" * 4096
 
@@ -74,3 +76,54 @@ def test_data_that_is_settled_where_a_policy_is_waived_may_be_anything() -> None
     shadow.write(8192, data)
     assert not shadow.check(8192, data)
     assert shadow.check(8192, BAD)
+
+
+def test_a_power_cut_brings_back_what_is_unknown_until_a_later_write_is_durable() -> None:
+    def overwritten(*, fua: bool = False, flushed: bool = False) -> Shadow:
+        shadow = discarded("discard-old-or-zero")
+        shadow.flush()
+        shadow.write(8192, shadow.stamped(8192, 4096), fua=fua)
+        if flushed:
+            shadow.flush()
+        assert shadow.check(8192, BAD)
+        shadow.power_cut()
+        return shadow
+
+    assert not overwritten().check(8192, BAD)
+    assert overwritten(fua=True).check(8192, BAD)
+    assert overwritten(flushed=True).check(8192, BAD)
+    assert overwritten().check(4096, BAD)
+
+
+def test_what_is_in_flight_with_a_discard_is_unknown_where_both_are() -> None:
+    shadow = Shadow(64 << 10, waived=frozenset({"discard-old-or-zero"}))
+    shadow.prefill()
+    write = Change(0, 8192, as_array(shadow.stamped(0, 8192)))
+    shadow.in_flight([("discard", Change(4096, 4096, maybe=True), None), ("write", write, None)])
+    assert not shadow.check(4096, BAD)
+    assert shadow.check(0, BAD)
+
+
+def test_nothing_is_promised_about_a_discarded_range_until_it_is_written_or_cut_off() -> None:
+    shadow = discarded("discard-old-or-zero")
+    with pytest.raises(Unpromised, match="waives discard-old-or-zero, which decides"):
+        shadow.expected(0, 16_384)
+    assert len(shadow.expected(0, 8192)) == 8192
+    shadow.resize(8192)
+    shadow.resize(64 << 10)
+    assert shadow.expected(8192, 4096) == bytes(4096)
+    with pytest.raises(Ambiguous):
+        discarded().expected(0, 16_384)
+
+
+def test_what_is_promised_of_a_sector_is_compared_with_one_permitted_contents() -> None:
+    """After a power cut the sector is old or new, whatever its discarded part holds."""
+    shadow = Shadow(64 << 10, waived=frozenset({"discard-old-or-zero"}))
+    old = shadow.prefill(0, 512).tobytes()
+    shadow.write(0, b"n" * 512)
+    shadow.discard(100, 412)
+    shadow.power_cut()
+    assert not shadow.check(0, old[:100] + BAD[:412])
+    shadow = shadow.copy()
+    assert not shadow.check(0, b"n" * 100 + BAD[:412])
+    assert shadow.check(0, old[:50] + b"n" * 50 + BAD[:412])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from qbdcheck.errors import NotRun
 from qbdcheck.kit.covering import classes, places
-from qbdcheck.kit.covering.array import CoveringArray, pairs_of, triples_of
+from qbdcheck.kit.covering.array import CoveringArray, pairs_of
 from qbdcheck.kit.covering.classes import Offer, clash
 from qbdcheck.kit.covering.events import CONTEXT, Events
 from qbdcheck.kit.covering.walker import Walker
@@ -19,7 +19,6 @@ from qbdcheck.kit.volume_limits import first_possible, size_unit
 from qbdcheck.seed import Seed
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
-from reference_backend.nbd.constants import TransmissionFlag
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 _SURROUNDINGS: Mapping[str, Sequence[str]] = {
@@ -251,13 +250,11 @@ def walk(  # the fixtures of a case
     log: Callable[..., None],
     *,
     rows: int | None = None,
-    full: bool = False,
 ) -> None:
     """Carry out the covering array of a theme on a new volume; log what it covered.
 
     :param connect: connects to a disk (the fixture ``nbd_io``).
     :param rows: the most rows; by default as many as it needs.
-    :param full: cover all triples of dimensions, not only those of the theme.
     """
     disk = first_possible(target, [theme.size + unit for unit in _UNITS], log)
     if theme.tracking:
@@ -265,9 +262,6 @@ def walk(  # the fixtures of a case
     with _reached(target, disk, connect) as (reach, is_coherent):
         with reach(disk, structured=True) as io:
             offer = Offer.of(io, is_coherent=is_coherent)
-            if "discard-old-or-zero" in target.description.waived_policies:
-                # A power cut may bring back what nobody knows, so nothing is left to compare.
-                offer = replace(offer, flags=offer.flags & ~TransmissionFlag.SEND_TRIM)
             minimum = io.block_sizes[0]
             if theme.tracking and theme.tracking not in io.client.contexts.values():
                 raise NotRun(f"the target has no context {theme.tracking}")
@@ -275,8 +269,7 @@ def walk(  # the fixtures of a case
         beside = None
         if any("beside" in course for course in dimensions["course"]):
             beside = target.new_disk(disk.size, prefill=False, beside=disk)
-        wanted = pairs_of(dimensions)
-        wanted += triples_of(dimensions) if full else list(theme.triples)
+        wanted = pairs_of(dimensions) + list(theme.triples)
         array = CoveringArray(dimensions, wanted, seed.stream("array"), clash)
         events = Events(disk, reach, seed.stream("events"), is_coherent=is_coherent)
         events.unit = minimum
@@ -285,7 +278,7 @@ def walk(  # the fixtures of a case
         events.beside, events.tracking = beside, theme.tracking
         walker = Walker(events, seed.stream("places"), log, theme.window)
         walker.play(array.rows(rows), theme.together)
-    log(coverage(array, len(walker.done)))
+    log(coverage(array, walker.rows_done))
 
 
 @contextmanager
