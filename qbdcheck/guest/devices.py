@@ -100,13 +100,14 @@ class Device:
     def find(self, identity: str) -> str:
         """Return a shell command that prints the name of the device below /dev, or nothing."""
         if self.kind == "virtio-blk":
-            where, test = "/sys/block/vd*", f'grep -qs "^{identity}$" $d/serial'
+            where, test = "/sys/block/vd*", f'grep -qs "^{identity}$" "$d/serial"'
         elif self.kind == "nvme":
-            where, test = "/sys/block/nvme*", f'grep -qs "{identity} *$" $d/device/serial'
+            where, test = "/sys/block/nvme*", f'grep -qs "{identity} *$" "$d/device/serial"'
         elif self.kind == "virtio-scsi":
-            where, test = "/sys/block/sd*", f"grep -q {identity} $d/device/vpd_pg80"
+            where, test = "/sys/block/sd*", f'grep -q {identity} "$d/device/vpd_pg80"'
         else:
             where = "/sys/block/sd*"
-            test = f"grep -q ATA $d/device/vendor && grep -q {identity} $d/device/vpd_pg80"
-        found = f"[ -e $d ] && {test} && echo ${{d##*/}} && break"
+            test = f'grep -q ATA "$d/device/vendor" && grep -q {identity} "$d/device/vpd_pg80"'
+        # A pattern that matched nothing is a word. In quotes it stays one when a disk appears.
+        found = f'[ -e "$d" ] && {test} && echo "${{d##*/}}" && break'
         return f"for d in {where}; do {found}; done 2>/dev/null"

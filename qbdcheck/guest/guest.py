@@ -351,7 +351,7 @@ class Guest:
         load = f"modprobe -a {device.modules}; " if device.modules else ""
         tries = round(_APPEAR_S * 20)
         search = f"{load}n=0; while [ $n -lt {tries} ]; do p=$({find}); "
-        search += '[ -n "$p" ] && echo /dev/$p && exit 0; n=$((n+1)); sleep 0.05; done; exit 1'
+        search += '[ -n "$p" ] && echo "/dev/$p" && exit 0; n=$((n+1)); sleep 0.05; done; exit 1'
         ran = self._ran(search, 2 * _APPEAR_S)
         if ran.status:
             self.fail(f"the guest does not see the disk {identity}")

@@ -92,6 +92,5 @@ def find(slot: int) -> str:
     All disks of a server have the same serial number, so the slot tells them apart.
     """
     bus = f"*/0000:00:{slot:02x}.0/*"
-    return (
-        f"for d in /sys/block/vd*; do case $(readlink -f $d) in {bus}) echo ${{d##*/}}; esac; done"
-    )
+    found = f'case $(readlink -f "$d") in {bus}) echo "${{d##*/}}"; esac'
+    return f"for d in /sys/block/vd*; do {found}; done"

@@ -17,7 +17,7 @@ from oracles.shadow import Shadow
 from oracles.stamps import Data
 from qbdcheck.errors import CaseBroken
 from qbdcheck.kit.expectations import errno_name, recommended, wrong_errno
-from qbdcheck.kit.nbd_requests import widened
+from qbdcheck.kit.nbd_requests import in_blocks
 from qbdcheck.kit.request_errors import RequestFailed, RequestHangs, RequestLost, lost
 from qbdcheck.kit.sent_request import SentRequest, laid_over
 from qbdcheck.programs.requests_sent import OK, Sent, note
@@ -40,8 +40,6 @@ _U32 = 0xFFFFFFFF
 _COARSE, _UNREAD = 4096, 65536
 """With a minimum block above the first, fewer bytes of reads than the second are left unread while
 a long payload is sent; all in bytes."""
-_END = 1 << 64
-"""No request ends behind this offset."""
 
 
 _OPEN: WeakKeyDictionary[Shadow, WeakSet[NbdIo]] = WeakKeyDictionary()
@@ -184,6 +182,7 @@ class NbdIo:
             nonlocal data
             data = bytes(self.client.read(sent.offset, sent.length, flags))
 
+        self._inside(sent)
         self._ask(sent, read)
         self._judge(sent, data)
         return sent.cut(data)
@@ -278,13 +277,14 @@ class NbdIo:
         """Send a request without waiting, with FUA as `write` does; return its cookie.
 
         :raise CaseBroken: it overlaps a request in flight here, so that the result depends on the
-            order. The dual write and the model judge such requests.
+            order. The dual write and the model judge such requests. Or it ends behind the volume.
         """
         flags = self._offered(flags)
         sent = self._made(command, offset, length, flags, data, limited=True)
         for other in self._in_flight.values():
             if sent.overlaps(other):
                 raise CaseBroken(f"{sent} overlaps {other}, which is in flight")
+        self._inside(sent)
         if sent.data and self.block_sizes[0] > _COARSE:
             self._read_replies()
         sent.report(self._shadow, maybe=True)
@@ -366,7 +366,7 @@ class NbdIo:
         start, count = offset, length
         if length and not exact and (offset | length) % minimum:
             longest = maximum if limited and command in {Command.READ, Command.WRITE} else _U32
-            start, count = _in_blocks(offset, length, minimum, longest, self.client.size)
+            start, count = in_blocks(offset, length, minimum, longest, self.client.size)
         if command == Command.WRITE:
             if data is None or count > length:
                 whole = self._shadow.stamped(start, count)
@@ -411,7 +411,17 @@ class NbdIo:
         for cookie in [*flushes, *blocking] if blocking else ():
             self._finish_early(cookie)
 
+    def _inside(self, sent: SentRequest) -> None:
+        """Refuse a request that is not meant to fail, but must: the case is wrong, not the target.
+
+        :raise CaseBroken: it ends behind the volume.
+        """
+        size = max(self._expected.size, self.client.size)
+        if sent.offset < 0 or sent.offset + sent.length > size:
+            raise CaseBroken(f"the case sends {sent} to a volume of {size} bytes")
+
     def _change(self, sent: SentRequest, act: _Act) -> None:
+        self._inside(sent)
         try:
             self._ask(sent, act)
         except (RequestFailed, RequestLost):
@@ -446,25 +456,6 @@ class NbdIo:
     def _judge(self, sent: SentRequest, data: Data) -> None:
         same = None if self._in_flight else self.client.read
         judge(self._shadow, sent.offset, data, str(sent), again=self._again, same=same)
-
-
-def _in_blocks(  # a range and what limits it
-    offset: int, length: int, minimum: int, longest: int, size: int
-) -> tuple[int, int]:
-    """Return a range in whole minimum blocks.
-
-    It stays within the export, or behind its end, as the range was. It is no longer than the
-    longest request, unless the range was.
-    """
-    start, count = widened(offset, length, minimum)
-    is_inside = offset + length <= size
-    if is_inside:
-        count = min(count, size - start)
-    if length <= longest < count:
-        surplus = count - longest // minimum * minimum
-        start += 0 if is_inside else surplus
-        count -= surplus
-    return (start, count) if start + count <= _END else (offset, length)
 
 
 def minimum_block(disk: Disk) -> int:

@@ -22,6 +22,8 @@ _OFFERED_BY = {
     Command.CACHE: TransmissionFlag.SEND_CACHE,
     Command.WRITE_ZEROES: TransmissionFlag.SEND_WRITE_ZEROES,
 }
+_END = 1 << 64
+"""No request ends behind this offset."""
 
 
 class BlockSizes(NamedTuple):
@@ -41,6 +43,25 @@ def widened(offset: int, length: int, block: int) -> tuple[int, int]:
     """Return the smallest range of whole blocks that contains a range, all in bytes."""
     start = offset // block * block
     return start, -(-(offset + length) // block) * block - start
+
+
+def in_blocks(  # a range and what limits it
+    offset: int, length: int, minimum: int, longest: int, size: int
+) -> tuple[int, int]:
+    """Return a range in whole minimum blocks.
+
+    It stays within the export, or behind its end, as the range was. It is no longer than the
+    longest request, unless the range was.
+    """
+    start, count = widened(offset, length, minimum)
+    is_inside = offset + length <= size
+    if is_inside:
+        count = min(count, size - start)
+    if length <= longest < count:
+        surplus = count - longest // minimum * minimum
+        start += 0 if is_inside else surplus
+        count -= surplus
+    return (start, count) if start + count <= _END else (offset, length)
 
 
 def describe(command: int, offset: int = 0, length: int = 0, flags: int = 0) -> str:

@@ -32,7 +32,7 @@ def test(new_disk, nbd_io, seed):
                 io.write(start, len(data), data=data)
                 io.read(start, len(data))
         change_zeroes(io, random)
-        at = random.randrange(BLOCKS) * BLOCK
+        at = random.randrange(BLOCKS - 1) * BLOCK
         for number in range(VERSIONS):
             io.write(at, BLOCK)
             if number % 50 == 0 or number > VERSIONS - 3:

@@ -50,6 +50,22 @@ def test_all_changes_are_followed(session: TargetSession, disk: Disk) -> None:
     disk.verify()
 
 
+def test_a_case_that_sends_a_request_behind_the_end_is_broken(
+    session: TargetSession, disk: Disk
+) -> None:
+    behind = f"the case sends {{}} of 512 bytes at {disk.size} on the connection to disk"
+    with connect(session, disk) as io:
+        for request in (io.write, io.write_zeroes, io.discard, io.read):
+            name = request.__name__.replace("discard", "trim").upper()
+            with pytest.raises(CaseBroken, match=behind.format(name)):
+                request(disk.size, 512)
+        with pytest.raises(CaseBroken, match=behind.format("WRITE")):
+            io.send(Command.WRITE, disk.size, 512)
+        assert io.attempt(Command.WRITE, disk.size, 512) == errno.ENOSPC
+        io.must_refuse(Command.READ, disk.size, 512)
+    disk.verify()
+
+
 def test_wrong_data_names_the_request(session: TargetSession, disk: Disk) -> None:
     with Client.connect(disk.uri) as other:
         other.write(4096, bytes(512))
