@@ -21,6 +21,8 @@ from reference_backend.store.volume import Volume
 
 _UNIT = 65536
 MIB = 1 << 20
+Part = tuple[int, int, bool]
+"""Start and end of a part of a request, in bytes, and whether it keeps the flag."""
 
 
 class ZeroesAtStartSkipped(RequestMutant):
@@ -150,6 +152,12 @@ class NoHoleFirstPartOnly(Mutant):
     breaks = "write zeroes with NO_HOLE creates a hole behind its first MiB"
     takes = ALWAYS
 
+    @staticmethod
+    def parts(offset: int, length: int) -> list[Part]:
+        """Return the parts of a request, in the order in which they are carried out."""
+        end, first = offset + length, offset + min(length, MIB)
+        return [(offset, first, True), *([(first, end, False)] if first < end else [])]
+
     def install(self) -> None:
         """Split the request."""
 
@@ -158,12 +166,12 @@ class NoHoleFirstPartOnly(Mutant):
                 volume: Volume, offset: int, length: int, no_hole: bool = False,
                 fast_zero: bool = False, fua: bool = False,
             ) -> None:  # fmt: skip
-                is_split = no_hole and length > MIB and offset + length <= volume.size
-                if not is_split or not self.strikes():
+                parts = self.parts(offset, length) if no_hole else []
+                if len(parts) < 2 or offset + length > volume.size or not self.strikes():
                     real(volume, offset, length, no_hole, fast_zero, fua)
                     return
-                real(volume, offset, MIB, True, fast_zero, fua)
-                real(volume, offset + MIB, length - MIB, False, fast_zero, fua)
+                for start, end, keeps_flag in parts:
+                    real(volume, start, end - start, keeps_flag, fast_zero, fua)
 
             return zeroes
 

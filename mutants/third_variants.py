@@ -11,10 +11,10 @@ from typing import Any
 
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, Reply, Request
-from mutants.knobs import ALWAYS
 from mutants.lineage import _OfClones
 from mutants.mutant import Mutant, RequestMutant
 from mutants.patching import replace
+from mutants.third_requests import NoHoleFirstPartOnly, Part
 from mutants.third_snapshots import _chunks
 from mutants.volume_mutant import Real, Span, VolumeMutant, apart, fits
 from reference_backend.memory_pool import MemoryPool
@@ -87,37 +87,22 @@ class LargeDirtyShowsFirst(VolumeMutant):
         real()
 
 
-class NoHoleEndOnly(Mutant):
+class NoHoleWholeUnitsOnly(NoHoleFirstPartOnly):
     """Zeroes with NO_HOLE allocate whole units of 64 KiB only."""
 
     id = "no-hole-whole-units-only"
-    shows = ("block status",)
-    says = r"hole"
     source = "variant of no-hole-first-part-only"
     breaks = "write zeroes with NO_HOLE creates holes in the 64 KiB units that it covers in part"
-    takes = ALWAYS
 
-    def install(self) -> None:
-        """Split the request."""
-
-        def make(real: Any) -> Any:
-            def zeroes(  # noqa: PLR0917  # as in the volume
-                volume: Volume, offset: int, length: int, no_hole: bool = False,
-                fast_zero: bool = False, fua: bool = False,
-            ) -> None:  # fmt: skip
-                low, high = -(-offset // _UNIT) * _UNIT, (offset + length) // _UNIT * _UNIT
-                is_split = no_hole and low < high and (offset, offset + length) != (low, high)
-                if not is_split or offset + length > volume.size or not self.strikes():
-                    real(volume, offset, length, no_hole, fast_zero, fua)
-                    return
-                real(volume, low, high - low, True, fast_zero, fua)
-                for start, end in ((offset, low), (high, offset + length)):
-                    if start < end:
-                        real(volume, start, end - start, False, fast_zero, fua)
-
-            return zeroes
-
-        replace(Volume, "write_zeroes", make)
+    @staticmethod
+    def parts(offset: int, length: int) -> list[Part]:
+        """Return the whole units, and what is before and behind them."""
+        end = offset + length
+        low, high = -(-offset // _UNIT) * _UNIT, end // _UNIT * _UNIT
+        if low >= high:
+            return [(offset, end, True)]
+        around = [(start, stop, False) for start, stop in ((offset, low), (high, end))]
+        return [(low, high, True), *(part for part in around if part[0] < part[1])]
 
 
 class SlowZeroesAnsweredEarly(RequestMutant):
@@ -274,8 +259,8 @@ class CloneLostInCut(VolumeMutant):
         self._new.clear()
 
 
-class ReadRepairOfUnit(Mutant):
-    """A read that fails is repaired from the newest read that began in its 64 KiB unit."""
+class ReadErrorHiddenByCache(Mutant):
+    """A read that fails is answered from a cache, which nothing makes invalid."""
 
     id = "read-error-hidden-by-cache"
     shows = ("lost write", "misplaced data", "error")

@@ -161,7 +161,8 @@ def contradictions_of(
     directory.mkdir(mode=0o700, exist_ok=True)
     context = _Context(description, plain, directory, capabilities)
     word = "volume_per_connection"
-    if description.nbd and context.run(word, CLAIMS[word]).state == "ok":
+    is_shared = description.nbd and not description.has_volume_per_connection
+    if is_shared and context.run(word, CLAIMS[word]).state == "ok":
         return [Contradiction(EVERYTHING, HINT)]
     found = []
     for word in CAPABILITIES:

@@ -84,9 +84,7 @@ def kinds_by_name(random: Random) -> dict[str, Callable[[], bytes]]:
         "beginning with zeroes": lambda: _ending_in_zeroes(random)[::-1],
         "runs": lambda: _runs(random),
         "words that cancel": lambda: _sum_of_zero(random),
-        "resembling": lambda: random.choice(
-            [one for _, pair in look_alikes(random) for one in pair]
-        ),
+        "resembling": lambda: _look_alike(random),
         "random": lambda: random.randbytes(BLOCK),
     }
 

@@ -13,9 +13,9 @@ from reference_backend.nbd import constants as c
 from reference_backend.nbd.errors import RemoteProtocolError
 
 GREETING = struct.Struct(">QQH")
+"""init magic, option magic, handshake flags ("Newstyle negotiation")."""
 OLDSTYLE = struct.Struct(">QQQHH124x")
 """Magics, size, handshake flags (0) and transmission flags of the only export."""
-"""init magic, option magic, handshake flags ("Newstyle negotiation")."""
 CLIENT_FLAGS = struct.Struct(">I")
 OPTION = struct.Struct(">QII")
 """option magic, option, length of its data ("Newstyle negotiation")."""

@@ -6,8 +6,8 @@ that has some relation to the range of the main request: the same, overlapping, 
 beside, a power of two away. Then come the main request, alone or among others in flight, and a
 further one, from up to three connections. They have most pairs of classes of two dimensions; the
 log says how many. What is around is read after each row.
-Guards: deferred-write-overtaken, compressed-part-overwrite, double-discard-frees-twice, zeroes-
-merged-over-gap, thin-reuse-shows-others.
+Guards: deferred-write-overtaken, compressed-part-overwrite, double-discard-frees-twice,
+zeroes-merged-over-gap, thin-reuse-shows-others.
 """
 
 from qbdcheck.kit import case

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from errno import ENOTSUP
 from random import Random
 
-from blockio.extents import STATE_ZERO
 from blockio.layers import Command, CommandFlag
-from qbdcheck.kit.block_status import StatusWrong, follow
+from qbdcheck.kit.block_status import zero_reads_as_zero
 from qbdcheck.kit.covering.array import Row
 from qbdcheck.kit.covering.classes import CHANGES, ELSEWHERE
 from qbdcheck.kit.covering.data import Data
@@ -16,7 +15,6 @@ from qbdcheck.kit.covering.places import Place
 from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.request_errors import RequestFailed
 
-_CONTEXT = "base:allocation"
 _SMALL = (1, 100, 512, 4096)
 """Lengths of requests inside of others."""
 _NEXT = (512, 4096, 4096, 16_384)
@@ -101,7 +99,7 @@ class Requests:
         elif command == "cache":
             self.hint(io, at, length)
         elif command == "status":
-            self.must_be_zero(io, at, io.read(at, length))
+            zero_reads_as_zero(io, at, at + length, io.read(at, length))
         else:
             io.read(at, length)
         return None
@@ -193,17 +191,3 @@ class Requests:
         if name in {ELSEWHERE, "the next one"}:
             return at + length, max(0, min(length, self.size - at - length))
         return place
-
-    # Block status --------------------------------------------------------------------------------
-
-    @staticmethod
-    def must_be_zero(io: NbdIo, at: int, data: bytes) -> None:
-        """Check that what block status calls zero reads as zeroes.
-
-        :param data: what was read at ``at``.
-        """
-        if _CONTEXT not in io.client.contexts.values():
-            return
-        for start, end, flags in follow(io.client, at, at + len(data))[_CONTEXT]:
-            if flags & STATE_ZERO and data[start - at : end - at] != bytes(end - start):
-                raise StatusWrong(f"block status: [{start}, {end}) is called zero, but has data")

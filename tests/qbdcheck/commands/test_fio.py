@@ -31,7 +31,7 @@ def check_fio(file: Path, text: str, *more: str, **variables: str) -> tuple[int,
         arguments, cwd=ROOT, env={**os.environ, **variables}, timeout=170, check=False,
         capture_output=True, text=True,
     )  # fmt: skip
-    return done.returncode, done.stdout + done.stderr
+    return done.returncode, done.stderr + done.stdout
 
 
 def test_a_job_of_another_machine_runs_on_two_volumes(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_job_of_another_machine_runs_on_two_volumes(tmp_path: Path) -> None:
     assert "/dev/sdf of the job file is /dev/vdc in the guest" in message
     assert "one: mixed 256 requests, 2097152 bytes" in message
     assert message.count("the volume counted 1048576 bytes read, 1048576 written") == 2, message
-    assert "\nfio found nothing wrong\n" in message
+    assert message.endswith("fio found nothing wrong\n")
     assert len(json.loads(report.read_text())["jobs"]) == 2
 
 

@@ -58,6 +58,7 @@ def test_a_snapshot_that_follows_its_volume_is_found_and_shrunk() -> None:
 
 
 def test_controls_are_not_accused() -> None:
+    # The model has no waivers: it plays no part where a target waives a policy.
     for mutant in catalogue().values():
         patches = mutant.install is not Mutant.install  # of the server, which is not here
         if issubclass(mutant, Control) and not (mutant.waits or patches or mutant.waives):
