@@ -62,8 +62,15 @@ def _sizes(session: TargetSession) -> str:
 
 
 def _data(session: TargetSession) -> str:
-    if "nbd" in session.capabilities and connection_volumes.has_own(session):
-        raise AssertionError(connection_volumes.HINT)
+    try:
+        return _read_back(session)
+    except AssertionError:
+        if "nbd" in session.capabilities and connection_volumes.has_own(session):
+            raise AssertionError(connection_volumes.HINT) from None
+        raise
+
+
+def _read_back(session: TargetSession) -> str:
     disk = session.new_disk(SIZE, format="raw")
     if session.description.is_read_only:
         with session.qemu_io(disk) as io:

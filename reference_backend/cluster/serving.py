@@ -22,6 +22,9 @@ from reference_backend.server import Server
 from reference_backend.store.volume import Volume
 
 GRANULE_BYTES = 4096
+LARGEST = 1 << 30
+"""The largest volume, in bytes: a node keeps a version of each granule in memory, reads all of them
+at its start, and sends them as one table."""
 _STOP = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 
@@ -32,6 +35,9 @@ def serve_cluster(arguments: argparse.Namespace) -> int:
     """
     if arguments.size % GRANULE_BYTES or not arguments.size:
         msg = f"--size {arguments.size}: must be a multiple of {GRANULE_BYTES}, at least one"
+        raise ValueError(msg)
+    if arguments.size > LARGEST:
+        msg = f"--size {arguments.size}: a cluster has at most {LARGEST} bytes (1 GiB)"
         raise ValueError(msg)
     if not 0.1 <= arguments.slow_down <= 100:
         msg = f"--slow-down {arguments.slow_down}: must be from 0.1 to 100"

@@ -105,6 +105,11 @@ def test_a_pool_is_managed_from_the_command_line(
         ),
         (["serve", "--memory", "1M", "--socket", "/tmp/s", "--layer", "json"], "write MODULE:"),
         (["serve", "--memory", "1M", "--socket", "/tmp/s", "--max-connections", "0"], "at least 1"),
+        (
+            ["cluster", "--dir", "/d", "--size", "100", "--socket", "/s"],
+            "must be a multiple of 4096",
+        ),
+        (["cluster", "--dir", "/d", "--size", "2G", "--socket", "/s"], "at most 1073741824 bytes"),
         (["info", "--pool", "/no/such", "v"], "/no/such: no such directory"),
         (["serve", "--memory", "1M", "--socket", "/tmp/s", "--no-such"], "unrecognized arguments"),
     ],
