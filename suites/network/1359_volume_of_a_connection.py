@@ -3,7 +3,7 @@
 How: random writes, zeroes and discards, each in relation to an earlier one, on one connection.
 After each one the surroundings are read. From time to time all is flushed. In the end the whole
 volume is read.
-Guards: zero-tail-wrong-end, copy-in-words, combined-writes-invisible.
+Guards: zero-tail-wrong-end, copy-in-words.
 """
 
 from qbdcheck.kit import case
