@@ -4,7 +4,7 @@ How: writes, zeroes and reads are in flight together. The storage delays each of
 400 ms; then half of them fail. A reply must not come before the request has ended: what is
 acknowledged is there, and what failed is reported as failed.
 Guards: slow-write-answered-early, slow-read-returns-zeroes, missing-object-zero-fill,
-async-error-ignored, slow-write-done-again.
+async-error-ignored.
 """
 
 from qbdcheck.kit import case

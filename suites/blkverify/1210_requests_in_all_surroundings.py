@@ -7,7 +7,7 @@ beside, a power of two away. Then come the main request, alone or among others i
 further one, from up to three connections. They have most pairs of classes of two dimensions; the
 log says how many. What is around is read after each row.
 Guards: deferred-write-overtaken, compressed-part-overwrite, double-discard-frees-twice,
-zeroes-merged-over-gap, thin-reuse-shows-others.
+thin-reuse-shows-others.
 """
 
 from qbdcheck.kit import case

@@ -4,7 +4,7 @@ How: the first rows of a covering array: each command with sizes from a byte to 
 behind and across multiples of 4 KiB, 64 KiB, 1 MiB and 4 MiB and powers of two up to 8 GiB, at the
 start and at the end. They have most pairs of classes of two dimensions; the log says how many. What
 is around is read after each row.
-Guards: vectored-tail-dropped, bounce-size-without-head, offset-32bit-wrap.
+Guards: vectored-tail-dropped, offset-32bit-wrap.
 """
 
 from qbdcheck.kit import case

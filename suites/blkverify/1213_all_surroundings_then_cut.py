@@ -5,7 +5,7 @@ How: the first rows of a covering array: an earlier request, the main one with o
 further one, with a flush of this or another connection, of another volume, a reconnection and one
 or two power cuts between them. They have most pairs of classes of two dimensions; the log says how
 many. A dozen rows share each power cut. What was flushed must be there, and the rest old or new.
-Guards: eviction-restores-old, fua-lost-in-merge, fua-first-part-only, flush-of-first-part.
+Guards: fua-lost-in-merge, flush-of-first-part.
 """
 
 from qbdcheck.kit import case

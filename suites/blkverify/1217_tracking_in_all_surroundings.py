@@ -4,7 +4,7 @@ How: the first rows of a covering array: an earlier request, the main one and a 
 snapshots of this and of another volume, clones, reads and growth between them. They have most pairs
 of classes of two dimensions; the log says how many. What the range of a request holds is compared
 with the newest snapshot: what differs must be dirty.
-Guards: discard-not-tracked, incremental-misses-hole, tracking-lost-on-resize.
+Guards: discard-not-tracked, incremental-misses-hole.
 """
 
 from qbdcheck.kit import case

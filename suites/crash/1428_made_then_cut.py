@@ -3,7 +3,7 @@
 How: changes and a flush; then a snapshot, a clone of it or a volume beside it is made, and the
 power is cut at once, with nothing pending. What was made must be there, with its contents, and so
 must all that was made before. In some rounds a snapshot is removed as well.
-Guards: snapshot-lost-in-cut, snapshot-removal-loses-unchanged, clone-copyup-lost.
+Guards: snapshot-lost-in-cut.
 """
 
 from qbdcheck.kit import case

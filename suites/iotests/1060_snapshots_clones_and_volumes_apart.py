@@ -6,7 +6,7 @@ clones are changed by requests that have to do with each other. Everything is re
 and what block status calls zero must be zero.
 The changes are at the beginning and around 1 MiB; the sizes are no multiples of 64 KiB.
 Guards: removal-unshares-clone, snapshot-names-shared, clone-status-ignores-parent,
-status-top-layer-only, cow-run-joined.
+status-top-layer-only.
 """
 
 from qbdcheck.kit import case

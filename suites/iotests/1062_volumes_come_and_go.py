@@ -4,7 +4,7 @@ How: a volume, a snapshot and several clones of it, each changed by requests tha
 each other; then a clone is removed, and made again under its name. A volume beside them is filled,
 removed and made again, smaller or larger: it must be empty. After each step all others are read.
 Guards: clone-removal-frees-parent, recreated-volume-shows-old, sibling-clones-share-copy,
-cow-run-joined, snapshot-delete-shared-block.
+cow-run-joined.
 """
 
 from qbdcheck.kit import case
