@@ -5,8 +5,9 @@
 The arguments are ids of mutants (default: all that a case names and whose cases can be run alone
 here). Each mutant gets one run of all cases that name it. A line of the output says of one
 mutant which cases failed, which passed although they name it, and which gave no verdict. The
-exit code is 1 if a case passed. Left out are cases of guests, of other targets and of clusters,
-and those of more than LONGEST_S seconds (suites/durations.json).
+exit code is 1 if a case passed, and 2 if no case names one of the arguments. Left out are cases of
+guests, of other targets and of clusters, and those of more than LONGEST_S seconds
+(suites/durations.json).
 
 A bug of docs/bugs.md that is not seeded cannot be checked here.
 """
@@ -81,6 +82,9 @@ def main(arguments: Sequence[str]) -> int:
         if path.parent.name not in GUEST_SUITES and path.stem in short
     )
     seeded = {name for name, one in catalogue().items() if not is_control(one)}
+    if unknown := [mutant for mutant in wanted if mutant not in named]:
+        print(f"guards.py: no case that runs here names {', '.join(unknown)}", file=sys.stderr)
+        return 2
     misses = 0
     for mutant in wanted or sorted(seeded & named.keys()):
         sorted_ = claims(verdicts_of(mutant, named[mutant], lanes), named[mutant])

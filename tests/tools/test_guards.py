@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from tools.guards import claims, naming
+import pytest
+
+from tools.guards import claims, main, naming
 
 
 def test_cases_are_listed_by_the_bugs_that_they_name(tmp_path: Path) -> None:
@@ -23,3 +25,8 @@ def test_a_case_that_passes_on_the_bug_that_it_names_is_a_miss() -> None:
         "misses": ["002_other"],
         "no_verdict": ["003_third", "004_d", "005_never_started"],
     }
+
+
+def test_an_id_that_no_case_names_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-j", "1", "no-such-bug"]) == 2
+    assert capsys.readouterr().err == "guards.py: no case that runs here names no-such-bug\n"
