@@ -243,12 +243,12 @@ class Client(ClientHandshake):
     def _noted(self, error: _Error, data: bytes) -> _Error:
         """Return the error with the last requests, and the reply, as notes."""
         for size, one in self._sent:
-            name = Command(one.command).name if one.command in list(Command) else str(one.command)
             payload = f", {size} bytes of data" if size else ""
-            error.add_note(
-                f"sent: {name}, offset {one.offset}, length {one.length}, flags {one.flags:#x},"
-                f" cookie {one.cookie:#x}{payload}"
-            )
+            error.add_note(f"sent: {_fields_of(one)}{payload}")
+        if isinstance(error, NbdProtocolError):
+            data = self._wire().head or data
+            if (meant := self._wire().meant) is not None:
+                error.add_note(f"answered: {_fields_of(meant)}")
         shown = data[:_SHOWN].hex(" ", -4) + (" ..." if len(data) > _SHOWN else "")
         error.add_note(f"received, {len(data)} bytes: {shown}" if data else "received: nothing")
         if isinstance(error, NbdProtocolError):
@@ -373,3 +373,10 @@ class Client(ClientHandshake):
             msg = f"a reply to BLOCK_STATUS has context {unknown[0]}, which was not chosen"
             raise RemoteProtocolError(msg)
         return {self.contexts[key]: extents for key, extents in reply.extents.items()}
+
+
+def _fields_of(request: wire.Request) -> str:
+    known = request.command in list(Command)
+    name = Command(request.command).name if known else str(request.command)
+    place = f"offset {request.offset}, length {request.length}"
+    return f"{name}, {place}, flags {request.flags:#x}, cookie {request.cookie:#018x}"

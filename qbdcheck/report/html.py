@@ -34,7 +34,7 @@ from qbdcheck.report.page_damage import colour, hint, letter, meaning_of, second
 from qbdcheck.report.page_details import split_details
 from qbdcheck.report.page_life import LEGEND, life_of
 from qbdcheck.report.page_map import home_of, volume_map
-from qbdcheck.report.page_reply import extents_of
+from qbdcheck.report.page_reply import extents_of, head_of, received
 from qbdcheck.report.page_reply import parts_of as chunks_of
 from qbdcheck.report.page_script import script_of
 from qbdcheck.report.page_verdict import verdict_of
@@ -58,7 +58,7 @@ _PAGE_LENGTH = 4 << 20
 """A page with more characters than this shows fewer failures in full."""
 _DETAILS = 8 << 10
 """Characters that are shown of each end of a failure's text."""
-_WIRE = ("sent: ", "received")
+_WIRE = ("sent: ", "answered: ", "received")
 _CHUNK = "chunk "
 """Begin the lines of a finding's evidence that are messages of the connection."""
 _NOTES = 3
@@ -329,7 +329,7 @@ def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
         "resized": resized(finding.life, finding.offset) if finding else "",
         "again": second_reads(findings),
         "plain": hint(case.message),
-        "wire": [line for line in (finding.evidence if finding else ()) if line.startswith(_WIRE)],
+        "wire": list(_wire(finding)) if finding else [],
         "chunks": chunks_of(finding.evidence) if finding else (),
         "extents": extents_of(finding.evidence) if finding else (),
         "script": script_of(case.artefacts, finding),
@@ -347,6 +347,13 @@ def _notes(finding: Finding) -> list[str]:
     if finding.damage.rank or len(lines) > _NOTES:
         return []
     return [f"{line[:1].upper()}{line[1:].rstrip('.')}." for line in lines]
+
+
+def _wire(finding: Finding) -> Iterator[str]:
+    """Yield the last messages of a connection; the head of the last one in words."""
+    yield from (line for line in finding.evidence if line.startswith(_WIRE))
+    if (head := head_of(received(finding.evidence))) is not None:
+        yield f"this is: {head}"
 
 
 def _demand(basis: str) -> tuple[str, str, str]:

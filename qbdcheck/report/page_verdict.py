@@ -21,11 +21,15 @@ from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.page_damage import is_wrong_read
 from qbdcheck.report.page_details import split_details
 
-_REPLY = re.compile(r"^after (?P<name>[A-Z_]+), offset (?P<offset>\d+), length (?P<length>\d+)")
+_REPLY = re.compile(
+    r"^(?P<how>after|in reply to) (?P<name>[A-Z_]+), offset (?P<offset>\d+), length (?P<length>\d+)"
+)
 _OUTPUT = re.compile(r"^output line (\d+)(.*)", re.DOTALL)
 _MISSING, _SURPLUS = " is missing", " is not expected"
 _LONG = 80
 """Characters of a comparison that is narrowed to the words that differ."""
+_COLUMN = " column"
+"""In the words of a difference in a table, which are short already."""
 _WORDS = 4
 """Words that differ are shown up to this number."""
 _DIFF = re.compile(r"^--- (\S.*)\n\+\+\+ ", re.MULTILINE)
@@ -100,8 +104,10 @@ def _at_boundary(start: int, end: int) -> str:
 def _of_finding(finding: Finding) -> str:
     if finding.damage is Damage.PROTOCOL and (asked := _REPLY.match(finding.request)):
         length = _in_units(int(asked["length"]))
-        request = f"{asked['name']} reply (offset {asked['offset']}, length {length})"
-        return f"the {request} breaks the protocol: {finding.text}"
+        request = f"(offset {asked['offset']}, length {length})"
+        if asked["how"] == "after":
+            return f"after {asked['name']} {request}, a reply breaks the protocol: {finding.text}"
+        return f"the {asked['name']} reply {request} breaks the protocol: {finding.text}"
     if finding.damage in (Damage.NOT_LINEARIZABLE, Damage.LENGTH) and finding.length:
         return f"{place_of(finding)}: {finding.remark or finding.text}"
     if finding.damage.rank or not finding.length:
@@ -321,7 +327,7 @@ def _narrow(words: str, details: str) -> str:
         for kind in ("gone", "added")
     ]
     one, two = lines
-    if len(words) <= _LONG or not one or not two or ": expected" not in words:
+    if len(words) <= _LONG or _COLUMN in words or not one or not two or ": expected" not in words:
         return words
     shorter = min(len(one), len(two))
     head = next((at for at in range(shorter) if one[at] != two[at]), shorter)

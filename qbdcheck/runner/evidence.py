@@ -132,8 +132,7 @@ def _of_type(error: BaseException) -> Finding | None:
     if damage is not None:
         remark = text or type(error).__name__
         notes = _notes_of(error)
-        sent = [note.removeprefix("sent: ") for note in notes if note.startswith("sent: ")]
-        request = f"after {sent[-1]}" if sent else ""
+        request = _request_of(notes)
         return Finding(damage, request=request, remark=remark, evidence=notes)
     if isinstance(error, IoFailed):
         seen = _BY_TEXT.get(error.reason, Content(What.TEXT, text=error.reason))
@@ -142,6 +141,15 @@ def _of_type(error: BaseException) -> Finding | None:
         seen = errno_of(error.errno or 0)
         return Finding(Damage.ERROR, expected=errno_of(0), seen=seen, remark=text)
     return None
+
+
+def _request_of(notes: Sequence[str]) -> str:
+    """Return the request that a wrong reply answers, or that was sent last; "" without any."""
+    for before, word in (("answered: ", "in reply to"), ("sent: ", "after")):
+        found = [note.removeprefix(before) for note in notes if note.startswith(before)]
+        if found:
+            return f"{word} {found[-1]}"
+    return ""
 
 
 def _notes_of(error: BaseException) -> tuple[str, ...]:

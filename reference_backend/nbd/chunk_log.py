@@ -27,6 +27,10 @@ class ChunkLog:
         """Record a chunk."""
         self._chunks.append((kind, flags, cookie, payload[:_SHOWN], len(payload)))
 
+    def forget(self) -> None:
+        """Forget all: a simple reply has no chunks."""
+        self._chunks.clear()
+
     def lines(self, *, last_is_wrong: bool) -> Iterator[str]:
         """Yield the chunks of the reply that came last, in the order of their arrival.
 

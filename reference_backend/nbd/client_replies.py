@@ -6,7 +6,7 @@ requests, also wrong ones, because conformance tests need them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from blockio.extents import Extent
@@ -23,6 +23,8 @@ REPLY_MAX = 64 * 1024 * 1024 + 64
 """Bytes of the longest reply payload accepted: the largest READ and a chunk's head."""
 
 _WITHOUT_RANGE = (Command.FLUSH, Command.DISC)
+_HEAD = 512
+"""Bytes of a message that an error shows."""
 _TOLD = 4
 """Cookies in flight that a message names at most."""
 
@@ -84,6 +86,9 @@ class Replies:
     """Assembles replies from bytes.
 
     Call ``expect`` for each request. ``receive`` takes bytes and yields complete replies.
+
+    :ivar head: the first bytes of the message that is handled, or was handled last.
+    :ivar meant: the request that it answers, as far as its cookie tells; None if that is unknown.
     """
 
     def __init__(self, mode: ReplyMode) -> None:
@@ -92,6 +97,8 @@ class Replies:
         self._partial: dict[int, Reply] = {}
         self._buffer = bytearray()
         self.chunks = ChunkLog()
+        self.head = b""
+        self.meant: Request | None = None
 
     def expect(self, pending: Request) -> None:
         """Register a request that was sent."""
@@ -111,6 +118,7 @@ class Replies:
         """
         self._buffer += data
         while True:
+            self.head, self.meant = bytes(self._buffer[:_HEAD]), None
             size = self._message_size()
             if size is None or len(self._buffer) < size:
                 return
@@ -153,6 +161,7 @@ class Replies:
 
     def _simple_size(self) -> int:
         _magic, error, cookie = m.SIMPLE_REPLY.unpack_from(self._buffer)
+        self.chunks.forget()
         pending = self._find(cookie)
         if pending.command == Command.READ:
             if self.mode is not ReplyMode.SIMPLE:
@@ -163,10 +172,12 @@ class Replies:
         return m.SIMPLE_REPLY.size
 
     def _find(self, cookie: int) -> Request:
-        try:
-            return self.waiting[cookie]
-        except KeyError:
-            raise RemoteProtocolError(_of_no_request(cookie, list(self.waiting))) from None
+        self.meant = self.waiting.get(cookie)
+        if self.meant is None:
+            altered, why = _altered(cookie, self.waiting)
+            self.meant = self.waiting.get(altered)
+            raise RemoteProtocolError(_of_no_request(cookie, altered, why, list(self.waiting)))
+        return self.meant
 
     # -- messages
 
@@ -180,16 +191,17 @@ class Replies:
             return reply
         if self.mode is ReplyMode.EXTENDED:
             _magic, flags, kind, cookie, base, _length = m.EXTENDED_REPLY.unpack_from(message)
+            payload = message[m.EXTENDED_REPLY.size :]
+            self.chunks.add(kind, flags, cookie, payload)
             pending = self._find(cookie)
             if base != pending.offset:
                 msg = f"a chunk repeats offset {base}, the request had {pending.offset}"
                 raise RemoteProtocolError(msg)
-            payload = message[m.EXTENDED_REPLY.size :]
         else:
             _magic, flags, kind, cookie, _length = m.STRUCTURED_REPLY.unpack_from(message)
-            pending = self._find(cookie)
             payload = message[m.STRUCTURED_REPLY.size :]
-        self.chunks.add(kind, flags, cookie, payload)
+            self.chunks.add(kind, flags, cookie, payload)
+            pending = self._find(cookie)
         reply = self._partial.setdefault(cookie, Reply(cookie, pending.command))
         self._take_chunk(pending, reply, kind, payload)
         if not flags & ChunkFlag.DONE:
@@ -316,16 +328,21 @@ def parse_status(payload: bytes, *, extended: bool) -> tuple[int, list[Extent]]:
     return fields[0], found
 
 
-def _of_no_request(cookie: int, waiting: Sequence[int]) -> str:
-    """Return what is wrong with the cookie of a reply, from the cookies that are in flight."""
-    text = f"a reply to cookie {cookie:#x}, which is not in flight"
+def _altered(cookie: int, waiting: Collection[int]) -> tuple[int, str]:
+    """Return the cookie in flight that was altered to this one, and how; (-1, "") without one."""
     turned = int.from_bytes(cookie.to_bytes(8, "big"), "little")
     if turned in waiting:
-        return f"{text}; cookie {turned:#x} is: the reply has its bytes in reverse order"
+        return turned, "with its bytes in reverse order"
     cut = [one for one in waiting if one != cookie and one & 0xFFFFFFFF == cookie]
-    if cut:
-        return f"{text}; cookie {cut[0]:#x} is: the reply has only its lower 32 bits"
+    return (cut[0], "without its upper 32 bits") if cut else (-1, "")
+
+
+def _of_no_request(cookie: int, altered: int, why: str, waiting: Sequence[int]) -> str:
+    """Return what is wrong with the cookie of a reply, from the cookies that are in flight."""
+    text = f"a reply to cookie {cookie:#018x}, which is not in flight"
+    if why:
+        return f"{text}: it is cookie {altered:#018x} {why}"
     if not waiting:
         return f"{text}; no request is"
     more = ", ..." if len(waiting) > _TOLD else ""
-    return f"{text}; in flight: {', '.join(f'{one:#x}' for one in waiting[:_TOLD])}{more}"
+    return f"{text}; in flight: {', '.join(f'{one:#018x}' for one in waiting[:_TOLD])}{more}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from qbdcheck.report.page_reply import extents_of, parts_of
+import pytest
+
+from qbdcheck.report.page_reply import extents_of, head_of, parts_of, received
 
 SENT = "sent: BLOCK_STATUS, offset 4096, length 8388608, flags 0x0, cookie 0x7"
 HEAD = "668e33ef 00010005 00000000 00000007 00000014"
@@ -16,6 +18,36 @@ def test_the_extents_follow_the_requested_offset() -> None:
         (2, 528384, 0, True),
     ]
     assert [one.flags for one in found] == ["0x0: allocated data", "0x3: hole, reads as zeroes"]
+
+
+def test_the_extents_are_those_of_the_request_that_was_answered() -> None:
+    body = "00000001 00080000 00000000"
+    wire = (SENT, SENT.replace("4096", "8192"), SENT.replace("sent", "answered"))
+    (found,) = extents_of((*wire, f"received, 32 bytes: {HEAD} {body}"))
+    assert found.offset == 4096
+
+
+@pytest.mark.parametrize(
+    ("sent", "says"),
+    [
+        ("67446698 00000001 01000000 00000000", "simple reply, EPERM, cookie 0x0100000000000000"),
+        ("67446698 00000000 00000000 00000007", "simple reply, no error, cookie 0x00000000000000"),
+        (
+            "668e33ef 00018001 43000000 00000000 00000006 0000000c 0000",
+            "error chunk, ENOMEM, cookie 0x4300000000000000",
+        ),
+        (HEAD, "chunk of type BLOCK_STATUS, no error, cookie 0x0000000000000007"),
+    ],
+)
+def test_the_head_of_a_reply_is_told_in_words(sent: str, says: str) -> None:
+    head = head_of(received((SENT, f"received, 16 bytes: {sent} ...")))
+    assert str(head).startswith(says)
+
+
+def test_what_has_no_magic_is_no_reply() -> None:
+    assert head_of(b"") is None
+    assert head_of(bytes(32)) is None
+    assert head_of(bytes.fromhex("674466")) is None
 
 
 def test_other_replies_have_no_table() -> None:

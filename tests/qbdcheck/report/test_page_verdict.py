@@ -97,12 +97,16 @@ def test_a_misdirected_write_names_its_range(runs: ModuleType) -> None:
 def test_a_reply_is_named_with_its_request(runs: ModuleType) -> None:
     finding = Finding(
         Damage.PROTOCOL,
-        request="after BLOCK_STATUS, offset 0, length 8388608, flags 0x0, cookie 0x7",
+        request="in reply to BLOCK_STATUS, offset 0, length 8388608, flags 0x0, cookie 0x7",
         remark="an empty extent: number 2 of 15 has length 0",
     )
     assert verdict(runs, finding) == (
         "The BLOCK_STATUS reply (offset 0, length 8 MiB) breaks the protocol: an empty extent:"
         " number 2 of 15 has length 0."
+    )
+    unknown = replace(finding, request=finding.request.replace("in reply to", "after"))
+    assert verdict(runs, unknown).startswith(
+        "After BLOCK_STATUS (offset 0, length 8 MiB), a reply breaks the protocol: "
     )
 
 

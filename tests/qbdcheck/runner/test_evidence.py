@@ -187,3 +187,13 @@ def test_a_broken_reply_is_reported_with_the_last_messages() -> None:
     assert finding.damage is Damage.PROTOCOL
     assert finding.request.startswith("after BLOCK_STATUS, offset 4096, length 8192")
     assert finding.evidence[-1].startswith("received, 39 bytes: 6e6f2072")
+
+
+def test_a_wrong_reply_is_of_the_request_that_it_answers() -> None:
+    error = RemoteProtocolError("an empty extent")
+    assert findings_of(error)[0].request == ""
+    error.add_note("sent: READ, offset 0")
+    error.add_note("sent: WRITE, offset 512")
+    assert findings_of(error)[0].request == "after WRITE, offset 512"
+    error.add_note("answered: READ, offset 0")
+    assert findings_of(error)[0].request == "in reply to READ, offset 0"

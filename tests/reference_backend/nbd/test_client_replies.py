@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from blockio.extents import Extent
 from blockio.layers import Command
 from reference_backend.nbd import client_replies as wire
+from reference_backend.nbd import constants as c
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.client_options import parse_greeting, parse_option_reply
@@ -107,10 +108,13 @@ def test_a_server_that_breaks_the_protocol_is_detected(sent: bytes) -> None:
 @pytest.mark.parametrize(
     ("cookies", "said"),
     [
-        ((0xEFCD_AB00_0000_0000,), "; cookie 0xefcdab0000000000 is: the reply has its bytes in"),
-        ((0x1_00AB_CDEF, 7), "; cookie 0x100abcdef is: the reply has only its lower 32 bits"),
-        ((3, 7), "; in flight: 0x3, 0x7"),
-        ((1, 2, 3, 4, 5), "; in flight: 0x1, 0x2, 0x3, 0x4, ..."),
+        (
+            (0xEFCD_AB00_0000_0000,),
+            ": it is cookie 0xefcdab0000000000 with its bytes in reverse order",
+        ),
+        ((0x1_00AB_CDEF, 7), ": it is cookie 0x0000000100abcdef without its upper 32 bits"),
+        ((3, 7), "; in flight: 0x0000000000000003, 0x0000000000000007"),
+        ((1, 2, 3, 4, 5), ", 0x0000000000000004, ..."),
         ((), "; no request is"),
     ],
 )
@@ -123,6 +127,29 @@ def test_a_reply_to_no_request_is_compared_with_those_in_flight(
     with pytest.raises(RemoteProtocolError, match="which is not in flight") as found:
         list(client.receive(chunk(NONE)))
     assert said in str(found.value)
+
+
+def test_the_message_that_broke_the_protocol_and_its_request_are_kept() -> None:
+    """The broken message is not the first one of what was received."""
+    client = wire.Replies(ReplyMode.STRUCTURED)
+    for cookie in (COOKIE, 0x11, 0x22):
+        client.expect(wire.Request(cookie, Command.WRITE, 0, cookie, 512))
+    right = m.SIMPLE_REPLY.pack(c.SIMPLE_REPLY_MAGIC, 0, COOKIE)
+    broken = m.SIMPLE_REPLY.pack(c.SIMPLE_REPLY_MAGIC, 5, 0x22 << 56)
+    with pytest.raises(RemoteProtocolError, match="reverse order"):
+        list(client.receive(right + broken + bytes(8)))
+    assert client.head.startswith(broken)
+    assert client.meant is not None
+    assert client.meant.cookie == 0x22
+    assert list(client.chunks.lines(last_is_wrong=True)) == []  # those of other replies are gone
+
+
+def test_a_chunk_to_no_request_is_in_the_table_and_no_chunk_of_another_reply() -> None:
+    client = waiting()
+    with pytest.raises(RemoteProtocolError, match="not in flight"):
+        list(client.receive(data(1000, b"12345678", 0) + chunk(NONE, cookie=99)))
+    assert list(client.chunks.lines(last_is_wrong=True)) == ["chunk 1: NONE; -; 0; DONE; -; wrong"]
+    assert client.meant is None
 
 
 @pytest.mark.parametrize(
