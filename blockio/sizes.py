@@ -40,3 +40,10 @@ def format_size(size: float, decimals: int = 1) -> str:
     scaled = size / UNITS[unit]
     number = f"{scaled:.0f}" if scaled == int(scaled) else f"{scaled:.{decimals}f}"
     return f"{number} {f'{unit}iB' if unit else 'bytes'}"
+
+
+def exact_size(size: int) -> str:
+    """Return a size as a whole number of its largest unit: ``1025 KiB``, ``513 bytes``."""
+    units = [unit for unit in UNITS if size and size % UNITS[unit] == 0]
+    unit = units[-1] if units else ""
+    return f"{size // UNITS[unit]} {f'{unit}iB' if unit else 'bytes'}"

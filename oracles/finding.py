@@ -42,6 +42,7 @@ class Finding:
         block status says; empty: not known.
     :ivar follows: what it follows from, if another finding of the case is its cause; else empty.
     :ivar life: what happened to the first sector, the first event first; it is not compared.
+    :ivar right_writes: writes to the volume that the same checks found right; not compared.
     """
 
     damage: Damage
@@ -64,6 +65,7 @@ class Finding:
     follows: str = ""
     life: tuple[Moment, ...] = field(default=(), compare=False, repr=False)
     sector_bytes: Difference | None = field(default=None, compare=False, repr=False)
+    right_writes: tuple[Operation, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def sectors(self) -> int:
@@ -143,7 +145,7 @@ class Finding:
 
         :raise ValueError: something else made them. :raise LookupError, TypeError: as well.
         """
-        members = {"sector_bytes": None, "follows": "", **members}
+        members = {"sector_bytes": None, "follows": "", "right_writes": (), **members}
         values = {one.name: members[one.name] for one in fields(cls)}
         for name in ("expected", "seen"):
             values[name] = _content(values[name])
@@ -154,7 +156,8 @@ class Finding:
         values["damage"] = Damage(values["damage"])
         values["confidence"] = Confidence(values["confidence"])
         values["part"] = None if values["part"] is None else (values["part"][0], values["part"][1])
-        values["last_writes"] = tuple(Operation(**one) for one in values["last_writes"])
+        for name in ("last_writes", "right_writes"):
+            values[name] = tuple(Operation(**one) for one in values[name])
         values["evidence"] = tuple(values["evidence"])
         values["allocation"] = tuple((at, size, hole) for at, size, hole in values["allocation"])
         values["life"] = tuple(Moment(**one) for one in values["life"])
@@ -398,6 +401,8 @@ def _status(finding: Finding) -> str:
     return f"said to read as zeroes, expected {there}"
 
 
+DISCARDED = "it lies directly"
+"""Begins the evidence of a finding beside a later discard."""
 READ_WAS_WRONG = "so the read was wrong"
 """End of the evidence of a finding whose place had the right data when it was read again."""
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 
+from oracles.contrast import Checked, with_right_writes
 from oracles.damage import Operation
+from oracles.finding import Findings
 from oracles.life import Moment, life_of
 from oracles.stamps import SECTOR, Bytes, Header, Identity, keys_of
 
@@ -17,6 +19,8 @@ _MOMENTS = 50_000
 """Moments that are kept: those of the last operations."""
 _TELLING = 64
 """First bytes that, with the place, tell the data of one write from that of another."""
+_CHECKS = 1000
+"""Checks that are kept: the last ones."""
 _SEARCHED = 1 << 20
 """Sectors of which `History.stamp_with` compares the keys; this takes 50 ms."""
 
@@ -37,6 +41,7 @@ class History:
         self._moments: deque[Moment] = deque(maxlen=_MOMENTS)
         self._identity = identity
         self._entries: list[Operation] = []
+        self._checks: deque[Checked] = deque(maxlen=_CHECKS)
         self._last_number = 0
         self._generation = 0
         self._stamped: dict[int, tuple[int, int]] = {}
@@ -53,6 +58,7 @@ class History:
         """Return an independent copy that continues for that identity."""
         other = History(identity)
         other._entries = list(self._entries)
+        other._checks = self._checks.copy()
         other._last_number = self._last_number
         other._generation = self._generation
         other._stamped = dict(self._stamped)
@@ -118,6 +124,8 @@ class History:
         text: str = "",
     ) -> None:
         """Add a moment to the life of the volume; see `Moment` for the fields."""
+        if kind == "cut":
+            self._checks.clear()  # what was right before it may be lost now
         at_s = round(self.clock(), 6) if self.clock else None
         lane = "" if kind in ("prefill", "cut") else self.lane
         self._moments.append(
@@ -134,6 +142,21 @@ class History:
                 text=text,
             )
         )
+
+    def was_right(self, offset: int, length: int) -> None:
+        """Record that a check of a range found nothing wrong."""
+        self._checks.append((len(self._entries), offset, length))
+
+    def contrasted(
+        self, findings: Findings, offset: int, length: int, unsure: Sequence[int]
+    ) -> Findings:
+        """Return what a check of a range found, with the writes of the volume that are right.
+
+        :param unsure: sectors of the range that may have several contents.
+        """
+        failed = len(self._entries), offset, length
+        found = with_right_writes(findings, self._entries, self._checks, failed, unsure)
+        return Findings(found, is_judged=findings.is_judged, about=findings.about)
 
     def new_lane(self, program: str) -> str:
         """Return a name for the next connection of a program: ``NBD connection 2``."""

@@ -310,9 +310,10 @@ class Shadow:
         length = len(seen) if length is None else length
         self._within(offset, length)
         if len(seen) == length and self._is_likeliest(offset, seen):
+            self.history.was_right(offset, length)
             return Findings(is_judged=length > 0)
-        wanted = self._likeliest(offset, length)
-        for sector in self.ambiguous(offset, length):
+        wanted, unsure = self._likeliest(offset, length), self.ambiguous(offset, length)
+        for sector in unsure:
             low, high = max(sector * SECTOR, offset), min((sector + 1) * SECTOR, offset + len(seen))
             states = self._now.states(sector)
             part = slice(low - sector * SECTOR, high - sector * SECTOR)
@@ -347,6 +348,7 @@ class Shadow:
             if finding.damage is Damage.MISDIRECTED and finding.moved is not None:
                 places.append((finding.offset - finding.moved, SECTOR))
             findings[place] = replace(finding, life=self.history.life(*places))
+        findings = self.history.contrasted(findings, offset, len(seen), unsure)
         if not self._unknown:
             return findings
         differs = self._unknown.others(np.flatnonzero(seen != wanted) + offset)

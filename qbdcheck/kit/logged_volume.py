@@ -13,6 +13,7 @@ import contextlib
 import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -24,7 +25,7 @@ from blockio.sizes import parse_size
 from blockio.write_log import SECTOR, Entry, LogFlag, LogFollower, WriteLogError
 from oracles.damage import Damage, Operation
 from oracles.diagnosis import diagnose
-from oracles.finding import Finding
+from oracles.finding import DISCARDED, Finding
 from qbdcheck import clock
 from qbdcheck.errors import ProgramError
 from qbdcheck.targets.disk import Disk
@@ -62,6 +63,8 @@ class LoggedVolume:
         self._before = np.zeros(sectors, dtype=np.uint64)
         """Hashes of the data of each sector: the last, and the one before."""
         self._places, self._lengths = array("Q", [0]), array("Q", [0])
+        self._discards = array("Q")
+        """The numbers of the discards."""
         self._log = LogFollower(log)
         self._error: Exception | None = None
         self._stopped = threading.Event()
@@ -90,6 +93,7 @@ class LoggedVolume:
         where = slice(entry.offset // SECTOR, end // SECTOR)
         if entry.flags & LogFlag.DISCARD:
             self._number[where] = 0  # what is there now may be old or zero
+            self._discards.append(len(self._places) - 1)
             return
         data = np.frombuffer(entry.data, dtype=np.uint8)[: end - entry.offset]
         self._expected[entry.offset : end] = data
@@ -156,7 +160,8 @@ class LoggedVolume:
             remark = f"misdirected: it has the data of sector {owner}"
             yield _renamed(first, Damage.MISDIRECTED, write, remark, (sector - owner) * SECTOR)
         elif not seen.any():
-            yield _renamed(first, Damage.ZEROED, write, f"zeroed: no data {about}")
+            zeroed = _renamed(first, Damage.ZEROED, write, f"zeroed: no data {about}")
+            yield replace(zeroed, evidence=self._beside_discard(place, number))
         elif self._before[sector] == of_seen:
             yield _renamed(first, Damage.STALE, write, f"stale: older data than that {about}")
         else:
@@ -165,6 +170,18 @@ class LoggedVolume:
             remark = f"misdirected: it has the data of sector {sector}, {about}"
             data = Finding(Damage.MISDIRECTED, moved_to, SECTOR, seen=first.expected)
             yield _renamed(data, Damage.MISDIRECTED, write, remark, moved_to - place)
+
+    def _beside_discard(self, place: int, number: int) -> tuple[str, ...]:
+        """Return which discard after a write ended just before a place, or began just behind it."""
+        for later in reversed(self._discards):
+            start, end = self._places[later], self._places[later] + self._lengths[later]
+            if later < number:
+                break
+            if end <= place < end + SECTOR or place < start <= place + SECTOR:
+                side = "behind" if end <= place else "before"
+                which = f"discard #{later} to {start}+{end - start}"
+                return (f"{DISCARDED} {side} {which}, which came after write #{number}",)
+        return ()
 
     def _owner(self, wanted: np.uint64, sector: int) -> int | None:
         """Return the nearest sector whose last data has this hash; None if there is none."""
@@ -204,17 +221,11 @@ def _joined(findings: Sequence[Finding]) -> list[Finding]:
         alike = last is not None and (last.damage, last.moved) == (one.damage, one.moved)
         if last is not None and alike and one.offset <= last.offset + last.length:
             length = max(one.offset + one.length - last.offset, last.length)
-            joined[-1] = _with_length(last, length)
+            last = replace(last, evidence=last.evidence or one.evidence)
+            joined[-1] = replace(last, length=length)
         else:
             joined.append(one)
     return joined
-
-
-def _with_length(one: Finding, length: int) -> Finding:
-    return Finding(
-        one.damage, one.offset, length, expected=one.expected, seen=one.seen,
-        difference=one.difference, moved=one.moved, last_writes=one.last_writes, remark=one.remark,
-    )  # fmt: skip
 
 
 def _hashes(data: _Bytes) -> _Hashes:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 
 from oracles.damage import Damage
 from oracles.finding import Finding
 from qbdcheck.report.events import CaseEnded
+from qbdcheck.report.table_difference import table_difference
 
 _DIED = re.compile(r"^.*\b(?:died|killed|crashed)\b.*\b(?:SIG[A-Z0-9]+|signal)\b.*$", re.MULTILINE)
 _TIME_OUT = re.compile(
@@ -119,7 +121,8 @@ def _first_difference(details: str) -> str:
         return ""
     number = int(hunk["line"])
     expected = got = None
-    for line in details[hunk.end() :].splitlines()[1:]:
+    lines = details[hunk.end() :].splitlines()[1:]
+    for line in lines:
         if line.startswith("-") and expected is None and got is None:
             expected = line[1:]
         elif line.startswith("-") and got is None:
@@ -136,7 +139,14 @@ def _first_difference(details: str) -> str:
         return f"output line {number} is missing: {expected!r}"
     if expected is None:
         return f"output line {number} is not expected: {got!r}"
+    if table := table_difference(_diff_of(lines)):
+        return f"output line {number}: {table}"
     return f"output line {number}: expected {expected!r}, got {got!r}"
+
+
+def _diff_of(lines: Sequence[str]) -> list[str]:
+    """Return the lines that belong to a diff: up to the first line of other text."""
+    return list(takewhile(lambda line: line[:1] in (" ", "-", "+", "@"), lines))
 
 
 def _says_something(line: str) -> bool:

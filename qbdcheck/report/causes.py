@@ -12,7 +12,8 @@ hypothesis if enough failures fit it.
 
 from __future__ import annotations
 
-import re
+import errno
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,11 +23,14 @@ from oracles.damage import Damage
 from oracles.finding import Finding
 from qbdcheck.report import symptoms
 from qbdcheck.report.cause import cause_of_case, main_finding
+from qbdcheck.report.conditions import Condition, condition_of, fulfils, lies_in
 from qbdcheck.report.events import CaseEnded, Cause
 from qbdcheck.report.page_damage import is_wrong_read
+from qbdcheck.report.page_reply import REPORT_ERRORS
 from qbdcheck.report.page_words import named
-from qbdcheck.report.shared_facts import shared_facts
+from qbdcheck.report.shared_facts import NOT_THERE, reads_alike, shared_facts
 from qbdcheck.report.symptoms import Symptoms, symptoms_of
+from qbdcheck.report.traits import NOTHING, Trait, title_of, traits_of, weight
 
 MOST = 5
 """Causes that a run names; the failures of all others are one more."""
@@ -39,98 +43,18 @@ _CONTRADICTED = 0.25
 probe of FUA too, but then FUA is not what the failures have in common."""
 _COMMON = 0.8
 """A trait that this share of a cause's failures has is part of its description."""
-_TOLD = 5
-"""Traits in the title of a cause."""
 _SCRIPT = "script.sh"
 
-_PHRASES = {
-    "at most 512 bytes": "places of at most 512 bytes",
-    "at most 4 KiB": "places of at most 4 KiB",
-    "at most 64 KiB": "places of at most 64 KiB",
-    "at most 1 MiB": "places of at most 1 MiB",
-    "over 1 MiB": "places of over 1 MiB",
-    "aligned to 512": "at multiples of 512 bytes",
-    "aligned to 4096": "at multiples of 4096 bytes",
-    "unaligned": "at unaligned places",
-}
-"""Traits as the title of a cause says them."""
-_LOST = "lost data"
-_SAID = {
-    Damage.LENGTH.value: "wrong length",
-    Damage.SIZE.value: "wrong size",
-    "must fail": "wrong success",
-}
-_MOVED = re.compile(r"([+-])(\d+) (bytes|sectors) away")
-
-Trait = tuple[str, str]
-"""A kind of trait and its value: ``("command", "flush")``."""
-
-_DAMAGES: Mapping[Damage, float] = {
-    Damage.MISDIRECTED: 4.0,
-    Damage.SWAPPED: 4.0,
-    Damage.SHIFTED: 3.0,
-    Damage.FOREIGN: 2.0,
-    Damage.BIT_FLIP: 3.0,
-    Damage.BEYOND_END: 3.0,
-    Damage.CHANGING: 2.5,
-    Damage.TRUNCATED: 2.5,
-    Damage.SIZE: 2.5,
-    Damage.LENGTH: 2.0,
-    Damage.STATUS: 2.0,
-    Damage.NEWER: 2.0,
-    Damage.DIED: 6.0,
-    Damage.HANG: 2.5,
-    Damage.PROTOCOL: 1.6,
-    Damage.NOT_READY: 2.0,
-    Damage.ZEROED: 1.2,
-    Damage.TORN: 1.0,
-    Damage.STALE: 1.0,
-    Damage.NEVER_WRITTEN: 1.0,
-    Damage.LOST: 1.0,
-    Damage.NOT_LINEARIZABLE: 0.9,
-}
-_CONTENTS = frozenset({
-    Damage.ZEROED, Damage.STALE, Damage.NEWER, Damage.NEVER_WRITTEN, Damage.LOST,
-    Damage.MISDIRECTED, Damage.SWAPPED, Damage.FOREIGN, Damage.TORN, Damage.ALTERED,
-    Damage.SHIFTED, Damage.TRUNCATED, Damage.CHANGING, Damage.UNKNOWN,
-})  # fmt: skip
-"""Kinds that are said of data."""
-_COMMANDS: Mapping[str, float] = {
-    symptoms.ZEROES: 3.0,
-    symptoms.DISCARD: 2.5,
-    symptoms.FLUSH: 2.5,
-    symptoms.STATUS: 2.0,
-    "resize": 2.0,
-    "snapshot": 2.0,
-    "cache": 2.0,
-    "handshake": 1.4,
-    symptoms.WRITE: 0.6,
-    symptoms.READ: 0.5,
-}
-_KINDS: Mapping[str, float] = {
-    "program": 6.5,
-    "end": 1.4,
-    "flag": 2.6,
-    "errno": 1.7,
-    "moved": 4.5,
-    "expected": 1.5,
-    "state": 1.3,
-    "alignment": 0.4,
-    "size": 0.3,
-}
-"""Weights of the other traits."""
 _CIRCUMSTANCES = ("state", "size", "alignment")
 """Kinds of traits that are no cause of their own: a title has them only if all failures do."""
-_WEAK_ENDS = ("output differs", "pattern differs", "corrupt image", "must fail")
 _HANDSHAKE: Trait = ("command", "handshake")
-_OTHER = 0.3
 _MIXED = "different kinds of damage"
 _OLDER = frozenset(
     kind.value
     for kind in (Damage.STALE, Damage.NEVER_WRITTEN, Damage.LOST, Damage.NOT_LINEARIZABLE)
 )
 """Kinds that say the same: what is read is older than a write that was acknowledged."""
-_NOTHING = "failures whose texts have no request and no kind of damage in common"
+_NOT_CARRIED_OUT = "acknowledged writes whose data is not there"
 EVERYTHING = "everything"
 """The claim of a contradiction that explains each failure: the profile is of another target."""
 _CLAIMS: Mapping[str, Trait] = {
@@ -210,18 +134,6 @@ def suspects(cases: Iterable[CaseEnded]) -> frozenset[str]:
     return frozenset(word for word, trait in _CLAIMS.items() if trait in traits)
 
 
-def traits_of(shows: Symptoms) -> frozenset[Trait]:
-    """Return the traits of a failure."""
-    found: set[Trait] = {("damage", kind) for kind in shows.damage}
-    found |= {("flag", flag) for flag in shows.flags}
-    for kind in ("command", "size", "alignment", "state", "errno", "end", "program", "moved"):
-        if value := getattr(shows, kind):
-            found.add((kind, value))
-    if shows.expected == "zeroes" and not {"zeroed"} & set(shows.damage):
-        found.add(("expected", "zeroes"))
-    return frozenset(found)
-
-
 def _failure(case: CaseEnded) -> _Failure:
     findings = [one for one in named(case.findings) if not one.follows]
     shows = symptoms_of(case.message, case.details, findings, case.groups)
@@ -236,20 +148,6 @@ def _is_due_to_a_flush(finding: Finding | None) -> bool:
     return (
         finding is not None and culprit is not None and finding.life[culprit.place].kind == "flush"
     )
-
-
-def weight(trait: Trait) -> float:
-    """Return how much a trait says about the cause; 1 is average."""
-    kind, value = trait
-    if kind == "damage":
-        return _DAMAGES.get(Damage(value), 0.8)
-    if kind == "command":
-        return _COMMANDS.get(value, 1.0)
-    if kind == "end" and value in _WEAK_ENDS:
-        return 0.7
-    if kind == "end" and value == "server died":
-        return 6.0
-    return _KINDS.get(kind, _OTHER)
 
 
 def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, list[_Failure]]:
@@ -273,10 +171,29 @@ def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, l
     if root[0] in _CIRCUMSTANCES:
         members = explained
     true = _true_of_all(members)
-    title = _title(root, true)
-    if title == _NOTHING or all(kind in _CIRCUMSTANCES for kind, _ in {root, *true}):
+    title = title_of(root, true)
+    if title == NOTHING or all(kind in _CIRCUMSTANCES for kind, _ in {root, *true}):
         title = _mixed(members)
-    title += _facts(members) + _followers(members, explained)
+    condition = condition_of([one.case.findings for one in explained]) or condition_of(
+        [one.case.findings for one in members]
+    )
+    if condition is not None and all(_only_lost(one.case.findings) for one in explained):
+        title = _NOT_CARRIED_OUT
+    title += _facts(members, condition)
+    shown = [one for one in rest if one in members or _shows(one, members, condition)]
+    beside = [
+        one
+        for one in rest
+        if one not in shown and condition is not None and lies_in(one.case, condition)
+    ]
+    explained = [one for one in rest if one in explained or one in shown or one in beside]
+    lost = [one for one in rest if one not in explained and _lost_its_reply(one, title)]
+    if lost:
+        explained += lost
+        title += f"; {len(lost)} more where the client reports EIO instead"
+    if beside:
+        title += f"; {len(beside)} more where such data is missing, or went"
+    title += _followers([*shown, *beside, *lost], explained)
     return (
         _cause(("pattern", title), members, explained, total, shared),
         [failure for failure in rest if failure not in explained],
@@ -312,7 +229,7 @@ def _mixed(members: Sequence[_Failure]) -> str:
     kinds = Counter(one.shows.damage[0] for one in members if one.shows.damage)
     states = Counter(one.shows.state for one in members if one.shows.state)
     if not kinds:
-        return _NOTHING
+        return NOTHING
     told = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
     subject = "older data than was acknowledged" if kinds.keys() <= _OLDER else _MIXED
     wrong = [any(is_wrong_read(finding) for finding in one.case.findings) for one in members]
@@ -344,9 +261,32 @@ def _true_of_all(members: Sequence[_Failure]) -> set[Trait]:
     }
 
 
-def _facts(members: Sequence[_Failure]) -> str:
-    facts = shared_facts([one for failure in members for one in failure.case.findings])
+def _facts(members: Sequence[_Failure], condition: Condition | None) -> str:
+    facts = shared_facts([named(failure.case.findings) for failure in members], condition)
     return f": {', '.join(facts)}" if facts else ""
+
+
+def _lost_its_reply(failure: _Failure, title: str) -> bool:
+    """Return whether a program may have got EIO because a reply with an error was unusable.
+
+    A client that cannot use a reply ends the connection, and fails its requests with EIO.
+    """
+    is_cause = title.startswith(Damage.PROTOCOL.value) and REPORT_ERRORS in title
+    return is_cause and os.strerror(errno.EIO) in failure.case.message
+
+
+def _only_lost(findings: Sequence[Finding]) -> bool:
+    """Return whether all damage of a failure is that data which was written is not there."""
+    found = [one for one in findings if not one.damage.rank]
+    return bool(found) and all(one.damage in NOT_THERE and not is_wrong_read(one) for one in found)
+
+
+def _shows(failure: _Failure, members: Sequence[_Failure], condition: Condition | None) -> bool:
+    """Return whether a failure shows what the others have in common, though in another way."""
+    findings = failure.case.findings
+    if condition is not None and fulfils(findings, condition):
+        return True
+    return reads_alike(findings, [one.case.findings for one in members])
 
 
 def _followers(members: Sequence[_Failure], explained: Sequence[_Failure]) -> str:
@@ -362,63 +302,6 @@ def _is_explained(failure: _Failure, shared: set[Trait], is_first: bool) -> bool
     if any(weight(trait) >= _TELLING for trait in shared & failure.traits):
         return True
     return is_first and all(weight(trait) < _TELLING for trait in failure.traits)
-
-
-def _title(root: Trait, shared: set[Trait]) -> str:
-    """Return what the failures of a cause have in common, as a sentence of the telling traits.
-
-    For example: ``torn data of write zeroes requests, after a power cut, at most 512 bytes``.
-    """
-    others = sorted(shared - {root}, key=lambda trait: (-weight(trait), trait))
-    chosen: dict[str, list[str]] = {}
-    roots = [root] if root in shared or root[0] == "damage" else []
-    for kind, value in [*roots, *others][:_TOLD]:
-        chosen.setdefault(kind, []).append(value)
-    subject, requests = _subject(chosen), _requests(chosen)
-    if symptoms.FLUSH in chosen.get("command", ()) and subject.endswith(" data"):
-        requests = "that flush requests had to make durable"
-    if symptoms.FLUSH in chosen.get("command", ()) and not subject:
-        subject, requests = "flush requests that made nothing durable, or ended wrongly", ""
-    parts = [" ".join(filter(None, (subject or "wrong outcome" * bool(requests), requests)))]
-    parts += [f"where {value} are expected" for value in chosen.get("expected", ())]
-    for kind in ("moved", "state", "errno", "size", "alignment"):
-        parts += [_PHRASES.get(value, value) for value in map(_distance, chosen.get(kind, []))]
-    state = next(iter(chosen.get("state", ())), "")
-    if parts[0].startswith(_LOST) and state in parts:
-        parts.remove(state)
-        parts[0] = f"data{parts[0].removeprefix(_LOST)} is lost {state}"
-    return ", ".join(part for part in parts if part) or _NOTHING
-
-
-def _distance(value: str) -> str:
-    """Return ``8 sectors too high`` for ``+8 sectors away``; other words as they are."""
-    found = _MOVED.fullmatch(value)
-    if found is None:
-        return value
-    unit = found[3].removesuffix("s") if found[2] == "1" else found[3]
-    return f"{found[2]} {unit} too {'high' if found[1] == '+' else 'low'}"
-
-
-def _subject(chosen: Mapping[str, Sequence[str]]) -> str:
-    """Return what went wrong: a program's death, the kinds of damage, or how requests ended."""
-    if "program" in chosen:
-        return chosen["program"][0]
-    damage = list(chosen.get("damage", ()))
-    contents = " or ".join(kind for kind in damage if Damage(kind) in _CONTENTS)
-    rest = [_SAID.get(kind, kind) for kind in damage if Damage(kind) not in _CONTENTS]
-    rest += [_SAID.get(end, end) for end in chosen.get("end", ())]
-    return ", ".join([*([f"{contents} data"] if contents else []), *rest])
-
-
-def _requests(chosen: Mapping[str, Sequence[str]]) -> str:
-    """Return ``of write requests with FUA``; "" if no command and no flag is known."""
-    if "program" in chosen or not {"command", "flag"} & set(chosen):
-        return ""
-    command = "".join(f"{value} " for value in chosen.get("command", ()))
-    flags = " and ".join(chosen.get("flag", ()))
-    in_reply = {Damage.PROTOCOL.value, Damage.LENGTH.value} & set(chosen.get("damage", ()))
-    of = "in replies to" if in_reply else "of"
-    return f"{of} {command}requests" + (f" with {flags}" if flags else "")
 
 
 def _cause(

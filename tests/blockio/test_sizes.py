@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blockio.sizes import UNITS, format_size, parse_size
+from blockio.sizes import UNITS, exact_size, format_size, parse_size
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,17 @@ def test_plain_numbers_are_bytes(number: int) -> None:
 )
 def test_size_is_printed_in_its_largest_unit(size: int, text: str) -> None:
     assert format_size(size) == text
+
+
+def test_an_exact_size_is_not_rounded() -> None:
+    sizes = (0, 513, 4096, 1025 << 10, 3 << 30)
+    assert [exact_size(size) for size in sizes] == [
+        "0 bytes",
+        "513 bytes",
+        "4 KiB",
+        "1025 KiB",
+        "3 GiB",
+    ]
 
 
 @given(st.integers(1, 1000), st.sampled_from(list(UNITS)))

@@ -114,6 +114,31 @@ def test_zeroes_and_a_flipped_bit_are_told_apart(run: Callable[..., list[Finding
     assert (flip.damage, flip.offset) == (Damage.BIT_FLIP, PLACE + SECTOR)
 
 
+def test_zeroes_beside_a_later_discard_name_it(run: Callable[..., list[Finding]]) -> None:
+    def zeroed(request: Request) -> Request:
+        return changed(request, payload=bytes(request.length))
+
+    def discards(client: Client) -> None:
+        client.trim(SIZE - 4096, 4096)
+        harmed(client)
+        client.trim(PLACE - 4096, 4096)
+        client.trim(2 * PLACE, 4096)
+
+    (found,) = run(zeroed, discards)
+    assert found.length == 2 * SECTOR
+    assert found.evidence == (
+        f"it lies directly behind discard #5 to {PLACE - 4096}+4096, which came after write #4",
+    )
+
+    def before(client: Client) -> None:
+        client.trim(PLACE - 4096, 4096)
+        harmed(client)
+        client.trim(PLACE + 4 * SECTOR, 4096)
+
+    (found,) = run(zeroed, before)
+    assert found.evidence == ()
+
+
 def test_a_follower_reads_entries_once_and_frees_their_space(tmp_path: Path) -> None:
     path = tmp_path / "log"
     writer, follower = LogWriter(path), LogFollower(path)

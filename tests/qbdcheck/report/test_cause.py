@@ -41,6 +41,13 @@ AssertionError: map is not empty
             id="a line of output too many",
         ),
         pytest.param(
+            "output differs",
+            "--- a\n+++ b\n@@ -1,3 +1,3 @@\n what  A  B\n-EIO   EIO  EIO\n+EIO   EIO  EPERM\n"
+            " x y z\nat",
+            "output line 2: what EIO: expected EIO, got EPERM in column B; no other line differs",
+            id="a row of a table",
+        ),
+        pytest.param(
             "read 512 bytes at 4096:",
             "    io.read(4096, 512)\nE   read 512 bytes at 4096:\nE     sector 8: lost",
             "read 512 bytes at 4096: sector 8: lost",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -27,8 +28,10 @@ CLAIM = Contradiction("write_zeroes", "offset 65536: never written, expected zer
 
 def wrong(damage: Damage, by: str = "write", number: int = 5, **fields: object) -> Finding:
     last = (Operation(number, 4096, 4096, by),)
-    base: dict[str, object] = {"expected": DATA, "last_writes": last}
-    return Finding(damage, 4096, 4096, **{**base, **fields})  # type: ignore[arg-type]
+    base: dict[str, object] = {
+        "offset": 4096, "length": 4096, "expected": DATA, "last_writes": last,
+    }  # fmt: skip
+    return Finding(damage, **{**base, **fields})  # type: ignore[arg-type]
 
 
 def fails(runs: ModuleType, number: int, *findings: Finding, message: str = "") -> CaseEnded:
@@ -242,6 +245,55 @@ def test_what_a_power_cut_took_is_lost_in_the_title_as_on_the_page(runs: ModuleT
     assert cause.title.startswith("data of write requests is lost after a")
     (cause,) = causes_of([replace(fails(runs, 2, replace(gone, life=())), groups=("crash",))])
     assert cause.title.startswith("never written data of write requests")
+
+
+def lost_writes(seed: int) -> tuple[Finding, ...]:
+    """Return the findings of a case that loses the writes from 1 MiB to 2 MiB, and no others."""
+    chance = random.Random(seed)
+    places = [chance.randrange(2048) * 4096 for _ in range(80)]
+    every = [Operation(number, place, 4096, "write") for number, place in enumerate(places, 1)]
+    right = tuple(one for one in every if one.offset >> 20 != 1)
+    found = [
+        wrong(kind, offset=one.offset, length=4096, last_writes=(one,))
+        for one, kind in zip(every, [Damage.STALE, Damage.ZEROED, Damage.NEVER_WRITTEN] * 30,
+                             strict=False)
+        if one not in right
+    ]  # fmt: skip
+    return replace(found[0], right_writes=right), *found[1:]
+
+
+def test_a_condition_of_the_damaged_writes_is_one_cause_with_what_lies_there(
+    runs: ModuleType,
+) -> None:
+    cases = [fails(runs, number, *lost_writes(number)) for number in (2, 3, 4)]
+    status = "block status of 4096 bytes at 1572864: zero, after an acknowledged write"
+    away = "block status of 4096 bytes at 6291456: zero, after an acknowledged write"
+    (cause,) = causes_of([*cases, runs.ended(43, Verdict.FAIL, message=status)])
+    assert cause.title.startswith("acknowledged writes whose data is not there: all ")
+    assert " damaged writes begin from 1 MiB on and before 2 MiB, none of " in cause.title
+    assert cause.title.endswith("; 1 more where such data is missing, or went")
+    assert cause.cases == ("002", "003", "004", "043")
+    _, other = causes_of([*cases, runs.ended(43, Verdict.FAIL, message=away)])
+    assert other.cases == ("043",)
+
+
+def test_a_client_that_reports_eio_follows_from_broken_replies_with_errors(
+    runs: ModuleType,
+) -> None:
+    text = "a reply to cookie 0x1: it is cookie 0x2 with its bytes in reverse order"
+
+    def broken(number: int, code: int) -> CaseEnded:
+        wire = (f"received, 16 bytes: 67446698 {code:08x} 01000000 00000000",)
+        return fails(runs, number, Finding(Damage.PROTOCOL, remark=text, evidence=wire))
+
+    said = "write of 4096 bytes at 0: expected 'No space left on device', got 'Input/output error'"
+    client = runs.ended(300, Verdict.FAIL, message=said)
+    (cause,) = causes_of([*(broken(number, 5) for number in (1, 2, 3)), client])
+    assert cause.title == (
+        "protocol error: all 3 have a cookie with its bytes in reverse order,"
+        " all 3 report an error (EIO); 1 more where the client reports EIO instead"
+    )
+    assert len(causes_of([*(broken(number, 0) for number in (1, 2, 3)), client])) == 2
 
 
 def test_what_follows_from_a_displaced_write_is_not_in_the_title(runs: ModuleType) -> None:
