@@ -56,7 +56,7 @@ def place_of_part(
     if whole is None or lost is None:
         return None
     first, end = _part(lost, finding)
-    start = finding.sector * SECTOR + first
+    start = max(finding.sector * SECTOR + first, whole.offset)  # a read may begin in the sector
     wanted = whole.expected[start - whole.offset : finding.sector * SECTOR + end - whole.offset]
     if len(wanted) < _TELLING or len(set(wanted[:_TELLING])) < _DISTINCT:
         return None

@@ -112,7 +112,9 @@ class FaultyImage:
         :raise AssertionError: qemu-img finds corruption, or cannot check.
         """
         done = self._qemu_img.run("check", "--output=json", self.filename(), check=False)
-        assert done.returncode in CHECKED, f"qemu-img check: {done.stdout}{done.stderr}"
+        if done.returncode not in CHECKED:
+            first = next(iter(done.stderr.splitlines()), f"exit status {done.returncode}")
+            raise AssertionError(f"qemu-img check: {first}\n{done.stdout}{done.stderr}")
         return int(json.loads(done.stdout).get("leaks", 0))
 
     def repair(self) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 
 from oracles.damage import Content, Damage, What
 from oracles.displacement import summary
-from oracles.finding import SECTOR, Finding
+from oracles.finding import DISCARDED, SECTOR, Finding
 from oracles.life import Moment, resized
 from qbdcheck.files import ROOT
 from qbdcheck.report.cause import cause_of_case, main_finding
@@ -38,6 +38,8 @@ _FIO = re.compile(
     r" magic header (?P<magic>[0-9a-f]+), wanted [0-9a-f]+"
 )
 _LOST_FILES = re.compile(r"(?P<kind>\S+) after the cut: (?P<files>LOST .*)")
+_SINCE = re.compile(r"; all were right before these commands: (.+?):?$", re.MULTILINE)
+"""As `qbdcheck.guest.file_set` says what came between the two checks of files."""
 _BEHIND = re.compile(r"was behind its end while it had (\d+) bytes$")
 """Ends what `oracles.life.resized` says of a place that was cut off."""
 _NAMES = {"prefill": "The prefill", "write": "Write", "zero": "Write zeroes", "discard": "Discard"}
@@ -57,6 +59,8 @@ def verdict_of(case: CaseEnded) -> str:
     if finding is not None and finding.damage is Damage.MISDIRECTED and not is_wrong_read(finding):
         text = _of_displaced(case.findings, text)
     text = text or _of_text(case) or cause_of_case(case) or "Nothing is known of this failure"
+    if (since := _SINCE.search(case.message)) is not None and since[1] not in text:
+        text += f". Files of the guest are damaged: all were right before {since[1]}"
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
@@ -129,24 +133,22 @@ def _of_data(finding: Finding) -> str:
     has = _has(finding, is_one=finding.sectors == 1)
     culprit = finding.culprit
     if culprit is None:
-        last = next(iter(finding.last_writes), None)
-        is_older = finding.damage is Damage.MISDIRECTED  # the last write there is not to blame
-        if last is None or last.text == "prefill" or is_older:
-            return f"{place} {has}"
-        return f"after {last.text} #{last.number} {_range(last.length, last.offset)} {place} {has}"
+        return _of_place(finding, f"{place} {has}")
     at = culprit.place if culprit.lost is None else culprit.lost
     write, after = finding.life[at], finding.life[at + 1 :]
     if finding.damage is Damage.MISDIRECTED:
         return f"{_named(write)} went to the wrong place: {place} {has}"
-    cut = next((number for number, one in enumerate(after) if one.kind == "cut"), None)
-    acknowledged = "was acknowledged" if write.is_certain else "has no known outcome"
     if finding.found_at is not None:
         away = finding.found_at - finding.offset
         return (
             f"{_named(write)} went to the wrong place: {place} {has}, and its data is"
             f" {_away(away)} {'higher' if away > 0 else 'lower'}"
         )
+    cut = next((number for number, one in enumerate(after) if one.kind == "cut"), None)
+    acknowledged = "was acknowledged" if write.is_certain else "has no known outcome"
     if cut is None:
+        if _is_innocent(finding, write):
+            return f"{place} {has}{_untouched_since(write)}"
         read = next((one for one in reversed(after) if one.kind == "read"), None)
         return f"{_named(write)} {acknowledged}; {'read back' if read else 'then'}, {place} {has}"
     if any(one.kind == "flush" for one in after[:cut]):
@@ -154,6 +156,38 @@ def _of_data(finding: Finding) -> str:
     elif not write.fua and write.kind != "prefill":
         acknowledged += ", but not flushed"
     return f"{_named(write)} {acknowledged}; after a power cut {place} {has}"
+
+
+def _of_place(finding: Finding, text: str) -> str:
+    """Return what is wrong with a place whose life names no request that did not hold.
+
+    :param text: the place and what it has.
+    """
+    beside = next((line for line in finding.evidence if line.startswith(DISCARDED)), "")
+    if beside:
+        lies = "it lies" if finding.sectors == 1 else "they lie"
+        return f"{text}; {lies}{beside.removeprefix('it lies')}"
+    last = next(iter(finding.last_writes), None)
+    is_older = finding.damage is Damage.MISDIRECTED  # the last write there is not to blame
+    if last is None or last.text == "prefill" or is_older:
+        return text
+    request = f"{last.text} #{last.number} {_range(last.length, last.offset)}"
+    later = (one.kind for one in takewhile(lambda one: one.number != last.number,
+                                           reversed(finding.life)))  # fmt: skip
+    return f"after {request} {'and a power cut ' if 'cut' in later else ''}{text}"
+
+
+def _is_innocent(finding: Finding, write: Moment) -> bool:
+    """Return whether the damage does not show that the last change of a place is not there."""
+    return write.kind == "prefill" or finding.damage in (Damage.ALTERED, Damage.UNKNOWN)
+
+
+def _untouched_since(write: Moment) -> str:
+    """Return which change of a place was the last one, as the rest of a sentence."""
+    if write.kind == "prefill":
+        return ", and nothing was written there since the prefill"
+    last = _named(write)
+    return f"; the last request there was {last[:1].lower()}{last[1:]}"
 
 
 def _named(write: Moment) -> str:

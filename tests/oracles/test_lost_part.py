@@ -62,6 +62,20 @@ def test_the_data_of_a_lost_part_is_found_elsewhere(shadow: Shadow, away: int) -
     assert "found instead at sector" in findings[0].text
 
 
+def test_a_read_that_begins_inside_the_sector_finds_the_place_too(shadow: Shadow) -> None:
+    before = np.frombuffer(shadow.expected(0, shadow.size), dtype=np.uint8)
+    start, length, away = 4 * SECTOR + 100, 3 * SECTOR, 8 * SECTOR
+    shadow.write(start, shadow.stamped(start, length))
+    seen = before.copy()
+    lost = np.frombuffer(shadow.expected(start, length), dtype=np.uint8)
+    seen[start + away : start + away + length] = lost
+    first = 5 * SECTOR + 50
+    findings = shadow.check(first, seen[first : 6 * SECTOR])
+    shadow.search(findings, seen, 0)
+    (found,) = findings
+    assert (found.sector, found.found_at) == (5, found.offset + away)
+
+
 def test_equal_data_that_belongs_elsewhere_is_no_place_of_a_lost_part(shadow: Shadow) -> None:
     data = shadow.stamped(HALF, 200)
     shadow.write(20 * SECTOR, data)

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from oracles.damage import Content, Damage, Operation, What
-from oracles.finding import READ_WAS_WRONG, SECTOR, Finding
+from oracles.finding import DISCARDED, READ_WAS_WRONG, SECTOR, Finding
 from oracles.life import Moment
 from oracles.linearizability import Access, check
 from qbdcheck.files import ROOT
@@ -68,6 +68,43 @@ def test_a_lost_write_is_named_with_what_became_of_it(
 )  # fmt: skip
 def test_a_place_without_a_life_is_named(runs: ModuleType, finding: Finding, words: str) -> None:
     assert verdict(runs, finding).startswith(words)
+
+
+@pytest.mark.parametrize("damage", [Damage.ALTERED, Damage.UNKNOWN])
+def test_data_that_nobody_sent_there_blames_no_request(runs: ModuleType, damage: Damage) -> None:
+    other = Finding(damage, 5 * SECTOR, SECTOR, expected=NEW, part=(298, 299), count=1)
+    said = verdict(runs, replace(other, life=(PREFILL, WRITE, READ)))
+    assert said.startswith("Sector 5 ")
+    assert said.endswith("; the last request there was write #7 of 700 bytes at offset 2500.")
+    untouched = replace(other, life=(PREFILL, READ), expected=OLD)
+    assert verdict(runs, untouched).endswith(", and nothing was written there since the prefill.")
+
+
+def test_a_power_cut_is_named_also_where_no_request_is_to_blame(runs: ModuleType) -> None:
+    last = (Operation(7, 2500, 700, "write", 3),)
+    torn = Finding(Damage.TORN, 5 * SECTOR, SECTOR, seen=OLD, part=(192, 512), last_writes=last)
+    assert verdict(runs, replace(torn, life=(PREFILL, CUT, WRITE, READ))).startswith(
+        "After write #7 of 700 bytes at offset 2500 sector 5 is torn"
+    )
+    assert verdict(runs, replace(torn, life=(PREFILL, WRITE, CUT, READ))).startswith(
+        "After write #7 of 700 bytes at offset 2500 and a power cut sector 5 is torn"
+    )
+
+
+def test_the_discard_beside_and_what_came_before_wrong_files_are_named(runs: ModuleType) -> None:
+    line = f"{DISCARDED} behind discard #9 to 0+8192, which came after write #7"
+    zeroed = Finding(
+        Damage.ZEROED,
+        16 * SECTOR,
+        2 * SECTOR,
+        evidence=(line,),
+        last_writes=(Operation(7, 16 * SECTOR, 1024, "write"),),
+    )
+    message = "ext4: wrong files; all were right before these commands: fstrim /mnt, rm /x:\nmore"
+    assert verdict(runs, zeroed, message=message) == (
+        "Sectors 16 to 17 read as zeroes; they lie directly behind discard #9 to 0+8192, which came"
+        " after write #7. Files of the guest are damaged: all were right before fstrim /mnt, rm /x."
+    )
 
 
 def test_a_block_of_fio_at_a_wrong_place_is_named(runs: ModuleType) -> None:
