@@ -65,8 +65,10 @@ _NOTES = 3
 """More lines of evidence than these are in the table only."""
 _COMPARED = 6
 """Findings of a case whose bytes are shown."""
-_VERDICTS = 8
+_VERDICTS = 30
 """Failures whose verdict is at the top of the page."""
+_OPEN = 3
+"""Of more failures than these, only the first one of each cause is unfolded."""
 _TONES = {
     "pass": "pass",
     "fail": "fail",
@@ -117,6 +119,7 @@ def clusters_of(end: RunEnded | None) -> list[dict[str, Any]]:
             "cases": cause.cases,
             "example": cause.example,
             "script": cause.script,
+            "read_first": cause.read_first,
             "looks_like": () if place else alike,
         }
         for place, cause in enumerate(end.causes)
@@ -161,7 +164,8 @@ def _page(
 ) -> str:
     """Return the page with this number of failures in full."""
     run = tally.run
-    failed = _bad_first(tally)
+    failed = _bad_first(tally, clusters)
+    leads = {one.get("read_first") for one in clusters} if len(failed) > _OPEN else set()
     budget = _Budget(_ATTACHED_BYTES)
     started = datetime.fromtimestamp(run.started_s, UTC) if run else None
     return (
@@ -188,7 +192,15 @@ def _page(
             capabilities=_capabilities(run) if run else [],
             failed=len(failed),
             verdicts_of=[_said(case, run) for case in failed[:_VERDICTS]],
-            bad=[_failure(case, budget) for case in failed[:detailed]],
+            says_of={
+                f"{case.number:03d}": verdict_of(case)
+                for case in reversed(failed)
+                if any(one.get("read_first") == f"{case.number:03d}" for one in clusters)
+            },
+            bad=[
+                {**_failure(case, budget), "is_folded": leads and f"{case.number:03d}" not in leads}
+                for case in failed[:detailed]
+            ],
             brief=[_case(case, budget) for case in failed[detailed:]],
             cases=[_case(case, budget) for case in tally.cases],
             groups=sorted({group for case in tally.cases for group in case.groups}),
@@ -274,9 +286,14 @@ def _shown(value: object, redaction: Redaction) -> object:
     )
 
 
-def _bad_first(tally: Tally) -> list[CaseEnded]:
-    """Return the failed cases in the order of their causes."""
-    return [case for cause in causes(tally.cases) for case in cause.cases]
+def _bad_first(tally: Tally, clusters: Sequence[Mapping[str, Any]]) -> list[CaseEnded]:
+    """Return the failed cases in the order of their causes, the one to read first before others."""
+    found = [case for cause in causes(tally.cases) for case in cause.cases]
+    order: dict[str, int] = {}
+    for one in clusters:
+        for number in (one.get("read_first", ""), *one.get("cases", ())):
+            order.setdefault(number, len(order))
+    return sorted(found, key=lambda case: order.get(f"{case.number:03d}", len(order)))
 
 
 def _suite(case: CaseEnded) -> str:

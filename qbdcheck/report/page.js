@@ -4,6 +4,19 @@
   if (ran && matchMedia("(min-width: 701px)").matches) {
     ran.open = true;
   }
+  const unfold = () => {
+    const at = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let one = at; one; one = one.parentElement) {
+      if (one.tagName === "DETAILS") {
+        one.open = true;
+      }
+    }
+    at?.scrollIntoView();
+  };
+  addEventListener("hashchange", unfold);
+  if (location.hash) {
+    unfold();
+  }
   const rows = [...document.querySelectorAll("#cases > tbody > tr")];
   const suite = document.getElementById("by-suite");
   const group = document.getElementById("by-group");
