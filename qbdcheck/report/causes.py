@@ -41,12 +41,16 @@ _TELLING = 1.5
 _CONTRADICTED = 0.25
 """The share of the failures that must fit a false claim. A server that loses plain writes fails the
 probe of FUA too, but then FUA is not what the failures have in common."""
+_MORE_LOST = 4
+"""A flush is to blame only if so many times more failures show lost writes after a power cut than
+without one."""
 _COMMON = 0.8
 """A trait that this share of a cause's failures has is part of its description."""
 _SCRIPT = "script.sh"
 
 _CIRCUMSTANCES = ("state", "size", "alignment")
 """Kinds of traits that are no cause of their own: a title has them only if all failures do."""
+_ENDED_WRONGLY = {kind.value for kind in Damage if kind.rank >= Damage.ERROR.rank}
 _HANDSHAKE: Trait = ("command", "handshake")
 _MIXED = "different kinds of damage"
 _OLDER = frozenset(
@@ -54,6 +58,10 @@ _OLDER = frozenset(
     for kind in (Damage.STALE, Damage.NEVER_WRITTEN, Damage.LOST, Damage.NOT_LINEARIZABLE)
 )
 """Kinds that say the same: what is read is older than a write that was acknowledged."""
+_OF_LOST_WRITES = frozenset({
+    ("command", symptoms.WRITE), *(("damage", kind.value) for kind in NOT_THERE),
+})  # fmt: skip
+"""Traits that lost writes have first."""
 _NOT_CARRIED_OUT = "acknowledged writes whose data is not there"
 EVERYTHING = "everything"
 """The claim of a contradiction that explains each failure: the profile is of another target."""
@@ -106,7 +114,10 @@ def causes_of(
     cases: Iterable[CaseEnded], contradictions: Sequence[Contradiction] = ()
 ) -> tuple[Cause, ...]:
     """Return the causes of the failures among cases, the likely root first; () without one."""
-    failures = [_failure(case) for case in cases if case.verdict.is_bad]
+    bad = [case for case in cases if case.verdict.is_bad]
+    flushes = [case for case in bad if _is_due_to_a_flush(_main(case))]
+    blames_flushes = len(flushes) > _MORE_LOST * sum(map(_is_lost_at_once, bad))
+    failures = [_failure(case, blames_flushes=blames_flushes) for case in bad]
     rest, found = failures, []
     for one in contradictions:
         cause, rest = _of_contradiction(one, rest, len(failures))
@@ -134,12 +145,28 @@ def suspects(cases: Iterable[CaseEnded]) -> frozenset[str]:
     return frozenset(word for word, trait in _CLAIMS.items() if trait in traits)
 
 
-def _failure(case: CaseEnded) -> _Failure:
+def _failure(case: CaseEnded, *, blames_flushes: bool = True) -> _Failure:
     findings = [one for one in named(case.findings) if not one.follows]
     shows = symptoms_of(case.message, case.details, findings, case.groups)
-    if _is_due_to_a_flush(main_finding(findings)):
+    if blames_flushes and _is_due_to_a_flush(main_finding(findings)):
         shows = replace(shows, command=symptoms.FLUSH, flags=())
     return _Failure(case, shows, traits_of(shows))
+
+
+def _main(case: CaseEnded) -> Finding | None:
+    return main_finding([one for one in named(case.findings) if not one.follows])
+
+
+def _is_lost_at_once(case: CaseEnded) -> bool:
+    """Return whether a case shows that stored data is not what was written, without a power cut.
+
+    Where writes are lost so, they are lost before power cuts too, and no flush is to blame.
+    """
+    main = _main(case)
+    if main is None or main.damage not in NOT_THERE or is_wrong_read(main):
+        return False
+    culprit = main.culprit
+    return culprit is not None and not any(one.kind == "cut" for one in main.life)
 
 
 def _is_due_to_a_flush(finding: Finding | None) -> bool:
@@ -157,9 +184,7 @@ def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, l
         for trait in failure.traits:
             counts[trait] = counts.get(trait, 0) + 1
     if not counts:
-        return _cause(
-            ("other", "failures of which only the text is known"), rest, rest, total, set()
-        ), []
+        return _cause(("other", _text_of(rest)), rest, rest, total, set()), []
     root = max(counts, key=lambda trait: (counts[trait] * weight(trait), counts[trait], trait))
     members = [failure for failure in rest if root in failure.traits]
     shared = _shared(members)
@@ -172,12 +197,14 @@ def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, l
         members = explained
     true = _true_of_all(members)
     title = title_of(root, true)
+    if not any(_ENDED_WRONGLY & set(one.shows.damage) for one in members):
+        title = title.replace(", or ended wrongly", "")
     if title == NOTHING or all(kind in _CIRCUMSTANCES for kind, _ in {root, *true}):
         title = _mixed(members)
     condition = condition_of([one.case.findings for one in explained]) or condition_of(
         [one.case.findings for one in members]
     )
-    if condition is not None and all(_only_lost(one.case.findings) for one in explained):
+    if root in _OF_LOST_WRITES and _are_lost_writes([one.case for one in explained]):
         title = _NOT_CARRIED_OUT
     title += _facts(members, condition)
     shown = [one for one in rest if one in members or _shows(one, members, condition)]
@@ -266,6 +293,12 @@ def _facts(members: Sequence[_Failure], condition: Condition | None) -> str:
     return f": {', '.join(facts)}" if facts else ""
 
 
+def _text_of(failures: Sequence[_Failure]) -> str:
+    """Return the text of failures that show nothing else, or how many there are."""
+    texts = dict.fromkeys(_example(one.case) for one in failures)
+    return next(iter(texts)) if len(texts) == 1 else f"{len(failures)} failures with texts alone"
+
+
 def _lost_its_reply(failure: _Failure, title: str) -> bool:
     """Return whether a program may have got EIO because a reply with an error was unusable.
 
@@ -275,10 +308,11 @@ def _lost_its_reply(failure: _Failure, title: str) -> bool:
     return is_cause and os.strerror(errno.EIO) in failure.case.message
 
 
-def _only_lost(findings: Sequence[Finding]) -> bool:
-    """Return whether all damage of a failure is that data which was written is not there."""
-    found = [one for one in findings if not one.damage.rank]
-    return bool(found) and all(one.damage in NOT_THERE and not is_wrong_read(one) for one in found)
+def _are_lost_writes(cases: Sequence[CaseEnded]) -> bool:
+    """Return whether most failures show that what was written is not there, power cut or not."""
+    mains = [main for case in cases if (main := _main(case)) is not None]
+    lost = [one for one in mains if one.damage in NOT_THERE and not is_wrong_read(one)]
+    return any(map(_is_lost_at_once, cases)) and len(lost) >= _COMMON * len(mains)
 
 
 def _shows(failure: _Failure, members: Sequence[_Failure], condition: Condition | None) -> bool:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from blockio.sizes import exact_size
-from oracles.damage import Damage
+from oracles.damage import Damage, error
 from oracles.finding import DISCARDED, SECTOR, Finding
 from oracles.life import CHANGES
 from oracles.linearizability import STALE
@@ -26,6 +26,7 @@ _PARTLY = (Damage.TORN, Damage.ALTERED, Damage.BIT_FLIP)
 _LEAST_ENDS = 3
 _LEAST_UNIT = 8192
 """Bytes. Ends at multiples of less are usual."""
+_LEAST_PARTS = 3
 _LEAST_PLACES = 8
 _LEAST_BESIDE = 3
 """Right writes on both sides of a window of places."""
@@ -55,6 +56,7 @@ def shared_facts(
         *((str(condition),) if condition else placed),
         *_stale_reads(findings),
         _cuts(findings),
+        *_flushes(findings),
         _discards(findings),
         *_replies(findings),
     )
@@ -75,7 +77,7 @@ def _is_unexamined(finding: Finding) -> bool:
 def _byte(findings: Sequence[Finding]) -> str:
     """Return the byte of the sector at which all torn or changed sectors have their border."""
     parts = [one.part for one in findings if one.part is not None]
-    if len(parts) < 2 or len(parts) < len(findings):
+    if len(parts) < _LEAST_PARTS or len(parts) < len(findings):
         return ""
     if any(one.damage not in _PARTLY for one in findings):
         return ""
@@ -190,6 +192,22 @@ def _cuts(findings: Sequence[Finding]) -> str:
     return (
         f"only after a power cut, of requests that were {found[0]} ({len(found)} of {len(found)})"
     )
+
+
+def _flushes(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield how many flushed changes a power cut took, and whether a flush hid an error."""
+    known = [one for one in findings if one.culprit is not None]
+    if any(not one.damage.rank and one.damage not in NOT_THERE for one in findings):
+        return
+    if not all(any(moment.kind == "cut" for moment in one.life) for one in known):
+        return  # they were not there before the power cut either
+    gone = [one for one in known if one.culprit and one.life[one.culprit.place].kind == "flush"]
+    if len(gone) >= _LEAST_CUTS:
+        yield f"{len(gone)} changes that were acknowledged and flushed are gone after a power cut"
+    hidden = [one for one in findings if "FLUSH" in one.text and one.damage is Damage.ERROR
+              and one.seen == error(0)]  # fmt: skip
+    if gone and hidden:
+        yield "a FLUSH that had to fail succeeded"
 
 
 def _state_at_cut(finding: Finding) -> str | None:

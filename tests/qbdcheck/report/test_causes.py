@@ -254,7 +254,13 @@ def lost_writes(seed: int) -> tuple[Finding, ...]:
     every = [Operation(number, place, 4096, "write") for number, place in enumerate(places, 1)]
     right = tuple(one for one in every if one.offset >> 20 != 1)
     found = [
-        wrong(kind, offset=one.offset, length=4096, last_writes=(one,))
+        wrong(
+            kind,
+            offset=one.offset,
+            length=4096,
+            last_writes=(one,),
+            life=(Moment("write", one.number, one.offset, 4096), Moment("read", 0, 0, 8 << 20)),
+        )
         for one, kind in zip(every, [Damage.STALE, Damage.ZEROED, Damage.NEVER_WRITTEN] * 30,
                              strict=False)
         if one not in right
@@ -312,9 +318,55 @@ def test_a_flush_that_kept_nothing_is_the_request_to_blame(runs: ModuleType) -> 
         for number, kind in enumerate(kinds, 2)
     ]
     (cause,) = causes_of(cases)
-    assert cause.title.startswith("flush requests that made nothing durable, or ended wrongly")
+    assert cause.title.startswith("flush requests that made nothing durable, places of at most")
+    assert cause.title.endswith(
+        ": 3 changes that were acknowledged and flushed are gone after a power cut"
+    )
     (alone,) = causes_of(cases[:1])
     assert alone.title.startswith("stale data that flush requests had to make durable")
+
+
+def test_no_flush_is_to_blame_where_writes_are_lost_without_a_power_cut(runs: ModuleType) -> None:
+    """A write that was never carried out is also gone after a flush and a power cut."""
+    write, read = Moment("write", 5, 4096, 4096), Moment("read", 0, 4096, 512)
+    wanted = Content(What.STAMP, generation=3, operation=5)
+
+    def gone(number: int, *life: Moment) -> CaseEnded:
+        return fails(runs, number, wrong(Damage.STALE, expected=wanted, life=life))
+
+    flushed = [gone(number, write, Moment("flush"), Moment("cut"), read) for number in range(3, 8)]
+    (cause,) = causes_of(flushed)
+    assert cause.title.startswith("flush requests") or "flush requests" in cause.title
+    assert "5 changes that were acknowledged and flushed are gone after a power cut" in cause.title
+    at_once = [gone(number, write, read) for number in (1, 2)]
+    (cause,) = causes_of([*at_once, *flushed])
+    assert cause.title.startswith("acknowledged writes whose data is not there")
+    assert "flush" not in cause.title
+
+
+def test_a_flush_that_hid_an_error_is_named(runs: ModuleType) -> None:
+    life = (Moment("write", 5, 0, 4096), Moment("flush"), Moment("cut"), Moment("read", 0, 0, 512))
+    wanted = Content(What.STAMP, generation=3, operation=5)
+    cases = [
+        fails(runs, number, wrong(Damage.STALE, expected=wanted, life=life)) for number in (2, 3, 4)
+    ]
+    text = "FLUSH on the connection to disk: expected an error, got success"
+    hidden = Finding(Damage.ERROR, seen=error(0), remark=text)
+    (cause,) = causes_of([*cases, fails(runs, 405, hidden)])
+    assert cause.title.startswith("flush requests that made nothing durable, or ended wrongly: ")
+    assert cause.title.endswith(", a FLUSH that had to fail succeeded")
+
+
+def test_a_failure_with_its_text_alone_has_that_as_its_cause(runs: ModuleType) -> None:
+    (cause,) = causes_of([runs.ended(7, Verdict.FAIL, message="it is odd")])
+    assert cause.title == "it is odd"
+    (cause,) = causes_of(
+        [
+            runs.ended(7, Verdict.FAIL, message="it is odd"),
+            runs.ended(8, Verdict.FAIL, message="it is even"),
+        ]
+    )
+    assert cause.title == "2 failures with texts alone"
 
 
 def test_kinds_that_are_all_older_data_are_called_so(runs: ModuleType) -> None:
