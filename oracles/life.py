@@ -92,7 +92,20 @@ def life_of(moments: Sequence[Moment], places: Sequence[tuple[int, int]]) -> tup
     kept = list(islice(touching, MOST))
     others = list(islice((m for m in reversed(moments) if m.kind in WHOLE), _OTHERS))
     chosen = {id(moment) for moment in (*kept, *others)}
-    return tuple(moment for moment in moments if id(moment) in chosen)
+    return tuple(_each_once([moment for moment in moments if id(moment) in chosen]))
+
+
+def _each_once(moments: Sequence[Moment]) -> list[Moment]:
+    """Return moments without changes that were recorded when they were sent and acknowledged later.
+
+    A request in flight is recorded as one whose outcome is unknown, and again when it has ended.
+    """
+    ended = {(one.kind, one.number) for one in moments if one.number and one.is_certain}
+    return [
+        one
+        for one in moments
+        if one.is_certain or one.kind not in CHANGES or (one.kind, one.number) not in ended
+    ]
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ _CIRCUMSTANCES = ("state", "size", "alignment")
 """Kinds of traits that are no cause of their own: a title has them only if all failures do."""
 _ENDED_WRONGLY = {kind.value for kind in Damage if kind.rank >= Damage.ERROR.rank}
 _HANDSHAKE: Trait = ("command", "handshake")
+_KNOWN_STATES = ("after a power cut", "after a crash or a restart")
+"""Of a case, and of each of its failures: requests in flight need not concern the damage."""
 _MIXED = "different kinds of damage"
 _OLDER = frozenset(
     kind.value
@@ -254,7 +256,7 @@ def _of_contradiction(
 def _mixed(members: Sequence[_Failure]) -> str:
     """Return the kinds of damage of failures that have none in common, with their numbers."""
     kinds = Counter(one.shows.damage[0] for one in members if one.shows.damage)
-    states = Counter(one.shows.state for one in members if one.shows.state)
+    states = Counter(one.shows.state for one in members if one.shows.state in _KNOWN_STATES)
     if not kinds:
         return NOTHING
     told = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())

@@ -1,13 +1,13 @@
 """The life of a sector as a picture: a lane for each connection, a mark for each event, in order.
 
-The marks are at equal distances, because the times between them differ by a factor of a million;
-the times are in the texts that hovering shows, and in the table below the picture.
+The marks are at equal distances, because the times between them differ by a factor of a million.
+Below each mark is the time since the one before; hovering and the table show the times.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oracles.damage import Damage
 from oracles.finding import SECTOR, Finding
@@ -46,7 +46,7 @@ class Mark:
 
     ``number`` is that of its operation. ``role`` is ``culprit``, ``lost``, ``saw`` (the read that
     saw the damage) or empty. ``bottom`` is 0 for a mark in a lane, else the lower end of a line
-    through all lanes.
+    through all lanes. ``later`` is the time since the mark before.
     """
 
     x: int
@@ -58,6 +58,7 @@ class Mark:
     note: str
     number: str = ""
     bottom: int = 0
+    later: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,14 +101,17 @@ def life_of(finding: Finding) -> Life | None:
     lanes = {name: _TOP + _LANE * number for number, name in enumerate(names)}
     bottom = _TOP + _LANE * len(names)
     marks = tuple(
-        _mark(life[at], roles.get(at, ("", "")), _LEFT + _STEP * number, lanes, bottom)
+        replace(
+            _mark(life[at], roles.get(at, ("", "")), _LEFT + _STEP * number, lanes, bottom),
+            later=_later(life[chosen[number - 1]], life[at]) if number else "",
+        )
         for number, at in enumerate(chosen)
     )
     culprit = finding.culprit
     return Life(
         sector=finding.sector,
         width=_LEFT + _STEP * len(chosen) + 40,
-        height=bottom + 20,
+        height=bottom + 24,
         lanes=tuple(lanes.items()),
         marks=marks,
         lines=tuple(_line(one, roles.get(at, ("", ""))) for at, one in enumerate(life)),
@@ -178,6 +182,17 @@ def _mark(one: Moment, role: tuple[str, str], x: int, lanes: dict[str, int], bot
     kind += " fua" if one.fua else ""
     number = f"#{one.number}" if one.number else ""
     return Mark(x, y, kind, _LETTERS.get(one.kind, "?"), title, *role, number=number)
+
+
+def _later(before: Moment, one: Moment) -> str:
+    """Return how much later a moment is known to be over, such as ``+2.3ms``; "" if unknown."""
+    if before.at_s is None or one.at_s is None or one.at_s <= before.at_s:
+        return ""
+    for unit, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        count = (one.at_s - before.at_s) / unit
+        if count >= 1:
+            return f"+{count:.{1 if count < 10 else 0}f}{name}"
+    return ""
 
 
 def _title(one: Moment, word: str) -> Iterator[str]:

@@ -119,8 +119,8 @@ def _windows(placed: Sequence[Finding]) -> list[tuple[_Window, str]]:
     stop = (head.sector + min(head.sectors, _LONGEST) + _AROUND) * SECTOR
     wanted = [
         ((0, size), name),
-        (_clipped(first - border, end + border, size), "All damage, and around it"),
-        (_clipped(start, stop, size), "Around the first finding"),
+        (_clipped(first - border, end + border, size), "All damage"),
+        (_clipped(start, stop, size), "First finding"),
     ]
     kept = wanted[:1]
     for window, heading in wanted[1:]:

@@ -20,6 +20,7 @@ from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.page_damage import is_wrong_read
 from qbdcheck.report.page_details import split_details
+from qbdcheck.report.shared_facts import reader_and_writer
 
 _REPLY = re.compile(
     r"^(?P<how>after|in reply to) (?P<name>[A-Z_]+), offset (?P<offset>\d+), length (?P<length>\d+)"
@@ -118,8 +119,16 @@ def _of_finding(finding: Finding) -> str:
         return ""
     if is_wrong_read(finding):
         has = f"{_sided_place(finding)} {_has(finding, is_one=finding.sectors == 1)}"
-        return f"a read is wrong, and the stored data is right: in the read, {has}"
+        return f"a read is wrong, and the stored data is right: in the read, {has}{_who(finding)}"
     return _of_data(finding)
+
+
+def _who(finding: Finding) -> str:
+    """Return that the reader is not the last writer, as the rest of a sentence; "" otherwise."""
+    pair = reader_and_writer(finding)
+    if pair is None or pair[0] == pair[1]:
+        return ""
+    return f"; the reader is {pair[0]}, and the last writer {pair[1]}"
 
 
 def _sided_place(finding: Finding) -> str:

@@ -122,14 +122,14 @@ def _ends(findings: Sequence[Finding]) -> str:
 
 def _stale_reads(findings: Sequence[Finding]) -> Iterator[str]:
     """Yield whether stale reads came from another connection than the write, and what came next."""
-    pairs = set(filter(None, map(_reader_and_writer, findings)))
+    pairs = set(filter(None, map(reader_and_writer, findings)))
     across = {pair for pair in pairs if pair[0] != pair[1]}
     if len(pairs) >= _LEAST_PAIRS and len(across) in (0, len(pairs)):
         is_other = "another connection than" if across else "the same connection as"
         yield f"the reader is {is_other} the last writer in all {len(pairs)} stale reads"
     later = {(pair, right) for one in findings
              if (right := _next_is_right(one)) is not None
-             and (pair := _reader_and_writer(one)) is not None}  # fmt: skip
+             and (pair := reader_and_writer(one)) is not None}  # fmt: skip
     if len(later) >= _LEAST_PAIRS and all(right for _, right in later):
         yield f"the next read by the same connection was right ({len(later)} of {len(later)})"
 
@@ -139,7 +139,7 @@ def reads_alike(findings: Sequence[Finding], others: Sequence[Sequence[Finding]]
 
     :param others: the findings of the other failures.
     """
-    if not any(map(_reader_and_writer, findings)):
+    if not any(map(reader_and_writer, findings)):
         return False
     known = [one for failure in others for one in failure]
     facts = list(_stale_reads(known))
@@ -147,15 +147,17 @@ def reads_alike(findings: Sequence[Finding], others: Sequence[Sequence[Finding]]
     return bool(facts) and len(facts) == len(again)
 
 
-def _reader_and_writer(finding: Finding) -> tuple[str, str, float | None, int] | None:
+def reader_and_writer(finding: Finding) -> tuple[str, str, float | None, int] | None:
     """Return the connections of a stale read and of the newest write, and what tells the read."""
     read = _stale_read(finding)
     if read is None:
         return None
-    life = finding.life
+    life, culprit = finding.life, finding.culprit
     changes = [one for one in life if one.kind in CHANGES and one.kind != "prefill"]
     if finding.damage is Damage.NOT_LINEARIZABLE:
         changes = [one for one in changes if one.number != life[read].number]
+    elif culprit is not None:  # a discard may come after what had to be read
+        changes = [life[culprit.place if culprit.lost is None else culprit.lost]]
     if not changes or not changes[-1].lane or not life[read].lane:
         return None
     return life[read].lane, changes[-1].lane, life[read].at_s, changes[-1].number

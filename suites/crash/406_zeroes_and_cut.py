@@ -17,6 +17,7 @@ KIB = 1 << 10
         "MUST: NBD, NBD_CMD_FLUSH",
         "MUST: NBD, NBD_CMD_WRITE_ZEROES",
         "POLICY: discard-old-or-zero",
+        "POLICY: sector-writes-are-atomic",
     ),
 )
 def test(new_disk, qemu_io, seed):

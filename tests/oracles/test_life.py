@@ -140,3 +140,14 @@ def test_the_sizes_of_a_volume_say_whether_a_place_was_behind_its_end(shadow: Sh
     )
     assert resized(life, 5 * SECTOR) == f"{sizes}; offset 2560 was never behind its end"
     assert resized((), 0) == ""
+
+
+def test_a_change_that_was_in_flight_and_then_ended_is_one_event(shadow: Shadow) -> None:
+    data = shadow.stamped(5 * SECTOR, SECTOR)
+    number = shadow.next_operation() - 1
+    shadow.maybe_write(5 * SECTOR, data, operation=number)
+    shadow.write(5 * SECTOR, data, operation=number)
+    shadow.maybe_write(5 * SECTOR, shadow.stamped(5 * SECTOR, SECTOR))
+    life = shadow.history.life((5 * SECTOR, SECTOR))
+    changes = [(one.number, one.is_certain) for one in life if one.kind == "write"]
+    assert changes == [(number, True), (number + 2, False)]

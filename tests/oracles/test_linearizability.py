@@ -81,6 +81,8 @@ def test_anomalies_are_named(history: list[Access], message: str) -> None:
     picture = timeline(anomaly, history)
     assert picture.count("<rect") > len({one.client for one in anomaly.cycle})
     assert re.search(r"<svg .*</svg>", picture, re.DOTALL)
+    assert "Red: writes. Blue: reads." in picture
+    assert "prefers-color-scheme:dark" in picture
 
 
 def test_a_request_without_a_reply_may_take_effect_late_or_never() -> None:

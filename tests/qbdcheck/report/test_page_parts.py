@@ -65,8 +65,8 @@ def test_the_map_zooms_from_the_volume_to_the_first_damage() -> None:
     assert made is not None
     assert [row.heading for row in made.rows] == [
         "Whole volume, 8 MiB",
-        "All damage, and around it: sectors 1842 to 6357",
-        "Around the first finding: sectors 2040 to 2056",
+        "All damage: sectors 1842 to 6357",
+        "First finding: sectors 2040 to 2056",
     ]
     whole, damage, first = made.rows
     assert [(bar.left, bar.kind) for bar in whole.damage] == [("12.500%", "k0"), ("37.500%", "k0")]
@@ -89,8 +89,8 @@ def test_a_row_never_shows_more_than_the_row_above() -> None:
     made = volume_map([zeroed(20992, 512), zeroed(44032, 512)])
     assert made is not None
     assert [row.heading for row in made.rows[1:]] == [
-        "All damage, and around it: sectors 38 to 89",
-        "Around the first finding: sectors 38 to 49",
+        "All damage: sectors 38 to 89",
+        "First finding: sectors 38 to 49",
     ]
     for row in made.rows:
         for bar in row.damage:

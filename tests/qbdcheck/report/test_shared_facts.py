@@ -126,6 +126,19 @@ def test_wrong_reads_are_stale_reads_too() -> None:
     assert not reads_alike([torn(1, 0, 192)], [found])
 
 
+def test_the_writer_is_who_sent_what_had_to_be_read() -> None:
+    """A later discard by the reader does not make it the last writer: old data may stay."""
+
+    def late(number: int) -> Finding:
+        found = wrong_read(number, "B", "A", again="the data is right")
+        discard = Moment("discard", number + 50, 0, SECTOR, number / 10 + 0.005, "A")
+        life = (found.life[0], discard, found.life[1])
+        return replace(found, life=life, expected=Content(What.STAMP, number, number))
+
+    facts = facts_of([late(number) for number in range(1, 5)])
+    assert facts[0].startswith("the reader is another connection than the last writer in all 4")
+
+
 def cut(number: int, *between: Moment) -> Finding:
     """Return a torn write with a power cut after it."""
     life = (
