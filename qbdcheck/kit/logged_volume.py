@@ -179,7 +179,7 @@ class LoggedVolume:
                 break
             if end <= place < end + SECTOR or place < start <= place + SECTOR:
                 side = "behind" if end <= place else "before"
-                which = f"discard #{later} to {start}+{end - start}"
+                which = f"discard #{later} of {end - start} bytes at offset {start}"
                 return (f"{DISCARDED} {side} {which}, which came after write #{number}",)
         return ()
 

@@ -113,11 +113,12 @@ def reply_facts(replies: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     facts = []
     altered = [found[1] if (found := _ALTERED.search(text)) else "" for text, _ in replies]
     if altered[0] and len(set(altered)) == 1:
-        facts.append(f"all {len(replies)} have a cookie {altered[0]}")
+        facts.append(f"all {len(replies)} broken replies have a cookie {altered[0]}")
     heads = [head for _, wire in replies if (head := head_of(received(wire))) is not None]
     if len(heads) == len(replies) and all(one.error for one in heads):
         names = dict.fromkeys(errno.errorcode.get(one.error, str(one.error)) for one in heads)
-        facts.append(f"all {len(heads)} {REPORT_ERRORS} ({', '.join(names)})")
+        which = "" if facts else " broken replies"
+        facts.append(f"all {len(heads)}{which} {REPORT_ERRORS} ({', '.join(names)})")
     return facts
 
 

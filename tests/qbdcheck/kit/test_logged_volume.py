@@ -126,9 +126,8 @@ def test_zeroes_beside_a_later_discard_name_it(run: Callable[..., list[Finding]]
 
     (found,) = run(zeroed, discards)
     assert found.length == 2 * SECTOR
-    assert found.evidence == (
-        f"it lies directly behind discard #5 to {PLACE - 4096}+4096, which came after write #4",
-    )
+    which = f"discard #5 of 4096 bytes at offset {PLACE - 4096}"
+    assert found.evidence == (f"it lies directly behind {which}, which came after write #4",)
 
     def before(client: Client) -> None:
         client.trim(PLACE - 4096, 4096)

@@ -296,7 +296,7 @@ def test_a_client_that_reports_eio_follows_from_broken_replies_with_errors(
     client = runs.ended(300, Verdict.FAIL, message=said)
     (cause,) = causes_of([*(broken(number, 5) for number in (1, 2, 3)), client])
     assert cause.title == (
-        "protocol error: all 3 have a cookie with its bytes in reverse order,"
+        "protocol error: all 3 broken replies have a cookie with its bytes in reverse order,"
         " all 3 report an error (EIO); 1 more where the client reports EIO instead"
     )
     assert len(causes_of([*(broken(number, 0) for number in (1, 2, 3)), client])) == 2

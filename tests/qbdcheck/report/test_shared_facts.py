@@ -188,13 +188,15 @@ def test_replies_that_break_the_protocol_in_one_way() -> None:
     failed = [broken_reply(turned, f"67446698 000000{error:02x} 01000000 00000000")
               for error in (1, 5, 5)]  # fmt: skip
     assert facts_of(failed) == [
-        "all 3 have a cookie with its bytes in reverse order",
+        "all 3 broken replies have a cookie with its bytes in reverse order",
         "all 3 report an error (EPERM, EIO)",
     ]
     right = broken_reply(turned, "67446698 00000000 01000000 00000000")
-    assert facts_of([*failed, right]) == ["all 4 have a cookie with its bytes in reverse order"]
+    assert facts_of([*failed, right]) == [
+        "all 4 broken replies have a cookie with its bytes in reverse order"
+    ]
     other = broken_reply("a chunk of type 9", "67446698 00000005 01000000 00000000")
-    assert facts_of([*failed, other]) == ["all 4 report an error (EPERM, EIO)"]
+    assert facts_of([*failed, other]) == ["all 4 broken replies report an error (EPERM, EIO)"]
     assert facts_of(failed[:2]) == []
 
 
