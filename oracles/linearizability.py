@@ -147,10 +147,9 @@ class Anomaly:
         then = "then " if read.client == newer.client else ""
         since = min(newer.returned, known.returned)
         return (
-            f"write {_number(newer)} of client {newer.client} {happened}; client {read.client}"
-            f" {then}read {old} {_lasting(read.call - since)} later, at {_time(read.call)}"
-            f" (request {read.request});"
-            f" {self._seen(read, newer)}"
+            f"write {_number(newer)} of client {newer.client} {happened};"
+            f" {_lasting(read.call - since)} later, client {read.client} {then}read {old}"
+            f" (request {read.request}, at {_time(read.call)}); {self._seen(read, newer)}"
         )
 
     def _seen(self, read: Access, newer: Access) -> str:
