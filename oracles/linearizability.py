@@ -149,7 +149,7 @@ class Anomaly:
         return (
             f"write {_number(newer)} of client {newer.client} {happened};"
             f" {_lasting(read.call - since)} later, client {read.client} {then}read {old}"
-            f" (request {read.request}, at {_time(read.call)}); {self._seen(read, newer)}"
+            f", by request {read.request} at {_time(read.call)}; {self._seen(read, newer)}"
         )
 
     def _seen(self, read: Access, newer: Access) -> str:

@@ -133,8 +133,8 @@ def test_a_lost_write_is_told_from_one_that_is_old_again() -> None:
     """A read of an old value blames the write that no read returned, or else the read."""
     (lost,) = check([moved("w", 7, 1, 1, 7), moved("w", 8, 2, 2, 8), moved("r", 7, 3, 2, 9)])
     assert lost.plain == (
-        "write #8 of client 2 was acknowledged at 0.002500 s; 500 us later, client 2 then"
-        " read the older write #7 (request 9, at 0.003000 s); no read ever returned #8: it was lost,"
+        "write #8 of client 2 was acknowledged at 0.002500 s; 500 us later, client 2 then read"
+        " the older write #7, by request 9 at 0.003000 s; no read ever returned #8: it was lost,"
         " or nobody read it before the next write"
     )
     (before,) = check([

@@ -84,9 +84,9 @@ def test_the_read_that_returned_an_old_value_is_marked() -> None:
     [anomaly] = check(accesses)
     finding = anomaly.finding
     assert finding.remark == (
-        "write #2 (request 12) of client 2 was acknowledged at 0.000003 s; 3 us later, client 4 read"
-        " the older write #1 (request 11) (request 14, at 0.000006 s); #2 is not lost: client 3"
-        " read it before (request 13)"
+        "write #2 (request 12) of client 2 was acknowledged at 0.000003 s; 3 us later, client 4"
+        " read the older write #1 (request 11), by request 14 at 0.000006 s; #2 is not lost:"
+        " client 3 read it before (request 13)"
     )
     life = life_of(finding)
     assert life
