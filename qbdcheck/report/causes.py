@@ -44,6 +44,8 @@ probe of FUA too, but then FUA is not what the failures have in common."""
 _MORE_LOST = 4
 """A flush is to blame only if so many times more failures show lost writes after a power cut than
 without one."""
+_NAMED = 6
+"""Cases that a title names."""
 _COMMON = 0.8
 """A trait that this share of a cause's failures has is part of its description."""
 _SCRIPT = "script.sh"
@@ -219,9 +221,9 @@ def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, l
     lost = [one for one in rest if one not in explained and _lost_its_reply(one, title)]
     if lost:
         explained += lost
-        title += f"; {len(lost)} more where the client reports EIO instead"
+        title += f"; {len(lost)} more where the client reports EIO instead{_numbers(lost)}"
     if beside:
-        title += f"; {len(beside)} more where such data is missing, or went"
+        title += f"; {len(beside)} more where such data is missing, or went{_numbers(beside)}"
     title += _followers([*shown, *beside, *lost], explained)
     return (
         _cause(("pattern", title), members, explained, total, shared),
@@ -293,6 +295,13 @@ def _true_of_all(members: Sequence[_Failure]) -> set[Trait]:
 def _facts(members: Sequence[_Failure], condition: Condition | None) -> str:
     facts = shared_facts([named(failure.case.findings) for failure in members], condition)
     return f": {', '.join(facts)}" if facts else ""
+
+
+def _numbers(failures: Sequence[_Failure]) -> str:
+    """Return the numbers of the first cases, in parentheses."""
+    numbers = list(dict.fromkeys(one.number for one in failures))
+    more = ", ..." if len(numbers) > _NAMED else ""
+    return f" ({', '.join(numbers[:_NAMED])}{more})"
 
 
 def _text_of(failures: Sequence[_Failure]) -> str:

@@ -277,7 +277,7 @@ def test_a_condition_of_the_damaged_writes_is_one_cause_with_what_lies_there(
     (cause,) = causes_of([*cases, runs.ended(43, Verdict.FAIL, message=status)])
     assert cause.title.startswith("acknowledged writes whose data is not there: all ")
     assert " damaged writes begin from 1 MiB on and before 2 MiB, none of " in cause.title
-    assert cause.title.endswith("; 1 more where such data is missing, or went")
+    assert cause.title.endswith("; 1 more where such data is missing, or went (043)")
     assert cause.cases == ("002", "003", "004", "043")
     _, other = causes_of([*cases, runs.ended(43, Verdict.FAIL, message=away)])
     assert other.cases == ("043",)
@@ -297,7 +297,7 @@ def test_a_client_that_reports_eio_follows_from_broken_replies_with_errors(
     (cause,) = causes_of([*(broken(number, 5) for number in (1, 2, 3)), client])
     assert cause.title == (
         "protocol error: all 3 broken replies have a cookie with its bytes in reverse order,"
-        " all 3 report an error (EIO); 1 more where the client reports EIO instead"
+        " all 3 report an error (EIO); 1 more where the client reports EIO instead (300)"
     )
     assert len(causes_of([*(broken(number, 0) for number in (1, 2, 3)), client])) == 2
 
