@@ -26,6 +26,11 @@ _REPLY = re.compile(
     r"^(?P<how>after|in reply to) (?P<name>[A-Z_]+), offset (?P<offset>\d+), length (?P<length>\d+)"
 )
 _OUTPUT = re.compile(r"^output line (\d+)(.*)", re.DOTALL)
+_COMMAND = re.compile(
+    r"^(?:aio_)?(?P<name>write|read|discard) (?:-\S+ )*(?:[^\s-]\S* )??(?P<offset>\d+)"
+    r" (?P<length>\d+): (?P<why>.+)$"
+)
+"""A command of qemu-io that failed; an option such as ``-s FILE`` has an argument."""
 _MISSING, _SURPLUS = " is missing", " is not expected"
 _LONG = 80
 """Characters of a comparison that is narrowed to the words that differ."""
@@ -319,6 +324,9 @@ def _in_units(length: int) -> str:
 def _of_text(case: CaseEnded) -> str:
     """Return the verdict of a failure without a finding; "" if its text is not known."""
     cause = cause_of_case(case)
+    if asked := _COMMAND.match(cause):
+        kind = "write zeroes" if " -z " in cause or " -zu " in cause else asked["name"]
+        return f"{kind} {_range(int(asked['length']), int(asked['offset']))} failed: {asked['why']}"
     if differs := _OUTPUT.match(cause):
         return _of_output(case, differs[1], _narrow(differs[2], case.details))
     if fio := _FIO.search(case.message):

@@ -147,6 +147,24 @@ def test_a_reply_is_named_with_its_request(runs: ModuleType) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("write -s qemu-io.0.data 4096 20000: Input/output error",
+         "Write of 20000 bytes at offset 4096 failed: Input/output error."),
+        ("aio_read 0 512: No space left on device",
+         "Read of 512 bytes at offset 0 failed: No space left on device."),
+        ("write -z -u 512 1024: Input/output error",
+         "Write zeroes of 1024 bytes at offset 512 failed: Input/output error."),
+        ("write -P 0x11 512 1024: Input/output error",
+         "Write of 1024 bytes at offset 512 failed: Input/output error."),
+        ("write of 512 bytes: odd", "Write of 512 bytes: odd."),
+    ],
+)  # fmt: skip
+def test_a_command_of_qemu_io_is_a_sentence(runs: ModuleType, message: str, said: str) -> None:
+    assert verdict(runs, message=message) == said
+
+
 def test_a_history_names_the_stale_read(runs: ModuleType) -> None:
     accesses = [Access(3, True, 1, 0, 1, 1, 1), Access(3, False, 0, 2, 3, 2, 2)]
     found = verdict(runs, check(accesses)[0].finding)
