@@ -19,7 +19,7 @@ from oracles.stamps import HEADER_BYTES
 
 MOST = 100
 """Right writes that a finding carries."""
-_ENTRIES, _CHECKS = 1500, 400
+_ENTRIES, _CHECKS = 6000, 400
 """The last operations and checks that count."""
 _UNSURE = ("outcome unknown", "in flight with others")
 """In the texts of operations of which a right check does not prove that they are whole."""
@@ -106,13 +106,15 @@ class _Owners:
         self._edges = edges
         self._owner = np.full(len(edges), _NOBODY)
         self._done = 0
+        ends = [(one.offset, one.offset + one.length) for one in entries]
+        self._places = np.searchsorted(edges, np.array(ends).reshape(-1, 2)).tolist()
         self.telling: set[int] = set()
 
     def carry_out(self, count: int) -> None:
         """Carry out the first ``count`` operations."""
         for number in range(self._done, count):
             one = self._entries[number]
-            place = self._place(one.offset, one.offset + one.length)
+            place = slice(*self._places[number])
             if self._changes(one, place):
                 self.telling.add(number)
             self._owner[place] = number
