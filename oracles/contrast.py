@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from oracles.damage import Damage, Operation
-from oracles.finding import SECTOR, Finding
+from oracles.damage import Damage, Operation, What
+from oracles.finding import DISCARDED, SECTOR, Finding
 from oracles.stamps import HEADER_BYTES
 
 MOST = 100
@@ -25,6 +25,7 @@ _UNSURE = ("outcome unknown", "in flight with others")
 """In the texts of operations of which a right check does not prove that they are whole."""
 _ZEROES = "write zeroes"
 _DATA = ("write", "prefill")
+_EMPTYING = ("discard", _ZEROES)
 _NOBODY = -1
 _OWED = frozenset({
     Damage.ZEROED, Damage.STALE, Damage.NEVER_WRITTEN, Damage.LOST, Damage.TORN, Damage.SHIFTED,
@@ -58,6 +59,36 @@ def with_right_writes(
     kept = [one for one in right if one.number not in blamed and _is_sure(one)]
     first, *rest = findings
     return [replace(first, right_writes=_sample(kept, first.offset)), *rest]
+
+
+def beside_discards(findings: Sequence[Finding], entries: Sequence[Operation]) -> list[Finding]:
+    """Return findings; zeroed ones name a later discard, or zeroes, that they lie directly beside.
+
+    Such a request may have zeroed more than its range.
+    """
+    return [
+        replace(one, evidence=(*one.evidence, line)) if (line := _beside(one, entries)) else one
+        for one in findings
+    ]
+
+
+def _beside(finding: Finding, entries: Sequence[Operation]) -> str:
+    write = next(iter(finding.last_writes), None)
+    is_data = finding.expected is not None and finding.expected.what is not What.ZEROES
+    if finding.damage is not Damage.ZEROED or write is None or not is_data:
+        return ""
+    start, end = finding.offset, finding.offset + finding.length
+    for one in reversed(entries[-_ENTRIES:]):
+        if one == write:
+            break
+        is_behind = one.offset + one.length <= start < one.offset + one.length + SECTOR
+        if one.text.startswith(_EMPTYING) and (is_behind or end <= one.offset < end + SECTOR):
+            side = "behind" if is_behind else "before"
+            kind = "discard" if one.text.startswith("discard") else _ZEROES
+            which = f"{kind} #{one.number} of {one.length} bytes at offset {one.offset}"
+            after = f"write #{write.number}" if write.number else "the prefill"
+            return f"{DISCARDED} {side} {which}, which came after {after}"
+    return ""
 
 
 def damaged_writes(findings: Sequence[Finding]) -> list[Operation]:

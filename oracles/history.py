@@ -9,7 +9,7 @@ from itertools import islice
 
 import numpy as np
 
-from oracles.contrast import Checked, with_right_writes
+from oracles.contrast import Checked, beside_discards, with_right_writes
 from oracles.damage import Operation
 from oracles.finding import Findings
 from oracles.life import Moment, life_of
@@ -155,7 +155,8 @@ class History:
         :param unsure: sectors of the range that may have several contents.
         """
         failed = len(self._entries), offset, length
-        found = with_right_writes(findings, self._entries, self._checks, failed, unsure)
+        found = beside_discards(findings, self._entries)
+        found = with_right_writes(found, self._entries, self._checks, failed, unsure)
         return Findings(found, is_judged=findings.is_judged, about=findings.about)
 
     def new_lane(self, program: str) -> str:

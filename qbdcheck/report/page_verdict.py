@@ -162,14 +162,15 @@ def _of_data(finding: Finding) -> str:
     acknowledged = "was acknowledged" if write.is_certain else "has no known outcome"
     if cut is None:
         if _is_innocent(finding, write):
-            return f"{place} {has}{_untouched_since(write)}"
+            return f"{place} {has}{_untouched_since(write)}{_beside(finding)}"
         read = next((one for one in reversed(after) if one.kind == "read"), None)
-        return f"{_named(write)} {acknowledged}; {'read back' if read else 'then'}, {place} {has}"
+        when = "read back" if read else "then"
+        return f"{_named(write)} {acknowledged}; {when}, {place} {has}{_beside(finding)}"
     if any(one.kind == "flush" for one in after[:cut]):
         acknowledged += " and flushed"
     elif not write.fua and write.kind != "prefill":
         acknowledged += ", but not flushed"
-    return f"{_named(write)} {acknowledged}; after a power cut {place} {has}"
+    return f"{_named(write)} {acknowledged}; after a power cut {place} {has}{_beside(finding)}"
 
 
 def _of_place(finding: Finding, text: str) -> str:
@@ -177,10 +178,8 @@ def _of_place(finding: Finding, text: str) -> str:
 
     :param text: the place and what it has.
     """
-    beside = next((line for line in finding.evidence if line.startswith(DISCARDED)), "")
-    if beside:
-        lies = "it lies" if finding.sectors == 1 else "they lie"
-        return f"{text}; {lies}{beside.removeprefix('it lies')}"
+    if beside := _beside(finding):
+        return f"{text}{beside}"
     last = next(iter(finding.last_writes), None)
     is_older = finding.damage is Damage.MISDIRECTED  # the last write there is not to blame
     if last is None or last.text == "prefill" or is_older:
@@ -189,6 +188,13 @@ def _of_place(finding: Finding, text: str) -> str:
     later = (one.kind for one in takewhile(lambda one: one.number != last.number,
                                            reversed(finding.life)))  # fmt: skip
     return f"after {request} {'and a power cut ' if 'cut' in later else ''}{text}"
+
+
+def _beside(finding: Finding) -> str:
+    """Return which later discard a place lies beside, as the rest of a sentence; "" without one."""
+    beside = next((line for line in finding.evidence if line.startswith(DISCARDED)), "")
+    lies = "it lies" if finding.sectors == 1 else "they lie"
+    return f"; {lies}{beside.removeprefix('it lies')}" if beside else ""
 
 
 def _is_innocent(finding: Finding, write: Moment) -> bool:

@@ -228,17 +228,18 @@ def _state_at_cut(finding: Finding) -> str | None:
 
 
 def _discards(findings: Sequence[Finding]) -> str:
-    """Return on which side of a later discard all damage lies."""
+    """Return how many zeroed places lie directly beside a later discard, if most do."""
     sides = [
         line.removeprefix(DISCARDED).split()[0]
         for one in findings
         for line in one.evidence
         if line.startswith(DISCARDED)
     ]
-    if len(sides) < max(len(findings), 2) or len(set(sides)) != 1:
+    places = [one for one in findings if not one.damage.rank]
+    if len(sides) < max(len(places) / 2, 2) or len(places) < len(findings):
         return ""
-    count = len(sides)
-    return f"each place lies directly {sides[0]} a discard that came later ({count} of {count})"
+    side = sides[0] if len(set(sides)) == 1 else "beside"
+    return f"{len(sides)} of {len(places)} places lie directly {side} a discard that came later"
 
 
 def _writes(findings: Sequence[Finding]) -> str:

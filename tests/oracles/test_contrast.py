@@ -90,6 +90,33 @@ def test_writes_that_change_nothing_prove_nothing() -> None:
     assert right(first) == [(32768, 4096), (33280, 512)]
 
 
+def test_zeroes_beside_a_later_discard_name_it() -> None:
+    shadow, data = disk()
+    write(shadow, data, 8192, 4096)
+    shadow.discard(4096, 4096)
+    data[4096:10240] = bytes(6144)  # it discards 2 KiB too much
+    (finding,) = shadow.check(0, data)
+    which = "discard #2 of 4096 bytes at offset 4096"
+    assert finding.evidence == (f"it lies directly behind {which}, which came after write #1",)
+    shadow.discard(16384, 4096)
+    data[8192:16384] = bytes(8192)
+    named = [one.evidence for one in shadow.check(0, data)]
+    assert [line.split(" of ")[0] for lines in named for line in lines] == [
+        "it lies directly behind discard #2",
+        "it lies directly before discard #3",
+    ]
+
+
+def test_an_earlier_discard_and_one_that_is_not_adjacent_are_not_named() -> None:
+    shadow, data = disk()
+    shadow.discard(4096, 4096)
+    write(shadow, data, 8192, 4096)
+    shadow.discard(16384, 4096)
+    data[8192:12288] = bytes(4096)
+    (finding,) = shadow.check(0, data)
+    assert finding.evidence == ()
+
+
 def test_the_nearest_right_writes_are_kept_among_many() -> None:
     entries = [Operation(number, number * SECTOR, SECTOR, "write", number)
                for number in range(1, 401)]  # fmt: skip

@@ -205,9 +205,13 @@ def test_places_behind_discards() -> None:
         replace(lost(number << 20, 4096), evidence=(f"{DISCARDED} behind discard #9",))
         for number in (1, 2)
     ]
-    fact = "each place lies directly behind a discard that came later (2 of 2)"
-    assert fact in facts_of(behind)
+    fact = "places lie directly behind a discard that came later"
+    assert f"2 of 2 {fact}" in facts_of(behind)
     before = replace(lost(3 << 20, 4096), evidence=(f"{DISCARDED} before discard #9",))
-    assert fact not in facts_of([*behind, before])
-    assert not [one for one in facts_of([*behind, before]) if "discard" in one]
-    assert not [one for one in facts_of([*behind, lost(3 << 20, 4096)]) if "discard" in one]
+    assert "3 of 3 places lie directly beside a discard that came later" in facts_of(
+        [*behind, before]
+    )
+    other = lost(3 << 20, 4096)
+    assert f"2 of 3 {fact}" in facts_of([*behind, other])
+    assert not [one for one in facts_of([*behind, *[other] * 3]) if "discard" in one]
+    assert not [one for one in facts_of(behind[:1]) if "discard" in one]
