@@ -20,7 +20,12 @@ from qbdcheck.report.events import CaseEnded
 
 _PLACE = re.compile(r"\bat (?:offset )?(\d+)")
 """The place that the message of a failure names."""
-_PLURALS = {"write": "writes", "write zeroes": "write zeroes requests"}
+_BOTH = "write or write zeroes"
+_PLURALS = {
+    "write": "writes",
+    "write zeroes": "write zeroes requests",
+    _BOTH: "writes and write zeroes requests",
+}
 _LEAST_DAMAGED, _LEAST_RIGHT = 5, 20
 """Different writes that one condition needs; two conditions together need more of the first."""
 _LEAST_FOR_TWO = 8
@@ -83,10 +88,10 @@ def condition_of(failures: Sequence[Sequence[Finding]]) -> Condition | None:
     right = [_distinct([write for each in one for write in each.right_writes]) for one in failures]
     every = _distinct([write for one in damaged for write in one])
     kinds = {_kind(write) for write in every}
-    if len(kinds) != 1:
+    if not kinds:
         return None
-    (kind,) = kinds
-    sound = [[write for write in one if _kind(write) == kind] for one in right]
+    kind = kinds.pop() if len(kinds) == 1 else _BOTH
+    sound = [[write for write in one if kind in (_BOTH, _kind(write))] for one in right]
     others = _distinct([write for one in sound for write in one])
     found = _learn(every, others)
     if found is None or not _is_stable(damaged, sound):
@@ -103,7 +108,8 @@ def fulfils(findings: Sequence[Finding], condition: Condition) -> bool:
     """Return whether a failure names damaged writes, and the condition holds for each of them."""
     writes = damaged_writes(findings)
     return bool(writes) and all(
-        _kind(write) == condition.kind and all(atom.holds(write) for atom in condition.atoms)
+        condition.kind in (_BOTH, _kind(write))
+        and all(atom.holds(write) for atom in condition.atoms)
         for write in writes
     )
 

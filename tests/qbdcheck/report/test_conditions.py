@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
@@ -83,6 +84,23 @@ def test_the_part_of_the_volume_is_told_in_which_damaged_writes_begin() -> None:
 def test_usual_triggers_are_told(is_damaged: Callable[[Operation], bool], shared: str) -> None:
     text = told(is_damaged)
     assert f" damaged writes {shared}, none of " in text, text
+
+
+def test_writes_and_zeroes_together_have_a_condition_too() -> None:
+    def mixed(seed: int) -> list[Finding]:
+        found = failure(lambda one: 1 << 20 <= one.offset < 2 << 20, seed)
+        return [replace(one, last_writes=(zeroes(one.last_writes[0]),),
+                        right_writes=tuple(map(zeroes, one.right_writes)))
+                for one in found]  # fmt: skip
+
+    def zeroes(write: Operation) -> Operation:
+        return replace(write, text="write zeroes") if write.number % 3 == 0 else write
+
+    found = condition_of([mixed(seed) for seed in (1, 2, 3)])
+    assert " damaged writes and write zeroes requests begin from 1 MiB on" in str(found)
+    alone = [[replace(one, last_writes=(replace(one.last_writes[0], text="write zeroes"),))
+              for one in mixed(seed)] for seed in (1, 2, 3)]  # fmt: skip
+    assert " damaged write zeroes requests begin from 1 MiB on" in str(condition_of(alone))
 
 
 def test_damage_by_chance_has_no_condition() -> None:
