@@ -49,7 +49,8 @@ class ProgramError(QbdcheckError):
     """A program of a case failed, timed out or died.
 
     Attributes: ``argv``, ``returncode`` (None: timed out; negative: died by that signal),
-    ``stdout``, ``stderr``, and ``timed_out``: whether a time limit was exceeded.
+    ``stdout``, ``stderr``, ``timed_out``: whether a time limit was exceeded, and ``at_work``:
+    whether the program was at work all the time until then.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class ProgramError(QbdcheckError):
         stderr: str = "",
         *,
         timed_out: bool = False,
+        at_work: bool = False,
     ) -> None:
         super().__init__(message)
         self.argv = list(argv)
@@ -68,3 +70,4 @@ class ProgramError(QbdcheckError):
         self.stdout = stdout
         self.stderr = stderr
         self.timed_out = timed_out
+        self.at_work = at_work

@@ -7,8 +7,8 @@ import os
 import socket
 import ssl
 import struct
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import ClassVar, Self
 
 from reference_backend.listener import Address
 from reference_backend.nbd import constants as c
@@ -35,7 +35,11 @@ class ClientHandshake:
 
     After INFO or GO: ``size`` in bytes, ``flags`` (TransmissionFlag), ``block_sizes`` (minimum,
     preferred, maximum, or None if not advertised), ``contexts`` (names by id), ``mode``.
+
+    :cvar before: called with the address before each connection, if it is not None.
     """
+
+    before: ClassVar[Callable[[Address], None] | None] = None
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -65,6 +69,8 @@ class ClientHandshake:
         :raise OSError: no server listens there.
         :raise RemoteProtocolError: the greeting is not an NBD greeting.
         """
+        if cls.before is not None:
+            cls.before(address)
         sock = connect(address, timeout_s)
         client = cls(sock)
         try:

@@ -14,7 +14,7 @@ CAPABILITIES: Mapping[str, str] = {
     "df": "accepts reads that must not be fragmented",
     "structured": "speaks structured replies",
     "block_status": "reports block status",
-    "multi_conn": "allows several connections to one volume",
+    "multi_conn": "covers the writes of all connections by a flush on one",
     "resize": "resizes volumes",
     "snapshot": "takes snapshots of volumes",
     "snapshot_read": "exports its snapshots read-only",
@@ -36,6 +36,7 @@ CAPABILITIES: Mapping[str, str] = {
     "own_driver": "has a QEMU driver of its own",
     "refuses_writes": "serves volumes that no client can write",
     "volume_per_connection": "gives each connection a volume of its own",
+    "one_client": "serves one client at a time",
 }
 """The capabilities that a case may require; each completes the sentence "the target ..."."""
 

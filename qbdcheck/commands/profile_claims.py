@@ -16,6 +16,7 @@ from qbdcheck.errors import ProgramError
 from qbdcheck.targets.certificates import Authority
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import WrongData
+from qbdcheck.targets.one_client import HINT, serves_several
 from qbdcheck.targets.session import TargetSession
 from qbdcheck.targets.size_limits import probe_sizes
 from reference_backend.client import Client
@@ -258,11 +259,12 @@ def _fast_zero(session: TargetSession) -> str:
         try:
             client.write_zeroes(0, 16 * BLOCK, CommandFlag.FAST_ZERO)
         except OSError:
-            disk.verify()
-            return "refused, nothing changed"
-    disk.shadow.zero(0, 16 * BLOCK)
+            result = "refused, nothing changed"
+        else:
+            disk.shadow.zero(0, 16 * BLOCK)
+            result = "done"
     disk.verify()
-    return "done"
+    return result
 
 
 def _cache(session: TargetSession) -> str:
@@ -356,6 +358,13 @@ def _refuses_writes(session: TargetSession) -> str:
     return "a write is refused, and the data stays"
 
 
+def _one_client(session: TargetSession) -> str:
+    disk = session.new_disk(SIZE, prefill=False, format="raw")
+    if serves_several(disk):
+        raise AssertionError("two clients are served at a time")
+    return HINT
+
+
 CLAIMS: dict[str, Claim] = {
     "start": _start,
     "fresh": _fresh,
@@ -385,6 +394,7 @@ CLAIMS: dict[str, Claim] = {
     "nbd": _nbd,
     "refuses_writes": _refuses_writes,
     "volume_per_connection": connection_volumes.claim,
+    "one_client": _one_client,
 }
 """The claim of each capability. The other capabilities are proven by the probe itself."""
 

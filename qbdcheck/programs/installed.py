@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +56,8 @@ class Programs:
     install: str | None = None
     clients: dict[str, list[str]] = field(default_factory=dict)
     """The commands before QEMU's programs, by the server that they reach; see `reach`."""
+    before: list[Callable[[str], None]] = field(default_factory=list)
+    """Called with the arguments of each program of QEMU, as one text, before it starts."""
 
     def reach(self, server: str, command: Sequence[str]) -> None:
         """Run QEMU's programs by a command, which lets them reach a server, from now on.
@@ -99,6 +101,9 @@ class Programs:
         path = self.path(name)
         if path is None:
             raise SetupError(self.missing(name))
+        if name.startswith("qemu-"):
+            for call in self.before:
+                call(" ".join(arguments))
         return [*self.client(name), *self._wrapper(name), path, *arguments]
 
     def client(self, name: str) -> Sequence[str]:

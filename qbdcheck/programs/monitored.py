@@ -7,8 +7,9 @@ there is no socket path to wait for.
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -38,6 +39,8 @@ class Monitored(CloseOrAbandon):
         self.name = name
         self._directory = directory
         self._closed = False
+        self.before: Callable[[str], None] | None = None
+        """Called with the arguments of each QMP command, as one text, before it is sent."""
         self._exports = 0
         ours, theirs = socket.socketpair()
         with theirs:
@@ -75,6 +78,8 @@ class Monitored(CloseOrAbandon):
 
     def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
         """Run a QMP command. Argument names are not changed."""
+        if self.before is not None:
+            self.before(json.dumps(arguments))
         try:
             return self._qmp.execute(command, arguments)
         except QmpFailed:

@@ -33,6 +33,7 @@ from typing import IO, TypeVar
 from qbdcheck import answers
 from qbdcheck.errors import ProgramError, SetupError
 from qbdcheck.machine_speed import Limit
+from qbdcheck.programs.at_work import AtWork
 from qbdcheck.programs.running import RunningProgram, kill_group, status_of_zombie, tail
 
 __all__ = ["DEFAULT_TIMEOUT_S", "Completed", "Process", "describe_exit", "run", "run_brief", "tail"]
@@ -200,12 +201,14 @@ def run(
     )
     data = stdin.encode() if isinstance(stdin, str) else stdin
     try:
-        done_with = _communicate(popen, data, limit)
+        work = AtWork(popen.pid)
+        done_with = _communicate(popen, data, limit, work)
         if done_with is None:
             kill_group(popen.pid, SIGKILL)
             out, err = popen.communicate()
             message = f"{command[0]} did not end within {limit.seconds:g} s: {' '.join(command)}"
-            raise ProgramError(message, command, None, _text(out), _text(err))
+            outputs = _text(out), _text(err)
+            raise ProgramError(message, command, None, *outputs, at_work=work.is_steady)
         out, err = done_with
     except BaseException:
         kill_group(popen.pid, SIGKILL)
@@ -223,7 +226,7 @@ def run(
 
 
 def _communicate(
-    popen: subprocess.Popen[bytes], data: bytes, limit: Limit
+    popen: subprocess.Popen[bytes], data: bytes, limit: Limit, work: AtWork
 ) -> tuple[bytes, bytes] | None:
     """Send `data` to a program and return its output at its end; None after the limit."""
     sent: bytes | None = data or None
@@ -233,6 +236,7 @@ def _communicate(
             return popen.communicate(sent, left_s)
         except subprocess.TimeoutExpired:  # no output is lost
             sent = None
+            work.note()
             if left_s == 0:
                 return None
 

@@ -17,6 +17,7 @@ from typing import NoReturn
 from qbdcheck import answers
 from qbdcheck.errors import ProgramError
 from qbdcheck.machine_speed import Limit
+from qbdcheck.programs.at_work import AtWork
 from qbdcheck.programs.closing import CloseOrAbandon
 from qbdcheck.programs.process import Process, describe_exit, tail
 from qbdcheck.programs.qemu_io_output import Report, looks_failed, parse_map, parse_reports
@@ -111,6 +112,7 @@ class QemuIo(CloseOrAbandon):
         A hex dump never has a prompt at the start of a line.
         """
         limit = Limit(self.timeout_s)
+        work = AtWork(self._process.pid)
         descriptor = self._process.stdout.fileno()
         searched = 0
         while True:
@@ -122,8 +124,9 @@ class QemuIo(CloseOrAbandon):
                 return output
             searched = max(0, len(self._buffer) - len(PROMPT))
             while not self._poll.poll((left_s := limit.left_s()) * 1000):
+                work.note()
                 if left_s == 0:
-                    self._give_up(command, limit.seconds)
+                    self._give_up(command, limit.seconds, work)
             chunk = os.read(descriptor, _READ_SIZE)
             if not chunk:
                 self._died(command)
@@ -134,12 +137,12 @@ class QemuIo(CloseOrAbandon):
         with contextlib.suppress(OSError), self._log.open("a") as log:
             log.write(f"qemu-io> {command}\n{kept}")
 
-    def _give_up(self, command: str, after_s: float) -> NoReturn:
+    def _give_up(self, command: str, after_s: float, work: AtWork) -> NoReturn:
         output = self._buffer.decode("utf-8", "backslashreplace")
         self._note(command, output)
         self.abandon()
         message = f"qemu-io did not answer within {after_s:g} s: {command}"
-        raise ProgramError(message, self.argv, None, output)
+        raise ProgramError(message, self.argv, None, output, at_work=work.is_steady)
 
     def _died(self, command: str) -> NoReturn:
         output = self._buffer.decode("utf-8", "backslashreplace")

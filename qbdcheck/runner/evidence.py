@@ -173,6 +173,11 @@ def load_of(error: BaseException) -> Load | None:
     return next((one.load for one in _chain(error) if isinstance(one, StarvedError)), None)
 
 
+def was_at_work(error: BaseException) -> bool:
+    """Return whether a program exceeded its time limit and was at work until then."""
+    return any(isinstance(one, ProgramError) and one.at_work for one in _chain(error))
+
+
 def _is_time_out(error: BaseException) -> bool:
     """Return whether a program exceeded its time limit; subclasses have no return code."""
     if isinstance(error, ProgramError) and error.timed_out:

@@ -23,7 +23,7 @@ from qbdcheck.catalogue.basis import is_waived, policies_of
 from qbdcheck.errors import CaseBroken, NotReadyError, NotRun, UsageError
 from qbdcheck.report.cause import cause_of
 from qbdcheck.runner.case_run import Result
-from qbdcheck.runner.evidence import basis_of, findings_of, is_late, load_of
+from qbdcheck.runner.evidence import basis_of, findings_of, is_late, load_of, was_at_work
 from qbdcheck.saved.baseline import Baseline
 from qbdcheck.verdict import Verdict
 
@@ -67,10 +67,18 @@ def judge(error: BaseException, when: str, details: str) -> Result:
         when,
         Result(Verdict.FAIL, message, details, findings=findings, basis=basis_of(error, findings)),
     )
-    if not is_late(error, findings):
-        return result
+    return _judge_lateness(error, result) if is_late(error, findings) else result
+
+
+def _judge_lateness(error: BaseException, late: Result) -> Result:
+    """Return the result of a case that exceeded a time limit. Slowness is not FAIL."""
     load = load_of(error)
-    return unless_starved(result) if load is None else starved(result, load)
+    if load is not None:
+        return starved(late, load)
+    result = unless_starved(late)
+    if result.verdict is Verdict.FAIL and was_at_work(error):
+        return _too_slow(late, "the program was at work until then")
+    return result
 
 
 def _judge_failure(error: BaseException, when: str, failure: Result) -> Result:
@@ -111,9 +119,13 @@ def too_slow(late: Result, answers: int) -> Result:
 
     :param answers: that it got until now.
     """
+    return _too_slow(late, f"the target still answers ({answers} answers until now)")
+
+
+def _too_slow(late: Result, evidence: str) -> Result:
     message = (
-        f"{late.message}, but nothing hangs: the target still answers ({answers} answers until"
-        " now). It is too slow for this limit; give a longer one with --timeout"
+        f"{late.message}, but nothing hangs: {evidence}. It is too slow for this limit; give a "
+        "longer one with --timeout"
     )
     return Result(Verdict.BROKEN, message, f"{message}\n\n{late.details}")
 

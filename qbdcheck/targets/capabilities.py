@@ -23,6 +23,7 @@ from qbdcheck.programs.installed import Programs
 from qbdcheck.targets.advertised_sizes import remember
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.one_client import serves_several
 from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
 from qbdcheck.targets.run_server import start_shared
 from qbdcheck.targets.session import TargetSession
@@ -140,6 +141,8 @@ def _of_volume(session: TargetSession) -> tuple[set[str], bool]:
     has_nbd = disk.backend.uri is not None and reaches(session, disk)
     if has_nbd:
         found = set(of_handshake(session, disk))
+        if not serves_several(disk):
+            found.add("one_client")
         seen = size_seen(session, disk)
     else:
         found = set(of_driver(session, disk))
@@ -176,11 +179,26 @@ def of_handshake(session: TargetSession, disk: Disk) -> Iterator[str]:
     """Yield what an NBD server offers in its handshake."""
     with session.nbd(disk) as client:
         remember(session.description, client.block_sizes)
+        must_be_writable(session.description, client.flags)
         yield from (name for name, flag in _FLAGS.items() if client.flags & flag)
         if client.mode is not ReplyMode.SIMPLE:
             yield "structured"
         if "base:allocation" in client.contexts.values():
             yield "block_status"
+
+
+def must_be_writable(description: Description, flags: int) -> None:
+    """Check that the server lets clients write, unless the profile says otherwise.
+
+    :param flags: the transmission flags of its handshake.
+    :raise SetupError: the server says that the volume is read-only.
+    """
+    if flags & TransmissionFlag.READ_ONLY and not description.is_read_only:
+        raise SetupError(
+            f"target {description.name}: the server says that the volume is read-only; make it "
+            "writable, or write read-only: true into blockdev: and the file behind the volume "
+            "into path: (docs/targets.md, Read-only targets)"
+        )
 
 
 def size_seen(session: TargetSession, disk: Disk) -> int:

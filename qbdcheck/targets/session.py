@@ -32,6 +32,7 @@ from qbdcheck.targets.disk import (
 )
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.lifecycle import Backend
+from qbdcheck.targets.one_client import Turns
 from qbdcheck.targets.run_server import ENDS_SERVER, RunServer, RunVolume, shared
 from qbdcheck.targets.sibling_export import volume_beside
 from qbdcheck.targets.volume_state import State
@@ -104,6 +105,12 @@ class TargetSession:
         self._clients: list[Client] = []
         self._monitored: list[Monitored] = []
         self._disks: list[Disk] = []
+        Client.before = None
+        self._turns: Turns | None = None
+        if "one_client" in self.capabilities:
+            self._turns = Turns(self._uris)
+            Client.before = self._turns.before_address
+            self.programs.before.append(self._turns.before_program)
 
     @property
     def qemu_version(self) -> Version:
@@ -356,7 +363,14 @@ class TargetSession:
 
     def _keep(self, program: _Monitored) -> _Monitored:
         self._monitored.append(program)
+        if self._turns is not None:
+            program.before = self._turns.before_program
         return program
+
+    def _uris(self) -> list[str]:
+        """Return the NBD URIs of the servers that run."""
+        running = [one for one in self.backends if one.state is State.RUNNING]
+        return [one.uri for one in running if one.uri is not None]
 
     def _number(self, kind: str) -> str:
         count = sum(program.name.startswith(kind) for program in self._monitored)
@@ -415,6 +429,8 @@ class TargetSession:
 
         :raise ProgramError: a server died, or crashed while it was stopped.
         """
+        Client.before = None
+        self.programs.before.clear()
         for io in self._ios:
             io.abandon()
         for client in self._clients:

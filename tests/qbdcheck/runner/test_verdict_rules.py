@@ -143,6 +143,17 @@ def test_a_limit_that_is_exceeded_on_an_idle_machine_is_no_excuse(error: BaseExc
     assert judge(error, "call", "trace").verdict is Verdict.FAIL
 
 
+@pytest.mark.parametrize(("at_work", "verdict"), [(True, Verdict.BROKEN), (False, Verdict.FAIL)])
+def test_a_program_that_works_until_its_limit_is_too_slow_and_does_not_hang(
+    at_work: bool, verdict: Verdict
+) -> None:
+    error = ProgramError("qemu-img did not end within 30 s", [], None, at_work=at_work)
+    result = judge(error, "call", "trace")
+    assert result.verdict is verdict
+    assert ("It is too slow for this limit" in result.message) is at_work
+    assert bool(result.findings) is not at_work
+
+
 def test_an_error_that_knows_of_a_starved_machine_is_broken_when_it_is_idle_again(
     proc: Path,
 ) -> None:

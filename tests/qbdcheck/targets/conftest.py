@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,13 @@ def open_target(scratch: Path) -> Iterator[Opener]:
     """A function that opens a session on a shipped target, ``mutant:ID``, or a profile's text."""
     sessions: list[TargetSession] = []
 
-    def open_one(target: str, image_format: str = "raw", **options: Any) -> TargetSession:
+    def open_one(
+        target: str,
+        image_format: str = "raw",
+        *,
+        capabilities: Collection[str] = (),
+        **options: Any,
+    ) -> TargetSession:
         if "\n" in target:
             file = scratch / "profile.yaml"
             file.write_text(target)
@@ -38,7 +44,11 @@ def open_target(scratch: Path) -> Iterator[Opener]:
         else:
             chosen = profile(target, ROOT / "targets")
         session = TargetSession(
-            chosen, TargetOptions(**options), scratch, image_format=image_format
+            chosen,
+            TargetOptions(**options),
+            scratch,
+            image_format=image_format,
+            capabilities=capabilities,
         )
         sessions.append(session)
         return session

@@ -4,6 +4,7 @@ usage: odd_server.py SOCKET SIZE [ODDITY...]
 
 Oddities: ``no-go`` (GO and INFO are unknown options), ``no-meta`` (structured replies, but
 SET_META_CONTEXT is refused), ``not-fixed`` (neither fixed newstyle nor NO_ZEROES), ``oldstyle``,
+``read-only``, ``one-client`` (the next client waits until the one before has left),
 ``short-info`` (INFO_EXPORT of the wrong length), ``bad-greeting``, ``drops:SECONDS`` (the socket
 accepts and closes connections for so long), ``noise`` (a fresh volume is not zero).
 """
@@ -67,7 +68,8 @@ class Connection:
                 raise EOFError
             if option in (GO, INFO) and "no-go" not in self.odd and not self.is_plain:
                 size = len(self.volume)
-                info = struct.pack(">HQH", 0, size, FLAGS)
+                flags = FLAGS | 2 if "read-only" in self.odd else FLAGS
+                info = struct.pack(">HQH", 0, size, flags)
                 self.reply(option, REP_INFO, info[:6] if "short-info" in self.odd else info)
                 self.reply(option, ACK)
                 if option == GO:
@@ -125,7 +127,11 @@ def main(path: str, size: int, oddities: set[str]) -> None:
         if time.monotonic() < end:
             sock.close()
             continue
-        threading.Thread(target=Connection(sock, volume, oddities).run, daemon=True).start()
+        connection = Connection(sock, volume, oddities)
+        if "one-client" in oddities:
+            connection.run()
+        else:
+            threading.Thread(target=connection.run, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pytest
 from qbdcheck.errors import NotRun, SetupError
 from qbdcheck.kit.fault_proxy import FaultProxy
 from qbdcheck.kit.nbd_probe import connected, has_go, negotiating
+from qbdcheck.targets import one_client
 from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.size_limits import SizeLimits, probe_sizes
 from reference_backend.nbd.agreement import ReplyMode
@@ -74,6 +75,44 @@ def test_server_that_neither_client_can_open_is_a_setup_error(open_target: Opene
     with pytest.raises(SetupError, match="malformed information") as caught:
         capabilities(session.description, session.options, session.scratch)
     assert "\n" not in str(caught.value)
+
+
+def test_read_only_server_is_named_in_one_line(open_target: Opener) -> None:
+    session = open_target(odd("read-only"))
+    with pytest.raises(SetupError, match="says that the volume is read-only; make it") as caught:
+        capabilities(session.description, session.options, session.scratch)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("oddities", ["", "one-client"])
+def test_server_of_one_client_at_a_time_is_known(
+    open_target: Opener, oddities: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_client, "ANSWER_S", 0.5)
+    session = open_target(odd(oddities))
+    found = capabilities(session.description, session.options, session.scratch)
+    assert ("one_client" in found) is bool(oddities)
+
+
+def test_second_client_of_such_a_server_is_not_run_and_does_not_wait(
+    open_target: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_client, "LEAVE_S", 0.1)
+    session = open_target(odd("one-client"), capabilities={"nbd", "one_client"})
+    disk = session.new_disk("1M")
+    with session.qemu_io(disk) as io:
+        io.read(0, 4096)
+    with session.nbd(disk) as client:
+        client.read(0, 4096)
+        for second in (session.qemu_io, session.nbd, session.qemu_img.json):
+            with pytest.raises(NotRun, match="serves one client at a time"):
+                second(*(("info", disk.filename) if second == session.qemu_img.json else (disk,)))
+        machine = session.storage_daemon()
+        with pytest.raises(NotRun, match="serves one client at a time"):
+            machine.add({**disk.protocol_blockdev(), "node-name": "second"})
+    machine.add({**disk.protocol_blockdev(), "node-name": "alone"})
+    machine.close()
+    disk.verify()
 
 
 def test_sizes_of_a_target_are_probed(open_target: Opener) -> None:
