@@ -11,6 +11,7 @@ from typing import Any
 
 from blockio.layers import CommandFlag
 from blockio.write_log import LogFlag, read_log
+from oracles.stamps import SECTOR
 from qbdcheck.commands import connection_volumes
 from qbdcheck.errors import ProgramError
 from qbdcheck.targets.certificates import Authority
@@ -40,9 +41,14 @@ def _start(session: TargetSession) -> str:
         io("read 0 4k")
         io(f"read {SIZE - BLOCK} 4k")
     size = session.qemu_img.json("info", "-U", disk.filename)["virtual-size"]
-    if size != SIZE:
-        raise AssertionError(f"the volume was created with {SIZE} bytes, QEMU sees {size}")
+    if size != _of_qemu(disk):
+        raise AssertionError(f"the volume was created with {disk.size} bytes, QEMU sees {size}")
     return f"QEMU sees {size} bytes"
+
+
+def _of_qemu(disk: Disk) -> int:
+    """Return the size of a disk in bytes as QEMU shows it: in whole sectors."""
+    return -(-disk.size // SECTOR) * SECTOR
 
 
 def _fresh(session: TargetSession) -> str:
@@ -133,8 +139,8 @@ def _resize(session: TargetSession) -> str:
     disk.resize(2 * SIZE)
     disk.verify()
     seen = session.qemu_img.json("info", "-U", disk.filename)["virtual-size"]
-    if seen != 2 * SIZE:
-        raise AssertionError(f"resized to {2 * SIZE} bytes, QEMU sees {seen}")
+    if seen != _of_qemu(disk):
+        raise AssertionError(f"resized to {disk.size} bytes, QEMU sees {seen}")
     disk.resize(SIZE // 2)
     disk.verify()
     return "grown (the new part reads as zeroes) and shrunk"
@@ -310,8 +316,8 @@ def _block_status(session: TargetSession) -> str:
         io.flush()
     extents = session.qemu_img.json("map", "-U", disk.filename)
     end = max(extent["start"] + extent["length"] for extent in extents)
-    if end != SIZE:
-        raise AssertionError(f"the extents end at {end}, the volume at {SIZE}")
+    if end != _of_qemu(disk):
+        raise AssertionError(f"the extents end at {end}, the volume at {disk.size}")
     first = next(extent for extent in extents if extent["start"] == 0)
     if not first["data"] or first["zero"]:
         raise AssertionError(f"the written range is not reported as data: {first}")
@@ -336,8 +342,9 @@ def _multi_conn(session: TargetSession) -> str:
 def _nbd(session: TargetSession) -> str:
     disk = session.new_disk(SIZE, prefill=False, format="raw")
     with session.nbd(disk) as client:
-        if client.size != SIZE:
-            raise AssertionError(f"the server reports {client.size} bytes, the volume has {SIZE}")
+        if client.size != disk.size:
+            wrong = f"the server reports {client.size} bytes, the volume has {disk.size}"
+            raise AssertionError(wrong)
         return f"{client.mode.name.lower()} replies, {_block_sizes(client)}"
 
 

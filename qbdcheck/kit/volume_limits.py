@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from qbdcheck.errors import NotRun, SetupError
 from qbdcheck.kit.nbd_io import minimum_block
+from qbdcheck.targets.advertised_sizes import step_of
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
 from reference_backend.nbd.errors import OptionRefused
@@ -26,12 +28,15 @@ def size_unit(target: TargetSession) -> int:
     :raise NotRun: no volume has the requested size.
     :raise AssertionError: a volume is smaller, or larger than by rounding.
     """
-    for unit in _UNITS:
+    of_target = math.lcm(_UNITS[0], step_of(target.description))
+    for unit in sorted({*_UNITS, of_target}):
+        size = -(-_BASE // unit) * unit + unit
         try:
-            disk = target.new_disk(_BASE + unit, prefill=False, format="raw")
+            disk = target.new_disk(size, prefill=False, format="raw", exact=True)
         except SetupError:
             continue
-        if _size_made(target, disk) == disk.size and unit % minimum_block(disk) == 0:
+        seen = _size_made(target, disk)
+        if seen == disk.size == size and unit % minimum_block(disk) == 0:
             return unit
     raise NotRun(f"the target makes no volume of {_BASE + _UNITS[-1]} bytes exactly")
 
@@ -70,7 +75,7 @@ def first_possible(
     failure = SetupError("no size was given")
     for size in sizes:
         try:
-            disk = target.new_disk(size, prefill=False, **options)
+            disk = target.new_disk(size, prefill=False, exact=True, **options)
         except SetupError as error:
             log(f"the target makes no volume of {size} bytes: {error}")
             failure = error

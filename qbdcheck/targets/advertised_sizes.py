@@ -1,14 +1,16 @@
-"""The block sizes that a target advertises, as the probe of the run saw them.
+"""The block sizes that a target advertises, and its step between volumes, as the probe saw them.
 
 A case makes volumes before it can ask the server. Sizes of volumes are multiples of the minimum
 block, because the NBD document ("Block size constraints") says that the size of an export SHOULD be
-one: a client cannot access the rest behind the last whole block.
+one: a client cannot access the rest behind the last whole block. A target that makes volumes of
+whole extents, as LVM does, rounds sizes up; then a case asks for whole extents at once.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from qbdcheck.targets.description import Description
 
@@ -17,6 +19,7 @@ Sizes = tuple[int, int, int]
 SMALL = 512
 """Bytes. A target with this minimum block or less gets volumes of any size."""
 _known: dict[str, Sizes] = {}
+_steps: dict[str, int] = {}
 
 
 def remember(description: Description, sizes: Sizes | None) -> None:
@@ -38,7 +41,35 @@ def sizes_of(description: Description, options: Mapping[str, Any]) -> Sizes | No
     return sizes
 
 
-def whole_blocks(size: int, sizes: Sizes | None) -> int:
-    """Return a size of a volume in bytes, rounded up to whole minimum blocks above 512 bytes."""
+def remember_step(description: Description, step: int) -> None:
+    """Keep the step between the sizes of volumes that a target makes, in bytes."""
+    _steps[description.model_dump_json()] = step
+
+
+def step_of(description: Description) -> int:
+    """Return the step between the sizes of volumes in bytes; 1 up to 512, or if it is unknown."""
+    step = _steps.get(description.model_dump_json(), 1)
+    return 1 if step <= SMALL else step
+
+
+class Rounds(Protocol):
+    """A volume whose size is rounded, such as a Backend."""
+
+    sizes: Sizes | None
+    step: int
+
+
+def usable_size(volume: Rounds, size: int) -> int:
+    """Return a size of a volume, rounded up to what the target makes and clients reach."""
+    return whole_blocks(size, volume.sizes, volume.step)
+
+
+def whole_blocks(size: int, sizes: Sizes | None, step: int = 1) -> int:
+    """Return a size of a volume in bytes, rounded up to what the target can make and clients reach.
+
+    :param sizes: of its blocks; a minimum of up to 512 bytes rounds nothing.
+    :param step: between the sizes that it makes.
+    """
     minimum = sizes[0] if sizes is not None else 1
-    return size if minimum <= SMALL else -(-size // minimum) * minimum
+    unit = math.lcm(1 if minimum <= SMALL else minimum, step)
+    return -(-size // unit) * unit

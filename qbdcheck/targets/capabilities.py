@@ -20,13 +20,14 @@ from oracles.stamps import SECTOR
 from qbdcheck.errors import NotRun, ProgramError, SetupError
 from qbdcheck.options import TargetOptions
 from qbdcheck.programs.installed import Programs
-from qbdcheck.targets.advertised_sizes import remember
+from qbdcheck.targets.advertised_sizes import remember, remember_step
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.one_client import serves_several
 from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
 from qbdcheck.targets.run_server import start_shared
 from qbdcheck.targets.session import TargetSession
+from qbdcheck.targets.size_limits import seen_size, step_between
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import TransmissionFlag
 
@@ -148,6 +149,8 @@ def _of_volume(session: TargetSession) -> tuple[set[str], bool]:
         found = set(of_driver(session, disk))
         is_file = disk.protocol_blockdev()["driver"] == "file" and disk.volume_path.is_file()
         seen = disk.volume_path.stat().st_size if is_file else 0
+    if not size == PROBE_SIZE <= seen_size(session, disk) <= PROBE_SIZE + SECTOR:
+        remember_step(session.description, step_between(session))
     found.update(of_server(session, disk))
     if size == seen == PROBE_SIZE:
         found.add("raw_size")

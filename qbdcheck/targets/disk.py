@@ -28,7 +28,7 @@ from qbdcheck.programs.blockdev import (
 )
 from qbdcheck.programs.process import run, tail
 from qbdcheck.programs.qemu_img import QemuImg
-from qbdcheck.targets.advertised_sizes import whole_blocks
+from qbdcheck.targets.advertised_sizes import usable_size
 from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.lifecycle import Backend
 from qbdcheck.targets.second_read import ReadAgain
@@ -392,7 +392,7 @@ class Disk:
         :param size: in bytes; of a raw disk it is rounded up as by `TargetSession.new_disk`.
         """
         if self.format == "raw":
-            size = whole_blocks(size, self.backend.sizes)
+            size = usable_size(self.backend, size)
             self.backend.resize(size)
         else:
             shrink = ["--shrink"] if size < self.size else []

@@ -30,7 +30,7 @@ from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.process import Completed, Process, run, tail
 from qbdcheck.programs.qmp import Event, Qmp, connect_within
 from qbdcheck.targets import readiness
-from qbdcheck.targets.advertised_sizes import sizes_of
+from qbdcheck.targets.advertised_sizes import sizes_of, step_of
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, names_in, option_arguments
 from qbdcheck.targets.profile_parts import Action, Ready
@@ -74,6 +74,8 @@ class Backend:
         self.state = State.ABSENT
         self._options = dict(options or {})
         self.sizes = sizes_of(description, self._options)
+        self.step = step_of(description)
+        """Sizes of volumes are multiples of it, in bytes."""
         self.size = 0
         self.on_power_lost: list[Callable[[int | None], None]] = []
         """Called after `kill` and `crash`, when data that was not flushed may be gone."""

@@ -20,7 +20,7 @@ from qbdcheck.programs.monitored import Monitored
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.programs.qemu_version import Version, qemu_version
 from qbdcheck.programs.storage_daemon import StorageDaemon
-from qbdcheck.targets.advertised_sizes import sizes_of, whole_blocks
+from qbdcheck.targets.advertised_sizes import sizes_of, usable_size
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import (
     GROWING_FORMATS,
@@ -154,16 +154,18 @@ class TargetSession:
         beside: Disk | None = None,
         *,
         zero: bool = True,
+        exact: bool = False,
         **options: Any,
     ) -> Disk:
         """Make a fresh volume, start its server, create the image and write stamps.
 
         :param size: bytes, or ``"64M"``; of a raw disk it is rounded up to whole minimum blocks
-            of the target, if these have more than 512 bytes.
+            of the target, if these have more than 512 bytes, and to sizes that the target makes.
         :param format: image format; by default that of the run.
         :param beside: a disk whose server serves this one too. Then options are not allowed.
         :param zero: whether a volume without prefill is zeroed if the profile says
             ``fresh: undefined``.
+        :param exact: whether to ask for this size also of a target that will round it.
         :param options: options of the target: min_block, preferred_block, max_block (bytes),
             read_only, tls and mutual_tls (a directory of certificates; the disk has no prefill,
             and only a client with a TLS context can reach it), write_log and request_log (a file).
@@ -179,15 +181,17 @@ class TargetSession:
             name = candidate if candidate not in used else None
         if beside is not None:
             if image_format == "raw":
-                length = whole_blocks(length, beside.backend.sizes)
-            size = whole_blocks(volume_size(image_format, length), beside.backend.sizes)
+                length = usable_size(beside.backend, length)
+            size = usable_size(beside.backend, volume_size(image_format, length))
             served = volume_beside(beside.backend, name, size)
             return self._filled(served, image_format, length, name, prefill=prefill, zero=zero)
         backend = self._backend(name, options)
+        if exact:
+            backend.step = 1
         read_only = bool(options.get("read_only"))
         if image_format == "raw":
-            length = whole_blocks(length, backend.sizes)
-        backend.create(whole_blocks(volume_size(image_format, length), backend.sizes))
+            length = usable_size(backend, length)
+        backend.create(usable_size(backend, volume_size(image_format, length)))
         # A read-only volume is filled first and made read-only later. A volatile volume would lose
         # its data in between, so it stays empty.
         volatile = self.description.volatile

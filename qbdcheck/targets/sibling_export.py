@@ -37,6 +37,7 @@ class SiblingExport(Backend):
         self.host: Backend = host.host if isinstance(host, SiblingExport) else host
         self.size = size
         self.sizes = self.host.sizes
+        self.step = self.host.step
         self.directory = self.host.directory
         self.on_power_lost = self.host.on_power_lost
         self.event_lists = self.host.event_lists

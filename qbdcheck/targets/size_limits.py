@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 
 from blockio.sizes import format_size
@@ -16,6 +17,9 @@ GRANULARITIES = (1, 512, 4096, 65536, 1 << 20, 4 << 20)
 HUGE = (1 << 62, 100 << 40, 1 << 40)
 """Sizes that are tried as the largest, in bytes. They need thin allocation."""
 _BASE = 8 << 20
+_ODD_SIZES = ((1 << 20) + 777, (3 << 20) + 1, (5 << 20) + 4099, (11 << 20) + 65539)
+_FAILURES = (SetupError, ProgramError, NotRun, CaseBroken, *HANDSHAKE_ERRORS)
+"""What it raises if a target does not make a volume, or does not serve it."""
 
 
 @dataclass(frozen=True)
@@ -47,28 +51,51 @@ class SizeLimits:
 
 def probe_sizes(session: TargetSession) -> SizeLimits:
     """Make volumes of several sizes, and return what the target can make."""
-    granularity = next(
-        # An odd multiple, so that no coarser step fits.
-        (step for step in GRANULARITIES if makes(session, _BASE + (777 if step == 1 else step))),
-        0,
-    )
+    granularity = 1
+    if not makes(session, _BASE + 777):
+        step = step_between(session)
+        granularity = step if step > 1 and makes(session, (_BASE // step + 1) * step) else 0
     zero = makes(session, 0)
-    largest = next((size for size in HUGE if makes(session, size)), _BASE)
+    step = max(granularity, 1)
+    largest = next((size for size in HUGE if makes(session, size // step * step)), _BASE)
     return SizeLimits(granularity, zero=zero, largest=largest)
 
 
 def makes(session: TargetSession, size: int) -> bool:
     """Return whether the target makes a volume of exactly ``size`` bytes."""
+    try:
+        return made(session, size) == size
+    except _FAILURES:
+        return False
+
+
+def made(session: TargetSession, size: int) -> int:
+    """Make a volume of ``size`` bytes, and return the size that it has. Errors are not caught."""
     count = len(session.backends)
     try:
-        disk = session.new_disk(size, prefill=False, format="raw", name=f"size{count}")
-        return seen_size(session, disk) == size
-    except (SetupError, ProgramError, NotRun, CaseBroken, *HANDSHAKE_ERRORS):
-        return False
+        name = f"size{count}"
+        return seen_size(
+            session, session.new_disk(size, prefill=False, format="raw", name=name, exact=True)
+        )
     finally:
         for backend in session.backends[count:]:
             backend.remove()
         del session.backends[count:]
+
+
+def step_between(session: TargetSession) -> int:
+    """Return the step between the sizes of volumes, in bytes; 1 if the target makes none.
+
+    A target that rounds shows it in the sizes that it makes. One that refuses sizes makes the first
+    of `GRANULARITIES` that it takes.
+    """
+    sizes = []
+    for asked in _ODD_SIZES:
+        with contextlib.suppress(*_FAILURES):
+            sizes.append(made(session, asked))
+    if sizes:
+        return math.gcd(*sizes) or 1
+    return next((step for step in GRANULARITIES if makes(session, _BASE + step)), 1)
 
 
 def seen_size(session: TargetSession, disk: Disk) -> int:

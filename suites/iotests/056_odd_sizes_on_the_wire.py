@@ -30,7 +30,7 @@ def test(new_disk, nbd_io, target, log, not_run):
         minimum = io.block_sizes[0]
     for asked in sorted({widened(0, size, minimum)[1] for size in SIZES}):
         try:
-            disk = new_disk(asked, prefill=False)
+            disk = new_disk(asked, prefill=False, exact=True)
         except SetupError as error:
             not_run(f"the target makes no volume of {asked} bytes")
             log(f"{asked} bytes: {error}")

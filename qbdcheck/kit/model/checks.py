@@ -23,7 +23,7 @@ from qbdcheck.kit.model.cuts import Camera
 from qbdcheck.kit.model.players import InProcess, OverNbd, through_qemu
 from qbdcheck.kit.model.replay import keep, played_first, saved_scripts
 from qbdcheck.seed import Seed
-from qbdcheck.targets.advertised_sizes import whole_blocks
+from qbdcheck.targets.advertised_sizes import usable_size
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
 from reference_backend.client import Client
@@ -255,7 +255,7 @@ class ModelChecks:
 
 def _in_blocks(plan: concurrent.Plan, disk: Disk) -> concurrent.Plan:
     """Return a plan that uses whole minimum blocks of the disk."""
-    return replace(plan, size=whole_blocks(plan.size, disk.backend.sizes))
+    return replace(plan, size=usable_size(disk.backend, plan.size))
 
 
 def _cut(opened: list[Client], clients: int) -> None:

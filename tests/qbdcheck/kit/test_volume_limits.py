@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from qbdcheck.errors import NotRun, SetupError
+from qbdcheck.kit import volume_limits
 from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.volume_limits import (
     exact_size,
@@ -52,6 +53,14 @@ def test_the_unit_of_a_target_that_rounds_is_found(
 ) -> None:
     round_sizes(target, monkeypatch, unit)
     assert size_unit(target) == unit
+
+
+def test_the_unit_of_a_target_that_the_probe_knows_is_found(
+    target: TargetSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volume_limits, "step_of", lambda description: 3 << 20)
+    round_sizes(target, monkeypatch, 3 << 20)
+    assert size_unit(target) == 3 << 20
 
 
 def test_without_exact_sizes_a_case_is_not_run(

@@ -33,6 +33,11 @@ def test_a_volume_has_whole_blocks(size: int, sizes: Sizes | None, made: int) ->
     assert whole_blocks(size, sizes) == made
 
 
+def test_a_volume_has_whole_blocks_and_whole_extents() -> None:
+    assert whole_blocks(1000, None, 4 << 20) == 4 << 20
+    assert whole_blocks(1000, (4096, 4096, 65536), 6144) == 12288
+
+
 def test_the_probe_remembers_what_the_target_advertises(scratch: Path) -> None:
     text = (ROOT / "targets" / "reference.yaml").read_text()
     file = scratch / "large.yaml"

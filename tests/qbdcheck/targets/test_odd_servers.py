@@ -121,7 +121,7 @@ def test_sizes_of_a_target_are_probed(open_target: Opener) -> None:
     assert limits.largest >= 1 << 40
 
 
-@pytest.mark.parametrize("step", [1, 512, 4096, 65536])
+@pytest.mark.parametrize("step", [1, 512, 3000, 4096, 65536, 3 << 20, 4 << 20])
 def test_step_between_sizes_is_found(open_target: Opener, step: int) -> None:
     session = open_target(
         f"name: rounding\nabout: a test\nvolume:\n"
@@ -133,6 +133,11 @@ def test_step_between_sizes_is_found(open_target: Opener, step: int) -> None:
     assert limits.nearest(1) == step
     assert limits.nearest(2 * step) == 2 * step
     assert not session.backends
+    capabilities(session.description, session.options, session.scratch)
+    disk = session.new_disk(5_000_000, prefill=False)
+    assert disk.size == (5_000_000 if step <= 512 else -(-5_000_000 // step) * step)
+    assert disk.volume_path.stat().st_size == -(-disk.size // step) * step
+    assert session.new_disk(5_000_000, prefill=False, exact=True).size == 5_000_000
 
 
 def test_sizes_that_a_target_refuses_are_left_out(open_target: Opener) -> None:
