@@ -43,6 +43,25 @@ class ListRefused(Control):
         Options._table[Option.LIST] = answer  # noqa: SLF001
 
 
+class ListEmpty(Control):
+    """A server answers LIST with "zero or more" exports (NBD_OPT_LIST)."""
+
+    id = "control-list-empty"
+    breaks = "LIST names no export"
+
+    def install(self) -> None:
+        """List nothing."""
+        real = Options._table[Option.LIST]  # noqa: SLF001
+
+        def answer(options_: Options, number: int, data: bytes) -> None:
+            if data:
+                real(options_, number, data)  # refuses it
+            else:
+                options_._reply(number, OptionReply.ACK)  # noqa: SLF001
+
+        Options._table[Option.LIST] = answer  # noqa: SLF001
+
+
 class SizesRequired(Control):
     """A server with a minimum block may insist that a client asks for it."""
 

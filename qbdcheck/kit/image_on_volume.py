@@ -9,7 +9,7 @@ from pathlib import Path
 
 from oracles.shadow import Shadow
 from qbdcheck.kit.expectations import expect_content, expect_no_check_errors
-from qbdcheck.programs.blockdev import json_filename, over
+from qbdcheck.programs.blockdev import json_filename, node, over
 from qbdcheck.targets.session import TargetSession
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -30,9 +30,12 @@ def exercise_image_on_volume(target: TargetSession, image_format: str, scratch: 
     shadow = Shadow(SIZE)
     source.write_bytes(shadow.prefill().tobytes())
     qemu_img("convert", "-f", "raw", "-O", image_format, source, local)
-    volume = target.new_disk(-(-local.stat().st_size // 512) * 512)
+    size = -(-local.stat().st_size // 512) * 512
+    volume = target.new_disk(size)
     qemu_img("convert", "-n", "-f", "raw", "-O", "raw", local, volume.filename)
-    image = json_filename(over(image_format, volume.protocol_blockdev()))
+    # A target may round the size up. For QEMU the volume ends where the file ended.
+    window = node("raw", None, size=size, file=volume.protocol_blockdev())
+    image = json_filename(over(image_format, window))
     with target.qemu_io(image, shadow=shadow) as io:
         io.read(MIB - 4 * KIB, 8 * KIB)
         for offset, length in WRITES:

@@ -73,9 +73,7 @@ class Backend:
         self.name = name
         self.state = State.ABSENT
         self._options = dict(options or {})
-        self.sizes = sizes_of(description, self._options)
-        self.step = step_of(description)
-        """Sizes of volumes are multiples of it, in bytes."""
+        self.sizes, self.step = sizes_of(description, self._options), step_of(description)
         self.size = 0
         self.on_power_lost: list[Callable[[int | None], None]] = []
         """Called after `kill` and `crash`, when data that was not flushed may be gone."""

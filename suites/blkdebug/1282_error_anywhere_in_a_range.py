@@ -41,7 +41,7 @@ def test(new_disk, nbd_io, rules):
             ):
                 continue
             rule = rules.add({"event": event, "errno": "EIO", "sector": bad // SECTOR})
-            limit = disk.size if command is Command.WRITE_ZEROES else longest
+            limit = min(disk.size, longest)  # longer zeroes may be refused
             for length in {min(widened(0, length, minimum)[1], limit) for length in LENGTHS}:
                 for before in (0, length // 3, length // 2, length - minimum):
                     at = bad - before // minimum * minimum

@@ -23,12 +23,13 @@ REASONS = ("No space left on device", "Invalid argument")
     basis=("MUST: QEMU, interop/qcow2", "POLICY: failed-write-old-or-new"),
 )
 def test(new_disk, qemu_io, qemu_img, scratch):
-    volume, shadow, read = new_disk("1M"), Shadow(4 * MIB), scratch / "read"
+    volume, read = new_disk("1M"), scratch / "read"
+    shadow = Shadow(4 * volume.size)  # a target may round the size up
     name = volume.backend.filename
     qemu_img("create", "-q", "-f", "qcow2", name, str(shadow.size))
     image = json_filename(over("qcow2", volume.protocol_blockdev()))
     with qemu_io(image, shadow=shadow) as io:
-        for done in range(MIB // CLUSTER):
+        for done in range(volume.size // CLUSTER):
             try:
                 io.write(3 * CLUSTER * done, CLUSTER)
             except IoFailed as error:
@@ -38,8 +39,8 @@ def test(new_disk, qemu_io, qemu_img, scratch):
                 break
         else:
             pytest.fail(
-                "an image wrote 1 MiB of data to a volume of 1 MiB, which also has its metadata:"
-                " the backend accepted writes beyond the end of the volume"
+                f"an image wrote {volume.size} bytes of data to a volume of as many, which also has"
+                " its metadata: the backend accepted writes beyond the end of the volume"
             )
         io.read(0, 4 * CLUSTER)
     with qemu_io(image, shadow=shadow) as io:

@@ -74,8 +74,9 @@ def ranges_of(client, size, random):
 
 def blocks(client, start_kib, length_kib):
     """Return a range in bytes that the server accepts."""
-    minimum = client.block_sizes[0] if client.block_sizes else 1
-    return widened(start_kib * KIB, length_kib * KIB, minimum)
+    minimum, _, maximum = client.block_sizes or (1, 4 * KIB, 32 * MIB)
+    start, length = widened(start_kib * KIB, length_kib * KIB, minimum)
+    return start, min(length, maximum // minimum * minimum)
 
 
 def prepare(disk, nbd, target):

@@ -31,6 +31,14 @@ def test_exports_are_not_listed_but_opened(serve: Serve) -> None:
             assert nbd.size
 
 
+def test_an_export_that_is_not_listed_is_opened(serve: Serve) -> None:
+    with serve("control-list-empty") as server:
+        with contextlib.closing(Client.open_socket(str(server.socket), timeout_s=10)) as nbd:
+            assert list(nbd.opt_list()) == []
+        with server.connect("v") as nbd:
+            assert nbd.size
+
+
 def test_the_minimum_is_advertised_to_those_who_ask(serve: Serve) -> None:
     with serve("control-sizes-required") as server, server.connect("v") as nbd:
         assert nbd.block_sizes is not None

@@ -17,6 +17,7 @@ from qbdcheck.kit.covering.walker import Walker
 from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.volume_limits import first_possible, size_unit
 from qbdcheck.seed import Seed
+from qbdcheck.targets.advertised_sizes import step_of
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
 
@@ -256,7 +257,9 @@ def walk(  # the fixtures of a case
     :param connect: connects to a disk (the fixture ``nbd_io``).
     :param rows: the most rows; by default as many as it needs.
     """
-    disk = first_possible(target, [theme.size + unit for unit in _UNITS], log)
+    step = step_of(target.description)
+    whole = -(-theme.size // step) * step + step
+    disk = first_possible(target, [*(theme.size + unit for unit in _UNITS), whole], log)
     if theme.tracking:
         connect = partial(connect, contexts=(CONTEXT, theme.tracking))
     with _reached(target, disk, connect) as (reach, is_coherent):
