@@ -82,7 +82,7 @@ def case_line(case: CaseEnded, with_format: bool, width: int | None = None) -> T
         said = Text("; ".join(case.reasons))
     else:
         if case.partly_not_run:
-            said.append(f" [in part: not {'; not '.join(case.partly_not_run)}]", "yellow")
+            said.append(f" [in part not run: {'; '.join(case.partly_not_run)}]", "yellow")
         if case.waived:
             said.append(f" [waived: {'; waived: '.join(case.waived)}]", "yellow")
     said.append(second_try(case), "yellow")

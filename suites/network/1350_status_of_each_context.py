@@ -74,7 +74,7 @@ def ranges_of(client, size, random):
 
 def blocks(client, start_kib, length_kib):
     """Return a range in bytes that the server accepts."""
-    minimum, _, maximum = client.block_sizes or (1, 4 * KIB, 32 * MIB)
+    minimum, _, maximum = client.block_sizes or (1, 4 * KIB, 16 * MIB)
     start, length = widened(start_kib * KIB, length_kib * KIB, minimum)
     return start, min(length, maximum // minimum * minimum)
 
