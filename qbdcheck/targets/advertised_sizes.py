@@ -47,9 +47,13 @@ def remember_step(description: Description, step: int) -> None:
 
 
 def step_of(description: Description) -> int:
-    """Return the step between the sizes of volumes in bytes; 1 up to 512, or if it is unknown."""
+    """Return the step between the sizes of volumes of cases, in bytes.
+
+    It is 1 if the target makes each size of whole sectors, or if its step is unknown. Otherwise it
+    consists of whole sectors, because QEMU rounds the size that it shows up to sectors.
+    """
     step = _steps.get(description.model_dump_json(), 1)
-    return 1 if step <= SMALL else step
+    return 1 if SMALL % step == 0 else math.lcm(step, SMALL)
 
 
 class Rounds(Protocol):

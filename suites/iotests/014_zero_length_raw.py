@@ -1,7 +1,7 @@
 """This case checks that the backend survives NBD requests of length 0, and changes nothing.
 
 How: NBD leaves the result open ("behavior is unspecified"), so success and any error are right. The
-next requests on the same connection must work as before.
+next requests on the same connection must work as before. The volume ends within a cluster.
 Guards: zero-length-op, payload-not-drained.
 """
 
@@ -17,11 +17,13 @@ from qbdcheck.kit.nbd_requests import (
     widened,
 )
 
+SIZE = (8 << 20) + 2048
 COMMANDS = (Command.READ, Command.WRITE, Command.TRIM, Command.CACHE, Command.WRITE_ZEROES)
 
 
 @case(groups="rw quick protocol", requires="nbd", basis="POLICY: zero-length-changes-nothing")
-def test(disk, nbd, log):
+def test(new_disk, nbd, log):
+    disk = new_disk(SIZE)
     with nbd(disk) as client:
         minimum = block_sizes(client).minimum
         for command in (one for one in COMMANDS if is_offered(client, one)):

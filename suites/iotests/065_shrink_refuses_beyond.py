@@ -4,7 +4,7 @@ How: a raw client tries right behind the new end and at the old one. What is lef
 Guards: oob-past-end, resize-not-notified, size-change-across-reconnect.
 """
 
-from qbdcheck.kit import case
+from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_requests import expect_error
 
@@ -18,11 +18,15 @@ OLD, NEW = 8 << 20, 4 << 20
 )
 def test(new_disk, nbd):
     disk = new_disk(OLD)
+    old = disk.size
     disk.resize(NEW)
+    new = disk.size  # a target may round both
+    if new == old:
+        raise NotRun(f"the target makes no volume of {NEW} bytes")
     with nbd(disk) as client:
-        seen = f"shrunk to {NEW} bytes: expected that size on the wire, got {client.size}"
-        assert client.size == NEW, seen
-        for offset in (NEW, NEW - 256, OLD - 512):
+        seen = f"shrunk to {new} bytes: expected that size on the wire, got {client.size}"
+        assert client.size == new, seen
+        for offset in (new, new - 256, old - 512):
             expect_error(client, Command.READ, offset, 512)
             expect_error(client, Command.WRITE, offset, 512)
     disk.verify()

@@ -100,3 +100,5 @@ def test_the_first_size_that_can_be_made_is_used(
     assert "1000 bytes, got 4096" in logged[1]
     with pytest.raises(SetupError, match="too large"):
         first_possible(target, (1 << 41,), logged.append)
+    with pytest.raises(NotRun, match="the target rounds sizes: requested a volume of 1000 bytes"):
+        first_possible(target, (1000,), logged.append)
