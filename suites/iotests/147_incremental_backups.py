@@ -13,8 +13,10 @@ CHUNK = 64 << 10
 
 
 @case(groups="job backup bitmap discard quick", basis="MUST: QAPI, blockdev-backup")
-def test(disk, new_disk, qemu_io, storage_daemon):
+def test(disk, new_disk, qemu_io, storage_daemon, target):
     copy = new_disk()
+    # Otherwise other clients may miss what this daemon has written, until it has closed the copy.
+    is_seen = "nbd" not in target.capabilities or "multi_conn" in target.capabilities
     with storage_daemon() as qsd:
         qsd.add(disk.blockdev("source", discard="unmap"))
         qsd.add(copy.blockdev("copy"))
@@ -26,7 +28,8 @@ def test(disk, new_disk, qemu_io, storage_daemon):
                 {"type": "blockdev-backup", "data": {**backup, "sync": "full"}},
             ]})  # fmt: skip
             qsd.wait_job("job")
-            same(copy, disk)
+            if is_seen:
+                same(copy, disk)
             for number in range(3):
                 start = number << 21
                 io.write(start + 5, 1)
@@ -47,7 +50,9 @@ def test(disk, new_disk, qemu_io, storage_daemon):
                     f"round {number}: the copied bytes",
                 )
                 copy.shadow.write(0, frozen)
-                copy.verify()
+                if is_seen:
+                    copy.verify()
+    copy.verify()
     disk.verify()
 
 
