@@ -36,7 +36,7 @@ CAPABILITIES: Mapping[str, str] = {
     "own_driver": "has a QEMU driver of its own",
     "refuses_writes": "serves volumes that no client can write",
     "volume_per_connection": "gives each connection a volume of its own",
-    "one_client": "serves one client at a time",
+    "few_clients": "serves only a few clients at a time",
 }
 """The capabilities that a case may require; each completes the sentence "the target ..."."""
 

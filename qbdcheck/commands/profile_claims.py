@@ -17,7 +17,7 @@ from qbdcheck.errors import ProgramError
 from qbdcheck.targets.certificates import Authority
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import WrongData
-from qbdcheck.targets.one_client import HINT, serves_several
+from qbdcheck.targets.few_clients import HINT, MANY, clients_served, in_words
 from qbdcheck.targets.session import TargetSession
 from qbdcheck.targets.size_limits import probe_sizes
 from reference_backend.client import Client
@@ -365,11 +365,12 @@ def _refuses_writes(session: TargetSession) -> str:
     return "a write is refused, and the data stays"
 
 
-def _one_client(session: TargetSession) -> str:
+def _few_clients(session: TargetSession) -> str:
     disk = session.new_disk(SIZE, prefill=False, format="raw")
-    if serves_several(disk):
-        raise AssertionError("two clients are served at a time")
-    return HINT
+    most = clients_served(disk)
+    if most == MANY:
+        raise AssertionError(f"{most} clients are served at a time")
+    return HINT.format(most=in_words(most))
 
 
 CLAIMS: dict[str, Claim] = {
@@ -401,7 +402,7 @@ CLAIMS: dict[str, Claim] = {
     "nbd": _nbd,
     "refuses_writes": _refuses_writes,
     "volume_per_connection": connection_volumes.claim,
-    "one_client": _one_client,
+    "few_clients": _few_clients,
 }
 """The claim of each capability. The other capabilities are proven by the probe itself."""
 

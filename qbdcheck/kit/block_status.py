@@ -19,9 +19,10 @@ from qbdcheck.kit.nbd_requests import request_name, widened
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from qbdcheck.kit.nbd_io import NbdIo
+    from qbdcheck.targets.disk import Disk
     from reference_backend.client import Client
 
 Run = tuple[int, int, int]
@@ -188,6 +189,25 @@ def joined(all_runs: Iterable[Run]) -> list[Run]:
         else:
             result.append((start, end, flags))
     return result
+
+
+def maps_alone(
+    disk: Disk, nbd: Callable[..., Client], names: Iterable[str], ranges: Iterable[tuple[int, int]]
+) -> dict[tuple[str, int, int], list[Run]]:
+    """Return the map of each context and range, by connections with one context each.
+
+    :param nbd: the fixture.
+    :param ranges: offset and length of each, in bytes.
+    :raise AssertionError: the server does not choose a context that it lists.
+    """
+    alone = {}
+    for name in names:
+        with nbd(disk, contexts=(name,)) as client:
+            unknown = f"LIST_META_CONTEXT has {name!r}, and SET_META_CONTEXT does not choose it"
+            assert name in client.contexts.values(), unknown
+            for start, length in ranges:
+                alone[name, start, length] = follow(client, start, start + length)[name]
+    return alone
 
 
 def part(whole: Sequence[Run], offset: int, end: int) -> list[Run]:

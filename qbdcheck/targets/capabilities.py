@@ -23,7 +23,7 @@ from qbdcheck.programs.installed import Programs
 from qbdcheck.targets.advertised_sizes import remember, remember_step
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import Disk
-from qbdcheck.targets.one_client import serves_several
+from qbdcheck.targets.few_clients import MANY, clients_served, remember_clients
 from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
 from qbdcheck.targets.run_server import start_shared
 from qbdcheck.targets.session import TargetSession
@@ -142,8 +142,9 @@ def _of_volume(session: TargetSession) -> tuple[set[str], bool]:
     has_nbd = disk.backend.uri is not None and reaches(session, disk)
     if has_nbd:
         found = set(of_handshake(session, disk))
-        if not serves_several(disk):
-            found.add("one_client")
+        remember_clients(session.description, most := clients_served(disk))
+        if most < MANY:
+            found.add("few_clients")
         seen = size_seen(session, disk)
     else:
         found = set(of_driver(session, disk))

@@ -31,8 +31,8 @@ from qbdcheck.targets.disk import (
     volume_size,
 )
 from qbdcheck.targets.disk_io import DiskIo
+from qbdcheck.targets.few_clients import Turns, most_clients
 from qbdcheck.targets.lifecycle import Backend
-from qbdcheck.targets.one_client import Turns
 from qbdcheck.targets.run_server import ENDS_SERVER, RunServer, RunVolume, shared
 from qbdcheck.targets.sibling_export import volume_beside
 from qbdcheck.targets.volume_state import State
@@ -107,8 +107,8 @@ class TargetSession:
         self._disks: list[Disk] = []
         Client.before = None
         self._turns: Turns | None = None
-        if "one_client" in self.capabilities:
-            self._turns = Turns(self._uris)
+        if "few_clients" in self.capabilities:
+            self._turns = Turns(self._uris, most_clients(description))
             Client.before = self._turns.before_address
             self.programs.before.append(self._turns.before_program)
 

@@ -9,7 +9,8 @@ import pytest
 from qbdcheck.errors import NotRun, SetupError
 from qbdcheck.kit.fault_proxy import FaultProxy
 from qbdcheck.kit.nbd_probe import connected, has_go, negotiating
-from qbdcheck.targets import one_client
+from qbdcheck.targets import few_clients
+from qbdcheck.targets import session as session_module
 from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.size_limits import SizeLimits, probe_sizes
 from reference_backend.nbd.agreement import ReplyMode
@@ -90,17 +91,19 @@ def test_read_only_server_is_named_in_one_line(open_target: Opener) -> None:
 def test_server_of_one_client_at_a_time_is_known(
     open_target: Opener, oddities: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(one_client, "ANSWER_S", 0.5)
+    monkeypatch.setattr(few_clients, "ANSWER_S", 0.5)
     session = open_target(odd(oddities))
     found = capabilities(session.description, session.options, session.scratch)
-    assert ("one_client" in found) is bool(oddities)
+    assert ("few_clients" in found) is bool(oddities)
+    assert few_clients.most_clients(session.description) == (1 if oddities else 16)
 
 
 def test_second_client_of_such_a_server_is_not_run_and_does_not_wait(
     open_target: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(one_client, "LEAVE_S", 0.1)
-    session = open_target(odd("one-client"), capabilities={"nbd", "one_client"})
+    monkeypatch.setattr(few_clients, "LEAVE_S", 0.1)
+    monkeypatch.setattr(session_module, "most_clients", lambda description: 1)
+    session = open_target(odd("one-client"), capabilities={"nbd", "few_clients"})
     disk = session.new_disk("1M")
     with session.qemu_io(disk) as io:
         io.read(0, 4096)
