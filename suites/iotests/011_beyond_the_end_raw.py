@@ -23,13 +23,16 @@ COMMANDS = (Command.READ, Command.WRITE, Command.TRIM, Command.WRITE_ZEROES)
     requires="nbd",
     basis=("SHOULD: NBD, Request types", "POLICY: refused-request-changes-nothing"),
 )
-def test(disk, nbd, log):
-    far = (1 << 64) - 512
+def test(disk, nbd, log, target):
+    block = max(512, target.minimum_block)
+    offsets = disk.size, disk.size - 1, disk.size + 8 * block, 1 << 62, 1 << 63, (1 << 64) - block
     with nbd(disk) as client:
         for command in (one for one in COMMANDS if is_offered(client, one)):
-            for offset in (disk.size, disk.size - 1, disk.size + 4096, 1 << 62, 1 << 63, far):
-                payload = b"\xee" * 512 if command == Command.WRITE else b""
-                error = expect_error(client, command, offset, 512, errnos=EXPECTED, payload=payload)
-                log(f"{request_name(command, offset, 512)}: {errno_name(error)}")
+            for offset in offsets:
+                payload = b"\xee" * block if command == Command.WRITE else b""
+                error = expect_error(
+                    client, command, offset, block, errnos=EXPECTED, payload=payload
+                )
+                log(f"{request_name(command, offset, block)}: {errno_name(error)}")
         expect_content(disk.shadow, 0, client.read(0, disk.size), "the whole volume")
     disk.verify()

@@ -16,7 +16,8 @@ OLD, NEW = 8 << 20, 4 << 20
     requires="nbd resize",
     basis=("POLICY: new-size-is-seen", "POLICY: refused-request-changes-nothing"),
 )
-def test(new_disk, nbd):
+def test(new_disk, nbd, target):
+    block = max(512, target.minimum_block)
     disk = new_disk(OLD)
     old = disk.size
     disk.resize(NEW)
@@ -26,7 +27,7 @@ def test(new_disk, nbd):
     with nbd(disk) as client:
         seen = f"shrunk to {new} bytes: expected that size on the wire, got {client.size}"
         assert client.size == new, seen
-        for offset in (new, new - 256, old - 512):
-            expect_error(client, Command.READ, offset, 512)
-            expect_error(client, Command.WRITE, offset, 512)
+        for offset in (new, new - 256, old - block):
+            expect_error(client, Command.READ, offset, block)
+            expect_error(client, Command.WRITE, offset, block)
     disk.verify()

@@ -33,14 +33,15 @@ def until_closed(client):
     requires="nbd",
     basis=("MUST: NBD, NBD_CMD_DISC", "POLICY: answered-writes-outlive-their-connection"),
 )
-def test(disk, policy):
+def test(disk, policy, target):
+    length = max(4096, target.minimum_block)
     for number in range(4):
         with connected(disk) as io:
             client = io.client
             stream, written = b"", {}
             for index in range(WRITES):
                 at = (number * WRITES + index) * 65536
-                written[index] = at, bytes(disk.shadow.stamped(at, 4096))
+                written[index] = at, bytes(disk.shadow.stamped(at, length))
                 stream += request(Command.WRITE, index, *written[index])
             client.send(stream + request(Command.DISC, 99))
             errors = until_closed(client)
