@@ -1,4 +1,4 @@
-"""Servers that serve few clients at a time: how many are connected, and who has to wait."""
+"""Servers that serve few clients at a time: counting them, and letting others wait."""
 
 from __future__ import annotations
 
