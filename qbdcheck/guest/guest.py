@@ -492,8 +492,9 @@ class Guest:
         """
         printed = self.console_lines()
         bad = console.bad_lines(printed, self.expected)
-        if bad and bad[0].strip() not in what:
-            what = f"{what}; the guest's kernel says: {bad[0].strip()}"
-        tail = "\n".join(printed)[-_TAIL:]
-        argv = self.machine.process.argv
-        raise GuestFailed(f"{what}\nconsole:\n{tail}", argv, None, tail, timed_out=timed_out)
+        if bad and (says := bad[0].strip()) not in what:
+            what += f"; the guest's kernel says: {says}"
+        tail, process = "\n".join(printed)[-_TAIL:], self.machine.process
+        what += f"; {process.describe()}" if process.crash else ""
+        text = f"{what}\nconsole:\n{tail}"
+        raise GuestFailed(text, process.argv, process.crash, tail, timed_out=timed_out)

@@ -15,6 +15,8 @@ from qbdcheck.machine_speed import Limit
 TERM_GRACE_S = 5.0
 """Seconds that a program may take to end after SIGTERM before it gets SIGKILL."""
 _TAIL_LINES = 5
+CRASHES = frozenset(-Signals[f"SIG{one}"] for one in ("SEGV", "ABRT", "BUS", "FPE", "ILL"))
+"""Exit statuses of programs that ended by a mistake of their own, such as a failed assertion."""
 
 
 def tail(text: str, lines: int = _TAIL_LINES) -> str:
@@ -76,6 +78,11 @@ class RunningProgram(ABC):
     def returncode(self) -> int | None:
         """The exit status; negative after a signal, None while the program runs."""
         return self._exit_status() if self.has_ended_within(0) else None
+
+    @property
+    def crash(self) -> int | None:
+        """The exit status of a program that crashed (`CRASHES`), else None."""
+        return self.returncode if self.returncode in CRASHES else None
 
     @property
     def is_running(self) -> bool:

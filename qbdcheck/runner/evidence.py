@@ -22,6 +22,7 @@ from oracles.promises import policy_after
 from qbdcheck.errors import NotReadyError, ProgramError
 from qbdcheck.machine_speed import Load, StarvedError
 from qbdcheck.programs.qemu_io import IoFailed
+from qbdcheck.programs.running import CRASHES
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
 MOST = 100
@@ -160,8 +161,12 @@ def _notes_of(error: BaseException) -> tuple[str, ...]:
 def is_late(error: BaseException, findings: Findings | tuple[Finding, ...]) -> bool:
     """Return whether a case failed because a time limit was exceeded, and not by wrong data.
 
+    A program that crashed was not slow, whatever its peers report of the lost connection.
+
     :param findings: those of `findings_of`.
     """
+    if any(isinstance(one, ProgramError) and one.returncode in CRASHES for one in _chain(error)):
+        return False
     if any(finding.damage.rank < Damage.HANG.rank for finding in findings):
         return False
     late = (TimeoutError, NotReadyError)

@@ -44,8 +44,6 @@ STOP_GRACE_S = 10.0
 STOP_AGAIN_S = 1.0
 """Seconds after which the signal is sent again. qemu-nbd 7.2 loses a SIGTERM that comes between its
 listen() and its main loop, because it sets its state to RUNNING later (qemu-nbd.c: main)."""
-_CRASHES = frozenset(-signal.Signals[f"SIG{one}"] for one in ("SEGV", "ABRT", "BUS", "FPE", "ILL"))
-"""Exit statuses of a server that crashed."""
 
 
 class Backend:
@@ -226,7 +224,7 @@ class Backend:
                 server.kill()
                 how = f"did not end within {STOP_GRACE_S:g} s"
             self._forget_server()
-            if not ended or (server.returncode or 0) in _CRASHES:
+            if not ended or server.crash:
                 reason = reason_in(server.output()) or last_error(server)
                 raise ProgramError(
                     f"target {self.description.name}: the server {how} while it was stopped"

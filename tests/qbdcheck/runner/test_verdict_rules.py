@@ -131,6 +131,16 @@ def test_what_is_no_limit_fails_on_a_starved_machine_as_well(error: BaseExceptio
 
 
 @pytest.mark.usefixtures("starved")
+@pytest.mark.parametrize("late", LATE)
+def test_a_crash_is_not_slowness_even_if_a_peer_reports_no_answer(late: BaseException) -> None:
+    crash = ProgramError("vm: connection lost; qemu was killed by SIGABRT", ["qemu"], -6)
+    crash.__context__ = late
+    result = judge(crash, "call", "trace")
+    assert result.verdict is Verdict.FAIL
+    assert [finding.damage for finding in result.findings] == [Damage.DIED]
+
+
+@pytest.mark.usefixtures("starved")
 def test_wrong_data_counts_more_than_a_limit_that_was_exceeded_with_it() -> None:
     error = AssertionError("lost")
     error.findings = [Finding(Damage.STALE, 0, 512)]  # type: ignore[attr-defined]
