@@ -1,5 +1,5 @@
 /*
- * Makes QAPI accept the name of the qbd driver
+ * Makes QAPI accept the name of the qbd driver, or of the driver that is built
  *
  * Copyright (c) 2026 the qbdcheck authors
  *
@@ -26,6 +26,10 @@
 #include "block/block_int.h"
 #include <sys/mman.h>
 
+#ifndef DRIVER_NAME /* the Makefile's */
+#define DRIVER_NAME "qbd"
+#endif
+
 static void qbd_rename_schema_entry(void)
 {
     uintptr_t page_size = qemu_real_host_page_size();
@@ -39,10 +43,10 @@ static void qbd_rename_schema_entry(void)
         if (!strcmp(*entry, "rbd")) {
             /* The table is in memory that was made read-only after loading. */
             if (mprotect(page, page_size, PROT_READ | PROT_WRITE)) {
-                perror("qbd: mprotect");
+                perror(DRIVER_NAME ": mprotect");
                 exit(1);
             }
-            *entry = "qbd";
+            *entry = DRIVER_NAME;
             return;
         }
     }
@@ -51,9 +55,12 @@ static void qbd_rename_schema_entry(void)
 static void qbd_register_as_rbd(void)
 {
     static BlockDriver alias;
-    BlockDriver *qbd = bdrv_find_format("qbd");
+    BlockDriver *qbd = bdrv_find_format(DRIVER_NAME);
 
-    assert(qbd);
+    if (!qbd) {
+        fprintf(stderr, "no driver named %s is registered\n", DRIVER_NAME);
+        exit(1);
+    }
     alias = *qbd;
     memset(&alias.list, 0, sizeof(alias.list));
     alias.format_name = "rbd";
