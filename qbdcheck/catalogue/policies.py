@@ -109,6 +109,13 @@ _ALL = (
         " has no volatile cache, and the guest never flushes.",
     ),
     Policy(
+        "block-sizes-reach-the-guest",
+        "A QEMU driver reports the smallest request of a volume as its logical block, and the"
+        " preferred request as its physical block.",
+        "QEMU replaces a request that is too small by reading, changing and writing a block. That"
+        " is right but slow, and a guest that knows the block sizes avoids it.",
+    ),
+    Policy(
         "written-data-is-no-hole",
         "Block status never reports a hole where data was written.",
         "The NBD document allows a hole that reads as data. qemu-img map shows it as not"

@@ -87,9 +87,10 @@ class Monitored(CloseOrAbandon):
         except ProgramError as error:
             if not self.process.has_ended_within(0.5):
                 raise
-            ending = self.process.describe()
-            code = self.process.returncode
-            raise ProgramError(f"{error}; {ending}", self.process.argv, code, ending) from None
+            ending, code = self.process.describe(), self.process.returncode
+            # The cause first: long messages are cut.
+            text = f"{ending} (during {command})" if self.process.crash else f"{error}; {ending}"
+            raise ProgramError(text, self.process.argv, code, ending) from None
 
     @property
     def events(self) -> list[Event]:

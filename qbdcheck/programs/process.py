@@ -219,7 +219,8 @@ def run(
     if check and done.returncode != 0:
         why = tail(done.stderr) or tail(done.stdout) or "it printed nothing"
         message = (
-            f"{command[0]} {describe_exit(done.returncode)}: {why} (command: {' '.join(command)})"
+            f"{Path(command[0]).name} {describe_exit(done.returncode)}: {why}"
+            f" (command: {' '.join(command)})"
         )
         raise ProgramError(message, command, done.returncode, done.stdout, done.stderr)
     return done

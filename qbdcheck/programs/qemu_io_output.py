@@ -77,12 +77,15 @@ def parse_map(text: str) -> list[tuple[int, int, bool]] | None:
     return extents
 
 
+_FAILED = re.compile(
+    r"failed|not found|cannot|[Cc]an't|[Cc]ould not|nvalid|rror|xpect|^qemu-io: ", re.MULTILINE
+)
+"""Words of errors; what begins with the name of the program is the error of a driver."""
+
+
 def looks_failed(command: str, text: str) -> bool:
     """Return whether an output shows that its command failed."""
     verb = command.split(maxsplit=1)[0] if command.split() else ""
     if verb in {"read", "readv", "write", "writev", "discard", "aio_read", "aio_write"}:
         return any(report.error for report in parse_reports(text))
-    return (
-        re.search(r"failed|not found|cannot|[Cc]an't|[Cc]ould not|nvalid|rror|xpect", text)
-        is not None
-    )
+    return _FAILED.search(text) is not None

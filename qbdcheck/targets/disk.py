@@ -425,12 +425,13 @@ class Disk:
 
     # Snapshots -----------------------------------------------------------------------------------
 
-    def snapshot(self, name: str) -> Snapshot:
+    def snapshot(self, name: str, take: bool = True) -> Snapshot:
         """Take a snapshot with the target's own action. Return it as a read-only disk.
 
+        :param take: False for a snapshot that QEMU has just made through its driver.
         :raise NotRun: the target does not serve its snapshots.
         """
-        served = snapshot_of(self.backend, name)
+        served = snapshot_of(self.backend, name, take)
         return Snapshot(self, name, served, self._qemu_img, self._scratch)
 
 

@@ -8,6 +8,7 @@ other drivers QEMU opens the volume.
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,12 @@ HANDSHAKE_ERRORS = (OSError, EOFError, NbdProtocolError, OptionRefused)
 """What a client raises if a server does not speak NBD, breaks its rules or refuses."""
 _IS_READY = frozenset((OptionReply.ERR_UNSUP, OptionReply.ERR_TLS_REQD))
 """Refusals of INFO by a server that is ready: it does not know the option, or requires TLS."""
+
+_NEVER = re.compile(
+    r"^QEMU does not open the volume: .*(was killed by SIG(ABRT|SEGV|BUS|FPE|ILL)"
+    r"|Unknown (driver|protocol) '|(does not|doesn't) support the option ')"
+)
+"""QEMU crashed, lacks the driver, or the driver does not know an option."""
 
 Check = Callable[[float], None]
 """Check whether a server is ready, within a number of seconds. Raises if it is not."""
@@ -77,6 +84,8 @@ def wait_ready(
                 check(max(ATTEMPT_S * patience, limit.total_left_s))
         except (NotReadyYet, ProgramError, *HANDSHAKE_ERRORS) as error:
             problem = " ".join(str(error).split())
+            if _NEVER.search(problem):  # waiting is of no use
+                raise NotReadyError(f"target {target}: {problem}") from None
         else:
             break
         if not server.is_running:

@@ -115,15 +115,17 @@ class SnapshotByOptions(SiblingExport):
         return {**super()._server_blockdev(), **options}
 
 
-def snapshot_of(backend: Backend, name: str) -> SiblingExport:
+def snapshot_of(backend: Backend, name: str, take: bool = True) -> SiblingExport:
     """Take a snapshot and return it as an export that can be read.
 
+    :param take: False for a snapshot that exists, because QEMU has made it through its driver.
     :raise NotRun: the profile has neither snapshot_name nor snapshot_blockdev.
     """
     volume = backend.description.volume
     if not volume.serves_snapshots:
         raise NotRun(f"target {backend.description.name} does not serve its snapshots")
-    backend.snapshot(name)
+    if take:
+        backend.snapshot(name)
     ending = volume.snapshot_remove.command if volume.remove and volume.snapshot_remove else ()
     if volume.snapshot_name is None:
         return SnapshotByOptions(backend, name, ending)

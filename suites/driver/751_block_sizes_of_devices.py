@@ -1,8 +1,8 @@
 """This case checks that a device gets the block sizes that the driver reports.
 
 How: devices without block size properties are plugged onto volumes with a minimum request of
-1 byte and of 4096 bytes. QEMU asks bdrv_probe_blocksizes. A guest must see logical blocks that the
-volume can write, and physical blocks that are not smaller.
+1 byte and of 4096 bytes. QEMU asks bdrv_probe_blocksizes. A guest must see the smallest request as
+logical blocks, and the preferred request as physical blocks.
 Guards: config-byteswapped, min-block-underadvertised.
 """
 
@@ -15,7 +15,7 @@ DEVICES = ("virtio-blk-pci", "scsi-hd")
     groups="blocksize device",
     requires="own_driver min_block",
     limit_s=30,
-    basis="MUST: NBD, Block size constraints",
+    basis="POLICY: block-sizes-reach-the-guest",
 )
 def test(new_disk, machine, log):
     small = new_disk("1M", prefill=False)
@@ -37,7 +37,7 @@ def test(new_disk, machine, log):
                 assert seen[0] == logical, f"{kind}: logical blocks of {seen[0]}, not {logical}"
                 assert seen[1] >= seen[0], f"{kind}: physical {seen[1]} below logical {seen[0]}"
                 assert physical in (None, seen[1]), (
-                    f"{kind}: physical blocks of {seen[1]}, not {physical}"
+                    f"{kind}: physical blocks of {seen[1]}, not the preferred {physical}"
                 )
                 vm.execute("device_del", {"id": "d0"})
                 vm.execute("system_reset")

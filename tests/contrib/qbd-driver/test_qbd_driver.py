@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from qbdcheck.files import ROOT
+from qbdcheck.targets.description import load
 from reference_backend.driver import QbdDriver
 from tools.driver_mutants import DriverMutant, mutants
 
@@ -142,6 +143,31 @@ def test_the_driver_compiles_without_a_warning() -> None:
     done = run("make", "-s", "-C", DRIVER, "-W", "qbd.c", "build/qbd.o", "CFLAGS=-O1 -Werror")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+
+
+@NEEDS_DRIVER
+def test_the_file_of_the_document_is_built_as_a_driver_with_a_profile(tmp_path: Path) -> None:
+    document = (ROOT / "docs/driver-author.md").read_text()
+    (file,) = re.findall(r"^```c\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    driver = tmp_path / "mynbd.c"
+    driver.write_text(file)
+    done = run("make", "-s", "-C", DRIVER, f"DRIVER={driver}", "CFLAGS=-O1 -Werror")
+    assert (done.returncode, done.stderr) == (0, "")
+    options = "driver=mynbd,pool=a,image=b,conf=c"
+    info = (tmp_path / "build/bin/qemu-img", "info", "--image-opts")
+    assert "mynbd connects to nothing yet" in run(*info, options).stderr
+    profile = load(tmp_path / "build/mynbd.yaml")
+    assert (profile.name, profile.blockdev["driver"]) == ("mynbd", "mynbd")
+    assert profile.filename is not None
+    assert profile.filename.startswith("mynbd:check/")
+    assert profile.program_paths["qemu-img"] == str(info[0])
+
+
+@NEEDS_DRIVER
+def test_a_file_that_is_not_there_is_named() -> None:
+    done = run("make", "-s", "-C", DRIVER, "DRIVER=mynbd.c")
+    assert done.returncode == 2
+    assert "DRIVER=mynbd.c: no such file; give an absolute path" in done.stderr
 
 
 @NEEDS_DRIVER

@@ -191,6 +191,7 @@ def test_output_that_is_not_a_map() -> None:
 @pytest.mark.parametrize(
     ("command", "text", "failed"),
     [
+        ("truncate -m full 5M", "qemu-io: Unsupported preallocation mode 'full'\n", True),
         ("read 0 4k", "read 4096/4096 bytes at offset 0\n4 KiB, 1 ops; 0.1 sec\n", False),
         ("read -P 1 0 4k", "Pattern verification failed at offset 0, 4096 bytes\n", True),
         ("write -q 0 4k", "", False),

@@ -64,6 +64,25 @@ def test_last_error_of_a_server_that_never_speaks_is_reported(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("blockdev", "expected"),
+    [
+        ("{driver: nosuch}", r"QEMU does not open the volume: .*Unknown driver 'nosuch'"),
+        ("{driver: null-co, nosuch: 1}", r"does(n't| not) support the option 'nosuch'"),
+    ],
+)
+def test_a_driver_that_never_opens_is_not_waited_for(
+    open_target: Opener, blockdev: str, expected: str
+) -> None:
+    lines = odd("", "60 s").splitlines()
+    kept = [line for line in lines if not line.startswith(("nbd:", "blockdev:"))]
+    session = open_target("\n".join([*kept, f"blockdev: {blockdev}", ""]))
+    started_s = now_s()
+    with pytest.raises(SetupError, match=expected):
+        session.new_disk("1M", prefill=False)
+    assert now_s() - started_s < 30
+
+
 def test_server_on_a_port_is_ready(open_target: Opener) -> None:
     session = open_target(PORT)
     disk = session.new_disk("1M")
