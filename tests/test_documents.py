@@ -108,7 +108,8 @@ def replaced(command: str) -> list[str]:
     argv = shlex.split(command)[1:]
     examples = {
         "SIZE": "64M", "N": "2", "NUMBER": "17", "SUITE": "iotests", "SENTENCE": "a sentence",
-        "/opt/ltp": "opt/ltp", "ID": "flush-noop", "GROUP...": "io", "TIME": "1m",
+        "/opt/ltp": "opt/ltp", "../mynbd/build/mynbd.yaml": "mine.yaml",
+        "ID": "flush-noop", "GROUP...": "io", "TIME": "1m",
     }  # fmt: skip
     argv = [examples.get(word, word) for word in argv]
     return [word.replace("mutant:ID", "mutant:flush-noop") for word in argv]
