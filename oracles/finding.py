@@ -313,9 +313,13 @@ def _misdirected(finding: Finding) -> str:
     if finding.moved is None:
         return f"{seen}, which was not written there"
     hint = ""
+    if finding.moved and finding.moved % (1 << 32) == 0:
+        hint = ": a multiple of 4 GiB, like an offset cut off to 32 bits"
     for bits, distance in _WRAPS.items():
         if abs(finding.moved) == 1 << bits:
             hint = f": {distance} too {'high' if finding.moved > 0 else 'low'}"
+            if bits > 32:
+                hint += ", a multiple of 4 GiB"
     by = f"write #{seen.operation}" if seen and seen.generation else "the prefill"
     if finding.part is not None:
         where = f"{_bytes(*finding.part)} of the sector {_are(*finding.part)} misdirected"

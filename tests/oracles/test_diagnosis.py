@@ -67,6 +67,19 @@ def test_the_finding_mentions_an_offset_truncated_to_32_bits() -> None:
     assert "4 GiB too low" in only(seen, disk()).text
 
 
+@pytest.mark.parametrize(
+    ("bits", "text"),
+    [
+        (46, "a multiple of 4 GiB, like an offset cut off to 32 bits"),
+        (41, "2 TiB too low, a multiple of 4 GiB"),
+    ],
+)
+def test_the_finding_mentions_a_multiple_of_4_gib(bits: int, text: str) -> None:
+    seen = disk()
+    seen[sectors(0)] = stamp(1 << bits, SECTOR, ME, 8, 80)
+    assert text in only(seen, disk()).text
+
+
 def test_swapped_sectors_are_distinguished_from_misdirected_ones() -> None:
     seen = disk()
     seen[sectors(4)], seen[sectors(9)] = disk()[sectors(9)], disk()[sectors(4)]
