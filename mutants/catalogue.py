@@ -17,6 +17,7 @@ GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "prot
           "variants", "further_variants", "second_sight",
           "third_caches", "third_cuts", "third_snapshots", "third_requests", "third_replies",
           "third_variants",
+          "fourth_caches", "fourth_logs", "fourth_layers", "fourth_requests", "fourth_clients",
           "controls", "rare_controls")  # fmt: skip
 
 
