@@ -18,6 +18,7 @@ GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "prot
           "third_caches", "third_cuts", "third_snapshots", "third_requests", "third_replies",
           "third_variants",
           "fourth_caches", "fourth_logs", "fourth_layers", "fourth_requests", "fourth_clients",
+          "fourth_variants",
           "controls", "rare_controls")  # fmt: skip
 
 
