@@ -2,18 +2,19 @@
 
 How: a volume, a snapshot and several clones of it, each changed by requests that have to do with
 each other; then a clone is removed, and made again under its name. A volume beside them is filled,
-removed and made again, smaller or larger: it must be empty. After each step all others are read.
+removed and made again, smaller or larger: it must be empty, and keep what it gets then. After each
+step all others are read, and at the end after half a second: what was removed may go later.
 Guards: clone-removal-frees-parent, recreated-volume-shows-old, sibling-clones-share-copy,
-cow-run-joined.
+cow-run-joined, recycled-name-loses-objects.
 """
 
-from qbdcheck.kit import case
+from qbdcheck.kit import case, pause
 from qbdcheck.kit.block_status import zero_reads_as_zero
 from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.related_requests import RelatedRequests
 from qbdcheck.kit.volume_limits import size_unit
 
-KIB, MIB, ROUNDS = 1 << 10, 1 << 20, 4
+KIB, MIB, ROUNDS, LATER_S = 1 << 10, 1 << 20, 4, 0.5
 WINDOW, WINDOWS = 192 * KIB, (0, 960 * KIB, 2 * MIB)
 
 
@@ -29,6 +30,7 @@ def test(new_disk, nbd_io, target, seed):
     change(disk, nbd_io, random)
     snapshot = disk.snapshot("origin")
     clones = {name: snapshot.clone(name) for name in ("one", "two", "three")}
+    extra = new_disk(MIB, beside=disk, name="extra", prefill=False)
     for round_ in range(ROUNDS):
         changed = random.choice([disk, *clones.values()])
         change(changed, nbd_io, random)
@@ -36,24 +38,29 @@ def test(new_disk, nbd_io, target, seed):
         name = random.choice(list(clones))
         clones.pop(name).remove()
         read([disk, snapshot, *clones.values()], nbd_io)
+        change(extra, nbd_io, random, everywhere=True)
+        extra.remove()
         extra = new_disk(random.choice((MIB, 3 * MIB)), beside=disk, name="extra", prefill=False)
         read([extra], nbd_io)
-        change(extra, nbd_io, random)
-        extra.remove()
+        change(extra, nbd_io, random, everywhere=True)
         if round_ != 2:
             clones[name] = snapshot.clone(name)
             with nbd_io(clones[name]) as io:
                 io.write(0, 4096)  # the first part is its own, the rest is inherited
-        read([disk, snapshot, *clones.values()], nbd_io)
+        read([disk, snapshot, extra, *clones.values()], nbd_io)
+    pause(LATER_S)
+    read([disk, snapshot, extra, *clones.values()], nbd_io)
 
 
-def change(disk, nbd_io, random):
+def change(disk, nbd_io, random, everywhere=False):
     with nbd_io(disk) as io:
         related = RelatedRequests(random, WINDOW, io)
         fitting = [start for start in WINDOWS if start + WINDOW <= disk.size]
         bases = random.sample(fitting, random.choice((1, 1, len(fitting))))
-        for _ in range(8):
-            related.change(io, random.choice(bases))
+        for number in range(8):
+            related.change(
+                io, fitting[number % len(fitting)] if everywhere else random.choice(bases)
+            )
 
 
 def read(disks, nbd_io):

@@ -1,16 +1,19 @@
 """This case checks that the server's replies do not depend on how a client's bytes are segmented.
 
 How: options, EXPORT_NAME and a read are sent byte by byte, in pieces of 7 bytes, and at once. The
-replies must be identical.
-Guards: handshake-length-off, payload-not-drained.
+replies must be identical. Then requests whose header or payload arrives in two pieces, with a pause
+between them in which the server takes the first one, in all header modes.
+Guards: handshake-length-off, payload-not-drained, split-header-lost.
 """
 
-from qbdcheck.kit import case
+from qbdcheck.kit import case, pause
 from qbdcheck.kit.nbd import REQUEST_MAGIC, Command, Option
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import export_name, needs_options, negotiating
 
 STEPS = (4096, 7, 1)
+CUTS, PAUSE_S = (1, 4, 16, 27, 28, 33, 600), 0.03
+MODES = ((False, False), (True, False), (True, True))
 
 
 def received(client):
@@ -22,7 +25,7 @@ def received(client):
 
 
 @case(groups="protocol quick", requires="nbd", basis="MUST: NBD, Transmission")
-def test(disk, target):
+def test(disk, target, nbd_io):
     stream = m.option(99, b"unknown")
     stream += m.option(Option.EXPORT_NAME, export_name(disk).encode())
     length = max(8192, target.minimum_block)
@@ -45,3 +48,30 @@ def test(disk, target):
             answers.append(seen)
     for step, answer in zip(STEPS, answers, strict=True):
         assert answer == answers[0], f"sent {step} bytes at a time: other replies than at once"
+    for structured, extended in MODES:
+        with nbd_io(disk, structured=structured, extended=extended) as io:
+            for number, cut in enumerate(CUTS):
+                io.client.sock = TwoPieces(io.client.sock, cut)
+                io.write(number * length, length)
+                io.client.sock = TwoPieces(io.client.sock.real, cut)
+                io.read(number * length, length)
+                io.client.sock = io.client.sock.real
+
+
+class TwoPieces:
+    """A socket that sends the first bytes alone, and waits until the server has taken them."""
+
+    def __init__(self, real, cut):
+        self.real = real
+        self._cut = cut
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+    def sendall(self, data):
+        """Send the first bytes, then the rest."""
+        data = bytes(data)
+        self.real.sendall(data[: self._cut])
+        if self._cut < len(data):
+            pause(PAUSE_S)
+            self.real.sendall(data[self._cut :])

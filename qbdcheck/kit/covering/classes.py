@@ -66,6 +66,9 @@ CONNECTION = ("the same", "another", "a new one")
 DEPTH = ("alone", "with neighbours", "with many")
 """What else is in flight; none of it overlaps."""
 ELSEWHERE = "its contents elsewhere"
+STREAM = "a stream over it"
+"""Adjacent writes from far before the place to its end: servers treat streams in another way. It is
+for large volumes only, because a stream replaces MiBs around the place."""
 AFTERWARDS = (
     "nothing",
     "the same again",
@@ -81,6 +84,8 @@ AFTERWARDS = (
     "a hint",
 )
 """A further request after the main one."""
+ERRNO = ("EIO", "ENOSPC", "ENOMEM", "ETIMEDOUT")
+"""With what the storage fails a request once."""
 
 _NEEDS: Mapping[TransmissionFlag, tuple[str, ...]] = {
     TransmissionFlag.SEND_WRITE_ZEROES: (

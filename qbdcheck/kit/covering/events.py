@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from random import Random
 from typing import Any
 
 from blockio.extents import STATE_ZERO
+from qbdcheck.clock import pause
+from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.block_status import StatusWrong, follow
+from qbdcheck.kit.covering.classes import ERRNO
 from qbdcheck.kit.covering.connections import Connections
 from qbdcheck.kit.covering.places import Place
 from qbdcheck.kit.expectations import expect_bytes
 from qbdcheck.kit.nbd_io import NbdIo
+from qbdcheck.kit.request_errors import RequestFailed
 from qbdcheck.kit.server_ends import end
 from qbdcheck.targets.disk import Disk, Snapshot
+from reference_backend.nbd.constants import TransmissionFlag
 
 _CONNECTIONS = 3
 _SNAPSHOTS = 3
@@ -25,6 +31,10 @@ _WHOLE_MAX = 64 << 20
 _STRAY_MAX = 256 << 20
 """Bytes that are read at most of what was never written."""
 CONTEXT = "base:allocation"
+_PAUSE_S = 0.25
+"""Seconds in which work in the background continues: deletions, write-back, compaction."""
+_KINDS = {"write": "write", "zero": "write-zeroes", "discard": "discard", "flush": "flush"}
+"""The kind of request of a rule, by the first word of a command; all others read."""
 
 
 class Events:
@@ -35,6 +45,8 @@ class Events:
     :ivar beside: another volume of the same server, if there is one.
     :ivar unit: new sizes are multiples of it, in bytes.
     :ivar tracking: the metadata context that says what has changed since the newest snapshot.
+    :ivar faults: rules for the storage of the volume, if the theme has faults; ``failed`` counts
+        the requests that they failed.
     """
 
     def __init__(
@@ -47,6 +59,8 @@ class Events:
     ) -> None:
         self.beside: Disk | None = None
         self.tracking = ""
+        self.faults: ArmedRules | None = None
+        self.failed = 0
         self.unit = 1
         self._connect = connect
         self._random = random
@@ -104,7 +118,11 @@ class Events:
         events: dict[str, Callable[[], object]] = {
             "flush": lambda: self.clients.first().flush(),
             "other flush": lambda: self.clients.by("another", self.clients.first()).flush(),
+            "failing flush": self._fail_flush,
             "flush beside": lambda: self._change_beside(places),
+            "pause": lambda: pause(_PAUSE_S),
+            "zero all": lambda: self._wipe(TransmissionFlag.SEND_WRITE_ZEROES),
+            "discard all": lambda: self._wipe(TransmissionFlag.SEND_TRIM),
             "reconnect": self.clients.close,
             "cut": lambda: self._end("crash"),
             "stop": lambda: self._end("stop"),
@@ -134,6 +152,32 @@ class Events:
         end(self.disk, way, self._random.randrange(1 << 30))
         for clients in self._clients.values():
             clients.drop()
+
+    @contextmanager
+    def failing(self, command: str, errno: str) -> Iterator[None]:
+        """Let the storage fail the next request of a command, once.
+
+        The server may report that, or ask the storage again.
+        """
+        assert self.faults is not None
+        kind = _KINDS.get(command.split(maxsplit=1)[0], "read")
+        rule = {"event": "none", "iotype": kind, "errno": errno, "once": True}
+        identity = self.faults.add({**rule, "may_not_fire": True})
+        with suppress(RequestFailed):
+            yield
+        self.failed += self.faults.seen(identity).fired
+        self.faults.remove(identity)
+
+    def _fail_flush(self) -> None:
+        with self.failing("flush", self._random.choice(ERRNO)):
+            self.clients.first().flush()
+
+    def _wipe(self, flag: TransmissionFlag) -> None:
+        """Zero or discard the whole volume, as mkfs does, if the target can."""
+        io = self.clients.first()
+        if io.offers(flag):
+            is_zero = flag is TransmissionFlag.SEND_WRITE_ZEROES
+            (io.write_zeroes if is_zero else io.discard)(0, self.size)
 
     def _resize(self, size: int) -> None:
         self.clients.close()

@@ -9,7 +9,7 @@ from random import Random
 from blockio.layers import Command, CommandFlag
 from qbdcheck.kit.block_status import zero_reads_as_zero
 from qbdcheck.kit.covering.array import Row
-from qbdcheck.kit.covering.classes import CHANGES, ELSEWHERE
+from qbdcheck.kit.covering.classes import CHANGES, ELSEWHERE, STREAM
 from qbdcheck.kit.covering.data import Data
 from qbdcheck.kit.covering.places import Place
 from qbdcheck.kit.nbd_io import NbdIo
@@ -19,6 +19,8 @@ _SMALL = (1, 100, 512, 4096)
 """Lengths of requests inside of others."""
 _NEXT = (512, 4096, 4096, 16_384)
 """Lengths of requests in flight beside others."""
+_STREAM, _PIECES = (1 << 20, 3 << 19, 5 << 19), (8192, 32_768, 65_536, 131_072)
+"""Bytes of a stream of writes before a place, and lengths of the writes of a stream."""
 _STEPS: Mapping[str, tuple[str, ...]] = {
     "nothing": (),
     "written twice": ("write", "write"),
@@ -171,6 +173,9 @@ class Requests:
         :param data: what the main request wrote.
         """
         name = row["afterwards"]
+        if name == STREAM:
+            self._stream(io, *place)
+            return place
         where = self._where(name, place)
         at, length = where
         command = _AFTERWARDS.get(name, row["command"])
@@ -181,6 +186,13 @@ class Requests:
         elif length:
             self.main(command, io, where, "FUA" if fua else "", "stamps")
         return where
+
+    def _stream(self, io: NbdIo, at: int, length: int) -> None:
+        """Write adjacent pieces of one length, up to the end of a place, without a pause."""
+        piece = self._random.choice(_PIECES)
+        start = max(0, at - self._random.choice(_STREAM)) // piece * piece
+        for first in range(start, at + length, piece):
+            io.write(first, min(piece, at + length - first))
 
     def _where(self, name: str, place: Place) -> Place:
         """Return the place of a further request: the same one, in it, or directly behind it."""

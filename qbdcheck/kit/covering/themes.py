@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from qbdcheck.errors import NotRun
+from qbdcheck.errors import CaseBroken, NotRun
+from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.covering import classes, places
 from qbdcheck.kit.covering.array import CoveringArray, pairs_of
 from qbdcheck.kit.covering.classes import Offer, clash
@@ -57,6 +58,7 @@ RELATED = Theme(
     {
         "command": classes.COMMAND,
         **_SURROUNDINGS,
+        "afterwards": (*classes.AFTERWARDS, classes.STREAM),
         "depth": classes.DEPTH,
         "reader": classes.CONNECTION[:2],
         "course": (
@@ -106,6 +108,7 @@ CUTS = Theme(
     {
         "command": classes.CHANGES,
         **_SURROUNDINGS,
+        "afterwards": (*classes.AFTERWARDS, classes.STREAM),
         "contents": classes.CONTENTS,
         "depth": classes.DEPTH,
         "course": (
@@ -120,6 +123,7 @@ CUTS = Theme(
             "earlier, main, flush, cut, then, cut",
             "earlier, main, flush beside, then, cut",
             "flush beside, earlier, main, flush, then, cut",
+            "earlier, flush, main, zero all, flush, then, cut",
         ),
     },
     (
@@ -143,17 +147,20 @@ SNAPSHOTS = Theme(
             "earlier, snapshot, main, snapshot, then",
             "snapshot, earlier, snapshot, main, then",
             "earlier, snapshot, snapshot, main, then",
-            "earlier, snapshot, main, then, remove oldest",
+            "earlier, snapshot, main, remove oldest, pause, then",
             "earlier, snapshot, main, then, remove newest, main",
             "earlier, snapshot, main, snapshot, then, remove oldest, main",
             "earlier, snapshot, remove newest, main, snapshot, then",
             "earlier, snapshot, snapshot beside, main, then",
             "earlier, snapshot, clone, main, then",
             "earlier, snapshot, clone, back, main, then",
+            "earlier, snapshot, clone, snapshot, main, read, then, remove newest, main",
             "earlier, snapshot, clone, back, remove newest, main, then",
             "earlier, snapshot, clone, main, snapshot, clone, then",
             "earlier, snapshot, clone, main, snapshot, clone, main, then, back",
             "earlier, flush, snapshot, main, remove newest, flush, cut, then",
+            "earlier, flush, snapshot, main, zero all, flush, cut, then",
+            "earlier, snapshot, discard all, main, then, remove oldest, main",
             "earlier, snapshot, main, flush, then, cut",
         ),
     },
@@ -180,6 +187,7 @@ TRACKING = Theme(
             "earlier, snapshot, main, flush beside, snapshot beside, then",
             "earlier, snapshot, main, clone, back, then",
             "earlier, snapshot, main, grow, then",
+            "earlier, snapshot, main, discard all, then",
         ),
     },
     (("command", "shape", "course"), ("command", "earlier", "course")),
@@ -204,11 +212,39 @@ RESIZES = Theme(
             "earlier, snapshot, clone, main, shrink, grow, then",
             "earlier, snapshot, shrink, grow, main, then",
             "earlier, main, snapshot, shrink, then",
+            "earlier, main, zero all, grow, main, then",
         ),
     },
     (("command", "shape", "course"), ("command", "earlier", "course")),
     2 * MIB,
     window=256 * KIB,
+)
+FAULTS = Theme(
+    {
+        "command": (*classes.CHANGES, "read", "cache"),
+        **_SURROUNDINGS,
+        "errno": classes.ERRNO,
+        "reader": classes.CONNECTION[:2],
+        "course": (
+            "earlier, failing, then",
+            "earlier, failing, main, then",
+            "earlier, failing, reconnect, main, then",
+            "earlier, main, failing, then, read, main",
+            "earlier, main, failing flush, then",
+            "earlier, failing, flush, then, cut",
+            "earlier, failing, main, flush, then, cut",
+            "earlier, main, failing, flush, then, cut",
+            "earlier, main, failing flush, then, cut",
+            "earlier, main, failing flush, flush, then, cut",
+        ),
+    },
+    (
+        ("command", "earlier", "course"),
+        ("command", "shape", "course"),
+        ("command", "errno", "course"),
+    ),
+    64 * MIB,
+    6,
 )
 RESTARTS = Theme(
     {
@@ -251,15 +287,19 @@ def walk(  # the fixtures of a case
     log: Callable[..., None],
     *,
     rows: int | None = None,
+    rules: ArmedRules | None = None,
 ) -> None:
     """Carry out the covering array of a theme on a new volume; log what it covered.
 
     :param connect: connects to a disk (the fixture ``nbd_io``).
     :param rows: the most rows; by default as many as it needs.
+    :param rules: of any disk (the fixture ``rules``), for a theme with requests that fail.
+    :raise CaseBroken: the theme has requests that fail, and none did.
     """
     step = step_of(target.description)
     whole = -(-theme.size // step) * step + step
     disk = first_possible(target, [*(theme.size + unit for unit in _UNITS), whole], log)
+    faults = None if rules is None else rules.on(disk)
     if theme.tracking:
         connect = partial(connect, contexts=(CONTEXT, theme.tracking))
     with _reached(target, disk, connect) as (reach, is_coherent):
@@ -279,8 +319,11 @@ def walk(  # the fixtures of a case
         if "raw_size" not in target.capabilities and "resize" in target.capabilities:
             events.unit = max(minimum, size_unit(target))
         events.beside, events.tracking = beside, theme.tracking
+        events.faults = faults
         walker = Walker(events, seed.stream("places"), log, theme.window)
         walker.play(array.rows(rows), theme.together)
+        if faults is not None and not events.failed:
+            raise CaseBroken("no rule of the covering array failed a request")
     log(coverage(array, walker.rows_done))
 
 

@@ -92,6 +92,7 @@ class Walker:
         words: dict[str, Callable[[Step], None]] = {
             "earlier": self._earlier,
             "main": self._main,
+            "failing": self._failing,
             "then": self._then,
         }
         for word in rows[0]["course"].split(", "):
@@ -170,6 +171,11 @@ class Walker:
                 step.row["command"], io, target, step.of("fua", ""), step.of("contents", "stamps")
             )
         step.by = io
+
+    def _failing(self, step: Step) -> None:
+        """Send the main request while the storage fails it."""
+        with self._events.failing(step.row["command"], step.of("errno", "EIO")):
+            self._main(step)
 
     def _then(self, step: Step) -> None:
         if step.of("afterwards", "nothing") == "nothing":

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from qbdcheck.errors import CaseBroken, NotRun
+from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.block_status import StatusWrong
 from qbdcheck.kit.covering import classes, themes
 from qbdcheck.kit.covering.array import CoveringArray
@@ -27,7 +28,10 @@ ABLE = (
     *("snapshot_read", "snapshot_remove", "clone", "add_volume"),
 )
 """What the reference backend can do."""
-QUICK = (themes.RELATED, themes.CUTS, themes.SNAPSHOTS, themes.RESIZES, themes.TRACKING)
+QUICK = (
+    *(themes.RELATED, themes.CUTS, themes.SNAPSHOTS, themes.RESIZES, themes.TRACKING),
+    themes.FAULTS,
+)
 
 
 @pytest.fixture
@@ -38,7 +42,18 @@ def walked(open_target: Opener) -> Walk:
         log: list[str] = []
         session = open_target(target)
         session.capabilities = frozenset(() if target == "file" else ABLE)
-        walk(theme, session, partial(connect, session), Seed(seed), log.append, rows=rows)
+        rules = None
+        if theme is themes.FAULTS:
+            rules = ArmedRules(session.new_disk("1M", prefill=False), log.append)
+        walk(
+            theme,
+            session,
+            partial(connect, session),
+            Seed(seed),
+            log.append,
+            rows=rows,
+            rules=rules,
+        )
         return log
 
     return run
@@ -85,6 +100,17 @@ def test_changes_that_are_called_clean_are_found(walked: Walk, mutant: str) -> N
 def test_data_that_is_called_zero_is_found(walked: Walk) -> None:
     with pytest.raises(StatusWrong, match="is called zero, but has data"):
         walked("mutant:status-lies-behind-first-mib", themes.RELATED, 60)
+
+
+@pytest.mark.parametrize("mutant", ["failed-write-aborts-flush", "retry-resumes-too-far"])
+def test_what_a_failure_leaves_behind_is_found(walked: Walk, mutant: str) -> None:
+    with pytest.raises(WrongData):
+        walked(f"mutant:{mutant}", themes.FAULTS, 100)
+
+
+def test_a_stream_over_what_was_read_is_found(walked: Walk) -> None:
+    with pytest.raises(WrongData):
+        walked("mutant:sequential-bypass-keeps-lines", themes.RELATED, 220)
 
 
 def test_a_walk_without_rows_is_broken(walked: Walk) -> None:
