@@ -58,9 +58,10 @@ def change(disk, nbd_io, random, everywhere=False):
         fitting = [start for start in WINDOWS if start + WINDOW <= disk.size]
         bases = random.sample(fitting, random.choice((1, 1, len(fitting))))
         for number in range(8):
-            related.change(
-                io, fitting[number % len(fitting)] if everywhere else random.choice(bases)
-            )
+            base = fitting[number % len(fitting)] if everywhere else random.choice(bases)
+            related.change(io, base)
+        if everywhere:
+            io.write(0, 4096)
 
 
 def read(disks, nbd_io):
