@@ -84,7 +84,7 @@ def made(session: TargetSession, size: int) -> int:
 
 
 def step_between(session: TargetSession) -> int:
-    """Return the step between the sizes of volumes, in bytes; 1 if the target makes none.
+    """Return the step between the sizes of volumes, in bytes; 1 if it makes none, or smaller ones.
 
     A target that rounds shows it in the sizes that it makes. One that refuses sizes makes the first
     of `GRANULARITIES` that it takes.
@@ -93,6 +93,8 @@ def step_between(session: TargetSession) -> int:
     for asked in _ODD_SIZES:
         with contextlib.suppress(*_FAILURES):
             sizes.append(made(session, asked))
+            if sizes[-1] < asked:  # this is not rounding
+                return 1
     if sizes:
         return math.gcd(*sizes) or 1
     return next((step for step in GRANULARITIES if makes(session, _BASE + step)), 1)
