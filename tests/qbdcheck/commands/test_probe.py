@@ -56,7 +56,10 @@ def test_every_claim_of_a_shipped_profile_holds(
         (("reference", "add: {control: volume-create", "add: {control: volumes"), "add_volume"),
         (("EXAMPLE", "volume_remove: rm", "volume_remove: ls"), "it was removed"),
         (("qemu-nbd", "version: qemu-nbd --version", "version: echo none"), "no version number"),
-        (("nbdkit", "memory size={size}", "--filter=cow pattern size={size}"), "add fresh: undefined"),
+        (
+            ("nbdkit", "memory size={size}", "--filter=cow pattern size={size}"),
+            "add fresh: undefined",
+        ),
     ],
 )
 def test_false_claim_is_found(
