@@ -146,7 +146,7 @@ def stamp(generation: int, operation: int, writer: int = 0) -> Content:
         (Finding(Damage.OTHER_WRITE), "other write"),
         (Finding(Damage.FOREIGN, expected=Content(What.ZEROES)), "foreign data, expected zeroes"),
         (Finding(Damage.MISDIRECTED, seen=stamp(0, 0), moved=1 << 41),
-         "misdirected (+4294967296 sectors: 2 TiB too high, by the prefill)"),
+         "misdirected (+4294967296 sectors: 2 TiB too high, a multiple of 4 GiB, by the prefill)"),
         (Finding(Damage.BIT_FLIP, part=(3, 4), count=1), "bit flip at byte 3 of the sector"),
         (Finding(Damage.SIZE, seen=size(9), expected=size(8)), "9 bytes, not 8"),
         (Finding(Damage.LENGTH, seen=size(9), expected=size(8)), "9 bytes returned, 8 requested"),

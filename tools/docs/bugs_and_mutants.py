@@ -117,6 +117,8 @@ COLLECTIONS = {
     "third": "A third collection, whose author had read no case, against the whole group quick",
     "covering": "The third collection, on the covering arrays of 1210-1217 alone, whose author had"
     " not seen it (41 of 50 together with the group quick of that time)",
+    "fourth": "A fourth collection, written after all of these cases, by an author who had read no"
+    " case, against the whole group quick on a loaded machine",
 }
 """The values of ``collection`` in the file, each with what the page says of it."""
 
