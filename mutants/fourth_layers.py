@@ -11,6 +11,7 @@ from mutants.knobs import ALWAYS
 from mutants.lineage import _OfClones
 from mutants.mutant import BLOCK, Mutant
 from mutants.patching import replace
+from mutants.third_snapshots import _chunks
 from mutants.volume_mutant import Real, VolumeMutant
 from reference_backend.memory_pool import MemoryPool
 from reference_backend.store.memory import MemoryStore
@@ -18,10 +19,6 @@ from reference_backend.store.volume import Volume
 
 _UNIT = 65536
 GIB, TIB = 1 << 30, 1 << 40
-
-
-def _chunks(store: MemoryStore) -> dict[int, Any]:
-    return store._chunks  # noqa: SLF001  # a mutant changes code
 
 
 class CopyupMissesSnapshots(_OfClones):
@@ -107,53 +104,37 @@ class RemovalBringsBackTruncated(Mutant):
                     store.write(at, gone.read(at, size))
 
 
-class RecycledNameLosesObjects(VolumeMutant):
-    """The objects of a removed volume are deleted later, by name."""
+class _DeletedLater(VolumeMutant):
+    """Objects are deleted 0.1 s later; ``due`` has the time and the objects of a store."""
 
-    id = "recycled-name-loses-objects"
-    shows = ("zeroed", "lost write", "changing")
-    source = "sheepdog issue 315 (objects of a recycled volume id are deleted)"
-    breaks = "a new volume with the name of a removed one loses the same 1 MiB objects after 0.1 s"
+    takes = ALWAYS
     memory_only = True
+    shows = ("zeroed", "lost write", "changing")
     LATER_S = 0.1
 
     def install(self) -> None:
-        """Keep the objects of removed volumes by name."""
+        """Start without anything to delete."""
         super().install()
-        gone: dict[str, set[int]] = {}
-        self._due: weakref.WeakKeyDictionary[MemoryStore, tuple[float, set[int]]] = (
+        self.due: weakref.WeakKeyDictionary[MemoryStore, tuple[float, dict[int, Any]]] = (
             weakref.WeakKeyDictionary()
         )
 
-        def make_remove(real: Any) -> Any:
-            def remove(pool: MemoryPool, name: str) -> None:
-                gone[name] = set(_chunks(pool._stores[name]))  # noqa: SLF001
-                real(pool, name)
-
-            return remove
-
-        def make_create(real: Any) -> Any:
-            def create(pool: MemoryPool, name: str, size: int) -> None:
-                real(pool, name, size)
-                objects = gone.pop(name, None)
-                if objects:
-                    self._due[pool._stores[name]] = time.monotonic() + self.LATER_S, objects  # noqa: SLF001
-
-            return create
-
-        replace(MemoryPool, "_remove", make_remove)
-        replace(MemoryPool, "_create", make_create)
+    def later(self, store: MemoryStore, objects: dict[int, Any]) -> None:
+        """Delete objects later; with None as the object, whatever is there then."""
+        if objects:
+            self.due[store] = time.monotonic() + self.LATER_S, objects
 
     def _collect(self, volume: Volume) -> None:
         store = volume.store
-        if not isinstance(store, MemoryStore) or store not in self._due:
+        if not isinstance(store, MemoryStore) or store not in self.due:
             return
-        due_s, objects = self._due[store]
+        due_s, objects = self.due[store]
         if time.monotonic() < due_s:
             return
-        del self._due[store]
-        for index in objects & _chunks(store).keys():
-            if self.strikes():
+        del self.due[store]
+        for index, chunk in objects.items():
+            there = _chunks(store).get(index)
+            if there is not None and (chunk is None or chunk is there) and self.strikes():
                 del _chunks(store)[index]
                 store._order = None  # noqa: SLF001  # a mutant changes code
 
@@ -168,6 +149,36 @@ class RecycledNameLosesObjects(VolumeMutant):
         """Delete what is due."""
         self._collect(volume)
         real(offset, data, fua)
+
+
+class RecycledNameLosesObjects(_DeletedLater):
+    """The objects of a removed volume are deleted later, by name."""
+
+    id = "recycled-name-loses-objects"
+    source = "sheepdog issue 315 (objects of a recycled volume id are deleted)"
+    breaks = "a new volume with the name of a removed one loses the same 1 MiB objects after 0.1 s"
+
+    def install(self) -> None:
+        """Keep the objects of removed volumes by name."""
+        super().install()
+        gone: dict[str, dict[int, Any]] = {}
+
+        def make_remove(real: Any) -> Any:
+            def remove(pool: MemoryPool, name: str) -> None:
+                gone[name] = dict.fromkeys(_chunks(pool._stores[name]))  # noqa: SLF001
+                real(pool, name)
+
+            return remove
+
+        def make_create(real: Any) -> Any:
+            def create(pool: MemoryPool, name: str, size: int) -> None:
+                real(pool, name, size)
+                self.later(pool._stores[name], gone.pop(name, {}))  # noqa: SLF001
+
+            return create
+
+        replace(MemoryPool, "_remove", make_remove)
+        replace(MemoryPool, "_create", make_create)
 
 
 class StatusSamplesFirstPage(Mutant):

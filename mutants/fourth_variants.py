@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
-import weakref
 from typing import Any
 
 from blockio.errors import BlockError
 from blockio.layers import Below, Command, CommandFlag, Reply, Request
-from mutants.fourth_layers import _StatusWraps
-from mutants.knobs import ALWAYS
+from mutants.fourth_layers import _DeletedLater, _StatusWraps
 from mutants.lineage import _OfClones
 from mutants.mutant import Mutant, RequestMutant, changed, raising, without
 from mutants.patching import replace
 from mutants.third_cuts import _entries
+from mutants.third_snapshots import _chunks
 from mutants.volume_mutant import Real, Span, VolumeMutant, apart, fits
 from reference_backend.memory_pool import MemoryPool
 from reference_backend.store.memory import MemoryStore
@@ -22,10 +20,6 @@ from reference_backend.store.volume import Volume
 
 _UNIT = 65536
 MIB, TIB = 1 << 20, 1 << 40
-
-
-def _chunks(store: MemoryStore) -> dict[int, Any]:
-    return store._chunks  # noqa: SLF001  # a mutant changes code
 
 
 class StreamWrittenBackOver(VolumeMutant):
@@ -277,53 +271,6 @@ class ZeroedObjectMissingInSnapshots(_OfClones):
             return in_chunk
 
         replace(MemoryStore, "_zero_in_chunk", make)
-
-
-class _DeletedLater(VolumeMutant):
-    """Objects are deleted 0.1 s later; ``due`` has the time and the objects of a store."""
-
-    takes = ALWAYS
-    memory_only = True
-    shows = ("zeroed", "lost write", "changing")
-    LATER_S = 0.1
-
-    def install(self) -> None:
-        """Start without anything to delete."""
-        super().install()
-        self.due: weakref.WeakKeyDictionary[MemoryStore, tuple[float, dict[int, Any]]] = (
-            weakref.WeakKeyDictionary()
-        )
-
-    def later(self, store: MemoryStore, objects: dict[int, Any]) -> None:
-        """Delete objects later; with None as the object, whatever is there then."""
-        if objects:
-            self.due[store] = time.monotonic() + self.LATER_S, objects
-
-    def _collect(self, volume: Volume) -> None:
-        store = volume.store
-        if not isinstance(store, MemoryStore) or store not in self.due:
-            return
-        due_s, objects = self.due[store]
-        if time.monotonic() < due_s:
-            return
-        del self.due[store]
-        for index, chunk in objects.items():
-            there = _chunks(store).get(index)
-            if there is not None and (chunk is None or chunk is there) and self.strikes():
-                del _chunks(store)[index]
-                store._order = None  # noqa: SLF001  # a mutant changes code
-
-    def on_read(self, real: Real, volume: Volume, offset: int, length: int) -> bytes:
-        """Delete what is due."""
-        self._collect(volume)
-        return bytes(real(offset, length))
-
-    def on_write(
-        self, real: Real, volume: Volume, offset: int, data: Any, fua: bool = False
-    ) -> None:
-        """Delete what is due."""
-        self._collect(volume)
-        real(offset, data, fua)
 
 
 class RemovedSnapshotFreedLate(_DeletedLater):

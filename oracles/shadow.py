@@ -409,6 +409,8 @@ class Shadow:
 
     def _note_unknown(self, text: str, change: Change) -> None:
         """Keep what is unknown because of the policies that are waived."""
+        if not self.waived:
+            return
         start, end = change.offset, change.offset + change.length
         policy = DISCARD if text.startswith("discard") else FAILED_WRITE
         if not change.maybe:

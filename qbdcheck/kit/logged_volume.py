@@ -235,6 +235,14 @@ def _hashes(data: _Bytes) -> _Hashes:
     return hashes
 
 
+def can_log(target: TargetSession) -> bool:
+    """Return whether the log of a target is that of what its guests write.
+
+    The log is of the volume. An image on it has other data at other places.
+    """
+    return "request_log" in target.capabilities and target.image_format == "raw"
+
+
 class LoggedVolumes:
     """The volumes of one guest. Without a log, nothing is checked.
 
@@ -247,13 +255,8 @@ class LoggedVolumes:
 
     @classmethod
     def of(cls, target: TargetSession, directory: Path) -> Self:
-        """Return the volumes of a guest on a target.
-
-        The log is of the volume. An image on it has other data at other places, so then nothing is
-        checked, as on a target that cannot log.
-        """
-        can_log = "request_log" in target.capabilities and target.image_format == "raw"
-        return cls(directory if can_log else None)
+        """Return the volumes of a guest on a target; without a log nothing is checked."""
+        return cls(directory if can_log(target) else None)
 
     def new(self, new_disk: Callable[..., Disk], size: str) -> Disk:
         """Make a disk without contents, and follow its log."""

@@ -28,6 +28,7 @@ from qbdcheck.kit.fault_schedule import Schedule
 from qbdcheck.kit.guests import Guests
 from qbdcheck.kit.hostile_server import HostileServer
 from qbdcheck.kit.libvirt.daemon import LibvirtDaemon
+from qbdcheck.kit.logged_volume import can_log
 from qbdcheck.kit.model.checks import ModelChecks
 from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.nbd_link import Link
@@ -296,9 +297,7 @@ def runtest(
         tests.append(one)
         tell(one)
 
-    # The log is of the volume: an image on it has other data at other places.
-    can_log = "request_log" in target.capabilities and target.image_format == "raw"
-    return Runtest(log, soak_s, ended, choice.apply, scratch if can_log else None)
+    return Runtest(log, soak_s, ended, choice.apply, scratch if can_log(target) else None)
 
 
 @pytest.fixture

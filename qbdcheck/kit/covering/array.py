@@ -32,11 +32,6 @@ def pairs_of(names: Iterable[str]) -> list[tuple[str, ...]]:
     return list(combinations(names, 2))
 
 
-def triples_of(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return all triples of dimensions: an array over them has strength 3."""
-    return list(combinations(names, 3))
-
-
 class CoveringArray:
     """Makes rows until each possible combination of the wanted sets of dimensions is covered.
 

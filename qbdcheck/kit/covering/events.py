@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from random import Random
 from typing import Any
@@ -158,15 +158,23 @@ class Events:
         """Let the storage fail the next request of a command, once.
 
         The server may report that, or ask the storage again.
+
+        :raise RequestFailed: a request fails, and the storage did not fail it.
         """
         assert self.faults is not None
         kind = _KINDS.get(command.split(maxsplit=1)[0], "read")
         rule = {"event": "none", "iotype": kind, "errno": errno, "once": True}
         identity = self.faults.add({**rule, "may_not_fire": True})
-        with suppress(RequestFailed):
+        failure = None
+        try:
             yield
-        self.failed += self.faults.seen(identity).fired
+        except RequestFailed as error:
+            failure = error
+        fired = self.faults.seen(identity).fired
         self.faults.remove(identity)
+        self.failed += fired
+        if failure is not None and not fired:
+            raise failure
 
     def _fail_flush(self) -> None:
         with self.failing("flush", self._random.choice(ERRNO)):

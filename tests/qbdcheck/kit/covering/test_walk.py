@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from functools import partial
 
@@ -12,11 +13,14 @@ from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.block_status import StatusWrong
 from qbdcheck.kit.covering import classes, themes
 from qbdcheck.kit.covering.array import CoveringArray
+from qbdcheck.kit.covering.events import Events
 from qbdcheck.kit.covering.themes import walk
 from qbdcheck.kit.nbd_io import connect
+from qbdcheck.kit.request_errors import RequestFailed
 from qbdcheck.seed import Seed
 from qbdcheck.targets.disk_io import WrongData
 from reference_backend.nbd.constants import TransmissionFlag
+from reference_backend.nbd.errors import NbdError
 from tests.qbdcheck.kit.conftest import open_target, scratch
 from tests.qbdcheck.targets.conftest import Opener
 
@@ -106,6 +110,19 @@ def test_data_that_is_called_zero_is_found(walked: Walk) -> None:
 def test_what_a_failure_leaves_behind_is_found(walked: Walk, mutant: str) -> None:
     with pytest.raises(WrongData):
         walked(f"mutant:{mutant}", themes.FAULTS, 100)
+
+
+def test_a_request_that_fails_without_a_fault_is_not_hidden(open_target: Opener) -> None:
+    session = open_target("reference")
+    disk = session.new_disk("1M")
+    events = Events(disk, partial(connect, session), Seed(1).stream("events"), is_coherent=True)
+    events.faults = ArmedRules(disk, lambda *_words: None)
+    failure = RequestFailed("WRITE", NbdError(errno.EIO, ""))
+    with pytest.raises(RequestFailed), events.failing("write", "EIO"):
+        raise failure
+    with connect(session, disk) as io, events.failing("write", "EIO"):
+        io.write(0, 4096)
+    assert events.failed == 1
 
 
 def test_a_stream_over_what_was_read_is_found(walked: Walk) -> None:
