@@ -115,7 +115,7 @@ def fulfils(findings: Sequence[Finding], condition: Condition) -> bool:
 
 
 def lies_in(case: CaseEnded, condition: Condition) -> bool:
-    """Return whether all damage of a case lies where damaged writes are missing, or went.
+    """Return whether all damage of a case is where damaged writes are missing or were put.
 
     That holds only of a small part of the volume that is bounded on both sides. The places of a
     failure without findings are in its message.

@@ -277,7 +277,7 @@ def test_a_condition_of_the_damaged_writes_is_one_cause_with_what_lies_there(
     (cause,) = causes_of([*cases, runs.ended(43, Verdict.FAIL, message=status)])
     assert cause.title.startswith("acknowledged writes whose data is not there: all ")
     assert " damaged writes begin from 1 MiB on and before 2 MiB, none of " in cause.title
-    assert cause.title.endswith("; 1 more where such data is missing, or went (043)")
+    assert cause.title.endswith("; 1 more at places where such data is missing or was put (043)")
     assert cause.cases == ("002", "003", "004", "043")
     _, other = causes_of([*cases, runs.ended(43, Verdict.FAIL, message=away)])
     assert other.cases == ("043",)
