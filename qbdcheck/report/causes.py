@@ -223,7 +223,8 @@ def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, l
         explained += lost
         title += f"; {len(lost)} more where the client reports EIO instead{_numbers(lost)}"
     if beside:
-        title += f"; {len(beside)} more at places where such data is missing or was put{_numbers(beside)}"
+        where = "at places where such data is missing or was put"
+        title += f"; {len(beside)} more {where}{_numbers(beside)}"
     title += _followers([*shown, *beside, *lost], explained)
     return (
         _cause(("pattern", title), members, explained, total, shared),
