@@ -181,13 +181,46 @@ class Contents:
         chunk.data[low - number * CHUNK : high - number * CHUNK] = change.at(low, high)
 
     def _apply_maybe(self, change: Change, low: int, high: int) -> None:
+        chunk = self.chunk(low // CHUNK)
+        constant = bytes([change.fill]) * SECTOR if change.data is None else None
         for sector in range(low // SECTOR, (high + SECTOR - 1) // SECTOR):
+            begin = sector * SECTOR
+            if sector in chunk.choices:
+                states = chunk.choices[sector]
+                if states is None:
+                    continue
+            else:
+                place = begin % CHUNK
+                states = frozenset((chunk.data[place : place + SECTOR].tobytes(),))
+            if not change.covers(begin, begin + SECTOR):
+                new = frozenset(change.on_sector(sector, old) for old in states)
+            elif constant is not None:
+                new = frozenset((constant,))
+            else:
+                new = frozenset((change.on_sector(sector, b""),))
+            if not new <= states:  # the old content stays the most likely one
+                new |= states
+                chunk.choices[sector] = new if len(new) <= MOST_STATES else None
+
+    def narrow(self, offset: int, seen: Bytes, sectors: Sequence[int]) -> None:
+        """Permit in these sectors only the contents that agree with the data of a read.
+
+        A sector for which none agrees may hold anything from now on, as does one that might hold
+        anything before, unless all of it was read.
+
+        :param offset: of the data, in bytes.
+        :param sectors: numbers of sectors with more than one permitted content.
+        """
+        for sector in sectors:
+            begin = sector * SECTOR
+            low, high = max(begin, offset), min(begin + SECTOR, offset + len(seen))
+            there = seen[low - offset : high - offset].tobytes()
             states = self.states(sector)
-            if states is None:
-                continue
-            new = {change.on_sector(sector, old) for old in states}
-            if not new <= states:
-                self.set_states(sector, states | new)
+            if high - low == SECTOR and (states is None or there in states):
+                self.set_states(sector, frozenset((there,)))
+            elif states is not None:
+                part = slice(low - begin, high - begin)
+                self.set_states(sector, frozenset(s for s in states if s[part] == there) or None)
 
     def apply_in_any_order(self, changes: Sequence[Change], maybe: bool = False) -> None:
         """Make changes that were in flight together: in each sector any order is permitted."""

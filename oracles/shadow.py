@@ -318,7 +318,7 @@ class Shadow:
             states = self._now.states(sector)
             part = slice(low - sector * SECTOR, high - sector * SECTOR)
             there = seen[low - offset : high - offset]
-            if states is None:
+            if states is None or _is_one_of(there.tobytes(), states, part):
                 wanted[low - offset : high - offset] = there
             else:
                 likeliest = wanted[low - offset : high - offset]
@@ -385,17 +385,7 @@ class Shadow:
         if findings:
             raise NotPermitted(findings)
         seen = as_array(data)
-        for sector in self.ambiguous(offset, len(seen)):
-            low = max(sector * SECTOR, offset)
-            high = min((sector + 1) * SECTOR, offset + len(seen))
-            part = slice(low - sector * SECTOR, high - sector * SECTOR)
-            there = seen[low - offset : high - offset].tobytes()
-            states = self._now.states(sector)
-            if states is not None:
-                fitting = frozenset(state for state in states if state[part] == there)
-                self._now.set_states(sector, fitting or None)  # none fits where it is waived
-            elif high - low == SECTOR:
-                self._now.set_states(sector, frozenset((there,)))
+        self._now.narrow(offset, seen, self.ambiguous(offset, len(seen)))
 
     def last_write(self, offset: int, length: int) -> str:
         """Return the last request that touched a range, as text; "" without one."""
@@ -473,6 +463,11 @@ class Shadow:
             if not np.array_equal(there, seen[low - offset : high - offset]):
                 return False
         return True
+
+
+def _is_one_of(there: bytes, states: frozenset[bytes], part: slice) -> bool:
+    """Return whether the bytes that were read of a sector are those of a permitted content."""
+    return there in states or (len(there) < SECTOR and any(s[part] == there for s in states))
 
 
 def _nearest(
