@@ -213,14 +213,17 @@ class Contents:
         """
         for sector in sectors:
             begin = sector * SECTOR
+            chunk = self.chunk(begin // CHUNK)
             low, high = max(begin, offset), min(begin + SECTOR, offset + len(seen))
-            there = seen[low - offset : high - offset].tobytes()
-            states = self.states(sector)
-            if high - low == SECTOR and (states is None or there in states):
-                self.set_states(sector, frozenset((there,)))
+            there = seen[low - offset : high - offset]
+            states, part = chunk.choices[sector], slice(low - begin, high - begin)
+            if high - low == SECTOR and (states is None or there.tobytes() in states):
+                chunk.data[begin % CHUNK : begin % CHUNK + SECTOR] = there
+                del chunk.choices[sector]
             elif states is not None:
-                part = slice(low - begin, high - begin)
-                self.set_states(sector, frozenset(s for s in states if s[part] == there) or None)
+                read = there.tobytes()
+                fitting = frozenset(state for state in states if state[part] == read)
+                self.set_states(sector, fitting or None)
 
     def apply_in_any_order(self, changes: Sequence[Change], maybe: bool = False) -> None:
         """Make changes that were in flight together: in each sector any order is permitted."""

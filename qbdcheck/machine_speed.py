@@ -246,10 +246,8 @@ class Machine:
     def snapshot(self) -> Snapshot:
         """Read all counters now; one that is missing or cannot be read is left out."""
         cpu_us = self._pressure("cpu")
-        stat = self._fields("stat")
-        times = [int(word) for word in stat.get("cpu", ())]
-        running = stat.get("procs_running")
-        paged = self._fields("vmstat")
+        stat, paged = self._text("stat"), self._text("vmstat")
+        times, running = _numbers(stat, "cpu"), _numbers(stat, "procs_running")
         delay = self._text("self/schedstat").split()
         return Snapshot(
             at_s=clock.now_s(),
@@ -258,9 +256,9 @@ class Machine:
             io_us=self._pressure("io"),
             jiffies=sum(times[:8]),
             stolen=times[7] if len(times) > 7 else 0,
-            runnable=max(int(running[0]) - 1, 0) if running else None,
+            runnable=max(running[0] - 1, 0) if running else None,
             throttled_us=self._throttled_us(),
-            paged_kib=sum(int(paged[name][0]) for name in ("pgpgin", "pgpgout") if name in paged),
+            paged_kib=sum(_numbers(paged, "pgpgin") + _numbers(paged, "pgpgout")),
             delay_ns=int(delay[1]) if len(delay) > 1 else 0,
             unit=self._unit() if cpu_us is None else None,
         )
@@ -276,11 +274,9 @@ class Machine:
 
     def _pressure(self, resource: str) -> int | None:
         """Return the microseconds for which some task waited; None without PSI."""
-        some = self._fields(f"pressure/{resource}").get("some", [])
-        for word in some:
-            if word.startswith("total="):
-                return int(word[len("total=") :])
-        return None
+        some = self._text(f"pressure/{resource}").partition("\n")[0]
+        _, found, total = some.partition("total=")
+        return int(total) if found else None
 
     def _throttled_us(self) -> int:
         name = self._text("self/cgroup").partition("0::/")[2].partition("\n")[0]
@@ -290,16 +286,20 @@ class Machine:
                     return int(line.split()[1])
         return 0
 
-    def _fields(self, name: str) -> dict[str, list[str]]:
-        """Return the words of each line of a file by the first of them."""
-        lines = [line.split() for line in self._text(name).splitlines()]
-        return {words[0]: words[1:] for words in lines if words}
-
     def _text(self, name: str) -> str:
         try:
             return (self._proc / name).read_text()
         except OSError:  # without PSI, the open or the read fails
             return ""
+
+
+def _numbers(text: str, name: str) -> list[int]:
+    """Return the numbers of the line that begins with a name; [] without such a line.
+
+    The files have hundreds of lines, and are read many times a second: only one line is split.
+    """
+    _, found, rest = f"\n{text}".partition(f"\n{name} ")
+    return [int(word) for word in rest.partition("\n")[0].split()] if found else []
 
 
 def _share(first: int | None, last: int | None, seconds: float) -> float | None:
