@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from qbdcheck import clock
 from qbdcheck.clock import pause
 from qbdcheck.errors import NotReadyError, ProgramError, SetupError
 from qbdcheck.machine_speed import Limit, elapsed_limit_s
@@ -25,6 +26,8 @@ from reference_backend.nbd.constants import HandshakeFlag, OptionReply
 from reference_backend.nbd.errors import NbdProtocolError, OptionRefused
 
 STEP_S = 0.001
+_LATENESS, _MOST_STEP_S = 0.06, 0.1
+"""A wait lasts at most this share longer than needed, and at most so many seconds."""
 PORT_GRACE_S = 0.1
 """Seconds that a server may keep running after it lost its port to another program."""
 ATTEMPT_S = 1.0
@@ -77,7 +80,7 @@ def wait_ready(
     :param patience: factor on the time limit, for debuggers.
     :raise NotReadyError: the server dies before, or is not ready in time.
     """
-    limit = Limit(ready.within * patience)
+    limit, begin_s = Limit(ready.within * patience), clock.now_s()
     while True:
         try:
             for check in checks:
@@ -95,7 +98,8 @@ def wait_ready(
                 f"target {target}: the server is not ready within {limit.seconds:g} s: "
                 f"{problem}; its output: {tail(server.output()) or 'none'}"
             )
-        pause(STEP_S)
+        # The longer it takes, the rarer the questions: they cost the server the time that it needs.
+        pause(min(max(STEP_S, (clock.now_s() - begin_s) * _LATENESS), _MOST_STEP_S))
     # Another program may own the port and have accepted. Then our server ends soon.
     if server.has_ended_within(PORT_GRACE_S if ready.port is not None else 0):
         raise NotReadyError(_died(target, server))
@@ -202,6 +206,8 @@ def answers(uri: str, opens: Check) -> Check:
             raise NotReadyYet(f"no NBD handshake on {uri}: {error}") from None
 
     def ask(timeout_s: float) -> None:
+        if isinstance(address, str) and not Path(address).exists():  # 50 times cheaper than to try
+            raise NotReadyYet(f"nothing accepts connections on {address}")
         try:
             client = Client.open_socket(address, timeout_s=elapsed_limit_s(timeout_s))
         except (ConnectionRefusedError, FileNotFoundError):
