@@ -52,7 +52,11 @@ EXTRAS: Mapping[str, Extra] = {
     "http": Extra(("nginx-light", "qemu-block-extra"), (), "http"),
     "ssh": Extra(("openssh-server", "openssh-client", "qemu-block-extra"), (), "ssh"),
     "nfs": Extra(("nfs-ganesha-vfs", "rpcbind", "iproute2", "qemu-block-extra"), (), "nfs"),
-    "rbd": Extra(("ceph-mon", "ceph-osd", "ceph-common", "qemu-block-extra"), (), "rbd"),
+    "rbd": Extra(
+        ("ceph-mon", "ceph-osd", "ceph-common", "iproute2", "qemu-block-extra"),
+        (),
+        "rbd, rbd-cluster",
+    ),
     # No service is started: each case has a libvirtd of its own.
     "libvirt": Extra(
         ("libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients", "libxml2-utils"),

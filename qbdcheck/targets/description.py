@@ -90,6 +90,10 @@ class Description(Strict):
     deviations: list[Deviation] = []
     nodes: list[Node] = []
     """The nodes, if the target is a cluster."""
+    leader: Command | None = None
+    """A command that prints the name of the node that leads, for nodes that do not print it."""
+    settled: Command | None = None
+    """A command that exits with 0 when all nodes serve, and each has all data."""
     failover: Seconds = 10.0
     """The time after which a cluster that lost a node, or a link, serves again."""
 
@@ -110,13 +114,25 @@ class Description(Strict):
                 raise ValueError(f"{key}: requires a server; add start:")
         if self.version is None and any(deviation.versions for deviation in self.deviations):
             raise ValueError("versions: in deviations: requires version:")
+        self._nodes_fit_together()
+        return self
+
+    def _nodes_fit_together(self) -> None:
         names = {node.name for node in self.nodes}
         if len(names) != len(self.nodes):
             raise ValueError("nodes: two nodes have the same name")
+        if len({node.has_ip for node in self.nodes}) > 1:
+            raise ValueError("nodes: address: use IPv4 addresses for all nodes, or for none")
         for node in self.nodes:
             if not names - {node.name} >= node.links.keys():
                 raise ValueError(f"nodes: links: of node {node.name} must name other nodes")
-        return self
+            if node.has_ip and node.links:
+                raise ValueError(f"nodes: links: of node {node.name} requires paths of addresses")
+            if not (self.leader or node.leads):
+                raise ValueError(f"nodes: node {node.name} requires leads:, or a command leader:")
+        for key in ("leader", "settled"):
+            if getattr(self, key) and not self.nodes:
+                raise ValueError(f"{key}: requires nodes:")
 
     @property
     def has_volume_per_connection(self) -> bool:

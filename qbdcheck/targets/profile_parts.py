@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import shlex
 from signal import Signals
@@ -231,11 +232,33 @@ class Node(Strict):
     """A command that runs the node in the foreground."""
     nbd: str
     """NBD URI of the volume at this node; its socket accepts connections when the node is ready."""
+    client: Command | None = None
+    """A command that runs a client of the cluster, which serves ``nbd``. The nodes' faults do not
+    touch it."""
     store: str
     """The file or directory of the node's data."""
     address: str
-    """The Unix socket by which the other nodes reach it."""
+    """The Unix socket by which the other nodes reach it, or its IPv4 address. A node with an IPv4
+    address runs in a network namespace of its own."""
     links: dict[str, str] = {}
     """For each other node, the Unix socket that this node connects to instead of its address."""
     leads: str | None = None
     """A regular expression of the line that the node prints when it becomes the leader."""
+    replica: Command | None = None
+    """A command that prints the node's copy of the volume as lines of text, the same for equal
+    copies. The node does not run meanwhile."""
+
+    @pydantic.field_validator("address")
+    @classmethod
+    def _is_path_or_ip(cls, value: str) -> str:
+        if "/" not in value:
+            try:
+                ipaddress.IPv4Address(value)
+            except ValueError:
+                raise ValueError("use the path of a Unix socket, or an IPv4 address") from None
+        return value
+
+    @property
+    def has_ip(self) -> bool:
+        """Whether the address is an IPv4 address, not the path of a Unix socket."""
+        return "/" not in self.address

@@ -38,9 +38,8 @@ def _of_keys(profile: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
     """Yield the keys that exclude each other."""
     if "start" not in profile:
         yield ("scope",), "run requires start:, the command of the server"
-    for key in ("volatile", "nodes"):
-        if profile.get(key):
-            yield (key,), "does not go together with scope: run"
+    if profile.get("volatile"):
+        yield ("volatile",), "does not go together with scope: run"
 
 
 def _of_volume(volume: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:

@@ -11,9 +11,10 @@ from oracles.damage import Damage
 from oracles.finding import Finding, Findings
 from oracles.linearizability import INITIAL, NEVER, Access
 from oracles.stamps import SECTOR, Identity, header_of, sector_words, sound, stamp
-from qbdcheck.clock import case_s, now_s, pause
+from qbdcheck.clock import case_s, pause
 from qbdcheck.kit.cluster.processes import ClusterProcesses
 from qbdcheck.kit.nbd import Client, NbdError
+from qbdcheck.machine_speed import Limit, elapsed_limit_s
 from qbdcheck.seed import Seed
 
 SECTORS = 32
@@ -49,10 +50,12 @@ class Clients:
 
         :raise AssertionError: they have not in a time that is much longer than any failover.
         """
-        wanted, end = self._done + requests, now_s() + self._cluster.failover_s + _PROGRESS_S
-        while self._done < wanted:
-            if now_s() > end:
-                text = f"no {requests} requests succeeded in {_PROGRESS_S:g} s: {self._done}"
+        first, limit = self._done, Limit(self._cluster.failover_s + _PROGRESS_S)
+        while self._done < first + requests:
+            if limit.is_over:
+                text = (
+                    f"{self._done - first} of {requests} requests succeeded in {limit.seconds:g} s"
+                )
                 raise AssertionError(str(Finding(Damage.HANG, remark=text)))
             pause(0.02)
 
@@ -62,7 +65,9 @@ class Clients:
         for thread in self._threads:
             thread.join()
         for place, name in enumerate(self._cluster.names):
-            with Client.connect(self._cluster.uri(name), timeout_s=_PROGRESS_S) as client:
+            with Client.connect(
+                self._cluster.uri(name), timeout_s=elapsed_limit_s(_PROGRESS_S)
+            ) as client:
                 self._request(client, place, "read", 0, SECTORS)
                 self._request(client, place, "flush", 0, 0)
         return judge(History(self._accesses, self._flushes))
@@ -75,7 +80,8 @@ class Clients:
             try:
                 if client is None:
                     uri = self._cluster.uri(names[node])
-                    client = Client.connect(uri, timeout_s=2 * self._cluster.failover_s)
+                    timeout_s = elapsed_limit_s(2 * self._cluster.failover_s)
+                    client = Client.connect(uri, timeout_s=timeout_s)
                 what = random.choices(("read", "write", "flush"), (4, 5, 1))[0]
                 count = random.randint(1, 4)
                 sector = random.randrange(SECTORS - count)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mutants.cluster.catalogue import catalogue
 from oracles.damage import Damage
 from oracles.finding import Findings
+from qbdcheck.errors import NotRun
 from qbdcheck.kit.cluster.schedule import (
     FAULTS,
     Schedule,
@@ -17,6 +18,7 @@ from qbdcheck.kit.cluster.schedule import (
     shrink,
 )
 from qbdcheck.kit.cluster.simulation import Build, simulate
+from qbdcheck.targets.description import Description
 
 
 @dataclass
@@ -49,6 +51,15 @@ class Hunt:
             return f"{self.schedules} schedules, {self.requests} requests: nothing is wrong"
         lines = [str(self.findings), str(self.failing), "what happened:"]
         return "\n".join([*lines, *(f"  {line}" for line in self.trace)])
+
+
+def must_be_simulated(target: Description) -> None:
+    """Check that the simulation says something about a target: it runs the reference cluster.
+
+    :raise NotRun: the target is another cluster.
+    """
+    if any("reference_backend" not in node.start for node in target.nodes):
+        raise NotRun(f"target {target.name} cannot be simulated, only the reference cluster can")
 
 
 def build_of(mutant: str = "") -> Build:

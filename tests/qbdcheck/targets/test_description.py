@@ -332,3 +332,38 @@ def test_deviation_may_name_a_case_of_other_suites(file: Path, tmp_path: Path) -
     (tmp_path / "9876_mine.py").touch()
     assert load(file, tmp_path).expected_deviation("9876_mine", "raw") is not None
     assert load(TARGETS / "qemu-nbd.yaml", tmp_path).deviations
+
+
+NODES = """\
+name: mine
+about: a test
+blockdev: {driver: nbd}
+nodes:
+  - {name: a, start: serve a, nbd: "nbd:", store: /a, address: /a.sock, leads: leads}
+  - {name: b, start: serve b, nbd: "nbd:", store: /b, address: /b.sock, leads: leads}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("address: /b.sock", "address: 10.0.0.2", "use IPv4 addresses for all nodes, or for none"),
+        ("address: /b.sock", "address: host", "use the path of a Unix socket, or an IPv4 address"),
+        ("address: /b.sock, leads: leads", "address: /b.sock", "node b requires leads:"),
+        ("name: b,", "name: a,", "two nodes have the same name"),
+        ("leads: leads}\n  - ", "leads: leads, links: {c: /l}}\n  - ", "must name other nodes"),
+    ],
+)
+def test_nodes_must_fit_together(file: Path, old: str, new: str, message: str) -> None:
+    file.write_text(NODES)
+    assert [node.has_ip for node in load(file).nodes] == [False, False]
+    assert old in NODES
+    file.write_text(NODES.replace(old, new, 1))
+    with pytest.raises(UsageError, match=message):
+        load(file)
+
+
+def test_a_command_for_the_leader_needs_nodes(file: Path) -> None:
+    file.write_text(GOOD + "leader: echo a\n")
+    with pytest.raises(UsageError, match="leader: requires nodes:"):
+        load(file)
