@@ -6,13 +6,14 @@ Guards: zombie-write-after-reconnect, phantom-write.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.cluster.hunt import hunt
+from qbdcheck.kit.cluster.hunt import hunt, must_be_simulated
 
 FAULTS = ("loss", "delay", "duplicate")
 
 
 @case(groups="cluster self", basis="MUST: qbdcheck, docs/cluster.md")
-def test(seed, log):
+def test(target, seed, log):
+    must_be_simulated(target.description)
     found = hunt(range(seed, seed + 40), faults=FAULTS)
     log(found)
     assert found.failing is None, f"{found}"

@@ -6,11 +6,12 @@ Guards: stale-replica-after-failover, flush-one-child-only, torn-write.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.cluster.hunt import hunt
+from qbdcheck.kit.cluster.hunt import hunt, must_be_simulated
 
 
 @case(groups="cluster self", basis="MUST: qbdcheck, docs/cluster.md")
-def test(seed, log):
+def test(target, seed, log):
+    must_be_simulated(target.description)
     found = hunt(range(seed, seed + 60))
     log(found)
     assert found.failing is None, f"{found}"

@@ -6,11 +6,12 @@ Guards: stale-replica-after-failover, flush-one-child-only, torn-write.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.cluster.hunt import catalogue, hunt
+from qbdcheck.kit.cluster.hunt import catalogue, hunt, must_be_simulated
 
 
 @case(groups="cluster self", basis="MUST: qbdcheck, docs/cluster.md")
-def test(log):
+def test(target, log):
+    must_be_simulated(target.description)
     mutants = [one for one in catalogue().values() if one.seed is not None]
     assert len(mutants) >= 12, f"only {len(mutants)} planted bugs have a seed"
     for mutant in mutants:

@@ -6,11 +6,12 @@ Guards: stale-replica-after-failover.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.cluster.hunt import catalogue, hunt
+from qbdcheck.kit.cluster.hunt import catalogue, hunt, must_be_simulated
 
 
 @case(groups="cluster self", basis="MUST: qbdcheck, docs/cluster.md")
-def test(seed, log):
+def test(target, seed, log):
+    must_be_simulated(target.description)
     controls = [one.name for one in catalogue().values() if one.is_control]
     assert len(controls) == 3, f"the controls are {controls}"
     for name in controls:

@@ -6,7 +6,7 @@ Guards: stale-replica-after-failover.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.cluster.hunt import build_of, catalogue, hunt, smallest
+from qbdcheck.kit.cluster.hunt import build_of, catalogue, hunt, must_be_simulated, smallest
 from qbdcheck.kit.cluster.schedule import Schedule
 from qbdcheck.kit.cluster.simulation import simulate
 
@@ -14,7 +14,8 @@ MUTANT = "drops-in-flight"
 
 
 @case(groups="cluster self", basis="MUST: qbdcheck, docs/cluster.md")
-def test(log):
+def test(target, log):
+    must_be_simulated(target.description)
     mutant = catalogue()[MUTANT]
     found = hunt([mutant.seed], MUTANT, mutant.faults)
     small = smallest(found, MUTANT)

@@ -7,12 +7,13 @@ Guards: stale-replica-after-failover, flush-one-child-only.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.cluster.hunt import hunt
+from qbdcheck.kit.cluster.hunt import hunt, must_be_simulated
 from qbdcheck.kit.cluster.schedule import FAULTS
 
 
 @case(groups="cluster self", basis="MUST: qbdcheck, docs/cluster.md")
-def test(seed, log):
+def test(target, seed, log):
+    must_be_simulated(target.description)
     found = hunt(range(seed, seed + 60), at_events=True)
     log(found)
     assert found.failing is None, f"{found}"

@@ -6,13 +6,14 @@ Guards: stale-replica-after-failover, flush-one-child-only, torn-write.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.cluster.hunt import hunt
+from qbdcheck.kit.cluster.hunt import hunt, must_be_simulated
 
 SCHEDULES = 5_000
 
 
 @case(groups="cluster self nightly", limit_s=1200, basis="MUST: qbdcheck, docs/cluster.md")
-def test(seed, log):
+def test(target, seed, log):
+    must_be_simulated(target.description)
     for at_events in (False, True):
         found = hunt(range(seed, seed + SCHEDULES), at_events=at_events)
         log(found)
