@@ -32,6 +32,7 @@ from qbdcheck.targets.disk import (
 )
 from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.few_clients import Turns, most_clients
+from qbdcheck.targets.fresh_contents import adopt_fresh
 from qbdcheck.targets.lifecycle import Backend
 from qbdcheck.targets.run_server import ENDS_SERVER, RunServer, RunVolume, shared
 from qbdcheck.targets.sibling_export import volume_beside
@@ -241,7 +242,9 @@ class TargetSession:
         if image_format in GROWING_FORMATS and length and not prefill:
             disk.try_growing()
             disk.create_image(length, self.options.image_options)
-        if must_zero and length and not prefill:
+        if is_undefined and self.description.has_volume_per_connection:
+            adopt_fresh(disk)  # zeroes would end with the connection that writes them
+        elif must_zero and length and not prefill:
             disk.zero_all()
         if prefill and length:
             disk.prefill()

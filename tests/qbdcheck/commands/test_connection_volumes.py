@@ -87,6 +87,24 @@ def test_the_cases_find_a_server_whose_connections_share_a_volume(tmp_path: Path
     assert "still there, expected zeroes" in output
 
 
+def test_fresh_volumes_may_have_data(tmp_path: Path) -> None:
+    profile = _profile(tmp_path, "nbdkit-tmpdisk", "volatile: connection\nfresh: undefined\n")
+    filled = profile.read_text().replace("truncate -s $size", "yes data | head -c $size >")
+    profile.write_text(filled)
+    output = _run(tmp_path, profile, "1359-1361", "1396-1397")
+    assert "Passed all 5 cases" in output, output
+
+
+def test_the_cases_find_volumes_whose_fresh_contents_differ(tmp_path: Path) -> None:
+    profile = _profile(tmp_path, "nbdkit-tmpdisk", "volatile: connection\nfresh: undefined\n")
+    differing = profile.read_text().replace("truncate -s $size", "date +%N | head -c $size >")
+    differing = differing.replace('$disk\\""', '$disk\\" && truncate -s $size \\"$disk\\""')
+    profile.write_text(differing)
+    output = _run(tmp_path, profile, "1361", "1397")
+    assert "Failures: 1361 1397" in output, output
+    assert "has changed after another connection" in output, output
+
+
 @pytest.mark.parametrize(
     ("requires", "is_private", "reasons"),
     [
