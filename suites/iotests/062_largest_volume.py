@@ -1,11 +1,13 @@
 """This case checks that the largest volume that NBD can name, 2^63 - 1 bytes, works at both ends.
 
-How: a raw client checks the negotiated size, the first and last bytes, and offsets whose sum with
-the length overflows. If the target makes no such volume, the largest that it makes is used.
+How: a raw client checks the negotiated size, the first and last bytes and their block status, and
+offsets whose sum with the length overflows. If the target makes no such volume, the largest that it
+makes is used.
 Guards: negative-size, offset-len-overflow, size-int-overflow.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.block_status import ask
 from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_requests import widened
 from qbdcheck.kit.volume_limits import first_possible
@@ -17,7 +19,11 @@ SIZES = (LARGEST, LARGEST - 511, LARGEST - 4095, *(1 << bits for bits in range(6
 @case(
     groups="size quick protocol",
     requires="nbd",
-    basis=("MUST: NBD, NBD_CMD_READ", "MUST: NBD, NBD_CMD_WRITE"),
+    basis=(
+        "MUST: NBD, NBD_CMD_READ",
+        "MUST: NBD, NBD_CMD_WRITE",
+        "MUST: NBD, NBD_CMD_BLOCK_STATUS",
+    ),
 )
 def test(nbd_io, target, log):
     disk = first_possible(target, SIZES, log)
@@ -33,3 +39,5 @@ def test(nbd_io, target, log):
             io.must_refuse(Command.WRITE, offset, length)
         for offset, length in (*ranges, widened(size // 4, 65536, minimum)):
             io.read(offset, length)
+            if io.client.contexts:
+                ask(io.client, offset, length)

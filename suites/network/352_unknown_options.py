@@ -11,7 +11,7 @@ from qbdcheck.kit.nbd_probe import enter_transmission, negotiating, option_resul
 
 
 @case(
-    groups="protocol",
+    groups="protocol quick",
     requires="nbd",
     basis=("MUST: NBD, Fixed newstyle negotiation", "MUST: NBD, Option reply types"),
 )

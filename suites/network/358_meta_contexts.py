@@ -22,7 +22,7 @@ LAST_SETS = (((BASE,), True), ((BASE, "x-none:such"), True), (("x-none:such",), 
 
 
 @case(
-    groups="protocol status",
+    groups="protocol status quick",
     requires="nbd structured block_status",
     basis="MUST: NBD, NBD_OPT_SET_META_CONTEXT",
 )

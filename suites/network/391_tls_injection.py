@@ -8,10 +8,25 @@ Guards: starttls-state-carried.
 
 from qbdcheck.kit import Authority, case
 from qbdcheck.kit.hostile_server import Lie
-from qbdcheck.kit.nbd import Client, NbdProtocolError, Option, OptionReply, client_context
+from qbdcheck.kit.nbd import (
+    Client,
+    Command,
+    NbdProtocolError,
+    Option,
+    OptionReply,
+    ReplyMode,
+    client_context,
+)
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_io import NbdIo
-from qbdcheck.kit.nbd_probe import export_name, negotiating, option_result, supports_option
+from qbdcheck.kit.nbd_probe import (
+    enter_transmission,
+    errno_of,
+    export_name,
+    negotiating,
+    option_result,
+    supports_option,
+)
 
 REFUSALS = (OptionReply.ERR_UNSUP, OptionReply.ERR_POLICY, OptionReply.ACK)
 
@@ -48,6 +63,16 @@ def test(new_disk, scratch, hostile, qemu_img):
         assert answer == "ERR_INVALID", (
             f"SET_META_CONTEXT after TLS: {answer}, structured replies are still agreed"
         )
+    with negotiating(disk) as client:
+        request = m.meta_context_request(export_name(disk), ["base:allocation"])
+        supports_option(client, Option.STRUCTURED_REPLY)
+        option_result(client, Option.SET_META_CONTEXT, request)
+        client.opt_starttls(context)
+        if option_result(client, Option.STRUCTURED_REPLY) == "ACK":
+            client.mode = ReplyMode.STRUCTURED
+        enter_transmission(client, disk)
+        error = errno_of(client, Command.BLOCK_STATUS, 0, 4096)
+        assert error, "BLOCK_STATUS after TLS succeeds with a context that was chosen before TLS"
     with Client.connect(disk.uri, tls=context) as client:
         NbdIo(client, disk.shadow, sizes=disk.backend.sizes).read(0, 4096)
     qemu_img.objects.append(f"tls-creds-x509,id=tls,endpoint=client,dir={known}")
