@@ -15,8 +15,8 @@ from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_requests import request_name, widened
 
 SIZES = (1, 511, 512, 513, 1000, 1023, 4095, 4097, 65537, (1 << 20) + 1)
-MOST = 8 << 20
-"""The largest surplus in bytes that is taken for rounding."""
+MOST, KEPT = 8 << 20, 65536
+"""The largest surplus in bytes that is taken for rounding; the size to which a volume shrinks."""
 
 
 @case(
@@ -26,7 +26,8 @@ MOST = 8 << 20
 )
 def test(new_disk, nbd_io, target, log, not_run):
     most = 0 if "raw_size" in target.capabilities else MOST
-    with nbd_io(new_disk(MOST, prefill=False)) as io:
+    even, last = new_disk(MOST, prefill=False), None
+    with nbd_io(even) as io:
         minimum = io.block_sizes[0]
     for asked in sorted({widened(0, size, minimum)[1] for size in SIZES}):
         try:
@@ -36,8 +37,12 @@ def test(new_disk, nbd_io, target, log, not_run):
             log(f"{asked} bytes: {error}")
             continue
         size = use_to_the_end(disk, nbd_io, asked, most)
+        if size > KEPT:
+            last = disk, size
     if "resize" in target.capabilities:
-        shrink_and_grow(disk, nbd_io, size, most)
+        if last is None:  # the target makes no odd size that can shrink
+            last = even, use_to_the_end(even, nbd_io, MOST, most)
+        shrink_and_grow(*last, nbd_io, most)
 
 
 def use_to_the_end(disk, nbd_io, asked, most):
@@ -59,8 +64,7 @@ def use_to_the_end(disk, nbd_io, asked, most):
                 io.must_refuse(command, offset, length)
         io.read(0, usable)  # on the same connection, which the refusals must keep
     with nbd_io(disk) as io:
-        again = f"second connection: expected {size} bytes, got {io.client.size}"
-        assert io.client.size == size, again
+        assert io.client.size == size, f"second connection: {io.client.size} bytes, before: {size}"
         io.read(0, usable)
     return size
 
@@ -75,22 +79,22 @@ def write(io, size, offset, length, *, may_fail):
         assert error in allowed, f"{name} of {size}: expected success, got {errno_name(error)}"
 
 
-def shrink_and_grow(disk, nbd_io, size, most):
+def shrink_and_grow(disk, size, nbd_io, most):
     """Shrink the volume and grow it back: what was cut off must be zero.
 
     A target that rounds up may cut off less, or nothing. What it kept behind 65536 bytes may go.
     """
-    disk.backend.resize(65536)
+    disk.backend.resize(KEPT)
     with nbd_io(disk) as io:
         kept, minimum = io.client.size, io.block_sizes[0]
-        wrong = f"shrunk from {size} to 65536 bytes, got {kept}"
-        assert 65536 <= kept <= min(size, 65536 + most), wrong
+        wrong = f"shrunk from {size} to {KEPT} bytes, got {kept}"
+        assert KEPT <= kept <= min(size, KEPT + most), wrong
     disk.shadow.resize(kept)
     disk.backend.resize(size)
     disk.shadow.resize(size)
     with nbd_io(disk) as io:
         assert io.client.size == size, f"grown back to {size} bytes, got {io.client.size}"
-        io.read(0, 65536)
+        io.read(0, KEPT)
         start = -(-kept // minimum) * minimum
         if start < size // minimum * minimum:
             io.read(start, size // minimum * minimum - start)
