@@ -26,10 +26,12 @@ from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.few_clients import MANY, clients_served, remember_clients
 from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
 from qbdcheck.targets.run_server import start_shared
+from qbdcheck.targets.server_death import ServerDiedError
 from qbdcheck.targets.session import TargetSession
 from qbdcheck.targets.size_limits import seen_size, step_between
 from reference_backend.nbd.agreement import ReplyMode
-from reference_backend.nbd.constants import TransmissionFlag
+from reference_backend.nbd.constants import Option, TransmissionFlag
+from reference_backend.nbd.errors import OptionRefused
 
 PROBE_SIZE = (1 << 20) + 777
 """Size of the probed volume in bytes: not a multiple of any usual block size."""
@@ -88,8 +90,22 @@ def _probe(description: Description, options: TargetOptions, scratch_root: Path)
         except NotRun as error:
             raise SetupError(f"target {description.name}: {error}") from None
         except (ProgramError, *HANDSHAKE_ERRORS) as error:
-            raise SetupError(f"target {description.name} cannot be probed: {error}") from None
+            raise SetupError(_cannot_be_probed(description.name, error)) from None
     return frozenset(found - set(description.lacks))
+
+
+def _cannot_be_probed(target: str, error: Exception) -> str:
+    """Return the message for a target that opens volumes, and then fails, as one line."""
+    text = str(error).removeprefix(f"target {target}: ")
+    if isinstance(error, ServerDiedError) and error.returncode == 0:
+        text += (
+            "; it must run until it is stopped, also after its last client has left"
+            " (qemu-nbd needs --persistent for that)"
+        )
+    elif isinstance(error, OptionRefused) and error.option in list(Option):
+        name = Option(error.option).name
+        text = f"the server refused {name}:{text.partition('refused:')[2]}"
+    return f"target {target} cannot be probed: {text}"
 
 
 class Scratch:
@@ -308,7 +324,9 @@ def _of_options(session: TargetSession) -> Iterator[str]:
         wanted["read_only"] = True
     if not wanted:
         return
-    disk = session.new_disk(EVEN_PROBE_SIZE, prefill=False, format="raw", name="options", **wanted)
+    disk = session.new_disk(
+        EVEN_PROBE_SIZE, prefill=False, format="raw", name="options", zero=False, **wanted
+    )
     if disk.backend.uri is None or not reaches(session, disk):
         yield from wanted
         return

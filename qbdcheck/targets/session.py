@@ -200,9 +200,14 @@ class TargetSession:
             prefill = False
         if options.get("tls") or options.get("mutual_tls"):
             prefill = False
-        fill_first = read_only and not volatile and (prefill or image_format != "raw")
-        backend.start(read_only=False if fill_first else None)
         zero = zero and not (options.get("tls") or options.get("mutual_tls"))
+        must_fill = prefill or image_format != "raw" or self._is_undefined(image_format, zero)
+        if must_fill and read_only and volatile:
+            raise NotRun(
+                f"target {self.name}: a volatile volume that is read-only cannot be filled"
+            )
+        fill_first = read_only and must_fill
+        backend.start(read_only=False if fill_first else None)
         disk = self._filled(backend, image_format, length, name, prefill=prefill, zero=zero)
         if fill_first:
             backend.stop()
@@ -220,7 +225,7 @@ class TargetSession:
         zero: bool,
     ) -> Disk:
         """Create the image on a running volume, and write stamps or zeroes."""
-        is_undefined = image_format == "raw" and zero and self.description.fresh == "undefined"
+        is_undefined = self._is_undefined(image_format, zero)
         must_zero = is_undefined or image_format == "luks"
         self.qemu_img.objects += backend.objects
         if is_undefined and length > PREFILL_WHOLE_MAX:
@@ -249,6 +254,10 @@ class TargetSession:
         if prefill and length:
             disk.prefill()
         return disk
+
+    def _is_undefined(self, image_format: str, zero: bool) -> bool:
+        """Return whether a fresh disk must be zeroed, because nobody knows what it reads as."""
+        return image_format == "raw" and zero and self.description.fresh == "undefined"
 
     def waived(self, policy: str) -> bool:
         """Return whether the target's profile waives a policy (qbdcheck.catalogue.policies).

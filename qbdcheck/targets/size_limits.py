@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 from blockio.sizes import format_size
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
+from qbdcheck.machine_speed import Limit
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
 from qbdcheck.targets.session import TargetSession
 
 GRANULARITIES = (1, 512, 4096, 65536, 1 << 20, 4 << 20)
 """Steps between sizes that are tried, in bytes: bytes, sectors, pages, and extents of LVM."""
-HUGE = (1 << 62, 100 << 40, 1 << 40)
+HUGE = (1 << 40, 100 << 40, 1 << 62)
 """Sizes that are tried as the largest, in bytes. They need thin allocation."""
+LONG_S = 5.0
+"""Seconds after which no larger size is tried: the target writes something for each part."""
 _BASE = 8 << 20
 _ODD_SIZES = ((1 << 20) + 777, (3 << 20) + 1, (5 << 20) + 4099, (11 << 20) + 65539)
 _FAILURES = (SetupError, ProgramError, NotRun, CaseBroken, *HANDSHAKE_ERRORS)
@@ -29,11 +32,13 @@ class SizeLimits:
     :ivar granularity: each size is a multiple of this; 0 if no probed size was made exactly.
     :ivar zero: whether a volume may have no bytes at all.
     :ivar largest: the largest probed size that the target made.
+    :ivar cuts: other sizes are rounded down, which takes the end of the volume away.
     """
 
     granularity: int = 1
     zero: bool = True
-    largest: int = HUGE[0]
+    largest: int = HUGE[-1]
+    cuts: bool = False
 
     def nearest(self, size: int) -> int:
         """Return the smallest size that the target can make and that is not below ``size``."""
@@ -45,20 +50,38 @@ class SizeLimits:
         step = {0: "none exactly", 1: "any number of bytes"}.get(
             self.granularity, f"multiples of {self.granularity} bytes"
         )
+        if self.cuts:
+            step += " (other sizes are rounded down, and the end is missing)"
         zero = "with" if self.zero else "without"
-        return f"{step}, {zero} size 0, up to {format_size(self.largest)}"
+        most = f"up to {format_size(self.largest)}"
+        if self.largest < HUGE[0]:
+            most = f"{format_size(self.largest)} works, {format_size(HUGE[0])} does not"
+        return f"{step}, {zero} size 0, {most}"
 
 
 def probe_sizes(session: TargetSession) -> SizeLimits:
     """Make volumes of several sizes, and return what the target can make."""
-    granularity = 1
+    granularity, cuts = 1, False
     if not makes(session, _BASE + 777):
-        step = step_between(session)
+        sizes = _sizes_made(session)
+        cuts = any(seen < asked for asked, seen in sizes)
+        step = math.gcd(*(seen for _, seen in sizes)) if cuts else step_between(session)
         granularity = step if step > 1 and makes(session, (_BASE // step + 1) * step) else 0
     zero = makes(session, 0)
     step = max(granularity, 1)
-    largest = next((size for size in HUGE if makes(session, size // step * step)), _BASE)
-    return SizeLimits(granularity, zero=zero, largest=largest)
+    return SizeLimits(
+        granularity, zero=zero, largest=_largest(session, step), cuts=cuts and granularity > 0
+    )
+
+
+def _largest(session: TargetSession, step: int) -> int:
+    """Return the largest of the probed sizes that the target makes, in bytes."""
+    largest, limit = _BASE, Limit(LONG_S)
+    for size in HUGE:
+        if limit.is_over or not makes(session, size // step * step):
+            break
+        largest = size
+    return largest
 
 
 def makes(session: TargetSession, size: int) -> bool:
@@ -73,10 +96,10 @@ def made(session: TargetSession, size: int) -> int:
     """Make a volume of ``size`` bytes, and return the size that it has. Errors are not caught."""
     count = len(session.backends)
     try:
-        name = f"size{count}"
-        return seen_size(
-            session, session.new_disk(size, prefill=False, format="raw", name=name, exact=True)
+        disk = session.new_disk(
+            size, prefill=False, format="raw", name=f"size{count}", zero=False, exact=True
         )
+        return seen_size(session, disk)
     finally:
         for backend in session.backends[count:]:
             backend.remove()
@@ -89,15 +112,21 @@ def step_between(session: TargetSession) -> int:
     A target that rounds shows it in the sizes that it makes. One that refuses sizes makes the first
     of `GRANULARITIES` that it takes.
     """
+    sizes = _sizes_made(session)
+    if any(seen < asked for asked, seen in sizes):  # this is not rounding
+        return 1
+    if sizes:
+        return math.gcd(*(seen for _, seen in sizes)) or 1
+    return next((step for step in GRANULARITIES if makes(session, _BASE + step)), 1)
+
+
+def _sizes_made(session: TargetSession) -> list[tuple[int, int]]:
+    """Return the odd sizes that the target makes, each with the size that the volume then has."""
     sizes = []
     for asked in _ODD_SIZES:
         with contextlib.suppress(*_FAILURES):
-            sizes.append(made(session, asked))
-            if sizes[-1] < asked:  # this is not rounding
-                return 1
-    if sizes:
-        return math.gcd(*sizes) or 1
-    return next((step for step in GRANULARITIES if makes(session, _BASE + step)), 1)
+            sizes.append((asked, made(session, asked)))
+    return sizes
 
 
 def seen_size(session: TargetSession, disk: Disk) -> int:

@@ -108,5 +108,73 @@ def test_oldstyle_server_is_probed_like_others(
     output = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert code == 1
     # nbdkit in this mode fails each FLUSH, so that no claim about data holds.
-    assert output.count("so the flush failed") == output.count("WRONG") == 8
+    assert output.count("so the flush failed") == output.count("WRONG") == 1
+    assert output.count("needs a volume that keeps data") == 7
     assert "simple replies, no block sizes advertised" in output
+
+
+def _nbdkit(tmp_path: Path, arguments: str, more: str) -> Path:
+    file = tmp_path / "odd.yaml"
+    file.write_text(
+        "name: odd\nabout: a test\nprograms: [nbdkit]\n"
+        f"start: nbdkit --foreground --unix={{socket}} {arguments}\n"
+        'ready: {socket: "{socket}"}\nnbd: "nbd+unix:///{name}?socket={socket}"\n'
+        'blockdev: {driver: nbd, server: {type: unix, path: "{socket}"}, export: "{name}"}\n'
+        f"{more}"
+    )
+    return file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("null {size}", "the target does not store data"),
+        ("full {size}", "no volume can be filled with data: write failed: No space left on device"),
+        (
+            "--filter=protect memory {size} protect=4096-8191",
+            "no volume can be filled with data: write failed: Operation not permitted",
+        ),
+        ("tmpdisk size={size} command='truncate -s {size} $disk'", "write volatile: connection"),
+    ],
+)
+def test_target_that_keeps_nothing_is_one_claim_that_does_not_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: str, expected: str
+) -> None:
+    code = main(OPTIONS, _nbdkit(tmp_path, arguments, "volatile: true\n"), color=False)
+    output = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert (code, output.count("WRONG")) == (1, 1), output
+    assert expected in output
+    assert "were not tried, because they need data" in output
+
+
+def test_server_that_forgets_its_volumes_is_told_to_be_volatile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(OPTIONS, _nbdkit(tmp_path, "memory {size}", ""), color=False)
+    output = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert (code, output.count("WRONG")) == (1, 1), output
+    assert "if volumes live only as long as their server, write volatile: true" in output
+
+
+def test_read_only_option_of_a_target_with_undefined_fresh_volumes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "noise.yaml"
+    file.write_text(
+        "name: noise\nabout: a test\nfresh: undefined\noptions: {read_only: --read-only}\n"
+        "volume: {create: \"sh -c 'head -c {size} /dev/urandom > {dir}/{name}'\"}\n"
+        "start: qemu-nbd -t --shared=0 -f raw -k {socket} -x {name} {options} {dir}/{name}\n"
+        'ready: {socket: "{socket}"}\nnbd: "nbd+unix:///{name}?socket={socket}"\n'
+        'blockdev: {driver: nbd, server: {type: unix, path: "{socket}"}, export: "{name}"}\n'
+    )
+    code = main(OPTIONS, file, color=False)
+    output = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert (code, "WRONG" in output) == (0, False), output
+    assert "undefined data" in output
+    assert "writes are refused" in output
+
+
+def test_server_that_leaves_with_its_last_client_is_named(tmp_path: Path) -> None:
+    file = _nbdkit(tmp_path, "--filter=exitlast memory {size}", "volatile: true\n")
+    with pytest.raises(SetupError, match="exited with 0; it must run until it is stopped"):
+        main(OPTIONS, file)

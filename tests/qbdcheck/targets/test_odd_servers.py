@@ -146,6 +146,37 @@ def test_step_between_sizes_is_found(open_target: Opener, step: int) -> None:
     assert session.new_disk(5_000_000, prefill=False, exact=True).size == 5_000_000
 
 
+def test_sizes_that_a_target_rounds_down_are_named(open_target: Opener) -> None:
+    session = open_target(
+        "name: cutting\nabout: a test\nvolume:\n"
+        "  create: sh -c 'truncate -s $(({size} / 4096 * 4096)) {dir}/v'\n"
+        'blockdev: {driver: file, filename: "{dir}/v"}\npath: "{dir}/v"\n'
+    )
+    limits = probe_sizes(session)
+    assert (limits.granularity, limits.cuts) == (4096, True)
+    assert str(limits).startswith("multiples of 4096 bytes (other sizes are rounded down")
+    capabilities(session.description, session.options, session.scratch)
+    assert session.new_disk(5_000_000, prefill=False).size == 5_000_000  # cases shall show it
+
+
+def test_largest_size_is_that_of_a_probe() -> None:
+    assert str(SizeLimits(largest=8 << 20)).endswith("8 MiB works, 1 TiB does not")
+    assert str(SizeLimits()).endswith("up to 4 EiB")
+
+
+def test_read_only_volume_with_undefined_contents_is_zeroed_before(open_target: Opener) -> None:
+    session = open_target(
+        "name: noise\nabout: a test\nfresh: undefined\noptions: {read_only: --read-only}\n"
+        "volume: {create: \"sh -c 'head -c {size} /dev/urandom > {dir}/{name}'\"}\n"
+        "start: qemu-nbd -t --shared=0 -f raw -k {socket} -x {name} {options} {dir}/{name}\n"
+        'ready: {socket: "{socket}"}\nnbd: "nbd+unix:///{name}?socket={socket}"\n'
+        'blockdev: {driver: nbd, server: {type: unix, path: "{socket}"}, export: "{name}"}\n'
+    )
+    disk = session.new_disk("1M", prefill=False, read_only=True)
+    assert not disk.read_all().any()
+    session.new_disk("1M", read_only=True).verify()
+
+
 def test_sizes_that_a_target_refuses_are_left_out(open_target: Opener) -> None:
     session = open_target(
         "name: fixed\nabout: a test\nvolume:\n"
