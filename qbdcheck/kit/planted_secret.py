@@ -11,6 +11,7 @@ from qbdcheck.kit.expectations import WrongAnswer
 from qbdcheck.kit.nbd_io import minimum_block
 from qbdcheck.kit.nbd_probe import enter_transmission, negotiating, option_replies
 from qbdcheck.kit.nbd_requests import describe
+from qbdcheck.machine_speed import elapsed_limit_s
 from qbdcheck.targets.disk import Disk
 from reference_backend.client import Client
 from reference_backend.nbd import messages as m
@@ -19,15 +20,27 @@ from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefus
 
 FAILS = (OSError, EOFError, NbdError, NbdProtocolError, OptionRefused, AssertionError)
 """What a server may answer to a malformed option or request, and how that ends."""
+ANSWER_S = 2.0
+"""Seconds in which a server answers an option, on an idle machine."""
 _BLOCK = 4096
 
 
 def send_options(client: Client, *texts: bytes) -> None:
-    """Send options that a server knows, and one that it does not, with each text as their data."""
+    """Send options that a server knows, and one that it does not, with each text as their data.
+
+    A server that does not answer one within `ANSWER_S` has received it, and gets no further one:
+    it may take the next for a part of it. The connection keeps this limit then.
+    """
+    before = client.sock.gettimeout()
+    client.sock.settimeout(elapsed_limit_s(ANSWER_S))
     for data in texts:
         for number in (Option.INFO, Option.LIST, Option.SET_META_CONTEXT, Option.STARTTLS, 0x7101):
-            with contextlib.suppress(*FAILS):
+            try:
                 option_replies(client, number, data)
+            except FAILS as error:
+                if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
+                    return
+    client.sock.settimeout(before)
 
 
 def plant(disk: Disk, secret: bytes) -> None:
