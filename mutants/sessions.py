@@ -15,6 +15,7 @@ from mutants.connections import on_end
 from mutants.knobs import ALWAYS
 from mutants.mutant import BLOCK, Mutant, ReplyMutant, RequestMutant, changed, raising, read, write
 from mutants.patching import replace
+from reference_backend import session
 from reference_backend.memory_pool import MemoryPool
 from reference_backend.nbd import messages as m
 from reference_backend.nbd.options import Options
@@ -318,6 +319,30 @@ class DescriptorLeak(Mutant):
                 os.open(os.devnull, os.O_RDONLY)
 
         on_end(leak)
+
+
+class ReplySentUnderLock(Mutant):
+    """Replies are sent while a lock of all connections is held."""
+
+    id = "reply-sent-under-lock"
+    says = r"another client reads no replies|no reply within"
+    source = "class known from servers that answer before they release a lock (thread pools)"
+    breaks = "while one client reads no replies, no other client gets any"
+    takes = ALWAYS
+
+    def install(self) -> None:
+        """Take one lock for the replies of all connections."""
+        one = threading.Lock()
+
+        def alone(send: Any) -> Any:
+            def send_alone(*what: Any) -> None:
+                with one if self.strikes() else contextlib.nullcontext():
+                    send(*what)
+
+            return send_alone
+
+        replace(session, "sender", lambda real: lambda sock: alone(real(sock)))
+        replace(session.Connection, "_send_large", alone)
 
 
 class FuaDestagedOver(Mutant):

@@ -24,6 +24,7 @@ CAPABILITIES: Mapping[str, str] = {
     "volume_remove": "removes clones and further volumes while it runs",
     "kill": "can be killed and started again",
     "crash": "can lose unflushed data on command",
+    "sudden_end": "can be cut off from power, or killed and started again",
     "control": "has a control socket",
     "nbd": "accepts a raw NBD client",
     "raw_size": "makes volumes of any size in bytes",

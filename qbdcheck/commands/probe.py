@@ -195,6 +195,25 @@ def contradictions_of(
     return found
 
 
+_KEYS = {
+    "resize": "volume.resize",
+    "snapshot": "volume.snapshot",
+    "snapshot_read": "volume.snapshot_name",
+    "snapshot_remove": "volume.snapshot_remove",
+    "clone": "volume.clone",
+    "add_volume": "volume.add",
+    "volume_remove": "volume.volume_remove",
+    "kill": "kill",
+    "crash": "crash",
+    "sudden_end": "kill or crash",
+    "control": "control",
+    "nbd": "nbd",
+    **{word: f"options.{word}" for word in ("min_block", "read_only", "write_log", "request_log")},
+    "tls": "options.tls",
+}
+"""The keys of a profile that say how a target does what it cannot be asked for."""
+
+
 def _capability(context: _Context, word: str, sentence: str, bare: frozenset[str]) -> Step:
     if word in context.description.lacks:
         if word in bare:
@@ -209,7 +228,9 @@ def _capability(context: _Context, word: str, sentence: str, bare: frozenset[str
             return step
         return replace(step, state="WRONG", detail="works now, but failed in the probe")
     if word not in context.found:
-        return Step(word, "absent", f"no sign that the target {sentence}")
+        is_unasked = word in _KEYS and word not in context.description.options
+        why = f"the profile has no {_KEYS[word]}" if is_unasked else None
+        return Step(word, "absent", why or f"no sign that the target {sentence}")
     claim = CLAIMS.get(word)
     return Step(word, "ok", sentence) if claim is None else run(word, claim)
 

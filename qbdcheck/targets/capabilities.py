@@ -135,7 +135,10 @@ def declared(description: Description) -> Iterator[str]:
         "control": description.control,
         "nbd": description.nbd,
     }
-    yield from (name for name, key in keys.items() if key is not None)
+    found = [name for name, key in keys.items() if key is not None]
+    yield from found
+    if {"kill", "crash"} & (set(found) - set(description.lacks)):
+        yield "sudden_end"
     if description.nbd is not None and "tls" in description.options:
         yield "tls"
     yield from {"write_log", "request_log"} & set(description.options)
@@ -285,6 +288,9 @@ def of_server(session: TargetSession, disk: Disk) -> Iterator[str]:
             other = session.new_disk(2 * EVEN_PROBE_SIZE, prefill=False, format="raw", beside=disk)
             if is_served(session, other, 2 * EVEN_PROBE_SIZE) and is_served(session, disk, size):
                 yield "add_volume"
+            if keys.clone is None and keys.volume_remove is not None:
+                other.remove()
+                yield "volume_remove"
     except (ProgramError, SetupError):
         pass
 

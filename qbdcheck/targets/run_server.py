@@ -26,7 +26,7 @@ from qbdcheck.targets.profile_parts import Ready
 from qbdcheck.targets.server_death import ServerDiedError
 from qbdcheck.targets.volume_state import State
 
-ENDS_SERVER = frozenset(("kill", "crash"))
+ENDS_SERVER = frozenset(("kill", "crash", "sudden_end"))
 """Capabilities of a target that a case can use only on a server of its own."""
 
 

@@ -230,7 +230,8 @@ class Replies:
                 msg = "a NONE chunk with a payload"
                 raise RemoteProtocolError(msg)
         elif kind == Chunk.OFFSET_DATA and pending.command == Command.READ:
-            _need(len(payload) > m.U64.size, "an OFFSET_DATA chunk without data")
+            wrong = "an OFFSET_DATA chunk without data (a read of no bytes gets NONE)"
+            _need(len(payload) > m.U64.size, wrong)
             (offset,) = m.U64.unpack_from(payload)
             _place(pending, reply, offset, payload[m.U64.size :], len(payload) - m.U64.size)
         elif kind == Chunk.OFFSET_HOLE and pending.command == Command.READ:

@@ -14,7 +14,7 @@ from qbdcheck.kit.covering.themes import CUTS, walk
 
 @case(
     groups="flush crash zero discard quick",
-    requires="nbd crash",
+    requires="nbd sudden_end",
     basis=(
         "MUST: NBD, NBD_CMD_FLUSH",
         "MUST: NBD, Command flags",
@@ -22,4 +22,5 @@ from qbdcheck.kit.covering.themes import CUTS, walk
     ),
 )
 def test(nbd_io, target, seed, log):
-    walk(CUTS, target, nbd_io, seed, log, rows=150)
+    rows = 150 if "crash" in target.capabilities else 60  # 1216 has more kills
+    walk(CUTS, target, nbd_io, seed, log, rows=rows)

@@ -8,6 +8,7 @@ Guards: flush-covers-last-64, flush-skips-large-at-depth, flush-noop.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.server_ends import cut
 
 KIB = 1 << 10
 SLOTS = 200
@@ -16,7 +17,7 @@ SIZES = (512, 4096, 16 * KIB, 16 * KIB + 512, 20 * KIB, 32 * KIB)
 
 @case(
     groups="rw flush concurrent crash quick",
-    requires="nbd flush crash",
+    requires="nbd flush sudden_end",
     basis="MUST: NBD, NBD_CMD_FLUSH",
 )
 def test(new_disk, nbd_io, target, seed):
@@ -33,7 +34,7 @@ def test(new_disk, nbd_io, target, seed):
         for slot in places[depth:]:
             send(io, random, slot, size)
         io.finish(flush)
-        disk.backend.crash(seed=seed + round_)
+        cut(disk, seed + round_)
         io.client.sock.close()
         disk.verify()
 

@@ -12,6 +12,7 @@ fua-without-map, flush-of-other-queue, flush-leaves-tail-page, flush-noop, fua-w
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import CommandFlag
 from qbdcheck.kit.nbd_requests import widened
+from qbdcheck.kit.server_ends import cut, rounds
 
 KIB, MIB = 1 << 10, 1 << 20
 SIZE, ROUNDS = 24 * MIB, 4
@@ -20,7 +21,7 @@ FUA = CommandFlag.FUA
 
 @case(
     groups="flush crash rw quick",
-    requires="nbd flush fua multi_conn crash",
+    requires="nbd flush fua multi_conn sudden_end",
     basis=(
         "MUST: NBD, NBD_CMD_FLUSH",
         "MUST: NBD, Command flags",
@@ -30,7 +31,7 @@ FUA = CommandFlag.FUA
 def test(new_disk, nbd_io, seed):
     disk = new_disk(SIZE, prefill=False)
     random = seed.stream("places")
-    for round_ in range(ROUNDS):
+    for round_ in rounds(ROUNDS):
         with nbd_io(disk) as io, nbd_io(disk) as other:
             minimum = io.block_sizes[0]
             for _ in range(random.choice((3, 100, 200))):
@@ -43,7 +44,7 @@ def test(new_disk, nbd_io, seed):
             random.choice((io, other)).flush()
             for number in range(12):
                 write_with_fua(io, random, number % 4, minimum)
-            disk.backend.crash(seed=seed + round_)
+            cut(disk, seed + round_)
         disk.verify()
 
 

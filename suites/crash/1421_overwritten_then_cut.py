@@ -9,16 +9,21 @@ Guards: replay-in-offset-order, journal-misses-zeroes, grow-not-durable, zero-un
 from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_bytes
 from qbdcheck.kit.nbd import TransmissionFlag
+from qbdcheck.kit.server_ends import cut, rounds
 
 KIB, ROUNDS = 1 << 10, 12
 
 
-@case(groups="flush crash zero quick", requires="nbd flush crash", basis="MUST: NBD, NBD_CMD_FLUSH")
+@case(
+    groups="flush crash zero quick",
+    requires="nbd flush sudden_end",
+    basis="MUST: NBD, NBD_CMD_FLUSH",
+)
 def test(new_disk, nbd_io, target, seed):
     step = 16 * max(target.minimum_block, 4 * KIB)
     disk = new_disk(step)
     random = seed.stream("places")
-    for round_ in range(ROUNDS):
+    for round_ in rounds(ROUNDS):
         if round_ % 3 == 1 and "resize" in target.capabilities:
             disk.resize(disk.size + step)
         with nbd_io(disk) as io:
@@ -32,5 +37,5 @@ def test(new_disk, nbd_io, target, seed):
                 io.write(max(0, offset - unit), unit * 2)
             io.write_zeroes(offset, length) if is_zero else io.write(offset, length)
             io.flush()
-            disk.backend.crash(seed=seed + round_)
+            cut(disk, seed + round_)
         disk.verify()

@@ -9,13 +9,14 @@ Guards: redundant-zeroes-skip-fua, equal-write-skips-fua.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.related_requests import RelatedRequests
+from qbdcheck.kit.server_ends import cut, rounds
 
 KIB, ROUNDS = 1 << 10, 12
 
 
 @case(
     groups="flush crash zero discard quick",
-    requires="nbd flush fua crash",
+    requires="nbd flush fua sudden_end",
     basis=(
         "MUST: NBD, NBD_CMD_FLUSH",
         "MUST: NBD, Command flags",
@@ -25,7 +26,7 @@ KIB, ROUNDS = 1 << 10, 12
 def test(new_disk, nbd_io, seed):
     disk = new_disk(512 * KIB)
     random = seed.stream("requests")
-    for round_ in range(ROUNDS):
+    for round_ in rounds(ROUNDS):
         with nbd_io(disk) as io:
             related = RelatedRequests(random, disk.size, io, fua=0.4)
             for _ in range(random.choice((10, 30, 60))):
@@ -37,7 +38,7 @@ def test(new_disk, nbd_io, seed):
                     io.flush()
                 if number // 16 == round_ % 3 or round_ % 3 == 2:
                     related.pair_with_fua(io)
-            disk.backend.crash(seed=seed + round_)
+            cut(disk, seed + round_)
         with nbd_io(disk) as io:
             io.read(0, disk.size)
     disk.verify()

@@ -8,19 +8,20 @@ Guards: concurrent-map-update-lost.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.server_ends import cut, rounds
 
 UNIT, ROUNDS, DEPTH, MIB = 65536, 5, 12, 1 << 20
 
 
 @case(
     groups="flush crash concurrent quick",
-    requires="nbd flush multi_conn crash",
+    requires="nbd flush multi_conn sudden_end",
     basis="MUST: NBD, NBD_CMD_FLUSH",
 )
 def test(new_disk, nbd_io, seed):
     disk = new_disk(8 * MIB, prefill=False)
     random = seed.stream("places")
-    for round_ in range(ROUNDS):
+    for round_ in rounds(ROUNDS):
         with nbd_io(disk) as io, nbd_io(disk) as other:
             units = random.sample(range(disk.size // UNIT), 2 * DEPTH)
             for _ in range(DEPTH):
@@ -30,7 +31,7 @@ def test(new_disk, nbd_io, seed):
             io.finish_all()
             other.finish_all()
             random.choice((io, other)).flush()
-            disk.backend.crash(seed=seed + round_)
+            cut(disk, seed + round_)
         with nbd_io(disk) as io:
             for start, length in disk.shadow.used():
                 io.read(start, length)

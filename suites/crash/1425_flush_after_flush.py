@@ -6,16 +6,19 @@ data must be there. Between the counts sectors are written now and then.
 Guards: flush-count-wraps, flush-noop, flush-after-recovery-skipped, log-replayed-twice.
 """
 
+from itertools import islice
+
 from qbdcheck.kit import case
+from qbdcheck.kit.server_ends import cut, rounds
 
 COUNTS, CUTS, SIZE = (128, 256, 512, 1024), 8, 16384
 
 
-@case(groups="flush crash quick", requires="nbd flush crash", basis="MUST: NBD, NBD_CMD_FLUSH")
+@case(groups="flush crash quick", requires="nbd flush sudden_end", basis="MUST: NBD, NBD_CMD_FLUSH")
 def test(new_disk, nbd_io, target, seed):
     disk = new_disk(max(SIZE, 2 * target.minimum_block), prefill=False)
     random = seed.stream("places")
-    done = 0
+    done, cuts = 0, rounds(CUTS * len(COUNTS))
     for count in COUNTS:
         with nbd_io(disk) as io:
             while done < count - CUTS // 2:
@@ -23,13 +26,13 @@ def test(new_disk, nbd_io, target, seed):
                     write(io, random, disk)
                 io.flush()
                 done += 1
-        for number in range(CUTS):
+        for number in islice(cuts, CUTS):
             with nbd_io(disk) as io:
                 io.read(0, disk.size)
                 write(io, random, disk)
                 io.flush()
                 done += 1
-                disk.backend.crash(seed=seed + number)
+                cut(disk, seed + number)
     disk.verify()
 
 

@@ -9,6 +9,7 @@ fua-destaged-over, gc-restores-old, writeback-in-offset-order.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import CommandFlag, TransmissionFlag
+from qbdcheck.kit.server_ends import cut
 
 KIB, MIB = 1 << 10, 1 << 20
 SIZE, AMOUNTS = 12 * MIB, (5 * MIB, MIB, 9 * MIB)
@@ -38,8 +39,8 @@ def test(new_disk, nbd_io, target, seed):
             io.flush()
             for start in range(0, SIZE, 4 * MIB):
                 other.read(start, 4 * MIB)
-            if "crash" in target.capabilities:
-                disk.backend.crash(seed=seed + round_)
+            if "sudden_end" in target.capabilities:
+                cut(disk, seed + round_)
         disk.verify()
 
 

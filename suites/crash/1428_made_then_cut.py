@@ -8,6 +8,7 @@ Guards: snapshot-lost-in-cut.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.related_requests import RelatedRequests
+from qbdcheck.kit.server_ends import cut, rounds
 
 KIB, ROUNDS = 1 << 10, 8
 SIZE, WINDOW, WINDOWS = 1280 * KIB, 192 * KIB, (0, 960 * KIB, 1088 * KIB)
@@ -15,14 +16,14 @@ SIZE, WINDOW, WINDOWS = 1280 * KIB, 192 * KIB, (0, 960 * KIB, 1088 * KIB)
 
 @case(
     groups="snapshot flush crash quick",
-    requires="nbd flush crash snapshot_read snapshot_remove clone add_volume",
+    requires="nbd flush sudden_end snapshot_read snapshot_remove clone add_volume",
     basis=("POLICY: snapshot-is-one-moment", "POLICY: clone-is-independent"),
 )
 def test(new_disk, nbd_io, seed):
     disk = new_disk(SIZE)
     random = seed.stream("changes")
     snapshots, others = [], []
-    for round_ in range(ROUNDS):
+    for round_ in rounds(ROUNDS):
         with nbd_io(disk) as io:
             related = RelatedRequests(random, WINDOW, io)
             for _ in range(12):
@@ -36,7 +37,7 @@ def test(new_disk, nbd_io, seed):
         else:
             others.append(new_disk(SIZE, beside=disk, prefill=False))
             snapshots.pop(random.randrange(len(snapshots))).remove()
-        disk.backend.crash(seed=seed + round_)
+        cut(disk, seed + round_)
         for one in (disk, *snapshots, *others):
             with nbd_io(one) as io:
                 io.read(0, SIZE)

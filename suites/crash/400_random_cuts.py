@@ -7,19 +7,20 @@ Guards: flush-noop, fua-write-ack-early, zero-unmap-not-durable, torn-write, clo
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd_io import minimum_block
+from qbdcheck.kit.server_ends import cut, rounds
 
 KINDS = ("write", "write", "write", "fua", "zero", "discard", "flush")
 
 
 @case(
     groups="rw flush crash quick",
-    requires="flush write_zeroes discard crash",
+    requires="flush write_zeroes discard sudden_end",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: sector-writes-are-atomic"),
 )
 def test(new_disk, qemu_io, seed):
     disk = new_disk("1M")
     random, unit = seed.stream("workload"), minimum_block(disk)
-    for round_ in range(8):
+    for round_ in rounds(8):
         io = qemu_io(disk)
         for _ in range(random.randrange(1, 16)):
             kind = random.choice(KINDS)
@@ -35,6 +36,6 @@ def test(new_disk, qemu_io, seed):
                 io.discard(start, end - start)
             else:
                 io.write(offset, length, fua=kind == "fua")
-        disk.backend.crash(seed=seed + round_)
+        cut(disk, seed + round_)
         io.abandon()
         disk.verify()

@@ -6,28 +6,29 @@ Guards: journal-slot-overlap, destage-reorder, reopen-different-placement, map-e
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.server_ends import cut, rounds
 
 KIB = 1 << 10
 
 
 @case(
     groups="rw flush crash quick",
-    requires="flush crash",
+    requires="flush sudden_end",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: sector-writes-are-atomic"),
 )
 def test(new_disk, qemu_io, seed):
     disk = new_disk("2M")
-    for round_ in range(3):
+    for round_ in rounds(3, least=1):
         io = qemu_io(disk)
         for number in range(16):
             io.write(number * 100 * KIB + round_ * 20 * KIB, 40 * KIB)
             if number == 7:
                 io.flush()
-        disk.backend.crash(seed=seed + 10 * round_)
+        cut(disk, seed + 10 * round_)
         io.abandon()
         disk.verify()  # from here on each sector has one permitted content
         open_ = disk.shadow.ambiguous()
         assert open_ == [], f"sectors {open_} have more than one permitted content"
         for again in range(1, 5):
-            disk.backend.crash(seed=seed + 10 * round_ + again)
+            cut(disk, seed + 10 * round_ + again)
             disk.verify()

@@ -7,13 +7,14 @@ Guards: torn-write, merge-after-issue, destage-reorder, journal-slot-overlap.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.server_ends import cut, rounds
 
 COUNT, LENGTH = 64, 12 << 10
 
 
 @case(
     groups="concurrent flush crash protocol",
-    requires="nbd flush crash",
+    requires="nbd flush sudden_end",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: sector-writes-are-atomic"),
 )
 def test(new_disk, nbd_io, target, seed):
@@ -22,7 +23,7 @@ def test(new_disk, nbd_io, target, seed):
     disk = new_disk((2 << 20) * target.scale)
     shadow = disk.shadow
     random = seed.stream("places")
-    for round_ in range(6):
+    for round_ in rounds(6):
         io = nbd_io(disk)
         io.write(0, 1 << 20)
         io.flush()
@@ -36,6 +37,6 @@ def test(new_disk, nbd_io, target, seed):
             error = client.receive_reply(cookie).error
             assert not error, f"a WRITE of {length} bytes in flight with 63 others: errno {error}"
         shadow.concurrent([(offset, data) for _, offset, data in sent])
-        disk.backend.crash(seed=seed + round_)
+        cut(disk, seed + round_)
         client.sock.close()
         disk.verify()

@@ -7,13 +7,14 @@ Guards: grow-exposes-old-data, resize-false-success, size-change-across-reconnec
 
 from qbdcheck.kit import case
 from qbdcheck.kit.expectations import expect_bytes
+from qbdcheck.kit.server_ends import cut
 
 MIB = 1 << 20
 
 
 @case(
     groups="size flush crash",
-    requires="flush crash resize",
+    requires="flush sudden_end resize",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: grown-part-reads-zero"),
 )
 def test(new_disk, qemu_io, qemu_img, seed):
@@ -26,7 +27,7 @@ def test(new_disk, qemu_io, qemu_img, seed):
             if size > old:
                 io.write(old + 4096, 20_000)
             io.flush()
-        disk.backend.crash(seed=seed + round_)
+        cut(disk, seed + round_)
         seen = qemu_img.json("info", disk.filename)["virtual-size"]
         expect_bytes(seen, disk.size, "the volume after the cut")
         disk.verify()

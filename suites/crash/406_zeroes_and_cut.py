@@ -6,13 +6,14 @@ Guards: zero-unmap-not-durable, fua-lost-on-trim, flush-one-child-only.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.server_ends import cut
 
 KIB = 1 << 10
 
 
 @case(
     groups="zero discard flush crash",
-    requires="flush write_zeroes discard crash",
+    requires="flush write_zeroes discard sudden_end",
     basis=(
         "MUST: NBD, NBD_CMD_FLUSH",
         "MUST: NBD, NBD_CMD_WRITE_ZEROES",
@@ -37,7 +38,7 @@ def test(new_disk, qemu_io, seed):
                 io.write_zeroes(at + 512, 64 * KIB, unmap=kind == "unmap")
         io.flush()
         io.write_zeroes((start + 1024 * KIB) % disk.size, 100 * KIB, unmap=True)
-        disk.backend.crash(seed=seed + round_)
+        cut(disk, seed + round_)
         io.abandon()
         disk.verify()
         if order == "discard":

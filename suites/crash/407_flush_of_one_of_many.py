@@ -9,18 +9,19 @@ from contextlib import ExitStack
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.server_ends import cut, rounds
 
 LENGTH = 8192
 
 
 @case(
     groups="concurrent flush crash protocol",
-    requires="nbd flush multi_conn crash",
+    requires="nbd flush multi_conn sudden_end",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "MUST: NBD, Transmission flags"),
 )
 def test(new_disk, nbd_io, seed):
     disk = new_disk("4M")
-    for round_ in range(5):
+    for round_ in rounds(5):
         with ExitStack() as stack:
             clients = [stack.enter_context(nbd_io(disk)) for _ in range(4)]
             for number, client in enumerate(clients):
@@ -32,5 +33,5 @@ def test(new_disk, nbd_io, seed):
             clients[round_ % 4].flush()
             for client in clients:
                 client.finish_all()
-            disk.backend.crash(seed=seed + round_)
+            cut(disk, seed + round_)
         disk.verify()

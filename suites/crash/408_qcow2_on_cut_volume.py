@@ -7,11 +7,12 @@ Guards: flush-noop, destage-reorder, flush-one-child-only, torn-write, fua-write
 
 from qbdcheck.kit import case
 from qbdcheck.kit.faulty_image import FaultyImage
+from qbdcheck.kit.server_ends import cut, rounds
 
 
 @case(
     groups="qcow2 flush crash",
-    requires="flush crash",
+    requires="flush sudden_end",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: image-survives-power-cut"),
 )
 def test(new_disk, qemu_io, qemu_img, seed):
@@ -19,7 +20,7 @@ def test(new_disk, qemu_io, qemu_img, seed):
     disk.create_image(disk.size, "cluster_size=4096")
     image = FaultyImage(disk, qemu_io, qemu_img)
     random = seed.stream("workload")
-    for round_ in range(8):
+    for round_ in rounds(8):
         io = qemu_io(disk)
         for _ in range(random.randrange(5, 25)):
             offset = random.randrange(0, disk.size - 40_000)
@@ -32,7 +33,7 @@ def test(new_disk, qemu_io, qemu_img, seed):
                     io.discard(offset & -4096, 8192)
                 case _:
                     io.write(offset, random.randrange(1, 40_000))
-        disk.backend.crash(seed=seed + round_)
+        cut(disk, seed + round_)
         io.abandon()
         image.check()
         disk.verify()

@@ -6,11 +6,12 @@ Guards: flush-noop, fua-write-ack-early, flush-not-advertised.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.server_ends import cut
 
 
 @case(
     groups="rw flush crash",
-    requires="flush write_zeroes crash",
+    requires="flush write_zeroes sudden_end",
     basis=(
         "MUST: NBD, NBD_CMD_FLUSH",
         "MUST: NBD, Command flags",
@@ -29,7 +30,7 @@ def test(new_disk, qemu_io, seed):
                 io.write_zeroes(offset, length)
             else:
                 io.write(offset, length)
-        disk.backend.crash(seed=seed + round_)
+        cut(disk, seed + round_)
         io.abandon()
         open_ = disk.shadow.ambiguous()
         assert open_ == [], f"sectors {open_} have more than one permitted content"

@@ -6,18 +6,19 @@ Guards: status-hole-over-dirty, zero-unmap-not-durable, map-entry-shifted.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.server_ends import cut, rounds
 
 KIB = 1 << 10
 
 
 @case(
     groups="status zero flush crash",
-    requires="flush write_zeroes discard block_status crash",
+    requires="flush write_zeroes discard block_status sudden_end",
     basis=("MUST: NBD, Metadata contexts", "MUST: NBD, NBD_CMD_FLUSH"),
 )
 def test(new_disk, qemu_io, qemu_img, seed):
     disk = new_disk("2M", prefill=False)
-    for round_ in range(4):
+    for round_ in rounds(4):
         io = qemu_io(disk)
         for number in range(6):
             at = number * 320 * KIB + round_ * 32 * KIB
@@ -26,7 +27,7 @@ def test(new_disk, qemu_io, qemu_img, seed):
             io.discard(at + 128 * KIB, 64 * KIB)
             if number == 2:
                 io.flush()
-        disk.backend.crash(seed=seed + round_)
+        cut(disk, seed + round_)
         io.abandon()
         extents = qemu_img.json("map", "-U", disk.filename)
         covered = sum(extent["length"] for extent in extents)

@@ -8,15 +8,16 @@ Guards: flush-noop, destage-reorder, torn-write, flush-skip-generation-race, fua
 from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.crash.wal_store import SIZE, WalHistory, WalStore, run_workload
 from qbdcheck.kit.nbd_io import minimum_block
+from qbdcheck.kit.server_ends import cut, rounds
 
 
 @case(
     groups="flush crash protocol",
-    requires="nbd flush crash",
+    requires="nbd flush sudden_end",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "MUST: NBD, Ordering of messages and writes"),
 )
 def test(new_disk, nbd, seed):
-    for round_ in range(5):
+    for round_ in rounds(5):
         disk = new_disk(SIZE, prefill=False)
         minimum = minimum_block(disk)
         if minimum > 512:
@@ -25,7 +26,7 @@ def test(new_disk, nbd, seed):
         history = WalHistory()
         store = WalStore(client)
         run_workload(store, history, lambda: 0, 7 + 9 * round_, stride=round_ + 1)
-        disk.backend.crash(seed=seed + round_)
+        cut(disk, seed + round_)
         client.sock.close()
         wrong = history.check(memoryview(disk.read_all().tobytes()), None, 0)
         assert not wrong, f"round {round_}: recovery after the power cut: {wrong}"

@@ -6,18 +6,19 @@ Guards: destage-reorder, journal-slot-overlap, torn-write, merge-after-issue.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.server_ends import cut, rounds
 
 SECTORS, BLOCK = 64, 4096
 
 
 @case(
     groups="rw flush crash",
-    requires="flush crash",
+    requires="flush sudden_end",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "MUST: NBD, Ordering of messages and writes"),
 )
 def test(new_disk, qemu_io, seed):
     disk = new_disk("512k")
-    for round_ in range(5):
+    for round_ in rounds(5):
         io = qemu_io(disk)
         for number in range(SECTORS):
             io.write(number * 1024, 512)
@@ -25,6 +26,6 @@ def test(new_disk, qemu_io, seed):
         for again in range(3):
             for number in range(0, SECTORS, 8):
                 io.write(number * 1024 + again * 512, BLOCK)
-        disk.backend.crash(seed=seed + round_)
+        cut(disk, seed + round_)
         io.abandon()
         disk.verify()

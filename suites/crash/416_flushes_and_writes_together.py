@@ -7,16 +7,17 @@ Guards: flush-skip-generation-race, multi-conn-incoherent, flush-noop.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command
+from qbdcheck.kit.server_ends import cut, rounds
 
 
 @case(
     groups="concurrent flush crash protocol quick",
-    requires="nbd flush multi_conn crash",
+    requires="nbd flush multi_conn sudden_end",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "MUST: NBD, Transmission flags"),
 )
 def test(new_disk, nbd_io, seed):
     disk = new_disk("1M")
-    for round_ in range(8):
+    for round_ in rounds(8):
         one, other = nbd_io(disk), nbd_io(disk)
         for number in range(8):
             one.write((round_ * 8 + number) * 8192, 4096)
@@ -27,5 +28,5 @@ def test(new_disk, nbd_io, seed):
             error = other.client.receive_reply(flush).error
             assert not error, f"FLUSH on the other connection: errno {error}"
         one.flush()
-        disk.backend.crash(seed=seed + round_)
+        cut(disk, seed + round_)
         disk.verify()

@@ -7,13 +7,14 @@ Guards: snapshot-not-point-in-time, clone-copyup-lost, flush-one-child-only, flu
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.server_ends import cut, rounds
 
 KIB = 1 << 10
 
 
 @case(
     groups="snapshot flush crash",
-    requires="nbd flush crash clone add_volume",
+    requires="nbd flush sudden_end clone add_volume",
     basis=(
         "MUST: NBD, NBD_CMD_FLUSH",
         "POLICY: snapshot-is-one-moment",
@@ -29,7 +30,7 @@ def test(new_disk, nbd_io, qemu_io, seed):
         io.write(64 * KIB, 200 * KIB)
         io.flush()
     second = disk.snapshot("second")
-    for round_ in range(3):
+    for round_ in rounds(3):
         clients = []
         for number, one in enumerate((disk, clone, other)):
             client = nbd_io(one)
@@ -40,7 +41,7 @@ def test(new_disk, nbd_io, qemu_io, seed):
                     client.write(offset, 8 * KIB)
                 if flushed:
                     client.flush()
-        disk.backend.crash(seed=seed + round_)
+        cut(disk, seed + round_)
         for client in clients:
             client.client.sock.close()
         for one in (disk, other, clone, first, second):

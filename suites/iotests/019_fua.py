@@ -6,6 +6,7 @@ Guards: fua-write-ack-early, phantom-write.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.server_ends import cut
 
 
 @case(
@@ -20,11 +21,11 @@ def test(disk, qemu_io, target):
         io.write((3 << 20) + 13, 5000, fua=True)
         io.read(0, 40 << 10)
     disk.verify()
-    if "crash" in target.capabilities:
+    if "sudden_end" in target.capabilities:
         io = qemu_io(disk)
         io.write(4 << 20, 64 << 10, fua=True)
         io.write(5 << 20, 64 << 10)
-        disk.backend.crash()
+        cut(disk)
         io.abandon()
         disk.shadow.power_cut()
         disk.verify()

@@ -9,16 +9,17 @@ Guards: flush-not-advertised, flush-noop.
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import TransmissionFlag
 from qbdcheck.kit.nbd_requests import widened
+from qbdcheck.kit.server_ends import cut, rounds
 
 
 @case(
     groups="flush crash protocol quick",
-    requires="nbd crash",
+    requires="nbd sudden_end",
     basis="POLICY: no-flush-means-no-cache",
 )
 def test(new_disk, nbd_io, seed, log):
     disk = new_disk("1M")
-    for round_ in range(6):
+    for round_ in rounds(6):
         io = nbd_io(disk)
         minimum = io.block_sizes[0]
         for number in range(6):
@@ -27,5 +28,5 @@ def test(new_disk, nbd_io, seed, log):
             log("the target offers FLUSH")
         io.flush()
         disk.shadow.flush()  # durable also where there is no FLUSH
-        disk.backend.crash(seed=seed + round_)
+        cut(disk, seed + round_)
         disk.verify()

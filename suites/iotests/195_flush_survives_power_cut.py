@@ -6,17 +6,18 @@ Guards: flush-noop, flush-one-child-only, zero-unmap-not-durable, close-drops-di
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.server_ends import cut, rounds
 
 KIB = 1 << 10
 
 
 @case(
     groups="rw flush crash quick",
-    requires="flush write_zeroes discard crash",
+    requires="flush write_zeroes discard sudden_end",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: sector-writes-are-atomic"),
 )
 def test(disk, qemu_io, seed):
-    for round_ in range(6):
+    for round_ in rounds(6):
         io = qemu_io(disk)
         for number in range(8):
             io.write((number << 20) + round_ * 40 * KIB, 33 * KIB + 512)
@@ -27,6 +28,6 @@ def test(disk, qemu_io, seed):
         io.flush()
         for number in range(8):
             io.write((number << 20) + round_ * 40 * KIB + 10_000, 20_000)
-        disk.backend.crash(seed=seed + round_)
+        cut(disk, seed + round_)
         io.abandon()
         disk.verify()

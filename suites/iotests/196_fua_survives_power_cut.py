@@ -7,13 +7,14 @@ Guards: fua-write-ack-early, fua-lost-on-trim, flush-not-advertised.
 
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import CommandFlag
+from qbdcheck.kit.server_ends import cut, rounds
 
 MIB = 1 << 20
 
 
 @case(
     groups="rw flush crash protocol quick",
-    requires="nbd fua write_zeroes discard crash",
+    requires="nbd fua write_zeroes discard sudden_end",
     basis=(
         "MUST: NBD, Command flags",
         "MUST: NBD, Ordering of messages and writes",
@@ -21,12 +22,12 @@ MIB = 1 << 20
     ),
 )
 def test(disk, nbd_io, seed):
-    for round_ in range(4):
+    for round_ in rounds(4):
         with nbd_io(disk) as io:
             for flag in (CommandFlag.FUA, 0):
                 start = round_ * MIB + (0 if flag else 512 << 10)
                 io.write(start, 64 << 10, flag)
                 io.write_zeroes(start + (128 << 10), 64 << 10, flag)
                 io.discard(start + (256 << 10), 64 << 10, flag)
-            disk.backend.crash(seed=seed + round_)
+            cut(disk, seed + round_)
         disk.verify()

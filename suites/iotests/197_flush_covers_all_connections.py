@@ -8,21 +8,22 @@ Guards: multi-conn-incoherent, flush-one-child-only, per-client-cache-stale.
 from contextlib import ExitStack
 
 from qbdcheck.kit import case
+from qbdcheck.kit.server_ends import cut, rounds
 
 MIB = 1 << 20
 
 
 @case(
     groups="flush crash concurrent protocol quick",
-    requires="nbd flush multi_conn crash",
+    requires="nbd flush multi_conn sudden_end",
     basis=("MUST: NBD, Transmission flags", "MUST: NBD, NBD_CMD_FLUSH"),
 )
 def test(disk, nbd_io, seed):
-    for round_ in range(4):
+    for round_ in rounds(4):
         with ExitStack() as clients:
             connections = [clients.enter_context(nbd_io(disk)) for _ in range(4)]
             for number, client in enumerate(connections):
                 client.write(number * 2 * MIB + round_ * 98_304, 69_632)
             connections[round_].flush()
-            disk.backend.crash(seed=seed + round_)
+            cut(disk, seed + round_)
         disk.verify()

@@ -14,7 +14,7 @@ LENGTH, EACH, TURNS = 4096, 14, 100
 
 
 @case(
-    groups="protocol concurrent",
+    groups="protocol concurrent quick",
     requires="nbd",
     basis=("MUST: NBD, NBD_CMD_DISC", "POLICY: answered-writes-outlive-their-connection"),
 )

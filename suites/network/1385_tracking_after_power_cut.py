@@ -10,6 +10,7 @@ from qbdcheck.kit import NotRun, case
 from qbdcheck.kit.block_status import follow, part
 from qbdcheck.kit.nbd import CommandFlag, TransmissionFlag
 from qbdcheck.kit.nbd_requests import widened
+from qbdcheck.kit.server_ends import cut, rounds
 
 KIB, SIZE, ROUNDS = 1 << 10, 4 << 20, 4
 CONTEXT = "qbd:dirty"
@@ -17,25 +18,25 @@ CONTEXT = "qbd:dirty"
 
 @case(
     groups="bitmap snapshot crash zero quick",
-    requires="nbd snapshot structured flush crash",
+    requires="nbd snapshot structured flush sudden_end",
     basis="POLICY: dirty-bitmap-covers-all-changes",
 )
 def test(new_disk, nbd_io, seed):
     disk = new_disk(SIZE)
     random = seed.stream("places")
-    for round_ in range(ROUNDS):
+    for round_ in rounds(ROUNDS):
         disk.backend.snapshot(f"s{round_}")
         changed = []
-        for cut in range(3):
+        for number in range(3):
             with nbd_io(disk, contexts=(CONTEXT,)) as io:
                 if not io.client.contexts:
                     raise NotRun(f"the target has no context {CONTEXT}")
                 count = random.choice((1, 6))
-                changed += [change(io, random, has_fua=cut == 1) for _ in range(count)]
-                if cut != 1 or not io.offers(TransmissionFlag.SEND_FUA):
+                changed += [change(io, random, has_fua=number == 1) for _ in range(count)]
+                if number != 1 or not io.offers(TransmissionFlag.SEND_FUA):
                     io.flush()
                 must_be_dirty(io, changed, "before the power cut")
-                disk.backend.crash(seed=seed + round_)
+                cut(disk, seed + round_)
             with nbd_io(disk, contexts=(CONTEXT,)) as io:
                 must_be_dirty(io, changed, "after the power cut")
     disk.verify()

@@ -12,6 +12,7 @@ end-at-4gib-does-nothing.
 from qbdcheck.kit import case
 from qbdcheck.kit.block_status import StatusWrong, follow, zero_reads_as_zero
 from qbdcheck.kit.nbd import Command, TransmissionFlag
+from qbdcheck.kit.server_ends import cut
 from qbdcheck.kit.volume_limits import first_possible
 
 KIB, GIB, LENGTH = 1 << 10, 1 << 30, 64 << 10
@@ -48,8 +49,8 @@ def test(nbd_io, target, seed, log):
             with nbd_io(snapshot) as old:
                 check(old, pairs)
         io.flush()
-        if "crash" in target.capabilities:
-            disk.backend.crash(seed=seed)
+        if "sudden_end" in target.capabilities:
+            cut(disk, seed)
     with nbd_io(disk) as io:
         check(io, pairs)
 

@@ -141,6 +141,22 @@ def test_each_client_leaves_a_file(serve: Serve) -> None:
             time.sleep(0.02)
 
 
+def test_a_client_that_reads_nothing_holds_up_the_others(serve: Serve) -> None:
+    with (
+        serve("reply-sent-under-lock") as server,
+        server.connect("v") as deaf,
+        server.connect("v") as other,
+    ):
+        other.write(0, b"a" * (1024 * KIB))
+        asked = [deaf.send_request(Command.READ, 0, 1024 * KIB) for _ in range(16)]
+        time.sleep(0.3)
+        other.sock.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            other.read(0, 1)
+        for cookie in asked:
+            assert not deaf.receive_reply(cookie).error
+
+
 def test_a_flush_writes_over_fua() -> None:
     bench = Bench("fua-destaged-over")
     bench.write(0, b"a" * BLOCK)

@@ -124,7 +124,7 @@ class Events:
             "zero all": lambda: self._wipe(TransmissionFlag.SEND_WRITE_ZEROES),
             "discard all": lambda: self._wipe(TransmissionFlag.SEND_TRIM),
             "reconnect": self.clients.close,
-            "cut": lambda: self._end("crash"),
+            "cut": lambda: self._end("cut"),
             "stop": lambda: self._end("stop"),
             "kill": lambda: self._end("kill"),
             "snapshot": self._take,

@@ -269,7 +269,7 @@ Connect = Callable[..., NbdIo]
 _UNITS = (512, 4096, 65_536, 0)
 """What a volume has behind a multiple of 1 MiB, in bytes; a target may not make each size."""
 _NEEDED = {
-    "cut": "crash",
+    "cut": "sudden_end",
     "kill": "kill",
     "snapshot": "snapshot_read",
     "clone": "clone",

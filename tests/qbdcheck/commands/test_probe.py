@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,24 @@ def test_false_claim_is_found(
     assert code == 1
     assert "WRONG" in output
     assert expected in output
+
+
+def test_a_further_volume_can_be_removed_without_snapshots_and_clones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (TARGETS / "EXAMPLE.yaml").read_text()
+    lines = [line for line in text.splitlines() if not re.match(r" +(snapshot\w*|clone):", line)]
+    file = tmp_path / "plain.yaml"
+    file.write_text("\n".join(lines))
+    assert main(OPTIONS, file, color=False) == 0
+    output = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "volume_remove ok" in output
+    assert "the profile has no volume.clone" in output
+    file.write_text("\n".join(lines).replace("volume_remove: rm", "volume_remove: ls"))
+    assert main(OPTIONS, file, color=False) == 1
+    assert "the further volume can be read" in " ".join(
+        capsys.readouterr().out.replace("│", " ").split()
+    )
 
 
 def test_what_the_nbd_document_allows_is_no_false_claim(
