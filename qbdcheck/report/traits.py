@@ -29,8 +29,12 @@ _LOST = "lost data"
 _SAID = {
     Damage.LENGTH.value: "wrong length",
     Damage.SIZE.value: "wrong size",
+    Damage.STATUS.value: "wrong block status",
     "must fail": "wrong success",
 }
+_ENDED = frozenset(("ECONNRESET", "EPIPE", "ECONNABORTED"))
+"""Error numbers that no server sends: the connection ended."""
+_NO_ERROR, _CONNECTION_ENDED = "success", "end of the connection"
 _MOVED = re.compile(r"([+-])(\d+) (bytes|sectors) away")
 
 NOTHING = "failures whose texts have no request and no kind of damage in common"
@@ -139,6 +143,8 @@ def title_of(root: Trait, shared: set[Trait]) -> str:
         subject, requests = "flush requests that made nothing durable, or ended wrongly", ""
     parts = [" ".join(filter(None, (subject or "wrong outcome" * bool(requests), requests)))]
     parts += [f"where {value} are expected" for value in chosen.get("expected", ())]
+    if _ended_as(chosen):
+        chosen.pop("errno")
     for kind in ("moved", "state", "errno", "size", "alignment"):
         parts += [_PHRASES.get(value, value) for value in map(_distance, chosen.get(kind, []))]
     state = next(iter(chosen.get("state", ())), "")
@@ -162,18 +168,34 @@ def _subject(chosen: Mapping[str, Sequence[str]]) -> str:
     if "program" in chosen:
         return chosen["program"][0]
     damage = list(chosen.get("damage", ()))
+    if ended := _ended_as(chosen):
+        return ended
     contents = " or ".join(kind for kind in damage if Damage(kind) in _CONTENTS)
     rest = [_SAID.get(kind, kind) for kind in damage if Damage(kind) not in _CONTENTS]
     rest += [_SAID.get(end, end) for end in chosen.get("end", ())]
     return ", ".join([*([f"{contents} data"] if contents else []), *rest])
 
 
+def _ended_as(chosen: Mapping[str, Sequence[str]]) -> str:
+    """Return what an error means that is none: a wrong success, or a connection that ended."""
+    if Damage.ERROR.value not in chosen.get("damage", ()):
+        return ""
+    errors = set(chosen.get("errno", ()))
+    if errors == {_NO_ERROR}:
+        return _SAID["must fail"]
+    return _CONNECTION_ENDED if errors and errors <= _ENDED else ""
+
+
 def _requests(chosen: Mapping[str, Sequence[str]]) -> str:
     """Return ``of write requests with FUA``; "" if no command and no flag is known."""
     if "program" in chosen or not {"command", "flag"} & set(chosen):
         return ""
+    damage = chosen.get("damage", ())
+    if symptoms.STATUS in chosen.get("command", ()) and Damage.STATUS.value in damage:
+        return ""
     command = "".join(f"{value} " for value in chosen.get("command", ()))
     flags = " and ".join(chosen.get("flag", ()))
-    in_reply = {Damage.PROTOCOL.value, Damage.LENGTH.value} & set(chosen.get("damage", ()))
-    of = "in replies to" if in_reply else "of"
+    of = "in replies to" if {Damage.PROTOCOL.value, Damage.LENGTH.value} & set(damage) else "of"
+    if _ended_as(chosen) == _CONNECTION_ENDED:
+        of = "instead of replies to"
     return f"{of} {command}requests" + (f" with {flags}" if flags else "")

@@ -1,7 +1,8 @@
 """This case checks that the backend survives NBD requests of length 0, and changes nothing.
 
-How: NBD leaves the result open ("behavior is unspecified"), so success and any error are right. The
-next requests on the same connection must work as before. The volume ends within a cluster.
+How: NBD leaves the result open ("behavior is unspecified"), so success and any error are right, in
+a reply of a valid form. The next requests on the same connection must work as before. The volume
+ends within a cluster.
 Guards: zero-length-op, payload-not-drained.
 """
 
@@ -21,7 +22,11 @@ SIZE = (8 << 20) + 2048
 COMMANDS = (Command.READ, Command.WRITE, Command.TRIM, Command.CACHE, Command.WRITE_ZEROES)
 
 
-@case(groups="rw quick protocol", requires="nbd", basis="POLICY: zero-length-changes-nothing")
+@case(
+    groups="rw quick protocol",
+    requires="nbd",
+    basis=("POLICY: zero-length-changes-nothing", "MUST: NBD, Structured reply types"),
+)
 def test(new_disk, nbd, log):
     disk = new_disk(SIZE)
     with nbd(disk) as client:

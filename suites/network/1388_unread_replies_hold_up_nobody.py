@@ -44,9 +44,8 @@ def test(new_disk, nbd):
             except RequestHangs as error:
                 raise RequestHangs(f"while another client reads no replies: {error}") from None
             for client, cookies in zip(deaf, asked, strict=True):
-                with contextlib.suppress(
-                    ConnectionError, EOFError
-                ):  # a server may end such a connection
+                # A server may end such a connection.
+                with contextlib.suppress(ConnectionError, EOFError):
                     expect_replies(client, cookies)
     disk.verify()
 
