@@ -181,7 +181,8 @@ def test_read_only_option_of_a_target_with_undefined_fresh_volumes(
     file = tmp_path / "noise.yaml"
     file.write_text(
         "name: noise\nabout: a test\nfresh: undefined\noptions: {read_only: --read-only}\n"
-        "volume: {create: \"sh -c 'head -c {size} /dev/urandom > {dir}/{name}'\"}\n"
+        "volume: {create: \"sh -c 'test {size} -le 33554432 && "
+        "head -c {size} /dev/urandom > {dir}/{name}'\"}\n"
         "start: qemu-nbd -t --shared=0 -f raw -k {socket} -x {name} {options} {dir}/{name}\n"
         'ready: {socket: "{socket}"}\nnbd: "nbd+unix:///{name}?socket={socket}"\n'
         'blockdev: {driver: nbd, server: {type: unix, path: "{socket}"}, export: "{name}"}\n'
