@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from blockio.sizes import format_size
@@ -19,7 +20,7 @@ HUGE = (1 << 40, 100 << 40, 1 << 62)
 """Sizes that are tried as the largest, in bytes. They need thin allocation."""
 LONG_S = 5.0
 """Seconds after which no larger size is tried: the target writes something for each part."""
-_BASE = 8 << 20
+_BASE, _TRIED = 8 << 20, 16 << 20
 _ODD_SIZES = ((1 << 20) + 777, (3 << 20) + 1, (5 << 20) + 4099, (11 << 20) + 65539)
 _FAILURES = (SetupError, ProgramError, NotRun, CaseBroken, *HANDSHAKE_ERRORS)
 """What it raises if a target does not make a volume, or does not serve it."""
@@ -33,12 +34,14 @@ class SizeLimits:
     :ivar zero: whether a volume may have no bytes at all.
     :ivar largest: the largest probed size that the target made.
     :ivar cuts: other sizes are rounded down, which takes the end of the volume away.
+    :ivar written: each byte of a new volume is written, so a huge one would fill the disk.
     """
 
     granularity: int = 1
     zero: bool = True
     largest: int = HUGE[-1]
     cuts: bool = False
+    written: bool = False
 
     def nearest(self, size: int) -> int:
         """Return the smallest size that the target can make and that is not below ``size``."""
@@ -56,6 +59,8 @@ class SizeLimits:
         most = f"up to {format_size(self.largest)}"
         if self.largest < HUGE[0]:
             most = f"{format_size(self.largest)} works, {format_size(HUGE[0])} does not"
+        if self.written:
+            most = "no huge one was tried, because each byte of a new volume is written"
         return f"{step}, {zero} size 0, {most}"
 
 
@@ -69,9 +74,10 @@ def probe_sizes(session: TargetSession) -> SizeLimits:
         granularity = step if step > 1 and makes(session, (_BASE // step + 1) * step) else 0
     zero = makes(session, 0)
     step = max(granularity, 1)
-    return SizeLimits(
-        granularity, zero=zero, largest=_largest(session, step), cuts=cuts and granularity > 0
-    )
+    written = _is_written_whole(session, step)
+    largest = _BASE if written else _largest(session, step)
+    cuts = cuts and granularity > 0
+    return SizeLimits(granularity, zero=zero, largest=largest, cuts=cuts, written=written)
 
 
 def _largest(session: TargetSession, step: int) -> int:
@@ -84,6 +90,17 @@ def _largest(session: TargetSession, step: int) -> int:
     return largest
 
 
+def _is_written_whole(session: TargetSession, step: int) -> bool:
+    """Return whether an empty volume takes half of its size or more of the case's file system."""
+    size = -(-_TRIED // step) * step
+    try:
+        with _volume(session, size) as disk:
+            files = (path for path in disk.backend.directory.rglob("*") if path.is_file())
+            return sum(path.stat().st_blocks * 512 for path in files) >= size // 2
+    except _FAILURES:
+        return False
+
+
 def makes(session: TargetSession, size: int) -> bool:
     """Return whether the target makes a volume of exactly ``size`` bytes."""
     try:
@@ -94,12 +111,18 @@ def makes(session: TargetSession, size: int) -> bool:
 
 def made(session: TargetSession, size: int) -> int:
     """Make a volume of ``size`` bytes, and return the size that it has. Errors are not caught."""
+    with _volume(session, size) as disk:
+        return seen_size(session, disk)
+
+
+@contextlib.contextmanager
+def _volume(session: TargetSession, size: int) -> Iterator[Disk]:
+    """Make a volume, and remove it at the end."""
     count = len(session.backends)
     try:
-        disk = session.new_disk(
+        yield session.new_disk(
             size, prefill=False, format="raw", name=f"size{count}", zero=False, exact=True
         )
-        return seen_size(session, disk)
     finally:
         for backend in session.backends[count:]:
             backend.remove()

@@ -175,6 +175,25 @@ def test_server_that_forgets_its_volumes_is_told_to_be_volatile(
     assert "if volumes live only as long as their server, write volatile: true" in output
 
 
+def test_a_target_that_writes_each_byte_of_a_volume_is_not_asked_for_a_huge_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, asked = tmp_path / "whole.yaml", tmp_path / "asked"
+    file.write_text(
+        "name: whole\nabout: a test\n"
+        f"volume: {{create: \"sh -c 'test {{size}} -le 33554432 || echo {{size}} >> {asked}; "
+        "head -c {size} /dev/zero | head -c 33554432 > {dir}/{name}; "
+        "truncate -s {size} {dir}/{name}'\"}\n"
+        "start: qemu-nbd -t --shared=0 -f raw -k {socket} -x {name} {dir}/{name}\n"
+        'ready: {socket: "{socket}"}\nnbd: "nbd+unix:///{name}?socket={socket}"\n'
+        'blockdev: {driver: nbd, server: {type: unix, path: "{socket}"}, export: "{name}"}\n'
+    )
+    main(OPTIONS, file, color=False)
+    output = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "each byte of a new volume is written" in output
+    assert not asked.exists(), asked.read_text()
+
+
 def test_read_only_option_of_a_target_with_undefined_fresh_volumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
