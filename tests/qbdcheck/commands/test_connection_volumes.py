@@ -25,13 +25,18 @@ ONE_EACH = "volatile: connection\n"
 
 
 def _profile(tmp_path: Path, target: str, volatile: str) -> Path:
-    """Return a copy of a shipped profile with another ``volatile:`` and without deviations."""
+    """Return a copy of a shipped profile with another ``volatile:`` and without deviations.
+
+    With one thread, nbdkit 1.32 does not abort when a client vanishes (docs/findings.md).
+    """
     lines = (TARGETS / f"{target}.yaml").read_text().splitlines(keepends=True)
     kept = [
         line for line in lines if not line.startswith(("volatile:", "deviations:", "  - {case"))
     ]
     file = tmp_path / f"{target}.yaml"
-    file.write_text("".join(kept) + volatile)
+    text = "".join(kept) + volatile
+    assert "nbdkit --foreground" in text
+    file.write_text(text.replace("nbdkit --foreground", "nbdkit --foreground --threads=1"))
     return file
 
 

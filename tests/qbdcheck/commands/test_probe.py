@@ -15,6 +15,9 @@ from qbdcheck.options import TargetOptions
 TARGETS = ROOT / "targets"
 OPTIONS = TargetOptions(targets_dir=TARGETS)
 
+_NEEDS_MORE = ("are not built; run: make", "is not installed; run: ./check --install --with")
+"""Of targets whose programs a checkout does not have before somebody asks for them."""
+
 
 def _changed(tmp_path: Path, target: str, old: str, new: str) -> Path:
     text = (TARGETS / f"{target}.yaml").read_text()
@@ -34,7 +37,7 @@ def test_every_claim_of_a_shipped_profile_holds(
     try:
         code = main(OPTIONS, target, color=False)
     except SetupError as error:
-        if "are not built; run: make" not in str(error):
+        if not any(word in str(error) for word in _NEEDS_MORE):
             raise
         pytest.skip(str(error))
     output = capsys.readouterr().out

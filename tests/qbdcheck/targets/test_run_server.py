@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -223,22 +223,21 @@ def test_servers_of_two_runs_end_with_their_runners(scratch: Path) -> None:
         for _ in range(2)
     ]
     try:
-        _wait(lambda: len(_servers(scratch)) == 2)
+        _wait("two servers", lambda: len(_servers(scratch)) == 2)
         runs[0].send_signal(signal.SIGTERM)
         runs[0].wait(PATIENCE_S)
-        _wait(lambda: len(_servers(scratch)) == 1)
+        _wait("one server", lambda: len(_servers(scratch)) == 1)
         assert runs[1].poll() is None
     finally:
         for run in runs:
             run.kill()
             run.wait(PATIENCE_S)
-    _wait(lambda: not _servers(scratch))
-    _wait(lambda: not list(scratch.glob("qc-*")))
+    _wait("no server", lambda: not _servers(scratch))
+    _wait("no files", lambda: not list(scratch.glob("qc-*")))
 
 
-def _wait(condition: object) -> None:
-    assert callable(condition)
+def _wait(awaited: str, condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 3 * PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, f"there should be {awaited}"
         time.sleep(0.05)

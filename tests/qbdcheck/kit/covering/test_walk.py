@@ -28,7 +28,7 @@ __all__ = ["open_target", "scratch"]
 Walk = Callable[..., list[str]]
 ALL_FLAGS = sum(TransmissionFlag)
 ABLE = (
-    *("nbd", "multi_conn", "crash", "resize", "raw_size"),
+    *("nbd", "multi_conn", "crash", "sudden_end", "resize", "raw_size"),
     *("snapshot_read", "snapshot_remove", "clone", "add_volume"),
 )
 """What the reference backend can do."""
