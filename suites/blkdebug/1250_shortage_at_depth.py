@@ -15,7 +15,7 @@ DEPTH, SLOT, BATCHES = 96, 16 << 10, 3
 
 @case(
     groups="inject errors concurrent",
-    requires="raw_requests flush",
+    requires="nbd flush",
     basis="MUST: NBD, Error values",
 )
 def test(new_disk, nbd_io, rules, target, seed):

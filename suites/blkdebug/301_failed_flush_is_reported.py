@@ -16,7 +16,7 @@ from qbdcheck.kit.request_errors import RequestFailed
 
 @case(
     groups="errors flush crash quick",
-    requires="control raw_requests flush crash",
+    requires="control nbd flush crash",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: failure-is-not-sticky"),
 )
 def test(disk, qemu_io, nbd_io, rules):

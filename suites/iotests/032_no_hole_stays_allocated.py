@@ -17,7 +17,7 @@ PLACES = ((MIB, MIB), (3 * KIB, 64 * KIB), (MIB // 2, 3 * MIB + 512), (512 * KIB
 
 @case(
     groups="zero status quick protocol",
-    requires="raw_requests write_zeroes block_status",
+    requires="nbd write_zeroes block_status",
     basis="MUST: NBD, NBD_CMD_WRITE_ZEROES",
 )
 def test(disk, new_disk, nbd_io):

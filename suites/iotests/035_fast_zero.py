@@ -16,7 +16,7 @@ RANGES = ((0, 1 << 20), (2 << 20, 64 << 10), ((3 << 20) + 17, 5000), ((4 << 20) 
 
 @case(
     groups="zero quick protocol",
-    requires="raw_requests write_zeroes fast_zero",
+    requires="nbd write_zeroes fast_zero",
     basis=("MUST: NBD, NBD_CMD_WRITE_ZEROES", "POLICY: refused-request-changes-nothing"),
 )
 def test(disk, nbd_io, log):

@@ -26,7 +26,7 @@ BEYOND = ((SIZE - BLOCK, 2 * BLOCK), (SIZE, BLOCK), (1 << 40, BLOCK), (END - BLO
 
 @case(
     groups="protocol errors status",
-    requires="raw_requests",
+    requires="nbd",
     basis=("MUST: NBD, Error values", "POLICY: refused-request-changes-nothing"),
 )
 def test(new_disk, nbd_io, nbd, target):
