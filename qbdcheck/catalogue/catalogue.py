@@ -7,18 +7,17 @@ marked as broken.
 
 from __future__ import annotations
 
-import ast
 import itertools
 import re
 from collections.abc import Collection
 from pathlib import Path
 
 from qbdcheck.catalogue.case import CaseInfo, CaseSpec, make_spec
+from qbdcheck.catalogue.declarations import Declaration, Kept, declaration_in
 from qbdcheck.errors import UsageError
 
 CASE_FILE = re.compile(r"(?P<number>\d{3}|[1-9]\d{3})_\w+\.py\Z")
 PREFIX = "This case checks that "
-_ARGUMENTS = ("groups", "requires", "programs", "formats", "limit_s", "basis")
 
 
 def list_cases(suites_dir: Path, known_groups: Collection[str] | None = None) -> list[CaseInfo]:
@@ -30,7 +29,10 @@ def list_cases(suites_dir: Path, known_groups: Collection[str] | None = None) ->
     if not suites_dir.is_dir():
         raise UsageError(f"no such suites directory: {suites_dir}")
     files = [path for path in suites_dir.rglob("[0-9]*.py") if CASE_FILE.match(path.name)]
-    cases = sorted((read_case(path, known_groups) for path in files), key=lambda one: one.number)
+    kept = Kept(suites_dir)
+    found = (_case(path, kept.of(path), known_groups) for path in files)
+    cases = sorted(found, key=lambda one: one.number)
+    kept.save()
     for one, other in itertools.pairwise(cases):
         if one.number == other.number:
             paths = " and ".join(
@@ -44,18 +46,19 @@ def list_cases(suites_dir: Path, known_groups: Collection[str] | None = None) ->
 
 def read_case(path: Path, known_groups: Collection[str] | None = None) -> CaseInfo:
     """Return the case in the file at `path`."""
+    return _case(path, declaration_in(path), known_groups)
+
+
+def _case(path: Path, declared: Declaration, known_groups: Collection[str] | None) -> CaseInfo:
     found = CASE_FILE.match(path.name)
     number = int(found["number"]) if found else 0
-    try:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
-    except (OSError, SyntaxError, ValueError) as error:
-        line = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
-        return CaseInfo(path, number, "", CaseSpec(()), f"cannot be read: {error}{line}")
-    sentence = first_sentence(ast.get_docstring(tree) or "")
-    spec, broken = _declaration(tree, known_groups)
+    if declared.unreadable:
+        return CaseInfo(path, number, "", CaseSpec(()), declared.unreadable)
+    sentence = first_sentence(declared.docstring)
+    spec, broken = _spec(declared, known_groups)
     if not broken and not sentence:
         broken = 'has no docstring; its first sentence says "This case checks that ..."'
-    return CaseInfo(path, number, sentence, spec, broken, prints=_prints(tree))
+    return CaseInfo(path, number, sentence, spec, broken, prints=declared.prints)
 
 
 def first_sentence(docstring: str) -> str:
@@ -65,14 +68,12 @@ def first_sentence(docstring: str) -> str:
     return sentence.removeprefix(PREFIX).strip()
 
 
-def _declaration(tree: ast.Module, known_groups: Collection[str] | None) -> tuple[CaseSpec, str]:
-    """Return the arguments of the only ``@case(...)`` of the file, and its error or ""."""
-    calls = [call for node in tree.body if (call := _case_call(node)) is not None]
-    if len(calls) != 1:
-        return CaseSpec(()), f"has {len(calls)} functions with @case; exactly one is needed"
+def _spec(declared: Declaration, known_groups: Collection[str] | None) -> tuple[CaseSpec, str]:
+    """Return the checked arguments of ``@case``, and what is wrong with them or ""."""
+    if declared.undeclared:
+        return CaseSpec(()), declared.undeclared
     try:
-        arguments = _literals(calls[0])
-        spec = make_spec(**arguments)  # type: ignore[arg-type]  # make_spec checks what matters
+        spec = make_spec(**declared.arguments)  # type: ignore[arg-type]  # make_spec checks what matters
     except (ValueError, TypeError, AttributeError) as error:
         return CaseSpec(()), f"@case: {error}"
     if known_groups is not None:
@@ -81,37 +82,3 @@ def _declaration(tree: ast.Module, known_groups: Collection[str] | None) -> tupl
                 known = " ".join(sorted(known_groups))
                 return spec, f"@case: unknown group {group!r}; known: {known}"
     return spec, ""
-
-
-def _case_call(node: ast.stmt) -> ast.Call | None:
-    if not isinstance(node, ast.FunctionDef):
-        return None
-    for decorator in node.decorator_list:
-        if isinstance(decorator, ast.Call):
-            name = decorator.func
-            if (isinstance(name, ast.Name) and name.id == "case") or (
-                isinstance(name, ast.Attribute) and name.attr == "case"
-            ):
-                return decorator
-    return None
-
-
-def _prints(tree: ast.Module) -> bool:
-    return any(
-        argument.arg == "golden"
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef) and _case_call(node) is not None
-        for argument in node.args.args
-    )
-
-
-def _literals(call: ast.Call) -> dict[str, object]:
-    arguments: dict[str, object] = {}
-    for keyword in call.keywords:
-        if keyword.arg not in _ARGUMENTS:
-            raise ValueError(f"unknown argument {keyword.arg!r}; known: {' '.join(_ARGUMENTS)}")
-        try:
-            arguments[keyword.arg] = ast.literal_eval(keyword.value)
-        except ValueError:
-            raise ValueError(f"argument {keyword.arg!r} is not a literal") from None
-    return arguments
