@@ -11,10 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSection
-from elftools.elf.elffile import ELFFile
-
 from qbdcheck.errors import CaseBroken
 
 _FIRST = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "lib", "usr/lib")
@@ -90,6 +86,11 @@ def _kind(path: PurePosixPath) -> str:
 
 def needed(file: Path) -> list[str]:
     """Return the names of the libraries that a file itself needs; [] if it is no ELF file."""
+    # Only the making of a guest needs them, and each run imports this module.
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.dynamic import DynamicSection
+    from elftools.elf.elffile import ELFFile
+
     try:
         with file.open("rb") as stream:
             section = ELFFile(stream).get_section_by_name(".dynamic")

@@ -8,26 +8,20 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from qbdcheck.catalogue.case import spec_of
 from qbdcheck.errors import NotRun
-from qbdcheck.guest.choice import TestChoice
-from qbdcheck.guest.fio_run import Fio
-from qbdcheck.guest.guest import Guest
-from qbdcheck.guest.ltp_tree import LtpTree
-from qbdcheck.guest.runtest import FILE_SYSTEMS, Runtest
 from qbdcheck.kit import nbd_io as nbd_ios
 from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.crash.logged_image import LoggedImage
 from qbdcheck.kit.dual_write import DualWriter
 from qbdcheck.kit.fault_schedule import Schedule
-from qbdcheck.kit.guests import Guests
 from qbdcheck.kit.hostile_server import HostileServer
-from qbdcheck.kit.libvirt.daemon import LibvirtDaemon
 from qbdcheck.kit.logged_volume import can_log
 from qbdcheck.kit.model.checks import ModelChecks
 from qbdcheck.kit.nbd_io import NbdIo
@@ -71,6 +65,15 @@ from qbdcheck.targets.session import TargetSession
 from qbdcheck.targets.status_check import check_status
 from reference_backend.client import Client
 
+if TYPE_CHECKING:
+    # Most runs have no guest and no libvirtd. Cases that have get these from `import_guests`.
+    from qbdcheck.guest.fio_run import Fio
+    from qbdcheck.guest.guest import Guest
+    from qbdcheck.guest.ltp_tree import LtpTree
+    from qbdcheck.guest.runtest import Runtest
+    from qbdcheck.kit.guests import Guests
+    from qbdcheck.kit.libvirt.daemon import LibvirtDaemon
+
 DESCRIPTION = pytest.StashKey[descriptions.Description]()
 """``config.stash[DESCRIPTION]``: the profile of the run's target, once it has been read."""
 
@@ -94,6 +97,13 @@ def qemu_version_of(config: pytest.Config) -> Version:
     :raise QbdcheckError: the profile is wrong, or qemu-img is missing or fails.
     """
     return qemu_version(Programs(description_of(config).program_paths))
+
+
+def import_guests() -> None:
+    """Import what the fixtures of guests use: once before the cases fork, not in each of them."""
+    for name in ("choice", "fio_run", "ltp_tree", "runtest"):
+        import_module(f"qbdcheck.guest.{name}")
+    import_module("qbdcheck.kit.guests")
 
 
 @pytest.fixture
@@ -245,6 +255,8 @@ def logged_image(target: TargetSession, scratch: Path) -> Callable[..., LoggedIm
 @pytest.fixture
 def guest(request: pytest.FixtureRequest, target: TargetSession, scratch: Path) -> Iterator[Guests]:
     """Start small Linux guests with disks: ``guest(disk)``."""
+    from qbdcheck.kit.guests import Guests
+
     guests = Guests(target, scratch)
     try:
         yield guests
@@ -257,12 +269,16 @@ def guest(request: pytest.FixtureRequest, target: TargetSession, scratch: Path) 
 @pytest.fixture
 def fio(scratch: Path) -> Callable[[Guest], Fio]:
     """Run fio in a guest: ``fio(guest)("--name=...", ...)``; its output stays in scratch."""
+    from qbdcheck.guest.fio_run import Fio
+
     return lambda guest: Fio(guest, scratch)
 
 
 @pytest.fixture
 def ltp(request: pytest.FixtureRequest, scratch: Path) -> LtpTree:
     """The installed LTP that --ltp or QBDCHECK_LTP names."""
+    from qbdcheck.guest.ltp_tree import LtpTree
+
     path = request.config.stash[GUEST_OPTIONS].ltp
     if path is None:
         raise NotRun(
@@ -274,6 +290,8 @@ def ltp(request: pytest.FixtureRequest, scratch: Path) -> LtpTree:
 @pytest.fixture
 def libvirt(target: TargetSession, scratch: Path) -> Iterator[LibvirtDaemon]:
     """A private libvirtd, which ends with the case, and with it its domains."""
+    from qbdcheck.kit.libvirt.daemon import LibvirtDaemon
+
     with LibvirtDaemon(target.programs, scratch, target.execution.cache_dir) as daemon:
         yield daemon
 
@@ -286,6 +304,9 @@ def runtest(
     scratch: Path,
 ) -> Runtest:
     """Run tests in LTP's format on a file system of a guest; --soak repeats them."""
+    from qbdcheck.guest.choice import TestChoice
+    from qbdcheck.guest.runtest import FILE_SYSTEMS, Runtest
+
     # The time of --soak is for the whole case; each file system gets a part.
     soak_s = request.config.stash[EXECUTION].soak_s / len(FILE_SYSTEMS)
     options = request.config.stash[GUEST_OPTIONS]

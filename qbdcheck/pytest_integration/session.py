@@ -21,11 +21,10 @@ from qbdcheck.catalogue.plan import Planned, allowed_reasons, excluded_reasons
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT
-from qbdcheck.guest.setup import guest_setup
 from qbdcheck.machine_speed import be_patient
 from qbdcheck.options import Execution, Options, TargetOptions
 from qbdcheck.programs.installed import Programs
-from qbdcheck.pytest_integration.fixtures import capabilities_of, description_of
+from qbdcheck.pytest_integration.fixtures import capabilities_of, description_of, import_guests
 from qbdcheck.pytest_integration.items import is_case, register_fixtures
 from qbdcheck.pytest_integration.pytest_reports import PytestReports
 from qbdcheck.report.causes import Contradiction
@@ -239,6 +238,9 @@ def _guest_description(config: pytest.Config, cases: Sequence[CaseInfo]) -> dict
     paths = {case.path for case in cases}
     if not any(b"guest" in path.read_bytes() and "guest" in fixtures_of(path) for path in paths):
         return {}
+    import_guests()
+    from qbdcheck.guest.setup import guest_setup
+
     cache_dir, custom = config.stash[EXECUTION].cache_dir, config.stash[GUEST_OPTIONS].custom
     try:
         programs = Programs(description_of(config).program_paths)

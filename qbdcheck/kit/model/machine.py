@@ -22,10 +22,9 @@ from oracles.model import Model, Player, Wrong
 from oracles.scripts import ERRNOS, FAULTS, Script, ScriptError, Step
 from oracles.shrinking import fewest
 from qbdcheck.errors import NotRun, QbdcheckError
-from qbdcheck.kit.model.replay import play
+from qbdcheck.kit.model.replay import SIZE, play
 from reference_backend.nbd.errors import NbdProtocolError, OptionRefused
 
-SIZE = 128 << 10
 _Rule = TypeVar("_Rule", bound=Callable[..., None])
 _EDGES = (0, 512, 4096, 8192, 8192 + 512, 65_536, SIZE - 4096, SIZE - 512)
 _TRIALS = 200

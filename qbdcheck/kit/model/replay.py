@@ -11,6 +11,9 @@ from oracles.model import Model, Player, Wrong
 from oracles.scripts import Script, ScriptError, to_nbdsh, to_qemu_io
 from qbdcheck.errors import NotRun
 
+SIZE = 128 << 10
+"""Bytes of the volume on which random scripts are played."""
+
 
 def play(
     script: Script, player: Player, seed: int = 0, tell: Callable[[str], object] = str
