@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from tests.test_tidy import cases, none_of, relative, tree_of
+from tests.syntax_trees import tree_of
+from tests.test_tidy import cases, none_of, relative
 
 
 def is_text(message: ast.expr | None, texts: set[str]) -> bool:

@@ -9,7 +9,6 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from qbdcheck.catalogue.groups import load_groups
 from qbdcheck.catalogue.policies import POLICIES
 from qbdcheck.commands.new import SUITES, ranges
 from qbdcheck.kit import MODULES as KIT_MODULES
+from tests.syntax_trees import tree_of
 
 ROOT = Path(__file__).parents[1]
 CODE = (
@@ -110,11 +110,6 @@ def python_files(*folders: str) -> Iterator[Path]:
 
 def relative(path: Path) -> str:
     return str(path.relative_to(ROOT))
-
-
-@cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes(), filename=str(path))
 
 
 def none_of(violations: list[str], fix: str = "") -> None:
