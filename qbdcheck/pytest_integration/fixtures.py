@@ -18,14 +18,8 @@ from qbdcheck.catalogue.case import spec_of
 from qbdcheck.errors import NotRun
 from qbdcheck.kit import nbd_io as nbd_ios
 from qbdcheck.kit.armed_rules import ArmedRules
-from qbdcheck.kit.crash.logged_image import LoggedImage
-from qbdcheck.kit.dual_write import DualWriter
-from qbdcheck.kit.fault_schedule import Schedule
-from qbdcheck.kit.hostile_server import HostileServer
 from qbdcheck.kit.logged_volume import can_log
-from qbdcheck.kit.model.checks import ModelChecks
 from qbdcheck.kit.nbd_io import NbdIo
-from qbdcheck.kit.nbd_link import Link
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
 from qbdcheck.programs.nbd_opener import NbdOpener
@@ -66,13 +60,19 @@ from qbdcheck.targets.status_check import check_status
 from reference_backend.client import Client
 
 if TYPE_CHECKING:
-    # Most runs have no guest and no libvirtd. Cases that have get these from `import_guests`.
+    # A run of few cases needs few of these; `import_guests` and `import_all` get them for the rest.
     from qbdcheck.guest.fio_run import Fio
     from qbdcheck.guest.guest import Guest
     from qbdcheck.guest.ltp_tree import LtpTree
     from qbdcheck.guest.runtest import Runtest
+    from qbdcheck.kit.crash.logged_image import LoggedImage
+    from qbdcheck.kit.dual_write import DualWriter
+    from qbdcheck.kit.fault_schedule import Schedule
     from qbdcheck.kit.guests import Guests
+    from qbdcheck.kit.hostile_server import HostileServer
     from qbdcheck.kit.libvirt.daemon import LibvirtDaemon
+    from qbdcheck.kit.model.checks import ModelChecks
+    from qbdcheck.kit.nbd_link import Link
 
 DESCRIPTION = pytest.StashKey[descriptions.Description]()
 """``config.stash[DESCRIPTION]``: the profile of the run's target, once it has been read."""
@@ -97,6 +97,13 @@ def qemu_version_of(config: pytest.Config) -> Version:
     :raise QbdcheckError: the profile is wrong, or qemu-img is missing or fails.
     """
     return qemu_version(Programs(description_of(config).program_paths))
+
+
+def import_all() -> None:
+    """Import what the fixtures of many cases use: once before the cases fork."""
+    for name in ("crash.logged_image", "dual_write", "fault_schedule", "hostile_server",
+                 "model.checks", "nbd_link"):  # fmt: skip
+        import_module(f"qbdcheck.kit.{name}")
 
 
 def import_guests() -> None:
@@ -227,6 +234,8 @@ def nbd_io(target: TargetSession) -> Callable[..., NbdIo]:
 @pytest.fixture
 def hostile(target: TargetSession, scratch: Path) -> Iterator[HostileServer]:
     """An NBD server that lies, and QEMU's client to lie to."""
+    from qbdcheck.kit.hostile_server import HostileServer
+
     server = HostileServer(scratch, NbdOpener(target.programs, scratch))
     try:
         yield server
@@ -237,6 +246,8 @@ def hostile(target: TargetSession, scratch: Path) -> Iterator[HostileServer]:
 @pytest.fixture
 def link(disk: Disk) -> Iterator[Link]:
     """A connection between `disk` and its clients that can be cut, frozen and slowed down."""
+    from qbdcheck.kit.nbd_link import Link
+
     wire = Link(disk.backend)
     yield wire
     wire.close()
@@ -245,6 +256,8 @@ def link(disk: Disk) -> Iterator[Link]:
 @pytest.fixture
 def logged_image(target: TargetSession, scratch: Path) -> Callable[..., LoggedImage]:
     """Log the writes to a disk's volume, and explore the crash states."""
+
+    from qbdcheck.kit.crash.logged_image import LoggedImage
 
     def make(disk: Disk, **options: Any) -> LoggedImage:
         return LoggedImage(disk, target.qemu_io, target.qemu_img, scratch, **options)
@@ -330,6 +343,8 @@ def programs(target: TargetSession) -> Programs:
 @pytest.fixture
 def model(target: TargetSession, seed: Seed, log: Callable[..., None]) -> Iterator[ModelChecks]:
     """Compare scripts with a model, and record the history of concurrent clients."""
+    from qbdcheck.kit.model.checks import ModelChecks
+
     checks = ModelChecks(target, seed, log)
     yield checks
     checks.close()
@@ -338,6 +353,8 @@ def model(target: TargetSession, seed: Seed, log: Callable[..., None]) -> Iterat
 @pytest.fixture
 def dual_write(target: TargetSession, seed: int) -> Iterator[DualWriter]:
     """Send all requests to a disk and to a raw reference, and compare the replies."""
+    from qbdcheck.kit.dual_write import DualWriter
+
     writer = DualWriter(target, seed)
     try:
         yield writer
@@ -356,6 +373,8 @@ def rules(disk: Disk, log: Callable[..., None], seed: int) -> Iterator[ArmedRule
 @pytest.fixture
 def schedule(rules: ArmedRules, log: Callable[..., None]) -> Iterator[Schedule]:
     """Start and stop faults; a phase that never starts makes the case BROKEN."""
+    from qbdcheck.kit.fault_schedule import Schedule
+
     plan = Schedule(rules, log)
     yield plan
     plan.settle()

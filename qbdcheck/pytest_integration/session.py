@@ -24,7 +24,12 @@ from qbdcheck.files import ROOT
 from qbdcheck.machine_speed import be_patient
 from qbdcheck.options import Execution, Options, TargetOptions
 from qbdcheck.programs.installed import Programs
-from qbdcheck.pytest_integration.fixtures import capabilities_of, description_of, import_guests
+from qbdcheck.pytest_integration.fixtures import (
+    capabilities_of,
+    description_of,
+    import_all,
+    import_guests,
+)
 from qbdcheck.pytest_integration.items import is_case, register_fixtures
 from qbdcheck.pytest_integration.pytest_reports import PytestReports
 from qbdcheck.report.causes import Contradiction
@@ -56,6 +61,9 @@ _PLUGINS_OFF = (
     "pastebin", "pytester", "recwarn", "stepwise", "threadexception", "unraisableexception",
 )  # fmt: skip
 """Plugins of pytest that a case never uses; a child starts faster without them."""
+
+_MANY = 4
+"""From so many cases on, it pays to import before they fork what some of them may use."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,8 @@ def build_run(
     be_patient(execution.timeout_s)
     description = description_of(config)
     running = [unit.case for unit in units if unit.key not in excluded]
+    if elsewhere is None and len(running) >= _MANY:
+        import_all()
     baseline = None
     if execution.baseline is not None:
         baseline = load_baseline(
