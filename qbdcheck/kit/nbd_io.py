@@ -78,6 +78,7 @@ class NbdIo:
         self._expected = shadow
         self._lane = shadow.history.new_lane("NBD connection")
         self._again = again
+        self._is_closed = False
         self._in_flight: dict[int, SentRequest] = {}
         self._noted: dict[int, Sent] = {}
         self._early: dict[int, Reply | RequestFailed] = {}
@@ -106,6 +107,9 @@ class NbdIo:
         """End the connection by DISC. Requests still in flight are old or new from now on."""
         self._in_flight.clear()
         self._early.clear()
+        if not self._is_closed:
+            self._is_closed = True
+            self._shadow.history.note("close")
         self.client.close()
 
     # What the export offers ----------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pathlib import Path
 from oracles.damage import Content, Damage, What
 from oracles.displacement import summary
 from oracles.finding import DISCARDED, SECTOR, Finding
-from oracles.life import Moment, resized
+from oracles.life import KILLED, Moment, ends_before_read, reads_that_returned, resized
 from qbdcheck.files import ROOT
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded
@@ -164,13 +164,28 @@ def _of_data(finding: Finding) -> str:
         if _is_innocent(finding, write):
             return f"{place} {has}{_untouched_since(write)}{_beside(finding)}"
         read = next((one for one in reversed(after) if one.kind == "read"), None)
-        when = "read back" if read else "then"
+        when = f"read back{_after_end(finding.life, at)}" if read else "then"
         return f"{_named(write)} {acknowledged}; {when}, {place} {has}{_beside(finding)}"
     if any(one.kind == "flush" for one in after[:cut]):
         acknowledged += " and flushed"
     elif not write.fua and write.kind != "prefill":
         acknowledged += ", but not flushed"
-    return f"{_named(write)} {acknowledged}; after a power cut {place} {has}{_beside(finding)}"
+    end = "the server was killed" if after[cut].text == KILLED else "a power cut"
+    return f"{_named(write)} {acknowledged}; after {end} {place} {has}{_beside(finding)}"
+
+
+def _after_end(life: Sequence[Moment], lost: int) -> str:
+    """Return what ended before a change was not there, as a part of a sentence; "" for nothing."""
+    ends = ends_before_read(life, lost)
+    mine = [one for one in ends if one.kind == "close" and one.lane == life[lost].lane]
+    right = reads_that_returned(life, lost)
+    before = "the read before that returned it" if right else "nothing read it before"
+    if any(one.kind == "restart" for one in ends):
+        return f" after the server was stopped in its normal way and started again ({before})"
+    if mine or (ends and right):
+        whose = "its connection" if mine else ends[-1].lane
+        return f" after {whose} was closed ({before})"
+    return ""
 
 
 def _of_place(finding: Finding, text: str) -> str:

@@ -73,8 +73,8 @@ class Backend:
         self._options = dict(options or {})
         self.sizes, self.step = sizes_of(description, self._options), step_of(description)
         self.size = 0
-        self.on_power_lost: list[Callable[[int | None], None]] = []
-        """Called after `kill` and `crash`, when data that was not flushed may be gone."""
+        self.on_end: list[Callable[[str, int | None], None]] = []
+        """Called after ``stop``, ``kill`` and ``crash``, with that word and the seed of a crash."""
         self.front: tuple[dict[str, Any], str] | None = None
         """blockdev options and URI of a proxy in front of the server, if there is one."""
         self.event_lists: list[list[Event]] = []
@@ -208,6 +208,7 @@ class Backend:
         if self.description.volatile:
             raise NotRun(f"target {self.description.name} does not keep data after a stop")
         self.end()
+        self._report_end("stop")
 
     def end(self) -> None:
         """End the server in its normal way.
@@ -264,7 +265,7 @@ class Backend:
             self._server.kill()
         self._forget_server()
         self.state = State.CRASHED
-        self._report_power_loss()
+        self._report_end("kill")
 
     def crash(self, seed: int = 0) -> None:
         """Simulate a power cut. Data that was not flushed may be gone. The server runs afterwards.
@@ -276,7 +277,7 @@ class Backend:
             raise NotRun(f"target {self.description.name} has no crash action")
         self._must_be(State.RUNNING)
         self._do(action, "crash", seed=seed)
-        self._report_power_loss(seed)
+        self._report_end("crash", seed)
         if self._server is not None and not self._server.is_running:
             self._close_control()
             self._forget_server()
@@ -343,9 +344,9 @@ class Backend:
 
     # Inside --------------------------------------------------------------------------------------
 
-    def _report_power_loss(self, seed: int | None = None) -> None:
-        for callback in self.on_power_lost:
-            callback(seed)
+    def _report_end(self, how: str, seed: int | None = None) -> None:
+        for callback in self.on_end:
+            callback(how, seed)
 
     def _must_be(self, *states: State) -> None:
         if self._server is not None and self.state is State.RUNNING and not self._server.is_running:

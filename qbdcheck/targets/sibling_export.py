@@ -39,7 +39,7 @@ class SiblingExport(Backend):
         self.sizes = self.host.sizes
         self.step = self.host.step
         self.directory = self.host.directory
-        self.on_power_lost = self.host.on_power_lost
+        self.on_end = self.host.on_end
         self.event_lists = self.host.event_lists
         self._ending = list(ending)
         self._more = dict(more or {})
