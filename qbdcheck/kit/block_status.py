@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from blockio.extents import STATE_ZERO, Extent
 from blockio.layers import Command, CommandFlag
-from oracles.damage import Damage
-from oracles.finding import reported
+from oracles.damage import Damage, Difference
+from oracles.finding import SHOWN, Finding, Findings, reported
 from qbdcheck.kit.expectations import errno_name
 from qbdcheck.kit.nbd_requests import request_name, widened
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
@@ -38,9 +38,11 @@ _U32 = 0xFFFFFFFF
 class StatusWrong(AssertionError):  # noqa: N818  # the verdict on a target
     """A block status is wrong; the message names the request, the context and the range."""
 
-    def __init__(self, message: str, damage: Damage = Damage.STATUS) -> None:
+    def __init__(
+        self, message: str, damage: Damage = Damage.STATUS, finding: Finding | None = None
+    ) -> None:
         super().__init__(message)
-        self.findings = reported(damage, message)
+        self.findings = reported(damage, message) if finding is None else Findings([finding])
 
 
 def ask(
@@ -168,7 +170,28 @@ def zero_reads_as_zero(io: NbdIo, offset: int, end: int, data: bytes | None = No
         else:
             there = data[start - offset : after - offset]
         if there.count(0) != len(there):
-            raise StatusWrong(f"block status: [{start}, {after}) is called zero, but has data")
+            raise _called_zero(io, start, there)
+
+
+def _called_zero(io: NbdIo, start: int, data: bytes) -> StatusWrong:
+    """Return the error that a range is called zero and has data, with the life of the place."""
+    first = start + len(data) - len(data.lstrip(b"\0"))
+    there = data[first - start : first - start + SHOWN]
+    history = io.history
+    finding = Finding(
+        Damage.STATUS,
+        start,
+        len(data),
+        difference=Difference(first, there, bytes(len(there))),
+        last_writes=history.last_writes(first, len(there), 3),
+        request=f"block status on {io.name}",
+        remark=f"called zero, but a read returns data from offset {first} on",
+        evidence=("expected: the data that a read returned; seen: what the block status says",),
+        life=history.life((first, len(there))),
+    )
+    told = f"block status on {io.name}: [{start}, {start + len(data)}) is called zero, but has data"
+    last = f"\n    last write there: {finding.last_write}" if finding.last_write else ""
+    return StatusWrong(f"{told}{last}", finding=finding)
 
 
 def runs(offset: int, end: int, extents: Iterable[Extent]) -> Iterator[Run]:

@@ -76,6 +76,7 @@ class NbdIo:
         self.name = name
         self._sizes = client.block_sizes or sizes
         self._expected = shadow
+        self.history = shadow.history
         self._lane = shadow.history.new_lane("NBD connection")
         self._again = again
         self._is_closed = False

@@ -152,6 +152,8 @@ def _of_data(finding: Finding) -> str:
     write, after = finding.life[at], finding.life[at + 1 :]
     if finding.damage is Damage.MISDIRECTED:
         return f"{_named(write)} went to the wrong place: {place} {has}"
+    if finding.damage is Damage.ZEROED and (older := _zeroed_before(finding.life[:at], finding)):
+        has += f", as after {older}"
     if finding.found_at is not None:
         away = finding.found_at - finding.offset
         return (
@@ -172,6 +174,18 @@ def _of_data(finding: Finding) -> str:
         acknowledged += ", but not flushed"
     end = "the server was killed" if after[cut].text == KILLED else "a power cut"
     return f"{_named(write)} {acknowledged}; after {end} {place} {has}{_beside(finding)}"
+
+
+def _zeroed_before(life: Sequence[Moment], finding: Finding) -> str:
+    """Return the request that made a place zero before a change that is not there; "" for none."""
+    last = next((one for one in reversed(life) if one.kind in ("write", "zero", "discard")), None)
+    if last is None or last.kind == "write" or finding.part is not None:
+        return ""
+    start = finding.sector * SECTOR
+    if last.offset > start or last.offset + last.length < start + SECTOR:
+        return ""
+    name = _named(last)
+    return f"{name[:1].lower()}{name[1:]}, which came before"
 
 
 def _after_end(life: Sequence[Moment], lost: int) -> str:
@@ -285,6 +299,9 @@ def _torn(finding: Finding, is_one: bool) -> str:
 def _misdirected(finding: Finding, is_one: bool) -> str:
     verb = "has" if is_one else "have"
     if not finding.moved:
+        sentence = finding.text.removeprefix("misdirected: ")
+        if sentence.startswith(place := place_of(finding).partition(" (")[0]):
+            return sentence.removeprefix(f"{place} ")
         return f"{verb} {finding.text}"
     way = "lower" if finding.moved > 0 else "higher"
     part = "" if finding.part is None else f", at {_bytes(finding)},"

@@ -67,5 +67,14 @@ def test_data_that_is_called_zero_is_found(open_target: Opener, target: str) -> 
         if target == "reference":
             zero_reads_as_zero(io, 0, disk.size)
             return
-        with pytest.raises(StatusWrong, match="called zero, but has data"):
-            zero_reads_as_zero(io, 1 << 20, disk.size)
+        offset = (1 << 20) + 512
+        io.write(offset, 512)
+        with pytest.raises(StatusWrong, match="called zero, but has data") as caught:
+            zero_reads_as_zero(io, offset, disk.size)
+    (finding,) = caught.value.findings
+    assert finding.line.startswith(
+        f"block status on the connection to {disk.name}: offset {offset} (0x100200), sector"
+    )
+    assert finding.text == f"called zero, but a read returns data from offset {offset} on"
+    assert finding.last_write == f"#1 write {offset}+512"
+    assert [one.kind for one in finding.life][-2:] == ["write", "read"]

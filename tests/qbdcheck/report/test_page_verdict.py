@@ -299,3 +299,24 @@ def test_a_wrong_block_of_fio_has_the_second_read(runs: ModuleType) -> None:
         "Fio in a guest wrote 4096 bytes at offset 8192 of /dev/vdb, and then read zeroes there;"
         f" {again}."
     )
+
+
+def test_zeroes_of_an_earlier_request_are_named(runs: ModuleType) -> None:
+    zero = Moment("zero", 5, 2560, SECTOR, 0.5, "qemu-io.0")
+    zeroed = replace(LOST, damage=Damage.ZEROED, seen=Content(What.ZEROES))
+    found = verdict(runs, replace(zeroed, life=(PREFILL, zero, WRITE, FLUSH, CUT, READ)))
+    assert found.endswith(
+        "after a power cut sector 5 reads as zeroes, as after write zeroes #5 of 512 bytes at"
+        " offset 2560, which came before."
+    )
+    small = replace(zero, length=100)
+    for life in ((PREFILL, WRITE, READ), (PREFILL, small, WRITE, READ), (zero, WRITE, WRITE, READ)):
+        assert "as after" not in verdict(runs, replace(zeroed, life=life))
+
+
+def test_a_place_that_has_the_data_of_another_write_is_told_once(runs: ModuleType) -> None:
+    remark = "misdirected: sectors 4 to 5 have write #113 of client 4, which was sent to sector 8"
+    finding = Finding(Damage.MISDIRECTED, 4 * SECTOR, 2 * SECTOR, remark=remark)
+    assert verdict(runs, finding) == (
+        "Sectors 4 to 5 have write #113 of client 4, which was sent to sector 8."
+    )
