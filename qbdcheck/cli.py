@@ -115,11 +115,7 @@ def _main(options: Options) -> int:  # noqa: PLR0911, PLR0912  # one for each su
         case "diff" | "history" | "merge" | "durations" | "verify-certificate":
             return _on_saved_runs(options)
         case "doctor":
-            from qbdcheck.commands.doctor import visit
-
-            scratch = tempfile.gettempdir()
-            with _reaped(scratch, is_needed=False):
-                return visit.main(options.selection.suites_dir, scratch=scratch)
+            return _doctor(options)
         case "install":
             from qbdcheck.bootstrap import install
 
@@ -161,6 +157,14 @@ def _main(options: Options) -> int:  # noqa: PLR0911, PLR0912  # one for each su
     if options.list_only:
         return _list(options)
     return _run(options)
+
+
+def _doctor(options: Options) -> int:
+    from qbdcheck.commands.doctor import visit
+
+    scratch = tempfile.gettempdir()
+    with _reaped(scratch, is_needed=False):
+        return visit.main(options.selection.suites_dir, scratch=scratch)
 
 
 @contextmanager

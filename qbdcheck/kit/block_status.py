@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from blockio.extents import STATE_ZERO, Extent
+from blockio.extents import STATE_HOLE, STATE_ZERO, Extent
 from blockio.layers import Command, CommandFlag
 from oracles.damage import Damage, Difference
 from oracles.finding import SHOWN, Finding, Findings, reported
@@ -253,7 +253,7 @@ def expect_status(seen: Sequence[Run], expected: Sequence[Run], what: str) -> No
         if one != other:
             raise StatusWrong(
                 f"block status: {what}: {end - start} bytes at {start} have"
-                f" {_words(one)}, expected {_words(other)}"
+                f" {_words(one, what)}, expected {_words(other, what)}"
             )
 
 
@@ -261,5 +261,14 @@ def _flags_at(some: Sequence[Run], offset: int) -> int | None:
     return next((flags for start, end, flags in some if start <= offset < end), None)
 
 
-def _words(flags: int | None) -> str:
-    return "no extent" if flags is None else f"flags {flags:#x}"
+def _words(flags: int | None, what: str) -> str:
+    """Return flags as a number, and in words where ``what`` names their context."""
+    if flags is None:
+        return "no extent"
+    words = ""
+    if "qbd:dirty" in what:
+        words = " (dirty)" if flags & 1 else " (clean)"
+    elif _BASE in what:
+        hole, zero = "hole" * bool(flags & STATE_HOLE), "zero" * bool(flags & STATE_ZERO)
+        words = f" ({', '.join(filter(None, (hole, zero))) or 'data'})"
+    return f"flags {flags:#x}{words}"

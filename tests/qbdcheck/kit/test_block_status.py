@@ -43,6 +43,20 @@ def test_the_first_range_that_differs_is_named(seen: list[tuple[int, int, int]])
     assert caught.value.findings[0].damage is Damage.STATUS
 
 
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("qbd:dirty", "flags 0x1 (dirty), expected flags 0x0 (clean)"),
+        ("base:allocation", "flags 0x1 (hole), expected flags 0x0 (data)"),
+        ("x", "flags 0x1, expected flags 0x0"),
+    ],
+)
+def test_flags_are_told_in_words_where_their_context_is_known(what: str, words: str) -> None:
+    with pytest.raises(StatusWrong) as caught:
+        expect_status([(0, 10, 1)], [(0, 10, 0)], what)
+    assert str(caught.value) == f"block status: {what}: 10 bytes at 0 have {words}"
+
+
 def test_a_request_has_whole_blocks(open_target: Opener) -> None:
     session = open_target("reference")
     disk = session.new_disk("1M", prefill=False, min_block=65536)
