@@ -31,6 +31,8 @@ Run = tuple[int, int, int]
 
 _BLOCK = 4096
 _BASE = "base:allocation"
+_BEFORE, _BEHIND = 1, 3
+"""Runs of a map that are shown around a place."""
 _U32 = 0xFFFFFFFF
 """The longest request without extended headers, in bytes."""
 
@@ -251,10 +253,41 @@ def expect_status(seen: Sequence[Run], expected: Sequence[Run], what: str) -> No
     for start, end in pairwise(edges):
         one, other = (_flags_at(some, start) for some in (seen, expected))
         if one != other:
-            raise StatusWrong(
+            message = (
                 f"block status: {what}: {end - start} bytes at {start} have"
                 f" {_words(one, what)}, expected {_words(other, what)}"
             )
+            maps = f"seen: {_near(seen, start, what)}", f"expected: {_near(expected, start, what)}"
+            raise _wrong_map(message, maps)
+
+
+def expect_data(seen: Sequence[Run], offset: int, end: int) -> None:
+    """Check that a map of base:allocation calls no part of a range zero.
+
+    :raise StatusWrong: it does; with the map around the place.
+    """
+    for start, after, flags in part(seen, offset, end):
+        if flags & STATE_ZERO:
+            message = f"block status: data at [{start}, {after}) is called zero"
+            raise _wrong_map(message, (f"seen: {_near(seen, start, _BASE)}",))
+
+
+def _wrong_map(message: str, maps: tuple[str, ...]) -> StatusWrong:
+    """Return the error with the maps around the place as its further lines."""
+    told = "\n    ".join((message, *maps))
+    return StatusWrong(told, finding=Finding(Damage.STATUS, remark=message, evidence=maps))
+
+
+def _near(some: Sequence[Run], offset: int, what: str) -> str:
+    """Return the runs of a map around a place, in words: a reply may have them at a wrong place."""
+    at = next((number for number, (_, end, _) in enumerate(some) if offset < end), len(some))
+    first = max(0, at - _BEFORE)
+    shown = [
+        f"[{start}, {end}): {end - start} bytes {_words(flags, what)}"
+        for start, end, flags in some[first : at + _BEHIND]
+    ]
+    more = ["..."] if at + _BEHIND < len(some) else []
+    return "; ".join([*(["..."] if first else []), *shown, *more])
 
 
 def _flags_at(some: Sequence[Run], offset: int) -> int | None:
