@@ -27,6 +27,7 @@ CAPABILITIES: Mapping[str, str] = {
     "sudden_end": "can be cut off from power, or killed and started again",
     "control": "has a control socket",
     "nbd": "accepts a raw NBD client",
+    "raw_requests": "takes requests of a raw client, by NBD or through an export of its driver",
     "raw_size": "makes volumes of any size in bytes",
     "min_block": "can be started with a minimum block size",
     "read_only": "can be started read-only",

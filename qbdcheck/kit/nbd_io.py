@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any, Self
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -23,7 +22,7 @@ from qbdcheck.kit.sent_request import SentRequest, laid_over
 from qbdcheck.programs.requests_sent import OK, Sent, note
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import judge
-from qbdcheck.targets.second_read import ReadAgain
+from qbdcheck.targets.second_read import ReadAgain, read_again
 from qbdcheck.targets.session import TargetSession
 from reference_backend.client import Client
 from reference_backend.nbd.client_replies import Reply
@@ -96,12 +95,7 @@ class NbdIo:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -481,9 +475,8 @@ def connect(
 ) -> NbdIo:
     """Connect to a disk, or to a URI behind which a disk lies.
 
-    :param shadow: of that disk; by default that of ``disk``.
-    :param options: of `TargetSession.nbd`.
-    :raise CaseBroken: a URI without a shadow. :raise NotRun: the target has no NBD URI.
+    :param shadow: by default that of ``disk``. :param options: of `TargetSession.nbd`.
+    :raise CaseBroken: a URI without a shadow.
     """
     if isinstance(disk, Disk):
         shadow = shadow or disk.shadow
@@ -491,5 +484,16 @@ def connect(
         raise CaseBroken(f"nbd_io({disk!r}): a URI needs shadow=")
     name = disk.name if isinstance(disk, Disk) else disk
     again = disk.again if isinstance(disk, Disk) else None
+    if isinstance(disk, Disk) and session.needs_export(disk):
+        name += ", exported by qemu-storage-daemon"
+        again = _over_new_connections(session, disk)
     sizes = disk.backend.sizes if isinstance(disk, Disk) else None
     return NbdIo(session.nbd(disk, **options), shadow, f"the connection to {name}", again, sizes)
+
+
+def _over_new_connections(session: TargetSession, disk: Disk) -> ReadAgain:
+    def again(offset: int, length: int) -> tuple[Data, tuple[tuple[int, int, bool], ...]]:
+        with session.nbd(disk) as client:
+            return read_again(client, offset, length)
+
+    return again

@@ -160,13 +160,13 @@ def _of_volume(session: TargetSession) -> tuple[set[str], bool]:
         size = EVEN_PROBE_SIZE
     has_nbd = disk.backend.uri is not None and reaches(session, disk)
     if has_nbd:
-        found = set(of_handshake(session, disk))
+        found = {"raw_requests", *of_handshake(session, disk)}
         remember_clients(session.description, most := clients_served(disk))
         if most < MANY:
             found.add("few_clients")
         seen = size_seen(session, disk)
     else:
-        found = set(of_driver(session, disk))
+        found = {*of_driver(session, disk), *of_export(session, disk)}
         is_file = disk.protocol_blockdev()["driver"] == "file" and disk.volume_path.is_file()
         seen = disk.volume_path.stat().st_size if is_file else 0
     if not size == PROBE_SIZE <= seen_size(session, disk) <= PROBE_SIZE + SECTOR:
@@ -260,6 +260,20 @@ def of_driver(session: TargetSession, disk: Disk) -> Iterator[str]:
     ]
     if any(extent["zero"] or not extent["data"] for extent in extents):
         yield "block_status"
+
+
+def of_export(session: TargetSession, disk: Disk) -> Iterator[str]:
+    """Yield what a raw client can do with a volume that a storage daemon exports by its driver."""
+    if session.description.is_read_only:
+        return
+    try:
+        with session.nbd(session.export(disk)) as client:
+            client.write(0, bytes(PROBE_BLOCK))
+            yield "raw_requests"
+            if client.flags & TransmissionFlag.CAN_MULTI_CONN:
+                yield "multi_conn"
+    except (ProgramError, *HANDSHAKE_ERRORS):
+        return  # this QEMU has no storage daemon, or the driver opens a volume only once
 
 
 def of_server(session: TargetSession, disk: Disk) -> Iterator[str]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from blockio.extents import STATE_HOLE
 from injectors.layer import FIRED
 from oracles.life import KILLED, Moment
 from oracles.shadow import Shadow
@@ -31,7 +30,7 @@ from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.targets.advertised_sizes import usable_size
 from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.lifecycle import Backend
-from qbdcheck.targets.second_read import ReadAgain
+from qbdcheck.targets.second_read import ReadAgain, read_again
 from qbdcheck.targets.sibling_export import (
     SiblingExport,
     clone_of,
@@ -94,9 +93,6 @@ _CANNOT_GROW = ("Invalid argument", "No space left on device")
 _IN_USE_S, _IN_USE_STEP_S = 5.0, 0.005
 _AGAIN_S = 5.0
 """Time limit of a read that only tells more of a failure."""
-_CONTEXT = "base:allocation"
-_EXTENTS = 200
-"""Extents of the block status that a finding has."""
 
 
 class Disk:
@@ -357,20 +353,9 @@ class Disk:
 
     def _read_again(
         self, offset: int, length: int
-    ) -> tuple[Bytes, tuple[tuple[int, int, bool], ...]]:
-        with Client.connect(self.uri, contexts=[_CONTEXT], timeout_s=_AGAIN_S) as client:
-            data = np.frombuffer(client.read(offset, length), dtype=np.uint8)
-            found: list[tuple[int, int, bool]] = []
-            at, end = offset, offset + length
-            while _CONTEXT in client.contexts.values() and at < end and len(found) < _EXTENTS:
-                extents = client.block_status(at, end - at).get(_CONTEXT, [])
-                for extent in extents:
-                    stop = min(at + extent.length, end)
-                    found.append((at, stop - at, bool(extent.flags & STATE_HOLE)))
-                    at = stop
-                if not extents:
-                    break
-            return data, tuple(found[:_EXTENTS])
+    ) -> tuple[Data, tuple[tuple[int, int, bool], ...]]:
+        with Client.connect(self.uri, timeout_s=_AGAIN_S) as client:
+            return read_again(client, offset, length)
 
     def _window(self, offset: int, length: int) -> Blockdev:
         start = offset - offset % 512
@@ -461,6 +446,7 @@ class Snapshot(Disk):
 
         :raise NotRun: the target has no action for it. :raise ProgramError: the server refuses.
         """
+        self.backend.announce(alone=True)
         self._remove(lambda: remove_snapshot(self._of, self._snapshot))
 
     def clone(self, name: str) -> Disk:

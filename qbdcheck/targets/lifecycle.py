@@ -16,7 +16,7 @@ import contextlib
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -32,6 +32,7 @@ from qbdcheck.programs.qmp import Event, Qmp, connect_within
 from qbdcheck.targets import readiness
 from qbdcheck.targets.advertised_sizes import sizes_of, step_of
 from qbdcheck.targets.description import Description
+from qbdcheck.targets.listeners import Heard
 from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, names_in, option_arguments
 from qbdcheck.targets.profile_parts import Action, Ready
 from qbdcheck.targets.server_death import ServerDiedError, last_error, reason_in
@@ -46,7 +47,7 @@ STOP_AGAIN_S = 1.0
 listen() and its main loop, because it sets its state to RUNNING later (qemu-nbd.c: main)."""
 
 
-class Backend:
+class Backend(Heard):
     """One volume and its server.
 
     :param directory: private to the case; the volume gets a directory in it.
@@ -66,6 +67,7 @@ class Backend:
         *,
         print_server: bool = False,
     ) -> None:
+        super().__init__()
         self.description = description
         self.programs = programs
         self.name = name
@@ -73,8 +75,6 @@ class Backend:
         self._options = dict(options or {})
         self.sizes, self.step = sizes_of(description, self._options), step_of(description)
         self.size = 0
-        self.on_end: list[Callable[[str, int | None], None]] = []
-        """Called after ``stop``, ``kill`` and ``crash``, with that word and the seed of a crash."""
         self.front: tuple[dict[str, Any], str] | None = None
         """blockdev options and URI of a proxy in front of the server, if there is one."""
         self.event_lists: list[list[Event]] = []
@@ -216,6 +216,7 @@ class Backend:
         :raise ProgramError: the server does not end in time, or crashes.
         """
         self._must_be(State.RUNNING)
+        self.announce()
         self._close_control()
         server = self._server
         if server is not None:
@@ -254,6 +255,7 @@ class Backend:
         if self.description.kill is None:
             raise NotRun(f"target {self.description.name} has no kill action")
         self._must_be(State.RUNNING)
+        self.announce(orderly=False)
         self._close_control()
         assert self._server is not None
         action = self.description.kill
@@ -276,6 +278,7 @@ class Backend:
         if action is None:
             raise NotRun(f"target {self.description.name} has no crash action")
         self._must_be(State.RUNNING)
+        self.announce(orderly=False)
         self._do(action, "crash", seed=seed)
         self._report_end("crash", seed)
         if self._server is not None and not self._server.is_running:
@@ -290,6 +293,7 @@ class Backend:
         if action is None:
             raise NotRun(f"target {self.description.name} does not resize volumes")
         self._must_be(State.CREATED, State.RUNNING)
+        self.announce(alone=True)
         old, self.size = self.size, size
         try:
             self.perform(action, "volume.resize")
@@ -343,10 +347,6 @@ class Backend:
         self.state = State.ABSENT
 
     # Inside --------------------------------------------------------------------------------------
-
-    def _report_end(self, how: str, seed: int | None = None) -> None:
-        for callback in self.on_end:
-            callback(how, seed)
 
     def _must_be(self, *states: State) -> None:
         if self._server is not None and self.state is State.RUNNING and not self._server.is_running:

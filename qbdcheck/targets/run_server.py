@@ -155,6 +155,7 @@ class RunVolume(Backend):
         :raise ProgramError: the server has died, or does not end in time.
         """
         self._must_be(State.RUNNING)
+        self.announce()
         self._close_control()
         if self._owned:
             self.server.end()
@@ -164,6 +165,7 @@ class RunVolume(Backend):
         """Kill a server of the case's own. All flushed data must survive."""
         self._must_own("killed")
         self._must_be(State.RUNNING)
+        self.announce(orderly=False)
         self._close_control()
         self.server.kill()
         self.state = State.CRASHED
@@ -173,6 +175,7 @@ class RunVolume(Backend):
         """Simulate a power cut of a server of the case's own. It runs afterwards."""
         self._must_own("crashed")
         self._must_be(State.RUNNING)
+        self.announce(orderly=False)
         self.server.crash(seed)
         self.server.wait_for(self, self._opens())
         self._report_end("crash", seed)

@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from blockio.extents import STATE_HOLE
 from oracles.damage import Confidence, Damage
 from oracles.finding import READ_WAS_WRONG, Finding, Findings
 from oracles.shadow import Shadow
 from oracles.stamps import SECTOR, Data, as_array
 from qbdcheck.errors import QbdcheckError
+from reference_backend.client import Client
 from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused, ReplyHasGaps
 
 ReadAgain = Callable[[int, int], tuple[Data, tuple[tuple[int, int, bool], ...]]]
@@ -32,6 +36,30 @@ _UNIT = 64 << 10
 """Reads are multiples of the largest minimum block that NBD allows, in bytes."""
 _STILL = "the same damage, so the stored data is wrong"
 _FAILS = (QbdcheckError, NbdError, NbdProtocolError, OptionRefused, OSError, EOFError)
+_CONTEXT = "base:allocation"
+_EXTENTS = 200
+"""Extents of the block status that a finding has."""
+
+
+def read_again(
+    client: Client, offset: int, length: int
+) -> tuple[Data, tuple[tuple[int, int, bool], ...]]:
+    """Return the bytes of a range and its first extents: offset, length, whether it is a hole.
+
+    :param client: a new connection; without the context base:allocation there are no extents.
+    """
+    data = np.frombuffer(client.read(offset, length), dtype=np.uint8)
+    found: list[tuple[int, int, bool]] = []
+    at, end = offset, offset + length
+    while _CONTEXT in client.contexts.values() and at < end and len(found) < _EXTENTS:
+        extents = client.block_status(at, end - at).get(_CONTEXT, [])
+        for extent in extents:
+            stop = min(at + extent.length, end)
+            found.append((at, stop - at, bool(extent.flags & STATE_HOLE)))
+            at = stop
+        if not extents:
+            break
+    return data, tuple(found[:_EXTENTS])
 
 
 def looked_again(

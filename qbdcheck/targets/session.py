@@ -31,6 +31,7 @@ from qbdcheck.targets.disk import (
     volume_size,
 )
 from qbdcheck.targets.disk_io import DiskIo
+from qbdcheck.targets.driver_exports import DriverExports
 from qbdcheck.targets.few_clients import Turns, most_clients
 from qbdcheck.targets.fresh_contents import adopt_fresh
 from qbdcheck.targets.lifecycle import Backend
@@ -102,6 +103,7 @@ class TargetSession:
         )
         self.qemu_img = QemuImg(self.programs, scratch)
         self.backends: list[Backend] = []
+        self._exports = DriverExports(self.storage_daemon)
         self._ios: list[DiskIo] = []
         self._clients: list[Client] = []
         self._monitored: list[Monitored] = []
@@ -289,6 +291,7 @@ class TargetSession:
                 print_server=print_server,
             )
         self.backends.append(backend)
+        backend.listeners.before_change.append(self._exports.leave)
         return backend
 
     @property
@@ -405,9 +408,9 @@ class TargetSession:
         :param structured: ask for structured replies; None: as ``--headers`` says.
         :param extended: likewise for extended headers.
         :param export_name: send only the option EXPORT_NAME, like the oldest clients.
-        :raise NotRun: the target has no NBD URI, or refuses the headers that ``--headers`` demands.
+        :raise NotRun: the target refuses the headers that ``--headers`` demands.
         """
-        uri = disk.uri if isinstance(disk, Disk) else disk
+        uri = self._uri_of(disk) if isinstance(disk, Disk) else disk
         if export_name:
             address, name, _secure = parse_uri(uri)
             client = Client.open_socket(address, timeout_s=elapsed_limit_s(COMMAND_TIMEOUT_S))
@@ -427,6 +430,23 @@ class TargetSession:
             must_agree(client, ReplyMode[demanded.upper()])
         return client
 
+    def needs_export(self, disk: Disk) -> bool:
+        """Return whether a raw client reaches a disk only through a qemu-storage-daemon."""
+        no_client = bool(self.capabilities) and "nbd" not in self.capabilities
+        return disk.backend.uri is None or no_client
+
+    def export(self, disk: Disk) -> str:
+        """Return the NBD URI of an export of a disk's volume by a qemu-storage-daemon.
+
+        It is made once, and ends when the server ends or the volume changes its size.
+
+        :raise ProgramError: the daemon does not start, or does not open the volume.
+        """
+        return self._exports.uri(disk)
+
+    def _uri_of(self, disk: Disk) -> str:
+        return self.export(disk) if self.needs_export(disk) else disk.uri
+
     # The end -------------------------------------------------------------------------------------
 
     def _save_volumes(self) -> None:
@@ -443,7 +463,7 @@ class TargetSession:
     def close(self) -> None:
         """End all programs and remove all volumes; with --keep the volumes stay.
 
-        :raise ProgramError: a server died, or crashed while it was stopped.
+        :raise ProgramError: a server or the daemon of an export died, or failed at its end.
         """
         Client.before = None
         self.programs.before.clear()
@@ -452,14 +472,17 @@ class TargetSession:
         for client in self._clients:
             with contextlib.suppress(OSError):
                 client.sock.close()
-        for program in self._monitored:
-            program.abandon()
         keep = self.execution.keep
-        if keep:
-            self._save_volumes()
         with contextlib.ExitStack() as ends:
             for backend in self.backends:
                 ends.callback(backend.remove, keep)
+            for program in self._monitored:
+                ends.callback(program.abandon)
+            self._exports.close()
+            for program in self._monitored:
+                program.abandon()
+            if keep:
+                self._save_volumes()
             for backend in self.backends:
                 if backend.state is State.RUNNING:
                     backend.end()

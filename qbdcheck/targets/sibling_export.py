@@ -39,7 +39,7 @@ class SiblingExport(Backend):
         self.sizes = self.host.sizes
         self.step = self.host.step
         self.directory = self.host.directory
-        self.on_end = self.host.on_end
+        self.listeners = self.host.listeners
         self.event_lists = self.host.event_lists
         self._ending = list(ending)
         self._more = dict(more or {})
@@ -157,6 +157,7 @@ def remove_volume(backend: Backend) -> None:
         raise NotRun(f"target {backend.description.name} does not remove volumes while it runs")
     if not isinstance(backend, SiblingExport):
         raise CaseBroken(f"{backend.name} is the first volume of its server, it stays")
+    backend.announce(alone=True)
     backend.perform(action, "volume.volume_remove")
     if backend in backend.host.siblings:
         backend.host.siblings.remove(backend)

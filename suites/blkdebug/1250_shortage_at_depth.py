@@ -13,7 +13,11 @@ from qbdcheck.kit.request_errors import RequestFailed
 DEPTH, SLOT, BATCHES = 96, 16 << 10, 3
 
 
-@case(groups="inject errors concurrent", requires="nbd flush", basis="MUST: NBD, Error values")
+@case(
+    groups="inject errors concurrent",
+    requires="nbd flush",
+    basis="MUST: NBD, Error values",
+)
 def test(new_disk, nbd_io, rules, target, seed):
     size = SLOT * target.scale
     disk = new_disk(DEPTH * size)

@@ -23,7 +23,7 @@ FULL = {ENOSPC, EDQUOT, EIO}
 
 @case(
     groups="inject errors size discard",
-    requires="nbd flush",
+    requires="raw_requests flush",
     basis=("MUST: NBD, Error values", "POLICY: failed-write-old-or-new"),
 )
 def test(new_disk, nbd_io, scratch, seed):

@@ -14,7 +14,7 @@ from qbdcheck.kit.covering.themes import CUTS, walk
 
 @case(
     groups="flush crash zero discard quick",
-    requires="nbd sudden_end",
+    requires="raw_requests sudden_end",
     basis=(
         "MUST: NBD, NBD_CMD_FLUSH",
         "MUST: NBD, Command flags",

@@ -15,7 +15,7 @@ from qbdcheck.kit.covering.themes import SNAPSHOTS, walk
 
 @case(
     groups="snapshot zero discard quick",
-    requires="nbd snapshot_read snapshot_remove",
+    requires="raw_requests snapshot_read snapshot_remove",
     basis=(
         "POLICY: snapshot-is-one-moment",
         "POLICY: clone-is-independent",

@@ -13,7 +13,7 @@ from qbdcheck.kit.covering.themes import RESIZES, walk
 
 @case(
     groups="size zero discard quick",
-    requires="nbd resize",
+    requires="raw_requests resize",
     basis=("MUST: NBD, NBD_CMD_READ", "POLICY: grown-part-reads-zero"),
 )
 def test(nbd_io, target, seed, log):

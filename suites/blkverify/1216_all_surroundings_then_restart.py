@@ -13,7 +13,7 @@ from qbdcheck.kit.covering.themes import RESTARTS, walk
 
 @case(
     groups="flush crash zero discard quick",
-    requires="nbd kill",
+    requires="raw_requests kill",
     basis=(
         "MUST: NBD, NBD_CMD_FLUSH",
         "MUST: NBD, Command flags",

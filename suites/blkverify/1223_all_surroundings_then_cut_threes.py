@@ -12,7 +12,7 @@ from qbdcheck.kit.covering.themes import CUTS, walk
 
 @case(
     groups="flush crash zero discard nightly",
-    requires="nbd crash",
+    requires="raw_requests crash",
     limit_s=300,
     basis=(
         "MUST: NBD, NBD_CMD_FLUSH",

@@ -13,7 +13,7 @@ from qbdcheck.kit.covering.themes import SNAPSHOTS, walk
 
 @case(
     groups="snapshot zero discard nightly",
-    requires="nbd snapshot_read snapshot_remove",
+    requires="raw_requests snapshot_read snapshot_remove",
     limit_s=300,
     basis=(
         "POLICY: snapshot-is-one-moment",

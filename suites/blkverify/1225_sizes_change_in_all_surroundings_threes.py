@@ -12,7 +12,7 @@ from qbdcheck.kit.covering.themes import RESIZES, walk
 
 @case(
     groups="size zero discard nightly",
-    requires="nbd resize",
+    requires="raw_requests resize",
     limit_s=300,
     basis=("MUST: NBD, NBD_CMD_READ", "POLICY: grown-part-reads-zero"),
 )

@@ -12,7 +12,7 @@ from qbdcheck.kit.covering.themes import RESTARTS, walk
 
 @case(
     groups="flush crash zero discard nightly",
-    requires="nbd kill",
+    requires="raw_requests kill",
     limit_s=300,
     basis=(
         "MUST: NBD, NBD_CMD_FLUSH",

@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 
 @case(
     groups="verify crash concurrent",
-    requires="nbd kill flush",
+    requires="raw_requests kill flush",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: no-late-write"),
 )
 def test(new_disk, dual_write):

@@ -16,7 +16,7 @@ BLOCK, BLOCKS, STEPS = 4096, 48, 160
 
 @case(
     groups="rw zero discard flush crash quick",
-    requires="nbd",
+    requires="raw_requests",
     basis=("MUST: NBD, NBD_CMD_WRITE", "MUST: NBD, NBD_CMD_FLUSH"),
 )
 def test(new_disk, nbd_io, target, seed):

@@ -21,7 +21,7 @@ STAGES = (
 
 @case(
     groups="snapshot flush crash",
-    requires="nbd snapshot_read snapshot_remove",
+    requires="raw_requests snapshot_read snapshot_remove",
     basis="POLICY: snapshot-is-one-moment",
 )
 def test(new_disk, nbd_io, seed):

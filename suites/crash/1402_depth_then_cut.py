@@ -17,7 +17,7 @@ SIZES = (512, 4096, 16 * KIB, 16 * KIB + 512, 20 * KIB, 32 * KIB)
 
 @case(
     groups="rw flush concurrent crash quick",
-    requires="nbd flush sudden_end",
+    requires="raw_requests flush sudden_end",
     basis="MUST: NBD, NBD_CMD_FLUSH",
 )
 def test(new_disk, nbd_io, target, seed):

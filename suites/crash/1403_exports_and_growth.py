@@ -20,7 +20,7 @@ KIB = 1 << 10
 
 @case(
     groups="flush size crash",
-    requires="nbd flush add_volume resize",
+    requires="raw_requests flush add_volume resize",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: new-size-is-seen"),
 )
 def test(new_disk, nbd_io, target, seed):

@@ -21,7 +21,7 @@ FUA = CommandFlag.FUA
 
 @case(
     groups="flush crash rw quick",
-    requires="nbd flush fua multi_conn sudden_end",
+    requires="raw_requests flush fua multi_conn sudden_end",
     basis=(
         "MUST: NBD, NBD_CMD_FLUSH",
         "MUST: NBD, Command flags",

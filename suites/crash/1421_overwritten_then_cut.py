@@ -16,7 +16,7 @@ KIB, ROUNDS = 1 << 10, 12
 
 @case(
     groups="flush crash zero quick",
-    requires="nbd flush sudden_end",
+    requires="raw_requests flush sudden_end",
     basis="MUST: NBD, NBD_CMD_FLUSH",
 )
 def test(new_disk, nbd_io, target, seed):

@@ -16,7 +16,7 @@ KIB, ROUNDS = 1 << 10, 12
 
 @case(
     groups="flush crash zero discard quick",
-    requires="nbd flush fua sudden_end",
+    requires="raw_requests flush fua sudden_end",
     basis=(
         "MUST: NBD, NBD_CMD_FLUSH",
         "MUST: NBD, Command flags",

@@ -14,7 +14,9 @@ from qbdcheck.kit.server_ends import end, ways_of
 COUNT = 160
 
 
-@case(groups="flush crash rw quick", requires="nbd flush", basis="MUST: NBD, NBD_CMD_FLUSH")
+@case(
+    groups="flush crash rw quick", requires="raw_requests flush", basis="MUST: NBD, NBD_CMD_FLUSH"
+)
 def test(new_disk, nbd_io, seed):
     disk = new_disk(COUNT * BLOCK)
     for number, way in enumerate(ways_of(disk) or ["nothing"]):

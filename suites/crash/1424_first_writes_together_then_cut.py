@@ -15,7 +15,7 @@ UNIT, ROUNDS, DEPTH, MIB = 65536, 5, 12, 1 << 20
 
 @case(
     groups="flush crash concurrent quick",
-    requires="nbd flush multi_conn sudden_end",
+    requires="raw_requests flush multi_conn sudden_end",
     basis="MUST: NBD, NBD_CMD_FLUSH",
 )
 def test(new_disk, nbd_io, seed):

@@ -14,7 +14,11 @@ from qbdcheck.kit.server_ends import cut, rounds
 COUNTS, CUTS, SIZE = (128, 256, 512, 1024), 8, 16384
 
 
-@case(groups="flush crash quick", requires="nbd flush sudden_end", basis="MUST: NBD, NBD_CMD_FLUSH")
+@case(
+    groups="flush crash quick",
+    requires="raw_requests flush sudden_end",
+    basis="MUST: NBD, NBD_CMD_FLUSH",
+)
 def test(new_disk, nbd_io, target, seed):
     disk = new_disk(max(SIZE, 2 * target.minimum_block), prefill=False)
     random = seed.stream("places")

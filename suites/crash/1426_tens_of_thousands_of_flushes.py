@@ -12,7 +12,7 @@ MOST, SLOT, SLOTS = 1 << 16, 4096, 32
 
 @case(
     groups="flush crash slow",
-    requires="nbd flush crash",
+    requires="raw_requests flush crash",
     basis="MUST: NBD, NBD_CMD_FLUSH",
     limit_s=200,
 )

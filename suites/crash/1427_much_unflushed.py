@@ -19,7 +19,7 @@ PARTS = (512, 4 * KIB, 8 * KIB, 64 * KIB)
 
 @case(
     groups="rw flush zero crash quick",
-    requires="nbd flush multi_conn",
+    requires="raw_requests flush multi_conn",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "MUST: NBD, NBD_CMD_READ"),
 )
 def test(new_disk, nbd_io, target, seed):

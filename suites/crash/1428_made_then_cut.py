@@ -16,7 +16,7 @@ SIZE, WINDOW, WINDOWS = 1280 * KIB, 192 * KIB, (0, 960 * KIB, 1088 * KIB)
 
 @case(
     groups="snapshot flush crash quick",
-    requires="nbd flush sudden_end snapshot_read snapshot_remove clone add_volume",
+    requires="raw_requests flush sudden_end snapshot_read snapshot_remove clone add_volume",
     basis=("POLICY: snapshot-is-one-moment", "POLICY: clone-is-independent"),
 )
 def test(new_disk, nbd_io, seed):

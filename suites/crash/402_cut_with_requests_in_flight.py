@@ -14,7 +14,7 @@ COUNT, LENGTH = 64, 12 << 10
 
 @case(
     groups="concurrent flush crash protocol",
-    requires="nbd flush sudden_end",
+    requires="raw_requests flush sudden_end",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: sector-writes-are-atomic"),
 )
 def test(new_disk, nbd_io, target, seed):

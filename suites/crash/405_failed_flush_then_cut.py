@@ -13,7 +13,7 @@ FAILS = {"event": "flush_to_disk", "errno": "EIO", "iotype": "flush", "once": Tr
 
 @case(
     groups="inject errors flush crash",
-    requires="nbd control flush crash",
+    requires="raw_requests control flush crash",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "POLICY: failure-is-not-sticky"),
 )
 def test(new_disk, nbd_io, rules, seed):

@@ -16,7 +16,7 @@ LENGTH = 8192
 
 @case(
     groups="concurrent flush crash protocol",
-    requires="nbd flush multi_conn sudden_end",
+    requires="raw_requests flush multi_conn sudden_end",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "MUST: NBD, Transmission flags"),
 )
 def test(new_disk, nbd_io, seed):

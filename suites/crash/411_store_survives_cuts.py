@@ -13,7 +13,7 @@ from qbdcheck.kit.server_ends import cut, rounds
 
 @case(
     groups="flush crash protocol",
-    requires="nbd flush sudden_end",
+    requires="raw_requests flush sudden_end",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "MUST: NBD, Ordering of messages and writes"),
 )
 def test(new_disk, nbd, seed):

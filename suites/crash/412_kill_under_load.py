@@ -13,7 +13,7 @@ CYCLES = 20
 
 @case(
     groups="flush crash concurrent slow",
-    requires="nbd flush kill",
+    requires="raw_requests flush kill",
     limit_s=60,
     basis="MUST: NBD, NBD_CMD_FLUSH",
 )

@@ -12,7 +12,7 @@ CYCLES = 300
 
 @case(
     groups="flush crash concurrent slow disabled",
-    requires="nbd flush kill",
+    requires="raw_requests flush kill",
     limit_s=600,
     basis="MUST: NBD, NBD_CMD_FLUSH",
 )

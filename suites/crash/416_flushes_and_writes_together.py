@@ -12,7 +12,7 @@ from qbdcheck.kit.server_ends import cut, rounds
 
 @case(
     groups="concurrent flush crash protocol quick",
-    requires="nbd flush multi_conn sudden_end",
+    requires="raw_requests flush multi_conn sudden_end",
     basis=("MUST: NBD, NBD_CMD_FLUSH", "MUST: NBD, Transmission flags"),
 )
 def test(new_disk, nbd_io, seed):

@@ -14,7 +14,7 @@ KIB = 1 << 10
 
 @case(
     groups="snapshot flush crash",
-    requires="nbd flush sudden_end clone add_volume",
+    requires="raw_requests flush sudden_end clone add_volume",
     basis=(
         "MUST: NBD, NBD_CMD_FLUSH",
         "POLICY: snapshot-is-one-moment",

@@ -31,7 +31,7 @@ def kill(disk, nbd_io, *others):
 
 @case(
     groups="snapshot flush crash",
-    requires="nbd flush kill clone snapshot_remove resize",
+    requires="raw_requests flush kill clone snapshot_remove resize",
     basis=(
         "MUST: NBD, NBD_CMD_FLUSH",
         "POLICY: snapshot-is-one-moment",

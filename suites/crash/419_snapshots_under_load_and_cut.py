@@ -16,7 +16,7 @@ PLAN = Plan(size=2 << 20, requests=60, depth=2, lengths=(1, 8, 24), share=1.0, f
 
 @case(
     groups="snapshot concurrent crash",
-    requires="nbd multi_conn snapshot_read sudden_end fua flush",
+    requires="raw_requests multi_conn snapshot_read sudden_end fua flush",
     basis=("MUST: NBD, Command flags", "POLICY: snapshot-is-one-moment"),
 )
 def test(new_disk, model, seed):

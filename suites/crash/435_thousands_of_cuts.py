@@ -16,7 +16,7 @@ KINDS = ("write", "write", "zero", "discard")
 
 @case(
     groups="rw flush crash slow",
-    requires="nbd flush fua write_zeroes discard crash",
+    requires="raw_requests flush fua write_zeroes discard crash",
     limit_s=400,
     basis=(
         "MUST: NBD, NBD_CMD_FLUSH",

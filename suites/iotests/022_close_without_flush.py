@@ -11,7 +11,7 @@ from qbdcheck.kit.nbd_requests import widened
 
 @case(
     groups="rw quick flush protocol",
-    requires="nbd",
+    requires="raw_requests",
     basis="POLICY: answered-writes-outlive-their-connection",
 )
 def test(disk, nbd_io):

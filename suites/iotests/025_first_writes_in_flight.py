@@ -13,7 +13,7 @@ WRITES = 16
 
 @case(
     groups="rw quick protocol",
-    requires="nbd",
+    requires="raw_requests",
     basis=("MUST: NBD, NBD_CMD_READ", "POLICY: fresh-volume-reads-zero"),
 )
 def test(new_disk, nbd_io, target):

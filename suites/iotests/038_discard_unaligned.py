@@ -14,7 +14,7 @@ EDGES = (1, 511, 512, 513, 4095, 4097)
 
 @case(
     groups="discard quick protocol",
-    requires="nbd discard",
+    requires="raw_requests discard",
     basis=("MUST: NBD, NBD_CMD_TRIM", "POLICY: discard-old-or-zero"),
 )
 def test(disk, nbd_io):

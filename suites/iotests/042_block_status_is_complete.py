@@ -15,7 +15,7 @@ LENGTHS = (512, 4096, 1 << 20, 5 << 20)
 
 @case(
     groups="status quick protocol",
-    requires="nbd block_status discard write_zeroes",
+    requires="raw_requests block_status discard write_zeroes",
     basis=("MUST: NBD, NBD_CMD_BLOCK_STATUS", "MUST: NBD, Metadata contexts"),
 )
 def test(disk, nbd_io):

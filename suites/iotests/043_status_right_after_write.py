@@ -12,7 +12,7 @@ from qbdcheck.kit.nbd_requests import widened
 
 @case(
     groups="status quick protocol",
-    requires="nbd block_status",
+    requires="raw_requests block_status",
     basis="MUST: NBD, Metadata contexts",
 )
 def test(new_disk, nbd_io, target):

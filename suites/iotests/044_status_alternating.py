@@ -13,7 +13,7 @@ STEP = 8192
 
 @case(
     groups="status quick protocol",
-    requires="nbd block_status",
+    requires="raw_requests block_status",
     basis=("MUST: NBD, NBD_CMD_BLOCK_STATUS", "MUST: NBD, Metadata contexts"),
 )
 def test(new_disk, nbd_io, log):

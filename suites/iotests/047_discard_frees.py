@@ -13,7 +13,7 @@ MIB = 1 << 20
 
 @case(
     groups="status discard quick protocol",
-    requires="nbd block_status discard write_zeroes",
+    requires="raw_requests block_status discard write_zeroes",
     basis="POLICY: discarded-space-is-a-hole",
 )
 def test(disk, new_disk, nbd, nbd_io, not_run):

@@ -15,7 +15,7 @@ KINDS = (Command.WRITE, Command.WRITE, Command.TRIM, Command.WRITE_ZEROES)
 
 @case(
     groups="concurrent zero discard quick protocol",
-    requires="nbd write_zeroes discard",
+    requires="raw_requests write_zeroes discard",
     basis=(
         "MUST: NBD, NBD_CMD_WRITE_ZEROES",
         "MUST: NBD, NBD_CMD_TRIM",

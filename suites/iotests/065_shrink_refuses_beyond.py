@@ -13,7 +13,7 @@ OLD, NEW = 8 << 20, 4 << 20
 
 @case(
     groups="size quick protocol",
-    requires="nbd resize",
+    requires="raw_requests resize",
     basis=("POLICY: new-size-is-seen", "POLICY: refused-request-changes-nothing"),
 )
 def test(new_disk, nbd, target):

@@ -21,7 +21,11 @@ LENGTHS = (1, 512, 1024, 4096, 4608, 8192, 12 * KIB + 1, 64 * KIB, 68 * KIB + 51
 SHAPES = ([512, 512], [1, 511, 512, 4096, 3, 509], [100] * 50, [65536, 1, 65535])
 
 
-@case(groups="rw snapshot quick", requires="nbd snapshot_read", basis="MUST: NBD, NBD_CMD_READ")
+@case(
+    groups="rw snapshot quick",
+    requires="raw_requests snapshot_read",
+    basis="MUST: NBD, NBD_CMD_READ",
+)
 def test(new_disk, nbd_io, qemu_io, target, seed):
     disk = new_disk(SIZE, prefill=False)
     fill(disk, nbd_io, WRITTEN)

@@ -26,7 +26,7 @@ FLAGS = {"fua": CommandFlag.FUA, "fast_zero": CommandFlag.FAST_ZERO}
 
 @case(
     groups="size zero discard protocol",
-    requires="nbd write_zeroes",
+    requires="raw_requests write_zeroes",
     basis=(
         "MUST: NBD, NBD_CMD_WRITE_ZEROES",
         "MUST: NBD, NBD_CMD_TRIM",

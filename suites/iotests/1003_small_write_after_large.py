@@ -12,7 +12,9 @@ KIB, ROUNDS = 1 << 10, 60
 
 
 @case(
-    groups="rw concurrent quick", requires="nbd", basis="MUST: NBD, Ordering of messages and writes"
+    groups="rw concurrent quick",
+    requires="raw_requests",
+    basis="MUST: NBD, Ordering of messages and writes",
 )
 def test(new_disk, nbd_io, target, seed):
     disk = new_disk("1M")

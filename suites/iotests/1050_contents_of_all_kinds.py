@@ -14,7 +14,7 @@ CLUSTER, BLOCK, MIB = 65536, 4096, 1 << 20
 PARTS = ((0, 512), (512, 4096), (30_720, 512), (61_440, 4096))
 
 
-@case(groups="rw quick", requires="nbd", basis="MUST: NBD, NBD_CMD_WRITE")
+@case(groups="rw quick", requires="raw_requests", basis="MUST: NBD, NBD_CMD_WRITE")
 def test(new_disk, nbd_io, seed):
     disk = new_disk("7M")
     random = seed.stream("contents")

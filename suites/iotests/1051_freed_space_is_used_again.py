@@ -16,7 +16,7 @@ CLUSTERS = 4 * ROUNDS
 
 @case(
     groups="discard zero rw quick",
-    requires="nbd discard write_zeroes",
+    requires="raw_requests discard write_zeroes",
     basis=(
         "MUST: NBD, NBD_CMD_WRITE",
         "POLICY: discard-old-or-zero",

@@ -20,7 +20,7 @@ SIZE, ROUNDS = 8 * MIB, 32
 PARTS = ((0, 512), (512, 512), (0, BLOCK), (1024, 512))
 
 
-@case(groups="rw zero quick", requires="nbd multi_conn", basis="MUST: NBD, NBD_CMD_READ")
+@case(groups="rw zero quick", requires="raw_requests multi_conn", basis="MUST: NBD, NBD_CMD_READ")
 def test(new_disk, nbd_io, seed):
     disk = new_disk(SIZE)
     random = seed.stream("places")

@@ -20,7 +20,7 @@ LENGTHS = (4 * MIB + 1024, 6 * MIB + 512)
 
 @case(
     groups="rw size zero quick",
-    requires="nbd",
+    requires="raw_requests",
     basis=("MUST: NBD, NBD_CMD_WRITE", "MUST: NBD, Block size constraints"),
 )
 def test(new_disk, nbd_io, seed):

@@ -14,7 +14,7 @@ UNIT, BLOCK, COUNT = 65536, 4096, 100
 SIZES = (17 << 40, *(1 << bits for bits in range(43, 22, -2)))
 
 
-@case(groups="rw size quick", requires="nbd", basis="MUST: NBD, NBD_CMD_READ")
+@case(groups="rw size quick", requires="raw_requests", basis="MUST: NBD, NBD_CMD_READ")
 def test(new_disk, nbd_io, target, seed, log):
     random = seed.stream("order")
     orders = {

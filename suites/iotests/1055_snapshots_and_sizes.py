@@ -18,7 +18,7 @@ KIB, MIB, COUNT = 1 << 10, 1 << 20, 34
 
 @case(
     groups="snapshot size quick",
-    requires="nbd snapshot_read snapshot_remove clone resize write_zeroes",
+    requires="raw_requests snapshot_read snapshot_remove clone resize write_zeroes",
     basis=(
         "POLICY: snapshot-is-one-moment",
         "POLICY: clone-is-independent",

@@ -13,7 +13,7 @@ KIB, TURNS = 1 << 10, 3
 
 @case(
     groups="snapshot names quick",
-    requires="nbd snapshot_read snapshot_remove",
+    requires="raw_requests snapshot_read snapshot_remove",
     basis="POLICY: snapshot-is-one-moment",
 )
 def test(new_disk, nbd_io, seed):

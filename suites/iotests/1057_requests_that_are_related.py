@@ -17,7 +17,7 @@ KIB, STEPS = 1 << 10, 400
 
 @case(
     groups="rw zero discard quick",
-    requires="nbd multi_conn",
+    requires="raw_requests multi_conn",
     basis=("MUST: NBD, NBD_CMD_WRITE", "MUST: NBD, NBD_CMD_READ", "POLICY: discard-old-or-zero"),
 )
 def test(new_disk, nbd_io, seed):

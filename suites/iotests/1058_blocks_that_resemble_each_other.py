@@ -14,7 +14,7 @@ from qbdcheck.kit.nbd_requests import widened
 BLOCKS, VERSIONS = 128, 300
 
 
-@case(groups="rw zero quick", requires="nbd", basis="MUST: NBD, NBD_CMD_WRITE")
+@case(groups="rw zero quick", requires="raw_requests", basis="MUST: NBD, NBD_CMD_WRITE")
 def test(new_disk, nbd_io, seed):
     disk = new_disk(BLOCKS * BLOCK)
     random = seed.stream("contents")

@@ -19,7 +19,7 @@ SIZES = (320 * KIB, 768 * KIB, 2 * MIB)
 
 @case(
     groups="rw zero discard status slow",
-    requires="nbd multi_conn",
+    requires="raw_requests multi_conn",
     basis=("MUST: NBD, NBD_CMD_WRITE", "MUST: NBD, NBD_CMD_READ", "POLICY: discard-old-or-zero"),
 )
 def test(new_disk, nbd_io, seed):

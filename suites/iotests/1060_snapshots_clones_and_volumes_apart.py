@@ -21,7 +21,7 @@ WINDOW, WINDOWS = 192 * KIB, (0, 960 * KIB)
 
 @case(
     groups="snapshot quick",
-    requires="nbd snapshot_read snapshot_remove clone",
+    requires="raw_requests snapshot_read snapshot_remove clone",
     basis=("POLICY: snapshot-is-one-moment", "POLICY: clone-is-independent"),
 )
 def test(new_disk, nbd_io, target, seed):

@@ -17,7 +17,11 @@ KIB, ROUNDS, WINDOW = 1 << 10, 15, 128 << 10
 STEPS = (512, 4096, 20 * KIB, 64 * KIB, 300 * KIB)
 
 
-@case(groups="size rw zero discard quick", requires="nbd resize", basis="MUST: NBD, NBD_CMD_READ")
+@case(
+    groups="size rw zero discard quick",
+    requires="raw_requests resize",
+    basis="MUST: NBD, NBD_CMD_READ",
+)
 def test(new_disk, nbd_io, target, seed):
     random = seed.stream("sizes")
     unit = max(size_unit(target), minimum_block(new_disk("64K")))

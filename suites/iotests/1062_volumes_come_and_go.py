@@ -20,7 +20,7 @@ WINDOW, WINDOWS = 192 * KIB, (0, 960 * KIB, 2 * MIB)
 
 @case(
     groups="snapshot size quick",
-    requires="nbd snapshot_read clone add_volume volume_remove",
+    requires="raw_requests snapshot_read clone add_volume volume_remove",
     basis=("POLICY: clone-is-independent", "POLICY: fresh-volume-reads-zero"),
 )
 def test(new_disk, nbd_io, target, seed):

@@ -14,7 +14,7 @@ MIB = 1 << 20
 
 @case(
     groups="rw flush crash protocol quick",
-    requires="nbd fua write_zeroes discard sudden_end",
+    requires="raw_requests fua write_zeroes discard sudden_end",
     basis=(
         "MUST: NBD, Command flags",
         "MUST: NBD, Ordering of messages and writes",

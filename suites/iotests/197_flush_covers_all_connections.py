@@ -15,7 +15,7 @@ MIB = 1 << 20
 
 @case(
     groups="flush crash concurrent protocol quick",
-    requires="nbd flush multi_conn sudden_end",
+    requires="raw_requests flush multi_conn sudden_end",
     basis=("MUST: NBD, Transmission flags", "MUST: NBD, NBD_CMD_FLUSH"),
 )
 def test(disk, nbd_io, seed):

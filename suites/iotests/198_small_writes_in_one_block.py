@@ -15,7 +15,7 @@ BLOCKS, CLIENTS = 24, 4
 
 @case(
     groups="concurrent rw protocol quick",
-    requires="nbd multi_conn",
+    requires="raw_requests multi_conn",
     basis="MUST: NBD, NBD_CMD_READ",
 )
 def test(new_disk, nbd_io):

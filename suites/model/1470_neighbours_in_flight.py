@@ -12,7 +12,11 @@ from qbdcheck.kit.nbd import Command, TransmissionFlag
 CLUSTER, BLOCK, CLUSTERS, ROUNDS = 65536, 4096, 6, 25
 
 
-@case(groups="concurrent discard zero rw quick", requires="nbd", basis="MUST: NBD, NBD_CMD_WRITE")
+@case(
+    groups="concurrent discard zero rw quick",
+    requires="raw_requests",
+    basis="MUST: NBD, NBD_CMD_WRITE",
+)
 def test(new_disk, nbd_io, seed):
     disk = new_disk(CLUSTERS * CLUSTER)
     random = seed.stream("places")

@@ -23,7 +23,7 @@ WORDS = {Command.WRITE: "write", Command.WRITE_ZEROES: "write zeroes", Command.T
 
 @case(
     groups="concurrent rw zero discard quick",
-    requires="nbd multi_conn",
+    requires="raw_requests multi_conn",
     basis=("MUST: NBD, NBD_CMD_WRITE", "POLICY: discard-old-or-zero"),
 )
 def test(new_disk, nbd, nbd_io, seed):

@@ -10,7 +10,7 @@ from qbdcheck.kit import case
 
 @case(
     groups="model rw flush crash slow",
-    requires="nbd flush",
+    requires="raw_requests flush",
     limit_s=600,
     basis=("MUST: NBD, NBD_CMD_READ", "MUST: NBD, NBD_CMD_FLUSH"),
 )

@@ -9,7 +9,7 @@ from qbdcheck.kit import case
 
 @case(
     groups="model rw flush crash slow disabled",
-    requires="nbd flush",
+    requires="raw_requests flush",
     limit_s=900,
     basis=("MUST: NBD, NBD_CMD_READ", "MUST: NBD, NBD_CMD_FLUSH"),
 )

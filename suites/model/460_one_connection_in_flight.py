@@ -9,7 +9,11 @@ from qbdcheck.kit import case
 from qbdcheck.kit.model.concurrent import Plan
 
 
-@case(groups="model concurrent", requires="nbd", basis="POLICY: requests-take-effect-at-one-moment")
+@case(
+    groups="model concurrent",
+    requires="raw_requests",
+    basis="POLICY: requests-take-effect-at-one-moment",
+)
 def test(new_disk, model):
     disk = new_disk("32k", prefill=False)
     for round_ in range(3):

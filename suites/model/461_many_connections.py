@@ -11,7 +11,7 @@ from qbdcheck.kit.model.concurrent import Plan
 
 @case(
     groups="model concurrent quick",
-    requires="nbd multi_conn",
+    requires="raw_requests multi_conn",
     basis=("MUST: NBD, Transmission flags", "POLICY: requests-take-effect-at-one-moment"),
 )
 def test(new_disk, model):

@@ -9,7 +9,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.model.concurrent import Plan
 
 
-@case(groups="model concurrent", requires="nbd multi_conn", basis="POLICY: no-late-write")
+@case(groups="model concurrent", requires="raw_requests multi_conn", basis="POLICY: no-late-write")
 def test(new_disk, model):
     disk = new_disk("32k", prefill=False)
     model.record_with_losses(disk, 4, Plan(requests=400, depth=8, share=0.6), rounds=4)

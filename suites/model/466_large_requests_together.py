@@ -12,7 +12,7 @@ from qbdcheck.kit.model.concurrent import Plan
 
 @case(
     groups="model concurrent quick",
-    requires="nbd multi_conn",
+    requires="raw_requests multi_conn",
     limit_s=30,
     basis="POLICY: request-holds-only-itself",
 )

@@ -19,7 +19,7 @@ PLANS = (
 
 @case(
     groups="model concurrent slow",
-    requires="nbd multi_conn",
+    requires="raw_requests multi_conn",
     limit_s=400,
     basis="POLICY: requests-take-effect-at-one-moment",
 )

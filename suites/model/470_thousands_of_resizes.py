@@ -14,7 +14,7 @@ MIB, MORE, ROUNDS, BLOCK = 1 << 20, 32 << 10, 1000, 4096
 
 @case(
     groups="model size slow",
-    requires="nbd resize",
+    requires="raw_requests resize",
     limit_s=400,
     basis=("POLICY: new-size-is-seen", "POLICY: grown-part-reads-zero"),
 )

@@ -15,7 +15,7 @@ PLAN = Plan(size=4 << 20, requests=100, depth=2, lengths=(1, 8, 8, 24), share=1.
 
 @case(
     groups="model snapshot concurrent quick",
-    requires="nbd multi_conn snapshot_read",
+    requires="raw_requests multi_conn snapshot_read",
     basis="POLICY: snapshot-is-one-moment",
 )
 def test(new_disk, model):

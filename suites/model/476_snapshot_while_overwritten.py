@@ -14,7 +14,7 @@ BLOCK, UNIT = 4096, 65536
 
 @case(
     groups="model snapshot concurrent quick",
-    requires="nbd snapshot_read",
+    requires="raw_requests snapshot_read",
     basis="POLICY: snapshot-is-one-moment",
 )
 def test(new_disk, nbd_io, seed):

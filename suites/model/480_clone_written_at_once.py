@@ -15,7 +15,7 @@ SECTOR, STEP = 512, 48 << 10
 
 @case(
     groups="model snapshot quick",
-    requires="nbd multi_conn clone write_zeroes discard",
+    requires="raw_requests multi_conn clone write_zeroes discard",
     basis="POLICY: clone-is-independent",
 )
 def test(new_disk, nbd_io, seed):

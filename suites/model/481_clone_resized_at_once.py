@@ -14,7 +14,7 @@ MIB, SECTOR = 1 << 20, 512
 
 @case(
     groups="snapshot size quick",
-    requires="clone resize nbd",
+    requires="clone resize raw_requests",
     basis=("POLICY: clone-is-independent", "POLICY: grown-part-reads-zero"),
 )
 def test(new_disk, nbd_io):

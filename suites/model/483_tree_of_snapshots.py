@@ -40,7 +40,7 @@ def read(disk, nbd_io):
 
 @case(
     groups="model snapshot",
-    requires="nbd clone snapshot_remove resize discard write_zeroes",
+    requires="raw_requests clone snapshot_remove resize discard write_zeroes",
     basis=("POLICY: snapshot-is-one-moment", "POLICY: clone-is-independent"),
 )
 def test(new_disk, nbd_io, seed, log):

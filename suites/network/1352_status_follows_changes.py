@@ -17,7 +17,7 @@ UNIT = 16 * KIB
 
 @case(
     groups="protocol status concurrent quick",
-    requires="nbd structured block_status",
+    requires="raw_requests block_status",
     basis="MUST: NBD, NBD_CMD_BLOCK_STATUS",
 )
 def test(new_disk, nbd_io, target, seed):

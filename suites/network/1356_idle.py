@@ -11,7 +11,7 @@ from qbdcheck.kit.idle import rest
 
 @case(
     groups="rw concurrent protocol",
-    requires="nbd",
+    requires="raw_requests",
     basis="POLICY: clients-do-not-disturb-each-other",
 )
 def test(new_disk, nbd_io, seed):

@@ -19,7 +19,7 @@ SIZES = (1024 * KIB + 512, 1100 * KIB, 1100 * KIB + 1536, 1000 * KIB, 1000 * KIB
 
 @case(
     groups="size status protocol",
-    requires="nbd structured block_status resize",
+    requires="raw_requests block_status resize",
     basis="MUST: NBD, NBD_CMD_BLOCK_STATUS",
 )
 def test(new_disk, nbd_io, target):

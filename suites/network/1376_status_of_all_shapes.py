@@ -18,7 +18,7 @@ CONTEXT = "base:allocation"
 
 @case(
     groups="status protocol zero quick",
-    requires="nbd structured block_status write_zeroes",
+    requires="raw_requests block_status write_zeroes",
     basis="MUST: NBD, NBD_CMD_BLOCK_STATUS",
 )
 def test(new_disk, nbd_io, target, seed):

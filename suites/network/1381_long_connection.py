@@ -16,7 +16,7 @@ REQUESTS, BATCH, LENGTH = 66_000, 500, 512
 
 @case(
     groups="protocol rw concurrent slow",
-    requires="nbd",
+    requires="raw_requests",
     limit_s=300,
     basis="MUST: NBD, Transmission",
 )

@@ -11,7 +11,7 @@ from qbdcheck.kit.idle import rest
 
 @case(
     groups="rw concurrent protocol inject",
-    requires="nbd multi_conn",
+    requires="raw_requests multi_conn",
     basis=("POLICY: clients-do-not-disturb-each-other", "POLICY: request-holds-only-itself"),
 )
 def test(new_disk, nbd_io, rules, seed):

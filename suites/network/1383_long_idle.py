@@ -12,7 +12,7 @@ PAUSES_S = (5.0, 25.0)
 
 @case(
     groups="rw concurrent protocol inject nightly",
-    requires="nbd multi_conn",
+    requires="raw_requests multi_conn",
     limit_s=180,
     basis=("POLICY: clients-do-not-disturb-each-other", "POLICY: request-holds-only-itself"),
 )

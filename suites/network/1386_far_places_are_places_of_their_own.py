@@ -22,7 +22,7 @@ TRACKING = "qbd:dirty"
 
 @case(
     groups="size rw zero discard status snapshot quick",
-    requires="nbd",
+    requires="raw_requests",
     basis=(
         "MUST: NBD, NBD_CMD_WRITE",
         "MUST: NBD, NBD_CMD_BLOCK_STATUS",

@@ -14,7 +14,7 @@ ENOTSUP = 95
 
 @case(
     groups="protocol zero quick",
-    requires="nbd write_zeroes",
+    requires="raw_requests write_zeroes",
     basis="MUST: NBD, NBD_CMD_WRITE_ZEROES",
 )
 def test(disk, nbd_io, target):

@@ -15,7 +15,7 @@ SIZES = (100 << 40, *(1 << bits for bits in range(46, 30, -4)))
 PLACES = 240
 
 
-@case(groups="size perf", requires="nbd", basis="POLICY: cost-of-a-request-is-bounded")
+@case(groups="size perf", requires="raw_requests", basis="POLICY: cost-of-a-request-is-bounded")
 def test(new_disk, nbd, target, log):
     costs = []
     for disk in (new_disk("64M", prefill=False), first_possible(target, SIZES, log)):

@@ -13,7 +13,7 @@ from qbdcheck.kit.request_cost import BLOCK, cost_us, costs_us, must_not_grow
 FEW, MANY = 16, 2048
 
 
-@case(groups="rw perf", requires="nbd", basis="POLICY: cost-of-a-request-is-bounded")
+@case(groups="rw perf", requires="raw_requests", basis="POLICY: cost-of-a-request-is-bounded")
 def test(new_disk, nbd, log):
     disk = new_disk(2 * BLOCK * MANY, prefill=False)
     client = nbd(disk)

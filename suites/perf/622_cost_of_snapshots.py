@@ -13,7 +13,11 @@ from qbdcheck.kit.request_cost import BLOCK, cost_us, must_not_grow, places
 SNAPSHOTS = 24
 
 
-@case(groups="snapshot perf", requires="nbd snapshot", basis="POLICY: cost-of-a-request-is-bounded")
+@case(
+    groups="snapshot perf",
+    requires="raw_requests snapshot",
+    basis="POLICY: cost-of-a-request-is-bounded",
+)
 def test(new_disk, nbd, log):
     disk = new_disk("16M", prefill=False)
     client, offsets, costs = nbd(disk), places(16 << 20, 240), []

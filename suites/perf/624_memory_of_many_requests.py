@@ -12,7 +12,7 @@ from qbdcheck.kit.request_cost import resident_bytes
 LENGTH, SLOTS, ROUNDS, MOST = 16 << 10, 16, 42, 8 << 20
 
 
-@case(groups="rw perf", requires="nbd flush", basis="POLICY: cost-of-a-request-is-bounded")
+@case(groups="rw perf", requires="raw_requests flush", basis="POLICY: cost-of-a-request-is-bounded")
 def test(new_disk, nbd, log):
     disk = new_disk("1M")
     client = nbd(disk)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from qbdcheck.errors import CaseBroken, NotRun
 from qbdcheck.kit.armed_rules import ArmedRules
@@ -19,7 +17,6 @@ from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.volume_limits import first_possible, size_unit
 from qbdcheck.seed import Seed
 from qbdcheck.targets.advertised_sizes import step_of
-from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.session import TargetSession
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -302,47 +299,30 @@ def walk(  # the fixtures of a case
     faults = None if rules is None else rules.on(disk)
     if theme.tracking:
         connect = partial(connect, contexts=(CONTEXT, theme.tracking))
-    with _reached(target, disk, connect) as (reach, is_coherent):
-        with reach(disk, structured=True) as io:
-            offer = Offer.of(io, is_coherent=is_coherent)
-            minimum = io.block_sizes[0]
-            if theme.tracking and theme.tracking not in io.client.contexts.values():
-                raise NotRun(f"the target has no context {theme.tracking}")
-        dimensions = _possible(theme, offer, target.capabilities)
-        beside = None
-        if any("beside" in course for course in dimensions["course"]):
-            beside = target.new_disk(disk.size, prefill=False, beside=disk)
-        wanted = pairs_of(dimensions) + list(theme.triples)
-        array = CoveringArray(dimensions, wanted, seed.stream("array"), clash)
-        events = Events(disk, reach, seed.stream("events"), is_coherent=is_coherent)
-        events.unit = minimum
-        if "raw_size" not in target.capabilities and "resize" in target.capabilities:
-            events.unit = max(minimum, size_unit(target))
-        events.beside, events.tracking = beside, theme.tracking
-        events.faults = faults
-        walker = Walker(events, seed.stream("places"), log, theme.window)
-        walker.play(array.rows(rows), theme.together)
-        if faults is not None and not events.failed:
-            raise CaseBroken("no rule of the covering array failed a request")
+    # All connections to an export by a driver share one storage daemon.
+    is_coherent = target.needs_export(disk) or "multi_conn" in target.capabilities
+    with connect(disk, structured=True) as io:
+        offer = Offer.of(io, is_coherent=is_coherent)
+        minimum = io.block_sizes[0]
+        if theme.tracking and theme.tracking not in io.client.contexts.values():
+            raise NotRun(f"the target has no context {theme.tracking}")
+    dimensions = _possible(theme, offer, target.capabilities)
+    beside = None
+    if any("beside" in course for course in dimensions["course"]):
+        beside = target.new_disk(disk.size, prefill=False, beside=disk)
+    wanted = pairs_of(dimensions) + list(theme.triples)
+    array = CoveringArray(dimensions, wanted, seed.stream("array"), clash)
+    events = Events(disk, connect, seed.stream("events"), is_coherent=is_coherent)
+    events.unit = minimum
+    if "raw_size" not in target.capabilities and "resize" in target.capabilities:
+        events.unit = max(minimum, size_unit(target))
+    events.beside, events.tracking = beside, theme.tracking
+    events.faults = faults
+    walker = Walker(events, seed.stream("places"), log, theme.window)
+    walker.play(array.rows(rows), theme.together)
+    if faults is not None and not events.failed:
+        raise CaseBroken("no rule of the covering array failed a request")
     log(coverage(array, walker.rows_done))
-
-
-@contextmanager
-def _reached(target: TargetSession, disk: Disk, connect: Connect) -> Iterator[tuple[Connect, bool]]:
-    """Give a function that connects to disks, and whether its connections see the same data.
-
-    A target without an NBD server is reached through a qemu-storage-daemon.
-    """
-    if "nbd" in target.capabilities:
-        yield connect, "multi_conn" in target.capabilities
-        return
-    with target.storage_daemon() as daemon:
-        uri = daemon.export(daemon.add(disk.blockdev("volume", discard="unmap")), name="disk")
-
-        def through(one: Disk, **options: Any) -> NbdIo:
-            return connect(uri, one.shadow, **options)
-
-        yield through, True
 
 
 def _possible(theme: Theme, offer: Offer, capabilities: Collection[str]) -> dict[str, list[str]]:
