@@ -124,10 +124,10 @@ class History:
         text: str = "",
     ) -> None:
         """Add a moment to the life of the volume; see `Moment` for the fields."""
-        if kind == "cut":
+        if kind in ("cut", "restart"):
             self._checks.clear()  # what was right before it may be lost now
         at_s = round(self.clock(), 6) if self.clock else None
-        lane = "" if kind in ("prefill", "cut") else self.lane
+        lane = "" if kind in ("prefill", "cut", "restart") else self.lane
         self._moments.append(
             Moment(
                 kind=kind,

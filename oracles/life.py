@@ -46,6 +46,10 @@ NOT_JUDGED = "not judged: in flight with a change there"
 DIFFERED = "was wrong"
 """The text of a read that was compared and differed, where the case went on."""
 CHANGES = ("prefill", "write", "zero", "discard")
+KILLED = "the server was killed"
+"""The text of a cut that was no power cut, but the end of the server by SIGKILL."""
+_NAMED = 2
+"""Connections that are named at most where several were closed."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class Moment:
     """One event in the life of a volume.
 
     :ivar kind: ``prefill``, ``write``, ``zero``, ``discard``, ``read``, ``flush``, ``cut``,
-        ``fault``, ``resize`` or ``restart``.
+        ``fault``, ``resize``, ``restart`` (the server was stopped in its normal way) or ``close``
+        (the connection of ``lane`` was closed in its normal way).
     :ivar number: of the operation, as in its stamp; 0 where it has none.
     :ivar at_s: when it was known to be over, in seconds since the case began; None if that
         was not recorded.
@@ -79,11 +84,18 @@ class Moment:
         """Return whether it touched a byte of a range, or concerns the whole volume."""
         if self.kind in WHOLE:
             return True
-        return self.offset < offset + length and offset < self.offset + self.length
+        return (
+            self.kind != "close"
+            and self.offset < offset + length
+            and offset < self.offset + self.length
+        )
 
 
 def life_of(moments: Sequence[Moment], places: Sequence[tuple[int, int]]) -> tuple[Moment, ...]:
-    """Return the last moments that concern ranges of bytes (offset, length), in their order."""
+    """Return the last moments that concern ranges of bytes (offset, length), in their order.
+
+    The end of a connection is one of them if the connection touched a range.
+    """
 
     def concerns(one: Moment) -> bool:
         return any(one.touches(*place) for place in places)
@@ -91,7 +103,9 @@ def life_of(moments: Sequence[Moment], places: Sequence[tuple[int, int]]) -> tup
     touching = (one for one in reversed(moments) if one.kind not in WHOLE and concerns(one))
     kept = list(islice(touching, MOST))
     others = list(islice((m for m in reversed(moments) if m.kind in WHOLE), _OTHERS))
-    chosen = {id(moment) for moment in (*kept, *others)}
+    lanes = {one.lane for one in kept}
+    closed = [one for one in moments if one.kind == "close" and one.lane in lanes]
+    chosen = {id(moment) for moment in (*kept, *others, *closed)}
     return tuple(_each_once([moment for moment in moments if id(moment) in chosen]))
 
 
@@ -168,8 +182,10 @@ def _torn(life: Sequence[Moment]) -> Culprit | None:
         if one.kind == "flush" or one.fua:
             return None
         if one.kind in CHANGES:
+            is_kill = life[cut].text == KILLED
             text = (
-                f"The power was cut{_at(life[cut])}. {_named(one)} was not flushed: after the cut"
+                f"{'The server was killed' if is_kill else 'The power was cut'}{_at(life[cut])}."
+                f" {_named(one)} was not flushed: after the {'kill' if is_kill else 'cut'}"
                 " the sector may be old or new, and it is partly old and partly new."
             )
             return Culprit(at, text)
@@ -209,7 +225,8 @@ def _of_lost(life: Sequence[Moment], lost: int, *, whole: bool) -> Culprit:
     if cut is None:
         return Culprit(lost, _never_cut(life, lost, gone))
     flush = next((at for at in after if at < cut and life[at].kind == "flush"), None)
-    power = f"The power was cut{_at(life[cut])}"
+    how = "The server was killed" if life[cut].text == KILLED else "The power was cut"
+    power = f"{how}{_at(life[cut])}"
     if flush is not None:
         text = (
             f"{power}. {_named(write)} was acknowledged{_at(write)} and flushed"
@@ -228,21 +245,60 @@ def _of_lost(life: Sequence[Moment], lost: int, *, whole: bool) -> Culprit:
 
 def _never_cut(life: Sequence[Moment], lost: int, gone: str) -> str:
     write = life[lost]
-    reads = [one for one in life[lost + 1 :] if one.kind == "read"]
+    reads = [at for at in range(lost + 1, len(life)) if life[at].kind == "read"]
     if not reads:
         return f"{_named(write)} was acknowledged{_at(write)}, and {gone}. No power was cut."
-    read = reads[-1]
+    read = life[reads[-1]]
     other = ""
     if read.lane and write.lane and read.lane != write.lane:
         other = f" from another connection ({read.lane})"
     before = ""
-    if len(reads) > 1:
-        number = "One read" if len(reads) == 2 else f"{len(reads) - 1} reads"
+    count = len(reads_that_returned(life, lost))
+    if count:
+        number = "One read" if count == 1 else f"{count} reads"
         before = f" {number} before returned it."
     return (
         f"{_named(write)} was acknowledged{_at(write)}, and the read{other}{_at(read)} does not"
-        f" return it. No power was cut.{before}"
+        f" return it. No power was cut.{before}{_ended(life, lost)}"
     )
+
+
+def reads_that_returned(life: Sequence[Moment], lost: int) -> list[int]:
+    """Return the places of the reads that returned a change, before the last read did not."""
+    reads = [at for at in range(lost + 1, len(life)) if life[at].kind == "read"]
+    return [at for at in reads[:-1] if life[at].text not in (NOT_JUDGED, DIFFERED)]
+
+
+def ends_before_read(life: Sequence[Moment], lost: int) -> list[Moment]:
+    """Return what ended after the last read that returned a change, before one that did not.
+
+    That is a server that was stopped, or connections that were closed. Without a read that
+    returned it, all ends since the change count.
+    """
+    right = reads_that_returned(life, lost)
+    ends = life[(right[-1] if right else lost) + 1 :]
+    return [one for one in ends if one.kind in ("restart", "close")]
+
+
+def _ended(life: Sequence[Moment], lost: int) -> str:
+    """Return, as a sentence, what ended before the read that did not return a change."""
+    ends = ends_before_read(life, lost)
+    if not ends:
+        return ""
+    clauses = [
+        f"the server was stopped{_at(one)} in its normal way and started again"
+        for one in ends
+        if one.kind == "restart"
+    ]
+    closed = [one for one in ends if one.kind == "close"]
+    for one in closed[:_NAMED]:
+        whose = "the connection of the write" if one.lane == life[lost].lane else one.lane
+        clauses.append(f"{whose} was closed{_at(one)}")
+    if len(closed) > _NAMED:
+        more = len(closed) - _NAMED
+        clauses.append(f"{more} more {'connections were' if more > 1 else 'connection was'} closed")
+    when = "After the last of them" if reads_that_returned(life, lost) else "Before this first read"
+    return f" {when}, {', and '.join(clauses)}."
 
 
 _WORDS = {

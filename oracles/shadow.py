@@ -218,10 +218,10 @@ class Shadow:
         self._pending.clear()
         self._unknown.flush()
 
-    def power_cut(self, seed: int | None = None) -> None:
+    def power_cut(self, seed: int | None = None, how: str = "") -> None:
         """Record a power cut: any subset of the pending writes is there, sector by sector.
 
-        :param seed: decided which subset, where that is known; only the life has it.
+        :param seed: decided which subset, where that is known; only the life has it, and ``how``.
         """
         for number, chunk in self._durable.items():
             if chunk is None:
@@ -234,7 +234,7 @@ class Shadow:
             else:
                 self._now.apply_in_any_order(changes, maybe=True)
         self._unknown.power_cut()
-        self.history.note("cut", text="" if seed is None else f"seed {seed}")
+        self.history.note("cut", text=how if seed is None else f"seed {seed}")
         self._all_durable()
 
     def resize(self, size: int) -> None:

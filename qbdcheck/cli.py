@@ -11,7 +11,9 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -108,13 +110,12 @@ def _main(options: Options) -> int:  # noqa: PLR0911, PLR0912  # one for each su
         case "inspect":
             from qbdcheck.commands import inspect
 
-            return inspect.main(options.arguments)
+            with _reaped(tempfile.gettempdir()):
+                return inspect.main(options.arguments)
         case "diff" | "history" | "merge" | "durations" | "verify-certificate":
             return _on_saved_runs(options)
         case "doctor":
-            from qbdcheck.commands.doctor import visit
-
-            return visit.main(options.selection.suites_dir)
+            return _doctor(options)
         case "install":
             from qbdcheck.bootstrap import install
 
@@ -125,26 +126,27 @@ def _main(options: Options) -> int:  # noqa: PLR0911, PLR0912  # one for each su
 
             target = options.target
             description = profile(target.name, target.targets_dir, options.selection.suites_dir)
-            return replay.main(options.arguments, target, options.execution, description)
+            with _reaped(options.execution.scratch_root):
+                return replay.main(options.arguments, target, options.execution, description)
         case "mutants":
             from qbdcheck.mutation import kill_matrix
 
             if options.list_only:
                 return kill_matrix.list_mutants(options.selection, options.mutation)
-            return kill_matrix.main(
-                options.selection,
-                options.target,
-                options.execution,
-                options.reports,
-                options.mutation,
-                cluster=options if options.cluster else None,
-            )
+            with _reaped(options.execution.scratch_root):
+                return kill_matrix.main(
+                    options.selection,
+                    options.target,
+                    options.execution,
+                    options.reports,
+                    options.mutation,
+                    cluster=options if options.cluster else None,
+                )
         case "probe":
             from qbdcheck.commands import probe
-            from qbdcheck.runner.reaper import Reaper
 
             color = options.reports.color != "off"
-            with Reaper(options.execution.scratch_root):
+            with _reaped(options.execution.scratch_root):
                 return probe.main(
                     options.target,
                     options.arguments[0],
@@ -155,6 +157,35 @@ def _main(options: Options) -> int:  # noqa: PLR0911, PLR0912  # one for each su
     if options.list_only:
         return _list(options)
     return _run(options)
+
+
+def _doctor(options: Options) -> int:
+    from qbdcheck.commands.doctor import visit
+
+    scratch = tempfile.gettempdir()
+    with _reaped(scratch, is_needed=False):
+        return visit.main(options.selection.suites_dir, scratch=scratch)
+
+
+@contextmanager
+def _reaped(parent: Path | str, *, is_needed: bool = True) -> Iterator[None]:
+    """Let a reaper remove the temporary files of a subcommand, even if it is killed.
+
+    :param parent: the directory for temporary files.
+    :param is_needed: False for a subcommand that shows what is wrong with the directory instead.
+    :raise SetupError: the directory for temporary files cannot be used.
+    """
+    from qbdcheck.runner.reaper import Reaper
+
+    try:
+        reaper = Reaper(parent)
+    except SetupError:
+        if is_needed:
+            raise
+        yield
+        return
+    with reaper:
+        yield
 
 
 def _on_saved_runs(options: Options) -> int:

@@ -59,7 +59,7 @@ def test(disk, qemu_io):
     #   qemu_io qemu_img     QEMU's programs; qemu_img.fails(...) for a command that must fail
     #   storage_daemon vm    QMP: block jobs, exports, devices
     #   nbd                  a raw NBD client, for requests that QEMU never sends
-    #   golden               output that is compared with golden/$stem.out (at most 20 lines);
+    #   golden               output that is compared with a file in golden/ (at most 20 lines);
     #                        ./check --update-golden $number writes it
     #   run scratch seed log not_run
     with qemu_io(disk) as io:

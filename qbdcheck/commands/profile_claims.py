@@ -17,7 +17,7 @@ from qbdcheck.errors import ProgramError
 from qbdcheck.targets.certificates import Authority
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import WrongData
-from qbdcheck.targets.few_clients import HINT, MANY, clients_served, in_words
+from qbdcheck.targets.few_clients import MANY, clients_served, hint
 from qbdcheck.targets.session import TargetSession
 from qbdcheck.targets.size_limits import probe_sizes
 from reference_backend.client import Client
@@ -361,7 +361,7 @@ def _few_clients(session: TargetSession) -> str:
     most = clients_served(disk)
     if most == MANY:
         raise AssertionError(f"{most} clients are served at a time")
-    return HINT.format(most=in_words(most))
+    return hint(session.description, most)
 
 
 CLAIMS: dict[str, Claim] = {

@@ -34,7 +34,10 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{path}: refused: {error}", file=sys.stderr)
         return ExitCode.RED
     if given.signer and given.signer.lower() != public_key:
-        print(f"{path}: refused: signed by {public_key}", file=sys.stderr)
+        print(
+            f"{path}: refused: signed by {public_key}, not by --signer {given.signer}",
+            file=sys.stderr,
+        )
         return ExitCode.RED
     print(f"{path}: genuine")
     print(f"target {stated['target']}, {stated['verdict']} on {stated['date']}")

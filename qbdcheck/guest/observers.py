@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from qbdcheck import clock
-from qbdcheck.errors import ProgramError
+from qbdcheck.errors import ProgramError, SetupError
 from qbdcheck.guest import blktrace, dstat
 from qbdcheck.guest.agent import Running
 from qbdcheck.guest.guest import Guest, GuestDisk
@@ -65,10 +65,10 @@ class Observers:
             self.disk_is_there(disk)
 
     def _trying(self, kind: str, step: Callable[[], None]) -> None:
-        """Do a step. A tool that does not work is reported and fails no case."""
+        """Do a step. A tool that does not work, or is not there, is reported and fails no case."""
         try:
             step()
-        except (ProgramError, OSError, ValueError) as error:
+        except (ProgramError, SetupError, OSError, ValueError) as error:
             self._failures.append(f"{kind}: not collected: {str(error).partition(chr(10))[0]}")
 
     def _start_iostat(self) -> None:

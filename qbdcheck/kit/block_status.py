@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from blockio.extents import STATE_ZERO, Extent
+from blockio.extents import STATE_HOLE, STATE_ZERO, Extent
 from blockio.layers import Command, CommandFlag
-from oracles.damage import Damage
-from oracles.finding import reported
+from oracles.damage import Damage, Difference
+from oracles.finding import SHOWN, Finding, Findings, reported
 from qbdcheck.kit.expectations import errno_name
 from qbdcheck.kit.nbd_requests import request_name, widened
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
@@ -31,6 +31,8 @@ Run = tuple[int, int, int]
 
 _BLOCK = 4096
 _BASE = "base:allocation"
+_BEFORE, _BEHIND = 1, 3
+"""Runs of a map that are shown around a place."""
 _U32 = 0xFFFFFFFF
 """The longest request without extended headers, in bytes."""
 
@@ -38,9 +40,11 @@ _U32 = 0xFFFFFFFF
 class StatusWrong(AssertionError):  # noqa: N818  # the verdict on a target
     """A block status is wrong; the message names the request, the context and the range."""
 
-    def __init__(self, message: str, damage: Damage = Damage.STATUS) -> None:
+    def __init__(
+        self, message: str, damage: Damage = Damage.STATUS, finding: Finding | None = None
+    ) -> None:
         super().__init__(message)
-        self.findings = reported(damage, message)
+        self.findings = reported(damage, message) if finding is None else Findings([finding])
 
 
 def ask(
@@ -168,7 +172,28 @@ def zero_reads_as_zero(io: NbdIo, offset: int, end: int, data: bytes | None = No
         else:
             there = data[start - offset : after - offset]
         if there.count(0) != len(there):
-            raise StatusWrong(f"block status: [{start}, {after}) is called zero, but has data")
+            raise _called_zero(io, start, there)
+
+
+def _called_zero(io: NbdIo, start: int, data: bytes) -> StatusWrong:
+    """Return the error that a range is called zero and has data, with the life of the place."""
+    first = start + len(data) - len(data.lstrip(b"\0"))
+    there = data[first - start : first - start + SHOWN]
+    history = io.history
+    finding = Finding(
+        Damage.STATUS,
+        start,
+        len(data),
+        difference=Difference(first, there, bytes(len(there))),
+        last_writes=history.last_writes(first, len(there), 3),
+        request=f"block status on {io.name}",
+        remark=f"called zero, but a read returns data from offset {first} on",
+        evidence=("expected: the data that a read returned; seen: what the block status says",),
+        life=history.life((first, len(there))),
+    )
+    told = f"block status on {io.name}: [{start}, {start + len(data)}) is called zero, but has data"
+    last = f"\n    last write there: {finding.last_write}" if finding.last_write else ""
+    return StatusWrong(f"{told}{last}", finding=finding)
 
 
 def runs(offset: int, end: int, extents: Iterable[Extent]) -> Iterator[Run]:
@@ -228,15 +253,55 @@ def expect_status(seen: Sequence[Run], expected: Sequence[Run], what: str) -> No
     for start, end in pairwise(edges):
         one, other = (_flags_at(some, start) for some in (seen, expected))
         if one != other:
-            raise StatusWrong(
+            message = (
                 f"block status: {what}: {end - start} bytes at {start} have"
-                f" {_words(one)}, expected {_words(other)}"
+                f" {_words(one, what)}, expected {_words(other, what)}"
             )
+            maps = f"seen: {_near(seen, start, what)}", f"expected: {_near(expected, start, what)}"
+            raise _wrong_map(message, maps)
+
+
+def expect_data(seen: Sequence[Run], offset: int, end: int) -> None:
+    """Check that a map of base:allocation calls no part of a range zero.
+
+    :raise StatusWrong: it does; with the map around the place.
+    """
+    for start, after, flags in part(seen, offset, end):
+        if flags & STATE_ZERO:
+            message = f"block status: data at [{start}, {after}) is called zero"
+            raise _wrong_map(message, (f"seen: {_near(seen, start, _BASE)}",))
+
+
+def _wrong_map(message: str, maps: tuple[str, ...]) -> StatusWrong:
+    """Return the error with the maps around the place as its further lines."""
+    told = "\n    ".join((message, *maps))
+    return StatusWrong(told, finding=Finding(Damage.STATUS, remark=message, evidence=maps))
+
+
+def _near(some: Sequence[Run], offset: int, what: str) -> str:
+    """Return the runs of a map around a place, in words: a reply may have them at a wrong place."""
+    at = next((number for number, (_, end, _) in enumerate(some) if offset < end), len(some))
+    first = max(0, at - _BEFORE)
+    shown = [
+        f"[{start}, {end}): {end - start} bytes {_words(flags, what)}"
+        for start, end, flags in some[first : at + _BEHIND]
+    ]
+    more = ["..."] if at + _BEHIND < len(some) else []
+    return "; ".join([*(["..."] if first else []), *shown, *more])
 
 
 def _flags_at(some: Sequence[Run], offset: int) -> int | None:
     return next((flags for start, end, flags in some if start <= offset < end), None)
 
 
-def _words(flags: int | None) -> str:
-    return "no extent" if flags is None else f"flags {flags:#x}"
+def _words(flags: int | None, what: str) -> str:
+    """Return flags as a number, and in words where ``what`` names their context."""
+    if flags is None:
+        return "no extent"
+    words = ""
+    if "qbd:dirty" in what:
+        words = " (dirty)" if flags & 1 else " (clean)"
+    elif _BASE in what:
+        hole, zero = "hole" * bool(flags & STATE_HOLE), "zero" * bool(flags & STATE_ZERO)
+        words = f" ({', '.join(filter(None, (hole, zero))) or 'data'})"
+    return f"flags {flags:#x}{words}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any, Self
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -76,8 +75,10 @@ class NbdIo:
         self.name = name
         self._sizes = client.block_sizes or sizes
         self._expected = shadow
+        self.history = shadow.history
         self._lane = shadow.history.new_lane("NBD connection")
         self._again = again
+        self._is_closed = False
         self._in_flight: dict[int, SentRequest] = {}
         self._noted: dict[int, Sent] = {}
         self._early: dict[int, Reply | RequestFailed] = {}
@@ -94,18 +95,16 @@ class NbdIo:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """End the connection by DISC. Requests still in flight are old or new from now on."""
         self._in_flight.clear()
         self._early.clear()
+        if not self._is_closed:
+            self._is_closed = True
+            self._shadow.history.note("close")
         self.client.close()
 
     # What the export offers ----------------------------------------------------------------------

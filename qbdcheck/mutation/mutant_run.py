@@ -23,6 +23,7 @@ from qbdcheck.files import ROOT
 from qbdcheck.mutation.expectation import findings_in, is_named
 from qbdcheck.programs.process import Process, tail
 from qbdcheck.report.cause import cause_of
+from qbdcheck.runner.reaper import MARK
 from qbdcheck.targets.mutant_target import COUNT, PREFIX
 
 KILLED, ALIVE, NOT_READY = "killed", "alive", "not ready"
@@ -178,8 +179,9 @@ class Runner:
 def start(target: str, arguments: Sequence[str], here: Path) -> Process:
     """Start a run of cases against a target, with its caches in a directory of its own."""
     argv = [sys.executable, "-m", "qbdcheck", "-t", target, *arguments]
-    # A separate cache: durations and the last run must not mix with those of the user.
-    return Process(argv, here, "check", env={"XDG_CACHE_HOME": str(here)}, cwd=ROOT)
+    # A separate cache: durations and the last run must not mix with those of the user. Without the
+    # mark, because the run has a reaper of its own, which must outlive this process too.
+    return Process(argv, here, "check", env={"XDG_CACHE_HOME": str(here), MARK: ""}, cwd=ROOT)
 
 
 class _Watch:

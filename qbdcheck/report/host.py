@@ -142,10 +142,16 @@ def _scratch(scratch: Path) -> Fact:
     return Fact("scratch", f"{scratch} on {file_system(scratch)}")
 
 
+def _place_in(scratch: Path) -> Path:
+    """Return where to make a file in the scratch directory: where a reaper removes it, if any."""
+    place = Path(tempfile.gettempdir())
+    return place if place.is_relative_to(scratch) else scratch
+
+
 def _direct_io(scratch: Path) -> Fact:
     """Check O_DIRECT with a write: some file systems accept the flag, and the write fails."""
     cost = "cache modes none and directsync on file targets; set TMPDIR to ext4, xfs or btrfs"
-    with tempfile.NamedTemporaryFile(dir=scratch, prefix="qbdcheck-probe-") as file:
+    with tempfile.NamedTemporaryFile(dir=_place_in(scratch), prefix="qbdcheck-probe-") as file:
         try:
             descriptor = os.open(file.name, os.O_RDWR | os.O_DIRECT)
         except OSError as error:
@@ -162,7 +168,7 @@ def _direct_io(scratch: Path) -> Fact:
 
 def _aio(scratch: Path, mode: str) -> Fact:
     """Check whether qemu-io can read a file with `-i mode`; native AIO needs O_DIRECT (-t none)."""
-    with tempfile.NamedTemporaryFile(dir=scratch, prefix="qbdcheck-probe-") as file:
+    with tempfile.NamedTemporaryFile(dir=_place_in(scratch), prefix="qbdcheck-probe-") as file:
         file.truncate(1 << 16)
         command = ["qemu-io", "-f", "raw", "-t", "none", "-i", mode, "-c", "read 0 4k", file.name]
         try:

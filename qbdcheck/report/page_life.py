@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from oracles.damage import Damage
 from oracles.finding import SECTOR, Finding
-from oracles.life import DIFFERED, NOT_JUDGED, WHOLE, Moment
+from oracles.life import DIFFERED, KILLED, NOT_JUDGED, WHOLE, Moment
 from oracles.linearizability import STALE
 from qbdcheck.report.page_damage import is_wrong_read
 
@@ -29,12 +29,21 @@ _TEXTS = {
     "discard": "discard",
     "read": "read",
     "flush": "flush",
-    "cut": "power cut",
+    "cut": "power cut, or kill of the server",
     "fault": "fault",
     "resize": "resize",
-    "restart": "restart",
+    "restart": "server stopped and started",
+    "close": "connection closed",
 }
-_LETTERS = {"prefill": "P", "write": "W", "zero": "Z", "discard": "D", "read": "R", "fault": "!"}
+_LETTERS = {
+    "prefill": "P",
+    "write": "W",
+    "zero": "Z",
+    "discard": "D",
+    "read": "R",
+    "fault": "!",
+    "close": "X",
+}
 _NO_LANE = "volume"
 RIGHT = "right"
 """The role of a read that returned the right data."""
@@ -131,11 +140,12 @@ def _roles(finding: Finding) -> dict[int, tuple[str, str]]:
             if one.kind == "read" and one.text.endswith(STALE):
                 roles[at] = "culprit", "returned an old value"
         return roles
-    for at, one in enumerate(life[:-1]):
+    last = max((at for at, one in enumerate(life) if one.kind == "read"), default=-1)
+    for at, one in enumerate(life[: max(last, 0)]):
         if one.kind == "read" and one.is_certain and one.text not in (NOT_JUDGED, DIFFERED):
             roles[at] = RIGHT, "was right"
-    if life[-1].kind == "read":
-        roles[len(life) - 1] = "saw", "saw the damage"
+    if last >= 0:
+        roles[last] = "saw", "saw the damage"
     if culprit is None or is_wrong_read(finding):
         return roles
     if culprit.lost is not None:
@@ -197,7 +207,7 @@ def _later(before: Moment, one: Moment) -> str:
 
 def _title(one: Moment, word: str) -> Iterator[str]:
     number = f" #{one.number}" if one.number else ""
-    yield f"{_TEXTS.get(one.kind, one.kind)}{number}" + (" with FUA" if one.fua else "")
+    yield f"{_event(one)}{number}" + (" with FUA" if one.fua else "")
     if one.at_s is not None:
         yield f"at {one.at_s:.6f} s"
     if one.length and one.kind not in WHOLE:
@@ -213,9 +223,15 @@ def _title(one: Moment, word: str) -> Iterator[str]:
         yield word
 
 
+def _event(one: Moment) -> str:
+    if one.kind == "cut":
+        return "SIGKILL" if one.text == KILLED else "power cut"
+    return _TEXTS.get(one.kind, one.kind)
+
+
 def _line(one: Moment, role: tuple[str, str]) -> Line:
     number = f" #{one.number}" if one.number else ""
-    what = _TEXTS.get(one.kind, one.kind) + number + (", FUA" if one.fua else "")
+    what = _event(one) + number + (", FUA" if one.fua else "")
     place = f"{one.offset}+{one.length}" if one.length and one.kind not in WHOLE else ""
     words = [role[1]] if role[1] else []
     if not one.is_certain:

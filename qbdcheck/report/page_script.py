@@ -12,7 +12,7 @@ from pathlib import Path
 
 from oracles.damage import Damage
 from oracles.finding import Finding
-from oracles.life import Moment
+from oracles.life import KILLED, Moment
 from oracles.scripts import SIZE_MAX, Script, Step, to_qemu_io
 
 _STEPS = 60
@@ -45,7 +45,7 @@ def script_of(artefacts: Sequence[str], finding: Finding | None) -> Offered | No
 
 
 def _is_between_connections(finding: Finding) -> bool:
-    """Return whether the damage needs several connections, or requests in flight.
+    """Return whether the damage needs several connections, requests in flight or a stop.
 
     It does if a read on the connection of the write returned the write. A script has one connection
     and one request at a time: it would repeat nothing.
@@ -53,6 +53,8 @@ def _is_between_connections(finding: Finding) -> bool:
     if finding.damage is Damage.NOT_LINEARIZABLE:
         return True
     life, culprit = finding.life, finding.culprit
+    if culprit and any(one.kind == "restart" for one in life[culprit.place :]):
+        return True  # no step of a script stops the server
     if culprit is None or any(one.kind == "cut" for one in life):
         return False
     write = life[culprit.place]
@@ -102,6 +104,10 @@ def _steps(life: Sequence[Moment]) -> Iterator[Step]:
                 yield Step(one.kind, one.offset, one.length)
             case "flush" if last != "flush":
                 yield Step("flush")
+            case "close":
+                yield Step("reopen")
+            case "cut" if one.text == KILLED:
+                yield Step("kill")
             case "cut":
                 seed = one.text.removeprefix("seed ")
                 yield Step("power-cut", seed=int(seed) if seed.isdigit() else 0)

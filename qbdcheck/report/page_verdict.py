@@ -14,7 +14,7 @@ from pathlib import Path
 from oracles.damage import Content, Damage, What
 from oracles.displacement import summary
 from oracles.finding import DISCARDED, SECTOR, Finding
-from oracles.life import Moment, resized
+from oracles.life import KILLED, Moment, ends_before_read, reads_that_returned, resized
 from qbdcheck.files import ROOT
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded
@@ -152,6 +152,8 @@ def _of_data(finding: Finding) -> str:
     write, after = finding.life[at], finding.life[at + 1 :]
     if finding.damage is Damage.MISDIRECTED:
         return f"{_named(write)} went to the wrong place: {place} {has}"
+    if finding.damage is Damage.ZEROED and (older := _zeroed_before(finding.life[:at], finding)):
+        has += f", as after {older}"
     if finding.found_at is not None:
         away = finding.found_at - finding.offset
         return (
@@ -164,13 +166,40 @@ def _of_data(finding: Finding) -> str:
         if _is_innocent(finding, write):
             return f"{place} {has}{_untouched_since(write)}{_beside(finding)}"
         read = next((one for one in reversed(after) if one.kind == "read"), None)
-        when = "read back" if read else "then"
+        when = f"read back{_after_end(finding.life, at)}" if read else "then"
         return f"{_named(write)} {acknowledged}; {when}, {place} {has}{_beside(finding)}"
     if any(one.kind == "flush" for one in after[:cut]):
         acknowledged += " and flushed"
     elif not write.fua and write.kind != "prefill":
         acknowledged += ", but not flushed"
-    return f"{_named(write)} {acknowledged}; after a power cut {place} {has}{_beside(finding)}"
+    end = "the server was killed" if after[cut].text == KILLED else "a power cut"
+    return f"{_named(write)} {acknowledged}; after {end} {place} {has}{_beside(finding)}"
+
+
+def _zeroed_before(life: Sequence[Moment], finding: Finding) -> str:
+    """Return the request that made a place zero before a change that is not there; "" for none."""
+    last = next((one for one in reversed(life) if one.kind in ("write", "zero", "discard")), None)
+    if last is None or last.kind == "write" or finding.part is not None:
+        return ""
+    start = finding.sector * SECTOR
+    if last.offset > start or last.offset + last.length < start + SECTOR:
+        return ""
+    name = _named(last)
+    return f"{name[:1].lower()}{name[1:]}, which came before"
+
+
+def _after_end(life: Sequence[Moment], lost: int) -> str:
+    """Return what ended before a change was not there, as a part of a sentence; "" for nothing."""
+    ends = ends_before_read(life, lost)
+    mine = [one for one in ends if one.kind == "close" and one.lane == life[lost].lane]
+    right = reads_that_returned(life, lost)
+    before = "the read before that returned it" if right else "nothing read it before"
+    if any(one.kind == "restart" for one in ends):
+        return f" after the server was stopped in its normal way and started again ({before})"
+    if mine or (ends and right):
+        whose = "its connection" if mine else ends[-1].lane
+        return f" after {whose} was closed ({before})"
+    return ""
 
 
 def _of_place(finding: Finding, text: str) -> str:
@@ -270,6 +299,9 @@ def _torn(finding: Finding, is_one: bool) -> str:
 def _misdirected(finding: Finding, is_one: bool) -> str:
     verb = "has" if is_one else "have"
     if not finding.moved:
+        sentence = finding.text.removeprefix("misdirected: ")
+        if sentence.startswith(place := place_of(finding).partition(" (")[0]):
+            return sentence.removeprefix(f"{place} ")
         return f"{verb} {finding.text}"
     way = "lower" if finding.moved > 0 else "higher"
     part = "" if finding.part is None else f", at {_bytes(finding)},"

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from blockio.sizes import exact_size
 from oracles.damage import Damage, error
 from oracles.finding import DISCARDED, SECTOR, Finding
-from oracles.life import CHANGES
+from oracles.life import CHANGES, ends_before_read, reads_that_returned
 from oracles.linearizability import STALE
 from qbdcheck.report.conditions import Condition
 from qbdcheck.report.page_damage import is_wrong_read
@@ -57,6 +57,7 @@ def shared_facts(
         *_stale_reads(findings),
         _cuts(findings),
         *_flushes(findings),
+        _ended(findings),
         _discards(findings),
         *_replies(findings),
     )
@@ -210,6 +211,39 @@ def _flushes(findings: Sequence[Finding]) -> Iterator[str]:
               and one.seen == error(0)]  # fmt: skip
     if gone and hidden:
         yield "a FLUSH that had to fail succeeded"
+
+
+def _ended(findings: Sequence[Finding]) -> str:
+    """Return what ended before all changes were gone: their connections, or the server.
+
+    Most changes are first read after their connection was closed, whatever lost them. So one of
+    them must have been read, and right, before that.
+    """
+    kinds = [_kinds_of_ends(one) for one in findings]
+    if len(kinds) < _LEAST_CUTS or not any("read" in one for one in kinds):
+        return ""
+    count = f"({len(kinds)} of {len(kinds)})"
+    if all("restart" in one for one in kinds):
+        return f"only after the server was stopped in its normal way {count}"
+    if all("close" in one for one in kinds):
+        return f"only after the connection of the write was closed {count}"
+    return ""
+
+
+def _kinds_of_ends(finding: Finding) -> set[str]:
+    """Return the kinds of what ended before a change was gone, and ``read`` if it was read before.
+
+    The set is empty if another connection than that of the change was closed, or a power cut came.
+    """
+    culprit, life = finding.culprit, finding.life
+    if culprit is None or finding.damage not in NOT_THERE or is_wrong_read(finding):
+        return set()
+    lost = culprit.place if culprit.lost is None else culprit.lost
+    if any(moment.kind == "cut" for moment in life[lost:]):
+        return set()
+    ends = ends_before_read(life, lost)
+    kinds = {one.kind for one in ends if one.kind == "restart" or one.lane == life[lost].lane}
+    return kinds | {"read"} if kinds and reads_that_returned(life, lost) else kinds
 
 
 def _state_at_cut(finding: Finding) -> str | None:

@@ -32,18 +32,19 @@ class Reaper:
     """Handle for the reaper process and the scratch directory of the run.
 
     Create it before the first thread and the first case, and before large imports, which would use
-    memory in the reaper too. As a context manager it ends with the run.
+    memory in the reaper too. As a context manager it ends with the run. Until then `tempfile` makes
+    everything below the scratch directory: what is made elsewhere would stay after SIGKILL.
 
     :param parent: directory for the run's private directory, which has a short name for sockets.
     :param keep: keep the private directory if the run ends normally.
     :raise SetupError: the directory cannot be created: no permission, a full disk.
     """
 
-    def __init__(self, parent: Path, keep: bool = False) -> None:
+    def __init__(self, parent: Path | str, keep: bool = False) -> None:
         self._keep = keep
         with interrupts.held():  # no directory without its reaper
             self.scratch_root = scratch_root = _make_scratch_root(parent)
-            os.environ[MARK] = str(scratch_root)
+            os.environ[MARK] = tempfile.tempdir = str(scratch_root)
             reading, self._writing = os.pipe()
             self.pid = os.fork()
             if self.pid == 0:
@@ -68,12 +69,13 @@ class Reaper:
         if self._keep:
             os.write(self._writing, _KEEP)
         os.environ.pop(MARK, None)
+        tempfile.tempdir = None
         os.close(self._writing)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
 
 
-def _make_scratch_root(parent: Path) -> Path:
+def _make_scratch_root(parent: Path | str) -> Path:
     try:
         return Path(tempfile.mkdtemp(prefix="qc-", dir=parent))
     except OSError as error:

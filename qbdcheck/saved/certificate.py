@@ -152,7 +152,7 @@ def verified(data: bytes) -> tuple[dict[str, Any], str]:
     try:
         content = json.loads(data)
         stated, signature = content["statement"], content["signature"]
-        public_key, value = (bytes.fromhex(signature[name]) for name in ("public_key", "value"))
+        public_key, value = (_unhexed(signature, name) for name in ("public_key", "value"))
         fresh = {"statement": stated, "signature": _signature(public_key, value)}
         if stated["kind"] != KIND or _bytes(fresh) != data:
             raise ValueError("is not as the program wrote it")
@@ -168,6 +168,13 @@ def verified(data: bytes) -> tuple[dict[str, Any], str]:
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"is not a certificate: {error}") from None
     return stated, public_key.hex()
+
+
+def _unhexed(signature: Mapping[str, str], name: str) -> bytes:
+    try:
+        return bytes.fromhex(signature[name])
+    except ValueError:
+        raise ValueError(f"its {name} is no hexadecimal number: a damaged certificate") from None
 
 
 def _signature(public_key: bytes, value: bytes) -> dict[str, str]:

@@ -17,7 +17,7 @@ body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;paddin
 h1{font-size:1.5rem;margin-bottom:.2rem} h2{font-size:1.05rem;margin:1.4rem 0 .3rem}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.2rem .6rem .2rem 0;overflow-wrap:anywhere}
-th{width:15rem;font-weight:600} tr{border-top:1px solid #8885}
+th{width:min(15rem,35%);font-weight:600} tr{border-top:1px solid #8885}
 .passed{color:#1a7f37} .failed{color:#cf222e} code{font-size:.85em;overflow-wrap:anywhere}
 @media print{body{margin:0;font-size:11px}}
 </style>

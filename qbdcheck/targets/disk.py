@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from injectors.layer import FIRED
-from oracles.life import Moment
+from oracles.life import KILLED, Moment
 from oracles.shadow import Shadow
 from oracles.stamps import Bytes, Data
 from qbdcheck.clock import case_s, pause, wall_s
@@ -113,7 +113,7 @@ class Disk:
         self.backend = backend
         self.format = image_format
         self.shadow = shadow
-        backend.on_power_lost.append(shadow.power_cut)
+        backend.on_end.append(self._ended)
         shadow.history.clock = case_s
         shadow.history.faults.append(self._fired)
         self._qemu_img = qemu_img
@@ -406,7 +406,14 @@ class Disk:
                 pause(_IN_USE_STEP_S)
             else:
                 break
-        self.backend.on_power_lost.remove(self.shadow.power_cut)
+        self.backend.on_end.remove(self._ended)
+
+    def _ended(self, how: str, seed: int | None) -> None:
+        """Record that the server has ended; only after a normal end all data must be there."""
+        if how == "stop":
+            self.shadow.history.note("restart")
+        else:
+            self.shadow.power_cut(seed, KILLED if how == "kill" else "")
 
     # Snapshots -----------------------------------------------------------------------------------
 

@@ -49,9 +49,7 @@ def judge(
     inside = max(0, min(len(seen), shadow.size - offset))
     if seen[inside:].any():
         remark = f"data beyond the end of {shadow.size} bytes"
-        beyond = Finding(
-            Damage.BEYOND_END, shadow.size, len(seen) - inside, request=what, remark=remark
-        )
+        beyond = Finding(Damage.BEYOND_END, shadow.size, len(seen) - inside, remark=remark)
         raise WrongData(what, [beyond])
     data = seen[:inside]
     offset = min(offset, shadow.size)
@@ -105,6 +103,13 @@ class DiskIo(QemuIo):
         if self._expected is not None:
             self._expected.history.lane = self._lane
         return self._expected
+
+    def close(self) -> None:
+        """End qemu-io, as `QemuIo.close`; the life of the volume has the end of its connection."""
+        was_open = not self.closed
+        super().close()
+        if was_open and self._shadow is not None:
+            self._shadow.history.note("close")
 
     # Writes --------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ look like a hang or a crash of the server. So a case does not open more clients:
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -21,10 +22,8 @@ from reference_backend.listener import Address
 
 MANY = 16
 """Clients at a time that are tried. More are not limited."""
-HINT = (
-    "the server serves {most} at a time; cases with more clients are not run"
-    " (the option of qemu-nbd is --shared=0)"
-)
+_OPTIONS = {"qemu-nbd": "--shared=0"}
+"""Options by which servers serve any number of clients, by the name of their program."""
 LEAVE_S = 1.0
 """Seconds after which a server must know that a client has left."""
 TRIAL_S = 3.0
@@ -76,6 +75,15 @@ def _comes_in(disk: Disk, clients: contextlib.ExitStack) -> bool:
 def remember_clients(description: Description, most: int) -> None:
     """Keep how many clients a server of the target serves at a time."""
     _known[description.model_dump_json()] = most
+
+
+def hint(description: Description, most: int) -> str:
+    """Return what few clients mean for a run, and the option against it if the server is known."""
+    told = f"the server serves {in_words(most)} at a time; cases with more clients are not run"
+    command = shlex.split(description.start or "")
+    program = Path(command[0]).name if command else ""
+    option = _OPTIONS.get(program)
+    return f"{told} (the option of {program} is {option})" if option else told
 
 
 def most_clients(description: Description) -> int:

@@ -208,6 +208,7 @@ class Backend(Heard):
         if self.description.volatile:
             raise NotRun(f"target {self.description.name} does not keep data after a stop")
         self.end()
+        self._report_end("stop")
 
     def end(self) -> None:
         """End the server in its normal way.
@@ -266,7 +267,7 @@ class Backend(Heard):
             self._server.kill()
         self._forget_server()
         self.state = State.CRASHED
-        self._report_power_loss()
+        self._report_end("kill")
 
     def crash(self, seed: int = 0) -> None:
         """Simulate a power cut. Data that was not flushed may be gone. The server runs afterwards.
@@ -279,7 +280,7 @@ class Backend(Heard):
         self._must_be(State.RUNNING)
         self.announce(orderly=False)
         self._do(action, "crash", seed=seed)
-        self._report_power_loss(seed)
+        self._report_end("crash", seed)
         if self._server is not None and not self._server.is_running:
             self._close_control()
             self._forget_server()

@@ -11,7 +11,7 @@ from typing import Self
 class Listeners:
     """The listeners of a volume and of the other exports of its server, which share them."""
 
-    power_lost: list[Callable[[int | None], None]] = field(default_factory=list)
+    ended: list[Callable[[str, int | None], None]] = field(default_factory=list)
     """Called after a kill and a power cut, when data that was not flushed may be gone."""
     before_change: list[Callable[..., None]] = field(default_factory=list)
     """Called with a volume, ``orderly`` and ``alone`` (see `Heard.announce`)."""
@@ -24,9 +24,9 @@ class Heard:
         self.listeners = Listeners()
 
     @property
-    def on_power_lost(self) -> list[Callable[[int | None], None]]:
-        """Called after `kill` and `crash`, when data that was not flushed may be gone."""
-        return self.listeners.power_lost
+    def on_end(self) -> list[Callable[[str, int | None], None]]:
+        """Called after ``stop``, ``kill`` and ``crash``, with that word and the seed of a crash."""
+        return self.listeners.ended
 
     def announce(self: Self, *, orderly: bool = True, alone: bool = False) -> None:
         """Say that the server ends, or that the volume changes its size or is removed.
@@ -37,6 +37,6 @@ class Heard:
         for callback in self.listeners.before_change:
             callback(self, orderly=orderly, alone=alone)
 
-    def _report_power_loss(self, seed: int | None = None) -> None:
-        for callback in self.listeners.power_lost:
-            callback(seed)
+    def _report_end(self, how: str, seed: int | None = None) -> None:
+        for callback in self.listeners.ended:
+            callback(how, seed)

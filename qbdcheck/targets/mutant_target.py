@@ -18,7 +18,7 @@ from mutants.knobs import KnobError, split
 from mutants.mutant import Mutant
 from mutants.oddities import SIZES, Oddity, OddityError, control_of
 from qbdcheck.errors import UsageError
-from qbdcheck.files import ROOT
+from qbdcheck.files import COMMAND, ROOT
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.description import Description
 
@@ -124,7 +124,11 @@ def parse(text: str) -> MutantTarget:
     known = catalogue()
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {' '.join(known)}"
+        hint = (
+            f"did you mean '{near[0]}'?"
+            if near
+            else f"{COMMAND} --mutants -l lists all {len(known)}"
+        )
         raise UsageError(f"unknown mutant '{wanted}'; {hint}")
     if at and not base:
         raise UsageError(

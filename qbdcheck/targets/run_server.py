@@ -169,7 +169,7 @@ class RunVolume(Backend):
         self._close_control()
         self.server.kill()
         self.state = State.CRASHED
-        self._report_power_loss()
+        self._report_end("kill")
 
     def crash(self, seed: int = 0) -> None:
         """Simulate a power cut of a server of the case's own. It runs afterwards."""
@@ -178,7 +178,7 @@ class RunVolume(Backend):
         self.announce(orderly=False)
         self.server.crash(seed)
         self.server.wait_for(self, self._opens())
-        self._report_power_loss()
+        self._report_end("crash", seed)
 
     def remove(self, keep: bool = False) -> None:
         """Remove the volume, and a server of the case's own. Never raises: the case is over."""

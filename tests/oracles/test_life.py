@@ -8,7 +8,7 @@ import pytest
 
 from oracles.damage import Damage
 from oracles.finding import SECTOR, Finding
-from oracles.life import MOST, Moment, resized
+from oracles.life import KILLED, MOST, Moment, resized
 from oracles.shadow import NotPermitted, Shadow
 from oracles.stamps import Identity
 
@@ -74,6 +74,70 @@ def test_a_torn_sector_accuses_the_write_that_was_not_flushed(shadow: Shadow) ->
     assert finding.culprit
     assert finding.life[finding.culprit.place].kind == "write"
     assert "partly old and partly new" in sentence(finding)
+
+
+def test_after_a_kill_of_the_server_no_power_cut_is_told(shadow: Shadow) -> None:
+    old = shadow.expected(5 * SECTOR, SECTOR)
+    write(shadow, 5)
+    shadow.flush()
+    shadow.power_cut(how=KILLED)
+    text = sentence(finding_of(shadow, 5, old))
+    assert text.startswith("The server was killed at 4.000 s. Write #1 was acknowledged")
+
+
+def test_damage_after_a_stop_of_the_server_says_so(shadow: Shadow) -> None:
+    old = shadow.expected(5 * SECTOR, SECTOR)
+    shadow.history.lane = "one"
+    new = write(shadow, 5)
+    shadow.history.note("read", 5 * SECTOR, SECTOR)
+    shadow.settle(5 * SECTOR, new)
+    shadow.history.note("close")
+    shadow.history.note("restart")
+    shadow.history.lane = "two"
+    text = sentence(finding_of(shadow, 5, old))
+    assert text.endswith(
+        "No power was cut. One read before returned it. After the last of them, the server was"
+        " stopped at 5.000 s in its normal way and started again, and the connection of the write"
+        " was closed at 4.000 s."
+    )
+
+
+def test_damage_that_is_first_seen_after_the_writer_left_says_so(shadow: Shadow) -> None:
+    old = shadow.expected(5 * SECTOR, SECTOR)
+    for lane in ("other", "one"):
+        shadow.history.lane = lane
+        write(shadow, 5 if lane == "one" else 9)
+        shadow.history.note("close")
+    shadow.history.lane = "two"
+    finding = finding_of(shadow, 5, old)
+    assert sentence(finding).endswith(
+        "No power was cut. Before this first read, the connection of the write was closed at"
+        " 5.000 s."
+    )
+    assert [one.lane for one in finding.life if one.kind == "close"] == ["one"]
+
+
+def test_a_connection_that_was_closed_before_a_read_that_was_right_is_not_named(
+    shadow: Shadow,
+) -> None:
+    old = shadow.expected(5 * SECTOR, SECTOR)
+    shadow.history.lane = "one"
+    new = write(shadow, 5)
+    shadow.history.note("close")
+    for lane in ("two", "three", "four", "five"):
+        shadow.history.lane = lane
+        shadow.history.note("read", 5 * SECTOR, SECTOR)
+        shadow.settle(5 * SECTOR, new)
+    for lane in ("two", "three", "four"):
+        shadow.history.lane = lane
+        shadow.history.note("close")
+    shadow.history.lane = "five"
+    text = sentence(finding_of(shadow, 5, old))
+    assert "of the write was closed" not in text
+    assert text.endswith(
+        "4 reads before returned it. After the last of them, two was closed at 8.000 s, and three"
+        " was closed at 9.000 s, and 1 more connection was closed."
+    )
 
 
 def test_without_a_cut_the_write_is_named_and_the_reader(shadow: Shadow) -> None:

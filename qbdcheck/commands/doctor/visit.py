@@ -150,11 +150,17 @@ def _machine_table(findings: Findings) -> Sheet:
 _ACCELERATOR_COST = {"kvm": "guests run under TCG, slower", "tcg": "no guest runs without KVM"}
 
 
-def main(suites_dir: Path, stream: TextIO | None = None, probe_limit_s: float = LIMIT_S) -> int:
+def main(
+    suites_dir: Path,
+    stream: TextIO | None = None,
+    probe_limit_s: float = LIMIT_S,
+    scratch: str | None = None,
+) -> int:
     """Print the tables; return 0 if the quick group can run, else 2.
 
+    :param scratch: the directory for temporary files that is examined; by default `tempfile`'s.
     :raise UsageError: the suites directory is missing.
     """
-    findings = examine(suites_dir, Path(tempfile.gettempdir()), probe_limit_s)
+    findings = examine(suites_dir, Path(scratch or tempfile.gettempdir()), probe_limit_s)
     print_findings(findings, stream or sys.stdout)
     return ExitCode.GREEN if findings.can_run_quick else ExitCode.USAGE

@@ -75,6 +75,14 @@ def test_the_skeleton_is_a_case_that_the_catalogue_accepts(tmp_path: Path) -> No
     assert len(path.read_text().splitlines()) <= 100
 
 
+def test_no_line_of_a_skeleton_with_a_long_title_is_longer_than_the_style_allows(
+    tmp_path: Path,
+) -> None:
+    path = new_case(tmp_path, "iotests", "words " * 40)
+    lines = path.read_text().splitlines()
+    assert [line for line in lines[1:] if len(line) > 100] == []
+
+
 def test_an_unknown_suite_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown suite 'iotest'; did you mean iotests") as error:
         new_case(tmp_path, "iotest", "x")

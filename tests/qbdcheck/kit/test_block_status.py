@@ -9,6 +9,7 @@ from oracles.damage import Damage
 from qbdcheck.kit.block_status import (
     StatusWrong,
     ask,
+    expect_data,
     expect_status,
     follow,
     joined,
@@ -43,6 +44,40 @@ def test_the_first_range_that_differs_is_named(seen: list[tuple[int, int, int]])
     assert caught.value.findings[0].damage is Damage.STATUS
 
 
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("qbd:dirty", "flags 0x1 (dirty), expected flags 0x0 (clean)"),
+        ("base:allocation", "flags 0x1 (hole), expected flags 0x0 (data)"),
+        ("x", "flags 0x1, expected flags 0x0"),
+    ],
+)
+def test_flags_are_told_in_words_where_their_context_is_known(what: str, words: str) -> None:
+    with pytest.raises(StatusWrong) as caught:
+        expect_status([(0, 10, 1)], [(0, 10, 0)], what)
+    assert str(caught.value).startswith(f"block status: {what}: 10 bytes at 0 have {words}\n")
+
+
+def test_a_wrong_map_is_shown_around_the_place() -> None:
+    swapped = [(0, 90, 3), (90, 100, 0), (100, 200, 3), (200, 210, 0), (210, 220, 3)]
+    expect_data(swapped, 90, 100)
+    with pytest.raises(StatusWrong) as caught:
+        expect_data(swapped, 0, 10)
+    (finding,) = caught.value.findings
+    (line,) = finding.evidence
+    assert str(caught.value) == f"block status: data at [0, 10) is called zero\n    {line}"
+    assert line == (
+        "seen: [0, 90): 90 bytes flags 0x3 (hole, zero); [90, 100): 10 bytes flags 0x0 (data);"
+        " [100, 200): 100 bytes flags 0x3 (hole, zero); ..."
+    )
+    right = [(0, 10, 0), (10, 200, 3), (200, 210, 0), (210, 220, 3)]
+    with pytest.raises(StatusWrong) as caught:
+        expect_status(swapped, right, "base:allocation of the whole")
+    assert [line.split(": ")[0] for line in caught.value.findings[0].evidence] == [
+        "seen", "expected",
+    ]  # fmt: skip
+
+
 def test_a_request_has_whole_blocks(open_target: Opener) -> None:
     session = open_target("reference")
     disk = session.new_disk("1M", prefill=False, min_block=65536)
@@ -67,5 +102,14 @@ def test_data_that_is_called_zero_is_found(open_target: Opener, target: str) -> 
         if target == "reference":
             zero_reads_as_zero(io, 0, disk.size)
             return
-        with pytest.raises(StatusWrong, match="called zero, but has data"):
-            zero_reads_as_zero(io, 1 << 20, disk.size)
+        offset = (1 << 20) + 512
+        io.write(offset, 512)
+        with pytest.raises(StatusWrong, match="called zero, but has data") as caught:
+            zero_reads_as_zero(io, offset, disk.size)
+    (finding,) = caught.value.findings
+    assert finding.line.startswith(
+        f"block status on the connection to {disk.name}: offset {offset} (0x100200), sector"
+    )
+    assert finding.text == f"called zero, but a read returns data from offset {offset} on"
+    assert finding.last_write == f"#1 write {offset}+512"
+    assert [one.kind for one in finding.life][-2:] == ["write", "read"]

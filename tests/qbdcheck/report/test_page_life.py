@@ -10,7 +10,7 @@ import pytest
 
 from oracles.damage import Content, Damage, What
 from oracles.finding import READ_WAS_WRONG, SECTOR, Finding
-from oracles.life import DIFFERED, NOT_JUDGED, Moment
+from oracles.life import DIFFERED, KILLED, NOT_JUDGED, Moment
 from oracles.linearizability import Access, check
 from oracles.scripts import Script
 from oracles.shadow import Shadow
@@ -128,6 +128,29 @@ def test_a_fault_between_connections_has_no_script_of_one_connection() -> None:
 def test_zeroes_of_which_the_flags_are_not_known_have_no_script() -> None:
     life = (LOST.life[0], replace(WRITE, kind="zero"), *LOST.life[3:])
     assert script_of((), replace(LOST, life=life)) is None
+
+
+def test_a_script_closes_the_connection_and_kills_the_server_where_the_case_did() -> None:
+    close, read = Moment("close", at_s=1.5, lane="qemu-io.0"), LOST.life[-1]
+    offered = script_of((), replace(LOST, life=(*LOST.life[:3], close, read)))
+    assert offered is not None
+    assert "{do: reopen}" in offered.replay
+    life = life_of(replace(LOST, life=(*LOST.life[:3], close, read)))
+    assert life is not None
+    assert [(one.kind, one.letter) for one in life.marks][3] == ("close", "X")
+    killed = replace(LOST.life[4], text=KILLED)
+    offered = script_of((), replace(LOST, life=(*LOST.life[:4], killed, read)))
+    assert offered is not None
+    assert "{do: kill}" in offered.replay
+
+
+def test_a_stop_of_the_server_has_a_mark_and_no_script() -> None:
+    stop = Moment("restart", at_s=1.5)
+    found = replace(LOST, life=(*LOST.life[:3], stop, LOST.life[-1]))
+    assert script_of((), found) is None
+    life = life_of(found)
+    assert life is not None
+    assert [one.cells[1] for one in life.lines][3] == "server stopped and started"
 
 
 def test_a_script_repeats_a_power_cut_with_its_seed() -> None:

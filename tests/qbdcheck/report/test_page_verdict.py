@@ -9,7 +9,7 @@ import pytest
 
 from oracles.damage import Content, Damage, Operation, What
 from oracles.finding import DISCARDED, READ_WAS_WRONG, SECTOR, Finding
-from oracles.life import Moment
+from oracles.life import KILLED, Moment
 from oracles.linearizability import Access, check
 from qbdcheck.files import ROOT
 from qbdcheck.report.events import CaseEnded
@@ -23,6 +23,7 @@ PREFILL = Moment("prefill", 0, 0, 64 * SECTOR, 0.0, generation=0)
 WRITE = Moment("write", 7, 2500, 700, 1.0, "qemu-io.0", 3)
 FLUSH, CUT = Moment("flush", at_s=2.0), Moment("cut", at_s=3.0)
 READ = Moment("read", 9, 0, 64 * SECTOR, 4.0, "qemu-img")
+CLOSE, STOP = Moment("close", at_s=2.0, lane="qemu-io.0"), Moment("restart", at_s=3.0)
 LOST = Finding(Damage.NEVER_WRITTEN, 5 * SECTOR, SECTOR, expected=NEW, seen=OLD)
 
 
@@ -37,6 +38,18 @@ def verdict(runs: ModuleType, *findings: Finding, message: str = "wrong", detail
     ("life", "became"),
     [
         ((PREFILL, WRITE, READ), "was acknowledged; read back, sector 5 still has"),
+        ((PREFILL, WRITE, CLOSE, READ),
+         ("was acknowledged; read back after its connection was closed (nothing read it before),"
+          " sector 5 still has")),
+        ((PREFILL, WRITE, CLOSE, READ, READ), "was acknowledged; read back, sector 5 still has"),
+        ((PREFILL, WRITE, READ, CLOSE, READ),
+         ("was acknowledged; read back after its connection was closed (the read before that"
+          " returned it), sector 5 still has")),
+        ((PREFILL, WRITE, FLUSH, CLOSE, STOP, READ),
+         ("was acknowledged; read back after the server was stopped in its normal way and started"
+          " again (nothing read it before), sector 5 still has")),
+        ((PREFILL, WRITE, FLUSH, replace(CUT, text=KILLED), READ),
+         "was acknowledged and flushed; after the server was killed sector 5 still has"),
         ((PREFILL, WRITE, FLUSH, CUT, READ),
          "was acknowledged and flushed; after a power cut sector 5 still has"),
         ((PREFILL, WRITE, CUT, READ),
@@ -285,4 +298,25 @@ def test_a_wrong_block_of_fio_has_the_second_read(runs: ModuleType) -> None:
     assert found == (
         "Fio in a guest wrote 4096 bytes at offset 8192 of /dev/vdb, and then read zeroes there;"
         f" {again}."
+    )
+
+
+def test_zeroes_of_an_earlier_request_are_named(runs: ModuleType) -> None:
+    zero = Moment("zero", 5, 2560, SECTOR, 0.5, "qemu-io.0")
+    zeroed = replace(LOST, damage=Damage.ZEROED, seen=Content(What.ZEROES))
+    found = verdict(runs, replace(zeroed, life=(PREFILL, zero, WRITE, FLUSH, CUT, READ)))
+    assert found.endswith(
+        "after a power cut sector 5 reads as zeroes, as after write zeroes #5 of 512 bytes at"
+        " offset 2560, which came before."
+    )
+    small = replace(zero, length=100)
+    for life in ((PREFILL, WRITE, READ), (PREFILL, small, WRITE, READ), (zero, WRITE, WRITE, READ)):
+        assert "as after" not in verdict(runs, replace(zeroed, life=life))
+
+
+def test_a_place_that_has_the_data_of_another_write_is_told_once(runs: ModuleType) -> None:
+    remark = "misdirected: sectors 4 to 5 have write #113 of client 4, which was sent to sector 8"
+    finding = Finding(Damage.MISDIRECTED, 4 * SECTOR, 2 * SECTOR, remark=remark)
+    assert verdict(runs, finding) == (
+        "Sectors 4 to 5 have write #113 of client 4, which was sent to sector 8."
     )

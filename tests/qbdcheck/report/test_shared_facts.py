@@ -215,3 +215,30 @@ def test_places_behind_discards() -> None:
     assert f"2 of 3 {fact}" in facts_of([*behind, other])
     assert not [one for one in facts_of([*behind, *[other] * 3]) if "discard" in one]
     assert not [one for one in facts_of(behind[:1]) if "discard" in one]
+
+
+def ended(number: int, *after: Moment) -> Finding:
+    write = Moment("write", number, number * SECTOR, SECTOR, 1.0, "qemu-io.0", number)
+    read = Moment("read", 0, 0, 64 * SECTOR, 5.0, "qemu-img")
+    new, old = (Content(What.STAMP, one, number, 0, 1, 2) for one in (number, 0))
+    return Finding(
+        Damage.NEVER_WRITTEN, number * SECTOR, SECTOR, expected=new, seen=old,
+        life=(write, *after, read),
+    )  # fmt: skip
+
+
+def test_the_end_of_the_connection_or_of_the_server_is_told_where_reads_before_it_were_right() -> (
+    None
+):
+    read = Moment("read", 0, 0, 64 * SECTOR, 2.0, "qemu-img")
+    close, stop = Moment("close", at_s=3.0, lane="qemu-io.0"), Moment("restart", at_s=4.0)
+    closed = "only after the connection of the write was closed (3 of 3)"
+    stopped = "only after the server was stopped in its normal way (3 of 3)"
+    first = ended(1, read, close)
+    assert closed in facts_of([first, ended(2, close), ended(3, close)])
+    assert closed not in facts_of([ended(1, close), ended(2, close), ended(3, close)])
+    assert closed not in facts_of([first, ended(2, close), ended(3)])
+    assert closed not in facts_of([first, ended(2, close)])
+    assert stopped in facts_of([ended(1, read, close, stop), ended(2, stop), ended(3, stop)])
+    cut = Moment("cut", at_s=3.0)
+    assert closed not in facts_of([first, ended(2, close, cut), ended(3, close)])

@@ -82,6 +82,13 @@ def test_any_changed_byte_is_refused(stated: dict[str, Any]) -> None:
             verified(wrong)
 
 
+def test_a_key_that_is_no_number_is_refused_in_words(stated: dict[str, Any]) -> None:
+    data = json.loads(signed(stated, Ed25519PrivateKey.generate()))
+    data["signature"]["public_key"] = "g" * 64
+    with pytest.raises(ValueError, match="its public_key is no hexadecimal number: a damaged"):
+        verified(json.dumps(data).encode())
+
+
 def test_a_statement_that_another_key_signed_names_that_key(stated: dict[str, Any]) -> None:
     other = Ed25519PrivateKey.generate()
     content = json.loads(signed(stated, other))

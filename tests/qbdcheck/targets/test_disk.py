@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from oracles.life import KILLED
+from oracles.shadow import Shadow
+from oracles.stamps import Identity
 from qbdcheck.errors import NotRun
 from qbdcheck.programs.qemu_io import IoFailed
 from qbdcheck.targets.disk import file_stem
-from qbdcheck.targets.disk_io import WrongData
+from qbdcheck.targets.disk_io import WrongData, judge
 from tests.qbdcheck.targets.conftest import Opener
 
 SECTOR = 512
@@ -195,3 +198,32 @@ def test_the_file_of_a_volume_with_a_long_name_has_a_short_name() -> None:
     long, other = file_stem("n" * 4096), file_stem("n" * 4095)
     assert long != other
     assert len(long) < 64
+
+
+def test_data_beyond_the_end_is_told_once() -> None:
+    shadow = Shadow(3 * SECTOR, Identity(1, 2))
+    shadow.prefill()
+    with pytest.raises(WrongData) as caught:
+        judge(shadow, 0, shadow.expected(0, 3 * SECTOR) + b"\1" * SECTOR, "volume disk is wrong")
+    assert str(caught.value) == (
+        "volume disk is wrong:\noffset 1536 (0x600), sector 3, 512 bytes: data beyond the end of"
+        " 1536 bytes"
+    )
+
+
+@pytest.mark.parametrize(("way", "kinds"), [("stop", ["restart"]), ("kill", ["cut"])])
+def test_the_life_has_the_ends_of_connections_and_servers(
+    open_target: Opener, way: str, kinds: list[str]
+) -> None:
+    session = open_target("reference-file")
+    disk = session.new_disk("1M")
+    with session.qemu_io(disk) as io:
+        io.write(0, SECTOR)
+    getattr(disk.backend, way)()
+    disk.backend.start()
+    life = disk.shadow.history.life((0, SECTOR))
+    assert [one.kind for one in life if one.kind not in ("prefill", "flush")] == [
+        "write", "close", *kinds,
+    ]  # fmt: skip
+    assert life[-1].text == (KILLED if way == "kill" else "")
+    disk.verify()

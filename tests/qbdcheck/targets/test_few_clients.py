@@ -10,7 +10,8 @@ import pytest
 
 from qbdcheck.errors import NotRun
 from qbdcheck.targets import few_clients
-from qbdcheck.targets.few_clients import Turns, clients_of
+from qbdcheck.targets.description import Description
+from qbdcheck.targets.few_clients import Turns, clients_of, hint
 from reference_backend.client_handshake import connect
 from reference_backend.listener import Address
 
@@ -45,3 +46,18 @@ def test_clients_are_counted_and_those_over_the_limit_are_not_run(
             served.close()
             first.close()
             turns.before_address(address)
+
+
+@pytest.mark.parametrize(
+    ("start", "option"),
+    [
+        ("qemu-nbd --persistent {dir}/{name}", " (the option of qemu-nbd is --shared=0)"),
+        ("/usr/bin/qemu-nbd {dir}/{name}", " (the option of qemu-nbd is --shared=0)"),
+        ("other-server --like=qemu-nbd {dir}/{name}", ""),
+        (None, ""),
+    ],
+)
+def test_an_option_is_named_only_for_the_server_that_has_it(start: str | None, option: str) -> None:
+    description = Description.model_construct(start=start)
+    told = "the server serves one client at a time; cases with more clients are not run"
+    assert hint(description, 1) == told + option

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oracles.damage import Damage
+from oracles.finding import READ_WAS_WRONG
 from oracles.shadow import Shadow
 from oracles.stamps import SECTOR, Identity
 from qbdcheck.errors import ProgramError
@@ -117,3 +118,18 @@ def test_a_reply_that_leaves_the_place_out_is_the_damage(shadow: Shadow) -> None
     [finding] = caught.value.findings
     assert finding.damage is Damage.MISDIRECTED
     assert "no chunk for" in finding.evidence[-1]
+
+
+def test_a_place_that_is_right_in_a_read_of_its_own_is_stored_rightly(shadow: Shadow) -> None:
+    def again(at: int, length: int) -> tuple[bytes, tuple[tuple[int, int, bool], ...]]:
+        whole = bytearray(shadow.expected(0, shadow.size))
+        if length > SECTOR:
+            whole[5 * SECTOR : 6 * SECTOR] = bytes(SECTOR)
+        return bytes(whole[at : at + length]), ()
+
+    (line,) = evidence(shadow, bytes(SECTOR), again)
+    assert line == (
+        f"read again over a new connection: the same damage in a read of {shadow.size} bytes;"
+        " a read of these 512 bytes alone: the data is right, so the read was wrong"
+    )
+    assert READ_WAS_WRONG in line
