@@ -78,6 +78,8 @@ class NbdIo:
         self._expected = shadow
         self._lane = shadow.history.new_lane("NBD connection")
         self._again = again
+        self._ended: SentRequest | None = None
+        """The request at which the server closed the connection, where a case accepted that."""
         self._in_flight: dict[int, SentRequest] = {}
         self._noted: dict[int, Sent] = {}
         self._early: dict[int, Reply | RequestFailed] = {}
@@ -238,11 +240,14 @@ class NbdIo:
         :param errnos: the errnos that are allowed; by default any, and a closed connection.
         :param may_close: whether a closed connection is right without ``errnos``.
         :raise WrongAnswer: the request succeeds, or fails with another errno.
-        :raise RequestLost: the server closes the connection, though it may not.
+        :raise RequestLost: the server closes the connection, though it may not, or it closed it at
+            an earlier request: this one proves nothing.
         """
         if data is None and command == Command.WRITE:
             data = bytes(length)
         sent = self._made(command, offset, length, flags, data, limited=True)
+        if self._ended:
+            raise RequestLost(f"{sent}: not sent, because the server closed it at {self._ended}")
         noted = note(str(sent))
         try:
             self.client.call(command, sent.offset, sent.length, flags=flags, payload=sent.data)
@@ -252,7 +257,7 @@ class NbdIo:
         except TimeoutError:
             raise RequestHangs(f"{sent}: no reply within the time limit") from None
         except (OSError, EOFError):
-            number = CLOSED
+            number, self._ended = CLOSED, sent
         else:
             raise wrong_errno(str(sent), 0, *errnos)
         if number == CLOSED and (errnos or not may_close):
