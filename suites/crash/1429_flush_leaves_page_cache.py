@@ -21,7 +21,7 @@ def test(new_disk, qemu_io, target, log):
     disk = new_disk("16M", prefill=False)
     directory, judged = disk.backend.directory, 0
     needs_flags(directory)
-    with qemu_io(disk) as io:
+    with qemu_io(disk, cache="writeback") as io:  # with "unsafe", QEMU keeps a flush to itself
         for fua in (False, True) if "fua" in target.capabilities else (False,):
             for place in PLACES:
                 offset = place + LENGTH * (1 + fua)
