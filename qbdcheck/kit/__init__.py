@@ -97,6 +97,7 @@ MODULES = (
     "nbd_probe",
     "nbd_requests",
     "netns_host",
+    "page_cache",
     "paused_backend",
     "planted_secret",
     "power_cuts",

@@ -22,7 +22,7 @@ from qbdcheck.kit.sent_request import SentRequest, laid_over
 from qbdcheck.programs.requests_sent import OK, Sent, note
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import judge
-from qbdcheck.targets.second_read import ReadAgain, read_again
+from qbdcheck.targets.second_read import ReadAgain
 from qbdcheck.targets.session import TargetSession
 from reference_backend.client import Client
 from reference_backend.nbd.client_replies import Reply
@@ -79,6 +79,8 @@ class NbdIo:
         self._lane = shadow.history.new_lane("NBD connection")
         self._again = again
         self._is_closed = False
+        self._ended: SentRequest | None = None
+        """The request at which the server closed the connection, where a case accepted that."""
         self._in_flight: dict[int, SentRequest] = {}
         self._noted: dict[int, Sent] = {}
         self._early: dict[int, Reply | RequestFailed] = {}
@@ -237,11 +239,14 @@ class NbdIo:
         :param errnos: the errnos that are allowed; by default any, and a closed connection.
         :param may_close: whether a closed connection is right without ``errnos``.
         :raise WrongAnswer: the request succeeds, or fails with another errno.
-        :raise RequestLost: the server closes the connection, though it may not.
+        :raise RequestLost: the server closes the connection, though it may not, or it closed it at
+            an earlier request: this one proves nothing.
         """
         if data is None and command == Command.WRITE:
             data = bytes(length)
         sent = self._made(command, offset, length, flags, data, limited=True)
+        if self._ended:
+            raise RequestLost(f"{sent}: not sent, because the server closed it at {self._ended}")
         noted = note(str(sent))
         try:
             self.client.call(command, sent.offset, sent.length, flags=flags, payload=sent.data)
@@ -251,7 +256,7 @@ class NbdIo:
         except TimeoutError:
             raise RequestHangs(f"{sent}: no reply within the time limit") from None
         except (OSError, EOFError):
-            number = CLOSED
+            number, self._ended = CLOSED, sent
         else:
             raise wrong_errno(str(sent), 0, *errnos)
         if number == CLOSED and (errnos or not may_close):
@@ -483,17 +488,8 @@ def connect(
     elif shadow is None:
         raise CaseBroken(f"nbd_io({disk!r}): a URI needs shadow=")
     name = disk.name if isinstance(disk, Disk) else disk
-    again = disk.again if isinstance(disk, Disk) else None
+    again = session.again(disk) if isinstance(disk, Disk) else None
     if isinstance(disk, Disk) and session.needs_export(disk):
         name += ", exported by qemu-storage-daemon"
-        again = _over_new_connections(session, disk)
     sizes = disk.backend.sizes if isinstance(disk, Disk) else None
     return NbdIo(session.nbd(disk, **options), shadow, f"the connection to {name}", again, sizes)
-
-
-def _over_new_connections(session: TargetSession, disk: Disk) -> ReadAgain:
-    def again(offset: int, length: int) -> tuple[Data, tuple[tuple[int, int, bool], ...]]:
-        with session.nbd(disk) as client:
-            return read_again(client, offset, length)
-
-    return again

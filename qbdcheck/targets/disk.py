@@ -30,7 +30,7 @@ from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.targets.advertised_sizes import usable_size
 from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.lifecycle import Backend
-from qbdcheck.targets.second_read import ReadAgain, read_again
+from qbdcheck.targets.second_read import ReadAgain, SeenAgain, read_again
 from qbdcheck.targets.sibling_export import (
     SiblingExport,
     clone_of,
@@ -351,9 +351,7 @@ class Disk:
             return None
         return self._read_again
 
-    def _read_again(
-        self, offset: int, length: int
-    ) -> tuple[Data, tuple[tuple[int, int, bool], ...]]:
+    def _read_again(self, offset: int, length: int) -> SeenAgain:
         with Client.connect(self.uri, timeout_s=_AGAIN_S) as client:
             return read_again(client, offset, length)
 

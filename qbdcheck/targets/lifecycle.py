@@ -31,6 +31,7 @@ from qbdcheck.programs.process import Completed, Process, run, tail
 from qbdcheck.programs.qmp import Event, Qmp, connect_within
 from qbdcheck.targets import readiness
 from qbdcheck.targets.advertised_sizes import sizes_of, step_of
+from qbdcheck.targets.config_files import write_files
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.listeners import Heard
 from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, names_in, option_arguments
@@ -181,6 +182,9 @@ class Backend(Heard):
             raise SetupError(f"cannot make {self.directory}: {error.strerror}") from None
         self._check_sockets()
         try:
+            if self.description.scope == "case":
+                self._take_port()
+                self._write_files(early=True)
             self._commands(self.description.volume.create, "volume.create")
         except BaseException:
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -416,9 +420,7 @@ class Backend(Heard):
     def _start_server(self, command: str) -> None:
         ready = self.description.ready
         assert ready is not None
-        is_new = self._port is None or self.description.scope == "case"  # a cluster stores its port
-        if is_new and "port" in set(names_in(self.description.model_dump())):
-            self._port = readiness.free_port()
+        self._take_port()
         for stale in ("s", "c"):
             (self.directory / stale).unlink(missing_ok=True)
         if ready.pid_file is not None:  # of a killed server; its id must not be adopted
@@ -478,15 +480,14 @@ class Backend(Heard):
         places = {"socket": ready.socket, "port": ready.port, "pid_file": ready.pid_file}
         return {key: fill(place, self.values()) for key, place in places.items() if place}
 
-    def _write_files(self) -> None:
-        for path, contents in self.description.files.items():
-            file = Path(fill(path, self.values()))
-            try:
-                file.write_text(fill(contents, self.values()))
-            except OSError as error:
-                raise SetupError(
-                    f"target {self.description.name}: files: cannot write {file}: {error.strerror}"
-                ) from None
+    def _write_files(self, *, early: bool = False) -> None:
+        name = f"target {self.description.name}"
+        write_files(name, self.description.files, self.values(), early=early)
+
+    def _take_port(self) -> None:
+        is_new = self._port is None or self.description.scope == "case"  # a cluster stores its port
+        if is_new and "port" in set(names_in(self.description.model_dump())):
+            self._port = readiness.free_port()
 
     def _forget_server(self) -> None:
         if self._server is not None and self._print_server:

@@ -21,7 +21,9 @@ from qbdcheck.errors import QbdcheckError
 from reference_backend.client import Client
 from reference_backend.nbd.errors import NbdError, NbdProtocolError, OptionRefused, ReplyHasGaps
 
-ReadAgain = Callable[[int, int], tuple[Data, tuple[tuple[int, int, bool], ...]]]
+SeenAgain = tuple[Data, tuple[tuple[int, int, bool], ...]]
+"""The bytes of a range, and what `Finding.allocation` has."""
+ReadAgain = Callable[[int, int], SeenAgain]
 """Returns the bytes at an offset, of a length, past the connection that read before, and what
 `Finding.allocation` has."""
 ReadSame = Callable[[int, int], Data]
@@ -41,9 +43,7 @@ _EXTENTS = 200
 """Extents of the block status that a finding has."""
 
 
-def read_again(
-    client: Client, offset: int, length: int
-) -> tuple[Data, tuple[tuple[int, int, bool], ...]]:
+def read_again(client: Client, offset: int, length: int) -> SeenAgain:
     """Return the bytes of a range and its first extents: offset, length, whether it is a hole.
 
     :param client: a new connection; without the context base:allocation there are no extents.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +37,7 @@ from qbdcheck.targets.few_clients import Turns, most_clients
 from qbdcheck.targets.fresh_contents import adopt_fresh
 from qbdcheck.targets.lifecycle import Backend
 from qbdcheck.targets.run_server import ENDS_SERVER, RunServer, RunVolume, shared
+from qbdcheck.targets.second_read import ReadAgain, SeenAgain, read_again
 from qbdcheck.targets.sibling_export import volume_beside
 from qbdcheck.targets.volume_state import State
 from reference_backend.client import Client, parse_uri
@@ -443,6 +445,14 @@ class TargetSession:
         :raise ProgramError: the daemon does not start, or does not open the volume.
         """
         return self._exports.uri(disk)
+
+    def again(self, disk: Disk) -> ReadAgain | None:
+        """Return what reads a disk again over a new connection, also through an export."""
+        return disk.again if not self.needs_export(disk) else partial(self._read_again, disk)
+
+    def _read_again(self, disk: Disk, offset: int, length: int) -> SeenAgain:
+        with self.nbd(disk) as client:
+            return read_again(client, offset, length)
 
     def _uri_of(self, disk: Disk) -> str:
         return self.export(disk) if self.needs_export(disk) else disk.uri

@@ -21,7 +21,9 @@ HUGE = (1 << 40, 100 << 40, 1 << 62)
 LONG_S = 5.0
 """Seconds after which no larger size is tried: the target writes something for each part."""
 _BASE, _TRIED = 8 << 20, 16 << 20
-_ODD_SIZES = ((1 << 20) + 777, (3 << 20) + 1, (5 << 20) + 4099, (11 << 20) + 65539)
+_ODD_SIZES = ((1 << 20) + 777, (2 << 20) + 1, (8 << 20) - 1, (5 << 20) + 4099, (11 << 20) + 65539)
+"""The second and the third are next to powers of two: rounded to any power of two, up or down, they
+have nothing but the step in common."""
 _FAILURES = (SetupError, ProgramError, NotRun, CaseBroken, *HANDSHAKE_ERRORS)
 """What it raises if a target does not make a volume, or does not serve it."""
 

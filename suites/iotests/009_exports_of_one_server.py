@@ -43,7 +43,7 @@ def test(new_disk, nbd_io, qemu_io):
                 wrong = f"export {disk.name}: expected READ_ONLY {disk is frozen}, got {read_only}"
                 assert read_only == (disk is frozen), wrong
                 if disk is frozen:
-                    io.must_refuse(Command.WRITE, end, block)
+                    io.must_refuse(Command.WRITE, end, block, may_close=False)
                 else:
                     io.write(end, block)
                     io.write(len(clients) * 4 * block % end, block)

@@ -61,7 +61,7 @@ def use_to_the_end(disk, nbd_io, asked, most):
             write(io, size, start, minimum, may_fail=start + minimum > asked)
         for command in (Command.READ, Command.WRITE):
             for offset, length in ((size, 1), (size - 1, 2), (size + MOST, 512)):
-                io.must_refuse(command, offset, length)
+                io.must_refuse(command, offset, length, may_close=False)
         io.read(0, usable)  # on the same connection, which the refusals must keep
     with nbd_io(disk) as io:
         assert io.client.size == size, f"second connection: {io.client.size} bytes, before: {size}"

@@ -35,8 +35,8 @@ def test(nbd_io, target, log):
         for offset, length in ranges:
             io.write(offset, length)
         for offset, length in ((size, 1), (size - 1, 2), ((1 << 64) - 512, 512), (1 << 63, 4096)):
-            io.must_refuse(Command.READ, offset, length)
-            io.must_refuse(Command.WRITE, offset, length)
+            io.must_refuse(Command.READ, offset, length, may_close=False)
+            io.must_refuse(Command.WRITE, offset, length, may_close=False)
         for offset, length in (*ranges, widened(size // 4, 65536, minimum)):
             io.read(offset, length)
             if io.client.contexts:

@@ -33,7 +33,7 @@ def test(new_disk, nbd_io):
                 raise
             except RequestLost as error:
                 raise NotRun(f"the target ends connections when it resizes: {error}") from error
-        io.must_refuse(Command.WRITE, 7 << 19, 4096)  # behind the new end
+        io.must_refuse(Command.WRITE, 7 << 19, 4096, may_close=False)  # behind the new end
         io.read(1 << 20, 8192)  # on the same connection, which the refusal must keep
     disk.resize(4 << 20)
     disk.verify()

@@ -31,6 +31,8 @@ def test(disk, target, nbd_io):
     length = max(8192, target.minimum_block)
     stream += m.REQUEST.pack(REQUEST_MAGIC, 0, Command.READ, 1, 0, length)
     expected = disk.shadow.expected(0, length)
+    with nbd_io(disk, export_name=True) as io:  # it must know EXPORT_NAME, whatever the pieces
+        io.read(0, length)
     answers = []
     for step in STEPS:
         with negotiating(disk) as client:

@@ -185,6 +185,15 @@ def test_what_must_be_refused(session: TargetSession, disk: Disk) -> None:
             io.must_refuse(Command.READ, disk.size, 512, may_close=False)
 
 
+def test_a_closed_connection_refuses_once(session: TargetSession, disk: Disk) -> None:
+    with connect(session, disk) as io:
+        io.client.cut()
+        assert io.must_refuse(Command.READ, disk.size, 512) == CLOSED
+        closed_at = f"WRITE of 1 bytes at 0 .*: not sent, .* closed it at READ .* at {disk.size}"
+        with pytest.raises(RequestLost, match=closed_at):
+            io.must_refuse(Command.WRITE, 0, 1)
+
+
 def test_fua_is_left_out_where_it_is_not_offered(open_target: Opener) -> None:
     session = open_target(_reference("--no-fua"))
     disk = session.new_disk("1M")

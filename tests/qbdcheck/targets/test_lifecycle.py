@@ -69,6 +69,18 @@ def test_target_that_does_not_start(open_target: Opener, profile: str, expected:
     assert not list(session.scratch.glob("*.volume"))
 
 
+def test_files_are_there_when_the_volume_is_made(open_target: Opener) -> None:
+    session = open_target(
+        HEAD + 'files: {"{dir}/conf": "port={port} {name}", "{dir}/made/conf": "later"}\n'
+        "volume:\n"
+        "  create: [\"grep -q 'port=[1-9][0-9]* disk' {dir}/conf\", 'mkdir {dir}/made',\n"
+        "           'truncate -s {size} {dir}/disk']\n"
+        "start: sh -c 'grep -q later {dir}/made/conf && exec qemu-nbd -t -f raw -k {socket} disk'\n"
+        + READY
+    )
+    assert session.new_disk("1M", prefill=False).backend.directory.joinpath("made/conf").exists()
+
+
 def test_server_whose_port_is_in_use_is_reported(open_target: Opener) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

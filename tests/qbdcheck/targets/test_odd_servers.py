@@ -146,15 +146,16 @@ def test_step_between_sizes_is_found(open_target: Opener, step: int) -> None:
     assert session.new_disk(5_000_000, prefill=False, exact=True).size == 5_000_000
 
 
-def test_sizes_that_a_target_rounds_down_are_named(open_target: Opener) -> None:
+@pytest.mark.parametrize("step", [512, 1024, 4096, 32768, 3 << 9, 1 << 20])
+def test_sizes_that_a_target_rounds_down_are_named(open_target: Opener, step: int) -> None:
     session = open_target(
         "name: cutting\nabout: a test\nvolume:\n"
-        "  create: sh -c 'truncate -s $(({size} / 4096 * 4096)) {dir}/v'\n"
+        f"  create: sh -c 'truncate -s $(({{size}} / {step} * {step})) {{dir}}/v'\n"
         'blockdev: {driver: file, filename: "{dir}/v"}\npath: "{dir}/v"\n'
     )
     limits = probe_sizes(session)
-    assert (limits.granularity, limits.cuts) == (4096, True)
-    assert str(limits).startswith("multiples of 4096 bytes (other sizes are rounded down")
+    assert (limits.granularity, limits.cuts) == (step, True)
+    assert str(limits).startswith(f"multiples of {step} bytes (other sizes are rounded down")
     capabilities(session.description, session.options, session.scratch)
     assert session.new_disk(5_000_000, prefill=False).size == 5_000_000  # cases shall show it
 
