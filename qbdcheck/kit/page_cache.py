@@ -7,16 +7,22 @@ dirty (Documentation/admin-guide/mm/pagemap.rst of the kernel). Only root reads 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
+import stat
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import psutil
 
 from qbdcheck.errors import NotRun
 
 PAGE = mmap.PAGESIZE
+_STANDARD = 2
+"""The number of standard error, the last of the standard streams."""
 _DIRTY = 1 << 4
 _PRESENT, _FRAME = 1 << 63, (1 << 55) - 1
 _WORD = struct.Struct("Q")
@@ -94,10 +100,38 @@ def raw_file(directory: Path, offset: int, data: bytes) -> Path:
     raise NotRun("the target has no raw file of the volume in its directory")
 
 
-def others(directory: Path, file: Path) -> _Changes:
-    """Return the sizes and times of the other files of a directory, to see whether they change."""
+def others(directory: Path, file: Path, server: int | None = None) -> _Changes:
+    """Return the sizes and times of other files that may have the data, to see whether they change.
+
+    :param directory: of the volume. :param file: the raw file of the volume.
+    :param server: the process id of the server, whose open files count too: it may keep a journal
+        in another directory. Its standard output does not count.
+    :raise NotRun: it has a device open. What that has cannot be seen.
+    """
+    found = {path for path in directory.rglob("*") if path.is_file()}
+    if server is not None:
+        found |= set(_open_files(server))
     return {
         path: (path.stat().st_size, path.stat().st_mtime_ns)
-        for path in directory.rglob("*")
-        if path.is_file() and path != file
+        for path in found
+        if path.is_file() and not path.samefile(file)
     }
+
+
+def _open_files(server: int) -> Iterator[Path]:
+    """Yield the files that a server and its descendants have open."""
+    try:
+        known = psutil.Process(server)
+        processes = [known, *known.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for process in processes:
+        for link in Path(f"/proc/{process.pid}/fd").glob("*"):
+            if int(link.name) <= _STANDARD:
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                mode = link.stat().st_mode
+                if stat.S_ISBLK(mode):
+                    raise NotRun(f"the server has {link.readlink()} open, which may have the data")
+                if stat.S_ISREG(mode):
+                    yield link.readlink()

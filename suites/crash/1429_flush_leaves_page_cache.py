@@ -20,6 +20,7 @@ LENGTH, PLACES = 64 << 10, (0, 3 << 20, 8 << 20)
 def test(new_disk, qemu_io, target, log):
     disk = new_disk("16M", prefill=False)
     directory, judged = disk.backend.directory, 0
+    server = disk.backend.pid if target.description.start else None
     needs_flags(directory)
     with qemu_io(disk, cache="writeback") as io:  # with "unsafe", QEMU keeps a flush to itself
         for fua in (False, True) if "fua" in target.capabilities else (False,):
@@ -27,13 +28,13 @@ def test(new_disk, qemu_io, target, log):
                 offset = place + LENGTH * (1 + fua)
                 io.write(offset, LENGTH)
                 file = raw_file(directory, offset, disk.shadow.expected(offset, LENGTH))
-                before, dirty = others(directory, file), dirty_pages(file, offset, LENGTH)
+                before, dirty = others(directory, file, server), dirty_pages(file, offset, LENGTH)
                 if fua:
                     io.write(offset, LENGTH, fua=True)
                 else:
                     io.flush()
                 log(f"{file.name}: {dirty} dirty pages at {offset}")
-                if others(directory, file) != before:
+                if others(directory, file, server) != before:
                     raise NotRun("other files of the target change too: they may have the data")
                 left = dirty_pages(file, offset, LENGTH)
                 what = "a write with FUA" if fua else f"a write and a flush, with {dirty} before it"

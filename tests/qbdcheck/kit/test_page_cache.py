@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,20 @@ def test_raw_file_is_found_by_its_data(tmp_path: Path) -> None:
     assert others(tmp_path, volume).keys() == {tmp_path / "log"}
     with pytest.raises(NotRun, match="no raw file of the volume"):
         raw_file(tmp_path, 99, b"data")
+
+
+def test_journal_in_another_directory_counts(tmp_path: Path) -> None:
+    (tmp_path / "volumes").mkdir()
+    volume = tmp_path / "volumes" / "volume"
+    volume.write_bytes(b"data")
+    journal = tmp_path / "journal"
+    argv = [sys.executable, "-c", f"f = open({str(journal)!r}, 'w'); print(1, flush=True); input()"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        before = others(volume.parent, volume, server.pid)
+        assert before.keys() == {journal}
+        journal.write_bytes(b"more")
+        assert others(volume.parent, volume, server.pid) != before
+        server.communicate(b"\n")
+    assert others(volume.parent, volume, server.pid) == {}
