@@ -51,7 +51,7 @@ def fixtures_of(path: Path) -> list[str]:
 def decide_before(
     case: CaseInfo, image_format: str, capabilities: Collection[str], programs: Programs
 ) -> Result | None:
-    """Return "not run" with the reasons, "broken", or None if the case can start.
+    """Return "not run" with all reasons, "broken", or None if the case can start.
 
     :param capabilities: the probed capabilities of the target.
     :param programs: finds the programs of the case and of its fixtures.
@@ -64,10 +64,8 @@ def decide_before(
         *format_mismatch(case.spec.formats, image_format),
         *missing_capabilities(case.spec.requires, capabilities),
         *_excluded(case, capabilities),
+        *(programs.missing(name) for name in _needed(case, programs) if not programs.path(name)),
     ]
-    if not reasons:  # to install a program does not help a case that the target cannot run
-        needed = _needed(case, programs)
-        reasons = [programs.missing(name) for name in needed if not programs.path(name)]
     return Result(Verdict.NOT_RUN, reasons=tuple(reasons)) if reasons else None
 
 

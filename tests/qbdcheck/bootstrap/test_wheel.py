@@ -42,7 +42,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     succeed(*build, "-t", "sdist", cwd=ROOT)
     (sdist,) = directory.glob("qbdcheck-*.tar.gz")
     with tarfile.open(sdist) as archive:
-        archive.extractall(directory, filter="data")
+        if hasattr(tarfile, "data_filter"):  # Python 3.11.2 of Debian 12 has none
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(directory)
     succeed(*build, "-t", "wheel", cwd=directory / sdist.name.removesuffix(".tar.gz"))
     (wheel,) = directory.glob("*.whl")
     return wheel
