@@ -225,7 +225,7 @@ def test_servers_of_two_runs_end_with_their_runners(scratch: Path) -> None:
     try:
         _wait("two servers", lambda: len(_servers(scratch)) == 2)
         runs[0].send_signal(signal.SIGTERM)
-        runs[0].wait(PATIENCE_S)
+        runs[0].wait(3 * PATIENCE_S)
         _wait("one server", lambda: len(_servers(scratch)) == 1)
         assert runs[1].poll() is None
     finally:
