@@ -321,6 +321,59 @@ class DescriptorLeak(Mutant):
         on_end(leak)
 
 
+class RefusalLeaksDescriptor(Mutant):
+    """A file that is made for the payload of a write is not closed if the write is refused."""
+
+    id = "refusal-leaks-descriptor"
+    says = r"open files|descriptor|leak"
+    source = "flexnbd-c 0.5.0 (docs/findings.md)"
+    breaks = "each refused write leaves an open file in the server"
+    takes = ALWAYS
+
+    def install(self) -> None:
+        """Open a file for each payload that is skipped."""
+
+        def make(real: Any) -> Any:
+            def skip(*arguments: Any) -> None:
+                if self.strikes():
+                    os.open(os.devnull, os.O_RDONLY)
+                real(*arguments)
+
+            return skip
+
+        replace(ServerTransmission, "_skip", make)
+
+
+class CutPayloadSpins(Mutant):
+    """A thread waits for the rest of a refused payload, and does not see the end of its client."""
+
+    id = "cut-payload-spins"
+    says = r"used .* of CPU"
+    source = "flexnbd-c 0.5.0 (docs/findings.md)"
+    breaks = "a client that leaves within the payload of a refused write leaves a busy thread"
+    takes = ALWAYS
+
+    def install(self) -> None:
+        """Spin where the rest of a payload does not come."""
+
+        def spin() -> None:
+            while True:
+                pass
+
+        def make(real: Any) -> Any:
+            def drain(*arguments: Any) -> None:
+                try:
+                    real(*arguments)
+                except (OSError, EOFError):
+                    if self.strikes():
+                        threading.Thread(target=spin, daemon=True).start()
+                    raise
+
+            return drain
+
+        replace(session.Connection, "_drain", make)
+
+
 class ReplySentUnderLock(Mutant):
     """Replies are sent while a lock of all connections is held."""
 

@@ -105,7 +105,7 @@ class Kept:
         code = _state(Path(__file__))
         self._head = [code, list(sys.version_info[:3])]
         self._entries: dict[str, Any] = {}
-        self._changed = False
+        self._used: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             loaded = json.loads(self._file.read_bytes())
             if loaded["head"] == self._head and isinstance(loaded["cases"], dict):
@@ -117,6 +117,7 @@ class Kept:
         state = _state(path)
         entry = self._entries.get(name)
         if entry is not None and entry[0] == state:
+            self._used[name] = entry
             kept = dict(entry[1])
             kept["arguments"] = {
                 key: tuple(value) if isinstance(value, list) else value
@@ -126,15 +127,14 @@ class Kept:
         found = declaration_in(path)
         is_settled = clock.wall_s() - max(state[2:], default=0) / 1e9 > _SETTLED_S
         if state and is_settled and state == _state(path) and _can_be_kept(found):
-            self._entries[name] = [state, asdict(found)]
-            self._changed = True
+            self._used[name] = [state, asdict(found)]
         return found
 
     def save(self) -> None:
-        """Write what is new; a file that cannot be written costs only time."""
-        if not self._changed or sys.dont_write_bytecode:
+        """Write what is new, without files that are gone; one that cannot be written costs time."""
+        if self._used == self._entries or sys.dont_write_bytecode:
             return
-        text = json.dumps({"head": self._head, "cases": self._entries})
+        text = json.dumps({"head": self._head, "cases": self._used})
         part = self._file.with_suffix(f".{os.getpid()}")
         try:
             self._file.parent.mkdir(exist_ok=True)

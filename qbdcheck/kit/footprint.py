@@ -72,3 +72,17 @@ def settles(backend: Backend, before: Footprint, spare: int, within_s: float = 3
         if back or limit.is_over:
             return after
         pause(0.05)
+
+
+def expect_no_leak(before: Footprint, after: Footprint, spare: int, what: str) -> None:
+    """Check that threads and descriptors exceed the earlier numbers by at most ``spare``.
+
+    :param what: what the server did between the two, for the message.
+    :raise AssertionError: they exceed them.
+    """
+    for kind in ("threads", "descriptors"):
+        was, now = getattr(before, kind), getattr(after, kind)
+        assert now <= was + spare, (
+            f"{what}: the server had {was} {kind} before, it has {now} now: a leak of open files"
+            " or threads"
+        )

@@ -20,6 +20,7 @@ from oracles.stamps import SECTOR
 from qbdcheck.errors import NotRun, ProgramError, SetupError
 from qbdcheck.options import TargetOptions
 from qbdcheck.programs.installed import Programs
+from qbdcheck.programs.qmp import QmpFailed
 from qbdcheck.targets.advertised_sizes import remember, remember_step
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.disk import Disk
@@ -263,17 +264,24 @@ def of_driver(session: TargetSession, disk: Disk) -> Iterator[str]:
 
 
 def of_export(session: TargetSession, disk: Disk) -> Iterator[str]:
-    """Yield what a raw client can do with a volume that a storage daemon exports by its driver."""
-    if session.description.is_read_only:
+    """Yield what a raw client can do with a volume that a storage daemon exports by its driver.
+
+    Nothing, if this QEMU has no storage daemon, or if the driver does not let it open the volume. A
+    daemon that dies is a mistake of the driver or of QEMU: the cases shall run and show it.
+    """
+    if session.description.is_read_only or session.programs.path("qemu-storage-daemon") is None:
         return
     try:
-        with session.nbd(session.export(disk)) as client:
-            client.write(0, bytes(PROBE_BLOCK))
-            yield "raw_requests"
-            if client.flags & TransmissionFlag.CAN_MULTI_CONN:
-                yield "multi_conn"
-    except (ProgramError, *HANDSHAKE_ERRORS):
-        return  # this QEMU has no storage daemon, or the driver opens a volume only once
+        uri = session.export(disk)
+    except QmpFailed:
+        return
+    except ProgramError:
+        yield "raw_requests"
+        return
+    yield "raw_requests"
+    with session.nbd(uri, contexts=()) as client:
+        if client.flags & TransmissionFlag.CAN_MULTI_CONN:
+            yield "multi_conn"
 
 
 def of_server(session: TargetSession, disk: Disk) -> Iterator[str]:

@@ -59,7 +59,7 @@ class DriverExports:
         self._exports.append(_Export(disk.backend, daemon, uri))
         return uri
 
-    def leave(self, backend: Backend, *, orderly: bool, alone: bool) -> None:
+    def end_before_change(self, backend: Backend, *, orderly: bool, alone: bool) -> None:
         """End the exports of a volume, before its server ends or the volume changes.
 
         :param orderly: whether the daemon may flush and close the volume. It is killed otherwise:

@@ -33,7 +33,7 @@ from qbdcheck.targets import readiness
 from qbdcheck.targets.advertised_sizes import sizes_of, step_of
 from qbdcheck.targets.config_files import write_files
 from qbdcheck.targets.description import Description
-from qbdcheck.targets.listeners import Heard
+from qbdcheck.targets.listeners import WithListeners
 from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, names_in, option_arguments
 from qbdcheck.targets.profile_parts import Action, Ready
 from qbdcheck.targets.server_death import ServerDiedError, last_error, reason_in
@@ -48,7 +48,7 @@ STOP_AGAIN_S = 1.0
 listen() and its main loop, because it sets its state to RUNNING later (qemu-nbd.c: main)."""
 
 
-class Backend(Heard):
+class Backend(WithListeners):
     """One volume and its server.
 
     :param directory: private to the case; the volume gets a directory in it.

@@ -12,12 +12,12 @@ class Listeners:
     """The listeners of a volume and of the other exports of its server, which share them."""
 
     ended: list[Callable[[str, int | None], None]] = field(default_factory=list)
-    """Called after a kill and a power cut, when data that was not flushed may be gone."""
+    """See `WithListeners.on_end`."""
     before_change: list[Callable[..., None]] = field(default_factory=list)
-    """Called with a volume, ``orderly`` and ``alone`` (see `Heard.announce`)."""
+    """Called with a volume, ``orderly`` and ``alone`` (see `WithListeners.announce`)."""
 
 
-class Heard:
+class WithListeners:
     """A volume with listeners."""
 
     def __init__(self) -> None:

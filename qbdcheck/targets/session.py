@@ -293,7 +293,7 @@ class TargetSession:
                 print_server=print_server,
             )
         self.backends.append(backend)
-        backend.listeners.before_change.append(self._exports.leave)
+        backend.listeners.before_change.append(self._exports.end_before_change)
         return backend
 
     @property

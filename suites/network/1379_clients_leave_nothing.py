@@ -7,7 +7,7 @@ Guards: descriptor-leak, connection-slot-leak.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.footprint import footprint, settles
+from qbdcheck.kit.footprint import expect_no_leak, footprint, settles
 from qbdcheck.kit.nbd import Option
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import connected, is_serving, negotiating, option_result
@@ -27,12 +27,7 @@ def test(disk, nbd_io):
     for _ in range(ROUNDS):
         round_of_clients(disk, nbd_io)
     after = settles(disk.backend, before, SPARE, within_s=12.0)
-    for what in ("threads", "descriptors"):
-        was, now = getattr(before, what), getattr(after, what)
-        assert now <= was + SPARE, (
-            f"{ROUNDS} rounds of clients that came and went: the server had {was} {what} before,"
-            f" it has {now} now: a leak of open files or threads"
-        )
+    expect_no_leak(before, after, SPARE, f"{ROUNDS} rounds of clients that came and went")
     disk.verify()
 
 

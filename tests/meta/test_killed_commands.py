@@ -46,7 +46,9 @@ def test_a_killed_command_leaves_nothing(tmp_path: Path, scratch: Path, pattern:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as process:
+            limit = Limit(30.0)
             while process.poll() is None and not list(scratch.rglob(pattern)):
+                assert not limit.is_over, f"no {pattern} in {scratch}"
                 pause(0.01)
             was_seen = process.poll() is None
             process.send_signal(signal.SIGKILL)

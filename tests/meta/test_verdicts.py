@@ -184,16 +184,6 @@ def test_strict_turns_reasons_that_are_not_allowed_into_failures(toy: Toy) -> No
     assert toy.run("--strict").code == 0
 
 
-def test_strict_allows_a_case_that_could_not_run_without_its_other_reasons_either(toy: Toy) -> None:
-    toy.case("001_needs", "assert False", requires="kill", programs="nosuchprogram")
-    toy.case("002_program", "assert False", programs="nosuchprogram")
-    toy.case("003_passes", "pass")
-    (toy.suites / "allowed-not-run.yaml").write_text("- target lacks *\n")
-    done = toy.run("--strict")
-    assert done.verdict("001_needs") == "not run"
-    assert done.verdict("002_program") == "fail"
-
-
 def test_a_failing_teardown_fails_a_case_that_had_passed(toy: Toy) -> None:
     path = toy.case("001_teardown", "pass", "broken_end")
     fixture = (

@@ -6,13 +6,14 @@ import errno
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from blockio.errors import BlockError
 from blockio.layers import Command, CommandFlag
 from reference_backend.client import Client
 from reference_backend.nbd import client_replies as wire
-from reference_backend.nbd.errors import NbdProtocolError
+from reference_backend.nbd.errors import NbdError, NbdProtocolError
 from tests.mutants.bench import BLOCK, KIB, UNIT, Bench
 from tests.mutants.conftest import Serve, control, cut, remove
 
@@ -181,3 +182,27 @@ def test_a_resize_hides_a_flush(serve: Serve) -> None:
         with server.connect("v") as nbd:
             kept = [nbd.read(at, 1) for at in range(0, 2 << 20, UNIT)]
         assert b"\0" in kept
+
+
+def test_each_refused_write_leaves_a_file(serve: Serve) -> None:
+    with serve("refusal-leaks-descriptor") as server, server.connect("v") as nbd:
+        files = Path(f"/proc/{server.process.pid}/fd")
+        nbd.read(0, 1)
+        before = len(list(files.iterdir()))
+        for _ in range(5):
+            with pytest.raises(NbdError):
+                nbd.write(nbd.size, b"a" * 512)
+        assert len(list(files.iterdir())) == before + 5
+
+
+def test_a_client_that_leaves_within_a_refused_payload_leaves_a_busy_thread(serve: Serve) -> None:
+    with serve("cut-payload-spins") as server:
+        process = psutil.Process(server.process.pid)
+        nbd = server.connect("v")
+        nbd.send_request(Command.WRITE, nbd.size, 4096, payload=b"cut")
+        nbd.receive_reply()
+        nbd.sock.close()
+        limit, before = time.monotonic() + 20, sum(process.cpu_times()[:2])
+        while sum(process.cpu_times()[:2]) < before + 0.5:
+            assert time.monotonic() < limit
+            time.sleep(0.05)

@@ -14,6 +14,10 @@ from blockio.layers import CommandFlag
 from qbdcheck.errors import ProgramError
 from qbdcheck.files import ROOT
 from qbdcheck.kit.nbd_io import connect
+from qbdcheck.options import TargetOptions
+from qbdcheck.targets.capabilities import capabilities
+from qbdcheck.targets.description import load
+from qbdcheck.targets.disk_io import WrongData
 from qbdcheck.targets.session import TargetSession
 from tests.qbdcheck.targets.conftest import Opener
 
@@ -26,7 +30,7 @@ PROFILE = "".join(
 BLOCK = 4096
 
 
-def _daemons(scratch: Path) -> list[psutil.Process]:
+def _daemons() -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process().children()
@@ -49,14 +53,14 @@ def test_requests_in_flight_reach_the_volume(session: TargetSession) -> None:
     disk.verify()
 
 
-def test_a_file_is_exported_beside_its_other_users(open_target: Opener, scratch: Path) -> None:
+def test_a_file_is_exported_beside_its_other_users(open_target: Opener) -> None:
     """QEMU locks files; the export takes no lock."""
     session = open_target("file")
     disk = session.new_disk("1M")
     with connect(session, disk) as io, session.qemu_io(disk) as beside:
         io.write(0, BLOCK)
         beside.read(0, BLOCK)
-    assert len(_daemons(scratch)) == 1
+    assert len(_daemons()) == 1
 
 
 def test_snapshots_and_clones_have_exports_of_their_own(session: TargetSession) -> None:
@@ -76,11 +80,11 @@ def test_snapshots_and_clones_have_exports_of_their_own(session: TargetSession) 
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_power_cut_ends_the_export(session: TargetSession, scratch: Path, seed: int) -> None:
+def test_a_power_cut_ends_the_export(session: TargetSession, seed: int) -> None:
     disk = session.new_disk("1M")
     with connect(session, disk) as io:
         io.write(0, BLOCK, CommandFlag.FUA)
-        first = _daemons(scratch)
+        first = _daemons()
         io.write(BLOCK, BLOCK)
         disk.backend.crash(seed=seed)
     assert not any(one.is_running() for one in first)
@@ -103,7 +107,7 @@ def test_wrong_data_is_read_again(open_target: Opener) -> None:
     disk = session.new_disk("64k")
     with session.nbd(disk) as client:
         client.write(0, bytes(BLOCK))  # the shadow does not follow it
-    with connect(session, disk) as io, pytest.raises(Exception, match="read again") as caught:
+    with connect(session, disk) as io, pytest.raises(WrongData, match="read again") as caught:
         io.read(0, BLOCK)
     assert "exported by qemu-storage-daemon" in str(caught.value)
 
@@ -111,7 +115,7 @@ def test_wrong_data_is_read_again(open_target: Opener) -> None:
 def test_a_daemon_that_died_is_named_at_the_end(session: TargetSession, scratch: Path) -> None:
     disk = session.new_disk("64k")
     client = session.nbd(disk)
-    (daemon,) = _daemons(scratch)
+    (daemon,) = _daemons()
     os.kill(daemon.pid, signal.SIGSEGV)
     deadline = time.monotonic() + 20
     while daemon.is_running() and daemon.status() != psutil.STATUS_ZOMBIE:
@@ -121,3 +125,18 @@ def test_a_daemon_that_died_is_named_at_the_end(session: TargetSession, scratch:
     with pytest.raises(ProgramError, match=r"export of volume disk by its driver: .*SIGSEGV"):
         session.close()
     assert not list(scratch.glob("*.volume"))
+
+
+@pytest.mark.parametrize(
+    ("program", "is_found"), [("/nonexistent/daemon", False), ("/bin/false", True)]
+)
+def test_a_daemon_that_does_not_start_does_not_hide_the_cases(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch, program: str, is_found: bool
+) -> None:
+    file = scratch / "mine.yaml"
+    # The result is cached by profile, so each profile has a text of its own.
+    file.write_text(PROFILE.replace("about: ", f"about: {Path(program).name}, "))
+    monkeypatch.setenv("QSD_PROG", program)
+    found = capabilities(load(file), TargetOptions(), scratch)
+    assert ("raw_requests" in found) is is_found
+    file.unlink()

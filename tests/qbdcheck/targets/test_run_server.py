@@ -16,6 +16,7 @@ import pytest
 
 from qbdcheck.errors import NotRun, SetupError, UsageError
 from qbdcheck.files import ROOT
+from qbdcheck.machine_speed import elapsed_limit_s
 from qbdcheck.options import TargetOptions
 from qbdcheck.programs.installed import Programs
 from qbdcheck.targets.capabilities import capabilities
@@ -225,7 +226,7 @@ def test_servers_of_two_runs_end_with_their_runners(scratch: Path) -> None:
     try:
         _wait("two servers", lambda: len(_servers(scratch)) == 2)
         runs[0].send_signal(signal.SIGTERM)
-        runs[0].wait(3 * PATIENCE_S)
+        runs[0].wait(elapsed_limit_s(PATIENCE_S))
         _wait("one server", lambda: len(_servers(scratch)) == 1)
         assert runs[1].poll() is None
     finally:
