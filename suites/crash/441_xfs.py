@@ -19,7 +19,7 @@ LOOK_S = 20
 
 
 @case(
-    groups="crash states guest flush slow",
+    groups="crash states guest flush slow nightly",
     requires="flush",
     programs="qemu-system-x86_64",
     limit_s=180,

@@ -13,7 +13,7 @@ LOOK_S = 60
 
 
 @case(
-    groups="crash states guest flush slow",
+    groups="crash states guest flush slow nightly",
     requires="flush",
     programs="qemu-system-x86_64",
     limit_s=300,

@@ -11,7 +11,7 @@ from qbdcheck.kit.power_cuts import cut, ways_of
 
 
 @case(
-    groups="guest crash flush slow",
+    groups="guest crash flush slow nightly",
     programs="qemu-system-x86_64",
     limit_s=300,
     basis="MUST: fsync(2), DESCRIPTION",

@@ -27,9 +27,16 @@ def _changed(tmp_path: Path, target: str, old: str, new: str) -> Path:
     return file
 
 
+_SLOW = {"quorum", "reference-cluster", "rbd", "rbd-cluster", "rbd-cluster-unsafe"}
+"""Targets that start many processes: a probe takes one to five minutes."""
+
+
 @pytest.mark.parametrize(
     "target",
-    [path.stem for path in sorted(TARGETS.glob("*.yaml"))],
+    [
+        pytest.param(path.stem, marks=[pytest.mark.nightly] if path.stem in _SLOW else [])
+        for path in sorted(TARGETS.glob("*.yaml"))
+    ],
 )
 def test_every_claim_of_a_shipped_profile_holds(
     target: str, capsys: pytest.CaptureFixture[str]

@@ -140,6 +140,7 @@ def test_cases_run_a_tree_and_report_its_tests(tmp_path: Path, image: object) ->
     assert json.loads(report.read_text(encoding="utf-8"))["stats"]["failed"] == 2
 
 
+@pytest.mark.nightly
 def test_kirk_runs_a_tree_in_a_guest(tmp_path: Path, image: object) -> None:
     if importlib.util.find_spec("libkirk") is None:
         pytest.skip("kirk is not installed (requirements-dev.lock)")

@@ -17,7 +17,12 @@ from qbdcheck.programs.process import run
     [
         ("phantom-write", "500", r"/dev/vdb offset \d+, 4096 bytes: verify: bad magic header"),
         ("silent-bit-flip", "500", r"/dev/vdb offset \d+, 4096 bytes: (md5: )?verify"),
-        ("flush-noop", "516", r"offset \d+ .* bytes: .* expected generation \d+ by write #"),
+        pytest.param(
+            "flush-noop",
+            "516",
+            r"offset \d+ .* bytes: .* expected generation \d+ by write #",
+            marks=pytest.mark.nightly,
+        ),
         ("async-error-ignored", "557", "report, EIO, write"),
     ],
 )
