@@ -224,7 +224,7 @@ class Disk:
             try:
                 data.tofile(part_file)
             except OSError as error:
-                raise SetupError(f"cannot write {part_file}: {error.strerror}") from None
+                raise SetupError(f"cannot write {part_file}: {error.strerror or error}") from None
             self._write_part(part_file, offset, length)
         part_file.unlink(missing_ok=True)
         self.shadow.flush()
