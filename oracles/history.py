@@ -127,7 +127,7 @@ class History:
         if kind in ("cut", "restart"):
             self._checks.clear()  # what was right before it may be lost now
         at_s = round(self.clock(), 6) if self.clock else None
-        lane = "" if kind in ("prefill", "cut", "restart") else self.lane
+        lane = "" if kind in ("prefill", "cut", "restart", "snapshot") else self.lane
         self._moments.append(
             Moment(
                 kind=kind,

@@ -39,13 +39,17 @@ _PARTS = (Damage.TORN, Damage.BIT_FLIP, Damage.ALTERED, Damage.SHIFTED)
 _SECTOR = 512
 _SIZES = re.compile(r"from (\d+) to (\d+) bytes")
 """The text of the moment of a resize."""
-WHOLE = ("flush", "cut", "fault", "resize", "restart")
+WHOLE = ("flush", "cut", "fault", "resize", "restart", "snapshot")
 """Kinds of moments that concern the whole volume."""
 NOT_JUDGED = "not judged: in flight with a change there"
 """The text of a read that nobody compared."""
 DIFFERED = "was wrong"
 """The text of a read that was compared and differed, where the case went on."""
 CHANGES = ("prefill", "write", "zero", "discard")
+IN_FLIGHT = " (in flight with others)"
+"""Ends the text of a change that was in flight together with others that overlap it."""
+REMOVED = " was removed"
+"""Ends the text of the moment of a removed snapshot or volume."""
 KILLED = "the server was killed"
 """The text of a cut that was no power cut, but the end of the server by SIGKILL."""
 _NAMED = 2
@@ -57,8 +61,9 @@ class Moment:
     """One event in the life of a volume.
 
     :ivar kind: ``prefill``, ``write``, ``zero``, ``discard``, ``read``, ``flush``, ``cut``,
-        ``fault``, ``resize``, ``restart`` (the server was stopped in its normal way) or ``close``
-        (the connection of ``lane`` was closed in its normal way).
+        ``fault``, ``resize``, ``restart`` (the server was stopped in its normal way), ``snapshot``
+        (a snapshot or clone was made or removed, as the text says) or ``close`` (the connection of
+        ``lane`` was closed in its normal way).
     :ivar number: of the operation, as in its stamp; 0 where it has none.
     :ivar at_s: when it was known to be over, in seconds since the case began; None if that
         was not recorded.
@@ -219,14 +224,20 @@ def _place_of(life: Sequence[Moment], content: Content) -> int | None:
 
 def _of_lost(life: Sequence[Moment], lost: int, *, whole: bool) -> Culprit:
     write = life[lost]
-    after = range(lost + 1, len(life))
-    cut = next((at for at in after if life[at].kind == "cut"), None)
+    cut = cut_after(life, lost)
     gone = "is gone" if whole else "is damaged"
     if cut is None:
         return Culprit(lost, _never_cut(life, lost, gone))
-    flush = next((at for at in after if at < cut and life[at].kind == "flush"), None)
+    flush = next((at for at in range(lost + 1, cut) if life[at].kind == "flush"), None)
     how = "The server was killed" if life[cut].text == KILLED else "The power was cut"
     power = f"{how}{_at(life[cut])}"
+    if flush is not None and (changed := snapshots_before_read(life, cut)):
+        text = (
+            f"{power}. {_named(write)} was acknowledged{_at(write)} and flushed"
+            f"{_at(life[flush])}, and {gone}. Nothing read it between the cut and this:"
+            f" {_snapshots(changed)}. So either may have removed it."
+        )
+        return Culprit(flush, text, lost)
     if flush is not None:
         text = (
             f"{power}. {_named(write)} was acknowledged{_at(write)} and flushed"
@@ -243,11 +254,42 @@ def _of_lost(life: Sequence[Moment], lost: int, *, whole: bool) -> Culprit:
     return Culprit(lost, text)
 
 
+def cut_after(life: Sequence[Moment], lost: int) -> int | None:
+    """Return the place of the first power cut or kill that can have removed a change.
+
+    A cut does not count if a read after it still returned the change.
+    """
+    start = max([lost, *reads_that_returned(life, lost)])
+    return next((at for at in range(start + 1, len(life)) if life[at].kind == "cut"), None)
+
+
+def snapshots_before_read(life: Sequence[Moment], since: int) -> list[Moment]:
+    """Return what happened to snapshots and clones since a moment and the last right read."""
+    start = max([since, *reads_that_returned(life, since)])
+    return [one for one in life[start + 1 :] if one.kind == "snapshot"]
+
+
+def removed_first(changed: Sequence[Moment]) -> list[Moment]:
+    """Return the removals among changes of snapshots, which can take data away; without any, all.
+
+    A removal of a volume counts too: clones share data with it.
+    """
+    return [one for one in changed if one.text.endswith(REMOVED)] or list(changed)
+
+
+def _snapshots(every: Sequence[Moment]) -> str:
+    changed = removed_first(every)
+    told = [f"{one.text}{_at(one)}" for one in changed[-_NAMED:]]
+    more = len(every) - len(told)
+    others = f", beside {more} other change{'s' if more > 1 else ''} of snapshots" if more else ""
+    return f"{', then '.join(told)}{others}"
+
+
 def _never_cut(life: Sequence[Moment], lost: int, gone: str) -> str:
     write = life[lost]
     reads = [at for at in range(lost + 1, len(life)) if life[at].kind == "read"]
     if not reads:
-        return f"{_named(write)} was acknowledged{_at(write)}, and {gone}. No power was cut."
+        return f"{_named(write)} was acknowledged{_at(write)}, and {gone}. {_no_cut(life, lost)}"
     read = life[reads[-1]]
     other = ""
     if read.lane and write.lane and read.lane != write.lane:
@@ -259,7 +301,16 @@ def _never_cut(life: Sequence[Moment], lost: int, gone: str) -> str:
         before = f" {number} before returned it."
     return (
         f"{_named(write)} was acknowledged{_at(write)}, and the read{other}{_at(read)} does not"
-        f" return it. No power was cut.{before}{_ended(life, lost)}"
+        f" return it. {_no_cut(life, lost)}{before}{_ended(life, lost)}"
+    )
+
+
+def _no_cut(life: Sequence[Moment], lost: int) -> str:
+    cut = next((one for one in life[lost:] if one.kind == "cut"), None)
+    if cut is None:
+        return "No power was cut."
+    return (
+        f"A read after the {'kill' if cut.text == KILLED else 'power cut'}{_at(cut)} returned it."
     )
 
 
@@ -283,9 +334,11 @@ def ends_before_read(life: Sequence[Moment], lost: int) -> list[Moment]:
 def _ended(life: Sequence[Moment], lost: int) -> str:
     """Return, as a sentence, what ended before the read that did not return a change."""
     ends = ends_before_read(life, lost)
-    if not ends:
+    changed = snapshots_before_read(life, lost)
+    if not ends and not changed:
         return ""
-    clauses = [
+    clauses = [_snapshots(changed)] if changed else []
+    clauses += [
         f"the server was stopped{_at(one)} in its normal way and started again"
         for one in ends
         if one.kind == "restart"

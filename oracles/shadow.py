@@ -22,6 +22,7 @@ from oracles.damage import Damage, Difference
 from oracles.diagnosis import diagnose
 from oracles.finding import Finding, Findings, telling
 from oracles.history import History
+from oracles.life import IN_FLIGHT
 from oracles.lost_part import as_lost_write, place_of_part
 from oracles.promises import DISCARD, FAILED_WRITE
 from oracles.sector_damage import of_unwritten
@@ -200,7 +201,7 @@ class Shadow:
             are ``maybe`` (discards, failed writes) may not have happened at all.
         """
         for text, change, operation in requests:
-            self._record(f"{text} (in flight with others)", change, operation)
+            self._record(f"{text}{IN_FLIGHT}", change, operation)
         for text, change, _ in sorted(requests, key=lambda request: request[1].maybe):
             self._note_unknown(text, change)
         changes = tuple(change for _, change, _ in requests)

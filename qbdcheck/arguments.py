@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from qbdcheck import clock, config_file, perf_arguments
+from qbdcheck import clock, command_help, config_file, perf_arguments
 from qbdcheck.argument_parser import Parser
 from qbdcheck.argument_types import (
     OBSERVED,
@@ -31,6 +30,7 @@ from qbdcheck.argument_types import (
 from qbdcheck.bootstrap.extras import EXTRAS
 from qbdcheck.catalogue.capability_words import IMAGE_FORMATS
 from qbdcheck.catalogue.history import check_home, default_cache_dir, last_run
+from qbdcheck.command_help import NAMED_COMMANDS, ON_SAVED_RUNS, WITH_FLAGS
 from qbdcheck.errors import UsageError
 from qbdcheck.files import COMMAND, INSTALLED, ROOT
 from qbdcheck.options import (
@@ -52,27 +52,9 @@ AIO_MODES = ("threads", "native", "io_uring")
 DIRECT_CACHE_MODES = ("none", "directsync")
 _SHORT_PATH = 40
 """A longer $TMPDIR leaves too little of the 107 bytes that the path of a Unix socket may have."""
-ON_SAVED_RUNS = ("diff", "history", "merge", "durations", "verify-certificate")
-NAMED_COMMANDS = ("new", "rules", "completion", "inspect", *ON_SAVED_RUNS)
-"""Subcommands without a dash that take all arguments after them."""
-_WITH_FLAGS = ("replay", "fio", "runtest", "certify", "perf")
-"""Subcommands without a dash that take the flags of a run, too."""
-COMMANDS = (*NAMED_COMMANDS, *_WITH_FLAGS)
-NEEDS_NO_PLACES = (*NAMED_COMMANDS, "doctor", "install", "version")
+NEEDS_NO_PLACES = (*NAMED_COMMANDS, "doctor", "install", "version", "help")
 """Subcommands that use neither a scratch directory nor the cache."""
 _NEEDS_CHECKOUT = "{} writes into a checkout; git clone the project and use ./check there"
-EPILOG = """\
-selection: 17, 001-100, 12-, or a name; default: the group quick; -l lists all cases
-subcommands: new SUITE "SENTENCE"; rules check|explain|convert FILE; replay FILE;
-  inspect FILE [--log LOG] [--html PAGE]; fio FILE [SIZE];
-  runtest FILE|GROUP... [SIZE]; --doctor; --install; --probe FILE;
-  --mutants [ID...]; -- COMMAND; certify [CASE...]; perf (has --help)
-on saved runs: diff RUN [RUN]; history [CASE]; merge RUN...; durations RUN...;
-  verify-certificate FILE (each has --help)
-for the shell: completion bash|zsh
-exit code: 0 all passed; 1 a case failed; 2 wrong usage, set-up error or no case run;
-  130 interrupted
-"""
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -82,6 +64,8 @@ def parse(argv: Sequence[str]) -> Options:
     """
     argv, command = _split_command(argv)
     parser = build_parser()
+    if topic := command_help.topic_of(argv):
+        return _options(parser.parse_args([]), (), "help", (topic,))
     perf = PerfOptions()
     if argv and argv[0] == "perf":
         perf, rest = perf_arguments.split(argv[1:])
@@ -95,7 +79,7 @@ def parse(argv: Sequence[str]) -> Options:
         return _options(arguments, (), argv[0], tuple(argv[1:]))
     arguments, rest = parser.parse_known_intermixed_args(argv)
     if rest:
-        raise UsageError(_unknown_flag(parser, rest[0]))
+        raise UsageError(parser.unknown_flag(rest[0]))
     if not arguments.no_config:
         file = config_file.find(Path.cwd())
         config_file.apply(file, arguments.env, parser, argv, arguments)
@@ -104,7 +88,7 @@ def parse(argv: Sequence[str]) -> Options:
     subcommand = next((name for name in _FLAG_COMMANDS if getattr(arguments, name)), "")
     extra: tuple[str, ...] = (arguments.probe,) if subcommand == "probe" else ()
     _check_combination(arguments)
-    if arguments.selection and arguments.selection[0] in _WITH_FLAGS:
+    if arguments.selection and arguments.selection[0] in WITH_FLAGS:
         subcommand, *rest = arguments.selection
         extra = tuple(rest)
     if subcommand == "certify":
@@ -154,20 +138,13 @@ def _split_command(argv: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     return listed[:at], tuple(listed[at + 1 :])
 
 
-def _unknown_flag(parser: argparse.ArgumentParser, argument: str) -> str:
-    flags = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001
-    near = difflib.get_close_matches(argument.partition("=")[0], flags, n=1, cutoff=0.5)
-    return f"unknown flag {argument}; " + (
-        f"did you mean {near[0]}?" if near else f"{COMMAND} --help lists all"
-    )
-
-
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of all flags; documentation and completion may read it."""
     parser = Parser(
         prog=COMMAND,
+        usage=f"{COMMAND} [FLAG...] [CASE...]\n       {COMMAND} SUBCOMMAND [ARGUMENT...]",
         description="Verifies a QEMU block backend with numbered cases.",
-        epilog=EPILOG,
+        epilog=command_help.EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

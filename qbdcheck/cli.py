@@ -22,6 +22,7 @@ from qbdcheck.arguments import parse
 from qbdcheck.bootstrap.install import path_with_sbin
 from qbdcheck.catalogue.plan import Planned, make_plan
 from qbdcheck.catalogue.results_root import REPORT
+from qbdcheck.command_help import text_of
 from qbdcheck.errors import SetupError, UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.options import Options
@@ -89,11 +90,8 @@ def _parse(argv: Sequence[str]) -> Options:
 
 def _main(options: Options) -> int:  # noqa: PLR0911, PLR0912  # one for each subcommand
     match options.subcommand:
-        case "version":
-            from qbdcheck.bootstrap.version import version
-
-            print(f"qbdcheck {version()}")
-            return ExitCode.GREEN
+        case "version" | "help":
+            return _show(options)
         case "new":
             from qbdcheck.commands import new
 
@@ -157,6 +155,16 @@ def _main(options: Options) -> int:  # noqa: PLR0911, PLR0912  # one for each su
     if options.list_only:
         return _list(options)
     return _run(options)
+
+
+def _show(options: Options) -> int:
+    if options.subcommand == "help":
+        print(text_of(options.arguments[0]), end="")
+    else:
+        from qbdcheck.bootstrap.version import version
+
+        print(f"qbdcheck {version()}")
+    return ExitCode.GREEN
 
 
 def _doctor(options: Options) -> int:

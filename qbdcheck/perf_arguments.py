@@ -14,10 +14,14 @@ _LEAST_ROUNDS = 5
 _DESCRIPTION = """\
 Measure the speed of a target (docs/perf.md).
   perf -t A [--vs B]             the matrix of shapes of load
-  perf faults -t A               latency while nodes, links and snapshots come and go
-  perf growth -t A               what a request costs as volumes and snapshots grow
-Further flags are those of ./check: -t, --json, --html, --guest-image, --observe, --seed,
-and --baseline FILE with --update-baseline, here for a file of measurements."""
+  perf faults -t A               latency while nodes and links come and go
+  perf growth -t A               the cost of a request as volumes grow
+Further flags are those of ./check: -t, --json, --html, --guest-image, --seed,
+--observe, and --baseline FILE with --update-baseline, here for a file of
+measurements."""
+_EXAMPLE = """\
+example:
+  ./check perf -t mine.yaml --vs reference"""
 
 
 def percent(text: str) -> float:
@@ -70,6 +74,7 @@ def _parser() -> Parser:
     parser = Parser(
         prog="./check perf",
         description=_DESCRIPTION,
+        epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

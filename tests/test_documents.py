@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.arguments import COMMANDS as SUBCOMMANDS
 from qbdcheck.arguments import build_parser, parse
 from qbdcheck.catalogue.catalogue import list_cases, read_case
 from qbdcheck.catalogue.groups import load_groups
 from qbdcheck.cli import main
+from qbdcheck.command_help import COMMANDS as SUBCOMMANDS
 from qbdcheck.files import ROOT
 from qbdcheck.programs.qemu_version import VERIFIED_QEMU
 from qbdcheck.targets.mutant_target import profile

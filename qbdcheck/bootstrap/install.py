@@ -48,10 +48,11 @@ MODULES = (
 )
 """The modules of the dependencies in pyproject.toml."""
 _STAMP = "qbdcheck-lock.sha256"
-_NEEDS_ONLY_PYTHON = frozenset(["-h", "--help", "-l", "--list", "--version"])
+_NEEDS_ONLY_PYTHON = frozenset(["-l", "--list", "--version"])
 _ON_SAVED_RUNS = ("diff", "history", "merge", "durations", "verify-certificate")
 _ON_TARGETS = ("replay", "fio", "runtest", "certify", "--probe", "--mutants")
 _NEEDS_PACKAGES = frozenset(["new", "rules", "inspect", *_ON_TARGETS, *_ON_SAVED_RUNS])
+_HELP_NEEDS_PACKAGES = frozenset(["inspect", *_ON_SAVED_RUNS])
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
@@ -65,6 +66,8 @@ def main(arguments: Sequence[str]) -> int:
     os.environ["PATH"] = path_with_sbin(os.environ.get("PATH", os.defpath))
     try:
         extras, own = take_extras(own)
+        if _wants_help(own) and not _HELP_NEEDS_PACKAGES.intersection(own[:1]):
+            return _run_here([*own, *rest])
         wants_install = "--install" in own
         own = [argument for argument in own if argument != "--install"]
         if wants_install:
@@ -86,6 +89,11 @@ def main(arguments: Sequence[str]) -> int:
     except InstallError as error:
         note(str(error))
         return ExitCode.USAGE
+
+
+def _wants_help(own: Sequence[str]) -> bool:
+    """Return whether to show help: then nothing is installed or started, whatever else is asked."""
+    return not {"-h", "--help"}.isdisjoint(own)
 
 
 def _install(extras: Sequence[str]) -> None:

@@ -11,10 +11,10 @@ A case has one or several. A profile can waive a policy, never a MUST or a SHOUL
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Sequence
 
 from qbdcheck.catalogue.policies import POLICIES
+from qbdcheck.suggestions import suggestion
 
 MUST, SHOULD, POLICY = "MUST", "SHOULD", "POLICY"
 STRENGTHS = (MUST, SHOULD, POLICY)
@@ -164,5 +164,5 @@ def _check_one(basis: object) -> None:
 
 
 def _nearest(word: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+    near = suggestion(word, known)
+    return f"did you mean {near!r}?" if near else f"known: {', '.join(sorted(known))}"

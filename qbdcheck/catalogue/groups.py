@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from qbdcheck.errors import UsageError
+from qbdcheck.suggestions import suggestion
 
 QUICK = "quick"
 """The group of a bare ``./check``."""
@@ -51,6 +51,6 @@ def check_groups(groups: Iterable[str], known: Collection[str]) -> None:
     """
     for group in groups:
         if group not in known:
-            near = difflib.get_close_matches(group, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            near = suggestion(group, known)
+            hint = f"; did you mean {near}?" if near else ""
             raise UsageError(f"unknown group {group!r}{hint}; known: {' '.join(sorted(known))}")

@@ -7,17 +7,19 @@ individually. Cases of the group ``disabled`` run only if they, or that group, a
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qbdcheck.catalogue.case import CaseInfo
 from qbdcheck.catalogue.groups import DISABLED, QUICK, check_groups
+from qbdcheck.command_help import COMMANDS
 from qbdcheck.errors import UsageError
+from qbdcheck.suggestions import suggestions
 
 _RANGE = re.compile(r"(?P<first>\d*)-(?P<last>\d*)\Z")
 _NUMBER_LIMIT = 9999
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -120,13 +122,17 @@ def find(catalogue: Sequence[CaseInfo], argument: str) -> list[CaseInfo]:
     stem = argument.rsplit("/", 1)[-1].removesuffix(".py")
     found = [case for case in catalogue if stem in (case.case_id, case.name)]
     if not found:
-        ids, names = [case.case_id for case in catalogue], [case.name for case in catalogue]
-        near = difflib.get_close_matches(stem, [*ids, *names], n=3, cutoff=0.5)
-        raise UsageError(
-            f"no case named {argument!r}; "
-            + (f"nearest: {', '.join(near)}" if near else "-l lists all")
-        )
+        raise UsageError(f"no case named {argument!r}; {_like(catalogue, argument, stem)}")
     return found
+
+
+def _like(catalogue: Sequence[CaseInfo], argument: str, stem: str) -> str:
+    """Return the hint for a word that names no case: subcommands and names that it may mean."""
+    if commands := suggestions(argument, COMMANDS):
+        return f"did you mean the subcommand {commands[0]}?"
+    known = [case.case_id if stem[:1].isdigit() else case.name for case in catalogue]
+    near = suggestions(stem, dict.fromkeys(known), _SHOWN)
+    return f"nearest: {', '.join(near)}" if near else "-l lists all"
 
 
 def _is_range(argument: str) -> bool:

@@ -19,18 +19,21 @@ from rich.console import Console
 from rich.table import Table
 
 from qbdcheck import clock
+from qbdcheck.catalogue.plan import make_plan
 from qbdcheck.catalogue.results_root import REPORT
 from qbdcheck.commands.verify_certificate import read
 from qbdcheck.errors import UsageError
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import ROOT, write_atomically
-from qbdcheck.options import Options
+from qbdcheck.options import Options, Selection
 from qbdcheck.report.decode import tally_of_text
 from qbdcheck.saved.certificate import (
     Facts,
     default_key_path,
     digest,
+    headline,
     load_key,
+    not_judged,
     public_key_of,
     signed,
     statement,
@@ -84,6 +87,7 @@ def write(options: Options, description: Description, capabilities: Collection[s
         kill_matrix=kill_matrix(),
         soak_s=options.execution.soak_s,
         command=shlex.join(["./check", *sys.argv[1:]]),
+        all_cases=_all_cases(options),
     )
     key = load_key(options.certificate.key or default_key_path(os.environ), may_make=False)
     try:
@@ -98,8 +102,16 @@ def write(options: Options, description: Description, capabilities: Collection[s
         write_atomically(path.with_suffix(".html"), html)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
-    return [f"certificate: {path} and {path.with_suffix('.html').name}, {stated['verdict']}",
+    return [f"certificate: {path} and {path.with_suffix('.html').name}, {headline(stated)}",
+            *filter(None, [not_judged(stated)]),
             f"signed by {public_key_of(key)}"]  # fmt: skip
+
+
+def _all_cases(options: Options) -> int:
+    """Return how many cases certify selects without a selection."""
+    everything = Selection(arguments=("1-",), suites_dir=options.selection.suites_dir)
+    plan = make_plan(everything, options.target, options.execution)
+    return len({planned.case.case_id for planned in plan})
 
 
 def reason(finding: str, path: Path = _FINDINGS) -> str:

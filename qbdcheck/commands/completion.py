@@ -13,9 +13,10 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from qbdcheck.arguments import COMMANDS, build_parser
+from qbdcheck.arguments import build_parser
 from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.catalogue.groups import load_groups
+from qbdcheck.command_help import COMMANDS
 from qbdcheck.errors import UsageError
 from qbdcheck.exit_code import ExitCode
 
@@ -30,9 +31,6 @@ def main(arguments: Sequence[str], suites_dir: Path, targets_dir: Path) -> int:
 
     :raise UsageError: the shell is not one of `SHELLS`.
     """
-    if list(arguments) in (["-h"], ["--help"]):
-        print(__doc__)
-        return ExitCode.GREEN
     if len(arguments) != 1 or arguments[0] not in SHELLS:
         raise UsageError(f"usage: ./check completion {'|'.join(SHELLS)}")
     make = bash if arguments[0] == "bash" else zsh

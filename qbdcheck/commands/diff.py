@@ -20,7 +20,7 @@ def main(arguments: Sequence[str], default_root: Path) -> int:
 
     :raise UsageError: an argument is wrong, or a run cannot be read.
     """
-    parser = parser_of("diff", f"compare two runs; a RUN is {NAMES}")
+    parser = parser_of("diff", f"compare two runs; a RUN is\n{NAMES}", "latest~1 latest")
     parser.add_argument("before", metavar="RUN", help="the earlier run")
     parser.add_argument("after", metavar="RUN", nargs="?", default="latest",
                         help="the later run; default: latest")  # fmt: skip

@@ -22,7 +22,9 @@ def main(arguments: Sequence[str], default_root: Path, suites_dir: Path) -> int:
 
     :raise UsageError: an argument is wrong, a run cannot be read, or the file cannot be written.
     """
-    parser = parser_of("durations", f"write durations for --shard; a RUN is {NAMES}")
+    parser = parser_of(
+        "durations", f"write durations for --shard; a RUN is\n{NAMES}", "latest -o durations.json"
+    )
     parser.add_argument("runs", metavar="RUN", nargs="+")
     parser.add_argument("-o", dest="output", type=path_of, metavar="FILE",
                         default=suites_dir / "durations.json",

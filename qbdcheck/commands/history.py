@@ -23,7 +23,9 @@ def main(arguments: Sequence[str], default_root: Path) -> int:
 
     :raise UsageError: an argument is wrong, there is no run, or none has the case.
     """
-    parser = parser_of("history", "verdicts and times over the saved runs, the newest last")
+    parser = parser_of(
+        "history", "verdicts and times over the saved runs, the newest last", "017 -n 5"
+    )
     parser.add_argument("case", metavar="CASE", nargs="?", help="number or id of a case")
     parser.add_argument("-t", "--target", metavar="NAME", help="only runs of this target")
     parser.add_argument("-n", dest="runs", type=int, default=_RUNS, metavar="N",

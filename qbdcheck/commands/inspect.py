@@ -43,6 +43,15 @@ _ROWS = 400
 USAGE = "usage: ./check inspect FILE [--log WRITELOG] [--html PAGE]"
 
 
+_ABOUT = """\
+Make the page of an image or a saved run. FILE is a raw image with stamps of
+qbdcheck (such as a volume that --keep has kept), a report of --json, or a
+bundle."""
+_EXAMPLE = """\
+example:
+  ./check inspect volume.img --log writes.log --html page.html"""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; {USAGE}")
@@ -53,10 +62,22 @@ def main(arguments: Sequence[str]) -> int:
 
     :raise UsageError: an argument or a file is wrong.
     """
-    parser = _Parser(prog="./check inspect", usage=USAGE[7:], description=__doc__)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--log", type=Path)
-    parser.add_argument("--html", type=Path)
+    parser = _Parser(
+        prog="./check inspect",
+        usage=USAGE[7:],
+        description=_ABOUT,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--log",
+        type=Path,
+        metavar="WRITELOG",
+        help="log of the writes to the image (dm-log-writes format): each"
+        " logged sector must have the data of its last write",
+    )
+    parser.add_argument("--html", type=Path, metavar="PAGE", help="default: beside FILE")
     given = parser.parse_args(arguments)
     if not given.file.is_file():
         raise UsageError(f"{given.file}: {'is not a' if given.file.exists() else 'no such'} file")

@@ -27,7 +27,11 @@ def main(arguments: Sequence[str], default_root: Path) -> int:
 
     :raise UsageError: an argument is wrong, or the runs are not parts of one.
     """
-    parser = parser_of("merge", f"make one report of many; a RUN is {NAMES}")
+    parser = parser_of(
+        "merge",
+        f"make one report of many; a RUN is\n{NAMES}",
+        "part1.json part2.json --html all.html",
+    )
     parser.add_argument("runs", metavar="RUN", nargs="+")
     for kind in _KINDS:
         parser.add_argument(f"--{kind}", type=path_of, metavar="FILE", help=f"write {kind}")

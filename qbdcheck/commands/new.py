@@ -5,7 +5,6 @@ The comments of the skeleton explain how to write a case; its author deletes the
 
 from __future__ import annotations
 
-import difflib
 import re
 import string
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from qbdcheck.catalogue.catalogue import list_cases
 from qbdcheck.errors import UsageError
 from qbdcheck.exit_code import ExitCode
+from qbdcheck.suggestions import suggestion
 
 Range = tuple[int, int]
 SUITES: Mapping[str, tuple[Range, ...]] = {
@@ -77,8 +77,8 @@ def new_case(suites_dir: Path, suite: str, title: str) -> Path:
     :raise UsageError: the suite is unknown or full, or the title has no word.
     """
     if suite not in SUITES:
-        near = difflib.get_close_matches(suite, SUITES, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ";"
+        near = suggestion(suite, SUITES)
+        hint = f"; did you mean {near}?" if near else ";"
         raise UsageError(f"unknown suite {suite!r}{hint} known: {' '.join(SUITES)}")
     title = " ".join(title.split()).rstrip(".")
     stem = stem_of(title)

@@ -22,6 +22,7 @@ from injectors.rules.explain import explain
 from injectors.rules.model import RuleSet
 from qbdcheck.errors import UsageError
 from qbdcheck.files import COMMAND
+from qbdcheck.suggestions import suggestion
 
 FORMS = ("blkdebug-conf", "blockdev-json", "nbdkit", "yaml")
 USAGE = (
@@ -38,7 +39,10 @@ def main(arguments: Sequence[str]) -> int:
     verb, *rest = arguments or [""]
     command = _VERBS.get(verb)
     if command is None:
-        raise UsageError(USAGE)
+        near = suggestion(verb, _VERBS)
+        raise UsageError(
+            f"unknown subcommand rules {verb}; did you mean {near}?" if near else USAGE
+        )
     sys.stdout.write(command(rest))
     return 0
 

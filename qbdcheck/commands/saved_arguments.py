@@ -8,11 +8,21 @@ from pathlib import Path
 from qbdcheck.argument_parser import Parser
 from qbdcheck.argument_types import path_of
 from qbdcheck.errors import UsageError
+from qbdcheck.files import COMMAND
 
 
-def parser_of(command: str, description: str) -> argparse.ArgumentParser:
-    """Return the parser of `./check COMMAND`, with ``--results``."""
-    parser = Parser(prog=f"./check {command}", description=description, allow_abbrev=False)
+def parser_of(command: str, description: str, example: str) -> argparse.ArgumentParser:
+    """Return the parser of `./check COMMAND`, with ``--results``.
+
+    :param example: the arguments of an example, which the help shows.
+    """
+    parser = Parser(
+        prog=f"{COMMAND} {command}",
+        description=description,
+        epilog=f"example:\n  {COMMAND} {command} {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument(
         "--results",
         type=path_of,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from qbdcheck.argument_parser import Parser
 from qbdcheck.argument_types import path_of
 from qbdcheck.errors import UsageError
 from qbdcheck.exit_code import ExitCode
-from qbdcheck.saved.certificate import verified
+from qbdcheck.saved.certificate import headline, not_judged, verified
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -21,6 +22,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="./check verify-certificate",
         description="check the signature of a certificate; exit code 1 if a byte was changed",
+        epilog="example:\n  ./check verify-certificate certificate-mine-2026-11-28.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("file", type=path_of, metavar="FILE")
@@ -40,7 +43,9 @@ def main(arguments: Sequence[str]) -> int:
         )
         return ExitCode.RED
     print(f"{path}: genuine")
-    print(f"target {stated['target']}, {stated['verdict']} on {stated['date']}")
+    print(f"target {stated['target']}, {headline(stated)} on {stated['date']}")
+    if missing := not_judged(stated):
+        print(missing)
     print(f"signed by {public_key}")
     if not given.signer:
         print("compare this key with the one that the signer has published, or use --signer KEY")

@@ -203,6 +203,9 @@ def _next(rest: list[_Failure], total: int, *, is_first: bool) -> tuple[Cause, l
     title = title_of(root, true)
     if not any(_ENDED_WRONGLY & set(one.shows.damage) for one in members):
         title = title.replace(", or ended wrongly", "")
+    if not any(_has_an_end(one.case) for one in members):
+        for state in _KNOWN_STATES:
+            title = title.replace(f", {state}", "")
     if title == NOTHING or all(kind in _CIRCUMSTANCES for kind, _ in {root, *true}):
         title = _mixed(members)
     condition = condition_of([one.case.findings for one in explained]) or condition_of(
@@ -254,6 +257,12 @@ def _of_contradiction(
     title += _followers(members, explained)
     cause = _cause(("contradiction", title), members, explained, total, shared)
     return cause, [failure for failure in rest if failure not in explained]
+
+
+def _has_an_end(case: CaseEnded) -> bool:
+    """Return whether a server may have ended before the damage; True if that is not known."""
+    lives = [one.life for one in case.findings if one.life]
+    return not lives or any(one.kind in ("cut", "restart") for life in lives for one in life)
 
 
 def _mixed(members: Sequence[_Failure]) -> str:

@@ -33,6 +33,7 @@ _TEXTS = {
     "fault": "fault",
     "resize": "resize",
     "restart": "server stopped and started",
+    "snapshot": "snapshot or clone made or removed",
     "close": "connection closed",
 }
 _LETTERS = {
@@ -217,7 +218,7 @@ def _title(one: Moment, word: str) -> Iterator[str]:
         yield one.lane
     if not one.is_certain:
         yield "not acknowledged: its outcome is not known"
-    if one.text and one.kind in ("fault", "read", "cut", "resize"):
+    if one.text and one.kind in ("fault", "read", "cut", "resize", "snapshot"):
         yield one.text
     if word:
         yield word
@@ -236,7 +237,9 @@ def _line(one: Moment, role: tuple[str, str]) -> Line:
     words = [role[1]] if role[1] else []
     if not one.is_certain:
         words.append("outcome not known")
-    if one.text and (one.kind in ("fault", "cut", "resize") or one.text in (NOT_JUDGED, DIFFERED)):
+    if one.text and (
+        one.kind in ("fault", "cut", "resize", "snapshot") or one.text in (NOT_JUDGED, DIFFERED)
+    ):
         words.append(one.text)
     time = "" if one.at_s is None else f"{one.at_s:.6f}"
     return Line((time, what, one.lane, place, "; ".join(words)), role[0])

@@ -14,12 +14,22 @@ from pathlib import Path
 from oracles.damage import Content, Damage, What
 from oracles.displacement import summary
 from oracles.finding import DISCARDED, SECTOR, Finding
-from oracles.life import KILLED, Moment, ends_before_read, reads_that_returned, resized
+from oracles.life import (
+    KILLED,
+    Moment,
+    cut_after,
+    ends_before_read,
+    reads_that_returned,
+    removed_first,
+    resized,
+    snapshots_before_read,
+)
 from qbdcheck.files import ROOT
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.page_damage import is_wrong_read
 from qbdcheck.report.page_details import split_details
+from qbdcheck.report.page_surroundings import alike, in_flight, range_of
 from qbdcheck.report.shared_facts import reader_and_writer
 
 _REPLY = re.compile(
@@ -160,19 +170,25 @@ def _of_data(finding: Finding) -> str:
             f"{_named(write)} went to the wrong place: {place} {has}, and its data is"
             f" {_away(away)} {'higher' if away > 0 else 'lower'}"
         )
-    cut = next((number for number, one in enumerate(after) if one.kind == "cut"), None)
+    cut = cut_after(finding.life, at)
     acknowledged = "was acknowledged" if write.is_certain else "has no known outcome"
     if cut is None:
         if _is_innocent(finding, write):
-            return f"{place} {has}{_untouched_since(write)}{_beside(finding)}"
+            changed = removed_first(snapshots_before_read(finding.life, at))
+            since = f"; before this read {changed[-1].text}" if changed else ""
+            return f"{place} {has}{_untouched_since(write)}{_beside(finding)}{since}"
         read = next((one for one in reversed(after) if one.kind == "read"), None)
         when = f"read back{_after_end(finding.life, at)}" if read else "then"
-        return f"{_named(write)} {acknowledged}; {when}, {place} {has}{_beside(finding)}"
-    if any(one.kind == "flush" for one in after[:cut]):
+        acknowledged += in_flight(finding, write)
+        others = alike(finding, write)
+        return f"{_named(write)} {acknowledged}; {when}, {place} {has}{_beside(finding)}{others}"
+    if any(one.kind == "flush" for one in finding.life[at + 1 : cut]):
         acknowledged += " and flushed"
     elif not write.fua and write.kind != "prefill":
         acknowledged += ", but not flushed"
-    end = "the server was killed" if after[cut].text == KILLED else "a power cut"
+    end = "the server was killed" if finding.life[cut].text == KILLED else "a power cut"
+    if changed := snapshots_before_read(finding.life, cut):
+        end += f", and after {removed_first(changed)[-1].text},"
     return f"{_named(write)} {acknowledged}; after {end} {place} {has}{_beside(finding)}"
 
 
@@ -196,6 +212,8 @@ def _after_end(life: Sequence[Moment], lost: int) -> str:
     before = "the read before that returned it" if right else "nothing read it before"
     if any(one.kind == "restart" for one in ends):
         return f" after the server was stopped in its normal way and started again ({before})"
+    if changed := snapshots_before_read(life, lost):
+        return f" after {removed_first(changed)[-1].text} ({before})"
     if mine or (ends and right):
         whose = "its connection" if mine else ends[-1].lane
         return f" after {whose} was closed ({before})"
@@ -211,9 +229,16 @@ def _of_place(finding: Finding, text: str) -> str:
         return f"{text}{beside}"
     last = next(iter(finding.last_writes), None)
     is_older = finding.damage is Damage.MISDIRECTED  # the last write there is not to blame
+    if (
+        last is None
+        and not finding.life
+        and finding.expected is not None
+        and finding.expected.what is What.ZEROES
+    ):
+        return f"{text}, and nothing was written there since the volume was made"
     if last is None or last.text == "prefill" or is_older:
         return text
-    request = f"{last.text} #{last.number} {_range(last.length, last.offset)}"
+    request = f"{last.text} #{last.number} {range_of(last.length, last.offset)}"
     later = (one.kind for one in takewhile(lambda one: one.number != last.number,
                                            reversed(finding.life)))  # fmt: skip
     return f"after {request} {'and a power cut ' if 'cut' in later else ''}{text}"
@@ -244,11 +269,9 @@ def _named(write: Moment) -> str:
     if write.kind == "prefill":
         return name
     number = f" #{write.number}" if write.number else ""
-    return f"{name}{number} {_range(write.length, write.offset)}{' with FUA' if write.fua else ''}"
-
-
-def _range(length: int, offset: int) -> str:
-    return f"of {length} byte{'s' if length != 1 else ''} at offset {offset}"
+    return (
+        f"{name}{number} {range_of(write.length, write.offset)}{' with FUA' if write.fua else ''}"
+    )
 
 
 def _has(finding: Finding, *, is_one: bool) -> str:
@@ -322,6 +345,15 @@ def _flipped(finding: Finding, is_one: bool) -> str:
     return f"{'has' if is_one else 'have'} changed bits: {finding.text}"
 
 
+def _foreign(finding: Finding, is_one: bool) -> str:
+    verb, text = "has" if is_one else "have", finding.text
+    if text.startswith("foreign volume "):
+        return f"{verb} data of another volume {text.removeprefix('foreign volume ')}"
+    if text.startswith("foreign run "):
+        return f"{verb} data of an earlier run {text.removeprefix('foreign run ')}"
+    return f"{'is' if is_one else 'are'} wrong: {text}"
+
+
 def _altered(finding: Finding, is_one: bool) -> str:
     return f"{'has' if is_one else 'have'} other data at {_bytes(finding)}"
 
@@ -336,6 +368,7 @@ _STATES: dict[Damage, Callable[[Finding, bool], str]] = {
     Damage.MISDIRECTED: _misdirected,
     Damage.ALTERED: _altered,
     Damage.BIT_FLIP: _flipped,
+    Damage.FOREIGN: _foreign,
 }
 
 
@@ -364,7 +397,9 @@ def _of_text(case: CaseEnded) -> str:
     cause = cause_of_case(case)
     if asked := _COMMAND.match(cause):
         kind = "write zeroes" if " -z " in cause or " -zu " in cause else asked["name"]
-        return f"{kind} {_range(int(asked['length']), int(asked['offset']))} failed: {asked['why']}"
+        return (
+            f"{kind} {range_of(int(asked['length']), int(asked['offset']))} failed: {asked['why']}"
+        )
     if differs := _OUTPUT.match(cause):
         return _of_output(case, differs[1], _narrow(differs[2], case.details))
     if fio := _FIO.search(case.message):

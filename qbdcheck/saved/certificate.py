@@ -43,6 +43,7 @@ class Facts:
     :ivar kill_matrix: seeded bugs, killed ones, and the digest of the table.
     :ivar soak_s: the seconds of --soak.
     :ivar command: the arguments of the run.
+    :ivar all_cases: the number of cases that certify selects by default.
     """
 
     date: str
@@ -52,6 +53,7 @@ class Facts:
     kill_matrix: Mapping[str, object]
     soak_s: float
     command: str
+    all_cases: int
 
 
 def statement(tally: Tally, facts: Facts) -> dict[str, Any]:
@@ -69,6 +71,7 @@ def statement(tally: Tally, facts: Facts) -> dict[str, Any]:
         "date": facts.date,
         "target": run.target,
         "verdict": "failed" if bad else "passed",
+        "scope": _scope(tally.cases, facts.all_cases),
         "versions": {**run.environment, "backend": facts.backend_version},
         "run": {
             "id": run.run_id, "seed": run.seed, "formats": list(run.formats),
@@ -88,6 +91,55 @@ def statement(tally: Tally, facts: Facts) -> dict[str, Any]:
         ],
         "not_run": _not_run(tally.cases),
     }  # fmt: skip
+
+
+def _scope(cases: Sequence[CaseEnded], all_cases: int) -> dict[str, int]:
+    """Return how many cases there are, and what became of them. A case of several formats is one.
+
+    The worst verdict of a case counts; a case that ran in one format has run.
+    """
+    ran = {case.case_id for case in cases if case.verdict is not Verdict.NOT_RUN}
+    bad = {case.case_id for case in cases if case.verdict in (Verdict.FAIL, Verdict.BROKEN)}
+    known = {case.case_id for case in cases if case.verdict is Verdict.KNOWN} - bad
+    selected = {case.case_id for case in cases}
+    return {
+        "all_cases": max(all_cases, len(selected)),
+        "passed": len(ran - bad - known),
+        "known_failures": len(known),
+        "failed": len(bad),
+        "not_run": len(selected - ran),
+        "not_selected": max(0, all_cases - len(selected)),
+    }
+
+
+def headline(stated: Mapping[str, Any]) -> str:
+    """Return the verdict of a statement, with its share of all cases: ``passed 15 of 900 cases``.
+
+    A statement of an older version has no scope: its verdict alone is returned.
+    """
+    scope = stated.get("scope")
+    if scope is None:
+        return str(stated["verdict"])
+    if scope["failed"]:
+        ran = scope["failed"] + scope["passed"] + scope["known_failures"]
+        of_all = f", of {scope['all_cases']}" if ran < scope["all_cases"] else ""
+        return f"failed {scope['failed']} of {ran} cases{of_all}"
+    return f"passed {scope['passed']} of {scope['all_cases']} cases"
+
+
+def not_judged(stated: Mapping[str, Any]) -> str:
+    """Return in words which cases say nothing; "" if all cases passed or failed."""
+    scope = stated.get("scope") or {}
+    parts = [
+        f"{scope[name]} {words}"
+        for name, words in (
+            ("not_selected", "not selected for this run"),
+            ("not_run", "could not run here"),
+            ("known_failures", "with known failures"),
+        )
+        if scope.get(name)
+    ]
+    return f"not judged: {', '.join(parts)}" if parts else ""
 
 
 def by_basis(cases: Sequence[CaseEnded]) -> dict[str, dict[str, int]]:

@@ -7,10 +7,12 @@ from typing import Any
 
 from jinja2 import Environment
 
+from qbdcheck.saved.certificate import headline, not_judged
+
 _PAGE = """\
 <!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Certificate of {{ stated.target }}: {{ stated.verdict }}</title>
+<title>Certificate of {{ stated.target }}: {{ headline }}</title>
 <style>
 :root{color-scheme:light dark}
 body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
@@ -18,10 +20,13 @@ h1{font-size:1.5rem;margin-bottom:.2rem} h2{font-size:1.05rem;margin:1.4rem 0 .3
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.2rem .6rem .2rem 0;overflow-wrap:anywhere}
 th{width:min(15rem,35%);font-weight:600} tr{border-top:1px solid #8885}
-.passed{color:#1a7f37} .failed{color:#cf222e} code{font-size:.85em;overflow-wrap:anywhere}
+.passed{color:#1a7f37} .failed{color:#cf222e} .partly{color:#9a6700}
+code{font-size:.85em;overflow-wrap:anywhere}
 @media print{body{margin:0;font-size:11px}}
 </style>
-<h1>{{ stated.target }}: <span class="{{ stated.verdict }}">{{ stated.verdict }}</span></h1>
+<h1>{{ stated.target }}: <span class="{{ shade }}">{{ headline }}</span></h1>
+{% if missing %}<p><strong>{{ missing[0]|upper }}{{ missing[1:] }}.</strong> This certificate says
+nothing about these cases.</p>{% endif %}
 <p>{{ stated.date }}. This page shows a signed statement of qbdcheck. The signature is in the file
 <code>{{ file }}</code>: <code>./check verify-certificate {{ file }}</code>.</p>
 {% for title, rows in sections %}
@@ -38,7 +43,8 @@ _TITLES = {
     "versions": "Versions",
     "run": "Run",
     "capabilities": "Capabilities",
-    "cases": "Cases",
+    "scope": "What was judged",
+    "cases": "Verdicts, for each image format",
     "cases_by_basis": "Cases by basis",
     "measures": "Faults, crash states and dual writes",
     "soak": "Soak",
@@ -52,11 +58,22 @@ _TITLES = {
 def page(stated: Mapping[str, Any], file: str, public_key: str, digest: str) -> str:
     """Return the page of a statement. :param file: name of the signed file."""
     sections = [
-        (title, list(rows(stated[name])) or [("none", "")]) for name, title in _TITLES.items()
+        (title, list(rows(stated[name])) or [("none", "")])
+        for name, title in _TITLES.items()
+        if name in stated
     ]
+    missing = not_judged(stated)
+    shade = "partly" if missing and stated["verdict"] == "passed" else stated["verdict"]
     template = Environment(autoescape=True).from_string(_PAGE)
     return template.render(
-        stated=stated, sections=sections, file=file, public_key=public_key, digest=digest
+        stated=stated,
+        sections=sections,
+        file=file,
+        public_key=public_key,
+        digest=digest,
+        headline=headline(stated),
+        missing=missing,
+        shade=shade,
     )
 
 
@@ -87,7 +104,7 @@ def compared(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str
     names = ("target", "date", "verdict")
     made = [(name, str(one[name]), str(other[name])) for name in names]
     for part in _TITLES:
-        left, right = (dict(_flat(part, stated[part])) for stated in (one, other))
+        left, right = (dict(_flat(part, stated.get(part, {}))) for stated in (one, other))
         both = dict.fromkeys((*left, *right))
         made += [(name, left.get(name, "-"), right.get(name, "-")) for name in both]
     return made

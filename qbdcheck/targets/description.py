@@ -6,7 +6,6 @@ policies, cases and findings. An error is one line with the file, the line, the 
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from qbdcheck.catalogue.policies import POLICIES
 from qbdcheck.errors import UsageError
 from qbdcheck.files import COMMAND, ROOT
 from qbdcheck.programs.installed import Programs
+from qbdcheck.suggestions import suggestion
 from qbdcheck.targets import marked_yaml, scope
 from qbdcheck.targets.marked_yaml import KeyPath, Marked
 from qbdcheck.targets.placeholders import KNOWN, fill, names_in
@@ -336,8 +336,8 @@ def _unknown_in_deviations(deviations: Sequence[Deviation], suites_dir: Path) ->
     for number, deviation in enumerate(deviations):
         place: KeyPath = ("deviations", number)
         if stems and not any(deviation.is_of(stem, _any_format(deviation)) for stem in stems):
-            near = difflib.get_close_matches(deviation.case, stems, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"{COMMAND} -l lists the cases"
+            near = suggestion(deviation.case, stems)
+            hint = f"did you mean '{near}'?" if near else f"{COMMAND} -l lists the cases"
             yield (*place, "case"), f"unknown case '{deviation.case}'; {hint}"
         if anchors and deviation.finding not in anchors:
             hint = nearest(deviation.finding, anchors, "docs/findings.md has")

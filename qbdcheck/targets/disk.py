@@ -29,6 +29,7 @@ from qbdcheck.programs.process import run, tail
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.targets.advertised_sizes import usable_size
 from qbdcheck.targets.disk_io import judge
+from qbdcheck.targets.family import Family
 from qbdcheck.targets.lifecycle import Backend
 from qbdcheck.targets.second_read import ReadAgain, SeenAgain, read_again
 from qbdcheck.targets.sibling_export import (
@@ -109,10 +110,14 @@ class Disk:
         shadow: Shadow,
         qemu_img: QemuImg,
         scratch: Path,
+        *,
+        family: Family | None = None,
     ) -> None:
         self.backend = backend
         self.format = image_format
         self.shadow = shadow
+        self.family = Family() if family is None else family
+        self.family.join(lambda: self.shadow.history)
         backend.on_end.append(self._ended)
         shadow.history.clock = case_s
         shadow.history.faults.append(self._fired)
@@ -219,7 +224,7 @@ class Disk:
             try:
                 data.tofile(part_file)
             except OSError as error:
-                raise SetupError(f"cannot write {part_file}: {error.strerror}") from None
+                raise SetupError(f"cannot write {part_file}: {error.strerror or error}") from None
             self._write_part(part_file, offset, length)
         part_file.unlink(missing_ok=True)
         self.shadow.flush()
@@ -392,6 +397,7 @@ class Disk:
         :raise NotRun: the target has no action for it. :raise ProgramError: the server refuses.
         """
         self._remove(lambda: remove_volume(self.backend))
+        self.family.note(f"volume {self.name} was removed")
 
     def _remove(self, act: Callable[[], None]) -> None:
         limit = Limit(_IN_USE_S)
@@ -422,7 +428,9 @@ class Disk:
         :raise NotRun: the target does not serve its snapshots.
         """
         served = snapshot_of(self.backend, name, take)
-        return Snapshot(self, name, served, self._qemu_img, self._scratch)
+        taken = Snapshot(self, name, served, self._qemu_img, self._scratch)
+        self.family.note(f"snapshot {name} of {self.name} was taken")
+        return taken
 
 
 class Snapshot(Disk):
@@ -435,7 +443,9 @@ class Snapshot(Disk):
     def __init__(
         self, disk: Disk, name: str, served: SiblingExport, qemu_img: QemuImg, scratch: Path
     ) -> None:
-        super().__init__(served, disk.format, disk.shadow.copy(), qemu_img, scratch)
+        super().__init__(
+            served, disk.format, disk.shadow.copy(), qemu_img, scratch, family=disk.family
+        )
         self._of = disk.backend
         self._snapshot = name
 
@@ -446,6 +456,7 @@ class Snapshot(Disk):
         """
         self.backend.announce(alone=True)
         self._remove(lambda: remove_snapshot(self._of, self._snapshot))
+        self.family.note(f"snapshot {self._snapshot} of {self._of.name} was removed")
 
     def clone(self, name: str) -> Disk:
         """Make a writable volume of the snapshot. Return it as a new disk.
@@ -456,7 +467,11 @@ class Snapshot(Disk):
         """
         backend = clone_of(self._of, self._snapshot, name, self.backend.size)
         shadow = self.shadow.copy(writer=len(backend.host.siblings))
-        return Disk(backend, self.format, shadow, self._qemu_img, self._scratch)
+        clone = Disk(
+            backend, self.format, shadow, self._qemu_img, self._scratch, family=self.family
+        )
+        self.family.note(f"clone {name} was made of snapshot {self._snapshot}")
+        return clone
 
 
 def _seconds(event: Mapping[str, Any]) -> float:

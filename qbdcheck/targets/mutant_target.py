@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from mutants.mutant import Mutant
 from mutants.oddities import SIZES, Oddity, OddityError, control_of
 from qbdcheck.errors import UsageError
 from qbdcheck.files import COMMAND, ROOT
+from qbdcheck.suggestions import suggestion
 from qbdcheck.targets import description as descriptions
 from qbdcheck.targets.description import Description
 
@@ -123,11 +123,9 @@ def parse(text: str) -> MutantTarget:
     wanted, at, base = place.partition("@")
     known = catalogue()
     if wanted not in known:
-        near = difflib.get_close_matches(wanted, known, 1)
+        near = suggestion(wanted, known)
         hint = (
-            f"did you mean '{near[0]}'?"
-            if near
-            else f"{COMMAND} --mutants -l lists all {len(known)}"
+            f"did you mean '{near}'?" if near else f"{COMMAND} --mutants -l lists all {len(known)}"
         )
         raise UsageError(f"unknown mutant '{wanted}'; {hint}")
     if at and not base:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from qbdcheck.suggestions import suggestion
 from qbdcheck.targets.marked_yaml import KeyPath
 
 _TYPES = {
@@ -28,8 +28,8 @@ def key_text(path: KeyPath) -> str:
 def nearest(word: str, known: Iterable[str], introduction: str = "known") -> str:
     """Return a hint: the known word that is most like ``word``, or all known words."""
     names = list(known)
-    near = difflib.get_close_matches(word, names, 1)
-    return f"did you mean '{near[0]}'?" if near else f"{introduction}: {', '.join(names)}"
+    near = suggestion(word, names)
+    return f"did you mean '{near}'?" if near else f"{introduction}: {', '.join(names)}"
 
 
 def sentence(error: Mapping[str, Any]) -> str:

@@ -23,9 +23,11 @@ def test_certify_signs_what_the_run_has_found(toy: Toy) -> None:
     assert stated["cases"] == {"broken": 0, "fail": 0, "known": 0, "not_run": 1, "pass": 1}
     assert "discard" in stated["capabilities"]
     assert stated["kill_matrix"]["seeded_bugs"] >= stated["kill_matrix"]["killed"] > 100
-    assert path.with_suffix(".html").read_text().count("<h2>") == 12
+    assert path.with_suffix(".html").read_text().count("<h2>") == 13
+    assert "passed 1 of 2 cases\nnot judged: 1 could not run here\n" in done.out
     checked = toy.command("verify-certificate", str(path))
     assert checked.code == 0
+    assert "passed 1 of 2 cases on" in checked.out
     signer = checked.out.partition("signed by ")[2].split()[0]
     assert toy.command("verify-certificate", "--signer", signer, str(path)).code == 0
     assert toy.command("verify-certificate", "--signer", "00" * 32, str(path)).code == 1

@@ -215,3 +215,33 @@ def test_a_change_that_was_in_flight_and_then_ended_is_one_event(shadow: Shadow)
     life = shadow.history.life((5 * SECTOR, SECTOR))
     changes = [(one.number, one.is_certain) for one in life if one.kind == "write"]
     assert changes == [(number, True), (number + 2, False)]
+
+
+def test_a_power_cut_is_not_accused_if_a_read_after_it_returned_the_change(shadow: Shadow) -> None:
+    old = shadow.expected(5 * SECTOR, SECTOR)
+    write(shadow, 5)
+    shadow.flush()
+    shadow.power_cut()
+    shadow.history.note("read", 5 * SECTOR, SECTOR)
+    shadow.history.note("snapshot", text="snapshot s1 of disk was removed")
+    shadow.history.note("snapshot", text="snapshot s2 of disk was taken")
+    finding = finding_of(shadow, 5, old)
+    assert finding.life[-2].kind == "snapshot" and finding.life[-2].lane == ""
+    assert sentence(finding) == (
+        "Write #1 was acknowledged at 2.000 s, and the read at 8.000 s does not return it. A read"
+        " after the power cut at 4.000 s returned it. One read before returned it. After the last"
+        " of them, snapshot s1 of disk was removed at 6.000 s, beside 1 other change of snapshots."
+    )
+
+
+def test_a_cut_and_a_removed_snapshot_share_the_suspicion(shadow: Shadow) -> None:
+    old = shadow.expected(5 * SECTOR, SECTOR)
+    write(shadow, 5)
+    shadow.flush()
+    shadow.power_cut()
+    shadow.history.note("snapshot", text="snapshot s1 of disk was removed")
+    assert sentence(finding_of(shadow, 5, old)) == (
+        "The power was cut at 4.000 s. Write #1 was acknowledged at 2.000 s and flushed at 3.000 s,"
+        " and is gone. Nothing read it between the cut and this: snapshot s1 of disk was removed at"
+        " 5.000 s. So either may have removed it."
+    )

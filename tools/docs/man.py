@@ -6,7 +6,8 @@ import argparse
 import re
 from collections.abc import Iterator
 
-from qbdcheck.arguments import EPILOG, build_parser
+from qbdcheck.arguments import build_parser
+from qbdcheck.command_help import EPILOG
 from qbdcheck.files import ROOT
 
 PAGE = ROOT / "docs" / "qbdcheck.1"

@@ -53,7 +53,7 @@ def tree(tmp_path: Path) -> Path:
 def first_install(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A tree after its first ``./check --install``, and what that wrote."""
     root = copy_tree(tmp_path_factory.mktemp("installed") / "tree")
-    return root, start(root, "--install", "--help", env=_NO_NETWORK).stderr
+    return root, start(root, "--install", "--version", env=_NO_NETWORK).stderr
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def installed(first_install: tuple[Path, str]) -> Path:
     root, _ = first_install
     (root / "requirements.lock").write_text("# nothing\n")
     packages_of_venv(root).write_text(f"{sysconfig.get_path('purelib')}\n")
-    assert start(root, "--install", "--help", env=_NO_NETWORK).returncode == 0
+    assert start(root, "--install", "--version", env=_NO_NETWORK).returncode == 0
     return root
 
 
@@ -111,7 +111,7 @@ def test_the_first_install_makes_the_environment(first_install: tuple[Path, str]
 def test_a_second_start_installs_nothing_and_is_quick(installed: Path) -> None:
     assert is_stamped(installed)
     began = time.monotonic()
-    done = start(installed, "--install", "--help", env=_NO_NETWORK)
+    done = start(installed, "--install", "--version", env=_NO_NETWORK)
     assert time.monotonic() - began < 2
     assert done.returncode == 0
     assert done.stderr == ""
@@ -132,7 +132,7 @@ def test_a_changed_lock_file_makes_the_environment_stale(installed: Path) -> Non
     message = start(installed, "1").stderr
     assert message.startswith("check: .venv does not match requirements.lock")
     assert message.endswith(refused), "the run continues"
-    assert start(installed, "--install", "--help", env=_NO_NETWORK).returncode == 0
+    assert start(installed, "--install", "--version", env=_NO_NETWORK).returncode == 0
     assert start(installed, "1").stderr == refused
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from qbdcheck.arguments import COMMANDS, build_parser
+from qbdcheck.arguments import build_parser
 from qbdcheck.cli import main
+from qbdcheck.command_help import COMMANDS
 from qbdcheck.files import ROOT
 
 ASK = """

@@ -106,9 +106,13 @@ def test_a_conversion_that_blkdebug_cannot_express_is_refused(rules: Run) -> Non
     assert output == "check: some.yaml: rule slow: QEMU's blkdebug has no action delay\n"
 
 
+def test_a_mistyped_subcommand_has_a_suggestion(rules: Run) -> None:
+    assert rules("chek", "x") == (2, "check: unknown subcommand rules chek; did you mean check?\n")
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["chek"], ["check"], ["explain"], ["convert", "some.yaml"], ["schema", "x"],
+    [[], ["x"], ["check"], ["explain"], ["convert", "some.yaml"], ["schema", "x"],
      ["convert", "some.yaml", "--to", "xml"], ["convert", "some.yaml", "--to"]],
 )  # fmt: skip
 def test_wrong_arguments_show_the_usage(rules: Run, arguments: list[str]) -> None:

@@ -103,6 +103,22 @@ def test_a_title_has_only_what_holds_for_all_failures(runs: ModuleType) -> None:
     assert "power cut" not in cause.title
 
 
+def test_a_title_names_no_crash_that_the_life_of_the_damage_does_not_show(
+    runs: ModuleType,
+) -> None:
+    write, read = Moment("write", 5, 4096, 4096, 1.0), Moment("read", 0, 4096, 4096, 3.0)
+    crash = "after a crash or a restart"
+    for life, is_named in (
+        ((write, read), False),
+        ((write, Moment("cut", at_s=2.0), read), True),
+        ((write, Moment("restart", at_s=2.0), read), True),
+        ((), True),
+    ):
+        case = replace(fails(runs, 2, wrong(Damage.ZEROED, life=life)), groups=("crash",))
+        (cause,) = causes_of([case])
+        assert (crash in cause.title) is is_named
+
+
 def test_a_false_claim_is_the_first_hypothesis(runs: ModuleType) -> None:
     cases = [
         fails(runs, 2, wrong(Damage.MISDIRECTED, moved=4096)),

@@ -24,6 +24,8 @@ WRITE = Moment("write", 7, 2500, 700, 1.0, "qemu-io.0", 3)
 FLUSH, CUT = Moment("flush", at_s=2.0), Moment("cut", at_s=3.0)
 READ = Moment("read", 9, 0, 64 * SECTOR, 4.0, "qemu-img")
 CLOSE, STOP = Moment("close", at_s=2.0, lane="qemu-io.0"), Moment("restart", at_s=3.0)
+REMOVED = Moment("snapshot", at_s=3.1, text="snapshot s1 was removed")
+TAKEN = Moment("snapshot", at_s=3.2, text="snapshot s2 was taken")
 LOST = Finding(Damage.NEVER_WRITTEN, 5 * SECTOR, SECTOR, expected=NEW, seen=OLD)
 
 
@@ -63,6 +65,77 @@ def test_a_lost_write_is_named_with_what_became_of_it(
 ) -> None:
     found = verdict(runs, replace(LOST, life=life))
     assert found == f"Write #7 of 700 bytes at offset 2500 {became} the prefill."
+
+
+@pytest.mark.parametrize(
+    ("life", "became"),
+    [
+        ((PREFILL, WRITE, READ, TAKEN, REMOVED, TAKEN, CLOSE, READ),
+         ("was acknowledged; read back after snapshot s1 was removed (the read before that returned"
+          " it), sector 5 still has")),
+        ((PREFILL, WRITE, TAKEN, READ),
+         ("was acknowledged; read back after snapshot s2 was taken (nothing read it before), sector"
+          " 5 still has")),
+        ((PREFILL, WRITE, FLUSH, CUT, REMOVED, READ),
+         ("was acknowledged and flushed; after a power cut, and after snapshot s1 was removed,"
+          " sector 5 still has")),
+        ((PREFILL, WRITE, FLUSH, CUT, READ, CLOSE, READ),
+         ("was acknowledged; read back after its connection was closed (the read before that"
+          " returned it), sector 5 still has")),
+        ((PREFILL, WRITE, FLUSH, CUT, READ, CUT, READ),
+         "was acknowledged and flushed; after a power cut sector 5 still has"),
+    ],
+)  # fmt: skip
+def test_what_came_after_the_last_right_read_is_named(
+    runs: ModuleType, life: tuple[Moment, ...], became: str
+) -> None:
+    found = verdict(runs, replace(LOST, life=life))
+    assert found == f"Write #7 of 700 bytes at offset 2500 {became} the prefill."
+
+
+def test_requests_in_flight_with_the_lost_write_are_named(runs: ModuleType) -> None:
+    in_flight = replace(WRITE, text="write (in flight with others)")
+    lost = replace(LOST, life=(PREFILL, in_flight, READ))
+    assert "was acknowledged while other requests to the same place were in flight" in verdict(
+        runs, lost
+    )
+    others = (
+        Operation(7, 2500, 700, in_flight.text),
+        Operation(8, 2600, 1, "write zeroes (in flight with others)"),
+        Operation(3, 2500, 700, "write"),
+    )
+    assert "while write zeroes #8 of 1 byte at offset 2600 was in flight; read back" in verdict(
+        runs, replace(lost, last_writes=others)
+    )
+
+
+def test_many_right_writes_of_the_same_length_point_at_the_data(runs: ModuleType) -> None:
+    write = Moment("write", 7, 8192, 4096, 1.0, "qemu-io.0", 3)
+    right = tuple(Operation(number, 4096 * number, 4096, "write") for number in range(10, 40))
+    zeroes = Finding(Damage.ZEROED, 8192, 4096, expected=NEW, seen=Content(What.ZEROES),
+                     life=(PREFILL, write, READ), right_writes=right)  # fmt: skip
+    said = "; 30 other writes of 4096 bytes are right, so what matters may be its data."
+    assert verdict(runs, zeroes).endswith(said)
+    assert "what matters" not in verdict(runs, replace(zeroes, right_writes=right[:10]))
+    longer = tuple(replace(one, length=8192) for one in right)
+    assert "what matters" not in verdict(runs, replace(zeroes, right_writes=longer))
+    cut = replace(zeroes, life=(PREFILL, write, FLUSH, CUT, READ))
+    assert "what matters" not in verdict(runs, cut)
+
+
+def test_data_of_another_volume_is_told_with_the_snapshot_that_was_read(runs: ModuleType) -> None:
+    other = Content(What.STAMP, 2, 4, 0, 1, 9)
+    foreign = Finding(Damage.FOREIGN, 5 * SECTOR, SECTOR, expected=OLD, seen=other,
+                      life=(PREFILL, FLUSH, TAKEN, READ))  # fmt: skip
+    assert verdict(runs, foreign) == (
+        "Sector 5 has data of another volume (run 0x1, volume 0x9, its write #4), and nothing was"
+        " written there since the prefill; before this read snapshot s2 was taken."
+    )
+
+
+def test_old_data_on_a_fresh_volume_was_never_written_there(runs: ModuleType) -> None:
+    fresh = Finding(Damage.STALE, 0, SECTOR, expected=Content(What.ZEROES), seen=NEW)
+    assert verdict(runs, fresh).endswith("and nothing was written there since the volume was made.")
 
 
 @pytest.mark.parametrize(

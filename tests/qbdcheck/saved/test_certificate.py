@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from qbdcheck.errors import UsageError
 from qbdcheck.saved.certificate import (
     Facts,
     default_key_path,
+    headline,
     load_key,
+    not_judged,
     public_key_of,
     signed,
     statement,
@@ -34,6 +37,7 @@ FACTS = Facts(
     kill_matrix={"seeded_bugs": 104, "killed": 104},
     soak_s=1800.0,
     command="./check certify",
+    all_cases=900,
 )
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
@@ -63,6 +67,34 @@ def test_a_statement_sums_what_the_cases_counted(stated: dict[str, Any]) -> None
     assert [one["case"] for one in stated["deviations"]] == ["17", "005_it"]
     assert stated["cases"]["pass"] == 3
     assert sum(stated["cases_by_basis"]["not stated"].values()) == 6
+
+
+def test_a_statement_says_what_was_not_judged(stated: dict[str, Any], saved: Made) -> None:
+    assert stated["scope"] == {
+        "all_cases": 900, "passed": 3, "known_failures": 1, "failed": 1, "not_run": 1,
+        "not_selected": 894,
+    }  # fmt: skip
+    assert headline(stated) == "failed 1 of 5 cases, of 900"
+    passed = statement(saved((1,), (2,), (3, Verdict.NOT_RUN)).tally, FACTS)
+    assert headline(passed) == "passed 2 of 900 cases"
+    assert not_judged(passed) == ("not judged: 897 not selected for this run, 1 could not run here")
+    html = page(passed, "c.json", "abcd", "1234")
+    assert '<span class="partly">passed 2 of 900 cases</span>' in html
+    assert "<strong>Not judged: 897 not selected" in html
+
+
+def test_a_statement_on_all_cases_has_nothing_to_add(saved: Made) -> None:
+    everything = statement(saved((1,), (2,)).tally, replace(FACTS, all_cases=2))
+    assert headline(everything) == "passed 2 of 2 cases"
+    assert not_judged(everything) == ""
+    assert '<span class="passed">passed 2 of 2 cases</span>' in page(everything, "c", "a", "1")
+
+
+def test_a_statement_of_an_older_version_still_has_a_headline(stated: dict[str, Any]) -> None:
+    del stated["scope"]
+    assert headline(stated) == "failed"
+    assert "mine: <span" in page(stated, "c.json", "abcd", "1234")
+    assert compared(stated, stated)
 
 
 def test_a_run_that_did_not_end_has_no_certificate(saved: Made) -> None:

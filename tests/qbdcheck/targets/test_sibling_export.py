@@ -60,6 +60,22 @@ def test_actions_of_the_profile_are_capabilities(open_target: Opener, target: st
     assert "volume_remove" in found
 
 
+def test_the_life_of_each_disk_has_the_changes_of_its_snapshots(open_target: Opener) -> None:
+    disk = open_target("reference").new_disk(MIB)
+    first = disk.snapshot("one")
+    clone = first.clone("child")
+    disk.snapshot("two").remove()
+    told = [
+        "snapshot one of disk was taken",
+        "clone child was made of snapshot one",
+        "snapshot two of disk was taken",
+        "snapshot two of disk was removed",
+    ]
+    for each in (disk, first, clone):
+        life = each.shadow.history.life((0, 512))
+        assert [one.text for one in life if one.kind == "snapshot"] == told
+
+
 def test_a_wrong_snapshot_is_found(open_target: Opener) -> None:
     session = open_target("EXAMPLE")
     disk = session.new_disk("1M")

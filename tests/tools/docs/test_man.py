@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 
-from qbdcheck.arguments import COMMANDS, build_parser
+from qbdcheck.arguments import build_parser
+from qbdcheck.command_help import COMMANDS
 from tools.docs.man import PAGE, text
 
 
