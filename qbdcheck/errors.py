@@ -3,7 +3,8 @@
 QbdcheckError
 ├── UsageError          a flag, number, group, file or profile is wrong: one line, exit code 2
 │   └── SetupError      something that the run needs is missing or does not start: exit code 2
-│       └── NotReadyError    the server of the target does not start
+│       ├── NotReadyError    the server of the target does not start
+│       └── TooSlowError     a command of the target did not end in time
 ├── NotRun              this case cannot run here; has all reasons
 ├── CaseBroken          the case cannot be trusted (verdict BROKEN)
 └── ProgramError        a program of the case failed, timed out or died; has its output
@@ -28,6 +29,10 @@ class SetupError(UsageError):
 
 class NotReadyError(SetupError):
     """The server of the target did not start, or did not become ready in time."""
+
+
+class TooSlowError(SetupError):
+    """A command of the target's profile did not end within its time limit."""
 
 
 class NotRun(QbdcheckError):  # noqa: N818  # a verdict, not an error

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from qbdcheck.errors import NotRun, QbdcheckError, SetupError
+from qbdcheck.errors import NotRun, QbdcheckError, SetupError, TooSlowError
 from qbdcheck.kit.nbd_io import minimum_block
+from qbdcheck.machine_speed import work_s
 from qbdcheck.targets.advertised_sizes import step_of
 from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.lifecycle import COMMAND_S
 from qbdcheck.targets.session import TargetSession
+from qbdcheck.targets.size_limits import LONG_S
 from reference_backend.nbd.errors import OptionRefused
 
 _UNITS = (512, 4096, 65536, 1 << 20, 4 << 20)
 _BASE = 16 << 20
+_SLOWER = 4
+"""A volume that takes longer than this many small ones takes long because of its size."""
 MOST = 64 << 20
 """A size that is rounded up grows by less than this many bytes."""
 
@@ -65,7 +71,9 @@ def first_possible(
 ) -> Disk:
     """Make an empty volume of the first of these sizes, in bytes, that the target can make.
 
-    The size must be a multiple of the minimum block.
+    The size must be a multiple of the minimum block. A target that writes metadata for each part
+    of a volume may need minutes for a huge one, as qemu-img does for a qcow2 image with a raw data
+    file. Such a size counts as one that it cannot make, if it makes a small volume faster.
 
     :param log: the fixture, for the sizes that it cannot make.
     :param options: of `TargetSession.new_disk`.
@@ -74,9 +82,11 @@ def first_possible(
     :raise AssertionError: a volume is smaller, or larger than by rounding.
     """
     failure: QbdcheckError = SetupError("no size was given")
+    sizes = list(sizes)
+    patience = _Patience(target)
     for size in sizes:
         try:
-            disk = target.new_disk(size, prefill=False, exact=True, **options)
+            disk = patience.new_disk(size, size == sizes[-1], **options)
         except SetupError as error:
             log(f"the target makes no volume of {size} bytes: {error}")
             failure = error
@@ -95,3 +105,39 @@ def first_possible(
         failure = NotRun(f"the target rounds sizes: {rounded}")
         log(str(failure))
     raise failure
+
+
+class _Patience:
+    """How long a target may take to make a volume.
+
+    :param target: the target.
+    """
+
+    def __init__(self, target: TargetSession) -> None:
+        self._target = target
+        self._limit_s: float | None = None
+
+    def new_disk(self, size: int, is_last: bool, **options: Any) -> Disk:
+        """Make a volume of exactly ``size`` bytes.
+
+        :param is_last: whether there is no smaller size that could be used instead.
+        :raise SetupError: the target cannot make it. :raise TooSlowError: it takes too long.
+        """
+        make = functools.partial(self._target.new_disk, size, prefill=False, exact=True, **options)
+        if is_last:
+            return make()
+        try:
+            return make(within_s=LONG_S if self._limit_s is None else self._limit_s)
+        except TooSlowError:
+            if self._limit_s is not None:
+                raise
+            self._limit_s = self._measured_s()
+            if self._limit_s <= LONG_S:
+                raise
+            return make(within_s=self._limit_s)
+
+    def _measured_s(self) -> float:
+        """Return the limit in seconds of work, from the time that a small volume takes."""
+        begin_s = work_s()
+        self._target.new_disk(_BASE, prefill=False, format="raw")
+        return min(max(LONG_S, _SLOWER * (work_s() - begin_s)), COMMAND_S)

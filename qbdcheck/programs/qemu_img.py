@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from qbdcheck.errors import CaseBroken, ProgramError
+from qbdcheck.errors import CaseBroken, NotRun, ProgramError
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.process import DEFAULT_TIMEOUT_S, Completed, describe_exit, run
 
 _TAKES_OBJECTS = frozenset(
-    ("amend", "bench", "bitmap", "check", "commit", "compare", "convert", "create", "dd", "info",
-     "map", "measure", "rebase", "resize", "snapshot")
+    ("amend", "bitmap", "check", "commit", "compare", "convert", "create", "dd", "info", "map",
+     "measure", "rebase", "resize", "snapshot")
 )  # fmt: skip
 
 
@@ -46,9 +46,12 @@ class QemuImg:
         """Run one command and return status, stdout and stderr.
 
         :raise ProgramError: the command failed (only with ``check``) or took too long.
+        :raise NotRun: the disk needs objects, such as a secret, and the command takes none.
         """
         command = [os.fspath(argument) for argument in arguments]
-        if command and command[0] in _TAKES_OBJECTS:
+        if command and self.objects:
+            if command[0] not in _TAKES_OBJECTS:
+                raise NotRun(f"qemu-img {command[0]} takes no --object, which this disk needs")
             command[1:1] = [part for text in self.objects for part in ("--object", text)]
         return run(
             self._programs.argv("qemu-img", *command),

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
+from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError, TooSlowError
 from qbdcheck.files import ROOT
 from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.blockdev import json_filename, object_arguments
@@ -41,7 +41,7 @@ from qbdcheck.targets.volume_state import State
 
 SOCKET_PATH_MAX = 107
 """Longest path of a Unix socket in bytes (sun_path, unix(7)), without the final zero."""
-COMMAND_TIMEOUT_S = 60.0
+COMMAND_S = 60.0
 STOP_GRACE_S = 10.0
 STOP_AGAIN_S = 1.0
 """Seconds after which the signal is sent again. qemu-nbd 7.2 loses a SIGTERM that comes between its
@@ -172,8 +172,8 @@ class Backend(WithListeners):
 
     # Transitions ---------------------------------------------------------------------------------
 
-    def create(self, size: int) -> None:
-        """Make the volume. ``size``: in bytes."""
+    def create(self, size: int, within_s: float = COMMAND_S) -> None:
+        """Make the volume. ``size``: in bytes. ``within_s``: seconds of work for each command."""
         self._must_be(State.ABSENT)
         self.size = size
         try:
@@ -185,7 +185,8 @@ class Backend(WithListeners):
             if self.description.scope == "case":
                 self._take_port()
                 self._write_files(early=True)
-            self._commands(self.description.volume.create, "volume.create")
+            for command in self.description.volume.create:
+                self._command(fill_command(command, self.values()), "volume.create", within_s)
         except BaseException:
             shutil.rmtree(self.directory, ignore_errors=True)
             raise
@@ -372,14 +373,13 @@ class Backend(WithListeners):
         for command in commands:
             self._command(fill_command(command, self.values(**more)), what)
 
-    def _command(self, argv: list[str], what: str) -> Completed:
+    def _command(self, argv: list[str], what: str, within_s: float = COMMAND_S) -> Completed:
         argv = self._resolve(argv)
         try:
-            environment = self._environment()
-            return run(argv, timeout_s=COMMAND_TIMEOUT_S, env=environment, cwd=self.directory)
+            return run(argv, timeout_s=within_s, env=self._environment(), cwd=self.directory)
         except ProgramError as error:
             reported = tail(error.stderr or error.stdout) or str(error)
-            raise SetupError(
+            raise (TooSlowError if error.returncode is None else SetupError)(
                 f"target {self.description.name}: {what}: {' '.join(argv)}: {reported}"
             ) from None
 

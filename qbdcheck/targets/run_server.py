@@ -21,7 +21,7 @@ from qbdcheck.errors import NotRun, ProgramError, SetupError
 from qbdcheck.programs.installed import Programs
 from qbdcheck.targets import readiness
 from qbdcheck.targets.description import Description
-from qbdcheck.targets.lifecycle import Backend
+from qbdcheck.targets.lifecycle import COMMAND_S, Backend
 from qbdcheck.targets.profile_parts import Ready
 from qbdcheck.targets.server_death import ServerDiedError
 from qbdcheck.targets.volume_state import State
@@ -54,7 +54,7 @@ class RunServer(Backend):
         """Return the values of the placeholders."""
         return {**super().values(), "run": str(self.directory), **more}
 
-    def create(self, size: int = 0) -> None:
+    def create(self, size: int = 0, within_s: float = 0.0) -> None:  # noqa: ARG002  # no command
         """Make the directory. The server has no volume."""
         self._must_be(State.ABSENT)
         self.size = size
@@ -123,12 +123,12 @@ class RunVolume(Backend):
         """Process id of the server."""
         return self.server.pid
 
-    def create(self, size: int) -> None:
+    def create(self, size: int, within_s: float = COMMAND_S) -> None:
         """Make the volume. A server of the case's own starts first."""
         if self._owned and self.server.state is State.ABSENT:
             self.server.create()
             self.server.start()
-        super().create(size)
+        super().create(size, within_s)
 
     def start(self, read_only: bool | None = None) -> None:
         """Wait until the volume can be opened. A server of the case's own is started.

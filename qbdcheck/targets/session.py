@@ -35,7 +35,7 @@ from qbdcheck.targets.disk_io import DiskIo
 from qbdcheck.targets.driver_exports import DriverExports
 from qbdcheck.targets.few_clients import Turns, most_clients
 from qbdcheck.targets.fresh_contents import adopt_fresh
-from qbdcheck.targets.lifecycle import Backend
+from qbdcheck.targets.lifecycle import COMMAND_S, Backend
 from qbdcheck.targets.run_server import ENDS_SERVER, RunServer, RunVolume, shared
 from qbdcheck.targets.second_read import ReadAgain, SeenAgain, read_again
 from qbdcheck.targets.sibling_export import volume_beside
@@ -160,6 +160,7 @@ class TargetSession:
         *,
         zero: bool = True,
         exact: bool = False,
+        within_s: float = COMMAND_S,
         **options: Any,
     ) -> Disk:
         """Make a fresh volume, start its server, create the image and write stamps.
@@ -171,6 +172,7 @@ class TargetSession:
         :param zero: whether a volume without prefill is zeroed if the profile says
             ``fresh: undefined``.
         :param exact: whether to ask for this size also of a target that will round it.
+        :param within_s: seconds of work that each command has that makes the volume.
         :param options: options of the target: min_block, preferred_block, max_block (bytes),
             read_only, tls and mutual_tls (a directory of certificates; the disk has no prefill,
             and only a client with a TLS context can reach it), write_log and request_log (a file).
@@ -196,7 +198,7 @@ class TargetSession:
         read_only = bool(options.get("read_only"))
         if image_format == "raw":
             length = usable_size(backend, length)
-        backend.create(usable_size(backend, volume_size(image_format, length)))
+        backend.create(usable_size(backend, volume_size(image_format, length)), within_s)
         # A read-only volume is filled first and made read-only later. A volatile volume would lose
         # its data in between, so it stays empty.
         volatile = self.description.volatile

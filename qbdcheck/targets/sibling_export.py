@@ -63,7 +63,7 @@ class SiblingExport(Backend):
         """Return the values of the placeholders."""
         return {**self.host.values(), "name": self.name, "size": self.size, **more}
 
-    def create(self, size: int) -> None:  # noqa: ARG002  # as a volume's
+    def create(self, size: int, within_s: float = 0.0) -> None:  # noqa: ARG002  # as a volume's
         """Refuse, because the export exists already."""
         raise CaseBroken(f"{self.name} exists already, it cannot be made again")
 

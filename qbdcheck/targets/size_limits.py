@@ -11,6 +11,7 @@ from blockio.sizes import format_size
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError
 from qbdcheck.machine_speed import Limit
 from qbdcheck.targets.disk import Disk
+from qbdcheck.targets.lifecycle import COMMAND_S
 from qbdcheck.targets.readiness import HANDSHAKE_ERRORS
 from qbdcheck.targets.session import TargetSession
 
@@ -86,7 +87,9 @@ def _largest(session: TargetSession, step: int) -> int:
     """Return the largest of the probed sizes that the target makes, in bytes."""
     largest, limit = _BASE, Limit(LONG_S)
     for size in HUGE:
-        if limit.is_over or not makes(session, size // step * step):
+        # A command that takes long for the parts of 100 TiB ends with the limit.
+        within_s = COMMAND_S if size == HUGE[0] else LONG_S
+        if limit.is_over or not makes(session, size // step * step, within_s):
             break
         largest = size
     return largest
@@ -103,28 +106,29 @@ def _is_written_whole(session: TargetSession, step: int) -> bool:
         return False
 
 
-def makes(session: TargetSession, size: int) -> bool:
-    """Return whether the target makes a volume of exactly ``size`` bytes."""
+def makes(session: TargetSession, size: int, within_s: float = COMMAND_S) -> bool:
+    """Return whether the target makes a volume of exactly ``size`` bytes in time."""
     try:
-        return made(session, size) == size
+        return made(session, size, within_s) == size
     except _FAILURES:
         return False
 
 
-def made(session: TargetSession, size: int) -> int:
+def made(session: TargetSession, size: int, within_s: float = COMMAND_S) -> int:
     """Make a volume of ``size`` bytes, and return the size that it has. Errors are not caught."""
-    with _volume(session, size) as disk:
+    with _volume(session, size, within_s) as disk:
         return seen_size(session, disk)
 
 
 @contextlib.contextmanager
-def _volume(session: TargetSession, size: int) -> Iterator[Disk]:
+def _volume(session: TargetSession, size: int, within_s: float = COMMAND_S) -> Iterator[Disk]:
     """Make a volume, and remove it at the end."""
     count = len(session.backends)
     try:
         yield session.new_disk(
-            size, prefill=False, format="raw", name=f"size{count}", zero=False, exact=True
-        )
+            size, prefill=False, format="raw", name=f"size{count}", zero=False, exact=True,
+            within_s=within_s,
+        )  # fmt: skip
     finally:
         for backend in session.backends[count:]:
             backend.remove()

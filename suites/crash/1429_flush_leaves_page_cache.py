@@ -21,8 +21,10 @@ def test(new_disk, qemu_io, target, log):
     disk = new_disk("16M", prefill=False)
     directory, judged = disk.backend.directory, 0
     server = disk.backend.pid if target.description.start else None
-    needs_flags(directory)
     with qemu_io(disk, cache="writeback") as io:  # with "unsafe", QEMU keeps a flush to itself
+        io.write(0, LENGTH)
+        raw_file(directory, 0, disk.shadow.expected(0, LENGTH))  # without one no flags are needed
+        needs_flags(directory)
         for fua in (False, True) if "fua" in target.capabilities else (False,):
             for place in PLACES:
                 offset = place + LENGTH * (1 + fua)

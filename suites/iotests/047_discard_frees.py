@@ -18,7 +18,7 @@ MIB = 1 << 20
 )
 def test(disk, new_disk, nbd, nbd_io, not_run):
     with nbd(new_disk(prefill=False)) as client:
-        fresh = client.block_status(0, MIB)["base:allocation"][0]
+        fresh = client.block_status(MIB, MIB)["base:allocation"][0]
     if not fresh.flags & STATE_HOLE:
         not_run("the target reports no holes, not even in a new volume")
         return

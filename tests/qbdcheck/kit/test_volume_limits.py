@@ -102,3 +102,43 @@ def test_the_first_size_that_can_be_made_is_used(
         first_possible(target, (1 << 41,), logged.append)
     with pytest.raises(NotRun, match="the target rounds sizes: requested a volume of 1000 bytes"):
         first_possible(target, (1000,), logged.append)
+
+
+SLOW = """name: slow
+about: a test
+volume:
+  create: "sh -c 'test {{size}} -le {fast} || sleep {sleep}; truncate -s {{size}} {{dir}}/v'"
+blockdev: {{driver: file, filename: "{{dir}}/v"}}
+path: "{{dir}}/v"
+"""
+
+
+def test_a_size_whose_volume_takes_minutes_is_not_used(
+    open_target: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A qcow2 image with a raw data file is so: qemu-img writes its tables, 12 GiB for 100 TiB."""
+    monkeypatch.setattr(volume_limits, "LONG_S", 0.5)
+    target = open_target(SLOW.format(fast=16 << 20, sleep=60))
+    logged: list[str] = []
+    sizes = (1 << 46, 1 << 44, 8192, 4096)
+    assert first_possible(target, sizes, logged.append).size == 8192
+    assert [str(size) in line for size, line in zip(sizes, logged, strict=False)] == [True] * 2
+    assert "did not end within 0.5 s" in logged[0]
+
+
+def test_a_target_that_takes_long_for_each_volume_gets_more_time(
+    open_target: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volume_limits, "LONG_S", 0.3)
+    target = open_target(SLOW.format(fast=0, sleep=0.6))
+    logged: list[str] = []
+    assert first_possible(target, (1 << 40, 1 << 30), logged.append).size == 1 << 40
+    assert not logged
+
+
+def test_the_last_size_has_all_the_time_of_a_command(
+    open_target: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volume_limits, "LONG_S", 0.2)
+    target = open_target(SLOW.format(fast=16 << 20, sleep=0.6))
+    assert first_possible(target, (1 << 40, 1 << 30), lambda *_: None).size == 1 << 30
