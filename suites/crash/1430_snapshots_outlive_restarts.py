@@ -44,11 +44,13 @@ def change_unit(io, random, first, count, kind):
     """Overwrite units with data, with plain zeroes or by write zeroes, or a part of the first."""
     end = (first + count) * MIB
     longest = min(count * MIB, io.longest_sure)
+    if kind == "part":
+        at = first * MIB + random.randrange(MIB // 2)
+        io.write(at, min(longest, random.choice((512, 4096, 70_000))))
+        return
     for start in range(first * MIB, end, longest):
         length = min(longest, end - start)
-        if kind == "part":
-            io.write(start + random.randrange(MIB // 2), random.choice((512, 4096, 70_000)))
-        elif kind == "zero" and io.offers(TransmissionFlag.SEND_WRITE_ZEROES):
+        if kind == "zero" and io.offers(TransmissionFlag.SEND_WRITE_ZEROES):
             io.write_zeroes(start, length)
         else:
             io.write(start, length, data=None if kind == "data" else bytes(length))
