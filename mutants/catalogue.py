@@ -18,7 +18,7 @@ GROUPS = ("placement", "stale", "durability", "zeroes", "sizes", "errors", "prot
           "third_caches", "third_cuts", "third_snapshots", "third_requests", "third_replies",
           "third_variants",
           "fourth_caches", "fourth_logs", "fourth_layers", "fourth_requests", "fourth_clients",
-          "fourth_variants",
+          "fourth_variants", "fifth_requests", "fifth_layers",
           "controls", "rare_controls")  # fmt: skip
 
 

@@ -49,6 +49,7 @@ MODULES = (
     "block_job",
     "block_status",
     "blockdev",
+    "bursts",
     "cluster.clients",
     "cluster.hunt",
     "cluster.processes",

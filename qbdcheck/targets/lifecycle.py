@@ -17,6 +17,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -410,12 +411,11 @@ class Backend(WithListeners):
         :param what: key of the action, for messages. :param more: further placeholders.
         """
         self._must_be(State.CREATED, State.RUNNING)
-        was_running = self.state is State.RUNNING and action.restart
-        if was_running:
-            self.stop()
-        self._do(action, what, **more)
-        if was_running:
-            self.start()
+        with ExitStack() as after:
+            if self.state is State.RUNNING and action.restart:
+                self.stop()
+                after.callback(self.start)
+            self._do(action, what, **more)
 
     def _start_server(self, command: str) -> None:
         ready = self.description.ready

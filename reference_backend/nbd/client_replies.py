@@ -6,6 +6,8 @@ requests, also wrong ones, because conformance tests need them.
 
 from __future__ import annotations
 
+import errno
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +27,8 @@ REPLY_MAX = 64 * 1024 * 1024 + 64
 _WITHOUT_RANGE = (Command.FLUSH, Command.DISC)
 _HEAD = 512
 """Bytes of a message that an error shows."""
+_ANSWERED = 256
+"""Requests that are remembered after their replies."""
 _TOLD = 4
 """Cookies in flight that a message names at most."""
 
@@ -94,6 +98,7 @@ class Replies:
     def __init__(self, mode: ReplyMode) -> None:
         self.mode = mode
         self.waiting: dict[int, Request] = {}
+        self._answered: deque[tuple[int, int, int, int, int, int]] = deque(maxlen=_ANSWERED)
         self._partial: dict[int, Reply] = {}
         self._buffer = bytearray()
         self.chunks = ChunkLog()
@@ -174,10 +179,19 @@ class Replies:
     def _find(self, cookie: int) -> Request:
         self.meant = self.waiting.get(cookie)
         if self.meant is None:
+            for error, known, command, flags, offset, length in reversed(self._answered):
+                if known == cookie:
+                    self.meant = Request(known, command, flags, offset, length)
+                    raise RemoteProtocolError(_second(self.meant, error))
             altered, why = _altered(cookie, self.waiting)
             self.meant = self.waiting.get(altered)
             raise RemoteProtocolError(_of_no_request(cookie, altered, why, list(self.waiting)))
         return self.meant
+
+    def _note(self, pending: Request, error: int) -> None:
+        """Note a request that was answered, without its data."""
+        one = pending
+        self._answered.append((error, one.cookie, one.command, one.flags, one.offset, one.length))
 
     # -- messages
 
@@ -185,6 +199,7 @@ class Replies:
         if m.U32.unpack_from(message)[0] == c.SIMPLE_REPLY_MAGIC:
             _magic, error, cookie = m.SIMPLE_REPLY.unpack_from(message)
             pending = self.waiting.pop(cookie)
+            self._note(pending, error)
             reply = Reply(cookie, pending.command, error)
             reply.data += message[m.SIMPLE_REPLY.size :]
             _need_extents(reply)
@@ -214,6 +229,7 @@ class Replies:
     def _finish(self, pending: Request, reply: Reply) -> Reply:
         del self.waiting[pending.cookie]
         del self._partial[pending.cookie]
+        self._note(pending, reply.error)
         if pending.command == Command.READ and not reply.error:
             if pending.covered != pending.length:
                 msg = f"READ of {pending.length} bytes ended after {pending.covered}"
@@ -336,6 +352,16 @@ def _altered(cookie: int, waiting: Collection[int]) -> tuple[int, str]:
         return turned, "with its bytes in reverse order"
     cut = [one for one in waiting if one != cookie and one & 0xFFFFFFFF == cookie]
     return (cut[0], "without its upper 32 bits") if cut else (-1, "")
+
+
+def _second(request: Request, error: int) -> str:
+    """Return what is wrong with a reply to a request that has been answered."""
+    name = errno.errorcode.get(error, f"errno {error}")
+    first = f"failed with {name}" if error else "succeeded"
+    return (
+        f"a second reply to {request} (cookie {request.cookie:#018x}), which is not in flight: by"
+        f" its first reply it {first}"
+    )
 
 
 def _of_no_request(cookie: int, altered: int, why: str, waiting: Sequence[int]) -> str:

@@ -1,8 +1,10 @@
-"""This case checks that a server that advertises FUA accepts it on every command.
+"""This case checks that a server that advertises FUA accepts it on every command, and that the flag
+changes nothing else.
 
 How: "the server MUST accept FUA on all commands": read, write, zeroes, trim, flush, cache, status.
+Each has a place of its own, which is read before and after the request, with what is around it.
 CACHE may fail with EINVAL, but must then fail without FUA too.
-Guards: advertised-not-implemented, fua-lost-on-trim, zero-flags-lost.
+Guards: advertised-not-implemented, fua-lost-on-trim, zero-flags-lost, fua-read-writes.
 """
 
 from errno import EINVAL
@@ -11,6 +13,7 @@ from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, CommandFlag
 from qbdcheck.kit.nbd_requests import describe
 
+BLOCK = 4096
 NEEDS = {
     Command.READ: "fua",
     Command.FLUSH: "flush",
@@ -25,14 +28,17 @@ NEEDS = {
 def test(disk, nbd_io, target):
     contexts = ("base:allocation",) if "block_status" in target.capabilities else ()
     with nbd_io(disk, contexts=contexts, structured="structured" in target.capabilities) as io:
-        io.write(0, 4096, CommandFlag.FUA)
-        for command, needed in NEEDS.items():
+        io.write(0, BLOCK, CommandFlag.FUA)
+        for number, (command, needed) in enumerate(NEEDS.items()):
             if needed not in target.capabilities:
                 continue
-            length = 0 if command is Command.FLUSH else 4096
-            place = (command, 3 * length, length)
+            length = 0 if command is Command.FLUSH else BLOCK
+            place = (command, (3 * number + 1) * length, length)
+            around = max(0, place[1] - BLOCK), 3 * BLOCK
+            io.write(*around)
             error = io.attempt(*place, CommandFlag.FUA)
             if command is Command.CACHE and error == io.attempt(*place) == EINVAL:
                 continue  # a server may have nothing to cache (NBD document, NBD_CMD_CACHE)
             assert error == 0, f"{describe(*place, CommandFlag.FUA)}: errno {error}, expected 0"
+            io.read(*around)
     disk.verify()

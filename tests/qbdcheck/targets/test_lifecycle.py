@@ -137,6 +137,16 @@ def test_kill_and_start_keep_flushed_data(open_target: Opener) -> None:
     disk.verify()
 
 
+def test_a_server_that_was_stopped_for_an_action_starts_again_if_the_action_fails(
+    open_target: Opener,
+) -> None:
+    volume = open_target("qemu-nbd").new_disk("1M").backend
+    with pytest.raises(SetupError, match=r"volume\.resize"):
+        volume.resize(1 << 63)
+    assert volume.state is State.RUNNING
+    assert volume.size == 1 << 20
+
+
 def test_call_in_a_wrong_state_is_a_mistake_of_the_case(open_target: Opener) -> None:
     disk = open_target("qemu-nbd").new_disk("1M", prefill=False)
     with pytest.raises(CaseBroken, match="volume disk is running, it must be created or crashed"):

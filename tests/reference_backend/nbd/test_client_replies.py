@@ -129,6 +129,17 @@ def test_a_reply_to_no_request_is_compared_with_those_in_flight(
     assert said in str(found.value)
 
 
+@pytest.mark.parametrize(("error", "said"), [(0, "it succeeded"), (5, "it failed with EIO")])
+def test_a_second_reply_names_the_request_and_its_first_reply(error: int, said: str) -> None:
+    client = wire.Replies(ReplyMode.STRUCTURED)
+    client.expect(wire.Request(COOKIE, Command.TRIM, 0, 4096, 512))
+    reply = m.SIMPLE_REPLY.pack(c.SIMPLE_REPLY_MAGIC, error, COOKIE)
+    with pytest.raises(RemoteProtocolError, match="a second reply to TRIM of 512 bytes") as found:
+        list(client.receive(reply + reply))
+    assert said in str(found.value)
+    assert client.meant is not None
+
+
 def test_the_message_that_broke_the_protocol_and_its_request_are_kept() -> None:
     """The broken message is not the first one of what was received."""
     client = wire.Replies(ReplyMode.STRUCTURED)
