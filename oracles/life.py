@@ -231,19 +231,14 @@ def _of_lost(life: Sequence[Moment], lost: int, *, whole: bool) -> Culprit:
     flush = next((at for at in range(lost + 1, cut) if life[at].kind == "flush"), None)
     how = "The server was killed" if life[cut].text == KILLED else "The power was cut"
     power = f"{how}{_at(life[cut])}"
-    if flush is not None and (changed := snapshots_before_read(life, cut)):
-        text = (
-            f"{power}. {_named(write)} was acknowledged{_at(write)} and flushed"
-            f"{_at(life[flush])}, and {gone}. Nothing read it between the cut and this:"
-            f" {_snapshots(changed)}. So either may have removed it."
-        )
-        return Culprit(flush, text, lost)
     if flush is not None:
         text = (
             f"{power}. {_named(write)} was acknowledged{_at(write)} and flushed"
-            f"{_at(life[flush])}, and {gone}: the flush between did not make it durable."
+            f"{_at(life[flush])}, and {gone}: the flush between did not make it durable"
         )
-        return Culprit(flush, text, lost)
+        if removed := removals_before_read(life, cut):
+            text += f", or a removal took it away. Nothing read it before {_snapshots(removed)}"
+        return Culprit(flush, f"{text}.", lost)
     if write.fua:
         text = (
             f"{power}. {_named(write)} had FUA and was acknowledged{_at(write)}, and {gone}:"
@@ -267,6 +262,14 @@ def snapshots_before_read(life: Sequence[Moment], since: int) -> list[Moment]:
     """Return what happened to snapshots and clones since a moment and the last right read."""
     start = max([since, *reads_that_returned(life, since)])
     return [one for one in life[start + 1 :] if one.kind == "snapshot"]
+
+
+def removals_before_read(life: Sequence[Moment], since: int) -> list[Moment]:
+    """Return what was removed since a moment and the last right read.
+
+    Only a removal can take away data that was durable; to take a snapshot does not.
+    """
+    return [one for one in snapshots_before_read(life, since) if one.text.endswith(REMOVED)]
 
 
 def removed_first(changed: Sequence[Moment]) -> list[Moment]:

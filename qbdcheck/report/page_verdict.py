@@ -20,6 +20,7 @@ from oracles.life import (
     cut_after,
     ends_before_read,
     reads_that_returned,
+    removals_before_read,
     removed_first,
     resized,
     snapshots_before_read,
@@ -187,8 +188,8 @@ def _of_data(finding: Finding) -> str:
     elif not write.fua and write.kind != "prefill":
         acknowledged += ", but not flushed"
     end = "the server was killed" if finding.life[cut].text == KILLED else "a power cut"
-    if changed := snapshots_before_read(finding.life, cut):
-        end += f", and after {removed_first(changed)[-1].text},"
+    if removed := removals_before_read(finding.life, cut):
+        end += f", and after {removed[-1].text},"
     return f"{_named(write)} {acknowledged}; after {end} {place} {has}{_beside(finding)}"
 
 

@@ -128,6 +128,7 @@ def test_a_bug_in_requests_names_its_commands() -> None:
         "failure-leaks-slot",
         "error-text-leaks-data",
         "cookie-cut-to-32-bits",
+        "failed-never-answered",
     ]
 
 

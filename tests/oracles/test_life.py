@@ -234,7 +234,9 @@ def test_a_power_cut_is_not_accused_if_a_read_after_it_returned_the_change(shado
     )
 
 
-def test_a_cut_and_a_removed_snapshot_share_the_suspicion(shadow: Shadow) -> None:
+def test_the_flush_comes_before_a_removed_snapshot_that_may_share_the_suspicion(
+    shadow: Shadow,
+) -> None:
     old = shadow.expected(5 * SECTOR, SECTOR)
     write(shadow, 5)
     shadow.flush()
@@ -242,6 +244,18 @@ def test_a_cut_and_a_removed_snapshot_share_the_suspicion(shadow: Shadow) -> Non
     shadow.history.note("snapshot", text="snapshot s1 of disk was removed")
     assert sentence(finding_of(shadow, 5, old)) == (
         "The power was cut at 4.000 s. Write #1 was acknowledged at 2.000 s and flushed at 3.000 s,"
-        " and is gone. Nothing read it between the cut and this: snapshot s1 of disk was removed at"
-        " 5.000 s. So either may have removed it."
+        " and is gone: the flush between did not make it durable, or a removal took it away."
+        " Nothing read it before snapshot s1 of disk was removed at 5.000 s."
+    )
+
+
+def test_a_snapshot_that_was_only_taken_does_not_share_the_suspicion(shadow: Shadow) -> None:
+    old = shadow.expected(5 * SECTOR, SECTOR)
+    write(shadow, 5)
+    shadow.flush()
+    shadow.power_cut()
+    shadow.history.note("snapshot", text="snapshot s1 of disk was taken")
+    assert sentence(finding_of(shadow, 5, old)) == (
+        "The power was cut at 4.000 s. Write #1 was acknowledged at 2.000 s and flushed at 3.000 s,"
+        " and is gone: the flush between did not make it durable."
     )

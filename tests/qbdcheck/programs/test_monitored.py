@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qbdcheck.errors import CaseBroken, ProgramError
+from qbdcheck.errors import CaseBroken, NotRun, ProgramError
 from qbdcheck.programs.blockdev import file_node, image_options, json_filename, node, over
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.machine import Machine
@@ -141,7 +141,8 @@ def test_objects_go_to_each_command_that_takes_them(short: Path) -> None:
     qemu_img = QemuImg(Programs({"qemu-img": "/bin/echo"}), short)
     qemu_img.objects.append("secret,id=s")
     assert qemu_img("info", "x") == "info --object secret,id=s x\n"
-    assert qemu_img("bogus", "x") == "bogus x\n"
+    with pytest.raises(NotRun, match="qemu-img bogus takes no --object"):
+        qemu_img("bogus", "x")
 
 
 # blockdev

@@ -64,7 +64,7 @@ def test_most_mutants_work_in_a_file_store() -> None:
     ("target", "message"),
     [
         ("phantom-wirte", "unknown mutant 'phantom-wirte'; did you mean 'phantom-write'?"),
-        ("nothing", "unknown mutant 'nothing'; ./check --mutants -l lists all "),
+        ("qwerty", "unknown mutant 'qwerty'; ./check --mutants -l lists all "),
         ("phantom-write:nonsense=1", "phantom-write: nonsense=1: unknown knob; knobs are rate"),
         ("phantom-write:rate", "phantom-write: rate: write a knob as KEY=VALUE"),
         ("phantom-write:", "phantom-write: an empty knob: write a knob as KEY=VALUE"),
