@@ -237,7 +237,10 @@ def _of_lost(life: Sequence[Moment], lost: int, *, whole: bool) -> Culprit:
             f"{_at(life[flush])}, and {gone}: the flush between did not make it durable"
         )
         if removed := removals_before_read(life, cut):
-            text += f", or a removal took it away. Nothing read it before {_snapshots(removed)}"
+            text += (
+                ", or a removal took it away. Nothing read it between the cut and this:"
+                f" {_snapshots(removed)}"
+            )
         return Culprit(flush, f"{text}.", lost)
     if write.fua:
         text = (

@@ -245,7 +245,7 @@ def test_the_flush_comes_before_a_removed_snapshot_that_may_share_the_suspicion(
     assert sentence(finding_of(shadow, 5, old)) == (
         "The power was cut at 4.000 s. Write #1 was acknowledged at 2.000 s and flushed at 3.000 s,"
         " and is gone: the flush between did not make it durable, or a removal took it away."
-        " Nothing read it before snapshot s1 of disk was removed at 5.000 s."
+        " Nothing read it between the cut and this: snapshot s1 of disk was removed at 5.000 s."
     )
 
 
