@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from oracles.stamps import SECTOR
-from qbdcheck.errors import NotRun, ProgramError, SetupError
+from qbdcheck.clock import pause
+from qbdcheck.errors import NotRun, ProgramError, QbdcheckError, SetupError
 from qbdcheck.options import TargetOptions
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.qmp import QmpFailed
@@ -30,6 +31,7 @@ from qbdcheck.targets.run_server import start_shared
 from qbdcheck.targets.server_death import ServerDiedError
 from qbdcheck.targets.session import TargetSession
 from qbdcheck.targets.size_limits import seen_size, step_between
+from qbdcheck.targets.volume_state import State
 from reference_backend.nbd.agreement import ReplyMode
 from reference_backend.nbd.constants import Option, TransmissionFlag
 from reference_backend.nbd.errors import OptionRefused
@@ -38,6 +40,8 @@ PROBE_SIZE = (1 << 20) + 777
 """Size of the probed volume in bytes: not a multiple of any usual block size."""
 EVEN_PROBE_SIZE = 1 << 20
 PROBE_BLOCK = 4096
+_ENDING_S = 0.3
+"""A server that ends closes and removes its socket first."""
 _FLAGS = {
     "flush": TransmissionFlag.SEND_FLUSH,
     "fua": TransmissionFlag.SEND_FUA,
@@ -86,6 +90,9 @@ def _probe(description: Description, options: TargetOptions, scratch_root: Path)
                 if not has_nbd:
                     found.discard("nbd")
                 found.update(_of_options(session))
+            except (OSError, EOFError, SetupError):
+                _servers_must_run(session)
+                raise
             finally:
                 session.close()
         except NotRun as error:
@@ -93,6 +100,22 @@ def _probe(description: Description, options: TargetOptions, scratch_root: Path)
         except (ProgramError, *HANDSHAKE_ERRORS) as error:
             raise SetupError(_cannot_be_probed(description.name, error)) from None
     return frozenset(found - set(description.lacks))
+
+
+def _servers_must_run(session: TargetSession) -> None:
+    """Stop the servers of a probe that failed: a client saw only that it cannot connect.
+
+    :raise ServerDiedError: a server had ended; this says more.
+    """
+    pause(_ENDING_S)
+    for backend in session.backends:
+        if backend.state is State.RUNNING:
+            try:
+                backend.stop()
+            except ServerDiedError:
+                raise
+            except QbdcheckError:
+                continue
 
 
 def _cannot_be_probed(target: str, error: Exception) -> str:

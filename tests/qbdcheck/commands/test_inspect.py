@@ -85,7 +85,7 @@ def test_a_log_shows_the_life_of_a_lost_write(image: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "required: file"),
+        ([], "required: FILE"),
         (["missing.img"], "missing.img: no such file"),
         (["{image}", "--log", "{image}"], "no write log"),
         (["{image}", "--html", "{image}"], "would overwrite"),

@@ -224,6 +224,7 @@ def test_read_only_option_of_a_target_with_undefined_fresh_volumes(
 
 
 def test_server_that_leaves_with_its_last_client_is_named(tmp_path: Path) -> None:
-    file = _nbdkit(tmp_path, "--filter=exitlast memory {size}", "volatile: true\n")
-    with pytest.raises(SetupError, match="exited with 0; it must run until it is stopped"):
-        main(OPTIONS, file)
+    # Not nbdkit's filter exitlast: nbdkit 1.32 sometimes dies by SIGSEGV when it ends like this.
+    file = _changed(tmp_path, "qemu-nbd", " --persistent", "")
+    with pytest.raises(SetupError, match=r"exited with 0 .*; it must run until it is stopped, "):
+        main(OPTIONS, str(file))
