@@ -14,8 +14,8 @@ _LEAST_ROUNDS = 5
 _DESCRIPTION = """\
 Measure the speed of a target (docs/perf.md).
   perf -t A [--vs B]             the matrix of shapes of load
-  perf faults -t A               latency while nodes and links come and go
-  perf growth -t A               the cost of a request as volumes grow
+  perf faults -t A               latency during faults, resyncs and snapshots
+  perf growth -t A               the cost of a request by size and snapshots
 Further flags are those of ./check: -t, --json, --html, --guest-image, --seed,
 --observe, and --baseline FILE with --update-baseline, here for a file of
 measurements."""

@@ -27,6 +27,7 @@ from qbdcheck.bootstrap.system_packages import (
     note,
     run_or_raise,
 )
+from qbdcheck.command_help import ON_SAVED_RUNS
 from qbdcheck.exit_code import ExitCode
 from qbdcheck.files import COMMAND, INSTALLED, ROOT
 
@@ -49,10 +50,9 @@ MODULES = (
 """The modules of the dependencies in pyproject.toml."""
 _STAMP = "qbdcheck-lock.sha256"
 _NEEDS_ONLY_PYTHON = frozenset(["-l", "--list", "--version"])
-_ON_SAVED_RUNS = ("diff", "history", "merge", "durations", "verify-certificate")
 _ON_TARGETS = ("replay", "fio", "runtest", "certify", "--probe", "--mutants")
-_NEEDS_PACKAGES = frozenset(["new", "rules", "inspect", *_ON_TARGETS, *_ON_SAVED_RUNS])
-_HELP_NEEDS_PACKAGES = frozenset(["inspect", *_ON_SAVED_RUNS])
+_NEEDS_PACKAGES = frozenset(["new", "rules", "inspect", *_ON_TARGETS, *ON_SAVED_RUNS])
+_HELP_NEEDS_PACKAGES = frozenset(["inspect", *ON_SAVED_RUNS])
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 

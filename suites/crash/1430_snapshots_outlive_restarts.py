@@ -3,7 +3,7 @@
 How: after each snapshot, units of 1 MiB and more are overwritten: as a whole or in part, with
 data, with plain zeroes, or by write zeroes. A flush, a power cut, the next changes to other units,
 the next power cut. After each, the volume and all its snapshots are read.
-Guards: zero-block-reverts-after-restart, reload-loses-exceptions, snapshot-lost-in-cut.
+Guards: zero-block-reverts-after-restart, reload-loses-exceptions.
 """
 
 from qbdcheck.kit import case

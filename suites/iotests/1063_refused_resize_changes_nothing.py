@@ -3,7 +3,7 @@
 How: a volume is resized to 2^63 bytes, which no NBD client could use, and then to a usable size; a
 new client must see this size, zeroes in the new part and the old data. Likewise the other way
 round: a refused resize, then a shrink. A target that accepts such a size is not judged.
-Guards: resize-after-refusal-noop, resize-false-success.
+Guards: resize-after-refusal-noop.
 """
 
 from qbdcheck.kit import NotRun, ProgramError, QmpFailed, SetupError, case

@@ -3,7 +3,7 @@
 How: one connection sends 500 small writes in one piece, then 200 small reads, then 48 writes of
 64 KiB: more than the queues of most stores have room for. A server may answer later, but not with
 an error, and not with the data of another request.
-Guards: full-queue-refuses, queue-full-swaps-data, nomem-never-retried.
+Guards: full-queue-refuses, queue-full-swaps-data.
 """
 
 from qbdcheck.kit import case

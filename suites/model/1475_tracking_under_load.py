@@ -3,7 +3,7 @@
 How: two connections write in turns while a snapshot is taken. At rest, each block of the volume
 that differs from the snapshot is dirty, whichever connection wrote it, and however its write and
 the snapshot met.
-Guards: lock-handover-untracked, snapshot-map-under-io.
+Guards: lock-handover-untracked.
 """
 
 import threading
