@@ -20,7 +20,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from qbdcheck.errors import CaseBroken, NotRun, ProgramError, SetupError, TooSlowError
 from qbdcheck.files import ROOT
@@ -30,18 +29,18 @@ from qbdcheck.programs.daemon import Daemon
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.process import Completed, Process, run, tail
 from qbdcheck.programs.qmp import Event, Qmp, connect_within
+from qbdcheck.socket_paths import check_socket_path
 from qbdcheck.targets import readiness
 from qbdcheck.targets.advertised_sizes import sizes_of, step_of
 from qbdcheck.targets.config_files import write_files
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.listeners import WithListeners
-from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, names_in, option_arguments
+from qbdcheck.targets.placeholders import fill, fill_command, fill_tree, fill_uri, names_in
+from qbdcheck.targets.placeholders import option_arguments as options_of
 from qbdcheck.targets.profile_parts import Action, Ready
 from qbdcheck.targets.server_death import ServerDiedError, last_error, reason_in
 from qbdcheck.targets.volume_state import State
 
-SOCKET_PATH_MAX = 107
-"""Longest path of a Unix socket in bytes (sun_path, unix(7)), without the final zero."""
 COMMAND_S = 60.0
 STOP_GRACE_S = 10.0
 STOP_AGAIN_S = 1.0
@@ -92,8 +91,6 @@ class Backend(WithListeners):
             raise NotRun(*(f"target {description.name} has no option {key}" for key in missing))
         programs.require(*description.program_paths)
 
-    # Placeholders --------------------------------------------------------------------------------
-
     def values(self, **more: str | int) -> dict[str, str | int | list[str]]:
         """Return the values of the placeholders."""
         values: dict[str, str | int | list[str]] = {
@@ -104,7 +101,7 @@ class Backend(WithListeners):
             "control": str(self.directory / "c"),
             "python": sys.executable,
             "root": str(ROOT),
-            "options": option_arguments(self.description.options, self._options),
+            "options": options_of(self.description.options, self._options),
             "pid": self._server.pid if self._server else 0,
         }
         if self._port is not None:
@@ -134,14 +131,8 @@ class Backend(WithListeners):
         return self.front[1] if self.front is not None else self._server_uri()
 
     def _server_uri(self) -> str | None:
-        if self.description.nbd is None:
-            return None
-        values = {
-            key: quote(value, safe="/" if key in {"socket", "dir"} else "")
-            for key, value in self.values().items()
-            if isinstance(value, str)
-        }
-        return fill(self.description.nbd, {**self.values(), **values})
+        uri = self.description.nbd
+        return None if uri is None else fill_uri(uri, self.values())
 
     @property
     def filename(self) -> str:
@@ -181,7 +172,7 @@ class Backend(WithListeners):
             self.directory.mkdir(mode=0o700)
         except OSError as error:
             raise SetupError(f"cannot make {self.directory}: {error.strerror}") from None
-        self._check_sockets()
+        check_socket_path(self.directory / "s")
         try:
             if self.description.scope == "case":
                 self._take_port()
@@ -294,17 +285,27 @@ class Backend(WithListeners):
             self.start()
 
     def resize(self, size: int) -> None:
-        """Change the size of the volume. ``size``: in bytes."""
+        """Change the size of the volume. ``size``: in bytes.
+
+        If the target refuses it, also by not starting again, the server runs with the old size.
+
+        :raise SetupError, ProgramError, QmpFailed: the target refuses the size.
+        """
         action = self.description.volume.resize
         if action is None:
             raise NotRun(f"target {self.description.name} does not resize volumes")
         self._must_be(State.CREATED, State.RUNNING)
         self.announce(alone=True)
-        old, self.size = self.size, size
+        old, running = self.size, self.state is State.RUNNING
         try:
-            self.perform(action, "volume.resize")
-        except BaseException:
-            self.size = old
+            with self._stopped_for(action):
+                self._do(action, "volume.resize", size=size)
+                self.size = size
+        except (SetupError, ProgramError):
+            if running and self.state is State.CREATED:
+                self.size = old
+                self._do(action, "volume.resize")
+                self.start()
             raise
 
     def snapshot(self, name: str) -> None:
@@ -352,8 +353,6 @@ class Backend(WithListeners):
         shutil.rmtree(self.directory, ignore_errors=True)
         self.state = State.ABSENT
 
-    # Inside --------------------------------------------------------------------------------------
-
     def _must_be(self, *states: State) -> None:
         if self._server is not None and self.state is State.RUNNING and not self._server.is_running:
             death = ServerDiedError(self.description.name, self._server)
@@ -364,11 +363,6 @@ class Backend(WithListeners):
         if self.state not in states:
             wanted = " or ".join(state.value for state in states)
             raise CaseBroken(f"volume {self.name} is {self.state.value}, it must be {wanted}")
-
-    def _check_sockets(self) -> None:
-        path = self.directory / "s"
-        if len(str(path).encode()) > SOCKET_PATH_MAX:
-            raise SetupError(f"{path} is too long for a Unix socket; set TMPDIR to a shorter path")
 
     def _commands(self, commands: list[str], what: str, **more: str | int) -> None:
         for command in commands:
@@ -411,11 +405,17 @@ class Backend(WithListeners):
         :param what: key of the action, for messages. :param more: further placeholders.
         """
         self._must_be(State.CREATED, State.RUNNING)
+        with self._stopped_for(action):
+            self._do(action, what, **more)
+
+    @contextlib.contextmanager
+    def _stopped_for(self, action: Action) -> Iterator[None]:
+        """Stop a running server during the body, if the action says ``restart``."""
         with ExitStack() as after:
             if self.state is State.RUNNING and action.restart:
                 self.stop()
                 after.callback(self.start)
-            self._do(action, what, **more)
+            yield
 
     def _start_server(self, command: str) -> None:
         ready = self.description.ready

@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from qbdcheck.targets.marked_yaml import Value
 
@@ -74,6 +75,16 @@ def fill_tree(value: Value, values: Values) -> Value:
     if isinstance(value, list):
         return [fill_tree(item, values) for item in value]
     return value
+
+
+def fill_uri(text: str, values: Values) -> str:
+    """Replace the placeholders of a URI; what a URI cannot contain is quoted (RFC 3986)."""
+    quoted = {
+        key: quote(value, safe="/" if key in {"socket", "dir"} else "")
+        for key, value in values.items()
+        if isinstance(value, str)
+    }
+    return fill(text, {**values, **quoted})
 
 
 def fill_command(command: str, values: Values) -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from qbdcheck.errors import NotRun, ProgramError, SetupError
 from qbdcheck.programs.installed import Programs
+from qbdcheck.socket_paths import check_socket_path
 from qbdcheck.targets import readiness
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.lifecycle import COMMAND_S, Backend
@@ -59,7 +60,7 @@ class RunServer(Backend):
         self._must_be(State.ABSENT)
         self.size = size
         self.directory.mkdir(mode=0o700)
-        self._check_sockets()
+        check_socket_path(self.directory / "s")
         self.state = State.CREATED
 
     def remove(self, keep: bool = False) -> None:

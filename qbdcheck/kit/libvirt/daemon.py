@@ -25,6 +25,7 @@ from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.installed import Programs
 from qbdcheck.programs.process import Process, run
 from qbdcheck.runner.subreaper import children, command_line, descendants
+from qbdcheck.socket_paths import check_socket_path
 
 QBD_EMULATOR = ROOT / "contrib" / "qbd-driver" / "build" / "bin" / "qemu-system-x86_64"
 """QEMU with the driver of contrib/qbd-driver, once it is built."""
@@ -34,9 +35,7 @@ _COMMAND_S = 60.0
 _SBIN = "/usr/sbin:/usr/local/sbin"
 _AS_USER = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--pid", "--fork",
             "--kill-child=KILL", "--mount-proc")  # fmt: skip
-_LONGEST = "/c/libvirt/qemu/lib/domain-999-d/monitor.sock"
-_SOCKET_PATH_MAX = 107
-"""Bytes (unix(7))."""
+_LONGEST = "c/libvirt/qemu/lib/domain-999-d/monitor.sock"
 _CONFIGURATION = 'stdio_handler = "file"\n'
 """The output of QEMU goes to a file, not to virtlogd, which would be one more process."""
 
@@ -75,8 +74,7 @@ class LibvirtDaemon:
         if trial.returncode:
             raise NotRun(f"libvirtd needs user namespaces: {trial.stderr.strip()}")
         self.root = scratch / "v"
-        if len(os.fsencode(self.root)) + len(_LONGEST) > _SOCKET_PATH_MAX:
-            raise SetupError(f"{scratch} is too long for libvirt's sockets; set TMPDIR")
+        check_socket_path(self.root / _LONGEST)
         self.directory = scratch
         self._shared = cache_dir.absolute() / "libvirt"
         self._environment = {

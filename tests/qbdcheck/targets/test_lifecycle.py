@@ -147,6 +147,27 @@ def test_a_server_that_was_stopped_for_an_action_starts_again_if_the_action_fail
     assert volume.size == 1 << 20
 
 
+def test_a_size_that_a_server_refuses_by_not_starting_leaves_it_running(
+    open_target: Opener,
+) -> None:
+    profile = (
+        HEAD
+        + "volume:\n  create: truncate -s {size} {dir}/{name}\n"
+        + '  resize: {command: "truncate -s {size} {dir}/{name}", restart: true}\n'
+        + "start: sh -c 'test {size} -lt 9000000 && exec qemu-nbd -t -f raw -k {socket} "
+        + "-x {name} {dir}/{name}; echo too large >&2; exit 1'\n"
+        + 'ready: {socket: "{socket}", within: 5 s}\nstop: {signal: TERM}\n'
+    )
+    volume = open_target(profile).new_disk("1M").backend
+    with pytest.raises(SetupError, match="too large"):
+        volume.resize(16 << 20)
+    assert volume.state is State.RUNNING
+    assert volume.size == 1 << 20
+    assert (volume.directory / volume.name).stat().st_size == 1 << 20
+    volume.resize(2 << 20)
+    assert volume.size == 2 << 20
+
+
 def test_call_in_a_wrong_state_is_a_mistake_of_the_case(open_target: Opener) -> None:
     disk = open_target("qemu-nbd").new_disk("1M", prefill=False)
     with pytest.raises(CaseBroken, match="volume disk is running, it must be created or crashed"):

@@ -68,7 +68,7 @@ def test_a_missing_libvirt_is_a_reason_with_the_command(
 
 @needs_libvirt
 def test_a_path_that_is_too_long_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="is too long for libvirt's sockets; set TMPDIR"):
+    with pytest.raises(SetupError, match="is too long for a Unix socket; set TMPDIR"):
         LibvirtDaemon(Programs(), tmp_path / ("x" * 60), tmp_path)
 
 
