@@ -61,8 +61,9 @@ def parse_uri(uri: str) -> tuple[Address, str, bool]:
 
 _SECTOR = 512
 """Bytes that a power cut does not tear."""
-_UNLIMITED = 0xFFFFFFFF
-"""The maximum size of a server that advertises none (NBD document)."""
+_DEFAULT_LONGEST = 32 << 20
+"""The longest READ and WRITE to a server that advertises no maximum, in bytes. It may end the
+connection of a client that sends more (NBD document, "Block size constraints")."""
 
 _NOTED = 6
 """Requests that an error of the protocol names: the last ones."""
@@ -233,8 +234,8 @@ class Client(ClientHandshake):
         """Send bytes; receive replies meanwhile if the server takes no more.
 
         A server may carry out one request after the other, and read on when its reply is taken. A
-        client that reads no replies while it sends would then wait for the server for ever, and the
-        server for the client.
+        client that reads no replies while it sends would then wait for the server, and the server
+        for the client.
 
         :raise BrokenPipeError: the server closed. :raise TimeoutError: it neither took nor sent
             anything in time.
@@ -356,7 +357,7 @@ class Client(ClientHandshake):
     @property
     def longest(self) -> int:
         """Return the advertised maximum length of READ and WRITE, in bytes."""
-        return self.block_sizes[2] if self.block_sizes is not None else _UNLIMITED
+        return self.block_sizes[2] if self.block_sizes is not None else _DEFAULT_LONGEST
 
     def read(self, offset: int, length: int, flags: int = 0) -> bytearray:
         """Send READ; split it into several if it is longer than the advertised maximum."""
