@@ -5,7 +5,7 @@ each mode requests of all commands are in flight together, with refused requests
 beyond the end, of an unknown command, of a length that only extended headers can carry. Each gets
 one reply, refused ones change nothing, and all connections read what the others wrote. A server may
 end the connection of a client that sends what it must not; the case then continues on a new one.
-Guards: payload-not-drained, error-kills-connection, reply-cache-by-cookie.
+Guards: payload-not-drained, reply-cache-by-cookie.
 """
 
 from errno import EINVAL
