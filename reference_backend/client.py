@@ -9,6 +9,8 @@ client does not check requests: that is the server's task.
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import socket
 import ssl
 import struct
@@ -59,13 +61,18 @@ def parse_uri(uri: str) -> tuple[Address, str, bool]:
 
 _SECTOR = 512
 """Bytes that a power cut does not tear."""
-_UNLIMITED = 0xFFFFFFFF
-"""The maximum size of a server that advertises none (NBD document)."""
+_DEFAULT_LONGEST = 32 << 20
+"""The longest READ and WRITE to a server that advertises no maximum, in bytes. It may end the
+connection of a client that sends more (NBD document, "Block size constraints")."""
 
 _NOTED = 6
 """Requests that an error of the protocol names: the last ones."""
 _SHOWN = 512
 """Bytes of the wrong reply that it shows."""
+_RECEIVED = 256 * 1024
+"""Bytes that are received at a time."""
+_LEAVES_S = 5.0
+"""The longest time that DISC waits for a server that reads nothing, in seconds."""
 _Error = TypeVar("_Error", bound=Exception)
 
 
@@ -76,11 +83,14 @@ class Client(ClientHandshake):
     """
 
     headers: ClassVar[ReplyMode] = ReplyMode.STRUCTURED
+    receives_elsewhere = False
+    """Whether another thread receives replies, so that sending must not."""
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
         self._replies: wire.Replies | None = None
         self._ready: list[wire.Reply] = []
+        self._unparsed = bytearray()
         self._sent: deque[tuple[int, wire.Request]] = deque(maxlen=_NOTED)
         self._cookie = 0
 
@@ -177,10 +187,14 @@ class Client(ClientHandshake):
             self.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Send DISC if the connection is in the transmission phase, and close."""
+        """Send DISC if the connection is in the transmission phase, and close.
+
+        A server that reads nothing gets no DISC, so that it does not hold up the client.
+        """
         if self.in_transmission:
             with contextlib.suppress(OSError):
-                self.send(wire.request(self.mode, 0, Command.DISC, 0, 0, 0))
+                self.sock.settimeout(min(self.sock.gettimeout() or _LEAVES_S, _LEAVES_S))
+                self._put(wire.request(self.mode, 0, Command.DISC, 0, 0, 0))
         self.sock.close()
 
     # -- transmission, pipelined
@@ -210,11 +224,50 @@ class Client(ClientHandshake):
         self._wire().expect(request)
         head = wire.request(self.mode, flags, command, cookie, offset, length)
         if len(payload) > 64 * 1024:
-            self.send(head)
-            self.send(payload)
+            self._put(head)
+            self._put(payload)
         else:
-            self.send(head + bytes(payload))
+            self._put(head + bytes(payload))
         return cookie
+
+    def _put(self, data: Bytes) -> None:
+        """Send bytes; receive replies meanwhile if the server takes no more.
+
+        A server may carry out one request after the other, and read on when its reply is taken. A
+        client that reads no replies while it sends would then wait for the server, and the server
+        for the client.
+
+        :raise BrokenPipeError: the server closed. :raise TimeoutError: it neither took nor sent
+            anything in time.
+        """
+        is_plain = type(self.sock) is socket.socket  # neither TLS nor a stand-in of a test
+        if self.receives_elsewhere or not is_plain or not self.sock.gettimeout():
+            self.send(data)
+            return
+        view = memoryview(data).cast("B")
+        while view:
+            try:
+                view = view[os.write(self.sock.fileno(), view) :]
+            except BlockingIOError:
+                self._take_until_writable()
+            except BrokenPipeError:
+                self.send(view)  # it names what the client was doing
+                return
+
+    def _take_until_writable(self) -> None:
+        limit_s = self.sock.gettimeout()
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN | select.POLLOUT)
+        ready = poll.poll(None if limit_s is None else limit_s * 1000)
+        if not ready:
+            msg = "timed out"
+            raise TimeoutError(msg)
+        if not ready[0][1] & select.POLLOUT:
+            data = self.sock.recv(_RECEIVED)
+            if not data:
+                msg = "the server closed the connection"
+                raise BrokenPipeError(msg)
+            self._unparsed += data
 
     def receive_reply(self, cookie: int | None = None) -> wire.Reply:
         """Return the next reply, or the one to ``cookie``. Keep other replies for later calls.
@@ -224,11 +277,11 @@ class Client(ClientHandshake):
         :raise RemoteProtocolError: the server broke the protocol.
         """
         while True:
-            for index, reply in enumerate(self._ready):
+            for index, reply in enumerate(() if self._unparsed else self._ready):
                 if cookie is None or reply.cookie == cookie:
                     return self._ready.pop(index)
             try:
-                data = self.sock.recv(max(256 * 1024, self._wire().needed()))
+                data = self._received()
             except (TimeoutError, ConnectionError) as error:
                 raise self._lost(error, self._awaited(cookie)) from None
             if not data:
@@ -239,6 +292,13 @@ class Client(ClientHandshake):
                 self._ready.extend(self._wire().receive(data))
             except NbdProtocolError as error:
                 raise self._noted(error, data) from None
+
+    def _received(self) -> bytes:
+        """Return what was received while requests were sent, or what the server sends next."""
+        if self._unparsed:
+            data, self._unparsed = bytes(self._unparsed), bytearray()
+            return data
+        return self.sock.recv(max(_RECEIVED, self._wire().needed()))
 
     def _noted(self, error: _Error, data: bytes) -> _Error:
         """Return the error with the last requests, and the reply, as notes."""
@@ -297,7 +357,7 @@ class Client(ClientHandshake):
     @property
     def longest(self) -> int:
         """Return the advertised maximum length of READ and WRITE, in bytes."""
-        return self.block_sizes[2] if self.block_sizes is not None else _UNLIMITED
+        return self.block_sizes[2] if self.block_sizes is not None else _DEFAULT_LONGEST
 
     def read(self, offset: int, length: int, flags: int = 0) -> bytearray:
         """Send READ; split it into several if it is longer than the advertised maximum."""

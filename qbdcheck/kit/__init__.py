@@ -89,6 +89,7 @@ MODULES = (
     "libvirt.qbd",
     "libvirt.schema",
     "libvirt.xml",
+    "luks",
     "model.concurrent",
     "model.machine",
     "model.replay",

@@ -19,6 +19,7 @@ def all_at_once(io: NbdIo) -> Iterator[None]:
     """
     held: list[bytes] = []
     send = io.client.send
+    io.client.receives_elsewhere = True  # this thread receives while another one sends
     io.client.send = lambda data: held.append(bytes(data))  # type: ignore[method-assign]
     try:
         yield
@@ -36,5 +37,6 @@ def all_at_once(io: NbdIo) -> Iterator[None]:
     thread.start()
     io.finish_all()
     thread.join()
+    io.client.receives_elsewhere = False
     if errors:
         raise errors[0]

@@ -61,8 +61,11 @@ def wrong_errno(request: str, seen: int, *errnos: int) -> WrongAnswer:
 def errno_name(number: int) -> str:
     """Return the name of an errno, such as ``EIO``; ``success`` for 0.
 
-    A negative number is a failure without errno (`qbdcheck.kit.faulty_image`).
+    A negative number is a failure without errno (`qbdcheck.kit.faulty_image`), or
+    `qbdcheck.kit.nbd_io.CLOSED`.
     """
+    if number == -numbers.ECONNRESET:
+        return "a closed connection without a reply"
     if number < 0:
         return f"a failure without errno ({number})"
     return numbers.errorcode.get(number, f"errno {number}") if number else "success"

@@ -31,7 +31,8 @@ from reference_backend.nbd.errors import NbdError
 
 TOO_LONG = (errno.EINVAL, errno.EOVERFLOW)
 """Answers to a command without payload beyond the maximum ("Block size constraints")."""
-CLOSED = -1
+_DEFAULT_SIZES = 1, 4096, 32 << 20  # longer payloads may end the connection
+CLOSED = -errno.ECONNRESET
 """Returned in place of an errno: the server closed the connection."""
 _Act = Callable[[], None]
 _U32 = 0xFFFFFFFF
@@ -113,13 +114,13 @@ class NbdIo:
 
     @property
     def block_sizes(self) -> tuple[int, int, int]:
-        """Minimum, preferred and maximum; 1, 4096 and 2^32-1 where the server advertises none."""
-        return self._sizes or (1, 4096, 0xFFFFFFFF)
+        """Minimum, preferred and maximum; the defaults where the server advertises none."""
+        return self._sizes or _DEFAULT_SIZES
 
     @property
     def longest_sure(self) -> int:
         """Bytes of the longest range that no server may refuse for its length alone."""
-        minimum, _preferred, maximum = self._sizes or (1, 4096, 32 << 20)
+        minimum, _preferred, maximum = self.block_sizes
         return maximum // minimum * minimum
 
     def offers(self, flag: TransmissionFlag) -> bool:
@@ -259,9 +260,12 @@ class NbdIo:
             number, self._ended = CLOSED, sent
         else:
             raise wrong_errno(str(sent), 0, *errnos)
+        wanted = " or ".join(map(errno_name, errnos)) or "an error"
+        closed = RequestLost(f"{sent}: expected {wanted}, but the server closed the connection")
         if number == CLOSED and (errnos or not may_close):
-            wanted = " or ".join(map(errno_name, errnos)) or "an error"
-            raise RequestLost(f"{sent}: expected {wanted}, but the server closed the connection")
+            if may_close:  # the errno is a SHOULD, and so is an answer
+                closed.__dict__["basis"] = ("SHOULD: NBD, Error values",)
+            raise closed
         if errnos and number not in errnos:
             with recommended("NBD, Error values"):
                 raise wrong_errno(str(sent), number, *errnos)

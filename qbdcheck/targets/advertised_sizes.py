@@ -36,7 +36,7 @@ def sizes_of(description: Description, options: Mapping[str, Any]) -> Sizes | No
     sizes = _known.get(description.model_dump_json())
     if "min_block" in options:
         minimum = int(options["min_block"])
-        _, preferred, maximum = sizes or (1, 4096, 0xFFFFFFFF)
+        _, preferred, maximum = sizes or (1, 4096, 32 << 20)
         sizes = minimum, max(minimum, preferred), maximum
     return sizes
 

@@ -25,6 +25,7 @@ from qbdcheck.programs.blockdev import (
     object_arguments,
     over,
 )
+from qbdcheck.programs.luks_clock import until_measured
 from qbdcheck.programs.process import run, tail
 from qbdcheck.programs.qemu_img import QemuImg
 from qbdcheck.targets.advertised_sizes import usable_size
@@ -54,8 +55,6 @@ _VERIFY_STRAY_MAX = 256 << 20
 _FORMAT_SLACK = 16 << 20
 _LUKS_HEADER = 2068480
 """Bytes, measured by `qemu-img measure -O luks` for the default cipher (aes-256, xts)."""
-_LUKS_TRIES = 8
-"""Attempts. QEMU fails to measure the CPU time in a third of them (docs/findings.md)."""
 FORMAT_OPTIONS = {
     "vpc": "force_size=on",
     "luks": f"key-secret={SECRET},iter-time=100",
@@ -197,17 +196,14 @@ class Disk:
         """Put an empty image of the format on the volume.
 
         :raise NotRun: QEMU cannot make this format on this target; has QEMU's message.
+        :raise CaseBroken: QEMU cannot measure the key derivation of LUKS on this machine.
         """
         is_read_only = self.backend.description.is_read_only
         filename = str(self.volume_path) if is_read_only else self.backend.filename
         parts = [part for part in (FORMAT_OPTIONS.get(self.format, ""), options) if part]
         arguments = ["-o", ",".join(parts)] if parts else []
-        for _ in range(_LUKS_TRIES if self.format == "luks" else 1):
-            done = self._qemu_img.run(
-                "create", "-q", "-f", self.format, *arguments, filename, str(size), check=False
-            )
-            if "accurate CPU usage" not in done.stderr:
-                break
+        command = ("create", "-q", "-f", self.format, *arguments, filename, str(size))
+        done = until_measured(lambda: self._qemu_img.run(*command, check=False))
         if done.returncode != 0:
             # Leave out the path: it differs from case to case, and summaries group by reason.
             reported = tail(done.stderr).replace(filename, self.name)

@@ -27,7 +27,8 @@ from qbdcheck.machine_speed import Limit
 from qbdcheck.programs.blockdev import json_filename, object_arguments
 from qbdcheck.programs.daemon import Daemon
 from qbdcheck.programs.installed import Programs
-from qbdcheck.programs.process import Completed, Process, run, tail
+from qbdcheck.programs.luks_clock import run_measured
+from qbdcheck.programs.process import Completed, Process, tail
 from qbdcheck.programs.qmp import Event, Qmp, connect_within
 from qbdcheck.socket_paths import check_socket_path
 from qbdcheck.targets import readiness
@@ -215,8 +216,7 @@ class Backend(WithListeners):
         self._must_be(State.RUNNING)
         self.announce()
         self._close_control()
-        server = self._server
-        if server is not None:
+        if (server := self._server) is not None:
             ended = self._ask_to_end(server)
             how = server.describe()
             if not ended:
@@ -371,7 +371,7 @@ class Backend(WithListeners):
     def _command(self, argv: list[str], what: str, within_s: float = COMMAND_S) -> Completed:
         argv = self._resolve(argv)
         try:
-            return run(argv, timeout_s=within_s, env=self._environment(), cwd=self.directory)
+            return run_measured(argv, self._environment(), self.directory, within_s)
         except ProgramError as error:
             reported = tail(error.stderr or error.stdout) or str(error)
             raise (TooSlowError if error.returncode is None else SetupError)(

@@ -138,9 +138,9 @@ class TargetSession:
 
     @property
     def maximum_block(self) -> int:
-        """Maximum block in bytes that the target advertises; 2^32-1 if it advertises none."""
+        """Maximum block in bytes that the target advertises; 32 MiB if it advertises none."""
         sizes = sizes_of(self.description, {})
-        return sizes[2] if sizes is not None else 0xFFFFFFFF
+        return sizes[2] if sizes is not None else 32 << 20
 
     @property
     def preferred_block(self) -> int:

@@ -11,6 +11,7 @@ async-error-ignored, read-repair-writes-old.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import errno_name
 from qbdcheck.kit.nbd import Command, TransmissionFlag
 
 KIB, CLUSTER, CLUSTERS = 1 << 10, 65536, 128
@@ -57,7 +58,7 @@ def fails(io, rules, event, errno, command, offset):
     rule = rules.add({"event": event, "errno": errno, "once": True})
     seen = io.attempt(command, offset, 4096)
     what = f"{command.name} of 4096 bytes at {offset} that fails with {errno}"
-    assert seen > 0, f"{what}: expected an error, got success"
+    assert seen > 0, f"{what}: expected an error, got {errno_name(seen)}"
     assert rules.seen(rule).fired == 1, f"{what}: the storage was asked again"
     rules.remove(rule)
     for at in (offset + CLUSTER // 2, offset):

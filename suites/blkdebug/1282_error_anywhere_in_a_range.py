@@ -9,7 +9,7 @@ missing-object-zero-fill.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.expectations import wrong_errno
+from qbdcheck.kit.expectations import errno_name, wrong_errno
 from qbdcheck.kit.nbd import Command, TransmissionFlag
 from qbdcheck.kit.nbd_requests import widened
 
@@ -48,7 +48,8 @@ def test(new_disk, nbd_io, rules):
                     seen = io.attempt(command, at, length)
                     assert seen > 0, (
                         f"{command.name} of {length} bytes at {at}: the sector at {bad} fails,"
-                        f" {bad - at} bytes behind the start; expected an error, got success"
+                        f" {bad - at} bytes behind the start; expected an error, got"
+                        f" {errno_name(seen)}"
                     )
                     at = bad + minimum if before < length // 2 else bad - minimum
                     assert_success(io, command, at, minimum, bad)

@@ -24,15 +24,18 @@ COMMANDS = (Command.READ, Command.WRITE, Command.TRIM, Command.WRITE_ZEROES)
     basis=("SHOULD: NBD, Request types", "POLICY: refused-request-changes-nothing"),
 )
 def test(disk, nbd, log, target):
-    block = max(512, target.minimum_block)
-    offsets = disk.size, disk.size - 1, disk.size + 8 * block, 1 << 62, 1 << 63, (1 << 64) - block
+    minimum = target.minimum_block
+    block = max(512, minimum)
+    offsets = disk.size, disk.size + 8 * block, 1 << 62, 1 << 63, (1 << 64) - block
+    ranges = [(offset, block) for offset in offsets]
+    ranges.insert(1, (disk.size - minimum, max(block, 2 * minimum)))  # across the end
     with nbd(disk) as client:
         for command in (one for one in COMMANDS if is_offered(client, one)):
-            for offset in offsets:
-                payload = b"\xee" * block if command == Command.WRITE else b""
+            for offset, length in ranges:
+                payload = b"\xee" * length if command == Command.WRITE else b""
                 error = expect_error(
-                    client, command, offset, block, errnos=EXPECTED, payload=payload
+                    client, command, offset, length, errnos=EXPECTED, payload=payload
                 )
-                log(f"{request_name(command, offset, block)}: {errno_name(error)}")
+                log(f"{request_name(command, offset, length)}: {errno_name(error)}")
         expect_content(disk.shadow, 0, client.read(0, disk.size), "the whole volume")
     disk.verify()

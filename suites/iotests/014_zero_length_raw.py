@@ -7,7 +7,7 @@ Guards: zero-length-op, payload-not-drained.
 """
 
 from qbdcheck.kit import case
-from qbdcheck.kit.expectations import errno_name
+from qbdcheck.kit.expectations import errno_name, recommended
 from qbdcheck.kit.nbd import Command
 from qbdcheck.kit.nbd_requests import (
     block_sizes,
@@ -32,8 +32,10 @@ def test(new_disk, nbd, log):
     with nbd(disk) as client:
         minimum = block_sizes(client).minimum
         for command in (one for one in COMMANDS if is_offered(client, one)):
-            for offset in (0, 1, disk.size // 2, disk.size):
-                error = call_for_errno(client, command, offset, 0)
+            middle = disk.size // 2 // minimum * minimum
+            for offset in (0, minimum, middle, disk.size):
+                with recommended("NBD, Request types"):  # "the server SHOULD NOT disconnect"
+                    error = call_for_errno(client, command, offset, 0)
                 log(f"{request_name(command, offset, 0)}: {errno_name(error)}")
                 expect_read(client, disk.shadow, *widened(offset // 2, 512, minimum))
     disk.verify()

@@ -12,6 +12,7 @@ resync-overwrites-newer, per-client-cache-stale.
 from errno import EINVAL
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import errno_name
 from qbdcheck.kit.nbd import Command, CommandFlag, TransmissionFlag
 from qbdcheck.kit.nbd_requests import widened
 
@@ -32,7 +33,8 @@ def test(new_disk, nbd_io, seed):
                 io.read(place, BLOCK)
                 if io.offers(TransmissionFlag.SEND_CACHE):
                     error = io.attempt(Command.CACHE, place, BLOCK)
-                    assert error in {0, EINVAL}, f"CACHE of {BLOCK} bytes at {place}: errno {error}"
+                    what = f"CACHE of {BLOCK} bytes at {place}: {errno_name(error)}"
+                    assert error in {0, EINVAL}, what
             for number in range(2):
                 io.read(start + number * 64 * KIB, 64 * KIB)
             change(random.choice((io, other)), round_ % 5, start, places)

@@ -9,6 +9,7 @@ Guards: disconnect-drops-outstanding, close-drops-dirty.
 from qbdcheck.kit import case
 from qbdcheck.kit.nbd import Command, CommandFlag, TransmissionFlag
 from qbdcheck.kit.nbd import client_replies as wire
+from qbdcheck.kit.request_errors import RequestLost
 
 LENGTH, EACH, TURNS = 4096, 14, 100
 
@@ -25,9 +26,17 @@ def test(new_disk, nbd_io, target):
         for turn in range(turns):
             with nbd_io(disk, structured=extended, extended=extended) as io:
                 stream = b"".join(requests(io, disk, turn + turns * extended, length))
-                io.client.send(stream + message(io, Command.DISC, 99, 0, 0))
-                while io.client.sock.recv(65536):
-                    pass
+                stream += message(io, Command.DISC, 99, 0, 0)
+                try:
+                    io.client.send(stream)
+                    while io.client.sock.recv(65536):
+                        pass
+                except ConnectionError:
+                    what = f"{EACH} requests and DISC in {len(stream)} bytes, the first a change at"
+                    place = (turn + turns * extended) * EACH * length
+                    raise RequestLost(
+                        f"{what} {place}: the server ended the connection before it had read them"
+                    ) from None
     disk.verify()
 
 

@@ -8,6 +8,7 @@ Guards: context-kept-for-other-export.
 """
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import errno_name
 from qbdcheck.kit.nbd import Command, Option
 from qbdcheck.kit.nbd import messages as m
 from qbdcheck.kit.nbd_probe import (
@@ -44,7 +45,7 @@ def test(disk):
                 names = ", ".join(repr(right if letter == "r" else other) for letter in order)
                 what = f"BLOCK_STATUS on export {right!r} after SET_META_CONTEXT for {names}"
                 if order.endswith("r"):
-                    assert not error, f"{what}: errno {error}, expected success"
+                    assert not error, f"{what}: expected success, got {errno_name(error)}"
                 else:
                     assert error, f"{what} succeeds, expected an error"
                 if error != CLOSED:  # a client must not send it without a context

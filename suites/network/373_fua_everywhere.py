@@ -10,6 +10,7 @@ Guards: advertised-not-implemented, fua-lost-on-trim, zero-flags-lost, fua-read-
 from errno import EINVAL
 
 from qbdcheck.kit import case
+from qbdcheck.kit.expectations import expect_result
 from qbdcheck.kit.nbd import Command, CommandFlag
 from qbdcheck.kit.nbd_requests import describe
 
@@ -39,6 +40,6 @@ def test(disk, nbd_io, target):
             error = io.attempt(*place, CommandFlag.FUA)
             if command is Command.CACHE and error == io.attempt(*place) == EINVAL:
                 continue  # a server may have nothing to cache (NBD document, NBD_CMD_CACHE)
-            assert error == 0, f"{describe(*place, CommandFlag.FUA)}: errno {error}, expected 0"
+            expect_result(error, 0, describe(*place, CommandFlag.FUA))
             io.read(*around)
     disk.verify()

@@ -176,6 +176,51 @@ def test_pipelined_replies_are_found_by_cookie_in_any_order() -> None:
         assert sorted(rest) == [n for n in range(100) if n not in (99, 0, 50)]
 
 
+LONG, MANY = 1 << 20, 6
+
+
+def _serve_one_by_one(sock: socket.socket, count: int) -> None:
+    """Answer each request before the next one is read, as a server with one thread does."""
+    with sock.makefile("rb") as requests:
+        for _ in range(count):
+            _, _, command, cookie, _, length = m.REQUEST.unpack(requests.read(m.REQUEST.size))
+            if command == Command.WRITE:
+                requests.read(length)
+            data = bytes(length) if command == Command.READ else b""
+            sock.sendall(m.SIMPLE_REPLY.pack(0x67446698, 0, cookie) + data)
+
+
+def test_replies_are_received_while_requests_are_sent() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(20)
+        server = threading.Thread(target=_serve_one_by_one, args=(theirs, 2 * MANY), daemon=True)
+        server.start()
+        client = Client(ours)
+        reads = [client.send_request(Command.READ, 0, LONG) for _ in range(MANY)]
+        payload = b"w" * LONG
+        writes = [client.send_request(Command.WRITE, 0, LONG, payload=payload) for _ in reads]
+        assert not client.receive_reply(writes[-1]).error
+        assert {len(client.receive_reply(cookie).data) for cookie in reads} == {LONG}
+        server.join()
+
+
+def test_a_server_that_reads_nothing_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("reference_backend.client._LEAVES_S", 0.05)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(0.05)
+        client = Client(ours)
+        client.in_transmission = True
+        with pytest.raises(TimeoutError):
+            client.send_request(Command.WRITE, 0, 8 * LONG, payload=bytes(8 * LONG))
+        ours.settimeout(60)
+        client.close()
+        assert ours.fileno() == -1
+
+
 def test_a_server_of_another_protocol_is_a_protocol_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         client = socket.create_connection(listening.getsockname())

@@ -186,6 +186,7 @@ class _Client(threading.Thread):
         self.failure: BaseException | None = None
         self._number = number
         self._client = client
+        client.receives_elsewhere = True
         self._plan = plan
         self._random = random
         self._numbers = numbers

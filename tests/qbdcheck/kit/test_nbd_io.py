@@ -330,3 +330,23 @@ def test_a_handshake_without_sizes_uses_the_known_ones(session: TargetSession, l
         assert io.block_sizes[0] == 65536
         io.write(4096, 512)
     large.verify()
+
+
+def test_a_connection_that_ends_in_place_of_an_errno_breaks_a_should(
+    session: TargetSession, disk: Disk
+) -> None:
+    with connect(session, disk) as io:
+        io.client.cut()
+        with pytest.raises(RequestLost, match="expected EINVAL, but the server closed") as caught:
+            io.must_refuse(Command.READ, disk.size, 512, errnos=(errno.EINVAL,))
+    assert basis_of(caught.value, ()) == ("SHOULD: NBD, Error values",)
+
+
+def test_without_advertised_sizes_requests_keep_to_the_defaults(
+    session: TargetSession, disk: Disk
+) -> None:
+    with connect(session, disk) as io:
+        io.client.block_sizes = None
+        bare = NbdIo(io.client, disk.shadow)
+        assert bare.block_sizes == (1, 4096, 32 << 20)
+        assert bare.longest_sure == io.client.longest == 32 << 20

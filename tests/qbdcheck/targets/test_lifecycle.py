@@ -69,6 +69,24 @@ def test_target_that_does_not_start(open_target: Opener, profile: str, expected:
     assert not list(session.scratch.glob("*.volume"))
 
 
+CLOCK = "echo Unable to get accurate CPU usage >&2; exit 1"
+
+
+def test_a_luks_volume_is_made_again_where_qemu_cannot_measure_time(open_target: Opener) -> None:
+    create = f"echo x >> tries; test $(wc -l < tries) -ge 3 || {{ {CLOCK}; }}; truncate -s 1M disk"
+    session = open_target(HEAD + f"volume: {{create: [\"sh -c '{create}'\"]}}\n")
+    disk = session.new_disk("1M", prefill=False)
+    assert (disk.backend.directory / "tries").read_text().count("x") == 3
+    session.close()
+
+
+def test_a_luks_volume_that_cannot_be_made_proves_nothing(open_target: Opener) -> None:
+    session = open_target(HEAD + f"volume: {{create: sh -c '{CLOCK}'}}\n")
+    with pytest.raises(CaseBroken, match="CPU clock of this machine is too coarse"):
+        session.new_disk("1M", prefill=False)
+    session.close()
+
+
 def test_files_are_there_when_the_volume_is_made(open_target: Opener) -> None:
     session = open_target(
         HEAD + 'files: {"{dir}/conf": "port={port} {name}", "{dir}/made/conf": "later"}\n'
