@@ -25,11 +25,13 @@ from oracles.life import (
     resized,
     snapshots_before_read,
 )
+from oracles.life import place_of as place_of_change
 from qbdcheck.files import ROOT
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.page_damage import is_wrong_read
 from qbdcheck.report.page_details import split_details
+from qbdcheck.report.page_place import further, modulo
 from qbdcheck.report.page_surroundings import alike, in_flight, range_of
 from qbdcheck.report.shared_facts import reader_and_writer
 
@@ -75,6 +77,8 @@ def verdict_of(case: CaseEnded) -> str:
             text += f"; this was behind the end while the volume had {behind[1]} bytes"
     if finding is not None and finding.damage is Damage.MISDIRECTED and not is_wrong_read(finding):
         text = _of_displaced(case.findings, text)
+    if finding is not None and text and not in_guest:
+        text += further(case.findings, finding)
     text = text or _of_text(case) or cause_of_case(case) or "Nothing is known of this failure"
     if (since := _SINCE.search(case.message)) is not None and since[1] not in text:
         text += f". Files of the guest are damaged: all were right before {since[1]}"
@@ -149,7 +153,9 @@ def _who(finding: Finding) -> str:
 
 def _sided_place(finding: Finding) -> str:
     on = f" on the {finding.side}" if finding.side not in ("", "target") else ""
-    return place_of(finding) + on
+    has_family = any(one.kind == "snapshot" for one in finding.life)
+    of = f" of {finding.volume}" if has_family and finding.volume else ""
+    return place_of(finding) + of + on
 
 
 def _of_data(finding: Finding) -> str:
@@ -161,6 +167,7 @@ def _of_data(finding: Finding) -> str:
         return _of_place(finding, f"{place} {has}")
     at = culprit.place if culprit.lost is None else culprit.lost
     write, after = finding.life[at], finding.life[at + 1 :]
+    seen = place_of_change(finding.life, finding.seen)
     if finding.damage is Damage.MISDIRECTED:
         return f"{_named(write)} went to the wrong place: {place} {has}"
     if finding.damage is Damage.ZEROED and (older := _zeroed_before(finding.life[:at], finding)):
@@ -169,17 +176,17 @@ def _of_data(finding: Finding) -> str:
         away = finding.found_at - finding.offset
         return (
             f"{_named(write)} went to the wrong place: {place} {has}, and its data is"
-            f" {_away(away)} {'higher' if away > 0 else 'lower'}"
+            f" {_away(away)} {'higher' if away > 0 else 'lower'}{modulo(finding)}"
         )
     cut = cut_after(finding.life, at)
     acknowledged = "was acknowledged" if write.is_certain else "has no known outcome"
     if cut is None:
         if _is_innocent(finding, write):
-            changed = removed_first(snapshots_before_read(finding.life, at))
+            changed = removed_first(snapshots_before_read(finding.life, at, at, seen))
             since = f"; before this read {changed[-1].text}" if changed else ""
             return f"{place} {has}{_untouched_since(write)}{_beside(finding)}{since}"
         read = next((one for one in reversed(after) if one.kind == "read"), None)
-        when = f"read back{_after_end(finding.life, at)}" if read else "then"
+        when = f"read back{_after_end(finding.life, at, seen)}" if read else "then"
         acknowledged += in_flight(finding, write)
         others = alike(finding, write)
         return f"{_named(write)} {acknowledged}; {when}, {place} {has}{_beside(finding)}{others}"
@@ -188,7 +195,7 @@ def _of_data(finding: Finding) -> str:
     elif not write.fua and write.kind != "prefill":
         acknowledged += ", but not flushed"
     end = "the server was killed" if finding.life[cut].text == KILLED else "a power cut"
-    if removed := removals_before_read(finding.life, cut):
+    if removed := removals_before_read(finding.life, cut, at, seen):
         end += f", and after {removed[-1].text},"
     return f"{_named(write)} {acknowledged}; after {end} {place} {has}{_beside(finding)}"
 
@@ -205,7 +212,7 @@ def _zeroed_before(life: Sequence[Moment], finding: Finding) -> str:
     return f"{name[:1].lower()}{name[1:]}, which came before"
 
 
-def _after_end(life: Sequence[Moment], lost: int) -> str:
+def _after_end(life: Sequence[Moment], lost: int, seen: int | None) -> str:
     """Return what ended before a change was not there, as a part of a sentence; "" for nothing."""
     ends = ends_before_read(life, lost)
     mine = [one for one in ends if one.kind == "close" and one.lane == life[lost].lane]
@@ -213,7 +220,7 @@ def _after_end(life: Sequence[Moment], lost: int) -> str:
     before = "the read before that returned it" if right else "nothing read it before"
     if any(one.kind == "restart" for one in ends):
         return f" after the server was stopped in its normal way and started again ({before})"
-    if changed := snapshots_before_read(life, lost):
+    if changed := snapshots_before_read(life, lost, lost, seen):
         return f" after {removed_first(changed)[-1].text} ({before})"
     if mine or (ends and right):
         whose = "its connection" if mine else ends[-1].lane

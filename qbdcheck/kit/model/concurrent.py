@@ -15,6 +15,7 @@ from random import Random
 import numpy as np
 
 from blockio.layers import Command, CommandFlag
+from oracles.concurrent_reads import with_lives
 from oracles.finding import Finding, Findings
 from oracles.linearizability import INITIAL, NEVER, Access, Anomaly, check
 from oracles.numbered_sectors import MAGIC, WORDS, Mixed, beside, displaced, finding_of, strange
@@ -86,7 +87,8 @@ class History:
             anomalies = check(self.accesses)
         except ValueError:  # numbers were used again: nothing can be said
             anomalies = []
-        return Findings([*wrong, *moved, *beside(moved, anomalies)])
+        found = [*wrong, *moved, *beside(moved, anomalies)]
+        return Findings(with_lives(found, self.accesses))
 
 
 @dataclass(frozen=True)
