@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from oracles.damage import Damage
@@ -58,9 +58,12 @@ def with_lives(findings: Sequence[Finding], accesses: Iterable[Access]) -> list[
     """
     found = list(findings)
     places = [at for at, one in enumerate(found) if _READ.match(one.request) and not one.life]
-    if not places:
+    lives = [at for at, one in enumerate(found) if one.life][:_LIVES]
+    if not places and not lives:
         return found
     requests = _requests(accesses)
+    for at in lives:
+        found[at] = _whole(found[at], requests)
     for at in places[:_LIVES]:
         match = _READ.match(found[at].request)
         assert match is not None
@@ -68,6 +71,35 @@ def with_lives(findings: Sequence[Finding], accesses: Iterable[Access]) -> list[
         if read is not None:
             found[at] = _told(found[at], read, list(requests.values()))
     return found
+
+
+def _whole(finding: Finding, requests: Mapping[tuple[int, int, bool], _Request]) -> Finding:
+    """Return the finding of an anomaly with whole requests in its life, and what met its write."""
+    writes = {key[1]: one for key, one in requests.items() if one.is_write}
+    life = tuple(
+        replace(one, offset=sent.sectors[0] * SECTOR, length=len(sent.sectors) * SECTOR)
+        if one.kind == "write" and (sent := writes.get(one.number)) is not None
+        else one
+        for one in finding.life
+    )
+    last = next((writes[one.number] for one in reversed(life) if one.kind == "write"
+                 and one.number in writes), None)  # fmt: skip
+    lines = [] if last is None else _met(finding.sector, last, list(requests.values()))
+    return replace(finding, life=life, evidence=(*finding.evidence, *lines))
+
+
+def _met(sector: int, write: _Request, requests: Sequence[_Request]) -> list[str]:
+    """Return which writes to a sector, or beside it, were in flight with a write or came next."""
+    others = [one for one in requests if one.is_write and one is not write
+              and set(one.values) & set(write.values) and one.returned >= write.call]  # fmt: skip
+    if not others:
+        return []
+    near = sorted(others, key=lambda one: (sector not in one.values, one.call))[:_NAMED]
+    named = "; ".join(
+        f"{one}, {'in flight with it' if one.call <= write.returned else 'later'}" for one in near
+    )
+    more = f"; and {len(others) - len(near)} more" if len(others) > len(near) else ""
+    return [f"{write} overlaps: {named}{more}"]
 
 
 def _requests(accesses: Iterable[Access]) -> dict[tuple[int, int, bool], _Request]:

@@ -47,6 +47,8 @@ class Finding:
     :ivar asked: offset and length of the request that the finding is about, where it is its answer
         that is wrong, not the data of a place; not compared.
     :ivar volume: what was read: a volume, a snapshot or a clone; empty if not known; not compared.
+    :ivar relatives: changes of the place in volumes that may share data with it, by the lane, which
+        is the volume; not compared.
     :ivar nearby: requests close to the place that came after its last change; not compared.
     """
 
@@ -73,6 +75,7 @@ class Finding:
     right_writes: tuple[Operation, ...] = field(default=(), compare=False, repr=False)
     asked: tuple[int, int] | None = field(default=None, compare=False, repr=False)
     nearby: tuple[Operation, ...] = field(default=(), compare=False, repr=False)
+    relatives: tuple[Moment, ...] = field(default=(), compare=False, repr=False)
     volume: str = field(default="", compare=False, repr=False)
 
     @property
@@ -159,7 +162,7 @@ class Finding:
         :raise ValueError: something else made them. :raise LookupError, TypeError: as well.
         """
         newer = {"sector_bytes": None, "follows": "", "right_writes": (), "asked": None}
-        members = {**newer, "nearby": (), "volume": "", **members}
+        members = {**newer, "nearby": (), "volume": "", "relatives": (), **members}
         values = {one.name: members[one.name] for one in fields(cls)}
         for name in ("expected", "seen"):
             values[name] = _content(values[name])
@@ -175,7 +178,8 @@ class Finding:
             values[name] = tuple(Operation(**one) for one in values[name])
         values["evidence"] = tuple(values["evidence"])
         values["allocation"] = tuple((at, size, hole) for at, size, hole in values["allocation"])
-        values["life"] = tuple(Moment(**one) for one in values["life"])
+        for name in ("life", "relatives"):
+            values[name] = tuple(Moment(**one) for one in values[name])
         return cls(**values)
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from oracles.contrast import Checked, beside_discards, with_right_writes
 from oracles.damage import Operation
-from oracles.finding import Findings
+from oracles.finding import Finding, Findings
 from oracles.flush_story import with_flush
-from oracles.life import Answer, Moment, life_of
+from oracles.life import CHANGES, Answer, Moment, life_of
 from oracles.stamps import SECTOR, Bytes, Header, Identity, keys_of
 
 _MOMENTS = 50_000
@@ -24,6 +24,9 @@ _CHECKS = 1000
 """Checks that are kept: the last ones."""
 _NEAR = 64 << 10
 """Bytes: a unit in which `History.nearby` finds requests. Caches and maps have such units."""
+_RELATED = ("write", "zero", "discard")
+_RELATIVES = 6
+"""Changes in relatives that a finding has: the last ones."""
 _ANSWERS = 200
 """Block states that are kept with their extents: the last ones."""
 _SEARCHED = 1 << 20
@@ -35,6 +38,7 @@ class History:
 
     :ivar lane: the connection or program of the operations to come, for the life of a sector.
     :ivar volume: its name, or what it is: ``snapshot s1 of disk``; empty if that is not known.
+    :ivar relatives: returns the histories of disks that may share data; None: there are none.
     :ivar clock: returns the seconds since the case began; None: the life has no times.
     :ivar faults: return the faults that fired, as moments with the times of that clock.
     """
@@ -42,6 +46,7 @@ class History:
     def __init__(self, identity: Identity) -> None:
         self.lane = ""
         self.volume = ""
+        self.relatives: Callable[[], list[History]] | None = None
         self._lanes: dict[str, int] = {}
         self.clock: Callable[[], float] | None = None
         self.faults: list[Callable[[], list[Moment]]] = []
@@ -62,6 +67,11 @@ class History:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def moments(self) -> tuple[Moment, ...]:
+        """The moments that are kept, in order."""
+        return tuple(self._moments)
 
     def copy(self, identity: Identity) -> History:
         """Return an independent copy that continues for that identity."""
@@ -201,6 +211,32 @@ class History:
         if fired:
             moments = sorted([*moments, *fired], key=lambda one: one.at_s or 0.0)
         return life_of(moments, places)
+
+    def with_life(self, finding: Finding, places: Sequence[tuple[int, int]]) -> Finding:
+        """Return a finding with what happened to its place, beside it, and in relatives."""
+        return replace(
+            finding,
+            life=self.life(*places),
+            nearby=self.nearby(finding.offset, finding.length),
+            relatives=self._of_relatives(finding.offset, min(finding.length, SECTOR)),
+        )
+
+    def _of_relatives(self, offset: int, length: int) -> tuple[Moment, ...]:
+        """Return later changes of a range in other volumes that may share data with it.
+
+        They came after the last change of the range in this volume. What a volume has inherited is
+        a part of its own life.
+        """
+        changes = [one for one in self._moments if one.kind in CHANGES]
+        mine = [one.at_s or 0.0 for one in changes if one.touches(offset, length)]
+        since, known = max(mine, default=0.0), {id(one) for one in changes}
+        found: dict[int, Moment] = {}
+        for other in [] if self.relatives is None else self.relatives():
+            for one in other.moments:
+                is_later = one.kind in _RELATED and (one.at_s or 0.0) > since
+                if is_later and one.touches(offset, length) and id(one) not in known:
+                    found.setdefault(id(one), replace(one, lane=other.volume))
+        return tuple(sorted(found.values(), key=lambda one: one.at_s or 0.0)[-_RELATIVES:])
 
     def _with_answers(self, places: Sequence[tuple[int, int]]) -> list[Moment]:
         """Return the moments, and what the block status said of ranges, in their order."""

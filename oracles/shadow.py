@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oracles.contents import CHUNK, Change, Chunk, Contents
+from oracles.contrast import in_zeroes
 from oracles.damage import Damage, Difference
 from oracles.diagnosis import diagnose
 from oracles.finding import Finding, Findings, telling
@@ -349,8 +350,8 @@ class Shadow:
             places = [(finding.offset, min(finding.length, SECTOR))]
             if finding.damage is Damage.MISDIRECTED and finding.moved is not None:
                 places.append((finding.offset - finding.moved, SECTOR))
-            near = self.history.nearby(finding.offset, finding.length)
-            findings[place] = replace(finding, life=self.history.life(*places), nearby=near)
+            findings[place] = self.history.with_life(finding, places)
+        findings = in_zeroes(findings, wanted, offset)
         findings = self.history.contrasted(findings, offset, len(seen), unsure)
         if not self._unknown:
             return findings

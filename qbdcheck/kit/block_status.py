@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from functools import cache
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 from blockio.extents import STATE_HOLE, STATE_ZERO, Extent
@@ -32,6 +33,8 @@ Run = tuple[int, int, int]
 
 _BLOCK = 4096
 _BASE = "base:allocation"
+_KEPT = 1000
+"""Extents of a reply that the life of the volume keeps."""
 _BEFORE, _BEHIND = 1, 3
 """Runs of a map that are shown around a place."""
 _U32 = 0xFFFFFFFF
@@ -103,7 +106,7 @@ def _asked(
             raise
         noted.result = OK
         if history is not None:
-            history.answered(offset, length, list(_states(offset, found)), lane)
+            history.answered(offset, length, list(islice(_states(offset, found), _KEPT)), lane)
         block = max(_BLOCK, client.block_sizes[0] if client.block_sizes else 1)
         client.read(offset, min(length, block))  # nothing of the status may come after this
     _check(found.keys() == names, what, f"contexts {sorted(found)}, expected {sorted(names)}")
@@ -315,6 +318,7 @@ def _flags_at(some: Sequence[Run], offset: int) -> int | None:
     return next((flags for start, end, flags in some if start <= offset < end), None)
 
 
+@cache
 def _words(flags: int | None, what: str) -> str:
     """Return flags as a number, and in words where ``what`` names their context."""
     if flags is None:

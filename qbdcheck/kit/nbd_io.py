@@ -213,7 +213,7 @@ class NbdIo:
             self.client.call(command, sent.offset, sent.length, flags=flags, payload=sent.data)
         except NbdError as error:
             noted.result = OK  # an error is an answer: the server lived
-            return error.errno or 0
+            return sent.refused(self._shadow.history, error.errno or 0)
         except TimeoutError:
             raise RequestHangs(f"{sent}: no reply within the time limit") from None
         except (OSError, EOFError):
@@ -253,7 +253,7 @@ class NbdIo:
             self.client.call(command, sent.offset, sent.length, flags=flags, payload=sent.data)
         except NbdError as error:
             noted.result = OK
-            number = error.errno or 0
+            number = sent.refused(self._shadow.history, error.errno or 0)
         except TimeoutError:
             raise RequestHangs(f"{sent}: no reply within the time limit") from None
         except (OSError, EOFError):

@@ -16,6 +16,7 @@ from oracles.history import History
 
 _KEPT = 64
 OK = "ok"
+_EDGES = re.compile(r"\[(\d+), (\d+)\)")
 _RANGE = re.compile(r"\b(\d+) bytes at (?:offset )?(\d+)\b")
 
 
@@ -60,12 +61,15 @@ def history_of(client: object) -> tuple[History | None, str]:
 def last_about(text: str) -> Sent | None:
     """Return the last request to a known volume that a text names, or that is at its place.
 
-    :param text: names a range as ``512 bytes at 4096``. Without such a range, the result is None.
+    :param text: names a range as ``512 bytes at 4096`` or ``[4096, 4608)``. Without such a range,
+        the result is None.
     """
-    found = _RANGE.search(text)
-    if found is None:
+    if found := _RANGE.search(text):
+        offset, length = int(found[2]), int(found[1])
+    elif found := _EDGES.search(text):
+        offset, length = int(found[1]), int(found[2]) - int(found[1])
+    else:
         return None
-    offset, length = int(found[2]), int(found[1])
     known = [one for one in reversed(_journal) if one.history is not None and one.place]
     exact = (one for one in known if one.place == (offset, length))
     around = (

@@ -15,7 +15,7 @@ from oracles.life import DIFFERED, KILLED, NOT_JUDGED, WHOLE, Moment
 from oracles.linearizability import STALE
 from qbdcheck.report.page_damage import is_wrong_read
 
-_SHOWN = 48
+_SHOWN = 26
 """Marks of a picture; the table has all moments."""
 _STEP = 36
 """Width of a mark in pixels."""
@@ -217,13 +217,13 @@ def _mark(one: Moment, role: tuple[str, str], x: int, lanes: dict[str, int], bot
 
 
 def _later(before: Moment, one: Moment) -> str:
-    """Return how much later a moment is known to be over, such as ``+2.3ms``; "" if unknown."""
+    """Return how much later a moment is known to be over, such as ``2.3ms``; "" if unknown."""
     if before.at_s is None or one.at_s is None or one.at_s <= before.at_s:
         return ""
     for unit, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
         count = (one.at_s - before.at_s) / unit
         if count >= 1:
-            return f"+{count:.{1 if count < 10 else 0}f}{name}"
+            return f"{count:.{1 if count < 10 else 0}f}{name}"
     return ""
 
 

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from blockio.sizes import exact_size
 from oracles.concurrent_reads import SAME_DATA
 from oracles.damage import Content, Damage, What
 from oracles.finding import SECTOR, Finding
-from oracles.life import CHANGES, IN_FLIGHT, Moment
+from oracles.life import CHANGES, DIFFERED, IN_FLIGHT, NOT_JUDGED, Moment
 from qbdcheck.report.page_damage import is_wrong_read
-from qbdcheck.report.page_surroundings import range_of
+from qbdcheck.report.page_surroundings import named, range_of
 
 _SHOWN = 4
 """Changes of a place that the list has, beside the one whose data was read."""
 _NAMES = {"prefill": "prefill", "write": "write", "zero": "write zeroes", "discard": "discard"}
+_CHANGING = ("WRITE", "TRIM")
+"""Begin the names of commands that change data."""
+_READ = re.compile(r"(?i)(?:aio_)?read\b.* (?:at|on|of) ")
 _LEAST_UNIT = 4096
 """Bytes: crossing a smaller unit is usual and says nothing."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request of the list: its name, how the place lies in it, and what it means here.
+    """A request of the list: its name, how the place lies in it, what it means here, and more.
 
     ``role``: ``lost`` for the change that must be there, ``found`` for that whose data was read,
     ``near`` for one that did not touch the place.
@@ -33,6 +37,7 @@ class Request:
     relation: str
     note: str
     role: str = ""
+    more: str = ""
 
 
 def relation(start: int, length: int, offset: int, count: int) -> str:
@@ -66,7 +71,7 @@ def _inside(start: int, end: int, offset: int, last: int) -> str:
 
 def requests_there(finding: Finding) -> list[Request]:
     """Return the last changes of a place, the newest first, and later requests close to it."""
-    offset, count = finding.place
+    offset, count = _focus(finding)
     if not count:
         return []
     first = (
@@ -75,7 +80,12 @@ def requests_there(finding: Finding) -> list[Request]:
     found = [
         _request(one, finding, first)
         for one in reversed(finding.life)
-        if one.kind in CHANGES and one.touches(*first)
+        if (one.kind in CHANGES or one.kind == "error") and one.touches(*first)
+    ]
+    seen = next((at for at, one in enumerate(found) if one.role == "found"), None)
+    found = [
+        replace(one, note="", role="") if one.role == "found" and at != seen else one
+        for at, one in enumerate(found)
     ]
     marked = [one for at, one in enumerate(found) if at < _SHOWN or one.role]
     near = [
@@ -88,10 +98,24 @@ def requests_there(finding: Finding) -> list[Request]:
         for one in finding.nearby
         if finding.culprit is None or finding.culprit.lost is None  # else a flush is to blame
     ]
-    return [*near, *marked] if len(found) > 1 or near else []
+    others = [
+        replace(_request(one, finding, first), note=f"in {one.lane}", role="near", more="")
+        for one in reversed(finding.relatives)
+    ]
+    return [*others, *near, *marked] if len(found) > 1 or near or others else []
+
+
+def _focus(finding: Finding) -> tuple[int, int]:
+    """Return the place to whose changes a finding points, as offset and length in bytes."""
+    if finding.damage is Damage.STATUS and finding.difference is not None:
+        return finding.difference.offset, max(len(finding.difference.expected), 1)
+    return finding.place
 
 
 def _request(one: Moment, finding: Finding, place: tuple[int, int]) -> Request:
+    if one.kind == "error":
+        lies = relation(one.offset, one.length, *place)
+        return Request(one.text, lies, "it failed", more=f"by {one.lane}" if one.lane else "")
     number = f" #{one.number}" if one.number else ""
     name = _NAMES[one.kind]
     if one.kind != "prefill":
@@ -104,13 +128,11 @@ def _request(one: Moment, finding: Finding, place: tuple[int, int]) -> Request:
         at = culprit.place if culprit.lost is None else culprit.lost
         if finding.life[at] is one:
             notes, role = ["must be there"], "lost"
-    if one.text.endswith(IN_FLIGHT):
-        notes.append("in flight with others")
-    if not one.is_certain:
-        notes.append("not acknowledged")
-    if one.lane:
-        notes.append(f"by {one.lane}")
-    return Request(name, relation(one.offset, one.length, *place), ", ".join(notes), role)
+    more = ["in flight with others"] if one.text.endswith(IN_FLIGHT) else []
+    more += [] if one.is_certain else ["not acknowledged"]
+    more += [f"by {one.lane}"] if one.lane else []
+    lies = relation(one.offset, one.length, *place)
+    return Request(name, lies, ", ".join(notes), role, ", ".join(more))
 
 
 def _is_of(one: Moment, content: Content | None) -> bool:
@@ -154,13 +176,95 @@ def further(findings: Sequence[Finding], finding: Finding) -> str:
     line = next((one for one in finding.evidence if one.endswith(SAME_DATA)), "")
     if line:
         return f"; {line[:1].lower()}{line[1:]}"
+    if finding.damage is Damage.STATUS:
+        return _last_change(finding)
     culprit = finding.culprit
     is_elsewhere = finding.damage is Damage.MISDIRECTED or finding.found_at is not None
-    if culprit is None or is_wrong_read(finding) or is_elsewhere:
+    if is_wrong_read(finding) or is_elsewhere:
         return ""
+    told = _came_after(finding) or _refused(finding) or _of_relative(finding)
+    told = told or _unflushed(finding)
+    if told or culprit is None:
+        return told
     write = finding.life[culprit.place if culprit.lost is None else culprit.lost]
     part = part_of(findings, write) if write.kind in ("write", "zero", "discard") else ""
     return f"; {part}" if part else ""
+
+
+def found_by(finding: Finding) -> str:
+    """Return the read that found damage, as its case calls it; "" if it is not known."""
+    if finding.request or finding.asked or not finding.length:
+        return ""
+    last = next((one for one in reversed(finding.life) if one.kind == "read"), None)
+    if last is None or last.text in (NOT_JUDGED, DIFFERED) or not _READ.match(last.text):
+        return ""
+    return last.text
+
+
+def _came_after(finding: Finding) -> str:
+    """Return what the read that found damage came after, where its case says that; else ""."""
+    _, _, after = found_by(finding).partition(", after ")
+    return f"; this was read after {after}" if after else ""
+
+
+def _refused(finding: Finding) -> str:
+    """Return which change of the place failed after its last right read; "" if there is none."""
+    reads = [at for at, one in enumerate(finding.life) if one.kind == "read"]
+    if not finding.length:
+        return ""
+    start = reads[-2] if len(reads) > 1 else -1
+    for one in reversed(finding.life[start + 1 :]):
+        if one.kind in CHANGES:
+            break
+        if one.kind == "error" and one.text.startswith(_CHANGING):
+            return f"; before this read, a request to this place failed: {one.text}"
+    return ""
+
+
+def _unflushed(finding: Finding) -> str:
+    """Return that a lost change was not flushed when a snapshot was taken of it; else ""."""
+    culprit = finding.culprit
+    if culprit is None or not finding.volume.startswith(("snapshot ", "clone ")):
+        return ""
+    at = culprit.place if culprit.lost is None else culprit.lost
+    if finding.life[at].fua:
+        return ""
+    for one in finding.life[at + 1 :]:
+        if one.kind in {"flush", "cut", "restart"}:
+            return ""
+        if one.kind == "snapshot" and one.text.endswith(" was taken"):
+            return f"; it was not flushed when {one.text}"
+    return ""
+
+
+def _of_relative(finding: Finding) -> str:
+    """Return that another volume was changed at the place, and what is there is of that kind."""
+    seen = finding.seen
+    is_zeroed = finding.damage is Damage.ZEROED
+    for one in reversed(finding.relatives):
+        is_write = seen is not None and one.number and one.number == seen.operation
+        if (is_zeroed and one.kind in {"zero", "discard"}) or (is_write and not is_zeroed):
+            return f"; {one.lane}, which may share data with it, got {named(one)} there"
+    return ""
+
+
+def _last_change(finding: Finding) -> str:
+    """Return the last change of a place whose block status is wrong, as the rest of a sentence."""
+    last = next((one for one in reversed(finding.life) if one.kind in CHANGES), None)
+    if last is None or last.kind == "prefill" or not finding.place[1]:
+        return ""
+    lies = relation(last.offset, last.length, *finding.place)
+    return f"; the last change there was {named(last)} ({lies})"
+
+
+def is_as_new(finding: Finding) -> bool:
+    """Return whether zeroes are what a place had before all changes that are known of it.
+
+    Then the first change may be missing, or older data was served.
+    """
+    kinds = {one.kind for one in finding.life} | {one.kind for one in finding.relatives}
+    has_old = any(one.kind == "prefill" for one in finding.life) and is_wrong_read(finding)
+    return has_old and not kinds & {"zero", "discard", "resize"}
 
 
 def modulo(finding: Finding) -> str:
@@ -210,6 +314,12 @@ def shapes(finding: Finding) -> Iterator[str]:
     """Yield the shape of the request that a finding is about: it failed, or its data is lost."""
     if finding.asked and not finding.length:
         yield f"The request {shape_of(*finding.asked)}."
+        return
+    if is_wrong_read(finding):
+        read = next((one for one in reversed(finding.life) if one.kind == "read"), None)
+        if read is not None and read.length:
+            lies = relation(read.offset, read.length, finding.offset, finding.length)
+            yield f"The read {shape_of(read.offset, read.length)}; of it, {lies}."
         return
     culprit = finding.culprit
     if culprit is None:

@@ -88,8 +88,8 @@ def _answer_before(life: Sequence[Moment], before: int, last: int, changes: Sequ
     if not between:
         return f"{told}; nothing changed the range between the two."
     more = f" and {len(between) - 1} other changes" if len(between) > 1 else ""
-    follows = "so it may have been remembered" if is_same else "so the status did change"
-    return f"{told}; {between[-1]}{more} came between the two, {follows}."
+    follows = ", so it may have been remembered" if is_same else ""
+    return f"{told}; {between[-1]}{more} came between the two{follows}."
 
 
 def named(one: Moment) -> str:
@@ -102,7 +102,8 @@ def named(one: Moment) -> str:
     if one.kind in ("cut", "restart"):
         return f"{name}{_at(one)}"
     number = f" #{one.number}" if one.number else ""
-    return f"{name}{number} {range_of(one.length, one.offset)}{_at(one)}"
+    fua = " with FUA" if one.fua else ""
+    return f"{name}{number} {range_of(one.length, one.offset)}{fua}{_at(one)}"
 
 
 def _at(one: Moment) -> str:

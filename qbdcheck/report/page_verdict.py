@@ -31,7 +31,7 @@ from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.page_damage import is_wrong_read
 from qbdcheck.report.page_details import split_details
-from qbdcheck.report.page_place import further, modulo
+from qbdcheck.report.page_place import further, is_as_new, modulo
 from qbdcheck.report.page_surroundings import alike, in_flight, range_of
 from qbdcheck.report.shared_facts import reader_and_writer
 
@@ -61,6 +61,7 @@ _SINCE = re.compile(r"; all were right before these commands: (.+?):?$", re.MULT
 """As `qbdcheck.guest.file_set` says what came between the two checks of files."""
 _BEHIND = re.compile(r"was behind its end while it had (\d+) bytes$")
 """Ends what `oracles.life.resized` says of a place that was cut off."""
+_ACROSS = re.compile(r"lie across the end that it had with (\d+) bytes$")
 _NAMES = {"prefill": "The prefill", "write": "Write", "zero": "Write zeroes", "discard": "Discard"}
 _MIB = 1 << 20
 _UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
@@ -72,17 +73,24 @@ def verdict_of(case: CaseEnded) -> str:
     in_guest = finding is not None and finding.request.startswith("fio in the guest")
     text = ""
     if finding is not None:
-        text = _of_fio(finding) if in_guest else _of_finding(finding)
-        if text and (behind := _BEHIND.search(resized(finding.life, finding.offset))):
-            text += f"; this was behind the end while the volume had {behind[1]} bytes"
+        text = (_of_fio if in_guest else _of_finding)(finding)
     if finding is not None and finding.damage is Damage.MISDIRECTED and not is_wrong_read(finding):
         text = _of_displaced(case.findings, text)
-    if finding is not None and text and not in_guest:
-        text += further(case.findings, finding)
     text = text or _of_text(case) or cause_of_case(case) or "Nothing is known of this failure"
+    if finding is not None and not in_guest:
+        text = f"{text.rstrip('.')}{_of_sizes(finding)}{further(case.findings, finding)}"
     if (since := _SINCE.search(case.message)) is not None and since[1] not in text:
         text += f". Files of the guest are damaged: all were right before {since[1]}"
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def _of_sizes(finding: Finding) -> str:
+    """Return that a place was cut off before, or lies across an earlier end; "" for neither."""
+    told = resized(finding.life, *finding.place)
+    if behind := _BEHIND.search(told):
+        return f"; this was behind the end while the volume had {behind[1]} bytes"
+    across = _ACROSS.search(told) if finding.asked and not finding.length else None
+    return f"; it lies across the end that the volume had with {across[1]} bytes" if across else ""
 
 
 def _of_fio(finding: Finding) -> str:
@@ -277,9 +285,8 @@ def _named(write: Moment) -> str:
     if write.kind == "prefill":
         return name
     number = f" #{write.number}" if write.number else ""
-    return (
-        f"{name}{number} {range_of(write.length, write.offset)}{' with FUA' if write.fua else ''}"
-    )
+    fua = " with FUA" if write.fua else ""
+    return f"{name}{number} {range_of(write.length, write.offset)}{fua}"
 
 
 def _has(finding: Finding, *, is_one: bool) -> str:
@@ -303,7 +310,8 @@ def _lost(finding: Finding, is_one: bool) -> str:
 
 def _zeroed(finding: Finding, is_one: bool) -> str:
     if finding.part is None:
-        return f"{'reads' if is_one else 'read'} as zeroes"
+        new = ", as a new volume does" if is_as_new(finding) else ""
+        return f"{'reads' if is_one else 'read'} as zeroes{new}"
     return f"{'has' if is_one else 'have'} zeroes at {_bytes(finding)}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import FrameType
@@ -30,6 +31,7 @@ from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
 MOST = 100
 """Maximum number of findings of a case in reports; the most informative come first."""
+_STATUS = re.compile(r"qbd:dirty|block status")
 _CONTENTS = Damage.STALE.rank
 _ANSWERS = (Damage.ERROR, Damage.STATUS, Damage.LENGTH, Damage.PROTOCOL, Damage.OTHER_WRITE)
 """Kinds of damage that are of the answer to a request, where they have no place."""
@@ -79,8 +81,16 @@ def _found_in(error: BaseException) -> Findings:
             found = Findings(finding for value in _values(frame) for finding in value)
             if found:
                 return _first(found)
-        return Findings()
+        return Findings(filter(None, [_of_status(error)]))
     return Findings(filter(None, [_of_type(error)]))
+
+
+def _of_status(error: BaseException) -> Finding | None:
+    """Return a wrong block status that only the text of an assertion tells; None for others."""
+    text = (str(error).strip().splitlines() or [""])[0].removeprefix("AssertionError: ")
+    if not _STATUS.search(text) or last_about(text) is None:
+        return None
+    return Finding(Damage.STATUS, remark=text)
 
 
 def basis_of(error: BaseException, findings: Sequence[Finding]) -> tuple[str, ...]:

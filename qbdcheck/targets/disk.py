@@ -120,7 +120,7 @@ class Disk:
         self.family.join(lambda: self.shadow.history)
         backend.on_end.append(self._ended)
         shadow.history.clock = case_s
-        shadow.history.volume = backend.name
+        shadow.history.volume, shadow.history.relatives = backend.name, self.family.histories
         shadow.history.faults.append(self._fired)
         self._qemu_img = qemu_img
         self._scratch = scratch

@@ -67,7 +67,15 @@ REQUIRED = [
     field.name
     for field in fields(Finding)
     if field.name
-    not in ("sector_bytes", "follows", "right_writes", "asked", "nearby", "volume")  # newer ones
+    not in (
+        "sector_bytes",
+        "follows",
+        "right_writes",
+        "asked",
+        "nearby",
+        "relatives",
+        "volume",
+    )  # newer ones
 ]
 
 
