@@ -118,7 +118,8 @@ class Finding:
     @property
     def culprit(self) -> Culprit | None:
         """What the finding contradicts; None if its life does not show it."""
-        return culprit_of(self.life, self.damage, self.expected, self.seen)
+        first = self.difference.offset if self.difference else None
+        return culprit_of(self.life, self.damage, self.expected, self.seen, first)
 
     @property
     def line(self) -> str:

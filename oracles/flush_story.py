@@ -66,6 +66,10 @@ def _counted(covered: Sequence[Moment], findings: Sequence[Finding]) -> list[str
     if lost == covered:
         return [f"{told} {'are' if total > 1 else 'is'} damaged, so all of them"]
     last = f" (the last of them is #{covered[-1].number})"
+    if kept and max(one.number for one in lost) < min(one.number for one in kept):
+        last += ", and all of these came after the damaged ones"
+    elif kept and max(one.number for one in kept) < min(one.number for one in lost):
+        last += ", and all of these came before the damaged ones"
     numbers = ", ".join(f"#{one.number}" for one in lost[:4]) + (", ..." if len(lost) > 4 else "")
     sound = f", {len(kept)} {'are' if len(kept) != 1 else 'is'} there whole" if kept else ""
     return [f"{told} damaged ({numbers}){sound}{last}"]

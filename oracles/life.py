@@ -168,9 +168,17 @@ class Culprit:
 
 
 def culprit_of(
-    life: Sequence[Moment], damage: Damage, expected: Content | None, seen: Content | None
+    life: Sequence[Moment],
+    damage: Damage,
+    expected: Content | None,
+    seen: Content | None,
+    first: int | None = None,
 ) -> Culprit | None:
-    """Return what a finding contradicts; None if the life does not show it."""
+    """Return what a finding contradicts; None if the life does not show it.
+
+    :param first: offset of the first wrong byte: only changes of it count where several writes have
+        made the sector. None: all of the life count.
+    """
     if damage is Damage.MISDIRECTED and seen is not None and seen.what is What.STAMP:
         at = _place_of(life, seen)
         if at is None:
@@ -182,7 +190,7 @@ def culprit_of(
         return Culprit(at, text)
     if damage not in _GONE:
         return None
-    lost = _owed(life, expected)
+    lost = _owed(life, expected, first)
     if lost is None:
         return None
     if damage is Damage.TORN and (torn := _torn(life)) is not None:
@@ -230,7 +238,7 @@ def _torn(life: Sequence[Moment]) -> Culprit | None:
     return None
 
 
-def _owed(life: Sequence[Moment], expected: Content | None) -> int | None:
+def _owed(life: Sequence[Moment], expected: Content | None, first: int | None) -> int | None:
     """Return the place of the change whose contents must be there."""
     if expected is None:
         return None
@@ -241,6 +249,8 @@ def _owed(life: Sequence[Moment], expected: Content | None) -> int | None:
         last = [at for at in last if life[at].kind in ("zero", "discard")]
     elif expected.what is What.PATTERN:
         last = [at for at in last if life[at].kind == "write"]
+    if expected.what is What.DATA and first is not None:
+        last = [at for at in last if life[at].touches(first, 1)] or last
     return last[-1] if last else None
 
 

@@ -12,10 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary
 
+from oracles.finding import SECTOR
 from oracles.history import History
 
 _KEPT = 64
 OK = "ok"
+_COMMAND = re.compile(r"(?:aio_)?(?:read|write|discard)\b[^:]* (\d+) (\d+): ")
+"""A command of qemu-io that failed."""
+_SECTOR = re.compile(r"\bsector (\d+)\b")
 _EDGES = re.compile(r"\[(\d+), (\d+)\)")
 _RANGE = re.compile(r"\b(\d+) bytes at (?:offset )?(\d+)\b")
 
@@ -61,13 +65,17 @@ def history_of(client: object) -> tuple[History | None, str]:
 def last_about(text: str) -> Sent | None:
     """Return the last request to a known volume that a text names, or that is at its place.
 
-    :param text: names a range as ``512 bytes at 4096`` or ``[4096, 4608)``. Without such a range,
-        the result is None.
+    :param text: names a range as ``512 bytes at 4096`` or ``[4096, 4608)``, ``sector 8``, or
+        begins with a command of qemu-io. Without such a range, the result is None.
     """
     if found := _RANGE.search(text):
         offset, length = int(found[2]), int(found[1])
+    elif found := _COMMAND.match(text):
+        offset, length = int(found[1]), int(found[2])
     elif found := _EDGES.search(text):
         offset, length = int(found[1]), int(found[2]) - int(found[1])
+    elif found := _SECTOR.search(text):
+        offset, length = int(found[1]) * SECTOR, SECTOR
     else:
         return None
     known = [one for one in reversed(_journal) if one.history is not None and one.place]

@@ -152,11 +152,11 @@ def part_of(findings: Sequence[Finding], write: Moment) -> str:
     :param findings: all of the case: the damage of one change may be several findings.
     """
     ranges = sorted(
-        (max(one.offset, write.offset), min(one.offset + one.length, write.offset + write.length))
+        (max(start, write.offset), min(end, write.offset + write.length))
         for one in findings
-        if one.length and one.damage.rank == Damage.STALE.rank and one.last_writes
-        and one.last_writes[0].number == write.number
-        and one.last_writes[0].offset == write.offset
+        for start, end in [_damaged(one)]
+        if one.length and one.damage.rank == Damage.STALE.rank
+        and _last_at(one, start) == (write.number, write.offset)
     )  # fmt: skip
     ranges = [(first, end) for first, end in ranges if first < end]
     if not ranges:
@@ -169,6 +169,20 @@ def part_of(findings: Sequence[Finding], write: Moment) -> str:
         return "all of it is damaged"
     inside = _inside(write.offset, write.offset + write.length, first, end)
     return f"{inside} are damaged"
+
+
+def _last_at(finding: Finding, place: int) -> tuple[int, int] | None:
+    """Return number and offset of the last write of a byte; None if it is not known."""
+    last = next((one for one in finding.last_writes if one.touches(place, 1)), None)
+    return None if last is None else (last.number, last.offset)
+
+
+def _damaged(finding: Finding) -> tuple[int, int]:
+    """Return where damaged bytes begin and end, as far as the finding says that."""
+    start = finding.sector * SECTOR
+    if finding.part is not None and finding.sectors == 1:
+        return start + finding.part[0], start + finding.part[1]
+    return finding.offset, finding.offset + finding.length
 
 
 def further(findings: Sequence[Finding], finding: Finding) -> str:
