@@ -35,7 +35,8 @@ def with_flush(findings: Sequence[Finding], moments: Sequence[Moment]) -> list[F
     covered = [one for one in moments[before + 1 : at] if _is_change(one)]
     if not any(one is lost for one in covered):  # an earlier flush covered it as well
         return list(findings)
-    lines = [_which(moments, start, len(flushes)), *_counted(covered, findings)]
+    total = sum(one.kind == "flush" for one in moments[: at + 1])
+    lines = [_which(moments, start, len(flushes), total), *_counted(covered, findings)]
     told = replace(first, evidence=(*first.evidence, "; ".join(lines)))
     return [told, *findings[1:]]
 
@@ -44,15 +45,16 @@ def _is_change(one: Moment) -> bool:
     return one.kind in CHANGES and one.kind != "prefill" and one.is_certain
 
 
-def _which(moments: Sequence[Moment], start: int, count: int) -> str:
-    """Return which one the flush was since the server began to serve the volume."""
+def _which(moments: Sequence[Moment], start: int, count: int, total: int) -> str:
+    """Return which one the flush was since the server began to serve the volume, and of all."""
     since = "since the volume was made"
     if start >= 0:
         cut = moments[start]
         how = "the power cut" if cut.kind == "cut" else "the restart of the server"
         since = f"since {how}" + (f" at {cut.at_s:.3f} s" if cut.at_s is not None else "")
     name = _ORDINALS.get(count, f"{count}th")
-    return f"the flush that did not keep it was the {name} one {since}"
+    all_of_them = f", number {total} of all" if start >= 0 else ""
+    return f"the flush that did not keep it was the {name} one {since}{all_of_them}"
 
 
 def _counted(covered: Sequence[Moment], findings: Sequence[Finding]) -> list[str]:
@@ -65,11 +67,12 @@ def _counted(covered: Sequence[Moment], findings: Sequence[Finding]) -> list[str
     told = f"it covered {total} change{'s' if total > 1 else ''}: {len(lost)}"
     if lost == covered:
         return [f"{told} {'are' if total > 1 else 'is'} damaged, so all of them"]
-    last = f" (the last of them is #{covered[-1].number})"
+    one = covered[-1]
+    last = f"; the last before it was #{one.number}, {one.length} bytes at {one.offset}"
     if kept and max(one.number for one in lost) < min(one.number for one in kept):
-        last += ", and all of these came after the damaged ones"
+        last = f", and all of these came after the damaged ones{last}"
     elif kept and max(one.number for one in kept) < min(one.number for one in lost):
-        last += ", and all of these came before the damaged ones"
+        last = f", and all of these came before the damaged ones{last}"
     numbers = ", ".join(f"#{one.number}" for one in lost[:4]) + (", ..." if len(lost) > 4 else "")
     sound = f", {len(kept)} {'are' if len(kept) != 1 else 'is'} there whole" if kept else ""
     return [f"{told} damaged ({numbers}){sound}{last}"]

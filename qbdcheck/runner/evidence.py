@@ -35,6 +35,8 @@ _STATUS = re.compile(r"qbd:dirty|block status")
 _CONTENTS = Damage.STALE.rank
 _ANSWERS = (Damage.ERROR, Damage.STATUS, Damage.LENGTH, Damage.PROTOCOL, Damage.OTHER_WRITE)
 """Kinds of damage that are of the answer to a request, where they have no place."""
+_ENDS = 5
+"""Ends of connections that such a finding has: the last ones."""
 _LAST_WRITES = 3
 """Requests that a finding names as those that touched its place last."""
 _BY_TEXT = {os.strerror(number): errno_of(number) for number in errno.errorcode}
@@ -58,7 +60,7 @@ def _with_life(finding: Finding) -> Finding:
     sent = last_about(finding.request or finding.remark)
     if sent is None or sent.place is None or sent.history is None:
         return finding
-    life = sent.history.life(sent.place)
+    life = _with_ends(sent.history.life(sent.place), sent.history.moments)
     if finding.damage is Damage.STATUS:
         answers = [at for at, one in enumerate(life) if one.kind == "status"]
         life = life[: answers[-1] + 1] if answers else life
@@ -69,6 +71,18 @@ def _with_life(finding: Finding) -> Finding:
         life = (*life, Moment("error", 0, *sent.place, at_s=at_s, text=text))
     last = sent.history.last_writes(*sent.place, _LAST_WRITES)
     return replace(finding, asked=sent.place, life=life, last_writes=last)
+
+
+def _with_ends(life: tuple[Moment, ...], moments: Sequence[Moment]) -> tuple[Moment, ...]:
+    """Return a life with the ends of all connections behind its first event.
+
+    A server may answer wrongly because another client left.
+    """
+    known = {id(one) for one in life}
+    found = [at for at, one in enumerate(moments) if id(one) in known]
+    others = [one for one in moments[found[0] :] if one.kind == "close"] if found else []
+    missing = [one for one in others[-_ENDS:] if id(one) not in known]
+    return tuple(sorted([*life, *missing], key=lambda one: one.at_s or 0.0)) if missing else life
 
 
 def _found_in(error: BaseException) -> Findings:
