@@ -17,11 +17,15 @@ from oracles.life import DIFFERED, Moment
 from oracles.linearizability import INITIAL, NEVER, Access
 
 _READ = re.compile(r"^read of client (\d+) \(request (\d+)\)$")
+STRANGE = -1
+"""The value of sectors of a read that has data of no write."""
 _LIVES = 3
 """Findings that get the life of their first sector."""
 SAME_DATA = "returned the same data"
 """Ends the evidence that another read has returned the data of a wrong one."""
 _MOMENTS = 16
+_BLOCK = 8
+"""Sectors of a block of 4 KiB, in which many servers read, change and write."""
 _NAMED = 3
 """Requests in flight that are named; the others are counted."""
 _TELLING = 4
@@ -89,9 +93,15 @@ def _whole(finding: Finding, requests: Mapping[tuple[int, int, bool], _Request])
 
 
 def _met(sector: int, write: _Request, requests: Sequence[_Request]) -> list[str]:
-    """Return which writes to a sector, or beside it, were in flight with a write or came next."""
-    others = [one for one in requests if one.is_write and one is not write
-              and set(one.values) & set(write.values) and one.returned >= write.call]  # fmt: skip
+    """Return which writes in the same 4 KiB were in flight with a write, or came next over it."""
+    first, last = (at // _BLOCK for at in (write.sectors[0], write.sectors[-1]))
+    others = [
+        one
+        for one in requests
+        if one.is_write and one is not write and one.returned >= write.call
+        and one.sectors[0] // _BLOCK <= last and first <= one.sectors[-1] // _BLOCK
+        and (one.call <= write.returned or set(one.values) & set(write.values))
+    ]  # fmt: skip
     if not others:
         return []
     near = sorted(others, key=lambda one: (sector not in one.values, one.call))[:_NAMED]
@@ -99,7 +109,7 @@ def _met(sector: int, write: _Request, requests: Sequence[_Request]) -> list[str
         f"{one}, {'in flight with it' if one.call <= write.returned else 'later'}" for one in near
     )
     more = f"; and {len(others) - len(near)} more" if len(others) > len(near) else ""
-    return [f"{write} overlaps: {named}{more}"]
+    return [f"near {write}: {named}{more}"]
 
 
 def _requests(accesses: Iterable[Access]) -> dict[tuple[int, int, bool], _Request]:
@@ -174,7 +184,7 @@ def _is_same(one: _Request, other: _Request) -> bool:
         for at in range(count)
     ]
     is_equal = all(mine == its for mine, its in pairs)
-    numbers = {mine for mine, _ in pairs} - {None, INITIAL}
+    numbers = {mine for mine, _ in pairs} - {None, INITIAL, STRANGE}
     return one.sectors[0] != other.sectors[0] and count >= _TELLING and is_equal and bool(numbers)
 
 
@@ -186,7 +196,7 @@ def _life(sector: int, read: _Request, requests: Sequence[_Request]) -> tuple[Mo
     return tuple(
         Moment(
             "write" if one.is_write else "read",
-            number=one.values[sector],
+            number=max(one.values[sector], INITIAL),
             offset=one.sectors[0] * SECTOR,
             length=len(one.sectors) * SECTOR,
             at_s=None if one.returned == NEVER else one.returned / 1e6,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from oracles.concurrent_reads import SAME_DATA, with_lives
+from oracles.concurrent_reads import SAME_DATA, STRANGE, with_lives
+from oracles.damage import Damage
 from oracles.finding import READ_WAS_WRONG, Finding
-from oracles.linearizability import INITIAL, Access
+from oracles.linearizability import INITIAL, Access, check
 from oracles.numbered_sectors import displaced
 
 
@@ -68,3 +69,24 @@ def test_the_life_ends_with_the_wrong_read() -> None:
 def test_other_findings_stay_as_they_are() -> None:
     one = Finding(displaced([*WRITE, *WRONG])[0].damage, 512, 512, request="read 512+512")
     assert with_lives([one], [*WRITE, *WRONG]) == [one]
+
+
+def test_a_read_with_data_of_no_write_has_a_life_too() -> None:
+    strange = _request(2, 7, range(20, 30), STRANGE, 20, 40)
+    zeroed = Finding(Damage.ZEROED, 20 * 512, 512, request="read of client 2 (request 7)")
+    (found,) = with_lives([zeroed], [*_request(4, 3, range(20, 24), None, 1, 2), *strange])
+    assert [(one.kind, one.number) for one in found.life] == [("write", 3), ("read", 0)]
+
+
+def test_a_lost_write_of_a_history_names_what_met_it() -> None:
+    lost = _request(1, 5, range(8, 16), None, 0, 10)
+    beside = _request(2, 6, range(16, 17), None, 5, 6)
+    near = _request(3, 7, range(12, 13), None, 5, 12)
+    accesses = [*lost, *beside, *near, *_request(4, 9, range(8, 9), INITIAL, 20, 30)]
+    (found,) = with_lives([one.finding for one in check(accesses)], accesses)
+    write = next(one for one in found.life if one.kind == "write")
+    assert (write.offset, write.length) == (8 * 512, 8 * 512)
+    assert found.evidence[-1] == (
+        "near write #5 of client 1, sectors 8 to 15: write #7 of client 3, sector 12, in flight"
+        " with it"
+    )
