@@ -33,8 +33,7 @@ nothing about these cases.</p>{% endif %}
 <code>{{ file }}</code>: <code>./check verify-certificate {{ file }}</code>.</p>
 {% for title, rows in sections %}
 <h2>{{ title }}</h2>
-<table>{% for name, value in rows %}<tr><th>{{ name }}</th>
-<td>{{ value or "not known" }}</td></tr>{% endfor %}
+<table>{% for name, value in rows %}<tr><th>{{ name }}</th><td>{{ value }}</td></tr>{% endfor %}
 </table>
 {% endfor %}
 <h2>Signature</h2>
@@ -61,7 +60,7 @@ _TITLES = {
 def page(stated: Mapping[str, Any], file: str, public_key: str, digest: str) -> str:
     """Return the page of a statement. :param file: name of the signed file."""
     sections = [
-        (title, list(rows(stated[name])) or [("none", "-")])
+        (title, [(one, told or "not known") for one, told in rows(stated[name])] or [("none", "-")])
         for name, title in _TITLES.items()
         if name in stated
     ]
