@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oracles.damage import Damage, Operation, What
-from oracles.finding import DISCARDED, SECTOR, Finding
-from oracles.stamps import HEADER_BYTES
+from oracles.finding import DISCARDED, SECTOR, Finding, Findings
+from oracles.stamps import HEADER_BYTES, Bytes
 
 MOST = 100
 """Right writes that a finding carries."""
@@ -70,6 +70,28 @@ def beside_discards(findings: Sequence[Finding], entries: Sequence[Operation]) -
         replace(one, evidence=(*one.evidence, line)) if (line := _beside(one, entries)) else one
         for one in findings
     ]
+
+
+def in_zeroes(findings: Findings, wanted: Bytes, offset: int) -> Findings:
+    """Return findings; the first one tells of zeroes that must be around a zeroed place.
+
+    A server that looks for zeroes may take such a place for a part of them.
+
+    :param wanted: what a read from ``offset`` on must return.
+    """
+    first = next(iter(findings), None)
+    if first is None or first.damage is not Damage.ZEROED:
+        return findings
+    start, end = first.offset - offset, first.offset + first.length - offset
+    before = np.flatnonzero(wanted[:start])
+    behind = np.flatnonzero(wanted[end:])
+    low = start - (int(before[-1]) + 1 if len(before) else 0)
+    high = int(behind[0]) if len(behind) else len(wanted) - end
+    if min(low, high) < SECTOR or low + high < first.length:
+        return findings
+    line = f"the {low} bytes before it and the {high} bytes behind it must be zeroes"
+    told = replace(first, evidence=(*first.evidence, line))
+    return Findings([told, *findings[1:]], is_judged=findings.is_judged, about=findings.about)
 
 
 def _beside(finding: Finding, entries: Sequence[Operation]) -> str:

@@ -41,8 +41,15 @@ class Finding:
     :ivar allocation: (offset, length, whether it is a hole) of ranges around the place, as the
         block status says; empty: not known.
     :ivar follows: what it follows from, if another finding of the case is its cause; else empty.
-    :ivar life: what happened to the first sector, the first event first; it is not compared.
+    :ivar life: what happened to the first sector, or to the range that was ``asked`` for, the first
+        event first; it is not compared.
     :ivar right_writes: writes to the volume that the same checks found right; not compared.
+    :ivar asked: offset and length of the request that the finding is about, where it is its answer
+        that is wrong, not the data of a place; not compared.
+    :ivar volume: what was read: a volume, a snapshot or a clone; empty if not known; not compared.
+    :ivar relatives: changes of the place in volumes that may share data with it, by the lane, which
+        is the volume; not compared.
+    :ivar nearby: requests close to the place that came after its last change; not compared.
     """
 
     damage: Damage
@@ -66,6 +73,15 @@ class Finding:
     life: tuple[Moment, ...] = field(default=(), compare=False, repr=False)
     sector_bytes: Difference | None = field(default=None, compare=False, repr=False)
     right_writes: tuple[Operation, ...] = field(default=(), compare=False, repr=False)
+    asked: tuple[int, int] | None = field(default=None, compare=False, repr=False)
+    nearby: tuple[Operation, ...] = field(default=(), compare=False, repr=False)
+    relatives: tuple[Moment, ...] = field(default=(), compare=False, repr=False)
+    volume: str = field(default="", compare=False, repr=False)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Offset and length of what is damaged, or of the request that it is about; else 0, 0."""
+        return self.asked if self.asked and not self.length else (self.offset, self.length)
 
     @property
     def sectors(self) -> int:
@@ -102,7 +118,8 @@ class Finding:
     @property
     def culprit(self) -> Culprit | None:
         """What the finding contradicts; None if its life does not show it."""
-        return culprit_of(self.life, self.damage, self.expected, self.seen)
+        first = self.difference.offset if self.difference else None
+        return culprit_of(self.life, self.damage, self.expected, self.seen, first)
 
     @property
     def line(self) -> str:
@@ -145,7 +162,8 @@ class Finding:
 
         :raise ValueError: something else made them. :raise LookupError, TypeError: as well.
         """
-        members = {"sector_bytes": None, "follows": "", "right_writes": (), **members}
+        newer = {"sector_bytes": None, "follows": "", "right_writes": (), "asked": None}
+        members = {**newer, "nearby": (), "volume": "", "relatives": (), **members}
         values = {one.name: members[one.name] for one in fields(cls)}
         for name in ("expected", "seen"):
             values[name] = _content(values[name])
@@ -156,11 +174,13 @@ class Finding:
         values["damage"] = Damage(values["damage"])
         values["confidence"] = Confidence(values["confidence"])
         values["part"] = None if values["part"] is None else (values["part"][0], values["part"][1])
-        for name in ("last_writes", "right_writes"):
+        values["asked"] = None if values["asked"] is None else (*values["asked"],)
+        for name in ("last_writes", "right_writes", "nearby"):
             values[name] = tuple(Operation(**one) for one in values[name])
         values["evidence"] = tuple(values["evidence"])
         values["allocation"] = tuple((at, size, hole) for at, size, hole in values["allocation"])
-        values["life"] = tuple(Moment(**one) for one in values["life"])
+        for name in ("life", "relatives"):
+            values[name] = tuple(Moment(**one) for one in values[name])
         return cls(**values)
 
 

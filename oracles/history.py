@@ -11,8 +11,9 @@ import numpy as np
 
 from oracles.contrast import Checked, beside_discards, with_right_writes
 from oracles.damage import Operation
-from oracles.finding import Findings
-from oracles.life import Moment, life_of
+from oracles.finding import Finding, Findings
+from oracles.flush_story import with_flush
+from oracles.life import CHANGES, Answer, Moment, life_of
 from oracles.stamps import SECTOR, Bytes, Header, Identity, keys_of
 
 _MOMENTS = 50_000
@@ -21,6 +22,13 @@ _TELLING = 64
 """First bytes that, with the place, tell the data of one write from that of another."""
 _CHECKS = 1000
 """Checks that are kept: the last ones."""
+_NEAR = 64 << 10
+"""Bytes: a unit in which `History.nearby` finds requests. Caches and maps have such units."""
+_RELATED = ("write", "zero", "discard")
+_RELATIVES = 6
+"""Changes in relatives that a finding has: the last ones."""
+_ANSWERS = 200
+"""Block states that are kept with their extents: the last ones."""
 _SEARCHED = 1 << 20
 """Sectors of which `History.stamp_with` compares the keys; this takes 50 ms."""
 
@@ -29,16 +37,22 @@ class History:
     """Operations in the order in which they were known to end. Iterate over it for the entries.
 
     :ivar lane: the connection or program of the operations to come, for the life of a sector.
+    :ivar volume: its name, or what it is: ``snapshot s1 of disk``; empty if that is not known.
+    :ivar relatives: returns the histories of disks that may share data; None: there are none.
     :ivar clock: returns the seconds since the case began; None: the life has no times.
     :ivar faults: return the faults that fired, as moments with the times of that clock.
     """
 
     def __init__(self, identity: Identity) -> None:
         self.lane = ""
+        self.volume = ""
+        self.relatives: Callable[[], list[History]] | None = None
         self._lanes: dict[str, int] = {}
         self.clock: Callable[[], float] | None = None
         self.faults: list[Callable[[], list[Moment]]] = []
         self._moments: deque[Moment] = deque(maxlen=_MOMENTS)
+        self._answers: deque[tuple[int, Answer]] = deque(maxlen=_ANSWERS)
+        self._noted = 0
         self._identity = identity
         self._entries: list[Operation] = []
         self._checks: deque[Checked] = deque(maxlen=_CHECKS)
@@ -54,6 +68,11 @@ class History:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def moments(self) -> tuple[Moment, ...]:
+        """The moments that are kept, in order."""
+        return tuple(self._moments)
+
     def copy(self, identity: Identity) -> History:
         """Return an independent copy that continues for that identity."""
         other = History(identity)
@@ -64,6 +83,8 @@ class History:
         other._stamped = dict(self._stamped)
         other.clock = self.clock
         other._moments = self._moments.copy()
+        other._answers = self._answers.copy()
+        other._noted = self._noted
         other._places = dict(self._places)
         other._lanes = dict(self._lanes)
         other._unaligned = dict(self._unaligned)
@@ -73,6 +94,7 @@ class History:
         """Return an independent copy; it shares the clock and the sources of faults."""
         other = self.copy(self._identity)
         other.lane, other.faults = self.lane, list(self.faults)
+        other.volume = self.volume
         return other
 
     def next_number(self) -> int:
@@ -128,6 +150,7 @@ class History:
             self._checks.clear()  # what was right before it may be lost now
         at_s = round(self.clock(), 6) if self.clock else None
         lane = "" if kind in ("prefill", "cut", "restart", "snapshot") else self.lane
+        self._noted += 1
         self._moments.append(
             Moment(
                 kind=kind,
@@ -143,6 +166,18 @@ class History:
             )
         )
 
+    def answered(
+        self,
+        offset: int,
+        length: int,
+        states: Sequence[tuple[str, int, int, str]],
+        lane: str = "",
+    ) -> None:
+        """Record the answer to a question for the block status; see `Answer` for its states."""
+        at_s = round(self.clock(), 6) if self.clock else None
+        answer = Answer("status", 0, offset, length, at_s, lane, states=tuple(states))
+        self._answers.append((self._noted, answer))
+
     def was_right(self, offset: int, length: int) -> None:
         """Record that a check of a range found nothing wrong."""
         self._checks.append((len(self._entries), offset, length))
@@ -157,6 +192,7 @@ class History:
         failed = len(self._entries), offset, length
         found = beside_discards(findings, self._entries)
         found = with_right_writes(found, self._entries, self._checks, failed, unsure)
+        found = with_flush(found, list(self._moments))
         return Findings(found, is_judged=findings.is_judged, about=findings.about)
 
     def new_lane(self, program: str) -> str:
@@ -171,10 +207,45 @@ class History:
             for source in self.faults
             for one in source()
         ]
-        moments = list(self._moments)
+        moments = self._with_answers(places)
         if fired:
             moments = sorted([*moments, *fired], key=lambda one: one.at_s or 0.0)
         return life_of(moments, places)
+
+    def with_life(self, finding: Finding, places: Sequence[tuple[int, int]]) -> Finding:
+        """Return a finding with what happened to its place, beside it, and in relatives."""
+        return replace(
+            finding,
+            life=self.life(*places),
+            nearby=self.nearby(finding.offset, finding.length),
+            relatives=self._of_relatives(finding.offset, min(finding.length, SECTOR)),
+        )
+
+    def _of_relatives(self, offset: int, length: int) -> tuple[Moment, ...]:
+        """Return later changes of a range in other volumes that may share data with it.
+
+        They came after the last change of the range in this volume. What a volume has inherited is
+        a part of its own life.
+        """
+        changes = [one for one in self._moments if one.kind in CHANGES]
+        mine = [one.at_s or 0.0 for one in changes if one.touches(offset, length)]
+        since, known = max(mine, default=0.0), {id(one) for one in changes}
+        found: dict[int, Moment] = {}
+        for other in [] if self.relatives is None else self.relatives():
+            for one in other.moments:
+                is_later = one.kind in _RELATED and (one.at_s or 0.0) > since
+                if is_later and one.touches(offset, length) and id(one) not in known:
+                    found.setdefault(id(one), replace(one, lane=other.volume))
+        return tuple(sorted(found.values(), key=lambda one: one.at_s or 0.0)[-_RELATIVES:])
+
+    def _with_answers(self, places: Sequence[tuple[int, int]]) -> list[Moment]:
+        """Return the moments, and what the block status said of ranges, in their order."""
+        moments = list(self._moments)
+        first = self._noted - len(moments)
+        for noted, answer in reversed(self._answers):
+            if noted >= first and any(answer.touches(*place) for place in places):
+                moments.insert(noted - first, answer.said_of(places))
+        return moments
 
     def record(
         self,
@@ -211,6 +282,25 @@ class History:
         """Return up to ``count`` operations that touched a range, the last one first."""
         touching = (entry for entry in reversed(self._entries) if entry.touches(offset, length))
         return tuple(islice(touching, count))
+
+    def nearby(self, offset: int, length: int, count: int = 3) -> tuple[Operation, ...]:
+        """Return requests beside a range that came after the last one that touched it.
+
+        The nearest come first. They are in a unit of 64 KiB that the range is in, too.
+        """
+        units = offset // _NEAR, (offset + length - 1) // _NEAR
+        found: dict[int, tuple[int, Operation]] = {}
+        for at, entry in enumerate(reversed(self._entries)):
+            if entry.touches(offset, length):
+                break
+            away = max(entry.offset - offset - length, offset - entry.offset - entry.length)
+            is_near = (
+                entry.offset // _NEAR <= units[1] and units[0] * _NEAR < entry.offset + entry.length
+            )
+            if is_near and entry.length:
+                found[at] = away, entry
+        nearest = sorted(found.items(), key=lambda item: (item[1][0], item[0]))[:count]
+        return tuple(entry for _, (_, entry) in nearest)
 
     def stamp_with(self, key: int) -> Header | None:
         """Return the header of the stamp whose fill has a key; None if none was written.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
 
 from oracles.damage import Content, Damage, What
@@ -62,8 +62,9 @@ class Moment:
 
     :ivar kind: ``prefill``, ``write``, ``zero``, ``discard``, ``read``, ``flush``, ``cut``,
         ``fault``, ``resize``, ``restart`` (the server was stopped in its normal way), ``snapshot``
-        (a snapshot or clone was made or removed, as the text says) or ``close`` (the connection of
-        ``lane`` was closed in its normal way).
+        (a snapshot or clone was made or removed, as the text says), ``close`` (the connection of
+        ``lane`` was closed in its normal way), ``status`` (a block status was requested) or
+        ``error`` (a request failed; the text has its name and the error).
     :ivar number: of the operation, as in its stamp; 0 where it has none.
     :ivar at_s: when it was known to be over, in seconds since the case began; None if that
         was not recorded.
@@ -128,6 +129,33 @@ def _each_once(moments: Sequence[Moment]) -> list[Moment]:
 
 
 @dataclass(frozen=True)
+class Answer(Moment):
+    """A block status in full.
+
+    :ivar states: of each extent its context, start and end in bytes, and its state in words.
+    """
+
+    states: tuple[tuple[str, int, int, str], ...] = ()
+
+    def said_of(self, places: Sequence[tuple[int, int]]) -> Moment:
+        """Return the moment with what it said of the first of some ranges that it covers."""
+        told: list[str] = []
+        for offset, length in places:
+            for context in dict.fromkeys(one[0] for one in self.states):
+                states = [
+                    state
+                    for name, start, end, state in self.states
+                    if name == context and start < offset + length and offset < end
+                ]
+                if states:
+                    told.append(f"{context}: {', '.join(dict.fromkeys(states))}")
+            if told:
+                break
+        members = {one.name: getattr(self, one.name) for one in fields(Moment)}
+        return Moment(**{**members, "text": "; ".join(told)})
+
+
+@dataclass(frozen=True)
 class Culprit:
     """The moment that a finding contradicts, by its place in the life, and one sentence.
 
@@ -140,9 +168,17 @@ class Culprit:
 
 
 def culprit_of(
-    life: Sequence[Moment], damage: Damage, expected: Content | None, seen: Content | None
+    life: Sequence[Moment],
+    damage: Damage,
+    expected: Content | None,
+    seen: Content | None,
+    first: int | None = None,
 ) -> Culprit | None:
-    """Return what a finding contradicts; None if the life does not show it."""
+    """Return what a finding contradicts; None if the life does not show it.
+
+    :param first: offset of the first wrong byte: only changes of it count where several writes have
+        made the sector. None: all of the life count.
+    """
     if damage is Damage.MISDIRECTED and seen is not None and seen.what is What.STAMP:
         at = _place_of(life, seen)
         if at is None:
@@ -154,15 +190,16 @@ def culprit_of(
         return Culprit(at, text)
     if damage not in _GONE:
         return None
-    lost = _owed(life, expected)
+    lost = _owed(life, expected, first)
     if lost is None:
         return None
     if damage is Damage.TORN and (torn := _torn(life)) is not None:
         return torn
-    return _of_lost(life, lost, whole=damage not in _PARTS)
+    return _of_lost(life, lost, None if seen is None else _place_of(life, seen),
+                    whole=damage not in _PARTS)  # fmt: skip
 
 
-def resized(life: Sequence[Moment], offset: int) -> str:
+def resized(life: Sequence[Moment], offset: int, length: int = 1) -> str:
     """Return which sizes a volume had, and whether a place was behind its end; "" without any."""
     found = [_SIZES.fullmatch(one.text) for one in life if one.kind == "resize"]
     pairs = [(int(one[1]), int(one[2])) for one in found if one]
@@ -171,6 +208,10 @@ def resized(life: Sequence[Moment], offset: int) -> str:
     sizes = [pairs[0][0], *(new for _, new in pairs)]
     smallest = min(sizes)
     told = f"the volume had {' bytes, then '.join(map(str, sizes))} bytes; offset {offset} was "
+    crossed = [size for size in sizes if offset < size < offset + length]
+    if crossed:
+        start = f"{told.removesuffix(f'offset {offset} was ')}the {length} bytes at offset {offset}"
+        return f"{start} lie across the end that it had with {crossed[-1]} bytes"
     if offset < smallest:
         return f"{told}never behind its end"
     return f"{told}behind its end while it had {smallest} bytes"
@@ -197,7 +238,7 @@ def _torn(life: Sequence[Moment]) -> Culprit | None:
     return None
 
 
-def _owed(life: Sequence[Moment], expected: Content | None) -> int | None:
+def _owed(life: Sequence[Moment], expected: Content | None, first: int | None) -> int | None:
     """Return the place of the change whose contents must be there."""
     if expected is None:
         return None
@@ -208,6 +249,8 @@ def _owed(life: Sequence[Moment], expected: Content | None) -> int | None:
         last = [at for at in last if life[at].kind in ("zero", "discard")]
     elif expected.what is What.PATTERN:
         last = [at for at in last if life[at].kind == "write"]
+    if expected.what is What.DATA and first is not None:
+        last = [at for at in last if life[at].touches(first, 1)] or last
     return last[-1] if last else None
 
 
@@ -222,12 +265,17 @@ def _place_of(life: Sequence[Moment], content: Content) -> int | None:
     return None
 
 
-def _of_lost(life: Sequence[Moment], lost: int, *, whole: bool) -> Culprit:
+def place_of(life: Sequence[Moment], seen: Content | None) -> int | None:
+    """Return the place of the change whose contents were seen; None if it is not known."""
+    return None if seen is None else _place_of(life, seen)
+
+
+def _of_lost(life: Sequence[Moment], lost: int, seen: int | None, *, whole: bool) -> Culprit:
     write = life[lost]
     cut = cut_after(life, lost)
     gone = "is gone" if whole else "is damaged"
     if cut is None:
-        return Culprit(lost, _never_cut(life, lost, gone))
+        return Culprit(lost, _never_cut(life, lost, seen, gone))
     flush = next((at for at in range(lost + 1, cut) if life[at].kind == "flush"), None)
     how = "The server was killed" if life[cut].text == KILLED else "The power was cut"
     power = f"{how}{_at(life[cut])}"
@@ -236,7 +284,7 @@ def _of_lost(life: Sequence[Moment], lost: int, *, whole: bool) -> Culprit:
             f"{power}. {_named(write)} was acknowledged{_at(write)} and flushed"
             f"{_at(life[flush])}, and {gone}: the flush between did not make it durable"
         )
-        if removed := removals_before_read(life, cut):
+        if removed := removals_before_read(life, cut, lost, seen):
             text += (
                 ", or a removal took it away. Nothing read it between the cut and this:"
                 f" {_snapshots(removed)}"
@@ -261,18 +309,46 @@ def cut_after(life: Sequence[Moment], lost: int) -> int | None:
     return next((at for at in range(start + 1, len(life)) if life[at].kind == "cut"), None)
 
 
-def snapshots_before_read(life: Sequence[Moment], since: int) -> list[Moment]:
-    """Return what happened to snapshots and clones since a moment and the last right read."""
+def snapshots_before_read(
+    life: Sequence[Moment], since: int, lost: int, seen: int | None
+) -> list[Moment]:
+    """Return what happened to snapshots and clones since a moment and the last right read.
+
+    A removal that cannot be the cause is left out.
+
+    :param lost: the place of the change that is not there. :param seen: of that which is.
+    """
     start = max([since, *reads_that_returned(life, since)])
-    return [one for one in life[start + 1 :] if one.kind == "snapshot"]
+    return [
+        one
+        for at, one in enumerate(life)
+        if at > start and one.kind == "snapshot" and _can_matter(life, at, lost, seen)
+    ]
 
 
-def removals_before_read(life: Sequence[Moment], since: int) -> list[Moment]:
-    """Return what was removed since a moment and the last right read.
+def removals_before_read(
+    life: Sequence[Moment], since: int, lost: int, seen: int | None
+) -> list[Moment]:
+    """Return what was removed since a moment and the last right read, and can be the cause.
 
     Only a removal can take away data that was durable; to take a snapshot does not.
     """
-    return [one for one in snapshots_before_read(life, since) if one.text.endswith(REMOVED)]
+    found = snapshots_before_read(life, since, lost, seen)
+    return [one for one in found if one.text.endswith(REMOVED)]
+
+
+def _can_matter(life: Sequence[Moment], at: int, lost: int, seen: int | None) -> bool:
+    """Return whether a removal can have taken a change away, or brought back what is there.
+
+    What was removed had the change if it was made after the change, and what is there if it was
+    made after that. Where it is not known when it was made, it can have had both.
+    """
+    if not life[at].text.endswith(REMOVED):
+        return True
+    name = life[at].text.removesuffix(REMOVED)
+    begins = f"{name} was taken", f"{name.replace('volume', 'clone', 1)} was made"
+    made = [n for n, one in enumerate(life[:at]) if one.text.startswith(begins)]
+    return not made or made[-1] > lost or (seen is not None and seen < made[-1])
 
 
 def removed_first(changed: Sequence[Moment]) -> list[Moment]:
@@ -291,7 +367,7 @@ def _snapshots(every: Sequence[Moment]) -> str:
     return f"{', then '.join(told)}{others}"
 
 
-def _never_cut(life: Sequence[Moment], lost: int, gone: str) -> str:
+def _never_cut(life: Sequence[Moment], lost: int, seen: int | None, gone: str) -> str:
     write = life[lost]
     reads = [at for at in range(lost + 1, len(life)) if life[at].kind == "read"]
     if not reads:
@@ -307,7 +383,7 @@ def _never_cut(life: Sequence[Moment], lost: int, gone: str) -> str:
         before = f" {number} before returned it."
     return (
         f"{_named(write)} was acknowledged{_at(write)}, and the read{other}{_at(read)} does not"
-        f" return it. {_no_cut(life, lost)}{before}{_ended(life, lost)}"
+        f" return it. {_no_cut(life, lost)}{before}{_ended(life, lost, seen)}"
     )
 
 
@@ -337,10 +413,10 @@ def ends_before_read(life: Sequence[Moment], lost: int) -> list[Moment]:
     return [one for one in ends if one.kind in ("restart", "close")]
 
 
-def _ended(life: Sequence[Moment], lost: int) -> str:
+def _ended(life: Sequence[Moment], lost: int, seen: int | None) -> str:
     """Return, as a sentence, what ended before the read that did not return a change."""
     ends = ends_before_read(life, lost)
-    changed = snapshots_before_read(life, lost)
+    changed = snapshots_before_read(life, lost, lost, seen)
     if not ends and not changed:
         return ""
     clauses = [_snapshots(changed)] if changed else []

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oracles.contents import CHUNK, Change, Chunk, Contents
+from oracles.contrast import in_zeroes
 from oracles.damage import Damage, Difference
 from oracles.diagnosis import diagnose
 from oracles.finding import Finding, Findings, telling
@@ -338,7 +339,8 @@ class Shadow:
         for place, finding in enumerate(findings):
             last = self.history.last_writes(finding.offset, finding.length, _LAST_WRITES)
             whole = _sector_bytes(finding, seen, wanted, offset)
-            findings[place] = as_lost_write(of_unwritten(replace(finding, last_writes=last)), whole)
+            finding = replace(finding, last_writes=last, volume=self.history.volume)  # noqa: PLW2901
+            findings[place] = as_lost_write(of_unwritten(finding), whole)
         for place in telling(findings, _LIVES):
             whole = _sector_bytes(findings[place], seen, wanted, offset)
             findings[place] = replace(findings[place], sector_bytes=whole)
@@ -348,7 +350,8 @@ class Shadow:
             places = [(finding.offset, min(finding.length, SECTOR))]
             if finding.damage is Damage.MISDIRECTED and finding.moved is not None:
                 places.append((finding.offset - finding.moved, SECTOR))
-            findings[place] = replace(finding, life=self.history.life(*places))
+            findings[place] = self.history.with_life(finding, places)
+        findings = in_zeroes(findings, wanted, offset)
         findings = self.history.contrasted(findings, offset, len(seen), unsure)
         if not self._unknown:
             return findings

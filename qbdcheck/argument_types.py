@@ -18,10 +18,10 @@ OBSERVED = ("iostat", "blktrace", "blockstats", "backend", "perf")
 """Kinds of --observe; qbdcheck.guest.observers has one method for each."""
 
 
-def number(text: str, name: str, least: int) -> int:
-    """Return a whole number that is at least `least`; `name` is that of its flag."""
+def number(text: str, least: int) -> int:
+    """Return a whole number that is at least `least`; argparse names the flag of another one."""
     if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= {least} ({name})")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number >= {least}")
     return int(text)
 
 
@@ -50,9 +50,9 @@ LANES_MAX = 1000
 
 def lanes(text: str) -> int:
     """Return the number of lanes of -j."""
-    value = number(text, "-j", 1)
+    value = number(text, 1)
     if value > LANES_MAX:
-        raise argparse.ArgumentTypeError(f"{text} is too large; at most {LANES_MAX} (-j)")
+        raise argparse.ArgumentTypeError(f"{text} is too large; at most {LANES_MAX}")
     return value
 
 

@@ -231,17 +231,17 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         help="run N cases in parallel, longest first; default: one a core, in order")  # fmt: skip
     add("--cluster", type=cluster_address, metavar="ADDRESS|local:N",
         help="run on the workers of a Dask scheduler, or on N workers of this machine")  # fmt: skip
-    add("--depth", type=lambda text: number(text, "--depth", 1), metavar="N",
+    add("--depth", type=lambda text: number(text, 1), metavar="N",
         help="longest sequence for cases that try all sequences of operations")  # fmt: skip
     add("--headers", choices=("simple", "structured", "extended"), default="",
         help="headers on which the raw NBD connections of cases agree")  # fmt: skip
-    add("--seed", type=lambda text: number(text, "--seed", 0), metavar="N", help="seed of the run")
-    add("--repeat", type=lambda text: number(text, "--repeat", 1), default=1, metavar="N",
+    add("--seed", type=lambda text: number(text, 0), metavar="N", help="seed of the run")
+    add("--repeat", type=lambda text: number(text, 1), default=1, metavar="N",
         help="run the selection N times")  # fmt: skip
     add("--until-fail", action="store_true", help="repeat until a case fails")
-    add("--stop-after", type=lambda text: number(text, "--stop-after", 1), default=0,
+    add("--stop-after", type=lambda text: number(text, 1), default=0,
         metavar="N", help="start no further case after N failures")  # fmt: skip
-    add("--retry", type=lambda text: number(text, "--retry", 1), default=0, metavar="N",
+    add("--retry", type=lambda text: number(text, 1), default=0, metavar="N",
         help="run failed cases again alone: N times with their seed, N times with others",
     )  # fmt: skip
     add("--baseline", type=path_of, metavar="FILE",
@@ -273,7 +273,7 @@ def _add_reports(group: argparse._ArgumentGroup) -> None:
             help=f"write {what}")  # fmt: skip
     add("--github", action="store_true",
         help="write annotations and the step summary of GitHub Actions")  # fmt: skip
-    add("--durations", type=lambda text: number(text, "--durations", 0), metavar="N",
+    add("--durations", type=lambda text: number(text, 0), metavar="N",
         help="list the N slowest cases; 0: all")  # fmt: skip
     add("--results", type=path_of, metavar="DIR",
         help="leave the results of the run in DIR/ID; default: the user's cache")  # fmt: skip
@@ -305,7 +305,7 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
     add("--knobs", default="", metavar="K=V:K=V", help="set knobs of all mutants that have them")
     add("--controls", action="store_true",
         help="with --mutants: legal oddities, alone and combined")  # fmt: skip
-    add("--combinations", type=lambda text: number(text, "--combinations", 1), metavar="N",
+    add("--combinations", type=lambda text: number(text, 1), metavar="N",
         help="with --controls: N random combinations of the seed instead")  # fmt: skip
     add("--key", type=path_of, metavar="FILE",
         help="with certify: the ed25519 key (PEM); default: one of the user's own")  # fmt: skip

@@ -21,6 +21,10 @@ from qbdcheck.files import why_unreadable
 NAMES = (".qbdcheck.toml", "pyproject.toml")
 CASES = "cases"
 """The key of the selection."""
+_ENVIRONMENTS = "env"
+"""The table of all environments."""
+_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+"""Ends the messages of tomllib."""
 _NOT_IN_A_FILE = ("help", "h", "version", "install", "tests", "doctor", "list", "l", "env",
                   "no-config")  # fmt: skip
 _SELECTION = ("selection", "groups")
@@ -39,7 +43,8 @@ class ConfigFile:
 
     def where(self, key: str, environment: str = "") -> str:
         """Return ``FILE:LINE`` of a key."""
-        wanted = ".".join(filter(None, (self.prefix, environment and f"env.{environment}")))
+        env = environment if environment == _ENVIRONMENTS else environment and f"env.{environment}"
+        wanted = ".".join(filter(None, (self.prefix, env)))
         current = ""
         for number, line in enumerate(self.text.splitlines(), 1):
             if header := re.match(r"\s*\[([^\[\]]+)\]", line):
@@ -68,12 +73,26 @@ def find(directory: Path) -> ConfigFile | None:
         try:
             content = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise UsageError(f"{name}: {error}") from None
+            raise UsageError(_not_toml(name, text, str(error))) from None
         table = content if is_own else content.get("tool", {}).get("qbdcheck", {})
-        if not isinstance(table, dict) or not isinstance(table.get("env", {}), dict):
-            raise UsageError(f"{name}: qbdcheck and env must be tables")
-        return ConfigFile(path, text, table, "" if is_own else "tool.qbdcheck")
+        prefix = "" if is_own else "tool.qbdcheck"
+        if not isinstance(table, dict):
+            where = ConfigFile(path, text, {}, "tool").where("qbdcheck")
+            raise UsageError(f"{where}: qbdcheck must be a table, [tool.qbdcheck]")
+        found = ConfigFile(path, text, table, prefix)
+        if not isinstance(table.get("env", {}), dict):
+            raise UsageError(f"{found.where('env')}: env must be a table, such as [env.nightly]")
+        return found
     return None
+
+
+def _not_toml(name: str, text: str, why: str) -> str:
+    """Return a message of tomllib with the line in front, as in all other messages on a file."""
+    found = _PLACE.search(why)
+    lines = max(len(text.splitlines()), 1)
+    if found is None:
+        return f"{name}: {why}"
+    return f"{name}:{found[1] or lines}: {why[: found.start()]}"
 
 
 def apply(
@@ -98,7 +117,8 @@ def apply(
     if environment is not None:
         table = file.table["env"][environment]
         if not isinstance(table, dict):
-            raise UsageError(f"{file.path.name}: env.{environment} must be a table")
+            where = file.where(environment, _ENVIRONMENTS)
+            raise UsageError(f"{where}: env.{environment} must be a table, [env.{environment}]")
         values |= dict(_values(file, table, environment, parser))
     fixed = _set_by(parser, argv)
     if fixed & set(_SELECTION):

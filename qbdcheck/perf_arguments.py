@@ -88,7 +88,7 @@ def _parser() -> Parser:
              " doubt; default with --baseline: 5%%")  # fmt: skip
     add("--accept-noise", type=percent, default=0.10, metavar="10%",
         help="how much noise of the machine is accepted; more is BROKEN")  # fmt: skip
-    add("--rounds", type=lambda text: number(text, "--rounds", _LEAST_ROUNDS), metavar="N",
+    add("--rounds", type=lambda text: number(text, _LEAST_ROUNDS), metavar="N",
         help="samples of each shape and target, at least 5")  # fmt: skip
     add("--only", default="", metavar="TEXT", help="only shapes whose name contains TEXT: 4k:qd16")
     return parser

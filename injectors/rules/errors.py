@@ -8,6 +8,12 @@ RuleError
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
+_NEAR = 0.7
+"""Likeness (0 to 1) of two keys from which one may be meant by the other."""
+
 
 class RuleError(Exception):
     """Base class of the errors of this package."""
@@ -38,3 +44,9 @@ class KeyProblem(RuleError, ValueError):  # noqa: N818  # where, not what: a rea
     def __init__(self, key: str, message: str) -> None:
         super().__init__(f"{key}: {message}" if key else message)
         self.key = key
+
+
+def meant(key: str, known: Iterable[str]) -> str:
+    """Return which key a mistyped one was meant to be: ``, did you mean once?``; "" if unknown."""
+    near = difflib.get_close_matches(key, list(known), n=1, cutoff=_NEAR)
+    return f", did you mean {near[0]}?" if near else ""

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origi
 
 from blockio.sizes import parse_size
 from injectors.rules.actions import ACTIONS
-from injectors.rules.errors import KeyProblem
+from injectors.rules.errors import KeyProblem, meant
 from injectors.rules.events import EVENTS, IoType, event_name
 from injectors.rules.fault import SECTOR, Errno, Fault
 from injectors.rules.model import Rule, SetState, Span, errno_name, errno_number, point
@@ -234,7 +234,9 @@ def rule_from(values: Mapping[str, Any]) -> Rule:
     unknown = [key for key in given if key not in CONDITIONS and key not in own]
     if unknown:
         allowed = ", ".join(["action", *own, *CONDITIONS])
-        raise KeyProblem(unknown[0], f"unknown key; a rule of action {action} has {allowed}")
+        hint = meant(unknown[0], ("action", *own, *CONDITIONS))
+        why = f"unknown key{hint}; a rule of action {action} has {allowed}"
+        raise KeyProblem(unknown[0], why)
     if "event" not in given:
         raise KeyProblem("", "event is required")
     if "sector" in given and "offset" in given:
@@ -252,7 +254,9 @@ def state_from(values: Mapping[str, Any]) -> SetState:
     given = normal_keys(values)
     for key in given:
         if key not in STATE_KEYS:
-            raise KeyProblem(key, f"unknown key; a change of state has {', '.join(STATE_KEYS)}")
+            hint = meant(key, STATE_KEYS)
+            allowed = ", ".join(STATE_KEYS)
+            raise KeyProblem(key, f"unknown key{hint}; a change of state has {allowed}")
     for key in ("event", "new_state"):
         if key not in given:
             raise KeyProblem("", f"{key} is required")

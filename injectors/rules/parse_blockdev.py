@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from injectors.rules import marked_yaml
-from injectors.rules.errors import KeyProblem, RuleSyntaxError
+from injectors.rules.errors import KeyProblem, RuleSyntaxError, meant
 from injectors.rules.fields import rule_from, state_from
 from injectors.rules.model import Rule, RuleSet
 
@@ -50,7 +50,8 @@ def read(text: str, source: str = "blockdev.json") -> RuleSet:
             raise node.error((key,), "config: this key names a file with the rules; read that file")
         if key not in _RULES and key not in _LIMITS and key not in _NAMES:
             allowed = ", ".join([*_RULES, *_LIMITS])
-            why = f"unknown key {key} of a blkdebug node; rules and limits are {allowed}"
+            hint = meant(key, (*_RULES, *_LIMITS))
+            why = f"unknown key {key} of a blkdebug node{hint}; rules and limits are {allowed}"
             raise node.error((key,), why)
     rules = _entries(node, "inject-error", _rule)
     return RuleSet(tuple(rules), tuple(_entries(node, "set-state", state_from)))

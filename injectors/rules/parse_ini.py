@@ -12,7 +12,7 @@ from typing import Any
 
 from injectors.error import Error
 from injectors.rules.compile import blkdebug_options
-from injectors.rules.errors import RuleSyntaxError
+from injectors.rules.errors import RuleSyntaxError, meant
 from injectors.rules.events import EVENTS, IoType, event_name
 from injectors.rules.model import Rule, RuleSet, SetState, Span, point
 
@@ -112,7 +112,8 @@ def _take(
     name, _, values = section
     if key not in _KEYS[name]:
         allowed = ", ".join(_KEYS[name])
-        raise RuleSyntaxError(source, line, f"unknown key {key} in [{name}]: allowed are {allowed}")
+        why = f"unknown key {key} in [{name}]{meant(key, _KEYS[name])}: allowed are {allowed}"
+        raise RuleSyntaxError(source, line, why)
     field, convert = _KEYS[name][key]
     try:
         values[field] = convert(text)

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from injectors.rules import marked_yaml
-from injectors.rules.errors import KeyProblem, RuleSyntaxError
+from injectors.rules.errors import KeyProblem, RuleSyntaxError, meant
 from injectors.rules.fields import rule_from, state_from, state_to_mapping, to_mapping
 from injectors.rules.model import RuleSet
 
@@ -32,7 +32,7 @@ def read(text: str, source: str = "rules.yaml") -> RuleSet:
         raise RuleSyntaxError(source, 1, f"a rules file must be a mapping of {', '.join(KEYS)}")
     for key in value:
         if key not in KEYS:
-            why = f"unknown key {key}; a rules file has {', '.join(KEYS)}"
+            why = f"unknown key {key}{meant(str(key), KEYS)}; a rules file has {', '.join(KEYS)}"
             raise RuleSyntaxError(source, document.line((key,)), why)
     seed = value.get("seed")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):

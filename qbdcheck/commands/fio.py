@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from shutil import which
 
 from blockio.sizes import parse_size
 from qbdcheck.errors import CaseBroken, NotRun, SetupError, UsageError
@@ -24,6 +25,7 @@ from qbdcheck.guest.fio_verdict import BROKEN, FAIL, PASS, Moved, Verdict, judge
 from qbdcheck.guest.guest import Guest, GuestDisk, GuestFailed
 from qbdcheck.kit.guests import Guests
 from qbdcheck.options import Execution, GuestOptions, TargetOptions
+from qbdcheck.programs.process import run
 from qbdcheck.targets.capabilities import capabilities
 from qbdcheck.targets.description import Description
 from qbdcheck.targets.session import TargetSession
@@ -56,6 +58,7 @@ def main(
     scratch = execution.scratch_root / "0"
     scratch.mkdir(mode=0o700)
     execution.results_dir.mkdir(parents=True, exist_ok=True)
+    _check_options(jobs, scratch)
     session = TargetSession(
         description,
         target,
@@ -86,6 +89,26 @@ def main(
     verified = any(section.verifies for section in jobs.sections)
     sys.stdout.write(f"fio found nothing wrong{'' if verified else '; no job verified data'}\n")
     return ExitCode.GREEN
+
+
+def _check_options(jobs: JobFile, scratch: Path) -> None:
+    """Let the fio of this machine, if there is one, read the job file before a guest is built.
+
+    Only an option that it does not know, or a value that it cannot read, counts: it may lack the
+    engines of the guest's fio.
+
+    :raise UsageError: there is such an option; names its file and line.
+    """
+    program = which("fio")
+    if program is None:
+        return
+    file = scratch / "parsed.fio"
+    file.write_text(jobs.text_for([f"/dev/vd{chr(ord('b') + at)}" for at in range(jobs.disks)]))
+    done = run((program, "--parse-only", str(file)), check=False, cwd=scratch)
+    said = f"{done.stdout}\n{done.stderr}"
+    lines = [line for line in said.splitlines() if _REFUSED_OPTION.search(line)]
+    if done.returncode and lines:
+        raise UsageError(f"{_refusal(jobs, ' '.join(lines))} (fio of this machine)")
 
 
 def _run(

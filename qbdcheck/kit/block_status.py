@@ -5,9 +5,10 @@ Reference: NBD document, "NBD_CMD_BLOCK_STATUS", "NBD_REPLY_TYPE_BLOCK_STATUS".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from functools import cache
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 from blockio.extents import STATE_HOLE, STATE_ZERO, Extent
@@ -16,6 +17,7 @@ from oracles.damage import Damage, Difference
 from oracles.finding import SHOWN, Finding, Findings, reported
 from qbdcheck.kit.expectations import errno_name
 from qbdcheck.kit.nbd_requests import request_name, widened
+from qbdcheck.programs.requests_sent import OK, history_of, note
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ Run = tuple[int, int, int]
 
 _BLOCK = 4096
 _BASE = "base:allocation"
+_KEPT = 1000
+"""Extents of a reply that the life of the volume keeps."""
 _BEFORE, _BEHIND = 1, 3
 """Runs of a map that are shown around a place."""
 _U32 = 0xFFFFFFFF
@@ -92,8 +96,17 @@ def _asked(
     if only is not None:
         what, names = f"{what} for {', '.join(only)} alone", set(only)
     what = f"block status: {what} in mode {client.mode.name}"
+    history, lane = history_of(client)
+    noted = note(what, (offset, length), history)
     with _explained(what, len(names)):
-        found = client.block_status(offset, length, flags, only=only)
+        try:
+            found = client.block_status(offset, length, flags, only=only)
+        except NbdError:
+            noted.result = OK  # an error is an answer: the server lived
+            raise
+        noted.result = OK
+        if history is not None:
+            history.answered(offset, length, list(islice(_states(offset, found), _KEPT)), lane)
         block = max(_BLOCK, client.block_sizes[0] if client.block_sizes else 1)
         client.read(offset, min(length, block))  # nothing of the status may come after this
     _check(found.keys() == names, what, f"contexts {sorted(found)}, expected {sorted(names)}")
@@ -107,6 +120,17 @@ def _asked(
         before_last = sum(one.length for one in extents[:-1])
         _check(before_last < length, what, f"an extent of {name} begins behind the request")
     return found
+
+
+def _states(
+    offset: int, found: Mapping[str, Sequence[Extent]]
+) -> Iterator[tuple[str, int, int, str]]:
+    """Yield the extents of a reply as `oracles.life.Answer` has them."""
+    for name, extents in found.items():
+        at = offset
+        for one in extents:
+            yield name, at, at + one.length, _words(one.flags, name)
+            at += one.length
 
 
 @contextmanager
@@ -294,6 +318,7 @@ def _flags_at(some: Sequence[Run], offset: int) -> int | None:
     return next((flags for start, end, flags in some if start <= offset < end), None)
 
 
+@cache
 def _words(flags: int | None, what: str) -> str:
     """Return flags as a number, and in words where ``what`` names their context."""
     if flags is None:

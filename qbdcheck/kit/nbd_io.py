@@ -19,7 +19,7 @@ from qbdcheck.kit.expectations import errno_name, recommended, wrong_errno
 from qbdcheck.kit.nbd_requests import in_blocks
 from qbdcheck.kit.request_errors import RequestFailed, RequestHangs, RequestLost, lost
 from qbdcheck.kit.sent_request import SentRequest, laid_over
-from qbdcheck.programs.requests_sent import OK, Sent, note
+from qbdcheck.programs.requests_sent import OK, Sent, belongs
 from qbdcheck.targets.disk import Disk
 from qbdcheck.targets.disk_io import judge
 from qbdcheck.targets.second_read import ReadAgain
@@ -78,6 +78,7 @@ class NbdIo:
         self._expected = shadow
         self.history = shadow.history
         self._lane = shadow.history.new_lane("NBD connection")
+        belongs(client, shadow.history, self._lane)
         self._again = again
         self._is_closed = False
         self._ended: SentRequest | None = None
@@ -208,12 +209,12 @@ class NbdIo:
         :raise RequestLost: there is no answer within the time limit.
         """
         sent = self._made(command, offset, length, flags, data, exact=exact, limited=True)
-        noted = note(str(sent))
+        noted = sent.noted(self.history)
         try:
             self.client.call(command, sent.offset, sent.length, flags=flags, payload=sent.data)
         except NbdError as error:
             noted.result = OK  # an error is an answer: the server lived
-            return error.errno or 0
+            return sent.refused(self._shadow.history, error.errno or 0)
         except TimeoutError:
             raise RequestHangs(f"{sent}: no reply within the time limit") from None
         except (OSError, EOFError):
@@ -248,12 +249,12 @@ class NbdIo:
         sent = self._made(command, offset, length, flags, data, limited=True)
         if self._ended:
             raise RequestLost(f"{sent}: not sent, because the server closed it at {self._ended}")
-        noted = note(str(sent))
+        noted = sent.noted(self.history)
         try:
             self.client.call(command, sent.offset, sent.length, flags=flags, payload=sent.data)
         except NbdError as error:
             noted.result = OK
-            number = error.errno or 0
+            number = sent.refused(self._shadow.history, error.errno or 0)
         except TimeoutError:
             raise RequestHangs(f"{sent}: no reply within the time limit") from None
         except (OSError, EOFError):
@@ -296,7 +297,7 @@ class NbdIo:
         if sent.data and self.block_sizes[0] > _COARSE:
             self._read_replies()
         sent.report(self._shadow, maybe=True)
-        noted = note(str(sent))
+        noted = sent.noted(self.history)
         try:
             cookie = self.client.send_request(
                 command, sent.offset, sent.length, flags=flags, payload=sent.data
@@ -449,9 +450,8 @@ class NbdIo:
             for at in range(sent.offset, end, part):
                 ask(at, min(part, end - at), flags)
 
-    @staticmethod
-    def _ask(sent: SentRequest, act: _Act) -> None:
-        noted = note(str(sent))
+    def _ask(self, sent: SentRequest, act: _Act) -> None:
+        noted = sent.noted(self.history)
         try:
             act()
             noted.result = OK

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from blockio.layers import Command, CommandFlag
+from oracles.damage import error as outcome
+from oracles.history import History
 from oracles.shadow import Shadow
 from qbdcheck.kit.nbd_requests import describe
+from qbdcheck.programs.requests_sent import Sent, note
 
 _CHANGES = (Command.WRITE, Command.WRITE_ZEROES, Command.TRIM)
 
@@ -44,6 +47,16 @@ class SentRequest:
         together = self.offset < other.offset + other.length
         together = together and other.offset < self.offset + self.length
         return together and (self.command in _CHANGES or other.command in _CHANGES)
+
+    def noted(self, history: History) -> Sent:
+        """Note it as about to be sent to the volume of a history."""
+        return note(str(self), (self.offset, self.length), history)
+
+    def refused(self, history: History, number: int) -> int:
+        """Record that the server answered with an errno; return the errno."""
+        what = f"{describe(self.command, self.offset, self.length, self.flags)}: {outcome(number)}"
+        history.note("error", self.offset, self.length, text=what)
+        return number
 
     def report(self, shadow: Shadow, *, maybe: bool) -> None:
         """Report the change to the shadow; ``maybe``: the sectors are old or new from now on."""

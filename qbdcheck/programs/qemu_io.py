@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from oracles.history import History
 from qbdcheck import answers
 from qbdcheck.errors import ProgramError
 from qbdcheck.machine_speed import Limit
@@ -27,6 +29,8 @@ PROMPT = b"qemu-io> "
 COMMAND_MAX = 1000
 """Longest command line in bytes; qemu-io reads lines of 1024 bytes."""
 _READ_SIZE = 1 << 20
+_PLACE = re.compile(r" (\d+) (\d+)$")
+"""Offset and length, which end a data command."""
 _COMPLETIONS = ("aio_write failed: ", "readv failed: ")
 """First words of the message of a failed aio request (aio_write_done, aio_read_done)."""
 
@@ -51,6 +55,7 @@ class QemuIo(CloseOrAbandon):
     :param argv: the whole command line.
     :param directory: its working directory; also holds its log.
     :param timeout_s: seconds that one command may take.
+    :ivar history: of the volume, so that a failed request can tell what came before it; or None.
     :raise ProgramError: qemu-io cannot open the image; the message has its output.
     """
 
@@ -60,6 +65,7 @@ class QemuIo(CloseOrAbandon):
         self.argv = tuple(argv)
         self.timeout_s = timeout_s
         self.closed = False
+        self.history: History | None = None
         self._failed_visibly = False
         self._flushed = False
         self._completions: list[Report] = []
@@ -160,7 +166,7 @@ class QemuIo(CloseOrAbandon):
 
         :raise IoFailed: the request failed.
         """
-        sent = note(f"qemu-io {command}")
+        sent = self._noted(command)
         output = self._send(command)
         reports = parse_reports(output)
         if not reports:
@@ -171,6 +177,11 @@ class QemuIo(CloseOrAbandon):
         if reports[-1].error:
             self._fail(command, reports[-1].error, output)
         return reports[-1]
+
+    def _noted(self, command: str) -> Sent:
+        found = _PLACE.search(command)
+        place = None if found is None else (int(found[1]), int(found[2]))
+        return note(f"qemu-io {command}", place, self.history)
 
     def _fail(self, command: str, reason: str, output: str) -> NoReturn:
         self._failed_visibly = True
@@ -183,7 +194,7 @@ class QemuIo(CloseOrAbandon):
 
         :raise IoFailed: qemu-io refuses the command at once.
         """
-        self._unfinished.append(note(f"qemu-io {command}"))
+        self._unfinished.append(self._noted(command))
         output = self._send(command)
         reports = parse_reports(output)
         self._in_flight += 1

@@ -34,9 +34,11 @@ from qbdcheck.report.page_damage import colour, hint, letter, meaning_of, second
 from qbdcheck.report.page_details import split_details
 from qbdcheck.report.page_life import LEGEND, life_of
 from qbdcheck.report.page_map import home_of, volume_map
+from qbdcheck.report.page_place import found_by, requests_there, shapes
 from qbdcheck.report.page_reply import extents_of, head_of, received
 from qbdcheck.report.page_reply import parts_of as chunks_of
 from qbdcheck.report.page_script import script_of
+from qbdcheck.report.page_surroundings import status_story
 from qbdcheck.report.page_verdict import verdict_of
 from qbdcheck.report.page_words import named, parts_of, request_in_words, text_of
 from qbdcheck.report.redact import Redaction, redaction_for
@@ -272,8 +274,14 @@ def _environment(tally: Tally) -> Environment:
         "hex": hex_of,
         "chars": chars_of,
         "letter": letter,
+        "breakable": _breakable,
     }
     return environment
+
+
+def _breakable(name: str) -> Markup:
+    """Return a name that a narrow page may break behind each of its underscores."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def _shown(value: object, redaction: Redaction) -> object:
@@ -342,8 +350,11 @@ def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
         "map": volume_map(findings),
         "life": life_of(finding) if finding else None,
         "legend": LEGEND,
-        "notes": _notes(finding) if finding else [],
-        "resized": resized(finding.life, finding.offset) if finding else "",
+        "notes": [*status_story(finding), *_notes(finding)] if finding else [],
+        "requests": requests_there(finding) if finding else [],
+        "shapes": list(shapes(finding)) if finding else [],
+        "found_by": found_by(finding) if finding else "",
+        "resized": resized(finding.life, *finding.place) if finding else "",
         "again": second_reads(findings),
         "plain": hint(case.message),
         "wire": list(_wire(finding)) if finding else [],

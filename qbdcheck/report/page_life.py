@@ -15,7 +15,7 @@ from oracles.life import DIFFERED, KILLED, NOT_JUDGED, WHOLE, Moment
 from oracles.linearizability import STALE
 from qbdcheck.report.page_damage import is_wrong_read
 
-_SHOWN = 48
+_SHOWN = 26
 """Marks of a picture; the table has all moments."""
 _STEP = 36
 """Width of a mark in pixels."""
@@ -34,6 +34,8 @@ _TEXTS = {
     "resize": "resize",
     "restart": "server stopped and started",
     "snapshot": "snapshot or clone made or removed",
+    "status": "block status",
+    "error": "request failed",
     "close": "connection closed",
 }
 _LETTERS = {
@@ -43,8 +45,12 @@ _LETTERS = {
     "discard": "D",
     "read": "R",
     "fault": "!",
+    "status": "B",
+    "error": "E",
     "close": "X",
 }
+_TOLD = ("fault", "cut", "resize", "snapshot", "status", "error")
+"""Kinds of events whose text the table shows."""
 _NO_LANE = "volume"
 RIGHT = "right"
 """The role of a read that returned the right data."""
@@ -83,7 +89,7 @@ class Line:
 class Life:
     """The picture and the table; ``sentence`` says what the culprit did, empty if none is known."""
 
-    sector: int
+    heading: str
     width: int
     height: int
     lanes: tuple[tuple[str, int], ...]
@@ -119,7 +125,7 @@ def life_of(finding: Finding) -> Life | None:
     )
     culprit = finding.culprit
     return Life(
-        sector=finding.sector,
+        heading=_heading(finding),
         width=_LEFT + _STEP * len(chosen) + 40,
         height=bottom + 24,
         lanes=tuple(lanes.items()),
@@ -132,6 +138,15 @@ def life_of(finding: Finding) -> Life | None:
     )
 
 
+def _heading(finding: Finding) -> str:
+    if finding.asked and not finding.length:
+        offset, length = finding.asked
+        return f"The life of the {length} bytes at offset {offset}"
+    has_family = any(one.kind == "snapshot" for one in finding.life)
+    of = f" of {finding.volume}" if has_family and finding.volume else ""
+    return f"The life of sector {finding.sector}{of}"
+
+
 def _roles(finding: Finding) -> dict[int, tuple[str, str]]:
     """Return the role of moments and a word for it, by their places."""
     life, culprit = finding.life, finding.culprit
@@ -141,6 +156,12 @@ def _roles(finding: Finding) -> dict[int, tuple[str, str]]:
             if one.kind == "read" and one.text.endswith(STALE):
                 roles[at] = "culprit", "returned an old value"
         return roles
+    if finding.asked and not finding.length:
+        kind = "status" if finding.damage is Damage.STATUS else "error"
+        last = max((at for at, one in enumerate(life) if one.kind == kind), default=-1)
+        return (
+            {last: ("culprit", "is wrong" if kind == "status" else "failed")} if last >= 0 else {}
+        )
     last = max((at for at, one in enumerate(life) if one.kind == "read"), default=-1)
     for at, one in enumerate(life[: max(last, 0)]):
         if one.kind == "read" and one.is_certain and one.text not in (NOT_JUDGED, DIFFERED):
@@ -196,13 +217,13 @@ def _mark(one: Moment, role: tuple[str, str], x: int, lanes: dict[str, int], bot
 
 
 def _later(before: Moment, one: Moment) -> str:
-    """Return how much later a moment is known to be over, such as ``+2.3ms``; "" if unknown."""
+    """Return how much later a moment is known to be over, such as ``2.3ms``; "" if unknown."""
     if before.at_s is None or one.at_s is None or one.at_s <= before.at_s:
         return ""
     for unit, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
         count = (one.at_s - before.at_s) / unit
         if count >= 1:
-            return f"+{count:.{1 if count < 10 else 0}f}{name}"
+            return f"{count:.{1 if count < 10 else 0}f}{name}"
     return ""
 
 
@@ -218,7 +239,7 @@ def _title(one: Moment, word: str) -> Iterator[str]:
         yield one.lane
     if not one.is_certain:
         yield "not acknowledged: its outcome is not known"
-    if one.text and one.kind in ("fault", "read", "cut", "resize", "snapshot"):
+    if one.text and one.kind in (*_TOLD, "read"):
         yield one.text
     if word:
         yield word
@@ -237,9 +258,7 @@ def _line(one: Moment, role: tuple[str, str]) -> Line:
     words = [role[1]] if role[1] else []
     if not one.is_certain:
         words.append("outcome not known")
-    if one.text and (
-        one.kind in ("fault", "cut", "resize", "snapshot") or one.text in (NOT_JUDGED, DIFFERED)
-    ):
+    if one.text and (one.kind in _TOLD or one.text in (NOT_JUDGED, DIFFERED)):
         words.append(one.text)
     time = "" if one.at_s is None else f"{one.at_s:.6f}"
     return Line((time, what, one.lane, place, "; ".join(words)), role[0])

@@ -25,11 +25,13 @@ from oracles.life import (
     resized,
     snapshots_before_read,
 )
+from oracles.life import place_of as place_of_change
 from qbdcheck.files import ROOT
 from qbdcheck.report.cause import cause_of_case, main_finding
 from qbdcheck.report.events import CaseEnded
 from qbdcheck.report.page_damage import is_wrong_read
 from qbdcheck.report.page_details import split_details
+from qbdcheck.report.page_place import further, is_as_new, modulo
 from qbdcheck.report.page_surroundings import alike, in_flight, range_of
 from qbdcheck.report.shared_facts import reader_and_writer
 
@@ -59,6 +61,7 @@ _SINCE = re.compile(r"; all were right before these commands: (.+?):?$", re.MULT
 """As `qbdcheck.guest.file_set` says what came between the two checks of files."""
 _BEHIND = re.compile(r"was behind its end while it had (\d+) bytes$")
 """Ends what `oracles.life.resized` says of a place that was cut off."""
+_ACROSS = re.compile(r"lie across the end that it had with (\d+) bytes$")
 _NAMES = {"prefill": "The prefill", "write": "Write", "zero": "Write zeroes", "discard": "Discard"}
 _MIB = 1 << 20
 _UNITS = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
@@ -70,15 +73,24 @@ def verdict_of(case: CaseEnded) -> str:
     in_guest = finding is not None and finding.request.startswith("fio in the guest")
     text = ""
     if finding is not None:
-        text = _of_fio(finding) if in_guest else _of_finding(finding)
-        if text and (behind := _BEHIND.search(resized(finding.life, finding.offset))):
-            text += f"; this was behind the end while the volume had {behind[1]} bytes"
+        text = (_of_fio if in_guest else _of_finding)(finding)
     if finding is not None and finding.damage is Damage.MISDIRECTED and not is_wrong_read(finding):
         text = _of_displaced(case.findings, text)
     text = text or _of_text(case) or cause_of_case(case) or "Nothing is known of this failure"
+    if finding is not None and not in_guest:
+        text = f"{text.rstrip('.')}{_of_sizes(finding)}{further(case.findings, finding)}"
     if (since := _SINCE.search(case.message)) is not None and since[1] not in text:
         text += f". Files of the guest are damaged: all were right before {since[1]}"
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def _of_sizes(finding: Finding) -> str:
+    """Return that a place was cut off before, or lies across an earlier end; "" for neither."""
+    told = resized(finding.life, *finding.place)
+    if behind := _BEHIND.search(told):
+        return f"; this was behind the end while the volume had {behind[1]} bytes"
+    across = _ACROSS.search(told) if finding.asked and not finding.length else None
+    return f"; it lies across the end that the volume had with {across[1]} bytes" if across else ""
 
 
 def _of_fio(finding: Finding) -> str:
@@ -149,7 +161,9 @@ def _who(finding: Finding) -> str:
 
 def _sided_place(finding: Finding) -> str:
     on = f" on the {finding.side}" if finding.side not in ("", "target") else ""
-    return place_of(finding) + on
+    has_family = any(one.kind == "snapshot" for one in finding.life)
+    of = f" of {finding.volume}" if has_family and finding.volume else ""
+    return place_of(finding) + of + on
 
 
 def _of_data(finding: Finding) -> str:
@@ -161,6 +175,7 @@ def _of_data(finding: Finding) -> str:
         return _of_place(finding, f"{place} {has}")
     at = culprit.place if culprit.lost is None else culprit.lost
     write, after = finding.life[at], finding.life[at + 1 :]
+    seen = place_of_change(finding.life, finding.seen)
     if finding.damage is Damage.MISDIRECTED:
         return f"{_named(write)} went to the wrong place: {place} {has}"
     if finding.damage is Damage.ZEROED and (older := _zeroed_before(finding.life[:at], finding)):
@@ -169,17 +184,17 @@ def _of_data(finding: Finding) -> str:
         away = finding.found_at - finding.offset
         return (
             f"{_named(write)} went to the wrong place: {place} {has}, and its data is"
-            f" {_away(away)} {'higher' if away > 0 else 'lower'}"
+            f" {_away(away)} {'higher' if away > 0 else 'lower'}{modulo(finding)}"
         )
     cut = cut_after(finding.life, at)
     acknowledged = "was acknowledged" if write.is_certain else "has no known outcome"
     if cut is None:
         if _is_innocent(finding, write):
-            changed = removed_first(snapshots_before_read(finding.life, at))
+            changed = removed_first(snapshots_before_read(finding.life, at, at, seen))
             since = f"; before this read {changed[-1].text}" if changed else ""
             return f"{place} {has}{_untouched_since(write)}{_beside(finding)}{since}"
         read = next((one for one in reversed(after) if one.kind == "read"), None)
-        when = f"read back{_after_end(finding.life, at)}" if read else "then"
+        when = f"read back{_after_end(finding.life, at, seen)}" if read else "then"
         acknowledged += in_flight(finding, write)
         others = alike(finding, write)
         return f"{_named(write)} {acknowledged}; {when}, {place} {has}{_beside(finding)}{others}"
@@ -188,7 +203,7 @@ def _of_data(finding: Finding) -> str:
     elif not write.fua and write.kind != "prefill":
         acknowledged += ", but not flushed"
     end = "the server was killed" if finding.life[cut].text == KILLED else "a power cut"
-    if removed := removals_before_read(finding.life, cut):
+    if removed := removals_before_read(finding.life, cut, at, seen):
         end += f", and after {removed[-1].text},"
     return f"{_named(write)} {acknowledged}; after {end} {place} {has}{_beside(finding)}"
 
@@ -205,7 +220,7 @@ def _zeroed_before(life: Sequence[Moment], finding: Finding) -> str:
     return f"{name[:1].lower()}{name[1:]}, which came before"
 
 
-def _after_end(life: Sequence[Moment], lost: int) -> str:
+def _after_end(life: Sequence[Moment], lost: int, seen: int | None) -> str:
     """Return what ended before a change was not there, as a part of a sentence; "" for nothing."""
     ends = ends_before_read(life, lost)
     mine = [one for one in ends if one.kind == "close" and one.lane == life[lost].lane]
@@ -213,7 +228,7 @@ def _after_end(life: Sequence[Moment], lost: int) -> str:
     before = "the read before that returned it" if right else "nothing read it before"
     if any(one.kind == "restart" for one in ends):
         return f" after the server was stopped in its normal way and started again ({before})"
-    if changed := snapshots_before_read(life, lost):
+    if changed := snapshots_before_read(life, lost, lost, seen):
         return f" after {removed_first(changed)[-1].text} ({before})"
     if mine or (ends and right):
         whose = "its connection" if mine else ends[-1].lane
@@ -270,9 +285,8 @@ def _named(write: Moment) -> str:
     if write.kind == "prefill":
         return name
     number = f" #{write.number}" if write.number else ""
-    return (
-        f"{name}{number} {range_of(write.length, write.offset)}{' with FUA' if write.fua else ''}"
-    )
+    fua = " with FUA" if write.fua else ""
+    return f"{name}{number} {range_of(write.length, write.offset)}{fua}"
 
 
 def _has(finding: Finding, *, is_one: bool) -> str:
@@ -296,7 +310,8 @@ def _lost(finding: Finding, is_one: bool) -> str:
 
 def _zeroed(finding: Finding, is_one: bool) -> str:
     if finding.part is None:
-        return f"{'reads' if is_one else 'read'} as zeroes"
+        new = ", as a new volume does" if is_as_new(finding) else ""
+        return f"{'reads' if is_one else 'read'} as zeroes{new}"
     return f"{'has' if is_one else 'have'} zeroes at {_bytes(finding)}"
 
 

@@ -28,6 +28,10 @@ _COMMANDS: Sequence[tuple[str, re.Pattern[str]]] = (
     (FLUSH, re.compile(r"\bflush", re.IGNORECASE)),
     ("cache", re.compile(r"\bCACHE\b")),
     (
+        "lock",
+        re.compile(r"\bfailed to get [\w\" ]*lock\b|another process using the", re.IGNORECASE),
+    ),
+    (
         "handshake",
         re.compile(
             r"handshake|can't open|could not open|\boption\b"

@@ -81,6 +81,7 @@ _COMMANDS: Mapping[str, float] = {
     "snapshot": 2.0,
     "cache": 2.0,
     "handshake": 1.4,
+    "lock": 1.4,
     symptoms.WRITE: 0.6,
     symptoms.READ: 0.5,
 }

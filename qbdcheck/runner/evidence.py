@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import FrameType
 
 import pytest
@@ -18,16 +20,25 @@ from oracles.damage import Content, Damage, What
 from oracles.damage import error as errno_of
 from oracles.displacement import explained
 from oracles.finding import Finding, Findings
+from oracles.life import Moment
 from oracles.promises import policy_after
 from qbdcheck.errors import NotReadyError, ProgramError
 from qbdcheck.machine_speed import Load, StarvedError
 from qbdcheck.programs.qemu_io import IoFailed
+from qbdcheck.programs.requests_sent import last_about
 from qbdcheck.programs.running import CRASHES
 from reference_backend.nbd.errors import NbdError, NbdProtocolError
 
 MOST = 100
 """Maximum number of findings of a case in reports; the most informative come first."""
+_STATUS = re.compile(r"qbd:dirty|block status")
 _CONTENTS = Damage.STALE.rank
+_ANSWERS = (Damage.ERROR, Damage.STATUS, Damage.LENGTH, Damage.PROTOCOL, Damage.OTHER_WRITE)
+"""Kinds of damage that are of the answer to a request, where they have no place."""
+_ENDS = 5
+"""Ends of connections that such a finding has: the last ones."""
+_LAST_WRITES = 3
+"""Requests that a finding names as those that touched its place last."""
 _BY_TEXT = {os.strerror(number): errno_of(number) for number in errno.errorcode}
 """Outcomes by the text that qemu-io prints for them."""
 _REWRITTEN = "@py_"
@@ -36,6 +47,45 @@ _REWRITTEN = "@py_"
 
 def findings_of(error: BaseException) -> Findings:
     """Return the findings of a failure, the most informative first."""
+    return Findings(map(_with_life, _found_in(error)))
+
+
+def _with_life(finding: Finding) -> Finding:
+    """Return a finding on the answer to a request with what happened to its range before.
+
+    The request is that which the finding names, as the case has sent it.
+    """
+    if finding.length or finding.life or finding.damage not in _ANSWERS:
+        return finding
+    sent = last_about(finding.request or finding.remark)
+    if sent is None or sent.place is None or sent.history is None:
+        return finding
+    life = _with_ends(sent.history.life(sent.place), sent.history.moments)
+    if finding.damage is Damage.STATUS:
+        answers = [at for at, one in enumerate(life) if one.kind == "status"]
+        life = life[: answers[-1] + 1] if answers else life
+    else:
+        at_s = sent.history.clock() if sent.history.clock else None
+        what = sent.text.removeprefix("qemu-io ").split()[0]
+        text = f"{what}: {finding.seen}" if finding.seen else what
+        life = (*life, Moment("error", 0, *sent.place, at_s=at_s, text=text))
+    last = sent.history.last_writes(*sent.place, _LAST_WRITES)
+    return replace(finding, asked=sent.place, life=life, last_writes=last)
+
+
+def _with_ends(life: tuple[Moment, ...], moments: Sequence[Moment]) -> tuple[Moment, ...]:
+    """Return a life with the ends of all connections behind its first event.
+
+    A server may answer wrongly because another client left.
+    """
+    known = {id(one) for one in life}
+    found = [at for at, one in enumerate(moments) if id(one) in known]
+    others = [one for one in moments[found[0] :] if one.kind == "close"] if found else []
+    missing = [one for one in others[-_ENDS:] if id(one) not in known]
+    return tuple(sorted([*life, *missing], key=lambda one: one.at_s or 0.0)) if missing else life
+
+
+def _found_in(error: BaseException) -> Findings:
     for one in _chain(error):
         found = _all_findings(getattr(one, "findings", ()))
         if found:
@@ -45,8 +95,16 @@ def findings_of(error: BaseException) -> Findings:
             found = Findings(finding for value in _values(frame) for finding in value)
             if found:
                 return _first(found)
-        return Findings()
+        return Findings(filter(None, [_of_status(error)]))
     return Findings(filter(None, [_of_type(error)]))
+
+
+def _of_status(error: BaseException) -> Finding | None:
+    """Return a wrong block status that only the text of an assertion tells; None for others."""
+    text = (str(error).strip().splitlines() or [""])[0].removeprefix("AssertionError: ")
+    if not _STATUS.search(text) or last_about(text) is None:
+        return None
+    return Finding(Damage.STATUS, remark=text)
 
 
 def basis_of(error: BaseException, findings: Sequence[Finding]) -> tuple[str, ...]:

@@ -17,10 +17,12 @@ _PAGE = """\
 :root{color-scheme:light dark}
 body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin-bottom:.2rem} h2{font-size:1.05rem;margin:1.4rem 0 .3rem}
-table{border-collapse:collapse;width:100%}
+table{border-collapse:collapse;width:100%;table-layout:fixed}
 th,td{text-align:left;vertical-align:top;padding:.2rem .6rem .2rem 0;overflow-wrap:anywhere}
 th{width:min(15rem,35%);font-weight:600} tr{border-top:1px solid #8885}
 .passed{color:#1a7f37} .failed{color:#cf222e} .partly{color:#9a6700}
+@media(prefers-color-scheme:dark){.passed{color:#4ac26b} .failed{color:#ff7b72}
+.partly{color:#e3b341}}
 code{font-size:.85em;overflow-wrap:anywhere}
 @media print{body{margin:0;font-size:11px}}
 </style>
@@ -58,7 +60,7 @@ _TITLES = {
 def page(stated: Mapping[str, Any], file: str, public_key: str, digest: str) -> str:
     """Return the page of a statement. :param file: name of the signed file."""
     sections = [
-        (title, list(rows(stated[name])) or [("none", "")])
+        (title, [(one, told or "not known") for one, told in rows(stated[name])] or [("none", "-")])
         for name, title in _TITLES.items()
         if name in stated
     ]

@@ -119,6 +119,7 @@ class Disk:
         self.family.join(lambda: self.shadow.history)
         backend.on_end.append(self._ended)
         shadow.history.clock = case_s
+        shadow.history.volume, shadow.history.relatives = backend.name, self.family.histories
         shadow.history.faults.append(self._fired)
         self._qemu_img = qemu_img
         self._scratch = scratch
@@ -444,6 +445,7 @@ class Snapshot(Disk):
         )
         self._of = disk.backend
         self._snapshot = name
+        self.shadow.history.volume = f"snapshot {name} of {disk.name}"
 
     def remove(self) -> None:
         """Remove the snapshot; tried again for 5 s while the server ends its last connection.
@@ -466,6 +468,7 @@ class Snapshot(Disk):
         clone = Disk(
             backend, self.format, shadow, self._qemu_img, self._scratch, family=self.family
         )
+        shadow.history.volume = f"clone {name} of snapshot {self._snapshot} of {self._of.name}"
         self.family.note(f"clone {name} was made of snapshot {self._snapshot}")
         return clone
 

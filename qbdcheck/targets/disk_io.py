@@ -96,6 +96,7 @@ class DiskIo(QemuIo):
         self._next_pattern = 0
         self._generation = 0
         super().__init__(argv, directory, name, timeout_s)
+        self.history = None if shadow is None else shadow.history
 
     @property
     def _shadow(self) -> Shadow | None:

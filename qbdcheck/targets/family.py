@@ -17,6 +17,10 @@ class Family:
         """Add a disk. :param history: returns its history, which may be replaced meanwhile."""
         self._members.append(history)
 
+    def histories(self) -> list[History]:
+        """Return the histories of all disks that belong to it."""
+        return [history() for history in self._members]
+
     def note(self, what: str) -> None:
         """Record that a snapshot or a clone was made or removed: ``snapshot s1 was removed``."""
         for history in self._members:

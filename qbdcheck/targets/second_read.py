@@ -15,7 +15,7 @@ import numpy as np
 from blockio.extents import STATE_HOLE
 from oracles.damage import Confidence, Damage
 from oracles.finding import READ_WAS_WRONG, Finding, Findings
-from oracles.shadow import Shadow
+from oracles.shadow import MISSED, Shadow
 from oracles.stamps import SECTOR, Data, as_array
 from qbdcheck.errors import QbdcheckError
 from reference_backend.client import Client
@@ -97,7 +97,31 @@ def looked_again(
             _with(finding, f"read again over a new connection: {says}"), allocation=allocation
         )
         shadow.search(found, seen, start)
+    if found and shadow.size > _SMALL:
+        _searched_far(shadow, found, again)
     return found
+
+
+def _searched_far(shadow: Shadow, found: Findings, again: ReadAgain) -> None:
+    """Look for what the first finding misses where an offset that lost its high bits leads to.
+
+    Each such place is read once, in a unit of 64 KiB.
+    """
+    place = found[0].offset
+    moduli = (1 << bits for bits in range(16, place.bit_length()))
+    units = dict.fromkeys(place % modulus // _UNIT * _UNIT for modulus in moduli)
+    for start in units:
+        if found[0].found_at is not None or found[0].damage not in MISSED:
+            return
+        if start == place // _UNIT * _UNIT:
+            continue
+        try:
+            data, _ = again(start, min(_UNIT, shadow.size - start))
+        except (*_FAILS, ReplyHasGaps):
+            return
+        first = Findings(found[:1])
+        shadow.search(first, as_array(data), start)
+        found[0] = first[0]
 
 
 def _around(shadow: Shadow, finding: Finding) -> tuple[int, int]:

@@ -259,3 +259,47 @@ def test_the_flush_comes_first_and_only_a_removal_shares_the_suspicion(
         "The power was cut at 4.000 s. Write #1 was acknowledged at 2.000 s and flushed at 3.000 s,"
         f" and is gone: the flush between did not make it durable{rest}"
     )
+
+
+@pytest.mark.parametrize(
+    ("is_taken_before", "sees_what_it_had", "is_named"),
+    [(False, False, True), (True, False, False), (True, True, True)],
+)
+def test_a_removal_is_named_only_if_it_can_be_the_cause(
+    shadow: Shadow, is_taken_before: bool, sees_what_it_had: bool, is_named: bool
+) -> None:
+    """A snapshot from before the change never had it, and can only bring back what it had."""
+    old = shadow.expected(5 * SECTOR, SECTOR) if sees_what_it_had else bytes(SECTOR)
+    taken = "snapshot s1 of disk was taken"
+    if is_taken_before:
+        shadow.history.note("snapshot", text=taken)
+    write(shadow, 5)
+    shadow.flush()
+    if not is_taken_before:
+        shadow.history.note("snapshot", text=taken)
+    shadow.power_cut()
+    shadow.history.note("snapshot", text="snapshot s1 of disk was removed")
+    told = sentence(finding_of(shadow, 5, old))
+    assert ("snapshot s1 of disk was removed" in told) == is_named
+
+
+def test_later_changes_in_relatives_are_in_a_finding(shadow: Shadow) -> None:
+    clone = shadow.copy(writer=1)
+    clone.history.volume, clone.history.clock = "clone c1", shadow.history.clock
+    shadow.history.relatives = lambda: [shadow.history, clone.history]
+    clone.zero(5 * SECTOR, SECTOR)  # before the last change of the volume
+    old = shadow.expected(5 * SECTOR, SECTOR)
+    write(shadow, 5)
+    clone.zero(5 * SECTOR, 2 * SECTOR)
+    clone.zero(9 * SECTOR, SECTOR)
+    [found] = finding_of(shadow, 5, old).relatives
+    assert (found.kind, found.lane, found.length) == ("zero", "clone c1", 2 * SECTOR)
+
+
+def test_a_block_status_says_what_it_said_of_the_place(shadow: Shadow) -> None:
+    states = [("base:allocation", 0, 4096, "data"), ("base:allocation", 4096, 8192, "hole")]
+    shadow.history.answered(0, 8192, states, "C")
+    [answer] = [one for one in shadow.history.life((4096, 512)) if one.kind == "status"]
+    assert (answer.text, answer.lane) == ("base:allocation: hole", "C")
+    assert type(answer) is Moment
+    assert not [one for one in shadow.history.life((8192, 512)) if one.kind == "status"]

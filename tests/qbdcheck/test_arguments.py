@@ -167,7 +167,7 @@ def test_the_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--json=", "the path is empty"),
         ("--target=", "argument -t/--target: '' names nothing"),
         ("-g,", "argument -g: ',' names nothing"),
-        ("-j 1001", "1001 is too large; at most 1000 (-j)"),
+        ("-j 1001", "1001 is too large; at most 1000"),
         ("-o preallocation=full 1", "-o is for image formats, and raw has none of its options"),
         ("--skip-tests /nonexistent 530", "argument --skip-tests: /nonexistent: no such file"),
         ("--knobs a=1", "--knobs requires --mutants"),

@@ -15,6 +15,7 @@ from random import Random
 import numpy as np
 
 from blockio.layers import Command, CommandFlag
+from oracles.concurrent_reads import STRANGE, with_lives
 from oracles.finding import Finding, Findings
 from oracles.linearizability import INITIAL, NEVER, Access, Anomaly, check
 from oracles.numbered_sectors import MAGIC, WORDS, Mixed, beside, displaced, finding_of, strange
@@ -66,6 +67,8 @@ class History:
 
     accesses: list[Access] = field(default_factory=list)
     mixed: list[Mixed] = field(default_factory=list)
+    strange: list[Access] = field(default_factory=list)
+    """Of reads whose data belongs to no write: they are no part of what is judged."""
     requests: int = 0
 
     def anomalies(self) -> list[Anomaly]:
@@ -86,7 +89,12 @@ class History:
             anomalies = check(self.accesses)
         except ValueError:  # numbers were used again: nothing can be said
             anomalies = []
-        return Findings([*wrong, *moved, *beside(moved, anomalies)])
+        found = [*wrong, *moved, *beside(moved, anomalies)]
+        return Findings(self.with_lives(found))
+
+    def with_lives(self, found: Sequence[Finding]) -> list[Finding]:
+        """Return findings with what their sectors went through, and what was in flight."""
+        return with_lives(found, [*self.accesses, *self.strange])
 
 
 @dataclass(frozen=True)
@@ -142,6 +150,7 @@ def record(  # noqa: PLR0917  # the arguments of each client
     for worker in workers:
         history.accesses += worker.accesses
         history.mixed += worker.mixed
+        history.strange += worker.strange
         history.requests += worker.requests
     failures = [worker.failure for worker in workers if worker.failure is not None]
     if failures:
@@ -156,7 +165,7 @@ def _with_history(failure: BaseException, history: History) -> BaseException:
     """
     if isinstance(failure, Torn | RequestFailed):
         found = history.findings()
-        failure.findings = Findings([*failure.findings, *found])
+        failure.findings = Findings([*history.with_lives(failure.findings), *found])
     return failure
 
 
@@ -182,6 +191,7 @@ class _Client(threading.Thread):
         super().__init__(daemon=True)
         self.accesses: list[Access] = []
         self.mixed: list[Mixed] = []
+        self.strange: list[Access] = []
         self.requests = 0
         self.failure: BaseException | None = None
         self._number = number
@@ -277,7 +287,13 @@ class _Client(threading.Thread):
             self._wrote(sent, returned)
         elif sent.command is Command.READ:
             times = sent.call, returned
-            values = seen(reply.data, sent.first, self.mixed, *times, self._number, sent.number)
+            who = self._number, sent.number
+            try:
+                values = seen(reply.data, sent.first, self.mixed, *times, *who)
+            except Torn:
+                sectors = range(sent.first, sent.first + sent.sectors)
+                self.strange += [Access(at, False, STRANGE, *times, *who) for at in sectors]
+                raise
             self.accesses += [
                 Access(sent.first + at, False, value, *times, self._number, sent.number)
                 for at, value in enumerate(values)

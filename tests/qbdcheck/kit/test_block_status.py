@@ -112,4 +112,4 @@ def test_data_that_is_called_zero_is_found(open_target: Opener, target: str) -> 
     )
     assert finding.text == f"called zero, but a read returns data from offset {offset} on"
     assert finding.last_write == f"#1 write {offset}+512"
-    assert [one.kind for one in finding.life][-2:] == ["write", "read"]
+    assert [one.kind for one in finding.life][-3:] == ["write", "status", "read"]

@@ -21,7 +21,7 @@ from qbdcheck.report.events import Event, RunEnded, TestEnded
 from qbdcheck.report.html import Html
 from qbdcheck.verdict import Verdict
 
-VOID = {"meta", "input", "img", "br", "link"}
+VOID = {"meta", "input", "img", "br", "wbr", "link"}
 
 
 class Elements(HTMLParser):

@@ -192,9 +192,9 @@ def test_where_only_the_read_was_wrong_no_write_is_to_blame() -> None:
 def test_each_mark_has_the_time_since_the_one_before() -> None:
     life = life_of(LOST)
     assert life
-    assert [one.later for one in life.marks] == ["", "+500ms", "+500ms", *["+1.0s"] * 3]
+    assert [one.later for one in life.marks] == ["", "500ms", "500ms", *["1.0s"] * 3]
     times = (1.0, 1.0000024, 1.0031, 1.0031, None)
     moments = tuple(replace(WRITE, number=number, at_s=at) for number, at in enumerate(times, 7))
     life = life_of(replace(LOST, life=moments))
     assert life
-    assert [one.later for one in life.marks] == ["", "+2.4us", "+3.1ms", "", ""]
+    assert [one.later for one in life.marks] == ["", "2.4us", "3.1ms", "", ""]
