@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import deque
 from typing import Any
 
 from blockio.errors import BlockError
@@ -41,7 +42,7 @@ class LatePunchHitsNewData(Mutant):
     def install(self) -> None:
         """Take 2 ms for each discard that frees a unit."""
         flushes: weakref.WeakKeyDictionary[Volume, int] = weakref.WeakKeyDictionary()
-        new: weakref.WeakKeyDictionary[Volume, list[tuple[int, int, int]]] = (
+        new: weakref.WeakKeyDictionary[Volume, deque[tuple[int, int, int]]] = (
             weakref.WeakKeyDictionary()
         )
 
@@ -58,9 +59,8 @@ class LatePunchHitsNewData(Mutant):
                 is_new = not has_data(volume, base, base + _UNIT)
                 real(volume, offset, data, fua)
                 if is_new and data:
-                    spans = new.setdefault(volume, [])
+                    spans = new.setdefault(volume, deque(maxlen=_MOST))
                     spans.append((flushes.get(volume, 0), offset, len(data)))
-                    del spans[:-_MOST]
 
             return write
 
@@ -68,13 +68,14 @@ class LatePunchHitsNewData(Mutant):
             def zero(volume: Volume, offset: int, length: int, *rest: Any, **named: Any) -> None:
                 whole = whole_blocks(offset, length, _UNIT)
                 is_freed = bool(whole) and has_data(volume, whole[0] * _UNIT, whole[-1] * _UNIT + 1)
-                before, known = flushes.get(volume, 0), len(new.get(volume, ()))
+                before = flushes.get(volume, 0)
+                new.pop(volume, None)
                 real(volume, offset, length, *rest, **named)
                 if not is_freed:
                     return
                 mark_under_way()
                 time.sleep(0.002)
-                for flushed, at, size in list(new.get(volume, ()))[known:]:
+                for flushed, at, size in list(new.get(volume, ())):
                     if flushed > before and self.strikes():
                         with volume._lock:  # noqa: SLF001  # a mutant changes code
                             volume.store.zero(at, size, allocate=False)

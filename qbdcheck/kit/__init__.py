@@ -89,6 +89,7 @@ MODULES = (
     "libvirt.qbd",
     "libvirt.schema",
     "libvirt.xml",
+    "mixed.mixture",
     "model.concurrent",
     "model.machine",
     "model.replay",
