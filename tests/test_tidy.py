@@ -71,6 +71,7 @@ MAY_IMPORT = {
         "oracles/crash_states/",
         "qbdcheck/kit/block_contents.py",
         "qbdcheck/kit/covering/",
+        "qbdcheck/kit/mixed/",
         "qbdcheck/kit/related_requests.py",
         "qbdcheck/kit/crash/kill_cycles.py",
         "qbdcheck/kit/model/concurrent.py",

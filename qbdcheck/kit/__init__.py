@@ -90,6 +90,7 @@ MODULES = (
     "libvirt.schema",
     "libvirt.xml",
     "luks",
+    "mixed.mixture",
     "model.concurrent",
     "model.machine",
     "model.replay",

@@ -6,7 +6,7 @@ snapshots, removals of snapshots, clones and clones of clones between them. They
 classes of two dimensions; the log says how many. A dozen rows share each snapshot. All volumes,
 snapshots and clones are read around each place.
 Guards: zeroes-in-clone-show-parent, snapshot-merge-drops-zeroes, grandchild-reads-grandparent,
-discard-exposes-backing.
+discard-exposes-backing, refused-snapshot-replaces.
 """
 
 from qbdcheck.kit import case

@@ -10,6 +10,7 @@ from typing import Any
 
 from blockio.extents import STATE_ZERO
 from qbdcheck.clock import pause
+from qbdcheck.errors import ProgramError
 from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.block_status import StatusWrong, follow
 from qbdcheck.kit.covering.classes import ERRNO
@@ -67,6 +68,8 @@ class Events:
         self.is_coherent = is_coherent
         self._names = 0
         self._snapshots: list[tuple[Disk, Snapshot]] = []
+        self._labels: dict[str, str] = {}
+        """What snapshots were called when they were taken, by their names as disks."""
         self._original = disk
         self._disks = [disk]
         """The volume, and the clones of the present group; the last one is used."""
@@ -101,6 +104,16 @@ class Events:
         expect_bytes(io.client.size, disk.size, disk.name)
         return io
 
+    @property
+    def snapshots(self) -> int:
+        """Number of snapshots that are kept."""
+        return len(self._snapshots)
+
+    @property
+    def clones(self) -> int:
+        """Number of clones of the present group."""
+        return len(self._disks) - 1
+
     def is_fresh(self, at: int, length: int) -> bool:
         """Return whether a range was in no ground before; from now on it was."""
         chunks = set(range(at // _CHUNK, (at + length) // _CHUNK + 1))
@@ -124,13 +137,16 @@ class Events:
             "zero all": lambda: self._wipe(TransmissionFlag.SEND_WRITE_ZEROES),
             "discard all": lambda: self._wipe(TransmissionFlag.SEND_TRIM),
             "reconnect": self.clients.close,
+            "break off": self.clients.drop,
             "cut": lambda: self._end("cut"),
             "stop": lambda: self._end("stop"),
             "kill": lambda: self._end("kill"),
             "snapshot": self._take,
+            "snapshot again": self._take_again,
             "snapshot beside": self._take_beside,
             "remove oldest": lambda: self._remove(0),
             "remove newest": lambda: self._remove(-1),
+            "remove two": self._remove_two,
             "clone": self._clone,
             "back": lambda: self._disks.insert(0, self._disks.pop()),
             "grow": lambda: self._resize(self.size + max(self._amount(), self.unit)),
@@ -212,7 +228,21 @@ class Events:
         if len(self._snapshots) >= _SNAPSHOTS:
             self._remove(self._random.choice((0, 1, -1)))
         self._names += 1
-        self._snapshots.append((self.disk, self.disk.snapshot(f"s{self._names}")))
+        taken = self.disk.snapshot(f"s{self._names}")
+        self._labels[taken.name] = f"s{self._names}"
+        self._snapshots.append((self.disk, taken))
+
+    def _take_again(self) -> None:
+        """Ask for a snapshot with a name that is taken: if it is refused, nothing may change."""
+        known = [one for disk, one in self._snapshots if disk is self.disk]
+        if not known:
+            return
+        snapshot = self._random.choice(known)
+        try:
+            self.disk.backend.snapshot(self._labels[snapshot.name])
+        except ProgramError:
+            return
+        self._snapshots = [one for one in self._snapshots if one[1] is not snapshot]
 
     def _take_beside(self) -> None:
         """Take a snapshot of the other volume, with the name of this one's newest."""
@@ -231,6 +261,11 @@ class Events:
             _, snapshot = self._snapshots.pop(number)
             self._clients.pop(snapshot.name, Connections(self._connect, self._random)).close()
             snapshot.remove()
+
+    def _remove_two(self) -> None:
+        """Remove the two oldest snapshots, one directly after the other."""
+        self._remove(0)
+        self._remove(0)
 
     def _clone(self) -> None:
         """Make a clone of the newest snapshot; requests go to it from now on."""

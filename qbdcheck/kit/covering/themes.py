@@ -118,6 +118,8 @@ CUTS = Theme(
             "earlier, flush, cut, main, then, cut",
             "earlier, main, reconnect, flush, then, cut",
             "earlier, main, flush, cut, then, cut",
+            "earlier, main, flush, cut, cut",
+            "earlier, main, break off, flush, cut",
             "earlier, main, flush beside, then, cut",
             "flush beside, earlier, main, flush, then, cut",
             "earlier, flush, main, zero all, flush, then, cut",
@@ -159,6 +161,8 @@ SNAPSHOTS = Theme(
             "earlier, flush, snapshot, main, zero all, flush, cut, then",
             "earlier, snapshot, discard all, main, then, remove oldest, main",
             "earlier, snapshot, main, flush, then, cut",
+            "earlier, snapshot, main, snapshot again, then",
+            "earlier, snapshot, main, snapshot, then, remove two, main",
         ),
     },
     (
