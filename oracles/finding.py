@@ -311,7 +311,8 @@ def _aged(finding: Finding) -> str:
         return f"{word}{_expected(finding)}"
     if _is_version(seen) and expected is not None and _is_version(expected):
         return f"{word} ({seen}, expected {expected.generation} by write #{expected.operation})"
-    if finding.damage is Damage.STALE and _is_version(seen) and finding.part is None:
+    is_write = _is_version(seen) or seen.what is What.WRITE
+    if finding.damage is Damage.STALE and is_write and finding.part is None:
         return f"{word} (write #{seen.operation} still there{_expected(finding)})"
     return f"{word} ({seen}{_expected(finding)})"
 

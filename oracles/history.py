@@ -257,8 +257,8 @@ class History:
         kind: str = "write",
         fua: bool = False,
         is_certain: bool = True,
-    ) -> None:
-        """Record an operation; without a number it gets the next one.
+    ) -> Operation:
+        """Record an operation, and return it; without a number it gets the next one.
 
         :param kind: of the moment, as are the rest.
         """
@@ -266,7 +266,8 @@ class History:
             number = self.next_number()
         self._last_number = max(self._last_number, number)
         generation, writer = self._stamped.get(number, (None, 0))
-        self._entries.append(Operation(number, offset, length, text, generation, writer))
+        entry = Operation(number, offset, length, text, generation, writer)
+        self._entries.append(entry)
         self.note(
             kind,
             offset,
@@ -277,6 +278,7 @@ class History:
             is_certain=is_certain,
             text=text,
         )
+        return entry
 
     def last_writes(self, offset: int, length: int, count: int = 1) -> tuple[Operation, ...]:
         """Return up to ``count`` operations that touched a range, the last one first."""

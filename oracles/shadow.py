@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from oracles.history import History
 from oracles.life import IN_FLIGHT
 from oracles.lost_part import as_lost_write, place_of_part
 from oracles.promises import DISCARD, FAILED_WRITE
+from oracles.raw_writes import RawWrites
 from oracles.sector_damage import of_unwritten
 from oracles.stamps import (
     SECTOR,
@@ -96,6 +98,7 @@ class Shadow:
         self._durable: dict[int, Chunk | None] = {}
         self._pending: list[tuple[Change, ...]] = []
         self._unknown = UnknownBytes()
+        self._raw = RawWrites()
 
     def copy(self, writer: int | None = None) -> Shadow:
         """Return an independent shadow with the same expectation, for a snapshot or a clone.
@@ -114,6 +117,7 @@ class Shadow:
         }
         other._pending = list(self._pending)
         other._unknown = self._unknown.copy()
+        other._raw = self._raw.copy()
         return other
 
     # Data to write
@@ -336,10 +340,11 @@ class Shadow:
             candidates=headers,
             finder=self.history.stamp_with,
         )
-        for place, finding in enumerate(findings):
+        for place, found in enumerate(findings):
+            finding = self._raw.explained(found, seen, offset)
             last = self.history.last_writes(finding.offset, finding.length, _LAST_WRITES)
             whole = _sector_bytes(finding, seen, wanted, offset)
-            finding = replace(finding, last_writes=last, volume=self.history.volume)  # noqa: PLW2901
+            finding = replace(finding, last_writes=last, volume=self.history.volume)
             findings[place] = as_lost_write(of_unwritten(finding), whole)
         for place in telling(findings, _LIVES):
             whole = _sector_bytes(findings[place], seen, wanted, offset)
@@ -421,22 +426,17 @@ class Shadow:
     def _record(self, text: str, change: Change, operation: int | None) -> None:
         self._within(change.offset, change.length)
         if operation is None and change.data is not None:
-            operation = self.history.known(operation_of(change.data))
+            operation = self.history.known(operation_of(change.data, change.offset))
             operation = self.history.number_of(change.offset, change.data) or operation
         kind = "write" if change.data is not None or change.fill else "zero"
         if text.startswith("discard"):
             kind = "discard"
         is_certain = not change.maybe or kind == "discard"
         text += " (FUA)" if change.fua else ""
-        self.history.record(
-            text,
-            change.offset,
-            change.length,
-            operation,
-            kind=kind,
-            fua=change.fua,
-            is_certain=is_certain,
-        )
+        how: dict[str, Any] = {"kind": kind, "fua": change.fua, "is_certain": is_certain}
+        entry = self.history.record(text, change.offset, change.length, operation, **how)
+        if entry.generation is None and change.data is not None:
+            self._raw.add(entry, change.data)
 
     def _change(self, text: str, change: Change, operation: int | None = None) -> None:
         self._record(text, change, operation)

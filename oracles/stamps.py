@@ -263,13 +263,19 @@ def header_of(row: Words) -> Header:
     return Header(owner >> 32, owner & _LOW32, lba, version >> 32, version & _LOW32, operation)
 
 
-def operation_of(data: Data) -> int | None:
-    """Return the operation of the first sector; None where there is no stamp."""
+def operation_of(data: Data, offset: int) -> int | None:
+    """Return the operation of the stamp at the beginning of data.
+
+    :param offset: of the data on its volume, in bytes.
+    :return: None where there is no stamp, or one of another place.
+    """
     flat = as_array(data)
     if len(flat) < SECTOR or flat[:8].tobytes() != MAGIC:
         return None
     words = sector_words(flat[:SECTOR])
-    return int(words[0, 4]) if sound(words)[0] else None
+    if not sound(words)[0] or header_of(words[0]).lba * SECTOR != offset:
+        return None
+    return int(words[0, 4])
 
 
 def place_of_stamp(

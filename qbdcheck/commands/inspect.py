@@ -214,7 +214,9 @@ def _moment(number: int, entry: Entry) -> Moment:
     elif entry.flags & LogFlag.FLUSH and not entry.length:
         kind = "flush"
     text = bytes(entry.data).decode(errors="replace") if entry.flags & LogFlag.MARK else ""
-    stamped = operation_of(np.frombuffer(entry.data, dtype=np.uint8)) if kind == "write" else None
+    stamped = None
+    if kind == "write":
+        stamped = operation_of(np.frombuffer(entry.data, dtype=np.uint8), entry.offset)
     return Moment(
         kind=kind,
         number=stamped or number,

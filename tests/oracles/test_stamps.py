@@ -71,11 +71,12 @@ def test_verify_refuses_sound_sectors_at_the_wrong_place() -> None:
 
 
 def test_the_operation_is_read_from_stamps_only() -> None:
-    assert operation_of(stamp(0, 1024, ME, 1, 12)) == 12
-    assert operation_of(stamp(1, 1024, ME, 1, 12)) is None
-    assert operation_of(bytes(512)) is None
-    assert operation_of(b"qbdstamp") is None
-    assert operation_of(b"qbdstamp" * 64) is None
+    assert operation_of(stamp(0, 1024, ME, 1, 12), 0) == 12
+    assert operation_of(stamp(1, 1024, ME, 1, 12), 1) is None
+    assert operation_of(stamp(4096, 1024, ME, 1, 12), 0) is None  # a copy, elsewhere
+    assert operation_of(bytes(512), 0) is None
+    assert operation_of(b"qbdstamp", 0) is None
+    assert operation_of(b"qbdstamp" * 64, 0) is None
 
 
 def test_names_make_stable_identities() -> None:

@@ -124,8 +124,8 @@ COLLECTIONS = {
     " cases, of all of 001-499 and 1000-1499, that could see it",
     "sixth A": "A sixth collection, of fixes and issues of other servers and drivers, seeded before a"
     " case was read and divided by chance (seed 20261130). Half A, from which the generators of 1213,"
-    " 1214 and 1476 learnt; on a starved machine, against 2 to 15 cases each, of all of 001-499 and"
-    " 1000-1499",
+    " 1214 and 1476 learnt; on a starved machine, against the group quick or a part of 001-499 and"
+    " 1000-1499 that was chosen by name",
     "sixth B": "Half B of it, held out. After the generators had learnt from half A alone, 1213, 1214,"
     " 1476 and 1477 killed three of its six survivors: 7 of 10",
 }
