@@ -64,6 +64,8 @@ def _counted(covered: Sequence[Moment], findings: Sequence[Finding]) -> list[str
     lost = [one for one in covered if one.number in gone]
     kept = [one for one in covered if one.number in right and one.number not in gone]
     total = len(covered)
+    if not lost:  # a later change touched the damaged place, too
+        return [f"it covered {total} change{'s' if total > 1 else ''}"]
     told = f"it covered {total} change{'s' if total > 1 else ''}: {len(lost)}"
     if lost == covered:
         return [f"{told} {'are' if total > 1 else 'is'} damaged, so all of them"]

@@ -65,3 +65,15 @@ def test_a_change_without_a_flush_has_no_such_line(shadow: Shadow) -> None:
     shadow.write(5 * SECTOR, shadow.stamped(5 * SECTOR, SECTOR), fua=True)
     found = _after_cut(shadow, [5], before)
     assert not any("the flush that did not keep it" in one for one in found.evidence)
+
+
+def test_a_change_behind_an_unfinished_one_does_not_stop_the_diagnosis(shadow: Shadow) -> None:
+    _write(shadow, 5)
+    shadow.flush()
+    data = bytearray(shadow.expected(0, shadow.size))
+    shadow.maybe_write(4 * SECTOR, shadow.stamped(4 * SECTOR, 4 * SECTOR))
+    shadow.power_cut(1)
+    data[5 * SECTOR : 6 * SECTOR] = bytes(SECTOR)
+    with pytest.raises(NotPermitted) as raised:
+        shadow.settle(0, bytes(data))
+    assert raised.value.findings[0].evidence[-1].endswith("it covered 1 change")
