@@ -36,7 +36,7 @@ def with_flush(findings: Sequence[Finding], moments: Sequence[Moment]) -> list[F
     if not any(one is lost for one in covered):  # an earlier flush covered it as well
         return list(findings)
     total = sum(one.kind == "flush" for one in moments[: at + 1])
-    lines = [_which(moments, start, len(flushes), total), *_counted(covered, findings)]
+    lines = [_which(moments, start, len(flushes), total), *_counted(covered, findings, lost)]
     told = replace(first, evidence=(*first.evidence, "; ".join(lines)))
     return [told, *findings[1:]]
 
@@ -57,15 +57,16 @@ def _which(moments: Sequence[Moment], start: int, count: int, total: int) -> str
     return f"the flush that did not keep it was the {name} one {since}{all_of_them}"
 
 
-def _counted(covered: Sequence[Moment], findings: Sequence[Finding]) -> list[str]:
-    """Return how many changes the flush covered, and what is known of the others."""
-    gone = {one.last_writes[0].number for one in findings if one.last_writes}
+def _counted(covered: Sequence[Moment], findings: Sequence[Finding], culprit: Moment) -> list[str]:
+    """Return how many changes the flush covered, and what is known of the others.
+
+    :param culprit: the change that is lost; the last one to a damaged place may be a later one.
+    """
+    gone = {one.last_writes[0].number for one in findings if one.last_writes} | {culprit.number}
     right: dict[int, Operation] = {one.number: one for one in findings[0].right_writes}
     lost = [one for one in covered if one.number in gone]
     kept = [one for one in covered if one.number in right and one.number not in gone]
     total = len(covered)
-    if not lost:  # a later change touched the damaged place, too
-        return [f"it covered {total} change{'s' if total > 1 else ''}"]
     told = f"it covered {total} change{'s' if total > 1 else ''}: {len(lost)}"
     if lost == covered:
         return [f"{told} {'are' if total > 1 else 'is'} damaged, so all of them"]

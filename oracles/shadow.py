@@ -340,6 +340,8 @@ class Shadow:
             candidates=headers,
             finder=self.history.stamp_with,
         )
+        if self._unknown and not (findings := self._promised(findings, seen, wanted, offset)):
+            return findings
         for place, found in enumerate(findings):
             finding = self._raw.explained(found, seen, offset)
             last = self.history.last_writes(finding.offset, finding.length, _LAST_WRITES)
@@ -351,19 +353,18 @@ class Shadow:
             findings[place] = replace(findings[place], sector_bytes=whole)
         self._search(findings, seen, offset)
         for place in telling(findings, _LIVES):
-            finding = findings[place]
-            places = [(finding.offset, min(finding.length, SECTOR))]
+            places = [((finding := findings[place]).offset, min(finding.length, SECTOR))]
             if finding.damage is Damage.MISDIRECTED and finding.moved is not None:
                 places.append((finding.offset - finding.moved, SECTOR))
             findings[place] = self.history.with_life(finding, places)
         findings = in_zeroes(findings, wanted, offset)
-        findings = self.history.contrasted(findings, offset, len(seen), unsure)
-        if not self._unknown:
-            return findings
+        return self.history.contrasted(findings, offset, len(seen), unsure)
+
+    def _promised(self, findings: Findings, seen: Bytes, wanted: Bytes, offset: int) -> Findings:
+        """Return the findings with a wrong byte about which the target promises something."""
         differs = self._unknown.others(np.flatnonzero(seen != wanted) + offset)
         ends = [np.searchsorted(differs, (one.offset, one.offset + one.length)) for one in findings]
-        wrong = (one for one, (low, high) in zip(findings, ends, strict=True) if low < high)
-        return Findings(wrong, is_judged=True)
+        return Findings(one for one, (low, high) in zip(findings, ends, strict=True) if low < high)
 
     def search(self, findings: Findings, seen: Bytes, offset: int) -> None:
         """Look in further data of the volume for what findings miss; note where it is.

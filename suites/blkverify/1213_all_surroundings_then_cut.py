@@ -19,6 +19,7 @@ from qbdcheck.kit.covering.themes import CUTS, walk
         "MUST: NBD, NBD_CMD_FLUSH",
         "MUST: NBD, Command flags",
         "POLICY: sector-writes-are-atomic",
+        "POLICY: answered-writes-outlive-their-connection",
     ),
 )
 def test(nbd_io, target, seed, log):

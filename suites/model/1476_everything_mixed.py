@@ -20,7 +20,13 @@ from qbdcheck.kit.mixed.mixture import mix
         "MUST: NBD, NBD_CMD_FLUSH",
         "POLICY: sector-writes-are-atomic",
         "POLICY: discard-old-or-zero",
+        "POLICY: requests-take-effect-at-one-moment",
+        "POLICY: answered-writes-outlive-their-connection",
+        "POLICY: snapshot-is-one-moment",
+        "POLICY: clone-is-independent",
+        "POLICY: grown-part-reads-zero",
+        "POLICY: dirty-bitmap-covers-all-changes",
     ),
 )
 def test(nbd_io, target, seed, log):
-    mix(target, nbd_io, seed, log, rounds=50, without=("kill", "stop"))
+    mix(target, nbd_io, seed, log, rounds=50, within_s=25, without=("kill", "stop"))

@@ -20,8 +20,14 @@ from qbdcheck.kit.mixed.mixture import mix
         "MUST: NBD, Error values",
         "POLICY: sector-writes-are-atomic",
         "POLICY: discard-old-or-zero",
+        "POLICY: requests-take-effect-at-one-moment",
+        "POLICY: answered-writes-outlive-their-connection",
+        "POLICY: snapshot-is-one-moment",
+        "POLICY: clone-is-independent",
+        "POLICY: grown-part-reads-zero",
+        "POLICY: dirty-bitmap-covers-all-changes",
         "POLICY: failed-write-old-or-new",
     ),
 )
 def test(nbd_io, target, rules, seed, log):
-    mix(target, nbd_io, seed, log, rounds=400, rules=rules)
+    mix(target, nbd_io, seed, log, rounds=400, within_s=60, rules=rules)

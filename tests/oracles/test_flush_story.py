@@ -76,4 +76,35 @@ def test_a_change_behind_an_unfinished_one_does_not_stop_the_diagnosis(shadow: S
     data[5 * SECTOR : 6 * SECTOR] = bytes(SECTOR)
     with pytest.raises(NotPermitted) as raised:
         shadow.settle(0, bytes(data))
-    assert raised.value.findings[0].evidence[-1].endswith("it covered 1 change")
+    assert raised.value.findings[0].evidence[-1].endswith("1 is damaged, so all of them")
+
+
+def test_a_lost_change_is_counted_though_a_later_one_covers_its_place(shadow: Shadow) -> None:
+    _write(shadow, 3)
+    shadow.flush()
+    before = shadow.copy()
+    for sector in (5, 9):
+        _write(shadow, sector)
+    shadow.flush()
+    data = bytearray(before.expected(0, before.size))
+    data[9 * SECTOR : 10 * SECTOR] = shadow.expected(9 * SECTOR, SECTOR)
+    shadow.discard(5 * SECTOR, SECTOR)
+    shadow.power_cut(1)
+    with pytest.raises(NotPermitted) as raised:
+        shadow.settle(0, bytes(data))
+    assert "it covered 2 changes: 1 damaged (#" in raised.value.findings[0].evidence[-1]
+
+
+def test_what_the_target_does_not_promise_is_not_diagnosed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = Shadow(64 * SECTOR, Identity(1, 2), waived=frozenset({"discard-old-or-zero"}))
+    made.prefill()
+    made.flush()
+    made.discard(5 * SECTOR, SECTOR)
+    data = bytearray(made.size)
+    for start, end in ((0, 5 * SECTOR), (6 * SECTOR, made.size)):
+        data[start:end] = made.expected(start, end - start)
+    data[5 * SECTOR : 6 * SECTOR] = b"\xff" * SECTOR
+    monkeypatch.setattr(made.history, "contrasted", None)
+    made.settle(0, bytes(data))

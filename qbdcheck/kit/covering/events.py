@@ -36,6 +36,15 @@ _PAUSE_S = 0.25
 """Seconds in which work in the background continues: deletions, write-back, compaction."""
 _KINDS = {"write": "write", "zero": "write-zeroes", "discard": "discard", "flush": "flush"}
 """The kind of request of a rule, by the first word of a command; all others read."""
+RESTS_ON = {
+    "reconnect": "answered-writes-outlive-their-connection",
+    "break off": "answered-writes-outlive-their-connection",
+    "snapshot": "snapshot-is-one-moment",
+    "snapshot again": "snapshot-is-one-moment",
+    "clone": "clone-is-independent",
+    "grow": "grown-part-reads-zero",
+}
+"""Policies without which nothing is known about the data after an event."""
 
 
 class Events:
@@ -233,7 +242,10 @@ class Events:
         self._snapshots.append((self.disk, taken))
 
     def _take_again(self) -> None:
-        """Ask for a snapshot with a name that is taken: if it is refused, nothing may change."""
+        """Ask for a snapshot with a name that is taken: if it is refused, nothing may change.
+
+        If it is not, the snapshot is replaced, and clones that share its data may be, too.
+        """
         known = [one for disk, one in self._snapshots if disk is self.disk]
         if not known:
             return
@@ -242,7 +254,12 @@ class Events:
             self.disk.backend.snapshot(self._labels[snapshot.name])
         except ProgramError:
             return
-        self._snapshots = [one for one in self._snapshots if one[1] is not snapshot]
+        original = self._original
+        self._snapshots = [
+            (disk, one) for disk, one in self._snapshots if disk is original and one is not snapshot
+        ]
+        self.tracking = ""  # changes are tracked since the new one, whose contents are not known
+        self.begin()
 
     def _take_beside(self) -> None:
         """Take a snapshot of the other volume, with the name of this one's newest."""

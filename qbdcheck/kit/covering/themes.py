@@ -11,7 +11,7 @@ from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.covering import classes, places
 from qbdcheck.kit.covering.array import CoveringArray, pairs_of
 from qbdcheck.kit.covering.classes import Offer, clash
-from qbdcheck.kit.covering.events import CONTEXT, Events
+from qbdcheck.kit.covering.events import CONTEXT, RESTS_ON, Events
 from qbdcheck.kit.covering.walker import Walker
 from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.volume_limits import first_possible, size_unit
@@ -310,7 +310,8 @@ def walk(  # the fixtures of a case
         minimum = io.block_sizes[0]
         if theme.tracking and theme.tracking not in io.client.contexts.values():
             raise NotRun(f"the target has no context {theme.tracking}")
-    dimensions = _possible(theme, offer, target.capabilities)
+    ends = {word for word in ("reconnect", "break off") if target.waived(RESTS_ON[word])}
+    dimensions = _possible(theme, offer, target.capabilities, ends)
     beside = None
     if any("beside" in course for course in dimensions["course"]):
         beside = target.new_disk(disk.size, prefill=False, beside=disk)
@@ -329,16 +330,22 @@ def walk(  # the fixtures of a case
     log(coverage(array, walker.rows_done))
 
 
-def _possible(theme: Theme, offer: Offer, capabilities: Collection[str]) -> dict[str, list[str]]:
+def _possible(
+    theme: Theme, offer: Offer, capabilities: Collection[str], without: Collection[str] = ()
+) -> dict[str, list[str]]:
     """Return the dimensions of a theme with what the target can do.
 
+    :param without: words of courses that are left out.
     :raise NotRun: it can do no course of events.
     """
     dimensions = offer.of_classes(theme.dimensions)
     dimensions["course"] = [
         course
         for course in dimensions["course"]
-        if all(_NEEDED.get(word, "") in {"", *capabilities} for word in course.split(", "))
+        if all(
+            _NEEDED.get(word, "") in {"", *capabilities} and word not in without
+            for word in course.split(", ")
+        )
     ]
     if not dimensions["course"]:
         raise NotRun("the target can do no course of events of this case")

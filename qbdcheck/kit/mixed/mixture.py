@@ -16,13 +16,14 @@ from qbdcheck.errors import CaseBroken
 from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.block_status import zero_reads_as_zero
 from qbdcheck.kit.covering.classes import ERRNO
-from qbdcheck.kit.covering.events import CONTEXT, Events
+from qbdcheck.kit.covering.events import CONTEXT, RESTS_ON, Events
 from qbdcheck.kit.covering.places import Place, joined
 from qbdcheck.kit.mixed.burst import Burst
 from qbdcheck.kit.mixed.style import Style, drawn
 from qbdcheck.kit.nbd_io import NbdIo
 from qbdcheck.kit.nbd_requests import widened
 from qbdcheck.kit.volume_limits import first_possible, size_unit
+from qbdcheck.machine_speed import Limit
 from qbdcheck.seed import Seed
 from qbdcheck.targets.advertised_sizes import step_of
 from qbdcheck.targets.session import TargetSession
@@ -34,6 +35,7 @@ _UNITS = (512, 4096, 65_536, 0)
 _TRACKING = "qbd:dirty"
 _CLONES, _GROWTH = 2, 4 * MIB
 _MOST_TURNS = 16
+_LEAST_ROUNDS = 6
 _COLD = 48
 """Blocks that are read elsewhere, so that what caches hold is used, or replaced."""
 _ENDS = ("cut", "kill", "stop")
@@ -96,14 +98,20 @@ class Mixture:
         self._is_tracked = False
         self.happened: set[str] = set()
 
-    def play(self, rounds: int) -> None:
-        """Carry out rounds, and read everything at the end."""
-        for number in range(rounds):
-            self._round(number)
+    def play(self, rounds: int, limit: Limit) -> int:
+        """Carry out rounds until a limit is over, and read everything at the end.
+
+        Return the number of rounds.
+        """
+        done = 0
+        while done < rounds and (done < _LEAST_ROUNDS or not limit.is_over):
+            self._round(done)
+            done += 1
         self._events.check_all()
         for other in self._events.others():
             for start in range(0, other.client.size, MIB):
                 other.read(start, min(MIB, other.client.size - start))
+        return done
 
     def _round(self, number: int) -> None:
         events, random = self._events, self._random
@@ -125,8 +133,8 @@ class Mixture:
             burst.abandon()  # power fails while they are in flight
         else:
             burst.finish_all()
+            self._fail_one(style, touched)  # not beside changes in flight that a read saw
         touched += burst.touched
-        self._fail_one(style, touched)
         for word in words:
             self._happen(word, touched)
         if words and random.random() < 0.6:
@@ -299,6 +307,7 @@ def mix(
     log: Callable[..., None],
     *,
     rounds: int,
+    within_s: float,
     size: int = 12 * MIB,
     rules: ArmedRules | None = None,
     without: Collection[str] = (),
@@ -306,6 +315,7 @@ def mix(
     """Carry out rounds on a new volume.
 
     :param connect: connects to a disk (the fixture ``nbd_io``).
+    :param within_s: seconds after which no further round begins: a server may start slowly.
     :param size: of the volume, in bytes, without its odd end.
     :param rules: of any disk (the fixture ``rules``); the storage then fails some requests.
     :param without: events that do not happen.
@@ -315,11 +325,14 @@ def mix(
     whole = -(-size // step) * step + step
     disk = first_possible(target, [*(size + unit for unit in _UNITS), whole], log)
     is_coherent = target.needs_export(disk) or "multi_conn" in target.capabilities
+    if target.waived("requests-take-effect-at-one-moment"):
+        is_coherent = False  # then nothing is read or flushed beside changes of another connection
     connect = partial(connect, contexts=(CONTEXT, _TRACKING))
     events = Events(disk, connect, seed.stream("events"), is_coherent=is_coherent)
     with connect(disk, structured=True) as io:
         events.unit = io.block_sizes[0]
-        if _TRACKING in io.client.contexts.values():
+        is_tracked = _TRACKING in io.client.contexts.values()
+        if is_tracked and not target.waived("dirty-bitmap-covers-all-changes"):
             events.tracking = _TRACKING
     if "raw_size" not in target.capabilities and "resize" in target.capabilities:
         events.unit = max(events.unit, size_unit(target))
@@ -329,10 +342,11 @@ def mix(
         word
         for word, weight in _WEIGHTS.items()
         if word not in without and _NEEDS.get(word, "") in can
+        if word not in RESTS_ON or not target.waived(RESTS_ON[word])
         for _ in range(weight)
     ]
     mixture = Mixture(events, seed.stream("rounds"), words, log)
-    mixture.play(rounds)
+    done = mixture.play(rounds, Limit(within_s))
     if not mixture.happened:
         raise CaseBroken("no event happened between the requests")
-    log(f"{rounds} rounds with {', '.join(sorted(mixture.happened))}")
+    log(f"{done} of {rounds} rounds with {', '.join(sorted(mixture.happened))}")
