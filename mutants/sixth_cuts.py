@@ -33,7 +33,21 @@ def _restore(volume: Volume, spans: list[Span]) -> None:
             store.write(offset, old)
 
 
-class SequenceRestarts(VolumeMutant):
+class _Logging(VolumeMutant):
+    """A volume with a log, which is empty after a resize and after a snapshot."""
+
+    def on_resize(self, real: Real, volume: Volume, size: int) -> None:
+        """Write a checkpoint."""
+        real(size)
+        self.put(volume, self.fresh())
+
+    def on_snapshot(self, real: Real, volume: Volume, name: str) -> None:
+        """Write a checkpoint."""
+        real(name)
+        self.put(volume, self.fresh())
+
+
+class SequenceRestarts(_Logging):
     """After a recovery, a log numbers its entries from 1 again, and old numbers are skipped."""
 
     id = "sequence-restarts-after-recovery"
@@ -69,16 +83,6 @@ class SequenceRestarts(VolumeMutant):
         state = self.of(volume)
         state[2] = apart(state[2], offset, length)
 
-    def on_resize(self, real: Real, volume: Volume, size: int) -> None:
-        """Write a checkpoint."""
-        real(size)
-        self.put(volume, self.fresh())
-
-    def on_snapshot(self, real: Real, volume: Volume, name: str) -> None:
-        """Write a checkpoint."""
-        real(name)
-        self.put(volume, self.fresh())
-
     def on_power_cut(self, real: Real, volume: Volume, seed: int) -> None:
         """Skip the entries with numbers that have been replayed before."""
         real(seed)
@@ -87,7 +91,7 @@ class SequenceRestarts(VolumeMutant):
         self.put(volume, [0, max(number, frontier), []])
 
 
-class SecondCutLosesRecovered(VolumeMutant):
+class SecondCutLosesRecovered(_Logging):
     """A recovery empties the log before what it has replayed can be found in its place."""
 
     id = "second-cut-loses-recovered"
@@ -134,16 +138,6 @@ class SecondCutLosesRecovered(VolumeMutant):
         """Write a checkpoint after a recovery."""
         real()
         self._begin(volume)
-
-    def on_resize(self, real: Real, volume: Volume, size: int) -> None:
-        """Write a checkpoint."""
-        real(size)
-        self.put(volume, self.fresh())
-
-    def on_snapshot(self, real: Real, volume: Volume, name: str) -> None:
-        """Write a checkpoint."""
-        real(name)
-        self.put(volume, self.fresh())
 
     def on_power_cut(self, real: Real, volume: Volume, seed: int) -> None:
         """Lose what was recovered if nothing happened since."""

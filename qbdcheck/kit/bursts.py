@@ -37,6 +37,6 @@ def all_at_once(io: NbdIo) -> Iterator[None]:
     thread.start()
     io.finish_all()
     thread.join()
-    io.client.receives_elsewhere = False
+    io.client.receives_elsewhere = False  # after an error the connection is of no use
     if errors:
         raise errors[0]

@@ -5,7 +5,7 @@ one, with flushes, from two or three connections; the client often waits for the
 and sends what depends on it. Among and between them come power cuts (also one directly after
 another), broken connections, snapshots, refused snapshots, removals, clones, growth and shrinking,
 as they are drawn. What changed is read after each round, with what is around it.
-Guards: first-part-writes-zero-each-other, allocator-forgets-after-cut, stripe-fetched-twice.
+Guards: first-part-writes-zero-each-other, allocator-forgets-after-cut.
 """
 
 from qbdcheck.kit import case

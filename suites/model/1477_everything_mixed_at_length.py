@@ -3,7 +3,8 @@
 How: as 1476, with hundreds of rounds, and with the storage failing some changes and flushes, kills
 and stops of the server among the events. A range that failed is old or new, and what changed since
 the newest snapshot is dirty.
-Guards: refused-snapshot-replaces, flush-commits-unfinished, hydration-undoes-zeroes.
+Guards: refused-snapshot-replaces, flush-commits-unfinished, hydration-undoes-zeroes,
+stripe-fetched-twice.
 """
 
 from qbdcheck.kit import case

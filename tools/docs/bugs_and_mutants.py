@@ -127,7 +127,8 @@ COLLECTIONS = {
     " 1214 and 1476 learnt; on a starved machine, against the group quick or a part of 001-499 and"
     " 1000-1499 that was chosen by name",
     "sixth B": "Half B of it, held out. After the generators had learnt from half A alone, 1213, 1214,"
-    " 1476 and 1477 killed three of its six survivors: 7 of 10",
+    " 1476 and 1477 killed three of its six survivors, `stripe-fetched-twice` in 1476 with two seeds of"
+    " six: 7 of 10",
 }
 """The values of ``collection`` in the file, each with what the page says of it."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from blockio.extents import STATE_ZERO
 from qbdcheck.clock import pause
-from qbdcheck.errors import ProgramError
+from qbdcheck.errors import ProgramError, SetupError, TooSlowError
 from qbdcheck.kit.armed_rules import ArmedRules
 from qbdcheck.kit.block_status import StatusWrong, follow
 from qbdcheck.kit.covering.classes import ERRNO
@@ -252,7 +252,9 @@ class Events:
         snapshot = self._random.choice(known)
         try:
             self.disk.backend.snapshot(self._labels[snapshot.name])
-        except ProgramError:
+        except TooSlowError:
+            raise  # that is no refusal
+        except (ProgramError, SetupError):
             return
         original = self._original
         self._snapshots = [

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from qbdcheck.errors import SetupError, TooSlowError
 from qbdcheck.kit.covering.events import RESTS_ON, Events
 from qbdcheck.kit.mixed.mixture import mix
 from qbdcheck.kit.nbd_io import connect
@@ -62,3 +63,22 @@ def test_a_snapshot_that_is_replaced_is_not_judged(
     monkeypatch.setattr(disk.backend, "snapshot", replace)
     events.happen("snapshot again", [])
     assert events.snapshots == 0 and not events.tracking
+
+
+def test_a_command_of_the_profile_may_refuse_the_snapshot_and_a_slow_one_is_no_refusal(
+    open_target: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_target("reference")
+    disk = session.new_disk("1M")
+    events = Events(disk, partial(connect, session), Seed(1).stream("events"), is_coherent=True)
+    events.happen("snapshot", [])
+    errors = [SetupError("volume.snapshot: it exists"), TooSlowError("it did not end")]
+
+    def refuse(_name: str) -> None:
+        raise errors.pop(0)
+
+    monkeypatch.setattr(disk.backend, "snapshot", refuse)
+    events.happen("snapshot again", [])
+    assert events.snapshots == 1
+    with pytest.raises(TooSlowError):
+        events.happen("snapshot again", [])
