@@ -10,37 +10,12 @@ from blockio.layers import Below, Command, Reply, Request
 from mutants.knobs import ALWAYS, FIXED
 from mutants.mutant import Mutant, RequestMutant
 from mutants.patching import die, replace
-from reference_backend.nbd.agreement import Agreement
 from reference_backend.nbd.constants import OptionReply, TransmissionFlag
 from reference_backend.nbd.execution import Executor
 from reference_backend.nbd.options import Options
 from reference_backend.nbd.replies import ReplyBuilder
 
 MIB = 1 << 20
-
-
-class ContextKeptForOtherExport(Mutant):
-    """Metadata contexts are kept if another export is opened."""
-
-    id = "context-kept-for-other-export"
-    shows = ("block status", "protocol error")
-    says = r"context|status"
-    source = "NBD document, Metadata querying (class known from nbd 9ca2974: state of options)"
-    breaks = "a metadata context that was set for one export is valid after GO for another one"
-    takes = ALWAYS
-
-    def install(self) -> None:
-        """Keep the contexts."""
-
-        def make(real: Any) -> Any:
-            def enter(agreement: Agreement, export: str, device: Any, flags: Any) -> None:
-                if agreement.contexts and agreement.context_export != export and self.strikes():
-                    agreement.context_export = export
-                real(agreement, export, device, flags)
-
-            return enter
-
-        replace(Agreement, "enter", make)
 
 
 class ListOmitsLast(Mutant):

@@ -21,6 +21,7 @@ from qbdcheck.catalogue.groups import load_groups
 from qbdcheck.catalogue.policies import POLICIES
 from qbdcheck.commands.new import SUITES, ranges
 from qbdcheck.kit import MODULES as KIT_MODULES
+from qbdcheck.report.page_case import guarded_bugs, related_bugs
 from tests.syntax_trees import tree_of
 
 ROOT = Path(__file__).parents[1]
@@ -336,11 +337,10 @@ def test_guards_name_bugs_of_the_list() -> None:
     assert known
     wrong = []
     for path in cases():
-        docstring = (ast.get_docstring(tree_of(path)) or "").replace("-\n", "-")
-        guards = re.search(r"^Guards:((?:.|\n(?!\n))*)", docstring, re.MULTILINE)
-        ids = re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)+", guards[1]) if guards else []
+        ids = guarded_bugs(path) + related_bugs(path)
         if not ids:
-            wrong.append(f"{relative(path)}: no Guards: line with ids of docs/bugs.md")
+            wrong.append(f"{relative(path)}: no Guards: or Related: with ids of docs/bugs.md")
+        wrong += [f"{relative(path)}: {one} is there twice" for one in ids if ids.count(one) > 1]
         wrong += [
             f"{relative(path)}: {one} is not in docs/bugs.md" for one in ids if one not in known
         ]

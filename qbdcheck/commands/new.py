@@ -38,7 +38,7 @@ _SKELETON = string.Template('''\
 """This case checks that $title.
 
 How: ... one or two sentences on the steps, for a reader who will not read the code.
-Guards: ... ids of bugs in docs/bugs.md that make this case fail.
+Guards: ... ids of bugs in docs/bugs.md that make this case fail; tools/guards.py checks them.
 """
 from qbdcheck.kit import case
 

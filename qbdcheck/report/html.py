@@ -28,7 +28,7 @@ from qbdcheck.report.cause import cause_of_case
 from qbdcheck.report.events import CaseEnded, RunEnded, RunStarted
 from qbdcheck.report.lines import second_try, sentence_of, test_lines
 from qbdcheck.report.page_bytes import chars_of, comparison, hex_of
-from qbdcheck.report.page_case import guarded
+from qbdcheck.report.page_case import guarded, related
 from qbdcheck.report.page_causes import causes, main_finding, reasons_not_run
 from qbdcheck.report.page_damage import colour, hint, letter, meaning_of, second_reads
 from qbdcheck.report.page_details import split_details
@@ -342,6 +342,7 @@ def _failure(case: CaseEnded, budget: _Budget) -> dict[str, Any]:
         "kinds": _kinds(case),
         "sentence": sentence_of(case.sentence),
         "guards": guarded(Path(case.path)),
+        "related": related(Path(case.path)),
         "findings": [(colour(one.damage), one) for one in findings if not one.follows],
         "followers": [(colour(one.damage), one) for one in findings if one.follows],
         "displaced": summary(findings),

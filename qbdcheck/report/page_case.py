@@ -1,4 +1,7 @@
-"""The bugs that a case guards against: its ``Guards:`` line, with what docs/bugs.md says of each.
+"""The bugs that a case names: its lines ``Guards:`` and ``Related:``, and what docs/bugs.md says.
+
+``Guards:`` has the bugs that make the case fail. ``Related:`` has kinds of bugs that the case looks
+for in another place than the seeded bug of that name, such as QEMU or an image format.
 
 A case may be gone by the time a page is made.
 """
@@ -7,20 +10,32 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from qbdcheck.files import ROOT
 
-_GUARDS = re.compile(r"^Guards:((?:.|\n(?!\n))*)", re.MULTILINE)
+_LINE = r"^{}:((?:.|\n(?!\n|[A-Z][a-z]+:))*)"
+_GUARDS = re.compile(_LINE.format("Guards"), re.MULTILINE)
+_RELATED = re.compile(_LINE.format("Related"), re.MULTILINE)
 _BUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 _ROW = re.compile(r"^\| `([a-z0-9-]+)` \| (.*?) \|", re.MULTILINE)
 
 
 def guarded(case: Path) -> list[tuple[str, str]]:
     """Return the bugs that a case guards against, with what each does; none if the file is gone."""
+    return _explained(guarded_bugs, case)
+
+
+def related(case: Path) -> list[tuple[str, str]]:
+    """Return the bugs that are related to a case, with what each does; none if the file is gone."""
+    return _explained(related_bugs, case)
+
+
+def _explained(named: Callable[[Path], list[str]], case: Path) -> list[tuple[str, str]]:
     try:
-        return [(bug, bugs().get(bug, "")) for bug in guarded_bugs(case)]
+        return [(bug, bugs().get(bug, "")) for bug in named(case)]
     except (OSError, ValueError, SyntaxError):
         return []
 
@@ -30,9 +45,21 @@ def guarded_bugs(case: Path) -> list[str]:
 
     :raise OSError, ValueError, SyntaxError: the file is gone, or is no Python.
     """
+    return _named(_GUARDS, case)
+
+
+def related_bugs(case: Path) -> list[str]:
+    """Return the bugs of a case's ``Related:`` line, in its order.
+
+    :raise OSError, ValueError, SyntaxError: the file is gone, or is no Python.
+    """
+    return _named(_RELATED, case)
+
+
+def _named(line: re.Pattern[str], case: Path) -> list[str]:
     text = ast.get_docstring(ast.parse(case.read_bytes())) or ""
-    guards = _GUARDS.search(text.replace("-\n", "-"))
-    return _BUG.findall(guards[1]) if guards else []
+    found = line.search(text.replace("-\n", "-"))
+    return _BUG.findall(found[1]) if found else []
 
 
 @cache

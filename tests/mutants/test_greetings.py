@@ -19,14 +19,6 @@ def handshake(server: ServerProcess) -> Client:
     return Client.open_socket(str(server.socket), timeout_s=5)
 
 
-def test_a_context_is_kept_for_another_export(serve: Serve) -> None:
-    with serve("context-kept-for-other-export") as server, handshake(server) as nbd:
-        nbd.opt_structured_reply()
-        nbd.opt_set_meta_context("v", ["base:allocation"])
-        nbd.opt_go("w")
-        assert nbd.call(Command.BLOCK_STATUS, 0, 4096).error == 0
-
-
 def test_list_leaves_the_last_one_out(serve: Serve) -> None:
     with serve("list-omits-last") as server, handshake(server) as nbd:
         assert nbd.opt_list() == ["v"]

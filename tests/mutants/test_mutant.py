@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,9 @@ from mutants.catalogue import catalogue, is_control
 from mutants.mutant import Mutant, ReplyMutant, blocks, whole_blocks
 from mutants.stale import PhantomWrite
 from qbdcheck.mutation.expectation import expected_damage
+
+ROOT = Path(__file__).parents[2]
+MUTANTS = ROOT / "mutants"
 
 
 def test_each_mutant_has_a_description_and_a_source() -> None:
@@ -24,6 +28,21 @@ def test_each_mutant_has_a_description_and_a_source() -> None:
         assert bool(mutant.shows or mutant.says) is not is_control(mutant)
         assert expected_damage(mutant) or mutant.says or is_control(mutant)
         re.compile(mutant.says)
+
+
+def test_no_two_mutants_have_the_same_id() -> None:
+    ids = [
+        found[1]
+        for path in sorted(MUTANTS.glob("*.py"))
+        for found in re.finditer(r'^    id = "([a-z0-9-]+)"', path.read_text(), re.MULTILINE)
+    ]
+    assert len(ids) >= len(catalogue())
+    assert sorted(one for one in set(ids) if ids.count(one) > 1) == []
+
+
+def test_no_two_rows_of_the_list_of_bugs_have_the_same_id() -> None:
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \|", (ROOT / "docs/bugs.md").read_text(), re.MULTILINE)
+    assert sorted(one for one in set(rows) if rows.count(one) > 1) == []
 
 
 def passes_on(mutant: Mutant, *requests: Request) -> list[bool]:

@@ -1,17 +1,19 @@
-r"""Write docs/bugs-and-mutants.md from the mutants and from kill matrices.
+r"""Write docs/bugs-and-mutants.md from the mutants and from the record of kill matrices.
 
-    ./check --mutants -j2 --json quick.json
+    ./check --mutants -j2 ID... --json quick.json             the group quick
     ./check --mutants -j2 ID... 1-499 --json rest.json        those that the quick group missed
     ./check --mutants -j2 --knobs rate=1000 219 435 468-470 --json rare.json
-    .venv/bin/python tools/docs/bugs_and_mutants.py quick.json [rest.json] [--rare rare.json] \\
-        > docs/bugs-and-mutants.md
+    .venv/bin/python -m tools.docs.bugs_and_mutants --quick quick.json --rest rest.json \\
+        --rare rare.json > docs/bugs-and-mutants.md
+
+The record is `bench/results/kill_matrix.json`. A file that is given replaces its entries there, so
+only new mutants must be measured; without arguments the page is written from the record. If a bug
+is in several parts of the record, the first one in which it was killed counts. A bug that is in none
+is listed as not measured.
 
 The section on first sight comes from `bench/results/first_sight.json`: for each mutant that was
 written before a case looked for its kind, the cases that ran at that time, and the first kill. The
 file is never measured again; entries are added with each further collection of bugs.
-
-The first matrix is that of the quick group. If a bug is in several matrices, the first one in which
-it was killed counts. A bug that is in none is listed as not measured.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,10 @@ sys.path.insert(0, str(ROOT))
 
 from mutants.catalogue import GROUPS, catalogue, is_control  # noqa: E402  # the path is set above
 
+RECORD = ROOT / "bench/results/kill_matrix.json"
+PARTS = ("quick", "rest", "rare")
+KEPT = ("id", "control", "killed", "state", "case", "diagnosis", "named", "seconds", "requests")
+"""What the page needs of a fate; of rare bugs also the knobs that have no meaning for them."""
 HEAD = """# Bugs and mutants
 
 Written by `tools/docs/bugs_and_mutants.py` from the mutants and from `./check --mutants`; do not edit. [bugs.md](bugs.md) explains each kind of bug and where it was real. [mutants.md](mutants.md) explains how to use mutants. Seconds count from the start of a run with `--best-first`, one of two at a time on two cores, to the first failure (FAIL; a broken case does not count). Each id is also a target: `./check -t mutant:ID`.
@@ -58,8 +65,31 @@ def _cell(diagnosis: str) -> str:
 Fates = dict[str, dict[str, Any]]
 
 
-def _load(name: str) -> Fates:
-    return {fate["id"]: fate for fate in json.loads(Path(name).read_text(encoding="utf-8"))}
+def read_record(path: Path) -> dict[str, Fates]:
+    """Return the fates of each part of the record by id; no fates if there is no file."""
+    parts: dict[str, list[dict[str, Any]]] = {}
+    if path.exists():
+        parts = json.loads(path.read_text(encoding="utf-8"))
+    return {part: {fate["id"]: fate for fate in parts.get(part, [])} for part in PARTS}
+
+
+def added(record: Fates, fates: list[dict[str, Any]], known: Collection[str]) -> Fates:
+    """Return a part of the record with new fates; mutants that are no longer known are left out."""
+    kept = {
+        fate["id"]: {key: fate[key] for key in (*KEPT, "knobs_left_out") if key in fate}
+        | {"diagnosis": _cell(fate["diagnosis"])}
+        for fate in fates
+    }
+    return {one: fate for one, fate in (record | kept).items() if one in known}
+
+
+def write_record(path: Path, record: dict[str, Fates]) -> None:
+    """Write the record with one fate on a line, so that a change shows what was measured."""
+    parts = [
+        f'"{part}": [\n' + ",\n".join(json.dumps(one) for one in fates.values()) + "\n]"
+        for part, fates in record.items()
+    ]
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 
 
 def _median(fates: list[dict[str, Any]], what: str) -> float:
@@ -177,7 +207,7 @@ def _row(one: str, fates: Fates) -> str:
     if fate is None:
         case = "not measured"
     elif fate["killed"]:
-        case, message = fate["case"], _cell(fate["diagnosis"])
+        case, message = fate["case"], fate["diagnosis"]
         time, requests = f"{fate['seconds']:.1f}", str(fate["requests"])
     else:
         alive = "none, as it must be" if is_control(mutant) else "**alive**"
@@ -187,20 +217,26 @@ def _row(one: str, fates: Fates) -> str:
 
 
 def main() -> None:
-    """Print the page."""
+    """Add what is given to the record, and print the page."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("matrices", nargs="+")
-    parser.add_argument("--rare")
-    arguments = parser.parse_args()
-    quick, *others = map(_load, arguments.matrices)
+    for part in PARTS:
+        parser.add_argument(f"--{part}", type=Path, action="append", default=[])
+    arguments = vars(parser.parse_args())
+    record = read_record(RECORD)
+    for part in PARTS:
+        for file in arguments[part]:
+            new = json.loads(file.read_text(encoding="utf-8"))
+            record[part] = added(record[part], new, catalogue())
+    write_record(RECORD, record)
+    quick, rare = record["quick"], record["rare"]
     fates = dict(quick)
-    for other in others:
-        fates |= {one: fate for one, fate in other.items() if not fates.get(one, {}).get("killed")}
+    others = record["rest"]
+    fates |= {one: fate for one, fate in others.items() if not fates.get(one, {}).get("killed")}
     known = catalogue()
     print(HEAD)
     print(_summary(fates, quick))
-    if arguments.rare:
-        print(_summary_rare(_load(arguments.rare)))
+    if rare:
+        print(_summary_rare(rare))
     print(_first_sight())
     for group in GROUPS:
         print(f"## {group}\n\n| id | what it does | after | killed by | s | requests | diagnosis |")

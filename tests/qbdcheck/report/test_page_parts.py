@@ -10,7 +10,7 @@ from oracles.damage import Content, Damage, Difference, Operation, What
 from oracles.finding import SECTOR, Finding
 from qbdcheck.files import ROOT
 from qbdcheck.report.page_bytes import comparison
-from qbdcheck.report.page_case import guarded
+from qbdcheck.report.page_case import guarded, related
 from qbdcheck.report.page_causes import causes, main_finding, reasons_not_run
 from qbdcheck.report.page_damage import COLOURS, MEANINGS, colour, hint, letter, second_reads
 from qbdcheck.report.page_details import split_details
@@ -236,6 +236,14 @@ def test_the_bugs_of_a_case_have_their_meaning(tmp_path: Path) -> None:
     assert guarded(tmp_path / "gone.py") == []
     case.write_text("no (python")
     assert guarded(case) == []
+
+
+def test_related_bugs_are_not_those_that_a_case_guards_against(tmp_path: Path) -> None:
+    case = tmp_path / "001_x.py"
+    case.write_text('"""Writes.\n\nGuards: not-listed.\nRelated: phantom-write,\nno-other.\n"""\n')
+    assert guarded(case) == [("not-listed", "")]
+    meaning = "a write is acknowledged and never executed"
+    assert related(case) == [("phantom-write", meaning), ("no-other", "")]
 
 
 def test_the_map_shows_holes_and_generations() -> None:
